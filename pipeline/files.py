@@ -1,0 +1,229 @@
+"""Where bytes lie: one small face for a local folder and an object store.
+
+A write is whole or absent. Locally: a temporary name (never ending in `.arrow`), fsync, rename, fsync of the folder. On
+object storage: one put of the whole object.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO, Iterator
+from uuid import uuid4
+
+from pipeline.errors import DiskFull, InfraError, SourceError, StoreError
+
+TEMPORARY = ".part-"
+
+
+def is_remote(path: str | os.PathLike) -> bool:
+    return "://" in str(path) and not str(path).startswith("file://")
+
+
+def place(path: str | os.PathLike) -> "Local | Remote":
+    """The folder at `path`: `s3://bucket/folder` (any fsspec scheme) or a local path."""
+    return Remote(str(path)) if is_remote(path) else Local(Path(str(path).removeprefix("file://")))
+
+
+class Local:
+    """A local folder."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def path(self, name: str) -> str:
+        return str(self.root / name) if name else str(self.root)
+
+    def sub(self, name: str) -> "Local":
+        return Local(self.root / name)
+
+    def exists(self, name: str) -> bool:
+        return (self.root / name).exists()
+
+    def size(self, name: str) -> int:
+        return (self.root / name).stat().st_size
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def names(self, folder: str) -> list[str]:
+        """File names directly in `folder`, sorted; temporary ones left out."""
+        try:
+            with os.scandir(self.root / folder) as entries:
+                return sorted(e.name for e in entries if e.is_file() and TEMPORARY not in e.name)
+        except FileNotFoundError:
+            return []
+
+    def write(self, name: str, data: bytes) -> None:
+        with self.create(name) as sink:
+            sink.write(data)
+
+    def create(self, name: str) -> "Created":
+        """A context whose file appears under `name` when the block ends well, and never otherwise."""
+        return Created(self.root / name)
+
+    def delete(self, name: str) -> None:
+        target = self.root / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+
+    def sweep(self, folder: str) -> None:
+        """Remove what writers that died left under temporary names."""
+        here = self.root / folder
+        for part in here.glob(f"*{TEMPORARY}*") if here.is_dir() else ():
+            part.unlink(missing_ok=True)
+
+
+class Created:
+    """An atomic local write: use as a context; raises DiskFull when there is no room."""
+
+    def __init__(self, target: Path):
+        self.target = target
+        self.temporary = target.with_name(f"{target.name}{TEMPORARY}{os.getpid()}-{uuid4().hex[:8]}")
+
+    def __enter__(self) -> BinaryIO:
+        try:
+            self.target.parent.mkdir(parents=True, exist_ok=True)
+            self.handle = open(self.temporary, "wb")
+        except OSError as fault:
+            raise disk_error(fault, self.target) from None
+        return self.handle
+
+    def __exit__(self, kind: type | None, fault: BaseException | None, _: Any) -> None:
+        try:
+            if kind is None:
+                self.handle.flush()
+                os.fsync(self.handle.fileno())
+            self.handle.close()
+            if kind is None:
+                os.replace(self.temporary, self.target)
+                sync_folder(self.target.parent)
+        except OSError as problem:
+            fault = problem
+        finally:
+            self.temporary.unlink(missing_ok=True)
+        if isinstance(fault, OSError):
+            raise disk_error(fault, self.target) from None
+
+
+def sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def disk_error(fault: OSError, target: Path | str) -> StoreError:
+    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(f"no room left to write {target}", "free space or move `root`, then run again: finished shards are kept")
+    if fault.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
+        return StoreError(f"may not write {target}: {fault.strerror}", "choose a `root` you may write to")
+    return StoreError(f"cannot write {target}: {fault.strerror or fault}", "mend the disk or move `root`, then run again")
+
+
+class Remote:
+    """A folder on object storage, through fsspec. Credentials come from the environment, never from options."""
+
+    def __init__(self, url: str):
+        self.url = url.rstrip("/")
+        self.scheme, _, rest = self.url.partition("://")
+        self.prefix = rest
+
+    @property
+    def fs(self) -> Any:
+        import fsspec
+
+        options: dict[str, Any] = {}
+        if self.scheme == "s3" and os.environ.get("AWS_ENDPOINT_URL"):
+            options["client_kwargs"] = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
+        try:
+            return fsspec.filesystem(self.scheme, use_listings_cache=False, **options)
+        except (ImportError, ValueError) as fault:
+            raise SourceError(f"cannot open {self.scheme}:// paths: {fault}", 'install the extra: pip install "maetdol[s3]"') from None
+
+    def path(self, name: str) -> str:
+        return f"{self.url}/{name}" if name else self.url
+
+    def _key(self, name: str) -> str:
+        return f"{self.prefix}/{name}" if name else self.prefix
+
+    def sub(self, name: str) -> "Remote":
+        return Remote(f"{self.url}/{name}")
+
+    def exists(self, name: str) -> bool:
+        return self._try(lambda: self.fs.exists(self._key(name)))
+
+    def size(self, name: str) -> int:
+        return self._try(lambda: self.fs.size(self._key(name)))
+
+    def read(self, name: str) -> bytes:
+        return self._try(lambda: self.fs.cat_file(self._key(name)))
+
+    def names(self, folder: str) -> list[str]:
+        def listing() -> list[str]:
+            try:
+                entries = self.fs.ls(self._key(folder), detail=True, refresh=True)
+            except FileNotFoundError:
+                return []
+            return sorted(e["name"].rsplit("/", 1)[1] for e in entries if e["type"] == "file")
+
+        return self._try(listing)
+
+    def write(self, name: str, data: bytes) -> None:
+        self._try(lambda: self.fs.pipe_file(self._key(name), data))
+
+    def create(self, name: str) -> "Uploaded":
+        return Uploaded(self, name)
+
+    def delete(self, name: str) -> None:
+        def remove() -> None:
+            if self.fs.exists(self._key(name)):
+                self.fs.rm(self._key(name), recursive=True)
+
+        self._try(remove)
+
+    def sweep(self, folder: str) -> None:
+        """Nothing to sweep: an object is put whole or not at all."""
+
+    def _try(self, call: Any) -> Any:
+        try:
+            return call()
+        except FileNotFoundError:
+            raise
+        except PermissionError as fault:
+            raise SourceError(f"may not use {self.url}: {fault}", "set the credentials in the environment") from None
+        except (TimeoutError, ConnectionError, OSError) as fault:
+            raise InfraError(f"object storage failed at {self.url}: {type(fault).__name__}: {fault}", "check the endpoint, then run again") from None
+
+
+class Uploaded:
+    """Spools to a local temporary file and puts the whole object when the block ends well."""
+
+    def __init__(self, remote: Remote, name: str):
+        self.remote, self.name = remote, name
+
+    def __enter__(self) -> BinaryIO:
+        import tempfile
+
+        self.handle = tempfile.NamedTemporaryFile(prefix="maetdol-", suffix=".upload")
+        return self.handle  # type: ignore[return-value]
+
+    def __exit__(self, kind: type | None, fault: BaseException | None, _: Any) -> None:
+        with self.handle as handle:
+            if kind is None:
+                handle.flush()
+                self.remote._try(lambda: self.remote.fs.put_file(handle.name, self.remote._key(self.name)))
+            elif isinstance(fault, OSError):
+                raise disk_error(fault, handle.name) from None
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Files below `folder`, sorted by their path's parts, links not followed."""
+    for base, folders, names in os.walk(folder):
+        folders.sort()
+        yield from (Path(base) / name for name in sorted(names))

@@ -1,0 +1,180 @@
+"""No document vanishes: the ledger is a relation from the ids that went in to the ids that came out, with the reasons.
+
+Every input id stands in at least one row; the non-null `out` ids are exactly the ids of the output; an output made of
+several inputs has one row per input, an input that gives several outputs one row per output. Metrics follow the fixed
+columns as float64 columns named `<filter>.<measure>`. Dropped text is never copied here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Iterable, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import DamagedStore, WorkError
+from pipeline.schema import STR, Edit
+
+EDITS = pa.list_(
+    pa.struct(
+        [
+            pa.field("start", pa.int64()),
+            pa.field("end", pa.int64()),
+            pa.field("replacement", STR),
+            pa.field("by", STR),
+        ]
+    )
+)
+COLUMNS = pa.schema(
+    [
+        pa.field("id", STR, nullable=False),
+        ("out", STR),
+        ("reason", STR),
+        ("reasons", pa.list_(STR)),
+        ("keeper", STR),
+        ("span_start", pa.int64()),
+        ("span_end", pa.int64()),
+        ("edits", EDITS),
+        ("note", STR),
+    ]
+)
+REASON = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
+
+
+class Ledger:
+    """Builds ledger tables; `COLUMNS` first, metric columns after."""
+
+    @staticmethod
+    def rows(
+        ids: Sequence[str] | pa.Array,
+        *,
+        out: Sequence[str | None] | pa.Array | None = None,
+        reason: Sequence[str | None] | None = None,
+        reasons: Sequence[list[str] | None] | None = None,
+        keeper: Sequence[str | None] | None = None,
+        span: Sequence[tuple[int, int] | None] | None = None,
+        edits: Sequence[list[Edit] | None] | None = None,
+        note: Sequence[str | None] | None = None,
+        metrics: Mapping[str, np.ndarray | Sequence[float]] | None = None,
+    ) -> pa.Table:
+        """One ledger table of `len(ids)` rows.
+
+        `out=None` means: the id itself where `reason` is null, null elsewhere. `reasons=None` follows from `reason`.
+        `metrics` maps `<filter>.<measure>` to a float per row. WorkError on unequal lengths or a malformed reason.
+        """
+        n = len(ids)
+        id_array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, STR)
+        why = list(reason) if reason is not None else [None] * n
+        for word in {w for w in why if w is not None}:
+            if not REASON.fullmatch(word):
+                raise WorkError(f"reason {word!r} is not of the form stage.word", "use a closed vocabulary such as word_count.low")
+        if out is None:
+            out = [i if w is None else None for i, w in zip(id_array.to_pylist(), why)]
+        every = reasons if reasons is not None else [[w] if w else [] for w in why]
+        columns: dict[str, Any] = {
+            "id": id_array,
+            "out": out if isinstance(out, (pa.Array, pa.ChunkedArray)) else pa.array(out, STR),
+            "reason": pa.array(why, STR),
+            "reasons": pa.array(every, pa.list_(STR)),
+            "keeper": pa.array(keeper, STR) if keeper is not None else pa.nulls(n, STR),
+            "span_start": pa.array([s[0] if s else None for s in span], pa.int64()) if span else pa.nulls(n, pa.int64()),
+            "span_end": pa.array([s[1] if s else None for s in span], pa.int64()) if span else pa.nulls(n, pa.int64()),
+            "edits": _edits(edits, n),
+            "note": pa.array(note, STR) if note is not None else pa.nulls(n, STR),
+        }
+        for name in sorted(metrics or {}):
+            columns[name] = pa.array(np.asarray(metrics[name], dtype=np.float64))
+        if any(len(column) != n for column in columns.values()):
+            raise WorkError("ledger columns are of unequal length: " + str({k: len(v) for k, v in columns.items()}))
+        schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in sorted(metrics or {}))])
+        return pa.table(columns, schema=schema)
+
+    @staticmethod
+    def concat(tables: Iterable[pa.Table]) -> pa.Table:
+        """Tables with differing metrics as one; a metric that a table lacks is null there."""
+        tables = [table.select(table.column_names) for table in tables]
+        if not tables:
+            return COLUMNS.empty_table()
+        names = sorted({name for table in tables for name in table.column_names[len(COLUMNS) :]})
+        schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in names)])
+        return pa.concat_tables([fit(table, schema) for table in tables])
+
+
+def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`table` with the columns of `schema`, null where it lacks one."""
+    columns = [
+        table.column(f.name) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in schema
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _edits(edits: Sequence[list[Edit] | None] | None, n: int) -> pa.Array:
+    if edits is None:
+        return pa.nulls(n, EDITS)
+    keys = ("start", "end", "replacement", "by")
+    return pa.array([[dict(zip(keys, (*e, "")[:4])) for e in row] if row else None for row in edits], EDITS)
+
+
+def check(input_ids: pa.ChunkedArray | pa.Array | None, output_ids: pa.ChunkedArray | pa.Array, ledger: pa.Table, where: str) -> None:
+    """Hold the ledger to its law; DamagedStore names the first id that breaks it. `input_ids=None`: inputs not known."""
+    if input_ids is not None:
+        missing = pc.filter(input_ids, pc.invert(pc.is_in(input_ids, value_set=_flat(ledger["id"]))))
+        if len(missing):
+            raise DamagedStore(f"{where}: input {missing[0]} stands in no ledger row", "the stage lost a document: report it")
+    outs = _flat(ledger["out"].drop_null())
+    absent = pc.filter(outs, pc.invert(pc.is_in(outs, value_set=_flat(output_ids))))
+    if len(absent):
+        raise DamagedStore(f"{where}: ledger names output {absent[0]} that was not written", "the stage's ledger is wrong: report it")
+    unnamed = pc.filter(output_ids, pc.invert(pc.is_in(output_ids, value_set=outs)))
+    if len(unnamed):
+        raise DamagedStore(f"{where}: output {unnamed[0]} stands in no ledger row", "the stage's ledger is wrong: report it")
+    if len(pc.unique(output_ids)) != len(output_ids):
+        raise DamagedStore(f"{where}: an output id occurs twice", "derive output ids with child_id and an ordinal")
+
+
+def _flat(array: pa.ChunkedArray | pa.Array) -> pa.Array:
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The proof that a shard (or artefact) is whole: written last. `key` decides whether it still counts."""
+
+    stage: str
+    shard: int
+    key: str
+    content_hash: str
+    ledger_hash: str
+    rows: int = 0
+    bytes: int = 0
+    rows_in: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Rows by language, licence and source, of the output."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What else the stage wants the report to know; plain JSON, no text of the corpus."""
+    written: bool = True
+    """False for a fused step: proven in passing, its bytes not on disk."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Content hash per file, for an artefact."""
+    seconds: float = 0.0
+    finished: str = ""
+    worker: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def dumps(self) -> bytes:
+        return (json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+
+    @classmethod
+    def loads(cls, data: bytes, where: str = "receipt") -> "Receipt":
+        """DamagedStore when the bytes are no receipt."""
+        try:
+            given = json.loads(data)
+            known = {f.name for f in fields(cls)}
+            return cls(**{key: value for key, value in given.items() if key in known})
+        except (ValueError, TypeError, AttributeError) as fault:
+            raise DamagedStore(f"{where} is damaged: {fault}", "delete it; the shard is redone") from None

@@ -1,0 +1,125 @@
+"""The options object is the stage: one frozen model is YAML entry, CLI flags, help and fingerprint.
+
+An option is declared, typed, defaulted, explained and validated in one place. What an option *means* decides its part
+in the fingerprint: a plain value counts as itself; a file or model path counts as its content, so that a renamed or
+moved file is the same and a changed one is not; a secret or a purely operational value does not count at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import Enum
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import OptionError, did_you_mean
+
+
+class Keyed(Enum):
+    """How an annotated option enters the fingerprint."""
+
+    CONTENT = "content"
+    SECRET = "secret"
+    UNKEYED = "unkeyed"
+
+
+CONTENT = Keyed.CONTENT
+"""`Annotated[str | None, CONTENT]`: a path (or list of paths); its content hash is keyed, never the path."""
+SECRET = Keyed.SECRET
+"""`Annotated[str | None, SECRET]`: the *name* of an environment variable or file that holds a secret; not keyed."""
+UNKEYED = Keyed.UNKEYED
+"""`Annotated[int, UNKEYED]`: changes how the work is done, never a byte of what comes out."""
+
+
+class Options(BaseModel):
+    """Base of every stage, filter, rule and verb. Frozen; unknown names are refused with a suggestion."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, populate_by_name=True, ignored_types=()
+    )
+    version: ClassVar[int] = 1
+    """Bump when the same options mean other bytes."""
+
+    def fingerprint(self, *parents: str) -> str:
+        """Hash (32 hex) of the class name, version, keyed options and `parents` (content hashes of the inputs)."""
+        return digest({"options": identity(self), "parents": list(parents)})
+
+    @classmethod
+    def build(cls, given: dict[str, Any] | None, where: str) -> "Options":
+        """Validate `given`; raises OptionError that names the option, the fault and the nearest known word."""
+        try:
+            return cls.model_validate(given or {})
+        except ValidationError as fault:
+            raise OptionError(*_explain(cls, fault, where)) from None
+
+
+def _explain(cls: type[Options], fault: ValidationError, where: str) -> tuple[str, str]:
+    error = fault.errors()[0]
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        return f"{where}: no option {path!r}", did_you_mean(str(error["loc"][-1]), known)
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{where}: {path or 'options'}: {message}", f"see `maetdol explain {where.split('.')[0]}` for units and defaults"
+
+
+def identity(options: Options) -> dict[str, Any]:
+    """The keyed part of `options` as plain JSON values."""
+    keyed: dict[str, Any] = {}
+    for name, field in type(options).model_fields.items():
+        kind = next((mark for mark in field.metadata if isinstance(mark, Keyed)), None)
+        if kind in (SECRET, UNKEYED):
+            continue
+        value = getattr(options, name)
+        keyed[name] = _content(value) if kind is CONTENT else _plain(value)
+    return {"class": type(options).__name__, "version": type(options).version, "keyed": keyed}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Options):
+        return identity(value)
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {str(key): _plain(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(item) for item in value)
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    return value
+
+
+def _content(value: Any) -> Any:
+    if value is None:
+        return None
+    if isinstance(value, (list, tuple)):
+        return [_content(item) for item in value]
+    return content_hash(Path(value))
+
+
+def content_hash(path: Path) -> str:
+    """BLAKE2b-128 (32 hex) of a file, or of a folder's sorted relative names and bytes. OptionError when absent."""
+    if path.is_dir():
+        parts = {str(p.relative_to(path)): content_hash(p) for p in sorted(path.rglob("*")) if p.is_file()}
+        return digest(parts)
+    try:
+        hasher = hashlib.blake2b(digest_size=16)
+        with open(path, "rb") as handle:
+            while chunk := handle.read(1 << 20):
+                hasher.update(chunk)
+        return hasher.hexdigest()
+    except OSError as fault:
+        raise OptionError(f"cannot read {path}: {fault.strerror}", "give the path of a readable file or folder") from None
+
+
+def digest(value: Any) -> str:
+    """BLAKE2b-128 (32 hex) of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,195 @@
+"""The shapes of rows, their text-bearing fields, identities, and how edits move text and blocks together.
+
+Offsets are code points of the Python string everywhere outside kernels, so that `text[start:end]` is always right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from bisect import bisect_left, bisect_right
+from typing import Iterable, NamedTuple, Sequence
+
+import pyarrow as pa
+
+STR = pa.large_string()
+BLOCK = pa.struct(
+    [
+        pa.field("kind", STR),
+        pa.field("text", STR),
+        pa.field("start", pa.int64()),
+        pa.field("end", pa.int64()),
+        pa.field("level", pa.int32()),
+        pa.field("group", pa.int32()),
+    ]
+)
+META = pa.list_(pa.struct([pa.field("key", STR), pa.field("value", STR)]))
+MESSAGES = pa.list_(pa.struct([pa.field("role", STR), pa.field("content", STR)]))
+
+BLOCK_KINDS = (
+    "heading paragraph list code table quote question answer accepted_answer term definition summary details step post"
+).split()
+
+DOCUMENT = pa.schema(
+    [
+        pa.field("id", STR, nullable=False),
+        ("content_id", STR),
+        ("text", STR),
+        ("title", STR),
+        ("url", STR),
+        ("source", STR),
+        ("lang", STR),
+        ("date", STR),
+        ("licence", STR),
+        ("signals", pa.list_(STR)),
+        ("blocks", pa.list_(BLOCK)),
+        ("meta", META),
+    ]
+)
+_PASSPORT = [("lang", STR), ("source", STR), ("url", STR), ("licence", STR)]
+_SPAN = [("doc_id", STR), ("span_start", pa.int64()), ("span_end", pa.int64()), ("rule", STR)]
+CHAT = pa.schema(
+    [pa.field("id", STR, nullable=False), ("messages", MESSAGES), *_PASSPORT, *_SPAN, ("confidence", pa.float64()), ("meta", META)]
+)
+PAIR = pa.schema(
+    [
+        pa.field("id", STR, nullable=False),
+        ("prompt", MESSAGES),
+        ("chosen", MESSAGES),
+        ("rejected", MESSAGES),
+        *_PASSPORT,
+        ("chat_id", STR),
+        *_SPAN,
+        ("method", STR),
+        ("score_chosen", pa.float64()),
+        ("score_rejected", pa.float64()),
+        ("in_sft", pa.bool_()),
+        ("meta", META),
+    ]
+)
+TOKENS = pa.schema(
+    [
+        pa.field("id", STR, nullable=False),
+        ("input_ids", pa.list_(pa.int32())),
+        (
+            "docs",
+            pa.list_(pa.struct([("id", STR), ("start", pa.int32()), ("end", pa.int32()), ("offset", pa.int64())])),
+        ),
+    ]
+)
+SHAPES = {"DOCUMENT": DOCUMENT, "CHAT": CHAT, "PAIR": PAIR, "TOKENS": TOKENS}
+
+TEXT_FIELDS = {
+    "DOCUMENT": ("text", "title", "url", "blocks", "meta"),
+    "CHAT": ("messages", "url", "meta"),
+    "PAIR": ("prompt", "chosen", "rejected", "url", "meta"),
+    "TOKENS": (),
+}
+"""Every field of a shape that can hold text of the corpus; pii treats all of them."""
+MAIN_FIELD = {"DOCUMENT": "text", "CHAT": "messages", "PAIR": "prompt"}
+
+
+def shape_of(schema: pa.Schema) -> str | None:
+    """Name of the shape whose columns `schema` begins with (extra columns may follow), or None."""
+    for name, shape in SHAPES.items():
+        if schema.names[: len(shape.names)] == shape.names:
+            return name
+    return None
+
+
+def _hash(*parts: str) -> str:
+    hasher = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        hasher.update(len(data).to_bytes(8, "little"))
+        hasher.update(data)
+    return hasher.hexdigest()
+
+
+def doc_id(source: str, locator: str, ordinal: int = 0) -> str:
+    """Identity of an input record: its source and its place there; `ordinal` tells repeats of one id apart."""
+    return _hash("doc", source, locator) if ordinal == 0 else _hash("doc", source, locator, str(ordinal))
+
+
+def content_id(text: str) -> str:
+    """Identity of the words: NFC, case-folded, runs of white space as one blank."""
+    return _hash("content", " ".join(unicodedata.normalize("NFC", text).casefold().split()))
+
+
+def child_id(parents: str | Sequence[str], stage: str, rule: str, ordinal: int) -> str:
+    """Identity of an output made of `parents` (ids), so that the same work gives the same id anywhere."""
+    parents = [parents] if isinstance(parents, str) else list(parents)
+    return _hash("child", stage, rule, str(ordinal), *parents)
+
+
+class Edit(NamedTuple):
+    """Replace `text[start:end]` (code points) by `replacement`; `by` names the rule."""
+
+    start: int
+    end: int
+    replacement: str
+    by: str = ""
+
+
+def merge_edits(edits: Iterable[Edit]) -> list[Edit]:
+    """Sorted edits without overlaps: of two that overlap the earlier, then the longer, stands."""
+    kept: list[Edit] = []
+    for edit in sorted(edits, key=lambda e: (e.start, -e.end, e.replacement)):
+        if not kept or edit.start >= kept[-1].end:
+            kept.append(edit)
+    return kept
+
+
+def apply_edits(text: str, edits: Sequence[Edit], blocks: list[dict] | None = None) -> tuple[str, list[dict] | None]:
+    """The edited text, and its blocks moved along: the one way text is ever edited.
+
+    `edits` must be sorted and free of overlaps (`merge_edits`); ValueError otherwise. A block that stands in the text
+    (start/end not null) is cut from the new text, so that `text[start:end] == block["text"]` stays true whenever it was
+    true; its offsets are mapped through the edits; one that is wholly deleted loses its place (null offsets) and its
+    text. A block that does not stand in the text is left alone: its text must be edited by its own edits.
+    """
+    if not edits:
+        return text, blocks
+    pieces: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    shifts: list[int] = []
+    at = shift = 0
+    for start, end, replacement, *_ in edits:
+        if start < at or end < start or end > len(text):
+            raise ValueError(f"edits must be sorted, apart and inside the text (edit {start}:{end}, text {len(text)})")
+        pieces += (text[at:start], replacement)
+        at = end
+        shift += len(replacement) - (end - start)
+        starts.append(start)
+        ends.append(end)
+        shifts.append(shift)
+    pieces.append(text[at:])
+    edited = "".join(pieces)
+    if not blocks:
+        return edited, blocks
+
+    def moved(place: int, closing: bool) -> int:
+        # An offset inside an edit moves to the replacement's edge: a closing one behind it, an opening one before it.
+        done = bisect_right(ends, place)
+        if closing:
+            inside = done < len(starts) and starts[done] < place
+            return ends[done] + shifts[done] if inside else place + (shifts[done - 1] if done else 0)
+        inside = bisect_left(starts, place) - 1
+        if inside >= done and starts[inside] < place < ends[inside]:
+            return starts[inside] + (shifts[inside - 1] if inside else 0)
+        return place + (shifts[done - 1] if done else 0)
+
+    out = []
+    for block in blocks:
+        if block.get("start") is None or block.get("end") is None:
+            out.append(block)
+            continue
+        start, end = moved(block["start"], False), moved(block["end"], True)
+        if end <= start < len(edited) + 1 and block["end"] > block["start"]:
+            out.append({**block, "text": "", "start": None, "end": None})
+        elif text[block["start"] : block["end"]] == block["text"]:
+            out.append({**block, "text": edited[start:end], "start": start, "end": end})
+        else:
+            out.append({**block, "start": start, "end": end})
+    return edited, out

@@ -1,0 +1,548 @@
+"""The sharded Arrow store: shards, their ledgers, their receipts, a manifest, and trained artefacts (format 1).
+
+    STORE/manifest.json            what the store is; readers go by it
+    STORE/shards/NNNNN.arrow       Arrow IPC files, uncompressed so that they map
+    STORE/index/NNNNN.ids          sorted (id hash, row) pairs: random access by id
+    STORE/ledger/NNNNN.arrow       what became of every input
+    STORE/receipts/NNNNN.json      the proof, written last
+    STORE/passes/<pass>/...        a barrier stage's own sub-stores
+    STORE/artefact/...             a trained thing, proven by receipts/artefact.json
+
+A shard without receipt does not exist.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import time
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Iterable, Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline import ledger as ledgers
+from pipeline.errors import DamagedStore, SourceError
+from pipeline.files import Local, place
+from pipeline.ledger import Ledger, Receipt
+from pipeline.options import content_hash, digest
+from pipeline.schema import shape_of
+
+FORMAT = 1
+BATCH_ROWS = 1024
+BATCH_BYTES = 16 << 20
+SHARD_BYTES = 256 << 20
+SHARD_ROWS = 262_144
+ARTEFACT = "artefact"
+COUNTED = ("lang", "licence", "rule", "method")
+
+
+class Store:
+    """A store at a local path or an object-storage URL (`s3://bucket/folder`). Nothing is read until it is asked for."""
+
+    def __init__(self, path: str | os.PathLike, codec: str | None = None):
+        self.place = place(path)
+        self.path = self.place.path("")
+        self.codec = codec
+
+    def __reduce__(self):
+        return (Store, (self.path, self.codec))
+
+    def __repr__(self) -> str:
+        return f"Store({self.path!r})"
+
+    @property
+    def name(self) -> str:
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    def sub(self, name: str) -> "Store":
+        """A store inside this one, such as `passes/sign`."""
+        return Store(self.place.path(name))
+
+    # -- what is there ---------------------------------------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None where no stage has ended. DamagedStore when it cannot be read or is of a newer format."""
+        if not self.place.exists("manifest.json"):
+            return None
+        try:
+            manifest = json.loads(self.place.read("manifest.json"))
+        except ValueError:
+            raise DamagedStore(f"{self.path}/manifest.json is damaged", "delete it and run the stage again") from None
+        if manifest.get("format", 0) > FORMAT:
+            raise DamagedStore(f"{self.path} is of format {manifest['format']}, this reader knows {FORMAT}", "upgrade maetdol")
+        return manifest
+
+    def require(self) -> dict[str, Any]:
+        """The manifest; SourceError where `path` is no finished store."""
+        manifest = self.manifest()
+        if manifest is None:
+            raise SourceError(f"{self.path} is not a finished store (it has no manifest.json)", "run the stage that makes it, or give another path")
+        return manifest
+
+    def receipts(self) -> dict[int, Receipt]:
+        """Every shard receipt on disk, by shard number: what is proven, finished stage or not."""
+        found = {}
+        for name in self.place.names("receipts"):
+            if name.endswith(".json") and name[:-5].isdigit():
+                found[int(name[:-5])] = Receipt.loads(self.place.read(f"receipts/{name}"), f"{self.path}/receipts/{name}")
+        return dict(sorted(found.items()))
+
+    def receipt(self, shard: int | str) -> Receipt | None:
+        name = f"receipts/{_number(shard)}.json"
+        if not self.place.exists(name):
+            return None
+        return Receipt.loads(self.place.read(name), f"{self.path}/{name}")
+
+    def shards(self) -> list[int]:
+        """Shard numbers, ascending: by the manifest, or by the receipts while the stage is under way."""
+        manifest = self.manifest()
+        if manifest is not None:
+            return [entry["shard"] for entry in manifest["shards"]]
+        return list(self.receipts())
+
+    def hashes(self) -> dict[int, str]:
+        """Content hash per shard."""
+        manifest = self.manifest()
+        if manifest is not None:
+            return {entry["shard"]: entry["content_hash"] for entry in manifest["shards"]}
+        return {number: receipt.content_hash for number, receipt in self.receipts().items()}
+
+    @property
+    def content_hash(self) -> str:
+        """Hash over all shards and the artefact: the identity of the store's bytes."""
+        artefact = self.receipt(ARTEFACT)
+        parts = {str(shard): value for shard, value in self.hashes().items()}
+        return digest({"shards": parts, "artefact": artefact.content_hash if artefact else None})
+
+    @property
+    def schema(self) -> pa.Schema:
+        shards = self.shards()
+        if not shards:
+            raise SourceError(f"{self.path} has no shards", "run the stage that makes it")
+        return self._open(f"shards/{_number(shards[0])}.arrow").schema
+
+    @property
+    def shape(self) -> str | None:
+        """DOCUMENT, CHAT, PAIR or TOKENS; `artefact:<kind>` for a trained thing; None for other columns."""
+        manifest = self.manifest()
+        if manifest is not None:
+            return manifest["shape"]
+        return shape_of(self.schema) if self.shards() else None
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _open(self, name: str) -> pa.ipc.RecordBatchFileReader:
+        try:
+            if isinstance(self.place, Local):
+                return pa.ipc.open_file(pa.memory_map(self.place.path(name)))
+            return pa.ipc.open_file(pa.BufferReader(self.place.read(name)))
+        except FileNotFoundError:
+            raise DamagedStore(f"{self.place.path(name)} is missing", "run the stage again: only what is missing is redone") from None
+        except pa.ArrowInvalid as fault:
+            raise DamagedStore(f"{self.place.path(name)} cannot be read: {fault}", "delete it and run the stage again") from None
+
+    def read(self, shard: int) -> pa.Table:
+        """A shard as a table, memory-mapped on local disk. A fused step's shard is not on disk: see `pipeline.run`."""
+        return self._open(f"shards/{_number(shard)}.arrow").read_all()
+
+    def batches(self, shard: int) -> Iterator[pa.RecordBatch]:
+        """Record batches of at most 1,024 rows or 16 MiB; a larger row stands alone."""
+        reader = self._open(f"shards/{_number(shard)}.arrow")
+        for index in range(reader.num_record_batches):
+            yield reader.get_batch(index)
+
+    def ledger(self, shard: int | str) -> pa.Table:
+        return self._open(f"ledger/{_number(shard)}.arrow").read_all()
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The whole store as one mapped table (local disk: no copy)."""
+        tables = [self.read(shard) for shard in self.shards()]
+        tables = [table.select(list(columns)) for table in tables] if columns else tables
+        return pa.concat_tables(tables) if tables else pa.table({})
+
+    def ledgers(self) -> pa.Table:
+        """All ledgers as one table."""
+        names = [n[:-6] for n in self.place.names("ledger") if n.endswith(".arrow")]
+        proven = {_number(n) for n in self.shards()} | ({ARTEFACT} if self.receipt(ARTEFACT) else set())
+        extra = {n for n in names if not n.isdigit() and self.place.exists(f"receipts/{n}.json")}
+        return Ledger.concat(self.ledger(n) for n in names if n in proven | extra)
+
+    def files(self) -> list[str]:
+        """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`."""
+        return [self.place.path(f"shards/{_number(shard)}.arrow") for shard in self.shards()]
+
+    def dataset(self, columns: Sequence[str] | None = None) -> Any:
+        """The store as a Hugging Face `datasets.Dataset` over the mapped buffers, without a copy."""
+        import datasets
+
+        return datasets.Dataset(datasets.table.InMemoryTable(self.table(columns)))
+
+    def scan(self) -> Any:
+        """The store as a `pyarrow.dataset.Dataset`."""
+        import pyarrow.dataset
+
+        if isinstance(self.place, Local):
+            return pyarrow.dataset.dataset(self.files(), format="ipc")
+        prefix = [path.partition("://")[2] for path in self.files()]
+        return pyarrow.dataset.dataset(prefix, format="ipc", filesystem=self.place.fs)
+
+    def find(self, row_id: str) -> tuple[int, int] | None:
+        """(shard, row) of an id through the index, or None."""
+        wanted = np.uint64(int(row_id[:16], 16)) if _is_id(row_id) else None
+        if wanted is None:
+            return None
+        for shard in self.shards():
+            index = self._index(shard)
+            at = int(np.searchsorted(index["hash"], wanted))
+            while at < len(index) and index["hash"][at] == wanted:
+                row = int(index["row"][at])
+                if self.read(shard).column("id")[row].as_py() == row_id:
+                    return shard, row
+                at += 1
+        return None
+
+    def row(self, shard: int, row: int) -> dict[str, Any]:
+        return self.read(shard).slice(row, 1).to_pylist()[0]
+
+    def _index(self, shard: int) -> np.ndarray:
+        name = f"index/{_number(shard)}.ids"
+        if self.place.exists(name):
+            return np.frombuffer(self.place.read(name), dtype=INDEX)
+        return build_index(self.read(shard).column("id"))
+
+    def artefact(self) -> Path:
+        """Folder of the trained thing. SourceError where the store holds none. Remote ones are fetched to a local cache."""
+        receipt = self.receipt(ARTEFACT)
+        if receipt is None:
+            raise SourceError(f"{self.path} holds no artefact", "run the stage that trains it, or give another path")
+        if isinstance(self.place, Local):
+            return Path(self.place.path(ARTEFACT))
+        return self._fetch(receipt)
+
+    def _fetch(self, receipt: Receipt) -> Path:
+        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maetdol" / receipt.content_hash
+        if not cache.is_dir():
+            partial = cache.with_name(f"{cache.name}.part-{os.getpid()}")
+            for name in receipt.files:
+                target = partial / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(self.place.read(f"{ARTEFACT}/{name}"))
+            os.replace(partial, cache)
+        return cache
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def writer(self, shard: int, *, stage: str, key: str, written: bool = True) -> "ShardWriter":
+        """A shard under way; deletes an old receipt first. Use `with`, then `commit()`."""
+        return ShardWriter(self, shard, stage, key, written)
+
+    def put(
+        self,
+        shard: int,
+        kept: pa.Table | Iterable[pa.RecordBatch],
+        ledger: pa.Table,
+        *,
+        key: str,
+        stage: str = "",
+        input_ids: pa.ChunkedArray | pa.Array | None = None,
+        notes: dict[str, Any] | None = None,
+        **proof: Any,
+    ) -> Receipt:
+        """Write one whole shard, its ledger, and last its receipt."""
+        with self.writer(shard, stage=stage, key=key) as writer:
+            batches = kept.to_batches() if isinstance(kept, pa.Table) else kept
+            if isinstance(kept, pa.Table):
+                writer.expect(kept.schema)
+            for batch in batches:
+                writer.write(batch)
+            writer.record(ledger)
+            return writer.commit(input_ids=input_ids, notes=notes or {}, **proof)
+
+    def put_artefact(
+        self, folder: Path, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None, seconds: float = 0.0, **proof: Any
+    ) -> Receipt:
+        """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes.
+
+        """
+        self.place.delete(f"receipts/{ARTEFACT}.json")
+        self.place.delete(ARTEFACT)
+        files = {}
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            name = path.relative_to(folder).as_posix()
+            files[name] = content_hash(path)
+            with open(path, "rb") as source, self.place.create(f"{ARTEFACT}/{name}") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+        ledger_hash = self._write_table(f"ledger/{ARTEFACT}.arrow", ledger)
+        receipt = Receipt(
+            stage=stage,
+            shard=-1,
+            key=key,
+            content_hash=digest(files),
+            ledger_hash=ledger_hash,
+            rows=0,
+            bytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
+            rows_in=len(ledger["id"].unique()),
+            reasons=reason_counts(ledger),
+            notes=notes or {},
+            files=files,
+            seconds=seconds,
+            **{**stamp(), **proof},
+        )
+        self.place.write(f"receipts/{ARTEFACT}.json", receipt.dumps())
+        return receipt
+
+    def put_ledger(self, name: str, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None) -> Receipt:
+        """A ledger without a shard (files that could not be opened, records that were skipped), proven by its own receipt."""
+        self.place.delete(f"receipts/{name}.json")
+        ledger_hash = self._write_table(f"ledger/{name}.arrow", ledger)
+        receipt = Receipt(
+            stage=stage, shard=-1, key=key, content_hash=ledger_hash, ledger_hash=ledger_hash, rows_in=len(ledger["id"].unique()),
+            reasons=reason_counts(ledger), notes=notes or {}, **stamp(),
+        )
+        self.place.write(f"receipts/{name}.json", receipt.dumps())
+        return receipt
+
+    def _write_table(self, name: str, table: pa.Table) -> str:
+        with self.place.create(name) as handle:
+            sink = Hashing(handle)
+            with pa.ipc.new_file(sink, table.schema) as out:
+                out.write_table(table, max_chunksize=16 * BATCH_ROWS)
+            return sink.hexdigest()
+
+    def seal(self, manifest: dict[str, Any], shards: Sequence[int]) -> dict[str, Any]:
+        """Write the manifest over the receipts of `shards` and remove every shard that is not among them."""
+        receipts = self.receipts()
+        wanted = set(shards)
+        absent = sorted(wanted - set(receipts))
+        if absent:
+            raise DamagedStore(f"{self.path}: shards {absent[:5]} have no receipt", "run the stage again")
+        for number in set(receipts) - wanted:
+            self.drop(number)
+        self._remove_orphans(wanted)
+        entries = [_entry(receipts[number]) for number in sorted(wanted)]
+        artefact = self.receipt(ARTEFACT)
+        full = {
+            "format": FORMAT,
+            **manifest,
+            "rows": sum(entry["rows"] for entry in entries),
+            "bytes": sum(entry["bytes"] for entry in entries),
+            "reasons": _added(r.reasons for n, r in receipts.items() if n in wanted),
+            "counts": {name: _added(r.counts.get(name, {}) for n, r in receipts.items() if n in wanted) for name in COUNTED},
+            "shards": entries,
+            "artefact": _entry(artefact) if artefact else None,
+        }
+        self.place.write("manifest.json", (json.dumps(full, ensure_ascii=False, indent=1) + "\n").encode())
+        return full
+
+    def unseal(self) -> None:
+        """Take the manifest away before a stage works on the store again."""
+        self.place.delete("manifest.json")
+
+    def drop(self, shard: int) -> None:
+        """Remove one shard, its proof first."""
+        number = _number(shard)
+        for name in (f"receipts/{number}.json", f"shards/{number}.arrow", f"index/{number}.ids", f"ledger/{number}.arrow"):
+            self.place.delete(name)
+
+    def _remove_orphans(self, wanted: set[int]) -> None:
+        for folder, ending in (("shards", ".arrow"), ("ledger", ".arrow"), ("index", ".ids")):
+            self.place.sweep(folder)
+            for name in self.place.names(folder):
+                stem = name.removesuffix(ending)
+                if stem.isdigit() and int(stem) not in wanted:
+                    self.place.delete(f"{folder}/{name}")
+
+
+INDEX = np.dtype([("hash", "<u8"), ("row", "<u4")])
+
+
+def build_index(ids: pa.ChunkedArray | pa.Array) -> np.ndarray:
+    """Sorted (first 64 bits of the id, row) pairs."""
+    index = np.zeros(len(ids), dtype=INDEX)
+    index["hash"] = [int(i[:16], 16) for i in ids.to_pylist()]
+    index["row"] = np.arange(len(ids))
+    return np.sort(index, order=("hash", "row"))
+
+
+def _is_id(word: str) -> bool:
+    return len(word) == 32 and all(c in "0123456789abcdef" for c in word)
+
+
+def _number(shard: int | str) -> str:
+    return shard if isinstance(shard, str) else f"{shard:05d}"
+
+
+def _entry(receipt: Receipt) -> dict[str, Any]:
+    return {
+        "shard": receipt.shard, "rows": receipt.rows, "bytes": receipt.bytes, "content_hash": receipt.content_hash,
+        "ledger_hash": receipt.ledger_hash, "key": receipt.key, "written": receipt.written,
+    }  # fmt: skip
+
+
+def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for count in counts:
+        for word, number in count.items():
+            total[word] = total.get(word, 0) + number
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
+
+
+def reason_counts(ledger: pa.Table) -> dict[str, int]:
+    counts = ledger["reason"].drop_null().value_counts()
+    return dict(sorted(((c["values"].as_py(), c["counts"].as_py()) for c in counts), key=lambda item: (-item[1], item[0])))
+
+
+def stamp() -> dict[str, Any]:
+    """When and where, for a receipt."""
+    return {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+
+
+class Hashing:
+    """A write-only file that hashes what passes (XXH3-128); `handle=None` only hashes."""
+
+    def __init__(self, handle: Any = None):
+        import xxhash
+
+        self.handle, self.size, self.closed = handle, 0, False
+        self._hash = xxhash.xxh3_128()
+
+    def write(self, data: Any) -> int:
+        self._hash.update(bytes(data) if not isinstance(data, bytes) else data)
+        self.size += len(data)
+        if self.handle is not None:
+            self.handle.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def writable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return False
+
+    def seekable(self) -> bool:
+        return False
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
+class ShardWriter:
+    """One shard under way: batches in, whole file out. Batch borders come from the rows alone (1,024 rows or 16 MiB)."""
+
+    def __init__(self, store: Store, shard: int, stage: str, key: str, written: bool):
+        self.store, self.shard, self.stage, self.key, self.written = store, shard, stage, key, written
+        self.schema: pa.Schema | None = None
+        self.rows = 0
+        self.ledgers: list[pa.Table] = []
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = self._held_bytes = 0
+        self._ids: list[pa.Array] = []
+        self._counts: dict[str, dict[str, int]] = {name: {} for name in COUNTED}
+        self._began = time.monotonic()
+        self._out: pa.ipc.RecordBatchFileWriter | None = None
+
+    @cached_property
+    def _names(self) -> tuple[str, str, str, str]:
+        number = _number(self.shard)
+        return f"receipts/{number}.json", f"shards/{number}.arrow", f"index/{number}.ids", f"ledger/{number}.arrow"
+
+    def __enter__(self) -> "ShardWriter":
+        receipt, shard, *_ = self._names
+        self.store.place.delete(receipt)
+        self._file = self.store.place.create(shard) if self.written else None
+        self._sink = Hashing(self._file.__enter__() if self._file else None)
+        return self
+
+    def __exit__(self, kind: Any, fault: Any, trace: Any) -> None:
+        if self._file is not None:  # commit() was not reached: leave nothing behind
+            self._file.__exit__(kind or RuntimeError, fault, trace)
+
+    def expect(self, schema: pa.Schema) -> None:
+        """Fix the schema, so that a shard without rows has its columns too."""
+        if self.schema is None:
+            self.schema = schema.remove_metadata()
+            compression = pa.ipc.IpcWriteOptions(compression=self.store.codec) if self.store.codec else None
+            self._out = pa.ipc.new_file(self._sink, self.schema, options=compression)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows; cut to batches of at most 1,024 rows and about 16 MiB."""
+        self.expect(batch.schema)
+        if batch.schema != self.schema:
+            batch = batch.cast(self.schema)
+        at = 0
+        while at < len(batch):
+            take = _room(batch, at, BATCH_ROWS - self._held_rows, BATCH_BYTES - self._held_bytes, self._held_rows == 0)
+            if take:
+                piece = batch.slice(at, take)
+                self._held.append(piece)
+                self._held_rows += take
+                self._held_bytes += piece.get_total_buffer_size() if take == len(batch) and at == 0 else piece.nbytes
+                at += take
+            if self._held_rows >= BATCH_ROWS or self._held_bytes >= BATCH_BYTES or not take:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self._held_rows:
+            return
+        batch = pa.concat_batches(self._held) if len(self._held) > 1 else self._held[0]
+        self._out.write_batch(batch)
+        self._ids.append(batch.column("id") if "id" in self.schema.names else pa.array([], pa.large_string()))
+        for name in COUNTED:
+            if name in self.schema.names:
+                for count in batch.column(name).value_counts():
+                    word = count["values"].as_py() or "none"
+                    self._counts[name][word] = self._counts[name].get(word, 0) + count["counts"].as_py()
+        self.rows += len(batch)
+        self._held, self._held_rows, self._held_bytes = [], 0, 0
+
+    def record(self, ledger: pa.Table) -> None:
+        """Add ledger rows."""
+        self.ledgers.append(ledger)
+
+    def commit(self, *, input_ids: Any = None, notes: dict[str, Any] | None = None, seconds: float | None = None, **proof: Any) -> Receipt:
+        """Check the ledger's law, then bytes, index, ledger, and last the receipt."""
+        if self.schema is None:
+            raise DamagedStore(f"{self.store.path}: shard {self.shard} was given no schema", "call expect() for an empty shard")
+        self._flush()
+        ledger = Ledger.concat(self.ledgers)
+        receipt_name, _, index_name, ledger_name = self._names
+        ids = pa.chunked_array(self._ids, pa.large_string())
+        if "id" in self.schema.names:
+            ledgers.check(input_ids, ids, ledger, f"{self.store.path} shard {self.shard}")
+        self._out.close()
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.__exit__(None, None, None)
+            if "id" in self.schema.names:
+                self.store.place.write(index_name, build_index(ids).tobytes())
+        ledger_hash = self.store._write_table(ledger_name, ledger)
+        receipt = Receipt(
+            stage=self.stage, shard=self.shard, key=self.key, content_hash=self._sink.hexdigest(), ledger_hash=ledger_hash,
+            rows=self.rows, bytes=self._sink.size, rows_in=len(ledger["id"].unique()) if len(ledger) else 0,
+            reasons=reason_counts(ledger), counts={k: v for k, v in self._counts.items() if v}, notes=notes or {}, written=self.written,
+            seconds=round(time.monotonic() - self._began, 3) if seconds is None else seconds, **{**stamp(), **proof},
+        )  # fmt: skip
+        self.store.place.write(receipt_name, receipt.dumps())
+        return receipt
+
+
+def _room(batch: pa.RecordBatch, at: int, rows: int, size: int, alone: bool) -> int:
+    """How many rows from `at` on fit into `rows` and `size` bytes; at least one when the batch under way is empty."""
+    take = min(rows, len(batch) - at)
+    while take > 1 and batch.slice(at, take).nbytes > size:
+        take //= 2
+    if take == 1 and not alone and batch.slice(at, 1).nbytes > size:
+        return 0
+    return max(take, 0)
