@@ -1,0 +1,224 @@
+"""Where work runs: Inline (tests, small jobs, debugging) and OnRay (the real one).
+
+A pool knows nothing of stages. `each` takes a module-level function and small picklable tasks and yields, in the order of
+the tasks, either the function's result or a `Failure`. An unexpected exception fails its task and no other; only
+infrastructure faults (a dead worker, a lost node, storage timing out) are tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from dataclasses import dataclass
+from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
+
+from pipeline.errors import InfraError, MaetdolError, StoreError, UsageError, WorkError
+
+RETRIES = 4
+BACKOFF = 1.0
+"""Infrastructure faults are tried again this often, waiting 1, 2, 4, 8 seconds."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that raised: what it was called, and why."""
+
+    task: str
+    message: str
+    trace: str = ""
+    error: MaetdolError | None = None
+    """The expected error, where it was one; None for an unexpected exception."""
+
+
+class Pool(Protocol):
+    workers: int
+
+    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
+        """Results or Failures, in task order."""
+
+    def close(self) -> None: ...
+
+
+def name_of(task: Any) -> str:
+    return str(getattr(task, "name", task))[:200]
+
+
+def guarded(fn: Callable[[Any], Any], task: Any) -> Any:
+    """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again."""
+    try:
+        return fn(task)
+    except InfraError:
+        raise
+    except MaetdolError as fault:
+        return Failure(name_of(task), str(fault), error=fault)
+    except Exception as fault:  # the pool is one of the two places where this is right
+        last = traceback.extract_tb(fault.__traceback__)[-1]
+        place = f"{os.path.basename(last.filename)}:{last.lineno} in {last.name}"
+        return Failure(name_of(task), f"{type(fault).__name__} at {place}: {_brief(fault)}", _frames(fault))
+
+
+def _frames(fault: BaseException) -> str:
+    """The frames of a traceback without the values in its message: a message may quote the text of the corpus."""
+    return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__
+
+
+def _brief(fault: BaseException) -> str:
+    """A message safe to log: an exception can quote the text it met, so long ones are cut."""
+    if isinstance(fault, UnicodeError):
+        return "text that is not valid Unicode"
+    text = str(fault)
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
+class Inline:
+    """In this process, one task after the other."""
+
+    workers = 1
+
+    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
+        for task in tasks:
+            for attempt in range(RETRIES + 1):
+                try:
+                    result = guarded(fn, task)
+                    break
+                except InfraError as fault:
+                    if attempt == RETRIES:
+                        result = Failure(name_of(task), str(fault), error=fault)
+                        break
+                    time.sleep(BACKOFF * 2**attempt)
+            yield result
+
+    def close(self) -> None: ...
+
+
+WORKER_ENV = {
+    "POLARS_MAX_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "ARROW_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class OnRay:
+    """On Ray: a local instance by default, a cluster by `address`. At most `window` tasks are in flight.
+
+    `workers` bounds the tasks in flight and so the memory; a worker process is reused, so that models and compiled
+    kernels load once.
+    """
+
+    def __init__(self, workers: int | None = None, address: str | None = None, window: int | None = None, memory: int | None = None):
+        os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self.ray = ray
+        self.workers = workers or (os.cpu_count() or 1)
+        self.window = window or self.workers
+        self.memory = memory
+        self._started = not ray.is_initialized()
+        if self._started:
+            self._start(address)
+        elif address not in (None, "auto"):
+            raise UsageError("Ray is already running in this process", "leave out `address` or close the other pool first")
+
+    def _start(self, address: str | None) -> None:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if address is None:
+            options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
+        else:
+            options |= {"address": address}
+        here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        path = os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)
+        options["runtime_env"] = {"env_vars": {**WORKER_ENV, **({"PYTHONPATH": path} if address is None else {})}}
+        try:
+            self.ray.init(**options)
+        except (ConnectionError, RuntimeError, TimeoutError, OSError) as fault:
+            where = address or "on this machine"
+            raise WorkError(f"Ray did not start {where}: {_brief(fault)}", "try again, set run.address, or use `run: {pool: inline}`") from None
+
+    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
+        ray = self.ray
+        self._fits(gpus, memory or self.memory)
+        remote = ray.remote(max_retries=0, num_cpus=1, num_gpus=gpus, memory=memory or self.memory)(guarded)
+        waiting = enumerate(tasks)
+        flying: dict[Any, tuple[int, Any, int]] = {}
+        done: dict[int, Any] = {}
+        give = 0
+        exhausted = False
+        while flying or done or not exhausted:
+            while not exhausted and len(flying) < self.window and len(done) + len(flying) < 4 * self.window:
+                try:
+                    index, task = next(waiting)
+                except StopIteration:
+                    exhausted = True
+                    break
+                flying[remote.remote(fn, task)] = (index, task, 0)
+            if flying:
+                ready, _ = ray.wait(list(flying), num_returns=1)
+                for ref in ready:
+                    index, task, attempt = flying.pop(ref)
+                    outcome = self._get(ref, task, attempt)
+                    if isinstance(outcome, _Again):
+                        time.sleep(BACKOFF * 2**attempt)
+                        flying[remote.remote(fn, task)] = (index, task, attempt + 1)
+                    else:
+                        done[index] = outcome
+            while give in done:
+                yield done.pop(give)
+                give += 1
+
+    def _get(self, ref: Any, task: Any, attempt: int) -> Any:
+        from ray import exceptions as faults
+
+        infrastructure = (
+            faults.WorkerCrashedError,
+            faults.NodeDiedError,
+            faults.ObjectLostError,
+            faults.OutOfMemoryError,
+            faults.RaySystemError,
+            faults.RuntimeEnvSetupError,
+            faults.OwnerDiedError,
+        )
+        try:
+            return self.ray.get(ref)
+        except infrastructure as fault:
+            reason = f"{type(fault).__name__}: {str(fault).splitlines()[0][:200]}"
+        except faults.RayTaskError as fault:
+            if not isinstance(fault.cause, InfraError):
+                return Failure(name_of(task), f"{type(fault.cause).__name__}: {_brief(fault.cause)}")
+            reason = str(fault.cause)
+        if attempt < RETRIES:
+            return _Again()
+        lost = WorkError(f"given up after {RETRIES + 1} tries: {reason}", "check the node's memory and disk; lower run.workers")
+        return Failure(name_of(task), str(lost), error=lost)
+
+    def _fits(self, gpus: float, memory: int | None) -> None:
+        """Hardware that is not there is an error at once, not a task that waits for ever."""
+        have = self.ray.cluster_resources()
+        if gpus > have.get("GPU", 0):
+            raise UsageError(f"{gpus:g} GPU asked for, the cluster has {have.get('GPU', 0):g}", "lower `gpus` in run.steps, or add a node")
+        if memory and memory > have.get("memory", 0):
+            raise UsageError(
+                f"{memory / 2**30:.1f} GiB a task asked for, the cluster has {have.get('memory', 0) / 2**30:.1f} GiB",
+                "lower `memory` in run.steps, or add a node",
+            )
+
+    def close(self) -> None:
+        if self._started and self.ray.is_initialized():
+            self.ray.shutdown()
+
+
+class _Again:
+    pass
+
+
+def failures_of(results: Sequence[Any]) -> list[Failure]:
+    return [result for result in results if isinstance(result, Failure)]
+
+
+def raise_store_errors(failure: Failure) -> None:
+    """A full disk or an unwritable root fails every shard alike: raise it at once."""
+    if isinstance(failure.error, (StoreError, UsageError)):
+        raise failure.error
