@@ -17,6 +17,7 @@ from typing import Any, Callable, ClassVar, Iterator, NamedTuple, Sequence
 import numpy as np
 import pyarrow as pa
 
+from pipeline import progress
 from pipeline.errors import MaetdolError, ShardFailed, StageFailed
 from pipeline.ledger import Receipt
 from pipeline.options import Options, digest
@@ -99,9 +100,9 @@ class Stage(Options):
     """Distributions whose versions decide the bytes; their versions are part of the key."""
     title: ClassVar[str] = ""
 
-    def output(self, inputs: Inputs) -> str | None:
-        """Shape of the store this will make."""
-        return self.makes or (inputs["of"][0].shape if inputs["of"] else None)
+    def output(self, of: str | None) -> str | None:
+        """Shape of the store this will make when `of` has shape `of`; known before anything runs."""
+        return self.makes or of
 
     def needs(self) -> tuple[str, ...]:
         """Distributions that decide the bytes under these options; default: `libraries`."""
@@ -347,14 +348,14 @@ def merge_notes(total: dict[str, Any], more: dict[str, Any]) -> None:
 def collect(pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: str, watch: Callable[[Any], None] | None = None) -> list[Any]:
     """Results of all tasks. Failed ones do not stop the others; at the end StageFailed lists them."""
     results, failed = [], []
+    progress.current.expect(stage, len(tasks))
     for result in pool.each(fn, tasks):
         if isinstance(result, Failure):
             raise_store_errors(result)
             failed.append(result)
         else:
             results.append(result)
-            if on_progress is not None:
-                on_progress(result)
+            progress.current.advance(result)
             if watch is not None:
                 watch(result)
     if failed:
@@ -363,6 +364,3 @@ def collect(pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: s
         raise StageFailed(f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}", "mend the cause and run again: finished shards are kept")
     return results
 
-
-on_progress: Callable[[Any], None] | None = None
-"""Set by the driver to show progress; called with each finished task's result."""

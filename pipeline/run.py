@@ -1,0 +1,392 @@
+"""Walk a recipe: what is done, what is stale, what is to do.
+
+A step is done when its manifest stands under its current key and all its proofs are there. Keys chain through content
+hashes, so a change of one option redoes exactly the steps (and, for shard stages, the shards) that depend on it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Iterator
+
+import pyarrow as pa
+
+from pipeline import progress
+from pipeline.errors import SourceError, WorkError
+from pipeline.files import place
+from pipeline.lock import RootLock
+from pipeline.options import identity
+from pipeline.pool import Inline, OnRay, Pool
+from pipeline.recipe import Recipe, Step, is_path
+from pipeline.stage import Inputs, Link, ShardStage, run_chain, versions
+from pipeline.store import ARTEFACT, Store
+
+
+@dataclass(frozen=True)
+class Status:
+    """Of one step: `done`, `stale`, `new`, or `follows` (its inputs will change), and why."""
+
+    step: str
+    state: str
+    why: str = ""
+    shards: str = ""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run did with one step."""
+
+    step: str
+    did: bool
+    rows: int
+    dropped: int
+    seconds: float
+    store: str
+
+
+def inputs_of(recipe: Recipe, step: Step, known: dict[str, list[str]] | None = None) -> Inputs:
+    """The stores behind a step's ports."""
+    names = {s.name for s in recipe.steps}
+    stores = {
+        port: [recipe.store(ref) if ref in names else _outside(ref, port, step.name) for ref in refs] for port, refs in step.ports.items()
+    }
+    hardware = recipe.hardware(step.name)
+    return Inputs(stores, recipe.seed, hardware.workers or recipe.run.workers or 1, hardware.gpus, dict(known or {}), recipe.root)
+
+
+def _outside(ref: str, port: str, step: str) -> Store:
+    store = Store(ref)
+    if not is_path(ref) or store.manifest() is None:
+        raise SourceError(f"step {step!r}: `{port}: {ref}` is not a finished store", "give the folder of a store (it holds manifest.json)")
+    return store
+
+
+def complete(recipe: Recipe, step: Step) -> tuple[bool, str]:
+    """Is the step done under its current key? And why not."""
+    sink = recipe.store(step.name)
+    manifest = sink.manifest()
+    if manifest is None:
+        partial = len(sink.receipts()) if sink.place.exists("receipts") else 0
+        return False, f"not finished ({partial} shards proven)" if partial else "not made yet"
+    inputs = inputs_of(recipe, step)
+    key = step.stage.key(inputs)
+    if manifest["key"] != key:
+        return False, _difference(manifest.get("identity", {}), describe(step, inputs))
+    missing = [] if manifest.get("dropped_text") else _missing(sink, manifest)
+    return (False, f"{len(missing)} shards are missing") if missing else (True, "")
+
+
+def _missing(sink: Store, manifest: dict[str, Any]) -> list[int]:
+    present = set(sink.place.names("shards"))
+    receipts = set(sink.place.names("receipts"))
+    lost = [
+        e["shard"]
+        for e in manifest["shards"]
+        if f"{e['shard']:05d}.json" not in receipts or (e["written"] and f"{e['shard']:05d}.arrow" not in present)
+    ]
+    if manifest.get("artefact") and f"{ARTEFACT}.json" not in receipts:
+        lost.append(-1)
+    return lost
+
+
+def describe(step: Step, inputs: Inputs) -> dict[str, Any]:
+    """What the key is made of, kept in the manifest so that a later run can say what changed."""
+    return {
+        "options": identity(step.stage),
+        "seed": inputs.seed if step.stage.draws else None,
+        "libraries": versions(step.stage.needs()),
+        "inputs": inputs.content(),
+    }
+
+
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
+    before, after = old.get("options", {}).get("keyed", {}), new["options"]["keyed"]
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    if changed:
+        return "option changed: " + ", ".join(sorted(changed))
+    if old.get("options", {}).get("version") != new["options"]["version"]:
+        return "the stage's version changed"
+    if old.get("libraries") != new["libraries"]:
+        return "library changed: " + ", ".join(n for n in new["libraries"] if new["libraries"][n] != old.get("libraries", {}).get(n))
+    if old.get("seed") != new["seed"]:
+        return "seed changed"
+    ports = [p for p in new["inputs"] if new["inputs"][p] != old.get("inputs", {}).get(p)]
+    return "input changed: " + ", ".join(ports) if ports else "the recorded key is of another kind"
+
+
+def plan(recipe: Recipe, start: str | None = None) -> list[Status]:
+    """What a run would do, and why, without doing it."""
+    found: list[Status] = []
+    redo: set[str] = set()
+    forced = False
+    for step in recipe.steps:
+        forced = forced or step.name == start
+        upstream = sorted(ref for refs in step.ports.values() for ref in refs if ref in redo)
+        if upstream:
+            found.append(Status(step.name, "follows", "its input will change: " + ", ".join(upstream)))
+        else:
+            done, why = complete(recipe, step)
+            if done and not (forced and step.name == start):
+                found.append(Status(step.name, "done"))
+                continue
+            state = "new" if recipe.store(step.name).manifest() is None else "stale"
+            found.append(Status(step.name, state, why or "asked for by --from", _shards_to_do(recipe, step)))
+        redo.add(step.name)
+    return found
+
+
+def _shards_to_do(recipe: Recipe, step: Step) -> str:
+    if not isinstance(step.stage, ShardStage):
+        return ""
+    from pipeline.stage import input_shards, standing
+
+    inputs, sink = inputs_of(recipe, step), recipe.store(step.name)
+    total = todo = 0
+    for number, (_, _, content) in enumerate(input_shards(inputs)):
+        total += 1
+        key = step.stage.shard_key(inputs, content)
+        todo += standing([Link(step.stage, inputs, sink, True)], number, key) is None
+    return f"{todo} of {total} shards"
+
+
+def make_pool(recipe: Recipe) -> Pool:
+    """The pool a recipe asks for."""
+    if recipe.run.pool == "inline":
+        return Inline()
+    return OnRay(recipe.run.workers, recipe.run.address, recipe.run.window, recipe.run.memory)
+
+
+class LazyPool:
+    """Starts the real pool at the first task: a run with nothing to do never starts Ray."""
+
+    def __init__(self, make: Callable[[], Pool], workers: int):
+        self._make, self._pool, self.workers = make, None, workers
+
+    def each(self, fn: Any, tasks: Any, **resources: Any) -> Iterator[Any]:
+        tasks = list(tasks) if not isinstance(tasks, list) else tasks
+        if not tasks:
+            return iter(())
+        if self._pool is None:
+            self._pool = self._make()
+        return self._pool.each(fn, tasks, **resources)
+
+    def close(self) -> None:
+        if self._pool is not None:
+            self._pool.close()
+
+
+class _Sized:
+    """A pool with one step's hardware filled in."""
+
+    def __init__(self, pool: Any, hardware: Any):
+        self.pool, self.hardware, self.workers = pool, hardware, hardware.workers or pool.workers
+
+    def each(self, fn: Any, tasks: Any, *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
+        return self.pool.each(fn, tasks, memory=memory or self.hardware.memory, gpus=gpus or self.hardware.gpus)
+
+    def close(self) -> None: ...
+
+
+def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None) -> list[Outcome]:
+    """Bring every step of the recipe up to date. `start` redoes that step and what depends on it.
+
+    Raises RootLocked, WorkError (a stage failed; the other shards are kept), UsageError. Returns one Outcome per step.
+    """
+    root = place(recipe.root)
+    if start is not None:
+        recipe.step(start)
+    with RootLock(root) as lock:
+        mine = pool or LazyPool(lambda: make_pool(recipe), recipe.run.workers or 1)
+        try:
+            return list(_walk(recipe, start, mine, lock))
+        finally:
+            if pool is None:
+                mine.close()
+
+
+def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Iterator[Outcome]:
+    chains = fused(recipe) if recipe.run.fuse else [[step] for step in recipe.steps]
+    for chain in chains:
+        if start in {step.name for step in chain}:
+            _forget(recipe.store(start))  # type: ignore[arg-type]
+        todo = [step for step in chain if not (complete(recipe, step)[0] and _on_disk(recipe, step, step is chain[-1]))]
+        began = time.monotonic()
+        if todo:
+            lock.refresh()
+            _make(recipe, chain, pool)
+        for step in chain:
+            yield _outcome(recipe, step, bool(todo), (time.monotonic() - began) / len(chain))
+        if recipe.run.drop_raw:
+            for step in chain:
+                if step.stage_name == "pii":
+                    drop_raw(recipe, step)
+
+
+def _on_disk(recipe: Recipe, step: Step, needed: bool) -> bool:
+    """A step that was fused away must be made for real once its rows are needed."""
+    manifest = recipe.store(step.name).require()
+    return not needed or bool(manifest.get("dropped_text")) or all(entry["written"] for entry in manifest["shards"])
+
+
+def _forget(store: Store) -> None:
+    """--from: the step's proofs go, so that it is done again."""
+    store.unseal()
+    for shard in store.receipts():
+        store.place.delete(f"receipts/{shard:05d}.json")
+    store.place.delete(f"receipts/{ARTEFACT}.json")
+    store.place.delete("passes")
+
+
+def fused(recipe: Recipe) -> list[list[Step]]:
+    """Chains of shard stages where each is read by the next alone; every other step alone."""
+    chains: list[list[Step]] = []
+    for step in recipe.steps:
+        last = chains[-1][-1] if chains else None
+        if last and _joins(recipe, last, step):
+            chains[-1].append(step)
+        else:
+            chains.append([step])
+    return chains
+
+
+def _joins(recipe: Recipe, last: Step, step: Step) -> bool:
+    readers = [s.name for s in recipe.steps for refs in s.ports.values() for ref in refs if ref == last.name]
+    both = isinstance(last.stage, ShardStage) and isinstance(step.stage, ShardStage)
+    return both and step.ports.get("of") == (last.name,) and readers == [step.name] and len(inputs_names(step)) == 1
+
+
+def inputs_names(step: Step) -> list[str]:
+    return [ref for refs in step.ports.values() for ref in refs]
+
+
+def _make(recipe: Recipe, chain: list[Step], pool: Any) -> None:
+    label = "+".join(step.name for step in chain)
+    progress.current.begin(label)
+    links = []
+    for step in chain:
+        inputs = inputs_of(recipe, step)
+        _check_text_is_there(inputs, step)
+        sink = recipe.store(step.name)
+        sink.unseal()
+        links.append(Link(step.stage, inputs, sink, step is chain[-1]))  # type: ignore[arg-type]
+    first = chain[0]
+    sized = _Sized(pool, recipe.hardware(first.name))
+    if len(chain) > 1:
+        receipts = run_chain(links, sized)
+        numbers = [receipt.shard for receipt in receipts]
+    else:
+        receipts = first.stage.run(links[0].inputs, links[0].sink, sized)
+        numbers = [receipt.shard for receipt in receipts if receipt.shard >= 0]
+    for step, link in zip(chain, links):
+        seal(recipe, step, link, numbers)
+    progress.current.end()
+
+
+def _check_text_is_there(inputs: Inputs, step: Step) -> None:
+    for stores in inputs.stores.values():
+        for store in stores:
+            if (store.manifest() or {}).get("dropped_text"):
+                raise WorkError(
+                    f"step {step.name!r} must be redone, but the text of {store.name!r} was deleted (run.drop_raw)",
+                    f"run with --from {store.name} to make it again, or undo the change",
+                )
+
+
+def seal(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
+    """The manifest of a finished step: what it is, what made it, from what."""
+    inputs = inputs_of(recipe, step)
+    lineage = {
+        port: [{"store": _relative(store.path, recipe.root), "content_hash": h} for store, h in zip(stores, inputs.content()[port])]
+        for port, stores in inputs.stores.items()
+    }
+    written = link.written and numbers
+    schema = [{"name": f.name, "type": str(f.type)} for f in link.sink.schema] if written else []
+    link.sink.seal(
+        {
+            "recipe": recipe.name,
+            "step": step.name,
+            "stage": step.stage_name,
+            "shape": step.shape,
+            "key": step.stage.key(inputs),
+            "seed": recipe.seed,
+            "options": step.given,
+            "identity": describe(step, inputs),
+            "lineage": lineage,
+            "schema": schema,
+            **_side_facts(link.sink),
+        },
+        numbers,
+    )
+
+
+def _side_facts(sink: Store) -> dict[str, Any]:
+    """What the shards' receipts say for the whole store, such as the chat template's lock."""
+    facts: dict[str, Any] = {}
+    for receipt in [sink.receipt(ARTEFACT), *sink.receipts().values()]:
+        for name, value in (receipt.notes if receipt else {}).items():
+            if name in ("template", "sft_overlap", "licence"):
+                facts.setdefault(name, value)
+    return facts
+
+
+def _relative(path: str, root: str) -> str:
+    return path.removeprefix(root.rstrip("/") + "/")
+
+
+def _outcome(recipe: Recipe, step: Step, did: bool, seconds: float) -> Outcome:
+    manifest = recipe.store(step.name).require()
+    rows = manifest["rows"]
+    return Outcome(step.name, did, rows, sum(manifest["reasons"].values()), round(seconds, 1), recipe.store(step.name).path)
+
+
+def ancestors(recipe: Recipe, step: Step) -> list[Step]:
+    """Every step whose rows reach `step`, in recipe order."""
+    wanted, frontier = set(), [step.name]
+    while frontier:
+        for ref in inputs_names(recipe.step(frontier.pop())):
+            if ref in {s.name for s in recipe.steps} and ref not in wanted:
+                wanted.add(ref)
+                frontier.append(ref)
+    return [s for s in recipe.steps if s.name in wanted]
+
+
+def drop_raw(recipe: Recipe, pii: Step) -> None:
+    """Delete the rows of every text store `pii` was made from; receipts, ledgers and manifests stay and stay valid."""
+    import json
+
+    for step in ancestors(recipe, pii):
+        store = recipe.store(step.name)
+        manifest = store.require()
+        if manifest.get("dropped_text") or (step.shape or "").startswith("artefact"):
+            continue
+        store.place.write("manifest.json", (json.dumps({**manifest, "dropped_text": True}, ensure_ascii=False, indent=1) + "\n").encode())
+        for folder in ("shards", "index", "passes"):
+            store.place.delete(folder)
+
+
+def rows_of(store: Store, shard: int, root: str) -> pa.Table:
+    """A shard's rows; for a fused step, whose rows were proven but not written, made again from its input."""
+    receipt = store.receipt(shard)
+    if receipt is None or receipt.written:
+        return store.read(shard)
+    from pipeline import catalog
+
+    manifest = store.require()
+    stage = catalog.stage(manifest["stage"]).build(manifest["options"], manifest["stage"])
+    lineage = {port: [Store(_absolute(e["store"], root)) for e in entries] for port, entries in manifest["lineage"].items()}
+    sources = [(source, number) for source in lineage["of"] for number in source.shards()]
+    source, number = sources[shard]
+    table = rows_of(source, number, root)
+    work = stage.worker(Inputs(lineage, manifest["seed"]), number)  # type: ignore[attr-defined]
+    pieces = [work(batch).kept for batch in table.to_batches(1024)] or [work(pa.RecordBatch.from_pylist([], table.schema)).kept]
+    return pa.Table.from_batches([batch for piece in pieces for batch in _batches(piece)], pieces[0].schema)
+
+
+def _absolute(path: str, root: str) -> str:
+    return path if is_path(path) else f"{root.rstrip('/')}/{path}"
+
+
+def _batches(kept: pa.RecordBatch | pa.Table) -> list[pa.RecordBatch]:
+    return kept.to_batches() if isinstance(kept, pa.Table) else [kept]
+
