@@ -188,12 +188,13 @@ class _Sized:
     def close(self) -> None: ...
 
 
-def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None) -> list[Outcome]:
-    """Bring every step of the recipe up to date. `start` redoes that step and what depends on it.
+def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None, lock_at: str | None = None) -> list[Outcome]:
+    """Bring every step of the recipe up to date. `start` redoes that step and what depends on it; `lock_at` locks that
+    folder instead of the root (a single stage locks its sink alone).
 
     Raises RootLocked, WorkError (a stage failed; the other shards are kept), UsageError. Returns one Outcome per step.
     """
-    root = place(recipe.root)
+    root = place(lock_at or recipe.root)
     if start is not None:
         recipe.step(start)
     with RootLock(root) as lock:
@@ -384,7 +385,7 @@ def rows_of(store: Store, shard: int, root: str) -> pa.Table:
 
 
 def _absolute(path: str, root: str) -> str:
-    return path if is_path(path) else f"{root.rstrip('/')}/{path}"
+    return path if "/" in path else f"{root.rstrip('/')}/{path}"
 
 
 def _batches(kept: pa.RecordBatch | pa.Table) -> list[pa.RecordBatch]:

@@ -1,0 +1,351 @@
+"""`maetdol`: one command per stage, and those that run, show and explain.
+
+Exit codes: 0 done, 1 work failed, 2 bad usage or recipe, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.errors import MaetdolError, did_you_mean
+
+RUN_WORDS = {
+    "run": "Run a recipe: bring every step up to date.",
+    "report": "Write the HTML report of a run.",
+    "inspect": "Look into a store: columns, rows, counts, reasons.",
+    "trace": "What happened to a document, stage by stage, and why.",
+    "list": "Stages, filters, rules and recipes.",
+    "explain": "A stage's or filter's options, units, defaults and sources.",
+    "doctor": "What is installed, what is missing, GPU or not.",
+}
+
+
+class Words(click.Group):
+    """Finds stages and verbs in the folders; nothing is imported until a command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from pipeline import catalog
+
+        return [*RUN_WORDS, *catalog.stage_names(), *sorted({verb.split()[0] for verb in catalog.verbs()} - set(catalog.stage_names()))]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        from pipeline import catalog
+
+        if name in RUN_WORDS:
+            return BUILT_IN[name]
+        verbs = {verb: found for verb, found in catalog.verbs().items() if verb.split()[0] == name}
+        if name in catalog.stage_names():
+            return stage_command(name, verbs)
+        if name in verbs and len(verbs) == 1:
+            return verb_command(verbs[name])
+        return verb_group(name, verbs) if verbs else None
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise click.UsageError(f"no command {args[0]!r}: {did_you_mean(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from pipeline import catalog
+
+        verbs = catalog.verbs()
+        with formatter.section("Commands"):
+            formatter.write_dl(list(RUN_WORDS.items()))
+        with formatter.section("Stages (maetdol STAGE SOURCE SINK)"):
+            formatter.write_dl([(name, catalog.stage_summary(name)) for name in catalog.stage_names()])
+        if verbs:
+            with formatter.section("Further verbs"):
+                formatter.write_dl([(name, verb.summary) for name, verb in verbs.items()])
+
+
+@click.group(cls=Words, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="maetdol", prog_name="maetdol")
+def cli() -> None:
+    """Maetdol grinds raw web text into corpora, tokenizers, instruction and preference sets, and trains on them."""
+
+
+def main() -> None:
+    """Entry point: errors are one clear line and the mend."""
+    try:
+        code = cli.main(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except click.exceptions.Exit as leaving:
+        sys.exit(leaving.exit_code)
+    except click.ClickException as fault:
+        fault.show()
+        sys.exit(2)
+    except (KeyboardInterrupt, click.Abort):
+        print("\nstopped: finished shards are kept; run the same command to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except MaetdolError as fault:
+        print(f"error: {fault}", file=sys.stderr)
+        sys.exit(fault.exit_code)
+
+
+def _listen(quiet: bool) -> None:
+    from pipeline import progress
+
+    progress.current = progress.Quiet() if quiet else progress.for_terminal()
+
+
+# -- run -----------------------------------------------------------------------------------------------------------------
+
+
+@click.command("run", help=RUN_WORDS["run"])
+@click.argument("recipe", type=click.Path(dir_okay=False))
+@click.option("--from", "start", metavar="STEP", help="Redo this step and what depends on it.")
+@click.option("--set", "settings", multiple=True, metavar="STEP.OPTION=VALUE", help="Override an option (repeat); also root=, seed=, run.workers=.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and why; do nothing.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--report/--no-report", default=True, help="Write ROOT/report.html at the end.  [default: on]")
+def run_command(recipe: str, start: str | None, settings: tuple[str, ...], dry_run: bool, quiet: bool, report: bool) -> int:
+    from pipeline import recipe as recipes
+    from pipeline import run as runs
+
+    page = recipes.load(recipe, list(settings))
+    if dry_run:
+        return _show_plan(runs.plan(page, start))
+    _listen(quiet)
+    outcomes = runs.run(page, start)
+    worked = [o for o in outcomes if o.did]
+    for outcome in outcomes:
+        did = f"{outcome.seconds:8.1f} s" if outcome.did else "  up to date"
+        click.echo(f"  {outcome.step:<20} {outcome.rows:>10,} rows  {outcome.dropped:>8,} dropped  {did}")
+    if not worked:
+        click.echo(f"{page.name}: nothing to do, all {len(outcomes)} steps are up to date")
+    target = Path(page.root) / "report.html"
+    if report and "://" not in page.root and (worked or not target.exists()):
+        from pipeline.report import write_report
+
+        write_report(page.root, target)
+    _say_where(page, target)
+    return 0
+
+
+def _show_plan(plan: list[Any]) -> int:
+    for status in plan:
+        click.echo(f"  {status.step:<20} {status.state:<8} {status.why}{'; ' + status.shards if status.shards else ''}")
+    todo = sum(status.state != "done" for status in plan)
+    click.echo(f"{todo} of {len(plan)} steps to do" if todo else "nothing to do")
+    return 0
+
+
+def _say_where(page: Any, report: Path) -> None:
+    click.echo(f"stores    {page.root}/<step>")
+    for step in page.steps:
+        if (step.shape or "").startswith("artefact:"):
+            click.echo(f"{step.shape.split(':')[1]:<9} {page.root}/{step.name}/artefact  ({step.name})")
+    if report.exists():
+        click.echo(f"report    {report}")
+
+
+# -- one stage, one verb ---------------------------------------------------------------------------------------------------
+
+
+def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
+    """`maetdol STAGE SOURCE... SINK [flags]`; verbs that begin with the stage's name are its sub-words."""
+    from pipeline import catalog, flags
+
+    cls = catalog.stage(name)
+    from_files = "of" not in cls.ports
+    leave_out = ("from_",) if from_files else ()
+    params: list[click.Parameter] = [click.Argument(["places"], nargs=-1, required=True, metavar="SOURCE... SINK")]
+    params += flags.options_of(cls, leave_out)
+    for port, declared in cls.ports.items():
+        if port != "of":
+            params.append(
+                click.Option([f"--{port.replace('_', '-')}", f"port_{port}"], multiple=declared.many, metavar="STORE", help=declared.help or f"A store of {declared.shape}.")
+            )
+    params += [
+        click.Option(["--workers"], type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray."),
+        click.Option(["--seed"], type=int, default=17, metavar="N", show_default=True, help="Seed of everything that is drawn."),
+        click.Option(["--quiet", "-q"], is_flag=True, help="No progress."),
+    ]
+    doc = (cls.__doc__ or "").strip() + _more_verbs(verbs)
+
+    def call(places: tuple[str, ...], workers: int, seed: int, quiet: bool, **given: Any) -> int:
+        words = next((v for n in range(len(places), 0, -1) if (v := verbs.get(" ".join((name, *places[:n]))))), None)
+        if words is not None:
+            raise click.UsageError(f"give `maetdol {words.name}` its own flags")
+        return _run_stage(name, places, workers, seed, quiet, given, from_files)
+
+    return StageCommand(name, params=params, callback=call, help=doc, short_help=doc.split("\n")[0], verbs=verbs)
+
+
+class StageCommand(click.Command):
+    """A stage, whose further words (`tokenizer export ...`) are commands of their own."""
+
+    def __init__(self, *args: Any, verbs: dict[str, Any], **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.verbs = verbs
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
+        for words, verb in self.verbs.items():
+            rest = words.split()[1:]
+            if rest and args[: len(rest)] == rest:
+                return verb_command(verb).make_context(words, args[len(rest) :], parent=parent, **extra)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        return ctx.command.invoke(ctx) if ctx.command is not self else super().invoke(ctx)
+
+
+def _more_verbs(verbs: dict[str, Any]) -> str:
+    lines = [f"  maetdol {name}: {verb.summary}" for name, verb in verbs.items()]
+    return "\n\n\b\nFurther:\n" + "\n".join(lines) if lines else ""
+
+
+def _run_stage(name: str, places: tuple[str, ...], workers: int, seed: int, quiet: bool, given: dict[str, Any], from_files: bool) -> int:
+    from pipeline import catalog, flags
+    from pipeline import run as runs
+    from pipeline.recipe import parse
+    from pipeline.store import Store
+
+    if len(places) < 2 and not (from_files and given.get("opt_crawl")):
+        raise click.UsageError(f"maetdol {name} needs SOURCE and SINK, got {len(places)} path")
+    *sources, sink = places
+    cls = catalog.stage(name)
+    options = flags.values(cls, given)
+    if from_files and sources:
+        options["from"] = list(sources)
+    for port in cls.ports:
+        paths = sources if port == "of" else _as_list(given.get(f"port_{port}"))
+        if paths:
+            options[port] = [_path(path) for path in paths]
+            for path in paths:
+                Store(path).require()
+    parent, base = os.path.split(str(sink).rstrip("/"))
+    options["name"] = base
+    page = parse(
+        {"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": {"pool": "ray" if workers > 1 else "inline", "workers": workers}},
+        f"maetdol {name}",
+    )
+    _listen(quiet)
+    outcome = runs.run(page, lock_at=sink)[0]
+    state = f"in {outcome.seconds:.1f} s" if outcome.did else "already up to date"
+    click.echo(f"{sink}: {outcome.rows:,} rows, {outcome.dropped:,} dropped, {state}")
+    return 0
+
+
+def _as_list(value: Any) -> list[str]:
+    return [] if not value else [value] if isinstance(value, str) else list(value)
+
+
+def _path(path: str) -> str:
+    return path if "/" in path else f"./{path}"
+
+
+def verb_command(verb: Any) -> click.Command:
+    """A verb: positional fields are those the class names in `arguments`; the rest are flags."""
+    from pipeline import flags
+
+    cls = verb.load()
+    places = getattr(cls, "arguments", ())
+    params: list[click.Parameter] = []
+    for name in places:
+        field = cls.model_fields[name]
+        many = flags._is_list(flags._bare(field.annotation))
+        params.append(click.Argument([f"opt_{name}"], nargs=-1 if many else 1, required=field.is_required(), metavar=name.upper().rstrip("_")))
+    params += flags.options_of(cls, tuple(places))
+
+    def call(**given: Any) -> int:
+        _listen(False)
+        result = cls.build(flags.values(cls, given), verb.name).run()  # type: ignore[attr-defined]
+        return result if isinstance(result, int) and not isinstance(result, bool) else 0
+
+    return click.Command(verb.name, params=params, callback=call, help=(cls.__doc__ or "").strip())
+
+
+def verb_group(name: str, verbs: dict[str, Any]) -> click.Group:
+    group = click.Group(name, help=f"Verbs: {', '.join(verbs)}")
+    for words, verb in verbs.items():
+        command = verb_command(verb)
+        command.name = words.removeprefix(name).strip() or name
+        group.add_command(command)
+    return group
+
+
+# -- looking ---------------------------------------------------------------------------------------------------------------
+
+
+@click.command("report", help=RUN_WORDS["report"])
+@click.argument("root", type=click.Path(exists=True, file_okay=False))
+@click.option("--out", type=click.Path(), help="Where to write the page.  [default: ROOT/report.html]")
+def report_command(root: str, out: str | None) -> int:
+    from pipeline.report import write_report
+
+    target = Path(out) if out else Path(root) / "report.html"
+    write_report(root, target)
+    click.echo(f"report    {target}")
+    return 0
+
+
+@click.command("inspect", help=RUN_WORDS["inspect"])
+@click.argument("store")
+@click.option("--rows", "-n", default=3, show_default=True, metavar="N", help="Rows to show.")
+@click.option("--id", "row_id", metavar="ID", help="Show the row of this id, whole.")
+@click.option("--dropped", is_flag=True, help="Show ledger rows of what was dropped instead.")
+def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool) -> int:
+    from pipeline.look import inspect
+
+    click.echo(inspect(store, rows, row_id, dropped))
+    return 0
+
+
+@click.command("trace", help=RUN_WORDS["trace"])
+@click.argument("root")
+@click.argument("what", metavar="ID_OR_URL")
+def trace_command(root: str, what: str) -> int:
+    from pipeline.look import trace
+
+    click.echo(trace(root, what))
+    return 0
+
+
+@click.command("list", help=RUN_WORDS["list"])
+@click.argument("what", required=False, metavar="[stages|filters|rules|verbs|recipes]")
+def list_command(what: str | None) -> int:
+    from pipeline.look import listing
+
+    click.echo(listing(what))
+    return 0
+
+
+@click.command("explain", help=RUN_WORDS["explain"])
+@click.argument("what", metavar="STAGE[.MEMBER]")
+def explain_command(what: str) -> int:
+    from pipeline.look import explain
+
+    click.echo(explain(what))
+    return 0
+
+
+@click.command("doctor", help=RUN_WORDS["doctor"])
+def doctor_command() -> int:
+    from pipeline.look import doctor
+
+    text, healthy = doctor()
+    click.echo(text)
+    return 0 if healthy else 1
+
+
+BUILT_IN = {
+    "run": run_command,
+    "report": report_command,
+    "inspect": inspect_command,
+    "trace": trace_command,
+    "list": list_command,
+    "explain": explain_command,
+    "doctor": doctor_command,
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Options to command-line flags: declared once, in the options object; help, units and defaults come from there."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal
+
+import click
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from pipeline.errors import OptionError
+from pipeline.options import Options
+
+
+def flag_name(name: str, field: FieldInfo) -> str:
+    return (field.alias or name).rstrip("_").replace("_", "-")
+
+
+def options_of(cls: type[Options], leave_out: tuple[str, ...] = ()) -> list[click.Option]:
+    """One click option per field of `cls`, in the order they are declared."""
+    return [_option(name, field) for name, field in cls.model_fields.items() if name not in leave_out]
+
+
+def _option(name: str, field: FieldInfo) -> click.Option:
+    flag, target = flag_name(name, field), f"opt_{name}"
+    kind = _bare(field.annotation)
+    text = " ".join((field.description or "").split())
+    if kind is bool:
+        default = field.default if field.default is not PydanticUndefined else False
+        return click.Option([f"--{flag}/--no-{flag}", target], default=None, help=f"{text}  [default: {'on' if default else 'off'}]")
+    shown = _shown(field)
+    help_text = f"{text}  [default: {shown}]" if shown else text
+    return click.Option([f"--{flag}", target], default=None, metavar=_metavar(kind), help=help_text, multiple=_is_list(kind))
+
+
+def _bare(annotation: Any) -> Any:
+    """The annotation without Annotated and without `| None`."""
+    while typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        rest = [a for a in typing.get_args(annotation) if a is not type(None)]
+        return _bare(rest[0]) if len(rest) == 1 else annotation
+    return annotation
+
+
+def _is_list(kind: Any) -> bool:
+    origins = {typing.get_origin(a) or a for a in (typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else [kind])}
+    return bool(origins & {list, tuple, set, frozenset})
+
+
+def _metavar(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return "|".join(str(a) for a in typing.get_args(kind))
+    if kind in (int, float, str):
+        return {int: "N", float: "X", str: "TEXT"}[kind]
+    return "VALUE" if not _is_list(kind) else "VALUE (repeat or a,b)"
+
+
+def _shown(field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True) if field.default_factory else field.default
+    if default is PydanticUndefined or default is None:
+        return ""
+    if isinstance(default, Options):
+        return ""
+    if isinstance(default, (list, tuple)):
+        return ",".join(str(item) for item in default) or "none"
+    return str(default)
+
+
+def values(cls: type[Options], given: dict[str, Any]) -> dict[str, Any]:
+    """Option values out of click's parameters: words for text, YAML for everything else."""
+    import yaml
+
+    chosen: dict[str, Any] = {}
+    for name, field in cls.model_fields.items():
+        value = given.get(f"opt_{name}")
+        if value is None or value == ():
+            continue
+        kind = _bare(field.annotation)
+        try:
+            if isinstance(value, tuple):
+                chosen[field.alias or name] = [item for word in value for item in _items(word)]
+            elif isinstance(value, bool) or kind is str or typing.get_origin(kind) is Literal:
+                chosen[field.alias or name] = value
+            else:
+                chosen[field.alias or name] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise OptionError(f"--{flag_name(name, field)} {value!r} is not readable", "quote it, or write it as YAML: '{key: value}'") from None
+    return chosen
+
+
+def _items(word: str) -> list[Any]:
+    """`a,b` -> two words; `[..]` and `{..}` are YAML."""
+    import yaml
+
+    if word[:1] in "[{":
+        parsed = yaml.safe_load(word)
+        return parsed if isinstance(parsed, list) else [parsed]
+    return [yaml.safe_load(part) if part.strip() else part for part in word.split(",")]
