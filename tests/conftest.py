@@ -1,0 +1,68 @@
+"""What every test may use: the real data beside the checkout, small documents, and the Inline pool."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPO))
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+
+
+@pytest.fixture(scope="session")
+def repo() -> Path:
+    """The project's root."""
+    return REPO
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real data kept beside the checkout; tests that need it are skipped where it is not."""
+    folder = REPO.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real data (../shared/data) is not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_documents():
+    """`make_documents(texts, **columns)` -> a table of shape DOCUMENT."""
+    import pyarrow as pa
+
+    from pipeline.schema import DOCUMENT, content_id, doc_id
+
+    def make(texts: list[str | None], **columns: list) -> pa.Table:
+        n = len(texts)
+        values = {name: columns.get(name, [None] * n) for name in DOCUMENT.names}
+        values["id"] = columns.get("id", [doc_id("test", str(i)) for i in range(n)])
+        values["content_id"] = [content_id(t or "") for t in texts]
+        values["text"] = texts
+        values["source"] = columns.get("source", ["test"] * n)
+        return pa.table({f.name: pa.array(values[f.name], f.type) for f in DOCUMENT}, schema=DOCUMENT)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_store(make_documents):
+    """`make_store(path, texts, shards=1, **columns)` -> a sealed DOCUMENT store."""
+    from pipeline.ledger import Ledger
+    from pipeline.store import Store
+
+    def make(path: Path, texts: list[str | None], shards: int = 1, **columns: list) -> Store:
+        table = make_documents(texts, **columns)
+        store = Store(path)
+        size = -(-len(table) // shards) if len(table) else 0
+        for number in range(shards):
+            part = table.slice(number * size, size)
+            store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="test", stage="test", input_ids=part["id"])
+        store.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, list(range(shards)))
+        return store
+
+    return make
