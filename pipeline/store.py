@@ -24,6 +24,7 @@ from typing import Any, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline import ledger as ledgers
 from pipeline.errors import DamagedStore, SourceError
@@ -311,7 +312,9 @@ class Store:
         with self.place.create(name) as handle:
             sink = Hashing(handle)
             with pa.ipc.new_file(sink, table.schema) as out:
-                out.write_table(table, max_chunksize=16 * BATCH_ROWS)
+                empty = pa.RecordBatch.from_pylist([], table.schema)
+                for start in range(0, len(table), 16 * BATCH_ROWS):
+                    out.write_batch(pa.concat_batches([empty, *table.slice(start, 16 * BATCH_ROWS).to_batches()]))
             return sink.hexdigest()
 
     def seal(self, manifest: dict[str, Any], shards: Sequence[int]) -> dict[str, Any]:
@@ -481,22 +484,25 @@ class ShardWriter:
         self.expect(batch.schema)
         if batch.schema != self.schema:
             batch = batch.cast(self.schema)
+        ends = np.cumsum(row_sizes(batch))
         at = 0
         while at < len(batch):
-            take = _room(batch, at, BATCH_ROWS - self._held_rows, BATCH_BYTES - self._held_bytes, self._held_rows == 0)
+            before = int(ends[at - 1]) if at else 0
+            fits = int(np.searchsorted(ends, before + BATCH_BYTES - self._held_bytes, side="right")) - at
+            take = min(max(fits, 0 if self._held_rows else 1), BATCH_ROWS - self._held_rows, len(batch) - at)
             if take:
-                piece = batch.slice(at, take)
-                self._held.append(piece)
+                self._held.append(batch.slice(at, take))
                 self._held_rows += take
-                self._held_bytes += piece.get_total_buffer_size() if take == len(batch) and at == 0 else piece.nbytes
                 at += take
-            if self._held_rows >= BATCH_ROWS or self._held_bytes >= BATCH_BYTES or not take:
+                self._held_bytes += int(ends[at - 1]) - before
+            if self._held_rows == BATCH_ROWS or at < len(batch):
                 self._flush()
 
     def _flush(self) -> None:
         if not self._held_rows:
             return
-        batch = pa.concat_batches(self._held) if len(self._held) > 1 else self._held[0]
+        # Always through a concatenation: a slice carries its parent's offsets and bitmaps, and those would reach the bytes.
+        batch = pa.concat_batches([pa.RecordBatch.from_pylist([], self.schema), *self._held])
         self._out.write_batch(batch)
         self._ids.append(batch.column("id") if "id" in self.schema.names else pa.array([], pa.large_string()))
         for name in COUNTED:
@@ -538,11 +544,26 @@ class ShardWriter:
         return receipt
 
 
-def _room(batch: pa.RecordBatch, at: int, rows: int, size: int, alone: bool) -> int:
-    """How many rows from `at` on fit into `rows` and `size` bytes; at least one when the batch under way is empty."""
-    take = min(rows, len(batch) - at)
-    while take > 1 and batch.slice(at, take).nbytes > size:
-        take //= 2
-    if take == 1 and not alone and batch.slice(at, 1).nbytes > size:
-        return 0
-    return max(take, 0)
+def row_sizes(batch: pa.RecordBatch) -> np.ndarray:
+    """Bytes per row (int64, n), from the values alone: the same however the batch was sliced."""
+    total = np.zeros(len(batch), np.int64)
+    for column in batch.columns:
+        total += _sizes(column)
+    return total
+
+
+def _sizes(array: pa.Array) -> np.ndarray:
+    kind = array.type
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        ends = np.cumsum(_filled(pc.list_value_length(array)))
+        inner = np.concatenate(([0], np.cumsum(_sizes(array.flatten()))))
+        return np.diff(inner[np.concatenate(([0], ends))]) + 8
+    if pa.types.is_struct(kind):
+        return sum((_sizes(child) for child in array.flatten()), np.zeros(len(array), np.int64))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return _filled(pc.binary_length(array)) + 8
+    return np.full(len(array), max(1, kind.bit_width // 8), np.int64)
+
+
+def _filled(lengths: pa.Array) -> np.ndarray:
+    return pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False).astype(np.int64)

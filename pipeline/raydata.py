@@ -1,0 +1,47 @@
+"""A store as a Ray Data dataset: one read task per shard, batches straight from the mapped file."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Sequence
+
+from pipeline.store import Store
+
+
+def dataset(store: Store, columns: Sequence[str] | None = None) -> Any:
+    """`ray.data.Dataset` over the store's shards, in shard order. Ray must run or will be started locally.
+
+    Ray Data has no reader of Arrow files: the store gives it one, so that a shard is a block source and nothing is
+    converted on the way.
+    """
+    os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
+    import ray
+    from ray.data.block import BlockMetadata
+    from ray.data.datasource import Datasource, ReadTask
+
+    manifest = store.require()
+    schema = store.schema if not columns else None
+
+    class Shards(Datasource):
+        def estimate_inmemory_data_size(self) -> int:
+            return int(manifest["bytes"])
+
+        def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:
+            tasks = []
+            for entry in manifest["shards"]:
+                metadata = BlockMetadata(num_rows=entry["rows"], size_bytes=entry["bytes"], input_files=None, exec_stats=None)
+                tasks.append(ReadTask(_reader(store.path, entry["shard"], list(columns or [])), metadata, schema=schema))
+            return tasks
+
+    return ray.data.read_datasource(Shards())
+
+
+def _reader(path: str, shard: int, columns: list[str]) -> Any:
+    def read() -> Any:
+        import pyarrow as pa
+
+        for batch in Store(path).batches(shard):
+            table = pa.Table.from_batches([batch])
+            yield table.select(columns) if columns else table
+
+    return read
