@@ -1,0 +1,108 @@
+"""Plain text to token ids, fast and without ever forging a control token.
+
+A tokenizer made by this house is read by SentencePiece itself: on lists of texts it is four to ten times as fast as the
+Hugging Face tokenizer beside it, with the same ids (a test holds them equal). Any other tokenizer folder goes through its Hugging
+Face fast tokenizer. Either way the text is data: `</s>` or `<|user|>` spelled out in a web page becomes ordinary pieces, so
+that no page can end a document or open a turn.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+from pipeline.errors import UsageError
+
+FORMAT = "maetdol-tokenizer-1"
+"""`format` in the card of a tokenizer whose two files, SentencePiece's and Hugging Face's, give equal ids."""
+
+
+class Encoder:
+    """A tokenizer folder as a batch encoder.
+
+    `size` is the number of ids, `bos`, `eos`, `pad` are ids or None. UsageError when the folder holds no tokenizer or one
+    without an end-of-sequence token.
+    """
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self._pieces = self._hub = None
+        if _ours(self.folder):
+            self._open_pieces()
+        else:
+            self._open_hub()
+        if self.eos is None:
+            raise UsageError(f"the tokenizer in {self.folder.name} has no end-of-sequence token", "add an eos_token to its tokenizer_config.json")
+
+    def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """One int32 array of ids per text, nothing added before or after."""
+        if not texts:
+            return []
+        if self._pieces is not None:
+            return self._pieces.encode(list(texts), return_type="numpy", num_threads=1)
+        return [np.asarray(done.ids, dtype=np.int32) for done in self._hub.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def marks(self, text: str, ids: np.ndarray) -> np.ndarray:
+        """int64, length len(ids) + 1: the code point of `text` at which each token begins; the last is len(text).
+
+        A character spelled in bytes begins with its first byte: the tokens of its other bytes begin after it.
+        """
+        if self._pieces is not None:
+            return np.concatenate([[0], np.cumsum(self._width[ids])]).astype(np.int64)
+        starts = [start for start, _ in self._hub.encode(text, add_special_tokens=False).offsets]
+        return np.asarray([*starts, len(text)], dtype=np.int64)
+
+    def piece(self, number: int) -> str:
+        """The vocabulary's own spelling of an id."""
+        return self._pieces.id_to_piece(number) if self._pieces is not None else self._hub.id_to_token(number)
+
+    def byte_pieces(self) -> np.ndarray:
+        """bool per id: does it spell a single byte?"""
+        if self._pieces is not None:
+            return np.asarray([self._pieces.is_byte(number) for number in range(self.size)], dtype=bool)
+        words = [self._hub.id_to_token(number) or "" for number in range(self.size)]
+        return np.asarray([len(word) == 6 and word.startswith("<0x") and word.endswith(">") for word in words], dtype=bool)
+
+    def _open_pieces(self) -> None:
+        import sentencepiece
+
+        self._pieces = pieces = sentencepiece.SentencePieceProcessor(model_file=str(self.folder / "tokenizer.model"))
+        self.size = pieces.get_piece_size()
+        self.bos, self.eos, self.pad = (value if value >= 0 else None for value in (pieces.bos_id(), pieces.eos_id(), pieces.pad_id()))
+        self._width = np.asarray([_width(pieces, number) for number in range(self.size)], dtype=np.int64)
+
+    def _open_hub(self) -> None:
+        from stages.models.templates import load_tokenizer
+
+        tokenizer = load_tokenizer(self.folder)
+        if not tokenizer.is_fast:
+            raise UsageError(f"the tokenizer in {self.folder.name} is a slow one", "save it with a tokenizer.json beside it")
+        self.size = len(tokenizer)
+        self.bos, self.eos, self.pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+        self._hub: Any = tokenizer.backend_tokenizer
+        self._hub.encode_special_tokens = True
+        self._hub.no_truncation()
+        self._hub.no_padding()
+
+
+def _ours(folder: Path) -> bool:
+    """Does the folder's card promise equal ids from SentencePiece?"""
+    card = folder / "card.json"
+    if not card.is_file() or not (folder / "tokenizer.model").is_file():
+        return False
+    try:
+        return json.loads(card.read_text(encoding="utf-8")).get("format") == FORMAT
+    except (ValueError, AttributeError):
+        return False
+
+
+def _width(pieces: Any, number: int) -> int:
+    """Code points that begin in a token: a piece's own, one for a byte that opens a character, none for control tokens."""
+    if pieces.is_control(number) or pieces.is_unknown(number):
+        return 0
+    if pieces.is_byte(number):
+        return int(int(pieces.id_to_piece(number)[3:5], 16) & 0xC0 != 0x80)
+    return len(pieces.id_to_piece(number))
