@@ -1,0 +1,136 @@
+"""Pools: order, isolation of failures, retries of infrastructure faults alone, bounded windows, two nodes."""
+
+import os
+import sys
+import time
+
+import pytest
+
+from pipeline.errors import InfraError, StoreError, UsageError
+from pipeline.pool import Failure, Inline, OnRay
+
+
+def square(n):
+    return n * n
+
+
+def fail_at_three(n):
+    if n == 3:
+        raise ValueError("three " + "secret " * 200)
+    return n
+
+
+def flaky(path):
+    """Fails twice with an infrastructure fault, then works."""
+    tries = len(open(path).read()) if os.path.exists(path) else 0
+    with open(path, "a") as out:
+        out.write("x")
+    if tries < 2:
+        raise InfraError("storage timed out")
+    return tries
+
+
+def die_once(path):
+    """Kills its own worker the first time."""
+    if not os.path.exists(path):
+        open(path, "w").close()
+        os.kill(os.getpid(), 9)
+    return "survived"
+
+
+def where(seconds):
+    time.sleep(seconds)
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
+
+
+def full_disk(_):
+    raise StoreError("no room", "free space")
+
+
+def test_inline_keeps_order_and_isolates_failures():
+    results = list(Inline().each(fail_at_three, range(6)))
+    assert [r for r in results if not isinstance(r, Failure)] == [0, 1, 2, 4, 5]
+    (failure,) = [r for r in results if isinstance(r, Failure)]
+    assert failure.task == "3" and "ValueError" in failure.message and len(failure.message) < 500
+
+
+def test_inline_retries_infrastructure_faults_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.pool.BACKOFF", 0.001)
+    assert list(Inline().each(flaky, [str(tmp_path / "a")])) == [2]
+    assert isinstance(next(Inline().each(full_disk, [1])).error, StoreError)
+
+
+@pytest.fixture(scope="module")
+def ray_pool():
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    pool = OnRay(workers=2)
+    yield pool
+    pool.close()
+
+
+class TestOnRay:
+    def test_order_and_failures(self, ray_pool):
+        results = list(ray_pool.each(fail_at_three, range(12)))
+        assert [r if not isinstance(r, Failure) else "failed" for r in results] == [0, 1, 2, "failed", *range(4, 12)]
+
+    def test_a_dead_worker_is_tried_again(self, ray_pool, tmp_path):
+        assert list(ray_pool.each(die_once, [str(tmp_path / "mark")])) == ["survived"]
+
+    def test_infrastructure_faults_are_tried_again(self, ray_pool, tmp_path):
+        assert list(ray_pool.each(flaky, [str(tmp_path / "b")])) == [2]
+
+    def test_hardware_that_is_not_there_is_an_error_at_once(self, ray_pool):
+        with pytest.raises(UsageError, match="GPU asked for"):
+            list(ray_pool.each(square, [1], gpus=64))
+        with pytest.raises(UsageError, match="GiB a task"):
+            list(ray_pool.each(square, [1], memory=1 << 50))
+
+    def test_at_most_the_window_is_taken_from_the_tasks(self, ray_pool):
+        taken = []
+
+        def tasks():
+            for n in range(100):
+                taken.append(n)
+                yield n
+
+        stream = ray_pool.each(square, tasks())
+        assert next(stream) == 0
+        assert len(taken) <= 4 * ray_pool.window + 1, "tasks must be drawn as room appears"
+        assert list(stream) == [n * n for n in range(1, 100)]
+
+    def test_a_store_as_a_ray_dataset(self, ray_pool, tmp_path, make_store):
+        from pipeline.raydata import dataset
+
+        store = make_store(tmp_path / "corpus", [f"text {i}" for i in range(50)], shards=2)
+        rows = dataset(store, ["text"]).take_all()
+        assert sorted(r["text"] for r in rows) == sorted(f"text {i}" for i in range(50))
+
+
+@pytest.mark.slow
+def test_a_node_killed_mid_run_loses_nothing():
+    """Two raylets; one is taken away while tasks run on it."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    if ray.is_initialized():
+        ray.shutdown()
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    try:
+        pool = OnRay(workers=2, address=cluster.address)
+        seen, results = set(), []
+        for index, node in enumerate(pool.each(where, [0.5] * 40)):
+            results.append(node)
+            seen.add(node)
+            if index == 6:
+                cluster.remove_node(second, allow_graceful=False)
+        assert len(results) == 40 and not any(isinstance(r, Failure) for r in results)
+        assert len(seen) == 2, "both nodes must have worked before one died"
+        pool.close()
+    finally:
+        cluster.shutdown()

@@ -1,0 +1,72 @@
+"""The same store on S3: a real local server process, one path syntax."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from pipeline.ledger import Ledger
+from pipeline.store import Store
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """`s3://bucket` on a moto server of its own process."""
+    pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    saved = dict(os.environ)
+    os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).read()
+                break
+            except OSError:
+                time.sleep(0.2)
+        import fsspec
+
+        fsspec.filesystem("s3", client_kwargs={"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}).mkdir("mill")
+        yield "s3://mill"
+    finally:
+        server.kill()
+        server.wait()
+        os.environ.clear()
+        os.environ.update(saved)
+
+
+def test_a_store_lives_on_s3(bucket, make_documents, tmp_path):
+    table = make_documents([f"문서 {i}" for i in range(300)])
+    ledger = Ledger.rows(table["id"].to_pylist())
+    remote, local = Store(f"{bucket}/runs/corpus"), Store(tmp_path / "corpus")
+    there = remote.put(0, table, ledger, key="k", input_ids=table["id"])
+    here = local.put(0, table, ledger, key="k", input_ids=table["id"])
+    assert there.content_hash == here.content_hash
+    for store in (remote, local):
+        store.seal({"shape": "DOCUMENT", "key": "k"}, [0])
+    assert remote.content_hash == local.content_hash
+    assert remote.read(0).equals(table) and remote.find(table["id"][17].as_py()) == (0, 17)
+    assert remote.scan().count_rows() == 300
+
+
+def test_shards_and_artefacts_are_replaced_and_removed(bucket, make_documents, tmp_path):
+    store = Store(f"{bucket}/runs/other")
+    table = make_documents(["a", "b"])
+    for shard in (0, 1):
+        part = table.slice(shard, 1)
+        store.put(shard, part, Ledger.rows(part["id"].to_pylist()), key="k")
+    store.seal({"shape": "DOCUMENT", "key": "k"}, [0])
+    assert store.shards() == [0] and not store.place.exists("shards/00001.arrow")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "w.bin").write_bytes(b"123")
+    store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    assert (store.artefact() / "w.bin").read_bytes() == b"123"
