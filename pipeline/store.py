@@ -16,30 +16,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
-import time
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline import ledger as ledgers
 from pipeline.errors import DamagedStore, SourceError
 from pipeline.files import Local, place
 from pipeline.ledger import Ledger, Receipt
 from pipeline.options import content_hash, digest
 from pipeline.schema import shape_of
+from pipeline.shards import BATCH_BYTES, BATCH_ROWS, COUNTED, INDEX, SHARD_BYTES, SHARD_ROWS, ShardWriter, build_index, number_of, reason_counts, stamp, write_table
 
 FORMAT = 1
-BATCH_ROWS = 1024
-BATCH_BYTES = 16 << 20
-SHARD_BYTES = 256 << 20
-SHARD_ROWS = 262_144
 ARTEFACT = "artefact"
-COUNTED = ("lang", "licence", "rule", "method")
+__all__ = ["ARTEFACT", "BATCH_BYTES", "BATCH_ROWS", "FORMAT", "SHARD_BYTES", "SHARD_ROWS", "Store"]
 
 
 class Store:
@@ -94,7 +86,7 @@ class Store:
         return dict(sorted(found.items()))
 
     def receipt(self, shard: int | str) -> Receipt | None:
-        name = f"receipts/{_number(shard)}.json"
+        name = f"receipts/{number_of(shard)}.json"
         if not self.place.exists(name):
             return None
         return Receipt.loads(self.place.read(name), f"{self.path}/{name}")
@@ -125,7 +117,7 @@ class Store:
         shards = self.shards()
         if not shards:
             raise SourceError(f"{self.path} has no shards", "run the stage that makes it")
-        return self._open(f"shards/{_number(shards[0])}.arrow").schema
+        return self._open(f"shards/{number_of(shards[0])}.arrow").schema
 
     @property
     def shape(self) -> str | None:
@@ -149,16 +141,16 @@ class Store:
 
     def read(self, shard: int) -> pa.Table:
         """A shard as a table, memory-mapped on local disk. A fused step's shard is not on disk: see `pipeline.run`."""
-        return self._open(f"shards/{_number(shard)}.arrow").read_all()
+        return self._open(f"shards/{number_of(shard)}.arrow").read_all()
 
     def batches(self, shard: int) -> Iterator[pa.RecordBatch]:
         """Record batches of at most 1,024 rows or 16 MiB; a larger row stands alone."""
-        reader = self._open(f"shards/{_number(shard)}.arrow")
+        reader = self._open(f"shards/{number_of(shard)}.arrow")
         for index in range(reader.num_record_batches):
             yield reader.get_batch(index)
 
     def ledger(self, shard: int | str) -> pa.Table:
-        return self._open(f"ledger/{_number(shard)}.arrow").read_all()
+        return self._open(f"ledger/{number_of(shard)}.arrow").read_all()
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The whole store as one mapped table (local disk: no copy)."""
@@ -169,13 +161,13 @@ class Store:
     def ledgers(self) -> pa.Table:
         """All ledgers as one table."""
         names = [n[:-6] for n in self.place.names("ledger") if n.endswith(".arrow")]
-        proven = {_number(n) for n in self.shards()} | ({ARTEFACT} if self.receipt(ARTEFACT) else set())
+        proven = {number_of(n) for n in self.shards()} | ({ARTEFACT} if self.receipt(ARTEFACT) else set())
         extra = {n for n in names if not n.isdigit() and self.place.exists(f"receipts/{n}.json")}
         return Ledger.concat(self.ledger(n) for n in names if n in proven | extra)
 
     def files(self) -> list[str]:
         """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`."""
-        return [self.place.path(f"shards/{_number(shard)}.arrow") for shard in self.shards()]
+        return [self.place.path(f"shards/{number_of(shard)}.arrow") for shard in self.shards()]
 
     def dataset(self, columns: Sequence[str] | None = None) -> Any:
         """The store as a Hugging Face `datasets.Dataset` over the mapped buffers, without a copy."""
@@ -211,7 +203,7 @@ class Store:
         return self.read(shard).slice(row, 1).to_pylist()[0]
 
     def _index(self, shard: int) -> np.ndarray:
-        name = f"index/{_number(shard)}.ids"
+        name = f"index/{number_of(shard)}.ids"
         if self.place.exists(name):
             return np.frombuffer(self.place.read(name), dtype=INDEX)
         return build_index(self.read(shard).column("id"))
@@ -240,7 +232,7 @@ class Store:
 
     def writer(self, shard: int, *, stage: str, key: str, written: bool = True) -> "ShardWriter":
         """A shard under way; deletes an old receipt first. Use `with`, then `commit()`."""
-        return ShardWriter(self, shard, stage, key, written)
+        return ShardWriter(self.place, shard, stage, key, written, self.codec)
 
     def put(
         self,
@@ -278,7 +270,7 @@ class Store:
             files[name] = content_hash(path)
             with open(path, "rb") as source, self.place.create(f"{ARTEFACT}/{name}") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-        ledger_hash = self._write_table(f"ledger/{ARTEFACT}.arrow", ledger)
+        ledger_hash = write_table(self.place, f"ledger/{ARTEFACT}.arrow", ledger)
         receipt = Receipt(
             stage=stage,
             shard=-1,
@@ -300,22 +292,13 @@ class Store:
     def put_ledger(self, name: str, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None) -> Receipt:
         """A ledger without a shard (files that could not be opened, records that were skipped), proven by its own receipt."""
         self.place.delete(f"receipts/{name}.json")
-        ledger_hash = self._write_table(f"ledger/{name}.arrow", ledger)
+        ledger_hash = write_table(self.place, f"ledger/{name}.arrow", ledger)
         receipt = Receipt(
             stage=stage, shard=-1, key=key, content_hash=ledger_hash, ledger_hash=ledger_hash, rows_in=len(ledger["id"].unique()),
             reasons=reason_counts(ledger), notes=notes or {}, **stamp(),
         )
         self.place.write(f"receipts/{name}.json", receipt.dumps())
         return receipt
-
-    def _write_table(self, name: str, table: pa.Table) -> str:
-        with self.place.create(name) as handle:
-            sink = Hashing(handle)
-            with pa.ipc.new_file(sink, table.schema) as out:
-                empty = pa.RecordBatch.from_pylist([], table.schema)
-                for start in range(0, len(table), 16 * BATCH_ROWS):
-                    out.write_batch(pa.concat_batches([empty, *table.slice(start, 16 * BATCH_ROWS).to_batches()]))
-            return sink.hexdigest()
 
     def seal(self, manifest: dict[str, Any], shards: Sequence[int]) -> dict[str, Any]:
         """Write the manifest over the receipts of `shards` and remove every shard that is not among them."""
@@ -348,7 +331,7 @@ class Store:
 
     def drop(self, shard: int) -> None:
         """Remove one shard, its proof first."""
-        number = _number(shard)
+        number = number_of(shard)
         for name in (f"receipts/{number}.json", f"shards/{number}.arrow", f"index/{number}.ids", f"ledger/{number}.arrow"):
             self.place.delete(name)
 
@@ -361,23 +344,8 @@ class Store:
                     self.place.delete(f"{folder}/{name}")
 
 
-INDEX = np.dtype([("hash", "<u8"), ("row", "<u4")])
-
-
-def build_index(ids: pa.ChunkedArray | pa.Array) -> np.ndarray:
-    """Sorted (first 64 bits of the id, row) pairs."""
-    index = np.zeros(len(ids), dtype=INDEX)
-    index["hash"] = [int(i[:16], 16) for i in ids.to_pylist()]
-    index["row"] = np.arange(len(ids))
-    return np.sort(index, order=("hash", "row"))
-
-
 def _is_id(word: str) -> bool:
     return len(word) == 32 and all(c in "0123456789abcdef" for c in word)
-
-
-def _number(shard: int | str) -> str:
-    return shard if isinstance(shard, str) else f"{shard:05d}"
 
 
 def _entry(receipt: Receipt) -> dict[str, Any]:
@@ -393,177 +361,3 @@ def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
         for word, number in count.items():
             total[word] = total.get(word, 0) + number
     return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
-
-
-def reason_counts(ledger: pa.Table) -> dict[str, int]:
-    counts = ledger["reason"].drop_null().value_counts()
-    return dict(sorted(((c["values"].as_py(), c["counts"].as_py()) for c in counts), key=lambda item: (-item[1], item[0])))
-
-
-def stamp() -> dict[str, Any]:
-    """When and where, for a receipt."""
-    return {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "worker": f"{socket.gethostname()}:{os.getpid()}"}
-
-
-class Hashing:
-    """A write-only file that hashes what passes (XXH3-128); `handle=None` only hashes."""
-
-    def __init__(self, handle: Any = None):
-        import xxhash
-
-        self.handle, self.size, self.closed = handle, 0, False
-        self._hash = xxhash.xxh3_128()
-
-    def write(self, data: Any) -> int:
-        self._hash.update(bytes(data) if not isinstance(data, bytes) else data)
-        self.size += len(data)
-        if self.handle is not None:
-            self.handle.write(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.size
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def writable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return False
-
-    def seekable(self) -> bool:
-        return False
-
-    def hexdigest(self) -> str:
-        return self._hash.hexdigest()
-
-
-class ShardWriter:
-    """One shard under way: batches in, whole file out. Batch borders come from the rows alone (1,024 rows or 16 MiB)."""
-
-    def __init__(self, store: Store, shard: int, stage: str, key: str, written: bool):
-        self.store, self.shard, self.stage, self.key, self.written = store, shard, stage, key, written
-        self.schema: pa.Schema | None = None
-        self.rows = 0
-        self.ledgers: list[pa.Table] = []
-        self._held: list[pa.RecordBatch] = []
-        self._held_rows = self._held_bytes = 0
-        self._ids: list[pa.Array] = []
-        self._counts: dict[str, dict[str, int]] = {name: {} for name in COUNTED}
-        self._began = time.monotonic()
-        self._out: pa.ipc.RecordBatchFileWriter | None = None
-
-    @cached_property
-    def _names(self) -> tuple[str, str, str, str]:
-        number = _number(self.shard)
-        return f"receipts/{number}.json", f"shards/{number}.arrow", f"index/{number}.ids", f"ledger/{number}.arrow"
-
-    def __enter__(self) -> "ShardWriter":
-        receipt, shard, *_ = self._names
-        self.store.place.delete(receipt)
-        self._file = self.store.place.create(shard) if self.written else None
-        self._sink = Hashing(self._file.__enter__() if self._file else None)
-        return self
-
-    def __exit__(self, kind: Any, fault: Any, trace: Any) -> None:
-        if self._file is not None:  # commit() was not reached: leave nothing behind
-            self._file.__exit__(kind or RuntimeError, fault, trace)
-
-    def expect(self, schema: pa.Schema) -> None:
-        """Fix the schema, so that a shard without rows has its columns too."""
-        if self.schema is None:
-            self.schema = schema.remove_metadata()
-            compression = pa.ipc.IpcWriteOptions(compression=self.store.codec) if self.store.codec else None
-            self._out = pa.ipc.new_file(self._sink, self.schema, options=compression)
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Append rows; cut to batches of at most 1,024 rows and about 16 MiB."""
-        self.expect(batch.schema)
-        if batch.schema != self.schema:
-            batch = batch.cast(self.schema)
-        ends = np.cumsum(row_sizes(batch))
-        at = 0
-        while at < len(batch):
-            before = int(ends[at - 1]) if at else 0
-            fits = int(np.searchsorted(ends, before + BATCH_BYTES - self._held_bytes, side="right")) - at
-            take = min(max(fits, 0 if self._held_rows else 1), BATCH_ROWS - self._held_rows, len(batch) - at)
-            if take:
-                self._held.append(batch.slice(at, take))
-                self._held_rows += take
-                at += take
-                self._held_bytes += int(ends[at - 1]) - before
-            if self._held_rows == BATCH_ROWS or at < len(batch):
-                self._flush()
-
-    def _flush(self) -> None:
-        if not self._held_rows:
-            return
-        # Always through a concatenation: a slice carries its parent's offsets and bitmaps, and those would reach the bytes.
-        batch = pa.concat_batches([pa.RecordBatch.from_pylist([], self.schema), *self._held])
-        self._out.write_batch(batch)
-        self._ids.append(batch.column("id") if "id" in self.schema.names else pa.array([], pa.large_string()))
-        for name in COUNTED:
-            if name in self.schema.names:
-                for count in batch.column(name).value_counts():
-                    word = count["values"].as_py() or "none"
-                    self._counts[name][word] = self._counts[name].get(word, 0) + count["counts"].as_py()
-        self.rows += len(batch)
-        self._held, self._held_rows, self._held_bytes = [], 0, 0
-
-    def record(self, ledger: pa.Table) -> None:
-        """Add ledger rows."""
-        self.ledgers.append(ledger)
-
-    def commit(self, *, input_ids: Any = None, notes: dict[str, Any] | None = None, seconds: float | None = None, **proof: Any) -> Receipt:
-        """Check the ledger's law, then bytes, index, ledger, and last the receipt."""
-        if self.schema is None:
-            raise DamagedStore(f"{self.store.path}: shard {self.shard} was given no schema", "call expect() for an empty shard")
-        self._flush()
-        ledger = Ledger.concat(self.ledgers)
-        receipt_name, _, index_name, ledger_name = self._names
-        ids = pa.chunked_array(self._ids, pa.large_string())
-        if "id" in self.schema.names:
-            ledgers.check(input_ids, ids, ledger, f"{self.store.path} shard {self.shard}")
-        self._out.close()
-        if self._file is not None:
-            file, self._file = self._file, None
-            file.__exit__(None, None, None)
-            if "id" in self.schema.names:
-                self.store.place.write(index_name, build_index(ids).tobytes())
-        ledger_hash = self.store._write_table(ledger_name, ledger)
-        receipt = Receipt(
-            stage=self.stage, shard=self.shard, key=self.key, content_hash=self._sink.hexdigest(), ledger_hash=ledger_hash,
-            rows=self.rows, bytes=self._sink.size, rows_in=len(ledger["id"].unique()) if len(ledger) else 0,
-            reasons=reason_counts(ledger), counts={k: v for k, v in self._counts.items() if v}, notes=notes or {}, written=self.written,
-            seconds=round(time.monotonic() - self._began, 3) if seconds is None else seconds, **{**stamp(), **proof},
-        )  # fmt: skip
-        self.store.place.write(receipt_name, receipt.dumps())
-        return receipt
-
-
-def row_sizes(batch: pa.RecordBatch) -> np.ndarray:
-    """Bytes per row (int64, n), from the values alone: the same however the batch was sliced."""
-    total = np.zeros(len(batch), np.int64)
-    for column in batch.columns:
-        total += _sizes(column)
-    return total
-
-
-def _sizes(array: pa.Array) -> np.ndarray:
-    kind = array.type
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        ends = np.cumsum(_filled(pc.list_value_length(array)))
-        inner = np.concatenate(([0], np.cumsum(_sizes(array.flatten()))))
-        return np.diff(inner[np.concatenate(([0], ends))]) + 8
-    if pa.types.is_struct(kind):
-        return sum((_sizes(child) for child in array.flatten()), np.zeros(len(array), np.int64))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
-        return _filled(pc.binary_length(array)) + 8
-    return np.full(len(array), max(1, kind.bit_width // 8), np.int64)
-
-
-def _filled(lengths: pa.Array) -> np.ndarray:
-    return pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False).astype(np.int64)

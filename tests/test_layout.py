@@ -11,7 +11,8 @@ REPO = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"errors", "schema"},
     {"options", "docs", "files", "ledger", "lock", "progress"},
-    {"store", "filter"},
+    {"shards", "filter"},
+    {"store"},
     {"pool"},
     {"stage", "raydata"},
     {"catalog"},
