@@ -52,3 +52,13 @@ class Docs:
         """The same rows with another text column: a fresh memo, for what follows an edit."""
         index = self.batch.schema.get_field_index(self.field)
         return Docs(self.batch.set_column(index, self.batch.schema.field(index), text), self.field)
+
+    def with_columns(self, columns: dict[str, pa.Array]) -> "Docs":
+        """The same texts, and what was measured of them, beside other columns: set where the name exists, else added."""
+        batch = self.batch
+        for name, values in columns.items():
+            index = batch.schema.get_field_index(name)
+            batch = batch.append_column(name, values) if index < 0 else batch.set_column(index, name, values)
+        other = object.__new__(Docs)
+        other.__dict__.update(self.__dict__, batch=batch)
+        return other

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -19,8 +19,10 @@ class Verdict:
     reason: list[str | None]
     metrics: dict[str, np.ndarray] = field(default_factory=dict)
     edits: list[list[Edit]] | None = None
-    columns: dict[str, list] = field(default_factory=dict)
-    """Columns of the row this filter sets, such as `lang`: name to one value per row."""
+    columns: dict[str, Any] = field(default_factory=dict)
+    """Columns of the row this filter sets, such as `lang`: name to a typed array (or list) of one value per row."""
+    notes: list[str | None] | None = None
+    """What the ledger should say besides numbers, such as the languages that came second; no text of the corpus."""
 
 
 class Filter(Options):
