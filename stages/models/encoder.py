@@ -19,6 +19,9 @@ from pipeline.errors import UsageError
 FORMAT = "maetdol-tokenizer-1"
 """`format` in the card of a tokenizer whose two files, SentencePiece's and Hugging Face's, give equal ids."""
 
+PART = 1 << 18
+"""Code points after which a long text may be cut at the next line break."""
+
 
 class Encoder:
     """A tokenizer folder as a batch encoder.
@@ -42,8 +45,18 @@ class Encoder:
         if not texts:
             return []
         if self._pieces is not None:
-            return self._pieces.encode(list(texts), return_type="numpy", num_threads=1)
+            return self._encode_pieces(texts)
         return [np.asarray(done.ids, dtype=np.int32) for done in self._hub.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def _encode_pieces(self, texts: Sequence[str]) -> list[np.ndarray]:
+        """Long texts go in parts cut behind a line break, which is always a token of its own: the ids are the same, memory is bounded."""
+        parts, counts = [], []
+        for text in texts:
+            cut = _parts(text) if len(text) > 2 * PART else [text]
+            parts += cut
+            counts.append(len(cut))
+        done = iter(self._pieces.encode(parts, return_type="numpy", num_threads=1))
+        return [next(done) if count == 1 else np.concatenate([next(done) for _ in range(count)]) for count in counts]
 
     def marks(self, text: str, ids: np.ndarray) -> np.ndarray:
         """int64, length len(ids) + 1: the code point of `text` at which each token begins; the last is len(text).
@@ -97,6 +110,16 @@ def _ours(folder: Path) -> bool:
         return json.loads(card.read_text(encoding="utf-8")).get("format") == FORMAT
     except (ValueError, AttributeError):
         return False
+
+
+def _parts(text: str) -> list[str]:
+    parts, at = [], 0
+    while at < len(text):
+        end = text.find("\n", at + PART)
+        end = len(text) if end < 0 else end + 1
+        parts.append(text[at:end])
+        at = end
+    return parts
 
 
 def _width(pieces: Any, number: int) -> int:

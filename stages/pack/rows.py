@@ -1,0 +1,179 @@
+"""One shard of documents as rows of tokens: encoding, the columns, the ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any, Iterator, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.ledger import Ledger
+from pipeline.schema import TOKENS, child_id
+from pipeline.store import BATCH_ROWS, Store
+from stages.models.encoder import Encoder
+from stages.models.holdout import held_out
+from stages.pack import layout
+
+SCHEMA = TOKENS.append(pa.field("heldout", pa.bool_()))
+_DOC = TOKENS.field("docs").type.value_type
+
+
+class Docs(NamedTuple):
+    """The documents of a shard as tokens end to end. Lists and arrays run over the documents unless said otherwise."""
+
+    ids: pa.ChunkedArray
+    tokens: np.ndarray
+    """int32, begin and end tokens included; dropped documents have none."""
+    begins: np.ndarray
+    """int64, one more than documents: where each begins in `tokens`."""
+    reason: list[str | None]
+    heldout: np.ndarray
+    """bool."""
+    chars: np.ndarray
+    """int64, code points of the text."""
+    bytes: np.ndarray
+    """int64, UTF-8 bytes of the text."""
+    marks: dict[int, np.ndarray]
+    """For documents that may be cut: the code point at which each of their tokens begins, and its end."""
+    langs: list[str]
+
+
+def encoded(source: Store, shard: int, tokenizer: Path, stage: Any) -> Docs:
+    """Encode every document of a shard once, batch by batch."""
+    encoder = Encoder(tokenizer)
+    bos = [encoder.bos] if stage.bos and encoder.bos is not None else []
+    ids: list[pa.Array] = []
+    parts: list[np.ndarray] = []
+    reason: list[str | None] = []
+    chars, sizes, lengths, langs = [], [], [], []
+    marks: dict[int, np.ndarray] = {}
+    ends = np.asarray([encoder.eos], dtype=np.int32)
+    starts = np.asarray(bos, dtype=np.int32)
+    for batch in source.batches(shard):
+        ids.append(batch.column("id").cast(pa.large_string()))
+        langs += [lang or "und" for lang in batch.column("lang").to_pylist()]
+        texts = [text or "" for text in batch.column("text").to_pylist()]
+        for text, made in zip(texts, encoder.encode(texts)):
+            why = "pack.empty" if not len(made) else "pack.short" if len(made) < stage.min_tokens else None
+            whole = np.concatenate([starts, made, ends]) if why is None else made[:0]
+            if why is None and (stage.method == "concat" or len(whole) > stage.seq_len):
+                inner = encoder.marks(text, made)
+                marks[len(reason)] = np.concatenate([[0] * len(bos), inner, [len(text)]]).astype(np.int32)
+            reason.append(why)
+            parts.append(whole)
+            lengths.append(len(whole))
+            chars.append(len(text))
+            sizes.append(len(text.encode()))
+    known = pa.chunked_array(ids, pa.large_string())
+    return Docs(
+        known,
+        np.concatenate(parts).astype(np.int32, copy=False) if parts else np.zeros(0, np.int32),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        reason,
+        held_out(known.to_pylist(), stage.holdout),
+        np.asarray(chars, dtype=np.int64),
+        np.asarray(sizes, dtype=np.int64),
+        marks,
+        langs,
+    )
+
+
+class Packed:
+    """A shard's documents laid out in rows: those trained on first, then those held out."""
+
+    def __init__(self, docs: Docs, stage: Any):
+        self.docs, self.stage = docs, stage
+        self.names: list[str] = docs.ids.to_pylist()
+        self.streams = [(held, self._lay(np.flatnonzero(docs.heldout == held))) for held in (False, True)]
+        self.row_ids = [row_ids(lay, self.names, stage.method) for _, lay in self.streams]
+
+    def _lay(self, members: np.ndarray) -> layout.Layout:
+        """The layout of some documents, with `doc` counted over all of the shard's."""
+        lengths = np.diff(self.docs.begins)[members]
+        how = layout.best_fit if self.stage.method == "best_fit" else layout.concat
+        lay = how(lengths, self.stage.seq_len)
+        return lay._replace(doc=members[lay.doc] if len(lay.doc) else lay.doc)
+
+    def tables(self) -> Iterator[pa.Table]:
+        """The rows, 1,024 at a time; one empty table where there are none."""
+        yield SCHEMA.empty_table()
+        for (held, lay), names in zip(self.streams, self.row_ids):
+            for first in range(0, lay.rows, BATCH_ROWS):
+                last = min(first + BATCH_ROWS, lay.rows)
+                a, b = np.searchsorted(lay.row, [first, last])
+                yield self._table(layout.Layout(*(part[a:b] for part in lay)), names[first:last], first, held)
+
+    def _table(self, lay: layout.Layout, names: list[str], first: int, held: bool) -> pa.Table:
+        begin = self.docs.begins[lay.doc] + lay.offset
+        tokens = np.concatenate([self.docs.tokens[at : at + n] for at, n in zip(begin.tolist(), lay.length.tolist())])
+        rows = len(names)
+        size = np.bincount(lay.row - first, weights=lay.length, minlength=rows).astype(np.int64)
+        pieces = np.bincount(lay.row - first, minlength=rows)
+        docs = pa.StructArray.from_arrays(
+            [
+                pa.array([self.names[doc] for doc in lay.doc.tolist()], pa.large_string()),
+                pa.array(lay.start.astype(np.int32)),
+                pa.array((lay.start + lay.length).astype(np.int32)),
+                pa.array(lay.offset),
+            ],
+            fields=list(_DOC),
+        )
+        columns = [
+            pa.array(names, pa.large_string()),
+            pa.ListArray.from_arrays(_offsets(size), pa.array(tokens), type=SCHEMA.field("input_ids").type),
+            pa.ListArray.from_arrays(_offsets(pieces), docs, type=SCHEMA.field("docs").type),
+            pa.array(np.full(rows, held)),
+        ]
+        return pa.Table.from_arrays(columns, schema=SCHEMA)
+
+    def ledger(self) -> pa.Table:
+        """A row per (document, row) with the code points of the text that stand there; dropped documents have one row."""
+        docs = self.docs
+        dropped = [n for n, why in enumerate(docs.reason) if why is not None]
+        ids = [self.names[n] for n in dropped]
+        out: list[str | None] = [None] * len(dropped)
+        reason: list[str | None] = [docs.reason[n] for n in dropped]
+        spans: list[tuple[int, int] | None] = [None] * len(dropped)
+        counts = [0] * len(dropped)
+        for (_, lay), names in zip(self.streams, self.row_ids):
+            rows, members, offsets, lengths = (part.tolist() for part in (lay.row, lay.doc, lay.offset, lay.length))
+            ids += [self.names[doc] for doc in members]
+            out += [names[row] for row in rows]
+            spans += [self._span(*piece) for piece in zip(members, offsets, lengths)]
+            counts += lengths
+        return Ledger.rows(ids, out=out, reason=reason + [None] * (len(ids) - len(dropped)), span=spans, metrics={"pack.tokens": counts})
+
+    def _span(self, doc: int, offset: int, length: int) -> tuple[int, int]:
+        marks = self.docs.marks.get(doc)
+        return (0, int(self.docs.chars[doc])) if marks is None else (int(marks[offset]), int(marks[offset + length]))
+
+    def notes(self) -> dict[str, Any]:
+        """Counts for the report, summed over shards."""
+        docs = self.docs
+        kept = np.diff(docs.begins)
+        room = sum(lay.rows for _, lay in self.streams) * self.stage.seq_len
+        by_language: Counter[str] = Counter()
+        for lang, size in zip(docs.langs, kept.tolist()):
+            by_language[lang] += size
+        return {
+            "tokens": int(kept.sum()),
+            "heldout_tokens": int(kept[docs.heldout].sum()),
+            "row_room": int(room),
+            "documents": int((kept > 0).sum()),
+            "documents_cut": int((np.bincount(np.concatenate([lay.doc for _, lay in self.streams]), minlength=1) > 1).sum()),
+            "bytes": int(docs.bytes[kept > 0].sum()),
+            "tokens_by_language": {lang: by_language[lang] for lang in sorted(by_language) if by_language[lang]},
+        }
+
+
+def row_ids(lay: layout.Layout, names: list[str], method: str) -> list[str]:
+    """An id per row: of its documents in order and where in the first of them it begins."""
+    begins = np.searchsorted(lay.row, np.arange(lay.rows + 1))
+    docs, offsets = lay.doc.tolist(), lay.offset.tolist()
+    return [child_id([names[doc] for doc in docs[a:b]], "pack", method, offsets[a]) for a, b in zip(begins.tolist(), begins[1:].tolist())]
+
+
+def _offsets(sizes: np.ndarray) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32))
