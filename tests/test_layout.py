@@ -17,7 +17,9 @@ FLOORS = [
     {"stage", "raydata"},
     {"catalog"},
     {"recipe"},
-    {"run", "report", "charts", "look", "flags"},
+    {"run", "charts", "flags"},
+    {"look", "sections"},
+    {"report"},
     {"cli"},
 ]
 HEAVY = {"torch", "transformers", "presidio_analyzer", "spacy", "numba", "polars", "ray", "datasets", "trl", "peft", "scipy", "trafilatura", "scrapy", "pandas", "lxml"}

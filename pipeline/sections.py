@@ -1,0 +1,327 @@
+"""The sections of the report, each a function from stores to HTML: numbers from ledgers, receipts and artefacts alone.
+
+A section whose stage is not in the run is an empty string. Text of documents is shown only through `Samples`, which
+masks personal data first.
+"""
+
+from __future__ import annotations
+
+import json
+from html import escape
+from typing import Any, Callable, Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.charts import bars, histogram, lines, number, size, table
+from pipeline.schema import DOCUMENT
+from pipeline.store import ARTEFACT, Store
+
+EXAMPLES = 3
+CUT = 320
+
+
+class Samples:
+    """Texts fit to be shown: cut short, and with personal data masked by the `pii` stage."""
+
+    def __init__(self, mask: Callable[[list[str]], list[str]]):
+        self.mask = mask
+
+    def show(self, texts: Iterable[str | None]) -> list[str]:
+        """HTML of each text, cut to 320 characters after masking."""
+        whole = [(text or "")[: 4 * CUT] for text in texts]
+        return [_cut(text) for text in self.mask(whole)] if whole else []
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return escape(text if len(text) <= CUT else text[:CUT].rstrip() + " …")
+
+
+def with_rows(stores: list[Store], shape: str) -> list[Store]:
+    return [s for s in stores if s.shape == shape and not s.require().get("dropped_text") and all(e["written"] for e in s.require()["shards"])]
+
+
+def receipts_of(store: Store) -> list[Any]:
+    artefact = store.receipt(ARTEFACT)
+    return [*store.receipts().values(), *([artefact] if artefact else [])]
+
+
+# -- funnel ----------------------------------------------------------------------------------------------------------------
+
+
+def funnel(stores: list[Store]) -> str:
+    """Rows and bytes in and out of every step."""
+    rows = []
+    for store in stores:
+        manifest, receipts = store.require(), receipts_of(store)
+        into = sum(r.rows_in for r in receipts)
+        dropped = sum(sum(r.reasons.values()) for r in receipts)
+        made = number(manifest["rows"]) if manifest["shards"] else "artefact"
+        share = 100 * dropped / into if into else 0
+        meter = f'<span class="track small"><span class="fill drop" style="width:{share:.1f}%"></span></span>'
+        rows.append(
+            [
+                f"<b>{escape(store.name)}</b>",
+                escape(manifest["stage"]),
+                escape(manifest["shape"] or ""),
+                number(into),
+                made,
+                f"{number(dropped)} {meter}" if dropped else "0",
+                size(manifest["bytes"] or (manifest["artefact"] or {}).get("bytes", 0)),
+                f"{sum(r.seconds for r in receipts):.1f}",
+            ]
+        )
+    return table(["step", "stage", "makes", "in", "out", "dropped", "bytes", "seconds"], rows, (3, 4, 5, 6, 7))
+
+
+def reasons(stores: list[Store], samples: Samples) -> str:
+    """Per step, drops by reason, with examples fetched from upstream (dropped text is never copied into a store)."""
+    parts = []
+    for store in stores:
+        counts: dict[str, int] = {}
+        for receipt in receipts_of(store):
+            for word, n in receipt.reasons.items():
+                counts[word] = counts.get(word, 0) + n
+        if counts:
+            ordered = sorted(counts.items(), key=lambda item: -item[1])
+            parts.append(f"<h3>{escape(store.name)}</h3>{bars(ordered)}{_examples(store, stores, [w for w, _ in ordered[:6]], samples)}")
+    return "".join(parts)
+
+
+def _examples(store: Store, stores: list[Store], words: list[str], samples: Samples) -> str:
+    ledger = store.ledgers().select(["id", "reason", "keeper"])
+    upstream = [s for s in _upstream(store, stores) if s in with_rows(stores, "DOCUMENT")]
+    rows = []
+    for word in words:
+        ids = ledger.filter(pc.equal(ledger["reason"], word))["id"].slice(0, EXAMPLES).to_pylist()
+        found = [_row(upstream, i) for i in ids]
+        found = [row for row in found if row]
+        for row, text in zip(found, samples.show(f"{row.get('title') or ''} | {row['text']}" for row in found)):
+            rows.append([f"<code>{escape(word)}</code>", text, f'<span class="id">{row["id"][:12]}</span>'])
+    return f"<details><summary>examples</summary>{table(['reason', 'text (personal data masked)', 'id'], rows)}</details>" if rows else ""
+
+
+def _upstream(store: Store, stores: list[Store]) -> list[Store]:
+    names = [entry["store"] for entries in store.require()["lineage"].values() for entry in entries]
+    return [s for s in stores if s.name in names]
+
+
+def _row(stores: list[Store], row_id: str) -> dict[str, Any] | None:
+    for store in stores:
+        if place := store.find(row_id):
+            return store.row(*place)
+    return None
+
+
+# -- corpus ----------------------------------------------------------------------------------------------------------------
+
+
+def corpus(stores: list[Store]) -> str:
+    """Languages and lengths of the last document store."""
+    documents = with_rows(stores, "DOCUMENT")
+    if not documents:
+        return ""
+    last = documents[-1]
+    counts = last.require()["counts"]
+    lengths = last.table(["text", "lang"])
+    chars = pc.utf8_length(pc.fill_null(lengths["text"], "")).to_numpy()
+    langs = np.array([lang or "none" for lang in lengths["lang"].to_pylist()])
+    edges = np.unique(np.geomspace(50, max(chars.max(initial=100), 100) + 1, 25).astype(int))
+    top = [word for word in counts.get("lang", {})][:5]
+    groups = {word: np.histogram(chars[langs == word], edges)[0].tolist() for word in top}
+    parts = [f"<p>{number(len(chars))} documents, {number(int(chars.sum()))} characters in <b>{escape(last.name)}</b>.</p>"]
+    parts.append(f'<div class="two"><div><h3>languages</h3>{bars(list(counts.get("lang", {}).items()), most=10)}</div>')
+    parts.append(f'<div><h3>licences</h3>{bars(list(counts.get("licence", {}).items()), most=10)}</div></div>')
+    parts.append(f"<h3>lengths</h3>{histogram(edges.tolist(), groups, x='characters')}")
+    return "".join(parts)
+
+
+def duplicates(stores: list[Store], samples: Samples) -> str:
+    """Clusters of removed and kept documents, the largest with a sample."""
+    parts = []
+    for store in stores:
+        if store.require()["stage"] != "dedup":
+            continue
+        ledger = store.ledgers()
+        gone = ledger.filter(pc.is_valid(ledger["keeper"]))
+        kept_for: dict[str, int] = {}
+        for keeper in gone["keeper"].to_pylist():
+            kept_for[keeper] = kept_for.get(keeper, 0) + 1
+        sizes: dict[int, int] = {}
+        for count in kept_for.values():
+            sizes[count + 1] = sizes.get(count + 1, 0) + 1
+        if not sizes:
+            parts.append(f"<h3>{escape(store.name)}</h3><p>No duplicates among {number(len(ledger))} rows.</p>")
+            continue
+        parts.append(f"<h3>{escape(store.name)}</h3><p>{number(len(gone))} removed in favour of {number(len(kept_for))} kept.</p>")
+        parts.append(bars([(f"{s} alike", n) for s, n in sorted(sizes.items())], unit=" clusters"))
+        largest = sorted(kept_for.items(), key=lambda item: (-item[1], item[0]))[:5]
+        rows = [(k, n, _row([store], k)) for k, n in largest]
+        shown = samples.show((r.get("title") or "") + " | " + r["text"] if r and "text" in r else "" for _, _, r in rows)
+        body = [[f'<span class="id">{k[:12]}</span>', number(n + 1), text] for (k, n, _), text in zip(rows, shown)]
+        parts.append(table(["kept", "alike", "sample"], body, (1,)))
+    return "".join(parts)
+
+
+def personal(stores: list[Store]) -> str:
+    """Counts per entity; never a value."""
+    parts = []
+    for store in stores:
+        if store.require()["stage"] == "pii":
+            edits = store.ledgers()["edits"].combine_chunks()
+            by = edits.flatten().field("by") if len(edits) else pa.array([], pa.large_string())
+            counts = {c["values"].as_py() or "other": c["counts"].as_py() for c in by.value_counts()}
+            if not counts:
+                counts = _noted(store, "entities")
+            shown = sorted(counts.items(), key=lambda item: -item[1])
+            parts.append(f"<h3>{escape(store.name)}</h3>" + (bars(shown) if shown else "<p>Nothing found.</p>"))
+    return "".join(parts)
+
+
+def _noted(store: Store, name: str) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for receipt in receipts_of(store):
+        for word, n in (receipt.notes.get(name) or {}).items():
+            total[word] = total.get(word, 0) + n
+    return total
+
+
+def tokenizers(stores: list[Store]) -> str:
+    """Fertility and bytes per token by language, from the card."""
+    parts = []
+    for store in stores:
+        if store.shape == "artefact:tokenizer":
+            card = _json(store, "card.json")
+            by_lang = card.get("languages") or {}
+            rows = [[escape(lang), *(number(v.get(k) or 0) for k in ("fertility", "bytes_per_token", "documents"))] for lang, v in by_lang.items()]
+            facts = ", ".join(f"{escape(str(k))} {escape(str(v))}" for k, v in card.items() if isinstance(v, (int, float, str)) and len(str(v)) < 40)
+            parts.append(f"<h3>{escape(store.name)}</h3><p>{facts}</p>{table(['language', 'tokens per word', 'bytes per token', 'documents'], rows, (1, 2, 3))}")
+    return "".join(parts)
+
+
+def _json(store: Store, name: str) -> dict[str, Any]:
+    path = store.artefact() / name
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+# -- instructions and preferences ----------------------------------------------------------------------------------------
+
+
+def instructions(stores: list[Store], samples: Samples) -> str:
+    """Mined rows per rule and language, an example of each rule."""
+    parts = []
+    for store in with_rows(stores, "CHAT"):
+        if store.require()["stage"] != "sft":
+            continue
+        rows = store.table(["rule", "lang", "messages"])
+        rules = rows["rule"].to_pylist()
+        langs = rows["lang"].to_pylist()
+        counts: dict[str, int] = {}
+        for rule, lang in zip(rules, langs):
+            counts[f"{rule} · {lang or 'none'}"] = counts.get(f"{rule} · {lang or 'none'}", 0) + 1
+        parts.append(f"<h3>{escape(store.name)}: {number(len(rules))} rows</h3>{bars(sorted(counts.items(), key=lambda i: -i[1]), most=40)}")
+        body = []
+        for rule in sorted({r for r in rules if r}):
+            messages = rows["messages"][rules.index(rule)].as_py()
+            user = next((m["content"] for m in messages if m["role"] == "user"), "")
+            answer = next((m["content"] for m in messages if m["role"] == "assistant"), "")
+            body.append([f"<code>{escape(rule)}</code>", *samples.show([user, answer])])
+        parts.append(f"<details><summary>an example of each rule</summary>{table(['rule', 'instruction', 'answer'], body)}</details>")
+    return "".join(parts)
+
+
+def preferences(stores: list[Store], samples: Samples) -> str:
+    """Pairs: methods, overlap with SFT, lengths of both sides, examples."""
+    parts = []
+    for store in with_rows(stores, "PAIR"):
+        if store.require()["stage"] != "dpo":
+            continue
+        rows = store.table(["method", "chosen", "rejected", "prompt", "in_sft"])
+        chosen, rejected = (_lengths(rows[side]) for side in ("chosen", "rejected"))
+        if not len(chosen):
+            parts.append(f"<h3>{escape(store.name)}</h3><p>No pairs.</p>")
+            continue
+        share = pc.mean(pc.fill_null(rows["in_sft"], False).cast(pa.float64())).as_py()
+        facts = (
+            f"{number(len(chosen))} pairs; {100 * share:.1f}% of the prompts stand in the SFT set; median length chosen "
+            f"{np.median(chosen):.0f}, rejected {np.median(rejected):.0f} characters; the longer side is the chosen one in {100 * np.mean(chosen > rejected):.0f}%."
+        )
+        edges = np.linspace(0, max(chosen.max(), rejected.max(), 10), 25)
+        hist = {"chosen": np.histogram(chosen, edges)[0].tolist(), "rejected": np.histogram(rejected, edges)[0].tolist()}
+        parts.append(f"<h3>{escape(store.name)}</h3><p>{facts}</p>{histogram([round(e) for e in edges.tolist()], hist, x='characters')}")
+        body = [samples.show(side[i].as_py()[-1]["content"] for side in (rows["prompt"], rows["chosen"], rows["rejected"])) for i in range(min(4, len(chosen)))]
+        parts.append(f"<details><summary>examples</summary>{table(['prompt', 'chosen', 'rejected'], body)}</details>")
+    return "".join(parts)
+
+
+def _lengths(column: pa.ChunkedArray) -> np.ndarray:
+    return np.array([sum(len(m["content"] or "") for m in row or []) for row in column.to_pylist()])
+
+
+# -- training --------------------------------------------------------------------------------------------------------------
+
+
+def training(stores: list[Store]) -> str:
+    """Curves out of each model's history.jsonl: every numeric field over the steps, losses first."""
+    parts = []
+    for store in stores:
+        if store.shape not in ("artefact:model", "artefact:adapter"):
+            continue
+        path = store.artefact() / "history.jsonl"
+        history = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()] if path.exists() else []
+        curves = {name: [(h["step"], h[name]) for h in history if isinstance(h.get(name), (int, float)) and "step" in h] for name in _numeric(history)}
+        losses = {n: p for n, p in curves.items() if "loss" in n}
+        logps = {n: p for n, p in curves.items() if "logp" in n}
+        rest = {n: p for n, p in curves.items() if "accuracy" in n or "margin" in n}
+        drawn = "".join(lines(group, x="step", y=label) for group, label in ((losses, "loss (nats per token)"), (logps, "log-probability"), (rest, "preference")))
+        parts.append(f'<h3>{escape(store.name)}</h3><div class="two">{drawn}</div>')
+    return "".join(parts)
+
+
+def _numeric(history: list[dict[str, Any]]) -> list[str]:
+    names: dict[str, None] = {}
+    for entry in history:
+        names |= {k: None for k, v in entry.items() if k != "step" and isinstance(v, (int, float)) and not isinstance(v, bool)}
+    return list(names)
+
+
+def evaluations(stores: list[Store], samples: Samples) -> str:
+    """Each model against the one before, and what it writes."""
+    parts = []
+    for store in stores:
+        if store.shape == "artefact:evaluation":
+            report = _json(store, "report.json")
+            parts.append(f"<h3>{escape(store.name)}</h3>{_metrics(report)}{_generations(report, samples)}")
+    return "".join(parts)
+
+
+def _metrics(report: dict[str, Any]) -> str:
+    models = report.get("models", [])
+    names = list(dict.fromkeys(name for model in models for name in model.get("metrics", {})))
+    rows = [[escape(name), *(_value(model["metrics"].get(name)) for model in models)] for name in names]
+    return table(["measure", *(escape(str(model.get("name"))) for model in models)], rows, range(1, len(models) + 1))
+
+
+def _value(value: Any) -> str:
+    return number(value) if isinstance(value, (int, float)) else "" if value is None else escape(str(value))
+
+
+def _generations(report: dict[str, Any], samples: Samples) -> str:
+    body = []
+    models = report.get("models", [])
+    prompts = list(dict.fromkeys(g["prompt"] for model in models for g in model.get("generations", [])))
+    for prompt in prompts:
+        said = [next((g["text"] for g in model.get("generations", []) if g["prompt"] == prompt), "") for model in models]
+        body.append(samples.show([prompt, *said]))
+    head = ["prompt", *(escape(str(model.get("name"))) for model in models)]
+    return f"<details open><summary>what each model writes</summary>{table(head, body)}</details>" if body else ""
+
+
+def empty_documents(texts: list[str]) -> pa.RecordBatch:
+    """A DOCUMENT batch that holds only texts, for masking samples."""
+    columns = {f.name: pa.nulls(len(texts), f.type) for f in DOCUMENT}
+    columns["id"] = pa.array([f"{i:032x}" for i in range(len(texts))], pa.large_string())
+    columns["text"] = pa.array(texts, pa.large_string())
+    return pa.RecordBatch.from_arrays([columns[f.name] for f in DOCUMENT], schema=DOCUMENT)
