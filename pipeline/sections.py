@@ -271,20 +271,22 @@ def training(stores: list[Store]) -> str:
             continue
         path = store.artefact() / "history.jsonl"
         history = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()] if path.exists() else []
-        curves = {name: [(h["step"], h[name]) for h in history if isinstance(h.get(name), (int, float)) and "step" in h] for name in _numeric(history)}
+        curves: dict[str, list[tuple[float, float]]] = {}
+        for entry in history:
+            for name in _numeric(entry):
+                label = name if entry.get("kind", "train") == "train" else f"{name} (held out)"
+                curves.setdefault(label, []).append((entry["step"], entry[name]))
         losses = {n: p for n, p in curves.items() if "loss" in n}
         logps = {n: p for n, p in curves.items() if "logp" in n}
-        rest = {n: p for n, p in curves.items() if "accuracy" in n or "margin" in n}
-        drawn = "".join(lines(group, x="step", y=label) for group, label in ((losses, "loss (nats per token)"), (logps, "log-probability"), (rest, "preference")))
+        rest = {n: p for n, p in curves.items() if "accuracy" in n}
+        margins = {n: p for n, p in curves.items() if "margin" in n}
+        drawn = "".join(lines(group, x="step", y=label) for group, label in ((losses, "loss (nats per token)"), (logps, "log-probability"), (rest, "preference accuracy"), (margins, "margin")))
         parts.append(f'<h3>{escape(store.name)}</h3><div class="two">{drawn}</div>')
     return "".join(parts)
 
 
-def _numeric(history: list[dict[str, Any]]) -> list[str]:
-    names: dict[str, None] = {}
-    for entry in history:
-        names |= {k: None for k, v in entry.items() if k != "step" and isinstance(v, (int, float)) and not isinstance(v, bool)}
-    return list(names)
+def _numeric(entry: dict[str, Any]) -> list[str]:
+    return [k for k, v in entry.items() if k != "step" and isinstance(v, (int, float)) and not isinstance(v, bool)] if "step" in entry else []
 
 
 def evaluations(stores: list[Store], samples: Samples) -> str:
