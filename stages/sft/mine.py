@@ -1,0 +1,140 @@
+"""Mining one shard: every rule over every page, candidates checked, told apart, and turned into rows with a passport.
+
+What a later pass needs to judge a row across pages (hashes of its question and answer, its host) stands in extra columns of
+the pass's store and not in the final one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Iterable, Sequence
+
+import pyarrow as pa
+import xxhash
+
+from pipeline.ledger import Ledger
+from pipeline.schema import CHAT, STR, child_id
+from stages.sft.page import Page, language, likeness_key
+from stages.sft.rule import Candidate, Rule
+
+FOUND = pa.schema(
+    [
+        *CHAT,
+        ("question_hash", pa.uint64()),
+        ("answer_hash", pa.uint64()),
+        ("page_hash", pa.uint64()),
+        ("host", STR),
+        ("markup", pa.bool_()),
+        ("covers", pa.bool_()),
+    ]
+)
+"""A CHAT row as found, with what the passes over all pages need."""
+NO_INSTRUCTION = "sft.no_instruction"
+STAGE = "sft"
+
+
+@dataclass
+class Yield:
+    """What one document gave: rows that stand, and drop reasons of those that do not, in rule order."""
+
+    id: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    drops: list[str] = field(default_factory=list)
+    found: Counter = field(default_factory=Counter)
+    """Candidates by rule, kept or not."""
+
+
+def hashed(text: str) -> int:
+    return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
+
+
+def mine(rules: Sequence[Rule], names: Sequence[str], row: dict[str, Any], seed: int) -> Yield:
+    """Every rule over one DOCUMENT row, in order of rank."""
+    page = Page(row, seed)
+    out = Yield(page.id)
+    asked: dict[str, tuple[str, set[str]]] = {}
+    for rule, name in sorted(zip(rules, names), key=lambda pair: (pair[0].rank, pair[1])):
+        for ordinal, candidate in enumerate(rule.find(page)):
+            settle(candidate, page)
+            rule.checked(candidate, page)
+            out.found[name] += 1
+            if candidate.drop is None and repeated(candidate, name, asked):
+                candidate.drop = "duplicate"
+            if candidate.drop:
+                out.drops.append(f"{name}.{candidate.drop}")
+            else:
+                out.rows.append(found_row(page, rule, name, ordinal, candidate))
+    return out
+
+
+def settle(candidate: Candidate, page: Page) -> None:
+    """Trim both sides; where the answer has a span, the answer is what stands there."""
+    candidate.instruction = candidate.instruction.strip()
+    if candidate.span is not None:
+        candidate.span = page.trimmed(candidate.span)
+        candidate.answer = page.cut(candidate.span)
+    else:
+        candidate.answer = candidate.answer.strip()
+
+
+def repeated(candidate: Candidate, name: str, asked: dict[str, tuple[str, set[str]]]) -> bool:
+    """Whether this page has asked the same before: the same question by an earlier rule, or the same pair by this one."""
+    question, answer = likeness_key(candidate.instruction), likeness_key(candidate.answer)
+    first, answers = asked.setdefault(question, (name, set()))
+    if first != name or answer in answers:
+        return True
+    answers.add(answer)
+    return False
+
+
+def found_row(page: Page, rule: Rule, name: str, ordinal: int, candidate: Candidate) -> dict[str, Any]:
+    """A row of FOUND."""
+    row, span = page.row, candidate.span
+    meta = {"task": candidate.task, **candidate.facts}
+    return {
+        "id": child_id(page.id, STAGE, name, ordinal),
+        "messages": [{"role": "user", "content": candidate.instruction}, {"role": "assistant", "content": candidate.answer}],
+        "lang": language(candidate.instruction + "\n" + candidate.answer) if page.lang in ("ko", "en") else row.get("lang"),
+        "source": row.get("source"),
+        "url": row.get("url"),
+        "licence": row.get("licence"),
+        "doc_id": page.id,
+        "span_start": span.start if span else None,
+        "span_end": span.end if span else None,
+        "rule": name,
+        "confidence": round(float(candidate.confidence), 4),
+        "meta": [{"key": key, "value": value} for key, value in sorted(meta.items())],
+        "question_hash": hashed(likeness_key(candidate.instruction)),
+        "answer_hash": hashed(likeness_key(candidate.answer)),
+        "page_hash": hashed(page.url or page.id),
+        "host": page.host,
+        "markup": rule.markup,
+        "covers": rule.covers,
+    }
+
+
+def table_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+def ledger_of(yields: Iterable[Yield], names: Sequence[str]) -> pa.Table:
+    """One row per (document, output row); a document without rows has the reason of its first dropped candidate, or
+    `sft.no_instruction`. Counters stand on a document's first row: `<rule>.found` and `<rule>.kept`."""
+    ids, outs, reasons, every, spans, notes = [], [], [], [], [], []
+    counters: dict[str, list[float]] = {f"{name}.{word}": [] for name in names for word in ("found", "kept")}
+    for item in yields:
+        kept = Counter(row["rule"] for row in item.rows)
+        note = ", ".join(f"{reason} x{count}" for reason, count in sorted(Counter(item.drops).items())) or None
+        reason = None if item.rows else (item.drops[0] if item.drops else NO_INSTRUCTION)
+        for place, row in enumerate(item.rows or [None]):
+            ids.append(item.id)
+            outs.append(row["id"] if row else None)
+            reasons.append(reason)
+            every.append(sorted(set(item.drops) | ({reason} if reason else set())) if place == 0 else [])
+            spans.append((row["span_start"], row["span_end"]) if row and row["span_start"] is not None else None)
+            notes.append(note if place == 0 else None)
+            for name in names:
+                counters[f"{name}.found"].append(float(item.found[name]) if place == 0 else 0.0)
+                counters[f"{name}.kept"].append(float(kept[name]) if place == 0 else 0.0)
+    return Ledger.rows(ids, out=outs, reason=reasons, reasons=every, span=spans, note=notes, metrics=counters)

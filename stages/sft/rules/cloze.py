@@ -1,0 +1,69 @@
+"""Cloze on terms: a passage with one term blanked out that the rest of it gives away."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Iterator
+
+from pydantic import Field
+
+from stages.models.particles import is_hangul
+from stages.sft.keywords import Term, terms
+from stages.sft.page import Page, Span
+from stages.sft.passages import prose, sentence_count
+from stages.sft.rule import Candidate, Rule
+from stages.sft.wording import ask
+
+BLANK = "[   ]"
+
+
+class Cloze(Rule):
+    """One passage a page: a term that occurs more than once is blanked at one place; the answer is the term."""
+
+    rank: ClassVar[int] = 70
+    covers: ClassVar[bool] = False
+    confidence: float = Field(0.5, ge=0.0, le=1.0)
+    "Right by construction; worth less than a question somebody asked."
+    per_page: int = Field(1, ge=1)
+    "Passages of one page at most."
+    min_passage: int = Field(150, ge=40)
+    "Shortest passage, characters."
+    max_passage: int = Field(1200, ge=100)
+    "Longest passage, characters."
+    min_answer: int = Field(2, ge=1)
+    "Shortest term, characters."
+
+    def find(self, page: Page) -> Iterator[Candidate]:
+        if page.lang is None:
+            return
+        spans = [s for s in prose(page, self.min_passage) if s.end - s.start <= self.max_passage and sentence_count(page.cut(s)) >= 3]
+        dice = page.dice("cloze")
+        dice.shuffle(spans)
+        made = 0
+        for span in spans:
+            found = self._blank(page, span)
+            if found is not None:
+                made += 1
+                yield found
+            if made == self.per_page:
+                return
+
+    def _blank(self, page: Page, span: Span) -> Candidate | None:
+        text = page.cut(span)
+        dice = page.dice(f"cloze/{span.start}")
+        for term in (t for t in terms(text, page.title) if t.count >= 2):
+            places = occurrences(text, term)
+            if len(places) < 2:
+                continue
+            place = dice.choice(places[1:])
+            blanked = text[:place] + BLANK + text[place + len(term.form) :]
+            question, register = ask("cloze", page.lang, dice, text=blanked)
+            at = Span(span.start + place, span.start + place + len(term.form))
+            return Candidate(question, term.form, at, "cloze", facts={"register": register} if register else {})
+        return None
+
+
+def occurrences(text: str, term: Term) -> list[int]:
+    """Where the term stands as a word of its own (in Korean: at the head of a word)."""
+    after = "" if is_hangul(term.form) else r"(?![A-Za-z])"
+    return [m.start() for m in re.finditer(rf"(?<![A-Za-z가-힣]){re.escape(term.form)}{after}", text)]

@@ -1,0 +1,69 @@
+"""Terms with their definitions: `<dl>`."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Iterator
+
+from pydantic import Field
+
+from stages.sft.page import Block, Page, squeeze
+from stages.sft.questions import is_question
+from stages.sft.rule import Candidate, Rule
+from stages.sft.wording import ask
+
+_VALUE = re.compile(r"[\d\W_]*|https?://\S+|\S+@\S+")
+_END = re.compile(r"[.!?다요음함됨]\W*$")
+
+
+class Definition(Rule):
+    """A `<dl>` term and what stands under it: a question as it is, a term as "what is". Names with values (`Author: ...`)
+    are no definitions."""
+
+    rank: ClassVar[int] = 20
+    confidence: float = Field(0.75, ge=0.0, le=1.0)
+    "For a term; a question in a `<dt>` counts 0.1 more."
+    max_term: int = Field(60, ge=1)
+    "Longest term, characters, that is not itself a question."
+
+    def find(self, page: Page) -> Iterator[Candidate]:
+        after = 0
+        for blocks in page.groups.values():
+            terms = [b for b in blocks if b.kind == "term"]
+            for term, definition in paired(blocks) if terms else ():
+                name, answer = squeeze(term.text), definition.text.strip()
+                span = definition.span or (page.attach(answer, after) if answer else None)
+                if span is not None:
+                    span = page.trimmed(span)
+                    after, answer = span.end, page.cut(span)
+                yield self._candidate(page, name, answer, span)
+
+    def _candidate(self, page: Page, name: str, answer: str, span) -> Candidate:
+        if is_question(name):
+            return Candidate(name, answer, span, confidence=self.confidence + 0.1)
+        drop = None
+        if _VALUE.fullmatch(name) or len(name) > self.max_term:
+            drop = "unclear"
+        elif page.lang is None:
+            drop = "other_language"
+        elif not _END.search(answer) and len(answer) < 2 * self.min_answer:
+            drop = "short_answer"
+        if drop:
+            return Candidate(name, answer, span, drop=drop)
+        title = page.title if page.title and page.title != name else ""
+        task = "define_in" if title else "define"
+        question, register = ask(task, page.lang, page.dice(f"definition/{name}"), answer, term=name.rstrip(" :："), title=title)
+        return Candidate(question, answer, span, facts={"register": register} if register else {})
+
+
+def paired(blocks: list[Block]) -> Iterator[tuple[Block, Block]]:
+    """(term, definition) of one group: every definition goes to the terms directly before it."""
+    terms: list[Block] = []
+    fresh = True
+    for block in blocks:
+        if block.kind == "term":
+            terms = [block] if not fresh else [*terms, block]
+            fresh = True
+        elif block.kind == "definition" and terms:
+            fresh = False
+            yield from ((term, block) for term in terms[:1])

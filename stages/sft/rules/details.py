@@ -1,0 +1,44 @@
+"""Folded questions: `<details>` with a `<summary>`."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Iterator
+
+from pydantic import Field
+
+from stages.sft.page import Page, squeeze
+from stages.sft.questions import is_question, worded
+from stages.sft.rule import Candidate, Rule
+
+BUTTON = re.compile(
+    r"(?:show|read|view|see|click|load|open|expand|hide|toggle)\b.{0,20}|more|details?|menu|contents|table of contents|"
+    r"더\s*보기|자세히(?:\s*보기)?|펼치기|접기|열기|닫기|보기|메뉴|목차|상세(?:\s*보기)?",
+    re.IGNORECASE,
+)
+"""Summaries that are buttons: they ask nothing."""
+
+
+class Details(Rule):
+    """A summary that asks or names something, answered by what it unfolds."""
+
+    rank: ClassVar[int] = 20
+    confidence: float = Field(0.85, ge=0.0, le=1.0)
+    "For a summary that is a question; one that only names its content counts 0.15 less."
+
+    def find(self, page: Page) -> Iterator[Candidate]:
+        after = 0
+        for blocks in page.groups.values():
+            summary = next((b for b in blocks if b.kind == "summary"), None)
+            body = next((b for b in blocks if b.kind == "details"), None)
+            if summary is None or body is None:
+                continue
+            heading, answer = squeeze(summary.text), body.text.strip()
+            span = body.span or (page.attach(answer, after) if answer else None)
+            if span is not None:
+                span = page.trimmed(span)
+                after, answer = span.end, page.cut(span)
+            drop = "stub" if BUTTON.fullmatch(heading.rstrip(" .…>»")) else None
+            question, facts = worded(page, heading, answer, self.__class__.__name__)
+            confidence = self.confidence - (0 if is_question(heading) else 0.15)
+            yield Candidate(question, answer, span, confidence=confidence, drop=drop or (None if question else "other_language"), facts=facts)

@@ -1,0 +1,115 @@
+"""Tasks from title and lead: summarise, give a title, continue."""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Iterator, Literal
+
+from pydantic import Field
+
+from stages.models.particles import is_function, stem, words
+from stages.sft.page import Page, Span, likeness_key
+from stages.sft.passages import head, prose, sentence_count
+from stages.sft.rule import Candidate, Rule
+from stages.sft.wording import ask
+
+_SITE = re.compile(r"\s+[|·•»«–—]\s+|\s+[-:]\s+|\s*::\s*")
+_SUMMARY_KEYS = ("description", "og:description", "summary", "abstract")
+
+
+class Title(Rule):
+    """One task a page: its lead or description as a summary of the rest, its title, or its next paragraph."""
+
+    rank: ClassVar[int] = 60
+    covers: ClassVar[bool] = False
+    confidence: float = Field(0.6, ge=0.0, le=1.0)
+    "For titles; summaries and continuations count 0.05 less."
+    tasks: tuple[Literal["summarise", "title", "continue"], ...] = ("summarise", "title", "continue")
+    "Which tasks to draw from."
+    per_page: int = Field(1, ge=1)
+    "Tasks of one page at most."
+    max_input: int = Field(3000, ge=200)
+    "Longest text shown in the instruction, characters."
+    min_overlap: float = Field(0.6, ge=0.0, le=1.0)
+    "Least share of a title's or summary's content words that stand in the text it is to be given for."
+    min_answer: int = Field(6, ge=1)
+    "Shortest title, characters."
+
+    def find(self, page: Page) -> Iterator[Candidate]:
+        if page.lang is None:
+            return
+        made = [c for task in self.tasks if (c := getattr(self, f"_{task}")(page)) is not None]
+        dice = page.dice("title")
+        dice.shuffle(made)
+        for candidate in made[: self.per_page]:
+            yield candidate
+
+    def _summarise(self, page: Page) -> Candidate | None:
+        spans = prose(page)
+        if len(spans) < 3:
+            return None
+        summary, span, rest = declared(page), None, spans
+        if summary is None:
+            span, rest = spans[0], spans[1:]
+            summary = page.cut(span)
+        shown = head(page, rest, self.max_input)
+        if shown is None or not 60 <= len(summary) <= 0.5 * (shown.end - shown.start):
+            return None
+        text = page.cut(shown)
+        if overlap(summary, text) < self.min_overlap or summary in text or sentence_count(text) < 4:
+            return None
+        question, register = ask("summarise", page.lang, page.dice("summarise"), summary, text=text)
+        return Candidate(question, summary, span, "summarise", self.confidence - 0.05, facts=_level(register))
+
+    def _title(self, page: Page) -> Candidate | None:
+        title = site_free(page.title)
+        shown = head(page, prose(page), self.max_input)
+        if not title or shown is None or not self.min_answer <= len(title) <= 120 or len(title) < 2:
+            return None
+        text = page.cut(shown)
+        if sentence_count(text) < 3 or overlap(title, text) < self.min_overlap or len(words(title)) < 2:
+            return None
+        question, register = ask("title", page.lang, page.dice("title/ask"), text=text)
+        found = page.text.find(title)
+        span = Span(found, found + len(title)) if found >= 0 else None
+        return Candidate(question, title, span, "title", self.confidence, facts=_level(register))
+
+    def _continue(self, page: Page) -> Candidate | None:
+        spans = prose(page)
+        pairs = [(a, b) for a, b in zip(spans, spans[1:]) if b.start - a.end <= 4 and page.cut(a).strip() != page.cut(b).strip()]
+        if not pairs:
+            return None
+        before, after = page.dice("continue").choice(pairs)
+        answer = page.cut(after)
+        if len(answer) < 120 or sentence_count(answer) < 2 or before.end - before.start > self.max_input:
+            return None
+        title = site_free(page.title)
+        question, register = ask("continue", page.lang, page.dice("continue/ask"), answer, text=page.cut(before), title=title)
+        return Candidate(question, answer, after, "continue", self.confidence - 0.05, facts=_level(register))
+
+
+def _level(register: str) -> dict[str, str]:
+    return {"register": register} if register else {}
+
+
+def declared(page: Page) -> str | None:
+    """A description the page itself states, when it is a whole sentence."""
+    for key in _SUMMARY_KEYS:
+        text = " ".join(page.meta.get(key, "").split())
+        if text and text[-1:] in ".!?다요" and not text.endswith(("...", "…")):
+            return text
+    return None
+
+
+def site_free(title: str) -> str:
+    """A title without the site's name before or behind a separator: the longest part."""
+    parts = [part.strip() for part in _SITE.split(title) if part.strip()]
+    return max(parts, key=len) if parts else ""
+
+
+def overlap(piece: str, text: str) -> float:
+    """Share of the content words of `piece` whose stems stand in `text`; 0 without content words."""
+    wanted = {stem(w) for w in words(piece) if not is_function(w)}
+    have = {stem(w) for w in words(text)}
+    dense = likeness_key(text)
+    return sum(w in have or (len(w) > 1 and w in dense) for w in wanted) / len(wanted) if wanted else 0.0
