@@ -1,0 +1,54 @@
+"""Quality: every filter judges every document; the first that fails says why, the ledger keeps all numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import pyarrow as pa
+from pydantic import BeforeValidator, Field, SerializeAsAny
+
+from pipeline.errors import MaetdolError
+from pipeline.filter import Filter
+from pipeline.stage import Port, ShardStage, Work
+
+DEFAULT = ("language", "gopher_quality", "gopher_repetition", "fineweb")
+
+
+def _built(entries: Any) -> Any:
+    """Filter objects of what stands in a recipe: bare names or one-key mappings."""
+    from stages.quality.build import build
+
+    try:
+        return build(entries)
+    except MaetdolError as fault:  # pydantic shows the words of a ValueError and names the option
+        raise ValueError(f"{fault.message}; {fault.mend}" if fault.mend else fault.message) from None
+
+
+class Quality(ShardStage):
+    """Drop documents by quality rules and edit lines, with every measure kept in the ledger.
+
+    Filters run in the order given. Each judges every document as it stands after the edits of those before it, also
+    documents that have failed already, so that the ledger can answer what other limits would have kept
+    (`maetdol what-if`). Texts that are null, blank, not UTF-8 or larger than `max_bytes` are dropped with a reason of
+    their own and judged by no filter.
+    """
+
+    filters: Annotated[tuple[SerializeAsAny[Filter], ...], BeforeValidator(_built)] = Field(default=DEFAULT, validate_default=True)  # type: ignore[assignment]
+    "Filters in order: names, or mappings such as `{word_count: {min: 30}}`; see `maetdol list filters`."
+    spare: tuple[Literal["faq", "code", "list"], ...] = ("faq",)
+    "Do not drop documents with question and answer blocks (code blocks, lists) for being short or shaped like a list."
+    fields: tuple[str, ...] = ()
+    "Text columns judged, joined by line feeds; default: the main one. Filters that edit need the main one alone."
+    max_bytes: int = 64 << 20
+    "Larger texts are dropped unread (bytes of UTF-8; default 64 MiB, as in ingest)."
+
+    ports = {"of": Port("DOCUMENT|CHAT|PAIR")}
+    makes = None
+
+    def needs(self) -> tuple[str, ...]:
+        return tuple(sorted({name for each in self.filters for name in each.libraries}))
+
+    def work(self, batch: pa.RecordBatch) -> Work:
+        from stages.quality.judge import judged
+
+        return judged(self, batch)

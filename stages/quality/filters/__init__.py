@@ -1,0 +1,1 @@
+"""One file per filter; the file's name is its word in a recipe."""

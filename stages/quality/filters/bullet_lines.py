@@ -1,0 +1,19 @@
+"""Nothing but bullet points."""
+
+import numpy as np
+
+from pipeline.docs import Docs
+from stages.text.rules import Bound, Rule
+from stages.text.words import read, share
+
+
+class BulletLines(Rule):
+    """Share of lines that begin with `•` or `-`. Gopher: Rae et al. 2021, section A.1."""
+
+    max: float | None = 0.9
+    "Most such lines (Gopher: 0.9)."
+    bounds = (Bound("lines", high="max"),)
+
+    def measure(self, docs: Docs) -> dict[str, np.ndarray]:
+        reading = docs.once(read)
+        return {"lines": share(reading.bullets, reading.lines)}

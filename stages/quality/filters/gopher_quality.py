@@ -1,0 +1,68 @@
+"""All quality rules of Gopher."""
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.docs import Docs
+from stages.text import stopwords
+from stages.text.rules import Bound, Rule, languages_of
+from stages.text.words import read, share
+
+
+class GopherQuality(Rule):
+    """Gopher's quality rules (Rae et al. 2021, section A.1), decided as datatrove decides them on words between blanks.
+
+    Korean limits: FineWeb-2's for Korean count Kiwi morphemes and do not hold for eojeol; word length and letters are set
+    from Korean texts instead, the stop words are eojeol (`stages/text/stopwords.py`). The other limits are Gopher's.
+    """
+
+    min_words: int | None = 50
+    "Fewest words that are not only punctuation."
+    max_words: int | None = 100_000
+    "Most words that are not only punctuation."
+    min_mean_length: float | None = 3
+    "Shortest mean length of those words, in code points."
+    max_mean_length: float | None = 10
+    "Longest mean length of those words, in code points."
+    max_hashes: float | None = 0.1
+    "Most hash signs per word."
+    max_ellipses: float | None = 0.1
+    "Most ellipses per word."
+    max_bullet_lines: float | None = 0.9
+    "Most lines that begin with `•` or `-`."
+    max_ellipsis_lines: float | None = 0.3
+    "Most lines that end with an ellipsis."
+    min_alphabetic: float | None = 0.8
+    "Least share of words that hold a letter."
+    min_stop_words: int | None = 2
+    "Fewest different stop words of the language."
+    stop_words: dict[str, tuple[str, ...]] = stopwords.DEFAULT
+    "Stop words by language; languages without a list are not judged by them, documents of unknown language by `en`."
+    bounds = (
+        Bound("words", low="min_words", high="max_words"),
+        Bound("mean_length", low="min_mean_length", high="max_mean_length"),
+        Bound("hashes", high="max_hashes"),
+        Bound("ellipses", high="max_ellipses"),
+        Bound("bullet_lines", high="max_bullet_lines"),
+        Bound("ellipsis_lines", high="max_ellipsis_lines"),
+        Bound("alphabetic", low="min_alphabetic"),
+        Bound("stop_words", low="min_stop_words"),
+    )
+    calibrated = {"ko": {"min_mean_length": 1.5, "max_mean_length": 7.5}}
+
+    def measure(self, docs: Docs) -> dict[str, np.ndarray]:
+        reading = docs.once(read)
+        return {
+            "words": reading.plain,
+            "mean_length": reading.mean_length,
+            "hashes": share(reading.sharps, reading.words),
+            "ellipses": share(reading.ellipses, reading.words),
+            "bullet_lines": share(reading.bullets, reading.lines),
+            "ellipsis_lines": share(reading.trailing, reading.lines),
+            "alphabetic": share(reading.alpha, reading.words),
+            "stop_words": stopwords.distinct(docs, languages_of(docs.batch), self.stop_words),
+        }
+
+    def limits(self, option: str | None, langs: pa.Array | None) -> np.ndarray:
+        limit = super().limits(option, langs)
+        return stopwords.where_listed(limit, langs, self.stop_words) if option == "min_stop_words" else limit

@@ -1,0 +1,20 @@
+"""Lines that do not end as sentences end."""
+
+import numpy as np
+
+from pipeline.docs import Docs
+from stages.text.rules import Bound, Rule
+from stages.text.words import read, share
+
+
+class LinePunctuation(Rule):
+    """Share of non-blank lines that end with a sentence's mark of any script. FineWeb: Penedo et al. 2024, section 3.6."""
+
+    min: float | None = 0.12
+    "Least share (FineWeb: 0.12)."
+    bounds = (Bound("lines", low="min"),)
+    calibrated = {"ko": {"min": 0.062}}
+
+    def measure(self, docs: Docs) -> dict[str, np.ndarray]:
+        reading = docs.once(read)
+        return {"lines": share(reading.ended, reading.full_lines)}

@@ -1,0 +1,21 @@
+"""Words too short or too long on average."""
+
+import numpy as np
+
+from pipeline.docs import Docs
+from stages.text.rules import Bound, Rule
+from stages.text.words import read
+
+
+class MeanWordLength(Rule):
+    """Mean length in code points of the words that are not only punctuation. Gopher: Rae et al. 2021, section A.1."""
+
+    min: float | None = 3
+    "Shortest mean (Gopher: 3)."
+    max: float | None = 10
+    "Longest mean (Gopher: 10)."
+    bounds = (Bound("mean", low="min", high="max"),)
+    calibrated = {"ko": {"min": 1.5, "max": 7.5}}
+
+    def measure(self, docs: Docs) -> dict[str, np.ndarray]:
+        return {"mean": docs.once(read).mean_length}

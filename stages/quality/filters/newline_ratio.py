@@ -1,0 +1,19 @@
+"""Line breaks every few words: lists."""
+
+import numpy as np
+
+from pipeline.docs import Docs
+from stages.text.rules import Bound, Rule
+from stages.text.words import read, share
+
+
+class NewlineRatio(Rule):
+    """Line feeds per word. FineWeb: Penedo et al. 2024, section 3.6."""
+
+    max: float | None = 0.3
+    "Most line feeds per word (FineWeb: 0.3)."
+    bounds = (Bound("per_word", high="max"),)
+
+    def measure(self, docs: Docs) -> dict[str, np.ndarray]:
+        reading = docs.once(read)
+        return {"per_word": share(reading.newlines, reading.words)}

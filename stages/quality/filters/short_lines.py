@@ -1,0 +1,21 @@
+"""Lists, menus and tables in place of prose."""
+
+import numpy as np
+
+from pipeline.docs import Docs
+from stages.text.rules import Bound, Rule
+from stages.text.words import Read, share
+
+
+class ShortLines(Rule):
+    """Share of non-blank lines of at most `length` code points. FineWeb: Penedo et al. 2024, section 3.6."""
+
+    max: float | None = 0.67
+    "Most such lines (FineWeb: 0.67)."
+    length: int = 30
+    "A line of up to so many code points is short (FineWeb: 30)."
+    bounds = (Bound("lines", high="max"),)
+
+    def measure(self, docs: Docs) -> dict[str, np.ndarray]:
+        reading = docs.once(Read(self.length))
+        return {"lines": share(reading.short, reading.full_lines)}

@@ -1,0 +1,160 @@
+"""One batch through the filters: verdicts, edits, and the ledger's rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.docs import Docs
+from pipeline.errors import OptionError
+from pipeline.ledger import Ledger
+from pipeline.schema import Edit, apply_edits, content_id, shape_of
+from pipeline.stage import Work
+from stages.quality.spare import answered, spared
+from stages.quality.view import BLANK, TEXT, text_view
+from stages.text.edits import composed
+from stages.text.rules import word_of
+from stages.text.words import read
+
+if TYPE_CHECKING:
+    from stages.quality import Quality
+
+
+def judged(stage: "Quality", batch: pa.RecordBatch) -> Work:
+    """What becomes of `batch` under the stage's filters."""
+    view, unfit = text_view(batch, stage.fields, stage.max_bytes)
+    docs = Docs(view, TEXT)
+    sizes = docs.once(read)
+    for row in np.flatnonzero(sizes.words == 0).tolist():
+        unfit[row] = unfit[row] or BLANK
+    metrics = {
+        "document.bytes": np.diff(docs.offsets).astype(np.float64),
+        "document.chars": sizes.chars.astype(np.float64),
+        "document.words": sizes.words.astype(np.float64),
+        "document.answers": answered(batch),
+    }
+    reasons: list[list[str]] = [[why] if why else [] for why in unfit]
+    notes: list[list[str]] = [[] for _ in unfit]
+    columns: dict[str, pa.Array] = {}
+    edits: list[list[Edit]] | None = None
+    for name, each in zip(names(stage.filters), stage.filters):
+        verdict = each.judge(docs)
+        for why, reason, lost in zip(reasons, verdict.reason, unfit):
+            if reason is not None and lost is None:
+                why.append(reason)
+        metrics |= {f"{name}.{measure}": values for measure, values in verdict.metrics.items()}
+        for row, note in enumerate(verdict.notes or ()):
+            if note:
+                notes[row].append(f"{name}: {note}")
+        if verdict.columns:
+            fresh = {key: _array(values) for key, values in verdict.columns.items()}
+            columns |= fresh
+            docs = docs.with_columns(fresh)
+        if verdict.edits is not None:
+            _refuse_edits_of_views(stage, batch, name)
+            docs, edits = _edited(docs, edits, verdict.edits, sizes.chars)
+    return _work(stage, batch, docs, reasons, notes, columns, edits, metrics)
+
+
+def names(filters: tuple) -> list[str]:
+    """The metric prefix of each filter: its word, with a number from its second use on."""
+    out: list[str] = []
+    for each in filters:
+        word = word_of(type(each))
+        times = sum(name.split("#")[0] == word for name in out)
+        out.append(f"{word}#{times + 1}" if times else word)
+    return out
+
+
+def _array(values: object) -> pa.Array:
+    return values if isinstance(values, pa.Array) else pa.array(values)
+
+
+def _refuse_edits_of_views(stage: "Quality", batch: pa.RecordBatch, name: str) -> None:
+    if shape_of(batch.schema) != "DOCUMENT" or stage.fields not in ((), ("text",)):
+        raise OptionError(
+            f"quality: {name} edits the text, but the text judged is made of {', '.join(stage.fields) or 'messages'}",
+            "leave `fields` out for filters that edit, and give them documents",
+        )
+
+
+def _edited(docs: Docs, before: list[list[Edit]] | None, fresh: list[list[Edit]], sizes: np.ndarray) -> tuple[Docs, list[list[Edit]]]:
+    """The documents after `fresh`, and all edits so far as edits of the original text."""
+    rows = [row for row, edits in enumerate(fresh) if edits]
+    if not rows:
+        return docs, before if before is not None else fresh
+    index = pa.array(rows, pa.int64())
+    texts = docs.text.take(index).to_pylist()
+    changed = pa.array([apply_edits(text, fresh[row])[0] for row, text in zip(rows, texts)], pa.large_string())
+    mask = np.zeros(docs.n, bool)
+    mask[rows] = True
+    after = docs.replaced(pc.replace_with_mask(docs.text, pa.array(mask), changed))
+    if before is None:
+        return after, fresh
+    return after, [composed(old, new, int(size)) for old, new, size in zip(before, fresh, sizes)]
+
+
+def _work(
+    stage: "Quality",
+    batch: pa.RecordBatch,
+    docs: Docs,
+    reasons: list[list[str]],
+    notes: list[list[str]],
+    columns: dict[str, pa.Array],
+    edits: list[list[Edit]] | None,
+    metrics: dict[str, np.ndarray],
+) -> Work:
+    free = spared(batch, stage.spare, reasons)
+    for row in np.flatnonzero(free).tolist():
+        notes[row].append("spared")
+    langs = docs.batch.column("lang").to_pylist() if "lang" in docs.batch.schema.names else [None] * docs.n
+    reason = [why[0] if why and not loose else None for why, loose in zip(reasons, free)]
+    kept = np.array([why is None for why in reason], bool)
+    ledger = Ledger.rows(
+        batch.column("id"),
+        reason=reason,
+        reasons=reasons,
+        edits=[row if stays else None for row, stays in zip(edits, kept)] if edits is not None else None,
+        note=["; ".join([f"lang={lang}", *more] if lang else more) or None for lang, more in zip(langs, notes)],
+        metrics=metrics,
+    )
+    out = Docs(batch, "id").with_columns(columns).batch if columns else batch
+    if edits is not None:
+        out = _with_text(out, docs.text, edits, kept)
+    return Work(out.filter(pa.array(kept)) if not kept.all() else out, ledger)
+
+
+def _with_text(batch: pa.RecordBatch, text: pa.Array, edits: list[list[Edit]], kept: np.ndarray) -> pa.RecordBatch:
+    """The batch with its edited texts; what follows from the text (`content_id`, blocks) follows it in kept rows."""
+    rows = [row for row in np.flatnonzero(kept).tolist() if edits[row]]
+    if not rows:
+        return batch
+    index = pa.array(rows, pa.int64())
+    fresh = pa.array([content_id(value) for value in text.take(index).to_pylist()], pa.large_string())
+    before = batch.column("text")
+    batch = _set(batch, "content_id", replaced(batch.column("content_id"), rows, fresh))
+    batch = _set(batch, "text", text)
+    blocks = batch.column("blocks")
+    filled = pc.fill_null(pc.list_value_length(blocks), 0).to_numpy(zero_copy_only=False)
+    rows = [row for row in rows if filled[row]]
+    if not rows:
+        return batch
+    index = pa.array(rows, pa.int64())
+    pairs = zip(rows, before.take(index).to_pylist(), blocks.take(index).to_pylist())
+    moved = pa.array([apply_edits(old, edits[row], own)[1] for row, old, own in pairs], blocks.type)
+    return _set(batch, "blocks", replaced(blocks, rows, moved))
+
+
+def _set(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
+    where = batch.schema.get_field_index(name)
+    return batch.set_column(where, batch.schema.field(where), values)
+
+
+def replaced(column: pa.Array, rows: list[int], fresh: pa.Array) -> pa.Array:
+    """`column` with `fresh` at `rows`; any type, nested ones too."""
+    index = np.arange(len(column))
+    index[rows] = len(column) + np.arange(len(rows))
+    return pa.concat_arrays([column, fresh]).take(pa.array(index))

@@ -1,0 +1,36 @@
+"""The kernel of `stopwords.distinct`: which members of a short list of hashes occur in a run of hashes."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_S40 = np.uint64(40)
+
+
+@njit(nogil=True)
+def slot_of(value, size):
+    """First slot of a hash in a table of `size` (a power of two)."""
+    return np.int64(np.uint64(value) >> _S40) & (size - 1)
+
+
+@njit(nogil=True, cache=True)
+def count_distinct(hashes, bounds, which, tables, out):
+    """`out[i]` = different members of `tables[which[i]]` in `hashes[bounds[i]:bounds[i + 1]]`; rows of `which` -1 are left."""
+    size = tables.shape[1]
+    met = np.full(tables.shape, -1, np.int64)
+    for row in range(len(bounds) - 1):
+        table = which[row]
+        if table < 0:
+            continue
+        count = 0
+        for at in range(bounds[row], bounds[row + 1]):
+            slot = slot_of(hashes[at], size)
+            while tables[table, slot] != 0:
+                if tables[table, slot] == hashes[at]:
+                    if met[table, slot] != row:
+                        met[table, slot] = row
+                        count += 1
+                    break
+                slot = (slot + 1) & (size - 1)
+        out[row] = count

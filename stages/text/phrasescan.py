@@ -1,0 +1,42 @@
+"""The kernel of `phrases.tally`: walks an automaton over bytes."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from stages.text.characters import ALNUM, HANGUL
+from stages.text.utf8 import point
+
+
+@njit(nogil=True)
+def _stands_alone(data, first, start, stop, last, classes):
+    """No letter or digit touches `data[start:stop]` inside `data[first:last]`; Hangul may follow it."""
+    if start > first:
+        before = start - 1
+        while before > first and data[before] & 0xC0 == 0x80:
+            before -= 1
+        char, _ = point(data, before, last)
+        if classes[char] & ALNUM:
+            return False
+    if stop < last:
+        char, _ = point(data, stop, last)
+        kind = classes[char]
+        if kind & ALNUM and not kind & HANGUL:
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
+def scan(data, starts, stops, classes, columns, step, ends, next_end, sizes, groups, whole_words, counts):
+    """Add to `counts[i, g]` every phrase of group g that ends in stretch i."""
+    for i in range(len(starts)):
+        state = 0
+        for at in range(starts[i], stops[i]):
+            state = step[state, columns[data[at]]]
+            here = state if ends[state] >= 0 else next_end[state]
+            while here >= 0:
+                phrase = ends[here]
+                after = at + 1
+                if not whole_words or _stands_alone(data, starts[i], after - sizes[phrase], after, stops[i], classes):
+                    counts[i, groups[phrase]] += 1
+                here = next_end[here]
