@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from typing import Any
 
@@ -13,6 +14,8 @@ from pipeline.files import Local, Remote
 
 STALE = 600.0
 """Seconds after which a lock of another machine, no longer refreshed, counts as dead."""
+REFRESH = 60.0
+"""Seconds between a holder's signs of life."""
 
 
 class RootLock:
@@ -24,8 +27,17 @@ class RootLock:
         self.me = {"host": socket.gethostname(), "boot": _boot(), "pid": os.getpid(), "started": _started(os.getpid())}
 
     def __enter__(self) -> "RootLock":
-        if isinstance(self.place, Local) and self._create():
-            return self
+        if not (isinstance(self.place, Local) and self._create()):
+            self._take_over()
+        self._over = threading.Event()
+        threading.Thread(target=self._sign_of_life, daemon=True).start()
+        return self
+
+    def _sign_of_life(self) -> None:
+        while not self._over.wait(REFRESH):
+            self.refresh()
+
+    def _take_over(self) -> None:
         holder = self._holder()
         if holder and self._alive(holder):
             raise RootLocked(
@@ -33,9 +45,9 @@ class RootLock:
                 "wait for it, stop it, or run with another `root`",
             )
         self.refresh()
-        return self
 
     def __exit__(self, *_: Any) -> None:
+        self._over.set()
         holder = self._holder()
         if holder and all(holder.get(k) == v for k, v in self.me.items()):
             self.place.delete("lock.json")

@@ -130,8 +130,12 @@ class OnRay:
         else:
             options |= {"address": address}
         here = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-        path = os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)
-        options["runtime_env"] = {"env_vars": {**WORKER_ENV, **({"PYTHONPATH": path} if address is None else {})}}
+        options["runtime_env"] = {"env_vars": dict(WORKER_ENV)}
+        if address is None:
+            extra = {"PYTHONPATH": os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)}
+            options["runtime_env"]["env_vars"] |= extra | {k: os.environ[k] for k in ("MAETDOL_PATH",) if k in os.environ}
+        elif address != "auto":  # a job submitted with --working-dir finds the code on the nodes already
+            options["runtime_env"]["py_modules"] = [os.path.join(here, "pipeline"), os.path.join(here, "stages")]
         try:
             self.ray.init(**options)
         except (ConnectionError, RuntimeError, TimeoutError, OSError) as fault:
