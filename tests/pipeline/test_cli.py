@@ -1,0 +1,92 @@
+"""The command line as a user meets it: help in no time, clear errors, exit codes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def maetdol(repo, tmp_path):
+    """Runs the real command in a folder of its own."""
+
+    def run(*words: str, **env: str) -> subprocess.CompletedProcess:
+        code = "from pipeline.cli import main; main()"
+        environment = {**__import__("os").environ, "PYTHONPATH": str(repo), "COLUMNS": "120", **env}
+        return subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, env=environment)
+
+    return run
+
+
+def test_help_lists_stages_with_one_line_each(maetdol):
+    out = maetdol("--help")
+    assert out.returncode == 0
+    for word in ("run", "report", "inspect", "trace", "doctor", "ingest", "quality", "dedup", "pii", "sft", "dpo", "train", "evaluate"):
+        assert f"\n  {word} " in out.stdout, word
+
+
+@pytest.mark.parametrize("word,near", [("dedpu", "dedup"), ("quailty", "quality"), ("reprot", "report")])
+def test_a_mistyped_command_is_answered(maetdol, word, near):
+    out = maetdol(word)
+    assert out.returncode == 2 and f"did you mean {near!r}" in out.stderr
+
+
+def test_stage_help_shows_units_and_defaults(maetdol):
+    out = maetdol("dedup", "--help")
+    assert out.returncode == 0 and "--threshold" in out.stdout and "[default: 0.8]" in out.stdout and "SOURCE... SINK" in out.stdout
+
+
+def test_bad_usage_is_exit_2_with_the_mend(maetdol, tmp_path):
+    out = maetdol("dedup", "nowhere", "out")
+    assert out.returncode == 2 and "not a finished store" in out.stderr and "mend:" in out.stderr
+    assert maetdol("dedup", "onlyone").returncode == 2
+    out = maetdol("dedup", "a", "b", "--treshold", "0.7")
+    assert out.returncode == 2 and "--threshold" in out.stderr
+    assert maetdol("run", "absent.yaml").returncode == 2
+
+
+def test_a_recipe_error_names_line_and_word(maetdol, tmp_path):
+    (tmp_path / "bad.yaml").write_text("name: x\nsteps:\n  - ingest: {from: a\n")
+    out = maetdol("run", "bad.yaml")
+    assert out.returncode == 2 and "line" in out.stderr
+    (tmp_path / "bad.yaml").write_text("name: x\nsteps:\n  - ingest: {from: a.jsonl, extrakt: main}\n")
+    out = maetdol("run", "bad.yaml")
+    assert out.returncode == 2 and "did you mean 'extract'" in out.stderr
+    (tmp_path / "bad.yaml").write_text("name: x\nsteps:\n  - ingset: {from: a.jsonl}\n")
+    out = maetdol("run", "bad.yaml")
+    assert out.returncode == 2 and "did you mean 'ingest'" in out.stderr
+
+
+def test_explain_and_list(maetdol):
+    out = maetdol("explain", "dedup")
+    assert out.returncode == 0 and "threshold = 0.8" in out.stdout and "inputs" in out.stdout
+    out = maetdol("list", "filters")
+    assert out.returncode == 0 and "word_count" in out.stdout
+    assert maetdol("explain", "word_cuont").returncode == 2
+
+
+def test_doctor_says_what_is_there(maetdol):
+    out = maetdol("doctor")
+    assert out.returncode == 0 and "pyarrow" in out.stdout and "gpu" in out.stdout
+
+
+def test_stages_one_after_the_other(maetdol, tmp_path):
+    rows = [{"text": f"맷돌은 곡식을 가는 도구이다. 문서 {i} 번은 서로 다른 이야기를 한다.", "url": f"http://a.example/{i}"} for i in range(6)]
+    rows.append(rows[0])
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in rows))
+    out = maetdol("ingest", "in.jsonl", "a")
+    assert out.returncode == 0, out.stderr
+    assert "7 rows" in out.stdout
+    out = maetdol("dedup", "a", "b")
+    assert out.returncode == 0, out.stderr
+    assert "1 dropped" in out.stdout
+    assert "already up to date" in maetdol("dedup", "a", "b").stdout
+    out = maetdol("inspect", "b", "--rows", "1")
+    assert out.returncode == 0 and "맷돌은" in out.stdout and "DOCUMENT" in out.stdout
+    out = maetdol("trace", ".", "http://a.example/0")
+    assert out.returncode == 0 and "ingest" in out.stdout and "dedup" in out.stdout
+    out = maetdol("trace", ".", "http://a.example/none")
+    assert out.returncode == 2 and "mend" in out.stderr
+    out = maetdol("report", ".")
+    assert out.returncode == 0 and "<html" in (tmp_path / "report.html").read_text()
