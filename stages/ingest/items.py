@@ -1,0 +1,247 @@
+"""What a page says of itself in schema.org's words, whichever of three ways it says it: JSON-LD, microdata or RDFa.
+
+All three become one thing, an `Item`: types and properties without their namespaces, values as strings, elements or
+further items. What an item means is read elsewhere (`schema_org.py`). Pages are hostile by default: sizes and depths are
+bounded, JSON is repaired only in ways that cannot change a value, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any, Iterator
+
+MAX_JSON = 4 << 20
+"""Characters of one JSON-LD script that are read (the largest FAQ pages met hold 200 KB)."""
+MAX_ITEMS = 50_000
+"""Items of one page that are walked."""
+
+_SCHEMA = re.compile(r"^(?:https?://(?:www\.)?schema\.org/|schema:)", re.I)
+_TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
+_WRAPPERS = re.compile(r"^\s*(?:<!--|//\s*<!\[CDATA\[|/\*\s*<!\[CDATA\[\s*\*/|<!\[CDATA\[)|(?:-->|//\s*\]\]>|/\*\s*\]\]>\s*\*/|\]\]>)\s*;?\s*$")
+
+
+@dataclass(eq=False)
+class Item:
+    """One thing: its types (`Question`), its properties (name to values), its identifier if it gives one."""
+
+    types: tuple[str, ...] = ()
+    properties: dict[str, list[Any]] = field(default_factory=dict)
+    identity: str | None = None
+    syntax: str = "json-ld"
+
+    def get(self, *names: str) -> list[Any]:
+        """The values of the first property of `names` that has any."""
+        return next((self.properties[name] for name in names if self.properties.get(name)), [])
+
+    def add(self, name: str, value: Any) -> None:
+        self.properties.setdefault(name, []).append(value)
+
+
+def short(word: str) -> str:
+    """A type or property without its namespace.
+
+    >>> short("https://schema.org/Question"), short("schema:name"), short("name")
+    ('Question', 'name', 'name')
+    """
+    return _SCHEMA.sub("", word.strip())
+
+
+def read_items(root: Any) -> list[Item]:
+    """Every item of a page in document order within each syntax, references resolved."""
+    items = [*json_items(root), *microdata_items(root), *rdfa_items(root)]
+    return items
+
+
+# -- JSON-LD -----------------------------------------------------------------------------------------------------------
+
+
+def json_items(root: Any) -> list[Item]:
+    """The items of all JSON-LD scripts; one identifier means one item across them."""
+    found: list[Item] = []
+    by_id: dict[str, Item] = {}
+    pending: list[tuple[Item, str, int, str]] = []
+    for script in root.iter("script"):
+        if "ld+json" not in (script.get("type") or "").lower():
+            continue
+        value = loads("".join(script.itertext()))
+        if value is not None:
+            _build(value, found, by_id, pending)
+    for holder, name, place, identity in pending:
+        if identity in by_id and by_id[identity] is not holder:
+            holder.properties[name][place] = by_id[identity]
+    return found
+
+
+def loads(text: str) -> Any:
+    """The JSON of a script, mended where pages commonly break it (comments around it, trailing commas); None if it is none."""
+    text = text[: MAX_JSON + 1]
+    if len(text) > MAX_JSON:
+        return None
+    text = _WRAPPERS.sub("", text.strip()).strip().rstrip(";")
+    for attempt in (text, _TRAILING_COMMA.sub("", text)):
+        try:
+            return json.loads(attempt, strict=False)
+        except (ValueError, RecursionError):
+            continue
+    return None
+
+
+def _build(value: Any, found: list[Item], by_id: dict[str, Item], pending: list[tuple[Item, str, int, str]]) -> None:
+    """Turn a JSON value into items without recursion; children follow their parents in `found`."""
+    stack: list[tuple[Any, Item | None, str]] = [(value, None, "")]
+    while stack and len(found) < MAX_ITEMS:
+        value, holder, name = stack.pop()
+        if isinstance(value, list):
+            stack += [(each, holder, name) for each in reversed(value)]
+        elif isinstance(value, dict):
+            _object(value, holder, name, stack, found, by_id, pending)
+        elif holder is not None and value is not None:
+            holder.add(name, value if isinstance(value, str) else json.dumps(value))
+
+
+def _object(value: dict, holder: Item | None, name: str, stack: list, found: list[Item], by_id: dict, pending: list) -> None:
+    if "@value" in value:
+        stack.append((value["@value"], holder, name))
+        return
+    identity = value.get("@id") if isinstance(value.get("@id"), str) else None
+    fields = {short(key): each for key, each in value.items() if key not in ("@id", "@context", "@type", "@graph")}
+    if holder is not None and identity and not fields and "@type" not in value:
+        holder.add(name, identity)
+        pending.append((holder, name, len(holder.properties[name]) - 1, identity))
+        return
+    types = value.get("@type") or value.get("type") or ()
+    types = [types] if isinstance(types, str) else types
+    item = Item(tuple(short(t) for t in types if isinstance(t, str)), {}, identity)
+    if fields or item.types:
+        found.append(item)
+        if identity and identity not in by_id:
+            by_id[identity] = item
+        if holder is not None:
+            holder.add(name, item)
+    if "@graph" in value:
+        stack.append((value["@graph"], None, ""))
+    stack += [(each, item, key) for key, each in reversed(list(fields.items()))]
+
+
+# -- microdata and RDFa ------------------------------------------------------------------------------------------------
+
+
+def microdata_items(root: Any) -> list[Item]:
+    """Items of `itemscope`, with `itemref` followed once."""
+    return _marked(root, _Microdata())
+
+
+def rdfa_items(root: Any) -> list[Item]:
+    """Items of `typeof` and `property` (RDFa Lite)."""
+    return _marked(root, _Rdfa())
+
+
+class _Microdata:
+    syntax = "microdata"
+
+    @staticmethod
+    def scope(element: Any) -> tuple[str, ...] | None:
+        if element.get("itemscope") is None:
+            return None
+        return tuple(short(t) for t in (element.get("itemtype") or "").split())
+
+    @staticmethod
+    def names(element: Any) -> list[str]:
+        return [short(name) for name in (element.get("itemprop") or "").split()]
+
+    @staticmethod
+    def identity(element: Any) -> str | None:
+        return element.get("itemid")
+
+
+class _Rdfa:
+    syntax = "rdfa"
+
+    @staticmethod
+    def scope(element: Any) -> tuple[str, ...] | None:
+        kinds = element.get("typeof")
+        return None if kinds is None else tuple(short(t) for t in kinds.split())
+
+    @staticmethod
+    def names(element: Any) -> list[str]:
+        # Open Graph also says `property`, in head; only names in schema.org's own or no namespace are taken.
+        return [short(name) for name in (element.get("property") or "").split() if ":" not in short(name)]
+
+    @staticmethod
+    def identity(element: Any) -> str | None:
+        return element.get("resource") or element.get("about")
+
+
+def _marked(root: Any, words: Any) -> list[Item]:
+    """One walk: the item an element's property belongs to is the nearest scope above it."""
+    from lxml import etree
+
+    found: list[Item] = []
+    open_items: list[tuple[Any, Item]] = []
+    referred: list[tuple[Item, list[str]]] = []
+    for event, element in etree.iterwalk(root, events=("start", "end")):
+        if not isinstance(element.tag, str):
+            continue
+        if event == "end":
+            if open_items and open_items[-1][0] is element:
+                open_items.pop()
+            continue
+        types = words.scope(element)
+        names = words.names(element)
+        holder = open_items[-1][1] if open_items else None
+        if types is not None:
+            item = Item(types, {}, words.identity(element), words.syntax)
+            if len(found) < MAX_ITEMS:
+                found.append(item)
+            if holder is not None:
+                for name in names:
+                    holder.add(name, item)
+            open_items.append((element, item))
+            if words.syntax == "microdata" and element.get("itemref"):
+                referred.append((item, element.get("itemref").split()))
+        elif holder is not None and names:
+            value = _value(element)
+            for name in names:
+                holder.add(name, value)
+    _refer(root, referred, words)
+    return found
+
+
+def _refer(root: Any, referred: list[tuple[Item, list[str]]], words: Any) -> None:
+    if not referred:
+        return
+    places = {element.get("id"): element for element in root.iter() if isinstance(element.tag, str) and element.get("id")}
+    for item, names in referred:
+        for place in names[:100]:
+            if place in places:
+                for element in _properties(places[place], words):
+                    for name in words.names(element):
+                        item.add(name, _value(element))
+
+
+def _properties(element: Any, words: Any) -> Iterator[Any]:
+    """Elements with properties in `element`, not below another scope."""
+    stack = [element]
+    while stack:
+        here = stack.pop()
+        if not isinstance(here.tag, str):
+            continue
+        if words.names(here):
+            yield here
+        if words.scope(here) is None:
+            stack += reversed(list(here))
+
+
+def _value(element: Any) -> Any:
+    """A property's value: the attribute that carries it, or the element itself, whose text is rendered later."""
+    for attribute in ("content", "datetime"):
+        if element.get(attribute) is not None:
+            return element.get(attribute)
+    if element.tag in ("a", "link", "area"):
+        # A link is its target; but a question's or answer's text inside a link is its text.
+        return element if (element.tag == "a" and "".join(element.itertext()).strip()) else element.get("href") or ""
+    if element.tag in ("img", "audio", "video", "source", "iframe", "embed", "track"):
+        return element.get("src") or ""
+    return element

@@ -1,0 +1,66 @@
+"""The licence a page or package states, as an SPDX word where it is a known one, else as stated.
+
+A link with `rel=license` is a statement; so are `license` in the page's own items and the Dublin Core meta tags. A bare
+link to a Creative Commons licence counts only where the page links to exactly one: a page about licences links to many.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+_CC = re.compile(r"creativecommons\.org/(licenses|publicdomain|licences)/([a-z+\-]+)/?([0-9]\.[0-9])?", re.I)
+_GNU = re.compile(r"gnu\.org/(?:licenses|copyleft)/(?:old-licenses/)?(agpl|lgpl|gpl|fdl)(?:-([0-9.]+))?", re.I)
+_OPEN = re.compile(r"(?:opensource\.org/licen[sc]es?|spdx\.org/licenses)/([A-Za-z0-9.+\-]+)", re.I)
+_APACHE = re.compile(r"apache\.org/licenses/LICENSE-2\.0", re.I)
+LONGEST = 200
+"""Characters of a licence word; what is longer is a text, not a name."""
+
+
+def spdx(stated: str | None) -> str | None:
+    """The SPDX word of a licence link or name; other short statements as they are, texts not at all.
+
+    >>> spdx("https://creativecommons.org/licenses/by-sa/4.0/deed.ko")
+    'CC-BY-SA-4.0'
+    >>> spdx("http://creativecommons.org/publicdomain/zero/1.0/")
+    'CC0-1.0'
+    """
+    if not stated or not stated.strip():
+        return None
+    stated = " ".join(stated.split())
+    if match := _CC.search(stated):
+        return _creative(match)
+    if match := _GNU.search(stated):
+        kind, number = match.group(1).upper(), (match.group(2) or "").rstrip(".")
+        number = f"-{number if '.' in number else number + '.0'}" if number else ""
+        return ("GFDL" if kind == "FDL" else kind) + number
+    if match := _OPEN.search(stated):
+        return match.group(1).removesuffix(".html")
+    if _APACHE.search(stated):
+        return "Apache-2.0"
+    return stated if len(stated) <= LONGEST else None
+
+
+def _creative(match: re.Match) -> str:
+    where, kind, number = match.group(1).lower(), match.group(2).lower(), match.group(3)
+    if where == "publicdomain":
+        return f"CC0-{number or '1.0'}" if kind.startswith("zero") else f"CC-PDM-{number or '1.0'}"
+    return f"CC-{kind.upper()}" + (f"-{number}" if number else "")
+
+
+def of_page(root: Any, card: dict[str, str]) -> str | None:
+    """What a page states, the strongest statement first; None where it states nothing."""
+    for element in root.iter("a", "link", "area"):
+        words = (element.get("rel") or "").lower().split()
+        if "license" in words or "licence" in words:
+            if found := spdx(element.get("href") or "".join(element.itertext())):
+                return found
+    if found := spdx(card.get("licence")):
+        return found
+    for element in root.iter("meta"):
+        name = (element.get("name") or element.get("property") or "").lower()
+        if name in ("dc.rights.license", "dcterms.license", "dc.license", "license", "licence", "copyright-license"):
+            if found := spdx(element.get("content")):
+                return found
+    linked = {_creative(match) for a in root.iter("a") if (match := _CC.search(a.get("href") or ""))}
+    return linked.pop() if len(linked) == 1 else None

@@ -1,0 +1,175 @@
+"""HTML source to a tree that nothing later can choke on: sizes and depths are bounded here, once.
+
+A page is never given a number of seconds; it is given limits that make the work linear. Three shapes of page break
+parsers and extractors: nesting without end (libxml2 stops reading at 2,048 levels and drops the rest), a tag with a
+hundred thousand attributes (quadratic), and a tree of millions of nodes (extractors are quadratic in siblings). The
+first two are mended in the source by one linear pass; the third is counted, and `main_text` then takes the linear road.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+MAX_DEPTH = 200
+"""Open elements kept; tags deeper than this lose their tags, not their text. Browsers cap at 512; real pages stay under 60."""
+LONG_SOURCE = 65_536
+"""Characters from which a source is bounded before it is parsed; shorter ones cannot hold enough attributes to hurt."""
+LONG_TAG = 16_384
+"""Characters of attributes in one tag from which they are counted."""
+MANY_ATTRIBUTES = 1_000
+"""Words of attributes in one long tag from which all of them are dropped."""
+
+VOID = frozenset("area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split())
+IMPLIED = frozenset("p li dt dd tr td th thead tbody tfoot option optgroup rp rt colgroup caption body html head".split())
+"""Elements that close themselves: their open tags say nothing about depth."""
+
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_ATTRIBUTES = r"""(?>[^>"']++|"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z))*+"""
+_TOKEN = re.compile(
+    r"<!--.*?(?:-->|\Z)"
+    rf"|<(?P<raw>script|style|textarea|title|xmp|iframe|noembed|noframes)(?=[\s/>]){_ATTRIBUTES}(?:>|\Z).*?(?:</(?P=raw)(?=[\s/>])|\Z)"
+    rf"|<(?P<close>/?)(?P<name>[a-zA-Z][^\s/>]*+)(?P<attributes>{_ATTRIBUTES})(?:>|\Z)",
+    re.S | re.I,
+)
+
+
+@dataclass
+class Tree:
+    """A parsed page: `root` is the one `html` element, `nodes` its elements, `bounded` whether tags had to be taken out."""
+
+    root: Any
+    nodes: int
+    bounded: bool
+
+    @property
+    def body(self) -> Any:
+        return self.root.find("body")
+
+    @property
+    def head(self) -> Any:
+        return self.root.find("head")
+
+
+def parse(source: str) -> Tree | None:
+    """The tree of an HTML source, or None where there is no element in it."""
+    source = _CONTROL.sub(" ", source)
+    bounded = False
+    if len(source) > LONG_SOURCE:
+        source, bounded = bound(source)
+    root, cut = _parse(source)
+    if cut:
+        source, bounded = bound(source)
+        root, _ = _parse(source)
+    if root is None:
+        return None
+    root = _whole(root)
+    return Tree(root, sum(1 for _ in root.iter()), bounded)
+
+
+def _parse(source: str) -> tuple[Any, bool]:
+    """The root, and whether the parser stopped before the end."""
+    from lxml import etree, html
+
+    parser = html.HTMLParser(collect_ids=False, default_doctype=False, encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
+    try:
+        root = etree.fromstring(source.encode("utf-8", "replace"), parser=parser)
+    except (etree.XMLSyntaxError, etree.ParserError, ValueError):
+        return None, False
+    return root, any(entry.level_name == "FATAL" for entry in parser.error_log)
+
+
+def _whole(root: Any) -> Any:
+    """One `html` with one `head` and one `body`: what follows `</body>` or `</html>` on broken pages is taken in again.
+
+    The parser leaves a second document as a sibling of the root, and text after `</body>` as a sibling of the body.
+    """
+    from lxml import html
+
+    if root.tag != "html":
+        outer = html.Element("html")
+        outer.append(root)
+        root = outer
+    late = [element for element in root.itersiblings() if isinstance(element.tag, str)]
+    head, body = root.find("head"), root.find("body")
+    if head is None:
+        head = html.Element("head")
+        root.insert(0, head)
+    if body is None:
+        body = html.Element("body")
+        root.insert(list(root).index(head) + 1, body)
+    strays = [child for child in root if child is not head and child is not body]
+    following, body.tail = body.tail, None
+    _append_text(body, following)
+    for element in strays + late:
+        _adopt(element, head, body)
+    return root
+
+
+def _adopt(element: Any, head: Any, body: Any) -> None:
+    """Take `element` in at the end of the body; the insides of a second html, body or head go where they belong."""
+    following, element.tail = element.tail, None
+    if element.tag in ("html", "body"):
+        _append_text(body, element.text)
+        for child in list(element):
+            _adopt(child, head, body)
+        if element.getparent() is not None:
+            element.getparent().remove(element)
+    elif element.tag == "head":
+        for child in list(element):
+            head.append(child)
+    else:
+        body.append(element)
+    _append_text(body, following)
+
+
+def _append_text(element: Any, text: str | None) -> None:
+    if not text or not text.strip():
+        return
+    if len(element):
+        element[-1].tail = (element[-1].tail or "") + text
+    else:
+        element.text = (element.text or "") + text
+
+
+def bound(source: str) -> tuple[str, bool]:
+    """`source` without the tags that nest deeper than MAX_DEPTH and without monstrous attributes; was anything taken out?
+
+    Linear: every token is met once, and an unclosed comment, tag or script reaches to the end, as in a browser.
+    """
+    pieces: list[str] = []
+    at = depth = 0
+    open_tags: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    for token in _TOKEN.finditer(source):
+        name = token["name"]
+        if name is None:
+            continue
+        name = name.lower()
+        replacement = None
+        if token["close"]:
+            if dropped.get(name):
+                dropped[name] -= 1
+                replacement = " "
+            elif open_tags.get(name):
+                open_tags[name] -= 1
+                depth -= 1
+        else:
+            attributes = token["attributes"]
+            if len(attributes) > LONG_TAG and len(attributes.split()) > MANY_ATTRIBUTES:
+                replacement = f"<{name}>"
+            if name not in VOID and name not in IMPLIED and not attributes.endswith("/"):
+                if depth >= MAX_DEPTH:
+                    dropped[name] = dropped.get(name, 0) + 1
+                    replacement = " "
+                else:
+                    open_tags[name] = open_tags.get(name, 0) + 1
+                    depth += 1
+        if replacement is not None:
+            pieces += (source[at : token.start()], replacement)
+            at = token.end()
+    if not pieces:
+        return source, False
+    pieces.append(source[at:])
+    return "".join(pieces), True
