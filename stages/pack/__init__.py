@@ -74,15 +74,17 @@ class Task(NamedTuple):
 
 def pack_shard(task: Task) -> Receipt:
     """Encode a shard, lay its documents out, write rows, ledger and receipt."""
-    from stages.pack.rows import Packed, encoded
+    from stages.models.encoder import Encoder
+    from stages.pack.rows import Packed, encoded, marks
 
     stage = task.stage
-    docs = encoded(task.source, task.shard, task.tokenizer.artefact(), stage)  # type: ignore[union-attr]
+    encoder = Encoder(task.tokenizer.artefact())  # type: ignore[union-attr]
+    docs = encoded(task.source, task.shard, encoder, stage)
     packed = Packed(docs, stage)
     with task.sink.writer(task.number, stage="pack", key=task.key) as writer:
         for table in packed.tables():
             writer.expect(table.schema)
             for batch in table.to_batches():
                 writer.write(batch)
-        writer.record(packed.ledger())
+        writer.record(packed.ledger(marks(task.source, task.shard, encoder, docs, packed.cut())))
         return writer.commit(input_ids=docs.ids, notes=packed.notes(), versions=versions(stage.needs()))

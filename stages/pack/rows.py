@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 from typing import Any, Iterator, NamedTuple
 
 import numpy as np
@@ -35,20 +34,22 @@ class Docs(NamedTuple):
     """int64, code points of the text."""
     bytes: np.ndarray
     """int64, UTF-8 bytes of the text."""
-    marks: dict[int, np.ndarray]
-    """For documents that may be cut: the code point at which each of their tokens begins, and its end."""
     langs: list[str]
+    bos: int
+    """Tokens before the text: 1 or 0."""
+
+    def part(self, doc: int) -> np.ndarray:
+        """A document's tokens."""
+        return self.tokens[self.begins[doc] : self.begins[doc + 1]]
 
 
-def encoded(source: Store, shard: int, tokenizer: Path, stage: Any) -> Docs:
+def encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> Docs:
     """Encode every document of a shard once, batch by batch."""
-    encoder = Encoder(tokenizer)
     bos = [encoder.bos] if stage.bos and encoder.bos is not None else []
     ids: list[pa.Array] = []
     parts: list[np.ndarray] = []
     reason: list[str | None] = []
     chars, sizes, lengths, langs = [], [], [], []
-    marks: dict[int, np.ndarray] = {}
     ends = np.asarray([encoder.eos], dtype=np.int32)
     starts = np.asarray(bos, dtype=np.int32)
     for batch in source.batches(shard):
@@ -58,9 +59,6 @@ def encoded(source: Store, shard: int, tokenizer: Path, stage: Any) -> Docs:
         for text, made in zip(texts, encoder.encode(texts)):
             why = "pack.empty" if not len(made) else "pack.short" if len(made) < stage.min_tokens else None
             whole = np.concatenate([starts, made, ends]) if why is None else made[:0]
-            if why is None and (stage.method == "concat" or len(whole) > stage.seq_len):
-                inner = encoder.marks(text, made)
-                marks[len(reason)] = np.concatenate([[0] * len(bos), inner, [len(text)]]).astype(np.int32)
             reason.append(why)
             parts.append(whole)
             lengths.append(len(whole))
@@ -75,9 +73,22 @@ def encoded(source: Store, shard: int, tokenizer: Path, stage: Any) -> Docs:
         held_out(known.to_pylist(), stage.holdout),
         np.asarray(chars, dtype=np.int64),
         np.asarray(sizes, dtype=np.int64),
-        marks,
         langs,
+        len(bos),
     )
+
+
+def marks(source: Store, shard: int, encoder: Encoder, docs: Docs, wanted: set[int]) -> dict[int, np.ndarray]:
+    """For the documents `wanted`: the code point at which each of their tokens begins, and at last the text's length."""
+    found: dict[int, np.ndarray] = {}
+    first = 0
+    for batch in source.batches(shard):
+        texts = batch.column("text")
+        for doc in sorted(wanted & set(range(first, first + len(batch)))):
+            text, ids = texts[doc - first].as_py(), docs.part(doc)
+            found[doc] = np.concatenate([[0] * docs.bos, encoder.marks(text, ids[docs.bos : -1]), [len(text)]]).astype(np.int64)
+        first += len(batch)
+    return found
 
 
 class Packed:
@@ -128,8 +139,15 @@ class Packed:
         ]
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
-    def ledger(self) -> pa.Table:
-        """A row per (document, row) with the code points of the text that stand there; dropped documents have one row."""
+    def cut(self) -> set[int]:
+        """Documents that stand in more than one row."""
+        return set(np.flatnonzero(np.bincount(np.concatenate([lay.doc for _, lay in self.streams]), minlength=1) > 1).tolist())
+
+    def ledger(self, marks: dict[int, np.ndarray]) -> pa.Table:
+        """A row per (document, row) with the code points of the text that stand there; dropped documents have one row.
+
+        `marks` holds what `marks()` says of the documents in `cut()`.
+        """
         docs = self.docs
         dropped = [n for n, why in enumerate(docs.reason) if why is not None]
         ids = [self.names[n] for n in dropped]
@@ -137,17 +155,17 @@ class Packed:
         reason: list[str | None] = [docs.reason[n] for n in dropped]
         spans: list[tuple[int, int] | None] = [None] * len(dropped)
         counts = [0] * len(dropped)
+        chars = docs.chars.tolist()
         for (_, lay), names in zip(self.streams, self.row_ids):
             rows, members, offsets, lengths = (part.tolist() for part in (lay.row, lay.doc, lay.offset, lay.length))
             ids += [self.names[doc] for doc in members]
             out += [names[row] for row in rows]
-            spans += [self._span(*piece) for piece in zip(members, offsets, lengths)]
+            spans += [
+                (0, chars[doc]) if doc not in marks else (int(marks[doc][at]), int(marks[doc][at + size]))
+                for doc, at, size in zip(members, offsets, lengths)
+            ]
             counts += lengths
         return Ledger.rows(ids, out=out, reason=reason + [None] * (len(ids) - len(dropped)), span=spans, metrics={"pack.tokens": counts})
-
-    def _span(self, doc: int, offset: int, length: int) -> tuple[int, int]:
-        marks = self.docs.marks.get(doc)
-        return (0, int(self.docs.chars[doc])) if marks is None else (int(marks[offset]), int(marks[offset + length]))
 
     def notes(self) -> dict[str, Any]:
         """Counts for the report, summed over shards."""
@@ -162,7 +180,7 @@ class Packed:
             "heldout_tokens": int(kept[docs.heldout].sum()),
             "row_room": int(room),
             "documents": int((kept > 0).sum()),
-            "documents_cut": int((np.bincount(np.concatenate([lay.doc for _, lay in self.streams]), minlength=1) > 1).sum()),
+            "documents_cut": len(self.cut()),
             "bytes": int(docs.bytes[kept > 0].sum()),
             "tokens_by_language": {lang: by_language[lang] for lang in sorted(by_language) if by_language[lang]},
         }
