@@ -1,0 +1,116 @@
+"""Verbs of the tokenizer: put a trained one where a project keeps it, and take one in from elsewhere."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import field_validator
+
+from pipeline.errors import SourceError, UsageError
+from pipeline.files import sync_folder
+from pipeline.options import Options
+from pipeline.store import Store
+
+
+class Export(Options):
+    """Copy a trained tokenizer into tokenizers/NAME/, with its card and the recipe that makes it."""
+
+    verb: ClassVar[str] = "tokenizer export"
+    arguments: ClassVar[tuple[str, ...]] = ("store", "name")
+
+    store: str
+    "Store of a tokenizer step, such as runs/web-ko/tokenizer."
+    name: str
+    "Folder below `into` to fill; an older tokenizer of that name is replaced whole."
+    into: str = "tokenizers"
+    "Where tokenizers are kept."
+    recipe: str | None = None
+    "Recipe file to put beside it as recipe.yaml, so that it can be made again."
+
+    @field_validator("name")
+    @classmethod
+    def _plain(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ValueError("a name is letters, digits, `.`, `-`, `_`")
+        return name
+
+    def run(self) -> int:
+        source = Store(self.store)
+        if source.shape != "artefact:tokenizer":
+            raise SourceError(f"{self.store} holds no tokenizer", "give the store of a tokenizer step")
+        target = Path(self.into) / self.name
+        if target.exists() and not (target / "card.json").is_file():
+            raise UsageError(f"{target} is there and is no exported tokenizer", "choose another name, or move it away")
+        recipe = Path(self.recipe) if self.recipe else None
+        if recipe is not None and not recipe.is_file():
+            raise SourceError(f"no recipe at {recipe}", "give the path of the YAML file the store was made with")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
+            made = Path(folder) / self.name
+            shutil.copytree(source.artefact(), made)
+            if recipe is not None:
+                shutil.copyfile(recipe, made / "recipe.yaml")
+            (made / "origin.json").write_text(json.dumps(origin(source), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            if target.exists():
+                shutil.rmtree(target)
+            made.rename(target)
+        sync_folder(target.parent)
+        print(f"tokenizer {target}")
+        return 0
+
+
+def origin(store: Store) -> dict[str, Any]:
+    """What an exported tokenizer came from: hashes and options, nothing of the machine it was made on."""
+    manifest = store.require()
+    receipt = store.receipt("artefact")
+    return {
+        "content_hash": receipt.content_hash,  # type: ignore[union-attr]
+        "files": receipt.files,  # type: ignore[union-attr]
+        "options": manifest.get("options", {}),
+        "key": manifest["key"],
+        "inputs": manifest.get("identity", {}).get("inputs", {}),
+    }
+
+
+class Adopt(Options):
+    """Take a Hugging Face tokenizer folder in as a tokenizer store, for pack and train."""
+
+    verb: ClassVar[str] = "tokenizer adopt"
+    arguments: ClassVar[tuple[str, ...]] = ("folder", "store")
+
+    folder: str
+    "A folder with tokenizer.json and tokenizer_config.json (local; nothing is fetched, no code in it is run)."
+    store: str
+    "The store to make."
+
+    def run(self) -> int:
+        from pipeline.ledger import COLUMNS
+        from pipeline.options import content_hash
+        from stages.models.encoder import Encoder
+
+        folder, sink = Path(self.folder), Store(self.store)
+        if not folder.is_dir():
+            raise SourceError(f"no folder at {folder}", "give the folder of a Hugging Face tokenizer")
+        if sink.manifest() is not None:
+            raise UsageError(f"{self.store} is there already", "choose another place, or remove it")
+        encoder = Encoder(folder)
+        key = content_hash(folder)
+        with tempfile.TemporaryDirectory(prefix="maetdol-adopt-") as passing:
+            kept = Path(passing) / "tokenizer"
+            kept.mkdir()
+            for path in sorted(folder.iterdir()):
+                if path.is_file() and path.suffix in KEPT:
+                    shutil.copyfile(path, kept / path.name)
+            sink.put_artefact(kept, COLUMNS.empty_table(), key=key, stage="tokenizer", notes={"vocab_size": encoder.size, "adopted": True})
+        sink.seal({"recipe": "", "step": sink.name, "stage": "tokenizer", "shape": "artefact:tokenizer", "key": key, "lineage": {}, "schema": []}, [])
+        print(f"tokenizer {sink.path}: {encoder.size:,} ids")
+        return 0
+
+
+KEPT = {".json", ".model", ".jinja", ".txt", ".md"}
+"""What a tokenizer folder may bring: vocabularies, templates, cards; no weights and no code."""
