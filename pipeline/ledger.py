@@ -115,8 +115,17 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def _edits(edits: Sequence[list[Edit] | None] | None, n: int) -> pa.Array:
     if edits is None:
         return pa.nulls(n, EDITS)
-    keys = ("start", "end", "replacement", "by")
-    return pa.array([[dict(zip(keys, (*e, "")[:4])) for e in row] if row else None for row in edits], EDITS)
+    flat = [edit for row in edits if row for edit in row]
+    sizes = np.fromiter((len(row) if row else 0 for row in edits), np.int32, n)
+    offsets = np.concatenate(([0], np.cumsum(sizes))).astype(np.int32)
+    columns = [
+        pa.array([edit[0] for edit in flat], pa.int64()),
+        pa.array([edit[1] for edit in flat], pa.int64()),
+        pa.array([edit[2] for edit in flat], STR),
+        pa.array([edit[3] if len(edit) > 3 else "" for edit in flat], STR),
+    ]
+    values = pa.StructArray.from_arrays(columns, fields=list(EDITS.value_type))
+    return pa.ListArray.from_arrays(pa.array(offsets), values, type=EDITS, mask=pa.array(sizes == 0))
 
 
 def check(input_ids: pa.ChunkedArray | pa.Array | None, output_ids: pa.ChunkedArray | pa.Array, ledger: pa.Table, where: str) -> None:

@@ -151,23 +151,27 @@ def apply_edits(text: str, edits: Sequence[Edit], blocks: list[dict] | None = No
     if not edits:
         return text, blocks
     pieces: list[str] = []
-    starts: list[int] = []
-    ends: list[int] = []
-    shifts: list[int] = []
-    at = shift = 0
-    for start, end, replacement, *_ in edits:
-        if start < at or end < start or end > len(text):
+    at = 0
+    for edit in edits:
+        start, end = edit[0], edit[1]
+        if start < at or end < start:
             raise ValueError(f"edits must be sorted, apart and inside the text (edit {start}:{end}, text {len(text)})")
-        pieces += (text[at:start], replacement)
+        pieces.append(text[at:start])
+        pieces.append(edit[2])
         at = end
-        shift += len(replacement) - (end - start)
-        starts.append(start)
-        ends.append(end)
-        shifts.append(shift)
+    if at > len(text):
+        raise ValueError(f"edits must be sorted, apart and inside the text (last ends at {at}, text {len(text)})")
     pieces.append(text[at:])
     edited = "".join(pieces)
     if not blocks:
         return edited, blocks
+
+    starts, ends, shifts, shift = [], [], [], 0
+    for start, end, replacement, *_ in edits:
+        shift += len(replacement) - (end - start)
+        starts.append(start)
+        ends.append(end)
+        shifts.append(shift)
 
     def moved(place: int, closing: bool) -> int:
         # An offset inside an edit moves to the replacement's edge: a closing one behind it, an opening one before it.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +15,7 @@ from pipeline.schema import Edit, apply_edits, content_id, shape_of
 from pipeline.stage import Work
 from stages.quality.spare import answered, spared
 from stages.quality.view import BLANK, TEXT, text_view
-from stages.text.edits import composed
+from stages.text.edits import composed, filled
 from stages.text.rules import word_of
 from stages.text.words import read
 
@@ -39,8 +39,9 @@ def judged(stage: "Quality", batch: pa.RecordBatch) -> Work:
     reasons: list[list[str]] = [[why] if why else [] for why in unfit]
     notes: list[list[str]] = [[] for _ in unfit]
     columns: dict[str, pa.Array] = {}
-    edits: list[list[Edit]] | None = None
-    for name, each in zip(names(stage.filters), stage.filters):
+    rounds: list[Sequence[Sequence[Edit]]] = []
+    last = len(stage.filters) - 1
+    for place, (name, each) in enumerate(zip(names(stage.filters), stage.filters)):
         verdict = each.judge(docs)
         for why, reason, lost in zip(reasons, verdict.reason, unfit):
             if reason is not None and lost is None:
@@ -50,13 +51,15 @@ def judged(stage: "Quality", batch: pa.RecordBatch) -> Work:
             if note:
                 notes[row].append(f"{name}: {note}")
         if verdict.columns:
-            fresh = {key: _array(values) for key, values in verdict.columns.items()}
-            columns |= fresh
-            docs = docs.with_columns(fresh)
+            set_ = {key: _array(values) for key, values in verdict.columns.items()}
+            columns |= set_
+            docs = docs.with_columns(set_)
         if verdict.edits is not None:
             _refuse_edits_of_views(stage, batch, name)
-            docs, edits = _edited(docs, edits, verdict.edits, sizes.chars)
-    return _work(stage, batch, docs, reasons, notes, columns, edits, metrics)
+            wanted = np.ones(docs.n, bool) if place < last else np.array([not why for why in reasons], bool)
+            docs = _edited(docs, verdict.edits, wanted)
+            rounds.append(verdict.edits)
+    return _work(stage, batch, docs, reasons, notes, columns, rounds, metrics)
 
 
 def names(filters: tuple) -> list[str]:
@@ -81,20 +84,16 @@ def _refuse_edits_of_views(stage: "Quality", batch: pa.RecordBatch, name: str) -
         )
 
 
-def _edited(docs: Docs, before: list[list[Edit]] | None, fresh: list[list[Edit]], sizes: np.ndarray) -> tuple[Docs, list[list[Edit]]]:
-    """The documents after `fresh`, and all edits so far as edits of the original text."""
-    rows = [row for row, edits in enumerate(fresh) if edits]
+def _edited(docs: Docs, edits: Sequence[Sequence[Edit]], wanted: np.ndarray) -> Docs:
+    """The documents after `edits`, where `wanted`."""
+    rows = np.flatnonzero(filled(edits) & wanted).tolist()
     if not rows:
-        return docs, before if before is not None else fresh
-    index = pa.array(rows, pa.int64())
-    texts = docs.text.take(index).to_pylist()
-    changed = pa.array([apply_edits(text, fresh[row])[0] for row, text in zip(rows, texts)], pa.large_string())
+        return docs
+    texts = docs.text.take(pa.array(rows, pa.int64())).to_pylist()
+    changed = pa.array([apply_edits(text, edits[row])[0] for row, text in zip(rows, texts)], pa.large_string())
     mask = np.zeros(docs.n, bool)
     mask[rows] = True
-    after = docs.replaced(pc.replace_with_mask(docs.text, pa.array(mask), changed))
-    if before is None:
-        return after, fresh
-    return after, [composed(old, new, int(size)) for old, new, size in zip(before, fresh, sizes)]
+    return docs.replaced(pc.replace_with_mask(docs.text, pa.array(mask), changed))
 
 
 def _work(
@@ -104,7 +103,7 @@ def _work(
     reasons: list[list[str]],
     notes: list[list[str]],
     columns: dict[str, pa.Array],
-    edits: list[list[Edit]] | None,
+    rounds: list[Sequence[Sequence[Edit]]],
     metrics: dict[str, np.ndarray],
 ) -> Work:
     free = spared(batch, stage.spare, reasons)
@@ -113,25 +112,36 @@ def _work(
     langs = docs.batch.column("lang").to_pylist() if "lang" in docs.batch.schema.names else [None] * docs.n
     reason = [why[0] if why and not loose else None for why, loose in zip(reasons, free)]
     kept = np.array([why is None for why in reason], bool)
+    edits = _whole(rounds, np.flatnonzero(kept).tolist(), metrics["document.chars"])
     ledger = Ledger.rows(
         batch.column("id"),
         reason=reason,
         reasons=reasons,
-        edits=[row if stays else None for row, stays in zip(edits, kept)] if edits is not None else None,
+        edits=[edits.get(row) for row in range(docs.n)] if edits else None,
         note=["; ".join([f"lang={lang}", *more] if lang else more) or None for lang, more in zip(langs, notes)],
         metrics=metrics,
     )
     out = Docs(batch, "id").with_columns(columns).batch if columns else batch
-    if edits is not None:
-        out = _with_text(out, docs.text, edits, kept)
+    if edits:
+        out = _with_text(out, docs.text, edits)
     return Work(out.filter(pa.array(kept)) if not kept.all() else out, ledger)
 
 
-def _with_text(batch: pa.RecordBatch, text: pa.Array, edits: list[list[Edit]], kept: np.ndarray) -> pa.RecordBatch:
-    """The batch with its edited texts; what follows from the text (`content_id`, blocks) follows it in kept rows."""
-    rows = [row for row in np.flatnonzero(kept).tolist() if edits[row]]
-    if not rows:
-        return batch
+def _whole(rounds: list[Sequence[Sequence[Edit]]], rows: list[int], sizes: np.ndarray) -> dict[int, list[Edit]]:
+    """All rounds of edits as edits of the original text, for those of `rows` that have any."""
+    out: dict[int, list[Edit]] = {}
+    for row in rows:
+        edits: list[Edit] = []
+        for fresh in rounds:
+            edits = composed(edits, fresh[row], int(sizes[row]))
+        if edits:
+            out[row] = edits
+    return out
+
+
+def _with_text(batch: pa.RecordBatch, text: pa.Array, edits: dict[int, list[Edit]]) -> pa.RecordBatch:
+    """The batch with its edited texts; what follows from the text (`content_id`, blocks) follows it in rows of `edits`."""
+    rows = list(edits)
     index = pa.array(rows, pa.int64())
     fresh = pa.array([content_id(value) for value in text.take(index).to_pylist()], pa.large_string())
     before = batch.column("text")

@@ -5,6 +5,8 @@ Offsets are code points. Every list made here is sorted and free of overlaps, as
 
 from __future__ import annotations
 
+from functools import partial
+from itertools import repeat
 from typing import Sequence
 
 import numpy as np
@@ -12,8 +14,11 @@ import numpy as np
 from pipeline.schema import Edit
 from stages.text.lines import BLANK_ABOVE, BROKEN_BY_LF, Lines
 
+_EDIT = partial(tuple.__new__, Edit)
+"""Makes an Edit of a tuple without a Python frame: there are many."""
 
-def joined(lines: Lines, keep: np.ndarray, by: str, *, citations: bool = True) -> list[list[Edit]]:
+
+def joined(lines: Lines, keep: np.ndarray, by: str, *, citations: bool = True) -> Spans:
     """Edits per text that leave exactly the lines `keep` (bool per line), stripped, one per line: what C4 leaves.
 
     With `citations`, wiki citations inside kept lines go too.
@@ -41,7 +46,7 @@ def joined(lines: Lines, keep: np.ndarray, by: str, *, citations: bool = True) -
         starts.append(lines.cites[inside, 0])
         ends.append(lines.cites[inside, 1])
         breaks.append(np.zeros(int(inside.sum()), bool))
-    return listed(len(size), np.concatenate(rows), np.concatenate(starts), np.concatenate(ends), np.concatenate(breaks), by)
+    return Spans(len(size), np.concatenate(rows), np.concatenate(starts), np.concatenate(ends), np.concatenate(breaks), by)
 
 
 def _sizes(lines: Lines) -> np.ndarray:
@@ -51,14 +56,32 @@ def _sizes(lines: Lines) -> np.ndarray:
     return lengths(lines.docs.data, lines.docs.offsets)
 
 
-def listed(n: int, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, breaks: np.ndarray, by: str) -> list[list[Edit]]:
-    """Spans as one list of edits per text (`n` texts): replaced by a line feed where `breaks`, else by nothing."""
-    order = np.lexsort((starts, rows))
-    out: list[list[Edit]] = [[] for _ in range(n)]
-    words = ("", "\n")
-    for row, start, end, lf in zip(rows[order].tolist(), starts[order].tolist(), ends[order].tolist(), breaks[order].tolist()):
-        out[row].append(Edit(start, end, words[lf], by))
-    return out
+class Spans(Sequence[list[Edit]]):
+    """One list of edits per text, held as arrays: lists are made when asked for, because most are never looked at."""
+
+    def __init__(self, n: int, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, breaks: np.ndarray, by: str):
+        """Spans of `n` texts, in any order: replaced by a line feed where `breaks`, else by nothing."""
+        order = np.lexsort((starts, rows))
+        self.bounds = np.searchsorted(rows[order], np.arange(n + 1))
+        self.starts, self.ends, self.breaks, self.by = starts[order], ends[order], breaks[order], by
+
+    def __len__(self) -> int:
+        return len(self.bounds) - 1
+
+    def __getitem__(self, row: int) -> list[Edit]:  # type: ignore[override]
+        part = slice(self.bounds[row], self.bounds[row + 1])
+        words = map(("", "\n").__getitem__, self.breaks[part].tolist())
+        return list(map(_EDIT, zip(self.starts[part].tolist(), self.ends[part].tolist(), words, repeat(self.by))))
+
+    @property
+    def filled(self) -> np.ndarray:
+        """Which texts have edits. bool, n."""
+        return np.diff(self.bounds) > 0
+
+
+def filled(edits: Sequence[Sequence[Edit]]) -> np.ndarray:
+    """Which texts have edits. bool, n."""
+    return edits.filled if isinstance(edits, Spans) else np.fromiter((bool(row) for row in edits), bool, len(edits))
 
 
 def without(lines: Lines, drop: np.ndarray, by: str) -> list[list[Edit]]:

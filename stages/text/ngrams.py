@@ -22,29 +22,27 @@ _S32 = np.uint64(32)
 
 
 @njit(nogil=True)
-def _name(keys, names, stamps, stamp, key, fresh):
-    """The number `key` was given in this generation, or `fresh`, which it then has."""
+def _name(keys, names, base, key, fresh):
+    """The number `key` was given in this generation (names from `base` on), or `base + fresh`, which it then has."""
     mask = len(keys) - 1
     slot = np.int64((key * _GOLDEN) >> _S32) & mask
-    while stamps[slot] == stamp:
+    while names[slot] >= base:
         if keys[slot] == key:
-            return names[slot]
+            return names[slot] - base
         slot = (slot + 1) & mask
-    stamps[slot] = stamp
     keys[slot] = key
-    names[slot] = fresh
+    names[slot] = base + fresh
     return fresh
 
 
 @njit(nogil=True)
 def _keep_repeated(places, named, count, times):
-    """Compact `places`/`named` to those whose name occurs at least twice; how many are left."""
+    """Compact `places`/`named` to those whose name occurs at least twice; how many are left. Written without branches."""
     left = 0
     for i in range(count):
-        if times[named[i]] >= 2:
-            places[left] = places[i]
-            named[left] = named[i]
-            left += 1
+        places[left] = places[i]
+        named[left] = named[i]
+        left += times[named[i]] >= 2
     return left
 
 
@@ -98,51 +96,45 @@ def repeated(hashes, lens, bounds, top, dup):
         longest = max(longest, bounds[row + 1] - bounds[row])
     size = table_size(longest)
     keys = np.zeros(size, np.uint64)
-    names = np.zeros(size, np.int32)
-    stamps = np.zeros(size, np.int32)
+    names = np.full(size, -1, np.int64)
     places = np.zeros(longest + 1, np.int32)
     named = np.zeros(longest + 1, np.int32)
     times = np.zeros(longest + 1, np.int32)
     met = np.zeros(longest + 1, np.uint8)
-    stamp = np.int32(0)
+    base = np.int64(0)  # names only grow, so that a table is never cleared
     for row in range(rows):
-        base, words = bounds[row], bounds[row + 1] - bounds[row]
-        stamp += np.int32(1)
-        if stamp > 2_000_000_000:
-            stamps[:] = 0
-            stamp = np.int32(1)
+        first, words = bounds[row], bounds[row + 1] - bounds[row]
         small = table_size(words)
-        view_keys, view_names, view_stamps = keys[:small], names[:small], stamps[:small]
+        own_keys, own_names = keys[:small], names[:small]
         fresh = 0
         for i in range(words):
-            name = _name(view_keys, view_names, view_stamps, stamp, hashes[base + i], np.int32(fresh))
-            if name == fresh:
-                times[fresh] = 0
-                fresh += 1
+            name = _name(own_keys, own_names, base, hashes[first + i], fresh)
+            fresh += name == fresh
             times[name] += 1
             places[i] = i
             named[i] = name
         count = _keep_repeated(places, named, words, times)
+        times[:fresh] = 0
+        base += fresh
         for n in range(FIRST, LAST + 1):
             if words < n:
                 break
-            stamp += np.int32(1)
             fresh = 0
             pairs = 0
             for i in range(count - 1):
                 if places[i + 1] != places[i] + 1:
                     continue
                 key = (np.uint64(named[i]) << _S32) | np.uint64(named[i + 1])
-                name = _name(view_keys, view_names, view_stamps, stamp, key, np.int32(fresh))
-                if name == fresh:
-                    times[fresh] = 0
-                    fresh += 1
+                name = _name(own_keys, own_names, base, key, fresh)
+                fresh += name == fresh
                 times[name] += 1
                 places[pairs] = places[i]
                 named[pairs] = name
                 pairs += 1
             count = _keep_repeated(places, named, pairs, times)
             if n <= TOP_LAST:
-                top[row, n - FIRST] = _top_chars(lens, base, n, places, named, count, times, fresh)
+                top[row, n - FIRST] = _top_chars(lens, first, n, places, named, count, times, fresh)
             elif count > 0:
-                dup[row, n - TOP_LAST - 1] = _repeated_chars(lens, base, n, places, named, count, met, fresh)
+                dup[row, n - TOP_LAST - 1] = _repeated_chars(lens, first, n, places, named, count, met, fresh)
+            times[:fresh] = 0
+            base += fresh
