@@ -1,0 +1,121 @@
+"""Exact and near-duplicates: nominated by MinHash-LSH, removed only by exact Jaccard with a document that stays."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.errors import OptionError
+from pipeline.ledger import Receipt
+from pipeline.pool import Pool
+from pipeline.stage import Inputs, Port, Stage
+from pipeline.store import Store
+from stages.dedup import keep
+from stages.text import lsh
+from stages.text.lsh import Banding
+from stages.text.shingles import Shingling
+
+ROWS = "DOCUMENT|CHAT|PAIR"
+PRESETS: dict[str, dict[str, Any]] = {"fineweb": {"bands": 14, "rows": 8, "fold_digits": True}}
+
+
+class Dedup(Stage):
+    """Remove duplicates: exact texts, and near-duplicates whose exact Jaccard similarity with a kept document is proven."""
+
+    ports: ClassVar = {
+        "of": Port(ROWS, many=True),
+        "against": Port(ROWS, optional=True, many=True, help="Stores to compare with and leave alone: what stands there is not kept again."),
+    }
+    makes: ClassVar = None
+    version: ClassVar[int] = 1
+
+    levels: list[Literal["exact", "near"]] = Field(default_factory=lambda: ["exact", "near"])
+    "What counts as a duplicate. exact: the same text but for white space and Unicode form; near: similar shingles."
+    threshold: float = Field(default=0.8, gt=0.0, le=1.0)
+    "Least exact Jaccard similarity (0..1) of shingle sets at which a document goes (0.8: the field's usual line)."
+    keep: str = "longest"
+    """Who stays: rules joined by ' > ', the first that tells two rows apart decides, then the smaller id. source (order
+    of `sources`), score (highest `score`), longest, shortest (characters), newest, oldest (`date`)."""
+    sources: list[str] = Field(default_factory=list)
+    "For keep rule `source`: sources from most to least wanted; a row's source equals an entry or begins with it."
+    score: str | None = None
+    "For keep rule `score`: a number column of the rows, or a key of `meta`."
+    fields: list[str] = Field(default_factory=list)
+    """What is compared. DOCUMENT: text (default), title, url. CHAT: messages (default), prompt, answer. PAIR: prompt,
+    chosen, rejected (default: all three)."""
+    shingle: Literal["word", "eojeol", "char"] = "word"
+    "A shingle is `width` words (runs of letters and digits, lower-cased, NFC), eojeol (between white space) or characters."
+    width: int = Field(default=5, ge=1, le=64)
+    "Tokens a shingle; a text of fewer is one shingle. 5 words is FineWeb's and datatrove's; for characters take 20 and more."
+    fold_digits: bool = False
+    "Read every digit as 0, so that pages that differ in numbers alone are alike (datatrove's normaliser)."
+    permutations: int = Field(default=128, ge=8, le=4096)
+    "At most this many MinHash values a document; 4 bytes each while the stage runs."
+    recall: float = Field(default=0.995, gt=0.0, lt=1.0)
+    "Least share of pairs at the threshold that meet in a band; bands and rows follow from it."
+    weights: list[float] | None = Field(default=None, min_length=2, max_length=2)
+    "Instead of `recall`: weights of false positives and false negatives for datasketch's optimiser, adding up to 1."
+    bands: int | None = Field(default=None, ge=1)
+    "Instead of `recall`: this many bands, with `rows`."
+    rows: int | None = Field(default=None, ge=1)
+    "Signature values a band, with `bands`."
+    preset: Literal["fineweb"] | None = None
+    "fineweb: 14 bands of 8 rows over words with digits folded."
+    seed: int = Field(default=1, ge=0, lt=2**32)
+    "Seed of the permutations; 1 is datasketch's and datatrove's."
+    merge_empty: bool = False
+    "Count empty texts as one text and keep one of them."
+
+    @model_validator(mode="before")
+    @classmethod
+    def _preset(cls, given: Any) -> Any:
+        if isinstance(given, dict) and given.get("preset") in PRESETS:
+            return {**PRESETS[given["preset"]], **given}
+        return given
+
+    @field_validator("keep")
+    @classmethod
+    def _keep(cls, line: str) -> str:
+        return " > ".join(keep.parse(line))
+
+    @field_validator("levels")
+    @classmethod
+    def _levels(cls, levels: list[str]) -> list[str]:
+        if not levels:
+            raise ValueError("name at least one level")
+        return sorted(set(levels))
+
+    @model_validator(mode="after")
+    def _fits(self) -> "Dedup":
+        if (self.bands is None) != (self.rows is None):
+            raise ValueError("give `bands` and `rows` together")
+        if "source" in keep.parse(self.keep) and not self.sources:
+            raise ValueError("keep rule 'source' needs `sources:`, from most to least wanted")
+        if self.weights is not None and abs(sum(self.weights) - 1.0) > 1e-9:
+            raise ValueError("`weights` must add up to 1")
+        return self
+
+    def banding(self) -> Banding:
+        """Bands and rows under these options; OptionError where no banding reaches the recall."""
+        if self.bands is not None and self.rows is not None:
+            return Banding(self.bands, self.rows)
+        if self.weights is not None:
+            return lsh.by_weights(self.threshold, self.permutations, *self.weights)
+        found = lsh.for_recall(self.threshold, self.recall, self.permutations)
+        if found is None:
+            raise OptionError(
+                f"dedup: no banding of {self.permutations} values reaches recall {self.recall:g} at {self.threshold:g}",
+                "raise `permutations`, or lower `recall`",
+            )
+        return found
+
+    def shingling(self) -> Shingling:
+        """How texts are cut into shingles."""
+        return Shingling(self.shingle, self.width, self.fold_digits)
+
+    def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
+        """Sign, group, band, link, cluster, verify, apply: what is proven of it is not done again."""
+        from stages.dedup.plan import Plan
+
+        return Plan.of(self, inputs, sink).run(pool)

@@ -1,0 +1,81 @@
+"""Number columns of the passes, and how they are read back without copying what is not needed.
+
+A pass writes long columns of numbers. They lie in blocks, one list of up to 65,536 numbers a row, so that a store's batch
+of rows is megabytes of numbers and not a thousand of them.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+BLOCK = 1 << 16
+
+
+def blocks(**columns: np.ndarray) -> pa.Table:
+    """A table of number columns of one length, in blocks."""
+    total = len(next(iter(columns.values())))
+    ends = pa.array(np.minimum(np.arange(0, total + BLOCK, BLOCK), total) if total else np.zeros(1), pa.int64())
+    return pa.table({name: pa.LargeListArray.from_arrays(ends, pa.array(values)) for name, values in columns.items()})
+
+
+def column(rows: pa.Table, name: str) -> np.ndarray:
+    """A block column, or a plain number column without nulls, as one array; no copy where it is one chunk."""
+    pieces = list(_pieces(rows, name))
+    if len(pieces) == 1:
+        return pieces[0]
+    return np.concatenate(pieces) if pieces else np.zeros(0, _kind(rows, name).to_pandas_dtype())
+
+
+def _kind(rows: pa.Table, name: str) -> pa.DataType:
+    kind = rows.schema.field(name).type
+    return kind.value_type if pa.types.is_large_list(kind) else kind
+
+
+def _pieces(rows: pa.Table, name: str) -> Iterator[np.ndarray]:
+    for chunk in rows[name].chunks:
+        flat = chunk.flatten() if pa.types.is_large_list(chunk.type) else chunk
+        yield flat.to_numpy(zero_copy_only=True)
+
+
+def between(rows: pa.Table, by: str, first: int, last: int, *names: str) -> list[np.ndarray]:
+    """`names` of the entries whose `by` (a sorted block column) lies from `first` to `last`, both included.
+
+    Only the blocks that hold the range are touched.
+    """
+    others = [list(_pieces(rows, name)) for name in names]
+    found: list[list[np.ndarray]] = [[] for _ in names]
+    for number, piece in enumerate(_pieces(rows, by)):
+        if len(piece) and piece[0] <= piece.dtype.type(last) and piece[-1] >= piece.dtype.type(first):
+            low = np.searchsorted(piece, piece.dtype.type(first))
+            high = np.searchsorted(piece, piece.dtype.type(last), side="right")
+            for held, other in zip(found, others):
+                held.append(other[number][low:high])
+    return [np.concatenate(held) if held else np.zeros(0, _kind(rows, name).to_pandas_dtype()) for held, name in zip(found, names)]
+
+
+def lookup(rows: pa.Table, by: str, wanted: np.ndarray, *names: str) -> list[np.ndarray]:
+    """(places in `wanted`, then `names` there) of the entries whose `by` (a sorted block column) is wanted."""
+    others = [list(_pieces(rows, name)) for name in names]
+    places: list[np.ndarray] = []
+    found: list[list[np.ndarray]] = [[] for _ in names]
+    for number, piece in enumerate(_pieces(rows, by)):
+        if not len(piece) or not len(wanted):
+            continue
+        at = np.minimum(np.searchsorted(piece, wanted), len(piece) - 1)
+        hit = np.flatnonzero(piece[at] == wanted)
+        places.append(hit)
+        for held, other in zip(found, others):
+            held.append(other[number][at[hit]])
+    whole = np.concatenate(places) if places else np.zeros(0, np.int64)
+    return [whole, *(np.concatenate(h) if h else np.zeros(0, _kind(rows, n).to_pandas_dtype()) for h, n in zip(found, names))]
+
+
+def matrix(rows: pa.Table, name: str) -> np.ndarray:
+    """A fixed-size binary column as uint32 rows (n, width / 4)."""
+    width = rows.schema.field(name).type.byte_width // 4
+    pieces = [np.frombuffer(c.buffers()[1], np.uint32)[c.offset * width : (c.offset + len(c)) * width] for c in rows[name].chunks]
+    whole = pieces[0] if len(pieces) == 1 else np.concatenate(pieces) if pieces else np.zeros(0, np.uint32)
+    return whole.reshape(-1, width)

@@ -1,0 +1,119 @@
+"""The rows that are compared: every shard of `of` and `against` in one numbering, and how to fetch rows by number.
+
+A document's number is its place in the input (shards in order, rows in order). Numbers name documents between passes and
+decide nothing: what decides is text, keep policy and id, so that another shard layout gives the same result.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.dedup.columns import column
+
+
+@dataclass(frozen=True)
+class Part:
+    """One shard of the corpus: rows `first` to `first + rows` of the numbering."""
+
+    store: Store
+    shard: int
+    content: str
+    first: int
+    rows: int
+    old: bool
+    """Of `against`: compared with, never touched."""
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All parts, those of `of` first: part n is output shard n."""
+
+    parts: tuple[Part, ...]
+
+    @classmethod
+    def of(cls, inputs: Inputs) -> "Corpus":
+        parts: list[Part] = []
+        first = 0
+        for port in ("of", "against"):
+            for store in inputs[port]:
+                rows = _rows(store)
+                for shard, content in store.hashes().items():
+                    parts.append(Part(store, shard, content, first, rows[shard], port == "against"))
+                    first += rows[shard]
+        return cls(tuple(parts))
+
+    @property
+    def rows(self) -> int:
+        return self.parts[-1].first + self.parts[-1].rows if self.parts else 0
+
+    @property
+    def new_rows(self) -> int:
+        """Rows of `of`: documents from here on are of `against`."""
+        return sum(part.rows for part in self.parts if not part.old)
+
+    @cached_property
+    def firsts(self) -> np.ndarray:
+        return np.array([part.first for part in self.parts], np.int64)
+
+    def batches(self, number: int) -> Iterator[pa.RecordBatch]:
+        """The record batches of part `number`."""
+        part = self.parts[number]
+        return part.store.batches(part.shard)
+
+    def gather(self, docs: np.ndarray, columns: Sequence[str]) -> pa.Table:
+        """`columns` of the documents `docs` (int64, any order, no repeats), in that order."""
+        order = np.argsort(docs, kind="stable")
+        wanted = docs[order]
+        owner = np.searchsorted(self.firsts, wanted, side="right") - 1
+        pieces = []
+        for number in np.unique(owner):
+            part = self.parts[number]
+            pieces += _take(part.store.read(part.shard).select(list(columns)), wanted[owner == number] - part.first)
+        if not pieces:
+            return self.parts[0].store.read(self.parts[0].shard).select(list(columns)).slice(0, 0)
+        found = pa.Table.from_batches(pieces)
+        back = np.empty(len(docs), np.int64)
+        back[order] = np.arange(len(docs))
+        return found if (back[1:] > back[:-1]).all() else pa.Table.from_batches([_joined(found).take(pa.array(back))])
+
+    def measured(self, sign: Store, docs: np.ndarray, *names: str) -> list[np.ndarray]:
+        """Number columns of the pass `sign` for the documents `docs` (int64, any order)."""
+        found = [np.zeros(len(docs), np.int64) for _ in names]
+        owner = np.searchsorted(self.firsts, docs, side="right") - 1
+        for number in np.unique(owner):
+            here = owner == number
+            rows = sign.read(int(number))
+            for values, name in zip(found, names):
+                values[here] = column(rows, name)[docs[here] - self.parts[number].first]
+        return found
+
+
+def _rows(store: Store) -> dict[int, int]:
+    manifest = store.manifest()
+    if manifest is not None:
+        return {entry["shard"]: entry["rows"] for entry in manifest["shards"]}
+    return {number: receipt.rows for number, receipt in store.receipts().items()}
+
+
+def _take(table: pa.Table, rows: np.ndarray) -> list[pa.RecordBatch]:
+    """Rows (ascending) batch by batch: taking from a chunked column would join all its chunks first."""
+    pieces = []
+    first = 0
+    for batch in table.to_batches():
+        low, high = np.searchsorted(rows, (first, first + len(batch)))
+        if high > low:
+            pieces.append(batch.take(pa.array(rows[low:high] - first)))
+        first += len(batch)
+    return pieces
+
+
+def _joined(table: pa.Table) -> pa.RecordBatch:
+    return pa.concat_batches(table.to_batches())
+

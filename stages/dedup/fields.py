@@ -1,0 +1,74 @@
+"""Which words of a row are compared: one text per row out of the fields asked for."""
+
+from __future__ import annotations
+
+from typing import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import OptionError, did_you_mean
+
+DEFAULT = {"DOCUMENT": ("text",), "CHAT": ("messages",), "PAIR": ("prompt", "chosen", "rejected")}
+"""Everything a reader would see: two chats are alike when questions and answers are."""
+WORDS = {
+    "DOCUMENT": {"text": None, "title": None, "url": None},
+    "CHAT": {"messages": None, "prompt": ("system", "user", "tool"), "answer": ("assistant",)},
+    "PAIR": {"prompt": None, "chosen": None, "rejected": None},
+}
+"""Field words per shape; for CHAT, the roles that `prompt` and `answer` mean (null: every role)."""
+BETWEEN = "\n"
+
+
+def chosen(fields: Sequence[str], shape: str) -> tuple[str, ...]:
+    """The fields to compare, checked against the shape; OptionError with the nearest word."""
+    known = WORDS[shape]
+    for word in fields:
+        if word not in known:
+            raise OptionError(f"dedup: {shape} rows have no field {word!r}", did_you_mean(word, list(known)))
+    return tuple(fields) or DEFAULT[shape]
+
+
+def columns(fields: Sequence[str], shape: str) -> list[str]:
+    """Columns of the shape that `fields` are read from."""
+    return list(dict.fromkeys("messages" if shape == "CHAT" else word for word in fields))
+
+
+def text_of(rows: pa.RecordBatch | pa.Table, fields: Sequence[str], shape: str) -> pa.LargeStringArray:
+    """One text per row: the fields' texts, one below the other; null where every field is null."""
+    if isinstance(rows, pa.Table):
+        batches = rows.to_batches()
+        if len(batches) != 1:
+            pieces = [text_of(batch, fields, shape) for batch in batches]
+            return pa.concat_arrays(pieces) if pieces else pa.array([], pa.large_string())
+        rows = batches[0]
+    texts = [_text(rows, word, shape) for word in fields]
+    if len(texts) == 1:
+        return texts[0]
+    joined = pc.binary_join_element_wise(*texts, pa.scalar(BETWEEN, pa.large_string()), null_handling="skip")
+    some = np.logical_or.reduce([pc.is_valid(text).to_numpy(zero_copy_only=False) for text in texts])
+    return joined if some.all() else pc.if_else(pa.array(some), joined, pa.scalar(None, pa.large_string()))
+
+
+def _text(rows: pa.RecordBatch, word: str, shape: str) -> pa.LargeStringArray:
+    if shape == "DOCUMENT":
+        return rows.column(word).cast(pa.large_string())
+    column = rows.column("messages" if shape == "CHAT" else word)
+    return _turns(column, WORDS[shape][word])
+
+
+def _turns(messages: pa.ListArray, roles: tuple[str, ...] | None) -> pa.LargeStringArray:
+    """The contents of each row's messages in these roles, one below the other."""
+    lengths = pc.fill_null(pc.list_value_length(messages), 0).to_numpy(zero_copy_only=False)
+    flat = messages.flatten()
+    contents = flat.field("content") if len(flat) else pa.array([], pa.large_string())
+    ends = np.cumsum(lengths, dtype=np.int64)
+    if roles is not None and len(flat):
+        taken = pc.is_in(flat.field("role"), value_set=pa.array(roles, pa.large_string())).to_numpy(zero_copy_only=False)
+        contents = contents.filter(pa.array(taken))
+        ends = np.r_[0, np.cumsum(taken)][ends]
+    offsets = pa.array(np.r_[0, ends], pa.int64())
+    lists = pa.LargeListArray.from_arrays(offsets, pc.fill_null(contents, ""))
+    texts = pc.binary_join(lists, pa.scalar(BETWEEN, pa.large_string()))
+    return pc.if_else(pc.is_valid(messages), texts, pa.scalar(None, pa.large_string())) if messages.null_count else texts

@@ -1,0 +1,137 @@
+"""Who stays: the keep policy, read from one line and turned into an order of documents.
+
+    keep: longest                                    one rule
+    keep: source > score > longest > oldest          the first rule that tells two documents apart decides
+
+Documents that every rule finds equal are ordered by id, so that the order is total and the same anywhere.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import NamedTuple, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import OptionError
+from stages.dedup.corpus import Corpus
+
+RULES = ("source", "score", "longest", "shortest", "newest", "oldest")
+
+
+def parse(line: str) -> tuple[str, ...]:
+    """The rules of a keep line; ValueError names an unknown one."""
+    rules = tuple(word.strip() for word in line.split(">"))
+    for rule in rules:
+        if rule not in RULES:
+            raise ValueError(f"{rule!r} is no keep rule; write one or more of {', '.join(RULES)}, joined by ' > '")
+    return rules
+
+
+class Policy(NamedTuple):
+    """Keep rules with what they need to know: the order of sources, the column or `meta` key of the score, the columns read."""
+
+    rules: tuple[str, ...]
+    sources: tuple[str, ...]
+    score: str | None
+    columns: tuple[str, ...]
+    limit: int
+    """Documents from this number on are of `against`: they stay, and come first."""
+
+    @classmethod
+    def of(cls, line: str, sources: Sequence[str], score: str | None, schema: pa.Schema, limit: int) -> "Policy":
+        """The policy of a keep line over rows of `schema`; OptionError where the rows lack what a rule reads."""
+        rules = parse(line)
+        return cls(rules, tuple(sources), score, tuple(_columns(rules, score, schema)), limit)
+
+    def order(self, corpus: Corpus, docs: np.ndarray, lengths: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Positions in `docs`, by group ascending, then the best keeper first.
+
+        `lengths` is the length of each document's compared text in code points. The last word has the id.
+        """
+        rows = corpus.gather(docs, self.columns)
+        keys = [docs, _ranks(pc.fill_null(rows["id"].cast(pa.large_string()), ""))]
+        keys += [self._worth(rule, rows, lengths) for rule in reversed(self.rules)]
+        return np.lexsort([*keys, docs < self.limit, groups])
+
+    def _worth(self, rule: str, rows: pa.Table, lengths: np.ndarray) -> np.ndarray:
+        """A number per row, smaller is better; what is missing or cannot be read comes last."""
+        if rule == "longest":
+            return -lengths
+        if rule == "shortest":
+            return lengths
+        if rule == "source":
+            return _source_ranks(rows["source"], self.sources)
+        found = -_scores(rows, self.score or "") if rule == "score" else _dates(rows["date"]) * (1 if rule == "oldest" else -1)
+        return np.where(np.isnan(found), np.inf, found)
+
+
+def _columns(rules: Sequence[str], score: str | None, schema: pa.Schema) -> list[str]:
+    needed = ["id"]
+    for rule in rules:
+        if rule == "source":
+            needed.append("source")
+        elif rule in ("newest", "oldest"):
+            if "date" not in schema.names:
+                raise OptionError(f"dedup: keep rule {rule!r} needs a `date` column, which these rows lack", "use longest, score or source")
+            needed.append("date")
+        elif rule == "score":
+            if score is None:
+                raise OptionError("dedup: keep rule 'score' needs to know which", "set `score:` to a column or a key of `meta`")
+            if score not in schema.names and "meta" not in schema.names:
+                raise OptionError(f"dedup: no column {score!r} in these rows", "give `score:` a column of the input")
+            needed.append(score if score in schema.names else "meta")
+    return list(dict.fromkeys(needed))
+
+
+def _ranks(values: pa.ChunkedArray) -> np.ndarray:
+    """Rank of each string by its UTF-8 bytes; equal strings share one."""
+    words = values.combine_chunks().dictionary_encode() if isinstance(values, pa.ChunkedArray) else values.dictionary_encode()
+    place = np.empty(len(words.dictionary), np.int64)
+    place[pc.sort_indices(words.dictionary).to_numpy()] = np.arange(len(place))
+    return place[words.indices.to_numpy(zero_copy_only=False)]
+
+
+def _source_ranks(values: pa.ChunkedArray, sources: Sequence[str]) -> np.ndarray:
+    """Place in `sources` of the first entry that a row's source equals or begins with; unlisted sources come last."""
+    words = pc.fill_null(values.cast(pa.large_string()), "").combine_chunks().dictionary_encode()
+    places = [
+        next((place for place, wanted in enumerate(sources) if name.startswith(wanted)), len(sources))
+        for name in words.dictionary.to_pylist()
+    ]
+    return np.array(places, np.int64)[words.indices.to_numpy(zero_copy_only=False)] if places else np.zeros(len(values), np.int64)
+
+
+def _scores(rows: pa.Table, name: str) -> np.ndarray:
+    if name in rows.column_names:
+        found = pc.cast(rows[name], pa.float64(), safe=False)
+        return pc.fill_null(found, float("nan")).to_numpy()
+    return np.array([_number(meta, name) for meta in rows["meta"].to_pylist()], np.float64)
+
+
+def _number(meta: list[dict[str, str]] | None, name: str) -> float:
+    for entry in meta or ():
+        if entry["key"] == name:
+            try:
+                return float(entry["value"])
+            except (TypeError, ValueError):
+                return float("nan")
+    return float("nan")
+
+
+def _dates(values: pa.ChunkedArray) -> np.ndarray:
+    """Seconds since 1970 of ISO 8601 dates (no zone: UTC); NaN where none can be read."""
+    words = values.cast(pa.large_string()).combine_chunks().dictionary_encode()
+    stamps = np.array([_stamp(word) for word in words.dictionary.to_pylist()] + [np.nan], np.float64)
+    places = pc.fill_null(words.indices, len(stamps) - 1).to_numpy(zero_copy_only=False)
+    return stamps[places]
+
+
+def _stamp(word: str) -> float:
+    try:
+        moment = datetime.fromisoformat(word.strip())
+    except ValueError:
+        return float("nan")
+    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()

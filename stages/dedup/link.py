@@ -1,0 +1,69 @@
+"""Pass `link`: documents that share a bucket and may match, as the edges of a forest.
+
+A task reads one range of keys from every part's sorted list, finds the buckets of two documents and more, and joins their
+documents: pairs whose estimate allows a match in small buckets, a star in large ones. Columns: `left`, `right` (int64).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.ledger import Receipt
+from pipeline.store import Store
+from stages.dedup.columns import between, blocks, matrix
+from stages.dedup.corpus import Corpus
+from stages.dedup.passes import Task
+from stages.text.lsh import Banding
+
+MOST = 2 << 20
+"""Keys per task: 34 MB while they are sorted, and at worst 1 GB of signatures of 128 values when all of them meet."""
+
+
+class Linking(NamedTuple):
+    """What a task needs: the corpus, signatures, keys, the banding, the threshold and its range of keys."""
+
+    corpus: Corpus
+    sign: Store
+    band: Store
+    banding: Banding
+    threshold: float
+    low: int
+    high: int
+
+
+def run(task: Task) -> Receipt:
+    """Link the documents that meet under the task's keys."""
+    from stages.text.keepers import link_buckets
+
+    given: Linking = task.given
+    keys, docs = _in_range(given)
+    order = np.argsort(keys, kind="stable")
+    keys, docs = keys[order], docs[order]
+    new = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.zeros(0, bool)
+    bucket = np.cumsum(new) - 1
+    sizes = np.bincount(bucket, minlength=1) if len(bucket) else np.zeros(1, np.int64)
+    met = sizes[bucket] > 1 if len(bucket) else np.zeros(0, bool)
+    docs, sizes = docs[met], sizes[sizes > 1]
+    notes = {"keys": int(len(keys)), "buckets": int(len(sizes)), "largest_bucket": {str(task.number): int(sizes.max(initial=0))}}
+    known, places = np.unique(docs, return_inverse=True)
+    starts = np.r_[0, np.cumsum(sizes)].astype(np.int64)
+    left, right = link_buckets(starts, places, signatures(given.corpus, given.sign, known), given.banding, given.threshold)
+    return task.put(blocks(left=known[left], right=known[right]), notes)
+
+
+def _in_range(given: Linking) -> tuple[np.ndarray, np.ndarray]:
+    keys, docs = [], []
+    for number, part in enumerate(given.corpus.parts):
+        found, rows = between(given.band.read(number), "key", given.low, given.high, "key", "row")
+        keys.append(found)
+        docs.append(rows.astype(np.int64) + part.first)
+    return np.concatenate(keys), np.concatenate(docs)
+
+
+def signatures(corpus: Corpus, sign: Store, docs: np.ndarray) -> np.ndarray:
+    """uint32 (n, permutations) of the documents `docs` (ascending)."""
+    owner = np.searchsorted(corpus.firsts, docs, side="right") - 1
+    found = [matrix(sign.read(int(number)), "values")[docs[owner == number] - corpus.parts[number].first] for number in np.unique(owner)]
+    return np.concatenate(found) if found else np.zeros((0, 1), np.uint32)

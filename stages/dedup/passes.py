@@ -1,0 +1,95 @@
+"""A pass: numbered shards of a sub-store, each made by one pool task and proven by its receipt.
+
+A proven shard under its current key is not made again. Its bytes are held against the receipt first: what a crash or a
+bad disk damaged is named and made again, before anything reads it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Sequence
+
+import pyarrow as pa
+
+from pipeline import progress
+from pipeline.errors import MaetdolError
+from pipeline.ledger import COLUMNS, Receipt
+from pipeline.pool import Pool
+from pipeline.stage import collect
+from pipeline.shards import Hashing
+from pipeline.store import Store
+
+STAGE = "dedup"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One shard to make: where it goes, under which key, and what the pass needs to know."""
+
+    sink: Store
+    number: int
+    key: str
+    given: Any
+
+    @property
+    def name(self) -> str:
+        return f"{self.sink.name} {self.number:05d}"
+
+    def put(self, table: pa.Table, notes: dict[str, Any] | None = None) -> Receipt:
+        """Write the shard; a pass has no documents of its own, so its ledger is empty."""
+        return self.sink.put(self.number, table, COLUMNS.empty_table(), key=self.key, stage=STAGE, notes=notes)
+
+
+def make(sink: Store, fn: Callable[[Task], Receipt], keys: dict[int, str], given: Callable[[int], Any], pool: Pool) -> list[Receipt]:
+    """Make the shards `keys` (number -> key) of a pass that are not proven; returns their receipts by number.
+
+    Shards of other numbers are removed. `given(number)` is what a task carries.
+    """
+    there = standing(sink)
+    for number in set(there) - set(keys):
+        sink.drop(number)
+    done = {number: there[number] for number in keys if number in there and there[number].key == keys[number]}
+    done = {number: receipt for number, receipt in done.items() if is_whole(sink, receipt)}
+    tasks = [Task(sink, number, key, given(number)) for number, key in keys.items() if number not in done]
+    for receipt in collect(pool, fn, tasks, f"dedup {sink.name}"):
+        done[receipt.shard] = receipt
+    return [done[number] for number in keys]
+
+
+def proven(sink: Store, keys: dict[int, str]) -> bool:
+    """Are all these shards there, whole and under these keys?"""
+    there = standing(sink)
+    return all(number in there and there[number].key == key and is_whole(sink, there[number]) for number, key in keys.items())
+
+
+def standing(sink: Store) -> dict[int, Receipt]:
+    """The receipts of a pass; a damaged one is named and removed, its shard is then made again."""
+    found = {}
+    for name in sink.place.names("receipts"):
+        number = int(name.removesuffix(".json"))
+        try:
+            found[number] = sink.receipt(number)
+        except MaetdolError as fault:
+            progress.current.say(f"dedup: {fault.message}; made again")
+            sink.drop(number)
+    return found
+
+
+def is_whole(sink: Store, receipt: Receipt) -> bool:
+    """Do the shard's bytes match its receipt? A line names one that does not."""
+    name = f"shards/{receipt.shard:05d}.arrow"
+    fault = "is missing" if not sink.place.exists(name) else None
+    if fault is None:
+        hasher = Hashing()
+        hasher.write(sink.place.read(name))
+        fault = None if hasher.hexdigest() == receipt.content_hash else "does not match its receipt"
+    if fault:
+        progress.current.say(f"dedup: {sink.place.path(name)} {fault}; made again")
+    return fault is None
+
+
+def spread(total: int, most: int) -> Sequence[tuple[int, int]]:
+    """The 64-bit keys in equal ranges (first, last inclusive), enough that `total` even ones are at most `most` each."""
+    parts = max(1, -(-total // most))
+    edges = [part * (1 << 64) // parts for part in range(parts + 1)]
+    return [(low, high - 1) for low, high in zip(edges, edges[1:])]

@@ -1,0 +1,128 @@
+"""The passes of one run in order, their keys, and what each task carries.
+
+    sign      numbers of each document's text                 one task a shard
+    exact     groups of identical texts and their leaders     one task a range of hashes
+    band      keys of the leaders, sorted                     one task a shard
+    link      who meets whom, as a forest                     one task a range of keys
+    cluster   components, cut into lots                       one task
+    verify    keepers by exact Jaccard                        one task a lot
+    apply     kept rows and ledger                            one task a shard
+
+Every pass is a sub-store whose shards are proven by receipts, so a run that was killed goes on where it stopped. Shard
+counts follow from the input alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import SourceError
+from pipeline.ledger import Receipt
+from pipeline.options import digest
+from pipeline.pool import Pool
+from pipeline.schema import shape_of
+from pipeline.stage import Inputs, merge_notes
+from pipeline.store import Store
+from stages.dedup import apply, band, cluster, exact, link, sign, verify
+from stages.dedup.corpus import Corpus
+from stages.dedup.fields import chosen
+from stages.dedup.keep import Policy
+from stages.dedup.passes import make, proven, spread
+from stages.dedup.sign import Signing
+from stages.text.lsh import Banding
+
+if TYPE_CHECKING:
+    from stages.dedup import Dedup
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one run will do, decided before it begins."""
+
+    stage: "Dedup"
+    corpus: Corpus
+    sink: Store
+    key: str
+    signing: Signing
+    banding: Banding
+    policy: Policy
+
+    @classmethod
+    def of(cls, stage: "Dedup", inputs: Inputs, sink: Store) -> "Plan":
+        """SourceError where the inputs are of several shapes, OptionError where options do not fit the rows."""
+        corpus = Corpus.of(inputs)
+        schemas = {part.store.path: part.store.schema for part in corpus.parts}
+        shapes = {shape_of(schema) for schema in schemas.values()}
+        if len(shapes) != 1 or None in shapes:
+            raise SourceError("dedup: the inputs are of different shapes: " + ", ".join(sorted(map(str, shapes))), "give stores of one shape")
+        shape = shapes.pop() or ""
+        near = "near" in stage.levels
+        banding = stage.banding() if near else Banding(1, 1)
+        signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), banding.permutations, stage.seed)
+        policies = {Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()}
+        if len(policies) > 1:
+            raise SourceError(f"dedup: not every input has {stage.score!r} as a column", "give stores that all have it as a column, or all in `meta`")
+        return cls(stage, corpus, sink, stage.key(inputs), signing, banding, policies.pop())
+
+    def store(self, name: str) -> Store:
+        return self.sink.sub(f"passes/{name}")
+
+    def keys(self, name: str, count: int) -> dict[int, str]:
+        """Key per shard of a pass that depends on everything."""
+        return {number: digest({"stage": self.key, "pass": name, "of": count, "shard": number}) for number in range(count)}
+
+    def run(self, pool: Pool) -> list[Receipt]:
+        """Every pass that is not proven; returns the receipts of the output's shards."""
+        new = [number for number, part in enumerate(self.corpus.parts) if not part.old]
+        keys = self.keys("apply", len(new))
+        if proven(self.sink, keys):
+            return make(self.sink, apply.run, keys, lambda number: None, pool)
+        notes = self.settle(pool)
+        receipts = make(self.sink, apply.run, keys, lambda number: self._applying(notes if number == 0 else {}), pool)
+        self.store("band").place.delete("")
+        return receipts
+
+    def _applying(self, notes: dict[str, Any]) -> apply.Applying:
+        return apply.Applying(self.corpus, self.store("sign"), self.store("exact"), self.store("verify"), "exact" in self.stage.levels, notes)
+
+    def settle(self, pool: Pool) -> dict[str, Any]:
+        """All passes up to `verify`; returns what the report should know of them."""
+        parts, signs = len(self.corpus.parts), self.store("sign")
+        keys = {number: self.signing.key(part.content) for number, part in enumerate(self.corpus.parts)}
+        make(signs, sign.run, keys, lambda number: (self.corpus, self.signing), pool)
+
+        ranges = spread(self.corpus.rows, exact.MOST)
+        exacts = self.store("exact")
+
+        def grouping(number: int) -> exact.Grouping:
+            return exact.Grouping(self.corpus, signs, self.policy, self.stage.merge_empty, *ranges[number])
+
+        make(exacts, exact.run, self.keys("exact", len(ranges)), grouping, pool)
+        if "near" not in self.stage.levels:
+            return {}
+        settled = self.keys("verify", self._lots(pool, parts))
+        settling = verify.Settling(
+            self.corpus, signs, exacts, self.store("cluster"), self.signing, self.banding, self.policy, self.stage.threshold
+        )
+        notes: dict[str, Any] = {}
+        for receipt in make(self.store("verify"), verify.run, settled, lambda number: settling, pool):
+            merge_notes(notes, receipt.notes)
+        return {"bands": self.banding.bands, "rows": self.banding.rows, **notes}
+
+    def _lots(self, pool: Pool, parts: int) -> int:
+        """Band, link and cluster; returns the number of lots."""
+        signs, bands, links = self.store("sign"), self.store("band"), self.store("link")
+        clusters = self.store("cluster")
+        ranges = spread(self.corpus.rows * self.banding.bands, link.MOST)
+        keys = self.keys("cluster", 1)
+        if not proven(clusters, keys):
+            keying = band.Keying(self.corpus, signs, self.store("exact"), self.banding)
+            make(bands, band.run, self.keys("band", parts), lambda number: keying, pool)
+
+            def linking(number: int) -> link.Linking:
+                return link.Linking(self.corpus, signs, bands, self.banding, self.stage.threshold, *ranges[number])
+
+            make(links, link.run, self.keys("link", len(ranges)), linking, pool)
+        joining = cluster.Joining(self.corpus, signs, links)
+        return make(clusters, cluster.run, keys, lambda number: joining, pool)[0].notes["lots"]

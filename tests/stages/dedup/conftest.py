@@ -1,0 +1,77 @@
+"""What the dedup tests share: run the stage over a store, and read what became of each row."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def dedup():
+    """`dedup(sink, *sources, against=(), pool=None, **options)` -> the sealed output store."""
+    from pipeline.pool import Inline
+    from pipeline.stage import Inputs
+    from pipeline.store import Store
+    from stages.dedup import Dedup
+
+    def run(sink: Path, *sources, against=(), pool=None, **options):
+        stage = Dedup.build(options, "dedup")
+        inputs = Inputs({"of": list(sources), **({"against": list(against)} if against else {})})
+        store = Store(sink)
+        receipts = stage.run(inputs, store, pool or Inline())
+        manifest = {"stage": "dedup", "shape": sources[0].shape, "key": stage.key(inputs), "lineage": {}, "schema": []}
+        store.seal(manifest, [receipt.shard for receipt in receipts])
+        return store
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fates():
+    """`fates(store)` -> {id: (reason, keeper, score, cluster size)} from its ledgers."""
+
+    def read(store) -> dict[str, tuple]:
+        rows = store.ledgers().to_pylist()
+        return {row["id"]: (row["reason"], row["keeper"], row["dedup.score"], row["dedup.cluster_size"]) for row in rows}
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def jaccard():
+    """`jaccard(a, b, how)` -> exact similarity of two texts, with Python sets."""
+    from stages.text.shingles import Shingling, shingles
+
+    def compare(a: str, b: str, how: Shingling = Shingling()) -> float:
+        left, right = set(shingles(a, how)), set(shingles(b, how))
+        return len(left & right) / len(left | right) if left | right else 0.0
+
+    return compare
+
+
+EN = "river stone mill water grain wheel market road winter harvest bread oven stair garden window letter voice morning".split()
+KO = "강물 돌 맷돌을 물레 곡식이 바퀴 시장에서 길 겨울 추수 빵과 화덕 계단을 정원 창문 편지 목소리 아침에".split()
+
+
+@pytest.fixture(scope="session")
+def corpus():
+    """`corpus(documents, seed)` -> texts in two languages: originals, edited copies, copies of copies, identical ones."""
+
+    def make(documents: int, seed: int, words: int = 120) -> list[str]:
+        draw = random.Random(seed)
+        texts: list[list[str]] = []
+        while len(texts) < documents:
+            kind = draw.random()
+            if kind < 0.4 or not texts:
+                pool = EN if draw.random() < 0.5 else KO
+                texts.append([f"{draw.choice(pool)}{draw.randrange(40)}" for _ in range(draw.randrange(5, words))])
+            else:
+                copy = list(draw.choice(texts))
+                for _ in range(0 if kind < 0.55 else draw.randrange(1, 6)):
+                    copy[draw.randrange(len(copy))] = f"{draw.choice(EN)}{draw.randrange(999)}"
+                texts.append(copy)
+        return [" ".join(words) for words in texts]
+
+    return make

@@ -1,0 +1,94 @@
+"""The greedy choice of keepers against a plain loop, and the large-component path against the small one."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from stages.text import jaccard, keepers, lsh, minhash, prefixjoin
+from stages.text.lsh import Banding
+from stages.text.shingles import Shingling, shingles
+
+HOW = Shingling("word", 1)
+BANDING = Banding(18, 6)
+WORDS = "a b c d e f g h i j k l".split()
+BAGS = st.lists(st.sets(st.sampled_from(WORDS), max_size=12), min_size=1, max_size=14)
+
+
+def measured(texts: list[str]) -> tuple[np.ndarray, jaccard.Sets]:
+    pieces = [text.encode() for text in texts]
+    data, offsets = np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces)]).astype(np.int64)
+    return minhash.sign(data, offsets, HOW, BANDING.permutations).values, jaccard.shingle_sets(data, offsets, HOW)
+
+
+def plain(texts: list[str], fixed: list[bool], values: np.ndarray, threshold: float) -> tuple[list[int], list[float]]:
+    """Every document against every kept one before it, with Python sets."""
+    sets = [set(shingles(text, HOW)) for text in texts]
+    floor = lsh.estimate_floor(threshold, BANDING.permutations)
+    bands = values.reshape(len(texts), BANDING.bands, BANDING.rows)
+    kept: list[int] = []
+    keeper, score = list(range(len(texts))), [float("nan")] * len(texts)
+    for doc, mine in enumerate(sets):
+        for other in [] if fixed[doc] else kept:
+            meet = (bands[doc] == bands[other]).all(axis=1).any() and (values[doc] == values[other]).mean() >= floor
+            alike = len(mine & sets[other]) / len(mine | sets[other]) if mine | sets[other] else 0.0
+            if meet and alike >= threshold:
+                keeper[doc], score[doc] = other, alike
+                break
+        if keeper[doc] == doc:
+            kept.append(doc)
+    return keeper, score
+
+
+@settings(deadline=None, max_examples=150)
+@given(bags=BAGS, threshold=st.sampled_from([0.5, 0.7, 0.8, 1.0]), data=st.data())
+def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, threshold, data):
+    texts = [" ".join(sorted(bag)) for bag in bags if bag] or ["a"]
+    fixed = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
+    values, sets = measured(texts)
+    expected_keeper, expected_score = plain(texts, fixed, values, threshold)
+    small = keepers.choose(np.array([0, len(texts)]), np.array(fixed), values, sets, BANDING, threshold)
+    assert small.keeper.tolist() == expected_keeper
+    np.testing.assert_array_equal(small.score, expected_score)
+
+    size = data.draw(st.integers(1, 5))
+    room = data.draw(st.integers(1, 4))
+    large = prefixjoin.choose_large(chunker(values, sets, size), np.array(fixed), BANDING, threshold, most_hashes=30, most_docs=room)
+    assert large.keeper.tolist() == expected_keeper
+    np.testing.assert_array_equal(large.score, expected_score)
+
+
+def chunker(values: np.ndarray, sets: jaccard.Sets, size: int):
+    def chunks(start: int):
+        for low in range(start, len(values), size):
+            high = min(low + size, len(values))
+            ends = sets.bounds[low : high + 1]
+            yield prefixjoin.Chunk(low, values[low:high], jaccard.Sets(sets.hashes[ends[0] : ends[-1]], ends - ends[0]))
+
+    return chunks
+
+
+def test_components_do_not_see_each_other():
+    texts = ["a b c d e", "a b c d e", "a b c d e", "a b c d e f g h"]
+    values, sets = measured(texts)
+    apart = keepers.choose(np.array([0, 2, 4]), np.zeros(4, bool), values, sets, BANDING, 0.8)
+    assert apart.keeper.tolist() == [0, 0, 2, 3]
+
+
+def test_tally_counts_candidates_and_confirmed_pairs():
+    texts = [" ".join(f"w{n}" for n in range(40)), " ".join(f"w{n}" for n in range(1, 41)), " ".join(f"w{n}" for n in range(6, 46))]
+    values, sets = measured(texts)
+    choice = keepers.choose(np.array([0, 3]), np.zeros(3, bool), values, sets, BANDING, 0.9)
+    assert choice.keeper.tolist() == [0, 0, 2]
+    assert choice.score[1] == 39 / 41
+    assert choice.tally[:, 1].sum() == 1
+
+
+def test_small_buckets_join_what_may_match_and_large_ones_are_stars():
+    values, _ = measured(["a b c d e f g h i j"] * 3 + ["a b c d e f g h i k", "x y z"])
+    left, right = keepers.link_buckets(np.array([0, 4, 6]), np.array([0, 1, 2, 3, 3, 4]), values, BANDING, 0.8)
+    assert list(zip(left.tolist(), right.tolist())) == [(0, 1), (0, 2), (0, 3)]
+    bucket = np.arange(keepers.WIDEST + 4) % 5
+    left, right = keepers.link_buckets(np.array([0, len(bucket)]), bucket, values, BANDING, 0.8)
+    assert list(zip(left.tolist(), right.tolist())) == [(0, 1), (0, 2), (0, 3), (0, 4)]
