@@ -1,0 +1,95 @@
+"""Measure models on held-out rows: bits per byte, loss on answers, preference accuracy, and what they write."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline.errors import StageFailed, UsageError
+from pipeline.ledger import Receipt
+from pipeline.pool import Failure, Pool, raise_store_errors
+from pipeline.stage import Inputs, Port, Stage
+from pipeline.store import ARTEFACT, Store
+
+
+class Evaluate(Stage):
+    """Measure models on held-out rows: bits per byte, loss on answers, preference accuracy, and what they write.
+
+    Each model of `model` is measured as it was trained, on top of the chain its card names, and compared with the one
+    before it. What is measured follows from the shapes of `of`; only rows that training held out are used (the same
+    function and share, `stages.models.holdout`), at most so many, drawn by hash. The artefact is `report.json`:
+
+        format      1
+        holdout     share of documents and prompts that were held out
+        models      in order, the untrained one first where it can be made again:
+          name        untrained, pretrained, sft, dpo (numbered where they repeat)
+          kind, objective, method, parameters, chain (content hashes from the bottom up)
+          metrics     name -> number:
+                        bits per byte, bits per byte (<lang>)    documents; the text's UTF-8 bytes
+                        loss on answers                          conversations; nats per token asked for
+                        preference accuracy                      pairs; chosen answer likelier per token than the rejected
+                        preference accuracy (sums)               pairs; likelier as a whole
+                        reward accuracy                          pairs; the change from the model before prefers the chosen
+                        preference margin                        pairs; nats per token between chosen and rejected
+                        chosen log-probability, rejected log-probability    pairs; nats per token
+                        guess by length                          pairs; the better of "longer" and "shorter is chosen"
+          intervals   name -> [low, high], 95% bootstrap over rows
+          counts      documents, bytes, conversations, answer tokens, pairs
+          generations prompt, text, reference, finish, lang
+        comparisons list of {measure, before, after, change, low, high, better}: paired bootstrap over rows; better says
+                    whether the whole interval is on the right side of 0
+
+    The ledger names every row of `of`: null where it was measured, else `evaluate.not_held_out`, `evaluate.not_drawn`,
+    `evaluate.empty`, `chat.*`, `pair.equal`.
+    """
+
+    ports: ClassVar[dict[str, Port]] = {
+        "of": Port("DOCUMENT|CHAT|PAIR", many=True, help="stores the models' training data came from; their held-out rows are used"),
+        "model": Port("artefact:model|artefact:adapter", many=True, help="models and adapters, each measured against the one before"),
+    }
+    makes: ClassVar[str | None] = "artefact:evaluation"
+    draws: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
+
+    holdout: float | None = Field(None, gt=0, le=1)
+    "Share of rows that is held out; default: what the models were trained with. 1: every row, for sets made for evaluation."
+    untrained: bool = True
+    "Measure a pretrained model against its own random beginning too (documents only)."
+    documents: int = Field(200, ge=1)
+    "Documents to measure on, at most."
+    rows: int = Field(300, ge=1)
+    "Conversations and pairs to measure on, at most, each."
+    samples: int = Field(6, ge=0)
+    "Answers to write out per model."
+    max_new_tokens: int = Field(64, ge=1)
+    "Longest answer written out."
+    temperature: float = Field(0.0, ge=0)
+    "Of the answers written out; 0 is greedy."
+    width: int | None = Field(None, ge=8)
+    "Tokens a model sees at a time; default: what it was trained on."
+    batch: int = Field(8, ge=1)
+    "Rows in one forward pass."
+    bootstrap: int = Field(1000, ge=100)
+    "Resamples behind an interval."
+    dtype: Literal["auto", "fp32", "bf16"] = "auto"
+    "What is computed in; auto: bf16 on CUDA, fp32 on CPU."
+    threads: int = Field(2, ge=1)
+    "CPU threads; decides last bits, so an option."
+
+    def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
+        key = self.key(inputs)
+        standing = sink.receipt(ARTEFACT)
+        if standing is not None and standing.key == key:
+            return [standing]
+        if not inputs["model"]:
+            raise UsageError("evaluate was given no model", "give `model`")
+        from stages.evaluate.session import Job, evaluate
+
+        receipts = []
+        for result in pool.each(evaluate, [Job(self, inputs, sink, key)], gpus=inputs.gpus):
+            if isinstance(result, Failure):
+                raise_store_errors(result)
+                raise result.error or StageFailed(f"evaluate: {result.message}", "mend the cause and run again")
+            receipts.append(result)
+        return receipts

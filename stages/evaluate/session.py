@@ -1,0 +1,262 @@
+"""One evaluation: every model in turn over the same rows, then the numbers, their intervals and the comparisons."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+
+from pipeline.errors import UsageError
+from pipeline.ledger import Ledger, Receipt
+from pipeline.stage import Inputs, versions
+from pipeline.store import ARTEFACT, Store
+from stages.evaluate import drawn as drawing
+from stages.evaluate import intervals
+from stages.evaluate import measure as m
+from stages.models.chain import Link, assemble, four_bit_of, open_link, prefixes
+from stages.models.device import arithmetic, number_type
+from stages.models.encoder import Encoder
+from stages.models.generate import Generator, Sampling, tokenizer_of
+from stages.models.holdout import SHARE
+from stages.models.templates import Chat, load_tokenizer
+
+FORMAT = 1
+NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo"}
+LOWER = {"bits per byte", "loss on answers"}
+"""Measures that are better when they fall; the others are better when they rise. Log-probabilities are neither."""
+COMPARED = ("bits per byte", "loss on answers", "preference accuracy", "preference margin", "chosen log-probability")
+
+
+class Job(NamedTuple):
+    """One evaluation, as it travels to where it is done."""
+
+    stage: Any
+    inputs: Inputs
+    sink: Store
+    key: str
+
+    @property
+    def name(self) -> str:
+        return "evaluate"
+
+
+@dataclass
+class Subject:
+    """A model to be measured: its chain, or the shape whose random beginning is meant."""
+
+    name: str
+    chain: list[Link]
+    untrained: bool = False
+    values: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    """Measure -> (numerator, denominator) per row."""
+    preferences: Any = None
+    generations: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def card(self) -> dict[str, Any]:
+        return self.chain[-1].card
+
+
+def evaluate(job: Job) -> Receipt:
+    """Measure, and put `report.json` with the ledger of the rows used."""
+    began = time.monotonic()
+    stage, inputs = job.stage, job.inputs
+    subjects = subjects_of(inputs["model"], stage.untrained)
+    share = stage.holdout or share_of([s.chain[-1] for s in subjects])
+    rows = {
+        shape: drawing.draw(inputs["of"], shape, share, stage.documents if shape == "DOCUMENT" else stage.rows) for shape in drawing.COLUMNS
+    }
+    refused: dict[str, dict[str, str]] = {shape: {} for shape in rows}
+    guess: np.ndarray | None = None
+    with arithmetic(stage.threads, inputs.seed) as device:
+        before: Subject | None = None
+        for subject in subjects:
+            guess = _measure(stage, subject, before, rows, refused, device, guess)
+            before = subject
+    report = compose(stage, subjects, rows, share, guess, inputs.seed)
+    ledger = Ledger.concat(found.ledger(refused[shape]) for shape, found in rows.items() if found.ids)
+    with tempfile.TemporaryDirectory(prefix="maetdol-evaluate-") as folder:
+        text = json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
+        Path(folder, "report.json").write_text(text + "\n", encoding="utf-8")
+        notes = {"models": {model["name"]: model["metrics"] for model in report["models"]}}
+        return job.sink.put_artefact(
+            Path(folder), ledger, key=job.key, stage="evaluate", notes=notes,
+            seconds=round(time.monotonic() - began, 1), versions=versions(stage.needs()),
+        )  # fmt: skip
+
+
+def subjects_of(stores: Sequence[Store], untrained: bool) -> list[Subject]:
+    """The models to measure, in the order given; the random beginning of the first first, where its card tells it."""
+    links = [open_link(store.artefact(), store.receipt(ARTEFACT).content_hash) for store in stores]  # type: ignore[union-attr]
+    found: list[Subject] = []
+    for chain in prefixes(links):
+        word = NAMES.get(chain[-1].card.get("objective", ""), "model")
+        count = sum(s.name == word or s.name.startswith(f"{word} ") for s in found)
+        found.append(Subject(f"{word} {count + 1}" if count else word, chain))
+    first = found[0]
+    if untrained and len(first.chain) == 1 and first.card.get("made_from") == [] and first.card.get("seed") is not None:
+        found.insert(0, Subject("untrained", first.chain, untrained=True))
+    return found
+
+
+def share_of(links: Sequence[Link]) -> float:
+    """The share all models were trained with. UsageError where they differ: no row is held out of all of them."""
+    shares = sorted({link.card["holdout"] for link in links if link.card.get("holdout") is not None})
+    if len(shares) > 1:
+        raise UsageError(f"the models were trained with different holdout shares ({', '.join(f'{s:g}' for s in shares)})", "set `holdout` to the smallest of them")
+    return shares[0] if shares else SHARE
+
+
+def _measure(stage: Any, subject: Subject, before: Subject | None, rows: dict, refused: dict, device: Any, guess: Any) -> Any:
+    """Fill `subject.values` and its generations; returns the guess by length, once pairs have been read."""
+    folder = tokenizer_of(subject.chain)
+    tokenizer = load_tokenizer(folder)
+    chat = Chat(tokenizer)
+    dtype = number_type(stage.dtype, device)
+    model = _model(subject, dtype, device)
+    reader = m.Reader(model, device, dtype, stage.batch, tokenizer.pad_token_id)
+    width = stage.width or int(subject.card.get("width") or getattr(model.config, "max_position_embeddings", 1024))
+    if rows["DOCUMENT"].rows:
+        documents = m.cut_documents(rows["DOCUMENT"].rows, Encoder(folder), width, bos=bool(subject.chain[0].card.get("document_bos", True)))
+        refused["DOCUMENT"] |= {row["id"]: "evaluate.empty" for row, size in zip(rows["DOCUMENT"].rows, documents.bytes) if size <= 0}
+        _put_bits(subject, m.bits(reader, documents), documents)
+    if subject.untrained:
+        return guess
+    if rows["CHAT"].rows:
+        conversations = m.encode_conversations(rows["CHAT"].rows, chat, width)
+        refused["CHAT"] |= conversations.refused
+        total, count = reader.sums(conversations.rows)
+        subject.values["loss on answers"] = (-total, count)
+    if rows["PAIR"].rows:
+        pairs = m.encode_pairs(rows["PAIR"].rows, chat, width)
+        refused["PAIR"] |= pairs.refused
+        if pairs.chosen:
+            _put_preferences(subject, before, m.preferences(reader, pairs))
+            guess = m.guess_by_length(pairs.longer)
+    subject.generations = _generate(stage, subject, rows, model)
+    return guess
+
+
+def _model(subject: Subject, dtype: Any, device: Any) -> Any:
+    if subject.untrained:
+        import torch
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        torch.manual_seed(subject.card["seed"])
+        config = AutoConfig.from_pretrained(str(subject.chain[0].path), local_files_only=True, trust_remote_code=False)
+        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(device=device, dtype=dtype).eval()
+    return assemble(subject.chain, dtype=dtype, device=device, four_bit=four_bit_of(subject.chain))
+
+
+def _put_bits(subject: Subject, bits: np.ndarray, documents: m.Documents) -> None:
+    subject.values["bits per byte"] = (bits, documents.bytes)
+    for lang in sorted(set(documents.langs)):
+        of = np.asarray([found == lang for found in documents.langs])
+        subject.values[f"bits per byte ({lang})"] = (bits[of], documents.bytes[of])
+
+
+def _put_preferences(subject: Subject, before: Subject | None, found: m.Preferences) -> None:
+    each = np.ones(len(found.chosen))
+    subject.preferences = found
+    subject.values |= {
+        "preference accuracy": (m.wins(found.chosen - found.rejected), each),
+        "preference accuracy (sums)": (m.wins(found.chosen_sum - found.rejected_sum), each),
+        "preference margin": (found.chosen - found.rejected, each),
+        "chosen log-probability": (found.chosen, each),
+        "rejected log-probability": (found.rejected, each),
+    }
+    if before is not None and before.preferences is not None and len(before.preferences.chosen) == len(each):
+        reward = (found.chosen - before.preferences.chosen) - (found.rejected - before.preferences.rejected)
+        subject.values["reward accuracy"] = (m.wins(reward), each)
+
+
+def _generate(stage: Any, subject: Subject, rows: dict, model: Any) -> list[dict[str, Any]]:
+    """Answers to the first held-out prompts, with what stands in the data as the reference."""
+    prompts = []
+    for row in rows["CHAT"].rows:
+        last = max((n for n, message in enumerate(row["messages"] or []) if message["role"] == "assistant"), default=None)
+        if last:
+            prompts.append((row["messages"][:last], row["messages"][last]["content"], row["lang"]))
+    for row in rows["PAIR"].rows if not prompts else []:
+        prompts.append((row["prompt"], (row["chosen"] or [{"content": ""}])[0]["content"], row["lang"]))
+    prompts = prompts[: stage.samples]
+    if not prompts:
+        return []
+    generator = Generator.around(model, subject.chain, threads=stage.threads, batch=stage.batch)
+    made = generator.chat([messages for messages, _, _ in prompts], Sampling(stage.max_new_tokens, stage.temperature, seed=0))
+    return [
+        {"prompt": messages[-1]["content"], "text": answers[0].text, "reference": reference, "finish": answers[0].finish, "lang": lang}
+        for (messages, reference, lang), answers in zip(prompts, made)
+    ]
+
+
+# -- the report ----------------------------------------------------------------------------------------------------
+
+
+def compose(stage: Any, subjects: Sequence[Subject], rows: dict, share: float, guess: Any, seed: int) -> dict[str, Any]:
+    """`report.json` as the stage's docstring gives it."""
+    models = []
+    for subject in subjects:
+        if guess is not None and "preference accuracy" in subject.values:
+            subject.values["guess by length"] = (guess, np.ones(len(guess)))
+        metrics = {name: intervals.ratio(*value) for name, value in subject.values.items()}
+        metrics = {name: round(value, 5) for name, value in metrics.items() if not math.isnan(value)}
+        bounds = {name: [round(b, 5) for b in intervals.interval(*subject.values[name], stage.bootstrap, seed)] for name in metrics}
+        card = subject.card
+        models.append(
+            {
+                "name": subject.name,
+                "kind": "model" if subject.untrained else card["kind"],
+                "objective": None if subject.untrained else card.get("objective"),
+                "method": None if subject.untrained else card.get("method"),
+                "parameters": card.get("parameters"),
+                "chain": [link.hash for link in subject.chain],
+                "metrics": metrics,
+                "intervals": bounds,
+                "counts": _counts(subject),
+                "generations": subject.generations,
+            }
+        )
+    return {"format": FORMAT, "holdout": share, "models": models, "comparisons": _comparisons(stage, subjects, seed)}
+
+
+def _counts(subject: Subject) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    if "bits per byte" in subject.values:
+        counts |= {"documents": len(subject.values["bits per byte"][1]), "bytes": int(subject.values["bits per byte"][1].sum())}
+    if "loss on answers" in subject.values:
+        counts |= {"conversations": len(subject.values["loss on answers"][1]), "answer tokens": int(subject.values["loss on answers"][1].sum())}
+    if "preference accuracy" in subject.values:
+        counts["pairs"] = len(subject.values["preference accuracy"][1])
+    return counts
+
+
+def _comparisons(stage: Any, subjects: Sequence[Subject], seed: int) -> list[dict[str, Any]]:
+    """Every model against the one before, where both were measured on the same rows."""
+    found = []
+    for before, after in zip(subjects, subjects[1:]):
+        for name in COMPARED:
+            if name not in before.values or name not in after.values:
+                continue
+            (old, size), (new, other) = before.values[name], after.values[name]
+            if len(size) != len(other) or (size != other).any():
+                continue
+            low_high = intervals.change(old, new, size, stage.bootstrap, seed)
+            if not low_high:
+                continue
+            low, high = low_high
+            better = None if "log-probability" in name else (high < 0 if name in LOWER else low > 0)
+            found.append(
+                {
+                    "measure": name, "before": before.name, "after": after.name,
+                    "change": round(intervals.ratio(new, size) - intervals.ratio(old, size), 5),
+                    "low": round(low, 5), "high": round(high, 5), "better": better,
+                }
+            )  # fmt: skip
+    return found

@@ -1,0 +1,54 @@
+"""Where tensors live and how arithmetic is fixed: one place decides device, number type and thread count.
+
+On a CPU the order in which a sum is split over threads changes its last bits, so the thread count is an option of whoever
+computes and never what the machine happens to have free. Library chatter about absent optional kernels is silenced here.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import Any, Iterator
+
+from pipeline.errors import UsageError
+
+
+def quiet() -> None:
+    """Silence progress bars and notes about optional kernels of transformers and bitsandbytes."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    from transformers.utils import logging as chatter
+
+    chatter.set_verbosity_error()
+    chatter.disable_progress_bar()
+
+
+@contextmanager
+def arithmetic(threads: int, seed: int | None = None) -> Iterator[Any]:
+    """A block in which torch uses `threads` CPU threads and, with `seed`, its own random state; both are given back after.
+
+    Yields the device: the first CUDA device where there is one, the CPU otherwise.
+    """
+    import torch
+
+    quiet()
+    before = torch.get_num_threads()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    torch.set_num_threads(threads)
+    try:
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else [], device_type="cuda"):
+            if seed is not None:
+                torch.manual_seed(seed)
+            yield device
+    finally:
+        torch.set_num_threads(before)
+
+
+def number_type(name: str, device: Any) -> Any:
+    """torch dtype of `auto`, `fp32` or `bf16`; `auto` is bf16 on CUDA cards that have it and fp32 elsewhere."""
+    import torch
+
+    if name == "auto":
+        return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
+    if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise UsageError("this card does not compute in bf16", "set dtype: fp32")
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]

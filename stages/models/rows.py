@@ -1,0 +1,115 @@
+"""The one form every objective trains on: a row of token ids, cut into segments that do not see each other.
+
+A segment is a document, a conversation or one side of a pair. Labels are shifted here, inside each segment, so that the last
+token of one document is never asked to foretell the first of the next; whatever packs segments into a row can then not get
+it wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+
+IGNORED = -100
+
+
+class Row(NamedTuple):
+    """Arrays of one length: ids (int32), labels (int64: the next token, or -100), segments (int32, 1 upwards)."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    segments: np.ndarray
+
+
+class Batch(NamedTuple):
+    """Tensors (rows, width) on a device. `mask` is None where causal attention alone is right."""
+
+    ids: Any
+    labels: Any
+    positions: Any
+    mask: Any
+
+
+def segment(ids: np.ndarray, trained: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Ids and shifted labels of one segment; `trained` says which of its tokens are asked for (None: all).
+
+    >>> segment(np.array([5, 6, 7], np.int32), np.array([False, False, True]))[1].tolist()
+    [-100, 7, -100]
+    """
+    labels = np.full(len(ids), IGNORED, dtype=np.int64)
+    if len(ids) > 1:
+        labels[:-1] = ids[1:] if trained is None else np.where(trained[1:], ids[1:], IGNORED)
+    return ids, labels
+
+
+def join(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Row:
+    """Segments (ids, labels) side by side as one row."""
+    lengths = [len(ids) for ids, _ in parts]
+    return Row(
+        np.concatenate([ids for ids, _ in parts]).astype(np.int32, copy=False),
+        np.concatenate([labels for _, labels in parts]),
+        np.repeat(np.arange(1, len(parts) + 1, dtype=np.int32), lengths),
+    )
+
+
+def collate(rows: Sequence[Row], pad: int, device: Any, width: int | None = None) -> Batch:
+    """Rows padded on the right to `width` (None: the longest). Positions start anew in every segment.
+
+    The mask (rows, 1, width, width; True = may look) lets a token see its own segment up to itself. Rows of one segment need
+    none: padding stands to the right, where causal attention never looks from within the segment.
+    """
+    import torch
+
+    width = width or max(len(row.ids) for row in rows)
+    ids = np.full((len(rows), width), pad, dtype=np.int64)
+    labels = np.full((len(rows), width), IGNORED, dtype=np.int64)
+    segments = np.zeros((len(rows), width), dtype=np.int32)
+    for n, row in enumerate(rows):
+        ids[n, : len(row.ids)] = row.ids
+        labels[n, : len(row.ids)] = row.labels
+        segments[n, : len(row.ids)] = row.segments
+    positions = _positions(segments)
+    mask = None
+    if segments.max(initial=0) > 1:
+        seg = torch.from_numpy(segments).to(device)
+        causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
+        mask = ((seg[:, :, None] == seg[:, None, :]) & causal)[:, None]
+    elif segments.size:
+        positions = np.tile(np.arange(width), (len(rows), 1))
+    return Batch(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in (ids, labels, positions)), mask)
+
+
+def _positions(segments: np.ndarray) -> np.ndarray:
+    """0, 1, 2, ... inside every run of equal segment numbers, per row."""
+    index = np.broadcast_to(np.arange(segments.shape[1]), segments.shape)
+    starts = np.zeros(segments.shape, dtype=np.int64)
+    new = segments[:, 1:] != segments[:, :-1]
+    starts[:, 1:] = np.where(new, index[:, 1:], 0)
+    return index - np.maximum.accumulate(starts, axis=1)
+
+
+def best_fit(lengths: np.ndarray, width: int) -> list[list[int]]:
+    """Pack items into rows of at most `width`, longest first, each into the fullest row that still holds it.
+
+    Deterministic; ties go to the earlier item and the earlier row. No length may exceed `width`.
+
+    >>> best_fit(np.array([3, 6, 4, 7]), 10)
+    [[3, 0], [1, 2]]
+    """
+    from bisect import bisect_left, insort
+
+    order = np.lexsort((np.arange(len(lengths)), -np.asarray(lengths)))
+    rows: list[list[int]] = []
+    room: list[tuple[int, int]] = []  # (space left, row), sorted
+    for item in order.tolist():
+        need = int(lengths[item])
+        at = bisect_left(room, (need, -1))
+        if at < len(room):
+            left, row = room.pop(at)
+        else:
+            left, row = width, len(rows)
+            rows.append([])
+        rows[row].append(item)
+        insort(room, (left - need, row))
+    return rows

@@ -1,0 +1,121 @@
+"""Conversations (CHAT) and preference pairs (PAIR) as training rows: rendered, masked, measured, and packed.
+
+Every row of the store is either trained on, held out, or named in the ledger with the reason it could not be used. Nothing
+is cut to fit: a conversation longer than the context loses its answer when cut, so it is left out and counted.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.ledger import Ledger
+from pipeline.store import Store
+from stages.models.answers import Pair, Part, asked, encode_chat, encode_pair
+from stages.models.holdout import held_out, prompt_key
+from stages.models.rows import Row, best_fit, join
+from stages.models.templates import Chat
+
+
+class Conversations:
+    """CHAT rows for SFT: answers are asked for, everything else is context. Rows of one or (packed) several conversations."""
+
+    def __init__(self, stores: Sequence[Store], chat: Chat, width: int, share: float, *, pack: bool, turns: int | None = None):
+        self.width = width
+        self.ids: list[str] = []
+        self.reasons: list[str | None] = []
+        self._parts: list[Part | None] = []
+        for table in _tables(stores, ("id", "messages")):
+            keys = [prompt_key(messages) for messages in table["messages"]]
+            for row_id, messages, out in zip(table["id"], table["messages"], held_out(keys, share)):
+                part, reason = encode_chat(chat, messages or [], width, turns)
+                self.ids.append(row_id)
+                self._parts.append(part)
+                self.reasons.append(reason or ("train.held_out" if out else None))
+        self._train = self._pack([n for n, why in enumerate(self.reasons) if why is None], pack)
+        self._held = self._pack([n for n, why in enumerate(self.reasons) if why == "train.held_out"], pack)
+
+    def __len__(self) -> int:
+        return len(self._train)
+
+    @property
+    def held_rows(self) -> int:
+        return len(self._held)
+
+    def weight(self, index: int, held: bool = False) -> int:
+        """Tokens asked for in a row."""
+        return sum(asked(self._parts[n]) for n in (self._held if held else self._train)[index])
+
+    def row(self, index: int, held: bool = False) -> Row:
+        return join([self._parts[n] for n in (self._held if held else self._train)[index]])  # type: ignore[misc]
+
+    def row_id(self, index: int) -> str:
+        return self.ids[self._train[index][0]]
+
+    def ledger(self, used: np.ndarray) -> pa.Table:
+        """A row per conversation; `used` (bool per training row) says which rows were reached."""
+        reasons = list(self.reasons)
+        for members, reached in zip(self._train, used):
+            for n in members:
+                reasons[n] = None if reached else "train.not_reached"
+        counts = [asked(part) if why is None else 0 for part, why in zip(self._parts, reasons)]
+        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, metrics={"train.tokens": counts})
+
+    def _pack(self, members: list[int], pack: bool) -> list[list[int]]:
+        if not pack:
+            return [[n] for n in members]
+        lengths = np.asarray([len(self._parts[n][0]) for n in members], dtype=np.int64)  # type: ignore[index]
+        return [[members[at] for at in row] for row in best_fit(lengths, self.width)]
+
+
+class Pairs:
+    """PAIR rows for DPO and the reward model."""
+
+    def __init__(self, stores: Sequence[Store], chat: Chat, width: int, share: float):
+        self.width = width
+        self.ids: list[str] = []
+        self.reasons: list[str | None] = []
+        self._pairs: list[Pair | None] = []
+        for table in _tables(stores, ("id", "prompt", "chosen", "rejected")):
+            keys = [prompt_key(messages) for messages in table["prompt"]]
+            for row_id, prompt, good, bad, out in zip(table["id"], table["prompt"], table["chosen"], table["rejected"], held_out(keys, share)):
+                pair, reason = encode_pair(chat, prompt or [], good or [], bad or [], width)
+                self.ids.append(row_id)
+                self._pairs.append(pair)
+                self.reasons.append(reason or ("train.held_out" if out else None))
+        self._train = [n for n, why in enumerate(self.reasons) if why is None]
+        self._held = [n for n, why in enumerate(self.reasons) if why == "train.held_out"]
+
+    def __len__(self) -> int:
+        return len(self._train)
+
+    @property
+    def held_rows(self) -> int:
+        return len(self._held)
+
+    def weight(self, index: int, held: bool = False) -> int:
+        """One: every pair counts the same."""
+        return 1
+
+    def pair(self, index: int, held: bool = False) -> Pair:
+        return self._pairs[(self._held if held else self._train)[index]]  # type: ignore[return-value]
+
+    def row_id(self, index: int) -> str:
+        return self.ids[self._train[index]]
+
+    def ledger(self, used: np.ndarray) -> pa.Table:
+        """A row per pair; `used` (bool per training pair) says which were reached."""
+        reasons = list(self.reasons)
+        for n, reached in zip(self._train, used):
+            reasons[n] = None if reached else "train.not_reached"
+        counts = [asked(p.chosen) + asked(p.rejected) if p and why is None else 0 for p, why in zip(self._pairs, reasons)]
+        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, metrics={"train.tokens": counts})
+
+
+def _tables(stores: Sequence[Store], columns: tuple[str, ...]) -> Any:
+    for store in stores:
+        for shard in store.shards():
+            for batch in store.batches(shard):
+                yield batch.select(list(columns)).to_pydict()

@@ -1,0 +1,235 @@
+"""The training loop: steps, checkpoints, the loss curve, one worker or several.
+
+Three choices make resuming exact. The order of rows, the learning rate and the random state of a step are functions of
+(seed, step), so nothing about them has to be remembered. What is remembered (weights, optimizer, curve) is one proven
+checkpoint. And several workers share the rows of a step, not the other way round: `batch` x `accumulation` rows make a step
+however many there are, and gradients are summed after it, each token weighing the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import Any, Callable, NamedTuple, Sequence
+
+import torch
+
+from pipeline.errors import InfraError, WorkError
+from stages.models.checkpoint import Checkpoints, State, flatten, unflatten
+from stages.train.model import trainable
+from stages.train.objectives import Measured, Objective, Positions
+from stages.train.schedule import Plan, rate
+
+
+class World(NamedTuple):
+    """Which of how many workers this is."""
+
+    rank: int = 0
+    size: int = 1
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """`tensor` summed over all workers, in place."""
+        if self.size > 1:
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
+
+class Loop:
+    """One run of an objective over a model."""
+
+    def __init__(self, stage: Any, model: Any, objective: Objective, plan: Plan, seed: int, device: Any, dtype: Any, world: World = World()):
+        self.stage, self.model, self.objective, self.plan = stage, model, objective, plan
+        self.seed, self.device, self.dtype, self.world = seed, device, dtype, world
+        self.parameters = trainable(model)
+        self.learning_rate = stage.rate()
+        self.optimizer = optimizer_of(stage, self.parameters, self.learning_rate)
+        self.positions = Positions(objective.rows, seed)
+        self.history: list[dict[str, Any]] = []
+        self.step = 0
+        self.weight_seen = 0
+
+    def run(self, checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+        """Train to the end, from the last checkpoint if there is one; returns the loss curve.
+
+        `alive()` false (the driver is gone) ends the process's part with InfraError; `told` hears of every step.
+        WorkError when a loss is not a number: the last checkpoint stays.
+        """
+        self.model.train()
+        if self.stage.checkpointing:
+            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+        self._resume(checkpoints)
+        while self.step < self.plan.steps:
+            if not alive():
+                raise InfraError("the driver of this training is gone", "run again: it goes on from the last checkpoint")
+            self._advance(told)
+            last = self.step == self.plan.steps
+            if last or (self.stage.eval_every and self.step % self.stage.eval_every == 0):
+                self._evaluate()
+            if last or self.step % self.stage.save_every == 0:
+                self._save(checkpoints)
+        return self.history
+
+    # -- one step --------------------------------------------------------------------------------------------------
+
+    def _advance(self, told: Callable[[dict[str, Any]], None]) -> None:
+        began = time.monotonic()
+        torch.manual_seed(hash_of(self.seed, self.step, self.world.rank))
+        rows = [self.positions[at] for at in range(self.step * self.plan.per_step, min((self.step + 1) * self.plan.per_step, self.plan.positions))]
+        total = sum(self.objective.weight(row) for row in rows)
+        # Alike lengths in one forward pass waste little on padding; the order is a function of the rows alone.
+        rows.sort(key=lambda row: (-self.objective.length(row), row))
+        mine = rows[self.world.rank :: self.world.size]
+        sums: dict[str, torch.Tensor] = {}
+        for at in range(0, len(mine), self.stage.batch):
+            measured = self._measure(mine[at : at + self.stage.batch])
+            (measured.loss / total).backward()
+            add(sums, measured)
+        found = self._gathered(sums, total)
+        self._refuse_nan(found["loss"], rows)
+        norm = self._apply()
+        self._refuse_nan(norm, rows)
+        self.weight_seen += total
+        self.step += 1
+        line = {"step": self.step, "loss": found.pop("loss"), "learning_rate": self.optimizer.param_groups[0]["lr"], "gradient_norm": norm}
+        line |= {"weight": self.weight_seen, **found}
+        if self.step % self.stage.log_every == 0 or self.step == self.plan.steps or self.step == 1:
+            self.history.append({"kind": "train", **line})
+        told({**line, "steps": self.plan.steps, "seconds": time.monotonic() - began, "tokens": total})
+
+    def _measure(self, rows: Sequence[int], held: bool = False) -> Measured:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            return self.objective.measure(self.model, rows, held)
+
+    def _apply(self) -> float:
+        if self.world.size > 1:
+            share_gradients(self.parameters.values(), self.world)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.stage.clip)
+        factor = rate(self.step, self.plan.steps, self.stage.schedule, self.stage.warmup, self.stage.floor)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * factor
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return float(norm)
+
+    def _gathered(self, sums: dict[str, torch.Tensor], total: float) -> dict[str, float]:
+        """Sums over all workers, divided by the weight; rounded to what fp32 holds."""
+        names = sorted(sums) if self.world.size == 1 else sorted(set().union(*gather_names(sums, self.world)))
+        if not names:
+            return {"loss": 0.0}
+        zero = torch.zeros((), dtype=torch.float64, device=self.device)
+        packed = self.world.sum(torch.stack([sums[name].double() if name in sums else zero for name in names]))
+        return {name: float(value) / total for name, value in zip(names, packed.tolist())}
+
+    def _refuse_nan(self, value: float, rows: Sequence[int]) -> None:
+        if value == value and abs(value) != float("inf"):
+            return
+        ids = ", ".join(self.objective.row_ids(rows[:4]))
+        raise WorkError(
+            f"the loss of step {self.step + 1} is not a number (rows {ids}{', ...' if len(rows) > 4 else ''})",
+            f"lower learning_rate (now {self.learning_rate:g}) or clip, look at these rows with `maetdol inspect`; the last checkpoint is kept",
+        )
+
+    # -- held-out rows ---------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def _evaluate(self) -> None:
+        """Mean loss (and what else the objective measures) over the held-out rows, into the curve."""
+        count = min(self.objective.held_rows, self.stage.eval_rows) if self.stage.eval_rows else self.objective.held_rows
+        if not count:
+            return
+        self.model.eval()
+        sums: dict[str, torch.Tensor] = {}
+        weight = torch.zeros((), dtype=torch.float64, device=self.device)
+        for at in range(self.world.rank * self.stage.batch, count, self.stage.batch * self.world.size):
+            measured = self._measure(list(range(at, min(at + self.stage.batch, count))), held=True)
+            weight += measured.weight
+            add(sums, measured)
+        total = float(self.world.sum(weight))
+        self.model.train()
+        self.history.append({"kind": "held_out", "step": self.step, "weight": int(total), **self._gathered(sums, total)})
+
+    # -- checkpoints -----------------------------------------------------------------------------------------------
+
+    def _resume(self, checkpoints: Checkpoints) -> None:
+        state = checkpoints.latest()
+        if state is None:
+            self._evaluate()
+            return
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(state.tensors[f"weight.{name}"])
+        self.optimizer.load_state_dict(unflatten("optimizer", state.tensors, state.scalars["optimizer"]))
+        self.step, self.weight_seen, self.history = state.scalars["step"], state.scalars["weight_seen"], state.scalars["history"]
+
+    def _save(self, checkpoints: Checkpoints) -> None:
+        if self.world.rank == 0:
+            tensors, plain = flatten("optimizer", self.optimizer.state_dict())
+            tensors |= {f"weight.{name}": parameter for name, parameter in self.parameters.items()}
+            scalars = {"optimizer": plain, "weight_seen": self.weight_seen, "history": self.history}
+            checkpoints.save(self.step, State(tensors, scalars))
+        if self.world.size > 1:
+            torch.distributed.barrier()
+
+
+def hash_of(*parts: int) -> int:
+    """A seed (63 bits) from numbers."""
+    import hashlib
+
+    return int.from_bytes(hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "little") >> 1
+
+
+def add(sums: dict[str, torch.Tensor], measured: Measured) -> None:
+    """Add detached sums, in float64 so that their order does not show."""
+    for name, value in {"loss": measured.loss, **measured.sums}.items():
+        value = value.detach().double()
+        sums[name] = sums[name] + value if name in sums else value
+
+
+def share_gradients(parameters: Any, world: World) -> None:
+    """Sum the gradients of all workers, as one flat tensor; a worker without rows gives zeros."""
+    parameters = list(parameters)
+    flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).reshape(-1) for p in parameters])
+    world.sum(flat)
+    at = 0
+    for parameter in parameters:
+        size = parameter.numel()
+        parameter.grad = flat[at : at + size].view_as(parameter)
+        at += size
+
+
+def gather_names(sums: dict[str, torch.Tensor], world: World) -> list[list[str]]:
+    names: list[Any] = [None] * world.size
+    torch.distributed.all_gather_object(names, sorted(sums))
+    return names
+
+
+def optimizer_of(stage: Any, parameters: dict[str, torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW; weight decay on matrices only (norms and biases are not decayed, as in GPT-3's and Llama's training)."""
+    matrices = [p for p in parameters.values() if p.ndim >= 2]
+    others = [p for p in parameters.values() if p.ndim < 2]
+    groups = [{"params": part, "weight_decay": decay} for part, decay in ((matrices, stage.decay()), (others, 0.0)) if part]
+    options = {"lr": learning_rate, "betas": stage.betas(), "eps": 1e-8}
+    if stage.optimizer == "adamw":
+        return torch.optim.AdamW(groups, fused=True, **options)
+    import bitsandbytes as bnb
+
+    kinds = {"paged_adamw_32bit": bnb.optim.PagedAdamW32bit, "paged_adamw_8bit": bnb.optim.PagedAdamW8bit}
+    return kinds[stage.optimizer](groups, **options)
+
+
+class Teller:
+    """Writes how far a run is to a small file for the driver's bar, at most once a second. Nothing reads it back."""
+
+    def __init__(self, path: str | None):
+        self.path, self.told = path, 0.0
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if self.path is None or (now - self.told < 1.0 and line["step"] < line["steps"]):
+            return
+        self.told = now
+        part = f"{self.path}.part-{os.getpid()}"
+        with open(part, "w", encoding="utf-8") as out:
+            json.dump(line, out)
+        os.replace(part, self.path)

@@ -1,0 +1,114 @@
+"""The model a run trains: made from a shape, or put together from a base, with what is trainable marked as such."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+import torch
+
+from pipeline.errors import UsageError
+from stages.models.chain import Link, activate, assemble, check_stackable, load_model
+
+ROUND = 32
+"""The inner width of a layer is rounded up to a multiple of this, as matrix units like it."""
+
+
+class Built(NamedTuple):
+    """A model to be trained; `adapter` is the name of the new adapter, or None where all weights are trained."""
+
+    model: Any
+    adapter: str | None
+    adapters: list[str]
+    """Every stacked adapter in order, the new one last."""
+
+
+def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: Any, device: Any) -> Built:
+    """The model for `stage` (a `Train`) on `chain` (empty: from scratch)."""
+    if not chain:
+        return Built(scratch(stage, tokenizer, width).to(device), None, [])
+    if stage.method == "full":
+        # Full training keeps its weights in fp32 and computes in `dtype`; adapters below are merged into them.
+        model = assemble(chain, dtype=torch.float32, device=device, merge=True)
+        model.requires_grad_(True)
+        return Built(_fitting(model, tokenizer, width), None, [])
+    model = assemble(chain, dtype=dtype, device=device, four_bit=stage.method == "qlora")
+    _fitting(model, tokenizer, width)
+    return adapted(stage, model, len(chain) - 1)
+
+
+def scratch(stage: Any, tokenizer: Any, width: int) -> Any:
+    """A Llama of the stage's shape with random weights; the random state decides them."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    if stage.hidden % stage.heads or (stage.hidden // stage.heads) % 2:
+        raise UsageError(f"hidden {stage.hidden} does not split into {stage.heads} heads of even width", "choose hidden as a multiple of 2 x heads")
+    kv_heads = stage.kv_heads or stage.heads
+    if stage.heads % kv_heads:
+        raise UsageError(f"{stage.heads} heads cannot share {kv_heads} key/value heads", "choose kv_heads as a divisor of heads")
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=stage.hidden,
+        intermediate_size=stage.intermediate or inner_width(stage.hidden),
+        num_hidden_layers=stage.layers,
+        num_attention_heads=stage.heads,
+        num_key_value_heads=kv_heads,
+        max_position_embeddings=width,
+        tie_word_embeddings=stage.tie_embeddings,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        attn_implementation="sdpa",
+        dtype="float32",
+    )
+    return LlamaForCausalLM(config)
+
+
+def inner_width(hidden: int) -> int:
+    """Width of the gated layer: 8/3 of hidden (as many weights as an ungated one of 4 x hidden; Shazeer 2020), rounded up.
+
+    >>> inner_width(192)
+    512
+    """
+    return -(-8 * hidden // (3 * ROUND)) * ROUND
+
+
+def adapted(stage: Any, model: Any, below: int) -> Built:
+    """`model` with a new LoRA adapter on top of the `below` stacked ones; only the new one is trainable."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=stage.rank,
+        lora_alpha=stage.alpha or 2 * stage.rank,
+        lora_dropout=stage.dropout,
+        use_rslora=stage.rank_stabilised,
+        use_dora=stage.dora,
+        target_modules=list(stage.targets) or "all-linear",
+        bias="none",
+        task_type="CAUSAL_LM",
+    )
+    names = [f"a{index}" for index in range(below + 1)]
+    if below == 0:
+        model = get_peft_model(model, config, adapter_name=names[0])
+    else:
+        model.add_adapter(names[-1], config)
+        check_stackable(model)
+        activate(model, names)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(f".{names[-1]}." in name)
+    return Built(model, names[-1], names)
+
+
+def _fitting(model: Any, tokenizer: Any, width: int) -> Any:
+    """UsageError where the base cannot read what the tokenizer writes, or not that far."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise UsageError(f"the tokenizer has {len(tokenizer)} tokens, the base model {rows}", "give the tokenizer the base was trained with")
+    reach = getattr(model.config, "max_position_embeddings", None)
+    if reach and width > reach:
+        raise UsageError(f"rows of {width} tokens, but the base model reaches {reach}", f"set seq_len to at most {reach}")
+    return model
+
+
+def trainable(model: Any) -> dict[str, Any]:
+    """Trained parameters by name, sorted by their place in the model."""
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

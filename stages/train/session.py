@@ -1,0 +1,213 @@
+"""One training run from its inputs to its artefact: what is read, what is built, what is written at the end."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Callable, Sequence
+
+import numpy as np
+import torch
+
+from pipeline.errors import UsageError
+from pipeline.files import Local
+from pipeline.ledger import Receipt
+from pipeline.options import digest
+from pipeline.stage import versions
+from pipeline.store import ARTEFACT, Store
+from stages.models.chain import CARD, Link, chain_of, open_link
+from stages.models.checkpoint import Checkpoints
+from stages.models.device import arithmetic, number_type
+from stages.models.generate import tokenizer_of
+from stages.models.lock import check_lock, lock_of
+from stages.models.templates import Chat, copy_tokenizer, load_tokenizer
+from stages.train.conversations import Conversations, Pairs
+from stages.train.corpus import Corpus
+from stages.train.loop import Loop, World
+from stages.train.model import Built, build, trainable
+from stages.train.objectives import Likelihood, Preference
+from stages.train.schedule import Plan, plan
+
+FORMAT = 1
+REACH = 1024
+"""Context of fine-tuning rows where the base does not say how far it reaches."""
+
+
+class Session:
+    """A run in one process (one of `world`). Use as a context: it fixes threads and random state inside."""
+
+    def __init__(self, job: Any, world: World = World()):
+        self.stage, self.inputs, self.sink, self.key, self.world = job.stage, job.inputs, job.sink, job.key, world
+        self.seed = self.stage.seed if self.stage.seed is not None else self.inputs.seed
+
+    def __enter__(self) -> "Session":
+        self._stack = ExitStack()
+        self.device = self._stack.enter_context(arithmetic(self.stage.threads, self.seed))
+        return self
+
+    def __exit__(self, *fault: Any) -> None:
+        self._stack.close()
+
+    def train(self, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None]) -> Receipt | None:
+        """Train to the end and put the artefact; its receipt on worker 0, None on the others."""
+        began = time.monotonic()
+        self.chain = base_chain(self.stage, self.inputs)
+        self.tokenizer, self.chat = self._tokenizer()
+        data = self._data()
+        if not len(data):
+            self._nothing(data)
+        self.dtype = number_type(self.stage.dtype, self.device)
+        torch.manual_seed(self.seed)
+        built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, self.device)
+        objective = self._objective(data, built)
+        steps = plan(len(data), self.stage.batch * self.stage.accumulation, self.stage.epochs, self.stage.steps)
+        checkpoints = Checkpoints(self.sink, self.key, self.stage.keep)
+        if self.world.rank == 0 and not checkpoints.steps():
+            checkpoints.clear()
+        loop = Loop(self.stage, built.model, objective, steps, self.seed, self.device, self.dtype, self.world)
+        history = loop.run(checkpoints, alive, told)
+        if self.world.rank:
+            return None
+        receipt = self._put(built, data, steps, history, time.monotonic() - began)
+        checkpoints.clear()
+        return receipt
+
+    # -- what goes in ----------------------------------------------------------------------------------------------
+
+    def _tokenizer(self) -> tuple[Any, Chat]:
+        given = self.inputs.one("tokenizer")
+        template = Path(self.stage.template).read_text(encoding="utf-8") if self.stage.template else None
+        folder = given.artefact() if given else tokenizer_of(self.chain)
+        self.tokenizer_folder = folder
+        tokenizer = load_tokenizer(folder, template)
+        chat = Chat(tokenizer, template)
+        for link in self.chain:
+            check_lock(link.card.get("template_lock"), chat, f"the base in {link.path}")
+        return tokenizer, chat
+
+    def _data(self) -> Any:
+        stores, stage = self.inputs["of"], self.stage
+        if stage.objective == "clm":
+            check_packed_with(stores, self.inputs.one("tokenizer"))
+            return Corpus(stores, stage.seq_len, stage.holdout, len(self.tokenizer))
+        width = stage.seq_len or reach(self.chain)
+        if stage.objective == "sft":
+            turns = 1 if stage.trains == "completion" else None
+            return Conversations(stores, self.chat, width, stage.holdout, pack=stage.pack, turns=turns)
+        return Pairs(stores, self.chat, width, stage.holdout)
+
+    def _nothing(self, data: Any) -> None:
+        """Nothing is left to train on: say why, with the count of each reason."""
+        reasons = data.ledger(np.zeros(0, bool))["reason"].value_counts().to_pylist()
+        counts = ", ".join(f"{entry['counts']} {entry['values']}" for entry in reasons) or "no rows at all"
+        raise UsageError(
+            f"no row is left to train on ({counts})",
+            "raise seq_len or pack shorter rows where they are over_context; lower `holdout`; look at the store with `maetdol inspect`",
+        )
+
+    def _objective(self, data: Any, built: Built) -> Any:
+        pad = self.tokenizer.pad_token_id
+        if self.stage.objective != "dpo":
+            fixed = self.stage.objective == "clm" or self.stage.pack
+            return Likelihood(data, pad if pad is not None else 0, self.device, fixed_width=fixed)
+        stage = self.stage
+        found = Preference(data, pad, self.device, beta=stage.pull(), per_token=stage.length_normalised, sft_weight=stage.sft_weight)
+        built.model.eval()
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+            found.refer(built.model, stage.batch)
+        return found
+
+    # -- what comes out --------------------------------------------------------------------------------------------
+
+    def _put(self, built: Built, data: Any, steps: Plan, history: list[dict[str, Any]], seconds: float) -> Receipt:
+        used = reached(len(data), steps, self.seed)
+        parent = self.sink.place.path("passes") if isinstance(self.sink.place, Local) else None
+        with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
+            out = Path(folder)
+            save_adapter(built, out) if built.adapter else built.model.save_pretrained(out)
+            copy_tokenizer(self.tokenizer_folder, self.tokenizer, out)
+            lines = [json.dumps(line, sort_keys=True) for line in history]
+            (out / "history.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+            card = self._card(built, steps, data)
+            (out / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            ledger = data.ledger(used)
+            notes = {name: card[name] for name in ("objective", "method", "steps", "parameters", "trained_parameters", "device", "dtype")}
+            notes |= {"template": card["template_lock"]["hash"], "first": history[0], "last": history[-1], "workers": self.world.size}
+            return self.sink.put_artefact(
+                out, ledger, key=self.key, stage="train", notes=notes, seconds=round(seconds, 1), versions=versions(self.stage.needs())
+            )
+
+    def _card(self, built: Built, steps: Plan, data: Any) -> dict[str, Any]:
+        whole = sum(p.numel() for p in built.model.parameters())
+        return {
+            "format": FORMAT,
+            "kind": "adapter" if built.adapter else "model",
+            "objective": self.stage.objective,
+            "method": self.stage.method,
+            "base": [link.hash for link in self.chain] if built.adapter else [],
+            "made_from": [link.hash for link in self.chain],
+            "template_lock": lock_of(self.chat),
+            "holdout": self.stage.holdout,
+            "seed": self.seed,
+            "steps": steps.steps,
+            "width": data.width,
+            "document_bos": data.begins_with(self.tokenizer.bos_token_id) if self.stage.objective == "clm" else inherited(self.chain),
+            "parameters": whole,
+            "trained_parameters": sum(p.numel() for p in trainable(built.model).values()),
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "device": self.device.type,
+            "options": digest(self.stage.model_dump(mode="json")),
+        }
+
+
+def base_chain(stage: Any, inputs: Any) -> list[Link]:
+    """The base as a chain of artefacts; empty for a model from scratch."""
+    if stage.checkpoint:
+        return chain_of([open_link(Path(stage.checkpoint))])
+    links = [open_link(store.artefact(), store.receipt(ARTEFACT).content_hash) for store in inputs["base"]]
+    return chain_of(links) if links else []
+
+
+def inherited(chain: Sequence[Link]) -> bool:
+    """Did the documents a chain's model was pretrained on begin with the begin-of-sequence token? True where not known."""
+    return bool(chain[0].card.get("document_bos", True))
+
+
+def reach(chain: Sequence[Link]) -> int:
+    """How far the model at the bottom of a chain reaches, in tokens."""
+    config = json.loads((chain[0].path / "config.json").read_text(encoding="utf-8"))
+    return int(config.get("max_position_embeddings") or REACH)
+
+
+def check_packed_with(stores: Sequence[Store], tokenizer: Store | None) -> None:
+    """UsageError where token shards were packed with another tokenizer than the one given."""
+    for store in stores:
+        packed = [entry["content_hash"] for entry in (store.manifest() or {}).get("lineage", {}).get("tokenizer", [])]
+        if tokenizer is not None and packed and tokenizer.content_hash not in packed:
+            raise UsageError(f"{store.name} was packed with another tokenizer than {tokenizer.name}", "give the tokenizer the shards were packed with, or pack again")
+
+
+def reached(rows: int, steps: Plan, seed: int) -> np.ndarray:
+    """bool per training row: does the run come to it?"""
+    from stages.train.objectives import order
+
+    used = np.ones(rows, dtype=bool)
+    if steps.positions < rows:
+        used[order(rows, 0, seed)[steps.positions :]] = False
+    return used
+
+
+def save_adapter(built: Built, folder: Path) -> None:
+    """The new adapter as a PEFT folder; its configuration in one order, without the path of the base."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    state = get_peft_model_state_dict(built.model, adapter_name=built.adapter)
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}, folder / "adapter_model.safetensors", {"format": "pt"})
+    config = built.model.peft_config[built.adapter].to_dict()
+    config |= {"base_model_name_or_path": None, "inference_mode": True}
+    plain = {name: sorted(value) if isinstance(value, (set, frozenset)) else value for name, value in config.items()}
+    (folder / "adapter_config.json").write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
