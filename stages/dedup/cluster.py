@@ -18,9 +18,11 @@ from stages.dedup.corpus import Corpus
 from stages.dedup.passes import Task
 
 BYTES = 64 << 20
-"""Text per verify task: with its shingle sets about 200 MB."""
+"""Text per verify task, of which it holds a piece at a time."""
 DOCS = 1 << 17
 """Documents per verify task, for corpora of short texts."""
+LOTS = 2048
+"""Above this many tasks they grow instead, so that the number of files read back stays small."""
 
 
 class Joining(NamedTuple):
@@ -42,14 +44,14 @@ def run(task: Task) -> Receipt:
         components.join_all(parent, column(edges, "left"), column(edges, "right"))
     members, bounds = components.groups(parent)
     (sizes,) = given.corpus.measured(given.sign, members, "size")
-    lots = lots_of(sizes, bounds)
+    lots = lots_of(sizes, bounds, max(BYTES, int(sizes.sum()) // LOTS), max(DOCS, len(sizes) // LOTS))
     return task.put(
         blocks(doc=members, component=np.repeat(members[bounds[:-1]], np.diff(bounds)), lot=np.repeat(lots, np.diff(bounds))),
         {"components": int(len(bounds) - 1), "documents": int(len(members)), "lots": int(lots[-1] + 1) if len(lots) else 0},
     )
 
 
-def lots_of(sizes: np.ndarray, bounds: np.ndarray, most_bytes: int = BYTES, most_docs: int = DOCS) -> np.ndarray:
+def lots_of(sizes: np.ndarray, bounds: np.ndarray, most_bytes: int, most_docs: int) -> np.ndarray:
     """Number of the verify task of each component: consecutive ones, up to `most_bytes` of text or `most_docs`."""
     weights = np.add.reduceat(sizes, bounds[:-1]) if len(bounds) > 1 else np.zeros(0, np.int64)
     lots = np.zeros(len(weights), np.int64)

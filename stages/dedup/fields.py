@@ -44,11 +44,12 @@ def text_of(rows: pa.RecordBatch | pa.Table, fields: Sequence[str], shape: str) 
             return pa.concat_arrays(pieces) if pieces else pa.array([], pa.large_string())
         rows = batches[0]
     texts = [_text(rows, word, shape) for word in fields]
-    if len(texts) == 1:
-        return texts[0]
-    joined = pc.binary_join_element_wise(*texts, pa.scalar(BETWEEN, pa.large_string()), null_handling="skip")
-    some = np.logical_or.reduce([pc.is_valid(text).to_numpy(zero_copy_only=False) for text in texts])
-    return joined if some.all() else pc.if_else(pa.array(some), joined, pa.scalar(None, pa.large_string()))
+    whole = texts[0]
+    for text in texts[1:]:
+        # Arrow's own null_handling="skip" leaves out rows in which everything is null.
+        both = pc.binary_join_element_wise(whole, text, pa.scalar(BETWEEN, pa.large_string()))
+        whole = pc.coalesce(both, whole, text)
+    return whole
 
 
 def _text(rows: pa.RecordBatch, word: str, shape: str) -> pa.LargeStringArray:

@@ -1,0 +1,132 @@
+"""What is compared in each shape of row, and options that do not fit."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+
+from pipeline.errors import OptionError, SourceError
+from pipeline.ledger import Ledger
+from pipeline.schema import CHAT, PAIR
+from pipeline.store import Store
+from stages.dedup import Dedup, fields
+from stages.text.lsh import Banding
+from stages.text.shingles import Shingling
+
+
+def message(role: str, content: str | None) -> dict:
+    return {"role": role, "content": content}
+
+
+def store_of(path, rows: list[dict], shape: pa.Schema, name: str) -> Store:
+    full = [{field.name: None for field in shape} | {"id": f"{n:032x}"} | row for n, row in enumerate(rows)]
+    table = pa.Table.from_pylist(full, schema=shape)
+    store = Store(path)
+    store.put(0, table, Ledger.rows(table["id"].to_pylist()), key="test", input_ids=table["id"])
+    store.seal({"stage": "test", "shape": name, "key": "test", "lineage": {}, "schema": []}, [0])
+    return store
+
+
+QUESTION = "맷돌로 곡식을 어떻게 갈고 어디에 담아 두는지 알려 줘"
+CHATS = [
+    [message("system", "be kind"), message("user", QUESTION), message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다")],
+    [message("system", "be kind"), message("user", QUESTION), message("assistant", "a wholly different answer in another language altogether")],
+    [message("user", "how does a mill turn"), message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다")],
+    [message("system", "be kind"), message("user", QUESTION), message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다")],
+    None,
+    [],
+]
+
+
+@pytest.mark.parametrize(
+    ("word", "groups"), [((), [[0, 3], [1], [2]]), (("prompt",), [[0, 1, 3], [2]]), (("answer",), [[0, 2, 3], [1]]), (("messages",), [[0, 3], [1], [2]])]
+)
+def test_chats_are_alike_by_all_messages_by_prompt_or_by_answer(dedup, fates, tmp_path, word, groups):
+    source = store_of(tmp_path / "in", [{"messages": messages} for messages in CHATS], CHAT, "CHAT")
+    found = fates(dedup(tmp_path / "out", source, fields=list(word)))
+    ids = source.table()["id"].to_pylist()
+    keeper = [found[key][1] or key for key in ids]
+    assert [[n for n in range(4) if keeper[n] == head] for head in dict.fromkeys(keeper[:4])] == groups
+    assert [found[key][0] for key in ids[4:]] == [None, None]
+
+
+def test_pairs_are_alike_by_all_three_or_by_prompt(dedup, fates, tmp_path):
+    def pair(prompt: str, chosen: str, rejected: str) -> dict:
+        return {name: [message(role, text)] for name, role, text in (("prompt", "user", prompt), ("chosen", "assistant", chosen), ("rejected", "assistant", rejected))}
+
+    rows = [pair(QUESTION, "one answer", "bad"), pair(QUESTION, "one answer", "worse"), pair(QUESTION, "one answer", "bad")]
+    source = store_of(tmp_path / "in", rows, PAIR, "PAIR")
+    assert [fate[0] for fate in fates(dedup(tmp_path / "out", source)).values()].count(None) == 2
+    assert [fate[0] for fate in fates(dedup(tmp_path / "prompts", source, fields=["prompt"])).values()].count(None) == 1
+
+
+def test_text_of_joins_fields_and_keeps_null_apart_from_empty():
+    batch = pa.record_batch(
+        {
+            "messages": pa.array(
+                [[message("user", "가"), message("assistant", None), message("user", "나")], None, [], [message("assistant", "다")]], CHAT.field("messages").type
+            )
+        }
+    )
+    assert fields.text_of(batch, ("messages",), "CHAT").to_pylist() == ["가\n\n나", None, "", "다"]
+    assert fields.text_of(batch, ("prompt",), "CHAT").to_pylist() == ["가\n나", None, "", ""]
+    assert fields.text_of(batch.slice(2), ("answer",), "CHAT").to_pylist() == ["", "다"]
+    documents = pa.record_batch({"title": pa.array(["t", None, None], pa.large_string()), "text": pa.array(["x", "y", None], pa.large_string())})
+    assert fields.text_of(documents, ("title", "text"), "DOCUMENT").to_pylist() == ["t\nx", "y", None]
+    assert fields.text_of(pa.Table.from_batches([documents, documents]).slice(2, 2), ("text",), "DOCUMENT").to_pylist() == [None, "x"]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"keep": "largest"}, "no keep rule"),
+        ({"keep": "source"}, "sources"),
+        ({"bands": 3}, "together"),
+        ({"weights": [0.9, 0.9]}, "add up to 1"),
+        ({"levels": []}, "at least one"),
+        ({"threshold": 1.5}, "threshold"),
+        ({"treshold": 0.8}, "treshold"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(options, words):
+    with pytest.raises(OptionError, match=words):
+        Dedup.build(options, "dedup")
+
+
+def test_options_that_do_not_fit_the_rows_are_refused_before_anything_is_written(dedup, make_store, tmp_path):
+    documents = make_store(tmp_path / "documents", ["one two three"])
+    chats = store_of(tmp_path / "chats", [{"messages": CHATS[0]}], CHAT, "CHAT")
+    for sources, options, fault in (
+        ([documents], {"fields": ["txet"]}, "no field 'txet'"),
+        ([chats], {"keep": "newest"}, "date"),
+        ([documents], {"keep": "score"}, "which"),
+        ([chats], {"threshold": 0.05, "permutations": 8}, "no banding"),
+    ):
+        with pytest.raises(OptionError, match=fault):
+            dedup(tmp_path / "out", *sources, **options)
+    with pytest.raises(SourceError, match="different shapes"):
+        dedup(tmp_path / "out", documents, chats)
+    assert not (tmp_path / "out").exists()
+
+
+def test_banding_follows_from_recall_weights_preset_or_is_given():
+    assert Dedup().banding() == Banding(18, 6)
+    assert Dedup(recall=0.9).banding().rows > 6
+    assert Dedup(bands=9, rows=13).banding() == Banding(9, 13)
+    fineweb = Dedup(preset="fineweb")
+    assert fineweb.banding() == Banding(14, 8) and fineweb.shingling() == Shingling("word", 5, True)
+    assert Dedup(preset="fineweb", bands=20, rows=8).banding() == Banding(20, 8)
+    assert Dedup(weights=[0.5, 0.5], threshold=0.7).banding().rows > 6
+
+
+def test_shingles_of_characters_and_folded_digits_change_what_is_alike(dedup, make_store, fates, tmp_path):
+    texts = ["page 17 of the mill book with many words", "page 93 of the mill book with many words", "맷돌을 돌려 곡식을 곱게 갈아 그릇에 담는다", "맷돌을 돌려 곡식을 곱게 갈아 그릇에 담았다"]
+    source = make_store(tmp_path / "in", texts)
+
+    def gone(**options) -> int:
+        return sum(fate[0] is not None for fate in fates(dedup(tmp_path / f"out{len(str(options))}", source, **options)).values())
+
+    assert gone() == 0
+    assert gone(fold_digits=True) == 1
+    assert gone(shingle="char", width=2, threshold=0.75) == 2
+    assert gone(preset="fineweb") == 1

@@ -1,0 +1,172 @@
+"""Passes resume, are named and made again when damaged, and give the same bytes for any workers and layout."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+
+import pytest
+
+from pipeline import progress
+from pipeline.pool import Inline
+from stages.dedup import band, cluster, exact, link, plan, sign, verify
+
+
+class Counting:
+    """An Inline pool that counts tasks, and dies after so many."""
+
+    workers = 1
+
+    def __init__(self, limit: int | None = None):
+        self.done: list[str] = []
+        self.limit = limit
+
+    def each(self, fn, tasks, **_):
+        for task in tasks:
+            if self.limit is not None and len(self.done) >= self.limit:
+                raise KeyboardInterrupt
+            self.done.append(task.name)
+            yield from Inline().each(fn, [task])
+
+    def close(self): ...
+
+
+class Processes:
+    """Several worker processes, tasks handed out in another order."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+
+    def each(self, fn, tasks, **_):
+        tasks = list(tasks)
+        order = random.Random(len(tasks)).sample(range(len(tasks)), len(tasks))
+        with multiprocessing.get_context("fork").Pool(self.workers) as pool:
+            results = dict(zip(order, pool.map(fn, [tasks[n] for n in order], chunksize=1)))
+        return (results[n] for n in range(len(tasks)))
+
+    def close(self): ...
+
+
+@pytest.fixture
+def small_tasks(monkeypatch):
+    """Limits so low that a small corpus is cut into many tasks."""
+    monkeypatch.setattr(exact, "MOST", 40)
+    monkeypatch.setattr(link, "MOST", 400)
+    monkeypatch.setattr(cluster, "BYTES", 1_500)
+    monkeypatch.setattr(verify, "PIECE_BYTES", 2_000)
+
+
+def hashes(store) -> dict:
+    return store.hashes() | {f"ledger {n}": store.receipt(n).ledger_hash for n in store.shards()}
+
+
+def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(dedup, make_store, corpus, tmp_path, monkeypatch, small_tasks):
+    source = make_store(tmp_path / "in", corpus(200, seed=5), shards=3)
+    pool = Counting()
+    one = dedup(tmp_path / "one", source, pool=pool)
+    assert {name.split()[0] for name in pool.done} == {"sign", "exact", "band", "link", "cluster", "verify", "one"}
+    assert all(sum(name.startswith(p) for name in pool.done) > 2 for p in ("exact", "link", "verify"))
+    for workers in (2, 7):
+        assert hashes(dedup(tmp_path / str(workers), source, pool=Processes(workers))) == hashes(one)
+    monkeypatch.undo()
+    assert hashes(dedup(tmp_path / "plain", source)) == hashes(one)
+
+
+@pytest.mark.parametrize("keep", ["longest", "oldest"])
+def test_layout_and_order_of_rows_do_not_matter(dedup, make_store, fates, corpus, tmp_path, keep):
+    texts = corpus(200, seed=6)
+    dates = [f"2024-01-{random.Random(n).randrange(1, 28):02d}" for n in range(len(texts))]
+    ids = [f"{random.Random(n).getrandbits(128):032x}" for n in range(len(texts))]
+    found = []
+    for number, shards in enumerate((1, 3, 5)):
+        order = random.Random(number).sample(range(len(texts)), len(texts)) if number else range(len(texts))
+        columns = {"id": [ids[n] for n in order], "date": [dates[n] for n in order]}
+        source = make_store(tmp_path / f"in{number}", [texts[n] for n in order], shards=shards, **columns)
+        found.append(fates(dedup(tmp_path / f"out{number}", source, keep=keep)))
+    assert found[0] == found[1] == found[2]
+
+
+def test_three_increments_give_what_one_run_gives(dedup, make_store, fates, corpus, tmp_path):
+    texts = corpus(240, seed=7)
+    ids = [f"{random.Random(-n - 1).getrandbits(128):032x}" for n in range(len(texts))]
+    dates = [f"2024-0{1 + n // 80}-{1 + n % 28:02d}" for n in range(len(texts))]
+    whole = make_store(tmp_path / "whole", texts, shards=2, id=ids, date=dates)
+    at_once = fates(dedup(tmp_path / "at_once", whole, keep="oldest"))
+    made, grown = [], {}
+    for crawl in range(3):
+        rows = slice(80 * crawl, 80 * crawl + 80)
+        source = make_store(tmp_path / f"crawl{crawl}", texts[rows], id=ids[rows], date=dates[rows])
+        made.append(dedup(tmp_path / f"out{crawl}", source, against=made, keep="oldest"))
+        grown |= fates(made[-1])
+    assert {key: fate[1:3] for key, fate in grown.items()} == {key: fate[1:3] for key, fate in at_once.items()}
+
+
+def test_against_leaves_old_rows_alone_and_keeps_nothing_they_have(dedup, make_store, fates, tmp_path):
+    base = " ".join(f"word{n}" for n in range(60))
+    old = make_store(tmp_path / "old", [base, base + " again"])
+    new = make_store(tmp_path / "new", [base + " and much much longer", base, "something else altogether, with words of its own"])
+    out = dedup(tmp_path / "out", new, against=[old])
+    found = list(fates(out).values())
+    assert [fate[0] for fate in found] == ["dedup.near", "dedup.exact", None]
+    assert {fate[1] for fate in found[:2]} <= set(old.table()["id"].to_pylist())
+    assert out.shards() == [0] and len(out.table()) == 1
+
+
+def test_a_run_killed_after_any_task_goes_on_and_gives_the_same_bytes(dedup, make_store, corpus, tmp_path, small_tasks):
+    source = make_store(tmp_path / "in", corpus(100, seed=8), shards=2)
+    whole = Counting()
+    expected = hashes(dedup(tmp_path / "whole", source, pool=whole))
+    for limit in range(0, len(whole.done), 3):
+        first, second = Counting(limit), Counting()
+        with pytest.raises(KeyboardInterrupt):
+            dedup(tmp_path / f"cut{limit}", source, pool=first)
+        assert hashes(dedup(tmp_path / f"cut{limit}", source, pool=second)) == expected
+        assert len(first.done) + len(second.done) == len(whole.done), "nothing proven is done twice"
+
+
+def test_nothing_is_done_twice_and_a_change_redoes_what_depends_on_it(dedup, make_store, corpus, tmp_path):
+    source = make_store(tmp_path / "in", corpus(60, seed=8), shards=2)
+    dedup(tmp_path / "out", source)
+    again, other, wider = Counting(), Counting(), Counting()
+    dedup(tmp_path / "out", source, pool=again)
+    dedup(tmp_path / "out", source, pool=other, keep="shortest")
+    dedup(tmp_path / "out", source, pool=wider, keep="shortest", width=4)
+    assert again.done == []
+    assert "sign 00000" not in other.done and "verify 00000" in other.done
+    assert "sign 00000" in wider.done
+
+
+class Heard(progress.Quiet):
+    def __init__(self):
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.mark.parametrize("hurt", ["shard", "gone", "receipt"])
+def test_damaged_signatures_are_named_and_made_again(dedup, make_store, corpus, tmp_path, monkeypatch, hurt):
+    source = make_store(tmp_path / "in", corpus(60, seed=8), shards=2)
+    expected = hashes(dedup(tmp_path / "out", source))
+    signs = tmp_path / "out/passes/sign"
+    victim = signs / ("receipts/00001.json" if hurt == "receipt" else "shards/00001.arrow")
+    if hurt == "gone":
+        victim.unlink()
+    else:
+        data = bytearray(victim.read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        victim.write_bytes(data if hurt == "shard" else b"{")
+    heard, pool = Heard(), Counting()
+    monkeypatch.setattr(progress, "current", heard)
+    dedup(tmp_path / "out", source, pool=pool, keep="shortest")
+    assert "sign 00001" in pool.done and "sign 00000" not in pool.done
+    assert any("passes/sign" in line and "00001" in line for line in heard.lines)
+    assert hashes(dedup(tmp_path / "out", source)) == expected
+
+
+def test_identical_texts_are_one_group_and_meet_in_no_bucket(make_store, dedup, fates, tmp_path):
+    count = 20_000
+    source = make_store(tmp_path / "in", ["the very same words on each page"] * count + ["other words here"], shards=2)
+    out = dedup(tmp_path / "out", source)
+    assert len(out.table()) == 2 and max(out.table()["cluster_size"].to_pylist()) == count
+    assert out.sub("passes/link").receipt(0).notes["buckets"] == 0
