@@ -1,0 +1,52 @@
+"""The end of a group's crawl, told in two files: what was left out and why, and, last of all, that it is finished."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+SKIPPED = "skipped.jsonl"
+FINISHED = "finished.json"
+
+
+def finish(folder: Path, group: str, frontier: Any, read: dict[str, int]) -> None:
+    """Write `skipped.jsonl` (every address that gave no record) and then `finished.json` (counts, files, letters read)."""
+    skipped = frontier.skipped()
+    _put(folder / SKIPPED, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped))
+    files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.warc.gz"))}
+    summary = {
+        "group": group,
+        "recorded": sum(line["reason"] is None for line in frontier.done.values()),
+        "skipped": dict(sorted(Counter(row["reason"] for row in skipped).items())),
+        "outside": frontier.outside,
+        "barred": sum(line.get("barred", 0) for line in frontier.done.values()),
+        "files": files,
+        "read": read,
+    }
+    _put(folder / FINISHED, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
+
+
+def finished(folder: Path) -> dict[str, Any] | None:
+    """The summary of a finished group, or None. Files that were shortened or lost since make it unfinished."""
+    path = folder / FINISHED
+    if not path.is_file():
+        return None
+    summary = json.loads(path.read_text("utf-8"))
+    for name, size in summary["files"].items():
+        file = folder / name
+        if not file.is_file() or file.stat().st_size != size:
+            return None
+    return summary
+
+
+def _put(path: Path, text: str) -> None:
+    """The whole file or none of it."""
+    draft = path.with_name(path.name + ".part")
+    with open(draft, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)

@@ -1,0 +1,117 @@
+"""robots.txt as RFC 9309 has it: asked before anything else of a host, and kept for the length of the process.
+
+What an answer means: 2xx is read; 4xx closes nothing; 5xx, 429 and no answer close everything; five redirects are
+followed, further ones close nothing. Parsing is protego's; the pauses a host asks for (Crawl-delay, Request-rate) come
+out of the same file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Awaitable, Callable
+from urllib.parse import urljoin
+
+from stages.ingest.crawl import reasons
+from stages.ingest.crawl.urls import canonical
+
+READ = 512 * 1024
+"""Bytes of a robots.txt that are read; the RFC asks for at least 500 KiB."""
+HOPS = 5
+"""Redirects followed; the RFC asks for at least five."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for a robots.txt: its status, body and, for a redirect, where to."""
+
+    status: int
+    body: bytes = b""
+    to: str | None = None
+
+
+class Unreachable(Exception):
+    """No answer; `reason` is why, in the crawl's vocabulary."""
+
+    def __init__(self, reason: str):
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Rules:
+    """What one host allows. `closed`: the reason for which nothing may be asked, or None."""
+
+    def __init__(self, text: str | None, agent: str, closed: str | None = None):
+        from protego import Protego
+
+        self.agent = agent
+        self.closed = closed
+        self.parsed = Protego.parse(text) if text else None
+
+    def refusal(self, url: str) -> str | None:
+        """The reason for which `url` may not be asked, or None."""
+        if self.closed:
+            return self.closed
+        if self.parsed is not None and not self.parsed.can_fetch(url, self.agent):
+            return reasons.ROBOTS
+        return None
+
+    def pause(self) -> float:
+        """Seconds between two requests that the host asks for; 0 where it does not."""
+        if self.parsed is None:
+            return 0.0
+        delay = self.parsed.crawl_delay(self.agent) or 0.0
+        rate = self.parsed.request_rate(self.agent)
+        return max(float(delay), rate.seconds / rate.requests if rate and rate.requests else 0.0)
+
+
+class Robots:
+    """The rules of each origin, asked once.
+
+    ask: a coroutine function from an address to an `Answer`; it raises `Unreachable`. agent: the product token that
+    robots.txt files name. obey: False reads nothing and closes nothing.
+    """
+
+    def __init__(self, ask: Callable[[str], Awaitable[Answer]], agent: str, obey: bool = True):
+        self.ask = ask
+        self.agent = agent
+        self.obey = obey
+        self.asked: dict[str, asyncio.Task[Rules]] = {}
+
+    async def rules(self, origin: str) -> Rules:
+        """The rules of `origin` (scheme://host[:port]); those who ask together wait for one answer."""
+        if not self.obey:
+            return Rules(None, self.agent)
+        if origin not in self.asked:
+            self.asked[origin] = asyncio.ensure_future(self._fetch(origin))
+        return await asyncio.shield(self.asked[origin])
+
+    async def _fetch(self, origin: str) -> Rules:
+        url: str | None = f"{origin}/robots.txt"
+        for _ in range(HOPS + 1):
+            try:
+                answer = await self.ask(url)
+            except Unreachable as fault:
+                return Rules(None, self.agent, closed=fault.reason)
+            if not 300 <= answer.status < 400:
+                return self._read(answer)
+            url = canonical(urljoin(url, answer.to or ""))
+            if url is None:
+                break
+        return Rules(None, self.agent)
+
+    def _read(self, answer: Answer) -> Rules:
+        if answer.status >= 500 or answer.status == 429:
+            return Rules(None, self.agent, closed=reasons.ROBOTS_UNREACHABLE)
+        if answer.status >= 400:
+            return Rules(None, self.agent)
+        return Rules(answer.body[:READ].decode("utf-8-sig", errors="replace"), self.agent)
+
+
+def product_token(user_agent: str) -> str:
+    """The name that robots.txt files call a crawler by: what stands before the first slash or blank.
+
+    >>> product_token("maetdol/0.1 (+https://example.org/crawler)")
+    'maetdol'
+    """
+    return user_agent.split("/")[0].split()[0] if user_agent.split("/")[0].strip() else "maetdol"

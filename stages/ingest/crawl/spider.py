@@ -1,0 +1,182 @@
+"""The crawl of one group of hosts: `python -m stages.ingest.crawl.spider CONFIG.json`, a child process of a pool task.
+
+Scrapy lives here and nowhere else, since its reactor runs once per process. The spider asks what the frontier holds,
+writes each page to WARC and then to the journal, and ends with `skipped.jsonl` and, last of all, `finished.json`.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import sys
+from pathlib import Path
+from typing import Any, AsyncIterator, Iterator
+from urllib.parse import urljoin
+
+import scrapy
+from scrapy import signals
+from scrapy.crawler import AsyncCrawlerProcess
+from scrapy.http import Response
+from twisted.python.failure import Failure
+
+from stages.ingest.crawl import CrawlConfig, leash, reasons
+from stages.ingest.crawl.address import Gate
+from stages.ingest.crawl.faults import reason_of
+from stages.ingest.crawl.finish import finish
+from stages.ingest.crawl.frontier import JOURNAL, Frontier, Visit, letters
+from stages.ingest.crawl.links import links_of
+from stages.ingest.crawl.recorder import Recorder
+from stages.ingest.crawl.urls import canonical, host_of
+
+
+class GroupSpider(scrapy.Spider):
+    """One process's part of a group's crawl."""
+
+    name = "group"
+
+    def __init__(self, config: CrawlConfig):
+        super().__init__()
+        self.config = config
+        self.options = config.options
+        folder = Path(config.folder)
+        self.frontier = Frontier(folder, config.hosts, config.others, self.options.depth)
+        self.recorder = Recorder(folder, self.options.user_agent)
+        self.frontier.forget(self.recorder.mend(self.frontier.ends()))
+        self.read: dict[str, int] = {}
+        self.faults: list[str] = []
+
+    @classmethod
+    def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> "GroupSpider":
+        spider = super().from_crawler(crawler, *args, **kwargs)
+        crawler.signals.connect(spider.broken, signals.spider_error)
+        return spider
+
+    async def start(self) -> AsyncIterator[scrapy.Request]:
+        self.frontier.offer(Visit(url) for url in self.config.seeds)
+        for group in sorted(set(self.config.others.values())):
+            journal = Path(self.config.folder).parent / group / JOURNAL
+            found, self.read[group] = letters(journal, self.config.hosts)
+            self.frontier.offer(found)
+        for request in self.requests(self.frontier.pending()):
+            yield request
+
+    def requests(self, visits: list[Visit]) -> Iterator[scrapy.Request]:
+        for visit in visits:
+            meta = {"visit": visit}
+            yield scrapy.Request(visit.url, self.arrived, errback=self.failed, meta=meta, priority=-visit.depth, dont_filter=True)
+
+    def arrived(self, response: Response) -> Iterator[scrapy.Request]:
+        visit: Visit = response.meta["visit"]
+        if 300 <= response.status < 400 and b"Location" in response.headers:
+            yield from self.requests(self.redirected(visit, response))
+        elif not 200 <= response.status < 300:
+            self.frontier.settle(visit.url, reasons.http(response.status), status=response.status)
+        elif "download_stopped" in response.flags:
+            note = response.meta.get("content_type", "")[:100]
+            self.frontier.settle(visit.url, reasons.CONTENT_TYPE, status=response.status, note=note)
+        else:
+            yield from self.requests(self.recorded(visit, response))
+
+    def recorded(self, visit: Visit, response: Response) -> list[Visit]:
+        headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, vs in response.headers.items() for v in vs]
+        address = str(response.ip_address) if response.ip_address else None
+        number, end = self.recorder.add(visit.url, response.status, headers, response.body, address)
+        addresses, barred = links_of(response, self.options.user_agent)
+        found = [Visit(url, visit.depth + 1) for url in addresses]
+        facts = {"status": response.status, "warc": number, "end": end, "barred": barred or None}
+        return self.frontier.settle(visit.url, None, found, **facts)
+
+    def redirected(self, visit: Visit, response: Response) -> list[Visit]:
+        given = response.headers[b"Location"].decode("utf-8", "replace")
+        target = canonical(urljoin(visit.url, given))
+        chain = (*visit.via, visit.url)
+        facts: dict[str, Any] = {"status": response.status, "to": target}
+        if target is None:
+            return self.frontier.settle(visit.url, reasons.SCHEME, **facts)
+        if target in chain:
+            return self.frontier.settle(visit.url, reasons.REDIRECT_LOOP, **facts)
+        if len(chain) > self.options.redirects:
+            return self.frontier.settle(visit.url, reasons.REDIRECT_LIMIT, **facts)
+        reason = reasons.REDIRECT if self.frontier.follows(host_of(target)) else reasons.OUTSIDE
+        return self.frontier.settle(visit.url, reason, [Visit(target, visit.depth, chain)], **facts)
+
+    def failed(self, failure: Failure) -> None:
+        url = failure.request.meta["visit"].url
+        reason, note = reason_of(failure.value, url, self.crawler.settings["CRAWL_GATE"])
+        self.frontier.settle(url, reason, note=note)
+
+    def broken(self, failure: Failure, **_: Any) -> None:
+        """A fault of ours: stop, say so, and leave the group unfinished."""
+        self.faults.append(failure.getTraceback())
+        self.crawler.engine.close_spider(self, "fault")
+
+
+NOT_NEEDED = ("httperror.HttpErrorMiddleware", "referer.RefererMiddleware", "urllength.UrlLengthMiddleware", "depth.DepthMiddleware")
+"""Spider middlewares whose work the frontier does."""
+
+
+def settings_of(config: CrawlConfig, gate: Gate) -> dict[str, Any]:
+    """Scrapy's settings. Cookies, caches, proxies, consoles and its own robots, redirect and retry rules are off."""
+    options = config.options
+    return {
+        "CRAWL_OPTIONS": options,
+        "CRAWL_GATE": gate,
+        "TWISTED_DNS_RESOLVER": "stages.ingest.crawl.resolver.GatedResolver",
+        "DOWNLOAD_HANDLERS": {scheme: None for scheme in ("data", "file", "ftp", "s3")},
+        "DOWNLOADER_MIDDLEWARES": {
+            "stages.ingest.crawl.manners.Politeness": 100,
+            "stages.ingest.crawl.manners.BackOff": 600,  # nearer to the network than decompression
+            "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
+        },
+        "SPIDER_MIDDLEWARES": {f"scrapy.spidermiddlewares.{name}": None for name in NOT_NEEDED},
+        "USER_AGENT": options.user_agent,
+        "DEFAULT_REQUEST_HEADERS": {
+            "Accept": "text/html,application/xhtml+xml,text/plain;q=0.5",
+            "Accept-Language": "ko,en;q=0.8,*;q=0.5",
+            "Accept-Encoding": "gzip, deflate",
+        },
+        "CONCURRENT_REQUESTS": options.concurrency,
+        "CONCURRENT_REQUESTS_PER_DOMAIN": options.per_host,
+        "DOWNLOAD_DELAY": options.delay,
+        "DOWNLOAD_DELAY_JITTER": 0.0,
+        "DOWNLOAD_MAXSIZE": options.max_bytes,
+        "DOWNLOAD_WARNSIZE": 0,
+        "DOWNLOAD_TIMEOUT": options.timeout,
+        "RETRY_TIMES": options.retries,
+        "RETRY_GIVE_UP_LOG_LEVEL": "INFO",
+        "SCHEDULER_MEMORY_QUEUE": "scrapy.squeues.FifoMemoryQueue",
+        "HTTPPROXY_ENABLED": False,
+        "COOKIES_ENABLED": False,
+        "REDIRECT_ENABLED": False,
+        "METAREFRESH_ENABLED": False,
+        "ROBOTSTXT_OBEY": False,
+        "TELNETCONSOLE_ENABLED": False,
+        "REMOTE_CONTROL_ENABLED": False,
+        "LOG_LEVEL": "WARNING",
+        "LOGSTATS_INTERVAL": 0,
+    }
+
+
+def crawl(config: CrawlConfig) -> int:
+    """Crawl the group to its end. Exit status 0, or 1 after a fault of ours."""
+    folder = Path(config.folder)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the process of a killed run may be about to end
+        gate = Gate(config.mapped, config.options.allow_private)
+        process = AsyncCrawlerProcess(settings_of(config, gate))
+        crawler = process.create_crawler(GroupSpider)
+        process.crawl(crawler, config=config)
+        process.start()
+        spider = crawler.spider
+        if spider is None or spider.faults:
+            print(spider.faults[0] if spider else "the spider did not start", file=sys.stderr)
+            return 1
+        spider.recorder.close()
+        spider.frontier.close()
+        finish(folder, config.group, spider.frontier, spider.read)
+    return 0
+
+
+if __name__ == "__main__":
+    leash.obey()
+    sys.exit(crawl(CrawlConfig.model_validate(json.loads(Path(sys.argv[1]).read_text("utf-8")))))

@@ -1,0 +1,131 @@
+"""Addresses: one canonical form each, which host they belong to, and which hosts are crawled together."""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from functools import lru_cache
+from urllib.parse import urlsplit, urlunsplit
+
+LONGEST = 2048
+"""Characters of the longest address that is followed."""
+TRACKING = re.compile(r"utm_[a-z]+|fbclid|gclid|dclid|yclid|msclkid|mc_[ce]id|igshid|_hs(enc|mi)|spm|scm|PHPSESSID|jsessionid|sid_tt", re.I)
+"""Query words that name a visit and not a page."""
+PORTS = {"http": 80, "https": 443}
+
+
+def canonical(url: str) -> str | None:
+    """The one form of `url` under which it is remembered and recorded; None where it is not an http(s) address.
+
+    Host in lower-case ASCII (IDNA), no default port, no fragment, no user name, dot segments resolved, percent-encoding
+    in one way, query words sorted and those that only name a visit left out.
+
+    >>> canonical("HTTP://Maetdol.Example:80/a/../soy/tofu?utm_source=x&b=2&a=1#step-1")
+    'http://maetdol.example/soy/tofu?a=1&b=2'
+    >>> canonical("http://솔내.example")
+    'http://xn--220b033a.example/'
+    >>> canonical("mailto:a@b.example") is None
+    True
+    """
+    from w3lib.url import canonicalize_url
+
+    try:
+        parts = urlsplit(canonicalize_url(url.strip(), keep_blank_values=True))
+        host, port = host_name(parts.hostname or ""), parts.port
+    except ValueError:
+        return None
+    scheme = parts.scheme.lower()
+    if scheme not in PORTS or not host:
+        return None
+    netloc = f"[{host}]" if ":" in host else host
+    if port is not None and port != PORTS[scheme]:
+        netloc += f":{port}"
+    words = [word for word in parts.query.split("&") if word and not TRACKING.fullmatch(word.partition("=")[0])]
+    return urlunsplit((scheme, netloc, parts.path or "/", "&".join(words), ""))
+
+
+@lru_cache(maxsize=4096)
+def host_name(host: str) -> str:
+    """`host` in lower-case ASCII, without the root's dot. ValueError where it is no host name.
+
+    >>> host_name("WWW.Example.COM.")
+    'www.example.com'
+    """
+    import idna
+
+    host = host.strip().rstrip(".").lower()
+    if host.isascii():
+        return host
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError as fault:
+        raise ValueError(str(fault)) from None
+
+
+def host_of(url: str) -> str:
+    """The host of a canonical address."""
+    return urlsplit(url).hostname or ""
+
+
+def origin_of(url: str) -> str:
+    """Scheme, host and port of a canonical address: the reach of one robots.txt."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def site_key(host: str) -> str:
+    """Hosts with one key are one site: `www.` does not count.
+
+    >>> site_key("www.example.com") == site_key("example.com")
+    True
+    """
+    return host.removeprefix("www.")
+
+
+def registered_name(host: str) -> str:
+    """The name somebody registered: `example.co.kr` of `blog.example.co.kr`; an IP address is itself.
+
+    From the public suffix list that comes with tldextract (never fetched); a suffix that is not in it counts as one label.
+
+    >>> registered_name("en.maetdol.example"), registered_name("blog.example.co.kr"), registered_name("127.0.0.1")
+    ('maetdol.example', 'example.co.kr', '127.0.0.1')
+    """
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    found = _suffixes()(host).top_domain_under_public_suffix
+    return found or ".".join(host.split(".")[-2:])
+
+
+@lru_cache(maxsize=1)
+def _suffixes():
+    import tldextract
+
+    return tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+
+
+def groups_of(hosts: list[str], most: int) -> dict[str, list[str]]:
+    """Group name -> its hosts, sorted. Hosts with one registered name stay together; at most `most` groups.
+
+    Up to `most` names each is a group of its own, called after it; beyond that names are folded by their hash.
+
+    >>> groups_of(["en.maetdol.example", "jangteo.example", "maetdol.example"], 8)
+    {'jangteo.example': ['jangteo.example'], 'maetdol.example': ['en.maetdol.example', 'maetdol.example']}
+    """
+    names: dict[str, list[str]] = {}
+    for host in sorted(set(hosts)):
+        names.setdefault(registered_name(host), []).append(host)
+    if len(names) <= most:
+        return {folder_name(name): members for name, members in sorted(names.items())}
+    folded: dict[str, list[str]] = {}
+    for name, members in names.items():
+        number = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big") % most
+        folded.setdefault(f"group-{number:03d}", []).extend(members)
+    return {name: sorted(members) for name, members in sorted(folded.items())}
+
+
+def folder_name(name: str) -> str:
+    """A registered name as the name of a folder."""
+    return re.sub(r"[^a-z0-9.\-]", "_", name)[:100]
