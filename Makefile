@@ -25,7 +25,7 @@ test-all: install
 	$(BIN)/python -m pytest
 
 notebooks: install
-	$(BIN)/python -m nbclient.cli --inplace notebooks/*.ipynb
+	cd notebooks && ../$(BIN)/jupyter-execute --inplace *.ipynb
 
 tokenizer: install
 	$(BIN)/maetdol run configs/tokenizer-site.yaml
