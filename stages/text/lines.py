@@ -107,6 +107,16 @@ class Lines:
         makeup(self.docs.data, self.places[:, 0], self.places[:, 1], classes(), np.array(flags, np.int64), counts)
         return counts
 
+    def texts(self, which: np.ndarray) -> list[str]:
+        """The lines `which` (bool per line) as strings, without their outer blanks."""
+        data = self.docs.data
+        return [bytes(data[a:b]).decode("utf-8", "replace") for a, b in self.places[which, :2].tolist()]
+
+    @property
+    def from_end(self) -> np.ndarray:
+        """How many lines of the same text follow. int64 per line."""
+        return self.bounds[1:][self.row] - 1 - np.arange(self.n)
+
     def per_text(self, values: np.ndarray) -> np.ndarray:
         """Sum of a per-line array over each text's lines (int64, texts)."""
         total = np.concatenate(([0], np.cumsum(values.astype(np.int64))))

@@ -5,6 +5,7 @@ import numpy as np
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
 from stages.text.edits import joined
+from stages.text.line_rules import line_counts
 from stages.text.lines import ENDED, lines
 from stages.text.rules import Bound, Rule, languages_of
 
@@ -63,7 +64,7 @@ class C4(Rule):
         curly = good & found[:, 3]
         good &= ~(found[:, 2] & self.policy)
         metrics = {
-            "lines": np.where(table.whole, table.per_text(np.ones(table.n)), self.max_lines + 1.0),
+            "lines": line_counts(table, self.max_lines),
             "lorem": table.per_text(lorem).astype(np.float64),
             "curly": table.per_text(curly).astype(np.float64),
             "sentences": table.per_text(np.where(good, table.sentences, 0)).astype(np.float64),

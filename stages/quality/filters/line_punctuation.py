@@ -8,7 +8,10 @@ from stages.text.words import read, share
 
 
 class LinePunctuation(Rule):
-    """Share of non-blank lines that end with a sentence's mark of any script. FineWeb: Penedo et al. 2024, section 3.6."""
+    """Share of non-blank lines that end with a sentence's mark of any script. FineWeb: Penedo et al. 2024, section 3.6.
+
+    Korean: 0.062, FineWeb-2's (`kor_Hang.yml`), which counts lines as we do.
+    """
 
     min: float | None = 0.12
     "Least share (FineWeb: 0.12)."

@@ -8,13 +8,17 @@ from stages.text.words import Read, share
 
 
 class ShortLines(Rule):
-    """Share of non-blank lines of at most `length` code points. FineWeb: Penedo et al. 2024, section 3.6."""
+    """Share of non-blank lines of at most `length` code points. FineWeb: Penedo et al. 2024, section 3.6.
+
+    Korean: off, as FineWeb-2 has it: thirty code points of Hangul are a sentence.
+    """
 
     max: float | None = 0.67
     "Most such lines (FineWeb: 0.67)."
     length: int = 30
     "A line of up to so many code points is short (FineWeb: 30)."
     bounds = (Bound("lines", high="max"),)
+    calibrated = {"ko": {"max": None}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
         reading = docs.once(Read(self.length))
