@@ -201,7 +201,7 @@ def base_store(tokens_store, tiny_tokenizer, tiny, do_train):
 @pytest.fixture(scope="session")
 def sft_store(chat_store, base_store, do_train):
     """A QLoRA adapter on the tiny Llama."""
-    return do_train(chat_store, {"objective": "sft", "method": "qlora", "epochs": 6, "batch": 2, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, "seq_len": 64}, base=[base_store])
+    return do_train(chat_store, {"objective": "sft", "method": "qlora", "epochs": 5, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, "seq_len": 64}, base=[base_store])
 
 
 @pytest.fixture(scope="session")

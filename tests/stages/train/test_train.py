@@ -1,0 +1,119 @@
+"""Every objective lowers its held-out loss for real, and the artefact says what it is and what it was made from."""
+
+import json
+
+import pytest
+
+from pipeline.errors import UsageError
+from pipeline.pool import Inline
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.train import Train
+
+SFT = {"objective": "sft", "epochs": 4, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, "seq_len": 64}
+DPO = {"objective": "dpo", "epochs": 2, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 1e-3, "seq_len": 64}
+
+
+def test_pretraining_from_scratch_lowers_the_held_out_loss(base_store, read_history):
+    curve = read_history(base_store)
+    assert curve.held[0]["step"] == 0 and curve.held[-1]["step"] == 60
+    assert curve.held[-1]["loss"] < 0.5 * curve.held[0]["loss"]
+    assert curve.train[-1]["weight"] > curve.train[0]["weight"]
+
+
+def test_the_artefact_is_a_model_folder_with_its_card(base_store, tokenizer):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    folder = base_store.artefact()
+    card = json.loads((folder / "maetdol.json").read_text())
+    assert card["kind"] == "model" and card["objective"] == "clm" and card["made_from"] == [] and card["document_bos"] is True
+    assert card["parameters"] == AutoModelForCausalLM.from_pretrained(folder).num_parameters()
+    assert len(AutoTokenizer.from_pretrained(folder)) == len(tokenizer)
+    assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    for path in folder.glob("*.json"):
+        assert str(folder.parent) not in path.read_text(), f"{path.name} holds a path of this machine"
+
+
+def test_training_again_gives_the_same_bytes(tokens_store, tiny_tokenizer, tiny, do_train):
+    runs = [do_train(tokens_store, {**tiny, "steps": 4}, tokenizer=tiny_tokenizer).receipt("artefact") for _ in range(2)]
+    assert runs[0].files == runs[1].files and runs[0].content_hash == runs[1].content_hash
+    other = do_train(tokens_store, {**tiny, "steps": 4}, tokenizer=tiny_tokenizer, seed=18)
+    assert other.receipt("artefact").content_hash != runs[0].content_hash
+
+
+def test_qlora_sft_lowers_the_loss_on_held_out_answers(sft_store, base_store, read_history):
+    curve = read_history(sft_store)
+    assert curve.held[-1]["loss"] < 0.8 * curve.held[0]["loss"]
+    card = json.loads((sft_store.artefact() / "maetdol.json").read_text())
+    assert card["kind"] == "adapter" and card["method"] == "qlora"
+    assert card["base"] == [base_store.receipt("artefact").content_hash]
+    assert card["trained_parameters"] < card["parameters"]
+    config = json.loads((sft_store.artefact() / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] is None and config["target_modules"] == sorted(config["target_modules"])
+
+
+@pytest.mark.parametrize("changed", [{"method": "full"}, {"method": "lora", "dora": True}, {"method": "lora", "rank_stabilised": True, "pack": False}])
+def test_other_methods_lower_it_too(changed, chat_store, base_store, do_train, read_history):
+    curve = read_history(do_train(chat_store, {**SFT, **changed}, base=[base_store]))
+    assert curve.held[-1]["loss"] < 0.8 * curve.held[0]["loss"]
+
+
+def test_dpo_on_the_sft_adapter_raises_the_margin_and_keeps_the_chosen_answers(pair_store, base_store, sft_store, do_train, read_history):
+    store = do_train(pair_store, {**DPO, "method": "qlora"}, base=[sft_store, base_store])
+    first, last = read_history(store).held
+    assert first["margin"] == pytest.approx(0.0, abs=1e-6) and first["reward_accuracy"] == 0.5
+    assert last["loss"] < first["loss"] and last["margin"] > 1.0 and last["reward_accuracy"] > 0.9
+    assert last["chosen_logp"] > first["chosen_logp"] - 0.1
+    assert last["rejected_logp"] < first["rejected_logp"]
+    card = json.loads((store.artefact() / "maetdol.json").read_text())
+    assert card["base"] == [s.receipt("artefact").content_hash for s in (base_store, sft_store)]
+
+
+def test_dpo_of_all_weights_merges_what_lies_below(pair_store, base_store, sft_store, do_train, read_history):
+    store = do_train(pair_store, {**DPO, "method": "full", "learning_rate": 3e-4, "epochs": 1}, base=[base_store, sft_store])
+    first, last = read_history(store).held
+    assert last["margin"] > first["margin"]
+    assert (store.artefact() / "model.safetensors").exists()
+    card = json.loads((store.artefact() / "maetdol.json").read_text())
+    assert card["kind"] == "model" and card["base"] == [] and len(card["made_from"]) == 2
+
+
+def test_bf16_gradient_checkpointing_and_accumulation_train_too(tokens_store, tiny_tokenizer, tiny, do_train, read_history):
+    options = {**tiny, "steps": 12, "dtype": "bf16", "checkpointing": True, "batch": 4, "accumulation": 2, "schedule": "wsd"}
+    curve = read_history(do_train(tokens_store, options, tokenizer=tiny_tokenizer))
+    assert curve.held[-1]["loss"] < 0.9 * curve.held[0]["loss"]
+
+
+def test_accumulation_gives_the_step_of_one_large_batch(tokens_store, chat_store, base_store, tiny_tokenizer, tiny, do_train, read_history):
+    """Tokens weigh the same wherever they lie, so 2 x 8 rows and 8 x 2 rows are one step; rows of unequal length too."""
+    for store, extra, ports in (
+        (tokens_store, dict(tiny), {"tokenizer": tiny_tokenizer}),
+        (chat_store, {**SFT, "method": "full", "pack": False}, {"base": [base_store]}),
+    ):
+        extra.pop("epochs", None)
+        curves = [
+            read_history(do_train(store, {**extra, "steps": 5, "batch": batch, "accumulation": 16 // batch}, **ports)).train for batch in (16, 2)
+        ]
+        assert [a["loss"] for a in curves[0]] == pytest.approx([b["loss"] for b in curves[1]], abs=1e-4)
+
+
+def test_a_second_run_does_nothing_and_another_option_starts_anew(tokens_store, tiny_tokenizer, tiny, tmp_path):
+    inputs = Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)
+    stage = Train(**{**tiny, "steps": 3})
+    [first] = stage.run(inputs, Store(tmp_path), Inline())
+    [again] = stage.run(inputs, Store(tmp_path), Inline())
+    assert again.finished == first.finished
+    assert stage.key(inputs) == Train(**{**tiny, "steps": 3, "save_every": 1}).key(inputs)
+    [other] = Train(**{**tiny, "steps": 4}).run(inputs, Store(tmp_path), Inline())
+    assert other.key != first.key and other.notes["last"]["step"] == 4
+
+
+def test_the_manifest_words_of_a_store(base_store, sft_store):
+    assert Train().output("TOKENS") == "artefact:model" and Train(method="lora").output("CHAT") == "artefact:adapter"
+    assert base_store.receipt("artefact").notes["template"] == sft_store.receipt("artefact").notes["template"]
+
+
+def test_options_refuse_what_makes_no_sense():
+    for given, word in (({"dora": True}, "dora"), ({"objective": "sft", "epochs": 500}, "epochs"), ({"rank": 0}, "rank")):
+        with pytest.raises(UsageError, match=word):
+            Train.build(given, "train")
