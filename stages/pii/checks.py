@@ -1,0 +1,534 @@
+"""Checks of a matched form: checksums, dates, ranges. Compiled; called on matches only.
+
+Each returns -1 (refused), 0 (weak: the form alone) or 1 (strong). Sources: ISO/IEC 7812 (Luhn), ISO 13616 (IBAN), BIP 173
+(bech32), RFC 6890 (special IPv4 ranges), RFC 4291 and 6890 (IPv6); for Korea the enforcement rules of the Resident
+Registration Act (birth date, gender digit, check digit 11 - s mod 11, foreigners 13 - s mod 11), the National Tax
+Service's check digit for businesses, and the court registry's for corporations.
+
+Since October 2020 the six digits behind the gender digit are drawn at random, so that there is no check digit to hold a
+number to. When a number was *issued* is known only from below, by the date of birth: who was born since then has a random
+number; who was born before has a checked one unless it was issued anew (a changed number, a naturalisation). A failed
+check digit is therefore refused for nobody and makes the number weak: it counts when a label stands beside it. Foreigners
+get their number when they register, not at birth, so that for them a failed check digit is common and weighs less.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from stages.pii.rules import NUMBER
+
+DIGITS = 40
+"""Room for the digits of one match; more are counted, not kept."""
+
+_STRONG, _WEAK, _SOME_DIGIT = NUMBER["strong"], NUMBER["weak"], NUMBER["some_digit"]
+_INTERNATIONAL, _DIALLED = NUMBER["phone_international"], NUMBER["phone_dialled"]
+_TOLL, _NOT_TOLL, _PHONE_ANY, _SERVICE = NUMBER["phone_toll"], NUMBER["phone_not_toll"], NUMBER["phone_any"], NUMBER["phone_service"]
+_CARD_GROUPED, _CARD_BARE = NUMBER["card_grouped"], NUMBER["card_bare"]
+_RRN, _RRN_BARE, _FRN, _FRN_BARE = NUMBER["rrn"], NUMBER["rrn_bare"], NUMBER["frn"], NUMBER["frn_bare"]
+_BRN, _CORP, _LICENSE, _BANK, _PLATE = NUMBER["brn"], NUMBER["corp"], NUMBER["license"], NUMBER["bank"], NUMBER["plate"]
+_IBAN, _MAC, _SSN, _BECH32, _BASE58, _PEM = NUMBER["iban"], NUMBER["mac"], NUMBER["ssn"], NUMBER["bech32"], NUMBER["base58"], NUMBER["pem"]
+_IP4, _IP4_PRIVATE, _IP6, _IP6_PRIVATE, _MIXED = NUMBER["ipv4_public"], NUMBER["ipv4_private"], NUMBER["ipv6_public"], NUMBER["ipv6_private"], NUMBER["mixed"]
+
+SHORTEST = 7
+"""Bytes of the shortest match of a rule that begins with a letter or digit; the scanner relies on it."""
+
+_LENGTHS = (
+    "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 ES24 FI18 FK18 "
+    "FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 LU20 LV21 LY25 "
+    "MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 SE24 SI19 SK24 "
+    "SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30"
+)  # ISO 13616 registry
+IBAN_LENGTH = np.zeros(676, np.uint8)
+for _entry in _LENGTHS.split():
+    IBAN_LENGTH[(ord(_entry[0]) - 65) * 26 + ord(_entry[1]) - 65] = int(_entry[2:])
+_BECH = np.full(256, 255, np.uint8)
+for _value, _sign in enumerate(b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"):
+    _BECH[_sign] = _value
+_RRN_WEIGHTS = np.array([2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5], np.int64)
+_BRN_WEIGHTS = np.array([1, 3, 7, 1, 3, 7, 1, 3, 5], np.int64)
+_MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
+
+
+@njit(cache=True, nogil=True)
+def digits_of(data, start, end, out):
+    """The ASCII digits of `data[start:end]` into `out`; returns how many there are."""
+    n = 0
+    for at in range(start, end):
+        c = data[at]
+        if 48 <= c <= 57:
+            if n < DIGITS:
+                out[n] = c - 48
+            n += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def luhn(d, n):
+    total = 0
+    for k in range(n):
+        v = d[n - 1 - k]
+        if k & 1:
+            v *= 2
+            if v > 9:
+                v -= 9
+        total += v
+    return total % 10 == 0
+
+
+@njit(cache=True, nogil=True)
+def _number(d, first, count):
+    value = 0
+    for k in range(first, first + count):
+        value = value * 10 + d[k]
+    return value
+
+
+@njit(cache=True, nogil=True)
+def issuer(d, n):
+    """Is this a length and prefix that a card issuer uses? 0 no, 1 yes, 2 yes and typical (15 or 16 digits)."""
+    two, three, four, six = _number(d, 0, 2), _number(d, 0, 3), _number(d, 0, 4), _number(d, 0, 6)
+    if n == 16:
+        if d[0] == 4 or 51 <= two <= 55 or 2221 <= four <= 2720 or 3528 <= four <= 3589:
+            return 2
+        if four == 6011 or 644 <= three <= 649 or two == 65 or two == 62 or two == 81 or two == 36:
+            return 2
+        if d[0] == 9:
+            return 1
+    if n == 15 and (two == 34 or two == 37):
+        return 2
+    if n == 15 and (four == 1800 or four == 2131):
+        return 1
+    if n == 14 and (300 <= three <= 305 or two == 36 or two == 38 or two == 39):
+        return 1
+    if (n == 13 or n == 19) and d[0] == 4:
+        return 1
+    if 17 <= n <= 19 and (two == 62 or four == 6011 or 644 <= three <= 649 or two == 65 or two == 81):
+        return 1
+    if 12 <= n <= 19 and (four == 5018 or four == 5020 or four == 5038 or four == 5893 or 6759 <= four <= 6763 or four == 6304):
+        return 1
+    if 12 <= n <= 19 and (two == 50 or 56 <= two <= 58 or six == 601100 or four == 6390 or two == 67):
+        return 1
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def birth(d):
+    """Year * 10000 + month * 100 + day of a resident or foreigner number; 0 where there is no such living day."""
+    g = d[6]
+    year = d[0] * 10 + d[1]
+    if g == 1 or g == 2 or g == 5 or g == 6:
+        year += 1900
+    else:
+        year += 2000
+    month, day = d[2] * 10 + d[3], d[4] * 10 + d[5]
+    if month < 1 or month > 12 or day < 1 or year > 2035:
+        return 0
+    last = _MONTH[month]
+    if month == 2 and year % 4 == 0 and (year % 100 != 0 or year % 400 == 0):
+        last = 29
+    return year * 10000 + month * 100 + day if day <= last else 0
+
+
+@njit(cache=True, nogil=True)
+def _resident(d, n, foreign, bare):
+    if n != 13:
+        return -1
+    born = birth(d)
+    if born == 0:
+        return -1
+    total = 0
+    for k in range(12):
+        total += d[k] * _RRN_WEIGHTS[k]
+    right = ((13 if foreign else 11) - total % 11) % 10 == d[12]
+    if not bare:
+        return 1 if right or (born >= 20201001 and not foreign) else 0
+    if not right or d[0] == 1:
+        return 0  # thirteen bare digits from 1 on are a time in milliseconds more often than a child
+    total = 0
+    for k in range(12):
+        total += d[k] * (3 if k & 1 else 1)
+    barcode = d[0] == 8 and d[1] == 8 and d[2] == 0 and (10 - total % 10) % 10 == d[12]
+    return 0 if barcode else 1
+
+
+@njit(cache=True, nogil=True)
+def _business(d, n):
+    if n != 10:
+        return -1
+    total = 0
+    for k in range(9):
+        total += d[k] * _BRN_WEIGHTS[k]
+    total += d[8] * 5 // 10
+    kind = d[3] * 10 + d[4]
+    return 1 if (10 - total % 10) % 10 == d[9] and kind > 0 and _number(d, 0, 3) >= 101 else -1
+
+
+@njit(cache=True, nogil=True)
+def _corporate(d, n):
+    if n != 13:
+        return -1
+    total = 0
+    for k in range(12):
+        total += d[k] * (2 if k & 1 else 1)
+    office, kind = _number(d, 0, 4), d[4] * 10 + d[5]
+    known = 1101 <= office <= 2850 and (11 <= kind <= 15 or 21 <= kind <= 22 or 31 <= kind <= 55 or kind == 71 or kind == 81)
+    return 1 if known and (10 - total % 10) % 10 == d[12] else 0
+
+
+@njit(cache=True, nogil=True)
+def _bank(data, start, end, d, n):
+    """Ten to sixteen digits that are no date and no phone."""
+    if n < 10 or n > 16:
+        return -1
+    if d[0] == 0 and d[1] == 1 and d[2] == 0 and n == 11:
+        return -1
+    same = True
+    for k in range(1, n):
+        same = same and d[k] == d[0]
+    return -1 if same else 0
+
+
+@njit(cache=True, nogil=True)
+def _dated(d, n):
+    """Do the first eight digits read as a day between 1900 and 2099?"""
+    if n < 8 or not ((d[0] == 1 and d[1] == 9) or (d[0] == 2 and d[1] == 0)):
+        return False
+    month, day = d[4] * 10 + d[5], d[6] * 10 + d[7]
+    return 1 <= month <= 12 and 1 <= day <= 31
+
+
+@njit(cache=True, nogil=True)
+def _service(d, n):
+    if n != 8 or d[0] != 1:
+        return -1
+    three = d[1] * 100 + d[2] * 10 + d[3]
+    series = three // 100
+    if series == 5:
+        known = three == 522 or three == 533 or three == 544 or three == 566 or three == 577 or three == 588 or three == 599
+    elif series == 6:
+        known = three == 600 or three == 611 or three == 644 or three == 660 or three == 661 or three == 666 or three == 668 or three == 670 or three == 688
+    else:
+        known = three == 800 or three == 811 or three == 833 or three == 855 or three == 877 or three == 899
+    return 1 if known else 0
+
+
+@njit(cache=True, nogil=True)
+def _toll_free(d, n):
+    k = 1 if d[0] == 1 and n > 10 else 0
+    three = _number(d, k, 3)
+    return three == 800 or three == 888 or three == 877 or three == 866 or three == 855 or three == 844 or three == 833
+
+
+@njit(cache=True, nogil=True)
+def _phone(which, data, start, end, d, n):
+    """Phones that only a count of digits decides; digits behind an `x` are an extension and do not count."""
+    seps, dots = 0, 0
+    for at in range(start, end):
+        dots += data[at] == 46
+        if data[at] == 120:
+            n = digits_of(data, start, at, d)
+            break
+        if data[at] == 32 or data[at] == 45 or data[at] == 46 or data[at] == 40 or data[at] == 41:
+            seps += 1
+    some = False
+    for k in range(min(n, DIGITS)):
+        some = some or d[k] > 1
+    if not some:
+        return -1
+    if which == _INTERNATIONAL:
+        if d[0] == 8 and d[1] == 2 and (n < 10 or n > 13):
+            return -1
+        if n < 8 or n > 15:
+            return -1
+        return 1 if seps > 0 or n >= 10 else 0
+    if which == _DIALLED:
+        return 1 if 10 <= n <= 16 else -1
+    if n < 7 or n > 15 or (_dated(d, n) and n != 11) or (n == 8 and d[0] == 1 and (d[1] == 5 or d[1] == 6 or d[1] == 8)):
+        return -1
+    if d[0] == 0 and d[2] == 0 and (d[1] == 8 or d[1] == 6):
+        return -1
+    if dots == 3 and seps == 3 and _octets(data, start, end, d):
+        return -1
+    if (n == 10 or n == 11) and _toll_free(d, n):
+        return -1
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def _iban(data, start, end):
+    length, remainder = 0, 0
+    a, b = data[start] & 0xDF, data[start + 1] & 0xDF
+    want = IBAN_LENGTH[(a - 65) * 26 + b - 65]
+    if want == 0:
+        return -1
+    for turn in range(2):
+        for at in range(start, end):
+            c = data[at]
+            if c == 32:
+                continue
+            if turn == 0:
+                length += 1
+            if (turn == 0) == (_before(data, start, at) >= 4):
+                remainder = (remainder * 10 + c - 48) % 97 if c <= 57 else (remainder * 100 + (c & 0xDF) - 55) % 97
+    return 1 if length == want and remainder == 1 else -1
+
+
+@njit(cache=True, nogil=True)
+def _before(data, start, at):
+    """Signs other than blanks between `start` and `at`, counted to four."""
+    n = 0
+    while start < at and n < 4:
+        n += data[start] != 32
+        start += 1
+    return n
+
+
+@njit(cache=True, nogil=True)
+def _octets(data, start, end, out):
+    """Four decimal octets into `out`; False when one is above 255 or written with a leading zero."""
+    k, value, size = 0, 0, 0
+    for at in range(start, end + 1):
+        c = 46 if at == end else data[at]
+        if c == 46:
+            if size == 0 or value > 255 or k > 3:
+                return False
+            out[k] = value
+            k, value, size = k + 1, 0, 0
+        else:
+            if size > 0 and value == 0:
+                return False
+            value, size = value * 10 + c - 48, size + 1
+    return k == 4
+
+
+@njit(cache=True, nogil=True)
+def _ipv4(data, start, end, d, private):
+    if not _octets(data, start, end, d):
+        return -1
+    a, b = d[0], d[1]
+    if a == 0 or a == 255 or (a == 224 and b == 0):
+        return -1  # "this network", netmasks and broadcast: nobody's address
+    inside = a == 10 or a == 127 or (a == 172 and 16 <= b <= 31) or (a == 192 and b == 168) or (a == 169 and b == 254) or (a == 100 and 64 <= b <= 127)
+    if inside != private:
+        return -1
+    if max(max(a, b), max(d[2], d[3])) <= 20:
+        return 0  # 2.7.2.2 and 4.10.4.1 are versions, sections and licences unless something says otherwise
+    return 1
+
+
+@njit(cache=True, nogil=True)
+def _hex(c):
+    return 48 <= c <= 57 or 65 <= c <= 70 or 97 <= c <= 102
+
+
+@njit(cache=True, nogil=True)
+def _value(c):
+    return c - 48 if c <= 57 else (c & 0xDF) - 55
+
+
+@njit(cache=True, nogil=True)
+def _ipv6(data, start, end, d, private):
+    """RFC 4291 text: eight groups, or `::` once for one or more groups of zeros; the last two may be dotted."""
+    if end - start < SHORTEST and data[start] != 58:
+        return -1
+    groups, double, longest, value, size, digit = 0, -1, 0, 0, 0, False
+    first = -1
+    at = start
+    while at < end:
+        c = data[at]
+        if _hex(c):
+            value, size = value * 16 + _value(c), size + 1
+            digit = digit or c <= 57
+            if size > 4:
+                return -1
+            at += 1
+            continue
+        if c == 46:
+            if size == 0 or not _octets(data, at - size, end, d):
+                return -1
+            groups, at, size = groups + 2, end, 0
+            longest = max(longest, 4)
+            break
+        if size > 0:
+            if first < 0:
+                first = value
+            groups, longest = groups + 1, max(longest, size)
+        elif at + 1 >= end or data[at + 1] != 58:
+            return -1
+        value, size = 0, 0
+        at += 1
+        if at < end and data[at] == 58:
+            if double >= 0:
+                return -1
+            double = groups
+            at += 1
+            if first < 0:
+                first = 0
+        elif at == end:
+            return -1
+    if size > 0:
+        groups, longest = groups + 1, max(longest, size)
+    if groups > 8 or (double < 0 and groups != 8) or (double >= 0 and groups > 7) or groups == 0:
+        return -1
+    if first == 0x0100 and double == 1:
+        return -1  # RFC 6666, the discard prefix: never a device
+    local = (first >> 9) == 0x7E or (first >> 6) == 0x3FA or (first == 0 and groups == 1 and value == 1)
+    if local != private:
+        return -1
+    return 1 if digit and (groups >= 4 or (longest >= 3 and groups >= 2)) else 0
+
+
+@njit(cache=True, nogil=True)
+def _mac(data, start, end):
+    letters, zeros, ones, count, threes = 0, 0, 0, 0, 0
+    for at in range(start, end):
+        c = data[at]
+        if _hex(c):
+            threes += count < 4 and c == 51
+            count += 1
+            letters += c > 57
+            zeros += c == 48
+            ones += (c & 0xDF) == 70
+    if zeros == count or ones == count:
+        return -1
+    if threes == 4:
+        return -1  # 33:33, RFC 2464 multicast: never a device
+    return 1 if letters > 0 or data[start + 2] == 58 else 0
+
+
+@njit(cache=True, nogil=True)
+def _bech32(data, start, end):
+    split, check = start, np.int64(1)
+    for at in range(start, end):
+        if data[at] == 49:
+            split = at
+            break
+    for turn in range(3):
+        begin, stop = (split + 1, end) if turn == 2 else (start, split)
+        for at in range(begin, stop):
+            c = np.int64(data[at])
+            v = np.int64(_BECH[c]) if turn == 2 else (c >> 5 if turn == 0 else c & 31)
+            check = _polymod(check, v)
+        if turn == 0:
+            check = _polymod(check, 0)
+    return 1 if check == 1 or check == 0x2BC830A3 else -1
+
+
+@njit(cache=True, nogil=True)
+def _polymod(check, v):
+    top = check >> 25
+    check = (check & 0x1FFFFFF) << 5 ^ v
+    if top & 1:
+        check ^= 0x3B6A57B2
+    if top & 2:
+        check ^= 0x26508E6D
+    if top & 4:
+        check ^= 0x1EA119FA
+    if top & 8:
+        check ^= 0x3D4233DD
+    if top & 16:
+        check ^= 0x2A1462B3
+    return check
+
+
+@njit(cache=True, nogil=True)
+def _varied(data, start, end):
+    """At least six different signs, so that `ghp_xxxxxxxx...` in a manual stays."""
+    low, high = np.uint64(0), np.uint64(0)
+    for at in range(start, end):
+        c = data[at]
+        if c < 64:
+            low |= np.uint64(1) << np.uint64(c)
+        else:
+            high |= np.uint64(1) << np.uint64(c & 63)
+    n = 0
+    while low != 0:
+        low &= low - np.uint64(1)
+        n += 1
+    while high != 0:
+        high &= high - np.uint64(1)
+        n += 1
+    return 1 if n >= 12 or (n >= 8 and end - start < 32) else -1
+
+
+@njit(cache=True, nogil=True)
+def _plate(data, start, end):
+    """Tight form strong; spaced form weak, since `12주 2024` and `30조 5000` are read so."""
+    after = 0
+    if end + 3 <= data.size:
+        after = (np.int64(data[end]) & 15) << 12 | (np.int64(data[end + 1]) & 63) << 6 | (np.int64(data[end + 2]) & 63)
+    for unit in (0xB144, 0xC6D0, 0xC5B5, 0xB9CC, 0xBA85, 0xAC1C, 0xAD8C, 0xC6D4, 0xC2DC, 0xC870, 0xCC9C, 0xBC31, 0xB2EC, 0xC77C):
+        if after == unit:  # 년 원 억 만 명 개 권 월 시 조 천 백 달 일
+            return -1
+    for at in range(start, end):
+        if data[at] == 32:
+            return 0
+    return 1
+
+
+@njit(cache=True, nogil=True)
+def check(which, data, start, end, d):
+    """Check number `which` of `data[start:end]`; `d` int64[DIGITS] is scratch. -1 refused, 0 weak, 1 strong."""
+    if which == _STRONG:
+        return 1
+    if which == _IP4 or which == _IP4_PRIVATE:
+        return _ipv4(data, start, end, d, which == _IP4_PRIVATE)
+    if which == _IP6 or which == _IP6_PRIVATE:
+        return _ipv6(data, start, end, d, which == _IP6_PRIVATE)
+    if which == _MIXED or which == _PEM:
+        return _varied(data, start, end) if which == _MIXED else 1
+    if which == _IBAN:
+        return _iban(data, start, end)
+    if which == _MAC:
+        return _mac(data, start, end)
+    if which == _PLATE:
+        return _plate(data, start, end)
+    if which == _BECH32:
+        return _bech32(data, start, end)
+    if which == _BASE58:
+        return 1
+    return _of_digits(which, data, start, end, d)
+
+
+@njit(cache=True, nogil=True)
+def _of_digits(which, data, start, end, d):
+    n = digits_of(data, start, end, d)
+    if n > 6 and d[0] + d[1] + d[2] == 0:
+        return -1  # 000 begins no number of any kind here: our own surrogates do
+    if which == _SOME_DIGIT:
+        for k in range(min(n, DIGITS)):
+            if d[k] > 1:
+                return 1
+        return -1
+    if which == _CARD_GROUPED or which == _CARD_BARE:
+        kind = issuer(d, n) if 12 <= n <= 19 else 0
+        if kind == 0 or not luhn(d, n):
+            return -1
+        return 1 if kind == 2 or which == _CARD_GROUPED else 0
+    if which == _WEAK:
+        return 0
+    if which == _RRN or which == _RRN_BARE:
+        return _resident(d, n, False, which == _RRN_BARE)
+    if which == _FRN or which == _FRN_BARE:
+        return _resident(d, n, True, which == _FRN_BARE)
+    if which == _BRN:
+        return _business(d, n)
+    if which == _CORP:
+        return _corporate(d, n)
+    if which == _LICENSE:
+        region = d[0] * 10 + d[1]
+        return 1 if n == 12 and 11 <= region <= 28 and region != 27 else -1
+    if which == _BANK:
+        return _bank(data, start, end, d, n)
+    if which == _SSN:
+        area = _number(d, 0, 3)
+        return 1 if area > 0 and area != 666 and area < 900 and d[3] + d[4] > 0 and _number(d, 5, 4) > 0 else -1
+    if which == _SERVICE:
+        return _service(d, n)
+    if which == _TOLL:
+        return 1 if _toll_free(d, n) else -1
+    if which == _NOT_TOLL:
+        return -1 if _toll_free(d, n) else 1
+    return _phone(which, data, start, end, d, n)
