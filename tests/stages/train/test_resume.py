@@ -1,0 +1,123 @@
+"""kill -9 at any step, in the middle of a checkpoint too, then again: the same loss curve and the same bytes."""
+
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+
+import pytest
+
+from pipeline.errors import WorkError
+from pipeline.pool import Inline
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.train import Train
+
+
+def run_and_die(options, inputs, sink, die_at, where):
+    """Train until step `die_at`, then SIGKILL this process: before the step (`step`), or while its checkpoint is listed (`save`)."""
+    from stages.models import checkpoint
+    from stages.train import loop
+
+    advance, listing = loop.Loop._advance, checkpoint.Checkpoints._list
+
+    def advanced(self, told):
+        if where == "step" and self.step == die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        advance(self, told)
+
+    def listed(self, steps):
+        if where == "save" and steps[-1] >= die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        listing(self, steps)
+
+    loop.Loop._advance, checkpoint.Checkpoints._list = advanced, listed
+    Train(**options).run(inputs, Store(sink), Inline())
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """A server that has torch loaded and has computed nothing: its children start at once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["stages.train.session", "peft", "bitsandbytes", "tests.stages.train.test_resume"])
+    return context
+
+
+@pytest.fixture(scope="module")
+def jobs(tokens_store, tiny_tokenizer, tiny, pair_store, base_store, sft_store):
+    pretrain = {**tiny, "steps": 10, "save_every": 3, "eval_every": 4}
+    prefer = {"objective": "dpo", "method": "qlora", "dropout": 0.1, "steps": 8, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 64, "save_every": 2}
+    return {
+        "clm": (pretrain, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
+        "dpo": (prefer, Inputs({"of": [pair_store], "base": [base_store, sft_store]}, 17)),
+    }
+
+
+@pytest.mark.parametrize("job, deaths", [("clm", [("step", 2), ("step", 7), ("save", 9)]), ("dpo", [("save", 4), ("step", 7)])])
+def test_killed_and_run_again_it_ends_with_the_same_bytes(job, deaths, jobs, forks, tmp_path):
+    options, inputs = jobs[job]
+    [undisturbed] = Train(**options).run(inputs, Store(tmp_path / "whole"), Inline())
+    sink = tmp_path / "killed"
+    for where, at in deaths:
+        child = forks.Process(target=run_and_die, args=(options, inputs, str(sink), at, where))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+    assert list((sink / "passes").glob("step-*")), "a checkpoint was left to go on from"
+    [resumed] = Train(**options).run(inputs, Store(sink), Inline())
+    assert resumed.files == undisturbed.files
+    assert (sink / "artefact/history.jsonl").read_bytes() == (tmp_path / "whole/artefact/history.jsonl").read_bytes()
+    assert not list((sink / "passes").glob("step-*")), "checkpoints go when the run has ended"
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(jobs, tmp_path, monkeypatch):
+    from stages.models.checkpoint import Checkpoints
+    from stages.train.loop import Loop
+
+    options, inputs = jobs["clm"]
+    measure = Loop._measure
+
+    def broken(self, rows, held=False):
+        found = measure(self, rows, held)
+        return found._replace(loss=found.loss * float("nan")) if self.step == 7 and not held else found
+
+    monkeypatch.setattr(Loop, "_measure", broken)
+    with pytest.raises(WorkError, match=r"loss of step 8 is not a number \(rows [0-9a-f]{32}") as fault:
+        Train(**options).run(inputs, Store(tmp_path), Inline())
+    assert "learning_rate" in fault.value.mend
+    key = Train(**options).key(inputs)
+    assert Checkpoints(Store(tmp_path), key).steps() == [6]
+
+
+def test_a_process_whose_driver_is_gone_ends_itself(jobs, tmp_path, monkeypatch):
+    from pipeline.errors import InfraError
+    from stages.train.launch import Job, alive_check, me, train_alone
+
+    options, inputs = jobs["clm"]
+    stage = Train(**options)
+    host, pid, _ = me()
+    assert alive_check(me())()
+    orphan = Job(stage, inputs, Store(tmp_path), stage.key(inputs), (host, pid, "0"))
+    with pytest.raises(InfraError, match="driver of this training is gone"):
+        train_alone(orphan)
+    assert replace(orphan, driver=me()).name == "train clm"
+
+
+def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(jobs):
+    from stages.train.objectives import Positions
+
+    positions = Positions(50, 17)
+    epochs = [[positions[at] for at in range(start, start + 50)] for start in (0, 50, 100)]
+    assert all(sorted(epoch) == list(range(50)) for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert positions[3] == epochs[0][3], "asked out of order it says the same"
+
+
+def test_the_learning_rate_is_a_function_of_the_step():
+    from stages.train.schedule import plan, rate
+
+    assert [round(rate(s, 10, "linear", 0.2, 0.0), 2) for s in range(10)] == [0.5, 1.0, 1.0, 0.88, 0.75, 0.62, 0.5, 0.38, 0.25, 0.12]
+    assert rate(9, 10, "constant", 0.0, 0.1) == 1.0
+    assert rate(70, 100, "wsd", 0.0, 0.1) == 1.0 and rate(99, 100, "wsd", 0.0, 0.1) < 0.2
+    assert rate(99, 100, "cosine", 0.0, 0.1) == pytest.approx(0.1, abs=1e-3)
+    assert plan(10, 4, 1.0, None) == (3, 10, 4) and plan(10, 4, 1.0, 7) == (7, 28, 4)
