@@ -31,6 +31,12 @@ def sentences(seed: int, count: int) -> list[str]:
     return made
 
 
+@pytest.fixture(scope="session")
+def sentences_of():
+    """`sentences_of(seed, count)` -> sentences."""
+    return sentences
+
+
 def seal(store: Any, shape: str, numbers: list[int]) -> Any:
     store.seal({"stage": "test", "shape": shape, "key": "test", "lineage": {}, "schema": []}, numbers)
     return store
