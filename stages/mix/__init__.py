@@ -1,0 +1,67 @@
+"""Mix stores by weights per language, source or store to a budget; repeats are counted and have ids of their own."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, field_validator
+
+from pipeline.errors import UsageError
+from pipeline.ledger import Receipt
+from pipeline.pool import Pool
+from pipeline.stage import Inputs, Port, Stage
+from pipeline.store import Store
+
+
+class Mix(Stage):
+    """Mix stores by weights per language, source or store to a budget; repeats are counted and have ids of their own.
+
+    A group's target is its share of the budget; its rate is target over what there is. Every row is taken `floor(rate)`
+    times and once more where a hash of (seed, id) falls below the rest, so that which rows come depends on nothing but
+    the rows. Without weights and budget every row comes once. Reasons: `mix.not_weighted` (the group has no weight),
+    `mix.over_budget` (not drawn).
+    """
+
+    ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT|CHAT|PAIR", many=True, help="the stores to mix")}
+    makes: ClassVar[str | None] = None
+    draws: ClassVar[bool] = True
+
+    by: Literal["lang", "source", "host", "licence", "store"] = "lang"
+    "What a group is: a column, the host of the URL, or the store a row comes from (by its place in `of`: 0, 1, ...)."
+    weights: dict[str, float] = Field(default_factory=dict)
+    "Weight per group, e.g. `{ko: 0.6, en: 0.4}`; any sum. `other` stands for every group not named. Empty: as they are."
+    budget: str | int | None = None
+    "Bytes of UTF-8 text to come out, e.g. `2GB`; default: the most that needs no group more than `max_repeats` times."
+    max_repeats: float = Field(1.0, gt=0.0, le=64.0)
+    "Most copies of a group's rows. Up to 4 epochs of repeated data are worth nearly as much as new (Muennighoff et al. 2023)."
+
+    @field_validator("budget")
+    @classmethod
+    def _bytes(cls, value: str | int | None) -> int | None:
+        from pipeline.recipe import parse_bytes
+
+        size = parse_bytes(value) if isinstance(value, str) else value
+        if size is not None and size <= 0:
+            raise ValueError("a budget is a positive number of bytes")
+        return size
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _words(cls, weights: object) -> object:
+        # YAML reads `no:` (Norwegian) as false and a store's place as a number: groups are words.
+        return {("no" if key is False else str(key)): value for key, value in weights.items()} if isinstance(weights, dict) else weights
+
+    @field_validator("weights")
+    @classmethod
+    def _positive(cls, weights: dict[str, float]) -> dict[str, float]:
+        if any(weight < 0 for weight in weights.values()) or (weights and not sum(weights.values())):
+            raise ValueError("weights must not be negative, and one must be above 0")
+        return weights
+
+    def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
+        """Two passes: weigh (per shard), take (per shard)."""
+        from stages.mix import passes
+
+        if self.budget and not self.weights and self.max_repeats < 1:
+            raise UsageError("mix: max_repeats below 1 with a budget and no weights", "give weights, or leave max_repeats out")
+        return passes.run(self, inputs, sink, pool)

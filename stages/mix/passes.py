@@ -1,0 +1,158 @@
+"""The passes of a mix: weigh every row per group, set the rates, take each row as often as its group's rate says."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.ledger import Ledger, Receipt
+from pipeline.options import digest
+from pipeline.pool import Pool
+from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of
+from pipeline.stage import Inputs, collect, input_shards
+from pipeline.store import Store
+
+
+class Task(NamedTuple):
+    """One input shard."""
+
+    stage: Any
+    source: Store
+    place: int
+    shard: int
+    number: int
+    key: str
+    sink: Store
+    seed: int
+    rates: dict[str, float] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"mix shard {self.number:05d}"
+
+
+def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
+    places = {store.path: place for place, store in enumerate(inputs["of"])}
+    shards = [(store, shard, content) for store, shard, content in input_shards(inputs)]
+    weighed = sink.sub("passes/weigh")
+    tasks = [
+        Task(stage, store, places[store.path], shard, number, digest([stage.by, content, places[store.path]]), weighed, inputs.seed)
+        for number, (store, shard, content) in enumerate(shards)
+    ]
+    found = _each(pool, weigh, tasks)
+    totals: dict[str, int] = {}
+    for receipt in found:
+        for group, size in receipt.notes["bytes"].items():
+            totals[group] = totals.get(group, 0) + size
+    rates = rates_of(stage, totals)
+    # The key of a shard names the rates it was taken at: they follow from all shards.
+    taking = [
+        task._replace(sink=sink, rates=rates, key=stage.key(inputs, content, rates, without=("of",)))
+        for task, (_, _, content) in zip(tasks, shards)
+    ]
+    return _each(pool, take, taking)
+
+
+def _each(pool: Pool, fn: Any, tasks: list[Task]) -> list[Receipt]:
+    done, todo = {}, []
+    for task in tasks:
+        receipt = task.sink.receipt(task.number)
+        whole = receipt is not None and receipt.key == task.key and task.sink.place.exists(f"shards/{task.number:05d}.arrow")
+        done.update({task.number: receipt}) if whole else todo.append(task)
+    for receipt in collect(pool, fn, todo, "mix"):
+        done[receipt.shard] = receipt
+    return [done[number] for number in sorted(done)]  # type: ignore[misc]
+
+
+def rates_of(stage: Any, totals: dict[str, int]) -> dict[str, float]:
+    """Copies per row for each group: target bytes over the bytes there are, at most `max_repeats`."""
+    present = {group: size for group, size in totals.items() if size}
+    if not present:
+        return {group: 1.0 for group in totals}
+    shares = _shares(stage.weights, present)
+    if not stage.weights:
+        budget = stage.budget or sum(present.values())
+    else:
+        budget = stage.budget or min(present[g] * stage.max_repeats / share for g, share in shares.items() if share)
+    rates = {g: min(share * budget / present[g], stage.max_repeats) for g, share in shares.items()}
+    return {group: round(rates.get(group, 0.0 if stage.weights else 1.0), 9) for group in sorted(totals)}
+
+
+def _shares(weights: dict[str, float], present: dict[str, int]) -> dict[str, float]:
+    """Each present group's share of the budget; `other` is divided by size among the groups not named."""
+    whole = sum(present.values())
+    if not weights:
+        return {group: size / whole for group, size in present.items()}
+    rest = sum(size for group, size in present.items() if group not in weights)
+    parts = {g: weights[g] if g in weights else weights.get("other", 0.0) * present[g] / rest for g in present}
+    total = sum(parts.values())
+    return {group: part / total for group, part in parts.items()} if total else {group: 0.0 for group in present}
+
+
+def groups_of(batch: pa.RecordBatch | pa.Table, by: str, place: int) -> list[str]:
+    """The group of every row; `none` where the column is null."""
+    if by == "store":
+        return [str(place)] * len(batch)
+    if by == "host":
+        from urllib.parse import urlsplit
+
+        return [urlsplit(url).hostname or "none" if url else "none" for url in batch.column("url").to_pylist()]
+    return [value or "none" for value in batch.column(by).to_pylist()]
+
+
+def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
+    """Bytes of UTF-8 text per row (int64, n): the text of documents, every message of conversations and pairs."""
+    shape = shape_of(batch.schema) or "DOCUMENT"
+    if shape == "DOCUMENT":
+        return pc.fill_null(pc.binary_length(batch.column(MAIN_FIELD[shape])), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+    fields = ("messages",) if shape == "CHAT" else ("prompt", "chosen", "rejected")
+    rows = zip(*(batch.column(name).to_pylist() for name in fields))
+    return np.array([sum(len((m["content"] or "").encode()) for side in row for m in side or []) for row in rows], np.int64)
+
+
+def weigh(task: Task) -> Receipt:
+    """Bytes per group of one shard, in the receipt."""
+    totals: dict[str, int] = {}
+    for batch in task.source.batches(task.shard):
+        for group, size in zip(groups_of(batch, task.stage.by, task.place), sizes_of(batch).tolist()):
+            totals[group] = totals.get(group, 0) + size
+    nothing = pa.table({"group": pa.array([], STR)})
+    return task.sink.put(task.number, nothing, Ledger.rows([]), key=task.key, stage="mix", notes={"bytes": totals})
+
+
+def copies(ids: list[str], groups: list[str], rates: dict[str, float], seed: int) -> np.ndarray:
+    """How often each row comes (int64, n): floor(rate), and once more where a hash of (seed, id) is below the rest."""
+    rate = np.array([rates.get(group, 0.0) for group in groups])
+    drawn = [int.from_bytes(hashlib.blake2b(f"{seed}/{i}".encode(), digest_size=7).digest(), "big") / 2**56 for i in ids]
+    return (np.floor(rate) + (np.array(drawn) < rate - np.floor(rate))).astype(np.int64)
+
+
+def take(task: Task) -> Receipt:
+    """One shard, each row as often as it comes; repeats get ids of their own."""
+    notes: dict[str, Any] = {"rates": task.rates, "repeats": 0}
+    with task.sink.writer(task.number, stage="mix", key=task.key) as writer:
+        table = task.source.read(task.shard)
+        writer.expect(table.schema)
+        for batch in task.source.batches(task.shard):
+            ids = batch.column("id").to_pylist()
+            groups = groups_of(batch, task.stage.by, task.place)
+            times = copies(ids, groups, task.rates or {}, task.seed)
+            outs = [(row, i if k == 0 else child_id(i, "mix", "copy", k)) for row, (i, n) in enumerate(zip(ids, times.tolist())) for k in range(n)]
+            taken = batch.take(pa.array([row for row, _ in outs], pa.int64()))
+            writer.write(taken.set_column(0, batch.schema.field(0), pa.array([out for _, out in outs], STR)))
+            gone = [row for row, n in enumerate(times.tolist()) if n == 0]
+            why = ["mix.over_budget" if (task.rates or {}).get(groups[row]) else "mix.not_weighted" for row in gone]
+            writer.record(
+                Ledger.rows(
+                    [ids[row] for row, _ in outs] + [ids[row] for row in gone],
+                    out=[out for _, out in outs] + [None] * len(gone),
+                    reason=[None] * len(outs) + why,
+                    metrics={"mix.copies": np.concatenate([times[[row for row, _ in outs]], np.zeros(len(gone))])},
+                )
+            )
+            notes["repeats"] += len(outs) - (len(ids) - len(gone))
+        return writer.commit(input_ids=table["id"], notes=notes)

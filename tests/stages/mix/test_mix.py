@@ -1,0 +1,88 @@
+"""Weights, budgets and repeats: shares are met, draws depend on ids alone, every row is accounted for."""
+
+import pytest
+
+from pipeline.errors import OptionError
+from pipeline.pool import Inline
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.mix import Mix
+from stages.mix.passes import rates_of
+
+
+@pytest.fixture
+def corpus(tmp_path, make_store):
+    """3,000 Korean and 1,000 English rows of about 100 bytes, and an odd one."""
+    texts = ["가나다라마" * 7 for _ in range(3000)] + ["abcdefghij" * 10 for _ in range(1000)] + ["?"]
+    return make_store(tmp_path / "in", texts, shards=4, lang=["ko"] * 3000 + ["en"] * 1000 + [None])
+
+
+def mix(tmp_path, corpus, name="out", seed=17, **options) -> Store:
+    sink = Store(tmp_path / name)
+    stage = Mix(**options)
+    receipts = stage.run(Inputs({"of": [corpus] if isinstance(corpus, Store) else corpus}, seed), sink, Inline())
+    sink.seal({"shape": "DOCUMENT", "key": "k"}, [r.shard for r in receipts])
+    return sink
+
+
+def languages(store: Store) -> dict[str, int]:
+    return store.require()["counts"]["lang"]
+
+
+def test_without_options_every_row_comes_once(tmp_path, corpus):
+    out = mix(tmp_path, corpus)
+    assert out.content_hash == corpus.content_hash
+
+
+def test_weights_are_met_without_repeats(tmp_path, corpus):
+    counts = languages(mix(tmp_path, corpus, weights={"ko": 1, "en": 1}))
+    assert counts["en"] == 1000 and counts["ko"] == pytest.approx(1000 * 100 / 105, rel=0.08)
+    assert "none" not in counts
+
+
+def test_a_budget_repeats_up_to_the_cap_and_ids_stay_apart(tmp_path, corpus):
+    out = mix(tmp_path, corpus, weights={"en": 1}, budget="250kB", max_repeats=4)
+    ids = out.table(["id"])["id"].to_pylist()
+    assert len(ids) == pytest.approx(2500, rel=0.05) and len(set(ids)) == len(ids)
+    ledger = out.ledgers()
+    assert set(ledger["id"].to_pylist()) == set(corpus.table(["id"])["id"].to_pylist())
+    reasons = ledger["reason"].drop_null().value_counts().to_pylist()
+    assert reasons == [{"values": "mix.not_weighted", "counts": 3001}]
+    capped = mix(tmp_path, corpus, "capped", weights={"en": 1}, budget="10MB", max_repeats=2)
+    assert capped.require()["rows"] == 2000
+
+
+def test_a_smaller_budget_drops_by_hash_of_the_id(tmp_path, corpus):
+    small, large = (mix(tmp_path, corpus, name, budget=size) for name, size in (("s", "100kB"), ("l", "200kB")))
+    few, many = (set(s.table(["id"])["id"].to_pylist()) for s in (small, large))
+    assert few < many, "a larger budget only adds rows"
+    other = mix(tmp_path, corpus, "o", seed=18, budget="100kB")
+    assert set(other.table(["id"])["id"].to_pylist()) != few
+    assert small.require()["reasons"] == {"mix.over_budget": 4001 - len(few)}
+
+
+def test_stores_are_groups_and_a_rerun_does_nothing(tmp_path, corpus, make_store):
+    second = make_store(tmp_path / "in2", ["second store " * 8] * 500, lang=["en"] * 500, id=[f"{i:032x}" for i in range(500)])
+    out = mix(tmp_path, [corpus, second], by="store", weights={"1": 1})
+    assert out.require()["rows"] == 500
+    before = (tmp_path / "out" / "receipts" / "00000.json").read_bytes()
+    mix(tmp_path, [corpus, second], by="store", weights={"1": 1})
+    assert (tmp_path / "out" / "receipts" / "00000.json").read_bytes() == before
+
+
+def test_other_stands_for_groups_not_named():
+    rates = rates_of(Mix(weights={"ko": 1, "other": 1}, max_repeats=10, budget=400), {"ko": 100, "en": 50, "ja": 50})
+    assert rates == {"en": 2.0, "ja": 2.0, "ko": 2.0}
+
+
+def test_norwegian_is_a_word():
+    import yaml
+
+    assert Mix(**yaml.safe_load("weights: {no: 1, ko: 2}")).weights == {"no": 1.0, "ko": 2.0}
+
+
+def test_bad_options_are_named():
+    with pytest.raises(OptionError, match="negative"):
+        Mix.build({"weights": {"ko": -1}}, "mix")
+    with pytest.raises(OptionError, match="no size"):
+        Mix.build({"budget": "lots"}, "mix")
