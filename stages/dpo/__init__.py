@@ -1,0 +1,95 @@
+"""Preference pairs from instruction rows: the student's answers as rejected, checked, at a chosen overlap with SFT."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from pipeline.ledger import Receipt
+from pipeline.pool import Pool
+from pipeline.stage import Inputs, Port, Stage
+from pipeline.store import Store
+from stages.dpo.student import LIBRARIES, StudentSampling
+from stages.models.teacher import Sampling, TeacherOptions
+
+
+class Dpo(Stage):
+    """Preference pairs from instruction rows: the student's answers as rejected, checked, at a chosen overlap with SFT.
+
+    `student_reject` takes a row's own answer (the label) as chosen and what the student answers as rejected (SPIN);
+    `teacher_vs_student` takes a teacher's answer as chosen; `best_of_n` the student's best and worst, as a judge scores them.
+
+    `sft_overlap` is the share of the pairs' prompts that stand in the store of the port `sft`, reached by leaving prompts
+    out, and measured on what is left. Prompts that SFT has not seen come about by training it on a part of them:
+
+        - split: {name: sft-rows, of: sft-unique, share: 0.7}
+        - train: {name: sft-model, objective: sft, of: sft-rows, base: pretrain}
+        - dpo:   {of: sft-unique, sft: sft-rows, student: [pretrain, sft-model], sft_overlap: 0.5}
+
+    Reasons: `dpo.no_label`, `dpo.overlap`, `dpo.beyond_max` before anything is asked; `dpo.over_context`, `chat.*`,
+    `dpo.truncated`, `dpo.empty`, `dpo.equal`, `dpo.near_equal`, `dpo.wrong_language`, `dpo.length_ratio`, `dpo.unrelated`,
+    `dpo.refusal`, `dpo.too_few_answers` of the answers; `dpo.tie`, `dpo.student_wins`, `judge.*`, `teacher.*` of judge and
+    teacher; `dpo.prompt_cap` and `dpo.overlap` of the last choice.
+    """
+
+    ports: ClassVar[dict[str, Port]] = {
+        "of": Port("CHAT", help="instruction rows: prompts and their labels"),
+        "student": Port("artefact:model|artefact:adapter", many=True, help="the model that answers, and the adapters on it"),
+        "sft": Port("CHAT", optional=True, many=True, help="what the student was fine-tuned on: for sft_overlap"),
+    }
+    makes: ClassVar[str | None] = "PAIR"
+    draws: ClassVar[bool] = True
+    libraries: ClassVar[tuple[str, ...]] = LIBRARIES
+
+    method: Literal["student_reject", "teacher_vs_student", "best_of_n"] = "student_reject"
+    "Who writes the two sides; see above."
+    sampling: StudentSampling = StudentSampling()
+    "How the student answers: max_tokens, temperature, top_p, stop, batch, threads."
+    samples: int = Field(1, ge=1, le=64)
+    "Answers of the student to each prompt."
+    per_prompt: int = Field(1, ge=1)
+    "Most pairs of one prompt; distinct prompts count for more than further pairs of one (Tulu 3)."
+    max_prompts: int | None = Field(None, ge=1)
+    "Most prompts to make pairs for, by hash of the prompt; default: all."
+    sft_overlap: float | None = Field(None, ge=0.0, le=1.0)
+    "Share of the prompts that stand in the `sft` store; default: as it comes, measured all the same."
+
+    truncated: Literal["drop", "keep", "trim"] = "drop"
+    "An answer cut at max_tokens: dropped, kept as it is (a student too small to end its answers), or cut back to its last sentence."
+    similarity_min: float = Field(0.0, ge=0.0, le=1.0)
+    "Least Jaccard similarity of the two answers' character 3-grams; 0.1 leaves out pairs that are told apart trivially."
+    similarity_max: float = Field(0.95, gt=0.0, le=1.0)
+    "From this similarity on two answers are near-equal."
+    length_ratio: float = Field(2.0, ge=1.0)
+    "Neither answer more than this many times as long as the other, in characters."
+    same_language: bool = True
+    "Drop a pair whose answers are written mainly in different scripts."
+    refusals: bool = False
+    "Keep pairs whose chosen answer opens by refusing."
+
+    teacher: TeacherOptions | None = None
+    "teacher_vs_student: who writes the chosen answer."
+    teacher_sampling: Sampling = Sampling()
+    "How the teacher answers."
+    judge: TeacherOptions | None = None
+    "best_of_n: who scores answers. Otherwise, if given: drops pairs whose rejected answer it does not find worse, in both orders."
+    margin: float = Field(1.0, gt=0.0, le=4.0)
+    "best_of_n: least difference of the scores (1 to 5) of best and worst."
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Dpo":
+        if self.method == "teacher_vs_student" and self.teacher is None:
+            raise ValueError("teacher_vs_student needs `teacher`")
+        if self.method == "best_of_n" and (self.judge is None or self.samples < 2):
+            raise ValueError("best_of_n needs `judge` and at least 2 `samples`")
+        if self.samples > 1 and self.sampling.temperature == 0:
+            raise ValueError("several samples at temperature 0 are all the same; set sampling.temperature")
+        if self.similarity_min >= self.similarity_max:
+            raise ValueError("similarity_min must be below similarity_max")
+        return self
+
+    def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
+        from stages.dpo.make import make
+
+        return make(self, inputs, sink, pool)

@@ -1,0 +1,143 @@
+"""Is a pair worth training on? Pure checks of two answers, each with its own reason and its own number.
+
+The reasons, in the order they are asked: `dpo.empty`, `dpo.equal`, `dpo.near_equal`, `dpo.truncated`, `dpo.wrong_language`,
+`dpo.length_ratio`, `dpo.unrelated`, `dpo.refusal`. The first that applies is the row's reason, the ledger keeps all.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Literal, NamedTuple
+
+GRAM = 3
+"""Characters a shingle has: short answers of two words still have some."""
+FEW_LETTERS = 5
+"""With fewer letters than this a text is written in no script that could be told."""
+SENTENCE_END = re.compile(r"[.!?。！？…](?=[\"'”’)\]」』]*(?:\s|$))[\"'”’)\]」』]*|\n")
+REFUSAL = re.compile(
+    r"\b(?:i(?:'m| am) (?:sorry|afraid|unable)|i (?:can(?:no|')t|cannot|am not able to|won't be able to)|as an ai\b|as a(?:n ai)? language model)"
+    r"|(?:죄송|미안|유감|안타깝)[^.!?\n]{0,40}(?:수 없|어렵|못 )|(?:도와\s?드릴|답변(?:을)?\s?(?:드릴|할)|제공(?:해)?\s?(?:드릴|할)|알려\s?드릴) 수(?:가|는)? 없|(?:AI|인공지능)(?: 언어)? 모델(?:로서|이라|이므로)",
+    re.IGNORECASE,
+)
+REFUSAL_HEAD = 160
+"""A refusal opens an answer: code points looked at."""
+
+
+class Limits(NamedTuple):
+    """What a pair must keep to; see the stage's options for what each means and where its default comes from."""
+
+    similarity_min: float = 0.0
+    similarity_max: float = 0.95
+    length_ratio: float = 2.0
+    same_language: bool = True
+    refusals: bool = False
+
+
+class Judged(NamedTuple):
+    """The reasons against a pair (none: it stands), and the numbers behind them."""
+
+    reasons: list[str]
+    similarity: float
+    """Jaccard similarity of the answers' character 3-grams, 0..1."""
+    length_ratio: float
+    """Characters of the rejected answer over those of the chosen one."""
+
+
+def judge(chosen: str, rejected: str, truncated: bool, limits: Limits) -> Judged:
+    """Hold a pair of answers to `limits`; `truncated` says that one was cut and is not to be used as it is."""
+    one, two = plain(chosen), plain(rejected)
+    alike = similarity(one, two)
+    ratio = len(two) / len(one) if one else 0.0
+    found = {
+        "dpo.empty": not one or not two,
+        "dpo.equal": bool(one) and one == two,
+        "dpo.near_equal": one != two and alike >= limits.similarity_max,
+        "dpo.truncated": truncated,
+        "dpo.wrong_language": limits.same_language and bool(two) and not same_script(chosen, rejected),
+        "dpo.length_ratio": bool(one and two) and not 1 / limits.length_ratio <= ratio <= limits.length_ratio,
+        "dpo.unrelated": bool(one and two) and alike < limits.similarity_min,
+        "dpo.refusal": not limits.refusals and refuses(chosen),
+    }
+    return Judged([reason for reason, holds in found.items() if holds], alike, ratio)
+
+
+def plain(text: str) -> str:
+    """NFC, case folded, runs of white space as one blank."""
+    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+
+
+def similarity(one: str, two: str) -> float:
+    """Jaccard similarity of the sets of character 3-grams (a shorter text is one gram); 0 where both are empty.
+
+    >>> similarity("abcd", "abcx")
+    0.3333333333333333
+    """
+    left, right = grams(one), grams(two)
+    union = len(left | right)
+    return len(left & right) / union if union else 0.0
+
+
+def grams(text: str) -> set[str]:
+    if len(text) <= GRAM:
+        return {text} if text else set()
+    return {text[at : at + GRAM] for at in range(len(text) - GRAM + 1)}
+
+
+def same_script(one: str, two: str) -> bool:
+    """Are both answers written mainly in the same script? True where either has too few letters to tell."""
+    scripts = [script(one), script(two)]
+    return None in scripts or scripts[0] == scripts[1]
+
+
+def script(text: str) -> str | None:
+    """The script most letters are of: `hangul`, `kana` (with the Han characters beside it), `han`, or the first word of
+    the letter's Unicode name (`latin`, `cyrillic`, `arabic`, ...); None for fewer than five letters."""
+    counts: dict[str, int] = {}
+    for char in text:
+        if char.isalpha():
+            name = _script_of(char)
+            counts[name] = counts.get(name, 0) + 1
+    if sum(counts.values()) < FEW_LETTERS:
+        return None
+    if counts.get("kana"):
+        counts["kana"] += counts.pop("han", 0)
+    return max(sorted(counts), key=lambda name: counts[name])
+
+
+def _script_of(char: str) -> str:
+    code = ord(char)
+    if code < 0x250:
+        return "latin"
+    if 0xAC00 <= code <= 0xD7A3 or 0x1100 <= code <= 0x11FF or 0x3130 <= code <= 0x318F:
+        return "hangul"
+    if 0x3040 <= code <= 0x30FF:
+        return "kana"
+    if 0x4E00 <= code <= 0x9FFF or 0x3400 <= code <= 0x4DBF:
+        return "han"
+    return unicodedata.name(char, "unknown").split()[0].lower()
+
+
+def refuses(text: str) -> bool:
+    """Does the answer open by refusing, in Korean or English?"""
+    return bool(REFUSAL.search(text[:REFUSAL_HEAD]))
+
+
+def whole(text: str, cut: bool, truncated: Literal["drop", "keep", "trim"]) -> tuple[str, bool]:
+    """An answer as it is to be used, and whether it is to be refused as truncated; `cut` says it reached its length limit."""
+    if not cut or truncated == "keep":
+        return text.strip(), False
+    ended = trim(text).strip() if truncated == "trim" else ""
+    return (ended, False) if ended else (text.strip(), True)
+
+
+def trim(text: str) -> str:
+    """A cut answer up to the end of its last whole sentence or line; empty where it has none.
+
+    >>> trim("One. Two is long. Thr"), trim("no end")
+    ('One. Two is long.', '')
+    """
+    last = None
+    for last in SENTENCE_END.finditer(text):
+        pass
+    return text[: last.end()].rstrip() if last else ""

@@ -1,0 +1,172 @@
+"""A run of the stage: choose prompts, let the student answer, ask teacher and judge, check, trim, write."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, closing
+from typing import Any, Iterator, NamedTuple
+
+from pipeline.errors import UsageError, WorkError
+from pipeline.files import is_remote
+from pipeline.ledger import Receipt
+from pipeline.options import digest
+from pipeline.pool import Pool
+from pipeline.stage import Inputs, input_shards, versions
+from pipeline.store import Store
+from stages.dpo import overlap, pairs, sides, student
+from stages.dpo.checks import Limits
+from stages.dpo.sides import Chat, Side
+from stages.models.judge import Judge
+from stages.models.teacher import TeacherOptions, open_teacher
+
+DRAFTS = "passes/pairs"
+
+
+class Shard(NamedTuple):
+    """One input shard: which of its rows are asked (`first` .. `last` of all prompts asked), and why the others are not."""
+
+    number: int
+    store: Store
+    shard: int
+    content: str
+    reasons: list[str | None]
+    first: int
+    last: int
+
+
+class Plan(NamedTuple):
+    """The whole run's choice of prompts."""
+
+    shards: list[Shard]
+    prompts: list[student.Prompt]
+    sft: set[int] | None
+
+
+def make(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
+    """Bring every shard of the pair store under its current key; returns their receipts."""
+    if stage.sft_overlap is not None and not inputs["sft"]:
+        raise UsageError("sft_overlap needs to know what SFT saw", "name the CHAT step it was trained on: `sft: ...`")
+    keys = [stage.key(inputs, content) for _, _, content in input_shards(inputs)]
+    standing = [sink.receipt(number) for number in range(len(keys))]
+    if keys and all(r is not None and r.key == k and sink.place.exists(f"shards/{r.shard:05d}.arrow") for r, k in zip(standing, keys)):
+        return standing  # type: ignore[return-value]
+    plan = planned(stage, inputs)
+    answers = student.answer(plan.prompts, stage, inputs, sink, pool)
+    drafts = sink.sub(DRAFTS)
+    with ExitStack() as held:
+        asked = Asked(stage, sink, held)
+        for shard in plan.shards:
+            draft_shard(stage, inputs, plan, shard, answers, drafts, asked)
+    return finish(stage, inputs, plan, sink, drafts, keys, asked.notes())
+
+
+def planned(stage: Any, inputs: Inputs) -> Plan:
+    """Which rows are asked: those with a label whose prompt is chosen, in store order."""
+    sft = overlap.keys_of(inputs["sft"]) if inputs["sft"] else None
+    found = [
+        (store, shard, content, [overlap.candidate(row, sft) for batch in store.batches(shard) for row in batch.column("messages").to_pylist()])
+        for store, shard, content in input_shards(inputs)
+    ]
+    chosen, _ = overlap.choose((one for *_, some in found for one in some), stage.sft_overlap, stage.max_prompts, inputs.seed)
+    left_out = overlap.BEYOND if stage.sft_overlap is None else overlap.OVERLAP
+    shards: list[Shard] = []
+    prompts: list[student.Prompt] = []
+    for number, (store, shard, content, some) in enumerate(found):
+        reasons = [one.reason or (None if one.key in chosen else left_out) for one in some]
+        first = len(prompts)
+        prompts += [student.Prompt(row["id"], Chat(row, None, 0).prompt) for row, why in zip(_rows(store, shard), reasons) if why is None]
+        shards.append(Shard(number, store, shard, content, reasons, first, len(prompts)))
+    return Plan(shards, prompts, sft)
+
+
+def _rows(store: Store, shard: int) -> Iterator[dict[str, Any]]:
+    for batch in store.batches(shard):
+        yield from batch.to_pylist()
+
+
+class Asked:
+    """Teacher and judge, opened when first needed and closed with the run; one process holds their journals."""
+
+    def __init__(self, stage: Any, sink: Store, held: ExitStack):
+        self.stage, self.sink, self.held = stage, sink, held
+        self._judge: Judge | None = None
+        self._teacher: Any = None
+
+    @property
+    def teacher(self) -> Any:
+        if self._teacher is None:
+            self._teacher = self._open(self.stage.teacher, "teacher")
+        return self._teacher
+
+    @property
+    def judge(self) -> Judge | None:
+        if self._judge is None and self.stage.judge is not None:
+            self._judge = Judge(self._open(self.stage.judge, "judge"))
+        return self._judge
+
+    def _open(self, options: TeacherOptions, what: str) -> Any:
+        if is_remote(self.sink.path) and options.kind != "recorded" and not options.journal:
+            raise UsageError(f"{what}: its journal cannot lie on object storage", f"give `{what}: {{journal: a local path}}`")
+        return self.held.enter_context(closing(open_teacher(options, f"{self.sink.path.rstrip('/')}-{what}.jsonl")))
+
+    def notes(self) -> dict[str, Any]:
+        return {"judge": self._judge.tally.notes()} if self._judge else {}
+
+
+def draft_shard(stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: Store, drafts: Store, asked: Asked) -> None:
+    """The pass of one shard: its pairs that stand the checks, unless they are there already under their key."""
+    chosen = digest(shard.reasons)
+    made = [answers.receipt(n).content_hash for n in range(shard.first // student.CHUNK, -(-shard.last // student.CHUNK))]  # type: ignore[union-attr]
+    key = stage.key(inputs, "pairs", shard.content, chosen, made)
+    receipt = drafts.receipt(shard.number)
+    if receipt is not None and receipt.key == key and drafts.place.exists(f"shards/{shard.number:05d}.arrow"):
+        return
+    chats, dropped = [], []
+    for row, why in zip(_rows(shard.store, shard.shard), shard.reasons):
+        if why is None:
+            one = overlap.candidate(row["messages"], plan.sft)
+            chats.append(Chat(row, one.in_sft, one.key))
+        else:
+            dropped.append(pairs.Dropped(row["id"], (why,)))
+    found = candidates(stage, chats, student.answers_of(answers, shard.first, shard.last), asked)
+    waiting = sum(side.unfinished and "teacher.budget" not in side.reasons for side in found)
+    if waiting:
+        raise WorkError(f"dpo: {waiting} calls to the teacher or judge were not finished", "see that it answers, then run again: finished calls are journaled")
+    table, ledger = pairs.draft(found, dropped, stage.method)
+    drafts.put(shard.number, table, ledger, key=key, stage="dpo")
+
+
+def candidates(stage: Any, chats: list[Chat], answers: dict[str, list[dict[str, Any]]], asked: Asked) -> list[Side]:
+    """Every candidate pair of a shard, checked and judged."""
+    limits = Limits(stage.similarity_min, stage.similarity_max, stage.length_ratio, stage.same_language, stage.refusals)
+    if stage.method == "best_of_n":
+        return sides.best_and_worst(asked.judge, chats, answers, limits, stage.truncated, stage.margin)  # type: ignore[arg-type]
+    replies = sides.taught(chats, asked.teacher, stage.teacher_sampling) if stage.method == "teacher_vs_student" else {}
+    found: list[Side] = []
+    for chat in chats:
+        reply = replies.get(chat.id)
+        if reply is not None and reply.reason:
+            found.append(Side(chat, 0, reasons=(reply.reason,)))
+            continue
+        facts = {"teacher": reply.model, "call": reply.key} if reply is not None else {}
+        chosen = (reply.text or "").strip() if reply is not None else chat.label
+        found += sides.against_student(chat, answers.get(chat.id, []), chosen, facts, limits, stage.truncated)
+    return sides.compared(asked.judge, found) if asked.judge is not None else found
+
+
+def finish(stage: Any, inputs: Inputs, plan: Plan, sink: Store, drafts: Store, keys: list[str], judged: dict[str, Any]) -> list[Receipt]:
+    """Trim to the cap and the overlap over all shards, and write the store."""
+    seen = pairs.places(drafts.read(shard.number).select(["id", "prompt_hash", "in_sft"]) for shard in plan.shards)
+    drop, prompts, rows = pairs.final(seen, stage.sft_overlap, stage.per_prompt, inputs.seed)
+    facts = {"asked": stage.sft_overlap, "prompts": prompts.prompts, "prompts_in_sft": prompts.in_sft, "share": prompts.share, "pair_share": rows.share}
+    receipts = []
+    for shard in plan.shards:
+        table, ledger = pairs.trimmed(drafts.read(shard.number), drafts.ledger(shard.number), drop)
+        notes = pairs.lengths(table)
+        if shard.number == 0:
+            # Facts of the whole store stand in the first receipt alone, since a report adds the shards' notes up.
+            notes |= {**judged, **({"sft_overlap": facts} if plan.sft is not None else {})}
+        ids = shard.store.read(shard.shard)["id"]
+        receipts.append(
+            sink.put(shard.number, table, ledger, key=keys[shard.number], stage="dpo", input_ids=ids, notes=notes, versions=versions(stage.needs()))
+        )
+    return receipts

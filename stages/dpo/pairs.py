@@ -1,0 +1,162 @@
+"""Candidate pairs as rows: first a pass that keeps every pair that stands, then the store, trimmed to the asked overlap.
+
+The ledger tells of every CHAT row: a row per pair it gave, or one with the reason why it gave none; where some of its answers
+made no pair the note counts why.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Iterable, NamedTuple, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.ledger import Ledger
+from pipeline.schema import PAIR, child_id
+from stages.dpo import overlap
+from stages.dpo.sides import Side
+
+METRICS = ("dpo.similarity", "dpo.length_ratio", "dpo.student_tokens")
+DRAFT = PAIR.append(pa.field("prompt_hash", pa.uint64()))
+"""A pair that stood the checks, and its prompt's key."""
+PROMPT_CAP = "dpo.prompt_cap"
+
+
+class Dropped(NamedTuple):
+    """A CHAT row that gives no pair: its id, the reasons, and what was measured."""
+
+    id: str
+    reasons: tuple[str, ...]
+    metrics: tuple[float, float, float] = (float("nan"),) * 3
+
+
+def draft(sides: Sequence[Side], dropped: Iterable[Dropped], method: str) -> tuple[pa.Table, pa.Table]:
+    """Pairs that stand (DRAFT) and the ledger of every chat, from all candidates of a shard and the chats that have none."""
+    rows, entries = [], [_entry(one.id, None, one.reasons, one.metrics) for one in dropped]
+    by_chat: dict[str, list[Side]] = {}
+    for side in sides:
+        by_chat.setdefault(side.chat.id, []).append(side)
+    for name, mine in by_chat.items():
+        standing = [side for side in mine if not side.reasons]
+        why = Counter(side.reasons[0] for side in mine if side.reasons)
+        note = ", ".join(f"{reason} {count}" for reason, count in sorted(why.items())) if why and len(mine) > 1 else None
+        for side in standing:
+            row = pair_row(side, method)
+            rows.append(row)
+            entries.append(_entry(name, row["id"], (), _metrics(side), note))
+        if not standing:
+            first = mine[0]
+            reasons = tuple(dict.fromkeys(reason for side in mine for reason in side.reasons))
+            entries.append(_entry(name, None, reasons, _metrics(first), note))
+    return pa.Table.from_pylist(rows, schema=DRAFT), ledger_of(entries)
+
+
+def pair_row(side: Side, method: str) -> dict[str, Any]:
+    """A PAIR row with its passport: the chat it came from, that one's document, span and rule."""
+    row = side.chat.row
+    facts = {"sample": str(side.ordinal), "finish": side.finish, "student_tokens": str(side.tokens), **side.facts}
+    return {
+        "id": child_id(row["id"], "dpo", method, side.ordinal),
+        "prompt": side.chat.prompt,
+        "chosen": [{"role": "assistant", "content": side.chosen}],
+        "rejected": [{"role": "assistant", "content": side.rejected}],
+        **{name: row[name] for name in ("lang", "source", "url", "licence", "doc_id", "span_start", "span_end", "rule")},
+        "chat_id": row["id"],
+        "method": method,
+        "score_chosen": side.score_chosen,
+        "score_rejected": side.score_rejected,
+        "in_sft": side.chat.in_sft,
+        "meta": [{"key": key, "value": facts[key]} for key in sorted(facts)],
+        "prompt_hash": side.chat.key,
+    }
+
+
+def _metrics(side: Side) -> tuple[float, float, float]:
+    return side.similarity, side.length_ratio, float(side.tokens)
+
+
+def _entry(name: str, out: str | None, reasons: tuple[str, ...], metrics: tuple[float, float, float], note: str | None = None) -> dict[str, Any]:
+    return {"id": name, "out": out, "reasons": list(reasons), "note": note, **dict(zip(METRICS, metrics))}
+
+
+def ledger_of(entries: list[dict[str, Any]]) -> pa.Table:
+    return Ledger.rows(
+        [entry["id"] for entry in entries],
+        out=[entry["out"] for entry in entries],
+        reason=[entry["reasons"][0] if entry["reasons"] else None for entry in entries],
+        reasons=[entry["reasons"] for entry in entries],
+        note=[entry["note"] for entry in entries],
+        metrics={name: [entry[name] for entry in entries] for name in METRICS},
+    )
+
+
+class Places(NamedTuple):
+    """The drafted pairs of all shards: what the last choice is made from. Lists of one length, in store order."""
+
+    id: list[str]
+    key: list[int]
+    in_sft: list[bool | None]
+
+
+def places(tables: Iterable[pa.Table]) -> Places:
+    found = Places([], [], [])
+    for table in tables:
+        found.id.extend(table["id"].to_pylist())
+        found.key.extend(table["prompt_hash"].to_pylist())
+        found.in_sft.extend(table["in_sft"].to_pylist())
+    return found
+
+
+def final(found: Places, share: float | None, cap: int, seed: int) -> tuple[dict[str, str], overlap.Share, overlap.Share]:
+    """Reasons by id of the pairs to drop after all, and the overlap of what stays: on prompts, and on pairs.
+
+    No more than `cap` pairs a prompt, in store order; then prompts of the side that is too many, in the order of the same
+    hash by which they were taken.
+    """
+    drop: dict[str, str] = {}
+    taken: Counter[int] = Counter()
+    for name, key in zip(found.id, found.key):
+        taken[key] += 1
+        if taken[key] > cap:
+            drop[name] = PROMPT_CAP
+    candidates = [overlap.Candidate(key, side, None) for key, side in zip(found.key, found.in_sft)]
+    chosen, measured = overlap.choose(candidates, share, None, seed)
+    pairs = Counter()
+    for name, key, side in zip(found.id, found.key, found.in_sft):
+        if name not in drop and key not in chosen:
+            drop[name] = overlap.OVERLAP
+        if name not in drop:
+            pairs[bool(side)] += 1
+    return drop, measured, overlap.Share(pairs.total(), pairs[True])
+
+
+def trimmed(table: pa.Table, ledger: pa.Table, drop: dict[str, str]) -> tuple[pa.Table, pa.Table]:
+    """A drafted shard and its ledger without the pairs to drop; a chat all of whose pairs go keeps one row, with the reason."""
+    kept = table.filter(pa.array(np.asarray([name not in drop for name in table["id"].to_pylist()], dtype=bool)))
+    entries = ledger.select(["id", "out", "reasons", "note", *METRICS]).to_pylist()
+    alive = {entry["id"] for entry in entries if entry["out"] is not None and entry["out"] not in drop}
+    out, told = [], set()
+    for entry in entries:
+        why = drop.get(entry["out"]) if entry["out"] is not None else None
+        if why is None:
+            out.append(entry)
+        elif entry["id"] not in alive and entry["id"] not in told:
+            told.add(entry["id"])
+            out.append({**entry, "out": None, "reasons": [why]})
+    return kept.select(PAIR.names), ledger_of(out)
+
+
+def lengths(table: pa.Table) -> dict[str, Any]:
+    """Numbers for the report, summed over shards: characters on both sides, and how often the chosen answer is the longer."""
+    sides = {}
+    for side in ("chosen", "rejected"):
+        flat = pc.list_flatten(table[side])
+        sides[side] = pc.fill_null(pc.utf8_length(pc.struct_field(flat, "content")), 0).to_numpy()
+    return {
+        "pairs": len(table),
+        "chosen_characters": int(sides["chosen"].sum()),
+        "rejected_characters": int(sides["rejected"].sum()),
+        "chosen_longer": int((sides["chosen"] > sides["rejected"]).sum()),
+    }
