@@ -62,7 +62,7 @@ class Dedup(Stage):
     "Signature values a band, with `bands`."
     preset: Literal["fineweb"] | None = None
     "fineweb: 14 bands of 8 rows over words with digits folded."
-    seed: int = Field(default=1, ge=0, lt=2**32)
+    hash_seed: int = Field(default=1, ge=0, lt=2**32)
     "Seed of the permutations; 1 is datasketch's and datatrove's."
     merge_empty: bool = False
     "Count empty texts as one text and keep one of them."

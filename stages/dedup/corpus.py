@@ -67,21 +67,32 @@ class Corpus:
         part = self.parts[number]
         return part.store.batches(part.shard)
 
-    def gather(self, docs: np.ndarray, columns: Sequence[str]) -> pa.Table:
-        """`columns` of the documents `docs` (int64, any order, no repeats), in that order."""
+    def find(self, docs: np.ndarray, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, np.ndarray, np.ndarray]]:
+        """(batch, rows, places): each record batch that holds some of `docs` (int64, any order), where in it they stand
+        (ascending), and their places in `docs`."""
         order = np.argsort(docs, kind="stable")
         wanted = docs[order]
-        owner = np.searchsorted(self.firsts, wanted, side="right") - 1
-        pieces = []
-        for number in np.unique(owner):
-            part = self.parts[number]
-            pieces += _take(part.store.read(part.shard).select(list(columns)), wanted[owner == number] - part.first)
+        at = 0
+        while at < len(wanted):
+            part = self.parts[int(np.searchsorted(self.firsts, wanted[at], side="right")) - 1]
+            first = part.first
+            for batch in part.store.read(part.shard).select(list(columns)).to_batches():
+                stop = at + int(np.searchsorted(wanted[at:], first + len(batch)))
+                if stop > at:
+                    yield batch, wanted[at:stop] - first, order[at:stop]
+                at, first = stop, first + len(batch)
+
+    def gather(self, docs: np.ndarray, columns: Sequence[str]) -> pa.Table:
+        """`columns` of the documents `docs` (int64, any order), in that order."""
+        pieces, places = [], []
+        for batch, rows, at in self.find(docs, columns):
+            pieces.append(batch.take(pa.array(rows)))
+            places.append(at)
         if not pieces:
             return self.parts[0].store.read(self.parts[0].shard).select(list(columns)).slice(0, 0)
-        found = pa.Table.from_batches(pieces)
         back = np.empty(len(docs), np.int64)
-        back[order] = np.arange(len(docs))
-        return found if (back[1:] > back[:-1]).all() else pa.Table.from_batches([_joined(found).take(pa.array(back))])
+        back[np.concatenate(places)] = np.arange(len(docs))
+        return pa.Table.from_batches([pa.concat_batches(pieces).take(pa.array(back))])
 
     def measured(self, sign: Store, docs: np.ndarray, *names: str) -> list[np.ndarray]:
         """Number columns of the pass `sign` for the documents `docs` (int64, any order)."""
@@ -100,20 +111,3 @@ def _rows(store: Store) -> dict[int, int]:
     if manifest is not None:
         return {entry["shard"]: entry["rows"] for entry in manifest["shards"]}
     return {number: receipt.rows for number, receipt in store.receipts().items()}
-
-
-def _take(table: pa.Table, rows: np.ndarray) -> list[pa.RecordBatch]:
-    """Rows (ascending) batch by batch: taking from a chunked column would join all its chunks first."""
-    pieces = []
-    first = 0
-    for batch in table.to_batches():
-        low, high = np.searchsorted(rows, (first, first + len(batch)))
-        if high > low:
-            pieces.append(batch.take(pa.array(rows[low:high] - first)))
-        first += len(batch)
-    return pieces
-
-
-def _joined(table: pa.Table) -> pa.RecordBatch:
-    return pa.concat_batches(table.to_batches())
-

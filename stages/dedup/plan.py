@@ -59,7 +59,7 @@ class Plan:
         shape = shapes.pop() or ""
         near = "near" in stage.levels
         banding = stage.banding() if near else Banding(1, 1)
-        signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), banding.permutations, stage.seed)
+        signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), banding.permutations, stage.hash_seed)
         policies = {Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()}
         if len(policies) > 1:
             raise SourceError(f"dedup: not every input has {stage.score!r} as a column", "give stores that all have it as a column, or all in `meta`")

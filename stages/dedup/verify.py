@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Iterator, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.docs import Docs
 from pipeline.ledger import Receipt
@@ -140,14 +141,22 @@ def _values(given: Settling, docs: np.ndarray) -> np.ndarray:
 
 
 def _sets(given: Settling, docs: np.ndarray):
-    from pyarrow import record_batch
+    from stages.text.jaccard import gather_sets
 
-    from stages.text.jaccard import shingle_sets
+    return gather_sets(_texts(given, docs), len(docs), given.signing.how)
 
-    signing = given.signing
-    rows = given.corpus.gather(docs, columns(signing.fields, signing.shape))
-    texts = Docs(record_batch({"text": text_of(rows, signing.fields, signing.shape)}))
-    return shingle_sets(texts.data, texts.offsets, signing.how)
+
+def _texts(given: Settling, docs: np.ndarray):
+    """The documents' texts where they lie: a plain text column is read from the mapped shard, others are put together."""
+    from stages.text.jaccard import Texts
+
+    fields, shape = given.signing.fields, given.signing.shape
+    plain = shape == "DOCUMENT" and len(fields) == 1
+    for batch, rows, places in given.corpus.find(docs, columns(fields, shape)):
+        if not plain:
+            batch, rows = batch.take(pa.array(rows)), np.arange(len(rows))
+        texts = Docs(pa.record_batch({"text": text_of(batch, fields, shape)}))
+        yield Texts(texts.data, texts.offsets, rows, places)
 
 
 def _bins(tally: np.ndarray) -> dict[str, dict[str, int]]:

@@ -5,7 +5,7 @@ A set is a sorted run of distinct 64-bit shingle hashes; many sets lie in one fl
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Iterable, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -24,51 +24,72 @@ class Sets(NamedTuple):
         return self.hashes[self.bounds[row] : self.bounds[row + 1]]
 
 
+class Texts(NamedTuple):
+    """Some rows of a text column, where it lies: row `rows[i]` is the text of set `places[i]`."""
+
+    data: np.ndarray
+    """UTF-8, uint8."""
+    offsets: np.ndarray
+    """int64, one more than the column has rows."""
+    rows: np.ndarray
+    places: np.ndarray
+
+
 def shingle_sets(data: np.ndarray, offsets: np.ndarray, how: Shingling) -> Sets:
     """The shingle sets of the texts `data[offsets[i]:offsets[i + 1]]` (UTF-8, uint8; int64 offsets)."""
-    hashes, bounds, suspect = _hash_all(data, offsets, how)
-    runs = [hashes[bounds[row] : bounds[row + 1]] for row in range(len(offsets) - 1)]
-    again = np.flatnonzero(suspect)
-    if len(again):
-        hashes, bounds, _ = _hash_all(*rewritten(data, offsets, again), how)
-        for at, row in enumerate(again):
-            runs[row] = hashes[bounds[at] : bounds[at + 1]]
-    for run in runs:
-        run.sort()
-    whole = np.concatenate(runs) if runs else np.zeros(0, np.uint64)
-    bounds = np.zeros(len(runs) + 1, np.int64)
+    every = np.arange(len(offsets) - 1)
+    return gather_sets([Texts(data, offsets, every, every)], len(every), how)
+
+
+def gather_sets(texts: Iterable[Texts], count: int, how: Shingling) -> Sets:
+    """`count` shingle sets out of texts that lie in several columns; nothing but hashes is copied."""
+    runs = [np.zeros(0, np.uint64)] * count
+    for part in texts:
+        hashes, bounds, suspect = _hash_all(part.data, part.offsets, part.rows, how)
+        for at, place in enumerate(part.places.tolist()):
+            runs[place] = hashes[bounds[at] : bounds[at + 1]]
+        again = np.flatnonzero(suspect)
+        if len(again):
+            data, offsets = rewritten(part.data, part.offsets, part.rows[again])
+            hashes, bounds, _ = _hash_all(data, offsets, np.arange(len(again)), how)
+            for at, place in enumerate(part.places[again].tolist()):
+                runs[place] = hashes[bounds[at] : bounds[at + 1]]
+    bounds = np.zeros(count + 1, np.int64)
     np.cumsum([len(run) for run in runs], out=bounds[1:])
+    whole = np.concatenate(runs) if runs else np.zeros(0, np.uint64)
+    del runs
+    for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
+        whole[first:last].sort()
     kept = _distinct(whole, bounds)
     return Sets(whole[:kept], bounds)
 
 
-def _hash_all(data: np.ndarray, offsets: np.ndarray, how: Shingling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    rows = len(offsets) - 1
-    span = int(offsets[-1] - offsets[0]) if rows else 0
+def _hash_all(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, how: Shingling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    sizes = offsets[rows + 1] - offsets[rows]
     # A word takes a byte and a separator; a character can be one byte. Only what is written is ever touched.
-    room = (span if how.kind == "char" else (span + rows) // 2) + rows + how.width
+    room = int((sizes if how.kind == "char" else (sizes + 1) // 2).sum()) + len(rows) + how.width
     hashes = np.empty(room, np.uint64)
-    bounds = np.zeros(rows + 1, np.int64)
-    suspect = np.zeros(rows, np.bool_)
-    _hash_rows(data, offsets, table(how.kind, how.fold_digits), how.kind == "char", how.width, hashes, bounds, suspect)
+    bounds = np.zeros(len(rows) + 1, np.int64)
+    suspect = np.zeros(len(rows), np.bool_)
+    _hash_rows(data, offsets, rows, table(how.kind, how.fold_digits), how.kind == "char", how.width, hashes, bounds, suspect)
     return hashes, bounds, suspect
 
 
 @njit(cache=True, nogil=True)
-def _hash_rows(data, offsets, classes, chars, width, hashes, bounds, suspect):
+def _hash_rows(data, offsets, rows, classes, chars, width, hashes, bounds, suspect):
     tokens = np.empty(ROOM + width, np.uint64)
     state = np.empty(STATE, np.uint64)
     total = 0
-    for row in range(offsets.size - 1):
-        at, end, held, seen = offsets[row], offsets[row + 1], 0, 0
+    for index in range(rows.size):
+        at, end, held, seen = offsets[rows[index]], offsets[rows[index] + 1], 0, 0
         state[:] = np.uint64(0)
         while at <= end:
             at, held, seen, made = next_shingles(
                 data, at, end, classes, chars, width, tokens, held, seen, state, hashes[total:]
             )
             total += made
-        bounds[row + 1] = total
-        suspect[row] = is_suspect(state)
+        bounds[index + 1] = total
+        suspect[index] = is_suspect(state)
 
 
 @njit(cache=True, nogil=True)
