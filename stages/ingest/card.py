@@ -7,7 +7,9 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 _LANG = re.compile(r"^([a-z]{2,3})(?:[-_][a-z0-9]{1,8})*$", re.I)
+_SEPARATOR = re.compile(r"\s+[-|–—•·»:]\s+")
 _DATE = re.compile(r"^\d{4}-\d{2}(?:-\d{2})?")
+LONGEST_HEADING = 300
 LONGEST_TITLE = 1_000
 """Characters; a longer title is a broken page's body."""
 
@@ -23,15 +25,29 @@ def _meta(root: Any, *names: str) -> str | None:
 
 
 def title(root: Any, stated: str | None = None) -> str | None:
-    """The page's title: og:title, its own item's headline, its only h1, or the title element; white space as one blank."""
-    headings = [" ".join("".join(h.itertext()).split()) for h in root.iter("h1")]
-    headings = [h for h in headings if h]
-    element = next((" ".join("".join(t.itertext()).split()) for t in root.iter("title")), "")
-    for candidate in (_meta(root, "og:title"), stated, headings[0] if len(headings) == 1 else None, element, *headings[:1]):
-        words = " ".join((candidate or "").split())
-        if words:
-            return words[:LONGEST_TITLE]
+    """The page's title, white space as one blank.
+
+    A heading of first order that shares most of its words with the title element or og:title is the title without the
+    site's name; else the page's own headline, og:title, the title element, the first heading.
+    """
+    headings = [words for h in list(root.iter("h1"))[:20] if (words := _words("".join(h.itertext())))]
+    element = next((words for t in root.iter("title") if (words := _words("".join(t.itertext())))), "")
+    graph, site = _words(_meta(root, "og:title")), _words(_meta(root, "og:site_name"))
+    parts = _SEPARATOR.split(element)
+    sites = {site, parts[-1] if len(parts) > 1 else ""}
+    wide = set(f"{element} {graph} {_words(stated)}".casefold().split())
+    for heading in headings:
+        words = heading.casefold().split()
+        if heading not in sites and len(heading) <= LONGEST_HEADING and 2 * sum(w in wide for w in words) > len(words):
+            return heading
+    for candidate in (_words(stated), graph, element, *headings[:1]):
+        if candidate:
+            return candidate[:LONGEST_TITLE]
     return None
+
+
+def _words(text: str | None) -> str:
+    return " ".join((text or "").split())
 
 
 def language(root: Any, header: str | None = None) -> str | None:

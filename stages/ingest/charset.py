@@ -172,7 +172,7 @@ def detect(data: bytes) -> str:
 
     The detector is asked without its HTML5 mapping, which does not know the label `cp949` and answers `utf-8` for it.
     """
-    if _strict(data, "utf-8") is not None or _cut_utf8(data):
+    if _mostly_utf8(data):
         return "utf-8"
     from resiliparse.parse.encoding import detect_encoding
 
@@ -182,16 +182,16 @@ def detect(data: bytes) -> str:
     return guess if guess not in (None, "utf-8") else "cp1252"
 
 
-def _cut_utf8(data: bytes) -> bool:
-    """UTF-8 that was cut inside its last character."""
-    if len(data) < 4:
-        return False
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    try:
-        text = decoder.decode(data)
-    except UnicodeDecodeError:
-        return False
-    return not text.isascii()
+def _mostly_utf8(data: bytes) -> bool:
+    """Valid UTF-8, or UTF-8 with a damaged or cut place: ten readable multi-byte characters for each that is not.
+
+    Text in any other charset decodes as UTF-8 into next to no readable multi-byte characters.
+    """
+    if _strict(data, "utf-8") is not None:
+        return True
+    text = data.decode("utf-8", "replace")
+    bad = text.count("\ufffd")
+    return sum(c > "\x7f" for c in text) - bad >= 10 * bad
 
 
 def _korean(data: bytes) -> bool:

@@ -19,13 +19,14 @@ LONG_SOURCE = 65_536
 LONG_TAG = 16_384
 """Characters of attributes in one tag from which they are counted."""
 MANY_ATTRIBUTES = 1_000
-"""Words of attributes in one long tag from which all of them are dropped."""
+"""Attributes in one long tag from which all of them are dropped."""
 
 VOID = frozenset("area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split())
 IMPLIED = frozenset("p li dt dd tr td th thead tbody tfoot option optgroup rp rt colgroup caption body html head".split())
 """Elements that close themselves: their open tags say nothing about depth."""
 
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_QUOTED = re.compile(r""""[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)""")
 _ATTRIBUTES = r"""(?>[^>"']++|"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z))*+"""
 _TOKEN = re.compile(
     r"<!--.*?(?:-->|\Z)"
@@ -157,7 +158,7 @@ def bound(source: str) -> tuple[str, bool]:
                 depth -= 1
         else:
             attributes = token["attributes"]
-            if len(attributes) > LONG_TAG and len(attributes.split()) > MANY_ATTRIBUTES:
+            if len(attributes) > LONG_TAG and len(_QUOTED.sub("", attributes).split()) > MANY_ATTRIBUTES:
                 replacement = f"<{name}>"
             if name not in VOID and name not in IMPLIED and not attributes.endswith("/"):
                 if depth >= MAX_DEPTH:

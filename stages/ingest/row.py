@@ -1,0 +1,92 @@
+"""What a reader hands over and what becomes of it: raw records, documents, and reasons for what is not kept."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from typing import Any, Mapping
+
+REASONS = {
+    "ingest.open_failed": "the file could not be opened or read",
+    "ingest.unknown_kind": "the file is of no kind that holds text (an image, a style sheet, a binary)",
+    "ingest.broken_file": "the file is damaged and nothing after that place could be read",
+    "ingest.truncated_gzip": "the compressed file ends before its end; the records before that are kept",
+    "ingest.broken_record": "a record whose header, length or encoding does not hold; reading went on behind it",
+    "ingest.empty": "a file, record or text without a character",
+    "ingest.null_text": "a row whose text is null",
+    "ingest.wrong_columns": "a row without the text column, or one that is no text",
+    "ingest.too_large": "a record or text over max_bytes",
+    "ingest.record_type": "a WARC record that holds no page: warcinfo, request, metadata, dns, the crawler's own files",
+    "ingest.revisit": "a WARC revisit: the page is in another record",
+    "ingest.http_status": "a response that is not 200",
+    "ingest.not_html": "a response that is neither a page nor plain text",
+    "ingest.no_main_text": "a page without main text and without questions of its own",
+    "ingest.crawl": "an address the crawler did not fetch; the note says why",
+    "ingest.label_false": "a labelled answer marked undesirable, which is no example to follow",
+    "ingest.unpaired": "a labelled or ranked answer that found no counterpart to the same prompt",
+    "ingest.equal_pair": "a preference pair whose two answers are the same",
+}
+"""The closed vocabulary of why an input gave no row."""
+
+
+@dataclass
+class Raw:
+    """One input record, not looked into yet.
+
+    `kind` says what reads it: `page` (bytes of HTML), `text`, `markdown`, `rst`, `python` (bytes of such a file), `plain`
+    (text already decoded), `row` (a dict of a structured file), or `fault` (nothing to read; `reason` says why).
+    """
+
+    kind: str
+    locator: str
+    body: Any = b""
+    reason: str | None = None
+    note: str | None = None
+    source: str | None = None
+    """What the id hashes beside the locator; default: the file's name below the root."""
+    url: str | None = None
+    date: str | None = None
+    charset: str | None = None
+    """Charset label of the HTTP header."""
+    headers: tuple[tuple[str, str], ...] = ()
+    facts: dict[str, Any] = field(default_factory=dict)
+    """Columns known from outside the body: title, licence, lang, meta."""
+
+
+@dataclass
+class Document:
+    """A DOCUMENT row without its id, and what was measured while it was made; `reason` set: it is dropped."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    reason: str | None = None
+    note: str | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+def dropped(reason: str, note: str | None = None, metrics: Mapping[str, float] | None = None) -> Document:
+    return Document({}, reason, note, dict(metrics or {}))
+
+
+def clean(text: str) -> str:
+    """NFC, and lone surrogates (which no file can hold) as U+FFFD: the one normalisation of the corpus."""
+    if not text.isascii():
+        if not unicodedata.is_normalized("NFC", text):
+            text = unicodedata.normalize("NFC", text)
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
+
+
+def meta_list(meta: Mapping[str, Any]) -> list[dict[str, str]]:
+    """`meta` as the schema keeps it: strings as they are, everything else as JSON; nulls left out."""
+    import json
+
+    entries = []
+    for key, value in meta.items():
+        if value is None:
+            continue
+        word = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
+        entries.append({"key": clean(str(key)), "value": clean(word)})
+    return entries

@@ -1,0 +1,173 @@
+"""Which files a source names: paths, globs and folders, local or on object storage, in one order whatever the machine.
+
+A file's name below the ingested root is part of its rows' identity; the root itself, and where it lies, are not. The
+root of a path is its folder, of a folder the folder, of a glob what stands before its first wildcard.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO, Iterator, NamedTuple
+
+from pipeline.errors import InfraError, SourceError
+from pipeline.files import Remote, is_remote, walk
+
+PACKAGES = "installed-packages"
+"""The named source: documentation of what is installed."""
+_WILD = re.compile(r"[*?\[]")
+
+
+class File(NamedTuple):
+    """One input file. `name` is below its root; `digest` is the hash of its bytes (object storage: its ETag)."""
+
+    name: str
+    path: str
+    size: int
+    digest: str
+    within: str = ""
+    """The named source it belongs to, for what is not read as a plain file."""
+
+
+def listing(given: list[str], packages: Any = None) -> list[File]:
+    """Every file of `given`, sorted by name. SourceError where an entry names nothing. `packages` lists the named source."""
+    found: list[File] = []
+    for entry in given:
+        if entry == PACKAGES:
+            found += packages()
+            continue
+        files = list(_remote(entry) if is_remote(entry) else _local(entry))
+        if not files:
+            raise SourceError(f"{entry} names no file", "give the path of a file, a folder, a glob such as 'raw/*.warc.gz', or installed-packages")
+        found += files
+    return _apart(sorted(found, key=lambda file: (file.name, file.digest, file.path)))
+
+
+def _apart(files: list[File]) -> list[File]:
+    """Names told apart where two roots hold files of one name: the second is `name~2`. The same file named twice is one."""
+    kept: list[File] = []
+    seen: dict[str, int] = {}
+    paths: set[str] = set()
+    for file in files:
+        if file.path in paths:
+            continue
+        paths.add(file.path)
+        seen[file.name] = seen.get(file.name, 0) + 1
+        kept.append(file if seen[file.name] == 1 else file._replace(name=f"{file.name}~{seen[file.name]}"))
+    return sorted(kept, key=lambda file: file.name)
+
+
+# -- local -------------------------------------------------------------------------------------------------------------
+
+
+def _local(entry: str) -> Iterator[File]:
+    path = Path(entry.removeprefix("file://")).expanduser()
+    if path.is_dir():
+        yield from (_file(each, path) for each in _inside(path))
+    elif path.exists():
+        yield _file(path, path.parent)
+    elif _WILD.search(entry):
+        parts = path.parts
+        fixed = next(place for place, part in enumerate(parts) if _WILD.search(part))
+        root = Path(*parts[:fixed]) if fixed else Path(".")
+        for match in sorted(root.glob(str(Path(*parts[fixed:])))):
+            if match.is_dir():
+                yield from (_file(each, root) for each in _inside(match))
+            elif not match.name.startswith("."):
+                yield _file(match, root)
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """Files of a folder that are input: hidden ones are not; of a saved dataset only what its own index names."""
+    datasets: dict[Path, set[str] | None] = {}
+    for path in walk(folder):
+        below = path.relative_to(folder).parts
+        if any(part.startswith(".") for part in below) or path.name.endswith((".part", ".tmp")):
+            continue
+        if path.parent not in datasets:
+            datasets[path.parent] = saved_dataset(path.parent)
+        named = datasets[path.parent]
+        if named is not None and path.name not in named:
+            continue
+        if path.name == "dataset_dict.json":
+            continue
+        yield path
+
+
+def saved_dataset(folder: Path) -> set[str] | None:
+    """File names of the rows of a `datasets.save_to_disk` folder, or None where it is no such folder."""
+    state = folder / "state.json"
+    if not state.is_file() or not (folder / "dataset_info.json").is_file():
+        return None
+    try:
+        return {str(entry["filename"]) for entry in json.loads(state.read_text("utf-8"))["_data_files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _file(path: Path, root: Path) -> File:
+    name = path.relative_to(root).as_posix()
+    try:
+        status = path.stat()
+        return File(name, str(path), status.st_size, _digest(str(path), status.st_size, status.st_mtime_ns))
+    except OSError as fault:
+        # It stands in the listing, so that it stands in the ledger.
+        return File(name, str(path), 0, f"unreadable:{fault.errno}")
+
+
+@lru_cache(maxsize=100_000)
+def _digest(path: str, size: int, changed: int) -> str:
+    """XXH3-128 of a file's bytes; remembered in this process while size and time stay."""
+    import xxhash
+
+    hasher = xxhash.xxh3_128()
+    with open(path, "rb") as handle:
+        while chunk := handle.read(1 << 20):
+            hasher.update(chunk)
+    return hasher.hexdigest()
+
+
+# -- object storage ----------------------------------------------------------------------------------------------------
+
+
+def _remote(entry: str) -> Iterator[File]:
+    scheme, _, rest = entry.partition("://")
+    fs = Remote(entry).fs
+    parts = rest.rstrip("/").split("/")
+    fixed = next((place for place, part in enumerate(parts) if _WILD.search(part)), None)
+    try:
+        if fixed is not None:
+            root, found = "/".join(parts[:fixed]), fs.glob(rest, detail=True)
+        elif fs.isdir(rest):
+            root, found = rest.rstrip("/"), fs.find(rest, detail=True)
+        else:
+            root, found = "/".join(parts[:-1]), {rest: fs.info(rest)} if fs.exists(rest) else {}
+    except PermissionError as fault:
+        raise SourceError(f"may not list {entry}: {fault}", "set the credentials in the environment") from None
+    except (TimeoutError, ConnectionError, OSError) as fault:
+        raise InfraError(f"cannot list {entry}: {type(fault).__name__}: {fault}", "check the endpoint, then run again") from None
+    for path, facts in sorted(found.items()):
+        name = path.removeprefix(root).lstrip("/")
+        if facts.get("type") == "file" and not any(part.startswith(".") for part in name.split("/")):
+            tag = facts.get("ETag") or facts.get("etag") or fs.ukey(path)
+            yield File(name, f"{scheme}://{path}", int(facts.get("size") or 0), str(tag).strip('"'))
+
+
+def opened(file: File) -> BinaryIO:
+    """The file's bytes, buffered. OSError where it cannot be opened; InfraError where object storage failed."""
+    if not is_remote(file.path):
+        return open(file.path, "rb")
+    import io
+
+    remote = Remote(file.path)
+    try:
+        handle = remote.fs.open(remote.prefix, "rb", block_size=8 << 20)
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (TimeoutError, ConnectionError, OSError) as fault:
+        raise InfraError(f"object storage failed at {file.path}: {type(fault).__name__}", "check the endpoint, then run again") from None
+    return handle if isinstance(handle, io.BufferedIOBase) or hasattr(handle, "seek") else io.BufferedReader(handle)
+
+
