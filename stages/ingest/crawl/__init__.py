@@ -28,7 +28,10 @@ from pipeline.errors import InfraError, SourceError, WorkError
 from pipeline.options import CONTENT, UNKEYED, Options
 
 LOG = "crawl.log"
+LOCK = "lock"
+"""Held by the child process that crawls the group; names it."""
 REQUESTS = "requests.jsonl"
+"""What a served site was asked."""
 
 
 class CrawlOptions(Options):
@@ -152,14 +155,15 @@ def crawl(options: CrawlOptions, folder: str | Path, pool: Any) -> list[CrawlSum
     """Crawl to the end and give every group's summary, sorted by group. Goes on where a killed crawl stopped.
 
     Groups hand each other the links they find; a group that is finished is asked again only when it got such letters.
-    Raises the first failed group's error; the other groups' work is kept.
+    A failed group does not stop the others; its error is raised when they have ended.
     """
     if options.refresh:
         shutil.rmtree(recording(options, folder), ignore_errors=True)
     while tasks := crawl_tasks(options, folder):
-        for outcome in pool.each(crawl_group, tasks):
-            if not isinstance(outcome, CrawlSummary):
-                raise outcome.error or WorkError(f"crawl of {outcome.task}: {outcome.message}", "run again to go on where it stopped")
+        failed = [outcome for outcome in pool.each(crawl_group, tasks) if not isinstance(outcome, CrawlSummary)]
+        if failed:
+            told = f"crawl of {failed[0].task}: {failed[0].message}"
+            raise failed[0].error or WorkError(told, "run again to go on where it stopped")
     return summaries(options, folder)
 
 

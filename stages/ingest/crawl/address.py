@@ -10,8 +10,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Iterable
 
-NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
-"""IPv6 that stands for an IPv4 address behind a translator (RFC 6052, RFC 8215): the last 32 bits."""
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+"""IPv6 that stands for an IPv4 address behind a translator (RFC 6052): its last 32 bits."""
 
 
 def is_public(address: str) -> bool:
@@ -27,11 +27,13 @@ def is_public(address: str) -> bool:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
+    if found.version == 6 and found in NAT64:
+        found = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
     return all(one.is_global and not one.is_multicast and not one.is_reserved for one in (found, *_inside(found)))
 
 
 def _inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Iterable[ipaddress.IPv4Address]:
-    """The IPv4 addresses that an IPv6 address carries: mapped, 6to4, Teredo, NAT64, compatible."""
+    """The IPv4 addresses that an IPv6 address carries: mapped, 6to4, Teredo, compatible."""
     if address.version == 4:
         return
     if address.ipv4_mapped:
@@ -40,7 +42,7 @@ def _inside(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> Iterable[
         yield address.sixtofour
     if address.teredo:
         yield from address.teredo
-    if any(address in net for net in NAT64) or int(address) >> 32 == 0:
+    if int(address) >> 32 == 0:
         yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 

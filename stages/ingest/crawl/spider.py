@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any, AsyncIterator, Iterator
@@ -19,7 +20,7 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
-from stages.ingest.crawl import CrawlConfig, leash, reasons
+from stages.ingest.crawl import LOCK, CrawlConfig, leash, reasons
 from stages.ingest.crawl.address import Gate
 from stages.ingest.crawl.faults import reason_of
 from stages.ingest.crawl.finish import finish
@@ -160,8 +161,10 @@ def settings_of(config: CrawlConfig, gate: Gate) -> dict[str, Any]:
 def crawl(config: CrawlConfig) -> int:
     """Crawl the group to its end. Exit status 0, or 1 after a fault of ours."""
     folder = Path(config.folder)
-    with open(folder / "lock", "w") as lock:
+    with open(folder / LOCK, "a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the process of a killed run may be about to end
+        lock.truncate(0)
+        print(os.getpid(), file=lock, flush=True)
         gate = Gate(config.mapped, config.options.allow_private)
         process = AsyncCrawlerProcess(settings_of(config, gate))
         crawler = process.create_crawler(GroupSpider)

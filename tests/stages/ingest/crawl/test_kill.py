@@ -1,0 +1,136 @@
+"""kill -9 of the crawler's processes in the middle, and the same call again: nothing lost, nothing recorded twice."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import InfraError
+from stages.ingest.crawl import LOCK, CrawlOptions, crawl_group, crawl_tasks, recording
+from stages.ingest.crawl.frontier import JOURNAL
+
+DRIVER = """
+import sys
+from pipeline.pool import Inline
+from stages.ingest.crawl import CrawlOptions, crawl
+crawl(CrawlOptions.model_validate_json(sys.argv[1]), sys.argv[2], Inline())
+"""
+GROUP = "maetdol.example"
+
+
+def settled(place: Path) -> int:
+    journal = place / JOURNAL
+    return journal.read_bytes().count(b"\n") if journal.is_file() else 0
+
+
+def wait_until(condition) -> None:
+    while not condition():
+        time.sleep(0.01)
+
+
+def free(place: Path) -> bool:
+    """Whether the child that crawled in `place` is gone: its lock is the kernel's to give."""
+    with open(place / LOCK, "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
+
+
+def drive(options: CrawlOptions, folder: Path, repo: Path) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, "-c", DRIVER, options.model_dump_json(), str(folder)], cwd=repo)
+
+
+def only(own_site: Path, **more) -> CrawlOptions:
+    """The own site's bigger group alone, slow enough to be hit in the middle."""
+    seeds = ["http://maetdol.example/", "http://en.maetdol.example/"]
+    return CrawlOptions(**{"site": str(own_site), "seeds": seeds, "delay": 0.03, "backoff": 0.05, **more})
+
+
+def damage(place: Path) -> None:
+    """What a kill may leave behind: half a record, half a line."""
+    for path in place.glob("*.warc.gz"):
+        with open(path, "ab") as file:
+            file.write(path.read_bytes()[:700])
+    with open(place / JOURNAL, "ab") as file:
+        file.write(b'{"url":"http://maetdol.example/half')
+
+
+def proof(crawled, undisturbed, most_twice: int) -> None:
+    """The same records as in an undisturbed crawl; every page asked once, but for those on their way at a kill."""
+    of_group = {url: record["id"] for url, record in undisturbed.records().items() if "jangteo" not in url}
+    assert {url: record["id"] for url, record in crawled.records().items()} == of_group
+    asked = {url: n for (url, status), n in crawled.requests().items() if status == 200 and not url.endswith("/robots.txt")}
+    assert set(of_group) <= set(asked)
+    assert sum(n - 1 for n in asked.values()) <= most_twice
+    assert not [url for url in asked if "/private/" in url]
+    skipped = {url: row["reason"] for url, row in undisturbed.skipped().items()}
+    assert {url: row["reason"] for url, row in crawled.skipped().items()} == skipped
+
+
+def test_driver_and_child_killed_in_mid_crawl(own_site, repo, site_crawl, run_crawl, tmp_path):
+    options = only(own_site)
+    place = recording(options, tmp_path) / GROUP
+    driver = drive(options, tmp_path, repo)
+    wait_until(lambda: settled(place) > 20)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    wait_until(lambda: free(place))
+    before = settled(place)
+    damage(place)
+
+    (task,) = crawl_tasks(options, tmp_path)
+    killer = subprocess.Popen([sys.executable, "-c", KILLER, str(place), str(before + 15)])
+    with pytest.raises(InfraError):
+        crawl_group(task)
+    killer.wait()
+    damage(place)
+    crawled = run_crawl(tmp_path, **options.model_dump())
+    proof(crawled, site_crawl, most_twice=2 * 4)
+
+
+KILLER = """
+import os, signal, sys, time
+from pathlib import Path
+place, lines = Path(sys.argv[1]), int(sys.argv[2])
+while (place / "journal.jsonl").read_bytes().count(b"\\n") < lines:
+    time.sleep(0.01)
+os.kill(int((place / "lock").read_text()), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_pool_goes_on_by_itself_after_the_child_is_killed(own_site, site_crawl, run_crawl, tmp_path):
+    options = only(own_site)
+    (task,) = crawl_tasks(options, tmp_path)
+    (Path(task.folder) / JOURNAL).touch()
+    killer = subprocess.Popen([sys.executable, "-c", KILLER, task.folder, "30"])
+    crawled = run_crawl(tmp_path, **options.model_dump())
+    assert killer.wait() == 0
+    proof(crawled, site_crawl, most_twice=4)
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments(own_site, repo, site_crawl, run_crawl, tmp_path):
+    options = only(own_site)
+    place = recording(options, tmp_path) / GROUP
+    moments = random.Random(17)
+    for _ in range(10):
+        target = settled(place) + moments.randint(1, 12)
+        driver = drive(options, tmp_path, repo)
+        wait_until(lambda: settled(place) >= target or driver.poll() is not None)
+        time.sleep(moments.random() * 0.05)
+        driver.kill()
+        driver.wait()
+        wait_until(lambda: not place.is_dir() or free(place))
+    crawled = run_crawl(tmp_path, **options.model_dump())
+    proof(crawled, site_crawl, most_twice=10 * 4)
