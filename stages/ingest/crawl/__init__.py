@@ -24,12 +24,14 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.errors import InfraError, SourceError, WorkError
+from pipeline.errors import DiskFull, InfraError, SourceError, WorkError
 from pipeline.options import CONTENT, UNKEYED, Options
 
 LOG = "crawl.log"
 LOCK = "lock"
 """Held by the child process that crawls the group; names it."""
+NO_ROOM = 28
+"""Exit status of a child that met a full disk."""
 REQUESTS = "requests.jsonl"
 """What a served site was asked."""
 
@@ -224,7 +226,7 @@ def _settled(place: Path, hosts: list[str]) -> bool:
 def crawl_group(task: CrawlTask) -> CrawlSummary:
     """Crawl one group to its end in a child process, with the site served meanwhile where there is one.
 
-    InfraError when the child was killed (the pool tries again, and the crawl goes on); WorkError when it failed.
+    InfraError when the child was killed (the pool tries again, and the crawl goes on); DiskFull; WorkError when it failed.
     """
     from stages.ingest.crawl import leash
     from stages.ingest.site import SiteServer
@@ -251,6 +253,8 @@ def crawl_group(task: CrawlTask) -> CrawlSummary:
             leash.release(child)
     if status < 0 or status == leash.ORPHANED:
         raise InfraError(f"the crawler of {task.name} was killed (signal {-status})", "run again: it goes on where it stopped")
+    if status == NO_ROOM:
+        raise DiskFull(f"no room for the crawl of {task.name} in {folder}", "free some space and run again: it goes on where it stopped")
     if status:
         raise WorkError(f"the crawler of {task.name} failed with status {status}", f"see {folder / LOG}; run again to go on where it stopped")
     return summary_of(folder)

@@ -6,6 +6,7 @@ writes each page to WARC and then to the journal, and ends with `skipped.jsonl` 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -20,7 +21,7 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
-from stages.ingest.crawl import LOCK, CrawlConfig, leash, reasons
+from stages.ingest.crawl import LOCK, NO_ROOM, CrawlConfig, leash, reasons
 from stages.ingest.crawl.address import Gate
 from stages.ingest.crawl.faults import reason_of
 from stages.ingest.crawl.finish import finish
@@ -44,7 +45,7 @@ class GroupSpider(scrapy.Spider):
         self.recorder = Recorder(folder, self.options.user_agent)
         self.frontier.forget(self.recorder.mend(self.frontier.ends()))
         self.read: dict[str, int] = {}
-        self.faults: list[str] = []
+        self.faults: list[Failure] = []
 
     @classmethod
     def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> "GroupSpider":
@@ -107,8 +108,8 @@ class GroupSpider(scrapy.Spider):
         self.frontier.settle(url, reason, note=note)
 
     def broken(self, failure: Failure, **_: Any) -> None:
-        """A fault of ours: stop, say so, and leave the group unfinished."""
-        self.faults.append(failure.getTraceback())
+        """A fault of ours, or a full disk: stop, say so, and leave the group unfinished."""
+        self.faults.append(failure)
         self.crawler.engine.close_spider(self, "fault")
 
 
@@ -159,7 +160,7 @@ def settings_of(config: CrawlConfig, gate: Gate) -> dict[str, Any]:
 
 
 def crawl(config: CrawlConfig) -> int:
-    """Crawl the group to its end. Exit status 0, or 1 after a fault of ours."""
+    """Crawl the group to its end. Exit status 0; `NO_ROOM` on a full disk; 1 after a fault of ours."""
     folder = Path(config.folder)
     with open(folder / LOCK, "a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the process of a killed run may be about to end
@@ -170,13 +171,26 @@ def crawl(config: CrawlConfig) -> int:
         crawler = process.create_crawler(GroupSpider)
         process.crawl(crawler, config=config)
         process.start()
-        spider = crawler.spider
-        if spider is None or spider.faults:
-            print(spider.faults[0] if spider else "the spider did not start", file=sys.stderr)
-            return 1
-        spider.recorder.close()
-        spider.frontier.close()
-        finish(folder, config.group, spider.frontier, spider.read)
+        if status := verdict(crawler.spider):
+            return status
+        crawler.spider.recorder.close()
+        crawler.spider.frontier.close()
+        finish(folder, config.group, crawler.spider.frontier, crawler.spider.read)
+    return 0
+
+
+def verdict(spider: GroupSpider | None) -> int:
+    """The exit status that the process has earned; 0 only when nothing is left to ask."""
+    if spider is None:
+        print("the spider did not start", file=sys.stderr)
+        return 1
+    if spider.faults:
+        print(spider.faults[0].getTraceback(), file=sys.stderr)
+        fault = spider.faults[0].value
+        return NO_ROOM if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT) else 1
+    if left := len(spider.frontier.pending()):
+        print(f"stopped with {left} addresses still to ask", file=sys.stderr)
+        return 1
     return 0
 
 

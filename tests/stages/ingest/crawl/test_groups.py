@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import OptionError, WorkError
+from pipeline.errors import DiskFull, OptionError, WorkError
 from pipeline.pool import Failure
-from stages.ingest.crawl import CrawlOptions, crawl, crawl_tasks
+from stages.ingest.crawl import CrawlOptions, crawl, crawl_group, crawl_tasks
 from stages.ingest.crawl.urls import groups_of, registered_name
 
 
@@ -69,6 +72,19 @@ def test_bad_options_are_named(given_options, words):
         CrawlOptions.build(given_options, "ingest.crawl")
     assert words in str(fault.value)
     assert "me:secret" not in str(fault.value)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="/dev/full stands for a full disk")
+def test_a_full_disk_is_named_and_the_crawl_goes_on_later(make_site, page, run_crawl, tmp_path):
+    site = make_site(tmp_path / "site", {"a.example": {"/": page("/b"), "/b": page()}})
+    options = CrawlOptions(site=str(site), delay=0)
+    (task,) = crawl_tasks(options, tmp_path)
+    full = Path(task.folder) / "00000.warc.gz"
+    full.symlink_to("/dev/full")
+    with pytest.raises(DiskFull, match="run again"):
+        crawl_group(task)
+    full.unlink()
+    assert len(run_crawl(tmp_path, **options.model_dump()).records()) == 2
 
 
 class FailingPool:
