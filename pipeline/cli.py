@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -109,6 +108,7 @@ def _listen(quiet: bool) -> None:
 def run_command(recipe: str, start: str | None, settings: tuple[str, ...], dry_run: bool, quiet: bool, report: bool) -> int:
     from pipeline import recipe as recipes
     from pipeline import run as runs
+    from pipeline.files import place
 
     page = recipes.load(recipe, list(settings))
     if dry_run:
@@ -121,12 +121,12 @@ def run_command(recipe: str, start: str | None, settings: tuple[str, ...], dry_r
         click.echo(f"  {outcome.step:<20} {outcome.rows:>10,} rows  {outcome.dropped:>8,} dropped  {did}")
     if not worked:
         click.echo(f"{page.name}: nothing to do, all {len(outcomes)} steps are up to date")
-    target = Path(page.root) / "report.html"
-    if report and "://" not in page.root and (worked or not target.exists()):
+    target = f"{page.root.rstrip('/')}/report.html"
+    if report and (worked or not place(page.root).exists("report.html")):
         from pipeline.report import write_report
 
-        write_report(page.root, target)
-    _say_where(page, target)
+        write_report(page.root)
+    _say_where(page, target if place(page.root).exists("report.html") else "")
     return 0
 
 
@@ -138,12 +138,12 @@ def _show_plan(plan: list[Any]) -> int:
     return 0
 
 
-def _say_where(page: Any, report: Path) -> None:
+def _say_where(page: Any, report: str) -> None:
     click.echo(f"stores    {page.root}/<step>")
     for step in page.steps:
         if (step.shape or "").startswith("artefact:"):
             click.echo(f"{step.shape.split(':')[1]:<9} {page.root}/{step.name}/artefact  ({step.name})")
-    if report.exists():
+    if report:
         click.echo(f"report    {report}")
 
 
@@ -277,14 +277,12 @@ def verb_group(name: str, verbs: dict[str, Any]) -> click.Group:
 
 
 @click.command("report", help=RUN_WORDS["report"])
-@click.argument("root", type=click.Path(exists=True, file_okay=False))
+@click.argument("root")
 @click.option("--out", type=click.Path(), help="Where to write the page.  [default: ROOT/report.html]")
 def report_command(root: str, out: str | None) -> int:
     from pipeline.report import write_report
 
-    target = Path(out) if out else Path(root) / "report.html"
-    write_report(root, target)
-    click.echo(f"report    {target}")
+    click.echo(f"report    {write_report(root, out)}")
     return 0
 
 

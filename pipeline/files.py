@@ -56,6 +56,10 @@ class Local:
         except FileNotFoundError:
             return []
 
+    def folders(self) -> list[str]:
+        """Names of the folders directly below, sorted."""
+        return sorted(p.name for p in self.root.iterdir() if p.is_dir()) if self.root.is_dir() else []
+
     def write(self, name: str, data: bytes) -> None:
         with self.create(name) as sink:
             sink.write(data)
@@ -165,12 +169,18 @@ class Remote:
         return self._try(lambda: self.fs.cat_file(self._key(name)))
 
     def names(self, folder: str) -> list[str]:
+        return self._listed(folder, "file")
+
+    def folders(self) -> list[str]:
+        return self._listed("", "directory")
+
+    def _listed(self, folder: str, kind: str) -> list[str]:
         def listing() -> list[str]:
             try:
                 entries = self.fs.ls(self._key(folder), detail=True, refresh=True)
             except FileNotFoundError:
                 return []
-            return sorted(e["name"].rsplit("/", 1)[1] for e in entries if e["type"] == "file")
+            return sorted(e["name"].rstrip("/").rsplit("/", 1)[1] for e in entries if e["type"] == kind)
 
         return self._try(listing)
 

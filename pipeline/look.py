@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import textwrap
-from pathlib import Path
 from typing import Any, Iterator
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline import catalog
 from pipeline.errors import RecipeError, SourceError, did_you_mean
+from pipeline.files import place
 from pipeline.options import Options
 from pipeline.store import ARTEFACT, Store
 
@@ -69,8 +69,8 @@ def _brief(row: dict[str, Any]) -> str:
 
 def stores_of(root: str) -> list[Store]:
     """Finished stores directly below a root, in the order they depend on each other."""
-    base = Path(root)
-    found = {p.parent.name: Store(p.parent) for p in base.glob("*/manifest.json")} if base.is_dir() else {}
+    base = place(root)
+    found = {name: Store(base.path(name)) for name in base.folders() if base.exists(f"{name}/manifest.json")}
     if not found:
         raise SourceError(f"{root} holds no finished stores", "give the root of a run, e.g. runs/quickstart")
     order: list[str] = []

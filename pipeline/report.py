@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 
 from pipeline import catalog, sections
-from pipeline.files import Local
+from pipeline.files import place
 from pipeline.look import stores_of
 from pipeline.sections import Samples
 
@@ -29,11 +28,15 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 """
 
 
-def write_report(root: str | Path, target: Path) -> None:
-    """Write the report of the run at `root` to `target`. SourceError where `root` holds no finished stores."""
-    html = render(str(root))
-    place = Local(target.resolve().parent)
-    place.write(target.name, html.encode("utf-8", "replace"))
+def write_report(root: str, target: str | None = None) -> str:
+    """Write the report of the run at `root` to `target` (default: ROOT/report.html); returns where it lies.
+
+    SourceError where `root` holds no finished stores.
+    """
+    where = target or f"{root.rstrip('/')}/report.html"
+    folder, _, name = where.rpartition("/")
+    place(folder or ".").write(name, render(root).encode("utf-8", "replace"))
+    return where
 
 
 def render(root: str) -> str:
@@ -53,7 +56,7 @@ def render(root: str) -> str:
         ("Evaluation", sections.evaluations(stores, samples)),
     ]
     parts = [(title, body) for title, body in parts if body]
-    name = stores[-1].require().get("recipe", Path(root).name)
+    name = stores[-1].require().get("recipe", root.rstrip("/").rpartition("/")[2])
     last = max((r.finished for store in stores for r in sections.receipts_of(store)), default="")
     nav = "".join(f'<a href="#s{i}">{escape(title)}</a>' for i, (title, _) in enumerate(parts))
     body = "".join(f'<section id="s{i}"><h2>{escape(title)}</h2>{html}</section>' for i, (title, html) in enumerate(parts))
