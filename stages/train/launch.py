@@ -70,10 +70,13 @@ def _raise(result: Any) -> None:
 
 
 def distributes(pool: Pool) -> bool:
-    """Can this pool start a group of workers? UsageError for the Inline pool: it has one process."""
+    """Start the pool behind `pool`, and say that it can hold a group. UsageError for the Inline one: it has one process."""
     from pipeline.pool import Inline
 
-    inner = getattr(pool, "pool", pool)
+    list(pool.each(str, ["start"]))
+    inner: Any = pool
+    while (below := getattr(inner, "pool", None) or getattr(inner, "_pool", None)) is not None:
+        inner = below
     if isinstance(inner, Inline):
         raise UsageError("several training workers were asked for, but the pool is inline", "use `run: {pool: ray}`, or workers: 1 for this step")
     return True
@@ -135,8 +138,11 @@ def locked(sink: Store) -> Iterator[None]:
         return
     folder = Path(sink.place.path("passes"))
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as handle:
+    with open(folder / "lock", "a+") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
         yield
 
 
