@@ -116,8 +116,8 @@ def particle(word: str) -> str:
 
 def is_function(word: str) -> bool:
     """Whether the word carries grammar rather than content (both languages)."""
-    if is_hangul(word):
-        return word in FUNCTION_KO or len(word) == 1
+    if is_hangul(word):  # a particle stands alone behind digits and Latin letters: `B5까지`
+        return word in FUNCTION_KO or len(word) == 1 or word in _BY_LENGTH.get(len(word), ())
     return fold(word) in FUNCTION_EN or (len(word) == 1 and not word.isdigit())
 
 

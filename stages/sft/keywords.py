@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import NamedTuple
 
@@ -18,6 +19,9 @@ _COMMON_KO = frozenset(
     "사용 이용 가능 필요 관련 제공 진행 확인 선택 포함 해당 기본 이상 이하 정도 모든 다른 새로운 여러 다양 자신 우리나라 지난 올해 이번 당시 "
     "시작 이후 이전 최근 계속 실제 결국 사실 이때 그때 오늘날 중요 대표 클릭 버튼 화면 페이지 사이트 메뉴 항목 아래 위쪽 오른쪽 왼쪽".split()
 )
+
+
+_CLAUSE = re.compile(r"^것|(?:는지|은지|인지|을지|것)$")
 
 
 class Term(NamedTuple):
@@ -38,7 +42,7 @@ def candidates(text: str) -> tuple[Counter, dict[str, Counter]]:
             continue
         base = stem(word)
         if is_hangul(word):
-            if len(base) < 2 or base in GENERIC_KO or base in _COMMON_KO or is_function(base):
+            if len(base) < 2 or base in GENERIC_KO or base in _COMMON_KO or is_function(base) or _CLAUSE.search(base):
                 continue
             form = base
         else:

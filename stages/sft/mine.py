@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Sequence
+from typing import Any, Iterable, Iterator, Sequence
 
 import pyarrow as pa
 import xxhash
@@ -43,18 +43,21 @@ class Yield:
     drops: list[str] = field(default_factory=list)
     found: Counter = field(default_factory=Counter)
     """Candidates by rule, kept or not."""
+    notes: list[str] = field(default_factory=list)
+    """What a teacher's answer failed on; no words of it."""
 
 
 def hashed(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
-def mine(rules: Sequence[Rule], names: Sequence[str], row: dict[str, Any], seed: int) -> Yield:
+def mine(rules: Sequence[Rule], row: dict[str, Any], seed: int) -> Yield:
     """Every rule over one DOCUMENT row, in order of rank."""
     page = Page(row, seed)
     out = Yield(page.id)
     asked: dict[str, tuple[str, set[str]]] = {}
-    for rule, name in sorted(zip(rules, names), key=lambda pair: (pair[0].rank, pair[1])):
+    for rule in sorted(rules, key=lambda rule: (rule.rank, rule.word)):
+        name = rule.word
         for ordinal, candidate in enumerate(rule.find(page)):
             settle(candidate, page)
             rule.checked(candidate, page)
@@ -64,7 +67,7 @@ def mine(rules: Sequence[Rule], names: Sequence[str], row: dict[str, Any], seed:
             if candidate.drop:
                 out.drops.append(f"{name}.{candidate.drop}")
             else:
-                out.rows.append(found_row(page, rule, name, ordinal, candidate))
+                out.rows.append(found_row(page, rule, ordinal, candidate))
     return out
 
 
@@ -88,9 +91,9 @@ def repeated(candidate: Candidate, name: str, asked: dict[str, tuple[str, set[st
     return False
 
 
-def found_row(page: Page, rule: Rule, name: str, ordinal: int, candidate: Candidate) -> dict[str, Any]:
+def found_row(page: Page, rule: Rule, ordinal: int, candidate: Candidate) -> dict[str, Any]:
     """A row of FOUND."""
-    row, span = page.row, candidate.span
+    row, span, name = page.row, candidate.span, rule.word
     meta = {"task": candidate.task, **candidate.facts}
     return {
         "id": child_id(page.id, STAGE, name, ordinal),
@@ -120,21 +123,52 @@ def table_of(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
 
 def ledger_of(yields: Iterable[Yield], names: Sequence[str]) -> pa.Table:
     """One row per (document, output row); a document without rows has the reason of its first dropped candidate, or
-    `sft.no_instruction`. Counters stand on a document's first row: `<rule>.found` and `<rule>.kept`."""
+    `sft.no_instruction`. A document's first row carries every drop in `reasons` (repeats included), the note, and the
+    counters `<rule>.found` and `<rule>.kept`."""
     ids, outs, reasons, every, spans, notes = [], [], [], [], [], []
     counters: dict[str, list[float]] = {f"{name}.{word}": [] for name in names for word in ("found", "kept")}
     for item in yields:
         kept = Counter(row["rule"] for row in item.rows)
-        note = ", ".join(f"{reason} x{count}" for reason, count in sorted(Counter(item.drops).items())) or None
         reason = None if item.rows else (item.drops[0] if item.drops else NO_INSTRUCTION)
         for place, row in enumerate(item.rows or [None]):
+            first = place == 0
             ids.append(item.id)
             outs.append(row["id"] if row else None)
             reasons.append(reason)
-            every.append(sorted(set(item.drops) | ({reason} if reason else set())) if place == 0 else [])
+            every.append((item.drops or ([reason] if reason else [])) if first else [])
             spans.append((row["span_start"], row["span_end"]) if row and row["span_start"] is not None else None)
-            notes.append(note if place == 0 else None)
+            notes.append("; ".join(item.notes[:20]) or None if first else None)
             for name in names:
-                counters[f"{name}.found"].append(float(item.found[name]) if place == 0 else 0.0)
-                counters[f"{name}.kept"].append(float(kept[name]) if place == 0 else 0.0)
+                counters[f"{name}.found"].append(float(item.found[name]) if first else 0.0)
+                counters[f"{name}.kept"].append(float(kept[name]) if first else 0.0)
     return Ledger.rows(ids, out=outs, reason=reasons, reasons=every, span=spans, note=notes, metrics=counters)
+
+
+def yields_of(rows: pa.Table, ledger: pa.Table, names: Sequence[str]) -> Iterator[Yield]:
+    """What `ledger_of` and the rows say, read back: documents in the order of the ledger."""
+    by_id = {row["id"]: row for row in rows.to_pylist()}
+    item: Yield | None = None
+    for line in ledger.to_pylist():
+        if item is None or item.id != line["id"]:
+            if item is not None:
+                yield item
+            drops = [reason for reason in line["reasons"] or [] if reason != NO_INSTRUCTION]
+            item = Yield(line["id"], drops=drops, found=Counter({name: int(line[f"{name}.found"]) for name in names if line[f"{name}.found"]}))
+        if line["out"]:
+            item.rows.append(by_id[line["out"]])
+    if item is not None:
+        yield item
+
+
+def tally(yields: Iterable[Yield]) -> dict[str, dict[str, int]]:
+    """For the receipt: per rule what was found, kept, and dropped by which word."""
+    rules: dict[str, Counter] = {}
+    for item in yields:
+        for name, count in item.found.items():
+            rules.setdefault(name, Counter())["found"] += count
+        for row in item.rows:
+            rules.setdefault(row["rule"], Counter())["kept"] += 1
+        for reason in item.drops:
+            name, _, word = reason.rpartition(".")
+            rules.setdefault(name, Counter())[word] += 1
+    return {name: dict(sorted(counts.items())) for name, counts in sorted(rules.items())}

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
 from stages.models.grounding import sentences
-from stages.sft.page import Page, Span
+from stages.sft.page import Page, Span, language, least
+
+_SENTENCE_END = re.compile(r"[.!?。…다요][\"'”’)」』\]]*$")
+_GAP = re.compile(r"\w \.(?:\s|$)|\(\s*\)|\s,\s,")
+"""Where an extractor lost a word: `choose . For a text`."""
+_CONTENTS = re.compile(r"(?:^|\s)(?:\d{1,2}|[A-Z])\.\d{1,2}\.(?:\d{1,2}\.)*\s")
+"""Section numbers; five of them in a paragraph are a table of contents."""
 
 
-def prose(page: Page, least: int = 80) -> list[Span]:
-    """Paragraphs that read as prose: at least `least` characters, ending like a sentence, mostly letters."""
-    out = []
-    for span in page.paragraphs:
-        text = page.cut(span)
-        if len(text) < least or page.in_code(span.start):
-            continue
-        letters = sum(ch.isalpha() or ch == " " for ch in text)
-        if letters < 0.75 * len(text) or text.rstrip(" \"'”’)」』")[-1:] not in ".!?。…다요" or text.count("|") > 3:
-            continue
-        out.append(span)
-    return out
+def prose(page: Page, characters: int = 80) -> list[Span]:
+    """Paragraphs in the page's language that read as prose: at least `characters` long (in English; Korean less), ending like a sentence, mostly
+    letters, nothing lost in them."""
+    shortest = least(characters, page.lang)
+    return [span for span in page.paragraphs if span.end - span.start >= shortest and reads(page, span)]
+
+
+def reads(page: Page, span: Span) -> bool:
+    text = page.cut(span)
+    if page.in_code(span.start) or not _SENTENCE_END.search(text) or text.count("|") > 3 or _GAP.search(text):
+        return False
+    letters = sum(map(str.isalpha, text)) + text.count(" ")
+    if letters < 0.75 * len(text) or len(_CONTENTS.findall(text)) >= 5:
+        return False
+    return page.lang is None or language(text) == page.lang
 
 
 def head(page: Page, spans: list[Span], most: int) -> Span | None:
@@ -29,7 +40,9 @@ def head(page: Page, spans: list[Span], most: int) -> Span | None:
         if span.end - spans[0].start > most:
             break
         end = span.end
-    return Span(spans[0].start, end)
+    whole = Span(spans[0].start, end)
+    own = sum(s.end - s.start for s in spans if s.end <= end)
+    return whole if 2 * own >= end - spans[0].start and (page.lang is None or language(page.cut(whole)) == page.lang) else None
 
 
 def sentence_count(text: str) -> int:

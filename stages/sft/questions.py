@@ -16,7 +16,11 @@ _ASKS_EN = re.compile(
 )
 _HOW_EN = re.compile(r"^how (?:do (?:i|we|you) |can (?:i|we|you) |to )", re.IGNORECASE)
 _TAIL = re.compile(r"[\s.:：…)\]\"'”’]+$")
-NUMBER = re.compile(r"^\s*(?:(?:chapter|section|part|step|제)\s*)?(?:\d{1,3}(?:\.\d{1,3})*[.):]?|[A-Z]\.(?:\d{1,3}\.?)*|[가-하][.)]|[①-⑳])(?:\s*[장절편단계]\s*[.:]?)?\s+", re.IGNORECASE)
+NUMBER = re.compile(
+    r"^\s*(?:(?:(?:chapter|section|part|step|appendix)\s+)?(?:\d{1,3}(?:\.\d{1,3})*[.):]?|[A-Z]\.(?:\d{1,3}\.?)*|[가-하][.)]|[①-⑳])|"
+    r"(?:제\s*)?\d{1,3}\s*[장절편부][.:]?|부록\s*[A-Z][.:]?|appendix\s+[A-Z][.:]?)\s+",
+    re.IGNORECASE,
+)
 """A heading's numbering: `1.2.3.`, `B.4.`, `제2장`, `가.`, `①`."""
 IMPERATIVES = frozenset(
     "add adjust allow apply assign attach back backup browse build burn cancel change check choose clean clear close collect compare compile "
@@ -30,14 +34,15 @@ IMPERATIVES = frozenset(
 )
 GERUNDS = frozenset(f for v in IMPERATIVES for f in (v + "ing", v.removesuffix("e") + "ing", v + v[-1] + "ing"))
 _WAY_KO = re.compile(r"(?P<act>.{2,}(?:는|한|할)|.{2,}?)\s*방법$")
-_DOING_KO = re.compile(r"(?P<act>.*[가-힣]{2,})기$")
+_DOING_KO = re.compile(r"(?P<act>.*[가-힣]{2,}|.+\s[가-힣])기$")
 _NOT_DOING = re.compile(r"(?:[보듣읽쓰말]기|이야기|경기|전기|무기|용기|초기|주기|크기|분위기|계기|동기|시기|위기|악기|후기|일기|감기|복사기|번역기|검색기|생성기|편집기|관리기|[가-힣](?:자|기|연|세|무|비|습|행|승|처|역|단|장|말|중|학|분|상|하|정)기)$")
 _TASK_KO = re.compile(r"(?:설치|설정|구성|변경|추가|제거|삭제|생성|작성|편집|관리|사용|이용|실행|시작|종료|연결|해제|복구|복원|백업|업그레이드|업데이트|내보내기|가져오기|인쇄|검색|신청|등록|발급|예약|결제|환불|교환|반품|가입|탈퇴|충전|청소|조리|손질|보관|세탁|수리|점검|조립|분해|교체|만들기)$")
 
 
 def clean_heading(heading: str) -> str:
-    """A heading without numbering, trailing marks and the pilcrow some sites put there."""
-    return _TAIL.sub("", NUMBER.sub("", heading.replace("¶", "").strip(" #*-–—•▶■◆◇●○※▪")))
+    """A heading without numbering, trailing marks and the pilcrow some sites put there. A bracket it opens stays closed."""
+    head = _TAIL.sub("", NUMBER.sub("", heading.replace("¶", "").strip(" #*-–—•▶■◆◇●○※▪")))
+    return head + ")" if head.count("(") > head.count(")") else head
 
 
 def is_question(line: str) -> bool:
@@ -51,9 +56,21 @@ def is_question(line: str) -> bool:
     return bool(_ASKS_EN.match(bare))
 
 
-def how_to(heading: str, lang: str | None) -> tuple[str, str] | None:
-    """(task, act) for a heading that promises to show how something is done; None for any other."""
-    head = clean_heading(heading)
+def small(heading: str, text: str) -> str:
+    """A heading in Title Case with those words in lower case that the text itself writes so: names keep their capitals."""
+
+    def lowered(match: re.Match) -> str:
+        word = match[0]
+        return word.lower() if re.search(rf"(?<![.!?:]\s)\b{word.lower()}\b", text) else word
+
+    capitals = re.findall(r"\b[A-Z][a-z]+\b", heading)
+    return re.sub(r"(?<!^)\b[A-Z][a-z]+\b", lowered, heading) if len(capitals) >= 2 else heading
+
+
+def how_to(heading: str, lang: str | None, text: str = "") -> tuple[str, str] | None:
+    """(task, act) for a heading that promises to show how something is done; None for any other. `text` (the page's) tells
+    which capitals of a Title Case heading are names."""
+    head = small(clean_heading(heading), text) if lang == "en" else clean_heading(heading)
     if lang == "ko":
         return _how_ko(head)
     if lang != "en":
@@ -97,7 +114,7 @@ def worded(page: Page, heading: str, answer: str, purpose: str) -> tuple[str, di
         return NUMBER.sub("", heading.strip(" #*¶")).strip(), {}
     if page.lang is None or not head:
         return "", {}
-    found = how_to(head, page.lang)
+    found = how_to(head, page.lang, page.text)
     task, slots = (found[0], {"act": found[1]}) if found else ("about", {"heading": head})
     question, level = ask(task, page.lang, page.dice(f"{purpose}/{head}"), answer, **slots)
     return question, {"register": level} if level else {}

@@ -13,7 +13,7 @@ from typing import ClassVar, Iterator
 from pydantic import Field
 
 from pipeline.options import Options
-from stages.sft.page import Page, Span, language, likeness_key
+from stages.sft.page import Page, Span, language, least, likeness_key
 
 DROPS = (
     "empty_question", "empty_answer", "short_question", "long_question", "short_answer", "long_answer", "same_text",
@@ -53,9 +53,17 @@ class Rule(Options):
     max_question: int = Field(300, ge=1)
     "Longest question or heading, characters."
     min_answer: int = Field(30, ge=1)
-    "Shortest answer, characters; 30 is WebFAQ's."
+    "Shortest answer, characters (Korean: 0.62 of it, as every shortest length here); 30 is WebFAQ's."
     max_answer: int = Field(6000, ge=1)
     "Longest answer, characters: an answer is never cut, a longer one is dropped."
+
+    @property
+    def word(self) -> str:
+        """The rule's name: that of its file."""
+        return type(self).__module__.rsplit(".", 1)[-1]
+
+    def __str__(self) -> str:
+        return self.word
 
     def find(self, page: Page) -> Iterator[Candidate]:
         """Every candidate of the page, in the order of the text, dropped ones with their `drop`."""
@@ -82,7 +90,7 @@ class Rule(Options):
                 return "short_question"
             if len(question) > self.max_question:
                 return "long_question"
-        if len(answer) < self.min_answer:
+        if len(answer) < least(self.min_answer, language(answer)):
             return "short_answer"
         if len(answer) > self.max_answer:
             return "long_answer"

@@ -7,12 +7,14 @@ from typing import ClassVar, Iterator
 
 from pydantic import Field
 
-from stages.sft.page import Block, Page, squeeze
-from stages.sft.questions import is_question
+from stages.sft.page import Block, Page, least, squeeze
+from stages.sft.questions import NUMBER, is_question
 from stages.sft.rule import Candidate, Rule
+from stages.sft.rules.title import topic
 from stages.sft.wording import ask
 
 _VALUE = re.compile(r"[\d\W_]*|https?://\S+|\S+@\S+")
+_CONTENTS = re.compile(r"(?:^|\s)\d{1,2}\.\d{1,2}\.(?:\d{1,2}\.)*\s")
 _END = re.compile(r"[.!?다요음함됨]\W*$")
 
 
@@ -39,18 +41,22 @@ class Definition(Rule):
                 yield self._candidate(page, name, answer, span)
 
     def _candidate(self, page: Page, name: str, answer: str, span) -> Candidate:
+        unfinished = bool(_CONTENTS.match(answer)) or (not _END.search(answer) and "\n" in answer)
         if is_question(name):
-            return Candidate(name, answer, span, confidence=self.confidence + 0.1)
+            question = NUMBER.sub("", name)
+            return Candidate(question, answer, span, confidence=self.confidence + 0.1, drop="unclear" if unfinished else None)
         drop = None
-        if _VALUE.fullmatch(name) or len(name) > self.max_term:
+        if not answer:
+            drop = "empty_answer"
+        elif _VALUE.fullmatch(name) or len(name) > self.max_term or NUMBER.match(name) or unfinished:
             drop = "unclear"
         elif page.lang is None:
             drop = "other_language"
-        elif not _END.search(answer) and len(answer) < 2 * self.min_answer:
+        elif not _END.search(answer) and len(answer) < least(2 * self.min_answer, page.lang):
             drop = "short_answer"
         if drop:
             return Candidate(name, answer, span, drop=drop)
-        title = page.title if page.title and page.title != name else ""
+        title = topic(page) if topic(page) != name else ""
         task = "define_in" if title else "define"
         question, register = ask(task, page.lang, page.dice(f"definition/{name}"), answer, term=name.rstrip(" :："), title=title)
         return Candidate(question, answer, span, facts={"register": register} if register else {})

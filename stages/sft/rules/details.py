@@ -19,12 +19,19 @@ BUTTON = re.compile(
 """Summaries that are buttons: they ask nothing."""
 
 
+CONSENT = re.compile(r"cookies?\b|쿠키", re.IGNORECASE)
+CODE = re.compile(r"[<>{}§=;\\]|\w\(|::")
+
+
 class Details(Rule):
     """A summary that asks or names something, answered by what it unfolds."""
 
     rank: ClassVar[int] = 20
     confidence: float = Field(0.85, ge=0.0, le=1.0)
     "For a summary that is a question; one that only names its content counts 0.15 less."
+
+    max_name: int = Field(80, ge=1)
+    "Longest summary, characters, that is not itself a question."
 
     def find(self, page: Page) -> Iterator[Candidate]:
         after = 0
@@ -38,7 +45,11 @@ class Details(Rule):
             if span is not None:
                 span = page.trimmed(span)
                 after, answer = span.end, page.cut(span)
-            drop = "stub" if BUTTON.fullmatch(heading.rstrip(" .…>»")) else None
-            question, facts = worded(page, heading, answer, self.__class__.__name__)
+            question, facts = worded(page, heading, answer, "details")
+            drop = None if question or not heading else "other_language"
+            if BUTTON.fullmatch(heading.rstrip(" .…>»")):
+                drop = "stub"
+            elif not is_question(heading) and (len(heading) > self.max_name or CODE.search(heading) or CONSENT.search(heading)):
+                drop = "unclear"
             confidence = self.confidence - (0 if is_question(heading) else 0.15)
-            yield Candidate(question, answer, span, confidence=confidence, drop=drop or (None if question else "other_language"), facts=facts)
+            yield Candidate(question, answer, span, confidence=confidence, drop=drop, facts=facts)

@@ -6,7 +6,7 @@ from typing import ClassVar, Iterator
 
 from pydantic import Field
 
-from stages.sft.page import Block, Page, squeeze
+from stages.sft.page import Block, Page
 from stages.sft.rule import Candidate, Rule
 
 ANSWERS = ("accepted_answer", "answer")
@@ -26,7 +26,7 @@ class Faq(Rule):
         for question, answers in asked(page):
             ranked = sorted(answers, key=lambda block: ANSWERS.index(block.kind))
             if not ranked:
-                yield Candidate(squeeze(question.text), "", confidence=self.confidence)
+                yield Candidate(question.text.strip(), "", confidence=self.confidence)
             for place, block in enumerate(ranked):
                 text = block.text.strip()
                 span = block.span or (page.attach(text, after) if text else None)
@@ -38,7 +38,7 @@ class Faq(Rule):
                 facts = {"answer_rank": str(place + 1), "answers": str(len(ranked))}
                 if any(b.kind == "accepted_answer" for b in answers):
                     facts["accepted"] = "true" if block.kind == "accepted_answer" else "false"
-                yield Candidate(squeeze(question.text), text, span, confidence=self.confidence - 0.15 * beside, facts=facts)
+                yield Candidate(question.text.strip(), text, span, confidence=self.confidence - 0.15 * beside, facts=facts)
 
 
 def asked(page: Page) -> Iterator[tuple[Block, list[Block]]]:

@@ -8,36 +8,57 @@ from typing import ClassVar, Iterator
 from pydantic import Field
 
 from stages.sft.page import Page, Section, Span
+from stages.sft.labels import labels
 from stages.sft.questions import NUMBER, is_question
 from stages.sft.rule import Candidate, Rule
 
 ENDED = re.compile(r"[.!?。…:;)\]\"'”’]\s*$|[다요죠음함임됨]\s*$", re.MULTILINE)
 
 
+CALLS = re.compile(
+    r"(?:ready (?:to|for)|looking for|looking to|need (?:help|more|a|an|to|some)|have (?:a|any|more|questions)|got (?:a|any|questions)|still |want (?:to|more|a)|"
+    r"interested|never |not sure|curious|new (?:to|here)|did (?:you|we) |was this|were you|is this (?:page|article)|found|any (?:questions|other)|"
+    r"would you like|do you have|are you (?:ready|looking|a|an|new|sure|interested))|"
+    r".*(?:궁금하(?:신가요|세요|십니까|신 점)|필요하(?:신가요|세요|십니까)|찾으(?:시나요|세요|십니까)|도움이 되(?:었나요|셨나요|었습니까)|있으신가요|계신가요|준비(?:가)? 되셨나요|어떠셨나요|어떠신가요)",
+    re.IGNORECASE,
+)
+"""Questions put to the reader by a page that wants something; what follows is no answer."""
+
+
 class Heading(Rule):
-    """A question heading and its section, sub-sections included while they fit."""
+    """A question heading and its section, sub-sections included while they fit. Threads are left to their own rule."""
 
     rank: ClassVar[int] = 40
     confidence: float = Field(0.85, ge=0.0, le=1.0)
     "For a section without headings of its own; with them 0.1 less."
 
     def find(self, page: Page) -> Iterator[Candidate]:
+        if sum(1 for _ in page.of_kind("post")) >= 2:
+            return
+        ends = [label.start for label in labels(page) if label.asks]
         for section in page.sections:
             if not is_question(section.heading):
                 continue
             question = NUMBER.sub("", section.heading.strip(" #*¶")).strip()
-            span, whole = answer_span(page, section, self.min_answer, self.max_answer)
+            span, whole = answer_span(page, section, self.min_answer, self.max_answer, ends)
             answer = page.cut(span)
             drop = "unclear" if len(answer) >= self.min_answer and not ENDED.search(answer) else None
+            if CALLS.match(question):
+                drop = "stub"
             yield Candidate(question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop)
 
 
-def answer_span(page: Page, section: Section, least: int, most: int) -> tuple[Span, bool]:
+def answer_span(page: Page, section: Section, least: int, most: int, ends: list[int]) -> tuple[Span, bool]:
     """What answers a heading: its own text where it has no sub-headings, its whole body while that fits, else the text
-    before the first sub-heading. The flag says whether it is free of sub-headings."""
-    own, body = section.own, section.body
+    before the first sub-heading; never beyond a place in `ends`. The flag says whether it is free of sub-headings."""
+    own, body = (_until(page, span, ends) for span in (section.own, section.body))
     if own == body or body.end - body.start > most:
         return own, True
     if own.end - own.start >= 4 * least and own.end - own.start >= (body.end - body.start) // 2:
         return own, True
     return body, False
+
+
+def _until(page: Page, span: Span, ends: list[int]) -> Span:
+    stop = next((place for place in ends if span.start <= place < span.end), span.end)
+    return page.trimmed(Span(span.start, stop))

@@ -7,6 +7,7 @@ from typing import ClassVar, Iterator
 
 from pydantic import Field
 
+from stages.sft.labels import labels
 from stages.sft.page import Block, Page, squeeze
 from stages.sft.questions import clean_heading, how_to, is_question
 from stages.sft.rule import Candidate, Rule
@@ -27,13 +28,14 @@ class Howto(Rule):
 
     def find(self, page: Page) -> Iterator[Candidate]:
         yield from self._declared(page)
+        ends = [label.start for label in labels(page) if label.asks]
         for section in page.sections:
             if is_question(section.heading):
                 continue
-            found = how_to(section.heading, page.lang)
+            found = how_to(section.heading, page.lang, page.text)
             if found is None:
                 continue
-            span, whole = answer_span(page, section, self.min_answer, self.max_answer)
+            span, whole = answer_span(page, section, self.min_answer, self.max_answer, ends)
             answer = page.cut(span)
             task, act = found
             question, register = ask(task, page.lang, page.dice(f"howto/{section.heading}"), answer, act=act)
@@ -53,7 +55,7 @@ class Howto(Rule):
             answer, span = listed(page, steps)
             question, facts = name, {}
             if not is_question(name):
-                task, act = how_to(name, page.lang) or ("how_to", clean_heading(name))
+                task, act = how_to(name, page.lang, page.text) or ("how_to", clean_heading(name))
                 question, register = ask(task, page.lang, page.dice(f"howto/{name}"), answer, act=act)
                 facts = {"register": register} if register else {}
             yield Candidate(question, answer, span, confidence=self.confidence + 0.15, facts=facts)
@@ -65,7 +67,15 @@ def listed(page: Page, steps: list[Block]):
     if all(spans) and all(a.end <= b.start <= a.end + 12 for a, b in zip(spans, spans[1:])):
         span = page.trimmed(type(spans[0])(spans[0].start, spans[-1].end))
         return page.cut(span), span
-    lines = [squeeze(b.text) for b in steps]
+    lines = [step_line(b.text) for b in steps]
     if not any(_NUMBERED.match(line) for line in lines):
         lines = [f"{place}. {line}" for place, line in enumerate(lines, 1)]
     return "\n".join(lines), None
+
+
+def step_line(text: str) -> str:
+    """A declared step as one line: its name, a colon, what to do."""
+    name, _, rest = text.strip().partition("\n")
+    if not rest.strip():
+        return squeeze(name)
+    return squeeze(name) + (" " if name.rstrip().endswith((".", ":", "!", "?")) else ": ") + squeeze(rest)

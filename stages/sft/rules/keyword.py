@@ -10,7 +10,7 @@ from stages.sft.keywords import Term, terms
 from stages.sft.page import Page, Span
 from stages.sft.passages import prose, sentence_count
 from stages.sft.rule import Candidate, Rule
-from stages.sft.rules.title import site_free
+from stages.sft.rules.title import topic
 from stages.sft.wording import ask
 
 
@@ -48,7 +48,7 @@ class Keyword(Rule):
         listed = ", ".join(term.form for term in found)
         dice = page.dice(f"keyword/{span.start}")
         if write:
-            question, register = ask("write", page.lang, dice, text, words=listed, title=site_free(page.title))
+            question, register = ask("write", page.lang, dice, text, words=listed, title=topic(page))
             return Candidate(question, text, span, "write", self.confidence, facts={"register": register} if register else {})
         question, register = ask("keywords", page.lang, dice, text=text, n=str(len(found)))
         return Candidate(question, listed, None, "keywords", self.confidence - 0.1, facts={"register": register} if register else {})

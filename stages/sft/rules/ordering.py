@@ -10,7 +10,8 @@ from pydantic import Field
 from stages.sft.page import Page, Span, squeeze
 from stages.sft.questions import clean_heading
 from stages.sft.rule import Candidate, Rule
-from stages.sft.rules.title import site_free
+from stages.sft.rules.howto import step_line
+from stages.sft.rules.title import topic
 from stages.sft.wording import ask
 
 _ITEM = re.compile(r"^[ \t]*(?:\(?(\d{1,2})[.)]|(\d{1,2})\s*단계[.:]?|Step\s+(\d{1,2})[.:]?)[ \t]+(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE)
@@ -68,9 +69,9 @@ class Ordering(Rule):
 def procedures(page: Page) -> Iterator[Steps]:
     """Declared steps by group, then runs of lines numbered from 1 on."""
     for blocks in page.groups.values():
-        steps = [squeeze(b.text) for b in blocks if b.kind == "step" and b.text.strip()]
+        steps = [step_line(b.text) for b in blocks if b.kind == "step" and b.text.strip()]
         if steps:
-            name = next((clean_heading(squeeze(b.text)) for b in blocks if b.kind in ("heading", "question", "summary")), site_free(page.title))
+            name = next((clean_heading(squeeze(b.text)) for b in blocks if b.kind in ("heading", "question", "summary")), topic(page))
             yield Steps(steps, None, name)
     run: list[re.Match] = []
     for match in _ITEM.finditer(page.text):
@@ -89,4 +90,4 @@ def _of(page: Page, run: list[re.Match]) -> Iterator[Steps]:
         return
     span = page.trimmed(Span(run[0].start(), run[-1].end()))
     above = [text for text, _, head in page.headings if head.end <= span.start]
-    yield Steps([match[4].strip() for match in run], span, clean_heading(above[-1]) if above else site_free(page.title))
+    yield Steps([match[4].strip() for match in run], span, clean_heading(above[-1]) if above else topic(page))

@@ -8,8 +8,9 @@ from typing import ClassVar, Iterator, Literal
 from pydantic import Field
 
 from stages.models.particles import is_function, stem, words
-from stages.sft.page import Page, Span, likeness_key
+from stages.sft.page import Page, Span, language, least, likeness_key
 from stages.sft.passages import head, prose, sentence_count
+from stages.sft.questions import clean_heading
 from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
 
@@ -30,7 +31,7 @@ class Title(Rule):
     "Tasks of one page at most."
     max_input: int = Field(3000, ge=200)
     "Longest text shown in the instruction, characters."
-    min_overlap: float = Field(0.6, ge=0.0, le=1.0)
+    min_overlap: float = Field(0.5, ge=0.0, le=1.0)
     "Least share of a title's or summary's content words that stand in the text it is to be given for."
     min_answer: int = Field(6, ge=1)
     "Shortest title, characters."
@@ -53,7 +54,7 @@ class Title(Rule):
             span, rest = spans[0], spans[1:]
             summary = page.cut(span)
         shown = head(page, rest, self.max_input)
-        if shown is None or not 60 <= len(summary) <= 0.5 * (shown.end - shown.start):
+        if shown is None or not least(60, page.lang) <= len(summary) <= 0.5 * (shown.end - shown.start):
             return None
         text = page.cut(shown)
         if overlap(summary, text) < self.min_overlap or summary in text or sentence_count(text) < 4:
@@ -62,11 +63,13 @@ class Title(Rule):
         return Candidate(question, summary, span, "summarise", self.confidence - 0.05, facts=_level(register))
 
     def _title(self, page: Page) -> Candidate | None:
-        title = site_free(page.title)
+        title = topic(page)
         shown = head(page, prose(page), self.max_input)
         if not title or shown is None or not self.min_answer <= len(title) <= 120 or len(title) < 2:
             return None
         text = page.cut(shown)
+        if language(title) not in (None, page.lang) or likeness_key(title) in likeness_key(text[: len(title) + 200]):
+            return None
         if sentence_count(text) < 3 or overlap(title, text) < self.min_overlap or len(words(title)) < 2:
             return None
         question, register = ask("title", page.lang, page.dice("title/ask"), text=text)
@@ -81,9 +84,9 @@ class Title(Rule):
             return None
         before, after = page.dice("continue").choice(pairs)
         answer = page.cut(after)
-        if len(answer) < 120 or sentence_count(answer) < 2 or before.end - before.start > self.max_input:
+        if len(answer) < least(120, page.lang) or sentence_count(answer) < 2 or before.end - before.start > self.max_input:
             return None
-        title = site_free(page.title)
+        title = topic(page)
         question, register = ask("continue", page.lang, page.dice("continue/ask"), answer, text=page.cut(before), title=title)
         return Candidate(question, answer, after, "continue", self.confidence - 0.05, facts=_level(register))
 
@@ -101,6 +104,12 @@ def declared(page: Page) -> str | None:
     return None
 
 
+def topic(page: Page) -> str:
+    """What the page is about: its title without site name and numbering, in the page's language; else nothing."""
+    title = clean_heading(site_free(page.title))
+    return title if language(title) in (None, page.lang) else ""
+
+
 def site_free(title: str) -> str:
     """A title without the site's name before or behind a separator: the longest part."""
     parts = [part.strip() for part in _SITE.split(title) if part.strip()]
@@ -108,8 +117,14 @@ def site_free(title: str) -> str:
 
 
 def overlap(piece: str, text: str) -> float:
-    """Share of the content words of `piece` whose stems stand in `text`; 0 without content words."""
-    wanted = {stem(w) for w in words(piece) if not is_function(w)}
-    have = {stem(w) for w in words(text)}
+    """Share of the content words of `piece` whose roots stand in `text`; 0 without content words."""
+    wanted = {root(w) for w in words(piece) if not is_function(w)}
+    have = {root(w) for w in words(text)}
     dense = likeness_key(text)
     return sum(w in have or (len(w) > 1 and w in dense) for w in wanted) / len(wanted) if wanted else 0.0
+
+
+def root(word: str) -> str:
+    """A word's stem; an English one also without a plural's or verb's ending."""
+    base = stem(word)
+    return re.sub(r"(?:ing|ed|es|s)$", "", base) if len(base) > 4 and base.isascii() else base

@@ -1,0 +1,250 @@
+"""The passes of the stage: find, across, teach, join. Each writes a store of its own and is resumed by its receipts.
+
+    passes/find     per shard: every candidate that stands, with hashes; its ledger has what fell and why
+    passes/across   per shard: which of them fall when all pages are seen (boilerplate, cap per host)
+    passes/teach    per shard: the teacher's raw replies about passages no row covers
+    shards/         per shard: what is kept of all three, as CHAT rows
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Iterator
+
+import pyarrow as pa
+
+from pipeline.ledger import Ledger, Receipt
+from pipeline.options import digest, identity
+from pipeline.pool import Pool
+from pipeline.schema import CHAT
+from pipeline.stage import Inputs, collect, versions
+from pipeline.store import Store
+from stages.sft import across
+from stages.sft.mine import FOUND, STAGE, Yield, ledger_of, mine, tally, yields_of
+from stages.sft.page import Page, likeness_key
+from stages.sft.taught import read_reply, sampling_fact
+
+if TYPE_CHECKING:
+    from stages.sft import Sft
+
+Shards = list[tuple[Store, int, str]]
+NEEDED = ["id", "text", "title", "url", "source", "lang", "licence", "blocks", "meta"]
+"""Columns a page is made of."""
+
+
+def run(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
+    """Bring every pass up to date; returns the receipts of the output shards."""
+    find, cut, teach = (sink.sub(f"passes/{name}") for name in ("find", "across", "teach"))
+    for store in (find, cut, teach):
+        for number in set(store.receipts()) - set(range(len(shards))):
+            store.drop(number)
+    _find(stage, inputs, shards, find, pool)
+    _across(stage, inputs, find, cut, len(shards))
+    if stage.teacher is not None:
+        from stages.sft.teaching import teach_all
+
+        teach_all(stage, inputs, shards, find, cut, teach)
+    return _join(stage, inputs, shards, sink, pool)
+
+
+def _standing(store: Store, number: int, key: str) -> Receipt | None:
+    receipt = store.receipt(number)
+    return receipt if receipt is not None and receipt.key == key and store.place.exists(f"shards/{number:05d}.arrow") else None
+
+
+# -- find --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FindTask:
+    """One shard to mine."""
+
+    stage: "Sft"
+    source: Store
+    shard: int
+    number: int
+    seed: int
+    sink: Store
+    key: str
+
+    @property
+    def name(self) -> str:
+        return f"sft find shard {self.number:05d}"
+
+
+def _find(stage: "Sft", inputs: Inputs, shards: Shards, find: Store, pool: Pool) -> None:
+    rules = [identity(rule) | {"word": rule.word} for rule in stage.kinds]
+    base = {"pass": "find", "version": stage.version, "rules": rules, "seed": inputs.seed, "libraries": versions(stage.libraries)}
+    tasks = []
+    for number, (source, shard, content) in enumerate(shards):
+        key = digest({**base, "of": content})
+        if _standing(find, number, key) is None:
+            tasks.append(FindTask(stage, source, shard, number, inputs.seed, find, key))
+    collect(pool, find_shard, tasks, "sft")
+
+
+def find_shard(task: FindTask) -> Receipt:
+    """Mine one shard, batch by batch."""
+    rules, names = task.stage.kinds, [rule.word for rule in task.stage.kinds]
+    notes: dict[str, Any] = {}
+    with task.sink.writer(task.number, stage=STAGE, key=task.key) as writer:
+        writer.expect(FOUND)
+        ids: list[pa.Array] = []
+        for batch in task.source.batches(task.shard):
+            yields = [mine(rules, row, task.seed) for row in rows_of(batch)]
+            for part in pa.Table.from_pylist([row for item in yields for row in item.rows], schema=FOUND).to_batches():
+                writer.write(part)
+            writer.record(ledger_of(yields, names))
+            ids.append(batch.column("id"))
+            _add(notes, tally(yields))
+        return writer.commit(input_ids=pa.chunked_array(ids, pa.large_string()), notes={"rules": notes}, versions=versions(task.stage.libraries))
+
+
+def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch as plain values, only what a page needs."""
+    return batch.select([name for name in NEEDED if name in batch.schema.names]).to_pylist()
+
+
+def _add(total: dict[str, Any], more: dict[str, dict[str, int]]) -> None:
+    for rule, counts in more.items():
+        total[rule] = dict(Counter(total.get(rule, {})) + Counter(counts))
+
+
+# -- across ------------------------------------------------------------------------------------------------------------
+
+
+def _across(stage: "Sft", inputs: Inputs, find: Store, cut: Store, count: int) -> None:
+    """Judge every candidate across all pages. Done again only when something was found anew or the options changed."""
+    hashes = [find.receipt(number).content_hash for number in range(count)]
+    base = {"pass": "across", "found": hashes, "pages": stage.boilerplate_pages, "cap": stage.host_cap, "seed": inputs.seed}
+    keys = [digest({**base, "shard": number}) for number in range(count)]
+    if all(_standing(cut, number, keys[number]) for number in range(count)):
+        return
+    fallen = across.drops(find, list(range(count)), inputs.seed, stage.boilerplate_pages, stage.host_cap)
+    for number, words in enumerate(fallen):
+        ids = find.read(number)["id"].combine_chunks()
+        kept = words.is_null()
+        ledger = Ledger.rows(ids, reason=[f"sft.{word}" if word else None for word in words.to_pylist()])
+        cut.put(number, pa.table({"id": ids.filter(kept)}), ledger, key=keys[number], stage=STAGE, input_ids=ids)
+
+
+def kept_ids(cut: Store, number: int) -> set[str]:
+    return set(cut.read(number)["id"].to_pylist())
+
+
+# -- join --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JoinTask:
+    """One output shard: what was found, what fell across pages, what was taught."""
+
+    stage: "Sft"
+    source: Store
+    shard: int
+    number: int
+    seed: int
+    sink: Store
+    key: str
+
+    @property
+    def name(self) -> str:
+        return f"sft shard {self.number:05d}"
+
+
+def _join(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
+    parts = ["find", "across"] + (["teach"] if stage.teacher is not None else [])
+    tasks, proven = [], {}
+    for number, (source, shard, content) in enumerate(shards):
+        made = [sink.sub(f"passes/{name}").receipt(number) for name in parts]
+        # `across` leaves the same ids for other reasons when only a threshold moved: its ledger counts too.
+        key = stage.key(inputs, content, [(r.content_hash, r.ledger_hash) for r in made], without=("of",))
+        receipt = _standing(sink, number, key)
+        if receipt is not None:
+            proven[number] = receipt
+        else:
+            tasks.append(JoinTask(stage, source, shard, number, inputs.seed, sink, key))
+    for receipt in collect(pool, join_shard, tasks, "sft"):
+        proven[receipt.shard] = receipt
+    return [proven[number] for number in sorted(proven)]
+
+
+def join_shard(task: JoinTask) -> Receipt:
+    """Write one output shard."""
+    stage = task.stage
+    names = [rule.word for rule in stage.kinds]
+    find, cut, teach = (task.sink.sub(f"passes/{name}") for name in ("find", "across", "teach"))
+    fallen = dict(zip(*(cut.ledger(task.number)[name].to_pylist() for name in ("id", "reason"))))
+    taught = _replies(teach, task.number) if stage.teacher is not None else {}
+    if taught:
+        names += sorted({f"teacher.{reply['task']}" for replies in taught.values() for reply in replies})
+    pages = _pages(task, set(taught))
+    yields = []
+    for item in yields_of(find.read(task.number), find.ledger(task.number), [rule.word for rule in stage.kinds]):
+        _without_fallen(item, fallen)
+        if item.id in taught:
+            _with_taught(item, pages[item.id], taught[item.id], stage)
+        yields.append(item)
+    notes: dict[str, Any] = {"rules": tally(yields)}
+    if stage.teacher is not None:
+        notes["teacher"] = teach.receipt(task.number).notes
+    with task.sink.writer(task.number, stage=STAGE, key=task.key) as writer:
+        writer.expect(CHAT)
+        rows = pa.Table.from_pylist([row for item in yields for row in item.rows], schema=FOUND).select(CHAT.names)
+        for batch in rows.to_batches(max_chunksize=1024):
+            writer.write(batch)
+        writer.record(ledger_of(yields, names))
+        ids = task.source.read(task.shard)["id"]
+        return writer.commit(input_ids=ids, notes=notes, versions=versions(stage.libraries))
+
+
+def _without_fallen(item: Yield, fallen: dict[str, str | None]) -> None:
+    for row in item.rows:
+        if reason := fallen[row["id"]]:
+            item.drops.append(f"{row['rule']}.{reason.partition('.')[2]}")
+    item.rows = [row for row in item.rows if fallen[row["id"]] is None]
+
+
+def _replies(teach: Store, number: int) -> dict[str, list[dict[str, Any]]]:
+    """Raw replies by document."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for reply in teach.read(number).to_pylist():
+        found.setdefault(reply["doc_id"], []).append(reply)
+    return found
+
+
+def _pages(task: JoinTask, wanted: set[str]) -> dict[str, Page]:
+    if not wanted:
+        return {}
+    return {row["id"]: Page(row, task.seed) for batch in task.source.batches(task.shard) for row in rows_of(batch) if row["id"] in wanted}
+
+
+def _with_taught(item: Yield, page: Page, replies: list[dict[str, Any]], stage: "Sft") -> None:
+    """Add the rows of a document's replies; a question the page was asked before is dropped."""
+    asked = {likeness_key(row["messages"][0]["content"]) for row in item.rows}
+    drops, options = [], stage.teacher
+    facts = {"sampling": sampling_fact(options.sampling)} if options.kind != "recorded" else {}
+    if options.licence:
+        facts["teacher_licence"] = options.licence
+    for reply in replies:
+        name = f"teacher.{reply['task']}"
+        confidence = 0.95 if reply["written_by"] else stage.teacher_confidence
+        taught = read_reply(page, reply, stage.grounding, stage.curate, facts, confidence)
+        item.found[name] += len(taught.rows) + len(taught.drops)
+        drops += taught.drops
+        item.notes += taught.notes
+        for row in taught.rows:
+            question = likeness_key(row["messages"][0]["content"])
+            if question in asked:
+                drops.append(f"{name}.duplicate")
+            else:
+                asked.add(question)
+                item.rows.append(row)
+    item.drops = drops + item.drops
+
+
+def documents(source: Store, shard: int) -> Iterator[dict[str, Any]]:
+    """The rows of an input shard."""
+    for batch in source.batches(shard):
+        yield from rows_of(batch)
