@@ -1,4 +1,4 @@
-"""robots.txt as RFC 9309 has it: asked before anything else of a host, and kept for the length of the process.
+"""robots.txt as RFC 9309 has it: asked before anything else of a host, and asked again after a day.
 
 What an answer means: 2xx is read; 4xx closes nothing; 5xx, 429 and no answer close everything; five redirects are
 followed, further ones close nothing. Parsing is protego's; the pauses a host asks for (Crawl-delay, Request-rate) come
@@ -8,8 +8,9 @@ out of the same file.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
-from typing import Any, Awaitable, Callable
+from typing import Awaitable, Callable
 from urllib.parse import urljoin
 
 from stages.ingest.crawl import reasons
@@ -17,6 +18,8 @@ from stages.ingest.crawl.urls import canonical
 
 READ = 512 * 1024
 """Bytes of a robots.txt that are read; the RFC asks for at least 500 KiB."""
+KEPT = 24 * 3600.0
+"""Seconds after which a robots.txt is asked again (RFC 9309, 2.4)."""
 HOPS = 5
 """Redirects followed; the RFC asks for at least five."""
 
@@ -66,25 +69,26 @@ class Rules:
 
 
 class Robots:
-    """The rules of each origin, asked once.
+    """The rules of each origin, asked once a day.
 
     ask: a coroutine function from an address to an `Answer`; it raises `Unreachable`. agent: the product token that
-    robots.txt files name. obey: False reads nothing and closes nothing.
+    robots.txt files name. obey: False reads nothing and closes nothing. clock: seconds, from any beginning.
     """
 
-    def __init__(self, ask: Callable[[str], Awaitable[Answer]], agent: str, obey: bool = True):
+    def __init__(self, ask: Callable[[str], Awaitable[Answer]], agent: str, obey: bool = True, clock: Callable[[], float] = time.monotonic):
         self.ask = ask
         self.agent = agent
         self.obey = obey
-        self.asked: dict[str, asyncio.Task[Rules]] = {}
+        self.clock = clock
+        self.asked: dict[str, tuple[float, asyncio.Task[Rules]]] = {}
 
     async def rules(self, origin: str) -> Rules:
         """The rules of `origin` (scheme://host[:port]); those who ask together wait for one answer."""
         if not self.obey:
             return Rules(None, self.agent)
-        if origin not in self.asked:
-            self.asked[origin] = asyncio.ensure_future(self._fetch(origin))
-        return await asyncio.shield(self.asked[origin])
+        if origin not in self.asked or self.clock() - self.asked[origin][0] > KEPT:
+            self.asked[origin] = self.clock(), asyncio.ensure_future(self._fetch(origin))
+        return await asyncio.shield(self.asked[origin][1])
 
     async def _fetch(self, origin: str) -> Rules:
         url: str | None = f"{origin}/robots.txt"

@@ -70,6 +70,24 @@ def test_not_obeying_asks_nothing():
     assert found.refusal(PAGE) is None and asked == []
 
 
+def test_after_a_day_the_file_is_asked_again():
+    asked, hours = [], [0.0]
+
+    async def ask(url):
+        asked.append(url)
+        return Answer(200, CLOSED if len(asked) > 1 else b"")
+
+    async def run():
+        robots = Robots(ask, "maetdol", clock=lambda: hours[0] * 3600)
+        refusals = []
+        for hours[0] in (0.0, 23.9, 24.1, 25.0):
+            refusals.append((await robots.rules("http://a.example")).refusal(PAGE))
+        return refusals
+
+    assert asyncio.run(run()) == [None, None, "crawl.robots", "crawl.robots"]
+    assert len(asked) == 2
+
+
 def test_a_long_file_is_read_as_far_as_the_cap():
     found, _ = rules(Answer(200, CLOSED + b"# " + b"x" * (1 << 20)))
     assert found.refusal(PAGE) == "crawl.robots"

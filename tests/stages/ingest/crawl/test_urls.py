@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,3 +41,9 @@ def test_the_form_of_a_form_is_itself(rest):
     form = canonical("http://a.example/" + rest)
     if form is not None:
         assert canonical(form) == form
+
+
+@pytest.mark.parametrize("name", ["urls", "address", "robots", "manners"])
+def test_docstring_examples(name):
+    outcome = doctest.testmod(importlib.import_module(f"stages.ingest.crawl.{name}"))
+    assert outcome.attempted and not outcome.failed
