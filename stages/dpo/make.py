@@ -12,7 +12,7 @@ from pipeline.options import digest
 from pipeline.pool import Pool
 from pipeline.stage import Inputs, input_shards, versions
 from pipeline.store import Store
-from stages.dpo import overlap, pairs, sides, student
+from stages.dpo import facts, overlap, pairs, sides, student
 from stages.dpo.checks import Limits
 from stages.dpo.sides import Chat, Side
 from stages.models.judge import Judge
@@ -157,14 +157,20 @@ def finish(stage: Any, inputs: Inputs, plan: Plan, sink: Store, drafts: Store, k
     """Trim to the cap and the overlap over all shards, and write the store."""
     seen = pairs.places(drafts.read(shard.number).select(["id", "prompt_hash", "in_sft"]) for shard in plan.shards)
     drop, prompts, rows = pairs.final(seen, stage.sft_overlap, stage.per_prompt, inputs.seed)
-    facts = {"asked": stage.sft_overlap, "prompts": prompts.prompts, "prompts_in_sft": prompts.in_sft, "share": prompts.share, "pair_share": rows.share}
+    numbers = [shard.number for shard in plan.shards]
+    whole: dict[str, Any] = {**judged, "sides": facts.sides(drafts, numbers, drop)}
+    if plan.sft is not None:
+        whole["sft_overlap"] = {
+            "asked": stage.sft_overlap, "prompts": prompts.prompts, "prompts_in_sft": prompts.in_sft, "share": prompts.share,
+            "share_with_near_copies": facts.near_share(inputs["sft"], drafts, numbers, drop), "pair_share": rows.share,
+        }  # fmt: skip
     receipts = []
     for shard in plan.shards:
         table, ledger = pairs.trimmed(drafts.read(shard.number), drafts.ledger(shard.number), drop)
         notes = pairs.lengths(table)
         if shard.number == 0:
             # Facts of the whole store stand in the first receipt alone, since a report adds the shards' notes up.
-            notes |= {**judged, **({"sft_overlap": facts} if plan.sft is not None else {})}
+            notes |= whole
         ids = shard.store.read(shard.shard)["id"]
         receipts.append(
             sink.put(shard.number, table, ledger, key=keys[shard.number], stage="dpo", input_ids=ids, notes=notes, versions=versions(stage.needs()))

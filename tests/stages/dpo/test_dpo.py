@@ -93,6 +93,7 @@ def test_overlap_is_reached_and_written_down(chats, make_pairs, scripted, share)
     assert [row["in_sft"] for row in rows] == inside
     facts = pairs.receipt(0).notes["sft_overlap"]
     assert facts["asked"] == share and facts["prompts"] == len(rows) and facts["prompts_in_sft"] == sum(inside)
+    assert facts["share_with_near_copies"] >= facts["share"]
     assert {entry["reason"] for entry in held(of, pairs)} == {None, "dpo.overlap"}
 
 
@@ -157,6 +158,12 @@ def test_a_lost_shard_of_answers_is_made_again_alone(chats, make_pairs, scripted
     student.asked.clear()
     assert make_pairs(of).hashes() == before
     assert len(student.asked) == 128
+
+
+def test_a_student_with_a_stock_phrase_is_told(chats, make_pairs, scripted):
+    scripted(lambda prompt, _: f"잘 모르겠지만 {prompt} 그것은 아마도 돌입니다.")
+    sides = make_pairs(chats(range(200))).receipt(0).notes["sides"]
+    assert sides["probe_accuracy"] > 0.95 and "surface" in sides["warning"]
 
 
 def test_rows_without_a_label_and_an_empty_store(make_rows_store, make_pairs, scripted, chats):
