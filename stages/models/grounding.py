@@ -281,12 +281,15 @@ class Grounding(Options):
 
 
 def _content(tokens: list[str]) -> list[str]:
-    """Words that carry content: no function words, no numbers, no counters glued to a number (`5일`, `1,200대를`)."""
+    """Words that carry content: no function words, no numbers, no counters glued to a number (`5일`, `1,200대를`), and not
+    the short verb a Korean sentence ends in (`냅니다`), which a paraphrase is free to choose."""
     out = []
     for at, word in enumerate(tokens):
         counter = at > 0 and tokens[at - 1][0].isdigit() and is_hangul(word) and len(word) <= 3
         if not (is_function(word) or word[0].isdigit() or counter):
             out.append(word)
+    if len(out) > 1 and out[-1] == tokens[-1] and len(tokens[-1]) <= 4 and is_hangul(tokens[-1]) and _verbal(tokens[-1]):
+        out.pop()
     return out
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Iterator, NamedTuple
@@ -226,18 +227,15 @@ class Page:
 
     def attach(self, piece: str, after: int = 0) -> Span | None:
         """Where `piece` stands in the text, white space aside: first at or behind `after`, else anywhere; None if nowhere."""
-        exact = self.text.find(piece, after)
-        if exact < 0 and after:
-            exact = self.text.find(piece)
-        if exact >= 0:
-            return self.trimmed(Span(exact, exact + len(piece)))
         wanted = _SPACE.sub("", piece)
-        dense, places = self._dense
-        if not wanted or len(wanted) > len(dense):
+        if not wanted:
             return None
-        from bisect import bisect_left
-
-        at = dense.find(wanted, bisect_left(places, after))
-        if at < 0 and after:
-            at = dense.find(wanted)
-        return Span(places[at], places[at + len(wanted) - 1] + 1) if at >= 0 else None
+        for place in dict.fromkeys((after, 0)):
+            exact = self.text.find(piece, place)
+            if exact >= 0:
+                return self.trimmed(Span(exact, exact + len(piece)))
+            dense, places = self._dense
+            at = dense.find(wanted, bisect_left(places, place))
+            if at >= 0:
+                return Span(places[at], places[at + len(wanted) - 1] + 1)
+        return None

@@ -8,7 +8,7 @@ from stages.models.particles import final_consonant
 from stages.sft.page import Page
 from stages.sft.wording import ask
 
-_SURE_KO = re.compile(r"(?:니까|나요|가요|까요|는가|은가|인가|던가|을까|일까|할까|될까|날까|릴까|무엇인가|뭔가|뭐죠)$")
+_SURE_KO = re.compile(r"(?:니까|나요|가요|까요|는가|은가|인가|운가|른가|큰가|던가|을까|일까|할까|될까|날까|릴까|무엇인가|뭔가|뭐죠)$")
 _ASKS_EN = re.compile(
     r"(?:(?:what|why|how|when|where|who|which)\s+(?:is|are|do|does|did|can|should|will|was|were|would)|"
     r"(?:is|are|can|could|do|does|should|will|would)\s+(?:it|i|you|there|the|this|my|we|they)|what's|who's)\b.{3,}",
