@@ -13,6 +13,20 @@ _CC = re.compile(r"creativecommons\.org/(licenses|publicdomain|licences)/([a-z+\
 _GNU = re.compile(r"gnu\.org/(?:licenses|copyleft)/(?:old-licenses/)?(agpl|lgpl|gpl|fdl)(?:-([0-9.]+))?", re.I)
 _OPEN = re.compile(r"(?:opensource\.org/licen[sc]es?|spdx\.org/licenses)/([A-Za-z0-9.+\-]+)", re.I)
 _APACHE = re.compile(r"apache\.org/licenses/LICENSE-2\.0", re.I)
+NAMES = {
+    "apache": "Apache-2.0", "apache 2": "Apache-2.0", "apache 2.0": "Apache-2.0", "apache license": "Apache-2.0", "apache-2": "Apache-2.0",
+    "apache license 2.0": "Apache-2.0", "apache license, version 2.0": "Apache-2.0", "apache license version 2.0": "Apache-2.0",
+    "apache 2.0 license": "Apache-2.0", "apache software license": "Apache-2.0", "apache software license 2.0": "Apache-2.0", "asl 2.0": "Apache-2.0",
+    "mit": "MIT", "mit license": "MIT", "the mit license": "MIT", "the mit license (mit)": "MIT", "expat license": "MIT",
+    "bsd-3-clause": "BSD-3-Clause", "bsd 3-clause": "BSD-3-Clause", "3-clause bsd": "BSD-3-Clause", "3-clause bsd license": "BSD-3-Clause",
+    "bsd 3-clause license": "BSD-3-Clause", "new bsd": "BSD-3-Clause", "new bsd license": "BSD-3-Clause", "modified bsd license": "BSD-3-Clause",
+    "bsd-2-clause": "BSD-2-Clause", "simplified bsd": "BSD-2-Clause", "2-clause bsd license": "BSD-2-Clause", "bsd 2-clause license": "BSD-2-Clause",
+    "isc": "ISC", "isc license": "ISC", "isc license (iscl)": "ISC", "mpl-2.0": "MPL-2.0", "mpl 2.0": "MPL-2.0",
+    "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0", "psf": "PSF-2.0", "psfl": "PSF-2.0", "psf-2.0": "PSF-2.0",
+    "python software foundation license": "PSF-2.0", "unlicense": "Unlicense", "the unlicense (unlicense)": "Unlicense", "public domain": "Public Domain",
+    "cc0": "CC0-1.0", "cc-by": "CC-BY", "cc by 4.0": "CC-BY-4.0", "cc by-sa 4.0": "CC-BY-SA-4.0", "cc by-sa 3.0": "CC-BY-SA-3.0",
+}  # fmt: skip
+"""Names as people write them, lower case, to SPDX words. `BSD` alone says not which and stays as it is."""
 LONGEST = 200
 """Characters of a licence word; what is longer is a text, not a name."""
 
@@ -24,6 +38,8 @@ def spdx(stated: str | None) -> str | None:
     'CC-BY-SA-4.0'
     >>> spdx("http://creativecommons.org/publicdomain/zero/1.0/")
     'CC0-1.0'
+    >>> spdx("The MIT License"), spdx("BSD")
+    ('MIT', 'BSD')
     """
     if not stated or not stated.strip():
         return None
@@ -38,7 +54,7 @@ def spdx(stated: str | None) -> str | None:
         return match.group(1).removesuffix(".html")
     if _APACHE.search(stated):
         return "Apache-2.0"
-    return stated if len(stated) <= LONGEST else None
+    return NAMES.get(stated.casefold(), stated) if len(stated) <= LONGEST else None
 
 
 def _creative(match: re.Match) -> str:

@@ -21,7 +21,6 @@ REASONS = {
     "ingest.http_status": "a response that is not 200",
     "ingest.not_html": "a response that is neither a page nor plain text",
     "ingest.no_main_text": "a page without main text and without questions of its own",
-    "ingest.crawl": "an address the crawler did not fetch; the note says why",
     "ingest.label_false": "a labelled answer marked undesirable, which is no example to follow",
     "ingest.unpaired": "a labelled or ranked answer that found no counterpart to the same prompt",
     "ingest.equal_pair": "a preference pair whose two answers are the same",

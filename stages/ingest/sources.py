@@ -17,6 +17,8 @@ from pipeline.files import Remote, is_remote, walk
 
 PACKAGES = "installed-packages"
 """The named source: documentation of what is installed."""
+SKIPPED = "skipped"
+"""`within` of the file in which a crawl accounts for the addresses it did not fetch."""
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -127,6 +129,15 @@ def _digest(path: str, size: int, changed: int) -> str:
         while chunk := handle.read(1 << 20):
             hasher.update(chunk)
     return hasher.hexdigest()
+
+
+def recorded(summary: Any) -> list[File]:
+    """The files of one crawled group: its WARC files, and the account of what was not fetched."""
+    found = []
+    for path in map(Path, summary.warcs):
+        found.append(_file(path, path.parent)._replace(name=f"crawl/{summary.group}/{path.name}"))
+    skipped = Path(summary.skipped_file)
+    return [*found, _file(skipped, skipped.parent)._replace(name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED)]
 
 
 # -- object storage ----------------------------------------------------------------------------------------------------

@@ -1,0 +1,139 @@
+"""Read pages, texts, tables and labelled sets into rows: charset, main text, structure, provenance."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.errors import SourceError
+from pipeline.options import UNKEYED, digest
+from pipeline.stage import Inputs, Port, Stage, collect
+from pipeline.store import Store
+from stages.ingest.crawl import CrawlOptions
+from stages.ingest.readers.packages import Packages
+
+
+class Ingest(Stage):
+    """Read pages, texts, tables and labelled sets into rows: charset, main text, structure, provenance.
+
+    SOURCE is a file, a folder, a glob (`raw/*.warc.gz`), an address on object storage (`s3://bucket/raw/*.warc.gz`), or
+    `installed-packages`. Kinds are told by content, then name: WARC, WET, ARC, HTML, text, Markdown, reST, JSONL, JSON, CSV,
+    TSV, Parquet, Arrow, folders of `datasets.save_to_disk`; packed with gzip, zstandard, xz or bzip2 or not.
+    """
+
+    version: ClassVar[int] = 1
+    ports: ClassVar[dict[str, Port]] = {}
+    makes: ClassVar[str | None] = None
+    libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml", "fastwarc")
+
+    from_: Annotated[str | list[str] | None, UNKEYED] = Field(default=None, alias="from")
+    "Paths, globs, folders or addresses to read, or `installed-packages`; names below their roots and contents are keyed."
+    crawl: CrawlOptions | None = None
+    "Crawl into WARC files first, inside the store, and read those; see CrawlOptions."
+    extract: Literal["main", "all", "resiliparse"] = "main"
+    "Text of a page: its main text, all of it, or Resiliparse's main content (four times as fast, less precise)."
+    comments: bool = True
+    "Keep readers' comments and forum answers that stand below the main text."
+    as_: Literal["document", "chat", "pair", "ranking"] = Field(default="document", alias="as")
+    "What rows become: documents, conversations, preference pairs, or pairs of several ranked answers."
+    columns: dict[str, str] = Field(default_factory=dict)
+    "Our column to the file's, such as `{text: body, title: headline}` or, for labelled sets, `{prompt: Q, completion: A}`."
+    ranking: Literal["best-worst", "best-rest", "all"] = "best-worst"
+    "Pairs made of several ranked answers: one, the best against each, or every two of unlike score."
+    packages: Packages = Packages()
+    "What `installed-packages` takes: `{kinds: [readme, licence, docstring], max_files: 4000, max_bytes: 16777216}`."
+    max_bytes: int = Field(default=64 << 20, ge=1024)
+    "Bytes of one text or record; larger ones are dropped (ingest.too_large). 64 MiB is the format's limit."
+
+    @field_validator("columns")
+    @classmethod
+    def _columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        from stages.ingest.shape import OUR_COLUMNS
+
+        for name in columns:
+            if name not in OUR_COLUMNS:
+                from pipeline.errors import did_you_mean
+
+                raise ValueError(f"{name!r} is no column of ours: {did_you_mean(name, sorted(OUR_COLUMNS))}; write {{ours: theirs}}")
+        return columns
+
+    @model_validator(mode="after")
+    def _something(self) -> "Ingest":
+        if not self.sources() and self.crawl is None:
+            raise ValueError("nothing to read: give `from:` (paths, globs, folders, installed-packages) or `crawl:`")
+        return self
+
+    def sources(self) -> list[str]:
+        """What `from` names, as a list."""
+        return [self.from_] if isinstance(self.from_, str) else list(self.from_ or [])
+
+    def output(self, inputs: Any = None) -> str:
+        from stages.ingest.shape import SHAPES
+
+        return SHAPES[self.as_]
+
+    def needs(self) -> tuple[str, ...]:
+        """Libraries decide the bytes of documents only."""
+        return self.libraries if self.as_ == "document" else ()
+
+    def key(self, inputs: Inputs, *extra: Any, without: Any = ()) -> str:
+        """Options, and the names and contents of the files; of a crawl its options, for it is a recording."""
+        files = self._listing(self.sources())
+        return super().key(inputs, digest([[file.name, file.digest] for file in files]), *extra, without=without)
+
+    def run(self, inputs: Inputs, sink: Store, pool: Any) -> list:
+        """Crawl where asked, then make every shard that is not proven; returns the receipts of all of them."""
+        from stages.ingest import plan
+        from stages.ingest.task import proven, run_task
+
+        files = self._listing(self.sources()) + self._crawled(sink, pool)
+        todo, done = [], {}
+        # The key without the listing: a shard depends on its own files alone.
+        tasks = plan.tasks(files, self, sink, super().key(inputs))
+        standing = sink.receipts()
+        for task in tasks:
+            receipts, whole = proven(task, standing)
+            if whole:
+                done[task.number] = receipts
+            else:
+                todo.append(task)
+        for receipts in collect(pool, run_task, todo, "ingest"):
+            done[receipts[0].shard // plan.PARTS] = receipts
+        self._tell_apart(sink, pool, tasks, done)
+        return [receipt for number in sorted(done) for receipt in done[number]]
+
+    def _tell_apart(self, sink: Store, pool: Any, tasks: list, done: dict[int, list]) -> None:
+        """Ids that two tasks gave alike get an ordinal in the later one; tasks are redone one by one, earlier ones first."""
+        from dataclasses import replace
+
+        from stages.ingest import plan
+        from stages.ingest.task import run_task
+
+        for _ in tasks:
+            clashes = plan.collisions(sink, (receipt for number in sorted(done) for receipt in done[number]))
+            if not clashes:
+                return
+            number, shards = next(iter(clashes.items()))
+            before = tuple(done[number][0].notes.get("against") or ())
+            task = replace(tasks[number], against=tuple(sorted({*before, *shards})))
+            done[number] = collect(pool, run_task, [task], "ingest")[0]
+
+    def _listing(self, sources: list[str]) -> list:
+        from stages.ingest.readers import packages
+        from stages.ingest.sources import listing
+
+        return listing(sources, lambda: packages.listing(self.packages))
+
+    def _crawled(self, sink: Store, pool: Any) -> list:
+        """The files of the crawl, recorded below the store; first of all they are fetched."""
+        if self.crawl is None:
+            return []
+        from pipeline.files import Local
+        from stages.ingest.crawl import crawl
+        from stages.ingest.sources import recorded
+
+        if not isinstance(sink.place, Local):
+            raise SourceError("a crawl is recorded on a local disk, and this store is not on one", "crawl into a local store; read its WARC files from there")
+        summaries = crawl(self.crawl, sink.place.path("passes/crawl"), pool)
+        return [file for summary in summaries for file in recorded(summary)]

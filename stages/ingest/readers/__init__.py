@@ -1,0 +1,96 @@
+"""One file to raw records, whatever it is."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from pipeline.errors import InfraError
+from stages.ingest import kinds
+from stages.ingest.readers import lines, packages, tables, warc
+from stages.ingest.row import Raw
+from stages.ingest.sources import SKIPPED, File, opened
+from stages.ingest.unpack import Unpacked
+
+READ_FROM = {"html": "page", "text": "text", "markdown": "markdown", "rst": "rst", "python": "python"}
+
+
+def read_file(file: File, max_bytes: int) -> Iterator[Raw]:
+    """Every record of `file`, in order; a file that cannot be read is one fault. InfraError where object storage failed."""
+    try:
+        if file.within not in ("", SKIPPED):
+            yield from packages.read(file)
+            return
+        handle = opened(file)
+    except OSError as fault:
+        yield Raw("fault", "", reason="ingest.open_failed", note=fault.strerror or type(fault).__name__)
+        return
+    with handle:
+        try:
+            if file.within == SKIPPED:
+                yield from _skipped(handle)
+                return
+            yield from _read(file, handle, max_bytes)
+        except InfraError:
+            raise
+        except (TimeoutError, ConnectionError) as fault:
+            raise InfraError(f"reading {file.path} failed: {type(fault).__name__}", "check the endpoint, then run again") from None
+        except OSError as fault:
+            yield Raw("fault", "end", reason="ingest.open_failed", note=f"reading failed: {fault.strerror or type(fault).__name__}")
+
+
+def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
+    stream = Unpacked(handle)
+    head = stream.peek(kinds.HEAD)
+    if not head:
+        reason = "ingest.empty" if stream.fault is None else "ingest.truncated_gzip" if stream.fault == "truncated" else "ingest.broken_file"
+        yield Raw("fault", "", reason=reason)
+        return
+    kind = kinds.kind(file.name, head)
+    if kind == "warc":
+        yield from warc.read_warc(stream, max_bytes)
+    elif kind == "arc":
+        yield from warc.read_arc(stream, max_bytes)
+    elif kind == "jsonl":
+        yield from lines.read_jsonl(stream, max_bytes)
+    elif kind == "json":
+        yield from lines.read_json(stream, max_bytes)
+    elif kind in ("csv", "tsv"):
+        yield from tables.read_csv(stream, max_bytes, kind == "tsv")
+    elif kind in ("parquet", "arrow"):
+        yield from _columns(kind, stream, handle)
+    elif kind is None:
+        yield Raw("fault", "", reason="ingest.unknown_kind", note=kinds.ending(file.name) or "no ending")
+    else:
+        yield from _whole(READ_FROM[kind], stream, max_bytes)
+
+
+def _skipped(handle) -> Iterator[Raw]:
+    """The addresses a crawl did not fetch, each with the crawler's own reason."""
+    for raw in lines.read_jsonl(Unpacked(handle), 1 << 20):
+        if raw.kind != "row":
+            yield raw
+            continue
+        told = [str(raw.body[name]) for name in ("status", "note") if raw.body.get(name) is not None]
+        yield Raw("fault", "crawl", reason=str(raw.body["reason"]), note=", ".join(told) or None, source=str(raw.body["url"]))
+
+
+def _columns(kind: str, stream: Unpacked, handle) -> Iterator[Raw]:
+    """Parquet and Arrow are read by place, so they cannot be packed as a whole."""
+    if stream.packing is not None:
+        yield Raw("fault", "", reason="ingest.broken_file", note=f"a {kind} file inside {stream.packing}: unpack it first")
+        return
+    handle.seek(0)
+    yield from (tables.read_parquet if kind == "parquet" else tables.read_arrow)(handle)
+
+
+def _whole(kind: str, stream: Unpacked, max_bytes: int) -> Iterator[Raw]:
+    """A file that is one document."""
+    pieces, size = [], 0
+    while size <= max_bytes and (piece := stream.read(1 << 20)):
+        pieces.append(piece)
+        size += len(piece)
+    if size > max_bytes:
+        yield Raw("fault", "", reason="ingest.too_large", note=f"over {max_bytes} bytes")
+        return
+    yield Raw(kind, "", b"".join(pieces))
+    yield from lines.faults(stream)

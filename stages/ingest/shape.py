@@ -1,0 +1,145 @@
+"""Raw records to output rows: documents, or the conversations and pairs of labelled sets; every input accounted for."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Iterator, Literal, NamedTuple
+
+from pipeline.schema import child_id, content_id
+from stages.ingest import labelled, page, table_row
+from stages.ingest.readers import texts
+from stages.ingest.row import Document, Raw, clean, dropped, meta_list
+
+As = Literal["document", "chat", "pair", "ranking"]
+SHAPES = {"document": "DOCUMENT", "chat": "CHAT", "pair": "PAIR", "ranking": "PAIR"}
+OUR_COLUMNS = frozenset(
+    "id text title url lang date licence prompt completion messages conversations system history instruction input output question answer response "
+    "chosen rejected label kto_tag answers responses completions candidates outputs scores ranks score_chosen score_rejected".split()
+)
+"""Names that `columns` may map a file's columns to."""
+TEXT_KINDS = frozenset(("text", "markdown", "rst", "python"))
+
+
+class Outcome(NamedTuple):
+    """What became of the inputs `ids`: one output row (`out`, `values`), or a reason why there is none."""
+
+    ids: tuple[str, ...]
+    out: str | None
+    values: dict[str, Any] | None
+    reason: str | None = None
+    note: str | None = None
+    metrics: dict[str, float] = {}
+
+
+class Shaper:
+    """Takes raw records one by one, in order, with the id each has been given."""
+
+    def __init__(self, options: Any):
+        self.options = options
+        self._waiting: dict[str, tuple[str, str, labelled.Labelled, dict[str, Any]]] = {}
+
+    def take(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
+        """The outcomes of one record; a labelled answer may wait for its counterpart."""
+        if raw.kind == "fault":
+            yield Outcome((row_id,), None, None, raw.reason, raw.note)
+        elif self.options.as_ == "document":
+            yield self._document(raw, row_id, file)
+        else:
+            yield from self._labelled(raw, row_id, file)
+
+    def finish(self) -> Iterator[Outcome]:
+        """Labelled answers whose counterpart never came."""
+        for row_id, _, _, _ in self._waiting.values():
+            yield Outcome((row_id,), None, None, "ingest.unpaired")
+        self._waiting.clear()
+
+    # -- documents -------------------------------------------------------------------------------------------------
+
+    def _document(self, raw: Raw, row_id: str, file: str) -> Outcome:
+        document = self._read(raw)
+        if raw.note and raw.note != document.note:
+            document.note = "; ".join(filter(None, (raw.note, document.note)))
+        if document.reason is not None:
+            return Outcome((row_id,), None, None, document.reason, document.note, document.metrics)
+        values = document.values | {"id": row_id, "source": clean(file), "content_id": content_id(document.values["text"])}
+        return Outcome((row_id,), row_id, values, None, document.note, document.metrics)
+
+    def _read(self, raw: Raw) -> Document:
+        if raw.kind == "page":
+            document = page.read(raw, self.options.extract, self.options.comments)
+        elif raw.kind in TEXT_KINDS:
+            document = texts.read(raw)
+        else:
+            document = table_row.read(raw, self.options.columns)
+        text = document.values.get("text") or ""
+        if 4 * len(text) > self.options.max_bytes and len(text.encode()) > self.options.max_bytes:
+            return dropped("ingest.too_large", f"a text over {self.options.max_bytes} bytes", document.metrics)
+        return document
+
+    # -- labelled sets ---------------------------------------------------------------------------------------------
+
+    def _labelled(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
+        if raw.kind != "row":
+            yield Outcome((row_id,), None, None, "ingest.wrong_columns", f"{self.options.as_} needs rows with columns, not a {raw.kind} file")
+            return
+        row = table_row.renamed(raw.body, self.options.columns)
+        if max(map(len, filter(lambda v: isinstance(v, str), row.values())), default=0) > self.options.max_bytes:
+            yield Outcome((row_id,), None, None, "ingest.too_large", f"a text over {self.options.max_bytes} bytes")
+            return
+        try:
+            if self.options.as_ == "chat":
+                yield self._chat(labelled.chat(row), row, row_id, file)
+            elif self.options.as_ == "pair" and (given := labelled.verdict(row)) is not None:
+                yield from self._meet(given, row, row_id, file)
+            else:
+                pairs = [labelled.pair(row)] if self.options.as_ == "pair" else labelled.ranking(row, self.options.ranking)
+                for ordinal, found in enumerate(pairs):
+                    out = row_id if len(pairs) == 1 else child_id(row_id, "ingest", "ranking", ordinal)
+                    yield Outcome((row_id,), out, self._pair(found, row, file) | {"id": out})
+        except labelled.Misfit as misfit:
+            yield Outcome((row_id,), None, None, misfit.reason, misfit.note)
+
+    def _chat(self, found: labelled.Chat, row: dict[str, Any], row_id: str, file: str) -> Outcome:
+        values = self._passport(row, found.used, file) | {"id": row_id, "messages": found.messages, "rule": found.rule}
+        return Outcome((row_id,), row_id, values, None, found.note)
+
+    def _pair(self, found: labelled.Pair, row: dict[str, Any], file: str) -> dict[str, Any]:
+        return self._passport(row, found.used, file) | {
+            "prompt": found.prompt,
+            "chosen": found.chosen,
+            "rejected": found.rejected,
+            "rule": found.rule,
+            "method": "labelled",
+            "score_chosen": found.score_chosen,
+            "score_rejected": found.score_rejected,
+        }
+
+    def _meet(self, given: labelled.Labelled, row: dict[str, Any], row_id: str, file: str) -> Iterator[Outcome]:
+        """Pair a labelled answer with the earliest waiting one of the other label to the same prompt."""
+        prompt = json.dumps(given.prompt, ensure_ascii=False)
+        other = self._waiting.get(f"{not given.good}/{prompt}")
+        if other is None or other[2].answer == given.answer:
+            key = f"{given.good}/{prompt}"
+            while key in self._waiting:
+                key += "/"
+            self._waiting[key] = (row_id, key, given, row)
+            return
+        del self._waiting[other[1]]
+        self._close_ranks(other[1])
+        sides = (given, other[2]) if given.good else (other[2], given)
+        ids = (row_id, other[0]) if given.good else (other[0], row_id)
+        out = child_id(ids, "ingest", "kto", 0)
+        found = labelled.Pair(given.prompt, sides[0].answer, sides[1].answer, "ingest.kto", given.used)
+        yield Outcome(ids, out, self._pair(found, row, file) | {"id": out})
+
+    def _close_ranks(self, key: str) -> None:
+        """Those that wait behind a key move up by one."""
+        while (behind := key + "/") in self._waiting:
+            row_id, _, given, row = self._waiting.pop(behind)
+            self._waiting[key] = (row_id, key, given, row)
+            key = behind
+
+    def _passport(self, row: dict[str, Any], used: tuple[str, ...], file: str) -> dict[str, Any]:
+        rest = {name: value for name, value in row.items() if name not in used}
+        known = {ours: table_row.word(rest, table_row.KNOWN[ours]) for ours in ("lang", "url", "licence")}
+        return known | {"source": clean(file), "meta": meta_list(rest)}

@@ -1,0 +1,244 @@
+"""One task: some files in order to one or more shards, each proven by its receipt.
+
+Everything that decides a byte follows from the files and the options: which records, their ids, where a shard ends. A
+task that was killed goes on at its first shard without proof: records before it are read past, not worked on again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Iterator
+
+import pyarrow as pa
+
+from pipeline.errors import WorkError
+from pipeline.ledger import Ledger, Receipt
+from pipeline.options import digest
+from pipeline.schema import SHAPES as SCHEMAS
+from pipeline.schema import doc_id
+from pipeline.shards import BATCH_BYTES, BATCH_ROWS, SHARD_BYTES, SHARD_ROWS
+from pipeline.stage import versions
+from pipeline.store import Store
+from stages.ingest.readers import read_file
+from stages.ingest.row import Raw
+from stages.ingest.shape import SHAPES, Outcome, Shaper
+from stages.ingest.sources import File
+from stages.ingest.table_row import own_id
+
+PARTS = 1000
+"""Shards of one task at most: a shard's number is 1,000 times its task's, plus its part."""
+LEDGER_ROWS = 1 << 20
+"""Ledger rows after which a shard is closed, however few rows were kept."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """Files to read, and what the proof of the result must say."""
+
+    number: int
+    files: tuple[File, ...]
+    options: Any
+    sink: Store
+    key: str
+    against: tuple[int, ...] = ()
+    """Earlier shards that hold some of the same ids: those met there get an ordinal here."""
+
+    @property
+    def name(self) -> str:
+        more = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
+        return f"ingest task {self.number} ({self.files[0].name}{more})" if self.files else f"ingest task {self.number}"
+
+
+def part_key(task: Task, part: int, against: dict[int, str]) -> str:
+    """Key of one shard of a task; `against` maps earlier shards to their content hashes."""
+    return digest([task.key, part, {str(shard): value for shard, value in sorted(against.items())}])
+
+
+def proven(task: Task, receipts: dict[int, Receipt]) -> tuple[list[Receipt], bool]:
+    """The task's leading shards whose receipts still count, and whether they are all of it."""
+    found: list[Receipt] = []
+    for part in range(PARTS):
+        receipt = receipts.get(task.number * PARTS + part)
+        if receipt is None:
+            return found, False
+        earlier = receipt.notes.get("against") or []
+        if any(shard not in receipts for shard in earlier) or (task.against and tuple(earlier) != task.against):
+            return found, False
+        if receipt.key != part_key(task, part, {shard: receipts[shard].content_hash for shard in earlier}):
+            return found, False
+        found.append(receipt)
+        if receipt.notes.get("last"):
+            return found, True
+    return found, True
+
+
+def run_task(task: Task) -> list[Receipt]:
+    """Make the task's shards; returns the receipts of all of them, those that stood included."""
+    numbers = range(task.number * PARTS, (task.number + 1) * PARTS)
+    receipts = {n: r for n in (*numbers, *task.against) if (r := task.sink.receipt(n)) is not None}
+    done, whole = proven(task, receipts)
+    if whole:
+        return done
+    hashes = {shard: receipts[shard].content_hash for shard in task.against}
+    skip = int(done[-1].notes["read"]) if done else 0
+    parts = _Parts(task, hashes, done)
+    shaper = Shaper(task.options)
+    try:
+        for read, (raw, row_id, file) in enumerate(_records(task), 1):
+            if read <= skip and task.options.as_ == "document":
+                continue
+            outcomes = list(shaper.take(raw, row_id, file))
+            if read > skip:
+                parts.add(outcomes, raw, read)
+        parts.add(list(shaper.finish()), None, None)
+        return parts.end()
+    finally:
+        parts.abandon()
+
+
+def _records(task: Task) -> Iterator[tuple[Raw, str, str]]:
+    """Every record of the task's files with its id; a repeated id gets an ordinal and a note."""
+    taken = _Taken(task)
+    columns = task.options.columns
+    for file in task.files:
+        for raw in read_file(file, task.options.max_bytes):
+            source, locator = raw.source or file.name, raw.locator
+            if raw.kind == "row" and (own := own_id(raw.body, columns)) is not None:
+                locator = f"id:{own}"
+            row_id, ordinal = taken.give(source, locator)
+            if ordinal:
+                raw.note = "; ".join(filter(None, (raw.note, f"repeat {ordinal} of an id")))
+            yield raw, row_id, file.name
+
+
+class _Taken:
+    """Ids given so far (64 bits of each) and those of earlier shards that may collide."""
+
+    def __init__(self, task: Task):
+        self.seen: set[int] = set()
+        for shard in task.against:
+            self.seen |= {int(row_id[:16], 16) for row_id in task.sink.ledger(shard)["id"].to_pylist()}
+        self.last: dict[int, int] = {}
+
+    def give(self, source: str, locator: str) -> tuple[str, int]:
+        first = row_id = doc_id(source, locator)
+        mark = int(row_id[:16], 16)
+        ordinal = self.last.get(mark, 0)
+        while mark in self.seen:
+            ordinal += 1
+            row_id = doc_id(source, locator, ordinal)
+            mark = int(row_id[:16], 16)
+        self.seen.add(mark)
+        if ordinal:
+            self.last[int(first[:16], 16)] = ordinal
+        return row_id, ordinal
+
+
+@dataclass
+class _Parts:
+    """The shard under way: outcomes gathered to batches, batches to a shard, and a new shard where one is full."""
+
+    task: Task
+    against: dict[int, str]
+    done: list[Receipt]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    held: int = 0
+    read: int = 0
+    writer: Any = None
+
+    def __post_init__(self) -> None:
+        self.schema = SCHEMAS[SHAPES[self.task.options.as_]]
+        self.read = int(self.done[-1].notes["read"]) if self.done else 0
+
+    def add(self, outcomes: list[Outcome], raw: Raw | None, read: int | None) -> None:
+        if self.writer is None:
+            self._open()
+        for outcome in outcomes:
+            self.outcomes.append(outcome)
+            if outcome.values is not None:
+                self.rows.append(outcome.values)
+                self.held += _size(outcome.values)
+                self._count(outcome.values)
+        if raw is not None:
+            self.kinds[raw.kind] += 1
+        self.read = read if read is not None else self.read
+        if len(self.outcomes) >= BATCH_ROWS or self.held >= BATCH_BYTES:
+            self._flush()
+            if self.kept >= SHARD_ROWS or self.size >= SHARD_BYTES or self.entries >= LEDGER_ROWS:
+                self._close(last=False)
+
+    def end(self) -> list[Receipt]:
+        if self.writer is None:
+            self._open()
+        self._flush()
+        self._close(last=True)
+        return self.done
+
+    def abandon(self) -> None:
+        if self.writer is not None:
+            self.writer.__exit__(RuntimeError, None, None)
+            self.writer = None
+
+    def _open(self) -> None:
+        part = len(self.done)
+        if part >= PARTS:
+            raise WorkError(f"{self.task.name} gives more than {PARTS} shards", "split the file")
+        number = self.task.number * PARTS + part
+        self.writer = self.task.sink.writer(number, stage="ingest", key=part_key(self.task, part, self.against)).__enter__()
+        self.writer.expect(self.schema)
+        self.kept = self.size = self.entries = 0
+        self.kinds: Counter = Counter()
+        self.told: dict[str, Counter] = {"charset": Counter(), "extractor": Counter(), "signals": Counter(), "blocks": Counter()}
+
+    def _count(self, values: dict[str, Any]) -> None:
+        for entry in values.get("meta") or ():
+            if entry["key"] in ("charset", "extractor"):
+                self.told[entry["key"]][entry["value"]] += 1
+        for signal in values.get("signals") or ():
+            self.told["signals"][signal] += 1
+        for block in values.get("blocks") or ():
+            self.told["blocks"][block["kind"]] += 1
+
+    def _flush(self) -> None:
+        if self.rows:
+            batch = pa.RecordBatch.from_pylist(self.rows, schema=self.schema)
+            self.writer.write(batch)
+            self.kept += len(batch)
+            self.size += batch.nbytes
+        for table in _ledger(self.outcomes):
+            self.writer.record(table)
+        self.entries += len(self.outcomes)
+        self.rows, self.outcomes, self.held = [], [], 0
+
+    def _close(self, last: bool) -> None:
+        notes = {"read": self.read, "part": len(self.done), "last": last, "against": sorted(self.against), "records": dict(sorted(self.kinds.items()))}
+        notes |= {name: dict(sorted(count.items())) for name, count in self.told.items() if count}
+        self.done.append(self.writer.commit(notes=notes, versions=versions(self.task.options.needs())))
+        self.writer = None
+
+
+def _size(values: dict[str, Any]) -> int:
+    """About how many bytes a row will take."""
+    text = values.get("text")
+    if text is not None:
+        return 3 * len(text) + sum(len(block["text"]) for block in values.get("blocks") or ())
+    sides = [values.get(name) or () for name in ("messages", "prompt", "chosen", "rejected")]
+    return 3 * sum(len(turn["content"]) for side in sides for turn in side)
+
+
+def _ledger(outcomes: list[Outcome]) -> Iterator[pa.Table]:
+    """Ledger tables: one per set of metrics, so that what was not measured is null."""
+    by_metrics: dict[tuple[str, ...], list[Outcome]] = {}
+    for outcome in outcomes:
+        by_metrics.setdefault(tuple(sorted(outcome.metrics)), []).append(outcome)
+    for names, group in by_metrics.items():
+        rows = [(row_id, outcome) for outcome in group for row_id in outcome.ids]
+        yield Ledger.rows(
+            [row_id for row_id, _ in rows],
+            out=[outcome.out for _, outcome in rows],
+            reason=[outcome.reason for _, outcome in rows],
+            note=[outcome.note for _, outcome in rows],
+            metrics={name: [outcome.metrics[name] for _, outcome in rows] for name in names},
+        )
