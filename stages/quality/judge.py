@@ -14,7 +14,7 @@ from pipeline.ledger import Ledger
 from pipeline.schema import Edit, apply_edits, content_id, shape_of
 from pipeline.stage import Work
 from stages.quality.spare import answered, spared
-from stages.quality.view import BLANK, TEXT, text_view
+from stages.text.view import BLANK, TEXT, text_view
 from stages.text.edits import composed, filled
 from stages.text.rules import word_of
 from stages.text.words import read

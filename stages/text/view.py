@@ -51,7 +51,7 @@ def _joined(columns: list[pa.Array]) -> pa.Array:
 def _strings(batch: pa.RecordBatch, name: str) -> pa.Array:
     """A column as texts: strings as they are, messages as their contents one below the other."""
     if name not in batch.schema.names:
-        raise OptionError(f"quality: there is no field {name!r}", did_you_mean(name, batch.schema.names))
+        raise OptionError(f"there is no field {name!r}", did_you_mean(name, batch.schema.names))
     column = batch.column(name)
     if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
         rows = column.to_pylist()

@@ -1,0 +1,80 @@
+"""One batch against the index: tiers, reasons, and the ledger's rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.docs import Docs
+from pipeline.ledger import Ledger
+from pipeline.stage import Work
+from stages.decontaminate.index import Hits, load
+from stages.decontaminate.match import TIERS, Found, Needs, found_in
+from stages.text.view import TEXT, text_view
+
+if TYPE_CHECKING:
+    from stages.decontaminate import Decontaminate
+
+NAMED = 5
+"""Items named in a ledger note."""
+
+
+def judged(stage: "Decontaminate", batch: pa.RecordBatch) -> Work:
+    """What becomes of `batch`: rows with an item in a dropped tier go, all that was found is in the ledger."""
+    index = load(stage.against, stage.template_items)
+    view, unread = text_view(batch, stage.fields, 1 << 62)
+    docs = Docs(view, TEXT)
+    hits, templates = index.look_up(docs.data, docs.offsets)
+    needs = Needs(stage.coverage, stage.words)
+    found: dict[int, list[Found]] = {}
+    bounds = np.searchsorted(hits.row, np.arange(docs.n + 1))
+    for row in np.unique(hits.row).tolist():
+        own = Hits(*(column[bounds[row] : bounds[row + 1]] for column in hits))
+        if items := found_in(index, docs.text[row].as_py(), own, needs):
+            found[row] = items
+    reasons = [_reasons(found.get(row, []), stage.drop) for row in range(docs.n)]
+    best = [found[row][0] if row in found else None for row in range(docs.n)]
+    ledger = Ledger.rows(
+        batch.column("id"),
+        reason=[why[0] if why else None for why in reasons],
+        reasons=[why or _reported(found.get(row, [])) for row, why in enumerate(reasons)],
+        span=[(one.start, one.end) if one else None for one in best],
+        note=[_note(index.items, found.get(row, []), unread[row]) for row in range(docs.n)],
+        metrics={
+            "decontaminate.coverage": np.array([one.share if one else 0.0 for one in best]),
+            "decontaminate.items": np.array([len(found.get(row, ())) for row in range(docs.n)], np.float64),
+            "decontaminate.template_windows": templates.astype(np.float64),
+        },
+    )
+    kept = np.array([not why for why in reasons], bool)
+    return Work(batch.filter(pa.array(kept)) if not kept.all() else batch, ledger, _notes(stage, index.items, batch, found, index.too_short))
+
+
+def _reasons(items: list[Found], drop: tuple[str, ...]) -> list[str]:
+    return [f"decontaminate.{tier}" for tier in TIERS if tier in drop and any(f.tier == tier for f in items)]
+
+
+def _reported(items: list[Found]) -> list[str]:
+    return [f"decontaminate.{tier}" for tier in TIERS if any(f.tier == tier for f in items)]
+
+
+def _note(known: list, items: list[Found], unread: str | None) -> str | None:
+    named = [f"{f.tier} {known[f.item].id} {f.share:.2f}" for f in items[:NAMED]]
+    more = [f"and {len(items) - NAMED} more"] if len(items) > NAMED else []
+    return "; ".join(named + more + ([f"not read: {unread}"] if unread else [])) or None
+
+
+def _notes(stage: "Decontaminate", known: list, batch: pa.RecordBatch, found: dict[int, list[Found]], too_short: int) -> dict:
+    """For the report: documents per tier and set, and samples by id and place (no text)."""
+    tiers: dict[str, dict[str, int]] = {}
+    samples = []
+    ids = batch.column("id")
+    for row, items in found.items():
+        for tier, name in {(f.tier, known[f.item].id.split("#")[0]) for f in items}:
+            tiers.setdefault(tier, {}).setdefault(name, 0)
+            tiers[tier][name] += 1
+        first = items[0]
+        samples.append({"id": ids[row].as_py(), "tier": first.tier, "item": known[first.item].id, "start": first.start, "end": first.end})
+    return {"decontaminate": {"tiers": tiers, "samples": samples[:10], "searched": len(batch)}}

@@ -1,0 +1,184 @@
+"""From windows found to items found: candidates by windows, certainty by alignment, and what that amounts to.
+
+Windows that follow each other in the text as they do in the item say where to look; the question is then aligned with that
+place letter by letter. The shorter a question, the more of it must stand there, and short ones count beside their answer
+alone: short sentences are met by chance (영화를 보고 눈물을 흘렸다 in film reviews), beside their answers they are not.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.decontaminate.index import QUESTION, Hits, Index
+from stages.text.windows import WEIGHT, likeness, marks, weights
+
+ANSWERED, ASKED, QUOTED = "answered", "question", "quoted"
+TIERS = (ANSWERED, ASKED, QUOTED)
+"""Question and answer together; the question alone; public text an item quotes or its worked solution alone."""
+
+GAP = 48
+"""Counted characters of an item that edits may tear out between two windows."""
+SLACK = 12
+"""Counted characters by which one edit may shift the rest of a quotation against the item."""
+NEAR = 400
+"""Code points around a question in which its answer is looked for."""
+LONG, MIDDLE, SHORT = 3 * WEIGHT, 2 * WEIGHT, WEIGHT
+"""Weights of questions: 72, 48 and 24 letters (24, 16 and 8 syllables)."""
+ANSWER_LIKENESS = 0.75
+"""An answer of half a window and more stands there when this much of it does."""
+TOGETHER = 32
+"""Least weight of a short question and its answer."""
+HEAVY_RUN = 2.5 * WEIGHT
+"""An exact run must weigh this besides its number of words, or "a b c d e f g ..." would be a quotation."""
+
+
+class Found(NamedTuple):
+    """An item in a text: code points of where its question (or passage) stands, and how much of it does."""
+
+    item: int
+    tier: str
+    start: int
+    end: int
+    share: float
+
+
+class Needs(NamedTuple):
+    """What it takes: a share of a long question, or so many words in a row."""
+
+    coverage: float
+    words: int
+
+
+class Chain(NamedTuple):
+    """A stretch of text that follows an item's part, and the longest piece of it without a gap (code points)."""
+
+    part: int
+    start: int
+    end: int
+    windows: int
+    run: tuple[int, int]
+
+
+def found_in(index: Index, text: str, hits: Hits, needs: Needs) -> list[Found]:
+    """The items found in one text, best first. `hits` are this text's alone, sorted by part."""
+    chains: dict[int, dict[int, Chain]] = {}
+    bounds = np.flatnonzero(np.diff(hits.part, prepend=-1, append=-1))
+    for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
+        part = int(hits.part[first])
+        windows = zip(*(column[first:last].tolist() for column in (hits.at, hits.start, hits.end, hits.first, hits.length)))
+        best = max(_chains(part, list(windows)), key=lambda chain: chain.windows)
+        if best.windows >= index.needed[part]:
+            chains.setdefault(int(index.owner[part]), {})[int(index.kind[part])] = best
+    found = (_judged(index, item, own, text, needs) for item, own in chains.items())
+    return sorted((one for one in found if one), key=lambda one: (TIERS.index(one.tier), -one.share, one.item))
+
+
+def _chains(part: int, windows: list[tuple[int, int, int, int, int]]) -> list[Chain]:
+    """Windows of one part, in text order, as chains. Few are open at once: a part seldom stands in a text twice over."""
+    open_: list[_Open] = []
+    for window in windows:
+        for chain in reversed(open_[-8:]):
+            if chain.takes(window):
+                break
+        else:
+            open_.append(_Open(window))
+    return [Chain(part, c.start, c.end, c.windows, c.best) for c in open_]
+
+
+class _Open:
+    """A chain under way."""
+
+    def __init__(self, window: tuple[int, int, int, int, int]):
+        self.at, self.start, self.end, self.last, _ = window
+        self.run, self.best, self.windows = self.start, (self.start, self.end), 1
+
+    def takes(self, window: tuple[int, int, int, int, int]) -> bool:
+        """Append `window` if it goes on where the chain should."""
+        at, start, end, first, length = window
+        ahead, along = first - self.last, at - self.at
+        if not (0 <= ahead <= GAP and 0 <= along <= GAP + SLACK and abs(ahead - along) <= SLACK):
+            return False
+        if ahead != along or ahead > length:
+            self.run = start
+        self.end, self.last, self.at = max(self.end, end), first, at
+        self.windows += 1
+        if end - self.run > self.best[1] - self.best[0]:
+            self.best = (self.run, end)
+        return True
+
+
+def _judged(index: Index, item: int, chains: dict[int, Chain], text: str, needs: Needs) -> Found | None:
+    """What an item's chains amount to."""
+    question = chains.get(QUESTION)
+    if question is not None:
+        share = _share(index, question, text)
+        load = int(index.weight[question.part])
+        quoted = _long_run(question, text, needs.words)
+        if _likely(load, share, needs.coverage) or quoted:
+            answer = _answer_weight(index, item, question, text)
+            alone = quoted or (load >= MIDDLE and share >= max(needs.coverage, 0.6 if load >= LONG else 0.8))
+            if alone and answer or _together(load, share, answer, needs.coverage):
+                return Found(item, ANSWERED, question.start, question.end, round(share, 3))
+            if alone:
+                return Found(item, ASKED, question.start, question.end, round(share, 3))
+    others = [chain for kind, chain in chains.items() if kind != QUESTION]
+    shares = {chain: _share(index, chain, text) for chain in others if index.weight[chain.part] >= MIDDLE}
+    good = [c for c, share in shares.items() if share >= max(needs.coverage, 0.6) or _long_run(c, text, needs.words)]
+    if not good:
+        return None
+    best = max(good, key=lambda chain: shares[chain])
+    return Found(item, QUOTED, best.start, best.end, round(shares[best], 3))
+
+
+def _likely(load: int, share: float, coverage: float) -> bool:
+    """May this question count, with or without its answer?"""
+    return share >= (min(coverage, 0.5) if load >= LONG else 0.7)
+
+
+def _together(load: int, share: float, answer: float, coverage: float) -> bool:
+    """Do question and answer count together? `answer` is the weight of the answer that stands beside it (0: none does)."""
+    if not answer:
+        return False
+    if answer < WEIGHT // 2:  # yes, no, 42: such words stand beside anything
+        return (load >= 1.5 * SHORT and share >= 0.8) or (load >= SHORT and share >= 0.95)
+    if load >= SHORT:
+        return share >= (min(coverage, 0.5) if load >= LONG else 0.7)
+    return share >= 0.85 and load + answer >= TOGETHER
+
+
+def _share(index: Index, chain: Chain, text: str) -> float:
+    """How much of the part stands where the chain found it."""
+    wanted = index.marks[chain.part]
+    room = 2 * len(wanted) + 32
+    return likeness(wanted, marks(text[max(0, chain.start - room) : chain.end + room]))
+
+
+def _long_run(chain: Chain, text: str, words: int) -> bool:
+    stretch = text[chain.run[0] : chain.run[1]]
+    return len(stretch.split()) >= words and int(weights()[marks(stretch)].sum()) >= HEAVY_RUN
+
+
+def _answer_weight(index: Index, item: int, question: Chain, text: str) -> float:
+    """Weight of the heaviest answer (or solution) that stands beside the question; 0 where none does."""
+    known = index.items[item]
+    before, after = text[max(0, question.start - NEAR) : question.start], text[question.end :]
+    best = 0.0
+    for answer in (known.solution, *known.answers):
+        wanted = marks(answer)
+        load = float(weights()[wanted].sum())
+        if load <= best:
+            continue
+        if load < WEIGHT // 2:
+            best = max(best, load * _stands(answer, before[-NEAR // 4 :] + "\n" + after[:NEAR]))
+        elif likeness(wanted, marks(before + "\n" + after[: NEAR + 2 * len(answer)])) >= ANSWER_LIKENESS:
+            best = load
+    return best
+
+
+def _stands(answer: str, beside: str) -> bool:
+    """Does a short answer stand there as words of its own?"""
+    word = answer.strip().lower().rstrip(".")
+    return bool(word) and re.search(rf"(?<![a-z0-9가-힣.,]){re.escape(word)}(?![a-z0-9]|[.,]\d)", beside.lower()) is not None
