@@ -6,7 +6,8 @@ A forest of 100 million nodes takes 800 MB and its edges are streamed; nothing i
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from stages.text.kernels import kernel
 
 
 def forest(nodes: int) -> np.ndarray:
@@ -14,7 +15,7 @@ def forest(nodes: int) -> np.ndarray:
     return np.arange(nodes, dtype=np.int32 if nodes < 2**31 else np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def root(parent, node):
     """The root of `node`'s tree, halving the path on the way."""
     while parent[node] != node:
@@ -23,7 +24,7 @@ def root(parent, node):
     return node
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def join(parent, left, right):
     """Join two trees under the smaller root; False when they already were one."""
     left, right = root(parent, left), root(parent, right)
@@ -36,7 +37,7 @@ def join(parent, left, right):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def join_all(parent, left, right):
     """Join every pair; returns how many joined two trees."""
     joined = 0
@@ -45,7 +46,7 @@ def join_all(parent, left, right):
     return joined
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def flatten(parent):
     """Point every node at its root. A root is smaller than its nodes, so one sweep upwards is enough."""
     for node in range(parent.size):

@@ -1,6 +1,6 @@
 """The hash functions of words and shingles, said in plain Python: the specification that the kernels repeat bit for bit.
 
-A word is hashed over its code points, one multiply and one fold each; a shingle is a polynomial over the hashes of its
+A word is hashed over its code points, one multiply each, and mixed; a shingle is a polynomial over the hashes of its
 words, mixed. `word_shingle_hash32` and `char_shingle_hash32` take a shingle's UTF-8 bytes and can be given to
 `datasketch.MinHash(hashfunc=...)` as they are. No numba here: this module may be imported anywhere.
 
@@ -37,7 +37,6 @@ def token_hash(token: str) -> int:
     state = 0
     for character in token:
         state = (state ^ ord(character)) * STEP & MASK64
-        state ^= state >> 32
     return mix64(state)
 
 
@@ -68,6 +67,5 @@ def exact_hash64(text: str) -> int:
     """64-bit hash of a text, runs of white space read as one blank and none at its ends; case and marks count."""
     state = 0
     for character in " ".join(text.split()):
-        state = (state ^ (ord(character) + 1)) * EXACT_STEP & MASK64
-        state ^= state >> 32
+        state = (state * EXACT_STEP + ord(character) + 1) & MASK64
     return mix64(state)

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Iterable, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from stages.text.minhash import ROOM, STATE, is_suspect, next_shingles, rewritten
+from stages.text.kernels import kernel
+from stages.text.minhash import ROOM, STATE, begin, is_suspect, next_shingles, rewritten
 from stages.text.shingles import Shingling, table
 
 
@@ -75,15 +75,15 @@ def _hash_all(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, how: Shin
     return hashes, bounds, suspect
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hash_rows(data, offsets, rows, classes, chars, width, hashes, bounds, suspect):
     tokens = np.empty(ROOM + width, np.uint64)
     state = np.empty(STATE, np.uint64)
     total = 0
     for index in range(rows.size):
         at, end, held, seen = offsets[rows[index]], offsets[rows[index] + 1], 0, 0
-        state[:] = np.uint64(0)
-        while at <= end:
+        begin(state)
+        while at < end:
             at, held, seen, made = next_shingles(
                 data, at, end, classes, chars, width, tokens, held, seen, state, hashes[total:]
             )
@@ -92,7 +92,7 @@ def _hash_rows(data, offsets, rows, classes, chars, width, hashes, bounds, suspe
         suspect[index] = is_suspect(state)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _distinct(hashes, bounds):
     """Close up repeats inside each sorted run, in place; returns the new length of `hashes`."""
     write = 0
@@ -109,7 +109,7 @@ def _distinct(hashes, bounds):
     return write
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def shared(left, right, least):
     """How many hashes two sorted distinct runs share; -1 as soon as `least` cannot be reached."""
     i, j, found = 0, 0, 0

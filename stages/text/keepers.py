@@ -12,8 +12,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from stages.text.kernels import kernel
 from stages.text.components import forest, join, root
 from stages.text.jaccard import Sets, shared
 from stages.text.lsh import Banding, band_keys, estimate_floor
@@ -35,7 +35,7 @@ class Choice(NamedTuple):
     """int64 (BINS, 2): candidate pairs compared, and those that were true, by estimated similarity."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _agreement(left, right):
     """In how many places two signatures agree."""
     count = 0
@@ -44,7 +44,7 @@ def _agreement(left, right):
     return count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def meets(left_keys, right_keys):
     """Do two documents share a band?"""
     for band in range(left_keys.size):
@@ -53,13 +53,13 @@ def meets(left_keys, right_keys):
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _least(left, right, threshold):
     """The fewest shared hashes with which two sets of these sizes can reach the threshold."""
     return math.ceil(threshold * (left + right) / (1.0 + threshold) - 1e-9)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def compare(values, other_values, hashes, other_hashes, threshold, floor, tally):
     """Exact similarity of two documents that share a band, -1 where it is below the threshold; counts into `tally`."""
     agreed = _agreement(values, other_values)
@@ -77,7 +77,7 @@ def compare(values, other_values, hashes, other_hashes, threshold, floor, tally)
     return score
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, keeper, score, tally):
     widest = 0
     for group in range(bounds.size - 1):
@@ -131,7 +131,7 @@ def link_buckets(starts: np.ndarray, docs: np.ndarray, values: np.ndarray, bandi
     return left[:made].copy(), right[:made].copy()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _link(starts, docs, values, least, parent, left, right):
     made = 0
     for bucket in range(starts.size - 1):

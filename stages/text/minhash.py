@@ -16,25 +16,27 @@ import numpy as np
 from numba import njit
 
 from stages.text import hashing
+from stages.text.kernels import kernel
 from stages.text.shingles import SPACE, SUSPECT, WORD_BITS, Shingling, normalised, table
 
 ROOM = 4096
 """Tokens hashed at a time: their shingles are 16 KiB of 32-bit hashes, half of the smallest first-level cache in use."""
-STATE = 6
+STATE = 7
 """Places of a scanner's state (uint64)."""
 EMPTY = np.uint32(0xFFFFFFFF)
 """Every value of a signature over no shingles, as in datasketch."""
 
 _STEP = np.uint64(hashing.STEP)
-_EXACT = np.uint64(hashing.EXACT_STEP)
+_EXACT_STEP = np.uint64(hashing.EXACT_STEP)
 _POLY = np.uint64(hashing.POLY)
 _MIX_A = np.uint64(hashing.MIX_A)
 _MIX_B = np.uint64(hashing.MIX_B)
 _BLANK = np.uint32(0x20)
 
 # The scanner's state between two blocks of one text.
-_WORD, _PENDING, _EXACT_STATE, _EXACT_PENDING, _FLAGS, _DIGEST = range(STATE)
-_SEEN_WORD, _SEEN_TEXT, _SUSPECT_SEEN, _IN_WORD = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(8)
+_WORD, _INSIDE, _GAP, _EXACT, _BEFORE, _FLAGS, _DIGEST = range(STATE)
+_ZERO, _ONE, _SIX = np.uint64(0), np.uint64(1), np.uint32(6)
+_TAIL = np.uint32(0x3F)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -55,141 +57,131 @@ def _fmix32(value):
     return np.uint32(value ^ (value >> np.uint32(16)))
 
 
-@njit(cache=True, nogil=True)
-def scan(data, at, end, classes, chars, tokens, count, state):
-    """Read UTF-8 from `at` until `end` or until `tokens` is full; returns (at, count). Past the end, at = end + 1.
+@kernel
+def begin(state):
+    """Make a scanner's state (uint64[STATE]) ready for a text: white space at its start is no gap."""
+    state[:] = _ZERO
+    state[_GAP] = _ONE
 
-    `tokens` (uint64) is filled with token hashes from `count` on; `state` (uint64[6], zero at a text's start) carries
-    what is under way from one call to the next. A sequence cut off or out of range separates tokens.
+
+@kernel
+def _scan(data, at, end, classes, chars, tokens, count, state):
+    """Read UTF-8 from `at` until `end` or until `tokens` is full; returns (at, count).
+
+    `tokens` (uint64) is filled from `count` on with tokens not yet mixed. A sequence cut off or out of range separates
+    tokens. Words end every five or six characters, too often and too irregularly to guess: but for the length of a
+    sequence nothing here is decided by a branch on the text.
     """
-    room = tokens.size - 2
-    word, blank = state[_WORD], state[_PENDING]
-    exact, gap, flags, digest = state[_EXACT_STATE], state[_EXACT_PENDING], state[_FLAGS], state[_DIGEST]
-    inside = (flags & _IN_WORD) != 0
-    while at <= end and count < room:
-        entry = np.uint32(0)
-        if at < end:
-            point = np.uint32(data[at])
-            if point < 0x80:
-                at += 1
-            elif point < 0xE0 and at + 1 < end:
-                point = ((point & np.uint32(0x1F)) << np.uint32(6)) | (np.uint32(data[at + 1]) & np.uint32(0x3F))
-                at += 2
-            elif point < 0xF0 and at + 2 < end:
-                point = (
-                    ((point & np.uint32(0x0F)) << np.uint32(12))
-                    | ((np.uint32(data[at + 1]) & np.uint32(0x3F)) << np.uint32(6))
-                    | (np.uint32(data[at + 2]) & np.uint32(0x3F))
-                )
-                at += 3
-            elif point < 0xF8 and at + 3 < end:
-                point = (
-                    ((point & np.uint32(0x07)) << np.uint32(18))
-                    | ((np.uint32(data[at + 1]) & np.uint32(0x3F)) << np.uint32(12))
-                    | ((np.uint32(data[at + 2]) & np.uint32(0x3F)) << np.uint32(6))
-                    | (np.uint32(data[at + 3]) & np.uint32(0x3F))
-                )
-                at += 4
-            else:
-                point = np.uint32(0xFFFD)
-                at += 1
+    room = tokens.size - 3
+    word, inside, gap = state[_WORD], state[_INSIDE], state[_GAP]
+    exact, before, flags = state[_EXACT], state[_BEFORE], state[_FLAGS]
+    blank = np.uint64(_BLANK) * _STEP
+    while at < end and count < room:
+        point = np.uint32(data[at])
+        if point < 0x80:
+            at += 1
+        elif point < 0xE0 and at + 1 < end:
+            point = ((point & np.uint32(0x1F)) << _SIX) | (np.uint32(data[at + 1]) & _TAIL)
+            at += 2
+        elif point < 0xF0 and at + 2 < end:
+            point = ((point & np.uint32(0x0F)) << np.uint32(12)) | ((np.uint32(data[at + 1]) & _TAIL) << _SIX)
+            point |= np.uint32(data[at + 2]) & _TAIL
+            at += 3
+        elif point < 0xF8 and at + 3 < end:
+            point = ((point & np.uint32(0x07)) << np.uint32(18)) | ((np.uint32(data[at + 1]) & _TAIL) << np.uint32(12))
+            point |= ((np.uint32(data[at + 2]) & _TAIL) << _SIX) | (np.uint32(data[at + 3]) & _TAIL)
+            at += 4
             if point >= classes.size:
                 point = np.uint32(0xFFFD)
-            entry = classes[point]
-            if entry & SPACE:
-                gap = np.uint64(1)
-            else:
-                if gap and (flags & _SEEN_TEXT):
-                    exact = (exact ^ np.uint64(_BLANK + 1)) * _EXACT
-                    exact ^= exact >> np.uint64(32)
-                exact = (exact ^ np.uint64(point + 1)) * _EXACT
-                exact ^= exact >> np.uint64(32)
-                gap = np.uint64(0)
-                flags |= _SEEN_TEXT
-            if entry & SUSPECT:
-                flags |= _SUSPECT_SEEN
         else:
+            point = np.uint32(0xFFFD)
             at += 1
-        letter = entry & WORD_BITS
+        entry = classes[point]
+        letter = np.uint64(entry & WORD_BITS)
+        is_letter = np.uint64(letter != _ZERO)
         if chars:
-            if letter:
-                if blank and (flags & _SEEN_WORD):
-                    tokens[count] = _mix64(_fold(np.uint64(0), _BLANK))
-                    digest = digest * _POLY + tokens[count]
-                    count += 1
-                tokens[count] = _mix64(_fold(np.uint64(0), letter))
-                digest = digest * _POLY + tokens[count]
-                count += 1
-                blank = np.uint64(0)
-                flags |= _SEEN_WORD
-            else:
-                blank = np.uint64(1)
-        elif letter:
-            word = _fold(word, letter)
-            inside = True
-        elif inside:
-            tokens[count] = _mix64(word)
-            digest = digest * _POLY + tokens[count]
+            # A blank before a letter that follows others with a gap; `inside` says that a letter was seen, `word` that a gap was.
+            tokens[count] = blank
+            count += np.int64(is_letter & inside & word)
+            tokens[count] = letter * _STEP
+            count += np.int64(is_letter)
+            inside |= is_letter
+            word = is_letter ^ _ONE
+        else:
+            tokens[count] = word
+            count += np.int64(inside & (is_letter ^ _ONE))
+            word = ((word ^ letter) * _STEP) & (_ZERO - is_letter)
+            inside = is_letter
+        space = np.uint64((entry & SPACE) != 0)
+        before = exact if space & (gap ^ _ONE) else before
+        value = np.uint64(_BLANK + 1) if space else np.uint64(point) + _ONE
+        exact = exact if space & gap else exact * _EXACT_STEP + value
+        gap = space
+        flags |= np.uint64(entry)
+    if at >= end:
+        if inside and not chars:
+            tokens[count] = word
             count += 1
-            word = np.uint64(0)
-            inside = False
-    flags = (flags | _IN_WORD) if inside else (flags & ~_IN_WORD)
-    state[_WORD], state[_PENDING] = word, blank
-    state[_EXACT_STATE], state[_EXACT_PENDING], state[_FLAGS], state[_DIGEST] = exact, gap, flags, digest
+        exact = before if gap else exact
+    state[_WORD], state[_INSIDE], state[_GAP] = word, inside, gap
+    state[_EXACT], state[_BEFORE], state[_FLAGS] = exact, before, flags
     return at, count
 
 
-@njit(cache=True, nogil=True, inline="always")
-def _fold(state, letter):
-    state = (state ^ np.uint64(letter)) * _STEP
-    return state ^ (state >> np.uint64(32))
-
-
-@njit(cache=True, nogil=True)
-def hash_shingles(tokens, count, width, out):
+@kernel
+def _hash_shingles(tokens, count, width, out):
     """64-bit hashes of the `count - width + 1` shingles over `tokens`; returns how many."""
-    top = np.uint64(1)
+    top = _ONE
     for _ in range(width):
         top *= _POLY
-    total = np.uint64(0)
+    total = _ZERO
     for index in range(width - 1):
         total = total * _POLY + tokens[index]
     for index in range(width - 1, count):
         total = total * _POLY + tokens[index]
         if index >= width:
             total -= tokens[index - width] * top
-        out[index - width + 1] = _mix64(total)
-    return count - width + 1
+        out[index - width + 1] = total
+    made = count - width + 1
+    for index in range(made):
+        out[index] = _mix64(out[index])
+    return made
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def next_shingles(data, at, end, classes, chars, width, tokens, held, seen, state, hashes):
     """Shingle hashes of the next block of a text, into `hashes`; returns (at, held, seen, made).
 
     `tokens` keeps the last `held` tokens from block to block, `seen` counts the text's tokens; start a text with
-    held = seen = 0 and `state` all zero, and call while at <= end. Both arrays have `ROOM + width` places.
+    held = seen = 0 and a fresh `state` (`begin`), and call while at < end. Both arrays have `ROOM + width` places.
     """
     before = held
-    at, held = scan(data, at, end, classes, chars, tokens, held, state)
+    at, held = _scan(data, at, end, classes, chars, tokens, held, state)
+    digest = state[_DIGEST]
+    for index in range(before, held):
+        tokens[index] = _mix64(tokens[index])
+    for index in range(before, held):
+        digest = digest * _POLY + tokens[index]
+    state[_DIGEST] = digest
     seen += held - before
     size = width
-    if at > end and 0 < seen < width:
+    if at >= end and 0 < seen < width:
         size = held
     if held < size or held == 0:
         return at, held, seen, 0
-    made = hash_shingles(tokens, held, size, hashes)
+    made = _hash_shingles(tokens, held, size, hashes)
     for j in range(size - 1):
         tokens[j] = tokens[held - size + 1 + j]
     return at, size - 1, seen, made
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def is_suspect(state):
     """Did the scanner meet a character whose form depends on its neighbours?"""
-    return (state[_FLAGS] & _SUSPECT_SEEN) != 0
+    return (state[_FLAGS] & np.uint64(SUSPECT)) != 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _permute(block, count, factors, terms, values):
     for k in range(factors.size):
         factor, term, least = factors[k], terms[k], values[k]
@@ -198,7 +190,7 @@ def _permute(block, count, factors, terms, values):
         values[k] = least
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _sign(data, offsets, classes, chars, width, factors, terms, values, exact, counts, suspect):
     tokens = np.empty(ROOM + width, np.uint64)
     hashes = np.empty(ROOM + width, np.uint64)
@@ -206,15 +198,15 @@ def _sign(data, offsets, classes, chars, width, factors, terms, values, exact, c
     state = np.empty(STATE, np.uint64)
     for row in range(offsets.size - 1):
         at, end, held, seen = offsets[row], offsets[row + 1], 0, 0
-        state[:] = np.uint64(0)
-        while at <= end:
+        begin(state)
+        while at < end:
             at, held, seen, made = next_shingles(data, at, end, classes, chars, width, tokens, held, seen, state, hashes)
             for j in range(made):
                 block[j] = _fmix32(np.uint32(hashes[j] >> np.uint64(32)))
             _permute(block, made, factors, terms, values[row])
         counts[row] = seen
         suspect[row] = is_suspect(state)
-        exact[row, 0] = _mix64(state[_EXACT_STATE])
+        exact[row, 0] = _mix64(state[_EXACT])
         exact[row, 1] = _mix64(state[_DIGEST])
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 from typing import Callable, Iterator, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from stages.text.kernels import kernel
 from stages.text.jaccard import Sets
 from stages.text.keepers import BINS, Choice, compare, meets
 from stages.text.lsh import Banding, band_keys, estimate_floor
@@ -105,7 +105,7 @@ def _empty(hashes: int, entries: int, docs: int, banding: Banding) -> Block:
     )
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count(hashes, counts):
     for value in hashes:
         counts[value & np.uint64(counts.size - 1)] += np.uint32(1)
@@ -120,18 +120,18 @@ def _by_rarity(sets: Sets, counts: np.ndarray) -> np.ndarray:
     return ordered
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _prefix(size, threshold):
     """How many of a set's rarest hashes decide whether it can match."""
     return size - int(np.ceil(threshold * size - 1e-9)) + 1 if size else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _slot(value, heads):
     return np.int64((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & (heads.size - 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, full, block, keeper, score, tally):
     """Decide the documents of a chunk against `block`; keep those without a match in it while it is not `full`.
 
@@ -154,7 +154,7 @@ def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, fu
     return stop
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _match(place, values, keys, mine, rare, threshold, floor, block, found, keeper, score, tally):
     """Give `place` the first kept document that it matches, if there is one."""
     count = 0
@@ -178,7 +178,7 @@ def _match(place, values, keys, mine, rare, threshold, floor, block, found, keep
                 return
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _keep(place, values, keys, mine, rare, block):
     """Add a kept document to the block; False when there is no room."""
     docs, entries = block.filled[0], block.filled[1]
