@@ -43,7 +43,13 @@ def text_of(value: Any) -> str:
         return ""
     if isinstance(value, str):
         return _plain(value)
-    return render(value).text
+    return render(value).text or _unrendered(value)
+
+
+def _unrendered(element: Any) -> str:
+    """Words of an element that shows none: folded questions stand inside buttons. Scripts and styles are no words."""
+    texts = element.xpath(".//text()[not(ancestor::script or ancestor::style or ancestor::template or ancestor::svg)]")
+    return " ".join(" ".join(texts).split())
 
 
 def _plain(text: str) -> str:
