@@ -11,7 +11,8 @@ Names: Ministry of the Interior and Safety, administrative divisions of the Repu
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from stages.text.compiled import kernel
 
 PROVINCES = (
     "서울 부산 대구 인천 광주 대전 울산 세종 경기 강원 충북 충남 전북 전남 경북 경남 제주 서울시 부산시 대구시 인천시 광주시 대전시 울산시 세종시 "
@@ -46,9 +47,9 @@ LIMIT = 240
 
 
 def _hash(word: str) -> int:
-    value = 1469598103934665603
+    value = 2166136261  # FNV-1a in 32 bits, so that no product leaves a signed 64-bit word
     for byte in word.encode():
-        value = (value ^ byte) * 1099511628211 & 0x7FFFFFFFFFFFFFFF
+        value = (value ^ byte) * 16777619 & 0xFFFFFFFF
     return value
 
 
@@ -73,7 +74,7 @@ _RO, _GIL, _DONG, _RI, _GA = 0xB85C, 0xAE38, 0xB3D9, 0xB9AC, 0xAC00
 _EUP, _MYEON, _SAN, _EU, _BEON = 0xC74D, 0xBA74, 0xC0B0, 0xC73C, 0xBC88
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def syllable(data, at, high):
     """Code point of the Hangul syllable at byte `at`; 0 where there is none."""
     if at < 0 or at + 3 > high or data[at] < 0xEA or data[at] > 0xED:
@@ -82,7 +83,7 @@ def syllable(data, at, high):
     return point if 0xAC00 <= point <= 0xD7A3 else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _word_start(data, low, end, digits):
     """Where the word that ends at `end` begins: Hangul syllables, and ASCII digits if `digits`."""
     at = end
@@ -96,16 +97,16 @@ def _word_start(data, low, end, digits):
     return at
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _among(data, start, end, hashes):
-    value = np.int64(1469598103934665603)
+    value = np.int64(2166136261)
     for at in range(start, end):
-        value = ((value ^ np.int64(data[at])) * np.int64(1099511628211)) & np.int64(0x7FFFFFFFFFFFFFFF)
+        value = ((value ^ np.int64(data[at])) * 16777619) & 0xFFFFFFFF
     place = np.searchsorted(hashes, value)
     return place < hashes.size and hashes[place] == value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _begins(data, at, high, table):
     """Length of the table's word that stands at `at`; 0 where none does."""
     for row in range(table.shape[0]):
@@ -122,7 +123,7 @@ def _begins(data, at, high, table):
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(data, at, high):
     """End of `12`, `12-3`, `12번지` or `12-3번지` at `at`; -1 when it counts something or runs on."""
     end = at
@@ -144,7 +145,7 @@ def _number(data, at, high):
     return -1 if _begins(data, end, high, _UNITS) else end
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _details(data, end, high):
     """Building, floor, unit and bracketed district behind the number: where they end."""
     for _ in range(5):
@@ -171,7 +172,7 @@ def _details(data, end, high):
     return end
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _unit(data, at, high):
     """End of `101동`, `지하 1층`, `B동`, `한빛아파트 3동` at `at`; -1 where none stands."""
     named = at
@@ -202,7 +203,7 @@ def _unit(data, at, high):
     return -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def address(data, low, high, at):
     """(start, end, kind) of the address whose number begins at `at`: kind 0 none, 1 road, 2 lot, 3 only with a label."""
     place = at - 1 if at > low and data[at - 1] == 32 else at
@@ -247,7 +248,7 @@ def address(data, low, high, at):
     return start, _details(data, end, high), 3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _plausible(data, word, place, last):
     """Can this word be a road or a lot's district? Particles (으로) and common words cannot."""
     if place - word < 6:

@@ -243,14 +243,12 @@ def _merged(ranges: Sequence[tuple[int, int]]) -> Ranges:
 
 
 def _complement(ranges: Sequence[tuple[int, int]]) -> Ranges:
-    """Within ASCII: a negated class of this language never reaches past it."""
+    """Every other code point; surrogates are none."""
     found, at = [], 0
-    for low, high in _merged(ranges):
+    for low, high in [*_merged([*ranges, (0xD800, 0xDFFF)]), (0x110000, 0x110000)]:
         if low > at:
-            found.append((at, min(low - 1, 0x7F)))
+            found.append((at, low - 1))
         at = high + 1
-    if at <= 0x7F:
-        found.append((at, 0x7F))
     return tuple(found)
 
 

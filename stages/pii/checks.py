@@ -15,9 +15,9 @@ get their number when they register, not at birth, so that for them a failed che
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from stages.pii.rules import NUMBER
+from stages.text.compiled import kernel
 
 DIGITS = 40
 """Room for the digits of one match; more are counted, not kept."""
@@ -51,7 +51,7 @@ _BRN_WEIGHTS = np.array([1, 3, 7, 1, 3, 7, 1, 3, 5], np.int64)
 _MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def digits_of(data, start, end, out):
     """The ASCII digits of `data[start:end]` into `out`; returns how many there are."""
     n = 0
@@ -64,7 +64,7 @@ def digits_of(data, start, end, out):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def luhn(d, n):
     total = 0
     for k in range(n):
@@ -77,7 +77,7 @@ def luhn(d, n):
     return total % 10 == 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _number(d, first, count):
     value = 0
     for k in range(first, first + count):
@@ -85,7 +85,7 @@ def _number(d, first, count):
     return value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def issuer(d, n):
     """Is this a length and prefix that a card issuer uses? 0 no, 1 yes, 2 yes and typical (15 or 16 digits)."""
     two, three, four, six = _number(d, 0, 2), _number(d, 0, 3), _number(d, 0, 4), _number(d, 0, 6)
@@ -113,7 +113,7 @@ def issuer(d, n):
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def birth(d):
     """Year * 10000 + month * 100 + day of a resident or foreigner number; 0 where there is no such living day."""
     g = d[6]
@@ -131,7 +131,7 @@ def birth(d):
     return year * 10000 + month * 100 + day if day <= last else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _resident(d, n, foreign, bare):
     if n != 13:
         return -1
@@ -153,7 +153,7 @@ def _resident(d, n, foreign, bare):
     return 0 if barcode else 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _business(d, n):
     if n != 10:
         return -1
@@ -165,7 +165,7 @@ def _business(d, n):
     return 1 if (10 - total % 10) % 10 == d[9] and kind > 0 and _number(d, 0, 3) >= 101 else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _corporate(d, n):
     if n != 13:
         return -1
@@ -177,7 +177,7 @@ def _corporate(d, n):
     return 1 if known and (10 - total % 10) % 10 == d[12] else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bank(data, start, end, d, n):
     """Ten to sixteen digits that are no date and no phone."""
     if n < 10 or n > 16:
@@ -190,7 +190,7 @@ def _bank(data, start, end, d, n):
     return -1 if same else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _dated(d, n):
     """Do the first eight digits read as a day between 1900 and 2099?"""
     if n < 8 or not ((d[0] == 1 and d[1] == 9) or (d[0] == 2 and d[1] == 0)):
@@ -199,7 +199,7 @@ def _dated(d, n):
     return 1 <= month <= 12 and 1 <= day <= 31
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _service(d, n):
     if n != 8 or d[0] != 1:
         return -1
@@ -214,14 +214,14 @@ def _service(d, n):
     return 1 if known else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _toll_free(d, n):
     k = 1 if d[0] == 1 and n > 10 else 0
     three = _number(d, k, 3)
     return three == 800 or three == 888 or three == 877 or three == 866 or three == 855 or three == 844 or three == 833
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _phone(which, data, start, end, d, n):
     """Phones that only a count of digits decides; digits behind an `x` are an extension and do not count."""
     seps, dots = 0, 0
@@ -256,7 +256,7 @@ def _phone(which, data, start, end, d, n):
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _iban(data, start, end):
     length, remainder = 0, 0
     a, b = data[start] & 0xDF, data[start + 1] & 0xDF
@@ -275,7 +275,7 @@ def _iban(data, start, end):
     return 1 if length == want and remainder == 1 else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _before(data, start, at):
     """Signs other than blanks between `start` and `at`, counted to four."""
     n = 0
@@ -285,7 +285,7 @@ def _before(data, start, at):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _octets(data, start, end, out):
     """Four decimal octets into `out`; False when one is above 255 or written with a leading zero."""
     k, value, size = 0, 0, 0
@@ -297,13 +297,13 @@ def _octets(data, start, end, out):
             out[k] = value
             k, value, size = k + 1, 0, 0
         else:
-            if size > 0 and value == 0:
+            if not 48 <= c <= 57 or (size > 0 and value == 0):
                 return False
             value, size = value * 10 + c - 48, size + 1
     return k == 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ipv4(data, start, end, d, private):
     if not _octets(data, start, end, d):
         return -1
@@ -318,17 +318,17 @@ def _ipv4(data, start, end, d, private):
     return 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _hex(c):
     return 48 <= c <= 57 or 65 <= c <= 70 or 97 <= c <= 102
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _value(c):
     return c - 48 if c <= 57 else (c & 0xDF) - 55
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _ipv6(data, start, end, d, private):
     """RFC 4291 text: eight groups, or `::` once for one or more groups of zeros; the last two may be dotted."""
     if end - start < SHORTEST and data[start] != 58:
@@ -380,7 +380,7 @@ def _ipv6(data, start, end, d, private):
     return 1 if digit and (groups >= 4 or (longest >= 3 and groups >= 2)) else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mac(data, start, end):
     letters, zeros, ones, count, threes = 0, 0, 0, 0, 0
     for at in range(start, end):
@@ -398,7 +398,7 @@ def _mac(data, start, end):
     return 1 if letters > 0 or data[start + 2] == 58 else 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bech32(data, start, end):
     split, check = start, np.int64(1)
     for at in range(start, end):
@@ -416,7 +416,7 @@ def _bech32(data, start, end):
     return 1 if check == 1 or check == 0x2BC830A3 else -1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _polymod(check, v):
     top = check >> 25
     check = (check & 0x1FFFFFF) << 5 ^ v
@@ -433,7 +433,7 @@ def _polymod(check, v):
     return check
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _varied(data, start, end):
     """At least six different signs, so that `ghp_xxxxxxxx...` in a manual stays."""
     low, high = np.uint64(0), np.uint64(0)
@@ -453,11 +453,11 @@ def _varied(data, start, end):
     return 1 if n >= 12 or (n >= 8 and end - start < 32) else -1
 
 
-@njit(cache=True, nogil=True)
-def _plate(data, start, end):
+@kernel
+def _plate(data, start, end, high):
     """Tight form strong; spaced form weak, since `12주 2024` and `30조 5000` are read so."""
     after = 0
-    if end + 3 <= data.size:
+    if end + 3 <= high:
         after = (np.int64(data[end]) & 15) << 12 | (np.int64(data[end + 1]) & 63) << 6 | (np.int64(data[end + 2]) & 63)
     for unit in (0xB144, 0xC6D0, 0xC5B5, 0xB9CC, 0xBA85, 0xAC1C, 0xAD8C, 0xC6D4, 0xC2DC, 0xC870, 0xCC9C, 0xBC31, 0xB2EC, 0xC77C):
         if after == unit:  # 년 원 억 만 명 개 권 월 시 조 천 백 달 일
@@ -468,9 +468,9 @@ def _plate(data, start, end):
     return 1
 
 
-@njit(cache=True, nogil=True)
-def check(which, data, start, end, d):
-    """Check number `which` of `data[start:end]`; `d` int64[DIGITS] is scratch. -1 refused, 0 weak, 1 strong."""
+@kernel
+def check(which, data, start, end, high, d):
+    """Check number `which` of `data[start:end]`, in a text that ends at `high`; `d` int64[DIGITS] is scratch. -1 refused, 0 weak, 1 strong."""
     if which == _STRONG:
         return 1
     if which == _IP4 or which == _IP4_PRIVATE:
@@ -484,7 +484,7 @@ def check(which, data, start, end, d):
     if which == _MAC:
         return _mac(data, start, end)
     if which == _PLATE:
-        return _plate(data, start, end)
+        return _plate(data, start, end, high)
     if which == _BECH32:
         return _bech32(data, start, end)
     if which == _BASE58:
@@ -492,7 +492,7 @@ def check(which, data, start, end, d):
     return _of_digits(which, data, start, end, d)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _of_digits(which, data, start, end, d):
     n = digits_of(data, start, end, d)
     if n > 6 and d[0] + d[1] + d[2] == 0:

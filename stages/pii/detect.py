@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.pii.book import book, switched_on
+from stages.pii.entities import BY_NAME
 from stages.pii.fold import fold, foldable
 from stages.pii.rules import Rule, rule_book
 from stages.pii.scan import BEGIN, END, ITEM, RULE, SCORE, code_points, scan
@@ -107,7 +108,8 @@ def _apart(hits: list[np.ndarray]) -> list[np.ndarray]:
     if len(hits) < 2:
         return hits
     kept: list[np.ndarray] = []
-    for hit in sorted(hits, key=lambda h: (h[BEGIN] - h[END], -h[SCORE], h[BEGIN], h[RULE])):
+    rank = _ranks()
+    for hit in sorted(hits, key=lambda h: (h[BEGIN] - h[END], -h[SCORE], h[BEGIN], rank[h[RULE]], h[RULE])):
         if all(hit[END] <= other[BEGIN] or hit[BEGIN] >= other[END] for other in kept):
             kept.append(hit)
     return sorted(kept, key=lambda h: h[BEGIN])
@@ -128,6 +130,13 @@ def located(data: np.ndarray, offsets: np.ndarray, hits: list[np.ndarray]) -> li
         rule = rules[hit[RULE]]
         found.append(Finding(item, start, end, rule.entity, rule.name, int(hit[SCORE]) / 100, low, high))
     return found
+
+
+@cache
+def _ranks() -> list[int]:
+    """Place of each rule's kind among the kinds: decides between equals."""
+    order = list(BY_NAME)
+    return [order.index(rule.entity) for rule in rule_book()]
 
 
 @cache

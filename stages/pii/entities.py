@@ -18,11 +18,6 @@ class Entity(NamedTuple):
     default: str = ""
     names: bool = False
 
-    @property
-    def tag(self) -> str:
-        """What stands for a value: `<EMAIL>`. Holds no digit and no sign that any rule begins with."""
-        return f"<{self.name.upper()}>"
-
 
 ENTITIES: tuple[Entity, ...] = (
     Entity("email", "EMAIL_ADDRESS", "mail address; also written with %40 or a full-width @"),
@@ -55,3 +50,8 @@ BY_PRESIDIO: dict[str, Entity] = {entity.presidio: entity for entity in ENTITIES
 PATTERNED: tuple[str, ...] = tuple(entity.name for entity in ENTITIES if not entity.names)
 """Kinds that the kernels find; the default."""
 NAMED: tuple[str, ...] = tuple(entity.name for entity in ENTITIES if entity.names)
+
+
+def tag(name: str) -> str:
+    """What stands for a value of this kind: `<EMAIL>`. Holds no digit, so that no rule looks at it."""
+    return f"<{name.upper()}>"

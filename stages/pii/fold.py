@@ -13,12 +13,13 @@ syllables (the arithmetic of Unicode 3.12).
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from stages.text.compiled import kernel
 
 KEEP, DROP, HANGUL = -1, -2, -3
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _point(data, at, end):
     """Code point at `at` and its size in bytes; malformed bytes are points of their own."""
     c = np.int64(data[at])
@@ -33,7 +34,7 @@ def _point(data, at, end):
     return c, 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def folded(point):
     """ASCII code of what `point` stands for; KEEP as it is, DROP as nothing, HANGUL for a leading consonant."""
     if point < 0x2000:
@@ -69,7 +70,7 @@ def folded(point):
     return KEEP
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def needs_folding(data, start, end):
     """Does `data[start:end]` hold a sign that folds? One look at each byte above ASCII."""
     at = start
@@ -87,7 +88,7 @@ def needs_folding(data, start, end):
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _compose(data, at, end, lead):
     """The syllable that begins with `lead` at `at`, and where it ends; 0 where no vowel follows."""
     if at + 5 >= end:
@@ -103,7 +104,7 @@ def _compose(data, at, end, lead):
     return syllable, stop
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fold(data, start, end, out, begins, ends):
     """Fold `data[start:end]` into `out`; `begins[k]:ends[k]` are the bytes that `out[k]` stands for. Returns the size.
 
@@ -135,7 +136,7 @@ def _fold(data, start, end, out, begins, ends):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def foldable(data, offsets):
     """int64[k]: the texts that hold a sign that folds; text i is `data[offsets[i]:offsets[i + 1]]`."""
     found = np.zeros(offsets.size - 1, np.int64)
@@ -147,7 +148,7 @@ def foldable(data, offsets):
     return found[:n]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fold(data, offsets, items):
     """The texts `items` folded into one buffer: (bytes, offsets, begins, ends), the last two places in `data` per byte."""
     room = 0

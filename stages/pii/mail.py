@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from stages.text.compiled import kernel
 
 LOCAL_LIMIT = 64
 """RFC 5321 4.5.3.1.1."""
@@ -29,12 +30,12 @@ for _row, _name in enumerate(NO_DOMAINS):
     _NO_DOMAINS[_row, : len(_name)] = list(_name.encode())
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _letter(c):
     return 65 <= c <= 90 or 97 <= c <= 122
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _no_domain(data, start, end):
     if end - start > 8:
         return False
@@ -50,7 +51,7 @@ def _no_domain(data, start, end):
     return False
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mailbox(data, low, high, at, size):
     """(start, end) of the address around the `@` at `at` (`size` bytes: 3 for `%40`); start -1 where there is none."""
     start = at
@@ -89,7 +90,7 @@ def mailbox(data, low, high, at, size):
     return (start, end) if end > 0 else (-1, -1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def credentials(data, low, high, at):
     """(start, end) of `scheme://user:password@host:port` around the `@` at `at`; start -1 where there is none."""
     begin, colon = at, False

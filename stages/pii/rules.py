@@ -150,7 +150,7 @@ def _book() -> list[Rule]:
     rule("dialled", "phone", f"00[1-9][0-9]{{0,2}}-[0-9]{{1,4}}(?:{NEXT}[0-9]{{1,8}}){{1,5}}", "phone_dialled", TIGHT, LOOSE, "phone", strong=(65, 95, 0))
     nanp = "(?:[+]?1[-. ])?[(]?[2-9][0-9]{2}(?:[)] ?|[-.])[0-9]{3}[-.][0-9]{4}(?: ?(?:x|ext[.]? ?)[0-9]{1,5})?"
     rule("north_american", "phone", nanp, "phone_not_toll", TIGHT, LOOSE | UNDER, "phone", strong=(65, 90, 0))
-    rule("labelled", "phone", f"[(]?[0-9]{{1,12}}(?:{NEXT}[0-9]{{1,8}}){{0,5}}(?:x[0-9]{{1,5}})?", "phone_any", TIGHT, LOOSE, "phone", weak=(10, 70, 0))
+    rule("labelled", "phone", f"[(]?[0-9]{{1,12}}(?:{NEXT}[0-9]{{1,8}}){{0,5}}(?:x[0-9]{{1,5}})?", "phone_any", TIGHT | SPACED, LOOSE, "phone", weak=(10, 70, 0))
     rule("kr_hotline", "phone_service", "1[568][0-9]{2} ?[-.] ?[0-9]{4}", "phone_service", TIGHT, LOOSE, "phone", weak=(20, 80, 0), strong=(70, 85, 0))
     rule("kr_hotline_bare", "phone_service", "1[568][0-9]{6}", "phone_service", TIGHT, LOOSE, "phone", weak=(10, 80, 0), strong=(20, 80, 0))
     rule("kr_free", "phone_service", f"0[68]0{SEP}[0-9]{{3,4}}{SEP}[0-9]{{4}}", "strong", JOIN, LOOSE, "phone", strong=(80, 90, 0))

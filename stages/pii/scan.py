@@ -8,7 +8,6 @@ begin no other walk, so that every byte is walked a bounded number of times and 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from stages.pii import rules as sides
 from stages.pii.address import address
@@ -17,6 +16,7 @@ from stages.pii.book import DOUBLE_COLON, ENCODED, MAIL, PASS, SCORES, SIGNED, S
 from stages.pii.checks import DIGITS, SHORTEST, check
 from stages.pii.labels import KINDS, NEGATIVE
 from stages.pii.mail import credentials, mailbox
+from stages.text.compiled import kernel
 
 ITEM, BEGIN, END, RULE, SCORE = range(5)
 ROOT, FREE_WALK = 1, 400
@@ -35,17 +35,17 @@ _KEY_LIMIT = 16_384
 """Bytes of a private key block behind its first line; 16,384-bit RSA takes 12,800."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _digit(c):
     return 48 <= c <= 57
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _letter(c):
     return 65 <= c <= 90 or 97 <= c <= 122
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def left_sides(data, low, start):
     """Mask of what stands directly before `start`."""
     if start == low:
@@ -75,7 +75,7 @@ def left_sides(data, low, start):
     return mask
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def right_sides(data, end, high):
     """Mask of what stands directly behind `end`."""
     if end == high:
@@ -105,7 +105,7 @@ def right_sides(data, end, high):
     return mask
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def situation(book, kinds, data, low, high, start, end):
     """(0 no label, 1 a label of `kinds`, 2 one of another kind of number) and where a region's name begins, else `start`."""
     state, nearest, begin = ROOT, np.int64(0), start
@@ -135,7 +135,7 @@ def situation(book, kinds, data, low, high, start, end):
     return 0, start
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _stands(book, data, low, high, w, end):
     """Latin labels are whole words."""
     if not book.words[w, _ALONE]:
@@ -144,7 +144,7 @@ def _stands(book, data, low, high, w, end):
     return (begin == low or not _letter(data[begin - 1])) and (end == high or not _letter(data[end]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _settle(book, data, low, high, floor, hits, n, start, end, rule, quality):
     """Score a match and append it; returns the new count. The caller has made room."""
     column = SCORES + 3 * quality
@@ -162,7 +162,7 @@ def _settle(book, data, low, high, floor, hits, n, start, end, rule, quality):
     return n + 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _key_block(data, end, high):
     """End of the private key whose first line ends at `end`: behind its last line, or where its text stops."""
     stop, limit = end, min(high, end + _KEY_LIMIT)
@@ -183,7 +183,7 @@ def _key_block(data, end, high):
     return stop
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _walk(book, on, data, low, high, floor, start, hits, n, scratch):
     """Every rule's longest good match that begins at `start`; returns the count of hits and the farthest end."""
     state, at, begun, left, far = ROOT, start, n, -1, start
@@ -201,7 +201,7 @@ def _walk(book, on, data, low, high, floor, start, hits, n, scratch):
                 rule = book.accepts[k]
                 if not on[rule] or left & book.rules[rule, _LEFT] or right & book.rules[rule, _RIGHT]:
                     continue
-                quality = check(book.rules[rule, _CHECK], data, start, at, scratch)
+                quality = check(book.rules[rule, _CHECK], data, start, at, high, scratch)
                 if quality < 0:
                     continue
                 row = begun
@@ -224,7 +224,7 @@ def _walk(book, on, data, low, high, floor, start, hits, n, scratch):
     return kept, far
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _at_sign(book, on, data, low, high, floor, at, size, hits, n):
     if on[_MAIL]:
         start, end = mailbox(data, low, high, at, size)
@@ -237,7 +237,7 @@ def _at_sign(book, on, data, low, high, floor, at, size, hits, n):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _address(book, data, low, high, floor, at, hits, n):
     start, end, kind = address(data, low, high, at)
     if kind == 0:
@@ -246,7 +246,7 @@ def _address(book, data, low, high, floor, at, hits, n):
     return _settle(book, data, low, high, floor, hits, n, start, end, rule, _ONE * (kind != 3))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan_text(book, on, data, low, high, floor, hits, n, scratch):
     """Hits of `data[low:high]` appended to `hits` from row `n`; returns the new count, -1 when room runs out."""
     room = hits.shape[0] - 96
@@ -289,7 +289,7 @@ def scan_text(book, on, data, low, high, floor, hits, n, scratch):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def scan(book, on, data, offsets, floor, hits):
     """Hits of texts: text i is `data[offsets[i]:offsets[i + 1]]`.
 
@@ -308,7 +308,7 @@ def scan(book, on, data, offsets, floor, hits):
     return n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def code_points(data, start, end):
     """How many code points begin in `data[start:end]`."""
     n = 0

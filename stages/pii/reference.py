@@ -1,0 +1,318 @@
+"""The rule book read by a regular-expression engine, one rule at a time: what the kernels are held to.
+
+Everything that the kernels decide is decided here again by other means: the patterns run in the `regex` module, sides are
+look-arounds, checks are `reference_checks`, labels are searched word by word, folding and the address rules are written
+anew over Python strings. Slow, and meant to be.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import cache, lru_cache
+from typing import Iterator, NamedTuple
+
+import regex
+
+from stages.pii.address import BUILDINGS, DISTRICTS, NO_LOTS, PROVINCES, UNITS
+from stages.pii.entities import BY_NAME
+from stages.pii.labels import KINDS, NEGATIVE, WORDS, bits_of
+from stages.pii.mail import NO_DOMAINS
+from stages.pii.reference_checks import verdict
+from stages.pii.rules import LEFT_SIDES, RIGHT_SIDES, Rule, rule_book
+
+START = r"(?:(?<![0-9])(?=[0-9])|(?<![0-9A-Za-z_])(?=[A-Za-z])|(?=[+(][0-9+])|(?<![0-9A-Za-z_:])(?=::))"
+
+
+class Span(NamedTuple):
+    """`text[start:end]` (code points) by `rule`, `score` a percentage."""
+
+    start: int
+    end: int
+    rule: Rule
+    score: int
+
+
+# -- folding -------------------------------------------------------------------------------------------------------------
+
+
+_DROPPED = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_JAMO = re.compile("[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?")
+
+
+@lru_cache(maxsize=4)
+def plain(text: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+    """The folded text, and per sign of it where its original begins and ends."""
+    out, begins, ends = [], [], []
+    at = 0
+    while at < len(text):
+        syllable = _JAMO.match(text, at)
+        stop = syllable.end() if syllable else at + 1
+        sign = unicodedata.normalize("NFC", syllable.group()) if syllable else _one(text[at])
+        if sign:
+            out.append(sign)
+            begins.append(at)
+            ends.append(stop)
+        at = stop
+    return "".join(out), tuple(begins), tuple(ends)
+
+
+def _one(sign: str) -> str:
+    if sign < "\u0080":
+        return sign
+    if _DROPPED.match(sign):
+        return ""
+    if "\u2000" <= sign <= "\u200a" or sign in "\u00a0\u202f\u205f\u3000":
+        return " "
+    if "\u2010" <= sign <= "\u2015" or sign in "\u2212\ufe63\ufe58":
+        return "-"
+    if "\uff01" <= sign <= "\uff5e" or "\U0001d7ce" <= sign <= "\U0001d7ff":
+        return unicodedata.normalize("NFKC", sign)
+    if "\u0660" <= sign <= "\u0669" or "\u06f0" <= sign <= "\u06f9":
+        return str(unicodedata.digit(sign))
+    return sign
+
+
+# -- labels --------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _labels() -> list[tuple[bytes, str]]:
+    return [(word.replace("_", " ").encode(), kind) for kind, words in WORDS.items() for word in words.split()]
+
+
+def _occurs(window: bytes, word: bytes, low: int, high: int) -> Iterator[int]:
+    """Where `word` stands in `window`, a Latin one as a whole word; the window's neighbours count as no letters."""
+    at = window.find(word, low)
+    while 0 <= at and at + len(word) <= high:
+        whole = word[0] >= 128 or not (window[at - 1 : at].isalpha() if at else False) and not window[at + len(word) : at + len(word) + 1].isalpha()
+        if whole:
+            yield at
+        at = window.find(word, at + 1)
+
+
+def situation(text: str, start: int, end: int, kinds: int) -> tuple[int, int]:
+    """(0, 1 or 2, start): no label, one of `kinds`, another kind of number's; the start with a region's name before it."""
+    whole = text[max(0, start - 80) : start].encode()
+    behind = text[end : end + 60].encode().lower()
+    before = whole.lower() + behind
+    found = []
+    for word, kind in _labels():
+        bit, reach, _ = KINDS[kind]
+        for at in _occurs(before, word, max(0, len(whole) - 64), len(whole)):
+            if len(whole) - at - len(word) <= reach:
+                found.append((at + len(word), len(word), bit, at))
+    if found:
+        _, _, bit, at = max(found)
+        if bit & kinds:
+            region = bit == KINDS["region"][0]
+            return 1, start - len(whole[at:].decode()) if region else start
+        if bit & NEGATIVE:
+            return 2, start
+    found = []
+    joined = text[max(0, end - 4) : end].encode().lower()
+    after = joined + behind
+    for word, kind in _labels():
+        bit, _, reach = KINDS[kind]
+        for at in _occurs(after, word, len(joined), min(len(after), len(joined) + 48)):
+            if at - len(joined) <= reach:
+                found.append((at + len(word), -len(word), bit))
+    for _, _, bit in sorted(found):
+        if bit & kinds:
+            return 1, start
+        if bit & NEGATIVE:
+            return 2, start
+    return 0, start
+
+
+# -- rules ---------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _compiled(rule: Rule) -> tuple[regex.Pattern, regex.Pattern, regex.Pattern]:
+    left = "".join(side for mask, side in LEFT_SIDES.items() if rule.left & mask)
+    right = "".join(side for mask, side in RIGHT_SIDES.items() if rule.right & mask)
+    return regex.compile(f"(?p){START}{left}(?:{rule.pattern})"), regex.compile(rule.pattern), regex.compile(right or "(?=)")
+
+
+def _patterned(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
+    """(start, end, quality): per start the longest text of the pattern with a free right side and a check that passes."""
+    begins, whole, right = _compiled(rule)
+    for match in begins.finditer(text, overlapped=True):
+        start = match.start()
+        for end in range(match.end(), start, -1):
+            if not right.match(text, end) or (end < match.end() and not whole.fullmatch(text, start, end)):
+                continue
+            quality = verdict(rule.check, text[start:end], text[end : end + 1])
+            if quality >= 0:
+                yield start, end, quality
+                break
+
+
+_KEY_END = re.compile(r".{5}END[^-\n]*-*", re.DOTALL)
+
+
+def _key_block(text: str, start: int, end: int) -> tuple[int, int]:
+    if start >= 5 and text[start - 5] == "-" and text[start - 1] == "-":
+        start -= 5
+    body = re.compile(r"[^\u0080-\U0010ffff<>`]*").match(text, end, end + 16_384).group()  # type: ignore[union-attr]
+    for place in re.finditer(r"-...-END", body, re.DOTALL):
+        stop = _KEY_END.match(body, place.start())
+        return start, end + (stop.end() if stop else place.end())
+    return start, end + len(re.sub(r"[\x00-\x20]+\Z", "", body))
+
+
+def _mail(text: str) -> Iterator[tuple[int, int]]:
+    for sign in re.finditer("@|%40", text):
+        run = re.search(r"[A-Za-z0-9._%+-]*\Z", text[max(0, sign.start() - 65) : sign.start()]).group()  # type: ignore[union-attr]
+        local = run.lstrip(".%+-")
+        if len(run) > 64 or not local or local.endswith("."):
+            continue
+        end = place = None
+        at = sign.end()
+        limit = min(len(text), at + 253)
+        while label := re.compile("[A-Za-z0-9-]+").match(text, at, limit):
+            word = label.group().rstrip("-")
+            if not word or word.startswith("-"):
+                break
+            if place is not None and (re.fullmatch("[A-Za-z]{2,24}", word) or re.match("(?i)xn-..", word)):
+                end = None if word.lower() in NO_DOMAINS else at + len(word)
+            stop = at + len(word)
+            if word != label.group() or not re.match(r"\.[A-Za-z0-9-]", text[stop : stop + 2]) or stop + 1 >= limit:
+                break
+            at, place = stop + 1, True
+        if end:
+            yield sign.start() - len(local), end
+
+
+def _credentials(text: str) -> Iterator[tuple[int, int]]:
+    secret = r"[!#$%&*+\-.0-9:;=?@A-Z^_a-z~]"
+    for sign in re.finditer("@", text):
+        run = re.search(rf"{secret}*\Z", text[max(0, sign.start() - 257) : sign.start()]).group()  # type: ignore[union-attr]
+        begin = sign.start() - len(run)
+        if ":" not in run[:-1] or text[max(0, begin - 3) : begin] != "://":
+            continue
+        scheme = re.search(r"[A-Za-z0-9+.-]*\Z", text[max(0, begin - 24) : begin - 3]).group().lstrip("0123456789+.-")  # type: ignore[union-attr]
+        host = re.compile(r"[A-Za-z0-9.-]*").match(text, sign.end(), sign.end() + 253).group().rstrip(".-")  # type: ignore[union-attr]
+        if scheme and host:
+            end = sign.end() + len(host)
+            port = re.compile(":[0-9]{1,6}").match(text, end)
+            yield begin - 3 - len(scheme), port.end() if port else end
+
+
+# -- addresses -----------------------------------------------------------------------------------------------------------
+
+_PROVINCE, _DISTRICT, _NO_LOT = set(PROVINCES.split()), set(DISTRICTS.split()), set(NO_LOTS.split())
+_UNIT = "|".join(sorted(UNITS.split(), key=len, reverse=True))
+_BUILDING = "|".join(sorted(BUILDINGS.split(), key=len, reverse=True))
+_ANCHOR = re.compile(r"(?<=[ \u0080-\U0010ffff])(?=[0-9])")
+_TAIL = re.compile(r"([가-힣0-9]*[로길동리가])(?: 산)? ?\Z")
+_HOUSE = re.compile(rf"(?!0)[0-9]{{1,5}}(?![0-9])(?:-[0-9]{{1,4}}(?![0-9]))?(?:번지|(?!%|\.[0-9]|:|_|[0-9A-Za-z]|(?:{_UNIT})))")
+_NUMBERED = re.compile(r"[0-9A-Za-z가-힣-]*?(?:[0-9]|(?<![0-9A-Za-z가-힣-])[A-Za-z-])(?:호실|[동호층])")
+_NAMED = re.compile(rf"[0-9A-Za-z가-힣-]*(?:{_BUILDING}) ")
+_DISTRICT_NOTE = re.compile(r"\([^)\n]{0,78}?[동가리][,)]")
+
+
+def _address(text: str, at: int) -> tuple[int, int, str] | None:
+    """The address whose number begins at `at`."""
+    tail = _TAIL.search(text, max(0, at - 80), at)
+    house = _HOUSE.match(text, at)
+    if tail is None or house is None:
+        return None
+    word, start = tail.group(1), tail.start(1)
+    if len(word.encode()) < 6 or word in _NO_LOT or word.endswith("으로") or (word[-1] == "가" and not word[-2].isdigit()):
+        return None
+    road = word[-1] in "로길"
+    if road and word[0].isdigit():
+        before = re.search(r"([가-힣0-9]*로) \Z", text[max(0, start - 80) : start])
+        if before is None:
+            return None
+        start -= len(before.group())
+    certain = False
+    for _ in range(5):
+        token = re.search(r"(?<![가-힣])([가-힣]+) \Z", text[max(0, start - 24) : start])
+        if token is None:
+            break
+        name = token.group(1)
+        if name in _DISTRICT:
+            certain = True
+        elif not (certain and name in _PROVINCE) and (certain or len(name) < 2 or name[-1] not in "읍면동리"):
+            break
+        start -= len(name) + 1
+        if certain and name in _PROVINCE and name not in _DISTRICT:
+            break
+    if not certain:
+        start = tail.start(1) if not (road and word[0].isdigit()) else tail.start(1) - len(before.group())
+    kind = ("road_address" if road else "lot_address") if certain else "labelled_address"
+    return start, _details(text, house.end()), kind
+
+
+def _details(text: str, end: int) -> int:
+    for _ in range(5):
+        gap = re.compile(",? {0,2}").match(text, end).group()  # type: ignore[union-attr]
+        at = end + len(gap)
+        if text[at : at + 1] == "(":
+            close = text.find(")", at, at + 80)
+            if close < 0 or not _DISTRICT_NOTE.match(text, at, close + 1):
+                return end
+            end = close + 1
+            continue
+        if not gap:
+            return end
+        unit = _NUMBERED.match(text, at)
+        named = None if unit else _NAMED.match(text, at)
+        if named:
+            unit = _NUMBERED.match(text, named.end())
+        if unit is None:
+            return end
+        end = unit.end()
+    return end
+
+
+# -- a text under the rules ----------------------------------------------------------------------------------------------
+
+
+def spans(text: str, rule: Rule, floor: int = 50) -> list[Span]:
+    """Every match of `rule` in `text` with a score of `floor` or more; offsets are of the text as given."""
+    folded, begins, ends = plain(text)
+    found = []
+    for start, end, quality in _matches(rule, folded):
+        scores = (rule.weak, rule.strong)[quality]
+        which = 0
+        first = start
+        if len(set(scores)) > 1:
+            which, first = situation(folded, start, end, bits_of(rule.labels))
+        if scores[which] >= floor and scores[which] > 0:
+            if rule.name == "private_key":
+                first, end = _key_block(folded, start, end)
+            found.append(Span(begins[first if rule.region or rule.name == "private_key" else start], ends[end - 1], rule, scores[which]))
+    return found
+
+
+def _matches(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
+    if rule.pattern:
+        yield from _patterned(rule, text)
+    elif rule.name == "mail":
+        yield from ((start, end, 1) for start, end in _mail(text))
+    elif rule.name == "credentials":
+        yield from ((start, end, 1) for start, end in _credentials(text))
+    else:
+        for anchor in _ANCHOR.finditer(text):
+            found = _address(text, anchor.start())
+            if found and found[2] == rule.name:
+                yield found[0], found[1], int(rule.name != "labelled_address")
+
+
+def settled(found: list[Span], text: str) -> list[Span]:
+    """Of spans that overlap the longest (in bytes of UTF-8), then the best scored, then the earlier kind in the list."""
+    order = list(BY_NAME)
+    kept: list[Span] = []
+    for span in sorted(found, key=lambda s: (-len(text[s.start : s.end].encode()), -s.score, s.start, order.index(s.rule.entity))):
+        if all(span.end <= other.start or span.start >= other.end for other in kept):
+            kept.append(span)
+    return sorted(kept, key=lambda s: s.start)
+
+
+def all_spans(text: str, entities: frozenset[str], floor: int = 50) -> list[Span]:
+    """The matches of every rule of `entities`, overlaps included."""
+    return [span for rule in rule_book() if rule.entity in entities for span in spans(text, rule, floor)]
