@@ -95,6 +95,7 @@ class Inline:
 WORKER_ENV = {
     "POLARS_MAX_THREADS": "1",
     "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
     "NUMBA_NUM_THREADS": "1",
     "ARROW_NUM_THREADS": "1",
     "TOKENIZERS_PARALLELISM": "false",

@@ -84,7 +84,7 @@ class Evaluate(Stage):
             return [standing]
         if not inputs["model"]:
             raise UsageError("evaluate was given no model", "give `model`")
-        from stages.evaluate.session import Job, evaluate
+        from stages.evaluate.task import Job, evaluate
 
         receipts = []
         for result in pool.each(evaluate, [Job(self, inputs, sink, key)], gpus=inputs.gpus):

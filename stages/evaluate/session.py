@@ -8,13 +8,13 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 
 from pipeline.errors import UsageError
 from pipeline.ledger import Ledger, Receipt
-from pipeline.stage import Inputs, versions
+from pipeline.stage import versions
 from pipeline.store import ARTEFACT, Store
 from stages.evaluate import drawn as drawing
 from stages.evaluate import intervals
@@ -31,19 +31,6 @@ NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo"}
 LOWER = {"bits per byte", "loss on answers"}
 """Measures that are better when they fall; the others are better when they rise. Log-probabilities are neither."""
 COMPARED = ("bits per byte", "loss on answers", "preference accuracy", "preference margin", "chosen log-probability")
-
-
-class Job(NamedTuple):
-    """One evaluation, as it travels to where it is done."""
-
-    stage: Any
-    inputs: Inputs
-    sink: Store
-    key: str
-
-    @property
-    def name(self) -> str:
-        return "evaluate"
 
 
 @dataclass
@@ -63,7 +50,7 @@ class Subject:
         return self.chain[-1].card
 
 
-def evaluate(job: Job) -> Receipt:
+def measure_all(job: Any) -> Receipt:
     """Measure, and put `report.json` with the ledger of the rows used."""
     began = time.monotonic()
     stage, inputs = job.stage, job.inputs

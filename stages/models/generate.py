@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import UsageError
 from stages.models.chain import Link, assemble, chain_of, four_bit_of, open_link
-from stages.models.device import arithmetic, number_type
+from stages.models.device import arithmetic, number_type, patient
 from stages.models.lock import check_lock
 from stages.models.templates import Chat, ChatFault, load_tokenizer
 
@@ -65,6 +65,7 @@ class Generator:
         links = [part if isinstance(part, Link) else open_link(Path(part)) for part in (model, *adapters)]
         self.chain = chain_of(links)
         self.threads, self.batch = threads, batch
+        patient()
         self.chat_template = Chat(load_tokenizer(tokenizer or tokenizer_of(self.chain), template))
         check_lock(self.chain[-1].card.get("template_lock"), self.chat_template, f"the model in {self.chain[-1].path}")
         with arithmetic(threads) as device:

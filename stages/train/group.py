@@ -7,6 +7,7 @@ from typing import Any
 
 from pipeline.errors import StageFailed, UsageError
 from pipeline.files import Local
+from stages.models.device import patient
 
 FAILURES = 3
 """Times a group that lost a worker is started again; it goes on from the last checkpoint."""
@@ -53,6 +54,7 @@ def _fit(trainer: Any) -> None:
 
 def train_worker(config: dict[str, Any]) -> None:
     """One worker of the group: its share of every step's rows."""
+    patient()
     from ray import train
 
     from stages.train.launch import alive_check, locked, teller

@@ -23,6 +23,7 @@ from pipeline.ledger import Receipt
 from pipeline.pool import Failure, Pool, raise_store_errors
 from pipeline.stage import Inputs
 from pipeline.store import ARTEFACT, Store
+from stages.models.device import patient
 
 PROGRESS = "passes/progress.json"
 LOOK = 1.0
@@ -84,6 +85,7 @@ def distributes(pool: Pool) -> bool:
 
 def train_alone(job: Job) -> Receipt | None:
     """The whole run in this process."""
+    patient()
     from stages.train.session import Session
 
     with locked(job.sink), Session(job) as session:

@@ -1,0 +1,31 @@
+"""An evaluation as it travels to where it is done; loads nothing heavy before it is there."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from pipeline.ledger import Receipt
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.models.device import patient
+
+
+class Job(NamedTuple):
+    """One evaluation, as it travels to where it is done."""
+
+    stage: Any
+    inputs: Inputs
+    sink: Store
+    key: str
+
+    @property
+    def name(self) -> str:
+        return "evaluate"
+
+
+def evaluate(job: Job) -> Receipt:
+    """Measure, and put the artefact."""
+    patient()
+    from stages.evaluate.session import measure_all
+
+    return measure_all(job)
