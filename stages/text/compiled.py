@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any, Callable
@@ -52,3 +53,17 @@ def sources(source: Path) -> dict[Path, bytes]:
             waiting.append(folder.with_suffix(".py"))
             waiting += [folder / f"{name.strip()}.py" for name in names.decode().split(",") if name.strip()]
     return found
+
+
+def _load_without_scipy() -> None:
+    """numba's first use asks scipy for its linear algebra, which no kernel here needs: a quarter of a CPU second a process."""
+    if "scipy" in sys.modules or "numba.np.arraymath" in sys.modules:
+        return
+    sys.modules["scipy"] = None  # type: ignore[assignment]
+    try:
+        import numba.np.arraymath  # noqa: F401
+    finally:
+        del sys.modules["scipy"]
+
+
+_load_without_scipy()

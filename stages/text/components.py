@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.kernels import kernel
+from stages.text.compiled import kernel
+
 
 
 def forest(nodes: int) -> np.ndarray:

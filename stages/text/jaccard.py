@@ -9,7 +9,7 @@ from typing import Iterable, NamedTuple
 
 import numpy as np
 
-from stages.text.kernels import kernel
+from stages.text.compiled import kernel
 from stages.text.minhash import ROOM, STATE, begin, is_suspect, next_shingles, rewritten
 from stages.text.shingles import Shingling, table
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.text.kernels import kernel
+from stages.text.compiled import kernel
 from stages.text.components import forest, join, root
 from stages.text.jaccard import Sets, shared
 from stages.text.lsh import Banding, band_keys, estimate_floor

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from stages.text.compiled import kernel
 from stages.text import hashing
-from stages.text.kernels import kernel
 from stages.text.shingles import SPACE, SUSPECT, WORD_BITS, Shingling, normalised, table
 
 ROOM = 4096

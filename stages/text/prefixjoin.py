@@ -15,7 +15,7 @@ from typing import Callable, Iterator, NamedTuple
 
 import numpy as np
 
-from stages.text.kernels import kernel
+from stages.text.compiled import kernel
 from stages.text.jaccard import Sets
 from stages.text.keepers import BINS, Choice, compare, meets
 from stages.text.lsh import Banding, band_keys, estimate_floor
