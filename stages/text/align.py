@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from stages.text.compiled import kernel
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def least_edits(wanted, text):
     """Fewest insertions, deletions and replacements that turn some stretch of `text` into `wanted` (Sellers 1980)."""
     size = len(wanted)

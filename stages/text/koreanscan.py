@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from stages.text.characters import HANGUL, JAMO, LATIN, PUNCT, SPACE
+from stages.text.compiled import kernel
 from stages.text.utf8 import point
 
 COMPATIBILITY_JAMO = (0x3131, 0x318E)
@@ -16,7 +17,7 @@ def _is_repeated(char, kind):
     return (kind & JAMO and 0x3131 <= char <= 0x318E) or char in (0x7E, 0x5E, 0x21, 0x3F, 0x2661, 0x2665, 0x3B)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def runs(data, offsets, classes, keep, spans, owners, room, totals):
     """Find runs of one jamo or mark longer than `keep`: `spans` (code points beyond the first `keep`), `owners` (text).
 
@@ -57,7 +58,7 @@ def _follows(char):
     )
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def mojibake(data, offsets, out):
     """`out[i]`: code points of text i that look like another encoding's bytes read wrong.
 
@@ -94,7 +95,7 @@ def mojibake(data, offsets, out):
             out[row] += upper
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def eojeol(data, offsets, classes, long_run, counts):
     """Per text: words with Hangul, those of a single syllable, Hangul code points, those in runs of more than `long_run`.
 

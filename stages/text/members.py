@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from stages.text.compiled import kernel
+
 _S40 = np.uint64(40)
 
 
@@ -14,7 +16,7 @@ def slot_of(value, size):
     return np.int64(np.uint64(value) >> _S40) & (size - 1)
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def count_distinct(hashes, bounds, which, tables, out):
     """`out[i]` = different members of `tables[which[i]]` in `hashes[bounds[i]:bounds[i + 1]]`; rows of `which` -1 are left."""
     size = tables.shape[1]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from stages.text.compiled import kernel
 from stages.text.onepass import table_size
 
 FIRST, LAST = 2, 10
@@ -84,7 +85,7 @@ def _repeated_chars(lens, base, n, places, named, count, met, fresh):
     return total
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def repeated(hashes, lens, bounds, top, dup):
     """Fill `top` (rows x 3: n = 2, 3, 4) and `dup` (rows x 6: n = 5 to 10) with characters.
 

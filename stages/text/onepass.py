@@ -2,7 +2,7 @@
 
 A word is what `str.split()` gives. No Python string is made: a word is folded into a 64-bit hash while it is decoded, and
 a line or paragraph is hashed from the hashes of its words and its blanks, so that telling repeated lines costs nothing
-per byte. Tables are stamped per document and never cleared. Two different strings taken for equal need a collision of 64
+per byte. The parts of the walk are inlined by name: called, they cost a third of its speed. Tables are stamped per document and never cleared. Two different strings taken for equal need a collision of 64
 bits: not seen, and harmless at these rates.
 """
 
@@ -12,18 +12,18 @@ import numpy as np
 from numba import njit
 
 from stages.text.characters import ALPHA, BREAK, PUNCT, SPACE, TERMINAL
+from stages.text.compiled import kernel
 from stages.text.utf8 import point
 
 COUNTS = (
     "chars words plain plain_chars alpha sharps ellipses longest lines bullets trailing pieces repeated_pieces "
     "repeated_piece_chars paragraphs repeated_paragraphs repeated_paragraph_chars full_lines ended short "
-    "repeated_full_chars newlines word_chars"
+    "repeated_full_chars newlines"
 ).split()
 """Columns of the count matrix; `stages/text/words.py` and `lines.py` say what each means."""
 (
     CHARS, WORDS, PLAIN, PLAIN_CHARS, ALPHAS, SHARPS, ELLIPSES, LONGEST, LINES, BULLETS, TRAILING, PIECES, DUP_PIECES,
     DUP_PIECE_CHARS, PARAGRAPHS, DUP_PARAGRAPHS, DUP_PARAGRAPH_CHARS, FULL, ENDED, SHORT, DUP_FULL_CHARS, NEWLINES,
-    WORD_CHARS,
 ) = range(len(COUNTS))  # fmt: skip
 
 MAX_TOKENS = 1 << 22
@@ -74,18 +74,102 @@ def table_size(wanted):
     return size
 
 
-@njit(nogil=True, cache=True)
+@njit(inline="always", nogil=True)
+def _close_piece(out, keys, stamps, stamp, value, size, full, ended, short_length):
+    """Count a piece between line feeds: `size` code points, `full` when it holds a word, `ended` when a terminal ends it."""
+    out[PIECES] += 1
+    again = seen(keys, stamps, stamp, finished(value))
+    if again:
+        out[DUP_PIECES] += 1
+        out[DUP_PIECE_CHARS] += size
+    if full:
+        out[FULL] += 1
+        out[ENDED] += ended
+        out[SHORT] += size <= short_length
+        out[DUP_FULL_CHARS] += size * again
+
+
+@njit(inline="always", nogil=True)
+def _close_paragraph(out, keys, stamps, stamp, value, size):
+    out[PARAGRAPHS] += 1
+    if seen(keys, stamps, stamp, finished(value)):
+        out[DUP_PARAGRAPHS] += 1
+        out[DUP_PARAGRAPH_CHARS] += size
+
+
+@njit(inline="always", nogil=True)
+def _through_gap(data, at, end, out, keys, stamps, stamp, value, size):
+    """What the blanks `data[at:end]` between two words mean to paragraphs; the hash and length of the paragraph under way.
+
+    Two line feeds and more part paragraphs; a single one belongs to its paragraph, as other blanks do.
+    """
+    run = 0
+    while True:
+        blank = np.int64(-1)
+        if at < end:
+            blank, at = point(data, at, end)
+        if blank == _LF:
+            run += 1
+            continue
+        if run >= 2:
+            _close_paragraph(out, keys, stamps, stamp, value, size)
+            value, size = SEED, 0
+        elif run == 1:
+            value = fold(value, np.uint64(_LF))
+            size += 1
+        run = 0
+        if blank < 0:
+            return value, size
+        value = fold(value, np.uint64(blank))
+        size += 1
+
+
+@njit(inline="always", nogil=True)
+def _through_word(data, at, after, end, char, kind, classes):
+    """Read the word that begins with `char` at `at`.
+
+    The byte after it, its length, hash, last class, whether it ends in an ellipsis, is more than punctuation, holds a letter,
+    and its hash signs and ellipses.
+    """
+    size = dots = sharps = ellipses = 0
+    some, every = kind, kind
+    value = SEED
+    while True:
+        size += 1
+        value = fold(value, np.uint64(char))
+        some |= kind
+        every &= kind
+        if char == _DOT:
+            dots += 1
+            ellipses += dots % 3 == 0
+        else:
+            dots = 0
+            sharps += char == _HASH
+            ellipses += char == _ELLIPSIS
+        at = after
+        if at >= end:
+            break
+        last_char, last_kind = char, kind
+        char, after = point(data, at, end)
+        kind = classes[char]
+        if kind & SPACE:
+            char, kind = last_char, last_kind
+            break
+    plain, alpha = (every & PUNCT) == 0, (some & ALPHA) != 0
+    return at, size, finished(value), kind, dots >= 3 or char == _ELLIPSIS, plain, alpha, sharps, ellipses
+
+
+@kernel
 def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts, bounds):
     """Fill `counts` (n x len(COUNTS)), `hashes`, `lens` (per word) and `bounds` (n + 1, into the two)."""
-    keys = np.zeros(1 << 10, np.uint64)
-    stamps = np.zeros(1 << 10, np.int32)
-    para_keys = np.zeros(1 << 10, np.uint64)
-    para_stamps = np.zeros(1 << 10, np.int32)
+    keys, stamps = np.zeros(1 << 10, np.uint64), np.zeros(1 << 10, np.int32)
+    para_keys, para_stamps = np.zeros(1 << 10, np.uint64), np.zeros(1 << 10, np.int32)
     token = 0
     for row in range(len(offsets) - 1):
-        at, end = offsets[row], offsets[row + 1]
+        begin, end = offsets[row], offsets[row + 1]
+        out = counts[row]
         newlines = 0
-        for i in range(at, end):
+        for i in range(begin, end):
             newlines += data[i] == _LF
         if 2 * (newlines + 2) > len(keys):
             size = table_size(newlines + 2)
@@ -94,164 +178,69 @@ def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts,
         stamp = np.int32(row + 1)
         bounds[row] = token
         last_token = token + max_tokens
-        chars = words = plain = plain_chars = alpha = sharps = ellipses = longest = word_chars = 0
-        lines = bullets = trailing = 0
-        pieces = dup_pieces = dup_piece_chars = full = ended = short = dup_full_chars = 0
-        paragraphs = dup_paragraphs = dup_paragraph_chars = 0
+        chars = words = longest = lines = plain = plain_chars = alpha = sharps = ellipses = 0
         line_hash, line_len, line_full, line_ended = SEED, 0, False, False
-        para_hash, para_len, run = SEED, 0, 0
-        first_word, dotted = True, False
-        gap_start = at
-        line_open = False  # str.splitlines' line holds a character
+        para_hash, para_len = SEED, 0
+        # str.splitlines' line under way: does it hold anything, no word yet, does its last word end in an ellipsis
+        line_open, first_word, dotted = False, True, False
         after_cr = False
+        at = gap = begin
         while at < end:
             char, after = point(data, at, end)
             kind = classes[char]
             if not kind & SPACE:
-                # what the gap means to paragraphs is known now: a word follows (the text's edges are stripped)
-                if words > 0:
-                    gap = gap_start
-                    while gap < at:
-                        blank, gap = point(data, gap, end)
-                        if blank == _LF:
-                            run += 1
-                            continue
-                        if run >= 2:
-                            paragraphs += 1
-                            if seen(para_keys, para_stamps, stamp, finished(para_hash)):
-                                dup_paragraphs += 1
-                                dup_paragraph_chars += para_len
-                            para_hash, para_len = SEED, 0
-                        elif run == 1:
-                            para_hash = fold(para_hash, np.uint64(_LF))
-                            para_len += 1
-                        run = 0
-                        para_hash = fold(para_hash, np.uint64(blank))
-                        para_len += 1
-                    if run >= 2:
-                        paragraphs += 1
-                        if seen(para_keys, para_stamps, stamp, finished(para_hash)):
-                            dup_paragraphs += 1
-                            dup_paragraph_chars += para_len
-                        para_hash, para_len = SEED, 0
-                    elif run == 1:
-                        para_hash = fold(para_hash, np.uint64(_LF))
-                        para_len += 1
-                    run = 0
+                if words and at == gap + 1 and data[gap] != _LF:  # one blank, as nearly always
+                    para_hash, para_len = fold(para_hash, np.uint64(data[gap])), para_len + 1
+                elif words:
+                    para_hash, para_len = _through_gap(data, gap, at, out, para_keys, para_stamps, stamp, para_hash, para_len)
                 if first_word:
-                    bullets += (char == _MINUS) | (char == _BULLET)
+                    out[BULLETS] += (char == _MINUS) | (char == _BULLET)
                     first_word = False
-                size = 0
-                dots = 0
-                all_kinds = kind
-                no_plain = kind
-                word = SEED
-                while True:
-                    size += 1
-                    word = fold(word, np.uint64(char))
-                    all_kinds |= kind
-                    no_plain &= kind
-                    if char == _DOT:
-                        dots += 1
-                        if dots % 3 == 0:
-                            ellipses += 1
-                    else:
-                        dots = 0
-                        sharps += char == _HASH
-                        ellipses += char == _ELLIPSIS
-                    at = after
-                    if at >= end:
-                        break
-                    last_char, last_kind = char, kind
-                    char, after = point(data, at, end)
-                    kind = classes[char]
-                    if kind & SPACE:
-                        char, kind = last_char, last_kind
-                        break
-                word = finished(word)
+                at, size, word, kind, dotted, is_plain, has_alpha, new_sharps, new_ellipses = _through_word(
+                    data, at, after, end, char, kind, classes
+                )
                 words += 1
-                word_chars += size
+                plain += is_plain
+                plain_chars += size * is_plain
+                alpha += has_alpha
+                sharps += new_sharps
+                ellipses += new_ellipses
                 chars += size
-                if size > longest:
-                    longest = size
-                if not no_plain & PUNCT:
-                    plain += 1
-                    plain_chars += size
-                alpha += (all_kinds & ALPHA) != 0
-                dotted = dots >= 3 or char == _ELLIPSIS
-                line_hash = fold(line_hash, word)
-                line_len += size
-                line_full = True
+                longest = max(longest, size)
+                line_hash, line_len, line_full = fold(line_hash, word), line_len + size, True
                 line_ended = (kind & TERMINAL) != 0
-                line_open = True
-                after_cr = False
-                para_hash = fold(para_hash, word)
-                para_len += size
+                para_hash, para_len = fold(para_hash, word), para_len + size
+                line_open, after_cr = True, False
                 if token < last_token:
-                    hashes[token] = word
-                    lens[token] = size
+                    hashes[token], lens[token] = word, size
                     token += 1
-                gap_start = at
+                gap = at
                 continue
             chars += 1
             at = after
             if char == _LF:
-                if line_len > 0:
-                    pieces += 1
-                    dup = seen(keys, stamps, stamp, finished(line_hash))
-                    if dup:
-                        dup_pieces += 1
-                        dup_piece_chars += line_len
-                    if line_full:
-                        full += 1
-                        ended += line_ended
-                        short += line_len <= short_length
-                        if dup:
-                            dup_full_chars += line_len
+                if line_len:
+                    _close_piece(out, keys, stamps, stamp, line_hash, line_len, line_full, line_ended, short_length)
                 line_hash, line_len, line_full, line_ended = SEED, 0, False, False
             else:
-                line_hash = fold(line_hash, np.uint64(char))
-                line_len += 1
-                line_ended = False
+                line_hash, line_len, line_ended = fold(line_hash, np.uint64(char)), line_len + 1, False
             if kind & BREAK:
                 if not (char == _LF and after_cr):
                     lines += 1
-                    trailing += dotted
-                after_cr = char == _CR
-                line_open, first_word, dotted = False, True, False
+                    out[TRAILING] += dotted
+                line_open, first_word, dotted, after_cr = False, True, False, char == _CR
             else:
-                line_open = True
-                after_cr = False
+                line_open, after_cr = True, False
         if line_open:
             lines += 1
-            trailing += dotted
-        if line_len > 0:
-            pieces += 1
-            dup = seen(keys, stamps, stamp, finished(line_hash))
-            if dup:
-                dup_pieces += 1
-                dup_piece_chars += line_len
-            if line_full:
-                full += 1
-                ended += line_ended
-                short += line_len <= short_length
-                if dup:
-                    dup_full_chars += line_len
-        begin = offsets[row]
+            out[TRAILING] += dotted
+        if line_len:
+            _close_piece(out, keys, stamps, stamp, line_hash, line_len, line_full, line_ended, short_length)
         if end > begin:  # re.split("\n+") gives an empty piece at an edge that is a line feed
             edges = np.int64(data[begin] == _LF) + np.int64(data[end - 1] == _LF)
-            pieces += edges
-            dup_pieces += edges == 2
-        paragraphs += 1
-        if words > 0 and seen(para_keys, para_stamps, stamp, finished(para_hash)):
-            dup_paragraphs += 1
-            dup_paragraph_chars += para_len
-        out = counts[row]
-        out[CHARS], out[WORDS], out[PLAIN], out[PLAIN_CHARS] = chars, words, plain, plain_chars
-        out[ALPHAS], out[SHARPS], out[ELLIPSES], out[LONGEST] = alpha, sharps, ellipses, longest
-        out[LINES], out[BULLETS], out[TRAILING] = lines, bullets, trailing
-        out[PIECES], out[DUP_PIECES], out[DUP_PIECE_CHARS] = pieces, dup_pieces, dup_piece_chars
-        out[PARAGRAPHS], out[DUP_PARAGRAPHS], out[DUP_PARAGRAPH_CHARS] = paragraphs, dup_paragraphs, dup_paragraph_chars
-        out[FULL], out[ENDED], out[SHORT], out[DUP_FULL_CHARS] = full, ended, short, dup_full_chars
-        out[NEWLINES], out[WORD_CHARS] = newlines, word_chars
+            out[PIECES] += edges
+            out[DUP_PIECES] += edges == 2
+        _close_paragraph(out, para_keys, para_stamps, stamp, para_hash, para_len)
+        out[CHARS], out[WORDS], out[LONGEST], out[LINES], out[NEWLINES] = chars, words, longest, lines, newlines
+        out[PLAIN], out[PLAIN_CHARS], out[ALPHAS], out[SHARPS], out[ELLIPSES] = plain, plain_chars, alpha, sharps, ellipses
     bounds[len(offsets) - 1] = token

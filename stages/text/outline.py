@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from stages.text.characters import BREAK, CLOSER, DIGIT, SPACE, TERMINAL
+from stages.text.compiled import kernel
 from stages.text.lines import BLANK_ABOVE, BROKEN_BY_LF, ENDED, TERMINATED
 from stages.text.utf8 import point
 
@@ -51,7 +52,7 @@ def citation_end(data, at, end, classes):
     return -1
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def room(data, offsets, max_lines):
     """Upper bounds for the tables: lines (at most `max_lines` a text) and citations in all texts."""
     lines = citations = 0
@@ -65,7 +66,7 @@ def room(data, offsets, max_lines):
     return lines, citations
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def outline(data, offsets, classes, max_lines, bounds, whole, places, numbers, flags, cites, cite_bounds):
     """Fill the line table.
 
@@ -182,7 +183,7 @@ def outline(data, offsets, classes, max_lines, bounds, whole, places, numbers, f
     cite_bounds[line] = cite
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def makeup(data, starts, ends, classes, flags, counts):
     """Characters per class: `counts[i, j]` = code points of `data[starts[i]:ends[i]]` with any of the bits `flags[j]`."""
     for i in range(len(starts)):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from numba import njit
 
 from stages.text.characters import ALNUM, HANGUL
+from stages.text.compiled import kernel
 from stages.text.utf8 import point
 
 
@@ -26,7 +27,7 @@ def _stands_alone(data, first, start, stop, last, classes):
     return True
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def scan(data, starts, stops, classes, columns, step, ends, next_end, sizes, groups, whole_words, counts):
     """Add to `counts[i, g]` every phrase of group g that ends in stretch i."""
     for i in range(len(starts)):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from stages.text.compiled import kernel
 from stages.text.utf8 import point
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def count(data, offsets, classes, flags, limit, counts, chars, ends):
     """Per text, over at most `limit` code points: how many have any bit of each of `flags`; how many there were."""
     kinds = np.zeros(1 << 16, np.int64)

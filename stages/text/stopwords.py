@@ -1,8 +1,7 @@
 """Which words of a language's short list stand in a text at all: a test for running prose.
 
 The lists are of whole words between blanks. English is Gopher's. Korean cannot be FineWeb-2's, which is of Kiwi morphemes
-(의, 다, 이, ...) and means nothing on eojeol: the list here is of the eojeol found in most documents of Korean manuals, news
-comments and technical articles, particles and endings included (see `tests/bench/quality/RESULTS.md`).
+(의, 다, 이, ...) and means nothing on eojeol.
 """
 
 from __future__ import annotations
@@ -19,10 +18,15 @@ from stages.text.words import Read, read
 ENGLISH = ("the", "be", "to", "of", "and", "that", "have", "with")
 """Rae et al. 2021, section A.1."""
 KOREAN = (
-    "수 이 그 및 등 것 한 할 더 때 두 그리고 있는 있다 있습니다 합니다 하는 대한 위해 통해 또는 다른 모든 같은 많은 "
-    "없는 이런 하지만 경우 가장 다시 함께"
-).split()  # fmt: skip
-DEFAULT: dict[str, tuple[str, ...]] = {"en": ENGLISH, "ko": tuple(KOREAN)}
+    "수 이 그 저 및 등 것 한 할 된 될 더 때 두 중 잘 좀 왜 또 꼭 다 안 못 내 나 제 우리 너무 정말 진짜 그냥 이런 그런 어떤 "
+    "그리고 하지만 그러나 있는 있다 있다. 있고 있습니다 있습니다. 합니다 합니다. 됩니다. 입니다. 없는 없다 없다. 없습니다. 했다. "
+    "하는 하고 하면 해서 대한 대해 위한 위해 통해 따라 의해 또는 다른 모든 같은 많은 여러 경우 가장 다시 함께 이미 모두 바로 "
+    "이후 다음 지금 현재 정도 때문에 것이다. 것은 것을 것이 수가 수도 아니라 오늘 지난"
+)
+"""Frequent eojeol that carry no subject. Of Korean texts of 38 words and more, fewer than two of them stand in 3.3 % of
+technical articles, 1.2 % of an installation guide, .6 % of desktop help, 1.1 % of film reviews, 2.6 % of a language manual
+and 9 % of news comments; Gopher's English list misses 0 to 3 % of the English counterparts."""
+DEFAULT: dict[str, tuple[str, ...]] = {"en": ENGLISH, "ko": tuple(KOREAN.split())}
 UNKNOWN = "en"
 """The list for documents whose language is not known: the published rule."""
 

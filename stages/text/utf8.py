@@ -10,6 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from stages.text.compiled import kernel
+
 BAD = 0xFFFD
 
 
@@ -38,7 +40,7 @@ def point(data, at, end):
     return np.int64(BAD), end
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def lengths(data, offsets):
     """Code points per text: bytes that are not continuation bytes. int64, n."""
     n = len(offsets) - 1
@@ -51,7 +53,7 @@ def lengths(data, offsets):
     return out
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def gather(data, starts, ends, offsets):
     """Stretches of `data` one after the other; `offsets` (n + 1) says where each goes. uint8."""
     out = np.empty(offsets[-1], np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from stages.text.compiled import kernel
 from stages.text.onepass import finished
 from stages.text.utf8 import point
 
@@ -38,7 +39,7 @@ def counted(data, start, end, normal, marks, places):
     return n
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def window_hashes(data, offsets, normal, weights, size, owner, first, length, hashes):
     """All windows of all texts; returns how many were written. Windows end where their weight reaches `size`."""
     powers = _powers()
@@ -64,7 +65,7 @@ def window_hashes(data, offsets, normal, weights, size, owner, first, length, ha
     return total
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def look_up(data, offsets, normal, weights, size, bitmap, keys, slots, hits, room):
     """Windows of the texts that are in the index.
 
@@ -109,7 +110,7 @@ def look_up(data, offsets, normal, weights, size, bitmap, keys, slots, hits, roo
     return found
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def fill(keys_in, bitmap, keys, slots):
     """Put the distinct hashes `keys_in` (entry i) into the bitmap and the table."""
     bits = np.uint64(len(bitmap) * 8 - 1)
