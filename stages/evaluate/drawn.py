@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.ledger import Ledger
 from pipeline.store import Store
-from stages.models.holdout import hashes, held_out, prompt_key
+from stages.models.holdout import document_keys, hashes, held_out, prompt_key
 
 COLUMNS = {
     "DOCUMENT": ("id", "text", "lang"),
@@ -56,7 +56,7 @@ def draw(stores: Sequence[Store], shape: str, share: float, most: int) -> Drawn:
 def _rows(batch: pa.RecordBatch, shape: str, share: float) -> list[dict[str, Any] | None]:
     """The held-out rows of a batch as dicts, None for the others; the text of others is never made into Python strings."""
     if shape == "DOCUMENT":
-        keys = batch.column("id").to_pylist()
+        keys = document_keys(batch)
     else:
         keys = [prompt_key(messages) for messages in batch.column("messages" if shape == "CHAT" else "prompt").to_pylist()]
     held = held_out(keys, share) if share < 1 else np.ones(len(keys), dtype=bool)

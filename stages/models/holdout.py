@@ -2,8 +2,9 @@
 
 A row is held out when the hash of its key falls into the lowest `share` of the hash range. The key decides what can leak:
 
-- DOCUMENT and TOKENS: the document's id. A packed row that holds pieces of held-out documents loses those pieces for
-  training and gives exactly those to evaluation.
+- DOCUMENT: its `content_id`, so that copies of one text, repeated by `mix` under ids of their own, stand on one side. `pack`
+  gives held-out documents rows of their own and marks them (`heldout`); token shards without that mark are parted by the
+  document ids they name.
 - CHAT and PAIR: the prompt, that is the first user message reduced to its letters and digits, case folded. All rows that ask
   the same thing, in SFT and in DPO, in any spelling of blanks and punctuation, stand on one side, whatever their answers.
 """
@@ -14,6 +15,7 @@ import unicodedata
 from typing import Iterable, Sequence
 
 import numpy as np
+import pyarrow as pa
 
 SHARE = 0.05
 """Share of keys held out by default: every twentieth document or prompt."""
@@ -34,6 +36,14 @@ def hashes(keys: Iterable[str]) -> np.ndarray:
     import xxhash
 
     return np.asarray([xxhash.xxh3_64_intdigest(_SALT + key.encode("utf-8", "surrogatepass")) for key in keys], dtype=np.uint64)
+
+
+def document_keys(batch: pa.RecordBatch | pa.Table) -> list[str]:
+    """The key of every DOCUMENT row: its content_id, its id where it has none."""
+    ids = batch.column("id").to_pylist()
+    if "content_id" not in batch.schema.names:
+        return ids
+    return [content or row_id for content, row_id in zip(batch.column("content_id").to_pylist(), ids)]
 
 
 def prompt_key(messages: Sequence[dict[str, str]] | None) -> str:

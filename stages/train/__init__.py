@@ -130,7 +130,7 @@ class Train(Stage):
     "dpo: weight of the chosen answer's loss per token, which keeps its probability from falling along with the rejected one's."
 
     holdout: float = Field(0.05, ge=0, lt=1)
-    "Share of documents (clm) or prompts (sft, dpo) held out of training; evaluate uses the same rows."
+    "Share of prompts (sft, dpo) held out of training; for clm, rows from `pack` say themselves what is held out."
     eval_every: int | None = Field(None, ge=1)
     "Steps between measurements on held-out rows; default: before the first and after the last only."
     eval_rows: int = Field(256, ge=0)

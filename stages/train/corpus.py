@@ -1,7 +1,8 @@
 """Causal language modelling over packed token shards, read as they lie: mapped, row by row, never copied into a cache.
 
-Held-out documents are cut out of the rows they were packed into; since segments never attend to one another, what remains
-trains exactly as if they had not been there.
+Rows that `pack` marked as held out are left out. In token shards without that mark, held-out documents are cut out of the
+rows they were packed into; since segments never attend to one another, what remains trains exactly as if they had not been
+there.
 """
 
 from __future__ import annotations
@@ -129,9 +130,16 @@ def _piece(batch: pa.RecordBatch, share: float) -> Piece:
         doc_at,
         start,
         pc.struct_field(flat, "end").to_numpy(zero_copy_only=False),
-        held_out(pc.struct_field(flat, "id").to_pylist(), share),
+        _held(batch, flat, np.diff(doc_at), share),
         (row_of + start)[whole],
     )
+
+
+def _held(batch: pa.RecordBatch, docs: pa.StructArray, per_row: np.ndarray, share: float) -> np.ndarray:
+    """bool per document: as `pack` marked its row, or by the hash of its id where rows carry no mark."""
+    if "heldout" in batch.schema.names:
+        return np.repeat(batch.column("heldout").to_numpy(zero_copy_only=False).astype(bool), per_row)
+    return held_out(pc.struct_field(docs, "id").to_pylist(), share)
 
 
 def _sizes(piece: Piece, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -57,7 +57,7 @@ class Loop:
         """
         self.model.train()
         if self.stage.checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})
+            self.model.activation_checkpointing_enable({"use_reentrant": False})
         self._resume(checkpoints)
         while self.step < self.plan.steps:
             if not alive():

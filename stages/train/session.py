@@ -150,7 +150,7 @@ class Session:
             "base": [link.hash for link in self.chain] if built.adapter else [],
             "made_from": [link.hash for link in self.chain],
             "template_lock": lock_of(self.chat),
-            "holdout": self.stage.holdout,
+            "holdout": held_share(self.stage, self.inputs["of"]),
             "seed": self.seed,
             "steps": steps.steps,
             "width": data.width,
@@ -169,6 +169,14 @@ def base_chain(stage: Any, inputs: Any) -> list[Link]:
         return chain_of([open_link(Path(stage.checkpoint))])
     links = [open_link(store.artefact(), store.receipt(ARTEFACT).content_hash) for store in inputs["base"]]
     return chain_of(links) if links else []
+
+
+def held_share(stage: Any, stores: Sequence[Store]) -> float:
+    """The share that was held out: what `pack` was told where its rows carry the mark, the stage's own elsewhere."""
+    if stage.objective != "clm" or not all(store.shards() and "heldout" in store.schema.names for store in stores):
+        return stage.holdout
+    packed = [(store.manifest() or {}).get("identity", {}).get("options", {}).get("keyed", {}).get("holdout") for store in stores]
+    return min((share for share in packed if share is not None), default=stage.holdout)
 
 
 def inherited(chain: Sequence[Link]) -> bool:

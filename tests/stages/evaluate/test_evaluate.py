@@ -23,7 +23,7 @@ def documents(make_rows_store, sentences_of):
     """The documents `tokens_store` was packed from."""
     lines = sentences_of(1, 600)
     texts = ["\n".join(lines[at : at + 3]) for at in range(0, len(lines), 3)]
-    rows = [{"id": doc_id("test", str(n)), "text": text, "lang": "ko" if n % 2 else "en"} for n, text in enumerate(texts)]
+    rows = [{"id": doc_id("test", str(n)), "content_id": None, "text": text, "lang": "ko" if n % 2 else "en"} for n, text in enumerate(texts)]
     return make_rows_store("DOCUMENT", rows)
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.models import holdout
-from stages.models.holdout import held_out, prompt_key
+from stages.models.holdout import document_keys, held_out, prompt_key
 
 
 def test_examples_in_docstrings():
@@ -38,3 +38,11 @@ def test_different_questions_differ_and_odd_rows_have_keys():
     assert prompt_key([{"role": "user", "content": "a 1"}]) != prompt_key([{"role": "user", "content": "a 2"}])
     assert prompt_key([{"role": "user", "content": "?!"}]) == "?!"
     assert prompt_key(None) == "" and prompt_key([{"role": "user", "content": None}]) == ""
+
+
+def test_copies_of_one_text_share_a_side():
+    import pyarrow as pa
+
+    table = pa.table({"id": ["a", "b", "c"], "content_id": ["same", "same", None]})
+    assert document_keys(table) == ["same", "same", "c"]
+    assert document_keys(table.select(["id"])) == ["a", "b", "c"]

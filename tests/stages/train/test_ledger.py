@@ -32,6 +32,21 @@ def test_held_out_documents_are_cut_out_of_their_rows(tokens_store):
     assert sum(len(corpus.row(i, held=True).ids) for i in range(corpus.held_rows)) >= wanted
 
 
+def test_rows_that_pack_marked_are_left_out_whole(tokens_store, tmp_path):
+    import pyarrow as pa
+
+    from pipeline.ledger import Ledger
+
+    table = tokens_store.table()
+    marked = table.append_column("heldout", pa.array([n % 3 == 0 for n in range(len(table))]))
+    store = Store(tmp_path)
+    store.put(0, marked, Ledger.rows(marked["id"].to_pylist()), key="test", stage="pack", input_ids=marked["id"])
+    corpus = Corpus([store], None, 0.9, 512)
+    assert len(corpus) + corpus.held_rows == len(table) and corpus.held_rows == -(-len(table) // 3)
+    ids = table["id"].to_pylist()
+    assert {corpus.row_id(n) for n in range(len(corpus))} == {row for n, row in enumerate(ids) if n % 3}
+
+
 def test_the_token_ledger_accounts_for_every_row(tokens_store, base_store):
     ledger = base_store.ledger("artefact")
     assert ledger["id"].to_pylist() == tokens_store.table()["id"].to_pylist()
