@@ -33,7 +33,7 @@ class Decontaminate(ShardStage):
     fields: tuple[str, ...] = ()
     "Text columns searched, joined by line feeds; default: the main one (for chats every message)."
 
-    ports = {"of": Port("DOCUMENT|CHAT|PAIR")}
+    ports = {"of": Port("DOCUMENT|CHAT|PAIR", many=True)}
     makes = None
 
     @model_validator(mode="after")

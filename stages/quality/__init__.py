@@ -42,7 +42,7 @@ class Quality(ShardStage):
     max_bytes: int = 64 << 20
     "Larger texts are dropped unread (bytes of UTF-8; default 64 MiB, as in ingest)."
 
-    ports = {"of": Port("DOCUMENT|CHAT|PAIR")}
+    ports = {"of": Port("DOCUMENT|CHAT|PAIR", many=True)}
     makes = None
 
     def needs(self) -> tuple[str, ...]:
