@@ -13,12 +13,18 @@ from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
 
 FORMAT = "maetdol-tokenizer-1"
 """`format` in the card of a tokenizer whose two files, SentencePiece's and Hugging Face's, give equal ids."""
 
+UNITS, ROOM = 1 << 20, 64 << 20
+"""Words remembered, and bytes of them."""
+LINES = 64
+"""New words tokenised together: BPE slows down with the length of a text."""
 PART = 1 << 18
 """Code points after which a long text may be cut at the next line break."""
 
@@ -33,6 +39,7 @@ class Encoder:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self._pieces = self._hub = None
+        self._units: Units | None = None
         if _ours(self.folder):
             self._open_pieces()
         else:
@@ -47,6 +54,18 @@ class Encoder:
         if self._pieces is not None:
             return self._encode_pieces(texts)
         return [np.asarray(done.ids, dtype=np.int32) for done in self._hub.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_column(self, text: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
+        """(ids int32 end to end, bounds int64): text i is `ids[bounds[i]:bounds[i + 1]]`. A null reads as empty."""
+        if self._units is None:
+            made = self.encode([one or "" for one in text.to_pylist()])
+            ids = np.concatenate([*made, np.zeros(0, np.int32)]).astype(np.int32, copy=False)
+            return ids, _bounds([len(one) for one in made])
+        if text.null_count:
+            text = pc.fill_null(text, "")
+        _, offsets, data = text.buffers()
+        offsets = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1] if len(text) else np.zeros(1, np.int64)
+        return self._units.encode(np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), offsets)
 
     def _encode_pieces(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Long texts go in parts cut behind a line break, which is always a token of its own: the ids are the same, memory is bounded."""
@@ -86,6 +105,8 @@ class Encoder:
         self.size = pieces.get_piece_size()
         self.bos, self.eos, self.pad = (value if value >= 0 else None for value in (pieces.bos_id(), pieces.eos_id(), pieces.pad_id()))
         self._width = np.asarray([_width(pieces, number) for number in range(self.size)], dtype=np.int64)
+        if not any(_crosses(pieces.id_to_piece(number)) for number in range(self.size) if not pieces.is_control(number)):
+            self._units = Units(self._encode_pieces, pieces.piece_to_id("<0x0A>"))
 
     def _open_hub(self) -> None:
         from stages.models.templates import load_tokenizer
@@ -99,6 +120,82 @@ class Encoder:
         self._hub.encode_special_tokens = True
         self._hub.no_truncation()
         self._hub.no_padding()
+
+
+class Units:
+    """Tokens of the words seen so far; `encode` is the tokenizer itself on lists of texts, `line_break` the id of a line break."""
+
+    def __init__(self, encode: Any, line_break: int, units: int = UNITS, room: int = ROOM):
+        self._encode, self._break, self._size = encode, line_break, (units, room)
+        self._fresh()
+
+    def _fresh(self) -> None:
+        from stages.text.units import known
+
+        self._known = known(*self._size)
+        self._starts, self._tokens, self._learnt = np.zeros(1, np.int64), np.zeros(0, np.int32), 0
+
+    def encode(self, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(ids, bounds) of the texts `data[offsets[i]:offsets[i + 1]]`. When the words no longer fit, all are forgotten."""
+        from stages.text import units
+
+        parts, sizes, at = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], 0
+        while at < len(offsets) - 1:
+            numbers, bounds, done = units.number(data, offsets[at:], self._known)
+            if done:
+                self._learn()
+                sizes.append(units.lengths(numbers, bounds, self._starts))
+                parts.append(units.join(numbers, self._starts, self._tokens, int(sizes[-1].sum())))
+            elif not self._known.filled[0]:
+                parts += self._encode([bytes(data[offsets[at] : offsets[at + 1]]).decode()])
+                sizes.append(np.asarray([len(parts[-1])], np.int64))
+                done = 1
+            at += done
+            if at < len(offsets) - 1 and self._known.filled[0]:
+                self._fresh()
+        return np.concatenate(parts), _bounds(np.concatenate(sizes))
+
+    def _learn(self) -> None:
+        """Tokenise the words that are new: as lines of one text, told apart by the token of the line break."""
+        first, last = self._learnt, int(self._known.filled[0])
+        if first == last:
+            return
+        ends, arena = self._known.ends[first : last + 1].tolist(), self._known.arena
+        words = [arena[a:b].tobytes() for a, b in zip(ends, ends[1:])]
+        breaks = [n for n, word in enumerate(words) if word == b"\n"]
+        for n in breaks:
+            words[n] = b""
+        lines = [b"\n".join([*words[n : n + LINES], b""]).decode() for n in range(0, len(words), LINES)]
+        ids = np.concatenate(self._encode(lines))
+        ends_at = np.flatnonzero(ids == self._break)
+        sizes = np.diff(ends_at, prepend=-1) - 1
+        sizes[breaks] = 1
+        mine = np.ones(len(ids), dtype=bool)
+        mine[ends_at] = False
+        mine[ends_at[breaks]] = True
+        self._starts = _grown(self._starts, last + 1)
+        self._starts[first + 1 : last + 1] = self._starts[first] + np.cumsum(sizes)
+        self._tokens = _grown(self._tokens, int(self._starts[last]))
+        self._tokens[self._starts[first] : self._starts[last]] = ids[mine]
+        self._learnt = last
+
+
+def _grown(array: np.ndarray, size: int) -> np.ndarray:
+    """`array` with room for `size`, doubling, so that growing costs little."""
+    if size <= len(array):
+        return array
+    larger = np.zeros(max(size, 2 * len(array)), array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def _bounds(sizes: Any) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))]).astype(np.int64)
+
+
+def _crosses(piece: str) -> bool:
+    """Does a piece reach from one word into the next, or over a line break?"""
+    return "\n" in piece or "▁" in piece.lstrip("▁")
 
 
 def _ours(folder: Path) -> bool:

@@ -38,7 +38,7 @@ class Pack(Stage):
     min_tokens: int = Field(1, ge=1)
     "Documents with fewer tokens of text are dropped with `pack.short`."
     holdout: float = Field(SHARE, ge=0.0, le=0.5)
-    "Share of documents, by hash of their id, packed into rows of their own: what train and evaluate hold out."
+    "Share of documents, by hash of their content (copies of one text go together), packed into rows of their own: what train and evaluate hold out."
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         tokenizer = inputs.one("tokenizer")

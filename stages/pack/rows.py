@@ -7,12 +7,13 @@ from typing import Any, Iterator, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.ledger import Ledger
 from pipeline.schema import TOKENS, child_id
 from pipeline.store import BATCH_ROWS, Store
 from stages.models.encoder import Encoder
-from stages.models.holdout import held_out
+from stages.models.holdout import document_keys, held_out
 from stages.pack import layout
 
 SCHEMA = TOKENS.append(pa.field("heldout", pa.bool_()))
@@ -49,33 +50,54 @@ def encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> Docs:
     ids: list[pa.Array] = []
     parts: list[np.ndarray] = []
     reason: list[str | None] = []
-    chars, sizes, lengths, langs = [], [], [], []
-    ends = np.asarray([encoder.eos], dtype=np.int32)
-    starts = np.asarray(bos, dtype=np.int32)
+    langs: list[str] = []
+    keys: list[str] = []
+    counts, chars, sizes = ([np.zeros(0, np.int64)] for _ in range(3))
     for batch in source.batches(shard):
         ids.append(batch.column("id").cast(pa.large_string()))
+        keys += document_keys(batch)
         langs += [lang or "und" for lang in batch.column("lang").to_pylist()]
-        texts = [text or "" for text in batch.column("text").to_pylist()]
-        for text, made in zip(texts, encoder.encode(texts)):
-            why = "pack.empty" if not len(made) else "pack.short" if len(made) < stage.min_tokens else None
-            whole = np.concatenate([starts, made, ends]) if why is None else made[:0]
-            reason.append(why)
-            parts.append(whole)
-            lengths.append(len(whole))
-            chars.append(len(text))
-            sizes.append(len(text.encode()))
+        text = pc.fill_null(batch.column("text"), "")
+        tokens, bounds = encoder.encode_column(text)
+        made = np.diff(bounds)
+        reason += ["pack.empty" if not n else "pack.short" if n < stage.min_tokens else None for n in made.tolist()]
+        whole, lengths = framed(tokens, made, made >= stage.min_tokens, bos, [encoder.eos])
+        parts.append(whole)
+        counts.append(lengths)
+        chars.append(pc.utf8_length(text).to_numpy(zero_copy_only=False))
+        sizes.append(pc.binary_length(text).to_numpy(zero_copy_only=False))
     known = pa.chunked_array(ids, pa.large_string())
     return Docs(
         known,
-        np.concatenate(parts).astype(np.int32, copy=False) if parts else np.zeros(0, np.int32),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        np.concatenate([*parts, np.zeros(0, np.int32)]),
+        np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
         reason,
-        held_out(known.to_pylist(), stage.holdout),
-        np.asarray(chars, dtype=np.int64),
-        np.asarray(sizes, dtype=np.int64),
+        held_out(keys, stage.holdout),
+        np.concatenate(chars).astype(np.int64),
+        np.concatenate(sizes).astype(np.int64),
         langs,
         len(bos),
     )
+
+
+def framed(tokens: np.ndarray, sizes: np.ndarray, kept: np.ndarray, before: list[int], after: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Documents end to end with `before` and `after` around each; those not `kept` are left out. Returns tokens and sizes.
+
+    >>> framed(np.array([7, 8, 9], np.int32), np.array([2, 0, 1]), np.array([True, False, True]), [1], [2])[0].tolist()
+    [1, 7, 8, 2, 1, 9, 2]
+    """
+    framing = len(before) + len(after)
+    lengths = np.where(kept, sizes + framing, 0)
+    ends = np.cumsum(lengths)
+    out = np.empty(int(ends[-1]) if len(ends) else 0, np.int32)
+    text = np.ones(len(out), dtype=bool)
+    begins = (ends - lengths)[kept]
+    for place, token in enumerate(before):
+        out[begins + place], text[begins + place] = token, False
+    for place, token in enumerate(reversed(after), 1):
+        out[ends[kept] - place], text[ends[kept] - place] = token, False
+    out[text] = tokens[np.repeat(kept, sizes)]
+    return out, lengths
 
 
 def marks(source: Store, shard: int, encoder: Encoder, docs: Docs, wanted: set[int]) -> dict[int, np.ndarray]:

@@ -58,8 +58,9 @@ def test_ledger_names_every_document_and_row_with_its_span(documents, packed, to
 
 def test_held_out_documents_have_rows_of_their_own(documents, packed):
     store = packed(documents, seq_len=64, holdout=0.3)
+    keys = {row["id"]: row["content_id"] for row in documents.table().to_pylist()}
     for row in store.table().to_pylist():
-        assert set(held_out([doc["id"] for doc in row["docs"]], 0.3).tolist()) == {row["heldout"]}
+        assert set(held_out([keys[doc["id"]] for doc in row["docs"]], 0.3).tolist()) == {row["heldout"]}
     share = np.mean(store.table()["heldout"].to_pylist())
     assert 0 < share < 0.7
     assert not any(packed(documents, "none", seq_len=64, holdout=0.0).table()["heldout"].to_pylist())

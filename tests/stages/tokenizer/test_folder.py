@@ -4,11 +4,12 @@ import json
 import lzma
 import random
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.models.encoder import Encoder
+from stages.models.encoder import FORMAT, Encoder, Units
 from stages.tokenizer import Tokenizer
 from stages.tokenizer.folder import library, pieces
 
@@ -104,6 +105,45 @@ def test_marks_follow_the_text(both):
         piece = encoder.piece(int(token))
         if not piece.startswith("<0x"):
             assert text[start:end] == piece.replace("▁", " ")
+
+
+@every
+@settings(max_examples=150, deadline=None)
+@given(texts=st.lists(SPELLED | st.text(alphabet=st.sampled_from("ab 콩ㅋ\n\t▁!👍뷁"), max_size=40) | st.text(max_size=20), max_size=8), small=st.booleans())
+def test_columns_of_words_give_the_same_ids(both, texts, small):
+    _, _, encoder = both
+    column = pa.array([*texts, None], pa.large_string())
+    if small:  # room for a few words only: they are forgotten again and again
+        encoder._units = Units(encoder._encode_pieces, encoder._units._break, 5, 40)
+    ids, bounds = encoder.encode_column(column)
+    assert [ids[a:b].tolist() for a, b in zip(bounds, bounds[1:])] == [one.tolist() for one in encoder.encode([*texts, ""])]
+    sliced, bounds = encoder.encode_column(column.slice(1))
+    assert sliced.tolist() == [token for one in encoder.encode([*texts, ""][1:]) for token in one.tolist()]
+
+
+@every
+def test_columns_of_real_text_give_the_same_ids(both, shared):
+    _, _, encoder = both
+    with lzma.open(shared / "C-cpp-docs-ko.jsonl.xz", "rt") as rows:
+        texts = [json.loads(next(rows))["markdown"] for _ in range(120)]
+    ids, bounds = encoder.encode_column(pa.array(texts, pa.large_string()))
+    for text, a, b in zip(texts, bounds, bounds[1:]):
+        assert ids[a:b].tolist() == encoder.encode([text])[0].tolist()
+
+
+def test_a_vocabulary_that_crosses_words_is_not_cut(tmp_path):
+    from sentencepiece import SentencePieceTrainer
+
+    with open(tmp_path / "tokenizer.model", "wb") as out:
+        SentencePieceTrainer.train(
+            sentence_iterator=iter(["a b c a b c a b"] * 50), model_writer=out, vocab_size=270, model_type="bpe", byte_fallback=True,
+            split_by_whitespace=False, add_dummy_prefix=False, hard_vocab_limit=False, minloglevel=2,
+        )  # fmt: skip
+    (tmp_path / "card.json").write_text(json.dumps({"format": FORMAT}))
+    encoder = Encoder(tmp_path)
+    assert encoder._units is None
+    ids, bounds = encoder.encode_column(pa.array(["a b c", "c"], pa.large_string()))
+    assert ids.tolist() == [token for one in encoder.encode(["a b c", "c"]) for token in one.tolist()] and bounds[-1] == len(ids)
 
 
 def test_no_merge_makes_a_control_or_byte_token(module_corpus):
