@@ -4,7 +4,7 @@
 - mask: every letter and digit becomes `*`, the rest stays: `***-****-****`.
 - hash: `<EMAIL_` and sixteen letters `>`, an HMAC of the folded value under the key: equal values stay equal across documents
   for whoever holds the key, and nothing can be looked up without it.
-- surrogate: a value of the same shape that is nobody's. Digits begin with 000, mailboxes end in `.invalid` (RFC 2606), IPv4
+- surrogate: a value of the same shape that is nobody's. Digits begin with 0000, mailboxes end in `.invalid` (RFC 2606), IPv4
   addresses begin with 0, IPv6 with the discard prefix 100:: (RFC 6666), hardware addresses with 33:33 (multicast): forms
   that every check refuses, so that a second run changes nothing. It is drawn from the document's id and the order in which
   values first occur in it, never from the value: consistent within a document, nothing to link or to undo across documents.
@@ -100,7 +100,7 @@ def _digits(value: str, draws: Iterator[int]) -> str:
     seen, out = 0, []
     for sign in value:
         if sign.isdigit():
-            out.append("0" if seen < 3 else str(next(draws) % 10))
+            out.append("0" if seen < 4 else str(next(draws) % 10))
             seen += 1
         elif seen and sign.isascii() and sign.isalpha() and sign not in "xX":
             out.append(chr(65 + next(draws) % 26))

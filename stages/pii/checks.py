@@ -454,14 +454,22 @@ def _varied(data, start, end):
 
 
 @kernel
+def _hangul(data, at, high):
+    """Code point of the three bytes at `at` read as UTF-8; 0 past the end."""
+    if at + 3 > high:
+        return 0
+    return (np.int64(data[at]) & 15) << 12 | (np.int64(data[at + 1]) & 63) << 6 | (np.int64(data[at + 2]) & 63)
+
+
+@kernel
 def _plate(data, start, end, high):
     """Tight form strong; spaced form weak, since `12주 2024` and `30조 5000` are read so."""
-    after = 0
-    if end + 3 <= high:
-        after = (np.int64(data[end]) & 15) << 12 | (np.int64(data[end + 1]) & 63) << 6 | (np.int64(data[end + 2]) & 63)
-    for unit in (0xB144, 0xC6D0, 0xC5B5, 0xB9CC, 0xBA85, 0xAC1C, 0xAD8C, 0xC6D4, 0xC2DC, 0xC870, 0xCC9C, 0xBC31, 0xB2EC, 0xC77C):
-        if after == unit:  # 년 원 억 만 명 개 권 월 시 조 천 백 달 일
+    after = _hangul(data, end, high)
+    for unit in (0xB144, 0xC6D0, 0xC5B5, 0xBA85, 0xAC1C, 0xAD8C, 0xC6D4, 0xC2DC, 0xCC9C, 0xBC31, 0xB2EC):
+        if after == unit:  # 년 원 억 명 개 권 월 시 천 백 달
             return -1
+    if after == 0xB9CC and (_hangul(data, end + 3, high) == 0xC6D0 or _hangul(data, end + 4, high) == 0xC6D0):
+        return -1  # 만원, 만 원; 만 alone is a particle too
     for at in range(start, end):
         if data[at] == 32:
             return 0
@@ -495,18 +503,18 @@ def check(which, data, start, end, high, d):
 @kernel
 def _of_digits(which, data, start, end, d):
     n = digits_of(data, start, end, d)
-    if n > 6 and d[0] + d[1] + d[2] == 0:
-        return -1  # 000 begins no number of any kind here: our own surrogates do
+    if n > 6 and d[0] + d[1] + d[2] + d[3] == 0:
+        return -1  # 0000 begins no number of any kind here: our own surrogates do
     if which == _SOME_DIGIT:
         for k in range(min(n, DIGITS)):
             if d[k] > 1:
                 return 1
         return -1
     if which == _CARD_GROUPED or which == _CARD_BARE:
-        kind = issuer(d, n) if 12 <= n <= 19 else 0
-        if kind == 0 or not luhn(d, n):
+        if n < 12 or n > 19 or not luhn(d, n):
             return -1
-        return 1 if kind == 2 or which == _CARD_GROUPED else 0
+        kind = issuer(d, n)
+        return 1 if kind == 2 or (kind == 1 and which == _CARD_GROUPED) else 0
     if which == _WEAK:
         return 0
     if which == _RRN or which == _RRN_BARE:

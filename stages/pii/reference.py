@@ -103,10 +103,10 @@ def situation(text: str, start: int, end: int, kinds: int) -> tuple[int, int]:
             if len(whole) - at - len(word) <= reach:
                 found.append((at + len(word), len(word), bit, at))
     if found:
-        _, _, bit, at = max(found)
+        last, size, _, at = max(found)
+        bit = sum({b for e, n, b, _ in found if (e, n) == (last, size)})  # a city is a region's name and a bank's
         if bit & kinds:
-            region = bit == KINDS["region"][0]
-            return 1, start - len(whole[at:].decode()) if region else start
+            return 1, start - len(whole[at:].decode()) if bit & kinds & KINDS["region"][0] else start
         if bit & NEGATIVE:
             return 2, start
     found = []
@@ -143,7 +143,7 @@ def _patterned(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
         for end in range(match.end(), start, -1):
             if not right.match(text, end) or (end < match.end() and not whole.fullmatch(text, start, end)):
                 continue
-            quality = verdict(rule.check, text[start:end], text[end : end + 1])
+            quality = verdict(rule.check, text[start:end], text[end : end + 3])
             if quality >= 0:
                 yield start, end, quality
                 break

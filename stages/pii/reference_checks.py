@@ -7,7 +7,7 @@ import ipaddress
 import re
 from functools import cache
 
-HANGUL_UNITS = "년원억만명개권월시조천백달일"
+COUNTED = re.compile("[년원억명개권월시천백달]|만.?원")
 _TOLL_FREE = {"800", "888", "877", "866", "855", "844", "833"}
 _HOTLINES = {f"15{x}" for x in ("22", "33", "44", "66", "77", "88", "99")}
 _HOTLINES |= {f"16{x}" for x in ("00", "11", "44", "60", "61", "66", "68", "70", "88")}
@@ -29,9 +29,9 @@ def verdict(check: str, value: str, following: str = "") -> int:
     if check in others:
         return others[check](value)
     if check == "plate":
-        return -1 if following[:1] and following[0] in HANGUL_UNITS else int(" " not in value)
+        return -1 if COUNTED.match(following) else int(" " not in value)
     number = digits(value)
-    if len(number) > 6 and number.startswith("000"):
+    if len(number) > 6 and number.startswith("0000"):
         return -1
     return _numeric(check, value, number)
 
@@ -43,7 +43,7 @@ def _numeric(check: str, value: str, number: str) -> int:
         return 1 if set(number) - set("01") else -1
     if check.startswith("card"):
         kind = issuer(number)
-        return -1 if not kind or not luhn(number) else int(kind == 2 or check == "card_grouped")
+        return -1 if not 12 <= len(number) <= 19 or not luhn(number) else int(kind == 2 or (kind == 1 and check == "card_grouped"))
     if check.startswith(("rrn", "frn")):
         return _resident(number, check.startswith("frn"), check.endswith("bare"))
     table = {

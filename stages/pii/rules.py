@@ -124,7 +124,7 @@ BASE64URL = "[A-Za-z0-9_-]"
 PLATE = (
     "[가나다라마거너더러머버서어저고노도로모보소오조구누두루무부수우주바사아자허하호배]"  # the syllables of the plate decree, rental and delivery
 )
-SPACED_MOBILE = "0 1 [016789]{0} ?-? ?[0-9] [0-9] [0-9] [0-9] ?-? ?[0-9] [0-9] [0-9] [0-9]".replace("{0}", "")
+SPACED_MOBILE = "0 1 [016789] ?-? ?[0-9] [0-9] [0-9] [0-9] ?-? ?[0-9] [0-9] [0-9] [0-9]"
 SPACED_BIRTH = "[0-9] [0-9] [0-9] [0-9] [0-9] [0-9] ?-? ?"
 SPACED_SIX = " [0-9] [0-9] [0-9] [0-9] [0-9] [0-9]"
 
@@ -137,20 +137,20 @@ def _book() -> list[Rule]:
 
     # -- phone -------------------------------------------------------------------------------------------------------
     mobile = (85, 95, 60)
-    rule("kr_mobile", "phone", f"[(]?01[016789]{SEP}[1-9][0-9]{{2,3}}(?:{SEP})?[0-9]{{4}}", "some_digit", JOIN, LOOSE, "phone", strong=mobile)
+    rule("kr_mobile", "phone", f"(?:[(]01[016789][)][-. ]?|01[016789]{SEP})[1-9][0-9]{{2,3}}(?:{SEP})?[0-9]{{4}}", "some_digit", JOIN, LOOSE, "phone", strong=mobile)
     rule("kr_mobile_bare", "phone", "01[016789][1-9][0-9]{7}", "some_digit", TIGHT, LOOSE, "phone", strong=(75, 95, 0))
     rule("kr_mobile_old", "phone", "01[16789][1-9][0-9]{6}", "weak", TIGHT, LOOSE, "phone", weak=(30, 85, 0))
-    rule("kr_mobile_82", "phone", f"[(]?[+]?82[)]?[-. ]?[(]?0?[)]?1[016789](?:{SEP})?[1-9][0-9]{{2,3}}(?:{SEP})?[0-9]{{4}}", "some_digit", LOOSE | PLUS, LOOSE, "phone", strong=(90, 95, 50))
+    rule("kr_mobile_82", "phone", f"(?:[(][+]?82[)]|[+]?82[)]?)[-. ]?(?:0|[(]0[)])?1[016789](?:{SEP})?[1-9][0-9]{{2,3}}(?:{SEP})?[0-9]{{4}}", "some_digit", LOOSE | PLUS, LOOSE, "phone", strong=(90, 95, 50))
     rule("kr_mobile_spaced", "phone", SPACED_MOBILE, "some_digit", LOOSE | SPACED, LOOSE | SPACED, "phone", strong=(70, 90, 0))
-    rule("kr_landline", "phone", f"[(]?0{AREA}{SEP}[1-9][0-9]{{2,3}}{SEP}[0-9]{{4}}", "some_digit", JOIN | SPACED, LOOSE, "phone", strong=(80, 95, 0))
+    rule("kr_landline", "phone", f"(?:[(]0{AREA}[)][-. ]?|0{AREA}{SEP})[1-9][0-9]{{2,3}}{SEP}[0-9]{{4}}", "some_digit", JOIN | SPACED, LOOSE, "phone", strong=(80, 95, 0))
     rule("kr_landline_bare", "phone", f"0{AREA}[1-9][0-9]{{6,7}}", "weak", TIGHT, LOOSE, "phone", weak=(20, 85, 0))
-    rule("kr_virtual", "phone", f"[(]?0(?:70|50[2-8]){SEP}[1-9][0-9]{{2,3}}{SEP}[0-9]{{4}}", "strong", JOIN, LOOSE, "phone", strong=(85, 95, 40))
+    rule("kr_virtual", "phone", f"(?:[(]0(?:70|50[2-8])[)][-. ]?|0(?:70|50[2-8]){SEP})[1-9][0-9]{{2,3}}{SEP}[0-9]{{4}}", "strong", JOIN, LOOSE, "phone", strong=(85, 95, 40))
     rule("kr_virtual_bare", "phone", "0(?:70[1-9]|50[2-8][1-9])[0-9]{7}", "strong", TIGHT, LOOSE, "phone", strong=(60, 90, 0))
     rule("international", "phone", f"[+][1-9][0-9]{{0,14}}(?:{NEXT}[0-9]{{1,8}}){{0,6}}(?:x[0-9]{{1,5}})?", "phone_international", LOOSE | PLUS, LOOSE, "phone", weak=(30, 85, 0), strong=(75, 95, 0))
     rule("dialled", "phone", f"00[1-9][0-9]{{0,2}}-[0-9]{{1,4}}(?:{NEXT}[0-9]{{1,8}}){{1,5}}", "phone_dialled", TIGHT, LOOSE, "phone", strong=(65, 95, 0))
-    nanp = "(?:[+]?1[-. ])?[(]?[2-9][0-9]{2}(?:[)] ?|[-.])[0-9]{3}[-.][0-9]{4}(?: ?(?:x|ext[.]? ?)[0-9]{1,5})?"
+    nanp = "(?:[+]?1[-. ])?(?:[(][2-9][0-9]{2}[)] ?|[2-9][0-9]{2}[-.])[0-9]{3}[-.][0-9]{4}(?: ?(?:x|ext[.]? ?)[0-9]{1,5})?"
     rule("north_american", "phone", nanp, "phone_not_toll", TIGHT, LOOSE | UNDER, "phone", strong=(65, 90, 0))
-    rule("labelled", "phone", f"[(]?[0-9]{{1,12}}(?:{NEXT}[0-9]{{1,8}}){{0,5}}(?:x[0-9]{{1,5}})?", "phone_any", TIGHT | SPACED, LOOSE, "phone", weak=(10, 70, 0))
+    rule("labelled", "phone", f"(?:[(][0-9]{{1,5}}[)][-. ]?)?[0-9]{{1,12}}(?:{NEXT}[0-9]{{1,8}}){{0,5}}(?:x[0-9]{{1,5}})?", "phone_any", TIGHT | SPACED, LOOSE, "phone", weak=(10, 70, 0))
     rule("kr_hotline", "phone_service", "1[568][0-9]{2} ?[-.] ?[0-9]{4}", "phone_service", TIGHT, LOOSE, "phone", weak=(20, 80, 0), strong=(70, 85, 0))
     rule("kr_hotline_bare", "phone_service", "1[568][0-9]{6}", "phone_service", TIGHT, LOOSE, "phone", weak=(10, 80, 0), strong=(20, 80, 0))
     rule("kr_free", "phone_service", f"0[68]0{SEP}[0-9]{{3,4}}{SEP}[0-9]{{4}}", "strong", JOIN, LOOSE, "phone", strong=(80, 90, 0))
@@ -158,10 +158,10 @@ def _book() -> list[Rule]:
 
     # -- money -------------------------------------------------------------------------------------------------------
     grouped = (90, 99, 30)
-    rule("card_grouped", "card", f"[2-69][0-9]{{3}}(?:{CARD_SEP}[0-9]{{4}}){{3}}(?:{CARD_SEP}[0-9]{{3}})?", "card_grouped", LOOSE, LOOSE, "card", strong=grouped)
+    rule("card_grouped", "card", f"[0-9]{{4}}(?:{CARD_SEP}[0-9]{{4}}){{3}}(?:{CARD_SEP}[0-9]{{3}})?", "card_grouped", LOOSE, LOOSE, "card", weak=(20, 85, 0), strong=grouped)
     rule("card_amex", "card", f"3[47][0-9]{{2}}{CARD_SEP}[0-9]{{6}}{CARD_SEP}[0-9]{{5}}", "card_grouped", LOOSE, LOOSE, "card", strong=grouped)
     rule("card_diners", "card", f"3[0689][0-9]{{2}}{CARD_SEP}[0-9]{{6}}{CARD_SEP}[0-9]{{4}}", "card_grouped", LOOSE, LOOSE, "card", strong=grouped)
-    rule("card_bare", "card", "(?:[2-69][0-9]{11,18}|1800[0-9]{11})", "card_bare", TIGHT, LOOSE | UNDER, "card", weak=(40, 90, 0), strong=(80, 95, 0))
+    rule("card_bare", "card", "[0-9]{12,19}", "card_bare", TIGHT, LOOSE | UNDER, "card", weak=(40, 90, 0), strong=(80, 95, 0))
     rule("iban", "iban", "[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?", "iban", WORD | UNDER, WORD | UNDER, "iban", strong=(95, 99, 60))
     rule("kr_bank", "kr_bank_account", "[0-9]{2,6}(?: ?- ?[0-9]{1,8}){1,4}", "bank", TIGHT, LOOSE, "bank bank_name bank_word", weak=(20, 80, 0))
     rule("kr_bank_spaced", "kr_bank_account", "[0-9]{3,6}(?: [0-9]{2,7}){1,3}", "bank", TIGHT | SPACED, LOOSE, "bank bank_name bank_word", weak=(10, 70, 0))

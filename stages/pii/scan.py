@@ -111,13 +111,15 @@ def situation(book, kinds, data, low, high, start, end):
     state, nearest, begin = ROOT, np.int64(0), start
     for at in range(max(low, start - REACH_BACK), start):
         state = book.label_moves[state * book.label_width + book.signs[2, data[at]]]
+        size, gap = np.int64(0), start - at - 1
         for k in range(book.label_first[state], book.label_first[state + 1]):
-            w = book.label_words[k]
-            if start - at - 1 <= book.words[w, _BEFORE] and _stands(book, data, low, high, w, at + 1):
-                nearest, begin = book.words[w, _BIT], at + 1 - book.words[w, _SIZE]
-                break
+            w = book.label_words[k]  # longest first; one word can be of two kinds
+            if (size == 0 or size == book.words[w, _SIZE]) and gap <= book.words[w, _BEFORE] and _stands(book, data, low, high, w, at + 1):
+                nearest = (nearest if size else 0) | book.words[w, _BIT]
+                size = book.words[w, _SIZE]
+                begin = at + 1 - size
     if nearest & kinds:
-        return 1, begin if nearest == REGION else start
+        return 1, begin if nearest & kinds & REGION else start
     if nearest & NEGATIVE:
         return 2, start
     state = ROOT
