@@ -12,7 +12,7 @@ from pipeline.ledger import check
 
 
 def test_every_removal_is_proven_against_its_keeper_and_no_kept_pair_is_alike(dedup, make_store, fates, jaccard, corpus, tmp_path):
-    texts = corpus(300, seed=1)
+    texts = corpus(200, seed=1)
     source = make_store(tmp_path / "in", texts, shards=3)
     out = dedup(tmp_path / "out", source)
     text = dict(zip(source.table()["id"].to_pylist(), texts))

@@ -50,8 +50,8 @@ class Processes:
 @pytest.fixture
 def small_tasks(monkeypatch):
     """Limits so low that a small corpus is cut into many tasks."""
-    monkeypatch.setattr(exact, "MOST", 40)
-    monkeypatch.setattr(link, "MOST", 400)
+    monkeypatch.setattr(exact, "MOST", 30)
+    monkeypatch.setattr(link, "MOST", 500)
     monkeypatch.setattr(cluster, "BYTES", 1_500)
     monkeypatch.setattr(verify, "PIECE_BYTES", 2_000)
 
@@ -61,7 +61,7 @@ def hashes(store) -> dict:
 
 
 def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(dedup, make_store, corpus, tmp_path, monkeypatch, small_tasks):
-    source = make_store(tmp_path / "in", corpus(200, seed=5), shards=3)
+    source = make_store(tmp_path / "in", corpus(120, seed=5), shards=2)
     pool = Counting()
     one = dedup(tmp_path / "one", source, pool=pool)
     assert {name.split()[0] for name in pool.done} == {"sign", "exact", "band", "link", "cluster", "verify", "one"}
@@ -116,7 +116,7 @@ def test_a_run_killed_after_any_task_goes_on_and_gives_the_same_bytes(dedup, mak
     source = make_store(tmp_path / "in", corpus(100, seed=8), shards=2)
     whole = Counting()
     expected = hashes(dedup(tmp_path / "whole", source, pool=whole))
-    for limit in range(0, len(whole.done), 3):
+    for limit in range(0, len(whole.done), 5):
         first, second = Counting(limit), Counting()
         with pytest.raises(KeyboardInterrupt):
             dedup(tmp_path / f"cut{limit}", source, pool=first)
