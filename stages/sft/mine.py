@@ -79,11 +79,12 @@ def settle(candidate: Candidate, page: Page) -> None:
         candidate.answer = page.cut(candidate.span)
     else:
         candidate.answer = candidate.answer.strip()
+    candidate.keys = likeness_key(candidate.instruction), likeness_key(candidate.answer)
 
 
 def repeated(candidate: Candidate, name: str, asked: dict[str, tuple[str, set[str]]]) -> bool:
     """Whether this page has asked the same before: the same question by an earlier rule, or the same pair by this one."""
-    question, answer = likeness_key(candidate.instruction), likeness_key(candidate.answer)
+    question, answer = candidate.keys
     first, answers = asked.setdefault(question, (name, set()))
     if first != name or answer in answers:
         return True
@@ -108,8 +109,8 @@ def found_row(page: Page, rule: Rule, ordinal: int, candidate: Candidate) -> dic
         "rule": name,
         "confidence": round(float(candidate.confidence), 4),
         "meta": [{"key": key, "value": value} for key, value in sorted(meta.items())],
-        "question_hash": hashed(likeness_key(candidate.instruction)),
-        "answer_hash": hashed(likeness_key(candidate.answer)),
+        "question_hash": hashed(candidate.keys[0]),
+        "answer_hash": hashed(candidate.keys[1]),
         "page_hash": hashed(page.url or page.id),
         "host": page.host,
         "markup": rule.markup,

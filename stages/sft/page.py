@@ -11,17 +11,20 @@ import re
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from stages.models.particles import fold
 
+T = TypeVar("T")
 _MARKDOWN_HEADING = re.compile(r"^(#{1,6})[ \t]+(\S.*?)[ \t]*#*[ \t]*$", re.MULTILINE)
 _FENCE = re.compile(r"^(```|~~~).*?^\1[ \t]*$", re.MULTILINE | re.DOTALL)
 _BLANK = re.compile(r"\n[ \t]*\n+")
-_HANGUL = re.compile(r"[가-힣]")
-_LATIN = re.compile(r"[A-Za-z]")
-_KANA_HAN = re.compile(r"[぀-ヿ一-鿿]")
+_LATIN = bytes(range(0x41, 0x5B)) + bytes(range(0x61, 0x7B))
+_HANGUL = b"\xea\xeb\xec\xed"
+_KANA_HAN = bytes(range(0xE3, 0xEA))
+"""UTF-8 lead bytes: each stands for one letter of its script (a few signs of the same blocks aside)."""
+_NO_WORD = re.compile(r"[\W_]+")
 _SPACE = re.compile(r"\s+")
 
 
@@ -65,8 +68,8 @@ def language(text: str) -> str | None:
 
     Latin languages other than English are told apart by the page's own `lang`, which knows more than the letters do.
     """
-    head = text[:4000]
-    hangul, latin, other = len(_HANGUL.findall(head)), len(_LATIN.findall(head)), len(_KANA_HAN.findall(head))
+    head = text[:4000].encode("utf-8", "replace")
+    hangul, latin, other = (len(head) - len(head.translate(None, letters)) for letters in (_HANGUL, _LATIN, _KANA_HAN))
     total = hangul + latin + other
     if not total:
         return None
@@ -91,7 +94,7 @@ def squeeze(text: str) -> str:
 
 def likeness_key(text: str) -> str:
     """What two wordings of one question share: folded letters and digits only."""
-    return re.sub(r"[\W_]+", "", fold(text))
+    return _NO_WORD.sub("", fold(text))
 
 
 class Page:
@@ -104,6 +107,13 @@ class Page:
         self.text: str = row.get("text") or ""
         self.title: str = squeeze(row.get("title") or "")
         self.url: str = row.get("url") or ""
+        self._memo: dict[Callable[..., Any], Any] = {}
+
+    def once(self, measure: Callable[["Page"], T]) -> T:
+        """`measure(self)`, computed at most once per page, like `Docs.once`."""
+        if measure not in self._memo:
+            self._memo[measure] = measure(self)
+        return self._memo[measure]
 
     def dice(self, name: str) -> random.Random:
         """Dice for one purpose: seeded by (seed, row id, purpose), never by order or process."""
@@ -222,7 +232,7 @@ class Page:
     @cached_property
     def _dense(self) -> tuple[str, list[int]]:
         """The text without white space, and where each remaining character stands."""
-        places = [m.start() for m in re.finditer(r"\S", self.text)]
+        places = [place for place, letter in enumerate(self.text) if not letter.isspace()]
         return "".join(self.text[p] for p in places), places
 
     def attach(self, piece: str, after: int = 0) -> Span | None:

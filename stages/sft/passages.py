@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from stages.models.grounding import sentences
 from stages.sft.page import Page, Span, language, least
@@ -18,6 +19,12 @@ def prose(page: Page, characters: int = 80) -> list[Span]:
     """Paragraphs in the page's language that read as prose: at least `characters` long (in English; Korean less), ending like a sentence, mostly
     letters, nothing lost in them."""
     shortest = least(characters, page.lang)
+    return [span for span in page.once(readable) if span.end - span.start >= shortest]
+
+
+def readable(page: Page) -> list[Span]:
+    """Paragraphs of forty characters and more (Korean less) that read as prose."""
+    shortest = least(40, page.lang)
     return [span for span in page.paragraphs if span.end - span.start >= shortest and reads(page, span)]
 
 
@@ -45,5 +52,6 @@ def head(page: Page, spans: list[Span], most: int) -> Span | None:
     return whole if 2 * own >= end - spans[0].start and (page.lang is None or language(page.cut(whole)) == page.lang) else None
 
 
+@lru_cache(maxsize=256)
 def sentence_count(text: str) -> int:
     return len(sentences(text))

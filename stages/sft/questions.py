@@ -33,6 +33,8 @@ IMPERATIVES = frozenset(
     "troubleshoot turn type undo uninstall unlock unmount update upgrade upload use verify view wake watch work write zoom".split()
 )
 GERUNDS = frozenset(f for v in IMPERATIVES for f in (v + "ing", v.removesuffix("e") + "ing", v + v[-1] + "ing"))
+_CAPITAL = re.compile(r"\b[A-Z][a-z]+\b")
+_LOWER = re.compile(r"\b[a-z]+\b")
 _WAY_KO = re.compile(r"(?P<act>.{2,}(?:는|한|할)|.{2,}?)\s*방법$")
 _DOING_KO = re.compile(r"(?P<act>.*[가-힣]{2,}|.+\s[가-힣])기$")
 _NOT_DOING = re.compile(r"(?:[보듣읽쓰말]기|이야기|경기|전기|무기|용기|초기|주기|크기|분위기|계기|동기|시기|위기|악기|후기|일기|감기|복사기|번역기|검색기|생성기|편집기|관리기|[가-힣](?:자|기|연|세|무|비|습|행|승|처|역|단|장|말|중|학|분|상|하|정)기)$")
@@ -56,33 +58,41 @@ def is_question(line: str) -> bool:
     return bool(_ASKS_EN.match(bare))
 
 
-def small(heading: str, text: str) -> str:
-    """A heading in Title Case with those words in lower case that the text itself writes so: names keep their capitals."""
-
-    def lowered(match: re.Match) -> str:
-        word = match[0]
-        return word.lower() if re.search(rf"(?<![.!?:]\s)\b{word.lower()}\b", text) else word
-
-    capitals = re.findall(r"\b[A-Z][a-z]+\b", heading)
-    return re.sub(r"(?<!^)\b[A-Z][a-z]+\b", lowered, heading) if len(capitals) >= 2 else heading
+def small(heading: str, known: frozenset[str]) -> str:
+    """A heading in Title Case with those words in lower case that the page itself writes so: names keep their capitals."""
+    capitals = _CAPITAL.findall(heading)
+    if len(capitals) < 2:
+        return heading
+    return _CAPITAL.sub(lambda m: m[0].lower() if m.start() and m[0].lower() in known else m[0], heading)
 
 
-def how_to(heading: str, lang: str | None, text: str = "") -> tuple[str, str] | None:
-    """(task, act) for a heading that promises to show how something is done; None for any other. `text` (the page's) tells
-    which capitals of a Title Case heading are names."""
-    head = small(clean_heading(heading), text) if lang == "en" else clean_heading(heading)
-    if lang == "ko":
+def lower_words(page: Page) -> frozenset[str]:
+    """Words the page writes in lower case somewhere."""
+    return frozenset(_LOWER.findall(page.text))
+
+
+def how_to(heading: str, page: Page) -> tuple[str, str] | None:
+    """(task, act) for a heading that promises to show how something is done; None for any other."""
+    head = clean_heading(heading)
+    if page.lang == "ko":
         return _how_ko(head)
-    if lang != "en":
+    found = _how_en(head) if page.lang == "en" else None
+    if found is None:
         return None
+    task, act = found
+    act = small("x " + act, page.once(lower_words))[2:]
+    return task, act[:1].lower() + act[1:] if act[1:2].islower() or act[1:2] == " " else act
+
+
+def _how_en(head: str) -> tuple[str, str] | None:
     if match := _HOW_EN.match(head):
         act = head[match.end() :].strip()
-        return ("how", act[:1].lower() + act[1:] if act[1:2].islower() or act[1:2] == " " else act) if len(act) > 3 else None
+        return ("how", act) if len(act) > 3 else None
     first, _, rest = head.partition(" ")
     if first.lower() in IMPERATIVES and rest and len(head.split()) <= 14:
-        return "how", first.lower() + " " + rest
+        return "how", head
     if first.lower() in GERUNDS and rest and len(head.split()) <= 12:
-        return "how_ing", head[:1].lower() + head[1:]
+        return "how_ing", head
     return None
 
 
@@ -114,7 +124,7 @@ def worded(page: Page, heading: str, answer: str, purpose: str) -> tuple[str, di
         return NUMBER.sub("", heading.strip(" #*¶")).strip(), {}
     if page.lang is None or not head:
         return "", {}
-    found = how_to(head, page.lang, page.text)
+    found = how_to(head, page)
     task, slots = (found[0], {"act": found[1]}) if found else ("about", {"heading": head})
     question, level = ask(task, page.lang, page.dice(f"{purpose}/{head}"), answer, **slots)
     return question, {"register": level} if level else {}

@@ -13,7 +13,7 @@ from typing import ClassVar, Iterator
 from pydantic import Field
 
 from pipeline.options import Options
-from stages.sft.page import Page, Span, language, least, likeness_key
+from stages.sft.page import Page, Span, language, least
 
 DROPS = (
     "empty_question", "empty_answer", "short_question", "long_question", "short_answer", "long_answer", "same_text",
@@ -33,6 +33,8 @@ class Candidate:
     task: str = "answer"
     confidence: float | None = None
     drop: str | None = None
+    keys: tuple[str, str] = ("", "")
+    """`likeness_key` of both sides, set before the checks."""
     facts: dict[str, str] = field(default_factory=dict)
     """Further facts for the row's meta: rank of the answer, register, ..."""
 
@@ -79,9 +81,10 @@ class Rule(Options):
 
     def _fault(self, candidate: Candidate, page: Page) -> str | None:
         question, answer = candidate.instruction.strip(), candidate.answer.strip()
-        if not likeness_key(question):
+        asked, said = candidate.keys
+        if not asked:
             return "empty_question"
-        if not likeness_key(answer):
+        if not said:
             return "empty_answer"
         if self.markup:
             return None
@@ -94,7 +97,7 @@ class Rule(Options):
             return "short_answer"
         if len(answer) > self.max_answer:
             return "long_answer"
-        if likeness_key(question) == likeness_key(answer):
+        if asked == said:
             return "same_text"
         return other_language(question, answer)
 

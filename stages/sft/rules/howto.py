@@ -28,11 +28,11 @@ class Howto(Rule):
 
     def find(self, page: Page) -> Iterator[Candidate]:
         yield from self._declared(page)
-        ends = [label.start for label in labels(page) if label.asks]
+        ends = [label.start for label in page.once(labels) if label.asks]
         for section in page.sections:
             if is_question(section.heading):
                 continue
-            found = how_to(section.heading, page.lang, page.text)
+            found = how_to(section.heading, page)
             if found is None:
                 continue
             span, whole = answer_span(page, section, self.min_answer, self.max_answer, ends)
@@ -55,7 +55,7 @@ class Howto(Rule):
             answer, span = listed(page, steps)
             question, facts = name, {}
             if not is_question(name):
-                task, act = how_to(name, page.lang, page.text) or ("how_to", clean_heading(name))
+                task, act = how_to(name, page) or ("how_to", clean_heading(name))
                 question, register = ask(task, page.lang, page.dice(f"howto/{name}"), answer, act=act)
                 facts = {"register": register} if register else {}
             yield Candidate(question, answer, span, confidence=self.confidence + 0.15, facts=facts)

@@ -14,6 +14,7 @@ from stages.sft.questions import clean_heading
 from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
 
+_ENDING = re.compile(r"(?:ing|ed|es|s)$")
 _SITE = re.compile(r"\s+[|·•»«–—]\s+|\s+[-:]\s+|\s*::\s*")
 _SUMMARY_KEYS = ("description", "og:description", "summary", "abstract")
 
@@ -127,4 +128,4 @@ def overlap(piece: str, text: str) -> float:
 def root(word: str) -> str:
     """A word's stem; an English one also without a plural's or verb's ending."""
     base = stem(word)
-    return re.sub(r"(?:ing|ed|es|s)$", "", base) if len(base) > 4 and base.isascii() else base
+    return _ENDING.sub("", base) if len(base) > 4 and base.isascii() else base

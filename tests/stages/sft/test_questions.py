@@ -2,6 +2,7 @@
 
 import pytest
 
+from stages.sft.page import Page
 from stages.sft.questions import attributive, clean_heading, how_to, is_question, small
 
 
@@ -27,8 +28,10 @@ def test_attributive(stem, form):
 
 def test_title_case_keeps_names():
     text = "You can back up your data to Debian. Use the upload page."
-    assert small("Back Up Your Data To Debian", text) == "Back up your data to Debian"
+    known = frozenset(text.replace(".", "").split())
+    assert small("Back Up Your Data To Debian", known) == "Back up your data to Debian"
 
 
-def test_how_to_needs_a_known_language():
-    assert how_to("Install Linux", None) is None and how_to("Install Linux", "en") == ("how", "install Linux")
+def test_how_to_needs_a_known_language(page_row):
+    page = {lang: Page(page_row("x", lang=lang), 1) for lang in ("de", "en")}
+    assert how_to("Install Linux", page["de"]) is None and how_to("Install Linux", page["en"]) == ("how", "install Linux")
