@@ -49,6 +49,7 @@ def batch_of(make_documents):
     """`batch_of(texts, **columns)` -> a record batch of shape DOCUMENT."""
 
     def make(texts: list[str | None], **columns: list) -> pa.RecordBatch:
-        return make_documents(texts, **columns).combine_chunks().to_batches()[0]
+        table = make_documents(texts, **columns).combine_chunks()
+        return table.to_batches()[0] if texts else pa.RecordBatch.from_pylist([], schema=table.schema)
 
     return make
