@@ -225,7 +225,7 @@ def _run_stage(name: str, places: tuple[str, ...], workers: int, seed: int, quie
     parent, base = os.path.split(str(sink).rstrip("/"))
     options["name"] = base
     page = parse(
-        {"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": {"pool": "ray" if workers > 1 else "inline", "workers": workers}},
+        {"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": {"pool": "ray" if workers > 1 else "inline", "workers": workers, "steps": {base: {"workers": workers}}}},
         f"maetdol {name}",
     )
     _listen(quiet)

@@ -52,7 +52,7 @@ def inputs_of(recipe: Recipe, step: Step, known: dict[str, list[str]] | None = N
         port: [recipe.store(ref) if ref in names else _outside(ref, port, step.name) for ref in refs] for port, refs in step.ports.items()
     }
     hardware = recipe.hardware(step.name)
-    return Inputs(stores, recipe.seed, hardware.workers or recipe.run.workers or 1, hardware.gpus, dict(known or {}), recipe.root)
+    return Inputs(stores, recipe.seed, hardware.workers or 1, hardware.gpus, dict(known or {}), recipe.root)
 
 
 def _outside(ref: str, port: str, step: str) -> Store:

@@ -59,7 +59,7 @@ class Inputs:
     stores: dict[str, list[Store]] = field(default_factory=dict)
     seed: int = 17
     workers: int = 1
-    """How many workers the `run:` part asks for; a stage may use it to lay out work, never to decide bytes."""
+    """Processes that one task of this step may be spread over (`run.steps.<step>.workers`): training groups."""
     gpus: float = 0
     hashes: dict[str, list[str]] = field(default_factory=dict)
     """Content hash per store, where already known; filled on demand."""

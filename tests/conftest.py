@@ -66,3 +66,49 @@ def make_store(make_documents):
         return store
 
     return make
+
+
+SMALL = [
+    "packages.packages={max_files: 150, max_bytes: 900000}",
+    "tokenizer.vocab_size=1200",
+    "pack.seq_len=128",
+    "pretrain.hidden=48",
+    "pretrain.layers=2",
+    "pretrain.steps=10",
+    "sft-model.steps=4",
+    "dpo.max_prompts=40",
+    "dpo.sampling={max_tokens: 24, temperature: 0.8}",
+    "dpo.length_ratio=1000",
+    "dpo-model.steps=3",
+    "evaluate.documents=20",
+    "evaluate.rows=20",
+    "evaluate.samples=2",
+    "evaluate.bootstrap=100",
+]
+"""The quickstart at a size for tests: every step of it, a hundredth of the work."""
+
+
+@pytest.fixture(scope="session")
+def maetdol_run(repo):
+    """`maetdol_run(root, *settings, words=())` runs the quickstart recipe, small, as a user would; returns the process."""
+    import subprocess
+
+    def run(root: Path, *settings: str, words: tuple[str, ...] = (), wait: bool = True, recipe: str = "configs/quickstart.yaml"):
+        flags = [word for setting in (*SMALL, f"root={root}", *settings) for word in ("--set", setting)]
+        command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", recipe, *flags, *words]
+        process = subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        if wait:
+            process.log = process.communicate()[0]
+        return process
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def quickstart(tmp_path_factory, maetdol_run) -> Path:
+    """Root of a finished small quickstart, made once per test session in one process."""
+    root = tmp_path_factory.mktemp("quickstart") / "run"
+    process = maetdol_run(root, "run.pool=inline")
+    (root / "terminal.log").write_text(process.log)
+    assert process.returncode == 0, process.log
+    return root

@@ -1,0 +1,209 @@
+"""The whole chain on the project's own site, small: nothing lost, nothing leaked, nothing done twice, the same bytes."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.compute as pc
+import pytest
+
+from pipeline.look import stores_of, trace
+from pipeline.store import ARTEFACT, Store
+
+TEXT_STEPS = "site packages quality dedup pii decontaminate mix tokenizer pack sft sft-unique sft-rows".split()
+
+
+def hashes(root) -> dict[str, str]:
+    return {name: Store(root / name).content_hash for name in TEXT_STEPS}
+
+
+def ledger_hashes(root) -> dict[str, list[str]]:
+    return {name: [e["ledger_hash"] for e in Store(root / name).require()["shards"]] for name in TEXT_STEPS}
+
+
+def planted(repo) -> set[str]:
+    """Every planted value, as written and with its separators taken out."""
+    found = set()
+
+    def collect(node):
+        if isinstance(node, str):
+            found.update({node, node.replace("-", "").replace(" ", "")})
+        elif isinstance(node, dict):
+            for value in node.values():
+                collect(value)
+        elif isinstance(node, list):
+            for value in node:
+                collect(value)
+
+    for entities in json.loads((repo / "configs/site/planted.json").read_text("utf-8")).values():
+        collect(entities)
+    return {value for value in found if len(value) >= 8}
+
+
+class TestOneRun:
+    def test_every_step_was_made(self, quickstart):
+        names = {store.name for store in stores_of(str(quickstart))}
+        assert names >= {*TEXT_STEPS, "pretrain", "sft-model", "dpo", "dpo-model", "evaluate"}
+        for name in ("pretrain", "sft-model", "dpo-model"):
+            assert list(Store(quickstart / name).artefact().glob("*.safetensors"))
+
+    def test_every_ledger_accounts_for_every_input(self, quickstart):
+        by_path = {store.name: store for store in stores_of(str(quickstart))}
+        checked = 0
+        for store in by_path.values():
+            manifest, ledger = store.require(), store.ledgers()
+            wanted = set()
+            for entry in manifest["lineage"].get("of", []):
+                source = by_path[entry["store"]]
+                wanted |= set(source.table(["id"])["id"].to_pylist())
+            lost = wanted - set(ledger["id"].to_pylist())
+            assert not lost, f"{store.name} lost {len(lost)} of {len(wanted)}"
+            if manifest["shards"]:
+                assert set(ledger["out"].drop_null().to_pylist()) == set(store.table(["id"])["id"].to_pylist()), store.name
+            assert not pc.any(pc.and_(pc.is_valid(ledger["reason"]), pc.is_valid(ledger["out"]))).as_py(), store.name
+            checked += len(wanted)
+        assert checked > 2000
+
+    def test_a_second_run_does_nothing_and_says_so(self, quickstart, maetdol_run):
+        before = {p: p.stat().st_mtime_ns for p in quickstart.rglob("*.json") if p.name != "lock.json"}
+        again = maetdol_run(quickstart, "run.pool=inline")
+        assert again.returncode == 0 and "nothing to do" in again.log, again.log
+        assert {p: p.stat().st_mtime_ns for p in before} == before
+
+    def test_one_dedup_option_redoes_dedup_and_what_follows(self, quickstart, maetdol_run):
+        plan = maetdol_run(quickstart, "run.pool=inline", "dedup.threshold=0.9", words=("--dry-run",)).log
+        states = {line.split()[0]: line.split()[1] for line in plan.splitlines() if line.startswith("  ")}
+        assert {name for name, state in states.items() if state == "done"} == {"site", "packages", "quality"}
+        assert states["dedup"] == "stale" and "option changed: threshold" in plan
+        assert all(state == "follows" for name, state in states.items() if name not in ("site", "packages", "quality", "dedup"))
+
+    def test_a_dpo_row_is_traced_to_page_span_and_rule(self, quickstart):
+        pairs = Store(quickstart / "dpo")
+        row = next(r for s in pairs.shards() for r in pairs.read(s).to_pylist() if r["span_start"] is not None and ".example" in (r["url"] or ""))
+        told = trace(str(quickstart), row["id"])
+        for step in ("site (ingest)", "quality (quality)", "dedup (dedup)", "pii (pii)", "sft (sft)", "dpo (dpo)"):
+            assert step in told, told
+        assert row["url"] in told and row["rule"] in told and f"span_start={row['span_start']}" in told
+        down = trace(str(quickstart), row["url"])
+        assert row["id"] in down, "and from the page down to the pair"
+
+    def test_the_planted_values_are_nowhere_after_pii_and_in_no_ledger(self, quickstart, repo):
+        values = [value.encode() for value in planted(repo)]
+        before = ("site", "packages", "quality", "dedup")
+        raw = (quickstart / "dedup" / "shards").glob("*.arrow")
+        assert any(value in path.read_bytes() for path in raw for value in values), "the site's values must reach dedup, or this proves nothing"
+        leaks = []
+        for path in sorted(p for p in quickstart.rglob("*") if p.is_file()):
+            step, inside = path.relative_to(quickstart).parts[0], path.relative_to(quickstart).parts[1:2]
+            if step in before and inside not in (("ledger",), ("receipts",), ("manifest.json",)):
+                continue
+            data = path.read_bytes()
+            leaks += [f"{path.relative_to(quickstart)}" for value in values if value in data]
+        assert not leaks
+
+    def test_the_disallowed_folders_were_never_requested(self, quickstart):
+        asked = [json.loads(line)["url"] for p in (quickstart / "site").rglob("requests.jsonl") for line in p.read_text().splitlines()]
+        assert len(asked) > 60 and not [url for url in asked if "/private/" in url or "/admin/" in url]
+        refused = Store(quickstart / "site").ledgers()["reason"].to_pylist()
+        assert "crawl.robots" in refused
+
+    def test_the_cp949_page_reads_as_korean(self, quickstart):
+        rows = Store(quickstart / "site").table(["url", "text", "meta"]).to_pylist()
+        (page,) = [row for row in rows if (row["url"] or "").endswith("/old/1998-notice")]
+        hangul = sum("가" <= c <= "힣" for c in page["text"])
+        assert hangul > 0.5 * sum(c.isalpha() for c in page["text"]) and "\ufffd" not in page["text"]
+
+    def test_the_report_shows_every_part_and_no_value(self, quickstart, repo):
+        page = (quickstart / "report.html").read_text("utf-8")
+        for title in ("Funnel", "Why rows were dropped", "Duplicates", "Personal data", "Tokenizer", "Instructions", "Preference pairs", "Training", "Evaluation"):
+            assert f"<h2>{title}</h2>" in page, title
+        assert "<script" not in page and "http://127" not in page
+        assert not [value for value in planted(repo) if value in page]
+
+    def test_the_notebooks_run_on_it(self, quickstart, repo):
+        import nbformat
+        from nbclient import NotebookClient
+
+        os.environ["MAETDOL_ROOT"] = str(quickstart)
+        for path in sorted((repo / "notebooks").glob("*.ipynb")):
+            notebook = nbformat.read(path, as_version=4)
+            NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+            assert any(cell.get("outputs") for cell in notebook.cells if cell.cell_type == "code"), path.name
+
+
+
+
+@pytest.fixture
+def text_only(repo, tmp_path, quickstart):
+    """A recipe file with the steps before training, reading the recorded crawl."""
+    import yaml
+
+    page = yaml.safe_load((repo / "configs/quickstart.yaml").read_text("utf-8"))
+    page["steps"] = [s for s in page["steps"] if not (isinstance(s, dict) and next(iter(s)) in ("train", "dpo", "evaluate"))]
+    page["steps"][0] = {"ingest": {"name": "site", "from": f"{next((quickstart / 'site' / 'passes' / 'crawl').glob('*'))}/*/*.warc.gz"}}
+    path = tmp_path / "text.yaml"
+    path.write_text(yaml.safe_dump(page, allow_unicode=True, sort_keys=False), "utf-8")
+    return path
+
+
+TEXT_SMALL = ["packages.packages={max_files: 150, max_bytes: 900000}", "tokenizer.vocab_size=1200", "pack.seq_len=128"]
+
+
+@pytest.fixture
+def run_text(repo, text_only):
+
+    def run(root, *settings: str, wait: bool = True):
+        flags = [word for setting in (*TEXT_SMALL, f"root={root}", *settings) for word in ("--set", setting)]
+        command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", str(text_only), "--no-report", *flags]
+        process = subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        if wait:
+            process.log = process.communicate()[0]
+            assert process.returncode == 0, process.log
+        return process
+
+    return run
+
+
+def test_inline_and_two_workers_give_the_same_bytes(run_text, tmp_path):
+    run_text(tmp_path / "inline", "run.pool=inline")
+    run_text(tmp_path / "two", "run.workers=2")
+    assert hashes(tmp_path / "inline") == hashes(tmp_path / "two")
+    assert ledger_hashes(tmp_path / "inline") == ledger_hashes(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_killed_ten_times_it_ends_with_the_same_bytes(run_text, tmp_path):
+    run_text(tmp_path / "whole", "run.workers=2")
+    rng = random.Random(7)
+    kills = 0
+    while kills < 10:
+        process = run_text(tmp_path / "killed", "run.workers=2", wait=False)
+        try:
+            process.wait(rng.uniform(6, 30))
+            break
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+    run_text(tmp_path / "killed", "run.workers=2")
+    assert hashes(tmp_path / "whole") == hashes(tmp_path / "killed")
+    assert ledger_hashes(tmp_path / "whole") == ledger_hashes(tmp_path / "killed")
+    assert kills >= 1
+
+
+def test_killed_once_it_ends_with_the_same_bytes_and_redoes_nothing_proven(run_text, tmp_path):
+    run_text(tmp_path / "whole", "run.pool=inline")
+    process = run_text(tmp_path / "killed", "run.pool=inline", wait=False)
+    while not (tmp_path / "killed" / "dedup" / "manifest.json").exists() and process.poll() is None:
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    proven = {p: p.read_bytes() for p in (tmp_path / "killed").glob("*/receipts/*.json")}
+    run_text(tmp_path / "killed", "run.pool=inline")
+    assert proven and all(p.read_bytes() == data for p, data in proven.items()), "a proven shard was done again"
+    assert hashes(tmp_path / "whole") == hashes(tmp_path / "killed")
+    assert Store(tmp_path / "killed" / "tokenizer").receipt(ARTEFACT) is not None
