@@ -99,7 +99,7 @@ class Rule(Options):
             return "long_answer"
         if asked == said:
             return "same_text"
-        return other_language(question, answer)
+        return None if candidate.task.startswith("translate_") else other_language(question, answer)
 
 
 def other_language(question: str, answer: str) -> str | None:

@@ -108,3 +108,15 @@ def test_bad_options_say_the_mend(options, word):
 def test_without_flags_every_rule_is_used():
     assert {rule.word for rule in Sft().kinds} == {rule.word for rule in every_rule()} >= {"faq", "heading", "howto", "qa_text", "title", "keyword", "cloze"}
     assert Sft().teacher is None
+
+
+def test_tasks_travel_to_workers(tmp_path):
+    import pickle
+
+    from stages.sft.passes import FindTask, JoinTask
+
+    stage = Sft.build({"teacher": {"kind": "endpoint", "url": "http://127.0.0.1:9/v1", "model": "m"}}, "sft")
+    for kind in (FindTask, JoinTask):
+        task = kind(stage, Store(tmp_path / "in"), 0, 3, 17, Store(tmp_path / "out"), "k")
+        back = pickle.loads(pickle.dumps(task))
+        assert back.stage == stage and back.name == task.name and back.stage.fingerprint() == stage.fingerprint()
