@@ -124,8 +124,9 @@ def item_of(row: Mapping[str, Any], item_id: str, where: str = "") -> Item:
 
 def _question(row: Mapping[str, Any]) -> tuple[str, set[str]]:
     """The question, and the columns it was made of: pairs of sentences make one."""
-    if {"sentence", "question"} <= set(row):  # KoBEST COPA: `question` is only 원인 or 결과
-        return str(row["sentence"]), {"sentence", "question"}
+    for name in ("sentence", "premise"):  # COPA: `question` is only 원인 or 결과 (cause or effect)
+        if {name, "question"} <= set(row):
+            return str(row[name]), {name, "question"}
     for pair in (("premise", "hypothesis"), ("sentence1", "sentence2"), ("context_1", "context_2")):
         if set(pair) <= set(row):
             return "\n".join(str(row[name]) for name in pair), set(pair)
