@@ -14,6 +14,8 @@ from typing import Any, Iterator
 
 MAX_JSON = 4 << 20
 """Characters of one JSON-LD script that are read (the largest FAQ pages met hold 200 KB)."""
+NESTED = 8
+"""Properties inside properties of one item that are taken: each is rendered with all it holds."""
 MAX_ITEMS = 50_000
 """Items of one page that are walked."""
 
@@ -180,6 +182,7 @@ def _marked(root: Any, words: Any) -> list[Item]:
 
     found: list[Item] = []
     open_items: list[tuple[Any, Item]] = []
+    open_values: list[Any] = []
     referred: list[tuple[Item, list[str]]] = []
     for event, element in etree.iterwalk(root, events=("start", "end")):
         if not isinstance(element.tag, str):
@@ -187,6 +190,8 @@ def _marked(root: Any, words: Any) -> list[Item]:
         if event == "end":
             if open_items and open_items[-1][0] is element:
                 open_items.pop()
+            if open_values and open_values[-1] is element:
+                open_values.pop()
             continue
         types = words.scope(element)
         names = words.names(element)
@@ -201,7 +206,8 @@ def _marked(root: Any, words: Any) -> list[Item]:
             open_items.append((element, item))
             if words.syntax == "microdata" and element.get("itemref"):
                 referred.append((item, element.get("itemref").split()))
-        elif holder is not None and names:
+        elif holder is not None and names and len(open_values) < NESTED:
+            open_values.append(element)
             value = _value(element)
             for name in names:
                 holder.add(name, value)

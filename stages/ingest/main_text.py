@@ -9,8 +9,10 @@ covers less than half of the second, the second is taken.
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Sequence
 
+from stages.ingest import thread
+from stages.ingest.items import Item
 from stages.ingest.render import Rendered, render
 from stages.ingest.tree import Tree, parse
 
@@ -22,26 +24,56 @@ MAX_NODES = 50_000
 """Elements from which trafilatura is not asked: it is quadratic in siblings (70 s for 200,000 in one parent)."""
 
 
+MAX_WEIGHT = 4_000_000
+"""Sum of all elements' depths from which neither library is asked: both climb to the root from every element (4 s for
+10,000 elements 200 deep). 200,000 elements at a usual depth of 20 are still read by Resiliparse."""
+FURNITURE = frozenset("nav header footer aside form menu".split())
+"""Left out where a page is too heavy for the libraries and is read straight through."""
+MAX_TABLES = 16
+"""Tables inside tables from which trafilatura is not asked: it walks all of a table once for every table around it. Pages
+laid out in tables nest them six or eight deep."""
+
+
 class Main(NamedTuple):
     rendered: Rendered
     by: str
-    """`trafilatura`, `resiliparse` or `all`."""
+    """`trafilatura`, `resiliparse`, `all`, `thread` for the posts of a discussion, or `plain` for what was too heavy for the first two."""
 
 
-def extract(tree: Tree, mode: Extract = "main", comments: bool = True) -> Main:
-    """Main text of a page with its blocks; empty text where there is none."""
+def extract(tree: Tree, mode: Extract = "main", comments: bool = True, items: Sequence[Item] = ()) -> Main:
+    """Main text of a page with its blocks; empty text where there is none. `items` are the page's own, to know a thread by."""
+    main = _extract(tree, mode, comments)
+    if mode == "main" and comments and (posts := thread.read(tree.body, items, main.rendered)) is not None:
+        return Main(posts, "thread")
+    return main
+
+
+def _extract(tree: Tree, mode: Extract, comments: bool) -> Main:
     if mode == "all":
         return Main(render(tree.body), "all")
+    if tree.weight > MAX_WEIGHT:
+        return Main(render(tree.body, skip=FURNITURE), "plain")
     rough = _resiliparse(tree)
     if mode == "resiliparse":
         return Main(rough, "resiliparse")
-    if tree.nodes <= MAX_NODES:
+    if tree.nodes <= MAX_NODES and _nesting(tree.root, "table") <= MAX_TABLES:
         fine = _trafilatura(tree, comments)
         if fine.text and len(fine.text) >= COVERS * len(rough.text):
             return Main(fine, "trafilatura")
         if len(fine.text) > len(rough.text):
             return Main(fine, "trafilatura")
     return Main(rough, "resiliparse")
+
+
+def _nesting(root: Any, tag: str) -> int:
+    """How many `tag` stand inside each other at most."""
+    from lxml import etree
+
+    depth = most = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end"), tag=tag):
+        depth += 1 if event == "start" else -1
+        most = max(most, depth)
+    return most
 
 
 def _trafilatura(tree: Tree, comments: bool) -> Rendered:

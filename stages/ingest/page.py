@@ -21,13 +21,13 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True) -
         "charset.replaced": float(decoded.replaced),
         "page.bytes": float(len(raw.body)),
     }
-    tree = parse(clean(decoded.text))
+    tree = parse(decoded.text)
     if tree is None:
         return dropped("ingest.no_main_text", "no element in it", metrics)
     metrics["page.nodes"] = float(tree.nodes)
     found = items.read_items(tree.root)
     facts = number(_groups(schema_org.groups(found), structure.groups(tree.body)))
-    main = main_text.extract(tree, extract, comments)
+    main = main_text.extract(tree, extract, comments, found)
     if not main.rendered.text and not any(fact.kind in ASKED for fact in facts):
         return dropped("ingest.no_main_text", None, metrics)
     blocks = attach.blocks(main.rendered, facts)
@@ -60,12 +60,13 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True) -
 def _values(raw: Raw, tree: Tree, stated: dict[str, str]) -> dict:
     title = card.title(tree.root, stated.get("title")) or raw.facts.get("title")
     header = next((value for name, value in raw.headers if name.lower() == "content-language"), None)
+    stated_licence = licence.of_page(tree.root, stated)
     return {
         "title": clean(title) if title else None,
         "url": card.address(tree.root, raw.url),
         "lang": card.language(tree.root, header) or raw.facts.get("lang"),
         "date": raw.date,
-        "licence": licence.of_page(tree.root, stated) or raw.facts.get("licence"),
+        "licence": clean(stated_licence) if stated_licence else raw.facts.get("licence"),
         "signals": signals.read(tree.root, raw.headers),
     }
 

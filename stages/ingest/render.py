@@ -56,8 +56,8 @@ class Rendered:
     marks: list[tuple[int, int]] = field(default_factory=list)
 
 
-def render(root: Any, omit: Any = None) -> Rendered:
-    """The text below `root` (an lxml element); the element `omit` is left out."""
+def render(root: Any, omit: Any = None, skip: frozenset[str] = frozenset()) -> Rendered:
+    """The text below `root` (an lxml element); the element `omit` and elements named in `skip` are left out."""
     from lxml import etree
 
     writer = _Writer()
@@ -69,7 +69,7 @@ def render(root: Any, omit: Any = None) -> Rendered:
                 writer.say(element.tail)
             continue
         name = _name(tag, element)
-        hidden = (name in HIDDEN and element is not root) or element is omit
+        hidden = ((name in HIDDEN or name in skip) and element is not root) or element is omit
         if event == "start":
             if hidden:
                 walk.skip_subtree()

@@ -13,6 +13,7 @@ from typing import Any, Iterable
 from stages.ingest.facts import Fact, Group
 from stages.ingest.items import Item
 from stages.ingest.render import render
+from stages.ingest.row import clean
 from stages.ingest.tree import parse
 
 QUESTIONS = frozenset(("Question",))
@@ -59,7 +60,7 @@ def _plain(text: str) -> str:
         tree = parse(text)
         return render(tree.body).text if tree is not None else ""
     lines = [" ".join(line.split()) for line in text.replace("\r\n", "\n").split("\n")]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+    return clean(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip())
 
 
 def groups(items: Iterable[Item]) -> list[Group]:

@@ -22,6 +22,8 @@ POST_BODY = frozenset(
 Stack Exchange, WordPress comments, and the Korean Gnuboard and XpressEngine."""
 FEWEST_POSTS = 2
 """One post is an article; a thread has at least two."""
+NESTED = 4
+"""Definition lists and details inside each other that are read."""
 _POST_ID = re.compile(r"^(?:post_message_|post_text_|msg_)\d+$")
 
 
@@ -46,18 +48,26 @@ def groups(body: Any) -> list[Group]:
 
 
 def _content(body: Any) -> Iterator[Any]:
-    """dl, details and bodies of posts outside boilerplate; a post inside a post is not met again."""
+    """dl, details and bodies of posts outside boilerplate; a post inside a post is not met again.
+
+    Every element inside is rendered once per structure around it, so nesting beyond NESTED is not followed.
+    """
     from lxml import etree
 
-    walk = etree.iterwalk(body, events=("start",))
-    for _, element in walk:
+    inside = 0
+    walk = etree.iterwalk(body, events=("start", "end"))
+    for event, element in walk:
         tag = element.tag
         if not isinstance(tag, str):
             continue
-        if tag in BOILERPLATE:
+        if event == "end":
+            inside -= tag in ("dl", "details")
+        elif tag in BOILERPLATE:
             walk.skip_subtree()
         elif tag in ("dl", "details"):
-            yield element
+            inside += 1
+            if inside <= NESTED:
+                yield element
         elif _is_post(element):
             yield element
             walk.skip_subtree()
@@ -67,6 +77,11 @@ def _is_post(element: Any) -> bool:
     words = element.get("class")
     if words and not POST_BODY.isdisjoint(words.lower().split()):
         return True
+    return is_post_id(element)
+
+
+def is_post_id(element: Any) -> bool:
+    """Is the element's id one that vBulletin or SMF gives to the text of a post?"""
     return bool(_POST_ID.match(element.get("id") or ""))
 
 

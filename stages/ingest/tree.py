@@ -38,10 +38,11 @@ _TOKEN = re.compile(
 
 @dataclass
 class Tree:
-    """A parsed page: `root` is the one `html` element, `nodes` its elements, `bounded` whether tags had to be taken out."""
+    """A parsed page: `root` is the one `html` element, `nodes` its elements, `weight` the sum of their depths, `bounded` whether tags had to be taken out."""
 
     root: Any
     nodes: int
+    weight: int
     bounded: bool
 
     @property
@@ -66,7 +67,21 @@ def parse(source: str) -> Tree | None:
     if root is None:
         return None
     root = _whole(root)
-    return Tree(root, sum(1 for _ in root.iter()), bounded)
+    return Tree(root, *_measure(root), bounded)
+
+
+def _measure(root: Any) -> tuple[int, int]:
+    from lxml import etree
+
+    nodes = weight = depth = 0
+    for event, _ in etree.iterwalk(root, events=("start", "end")):
+        if event == "start":
+            nodes += 1
+            depth += 1
+            weight += depth
+        else:
+            depth -= 1
+    return nodes, weight
 
 
 def _parse(source: str) -> tuple[Any, bool]:

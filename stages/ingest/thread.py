@@ -1,0 +1,83 @@
+"""The posts of a discussion as main text: on a thread, what people wrote, without the cards around it.
+
+Extractors made for articles take a thread's user cards, dates and buttons with its posts, or its longest post alone.
+Where the page says that it is a discussion (schema.org), or uses the class words of forum software at least twice, its
+posts in the page's order are the text. Measured on the 50 forum pages of the WCXB sample: F1 .745 to .781, boilerplate
+snippets .105 to .043.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Iterable
+
+from stages.ingest.items import Item
+from stages.ingest.render import Rendered, Span, render
+from stages.ingest.structure import BOILERPLATE, FEWEST_POSTS, is_post_id
+
+DISCUSSIONS = frozenset(("DiscussionForumPosting", "QAPage"))
+"""Types with which a page says that it is a thread. A `Question` alone is not one: FAQ pages have those."""
+WRITTEN = frozenset(("DiscussionForumPosting", "Comment", "UserComments", "Question", "Answer"))
+SOFTWARE = frozenset(
+    "bbwrapper postcontent post_message post-message postbody js-post-body cooked message-body messagebody message-content message_content msg-body "
+    "msgbody cpost_contentwrap ipscomment_content reply-content reply-body reply_content forum-post-body forum-post-content forum__post-content "
+    "topic-body lia-message-body-content usertext-body xe_content".split()
+)
+"""Class words of one post that blogs do not use for an article or its comments."""
+FEWEST = 200
+"""Characters of all posts together below which the page is read as any other."""
+SHARE = 0.1
+"""Of the text an extractor finds: fewer letters in the posts than that, and the class words mean something else here."""
+
+
+def read(body: Any, items: Iterable[Item], otherwise: Rendered) -> Rendered | None:
+    """The posts of a thread in order, or None where the page is none. `otherwise` is what an extractor found."""
+    items = list(items)
+    said = any(DISCUSSIONS & set(item.types) for item in items)
+    marked = {id(value): value for item in items if said and WRITTEN & set(item.types) for value in _elements(item)}
+    posts = _posts(body, marked)
+    if len(posts) < FEWEST_POSTS:
+        return None
+    found = _joined(posts)
+    if len(found.text) < max(FEWEST, SHARE * len(otherwise.text)):
+        return None
+    return found
+
+
+def _elements(item: Item) -> Iterable[Any]:
+    return (value for value in item.get("text", "articleBody") if not isinstance(value, (str, Item)))
+
+
+def _posts(body: Any, marked: dict[int, Any]) -> list[Any]:
+    """Outermost elements of posts in document order."""
+    from lxml import etree
+
+    found = []
+    walk = etree.iterwalk(body, events=("start",))
+    for _, element in walk:
+        if not isinstance(element.tag, str):
+            continue
+        if element.tag in BOILERPLATE:
+            walk.skip_subtree()
+        elif id(element) in marked or is_post_id(element) or not SOFTWARE.isdisjoint((element.get("class") or "").lower().split()):
+            found.append(element)
+            walk.skip_subtree()
+    return found
+
+
+def _joined(posts: list[Any]) -> Rendered:
+    pieces: list[str] = []
+    spans: list[Span] = []
+    marks: list[tuple[int, int]] = []
+    at = 0
+    for post in posts:
+        part = render(post)
+        if not part.text:
+            continue
+        if pieces:
+            pieces.append("\n\n")
+            at += 2
+        spans += [Span(s.kind, s.start + at, s.end + at, s.level) for s in part.spans]
+        marks += [(a + at, b + at) for a, b in part.marks]
+        pieces.append(part.text)
+        at += len(part.text)
+    return Rendered("".join(pieces), spans, marks)
