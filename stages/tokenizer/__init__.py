@@ -130,6 +130,9 @@ def build(stage: Tokenizer, stores: list[Store], roll: Any, taken: Any, folder: 
         int(roll.sizes[taken].sum()),
     )  # fmt: skip
     lines = (line for _, text in sample.texts(stores, taken) for line in sample.lines(text))
+    if stage.model_type == "unigram":
+        # Its seed pieces depend on the order of the lines, which shards and crawls decide; BPE's counts do not.
+        lines = iter(sorted(lines))
     export.write(fit.fit(plan, lines), folder, stage.model_type, stage.symbols, DEFAULT)
     (folder / "card.json").write_text(json.dumps({"format": card.FORMAT}), encoding="utf-8")
     encoder = Encoder(folder)

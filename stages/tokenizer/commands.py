@@ -30,7 +30,7 @@ class Export(Options):
     into: str = "tokenizers"
     "Where tokenizers are kept."
     recipe: str | None = None
-    "Recipe file to put beside it as recipe.yaml, so that it can be made again."
+    "Recipe file to put beside it as recipe.yaml, so that it can be made again; default: the one that stands there already."
 
     @field_validator("name")
     @classmethod
@@ -53,8 +53,9 @@ class Export(Options):
         with tempfile.TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
             made = Path(folder) / self.name
             shutil.copytree(source.artefact(), made)
-            if recipe is not None:
-                shutil.copyfile(recipe, made / "recipe.yaml")
+            before = target / "recipe.yaml"
+            if recipe is not None or before.is_file():
+                shutil.copyfile(recipe or before, made / "recipe.yaml")
             (made / "origin.json").write_text(json.dumps(origin(source), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
             if target.exists():
                 shutil.rmtree(target)
@@ -65,15 +66,13 @@ class Export(Options):
 
 
 def origin(store: Store) -> dict[str, Any]:
-    """What an exported tokenizer came from: hashes and options, nothing of the machine it was made on."""
+    """What an exported tokenizer is: hashes and options, nothing of the run, so that the same tokenizer gives the same folder."""
     manifest = store.require()
     receipt = store.receipt("artefact")
     return {
         "content_hash": receipt.content_hash,  # type: ignore[union-attr]
         "files": receipt.files,  # type: ignore[union-attr]
         "options": manifest.get("options", {}),
-        "key": manifest["key"],
-        "inputs": manifest.get("identity", {}).get("inputs", {}),
     }
 
 

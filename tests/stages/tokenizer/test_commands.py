@@ -32,9 +32,9 @@ def test_export_fills_the_folder_and_replaces_it_whole(made, tmp_path):
     recipe = tmp_path / "r.yaml"
     recipe.write_text("name: r\n")
     target = tmp_path / "kept" / "mine"
-    for _ in range(2):
-        Export(store=made.path, name="mine", into=str(tmp_path / "kept"), recipe=str(recipe)).run()
-        (target / "left-over.txt").write_text("old") if _ == 0 else None
+    Export(store=made.path, name="mine", into=str(tmp_path / "kept"), recipe=str(recipe)).run()
+    (target / "left-over.txt").write_text("old")
+    Export(store=made.path, name="mine", into=str(tmp_path / "kept")).run()
     names = {path.name for path in target.iterdir()}
     assert {"tokenizer.json", "tokenizer.model", "card.json", "README.md", "recipe.yaml", "origin.json"} <= names
     assert "left-over.txt" not in names and not list(tmp_path.glob("kept/.part-*"))

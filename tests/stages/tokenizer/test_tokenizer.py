@@ -29,6 +29,17 @@ def test_same_bytes_again(mixed, train, kind):
     assert len(hashes) == 1
 
 
+@pytest.mark.parametrize("kind", ["bpe", "unigram"])
+def test_same_bytes_whatever_the_shards_and_their_order(mixed, corpus, train, kind):
+    texts = [(row["lang"], row["text"]) for row in mixed.table().to_pylist()]
+    stage = Tokenizer(vocab_size=500, model_type=kind)
+    models = {
+        content_hash(train(stage, corpus(some, shards, name), f"{name}-{kind}").artefact() / "tokenizer.model")
+        for name, some, shards in (("one", texts, 1), ("three", texts, 3), ("turned", texts[::-1], 2))
+    }
+    assert len(models) == 1
+
+
 def test_a_standing_receipt_is_not_trained_again(mixed, train, monkeypatch):
     stage = Tokenizer(vocab_size=600)
     first = train(stage, mixed).receipt("artefact")
