@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import OptionError
 from pipeline.ledger import Receipt
+from pipeline.options import UNKEYED
 from pipeline.pool import Pool
 from pipeline.stage import Inputs, Port, Stage
 from pipeline.store import Store
@@ -66,13 +68,24 @@ class Dedup(Stage):
     "Seed of the permutations; 1 is datasketch's and datatrove's."
     merge_empty: bool = False
     "Count empty texts as one text and keep one of them."
+    copies: Literal["keep-one", "drop-all"] = "keep-one"
+    "drop-all: what has a duplicate goes altogether, the one that would stay included (for sets that must hold nothing twice seen)."
+    caps: float | None = Field(default=None, gt=0.0, le=1.0)
+    """Stop before anything is written when a source of ten rows and more would lose more than this share of them. Without
+    it, sources that lose over half are named in a warning."""
+    apply: Annotated[str | None, UNKEYED] = None
+    "Commit this plan (of `maetdol dedup plan`) and no other; its options are taken from it."
 
     @model_validator(mode="before")
     @classmethod
     def _preset(cls, given: Any) -> Any:
-        if isinstance(given, dict) and given.get("preset") in PRESETS:
-            return {**PRESETS[given["preset"]], **given}
-        return given
+        if not isinstance(given, dict):
+            return given
+        if given.get("apply"):
+            from stages.dedup import preview
+
+            given = {**preview.read(Path(given["apply"]))["options"], **given}
+        return {**PRESETS.get(given.get("preset"), {}), **given}
 
     @field_validator("keep")
     @classmethod
@@ -116,6 +129,12 @@ class Dedup(Stage):
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         """Sign, group, band, link, cluster, verify, apply: what is proven of it is not done again."""
+        from stages.dedup import preview
         from stages.dedup.plan import Plan
 
-        return Plan.of(self, inputs, sink).run(pool)
+        if self.apply is None:
+            return Plan.of(self, inputs, sink).run(pool)
+        path = Path(self.apply)
+        page, plan = preview.read(path), Plan.of(self, inputs, sink, Store(preview.passes_of(path)))
+        preview.check(page, plan, inputs, path)
+        return plan.run(pool, lambda: preview.check_decisions(page, plan, path))

@@ -21,8 +21,8 @@ from stages.dedup.exact import Twins
 from stages.dedup.passes import Task
 
 SIZE = "cluster_size"
-KEPT, EXACT, NEAR = 0, 1, 2
-REASONS = (None, "dedup.exact", "dedup.near")
+KEPT, EXACT, NEAR, COPIED = 0, 1, 2, 3
+REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies")
 NULL_TEXT, NO_TEXT, NO_WORDS = "text is null", "text is empty", "text has no words"
 
 
@@ -35,6 +35,8 @@ class Applying(NamedTuple):
     verify: Store
     name_exact: bool
     """Is the exact level asked for? Otherwise identical texts are near-duplicates of similarity 1."""
+    drop_all: bool
+    """Does what has copies go with them?"""
     notes: dict[str, Any]
 
 
@@ -44,7 +46,7 @@ class Fate(NamedTuple):
     keeper: np.ndarray
     """int64: number of the keeper; its own for one that is kept."""
     why: np.ndarray
-    """int8: KEPT, EXACT or NEAR."""
+    """int8: KEPT, EXACT, NEAR or COPIED."""
     score: np.ndarray
     members: np.ndarray
 
@@ -95,17 +97,20 @@ def fate_of(given: Applying, first: int, rows: int) -> Fate:
     fate.members[at] = sizes
     at = at[removed]
     fate.keeper[at], fate.score[at], fate.why[at] = keeper[removed], score[removed], why[removed]
+    if given.drop_all:
+        fate.why[(fate.why == KEPT) & (fate.members > 1)] = COPIED
     return fate
 
 
 def _keeper_ids(corpus: Corpus, fate: Fate) -> pa.Array:
-    """Id of each row's keeper; null for kept rows."""
-    gone = np.flatnonzero(fate.why != KEPT)
+    """Id of each row's keeper; null for rows that have none."""
+    has = (fate.why == EXACT) | (fate.why == NEAR)
+    gone = np.flatnonzero(has)
     known, places = np.unique(fate.keeper[gone], return_inverse=True)
     ids = corpus.gather(known, ["id"])["id"].combine_chunks() if len(known) else pa.array([], STR)
     picks = np.zeros(len(fate.why), np.int64)
     picks[gone] = places
-    return ids.take(pa.array(picks, mask=fate.why == KEPT)).cast(STR)
+    return ids.take(pa.array(picks, mask=~has)).cast(STR)
 
 
 def _remarks(sign: Store, number: int) -> pa.Array:
@@ -138,7 +143,7 @@ def _ledger(ids: pa.Array, fate: Fate, keepers: pa.Array, notes: pa.Array) -> pa
         "keeper": keepers,
         "note": notes,
         "dedup.cluster_size": pa.array(fate.members.astype(np.float64)),
-        "dedup.score": pa.array(fate.score, mask=kept),
+        "dedup.score": pa.array(fate.score, mask=np.isnan(fate.score)),
     }
     schema = pa.schema([*COLUMNS, ("dedup.cluster_size", pa.float64()), ("dedup.score", pa.float64())])
     return pa.table([known.get(f.name, pa.nulls(n, f.type)) for f in schema], schema=schema)

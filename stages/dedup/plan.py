@@ -6,6 +6,7 @@
     link      who meets whom, as a forest                     one task a range of keys
     cluster   components, cut into lots                       one task
     verify    keepers by exact Jaccard                        one task a lot
+    survey    what each source would lose                     one task a shard
     apply     kept rows and ledger                            one task a shard
 
 Every pass is a sub-store whose shards are proven by receipts, so a run that was killed goes on where it stopped. Shard
@@ -15,7 +16,7 @@ counts follow from the input alone.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Callable
 
 from pipeline.errors import SourceError
 from pipeline.ledger import Receipt
@@ -24,7 +25,7 @@ from pipeline.pool import Pool
 from pipeline.schema import shape_of
 from pipeline.stage import Inputs, merge_notes
 from pipeline.store import Store
-from stages.dedup import apply, band, cluster, exact, link, sign, verify
+from stages.dedup import apply, band, cluster, exact, link, sign, survey, verify
 from stages.dedup.corpus import Corpus
 from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
@@ -47,9 +48,11 @@ class Plan:
     signing: Signing
     banding: Banding
     policy: Policy
+    home: Store
+    """Where the passes lie: the sink, or beside a plan's file."""
 
     @classmethod
-    def of(cls, stage: "Dedup", inputs: Inputs, sink: Store) -> "Plan":
+    def of(cls, stage: "Dedup", inputs: Inputs, sink: Store, home: Store | None = None) -> "Plan":
         """SourceError where the inputs are of several shapes, OptionError where options do not fit the rows."""
         corpus = Corpus.of(inputs)
         schemas = {part.store.path: part.store.schema for part in corpus.parts}
@@ -63,31 +66,55 @@ class Plan:
         policies = {Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()}
         if len(policies) > 1:
             raise SourceError(f"dedup: not every input has {stage.score!r} as a column", "give stores that all have it as a column, or all in `meta`")
-        return cls(stage, corpus, sink, stage.key(inputs), signing, banding, policies.pop())
+        return cls(stage, corpus, sink, stage.key(inputs), signing, banding, policies.pop(), home or sink)
 
     def store(self, name: str) -> Store:
-        return self.sink.sub(f"passes/{name}")
+        return self.home.sub(f"passes/{name}")
 
     def keys(self, name: str, count: int) -> dict[int, str]:
         """Key per shard of a pass that depends on everything."""
         return {number: digest({"stage": self.key, "pass": name, "of": count, "shard": number}) for number in range(count)}
 
-    def run(self, pool: Pool) -> list[Receipt]:
-        """Every pass that is not proven; returns the receipts of the output's shards."""
-        new = [number for number, part in enumerate(self.corpus.parts) if not part.old]
-        keys = self.keys("apply", len(new))
+    def run(self, pool: Pool, check: Callable[[], None] = lambda: None) -> list[Receipt]:
+        """Every pass that is not proven; returns the receipts of the output's shards.
+
+        `check` is called when everything is decided and nothing is written. WorkError where the caps stop the run.
+        """
+        keys = self.keys("apply", self.new_parts)
         if proven(self.sink, keys):
             return make(self.sink, apply.run, keys, lambda number: None, pool)
-        notes = self.settle(pool)
+        notes = self.notes(self.settle(pool))
+        check()
+        survey.raise_alarm(self.store("survey"), self.stage.caps)
         receipts = make(self.sink, apply.run, keys, lambda number: self._applying(notes if number == 0 else {}), pool)
         self.store("band").place.delete("")
         return receipts
 
-    def _applying(self, notes: dict[str, Any]) -> apply.Applying:
-        return apply.Applying(self.corpus, self.store("sign"), self.store("exact"), self.store("verify"), "exact" in self.stage.levels, notes)
+    @property
+    def new_parts(self) -> int:
+        return sum(not part.old for part in self.corpus.parts)
 
-    def settle(self, pool: Pool) -> dict[str, Any]:
-        """All passes up to `verify`; returns what the report should know of them."""
+    def _applying(self, notes: dict[str, Any]) -> apply.Applying:
+        stage = self.stage
+        stores = (self.store(name) for name in ("sign", "exact", "verify"))
+        return apply.Applying(self.corpus, *stores, "exact" in stage.levels, stage.copies == "drop-all", notes)
+
+    def notes(self, surveyed: list[Receipt]) -> dict[str, Any]:
+        """What the report should know: the banding, candidates by bin of estimated similarity, similarities removed."""
+        found: dict[str, Any] = {"similarity": survey.summary(surveyed)["similarity"]}
+        if "near" in self.stage.levels:
+            found |= {"bands": self.banding.bands, "rows": self.banding.rows}
+            for receipt in self.store("verify").receipts().values():
+                merge_notes(found, receipt.notes)
+        return found
+
+    def settle(self, pool: Pool) -> list[Receipt]:
+        """All passes up to `survey`: everything is decided then, and nothing written; returns the survey's receipts."""
+        self._decide(pool)
+        applying = self._applying({})
+        return make(self.store("survey"), survey.run, self.keys("survey", self.new_parts), lambda number: applying, pool)
+
+    def _decide(self, pool: Pool) -> None:
         parts, signs = len(self.corpus.parts), self.store("sign")
         keys = {number: self.signing.key(part.content) for number, part in enumerate(self.corpus.parts)}
         make(signs, sign.run, keys, lambda number: (self.corpus, self.signing), pool)
@@ -99,16 +126,11 @@ class Plan:
             return exact.Grouping(self.corpus, signs, self.policy, self.stage.merge_empty, *ranges[number])
 
         make(exacts, exact.run, self.keys("exact", len(ranges)), grouping, pool)
-        if "near" not in self.stage.levels:
-            return {}
-        settled = self.keys("verify", self._lots(pool, parts))
+        lots = self._lots(pool, parts) if "near" in self.stage.levels else 0
         settling = verify.Settling(
             self.corpus, signs, exacts, self.store("cluster"), self.signing, self.banding, self.policy, self.stage.threshold
         )
-        notes: dict[str, Any] = {}
-        for receipt in make(self.store("verify"), verify.run, settled, lambda number: settling, pool):
-            merge_notes(notes, receipt.notes)
-        return {"bands": self.banding.bands, "rows": self.banding.rows, **notes}
+        make(self.store("verify"), verify.run, self.keys("verify", lots), lambda number: settling, pool)
 
     def _lots(self, pool: Pool, parts: int) -> int:
         """Band, link and cluster; returns the number of lots."""

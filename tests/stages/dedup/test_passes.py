@@ -64,7 +64,7 @@ def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(dedup, 
     source = make_store(tmp_path / "in", corpus(120, seed=5), shards=2)
     pool = Counting()
     one = dedup(tmp_path / "one", source, pool=pool)
-    assert {name.split()[0] for name in pool.done} == {"sign", "exact", "band", "link", "cluster", "verify", "one"}
+    assert {name.split()[0] for name in pool.done} == {"sign", "exact", "band", "link", "cluster", "verify", "survey", "one"}
     assert all(sum(name.startswith(p) for name in pool.done) > 2 for p in ("exact", "link", "verify"))
     for workers in (2, 7):
         assert hashes(dedup(tmp_path / str(workers), source, pool=Processes(workers))) == hashes(one)

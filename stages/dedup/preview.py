@@ -1,0 +1,121 @@
+"""A plan on file: what a run would remove, for a person to read, and for `--apply` to commit, that and nothing else.
+
+The file is JSON. It holds the options and the content of the inputs it was made from, a fingerprint of every decision, what
+each source and host would lose, a histogram, and the largest clusters with the beginnings of their texts (it is therefore
+as private as the input). What the passes found out lies beside it, in FILE.passes, so that committing does not begin anew.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import SourceError, UsageError
+from pipeline.options import digest
+from pipeline.pool import Pool
+from pipeline.stage import Inputs
+from stages.dedup import survey
+from stages.dedup.columns import column
+from stages.dedup.fields import columns, text_of
+
+if TYPE_CHECKING:
+    from stages.dedup.plan import Plan
+
+FORMAT = 1
+SAMPLE = 160
+"""Characters of a sample."""
+SAMPLES = 3
+"""Removed documents shown of a cluster."""
+
+
+def write(plan: "Plan", inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
+    """Find out what would go, and write it to `target`; returns what was written."""
+    receipts = plan.settle(pool)
+    seen = survey.summary(receipts)
+    lost = survey.losses(plan.store("survey"))
+    rows, removed = (sum(count[place] for count in lost["source"].values()) for place in (0, 1))
+    limit = survey.WARN if plan.stage.caps is None else plan.stage.caps
+    page = {
+        "format": FORMAT,
+        "key": plan.key,
+        "decisions": decisions(plan),
+        "options": plan.stage.model_dump(mode="json", exclude={"apply"}, exclude_unset=True),
+        "inputs": inputs.content(),
+        "rows": rows,
+        "removed": removed,
+        "over_caps": {name: list(count) for name, count in survey.over(lost["source"], limit).items()},
+        "sources": {name: list(count) for name, count in survey.over(lost["source"], 0.0).items()},
+        "hosts": {name: list(count) for name, count in survey.over(lost["host"], 0.0).items()},
+        "similarity": seen["similarity"],
+        "largest": clusters(plan, seen["largest"]),
+    }
+    target.write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return page
+
+
+def decisions(plan: "Plan") -> str:
+    """Fingerprint of every verdict: the content of the passes that decide."""
+    return digest({name: plan.store(name).hashes() for name in ("exact", "verify")})
+
+
+def clusters(plan: "Plan", largest: list[list[int]]) -> list[dict[str, Any]]:
+    """Size, and keeper and some removed documents with the beginnings of their texts, of each of the largest clusters."""
+    found = []
+    for members, keeper in largest:
+        docs = np.array([keeper, *followers(plan, keeper)], np.int64)
+        rows = plan.corpus.gather(docs, ["id", *columns(plan.signing.fields, plan.signing.shape)])
+        texts = text_of(rows, plan.signing.fields, plan.signing.shape).to_pylist()
+        samples = [{"id": name, "text": (text or "")[:SAMPLE]} for name, text in zip(rows["id"].to_pylist(), texts)]
+        found.append({"documents": members, "keeper": samples[0], "removed": samples[1:]})
+    return found
+
+
+def followers(plan: "Plan", keeper: int) -> list[int]:
+    """Some documents that go because of `keeper`."""
+    found: list[int] = []
+    for name, by in (("verify", "keeper"), ("exact", "leader")):
+        store = plan.store(name)
+        for number in store.shards():
+            rows = store.read(number)
+            docs = column(rows, "doc")
+            found += docs[(column(rows, by) == keeper) & (docs != keeper)][:SAMPLES].tolist()
+            if len(found) >= SAMPLES:
+                return found[:SAMPLES]
+    return found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A plan file; SourceError where it is none."""
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+        if page["format"] == FORMAT and {"key", "decisions", "options", "inputs", "over_caps"} <= page.keys():
+            return page
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise SourceError(f"dedup: {path} is no plan", "make one with `maetdol dedup plan SOURCE FILE`")
+
+
+def check(page: dict[str, Any], plan: "Plan", inputs: Inputs, path: Path) -> None:
+    """UsageError where the plan is not of these options and inputs, or was stopped by its caps."""
+    if page["inputs"] != inputs.content():
+        raise UsageError(f"dedup: the input has changed since {path} was made", "make a new plan and look at it")
+    if page["key"] != plan.key:
+        raise UsageError(f"dedup: {path} was made with other options: {json.dumps(page['options'])}", "give the same ones, or none with --apply")
+    if page["over_caps"]:
+        raise UsageError(f"dedup: {path} was stopped: {len(page['over_caps'])} sources lose too much", "raise `caps` or change the threshold in a new plan")
+
+
+def check_decisions(page: dict[str, Any], plan: "Plan", path: Path) -> None:
+    """UsageError where the passes decided otherwise than the plan says."""
+    if page["decisions"] != decisions(plan):
+        raise UsageError(f"dedup: {path} decides otherwise than this run would", "make a new plan and look at it")
+
+
+def passes_of(path: Path) -> Path:
+    """Where a plan's passes lie."""
+    return path.with_name(path.name + ".passes")
+
+

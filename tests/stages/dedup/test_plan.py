@@ -1,0 +1,107 @@
+"""Plans show and do not touch; committing one commits that and no other; caps stop, warnings warn; drop-all leaves no copy."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline import progress
+from pipeline.cli import cli
+from pipeline.errors import MaetdolError, SourceError, UsageError, WorkError
+from pipeline.store import Store
+
+
+def said(*words: str) -> str:
+    """What the command prints; raises what it raises."""
+    result = CliRunner().invoke(cli, list(words), catch_exceptions=False, standalone_mode=False)
+    return result.output
+
+
+@pytest.fixture
+def copies(make_store, tmp_path):
+    """Twelve rows of one source of which eleven go, twelve of another of which none does."""
+    base = " ".join(f"word{n}" for n in range(60))
+    texts = [f"{base} tail{min(n, 9)}" for n in range(12)] + [" ".join(f"own{n}x{m}" for m in range(30)) for n in range(12)]
+    sources = ["farm"] * 12 + ["press"] * 12
+    urls = [f"https://{source}.example/{n}" for n, source in enumerate(sources)]
+    return make_store(tmp_path / "in", texts, shards=2, source=sources, url=urls)
+
+
+def test_a_plan_says_what_would_go_and_touches_nothing(copies, dedup, fates, tmp_path):
+    output = said("dedup", "plan", str(tmp_path / "in"), str(tmp_path / "plan.json"))
+    page = json.loads((tmp_path / "plan.json").read_text())
+    assert (page["rows"], page["removed"]) == (24, 11)
+    assert page["sources"] == {"farm": [12, 11]} == page["over_caps"]
+    assert page["hosts"] == {"farm.example": [12, 11]}
+    assert sum(page["similarity"].values()) == 11
+    (cluster,) = page["largest"]
+    assert cluster["documents"] == 12 and len(cluster["removed"]) == 3 and cluster["keeper"]["text"].startswith("word0 word1")
+    assert "11 of 24 rows would go" in output and "farm" in output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "plan.json", "plan.json.passes"]
+
+
+def test_apply_commits_the_plan_and_refuses_others(copies, dedup, fates, make_store, tmp_path):
+    plan = str(tmp_path / "plan.json")
+    said("dedup", "plan", str(tmp_path / "in"), plan, "--caps", "0.95", "--threshold", "0.85")
+    said("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--apply", plan, "--quiet")
+    expected = dedup(tmp_path / "expected", copies, threshold=0.85, caps=0.95)
+    assert Store(tmp_path / "out").content_hash == expected.content_hash
+    assert not (tmp_path / "out/passes").exists(), "what the plan found out is not found out again"
+
+    with pytest.raises(UsageError, match="other options"):
+        dedup(tmp_path / "out2", copies, apply=plan, threshold=0.9)
+    changed = make_store(tmp_path / "changed", ["another text"])
+    with pytest.raises(UsageError, match="has changed"):
+        dedup(tmp_path / "out3", changed, apply=plan)
+    page = json.loads((tmp_path / "plan.json").read_text())
+    (tmp_path / "forged.json").write_text(json.dumps(page | {"decisions": "0" * 32}))
+    with pytest.raises(UsageError, match="decides otherwise"):
+        dedup(tmp_path / "out4", copies, apply=str(tmp_path / "forged.json"))
+    (tmp_path / "torn.json").write_text(json.dumps(page)[:-200])
+    with pytest.raises(SourceError, match="no plan"):
+        dedup(tmp_path / "out5", copies, apply=str(tmp_path / "torn.json"))
+    assert not any((tmp_path / f"out{n}/shards").exists() for n in range(2, 6))
+
+
+def test_a_plan_over_its_caps_is_stopped_and_cannot_be_applied(copies, dedup, tmp_path):
+    output = said("dedup", "plan", str(tmp_path / "in"), str(tmp_path / "plan.json"), "--caps", "0.6")
+    assert "stopped" in output
+    with pytest.raises(UsageError, match="was stopped"):
+        dedup(tmp_path / "out", copies, apply=str(tmp_path / "plan.json"))
+
+
+class Heard(progress.Quiet):
+    def __init__(self):
+        self.lines: list[str] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def test_caps_stop_a_run_before_anything_is_written_and_without_them_it_warns(copies, dedup, tmp_path, monkeypatch):
+    with pytest.raises(WorkError, match="farm 11 of 12"):
+        dedup(tmp_path / "stopped", copies, caps=0.5)
+    assert not (tmp_path / "stopped/shards").exists()
+    heard = Heard()
+    monkeypatch.setattr(progress, "current", heard)
+    assert len(dedup(tmp_path / "warned", copies).table()) == 13
+    assert [line for line in heard.lines if "farm 11 of 12" in line]
+
+
+def test_drop_all_keeps_only_what_has_no_copy(copies, dedup, fates, tmp_path):
+    out = dedup(tmp_path / "out", copies, copies="drop-all")
+    found = fates(out)
+    assert len(out.table()) == 12 and set(out.table()["source"].to_pylist()) == {"press"}
+    head = [key for key, fate in found.items() if fate[0] == "dedup.has_copies"]
+    assert len(head) == 1 and found[head[0]][1] is None and found[head[0]][3] == 12
+    assert {fate[1] for fate in found.values() if fate[0] in ("dedup.exact", "dedup.near")} == set(head)
+
+
+def test_no_flags_are_needed(make_store, tmp_path):
+    make_store(tmp_path / "a", ["the same few words", "the same few words", "The same, few words!", "others"])
+    assert "2 rows, 2 dropped" in said("dedup", str(tmp_path / "a"), str(tmp_path / "b"), "--quiet")
+    assert "already up to date" in said("dedup", str(tmp_path / "a"), str(tmp_path / "b"), "--quiet")
+    with pytest.raises(MaetdolError, match="threshold"):
+        said("dedup", str(tmp_path / "a"), str(tmp_path / "c"), "--threshold", "2", "--quiet")
