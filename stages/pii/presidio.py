@@ -30,7 +30,7 @@ _HEAVY = ("torch", "transformers", "tensorflow", "jax", "cupy", "stanza", "spacy
 
 
 @contextmanager
-def _without_heavy() -> Iterator[None]:
+def without_heavy() -> Iterator[None]:
     blocked = [name for name in _HEAVY if name not in sys.modules]
     for name in blocked:
         sys.modules[name] = None  # type: ignore[assignment]
@@ -46,7 +46,7 @@ def _without_heavy() -> Iterator[None]:
 def presidio() -> ModuleType:
     """The package presidio_analyzer, imported without what it drags along. OptionError where it is not installed."""
     try:
-        with _without_heavy():
+        with without_heavy():
             import presidio_analyzer
             import presidio_analyzer.nlp_engine  # noqa: F401
     except ModuleNotFoundError as fault:
@@ -146,7 +146,7 @@ def recognizers_finder(path: str, floor: float) -> tuple[Callable[[pa.Array], li
     languages = page["supported_languages"]
     from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
-    with _without_heavy():
+    with without_heavy():
         nlp = module.nlp_engine.SlimSpacyNlpEngine(supported_languages=languages, generic_tokenizer="blank", auto_download=False)
         try:
             found = RecognizerRegistryProvider(registry_configuration=page).create_recognizer_registry()

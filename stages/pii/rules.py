@@ -192,7 +192,7 @@ def _book() -> list[Rule]:
     rule("license_region", "kr_driver_license", f"[0-9]{{2}}{SEP}[0-9]{{6}}{SEP}[0-9]{{2}}", "weak", LOOSE, LOOSE, "license region", weak=(30, 90, 0), region=True)
     rule("brn", "kr_brn", f"[0-9]{{3}}(?: ?- ?|[. ])[0-9]{{2}}(?: ?- ?|[. ])[0-9]{{5}}", "brn", LOOSE, LOOSE, "brn", strong=(85, 97, 0))
     rule("brn_bare", "kr_brn", "[0-9]{10}", "brn", TIGHT, LOOSE | UNDER, "brn", strong=(20, 92, 0))
-    rule("corp", "kr_corp", "[0-9]{6} ?- ?[0-9]{7}", "corp", LOOSE, LOOSE, "corp", weak=(20, 98, 0), strong=(70, 100, 0))
+    rule("corp", "kr_corp", "[0-9]{6} ?- ?[0-9]{7}", "corp", LOOSE, LOOSE, "corp", weak=(20, 98, 0), strong=(40, 100, 0))
     rule("corp_bare", "kr_corp", "[0-9]{13}", "corp", TIGHT, LOOSE | UNDER, "corp", weak=(10, 98, 0), strong=(30, 99, 0))
     rule("health", "kr_health_insurance", "[1-9] ?-? ?[0-9]{10}", "strong", LOOSE, LOOSE, "health", strong=(20, 93, 0))
     rule("ssn", "us_ssn", "[0-9]{3}-[0-9]{2}-[0-9]{4}", "ssn", TIGHT, LOOSE | UNDER, "ssn", strong=(60, 95, 0))

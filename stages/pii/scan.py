@@ -13,7 +13,8 @@ from stages.pii import rules as sides
 from stages.pii.address import address
 from stages.pii import book as tables
 from stages.pii.book import DOUBLE_COLON, ENCODED, MAIL, PASS, SCORES, SIGNED, START, rule_number
-from stages.pii.checks import DIGITS, SHORTEST, check
+from stages.pii.checks import DIGITS, check
+from stages.pii.forms import SHORTEST
 from stages.pii.labels import KINDS, NEGATIVE
 from stages.pii.mail import credentials, mailbox
 from stages.text.compiled import kernel

@@ -1,0 +1,92 @@
+"""Verbs of pii: look again at a store that is said to be clean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from pipeline.errors import SourceError, UsageError
+from pipeline.options import CONTENT, Options
+from pipeline.schema import TEXT_FIELDS
+from pipeline.store import Store
+from stages.pii import Pii
+
+
+class Audit(Options):
+    """Look for personal data in every text-bearing field of stores; exit code 1 when any is found. Never prints a value."""
+
+    verb: ClassVar[str] = "pii-audit"
+    arguments: ClassVar[tuple[str, ...]] = ("stores",)
+
+    stores: tuple[str, ...] = Field(min_length=1)
+    "Stores of documents, chats or pairs."
+    entities: tuple[str, ...] = ()
+    "Kinds looked for; default: every kind that patterns find, but for public hotlines."
+    keep: tuple[str, ...] = ()
+    "Kinds that were left in place on purpose."
+    min_score: float = Field(0.5, ge=0.05, le=1.0)
+    "Least score, 0 to 1, as in the stage."
+    names: Literal["off", "rules", "model"] = "off"
+    "Look for names too, as in the stage."
+    model: Annotated[str | None, CONTENT] = None
+    "Folder of the model for `names: model`."
+    recognizers: Annotated[str | None, CONTENT] = None
+    "YAML file of further presidio recognisers, as in the stage."
+    show: int = Field(10, ge=0)
+    "Rows named per store, by id, field and place."
+
+    def run(self) -> int:
+        leaking = 0
+        for path in self.stores:
+            leaks = audited(Store(path), self.stage(), self.show)
+            leaking += bool(leaks.counts)
+            print(leaks.lines(path))
+        return 1 if leaking else 0
+
+    def stage(self) -> Pii:
+        """The stage whose eyes are used."""
+        given = {name: getattr(self, name) for name in ("entities", "keep", "min_score", "names", "model", "recognizers")}
+        return Pii.build(given, self.verb)
+
+
+class Leaks:
+    """What an audit found: counts by (field, kind), and the first places."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self.places: list[str] = []
+
+    def lines(self, path: str) -> str:
+        if not self.counts:
+            return f"{path}: {self.rows:,} rows, nothing found"
+        found = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
+        parts = [f"{path}: {self.rows:,} rows, {sum(self.counts.values()):,} LEAKS"]
+        parts += [f"  {kind} in {field}: {n:,}" for (field, kind), n in found]
+        return "\n".join(parts + [f"  {place}" for place in self.places])
+
+
+def audited(store: Store, stage: Pii, show: int = 10) -> Leaks:
+    """Findings in every row of `store` whose action under `stage` is not keep. SourceError for a store without texts."""
+    from stages.pii.rewrite import findings, place
+
+    if not TEXT_FIELDS.get(store.require().get("shape") or "", ()):
+        raise SourceError(f"{store.path} holds no texts", "give a store of documents, chats or pairs")
+    if store.require().get("dropped_text"):
+        raise UsageError(f"the rows of {store.path} were deleted after pii", "audit the stores that still have rows")
+    plan = stage.plan()
+    leaks = Leaks()
+    for shard in store.shards():
+        for batch in store.batches(shard):
+            leaks.rows += len(batch)
+            for row, by_slot in findings(batch, plan.find).items():
+                for slot, found in by_slot.items():
+                    for finding in found:
+                        if plan.actions[finding.entity] == "keep":
+                            continue
+                        leaks.counts[slot[0], finding.entity] += 1
+                        if len(leaks.places) < show:
+                            leaks.places.append(f"{batch.column('id')[row]} {place(slot)} {finding.start}:{finding.end} {finding.entity} ({finding.rule})")
+    return leaks
