@@ -1,10 +1,17 @@
-"""What the README shows works as shown: a new filter is one file and one test."""
+"""What the READMEs show works as shown: the filter example, the recipe, every command with its flags, the table of stages."""
 
 import re
+import shlex
+from typing import NamedTuple
 
+import click
 import pytest
 
-from pipeline import catalog
+from pipeline import catalog, cli, flags, look
+from pipeline.errors import OptionError, UsageError
+from pipeline.stage import Stage
+
+PAGES = ("README.md", "README.ko.md")
 
 
 @pytest.fixture
@@ -40,11 +47,165 @@ def test_a_new_filter_is_one_file_and_one_test(blocks, judge, tmp_path, monkeypa
     names["test_shouting_is_dropped"](judge)
 
 
-def test_the_recipe_on_the_first_page_is_valid(repo):
+@pytest.mark.parametrize("page", PAGES)
+def test_the_recipe_on_the_first_page_is_valid(repo, page):
     import yaml
 
     from pipeline.recipe import parse
 
-    text = (repo / "README.md").read_text("utf-8")
+    text = (repo / page).read_text("utf-8")
     page = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     assert [step.name for step in parse(page).steps][-1] == "sft-unique"
+
+
+# -- commands ----------------------------------------------------------------------------------------------------------
+
+
+def shown(text: str) -> list[list[str]]:
+    """Words of every `maetdol` or `make` command in the fenced sh blocks, and of those in running text."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines()] + re.findall(r"`((?:maetdol|make) [^`]+)`", prose)
+    return [words for line in lines for words in commands(line)]
+
+
+def commands(line: str) -> list[list[str]]:
+    """`a; b && c  # why` -> the words of a, b and c. Brackets around what may be left out are taken off."""
+    lexer = shlex.shlex(line, posix=True, punctuation_chars=";&|")
+    lexer.whitespace_split, lexer.commenters = True, "#"
+    found: list[list[str]] = [[]]
+    for word in lexer:
+        if set(word) <= set(";&|"):
+            found.append([])
+        elif (bare := word.strip("[]")) != "flags":
+            found[-1].append(bare)
+    return [words for words in found if words]
+
+
+def parsed(words: list[str]) -> click.Context:
+    """What the command line makes of the words after `maetdol`; a click error for an unknown command, flag or argument."""
+    name, *rest = words
+    command = cli.cli.get_command(click.Context(cli.cli), name)
+    if command is None:
+        raise click.UsageError(f"no command {name!r}")
+    return command.make_context(name, rest)
+
+
+def accept(words: list[str]) -> None:
+    """Raise where `words` (after `maetdol`) are not taken: command, flags, and the values of a stage's or verb's options."""
+    if words[0] == "<stage>":
+        for name in catalog.stage_names():
+            parsed([name, *words[1:]])
+        return
+    context = parsed(words)
+    if words[0] == "explain" and context.params["what"] != "STAGE":
+        look.explain(context.params["what"])
+    elif words[0] == "list":
+        look.listing(context.params["what"])
+    elif context.info_name in catalog.verbs():
+        verb = catalog.verbs()[context.info_name].load()
+        verb.build(flags.values(verb, context.params), context.info_name)
+    elif words[0] in catalog.stage_names():
+        stage = catalog.stage(words[0])
+        given = flags.values(stage, context.params)
+        if not stage.ports:
+            given["from"] = list(context.params["places"][:-1])
+        stage.build(given, words[0])
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_shown_is_one(repo, page):
+    found = shown((repo / page).read_text("utf-8"))
+    assert len([words for words in found if words[0] == "maetdol"]) >= 15
+    targets = set(re.findall(r"^([a-z-]+):", (repo / "Makefile").read_text("utf-8"), re.MULTILINE))
+    for program, *words in found:
+        assert program in ("maetdol", "make"), f"{program} is neither maetdol nor make"
+        if program == "make":
+            assert set(words) <= targets, words
+        else:
+            accept(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "maetdol grind A B",
+        "maetdol dedup A B --treshold 0.8",
+        "maetdol dedup A B --threshold 1.8",
+        "maetdol run RECIPE [--dryrun]",
+        "maetdol list filter",
+        "maetdol explain dedupe",
+        'maetdol explain "tokenizer import"',
+        "maetdol tokenizer export STORE",
+        "maetdol dpo-export A B --to trlx",
+        "maetdol quality A B --filters word_counts",
+        "maetdol <stage> SOURCE SINK [--threshold 1]",
+    ],
+)
+def test_a_command_that_is_none_would_be_found(line):
+    (words,) = commands(line)
+    with pytest.raises((click.UsageError, UsageError)):
+        accept(words[1:])
+
+
+# -- the table of stages -----------------------------------------------------------------------------------------------
+
+
+class Row(NamedTuple):
+    """One stage of the table."""
+
+    does: str
+    reads: str
+    makes: str
+    options: str
+
+
+def table(text: str) -> dict[str, Row]:
+    """Rows that begin with a word in backticks and have four cells."""
+    rows = re.findall(r"^\| `(\w+)` \|([^|]*)\|([^|→]*)→([^|]*)\|([^|]*)\|$", text, re.MULTILINE)
+    assert len({row[0] for row in rows}) == len(rows), "a stage stands twice"
+    return {name: Row(*cells) for name, *cells in rows}
+
+
+def shapes(cell: str) -> set[str]:
+    return set(re.findall(r"\b(?:DOCUMENT|CHAT|PAIR|TOKENS)\b", cell))
+
+
+def words_in(cell: str) -> set[str]:
+    return set(re.findall(r"`(\w+)`", cell))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_table_lists_every_stage_and_nothing_else(repo, page):
+    assert sorted(table((repo / page).read_text("utf-8"))) == catalog.stage_names()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_table_says_what_stages_read_and_make(repo, page):
+    for name, row in table((repo / page).read_text("utf-8")).items():
+        stage = catalog.stage(name)
+        needed = {port for port, declared in stage.ports.items() if not declared.optional} - {"of"}
+        spare = {port for port, declared in stage.ports.items() if declared.optional}
+        assert words_in(row.reads) == needed, f"{name} needs {needed}"
+        assert spare <= words_in(row.does), f"{name}: an input that may be left out is not named"
+        assert shapes(row.reads) == (set(stage.ports["of"].shape.split("|")) if "of" in stage.ports else set()), name
+        if stage.makes:
+            assert row.makes.strip() == stage.makes.removeprefix("artefact:"), name
+        elif stage.output is Stage.output:
+            assert row.makes.strip() in ("same", "그대로"), f"{name} makes the shape it reads"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_table_names_options_that_are_there(repo, page):
+    for name, row in table((repo / page).read_text("utf-8")).items():
+        stage = catalog.stage(name)
+        known = {field.alias or word: field.default for word, field in stage.model_fields.items()}
+        options = re.findall(r"`(\w+)`(?: ?\(([\w.]+)\))?", row.options)
+        assert options, name
+        for option, default in options:
+            assert option in known, f"{name} has no option {option!r}"
+            if default in ("needed", "필수"):
+                with pytest.raises(OptionError, match=option):
+                    stage.build({}, name)
+            elif default:
+                assert default == str(known[option]), f"{name}.{option} is {known[option]} by default"
