@@ -35,17 +35,24 @@ NEEDED = ["id", "text", "title", "url", "source", "lang", "licence", "blocks", "
 
 def run(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
     """Bring every pass up to date; returns the receipts of the output shards."""
-    find, cut, teach = (sink.sub(f"passes/{name}") for name in ("find", "across", "teach"))
+    teach = sink.sub("passes/teach")
+    find, cut = mined(stage, inputs, shards, sink, pool)
     for store in (find, cut, teach):
         for number in set(store.receipts()) - set(range(len(shards))):
             store.drop(number)
-    _find(stage, inputs, shards, find, pool)
-    _across(stage, inputs, find, cut, len(shards))
     if stage.teacher is not None:
         from stages.sft.teaching import teach_all
 
         teach_all(stage, inputs, shards, find, cut, teach)
     return _join(stage, inputs, shards, sink, pool)
+
+
+def mined(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> tuple[Store, Store]:
+    """The first two passes: what was found, and what of it stands across all pages."""
+    find, cut = sink.sub("passes/find"), sink.sub("passes/across")
+    _find(stage, inputs, shards, find, pool)
+    _across(stage, inputs, find, cut, len(shards))
+    return find, cut
 
 
 def _standing(store: Store, number: int, key: str) -> Receipt | None:

@@ -69,12 +69,12 @@ def _key(stage: "Sft", inputs: Inputs, content: str, find: Store, cut: Store, nu
 def _teach_shard(
     stage: "Sft", inputs: Inputs, teacher: Teacher, source: Store, shard: int, find: Store, cut: Store, teach: Store, number: int, key: str
 ) -> None:
-    taken = _covered(find, cut, number)
+    taken = covered(find, cut, number)
     pending: dict[str, Ask] = {}
 
     def requests() -> Iterator[Request]:
         for row in passes.documents(source, shard):
-            for ask in _asks(stage, teacher, Page(row, inputs.seed), taken):
+            for ask in asks_of(stage, teacher if isinstance(teacher, RecordedByHand) else None, Page(row, inputs.seed), taken):
                 pending[ask.id] = ask
                 yield request_of(ask, stage.teacher.sampling, stage.pairs)
 
@@ -86,17 +86,17 @@ def _teach_shard(
     teach.put(number, table, ledger, key=key, stage=STAGE, notes=_notes(replies))
 
 
-def _asks(stage: "Sft", teacher: Teacher, page: Page, taken: dict[str, list[tuple[int, int]]]) -> Iterator[Ask]:
+def asks_of(stage: "Sft", by_hand: RecordedByHand | None, page: Page, taken: dict[str, list[tuple[int, int]]]) -> Iterator[Ask]:
     """Hand-written answers: the whole page, wherever one was written for it. Other teachers: passages nothing covers."""
-    if isinstance(teacher, RecordedByHand):
-        tasks = [task for task in asks.TASKS if teacher.has(page.url, task)]
+    if by_hand is not None:
+        tasks = [task for task in asks.TASKS if by_hand.has(page.url, task)]
         yield from asked_of(page, [page.trimmed(Span(0, len(page.text)))], tasks)
         return
     spans = free_passages(page, taken.get(page.id, ()), stage.min_passage, stage.max_passage, stage.passages)
     yield from asked_of(page, spans, stage.teach)
 
 
-def _covered(find: Store, cut: Store, number: int) -> dict[str, list[tuple[int, int]]]:
+def covered(find: Store, cut: Store, number: int) -> dict[str, list[tuple[int, int]]]:
     """Spans of rows that stand and cover their passage, by document."""
     kept = passes.kept_ids(cut, number)
     spans: dict[str, list[tuple[int, int]]] = {}
