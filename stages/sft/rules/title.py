@@ -20,7 +20,7 @@ _SUMMARY_KEYS = ("description", "og:description", "summary", "abstract")
 
 
 class Title(Rule):
-    """One task a page: its lead or description as a summary of the rest, its title, or its next paragraph."""
+    """Two tasks a page at most: its lead or description as a summary of the rest, its title, or its next paragraph."""
 
     rank: ClassVar[int] = 60
     covers: ClassVar[bool] = False
@@ -28,7 +28,7 @@ class Title(Rule):
     "For titles; summaries and continuations count 0.05 less."
     tasks: tuple[Literal["summarise", "title", "continue"], ...] = ("summarise", "title", "continue")
     "Which tasks to draw from."
-    per_page: int = Field(1, ge=1)
+    per_page: int = Field(2, ge=1, le=3)
     "Tasks of one page at most."
     max_input: int = Field(3000, ge=200)
     "Longest text shown in the instruction, characters."

@@ -7,6 +7,7 @@ from typing import ClassVar, Iterator
 from pydantic import Field
 
 from stages.models.grounding import numbers
+from stages.models.particles import words
 from stages.sft.page import Page, Span, language, squeeze
 from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
@@ -29,6 +30,8 @@ class Translation(Rule):
     "Most characters of the Korean side for one of the English."
     min_pairs: int = Field(3, ge=1)
     "Pairs that follow each other before a page counts as bilingual."
+    share: float = Field(0.8, ge=0.0, le=1.0)
+    "Least share of a page's paragraphs that stand in such pairs: a page half translated is not bilingual."
     per_page: int = Field(3, ge=1)
     "Pairs of one page at most."
 
@@ -54,7 +57,8 @@ class Translation(Rule):
                 at += 2
             else:
                 at += 1
-        if len(pairs) < self.min_pairs:
+        anchored = sum(_anchored(page.cut(one), page.cut(two)) for one, two, _ in pairs)
+        if len(pairs) < self.min_pairs or 2 * len(pairs) < self.share * len(spans) or 2 * anchored < len(pairs):
             return
         dice = page.dice("translation")
         for one, two, lang in sorted(dice.sample(pairs, min(self.per_page, len(pairs)))):
@@ -77,3 +81,10 @@ class Translation(Rule):
         korean, english = (text, beside) if lang == "ko" else (beside, text)
         ratio = len(squeeze(korean)) / max(1, len(squeeze(english)))
         return self.shortest <= ratio <= self.longest and numbers(korean) == numbers(english)
+
+
+def _anchored(one: str, two: str) -> bool:
+    """Whether both wordings share a number or a Latin name: half of a bilingual page's pairs must."""
+    korean, english = (one, two) if language(one) == "ko" else (two, one)
+    latin = {word for word in words(korean) if word[0].isascii() and word[0].isalpha() and len(word) > 1}
+    return bool(numbers(korean)) or bool(latin & set(words(english)))

@@ -6,7 +6,7 @@ PAGE = "\n\n".join(
     [
         "맷돌은 곡식을 가는 도구로 두 돌로 이루어져 있습니다.", "A millstone is a tool for grinding grain, made of two stones.",
         "위짝은 일 분에 40바퀴를 돌 수 있습니다.", "The runner can make 40 turns in a single minute.",
-        "아래짝은 움직이지 않으며 중쇠를 붙들고 있습니다.", "The bedstone does not move, and it holds the iron pin.",
+        "아래짝은 1995년부터 중쇠를 붙들고 있습니다.", "The bedstone has held the iron pin since 1995.",
     ]
 )  # fmt: skip
 
@@ -44,3 +44,8 @@ def test_pairs_that_disagree(mined):
     for other in (EN.replace("3", "5"), EN * 4):
         rows, drops = mined("translation", KO, lang="ko", meta=[{"key": "en", "value": other}])
         assert not rows and drops == ["translation.unclear"]
+
+
+def test_a_page_that_is_only_half_translated(mined):
+    strange = "\n\n".join(f"이것은 아직 옮기지 않은 쪽의 {word} 문단입니다.\n\nThe next setting lets you choose another thing entirely." for word in ("첫째", "둘째", "셋째", "넷째"))
+    assert mined("translation", strange, lang="ko") == ([], [])
