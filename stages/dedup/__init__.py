@@ -70,6 +70,11 @@ class Dedup(Stage):
     "Count empty texts as one text and keep one of them."
     copies: Literal["keep-one", "drop-all"] = "keep-one"
     "drop-all: what has a duplicate goes altogether, the one that would stay included (for sets that must hold nothing twice seen)."
+    spans: Literal["line", "paragraph", "substring"] | None = None
+    """Also cut repeated spans out of the documents that stay, wherever they stand in the corpus; one copy stays, in the
+    document the keep policy prefers. substring: any run of `span_tokens` tokens, as a suffix array finds them."""
+    span_tokens: int | None = Field(default=None, ge=1, le=4096)
+    "Shortest span in tokens. Default: 50 for substrings (Lee et al. 2021), 10 for lines and paragraphs."
     caps: float | None = Field(default=None, gt=0.0, le=1.0)
     """Stop before anything is written when a source of ten rows and more would lose more than this share of them. Without
     it, sources that lose over half are named in a warning."""
@@ -105,6 +110,8 @@ class Dedup(Stage):
             raise ValueError("give `bands` and `rows` together")
         if "source" in keep.parse(self.keep) and not self.sources:
             raise ValueError("keep rule 'source' needs `sources:`, from most to least wanted")
+        if self.spans and self.shingle == "char":
+            raise ValueError("`spans` are counted in words or eojeol: set `shingle` to one of them")
         if self.weights is not None and abs(sum(self.weights) - 1.0) > 1e-9:
             raise ValueError("`weights` must add up to 1")
         return self
@@ -126,6 +133,10 @@ class Dedup(Stage):
     def shingling(self) -> Shingling:
         """How texts are cut into shingles."""
         return Shingling(self.shingle, self.width, self.fold_digits)
+
+    def least_span(self) -> int:
+        """Shortest repeated span, in tokens."""
+        return self.span_tokens or (50 if self.spans == "substring" else 10)
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         """Sign, group, band, link, cluster, verify, apply: what is proven of it is not done again."""

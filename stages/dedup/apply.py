@@ -13,16 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.ledger import COLUMNS, Receipt
-from pipeline.schema import STR
+from pipeline.schema import STR, Edit
 from pipeline.store import Store
 from stages.dedup.columns import between, column, lookup
 from stages.dedup.corpus import Corpus
+from stages.dedup.cuts import Marks, cut_batch, ledger_edits
 from stages.dedup.exact import Twins
 from stages.dedup.passes import Task
 
 SIZE = "cluster_size"
-KEPT, EXACT, NEAR, COPIED = 0, 1, 2, 3
-REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies")
+KEPT, EXACT, NEAR, COPIED, EMPTIED = 0, 1, 2, 3, 4
+REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies", "dedup.nothing_left")
 NULL_TEXT, NO_TEXT, NO_WORDS = "text is null", "text is empty", "text has no words"
 
 
@@ -38,6 +39,9 @@ class Applying(NamedTuple):
     drop_all: bool
     """Does what has copies go with them?"""
     notes: dict[str, Any]
+    repeats: Store | None = None
+    """Repeated spans to cut, where a level of spans is asked for."""
+    level: str = ""
 
 
 class Fate(NamedTuple):
@@ -46,7 +50,7 @@ class Fate(NamedTuple):
     keeper: np.ndarray
     """int64: number of the keeper; its own for one that is kept."""
     why: np.ndarray
-    """int8: KEPT, EXACT, NEAR or COPIED."""
+    """int8: KEPT, EXACT, NEAR, COPIED or EMPTIED."""
     score: np.ndarray
     members: np.ndarray
 
@@ -58,14 +62,21 @@ def run(task: Task) -> Receipt:
     fate = fate_of(given, part.first, part.rows)
     keepers = _keeper_ids(given.corpus, fate)
     notes = _remarks(given.sign, task.number)
+    marks = Marks.of(given.repeats, given.level, part.first, part.rows) if given.repeats else None
     seen: list[pa.Array] = []
     with task.sink.writer(task.number, stage="dedup", key=task.key) as writer:
         writer.expect(widened(part.store.read(part.shard).schema))
         at = 0
         for batch in given.corpus.batches(task.number):
             rows = slice(at, at + len(batch))
-            writer.write(_kept(batch, fate.why[rows] == KEPT, fate.members[rows], writer.schema))
-            writer.record(_ledger(batch.column("id"), Fate(*(values[rows] for values in fate)), keepers.slice(at, len(batch)), notes.slice(at, len(batch))))
+            mine = Fate(*(values[rows] for values in fate))
+            edits: dict[int, list[Edit]] = {}
+            if marks is not None:
+                edited = cut_batch(batch, part.first + at, mine.why == KEPT, marks)
+                batch, edits = edited.batch, edited.edits
+                mine.why[edited.emptied] = EMPTIED
+            writer.write(_kept(batch, mine.why == KEPT, mine.members, writer.schema))
+            writer.record(_ledger(batch.column("id"), mine, keepers.slice(at, len(batch)), notes.slice(at, len(batch)), edits))
             seen.append(batch.column("id"))
             at += len(batch)
         return writer.commit(input_ids=pa.chunked_array(seen, STR), notes=given.notes)
@@ -129,7 +140,7 @@ def _kept(batch: pa.RecordBatch, keep: np.ndarray, members: np.ndarray, schema: 
     return whole if keep.all() else whole.filter(pa.array(keep))
 
 
-def _ledger(ids: pa.Array, fate: Fate, keepers: pa.Array, notes: pa.Array) -> pa.Table:
+def _ledger(ids: pa.Array, fate: Fate, keepers: pa.Array, notes: pa.Array, edits: dict[int, list[Edit]]) -> pa.Table:
     """One row per document: made column by column, for a shard can hold a quarter of a million."""
     kept = fate.why == KEPT
     n = len(ids)
@@ -141,6 +152,7 @@ def _ledger(ids: pa.Array, fate: Fate, keepers: pa.Array, notes: pa.Array) -> pa
         "reason": reason,
         "reasons": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), reason.drop_null()),
         "keeper": keepers,
+        "edits": ledger_edits(edits, n),
         "note": notes,
         "dedup.cluster_size": pa.array(fate.members.astype(np.float64)),
         "dedup.score": pa.array(fate.score, mask=np.isnan(fate.score)),

@@ -7,6 +7,8 @@
     cluster   components, cut into lots                       one task
     verify    keepers by exact Jaccard                        one task a lot
     survey    what each source would lose                     one task a shard
+    spans     keys of lines, paragraphs or windows, sorted    one task a run of rows     (where `spans` is asked for)
+    repeats   which copy of each repeated span stays          one task a range of keys
     apply     kept rows and ledger                            one task a shard
 
 Every pass is a sub-store whose shards are proven by receipts, so a run that was killed goes on where it stopped. Shard
@@ -18,14 +20,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable
 
-from pipeline.errors import SourceError
+from pipeline.errors import OptionError, SourceError
 from pipeline.ledger import Receipt
 from pipeline.options import digest
 from pipeline.pool import Pool
 from pipeline.schema import shape_of
 from pipeline.stage import Inputs, merge_notes
 from pipeline.store import Store
-from stages.dedup import apply, band, cluster, exact, link, sign, survey, verify
+from stages.dedup import apply, band, cluster, exact, link, repeats, sign, survey, verify
 from stages.dedup.corpus import Corpus
 from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
@@ -60,6 +62,8 @@ class Plan:
         if len(shapes) != 1 or None in shapes:
             raise SourceError("dedup: the inputs are of different shapes: " + ", ".join(sorted(map(str, shapes))), "give stores of one shape")
         shape = shapes.pop() or ""
+        if stage.spans and shape != "DOCUMENT":
+            raise OptionError(f"dedup: `spans` cuts the text of documents, these rows are {shape}", "leave `spans` out")
         near = "near" in stage.levels
         banding = stage.banding() if near else Banding(1, 1)
         signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), banding.permutations, stage.hash_seed)
@@ -86,7 +90,13 @@ class Plan:
         notes = self.notes(self.settle(pool))
         check()
         survey.raise_alarm(self.store("survey"), self.stage.caps)
-        receipts = make(self.sink, apply.run, keys, lambda number: self._applying(notes if number == 0 else {}), pool)
+        found = self._repeats(pool) if self.stage.spans else None
+
+        def applying(number: int) -> apply.Applying:
+            return self._applying(notes if number == 0 else {})._replace(repeats=found, level=self.stage.spans or "")
+
+        receipts = make(self.sink, apply.run, keys, applying, pool)
+        self.store("spans").place.delete("")
         self.store("band").place.delete("")
         return receipts
 
@@ -131,6 +141,20 @@ class Plan:
             self.corpus, signs, exacts, self.store("cluster"), self.signing, self.banding, self.policy, self.stage.threshold
         )
         make(self.store("verify"), verify.run, self.keys("verify", lots), lambda number: settling, pool)
+
+    def _repeats(self, pool: Pool) -> Store:
+        """Find the repeated spans of the documents that stay."""
+        spans, found, signs = self.store("spans"), self.store("repeats"), self.store("sign")
+        runs = repeats.runs_of(self.corpus, signs)
+        cutting = repeats.Cutting(self._applying({}), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs)
+        made = make(spans, repeats.find, self.keys("spans", len(runs)), lambda number: cutting, pool)
+        ranges = spread(sum(receipt.notes["spans"] for receipt in made), repeats.MOST)
+
+        def choosing(number: int) -> repeats.Choosing:
+            return repeats.Choosing(self.corpus, signs, spans, self.policy, *ranges[number])
+
+        make(found, repeats.choose, self.keys("repeats", len(ranges)), choosing, pool)
+        return found
 
     def _lots(self, pool: Pool, parts: int) -> int:
         """Band, link and cluster; returns the number of lots."""

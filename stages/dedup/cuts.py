@@ -1,0 +1,97 @@
+"""Repeated spans cut out of the documents that stay: edits, the edited texts, and what follows from a text."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.ledger import EDITS
+from pipeline.schema import Edit, apply_edits, content_id
+from pipeline.store import Store
+from stages.dedup.columns import between
+from stages.text.shingles import Shingling, tokens
+
+
+class Marks(NamedTuple):
+    """The repeated spans of one part, by document."""
+
+    docs: np.ndarray
+    firsts: np.ndarray
+    lasts: np.ndarray
+    stays: np.ndarray
+    by: str
+
+    @classmethod
+    def of(cls, repeats: Store, level: str, first: int, rows: int) -> "Marks":
+        """What the pass `repeats` found in the documents `first` to `first + rows - 1`."""
+        names = ("doc", "first", "last", "stays")
+        pieces = [between(repeats.read(number), "doc", first, first + rows - 1, *names) for number in repeats.shards()]
+        docs, firsts, lasts, stays = (np.concatenate(columns) for columns in zip(*pieces)) if pieces else (np.zeros(0, np.int64),) * 4
+        order = np.lexsort((firsts, docs))
+        return cls(docs[order], firsts[order], lasts[order], stays[order].astype(bool), f"dedup.{level}")
+
+
+class Edited(NamedTuple):
+    """A batch after its cuts."""
+
+    batch: pa.RecordBatch
+    edits: dict[int, list[Edit]]
+    """By row, code points of the text as it was."""
+    emptied: np.ndarray
+    """Rows of which no word is left (their text is as it was)."""
+
+
+def cut_batch(batch: pa.RecordBatch, first: int, keep: np.ndarray, marks: Marks) -> Edited:
+    """Cut the repeated spans out of the rows `keep` (bool) of a batch whose first document is `first`."""
+    low, high = np.searchsorted(marks.docs, (first, first + len(batch)))
+    rows, starts = np.unique(marks.docs[low:high] - first, return_index=True)
+    bounds = np.r_[starts, high - low] + low
+    texts, blocks, contents = {}, {}, {}
+    edits: dict[int, list[Edit]] = {}
+    emptied = []
+    for row, begin, end in zip(rows.tolist(), bounds[:-1].tolist(), bounds[1:].tolist()):
+        if not keep[row] or marks.stays[begin:end].all():
+            continue
+        text = batch.column("text")[row].as_py()
+        found = edits_of(text, marks, slice(begin, end))
+        if not found:
+            continue
+        edited, moved = apply_edits(text, found, batch.column("blocks")[row].as_py())
+        if not tokens(edited, Shingling()):
+            emptied.append(row)
+            continue
+        edits[row], texts[row], blocks[row], contents[row] = found, edited, moved, content_id(edited)
+    for name, values in (("text", texts), ("blocks", blocks), ("content_id", contents)):
+        batch = _replaced(batch, name, values)
+    return Edited(batch, edits, np.array(emptied, np.int64))
+
+
+def edits_of(text: str, marks: Marks, here: slice) -> list[Edit]:
+    """The cuts of one text as edits in code points."""
+    from stages.text.spans import cut
+
+    cuts = cut(marks.firsts[here], marks.lasts[here], marks.stays[here])
+    data = np.frombuffer(text.encode("utf-8"), np.uint8)
+    points = np.r_[0, np.cumsum((data & 0xC0) != 0x80)]
+    return [Edit(int(points[first]), int(points[last]), "", marks.by) for first, last in cuts]
+
+
+def _replaced(batch: pa.RecordBatch, name: str, values: dict) -> pa.RecordBatch:
+    """`batch` with other values in some rows of a column."""
+    if not values:
+        return batch
+    where = batch.schema.get_field_index(name)
+    field = batch.schema.field(where)
+    picks = np.arange(len(batch))
+    picks[list(values)] = len(batch) + np.arange(len(values))
+    fresh = pa.array(list(values.values()), field.type)
+    return batch.set_column(where, field, pa.concat_arrays([batch.column(where), fresh]).take(pa.array(picks)))
+
+
+def ledger_edits(edits: dict[int, list[Edit]], rows: int) -> pa.Array:
+    """The ledger's column of edits."""
+    if not edits:
+        return pa.nulls(rows, EDITS)
+    return pa.array([[edit._asdict() for edit in edits[row]] if row in edits else None for row in range(rows)], EDITS)
