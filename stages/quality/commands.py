@@ -1,0 +1,64 @@
+"""Verbs of quality: train a classifier."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from pipeline.options import UNKEYED, Options
+
+
+class TrainModel(Options):
+    """Train a fastText quality classifier from good and bad texts, with a card of what it tells apart."""
+
+    verb: ClassVar[str] = "quality-model train"
+    arguments: ClassVar[tuple[str, ...]] = ("sink",)
+
+    sink: Annotated[str, UNKEYED]
+    "Store to make; its artefact holds the model and the card."
+    positive: Annotated[tuple[str, ...], UNKEYED] = Field(min_length=1)
+    "Good texts: stores or files, rows chosen by a column as in `docs.jsonl.xz[label=good]`."
+    negative: Annotated[tuple[str, ...], UNKEYED] = Field(min_length=1)
+    "Bad (or merely usual) texts, likewise."
+    field: str = "text"
+    "Column that holds the text."
+    group: str | None = None
+    "Column whose rows stay on one side of the split (a site, an author); default: each text by itself."
+    held_out: float = Field(0.1, gt=0, lt=1)
+    "Share of the groups kept for measuring."
+    max_ratio: float = Field(5.0, ge=1)
+    "Of the larger class at most so many times the smaller is trained on."
+    chars: int = Field(10_000, ge=1)
+    "Code points read from the start of each text."
+    lower: bool = True
+    "Read everything in lower case."
+    word_ngrams: int = Field(2, ge=1, le=5)
+    "Longest word n-gram, hashed (DCLM: 2)."
+    min_chars: int = Field(2, ge=0)
+    "Shortest character n-gram of a word; 0 for none. Korean words need them: an eojeol seldom comes twice."
+    max_chars: int = Field(4, ge=0)
+    "Longest character n-gram; 0 for none."
+    buckets: int = Field(1 << 18, ge=1)
+    "Slots n-grams are hashed into; each costs `dim` times 4 bytes."
+    dim: int = Field(64, ge=1)
+    "Size of the vectors."
+    epochs: int = Field(10, ge=1)
+    "Passes over the texts."
+    learning_rate: float = Field(0.3, gt=0)
+    "Step size; fastText's own default is 0.1."
+    min_count: int = Field(2, ge=1)
+    "Rarer words are left out."
+    quantise: bool = False
+    "Compress the model (.ftz), some ten times smaller."
+    seed: int = 17
+    "Decides the split and the training."
+
+    def run(self) -> int:
+        from stages.quality.teach import teach
+
+        receipt = teach(self)
+        held = receipt.notes["quality_model"]
+        print(f"model     {self.sink}/artefact")
+        print(f"held out  {held['positive']:,} positive, {held['negative']:,} negative: AUC {held['auc']}, average precision {held['average_precision']}")
+        return 0
