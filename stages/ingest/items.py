@@ -114,7 +114,7 @@ def _object(value: dict, holder: Item | None, name: str, stack: list, found: lis
         pending.append((holder, name, len(holder.properties[name]) - 1, identity))
         return
     types = value.get("@type") or value.get("type") or ()
-    types = [types] if isinstance(types, str) else types
+    types = [types] if isinstance(types, str) else types if isinstance(types, list) else []
     item = Item(tuple(short(t) for t in types if isinstance(t, str)), {}, identity)
     if fields or item.types:
         found.append(item)

@@ -25,6 +25,8 @@ VOID = frozenset("area base basefont bgsound br col embed frame hr img input key
 IMPLIED = frozenset("p li dt dd tr td th thead tbody tfoot option optgroup rp rt colgroup caption body html head".split())
 """Elements that close themselves: their open tags say nothing about depth."""
 
+_ENTRY = re.compile(r"<d[td](?=[\s>])", re.I)
+_ENTRY_END = re.compile(r"</d[td](?=[\s>])", re.I)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 _QUOTED = re.compile(r""""[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)""")
 _ATTRIBUTES = r"""(?>[^>"']++|"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z))*+"""
@@ -58,7 +60,7 @@ def parse(source: str) -> Tree | None:
     """The tree of an HTML source, or None where there is no element in it."""
     source = _CONTROL.sub(" ", source)
     bounded = False
-    if len(source) > LONG_SOURCE:
+    if len(source) > LONG_SOURCE or len(_ENTRY.findall(source)) > len(_ENTRY_END.findall(source)):
         source, bounded = bound(source)
     root, cut = _parse(source)
     if cut:
@@ -152,40 +154,74 @@ def _append_text(element: Any, text: str | None) -> None:
 def bound(source: str) -> tuple[str, bool]:
     """`source` without the tags that nest deeper than MAX_DEPTH and without monstrous attributes; was anything taken out?
 
-    Linear: every token is met once, and an unclosed comment, tag or script reaches to the end, as in a browser.
+    A `dt` or `dd` left open is closed before the next one, which libxml2 would put inside it. Linear: every token is met
+    once, and an unclosed comment, tag or script reaches to the end, as in a browser.
     """
     pieces: list[str] = []
-    at = depth = 0
-    open_tags: dict[str, int] = {}
-    dropped: dict[str, int] = {}
+    at = 0
+    nest = _Nest()
+    changed = False
     for token in _TOKEN.finditer(source):
-        name = token["name"]
-        if name is None:
+        if token["name"] is None:
             continue
-        name = name.lower()
-        replacement = None
+        name, attributes = token["name"].lower(), token["attributes"]
         if token["close"]:
-            if dropped.get(name):
-                dropped[name] -= 1
-                replacement = " "
-            elif open_tags.get(name):
-                open_tags[name] -= 1
-                depth -= 1
+            replacement = nest.close(name)
+        elif not nest.open(name, attributes.endswith("/")):
+            replacement = " "
+        elif len(attributes) > LONG_TAG and len(_QUOTED.sub("", attributes).split()) > MANY_ATTRIBUTES:
+            replacement = f"<{name}>"
         else:
-            attributes = token["attributes"]
-            if len(attributes) > LONG_TAG and len(_QUOTED.sub("", attributes).split()) > MANY_ATTRIBUTES:
-                replacement = f"<{name}>"
-            if name not in VOID and name not in IMPLIED and not attributes.endswith("/"):
-                if depth >= MAX_DEPTH:
-                    dropped[name] = dropped.get(name, 0) + 1
-                    replacement = " "
-                else:
-                    open_tags[name] = open_tags.get(name, 0) + 1
-                    depth += 1
+            replacement = None
+        changed = changed or replacement is not None
+        if name in ("dt", "dd", "dl") and (ended := nest.entry(name, bool(token["close"]))):
+            replacement = f"</{ended}>" + (replacement if replacement is not None else token[0])
         if replacement is not None:
             pieces += (source[at : token.start()], replacement)
             at = token.end()
     if not pieces:
         return source, False
     pieces.append(source[at:])
-    return "".join(pieces), True
+    return "".join(pieces), changed
+
+
+class _Nest:
+    """Elements open so far, by name; those that close themselves are not counted."""
+
+    def __init__(self) -> None:
+        self.depth = 0
+        self.kept: dict[str, int] = {}
+        self.dropped: dict[str, int] = {}
+        self.entries: list[str | None] = [None]
+
+    def open(self, name: str, closed: bool) -> bool:
+        """May this tag stand?"""
+        if closed or name in VOID or name in IMPLIED:
+            return True
+        if self.depth >= MAX_DEPTH:
+            self.dropped[name] = self.dropped.get(name, 0) + 1
+            return False
+        self.kept[name] = self.kept.get(name, 0) + 1
+        self.depth += 1
+        return True
+
+    def close(self, name: str) -> str | None:
+        """A blank where the closing tag is of one that was dropped."""
+        if self.dropped.get(name):
+            self.dropped[name] -= 1
+            return " "
+        if self.kept.get(name):
+            self.kept[name] -= 1
+            self.depth -= 1
+        return None
+
+    def entry(self, name: str, closing: bool) -> str | None:
+        """The `dt` or `dd` that must be closed before this tag, if one is open in the same list."""
+        if name == "dl":
+            if closing and len(self.entries) > 1:
+                self.entries.pop()
+            elif not closing:
+                self.entries.append(None)
+            return None
+        ended, self.entries[-1] = self.entries[-1], None if closing else name
+        return ended if not closing else None

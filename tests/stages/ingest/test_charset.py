@@ -1,0 +1,109 @@
+"""The charset of a page: order of evidence, Korean labels, detection of short Korean text, counted fallbacks."""
+
+from __future__ import annotations
+
+import json
+import lzma
+
+import pytest
+
+from stages.ingest.charset import codec, decode, detect, header_label, meta_label
+
+KOREAN = "맷돌은 곡식을 가는 돌이다. 똠방각하 펲시콜라 햏"
+
+
+@pytest.mark.parametrize("label", ["euc-kr", "EUC-KR", "ks_c_5601-1987", "KSC5601", "korean", "windows-949", "UHC", "ms949", "cp949", '"euc-kr"'])
+def test_every_korean_label_is_cp949(label):
+    assert codec(label) == "cp949"
+
+
+@pytest.mark.parametrize("label, name", [("latin1", "cp1252"), ("us-ascii", "cp1252"), ("gb2312", "gb18030"), ("shift_jis", "cp932"), ("utf8", "utf-8")])
+def test_labels_mean_their_wider_code_page(label, name):
+    assert codec(label) == name
+
+
+@pytest.mark.parametrize("label", ["", None, "no-such", "hex", "rot13", "punycode", "x" * 500])
+def test_what_is_no_charset_is_none(label):
+    assert codec(label) is None
+
+
+def test_order_is_mark_header_meta_detector():
+    html = '<meta charset="euc-kr">' + KOREAN
+    assert decode(b"\xef\xbb\xbf" + html.encode(), "euc-kr")[1:4] == ("utf-8", "bom", 0)
+    assert decode(html.encode("cp949"), "cp949")[1:4] == ("cp949", "header", 0)
+    assert decode(html.encode("cp949"))[1:4] == ("cp949", "meta", 0)
+    assert decode(KOREAN.encode("cp949"))[1:4] == ("cp949", "detector", 0)
+
+
+def test_syllables_beyond_euc_kr_are_read_under_its_label():
+    decoded = decode(('<meta http-equiv="Content-Type" content="text/html; charset=euc-kr">' + KOREAN).encode("cp949"))
+    assert KOREAN in decoded.text and decoded.replaced == 0
+
+
+def test_a_western_label_on_other_bytes_gives_way_and_is_counted():
+    decoded = decode(KOREAN.encode(), "iso-8859-1")
+    assert decoded.text == KOREAN and decoded.learnt == "detector" and decoded.fallbacks == 1
+    decoded = decode(("<meta charset=euc-kr>" + KOREAN).encode("cp949"), "latin1")
+    assert KOREAN in decoded.text and decoded.learnt == "meta" and decoded.fallbacks == 1
+
+
+def test_header_wins_over_a_meta_tag_that_contradicts_it():
+    html = '<meta charset="shift_jis">' + KOREAN
+    assert decode(html.encode("cp949"), "euc-kr").text == html
+
+
+def test_an_unknown_label_is_a_counted_fallback():
+    decoded = decode(KOREAN.encode(), "x-klingon")
+    assert decoded.text == KOREAN and decoded.fallbacks == 1
+
+
+def test_a_damaged_place_does_not_change_the_charset():
+    data = bytearray((KOREAN * 40).encode())
+    data[101] = 0xFF
+    decoded = decode(bytes(data))
+    assert decoded.encoding == "utf-8" and decoded.replaced >= 1 and KOREAN in decoded.text
+
+
+def test_utf8_cut_in_a_character_is_utf8():
+    assert decode(KOREAN.encode()[:-1]).encoding == "utf-8"
+
+
+def test_utf16_by_mark_and_a_meta_tag_that_cannot_be_true():
+    assert decode(b"\xff\xfe" + KOREAN.encode("utf-16-le")).text == KOREAN
+    assert meta_label(b'<meta charset="utf-16">') == "utf-8"
+
+
+def test_plain_text_has_no_meta_tag():
+    assert decode(b'<meta charset="utf-16be"> plain', html=False).learnt == "detector"
+
+
+def test_header_label():
+    assert header_label("text/html; Charset='euc-kr'; x=y") == "euc-kr"
+    assert header_label("text/html") is None and header_label(None) is None
+
+
+@pytest.mark.parametrize("size, fewest", [(10, 0.95), (30, 0.99), (100, 1.0), (400, 1.0)])
+def test_korean_reviews_without_a_declaration_are_read(shared, size, fewest):
+    """Real Korean reviews as small CP949 pages without a meta tag, at the sizes at which detectors fail."""
+    texts = []
+    with lzma.open(shared / "C-nsmc-reviews.jsonl.xz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            texts.append(json.loads(line)["text"])
+            if len(texts) == 600:
+                break
+    right = total = 0
+    for start in range(200):
+        body = " ".join(texts[start * 3 : start * 3 + 40])[:size]
+        try:
+            data = f"<html><head><title>x</title></head><body><p>{body}</p></body></html>".encode("cp949")
+        except UnicodeEncodeError:
+            continue
+        total += 1
+        right += body in decode(data).text
+    assert total > 150 and right >= fewest * total
+
+
+def test_other_languages_are_not_taken_for_korean():
+    assert detect("人人生而自由，在尊严和权利上一律平等。他们赋有理性和良心".encode("gb18030")) == "gb18030"
+    assert detect("すべての人間は、生れながらにして自由であり、かつ、尊厳と権利とについて平等である。".encode("euc-jp")) == "euc_jp"
+    assert detect("Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués de raison.".encode("cp1252")) == "cp1252"
