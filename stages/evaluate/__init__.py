@@ -21,7 +21,7 @@ class Evaluate(Stage):
     function and share, `stages.models.holdout`), at most so many, drawn by hash. The artefact is `report.json`:
 
         format      1
-        holdout     share of documents and prompts that were held out
+        holdout     share of `documents` and of `prompts` that every model held out
         models      in order, the untrained one first where it can be made again:
           name        untrained, pretrained, sft, dpo (numbered where they repeat)
           kind, objective, method, parameters, chain (content hashes from the bottom up)
@@ -30,7 +30,7 @@ class Evaluate(Stage):
                         loss on answers                          conversations; nats per token asked for
                         preference accuracy                      pairs; chosen answer likelier per token than the rejected
                         preference accuracy (sums)               pairs; likelier as a whole
-                        reward accuracy                          pairs; the change from the model before prefers the chosen
+                        reward accuracy                          pairs; the change from the model below it prefers the chosen
                         preference margin                        pairs; nats per token between chosen and rejected
                         chosen log-probability, rejected log-probability    pairs; nats per token
                         guess by length                          pairs; the better of "longer" and "shorter is chosen"
@@ -53,7 +53,7 @@ class Evaluate(Stage):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
 
     holdout: float | None = Field(None, gt=0, le=1)
-    "Share of rows that is held out; default: what the models were trained with. 1: every row, for sets made for evaluation."
+    "Share of rows that is held out; default: the smallest the models were trained with. 1: every row, for sets made for evaluation."
     untrained: bool = True
     "Measure a pretrained model against its own random beginning too (documents only)."
     documents: int = Field(200, ge=1)

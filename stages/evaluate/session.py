@@ -12,7 +12,6 @@ from typing import Any, Sequence
 
 import numpy as np
 
-from pipeline.errors import UsageError
 from pipeline.ledger import Ledger, Receipt
 from pipeline.stage import versions
 from pipeline.store import ARTEFACT, Store
@@ -55,18 +54,18 @@ def measure_all(job: Any) -> Receipt:
     began = time.monotonic()
     stage, inputs = job.stage, job.inputs
     subjects = subjects_of(inputs["model"], stage.untrained)
-    share = stage.holdout or share_of([s.chain[-1] for s in subjects])
+    shares = shares_of([link for s in subjects for link in s.chain])
+    shares = dict.fromkeys(shares, stage.holdout) if stage.holdout else shares
     rows = {
-        shape: drawing.draw(inputs["of"], shape, share, stage.documents if shape == "DOCUMENT" else stage.rows) for shape in drawing.COLUMNS
+        "DOCUMENT": drawing.draw(inputs["of"], "DOCUMENT", shares["documents"], stage.documents),
+        **{shape: drawing.draw(inputs["of"], shape, shares["prompts"], stage.rows) for shape in ("CHAT", "PAIR")},
     }
     refused: dict[str, dict[str, str]] = {shape: {} for shape in rows}
     guess: np.ndarray | None = None
     with arithmetic(stage.threads, inputs.seed) as device:
-        before: Subject | None = None
-        for subject in subjects:
-            guess = _measure(stage, subject, before, rows, refused, device, guess)
-            before = subject
-    report = compose(stage, subjects, rows, share, guess, inputs.seed)
+        for place, subject in enumerate(subjects):
+            guess = _measure(stage, subject, below(subject, subjects[:place]), rows, refused, device, guess)
+    report = compose(stage, subjects, shares, guess, inputs.seed)
     ledger = Ledger.concat(found.ledger(refused[shape]) for shape, found in rows.items() if found.ids)
     with tempfile.TemporaryDirectory(prefix="maetdol-evaluate-") as folder:
         text = json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
@@ -92,12 +91,24 @@ def subjects_of(stores: Sequence[Store], untrained: bool) -> list[Subject]:
     return found
 
 
-def share_of(links: Sequence[Link]) -> float:
-    """The share all models were trained with. UsageError where they differ: no row is held out of all of them."""
-    shares = sorted({link.card["holdout"] for link in links if link.card.get("holdout") is not None})
-    if len(shares) > 1:
-        raise UsageError(f"the models were trained with different holdout shares ({', '.join(f'{s:g}' for s in shares)})", "set `holdout` to the smallest of them")
-    return shares[0] if shares else SHARE
+def below(subject: Subject, measured: Sequence[Subject]) -> Subject | None:
+    """What `subject` was trained on top of, among the models already measured; for a whole model the one before it."""
+    if len(subject.chain) == 1:
+        return measured[-1] if measured else None
+    under = [link.hash for link in subject.chain[:-1]]
+    return next((found for found in measured if not found.untrained and [link.hash for link in found.chain] == under), None)
+
+
+def shares_of(links: Sequence[Link]) -> dict[str, float]:
+    """Share of `documents` and of `prompts` that every model held out.
+
+    The smallest of those they were trained with: what a smaller share holds out, a larger one does too.
+    """
+    found: dict[str, list[float]] = {"documents": [], "prompts": []}
+    for link in links:
+        if link.card.get("holdout") is not None:
+            found["documents" if link.card.get("objective") == "clm" else "prompts"].append(link.card["holdout"])
+    return {kind: min(shares, default=SHARE) for kind, shares in found.items()}
 
 
 def _measure(stage: Any, subject: Subject, before: Subject | None, rows: dict, refused: dict, device: Any, guess: Any) -> Any:
@@ -186,7 +197,7 @@ def _generate(stage: Any, subject: Subject, rows: dict, model: Any) -> list[dict
 # -- the report ----------------------------------------------------------------------------------------------------
 
 
-def compose(stage: Any, subjects: Sequence[Subject], rows: dict, share: float, guess: Any, seed: int) -> dict[str, Any]:
+def compose(stage: Any, subjects: Sequence[Subject], shares: dict[str, float], guess: Any, seed: int) -> dict[str, Any]:
     """`report.json` as the stage's docstring gives it."""
     models = []
     for subject in subjects:
@@ -210,7 +221,7 @@ def compose(stage: Any, subjects: Sequence[Subject], rows: dict, share: float, g
                 "generations": subject.generations,
             }
         )
-    return {"format": FORMAT, "holdout": share, "models": models, "comparisons": _comparisons(stage, subjects, seed)}
+    return {"format": FORMAT, "holdout": shares, "models": models, "comparisons": _comparisons(stage, subjects, seed)}
 
 
 def _counts(subject: Subject) -> dict[str, int]:

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 
-from pipeline.errors import UsageError
 from pipeline.pool import Inline
 from pipeline.schema import doc_id
 from pipeline.stage import Inputs
@@ -129,10 +128,22 @@ def test_evaluating_again_gives_the_same_bytes(evaluated, documents, chat_store,
     assert again.finished == receipt.finished
 
 
-def test_models_held_to_different_shares_are_refused(tokens_store, tiny_tokenizer, tiny, do_train, base_store, chat_store, tmp_path):
-    other = do_train(tokens_store, {**tiny, "steps": 1, "holdout": 0.1}, tokenizer=tiny_tokenizer)
-    with pytest.raises(UsageError, match="different holdout shares"):
-        Evaluate(threads=1).run(Inputs({"of": [chat_store], "model": [base_store, other]}, 17), Store(tmp_path), Inline())
+def test_of_different_shares_the_one_that_every_model_held_out_is_used(base_store, sft_store):
+    from stages.evaluate.session import shares_of
+    from stages.models.chain import open_link
+
+    model, adapter = (open_link(store.artefact()) for store in (base_store, sft_store))
+    wider = adapter._replace(card={**adapter.card, "holdout": 0.5})
+    assert shares_of([model, adapter, wider]) == {"documents": 0.2, "prompts": 0.2}
+    assert shares_of([model, wider]) == {"documents": 0.2, "prompts": 0.5}
+
+
+def test_the_reward_is_told_against_the_model_it_was_trained_on(base_store, sft_store, preferred):
+    from stages.evaluate.session import below, subjects_of
+
+    subjects = subjects_of([base_store, sft_store, preferred, preferred], untrained=True)
+    assert [s.name for s in subjects] == ["untrained", "pretrained", "sft", "dpo", "dpo 2"]
+    assert [s and s.name for s in (below(subjects[n], subjects[:n]) for n in range(5))] == [None, "untrained", "pretrained", "sft", "sft"]
 
 
 def test_long_documents_are_read_window_by_window_every_token_once(tiny_tokenizer):
