@@ -170,11 +170,7 @@ def personal(stores: list[Store]) -> str:
     parts = []
     for store in stores:
         if store.require()["stage"] == "pii":
-            edits = store.ledgers()["edits"].combine_chunks()
-            by = edits.flatten().field("by") if len(edits) else pa.array([], pa.large_string())
-            counts = {c["values"].as_py() or "other": c["counts"].as_py() for c in by.value_counts()}
-            if not counts:
-                counts = _noted(store, "entities")
+            counts = _noted(store, "entities")
             shown = sorted(counts.items(), key=lambda item: -item[1])
             parts.append(f"<h3>{escape(store.name)}</h3>" + (bars(shown) if shown else "<p>Nothing found.</p>"))
     return "".join(parts)

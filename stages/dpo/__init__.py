@@ -57,6 +57,8 @@ class Dpo(Stage):
 
     truncated: Literal["drop", "keep", "trim"] = "drop"
     "An answer cut at max_tokens: dropped, kept as it is (a student too small to end its answers), or cut back to its last sentence."
+    match_length: bool = False
+    "Cut the student's answers to the label's length times 0.7 to 1.7, so that a student too small to end them is not told apart by length."
     similarity_min: float = Field(0.0, ge=0.0, le=1.0)
     "Least Jaccard similarity of the two answers' character 3-grams; 0.1 leaves out pairs that are told apart trivially."
     similarity_max: float = Field(0.95, gt=0.0, le=1.0)

@@ -149,7 +149,7 @@ def candidates(stage: Any, chats: list[Chat], answers: dict[str, list[dict[str, 
             continue
         facts = {"teacher": reply.model, "call": reply.key} if reply is not None else {}
         chosen = (reply.text or "").strip() if reply is not None else chat.label
-        found += sides.against_student(chat, answers.get(chat.id, []), chosen, facts, limits, stage.truncated)
+        found += sides.against_student(chat, answers.get(chat.id, []), chosen, facts, limits, stage.truncated, stage.match_length)
     return sides.compared(asked.judge, found) if asked.judge is not None else found
 
 

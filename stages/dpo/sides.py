@@ -84,8 +84,8 @@ def unanswered(answer: dict[str, Any]) -> str | None:
     return OVER_CONTEXT if answer["finish"] == "over_context" else answer["finish"]
 
 
-def against_student(chat: Chat, answers: Sequence[dict[str, Any]], chosen: str, facts: dict[str, str], limits: Limits, truncated: Any) -> list[Side]:
-    """One candidate per answer of the student, `chosen` being better by origin."""
+def against_student(chat: Chat, answers: Sequence[dict[str, Any]], chosen: str, facts: dict[str, str], limits: Limits, truncated: Any, match: bool = False) -> list[Side]:
+    """One candidate per answer of the student, `chosen` being better by origin; `match` cuts it to the label's length."""
     made = []
     for answer in answers:
         base = Side(chat, answer["sample"], chosen, finish=answer["finish"], tokens=answer["tokens"], facts=facts)
@@ -94,8 +94,15 @@ def against_student(chat: Chat, answers: Sequence[dict[str, Any]], chosen: str, 
             made.append(replace(base, reasons=(why,)))
             continue
         text, cut = checks.whole(answer["text"], answer["finish"] == "length", truncated)
+        if match:
+            text = checks.as_long_as(text, chosen, _draw(answer["id"]))
         made.append(_checked(replace(base, rejected=text), cut, limits))
     return made
+
+
+def _draw(answer_id: str) -> float:
+    """A number in 0..1 from an answer's id, which is a hash."""
+    return int(answer_id[:13], 16) / 16**13
 
 
 def _checked(side: Side, cut: bool, limits: Limits) -> Side:

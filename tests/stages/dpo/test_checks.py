@@ -97,3 +97,11 @@ def test_cut_answers(mode, text, expected):
 
 def test_trim_keeps_whole_lines():
     assert trim("- one\n- two\n- th") == "- one\n- two"
+
+
+def test_answers_are_cut_to_about_the_labels_length():
+    from stages.dpo.checks import as_long_as
+
+    label = "가" * 100
+    assert [len(as_long_as("나" * 400, label, draw)) for draw in (0.0, 0.5, 1.0)] == [70, 120, 170]
+    assert as_long_as("짧다", label, 0.5) == "짧다"
