@@ -62,3 +62,33 @@ class TrainModel(Options):
         print(f"model     {self.sink}/artefact")
         print(f"held out  {held['positive']:,} positive, {held['negative']:,} negative: AUC {held['auc']}, average precision {held['average_precision']}")
         return 0
+
+
+class WhatIf(Options):
+    """What other limits would have kept, from the ledger of a finished quality step alone.
+
+    maetdol what-if runs/web/quality --set word_count.min=30 --sweep language.min=0.3:0.9:0.1 --top quality_model.score=10
+    """
+
+    verb: ClassVar[str] = "what-if"
+    arguments: ClassVar[tuple[str, ...]] = ("store",)
+
+    store: str
+    "Store of a quality step."
+    set: tuple[str, ...] = ()
+    "Another limit: `word_count.min=30`, `gopher_quality.languages.ko.min_words=20`, `language.keep=[ko]`; null switches one off."
+    without: tuple[str, ...] = ()
+    "Filters to leave out."
+    sweep: tuple[str, ...] = ()
+    "A limit over a range, beside the changes of `set`: `word_count.min=10:100:10` (from, to, step)."
+    top: tuple[str, ...] = ()
+    "The limit of a metric that so many percent of the documents reach: `quality_model.score=10`."
+    tokenizer: str | None = None
+    "A trained tokenizer (store or folder): kept tokens are reckoned from its card's bytes per token per language."
+    out: str | None = None
+    "HTML page to write the sweeps to, with a line per sweep."
+
+    def run(self) -> int:
+        from stages.quality.whatif_page import answer
+
+        return answer(self)

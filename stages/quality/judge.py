@@ -13,7 +13,7 @@ from pipeline.errors import OptionError
 from pipeline.ledger import Ledger
 from pipeline.schema import Edit, apply_edits, content_id, shape_of
 from pipeline.stage import Work
-from stages.quality.spare import answered, spared
+from stages.quality.spare import spared, structure
 from stages.text.view import BLANK, TEXT, text_view
 from stages.text.edits import composed, filled
 from stages.text.rules import word_of
@@ -34,7 +34,7 @@ def judged(stage: "Quality", batch: pa.RecordBatch) -> Work:
         "document.bytes": np.diff(docs.offsets).astype(np.float64),
         "document.chars": sizes.chars.astype(np.float64),
         "document.words": sizes.words.astype(np.float64),
-        "document.answers": answered(batch),
+        **structure(batch),
     }
     reasons: list[list[str]] = [[why] if why else [] for why in unfit]
     notes: list[list[str]] = [[] for _ in unfit]
@@ -106,7 +106,7 @@ def _work(
     rounds: list[Sequence[Sequence[Edit]]],
     metrics: dict[str, np.ndarray],
 ) -> Work:
-    free = spared(batch, stage.spare, reasons)
+    free = spared(metrics, stage.spare, reasons)
     for row in np.flatnonzero(free).tolist():
         notes[row].append("spared")
     langs = docs.batch.column("lang").to_pylist() if "lang" in docs.batch.schema.names else [None] * docs.n

@@ -7,6 +7,7 @@ against it is one of length or shape: a spared page is still dropped for its lan
 from __future__ import annotations
 
 import re
+from typing import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -30,9 +31,9 @@ SHAPE = re.compile(
 """Reasons of length and shape. The commonest n-gram is among them: in a text of thirty words any pair is a large share."""
 
 
-def answered(batch: pa.RecordBatch) -> np.ndarray:
-    """Blocks that are questions or answers, per row (float64)."""
-    return blocks_of(batch, KINDS["faq"]).astype(np.float64)
+def structure(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
+    """Blocks of each sparing kind per row, as ledger metrics (float64)."""
+    return {f"document.{word}": blocks_of(batch, kinds).astype(np.float64) for word, kinds in KINDS.items()}
 
 
 def blocks_of(batch: pa.RecordBatch, kinds: tuple[str, ...]) -> np.ndarray:
@@ -47,9 +48,14 @@ def blocks_of(batch: pa.RecordBatch, kinds: tuple[str, ...]) -> np.ndarray:
     return count
 
 
-def spared(batch: pa.RecordBatch, spare: tuple[str, ...], reasons: list[list[str]]) -> np.ndarray:
-    """Which failed rows are kept all the same: they carry blocks that `spare` names, and failed by length or shape alone."""
-    if not spare or not any(reasons):
-        return np.zeros(len(batch), bool)
-    carries = blocks_of(batch, tuple(kind for word in spare for kind in KINDS[word])) > 0
+def spared(metrics: Mapping[str, np.ndarray], spare: tuple[str, ...], reasons: Sequence[Sequence[str]]) -> np.ndarray:
+    """Which failed rows are kept all the same: they carry blocks that `spare` names, and failed by length or shape alone.
+
+    Decided from the ledger's numbers and reasons, so that what-if decides alike.
+    """
+    carries = np.zeros(len(reasons), bool)
+    for word in spare:
+        carries |= metrics[f"document.{word}"] > 0
+    if not carries.any():
+        return carries
     return carries & np.array([bool(why) and all(map(SHAPE.fullmatch, why)) for why in reasons], bool)

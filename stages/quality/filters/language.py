@@ -1,6 +1,6 @@
 """The language a document is written in."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Mapping
 
 import numpy as np
 import pyarrow as pa
@@ -35,15 +35,19 @@ class Language(Rule):
         found = docs.once(Identify(self.model or str(bundled_model()), self.chars, self.top))
         langs = pa.array(found.langs, pa.large_string())
         metrics = {"score": found.scores}
-        reason = [
-            "language.other" if self.keep and lang is not None and lang not in self.keep else why
-            for lang, why in zip(found.langs, self.decide(metrics, langs))
-        ]
         return Verdict(
-            reason=reason,
+            reason=self.decide(metrics, langs),
             metrics=metrics,
             columns={"lang": langs, "lang_score": pa.array(found.scores, pa.float64(), from_pandas=True)},
             notes=[" ".join(f"{lang}={score:.2f}" for lang, score in guesses[1:] if score >= 0.05) or None for guesses in found.ranked]
             if self.top > 1
             else None,
         )
+
+    def decide(self, metrics: Mapping[str, np.ndarray], langs: pa.Array | None) -> list[str | None]:
+        """As every rule, by the language found; a language that is not wanted is a reason before a low score."""
+        found = langs.to_pylist() if langs is not None else [None] * len(metrics["score"])
+        return [
+            "language.other" if self.keep and lang is not None and lang not in self.keep else why
+            for lang, why in zip(found, super().decide(metrics, langs))
+        ]

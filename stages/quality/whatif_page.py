@@ -1,0 +1,118 @@
+"""What-if as a person reads it: a table per setting, a line per sweep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.errors import SourceError, UsageError
+from pipeline.store import Store
+from stages.quality.whatif import Ledgers, Tally, changed
+
+if TYPE_CHECKING:
+    from stages.quality.commands import WhatIf
+
+MOST = 200
+"""Settings of one sweep."""
+
+
+def answer(asked: "WhatIf") -> int:
+    """Print what the settings keep; write the page where one is asked for."""
+    ledgers = Ledgers(Store(asked.store))
+    rates = bytes_per_token(asked.tokenizer) if asked.tokenizer else {}
+    base = changed(ledgers.stage, asked.set, asked.without)
+    before, after = ledgers.tally(ledgers.decided(ledgers.stage)), ledgers.tally(ledgers.decided(base))
+    print(f"{'':<28}{'documents':>12}{'words':>14}{'bytes':>16}{'tokens' if rates else '':>16}")
+    _line("as it ran", before, rates)
+    if asked.set or asked.without:
+        _line("with these settings", after, rates)
+        _reasons(before, after)
+    for metric, percent in map(_top, asked.top):
+        print(f"{percent:g} % of the documents have {metric} >= {ledgers.threshold(metric, percent):.6g}")
+    curves: dict[str, list[tuple[float, Tally]]] = {}
+    for sweep in asked.sweep:
+        limit, values = sweep_of(sweep)
+        curves[limit] = [(value, ledgers.tally(ledgers.decided(changed(base, [f"{limit}={value!r}"])))) for value in values]
+        for value, tally in curves[limit]:
+            _line(f"{limit} = {value:g}", tally, rates)
+    if asked.out:
+        Path(asked.out).write_text(page(asked.store, curves, rates), "utf-8")
+        print(f"page      {asked.out}")
+    return 0
+
+
+def _line(label: str, tally: Tally, rates: dict[str, float]) -> None:
+    tokens = f"{reckoned(tally, rates):>16,.0f}" if rates else ""
+    print(f"{label:<28}{tally.documents:>12,}{tally.words:>14,}{tally.bytes:>16,}{tokens}")
+
+
+def _reasons(before: Tally, after: Tally) -> None:
+    for why in sorted(set(before.reasons) | set(after.reasons)):
+        old, new = before.reasons.get(why, 0), after.reasons.get(why, 0)
+        if old != new:
+            print(f"  {why:<40}{old:>10,} -> {new:>10,}")
+
+
+def _top(word: str) -> tuple[str, float]:
+    metric, _, percent = word.partition("=")
+    try:
+        value = float(percent)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 100:
+        raise UsageError(f"--top {word!r}", "write a metric and a percentage: quality_model.score=10")
+    return metric, value
+
+
+def sweep_of(word: str) -> tuple[str, list[float]]:
+    """`word_count.min=10:100:10` as the limit and its values, the last included. UsageError for anything else."""
+    limit, _, span = word.partition("=")
+    try:
+        first, last, step = (float(part) for part in span.split(":"))
+    except ValueError:
+        raise UsageError(f"--sweep {word!r}", "write LIMIT=FROM:TO:STEP, e.g. word_count.min=10:100:10") from None
+    if step <= 0 or last < first or (last - first) / step > MOST:
+        raise UsageError(f"--sweep {word!r} has no values, or more than {MOST}", "give FROM below TO and a STEP above 0")
+    values = [round(float(v), 10) for v in np.arange(first, last + step / 2, step)]
+    return limit, [int(v) if v.is_integer() else v for v in values]
+
+
+def bytes_per_token(path: str) -> dict[str, float]:
+    """Bytes per token per language from a tokenizer's card (`all` for the rest)."""
+    place = Path(path)
+    for card in (place / "artefact" / "card.json", place / "card.json"):
+        if card.is_file():
+            found = json.loads(card.read_text("utf-8"))
+            costs = found.get("measured", {}).get("by_language", {})
+            rates = {lang: cost["bytes_per_token"] for lang, cost in costs.items() if cost.get("bytes_per_token")}
+            if rates:
+                return rates
+    raise SourceError(f"{path} has no tokenizer card", "give the store of a tokenizer step, or tokenizers/NAME")
+
+
+def reckoned(tally: Tally, rates: dict[str, float]) -> float:
+    """Tokens from bytes per language."""
+    usual = rates.get("all") or float(np.mean(list(rates.values())))
+    return sum(size / rates.get(lang, usual) for lang, (_, size) in tally.by_lang.items())
+
+
+def page(store: str, curves: dict[str, list[tuple[float, Tally]]], rates: dict[str, float]) -> str:
+    """One self-contained page: kept documents and words (tokens) over each limit."""
+    from html import escape
+
+    from pipeline import charts
+
+    parts = []
+    for limit, points in curves.items():
+        amount = {"tokens": [(v, reckoned(t, rates)) for v, t in points]} if rates else {"words": [(v, t.words) for v, t in points]}
+        rows = "".join(f"<tr><td>{v:g}</td><td>{t.documents:,}</td><td>{t.words:,}</td><td>{t.bytes:,}</td></tr>" for v, t in points)
+        parts.append(
+            f"<h2>{escape(limit)}</h2>{charts.lines({'documents': [(v, t.documents) for v, t in points]}, x=limit, y='documents kept')}"
+            f"{charts.lines(amount, x=limit, y=f'{next(iter(amount))} kept')}"
+            f"<table><tr><th>{escape(limit)}</th><th>documents</th><th>words</th><th>bytes</th></tr>{rows}</table>"
+        )
+    style = ":root{--c1:#3b6ea5;--c2:#c0703a;--c3:#5a8f4d;--c4:#8a5aa0;--c5:#a03b4b;--c6:#5c6b77}body{font:15px system-ui;max-width:46rem;margin:2rem auto}td,th{text-align:right;padding:.1rem .6rem}svg{width:100%}.axis{stroke:#888}text{font-size:11px}"
+    return f"<!doctype html><meta charset=utf-8><title>What if</title><style>{style}</style><h1>What if: {escape(Path(store).name)}</h1>{''.join(parts)}"
