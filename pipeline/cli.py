@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -70,6 +71,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: errors are one clear line and the mend."""
+    # Libraries warn their own developers about their own renamings; a user cannot mend those.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft|torch")
     try:
         code = cli.main(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -150,6 +153,9 @@ def _say_where(page: Any, report: str) -> None:
 # -- one stage, one verb ---------------------------------------------------------------------------------------------------
 
 
+SEED = click.Option(["--seed"], type=int, default=17, metavar="N", show_default=True, help="Seed of everything that is drawn.")
+
+
 def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
     """`maetdol STAGE SOURCE... SINK [flags]`; verbs that begin with the stage's name are its sub-words."""
     from pipeline import catalog, flags
@@ -166,12 +172,12 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
             )
     params += [
         click.Option(["--workers"], type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray."),
-        click.Option(["--seed"], type=int, default=17, metavar="N", show_default=True, help="Seed of everything that is drawn."),
+        *([] if "seed" in cls.model_fields else [SEED]),
         click.Option(["--quiet", "-q"], is_flag=True, help="No progress."),
     ]
     doc = (cls.__doc__ or "").strip() + _more_verbs(verbs)
 
-    def call(places: tuple[str, ...], workers: int, seed: int, quiet: bool, **given: Any) -> int:
+    def call(places: tuple[str, ...], workers: int, quiet: bool, seed: int = 17, **given: Any) -> int:
         words = next((v for n in range(len(places), 0, -1) if (v := verbs.get(" ".join((name, *places[:n]))))), None)
         if words is not None:
             raise click.UsageError(f"give `maetdol {words.name}` its own flags")

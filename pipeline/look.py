@@ -14,6 +14,7 @@ from pipeline import catalog
 from pipeline.errors import RecipeError, SourceError, did_you_mean
 from pipeline.files import place
 from pipeline.options import Options
+from pipeline.stage import Stage
 from pipeline.store import ARTEFACT, Store
 
 WIDTH = 110
@@ -235,7 +236,13 @@ def explain(what: str) -> str:
         raise RecipeError(f"nothing is called {what!r}", did_you_mean(what, every))
     cls = catalog.stage(what)
     ports = [f"  {port:<20} {p.shape}{' (many)' if p.many else ''}{' (optional)' if p.optional else ''}  {p.help}" for port, p in cls.ports.items()]
-    return _explained(cls, what) + "\n\ninputs\n" + ("\n".join(ports) or "  files") + f"\n\nmakes\n  {cls.makes or 'the shape of its input'}"
+    return _explained(cls, what) + "\n\ninputs\n" + ("\n".join(ports) or "  files") + f"\n\nmakes\n  {_makes(cls)}"
+
+
+def _makes(cls: type[Stage]) -> str:
+    if cls.makes:
+        return cls.makes
+    return "the shape of its input" if cls.output is Stage.output else "follows from its options, see above"
 
 
 def _explained(cls: type[Options], title: str) -> str:
