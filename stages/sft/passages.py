@@ -30,16 +30,29 @@ def readable(page: Page) -> list[Span]:
 
 def reads(page: Page, span: Span) -> bool:
     text = page.cut(span)
-    if page.in_code(span.start) or not _SENTENCE_END.search(text) or text.count("|") > 3 or _GAP.search(text):
+    if page.in_code(span.start) or text[0] in "-–—,.;:)]}·" or not _SENTENCE_END.search(text) or text.count("|") > 3 or _GAP.search(text):
         return False
     letters = sum(map(str.isalpha, text)) + text.count(" ")
-    if letters < 0.75 * len(text) or len(_CONTENTS.findall(text)) >= 5:
+    if letters < 0.75 * len(text) or is_contents(text):
         return False
     return page.lang is None or language(text) == page.lang
 
 
+def is_contents(text: str) -> bool:
+    """Whether a text is a table of contents: five section numbers or more."""
+    return len(_CONTENTS.findall(text)) >= 5
+
+
+def foreign(page: Page) -> list[Span]:
+    """Paragraphs in another language than the page's: what a translator left as it was."""
+    if page.lang is None:
+        return []
+    return [span for span in page.paragraphs if language(page.cut(span)) not in (None, page.lang)]
+
+
 def head(page: Page, spans: list[Span], most: int) -> Span | None:
-    """The longest run of paragraphs from the first one on that fits into `most` characters; None when the first does not."""
+    """The longest run of paragraphs from the first one on that fits into `most` characters; None when the first does not, or
+    when what stands between them is in another language or for the most part no prose."""
     if not spans or spans[0].end - spans[0].start > most:
         return None
     end = spans[0].end
@@ -49,7 +62,9 @@ def head(page: Page, spans: list[Span], most: int) -> Span | None:
         end = span.end
     whole = Span(spans[0].start, end)
     own = sum(s.end - s.start for s in spans if s.end <= end)
-    return whole if 2 * own >= end - spans[0].start and (page.lang is None or language(page.cut(whole)) == page.lang) else None
+    if any(whole.start <= span.start < whole.end for span in page.once(foreign)):
+        return None
+    return whole if 2 * own >= end - whole.start else None
 
 
 @lru_cache(maxsize=256)

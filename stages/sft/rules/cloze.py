@@ -18,13 +18,13 @@ BLANK = "[   ]"
 
 
 class Cloze(Rule):
-    """One passage a page: a term that occurs more than once is blanked at one place; the answer is the term."""
+    """Two passages a page at most: a term that occurs more than once is blanked at one place; the answer is the term."""
 
     rank: ClassVar[int] = 70
     covers: ClassVar[bool] = False
     confidence: float = Field(0.5, ge=0.0, le=1.0)
     "Right by construction; worth less than a question somebody asked."
-    per_page: int = Field(1, ge=1)
+    per_page: int = Field(2, ge=1)
     "Passages of one page at most."
     min_passage: int = Field(150, ge=40)
     "Shortest passage, characters."

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from stages.sft.page import Page, Section, Span
 from stages.sft.labels import labels
+from stages.sft.passages import is_contents
 from stages.sft.questions import NUMBER, is_question
 from stages.sft.rule import Candidate, Rule
 
@@ -42,7 +43,7 @@ class Heading(Rule):
             question = NUMBER.sub("", section.heading.strip(" #*¶")).strip()
             span, whole = answer_span(page, section, self.min_answer, self.max_answer, ends)
             answer = page.cut(span)
-            drop = "unclear" if len(answer) >= self.min_answer and not ENDED.search(answer) else None
+            drop = "unclear" if len(answer) >= self.min_answer and (not ENDED.search(answer) or is_contents(answer)) else None
             if CALLS.match(question):
                 drop = "stub"
             yield Candidate(question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop)

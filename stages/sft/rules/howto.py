@@ -9,6 +9,7 @@ from pydantic import Field
 
 from stages.sft.labels import labels
 from stages.sft.page import Block, Page, squeeze
+from stages.sft.passages import is_contents
 from stages.sft.questions import clean_heading, how_to, is_question
 from stages.sft.rule import Candidate, Rule
 from stages.sft.rules.heading import ENDED, answer_span
@@ -39,7 +40,7 @@ class Howto(Rule):
             answer = page.cut(span)
             task, act = found
             question, register = ask(task, page.lang, page.dice(f"howto/{section.heading}"), answer, act=act)
-            drop = "unclear" if len(answer) >= self.min_answer and not ENDED.search(answer) else None
+            drop = "unclear" if len(answer) >= self.min_answer and (not ENDED.search(answer) or is_contents(answer)) else None
             facts = {"register": register} if register else {}
             yield Candidate(question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop, facts=facts)
 

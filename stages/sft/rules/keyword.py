@@ -15,13 +15,13 @@ from stages.sft.wording import ask
 
 
 class Keyword(Rule):
-    """One passage a page: either its keywords are asked for, or it is the answer to them."""
+    """Two passages a page at most: either its keywords are asked for, or it is the answer to them."""
 
     rank: ClassVar[int] = 70
     covers: ClassVar[bool] = False
     confidence: float = Field(0.5, ge=0.0, le=1.0)
     "For writing from keywords; naming keywords counts 0.1 less (many lists are right)."
-    per_page: int = Field(1, ge=1)
+    per_page: int = Field(2, ge=1)
     "Passages of one page at most."
     words: int = Field(4, ge=2, le=10)
     "Keywords per passage; a passage with fewer than three is left out."

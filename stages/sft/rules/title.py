@@ -8,6 +8,7 @@ from typing import ClassVar, Iterator, Literal
 from pydantic import Field
 
 from stages.models.particles import is_function, stem, words
+from stages.sft.keywords import terms
 from stages.sft.page import Page, Span, language, least, likeness_key
 from stages.sft.passages import head, prose, sentence_count
 from stages.sft.questions import clean_heading
@@ -59,6 +60,8 @@ class Title(Rule):
             return None
         text = page.cut(shown)
         if overlap(summary, text) < self.min_overlap or summary in text or sentence_count(text) < 4:
+            return None
+        if not turns_on(summary, text):
             return None
         question, register = ask("summarise", page.lang, page.dice("summarise"), summary, text=text)
         return Candidate(question, summary, span, "summarise", self.confidence - 0.05, facts=_level(register))
@@ -123,6 +126,15 @@ def overlap(piece: str, text: str) -> float:
     have = {root(w) for w in words(text)}
     dense = likeness_key(text)
     return sum(w in have or (len(w) > 1 and w in dense) for w in wanted) / len(wanted) if wanted else 0.0
+
+
+def turns_on(summary: str, text: str) -> bool:
+    """Whether a summary names at least three of the five words its text turns on (all of them where it has fewer)."""
+    heavy = [term for term in terms(text, most=5) if term.count >= 2]
+    have = {root(w) for w in words(summary)}
+    dense = likeness_key(summary)
+    named = sum(root(term.form) in have or term.stem in dense for term in heavy)
+    return len(heavy) >= 2 and named >= min(3, len(heavy))
 
 
 def root(word: str) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-KO = """맷돌은 손잡이를 잡고 위짝을 돌려 곡식을 가는 돌이며, 움직이지 않는 아래짝의 중쇠가 위짝이 벗어나지 않게 한다.
+KO = """맷돌은 맷손을 잡고 위짝을 돌려 곡식을 가루로 만드는 돌이며, 움직이지 않는 아래짝의 중쇠가 위짝이 벗어나지 않게 한다.
 
 맷돌의 위짝은 돌아가는 돌이다. 가운데에 곡식을 넣는 구멍이 있고, 옆에는 맷손이라는 손잡이가 박혀 있다. 사람은 맷손을 잡고 위짝을 돌린다.
 
@@ -82,3 +82,10 @@ def test_tasks_are_drawn_by_seed_and_id(mined, fact):
 
 def test_nothing_in_a_language_no_template_speaks(mined):
     assert mined("title", EN, lang="de") == ([], [])
+
+
+@pytest.mark.parametrize("lang,paragraph", [("ko", "The runner turns over the bedstone and nobody has translated this paragraph."), ("en", "위짝은 아래짝 위에서 돌아가며, 이 문단은 아무도 옮기지 않았다.")])
+def test_a_text_that_is_half_translated_is_not_shown(mined, lang, paragraph):
+    parts = (KO if lang == "ko" else EN).strip().split("\n\n")
+    mixed = "\n\n".join([*parts[:2], paragraph, *parts[2:]])
+    assert mined("title", mixed, options={"tasks": ["summarise", "title"]}, lang=lang, title={"ko": "맷돌의 위짝과 아래짝", "en": "Runner and bedstone of a millstone"}[lang]) == ([], [])
