@@ -92,3 +92,40 @@ class WhatIf(Options):
         from stages.quality.whatif_page import answer
 
         return answer(self)
+
+
+class Calibrate(Options):
+    """Limits per language from a sample of your own texts, as a recipe fragment with a report of what each keeps."""
+
+    verb: ClassVar[str] = "calibrate"
+    arguments: ClassVar[tuple[str, ...]] = ("source",)
+
+    source: tuple[str, ...]
+    "Stores or files to sample; rows chosen by a column as in `docs.jsonl[lang=ko]`."
+    reference: tuple[str, ...] = ()
+    "Texts known to be good: limits are set so that these pass."
+    out: str = "calibrated.yaml"
+    "Recipe fragment to write: a `quality` step."
+    report: str | None = None
+    "Markdown page to write: every limit, published and calibrated, and what each keeps of the sample."
+    field: str = "text"
+    "Column that holds the text."
+    documents: int = Field(20_000, ge=1)
+    "Documents drawn from each side, by hash of their id."
+    languages: tuple[str, ...] = ()
+    "Languages to calibrate; default: every one with 50 documents."
+    tail: float = Field(0.05, gt=0, lt=0.5)
+    "Share of the texts a single limit may drop."
+    stop_words: int = Field(60, ge=2)
+    "Words in each language's list."
+
+    def run(self) -> int:
+        from stages.quality.calibrate import calibrate
+
+        for lang, limits in calibrate(self).items():
+            moved = [limit for limit in limits if limit.calibrated != limit.published]
+            print(f"{lang}: {len(moved)} of {len(limits)} limits moved")
+            for limit in moved:
+                print(f"  {limit.family}.{limit.option:<28}{limit.published!s:>8} -> {limit.calibrated!s:>8}   keeps {limit.kept_published:.3f} -> {limit.kept_calibrated:.3f}")
+        print(f"fragment  {self.out}")
+        return 0
