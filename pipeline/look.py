@@ -90,23 +90,24 @@ def stores_of(root: str) -> list[Store]:
 
 
 def trace(root: str, what: str) -> str:
-    """Every ledger row an id (or a URL's documents) descends from or leads to, stage by stage."""
+    """What an id (or a URL's documents) was made of, and what became of it, stage by stage."""
     stores = stores_of(root)
-    wanted = _ids_of(stores, what)
-    if not wanted:
+    found = _ids_of(stores, what)
+    if not found:
         raise SourceError(f"nothing in {root} has the id or URL {what}", "give a row id (32 hex digits) or a document's URL")
     ledgers = {store.name: _edges(store) for store in stores}
-    wanted |= _upwards(ledgers, wanted)
+    above = _reached(ledgers, found, "out", "id")
+    below = _reached(ledgers, found, "id", "out")
+    own, line = found | below, found | below | above
     lines = []
     for store in stores:
-        rows = list(_matching(ledgers[store.name], wanted))
+        # Of an ancestor only what leads here; of the row itself and what came of it, everything.
+        rows = [row for row in _matching(ledgers[store.name], line) if row["out"] in line or row["id"] in own]
         if rows:
             lines.append(f"{store.name} ({store.require()['stage']})")
             lines += [f"  {_fate(row)}" for row in rows[:200]]
             lines += [f"  ... {len(rows) - 200} more rows"] if len(rows) > 200 else []
-            wanted |= {row["out"] for row in rows if row["out"]}
-    lines += _where(stores, what, wanted)
-    return "\n".join(lines)
+    return "\n".join(lines + _where(stores, found, above))
 
 
 def _ids_of(stores: list[Store], what: str) -> set[str]:
@@ -133,16 +134,16 @@ def _edges(store: Store) -> pa.Table:
     return store.ledgers().select(COLUMNS)
 
 
-def _upwards(ledgers: dict[str, pa.Table], wanted: set[str]) -> set[str]:
-    """Ids upstream of `wanted`, through all ledgers."""
+def _reached(ledgers: dict[str, pa.Table], start: set[str], by: str, to: str) -> set[str]:
+    """Ids reached from `start` through all ledgers: `out` to `id` climbs to ancestors, `id` to `out` goes down."""
     found: set[str] = set()
-    frontier = set(wanted)
+    frontier = set(start)
     while frontier:
-        above: set[str] = set()
+        following: set[str] = set()
         for table in ledgers.values():
-            hit = pc.is_in(table["out"], value_set=pa.array(sorted(frontier), pa.large_string()))
-            above |= set(table.filter(hit)["id"].to_pylist())
-        frontier = above - found - wanted
+            hit = pc.is_in(table[by], value_set=pa.array(sorted(frontier), pa.large_string()))
+            following |= set(table.filter(hit)[to].drop_null().to_pylist())
+        frontier = following - found - start
         found |= frontier
     return found
 
@@ -174,17 +175,18 @@ def _fate(row: dict[str, Any]) -> str:
     return f"{who}  {rest}"
 
 
-def _where(stores: list[Store], what: str, wanted: set[str]) -> list[str]:
-    """Page, span and rule of the rows found, where their store carries them."""
-    lines = []
+def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
+    """Page, span and rule of the rows asked for and of the documents above them, from the first store that has each."""
+    lines, told = [], set()
     for store in stores:
-        if store.shape not in ("DOCUMENT", "CHAT", "PAIR") or store.require().get("dropped_text"):
+        manifest = store.require()
+        if store.shape not in ("DOCUMENT", "CHAT", "PAIR") or manifest.get("dropped_text") or not all(e["written"] for e in manifest["shards"]):
             continue
-        for row_id in sorted(wanted)[:50]:
-            receipt = store.receipt(store.shards()[0]) if store.shards() else None
-            place = store.find(row_id) if receipt and receipt.written else None
-            if place is None or (row_id != what and store.shape != "DOCUMENT"):
+        for row_id in sorted((found | above) - told)[:50]:
+            place = store.find(row_id)
+            if place is None:
                 continue
+            told.add(row_id)
             row = store.row(*place)
             facts = {k: row.get(k) for k in ("url", "source", "rule", "doc_id", "span_start", "span_end", "licence") if row.get(k) is not None}
             lines.append(f"{store.name}: {row_id}  " + "  ".join(f"{k}={v}" for k, v in facts.items()))
