@@ -9,8 +9,10 @@ from stages.models.grounding import sentences
 from stages.sft.page import Page, Span, language, least
 
 _SENTENCE_END = re.compile(r"[.!?。…다요][\"'”’)」』\]]*$")
-_GAP = re.compile(r"\w \.(?:\s|$)|\(\s*\)|\s,\s,")
-"""Where an extractor lost a word: `choose . For a text`."""
+_GAP = re.compile(r"\w \.(?:\s|$)|\(\s*\)|\s,\s,|(?:^|\s)(?:을|를|은|는|에|에서|으로|의|과|와)\s")
+"""Where an extractor lost a word: `choose . For a text`, `메뉴에서 을 선택`."""
+_LATIN_RUN = re.compile(r"(?:[A-Za-z][A-Za-z'’-]*[ ,]+){7,}[A-Za-z]")
+"""Eight Latin words in a row: on a Korean page an untranslated sentence."""
 _CONTENTS = re.compile(r"(?:^|\s)(?:\d{1,2}|[A-Z])\.\d{1,2}\.(?:\d{1,2}\.)*\s")
 """Section numbers; five of them in a paragraph are a table of contents."""
 
@@ -35,7 +37,14 @@ def reads(page: Page, span: Span) -> bool:
     letters = sum(map(str.isalpha, text)) + text.count(" ")
     if letters < 0.75 * len(text) or is_contents(text):
         return False
+    if page.lang == "ko" and _LATIN_RUN.search(text):
+        return False
     return page.lang is None or language(text) == page.lang
+
+
+def balanced(text: str) -> bool:
+    """Whether every bracket that opens closes again: a sentence cut out of a parenthesis is none."""
+    return all(text.count(a) == text.count(b) for a, b in ("()", "[]", "“”", "‘’", "「」", "『』"))
 
 
 def is_contents(text: str) -> bool:

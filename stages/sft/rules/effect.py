@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stages.models.grounding import sentences
 from stages.sft.page import Page, Span, least
-from stages.sft.passages import prose
+from stages.sft.passages import balanced, prose
 from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
 
@@ -42,7 +42,7 @@ class Effect(Rule):
                 if not _CONNECTIVE[page.lang].match(text, start):
                     continue
                 cause = text[pieces[max(0, place - 2)][0] : pieces[place - 1][1]]
-                if len(cause) < least(self.min_cause, page.lang):
+                if len(cause) < least(self.min_cause, page.lang) or not balanced(cause) or not balanced(text[start:end]):
                     continue
                 answer = Span(span.start + start, span.start + end)
                 question, register = ask("effect", page.lang, page.dice(f"effect/{answer.start}"), page.cut(answer), text=cause)

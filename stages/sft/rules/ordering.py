@@ -7,7 +7,7 @@ from typing import ClassVar, Iterator, NamedTuple
 
 from pydantic import Field
 
-from stages.sft.page import Page, Span, squeeze
+from stages.sft.page import Page, Span, language, squeeze
 from stages.sft.questions import clean_heading
 from stages.sft.rule import Candidate, Rule
 from stages.sft.rules.howto import step_line
@@ -47,7 +47,7 @@ class Ordering(Rule):
             texts = [re.sub(r"^(?:\d{1,2}[.)]|\d{1,2}\s*단계[.:]?|step\s+\d{1,2}[.:]?)\s+", "", t, flags=re.IGNORECASE) for t in steps.texts]
             if not self.min_steps <= len(texts) <= self.max_steps or len(set(texts)) < len(texts) or not steps.name:
                 continue
-            if any(not 8 <= len(text) <= 400 for text in texts):
+            if any(not 8 <= len(text) <= 400 or language(text) not in (None, page.lang) for text in texts):
                 continue
             yield self._make(page, texts, steps)
             made += 1

@@ -17,6 +17,8 @@ from stages.sft.wording import ask
 
 _ENDING = re.compile(r"(?:ing|ed|es|s)$")
 _SITE = re.compile(r"\s+[|·•»«–—]\s+|\s+[-:]\s+|\s*::\s*")
+_REPLY = re.compile(r"(?:Yes|No|네|예|아니요|아니오)[,. ]")
+"""A paragraph that answers a question is no continuation."""
 _SUMMARY_KEYS = ("description", "og:description", "summary", "abstract")
 
 
@@ -88,6 +90,8 @@ class Title(Rule):
             return None
         before, after = page.dice("continue").choice(pairs)
         answer = page.cut(after)
+        if _REPLY.match(answer) or shared(page.cut(before), answer) < 2:
+            return None
         if len(answer) < least(120, page.lang) or sentence_count(answer) < 2 or before.end - before.start > self.max_input:
             return None
         title = topic(page)
@@ -135,6 +139,11 @@ def turns_on(summary: str, text: str) -> bool:
     dense = likeness_key(summary)
     named = sum(root(term.form) in have or term.stem in dense for term in heavy)
     return len(heavy) >= 2 and named >= min(3, len(heavy))
+
+
+def shared(one: str, two: str) -> int:
+    """Content words (by root) that both texts use: a paragraph that goes on about the same thing has some."""
+    return len({root(w) for w in words(one) if not is_function(w)} & {root(w) for w in words(two) if not is_function(w)})
 
 
 def root(word: str) -> str:
