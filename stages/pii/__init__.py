@@ -26,7 +26,9 @@ class Pii(ShardStage):
     """
 
     entities: tuple[str, ...] = ()
-    "Kinds looked for; default: every kind (`maetdol explain pii` lists them), names of persons and places excepted. Kinds named below are always looked for."
+    """Kinds looked for; default: all of email, phone, phone_service, card, iban, ip, ip_private, mac, url_credentials, crypto,
+    secret, us_ssn, kr_rrn, kr_frn, kr_passport, kr_driver_license, kr_brn, kr_corp, kr_health_insurance, kr_bank_account,
+    kr_plate, kr_address; person and place need `names`. Kinds named in a list below are looked for too."""
     action: Action = "replace"
     "What happens to a kind that no list below names: replace by its tag, mask, hash, surrogate, drop the row, keep."
     replace: tuple[str, ...] = ()

@@ -49,8 +49,11 @@ def presidio() -> ModuleType:
         with without_heavy():
             import presidio_analyzer
             import presidio_analyzer.nlp_engine  # noqa: F401
+            import tldextract
     except ModuleNotFoundError as fault:
         raise OptionError(f"presidio cannot be imported: {fault}", "pip install presidio-analyzer") from None
+    # presidio's mail recogniser would fetch the list of public suffixes on first use; the one in the package does.
+    tldextract.extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)  # type: ignore[assignment]
     return presidio_analyzer
 
 

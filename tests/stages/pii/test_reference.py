@@ -55,19 +55,19 @@ def walks(seed):
 
 def test_on_random_text_of_every_rule(engine, find):
     rng, walk = walks(4)
-    texts = ["".join(rng.choices(AROUND, k=rng.randrange(3))) + walk() + "".join(rng.choices(AROUND, k=rng.randrange(3))) for _ in range(1_200)]
-    assert agree(engine, find, texts) > 400
+    texts = ["".join(rng.choices(AROUND, k=rng.randrange(3))) + walk() + "".join(rng.choices(AROUND, k=rng.randrange(3))) for _ in range(700)]
+    assert agree(engine, find, texts) > 230
 
 
 def test_on_random_fragments(engine, find):
     rng = random.Random(9)
-    agree(engine, find, ["".join(rng.choices(AROUND, k=rng.randrange(2, 14))) for _ in range(1_500)])
+    agree(engine, find, ["".join(rng.choices(AROUND, k=rng.randrange(2, 14))) for _ in range(900)])
 
 
 def test_on_korean_sentences(engine, find, korean):
     source = korean(5)
-    texts = [(source.positive() if k % 2 else source.negative()).text for k in range(1_200)]
-    assert agree(engine, find, texts) > 500
+    texts = [(source.positive() if k % 2 else source.negative()).text for k in range(700)]
+    assert agree(engine, find, texts) > 300
 
 
 def shared_texts(shared, name, key):
@@ -87,8 +87,8 @@ def test_on_a_sample_of_real_text(engine, find, shared):
 
 
 @pytest.mark.slow
-def test_on_all_shared_texts(engine, find, shared):
-    for name, key in (("C-python311-rst-en.jsonl.xz", "text"), ("C-cpp-docs-ko.jsonl.xz", "markdown"), ("C-nsmc-reviews.jsonl.xz", "text"), ("G-udhr-532.jsonl.xz", "text")):
+def test_on_both_manuals_entire(engine, find, shared):
+    for name, key in (("C-python311-rst-en.jsonl.xz", "text"), ("C-cpp-docs-ko.jsonl.xz", "markdown")):
         agree(engine, find, shared_texts(shared, name, key))
 
 

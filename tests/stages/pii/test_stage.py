@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import OptionError
 from pipeline.ledger import check
-from pipeline.schema import CHAT, DOCUMENT, PAIR, TOKENS, apply_edits, content_id, merge_edits
-from pipeline.schema import Edit
+from pipeline.schema import CHAT, DOCUMENT, PAIR, TOKENS, Edit, apply_edits, content_id, merge_edits
 from stages.pii import Pii
+from stages.pii.entities import ENTITIES
 
 MAIL, PHONE, RRN = "hong@example.co.kr", "010-1234-5678", "900101-1234568"
 BODY = f"연락\n메일 {MAIL}로, 전화 {PHONE}입니다.\n주민번호 {RRN}"
@@ -175,6 +175,11 @@ def test_kinds_go_by_presidios_names_too_and_the_rest_keeps_its_default():
     actions = options.actions()
     assert (actions["email"], actions["ip"], actions["phone"], actions["phone_service"]) == ("mask", "keep", "replace", "keep")
     assert "person" not in actions and set(Pii.build({"entities": ["email"], "drop": ["card"]}, "pii").actions()) == {"email", "card"}
+
+
+def test_the_help_names_every_kind():
+    shown = Pii.model_fields["entities"].description
+    assert all(f"{entity.name}" in shown for entity in ENTITIES)
 
 
 def test_what_a_replacement_sets_free_is_found_in_the_same_run():
