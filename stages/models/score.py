@@ -30,6 +30,34 @@ def token_logps(model: Any, batch: Any) -> torch.Tensor:
     return torch.zeros(wanted.shape, dtype=torch.float32, device=logps.device).masked_scatter(wanted, logps)
 
 
+def divergences(model: Any, teacher: Any, batch: Any, temperature: float) -> torch.Tensor:
+    """KL(teacher || model) at every label, softened by `temperature` and scaled by its square; (rows, width), 0 elsewhere.
+
+    The teacher is asked without gradient. Both must write the same vocabulary; a head padded beyond it is cut to the shorter.
+    """
+    wanted = batch.labels != IGNORED
+    hidden, head = _hidden(model, batch)
+    with torch.no_grad():
+        wise, wise_head = _hidden(teacher, batch)
+    mine, theirs = hidden[wanted], wise[wanted]
+    rows = max(1, CELLS // (2 * head.weight.shape[0]))
+    parts = []
+    for at in range(0, len(mine), rows):
+        piece = (mine[at : at + rows], head, theirs[at : at + rows], wise_head, temperature)
+        parts.append(checkpoint(_apart, *piece, use_reentrant=False) if torch.is_grad_enabled() else _apart(*piece))
+    found = torch.cat(parts) if parts else mine.new_zeros(0, dtype=torch.float32)
+    return torch.zeros(wanted.shape, dtype=torch.float32, device=found.device).masked_scatter(wanted, found)
+
+
+def _apart(mine: torch.Tensor, head: Any, theirs: torch.Tensor, wise_head: Any, temperature: float) -> torch.Tensor:
+    with torch.no_grad():
+        target = wise_head(theirs).float()
+    logits = head(mine).float()
+    size = min(logits.shape[-1], target.shape[-1])
+    soft, aim = ((x[:, :size] / temperature).log_softmax(-1) for x in (logits, target))
+    return (aim.exp() * (aim - soft)).sum(-1) * temperature**2
+
+
 def _hidden(model: Any, batch: Any) -> tuple[torch.Tensor, Any]:
     """The backbone's last states (rows, width, hidden) and the head that turns them into logits."""
     inner = model.get_base_model() if hasattr(model, "peft_config") else model

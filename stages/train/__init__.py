@@ -48,6 +48,7 @@ class Train(Stage):
         "of": Port("TOKENS|CHAT|PAIR", many=True, help="what to train on: TOKENS for clm, CHAT for sft, PAIR for dpo"),
         "tokenizer": Port("artefact:tokenizer", optional=True, help="its tokenizer; default: the base's own"),
         "base": Port("artefact:model|artefact:adapter", optional=True, many=True, help="a model and the adapters on it"),
+        "teacher": Port("artefact:model|artefact:adapter", optional=True, many=True, help="clm, sft: a model to learn the distribution of"),
     }
     makes: ClassVar[str | None] = None
     draws: ClassVar[bool] = True
@@ -55,8 +56,10 @@ class Train(Stage):
 
     objective: Literal["clm", "sft", "dpo"] = "clm"
     "clm: foretell every token of packed documents; sft: of the answers in conversations; dpo: prefer the chosen answer of a pair."
-    method: Literal["full", "lora", "qlora"] = "full"
-    "full: all weights; lora: an adapter; qlora: an adapter on a base in 4 bits (NF4, double quantisation)."
+    method: Literal["full", "freeze", "lora", "qlora", "ia3"] = "full"
+    "full: all weights; freeze: the last layers alone; lora: an adapter; qlora: an adapter on a base in 4 bits (NF4, double quantisation); ia3: a scale per activation."
+    open_layers: int = Field(2, ge=1)
+    "freeze: how many of the last layers are trained, with the final norm."
     checkpoint: Annotated[str | None, CONTENT] = None
     "A Hugging Face model folder (safetensors) to start from, instead of `base`."
 
@@ -122,6 +125,11 @@ class Train(Stage):
     targets: tuple[str, ...] = ()
     "lora, qlora: names of the linear layers that get an adapter; default: all but the head."
 
+    distil: float = Field(0.5, ge=0, le=1)
+    "With a `teacher`: share of the loss that is the divergence from it, the rest being the text's own (Hinton et al. 2015)."
+    distil_temperature: float = Field(2.0, gt=0)
+    "With a `teacher`: both distributions are softened by it; the divergence is scaled by its square."
+
     beta: float | None = Field(None, gt=0)
     "dpo: how hard it is pulled to the reference. Default: 5 per token (Tulu 3's dpo_norm), 0.1 on sums (Rafailov et al.)."
     length_normalised: bool = True
@@ -150,17 +158,21 @@ class Train(Stage):
     def _sense(self) -> "Train":
         if self.objective != "clm" and self.checkpoint is None and self.steps is None and self.epochs > 100:
             raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `steps` if it is meant")
-        if self.dora and self.method == "full":
+        if self.dora and self.method not in ("lora", "qlora"):
             raise ValueError("dora needs method lora or qlora")
         return self
 
     def output(self, of: str | None) -> str | None:
         """`artefact:model`, or `artefact:adapter`."""
-        return "artefact:model" if self.method == "full" else "artefact:adapter"
+        return "artefact:model" if self.whole() else "artefact:adapter"
+
+    def whole(self) -> bool:
+        """Are weights of the model itself trained, so that a whole model comes out?"""
+        return self.method in ("full", "freeze")
 
     def rate(self) -> float:
         """Peak learning rate."""
-        return self.learning_rate or RATES[self.objective, self.method == "full"]
+        return self.learning_rate or RATES[self.objective, self.whole()]
 
     def betas(self) -> tuple[float, float]:
         """Adam's; 0.95 for pretraining (GPT-3, Llama), 0.999 for fine-tuning."""
@@ -183,6 +195,8 @@ class Train(Stage):
         if self.checkpoint and inputs["base"]:
             raise UsageError("both `base` and `checkpoint` are given", "give one of them")
         based = bool(self.checkpoint or inputs["base"])
+        if inputs["teacher"] and self.objective == "dpo":
+            raise UsageError("dpo learns from pairs, not from a teacher", "leave out `teacher`, or use objective clm or sft")
         if not based and self.method != "full":
             raise UsageError(f"method {self.method} needs a base model", "give `base` or `checkpoint`, or train with method: full")
         if not based and not inputs["tokenizer"]:

@@ -26,14 +26,22 @@ def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: 
     """The model for `stage` (a `Train`) on `chain` (empty: from scratch)."""
     if not chain:
         return Built(scratch(stage, tokenizer, width).to(device), None, [])
-    if stage.method == "full":
+    if stage.whole():
         # Full training keeps its weights in fp32 and computes in `dtype`; adapters below are merged into them.
         model = assemble(chain, dtype=torch.float32, device=device, merge=True)
-        model.requires_grad_(True)
+        _open(stage, model)
         return Built(_fitting(model, tokenizer, width), None, [])
     model = assemble(chain, dtype=dtype, device=device, four_bit=stage.method == "qlora")
     _fitting(model, tokenizer, width)
     return adapted(stage, model, len(chain) - 1)
+
+
+def _open(stage: Any, model: Any) -> None:
+    """Make trainable what `full` or `freeze` trains."""
+    model.requires_grad_(stage.method == "full")
+    if stage.method == "freeze":
+        for part in (*model.base_model.layers[-stage.open_layers :], model.base_model.norm):
+            part.requires_grad_(True)
 
 
 def scratch(stage: Any, tokenizer: Any, width: int) -> Any:
@@ -73,10 +81,30 @@ def inner_width(hidden: int) -> int:
 
 
 def adapted(stage: Any, model: Any, below: int) -> Built:
-    """`model` with a new LoRA adapter on top of the `below` stacked ones; only the new one is trainable."""
-    from peft import LoraConfig, get_peft_model
+    """`model` with a new adapter on top of the `below` stacked ones; only the new one is trainable."""
+    from peft import get_peft_model
 
-    config = LoraConfig(
+    config = _config(stage)
+    names = [f"a{index}" for index in range(below + 1)]
+    if below == 0:
+        model = get_peft_model(model, config, adapter_name=names[0])
+    else:
+        model.add_adapter(names[-1], config)
+        check_stackable(model)
+        activate(model, names)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(names[-1] in name.split("."))
+    return Built(model, names[-1], names)
+
+
+def _config(stage: Any) -> Any:
+    """PEFT's configuration of the stage's adapter."""
+    from peft import IA3Config, LoraConfig
+
+    if stage.method == "ia3":
+        # PEFT's own choice for the architecture (keys, values, the gated layer's way out) unless `targets` names others.
+        return IA3Config(task_type="CAUSAL_LM", **({"target_modules": list(stage.targets), "feedforward_modules": []} if stage.targets else {}))
+    return LoraConfig(
         r=stage.rank,
         lora_alpha=stage.alpha or 2 * stage.rank,
         lora_dropout=stage.dropout,
@@ -86,16 +114,6 @@ def adapted(stage: Any, model: Any, below: int) -> Built:
         bias="none",
         task_type="CAUSAL_LM",
     )
-    names = [f"a{index}" for index in range(below + 1)]
-    if below == 0:
-        model = get_peft_model(model, config, adapter_name=names[0])
-    else:
-        model.add_adapter(names[-1], config)
-        check_stackable(model)
-        activate(model, names)
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(f".{names[-1]}." in name)
-    return Built(model, names[-1], names)
 
 
 def _fitting(model: Any, tokenizer: Any, width: int) -> Any:

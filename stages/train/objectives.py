@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stages.models.score import IGNORED, token_logps
+from stages.models.score import IGNORED, divergences, token_logps
 from stages.models.rows import collate
 
 
@@ -36,10 +36,15 @@ class Objective(Protocol):
 
 
 class Likelihood:
-    """clm and sft: the mean negative log-likelihood of the tokens asked for, in nats per token."""
+    """clm and sft: the mean negative log-likelihood of the tokens asked for, in nats per token.
 
-    def __init__(self, data: Any, pad: int, device: Any, *, fixed_width: bool):
+    With a teacher, `share` of the loss trained on is the divergence from its distribution at `temperature`; what is measured
+    on held-out rows stays the likelihood, so that runs with and without a teacher can be compared.
+    """
+
+    def __init__(self, data: Any, pad: int, device: Any, *, fixed_width: bool, teacher: Any = None, share: float = 0.0, temperature: float = 1.0):
         self.data, self.pad, self.device = data, pad, device
+        self.teacher, self.share, self.temperature = teacher, share, temperature
         self.width = data.width if fixed_width else None
         self.rows, self.held_rows = len(data), data.held_rows
 
@@ -55,8 +60,13 @@ class Likelihood:
     def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
         rows = [self.data.row(index, held) for index in indices]
         batch = collate(rows, self.pad, self.device, self.width)
-        loss = -token_logps(model, batch).sum()
-        return Measured(loss, int((batch.labels != IGNORED).sum()), {})
+        weight = int((batch.labels != IGNORED).sum())
+        loss = -token_logps(model, batch).sum() if held or self.teacher is None or self.share < 1 else None
+        if held or self.teacher is None:
+            return Measured(loss, weight, {})
+        apart = divergences(model, self.teacher, batch, self.temperature).sum()
+        mixed = apart if loss is None else self.share * apart + (1 - self.share) * loss
+        return Measured(mixed, weight, {"divergence": apart})
 
 
 class Preference:

@@ -18,7 +18,7 @@ from pipeline.ledger import Receipt
 from pipeline.options import digest
 from pipeline.stage import versions
 from pipeline.store import ARTEFACT, Store
-from stages.models.chain import CARD, Link, chain_of, open_link
+from stages.models.chain import CARD, Link, assemble, chain_of, four_bit_of, open_link
 from stages.models.checkpoint import Checkpoints
 from stages.models.device import arithmetic, number_type
 from stages.models.generate import tokenizer_of
@@ -112,13 +112,23 @@ class Session:
         pad = self.tokenizer.pad_token_id
         if self.stage.objective != "dpo":
             fixed = self.stage.objective == "clm" or self.stage.pack
-            return Likelihood(data, pad if pad is not None else 0, self.device, fixed_width=fixed)
+            learned = {"teacher": self._teacher(), "share": self.stage.distil, "temperature": self.stage.distil_temperature}
+            return Likelihood(data, pad if pad is not None else 0, self.device, fixed_width=fixed, **learned)
         stage = self.stage
         found = Preference(data, pad, self.device, beta=stage.pull(), per_token=stage.length_normalised, sft_weight=stage.sft_weight)
         built.model.eval()
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
             found.refer(built.model, stage.batch)
         return found
+
+    def _teacher(self) -> Any:
+        """The model to learn from, or None. UsageError where it does not read this run's tokens as this run writes them."""
+        stores = self.inputs["teacher"]
+        if not stores:
+            return None
+        chain = chain_of([open_link(store.artefact(), store.receipt(ARTEFACT).content_hash) for store in stores])
+        check_lock(chain[-1].card.get("template_lock"), self.chat, f"the teacher in {chain[-1].path}")
+        return assemble(chain, dtype=self.dtype, device=self.device, four_bit=four_bit_of(chain))
 
     # -- what comes out --------------------------------------------------------------------------------------------
 

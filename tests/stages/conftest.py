@@ -192,8 +192,8 @@ def do_train(tmp_path_factory):
     from pipeline.store import Store
     from stages.train import Train
 
-    def train(of: Any, options: dict[str, Any], *, tokenizer: Any = None, base: list[Any] = (), sink: Path | None = None, seed: int = 17) -> Any:
-        stores = {"of": [of], **({"tokenizer": [tokenizer]} if tokenizer else {}), **({"base": list(base)} if base else {})}
+    def train(of: Any, options: dict[str, Any], *, tokenizer: Any = None, base: list[Any] = (), teacher: list[Any] = (), sink: Path | None = None, seed: int = 17) -> Any:
+        stores = {"of": [of], **({"tokenizer": [tokenizer]} if tokenizer else {}), **({"base": list(base)} if base else {}), **({"teacher": list(teacher)} if teacher else {})}
         stage = Train(**options)
         store = Store(sink or tmp_path_factory.mktemp("trained"))
         stage.run(Inputs(stores, seed), store, Inline())

@@ -64,7 +64,7 @@ def test_slices_of_the_head_change_neither_loss_nor_gradient(llama, random_ids, 
         llama.zero_grad()
         loss = -score.token_logps(llama, batch).sum()
         loss.backward()
-        return float(loss), llama.model.layers[0].self_attn.q_proj.weight.grad.clone()
+        return float(loss.detach()), llama.model.layers[0].self_attn.q_proj.weight.grad.clone()
 
     loss, whole = gradient()
     monkeypatch.setattr(score, "CELLS", 512 * 16)

@@ -58,6 +58,36 @@ def test_other_methods_lower_it_too(changed, chat_store, base_store, do_train, r
     assert curve.held[-1]["loss"] < 0.8 * curve.held[0]["loss"]
 
 
+@pytest.mark.parametrize("changed, share", [({"method": "freeze", "open_layers": 1}, 0.6), ({"method": "ia3", "learning_rate": 3e-2}, 0.1)])
+def test_a_part_of_the_weights_is_trained_and_the_rest_is_left(changed, share, chat_store, base_store, do_train, read_history):
+    from safetensors.torch import load_file
+
+    store = do_train(chat_store, {**SFT, "epochs": 2, **changed}, base=[base_store])
+    curve, card = read_history(store), json.loads((store.artefact() / "maetdol.json").read_text())
+    assert curve.held[-1]["loss"] < curve.held[0]["loss"] - 0.1
+    assert 0 < card["trained_parameters"] < share * card["parameters"]
+    if card["kind"] == "model":
+        before, after = (load_file(s.artefact() / "model.safetensors") for s in (base_store, store))
+        moved = {name for name in before if not before[name].equal(after[name])}
+        assert moved and all(name.startswith(("model.layers.1.", "model.norm")) for name in moved)
+
+
+def test_a_student_learns_more_in_the_same_steps_from_a_teacher(tokens_store, tiny_tokenizer, tiny, base_store, do_train, read_history):
+    """Three seeds; what is compared is the likelihood of held-out text, which the teacher's share of the loss does not enter."""
+    options = {**tiny, "steps": 25, "batch": 4, "hidden": 32, "heads": 2}
+    for seed in (1, 2, 3):
+        alone, taught = (
+            read_history(do_train(tokens_store, {**options, **more}, tokenizer=tiny_tokenizer, seed=seed, **ports)).held[-1]["loss"]
+            for more, ports in (({}, {}), ({"distil": 1.0, "distil_temperature": 1.0}, {"teacher": [base_store]}))
+        )
+        assert taught < alone
+
+
+def test_a_teacher_of_pairs_is_refused(pair_store, base_store, do_train):
+    with pytest.raises(UsageError, match="not from a teacher"):
+        do_train(pair_store, {**DPO, "method": "lora"}, base=[base_store], teacher=[base_store])
+
+
 def test_dpo_on_the_sft_adapter_raises_the_margin_and_keeps_the_chosen_answers(pair_store, base_store, sft_store, do_train, read_history):
     store = do_train(pair_store, {**DPO, "method": "qlora"}, base=[sft_store, base_store])
     first, last = read_history(store).held
