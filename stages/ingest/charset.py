@@ -183,7 +183,7 @@ def detect(data: bytes) -> str:
 
 
 def _mostly_utf8(data: bytes) -> bool:
-    """Valid UTF-8, or UTF-8 with a damaged or cut place: ten readable multi-byte characters for each that is not.
+    """Valid UTF-8, or UTF-8 with a damaged or cut place: three readable multi-byte characters for each that is not.
 
     Text in any other charset decodes as UTF-8 into next to no readable multi-byte characters.
     """
@@ -191,7 +191,7 @@ def _mostly_utf8(data: bytes) -> bool:
         return True
     text = data.decode("utf-8", "replace")
     bad = text.count("\ufffd")
-    return sum(c > "\x7f" for c in text) - bad >= 10 * bad
+    return sum(c > "\x7f" for c in text) - bad >= 3 * bad
 
 
 def _korean(data: bytes) -> bool:

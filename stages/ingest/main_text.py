@@ -95,10 +95,24 @@ def _trafilatura(tree: Tree, comments: bool) -> Rendered:
 
 
 def _as_html(root: Any) -> Any:
-    """A copy: trafilatura prunes the tree it is given."""
+    """A copy, since trafilatura prunes what it is given; every `pre` in it is plain code, which trafilatura knows as such.
+
+    Left as they are, preformatted blocks come back as quotations with their line ends gone.
+    """
     from copy import deepcopy
 
-    return deepcopy(root)
+    copied = deepcopy(root)
+    for block in list(copied.iter("pre", "listing", "xmp")):
+        if any(above.tag in ("pre", "listing", "xmp") for above in block.iterancestors()):
+            continue
+        for line in block.iter("br"):
+            line.tail = "\n" + (line.tail or "")
+        words, tail = "".join(block.itertext()), block.tail
+        block.clear()
+        block.tag, block.tail = "pre", tail
+        block.append(block.makeelement("code"))
+        block[0].text = words
+    return copied
 
 
 def _resiliparse(tree: Tree) -> Rendered:

@@ -88,10 +88,18 @@ def _name(tag: str, element: Any) -> str:
     if tag == "head" and element.get("rend", "").startswith("h"):
         return element.get("rend")[:2]
     if tag == "list":
-        return "ol" if element.get("rend") == "ol" else "ul"
-    if tag == "code" and element.text and "\n" in element.text.strip():
+        return element.get("rend") if element.get("rend") in ("ol", "dl") else "ul"
+    if tag == "item" and (element.get("rend") or "")[:2] in ("dt", "dd"):
+        return element.get("rend")[:2]
+    if tag == "code" and _is_block(element):
         return "code_block"
     return SAME.get(tag, tag)
+
+
+def _is_block(code: Any) -> bool:
+    """A `code` element is a block where it holds line ends, or nothing but another `code`."""
+    text = (code.text or "").strip()
+    return "\n" in text or (not text and len(code) == 1 and code[0].tag == "code")
 
 
 class _Open(NamedTuple):

@@ -77,7 +77,7 @@ def _local(entry: str) -> Iterator[File]:
         for match in sorted(root.glob(str(Path(*parts[fixed:])))):
             if match.is_dir():
                 yield from (_file(each, root) for each in _inside(match))
-            elif not match.name.startswith("."):
+            elif not any(part.startswith(".") for part in match.relative_to(root).parts):
                 yield _file(match, root)
 
 

@@ -6,15 +6,18 @@ reST. Order and choice follow from names alone, so that the same set of packages
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
+import sys
 from email.parser import BytesParser
 from email.policy import compat32
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Iterator, Literal
 
-from pipeline.options import Options, digest
+from pipeline.options import Options
 from stages.ingest.licence import spdx
 from stages.ingest.row import Raw
 from stages.ingest.sources import PACKAGES, File
@@ -40,44 +43,45 @@ class Packages(Options):
     "Source bytes at most, all together (16 MiB)."
 
 
-def listing(options: Packages) -> list[File]:
-    """The chosen files of all distributions, sorted by name `installed-packages/<distribution>/<path>`."""
+@lru_cache(maxsize=8)
+def _listed(options: str, path: tuple[str, ...]) -> tuple[File, ...]:
+    """The chosen files for options (as JSON) and a Python path; remembered, for a process asks several times."""
+    given = Packages.model_validate_json(options)
+    names = {name.lower() for name in given.names} if given.names is not None else None
     found: dict[str, File] = {}
-    for dist in sorted(metadata.distributions(), key=lambda d: (d.metadata["Name"] or "").lower()):
-        name = (dist.metadata["Name"] or "").lower()
-        if not name or name == OWN or (options.names is not None and name not in {n.lower() for n in options.names}):
-            continue
-        for file in _of(dist, name, options.kinds):
-            found.setdefault(file.name, file)
-    ranked = sorted(found.values(), key=lambda file: (options.kinds.index(file.within), _rank(file.name), file.name))
+    for dist in metadata.distributions(path=list(path)):
+        about = dist.metadata  # parsed anew each time it is asked for
+        name = (about["Name"] or "").lower()
+        if name and name != OWN and (names is None or name in names):
+            for file in _of(dist, name, about["Version"], given.kinds):
+                found.setdefault(file.name, file)
+    ranked = sorted(found.values(), key=lambda file: (given.kinds.index(file.within), _rank(file.name), file.name))
     chosen, size = [], 0
-    for file in ranked[: options.max_files]:
-        if size + file.size <= options.max_bytes:
+    for file in ranked[: given.max_files]:
+        if size + file.size <= given.max_bytes:
             chosen.append(file)
             size += file.size
-    return sorted(chosen, key=lambda file: file.name)
+    return tuple(sorted(chosen, key=lambda file: file.name))
+
+
+def listing(options: Packages) -> list[File]:
+    """The chosen files of all distributions, sorted by name `installed-packages/<distribution>/<path>`."""
+    return list(_listed(options.model_dump_json(), tuple(sys.path)))
 
 
 def _rank(name: str) -> str:
     return hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
 
 
-def _of(dist: metadata.Distribution, name: str, kinds: tuple[str, ...]) -> Iterator[File]:
-    """The files of one distribution; their digests are those its RECORD states, else of size and version."""
-    version = dist.version
-    for entry in dist.files or ():
-        path = Path(str(dist.locate_file(entry)))
-        part = _part(entry.as_posix())
-        if part is None or part not in kinds or ".." in entry.parts:
+def _of(dist: metadata.Distribution, name: str, version: str, kinds: tuple[str, ...]) -> Iterator[File]:
+    """The files of one distribution as its RECORD lists them: path, hash and size, so that no file is opened to choose it."""
+    for row in csv.reader((dist.read_text("RECORD") or "").splitlines()):
+        if len(row) < 3 or (part := _part(row[0])) not in kinds:
             continue
-        stated = entry.hash.value if entry.hash else digest([name, version, entry.as_posix(), entry.size])
-        try:
-            size = path.stat().st_size
-        except OSError:
+        path, stated, size = row[0], row[1], int(row[2] or 0)
+        if ".." in path.split("/") or (part == "docstring" and size < SHORT_DOC) or not size:
             continue
-        if part == "docstring" and size < SHORT_DOC:
-            continue
-        yield File(f"{PACKAGES}/{name}/{_stable(entry.as_posix())}", str(path), size, f"{version}:{stated}", part)
+        yield File(f"{PACKAGES}/{name}/{_stable(path)}", str(dist.locate_file(path)), size, f"{version}:{stated}", str(part))
 
 
 def _stable(path: str) -> str:
@@ -103,10 +107,10 @@ def read(file: File) -> Iterator[Raw]:
     facts = {"licence": about.get("licence"), "lang": None, "meta": {"distribution": file.name.split("/")[1], "part": file.within}}
     if file.within == "readme":
         message = BytesParser(policy=compat32).parsebytes(data)
-        body = message.get_payload(decode=False) or _field(message, "Description") or ""
+        body = (message.get_payload(decode=True) or b"").decode("utf-8", "replace") or _field(message, "Description") or ""
         medium = (_field(message, "Description-Content-Type") or "text/x-rst").partition(";")[0].strip().lower()
         facts["title"] = _field(message, "Name")
-        yield Raw({"text/markdown": "markdown", "text/plain": "text"}.get(medium, "rst"), "", _utf8(str(body)), url=about.get("url"), facts=facts)
+        yield Raw({"text/markdown": "markdown", "text/plain": "text"}.get(medium, "rst"), "", body, url=about.get("url"), facts=facts)
     elif file.within == "licence":
         yield Raw("markdown" if file.path.endswith(".md") else "text", "", data, url=about.get("url"), facts=facts)
     else:

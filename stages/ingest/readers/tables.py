@@ -21,8 +21,9 @@ def read_csv(stream: Unpacked, max_bytes: int, tabs: bool = False) -> Iterator[R
     """Rows of a CSV or TSV file under the names of its first line; a semicolon parts where the first line has no comma."""
     head = stream.peek(SAMPLE)
     encoding = charset.decode(head, html=False).encoding
-    if head.startswith(b"\xef\xbb\xbf"):
-        encoding = "utf-8-sig"
+    if head.startswith(tuple(mark for mark, _ in charset.MARKS)):
+        # The codec that takes its mark away.
+        encoding = "utf-8-sig" if encoding == "utf-8" else encoding[:6]
     text = io.TextIOWrapper(io.BufferedReader(stream, 1 << 18), encoding=encoding, errors="replace", newline="")
     csv.field_size_limit(max_bytes)
     first = head.partition(b"\n")[0].decode(encoding, "replace")
@@ -96,7 +97,7 @@ def _batches(pa: Any, handle: BinaryIO) -> Iterator[Any]:
     head = handle.read(6)
     handle.seek(0)
     name = getattr(handle, "name", None)
-    source = pa.memory_map(name) if isinstance(name, str) else pa.PythonFile(handle)
+    source = pa.memory_map(name) if isinstance(name, str) else handle
     if head == b"ARROW1":
         reader = pa.ipc.open_file(source)
         for index in range(reader.num_record_batches):

@@ -1,0 +1,125 @@
+"""Records of web archives: what becomes a page, and a row with a reason for all others; real archives to the last record."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from collections import Counter
+
+import pytest
+
+from stages.ingest.readers.warc import dechunk, read_arc, read_warc
+from stages.ingest.unpack import Unpacked
+
+PAGE = b"<html><body><p>hello</p></body></html>"
+
+
+def record(kind: str, body: bytes, **fields: str) -> bytes:
+    head = {"WARC-Type": kind, "WARC-Record-ID": "<urn:uuid:1>", "WARC-Target-URI": "http://x.example/a", "WARC-Date": "2026-01-02T03:04:05Z"}
+    head |= {name.replace("_", "-"): value for name, value in fields.items()}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
+    return f"WARC/1.0\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body + b"\r\n\r\n"
+
+
+def response(body: bytes = PAGE, status: str = "HTTP/1.1 200 OK", kind: str = "text/html", headers: str = "", **fields: str) -> bytes:
+    content = f"Content-Type: {kind}\r\n" if kind else ""
+    return record("response", f"{status}\r\n{content}{headers}\r\n".encode() + body, **{"Content_Type": "application/http; msgtype=response", **fields})
+
+
+def read(data: bytes):
+    return list(read_warc(Unpacked(io.BytesIO(data)), 1 << 20))
+
+
+def one(data: bytes):
+    found = read(data)
+    assert len(found) == 1
+    return found[0]
+
+
+def test_a_response():
+    raw = one(response(kind="text/html; charset=EUC-KR", headers="X-Robots-Tag: noai\r\nServer: x\r\n"))
+    assert (raw.kind, raw.body, raw.url, raw.charset, raw.date) == ("page", PAGE, "http://x.example/a", "EUC-KR", "2026-01-02T03:04:05Z")
+    assert raw.headers == (("x-robots-tag", "noai"),) and raw.locator == "urn:uuid:1" and raw.source == "http://x.example/a"
+
+
+@pytest.mark.parametrize(
+    "data, reason, note",
+    [
+        (record("warcinfo", b"x"), "ingest.record_type", "warcinfo"),
+        (record("request", b"GET / HTTP/1.1\r\n\r\n"), "ingest.record_type", "request"),
+        (record("revisit", b""), "ingest.revisit", None),
+        (record("resource", b"x", WARC_Target_URI="metadata://gnu.org/wget"), "ingest.record_type", "resource"),
+        (response(status="HTTP/1.1 404 Not Found"), "ingest.http_status", "404"),
+        (response(status="HTTP/1.0 302 "), "ingest.http_status", "302"),
+        (response(kind="image/png"), "ingest.not_html", "image/png"),
+        (response(kind="", body=b"\x00\x01"), "ingest.not_html", "no content type"),
+        (response(kind="text/plain", body=b"User-agent: *", WARC_Target_URI="http://x.example/robots.txt"), "ingest.not_html", "text/plain"),
+    ],
+)
+def test_what_is_no_page_has_a_reason(data, reason, note):
+    raw = one(data)
+    assert (raw.kind, raw.reason, raw.note) == ("fault", reason, note)
+
+
+@pytest.mark.parametrize(
+    "body, headers",
+    [
+        (gzip.compress(PAGE), "Content-Encoding: gzip\r\n"),
+        (zlib.compress(PAGE), "Content-Encoding: deflate\r\n"),
+        (zlib.compress(PAGE)[2:-4], "Content-Encoding: deflate\r\n"),
+        (PAGE, "Content-Encoding: gzip\r\n"),
+        (PAGE, "Content-Encoding: br\r\n"),
+        (b"5\r\n<html\r\n" + b"%x;ext=1\r\n" % (len(PAGE) - 5) + PAGE[5:] + b"\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n"),
+        (PAGE, "Transfer-Encoding: chunked\r\n"),
+    ],
+)
+def test_encodings_and_headers_that_lie_about_them(body, headers):
+    assert one(response(body, headers=headers)).body == PAGE
+
+
+def test_kinds_of_payload():
+    assert one(response(kind="")).kind == "page"
+    assert one(response(b"# md", kind="text/markdown")).kind == "markdown"
+    assert one(response(b"words", kind="text/plain")).kind == "text"
+    assert one(response(kind="text/plain")).kind == "page"
+    assert one(record("resource", PAGE, Content_Type="text/html")).kind == "page"
+    assert one(record("response", PAGE, Content_Type="application/http")).kind == "fault" or one(record("response", PAGE, Content_Type="text/html")).kind == "page"
+    wet = one(record("conversion", "글".encode(), Content_Type="text/plain", WARC_Identified_Content_Language="kor,eng"))
+    assert wet.kind == "text" and wet.facts == {"meta": {"languages": "kor,eng"}}
+
+
+def test_addresses_in_angle_brackets_and_missing_ids():
+    assert one(response(WARC_Target_URI="<http://x.example/b>")).url == "http://x.example/b"
+    raw = read(response().replace(b"WARC-Record-ID: <urn:uuid:1>\r\n", b"") * 2)[1]
+    assert raw.locator == "record:1" and raw.source is None
+
+
+def test_a_record_the_crawler_cut_is_noted():
+    assert "cut short by the crawler: length" in one(response(WARC_Truncated="length")).note
+
+
+@pytest.mark.parametrize("body, joined", [(b"3\nabc\n0\n\n", b"abc"), (b"3\r\nabcd", b"3\r\nabcd"), (b"", b""), (b"zz", b"zz"), (b"3\r\nabc\r\n5\r\nde", b"abcde")])
+def test_dechunk(body, joined):
+    assert dechunk(body) == joined
+
+
+EXPECTED = {
+    "dupes.warc.gz": 25, "example-wget-1-14.warc.gz": 6, "example.warc": 6, "example.warc.gz": 6, "iana.warc.gz": 343, "missing-status-text.warc": 1,
+    "post-test.warc.gz": 6, "sample-0000.warc.gz": 48, "sample-0001.warc.gz": 34, "bad.arc": 4, "example.arc": 2, "example.arc.gz": 2,
+}  # fmt: skip
+"""Records of each file as warcio, an independent reader, counts them."""
+
+
+def test_every_record_of_real_archives(unpacked):
+    folder = unpacked("A-warc-open")
+    files = {path.name: path for path in folder.rglob("*") if path.is_file() and "arc" in path.name}
+    assert set(EXPECTED) <= set(files)
+    kinds: Counter = Counter()
+    for name, count in EXPECTED.items():
+        with open(files[name], "rb") as handle:
+            found = list((read_arc if ".arc" in name else read_warc)(Unpacked(handle), 1 << 26))
+        assert len(found) == count, name
+        assert len({raw.locator + (raw.source or "") for raw in found}) == count, name
+        kinds.update(raw.reason or raw.kind for raw in found)
+    assert kinds["page"] == 59 and kinds["ingest.revisit"] == 134 and sum(kinds.values()) == sum(EXPECTED.values())

@@ -1,0 +1,111 @@
+"""Which files a source names, and under which names: the same on every machine and disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline.errors import SourceError
+from stages.ingest.sources import listing, opened
+
+
+def names(*entries) -> list[str]:
+    return [file.name for file in listing([str(entry) for entry in entries])]
+
+
+@pytest.fixture
+def tree(tmp_path):
+    for name in ("raw/b/2.txt", "raw/a.txt", "raw/.hidden/x.txt", "raw/.secret", "raw/c.tmp", "other/a.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def test_a_folder_a_file_a_glob(tree):
+    assert names(tree / "raw") == ["a.txt", "b/2.txt"]
+    assert names(tree / "raw/b/2.txt") == ["2.txt"]
+    assert names(tree / "*/*.txt") == ["other/a.txt", "raw/a.txt"]
+    assert names(tree / "raw/**/*.txt")[:2] == ["a.txt", "b/2.txt"]
+    assert names(tree / "r*") == ["raw/a.txt", "raw/b/2.txt"]
+
+
+def test_names_do_not_depend_on_where_the_root_lies(tree, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    os.rename(tree / "raw", elsewhere / "raw")
+    moved = listing([str(elsewhere / "raw")])
+    monkeypatch.chdir(elsewhere)
+    assert [(f.name, f.digest) for f in moved] == [(f.name, f.digest) for f in listing(["raw"])]
+
+
+def test_two_roots_with_one_name_are_told_apart_and_a_file_named_twice_is_one(tree):
+    assert names(tree / "raw", tree / "other") == ["a.txt", "a.txt~2", "b/2.txt"]
+    assert names(tree / "raw/a.txt", tree / "raw/a.txt") == ["a.txt"]
+
+
+def test_contents_decide_the_digest(tree):
+    before = listing([str(tree / "raw/a.txt")])[0].digest
+    (tree / "raw/a.txt").write_text("other words")
+    assert listing([str(tree / "raw/a.txt")])[0].digest != before
+
+
+def test_nothing_there_is_one_clear_error(tree):
+    with pytest.raises(SourceError, match="names no file"):
+        listing([str(tree / "nowhere/*.warc.gz")])
+
+
+def test_a_saved_dataset_is_its_rows_alone(tmp_path):
+    folder = tmp_path / "set" / "train"
+    folder.mkdir(parents=True)
+    for name in ("data-00000-of-00001.arrow", "cache-1.arrow", "dataset_info.json"):
+        (folder / name).write_text("{}")
+    (folder / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}))
+    (tmp_path / "set" / "dataset_dict.json").write_text("{}")
+    assert names(tmp_path / "set") == ["train/data-00000-of-00001.arrow"]
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A bucket on a real S3 server process on loopback."""
+    pytest.importorskip("s3fs")
+    pytest.importorskip("moto")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    settings = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    saved = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        import s3fs
+
+        fs = s3fs.S3FileSystem(client_kwargs={"endpoint_url": settings["AWS_ENDPOINT_URL"]}, use_listings_cache=False)
+        while server.poll() is None:
+            try:
+                fs.mkdir("raw-bucket")
+                break
+            except OSError:
+                time.sleep(0.2)
+        for name in ("in/a.txt", "in/b/c.jsonl"):
+            fs.pipe_file(f"raw-bucket/{name}", f'{{"text": "words of {name}"}}'.encode())
+        yield "s3://raw-bucket"
+    finally:
+        server.terminate()
+        server.wait()
+        for name, value in saved.items():
+            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+
+def test_object_storage_is_listed_and_read_as_a_disk_is(bucket, ingest, rows):
+    assert names(f"{bucket}/in") == ["a.txt", "b/c.jsonl"]
+    assert names(f"{bucket}/in/*.txt") == ["a.txt"] and names(f"{bucket}/in/a.txt") == ["a.txt"]
+    with opened(listing([f"{bucket}/in/a.txt"])[0]) as handle:
+        assert b"words of in/a.txt" in handle.read()
+    with pytest.raises(SourceError, match="names no file"):
+        listing([f"{bucket}/none/*.txt"])
+    assert [row["source"] for row in rows(ingest(f"{bucket}/in"))] == ["a.txt", "b/c.jsonl"]
