@@ -1,0 +1,87 @@
+"""Adapters into weights, checked: how far is the merged model from the one that was trained?
+
+An adapter trained on a 4-bit base has learned around that base's rounding. Merged into the full-precision weights it meets
+others; merged into the 4-bit weights written out again it meets the same. Which is nearer is measured, not assumed: the
+divergence of the next-token distributions on held-out conversations decides, and stands in the card.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+import torch
+
+from pipeline.errors import UsageError
+from stages.models.answers import encode_chat
+from stages.models.chain import CARD, Link, assemble, four_bit_of, load_model, open_link
+from stages.models.rows import Row, collate, join
+from stages.models.score import divergences
+from stages.models.templates import Chat, copy_tokenizer, load_tokenizer
+
+BASES = ("full precision", "4 bits written out")
+
+
+class Merged(NamedTuple):
+    """A merged model and its divergence from the stacked one, nats per token asked for, by the base it was merged into."""
+
+    model: Any
+    base: str
+    divergence: dict[str, float]
+
+
+def rows_of(conversations: Sequence[list[dict]], chat: Chat, width: int) -> list[Row]:
+    """Conversations as rows. UsageError where none can be rendered."""
+    parts = [encode_chat(chat, messages, width, None)[0] for messages in conversations]
+    rows = [join([part]) for part in parts if part is not None]
+    if not rows:
+        raise UsageError("no conversation to measure the merge on", "give a CHAT store whose rows fit the model's context")
+    return rows
+
+
+def merge(chain: Sequence[Link], rows: Sequence[Row], pad: int, device: Any, batch: int = 8) -> Merged:
+    """The chain as one model in fp32, merged into whichever base leaves it nearer to the chain as it was trained."""
+    trained = assemble(chain, dtype=torch.float32, device=device, four_bit=four_bit_of(chain))
+    found: dict[str, float] = {}
+    best: tuple[Any, str] | None = None
+    for base in BASES if four_bit_of(chain) else BASES[:1]:
+        model = _merged(chain, base, device)
+        found[base] = divergence(trained, model, rows, pad, device, batch)
+        if best is None or found[base] < found[best[1]]:
+            best = (model, base)
+    return Merged(*best, found)  # type: ignore[misc]
+
+
+def _merged(chain: Sequence[Link], base: str, device: Any) -> Any:
+    if base == BASES[0]:
+        return assemble(chain, dtype=torch.float32, device=device, merge=True)
+    with tempfile.TemporaryDirectory(prefix="maetdol-merge-") as folder:
+        load_model(chain[0].path, dtype=torch.float32, device=device, four_bit=True).dequantize().save_pretrained(folder)
+        return assemble([Link(Path(folder), chain[0].card, chain[0].hash), *chain[1:]], dtype=torch.float32, device=device, merge=True)
+
+
+@torch.no_grad()
+def divergence(trained: Any, model: Any, rows: Sequence[Row], pad: int, device: Any, batch: int) -> float:
+    """KL(trained || model) over the tokens asked for, nats per token."""
+    total, count = 0.0, 0
+    for at in range(0, len(rows), batch):
+        some = collate(rows[at : at + batch], pad, device)
+        total += float(divergences(model, trained, some, 1.0).double().sum())
+        count += int((some.labels != -100).sum())
+    return total / count
+
+
+def save(merged: Merged, chain: Sequence[Link], tokenizer_folder: Path, out: Path) -> None:
+    """A whole model folder with the tokenizer of the chain and a card that says what it was merged from."""
+    out.mkdir(parents=True, exist_ok=True)
+    merged.model.save_pretrained(out)
+    copy_tokenizer(tokenizer_folder, load_tokenizer(tokenizer_folder), out)
+    bottom = chain[0].card
+    card = {
+        **chain[-1].card, "kind": "model", "method": "full", "base": [], "made_from": [link.hash for link in chain],
+        "document_bos": bottom.get("document_bos", True), "merged_into": merged.base, "merge_divergence": merged.divergence,
+    }  # fmt: skip
+    (out / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    open_link(out)

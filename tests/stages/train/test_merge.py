@@ -1,0 +1,45 @@
+"""A merge is measured against what was trained, the nearer base is taken, and a far one is refused."""
+
+import json
+
+import pytest
+
+from pipeline.errors import UsageError
+from stages.train.commands import Merge
+
+
+@pytest.fixture()
+def options(chat_store, base_store, sft_store, tmp_path):
+    return {"of": chat_store.path, "folder": str(tmp_path / "merged"), "chain": (sft_store.path, base_store.path), "holdout": 0.2, "threads": 1}
+
+
+def test_the_merged_model_answers_as_the_adapter_on_four_bits(options, base_store, sft_store, capsys):
+    from stages.models.generate import Generator, Sampling
+
+    assert Merge(**options).run() == 0
+    folder = options["folder"]
+    card = json.loads(open(f"{folder}/maetdol.json").read())
+    assert card["kind"] == "model" and card["base"] == [] and len(card["made_from"]) == 2
+    found = card["merge_divergence"]
+    assert set(found) == {"full precision", "4 bits written out"} and card["merged_into"] == min(found, key=found.get)
+    assert found["4 bits written out"] < 1e-4, "the same rounding, so the same model"
+    assert found["full precision"] > found["4 bits written out"]
+    asked = [[{"role": "user", "content": "3: how do you call 콩?"}]]
+    stacked, merged = Generator(base_store.artefact(), [sft_store.artefact()], threads=1), Generator(folder, threads=1)
+    assert stacked.chat(asked, Sampling(16)) == merged.chat(asked, Sampling(16))
+    assert "merged into 4 bits written out" in capsys.readouterr().out
+
+
+def test_a_merge_that_goes_too_far_writes_nothing(options, tmp_path, monkeypatch):
+    from stages.train import merge
+
+    monkeypatch.setattr(merge, "divergence", lambda *given: 0.7)
+    with pytest.raises(UsageError, match="0.7000 nats per token away"):
+        Merge(**options).run()
+    assert not (tmp_path / "merged").exists()
+
+
+def test_a_folder_that_is_there_is_left_alone(options, tmp_path):
+    (tmp_path / "merged").mkdir()
+    with pytest.raises(UsageError, match="is there already"):
+        Merge(**options).run()
