@@ -53,7 +53,7 @@ def _extract(tree: Tree, mode: Extract, comments: bool) -> Main:
         return Main(render(tree.body), "all")
     if tree.weight > MAX_WEIGHT:
         return Main(render(tree.body, skip=FURNITURE), "plain")
-    rough = _resiliparse(tree)
+    rough = resiliparse(tree)
     if mode == "resiliparse":
         return Main(rough, "resiliparse")
     if tree.nodes <= MAX_NODES and _nesting(tree.root, "table") <= MAX_TABLES:
@@ -95,13 +95,16 @@ def _trafilatura(tree: Tree, comments: bool) -> Rendered:
 
 
 def _as_html(root: Any) -> Any:
-    """A copy, since trafilatura prunes what it is given; every `pre` in it is plain code, which trafilatura knows as such.
+    """A copy, since trafilatura prunes what it is given; every `pre` in it is plain code, which trafilatura knows as such, and
+    every summary a paragraph.
 
     Left as they are, preformatted blocks come back as quotations with their line ends gone.
     """
     from copy import deepcopy
 
     copied = deepcopy(root)
+    for summary in copied.iter("summary"):
+        summary.tag = "p"  # trafilatura drops what it does not know, and with it the questions of a page of details
     for block in list(copied.iter("pre", "listing", "xmp")):
         if any(above.tag in ("pre", "listing", "xmp") for above in block.iterancestors()):
             continue
@@ -115,7 +118,7 @@ def _as_html(root: Any) -> Any:
     return copied
 
 
-def _resiliparse(tree: Tree) -> Rendered:
+def resiliparse(tree: Tree) -> Rendered:
     """Resiliparse's main content as a small tree, rendered here. It reads the bounded tree, not the source."""
     from lxml import etree
     from resiliparse.extract.html2text import extract_plain_text

@@ -7,6 +7,8 @@ from stages.ingest.facts import Fact, Group, number
 from stages.ingest.row import Document, Raw, clean, dropped, meta_list
 from stages.ingest.tree import Tree, parse
 
+WIDER = 2.0
+"""How much longer the other reading may be: more, and it brings the site's furniture with the questions."""
 ASKED = frozenset(("question", "answer", "accepted_answer", "step"))
 """Kinds for which a page without main text is kept."""
 
@@ -30,7 +32,7 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True) -
     main = main_text.extract(tree, extract, comments, found)
     if not main.rendered.text and not any(fact.kind in ASKED for fact in facts):
         return dropped("ingest.no_main_text", None, metrics)
-    blocks = attach.blocks(main.rendered, facts)
+    main, blocks = _with_questions(tree, main, facts)
     beside = [block for block in blocks if block["group"] is not None]
     metrics |= {
         "markup.facts": float(len(beside)),
@@ -55,6 +57,28 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True) -
     if tree.bounded:
         note = "; ".join(filter(None, (note, "tags nested deeper than 200 or over-long were taken out")))
     return Document(values, None, note, metrics)
+
+
+def _with_questions(tree: Tree, main: main_text.Main, facts: list[Fact]) -> tuple[main_text.Main, list[dict]]:
+    """The main text with its blocks; another reading of the page where the first kept answers and lost their questions.
+
+    trafilatura leaves out headings between short paragraphs, which on an FAQ page are the questions.
+    """
+    blocks = attach.blocks(main.rendered, facts)
+    asked, answered = _standing(blocks, ("question",)), _standing(blocks, ("answer", "accepted_answer"))
+    if main.by != "trafilatura" or answered < 0.5 or asked >= 0.5 or tree.weight > main_text.MAX_WEIGHT:
+        return main, blocks
+    other = main_text.Main(main_text.resiliparse(tree), "resiliparse")
+    found = attach.blocks(other.rendered, facts)
+    if len(other.rendered.text) > WIDER * len(main.rendered.text) or _standing(found, ("question",)) <= asked:
+        return main, blocks
+    return other, found
+
+
+def _standing(blocks: list[dict], kinds: tuple[str, ...]) -> float:
+    """Share of the blocks of these kinds that stand in the text; 0 where there are none."""
+    places = [block["start"] is not None for block in blocks if block["kind"] in kinds]
+    return sum(places) / len(places) if places else 0.0
 
 
 def _values(raw: Raw, tree: Tree, stated: dict[str, str]) -> dict:

@@ -1,0 +1,125 @@
+"""Tasks: where shards end, what a killed task does again, repeated ids, and files that tell nothing of workers."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pipeline.schema import doc_id
+from stages.ingest import plan
+from stages.ingest import task as tasks
+from stages.ingest.sources import File
+
+
+def jsonl(path, rows) -> None:
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+
+
+def hashes(store):
+    return store.hashes()
+
+
+def test_grouping_follows_from_names_and_sizes_alone(monkeypatch):
+    monkeypatch.setattr(plan, "GROUP_BYTES", 100)
+    monkeypatch.setattr(plan, "GROUP_FILES", 3)
+    files = [File(str(n), f"/{n}", size, "x") for n, size in enumerate([10, 20, 500, 30, 30, 30, 30, 99])]
+    assert [[int(f.name) for f in group] for group in plan.groups(files)] == [[0, 1], [2], [3, 4, 5], [6], [7]]
+    assert plan.groups([]) == []
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(tasks, "BATCH_ROWS", 4)
+    monkeypatch.setattr(tasks, "SHARD_ROWS", 8)
+
+
+def test_a_large_file_becomes_several_shards(ingest, rows, small_shards, tmp_path):
+    jsonl(tmp_path / "in.jsonl", [{"text": f"row {n}"} for n in range(30)])
+    store = ingest(tmp_path / "in.jsonl")
+    assert store.shards() == [0, 1, 2, 3] and [len(store.read(s)) for s in store.shards()] == [8, 8, 8, 6]
+    assert [row["text"] for row in rows(store)] == [f"row {n}" for n in range(30)]
+    assert [store.receipt(s).notes["last"] for s in store.shards()] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("lost", [[3], [2, 3], [0], [1], [0, 1, 2, 3]])
+def test_a_killed_task_ends_with_the_same_bytes(ingest, small_shards, tmp_path, monkeypatch, lost):
+    jsonl(tmp_path / "in.jsonl", [{"id": n % 20, "text": f"row {n}"} if n % 5 else {"id": n} for n in range(40)])
+    first = ingest(tmp_path / "in.jsonl")
+    before = {s: (first.receipt(s).content_hash, first.receipt(s).ledger_hash, first.receipt(s).finished) for s in first.shards()}
+    read = [0, *(first.receipt(s).notes["read"] for s in first.shards())]
+    for shard in lost:
+        first.place.delete(f"receipts/{shard:05d}.json")
+    worked = []
+    take = tasks.Shaper.take
+    monkeypatch.setattr(tasks.Shaper, "take", lambda self, raw, row_id, file: worked.append(row_id) or take(self, raw, row_id, file))
+    again = ingest(tmp_path / "in.jsonl")
+    assert {s: (again.receipt(s).content_hash, again.receipt(s).ledger_hash) for s in again.shards()} == {s: v[:2] for s, v in before.items()}
+    assert len(worked) == 40 - read[min(lost)]
+
+
+def test_nothing_is_done_twice(ingest, tmp_path, monkeypatch):
+    jsonl(tmp_path / "in.jsonl", [{"text": "a"}])
+    ingest(tmp_path / "in.jsonl")
+    monkeypatch.setattr(tasks, "run_task", None)
+    monkeypatch.setattr(tasks.Shaper, "take", None)
+    ingest(tmp_path / "in.jsonl")
+
+
+def test_one_changed_file_redoes_its_own_task(ingest, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "GROUP_FILES", 1)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in "abc":
+        jsonl(folder / f"{name}.jsonl", [{"text": name}])
+    first = ingest(folder)
+    finished = {s: first.receipt(s).key for s in first.shards()}
+    jsonl(folder / "b.jsonl", [{"text": "other"}])
+    second = {s: r.key for s, r in ingest(folder).receipts().items()}
+    assert [s for s in second if second[s] != finished[s]] == [1000]
+
+
+def test_repeated_ids_in_a_file_get_an_ordinal_and_a_note(ingest, rows, tmp_path):
+    jsonl(tmp_path / "in.jsonl", [{"id": "x", "text": "first"}, {"id": "y", "text": "other"}, {"id": "x", "text": "again"}, {"id": "x", "text": None}])
+    store = ingest(tmp_path / "in.jsonl")
+    assert [row["id"] for row in rows(store)] == [doc_id("in.jsonl", "id:x"), doc_id("in.jsonl", "id:y"), doc_id("in.jsonl", "id:x", 1)]
+    ledger = store.ledgers().to_pylist()
+    assert [row["note"] for row in ledger] == [None, None, "repeat 1 of an id", "repeat 2 of an id"]
+    assert ledger[3]["id"] == doc_id("in.jsonl", "id:x", 2) and ledger[3]["reason"] == "ingest.null_text"
+
+
+WARC = "WARC/1.0\r\nWARC-Type: conversion\r\nWARC-Target-URI: http://x.example/{0}\r\nWARC-Record-ID: <urn:uuid:{0}>\r\nContent-Length: {1}\r\n\r\n{2}\r\n\r\n"
+
+
+def warc(path, numbers) -> None:
+    path.write_text("".join(WARC.format(n, len(f"words {n}"), f"words {n}") for n in numbers), newline="")
+
+
+def test_ids_of_archives_do_not_depend_on_how_records_lie_in_files(ingest, rows, tmp_path):
+    (tmp_path / "one").mkdir(), (tmp_path / "two").mkdir()
+    warc(tmp_path / "one/all.warc", range(6))
+    warc(tmp_path / "two/a.warc", range(3))
+    warc(tmp_path / "two/b.warc", range(3, 6))
+    assert {r["id"]: r["text"] for r in rows(ingest(tmp_path / "one", "o1"))} == {r["id"]: r["text"] for r in rows(ingest(tmp_path / "two", "o2"))}
+
+
+def test_the_same_records_in_two_tasks_are_told_apart(ingest, rows, tmp_path, monkeypatch):
+    monkeypatch.setattr(plan, "GROUP_FILES", 1)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, numbers in (("a", range(4)), ("b", range(4, 6)), ("c", range(2, 5)), ("d", range(3, 4))):
+        warc(folder / f"{name}.warc", numbers)
+    store = ingest(folder)
+    ids = [row["id"] for row in rows(store)]
+    assert len(ids) == 10 == len(set(ids))
+    assert doc_id("http://x.example/3", "urn:uuid:3", 1) in ids and doc_id("http://x.example/3", "urn:uuid:3", 2) in ids
+    assert store.receipt(2000).notes["against"] == [0, 1000] and store.receipt(3000).notes["against"] == [0, 2000]
+    before = hashes(store)
+    monkeypatch.setattr(tasks.Shaper, "take", None)
+    assert hashes(ingest(folder)) == before
+
+
+def test_a_store_without_rows_has_its_columns(ingest, tmp_path):
+    (tmp_path / "in.jsonl").write_text("not json\n")
+    store = ingest(tmp_path / "in.jsonl")
+    assert store.shards() == [0] and len(store.read(0)) == 0 and store.read(0).schema.names[:3] == ["id", "content_id", "text"]
