@@ -64,4 +64,7 @@ class Mix(Stage):
 
         if self.budget and not self.weights and self.max_repeats < 1:
             raise UsageError("mix: max_repeats below 1 with a budget and no weights", "give weights, or leave max_repeats out")
+        paths = [store.path for store in inputs["of"]]
+        if len(set(paths)) < len(paths):
+            raise UsageError("mix: the same store is given twice", "give it once, with weights and `max_repeats`")
         return passes.run(self, inputs, sink, pool)

@@ -29,6 +29,8 @@ class Task(NamedTuple):
     sink: Store
     seed: int
     rates: dict[str, float] | None = None
+    repeated: Store | None = None
+    """Where ids that stand in more than one input store are written; None where there is one store."""
 
     @property
     def name(self) -> str:
@@ -40,7 +42,7 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     shards = [(store, shard, content) for store, shard, content in input_shards(inputs)]
     weighed = sink.sub("passes/weigh")
     tasks = [
-        Task(stage, store, places[store.path], shard, number, digest([stage.by, content, places[store.path]]), weighed, inputs.seed)
+        Task(stage, store, places[store.path], shard, number, digest([stage.by, content, places[store.path], "hash"]), weighed, inputs.seed)
         for number, (store, shard, content) in enumerate(shards)
     ]
     found = _each(pool, weigh, tasks)
@@ -49,12 +51,33 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         for group, size in receipt.notes["bytes"].items():
             totals[group] = totals.get(group, 0) + size
     rates = rates_of(stage, totals)
+    repeated = _repeated(weighed, sink, tasks, found) if len(places) > 1 else None
     # The key of a shard names the rates it was taken at: they follow from all shards.
     taking = [
-        task._replace(sink=sink, rates=rates, key=stage.key(inputs, content, rates, without=("of",)))
+        task._replace(sink=sink, rates=rates, repeated=repeated, key=stage.key(inputs, content, rates, without=("of",)))
         for task, (_, _, content) in zip(tasks, shards)
     ]
     return _each(pool, take, taking)
+
+
+def _repeated(weighed: Store, sink: Store, tasks: list[Task], found: list[Receipt]) -> Store:
+    """The ids (as 64-bit hashes) that more than one input store holds, as a sub-store of one sorted column."""
+    store = sink.sub("passes/repeated")
+    key = digest([[receipt.content_hash, task.place] for receipt, task in zip(found, tasks)])
+    standing = store.receipt(0)
+    if standing is None or standing.key != key:
+        by_store: dict[int, list[np.ndarray]] = {}
+        for task in tasks:
+            by_store.setdefault(task.place, []).append(weighed.read(task.number)["hash"].to_numpy())
+        distinct = [np.unique(np.concatenate(parts)) for parts in by_store.values()]
+        hashes, times = np.unique(np.concatenate(distinct), return_counts=True)
+        store.put(0, pa.table({"hash": pa.array(hashes[times > 1], pa.uint64())}), Ledger.rows([]), key=key, stage="mix")
+    return store
+
+
+def id_hashes(ids: list[str]) -> np.ndarray:
+    """uint64 per id."""
+    return np.array([int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest(), "big") for i in ids], np.uint64)
 
 
 def _each(pool: Pool, fn: Any, tasks: list[Task]) -> list[Receipt]:
@@ -115,13 +138,15 @@ def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
 
 
 def weigh(task: Task) -> Receipt:
-    """Bytes per group of one shard, in the receipt."""
+    """Bytes per group of one shard, in the receipt; the hash of every id."""
     totals: dict[str, int] = {}
+    hashes = [np.zeros(0, np.uint64)]
     for batch in task.source.batches(task.shard):
+        hashes.append(id_hashes(batch.column("id").to_pylist()))
         for group, size in zip(groups_of(batch, task.stage.by, task.place), sizes_of(batch).tolist()):
             totals[group] = totals.get(group, 0) + size
-    nothing = pa.table({"group": pa.array([], STR)})
-    return task.sink.put(task.number, nothing, Ledger.rows([]), key=task.key, stage="mix", notes={"bytes": totals})
+    table = pa.table({"hash": pa.array(np.concatenate(hashes), pa.uint64())})
+    return task.sink.put(task.number, table, Ledger.rows([]), key=task.key, stage="mix", notes={"bytes": totals})
 
 
 def copies(ids: list[str], groups: list[str], rates: dict[str, float], seed: int) -> np.ndarray:
@@ -131,9 +156,16 @@ def copies(ids: list[str], groups: list[str], rates: dict[str, float], seed: int
     return (np.floor(rate) + (np.array(drawn) < rate - np.floor(rate))).astype(np.int64)
 
 
+def out_id(row_id: str, place: int, copy: int) -> str:
+    """The id of a row's copy; `place` is its store's where an earlier store may hold the same id, else 0."""
+    own = child_id(row_id, "mix", "store", place) if place else row_id
+    return own if copy == 0 else child_id(own, "mix", "copy", copy)
+
+
 def take(task: Task) -> Receipt:
     """One shard, each row as often as it comes; repeats get ids of their own."""
     notes: dict[str, Any] = {"rates": task.rates, "repeats": 0}
+    twice = task.repeated.read(0)["hash"].to_numpy() if task.repeated and task.place else np.zeros(0, np.uint64)
     with task.sink.writer(task.number, stage="mix", key=task.key) as writer:
         table = task.source.read(task.shard)
         writer.expect(table.schema)
@@ -141,7 +173,7 @@ def take(task: Task) -> Receipt:
             ids = batch.column("id").to_pylist()
             groups = groups_of(batch, task.stage.by, task.place)
             times = copies(ids, groups, task.rates or {}, task.seed)
-            outs = [(row, i if k == 0 else child_id(i, "mix", "copy", k)) for row, (i, n) in enumerate(zip(ids, times.tolist())) for k in range(n)]
+            outs = [(row, out_id(i, task.place if again else 0, k)) for row, (i, n, again) in enumerate(zip(ids, times.tolist(), np.isin(id_hashes(ids), twice))) for k in range(n)]
             taken = batch.take(pa.array([row for row, _ in outs], pa.int64()))
             writer.write(taken.set_column(0, batch.schema.field(0), pa.array([out for _, out in outs], STR)))
             gone = [row for row, n in enumerate(times.tolist()) if n == 0]

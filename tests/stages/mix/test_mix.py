@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.errors import OptionError
+from pipeline.errors import OptionError, UsageError
 from pipeline.pool import Inline
 from pipeline.stage import Inputs
 from pipeline.store import Store
@@ -86,3 +86,19 @@ def test_bad_options_are_named():
         Mix.build({"weights": {"ko": -1}}, "mix")
     with pytest.raises(OptionError, match="no size"):
         Mix.build({"budget": "lots"}, "mix")
+
+
+def test_a_row_that_stands_in_two_stores_has_two_ids(tmp_path, make_store):
+    one = make_store(tmp_path / "one", ["a", "b"], lang=["ko"] * 2)
+    two = make_store(tmp_path / "two", ["a", "b", "c"], lang=["ko"] * 3)
+    out = mix(tmp_path, [one, two])
+    ids = out.table(["id"])["id"].to_pylist()
+    assert len(ids) == len(set(ids)) == 5 and set(one.table(["id"])["id"].to_pylist()) <= set(ids)
+    assert two.row(0, 2)["id"] in ids
+    ledger = out.ledgers()
+    assert sorted(ledger["out"].drop_null().to_pylist()) == sorted(ids)
+
+
+def test_the_same_store_twice_is_refused(tmp_path, corpus):
+    with pytest.raises(UsageError, match="twice"):
+        mix(tmp_path, [corpus, corpus])
