@@ -168,7 +168,7 @@ def _fate(row: dict[str, Any]) -> str:
     if row["keeper"]:
         rest += f"  keeper {row['keeper']}"
     if row["edits"]:
-        by = sorted({edit["by"] for edit in row["edits"] if edit["by"]})
+        by = sorted({edit["by"].split()[0] for edit in row["edits"] if edit["by"]})
         rest += f"  {len(row['edits'])} edits" + (f" ({', '.join(by)})" if by else "")
     if row["note"]:
         rest += f"  note: {textwrap.shorten(row['note'], 80, placeholder=' ...')}"
