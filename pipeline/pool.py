@@ -13,7 +13,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
 
-from pipeline.errors import InfraError, MaetdolError, StoreError, UsageError, WorkError
+from pipeline.errors import InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
 
 RETRIES = 4
 BACKOFF = 1.0
@@ -69,6 +69,33 @@ def _brief(fault: BaseException) -> str:
         return "text that is not valid Unicode"
     text = str(fault)
     return text if len(text) <= 300 else text[:300] + "..."
+
+
+def narrowed(work: Callable[[Any], Any], batch: Any, where: str, row: int) -> Any:
+    """`work(batch)`; an unexpected exception becomes a ShardFailed that names the row (`row`: the batch's first)."""
+    try:
+        return work(batch)
+    except MaetdolError:
+        raise
+    except Exception as fault:
+        bad = _first_bad(work, batch)
+        place = f"row {row + bad}" if bad is not None else f"rows {row}..{row + len(batch)}"
+        who = f" (id {batch.column('id')[bad].as_py()})" if bad is not None and "id" in batch.schema.names else ""
+        last = traceback.extract_tb(fault.__traceback__)[-1]
+        at = f"{os.path.basename(last.filename)}:{last.lineno}"
+        raise ShardFailed(
+            f"{where}, {place}{who}: {type(fault).__name__} at {at}", "look at that row with `maetdol inspect`; other shards go on"
+        ) from fault
+
+
+def _first_bad(work: Callable[[Any], Any], batch: Any) -> int | None:
+    """Index of the first row that raises alone, or None."""
+    for index in range(len(batch)):
+        try:
+            work(batch.slice(index, 1))
+        except Exception:  # whatever it raises is what we look for
+            return index
+    return None
 
 
 class Inline:

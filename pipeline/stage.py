@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline import progress
-from pipeline.errors import MaetdolError, ShardFailed, StageFailed
+from pipeline.errors import StageFailed
 from pipeline.ledger import Receipt
 from pipeline.options import Options, digest
-from pipeline.pool import Failure, Pool, raise_store_errors
+from pipeline.pool import Failure, Pool, narrowed, raise_store_errors
 from pipeline.store import Store
 
 
@@ -273,7 +273,8 @@ def _through(batch: pa.RecordBatch, workers: list[Callable], writers: list, seen
         for piece in flow:
             if "id" in piece.schema.names:
                 seen[position].append(piece.column("id"))
-            kept = _work(work, piece, task, position, row)
+            stage = stage_name(type(task.links[position].stage))
+            kept = narrowed(work, piece, f"{stage}, shard {task.shard:05d}", row)
             rows = kept.kept.to_batches() if isinstance(kept.kept, pa.Table) else [kept.kept]
             writers[position].expect(kept.kept.schema)
             for part in rows:
@@ -282,37 +283,6 @@ def _through(batch: pa.RecordBatch, workers: list[Callable], writers: list, seen
             merge_notes(notes[position], kept.notes or {})
             following += rows or [pa.RecordBatch.from_pylist([], schema=kept.kept.schema)]
         flow = following
-
-
-def _work(work: Callable, batch: pa.RecordBatch, task: ShardTask, position: int, row: int) -> Work:
-    """One batch; an unexpected exception is narrowed to the row that raises, for the error to name."""
-    try:
-        return work(batch)
-    except MaetdolError:
-        raise
-    except Exception as fault:
-        bad = _first_bad(work, batch)
-        place = f"row {row + bad}" if bad is not None else f"rows {row}..{row + len(batch)}"
-        who = f" (id {batch.column('id')[bad].as_py()})" if bad is not None and "id" in batch.schema.names else ""
-        stage = stage_name(type(task.links[position].stage))
-        last = fault.__traceback__
-        while last and last.tb_next:
-            last = last.tb_next
-        at = f" at {last.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{last.tb_lineno}" if last else ""
-        raise ShardFailed(
-            f"{stage}, shard {task.shard:05d}, {place}{who}: {type(fault).__name__}{at}",
-            "look at that row with `maetdol inspect`; other shards go on",
-        ) from fault
-
-
-def _first_bad(work: Callable, batch: pa.RecordBatch) -> int | None:
-    """Index of the first row that raises alone, or None."""
-    for index in range(len(batch)):
-        try:
-            work(batch.slice(index, 1))
-        except Exception:  # whatever it raises is what we look for
-            return index
-    return None
 
 
 def _commit(task: ShardTask, number: int, writers: list, seen: list, notes: list, began: float) -> list[Receipt]:
