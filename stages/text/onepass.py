@@ -159,6 +159,17 @@ def _through_word(data, at, after, end, char, kind, classes):
     return at, size, finished(value), kind, dots >= 3 or char == _ELLIPSIS, plain, alpha, sharps, ellipses
 
 
+@njit(nogil=True)
+def _grown(keys, stamps, stamp, wanted):
+    """Tables with room for `wanted` entries, holding this generation's."""
+    size = table_size(wanted)
+    fresh_keys, fresh_stamps = np.zeros(size, np.uint64), np.zeros(size, np.int32)
+    for slot in range(len(keys)):
+        if stamps[slot] == stamp:
+            seen(fresh_keys, fresh_stamps, stamp, keys[slot])
+    return fresh_keys, fresh_stamps
+
+
 @kernel
 def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts, bounds):
     """Fill `counts` (n x len(COUNTS)), `hashes`, `lens` (per word) and `bounds` (n + 1, into the two)."""
@@ -168,17 +179,10 @@ def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts,
     for row in range(len(offsets) - 1):
         begin, end = offsets[row], offsets[row + 1]
         out = counts[row]
-        newlines = 0
-        for i in range(begin, end):
-            newlines += data[i] == _LF
-        if 2 * (newlines + 2) > len(keys):
-            size = table_size(newlines + 2)
-            keys, stamps = np.zeros(size, np.uint64), np.zeros(size, np.int32)
-            para_keys, para_stamps = np.zeros(size, np.uint64), np.zeros(size, np.int32)
         stamp = np.int32(row + 1)
         bounds[row] = token
         last_token = token + max_tokens
-        chars = words = longest = lines = plain = plain_chars = alpha = sharps = ellipses = 0
+        chars = words = longest = lines = newlines = plain = plain_chars = alpha = sharps = ellipses = 0
         line_hash, line_len, line_full, line_ended = SEED, 0, False, False
         para_hash, para_len = SEED, 0
         # str.splitlines' line under way: does it hold anything, no word yet, does its last word end in an ellipsis
@@ -192,6 +196,9 @@ def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts,
                 if words and at == gap + 1 and data[gap] != _LF:  # one blank, as nearly always
                     para_hash, para_len = fold(para_hash, np.uint64(data[gap])), para_len + 1
                 elif words:
+                    room = out[PARAGRAPHS] - out[DUP_PARAGRAPHS] + (at - gap)
+                    if 2 * room > len(para_keys):
+                        para_keys, para_stamps = _grown(para_keys, para_stamps, stamp, 2 * room)
                     para_hash, para_len = _through_gap(data, gap, at, out, para_keys, para_stamps, stamp, para_hash, para_len)
                 if first_word:
                     out[BULLETS] += (char == _MINUS) | (char == _BULLET)
@@ -219,6 +226,9 @@ def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts,
             chars += 1
             at = after
             if char == _LF:
+                newlines += 1
+                if 2 * (out[PIECES] - out[DUP_PIECES] + 2) > len(keys):
+                    keys, stamps = _grown(keys, stamps, stamp, len(keys))
                 if line_len:
                     _close_piece(out, keys, stamps, stamp, line_hash, line_len, line_full, line_ended, short_length)
                 line_hash, line_len, line_full, line_ended = SEED, 0, False, False

@@ -136,3 +136,10 @@ def test_bytes_that_are_no_utf8_never_stop_the_kernel(raw):
 def test_a_slice_of_a_batch_reads_its_own_rows():
     batch = pa.record_batch({"text": pa.array(["one", "two words", "three more words"], pa.large_string())})
     assert read(Docs(batch.slice(1, 2))).words.tolist() == [2, 3]
+
+
+@pytest.mark.parametrize("between", ["\n", "\n\n", "\n\n \n\n"])
+def test_tables_grow_with_lines_and_paragraphs(between):
+    text = between.join(str(n % 3000) for n in range(8000))
+    reading = read(docs_of([text, "after", text]))
+    assert dict(zip(COUNTS, reading.counts[0].tolist())) == slow(text, 30) == dict(zip(COUNTS, reading.counts[2].tolist()))
