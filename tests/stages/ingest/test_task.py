@@ -123,3 +123,42 @@ def test_a_store_without_rows_has_its_columns(ingest, tmp_path):
     (tmp_path / "in.jsonl").write_text("not json\n")
     store = ingest(tmp_path / "in.jsonl")
     assert store.shards() == [0] and len(store.read(0)) == 0 and store.read(0).schema.names[:3] == ["id", "content_id", "text"]
+
+
+MEASURED = """
+import resource, sys
+from pipeline.pool import Inline
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.ingest import Ingest
+stage = Ingest.build({"from": sys.argv[1]}, "ingest")
+receipts = stage.run(Inputs(), Store(sys.argv[2]), Inline())
+print(sum(r.rows for r in receipts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+def test_a_packed_file_larger_than_memory_allows_is_streamed(repo, tmp_path):
+    """600 MB of JSON Lines in gzip, one line of 200 MB among them, in under 500 MB of memory."""
+    import gzip
+    import os
+    import subprocess
+    import sys
+
+    line = json.dumps({"text": "맷돌이 돈다. " * 1500}, ensure_ascii=False).encode() + b"\n"
+    with gzip.open(tmp_path / "in.jsonl.gz", "wb", compresslevel=1) as out:
+        for number in range(400 * 1024 * 1024 // len(line)):
+            out.write(line)
+            if number == 1000:
+                out.write(b'{"text": "')
+                for _ in range(200):
+                    out.write(b"x" * (1 << 20))
+                out.write(b'"}\n')
+    run = subprocess.run([sys.executable, "-c", MEASURED, str(tmp_path / "in.jsonl.gz"), str(tmp_path / "out")], env={**os.environ, "PYTHONPATH": str(repo)}, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    rows, megabytes = map(int, run.stdout.split())
+    assert rows == 400 * 1024 * 1024 // len(line) and megabytes < 500
+    from pipeline.store import Store
+
+    store = Store(tmp_path / "out")
+    assert len(store.shards()) == 2 and store.ledgers()["reason"].drop_null().to_pylist() == ["ingest.too_large"]
