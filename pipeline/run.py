@@ -262,7 +262,7 @@ def inputs_names(step: Step) -> list[str]:
 
 
 def _make(recipe: Recipe, chain: list[Step], pool: Any) -> None:
-    label = "+".join(step.name for step in chain)
+    label, began = "+".join(step.name for step in chain), time.monotonic()
     progress.current.begin(label)
     links = []
     for step in chain:
@@ -281,7 +281,9 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any) -> None:
         numbers = [receipt.shard for receipt in receipts if receipt.shard >= 0]
     for step, link in zip(chain, links):
         seal(recipe, step, link, numbers)
-    progress.current.end()
+    manifest = links[-1].sink.require()
+    made = f"{manifest['rows']:,} rows" if manifest["shards"] else "trained"
+    progress.current.end(f"{label}: {made}, {sum(manifest['reasons'].values()):,} dropped, {time.monotonic() - began:.1f} s")
 
 
 def _check_text_is_there(inputs: Inputs, step: Step) -> None:
