@@ -60,7 +60,8 @@ def histogram(edges: Sequence[float], groups: dict[str, Sequence[int]], *, x: st
                 f'<rect x="{left + i * step + 1:.1f}" y="{y:.1f}" width="{max(step - 2, 1):.1f}" height="{tall:.1f}" fill="{colour}"><title>{escape(title)}</title></rect>'
             )
     for i in range(0, bins + 1, max(1, bins // 6)):
-        parts.append(f'<text x="{left + i * step:.1f}" y="{height - bottom + 14}" text-anchor="middle">{number(edges[i])}</text>')
+        anchor = "middle" if i < bins else "end"
+        parts.append(f'<text x="{left + i * step:.1f}" y="{height - bottom + 14}" text-anchor="{anchor}">{number(edges[i])}</text>')
     parts.append(f'<text x="{(width + left) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(x)}</text>')
     parts.append(f'<text x="{left - 6}" y="16" text-anchor="end">{number(top)}</text>')
     parts.append(f'<line x1="{left}" y1="{height - bottom}" x2="{width - 8}" y2="{height - bottom}" class="axis"/>')

@@ -98,7 +98,7 @@ def _examples(store: Store, stores: list[Store], words: list[str], samples: Samp
         ids = ledger.filter(pc.equal(ledger["reason"], word))["id"].slice(0, EXAMPLES).to_pylist()
         found = [_row(upstream, i) for i in ids]
         found = [row for row in found if row]
-        for row, text in zip(found, samples.show(f"{row.get('title') or ''} | {row['text']}" for row in found)):
+        for row, text in zip(found, samples.show(_shown(row) for row in found)):
             rows.append([f"<code>{escape(word)}</code>", text, f'<span class="id">{row["id"][:12]}</span>'])
     return f"<details><summary>examples</summary>{table(['reason', 'text (personal data masked)', 'id'], rows)}</details>" if rows else ""
 
@@ -159,10 +159,19 @@ def duplicates(stores: list[Store], samples: Samples) -> str:
         parts.append(bars([(f"{s} alike", n) for s, n in sorted(sizes.items())], unit=" clusters"))
         largest = sorted(kept_for.items(), key=lambda item: (-item[1], item[0]))[:5]
         rows = [(k, n, _row([store], k)) for k, n in largest]
-        shown = samples.show((r.get("title") or "") + " | " + r["text"] if r and "text" in r else "" for _, _, r in rows)
+        shown = samples.show(_shown(row) for _, _, row in rows)
         body = [[f'<span class="id">{k[:12]}</span>', number(n + 1), text] for (k, n, _), text in zip(rows, shown)]
         parts.append(table(["kept", "alike", "sample"], body, (1,)))
     return "".join(parts)
+
+
+def _shown(row: dict[str, Any] | None) -> str:
+    """What a person would look at of a row of any shape."""
+    if row is None:
+        return ""
+    if "text" in row:
+        return f"{row['title']} | {row['text']}" if row.get("title") else row["text"] or ""
+    return " → ".join(m["content"] or "" for m in row.get("messages") or row.get("prompt") or [])
 
 
 def personal(stores: list[Store]) -> str:
@@ -190,10 +199,11 @@ def tokenizers(stores: list[Store]) -> str:
     for store in stores:
         if store.shape == "artefact:tokenizer":
             card = _json(store, "card.json")
-            by_lang = card.get("languages") or {}
+            by_lang = card.get("measured", {}).get("by_language", {})
             rows = [[escape(lang), *(number(v.get(k) or 0) for k in ("fertility", "bytes_per_token", "documents"))] for lang, v in by_lang.items()]
             facts = ", ".join(f"{escape(str(k))} {escape(str(v))}" for k, v in card.items() if isinstance(v, (int, float, str)) and len(str(v)) < 40)
-            parts.append(f"<h3>{escape(store.name)}</h3><p>{facts}</p>{table(['language', 'tokens per word', 'bytes per token', 'documents'], rows, (1, 2, 3))}")
+            measured = table(["language", "tokens per word", "bytes per token", "documents"], rows, (1, 2, 3))
+            parts.append(f"<h3>{escape(store.name)}</h3><p>{facts}</p>{measured}")
     return "".join(parts)
 
 
