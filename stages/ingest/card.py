@@ -78,6 +78,8 @@ def address(root: Any, fetched: str | None) -> str | None:
 
     A canonical link to another host, or from an inner page to the front page, is not believed: sites set it wrongly.
     """
+    if fetched is not None and not _web(fetched):
+        return fetched
     base = next((b.get("href") for b in root.iter("base") if b.get("href")), None)
     here = _join(fetched, base) if base else fetched
     link = next((x.get("href") for x in root.iter("link") if "canonical" in (x.get("rel") or "").lower().split() and x.get("href")), None)

@@ -132,12 +132,12 @@ def _object(value: dict, holder: Item | None, name: str, stack: list, found: lis
 
 def microdata_items(root: Any) -> list[Item]:
     """Items of `itemscope`, with `itemref` followed once."""
-    return _marked(root, _Microdata())
+    return _marked(root, _Microdata()) if root.xpath("boolean(//*[@itemscope])") else []
 
 
 def rdfa_items(root: Any) -> list[Item]:
     """Items of `typeof` and `property` (RDFa Lite)."""
-    return _marked(root, _Rdfa())
+    return _marked(root, _Rdfa()) if root.xpath("boolean(//*[@typeof])") else []
 
 
 class _Microdata:
