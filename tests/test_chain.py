@@ -173,6 +173,8 @@ def test_inline_and_two_workers_give_the_same_bytes(run_text, tmp_path):
     run_text(tmp_path / "two", "run.workers=2")
     assert hashes(tmp_path / "inline") == hashes(tmp_path / "two")
     assert ledger_hashes(tmp_path / "inline") == ledger_hashes(tmp_path / "two")
+    again = run_text(tmp_path / "two", "run.workers=2")
+    assert "nothing to do" in again.log, again.log
 
 
 @pytest.mark.slow

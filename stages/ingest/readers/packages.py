@@ -66,7 +66,13 @@ def _listed(options: str, path: tuple[str, ...]) -> tuple[File, ...]:
 
 def listing(options: Packages) -> list[File]:
     """The chosen files of all distributions, sorted by name `installed-packages/<distribution>/<path>`."""
-    return list(_listed(options.model_dump_json(), tuple(sys.path)))
+    return list(_listed(options.model_dump_json(), _path()))
+
+
+def _path() -> tuple[str, ...]:
+    """Where distributions are looked for: sys.path without what a package adds of its own insides (Ray's copies of others'
+    libraries), so that the listing is the same before and after such a package is imported, and in its workers."""
+    return tuple(p for p in sys.path if not any(parent.name in ("site-packages", "dist-packages") for parent in Path(p).parents))
 
 
 def _rank(name: str) -> str:
@@ -129,12 +135,19 @@ def _utf8(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def _installed(name: str) -> metadata.PackageMetadata:
+    """Metadata of a distribution, from where the listing found it."""
+    for found in metadata.distributions(name=name, path=list(_path())):
+        return found.metadata
+    raise metadata.PackageNotFoundError(name)
+
+
 def _near(path: Path, name: str) -> dict[str, str]:
     """The metadata of the distribution a module belongs to."""
     dist = name.split("/")[1]
     if dist not in _KNOWN:
         try:
-            _KNOWN[dist] = _facts(metadata.metadata(dist))
+            _KNOWN[dist] = _facts(_installed(dist))
         except metadata.PackageNotFoundError:
             _KNOWN[dist] = {}
     return _KNOWN[dist]

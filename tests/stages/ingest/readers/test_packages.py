@@ -62,3 +62,17 @@ def test_kinds_and_limits():
     small = packages.listing(Packages(max_bytes=50_000))
     assert sum(f.size for f in small) <= 50_000
     assert {f.within for f in packages.listing(Packages(kinds=("licence",), max_files=20))} == {"licence"}
+
+
+def test_what_a_package_adds_to_the_path_is_not_listed(tmp_path, monkeypatch):
+    """Ray puts copies of other libraries on sys.path when it is imported: the listing must not change by that."""
+    inside = tmp_path / "site-packages" / "carrier" / "thirdparty_files"
+    info = inside / "stowaway-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stowaway\nVersion: 1.0\n\nA description.\n" * 20)
+    (info / "RECORD").write_text("stowaway-1.0.dist-info/METADATA,sha256=abc,1200\n")
+    before = packages.listing(packages.Packages())
+    monkeypatch.setattr(sys, "path", [str(inside), *sys.path])
+    assert packages.listing(packages.Packages()) == before
+    monkeypatch.setattr(sys, "path", [str(inside), str(tmp_path / "site-packages"), *sys.path])
+    assert not [file for file in packages.listing(packages.Packages()) if "stowaway" in file.name]
