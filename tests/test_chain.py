@@ -178,6 +178,14 @@ def test_inline_and_two_workers_give_the_same_bytes(run_text, tmp_path):
 
 
 @pytest.mark.slow
+def test_one_worker_on_ray_gives_the_same_bytes_too(run_text, tmp_path):
+    run_text(tmp_path / "inline", "run.pool=inline")
+    run_text(tmp_path / "one", "run.workers=1")
+    assert hashes(tmp_path / "inline") == hashes(tmp_path / "one")
+    assert ledger_hashes(tmp_path / "inline") == ledger_hashes(tmp_path / "one")
+
+
+@pytest.mark.slow
 def test_killed_ten_times_it_ends_with_the_same_bytes(run_text, tmp_path):
     run_text(tmp_path / "whole", "run.workers=2")
     rng = random.Random(7)
