@@ -187,22 +187,24 @@ def test_one_worker_on_ray_gives_the_same_bytes_too(run_text, tmp_path):
 
 @pytest.mark.slow
 def test_killed_ten_times_it_ends_with_the_same_bytes(run_text, tmp_path):
+    """Ten kills at random moments of a run; a run that ends between two kills is compared, and another begun."""
+    began = time.monotonic()
     run_text(tmp_path / "whole", "run.workers=2")
-    rng = random.Random(7)
-    kills = 0
+    lasts = time.monotonic() - began
+    rng, kills, roots = random.Random(7), 0, [tmp_path / "killed-0"]
     while kills < 10:
-        process = run_text(tmp_path / "killed", "run.workers=2", wait=False)
+        process = run_text(roots[-1], "run.workers=2", wait=False)
         try:
-            process.wait(rng.uniform(6, 30))
-            break
+            process.wait(rng.uniform(0.2, 0.95) * lasts)
+            roots.append(tmp_path / f"killed-{len(roots)}")
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
-    run_text(tmp_path / "killed", "run.workers=2")
-    assert hashes(tmp_path / "whole") == hashes(tmp_path / "killed")
-    assert ledger_hashes(tmp_path / "whole") == ledger_hashes(tmp_path / "killed")
-    assert kills >= 1
+    run_text(roots[-1], "run.workers=2")
+    for root in roots:
+        assert hashes(tmp_path / "whole") == hashes(root)
+        assert ledger_hashes(tmp_path / "whole") == ledger_hashes(root)
 
 
 def test_killed_once_it_ends_with_the_same_bytes_and_redoes_nothing_proven(run_text, tmp_path):
