@@ -13,7 +13,7 @@ import random
 import time
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 from pipeline.errors import WorkError
 from stages.models.teacher import BAD_ANSWER, RATE_LIMITED, REFUSED, TRUNCATED, UNREACHABLE, Reply, Request, TeacherOptions, secret
@@ -50,6 +50,8 @@ class Endpoint:
             self._headers["Authorization"] = f"Bearer {key}"
         self._not_before = 0.0
         self._lost = 0
+        self.on_wire: set[str] = set()
+        """Keys of requests sent and not yet answered."""
 
     def __repr__(self) -> str:
         return f"Endpoint({self.options.url!r}, {self.options.model!r})"
@@ -68,13 +70,21 @@ class Endpoint:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
-    async def _flow(self, pairs: Iterator[tuple[str, Request]]) -> Any:
-        """Groups of finished replies, with up to `max_in_flight` requests under way."""
+    def client(self) -> "httpx.AsyncClient":
+        """Connections for up to `max_in_flight` requests."""
         import httpx
 
         limits = httpx.Limits(max_connections=self.options.max_in_flight, max_keepalive_connections=self.options.max_in_flight)
         timeout = httpx.Timeout(self.options.timeout, connect=min(30.0, self.options.timeout), pool=None)
-        async with httpx.AsyncClient(headers=self._headers, limits=limits, timeout=timeout, follow_redirects=False, trust_env=False) as client:
+        return httpx.AsyncClient(headers=self._headers, limits=limits, timeout=timeout, follow_redirects=False, trust_env=False)
+
+    def hope(self) -> None:
+        """Forget that the server was down: another run asks."""
+        self._lost = 0
+
+    async def _flow(self, pairs: Iterator[tuple[str, Request]]) -> Any:
+        """Groups of finished replies, with up to `max_in_flight` requests under way."""
+        async with self.client() as client:
             flying: set[asyncio.Task] = set()
             try:
                 more = True
@@ -84,7 +94,7 @@ class Endpoint:
                         if pair is None:
                             more = False
                         else:
-                            flying.add(asyncio.ensure_future(self._one(client, *pair)))
+                            flying.add(asyncio.ensure_future(self.one(client, *pair)))
                     if flying:
                         done, flying = await asyncio.wait(flying, return_when=asyncio.FIRST_COMPLETED)
                         good = [task.result() for task in done if task.exception() is None]
@@ -98,8 +108,8 @@ class Endpoint:
                     task.cancel()
                 await asyncio.gather(*flying, return_exceptions=True)
 
-    async def _one(self, client: "httpx.AsyncClient", key: str, request: Request) -> Reply:
-        """One request with its further tries."""
+    async def one(self, client: "httpx.AsyncClient", key: str, request: Request, wanted: Callable[[], bool] = lambda: True) -> Reply:
+        """One request with its further tries, as long as somebody wants it."""
         began = time.monotonic()
         base = Reply(request.id, key, model=self.options.name())
         dice = random.Random(key)
@@ -108,11 +118,17 @@ class Endpoint:
             if self._lost >= LOST:
                 break
             await self._pause()
-            outcome = await self._try(client, request, base)
+            self.on_wire.add(key)
+            try:
+                outcome = await self._try(client, request, base)
+            finally:
+                self.on_wire.discard(key)
             if isinstance(outcome, Reply):
                 self._lost = 0
                 return replace(outcome, seconds=time.monotonic() - began)
             trouble = outcome
+            if not wanted():
+                break
             if attempt < self.options.retries:
                 if trouble.wait is not None and trouble.wait > MAX_WAIT:
                     break

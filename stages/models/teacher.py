@@ -24,6 +24,7 @@ from pipeline.options import CONTENT, SECRET, UNKEYED, Options, content_hash, di
 
 if TYPE_CHECKING:
     from stages.models.journal import Journal
+    from stages.models.kept import KeptJournal
 
 UNREACHABLE = "teacher.unreachable"
 RATE_LIMITED = "teacher.rate_limited"
@@ -114,6 +115,8 @@ class TeacherOptions(Options):
     "Seconds before the first further try; doubled each time, drawn at random below that (full jitter), at most 60."
     timeout: Annotated[float, UNKEYED] = Field(600.0, gt=0.0)
     "Seconds to wait for one answer."
+    keeper: Annotated[bool, UNKEYED] = True
+    "Endpoint: calls are made by a process of their own that outlives a killed run, so that a call under way is finished, journaled and found by the rerun."
     journal: Annotated[str | None, UNKEYED] = None
     "Path of the journal of calls; default: beside the store, as `<store>-teacher.jsonl`. Give one path to share answers between recipes."
     budget: Budget = Budget()
@@ -227,7 +230,7 @@ WINDOW = 65_536
 class Journaled:
     """A backend behind a journal: asks only what no journal holds, counts the budget, journals before handing on."""
 
-    def __init__(self, backend: Backend, journal: "Journal", options: TeacherOptions):
+    def __init__(self, backend: Backend, journal: "Journal | KeptJournal", options: TeacherOptions):
         self.backend, self.journal, self.options = backend, journal, options
         self.name = options.name()
         self.calls = 0
@@ -344,6 +347,11 @@ def open_teacher(options: TeacherOptions, journal: str | Path) -> Teacher:
     if options.kind == "recorded":
         return open_recorded(options)
     path = Path(options.journal or journal)
+    if options.kind == "endpoint" and options.keeper:
+        from stages.models.kept import KeptCalls, KeptJournal, Link
+
+        link = Link(options, path)
+        return Journaled(KeptCalls(link), KeptJournal(link), options)
     if options.kind == "endpoint":
         from stages.models.endpoint import Endpoint
 

@@ -15,7 +15,7 @@ from stages.models.teacher import Request, Sampling, TeacherOptions, open_teache
 
 
 def ask(server, tmp_path, requests, **more):
-    given = {"kind": "endpoint", "url": server if isinstance(server, str) else server.url, "model": "tiny", "backoff": 0.01, "retries": 2, "timeout": 5.0, **more}
+    given = {"kind": "endpoint", "url": server if isinstance(server, str) else server.url, "model": "tiny", "backoff": 0.01, "retries": 2, "timeout": 5.0, "keeper": False, **more}
     teacher = open_teacher(TeacherOptions.build(given, "teacher"), tmp_path / "journal.jsonl")
     try:
         return {reply.id: reply for reply in teacher.answer(requests)}
@@ -89,7 +89,8 @@ def test_answers_that_are_none(chat_server, completion, asked, tmp_path, text, f
 def test_an_endless_answer_is_cut(chat_server, asked, tmp_path, monkeypatch):
     monkeypatch.setattr(endpoint, "MAX_BODY", 1 << 16)
     server = chat_server(lambda *_: (200, {}, b"x" * (1 << 18)))
-    assert ask(server, tmp_path, [asked("q")])["q"].reason == "teacher.bad_answer"
+    reply = ask(server, tmp_path, [asked("q")])["q"]
+    assert reply.reason == "teacher.bad_answer" and "larger than" in reply.note
 
 
 def test_a_slow_server_is_given_up(chat_server, asked, tmp_path):
@@ -140,7 +141,7 @@ CHILD = """
 import sys
 sys.path.insert(0, {repo!r})
 from stages.models.teacher import Request, TeacherOptions, open_teacher
-options = TeacherOptions.build({{"kind": "endpoint", "url": {url!r}, "model": "tiny", "max_in_flight": 4}}, "teacher")
+options = TeacherOptions.build({{"kind": "endpoint", "url": {url!r}, "model": "tiny", "max_in_flight": 4, "keeper": False}}, "teacher")
 teacher = open_teacher(options, {journal!r})
 for reply in teacher.answer(Request(str(n), (("user", f"question {{n}}"),)) for n in range(60)):
     assert reply.text == f"answer {{reply.id}}", reply
@@ -148,7 +149,7 @@ for reply in teacher.answer(Request(str(n), (("user", f"question {{n}}"),)) for 
 
 
 def test_killed_again_and_again_no_finished_call_is_made_twice(chat_server, completion, tmp_path, repo):
-    """kill -9 while calls are in flight: every question is answered, and only what was in flight is asked again."""
+    """Without a keeper, kill -9 while calls are in flight: every question is answered, and only what was in flight is asked again."""
 
     def script(question, attempt, headers):
         time.sleep(0.02)
