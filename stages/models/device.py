@@ -54,11 +54,11 @@ def arithmetic(threads: int, seed: int | None = None) -> Iterator[Any]:
 
 
 def number_type(name: str, device: Any) -> Any:
-    """torch dtype of `auto`, `fp32` or `bf16`; `auto` is bf16 on CUDA cards that have it and fp32 elsewhere."""
+    """torch dtype of `auto`, `fp32`, `fp16` or `bf16`; `auto` is bf16 on CUDA cards that have it and fp32 elsewhere."""
     import torch
 
     if name == "auto":
         return torch.bfloat16 if device.type == "cuda" and torch.cuda.is_bf16_supported() else torch.float32
     if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise UsageError("this card does not compute in bf16", "set dtype: fp32")
-    return {"fp32": torch.float32, "bf16": torch.bfloat16}[name]
+    return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[name]

@@ -61,9 +61,46 @@ def _apart(mine: torch.Tensor, head: Any, theirs: torch.Tensor, wise_head: Any, 
 def _hidden(model: Any, batch: Any) -> tuple[torch.Tensor, Any]:
     """The backbone's last states (rows, width, hidden) and the head that turns them into logits."""
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
+    return states(model, batch), inner.get_output_embeddings()
+
+
+def states(model: Any, batch: Any) -> torch.Tensor:
+    """The backbone's last states (rows, width, hidden), of a model with any head or PEFT adapter.
+
+    Virtual tokens (prompt tuning, P-tuning, prefix tuning) stand in front of every segment of a packed row: all its tokens see
+    them and count their positions from behind them, so that a segment is computed as it would be alone.
+    """
+    inner = model.get_base_model() if hasattr(model, "peft_config") else model
     backbone = getattr(inner, inner.base_model_prefix)
-    out = backbone(input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False)
-    return out.last_hidden_state, inner.get_output_embeddings()
+    ahead = virtual_tokens(model)
+    if not ahead:
+        out = backbone(input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False)
+        return out.last_hidden_state
+    rows, width = batch.ids.shape
+    mask = batch.mask
+    if mask is None:
+        mask = torch.ones(width, width, dtype=torch.bool, device=batch.ids.device).tril().expand(rows, 1, width, width)
+    mask = torch.cat([mask.new_ones(rows, 1, width, ahead), mask], dim=-1)
+    positions = batch.positions + ahead
+    prompt = model.get_prompt(rows)
+    if model.active_peft_config.peft_type.value == "PREFIX_TUNING":
+        out = backbone(input_ids=batch.ids, attention_mask=mask, position_ids=positions, past_key_values=prompt, use_cache=False)
+        return out.last_hidden_state
+    among = torch.zeros(ahead, ahead + width, dtype=torch.bool, device=mask.device)
+    among[:, :ahead] = torch.ones(ahead, ahead, dtype=torch.bool, device=mask.device).tril()
+    mask = torch.cat([among.expand(rows, 1, ahead, ahead + width), mask], dim=-2)
+    positions = torch.cat([torch.arange(ahead, device=mask.device).expand(rows, ahead), positions], dim=-1)
+    embedded = inner.get_input_embeddings()(batch.ids)
+    out = backbone(inputs_embeds=torch.cat([prompt.to(embedded.dtype), embedded], dim=1), attention_mask=mask, position_ids=positions, use_cache=False)
+    return out.last_hidden_state[:, ahead:]
+
+
+def virtual_tokens(model: Any) -> int:
+    """How many tokens of a prompt-learning adapter stand in front; 0 without one."""
+    if not hasattr(model, "peft_config"):
+        return 0
+    config = model.active_peft_config if isinstance(model.active_adapter, str) else None
+    return int(config.num_virtual_tokens) if config is not None and config.is_prompt_learning else 0
 
 
 def _asked(hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Train a language model: pretraining, SFT or DPO, from scratch or from a base, all weights, LoRA or QLoRA."""
+"""Train a model on what the store holds: pretraining, SFT, DPO, a reward, online RL; all weights or an adapter."""
 
 from __future__ import annotations
 
@@ -16,18 +16,30 @@ from pipeline.store import ARTEFACT, Store
 RATES = {
     ("clm", True): 1e-3,
     ("clm", False): 2e-4,
+    ("mlm", True): 5e-4,
     ("sft", True): 2e-5,
     ("sft", False): 2e-4,
     ("dpo", True): 5e-7,
     ("dpo", False): 5e-6,
+    ("reward", True): 1e-5,
+    ("reward", False): 1e-4,
+    ("rl", True): 1e-6,
+    ("rl", False): 1e-5,
 }
 """Default learning rates by (objective, all weights). SFT and DPO adapters: Zephyr's QLoRA recipes (2e-4, 5e-6); DPO of all
-weights: Tulu 3 (5e-7); SFT of all weights: Alpaca (2e-5); pretraining: what GPT-3's table extrapolates to below 100 M weights."""
-SHAPES = {"clm": "TOKENS", "sft": "CHAT", "dpo": "PAIR"}
+weights: Tulu 3 (5e-7); SFT of all weights: Alpaca (2e-5); pretraining: what GPT-3's table extrapolates to below 100 M weights;
+mlm: RoBERTa's base (6e-4), rounded down; reward and rl: TRL's defaults (1e-4 for reward, 1e-6 for rl), ten times for adapters."""
+METHOD_RATES = {"ia3": 5e-3, "prefix": 5e-3, "prompt": 1e-2, "ptuning": 1e-3}
+"""Methods that train few numbers need larger steps: IA3 and prefix tuning 5e-3 (PEFT's method comparison, tuned entries); prompt
+and P-tuning by the matrix in tests/bench/train."""
+SHAPES = {"clm": ("TOKENS",), "mlm": ("TOKENS",), "sft": ("CHAT",), "dpo": ("PAIR",), "reward": ("PAIR",), "rl": ("CHAT", "PAIR")}
+METHODS = {"mlm": ("full", "freeze"), "dpo": ("full", "freeze", "lora", "qlora"), "reward": ("full", "freeze", "lora"), "rl": ("full", "lora")}
+"""Methods an objective takes; all where it is not named. Prompt methods do not begin as the base, which is what dpo compares with."""
+VIRTUAL = ("prompt", "prefix", "ptuning")
 
 
 class Train(Stage):
-    """Train a language model: pretraining, SFT or DPO, from scratch or from a base, all weights, LoRA or QLoRA.
+    """Train a model on what the store holds: pretraining, SFT, DPO, a reward, online RL; all weights or an adapter.
 
     The store is read as it lies. Held-out rows are never trained on (`stages.models.holdout`); every other input row is
     trained on or stands in the ledger with a reason: `train.over_context`, `train.empty`, `chat.over_context`, `chat.all_masked`, `pair.equal`,
@@ -42,22 +54,33 @@ class Train(Stage):
     DPO on top of an SFT adapter: give `base: [pretrain, sft]`. The SFT adapter stays as it was trained, frozen, and the new
     adapter is stacked on it; the reference is the same model without the new adapter. With `method: full` the adapters of
     the base are merged into it first.
+
+    Before the first step the label doctor (`stages.train.doctor`) examines the rows and refuses what would train the wrong thing,
+    and the plan (`stages.train.budget`) refuses what cannot fit; both stand in the receipt's notes.
+
+    mlm makes an `artefact:encoder` (a Llama whose config says `is_causal: false`, so that whoever loads it reads both ways), reward
+    an `artefact:reward` (a sequence classification folder with one label). rl hands the base, the prompts of `of` and the reward
+    model to TRL's trainer; its runs start anew when killed, and are not promised bit by bit.
     """
 
     ports: ClassVar[dict[str, Port]] = {
-        "of": Port("TOKENS|CHAT|PAIR", many=True, help="what to train on: TOKENS for clm, CHAT for sft, PAIR for dpo"),
+        "of": Port("TOKENS|CHAT|PAIR", many=True, help="what to train on: TOKENS for clm and mlm, CHAT for sft, PAIR for dpo and reward, either for rl"),
         "tokenizer": Port("artefact:tokenizer", optional=True, help="its tokenizer; default: the base's own"),
-        "base": Port("artefact:model|artefact:adapter", optional=True, many=True, help="a model and the adapters on it"),
+        "base": Port("artefact:model|artefact:adapter|artefact:encoder", optional=True, many=True, help="a model and the adapters on it"),
         "teacher": Port("artefact:model|artefact:adapter", optional=True, many=True, help="clm, sft: a model to learn the distribution of"),
+        "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers"),
     }
     makes: ClassVar[str | None] = None
     draws: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
 
-    objective: Literal["clm", "sft", "dpo"] = "clm"
-    "clm: foretell every token of packed documents; sft: of the answers in conversations; dpo: prefer the chosen answer of a pair."
-    method: Literal["full", "freeze", "lora", "qlora", "ia3"] = "full"
-    "full: all weights; freeze: the last layers alone; lora: an adapter; qlora: an adapter on a base in 4 bits (NF4, double quantisation); ia3: a scale per activation."
+    objective: Literal["clm", "mlm", "sft", "dpo", "reward", "rl"] = "clm"
+    """clm: foretell every token of packed documents; mlm: say what hidden tokens were; sft: foretell the answers in conversations;
+    dpo: prefer the chosen answer of a pair; reward: give it the higher number; rl: answer prompts so that a reward model likes it."""
+    method: Literal["full", "freeze", "lora", "qlora", "ia3", "prefix", "prompt", "ptuning"] = "full"
+    """full: all weights; freeze: the last layers alone; lora: an adapter; qlora: an adapter on a base in 4 bits (NF4, double
+    quantisation); ia3: a scale per activation; prompt, ptuning: virtual tokens in front, learnt directly or through a small network;
+    prefix: virtual keys and values in every layer."""
     open_layers: int = Field(2, ge=1)
     "freeze: how many of the last layers are trained, with the final norm."
     checkpoint: Annotated[str | None, CONTENT] = None
@@ -107,8 +130,8 @@ class Train(Stage):
     "Longest gradient, as a norm (GPT-3, Llama)."
     optimizer: Literal["adamw", "paged_adamw_8bit", "paged_adamw_32bit"] = "adamw"
     "paged_*: bitsandbytes optimizers that move their state to the host when a card is full."
-    dtype: Literal["auto", "fp32", "bf16"] = "auto"
-    "What is computed in; auto: bf16 on CUDA, fp32 on CPU. Trained weights are kept in fp32."
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    "What is computed in; auto: bf16 on CUDA, fp32 on CPU; fp16 with a scaled loss, for cards without bf16. Trained weights are kept in fp32."
     checkpointing: bool = False
     "Gradient checkpointing: compute activations twice instead of keeping them."
 
@@ -134,8 +157,34 @@ class Train(Stage):
     "dpo: how hard it is pulled to the reference. Default: 5 per token (Tulu 3's dpo_norm), 0.1 on sums (Rafailov et al.)."
     length_normalised: bool = True
     "dpo: compare log-probabilities per token, so that longer answers are not preferred for their length."
+    virtual_tokens: int = Field(32, ge=1)
+    "prompt, prefix, ptuning: how many virtual tokens (PEFT's comparison: 50 for prefix, 20 to 100 elsewhere)."
+    prompt_text: str = "Read the question and answer it briefly and truly. 질문을 읽고 짧고 바르게 답하십시오."
+    "prompt, prefix, ptuning: what the virtual tokens begin as, repeated to their number. Say the task: begun at random they hardly learn."
+    encoder_hidden: int = Field(128, ge=8)
+    "ptuning: width of the network behind the virtual tokens, used while training only."
+
+    mask_share: float = Field(0.15, gt=0, lt=1)
+    "mlm: share of the tokens that are asked for (BERT: 0.15)."
+    next_sentence: bool = False
+    "mlm: documents split in two, half of them going on with another's second half; the first token says which (BERT)."
+
+    rl: Literal["grpo", "rloo"] = "grpo"
+    "rl: TRL's trainer: group-relative policy optimisation (Shao et al. 2024), or REINFORCE leave-one-out (Ahmadian et al. 2024)."
+    answers: int = Field(8, ge=2)
+    "rl: answers drawn to a prompt, compared with one another (TRL: 8)."
+    answer_tokens: int = Field(256, ge=1)
+    "rl: longest answer drawn (TRL: 256)."
+    temperature: float = Field(1.0, gt=0)
+    "rl: of the answers drawn while training (TRL: 1)."
+    kl: float = Field(0.04, ge=0)
+    "rl: weight of the divergence from the base (DeepSeekMath: 0.04)."
+
     sft_weight: float = Field(0.1, ge=0)
     "dpo: weight of the chosen answer's loss per token, which keeps its probability from falling along with the rejected one's."
+
+    most_lost: float = Field(0.5, ge=0, le=1)
+    "Share of rows that may be left out as longer than the context; above it the label doctor refuses."
 
     holdout: float = Field(0.05, ge=0, lt=1)
     "Share of prompts (sft, dpo) held out of training; for clm, rows from `pack` say themselves what is held out."
@@ -160,10 +209,18 @@ class Train(Stage):
             raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `steps` if it is meant")
         if self.dora and self.method not in ("lora", "qlora"):
             raise ValueError("dora needs method lora or qlora")
+        if self.method not in METHODS.get(self.objective, (self.method,)):
+            raise ValueError(f"objective {self.objective} takes method {', '.join(METHODS[self.objective])}, not {self.method}")
+        if self.method == "prefix" and self.checkpointing:
+            raise ValueError("prefix tuning stands in the key/value cache, which gradient checkpointing does without: leave one of them out")
+        if self.optimizer.startswith("paged") and self.dtype == "fp16":
+            raise ValueError("paged optimizers do not take the scaled loss of fp16: use dtype bf16")
         return self
 
     def output(self, of: str | None) -> str | None:
-        """`artefact:model`, or `artefact:adapter`."""
+        """`artefact:model`, `artefact:adapter`, `artefact:encoder` (mlm) or `artefact:reward`."""
+        if self.objective in ("mlm", "reward"):
+            return "artefact:encoder" if self.objective == "mlm" else "artefact:reward"
         return "artefact:model" if self.whole() else "artefact:adapter"
 
     def whole(self) -> bool:
@@ -172,15 +229,15 @@ class Train(Stage):
 
     def rate(self) -> float:
         """Peak learning rate."""
-        return self.learning_rate or RATES[self.objective, self.whole()]
+        return self.learning_rate or METHOD_RATES.get(self.method) or RATES[self.objective, self.whole()]
 
     def betas(self) -> tuple[float, float]:
         """Adam's; 0.95 for pretraining (GPT-3, Llama), 0.999 for fine-tuning."""
-        return (0.9, 0.95) if self.objective == "clm" else (0.9, 0.999)
+        return (0.9, 0.95) if self.objective in ("clm", "mlm") else (0.9, 0.999)
 
     def decay(self) -> float:
         """Weight decay of matrices."""
-        return self.weight_decay if self.weight_decay is not None else (0.1 if self.objective == "clm" else 0.0)
+        return self.weight_decay if self.weight_decay is not None else (0.1 if self.objective in ("clm", "mlm") else 0.0)
 
     def pull(self) -> float:
         """DPO's beta."""
@@ -190,13 +247,22 @@ class Train(Stage):
         """UsageError where the ports do not fit the objective; nothing has run by then."""
         wanted = SHAPES[self.objective]
         for store in inputs["of"]:
-            if store.shape != wanted:
-                raise UsageError(f"objective {self.objective} trains on {wanted}, {store.name} holds {store.shape}", f"give `of` a store of {wanted}")
+            if store.shape not in wanted:
+                words = " or ".join(wanted)
+                raise UsageError(f"objective {self.objective} trains on {words}, {store.name} holds {store.shape}", f"give `of` a store of {words}")
+        for store in inputs["base"]:
+            if store.shape == "artefact:encoder" and self.objective != "mlm":
+                raise UsageError(f"{store.name} reads both ways, so it cannot write", f"give objective {self.objective} a base trained with objective clm")
         if self.checkpoint and inputs["base"]:
             raise UsageError("both `base` and `checkpoint` are given", "give one of them")
         based = bool(self.checkpoint or inputs["base"])
-        if inputs["teacher"] and self.objective == "dpo":
-            raise UsageError("dpo learns from pairs, not from a teacher", "leave out `teacher`, or use objective clm or sft")
+        if inputs["teacher"] and self.objective not in ("clm", "sft"):
+            what = "its reward" if self.objective == "rl" else "hidden tokens" if self.objective == "mlm" else "pairs"
+            raise UsageError(f"{self.objective} learns from {what}, not from a teacher", "leave out `teacher`, or use objective clm or sft")
+        if (self.objective == "rl") != bool(inputs["reward"]):
+            raise UsageError("rl needs a reward model, and nothing else takes one", "give `reward` the store of a train step with objective: reward")
+        if not based and self.objective in ("reward", "rl"):
+            raise UsageError(f"objective {self.objective} needs a base model", "give `base` or `checkpoint`")
         if not based and self.method != "full":
             raise UsageError(f"method {self.method} needs a base model", "give `base` or `checkpoint`, or train with method: full")
         if not based and not inputs["tokenizer"]:

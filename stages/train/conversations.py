@@ -11,6 +11,7 @@ from typing import Any, Sequence
 import numpy as np
 import pyarrow as pa
 
+from pipeline.errors import UsageError
 from pipeline.ledger import Ledger
 from pipeline.store import Store
 from stages.models.answers import Pair, Part, asked, encode_chat, encode_pair
@@ -78,13 +79,18 @@ class Pairs:
         self.ids: list[str] = []
         self.reasons: list[str | None] = []
         self._pairs: list[Pair | None] = []
-        for table in _tables(stores, ("id", "prompt", "chosen", "rejected")):
+        self._chat, self._texts = chat, []
+        scores: list[tuple[float | None, float | None]] = []
+        for table in _tables(stores, ("id", "prompt", "chosen", "rejected"), ("score_chosen", "score_rejected")):
             keys = [prompt_key(messages) for messages in table["prompt"]]
+            scores += zip(table["score_chosen"], table["score_rejected"])
             for row_id, prompt, good, bad, out in zip(table["id"], table["prompt"], table["chosen"], table["rejected"], held_out(keys, share)):
                 pair, reason = encode_pair(chat, prompt or [], good or [], bad or [], width)
                 self.ids.append(row_id)
                 self._pairs.append(pair)
+                self._texts.append((_last(good), _last(bad)))
                 self.reasons.append(reason or ("train.held_out" if out else None))
+        self.scores = [found for found, why in zip(scores, self.reasons) if why is None]
         self._train = [n for n, why in enumerate(self.reasons) if why is None]
         self._held = [n for n, why in enumerate(self.reasons) if why == "train.held_out"]
 
@@ -102,6 +108,14 @@ class Pairs:
     def pair(self, index: int, held: bool = False) -> Pair:
         return self._pairs[(self._held if held else self._train)[index]]  # type: ignore[return-value]
 
+    def answers(self, index: int) -> tuple[str, str]:
+        """The last message of both sides, as the store has them."""
+        return self._texts[self._train[index]]
+
+    def spell(self, row: Row) -> str:
+        """The tokens a side asks for, as text without control tokens."""
+        return self._chat.tokenizer.decode(row.labels[row.labels >= 0].tolist(), skip_special_tokens=True)
+
     def row_id(self, index: int) -> str:
         return self.ids[self._train[index]]
 
@@ -114,8 +128,17 @@ class Pairs:
         return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, metrics={"train.tokens": counts})
 
 
-def _tables(stores: Sequence[Store], columns: tuple[str, ...]) -> Any:
+def _last(messages: list[dict] | None) -> str:
+    return (messages[-1]["content"] or "") if messages else ""
+
+
+def _tables(stores: Sequence[Store], columns: tuple[str, ...], spare: tuple[str, ...] = ()) -> Any:
+    """Batches as dicts of `columns`, and of `spare` ones (null where a store has none). UsageError where one of `columns` is missing."""
     for store in stores:
+        missing = [name for name in columns if store.shards() and name not in store.schema.names]
+        if missing:
+            raise UsageError(f"{store.name} has no column {', '.join(missing)}", "give a store made by this house, or one whose columns stand in `pipeline.schema`")
         for shard in store.shards():
             for batch in store.batches(shard):
-                yield batch.select(list(columns)).to_pydict()
+                kept = [name for name in (*columns, *spare) if name in batch.schema.names]
+                yield {**{name: [None] * len(batch) for name in spare}, **batch.select(kept).to_pydict()}

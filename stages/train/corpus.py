@@ -78,6 +78,16 @@ class Corpus:
         spans = zip(piece.start[docs][chosen], piece.end[docs][chosen])
         return join([segment(tokens[start:end]) for start, end in spans if end > start])
 
+    def whole(self, most: int) -> list[np.ndarray]:
+        """Tokens of at most `most` documents that begin in their row, spread over the pieces."""
+        found = []
+        for piece in self.pieces[:: max(1, len(self.pieces) // most)]:
+            rows = np.repeat(np.arange(len(piece.row_at) - 1), np.diff(piece.doc_at))
+            first = piece.row_at[rows] + piece.start
+            for at in np.flatnonzero(np.isin(first, piece.first))[: max(1, most // max(1, len(self.pieces)))]:
+                found.append(piece.tokens[first[at] : piece.row_at[rows[at]] + piece.end[at]])
+        return found[:most]
+
     def begins_with(self, token: int | None) -> bool:
         """Does the first whole document found begin with `token`?"""
         for piece in self.pieces:

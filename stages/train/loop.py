@@ -13,6 +13,7 @@ import os
 import time
 from typing import Any, Callable, NamedTuple, Sequence
 
+import numpy as np
 import torch
 
 from pipeline.errors import InfraError, WorkError
@@ -46,6 +47,9 @@ class Loop:
         self.optimizer = optimizer_of(stage, self.parameters, self.learning_rate)
         self.positions = Positions(objective.rows, seed)
         self.history: list[dict[str, Any]] = []
+        self.visits = np.zeros(objective.rows, dtype=np.int32)
+        """Times each row was trained on; kept with the checkpoints, and held against the plan at the end."""
+        self.scaler = torch.amp.GradScaler(device.type, enabled=dtype == torch.float16)
         self.step = 0
         self.weight_seen = 0
 
@@ -68,6 +72,7 @@ class Loop:
                 self._evaluate()
             if last or self.step % self.stage.save_every == 0:
                 self._save(checkpoints)
+        check_visits(self.visits, self.plan.positions)
         return self.history
 
     # -- one step --------------------------------------------------------------------------------------------------
@@ -76,6 +81,7 @@ class Loop:
         began = time.monotonic()
         torch.manual_seed(hash_of(self.seed, self.step, self.world.rank))
         rows = [self.positions[at] for at in range(self.step * self.plan.per_step, min((self.step + 1) * self.plan.per_step, self.plan.positions))]
+        self.objective.begin(self.step)
         total = sum(self.objective.weight(row) for row in rows)
         # Alike lengths in one forward pass waste little on padding; the order is a function of the rows alone.
         rows.sort(key=lambda row: (-self.objective.length(row), row))
@@ -83,12 +89,14 @@ class Loop:
         sums: dict[str, torch.Tensor] = {}
         for at in range(0, len(mine), self.stage.batch):
             measured = self._measure(mine[at : at + self.stage.batch])
-            (measured.loss / total).backward()
+            self.scaler.scale(measured.loss / total).backward()
             add(sums, measured)
         found = self._gathered(sums, total)
         self._refuse_nan(found["loss"], rows)
+        np.add.at(self.visits, rows, 1)
         norm = self._apply()
-        self._refuse_nan(norm, rows)
+        if not self.scaler.is_enabled():  # with fp16 the scaler steps over a gradient that overflowed
+            self._refuse_nan(norm, rows)
         self.weight_seen += total
         self.step += 1
         line = {"step": self.step, "loss": found.pop("loss"), "learning_rate": self.optimizer.param_groups[0]["lr"], "gradient_norm": norm}
@@ -98,17 +106,19 @@ class Loop:
         told({**line, "steps": self.plan.steps, "seconds": time.monotonic() - began, "tokens": total})
 
     def _measure(self, rows: Sequence[int], held: bool = False) -> Measured:
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        with computed_in(self.device, self.dtype):
             return self.objective.measure(self.model, rows, held)
 
     def _apply(self) -> float:
         if self.world.size > 1:
             share_gradients(self.parameters.values(), self.world)
+        self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.stage.clip)
         factor = rate(self.step, self.plan.steps, self.stage.schedule, self.stage.warmup, self.stage.floor)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * factor
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
         return float(norm)
 
@@ -161,15 +171,37 @@ class Loop:
                 parameter.copy_(state.tensors[f"weight.{name}"])
         self.optimizer.load_state_dict(unflatten("optimizer", state.tensors, state.scalars["optimizer"]))
         self.step, self.weight_seen, self.history = state.scalars["step"], state.scalars["weight_seen"], state.scalars["history"]
+        self.visits = state.tensors["visits"].numpy().copy()
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state.scalars["scaler"])
 
     def _save(self, checkpoints: Checkpoints) -> None:
         if self.world.rank == 0:
             tensors, plain = flatten("optimizer", self.optimizer.state_dict())
             tensors |= {f"weight.{name}": parameter for name, parameter in self.parameters.items()}
-            scalars = {"optimizer": plain, "weight_seen": self.weight_seen, "history": self.history}
+            tensors["visits"] = torch.from_numpy(self.visits)
+            scalars = {"optimizer": plain, "weight_seen": self.weight_seen, "history": self.history, "scaler": self.scaler.state_dict()}
             checkpoints.save(self.step, State(tensors, scalars))
         if self.world.size > 1:
             torch.distributed.barrier()
+
+
+def computed_in(device: Any, dtype: Any) -> Any:
+    """The block in which matrices are multiplied in `dtype`; fp32 is left alone."""
+    return torch.autocast(device.type, dtype=dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32)
+
+
+def check_visits(visits: np.ndarray, positions: int) -> None:
+    """WorkError unless every row was trained on as often as `positions` rows in whole epochs say: no epoch skipped, no row twice."""
+    full, rest = divmod(positions, len(visits))
+    more = int((visits == full + 1).sum())
+    if more == rest and int((visits == full).sum()) == len(visits) - rest:
+        return
+    row = int(np.argmax(np.abs(visits - full)))
+    raise WorkError(
+        f"rows were not trained on as planned: {full} times each and {rest} once more, but row {row} was trained on {int(visits[row])} times",
+        "delete the step's folder and run it again: its checkpoints do not belong to this order of rows",
+    )
 
 
 def hash_of(*parts: int) -> int:

@@ -33,9 +33,11 @@ class Objective(Protocol):
     def length(self, index: int) -> int: ...
     def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured: ...
     def row_ids(self, indices: Sequence[int]) -> list[str]: ...
+    def begin(self, step: int) -> None:
+        """A step begins; most objectives need not know."""
 
 
-class Likelihood:
+class Likelihood(Objective):
     """clm and sft: the mean negative log-likelihood of the tokens asked for, in nats per token.
 
     With a teacher, `share` of the loss trained on is the divergence from its distribution at `temperature`; what is measured
@@ -69,7 +71,7 @@ class Likelihood:
         return Measured(mixed, weight, {"divergence": apart})
 
 
-class Preference:
+class Preference(Objective):
     """DPO (Rafailov et al. 2023), by default on log-probabilities per token (Tulu 3's `dpo_norm`), with an SFT term.
 
     The loss of a pair is -log sigmoid(beta * margin) + sft_weight * NLL per token of the chosen answer, where the margin is
@@ -112,8 +114,8 @@ class Preference:
                 "chosen_logp": means[:, 0].sum(),
                 "rejected_logp": means[:, 1].sum(),
                 "margin": (self.beta * margin).sum(),
-                "reward_accuracy": _share(margin),
-                "accuracy": _share(prefers),
+                "reward_accuracy": share_above(margin),
+                "accuracy": share_above(prefers),
             }
         return Measured(loss, len(indices), sums)
 
@@ -128,7 +130,7 @@ class Preference:
         return (means if self.per_token else sums), means
 
 
-def _share(differences: torch.Tensor) -> torch.Tensor:
+def share_above(differences: torch.Tensor) -> torch.Tensor:
     """How many are above zero; a tie is half."""
     return (differences > 0).sum() + 0.5 * (differences == 0).sum()
 

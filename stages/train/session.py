@@ -24,11 +24,16 @@ from stages.models.device import arithmetic, number_type
 from stages.models.generate import tokenizer_of
 from stages.models.lock import check_lock, lock_of
 from stages.models.templates import Chat, copy_tokenizer, load_tokenizer
+from stages.models.reward import RewardModel
+from stages.train import doctor
 from stages.train.conversations import Conversations, Pairs
 from stages.train.corpus import Corpus
-from stages.train.loop import Loop, World
+from stages.train.loop import Loop, World, computed_in
+from stages.train.masked import Masked, mask_id
 from stages.train.model import Built, build, trainable
 from stages.train.objectives import Likelihood, Preference
+from stages.train.reward import Reward
+from stages.train.rl import Prompts
 from stages.train.schedule import Plan, plan
 
 FORMAT = 1
@@ -59,11 +64,17 @@ class Session:
         data = self._data()
         if not len(data):
             self._nothing(data)
+        self.findings = [] if self.stage.objective == "rl" else doctor.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
+        doctor.refuse(self.findings)
         self.dtype = number_type(self.stage.dtype, self.device)
         torch.manual_seed(self.seed)
+        steps = plan(len(data), self.stage.batch * self.stage.accumulation, self.stage.epochs, self.stage.steps)
+        if self.stage.objective == "rl":
+            return self._reinforce(data, alive, told, began)
         built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, self.device)
         objective = self._objective(data, built)
-        steps = plan(len(data), self.stage.batch * self.stage.accumulation, self.stage.epochs, self.stage.steps)
+        self.findings += self._with_model(data, built, objective)
+        doctor.refuse(self.findings)
         checkpoints = Checkpoints(self.sink, self.key, self.stage.keep)
         if self.world.rank == 0 and not checkpoints.steps():
             checkpoints.clear()
@@ -71,9 +82,28 @@ class Session:
         history = loop.run(checkpoints, alive, told)
         if self.world.rank:
             return None
-        receipt = self._put(built, data, steps, history, time.monotonic() - began)
+        receipt = self._put(built, data, steps, history, loop.visits > 0, time.monotonic() - began)
         checkpoints.clear()
         return receipt
+
+    def _reinforce(self, data: Any, alive: Any, told: Any, began: float) -> Receipt:
+        from stages.train.model import reinforced_base
+        from stages.train.rl import reinforce
+
+        per_step = max(1, self.stage.batch * self.stage.accumulation // self.stage.answers)
+        steps = plan(len(data), per_step, self.stage.epochs, self.stage.steps)
+        model, config = reinforced_base(self.stage, self.chain, self.tokenizer, data.width, self.device)
+        judge = RewardModel(self.inputs["reward"][0].artefact(), self.device, self.dtype)
+        done = reinforce(self.stage, model, config, data, self.chat, judge, steps, self.seed, self.chain, alive, told)
+        built = Built(done.model, done.adapter, [done.adapter] if done.adapter else [])
+        return self._put(built, data, steps, done.history, done.used, time.monotonic() - began)
+
+    def _with_model(self, data: Any, built: Built, objective: Any) -> list[doctor.Finding]:
+        """The doctor's checks that ask the model."""
+        pad, where = self.tokenizer.pad_token_id or 0, (self.device, self.dtype)
+        if self.stage.objective in ("clm", "sft"):
+            return [doctor.documents_apart(built.model, data, pad, *where)]
+        return doctor.sides_kept(built.model, objective, data, pad, *where) if self.stage.objective == "dpo" else []
 
     # -- what goes in ----------------------------------------------------------------------------------------------
 
@@ -90,13 +120,15 @@ class Session:
 
     def _data(self) -> Any:
         stores, stage = self.inputs["of"], self.stage
-        if stage.objective == "clm":
-            check_packed_with(stores, self.inputs.one("tokenizer"))
+        if stage.objective in ("clm", "mlm"):
+            check_packed_with(stores, self.inputs.one("tokenizer"), self.chain)
             return Corpus(stores, stage.seq_len, stage.holdout, len(self.tokenizer))
         width = stage.seq_len or reach(self.chain)
         if stage.objective == "sft":
             turns = 1 if stage.trains == "completion" else None
             return Conversations(stores, self.chat, width, stage.holdout, pack=stage.pack, turns=turns)
+        if stage.objective == "rl":
+            return Prompts(stores, self.chat, width, stage.answer_tokens, stage.holdout)
         return Pairs(stores, self.chat, width, stage.holdout)
 
     def _nothing(self, data: Any) -> None:
@@ -110,6 +142,11 @@ class Session:
 
     def _objective(self, data: Any, built: Built) -> Any:
         pad = self.tokenizer.pad_token_id
+        if self.stage.objective == "mlm":
+            hidden = {"share": self.stage.mask_share, "next_sentence": self.stage.next_sentence}
+            return Masked(data, self.tokenizer, self.device, seed=self.seed, **hidden)
+        if self.stage.objective == "reward":
+            return Reward(data, pad, self.device)
         if self.stage.objective != "dpo":
             fixed = self.stage.objective == "clm" or self.stage.pack
             learned = {"teacher": self._teacher(), "share": self.stage.distil, "temperature": self.stage.distil_temperature}
@@ -117,7 +154,7 @@ class Session:
         stage = self.stage
         found = Preference(data, pad, self.device, beta=stage.pull(), per_token=stage.length_normalised, sft_weight=stage.sft_weight)
         built.model.eval()
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        with computed_in(self.device, self.dtype):
             found.refer(built.model, stage.batch)
         return found
 
@@ -132,11 +169,12 @@ class Session:
 
     # -- what comes out --------------------------------------------------------------------------------------------
 
-    def _put(self, built: Built, data: Any, steps: Plan, history: list[dict[str, Any]], seconds: float) -> Receipt:
-        used = reached(len(data), steps, self.seed)
+    def _put(self, built: Built, data: Any, steps: Plan, history: list[dict[str, Any]], used: np.ndarray, seconds: float) -> Receipt:
         parent = self.sink.place.path("passes") if isinstance(self.sink.place, Local) else None
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
             out = Path(folder)
+            if self.stage.objective == "reward" and built.adapter:
+                built = Built(built.model.merge_and_unload(), None, [])
             save_adapter(built, out) if built.adapter else built.model.save_pretrained(out)
             copy_tokenizer(self.tokenizer_folder, self.tokenizer, out)
             lines = [json.dumps(line, sort_keys=True) for line in history]
@@ -146,6 +184,7 @@ class Session:
             ledger = data.ledger(used)
             notes = {name: card[name] for name in ("objective", "method", "steps", "parameters", "trained_parameters", "device", "dtype")}
             notes |= {"template": card["template_lock"]["hash"], "first": history[0], "last": history[-1], "workers": self.world.size}
+            notes["doctor"] = {finding.check: finding.value for finding in self.findings}
             return self.sink.put_artefact(
                 out, ledger, key=self.key, stage="train", notes=notes, seconds=round(seconds, 1), versions=versions(self.stage.needs())
             )
@@ -164,7 +203,9 @@ class Session:
             "seed": self.seed,
             "steps": steps.steps,
             "width": data.width,
-            "document_bos": data.begins_with(self.tokenizer.bos_token_id) if self.stage.objective == "clm" else inherited(self.chain),
+            "document_bos": data.begins_with(self.tokenizer.bos_token_id) if self.stage.objective in ("clm", "mlm") else inherited(self.chain),
+            "tokenizer": tokenizer_hash(self.inputs.one("tokenizer"), self.chain),
+            **({"mask_id": mask_id(self.tokenizer)} if self.stage.objective == "mlm" else {}),
             "parameters": whole,
             "trained_parameters": sum(p.numel() for p in trainable(built.model).values()),
             "dtype": str(self.dtype).removeprefix("torch."),
@@ -183,7 +224,7 @@ def base_chain(stage: Any, inputs: Any) -> list[Link]:
 
 def held_share(stage: Any, stores: Sequence[Store]) -> float:
     """The share that was held out: what `pack` was told where its rows carry the mark, the stage's own elsewhere."""
-    if stage.objective != "clm" or not all(store.shards() and "heldout" in store.schema.names for store in stores):
+    if stage.objective not in ("clm", "mlm") or not all(store.shards() and "heldout" in store.schema.names for store in stores):
         return stage.holdout
     packed = [(store.manifest() or {}).get("identity", {}).get("options", {}).get("keyed", {}).get("holdout") for store in stores]
     return min((share for share in packed if share is not None), default=stage.holdout)
@@ -200,22 +241,21 @@ def reach(chain: Sequence[Link]) -> int:
     return int(config.get("max_position_embeddings") or REACH)
 
 
-def check_packed_with(stores: Sequence[Store], tokenizer: Store | None) -> None:
-    """UsageError where token shards were packed with another tokenizer than the one given."""
+def check_packed_with(stores: Sequence[Store], tokenizer: Store | None, chain: Sequence[Link] = ()) -> None:
+    """UsageError where token shards were packed with another tokenizer than the one given, or than the base was trained with."""
+    wanted = tokenizer_hash(tokenizer, chain)
+    name = tokenizer.name if tokenizer else "the base's own"
     for store in stores:
         packed = [entry["content_hash"] for entry in (store.manifest() or {}).get("lineage", {}).get("tokenizer", [])]
-        if tokenizer is not None and packed and tokenizer.content_hash not in packed:
-            raise UsageError(f"{store.name} was packed with another tokenizer than {tokenizer.name}", "give the tokenizer the shards were packed with, or pack again")
+        if wanted and packed and wanted not in packed:
+            raise UsageError(f"{store.name} was packed with another tokenizer than {name}", "give the tokenizer the shards were packed with, or pack again")
 
 
-def reached(rows: int, steps: Plan, seed: int) -> np.ndarray:
-    """bool per training row: does the run come to it?"""
-    from stages.train.objectives import order
-
-    used = np.ones(rows, dtype=bool)
-    if steps.positions < rows:
-        used[order(rows, 0, seed)[steps.positions :]] = False
-    return used
+def tokenizer_hash(tokenizer: Store | None, chain: Sequence[Link]) -> str | None:
+    """Content hash of the tokenizer's store: the one given, or the one the base remembers; None where it is not known."""
+    if tokenizer is not None:
+        return tokenizer.content_hash
+    return next((link.card["tokenizer"] for link in reversed(chain) if link.card.get("tokenizer")), None)
 
 
 def save_adapter(built: Built, folder: Path) -> None:

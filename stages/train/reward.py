@@ -1,0 +1,42 @@
+"""The reward model's loss: the chosen answer of a pair gets the higher number (Bradley and Terry 1952; Ouyang et al. 2022)."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+import torch
+import torch.nn.functional as F
+
+from stages.models.reward import rewards
+from stages.train.objectives import Measured, Objective, share_above
+
+CENTRE = 0.01
+"""Weight of the squared sum of both rewards, which keeps them around zero (Eisenstein et al. 2023); TRL's suggestion."""
+
+
+class Reward(Objective):
+    """reward: -log sigmoid(reward of the chosen answer - reward of the rejected one), per pair."""
+
+    def __init__(self, data: Any, pad: int, device: Any):
+        self.data, self.pad, self.device = data, pad, device
+        self.rows, self.held_rows = len(data), data.held_rows
+
+    def weight(self, index: int) -> int:
+        return 1
+
+    def length(self, index: int) -> int:
+        pair = self.data.pair(index)
+        return max(len(pair.chosen.ids), len(pair.rejected.ids))
+
+    def row_ids(self, indices: Sequence[int]) -> list[str]:
+        return [self.data.row_id(index) for index in indices]
+
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
+        pairs = [self.data.pair(index, held) for index in indices]
+        found = rewards(model, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs], self.pad, self.device)
+        chosen, rejected = found[: len(pairs)], found[len(pairs) :]
+        margin = chosen - rejected
+        loss = (-F.logsigmoid(margin) + CENTRE * (chosen + rejected) ** 2).sum()
+        with torch.no_grad():
+            sums = {"margin": margin.sum(), "accuracy": share_above(margin), "chosen_reward": chosen.sum(), "rejected_reward": rejected.sum()}
+        return Measured(loss, len(indices), sums)

@@ -1,0 +1,154 @@
+"""Online RL against a reward model, by TRL's trainers: answers are drawn, judged, and compared with one another.
+
+TRL owns the algorithm (sampling, advantages, clipping, the divergence from the base). This room gives it what it leaves open: the
+prompts of the store with the held-out ones kept back, one template with its lock, the reward model's own reading, a curve with
+held-out reward before and after, and an artefact that says what it was made from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any, Callable, NamedTuple, Sequence
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pipeline.errors import InfraError, UsageError, WorkError
+from pipeline.ledger import Ledger
+from stages.models.generate import Generator, Sampling
+from stages.models.holdout import held_out, prompt_key
+from stages.models.reward import RewardModel
+from stages.models.templates import Chat, ChatFault
+from stages.train.schedule import Plan
+
+
+class Prompts:
+    """Prompts of CHAT or PAIR stores: what stands before the last answer."""
+
+    def __init__(self, stores: Sequence[Any], chat: Chat, width: int, room: int, share: float):
+        self.width = width
+        self.ids: list[str] = []
+        self.reasons: list[str | None] = []
+        found: list[list[dict[str, str]]] = []
+        for store in stores:
+            column = "messages" if store.shape == "CHAT" else "prompt"
+            for shard in store.shards():
+                for batch in store.batches(shard):
+                    rows = [_question(messages or []) for messages in batch.column(column).to_pylist()]
+                    self.ids += batch.column("id").to_pylist()
+                    held = held_out([prompt_key(messages) for messages in batch.column(column).to_pylist()], share)
+                    self.reasons += [_refused(chat, row, width - room) or ("train.held_out" if out else None) for row, out in zip(rows, held)]
+                    found += rows
+        self.train = [found[n] for n, why in enumerate(self.reasons) if why is None]
+        self.held = [found[n] for n, why in enumerate(self.reasons) if why == "train.held_out"]
+        self._places = [n for n, why in enumerate(self.reasons) if why is None]
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    @property
+    def held_rows(self) -> int:
+        return len(self.held)
+
+    def ledger(self, used: np.ndarray) -> pa.Table:
+        reasons = list(self.reasons)
+        for n, reached in zip(self._places, used):
+            reasons[n] = None if reached else "train.not_reached"
+        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons)
+
+
+def _question(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
+    return messages[:last]
+
+
+def _refused(chat: Chat, messages: list[dict[str, str]], room: int) -> str | None:
+    try:
+        return "chat.over_context" if len(chat.prompt(messages)) > room else None
+    except ChatFault as fault:
+        return fault.reason
+
+
+class Trained(NamedTuple):
+    """The model after RL, its new adapter's name (None: all weights), the curve, and which prompts were drawn on."""
+
+    model: Any
+    adapter: str | None
+    history: list[dict[str, Any]]
+    used: np.ndarray
+
+
+def reinforce(
+    stage: Any, model: Any, config: Any, prompts: Prompts, chat: Chat, judge: RewardModel, plan: Plan, seed: int, chain: Any,
+    alive: Callable[[], bool], told: Callable[[dict[str, Any]], None],
+) -> Trained:  # fmt: skip
+    """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL. WorkError where it ends in no number."""
+    import datasets
+
+    judge.agree(chat)
+    drawn: set[str] = set()
+    history = [_held(0, model, chain, prompts, judge, stage)]
+
+    def reward(prompts: list, completions: list, **_: Any) -> list[float]:
+        drawn.update(prompt_key(messages) for messages in prompts)
+        return judge.score([[*question, {"role": "assistant", "content": answer[0]["content"]}] for question, answer in zip(prompts, completions)]).tolist()
+
+    given = datasets.Dataset.from_list([{"prompt": [{"role": m["role"], "content": m["content"]} for m in messages]} for messages in prompts.train])
+    with tempfile.TemporaryDirectory(prefix="maetdol-rl-") as folder:
+        trainer = _trainer(stage, model, config, reward, given, chat, plan, seed, folder)
+        trainer.add_callback(_watch(alive, told, plan))
+        trainer.train()
+    for line in trainer.state.log_history:
+        if "reward" in line:
+            history.append({"kind": "train", "step": line["step"], "loss": line.get("loss", 0.0), "reward": line["reward"], "kl": line.get("kl"), "learning_rate": line.get("learning_rate")})
+    made = trainer.accelerator.unwrap_model(trainer.model)
+    if not all(torch.isfinite(p).all() for p in made.parameters()):
+        raise WorkError("rl ended with weights that are not numbers", "lower learning_rate, or raise kl")
+    history.append(_held(plan.steps, made, chain, prompts, judge, stage))
+    used = np.asarray([prompt_key(messages) in drawn for messages in prompts.train])
+    return Trained(made, "default" if config is not None else None, history, used)
+
+
+def _trainer(stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, plan: Plan, seed: int, folder: str) -> Any:
+    from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+    if stage.batch % stage.answers:
+        raise UsageError(f"batch {stage.batch} is no multiple of answers {stage.answers}", f"set batch to {stage.answers * max(1, stage.batch // stage.answers)}")
+    settings = {
+        "output_dir": folder, "per_device_train_batch_size": stage.batch, "gradient_accumulation_steps": stage.accumulation, "max_steps": plan.steps,
+        "num_generations": stage.answers, "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl,
+        "learning_rate": stage.rate(), "lr_scheduler_type": {"wsd": "constant"}.get(stage.schedule, stage.schedule), "warmup_steps": round(stage.warmup * plan.steps),
+        "max_grad_norm": stage.clip, "weight_decay": stage.decay(), "logging_steps": stage.log_every, "save_strategy": "no", "report_to": [],
+        "disable_tqdm": True, "seed": seed, "data_seed": seed, "use_cpu": not torch.cuda.is_available(), "gradient_checkpointing": stage.checkpointing,
+        "bf16": stage.dtype == "bf16" or (stage.dtype == "auto" and torch.cuda.is_available()), "fp16": stage.dtype == "fp16", "log_completions": False,
+    }  # fmt: skip
+    chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl == "grpo" else (RLOOTrainer, RLOOConfig)
+    return chosen(model=model, reward_funcs=reward, args=options(**settings), train_dataset=given, processing_class=chat.tokenizer, peft_config=config)
+
+
+def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], plan: Plan) -> Any:
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        """Tells the bar of every step, and ends the run when its driver is gone."""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if not alive():
+                raise InfraError("the driver of this training is gone", "run again")
+            told({"step": state.global_step, "steps": plan.steps})
+
+    return Watch()
+
+
+def _held(step: int, model: Any, chain: Any, prompts: Prompts, judge: RewardModel, stage: Any) -> dict[str, Any]:
+    """Mean reward of greedy answers to held-out prompts; `loss` is its negative."""
+    questions = prompts.held[: stage.eval_rows or None]
+    if not questions:
+        return {"kind": "held_out", "step": step, "weight": 0, "loss": 0.0}
+    was = model.training
+    model.eval()
+    answers = Generator.around(model, chain, threads=stage.threads, batch=stage.batch).chat(questions, Sampling(stage.answer_tokens))
+    model.train(was)
+    found = judge.score([[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(questions, answers)])
+    return {"kind": "held_out", "step": step, "weight": len(found), "loss": -float(found.mean()), "reward": float(found.mean())}
