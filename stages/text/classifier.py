@@ -8,10 +8,12 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
-from stages.text.language import LABEL, load
+from stages.text.fasttext_apply import scorer
+from stages.text.language import LABEL
 
 CARD = "card.json"
 MODELS = ("model.ftz", "model.bin")
@@ -61,16 +63,14 @@ class Probability:
 
 def probabilities(model: str, lines: list[str], label: str) -> np.ndarray:
     """Probability of `label` per line. OptionError where the model does not know the label."""
-    classifier = load(model)
+    asked = scorer(model)
     wanted = label if label.startswith(LABEL) else LABEL + label
-    known = classifier.get_labels()
-    if wanted not in known:
-        raise OptionError(
-            f"the model knows no label {label!r}", "known: " + ", ".join(sorted(name.removeprefix(LABEL) for name in known)[:20])
-        )
-    labels, scores = classifier.predict(lines, k=len(known)) if lines else ([], [])
-    out = np.full(len(lines), np.nan)
-    for row, (names, values) in enumerate(zip(labels, scores)):
-        if lines[row]:
-            out[row] = min(max(float(dict(zip(names, values)).get(wanted, 0.0)), 0.0), 1.0)
-    return out
+    if wanted not in asked.labels:
+        known = ", ".join(sorted(name.removeprefix(LABEL) for name in asked.labels)[:20])
+        raise OptionError(f"the model knows no label {label!r}", f"known: {known}")
+    text = pa.array(lines, pa.large_string())
+    offsets = np.frombuffer(text.buffers()[1], np.int64)[: len(lines) + 1] if lines else np.zeros(1, np.int64)
+    data = np.frombuffer(text.buffers()[2] or b"", np.uint8)
+    sums = asked.sums(data, offsets[:-1], offsets[1:])
+    scores = asked.probabilities(sums.means[:, 0])[:, asked.labels.index(wanted)]
+    return np.where((sums.features[:, 0] > 0) & (np.diff(offsets) > 0), np.minimum(scores, 1.0), np.nan)

