@@ -160,7 +160,7 @@ class Train(Stage):
     virtual_tokens: int = Field(32, ge=1)
     "prompt, prefix, ptuning: how many virtual tokens (PEFT's comparison: 50 for prefix, 20 to 100 elsewhere)."
     prompt_text: str = "Read the question and answer it briefly and truly. 질문을 읽고 짧고 바르게 답하십시오."
-    "prompt, prefix, ptuning: what the virtual tokens begin as, repeated to their number. Say the task: begun at random they hardly learn."
+    "prompt, prefix: what the virtual tokens begin as, repeated to their number. Say the task: begun at random they hardly learn."
     encoder_hidden: int = Field(128, ge=8)
     "ptuning: width of the network behind the virtual tokens, used while training only."
 
