@@ -157,14 +157,22 @@ SEED = click.Option(["--seed"], type=int, default=17, metavar="N", show_default=
 
 
 def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
-    """`maetdol STAGE SOURCE... SINK [flags]`; verbs that begin with the stage's name are its sub-words."""
+    """`maetdol STAGE SOURCE... SINK [flags]`; verbs that begin with the stage's name are its sub-words.
+
+    A verb `STAGE --flag` is a flag of this command: where it is given, its class (which derives from the stage's) is run on
+    the same inputs instead.
+    """
     from pipeline import catalog, flags
 
     cls = catalog.stage(name)
+    flagged = [verb for words, verb in verbs.items() if " --" in words]
+    verbs = {words: verb for words, verb in verbs.items() if verb not in flagged}
     from_files = "of" not in cls.ports
     leave_out = ("from_",) if from_files else ()
     params: list[click.Parameter] = [click.Argument(["places"], nargs=-1, required=True, metavar="SOURCE... SINK")]
     params += flags.options_of(cls, leave_out)
+    for verb in flagged:
+        params += flags.options_of(verb.load(), tuple(cls.model_fields))
     for port, declared in cls.ports.items():
         if port != "of":
             params.append(
@@ -181,7 +189,12 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
         words = next((v for n in range(len(places), 0, -1) if (v := verbs.get(" ".join((name, *places[:n]))))), None)
         if words is not None:
             raise click.UsageError(f"give `maetdol {words.name}` its own flags")
-        return _run_stage(name, places, workers, seed, quiet, given, from_files)
+        page = _one_step(name, places, workers, seed, given, from_files)
+        _listen(quiet)
+        for verb in flagged:
+            if given.get(f"opt_{verb.name.split(' --')[1]}") is not None:
+                return _run_instead(verb, page, given)
+        return _run_stage(page, places[-1])
 
     return StageCommand(name, params=params, callback=call, help=doc, short_help=doc.split("\n")[0], verbs=verbs)
 
@@ -209,9 +222,9 @@ def _more_verbs(verbs: dict[str, Any]) -> str:
     return "\n\n\b\nFurther:\n" + "\n".join(lines) if lines else ""
 
 
-def _run_stage(name: str, places: tuple[str, ...], workers: int, seed: int, quiet: bool, given: dict[str, Any], from_files: bool) -> int:
+def _one_step(name: str, places: tuple[str, ...], workers: int, seed: int, given: dict[str, Any], from_files: bool) -> Any:
+    """The recipe of one step that a stage's command line means."""
     from pipeline import catalog, flags
-    from pipeline import run as runs
     from pipeline.recipe import parse
     from pipeline.store import Store
 
@@ -230,15 +243,31 @@ def _run_stage(name: str, places: tuple[str, ...], workers: int, seed: int, quie
                 Store(path).require()
     parent, base = os.path.split(str(sink).rstrip("/"))
     options["name"] = base
-    page = parse(
-        {"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": {"pool": "ray" if workers > 1 else "inline", "workers": workers, "steps": {base: {"workers": workers}}}},
-        f"maetdol {name}",
-    )
-    _listen(quiet)
+    run = {"pool": "ray" if workers > 1 else "inline", "workers": workers, "steps": {base: {"workers": workers}}}
+    return parse({"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": run}, f"maetdol {name}")
+
+
+def _run_stage(page: Any, sink: str) -> int:
+    from pipeline import run as runs
+
     outcome = runs.run(page, lock_at=sink)[0]
     state = f"in {outcome.seconds:.1f} s" if outcome.did else "already up to date"
     click.echo(f"{sink}: {outcome.rows:,} rows, {outcome.dropped:,} dropped, {state}")
     return 0
+
+
+def _run_instead(verb: Any, page: Any, given: dict[str, Any]) -> int:
+    """What a verb that is a flag of the stage does with the stage's inputs; the sink is not touched."""
+    from pipeline import flags
+    from pipeline import run as runs
+
+    cls, (step,) = verb.load(), page.steps
+    chosen = cls.build(flags.values(cls, given), verb.name)
+    pool = runs.LazyPool(lambda: runs.make_pool(page), page.run.workers or 1)
+    try:
+        return chosen.run(runs.inputs_of(page, step), page.store(step.name), pool)  # type: ignore[attr-defined]
+    finally:
+        pool.close()
 
 
 def _as_list(value: Any) -> list[str]:

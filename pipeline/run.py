@@ -268,6 +268,7 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any) -> None:
     for step in chain:
         inputs = inputs_of(recipe, step)
         _check_text_is_there(inputs, step)
+        step.stage.admit(inputs)
         sink = recipe.store(step.name)
         sink.unseal()
         links.append(Link(step.stage, inputs, sink, step is chain[-1]))  # type: ignore[arg-type]

@@ -121,6 +121,9 @@ class Stage(Options):
             }
         )
 
+    def admit(self, inputs: Inputs) -> None:
+        """Raise where `inputs` are not what the options were given for; called before the output store is touched."""
+
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         """Make the output store's shards (or artefact) that are not proven yet; returns the receipts of all of them."""
         raise TypeError(f"{type(self).__name__} has no run()")

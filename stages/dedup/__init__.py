@@ -30,7 +30,7 @@ class Dedup(Stage):
         "against": Port(ROWS, optional=True, many=True, help="Stores to compare with and leave alone: what stands there is not kept again."),
     }
     makes: ClassVar = None
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     levels: list[Literal["exact", "near"]] = Field(default_factory=lambda: ["exact", "near"])
     "What counts as a duplicate. exact: the same text but for white space and Unicode form; near: similar shingles."
@@ -79,7 +79,7 @@ class Dedup(Stage):
     """Stop before anything is written when a source of ten rows and more would lose more than this share of them. Without
     it, sources that lose over half are named in a warning."""
     apply: Annotated[str | None, UNKEYED] = None
-    "Commit this plan (of `maetdol dedup plan`) and no other; its options are taken from it."
+    "Commit this plan (of `--plan`) and no other; its options are taken from it. Refused where an input has changed since."
 
     @model_validator(mode="before")
     @classmethod
@@ -138,6 +138,13 @@ class Dedup(Stage):
         """Shortest repeated span, in tokens."""
         return self.span_tokens or (50 if self.spans == "substring" else 10)
 
+    def admit(self, inputs: Inputs) -> None:
+        """Refuse a plan of other inputs or options, or one that its caps stopped, before the output is touched."""
+        from stages.dedup import preview
+
+        if self.apply is not None:
+            preview.check(preview.read(Path(self.apply)), self.key(inputs), inputs, Path(self.apply))
+
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         """Sign, group, band, link, cluster, verify, apply: what is proven of it is not done again."""
         from stages.dedup import preview
@@ -145,7 +152,7 @@ class Dedup(Stage):
 
         if self.apply is None:
             return Plan.of(self, inputs, sink).run(pool)
+        self.admit(inputs)
         path = Path(self.apply)
         page, plan = preview.read(path), Plan.of(self, inputs, sink, Store(preview.passes_of(path)))
-        preview.check(page, plan, inputs, path)
         return plan.run(pool, lambda: preview.check_decisions(page, plan, path))

@@ -1,5 +1,8 @@
 """A plan on file: what a run would remove, for a person to read, and for `--apply` to commit, that and nothing else.
 
+    maetdol dedup A B --plan FILE     write it; B is not touched
+    maetdol dedup A B --apply FILE    commit it; refused where A is no longer what it was
+
 The file is JSON. It holds the options and the content of the inputs it was made from, a fingerprint of every decision, what
 each source and host would lose, a histogram, and the largest clusters with the beginnings of their texts (it is therefore
 as private as the input). What the passes found out lies beside it, in FILE.passes, so that committing does not begin anew.
@@ -14,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import SourceError, UsageError
+from pipeline.files import disk_error
 from pipeline.options import digest
 from pipeline.pool import Pool
 from pipeline.stage import Inputs
@@ -29,6 +33,8 @@ SAMPLE = 160
 """Characters of a sample."""
 SAMPLES = 3
 """Removed documents shown of a cluster."""
+NAMED = 1000
+"""Sources, and hosts, named in a plan."""
 
 
 def write(plan: "Plan", inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
@@ -38,6 +44,7 @@ def write(plan: "Plan", inputs: Inputs, pool: Pool, target: Path) -> dict[str, A
     lost = survey.losses(plan.store("survey"))
     rows, removed = (sum(count[place] for count in lost["source"].values()) for place in (0, 1))
     limit = survey.WARN if plan.stage.caps is None else plan.stage.caps
+    losing = {kind: largest_losses(counts) for kind, counts in lost.items()}
     page = {
         "format": FORMAT,
         "key": plan.key,
@@ -47,13 +54,40 @@ def write(plan: "Plan", inputs: Inputs, pool: Pool, target: Path) -> dict[str, A
         "rows": rows,
         "removed": removed,
         "over_caps": {name: list(count) for name, count in survey.over(lost["source"], limit).items()},
-        "sources": {name: list(count) for name, count in survey.over(lost["source"], 0.0).items()},
-        "hosts": {name: list(count) for name, count in survey.over(lost["host"], 0.0).items()},
+        "rules": seen["rules"],
+        "sources": losing["source"],
+        "hosts": losing["host"],
         "similarity": seen["similarity"],
         "largest": clusters(plan, seen["largest"]),
     }
-    target.write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    partial = target.with_name(target.name + ".part")
+    try:
+        partial.write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        partial.replace(target)
+    except OSError as fault:
+        raise disk_error(fault, target) from None
     return page
+
+
+def largest_losses(counts: dict[str, tuple[int, int]]) -> dict[str, list[int]]:
+    """name -> [rows, rows that would go] of those that lose any, the largest loss first; beyond NAMED the rest as one line."""
+    losing = sorted(((name, *count) for name, count in counts.items() if count[1]), key=lambda entry: (-entry[2], entry[0]))
+    shown = {name: [rows, removed] for name, rows, removed in losing[:NAMED]}
+    if rest := losing[NAMED:]:
+        shown[f"and {len(rest):,} more"] = [sum(entry[1] for entry in rest), sum(entry[2] for entry in rest)]
+    return shown
+
+
+def said(page: dict[str, Any], target: Path) -> str:
+    """The plan in a few lines."""
+    lines = [f"{page['removed']:,} of {page['rows']:,} rows would go"]
+    lines += [f"  by {rule:<37} {count:>9,}" for rule, count in page["rules"].items()]
+    for kind in ("sources", "hosts"):
+        lines += [f"  {kind[:-1]} {name:<33} {removed:>9,} of {rows:>9,}" for name, (rows, removed) in list(page[kind].items())[:10]]
+    lines += [f"  cluster of {entry['documents']:,} around {entry['keeper']['id']}" for entry in page["largest"][:5]]
+    if page["over_caps"]:
+        lines.append(f"stopped: {len(page['over_caps'])} sources lose too much: " + ", ".join(list(page["over_caps"])[:5]))
+    return "\n".join([*lines, f"plan      {target}"])
 
 
 def decisions(plan: "Plan") -> str:
@@ -95,14 +129,14 @@ def read(path: Path) -> dict[str, Any]:
             return page
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
-    raise SourceError(f"dedup: {path} is no plan", "make one with `maetdol dedup plan SOURCE FILE`")
+    raise SourceError(f"dedup: {path} is no plan", "make one with `maetdol dedup SOURCE SINK --plan FILE`")
 
 
-def check(page: dict[str, Any], plan: "Plan", inputs: Inputs, path: Path) -> None:
+def check(page: dict[str, Any], key: str, inputs: Inputs, path: Path) -> None:
     """UsageError where the plan is not of these options and inputs, or was stopped by its caps."""
     if page["inputs"] != inputs.content():
         raise UsageError(f"dedup: the input has changed since {path} was made", "make a new plan and look at it")
-    if page["key"] != plan.key:
+    if page["key"] != key:
         raise UsageError(f"dedup: {path} was made with other options: {json.dumps(page['options'])}", "give the same ones, or none with --apply")
     if page["over_caps"]:
         raise UsageError(f"dedup: {path} was stopped: {len(page['over_caps'])} sources lose too much", "raise `caps` or change the threshold in a new plan")

@@ -16,7 +16,7 @@ from pipeline import progress
 from pipeline.errors import WorkError
 from pipeline.ledger import Receipt
 from pipeline.store import Store
-from stages.dedup.apply import KEPT, Applying, fate_of
+from stages.dedup.apply import KEPT, REASONS, Applying, fate_of
 from stages.dedup.passes import Task
 
 LARGEST = 20
@@ -37,9 +37,10 @@ def run(task: Task) -> Receipt:
     counts = [("source", *count) for count in _counted(rows["source"].to_pylist(), gone)]
     counts += [("host", *count) for count in _counted(map(_host, rows["url"].to_pylist()), gone)]
     bins, sizes = np.unique(np.floor(fate.score[~np.isnan(fate.score)] * 20) / 20, return_counts=True)
-    heads = np.flatnonzero(~gone & (fate.members > 1))
+    heads = np.flatnonzero((fate.keeper == np.arange(part.first, part.first + part.rows)) & (fate.members > 1))
     heads = heads[np.argsort(-fate.members[heads], kind="stable")][:LARGEST]
     notes = {
+        "rules": {REASONS[why]: int((fate.why == why).sum()) for why in np.unique(fate.why[gone]).tolist()},
         "similarity": {f"{low:.2f}": int(n) for low, n in zip(bins, sizes)},
         "largest": [[int(fate.members[row]), part.first + int(row)] for row in heads],
     }
@@ -90,15 +91,17 @@ def raise_alarm(store: Store, caps: float | None) -> None:
     shown = ", ".join(f"{name} {removed:,} of {rows:,}" for name, (rows, removed) in list(loud.items())[:5])
     more = f" and {len(loud) - 5} more" if len(loud) > 5 else ""
     if caps is not None:
-        raise WorkError(f"dedup: {len(loud)} sources lose more than {caps:.0%} of their rows: {shown}{more}", "look at `maetdol dedup plan`, then raise `caps` or change the threshold")
+        fault = f"dedup: {len(loud)} sources lose more than {caps:.0%} of their rows: {shown}{more}"
+        raise WorkError(fault, "look at `maetdol dedup A B --plan FILE`, then raise `caps` or change the threshold")
     progress.current.say(f"dedup: {len(loud)} sources lose over half of their rows: {shown}{more}")
 
 
 def summary(receipts: list[Receipt]) -> dict[str, Any]:
-    """Similarity histogram and the largest clusters over all parts."""
-    similarity: dict[str, int] = {}
+    """Rows that go by rule, similarity histogram and the largest clusters over all parts."""
+    counts: dict[str, dict[str, int]] = {"rules": {}, "similarity": {}}
     for receipt in receipts:
-        for name, count in receipt.notes["similarity"].items():
-            similarity[name] = similarity.get(name, 0) + count
+        for kind, held in counts.items():
+            for name, count in receipt.notes[kind].items():
+                held[name] = held.get(name, 0) + count
     largest = sorted((entry for receipt in receipts for entry in receipt.notes["largest"]), key=lambda entry: (-entry[0], entry[1]))
-    return {"similarity": dict(sorted(similarity.items())), "largest": largest[:LARGEST]}
+    return {**{kind: dict(sorted(held.items())) for kind, held in counts.items()}, "largest": largest[:LARGEST]}

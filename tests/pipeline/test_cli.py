@@ -71,6 +71,19 @@ def test_doctor_says_what_is_there(maetdol):
     assert out.returncode == 0 and "pyarrow" in out.stdout and "gpu" in out.stdout
 
 
+def test_a_verb_that_is_a_flag_of_its_stage_runs_instead_of_it(maetdol, tmp_path):
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in ("one text", "one text", "another")))
+    assert maetdol("ingest", "in.jsonl", "a").returncode == 0
+    out = maetdol("dedup", "--help")
+    assert "--plan TEXT" in out.stdout and "dedup --plan:" not in out.stdout
+    for words in (("a", "b", "--plan", "plan.json"), ("--plan", "plan.json", "a", "b", "--workers", "1")):
+        out = maetdol("dedup", *words)
+        assert out.returncode == 0 and "1 of 3 rows would go" in out.stdout, out.stderr
+    assert not (tmp_path / "b").exists()
+    assert maetdol("dedup", "a", "--plan", "plan.json").returncode == 2, "SOURCE and SINK, as without the flag"
+    assert "--plan" in maetdol("list", "verbs").stdout
+
+
 def test_stages_one_after_the_other(maetdol, tmp_path):
     rows = [{"text": f"맷돌은 곡식을 가는 도구이다. 문서 {i} 번은 서로 다른 이야기를 한다.", "url": f"http://a.example/{i}"} for i in range(6)]
     rows.append(rows[0])

@@ -11,6 +11,7 @@ from pipeline import progress
 from pipeline.cli import cli
 from pipeline.errors import MaetdolError, SourceError, UsageError, WorkError
 from pipeline.store import Store
+from stages.dedup import preview
 
 
 def said(*words: str) -> str:
@@ -30,21 +31,23 @@ def copies(make_store, tmp_path):
 
 
 def test_a_plan_says_what_would_go_and_touches_nothing(copies, dedup, fates, tmp_path):
-    output = said("dedup", "plan", str(tmp_path / "in"), str(tmp_path / "plan.json"))
+    output = said("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", str(tmp_path / "plan.json"), "--quiet")
     page = json.loads((tmp_path / "plan.json").read_text())
     assert (page["rows"], page["removed"]) == (24, 11)
     assert page["sources"] == {"farm": [12, 11]} == page["over_caps"]
+    assert page["rules"] == {"dedup.near": 11}
     assert page["hosts"] == {"farm.example": [12, 11]}
     assert sum(page["similarity"].values()) == 11
     (cluster,) = page["largest"]
     assert cluster["documents"] == 12 and len(cluster["removed"]) == 3 and cluster["keeper"]["text"].startswith("word0 word1")
-    assert "11 of 24 rows would go" in output and "farm" in output
+    assert cluster["keeper"]["id"] not in [removed["id"] for removed in cluster["removed"]]
+    assert "11 of 24 rows would go" in output and "source farm" in output and "host farm.example" in output and "stopped" in output
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "plan.json", "plan.json.passes"]
 
 
 def test_apply_commits_the_plan_and_refuses_others(copies, dedup, fates, make_store, tmp_path):
     plan = str(tmp_path / "plan.json")
-    said("dedup", "plan", str(tmp_path / "in"), plan, "--caps", "0.95", "--threshold", "0.85")
+    said("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", plan, "--caps", "0.95", "--threshold", "0.85", "--quiet")
     said("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--apply", plan, "--quiet")
     expected = dedup(tmp_path / "expected", copies, threshold=0.85, caps=0.95)
     assert Store(tmp_path / "out").content_hash == expected.content_hash
@@ -66,10 +69,50 @@ def test_apply_commits_the_plan_and_refuses_others(copies, dedup, fates, make_st
 
 
 def test_a_plan_over_its_caps_is_stopped_and_cannot_be_applied(copies, dedup, tmp_path):
-    output = said("dedup", "plan", str(tmp_path / "in"), str(tmp_path / "plan.json"), "--caps", "0.6")
+    words = ("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", str(tmp_path / "plan.json"), "--caps", "0.6", "--quiet")
+    assert CliRunner().invoke(cli, list(words), standalone_mode=False).return_value == 1
+    output = said(*words)
     assert "stopped" in output
     with pytest.raises(UsageError, match="was stopped"):
         dedup(tmp_path / "out", copies, apply=str(tmp_path / "plan.json"))
+
+
+def test_a_plan_leaves_a_finished_store_as_it_is_and_so_does_a_refused_one(copies, make_store, tmp_path):
+    """B stands finished under other options: neither --plan nor a refused --apply takes its manifest away."""
+    source, out, plan = str(tmp_path / "in"), str(tmp_path / "out"), str(tmp_path / "plan.json")
+    said("dedup", source, out, "--levels", "exact", "--quiet")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    said("dedup", source, out, "--plan", plan, "--caps", "0.95", "--quiet")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    make_store(tmp_path / "in", ["A is", "another now"])
+    with pytest.raises(UsageError, match="has changed"):
+        said("dedup", source, out, "--apply", plan, "--quiet")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file()} == before
+    with pytest.raises(UsageError, match="together"):
+        said("dedup", source, out, "--apply", plan, "--plan", plan, "--quiet")
+
+
+def test_every_source_and_host_that_loses_is_named_small_ones_too(make_store, tmp_path):
+    texts = ["the same few words"] * 4 + ["others altogether"]
+    urls = [f"https://host{n}.example/" for n in range(5)]
+    make_store(tmp_path / "in", texts, source=["a", "a", "b", "b", "b"], url=urls)
+    said("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", str(tmp_path / "deep/plan.json"), "--quiet")
+    page = json.loads((tmp_path / "deep/plan.json").read_text())
+    assert sum(removed for _, removed in page["sources"].values()) == 3 == len(page["hosts"])
+    assert page["over_caps"] == {}, "two copies of one page are no alarm"
+    names = preview.largest_losses({f"s{n:04d}": (10, n % 7) for n in range(3000)})
+    assert len(names) == preview.NAMED + 1 and sum(removed for _, removed in names.values()) == sum(n % 7 for n in range(3000))
+
+
+def test_recipe_with_caps_stops_and_without_goes_on(copies, tmp_path):
+    """The recipe runs from the file of the first step's store; only `caps:` stops it."""
+    recipe = tmp_path / "page.yaml"
+    recipe.write_text(f"name: page\nroot: {tmp_path}/root\nsteps:\n  - dedup: {{of: {tmp_path}/in, caps: 0.5}}\n")
+    with pytest.raises(WorkError, match="farm 11 of 12"):
+        said("run", str(recipe), "--quiet", "--no-report")
+    assert Store(tmp_path / "root/dedup").manifest() is None
+    said("run", str(recipe), "--quiet", "--no-report", "--set", "dedup.caps=null")
+    assert Store(tmp_path / "root/dedup").manifest()["rows"] == 13
 
 
 class Heard(progress.Quiet):
