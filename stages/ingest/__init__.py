@@ -22,7 +22,7 @@ class Ingest(Stage):
     TSV, Parquet, Arrow, folders of `datasets.save_to_disk`; packed with gzip, zstandard, xz or bzip2 or not.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     ports: ClassVar[dict[str, Port]] = {}
     makes: ClassVar[str | None] = None
     libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml", "fastwarc")
@@ -35,6 +35,8 @@ class Ingest(Stage):
     "Text of a page: its main text, all of it, or Resiliparse's main content (nearly three times as fast, less precise)."
     comments: bool = True
     "Keep readers' comments and forum answers that stand below the main text."
+    headings: bool = True
+    "Put headings back that the extractor left out, where the text they stand over was kept (Resiliparse's reading knows them)."
     as_: Literal["document", "chat", "pair", "ranking"] = Field(default="document", alias="as")
     "What rows become: documents, conversations, preference pairs, or pairs of several ranked answers."
     columns: dict[str, str] = Field(default_factory=dict)

@@ -38,14 +38,14 @@ class Letters:
 
     def __init__(self, rendered: Rendered):
         self.text = rendered.text
-        self.letters, self.at = _letters(rendered.text, rendered.marks)
+        self.letters, self.at = letters_of(rendered.text, rendered.marks)
         self.cursor = 0
         self.budget = SEARCH
 
     def place(self, fact: Fact) -> dict[str, Any]:
         """A block of `fact`, with its place in the text where it has one."""
         block = {"kind": fact.kind, "text": fact.text, "start": None, "end": None, "level": fact.level, "group": fact.group}
-        wanted, _ = _letters(fact.text, [])
+        wanted, _ = letters_of(fact.text, [])
         found = self._find(wanted) if wanted else -1
         if found >= 0:
             self.cursor = found
@@ -89,7 +89,7 @@ class Letters:
         return start, end
 
 
-def _letters(text: str, marks: list[tuple[int, int]]) -> tuple[str, list[int]]:
+def letters_of(text: str, marks: list[tuple[int, int]]) -> tuple[str, list[int]]:
     """Lower-case letters and digits, one character each, and their offsets; what stands in `marks` is left out."""
     hidden = {place for start, end in marks for place in range(start, end)}
     at = [i for i, c in enumerate(text) if c.isalnum() and i not in hidden]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from typing import Any, Literal, NamedTuple, Sequence
 
-from stages.ingest import thread
+from stages.ingest import headings, thread
 from stages.ingest.items import Item
 from stages.ingest.render import Rendered, render
 from stages.ingest.tree import Tree, parse
@@ -40,15 +40,16 @@ class Main(NamedTuple):
     """`trafilatura`, `resiliparse`, `all`, `thread` for the posts of a discussion, or `plain` for what was too heavy for the first two."""
 
 
-def extract(tree: Tree, mode: Extract = "main", comments: bool = True, items: Sequence[Item] = ()) -> Main:
-    """Main text of a page with its blocks; empty text where there is none. `items` are the page's own, to know a thread by."""
-    main = _extract(tree, mode, comments)
+def extract(tree: Tree, mode: Extract = "main", comments: bool = True, items: Sequence[Item] = (), headed: bool = True) -> Main:
+    """Main text of a page with its blocks; empty text where there is none. `items` are the page's own, to know a thread by;
+    `headed` puts headings back that trafilatura left out."""
+    main = _extract(tree, mode, comments, headed)
     if mode == "main" and comments and (posts := thread.read(tree.body, items, main.rendered)) is not None:
         return Main(posts, "thread")
     return main
 
 
-def _extract(tree: Tree, mode: Extract, comments: bool) -> Main:
+def _extract(tree: Tree, mode: Extract, comments: bool, headed: bool) -> Main:
     if mode == "all":
         return Main(render(tree.body), "all")
     if tree.weight > MAX_WEIGHT:
@@ -58,10 +59,8 @@ def _extract(tree: Tree, mode: Extract, comments: bool) -> Main:
         return Main(rough, "resiliparse")
     if tree.nodes <= MAX_NODES and _nesting(tree.root, "table") <= MAX_TABLES:
         fine = _trafilatura(tree, comments)
-        if fine.text and len(fine.text) >= COVERS * len(rough.text):
-            return Main(fine, "trafilatura")
-        if len(fine.text) > len(rough.text):
-            return Main(fine, "trafilatura")
+        if fine.text and (len(fine.text) >= COVERS * len(rough.text) or len(fine.text) > len(rough.text)):
+            return Main(headings.restored(fine, rough) if headed else fine, "trafilatura")
     return Main(rough, "resiliparse")
 
 

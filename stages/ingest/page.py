@@ -13,7 +13,7 @@ ASKED = frozenset(("question", "answer", "accepted_answer", "step"))
 """Kinds for which a page without main text is kept."""
 
 
-def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True) -> Document:
+def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True, headed: bool = True) -> Document:
     """The document of a page given as bytes, or the reason why there is none."""
     if not raw.body.strip():
         return dropped("ingest.empty")
@@ -29,7 +29,7 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True) -
     metrics["page.nodes"] = float(tree.nodes)
     found = items.read_items(tree.root)
     facts = number(_groups(schema_org.groups(found), structure.groups(tree.body)))
-    main = main_text.extract(tree, extract, comments, found)
+    main = main_text.extract(tree, extract, comments, found, headed)
     if not main.rendered.text and not any(fact.kind in ASKED for fact in facts):
         return dropped("ingest.no_main_text", None, metrics)
     main, blocks = _with_questions(tree, main, facts)

@@ -19,6 +19,9 @@ from stages.ingest.tree import parse
 QUESTIONS = frozenset(("Question",))
 POSTS = frozenset(("DiscussionForumPosting", "SocialMediaPosting", "Comment", "UserComments"))
 RECIPES = frozenset(("HowTo",))
+REVIEWS = frozenset(("Review", "UserReview", "CriticReview"))
+BEST = 5.0
+"""Best rating where a review states none (schema.org)."""
 PAGES = frozenset(
     "WebPage Article NewsArticle BlogPosting TechArticle ScholarlyArticle Report FAQPage QAPage HowTo CreativeWork Dataset Course "
     "LearningResource Recipe Product DiscussionForumPosting AboutPage ItemPage MedicalWebPage".split()
@@ -78,6 +81,8 @@ def groups(items: Iterable[Item]) -> list[Group]:
             facts = _how_to(item)
         elif kinds & POSTS:
             facts = _post(item)
+        elif kinds & REVIEWS:
+            facts = _review(item)
         else:
             continue
         key = tuple((fact.kind, _key(fact.text)) for fact in facts)
@@ -144,6 +149,28 @@ def _post(item: Item) -> list[Fact]:
     if not text:
         return []
     return [Fact("heading", title), Fact("post", text)] if title and _key(title) != _key(text) else [Fact("post", text)]
+
+
+def _review(item: Item) -> list[Fact]:
+    """A review's text with its rating as level, in percent of the best; nothing where it states no rating."""
+    text = next((t for t in map(text_of, item.get("reviewBody", "description")) if t), "")
+    ratings = [value for value in item.get("reviewRating") if isinstance(value, Item)]
+    if not text or not ratings:
+        return []
+    value, best, worst = (_number(ratings[0].get(name)) for name in ("ratingValue", "bestRating", "worstRating"))
+    best, worst = best or BEST, worst if worst is not None else 0.0
+    if value is None or not worst <= value <= best:
+        return []
+    return [Fact("review", text, round(100 * value / best))]
+
+
+def _number(values: list[Any]) -> float | None:
+    for value in values:
+        try:
+            return float(_word(value).replace(",", "."))
+        except ValueError:
+            continue
+    return None
 
 
 class Card(dict):

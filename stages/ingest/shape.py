@@ -66,7 +66,7 @@ class Shaper:
 
     def _read(self, raw: Raw) -> Document:
         if raw.kind == "page":
-            document = page.read(raw, self.options.extract, self.options.comments)
+            document = page.read(raw, self.options.extract, self.options.comments, self.options.headings)
         elif raw.kind in TEXT_KINDS:
             document = texts.read(raw)
         else:

@@ -21,6 +21,8 @@ _COMMON_KO = frozenset(
 )
 
 
+_ADDRESS = re.compile(r"https?://\S+|\S+@\S+|[A-Za-z0-9._~-]+/[A-Za-z0-9._~/-]+|(?:[A-Za-z0-9-]+\.)+(?:com|org|net|io|kr|html?|txt|conf|deb|gz|exe|dll)\b")
+"""Addresses, paths and file names: their parts are no words."""
 _CLAUSE = re.compile(r"^것|(?:는지|은지|인지|을지|것)$")
 
 
@@ -37,7 +39,7 @@ def candidates(text: str) -> tuple[Counter, dict[str, Counter]]:
     """Counts by stem, and the surface forms of each stem, of words that can be terms."""
     counts: Counter = Counter()
     forms: dict[str, Counter] = {}
-    for word in words(text):
+    for word in words(_ADDRESS.sub(" ", text)):
         if word[0].isdigit() or is_function(word):
             continue
         base = stem(word)

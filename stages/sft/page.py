@@ -87,6 +87,19 @@ def least(characters: int, lang: str | None) -> int:
     return max(1, round(characters * KOREAN)) if lang == "ko" else characters
 
 
+_ENGLISH = re.compile(r"(?:\b[A-Za-z][A-Za-z'’-]*,?[ \n]+){5,}[A-Za-z'’-]+\s*[.!?:](?=\s|$|[가-힣])")
+"""Six Latin words and the end of a sentence: in Korean text something left untranslated."""
+
+
+_ENGLISH_LINE = re.compile(r"^(?=[^가-힣\n]*[.:!?][\"'”’)]*$)(?=(?:[^A-Za-z가-힣\n]*\b[A-Za-z][A-Za-z'’]*\b){4})[A-Z\"'“‘(][^가-힣=;{}$#<>|\\\n]*$", re.MULTILINE)
+"""A line without Hangul that reads like a sentence of four words or more, and not like code."""
+
+
+def untranslated(text: str) -> bool:
+    """Whether a Korean text holds an English sentence."""
+    return bool(_ENGLISH.search(text) or _ENGLISH_LINE.search(text))
+
+
 def squeeze(text: str) -> str:
     """White space as single blanks, trimmed: one line."""
     return _SPACE.sub(" ", text).strip()

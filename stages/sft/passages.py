@@ -6,10 +6,10 @@ import re
 from functools import lru_cache
 
 from stages.models.grounding import sentences
-from stages.sft.page import Page, Span, language, least
+from stages.sft.page import Page, Span, language, least, untranslated
 
 _SENTENCE_END = re.compile(r"[.!?。…다요][\"'”’)」』\]]*$")
-_GAP = re.compile(r"\w \.(?:\s|$)|\(\s*\)|\s,\s,|(?:^|\s)(?:을|를|은|는|에|에서|으로|의|과|와)\s")
+_GAP = re.compile(r"\w \.(?:\s|$)|\(\s*\)|\s,\s,|(?:^|[가-힣,.:;]\s)(?:을|를|은|는|에|에서|으로|의|과|와)\s")
 """Where an extractor lost a word: `choose . For a text`, `메뉴에서 을 선택`."""
 _LATIN_RUN = re.compile(r"(?:[A-Za-z][A-Za-z'’-]*[ ,]+){7,}[A-Za-z]")
 """Eight Latin words in a row: on a Korean page an untranslated sentence."""
@@ -37,9 +37,14 @@ def reads(page: Page, span: Span) -> bool:
     letters = sum(map(str.isalpha, text)) + text.count(" ")
     if letters < 0.75 * len(text) or is_contents(text):
         return False
-    if page.lang == "ko" and _LATIN_RUN.search(text):
+    if page.lang == "ko" and (_LATIN_RUN.search(text) or untranslated(text)):
         return False
     return page.lang is None or language(text) == page.lang
+
+
+def gapped(text: str) -> bool:
+    """Whether an extractor lost words of it (menu names, buttons)."""
+    return bool(_GAP.search(text))
 
 
 def balanced(text: str) -> bool:

@@ -37,7 +37,7 @@ _CAPITAL = re.compile(r"\b[A-Z][a-z]+\b")
 _LOWER = re.compile(r"\b[a-z]+\b")
 _WAY_KO = re.compile(r"(?P<act>.{2,}(?:는|한|할)|.{2,}?)\s*방법$")
 _DOING_KO = re.compile(r"(?P<act>.*[가-힣]{2,}|.+\s[가-힣])기$")
-_NOT_DOING = re.compile(r"(?:[보듣읽쓰말]기|이야기|경기|전기|무기|용기|초기|주기|크기|분위기|계기|동기|시기|위기|악기|후기|일기|감기|복사기|번역기|검색기|생성기|편집기|관리기|[가-힣](?:자|기|연|세|무|비|습|행|승|처|역|단|장|말|중|학|분|상|하|정)기)$")
+_NOT_DOING = re.compile(r"(?:[보듣읽쓰말]기|이야기|표기|경기|전기|무기|용기|초기|주기|크기|분위기|계기|동기|시기|위기|악기|후기|일기|감기|복사기|번역기|검색기|생성기|편집기|관리기|[가-힣](?:자|기|연|세|무|비|습|행|승|처|역|단|장|말|중|학|분|상|정)기)$")
 _TASK_KO = re.compile(r"(?:설치|설정|구성|변경|추가|제거|삭제|생성|작성|편집|관리|사용|이용|실행|시작|종료|연결|해제|복구|복원|백업|업그레이드|업데이트|내보내기|가져오기|인쇄|검색|신청|등록|발급|예약|결제|환불|교환|반품|가입|탈퇴|충전|청소|조리|손질|보관|세탁|수리|점검|조립|분해|교체|만들기)$")
 
 
@@ -89,6 +89,8 @@ def _how_en(head: str) -> tuple[str, str] | None:
         act = head[match.end() :].strip()
         return ("how", act) if len(act) > 3 else None
     first, _, rest = head.partition(" ")
+    if first.lower() == "to" and rest.split(" ", 1)[0].lower() in IMPERATIVES and " " in rest:
+        return "how", rest
     if first.lower() in IMPERATIVES and rest and len(head.split()) <= 14:
         return "how", head
     if first.lower() in GERUNDS and rest and len(head.split()) <= 12:
@@ -96,14 +98,24 @@ def _how_en(head: str) -> tuple[str, str] | None:
     return None
 
 
+_COORDINATED = re.compile(r"기(?:와|과|,|/| 및)\s|[와과]\s*$")
+"""Two acts in one heading (`내보내기와 가져오기`): no template asks for both."""
+_GOVERNED = re.compile(r"(?:을|를|에서|에게|으로|로|하여|해서|[가-힣]{2,}에)\s+[^\s]+$")
+"""An object or place before a verbal noun (`셀을 편집`): it wants its verb."""
+
+
 def _how_ko(head: str) -> tuple[str, str] | None:
+    if _COORDINATED.search(head):
+        return None
+    if head.endswith("려면"):
+        return "how_if", head
     if match := _WAY_KO.fullmatch(head):
         act = match["act"].strip()
         return ("how", act) if len(act) >= 2 and not act.endswith(("의", "다른", "여러", "이", "그", "위한")) else None
     if (match := _DOING_KO.fullmatch(head)) and not _NOT_DOING.search(head):
         return "how", attributive(match["act"])
     if _TASK_KO.search(head) and " " in head and len(head) <= 40:
-        return "how_to", head
+        return ("how", head + "하는") if _GOVERNED.search(head) and not head.endswith("기") else ("how_to", head)
     return None
 
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Iterator
 from pydantic import Field
 
 from pipeline.options import Options
-from stages.sft.page import Page, Span, language, least
+from stages.sft.page import Page, Span, language, least, untranslated
 
 DROPS = (
     "empty_question", "empty_answer", "short_question", "long_question", "short_answer", "long_answer", "same_text",
@@ -103,8 +103,11 @@ class Rule(Options):
 
 
 def other_language(question: str, answer: str) -> str | None:
-    """A Korean question with an answer that has no Korean (an untranslated page), or the other way round."""
+    """A Korean question with an answer that has no Korean or holds an English sentence (a page translated in part), or the
+    other way round."""
     asked, said = language(question), language(answer)
+    if asked == "ko" and untranslated(answer):
+        return "other_language"
     if asked and said and asked != said and "ko" in (asked, said):
         return "other_language"
     return None

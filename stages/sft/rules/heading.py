@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stages.sft.page import Page, Section, Span
 from stages.sft.labels import labels
-from stages.sft.passages import is_contents
+from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import NUMBER, is_question
 from stages.sft.rule import Candidate, Rule
 
@@ -43,7 +43,7 @@ class Heading(Rule):
             question = NUMBER.sub("", section.heading.strip(" #*¶")).strip()
             span, whole = answer_span(page, section, self.min_answer, self.max_answer, ends)
             answer = page.cut(span)
-            drop = "unclear" if len(answer) >= self.min_answer and (not ENDED.search(answer) or is_contents(answer)) else None
+            drop = "unclear" if len(answer) >= self.min_answer and (not ENDED.search(answer) or is_contents(answer) or gapped(answer)) else None
             if CALLS.match(question):
                 drop = "stub"
             yield Candidate(question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop)
@@ -62,4 +62,26 @@ def answer_span(page: Page, section: Section, least: int, most: int, ends: list[
 
 def _until(page: Page, span: Span, ends: list[int]) -> Span:
     stop = next((place for place in ends if span.start <= place < span.end), span.end)
-    return page.trimmed(Span(span.start, stop))
+    return whole_lines(page, page.trimmed(Span(span.start, stop)))
+
+
+SEE_ALSO = re.compile(
+    r"^[ \t*#-]*(?:관련\s?(?:주제|항목|글|문서|링크|기사|정보)|참고\s?(?:항목|자료|문헌|링크)|함께 보기|같이 보기|더 보기|더 읽을거리|"
+    r"(?:see also|related (?:topics?|articles?|posts?|links?|information|pages?|reading)|further reading|more information|read more|references))\W*$",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""A line over links to other pages: what follows answers nothing."""
+LISTED = re.compile(r"[ \t]*(?:[-*+•·▪◦]|\(?\d{1,3}[.)]|[가-하][.)]|[①-⑳]|\|)")
+
+
+def whole_lines(page: Page, span: Span) -> Span:
+    """`span` without links to other pages at its end and without last lines that are no sentence (captions, crumbs)."""
+    text = page.cut(span)
+    if found := SEE_ALSO.search(text):
+        text = text[: found.start()].rstrip()
+    while "\n" in text:
+        before, _, last = text.rpartition("\n")
+        if ENDED.search(last) or LISTED.match(last) or len(last) > 60 or page.in_code(span.start + len(before) + 1):
+            break
+        text = before.rstrip()
+    return page.trimmed(Span(span.start, span.start + len(text)))

@@ -8,13 +8,18 @@ from typing import ClassVar, Iterator
 from pydantic import Field
 
 from stages.sft.labels import labels
-from stages.sft.page import Block, Page, squeeze
-from stages.sft.passages import is_contents
+from stages.sft.page import Block, Page, least, likeness_key, squeeze
+from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import clean_heading, how_to, is_question
 from stages.sft.rule import Candidate, Rule
-from stages.sft.rules.heading import ENDED, answer_span
+from stages.sft.rules.heading import ENDED, LISTED, answer_span
+from stages.sft.rules.title import topic
 from stages.sft.wording import ask
 
+_PRONOUNS = frozenset("it this them one now here more that".split())
+_STRAY = re.compile(r"(?:에서|에|으로|로|을|를|의|과|와|은|는)\s")
+_TEASER = re.compile(r"^.{1,40}(?:\.\.\.|…)\s*\n", re.MULTILINE)
+"""A short line that breaks off and is followed by others: a folded link."""
 _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.)]|step\s+\d+|\d+\s*단계)", re.IGNORECASE)
 
 
@@ -25,7 +30,9 @@ class Howto(Rule):
     confidence: float = Field(0.75, ge=0.0, le=1.0)
     "For a section that lists steps or is plain prose; declared steps count 0.15 more."
     min_answer: int = Field(60, ge=1)
-    "Shortest section, characters: shorter ones are signposts."
+    "Shortest declared steps, characters."
+    min_section: int = Field(110, ge=1)
+    "Shortest section, characters: shorter ones say what a button does, not how something is done."
 
     def find(self, page: Page) -> Iterator[Candidate]:
         yield from self._declared(page)
@@ -39,8 +46,10 @@ class Howto(Rule):
             span, whole = answer_span(page, section, self.min_answer, self.max_answer, ends)
             answer = page.cut(span)
             task, act = found
-            question, register = ask(task, page.lang, page.dice(f"howto/{section.heading}"), answer, act=act)
-            drop = "unclear" if len(answer) >= self.min_answer and (not ENDED.search(answer) or is_contents(answer)) else None
+            task, title = within(task, act, page)
+            question, register = ask(task, page.lang, page.dice(f"howto/{section.heading}"), answer, act=act, title=title)
+            drop = "short_answer" if len(answer) < least(self.min_section, page.lang) else "unclear" if vague(act) or broken(answer) else None
+            drop = drop if answer else "empty_answer"
             facts = {"register": register} if register else {}
             yield Candidate(question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop, facts=facts)
 
@@ -60,6 +69,38 @@ class Howto(Rule):
                 question, register = ask(task, page.lang, page.dice(f"howto/{name}"), answer, act=act)
                 facts = {"register": register} if register else {}
             yield Candidate(question, answer, span, confidence=self.confidence + 0.15, facts=facts)
+
+
+def broken(answer: str) -> bool:
+    """Whether a section is no text to learn from: unfinished, a table of contents, or with words lost."""
+    return is_contents(answer) or gapped(answer) or bool(_TEASER.search(answer)) or fragmented(answer) or not finished(answer)
+
+
+def finished(answer: str) -> bool:
+    """Whether half of the text stands in lines that end like a sentence or are items of a list; headings and links do not."""
+    lines = [line for line in answer.split("\n") if line.strip()]
+    good = sum(len(line) for line in lines if ENDED.search(line) or LISTED.match(line))
+    return bool(ENDED.search(answer)) and 2 * good >= sum(map(len, lines))
+
+
+def fragmented(answer: str) -> bool:
+    """Whether most of a longer text is lines of a word or two: a table read cell by cell."""
+    lines = [line for line in answer.split("\n") if line.strip()]
+    return len(lines) > 10 and sum(len(line) < 12 for line in lines) > 0.4 * len(lines)
+
+
+def vague(act: str) -> bool:
+    """Whether an act says too little to be asked for: one word (`바꾸는`), or a pronoun for a thing (`add it`)."""
+    parts = act.split()
+    return len(parts) < 2 or len(act.replace(" ", "")) < 4 or parts[-1].lower() in _PRONOUNS or bool(_STRAY.match(act))
+
+
+def within(task: str, act: str, page: Page) -> tuple[str, str]:
+    """(task, title): short acts are asked for in the context of the page's title, where that says more than they do."""
+    title = topic(page)
+    short = len(act.replace(" ", "")) < (10 if page.lang == "ko" else 12) and task in ("how", "how_to")
+    apart = likeness_key(act)[:4] not in likeness_key(title)
+    return (f"{task}_in", title) if short and title and apart else (task, "")
 
 
 def listed(page: Page, steps: list[Block]):

@@ -17,8 +17,8 @@ SAID = {"ko": {"formal": ("긍정입니다.", "부정입니다."), "polite": ("�
 
 
 class Sentiment(Rule):
-    """A short text whose record states its rating in words, or in numbers on a stated scale; the middle of the scale is
-    left out. A scale is never guessed: four of five is praise, four of ten is not."""
+    """A short text whose record states its rating in words, or in numbers on a stated scale, and reviews that a page declares
+    with theirs; the middle of the scale is left out. A scale is never guessed: four of five is praise, four of ten is not."""
 
     rank: ClassVar[int] = 65
     covers: ClassVar[bool] = False
@@ -37,13 +37,23 @@ class Sentiment(Rule):
     min_answer: int = Field(3, ge=1)
     "Shortest answer, characters."
 
+    per_page: int = Field(20, ge=1)
+    "Declared reviews of one page at most."
+
     def find(self, page: Page) -> Iterator[Candidate]:
         share = self._share({key.lower(): value for key, value in page.meta.items()})
-        lang = page.lang or language(page.text)
-        text = page.text.strip()
-        if share is None or lang not in SAID or self.low < share < self.high or not least(self.min_text, lang) <= len(text) <= self.max_text:
+        if share is not None:
+            yield from self._rated(page, page.text.strip(), share, page.lang)
             return
-        question, register = ask("sentiment", lang, page.dice("sentiment"), text=text)
+        reviews = [block for block in page.of_kind("review") if block.text.strip()]
+        for block in reviews[: self.per_page]:
+            yield from self._rated(page, block.text.strip(), block.level / 100, None)
+
+    def _rated(self, page: Page, text: str, share: float, lang: str | None) -> Iterator[Candidate]:
+        lang = lang or language(text)
+        if lang not in SAID or self.low < share < self.high or not least(self.min_text, lang) <= len(text) <= self.max_text:
+            return
+        question, register = ask("sentiment", lang, page.dice(f"sentiment/{text[:40]}"), text=text)
         facts = {"register": register} if register else {}
         yield Candidate(question, SAID[lang][register][0 if share >= self.high else 1], None, "sentiment", facts=facts)
 

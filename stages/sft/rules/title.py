@@ -19,6 +19,13 @@ _ENDING = re.compile(r"(?:ing|ed|es|s)$")
 _SITE = re.compile(r"\s+[|·•»«–—]\s+|\s+[-:]\s+|\s*::\s*")
 _REPLY = re.compile(r"(?:Yes|No|네|예|아니요|아니오)[,. ]")
 """A paragraph that answers a question is no continuation."""
+_LABELLED = re.compile(r"[^\s.!?]{1,30}(?: [^\s.!?]{1,30}){0,3}\s?[:：]\s")
+"""`Resume Next: ...`, `생략: ...`: one item of a list, neither a summary nor a next paragraph."""
+DANGLING = re.compile(
+    r"(?:그러나|하지만|그런데|그리고|또한|또는|그래서|따라서|그러므로|그러면|이때|이 때|그때|이러한|이런|그런|이|그|이것|그것|여기서|여기에|그 다음|다음으로|반면|예를 들어|특히|즉|이렇게|심지어|"
+    r"However|But|And|Also|So|Thus|Therefore|Hence|Then|This|These|That|Those|It|They|He|She|Such|For example|For instance|In addition|Moreover|Instead|Otherwise|Similarly)[\s,]"
+)
+"""Openings that hang on what stood before."""
 _SUMMARY_KEYS = ("description", "og:description", "summary", "abstract")
 
 
@@ -57,11 +64,13 @@ class Title(Rule):
         if summary is None:
             span, rest = spans[0], spans[1:]
             summary = page.cut(span)
+            if _LABELLED.match(summary) or DANGLING.match(summary) or sentence_count(summary) > 3:
+                return None
         shown = head(page, rest, self.max_input)
         if shown is None or not least(60, page.lang) <= len(summary) <= 0.5 * (shown.end - shown.start):
             return None
         text = page.cut(shown)
-        if overlap(summary, text) < self.min_overlap or summary in text or sentence_count(text) < 4:
+        if overlap(summary, text) < self.min_overlap + (0.15 if span else 0) or summary in text or sentence_count(text) < 4:
             return None
         if not turns_on(summary, text):
             return None
@@ -90,7 +99,7 @@ class Title(Rule):
             return None
         before, after = page.dice("continue").choice(pairs)
         answer = page.cut(after)
-        if _REPLY.match(answer) or shared(page.cut(before), answer) < 2:
+        if _REPLY.match(answer) or _LABELLED.match(answer) or shared(page.cut(before), answer) < 2:
             return None
         if len(answer) < least(120, page.lang) or sentence_count(answer) < 2 or before.end - before.start > self.max_input:
             return None

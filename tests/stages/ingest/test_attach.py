@@ -59,7 +59,7 @@ def test_a_block_with_a_place_is_the_text_there(text, facts):
         if block["start"] is not None:
             assert text[block["start"] : block["end"]] == block["text"] != ""
     for fact in facts:
-        if fact and fact in text and len(attach._letters(fact, [])[0]) and (f" {fact} " in f" {text} "):
+        if fact and fact in text and len(attach.letters_of(fact, [])[0]) and (f" {fact} " in f" {text} "):
             assert attach.blocks(Rendered(text), [Fact("answer", fact)])[0]["start"] is not None
 
 

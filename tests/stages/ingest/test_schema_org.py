@@ -79,3 +79,15 @@ def test_card_is_of_the_page_not_of_a_picture():
 
 def test_text_of_odd_values():
     assert text_of("a\r\n\r\n\r\n\r\nb  c") == "a\n\nb c"
+
+
+def test_reviews_carry_their_rating_in_percent_and_those_without_one_are_left_out():
+    reviews = [
+        {"@type": "Review", "reviewBody": "좋은 맷돌입니다.", "reviewRating": {"@type": "Rating", "ratingValue": "4"}},
+        {"@type": "Review", "reviewBody": "It broke.", "reviewRating": {"@type": "Rating", "ratingValue": 1, "bestRating": 10}},
+        {"@type": "Review", "reviewBody": "No stars."},
+        {"@type": "Review", "reviewBody": "Eleven of ten.", "reviewRating": {"@type": "Rating", "ratingValue": 11, "bestRating": 10}},
+        {"@type": "Review", "reviewBody": "Words.", "reviewRating": {"@type": "Rating", "ratingValue": "many"}},
+    ]
+    found = groups(read_items(parse(f'<body><script type="application/ld+json">{json.dumps(reviews)}</script><p>x</p>').root))
+    assert [(fact.text, fact.level) for group in found for fact in group.facts if fact.kind == "review"] == [("좋은 맷돌입니다.", 80), ("It broke.", 10)]

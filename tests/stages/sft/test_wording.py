@@ -6,7 +6,7 @@ import pytest
 
 from stages.sft.wording import EN, KO, REGISTERS, ask, fill, register
 
-SLOTS = {"text": "본문입니다.", "title": "맷돌", "heading": "구조", "term": "중쇠", "act": "콩을 가는", "n": "3", "words": "돌, 물"}
+SLOTS = {"choices": "본문입니다.", "text": "본문입니다.", "title": "맷돌", "heading": "구조", "term": "중쇠", "act": "콩을 가는", "n": "3", "words": "돌, 물"}
 ENDS = {
     "formal": ("십시오.", "니까?", "십시오: 돌, 물", "합니다: 돌, 물", "십시오. (주제: 맷돌)"),
     "polite": ("세요.", "요?", "세요: 돌, 물", "세요. (주제: 맷돌)"),

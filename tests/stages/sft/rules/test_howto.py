@@ -49,3 +49,36 @@ def test_reasons(mined):
     text = f"Set up a printer\n\nSee below.\n\nInstalling a scanner\n\n{'menu | file | scan ' * 6}"
     rows, drops = mined("howto", text, [("heading", "Set up a printer", None, 2), ("heading", "Installing a scanner", None, 2)], lang="en")
     assert not rows and drops == ["howto.short_answer", "howto.unclear"]
+
+
+LONG = "먼저 대화 상자를 열고 목록에서 조건을 고릅니다. 이름을 입력한 다음 확인을 클릭합니다. 조건이 목록에 나타나면 저장합니다. 다시 고치려면 조건을 두 번 클릭합니다."
+
+
+@pytest.mark.parametrize(
+    "heading,asked",
+    [("조건 추가", "‘양식 편집기’에서 조건 추가"), ("셀을 편집", "셀을 편집하는 방법"), ("새 구역을 삽입하려면", "새 구역을 삽입하려면 어떻게"), ("데이터베이스 필드 자동 변경", "데이터베이스 필드 자동 변경")],
+)
+def test_korean_headings_are_asked_naturally(mined, said, heading, asked):
+    rows, drops = mined("howto", f"{heading}\n\n{LONG}", [("heading", heading, None, 2)], lang="ko", title="양식 편집기")
+    assert not drops and asked in said(rows[0])[0]
+
+
+@pytest.mark.parametrize("heading", ["바꾸기", "에서 시작하기", "Add it"])
+def test_what_says_too_little_is_unclear(mined, heading):
+    text, lang = (LONG, "ko") if heading[0] >= "가" else (EN_BODY, "en")
+    assert mined("howto", f"{heading}\n\n{text}", [("heading", heading, None, 2)], lang=lang) == ([], ["howto.unclear"])
+
+
+@pytest.mark.parametrize("heading", ["내보내기와 가져오기", "발음 표기"])
+def test_what_no_template_asks_for(mined, heading):
+    assert mined("howto", f"{heading}\n\n{LONG}", [("heading", heading, None, 2)], lang="ko") == ([], [])
+
+
+def test_english_left_in_a_korean_answer(mined):
+    text = f"조건 추가하기\n\n{LONG}\n\nChoose Tools - Detective - Remove Dependents."
+    assert mined("howto", text, [("heading", "조건 추가하기", None, 2)], lang="ko")[1] == ["howto.other_language"]
+
+
+def test_related_links_and_captions_are_cut_off(mined, said):
+    text = f"창 크기 바꾸기\n\n{LONG}\n\n조건 아이콘\n\n관련 주제\n\n대화 상자 지침"
+    assert said(mined("howto", text, [("heading", "창 크기 바꾸기", None, 2)], lang="ko")[0][0])[1] == LONG
