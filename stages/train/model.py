@@ -74,8 +74,8 @@ def _open(stage: Any, model: Any) -> None:
             part.requires_grad_(True)
 
 
-def scratch(stage: Any, tokenizer: Any, width: int) -> Any:
-    """A Llama of the stage's shape with random weights; the random state decides them."""
+def scratch(stage: Any, tokenizer: Any, width: int, empty: bool = False) -> Any:
+    """A Llama of the stage's shape with random weights (the random state decides them), or none at all (`empty`)."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     if stage.hidden % stage.heads or (stage.hidden // stage.heads) % 2:
@@ -100,6 +100,9 @@ def scratch(stage: Any, tokenizer: Any, width: int) -> Any:
     )
     if stage.objective == "mlm":
         config.is_causal = False
+    if empty:
+        with torch.device("meta"):
+            return LlamaForCausalLM(config)
     return LlamaForCausalLM(config)
 
 

@@ -85,6 +85,7 @@ def reinforce(
 ) -> Trained:  # fmt: skip
     """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL. WorkError where it ends in no number."""
     import datasets
+    from transformers.trainer_callback import PrinterCallback
 
     judge.agree(chat)
     drawn: set[str] = set()
@@ -97,6 +98,7 @@ def reinforce(
     given = datasets.Dataset.from_list([{"prompt": [{"role": m["role"], "content": m["content"]} for m in messages]} for messages in prompts.train])
     with tempfile.TemporaryDirectory(prefix="maetdol-rl-") as folder:
         trainer = _trainer(stage, model, config, reward, given, chat, plan, seed, folder)
+        trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_watch(alive, told, plan))
         trainer.train()
     for line in trainer.state.log_history:

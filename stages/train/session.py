@@ -25,12 +25,13 @@ from stages.models.generate import tokenizer_of
 from stages.models.lock import check_lock, lock_of
 from stages.models.templates import Chat, copy_tokenizer, load_tokenizer
 from stages.models.reward import RewardModel
+from stages.train import budget as budgets
 from stages.train import doctor
 from stages.train.conversations import Conversations, Pairs
 from stages.train.corpus import Corpus
 from stages.train.loop import Loop, World, computed_in
 from stages.train.masked import Masked, mask_id
-from stages.train.model import Built, build, trainable
+from stages.train.model import Built, build, scratch, trainable
 from stages.train.objectives import Likelihood, Preference
 from stages.train.reward import Reward
 from stages.train.rl import Prompts
@@ -46,6 +47,7 @@ class Session:
 
     def __init__(self, job: Any, world: World = World()):
         self.stage, self.inputs, self.sink, self.key, self.world = job.stage, job.inputs, job.sink, job.key, world
+        self.planned: budgets.Budget | None = None
         self.seed = self.stage.seed if self.stage.seed is not None else self.inputs.seed
 
     def __enter__(self) -> "Session":
@@ -71,6 +73,7 @@ class Session:
         steps = plan(len(data), self.stage.batch * self.stage.accumulation, self.stage.epochs, self.stage.steps)
         if self.stage.objective == "rl":
             return self._reinforce(data, alive, told, began)
+        self.planned = self._plan(data, steps)
         built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, self.device)
         objective = self._objective(data, built)
         self.findings += self._with_model(data, built, objective)
@@ -97,6 +100,16 @@ class Session:
         done = reinforce(self.stage, model, config, data, self.chat, judge, steps, self.seed, self.chain, alive, told)
         built = Built(done.model, done.adapter, [done.adapter] if done.adapter else [])
         return self._put(built, data, steps, done.history, done.used, time.monotonic() - began)
+
+    def _plan(self, data: Any, steps: Plan) -> budgets.Budget:
+        """What the run needs. UsageError where that is more than there is."""
+        if self.chain:
+            shape = budgets.shape_of(json.loads((self.chain[0].path / "config.json").read_text(encoding="utf-8")))
+        else:
+            shape = budgets.shape_of(scratch(self.stage, self.tokenizer, data.width, empty=True).config)
+        found = budgets.budget(self.stage, shape, data.width, token_count(data, steps), budgets.machine(threads=self.stage.threads))
+        budgets.refuse(found, self.stage, data.width)
+        return found
 
     def _with_model(self, data: Any, built: Built, objective: Any) -> list[doctor.Finding]:
         """The doctor's checks that ask the model."""
@@ -173,23 +186,25 @@ class Session:
         parent = self.sink.place.path("passes") if isinstance(self.sink.place, Local) else None
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
             out = Path(folder)
+            trained = sum(p.numel() for p in trainable(built.model).values())
             if self.stage.objective == "reward" and built.adapter:
                 built = Built(built.model.merge_and_unload(), None, [])
             save_adapter(built, out) if built.adapter else built.model.save_pretrained(out)
             copy_tokenizer(self.tokenizer_folder, self.tokenizer, out)
             lines = [json.dumps(line, sort_keys=True) for line in history]
             (out / "history.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-            card = self._card(built, steps, data)
+            card = self._card(built, steps, data, trained)
             (out / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
             ledger = data.ledger(used)
             notes = {name: card[name] for name in ("objective", "method", "steps", "parameters", "trained_parameters", "device", "dtype")}
             notes |= {"template": card["template_lock"]["hash"], "first": history[0], "last": history[-1], "workers": self.world.size}
+            notes["plan"] = self.planned.notes() if self.planned else {}
             notes["doctor"] = {finding.check: finding.value for finding in self.findings}
             return self.sink.put_artefact(
                 out, ledger, key=self.key, stage="train", notes=notes, seconds=round(seconds, 1), versions=versions(self.stage.needs())
             )
 
-    def _card(self, built: Built, steps: Plan, data: Any) -> dict[str, Any]:
+    def _card(self, built: Built, steps: Plan, data: Any, trained: int) -> dict[str, Any]:
         whole = sum(p.numel() for p in built.model.parameters())
         return {
             "format": FORMAT,
@@ -207,7 +222,7 @@ class Session:
             "tokenizer": tokenizer_hash(self.inputs.one("tokenizer"), self.chain),
             **({"mask_id": mask_id(self.tokenizer)} if self.stage.objective == "mlm" else {}),
             "parameters": whole,
-            "trained_parameters": sum(p.numel() for p in trainable(built.model).values()),
+            "trained_parameters": trained,
             "dtype": str(self.dtype).removeprefix("torch."),
             "device": self.device.type,
             "options": digest(self.stage.model_dump(mode="json")),
@@ -256,6 +271,13 @@ def tokenizer_hash(tokenizer: Store | None, chain: Sequence[Link]) -> str | None
     if tokenizer is not None:
         return tokenizer.content_hash
     return next((link.card["tokenizer"] for link in reversed(chain) if link.card.get("tokenizer")), None)
+
+
+def token_count(data: Any, steps: Plan) -> int:
+    """Tokens of the whole run: the mean row of a sample, times the rows it comes to."""
+    some = doctor.rows_of(data)
+    per_row = sum(len(row.ids) for row in some) / max(1, len(some))
+    return round(per_row * steps.positions)
 
 
 def save_adapter(built: Built, folder: Path) -> None:

@@ -1,0 +1,52 @@
+"""What an evaluation gives up in a takedown: the samples in its report that show a lost row."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pyarrow.compute as pc
+
+from pipeline.options import content_hash
+from pipeline.store import ARTEFACT, Store
+from pipeline.takedown import Lost
+
+
+def forget(store: Store, lost: Lost) -> list[str]:
+    """Generated samples stand in `report.json` with the prompt and the reference they were held against; those of lost rows go."""
+    from pathlib import Path
+
+    receipt, manifest = store.receipt(ARTEFACT), store.manifest()
+    name = f"{ARTEFACT}/report.json"
+    if receipt is None or manifest is None or not store.place.exists(name):
+        return []
+    shown = _shown(store, manifest["lineage"], lost)
+    report = json.loads(store.place.read(name))
+    gone = 0
+    for model in report["models"]:
+        kept = [sample for sample in model["generations"] if sample["prompt"] not in shown and sample["reference"] not in shown]
+        gone += len(model["generations"]) - len(kept)
+        model["generations"] = kept
+    if gone:
+        store.place.write(name, (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    files = {**receipt.files, "report.json": content_hash(Path(store.artefact()) / "report.json")}
+    if files != receipt.files:
+        by = sorted({*receipt.taken.get("by", []), lost.takedown})
+        store.place.write(f"receipts/{ARTEFACT}.json", replace(receipt, files=files, taken={**receipt.taken, "by": by}).dumps())
+    return [f"{store.name}/{name}"] if gone else []
+
+
+def _shown(store: Store, lineage: dict, lost: Lost) -> set[str]:
+    """Every message of the lost rows of the stores that were evaluated on."""
+    root = store.path.rstrip("/").rpartition("/")[0] or "."
+    gone = lost.value_set()
+    found: set[str] = set()
+    for entry in lineage.get("of", []):
+        source = Store(entry["store"] if "/" in entry["store"] else f"{root}/{entry['store']}")
+        for shard in source.shards():
+            if source.place.exists(f"shards/{shard:05d}.arrow"):
+                table = source.read(shard)
+                for row in table.filter(pc.is_in(table["id"], value_set=gone)).to_pylist():
+                    found |= {row["text"]} if "text" in row else set()
+                    found |= {m["content"] for side in ("messages", "prompt", "chosen", "rejected") for m in row.get(side) or []}
+    return {text for text in found if text}

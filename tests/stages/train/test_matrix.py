@@ -1,0 +1,87 @@
+"""The whole matrix: every objective and every method trains for real, on three seeds, to a held-out loss below that of step 0.
+
+With `-s` it prints the table that stands in tests/bench/train/RESULTS.md.
+"""
+
+import pytest
+
+from pipeline.pool import Inline
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.train import Train
+
+pytestmark = pytest.mark.slow
+SEEDS = (1, 2, 3)
+TUNE = {"threads": 1, "holdout": 0.2, "seq_len": 48}
+SFT = {**TUNE, "objective": "sft", "batch": 4, "epochs": 3}
+DPO = {**TUNE, "objective": "dpo", "batch": 4, "epochs": 1}
+REWARD = {**TUNE, "objective": "reward", "batch": 8, "epochs": 3}
+RL = {**TUNE, "objective": "rl", "batch": 16, "answers": 8, "answer_tokens": 10, "steps": 32, "eval_rows": 24}
+CASES = {
+    "clm, full, from scratch": {"objective": "clm", "steps": 30},
+    "clm, full, continued": {"objective": "clm", "steps": 10, "threads": 1, "holdout": 0.2},
+    "clm, lora, continued": {"objective": "clm", "method": "lora", "steps": 40, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3},
+    "clm, full, from a teacher": {"objective": "clm", "steps": 30, "distil": 0.5, "hidden": 32, "heads": 2},
+    "mlm, full, from scratch": {"objective": "mlm", "steps": 40},
+    "mlm with next-sentence pairs": {"objective": "mlm", "steps": 40, "next_sentence": True},
+    "sft, full": {**SFT, "learning_rate": 3e-3},
+    "sft, freeze": {**SFT, "method": "freeze", "open_layers": 1, "learning_rate": 3e-3},
+    "sft, lora": {**SFT, "method": "lora", "learning_rate": 3e-3},
+    "sft, lora, rank-stabilised": {**SFT, "method": "lora", "rank_stabilised": True, "learning_rate": 3e-3},
+    "sft, lora, DoRA": {**SFT, "method": "lora", "dora": True, "learning_rate": 3e-3},
+    "sft, qlora (NF4 base)": {**SFT, "method": "qlora", "learning_rate": 3e-3},
+    "sft, qlora, rank-stabilised": {**SFT, "method": "qlora", "rank_stabilised": True, "learning_rate": 3e-3},
+    "sft, qlora, DoRA": {**SFT, "method": "qlora", "dora": True, "learning_rate": 3e-3},
+    "sft, ia3": {**SFT, "method": "ia3"},
+    "sft, prefix": {**SFT, "method": "prefix"},
+    "sft, prompt": {**SFT, "method": "prompt"},
+    "sft, ptuning": {**SFT, "method": "ptuning"},
+    "sft, lora, from a teacher": {**SFT, "method": "lora", "learning_rate": 3e-3},
+    "dpo, full": {**DPO, "learning_rate": 3e-4},
+    "dpo, freeze": {**DPO, "method": "freeze", "learning_rate": 1e-3},
+    "dpo, lora": {**DPO, "method": "lora", "learning_rate": 1e-3},
+    "dpo, qlora on an SFT adapter": {**DPO, "method": "qlora", "learning_rate": 1e-3},
+    "reward, full": {**REWARD, "learning_rate": 1e-3},
+    "reward, freeze": {**REWARD, "method": "freeze", "learning_rate": 3e-3},
+    "reward, lora": {**REWARD, "method": "lora", "learning_rate": 3e-3},
+    "rl, GRPO, lora": {**RL, "method": "lora", "learning_rate": 3e-3, "kl": 0.01},
+    "rl, GRPO, full": {**RL, "learning_rate": 1e-3, "kl": 0.0},
+    "rl, RLOO, lora": {**RL, "method": "lora", "rl": "rloo", "learning_rate": 3e-3, "kl": 0.01},
+}
+
+
+@pytest.fixture(scope="module")
+def reward_store(pair_store, base_store, do_train):
+    return do_train(pair_store, {**REWARD, "learning_rate": 1e-3}, base=[base_store])
+
+
+@pytest.fixture(scope="module")
+def table():
+    rows: list[str] = []
+    yield rows
+    print("\n| objective and method | trained | seed 1 | seed 2 | seed 3 |\n| --- | --- | --- | --- | --- |")
+    print("\n".join(rows))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_it_ends_below_where_it_began(name, tokens_store, chat_store, pair_store, tiny_tokenizer, tiny, base_store, sft_store, reward_store, read_history, table, tmp_path):
+    options = CASES[name]
+    of = {"clm": tokens_store, "mlm": tokens_store, "sft": chat_store, "rl": chat_store}.get(options["objective"], pair_store)
+    stores = {"of": [of]}
+    if "scratch" in name or "mlm" in name or name == "clm, full, from a teacher":
+        options, stores = {**tiny, **options}, {**stores, "tokenizer": [tiny_tokenizer]}
+    else:
+        stores["base"] = [base_store, sft_store] if "SFT adapter" in name else [base_store]
+    if "teacher" in name:
+        stores["teacher"] = [base_store, sft_store] if options["objective"] == "sft" else [base_store]
+    if options["objective"] == "rl":
+        stores["reward"] = [reward_store]
+    curves = []
+    for seed in SEEDS:
+        sink = Store(tmp_path / str(seed))
+        [receipt] = Train(**options).run(Inputs(stores, seed), sink, Inline())
+        held = read_history(sink).held
+        curves.append((held[0]["loss"], held[-1]["loss"]))
+    share = receipt.notes["trained_parameters"] / receipt.notes["parameters"]
+    table.append(f"| {name} | {share:.1%} | " + " | ".join(f"{first:.3f} -> {last:.3f}" for first, last in curves) + " |")
+    assert all(last < first for first, last in curves), curves
