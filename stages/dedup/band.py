@@ -30,6 +30,8 @@ class Keying(NamedTuple):
 
 def run(task: Task) -> Receipt:
     """Write the sorted keys of one part."""
+    from stages.text.sorting import sorted_pairs
+
     given: Keying = task.given
     part = given.corpus.parts[task.number]
     signed = given.sign.read(task.number)
@@ -38,6 +40,6 @@ def run(task: Task) -> Receipt:
     taken[docs[docs != leaders] - part.first] = False
     rows = np.flatnonzero(taken)
     keys = band_keys(matrix(signed, "values")[rows], given.banding).ravel()
-    owners = np.repeat(rows.astype(np.uint32), given.banding.bands)
-    order = np.argsort(keys, kind="stable")
-    return task.put(blocks(key=keys[order], row=owners[order]))
+    owners = np.repeat(rows, given.banding.bands)
+    keys, owners = sorted_pairs(keys, owners)
+    return task.put(blocks(key=keys, row=owners.astype(np.uint32)))

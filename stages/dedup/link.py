@@ -36,11 +36,11 @@ class Linking(NamedTuple):
 def run(task: Task) -> Receipt:
     """Link the documents that meet under the task's keys."""
     from stages.text.keepers import link_buckets
+    from stages.text.sorting import sorted_pairs
 
     given: Linking = task.given
     keys, docs = _in_range(given)
-    order = np.argsort(keys, kind="stable")
-    keys, docs = keys[order], docs[order]
+    keys, docs = sorted_pairs(keys, docs)
     new = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.zeros(0, bool)
     bucket = np.cumsum(new) - 1
     sizes = np.bincount(bucket, minlength=1) if len(bucket) else np.zeros(1, np.int64)

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipeline.docs import Docs
 from pipeline.ledger import Receipt
@@ -33,7 +32,7 @@ class Signing(NamedTuple):
 
     def key(self, content: str) -> str:
         """Key of the signatures of an input shard; another Unicode version may know other letters."""
-        return digest({"pass": "sign", "version": 1, "options": list(self), "unicode": unicodedata.unidata_version, "input": content})
+        return digest({"pass": "sign", "version": 2, "options": list(self), "unicode": unicodedata.unidata_version, "input": content})
 
 
 def run(task: Task) -> Receipt:
@@ -48,9 +47,10 @@ def run(task: Task) -> Receipt:
             texts = Docs(pa.record_batch({"text": text_of(batch, signing.fields, signing.shape)}))
             found = minhash.sign(texts.data, texts.offsets, signing.how, signing.permutations, signing.seed)
             sizes = np.where(texts.valid, np.diff(texts.offsets), -1)
+            lengths = np.where(texts.valid, found.lengths, 0)
             values = pa.FixedSizeBinaryArray.from_buffers(kind.field("values").type, len(sizes), [None, pa.py_buffer(found.values)])
             exact_a, exact_b = np.ascontiguousarray(found.exact.T)
-            columns = [values, *(pa.array(numbers) for numbers in (exact_a, exact_b, found.tokens, sizes)), pc.utf8_length(texts.text)]
+            columns = [values, *(pa.array(numbers) for numbers in (exact_a, exact_b, found.tokens, sizes, lengths))]
             yield pa.record_batch(columns, schema=kind)
 
     return task.put(pa.Table.from_batches(pieces(), kind))

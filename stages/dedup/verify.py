@@ -26,7 +26,9 @@ from stages.dedup.sign import Signing
 from stages.text.lsh import Banding
 
 PIECE_BYTES = 64 << 20
-"""Text held at once; its shingle sets take about half as much again."""
+"""A component of more text is settled through an index, half as much of it held at once; its shingle sets take as much again."""
+HELD_BYTES = 8 << 20
+"""Text of small components held at once: their sets are used and used up in the cache."""
 PIECE_DOCS = 1 << 16
 LARGE_DOCS = 4096
 """A component of more documents is settled through an index of rare shingles and not pair by pair."""
@@ -89,7 +91,7 @@ def _pieces(lot: Lot) -> Iterator[tuple[int, int]]:
     weights = np.add.reduceat(lot.sizes, lot.bounds[:-1])
     for index, (weight, docs) in enumerate(zip(weights.tolist(), np.diff(lot.bounds).tolist())):
         large = docs > LARGE_DOCS or weight > PIECE_BYTES
-        if index > first and (large or held_bytes + weight > PIECE_BYTES or held_docs + docs > PIECE_DOCS):
+        if index > first and (large or held_bytes + weight > min(HELD_BYTES, PIECE_BYTES) or held_docs + docs > PIECE_DOCS):
             yield first, index
             first, held_bytes, held_docs = index, 0, 0
         if large:

@@ -9,14 +9,26 @@ of `stages/` that it imports, directly or through others.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Callable
 
-from numba import njit
 
+def _numba_without_scipy() -> Any:
+    """numba looks for scipy when it is imported, which no kernel here needs."""
+    if "scipy" in sys.modules:
+        return importlib.import_module("numba")
+    sys.modules["scipy"] = None  # type: ignore[assignment]
+    try:
+        return importlib.import_module("numba")
+    finally:
+        del sys.modules["scipy"]
+
+
+njit = _numba_without_scipy().njit
 ROOT = Path(__file__).resolve().parent.parent.parent
 IMPORT = re.compile(rb"^(?:from|import) (stages(?:\.\w+)*)(?: import \(?([\w, ]+))?", re.MULTILINE)
 
@@ -24,10 +36,24 @@ IMPORT = re.compile(rb"^(?:from|import) (stages(?:\.\w+)*)(?: import \(?([\w, ]+
 def kernel(function: Callable[..., Any]) -> Any:
     """`numba.njit(cache=True, nogil=True)`, recompiled when any source it may have been made of has changed."""
     compiled = njit(cache=True, nogil=True)(function)
-    index = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    held = getattr(compiled, "_cache", None)
+    index = getattr(held, "_cache_file", None)
     if index is not None:  # absent where numba finds no place to keep a cache, or with NUMBA_DISABLE_JIT
         index._source_stamp = (index._source_stamp, stamp(Path(function.__code__.co_filename).resolve()))
+        held.load_overload = partial(_load, held)
     return compiled
+
+
+def _load(held: Any, signature: Any, context: Any) -> Any:
+    """Machine code from the cache, without all that numba sets up to compile: a third of a CPU second a process.
+
+    A kernel allocates, so numba's runtime must be there; what compiles (nothing was found) sets the rest up itself.
+    """
+    from numba.core.runtime import rtsys
+
+    rtsys.initialize(context)
+    with held._guard_against_spurious_io_errors():
+        return held._load_overload(signature, context)
 
 
 @cache
@@ -53,17 +79,3 @@ def sources(source: Path) -> dict[Path, bytes]:
             waiting.append(folder.with_suffix(".py"))
             waiting += [folder / f"{name.strip()}.py" for name in names.decode().split(",") if name.strip()]
     return found
-
-
-def _load_without_scipy() -> None:
-    """numba's first use asks scipy for its linear algebra, which no kernel here needs: a quarter of a CPU second a process."""
-    if "scipy" in sys.modules or "numba.np.arraymath" in sys.modules:
-        return
-    sys.modules["scipy"] = None  # type: ignore[assignment]
-    try:
-        import numba.np.arraymath  # noqa: F401
-    finally:
-        del sys.modules["scipy"]
-
-
-_load_without_scipy()

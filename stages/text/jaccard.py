@@ -10,7 +10,8 @@ from typing import Iterable, NamedTuple
 import numpy as np
 
 from stages.text.compiled import kernel
-from stages.text.minhash import ROOM, STATE, begin, is_suspect, next_shingles, rewritten
+from stages.text.minhash import ROOM, is_suspect, next_shingles, rewritten
+from stages.text.scan import KINDS, STATE, begin
 from stages.text.shingles import Shingling, table
 
 
@@ -46,66 +47,90 @@ def gather_sets(texts: Iterable[Texts], count: int, how: Shingling) -> Sets:
     runs = [np.zeros(0, np.uint64)] * count
     for part in texts:
         hashes, bounds, suspect = _hash_all(part.data, part.offsets, part.rows, how)
-        for at, place in enumerate(part.places.tolist()):
-            runs[place] = hashes[bounds[at] : bounds[at + 1]]
+        _placed(runs, part.places, hashes, bounds)
         again = np.flatnonzero(suspect)
         if len(again):
             data, offsets = rewritten(part.data, part.offsets, part.rows[again])
             hashes, bounds, _ = _hash_all(data, offsets, np.arange(len(again)), how)
-            for at, place in enumerate(part.places[again].tolist()):
-                runs[place] = hashes[bounds[at] : bounds[at + 1]]
+            _placed(runs, part.places[again], hashes, bounds)
     bounds = np.zeros(count + 1, np.int64)
     np.cumsum([len(run) for run in runs], out=bounds[1:])
-    whole = np.concatenate(runs) if runs else np.zeros(0, np.uint64)
-    del runs
-    for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
-        whole[first:last].sort()
-    kept = _distinct(whole, bounds)
-    return Sets(whole[:kept], bounds)
+    return Sets(np.concatenate(runs) if runs else np.zeros(0, np.uint64), bounds)
+
+
+def _placed(runs: list[np.ndarray], places: np.ndarray, hashes: np.ndarray, bounds: np.ndarray) -> None:
+    edges = bounds.tolist()
+    for at, place in enumerate(places.tolist()):
+        runs[place] = hashes[edges[at] : edges[at + 1]]
 
 
 def _hash_all(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, how: Shingling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(hashes, bounds, suspect): the sorted distinct shingle hashes of each of `rows`."""
     sizes = offsets[rows + 1] - offsets[rows]
     # A word takes a byte and a separator; a character can be one byte. Only what is written is ever touched.
     room = int((sizes if how.kind == "char" else (sizes + 1) // 2).sum()) + len(rows) + how.width
     hashes = np.empty(room, np.uint64)
     bounds = np.zeros(len(rows) + 1, np.int64)
     suspect = np.zeros(len(rows), np.bool_)
-    _hash_rows(data, offsets, rows, table(how.kind, how.fold_digits), how.kind == "char", how.width, hashes, bounds, suspect)
+    _hash_rows(data, offsets, rows, table(how.kind, how.fold_digits), KINDS[how.kind], how.fold_digits, how.width, hashes, bounds, suspect)
     return hashes, bounds, suspect
 
 
 @kernel
-def _hash_rows(data, offsets, rows, classes, chars, width, hashes, bounds, suspect):
+def _hash_rows(data, offsets, rows, classes, kind, fold, width, hashes, bounds, suspect):
+    low, raw, spaced, edges = np.empty(ROOM, np.uint8), np.empty(ROOM, np.uint8), np.empty(ROOM, np.uint8), np.empty(ROOM, np.int64)
     tokens = np.empty(ROOM + width, np.uint64)
     state = np.empty(STATE, np.uint64)
+    ends, scratch = np.empty(1 << 10, np.int64), np.empty(1 << 10, np.uint64)
     total = 0
     for index in range(rows.size):
-        at, end, held, seen = offsets[rows[index]], offsets[rows[index] + 1], 0, 0
+        at, end, first = offsets[rows[index]], offsets[rows[index] + 1], total
         begin(state)
         while at < end:
-            at, held, seen, made = next_shingles(
-                data, at, end, classes, chars, width, tokens, held, seen, state, hashes[total:]
-            )
+            at, made = next_shingles(data, at, end, classes, kind, fold, False, width, low, raw, spaced, edges, tokens, state, hashes[total:])
             total += made
-        bounds[index + 1] = total
         suspect[index] = is_suspect(state)
+        if total - first > scratch.size:
+            ends, scratch = np.empty(2 * (total - first), np.int64), np.empty(2 * (total - first), np.uint64)
+        total = first + _sorted_distinct(hashes[first:total], scratch, ends)
+        bounds[index + 1] = total
 
 
 @kernel
-def _distinct(hashes, bounds):
-    """Close up repeats inside each sorted run, in place; returns the new length of `hashes`."""
+def _sorted_distinct(hashes, scratch, ends):
+    """Sort hashes and leave one of each, in place; returns how many.
+
+    Hashes are spread evenly, so their highest bits name the place of each within a few: one pass to count, one to scatter,
+    and an insertion sort that moves hardly anything.
+    """
+    n = hashes.size
+    bits = 1
+    while (2 << bits) < n:
+        bits += 1
+    shift = np.uint64(64 - bits)
+    ends[: 1 << bits] = 0
+    for value in hashes:
+        ends[np.int64(value >> shift)] += 1
+    total = 0
+    for bucket in range(1 << bits):
+        total += ends[bucket]
+        ends[bucket] = total - ends[bucket]
+    for value in hashes:
+        bucket = np.int64(value >> shift)
+        scratch[ends[bucket]] = value
+        ends[bucket] += 1
     write = 0
-    start = bounds[0]
-    for row in range(bounds.size - 1):
-        end = bounds[row + 1]
-        first = write
-        for read in range(start, end):
-            if write == first or hashes[write - 1] != hashes[read]:
-                hashes[write] = hashes[read]
-                write += 1
-        start = end
-        bounds[row + 1] = write
+    for read in range(n):
+        value = scratch[read]
+        at = write
+        while at > 0 and hashes[at - 1] > value:
+            at -= 1
+        if at > 0 and hashes[at - 1] == value:
+            continue
+        for place in range(write, at, -1):
+            hashes[place] = hashes[place - 1]
+        hashes[at] = value
+        write += 1
     return write
 
 

@@ -10,42 +10,23 @@ They run transposed (per permutation over a block of shingles that stays in the 
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from stages.text.compiled import kernel
 from stages.text import hashing
-from stages.text.shingles import SPACE, SUSPECT, WORD_BITS, Shingling, normalised, table
+from stages.text.compiled import kernel, njit
+from stages.text.scan import BLOCK, HELD, KINDS, SEEN, SLACK, STATE, begin, characters, exact_hash, flags, mix64, next_tokens
+from stages.text.shingles import SUSPECT, Shingling, normalised, table
 
-ROOM = 4096
-"""Tokens hashed at a time: their shingles are 16 KiB of 32-bit hashes, half of the smallest first-level cache in use."""
-STATE = 7
-"""Places of a scanner's state (uint64)."""
+ROOM = BLOCK + SLACK
+"""Tokens a block can hold; a block's 32-bit hashes are half of the smallest first-level cache in use."""
 EMPTY = np.uint32(0xFFFFFFFF)
 """Every value of a signature over no shingles, as in datasketch."""
 
-_STEP = np.uint64(hashing.STEP)
-_EXACT_STEP = np.uint64(hashing.EXACT_STEP)
 _POLY = np.uint64(hashing.POLY)
-_MIX_A = np.uint64(hashing.MIX_A)
-_MIX_B = np.uint64(hashing.MIX_B)
-_BLANK = np.uint32(0x20)
-
-# The scanner's state between two blocks of one text.
-_WORD, _INSIDE, _GAP, _EXACT, _BEFORE, _FLAGS, _DIGEST = range(STATE)
-_ZERO, _ONE, _SIX = np.uint64(0), np.uint64(1), np.uint32(6)
-_TAIL = np.uint32(0x3F)
-
-
-@njit(cache=True, nogil=True, inline="always")
-def _mix64(value):
-    value ^= value >> np.uint64(30)
-    value *= _MIX_A
-    value ^= value >> np.uint64(27)
-    value *= _MIX_B
-    return value ^ (value >> np.uint64(31))
+_ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
 @njit(cache=True, nogil=True, inline="always")
@@ -58,77 +39,6 @@ def _fmix32(value):
 
 
 @kernel
-def begin(state):
-    """Make a scanner's state (uint64[STATE]) ready for a text: white space at its start is no gap."""
-    state[:] = _ZERO
-    state[_GAP] = _ONE
-
-
-@kernel
-def _scan(data, at, end, classes, chars, tokens, count, state):
-    """Read UTF-8 from `at` until `end` or until `tokens` is full; returns (at, count).
-
-    `tokens` (uint64) is filled from `count` on with tokens not yet mixed. A sequence cut off or out of range separates
-    tokens. Words end every five or six characters, too often and too irregularly to guess: but for the length of a
-    sequence nothing here is decided by a branch on the text.
-    """
-    room = tokens.size - 3
-    word, inside, gap = state[_WORD], state[_INSIDE], state[_GAP]
-    exact, before, flags = state[_EXACT], state[_BEFORE], state[_FLAGS]
-    blank = np.uint64(_BLANK) * _STEP
-    while at < end and count < room:
-        point = np.uint32(data[at])
-        if point < 0x80:
-            at += 1
-        elif point < 0xE0 and at + 1 < end:
-            point = ((point & np.uint32(0x1F)) << _SIX) | (np.uint32(data[at + 1]) & _TAIL)
-            at += 2
-        elif point < 0xF0 and at + 2 < end:
-            point = ((point & np.uint32(0x0F)) << np.uint32(12)) | ((np.uint32(data[at + 1]) & _TAIL) << _SIX)
-            point |= np.uint32(data[at + 2]) & _TAIL
-            at += 3
-        elif point < 0xF8 and at + 3 < end:
-            point = ((point & np.uint32(0x07)) << np.uint32(18)) | ((np.uint32(data[at + 1]) & _TAIL) << np.uint32(12))
-            point |= ((np.uint32(data[at + 2]) & _TAIL) << _SIX) | (np.uint32(data[at + 3]) & _TAIL)
-            at += 4
-            if point >= classes.size:
-                point = np.uint32(0xFFFD)
-        else:
-            point = np.uint32(0xFFFD)
-            at += 1
-        entry = classes[point]
-        letter = np.uint64(entry & WORD_BITS)
-        is_letter = np.uint64(letter != _ZERO)
-        if chars:
-            # A blank before a letter that follows others with a gap; `inside` says that a letter was seen, `word` that a gap was.
-            tokens[count] = blank
-            count += np.int64(is_letter & inside & word)
-            tokens[count] = letter * _STEP
-            count += np.int64(is_letter)
-            inside |= is_letter
-            word = is_letter ^ _ONE
-        else:
-            tokens[count] = word
-            count += np.int64(inside & (is_letter ^ _ONE))
-            word = ((word ^ letter) * _STEP) & (_ZERO - is_letter)
-            inside = is_letter
-        space = np.uint64((entry & SPACE) != 0)
-        before = exact if space & (gap ^ _ONE) else before
-        value = np.uint64(_BLANK + 1) if space else np.uint64(point) + _ONE
-        exact = exact if space & gap else exact * _EXACT_STEP + value
-        gap = space
-        flags |= np.uint64(entry)
-    if at >= end:
-        if inside and not chars:
-            tokens[count] = word
-            count += 1
-        exact = before if gap else exact
-    state[_WORD], state[_INSIDE], state[_GAP] = word, inside, gap
-    state[_EXACT], state[_BEFORE], state[_FLAGS] = exact, before, flags
-    return at, count
-
-
-@kernel
 def _hash_shingles(tokens, count, width, out):
     """64-bit hashes of the `count - width + 1` shingles over `tokens`; returns how many."""
     top = _ONE
@@ -137,48 +47,44 @@ def _hash_shingles(tokens, count, width, out):
     total = _ZERO
     for index in range(width - 1):
         total = total * _POLY + tokens[index]
-    for index in range(width - 1, count):
-        total = total * _POLY + tokens[index]
-        if index >= width:
-            total -= tokens[index - width] * top
+    total = total * _POLY + tokens[width - 1]
+    out[0] = mix64(total)
+    for index in range(width, count):
+        total = total * _POLY + (tokens[index] - tokens[index - width] * top)
         out[index - width + 1] = total
     made = count - width + 1
-    for index in range(made):
-        out[index] = _mix64(out[index])
+    for index in range(1, made):
+        out[index] = mix64(out[index])
     return made
 
 
 @kernel
-def next_shingles(data, at, end, classes, chars, width, tokens, held, seen, state, hashes):
-    """Shingle hashes of the next block of a text, into `hashes`; returns (at, held, seen, made).
+def next_shingles(data, at, end, classes, kind, fold, exact, width, low, raw, spaced, edges, tokens, state, hashes):
+    """Shingle hashes of the next block of a text, into `hashes`; returns (at, made).
 
-    `tokens` keeps the last `held` tokens from block to block, `seen` counts the text's tokens; start a text with
-    held = seen = 0 and a fresh `state` (`begin`), and call while at < end. Both arrays have `ROOM + width` places.
+    Start a text with a fresh `state` (`scan.begin`), and call while at < end; `tokens` and `hashes` have `ROOM + width`
+    places, the other arrays what `scan.next_tokens` says. Without `exact` the exact hash is not made.
     """
-    before = held
-    at, held = _scan(data, at, end, classes, chars, tokens, held, state)
-    digest = state[_DIGEST]
-    for index in range(before, held):
-        tokens[index] = _mix64(tokens[index])
-    for index in range(before, held):
-        digest = digest * _POLY + tokens[index]
-    state[_DIGEST] = digest
-    seen += held - before
+    held = np.int64(state[HELD])
+    at, count = next_tokens(data, at, end, classes, kind, fold, exact, low, raw, spaced, edges, tokens, held, state)
+    state[SEEN] += np.uint64(count - held)
     size = width
-    if at >= end and 0 < seen < width:
-        size = held
-    if held < size or held == 0:
-        return at, held, seen, 0
-    made = _hash_shingles(tokens, held, size, hashes)
-    for j in range(size - 1):
-        tokens[j] = tokens[held - size + 1 + j]
-    return at, size - 1, seen, made
+    if at >= end and count > 0 and state[SEEN] < width:
+        size = count
+    if count < size or count == 0:
+        state[HELD] = np.uint64(count)
+        return at, 0
+    made = _hash_shingles(tokens, count, size, hashes)
+    for place in range(size - 1):
+        tokens[place] = tokens[count - size + 1 + place]
+    state[HELD] = np.uint64(size - 1)
+    return at, made
 
 
 @kernel
 def is_suspect(state):
     """Did the scanner meet a character whose form depends on its neighbours?"""
-    return (state[_FLAGS] & np.uint64(SUSPECT)) != 0
+    return (flags(state) & np.uint64(SUSPECT)) != 0
 
 
 @kernel
@@ -191,23 +97,26 @@ def _permute(block, count, factors, terms, values):
 
 
 @kernel
-def _sign(data, offsets, classes, chars, width, factors, terms, values, exact, counts, suspect):
-    tokens = np.empty(ROOM + width, np.uint64)
-    hashes = np.empty(ROOM + width, np.uint64)
+def _sign(data, offsets, classes, kind, fold, width, factors, terms, values, exact, counts, lengths, suspect):
+    low, raw, spaced, edges = np.empty(ROOM, np.uint8), np.empty(ROOM, np.uint8), np.empty(ROOM, np.uint8), np.empty(ROOM, np.int64)
+    tokens, hashes = np.empty(ROOM + width, np.uint64), np.empty(ROOM + width, np.uint64)
     block = np.empty(ROOM + width, np.uint32)
     state = np.empty(STATE, np.uint64)
     for row in range(offsets.size - 1):
-        at, end, held, seen = offsets[row], offsets[row + 1], 0, 0
+        at, end = offsets[row], offsets[row + 1]
         begin(state)
+        digest, place = _ZERO, _ONE
         while at < end:
-            at, held, seen, made = next_shingles(data, at, end, classes, chars, width, tokens, held, seen, state, hashes)
+            at, made = next_shingles(data, at, end, classes, kind, fold, True, width, low, raw, spaced, edges, tokens, state, hashes)
+            for j in range(made):
+                digest += hashes[j] * (place + np.uint64(2 * j))
+            place += np.uint64(2 * made)
             for j in range(made):
                 block[j] = _fmix32(np.uint32(hashes[j] >> np.uint64(32)))
             _permute(block, made, factors, terms, values[row])
-        counts[row] = seen
-        suspect[row] = is_suspect(state)
-        exact[row, 0] = _mix64(state[_EXACT])
-        exact[row, 1] = _mix64(state[_DIGEST])
+        counts[row], lengths[row], suspect[row] = state[SEEN], characters(state), is_suspect(state)
+        exact[row, 0] = exact_hash(state)
+        exact[row, 1] = mix64(digest)
 
 
 class Signatures(NamedTuple):
@@ -216,11 +125,14 @@ class Signatures(NamedTuple):
     values: np.ndarray
     """uint32 (n, permutations); all ones for a text without tokens."""
     exact: np.ndarray
-    """uint64 (n, 2): hash of the text with runs of white space as one blank, and of its token sequence."""
+    """uint64 (n, 2): hash of the text with runs of white space as one blank, and of its sequence of shingles."""
     tokens: np.ndarray
     """int64 (n): number of tokens."""
+    lengths: np.ndarray
+    """int64 (n): code points of the text as given."""
 
 
+@cache
 def permutations(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """(factors, terms), uint32 (count): datasketch's affine32 parameters for `seed`, drawn the way it draws them."""
     generator = np.random.RandomState(seed)
@@ -233,20 +145,21 @@ def sign(data: np.ndarray, offsets: np.ndarray, how: Shingling, count: int, seed
 
     Texts that may change under NFC or lower-casing in context are normalised by Python first and signed again.
     """
-    classes = table(how.kind, how.fold_digits)
-    factors, terms = permutations(count, seed)
-    rows = len(offsets) - 1
-    found = Signatures(np.full((rows, count), EMPTY), np.zeros((rows, 2), np.uint64), np.zeros(rows, np.int64))
-    suspect = np.zeros(rows, np.bool_)
-    _sign(data, offsets, classes, how.kind == "char", how.width, factors, terms, *found, suspect)
+    found, suspect = _signed(data, offsets, how, count, seed)
     again = np.flatnonzero(suspect)
     if len(again):
-        text, bounds = rewritten(data, offsets, again)
-        part = Signatures(np.full((len(again), count), EMPTY), np.zeros((len(again), 2), np.uint64), np.zeros(len(again), np.int64))
-        _sign(text, bounds, classes, how.kind == "char", how.width, factors, terms, *part, suspect[again])
-        for whole, piece in zip(found, part):
+        part, _ = _signed(*rewritten(data, offsets, again), how, count, seed)
+        for whole, piece in zip(found[:3], part):
             whole[again] = piece
     return found
+
+
+def _signed(data: np.ndarray, offsets: np.ndarray, how: Shingling, count: int, seed: int) -> tuple[Signatures, np.ndarray]:
+    rows = len(offsets) - 1
+    found = Signatures(np.full((rows, count), EMPTY), np.zeros((rows, 2), np.uint64), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+    suspect = np.zeros(rows, np.bool_)
+    _sign(data, offsets, table(how.kind, how.fold_digits), KINDS[how.kind], how.fold_digits, how.width, *permutations(count, seed), *found, suspect)
+    return found, suspect
 
 
 def rewritten(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

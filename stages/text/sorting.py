@@ -1,0 +1,45 @@
+"""Sorting long lists of 64-bit keys with the numbers that belong to them: a radix sort, stable."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.text.compiled import kernel
+
+BITS = 11
+"""Bits of a key a pass looks at: 2,048 places that are written to at a time fit the second-level cache."""
+PASSES = -(-64 // BITS)
+
+
+def sorted_pairs(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`keys` (uint64) ascending and `values` (int64) along with them; equal keys keep their order."""
+    keys, values = np.array(keys), np.array(values, np.int64)
+    spare_keys, spare_values = np.empty_like(keys), np.empty_like(values)
+    return (spare_keys, spare_values) if _sort(keys, values, spare_keys, spare_values) else (keys, values)
+
+
+@kernel
+def _sort(keys, values, spare_keys, spare_values):
+    """Sort; True when the result lies in the spare arrays."""
+    mask = np.uint64((1 << BITS) - 1)
+    counts = np.zeros((PASSES, 1 << BITS), np.int64)
+    for key in keys:
+        for number in range(PASSES):
+            counts[number, np.int64((key >> np.uint64(number * BITS)) & mask)] += 1
+    moved = False
+    for number in range(PASSES):
+        starts = counts[number]
+        if keys.size == 0 or starts[np.int64((keys[0] >> np.uint64(number * BITS)) & mask)] == keys.size:
+            continue  # a digit that all keys share sorts nothing
+        total = 0
+        for digit in range(starts.size):
+            total += starts[digit]
+            starts[digit] = total - starts[digit]
+        for index in range(keys.size):
+            digit = np.int64((keys[index] >> np.uint64(number * BITS)) & mask)
+            place = starts[digit]
+            spare_keys[place], spare_values[place] = keys[index], values[index]
+            starts[digit] = place + 1
+        keys, values, spare_keys, spare_values = spare_keys, spare_values, keys, values
+        moved = not moved
+    return moved
