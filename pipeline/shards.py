@@ -74,7 +74,7 @@ class Hashing:
         self._hash = xxhash.xxh3_128()
 
     def write(self, data: Any) -> int:
-        self._hash.update(bytes(data) if not isinstance(data, bytes) else data)
+        self._hash.update(memoryview(data))
         self.size += len(data)
         if self.handle is not None:
             self.handle.write(data)
