@@ -92,6 +92,19 @@ def proxies(recipe: Recipe, variants: Sequence[Variant], options: Any) -> Recipe
     return parse(page, "ablate")
 
 
+def outlook(recipe: Recipe, variants: Sequence[Variant], options: Any) -> str:
+    """What would be done: the texts, the models, the tokens, and which steps of the recipe are to do first."""
+    from pipeline.run import plan
+
+    steps = options.proxy()["steps"]
+    each, models = steps * options.batch * options.seq_len, len(variants) * options.seeds
+    lines = [f"  {variant.name:<14} {' + '.join(variant.steps)}" for variant in variants]
+    todo = [status.step for status in plan(needed(recipe, variants)) if status.state != "done"]
+    first = f"first the recipe's own steps: {', '.join(todo)}" if todo else "the recipe's own steps are up to date"
+    total = f"{models} models ({len(variants)} texts x {options.seeds} seeds), {each:,} tokens each, {models * each:,} in all"
+    return "\n".join([*lines, total, first])
+
+
 # -- measuring -----------------------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,8 @@ class Ablate(Options):
     "Where proxies are trained: in this process, or in the workers of Ray."
     workers: int = Field(1, ge=1)
     "Workers, with Ray."
+    dry_run: bool = False
+    "Say which texts, how many models and tokens, and what of it stands already; train nothing."
 
     def proxy(self) -> dict[str, Any]:
         """The train options of every proxy."""
@@ -84,6 +86,9 @@ class Ablate(Options):
         recipe = load(self.recipe, list(self.set))
         variants = ablation.variants_of(recipe, self.variants)
         choices = [questions(path) for path in self.choices]
+        if self.dry_run:
+            print(ablation.outlook(recipe, variants, self))
+            return 0
         run(ablation.needed(recipe, variants))
         second = ablation.proxies(recipe, variants, self)
         run(second)
