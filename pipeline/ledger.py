@@ -174,6 +174,14 @@ class Receipt:
     finished: str = ""
     worker: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    taken: dict[str, Any] = field(default_factory=dict)
+    """After a takedown (`pipeline.takedown`): which ones, and the hashes of what lies on disk now. `content_hash` and
+    `ledger_hash` stay those of the shard as it was made, by which everything made of it knows it."""
+
+    @property
+    def bytes_hash(self) -> str:
+        """Hash of the bytes on disk."""
+        return self.taken.get("content_hash", self.content_hash)
 
     def dumps(self) -> bytes:
         return (json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()

@@ -15,6 +15,7 @@ import pyarrow as pa
 from pipeline import progress
 from pipeline.errors import SourceError, WorkError
 from pipeline.files import place
+from pipeline.forgotten import PENDING
 from pipeline.lock import RootLock
 from pipeline.options import identity
 from pipeline.pool import Inline, OnRay, Pool
@@ -198,6 +199,8 @@ def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None, lock
     if start is not None:
         recipe.step(start)
     with RootLock(root) as lock:
+        if root.exists(PENDING):
+            raise WorkError(f"a takedown of {recipe.root} was not finished", f"finish it first: maetdol forget {recipe.root}")
         mine = pool or LazyPool(lambda: make_pool(recipe), recipe.run.workers or 1)
         try:
             return list(_walk(recipe, start, mine, lock))

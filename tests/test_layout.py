@@ -10,7 +10,7 @@ import pytest
 REPO = Path(__file__).resolve().parent.parent
 FLOORS = [
     {"errors", "schema"},
-    {"options", "docs", "files", "ledger", "lock", "progress"},
+    {"options", "docs", "files", "forgotten", "ledger", "lock", "progress"},
     {"shards", "filter"},
     {"store"},
     {"pool"},
@@ -18,7 +18,7 @@ FLOORS = [
     {"catalog"},
     {"recipe"},
     {"run", "charts", "flags"},
-    {"look", "sections"},
+    {"look", "sections", "takedown"},
     {"report"},
     {"cli"},
 ]

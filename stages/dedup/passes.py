@@ -82,7 +82,7 @@ def is_whole(sink: Store, receipt: Receipt) -> bool:
     if fault is None:
         hasher = Hashing()
         hasher.write(sink.place.read(name))
-        fault = None if hasher.hexdigest() == receipt.content_hash else "does not match its receipt"
+        fault = None if hasher.hexdigest() == receipt.bytes_hash else "does not match its receipt"
     if fault:
         progress.current.say(f"dedup: {sink.place.path(name)} {fault}; made again")
     return fault is None

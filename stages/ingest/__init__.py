@@ -131,11 +131,17 @@ class Ingest(Stage):
         """The files of the crawl, recorded below the store; first of all they are fetched."""
         if self.crawl is None:
             return []
-        from pipeline.files import Local
+        from pathlib import Path
+
+        from pipeline.files import Local, place
+        from pipeline.forgotten import load
         from stages.ingest.crawl import crawl
         from stages.ingest.sources import recorded
+        from stages.ingest.takedown import clean
 
         if not isinstance(sink.place, Local):
             raise SourceError("a crawl is recorded on a local disk, and this store is not on one", "crawl into a local store; read its WARC files from there")
         summaries = crawl(self.crawl, sink.place.path("passes/crawl"), pool)
+        if forgotten := load(place(sink.path.rstrip("/").rpartition("/")[0] or ".")):
+            clean(Path(sink.place.path("passes/crawl")), forgotten)
         return [file for summary in summaries for file in recorded(summary)]

@@ -13,6 +13,8 @@ from typing import Any, Iterator
 import pyarrow as pa
 
 from pipeline.errors import WorkError
+from pipeline.files import place
+from pipeline.forgotten import Forgotten, load
 from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
 from pipeline.schema import SHAPES as SCHEMAS
@@ -26,6 +28,7 @@ from stages.ingest.shape import SHAPES, Outcome, Shaper
 from stages.ingest.sources import File
 from stages.ingest.table_row import own_id
 
+FORGOTTEN = "ingest.forgotten"
 PARTS = 1000
 """Shards of one task at most: a shard's number is 1,000 times its task's, plus its part."""
 LEDGER_ROWS = 1 << 20
@@ -84,17 +87,25 @@ def run_task(task: Task) -> list[Receipt]:
     skip = int(done[-1].notes["read"]) if done else 0
     parts = _Parts(task, hashes, done)
     shaper = Shaper(task.options)
+    forgotten = load(place(task.sink.path.rstrip("/").rpartition("/")[0] or "."))
     try:
         for read, (raw, row_id, file) in enumerate(_records(task), 1):
             if read <= skip and task.options.as_ == "document":
                 continue
-            outcomes = list(shaper.take(raw, row_id, file))
+            outcomes = [_hidden(outcome, forgotten) for outcome in shaper.take(raw, row_id, file)]
             if read > skip:
                 parts.add(outcomes, raw, read)
-        parts.add(list(shaper.finish()), None, None)
+        parts.add([_hidden(outcome, forgotten) for outcome in shaper.finish()], None, None)
         return parts.end()
     finally:
         parts.abandon()
+
+
+def _hidden(outcome: Outcome, forgotten: Forgotten) -> Outcome:
+    """What was forgotten does not come back: the id stays in the ledger, with the reason alone."""
+    if outcome.values is None or (forgotten.marks.isdisjoint(outcome.ids) and not forgotten.hides(outcome.values)):
+        return outcome
+    return Outcome(outcome.ids, None, None, FORGOTTEN)
 
 
 def _records(task: Task) -> Iterator[tuple[Raw, str, str]]:

@@ -1,0 +1,42 @@
+"""What dedup gives up in a takedown: the signatures of shards that change, and every pass that counts rows by their place."""
+
+from __future__ import annotations
+
+import pyarrow.compute as pc
+
+from pipeline.store import Store
+from pipeline.takedown import Lost
+
+
+def forget(store: Store, lost: Lost) -> list[str]:
+    """A signature is a row of numbers at its document's place, and documents behind a lost one move up; so a shard of
+    signatures goes whole where its input loses rows, and is made again, alone, when deduplication is next redone."""
+    manifest = store.manifest()
+    if not store.place.exists("passes"):
+        return []
+    sign = store.sub("passes/sign")
+    changed = _changed(store, manifest["lineage"], lost) if manifest else list(sign.receipts())
+    dropped = [number for number in changed if sign.receipt(number) is not None]
+    for number in dropped:
+        sign.drop(number)
+    if dropped or not manifest:
+        for name in store.place.sub("passes").folders():
+            if name != "sign":
+                store.place.delete(f"passes/{name}")
+    return [f"{store.name}/passes/sign/{number}" for number in dropped]
+
+
+def _changed(store: Store, lineage: dict, lost: Lost) -> list[int]:
+    """Numbers of the parts (shards of `of`, then of `against`) that hold lost rows."""
+    root = store.path.rstrip("/").rpartition("/")[0] or "."
+    gone = lost.value_set()
+    found, number = [], 0
+    for port in ("of", "against"):
+        for entry in lineage.get(port, []):
+            source = Store(entry["store"] if "/" in entry["store"] else f"{root}/{entry['store']}")
+            for shard in source.shards():
+                there = source.place.exists(f"shards/{shard:05d}.arrow")
+                if not there or pc.any(pc.is_in(source.read(shard)["id"], value_set=gone)).as_py():
+                    found.append(number)
+                number += 1
+    return found

@@ -1,0 +1,1 @@
+"""Taking back what was read: the verb `forget`. No stage; the work is `pipeline.takedown`'s and each stage's own."""

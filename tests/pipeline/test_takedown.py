@@ -1,0 +1,208 @@
+"""A takedown over small stores: who goes, what stays byte for byte, what is listed, and that a kill at any moment is made good."""
+
+import json
+import shutil
+
+import pyarrow as pa
+import pytest
+
+from pipeline import forgotten, takedown
+from pipeline.errors import SourceError, UsageError, WorkError
+from pipeline.files import Local, place
+from pipeline.ledger import Ledger
+from pipeline.recipe import parse
+from pipeline.run import run
+from pipeline.schema import CHAT, TOKENS, child_id
+from pipeline.store import Store
+
+SHOP, OTHER = "http://shop.example/", "http://other.example/"
+
+
+def sealed(store, stage, shape, lineage, shards):
+    store.seal({"stage": stage, "shape": shape, "key": "k", "options": {}, "lineage": {"of": [{"store": name} for name in lineage]}, "schema": []}, shards)
+    return store
+
+
+@pytest.fixture
+def root(tmp_path, make_documents):
+    """raw (2 shards) -> unique (a copy removed in favour of a page of the shop) -> chat, and pack."""
+    folder = tmp_path / "root"
+    texts = [f"Text number {n} about grain and stones." for n in range(6)]
+    urls = [SHOP + "0", OTHER + "1", SHOP + "2", OTHER + "3", OTHER + "4", OTHER + "5"]
+    table = make_documents(texts, url=urls, licence=["CC0", "MIT", "CC0", "MIT", "MIT", "MIT"])
+    ids = table["id"].to_pylist()
+    raw, unique = Store(folder / "raw"), Store(folder / "unique")
+    for number, rows in enumerate((table.slice(0, 4), table.slice(4))):
+        raw.put(number, rows, Ledger.rows(rows["id"]), key=f"raw{number}", stage="ingest")
+    sealed(raw, "ingest", "DOCUMENT", [], [0, 1])
+    copies = Ledger.rows(ids[:4], reason=[None, "dedup.near", None, None], keeper=[None, ids[0], None, None])
+    unique.put(0, table.take([0, 2, 3]), copies, key="u0", stage="unknown")
+    unique.put(1, table.slice(4), Ledger.rows(ids[4:]), key="u1", stage="unknown")
+    sealed(unique, "unknown", "DOCUMENT", ["raw"], [0, 1])
+    chat = Store(folder / "chat")
+    out = [child_id(i, "sft", "faq", 0) for i in ids]
+    rows = [{name: None for name in CHAT.names} | {"id": out[n], "doc_id": ids[n], "messages": [{"role": "user", "content": texts[n]}]} for n in (0, 3)]
+    chat.put(0, pa.Table.from_pylist(rows, CHAT), Ledger.rows([ids[0], ids[2], ids[3]], out=[out[0], None, out[3]], reason=[None, "sft.none", None]), key="c0", stage="chat")
+    sealed(chat, "chat", "CHAT", ["unique"], [0])
+    chat.sub("passes/numbers").put(0, pa.table({"place": [1, 2, 3]}), Ledger.rows([]), key="n0", stage="chat")
+    pack = Store(folder / "pack")
+    packed = [
+        {"id": "a" * 32, "input_ids": [5, 6, 7, 8, 9], "docs": [{"id": ids[0], "start": 0, "end": 3, "offset": 0}, {"id": ids[3], "start": 3, "end": 5, "offset": 0}]},
+        {"id": "b" * 32, "input_ids": [5, 6], "docs": [{"id": ids[2], "start": 0, "end": 2, "offset": 0}]},
+        {"id": "c" * 32, "input_ids": [7, 8, 9], "docs": [{"id": ids[3], "start": 0, "end": 3, "offset": 2}]},
+    ]
+    ledger = Ledger.rows([ids[0], ids[3], ids[2], ids[3]], out=["a" * 32, "a" * 32, "b" * 32, "c" * 32])
+    pack.put(0, pa.Table.from_pylist(packed, TOKENS), ledger, key="p0", stage="pack")
+    sealed(pack, "pack", "TOKENS", ["unique"], [0])
+    model = Store(folder / "model")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/weights").write_bytes(b"w")
+    model.put_artefact(tmp_path / "files", Ledger.rows(["a" * 32, "c" * 32], out=[None, None]), key="m", stage="train")
+    sealed(model, "train", "artefact:model", ["pack"], [])
+    return folder
+
+
+def forget(root, kind="domain", value="shop.example"):
+    marks = [(kind, forgotten.mark(kind, value))]
+    found = takedown.find(str(root), marks)
+    takedown.begin(place(root), found, marks)
+    takedown.carry_out(str(root), found.lost)
+    takedown.end(place(root))
+    return found
+
+
+def snapshot(root):
+    """Rows and ledgers of every store, and their receipts without times."""
+    told = {}
+    for store in takedown.stores_of(str(root)):
+        for name, part in takedown.parts_of(store):
+            for number, receipt in takedown._receipts(part):
+                rows, ledger = takedown._rows(part, number, receipt), takedown._ledger(part, number)
+                facts = (receipt.key, receipt.content_hash, receipt.rows, receipt.taken, receipt.reasons)
+                told[name, number] = (rows and rows.to_pylist(), ledger and ledger.to_pylist(), facts)
+        told[store.name] = json.loads(store.place.read("manifest.json"))
+    return told
+
+
+def test_everything_made_of_it_goes_and_the_rest_stays_byte_for_byte(root):
+    before = snapshot(root)
+    hashes = {path: path.read_bytes() for path in root.rglob("*.arrow")}
+    gone = {row["id"] for row in before["raw", 0][0] if row["url"].startswith(SHOP)}
+    found = forget(root)
+    after = snapshot(root)
+    assert found.lost.ids == gone | {row["id"] for row in before["chat", 0][0] if row["doc_id"] in gone}
+    for name in ("raw", "unique", "chat"):
+        assert after[name, 0][0] == [row for row in before[name, 0][0] if row["id"] not in found.lost.ids]
+        assert after[name]["rows"] == sum(after[name, n][2][2] for n in range(len(after[name]["shards"])))
+    for name in ("raw", "unique"):
+        for kind in ("shards", "ledger"):
+            path = root / name / kind / "00001.arrow"
+            assert path.read_bytes() == hashes[path]
+    everything = b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file() and not path.is_relative_to(root / "raw/ledger"))
+    assert not [i for i in found.lost.ids if i.encode() in everything] and b"shop.example" not in everything
+
+
+def test_packed_rows_are_masked_and_keep_their_length(root):
+    forget(root)
+    rows = Store(root / "pack").read(0).to_pylist()
+    assert [row["input_ids"] for row in rows] == [[0, 0, 0, 8, 9], [7, 8, 9]]
+    assert [[doc["start"] for doc in row["docs"]] for row in rows] == [[3], [0]]
+    assert Store(root / "pack").ledger(0)["out"].to_pylist() == ["a" * 32, "c" * 32]
+
+
+def test_keys_stand_so_nothing_is_stale_and_receipts_name_the_takedown(root):
+    before = snapshot(root)
+    found = forget(root)
+    after = snapshot(root)
+    for name in ("raw", "unique", "chat", "pack"):
+        assert after[name]["shards"][0]["content_hash"] == before[name]["shards"][0]["content_hash"]
+        assert after[name, 0][2][3]["by"] == [found.lost.takedown] and after[name]["takedowns"] == [found.lost.takedown]
+        assert after[name, 0][2][0] == before[name, 0][2][0]
+    assert Store(root / "raw").receipt(1).taken == {}
+
+
+def test_models_and_copies_are_listed_and_the_copy_stays_out(root):
+    found = forget(root)
+    assert found.saw == {"model": 1}
+    [copy] = found.copies
+    assert (copy["store"], copy["reason"], copy["url"]) == ("unique", "dedup.near", OTHER + "1")
+    row = next(row for row in Store(root / "unique").ledger(0).to_pylist() if row["id"] == copy["id"])
+    assert row["reason"] == "dedup.near" and row["keeper"] is None and row["note"] == takedown.LOST_KEEPER
+
+
+def test_input_outside_the_root_leaves_its_id_and_the_reason_and_no_more(root):
+    found = forget(root)
+    rows = [row for row in Store(root / "raw").ledger(0).to_pylist() if row["id"] in found.lost.ids]
+    assert [row["reason"] for row in rows] == ["ingest.forgotten"] * 2 and {row["out"] for row in rows} == {None}
+
+
+def test_passes_of_mere_numbers_are_dropped_where_places_moved(root):
+    forget(root, "licence", "cc0")
+    assert not (root / "chat/passes/numbers").exists()
+
+
+def test_by_licence_and_by_id(root):
+    ids = takedown.find(str(root), [("licence", forgotten.mark("licence", "CC0"))]).lost.ids
+    assert ids == takedown.find(str(root), [("domain", forgotten.mark("domain", "shop.example"))]).lost.ids
+    last = Store(root / "raw").row(1, 1)["id"]
+    assert takedown.find(str(root), [("id", last)]).lost.ids == {last}
+
+
+def test_a_derived_id_is_refused_with_the_document_it_is_made_of(root):
+    row = Store(root / "chat").row(0, 0)
+    with pytest.raises(UsageError, match=row["doc_id"]):
+        takedown.find(str(root), [("id", row["id"])])
+    with pytest.raises(SourceError, match="knows no document"):
+        takedown.find(str(root), [("id", "f" * 32)])
+
+
+class Killed(BaseException):
+    pass
+
+
+def test_killed_before_any_write_it_is_finished_by_the_next_call(root, tmp_path, monkeypatch):
+    whole = tmp_path / "whole"
+    shutil.copytree(root, whole)
+    forget(whole)
+    expected = snapshot(whole)
+    marks = [("domain", forgotten.mark("domain", "shop.example"))]
+    real_write, real_delete = Local.write, Local.delete
+    steps = 0
+    while True:
+        again, left = tmp_path / f"again{steps}", [steps]
+        shutil.copytree(root, again)
+
+        def step(real, *given, left=left):
+            if left[0] == 0:
+                raise Killed
+            left[0] -= 1
+            return real(*given)
+
+        found = takedown.find(str(again), marks)
+        monkeypatch.setattr(Local, "write", lambda *given: step(real_write, *given))
+        monkeypatch.setattr(Local, "delete", lambda *given: step(real_delete, *given))
+        try:
+            takedown.begin(place(again), found, marks)
+            takedown.carry_out(str(again), found.lost)
+            takedown.end(place(again))
+            finished = True
+        except Killed:
+            finished = False
+        monkeypatch.undo()
+        under_way = takedown.pending(place(again))
+        if under_way is not None:
+            takedown.carry_out(str(again), under_way[0])
+            takedown.end(place(again))
+        if (again / forgotten.NAME).exists():
+            assert snapshot(again) == expected, f"killed at step {steps}"
+        if finished:
+            break
+        steps += 1
+    assert steps > 40
+
+
+def test_no_run_begins_while_one_is_unfinished(root):
+    (root / forgotten.PENDING).write_text("{}")
+    recipe = parse({"root": str(root), "steps": [{"ingest": {"from": str(root)}}], "run": {"pool": "inline"}})
+    with pytest.raises(WorkError, match="forget"):
+        run(recipe)
