@@ -7,12 +7,13 @@ decide nothing: what decides is text, keep policy and id, so that another shard 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.files import Local
 from pipeline.stage import Inputs
 from pipeline.store import Store
 from stages.dedup.columns import column
@@ -29,6 +30,17 @@ class Part:
     rows: int
     old: bool
     """Of `against`: compared with, never touched."""
+
+
+def opened(store: Store, shard: int, content: str) -> pa.Table:
+    """A shard as a table. Local ones stay mapped from task to task: where texts are read here and there, mapping them anew
+    costs more than reading them."""
+    return _mapped(store.path, shard, content) if isinstance(store.place, Local) else store.read(shard)
+
+
+@lru_cache(maxsize=64)
+def _mapped(path: str, shard: int, content: str) -> pa.Table:
+    return Store(path).read(shard)
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ class Corpus:
         while at < len(wanted):
             part = self.parts[int(np.searchsorted(self.firsts, wanted[at], side="right")) - 1]
             first = part.first
-            for batch in part.store.read(part.shard).select(list(columns)).to_batches():
+            for batch in opened(part.store, part.shard, part.content).select(list(columns)).to_batches():
                 stop = at + int(np.searchsorted(wanted[at:], first + len(batch)))
                 if stop > at:
                     yield batch, wanted[at:stop] - first, order[at:stop]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import resource
 import shutil
 import statistics
@@ -32,7 +33,7 @@ def measured(command: list[str]) -> tuple[float, float, float]:
     """(CPU seconds, wall seconds, peak MB of memory that is the tree's own) of a command and its children."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     began, peak = time.monotonic(), 0
-    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment())
     tail: list[bytes] = []
     reader = threading.Thread(target=lambda: tail.append(process.stderr.read()))
     reader.start()
@@ -45,6 +46,11 @@ def measured(command: list[str]) -> tuple[float, float, float]:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return used, time.monotonic() - began, peak / 1e6
+
+
+def environment() -> dict[str, str]:
+    """As a user has it: Python keeps what it compiled of a tool's own modules, as it does by default."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def own_memory(process: psutil.Process) -> int:
