@@ -160,12 +160,12 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
     """`maetdol STAGE SOURCE... SINK [flags]`; verbs that begin with the stage's name are its sub-words.
 
     A verb `STAGE --flag` is a flag of this command: where it is given, its class (which derives from the stage's) is run on
-    the same inputs instead.
+    the same inputs instead. One that has `arguments` of its own takes over the whole command line, wherever the flag stands.
     """
     from pipeline import catalog, flags
 
     cls = catalog.stage(name)
-    flagged = [verb for words, verb in verbs.items() if " --" in words]
+    flagged = [verb for words, verb in verbs.items() if " --" in words and not getattr(verb.load(), "arguments", ())]
     verbs = {words: verb for words, verb in verbs.items() if verb not in flagged}
     from_files = "of" not in cls.ports
     leave_out = ("from_",) if from_files else ()
@@ -209,6 +209,9 @@ class StageCommand(click.Command):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> click.Context:
         for words, verb in self.verbs.items():
             rest = words.split()[1:]
+            if rest and rest[0].startswith("--") and rest[0] in args:
+                at = args.index(rest[0])
+                return verb_command(verb).make_context(words, args[:at] + args[at + 1 :], parent=parent, **extra)
             if rest and args[: len(rest)] == rest:
                 return verb_command(verb).make_context(words, args[len(rest) :], parent=parent, **extra)
         return super().make_context(info_name, args, parent=parent, **extra)
