@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Callable, Literal
+from typing import Annotated, Any, Callable, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
@@ -24,6 +24,8 @@ class Pii(ShardStage):
     that action, the others `action`. The ledger holds place, kind, rule, score and replacement of every finding, never
     the value. A second run changes nothing.
     """
+
+    version: ClassVar[int] = 2
 
     entities: tuple[str, ...] = ()
     """Kinds looked for; default: all of email, phone, phone_service, card, iban, ip, ip_private, mac, url_credentials, crypto,

@@ -32,6 +32,8 @@ DIGITS_REPLACED = frozenset(
 """Kinds whose surrogate is the same groups of other digits."""
 SHAPED = DIGITS_REPLACED | {"email", "ip", "ip_private", "mac"}
 """Kinds that have a surrogate; the others get their tag."""
+_SPELLED_AT = re.compile(r" ?(?:[\[({] ?(?:at|@|골뱅이) ?[\])}]|골뱅이) ?")
+_SPELLED_DOT = re.compile(r" ?[\[({] ?(?:dot|점|닷) ?[\])}] ?| (?:dot|점|닷) ")
 _HIDDEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 
 
@@ -50,8 +52,11 @@ def secret_key(name: str) -> bytes:
 
 
 def canonical(value: str) -> str:
-    """One spelling per value: NFKC without hidden signs, lower case, letters and digits only except for mail and hosts."""
+    """One spelling per value: NFKC without hidden signs, lower case, letters and digits only except for mail and hosts; mail
+    addresses that were spelled out are put together."""
     plain = _HIDDEN.sub("", unicodedata.normalize("NFKC", value)).casefold()
+    together = _SPELLED_AT.sub("@", plain, count=1)
+    plain = _SPELLED_DOT.sub(".", together) if together != plain else plain
     return plain if "@" in plain or ":" in plain else "".join(sign for sign in plain if sign.isalnum())
 
 

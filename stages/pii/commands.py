@@ -1,27 +1,31 @@
-"""Verbs of pii: look again at a store that is said to be clean."""
+"""What `pii` can do instead of editing: look again at stores that are said to be clean, `maetdol pii --audit STORE...`."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.errors import SourceError, UsageError
+from pipeline.look import stores_of
 from pipeline.options import CONTENT, Options
 from pipeline.schema import TEXT_FIELDS
 from pipeline.store import Store
 from stages.pii import Pii
 
+if TYPE_CHECKING:
+    from stages.pii.rewrite import Plan
+
 
 class Audit(Options):
     """Look for personal data in every text-bearing field of stores; exit code 1 when any is found. Never prints a value."""
 
-    verb: ClassVar[str] = "pii-audit"
+    verb: ClassVar[str] = "pii --audit"
     arguments: ClassVar[tuple[str, ...]] = ("stores",)
 
     stores: tuple[str, ...] = Field(min_length=1)
-    "Stores of documents, chats or pairs."
+    "Stores of documents, chats or pairs; or the root of a run: every such store in it that `pii` made or that was made from one."
     entities: tuple[str, ...] = ()
     "Kinds looked for; default: every kind that patterns find, but for public hotlines."
     keep: tuple[str, ...] = ()
@@ -39,16 +43,37 @@ class Audit(Options):
 
     def run(self) -> int:
         leaking = 0
-        for path in self.stores:
-            leaks = audited(Store(path), self.stage(), self.show)
+        plan = self.stage().plan()
+        for store in [store for path in self.stores for store in behind_pii(path)]:
+            leaks = audited(store, plan, self.show)
             leaking += bool(leaks.counts)
-            print(leaks.lines(path))
+            print(leaks.lines(store.path))
         return 1 if leaking else 0
 
     def stage(self) -> Pii:
         """The stage whose eyes are used."""
         given = {name: getattr(self, name) for name in ("entities", "keep", "min_score", "names", "model", "recognizers")}
-        return Pii.build(given, self.verb)
+        return Pii.build(given, "pii")
+
+
+def behind_pii(path: str) -> list[Store]:
+    """The store at `path`; of a run's root, its stores of texts at and behind a step `pii`. SourceError where that is none."""
+    if Store(path).place.exists("manifest.json"):
+        return [Store(path)]
+    behind: dict[str, Store] = {}
+    for store in stores_of(path):
+        manifest = store.require()
+        sources = {entry["store"] for entries in (manifest.get("lineage") or {}).values() for entry in entries}
+        if manifest.get("stage") == "pii" or sources & set(behind):
+            behind[store.name] = store
+    texts = [store for store in behind.values() if has_texts(store)]
+    if not texts:
+        raise SourceError(f"{path} has no finished step `pii`", "run one there, or name the stores to look at")
+    return texts
+
+
+def has_texts(store: Store) -> bool:
+    return bool(TEXT_FIELDS.get(store.require().get("shape") or "", ()))
 
 
 class Leaks:
@@ -68,15 +93,14 @@ class Leaks:
         return "\n".join(parts + [f"  {place}" for place in self.places])
 
 
-def audited(store: Store, stage: Pii, show: int = 10) -> Leaks:
-    """Findings in every row of `store` whose action under `stage` is not keep. SourceError for a store without texts."""
+def audited(store: Store, plan: "Plan", show: int = 10) -> Leaks:
+    """Findings in every row of `store` whose action under `plan` is not keep. SourceError for a store without texts."""
     from stages.pii.rewrite import findings, place
 
-    if not TEXT_FIELDS.get(store.require().get("shape") or "", ()):
+    if not has_texts(store):
         raise SourceError(f"{store.path} holds no texts", "give a store of documents, chats or pairs")
     if store.require().get("dropped_text"):
         raise UsageError(f"the rows of {store.path} were deleted after pii", "audit the stores that still have rows")
-    plan = stage.plan()
     leaks = Leaks()
     for shard in store.shards():
         for batch in store.batches(shard):

@@ -1,9 +1,16 @@
-"""Mail addresses and credentials in URLs: both hang on an `@`, and are read outward from it. Compiled."""
+"""Mail addresses and credentials in URLs: both hang on an `@`, and are read outward from it. Compiled.
+
+Hangul beside an address: where an ASCII mailbox stands before the `@`, Hangul attached to it is the sentence's, since no
+Korean provider gives Hangul mailboxes (`문의hong@...` is `hong@...`). Where Hangul itself stands before the `@` it is taken
+as the mailbox (RFC 6531), all of the word: it mostly is a person's name, and a tag too many costs less than a name left.
+Hangul host names are read where the label begins with a syllable; Hangul behind an ASCII label is a particle.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
+from stages.pii.address import syllable
 from stages.text.compiled import kernel
 
 LOCAL_LIMIT = 64
@@ -30,6 +37,11 @@ for _row, _name in enumerate(NO_DOMAINS):
     _NO_DOMAINS[_row, : len(_name)] = list(_name.encode())
 
 
+HANGUL_ENDINGS = ("한국", "닷컴", "닷넷", "삼성")
+"""The top-level domains in Hangul of the IANA root zone."""
+_HANGUL_ENDINGS = np.array([list(_name.encode()) for _name in HANGUL_ENDINGS], np.uint8)
+
+
 @kernel
 def _letter(c):
     return 65 <= c <= 90 or 97 <= c <= 122
@@ -52,20 +64,68 @@ def _no_domain(data, start, end):
 
 
 @kernel
+def _local(data, low, at):
+    """Where the mailbox before `at` begins; -1 where none stands."""
+    start, hangul = at, at - 3 >= low and syllable(data, at - 3, at) > 0
+    while start > low and at - start <= LOCAL_LIMIT:
+        if _LOCAL[data[start - 1]]:
+            start -= 1
+        elif hangul and start - 3 >= low and syllable(data, start - 3, at) > 0:
+            start -= 3
+        else:
+            break
+    if at - start > LOCAL_LIMIT:
+        return -1
+    while start < at and data[start] < 0x80 and not (_LABEL[data[start]] and data[start] != 45) and data[start] != 95:
+        start += 1
+    return -1 if start == at or data[at - 1] == 46 else start
+
+
+@kernel
+def _hangul_ending(data, label, limit):
+    """Where the Hangul top-level domain at `label` ends; -1 where none stands."""
+    for row in range(_HANGUL_ENDINGS.shape[0]):
+        size = _HANGUL_ENDINGS.shape[1]
+        same = label + size <= limit
+        for k in range(size):
+            same = same and data[label + k] == _HANGUL_ENDINGS[row, k]
+        if same:
+            return label + size
+    return -1
+
+
+@kernel
+def _hangul_label(data, label, limit):
+    """Where the host label that begins with a syllable ends."""
+    stop = label
+    while stop < limit:
+        if _LABEL[data[stop]]:
+            stop += 1
+        elif syllable(data, stop, limit) > 0:
+            stop += 3
+        else:
+            break
+    return stop
+
+
+@kernel
 def mailbox(data, low, high, at, size):
     """(start, end) of the address around the `@` at `at` (`size` bytes: 3 for `%40`); start -1 where there is none."""
-    start = at
-    while start > low and at - start <= LOCAL_LIMIT and _LOCAL[data[start - 1]]:
-        start -= 1
-    if at - start > LOCAL_LIMIT:
-        return -1, -1
-    while start < at and not (_LABEL[data[start]] and data[start] != 45) and data[start] != 95:
-        start += 1
-    if start == at or data[at - 1] == 46:
+    start = _local(data, low, at)
+    if start < 0:
         return -1, -1
     label, end, place = at + size, -1, 0
     limit = min(high, label + DOMAIN_LIMIT)
     while label < limit:
+        if syllable(data, label, limit) > 0:
+            ending = _hangul_ending(data, label, limit) if place > 0 else -1
+            if ending > 0:
+                return start, ending
+            stop = _hangul_label(data, label, limit)
+            if stop + 1 >= limit or data[stop] != 46 or data[stop - 1] == 45:
+                break
+            label, place = stop + 1, place + 1
+            continue
         stop, letters = label, True
         while stop < limit and _LABEL[data[stop]]:
             letters = letters and _letter(data[stop])
@@ -84,7 +144,9 @@ def mailbox(data, low, high, at, size):
             end = stop
             if _no_domain(data, label, stop):
                 end = -1
-        if whole > stop or stop + 1 >= limit or data[stop] != 46 or not _LABEL[data[stop + 1]]:
+        if whole > stop or stop + 1 >= limit or data[stop] != 46:
+            break
+        if not _LABEL[data[stop + 1]] and (end > 0 or syllable(data, stop + 1, limit) == 0):
             break
         label, place = stop + 1, place + 1
     return (start, end) if end > 0 else (-1, -1)

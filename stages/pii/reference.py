@@ -10,18 +10,21 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache, lru_cache
-from typing import Iterator, NamedTuple
+from typing import Iterator, NamedTuple, Sequence
 
 import regex
 
 from stages.pii.address import BUILDINGS, DISTRICTS, NO_LOTS, PROVINCES, UNITS
 from stages.pii.entities import BY_NAME
 from stages.pii.labels import KINDS, NEGATIVE, WORDS, bits_of
-from stages.pii.mail import NO_DOMAINS
+from stages.pii.mail import HANGUL_ENDINGS, NO_DOMAINS
 from stages.pii.reference_checks import verdict
 from stages.pii.rules import LEFT_SIDES, RIGHT_SIDES, Rule, rule_book
+from stages.pii.spelled import ENDINGS
 
-START = r"(?:(?<![0-9])(?=[0-9])|(?<![0-9A-Za-z_])(?=[A-Za-z])|(?=[+(][0-9+])|(?<![0-9A-Za-z_:])(?=::))"
+DIGITS_BEGIN, LETTERS_BEGIN = "(?<![0-9])(?=[{}])", "(?<![0-9A-Za-z_])(?=[{}])"
+SIGN_BEGINS, COLONS_BEGIN = "(?=[+(][0-9+])", "(?<![0-9A-Za-z_:])(?=::)"
+"""Where a match may begin: the first digit of a run, the first letter of a word, a sign before a digit, two colons."""
 
 
 class Span(NamedTuple):
@@ -40,9 +43,14 @@ _DROPPED = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
 _JAMO = re.compile("[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?")
 
 
+_ODD = re.compile("[\u00a0\u00ad\u0660-\u0669\u06f0-\u06f9\u1100-\u1112\u2000-\u200f\u2010-\u2015\u202a-\u202f\u205f-\u206f\u2212\u3000\ufe58\ufe63\ufeff\uff01-\uff5e\U0001d7ce-\U0001d7ff]")
+
+
 @lru_cache(maxsize=4)
-def plain(text: str) -> tuple[str, tuple[int, ...], tuple[int, ...]]:
+def plain(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     """The folded text, and per sign of it where its original begins and ends."""
+    if not _ODD.search(text):
+        return text, range(len(text)), range(1, len(text) + 1)
     out, begins, ends = [], [], []
     at = 0
     while at < len(text):
@@ -128,11 +136,22 @@ def situation(text: str, start: int, end: int, kinds: int) -> tuple[int, int]:
 # -- rules ---------------------------------------------------------------------------------------------------------------
 
 
+def _begin(pattern: str) -> str:
+    """The places where `pattern` may begin. Only the signs that can be its first are named: an engine skips the rest at once."""
+    whole = regex.compile(pattern)
+    firsts = [sign for sign in map(chr, range(128)) if whole.match(sign, partial=True)]
+    digits = "".join(sign for sign in firsts if sign.isdigit())
+    letters = "".join(sign for sign in firsts if sign.isalpha())
+    kinds = [DIGITS_BEGIN.format(digits)] * bool(digits) + [LETTERS_BEGIN.format(letters)] * bool(letters)
+    kinds += [SIGN_BEGINS] * ("+" in firsts or "(" in firsts) + [COLONS_BEGIN] * (":" in firsts)
+    return f"(?:{'|'.join(kinds)})" if len(kinds) > 1 else kinds[0]
+
+
 @cache
 def _compiled(rule: Rule) -> tuple[regex.Pattern, regex.Pattern, regex.Pattern]:
     left = "".join(side for mask, side in LEFT_SIDES.items() if rule.left & mask)
     right = "".join(side for mask, side in RIGHT_SIDES.items() if rule.right & mask)
-    return regex.compile(f"(?p){START}{left}(?:{rule.pattern})"), regex.compile(rule.pattern), regex.compile(right or "(?=)")
+    return regex.compile(f"(?p){_begin(rule.pattern)}{left}(?:{rule.pattern})"), regex.compile(rule.pattern), regex.compile(right or "(?=)")
 
 
 def _patterned(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
@@ -162,25 +181,69 @@ def _key_block(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end + len(re.sub(r"[\x00-\x20]+\Z", "", body))
 
 
+_LABEL = re.compile("[A-Za-z0-9-]+")
+_HANGUL_LABEL = re.compile("[가-힣][가-힣A-Za-z0-9-]*")
+_HANGUL_ENDING = re.compile("|".join(HANGUL_ENDINGS))
+
+
 def _mail(text: str) -> Iterator[tuple[int, int]]:
     for sign in re.finditer("@|%40", text):
+        before = text[max(0, sign.start() - 65) : sign.start()]
+        run = re.search(r"[A-Za-z0-9._%+가-힣-]*\Z" if re.search(r"[가-힣]\Z", before) else r"[A-Za-z0-9._%+-]*\Z", before).group()  # type: ignore[union-attr]
+        local = run.lstrip(".%+-")
+        if len(run.encode()) > 64 or not local or local.endswith("."):
+            continue
+        end = _host_end(text, sign.end())
+        if end:
+            yield sign.start() - len(local), end
+
+
+def _host_end(text: str, at: int) -> int | None:
+    end = place = None
+    limit = min(len(text), at + 253)
+    while True:
+        if place and (ending := _HANGUL_ENDING.match(text, at, limit)):
+            return ending.end()
+        if hangul := _HANGUL_LABEL.match(text, at, limit):
+            stop = hangul.end()
+            if text[stop : stop + 1] != "." or hangul.group().endswith("-") or stop + 1 >= limit:
+                return end
+            at, place = stop + 1, True
+            continue
+        label = _LABEL.match(text, at, limit)
+        word = label.group().rstrip("-") if label else ""
+        if not label or not word or word.startswith("-"):
+            return end
+        if place and (re.fullmatch("[A-Za-z]{2,24}", word) or re.match("(?i)xn-..", word)):
+            end = None if word.lower() in NO_DOMAINS else at + len(word)
+        stop = at + len(word)
+        if word != label.group() or not re.match(r"\.[A-Za-z0-9-]" if end else r"\.[A-Za-z0-9가-힣-]", text[stop : stop + 2]) or stop + 1 >= limit:
+            return end
+        at, place = stop + 1, True
+
+
+_SPELLED_SIGN = re.compile(r" ?(?:[\[({] ?(?:[aA][tT]|@|골뱅이) ?[\])}]|골뱅이) ?(?=[A-Za-z0-9])")
+_SPELLED_DOT = re.compile(r"\.| ?[\[({] ?(?:[dD][oO][tT]|점|닷) ?[\])}] ?| (?:[dD][oO][tT]|점|닷) ")
+_SPELLED_LABEL = re.compile(r"[A-Za-z0-9-]+")
+
+
+def _spelled_mail(text: str) -> Iterator[tuple[int, int]]:
+    for sign in _SPELLED_SIGN.finditer(text):
         run = re.search(r"[A-Za-z0-9._%+-]*\Z", text[max(0, sign.start() - 65) : sign.start()]).group()  # type: ignore[union-attr]
         local = run.lstrip(".%+-")
-        if len(run) > 64 or not local or local.endswith("."):
+        if len(run) > 64 or len(local) < 2 or local.endswith("."):
             continue
-        end = place = None
-        at = sign.end()
-        limit = min(len(text), at + 253)
-        while label := re.compile("[A-Za-z0-9-]+").match(text, at, limit):
-            word = label.group().rstrip("-")
-            if not word or word.startswith("-"):
+        at, end = sign.end(), 0
+        for place in range(6):
+            label = _SPELLED_LABEL.match(text, at)
+            if label is None or len(label.group()) > 63 or label.group().startswith("-") or label.group().endswith("-"):
                 break
-            if place is not None and (re.fullmatch("[A-Za-z]{2,24}", word) or re.match("(?i)xn-..", word)):
-                end = None if word.lower() in NO_DOMAINS else at + len(word)
-            stop = at + len(word)
-            if word != label.group() or not re.match(r"\.[A-Za-z0-9-]", text[stop : stop + 2]) or stop + 1 >= limit:
+            if place and re.fullmatch(rf"(?i)[a-z]{{2}}|{'|'.join(ENDINGS.split())}", label.group()):
+                end = label.end()
+            dot = _SPELLED_DOT.match(text, label.end())
+            if dot is None:
                 break
-            at, place = stop + 1, True
+            at = dot.end()
         if end:
             yield sign.start() - len(local), end
 
@@ -294,6 +357,8 @@ def _matches(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
         yield from _patterned(rule, text)
     elif rule.name == "mail":
         yield from ((start, end, 1) for start, end in _mail(text))
+    elif rule.name == "mail_spelled":
+        yield from ((start, end, 1) for start, end in _spelled_mail(text))
     elif rule.name == "credentials":
         yield from ((start, end, 1) for start, end in _credentials(text))
     else:

@@ -209,6 +209,7 @@ def _book() -> list[Rule]:
 
     # -- found by kernels of their own -------------------------------------------------------------------------------
     rule("mail", "email", "", "mail", 0, 0, "", strong=(95, 95, 95))
+    rule("mail_spelled", "email", "", "strong", 0, 0, "", strong=(80, 80, 80))
     rule("credentials", "url_credentials", "", "strong", 0, 0, "", strong=(95, 95, 95))
     rule("road_address", "kr_address", "", "strong", 0, 0, "address", strong=(85, 95, 85))
     rule("lot_address", "kr_address", "", "strong", 0, 0, "address", strong=(80, 95, 80))
@@ -236,6 +237,9 @@ _SECRETS = {
     "sendgrid": f"SG\\.{BASE64URL}{{22}}\\.{BASE64URL}{{43}}",
     "twilio": "(?:SK|AC)[0-9a-f]{32}",
     "telegram": f"[0-9]{{8,10}}:AA{BASE64URL}{{33}}",
+    "aws_secret": "(?:aws|AWS)_(?:secret|SECRET)_(?:access|ACCESS)_(?:key|KEY)[\"']? ?[=:] ?[\"']?[A-Za-z0-9/+]{40}",
+    "azure_shared": "SharedAccessKey=[A-Za-z0-9+/]{43}=",
+    "jdbc_password": "jdbc:[a-z]{2,12}://[A-Za-z0-9.:/_-]{1,60}[?](?:user=[A-Za-z0-9_.]{1,24}&)?password=[!#-%*-:=?-~]{4,40}",
     "digitalocean": "do[opr]_v1_[a-f0-9]{64}",
     "azure_account": "AccountKey=[A-Za-z0-9+/]{86}==",
     "json_web_token": f"eyJ{BASE64URL}{{8}}{BASE64URL}*\\.eyJ{BASE64URL}{{8}}{BASE64URL}*\\.{BASE64URL}{{16}}{BASE64URL}*",

@@ -17,6 +17,7 @@ from stages.pii.checks import DIGITS, check
 from stages.pii.forms import SHORTEST
 from stages.pii.labels import KINDS, NEGATIVE
 from stages.pii.mail import credentials, mailbox
+from stages.pii.spelled import spelled_mailbox
 from stages.text.compiled import kernel
 
 ITEM, BEGIN, END, RULE, SCORE = range(5)
@@ -29,7 +30,7 @@ _BIT, _SIZE, _BEFORE, _BEHIND, _ALONE = tables.BIT, tables.SIZE, tables.BEFORE, 
 _ONE, _THREE = np.int64(1), np.int64(3)
 _WORD, _UNDER, _JOIN, _LINK = sides.WORD, sides.UNDER, sides.JOIN, sides.LINK
 _COLON, _SLASH, _SPACED, _PLUS, _DASH = sides.COLON, sides.SLASH, sides.SPACED, sides.PLUS, sides.DASH
-_MAIL, _CREDENTIALS = rule_number("mail"), rule_number("credentials")
+_MAIL, _SPELLED, _CREDENTIALS = rule_number("mail"), rule_number("mail_spelled"), rule_number("credentials")
 _ROAD, _LOT, _LABELLED = rule_number("road_address"), rule_number("lot_address"), rule_number("labelled_address")
 _KEY = rule_number("private_key")
 _KEY_LIMIT = 16_384
@@ -250,11 +251,19 @@ def _address(book, data, low, high, floor, at, hits, n):
 
 
 @kernel
+def _after_sign(c, before):
+    """Can a spelled `@` end here: a closing bracket or the last byte of 골뱅이, with a blank or without?"""
+    if c == 32:
+        c = before
+    return c == 0xB4 or c == 41 or c == 93 or c == 125
+
+
+@kernel
 def scan_text(book, on, data, low, high, floor, hits, n, scratch):
     """Hits of `data[low:high]` appended to `hits` from row `n`; returns the new count, -1 when room runs out."""
     room = hits.shape[0] - 96
     previous, resume, at = 0, low, low
-    addresses = on[_ROAD]
+    addresses, mails = on[_ROAD], on[_MAIL]
     signs, moves, width = book.signs[1], book.moves, book.width
     while at < high:
         kind = book.signs[0, data[at]]
@@ -278,6 +287,10 @@ def scan_text(book, on, data, low, high, floor, hits, n, scratch):
                     resume = far
             if addresses and kind == 1 and at > low and (data[at - 1] >= 0x80 or data[at - 1] == 32):
                 n = _address(book, data, low, high, floor, at, hits, n)
+            if mails and at > low and _after_sign(data[at - 1], data[at - 2] if at - 1 > low else 0):
+                start, end = spelled_mailbox(data, low, high, at)
+                if start >= 0:
+                    n = _settle(book, data, low, high, floor, hits, n, start, end, _SPELLED, _ONE)
         elif act == MAIL:
             n = _at_sign(book, on, data, low, high, floor, at, _ONE, hits, n)
         elif act == SIGNED:

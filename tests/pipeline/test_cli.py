@@ -84,6 +84,16 @@ def test_a_verb_that_is_a_flag_of_its_stage_runs_instead_of_it(maetdol, tmp_path
     assert "--plan" in maetdol("list", "verbs").stdout
 
 
+def test_a_flag_verb_with_arguments_takes_over_the_command_line(maetdol, tmp_path):
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": "call 010-1234-5678 now"}))
+    assert maetdol("ingest", "in.jsonl", "a").returncode == 0
+    for words in (("--audit", "a"), ("a", "--audit"), ("a", "--audit", "--show", "1")):
+        out = maetdol("pii", *words)
+        assert out.returncode == 1 and "1 LEAKS" in out.stdout and "010-1234" not in out.stdout + out.stderr, out.stderr
+    assert maetdol("pii", "a", "b").returncode == 0 and maetdol("pii", "--audit", "b").returncode == 0
+    assert "--audit" in maetdol("pii", "--help").stdout and "--audit" in maetdol("pii", "--audit", "--help").stdout
+
+
 def test_stages_one_after_the_other(maetdol, tmp_path):
     rows = [{"text": f"맷돌은 곡식을 가는 도구이다. 문서 {i} 번은 서로 다른 이야기를 한다.", "url": f"http://a.example/{i}"} for i in range(6)]
     rows.append(rows[0])

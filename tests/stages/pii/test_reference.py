@@ -11,7 +11,8 @@ from stages.pii.entities import BY_NAME, PATTERNED
 from stages.pii.rules import rule_book
 
 AROUND = ["010", "-", " ", ".", "(", ")", "1234", "00", "1", "192.168", "::", ":", "/", "_", "@", "가", "로", "서울 ", "강남구 ", "역삼동 ", "테헤란로 ", "12", "주민번호 ", "전화 ", "계좌 ",
-          "국민은행 ", "신한", "카드 ", "주문번호 ", "버전 ", "ip ", "fax", "여권 ", "차량 ", "사업자 ", "법인등록번호 ", "M", "x", "년", ";", "\n", "\u200b", "０", "－", "＠", "é", "\u1112\u1161"]  # fmt: skip
+          "국민은행 ", "신한", "카드 ", "주문번호 ", "버전 ", "ip ", "fax", "여권 ", "차량 ", "사업자 ", "법인등록번호 ", "M", "x", "년", ";", "\n", "\u200b", "０", "－", "＠", "é", "\u1112\u1161",
+          " [at] ", "(AT)", " 골뱅이 ", " 점 ", "[dot]", "com", "kr", "홍길동", "한국", "naver", "hong", "]"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,24 @@ def test_on_random_text_of_every_rule(engine, find):
 def test_on_random_fragments(engine, find):
     rng = random.Random(9)
     agree(engine, find, ["".join(rng.choices(AROUND, k=rng.randrange(2, 14))) for _ in range(900)])
+
+
+def test_on_random_mail_addresses(engine, find):
+    rng = random.Random(12)
+    names = ["hong", "홍길동", "hong.gd", "h", "문의hong", "hong님", "a_b-", ".x", "한국", "x" * 70, ""]
+    signs = ["@", "@", "%40", " [at] ", "(AT)", "[@]", "{ at }", " 골뱅이 ", "골뱅이", " @ ", "at", "[at"]
+    hosts = ["naver", "한국", "한국전력", "mail-", "-x", "a7", "xn--a1", "도메인a", "co", ""]
+    dots = [".", ".", ".", "[dot]", " dot ", " 점 ", "(닷)", " . ", ".."]
+    ends = ["com", "kr", "png", "invalid", "한국", "닷컴", "xn--p1", "10", "store", "k", "한국말"]
+    around = ["", "", " ", "로", "(", "]", ".", "7", "_", ":", ".kr", " 점 kr"]
+
+    def text():
+        words = [rng.choice(kind) for kind in (around, names, signs, hosts, dots, ends, around)]
+        if rng.random() < 0.3:
+            words[rng.randrange(7)] += rng.choice(rng.choice([names, signs, hosts, dots, ends]))
+        return "".join(words)
+
+    assert agree(engine, find, [text() for _ in range(6_000)]) > 250
 
 
 def test_on_korean_sentences(engine, find, korean):
