@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.errors import StageFailed, UsageError
 from pipeline.ledger import Receipt
+from pipeline.options import CONTENT
 from pipeline.pool import Failure, Pool, raise_store_errors
 from pipeline.stage import Inputs, Port, Stage
 from pipeline.store import ARTEFACT, Store
+from stages.models.teacher import TeacherOptions
 
 
 class Evaluate(Stage):
@@ -34,9 +36,14 @@ class Evaluate(Stage):
                         preference margin                        pairs; nats per token between chosen and rejected
                         chosen log-probability, rejected log-probability    pairs; nats per token
                         guess by length                          pairs; the better of "longer" and "shorter is chosen"
+                        accuracy (<file>[, k shots])             questions; likeliest answer per byte, or the number written
+                        win rate                                 answers; as the judge prefers them to the model below's, in both orders
           intervals   name -> [low, high], 95% bootstrap over rows
           counts      documents, bytes, conversations, answer tokens, pairs
           generations prompt, text, reference, finish, lang
+          choices     per file of `choices` and number of shots: questions, read whole, accuracy by bytes and by sums, chance
+          problems    per file of `problems` and number of shots: problems, accuracy
+          judged      against the model below: win rate, wins, losses, ties, undecided, flip rate, length correlation
         comparisons list of {measure, before, after, change, low, high, better}: paired bootstrap over rows; better says
                     whether the whole interval is on the right side of 0
 
@@ -44,6 +51,7 @@ class Evaluate(Stage):
     `evaluate.empty`, `chat.*`, `pair.equal`.
     """
 
+    version: ClassVar[int] = 2
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("DOCUMENT|CHAT|PAIR", many=True, help="stores the models' training data came from; their held-out rows are used"),
         "model": Port("artefact:model|artefact:adapter", many=True, help="models and adapters, each measured against the one before"),
@@ -70,6 +78,18 @@ class Evaluate(Stage):
     "Tokens a model sees at a time; default: what it was trained on."
     batch: int = Field(8, ge=1)
     "Rows in one forward pass."
+    choices: Annotated[tuple[str, ...], CONTENT] = ()
+    "Files of multiple-choice questions, answered by likelihood: KoBEST, ARC, HellaSwag, PIQA, llm-foundry, or prompt, choices, answer."
+    problems: Annotated[tuple[str, ...], CONTENT] = ()
+    "Files of problems whose answer is a number, answered by generation (GSM8K)."
+    shots: tuple[int, ...] = (0,)
+    "Answered examples in front of a question; several numbers measure several times, e.g. [0, 1, 5]."
+    questions: int = Field(500, ge=1)
+    "Questions of each file, at most, by hash."
+    solution_tokens: int = Field(256, ge=1)
+    "Longest solution of a problem."
+    judge: TeacherOptions | None = None
+    "Who compares each model's answers to held-out prompts with those of the model below it, in both orders; `samples` of them."
     bootstrap: int = Field(1000, ge=100)
     "Resamples behind an interval."
     dtype: Literal["auto", "fp32", "bf16"] = "auto"

@@ -62,7 +62,7 @@ def load(path: str | Path, shots: int = 0, most: int | None = None) -> Choices:
     """Questions of a JSONL, JSON (a list), TSV or Parquet file. SourceError names the first line of no known form."""
     path = Path(path)
     questions = []
-    for number, row in enumerate(_rows(path), 1):
+    for number, row in enumerate(rows_of(path), 1):
         found = _question(row)
         if found is None:
             raise SourceError(f"{path} row {number}: no known form of a question (fields {', '.join(sorted(map(str, row)))[:120]})", "see `stages/evaluate/choices.py` for the forms; plain: prompt, choices, answer")
@@ -74,7 +74,8 @@ def load(path: str | Path, shots: int = 0, most: int | None = None) -> Choices:
     return Choices(f"{path.stem}, {shots} shots" if shots else path.stem, kept, shots)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSONL, JSON, TSV, CSV or Parquet file. SourceError where it cannot be read."""
     try:
         if path.suffix == ".parquet":
             import pyarrow.parquet as pq
@@ -102,9 +103,10 @@ def _question(row: dict[str, Any]) -> Question | None:
     if has("choice1") and has("context"):
         return Question(row["context"], tuple(" " + row[f"choice{n}"] for n in (1, 2, 3, 4)), int(row["label"]))
     if has("Text") and has("Question") and has("Answer"):
-        return Question(f"{row['Text']} 질문: {row['Question']} 답변:", (" 아니오", " 예"), int(row["Answer"] in (True, "True", "1")))
+        return Question(f"{row['Text']} 질문: {row['Question']} 답변:", (" 아니오", " 예"), int(str(row["Answer"]).lower() in ("true", "1")))
     if has("query") and has("choices") and has("gold"):
-        return Question(row["query"], tuple(" " + c for c in row["choices"]), int(row["gold"]))
+        asked = row["query"] + ("\nAnswer:" if row["query"].startswith("Question:") else "")
+        return Question(asked, tuple(" " + c for c in row["choices"]), int(row["gold"]))
     if has("ending_1") and has("context"):
         return Question(row["context"], tuple(" " + row[f"ending_{n}"] for n in (1, 2, 3, 4)), int(row["label"]))
     if has("paragraph") and has("question"):

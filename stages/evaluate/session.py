@@ -6,15 +6,18 @@ import json
 import math
 import tempfile
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
 
 import numpy as np
 
+from pipeline.errors import UsageError
 from pipeline.ledger import Ledger, Receipt
 from pipeline.stage import versions
 from pipeline.store import ARTEFACT, Store
+from stages.evaluate import asked
 from stages.evaluate import drawn as drawing
 from stages.evaluate import intervals
 from stages.evaluate import measure as m
@@ -23,10 +26,12 @@ from stages.models.device import arithmetic, number_type
 from stages.models.encoder import Encoder
 from stages.models.generate import Generator, Sampling, tokenizer_of
 from stages.models.holdout import SHARE
+from stages.models.judge import Judge
+from stages.models.teacher import open_teacher
 from stages.models.templates import Chat, load_tokenizer
 
 FORMAT = 1
-NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo"}
+NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo", "rl": "rl"}
 LOWER = {"bits per byte", "loss on answers"}
 """Measures that are better when they fall; the others are better when they rise. Log-probabilities are neither."""
 COMPARED = ("bits per byte", "loss on answers", "preference accuracy", "preference margin", "chosen log-probability")
@@ -43,6 +48,8 @@ class Subject:
     """Measure -> (numerator, denominator) per row."""
     preferences: Any = None
     generations: list[dict[str, Any]] = field(default_factory=list)
+    asked: dict[str, Any] = field(default_factory=dict)
+    """Particulars of choices, problems and the judge."""
 
     @property
     def card(self) -> dict[str, Any]:
@@ -65,6 +72,9 @@ def measure_all(job: Any) -> Receipt:
     with arithmetic(stage.threads, inputs.seed) as device:
         for place, subject in enumerate(subjects):
             guess = _measure(stage, subject, below(subject, subjects[:place]), rows, refused, device, guess)
+    if stage.judge is not None:
+        with closing(open_teacher(stage.judge, f"{job.sink.path.rstrip('/')}-judge.jsonl")) as teacher:
+            asked.judge_all(Judge(teacher), [subject for subject in subjects if not subject.untrained], below)
     report = compose(stage, subjects, shares, guess, inputs.seed)
     ledger = Ledger.concat(found.ledger(refused[shape]) for shape, found in rows.items() if found.ids)
     with tempfile.TemporaryDirectory(prefix="maetdol-evaluate-") as folder:
@@ -113,6 +123,8 @@ def shares_of(links: Sequence[Link]) -> dict[str, float]:
 
 def _measure(stage: Any, subject: Subject, before: Subject | None, rows: dict, refused: dict, device: Any, guess: Any) -> Any:
     """Fill `subject.values` and its generations; returns the guess by length, once pairs have been read."""
+    if subject.card.get("objective") in ("mlm", "reward"):
+        raise UsageError(f"a model trained with objective {subject.card['objective']} writes no text", "give evaluate models trained with clm, sft, dpo or rl")
     folder = tokenizer_of(subject.chain)
     tokenizer = load_tokenizer(folder)
     chat = Chat(tokenizer)
@@ -124,8 +136,12 @@ def _measure(stage: Any, subject: Subject, before: Subject | None, rows: dict, r
         documents = m.cut_documents(rows["DOCUMENT"].rows, Encoder(folder), width, bos=bool(subject.chain[0].card.get("document_bos", True)))
         refused["DOCUMENT"] |= {row["id"]: "evaluate.empty" for row, size in zip(rows["DOCUMENT"].rows, documents.bytes) if size <= 0}
         _put_bits(subject, m.bits(reader, documents), documents)
+    if stage.choices:
+        asked.put_choices(stage, subject, reader, Encoder(folder), width)
     if subject.untrained:
         return guess
+    if stage.problems:
+        asked.put_problems(stage, subject, Generator.around(model, subject.chain, threads=stage.threads, batch=stage.batch))
     if rows["CHAT"].rows:
         conversations = m.encode_conversations(rows["CHAT"].rows, chat, width)
         refused["CHAT"] |= conversations.refused
@@ -219,6 +235,7 @@ def compose(stage: Any, subjects: Sequence[Subject], shares: dict[str, float], g
                 "intervals": bounds,
                 "counts": _counts(subject),
                 "generations": subject.generations,
+                **subject.asked,
             }
         )
     return {"format": FORMAT, "holdout": shares, "models": models, "comparisons": _comparisons(stage, subjects, seed)}
@@ -239,7 +256,7 @@ def _comparisons(stage: Any, subjects: Sequence[Subject], seed: int) -> list[dic
     """Every model against the one before, where both were measured on the same rows."""
     found = []
     for before, after in zip(subjects, subjects[1:]):
-        for name in COMPARED:
+        for name in (*COMPARED, *(name for name in after.values if name.startswith("accuracy ("))):
             if name not in before.values or name not in after.values:
                 continue
             (old, size), (new, other) = before.values[name], after.values[name]

@@ -1,0 +1,101 @@
+"""Problems whose answer is a number, by generation: the model writes, the last number it writes is compared (GSM8K).
+
+Forms of a row: `question` and `answer` with the result after `####` (GSM8K), or `context`, `chain_of_thought` and `answer` (llm-foundry).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+import numpy as np
+
+from pipeline.errors import SourceError
+from stages.evaluate.choices import rows_of
+
+NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+
+
+class Problem(NamedTuple):
+    """A question, how it is worked out (shown in examples), and the number it comes to."""
+
+    question: str
+    worked: str
+    answer: str
+
+
+class Problems(NamedTuple):
+    """A named set of problems."""
+
+    name: str
+    problems: list[Problem]
+    shots: int = 0
+
+
+def load(path: str | Path, shots: int = 0, most: int | None = None) -> Problems:
+    """Problems of a JSONL, JSON, TSV or Parquet file, `most` of them by hash. SourceError for a row of no known form."""
+    import hashlib
+
+    found = []
+    for number, row in enumerate(rows_of(Path(path)), 1):
+        problem = _problem(row)
+        if problem is None:
+            raise SourceError(f"{path} row {number}: no problem with a number for an answer", "give question and answer (`#### 42`), or context, chain_of_thought, answer")
+        found.append(problem)
+    found.sort(key=lambda problem: hashlib.blake2b(problem.question.encode(), digest_size=8).hexdigest())
+    name = Path(path).stem
+    return Problems(f"{name}, {shots} shots" if shots else name, found[: (most + shots) if most else None], shots)
+
+
+def _problem(row: dict[str, Any]) -> Problem | None:
+    if "chain_of_thought" in row and "context" in row:
+        return Problem(row["context"], f"{row['chain_of_thought']}\n#### {row['answer']}", plain(str(row["answer"])))
+    if "question" in row and "####" in str(row.get("answer", "")):
+        return Problem(row["question"], row["answer"], plain(row["answer"].rpartition("####")[2]))
+    return None
+
+
+def plain(text: str) -> str:
+    """A number as it is compared: no commas, no trailing zeros.
+
+    >>> plain(" 1,200.50"), plain("18"), plain("none")
+    ('1200.5', '18', '')
+    """
+    found = NUMBER.findall(text)
+    if not found:
+        return ""
+    value = found[-1].replace(",", "")
+    return value.rstrip("0").rstrip(".") if "." in value else value
+
+
+def said(text: str) -> str:
+    """The number a written answer comes to: what follows its first `####`, else its last number.
+
+    >>> said("3 + 4 = 7\\n#### 7\\n\\n99"), said("so there are 1,200 of them"), said("I do not know")
+    ('7', '1200', '')
+    """
+    _, marked, rest = text.partition("####")
+    found = NUMBER.search(rest) if marked else None
+    return plain(found.group()) if found else plain(text)
+
+
+def prompts(problems: Problems) -> tuple[list[str], list[Problem]]:
+    """A prompt per problem asked; the first `shots` problems are the examples and are not asked."""
+    shown, asked = problems.problems[: problems.shots], problems.problems[problems.shots :]
+    front = "".join(f"Question: {one.question}\nAnswer: {one.worked}\n\n" for one in shown)
+    return [f"{front}Question: {one.question}\nAnswer:" for one in asked], asked
+
+
+def solved(generator: Any, problems: Problems, max_new_tokens: int) -> tuple[np.ndarray, list[str]]:
+    """Per problem asked: 1 where the number is right, else 0; and what was written."""
+    from stages.models.generate import Sampling
+
+    texts, asked = prompts(problems)
+    made = [answers[0].text for answers in generator.complete(texts, Sampling(max_new_tokens, stop=("\n\n", "Question:")))]
+    return scores(made, asked), made
+
+
+def scores(made: Sequence[str], asked: Sequence[Problem]) -> np.ndarray:
+    """1 where the number written is the right one."""
+    return np.asarray([float(said(text) == one.answer != "") for text, one in zip(made, asked)])

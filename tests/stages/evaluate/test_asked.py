@@ -1,0 +1,155 @@
+"""Questions from local files in the forms they come in, answered by likelihood; problems by generation; a judge in both orders."""
+
+import doctest
+import json
+import lzma
+import tarfile
+
+import numpy as np
+import pytest
+
+from pipeline.errors import SourceError
+from pipeline.pool import Inline
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.evaluate import Evaluate, choices, problems
+
+torch = pytest.importorskip("torch")
+
+FORMS = {
+    "kobest boolq": ({"paragraph": "쌀은 곡식이다.", "question": "쌀은 곡식인가?", "label": 1}, " 예", 2),
+    "kobest copa": ({"premise": "비가 왔다.", "question": "결과", "alternative_1": "땅이 젖었다.", "alternative_2": "땅이 말랐다.", "label": 0}, " 땅이 젖었다.", 2),
+    "kobest copa, table": ({"ID": "1", "sentence": "비가 왔다.", "question": "원인", "1": "구름이 꼈다.", "2": "땅이 젖었다.", "Answer": "1"}, " 구름이 꼈다.", 2),
+    "kobest hellaswag": ({"context": "ㄱ", "ending_1": "a", "ending_2": "b", "ending_3": "c", "ending_4": "d", "label": 2}, " c", 4),
+    "kobest boolq, table": ({"ID": "1", "Text": "쌀", "Question": "곡식인가?", "Answer": "TRUE"}, " 예", 2),
+    "kobest wic": ({"word": "배", "context_1": "배를 탔다.", "context_2": "배를 먹었다.", "label": 0}, " 아니오", 2),
+    "kobest sentineg": ({"sentence": "좋다.", "label": 1}, " 긍정", 2),
+    "arc": ({"question": "What grinds?", "choices": {"text": ["a mill", "a cup"], "label": ["A", "B"]}, "answerKey": "A"}, " a mill", 2),
+    "arc, nested": ({"question": {"stem": "What?", "choices": [{"text": "x", "label": "1"}, {"text": "y", "label": "2"}]}, "answerKey": "2"}, " y", 2),
+    "llm-foundry": ({"query": "Question: What?", "choices": ["x", "y"], "gold": 1}, " y", 2),
+    "hellaswag": ({"ctx": "He", "endings": ["a", "b", "c", "d"], "label": "3"}, " d", 4),
+    "piqa": ({"goal": "grind", "sol1": "mill", "sol2": "cup", "label": 0}, " mill", 2),
+    "plain": ({"prompt": "?", "choices": ["x", "y", "z"], "answer": 1}, " y", 3),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_is_read_with_its_right_answer(form, tmp_path):
+    row, right, count = FORMS[form]
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(row, ensure_ascii=False), "utf-8")
+    [question] = choices.load(path).questions
+    assert question.answers[question.right] == right and len(question.answers) == count
+
+
+def test_examples_and_forms_of_problems(tmp_path):
+    assert doctest.testmod(problems).failed == 0
+    rows = [{"question": "1 + 1?", "answer": "1 + 1 = 2\n#### 2"}, {"context": "2 + 2?", "chain_of_thought": "2 + 2 = 4", "answer": "4"}]
+    path = tmp_path / "p.json"
+    path.write_text(json.dumps(rows), "utf-8")
+    found = problems.load(path, shots=1)
+    texts, asked = problems.prompts(found)
+    assert len(texts) == len(asked) == 1 and texts[0].count("####") == 1 and texts[0].endswith("Answer:")
+    assert problems.scores([f"so it is {asked[0].answer}.", ""], [asked[0], asked[0]]).tolist() == [1.0, 0.0]
+
+
+def test_an_unknown_form_and_a_missing_file_are_named(tmp_path):
+    path = tmp_path / "q.jsonl"
+    path.write_text('{"prompt": "?", "choices": ["x"], "answer": 0}\n{"who": 1}', "utf-8")
+    with pytest.raises(SourceError, match="row 2: no known form"):
+        choices.load(path)
+    with pytest.raises(SourceError, match="cannot read"):
+        choices.load(tmp_path / "none.jsonl")
+    with pytest.raises(SourceError, match="no problem with a number"):
+        problems.load(path)
+
+
+def test_real_sets_are_read_whole(shared, tmp_path):
+    with lzma.open(shared / "H-bench-open.tar.xz") as packed, tarfile.open(fileobj=packed) as tar:
+        tar.extractall(tmp_path, filter="data")
+    counts = {path: len(choices.load(tmp_path / path).questions) for path in ("llmfoundry/world_knowledge/arc_easy.jsonl", "kobest/v1.0/COPA/test.tsv", "kobest/v1.0/HellaSwag/test.tsv", "kobest/v1.0/BoolQ/test.tsv")}
+    assert list(counts.values()) == [2376, 1000, 500, 1404]
+    boolq = choices.load(tmp_path / "kobest/v1.0/BoolQ/test.tsv").questions
+    assert sum(q.right for q in boolq) == 705, "TRUE and True alike"
+    assert all(one.answer for one in problems.load(tmp_path / "llmfoundry/symbolic_problem_solving/gsm8k.jsonl").problems)
+
+
+@pytest.fixture(scope="module")
+def grains(tmp_path_factory):
+    """Questions the tiny Llama was pretrained on: which English word belongs to a grain."""
+    words = {"보리": "barley", "쌀": "rice", "콩": "beans", "밀": "wheat", "수수": "sorghum", "귀리": "oats", "조": "millet", "옥수수": "maize"}
+    names = list(words.values())
+    rows = []
+    for n, (grain, name) in enumerate(words.items()):
+        wrong = [other for other in names if other != name]
+        for k in range(3):
+            answers = [f"{name}.", f"{wrong[(n + k) % 7]}."][:: 1 if (n + k) % 2 else -1]
+            rows.append({"prompt": f"{10 * n + k}: how do you call {grain}? It is", "choices": answers, "answer": answers.index(f"{name}.")})
+    path = tmp_path_factory.mktemp("grains") / "grains.jsonl"
+    path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    return path
+
+
+def test_likelihoods_are_what_brute_force_says(grains, base_store):
+    from stages.evaluate.measure import Reader
+    from stages.models.chain import load_model
+    from stages.models.encoder import Encoder
+
+    model, encoder = load_model(base_store.artefact(), dtype=torch.float32, device=torch.device("cpu")).eval(), Encoder(base_store.artefact())
+    given = choices.load(grains)
+    found = choices.answered(Reader(model, torch.device("cpu"), torch.float32, 8, 3), encoder, given, 64)
+    for number, question in enumerate(given.questions[:6]):
+        [context] = encoder.encode([question.prompt])
+        scores = []
+        for answer, ids in zip(question.answers, encoder.encode(list(question.answers))):
+            tokens = torch.tensor([[encoder.bos, *context.tolist(), *ids.tolist()]])
+            with torch.no_grad():
+                logps = model(input_ids=tokens).logits[0, :-1].log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]
+            scores.append(float(logps[-len(ids) :].sum()) / len(answer.strip().encode()))
+        assert found.right[number] == float(np.argmax(scores) == question.right)
+    assert found.whole.all() and choices.chance(given) == 0.5
+
+
+def test_shots_stand_in_front_and_never_show_the_question_itself(grains):
+    given = choices.load(grains, shots=3)
+    for text, question in zip(choices.prompts(given), given.questions):
+        *shown, asked = text.split("\n\n")
+        assert asked == question.prompt and len(shown) == 3 and not any(one.startswith(question.prompt) for one in shown)
+    assert given.name == "grains, 3 shots" and choices.prompts(given) == choices.prompts(given)
+
+
+def test_evaluate_asks_choices_problems_and_a_judge(grains, chat_store, base_store, sft_store, tmp_path, monkeypatch):
+    """The judge here prefers the answer that begins as the reference does; it is asked in both orders."""
+    from stages.evaluate import session
+    from stages.models.teacher import Reply
+
+    sums = tmp_path / "sums.jsonl"
+    sums.write_text("\n".join(json.dumps({"question": f"{n} + 1?", "answer": f"#### {n + 1}"}) for n in range(4)), "utf-8")
+    seen = []
+
+    class Prefers:
+        def answer(self, requests):
+            for request in requests:
+                seen.append(request.id)
+                text = request.messages[-1][1] if isinstance(request.messages[-1], tuple) else request.messages[-1]["content"]
+                a, b = (text.find(f"{word}:\n") for word in ("답변 A", "답변 B"))
+                first, second = text[a:b], text[b:]
+                said = "tie" if ("It is" in first) == ("It is" in second) else "A" if "It is" in first else "B"
+                yield Reply(request.id, request.id, text=json.dumps({"verdict": said}))
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(session, "open_teacher", lambda options, journal: Prefers())
+    stage = Evaluate(threads=1, choices=(str(grains),), problems=(str(sums),), shots=(0, 1), samples=8, max_new_tokens=8, solution_tokens=8,
+                     judge={"kind": "endpoint", "url": "http://127.0.0.1:1/v1", "model": "judge"})  # fmt: skip
+    stage.run(Inputs({"of": [chat_store], "model": [base_store, sft_store]}, 17), Store(tmp_path / "out"), Inline())
+    report = json.loads((tmp_path / "out/artefact/report.json").read_text())
+    untrained, base, sft = report["models"]
+    assert base["choices"]["grains"]["accuracy"] == base["metrics"]["accuracy (grains)"] and base["choices"]["grains"]["questions"] == 24
+    assert base["choices"]["grains"]["accuracy"] > untrained["choices"]["grains"]["accuracy"]
+    assert set(base["choices"]) == {"grains", "grains, 1 shots"} and base["problems"]["sums, 1 shots"]["problems"] == 3
+    judged = sft["judged"]
+    assert judged["against"] == "pretrained" and judged["win_rate"] > 0.5 and judged["flip_rate"] == 0.0
+    assert judged["wins"] + judged["losses"] + judged["ties"] + judged["undecided"] == 8
+    assert len(seen) == 16 and {one.rpartition("/")[2] for one in seen} == {"forward", "backward"}
