@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Callable, Literal
+from typing import Annotated, Callable, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import model_validator
@@ -17,22 +17,24 @@ class Decontaminate(ShardStage):
     An item is found again by its text: letters and digits alone count, in windows of 24 letters or 8 syllables, so that case,
     punctuation, spacing and small edits do not hide it. What is found falls into tiers: `answered` (question and answer
     together), `question` (without the answer), `quoted` (public text that an item quotes, or its worked solution alone).
-    Windows that many items share are templates and count for nothing.
+    Windows that many items share are templates and prove no item; a text with a long run of them and no item is reported as
+    `template` (instructions and formats of evaluation sets).
     """
 
     against: Annotated[tuple[str, ...], CONTENT] = ()
     "Evaluation sets: JSONL, TSV, CSV or Parquet files, folders of them, or stores (KoBEST, KLUE, HumanEval, GSM8K, ARC, ...)."
-    drop: tuple[Literal["answered", "question", "quoted"], ...] = ("answered",)
+    drop: tuple[Literal["answered", "question", "quoted", "template"], ...] = ("answered",)
     "Tiers whose documents are dropped; the others are reported in the ledger."
     coverage: float = 0.6
     "Share of an item's question (letters and digits) that must stand in the text. Tulu 3 asks for 0.5 of the tokens."
     words: int = 13
     "So many words of the text in a row that follow an item count too, whatever their share (GPT-3, Marin: 13-grams)."
-    template_items: int = 5
-    "A window that stands in more items than this is a template."
+    template_items: int = 20
+    "A window that stands in more different texts of items than this is a template."
     fields: tuple[str, ...] = ()
     "Text columns searched, joined by line feeds; default: the main one (for chats every message)."
 
+    version: ClassVar[int] = 2
     ports = {"of": Port("DOCUMENT|CHAT|PAIR", many=True)}
     makes = None
 

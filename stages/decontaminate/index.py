@@ -1,7 +1,7 @@
 """The index of evaluation items: every window of every part, and which windows say nothing.
 
 A part is an item's question, passage or worked solution. Short parts are indexed by windows of half the weight, or one edit
-would hide them. A window that stands in many items (instructions, "which of the following") is
+would hide them. A window that stands in many different texts (instructions, "which of the following") is
 a template window: it proves nothing and is only counted.
 """
 
@@ -42,6 +42,15 @@ class Hits(NamedTuple):
     """Counted characters of the text before the window."""
 
 
+class Templates(NamedTuple):
+    """Template windows of texts: how many (int64 per text), and the longest run of them per text (int64, n x 2: code points)."""
+
+    count: np.ndarray
+    run: np.ndarray
+    length: np.ndarray
+    """int64 per text: windows in that run; 0: none."""
+
+
 @dataclass(frozen=True)
 class Layer:
     """All windows of one weight: a table from hash to entry, and the postings of every entry."""
@@ -57,7 +66,7 @@ class Layer:
     template: np.ndarray
 
     def look_up(self, data: np.ndarray, offsets: np.ndarray) -> tuple[Hits, np.ndarray]:
-        """Windows of the texts that stand in this layer, and per text how many of them are template windows."""
+        """Windows of the texts that stand in this layer; and the template windows among them (int64, m x 4: text, start, end, at)."""
         from stages.text.windowscan import look_up
 
         room = 1 << 14
@@ -69,7 +78,7 @@ class Layer:
             room = found
         raw = raw[:found]
         common = self.template[raw[:, 1]]
-        templates = np.bincount(raw[common, 0], minlength=len(offsets) - 1)
+        templates = raw[common][:, [0, 2, 3, 4]]
         raw = raw[~common]
         times = self.bounds[raw[:, 1] + 1] - self.bounds[raw[:, 1]]
         which = np.repeat(np.arange(len(raw)), times)
@@ -97,11 +106,11 @@ class Index:
     too_short: int
     """Items whose question is too light to be found: fewer than a dozen letters or four syllables."""
 
-    def look_up(self, data: np.ndarray, offsets: np.ndarray) -> tuple[Hits, np.ndarray]:
-        """Windows of parts of which enough stand in a text, and template windows per text (int64)."""
+    def look_up(self, data: np.ndarray, offsets: np.ndarray) -> tuple[Hits, Templates]:
+        """Windows of parts of which enough stand in a text, and what of the texts is template."""
         pairs = [layer.look_up(data, offsets) for layer in self.layers]
         hits = Hits(*(np.concatenate(columns) for columns in zip(*(hits for hits, _ in pairs))))
-        templates = sum(count for _, count in pairs)
+        templates = _templates([found for _, found in pairs], len(offsets) - 1)
         order = np.lexsort((hits.first, hits.start, hits.part, hits.row))
         hits = Hits(*(column[order] for column in hits))
         if not len(hits.row):
@@ -113,6 +122,22 @@ class Index:
         return Hits(*(column[enough] for column in hits)), templates
 
 
+def _templates(layers: list[np.ndarray], texts: int) -> Templates:
+    """Runs of template windows, each one counted character behind the one before. Layers are told apart: their windows differ in size."""
+    count, run, length = np.zeros(texts, np.int64), np.zeros((texts, 2), np.int64), np.zeros(texts, np.int64)
+    for found in layers:
+        row, start, end, at = found.T
+        count += np.bincount(row, minlength=texts)
+        fresh = np.ones(len(row), bool)
+        fresh[1:] = (row[1:] != row[:-1]) | (at[1:] != at[:-1] + 1)
+        first = np.flatnonzero(fresh)
+        sizes = np.diff(np.append(first, len(row)))
+        for place, size in zip(first.tolist(), sizes.tolist()):
+            if size > length[row[place]]:
+                length[row[place]], run[row[place]] = size, (start[place], end[place + size - 1])
+    return Templates(count, run, length)
+
+
 @lru_cache(maxsize=2)
 def load(paths: tuple[str, ...], template_items: int) -> Index:
     """The index of the evaluation sets at `paths`; built once per process."""
@@ -120,7 +145,7 @@ def load(paths: tuple[str, ...], template_items: int) -> Index:
 
 
 def build(found: list[Item], template_items: int) -> Index:
-    """The index of items. A window in more than `template_items` different items is a template window."""
+    """The index of items. A window in more than `template_items` different texts is a template window."""
     texts, owner, kind = [], [], []
     for number, item in enumerate(found):
         for which, text in ((QUESTION, item.question), (PASSAGE, item.passage), (SOLUTION, item.solution)):
@@ -130,8 +155,10 @@ def build(found: list[Item], template_items: int) -> Index:
                 kind.append(which)
     loads = np.array([weight(text) for text in texts], np.int64)
     owners, kinds = np.array(owner, np.int32), np.array(kind, np.int8)
+    alike: dict[bytes, int] = {}  # one question asked of several choices is one question, not a template
+    wordings = np.array([alike.setdefault(marks(text).tobytes(), len(alike)) for text in texts], np.int32)
     layers = tuple(
-        _layer(texts, np.flatnonzero(which), size, owners, template_items)
+        _layer(texts, np.flatnonzero(which), size, wordings, template_items)
         for size, which in ((WEIGHT, loads >= LONG), (SMALL, loads < LONG))
         if which.any()
     )
@@ -139,11 +166,12 @@ def build(found: list[Item], template_items: int) -> Index:
     for layer in layers:
         windows += np.bincount(layer.part[np.repeat(~layer.template, np.diff(layer.bounds))], minlength=len(texts))
     needed = np.maximum(1, np.minimum(np.ceil(FEWEST * windows), ENOUGH)).astype(np.int64)
+    needed[loads < 2 * WEIGHT] = 1  # one edit may leave no more of a short part
     asked = len(set(owners[(kinds == QUESTION) & (windows > 0)].tolist()))
     return Index(found, owners, kinds, [marks(text) for text in texts], loads, needed, layers, len(found) - asked)
 
 
-def _layer(texts: list[str], numbers: np.ndarray, size: int, owners: np.ndarray, template_items: int) -> Layer:
+def _layer(texts: list[str], numbers: np.ndarray, size: int, wordings: np.ndarray, template_items: int) -> Layer:
     from stages.text.windowscan import fill
 
     column = pa.array([texts[number] for number in numbers.tolist()], pa.large_string())
@@ -157,12 +185,11 @@ def _layer(texts: list[str], numbers: np.ndarray, size: int, owners: np.ndarray,
     room = 1 << max(10, int(2 * len(distinct)).bit_length())
     bitmap, keys, slots = np.zeros(2 * room, np.uint8), np.zeros(room, np.uint64), np.full(room, -1, np.int32)
     fill(distinct, bitmap, keys, slots)
-    return Layer(size, bitmap, keys, slots, bounds, part, first, length, _shared(owners[part], bounds) > template_items)
+    return Layer(size, bitmap, keys, slots, bounds, part, first, length, _shared(wordings[part], bounds) > template_items)
 
 
-def _shared(item: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """In how many different items each window stands: `item` per posting, sorted within an entry. int64 per entry."""
-    fresh = np.ones(len(item), np.int64)
-    fresh[1:] = item[1:] != item[:-1]
-    fresh[bounds[:-1]] = 1
-    return np.add.reduceat(fresh, bounds[:-1])
+def _shared(wording: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """In how many different wordings each window stands: `wording` per posting. int64 per entry."""
+    entry = np.repeat(np.arange(len(bounds) - 1, dtype=np.int64), np.diff(bounds))
+    pairs = np.unique(entry * (int(wording.max()) + 1) + wording) // (int(wording.max()) + 1)
+    return np.bincount(pairs, minlength=len(bounds) - 1)

@@ -11,7 +11,7 @@ from pipeline.docs import Docs
 from pipeline.ledger import Ledger
 from pipeline.stage import Work
 from stages.decontaminate.index import Hits, load
-from stages.decontaminate.match import TIERS, Found, Needs, found_in
+from stages.decontaminate.match import NO_ITEM, TIERS, Found, Needs, found_in, template_in
 from stages.text.view import TEXT, text_view
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 NAMED = 5
 """Items named in a ledger note."""
+SAMPLES = 5
+"""Samples per tier of a batch that the report may show."""
 
 
 def judged(stage: "Decontaminate", batch: pa.RecordBatch) -> Work:
@@ -34,6 +36,9 @@ def judged(stage: "Decontaminate", batch: pa.RecordBatch) -> Work:
         own = Hits(*(column[bounds[row] : bounds[row + 1]] for column in hits))
         if items := found_in(index, docs.text[row].as_py(), own, needs):
             found[row] = items
+    for row in np.flatnonzero(templates.length).tolist():
+        if row not in found and (items := template_in(docs.text[row].as_py(), templates, row)):
+            found[row] = items
     reasons = [_reasons(found.get(row, []), stage.drop) for row in range(docs.n)]
     best = [found[row][0] if row in found else None for row in range(docs.n)]
     ledger = Ledger.rows(
@@ -44,12 +49,12 @@ def judged(stage: "Decontaminate", batch: pa.RecordBatch) -> Work:
         note=[_note(index.items, found.get(row, []), unread[row]) for row in range(docs.n)],
         metrics={
             "decontaminate.coverage": np.array([one.share if one else 0.0 for one in best]),
-            "decontaminate.items": np.array([len(found.get(row, ())) for row in range(docs.n)], np.float64),
-            "decontaminate.template_windows": templates.astype(np.float64),
+            "decontaminate.items": np.array([sum(f.item != NO_ITEM for f in found.get(row, ())) for row in range(docs.n)], np.float64),
+            "decontaminate.template_windows": templates.count.astype(np.float64),
         },
     )
     kept = np.array([not why for why in reasons], bool)
-    return Work(batch.filter(pa.array(kept)) if not kept.all() else batch, ledger, _notes(stage, index.items, batch, found, index.too_short))
+    return Work(batch.filter(pa.array(kept)) if not kept.all() else batch, ledger, _notes(stage, index.items, batch, found))
 
 
 def _reasons(items: list[Found], drop: tuple[str, ...]) -> list[str]:
@@ -61,20 +66,26 @@ def _reported(items: list[Found]) -> list[str]:
 
 
 def _note(known: list, items: list[Found], unread: str | None) -> str | None:
-    named = [f"{f.tier} {known[f.item].id} {f.share:.2f}" for f in items[:NAMED]]
+    named = [f"{f.tier} {known[f.item].id} {f.share:.2f}" if f.item != NO_ITEM else f.tier for f in items[:NAMED]]
     more = [f"and {len(items) - NAMED} more"] if len(items) > NAMED else []
     return "; ".join(named + more + ([f"not read: {unread}"] if unread else [])) or None
 
 
-def _notes(stage: "Decontaminate", known: list, batch: pa.RecordBatch, found: dict[int, list[Found]], too_short: int) -> dict:
-    """For the report: documents per tier and set, and samples by id and place (no text)."""
+def _notes(stage: "Decontaminate", known: list, batch: pa.RecordBatch, found: dict[int, list[Found]]) -> dict:
+    """For the report: documents per tier and set, and samples of every tier by id and place (no text)."""
     tiers: dict[str, dict[str, int]] = {}
-    samples = []
+    samples: dict[str, list[dict]] = {}
     ids = batch.column("id")
     for row, items in found.items():
-        for tier, name in {(f.tier, known[f.item].id.split("#")[0]) for f in items}:
+        for tier, name in {(f.tier, _set_of(known, f)) for f in items}:
             tiers.setdefault(tier, {}).setdefault(name, 0)
             tiers[tier][name] += 1
         first = items[0]
-        samples.append({"id": ids[row].as_py(), "tier": first.tier, "item": known[first.item].id, "start": first.start, "end": first.end})
-    return {"decontaminate": {"tiers": tiers, "samples": samples[:10], "searched": len(batch)}}
+        item = known[first.item].id if first.item != NO_ITEM else None
+        samples.setdefault(first.tier, []).append({"id": ids[row].as_py(), "tier": first.tier, "item": item, "start": first.start, "end": first.end})
+    chosen = [sample for tier in TIERS for sample in samples.get(tier, [])[:SAMPLES]]
+    return {"decontaminate": {"tiers": tiers, "samples": chosen, "searched": len(batch)}}
+
+
+def _set_of(known: list, found: Found) -> str:
+    return known[found.item].id.split("#")[0] if found.item != NO_ITEM else "any"

@@ -7,17 +7,21 @@ alone: short sentences are met by chance (영화를 보고 눈물을 흘렸다 i
 
 from __future__ import annotations
 
+import itertools
 import re
 from typing import NamedTuple
 
 import numpy as np
 
-from stages.decontaminate.index import QUESTION, Hits, Index
-from stages.text.windows import WEIGHT, likeness, marks, weights
+from stages.decontaminate.index import QUESTION, Hits, Index, Templates
+from stages.text.windows import WEIGHT, Place, marks, place, weights
 
-ANSWERED, ASKED, QUOTED = "answered", "question", "quoted"
-TIERS = (ANSWERED, ASKED, QUOTED)
-"""Question and answer together; the question alone; public text an item quotes or its worked solution alone."""
+ANSWERED, ASKED, QUOTED, TEMPLATE = "answered", "question", "quoted", "template"
+TIERS = (ANSWERED, ASKED, QUOTED, TEMPLATE)
+"""Question and answer together; the question alone; public text an item quotes or its worked solution alone; what many items share."""
+NO_ITEM = -1
+TEMPLATE_RUN = 2 * WEIGHT
+"""Weight of a run of template windows that is reported: 48 letters, 16 syllables."""
 
 GAP = 48
 """Counted characters of an item that edits may tear out between two windows."""
@@ -29,7 +33,12 @@ LONG, MIDDLE, SHORT = 3 * WEIGHT, 2 * WEIGHT, WEIGHT
 """Weights of questions: 72, 48 and 24 letters (24, 16 and 8 syllables)."""
 ANSWER_LIKENESS = 0.75
 """An answer of half a window and more stands there when this much of it does."""
-TOGETHER = 32
+SENTENCE = 0.7
+"""A short question counts alone where so much of it stands as a sentence of its own."""
+WORD = 5
+"""Least weight of an answer that may be edited."""
+STOPS = ".?!:…。\n\r"
+TOGETHER = 24
 """Least weight of a short question and its answer."""
 HEAVY_RUN = 2.5 * WEIGHT
 """An exact run must weigh this besides its number of words, or "a b c d e f g ..." would be a quotation."""
@@ -39,6 +48,7 @@ class Found(NamedTuple):
     """An item in a text: code points of where its question (or passage) stands, and how much of it does."""
 
     item: int
+    """`NO_ITEM` where it is a template."""
     tier: str
     start: int
     end: int
@@ -74,6 +84,15 @@ def found_in(index: Index, text: str, hits: Hits, needs: Needs) -> list[Found]:
             chains.setdefault(int(index.owner[part]), {})[int(index.kind[part])] = best
     found = (_judged(index, item, own, text, needs) for item, own in chains.items())
     return sorted((one for one in found if one), key=lambda one: (TIERS.index(one.tier), -one.share, one.item))
+
+
+def template_in(text: str, templates: Templates, row: int) -> list[Found]:
+    """The longest run of template windows of a text, where it is long enough to be reported."""
+    if not templates.length[row]:
+        return []
+    start, end = templates.run[row].tolist()
+    heavy = int(weights()[marks(text[start:end])].sum()) >= TEMPLATE_RUN
+    return [Found(NO_ITEM, TEMPLATE, start, end, 0.0)] if heavy else []
 
 
 def _chains(part: int, windows: list[tuple[int, int, int, int, int]]) -> list[Chain]:
@@ -114,28 +133,44 @@ def _judged(index: Index, item: int, chains: dict[int, Chain], text: str, needs:
     """What an item's chains amount to."""
     question = chains.get(QUESTION)
     if question is not None:
-        share = _share(index, question, text)
+        stand = _placed(index, question, text)
         load = int(index.weight[question.part])
         quoted = _long_run(question, text, needs.words)
-        if _likely(load, share, needs.coverage) or quoted:
-            answer = _answer_weight(index, item, question, text)
-            alone = quoted or (load >= MIDDLE and share >= max(needs.coverage, 0.6 if load >= LONG else 0.8))
-            if alone and answer or _together(load, share, answer, needs.coverage):
-                return Found(item, ANSWERED, question.start, question.end, round(share, 3))
+        if _likely(load, stand.share, needs.coverage) or quoted:
+            answer = _answer_weight(index, item, stand, text)
+            alone = quoted or _alone(load, stand.share, needs.coverage) or (stand.share >= SENTENCE and _is_sentence(stand, text))
+            if alone and answer or _together(load, stand.share, answer, needs.coverage):
+                return Found(item, ANSWERED, stand.start, stand.end, round(stand.share, 3))
             if alone:
-                return Found(item, ASKED, question.start, question.end, round(share, 3))
+                return Found(item, ASKED, stand.start, stand.end, round(stand.share, 3))
     others = [chain for kind, chain in chains.items() if kind != QUESTION]
-    shares = {chain: _share(index, chain, text) for chain in others if index.weight[chain.part] >= MIDDLE}
-    good = [c for c, share in shares.items() if share >= max(needs.coverage, 0.6) or _long_run(c, text, needs.words)]
+    stands = {chain: _placed(index, chain, text) for chain in others if index.weight[chain.part] >= MIDDLE}
+    good = [c for c, stand in stands.items() if stand.share >= max(needs.coverage, 0.6) or _long_run(c, text, needs.words)]
     if not good:
         return None
-    best = max(good, key=lambda chain: shares[chain])
-    return Found(item, QUOTED, best.start, best.end, round(shares[best], 3))
+    best = max(good, key=lambda chain: stands[chain].share)
+    return Found(item, QUOTED, best.start, best.end, round(stands[best].share, 3))
+
+
+def _alone(load: int, share: float, coverage: float) -> bool:
+    """Does this much of a question count without its answer?"""
+    return load >= MIDDLE and share >= max(coverage, 0.6 if load >= LONG else 0.8)
+
+
+def _is_sentence(stand: Place, text: str) -> bool:
+    """Does it stand there as a sentence of its own? Beyond quotes and brackets comes a stop, a line break or nothing."""
+    before = itertools.dropwhile(_is_wrapping, reversed(text[max(0, stand.start - 8) : stand.start]))
+    after = itertools.dropwhile(_is_wrapping, text[stand.end : stand.end + 8])
+    return next(before, "\n") in STOPS and next(after, "\n") in STOPS
+
+
+def _is_wrapping(char: str) -> bool:
+    return not char.isalnum() and char not in STOPS
 
 
 def _likely(load: int, share: float, coverage: float) -> bool:
     """May this question count, with or without its answer?"""
-    return share >= (min(coverage, 0.5) if load >= LONG else 0.7)
+    return share >= (min(coverage, 0.5) if load >= LONG else 0.6)
 
 
 def _together(load: int, share: float, answer: float, coverage: float) -> bool:
@@ -143,17 +178,16 @@ def _together(load: int, share: float, answer: float, coverage: float) -> bool:
     if not answer:
         return False
     if answer < WEIGHT // 2:  # yes, no, 42: such words stand beside anything
-        return (load >= 1.5 * SHORT and share >= 0.8) or (load >= SHORT and share >= 0.95)
-    if load >= SHORT:
-        return share >= (min(coverage, 0.5) if load >= LONG else 0.7)
-    return share >= 0.85 and load + answer >= TOGETHER
+        return (load >= SHORT and share >= 0.8) or (load + answer >= TOGETHER and share >= 0.95)
+    return load * share + answer >= TOGETHER and share >= (min(coverage, 0.5) if load >= LONG else 0.6)
 
 
-def _share(index: Index, chain: Chain, text: str) -> float:
-    """How much of the part stands where the chain found it."""
+def _placed(index: Index, chain: Chain, text: str) -> Place:
+    """Where the part stands near the place the chain found, and how much of it."""
     wanted = index.marks[chain.part]
-    room = 2 * len(wanted) + 32
-    return likeness(wanted, marks(text[max(0, chain.start - room) : chain.end + room]))
+    first = max(0, chain.start - 2 * len(wanted) - 32)
+    found = place(wanted, text[first : chain.end + 2 * len(wanted) + 32])
+    return Place(found.share, found.start + first, found.end + first) if found.share else Place(0.0, chain.start, chain.end)
 
 
 def _long_run(chain: Chain, text: str, words: int) -> bool:
@@ -161,7 +195,7 @@ def _long_run(chain: Chain, text: str, words: int) -> bool:
     return len(stretch.split()) >= words and int(weights()[marks(stretch)].sum()) >= HEAVY_RUN
 
 
-def _answer_weight(index: Index, item: int, question: Chain, text: str) -> float:
+def _answer_weight(index: Index, item: int, question: Place, text: str) -> float:
     """Weight of the heaviest answer (or solution) that stands beside the question; 0 where none does."""
     known = index.items[item]
     before, after = text[max(0, question.start - NEAR) : question.start], text[question.end :]
@@ -171,9 +205,12 @@ def _answer_weight(index: Index, item: int, question: Chain, text: str) -> float
         load = float(weights()[wanted].sum())
         if load <= best:
             continue
-        if load < WEIGHT // 2:
-            best = max(best, load * _stands(answer, before[-NEAR // 4 :] + "\n" + after[:NEAR]))
-        elif likeness(wanted, marks(before + "\n" + after[: NEAR + 2 * len(answer)])) >= ANSWER_LIKENESS:
+        if load < WEIGHT // 2 and _stands(answer, before[-NEAR // 4 :] + "\n" + after[:NEAR]):
+            best = load
+        elif load < WEIGHT // 2:  # a word, edited: it counts right behind the question alone
+            if load >= WORD and place(wanted, after[: 2 * len(answer) + 16]).share >= ANSWER_LIKENESS:
+                best = load
+        elif place(wanted, before + "\n" + after[: NEAR + 2 * len(answer)]).share >= ANSWER_LIKENESS:
             best = load
     return best
 

@@ -8,6 +8,7 @@ three Latin letters), anything else one. That is 24 letters or 8 syllables, abou
 from __future__ import annotations
 
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,11 +53,24 @@ def marks(text: str) -> np.ndarray:
     return points[points > 0]
 
 
-def likeness(wanted: np.ndarray, text: np.ndarray) -> float:
-    """How much of `wanted` stands in `text` at its best place: 1 - edit distance / length. Both from `marks`; 0 to 1."""
-    from stages.text.align import least_edits
+class Place(NamedTuple):
+    """Where something stands in a text, and how much of it does (0 to 1); code points."""
 
-    return 1.0 - least_edits(wanted, text) / len(wanted) if len(wanted) else 0.0
+    share: float
+    start: int
+    end: int
+
+
+def place(wanted: np.ndarray, text: str) -> Place:
+    """The stretch of `text` most like `wanted` (from `marks`): 1 - edit distance / length."""
+    from stages.text.align import best_stretch
+
+    points = normal()[np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)]
+    counted = np.flatnonzero(points)
+    edits, start, end = best_stretch(wanted, points[counted])
+    if not len(wanted) or end <= start:
+        return Place(0.0, 0, 0)
+    return Place(1.0 - edits / len(wanted), int(counted[start]), int(counted[end - 1]) + 1)
 
 
 def weight(text: str) -> int:

@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.text.windows import WEIGHT, all_windows, likeness, marks, normalised, weight
+from stages.text.windows import WEIGHT, all_windows, marks, normalised, place, weight
 
 
 def windows(*texts: str) -> list[list[int]]:
@@ -45,6 +45,15 @@ def slow_likeness(wanted: str, text: str) -> float:
 
 
 @settings(deadline=None, max_examples=150)
-@given(st.text("ab가", min_size=1, max_size=12), st.text("ab가", max_size=25))
-def test_likeness_is_edit_distance_to_the_best_stretch(wanted, text):
-    assert abs(likeness(marks(wanted), marks(text)) - slow_likeness(wanted, text)) < 1e-9
+@given(st.text("ab가", min_size=1, max_size=12), st.text("ab가 .", max_size=25))
+def test_a_place_is_the_stretch_of_least_edit_distance(wanted, text):
+    found = place(marks(wanted), text)
+    assert abs(found.share - slow_likeness(wanted, normalised(text))) < 1e-9
+    if found.share:
+        assert abs(found.share - slow_likeness(wanted, normalised(text[found.start : found.end]))) < 1e-9
+
+
+def test_a_place_is_counted_in_code_points_and_as_long_as_it_can_be():
+    assert place(marks("나다"), "가, 나 (다)! 라") == (1.0, 3, 7)
+    assert place(marks("whichplant"), "so which plant plant")[:2] == (1.0, 3)
+    assert place(marks("abcdef"), "ab ab cdef").start in (0, 3) and place(marks("가"), "") == (0.0, 0, 0)
