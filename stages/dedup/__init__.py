@@ -53,7 +53,10 @@ class Dedup(Stage):
     fold_digits: bool = False
     "Read every digit as 0, so that pages that differ in numbers alone are alike (datatrove's normaliser)."
     permutations: int = Field(default=128, ge=8, le=4096)
-    "At most this many MinHash values a document; 4 bytes each while the stage runs."
+    "This many MinHash values a document, of which bands and rows take what they need; 4 bytes each while the stage runs."
+    signatures: Annotated[str | None, UNKEYED] = None
+    """Folder in which signatures are kept from run to run, by content: what was signed there before is not signed again,
+    whatever store it comes from. Other bands, threshold, levels or keep policy find the same signatures."""
     recall: float = Field(default=0.995, gt=0.0, lt=1.0)
     "Least share of pairs at the threshold that meet in a band; bands and rows follow from it."
     weights: list[float] | None = Field(default=None, min_length=2, max_length=2)

@@ -49,7 +49,8 @@ def run(task: Task) -> Receipt:
     notes = {"keys": int(len(keys)), "buckets": int(len(sizes)), "largest_bucket": {str(task.number): int(sizes.max(initial=0))}}
     known, places = np.unique(docs, return_inverse=True)
     starts = np.r_[0, np.cumsum(sizes)].astype(np.int64)
-    left, right = link_buckets(starts, places, signatures(given.corpus, given.sign, known), given.banding, given.threshold)
+    values = signatures(given.corpus, given.sign, known, given.banding.permutations)
+    left, right = link_buckets(starts, places, values, given.banding, given.threshold)
     return task.put(blocks(left=known[left], right=known[right]), notes)
 
 
@@ -62,8 +63,11 @@ def _in_range(given: Linking) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(keys), np.concatenate(docs)
 
 
-def signatures(corpus: Corpus, sign: Store, docs: np.ndarray) -> np.ndarray:
-    """uint32 (n, permutations) of the documents `docs` (ascending)."""
+def signatures(corpus: Corpus, sign: Store, docs: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` values of the signatures of the documents `docs` (ascending), uint32 (n, count)."""
     owner = np.searchsorted(corpus.firsts, docs, side="right") - 1
-    found = [matrix(sign.read(int(number)), "values")[docs[owner == number] - corpus.parts[number].first] for number in np.unique(owner)]
-    return np.concatenate(found) if found else np.zeros((0, 1), np.uint32)
+    found = [np.zeros((0, count), np.uint32)]
+    for number in np.unique(owner):
+        rows = docs[owner == number] - corpus.parts[number].first
+        found.append(matrix(sign.read(int(number)), "values")[:, :count][rows])
+    return np.concatenate(found)

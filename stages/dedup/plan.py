@@ -66,7 +66,7 @@ class Plan:
             raise OptionError(f"dedup: `spans` cuts the text of documents, these rows are {shape}", "leave `spans` out")
         near = "near" in stage.levels
         banding = stage.banding() if near else Banding(1, 1)
-        signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), banding.permutations, stage.hash_seed)
+        signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), max(stage.permutations if near else 1, banding.permutations), stage.hash_seed)
         policies = {Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()}
         if len(policies) > 1:
             raise SourceError(f"dedup: not every input has {stage.score!r} as a column", "give stores that all have it as a column, or all in `meta`")
@@ -127,7 +127,8 @@ class Plan:
     def _decide(self, pool: Pool) -> None:
         parts, signs = len(self.corpus.parts), self.store("sign")
         keys = {number: self.signing.key(part.content) for number, part in enumerate(self.corpus.parts)}
-        make(signs, sign.run, keys, lambda number: (self.corpus, self.signing), pool)
+        library = self.signing.library(self.stage.signatures)
+        make(signs, sign.run, keys, lambda number: (self.corpus, self.signing, library), pool)
 
         ranges = spread(self.corpus.rows, exact.MOST)
         exacts = self.store("exact")

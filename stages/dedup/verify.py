@@ -138,7 +138,7 @@ def _cut(sizes: np.ndarray, start: int) -> Iterator[tuple[int, int]]:
 def _values(given: Settling, docs: np.ndarray) -> np.ndarray:
     order = np.argsort(docs)
     found = np.empty((len(docs), given.banding.permutations), np.uint32)
-    found[order] = signatures(given.corpus, given.sign, docs[order])[:, : given.banding.permutations]
+    found[order] = signatures(given.corpus, given.sign, docs[order], given.banding.permutations)
     return found
 
 
