@@ -217,6 +217,8 @@ def _sizes(array: pa.Array) -> np.ndarray:
         ends = np.cumsum(_filled(pc.list_value_length(array)))
         inner = np.concatenate(([0], np.cumsum(_sizes(array.flatten()))))
         return np.diff(inner[np.concatenate(([0], ends))]) + 8
+    if pa.types.is_fixed_size_list(kind):  # a vector column; its values are numbers
+        return np.full(len(array), kind.list_size * max(1, kind.value_type.bit_width // 8), np.int64)
     if pa.types.is_struct(kind):
         return sum((_sizes(child) for child in array.flatten()), np.zeros(len(array), np.int64))
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
