@@ -60,7 +60,7 @@ class TrainModel(Options):
         receipt = teach(self)
         held = receipt.notes["quality_model"]
         print(f"model     {self.sink}/artefact")
-        print(f"held out  {held['positive']:,} positive, {held['negative']:,} negative: AUC {held['auc']}, average precision {held['average_precision']}")
+        print(f"held out  {held['positive']:,} positive, {held['negative']:,} negative: AUC {held['auc']} ({held['auc_interval'][0]} to {held['auc_interval'][1]}), average precision {held['average_precision']}")
         return 0
 
 

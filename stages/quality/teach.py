@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 LABELS = ("positive", "negative")
 THRESHOLDS = (0.02, 0.05, *(n / 10 for n in range(1, 10)), 0.95, 0.98)
+REDRAWN = 1_000
+"""Draws behind the interval of a card's AUC."""
 CHILD = """
 import json, sys
 from fasttext import FastText
@@ -153,6 +155,7 @@ def card_of(order: "TrainModel", taught: Taught, model: str) -> dict[str, Any]:
             "positive": int(good.sum()),
             "negative": int((~good).sum()),
             "auc": round(auc(scores, good), 4),
+            "auc_interval": [round(end, 4) for end in interval(scores, good, order.seed)],
             "average_precision": round(average_precision(scores, good), 4),
             "chance_average_precision": round(float(good.mean()), 4),
             "accuracy_at_half": round(float(((scores >= 0.5) == good).mean()), 4),
@@ -171,6 +174,17 @@ def auc(scores: np.ndarray, good: np.ndarray) -> float:
     ranks[order] = np.repeat(first + (counts + 1) / 2, counts)
     n, m = int(good.sum()), int((~good).sum())
     return float((ranks[good].sum() - n * (n + 1) / 2) / (n * m)) if n and m else float("nan")
+
+
+def interval(scores: np.ndarray, good: np.ndarray, seed: int) -> tuple[float, float]:
+    """95 % interval of the AUC by redrawing the held-out texts of each side 1,000 times."""
+    draw = np.random.default_rng(seed)
+    sides = [np.flatnonzero(good), np.flatnonzero(~good)]
+    found = []
+    for _ in range(REDRAWN):
+        rows = np.concatenate([draw.choice(side, len(side)) for side in sides])
+        found.append(auc(scores[rows], good[rows]))
+    return float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))
 
 
 def average_precision(scores: np.ndarray, good: np.ndarray) -> float:
@@ -200,7 +214,7 @@ def page_of(card: dict[str, Any]) -> str:
         "# Quality classifier\n\n"
         f"fastText, trained on {card['trained_on']['positive']:,} positive and {card['trained_on']['negative']:,} negative texts; reads the first "
         f"{card['reads']['chars']:,} code points{', lower-cased' if card['reads']['lower'] else ''}.\n\n"
-        f"Held out: {held['positive']:,} positive, {held['negative']:,} negative. AUC {held['auc']} (chance 0.5), average precision "
+        f"Held out: {held['positive']:,} positive, {held['negative']:,} negative. AUC {held['auc']} (95 % interval {held['auc_interval'][0]} to {held['auc_interval'][1]}, chance 0.5), average precision "
         f"{held['average_precision']} (chance {held['chance_average_precision']}), accuracy at 0.5 {held['accuracy_at_half']}.\n\n"
         "| threshold | precision | recall | kept |\n|---|---|---|---|\n"
         f"{rows}\n\nOptions: `{json.dumps(card['options'], ensure_ascii=False)}`\n"

@@ -12,7 +12,7 @@ from pipeline.errors import OptionError, SourceError, WorkError
 from pipeline.store import Store
 from stages.quality.commands import TrainModel
 from stages.quality.sources import samples
-from stages.quality.teach import at_threshold, auc, average_precision, gathered
+from stages.quality.teach import at_threshold, auc, average_precision, gathered, interval
 
 GOOD = "정확한 설명 자세한 예시 올바른 문장 차분한 문체 clear careful explained example".split()
 BAD = "대박 공짜 클릭 당첨 지금바로 무료 click winner free cheap".split()
@@ -127,6 +127,15 @@ def test_sources_of_every_kind(tmp_path, make_store):
         list(samples(str(tmp_path / "e.jsonl")))
 
 
+def test_the_interval_holds_what_chance_allows():
+    rng = np.random.default_rng(4)
+    good = rng.random(400) < 0.5
+    low, high = interval(rng.random(400), good, 1)
+    assert low < 0.55 and high > 0.45 and 0.05 < high - low < 0.2
+    low, high = interval(good + rng.normal(size=400), good, 1)
+    assert 0.6 < low < high < 0.9 and interval(good * 1.0, good, 1) == (1.0, 1.0)
+
+
 def test_measures_against_plain_counting():
     rng = np.random.default_rng(1)
     scores, good = rng.integers(0, 5, 60) / 4, rng.random(60) < 0.4
@@ -148,7 +157,9 @@ def test_human_from_machine_translation(shared, tmp_path):
     receipt_order = TrainModel.build({"sink": str(tmp_path / "model"), **options}, "x")
     assert receipt_order.run() == 0
     card = json.loads((Store(tmp_path / "model").artefact() / "card.json").read_text())
-    assert card["held_out"]["auc"] > 0.7
+    held = card["held_out"]
+    assert held["auc"] > 0.7 and held["auc_interval"][0] > 0.65 and held["average_precision"] > held["chance_average_precision"] + 0.1
+    assert "95 % interval" in (Store(tmp_path / "model").artefact() / "card.md").read_text()
 
 
 @pytest.mark.slow
@@ -160,4 +171,4 @@ def test_hate_from_none(shared, tmp_path):
     source = tmp_path / "comments.tsv"
     TrainModel.build({"sink": str(tmp_path / "model"), "field": "comments", "positive": [f"{source}[hate=none]"], "negative": [f"{source}[hate=hate]"], "held_out": 0.2}, "x").run()
     card = json.loads((Store(tmp_path / "model").artefact() / "card.json").read_text())
-    assert card["held_out"]["auc"] > 0.75
+    assert card["held_out"]["auc"] > 0.75 and card["held_out"]["auc_interval"][0] > 0.7
