@@ -1,4 +1,4 @@
-"""Exact and near-duplicates: nominated by MinHash-LSH, removed only by exact Jaccard with a document that stays."""
+"""Duplicates on every level: the same text, address, words or sense; removed only for a direct match with a row that stays."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import OptionError
 from pipeline.ledger import Receipt
-from pipeline.options import UNKEYED
+from pipeline.options import CONTENT, UNKEYED
 from pipeline.pool import Pool
 from pipeline.stage import Inputs, Port, Stage
 from pipeline.store import Store
@@ -32,8 +32,9 @@ class Dedup(Stage):
     makes: ClassVar = None
     version: ClassVar[int] = 2
 
-    levels: list[Literal["exact", "near"]] = Field(default_factory=lambda: ["exact", "near"])
-    "What counts as a duplicate. exact: the same text but for white space and Unicode form; near: similar shingles."
+    levels: list[Literal["exact", "near", "url", "semantic"]] = Field(default_factory=lambda: ["exact", "near"])
+    """What counts as a duplicate. exact: the same text but for white space and Unicode form; near: similar shingles; url: the
+    same address (canonical spelling, RFC 3986, without tracking parameters); semantic: vectors of a small angle (SemDeDup)."""
     threshold: float = Field(default=0.8, gt=0.0, le=1.0)
     "Least exact Jaccard similarity (0..1) of shingle sets at which a document goes (0.8: the field's usual line)."
     keep: str = "longest"
@@ -69,6 +70,16 @@ class Dedup(Stage):
     "fineweb: 14 bands of 8 rows over words with digits folded."
     hash_seed: int = Field(default=1, ge=0, lt=2**32)
     "Seed of the permutations; 1 is datasketch's and datatrove's."
+    encoder: Annotated[str | None, CONTENT] = None
+    "For level `semantic`: folder of a local encoder (Hugging Face or Sentence Transformers, safetensors) of the compared text."
+    vectors: str | None = None
+    "For level `semantic`, instead of `encoder`: a column of the rows that holds vectors (lists of numbers)."
+    cosine: float = Field(default=0.95, gt=0.0, le=1.0)
+    """Least cosine with the keeper at which level `semantic` removes a row: SemDeDup's 1 - epsilon. What it means depends on the
+    encoder (NeMo Curator's guide goes from .93 to .99): look at a plan's clusters first."""
+    cells: int | None = Field(default=None, ge=1, le=1_000_000)
+    """k-means cells in which level `semantic` compares. Default: one for 1,024 rows, as far as a sample of 256 MiB of vectors
+    has 39 points for each. Pairs that fall into two cells are not found."""
     merge_empty: bool = False
     "Count empty texts as one text and keep one of them."
     copies: Literal["keep-one", "drop-all"] = "keep-one"
@@ -115,6 +126,8 @@ class Dedup(Stage):
             raise ValueError("keep rule 'source' needs `sources:`, from most to least wanted")
         if self.spans and self.shingle == "char":
             raise ValueError("`spans` are counted in words or eojeol: set `shingle` to one of them")
+        if "semantic" in self.levels and (self.encoder is None) == (self.vectors is None):
+            raise ValueError("level 'semantic' needs `encoder` (a folder) or `vectors` (a column), one of them")
         if self.weights is not None and abs(sum(self.weights) - 1.0) > 1e-9:
             raise ValueError("`weights` must add up to 1")
         return self
@@ -149,7 +162,7 @@ class Dedup(Stage):
             preview.check(preview.read(Path(self.apply)), self.key(inputs), inputs, Path(self.apply))
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-        """Sign, group, band, link, cluster, verify, apply: what is proven of it is not done again."""
+        """The passes of `stages/dedup/plan.py`: what is proven of them is not done again."""
         from stages.dedup import preview
         from stages.dedup.plan import Plan
 

@@ -1,8 +1,8 @@
 """Pass `apply`: the kept rows of each shard and the ledger of all of them.
 
 Output shard n mirrors input shard n. Kept rows gain `cluster_size`: how many documents the row stands for, itself
-included. Ledger metrics: `dedup.score` (exact similarity with the keeper; 1 for identical texts) and
-`dedup.cluster_size`, for kept and removed alike.
+included. Ledger metrics: `dedup.score` (exact similarity with the keeper: Jaccard, or the cosine where the level is
+`semantic`; 1 for identical texts and addresses) and `dedup.cluster_size`, for kept and removed alike.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from stages.dedup.columns import between, column, lookup
 from stages.dedup.corpus import Corpus
 from stages.dedup.cuts import Marks, cut_batch, ledger_edits
 from stages.dedup.exact import Twins
+from stages.dedup.later import Later
 from stages.dedup.passes import Task
 
 SIZE = "cluster_size"
-KEPT, EXACT, NEAR, COPIED, EMPTIED = 0, 1, 2, 3, 4
-REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies", "dedup.nothing_left")
+KEPT, EXACT, NEAR, COPIED, EMPTIED, URL, SEMANTIC = range(7)
+REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies", "dedup.nothing_left", "dedup.url", "dedup.semantic")
 NULL_TEXT, NO_TEXT, NO_WORDS = "text is null", "text is empty", "text has no words"
 
 
@@ -42,6 +43,8 @@ class Applying(NamedTuple):
     repeats: Store | None = None
     """Repeated spans to cut, where a level of spans is asked for."""
     level: str = ""
+    later: tuple[Later, ...] = ()
+    """What the levels after `near` decided, in their order."""
 
 
 class Fate(NamedTuple):
@@ -50,7 +53,7 @@ class Fate(NamedTuple):
     keeper: np.ndarray
     """int64: number of the keeper; its own for one that is kept."""
     why: np.ndarray
-    """int8: KEPT, EXACT, NEAR, COPIED or EMPTIED."""
+    """int8: KEPT or what else stands above."""
     score: np.ndarray
     members: np.ndarray
 
@@ -108,6 +111,8 @@ def fate_of(given: Applying, first: int, rows: int) -> Fate:
     fate.members[at] = sizes
     at = at[removed]
     fate.keeper[at], fate.score[at], fate.why[at] = keeper[removed], score[removed], why[removed]
+    for level in given.later:
+        level.lay_over(fate, first, rows)
     if given.drop_all:
         fate.why[(fate.why == KEPT) & (fate.members > 1)] = COPIED
     return fate
@@ -115,7 +120,7 @@ def fate_of(given: Applying, first: int, rows: int) -> Fate:
 
 def _keeper_ids(corpus: Corpus, fate: Fate) -> pa.Array:
     """Id of each row's keeper; null for rows that have none."""
-    has = (fate.why == EXACT) | (fate.why == NEAR)
+    has = np.isin(fate.why, (EXACT, NEAR, URL, SEMANTIC))
     gone = np.flatnonzero(has)
     known, places = np.unique(fate.keeper[gone], return_inverse=True)
     ids = corpus.gather(known, ["id"])["id"].combine_chunks() if len(known) else pa.array([], STR)

@@ -6,6 +6,7 @@
     link      who meets whom, as a forest                     one task a range of keys
     cluster   components, cut into lots                       one task
     verify    keepers by exact Jaccard                        one task a lot
+    (url, semantic: stages/dedup/levels.py)                   where `levels` asks for them
     survey    what each source would lose                     one task a shard
     spans     keys of lines, paragraphs or windows, sorted    one task a run of rows     (where `spans` is asked for)
     repeats   which copy of each repeated span stays          one task a range of keys
@@ -27,7 +28,7 @@ from pipeline.pool import Pool
 from pipeline.schema import shape_of
 from pipeline.stage import Inputs, merge_notes
 from pipeline.store import Store
-from stages.dedup import apply, band, cluster, exact, link, repeats, sign, survey, verify
+from stages.dedup import apply, band, cluster, exact, levels, link, repeats, sign, survey, verify
 from stages.dedup.corpus import Corpus
 from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
@@ -64,6 +65,7 @@ class Plan:
         shape = shapes.pop() or ""
         if stage.spans and shape != "DOCUMENT":
             raise OptionError(f"dedup: `spans` cuts the text of documents, these rows are {shape}", "leave `spans` out")
+        levels.fits(stage.vectors, schemas)
         near = "near" in stage.levels
         banding = stage.banding() if near else Banding(1, 1)
         signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), max(stage.permutations if near else 1, banding.permutations), stage.hash_seed)
@@ -93,21 +95,25 @@ class Plan:
         found = self._repeats(pool) if self.stage.spans else None
 
         def applying(number: int) -> apply.Applying:
-            return self._applying(notes if number == 0 else {})._replace(repeats=found, level=self.stage.spans or "")
+            return self.applying(None, notes if number == 0 else {})._replace(repeats=found, level=self.stage.spans or "")
 
         receipts = make(self.sink, apply.run, keys, applying, pool)
         self.store("spans").place.delete("")
         self.store("band").place.delete("")
+        for store in levels.scratch(self):
+            store.place.delete("")
         return receipts
 
     @property
     def new_parts(self) -> int:
         return sum(not part.old for part in self.corpus.parts)
 
-    def _applying(self, notes: dict[str, Any]) -> apply.Applying:
+    def applying(self, before: str | None = None, notes: dict[str, Any] | None = None) -> apply.Applying:
+        """What a task needs to know the fate of its rows: after every level, or after those before the level `before`."""
         stage = self.stage
         stores = (self.store(name) for name in ("sign", "exact", "verify"))
-        return apply.Applying(self.corpus, *stores, "exact" in stage.levels, stage.copies == "drop-all", notes)
+        later = levels.laid_over(self, before)
+        return apply.Applying(self.corpus, *stores, "exact" in stage.levels, stage.copies == "drop-all", notes or {}, later=later)
 
     def notes(self, surveyed: list[Receipt]) -> dict[str, Any]:
         """What the report should know: the banding, candidates by bin of estimated similarity, similarities removed."""
@@ -116,12 +122,13 @@ class Plan:
             found |= {"bands": self.banding.bands, "rows": self.banding.rows}
             for receipt in self.store("verify").receipts().values():
                 merge_notes(found, receipt.notes)
-        return found
+        return found | levels.notes(self)
 
     def settle(self, pool: Pool) -> list[Receipt]:
         """All passes up to `survey`: everything is decided then, and nothing written; returns the survey's receipts."""
         self._decide(pool)
-        applying = self._applying({})
+        levels.settle(self, pool)
+        applying = self.applying()
         return make(self.store("survey"), survey.run, self.keys("survey", self.new_parts), lambda number: applying, pool)
 
     def _decide(self, pool: Pool) -> None:
@@ -130,7 +137,8 @@ class Plan:
         library = self.signing.library(self.stage.signatures)
         make(signs, sign.run, keys, lambda number: (self.corpus, self.signing, library), pool)
 
-        ranges = spread(self.corpus.rows, exact.MOST)
+        grouped = bool({"exact", "near"} & set(self.stage.levels))
+        ranges = spread(self.corpus.rows, exact.MOST) if grouped else []
         exacts = self.store("exact")
 
         def grouping(number: int) -> exact.Grouping:
@@ -147,7 +155,7 @@ class Plan:
         """Find the repeated spans of the documents that stay."""
         spans, found, signs = self.store("spans"), self.store("repeats"), self.store("sign")
         runs = repeats.runs_of(self.corpus, signs)
-        cutting = repeats.Cutting(self._applying({}), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs)
+        cutting = repeats.Cutting(self.applying(), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs)
         made = make(spans, repeats.find, self.keys("spans", len(runs)), lambda number: cutting, pool)
         ranges = spread(sum(receipt.notes["spans"] for receipt in made), repeats.MOST)
 

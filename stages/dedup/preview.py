@@ -92,7 +92,7 @@ def said(page: dict[str, Any], target: Path) -> str:
 
 def decisions(plan: "Plan") -> str:
     """Fingerprint of every verdict: the content of the passes that decide."""
-    return digest({name: plan.store(name).hashes() for name in ("exact", "verify")})
+    return digest({name: plan.store(name).hashes() for name in ("exact", "verify", "url", "semantic")})
 
 
 def clusters(plan: "Plan", largest: list[list[int]]) -> list[dict[str, Any]]:
@@ -110,7 +110,7 @@ def clusters(plan: "Plan", largest: list[list[int]]) -> list[dict[str, Any]]:
 def followers(plan: "Plan", keeper: int) -> list[int]:
     """Some documents that go because of `keeper`."""
     found: list[int] = []
-    for name, by in (("verify", "keeper"), ("exact", "leader")):
+    for name, by in (("verify", "keeper"), ("exact", "leader"), ("url", "keeper"), ("semantic", "keeper")):
         store = plan.store(name)
         for number in store.shards():
             rows = store.read(number)
