@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.options import Options
-from pipeline.store import Store
 
 
 class Ablate(Options):
-    """Train small proxies on a recipe's raw, filtered, deduplicated and curated text, and measure all on held-out documents.
+    """Train small proxies on a recipe's raw, filtered, deduplicated and curated text, and measure all on documents none has seen.
 
-    maetdol ablate configs/quickstart.yaml --tokens 1000000
+    maetdol ablate configs/quickstart.yaml --tokens 1000000 --dry-run
 
-    The recipe's text steps are brought up to date first (what stands is not redone). Under ROOT/ablate stand the packed rows, the
-    proxies, and `ablation.json`, `ablation.md` (the table) and `ablation.svg` (the plot).
+    The recipe's text steps are brought up to date first; then a second recipe sets the measured documents apart, withholds them and
+    their near-copies from every text (`maetdol explain withhold`), and trains the same model over the same number of tokens on
+    each text, once per seed. What stands is not done again. Under ROOT/ablate stand those stores and `ablation.md` (the table),
+    `ablation.svg` (the plot), `ablation.json` and `ablation-documents.csv` (every document's bits under every model).
+
+    Measured are bits per byte in all, by language, and apart for the documents that the recipe keeps and drops: a recipe that
+    throws away what it is then measured on shows it. The one tokenizer of all is trained on the first text.
     """
 
     verb: ClassVar[str] = "ablate"
@@ -30,9 +33,11 @@ class Ablate(Options):
     variants: tuple[str, ...] = ()
     "States of the text to compare, the first being what the others are held against: `name=step` or `name=step+step`. Default: raw (all ingest steps), filtered (last quality), deduplicated (last dedup), curated (last text step)."
     on: tuple[str, ...] = ()
-    "Stores of documents to measure on, all of their rows; default: the held-out documents of the last variant."
+    "Where the measured documents come from: steps of the recipe, of which the share `holdout` is set apart, or paths of stores, measured entire. Default: the steps of the first variant."
     choices: tuple[str, ...] = ()
     "Files of multiple-choice questions (KoBEST, ARC and other forms) to answer besides."
+    shots: int = Field(0, ge=0, le=25)
+    "Answered questions shown before each of them."
     tokens: int = Field(2_000_000, ge=1000)
     "Tokens every proxy is trained on; a smaller text is gone over more often."
     seeds: int = Field(3, ge=2, le=16)
@@ -54,9 +59,11 @@ class Ablate(Options):
     learning_rate: float = Field(3e-3, gt=0)
     "Peak learning rate; 3e-3 is what models of a million weights want."
     holdout: float = Field(0.1, gt=0, le=0.5)
-    "Share of documents held out of every proxy, by hash of their content."
+    "Share of the documents of `on` set apart, by hash of their id; all of them are withheld from every text."
     documents: int = Field(300, ge=20)
-    "Held-out documents to measure on, at most."
+    "Documents of these to measure on, at most."
+    document_bytes: int = Field(4096, ge=64)
+    "A document is measured by its first so many bytes, so that a few long ones do not decide."
     bootstrap: int = Field(2000, ge=200)
     "Resamples behind an interval."
     threads: int = Field(2, ge=1)
@@ -78,29 +85,30 @@ class Ablate(Options):
     def run(self) -> int:
         from pipeline.recipe import load
         from pipeline.run import run
-        from stages.evaluate import ablation
+        from stages.evaluate import ablation, ablation_page, proxies
         from stages.evaluate.choices import load as questions
         from stages.models.device import patient
 
         patient()
         recipe = load(self.recipe, list(self.set))
         variants = ablation.variants_of(recipe, self.variants)
-        choices = [questions(path) for path in self.choices]
+        on = ablation.measured_from(recipe, variants, self.on)
+        choices = [questions(path, self.shots) for path in self.choices]
         if self.dry_run:
-            print(ablation.outlook(recipe, variants, self))
+            print(ablation.outlook(recipe, variants, on, self))
             return 0
-        run(ablation.needed(recipe, variants))
-        second = ablation.proxies(recipe, variants, self)
+        run(ablation.needed(recipe, variants, on))
+        second = ablation.proxies(recipe, variants, on, self)
         run(second)
-        models = {variant.name: [second.store(f"{variant.name}-{seed}") for seed in range(1, self.seeds + 1)] for variant in variants}
-        held = [Store(path) for path in self.on] or [recipe.store(step) for step in variants[-1].steps]
-        rows = ablation.documents_of(held, 1.0 if self.on else self.holdout, self.documents)
-        found = ablation.compare(ablation.measure(models, rows, choices, self), variants[0].name, self.bootstrap, recipe.seed)
+        models = {variant.name: [second.store(ablation.proxy(variant, seed)) for seed in range(1, self.seeds + 1)] for variant in variants}
+        held = proxies.held_of(second.store("measured"), [recipe.store(step) for step in variants[-1].steps], self.documents, self.document_bytes)
+        found = proxies.measure(models, held, choices, self)
         report = {
-            "format": ablation.FORMAT, "recipe": recipe.name, "seeds": self.seeds, "tokens": self.tokens, "held_out": len(rows),
-            "variants": [ablation.facts(variant, recipe, second.store(f"{variant.name}-rows"), models[variant.name][0]) for variant in variants], "measures": found,
+            "format": ablation_page.FORMAT, "recipe": recipe.name, "seeds": self.seeds, "documents": len(held.rows), "on": on,
+            "variants": [ablation.facts(variant, second, self.seeds) for variant in variants],
+            "measures": proxies.compare(found, variants[0].name, self.bootstrap, recipe.seed),
+            "options": self.model_dump(mode="json", exclude={"recipe", "set", "dry_run", "pool", "workers"}),
         }  # fmt: skip
-        folder = Path(recipe.root) / "ablate"
-        print(ablation.write(folder, report))
-        print(f"{folder}/ablation.md, ablation.svg, ablation.json")
+        print(ablation_page.write(ablation.folder(recipe), report, found, held))
+        print(f"{ablation.folder(recipe)}/ablation.md, ablation.svg, ablation.json, ablation-documents.csv")
         return 0

@@ -198,6 +198,8 @@ class Train(Stage):
     "Steps between checkpoints."
     keep: Annotated[int, UNKEYED] = Field(1, ge=1)
     "Checkpoints kept while training."
+    tensorboard: Annotated[str | None, UNKEYED] = None
+    "Folder for a TensorBoard event file: loss, rate, gradient, tokens per second, MFU and memory of every step."
     threads: int = Field(2, ge=1)
     "CPU threads of a worker. An option, not what the machine has: sums are split by it, so it decides last bits."
     seed: int | None = None

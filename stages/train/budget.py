@@ -74,6 +74,8 @@ class Budget(NamedTuple):
     tokens: int
     seconds: float
     machine: Machine
+    work_per_token: float
+    """Floating-point operations of the model itself per token, recomputation left out: what MFU counts."""
 
     @property
     def memory(self) -> int:
@@ -121,7 +123,9 @@ def budget(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, 
     work = (6 if stage.whole() else 4) + (2 if stage.checkpointing else 0)
     attention = 2 * work * shape.layers * shape.hidden * width // 2
     seconds = tokens * sides * (work * shape.working + attention) / machine.speed
-    return Budget(shape, trained, parts, tokens * sides, seconds, machine)
+    plain = 6 if stage.whole() else 4
+    own = plain * shape.working + 2 * plain * shape.layers * shape.hidden * width // 2
+    return Budget(shape, trained, parts, tokens * sides, seconds, machine, own)
 
 
 def activations(shape: Shape, tokens: int, number: int, checkpointing: bool) -> int:
@@ -152,8 +156,8 @@ def trained_weights(stage: Any, shape: Shape) -> int:
     return stage.virtual_tokens * shape.hidden + (stage.encoder_hidden * (2 * shape.hidden + stage.encoder_hidden) if stage.method == "ptuning" else 0)
 
 
-def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine) -> list[str]:
-    """What would make it fit, the least change first; a last line where nothing does."""
+def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, based: bool = True) -> list[str]:
+    """What would make it fit, the least change first; a last line where nothing does. Adapters need a model to start from (`based`)."""
     smaller = {"batch": max(1, stage.batch // 4), "accumulation": stage.accumulation * (stage.batch // max(1, stage.batch // 4))}
     steps: list[tuple[str, dict[str, Any], int]] = [("checkpointing: true", {"checkpointing": True}, width)] if stage.method != "prefix" else []
     if stage.batch > 1:
@@ -162,7 +166,7 @@ def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine) 
         steps += [(f"batch: 1, accumulation: {least['accumulation']}", least, width), (f"batch: 1, accumulation: {least['accumulation']}, checkpointing: true", {**least, "checkpointing": True}, width)]
     if machine.cuda:
         steps += [("optimizer: paged_adamw_8bit", {"optimizer": "paged_adamw_8bit"}, width)]
-    if stage.whole() and stage.objective in ("clm", "sft", "dpo"):
+    if based and stage.whole() and stage.objective in ("clm", "sft", "dpo"):
         adapters = {"batch": 1, "accumulation": stage.batch * stage.accumulation, "checkpointing": True}
         steps += [("method: lora", {"method": "lora"}, width), ("method: lora, batch: 1, checkpointing: true", {"method": "lora", **adapters}, width)]
         steps += [("method: qlora, batch: 1, checkpointing: true", {"method": "qlora", **adapters}, width)]
@@ -171,14 +175,14 @@ def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine) 
     return found or ["no lever here is enough: a smaller model, or a larger machine"]
 
 
-def refuse(planned: Budget, stage: Any, width: int) -> None:
+def refuse(planned: Budget, stage: Any, width: int, based: bool = True) -> None:
     """UsageError where the run cannot fit, with the levers that would help."""
     if planned.fits:
         return
     from pipeline.errors import UsageError
 
     parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in sorted(planned.parts.items(), key=lambda part: -part[1]) if size >= GIB / 20)
-    helps = levers(stage, planned.shape, width, planned.tokens, planned.machine)
+    helps = levers(stage, planned.shape, width, planned.tokens, planned.machine, based)
     raise UsageError(
         f"the run needs about {planned.memory / GIB:.1f} GiB ({parts}), {planned.machine.name} has {planned.machine.memory / GIB:.1f}",
         "one of these would make it fit: " + "; ".join(helps[:3]),
@@ -207,6 +211,12 @@ def machine(card: str | None = None, threads: int = 2) -> Machine:
     return Machine(f"this machine ({threads} threads)", memory_here(), measured("cpu"), False)
 
 
+def peak_of(where: Machine) -> float | None:
+    """The card's peak in FLOP/s; None for a processor or a card not in the list."""
+    known = [peak for word, (_, peak) in CARDS.items() if word.split("-")[0] in where.name.lower()]
+    return known[0] if where.cuda and known else None
+
+
 def measured(device: str) -> float:
     """FLOP/s of a matrix product here, times what a training loop reaches of it (half)."""
     import time
@@ -216,12 +226,12 @@ def measured(device: str) -> float:
     size, kind = (512, torch.float32) if device == "cpu" else (4096, torch.bfloat16)
     a = torch.ones(size, size, device=device, dtype=kind)
     (a @ a).sum().item()
-    began, count = time.perf_counter(), 0
-    while time.perf_counter() - began < 0.05:
-        out = a @ a
-        count += 1
-    out.sum().item()
-    return 0.5 * count * 2 * size**3 / (time.perf_counter() - began)
+    began, best = time.perf_counter(), float("inf")
+    while time.perf_counter() - began < 0.1:
+        start = time.perf_counter()
+        (a @ a)[0, 0].item()
+        best = min(best, time.perf_counter() - start)  # the best, so that a busy machine is not taken for a slow one
+    return 0.5 * 2 * size**3 / best
 
 
 def memory_here() -> int:
@@ -243,7 +253,7 @@ def ratio(planned: Budget) -> str:
     return f"{found:.1f} tokens per weight ({OPTIMAL:.0f} is compute-optimal, Hoffmann et al. 2022): {word}"
 
 
-def advice(stage: Any, shape: Shape, width: int, tokens: int, where: Machine) -> str:
+def advice(stage: Any, shape: Shape, width: int, tokens: int, where: Machine, based: bool = True) -> str:
     """Full or an adapter, and why, with the source."""
     def fits(method: str) -> bool:
         least = {"method": method, "batch": 1, "checkpointing": True}
@@ -252,6 +262,8 @@ def advice(stage: Any, shape: Shape, width: int, tokens: int, where: Machine) ->
     if stage.objective in ("clm", "mlm"):
         if fits("full"):
             return "full: training on text gains from all weights; LoRA learns less (and forgets less) there (Biderman et al. 2024)"
+        if not based:
+            return "a smaller model: from scratch all weights are trained, and they do not fit here"
         return "lora: all weights do not fit here; expect it to learn less than full training (Biderman et al. 2024)"
     lora = trained_weights(stage.model_copy(update={"method": "lora"}), shape)
     if tokens > BITS_PER_WEIGHT * lora:

@@ -1,9 +1,11 @@
-"""Verbs of trained models: merge adapters into weights, with the merge measured."""
+"""Verbs around training: look at labels, plan, compare methods and options, keep adapters, merge, shrink, draft."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -41,7 +43,6 @@ class Merge(Options):
         patient()
         import torch
 
-        from stages.models.chain import chain_of, open_link
         from stages.models.device import arithmetic, number_type
         from stages.models.generate import tokenizer_of
         from stages.models.templates import Chat, load_tokenizer
@@ -50,7 +51,7 @@ class Merge(Options):
         out = Path(self.folder)
         if out.exists():
             raise UsageError(f"{out} is there already", "give a folder that does not exist")
-        chain = chain_of([open_link(store.artefact(), store.receipt(ARTEFACT).content_hash) for store in map(Store, self.chain)])  # type: ignore[union-attr]
+        chain = _chain(self.chain)
         folder = tokenizer_of(chain)
         tokenizer = load_tokenizer(folder)
         with arithmetic(self.threads) as device:
@@ -75,3 +76,332 @@ class Merge(Options):
         messages = [found for shard in store.shards() for batch in store.batches(shard) for found in batch.column("messages").to_pylist()]
         chosen = held_out([prompt_key(found) for found in messages], self.holdout) if self.holdout < 1 else [True] * len(messages)
         return [found for found, out in zip(messages, chosen) if out][: self.rows]
+
+
+class LabelDoctor(Options):
+    """Show what rows ask a model to learn, token by token, and examine them as train does; ends red where train would refuse.
+
+    maetdol label-doctor runs/quickstart/sft-rows runs/quickstart/pretrain
+    """
+
+    verb: ClassVar[str] = "label-doctor"
+    arguments: ClassVar[tuple[str, ...]] = ("of", "tokenizer")
+
+    of: str
+    "A store of TOKENS, CHAT or PAIR rows."
+    tokenizer: str
+    "The store of a tokenizer or model, or a Hugging Face tokenizer folder."
+    template: str | None = None
+    "File of a Jinja chat template, instead of the tokenizer's own."
+    seq_len: int = Field(1024, ge=8)
+    "Tokens of a conversation's context."
+    trains: Literal["assistant", "completion"] = "assistant"
+    "Every answer of a conversation, or the last one alone."
+    holdout: float = Field(SHARE, ge=0, lt=1)
+    "The share train holds out."
+    rows: int = Field(3, ge=0)
+    "Rows to show. Trained tokens are green, the others dim; without colours they stand between ⟦ and ⟧."
+    colour: Literal["auto", "always", "never"] = "auto"
+    "auto: colours on a terminal, unless NO_COLOR is set."
+    most_lost: float = Field(0.5, ge=0, le=1)
+    "Share of rows that may be longer than the context."
+
+    def run(self) -> int:
+        from stages.train import doctor
+
+        data, tokenizer, objective = self._data()
+        colour = self.colour == "always" or (self.colour == "auto" and sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+        shown = doctor.rows_of(data)[: self.rows * (2 if objective == "dpo" else 1)] if len(data) else []
+        for row in shown:
+            print(doctor.view(row, tokenizer, colour))
+            print("-" * 40)
+        if not len(data):
+            raise UsageError("no row is left to train on", "look at the store's ledger, or raise --seq-len")
+        findings = doctor.examine(data, tokenizer, objective, self.most_lost)
+        for finding in findings:
+            print(f"{'FAULT' if finding.fault else 'ok   '}  {finding.check}: {finding.value}{f'  ({finding.fault}; {finding.mend})' if finding.fault else ''}")
+        return 1 if any(finding.fault for finding in findings) else 0
+
+    def _data(self) -> tuple[Any, Any, str]:
+        from stages.models.templates import Chat, load_tokenizer
+        from stages.train.conversations import Conversations, Pairs
+        from stages.train.corpus import Corpus
+
+        store, brought = Store(self.of), Store(self.tokenizer)
+        folder = brought.artefact() if brought.manifest() else Path(self.tokenizer)
+        tokenizer = load_tokenizer(folder, Path(self.template).read_text(encoding="utf-8") if self.template else None)
+        if store.shape == "TOKENS":
+            return Corpus([store], None, self.holdout, len(tokenizer)), tokenizer, "clm"
+        if store.shape == "CHAT":
+            turns = 1 if self.trains == "completion" else None
+            return Conversations([store], Chat(tokenizer), self.seq_len, self.holdout, pack=True, turns=turns), tokenizer, "sft"
+        if store.shape == "PAIR":
+            return Pairs([store], Chat(tokenizer), self.seq_len, self.holdout), tokenizer, "dpo"
+        raise SourceError(f"{self.of} holds {store.shape or 'no known rows'}", "give a store of tokens, conversations or pairs")
+
+
+class TrainPlan(Options):
+    """Memory, time and cost of every train step of a recipe before it runs: does it fit, and if not, what would make it.
+
+    maetdol train-plan configs/quickstart.yaml --card h100 --tokens 2e9 --price 2.5
+    """
+
+    verb: ClassVar[str] = "train-plan"
+    arguments: ClassVar[tuple[str, ...]] = ("recipe",)
+
+    recipe: str
+    "A recipe with train steps."
+    set: tuple[str, ...] = ()
+    "Another value: `step.option=value`."
+    card: str | None = None
+    "A card by name (h200, h100, a100-80gb, a100-40gb, l40s, rtx 4090, rtx 3090, t4); default: the machine at hand."
+    tokens: float | None = Field(None, gt=0)
+    "Tokens of one pass over a step's rows, where the rows are not there yet."
+    price: float | None = Field(None, ge=0)
+    "Money per hour of the machine."
+
+    def run(self) -> int:
+        from pipeline.recipe import load
+        from stages.train import outlook
+
+        patient()
+        red = False
+        for line, fits in outlook.pages(load(self.recipe, list(self.set)), self.card, self.tokens, self.price):
+            print(line)
+            red |= not fits
+        return 1 if red else 0
+
+
+class AdaptersList(Options):
+    """List the adapters of a registry: method, objective, size, and the base each belongs to."""
+
+    verb: ClassVar[str] = "adapters list"
+
+    registry: str = "adapters"
+    "Folder of the registry."
+
+    def run(self) -> int:
+        from stages.train.adapters import HEAD, Registry
+
+        rows = [HEAD, *(entry.row() for entry in Registry(self.registry).entries())]
+        widths = [max(len(row[n]) for row in rows) for n in range(len(HEAD))]
+        for row in rows:
+            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+        return 0
+
+
+class AdaptersAdd(Options):
+    """Put a trained adapter into a registry under a name."""
+
+    verb: ClassVar[str] = "adapters add"
+    arguments: ClassVar[tuple[str, ...]] = ("source", "name")
+
+    source: str
+    "Store of an adapter, or a PEFT adapter folder."
+    name: str
+    "Its name."
+    registry: str = "adapters"
+    "Folder of the registry."
+
+    def run(self) -> int:
+        from stages.train.adapters import Registry
+
+        store = Store(self.source)
+        entry = Registry(self.registry).add(store.artefact() if store.manifest() else Path(self.source), self.name)
+        print(f"{entry.link.path}  ({entry.link.card.get('method')}, {entry.size / 1e6:.2f} MB)")
+        return 0
+
+
+class AdaptersCompose(Options):
+    """Make one adapter out of several that were trained on the same base, each with its weight."""
+
+    verb: ClassVar[str] = "adapters compose"
+    arguments: ClassVar[tuple[str, ...]] = ("name",)
+
+    name: str
+    "Name of the new adapter."
+    of: tuple[str, ...] = Field(min_length=2)
+    "Names of the adapters to compose."
+    base: tuple[str, ...] = Field(min_length=1)
+    "Stores of the model (and adapters) they were trained on."
+    weights: tuple[float, ...] = ()
+    "Weight of each; default: 1 each."
+    how: Literal["cat", "linear", "svd", "ties", "dare_ties", "dare_linear", "magnitude_prune"] = "cat"
+    "cat: their exact sum, of all their ranks together; linear: of equal ranks, a rough average; svd: their sum at one rank; ties (Yadav et al. 2023), dare (Yu et al. 2024): the larger changes alone."
+    density: float = Field(0.5, gt=0, le=1)
+    "ties, dare, magnitude_prune: share of the changes kept."
+    registry: str = "adapters"
+    "Folder of the registry."
+
+    def run(self) -> int:
+        from stages.train.adapters import Registry, compose
+
+        weights = self.weights or (1.0,) * len(self.of)
+        if len(weights) != len(self.of):
+            raise UsageError(f"{len(self.of)} adapters, but {len(weights)} weights", "give one weight for each")
+        entry = compose(Registry(self.registry), _chain(self.base), self.of, weights, self.how, self.name, self.density)
+        print(f"{entry.link.path}  ({self.how} of {', '.join(f'{w:g} x {n}' for w, n in zip(weights, self.of))})")
+        return 0
+
+
+class AdaptersSwap(Options):
+    """Answer a question with one adapter after another on a base that is loaded once."""
+
+    verb: ClassVar[str] = "adapters swap"
+    arguments: ClassVar[tuple[str, ...]] = ("question",)
+
+    question: str
+    "What to ask."
+    of: tuple[str, ...] = Field(min_length=1)
+    "Names of the adapters, in the order they take turns."
+    base: tuple[str, ...] = Field(min_length=1)
+    "Stores of the model (and adapters) they were trained on."
+    max_new_tokens: int = Field(64, ge=1)
+    "Longest answer."
+    registry: str = "adapters"
+    "Folder of the registry."
+    threads: int = Field(2, ge=1)
+    "CPU threads."
+
+    def run(self) -> int:
+        from stages.train.adapters import Registry, swapped
+
+        patient()
+        registry = Registry(self.registry)
+        said = swapped(_chain(self.base), [registry.entry(name) for name in self.of], [self.question], self.max_new_tokens, self.threads)
+        for name, [text] in zip(("(base alone)", *self.of), said):
+            print(f"{name}: {text}")
+        return 0
+
+
+class AdaptersMerge(Options):
+    """Merge a named adapter into its base, measured as `merge` does."""
+
+    verb: ClassVar[str] = "adapters merge"
+    arguments: ClassVar[tuple[str, ...]] = ("name", "of", "folder")
+
+    name: str
+    "The adapter."
+    of: str
+    "A CHAT store; its held-out conversations measure the merge."
+    folder: str
+    "Where the merged model is written; must not exist."
+    base: tuple[str, ...] = Field(min_length=1)
+    "Stores of the model (and adapters) it was trained on."
+    holdout: float = Field(SHARE, gt=0, le=1)
+    "The share train held out."
+    most: float = Field(0.05, gt=0)
+    "Largest divergence accepted, nats per token."
+    threads: int = Field(2, ge=1)
+    "CPU threads."
+    registry: str = "adapters"
+    "Folder of the registry."
+
+    def run(self) -> int:
+        from stages.train.adapters import Registry
+
+        path = str(Registry(self.registry).entry(self.name).link.path)
+        return Merge(of=self.of, folder=self.folder, chain=(*self.base, path), holdout=self.holdout, threads=self.threads, most=self.most).run()
+
+
+def _chain(stores: tuple[str, ...]) -> Any:
+    """Artefact stores, or model and adapter folders, as a chain."""
+    XXX
+
+    found = []
+    for path in stores:
+        store = Store(path)
+        receipt = store.receipt(ARTEFACT)
+        found.append(open_link(store.artefact(), receipt.content_hash) if receipt is not None else open_link(Path(path)))
+    return chain_of(found)
+
+
+class _Trials(Options):
+    """What `peft-bench` and `sweep` have in common."""
+
+    of: str
+    "Rows to train on."
+    folder: str
+    "Where trials and the table are written."
+    base: tuple[str, ...] = ()
+    "Stores of the model, and of adapters on it, to start from."
+    tokenizer: str | None = None
+    "Store of the tokenizer; needed without a base."
+    set: tuple[str, ...] = ()
+    "Options of every trial, as `option=value`: objective, steps, batch, ..."
+    seed: int = 17
+    "Of all trials."
+    pool: Literal["inline", "ray"] = "inline"
+    "One trial after another in this process, or side by side in Ray's workers."
+    workers: int = Field(1, ge=1)
+    "Trials at a time, with Ray."
+    gpus: float = Field(0, ge=0)
+    "GPUs of a trial, with Ray."
+
+    def trials(self, options: dict[str, dict[str, Any]]) -> int:
+        """Run `options` by name and print the table."""
+        from pipeline.pool import Inline, OnRay
+        from pipeline.stage import Inputs
+        from stages.train import Train, trials
+
+        patient()
+        stores = {"of": [Store(self.of)], "base": [Store(path) for path in self.base], "tokenizer": [Store(self.tokenizer)] if self.tokenizer else []}
+        inputs = Inputs({port: found for port, found in stores.items() if found}, self.seed)
+        common = {name: value for [setting] in map(trials.grid, ([one] for one in self.set)) for name, value in setting.items()}
+        stages = [trials.Trial(name, Train.build({**common, **more}, f"train.{name}"), Store(f"{self.folder}/{name}")) for name, more in options.items()]
+        pool = OnRay(self.workers) if self.pool == "ray" else Inline()
+        try:
+            found = trials.run(stages, inputs, pool, self.gpus)
+        finally:
+            pool.close()
+        page = trials.table(found)
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        Path(self.folder, "table.md").write_text(page + "\n", encoding="utf-8")
+        print(page)
+        print(f"{self.folder}/table.md")
+        return 0
+
+
+class PeftBench(_Trials):
+    """Train every method on your own rows from the same base, and show score, memory, time and size in one table.
+
+    maetdol peft-bench runs/quickstart/sft-rows bench --base runs/quickstart/pretrain --set objective=sft --set steps=50
+    """
+
+    verb: ClassVar[str] = "peft-bench"
+    arguments: ClassVar[tuple[str, ...]] = ("of", "folder")
+
+    methods: tuple[str, ...] = ("full", "freeze", "lora", "lora-rank-stabilised", "lora-dora", "qlora", "ia3", "prefix", "prompt", "ptuning")
+    "Which methods, each with the rate of its own unless `learning_rate` is set."
+
+    def run(self) -> int:
+        from pipeline.errors import did_you_mean
+        from stages.train.trials import METHODS
+
+        for name in self.methods:
+            if name not in METHODS:
+                raise UsageError(f"no method is called {name!r}", did_you_mean(name, list(METHODS)))
+        return self.trials({name: METHODS[name] for name in self.methods})
+
+
+class Sweep(_Trials):
+    """Train with every combination of some options, side by side, and show them best first.
+
+    maetdol sweep runs/quickstart/pack sweep --tokenizer runs/quickstart/tokenizer --over 'learning_rate=1e-3|3e-3' --over 'batch=8|16' --set steps=50
+    """
+
+    verb: ClassVar[str] = "sweep"
+    arguments: ClassVar[tuple[str, ...]] = ("of", "folder")
+
+    over: tuple[str, ...] = Field(min_length=1)
+    "An option and its values: `learning_rate=1e-3|3e-3`."
+    most: int = Field(64, ge=1)
+    "Trials at most; more combinations are refused."
+
+    def run(self) -> int:
+        from stages.train.trials import grid
+
+        found = grid(self.over)
+        if len(found) > self.most:
+            raise UsageError(f"{len(found)} combinations, at most {self.most} are allowed", "leave some values out, or raise --most")
+        return self.trials({",".join(f"{name}={value}" for name, value in one.items()): one for one in found})

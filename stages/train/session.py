@@ -29,6 +29,7 @@ from stages.train import budget as budgets
 from stages.train import doctor
 from stages.train.conversations import Conversations, Pairs
 from stages.train.corpus import Corpus
+from stages.train.gauge import Events, Gauge, utilisation
 from stages.train.loop import Loop, World, computed_in
 from stages.train.masked import Masked, mask_id
 from stages.train.model import Built, build, scratch, trainable
@@ -48,6 +49,7 @@ class Session:
     def __init__(self, job: Any, world: World = World()):
         self.stage, self.inputs, self.sink, self.key, self.world = job.stage, job.inputs, job.sink, job.key, world
         self.planned: budgets.Budget | None = None
+        self.took: dict[str, Any] = {}
         self.seed = self.stage.seed if self.stage.seed is not None else self.inputs.seed
 
     def __enter__(self) -> "Session":
@@ -74,6 +76,7 @@ class Session:
         if self.stage.objective == "rl":
             return self._reinforce(data, alive, told, began)
         self.planned = self._plan(data, steps)
+        gauge = Gauge(self.device)
         built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, self.device)
         objective = self._objective(data, built)
         self.findings += self._with_model(data, built, objective)
@@ -82,9 +85,11 @@ class Session:
         if self.world.rank == 0 and not checkpoints.steps():
             checkpoints.clear()
         loop = Loop(self.stage, built.model, objective, steps, self.seed, self.device, self.dtype, self.world)
-        history = loop.run(checkpoints, alive, told)
+        with Watch(self.stage, self.planned, steps, gauge, told, self.world.rank == 0) as watch:
+            history = loop.run(checkpoints, alive, watch)
         if self.world.rank:
             return None
+        self.took = watch.took()
         receipt = self._put(built, data, steps, history, loop.visits > 0, time.monotonic() - began)
         checkpoints.clear()
         return receipt
@@ -108,7 +113,7 @@ class Session:
         else:
             shape = budgets.shape_of(scratch(self.stage, self.tokenizer, data.width, empty=True).config)
         found = budgets.budget(self.stage, shape, data.width, token_count(data, steps), budgets.machine(threads=self.stage.threads))
-        budgets.refuse(found, self.stage, data.width)
+        budgets.refuse(found, self.stage, data.width, bool(self.chain))
         return found
 
     def _with_model(self, data: Any, built: Built, objective: Any) -> list[doctor.Finding]:
@@ -198,6 +203,7 @@ class Session:
             ledger = data.ledger(used)
             notes = {name: card[name] for name in ("objective", "method", "steps", "parameters", "trained_parameters", "device", "dtype")}
             notes |= {"template": card["template_lock"]["hash"], "first": history[0], "last": history[-1], "workers": self.world.size}
+            notes["took"] = {**self.took, "seconds": round(seconds, 1)}
             notes["plan"] = self.planned.notes() if self.planned else {}
             notes["doctor"] = {finding.check: finding.value for finding in self.findings}
             return self.sink.put_artefact(
@@ -271,6 +277,42 @@ def tokenizer_hash(tokenizer: Store | None, chain: Sequence[Link]) -> str | None
     if tokenizer is not None:
         return tokenizer.content_hash
     return next((link.card["tokenizer"] for link in reversed(chain) if link.card.get("tokenizer")), None)
+
+
+class Watch:
+    """Hears of every step: hands it on to the bar, and with its rate, share of the peak and memory to TensorBoard."""
+
+    def __init__(self, stage: Any, planned: budgets.Budget, steps: Plan, gauge: Gauge, told: Callable[[dict[str, Any]], None], writes: bool):
+        self.planned, self.gauge, self.told = planned, gauge, told
+        self.per_step = planned.tokens / steps.steps
+        self.rates: list[float] = []
+        self.folder = stage.tensorboard if writes else None
+
+    def __enter__(self) -> "Watch":
+        self.events = Events(self.folder) if self.folder else None
+        return self
+
+    def __exit__(self, *fault: Any) -> None:
+        if self.events is not None:
+            self.events.close()
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        self.rates.append(self.per_step / max(line["seconds"], 1e-9))
+        self.told(line)
+        if self.events is not None:
+            values = {name: float(line[name]) for name in line if name not in ("step", "steps", "weight", "seconds", "tokens") and line[name] is not None}
+            values |= {"tokens_per_second": self.rates[-1]} | {name: float(value) for name, value in self._machine(self.rates[-1]).items() if value is not None}
+            self.events.tell(line["step"], values)
+
+    def _machine(self, rate: float) -> dict[str, Any]:
+        work = self.planned.work_per_token
+        return {"mfu": utilisation(work, rate, budgets.peak_of(self.planned.machine)), "peak_memory": self.gauge.peak()}
+
+    def took(self) -> dict[str, Any]:
+        """Median rate of the steps of this process, the share of the peak that is, and the highest memory."""
+        rate = float(np.median(self.rates)) if self.rates else 0.0
+        found = self._machine(rate)
+        return {"tokens_per_second": round(rate, 1), "mfu": round(found["mfu"], 4) if found["mfu"] else None, "peak_memory": found["peak_memory"]}
 
 
 def token_count(data: Any, steps: Plan) -> int:

@@ -1,0 +1,112 @@
+"""An ablation as it is shown: a Markdown table, a plot, and the numbers behind them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from html import escape
+from typing import Any, Sequence
+
+from pipeline.charts import number
+from pipeline.files import place
+from stages.evaluate.proxies import Held, Measured
+
+FORMAT = 1
+STYLE = (
+    ":root{--ink:#24221e;--soft:#6d685f;--line:#e3ded3;--c1:#8a8578;--c2:#c8793a;--c3:#3b6ea5;--c4:#5b8c5a;--c5:#7a64a8;--c6:#a24b5f}"
+    "@media(prefers-color-scheme:dark){:root{--ink:#ece8df;--soft:#a49e92;--line:#38352f;--c1:#a49e92;--c2:#e0a066;--c3:#7aa7d9;--c4:#8fc08d;--c5:#ad9ad6;--c6:#d98a9c}}"
+    "text{fill:var(--ink);font:12px system-ui,sans-serif}.soft{fill:var(--soft)}.grid{stroke:var(--line)}"
+)
+"""The report's colours (`pipeline/report.py`), so that the plot stands alone and beside it."""
+WIDE, LEFT, RIGHT, ROW = 680, 130, 70, 24
+
+
+def write(folder: str, report: dict[str, Any], found: dict[str, dict[str, Measured]], held: Held) -> str:
+    """`ablation.json`, `ablation.md`, `ablation.svg` and `ablation-documents.csv` into `folder`; returns the table."""
+    into = place(folder)
+    text = page(report)
+    into.write("ablation.json", (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+    into.write("ablation.md", (text + "\n").encode())
+    into.write("ablation.svg", plot(report).encode())
+    into.write("ablation-documents.csv", documents(found["bits per byte"], held).encode())
+    return text
+
+
+def page(report: dict[str, Any]) -> str:
+    """The texts, then a table per measure: mean, interval, and the change from the first text."""
+    lines = [
+        f"# {report['recipe']}: {len(report['variants'])} texts, {report['seeds']} proxies of {report['variants'][0]['parameters']:,} parameters on each",
+        "",
+        f"Measured on {report['documents']} documents of {', '.join(report['on'])}, which no proxy saw, nor near-copies of them (`withheld`).",
+        "In brackets 95% bootstrap intervals over documents and seeds, both drawn anew and alike for every text.",
+        "",
+        "| text | steps | documents | MB | withheld | tokens trained on | times over the text |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for one in report["variants"]:
+        withheld = sum(one["withheld"].values())
+        lines.append(
+            f"| {one['name']} | {' + '.join(one['steps'])} | {one['documents']:,} | {one['bytes'] / 1e6:.1f} | {withheld:,} | {one['tokens']:,} | {one['epochs']:.2f} |"
+        )
+    first = report["variants"][0]["name"]
+    for name, variants in report["measures"].items():
+        rows = next(iter(variants.values()))["rows"]
+        unit = "lower is better" if name.startswith("bits") else "higher is better"
+        lines += ["", f"**{name}** ({unit}; {rows} {'documents' if name.startswith('bits') else 'questions'})", ""]
+        lines += [f"| text | mean | by seed | change from {first} | |", "| --- | --- | --- | --- | --- |"]
+        lines += [_line(text, one, text == first) for text, one in variants.items()]
+    return "\n".join(lines)
+
+
+def _line(name: str, one: dict[str, Any], first: bool) -> str:
+    low, high = one["interval"]
+    change = "" if first else f"{one['change']:+.4f} [{one['change_interval'][0]:+.4f}, {one['change_interval'][1]:+.4f}]"
+    verdict = "better" if one["better"] else "worse" if one["worse"] else "" if first else "not told apart"
+    return f"| {name} | {one['mean']:.4f} [{low:.4f}, {high:.4f}] | {', '.join(f'{x:.4f}' for x in one['seeds'])} | {change} | {verdict} |"
+
+
+def plot(report: dict[str, Any]) -> str:
+    """A panel per measure: per text the mean (dot), each seed (ring) and the 95% interval (bar)."""
+    top, parts = 8, []
+    for name, variants in report["measures"].items():
+        parts.append(_panel(name, variants, top))
+        top += 26 + ROW * len(variants) + 30
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {top}" role="img"><style>{STYLE}</style>{"".join(parts)}</svg>\n'
+
+
+def _panel(name: str, variants: dict[str, dict[str, Any]], top: int) -> str:
+    values = [x for one in variants.values() for x in (*one["interval"], *one["seeds"])]
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+
+    def at(value: float) -> float:
+        return LEFT + (value - low) / span * (WIDE - LEFT - RIGHT)
+
+    bottom = top + 26 + ROW * len(variants)
+    parts = [f'<text x="8" y="{top + 14}" font-weight="600">{escape(name)}</text>']
+    for tick in (low, low + span / 2, high):
+        parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top + 22}" y2="{bottom}" class="grid"/>')
+        parts.append(f'<text x="{at(tick):.1f}" y="{bottom + 14}" text-anchor="middle" class="soft">{number(tick)}</text>')
+    for row, (text, one) in enumerate(variants.items()):
+        y, colour = top + 26 + ROW * row + ROW // 2, f"var(--c{row % 6 + 1})"
+        start, end = (at(x) for x in one["interval"])
+        parts.append(f'<text x="8" y="{y + 4}">{escape(text)}</text>')
+        parts.append(f'<line x1="{start:.1f}" x2="{end:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3" opacity=".5"/>')
+        parts += [f'<circle cx="{at(x):.1f}" cy="{y}" r="3" fill="none" stroke="{colour}"/>' for x in one["seeds"]]
+        parts.append(f'<circle cx="{at(one["mean"]):.1f}" cy="{y}" r="4.5" fill="{colour}"><title>{escape(text)}: {one["mean"]:.4f}</title></circle>')
+        parts.append(f'<text x="{WIDE - 8}" y="{y + 4}" text-anchor="end">{one["mean"]:.4f}</text>')
+    return "".join(parts)
+
+
+def documents(found: dict[str, Measured], held: Held) -> str:
+    """Every document's bits under every proxy, as CSV, so that other intervals can be taken of them. No text of the corpus."""
+    names: Sequence[str] = [f"{text}-{seed + 1}" for text, one in found.items() for seed in range(len(one.numerator))]
+    size = next(iter(found.values())).denominator
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["id", "lang", "kept", "bytes", *names])
+    for place_, (row, kept) in enumerate(zip(held.rows, held.kept)):
+        bits = [f"{value:.3f}" for one in found.values() for value in one.numerator[:, place_]]
+        writer.writerow([row["id"], row["lang"] or "und", int(kept), int(size[place_]), *bits])
+    return out.getvalue()

@@ -1,0 +1,166 @@
+"""A registry of named adapters: a folder whose folders are adapters, each with its card. Train one module, use it again elsewhere.
+
+Every adapter is bound to the base it was trained on by content hash, and to its template by the lock; nothing here puts it anywhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+from pipeline.errors import UsageError, did_you_mean
+from stages.models.chain import CARD, Link, open_link
+
+HOWS = ("cat", "linear", "svd", "ties", "dare_ties", "dare_linear", "magnitude_prune")
+
+
+class Entry(NamedTuple):
+    """One adapter of a registry."""
+
+    name: str
+    link: Link
+    size: int
+    """Bytes of its weights."""
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return json.loads((self.link.path / "adapter_config.json").read_text(encoding="utf-8"))
+
+    def row(self) -> tuple[str, ...]:
+        """As `adapters list` shows it."""
+        card = self.link.card
+        base = card.get("base") or []
+        trained = card.get("trained_parameters")
+        return (
+            self.name, str(card.get("method", "?")), str(card.get("objective", "?")), f"{trained:,}" if trained else "?",
+            f"{self.size / 1e6:.2f} MB", base[0][:8] if base else "any", self.link.hash[:8],
+        )  # fmt: skip
+
+
+HEAD = ("name", "method", "objective", "weights", "size", "base", "hash")
+
+
+class Registry:
+    """The adapters in a folder."""
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+
+    def names(self) -> list[str]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(path.name for path in self.folder.iterdir() if (path / "adapter_config.json").is_file())
+
+    def entry(self, name: str) -> Entry:
+        """UsageError with the nearest name where there is none."""
+        if name not in self.names():
+            raise UsageError(f"no adapter is called {name!r} in {self.folder}", did_you_mean(name, self.names()) or "add one: maetdol adapters add STORE NAME")
+        path = self.folder / name
+        return Entry(name, open_link(path), sum(file.stat().st_size for file in path.glob("*.safetensors")))
+
+    def entries(self) -> list[Entry]:
+        return [self.entry(name) for name in self.names()]
+
+    def place(self, name: str) -> Path:
+        """Where a new adapter goes. UsageError for a name that is taken or is none."""
+        if not re.fullmatch(r"[\w][\w.\-]*", name):
+            raise UsageError(f"{name!r} is no name of an adapter", "use letters, digits, `-`, `_`, `.`")
+        if name in self.names():
+            raise UsageError(f"{self.folder} has an adapter {name!r} already", "choose another name, or delete its folder")
+        return self.folder / name
+
+    def add(self, source: Path, name: str) -> Entry:
+        """Copy an adapter folder in. UsageError where it is none; a copy half made is never seen."""
+        target = self.place(name)
+        link = open_link(source)
+        if not link.is_adapter:
+            raise UsageError(f"{source} holds a whole model, not an adapter", "train with an adapter method (lora, qlora, ia3, ...)")
+        part = target.with_name(f".{name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.copytree(source, part)
+        part.rename(target)
+        return self.entry(name)
+
+
+def one_base(entries: Sequence[Entry]) -> list[str] | None:
+    """The base all entries were trained on (content hashes from the bottom). UsageError where they differ."""
+    bases = {tuple(entry.link.card.get("base") or ()) for entry in entries}
+    if len(bases) > 1:
+        told = ", ".join(f"{entry.name} on {'+'.join(h[:8] for h in entry.link.card.get('base') or []) or 'any'}" for entry in entries)
+        raise UsageError(f"these adapters were trained on different bases: {told}", "compose adapters of one base, or train them again on one")
+    return list(next(iter(bases))) or None
+
+
+def loaded(base: Sequence[Link], entries: Sequence[Entry], dtype: Any, device: Any) -> Any:
+    """The base with every entry's adapter on it, under their own names; none active yet. UsageError for another base."""
+    from peft import PeftModel
+
+    from stages.models.chain import assemble
+
+    wanted = one_base(entries)
+    if wanted is not None and wanted != [link.hash for link in base]:
+        raise UsageError(f"the adapters were trained on {'+'.join(h[:8] for h in wanted)}, the base given is {'+'.join(link.hash[:8] for link in base)}", "give the base they were trained on")
+    model = assemble(base, dtype=dtype, device=device, merge=len(base) > 1)
+    first, *rest = entries
+    model = PeftModel.from_pretrained(model, str(first.link.path), adapter_name=first.name, is_trainable=False)
+    for entry in rest:
+        model.load_adapter(str(entry.link.path), adapter_name=entry.name, is_trainable=False)
+    return model.eval()
+
+
+def compose(registry: Registry, base: Sequence[Link], names: Sequence[str], weights: Sequence[float], how: str, name: str, density: float) -> Entry:
+    """A new LoRA adapter out of several of one base, weighted. `cat` is their exact sum (its rank is the sum of theirs)."""
+    import torch
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    target = registry.place(name)
+    entries = [registry.entry(one) for one in names]
+    kinds = {entry.config["peft_type"] for entry in entries}
+    if kinds != {"LORA"} or any(entry.config.get("use_dora") for entry in entries):
+        raise UsageError(f"only plain LoRA adapters can be composed, these are {', '.join(sorted(kinds))}", "merge the others into the base one after the other")
+    model = loaded(base, entries, torch.float32, torch.device("cpu"))
+    more = {"density": density} if how in ("ties", "dare_ties", "dare_linear", "magnitude_prune") else {}
+    try:
+        model.base_model.add_weighted_adapter(list(names), list(weights), name, combination_type=how, **more)
+    except ValueError as fault:
+        raise UsageError(f"{how} cannot compose these: {str(fault).splitlines()[0]}", "use cat or svd, which take any ranks") from None
+    state = get_peft_model_state_dict(model, adapter_name=name)
+    target.mkdir(parents=True)
+    for file in entries[0].link.path.iterdir():
+        if file.name not in ("adapter_model.safetensors", "adapter_config.json", CARD, "history.jsonl"):
+            shutil.copyfile(file, target / file.name)
+    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in sorted(state.items())}, target / "adapter_model.safetensors", {"format": "pt"})
+    config = model.peft_config[name].to_dict() | {"base_model_name_or_path": None, "inference_mode": True}
+    plain = {key: sorted(value) if isinstance(value, (set, frozenset)) else value for key, value in config.items()}
+    (target / "adapter_config.json").write_text(json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    card = {
+        **entries[0].link.card, "composed_of": {entry.name: {"hash": entry.link.hash, "weight": weight} for entry, weight in zip(entries, weights)},
+        "composed_by": how, "made_from": [*(entries[0].link.card.get("base") or []), *(entry.link.hash for entry in entries)],
+        "trained_parameters": sum(tensor.numel() for tensor in state.values()),
+    }  # fmt: skip
+    (target / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    return registry.entry(name)
+
+
+def swapped(base: Sequence[Link], entries: Sequence[Entry], questions: Sequence[str], max_new_tokens: int, threads: int) -> list[list[str]]:
+    """What the base says under each adapter in turn (the base alone first), loaded once: texts per adapter and question."""
+    import torch
+
+    from stages.models.device import arithmetic
+    from stages.models.generate import Generator, Sampling
+
+    asked = [[{"role": "user", "content": question}] for question in questions]
+    said = []
+    with arithmetic(threads) as device:
+        model = loaded(base, entries, torch.float32, device)
+        generator = Generator.around(model, [*base, entries[0].link], threads=threads)
+        with model.disable_adapter():
+            said.append([made[0].text for made in generator.chat(asked, Sampling(max_new_tokens))])
+        for entry in entries:
+            model.set_adapter(entry.name)
+            said.append([made[0].text for made in generator.chat(asked, Sampling(max_new_tokens))])
+    return said
