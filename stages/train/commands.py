@@ -306,7 +306,7 @@ class AdaptersMerge(Options):
 
 def _chain(stores: tuple[str, ...]) -> Any:
     """Artefact stores, or model and adapter folders, as a chain."""
-    XXX
+    from stages.models.chain import chain_of, open_link
 
     found = []
     for path in stores:
