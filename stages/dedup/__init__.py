@@ -36,7 +36,11 @@ class Dedup(Stage):
     """What counts as a duplicate. exact: the same text but for white space and Unicode form; near: similar shingles; url: the
     same address (canonical spelling, RFC 3986, without tracking parameters); semantic: vectors of a small angle (SemDeDup)."""
     threshold: float = Field(default=0.8, gt=0.0, le=1.0)
-    "Least exact Jaccard similarity (0..1) of shingle sets at which a document goes (0.8: the field's usual line)."
+    "Least exact similarity (0..1) of shingle sets at which a document goes (0.8: the field's usual line)."
+    measure: Literal["jaccard", "containment"] = "jaccard"
+    """What is measured of a document and its keeper: shared shingles of all that either has, or (containment) of those that the
+    document has, so that a page quoted whole in a longer one goes too. Pairs are still met through bands: for a page much
+    shorter than its keeper give more `bands` of fewer `rows`."""
     keep: str = "longest"
     """Who stays: rules joined by ' > ', the first that tells two rows apart decides, then the smaller id. source (order
     of `sources`), score (highest `score`), longest, shortest (characters), newest, oldest (`date`)."""
@@ -51,6 +55,9 @@ class Dedup(Stage):
     "A shingle is `width` words (runs of letters and digits, lower-cased, NFC), eojeol (between white space) or characters."
     width: int = Field(default=5, ge=1, le=64)
     "Tokens a shingle; a text of fewer is one shingle. 5 words is FineWeb's and datatrove's; for characters take 20 and more."
+    by_language: list[str] = Field(default_factory=lambda: [f"{code}=char:24" for code in ("ja", "km", "lo", "my", "th", "zh")])
+    """Languages (`lang` of a row) cut in another way: `ko=eojeol`, `zh=char:24`. Default: those written without spaces take 24
+    characters, NeMo Curator's shingle; everything else, Korean included, takes `shingle` and `width`."""
     fold_digits: bool = False
     "Read every digit as 0, so that pages that differ in numbers alone are alike (datatrove's normaliser)."
     permutations: int = Field(default=128, ge=8, le=4096)
@@ -111,6 +118,16 @@ class Dedup(Stage):
     def _keep(cls, line: str) -> str:
         return " > ".join(keep.parse(line))
 
+    @field_validator("by_language")
+    @classmethod
+    def _by_language(cls, entries: list[str]) -> list[str]:
+        for entry in entries:
+            lang, sign, how = entry.partition("=")
+            if not sign or not lang.strip():
+                raise ValueError(f"{entry!r}: write a language and its shingle, such as ko=eojeol or zh=char:24")
+            Shingling.parse(how.strip())
+        return sorted(entry.replace(" ", "") for entry in entries)
+
     @field_validator("levels")
     @classmethod
     def _levels(cls, levels: list[str]) -> list[str]:
@@ -138,7 +155,9 @@ class Dedup(Stage):
             return Banding(self.bands, self.rows)
         if self.weights is not None:
             return lsh.by_weights(self.threshold, self.permutations, *self.weights)
-        found = lsh.for_recall(self.threshold, self.recall, self.permutations)
+        # Two texts of one length that contain each other to a share c have the Jaccard similarity c / (2 - c).
+        least = self.threshold if self.measure == "jaccard" else self.threshold / (2.0 - self.threshold)
+        found = lsh.for_recall(least, self.recall, self.permutations)
         if found is None:
             raise OptionError(
                 f"dedup: no banding of {self.permutations} values reaches recall {self.recall:g} at {self.threshold:g}",
@@ -149,6 +168,11 @@ class Dedup(Stage):
     def shingling(self) -> Shingling:
         """How texts are cut into shingles."""
         return Shingling(self.shingle, self.width, self.fold_digits)
+
+    def languages(self) -> tuple[tuple[str, Shingling], ...]:
+        """Languages cut in another way, and how; sorted."""
+        pairs = (entry.partition("=") for entry in self.by_language)
+        return tuple(sorted((lang.strip(), Shingling.parse(how.strip(), self.width, self.fold_digits)) for lang, _, how in pairs))
 
     def least_span(self) -> int:
         """Shortest repeated span, in tokens."""

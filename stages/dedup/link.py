@@ -31,6 +31,8 @@ class Linking(NamedTuple):
     threshold: float
     low: int
     high: int
+    within: bool = False
+    """Does containment decide? Then an estimate of Jaccard rules nothing out."""
 
 
 def run(task: Task) -> Receipt:
@@ -50,7 +52,7 @@ def run(task: Task) -> Receipt:
     known, places = np.unique(docs, return_inverse=True)
     starts = np.r_[0, np.cumsum(sizes)].astype(np.int64)
     values = signatures(given.corpus, given.sign, known, given.banding.permutations)
-    left, right = link_buckets(starts, places, values, given.banding, given.threshold)
+    left, right = link_buckets(starts, places, values, given.banding, given.threshold, given.within)
     return task.put(blocks(left=known[left], right=known[right]), notes)
 
 

@@ -68,7 +68,7 @@ class Plan:
         levels.fits(stage.vectors, schemas)
         near = "near" in stage.levels
         banding = stage.banding() if near else Banding(1, 1)
-        signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), max(stage.permutations if near else 1, banding.permutations), stage.hash_seed)
+        signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), max(stage.permutations if near else 1, banding.permutations), stage.hash_seed, stage.languages())
         policies = {Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()}
         if len(policies) > 1:
             raise SourceError(f"dedup: not every input has {stage.score!r} as a column", "give stores that all have it as a column, or all in `meta`")
@@ -147,7 +147,8 @@ class Plan:
         make(exacts, exact.run, self.keys("exact", len(ranges)), grouping, pool)
         lots = self._lots(pool, parts) if "near" in self.stage.levels else 0
         settling = verify.Settling(
-            self.corpus, signs, exacts, self.store("cluster"), self.signing, self.banding, self.policy, self.stage.threshold
+            self.corpus, signs, exacts, self.store("cluster"), self.signing, self.banding, self.policy, self.stage.threshold,
+            self.stage.measure == "containment",
         )
         make(self.store("verify"), verify.run, self.keys("verify", lots), lambda number: settling, pool)
 
@@ -176,7 +177,7 @@ class Plan:
             make(bands, band.run, self.keys("band", parts), lambda number: keying, pool)
 
             def linking(number: int) -> link.Linking:
-                return link.Linking(self.corpus, signs, bands, self.banding, self.stage.threshold, *ranges[number])
+                return link.Linking(self.corpus, signs, bands, self.banding, self.stage.threshold, *ranges[number], self.stage.measure == "containment")
 
             make(links, link.run, self.keys("link", len(ranges)), linking, pool)
         joining = cluster.Joining(self.corpus, signs, links)

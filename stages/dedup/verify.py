@@ -1,4 +1,4 @@
-"""Pass `verify`: every component settled by exact Jaccard similarity over the shingles of its texts.
+"""Pass `verify`: every component settled by exact similarity (Jaccard, or containment) over the shingles of its texts.
 
 Columns, sorted by `doc`: `doc`, `keeper` (int64; its own number for one that is kept), `score` (float64: exact similarity
 with the keeper, NaN for one that is kept) and `members` (int64: documents that the keeper stands for, itself and all
@@ -18,7 +18,7 @@ from pipeline.store import Store
 from stages.dedup.columns import between, blocks
 from stages.dedup.corpus import Corpus
 from stages.dedup.exact import Twins
-from stages.dedup.fields import columns, text_of
+from stages.dedup.fields import text_of
 from stages.dedup.keep import Policy
 from stages.dedup.link import signatures
 from stages.dedup.passes import Task
@@ -45,6 +45,8 @@ class Settling(NamedTuple):
     banding: Banding
     policy: Policy
     threshold: float
+    within: bool = False
+    """Does containment in the keeper decide, and not Jaccard?"""
 
 
 class Lot(NamedTuple):
@@ -117,9 +119,9 @@ def _settle(given: Settling, piece: Lot):
         def chunks(start: int) -> Iterator[Chunk]:
             return (chunk(low, high) for low, high in _cut(piece.sizes, start))
 
-        return choose_large(chunks, fixed, given.banding, given.threshold)
+        return choose_large(chunks, fixed, given.banding, given.threshold, given.within)
     whole = chunk(0, len(piece.docs))
-    return choose(piece.bounds, fixed, whole.values, whole.sets, given.banding, given.threshold)
+    return choose(piece.bounds, fixed, whole.values, whole.sets, given.banding, given.threshold, given.within)
 
 
 def _cut(sizes: np.ndarray, start: int) -> Iterator[tuple[int, int]]:
@@ -145,7 +147,7 @@ def _values(given: Settling, docs: np.ndarray) -> np.ndarray:
 def _sets(given: Settling, docs: np.ndarray):
     from stages.text.jaccard import gather_sets
 
-    return gather_sets(_texts(given, docs), len(docs), given.signing.how)
+    return gather_sets(_texts(given, docs), len(docs))
 
 
 def _texts(given: Settling, docs: np.ndarray):
@@ -154,11 +156,13 @@ def _texts(given: Settling, docs: np.ndarray):
 
     fields, shape = given.signing.fields, given.signing.shape
     plain = shape == "DOCUMENT" and len(fields) == 1
-    for batch, rows, places in given.corpus.find(docs, columns(fields, shape)):
+    for batch, rows, places in given.corpus.find(docs, given.signing.columns):
         if not plain:
             batch, rows = batch.take(pa.array(rows)), np.arange(len(rows))
         texts = Docs(pa.record_batch({"text": text_of(batch, fields, shape)}))
-        yield Texts(texts.data, texts.offsets, rows, places)
+        for how, some in given.signing.by_row(batch).of(rows).groups():
+            at = slice(None) if some is None else some
+            yield Texts(texts.data, texts.offsets, rows[at], places[at], how)
 
 
 def _bins(tally: np.ndarray) -> dict[str, dict[str, int]]:

@@ -34,24 +34,25 @@ class Texts(NamedTuple):
     """int64, one more than the column has rows."""
     rows: np.ndarray
     places: np.ndarray
+    how: Shingling
 
 
 def shingle_sets(data: np.ndarray, offsets: np.ndarray, how: Shingling) -> Sets:
     """The shingle sets of the texts `data[offsets[i]:offsets[i + 1]]` (UTF-8, uint8; int64 offsets)."""
     every = np.arange(len(offsets) - 1)
-    return gather_sets([Texts(data, offsets, every, every)], len(every), how)
+    return gather_sets([Texts(data, offsets, every, every, how)], len(every))
 
 
-def gather_sets(texts: Iterable[Texts], count: int, how: Shingling) -> Sets:
+def gather_sets(texts: Iterable[Texts], count: int) -> Sets:
     """`count` shingle sets out of texts that lie in several columns; nothing but hashes is copied."""
     runs = [np.zeros(0, np.uint64)] * count
     for part in texts:
-        hashes, bounds, suspect = _hash_all(part.data, part.offsets, part.rows, how)
+        hashes, bounds, suspect = _hash_all(part.data, part.offsets, part.rows, part.how)
         _placed(runs, part.places, hashes, bounds)
         again = np.flatnonzero(suspect)
         if len(again):
             data, offsets = rewritten(part.data, part.offsets, part.rows[again])
-            hashes, bounds, _ = _hash_all(data, offsets, np.arange(len(again)), how)
+            hashes, bounds, _ = _hash_all(data, offsets, np.arange(len(again)), part.how)
             _placed(runs, part.places[again], hashes, bounds)
     bounds = np.zeros(count + 1, np.int64)
     np.cumsum([len(run) for run in runs], out=bounds[1:])

@@ -1,7 +1,8 @@
 """The greedy choice of keepers: who is removed because it matches, in truth and directly, one that stays.
 
 Documents come in order of preference. Each is compared with those kept before it that it shares a band with; the first
-whose exact Jaccard similarity reaches the threshold is its keeper, and a document without one is kept. So no two kept
+whose exact Jaccard similarity (or, asked for, the share of the document's own shingles that it has: directional containment)
+reaches the threshold is its keeper, and a document without one is kept. So no two kept
 documents that met are alike, nothing is removed through a chain, and the outcome depends on pairs alone, not on what
 else lies in the component.
 """
@@ -30,7 +31,7 @@ class Choice(NamedTuple):
     keeper: np.ndarray
     """int64 (m): position of the keeper; its own for one that is kept."""
     score: np.ndarray
-    """float64 (m): exact Jaccard with the keeper; NaN for one that is kept."""
+    """float64 (m): exact similarity with the keeper; NaN for one that is kept."""
     tally: np.ndarray
     """int64 (BINS, 2): candidate pairs compared, and those that were true, by estimated similarity."""
 
@@ -60,17 +61,19 @@ def _least(left, right, threshold):
 
 
 @kernel
-def compare(values, other_values, hashes, other_hashes, threshold, floor, tally):
-    """Exact similarity of two documents that share a band, -1 where it is below the threshold; counts into `tally`."""
+def compare(values, other_values, hashes, other_hashes, threshold, floor, within, tally):
+    """Exact similarity of a document with another that it shares a band with, -1 where it is below the threshold; counts into
+    `tally`. `within`: the share of its own hashes that the other has, and not Jaccard."""
     agreed = _agreement(values, other_values)
     if agreed < floor * values.size:
         return -1.0
     place = min(BINS - 1, agreed * BINS // values.size)
     tally[place, 0] += 1
-    common = shared(hashes, other_hashes, _least(hashes.size, other_hashes.size, threshold))
+    least = math.ceil(threshold * hashes.size - 1e-9) if within else _least(hashes.size, other_hashes.size, threshold)
+    common = shared(hashes, other_hashes, least)
     if common < 0:
         return -1.0
-    score = common / (hashes.size + other_hashes.size - common)
+    score = common / (hashes.size if within else hashes.size + other_hashes.size - common)
     if score < threshold:
         return -1.0
     tally[place, 1] += 1
@@ -78,7 +81,7 @@ def compare(values, other_values, hashes, other_hashes, threshold, floor, tally)
 
 
 @kernel
-def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, keeper, score, tally):
+def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, within, keeper, score, tally):
     widest = 0
     for group in range(bounds.size - 1):
         widest = max(widest, bounds[group + 1] - bounds[group])
@@ -93,7 +96,7 @@ def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, keeper,
                     if not meets(keys[doc], keys[other]):
                         continue
                     theirs = hashes[ends[other] : ends[other + 1]]
-                    found = compare(values[doc], values[other], mine, theirs, threshold, floor, tally)
+                    found = compare(values[doc], values[other], mine, theirs, threshold, floor, within, tally)
                     if found >= 0.0:
                         keeper[doc], score[doc] = other, found
                         break
@@ -103,30 +106,31 @@ def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, keeper,
 
 
 def choose(
-    bounds: np.ndarray, fixed: np.ndarray, values: np.ndarray, sets: Sets, banding: Banding, threshold: float
+    bounds: np.ndarray, fixed: np.ndarray, values: np.ndarray, sets: Sets, banding: Banding, threshold: float, within: bool = False
 ) -> Choice:
     """Keepers of the groups `bounds[i]:bounds[i + 1]`, the documents of a group in order of preference.
 
     `values` (uint32, m x permutations) are their signatures and `sets` their shingles; `fixed` (bool) ones are kept
-    whatever they match. Pairs whose estimate is below `lsh.estimate_floor` are not compared.
+    whatever they match. Pairs whose estimate is below `lsh.estimate_floor` are not compared; `within` (containment decides)
+    all pairs that share a band are.
     """
     m = len(values)
     choice = Choice(np.arange(m, dtype=np.int64), np.full(m, np.nan), np.zeros((BINS, 2), np.int64))
-    floor = estimate_floor(threshold, banding.permutations)
+    floor = 0.0 if within else estimate_floor(threshold, banding.permutations)
     keys = band_keys(values, banding)
-    _choose(bounds, fixed, values, keys, sets.hashes, sets.bounds, threshold, floor, *choice)
+    _choose(bounds, fixed, values, keys, sets.hashes, sets.bounds, threshold, floor, within, *choice)
     return choice
 
 
-def link_buckets(starts: np.ndarray, docs: np.ndarray, values: np.ndarray, banding: Banding, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Edges (left, right; int64) of a forest that joins all documents of a bucket which may match.
+def link_buckets(starts: np.ndarray, docs: np.ndarray, values: np.ndarray, banding: Banding, threshold: float, within: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Edges (left, right; int64) of a forest that joins all documents of a bucket which may match (`within`: all of them).
 
     Bucket i is `docs[starts[i]:starts[i + 1]]`, positions in `values`. Small buckets join the pairs whose estimate allows
     a match; one of more than `WIDEST` is a star, so that its cost grows with its size and not with its pairs.
     """
     parent = forest(len(values))
     left, right = np.empty(len(values), np.int64), np.empty(len(values), np.int64)
-    least = estimate_floor(threshold, banding.permutations) * banding.permutations
+    least = 0.0 if within else estimate_floor(threshold, banding.permutations) * banding.permutations
     made = _link(starts, docs, values, least, parent, left, right)
     return left[:made].copy(), right[:made].copy()
 

@@ -3,7 +3,8 @@
 Two sets can only reach the threshold when the rarest few of their hashes (a fifth and one, for .8) have one in common
 (prefix filtering, Chaudhuri, Ganti, Kaushik 2006). Rarity is counted within the component, so what a template gives to
 every page is left out of the index, and 700,000 pages of one template that differ in their contents never meet. Nothing
-is lost: the filter only leaves out pairs that cannot match.
+is lost: the filter only leaves out pairs that cannot match. Where containment decides, what a document has rarest may stand
+anywhere in its keeper: then all hashes of the kept are in the index.
 
 Kept documents fill a block of bounded size. When it is full, every later document is held against it once, and the next
 block starts empty.
@@ -58,6 +59,7 @@ def choose_large(
     fixed: np.ndarray,
     banding: Banding,
     threshold: float,
+    within: bool = False,
     most_hashes: int = HASHES,
     most_docs: int = DOCS,
 ) -> Choice:
@@ -68,7 +70,7 @@ def choose_large(
     """
     m = len(fixed)
     choice = Choice(np.arange(m, dtype=np.int64), np.full(m, np.nan), np.zeros((BINS, 2), np.int64))
-    floor = estimate_floor(threshold, banding.permutations)
+    floor = 0.0 if within else estimate_floor(threshold, banding.permutations)
     counts = np.zeros(COUNTERS, np.uint32)
     largest = 0
     for chunk in chunks(0):
@@ -76,12 +78,12 @@ def choose_large(
         largest = max(largest, int(np.diff(chunk.sets.bounds).max(initial=0)))
     start = 0
     while start < m:
-        block = _empty(max(most_hashes, largest), max(most_hashes // 2, largest), most_docs, banding)
+        block = _empty(max(most_hashes, largest), max(most_hashes if within else most_hashes // 2, largest), most_docs, banding)
         full = False
         for chunk in chunks(start):
             keys = band_keys(chunk.values, banding)
             ordered = _by_rarity(chunk.sets, counts)
-            stop = _add(chunk.first, chunk.values, keys, *chunk.sets, ordered, fixed, threshold, floor, full, block, *choice)
+            stop = _add(chunk.first, chunk.values, keys, *chunk.sets, ordered, fixed, threshold, floor, within, full, block, *choice)
             if not full and stop < len(chunk.values):
                 full, start = True, chunk.first + stop
         if not full:
@@ -132,7 +134,7 @@ def _slot(value, heads):
 
 
 @kernel
-def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, full, block, keeper, score, tally):
+def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, within, full, block, keeper, score, tally):
     """Decide the documents of a chunk against `block`; keep those without a match in it while it is not `full`.
 
     Returns the position in the chunk of the first document that found no room, or the chunk's length.
@@ -146,16 +148,16 @@ def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, fu
         mine = hashes[ends[doc] : ends[doc + 1]]
         rare = ordered[ends[doc] : ends[doc] + _prefix(mine.size, threshold)]
         if not fixed[place]:
-            _match(place, values[doc], keys[doc], mine, rare, threshold, floor, block, found, keeper, score, tally)
+            _match(place, values[doc], keys[doc], mine, rare, threshold, floor, within, block, found, keeper, score, tally)
         if full or keeper[place] != place:
             continue
-        if not _keep(place, values[doc], keys[doc], mine, rare, block):
+        if not _keep(place, values[doc], keys[doc], mine, ordered[ends[doc] : ends[doc + 1]] if within else rare, block):
             full, stop = True, doc
     return stop
 
 
 @kernel
-def _match(place, values, keys, mine, rare, threshold, floor, block, found, keeper, score, tally):
+def _match(place, values, keys, mine, rare, threshold, floor, within, block, found, keeper, score, tally):
     """Give `place` the first kept document that it matches, if there is one."""
     count = 0
     for value in rare:
@@ -172,7 +174,7 @@ def _match(place, values, keys, mine, rare, threshold, floor, block, found, keep
         other = found[index]
         if meets(keys, block.keys[other]):
             theirs = block.hashes[block.ends[other] : block.ends[other + 1]]
-            alike = compare(values, block.values[other], mine, theirs, threshold, floor, tally)
+            alike = compare(values, block.values[other], mine, theirs, threshold, floor, within, tally)
             if alike >= 0.0:
                 keeper[place], score[place] = block.places[other], alike
                 return

@@ -22,17 +22,17 @@ def measured(texts: list[str]) -> tuple[np.ndarray, jaccard.Sets]:
     return minhash.sign(data, offsets, HOW, BANDING.permutations).values, jaccard.shingle_sets(data, offsets, HOW)
 
 
-def plain(texts: list[str], fixed: list[bool], values: np.ndarray, threshold: float) -> tuple[list[int], list[float]]:
+def plain(texts: list[str], fixed: list[bool], values: np.ndarray, threshold: float, within: bool) -> tuple[list[int], list[float]]:
     """Every document against every kept one before it, with Python sets."""
     sets = [set(shingles(text, HOW)) for text in texts]
-    floor = lsh.estimate_floor(threshold, BANDING.permutations)
+    floor = 0 if within else lsh.estimate_floor(threshold, BANDING.permutations)
     bands = values.reshape(len(texts), BANDING.bands, BANDING.rows)
     kept: list[int] = []
     keeper, score = list(range(len(texts))), [float("nan")] * len(texts)
     for doc, mine in enumerate(sets):
         for other in [] if fixed[doc] else kept:
             meet = (bands[doc] == bands[other]).all(axis=1).any() and (values[doc] == values[other]).mean() >= floor
-            alike = len(mine & sets[other]) / len(mine | sets[other]) if mine | sets[other] else 0.0
+            alike = len(mine & sets[other]) / len(mine if within else mine | sets[other]) if mine | sets[other] else 0.0
             if meet and alike >= threshold:
                 keeper[doc], score[doc] = other, alike
                 break
@@ -42,19 +42,19 @@ def plain(texts: list[str], fixed: list[bool], values: np.ndarray, threshold: fl
 
 
 @settings(deadline=None, max_examples=150)
-@given(bags=BAGS, threshold=st.sampled_from([0.5, 0.7, 0.8, 1.0]), data=st.data())
-def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, threshold, data):
+@given(bags=BAGS, threshold=st.sampled_from([0.5, 0.7, 0.8, 1.0]), within=st.booleans(), data=st.data())
+def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, threshold, within, data):
     texts = [" ".join(sorted(bag)) for bag in bags if bag] or ["a"]
     fixed = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
     values, sets = measured(texts)
-    expected_keeper, expected_score = plain(texts, fixed, values, threshold)
-    small = keepers.choose(np.array([0, len(texts)]), np.array(fixed), values, sets, BANDING, threshold)
+    expected_keeper, expected_score = plain(texts, fixed, values, threshold, within)
+    small = keepers.choose(np.array([0, len(texts)]), np.array(fixed), values, sets, BANDING, threshold, within)
     assert small.keeper.tolist() == expected_keeper
     np.testing.assert_array_equal(small.score, expected_score)
 
     size = data.draw(st.integers(1, 5))
     room = data.draw(st.integers(1, 4))
-    large = prefixjoin.choose_large(chunker(values, sets, size), np.array(fixed), BANDING, threshold, most_hashes=30, most_docs=room)
+    large = prefixjoin.choose_large(chunker(values, sets, size), np.array(fixed), BANDING, threshold, within, most_hashes=30, most_docs=room)
     assert large.keeper.tolist() == expected_keeper
     np.testing.assert_array_equal(large.score, expected_score)
 
