@@ -10,18 +10,11 @@ import re
 import unicodedata
 from typing import Literal, NamedTuple
 
+from stages.models.signs import refuses, same_script
+
 GRAM = 3
 """Characters a shingle has: short answers of two words still have some."""
-FEW_LETTERS = 5
-"""With fewer letters than this a text is written in no script that could be told."""
 SENTENCE_END = re.compile(r"[.!?。！？…](?=[\"'”’)\]」』]*(?:\s|$))[\"'”’)\]」』]*|\n")
-REFUSAL = re.compile(
-    r"\b(?:i(?:'m| am) (?:sorry|afraid|unable)|i (?:can(?:no|')t|cannot|am not able to|won't be able to)|as an ai\b|as a(?:n ai)? language model)"
-    r"|(?:죄송|미안|유감|안타깝)[^.!?\n]{0,40}(?:수 없|어렵|못 )|(?:도와\s?드릴|답변(?:을)?\s?(?:드릴|할)|제공(?:해)?\s?(?:드릴|할)|알려\s?드릴) 수(?:가|는)? 없|(?:AI|인공지능)(?: 언어)? 모델(?:로서|이라|이므로)",
-    re.IGNORECASE,
-)
-REFUSAL_HEAD = 160
-"""A refusal opens an answer: code points looked at."""
 
 
 class Limits(NamedTuple):
@@ -82,45 +75,6 @@ def grams(text: str) -> set[str]:
     if len(text) <= GRAM:
         return {text} if text else set()
     return {text[at : at + GRAM] for at in range(len(text) - GRAM + 1)}
-
-
-def same_script(one: str, two: str) -> bool:
-    """Are both answers written mainly in the same script? True where either has too few letters to tell."""
-    scripts = [script(one), script(two)]
-    return None in scripts or scripts[0] == scripts[1]
-
-
-def script(text: str) -> str | None:
-    """The script most letters are of: `hangul`, `kana` (with the Han characters beside it), `han`, or the first word of
-    the letter's Unicode name (`latin`, `cyrillic`, `arabic`, ...); None for fewer than five letters."""
-    counts: dict[str, int] = {}
-    for char in text:
-        if char.isalpha():
-            name = _script_of(char)
-            counts[name] = counts.get(name, 0) + 1
-    if sum(counts.values()) < FEW_LETTERS:
-        return None
-    if counts.get("kana"):
-        counts["kana"] += counts.pop("han", 0)
-    return max(sorted(counts), key=lambda name: counts[name])
-
-
-def _script_of(char: str) -> str:
-    code = ord(char)
-    if code < 0x250:
-        return "latin"
-    if 0xAC00 <= code <= 0xD7A3 or 0x1100 <= code <= 0x11FF or 0x3130 <= code <= 0x318F:
-        return "hangul"
-    if 0x3040 <= code <= 0x30FF:
-        return "kana"
-    if 0x4E00 <= code <= 0x9FFF or 0x3400 <= code <= 0x4DBF:
-        return "han"
-    return unicodedata.name(char, "unknown").split()[0].lower()
-
-
-def refuses(text: str) -> bool:
-    """Does the answer open by refusing, in Korean or English?"""
-    return bool(REFUSAL.search(text[:REFUSAL_HEAD]))
 
 
 def whole(text: str, cut: bool, truncated: Literal["drop", "keep", "trim"]) -> tuple[str, bool]:

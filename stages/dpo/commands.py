@@ -50,7 +50,7 @@ class DpoExport(Options):
         name = source.name
         written, left_out = self._write(source, shape, write, Path(self.folder), name)
         if chosen.beside is not None:
-            beside, text = chosen.beside(shape, name)
+            beside, text = chosen.beside(shape, f"{self.folder}/{name}.jsonl")
             Local(Path(self.folder)).write(beside, text.encode())
         print(f"{written:,} rows  {self.folder}/{name}.jsonl")
         if left_out:

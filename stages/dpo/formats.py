@@ -22,7 +22,7 @@ class Format(NamedTuple):
     chat: Callable[[Row], Iterator[Row]] | None
     pair: Callable[[Row], Iterator[Row]] | None
     beside: Callable[[str, str], tuple[str, str]] | None
-    """(shape, name of the dataset) -> (file name, its text), or None."""
+    """(shape, path of the data) -> (file name, its text), or None."""
     load: Callable[[str, str], str]
     """(shape, path of the data) -> the line that loads it."""
 
@@ -123,9 +123,10 @@ def sharegpt_pair(row: Row) -> Iterator[Row]:
 def dataset_info(formatting: str) -> Callable[[str, str], tuple[str, str]]:
     """LLaMA-Factory's description of the data beside it."""
 
-    def describe(shape: str, name: str) -> tuple[str, str]:
+    def describe(shape: str, path: str) -> tuple[str, str]:
         import json
 
+        name = path.rpartition("/")[2].removesuffix(".jsonl")
         if formatting == "alpaca":
             columns = {"prompt": "instruction", "query": "input", "system": "system", "history": "history"}
         else:
@@ -160,7 +161,7 @@ def chatml_pair(row: Row) -> Iterator[Row]:
 def axolotl_yaml(kind: str) -> Callable[[str, str], tuple[str, str]]:
     """The part of an axolotl configuration that names the data."""
 
-    def describe(shape: str, name: str) -> tuple[str, str]:
+    def describe(shape: str, path: str) -> tuple[str, str]:
         head = ["rl: dpo"] if shape == "PAIR" else []
         fields = (
             ["    field_messages: messages", "    field_chosen: chosen", "    field_rejected: rejected"]
@@ -170,7 +171,7 @@ def axolotl_yaml(kind: str) -> Callable[[str, str], tuple[str, str]]:
             else []
         )
         used = kind if shape == "PAIR" else "chat_template"
-        lines = [*head, "datasets:", f"  - path: {name}.jsonl", "    ds_type: json", "    split: train", f"    type: {used}", *fields]
+        lines = [*head, "datasets:", f"  - path: {path}", "    ds_type: json", "    split: train", f"    type: {used}", *fields]
         return "axolotl.yaml", "\n".join(lines) + "\n"
 
     return describe
