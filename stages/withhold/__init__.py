@@ -1,0 +1,46 @@
+"""Withhold: leave out what stands, whole or in good part, in other stores, such as the documents models are measured on."""
+
+from __future__ import annotations
+
+from typing import Callable, ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline.stage import Inputs, Port, ShardStage, Work
+
+
+class Withhold(ShardStage):
+    """Leave out rows that are copies, near-copies or extracts of rows of `against`, or hold such extracts.
+
+    Texts are compared as sets of `width` words in a row (a shorter text is one such run), by exact counting over every pair
+    that shares one, never by sampling. A row goes when `share` of it stands in the rows of `against`, or when it holds `share`
+    of one of them: a copy, an edited copy, a part of one, or a page that quotes one.
+
+    Unlike `dedup`, rows are not compared with each other: copies among themselves stay. Unlike `decontaminate`, whole documents
+    are looked for, not questions. The ledger's `keeper` names the row of `against` that is shared most.
+
+        - split:    {name: measured, of: clean, share: 0.1, by: document}
+        - withhold: {name: trained, of: raw, against: measured}
+
+    Reasons: `withhold.copy` (all of it stands there), `withhold.near`, `withhold.holds` (it holds so much of one).
+    """
+
+    ports: ClassVar[dict[str, Port]] = {
+        "of": Port("DOCUMENT|CHAT|PAIR", many=True, help="rows to clear"),
+        "against": Port("DOCUMENT|CHAT|PAIR", many=True, help="rows that must not be known"),
+    }
+    makes: ClassVar[str | None] = None
+
+    share: float = Field(0.3, gt=0.0, le=1.0)
+    "Least share of runs of words that two texts have in common for the row to go. Copies edited in every tenth word keep 0.4 of theirs."
+    width: int = Field(8, ge=1, le=64)
+    "Words in a row that count as one; 8 words are seldom met by chance (PaLM and Llama 2 look for 8 tokens and more)."
+    fields: tuple[str, ...] = ()
+    "Text columns compared, joined by line feeds; default: the main one (of chats every message)."
+
+    def worker(self, inputs: Inputs, shard: int) -> Callable[[pa.RecordBatch], Work]:
+        from stages.withhold.known import gather, judged
+
+        known = gather(inputs["against"], self)
+        return lambda batch: judged(self, known, batch)
