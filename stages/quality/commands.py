@@ -82,7 +82,7 @@ class WhatIf(Options):
     sweep: tuple[str, ...] = ()
     "A limit over a range, beside the changes of `set`: `word_count.min=10:100:10` (from, to, step)."
     top: tuple[str, ...] = ()
-    "The limit of a metric that so many percent of the documents reach: `quality_model.score=10`."
+    "The limit of a metric that so many percent of the documents (of a language) reach: `quality_model.score=10`, `perplexity.perplexity@ko=70`."
     tokenizer: str | None = None
     "A trained tokenizer (store or folder): kept tokens are reckoned from its card's bytes per token per language."
     out: str | None = None

@@ -21,7 +21,7 @@ from stages.quality import Quality
 from stages.quality.judge import names
 from stages.quality.spare import spared
 from stages.text.line_rules import LineRule
-from stages.text.rules import Rule, word_of
+from stages.text.rules import Rule, primary, word_of
 
 UNREAD = "text."
 """Reasons of texts no filter could judge: no limit brings them back."""
@@ -111,11 +111,13 @@ class Ledgers:
                 counts[why] = counts.get(why, 0) + 1
         return Tally(int(kept.sum()), int(words[kept].sum()), int(size[kept].sum()), by_lang, dict(sorted(counts.items())))
 
-    def threshold(self, metric: str, percent: float) -> float:
-        """The value of a metric that `percent` of the documents that were read reach or exceed."""
+    def threshold(self, metric: str, percent: float, lang: str | None = None) -> float:
+        """The value of a metric that `percent` of the documents that were read (of those of `lang`) reach or exceed."""
         if metric not in self.metrics:
             raise UsageError(f"the ledger has no metric {metric!r}", did_you_mean(metric, sorted(self.metrics)))
         read = np.array([why is None for why in self.unread], bool)
+        if lang is not None:
+            read &= np.array([primary(word) == lang for word in self.langs.to_pylist()], bool)
         values = np.sort(self.metrics[metric][read & ~np.isnan(self.metrics[metric])])
         if not len(values):
             raise UsageError(f"{metric} was measured of no document", "choose another metric")

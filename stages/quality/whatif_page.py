@@ -30,8 +30,9 @@ def answer(asked: "WhatIf") -> int:
     if asked.set or asked.without:
         _line("with these settings", after, rates)
         _reasons(before, after)
-    for metric, percent in map(_top, asked.top):
-        print(f"{percent:g} % of the documents have {metric} >= {ledgers.threshold(metric, percent):.6g}")
+    for metric, lang, percent in map(_top, asked.top):
+        of = f" in {lang}" if lang else ""
+        print(f"{percent:g} % of the documents{of} have {metric} >= {ledgers.threshold(metric, percent, lang):.6g}")
     curves: dict[str, list[tuple[float, Tally]]] = {}
     for sweep in asked.sweep:
         limit, values = sweep_of(sweep)
@@ -56,15 +57,16 @@ def _reasons(before: Tally, after: Tally) -> None:
             print(f"  {why:<40}{old:>10,} -> {new:>10,}")
 
 
-def _top(word: str) -> tuple[str, float]:
+def _top(word: str) -> tuple[str, str | None, float]:
     metric, _, percent = word.partition("=")
+    metric, _, lang = metric.partition("@")
     try:
         value = float(percent)
     except ValueError:
         value = -1.0
     if not 0 < value <= 100:
-        raise UsageError(f"--top {word!r}", "write a metric and a percentage: quality_model.score=10")
-    return metric, value
+        raise UsageError(f"--top {word!r}", "write a metric and a percentage: quality_model.score=10, perplexity.perplexity@ko=70")
+    return metric, lang or None, value
 
 
 def sweep_of(word: str) -> tuple[str, list[float]]:

@@ -98,6 +98,14 @@ def test_the_limit_that_keeps_the_top(ledgers):
     assert sum(w >= limit for w in words) == pytest.approx(len(words) * 0.1, abs=8)
 
 
+def test_the_limit_of_one_language(ledgers):
+    limits = {lang: ledgers.threshold("word_count.words", 50, lang) for lang in ("ko", "en", None)}
+    words = [w for w, lang, lost in zip(ledgers.metrics["word_count.words"], ledgers.langs.to_pylist(), ledgers.unread) if lang == "ko" and not lost]
+    assert sum(w >= limits["ko"] for w in words) == pytest.approx(len(words) / 2, abs=6)
+    with pytest.raises(UsageError, match="of no document"):
+        ledgers.threshold("word_count.words", 50, "xx")
+
+
 @pytest.mark.parametrize(
     "settings, without, message",
     [
@@ -116,10 +124,10 @@ def test_what_needs_a_rerun_is_said(ledgers, settings, without, message):
 
 def test_the_command_prints_and_plots(ledgers, tmp_path, capsys):
     (tmp_path / "card.json").write_text(json.dumps({"measured": {"by_language": {"all": {"bytes_per_token": 4.0}}}}))
-    options = {"set": ["word_count.min=60"], "sweep": ["word_count.min=10:30:10"], "top": ["language.score=50"], "tokenizer": str(tmp_path), "out": str(tmp_path / "page.html")}
+    options = {"set": ["word_count.min=60"], "sweep": ["word_count.min=10:30:10"], "top": ["language.score=50", "language.score@ko=30"], "tokenizer": str(tmp_path), "out": str(tmp_path / "page.html")}
     assert WhatIf.build({"store": ledgers.store.path, **options}, "what-if").run() == 0
     out = capsys.readouterr().out
-    assert "as it ran" in out and "word_count.min = 30" in out and "50 % of the documents have language.score >=" in out
+    assert "as it ran" in out and "word_count.min = 30" in out and "50 % of the documents have language.score >=" in out and "30 % of the documents in ko have" in out
     assert "word_count.low" in out and "<svg" in (tmp_path / "page.html").read_text()
 
 
