@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from functools import cache
 from typing import NamedTuple
 
@@ -107,12 +108,26 @@ def settled(data: np.ndarray, offsets: np.ndarray, hits: np.ndarray) -> list[np.
 def _apart(hits: list[np.ndarray]) -> list[np.ndarray]:
     if len(hits) < 2:
         return hits
-    kept: list[np.ndarray] = []
-    rank = _ranks()
-    for hit in sorted(hits, key=lambda h: (h[BEGIN] - h[END], -h[SCORE], h[BEGIN], rank[h[RULE]], h[RULE])):
-        if all(hit[END] <= other[BEGIN] or hit[BEGIN] >= other[END] for other in kept):
-            kept.append(hit)
-    return sorted(kept, key=lambda h: h[BEGIN])
+    rank, taken = _ranks(), Taken()
+    ranked = sorted(hits, key=lambda h: (h[BEGIN] - h[END], -h[SCORE], h[BEGIN], rank[h[RULE]], h[RULE]))
+    return sorted((hit for hit in ranked if taken.take(int(hit[BEGIN]), int(hit[END]))), key=lambda h: h[BEGIN])
+
+
+class Taken:
+    """Places that are taken, apart from each other; asking for one costs a search, so that a text may hold any number."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+    def take(self, start: int, end: int) -> bool:
+        """Take `start:end` unless something taken overlaps it."""
+        at = bisect_right(self.starts, start)
+        if (at and self.ends[at - 1] > start) or (at < len(self.starts) and self.starts[at] < end):
+            return False
+        self.starts.insert(at, start)
+        self.ends.insert(at, end)
+        return True
 
 
 def located(data: np.ndarray, offsets: np.ndarray, hits: list[np.ndarray]) -> list[Finding]:

@@ -25,8 +25,11 @@ class Draft:
         """Make `edits`, whose offsets are into the present `text`. One that touches an earlier replacement swallows it."""
         if not edits:
             return
-        for edit in sorted((self._original(edit) for edit in edits), key=lambda e: (e.start, -e.end)):
-            self._insert(edit)
+        if not self.edits and all(a.end <= b.start for a, b in zip(edits, edits[1:])):
+            self.edits = list(edits)  # the first look at a text: all of it in one step
+        else:
+            for edit in sorted((self._original(edit) for edit in edits), key=lambda e: (e.start, -e.end)):
+                self._insert(edit)
         self.text = apply_edits(self.original, self.edits)[0]
 
     def _original(self, edit: Edit) -> Edit:

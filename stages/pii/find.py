@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Callable
 
 import pyarrow as pa
 
-from stages.pii.detect import Finding, detect
+from stages.pii.detect import Finding, Taken, detect
 from stages.pii.entities import NAMED, PATTERNED
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ def _together(finders: list[Find], texts: pa.Array) -> list[Finding]:
 
 def apart(found: list[Finding]) -> list[Finding]:
     """Findings of one text without overlaps, by place."""
-    kept: list[Finding] = []
-    for finding in sorted(found, key=lambda f: (f.start - f.end, -f.score, f.start)):
-        if all(finding.end <= other.start or finding.start >= other.end for other in kept):
-            kept.append(finding)
-    return sorted(kept, key=lambda f: f.start)
+    taken = Taken()
+    ranked = sorted(found, key=lambda f: (f.start - f.end, -f.score, f.start))
+    return sorted((finding for finding in ranked if taken.take(finding.start, finding.end)), key=lambda f: f.start)

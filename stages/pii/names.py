@@ -88,26 +88,43 @@ def names_finder(model: str | None, wanted: frozenset[str], floor: float) -> Cal
     recognise = recogniser(Path(model)) if model else None
 
     def find(texts: pa.Array) -> list[Finding]:
-        found = []
-        for item, text in enumerate(texts.to_pylist()):
-            spans = list(by_rules(text)) if "person" in wanted else []
-            made = [Finding(item, start, end, "person", rule, score) for start, end, rule, score in spans]
-            if recognise and text:
-                made += [f for f in _in_windows(item, text, recognise) if f.entity in wanted]
-            found += _apart([f for f in made if f.score >= floor])
-        return found
+        strings = texts.to_pylist()
+        made: list[list[Finding]] = [[] for _ in strings]
+        if "person" in wanted:
+            for item, text in enumerate(strings):
+                made[item] = [Finding(item, start, end, "person", rule, score) for start, end, rule, score in by_rules(text)]
+        if recognise:
+            for finding in in_windows(strings, recognise):
+                if finding.entity in wanted:
+                    made[finding.item].append(finding)
+        return [f for found in made for f in _apart([f for f in found if f.score >= floor])]
 
     return find
 
 
-def _in_windows(item: int, text: str, recognise: "Recognise") -> list[Finding]:
-    places = windows(text)
-    parts = [text[start:end] for start, end in places]
-    return [
-        Finding(item, start + low, start + high, entity, "model", score)
-        for (start, _), spans in zip(places, recognise(parts))
-        for low, high, entity, score in spans
+PIECE = 256
+"""Most code points of what a model is given at once: a window, or a part of windows that ran together, cut at blanks."""
+
+
+def in_windows(texts: list[str], recognise: "Recognise", cut: Callable[[str], list[tuple[int, int]]] = windows) -> list[Finding]:
+    """What the model sees in the windows of all `texts`: one call, the short pieces first, so that little is padded."""
+    pieces = [(item, low, high) for item, text in enumerate(texts) for start, end in (cut(text) if text else ()) for low, high in _pieces(text, start, end)]
+    pieces.sort(key=lambda piece: (piece[2] - piece[1], piece))
+    found = [
+        Finding(item, low + start, low + end, entity, "model", score)
+        for (item, low, high), spans in zip(pieces, recognise([texts[item][low:high] for item, low, high in pieces]))
+        for start, end, entity, score in spans
     ]
+    return sorted(found, key=lambda f: (f.item, f.start))
+
+
+def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while end - start > PIECE:
+        blank = text.rfind(" ", start + PIECE // 2, start + PIECE)
+        stop = blank if blank > 0 else start + PIECE
+        yield start, stop
+        start = stop
+    yield start, end
 
 
 def _apart(found: list[Finding]) -> list[Finding]:
@@ -158,6 +175,8 @@ def _transformers(folder: Path) -> Recognise:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ImportError, ValueError, OSError) as fault:
         raise OptionError(f"{folder} cannot be loaded as a token classifier: {type(fault).__name__}", "save it with save_pretrained (safetensors)") from None
+    room = int(getattr(model.config, "max_position_embeddings", 0) or 512) - 2  # RoBERTa's positions begin at 2
+    tokenizer.model_max_length = min(int(tokenizer.model_max_length), room)  # what is longer is cut, not a fault in the model
     classify = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="simple", device="cpu")
 
     def recognise(texts: list[str]) -> list[list[Span]]:

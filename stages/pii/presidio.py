@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, Literal
 import pyarrow as pa
 
 from pipeline.errors import OptionError
-from stages.pii.detect import Finding, detect
+from stages.pii.detect import Finding, Taken, detect
 from stages.pii.entities import BY_NAME, PATTERNED
 from stages.pii.rules import Rule, rule_book
 
@@ -128,12 +128,9 @@ def _rule_class() -> type:
 def standing(text: str, results: list["RecognizerResult"]) -> list["RecognizerResult"]:
     """Results without overlaps by the rule of the kernels: the longest (bytes of UTF-8), the best scored, the earlier kind."""
     order = {entity.presidio: place for place, entity in enumerate(BY_NAME.values())}
-    kept: list[Any] = []
+    taken = Taken()
     ranked = sorted(results, key=lambda r: (-len(text[r.start : r.end].encode()), -r.score, r.start, order.get(r.entity_type, 99)))
-    for result in ranked:
-        if all(result.end <= other.start or result.start >= other.end for other in kept):
-            kept.append(result)
-    return sorted(kept, key=lambda r: r.start)
+    return sorted((result for result in ranked if taken.take(result.start, result.end)), key=lambda r: r.start)
 
 
 def recognizers_finder(path: str, floor: float) -> tuple[Callable[[pa.Array], list[Finding]], tuple[str, ...]]:

@@ -216,5 +216,5 @@ def _bech32(value: str) -> int:
 
 
 def _mixed(value: str) -> int:
-    kinds = len(set(value))
+    kinds = len(set(value.encode()[:256]))
     return 1 if kinds >= 12 or (kinds >= 8 and len(value.encode()) < 32) else -1

@@ -17,8 +17,8 @@ LABELS = 6
 """Labels of a host, more than mail hosts have."""
 LABEL_LIMIT = 63
 """RFC 1035."""
-ENDINGS = "com net org edu gov mil int info biz name dev app xyz site online shop cloud tech"
-"""Top-level domains of three letters or more that count; every one of two letters does."""
+ENDINGS = "com net org edu gov biz xyz dev shop"
+"""Top-level domains of three letters or more that count, none that is a word of programs (name, info, int); every one of two letters does."""
 
 _LOCAL = np.zeros(256, np.bool_)
 _LABEL = np.zeros(256, np.bool_)

@@ -167,7 +167,16 @@ class Korean:
             name = r.choice(["dyseo", "moon.ga", "ha_rin92", "jian-oh", "hwangbo+tax"])
             return put(f"{name}@{r.choice(['sangam.co.kr', 'naju.or.kr', 'mail.hwasin.com', 'gimhae.ac.kr', 'uni.kr'])}", "email", "mail")
 
+        def spelled() -> Sentence:
+            at, dot = r.choice([" [at] ", "(at)", "[골뱅이]", " 골뱅이 ", "{AT}"]), r.choice([".", ".", " [dot] ", "(점)"])
+            return put(f"{r.choice(['dyseo', 'moon.ga', 'rin92'])}{at}{r.choice(['sangam', 'mail.gimhae'])}{dot}{r.choice(['com', 'kr', 'net'])}", "email", "mail spelled")
+
+        def hangul_mail() -> Sentence:
+            return put(r.choice([f"{r.choice(PEOPLE)}@sangam.co.kr", "dyseo@상암전자.kr", "moon@나주.한국"]), "email", "mail hangul")
+
         return [
+            spelled,
+            hangul_mail,
             lambda: put(self.written_resident(self.resident()), "kr_rrn", "rrn"),
             lambda: put(self.written_resident(self.resident(late=True)), "kr_rrn", "rrn late"),
             lambda: put(self.written_resident(self.resident(valid=False)), "kr_rrn", "rrn reissued", rrn),
@@ -245,6 +254,8 @@ class Korean:
             lambda: bare(f"제{r.randrange(1, 900)}조 제{r.randrange(1, 20)}항", "article"),
             lambda: bare(f"std::{r.choice(['add', 'bad', 'face'])}::{r.choice(['beef', 'cafe'])}", "namespace"),
             lambda: bare(f"a[{r.randrange(9)}::{r.randrange(2, 9)}]", "slice"),
+            lambda: bare(f"골뱅이 {r.choice(['무침', '소면', '통조림'])} {r.randrange(1, 9)}개", "snail"),
+            lambda: bare(f"items[at]{r.choice(['value', 'first.name', 'next'])}", "index"),
             lambda: bare(f"icon@{r.randrange(2, 4)}x.png", "file"),
             lambda: bare(f"user@{r.randrange(1, 9)}.{r.randrange(9)}", "tag"),
             lambda: bare(f"{r.randrange(10, 24)}:{r.randrange(60):02d}:{r.randrange(60):02d}", "time"),

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 SENTENCES = 5_000
-PATTERNED = {"rrn", "rrn late", "rrn bare", "frn", "frn late", "licence", "business", "business bare", "corporation", "card", "card bare", "mobile", "landline", "mail", "mac", "host", "host six"}
+PATTERNED = {"rrn", "rrn late", "rrn bare", "frn", "frn late", "licence", "business", "business bare", "corporation", "card", "card bare", "mobile", "landline", "mail", "mail spelled", "mail hangul", "mac", "host", "host six", "road", "lot"}
 
 
 def grouped(find, sentences, **options):
@@ -28,10 +28,10 @@ def test_recall_of_checksummed_and_patterned_ids(positives):
         (start, end, entity), = sentence.spans
         made[sentence.maker] += 1
         hit[sentence.maker] += any(f.entity == entity and f.start <= start and f.end >= end for f in found)
-    assert sum(made.values()) == SENTENCES and len(made) == 27
+    assert sum(made.values()) == SENTENCES and len(made) == 29
     rates = {maker: hit[maker] / made[maker] for maker in made}
     assert min(rates[maker] for maker in PATTERNED) >= 0.99, rates
-    assert min(rates.values()) >= 0.97, rates
+    assert min(rates.values()) >= 0.99, rates
 
 
 def test_spans_are_exact(positives):

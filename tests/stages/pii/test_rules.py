@@ -121,6 +121,37 @@ def test_particles_and_hangul_on_either_side_hide_nothing(find, value):
     assert [(f.item, texts[f.item][f.start : f.end]) for f in found] == [(k, value) for k in range(len(texts))]
 
 
+HIDDEN = ["\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u202e"]
+TRICKS = {
+    "zero width": lambda value: "\u200b".join(value),
+    "every hidden sign": lambda value: "".join(sign + HIDDEN[k % len(HIDDEN)] for k, sign in enumerate(value)).rstrip("".join(HIDDEN)),
+    "full width": lambda value: "".join(chr(ord(sign) + 0xFEE0) for sign in value),
+    "half full width": lambda value: "".join(chr(ord(sign) + 0xFEE0) if k % 2 else sign for k, sign in enumerate(value)),
+}
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("trick", TRICKS)
+def test_tricks_of_spelling_hide_nothing(find, trick, value):
+    text = f"번호 {TRICKS[trick](value)}입니다"
+    (plain,) = find([value])
+    assert [(f.entity, text[f.start : f.end]) for f in find([text])] == [(plain.entity, TRICKS[trick](value))]
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("around", ["\u202e{}\u202c", "\u2067{}\u2069 \u05d0", "\x00{}\x00", "\u1112\u1161\u11ab{}\u110b\u1173\u11ab", "\ud55c{}\uc740", "\u0645 {} \u0645", "\r\n{}\t"])
+def test_what_stands_around_hides_nothing(find, around, value):
+    text = around.format(value)
+    assert [text[f.start : f.end].strip("\u202c\u202e\u2067\u2069") for f in find([text])] == [value]
+
+
+def test_labels_in_loose_jamo_are_read(find):
+    import unicodedata
+
+    text = unicodedata.normalize("NFD", "주민등록번호 900101-1234567, 여권번호 M12345678")
+    assert [f.entity for f in find([text])] == ["kr_rrn", "kr_passport"]
+
+
 @pytest.mark.parametrize(("bare", "labelled", "entity"), [
     ("900101-1234567", "주민등록번호 900101-1234567", "kr_rrn"),
     ("M12345678", "여권번호 M12345678", "kr_passport"),
