@@ -1,21 +1,25 @@
 """Pass `cluster`: the components of all edges, cut into tasks for `verify`.
 
-One task joins the forests of every range: an array of one number per document, edges streamed. Columns, sorted by
-component, then document: `doc`, `component` (its smallest document) and `lot` (number of the verify task; int64 all). A lot
-is consecutive components of about so many bytes of text; a component that is larger is a lot of its own.
+One task joins the forests of every range: three arrays of four bytes per document and one per member, edges streamed.
+Columns, sorted by component, then document: `doc`, `component` (its smallest document) and `lot` (number of the verify task;
+int64 all). A lot is consecutive components of about so many bytes of text; a component that is larger is a lot of its own.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Iterator, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
-from pipeline.ledger import Receipt
+from pipeline.ledger import COLUMNS, Receipt
 from pipeline.store import Store
-from stages.dedup.columns import blocks, column
+from stages.dedup.columns import BLOCK, blocks, column
 from stages.dedup.corpus import Corpus
-from stages.dedup.passes import Task
+from stages.dedup.passes import STAGE, Task
+
+if TYPE_CHECKING:
+    from stages.text.components import Trees
 
 BYTES = 64 << 20
 """Text per verify task, of which it holds a piece at a time."""
@@ -42,22 +46,18 @@ def run(task: Task) -> Receipt:
     for number in given.link.shards():
         edges = given.link.read(number)
         components.join_all(parent, column(edges, "left"), column(edges, "right"))
-    members, bounds = components.groups(parent)
-    (sizes,) = given.corpus.measured(given.sign, members, "size")
-    lots = lots_of(sizes, bounds, max(BYTES, int(sizes.sum()) // LOTS), max(DOCS, len(sizes) // LOTS))
-    return task.put(
-        blocks(doc=members, component=np.repeat(members[bounds[:-1]], np.diff(bounds)), lot=np.repeat(lots, np.diff(bounds))),
-        {"components": int(len(bounds) - 1), "documents": int(len(members)), "lots": int(lots[-1] + 1) if len(lots) else 0},
-    )
+    sizes = (column(given.sign.read(number), "size") for number in range(len(given.corpus.parts)))
+    trees = components.gathered(parent, sizes, BYTES, DOCS, LOTS)
+    notes = {"components": trees.trees, "documents": len(trees.members), "lots": trees.lot_count}
+    if not len(trees.members):
+        nothing = np.zeros(0, np.int64)
+        return task.put(blocks(doc=nothing, component=nothing, lot=nothing), notes)
+    return task.sink.put(task.number, _batches(trees), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
 
 
-def lots_of(sizes: np.ndarray, bounds: np.ndarray, most_bytes: int, most_docs: int) -> np.ndarray:
-    """Number of the verify task of each component: consecutive ones, up to `most_bytes` of text or `most_docs`."""
-    weights = np.add.reduceat(sizes, bounds[:-1]) if len(bounds) > 1 else np.zeros(0, np.int64)
-    lots = np.zeros(len(weights), np.int64)
-    lot = held_bytes = held_docs = 0
-    for index, (weight, docs) in enumerate(zip(weights.tolist(), np.diff(bounds).tolist())):
-        if held_docs and (held_bytes + weight > most_bytes or held_docs + docs > most_docs):
-            lot, held_bytes, held_docs = lot + 1, 0, 0
-        lots[index], held_bytes, held_docs = lot, held_bytes + weight, held_docs + docs
-    return lots
+def _batches(trees: Trees) -> Iterator[pa.RecordBatch]:
+    """The columns, a block at a time: none of them is ever whole in memory."""
+    for first in range(0, len(trees.members), BLOCK):
+        docs = trees.members[first : first + BLOCK].astype(np.int64)
+        component = trees.parent[docs].astype(np.int64)
+        yield from blocks(doc=docs, component=component, lot=trees.lots[component].astype(np.int64)).to_batches()

@@ -1,0 +1,100 @@
+"""Components of synthetic edges in one task: seconds and peak memory.
+
+    python tests/bench/dedup/edges.py FOLDER --edges 100000000 --seed 17
+
+Edges lie in link shards as the pass `link` writes them, in random order: one star of a tenth of the edges (a template's
+bucket), chains of a hundred (edits of edits), pairs, and a fifth that say again what others said. The pass `cluster` then runs
+as it is, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import resource
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+REPO = Path(__file__).resolve().parents[3]
+sys.path.insert(0, str(REPO))
+SHARD = 2_000_000
+
+
+def edges(total: int, seed: int):
+    """(left, right, nodes) in pieces of SHARD, shuffled as a whole by a permutation of blocks and within them."""
+    draw = np.random.default_rng(seed)
+    star, chain, pairs = total // 10, 4 * total // 10, 3 * total // 10
+    nodes = (star + 1) + (chain + chain // 99 + 1) + 2 * pairs
+    names = np.arange(nodes, dtype=np.int64)
+    for piece in range(0, total, SHARD):
+        kind = draw.random(min(SHARD, total - piece))
+        left, right = np.empty(len(kind), np.int64), np.empty(len(kind), np.int64)
+        at = kind < 0.1
+        left[at], right[at] = 0, draw.integers(1, star + 1, at.sum())
+        at = (kind >= 0.1) & (kind < 0.6)
+        steps = draw.integers(0, chain, at.sum())
+        left[at] = star + 1 + steps + steps // 99
+        right[at] = left[at] + 1
+        at = kind >= 0.6
+        first = star + 1 + chain + chain // 99 + 1 + 2 * draw.integers(0, pairs, at.sum())
+        left[at], right[at] = first, first + 1
+        yield left, right, nodes
+    del names
+
+
+def run(folder: Path, nodes: int, say) -> None:
+    from pipeline.store import Store
+    from stages.dedup import cluster
+    from stages.dedup.corpus import Corpus, Part
+    from stages.dedup.passes import Task
+
+    parts, first = [], 0
+    while first < nodes:
+        rows = min(1 << 20, nodes - first)
+        parts.append(Part(Store(folder / "none"), len(parts), "", first, rows, False))
+        first += rows
+    began = time.process_time()
+    task = Task(Store(folder / "cluster"), 0, "bench", cluster.Joining(Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link")))
+    receipt = cluster.run(task)
+    say.send((time.process_time() - began, receipt.notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+
+def main() -> None:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("folder", type=Path)
+    words.add_argument("--edges", type=int, default=100_000_000)
+    words.add_argument("--seed", type=int, default=17)
+    given = words.parse_args()
+    import pyarrow as pa
+
+    from pipeline.ledger import COLUMNS
+    from pipeline.store import Store
+    from stages.dedup.columns import blocks
+
+    link, sign = Store(given.folder / "link"), Store(given.folder / "sign")
+    for number, (left, right, nodes) in enumerate(edges(given.edges, given.seed)):
+        link.put(number, blocks(left=left, right=right), COLUMNS.empty_table(), key="bench")
+    for number in range(-(-nodes // (1 << 20))):
+        rows = min(1 << 20, nodes - (number << 20))
+        sign.put(number, pa.table({"size": pa.array(np.full(rows, 4000, np.int64))}), COLUMNS.empty_table(), key="bench")
+    ear, mouth = multiprocessing.Pipe()
+    process = multiprocessing.get_context("spawn").Process(target=run, args=(given.folder, nodes, mouth))
+    process.start()
+    peak = 0
+    while not ear.poll(0.05):
+        try:
+            peak = max(peak, psutil.Process(process.pid).memory_full_info().uss)
+        except psutil.Error:
+            break
+    seconds, notes, most = ear.recv()
+    process.join()
+    print(f"{given.edges:,} edges over {nodes:,} documents, seed {given.seed}: {notes}")
+    print(f"{seconds:.1f} CPU s; peak of its own memory {peak / 2**30:.2f} GiB, with mapped files {most / 2**20:.2f} GiB")
+
+
+if __name__ == "__main__":
+    main()
