@@ -38,6 +38,8 @@ class Ablate(Options):
     "Files of multiple-choice questions (KoBEST, ARC and other forms) to answer besides."
     shots: int = Field(0, ge=0, le=25)
     "Answered questions shown before each of them."
+    questions: int = Field(500, ge=1)
+    "Questions of each file, at most, by hash."
     tokens: int = Field(2_000_000, ge=1000)
     "Tokens every proxy is trained on; a smaller text is gone over more often."
     seeds: int = Field(3, ge=2, le=16)
@@ -93,7 +95,7 @@ class Ablate(Options):
         recipe = load(self.recipe, list(self.set))
         variants = ablation.variants_of(recipe, self.variants)
         on = ablation.measured_from(recipe, variants, self.on)
-        choices = [questions(path, self.shots) for path in self.choices]
+        choices = [questions(path, self.shots, self.questions) for path in self.choices]
         if self.dry_run:
             print(ablation.outlook(recipe, variants, on, self))
             return 0
