@@ -18,8 +18,8 @@ class Mix(Stage):
 
     A group's target is its share of the budget; its rate is target over what there is. Every row is taken `floor(rate)`
     times and once more where a hash of (seed, id) falls below the rest, so that which rows come depends on nothing but
-    the rows. Without weights and budget every row comes once. Reasons: `mix.not_weighted` (the group has no weight),
-    `mix.over_budget` (not drawn).
+    the rows; with `rank` the rest are the rows of the best scores instead. Without weights and budget every row comes once.
+    Reasons: `mix.not_weighted` (the group has no weight), `mix.over_budget` (not drawn), `mix.below_rank` (not good enough).
     """
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT|CHAT|PAIR", many=True, help="the stores to mix")}
@@ -32,6 +32,10 @@ class Mix(Stage):
     "Weight per group, e.g. `{ko: 0.6, en: 0.4}`; any sum. `other` stands for every group not named. Empty: as they are."
     budget: str | int | None = None
     "Bytes of UTF-8 text to come out, e.g. `2GB`; default: the most that needs no group more than `max_repeats` times."
+    share: float | None = Field(None, gt=0.0, le=1.0)
+    "Share of the bytes of text to come out, in place of `budget`: with `rank` and `weights` left out, the best tenth of each group is 0.1."
+    rank: str | None = None
+    "Column of scores by which rows are taken, greatest first (`quality_score`); equal scores by a hash of (seed, id), no score last."
     max_repeats: float = Field(1.0, gt=0.0, le=64.0)
     "Most copies of a group's rows. Up to 4 epochs of repeated data are worth nearly as much as new (Muennighoff et al. 2023)."
 
@@ -62,6 +66,8 @@ class Mix(Stage):
         """Two passes: weigh (per shard), take (per shard)."""
         from stages.mix import passes
 
+        if self.budget and self.share:
+            raise UsageError("mix: budget and share are both given", "give one")
         if self.budget and not self.weights and self.max_repeats < 1:
             raise UsageError("mix: max_repeats below 1 with a budget and no weights", "give weights, or leave max_repeats out")
         paths = [store.path for store in inputs["of"]]

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.errors import UsageError, did_you_mean
 from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
 from pipeline.pool import Pool
@@ -29,6 +30,8 @@ class Task(NamedTuple):
     sink: Store
     seed: int
     rates: dict[str, float] | None = None
+    cuts: dict[str, tuple[float, int]] | None = None
+    """Per group, score and hash of the last row that comes once more; None where rows are drawn by hash."""
     repeated: Store | None = None
     """Where ids that stand in more than one input store are written; None where there is one store."""
 
@@ -42,7 +45,7 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     shards = [(store, shard, content) for store, shard, content in input_shards(inputs)]
     weighed = sink.sub("passes/weigh")
     tasks = [
-        Task(stage, store, places[store.path], shard, number, digest([stage.by, content, places[store.path], "hash"]), weighed, inputs.seed)
+        Task(stage, store, places[store.path], shard, number, digest([stage.by, content, places[store.path], "hash", stage.rank, inputs.seed if stage.rank else 0]), weighed, inputs.seed)
         for number, (store, shard, content) in enumerate(shards)
     ]
     found = _each(pool, weigh, tasks)
@@ -51,10 +54,11 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         for group, size in receipt.notes["bytes"].items():
             totals[group] = totals.get(group, 0) + size
     rates = rates_of(stage, totals)
+    cuts = cuts_of(rates, [weighed.read(task.number) for task in tasks]) if stage.rank else None
     repeated = _repeated(weighed, sink, tasks, found) if len(places) > 1 else None
     # The key of a shard names the rates it was taken at: they follow from all shards.
     taking = [
-        task._replace(sink=sink, rates=rates, repeated=repeated, key=stage.key(inputs, content, rates, without=("of",)))
+        task._replace(sink=sink, rates=rates, cuts=cuts, repeated=repeated, key=stage.key(inputs, content, [rates, _said(cuts)], without=("of",)))
         for task, (_, _, content) in zip(tasks, shards)
     ]
     return _each(pool, take, taking)
@@ -97,7 +101,9 @@ def rates_of(stage: Any, totals: dict[str, int]) -> dict[str, float]:
     if not present:
         return {group: 1.0 for group in totals}
     shares = _shares(stage.weights, present)
-    if not stage.weights:
+    if stage.share:
+        budget = stage.share * sum(present.values())
+    elif not stage.weights:
         budget = stage.budget or sum(present.values())
     else:
         budget = stage.budget or min(present[g] * stage.max_repeats / share for g, share in shares.items() if share)
@@ -140,13 +146,64 @@ def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
 def weigh(task: Task) -> Receipt:
     """Bytes per group of one shard, in the receipt; the hash of every id."""
     totals: dict[str, int] = {}
-    hashes = [np.zeros(0, np.uint64)]
+    hashes, ranked = [np.zeros(0, np.uint64)], []
     for batch in task.source.batches(task.shard):
-        hashes.append(id_hashes(batch.column("id").to_pylist()))
-        for group, size in zip(groups_of(batch, task.stage.by, task.place), sizes_of(batch).tolist()):
+        ids, groups, sizes = batch.column("id").to_pylist(), groups_of(batch, task.stage.by, task.place), sizes_of(batch)
+        hashes.append(id_hashes(ids))
+        for group, size in zip(groups, sizes.tolist()):
             totals[group] = totals.get(group, 0) + size
+        if task.stage.rank:
+            columns = {"group": pa.array(groups, STR), "size": sizes, "score": scores_of(batch, task.stage.rank), "draw": draws(ids, task.seed)}
+            ranked.append(pa.table(columns))
     table = pa.table({"hash": pa.array(np.concatenate(hashes), pa.uint64())})
+    if ranked:
+        for name in ranked[0].column_names:
+            table = table.append_column(name, pa.concat_tables(ranked)[name])
     return task.sink.put(task.number, table, Ledger.rows([]), key=task.key, stage="mix", notes={"bytes": totals})
+
+
+def scores_of(batch: pa.RecordBatch, column: str) -> np.ndarray:
+    """The scores of a batch (float64), -inf where there is none. UsageError where there is no such column of numbers."""
+    if column not in batch.schema.names:
+        raise UsageError(f"mix: there is no column {column!r} to rank by", did_you_mean(column, batch.schema.names))
+    try:
+        values = batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        raise UsageError(f"mix: column {column!r} holds no numbers", "rank by a score, such as quality_score") from None
+    return np.where(np.isnan(values), -np.inf, values)
+
+
+def draws(ids: list[str], seed: int) -> np.ndarray:
+    """A number per row (int64) that decides between equal scores."""
+    return np.array([int.from_bytes(hashlib.blake2b(f"{seed}/{i}".encode(), digest_size=7).digest(), "big") for i in ids], np.int64)
+
+
+def cuts_of(rates: dict[str, float], weighed: list[pa.Table]) -> dict[str, tuple[float, int]]:
+    """Per group, score and draw of the last row that comes once more: the best rows whose bytes fill the rest of the rate."""
+    table = pa.concat_tables([part for part in weighed if "group" in part.column_names] or [pa.table({"group": pa.array([], STR)})])
+    cuts: dict[str, tuple[float, int]] = {}
+    for group, rate in rates.items():
+        own = table.filter(pc.equal(table["group"], group))
+        if not len(own):
+            continue
+        size, score, draw = (own[name].to_numpy() for name in ("size", "score", "draw"))
+        order = np.lexsort((draw, -score))
+        taken = int(np.searchsorted(np.cumsum(size[order]), (rate - np.floor(rate)) * size.sum() + 0.5, side="right"))
+        cuts[group] = (float(score[order[taken - 1]]), int(draw[order[taken - 1]])) if taken else (float("inf"), -1)
+    return cuts
+
+
+def _said(cuts: dict[str, tuple[float, int]] | None) -> dict[str, str] | None:
+    """Cuts as words: JSON has no infinity."""
+    return {group: f"{score!r} {draw}" for group, (score, draw) in cuts.items()} if cuts is not None else None
+
+
+def best(ids: list[str], groups: list[str], rates: dict[str, float], cuts: dict[str, tuple[float, int]], scores: np.ndarray, seed: int) -> np.ndarray:
+    """How often each row comes (int64, n): floor(rate), and once more down to its group's cut."""
+    rate = np.array([rates.get(group, 0.0) for group in groups])
+    least, last = (np.array(column) for column in zip(*(cuts.get(group, (np.inf, -1)) for group in groups))) if groups else (np.zeros(0), np.zeros(0))
+    more = (scores > least) | ((scores == least) & (draws(ids, seed) <= last))
+    return (np.floor(rate) + more).astype(np.int64)
 
 
 def copies(ids: list[str], groups: list[str], rates: dict[str, float], seed: int) -> np.ndarray:
@@ -164,7 +221,7 @@ def out_id(row_id: str, place: int, copy: int) -> str:
 
 def take(task: Task) -> Receipt:
     """One shard, each row as often as it comes; repeats get ids of their own."""
-    notes: dict[str, Any] = {"rates": task.rates, "repeats": 0}
+    notes: dict[str, Any] = {"rates": task.rates, "repeats": 0} | ({"cuts": _said(task.cuts)} if task.cuts else {})
     twice = task.repeated.read(0)["hash"].to_numpy() if task.repeated and task.place else np.zeros(0, np.uint64)
     with task.sink.writer(task.number, stage="mix", key=task.key) as writer:
         table = task.source.read(task.shard)
@@ -172,12 +229,16 @@ def take(task: Task) -> Receipt:
         for batch in task.source.batches(task.shard):
             ids = batch.column("id").to_pylist()
             groups = groups_of(batch, task.stage.by, task.place)
-            times = copies(ids, groups, task.rates or {}, task.seed)
+            if task.cuts is None:
+                times = copies(ids, groups, task.rates or {}, task.seed)
+            else:
+                times = best(ids, groups, task.rates or {}, task.cuts, scores_of(batch, task.stage.rank), task.seed)
             outs = [(row, out_id(i, task.place if again else 0, k)) for row, (i, n, again) in enumerate(zip(ids, times.tolist(), np.isin(id_hashes(ids), twice))) for k in range(n)]
             taken = batch.take(pa.array([row for row, _ in outs], pa.int64()))
             writer.write(taken.set_column(0, batch.schema.field(0), pa.array([out for _, out in outs], STR)))
             gone = [row for row, n in enumerate(times.tolist()) if n == 0]
-            why = ["mix.over_budget" if (task.rates or {}).get(groups[row]) else "mix.not_weighted" for row in gone]
+            over = "mix.over_budget" if task.cuts is None else "mix.below_rank"
+            why = [over if (task.rates or {}).get(groups[row]) else "mix.not_weighted" for row in gone]
             writer.record(
                 Ledger.rows(
                     [ids[row] for row, _ in outs] + [ids[row] for row in gone],
