@@ -18,7 +18,7 @@ from stages.dedup.passes import Task
 from stages.text.lsh import Banding
 
 MOST = 2 << 20
-"""Keys per task: 34 MB while they are sorted, and at worst 1 GB of signatures of 128 values when all of them meet."""
+"""Keys per task: 34 MB while they are sorted, and at worst 1 GB of signatures of 128 values when all of them meet in small buckets."""
 
 
 class Linking(NamedTuple):
@@ -49,11 +49,27 @@ def run(task: Task) -> Receipt:
     met = sizes[bucket] > 1 if len(bucket) else np.zeros(0, bool)
     docs, sizes = docs[met], sizes[sizes > 1]
     notes = {"keys": int(len(keys)), "buckets": int(len(sizes)), "largest_bucket": {str(task.number): int(sizes.max(initial=0))}}
-    known, places = np.unique(docs, return_inverse=True)
+    known, places, compared = _numbered(docs, sizes)
     starts = np.r_[0, np.cumsum(sizes)].astype(np.int64)
-    values = signatures(given.corpus, given.sign, known, given.banding.permutations)
-    left, right = link_buckets(starts, places, values, given.banding, given.threshold, given.within)
+    values = signatures(given.corpus, given.sign, known[:compared], given.banding.permutations)
+    left, right = link_buckets(starts, places, values, given.banding, given.threshold, given.within, len(known))
     return task.put(blocks(left=known[left], right=known[right]), notes)
+
+
+def _numbered(docs: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """(documents, place of each entry in them, how many are compared): those of small buckets first, ascending.
+
+    Documents met in stars alone need no signature: a bucket of millions costs sixteen bytes a document.
+    """
+    from stages.text.keepers import WIDEST
+
+    known, places = np.unique(docs, return_inverse=True)
+    compared = np.zeros(len(known), bool)
+    compared[places[np.repeat(sizes <= WIDEST, sizes)]] = True
+    order = np.argsort(~compared, kind="stable")
+    back = np.empty(len(known), np.int64)
+    back[order] = np.arange(len(known))
+    return known[order], back[places], int(compared.sum())
 
 
 def _in_range(given: Linking) -> tuple[np.ndarray, np.ndarray]:

@@ -122,14 +122,16 @@ def choose(
     return choice
 
 
-def link_buckets(starts: np.ndarray, docs: np.ndarray, values: np.ndarray, banding: Banding, threshold: float, within: bool = False) -> tuple[np.ndarray, np.ndarray]:
+def link_buckets(starts: np.ndarray, docs: np.ndarray, values: np.ndarray, banding: Banding, threshold: float, within: bool = False, nodes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Edges (left, right; int64) of a forest that joins all documents of a bucket which may match (`within`: all of them).
 
-    Bucket i is `docs[starts[i]:starts[i + 1]]`, positions in `values`. Small buckets join the pairs whose estimate allows
+    Bucket i is `docs[starts[i]:starts[i + 1]]`, positions in `values`, or behind them (there are `nodes` in all) for documents
+    that stand in large buckets alone. Small buckets join the pairs whose estimate allows
     a match; one of more than `WIDEST` is a star, so that its cost grows with its size and not with its pairs.
     """
-    parent = forest(len(values))
-    left, right = np.empty(len(values), np.int64), np.empty(len(values), np.int64)
+    nodes = len(values) if nodes is None else nodes
+    parent = forest(nodes)
+    left, right = np.empty(nodes, np.int64), np.empty(nodes, np.int64)
     least = 0.0 if within else estimate_floor(threshold, banding.permutations) * banding.permutations
     made = _link(starts, docs, values, least, parent, left, right)
     return left[:made].copy(), right[:made].copy()

@@ -92,3 +92,11 @@ def test_small_buckets_join_what_may_match_and_large_ones_are_stars():
     bucket = np.arange(keepers.WIDEST + 4) % 5
     left, right = keepers.link_buckets(np.array([0, len(bucket)]), bucket, values, BANDING, 0.8)
     assert list(zip(left.tolist(), right.tolist())) == [(0, 1), (0, 2), (0, 3), (0, 4)]
+
+
+def test_a_large_bucket_is_a_star_that_needs_no_signatures():
+    values = np.zeros((2, BANDING.permutations), np.uint32)
+    large = np.r_[np.arange(1, 3_001), 0]
+    left, right = keepers.link_buckets(np.array([0, 2, 3_003]), np.r_[0, 1, large], values, BANDING, 0.8, False, 3_001)
+    assert len(left) == 3_000 and (left[0], right[0]) == (0, 1)
+    assert sorted({*left.tolist(), *right.tolist()}) == list(range(3_001))
