@@ -96,6 +96,9 @@ class Dedup(Stage):
     document the keep policy prefers. substring: any run of `span_tokens` tokens, as a suffix array finds them."""
     span_tokens: int | None = Field(default=None, ge=1, le=4096)
     "Shortest span in tokens. Default: 50 for substrings (Lee et al. 2021), 10 for lines and paragraphs."
+    span_memory: Annotated[int, UNKEYED] = Field(default=512, ge=1)
+    """MiB that a task of `spans` may take for the spans it sorts. Less of it is more and smaller tasks, and a long text goes in
+    pieces; what is cut is the same. A suffix array wants two to three times the whole corpus."""
     caps: float | None = Field(default=None, gt=0.0, le=1.0)
     """Stop before anything is written when a source of ten rows and more would lose more than this share of them. Without
     it, sources that lose over half are named in a warning."""

@@ -74,8 +74,17 @@ def edits_of(text: str, marks: Marks, here: slice) -> list[Edit]:
 
     cuts = cut(marks.firsts[here], marks.lasts[here], marks.stays[here])
     data = np.frombuffer(text.encode("utf-8"), np.uint8)
-    points = np.r_[0, np.cumsum((data & 0xC0) != 0x80)]
-    return [Edit(int(points[first]), int(points[last]), "", marks.by) for first, last in cuts]
+    edits, at, point = [], 0, 0
+    for first, last in cuts:
+        start = point + _points(data[at:first])
+        at, point = last, start + _points(data[first:last])
+        edits.append(Edit(start, point, "", marks.by))
+    return edits
+
+
+def _points(data: np.ndarray) -> int:
+    """Code points that begin in a stretch of UTF-8."""
+    return int(np.count_nonzero((data & 0xC0) != 0x80))
 
 
 def _replaced(batch: pa.RecordBatch, name: str, values: dict) -> pa.RecordBatch:

@@ -155,10 +155,11 @@ class Plan:
     def _repeats(self, pool: Pool) -> Store:
         """Find the repeated spans of the documents that stay."""
         spans, found, signs = self.store("spans"), self.store("repeats"), self.store("sign")
-        runs = repeats.runs_of(self.corpus, signs)
+        most = repeats.most_spans(self.stage.span_memory)
+        runs = repeats.runs_of(self.corpus, signs, most * repeats.DENSEST, self.stage.spans != "substring")
         cutting = repeats.Cutting(self.applying(), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs)
         made = make(spans, repeats.find, self.keys("spans", len(runs)), lambda number: cutting, pool)
-        ranges = spread(sum(receipt.notes["spans"] for receipt in made), repeats.MOST)
+        ranges = spread(sum(receipt.notes["spans"] for receipt in made), most)
 
         def choosing(number: int) -> repeats.Choosing:
             return repeats.Choosing(self.corpus, signs, spans, self.policy, *ranges[number])

@@ -23,21 +23,24 @@ from stages.dedup.keep import Policy
 from stages.dedup.passes import Task
 from stages.text.shingles import Shingling, table
 
-RUN_BYTES = 32 << 20
-"""Text whose spans are sorted at once: five million windows of 20 bytes."""
-MOST = 4 << 20
-"""Spans per task of `repeats`: 100 MB while they are sorted."""
+SPAN_BYTES = 100
+"""Memory of one span while a task sorts it: its columns, their sorted copies and the order."""
+DENSEST = 2
+"""Bytes of text from one token to the next, at least."""
 BREAKS = {"line": 1, "paragraph": 2}
 
 
 class Cutting(NamedTuple):
-    """What a `spans` task needs; `runs` is (part, first row, last row) per task."""
+    """What a `spans` task needs; `runs` is (part, first row, last row, first byte, last byte) per task.
+
+    A run is several rows whole (bytes 0 to -1), or a piece of a long one.
+    """
 
     applying: Applying
     level: str
     how: Shingling
     width: int
-    runs: tuple[tuple[int, int, int], ...]
+    runs: tuple[tuple[int, int, int, int, int], ...]
 
 
 class Choosing(NamedTuple):
@@ -51,18 +54,29 @@ class Choosing(NamedTuple):
     high: int
 
 
-def runs_of(corpus: Corpus, sign: Store) -> tuple[tuple[int, int, int], ...]:
-    """Runs of rows of about RUN_BYTES each; a longer text is alone."""
-    found: list[tuple[int, int, int]] = []
+def most_spans(memory: int) -> int:
+    """Spans that a task may hold in `memory` MiB."""
+    return max(1024, (memory << 20) // SPAN_BYTES)
+
+
+def runs_of(corpus: Corpus, sign: Store, most_bytes: int, whole: bool) -> tuple[tuple[int, int, int, int, int], ...]:
+    """Runs of rows of about `most_bytes` each; a longer text is cut into pieces of so many, or with `whole` stands alone."""
+    found: list[tuple[int, int, int, int, int]] = []
     for number, part in enumerate(corpus.parts):
         sizes = np.maximum(column(sign.read(number), "size"), 0)
         first = held = 0
         for row, size in enumerate(sizes.tolist()):
-            if row > first and held + size > RUN_BYTES:
-                found.append((number, first, row))
+            long = size > most_bytes and not whole
+            if row > first and (long or held + size > most_bytes):
+                found.append((number, first, row, 0, -1))
                 first, held = row, 0
-            held += size
-        found.append((number, first, part.rows))
+            if long:
+                found += [(number, row, row + 1, low, min(low + most_bytes, size)) for low in range(0, size, most_bytes)]
+                first = row + 1
+            else:
+                held += size
+        if first < part.rows or not part.rows:
+            found.append((number, first, part.rows, 0, -1))
     return tuple(found)
 
 
@@ -71,7 +85,7 @@ def find(task: Task) -> Receipt:
     from stages.text import spans
 
     given: Cutting = task.given
-    number, low, high = given.runs[task.number]
+    number, low, high, begin, end = given.runs[task.number]
     part = given.applying.corpus.parts[number]
     stays = fate_of(given.applying, part.first + low, high - low).why == KEPT
     classes = table(given.how.kind, given.how.fold_digits)
@@ -81,7 +95,9 @@ def find(task: Task) -> Receipt:
         rows = _rows_in(stays, low, high, at, len(batch))
         if len(rows):
             texts = Docs(pa.record_batch({"text": batch.column("text")}))
-            if given.level == "substring":
+            if end >= 0:
+                piece = spans.windows_between(texts.data, texts.offsets, int(rows[0]), classes, given.width, begin, end)
+            elif given.level == "substring":
                 piece = spans.windows(texts.data, texts.offsets, rows, classes, given.width)
             else:
                 piece = spans.units(texts.data, texts.offsets, rows, classes, BREAKS[given.level], given.width)
@@ -89,7 +105,8 @@ def find(task: Task) -> Receipt:
         at += len(batch)
     keys, docs, firsts, lasts = (np.concatenate(columns) for columns in zip(*found)) if found else _nothing()
     order = np.argsort(keys, kind="stable")
-    return task.put(blocks(key=keys[order], doc=docs[order], first=firsts[order], last=lasts[order]), {"spans": len(keys)})
+    keys, docs, firsts, lasts = spans.merged(keys[order], docs[order], firsts[order], lasts[order])
+    return task.put(blocks(key=keys, doc=docs, first=firsts, last=lasts), {"spans": len(keys)})
 
 
 def _rows_in(stays: np.ndarray, low: int, high: int, at: int, size: int) -> np.ndarray:

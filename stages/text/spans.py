@@ -83,30 +83,71 @@ def _tokens(data, begin, end, classes, hashes, starts, ends):
 
 
 @kernel
+def _slide(hashes, starts, count, width, high, size, row, made, keys, owners, firsts, lasts):
+    """Every window of `width` of the `count` tokens that begins before byte `high`; returns how many windows there are now."""
+    top = np.uint64(1)
+    for _ in range(width):
+        top *= _POLY
+    total = np.uint64(0)
+    for index in range(count):
+        total = total * _POLY + hashes[index]
+        if index >= width:
+            total -= hashes[index - width] * top
+        if index >= width - 1:
+            if starts[index - width + 1] >= high:
+                break
+            keys[made], owners[made] = _mix64(total), row
+            firsts[made] = starts[index - width + 1]
+            lasts[made] = starts[index + 1] if index + 1 < count else size
+            made += 1
+    return made
+
+
+@kernel
 def _windows(data, offsets, rows, classes, width, keys, owners, firsts, lasts):
     """Every window of `width` tokens; it ends where the token behind it begins. Returns how many."""
     room = 0
     for row in rows:
         room = max(room, offsets[row + 1] - offsets[row])
     hashes, starts, ends = np.empty(room + 1, np.uint64), np.empty(room + 1, np.uint32), np.empty(room + 1, np.uint32)
-    top = np.uint64(1)
-    for _ in range(width):
-        top *= _POLY
     made = 0
     for row in rows:
         size = offsets[row + 1] - offsets[row]
         count = _tokens(data, offsets[row], offsets[row + 1], classes, hashes, starts, ends)
-        total = np.uint64(0)
-        for index in range(count):
-            total = total * _POLY + hashes[index]
-            if index >= width:
-                total -= hashes[index - width] * top
-            if index >= width - 1:
-                keys[made], owners[made] = _mix64(total), row
-                firsts[made] = starts[index - width + 1]
-                lasts[made] = starts[index + 1] if index + 1 < count else size
-                made += 1
+        made = _slide(hashes, starts, count, width, size, size, row, made, keys, owners, firsts, lasts)
     return made
+
+
+@kernel
+def _letter(data, at, end, classes):
+    """(whether the code point at `at` is a letter of a token, its bytes)."""
+    point = np.uint32(data[at])
+    size = 1 if point < 0x80 else 2 if point < 0xE0 else 3 if point < 0xF0 else 4
+    if at + size > end:
+        return False, 1
+    if size > 1:
+        point &= np.uint32(0xFF >> (size + 1))
+        for place in range(1, size):
+            point = (point << _SIX) | (np.uint32(data[at + place]) & _TAIL)
+    return (classes[min(point, np.uint32(classes.size - 1))] & WORD_BITS) != 0, size
+
+
+@kernel
+def _edge(data, begin, at, end, classes):
+    """The first byte from `at` on that stands in no token begun before it."""
+    while at < end and data[at] & 0xC0 == 0x80:
+        at += 1
+    back = at - 1
+    while back > begin and data[back] & 0xC0 == 0x80:
+        back -= 1
+    if at == begin or not _letter(data, back, end, classes)[0]:
+        return at
+    while at < end:
+        letter, size = _letter(data, at, end, classes)
+        if not letter:
+            break
+        at += size
+    return at
 
 
 @kernel
@@ -149,6 +190,45 @@ def _units(data, offsets, rows, classes, breaks, least, keys, owners, firsts, la
 def windows(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, classes: np.ndarray, width: int) -> Spans:
     """Every window of `width` tokens of the texts `rows` (UTF-8 `data`, uint8; int64 `offsets`; `classes`: shingles.table)."""
     return _filled(int(((offsets[rows + 1] - offsets[rows] + 1) // 2).sum()), _windows, data, offsets, rows, classes, width)
+
+
+def windows_between(data: np.ndarray, offsets: np.ndarray, row: int, classes: np.ndarray, width: int, low: int, high: int) -> Spans:
+    """The windows of text `row` that begin at its bytes `low` to `high - 1`: a long text in pieces that fit into memory."""
+    begin, end = int(offsets[row]), int(offsets[row + 1])
+    start = _edge(data, begin, begin + low, end, classes)
+    ahead = 64 * width
+    while True:
+        stop = min(end, begin + high + ahead)
+        while stop < end and data[stop] & 0xC0 == 0x80:
+            stop += 1
+        room = max(stop - start, 0) + 1
+        hashes, starts, ends = np.empty(room, np.uint64), np.empty(room, np.uint32), np.empty(room, np.uint32)
+        count = _tokens(data, start, stop, classes, hashes, starts, ends) if start < stop else 0
+        starts += np.uint32(start - begin)
+        if stop == end:
+            break
+        # The last token may go on behind `stop`; as many whole ones as a window and its end need must begin after `high`.
+        count -= 1
+        if count > width and starts[count - width - 1] >= high:
+            break
+        ahead *= 4
+    found = Spans(np.empty(count + 1, np.uint64), np.empty(count + 1, np.uint32), np.empty(count + 1, np.uint32), np.empty(count + 1, np.uint32))
+    made = _slide(hashes, starts, count, width, high, end - begin, row, 0, *found)
+    return Spans(*(column[:made] for column in found))
+
+
+def merged(keys: np.ndarray, docs: np.ndarray, firsts: np.ndarray, lasts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """The same spans (by key, then document, then place), overlapping repeats of a key in one document drawn together.
+
+    The first of each document stays apart: it may be the copy that stays. So a text of one word a million times over is two
+    spans and not a million.
+    """
+    if not len(keys):
+        return keys, docs, firsts, lasts
+    again = np.r_[False, (keys[1:] == keys[:-1]) & (docs[1:] == docs[:-1])]
+    joined = again & np.r_[False, again[:-1]] & np.r_[False, firsts[1:] <= lasts[:-1]]
+    heads = np.flatnonzero(~joined)
+    return keys[heads], docs[heads], firsts[heads], lasts[np.r_[heads[1:], len(keys)] - 1]
 
 
 def units(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, classes: np.ndarray, breaks: int, least: int) -> Spans:

@@ -34,8 +34,7 @@ def ngrams(text: str, width: int) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_substrings_left_are_those_of_the_corpus_each_once(dedup, make_store, tmp_path, monkeypatch, seed):
-    monkeypatch.setattr(repeats, "RUN_BYTES", 3_000)
-    monkeypatch.setattr(repeats, "MOST", 900)
+    monkeypatch.setattr(repeats, "most_spans", lambda memory: 900)
     texts = passages(seed)
     source = make_store(tmp_path / "in", texts, shards=3)
     out = dedup(tmp_path / "out", source, spans="substring", span_tokens=12, levels=["exact"])
