@@ -18,7 +18,9 @@ class Dpo(Stage):
     """Preference pairs from instruction rows: the student's answers as rejected, checked, at a chosen overlap with SFT.
 
     `student_reject` takes a row's own answer (the label) as chosen and what the student answers as rejected (SPIN);
-    `teacher_vs_student` takes a teacher's answer as chosen; `best_of_n` the student's best and worst, as a judge scores them.
+    `teacher_vs_student` takes a teacher's answer as chosen, `strong_weak` that of the model on the port `strong`; `best_of_n` the
+    best and worst of the `candidates`, as a judge or a reward model scores them: the student's own answers (on policy), those of
+    the model on `strong` and the label (off policy), or any mix of the three (Tulu 3).
 
     `sft_overlap` is the share of the pairs' prompts that stand in the store of the port `sft`, reached by leaving prompts
     out, and measured on what is left. Prompts that SFT has not seen come about by training it on a part of them:
@@ -29,25 +31,30 @@ class Dpo(Stage):
 
     Reasons: `dpo.no_label`, `dpo.overlap`, `dpo.beyond_max` before anything is asked; `dpo.over_context`, `chat.*`,
     `dpo.truncated`, `dpo.empty`, `dpo.equal`, `dpo.near_equal`, `dpo.wrong_language`, `dpo.length_ratio`, `dpo.unrelated`,
-    `dpo.refusal`, `dpo.too_few_answers` of the answers; `dpo.tie`, `dpo.student_wins`, `judge.*`, `teacher.*` of judge and
-    teacher; `dpo.prompt_cap` and `dpo.overlap` of the last choice.
+    `dpo.refusal`, `dpo.too_few_answers` of the answers; `dpo.tie`, `dpo.student_wins`, `dpo.margin_low`, `dpo.margin_high`,
+    `judge.*`, `teacher.*` of judge, reward model and teacher; `dpo.length_balance`, `dpo.prompt_cap` and `dpo.overlap` of the
+    last choice.
     """
 
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("CHAT", help="instruction rows: prompts and their labels"),
         "student": Port("artefact:model|artefact:adapter", many=True, help="the model that answers, and the adapters on it"),
+        "strong": Port("artefact:model|artefact:adapter", optional=True, many=True, help="a better model, and the adapters on it"),
+        "reward": Port("artefact:reward", optional=True, help="a reward model that scores both sides"),
         "sft": Port("CHAT", optional=True, many=True, help="what the student was fine-tuned on: for sft_overlap"),
     }
     makes: ClassVar[str | None] = "PAIR"
     draws: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
-    method: Literal["student_reject", "teacher_vs_student", "best_of_n"] = "student_reject"
+    method: Literal["student_reject", "teacher_vs_student", "strong_weak", "best_of_n"] = "student_reject"
     "Who writes the two sides; see above."
     sampling: StudentSampling = StudentSampling()
     "How the student answers: max_tokens, temperature, top_p, stop, batch, threads."
     samples: int = Field(1, ge=1, le=64)
-    "Answers of the student to each prompt."
+    "Answers of the student to each prompt; of the strong model too, for best_of_n."
+    candidates: tuple[Literal["student", "strong", "label"], ...] = ("student",)
+    "best_of_n: whose answers compete."
     per_prompt: int = Field(1, ge=1)
     "Most pairs of one prompt; distinct prompts count for more than further pairs of one (Tulu 3)."
     max_prompts: int | None = Field(None, ge=1)
@@ -76,15 +83,23 @@ class Dpo(Stage):
     "How the teacher answers."
     judge: TeacherOptions | None = None
     "best_of_n: who scores answers. Otherwise, if given: drops pairs whose rejected answer it does not find worse, in both orders."
-    margin: float = Field(1.0, gt=0.0, le=4.0)
-    "best_of_n: least difference of the scores (1 to 5) of best and worst."
+    margin: float = Field(1.0, gt=0.0)
+    "best_of_n: least difference of the scores of best and worst; a judge's go from 1 to 5, a reward model's are its own."
+    margin_min: float = Field(0.0, ge=0.0)
+    "With `reward`: least reward of the chosen answer over the rejected one's. One that is not above it is the student's win."
+    margin_max: float | None = Field(None, gt=0.0)
+    "With `reward`: largest such difference; pairs beyond it are told apart without learning anything."
+    length_balance: float | None = Field(None, ge=0.0, le=0.5)
+    "Drop pairs until the share whose chosen answer is the longer is this near one half; default: reported only."
 
     @model_validator(mode="after")
     def _whole(self) -> "Dpo":
         if self.method == "teacher_vs_student" and self.teacher is None:
             raise ValueError("teacher_vs_student needs `teacher`")
-        if self.method == "best_of_n" and (self.judge is None or self.samples < 2):
-            raise ValueError("best_of_n needs `judge` and at least 2 `samples`")
+        if self.method == "best_of_n" and self.samples * len({"student", "strong"} & set(self.candidates)) + ("label" in self.candidates) < 2:
+            raise ValueError("best_of_n needs at least two answers to choose from: more `samples`, or more `candidates`")
+        if self.margin_max is not None and self.margin_max <= self.margin_min:
+            raise ValueError("margin_max must be above margin_min")
         if self.samples > 1 and self.sampling.temperature == 0:
             raise ValueError("several samples at temperature 0 are all the same; set sampling.temperature")
         if self.similarity_min >= self.similarity_max:

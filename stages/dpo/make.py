@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, closing
+from functools import lru_cache
 from typing import Any, Iterator, NamedTuple
 
+from pipeline import progress
 from pipeline.errors import UsageError, WorkError
 from pipeline.files import is_remote
 from pipeline.ledger import Receipt
@@ -45,18 +47,29 @@ def make(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     """Bring every shard of the pair store under its current key; returns their receipts."""
     if stage.sft_overlap is not None and not inputs["sft"]:
         raise UsageError("sft_overlap needs to know what SFT saw", "name the CHAT step it was trained on: `sft: ...`")
+    if asks_strong(stage) and not inputs["strong"]:
+        raise UsageError(f"{stage.method} asks a better model", "name it: `strong: ...` (and the adapters on it)")
+    if stage.method == "best_of_n" and stage.judge is None and not inputs["reward"]:
+        raise UsageError("best_of_n needs someone who scores the answers", "give `judge`, or a reward model as `reward: ...`")
     keys = [stage.key(inputs, content) for _, _, content in input_shards(inputs)]
     standing = [sink.receipt(number) for number in range(len(keys))]
     if keys and all(r is not None and r.key == k and sink.place.exists(f"shards/{r.shard:05d}.arrow") for r, k in zip(standing, keys)):
         return standing  # type: ignore[return-value]
     plan = planned(stage, inputs)
-    answers = student.answer(plan.prompts, stage, inputs, sink, pool)
+    answers = {"student": student.answer(plan.prompts, stage, inputs, sink, pool)}
+    if asks_strong(stage):
+        many = stage.samples if stage.method == "best_of_n" else 1
+        answers["strong"] = student.answer(plan.prompts, stage, inputs, sink, pool, "strong", many)
     drafts = sink.sub(DRAFTS)
     with ExitStack() as held:
-        asked = Asked(stage, sink, held)
+        asked = Asked(stage, sink, held, inputs.one("reward"))
         for shard in plan.shards:
             draft_shard(stage, inputs, plan, shard, answers, drafts, asked)
     return finish(stage, inputs, plan, sink, drafts, keys, asked.notes())
+
+
+def asks_strong(stage: Any) -> bool:
+    return stage.method == "strong_weak" or (stage.method == "best_of_n" and "strong" in stage.candidates)
 
 
 def planned(stage: Any, inputs: Inputs) -> Plan:
@@ -86,8 +99,8 @@ def _rows(store: Store, shard: int) -> Iterator[dict[str, Any]]:
 class Asked:
     """Teacher and judge, opened when first needed and closed with the run; one process holds their journals."""
 
-    def __init__(self, stage: Any, sink: Store, held: ExitStack):
-        self.stage, self.sink, self.held = stage, sink, held
+    def __init__(self, stage: Any, sink: Store, held: ExitStack, reward: Store | None = None):
+        self.stage, self.sink, self.held, self.reward = stage, sink, held, reward
         self._judge: Judge | None = None
         self._teacher: Any = None
 
@@ -103,6 +116,20 @@ class Asked:
             self._judge = Judge(self._open(self.stage.judge, "judge"))
         return self._judge
 
+    def rewards(self, conversations: list[list[dict[str, str]]]) -> list[float]:
+        """The reward of each conversation's last answer."""
+        from stages.models.device import arithmetic
+
+        with arithmetic(self.stage.sampling.threads) as device:
+            return _reward_model(str(self.reward.artefact()), self.reward.content_hash, device, self.stage.sampling.batch).score(conversations).tolist()  # type: ignore[union-attr]
+
+    def scores(self, some: list[tuple[Chat, sides.Candidate]]) -> sides.Scores:
+        """The candidates of best_of_n scored: by the reward model where there is one, else by the judge."""
+        if self.reward is None:
+            return sides.judged(self.judge, some)  # type: ignore[arg-type]
+        values = self.rewards([[*chat.prompt, {"role": "assistant", "content": one.text}] for chat, one in some]) if some else []
+        return {f"{chat.id}/{one.name}": (value, None) for (chat, one), value in zip(some, values)}
+
     def _open(self, options: TeacherOptions, what: str) -> Any:
         if is_remote(self.sink.path) and options.kind != "recorded" and not options.journal:
             raise UsageError(f"{what}: its journal cannot lie on object storage", f"give `{what}: {{journal: a local path}}`")
@@ -112,10 +139,21 @@ class Asked:
         return {"judge": self._judge.tally.notes()} if self._judge else {}
 
 
-def draft_shard(stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: Store, drafts: Store, asked: Asked) -> None:
+@lru_cache(maxsize=1)
+def _reward_model(folder: str, content: str, device: Any, batch: int) -> Any:
+    from pathlib import Path
+
+    from stages.models.device import number_type
+    from stages.models.reward import RewardModel
+
+    return RewardModel(Path(folder), device, number_type("auto", device), batch)
+
+
+def draft_shard(stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: dict[str, Store], drafts: Store, asked: Asked) -> None:
     """The pass of one shard: its pairs that stand the checks, unless they are there already under their key."""
     chosen = digest(shard.reasons)
-    made = [answers.receipt(n).content_hash for n in range(shard.first // student.CHUNK, -(-shard.last // student.CHUNK))]  # type: ignore[union-attr]
+    chunks = range(shard.first // student.CHUNK, -(-shard.last // student.CHUNK))
+    made = [store.receipt(n).content_hash for store in answers.values() for n in chunks]  # type: ignore[union-attr]
     key = stage.key(inputs, "pairs", shard.content, chosen, made)
     receipt = drafts.receipt(shard.number)
     if receipt is not None and receipt.key == key and drafts.place.exists(f"shards/{shard.number:05d}.arrow"):
@@ -127,7 +165,8 @@ def draft_shard(stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: S
             chats.append(Chat(row, one.in_sft, one.key))
         else:
             dropped.append(pairs.Dropped(row["id"], (why,)))
-    found = candidates(stage, chats, student.answers_of(answers, shard.first, shard.last), asked)
+    given = {who: student.answers_of(store, shard.first, shard.last) for who, store in answers.items()}
+    found = candidates(stage, chats, given, asked)
     waiting = sum(side.unfinished and "teacher.budget" not in side.reasons for side in found)
     if waiting:
         raise WorkError(f"dpo: {waiting} calls to the teacher or judge were not finished", "see that it answers, then run again: finished calls are journaled")
@@ -135,30 +174,46 @@ def draft_shard(stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: S
     drafts.put(shard.number, table, ledger, key=key, stage="dpo")
 
 
-def candidates(stage: Any, chats: list[Chat], answers: dict[str, list[dict[str, Any]]], asked: Asked) -> list[Side]:
-    """Every candidate pair of a shard, checked and judged."""
+def candidates(stage: Any, chats: list[Chat], answers: dict[str, dict[str, list[dict[str, Any]]]], asked: Asked) -> list[Side]:
+    """Every candidate pair of a shard, checked, scored and judged. `answers` are by who gave them, then by chat."""
     limits = Limits(stage.similarity_min, stage.similarity_max, stage.length_ratio, stage.same_language, stage.refusals)
     if stage.method == "best_of_n":
-        return sides.best_and_worst(asked.judge, chats, answers, limits, stage.truncated, stage.margin)  # type: ignore[arg-type]
+        mine = {chat.id: {who: some.get(chat.id, []) for who, some in answers.items()} for chat in chats}
+        return sides.best_and_worst(asked.scores, chats, mine, stage.candidates, limits, stage.truncated, stage.margin)
     replies = sides.taught(chats, asked.teacher, stage.teacher_sampling) if stage.method == "teacher_vs_student" else {}
     found: list[Side] = []
     for chat in chats:
+        given = answers["student"].get(chat.id, [])
+        if stage.method == "strong_weak":
+            found += sides.against_strong(chat, answers["strong"][chat.id], given, limits, stage.truncated, stage.match_length)
+            continue
         reply = replies.get(chat.id)
         if reply is not None and reply.reason:
             found.append(Side(chat, 0, reasons=(reply.reason,)))
             continue
         facts = {"teacher": reply.model, "call": reply.key} if reply is not None else {}
+        if reply is not None and stage.teacher.licence:
+            facts["teacher_licence"] = stage.teacher.licence
         chosen = (reply.text or "").strip() if reply is not None else chat.label
-        found += sides.against_student(chat, answers.get(chat.id, []), chosen, facts, limits, stage.truncated, stage.match_length)
+        found += sides.against_student(chat, given, chosen, facts, limits, stage.truncated, stage.match_length)
+    if asked.reward is not None:
+        found = sides.rewarded(asked.rewards, found, stage.margin_min, stage.margin_max)
     return sides.compared(asked.judge, found) if asked.judge is not None else found
 
 
 def finish(stage: Any, inputs: Inputs, plan: Plan, sink: Store, drafts: Store, keys: list[str], judged: dict[str, Any]) -> list[Receipt]:
     """Trim to the cap and the overlap over all shards, and write the store."""
-    seen = pairs.places(drafts.read(shard.number).select(["id", "prompt_hash", "in_sft"]) for shard in plan.shards)
+    balance: dict[str, str] = {}
+    if stage.length_balance is not None:
+        # Before the overlap, which must be exact at the end; it takes prompts by hash, from longer and shorter alike.
+        balance = pairs.unbalanced((drafts.read(shard.number) for shard in plan.shards), stage.length_balance, inputs.seed)
+    seen = pairs.places((drafts.read(shard.number).select(["id", "prompt_hash", "in_sft"]) for shard in plan.shards), balance)
     drop, prompts, rows = pairs.final(seen, stage.sft_overlap, stage.per_prompt, inputs.seed)
+    drop |= balance
     numbers = [shard.number for shard in plan.shards]
     whole: dict[str, Any] = {**judged, "sides": facts.sides(drafts, numbers, drop)}
+    if warning := whole["sides"].get("warning"):
+        progress.current.say(f"dpo: {warning} (a probe of fifty steps is right {whole['sides']['probe_accuracy']:.0%} of the time)")
     if plan.sft is not None:
         whole["sft_overlap"] = {
             "asked": stage.sft_overlap, "prompts": prompts.prompts, "prompts_in_sft": prompts.in_sft, "share": prompts.share,

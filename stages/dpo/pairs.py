@@ -22,6 +22,7 @@ METRICS = ("dpo.similarity", "dpo.length_ratio", "dpo.student_tokens")
 DRAFT = PAIR.append(pa.field("prompt_hash", pa.uint64()))
 """A pair that stood the checks, and its prompt's key."""
 PROMPT_CAP = "dpo.prompt_cap"
+BALANCE = "dpo.length_balance"
 
 
 class Dropped(NamedTuple):
@@ -100,9 +101,11 @@ class Places(NamedTuple):
     in_sft: list[bool | None]
 
 
-def places(tables: Iterable[pa.Table]) -> Places:
+def places(tables: Iterable[pa.Table], without: dict[str, str] | None = None) -> Places:
     found = Places([], [], [])
     for table in tables:
+        if without:
+            table = table.filter(pa.array([name not in without for name in table["id"].to_pylist()], pa.bool_()))
         found.id.extend(table["id"].to_pylist())
         found.key.extend(table["prompt_hash"].to_pylist())
         found.in_sft.extend(table["in_sft"].to_pylist())
@@ -132,6 +135,28 @@ def final(found: Places, share: float | None, cap: int, seed: int) -> tuple[dict
     return drop, measured, overlap.Share(pairs.total(), pairs[True])
 
 
+def unbalanced(tables: Iterable[pa.Table], near: float, seed: int) -> dict[str, str]:
+    """Reasons by id of the pairs to drop so that the share whose chosen answer is the longer is within `near` of one half.
+
+    Those that go are of the side that is too many, in the order of a hash of seed and id. Pairs of equal lengths stay.
+    """
+    longer: dict[int, list[str]] = {1: [], -1: []}
+    for table in tables:
+        for name, sign in zip(table["id"].to_pylist(), np.sign(_lengths(table, "chosen") - _lengths(table, "rejected")).tolist()):
+            longer.setdefault(sign, []).append(name)
+    many, few = sorted((longer[1], longer[-1]), key=len, reverse=True)
+    # share = many / (many + few) <= 1/2 + near
+    most = len(few) * (0.5 + near) / (0.5 - near) if near < 0.5 else len(many)
+    order = sorted(many, key=lambda name: _hashed(seed, name))
+    return {name: BALANCE for name in order[int(most + 1e-9) :]}
+
+
+def _hashed(seed: int, name: str) -> int:
+    import xxhash
+
+    return xxhash.xxh3_64_intdigest(name.encode(), seed=seed & (2**64 - 1))
+
+
 def trimmed(table: pa.Table, ledger: pa.Table, drop: dict[str, str]) -> tuple[pa.Table, pa.Table]:
     """A drafted shard and its ledger without the pairs to drop; a chat all of whose pairs go keeps one row, with the reason."""
     kept = table.filter(pa.array(np.asarray([name not in drop for name in table["id"].to_pylist()], dtype=bool)))
@@ -150,13 +175,16 @@ def trimmed(table: pa.Table, ledger: pa.Table, drop: dict[str, str]) -> tuple[pa
 
 def lengths(table: pa.Table) -> dict[str, Any]:
     """Numbers for the report, summed over shards: characters on both sides, and how often the chosen answer is the longer."""
-    sides = {}
-    for side in ("chosen", "rejected"):
-        flat = pc.list_flatten(table[side])
-        sides[side] = pc.fill_null(pc.utf8_length(pc.struct_field(flat, "content")), 0).to_numpy()
+    sides = {side: _lengths(table, side) for side in ("chosen", "rejected")}
     return {
         "pairs": len(table),
         "chosen_characters": int(sides["chosen"].sum()),
         "rejected_characters": int(sides["rejected"].sum()),
         "chosen_longer": int((sides["chosen"] > sides["rejected"]).sum()),
     }
+
+
+def _lengths(table: pa.Table, side: str) -> np.ndarray:
+    """Characters of one side's answer."""
+    flat = pc.list_flatten(table[side])
+    return pc.fill_null(pc.utf8_length(pc.struct_field(flat, "content")), 0).to_numpy()

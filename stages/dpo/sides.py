@@ -2,7 +2,8 @@
 
     student_reject       chosen: the label of the SFT row          rejected: an answer of the student
     teacher_vs_student   chosen: the teacher's answer              rejected: an answer of the student
-    best_of_n            chosen: the student's best-judged answer  rejected: its worst
+    strong_weak          chosen: a better model's answer           rejected: an answer of the student
+    best_of_n            chosen: the best-scored candidate         rejected: the worst
 
 A judge, where one is given, is asked last and only about pairs that stand so far: who beats the label or ties with it makes
 no pair, and what the two orders of a comparison do not agree on is dropped as the judge's own `judge.disagrees`.
@@ -11,7 +12,7 @@ no pair, and what the two orders of a comparison do not agree on is dropped as t
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Iterable, Sequence
+from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
 from stages.dpo import checks
 from stages.dpo.checks import Limits
@@ -119,39 +120,94 @@ def taught(chats: Iterable[Chat], teacher: Teacher, sampling: Sampling) -> dict[
     return {reply.id: reply for reply in teacher.answer(requests)}
 
 
-def best_and_worst(judge: Judge, chats: Sequence[Chat], answers: dict[str, list[dict[str, Any]]], limits: Limits, truncated: Any, margin: float) -> list[Side]:
-    """One candidate per chat: the student's best-scored usable answer over its worst; the label is shown to the judge as reference."""
-    usable: dict[str, list[tuple[dict[str, Any], str]]] = {}
-    failed: dict[str, tuple[str, ...]] = {}
-    for chat in chats:
-        kept, reasons = [], []
-        for answer in answers.get(chat.id, []):
+def against_strong(chat: Chat, strong: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], limits: Limits, truncated: Any, match: bool) -> list[Side]:
+    """The strong model's one answer over each of the student's."""
+    [one] = strong
+    text, cut = checks.whole(one["text"], one["finish"] == "length", truncated)
+    why = unanswered(one) or ("dpo.truncated" if cut else None)
+    if why:
+        return [Side(chat, 0, reasons=(why,), finish=one["finish"], tokens=one["tokens"])]
+    return against_student(chat, answers, text, {"chosen_by": "strong"}, limits, truncated, match)
+
+
+class Candidate(NamedTuple):
+    """One answer that competes in best_of_n."""
+
+    by: str
+    sample: int
+    text: str
+    finish: str
+    tokens: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.by}.{self.sample}" if self.by != "student" else str(self.sample)
+
+
+Scores = dict[str, tuple[float | None, str | None]]
+"""`<chat id>/<candidate name>` -> (score or None, reason)."""
+
+
+def competing(chat: Chat, answers: dict[str, Sequence[dict[str, Any]]], by: Sequence[str], truncated: Any) -> tuple[list[Candidate], tuple[str, ...]]:
+    """The usable candidates of a chat, and why the others are not."""
+    kept, reasons = [], []
+    for who in by:
+        if who == "label":
+            kept.append(Candidate(who, 0, chat.label, "stop", 0))
+            continue
+        for answer in answers.get(who, ()):
             text, cut = checks.whole(answer["text"], answer["finish"] == "length", truncated)
             why = unanswered(answer) or ("dpo.truncated" if cut else None) or (None if text else "dpo.empty")
-            kept.append((answer, text)) if why is None else reasons.append(why)
-        usable[chat.id], failed[chat.id] = kept, tuple(dict.fromkeys(reasons))
+            kept.append(Candidate(who, answer["sample"], text, answer["finish"], answer["tokens"])) if why is None else reasons.append(why)
+    return kept, tuple(dict.fromkeys(reasons))
+
+
+def best_and_worst(
+    score: Callable[[list[tuple[Chat, Candidate]]], Scores], chats: Sequence[Chat], answers: dict[str, dict[str, Sequence[dict[str, Any]]]],
+    by: Sequence[str], limits: Limits, truncated: Any, margin: float,
+) -> list[Side]:  # fmt: skip
+    """One side per chat: its best-scored candidate over its worst. `answers` are by chat id and by who gave them."""
+    pools = {chat.id: competing(chat, answers.get(chat.id, {}), by, truncated) for chat in chats}
+    scores = score([(chat, one) for chat in chats for one in pools[chat.id][0]])
+    return [_ranked(chat, *pools[chat.id], scores, limits, margin) for chat in chats]
+
+
+def judged(judge: Judge, asked: list[tuple[Chat, Candidate]]) -> Scores:
+    """A judge's scores; the label is shown to it as reference, except of itself."""
     items = [
-        Compared(f"{chat.id}/{answer['sample']}", chat.question, text, "", chat.lang, chat.label, chat.row["url"] or "", chat.row["doc_id"] or "")
-        for chat in chats
-        for answer, text in usable[chat.id]
+        Compared(f"{chat.id}/{one.name}", chat.question, one.text, "", chat.lang, chat.label if one.by != "label" else "", chat.row["url"] or "", chat.row["doc_id"] or "")
+        for chat, one in asked
     ]
-    scores = {name: (score, reason) for name, score, reason in judge.score(items)}
-    return [_ranked(chat, usable[chat.id], failed[chat.id], scores, limits, margin) for chat in chats]
+    return {name: (score, reason) for name, score, reason in judge.score(items)}
 
 
-def _ranked(chat: Chat, usable: list, failed: tuple[str, ...], scores: dict, limits: Limits, margin: float) -> Side:
-    given = [(*scores[f"{chat.id}/{answer['sample']}"], answer, text) for answer, text in usable]
-    reasons = tuple(dict.fromkeys(reason for _, reason, *_ in given if reason))
-    scored = [(score, answer, text) for score, reason, answer, text in given if reason is None]
+def _ranked(chat: Chat, usable: list[Candidate], failed: tuple[str, ...], scores: Scores, limits: Limits, margin: float) -> Side:
+    given = [(*scores[f"{chat.id}/{one.name}"], one) for one in usable]
+    reasons = tuple(dict.fromkeys(reason for _, reason, _ in given if reason))
+    scored = [(score, place, one) for place, (score, reason, one) in enumerate(given) if reason is None]
     if len(scored) < 2 or UNFINISHED & set(reasons):
         return Side(chat, 0, reasons=(*reasons, *failed) or ("dpo.too_few_answers",))
-    best = max(scored, key=lambda one: (one[0], -one[1]["sample"]))
-    worst = min(scored, key=lambda one: (one[0], -one[1]["sample"]))
+    best = max(scored, key=lambda one: (one[0], -one[1]))
+    worst = min(scored, key=lambda one: (one[0], -one[1]))
+    facts = {"chosen_by": best[2].by, "rejected_by": worst[2].by} if {one.by for one in usable} != {"student"} else {}
     side = Side(
-        chat, 0, best[2], worst[2], finish=worst[1]["finish"], tokens=worst[1]["tokens"], score_chosen=best[0], score_rejected=worst[0]
+        chat, 0, best[2].text, worst[2].text, finish=worst[2].finish, tokens=worst[2].tokens, score_chosen=best[0], score_rejected=worst[0], facts=facts
     )
     side = _checked(side, False, limits)
     return side if best[0] - worst[0] >= margin else replace(side, reasons=(TIE, *side.reasons))
+
+
+def rewarded(score: Callable[[list[list[dict[str, str]]]], Sequence[float]], sides: Sequence[Side], least: float, most: float | None) -> list[Side]:
+    """The same candidates, those that stood so far with the rewards of both sides, and whether their difference is in the band."""
+    standing = [n for n, side in enumerate(sides) if not side.reasons]
+    said = [[*sides[n].chat.prompt, {"role": "assistant", "content": text}] for n in standing for text in (sides[n].chosen, sides[n].rejected)]
+    values = [float(value) for value in score(said)] if said else []
+    done = list(sides)
+    for n, good, bad in zip(standing, values[::2], values[1::2]):
+        apart = good - bad
+        why = STUDENT_WINS if apart <= 0 else "dpo.margin_low" if apart < least else "dpo.margin_high" if most is not None and apart > most else None
+        done[n] = replace(done[n], score_chosen=good, score_rejected=bad, reasons=(why,) if why else ())
+    return done
 
 
 def compared(judge: Judge, sides: Sequence[Side]) -> list[Side]:

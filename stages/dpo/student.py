@@ -21,7 +21,8 @@ from pipeline.store import Store
 
 CHUNK = 128
 """Prompts in a shard of the pass; a constant of the format."""
-PASS = "passes/student"
+PASS = "passes/{0}"
+"""One for each model that answers: `student`, `strong`."""
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 ANSWERS = pa.schema(
     [
@@ -78,11 +79,12 @@ class Task(NamedTuple):
         return f"student answers {self.number:05d}"
 
 
-def answer(prompts: Sequence[Prompt], stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> Store:
-    """Every prompt answered `stage.samples` times; returns the pass. Shards that stand under their key are not made again."""
-    store = sink.sub(PASS)
+def answer(prompts: Sequence[Prompt], stage: Any, inputs: Inputs, sink: Store, pool: Pool, port: str = "student", samples: int | None = None) -> Store:
+    """Every prompt answered `samples` (default `stage.samples`) times by the models of `port`; returns the pass. Shards that
+    stand under their key are not made again."""
+    store, samples = sink.sub(PASS.format(port)), samples or stage.samples
     base = {
-        "students": inputs.content()["student"], "sampling": stage.sampling.fingerprint(), "samples": stage.samples,
+        "students": inputs.content()[port], "sampling": stage.sampling.fingerprint(), "samples": samples,
         "seed": inputs.seed, "libraries": versions(LIBRARIES),
     }  # fmt: skip
     tasks = []
@@ -91,7 +93,7 @@ def answer(prompts: Sequence[Prompt], stage: Any, inputs: Inputs, sink: Store, p
         key = digest({**base, "prompts": [[p.id, [[m["role"], m["content"]] for m in p.messages]] for p in some]})
         receipt = store.receipt(number)
         if receipt is None or receipt.key != key or not store.place.exists(f"shards/{number:05d}.arrow"):
-            tasks.append(Task(number, some, inputs["student"], stage.sampling, stage.samples, inputs.seed, store, key))
+            tasks.append(Task(number, some, inputs[port], stage.sampling, samples, inputs.seed, store, key))
     for stale in [number for number in store.receipts() if number * CHUNK >= len(prompts)]:
         store.drop(stale)
     collect(pool, answer_shard, tasks, "dpo")

@@ -118,7 +118,7 @@ class Tally:
     def notes(self) -> dict[str, Any]:
         return {
             "judged": self.judged, "ties": self.ties, "flips": self.flips, "unparsed": self.unparsed,
-            "length_correlation": str(round(self.length_correlation, 4)),
+            "flip_rate": str(round(self.flip_rate, 4)), "length_correlation": str(round(self.length_correlation, 4)),
         }  # fmt: skip
 
 

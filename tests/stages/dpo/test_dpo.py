@@ -179,7 +179,7 @@ def test_rows_without_a_label_and_an_empty_store(make_rows_store, make_pairs, sc
 @pytest.mark.parametrize(
     "given, word",
     [
-        ({"method": "teacher_vs_student"}, "teacher"), ({"method": "best_of_n", "samples": 4}, "judge"), ({"sft_overlap": 1.5}, "sft_overlap"),
+        ({"method": "teacher_vs_student"}, "teacher"), ({"method": "best_of_n", "samples": 1}, "two answers"), ({"margin_min": 2, "margin_max": 1}, "margin_max"), ({"sft_overlap": 1.5}, "sft_overlap"),
         ({"samples": 2, "sampling": {"temperature": 0}}, "temperature"), ({"similarity_min": 0.96}, "below"), ({"length_ratio": 0.5}, "length_ratio"),
     ],
 )  # fmt: skip
