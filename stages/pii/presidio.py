@@ -133,6 +133,33 @@ def standing(text: str, results: list["RecognizerResult"]) -> list["RecognizerRe
     return sorted((result for result in ranked if taken.take(result.start, result.end)), key=lambda r: r.start)
 
 
+def blank_tokens(languages: list[str]) -> Any:
+    """presidio's engine for tokens alone, on blank spaCy pipelines; its own would look for a model where spaCy has one.
+
+    Each word is its own lemma, in small letters: presidio compares lemmas with the context words, and blank pipelines have none.
+    """
+    with without_heavy():
+        import spacy
+
+    @spacy.Language.component("maetdol_words_as_lemmas")
+    def words_as_lemmas(doc: Any) -> Any:
+        for token in doc:
+            token.lemma_ = token.text.lower()
+        return doc
+
+    class Blank(presidio().nlp_engine.SlimSpacyNlpEngine):
+        def load(self) -> None:
+            self.nlp = {}
+            for language in languages:
+                try:
+                    self.nlp[language] = spacy.blank(language)
+                except ImportError:  # a tokenizer that is not installed, as for Korean
+                    self.nlp[language] = spacy.blank("xx")
+                self.nlp[language].add_pipe("maetdol_words_as_lemmas")
+
+    return Blank(supported_languages=languages, generic_tokenizer="blank", auto_download=False)
+
+
 def recognizers_finder(path: str, floor: float) -> tuple[Callable[[pa.Array], list[Finding]], tuple[str, ...]]:
     """A finder that runs the recognisers of a YAML file in an AnalyzerEngine, and the kinds that are only theirs.
 
@@ -147,7 +174,7 @@ def recognizers_finder(path: str, floor: float) -> tuple[Callable[[pa.Array], li
     from presidio_analyzer.recognizer_registry import RecognizerRegistryProvider
 
     with without_heavy():
-        nlp = module.nlp_engine.SlimSpacyNlpEngine(supported_languages=languages, generic_tokenizer="blank", auto_download=False)
+        nlp = blank_tokens(languages)
         try:
             found = RecognizerRegistryProvider(registry_configuration=page).create_recognizer_registry()
             engine = module.AnalyzerEngine(registry=found, nlp_engine=nlp, supported_languages=languages)

@@ -3,10 +3,17 @@
     python tests/bench/pii/speed.py --sample 0.3
 
 Texts: C-cpp-docs-ko and C-python311-rst-en of ../shared/data, entire, each for itself. `kernel` is detection and validation
-of every kind on the Arrow buffer; `stage` reads a store, edits, writes rows, ledger and receipts; `presidio` is an
-AnalyzerEngine over the same rules in a regular-expression engine, on a seeded sample of whole documents of --sample MB, on
-which its spans are compared with the kernels'. `presidio stock` runs presidio's own e-mail, phone, card, IP, IBAN and
-Korean recognisers there.
+of every kind on the Arrow buffer; `stage` reads a store, edits, writes rows, ledger and receipts. On a seeded sample of
+whole documents of --sample MB, processor seconds again, presidio's AnalyzerEngine in the same run:
+
+- `presidio, rule book`: the same rules as presidio's own PatternRecognizers, as its users write them: patterns with their
+  look-arounds, checks in `validate_result`, labels as context words over the tokens of a blank spaCy pipeline, its default
+  context enhancer; `without context` the same with NoOpNlpEngine, which sees no label;
+- `presidio, tuned`: the reference of the differential test, which finds the kernels' spans and whose patterns name the signs
+  they can begin with, so that the engine skips the others; compared span by span with the kernels;
+- `presidio stock`: presidio's own e-mail, phone, card, IP, IBAN and Korean recognisers, ten kinds.
+
+`import` is what importing the room costs a fresh interpreter, and what of torch, transformers, spaCy and numba it loads.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ import argparse
 import json
 import lzma
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -97,37 +105,87 @@ def presidio_alone(texts: list[str], sample: float) -> dict[str, float]:
     for f in detect(pa.array(chosen, pa.large_string()), frozenset(PATTERNED)):
         ours[f.item].add((f.start, f.end, BY_NAME[f.entity].presidio))
     theirs = [{(r.start, r.end, r.entity_type) for r in found} for found in results]
-    stock = stock_engine()
+    stock, plain, context = stock_engine(), pattern_engine(False), pattern_engine(True)
     return {
         "sample MB": size,
-        "presidio MB/s": size / spent,
+        "presidio, rule book MB/s": size / seconds(lambda: [context.analyze(t, "en") for t in chosen], 1),
+        "presidio, without context MB/s": size / seconds(lambda: [plain.analyze(t, "en") for t in chosen], 1),
+        "presidio, tuned MB/s": size / spent,
         "presidio stock MB/s": size / seconds(lambda: [stock.analyze(t, "en") for t in chosen], 1),
         "spans": sum(map(len, ours)),
         "spans that differ": sum(len(a ^ b) for a, b in zip(ours, theirs)),
     }
 
 
+def pattern_engine(context: bool):
+    """The rule book as presidio's PatternRecognizers; what patterns cannot hold (mail, addresses) is left out, to its favour."""
+    from stages.pii.entities import BY_NAME
+    from stages.pii.labels import WORDS
+    from stages.pii.presidio import presidio
+    from stages.pii.reference_checks import verdict
+    from stages.pii.rules import LEFT_SIDES, RIGHT_SIDES, rule_book
+
+    module = presidio()
+
+    class Checked(module.PatternRecognizer):
+        def validate_result(self, pattern_text: str) -> bool:
+            return verdict(self.check, pattern_text, "") >= 0
+
+    made = []
+    for rule in rule_book():
+        if rule.pattern:
+            left = "".join(side for mask, side in LEFT_SIDES.items() if rule.left & mask)
+            right = "".join(side for mask, side in RIGHT_SIDES.items() if rule.right & mask)
+            words = [word.replace("_", " ") for kind in rule.labels.split() for word in WORDS[kind].split()] if context else None
+            pattern = module.Pattern(rule.name, f"{left}(?:{rule.pattern}){right}", 0.5)
+            one = Checked(BY_NAME[rule.entity].presidio, patterns=[pattern], supported_language="en", global_regex_flags=0, context=words)
+            one.check = rule.check
+            made.append(one)
+    return engine_of(made, context)
+
+
+def engine_of(made: list, context: bool = False):
+    from stages.pii.presidio import blank_tokens, presidio
+
+    module = presidio()
+    registry = module.RecognizerRegistry(recognizers=made, supported_languages=["en"])
+    tokens = blank_tokens(["en"]) if context else None
+    nothing = module.nlp_engine.NoOpNlpEngine(models=[{"lang_code": "en", "model_name": ""}])
+    return module.AnalyzerEngine(registry=registry, nlp_engine=tokens or nothing, supported_languages=["en"])
+
+
 def stock_engine():
     from stages.pii.presidio import presidio
 
-    module = presidio()
+    presidio()
     from presidio_analyzer import predefined_recognizers as own
 
     kinds = (own.EmailRecognizer, own.CreditCardRecognizer, own.IpRecognizer, own.IbanRecognizer, own.KrRrnRecognizer, own.KrFrnRecognizer, own.KrBrnRecognizer,
              own.KrDriverLicenseRecognizer, own.KrPassportRecognizer)  # fmt: skip
     made = [kind(supported_language="en") for kind in kinds] + [own.PhoneRecognizer(supported_regions=("KR", "US"), supported_language="en")]
-    registry = module.RecognizerRegistry(recognizers=made, supported_languages=["en"])
-    return module.AnalyzerEngine(registry=registry, nlp_engine=module.nlp_engine.NoOpNlpEngine(models=[{"lang_code": "en", "model_name": ""}]), supported_languages=["en"])
+    return engine_of(made)
+
+
+def importing() -> dict[str, object]:
+    """Processor seconds of `import stages.pii, stages.pii.commands` over an empty interpreter, and what heavy it loads."""
+    line = "import time; b = time.process_time(); import stages.pii, stages.pii.commands; import sys; print(time.process_time() - b, *[m for m in ('torch', 'transformers', 'spacy', 'numba') if m in sys.modules])"
+    best: list[str] = []
+    for _ in range(3):
+        words = subprocess.run([sys.executable, "-c", line], cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
+        best = min(best or words, words, key=lambda found: float(found[0]))
+    return {"seconds": round(float(best[0]), 3), "loads": best[1:]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=float, default=0.3, help="MB that presidio is given per corpus")
     options = parser.parse_args()
+    print("import", json.dumps(importing()))
     for name in CORPORA:
         texts = texts_of(name)
         row = kernel(texts) | {"stage MB/s": stage(texts)} | presidio_alone(texts, options.sample)
-        row["stage over presidio"] = row["stage MB/s"] / row["presidio MB/s"]
+        for peer in ("presidio, rule book", "presidio, without context", "presidio, tuned", "presidio stock"):
+            row[f"stage over {peer}"] = row["stage MB/s"] / row[f"{peer} MB/s"]
         print(name, json.dumps({key: round(value, 3) for key, value in row.items()}))
 
 

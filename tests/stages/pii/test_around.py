@@ -105,6 +105,13 @@ def test_recognizers_of_the_user_run_in_presidio(tmp_path, make_documents):
     assert stage.work(work.kept).kept.equals(work.kept)
 
 
+def test_recognizers_without_a_language_are_english_and_need_no_model(tmp_path, make_documents):
+    (tmp_path / "more.yaml").write_text("recognizers:\n  - {name: B, type: custom, supported_entity: BADGE, patterns: [{name: b, regex: 'B-[0-9]{5}', score: 0.4}], context: [badge]}\n")
+    rows = make_documents(["my badge is B-12345", "a stranger wrote B-12345"]).combine_chunks().to_batches()[0]
+    work = Pii.build({"recognizers": str(tmp_path / "more.yaml")}, "pii").work(rows)
+    assert work.kept.column("text").to_pylist() == ["my badge is <BADGE>", "a stranger wrote B-12345"], "context words count"
+
+
 @pytest.mark.parametrize("page", ["- a", "recognizers: 3", "recognizers: [{name: X, type: nonsense}]", "{"])
 def test_recognizers_that_presidio_refuses_are_one_clear_error(tmp_path, page):
     (tmp_path / "bad.yaml").write_text(page, encoding="utf-8")
