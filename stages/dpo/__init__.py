@@ -90,7 +90,7 @@ class Dpo(Stage):
     margin_max: float | None = Field(None, gt=0.0)
     "With `reward`: largest such difference; pairs beyond it are told apart without learning anything."
     length_balance: float | None = Field(None, ge=0.0, le=0.5)
-    "Drop pairs until the share whose chosen answer is the longer is this near one half; default: reported only."
+    "Drop pairs until, where lengths differ, the share whose chosen answer is the longer is this near one half; default: reported only."
 
     @model_validator(mode="after")
     def _whole(self) -> "Dpo":

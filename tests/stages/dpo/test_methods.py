@@ -107,7 +107,7 @@ def test_rewards_keep_the_band(chats, make, gap, band, reason):
 @pytest.mark.parametrize("near", [0.0, 0.1, 0.5])
 def test_lengths_are_balanced_as_asked(make_rows_store, make, near):
     """Chosen is longer in three of four pairs; the share comes within `near` of one half, and every pair has its reason."""
-    of = make_rows_store("CHAT", [chat_row(n, label=WEAK[:24] + "가" * (20 if n % 4 else 1)) for n in range(80)])
+    of = make_rows_store("CHAT", [chat_row(n, label=WEAK[:18] + "가" * (20 if n % 4 else 1)) for n in range(80)])
     pairs = make(of, length_balance=near, length_ratio=5, weak=lambda *_: "콩은 밭에서 나는 고기라고들 하는 작물입니다.")
     rows = pairs.table().to_pylist()
     longer = sum(len(row["chosen"][0]["content"]) > len(row["rejected"][0]["content"]) for row in rows)
