@@ -28,7 +28,7 @@ from pipeline.pool import Pool
 from pipeline.schema import shape_of
 from pipeline.stage import Inputs, merge_notes
 from pipeline.store import Store
-from stages.dedup import apply, band, cluster, exact, levels, link, repeats, sign, survey, verify
+from stages.dedup import apply, band, cluster, exact, identity, levels, link, repeats, sign, survey, verify
 from stages.dedup.corpus import Corpus
 from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
@@ -88,6 +88,7 @@ class Plan:
         """
         keys = self.keys("apply", self.new_parts)
         if proven(self.sink, keys):
+            self._require_ids(keys)
             return make(self.sink, apply.run, keys, lambda number: None, pool)
         notes = self.notes(self.settle(pool))
         check()
@@ -98,11 +99,17 @@ class Plan:
             return self.applying(None, notes if number == 0 else {})._replace(repeats=found, level=self.stage.spans or "")
 
         receipts = make(self.sink, apply.run, keys, applying, pool)
+        self._require_ids(keys)
         self.store("spans").place.delete("")
         self.store("band").place.delete("")
         for store in levels.scratch(self):
             store.place.delete("")
         return receipts
+
+    def _require_ids(self, keys: dict[int, str]) -> None:
+        """Within one store ids are unique; several may have met here for the first time."""
+        if len({part.store.path for part in self.corpus.parts if not part.old}) > 1:
+            identity.require_unique(self.sink, list(keys))
 
     @property
     def new_parts(self) -> int:
