@@ -74,7 +74,7 @@ def states(model: Any, batch: Any) -> torch.Tensor:
     backbone = getattr(inner, inner.base_model_prefix)
     ahead = virtual_tokens(model)
     if not ahead:
-        out = backbone(input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False)
+        out = backbone(input_ids=batch.ids, attention_mask=windowed(batch.mask, inner.config), position_ids=batch.positions, use_cache=False)
         return out.last_hidden_state
     rows, width = batch.ids.shape
     mask = batch.mask
@@ -93,6 +93,15 @@ def states(model: Any, batch: Any) -> torch.Tensor:
     embedded = inner.get_input_embeddings()(batch.ids)
     out = backbone(inputs_embeds=torch.cat([prompt.to(embedded.dtype), embedded], dim=1), attention_mask=mask, position_ids=positions, use_cache=False)
     return out.last_hidden_state[:, ahead:]
+
+
+def windowed(mask: Any, config: Any) -> Any:
+    """The mask of a packed row, narrowed to the model's sliding window where it has one; None is left to the model itself."""
+    window = getattr(config, "sliding_window", None)
+    if mask is None or not window or window >= mask.shape[-1]:
+        return mask
+    at = torch.arange(mask.shape[-1], device=mask.device)
+    return mask & (at[:, None] - at[None, :] < window)
 
 
 def virtual_tokens(model: Any) -> int:

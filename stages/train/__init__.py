@@ -132,6 +132,10 @@ class Train(Stage):
     "paged_*: bitsandbytes optimizers that move their state to the host when a card is full."
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     "What is computed in; auto: bf16 on CUDA, fp32 on CPU; fp16 with a scaled loss, for cards without bf16. Trained weights are kept in fp32."
+    window: int | None = Field(None, ge=8)
+    "From scratch: how many tokens back a token sees (sliding window, as Mistral's); default: all of its document."
+    compile: bool = False
+    "torch.compile the layers: 15 to 27% faster steps on CUDA after minutes of compiling (torchtune, axolotl); needs a C++ compiler."
     checkpointing: bool = False
     "Gradient checkpointing: compute activations twice instead of keeping them."
 
@@ -209,6 +213,8 @@ class Train(Stage):
     def _sense(self) -> "Train":
         if self.objective != "clm" and self.checkpoint is None and self.steps is None and self.epochs > 100:
             raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `steps` if it is meant")
+        if self.window is not None and self.objective == "mlm":
+            raise ValueError("mlm reads both ways, a window looks back: leave one of them out")
         if self.dora and self.method not in ("lora", "qlora"):
             raise ValueError("dora needs method lora or qlora")
         if self.method not in METHODS.get(self.objective, (self.method,)):
@@ -258,6 +264,10 @@ class Train(Stage):
         if self.checkpoint and inputs["base"]:
             raise UsageError("both `base` and `checkpoint` are given", "give one of them")
         based = bool(self.checkpoint or inputs["base"])
+        if self.optimizer != "adamw" and not cuda_is_there():
+            raise UsageError(f"optimizer {self.optimizer} moves its state between a card and the host, and there is no card", "use optimizer: adamw")
+        if based and self.window is not None:
+            raise UsageError("window shapes a model from scratch, and a base is given", "leave out window: the base's own configuration decides")
         if inputs["teacher"] and self.objective not in ("clm", "sft"):
             what = "its reward" if self.objective == "rl" else "hidden tokens" if self.objective == "mlm" else "pairs"
             raise UsageError(f"{self.objective} learns from {what}, not from a teacher", "leave out `teacher`, or use objective clm or sft")
@@ -279,3 +289,10 @@ class Train(Stage):
         from stages.train.launch import launch
 
         return [launch(self, inputs, sink, pool, key)]
+
+
+def cuda_is_there() -> bool:
+    """Is there a card to compute on?"""
+    import torch
+
+    return torch.cuda.is_available()

@@ -56,7 +56,7 @@ class Merge(Options):
         tokenizer = load_tokenizer(folder)
         with arithmetic(self.threads) as device:
             width = int(chain[-1].card.get("width") or 1024)
-            rows = merge.rows_of(self._held_out(), Chat(tokenizer), width)
+            rows = merge.rows_of(merge.held_conversations(self.of, self.holdout, self.rows), Chat(tokenizer), width)
             merged = merge.merge(chain, rows, tokenizer.pad_token_id, device)
             for base, value in merged.divergence.items():
                 print(f"merged into {base}: {value:.6f} nats per token from what was trained")
@@ -66,16 +66,6 @@ class Merge(Options):
             merge.save(merged, chain, folder, out)
         print(f"{out}  (merged into {merged.base})")
         return 0
-
-    def _held_out(self) -> list[list[dict]]:
-        from stages.models.holdout import held_out, prompt_key
-
-        store = Store(self.of)
-        if store.shape != "CHAT":
-            raise SourceError(f"{self.of} holds {store.shape or 'no known rows'}", "give a store of conversations")
-        messages = [found for shard in store.shards() for batch in store.batches(shard) for found in batch.column("messages").to_pylist()]
-        chosen = held_out([prompt_key(found) for found in messages], self.holdout) if self.holdout < 1 else [True] * len(messages)
-        return [found for found, out in zip(messages, chosen) if out][: self.rows]
 
 
 class LabelDoctor(Options):
@@ -113,8 +103,7 @@ class LabelDoctor(Options):
         colour = self.colour == "always" or (self.colour == "auto" and sys.stdout.isatty() and "NO_COLOR" not in os.environ)
         shown = doctor.rows_of(data)[: self.rows * (2 if objective == "dpo" else 1)] if len(data) else []
         for row in shown:
-            print(doctor.view(row, tokenizer, colour))
-            print("-" * 40)
+            print(f"{doctor.view(row, tokenizer, colour)}\n{'-' * 40}")
         if not len(data):
             raise UsageError("no row is left to train on", "look at the store's ledger, or raise --seq-len")
         findings = doctor.examine(data, tokenizer, objective, self.most_lost)
@@ -184,9 +173,8 @@ class AdaptersList(Options):
         from stages.train.adapters import HEAD, Registry
 
         rows = [HEAD, *(entry.row() for entry in Registry(self.registry).entries())]
-        widths = [max(len(row[n]) for row in rows) for n in range(len(HEAD))]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
+        widths = [max(map(len, column)) for column in zip(*rows)]
+        print("\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows))
         return 0
 
 
@@ -405,3 +393,98 @@ class Sweep(_Trials):
         if len(found) > self.most:
             raise UsageError(f"{len(found)} combinations, at most {self.most} are allowed", "leave some values out, or raise --most")
         return self.trials({",".join(f"{name}={value}" for name, value in one.items()): one for one in found})
+
+
+class Shrink(Options):
+    """Write a model in 8 or 4 bits, or with its smallest weights at zero, and say how far that takes it from what was trained.
+
+    maetdol shrink runs/quickstart/sft-rows small --chain runs/quickstart/pretrain,runs/quickstart/sft-model --bits 4
+    """
+
+    verb: ClassVar[str] = "shrink"
+    arguments: ClassVar[tuple[str, ...]] = ("of", "folder")
+
+    of: str
+    "A CHAT store; its held-out conversations measure what was lost."
+    folder: str
+    "Where the smaller model is written; must not exist."
+    chain: tuple[str, ...] = Field(min_length=1)
+    "Stores of the model and the adapters on it; adapters are merged first."
+    bits: Literal[4, 8] | None = None
+    "4: NF4, double quantisation; 8: LLM.int8."
+    prune: float | None = Field(None, gt=0, lt=1)
+    "Instead: share of each linear layer's weights set to zero, the smallest first."
+    most: float = Field(0.1, gt=0)
+    "Largest divergence accepted, nats per token; above it nothing is written."
+    holdout: float = Field(SHARE, gt=0, le=1)
+    "The share train held out."
+    rows: int = Field(64, ge=1)
+    "Conversations to measure on, at most."
+    threads: int = Field(2, ge=1)
+    "CPU threads."
+
+    def run(self) -> int:
+        patient()
+        from stages.models.device import arithmetic
+        from stages.models.generate import tokenizer_of
+        from stages.models.templates import Chat, load_tokenizer
+        from stages.train import merge, shrink
+
+        out = Path(self.folder)
+        if out.exists():
+            raise UsageError(f"{out} is there already", "give a folder that does not exist")
+        if (self.bits is None) == (self.prune is None):
+            raise UsageError("shrink takes --bits or --prune", "give one of them")
+        chain = _chain(self.chain)
+        folder = tokenizer_of(chain)
+        tokenizer = load_tokenizer(folder)
+        with arithmetic(self.threads) as device:
+            rows = merge.rows_of(merge.held_conversations(self.of, self.holdout, self.rows), Chat(tokenizer), int(chain[-1].card.get("width") or 1024))
+            if self.bits is not None:
+                made = shrink.quantised(chain, self.bits, rows, tokenizer.pad_token_id, device)
+            else:
+                made = shrink.pruned(chain, self.prune, rows, tokenizer.pad_token_id, device)  # type: ignore[arg-type]
+            size = shrink.save(made, chain, folder, out, self.most)
+        print(f"{out}  {size / 1e6:.2f} MB, {made.divergence:.6f} nats per token from what was trained")
+        return 0
+
+
+class Speculate(Options):
+    """Answer held-out prompts with a small model drafting for a large one, and check that not a token changes.
+
+    maetdol speculate runs/x/sft-rows --target runs/x/large --draft runs/x/small
+    """
+
+    verb: ClassVar[str] = "speculate"
+    arguments: ClassVar[tuple[str, ...]] = ("of",)
+
+    of: str
+    "A CHAT store; its held-out prompts are answered."
+    target: tuple[str, ...] = Field(min_length=1)
+    "Stores of the model that decides, and of adapters on it."
+    draft: tuple[str, ...] = Field(min_length=1)
+    "Stores of the model that drafts, of the same tokenizer."
+    ahead: int = Field(5, ge=1)
+    "Tokens drafted at a time (Leviathan et al.: 3 to 7)."
+    max_new_tokens: int = Field(64, ge=1)
+    "Longest answer."
+    holdout: float = Field(SHARE, gt=0, le=1)
+    "The share train held out."
+    rows: int = Field(16, ge=1)
+    "Prompts, at most."
+    threads: int = Field(2, ge=1)
+    "CPU threads."
+
+    def run(self) -> int:
+        patient()
+        from stages.models.device import arithmetic
+        from stages.train import merge
+        from stages.train.drafted import drafted
+
+        rows = merge.held_conversations(self.of, self.holdout, self.rows)
+        prompts = [messages[: max((n for n, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))] for messages in rows]
+        with arithmetic(self.threads) as device:
+            found = drafted(_chain(self.target), _chain(self.draft), prompts, self.max_new_tokens, self.ahead, device)
+        print(f"{found.same} of {found.prompts} answers are the same, token by token")
+        print(f"{found.per_pass:.2f} tokens per forward pass of the large model; {found.alone:.2f} s without the draft, {found.together:.2f} s with it")
+        return 0 if found.same == found.prompts else 1

@@ -62,6 +62,9 @@ class Loop:
         self.model.train()
         if self.stage.checkpointing:
             self.model.activation_checkpointing_enable({"use_reentrant": False})
+        if self.stage.compile:
+            inner = self.model.get_base_model() if hasattr(self.model, "peft_config") else self.model
+            getattr(inner, inner.base_model_prefix).compile()
         self._resume(checkpoints)
         while self.step < self.plan.steps:
             if not alive():

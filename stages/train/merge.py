@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, Sequence
 
 import torch
 
-from pipeline.errors import UsageError
+from pipeline.errors import SourceError, UsageError
+from pipeline.store import Store
 from stages.models.answers import encode_chat
 from stages.models.chain import CARD, Link, assemble, four_bit_of, load_model, open_link
 from stages.models.rows import Row, collate, join
@@ -22,6 +23,18 @@ from stages.models.score import divergences
 from stages.models.templates import Chat, copy_tokenizer, load_tokenizer
 
 BASES = ("full precision", "4 bits written out")
+
+
+def held_conversations(path: str, share: float, most: int) -> list[list[dict]]:
+    """Held-out conversations of a CHAT store. SourceError for another store or an empty choice."""
+    from stages.models.holdout import held_out, prompt_key
+
+    store = Store(path)
+    if store.shape != "CHAT":
+        raise SourceError(f"{path} holds {store.shape or 'no known rows'}", "give a store of conversations")
+    messages = [found for shard in store.shards() for batch in store.batches(shard) for found in batch.column("messages").to_pylist()]
+    chosen = held_out([prompt_key(found) for found in messages], share) if share < 1 else [True] * len(messages)
+    return [found for found, out in zip(messages, chosen) if out][:most]
 
 
 class Merged(NamedTuple):

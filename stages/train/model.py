@@ -75,15 +75,17 @@ def _open(stage: Any, model: Any) -> None:
 
 
 def scratch(stage: Any, tokenizer: Any, width: int, empty: bool = False) -> Any:
-    """A Llama of the stage's shape with random weights (the random state decides them), or none at all (`empty`)."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    """A Llama (with a window: a Mistral) of the stage's shape with random weights (the random state decides them), or none at all (`empty`)."""
+    from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
+    # A Mistral is a Llama that looks back through a window.
+    configured, made = (LlamaConfig, LlamaForCausalLM) if stage.window is None else (MistralConfig, MistralForCausalLM)
     if stage.hidden % stage.heads or (stage.hidden // stage.heads) % 2:
         raise UsageError(f"hidden {stage.hidden} does not split into {stage.heads} heads of even width", "choose hidden as a multiple of 2 x heads")
     kv_heads = stage.kv_heads or stage.heads
     if stage.heads % kv_heads:
         raise UsageError(f"{stage.heads} heads cannot share {kv_heads} key/value heads", "choose kv_heads as a divisor of heads")
-    config = LlamaConfig(
+    config = configured(
         vocab_size=len(tokenizer),
         hidden_size=stage.hidden,
         intermediate_size=stage.intermediate or inner_width(stage.hidden),
@@ -97,13 +99,14 @@ def scratch(stage: Any, tokenizer: Any, width: int, empty: bool = False) -> Any:
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation="sdpa",
         dtype="float32",
+        **({} if stage.window is None else {"sliding_window": stage.window}),
     )
     if stage.objective == "mlm":
         config.is_causal = False
     if empty:
         with torch.device("meta"):
-            return LlamaForCausalLM(config)
-    return LlamaForCausalLM(config)
+            return made(config)
+    return made(config)
 
 
 def inner_width(hidden: int) -> int:

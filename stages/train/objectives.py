@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from stages.models.score import IGNORED, divergences, token_logps
-from stages.models.rows import collate
+from stages.models.rows import Row, collate
 
 
 class Measured(NamedTuple):
@@ -49,18 +49,28 @@ class Likelihood(Objective):
         self.teacher, self.share, self.temperature = teacher, share, temperature
         self.width = data.width if fixed_width else None
         self.rows, self.held_rows = len(data), data.held_rows
+        self._made: dict[int, Row] = {}
+
+    def begin(self, step: int) -> None:
+        """A step's rows are put together once: for their length first, then for the forward pass."""
+        self._made.clear()
 
     def weight(self, index: int) -> int:
         return self.data.weight(index)
 
     def length(self, index: int) -> int:
-        return len(self.data.row(index).ids)
+        return len(self._row(index).ids)
+
+    def _row(self, index: int) -> Row:
+        if index not in self._made:
+            self._made[index] = self.data.row(index)
+        return self._made[index]
 
     def row_ids(self, indices: Sequence[int]) -> list[str]:
         return [self.data.row_id(index) for index in indices]
 
     def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
-        rows = [self.data.row(index, held) for index in indices]
+        rows = [self.data.row(index, True) if held else self._row(index) for index in indices]
         batch = collate(rows, self.pad, self.device, self.width)
         weight = int((batch.labels != IGNORED).sum())
         loss = -token_logps(model, batch).sum() if held or self.teacher is None or self.share < 1 else None

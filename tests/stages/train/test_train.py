@@ -147,3 +147,48 @@ def test_options_refuse_what_makes_no_sense():
     for given, word in (({"dora": True}, "dora"), ({"objective": "sft", "epochs": 500}, "epochs"), ({"rank": 0}, "rank")):
         with pytest.raises(UsageError, match=word):
             Train.build(given, "train")
+
+
+def test_a_sliding_window_holds_packed_and_alone_and_trains(tokens_store, tiny_tokenizer, tiny, do_train, read_history, random_ids):
+    """A token sees `window` tokens back: one further away changes nothing, in a packed row as in the model's own forward pass."""
+    import torch
+
+    from stages.models.chain import load_model
+    from stages.models.rows import collate, join, segment
+    from stages.models.score import token_logps
+
+    store = do_train(tokens_store, {**tiny, "steps": 12, "window": 8, "layers": 1}, tokenizer=tiny_tokenizer)
+    curve = read_history(store)
+    assert curve.held[-1]["loss"] < 0.9 * curve.held[0]["loss"]
+    model, ids = load_model(store.artefact(), dtype=torch.float32, device=torch.device("cpu")).eval(), random_ids(24)
+    other = ids.copy()
+    other[2] = 9
+    with torch.no_grad():
+        rows = [join([segment(one), segment(ids[:5])]) for one in (ids, other)]
+        packed = token_logps(model, collate(rows, 3, torch.device("cpu")))
+        alone = token_logps(model, collate([join([segment(ids)])], 3, torch.device("cpu")))
+    assert torch.allclose(packed[0, :23], alone[0, :23], atol=1e-5)
+    assert torch.equal(packed[0, 10:23], packed[1, 10:23]) and not torch.allclose(packed[0, 2:9], packed[1, 2:9])
+
+
+def test_levers_that_cannot_be_pulled_here_are_refused(tokens_store, chat_store, tiny_tokenizer, base_store, tiny, do_train):
+    import torch
+
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="there is no card"):
+            do_train(tokens_store, {**tiny, "steps": 1, "optimizer": "paged_adamw_8bit"}, tokenizer=tiny_tokenizer)
+    with pytest.raises(UsageError, match="window shapes a model from scratch"):
+        do_train(chat_store, {**SFT, "window": 16}, base=[base_store])
+    with pytest.raises(UsageError, match="looks back"):
+        Train.build({"objective": "mlm", "window": 16}, "train")
+
+
+@pytest.mark.slow
+def test_compiled_layers_train_to_the_same_curve(tokens_store, tiny_tokenizer, tiny, do_train, read_history):
+    """Needs a C++ compiler; on CUDA Triton."""
+    import shutil
+
+    if not shutil.which("c++"):
+        pytest.skip("no C++ compiler on this machine")
+    plain, compiled = (read_history(do_train(tokens_store, {**tiny, "layers": 1, "steps": 4, "compile": flag}, tokenizer=tiny_tokenizer)).train for flag in (False, True))
+    assert [a["loss"] for a in compiled] == pytest.approx([b["loss"] for b in plain], abs=1e-3)

@@ -1,0 +1,74 @@
+"""Models made smaller after training, each with its distance from what was trained measured before anything is written.
+
+4 bits is NF4 with double quantisation, 8 bits is LLM.int8 (Dettmers et al. 2022, 2023), both as bitsandbytes folders in safetensors
+that transformers loads as they are. Pruning sets the smallest weights of every linear layer to zero (Han et al. 2015): the file
+keeps its size, and what it costs is known before anyone builds on it.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple, Sequence
+
+import torch
+
+from pipeline.errors import UsageError
+from stages.models.chain import CARD, Link, assemble, open_link
+from stages.models.rows import Row
+from stages.models.templates import copy_tokenizer, load_tokenizer
+from stages.train.merge import divergence
+
+
+class Shrunk(NamedTuple):
+    """A smaller model, and its divergence from the trained one (nats per token asked for)."""
+
+    model: Any
+    divergence: float
+    note: dict[str, Any]
+
+
+def quantised(chain: Sequence[Link], bits: int, rows: Sequence[Row], pad: int, device: Any) -> Shrunk:
+    """The chain as one model (adapters merged) in 4 or 8 bits."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    whole = assemble(chain, dtype=torch.float32, device=device, merge=len(chain) > 1)
+    config = BitsAndBytesConfig(load_in_8bit=True) if bits == 8 else BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="maetdol-shrink-") as folder:
+        whole.save_pretrained(folder)
+        made = AutoModelForCausalLM.from_pretrained(folder, quantization_config=config, dtype=torch.float32, device_map={"": device}, local_files_only=True, attn_implementation="sdpa").eval()
+    return Shrunk(made, divergence(whole, made, rows, pad, device, 8), {"bits": bits})
+
+
+def pruned(chain: Sequence[Link], share: float, rows: Sequence[Row], pad: int, device: Any) -> Shrunk:
+    """The chain as one model whose linear layers (all but the head) have the smallest `share` of their weights at zero."""
+    whole = assemble(chain, dtype=torch.float32, device=device, merge=len(chain) > 1)
+    made = assemble(chain, dtype=torch.float32, device=device, merge=len(chain) > 1)
+    head = made.get_output_embeddings()
+    with torch.no_grad():
+        for layer in made.modules():
+            if isinstance(layer, torch.nn.Linear) and layer is not head:
+                zeros = int(share * layer.weight.numel())
+                if zeros:
+                    smallest = layer.weight.abs().flatten().topk(zeros, largest=False).indices
+                    layer.weight.view(-1)[smallest] = 0.0
+    return Shrunk(made, divergence(whole, made, rows, pad, device, 8), {"pruned": share})
+
+
+def save(shrunk: Shrunk, chain: Sequence[Link], tokenizer_folder: Path, out: Path, most: float) -> int:
+    """The smaller model as a folder with tokenizer and card; its bytes. UsageError, and nothing written, where it is too far off."""
+    if not shrunk.divergence <= most:
+        raise UsageError(f"the smaller model is {shrunk.divergence:.4f} nats per token away from the trained one", "shrink less, or raise `most`")
+    out.mkdir(parents=True)
+    shrunk.model.save_pretrained(out)
+    copy_tokenizer(tokenizer_folder, load_tokenizer(tokenizer_folder), out)
+    card = {
+        **chain[-1].card, **shrunk.note, "kind": "model", "method": "full", "base": [], "made_from": [link.hash for link in chain],
+        "document_bos": chain[0].card.get("document_bos", True), "shrink_divergence": shrunk.divergence,
+    }  # fmt: skip
+    (out / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    open_link(out)
+    return sum(path.stat().st_size for path in out.glob("*.safetensors"))
