@@ -7,12 +7,12 @@ main text, in the order of the page; one whose text the extractor did not keep s
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Iterator, NamedTuple
 
 from stages.ingest.attach import letters_of
 from stages.ingest.render import Rendered, Span
 
-ANCHOR = 48
+ANCHOR = 24
 """Letters of what follows a heading that must stand in the main text."""
 LEAST = 10
 """Fewest letters that can be an anchor."""
@@ -62,10 +62,7 @@ def _missing(fine: Rendered, rough: Rendered, own: list[Span]):
 
 def _anchored(letters: str, at: list[int], text: str, rough: Rendered, start: int, until: int, cursor: int) -> tuple[int, int] | None:
     """(start of the line that follows a heading, cursor behind its place) in the main text; None where nothing of it was kept."""
-    for line in [line for line in rough.text[start:until].split("\n") if line.strip()][:LINES]:
-        wanted = _key(line)[:ANCHOR]
-        if len(wanted) < LEAST:
-            continue
+    for wanted in _anchors(rough.text[start:until]):
         found = letters.find(wanted, cursor)
         while found >= 0:
             head = text.rfind("\n", 0, at[found]) + 1
@@ -73,6 +70,19 @@ def _anchored(letters: str, at: list[int], text: str, rough: Rendered, start: in
                 return head, found
             found = letters.find(wanted, found + 1)
     return None
+
+
+def _anchors(below: str) -> Iterator[str]:
+    """Letters that may tell the place of what stands below a heading: from each of its first lines on, across line ends
+    (the other reading may break where this one does not), then each line alone (what follows it may have been left out)."""
+    places, at = [], 0
+    for line in below.split("\n"):
+        if line.strip() and len(places) < LINES:
+            places.append((at, line))
+        at += len(line) + 1
+    for start, line in places:
+        across, alone = _key(below[start : start + 8 * ANCHOR])[:ANCHOR], _key(line)[:ANCHOR]
+        yield from (wanted for wanted in dict.fromkeys((across, alone)) if len(wanted) >= LEAST)
 
 
 def _line_before(text: str, start: int) -> Span:

@@ -17,12 +17,14 @@ GENERIC_EN = frozenset(
 )
 _COMMON_KO = frozenset(
     "사용 이용 가능 필요 관련 제공 진행 확인 선택 포함 해당 기본 이상 이하 정도 모든 다른 새로운 여러 다양 자신 우리나라 지난 올해 이번 당시 "
-    "시작 이후 이전 최근 계속 실제 결국 사실 이때 그때 오늘날 중요 대표 클릭 버튼 화면 페이지 사이트 메뉴 항목 아래 위쪽 오른쪽 왼쪽 여기서 거기서 이곳 그곳 저곳 이러한 그러한".split()
+    "그래 이렇 그렇 시작 이후 이전 최근 계속 실제 결국 사실 이때 그때 오늘날 중요 대표 클릭 버튼 화면 페이지 사이트 메뉴 항목 아래 위쪽 오른쪽 왼쪽 여기서 거기서 이곳 그곳 저곳 이러한 그러한".split()
 )
 
 
 _ADDRESS = re.compile(r"https?://\S+|\S+@\S+|[A-Za-z0-9._~-]+/[A-Za-z0-9._~/-]+|(?:[A-Za-z0-9-]+\.)+(?:com|org|net|io|kr|html?|txt|conf|deb|gz|exe|dll)\b")
 """Addresses, paths and file names: their parts are no words."""
+_WITH_EUL = frozenset("마을 가을 노을 구을 여을 고을".split())
+"""Nouns that end like a particle; any other word of two syllables on 을 is one syllable with its particle (`값을`)."""
 _CLAUSE = re.compile(r"^것|(?:는지|은지|인지|을지|것)$")
 
 
@@ -44,7 +46,7 @@ def candidates(text: str) -> tuple[Counter, dict[str, Counter]]:
             continue
         base = stem(word)
         if is_hangul(word):
-            if len(base) < 2 or base in GENERIC_KO or base in _COMMON_KO or is_function(base) or _CLAUSE.search(base):
+            if len(base) < 2 or base in GENERIC_KO or base in _COMMON_KO or is_function(base) or _CLAUSE.search(base) or (base[-1] in "을를" and base not in _WITH_EUL):
                 continue
             form = base
         else:

@@ -92,6 +92,16 @@ def repeated(candidate: Candidate, name: str, asked: dict[str, tuple[str, set[st
     return False
 
 
+SHORT = 40
+"""Letters below which a task's answer (a blanked word, a rating, a title) says nothing without its question."""
+
+
+def told(candidate: Candidate, rule: Rule) -> str:
+    """What an answer is known by across pages: itself, or with its question where many questions have that answer."""
+    asked, said = candidate.keys
+    return said if rule.covers or len(said) >= SHORT else f"{asked} {said}"
+
+
 def found_row(page: Page, rule: Rule, ordinal: int, candidate: Candidate) -> dict[str, Any]:
     """A row of FOUND."""
     row, span, name = page.row, candidate.span, rule.word
@@ -110,7 +120,7 @@ def found_row(page: Page, rule: Rule, ordinal: int, candidate: Candidate) -> dic
         "confidence": round(float(candidate.confidence), 4),
         "meta": [{"key": key, "value": value} for key, value in sorted(meta.items())],
         "question_hash": hashed(candidate.keys[0]),
-        "answer_hash": hashed(candidate.keys[1]),
+        "answer_hash": hashed(told(candidate, rule)),
         "page_hash": hashed(page.url or page.id),
         "host": page.host,
         "markup": rule.markup,

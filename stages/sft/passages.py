@@ -9,9 +9,9 @@ from stages.models.grounding import sentences
 from stages.sft.page import Page, Span, language, least, untranslated
 
 _SENTENCE_END = re.compile(r"[.!?。…다요][\"'”’)」』\]]*$")
-_GAP = re.compile(r"\w \.(?:\s|$)|\(\s*\)|\s,\s,|(?:^|[가-힣,.:;]\s)(?:을|를|은|는|에|에서|으로|의|과|와)\s")
+_GAP = re.compile(r"\w \.(?:\s|$)|\(\s*\)|\s,\s,|(?:^|\n|[가-힣,.:;]\s)(?:을|를|은|는|에|에서|으로|의|과|와)\s")
 """Where an extractor lost a word: `choose . For a text`, `메뉴에서 을 선택`."""
-_LATIN_RUN = re.compile(r"(?:[A-Za-z][A-Za-z'’-]*[ ,]+){7,}[A-Za-z]")
+_LATIN_RUN = re.compile(r"(?:[^\W\d_가-힣][^\W\d_가-힣]*['’-]?[ ,]+){7,}[^\W\d_가-힣]")
 """Eight Latin words in a row: on a Korean page an untranslated sentence."""
 _CONTENTS = re.compile(r"(?:^|\s)(?:\d{1,2}|[A-Z])\.\d{1,2}\.(?:\d{1,2}\.)*\s")
 """Section numbers; five of them in a paragraph are a table of contents."""

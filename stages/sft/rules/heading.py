@@ -7,7 +7,7 @@ from typing import ClassVar, Iterator
 
 from pydantic import Field
 
-from stages.sft.page import Page, Section, Span
+from stages.sft.page import Page, Section, Span, likeness_key
 from stages.sft.labels import labels
 from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import NUMBER, is_question
@@ -18,7 +18,7 @@ ENDED = re.compile(r"[.!?。…:;)\]\"'”’]\s*$|[다요죠음함임됨]\s*$",
 
 CALLS = re.compile(
     r"(?:ready (?:to|for)|looking for|looking to|need (?:help|more|a|an|to|some)|have (?:a|any|more|questions)|got (?:a|any|questions)|still |want (?:to|more|a)|"
-    r"interested|never |not sure|curious|new (?:to|here)|did (?:you|we) |was this|were you|is this (?:page|article)|found|any (?:questions|other)|"
+    r"interested|not what |never |not sure|curious|new (?:to|here)|did (?:you|we) |was this|were you|is this (?:page|article)|found|any (?:questions|other)|"
     r"would you like|do you have|are you (?:ready|looking|a|an|new|sure|interested))|"
     r".*(?:궁금하(?:신가요|세요|십니까|신 점)|필요하(?:신가요|세요|십니까)|찾으(?:시나요|세요|십니까)|도움이 되(?:었나요|셨나요|었습니까)|있으신가요|계신가요|준비(?:가)? 되셨나요|어떠셨나요|어떠신가요)",
     re.IGNORECASE,
@@ -43,7 +43,9 @@ class Heading(Rule):
             question = NUMBER.sub("", section.heading.strip(" #*¶")).strip()
             span, whole = answer_span(page, section, self.min_answer, self.max_answer, ends)
             answer = page.cut(span)
-            drop = "unclear" if len(answer) >= self.min_answer and (not ENDED.search(answer) or is_contents(answer) or gapped(answer)) else None
+            drop = "unclear" if len(answer) >= self.min_answer and (torn(answer) or is_contents(answer) or gapped(answer)) else None
+            if DEICTIC.search(question) and len(answer) >= self.min_answer:
+                drop = "unclear"
             if CALLS.match(question):
                 drop = "stub"
             yield Candidate(question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop)
@@ -74,14 +76,37 @@ SEE_ALSO = re.compile(
 LISTED = re.compile(r"[ \t]*(?:[-*+•·▪◦]|\(?\d{1,3}[.)]|[가-하][.)]|[①-⑳]|\|)")
 
 
+def is_latin(line: str) -> bool:
+    """Whether a line has Latin words only and none of the signs of code: on a Korean page the title of something untranslated."""
+    return bool(re.fullmatch(r"[A-Z][A-Za-z][^가-힣=;{}$#<>|\\]*", line.strip())) and line.count(" ") >= 2
+
+
+def torn(answer: str) -> bool:
+    """Whether an answer is a teaser or breaks off: no line of it ends like a sentence, or the last one ends in dots or asks."""
+    last = answer.rstrip()[-4:]
+    return not ENDED.search(answer) or last.endswith(("...", "…")) or (last.endswith(("?", "？")) and len(answer) < 300)
+
+
+DEICTIC = re.compile(
+    r"\b(?:this|these|that|those) (?!(?:a|an|the)\b)[a-z]+|^(?:\W*)(?:who|what|how|when|where|why|is|are|does|do|was|will|can|should)\s+(?:(?:is|are|does|do|was|will|can|should|much|many|long)\s+)?(?:it|they|he|she)\b"
+    r"|^(?:read more|see also|related|watch|video|next|more)\s*[:：]|^(?:이것|그것|이건|그건|이거|여기)[은는이가도에]",
+    re.IGNORECASE,
+)
+"""Questions that point to something outside them, and links to other pages."""
+
+
 def whole_lines(page: Page, span: Span) -> Span:
     """`span` without links to other pages at its end and without last lines that are no sentence (captions, crumbs)."""
     text = page.cut(span)
     if found := SEE_ALSO.search(text):
         text = text[: found.start()].rstrip()
+    korean = page.lang == "ko"
     while "\n" in text:
         before, _, last = text.rpartition("\n")
-        if ENDED.search(last) or LISTED.match(last) or len(last) > 60 or page.in_code(span.start + len(before) + 1):
+        if page.in_code(span.start + len(before) + 1) or LISTED.match(last):
+            break
+        caption = likeness_key(last) in likeness_key(before) and not last.rstrip().endswith((".", "?", "!", "다"))
+        if not caption and (len(last) > 60 or (ENDED.search(last) and not last.endswith((":", "：")) and not (korean and is_latin(last)))):
             break
         text = before.rstrip()
     return page.trimmed(Span(span.start, span.start + len(text)))

@@ -13,11 +13,13 @@ from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import clean_heading, how_to, is_question
 from stages.sft.rule import Candidate, Rule
 from stages.sft.rules.heading import ENDED, LISTED, answer_span
-from stages.sft.rules.title import topic
+from stages.sft.rules.title import DANGLING, topic
 from stages.sft.wording import ask
 
 _PRONOUNS = frozenset("it this them one now here more that".split())
 _STRAY = re.compile(r"(?:에서|에|으로|로|을|를|의|과|와|은|는)\s")
+_PROMISE = re.compile(r"(?:다음|아래)[^.\n]{0,40}(?:수행합니다|같습니다|나열합니다|실행합니다|진행합니다|따릅니다|하십시오|하세요|있습니다)\s*[.:]?\s*$|(?:the following|as follows|below)[^.\n]{0,40}[.:]\s*$", re.IGNORECASE)
+"""A last sentence that announces what is no longer there."""
 _TEASER = re.compile(r"^.{1,40}(?:\.\.\.|…)\s*\n", re.MULTILINE)
 """A short line that breaks off and is followed by others: a folded link."""
 _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.)]|step\s+\d+|\d+\s*단계)", re.IGNORECASE)
@@ -48,6 +50,8 @@ class Howto(Rule):
             task, act = found
             task, title = within(task, act, page)
             question, register = ask(task, page.lang, page.dice(f"howto/{section.heading}"), answer, act=act, title=title)
+            if DANGLING.match(answer):
+                continue
             drop = "short_answer" if len(answer) < least(self.min_section, page.lang) else "unclear" if vague(act) or broken(answer) else None
             drop = drop if answer else "empty_answer"
             facts = {"register": register} if register else {}
@@ -73,7 +77,7 @@ class Howto(Rule):
 
 def broken(answer: str) -> bool:
     """Whether a section is no text to learn from: unfinished, a table of contents, or with words lost."""
-    return is_contents(answer) or gapped(answer) or bool(_TEASER.search(answer)) or fragmented(answer) or not finished(answer)
+    return bool(_PROMISE.search(answer)) or is_contents(answer) or gapped(answer) or bool(_TEASER.search(answer)) or fragmented(answer) or not finished(answer)
 
 
 def finished(answer: str) -> bool:

@@ -68,7 +68,7 @@ class Section(Rule):
         first = next((span for span in page.paragraphs if section.own.start <= span.start < section.own.end), None)
         if first is None or first.start - section.own.start > 4 or broken(answer) or DANGLING.match(answer) or not reads(page, first):
             return False
-        return first.end - first.start >= least(60, page.lang) and overlap(head, answer) >= self.min_overlap
+        return first.end - first.start >= least(60, page.lang) and overlap(head, answer) >= self.min_overlap and overlap(head, page.cut(first)) > 0
 
 
 _FURNITURE = frozenset(

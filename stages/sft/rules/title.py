@@ -21,8 +21,10 @@ _REPLY = re.compile(r"(?:Yes|No|네|예|아니요|아니오)[,. ]")
 """A paragraph that answers a question is no continuation."""
 _LABELLED = re.compile(r"[^\s.!?]{1,30}(?: [^\s.!?]{1,30}){0,3}\s?[:：]\s")
 """`Resume Next: ...`, `생략: ...`: one item of a list, neither a summary nor a next paragraph."""
+LEAD = 0.75
+"""Least overlap of a lead that nobody has declared a summary: below it three of five read were none."""
 DANGLING = re.compile(
-    r"(?:그러나|하지만|그런데|그리고|또한|또는|그래서|따라서|그러므로|그러면|이때|이 때|그때|이러한|이런|그런|이|그|이것|그것|여기서|여기에|그 다음|다음으로|반면|예를 들어|특히|즉|이렇게|심지어|"
+    r"(?:그러나|하지만|그런데|그리고|또한|또는|그래서|따라서|그러므로|그러면|이때|이 때|그때|이러한|이런|그런|이|그|이것|그것|여기서|여기에|그 다음|다음으로|반면|예를 들어|예의|특히|즉|아래|다음|위의|앞의|이렇게|심지어|"
     r"However|But|And|Also|So|Thus|Therefore|Hence|Then|This|These|That|Those|It|They|He|She|Such|For example|For instance|In addition|Moreover|Instead|Otherwise|Similarly)[\s,]"
 )
 """Openings that hang on what stood before."""
@@ -70,7 +72,7 @@ class Title(Rule):
         if shown is None or not least(60, page.lang) <= len(summary) <= 0.5 * (shown.end - shown.start):
             return None
         text = page.cut(shown)
-        if overlap(summary, text) < self.min_overlap + (0.15 if span else 0) or summary in text or sentence_count(text) < 4:
+        if overlap(summary, text) < (max(self.min_overlap, LEAD) if span else self.min_overlap) or summary in text or sentence_count(text) < 4:
             return None
         if not turns_on(summary, text):
             return None

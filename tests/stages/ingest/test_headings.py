@@ -51,6 +51,12 @@ def test_what_has_its_headings_is_left_as_it_is():
     assert restored(FINE, made("<p>Nothing is a heading here.</p>")) == FINE
 
 
+def test_a_line_that_the_other_reading_breaks_is_found():
+    fine = made("<p>/dev holds the files of many devices.</p>")
+    rough = made("<h2>Devices</h2><p>/dev</p><p>holds the files of many devices.</p>")
+    assert headings(restored(fine, rough)) == [("Devices", 2)]
+
+
 def test_no_heading_stands_inside_a_list_or_a_table():
     fine = made("<ul><li>first of all things</li><li>second of all things</li></ul>")
     rough = made("<ul><li>first of all things</li></ul><h2>Second</h2><ul><li>second of all things</li></ul>")

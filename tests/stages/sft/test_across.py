@@ -45,3 +45,15 @@ def test_distinct_is_what_a_set_counts(pairs):
     key, value = (np.array(column, np.uint64) for column in zip(*pairs))
     wanted = [len({v for k, v in pairs if k == mine}) for mine, _ in pairs]
     assert distinct(key, value).tolist() == wanted
+
+
+def test_short_answers_of_tasks_are_known_with_their_question_and_answers_to_questions_by_themselves():
+    """`데이터` blanked out on a hundred pages is no boilerplate; "contact us" under a hundred questions is."""
+    from stages.sft import rule_of
+    from stages.sft.mine import told
+    from stages.sft.rule import Candidate
+
+    cloze, heading = rule_of("cloze", {}), rule_of("heading", {})
+    assert told(Candidate("a", "b", keys=("one", "data")), cloze) != told(Candidate("c", "b", keys=("two", "data")), cloze)
+    assert told(Candidate("a", "b", keys=("one", "contact us")), heading) == told(Candidate("c", "b", keys=("two", "contact us")), heading)
+    assert told(Candidate("a", "b", keys=("one", "x" * 40)), cloze) == told(Candidate("c", "b", keys=("two", "x" * 40)), cloze)

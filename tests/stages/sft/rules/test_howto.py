@@ -75,7 +75,7 @@ def test_what_no_template_asks_for(mined, heading):
 
 
 def test_english_left_in_a_korean_answer(mined):
-    text = f"조건 추가하기\n\n{LONG}\n\nChoose Tools - Detective - Remove Dependents."
+    text = f"조건 추가하기\n\n{LONG}\n\nChoose Tools - Detective - Remove Dependents.\n\n{LONG}"
     assert mined("howto", text, [("heading", "조건 추가하기", None, 2)], lang="ko")[1] == ["howto.other_language"]
 
 

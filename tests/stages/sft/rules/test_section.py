@@ -39,7 +39,8 @@ def test_links_at_the_end_are_cut_off_and_untranslated_sections_dropped(mined, s
     rows, _ = mined("section", f"{text}\n\nSee also\n\nThe bed stone\n\nFurrows", blocks, title="Parts of a hand mill", lang="en")
     assert said(rows[0])[1] == BODY
     text, blocks = page("위짝", KO_BODY)
-    text += "\n\nThe runner stone is lifted by two people in spring."
+    text = text.replace("위짝의 아가리로", "\n\nThe runner stone is lifted by two people in spring.\n\n위짝의 아가리로")
+    blocks = [blocks[0], ("paragraph", text.split("\n\n")[1].strip())]
     assert mined("section", text, blocks, title="맷돌의 구조", lang="ko")[1] == ["section.other_language"]
 
 

@@ -11,7 +11,7 @@ KO = """맷돌은 맷손을 잡고 위짝을 돌려 곡식을 가루로 만드�
 가루의 굵기는 돌의 빠르기와 넣는 곡식의 양이 정한다. 빨리 돌리면 돌이 뜨거워져서 가루의 향이 날아가고 맛이 떨어진다고 한다.
 
 """
-EN = """A millstone is a pair of stones, the runner and the bedstone, which grind grain into flour between them as the runner turns.
+EN = """A runner turns over a bedstone, and how fine the flour gets depends on the speed of the upper stone and the grain that people feed it.
 
 The runner is the upper stone. It has an eye in the middle for the grain, and a handle at the side. People hold the handle and turn the runner for hours.
 
