@@ -165,7 +165,7 @@ def across(stage: Any, entries: Sequence[Entry]) -> dict[str, tuple[str, str | N
     standing = sorted((entry for entry in entries if not entry.reasons), key=lambda entry: (-entry.value, entry.id))
     fallen: dict[str, tuple[str, str | None]] = {}
     if stage.diversity is not None:
-        from stages.select.alike import nearest_better
+        from stages.models.alike import nearest_better
 
         for place, better in nearest_better([entry.text for entry in standing], stage.diversity).items():
             fallen[standing[place].id] = ("select.near_copy", standing[better].id)
