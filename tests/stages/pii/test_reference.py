@@ -3,6 +3,8 @@
 import json
 import lzma
 import random
+import subprocess
+import sys
 
 import pytest
 
@@ -109,6 +111,16 @@ def test_on_a_sample_of_real_text(engine, find, shared):
 def test_on_both_manuals_entire(engine, find, shared):
     for name, key in (("C-python311-rst-en.jsonl.xz", "text"), ("C-cpp-docs-ko.jsonl.xz", "markdown")):
         agree(engine, find, shared_texts(shared, name, key))
+
+
+@pytest.mark.slow
+def test_on_all_shared_texts(shared, repo, tmp_path):
+    """Every string of every shared file: pages, manuals, reviews, chats, web archives."""
+    script = [sys.executable, str(repo / "tests/bench/pii/differential.py"), "--out", str(tmp_path / "report.json")]
+    assert subprocess.run(script, cwd=repo).returncode == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["done"] and report["differences"] == []
+    assert sum(corpus["bytes"] for corpus in report["corpora"].values()) > 150e6 and sum(report["kinds"].values()) > 3_000
 
 
 def test_the_kernels_in_presidio_find_the_same(find):
