@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import lzma
+import multiprocessing
 import random
 from pathlib import Path
 
@@ -49,6 +52,39 @@ def jaccard():
         return len(left & right) / len(left | right) if left | right else 0.0
 
     return compare
+
+
+class Processes:
+    """Several worker processes, tasks handed out in another order."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+
+    def each(self, fn, tasks, **_):
+        tasks = list(tasks)
+        order = random.Random(len(tasks)).sample(range(len(tasks)), len(tasks))
+        with multiprocessing.get_context("fork").Pool(self.workers) as pool:
+            results = dict(zip(order, pool.map(fn, [tasks[n] for n in order], chunksize=1)))
+        return (results[n] for n in range(len(tasks)))
+
+    def close(self): ...
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """`processes(workers)` -> a pool of so many processes."""
+    return Processes
+
+
+@pytest.fixture(scope="module")
+def manual(shared):
+    """One manual on four architectures in two languages, and every pair of pages that has something in common."""
+
+    def read(name: str) -> list[dict]:
+        with lzma.open(shared / f"F-installguide12-{name}.jsonl.xz", "rt", encoding="utf-8") as lines:
+            return [json.loads(line) for line in lines]
+
+    return read("docs"), {frozenset((pair["a"], pair["b"])): pair["jaccard"] for pair in read("pairs")}
 
 
 EN = "river stone mill water grain wheel market road winter harvest bread oven stair garden window letter voice morning".split()

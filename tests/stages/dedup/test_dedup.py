@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import lzma
 import random
 
 import pytest
@@ -42,17 +40,6 @@ def test_ledger_accounts_for_every_row_and_cluster_sizes_add_up(dedup, make_stor
         assert size == 1 + sum(keeper == key for _, keeper, _, _ in found.values()) == found[key][3]
     assert sum(sizes.values()) == len(found)
     assert out.schema.names == [*source.schema.names, "cluster_size"]
-
-
-@pytest.fixture(scope="module")
-def manual(shared):
-    """One manual on four architectures in two languages, and every pair of pages that has something in common."""
-
-    def read(name: str) -> list[dict]:
-        with lzma.open(shared / f"F-installguide12-{name}.jsonl.xz", "rt", encoding="utf-8") as lines:
-            return [json.loads(line) for line in lines]
-
-    return read("docs"), {frozenset((pair["a"], pair["b"])): pair["jaccard"] for pair in read("pairs")}
 
 
 def test_installation_guide_removals_are_true_and_99_percent_are_resolved(dedup, make_store, fates, manual, tmp_path):

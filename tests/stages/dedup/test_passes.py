@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 
 import pytest
@@ -31,22 +30,6 @@ class Counting:
     def close(self): ...
 
 
-class Processes:
-    """Several worker processes, tasks handed out in another order."""
-
-    def __init__(self, workers: int):
-        self.workers = workers
-
-    def each(self, fn, tasks, **_):
-        tasks = list(tasks)
-        order = random.Random(len(tasks)).sample(range(len(tasks)), len(tasks))
-        with multiprocessing.get_context("fork").Pool(self.workers) as pool:
-            results = dict(zip(order, pool.map(fn, [tasks[n] for n in order], chunksize=1)))
-        return (results[n] for n in range(len(tasks)))
-
-    def close(self): ...
-
-
 @pytest.fixture
 def small_tasks(monkeypatch):
     """Limits so low that a small corpus is cut into many tasks."""
@@ -60,14 +43,14 @@ def hashes(store) -> dict:
     return store.hashes() | {f"ledger {n}": store.receipt(n).ledger_hash for n in store.shards()}
 
 
-def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(dedup, make_store, corpus, tmp_path, monkeypatch, small_tasks):
+def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(dedup, make_store, corpus, tmp_path, monkeypatch, small_tasks, processes):
     source = make_store(tmp_path / "in", corpus(120, seed=5), shards=2)
     pool = Counting()
     one = dedup(tmp_path / "one", source, pool=pool)
     assert {name.split()[0] for name in pool.done} == {"sign", "exact", "band", "link", "cluster", "verify", "survey", "one"}
     assert all(sum(name.startswith(p) for name in pool.done) > 2 for p in ("exact", "link", "verify"))
     for workers in (2, 7):
-        assert hashes(dedup(tmp_path / str(workers), source, pool=Processes(workers))) == hashes(one)
+        assert hashes(dedup(tmp_path / str(workers), source, pool=processes(workers))) == hashes(one)
     monkeypatch.undo()
     assert hashes(dedup(tmp_path / "plain", source)) == hashes(one)
 
