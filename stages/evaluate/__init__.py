@@ -41,7 +41,7 @@ class Evaluate(Stage):
           intervals   name -> [low, high], 95% bootstrap over rows
           counts      documents, bytes, conversations, answer tokens, pairs
           generations prompt, text, reference, finish, lang
-          choices     per file of `choices` and number of shots: questions, read whole, accuracy by bytes and by sums, chance
+          choices     per file of `choices` and number of shots: questions, read whole, accuracy by bytes, sums, characters and tokens, chance
           problems    per file of `problems` and number of shots: problems, accuracy
           judged      against the model below: win rate, wins, losses, ties, undecided, flip rate, length correlation
         comparisons list of {measure, before, after, change, low, high, better}: paired bootstrap over rows; better says

@@ -19,7 +19,8 @@ def put_choices(stage: Any, subject: Any, reader: Any, encoder: Any, width: int)
             subject.values[f"accuracy ({given.name})"] = (found.right, np.ones(len(found.right)))
             subject.asked.setdefault("choices", {})[given.name] = {
                 "questions": len(found.right), "read_whole": int(found.whole.sum()), "accuracy": round(float(found.right.mean()), 5),
-                "accuracy_by_sums": round(float(found.right_sums.mean()), 5), "chance": round(choices.chance(given), 5),
+                "accuracy_by_sums": round(float(found.right_sums.mean()), 5), "accuracy_by_characters": round(float(found.right_characters.mean()), 5),
+                "accuracy_by_tokens": round(float(found.right_tokens.mean()), 5), "chance": round(choices.chance(given), 5),
             }  # fmt: skip
 
 

@@ -1,41 +1,26 @@
-"""Multiple choice by log-likelihood, from local files in the common forms: which answer does the model find likeliest?
+"""Multiple choice by log-likelihood: which answer does the model find likeliest?
 
-A file holds one question per line (JSON), in any of these forms, told apart by their fields:
+A prompt and an answer are tokenised together and parted where the prompt's own tokens end, as lm-evaluation-harness does
+(`TemplateLM._encode_pair`), so that an answer is spelt as it would be written there. Four ways of comparing answers of different
+lengths are taken at once: by the sum of log-probabilities (its `acc`), per character (`acc_norm`), per UTF-8 byte (`acc_bytes`) and
+per token. Per byte is the one that is reported and compared: it favours neither short answers nor a script nor a tokenizer.
 
-    KoBEST BoolQ      paragraph, question, label; or Text, Question, Answer      answers 아니오, 예
-    KoBEST COPA       premise, question, alternative_1, alternative_2, label; or sentence, question, 1, 2, Answer
-    KoBEST HellaSwag  context, ending_1 .. ending_4, label; or context, choice1 .. choice4, label
-    KoBEST WiC        word, context_1, context_2, label
-    KoBEST SentiNeg   sentence, label
-    ARC               question (a string, or {stem, choices}), choices {text, label}, answerKey
-    llm-foundry       query, choices, gold
-    HellaSwag, PIQA   ctx and endings, or goal, sol1, sol2, label
-    plain             prompt, choices (a list), answer (its index)
-
-Likelihoods are compared per UTF-8 byte of the answer (`acc_norm` of lm-evaluation-harness), so that longer answers are not
-held back for their length. `shots` questions of the same file, drawn by hash and never the one asked, stand in front.
+`shots` answered questions of the same file, drawn by the question's hash and never the one asked, stand in front.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
-from pipeline.errors import SourceError
-from stages.models.rows import join, segment
+from pipeline.errors import UsageError
+from stages.evaluate.forms import Question, questions, rows_of
+from stages.models.rows import Row, join, segment
 
-
-class Question(NamedTuple):
-    """A prompt, its possible answers as continuations of it, and which is right."""
-
-    prompt: str
-    answers: tuple[str, ...]
-    right: int
+__all__ = ["Answered", "Choices", "Question", "answered", "chance", "load", "prompts", "rows_of"]
 
 
 class Choices(NamedTuple):
@@ -47,95 +32,24 @@ class Choices(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """Per question: was the likeliest answer the right one (1, 0), by bytes and by sums; and was it read whole."""
+    """Per question: was the likeliest answer the right one (1, 0), per byte, as a sum, per character and token; and was it read whole."""
 
     right: np.ndarray
     right_sums: np.ndarray
+    right_characters: np.ndarray
+    right_tokens: np.ndarray
     whole: np.ndarray
 
 
-LINKS = {"원인": " 왜냐하면", "결과": " 그래서"}
-"""What joins the two halves of a KoBEST COPA question."""
-
-
 def load(path: str | Path, shots: int = 0, most: int | None = None) -> Choices:
-    """Questions of a JSONL, JSON (a list), TSV or Parquet file. SourceError names the first line of no known form."""
+    """Questions of a file, `most` of them by hash. SourceError for what cannot be asked, UsageError for too many `shots`."""
     path = Path(path)
-    questions = []
-    for number, row in enumerate(rows_of(path), 1):
-        found = _question(row)
-        if found is None:
-            raise SourceError(f"{path} row {number}: no known form of a question (fields {', '.join(sorted(map(str, row)))[:120]})", "see `stages/evaluate/choices.py` for the forms; plain: prompt, choices, answer")
-        questions.append(found)
-    if not questions:
-        raise SourceError(f"{path} holds no question", "give a file of questions")
-    order = sorted(range(len(questions)), key=lambda n: _hash(questions[n]))
-    kept = [questions[n] for n in order[: most or None]]
+    found = questions(path)
+    if shots >= len({question.prompt for question in found}):
+        raise UsageError(f"{path} has too few questions to show {shots} others before each", "ask for fewer `shots`")
+    order = sorted(range(len(found)), key=lambda n: _hash(found[n]))
+    kept = [found[n] for n in order[: max(most, shots + 1) if most else None]]
     return Choices(f"{path.stem}, {shots} shots" if shots else path.stem, kept, shots)
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSONL, JSON, TSV, CSV or Parquet file. SourceError where it cannot be read."""
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            return pq.read_table(path).to_pylist()
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix in (".tsv", ".csv"):
-            return list(csv.DictReader(text.splitlines(), delimiter="\t" if path.suffix == ".tsv" else ","))
-        return json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
-    except OSError as fault:
-        raise SourceError(f"cannot read {path}: {fault.strerror}", "give the path of a readable file") from None
-    except ValueError as fault:
-        raise SourceError(f"{path} is no JSON: {fault}", "one JSON object per line, or one list") from None
-
-
-def _question(row: dict[str, Any]) -> Question | None:
-    """One row in whichever form it has; None for none of them."""
-    has = row.keys().__contains__
-    if has("prompt") and has("choices") and has("answer"):
-        return Question(row["prompt"], tuple(" " + str(c) for c in row["choices"]), int(row["answer"]))
-    if has("alternative_1") and has("premise"):
-        return Question(row["premise"] + LINKS.get(row.get("question", ""), ""), tuple(" " + row[f"alternative_{n}"] for n in (1, 2)), int(row["label"]))
-    if has("sentence") and has("1") and has("2") and has("Answer"):
-        return Question(row["sentence"] + LINKS.get(row["question"], ""), (" " + row["1"], " " + row["2"]), int(row["Answer"]) - 1)
-    if has("choice1") and has("context"):
-        return Question(row["context"], tuple(" " + row[f"choice{n}"] for n in (1, 2, 3, 4)), int(row["label"]))
-    if has("Text") and has("Question") and has("Answer"):
-        return Question(f"{row['Text']} 질문: {row['Question']} 답변:", (" 아니오", " 예"), int(str(row["Answer"]).lower() in ("true", "1")))
-    if has("query") and has("choices") and has("gold"):
-        asked = row["query"] + ("\nAnswer:" if row["query"].startswith("Question:") else "")
-        return Question(asked, tuple(" " + c for c in row["choices"]), int(row["gold"]))
-    if has("ending_1") and has("context"):
-        return Question(row["context"], tuple(" " + row[f"ending_{n}"] for n in (1, 2, 3, 4)), int(row["label"]))
-    if has("paragraph") and has("question"):
-        return Question(f"{row['paragraph']} 질문: {row['question']} 답변:", (" 아니오", " 예"), int(row["label"]))
-    if has("context_1") and has("word"):
-        asked = f"문장1: {row['context_1']} 문장2: {row['context_2']} 두 문장에서 {row['word']}가 같은 뜻으로 쓰였나? 답변:"
-        return Question(asked, (" 아니오", " 예"), int(row["label"]))
-    if has("sentence") and has("label"):
-        return Question(f"문장: {row['sentence']} 긍부정:", (" 부정", " 긍정"), int(row["label"]))
-    if has("endings") and (has("ctx") or has("context")):
-        return Question(row.get("ctx") or row["context"], tuple(" " + e for e in row["endings"]), int(row["label"]))
-    if has("goal") and has("sol1"):
-        return Question(f"Question: {row['goal']}\nAnswer:", (" " + row["sol1"], " " + row["sol2"]), int(row["label"]))
-    return _arc(row)
-
-
-def _arc(row: dict[str, Any]) -> Question | None:
-    asked, given = row.get("question"), row.get("choices")
-    if isinstance(asked, dict):
-        asked, given = asked.get("stem"), asked.get("choices")
-    if not isinstance(asked, str) or not given or "answerKey" not in row:
-        return None
-    if isinstance(given, dict):
-        texts, labels = list(given["text"]), list(given["label"])
-    else:
-        texts, labels = [one["text"] for one in given], [one["label"] for one in given]
-    if row["answerKey"] not in labels:
-        return None
-    return Question(f"Question: {asked}\nAnswer:", tuple(" " + text for text in texts), labels.index(row["answerKey"]))
 
 
 def _hash(question: Question) -> str:
@@ -149,40 +63,52 @@ def prompts(choices: Choices) -> list[str]:
     made = []
     for number, question in enumerate(choices.questions):
         rng = np.random.default_rng(int(_hash(question), 16))
-        others = [n for n in rng.permutation(len(choices.questions)) if n != number and choices.questions[n].prompt != question.prompt]
-        shown = [choices.questions[n] for n in others[: choices.shots]]
+        others = (choices.questions[n] for n in rng.permutation(len(choices.questions)) if n != number)
+        shown = [one for one in others if one.prompt != question.prompt][: choices.shots]
         made.append("\n\n".join([*(one.prompt + one.answers[one.right] for one in shown), question.prompt]))
     return made
 
 
 def answered(reader: Any, encoder: Any, choices: Choices, width: int) -> Answered:
-    """Ask every answer of every question. A prompt longer than `width` loses its beginning, and is counted."""
-    rows, spans, sizes = [], [], []
-    bos = [encoder.bos] if encoder.bos is not None else []
+    """Ask every answer of every question. A prompt longer than `width` loses its beginning, and is counted as not whole."""
+    rows: list[Row] = []
     whole = np.ones(len(choices.questions), dtype=bool)
-    contexts = encoder.encode(prompts(choices))
-    for number, (context, question) in enumerate(zip(contexts, choices.questions)):
-        for answer, ids in zip(question.answers, encoder.encode(list(question.answers))):
-            ids = ids[: width - 1]
-            room = width - len(ids) - len(bos)
-            whole[number] &= len(context) <= room
-            tokens = np.concatenate([np.asarray(bos, np.int32), context[max(0, len(context) - room) :], ids]).astype(np.int32)
-            asked = np.zeros(len(tokens), dtype=bool)
-            asked[len(tokens) - len(ids) :] = True
-            rows.append(join([segment(tokens, asked)]))
-            spans.append(number)
-            sizes.append(len(answer.strip().encode()))
-    sums, _ = reader.sums(rows)
-    return Answered(*_picked(sums, np.asarray(sizes, float), np.asarray(spans), choices.questions), whole)
+    for number, (prompt, question) in enumerate(zip(prompts(choices), choices.questions)):
+        for context, answer in parted(encoder, prompt, question.answers):
+            row, fits = _row(context, answer, encoder.bos, width)
+            whole[number] &= fits
+            rows.append(row)
+    sums, counts = reader.sums(rows)
+    owner = np.repeat(np.arange(len(choices.questions)), [len(question.answers) for question in choices.questions])
+    texts = [answer.strip() for question in choices.questions for answer in question.answers]
+    right = np.asarray([question.right for question in choices.questions])
+    ways = (np.asarray([len(text.encode()) for text in texts]), np.ones(len(texts)), np.asarray([len(text) for text in texts]), np.maximum(counts, 1))
+    return Answered(*(_likeliest(sums / lengths, owner, right) for lengths in ways), whole)
 
 
-def _picked(sums: np.ndarray, sizes: np.ndarray, spans: np.ndarray, questions: Sequence[Question]) -> tuple[np.ndarray, np.ndarray]:
-    right, by_sum = np.zeros(len(questions)), np.zeros(len(questions))
-    for number, question in enumerate(questions):
-        of = spans == number
-        right[number] = float(np.argmax(sums[of] / sizes[of]) == question.right)
-        by_sum[number] = float(np.argmax(sums[of]) == question.right)
-    return right, by_sum
+def parted(encoder: Any, prompt: str, answers: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Tokens of the prompt and of each answer after it. White space that ends the prompt goes to the answer."""
+    stem = prompt.rstrip()
+    front, *both = encoder.encode([stem, *(prompt + answer for answer in answers)])
+    cuts = [min(len(front), len(ids) - 1) for ids in both]
+    return [(ids[:cut], ids[cut:]) for ids, cut in zip(both, cuts)]
+
+
+def _row(context: np.ndarray, answer: np.ndarray, bos: int | None, width: int) -> tuple[Row, bool]:
+    """A row that asks for the answer's tokens, and whether all of the prompt is in it."""
+    front = [bos] if bos is not None else []
+    answer = answer[: width - 1]
+    room = width - len(answer) - len(front)
+    tokens = np.concatenate([np.asarray(front, np.int32), context[max(0, len(context) - room) :], answer]).astype(np.int32)
+    asked = np.zeros(len(tokens), dtype=bool)
+    asked[len(tokens) - len(answer) :] = True
+    return join([segment(tokens, asked)]), len(context) <= room
+
+
+def _likeliest(scores: np.ndarray, owner: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Per question 1 where the answer of the highest score is the right one; of equal scores the first counts."""
+    bounds = np.searchsorted(owner, np.arange(len(right) + 1))
+    return np.asarray([float(np.argmax(scores[a:b]) == one) for a, b, one in zip(bounds, bounds[1:], right)])
 
 
 def chance(choices: Choices) -> float:

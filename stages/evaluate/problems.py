@@ -1,5 +1,8 @@
 """Problems whose answer is a number, by generation: the model writes, the last number it writes is compared (GSM8K).
 
+What counts as said is what lm-evaluation-harness's two filters of GSM8K find, in this order: the number behind `####`
+(strict-match), else the last number (flexible-extract).
+
 Forms of a row: `question` and `answer` with the result after `####` (GSM8K), or `context`, `chain_of_thought` and `answer` (llm-foundry).
 """
 
@@ -11,8 +14,8 @@ from typing import Any, NamedTuple, Sequence
 
 import numpy as np
 
-from pipeline.errors import SourceError
-from stages.evaluate.choices import rows_of
+from pipeline.errors import SourceError, UsageError
+from stages.evaluate.forms import rows_of
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
@@ -43,6 +46,10 @@ def load(path: str | Path, shots: int = 0, most: int | None = None) -> Problems:
         if problem is None:
             raise SourceError(f"{path} row {number}: no problem with a number for an answer", "give question and answer (`#### 42`), or context, chain_of_thought, answer")
         found.append(problem)
+    if not found:
+        raise SourceError(f"{path} holds no problem", "give a file of problems")
+    if shots >= len(found):
+        raise UsageError(f"{path} has too few problems to show {shots} of them first", "ask for fewer `shots`")
     found.sort(key=lambda problem: hashlib.blake2b(problem.question.encode(), digest_size=8).hexdigest())
     name = Path(path).stem
     return Problems(f"{name}, {shots} shots" if shots else name, found[: (most + shots) if most else None], shots)
@@ -50,10 +57,12 @@ def load(path: str | Path, shots: int = 0, most: int | None = None) -> Problems:
 
 def _problem(row: dict[str, Any]) -> Problem | None:
     if "chain_of_thought" in row and "context" in row:
-        return Problem(row["context"], f"{row['chain_of_thought']}\n#### {row['answer']}", plain(str(row["answer"])))
-    if "question" in row and "####" in str(row.get("answer", "")):
-        return Problem(row["question"], row["answer"], plain(row["answer"].rpartition("####")[2]))
-    return None
+        found = Problem(str(row["context"] or ""), f"{row['chain_of_thought']}\n#### {row.get('answer')}", plain(str(row.get("answer"))))
+    elif "question" in row and "####" in str(row.get("answer", "")):
+        found = Problem(str(row["question"] or ""), row["answer"], plain(row["answer"].rpartition("####")[2]))
+    else:
+        return None
+    return found if found.question.strip() and found.answer else None
 
 
 def plain(text: str) -> str:

@@ -8,7 +8,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from pipeline.errors import SourceError
+from pipeline.errors import SourceError, UsageError
 from pipeline.pool import Inline
 from pipeline.stage import Inputs
 from pipeline.store import Store
@@ -53,15 +53,75 @@ def test_examples_and_forms_of_problems(tmp_path):
     assert problems.scores([f"so it is {asked[0].answer}.", ""], [asked[0], asked[0]]).tolist() == [1.0, 0.0]
 
 
-def test_an_unknown_form_and_a_missing_file_are_named(tmp_path):
+PLAIN = {"prompt": "?", "choices": ["x", "y"], "answer": 0}
+FAULTS = {
+    "no known form of a question .fields who": {"who": 1},
+    "1 answers to choose from": {**PLAIN, "choices": ["x"]},
+    "choices is no list of answers": {**PLAIN, "choices": None},
+    "answer 1 is empty": {**PLAIN, "choices": ["x", " "]},
+    "the right answer is number 2, there are 2": {**PLAIN, "answer": 2},
+    "the right answer is number -1": {**PLAIN, "answer": -1},
+    "answer is 'x', which is no whole number": {**PLAIN, "answer": "x"},
+    "answer is 0.5, which is no whole number": {**PLAIN, "answer": 0.5},
+    "prompt is missing": {**PLAIN, "prompt": None},
+    "the question is empty": {**PLAIN, "prompt": " "},
+    "alternative_2 is missing": {"premise": "비", "question": "결과", "alternative_1": "a", "label": 0},
+    "neither 원인 nor 결과": {"premise": "비", "question": "왜", "alternative_1": "a", "alternative_2": "b", "label": 0},
+    "the right answer is number -1, there are 2": {"sentence": "비", "question": "결과", "1": "a", "2": "b", "Answer": "0"},
+    "ending_4 is missing": {"context": "ㄱ", "ending_1": "a", "ending_2": "b", "ending_3": "c", "label": 2},
+    "neither true nor false": {"Text": "쌀", "Question": "곡식인가?", "Answer": "perhaps"},
+    "is none of the labels A, B": {"question": "What?", "choices": {"text": ["x", "y"], "label": ["A", "B"]}, "answerKey": "C"},
+    "choices have no text and label": {"question": "What?", "choices": ["x", "y"], "answerKey": "A"},
+    "gold is missing|gold is None": {"query": "What?", "choices": ["x", "y"], "gold": None},
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_row_that_cannot_be_asked_is_named_with_its_fault(fault, tmp_path):
     path = tmp_path / "q.jsonl"
-    path.write_text('{"prompt": "?", "choices": ["x"], "answer": 0}\n{"who": 1}', "utf-8")
-    with pytest.raises(SourceError, match="row 2: no known form"):
+    path.write_text(json.dumps(PLAIN) + "\n\n" + json.dumps(FAULTS[fault], ensure_ascii=False), "utf-8")
+    with pytest.raises(SourceError, match=f"row 2: .*({fault})"):
         choices.load(path)
+
+
+@pytest.mark.parametrize(
+    "name, content, fault",
+    [
+        ("q.jsonl", b"", "holds no question"),
+        ("q.jsonl", b"[]", "holds no question"),
+        ("q.jsonl", b"{", "cannot be read as rows"),
+        ("q.jsonl", b"1\n2", "row 1: no JSON object"),
+        ("q.jsonl", b"\xff\xfe", "cannot be read as rows"),
+        ("q.parquet", b"no parquet", "cannot be read as rows"),
+        ("q.tsv", b"prompt\tchoices\n", "holds no question"),
+    ],
+)
+def test_a_file_that_holds_no_questions_is_named(name, content, fault, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(SourceError, match=fault):
+        choices.load(tmp_path / name)
+    with pytest.raises(SourceError, match=fault.replace("question", "problem")):
+        problems.load(tmp_path / name)
+
+
+def test_what_is_not_there_or_too_little_is_said(tmp_path):
     with pytest.raises(SourceError, match="cannot read"):
         choices.load(tmp_path / "none.jsonl")
-    with pytest.raises(SourceError, match="no problem with a number"):
+    path = tmp_path / "q.jsonl"
+    path.write_text(json.dumps(PLAIN), "utf-8")
+    with pytest.raises(SourceError, match="row 1: no problem with a number"):
         problems.load(path)
+    with pytest.raises(UsageError, match="too few questions to show 1"):
+        choices.load(path, shots=1)
+    path.write_text(json.dumps({"question": "1 + 1?", "answer": "#### 2"}), "utf-8")
+    with pytest.raises(UsageError, match="too few problems to show 1"):
+        problems.load(path, shots=1)
+
+
+def test_quotation_marks_and_odd_line_ends_are_part_of_a_text(tmp_path):
+    path = tmp_path / "q.tsv"
+    path.write_text('sentence\tlabel\n"맷돌\t1\n두\u2028번째\t0\n', "utf-8")
+    assert [question.prompt for question in choices.questions(path)] == ['문장: "맷돌 긍부정:', "문장: 두\u2028번째 긍부정:"]
 
 
 def test_real_sets_are_read_whole(shared, tmp_path):
@@ -90,24 +150,74 @@ def grains(tmp_path_factory):
     return path
 
 
-def test_likelihoods_are_what_brute_force_says(grains, base_store):
+def answers_of(folder, given):
     from stages.evaluate.measure import Reader
     from stages.models.chain import load_model
     from stages.models.encoder import Encoder
 
-    model, encoder = load_model(base_store.artefact(), dtype=torch.float32, device=torch.device("cpu")).eval(), Encoder(base_store.artefact())
-    given = choices.load(grains)
-    found = choices.answered(Reader(model, torch.device("cpu"), torch.float32, 8, 3), encoder, given, 64)
-    for number, question in enumerate(given.questions[:6]):
-        [context] = encoder.encode([question.prompt])
-        scores = []
-        for answer, ids in zip(question.answers, encoder.encode(list(question.answers))):
-            tokens = torch.tensor([[encoder.bos, *context.tolist(), *ids.tolist()]])
+    model, encoder = load_model(folder, dtype=torch.float32, device=torch.device("cpu")).eval(), Encoder(folder)
+    return model, choices.answered(Reader(model, torch.device("cpu"), torch.float32, 8, 3), encoder, given, 64)
+
+
+def test_likelihoods_are_what_brute_force_says(grains, base_store):
+    """One answer at a time through the Hugging Face tokenizer, prompt and answer as one text."""
+    from transformers import AutoTokenizer
+
+    folder, given = base_store.artefact(), choices.load(grains)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model, found = answers_of(folder, given)
+    for number, question in enumerate(given.questions):
+        sums, tokens = [], []
+        for answer in question.answers:
+            front = tokenizer(question.prompt, add_special_tokens=False)["input_ids"]
+            ids = tokenizer(question.prompt + answer, add_special_tokens=False)["input_ids"]
+            whole = torch.tensor([[tokenizer.bos_token_id, *ids]])
             with torch.no_grad():
-                logps = model(input_ids=tokens).logits[0, :-1].log_softmax(-1).gather(-1, tokens[0, 1:, None])[:, 0]
-            scores.append(float(logps[-len(ids) :].sum()) / len(answer.strip().encode()))
-        assert found.right[number] == float(np.argmax(scores) == question.right)
+                logps = model(input_ids=whole).logits[0, :-1].log_softmax(-1).gather(-1, whole[0, 1:, None])[:, 0]
+            sums.append(float(logps[len(front) :].sum()))
+            tokens.append(len(ids) - len(front))
+        texts = [answer.strip() for answer in question.answers]
+        for way, sizes in (("right", [len(t.encode()) for t in texts]), ("right_sums", [1, 1]), ("right_characters", [len(t) for t in texts]), ("right_tokens", tokens)):
+            assert getattr(found, way)[number] == float(np.argmax(np.array(sums) / np.array(sizes)) == question.right), way
     assert found.whole.all() and choices.chance(given) == 0.5
+
+
+def test_ways_of_comparing_answers_of_different_lengths_differ_as_they_should():
+    """-6 over 4 letters of 12 bytes and 3 tokens, against -5 over 9 letters of 9 bytes and 2 tokens."""
+    sums, owner, right = np.array([-6.0, -5.0]), np.array([0, 0]), np.array([0])
+    by = {name: choices._likeliest(sums / np.array(sizes), owner, right)[0] for name, sizes in {"sum": [1, 1], "letters": [4, 9], "bytes": [12, 9], "tokens": [3, 2]}.items()}
+    assert by == {"sum": 0.0, "letters": 0.0, "bytes": 1.0, "tokens": 1.0}
+
+
+def test_a_prompt_too_long_loses_its_beginning_and_is_counted(grains, base_store):
+    given = choices.load(grains)
+    long = given._replace(questions=[q._replace(prompt="맷돌이 돌아간다. " * 30 + q.prompt) if n < 5 else q for n, q in enumerate(given.questions)])
+    _, found = answers_of(base_store.artefact(), long)
+    assert found.whole.tolist() == [False] * 5 + [True] * (len(given.questions) - 5)
+
+
+def test_the_harness_finds_the_same_likelihoods_in_the_checkpoint(grains, base_store):
+    """lm-evaluation-harness loads the artefact's folder as it lies: `lm_eval --model hf --model_args pretrained=STORE/artefact`."""
+    huggingface = pytest.importorskip("lm_eval.models.huggingface", reason="lm-evaluation-harness is not installed (pip install lm-eval)")
+    from lm_eval.api.instance import Instance
+
+    from stages.models.encoder import Encoder
+
+    folder, given = base_store.artefact(), choices.load(grains, shots=1)
+    asked = [(prompt, answer) for prompt, question in zip(choices.prompts(given), given.questions) for answer in question.answers]
+    harness = huggingface.HFLM(pretrained=str(folder), device="cpu", dtype="float32", batch_size=4, max_length=64, add_bos_token=True)
+    theirs = harness.loglikelihood([Instance("loglikelihood", {}, pair, n) for n, pair in enumerate(asked)])
+    encoder = Encoder(folder)
+    model, found = answers_of(folder, given)
+    for number, question in enumerate(given.questions):
+        scores = np.array([theirs[2 * number + n][0] for n in range(2)]) / [len(answer.strip().encode()) for answer in question.answers]
+        assert found.right[number] == float(np.argmax(scores) == question.right)
+    for (prompt, answer), (total, _) in zip(asked[:8], theirs):
+        [(context, ids)] = choices.parted(encoder, prompt, [answer])
+        whole = torch.tensor([[encoder.bos, *context.tolist(), *ids.tolist()]])
+        with torch.no_grad():
+            logps = model(input_ids=whole).logits[0, :-1].log_softmax(-1).gather(-1, whole[0, 1:, None])[:, 0]
+        assert float(logps[-len(ids) :].sum()) == pytest.approx(total, abs=1e-3)
 
 
 def test_shots_stand_in_front_and_never_show_the_question_itself(grains):

@@ -1,0 +1,205 @@
+"""An ablation measures every text of a recipe by the same rule, on documents no proxy saw, and says no more than the numbers do."""
+
+import base64
+import csv
+import json
+import random
+
+import numpy as np
+import pytest
+
+from pipeline.errors import RecipeError, UsageError
+from pipeline.recipe import parse
+from pipeline.store import Store
+from stages.evaluate import ablation, ablation_page, proxies
+from stages.evaluate.commands import Ablate
+from stages.evaluate.proxies import Held, Measured
+
+torch = pytest.importorskip("torch")
+
+STEPS = [
+    {"ingest": {"name": "books", "from": "books"}},
+    {"ingest": {"name": "web", "from": "web"}},
+    {"quality": {"of": ["books", "web"], "filters": [{"mean_word_length": {"max": 10}}]}},
+    "dedup",
+    "pii",
+    {"tokenizer": {"vocab_size": 300}},
+    "pack",
+]
+
+
+def recipe(steps=STEPS, root="runs/x"):
+    return parse({"name": "x", "root": str(root), "steps": steps, "run": {"pool": "inline"}})
+
+
+def test_the_texts_of_a_recipe_are_found_and_nothing_is_compared_twice():
+    assert ablation.variants_of(recipe(), ()) == [
+        ("raw", ("books", "web")), ("filtered", ("quality",)), ("deduplicated", ("dedup",)), ("curated", ("pii",)),
+    ]  # fmt: skip
+    assert [v.name for v in ablation.variants_of(recipe(STEPS[:4]), ())] == ["raw", "filtered", "curated"]
+    assert [v.name for v in ablation.variants_of(recipe(STEPS[:3]), ())] == ["raw", "curated"]
+    assert ablation.variants_of(recipe(), ("books=books", "all=books+web")) == [("books", ("books",)), ("all", ("books", "web"))]
+
+
+@pytest.mark.parametrize(
+    "call, fault",
+    [
+        (lambda r: ablation.variants_of(r, ("raw",)), "variant 'raw' has no step"),
+        (lambda r: ablation.variants_of(r, ("raw=boks",)), "no step is called 'boks'"),
+        (lambda r: ablation.variants_of(r, ("raw=pack",)), "step 'pack' makes TOKENS"),
+        (lambda r: ablation.variants_of(r, ("a=web", "a=books")), "two variants have one name"),
+        (lambda r: ablation.measured_from(r, ablation.variants_of(r, ()), ("wbe",)), "no step is called 'wbe'"),
+        (lambda r: ablation.variants_of(recipe(STEPS[:2]), ()), "does nothing to its text"),
+    ],
+)
+def test_a_word_that_names_nothing_is_refused_before_anything_runs(call, fault):
+    with pytest.raises((UsageError, RecipeError), match=fault):
+        call(recipe())
+
+
+def test_only_what_the_texts_need_is_run_and_nothing_is_fused_away():
+    whole = recipe()
+    found = ablation.needed(whole, ablation.variants_of(whole, ()), ["web"])
+    assert [step.name for step in found.steps] == ["books", "web", "quality", "dedup", "pii"] and not found.run.fuse and not found.run.drop_raw
+
+
+def test_intervals_are_those_of_drawing_documents_and_seeds_one_by_one():
+    rng = np.random.default_rng(3)
+    size = rng.integers(50, 400, 40).astype(float)
+    hard = rng.normal(2.0, 0.5, 40)
+    texts = {name: Measured((hard + shift + rng.normal(0, 0.02, (3, 1))) * size, size) for name, shift in (("raw", 0.0), ("curated", -0.05))}
+    found = proxies.compare({"bits per byte": texts}, "raw", 2000, 5)["bits per byte"]
+    slow = []
+    for _ in range(2000):
+        rows, seeds = rng.integers(0, 40, 40), rng.integers(0, 3, 3)
+        one = {name: np.mean([m.numerator[s, rows].sum() / size[rows].sum() for s in seeds]) for name, m in texts.items()}
+        slow.append((one["curated"], one["curated"] - one["raw"]))
+    expected = np.quantile(slow, [0.025, 0.975], axis=0)
+    assert found["curated"]["interval"] == pytest.approx(expected[:, 0], abs=0.03)
+    assert found["curated"]["change_interval"] == pytest.approx(expected[:, 1], abs=0.006)
+    spread = np.diff(found["curated"]["interval"])[0] / np.diff(found["curated"]["change_interval"])[0]
+    assert spread > 3, "what all texts find hard falls out of the difference"
+    assert found["curated"]["better"] and not found["raw"]["better"] and not found["raw"]["worse"]
+
+
+def test_accuracies_are_better_when_they_rise():
+    right = {"raw": Measured(np.zeros((2, 30)), np.ones(30)), "curated": Measured(np.ones((2, 30)), np.ones(30))}
+    found = proxies.compare({"accuracy (x)": right}, "raw", 200, 1)["accuracy (x)"]["curated"]
+    assert found["better"] and not found["worse"] and found["mean"] == 1.0
+
+
+def test_groups_too_small_to_speak_of_and_those_that_are_all_are_left_out():
+    assert list(proxies.groups(["ko"] * 20, [True] * 12 + [False] * 8)) == ["bits per byte", "bits per byte (kept by the recipe)"]
+    assert list(proxies.groups(["ko"] * 15 + ["en"] * 5, [True] * 20)) == ["bits per byte", "bits per byte (ko)"]
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory, sentences_of):
+    """Sentences of two languages, and a second source half of which is noise and the other half copies of the first."""
+    folder = tmp_path_factory.mktemp("corpus")
+    rng, lines = random.Random(5), sentences_of(5, 900)
+    texts = [" ".join(lines[at : at + 5]) for at in range(0, 900, 5)]
+    noise = ["\n".join(base64.b64encode(rng.randbytes(45)).decode() for _ in range(4)) for _ in range(90)]
+    for name, rows in (("books", texts), ("web", noise + texts[:40])):
+        (folder / name).mkdir()
+        page = "".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in rows)
+        (folder / name / "rows.jsonl").write_text(page, "utf-8")
+    return folder
+
+
+SMALL = {"tokens": 24_000, "seeds": 2, "hidden": 32, "layers": 1, "heads": 2, "seq_len": 64, "vocab_size": 400, "batch": 8, "holdout": 0.2, "threads": 1, "on": ("books",)}
+
+
+@pytest.fixture(scope="module")
+def ablated(corpus, tmp_path_factory):
+    """The page of the recipe, what an ablation of it printed, and where its stores lie."""
+    folder = tmp_path_factory.mktemp("ablated")
+    steps = [
+        {"ingest": {"name": name, "from": str(corpus / name)}} for name in ("books", "web")
+    ] + STEPS[2:4]  # fmt: skip
+    path = folder / "recipe.yaml"
+    path.write_text(json.dumps({"name": "x", "root": str(folder / "run"), "steps": steps, "run": {"pool": "inline"}}), "utf-8")
+    questions = folder / "q.jsonl"
+    rows = [{"prompt": f"{n}: how do you call 쌀? It is", "choices": ["rice.", "oats."][:: 1 if n % 2 else -1], "answer": 0 if n % 2 else 1} for n in range(12)]
+    questions.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
+    options = {**SMALL, "recipe": str(path), "choices": (str(questions),)}
+    Ablate(**options).run()
+    return options, folder / "run"
+
+
+@pytest.fixture
+def report(ablated):
+    return json.loads((ablated[1] / "ablate/ablation.json").read_text("utf-8"))
+
+
+def test_text_with_noise_and_copies_taken_out_makes_the_better_model_of_equal_tokens(report):
+    raw, filtered, curated = report["variants"]
+    assert raw["tokens"] == pytest.approx(curated["tokens"], rel=0.02) and raw["tokens"] > 20_000, "rows are of one length but for a shard's last"
+    assert raw["parameters"] == filtered["parameters"] == curated["parameters"]
+    assert raw["documents"] > filtered["documents"] > curated["documents"] and raw["epochs"] < curated["epochs"]
+    assert report["measures"]["bits per byte"]["filtered"]["better"]
+    assert report["measures"]["bits per byte (kept by the recipe)"]["curated"]["better"] and report["measures"]["accuracy (q)"]["raw"]["rows"] == 12
+
+
+def test_no_proxy_saw_what_it_is_measured_on(ablated, report):
+    """Neither the documents measured on, nor the copies of them in the other source."""
+    root = ablated[1] / "ablate"
+    measured = set(Store(root / "measured").table()["text"].to_pylist())
+    assert len(measured) >= 20 and report["documents"] == len(measured)
+    web = set(Store(ablated[1] / "web").table()["text"].to_pylist())
+    assert measured & web, "some of them stand in the other source too"
+    for variant in ("raw", "filtered", "curated"):
+        text = Store(root / f"{variant}-text")
+        assert not measured & set(text.table()["text"].to_pylist())
+        assert sum(text.require()["reasons"].values()) > 0 and set(text.require()["reasons"]) <= {"withhold.copy", "withhold.near", "withhold.holds"}
+
+
+def test_what_is_shown_agrees_with_the_numbers_per_document(ablated, report):
+    root = ablated[1] / "ablate"
+    with open(root / "ablation-documents.csv", newline="") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == report["documents"] and {row["kept"] for row in rows} <= {"0", "1"}
+    bits = sum(float(row["raw-1"]) for row in rows) / sum(int(row["bytes"]) for row in rows)
+    assert report["measures"]["bits per byte"]["raw"]["seeds"][0] == pytest.approx(bits, abs=1e-3)
+    table, plot = (root / "ablation.md").read_text("utf-8"), (root / "ablation.svg").read_text("utf-8")
+    assert f"{report['measures']['bits per byte']['curated']['mean']:.4f}" in table and "change from raw" in table
+    assert plot.count("<circle") == len(report["measures"]) * 3 * (SMALL["seeds"] + 1) and plot.startswith("<svg")
+
+
+def test_what_stands_is_not_trained_again_and_a_dry_run_says_so(ablated, capsys):
+    options, root = ablated
+    before = {path: path.stat().st_mtime_ns for path in (root / "ablate").glob("*/receipts/artefact.json")}
+    table = (root / "ablate/ablation.md").read_text("utf-8")
+    assert Ablate(**options, dry_run=True).run() == 0
+    said = capsys.readouterr().out
+    assert "6 models (3 texts x 2 seeds), 23,552 tokens each, 141,312 in all" in said and "of the ablation's 15 steps 15 are done" in said
+    Ablate(**options).run()
+    assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 7
+    assert (root / "ablate/ablation.md").read_text("utf-8") == table
+
+
+def test_a_dry_run_of_a_new_recipe_makes_nothing(corpus, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "recipe.yaml"
+    path.write_text(json.dumps({"name": "x", "root": "run", "steps": [{"ingest": {"from": str(corpus / "books")}}, "dedup"]}), "utf-8")
+    assert Ablate(recipe=str(path), dry_run=True).run() == 0
+    assert "first the recipe's own steps: ingest, dedup" in capsys.readouterr().out and not (tmp_path / "run").exists()
+
+
+def test_too_few_documents_are_no_measure(make_store, tmp_path):
+    with pytest.raises(UsageError, match="3 documents are too few"):
+        proxies.held_of(make_store(tmp_path / "m", ["one", "two", "three", " "]), [], 100, 4096)
+
+
+def test_long_documents_are_measured_by_their_beginning_in_whole_characters(make_store, tmp_path):
+    store = make_store(tmp_path / "m", [f"{n} 맷돌이 돌아간다" for n in range(30)])
+    held = proxies.held_of(store, [store], 100, 8)
+    assert all(len(row["text"].encode()) <= 8 and "\ufffd" not in row["text"] for row in held.rows) and all(held.kept)
+
+
+def test_a_page_is_written_without_names_that_break_it():
+    found = {"bits per byte": {"a<b": Measured(np.ones((2, 20)), np.ones(20))}}
+    report = {"measures": proxies.compare(found, "a<b", 200, 1)}
+    assert "a&lt;b" in ablation_page.plot(report) and "a<b" not in ablation_page.plot(report)
+    rows = [{"id": str(n), "lang": None} for n in range(20)]
+    assert ablation_page.documents(found["bits per byte"], Held(rows, [False] * 20)).splitlines()[1] == "0,und,0,1,1.000,1.000"
