@@ -71,6 +71,10 @@ def test_a_group_that_loses_a_worker_goes_on_from_its_checkpoint(job, alone, ray
     killer.join()
     assert killed and killed[0] != os.getpid(), "no worker was killed, so nothing was shown"
     assert read_history(Store(tmp_path)).train[-1]["step"] == 60
+    two = Store(tmp_path / "two")
+    Train(**{**options, "steps": 60}).run(replace(inputs, workers=2), two, ray_pool)
+    assert (two.artefact() / "history.jsonl").read_bytes() == (Store(tmp_path).artefact() / "history.jsonl").read_bytes(), "bit by bit"
+    assert two.receipt("artefact").files == Store(tmp_path).receipt("artefact").files
     whole = Store(tmp_path / "whole")
     Train(**{**options, "steps": 60}).run(inputs, whole, Inline())
     assert losses(Store(tmp_path), read_history) == pytest.approx(losses(whole, read_history), abs=1e-3)

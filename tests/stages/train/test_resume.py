@@ -44,16 +44,28 @@ def forks():
 
 
 @pytest.fixture(scope="module")
-def jobs(tokens_store, tiny_tokenizer, tiny, pair_store, base_store, sft_store):
+def jobs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store, sft_store):
     pretrain = {**tiny, "steps": 10, "save_every": 3, "eval_every": 4}
     prefer = {"objective": "dpo", "method": "qlora", "dropout": 0.1, "steps": 8, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 64, "save_every": 2}
     return {
         "clm": (pretrain, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
         "dpo": (prefer, Inputs({"of": [pair_store], "base": [base_store, sft_store]}, 17)),
+        # Three epochs of some five steps; rows are no multiple of a step, so the borders lie inside steps.
+        "epochs": ({**tiny, "epochs": 3, "batch": 32, "save_every": 1}, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
+        "mlm": ({**tiny, "objective": "mlm", "steps": 6, "save_every": 2, "next_sentence": True}, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
+        "reward": ({**prefer, "objective": "reward", "method": "lora"}, Inputs({"of": [pair_store], "base": [base_store]}, 17)),
+        "prefix": (
+            {"objective": "sft", "method": "prefix", "steps": 6, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 48, "save_every": 2},
+            Inputs({"of": [chat_store], "base": [base_store]}, 17),
+        ),
     }
 
 
-@pytest.mark.parametrize("job, deaths", [("clm", [("step", 2), ("step", 7), ("save", 9)]), ("dpo", [("save", 4), ("step", 7)])])
+@pytest.mark.parametrize("job, deaths", [
+    ("clm", [("step", 2), ("step", 7), ("save", 9)]), ("dpo", [("save", 4), ("step", 7)]), ("epochs", [("step", 4), ("step", 5), ("save", 10)]),
+    pytest.param("mlm", [("step", 3)], marks=pytest.mark.slow), pytest.param("reward", [("step", 5)], marks=pytest.mark.slow),
+    pytest.param("prefix", [("step", 3)], marks=pytest.mark.slow),
+])  # fmt: skip
 def test_killed_and_run_again_it_ends_with_the_same_bytes(job, deaths, jobs, forks, tmp_path):
     options, inputs = jobs[job]
     [undisturbed] = Train(**options).run(inputs, Store(tmp_path / "whole"), Inline())
