@@ -22,7 +22,7 @@ SLACK = 384
 """Room behind a block: the last stretch of ASCII, the last characters, and masks that read past the end."""
 STRETCH = 256
 """Bytes of ASCII folded at a time."""
-PLAIN = 24
+PLAIN = 48
 """After this many ASCII characters in a row they are folded by the stretch again."""
 WORD, EOJEOL, CHAR = 0, 1, 2
 KINDS = {"word": WORD, "eojeol": EOJEOL, "char": CHAR}
@@ -145,19 +145,25 @@ def _by_character(data, at, end, classes, low, low_end, raw, raw_end, state):
     while at < end and low_end < BLOCK and raw_end < BLOCK and plain < PLAIN:
         first = data[at]
         chars += 1
-        if 0xEA <= first <= 0xED and at + 2 < end:
-            point = (np.uint32(first & 0x0F) << _TWELVE) | (np.uint32(data[at + 1] & 0x3F) << _SIX) | np.uint32(data[at + 2] & 0x3F)
-            if 0xAC00 <= point <= 0xD7A3:  # a syllable is itself in any case and form
-                for byte in range(3):
-                    low[low_end + byte] = raw[raw_end + byte] = data[at + byte]
-                at, low_end, raw_end, plain, gap = at + 3, low_end + 3, raw_end + 3, 0, _ZERO
-                continue
         if first < 0x80:
-            point, size, plain = np.uint32(first), 1, plain + 1
-        else:
-            point, size = _decoded(data, at, end)
-            plain = 0
-        entry = classes[point]
+            entry = classes[first]
+            space = np.uint64((entry & SPACE) != 0)
+            low[low_end] = np.uint8(entry & WORD_BITS)
+            raw[raw_end] = _BLANK if space else first if first else _NUL
+            raw_end += np.int64(_ONE ^ (space & gap))
+            at, low_end, plain, gap = at + 1, low_end + 1, plain + 1, space
+            continue
+        plain = 0
+        if 0xEA <= first <= 0xED and at + 8 <= end:
+            value = load64(data, at)
+            point = ((value & np.uint64(0x0F)) << np.uint64(12)) | ((value >> np.uint64(2)) & np.uint64(0xFC0)) | ((value >> np.uint64(16)) & np.uint64(0x3F))
+            if point - np.uint64(0xAC00) < np.uint64(11172):  # a syllable is itself in any case and form
+                store64(low, low_end, value)
+                store64(raw, raw_end, value)
+                at, low_end, raw_end, gap = at + 3, low_end + 3, raw_end + 3, _ZERO
+                continue
+        longer, size = _decoded(data, at, end)
+        entry = classes[longer]
         flags |= entry
         letter = entry & WORD_BITS
         if letter:
@@ -172,7 +178,6 @@ def _by_character(data, at, end, classes, low, low_end, raw, raw_end, state):
         else:
             for byte in range(size):
                 raw[raw_end + byte] = data[at + byte]
-            raw[raw_end] = _NUL if first == 0 else first
             raw_end += size
             gap = _ZERO
         at += size

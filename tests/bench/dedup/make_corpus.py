@@ -101,6 +101,7 @@ def main() -> None:
     words.add_argument("--megabytes", type=float, default=200)
     words.add_argument("--lang", choices=sorted(SOURCES), default="en")
     words.add_argument("--seed", type=int, default=17)
+    words.add_argument("--shards", type=int, default=1, help="shards of the store")
     words.add_argument("--truth", action="store_true")
     given = words.parse_args()
     import numpy as np
@@ -118,8 +119,11 @@ def main() -> None:
     columns = {"id": ids, "text": texts, "lang": [given.lang] * len(ids)}
     table = pa.table({f.name: pa.array(columns.get(f.name, [None] * len(ids)), f.type) for f in DOCUMENT}, schema=DOCUMENT)
     store = Store(given.out / "store")
-    store.put(0, table, Ledger.rows(list(ids)), key="bench", stage="bench", input_ids=table["id"])
-    store.seal({"stage": "bench", "step": "bench", "shape": "DOCUMENT", "key": "bench", "options": {}, "lineage": {}, "schema": []}, [0])
+    rows = -(-len(ids) // given.shards)
+    for number in range(given.shards):
+        part = table.slice(number * rows, rows)
+        store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="bench", stage="bench", input_ids=part["id"])
+    store.seal({"stage": "bench", "step": "bench", "shape": "DOCUMENT", "key": "bench", "options": {}, "lineage": {}, "schema": []}, range(given.shards))
     print(f"{len(ids):,} documents, {sum(len(t.encode()) for t in texts) / 1e6:.1f} MB, seed {given.seed}")
     if given.truth:
         pairs = list(truth(list(texts)))
