@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from pipeline import catalog, forgotten
 from pipeline.errors import SourceError, UsageError
-from pipeline.files import TEMPORARY, Local, Remote, place
+from pipeline.files import Local, Remote, place
 from pipeline.forgotten import PENDING, Forgotten
 from pipeline.ledger import COLUMNS, Ledger, Receipt
 from pipeline.options import digest
@@ -331,7 +331,14 @@ def carry_out(root: str, lost: Lost) -> list[str]:
 
 
 def end(root: Local | Remote) -> None:
+    sweep(root, "", "takedowns")
     root.delete(PENDING)
+
+
+def sweep(where: Local | Remote, *folders: str) -> None:
+    """Remove what writers that were killed left under temporary names; object storage has none."""
+    for folder in folders if isinstance(where, Local) else ():
+        where.sweep(folder)
 
 
 def _sweep(store: Store) -> None:
@@ -341,11 +348,10 @@ def _sweep(store: Store) -> None:
         _adopt(store)
     proven = {f"{number:05d}" if isinstance(number, int) else number for number, _ in _receipts(store)}
     store.place.delete(PART)
+    sweep(store.place, "", "receipts", "shards", "index", "ledger")
     for folder in ("shards", "index", "ledger"):
-        if hasattr(store.place, "sweep"):
-            store.place.sweep(folder)
         for name in store.place.names(folder):
-            if name.partition(".")[0] not in proven or TEMPORARY in name:
+            if name.partition(".")[0] not in proven:
                 store.place.delete(f"{folder}/{name}")
 
 

@@ -13,7 +13,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Callable, Iterator
 
-from pipeline.files import Local
+from pipeline.files import TEMPORARY, Local
 from pipeline.forgotten import Forgotten
 from pipeline.schema import doc_id
 from pipeline.store import Store
@@ -40,6 +40,8 @@ def forget(store: Store, lost: Lost) -> list[str]:
 
 def clean(folder: Path, forgotten: Forgotten, ids: frozenset[str] = frozenset()) -> list[str]:
     """Every recording below `folder` without what is forgotten. Archives come last: what they name is looked up first."""
+    for left in folder.rglob(f"*{TEMPORARY}*"):
+        left.unlink()
     archives = sorted(folder.rglob("*.warc.gz"))
     addresses = {url for path in archives for url, _, _ in _lost(path, forgotten, ids)}
 
