@@ -40,6 +40,14 @@ class Sampling(NamedTuple):
     seed: int = 0
     stop: tuple[str, ...] = ()
     """Strings that end an answer; they are cut off."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's score for every time the answer has it already (OpenAI's definition)."""
+    presence_penalty: float = 0.0
+    """Taken once from the score of every token the answer has already."""
+
+    def assistable(self) -> bool:
+        """Whether a draft model changes nothing: greedy, and nothing depends on what was made so far."""
+        return self.temperature == 0 and not (self.frequency_penalty or self.presence_penalty)
 
 
 class Generator:
@@ -61,6 +69,7 @@ class Generator:
         dtype: str = "auto",
         threads: int = 2,
         batch: int = 8,
+        draft: Path | str | None = None,
     ):
         links = [part if isinstance(part, Link) else open_link(Path(part)) for part in (model, *adapters)]
         self.chain = chain_of(links)
@@ -72,6 +81,7 @@ class Generator:
             self.device = device
             wanted = four_bit_of(self.chain) if four_bit is None else four_bit
             self.model = assemble(self.chain, dtype=number_type(dtype, device), device=device, four_bit=wanted)
+        self.draft = _draft(draft, self.tokenizer, device, dtype) if draft is not None else None
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0)) or 1 << 30
 
     @classmethod
@@ -81,6 +91,7 @@ class Generator:
         self.chain, self.threads, self.batch, self.model = list(chain), threads, batch, model
         self.chat_template = Chat(load_tokenizer(tokenizer_of(chain)))
         self.device = model.device
+        self.draft = None
         self.context = int(getattr(model.config, "max_position_embeddings", 0)) or 1 << 30
         return self
 
@@ -118,9 +129,11 @@ class Generator:
                 else:
                     jobs.append((index, sample))
         jobs.sort(key=lambda job: (-len(prompts[job[0]]), job))
+        # transformers drafts for one prompt at a time.
+        size = 1 if self.draft is not None and sampling.assistable() else self.batch
         with arithmetic(self.threads):
-            for at in range(0, len(jobs), self.batch):
-                some = jobs[at : at + self.batch]
+            for at in range(0, len(jobs), size):
+                some = jobs[at : at + size]
                 made = self._batch([prompts[index] for index, _ in some], [sample for _, sample in some], sampling)
                 answers.update(zip(some, made))
         return [[answers[index, sample] for sample in range(n)] for index in range(len(prompts))]
@@ -139,11 +152,14 @@ class Generator:
         config = GenerationConfig(
             do_sample=False, max_new_tokens=room, eos_token_id=self.stops(), pad_token_id=self.tokenizer.pad_token_id, use_cache=True
         )
-        draw = LogitsProcessorList([Draw(prompts, samples, sampling, room)] if sampling.temperature > 0 else [])
+        shaped = [Penalise(width, sampling)] if sampling.frequency_penalty or sampling.presence_penalty else []
+        shaped += [Draw(prompts, samples, sampling, room)] if sampling.temperature > 0 else []
+        helped = {"assistant_model": self.draft} if self.draft is not None and sampling.assistable() else {}
         with torch.inference_mode():
             out = self.model.generate(
-                input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config, logits_processor=draw
-            )
+                input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config,
+                logits_processor=LogitsProcessorList(shaped), **helped,
+            )  # fmt: skip
         return [self._read(row[width:].tolist(), len(prompt), sampling.stop) for row, prompt in zip(out, prompts)]
 
     def stops(self) -> list[int]:
@@ -161,6 +177,20 @@ class Generator:
         if cut >= 0:
             return Generation(text[:cut], "stop", len(kept), prompt_tokens)
         return Generation(text, "length" if at is None else "stop", len(kept) + (at is not None), prompt_tokens)
+
+
+class Penalise:
+    """Takes the penalties for tokens an answer has already from their scores. A logits processor."""
+
+    def __init__(self, width: int, sampling: Sampling):
+        self.width, self.frequency, self.presence = width, sampling.frequency_penalty, sampling.presence_penalty
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        made = input_ids[:, self.width :]
+        counts = torch.zeros_like(scores).scatter_add_(1, made, torch.ones_like(made, dtype=scores.dtype))
+        return scores - self.frequency * counts - self.presence * (counts > 0)
 
 
 class Draw:
@@ -184,6 +214,15 @@ class Draw:
         at = ((reached <= drawn) & (reached > 0)).sum(dim=-1, keepdim=True).clamp(max=scores.shape[-1] - 1)
         self.step += 1
         return torch.full_like(scores, float("-inf")).scatter(-1, order.gather(-1, at), 0.0)
+
+
+def _draft(folder: Path | str, tokenizer: Any, device: Any, dtype: str) -> Any:
+    """A draft model that speaks the same tokens. UsageError where its tokenizer is another one."""
+    link = open_link(Path(folder))
+    theirs = load_tokenizer(tokenizer_of([link]))
+    if theirs.get_vocab() != tokenizer.get_vocab():
+        raise UsageError(f"the draft model in {folder} has another tokenizer than the teacher", "take a smaller model of the same family, or leave `draft` out")
+    return assemble([link], dtype=number_type(dtype, device), device=device, four_bit=False)
 
 
 def stream(seed: int, prompt: np.ndarray, sample: int) -> np.random.Generator:

@@ -7,9 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Iterable, Iterator
 
-from pipeline.errors import OptionError
+from pipeline.errors import WorkError
 from stages.models.teacher import BAD_ANSWER, REFUSED, TRUNCATED, Reply, Request, Sampling, TeacherOptions, batches
 
+PROBES = 4
+"""Prompts answered with and without the draft model before it is trusted."""
 AHEAD = 16
 """Batches looked at together, so that the generator can pair prompts of like length."""
 
@@ -18,11 +20,10 @@ class LocalTeacher:
     """Backend for `kind: local`. The model is loaded at the first request that no journal answers."""
 
     def __init__(self, options: TeacherOptions):
-        if options.sampling.frequency_penalty or options.sampling.presence_penalty:
-            raise OptionError("a local teacher has no frequency or presence penalty", "leave them at 0, or serve the model and use kind: endpoint")
         self.options = options
         self.name = options.name()
         self._generator = None
+        self._proven = False
 
     def replies(self, requests: Iterable[tuple[str, Request]]) -> Iterator[list[Reply]]:
         size = self.options.max_in_flight
@@ -39,13 +40,28 @@ class LocalTeacher:
 
         if self._generator is None:
             model, *adapters = (artefact_of(Path(folder)) for folder in self.options.folders())
-            self._generator = Generator(model, adapters, batch=self.options.max_in_flight)
-        drawn = Drawn(sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed or 0, sampling.stop)
+            draft = artefact_of(Path(self.options.draft)) if self.options.draft else None
+            self._generator = Generator(model, adapters, batch=self.options.max_in_flight, draft=draft)
+        drawn = Drawn(
+            sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed or 0, sampling.stop, sampling.frequency_penalty, sampling.presence_penalty
+        )
         began = time.monotonic()
         conversations = [[{"role": role, "content": content} for role, content in request.messages] for _, request in group]
+        if self._generator.draft is not None and drawn.assistable() and not self._proven:
+            self._prove(conversations[:PROBES], drawn)
         answers = self._generator.chat(conversations, drawn)
         seconds = (time.monotonic() - began) / len(group)
         return [self._reply(key, request, made[0], seconds) for (key, request), made in zip(group, answers)]
+
+    def _prove(self, conversations: list, drawn) -> None:
+        """Answer the first prompts with the draft model and without: the same tokens, or the draft is refused."""
+        helped = self._generator.chat(conversations, drawn)
+        draft, self._generator.draft = self._generator.draft, None
+        alone = self._generator.chat(conversations, drawn)
+        self._generator.draft = draft
+        if helped != alone:
+            raise WorkError("with the draft model the teacher answers otherwise than without it", "leave teacher.draft out; nothing was journaled")
+        self._proven = True
 
     def _reply(self, key: str, request: Request, made, seconds: float) -> Reply:
         base = Reply(request.id, key, model=self.name, finish_reason=made.finish, tokens_in=made.prompt_tokens, tokens_out=made.tokens, seconds=seconds)

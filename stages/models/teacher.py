@@ -93,20 +93,24 @@ class Budget(Options):
 class TeacherOptions(Options):
     """Which teacher, and how it is asked."""
 
-    kind: Literal["endpoint", "local", "recorded"]
-    "endpoint: any OpenAI-compatible server; local: a Hugging Face model folder; recorded: replays a journal or hand-written answers."
+    kind: Literal["endpoint", "local", "vllm", "recorded"]
+    "endpoint: any OpenAI-compatible server; local: a Hugging Face model folder; vllm: such a folder in vLLM on Ray, where installed; recorded: replays a journal or hand-written answers."
     url: Annotated[str | None, UNKEYED] = None
     "Endpoint: base URL such as http://127.0.0.1:8000/v1."
     model: str | None = None
     "Endpoint: the model's name as the server knows it. Recorded journal: the model that was asked, if it holds several."
     folder: Annotated[str | list[str] | None, CONTENT] = None
     "Local: folder of a model with its tokenizer, as a train step or save_pretrained leaves it; a list adds adapters to it."
+    draft: Annotated[str | None, UNKEYED] = None
+    "Local: folder of a smaller model with the same tokenizer that drafts greedy answers (speculative decoding); checked to change nothing."
     recorded: Annotated[str | None, CONTENT] = None
     "Recorded: a journal (.jsonl) or hand-written answers (.yaml: items of url, task, instruction, answer, lang, written_by)."
     key_env: Annotated[str | None, SECRET] = None
     "Name of the environment variable, or path of the file, that holds the API key. Never the key itself."
     sampling: Sampling = Sampling()
     "Sampling parameters of every answer."
+    gpus: Annotated[int, UNKEYED] = Field(1, ge=1, le=64)
+    "vLLM: accelerators of one engine (tensor parallel)."
     max_in_flight: Annotated[int, UNKEYED] = Field(32, ge=1, le=4096)
     "Endpoint: requests under way at once. Local: batch size."
     retries: Annotated[int, UNKEYED] = Field(5, ge=0, le=20)
@@ -147,16 +151,16 @@ class TeacherOptions(Options):
 
     @model_validator(mode="after")
     def _complete(self) -> "TeacherOptions":
-        needed = {"endpoint": ("url", "model"), "local": ("folder",), "recorded": ("recorded",)}[self.kind]
+        needed = {"endpoint": ("url", "model"), "local": ("folder",), "vllm": ("folder",), "recorded": ("recorded",)}[self.kind]
         missing = [name for name in needed if not getattr(self, name)]
         if missing:
             raise ValueError(f"a teacher of kind {self.kind} needs {' and '.join(missing)}")
         return self
 
     def name(self) -> str:
-        """The model's identity in keys and rows: its name, or `local:` and the content hash of its folder."""
-        if self.kind == "local":
-            return "local:" + digest([content_hash(Path(folder)) for folder in self.folders()])
+        """The model's identity in keys and rows: its name, or the kind and the content hash of its folder."""
+        if self.kind in ("local", "vllm"):
+            return f"{self.kind}:" + digest([content_hash(Path(folder)) for folder in self.folders()])
         return self.model or "recorded"
 
     def folders(self) -> list[str]:
@@ -356,6 +360,10 @@ def open_teacher(options: TeacherOptions, journal: str | Path) -> Teacher:
         from stages.models.endpoint import Endpoint
 
         backend: Backend = Endpoint(options)
+    elif options.kind == "vllm":
+        from stages.models.vllm_teacher import VllmTeacher
+
+        backend = VllmTeacher(options)
     else:
         from stages.models.local_teacher import LocalTeacher
 
