@@ -14,8 +14,8 @@ class Withhold(ShardStage):
     """Leave out rows that are copies, near-copies or extracts of rows of `against`, or hold such extracts.
 
     Texts are compared as sets of `width` words in a row (a shorter text is one such run), by exact counting over every pair
-    that shares one, never by sampling. A row goes when `share` of it stands in the rows of `against`, or when it holds `share`
-    of one of them: a copy, an edited copy, a part of one, or a page that quotes one.
+    that shares one, never by sampling. A row goes when `share` of it stands in one row of `against`, or when it holds `share` of
+    one: a copy, an edited copy, a part of one, or a page that quotes one.
 
     Unlike `dedup`, rows are not compared with each other: copies among themselves stay. Unlike `decontaminate`, whole documents
     are looked for, not questions. The ledger's `keeper` names the row of `against` that is shared most.

@@ -32,7 +32,7 @@ class Known(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """Per row, of its own runs: how many stand in the known texts; and of the known text it shares most of: how much, and which."""
+    """Per row: how much of it the known text that holds most of it holds, how much of one known text it holds, and which shares most."""
 
     own: np.ndarray
     held: np.ndarray
@@ -77,15 +77,16 @@ def shares(known: Known, sets: Sets) -> Shares:
     row = np.repeat(np.arange(rows), sizes)
     first = np.searchsorted(known.hashes, sets.hashes, "left")
     met = np.searchsorted(known.hashes, sets.hashes, "right") - first
-    own = np.bincount(row[met > 0], minlength=rows) / np.maximum(sizes, 1)
     # every (row, known text) that share a run, and how many they share
     entries = np.repeat(first, met) + np.arange(met.sum()) - np.repeat(np.cumsum(met) - met, met)
     pairs, common = np.unique(np.repeat(row, met) * max(1, len(known.ids)) + known.owner[entries], return_counts=True)
     rows_of, texts = np.divmod(pairs, max(1, len(known.ids)))
-    part = common / known.sizes[texts]
-    held, which = np.zeros(rows), np.full(rows, -1, np.int64)
-    order = np.lexsort((-texts, part))  # the last one written stays: the largest part, of equals the first text
-    held[rows_of[order]], which[rows_of[order]] = part[order], texts[order]
+    of_row, of_text = common / sizes[rows_of], common / known.sizes[texts]
+    own, held, which = np.zeros(rows), np.zeros(rows), np.full(rows, -1, np.int64)
+    np.maximum.at(own, rows_of, of_row)
+    np.maximum.at(held, rows_of, of_text)
+    order = np.lexsort((-texts, np.maximum(of_row, of_text)))  # the last one written stays: the largest share, of equals the first text
+    which[rows_of[order]] = texts[order]
     return Shares(own, held, which)
 
 
