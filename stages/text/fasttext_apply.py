@@ -19,10 +19,10 @@ from stages.text.fasttext_file import END, HIERARCHICAL, SOFTMAX, Trained, read
 LABEL = b"__label__"
 MEMORY = 8 << 20
 """Bytes of word vectors kept per model: 65,000 words of 16 numbers, 8,000 of 256. More of them miss the processor's cache."""
-CELLS = 1 << 22
+CELLS = 1 << 20
 """Probabilities held at a time."""
 SMALLEST = 1e-5
-"""What fastText adds to a probability before it takes the logarithm."""
+"""What fastText adds to a probability before it takes the logarithm; also in `fasttext_walk`."""
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,13 @@ class Scorer:
 
     def top(self, means: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
         """The best `count` labels per row (numbers, best first) and their scores, at most 1."""
+        from stages.text.fasttext_walk import best_leaves
+
         count = min(count, len(self.labels))
-        best, scores = np.empty((len(means), count), np.int64), np.empty((len(means), count))
+        best, scores = np.zeros((len(means), count), np.int64), np.zeros((len(means), count))
+        if self.model.loss == HIERARCHICAL:
+            best_leaves(np.ascontiguousarray(means @ self.model.out.T), self.model.tree, best, scores)
+            return best, np.minimum(scores, 1.0)
         rows = max(1, CELLS // max(2 * len(self.labels), 1))
         for at in range(0, len(means), rows):
             found = self._scores(means[at : at + rows])

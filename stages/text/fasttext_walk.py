@@ -21,6 +21,8 @@ _FNV, _PRIME = np.uint32(2166136261), np.uint32(16777619)
 _PAIR = np.uint64(116049371)
 LETTERS = 4
 """Kinds of letters counted: Hangul, Latin, Han and kana, other."""
+SMALLEST = 1e-5
+"""What fastText adds to a probability before it takes the logarithm."""
 HELD = 1 << 12
 """Words summed in 32 bits before they are added up in 64."""
 
@@ -275,3 +277,35 @@ def _push(state, seen, pairs, recent, words, bucket, alive, slots, rows, into):
 def _wide(state):
     """A word's hash as fastText widens it: through a signed 32-bit number."""
     return np.uint64(np.int64(np.int32(state)))
+
+
+@kernel
+def best_leaves(dots, tree, best, scores):
+    """The labels of greatest probability per row, best first, and their scores: down the tree, no further than the last of them.
+
+    `dots` (rows x inner nodes and one) turn right where they are great; `best` and `scores` come filled with 0.
+    """
+    labels, count = len(tree) + 1, best.shape[1]
+    nodes, chances = np.empty(2 * labels, np.int64), np.empty(2 * labels)
+    for row in range(len(dots)):
+        nodes[0], chances[0] = 2 * labels - 2, 1.0
+        waiting = 1
+        while waiting:
+            waiting -= 1
+            node, chance = nodes[waiting], chances[waiting]
+            if chance <= scores[row, count - 1]:
+                continue
+            if node < labels:
+                place = count - 1
+                while place > 0 and scores[row, place - 1] < chance:
+                    best[row, place], scores[row, place] = best[row, place - 1], scores[row, place - 1]
+                    place -= 1
+                best[row, place], scores[row, place] = node, chance
+                continue
+            right = 1.0 / (1.0 + np.exp(-np.float64(dots[row, node - labels])))
+            low, high = chance * (1.0 - right + SMALLEST), chance * (right + SMALLEST)
+            # the likelier side is looked at first, so that the other is seldom worth a look
+            first = 0 if low > high else 1
+            nodes[waiting], chances[waiting] = tree[node - labels, 1 - first], min(low, high)
+            nodes[waiting + 1], chances[waiting + 1] = tree[node - labels, first], max(low, high)
+            waiting += 2

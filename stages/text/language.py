@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +74,16 @@ class Identified:
     """None where the text holds no letter."""
     scores: np.ndarray
     """float64; NaN where the text holds no letter."""
-    ranked: list[list[tuple[str, float]]]
-    """The model's labels of the whole text, best first, as fastText gives them; none where the text holds no letter."""
+    labels: np.ndarray
+    """The model's labels of the whole text, best first (codes, n x top)."""
+    label_scores: np.ndarray
+    """float64, n x top; 0 where the model knows nothing of a text."""
+
+    @cached_property
+    def ranked(self) -> list[list[tuple[str, float]]]:
+        """Labels with their scores as fastText gives them; none where the text holds no letter."""
+        rows = zip(self.langs, self.labels.tolist(), self.label_scores.tolist())
+        return [[pair for pair in zip(names, scores) if pair[1] > 0] if lang else [] for lang, names, scores in rows]
 
 
 @dataclass(frozen=True)
@@ -94,43 +103,40 @@ def identified(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarra
 
     asked = scorer(model)
     sums = asked.sums(data, starts, ends)
-    names = [code(label) for label in asked.labels]
-    whole = Guesses(*asked.top(sums.means[:, 0], max(top, TRIED)), names, sums.features[:, 0] > 0)
-    unsure = np.flatnonzero((whole.scores[:, 0] < SURE) & (sums.letters[:, 1].sum(axis=1) > 0))
-    again = Guesses(*asked.top(sums.means[unsure, 1], TRIED), names, sums.features[unsure, 1] > 0)
-    second = dict(zip(unsure.tolist(), range(len(unsure))))
+    names = np.array([code(label) for label in asked.labels], object)
+    count = max(top, min(TRIED, len(names)))
+    numbers, whole = asked.top(sums.means[:, 0], count)
+    whole = np.where(sums.features[:, :1] > 0, whole, 0.0)
+    labels, scores = names[numbers], whole.copy()
+    unsure = np.flatnonzero((whole[:, 0] < SURE) & (sums.letters[:, 1].sum(axis=1) > 0))
+    again, second = asked.top(sums.means[unsure, 1], count)
+    first = labels[:, :top].copy()
+    labels[unsure], scores[unsure] = names[again], np.where(sums.features[unsure, 1:] > 0, second, 0.0)
     # of what is no word the letters count only where there is no word
     letters = np.where((sums.letters[:, 1].sum(axis=1) > 0)[:, None], sums.letters[:, 1], sums.letters[:, 0])
     total = letters.sum(axis=1)
-    hangul = letters[:, 0] / np.maximum(total, 1)
-    langs: list[str | None] = [None] * len(starts)
-    scores = np.full(len(starts), np.nan)
-    for row in np.flatnonzero(total).tolist():
-        guesses = again.of(second[row]) if row in second else whole.of(row)
-        if letters[row, 1] == total[row] < LEANING_LETTERS:
-            guesses = sorted(guesses, key=lambda guess: -guess[1] * (LEANING if guess[0] == "en" else 1.0))
-        langs[row], scores[row] = held_to_script(guesses, float(hangul[row]), int(total[row]))
-    return Identified(langs, scores, [whole.of(row)[:top] if total[row] else [] for row in range(len(starts))])
+    short = (letters[:, 1] == total) & (total < LEANING_LETTERS)
+    leaning = scores * np.where((labels == "en") & short[:, None], LEANING, 1.0)
+    order = np.argsort(-leaning, axis=1, kind="stable")
+    labels, scores = np.take_along_axis(labels, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    langs, sure = held_to_script(labels, scores, letters[:, 0] / np.maximum(total, 1), total)
+    return Identified(
+        [lang if there else None for lang, there in zip(langs.tolist(), (total > 0).tolist())], np.where(total > 0, sure, np.nan), first, whole[:, :top]
+    )
 
 
-class Guesses:
-    """Labels by number and their scores, as pairs per row; none of rows of which the model knows nothing."""
+def held_to_script(labels: np.ndarray, scores: np.ndarray, hangul: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The language the script allows, and its score, per text.
 
-    def __init__(self, numbers: np.ndarray, scores: np.ndarray, names: list[str], known: np.ndarray):
-        self.scores, self._names = np.where(known[:, None], scores, 0.0), names
-        self._pairs = [pair if there else ([], []) for pair, there in zip(zip(numbers.tolist(), scores.tolist()), known.tolist())]
-
-    def of(self, row: int) -> list[tuple[str, float]]:
-        numbers, scores = self._pairs[row]
-        return [(self._names[n], score) for n, score in zip(numbers, scores)]
-
-
-def held_to_script(guesses: list[tuple[str, float]], hangul: float, letters: int) -> tuple[str, float]:
-    """The language the script allows, and its score: `hangul` is the share of Hangul among the `letters`."""
-    korean = dict(guesses).get("ko", 0.0)
-    if hangul >= HANGUL_SHARE or (letters < FEW_LETTERS and hangul >= SHORT_SHARE):
-        return "ko", max(hangul, korean, SCRIPT_SCORE)
-    for lang, score in guesses:
-        if lang != "ko" or hangul > 0:
-            return lang, score
-    return "und", 0.0
+    `labels` and `scores` (n x k) are guesses, the best first; `hangul` is the share of Hangul among the `letters`.
+    """
+    korean = labels == "ko"
+    allowed = (scores > 0) & (~korean | (hangul > 0)[:, None])
+    first = allowed.argmax(axis=1)
+    rows = np.arange(len(labels))
+    found = allowed.any(axis=1)
+    langs = np.where(found, labels[rows, first], "und")
+    sure = np.where(found, scores[rows, first], 0.0)
+    written = (hangul >= HANGUL_SHARE) | ((letters < FEW_LETTERS) & (hangul >= SHORT_SHARE))
+    best = np.maximum(np.maximum(hangul, np.where(korean, scores, 0.0).max(axis=1)), SCRIPT_SCORE)
+    return np.where(written, "ko", langs), np.where(written, best, sure)

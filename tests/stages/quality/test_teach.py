@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import OptionError, SourceError, WorkError
+from pipeline.schema import doc_id
 from pipeline.store import Store
 from stages.quality.commands import TrainModel
 from stages.quality.sources import samples
@@ -163,12 +164,26 @@ def test_human_from_machine_translation(shared, tmp_path):
 
 
 @pytest.mark.slow
-def test_hate_from_none(shared, tmp_path):
+def test_hate_from_none_and_a_toxicity_filter(shared, tmp_path, batch_of):
+    """A toxicity filter is a classifier trained the same way, with `max` in place of `min`."""
+    import csv
     import tarfile
+
+    from stages.quality import Quality
 
     with tarfile.open(shared / "I-korean-hate-speech.tar.xz") as tar:
         (tmp_path / "comments.tsv").write_bytes(tar.extractfile("labeled/train.tsv").read())
     source = tmp_path / "comments.tsv"
-    TrainModel.build({"sink": str(tmp_path / "model"), "field": "comments", "positive": [f"{source}[hate=none]"], "negative": [f"{source}[hate=hate]"], "held_out": 0.2}, "x").run()
-    card = json.loads((Store(tmp_path / "model").artefact() / "card.json").read_text())
-    assert card["held_out"]["auc"] > 0.75 and card["held_out"]["auc_interval"][0] > 0.7
+    order = {"field": "comments", "positive": [f"{source}[hate=hate]"], "negative": [f"{source}[hate=none]"], "held_out": 0.2}
+    TrainModel.build({"sink": str(tmp_path / "model"), **order}, "x").run()
+    store = Store(tmp_path / "model")
+    held = json.loads((store.artefact() / "card.json").read_text())["held_out"]
+    assert held["auc"] > 0.75 and held["auc_interval"][0] > 0.7
+
+    unseen = {row for row, note in zip(store.ledger("artefact")["id"].to_pylist(), store.ledger("artefact")["note"].to_pylist()) if "held out" in note}
+    with open(source, encoding="utf-8", newline="") as lines:
+        rows = [(row["comments"], row["hate"]) for n, row in enumerate(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)) if doc_id("comments.tsv", str(n)) in unseen]
+    stage = Quality.build({"filters": [{"quality_model": {"model": store.path, "min": None, "max": 0.5, "column": "toxicity"}}]}, "quality")
+    reasons = stage.work(batch_of([text for text, _ in rows])).ledger["reason"].to_pylist()
+    dropped = {kind: [why == "quality_model.high" for why, (_, own) in zip(reasons, rows) if own == kind] for kind in ("hate", "none")}
+    assert len(dropped["hate"]) > 300 and sum(dropped["hate"]) / len(dropped["hate"]) > 3 * sum(dropped["none"]) / len(dropped["none"])

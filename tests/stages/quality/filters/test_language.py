@@ -5,6 +5,7 @@ import lzma
 import math
 import re
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -40,12 +41,21 @@ def test_labels_of_other_models():
     assert language.code("__label__kor_Hang") == "ko" and language.code("__label__en") == "en" and language.code("__label__xyz_Latn") == "xyz"
 
 
-def test_what_the_script_allows():
-    assert language.held_to_script([("ko", 0.9), ("en", 0.1)], 0.0, 99) == ("en", 0.1)
-    assert language.held_to_script([("en", 0.9), ("ko", 0.1)], 0.8, 99) == ("ko", 0.8)
-    assert language.held_to_script([("ko", 0.9)], 0.0, 99) == ("und", 0.0)
-    assert language.held_to_script([("vi", 0.4)], 0.2, 6) == ("ko", 0.7)
-    assert language.held_to_script([("en", 0.4)], 0.2, 300) == ("en", 0.4)
+@pytest.mark.parametrize(
+    "guesses, hangul, letters, wanted",
+    [
+        ([("ko", 0.9), ("en", 0.1)], 0.0, 99, ("en", 0.1)),
+        ([("en", 0.9), ("ko", 0.1)], 0.8, 99, ("ko", 0.8)),
+        ([("ko", 0.9), ("en", 0.0)], 0.0, 99, ("und", 0.0)),
+        ([("vi", 0.4), ("en", 0.1)], 0.2, 6, ("ko", 0.7)),
+        ([("en", 0.4), ("vi", 0.1)], 0.2, 300, ("en", 0.4)),
+        ([("ko", 0.4), ("vi", 0.1)], 0.2, 300, ("ko", 0.4)),
+    ],
+)
+def test_what_the_script_allows(guesses, hangul, letters, wanted):
+    labels, scores = np.array([[g[0] for g in guesses]], object), np.array([[g[1] for g in guesses]])
+    langs, sure = language.held_to_script(labels, scores, np.array([hangul]), np.array([letters]))
+    assert (langs[0], sure[0]) == wanted
 
 
 def test_an_absent_model_names_the_mend(monkeypatch, reasons, tmp_path):
