@@ -68,7 +68,9 @@ class Select(Stage):
     top: float | int | None = Field(None, gt=0)
     "How many to keep of those that stand: a share up to 1.0, or a number of rows. Li et al. kept 5 to 10%."
     diversity: float | None = Field(None, gt=0.0, lt=1.0)
-    "From this Jaccard similarity on (question and answer, character 5-grams) only the best of two rows is kept; 0.7 is usual."
+    "From this Jaccard similarity on (character 5-grams) only the best of two rows is kept; 0.7 is usual."
+    alike_by: Literal["both", "question", "answer"] = "both"
+    "What of two rows is compared: all that is said, what users say, or the last answer. Tasks made of one passage share its words."
     width: int = Field(4096, ge=16)
     "Longest conversation scored, tokens; the model's own limit where that is smaller."
     batch: int = Field(16, ge=1)

@@ -155,9 +155,17 @@ def entries_of(stage: Any, store: Store, shard: int, scores: pa.Table | None) ->
                 why += ["select.perplexity_high"] if stage.max_perplexity and perplexity > stage.max_perplexity else []
             by = stage.by or ("ifd" if one else "confidence")
             value = {"ifd": ifd, "perplexity": -perplexity, "confidence": row["confidence"] or 0.0}[by]
-            text = "\n".join(m["content"] or "" for m in row["messages"] or [] if m["role"] != "system") if not why else ""
+            text = compared(row["messages"] or [], stage.alike_by) if not why else ""
             found.append(Entry(row["id"], tuple(why), (again, ifd, perplexity, float(one["tokens"]) if one else float("nan")), value, text))
     return found
+
+
+def compared(messages: Sequence[dict[str, Any]], by: str) -> str:
+    """What of a conversation is held against the others."""
+    if by == "answer":
+        return messages[-1]["content"] or ""
+    wanted = ("user",) if by == "question" else ("user", "assistant")
+    return "\n".join(m["content"] or "" for m in messages if m["role"] in wanted)
 
 
 def across(stage: Any, entries: Sequence[Entry]) -> dict[str, tuple[str, str | None]]:

@@ -75,6 +75,13 @@ def test_of_rows_that_resemble_each_other_only_the_best_is_kept(select):
     assert told["keeper"] == f"{1:032x}"
 
 
+@pytest.mark.parametrize("by, reason", [("both", "select.near_copy"), ("answer", "select.near_copy"), ("question", None)])
+def test_what_of_two_rows_is_compared(select, by, reason):
+    long = " ".join([ANSWER, "위짝을 돌리면 가운데 구멍으로 넣은 곡식이 두 돌 사이에서 갈려 둘레로 흘러나옵니다. 손잡이는 나무로 만듭니다."])
+    rows = [row(0, long, "맷돌은 무엇인가요?", confidence=0.9), row(1, long, "다음 글의 제목을 지어 주세요.", confidence=0.5)]
+    assert select(rows, diversity=0.7, alike_by=by)[1] == [None, reason]
+
+
 @pytest.mark.parametrize("top, kept", [(0.5, 2), (3, 3), (1, 1), (1.0, 4)])
 def test_the_top_is_a_share_or_a_number(select, top, kept):
     rows = [row(n, f"{n}번째 답: {ANSWER}", confidence=n / 10) for n in range(4)]
