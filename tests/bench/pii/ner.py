@@ -2,7 +2,7 @@
 
     python tests/bench/pii/ner.py --out /tmp/ner --epochs 12
 
-No trained model is at hand, so this is one: letters as tokens, two layers, 0.4 million weights, trained on 2,000 sentences of
+No trained model is at hand, so this is one: letters as tokens, three layers, half a million weights, trained on 2,000 sentences of
 E-klue-ner-spans and the half of E-presidio-synth-v2 whose templates have even numbers; measured on the other 500 and the
 other half. It says what the cascade does with a model of that kind, not what a large one reaches. Printed as JSON: precision
 and recall of persons and places by overlap - rules alone, the model in windows (`names: model`), the model on everything -
@@ -74,17 +74,20 @@ def letters(sentences: list[Sentence]) -> Any:
 
 
 def train(folder: Path, sentences: list[Sentence], epochs: int) -> None:
-    """A BERT of two layers from seeded weights, saved with its tokenizer (safetensors)."""
+    """A ModernBERT of three layers from seeded weights, each looking at 32 letters, saved with its tokenizer (safetensors)."""
     import torch
-    from transformers import BertConfig, BertForTokenClassification
+    from transformers import ModernBertConfig, ModernBertForTokenClassification
 
     torch.manual_seed(17)
     rng = random.Random(17)
     tokenizer = letters(sentences)
     names = dict(enumerate(TAGS))
-    config = BertConfig(vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=384, max_position_embeddings=LONGEST + 4,
-                        num_labels=len(TAGS), id2label=names, label2id={tag: k for k, tag in names.items()})  # fmt: skip
-    model = BertForTokenClassification(config).train()
+    config = ModernBertConfig(
+        vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=3, num_attention_heads=4, intermediate_size=192, max_position_embeddings=LONGEST + 4, local_attention=32,
+        global_attn_every_n_layers=3, num_labels=len(TAGS), id2label=names, label2id={tag: k for k, tag in names.items()}, attn_implementation="sdpa",
+        pad_token_id=0, cls_token_id=2, sep_token_id=3, bos_token_id=2, eos_token_id=3, classifier_dropout=0.1,
+    )  # fmt: skip
+    model = ModernBertForTokenClassification(config).train()
     rows = sorted((encoded(tokenizer, s) for s in sentences), key=lambda row: len(row[0]))
     batches = [rows[k : k + 32] for k in range(0, len(rows), 32)]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)
