@@ -1,7 +1,8 @@
 """Pass `band`: the keys under which each document may meet others, sorted, so that any range of keys is one slice.
 
-Columns, sorted by `key`: `key` (uint64) and `row` (uint32, in the part). Documents without tokens and all but the leader of
-a group of identical ones have no keys. How many ranges are read later is free: the sorted list serves any.
+Columns, sorted by `key`: `key` (uint64) and `row` (uint32, counted from the first part in the list). Documents without tokens
+and all but the leader of a group of identical ones have no keys. How many ranges are read later is free: the sorted list
+serves any.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from stages.dedup.exact import Twins
 from stages.dedup.passes import Task
 from stages.text.lsh import Banding, band_keys
 
+LISTS = 4096
+"""Lists of keys at most."""
+
 
 class Keying(NamedTuple):
     """What a task needs: the corpus, its signatures, the exact groups and the banding."""
@@ -28,18 +32,31 @@ class Keying(NamedTuple):
     banding: Banding
 
 
+def groups(corpus: Corpus) -> list[range]:
+    """The parts whose keys lie in one list: single parts, and of very many parts several together, because every task of the
+    next pass opens every list."""
+    size = max(1, -(-len(corpus.parts) // LISTS))
+    return [range(first, min(first + size, len(corpus.parts))) for first in range(0, len(corpus.parts), size)]
+
+
 def run(task: Task) -> Receipt:
-    """Write the sorted keys of one part."""
+    """Write the sorted keys of one group of parts."""
     from stages.text.sorting import sorted_pairs
 
     given: Keying = task.given
-    part = given.corpus.parts[task.number]
-    signed = given.sign.read(task.number)
+    group = groups(given.corpus)[task.number]
+    found = [_keys(given, number, given.corpus.parts[group[0]].first) for number in group]
+    keys, owners = sorted_pairs(*(np.concatenate(column) for column in zip(*found)))
+    return task.put(blocks(key=keys, row=owners.astype(np.uint32)))
+
+
+def _keys(given: Keying, number: int, base: int) -> tuple[np.ndarray, np.ndarray]:
+    """(keys, documents counted from `base`) of a part."""
+    part = given.corpus.parts[number]
+    signed = given.sign.read(number)
     taken = column(signed, "tokens") > 0
     docs, leaders, _ = Twins(given.exact).of(part.first, part.first + part.rows)
     taken[docs[docs != leaders] - part.first] = False
     rows = np.flatnonzero(taken)
     keys = band_keys(matrix(signed, "values")[rows], given.banding).ravel()
-    owners = np.repeat(rows, given.banding.bands)
-    keys, owners = sorted_pairs(keys, owners)
-    return task.put(blocks(key=keys, row=owners.astype(np.uint32)))
+    return keys, np.repeat(rows + (part.first - base), given.banding.bands)

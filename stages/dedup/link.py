@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.ledger import Receipt
 from pipeline.store import Store
+from stages.dedup.band import groups
 from stages.dedup.columns import between, blocks, matrix
 from stages.dedup.corpus import Corpus
 from stages.dedup.passes import Task
@@ -74,10 +75,10 @@ def _numbered(docs: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def _in_range(given: Linking) -> tuple[np.ndarray, np.ndarray]:
     keys, docs = [], []
-    for number, part in enumerate(given.corpus.parts):
+    for number, group in enumerate(groups(given.corpus)):
         found, rows = between(given.band.read(number), "key", given.low, given.high, "key", "row")
         keys.append(found)
-        docs.append(rows.astype(np.int64) + part.first)
+        docs.append(rows.astype(np.int64) + given.corpus.parts[group[0]].first)
     return np.concatenate(keys), np.concatenate(docs)
 
 

@@ -139,7 +139,7 @@ class Plan:
         return make(self.store("survey"), survey.run, self.keys("survey", self.new_parts), lambda number: applying, pool)
 
     def _decide(self, pool: Pool) -> None:
-        parts, signs = len(self.corpus.parts), self.store("sign")
+        signs = self.store("sign")
         keys = {number: self.signing.key(part.content) for number, part in enumerate(self.corpus.parts)}
         library = self.signing.library(self.stage.signatures)
         make(signs, sign.run, keys, lambda number: (self.corpus, self.signing, library), pool)
@@ -152,7 +152,7 @@ class Plan:
             return exact.Grouping(self.corpus, signs, self.policy, self.stage.merge_empty, *ranges[number])
 
         make(exacts, exact.run, self.keys("exact", len(ranges)), grouping, pool)
-        lots = self._lots(pool, parts) if "near" in self.stage.levels else 0
+        lots = self._lots(pool) if "near" in self.stage.levels else 0
         settling = verify.Settling(
             self.corpus, signs, exacts, self.store("cluster"), self.signing, self.banding, self.policy, self.stage.threshold,
             self.stage.measure == "containment",
@@ -174,7 +174,7 @@ class Plan:
         make(found, repeats.choose, self.keys("repeats", len(ranges)), choosing, pool)
         return found
 
-    def _lots(self, pool: Pool, parts: int) -> int:
+    def _lots(self, pool: Pool) -> int:
         """Band, link and cluster; returns the number of lots."""
         signs, bands, links = self.store("sign"), self.store("band"), self.store("link")
         clusters = self.store("cluster")
@@ -182,7 +182,7 @@ class Plan:
         keys = self.keys("cluster", 1)
         if not proven(clusters, keys):
             keying = band.Keying(self.corpus, signs, self.store("exact"), self.banding)
-            make(bands, band.run, self.keys("band", parts), lambda number: keying, pool)
+            make(bands, band.run, self.keys("band", len(band.groups(self.corpus))), lambda number: keying, pool)
 
             def linking(number: int) -> link.Linking:
                 return link.Linking(self.corpus, signs, bands, self.banding, self.stage.threshold, *ranges[number], self.stage.measure == "containment")

@@ -51,7 +51,7 @@ def test_one_long_document_and_its_near_copy(dedup, make_store, fates, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sign", "exact", "band", "link", "cluster", "verify", "shards"])
+@pytest.mark.parametrize("name", ["sign", "exact", "band", "link", "cluster", "verify", "survey", "shards"])
 def test_kill_minus_nine_in_each_pass_and_rerun_gives_the_same_bytes(make_store, corpus, tmp_path, repo, name):
     from pipeline.store import Store
 

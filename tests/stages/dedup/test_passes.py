@@ -153,3 +153,13 @@ def test_identical_texts_are_one_group_and_meet_in_no_bucket(make_store, dedup, 
     out = dedup(tmp_path / "out", source)
     assert len(out.table()) == 2 and max(out.table()["cluster_size"].to_pylist()) == count
     assert out.sub("passes/link").receipt(0).notes["buckets"] == 0
+
+
+def test_keys_of_several_parts_in_one_list_give_the_same(dedup, make_store, corpus, tmp_path, monkeypatch):
+    source = make_store(tmp_path / "in", corpus(150, seed=14), shards=7)
+    expected = dedup(tmp_path / "single", source)
+    monkeypatch.setattr(band, "LISTS", 3)
+    pool = Counting()
+    found = dedup(tmp_path / "grouped", source, pool=pool)
+    assert [name for name in pool.done if name.startswith("band")] == ["band 00000", "band 00001", "band 00002"]
+    assert hashes(found) == hashes(expected)
