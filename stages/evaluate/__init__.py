@@ -29,6 +29,7 @@ class Evaluate(Stage):
           kind, objective, method, parameters, chain (content hashes from the bottom up)
           metrics     name -> number:
                         bits per byte, bits per byte (<lang>)    documents; the text's UTF-8 bytes
+                        bits per byte (source <folder>)          documents, the twelve sources most of them come from
                         loss on answers                          conversations; nats per token asked for
                         preference accuracy                      pairs; chosen answer likelier per token than the rejected
                         preference accuracy (sums)               pairs; likelier as a whole
@@ -51,7 +52,7 @@ class Evaluate(Stage):
     `evaluate.empty`, `chat.*`, `pair.equal`.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("DOCUMENT|CHAT|PAIR", many=True, help="stores the models' training data came from; their held-out rows are used"),
         "model": Port("artefact:model|artefact:adapter", many=True, help="models and adapters, each measured against the one before"),

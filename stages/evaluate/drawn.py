@@ -12,7 +12,7 @@ from pipeline.store import Store
 from stages.models.holdout import document_keys, hashes, held_out, prompt_key
 
 COLUMNS = {
-    "DOCUMENT": ("id", "text", "lang"),
+    "DOCUMENT": ("id", "text", "lang", "source"),
     "CHAT": ("id", "messages", "lang"),
     "PAIR": ("id", "prompt", "chosen", "rejected", "lang"),
 }

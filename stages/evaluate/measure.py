@@ -44,6 +44,18 @@ class Documents(NamedTuple):
     """int64 per window: which document it belongs to."""
     bytes: np.ndarray
     langs: list[str]
+    sources: list[str]
+    """The folder of its source (`source_of`)."""
+
+
+def source_of(source: str | None) -> str:
+    """Where a document came from, as it is grouped: the first two folders of its source, or the file where there is none.
+
+    >>> source_of("crawl/site.example/00000.warc.gz"), source_of("docs/a/b/c.html"), source_of("pages.jsonl"), source_of(None)
+    ('crawl/site.example', 'docs/a', 'pages.jsonl', 'unknown')
+    """
+    *folders, last = (source or "unknown").replace("://", "/").split("/")
+    return "/".join(folders[:2]) or last
 
 
 def cut_documents(rows: Sequence[dict[str, Any]], encoder: Encoder, width: int, bos: bool) -> Documents:
@@ -52,7 +64,7 @@ def cut_documents(rows: Sequence[dict[str, Any]], encoder: Encoder, width: int, 
     A window begins with the last token of the one before, so that nothing but the first token of the document (where no
     begin-of-sequence token stands in front) goes unasked; its bytes are then not counted either.
     """
-    windows, owner, sizes, langs = [], [], [], []
+    windows, owner, sizes = [], [], []
     front = [encoder.bos] if bos and encoder.bos is not None else []
     for ids, row in zip(encoder.encode([row["text"] or "" for row in rows]), rows):
         tokens = np.asarray([*front, *ids], dtype=np.int32)
@@ -64,8 +76,8 @@ def cut_documents(rows: Sequence[dict[str, Any]], encoder: Encoder, width: int, 
             windows.append(join([segment(tokens[at : at + width])]))
             owner.append(len(sizes))
         sizes.append(len((row["text"] or "").encode()) - skipped)
-        langs.append(row["lang"] or "und")
-    return Documents(windows, np.asarray(owner, dtype=np.int64), np.asarray(sizes, dtype=np.int64), langs)
+    langs, sources = [row["lang"] or "und" for row in rows], [source_of(row.get("source")) for row in rows]
+    return Documents(windows, np.asarray(owner, dtype=np.int64), np.asarray(sizes, dtype=np.int64), langs, sources)
 
 
 def bits(reader: Reader, documents: Documents) -> np.ndarray:

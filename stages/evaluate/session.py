@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 import time
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,7 @@ from stages.models.encoder import Encoder
 from stages.models.generate import Generator, Sampling, tokenizer_of
 from stages.models.holdout import SHARE
 from stages.models.judge import Judge
+from stages.models.lock import check_lock
 from stages.models.teacher import open_teacher
 from stages.models.templates import Chat, load_tokenizer
 
@@ -34,6 +36,8 @@ FORMAT = 1
 NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo", "rl": "rl"}
 LOWER = {"bits per byte", "loss on answers"}
 """Measures that are better when they fall; the others are better when they rise. Log-probabilities are neither."""
+MOST_SOURCES, LEAST_OF_SOURCE = 12, 5
+"""Sources whose bits per byte are told: the most frequent ones, where so many of their documents were measured."""
 COMPARED = ("bits per byte", "loss on answers", "preference accuracy", "preference margin", "chosen log-probability")
 
 
@@ -128,6 +132,7 @@ def _measure(stage: Any, subject: Subject, before: Subject | None, rows: dict, r
     folder = tokenizer_of(subject.chain)
     tokenizer = load_tokenizer(folder)
     chat = Chat(tokenizer)
+    check_lock(subject.card.get("template_lock"), chat, f"the model in {subject.chain[-1].path}")
     dtype = number_type(stage.dtype, device)
     model = _model(subject, dtype, device)
     reader = m.Reader(model, device, dtype, stage.batch, tokenizer.pad_token_id)
@@ -173,6 +178,10 @@ def _put_bits(subject: Subject, bits: np.ndarray, documents: m.Documents) -> Non
     for lang in sorted(set(documents.langs)):
         of = np.asarray([found == lang for found in documents.langs])
         subject.values[f"bits per byte ({lang})"] = (bits[of], documents.bytes[of])
+    counts = Counter(documents.sources)
+    for source in sorted(name for name, count in counts.most_common(MOST_SOURCES) if count >= LEAST_OF_SOURCE and len(counts) > 1):
+        of = np.asarray([found == source for found in documents.sources])
+        subject.values[f"bits per byte (source {source})"] = (bits[of], documents.bytes[of])
 
 
 def _put_preferences(subject: Subject, before: Subject | None, found: m.Preferences) -> None:

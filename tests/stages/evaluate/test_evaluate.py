@@ -1,11 +1,14 @@
 """Each model against the one before, on rows training never saw, with the numbers checked against brute force."""
 
+import doctest
 import json
 import math
+import shutil
 
 import numpy as np
 import pytest
 
+from pipeline.errors import UsageError
 from pipeline.pool import Inline
 from pipeline.schema import doc_id
 from pipeline.stage import Inputs
@@ -22,7 +25,7 @@ def documents(make_rows_store, sentences_of):
     """The documents `tokens_store` was packed from."""
     lines = sentences_of(1, 600)
     texts = ["\n".join(lines[at : at + 3]) for at in range(0, len(lines), 3)]
-    rows = [{"id": doc_id("test", str(n)), "content_id": None, "text": text, "lang": "ko" if n % 2 else "en"} for n, text in enumerate(texts)]
+    rows = [{"id": doc_id("test", str(n)), "content_id": None, "text": text, "lang": "ko" if n % 2 else "en", "source": f"books/{n % 3}/p.jsonl"} for n, text in enumerate(texts)]
     return make_rows_store("DOCUMENT", rows)
 
 
@@ -100,6 +103,24 @@ def test_languages_are_told_apart_and_intervals_hold_their_number(report):
     for name, value in found["metrics"].items():
         low, high = found["intervals"][name]
         assert low - 1e-6 <= value <= high + 1e-6
+
+
+def test_sources_are_told_apart_and_add_up_to_the_whole(report):
+    metrics, counts = model(report, "pretrained")["metrics"], model(report, "pretrained")["counts"]
+    parts = {name: value for name, value in metrics.items() if name.startswith("bits per byte (source ")}
+    assert set(parts) == {f"bits per byte (source books/{n})" for n in range(3)} and counts["documents"] == 25
+    assert min(parts.values()) <= metrics["bits per byte"] <= max(parts.values())
+    assert doctest.testmod(measure).failed == 0
+
+
+def test_a_model_whose_template_was_changed_is_not_measured(sft_store, base_store, chat_store, tmp_path):
+    """Also where nothing is written out, so that no generator would have looked."""
+    copied = Store(shutil.copytree(sft_store.path, tmp_path / "sft"))
+    folder = copied.artefact()
+    template = folder / "chat_template.jinja"
+    template.write_text(template.read_text("utf-8").replace("<|assistant|>", "<|bot|>") + " ", "utf-8")
+    with pytest.raises(UsageError, match="template"):
+        Evaluate(threads=1, samples=0).run(Inputs({"of": [chat_store], "model": [base_store, copied]}, 17), Store(tmp_path / "out"), Inline())
 
 
 def test_the_ledger_names_every_row_and_only_held_out_ones_were_measured(evaluated, documents, chat_store, pair_store):
