@@ -70,3 +70,26 @@ def test_shards_and_artefacts_are_replaced_and_removed(bucket, make_documents, t
     store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
     os.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
     assert (store.artefact() / "w.bin").read_bytes() == b"123"
+
+
+def test_a_takedown_on_s3_leaves_what_a_local_one_does(bucket, make_documents, tmp_path):
+    """Forgotten from a root on object storage: the same rows, ledgers and hashes as from a local one, and the list beside them."""
+    from pipeline import forgotten, takedown
+    from pipeline.files import place
+
+    table = make_documents([f"문서 {i}" for i in range(60)], url=[f"http://{'shop' if i % 3 else 'other'}.example/{i}" for i in range(60)])
+    marks = [("domain", forgotten.mark("domain", "shop.example"))]
+    left = []
+    for root in (f"{bucket}/takedown", str(tmp_path / "root")):
+        store = Store(f"{root}/corpus")
+        for number in range(3):
+            rows = table.slice(20 * number, 20)
+            store.put(number, rows, Ledger.rows(rows["id"]), key="k", stage="quality")
+        store.seal({"stage": "quality", "shape": "DOCUMENT", "key": "k", "options": {}, "lineage": {}}, [0, 1, 2])
+        found = takedown.find(root, marks)
+        takedown.begin(place(root), found, marks)
+        takedown.carry_out(root, found.lost)
+        takedown.end(place(root))
+        assert takedown.pending(place(root)) is None and forgotten.load(place(root)).at("http://shop.example/1")
+        left.append((store.table().to_pylist(), store.ledgers().to_pylist(), [receipt.taken for receipt in store.receipts().values()], store.require()["takedowns"]))
+    assert left[0] == left[1] and len(left[0][0]) == 20
