@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
 from pipeline.errors import UsageError
 from pipeline.ledger import Receipt
+from pipeline.options import CONTENT
 from pipeline.pool import Pool
 from pipeline.stage import Inputs, Port, Stage
 from pipeline.store import Store
@@ -31,7 +32,9 @@ class Mix(Stage):
     weights: dict[str, float] = Field(default_factory=dict)
     "Weight per group, e.g. `{ko: 0.6, en: 0.4}`; any sum. `other` stands for every group not named. Empty: as they are."
     budget: str | int | None = None
-    "Bytes of UTF-8 text to come out, e.g. `2GB`; default: the most that needs no group more than `max_repeats` times."
+    "Bytes of UTF-8 text to come out, e.g. `2GB`, or with `tokenizer` a number of tokens; default: the most that needs no group more than `max_repeats` times."
+    tokenizer: Annotated[str | None, CONTENT] = None
+    "Count in tokens instead of bytes: a trained tokenizer (store or folder), whose card says how many bytes a token of each language takes."
     share: float | None = Field(None, gt=0.0, le=1.0)
     "Share of the bytes of text to come out, in place of `budget`: with `rank` and `weights` left out, the best tenth of each group is 0.1."
     rank: str | None = None

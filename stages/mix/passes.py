@@ -16,6 +16,7 @@ from pipeline.pool import Pool
 from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of
 from pipeline.stage import Inputs, collect, input_shards
 from pipeline.store import Store
+from stages.text.token_rates import bytes_per_token, usual
 
 
 class Task(NamedTuple):
@@ -44,8 +45,9 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     places = {store.path: place for place, store in enumerate(inputs["of"])}
     shards = [(store, shard, content) for store, shard, content in input_shards(inputs)]
     weighed = sink.sub("passes/weigh")
+    measure = ["hash", stage.rank, inputs.seed if stage.rank else 0, bytes_per_token(stage.tokenizer) if stage.tokenizer else None]
     tasks = [
-        Task(stage, store, places[store.path], shard, number, digest([stage.by, content, places[store.path], "hash", stage.rank, inputs.seed if stage.rank else 0]), weighed, inputs.seed)
+        Task(stage, store, places[store.path], shard, number, digest([stage.by, content, places[store.path], *measure]), weighed, inputs.seed)
         for number, (store, shard, content) in enumerate(shards)
     ]
     found = _each(pool, weigh, tasks)
@@ -143,12 +145,23 @@ def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
     return np.array([sum(len((m["content"] or "").encode()) for side in row for m in side or []) for row in rows], np.int64)
 
 
+def amounts_of(batch: pa.RecordBatch, tokenizer: str | None) -> np.ndarray:
+    """What a row counts for (int64, n): its bytes, or the tokens they make by its language."""
+    sizes = sizes_of(batch)
+    if tokenizer is None:
+        return sizes
+    rates = bytes_per_token(tokenizer)
+    rest = usual(rates)
+    langs = batch.column("lang").to_pylist() if "lang" in batch.schema.names else [None] * len(batch)
+    return np.rint(sizes / np.array([rates.get(lang or "", rest) for lang in langs])).astype(np.int64)
+
+
 def weigh(task: Task) -> Receipt:
     """Bytes per group of one shard, in the receipt; the hash of every id."""
     totals: dict[str, int] = {}
     hashes, ranked = [np.zeros(0, np.uint64)], []
     for batch in task.source.batches(task.shard):
-        ids, groups, sizes = batch.column("id").to_pylist(), groups_of(batch, task.stage.by, task.place), sizes_of(batch)
+        ids, groups, sizes = batch.column("id").to_pylist(), groups_of(batch, task.stage.by, task.place), amounts_of(batch, task.stage.tokenizer)
         hashes.append(id_hashes(ids))
         for group, size in zip(groups, sizes.tolist()):
             totals[group] = totals.get(group, 0) + size

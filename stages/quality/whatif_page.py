@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.errors import SourceError, UsageError
+from pipeline.errors import UsageError
 from pipeline.store import Store
 from stages.quality.whatif import Ledgers, Tally, changed
+from stages.text.token_rates import bytes_per_token, usual
 
 if TYPE_CHECKING:
     from stages.quality.commands import WhatIf
@@ -82,23 +82,10 @@ def sweep_of(word: str) -> tuple[str, list[float]]:
     return limit, [int(v) if v.is_integer() else v for v in values]
 
 
-def bytes_per_token(path: str) -> dict[str, float]:
-    """Bytes per token per language from a tokenizer's card (`all` for the rest)."""
-    place = Path(path)
-    for card in (place / "artefact" / "card.json", place / "card.json"):
-        if card.is_file():
-            found = json.loads(card.read_text("utf-8"))
-            costs = found.get("measured", {}).get("by_language", {})
-            rates = {lang: cost["bytes_per_token"] for lang, cost in costs.items() if cost.get("bytes_per_token")}
-            if rates:
-                return rates
-    raise SourceError(f"{path} has no tokenizer card", "give the store of a tokenizer step, or tokenizers/NAME")
-
-
 def reckoned(tally: Tally, rates: dict[str, float]) -> float:
     """Tokens from bytes per language."""
-    usual = rates.get("all") or float(np.mean(list(rates.values())))
-    return sum(size / rates.get(lang, usual) for lang, (_, size) in tally.by_lang.items())
+    rest = usual(rates)
+    return sum(size / rates.get(lang, rest) for lang, (_, size) in tally.by_lang.items())
 
 
 def page(store: str, curves: dict[str, list[tuple[float, Tally]]], rates: dict[str, float]) -> str:

@@ -83,3 +83,10 @@ def test_wrong_columns_are_named(tmp_path, scored):
         ranked(tmp_path, corpus, rank="quality_scor", share=0.1)
     with pytest.raises(UsageError, match="both given"):
         ranked(tmp_path, corpus, "b", share=0.1, budget=100)
+
+
+def test_a_budget_in_tokens(tmp_path, scored):
+    (tmp_path / "card.json").write_text('{"measured": {"by_language": {"ko": {"bytes_per_token": 5.0}, "en": {"bytes_per_token": 4.0}, "all": {"bytes_per_token": 4.5}}}}')
+    out = ranked(tmp_path, scored("in", 2, list(range(1000))), rank="score", weights={"ko": 1, "en": 1}, tokenizer=str(tmp_path), budget=4000)
+    langs = out.require()["counts"]["lang"]
+    assert langs == {"ko": 100, "en": 80}  # 20 tokens a Korean row, 25 an English one

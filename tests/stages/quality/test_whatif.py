@@ -11,7 +11,8 @@ from pipeline.store import Store
 from stages.quality import Quality
 from stages.quality.commands import WhatIf
 from stages.quality.whatif import Ledgers, changed
-from stages.quality.whatif_page import bytes_per_token, sweep_of
+from stages.quality.whatif_page import sweep_of
+from stages.text.token_rates import bytes_per_token
 
 KO = "우리는 그 책을 볼 수 있는 곳에서 다시 만났다. 오늘은 날씨가 좋다. 이 길은 바다로 이어진다. 또는 산으로 간다."
 EN = "The people have to be there and that is with it. It was a good day. Of all roads this one leads to the sea."
