@@ -1,0 +1,61 @@
+"""The diversity gate: ROUGE-L of a new instruction with every one that stands, exactly, without trying them all.
+
+ROUGE-L's F of two texts of m and n words is 2L/(m+n), and L, the longest common subsequence, is at most the words they share.
+So only those that share enough words are compared; an index by word finds them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Sequence
+
+from stages.models.particles import stem, words
+
+
+class Gate:
+    """Instructions that stand, and whether another is unlike all of them."""
+
+    def __init__(self, likeness: float):
+        self.likeness = likeness
+        self._texts: list[list[str]] = []
+        self._counts: list[Counter] = []
+        self._places: dict[str, list[int]] = {}
+
+    def add(self, text: str) -> None:
+        tokens = stems(text)
+        place = len(self._texts)
+        self._texts.append(tokens)
+        self._counts.append(Counter(tokens))
+        for token in set(tokens):
+            self._places.setdefault(token, []).append(place)
+
+    def alike(self, text: str, apart_from: str = "") -> bool:
+        """Whether the text's ROUGE-L with any that stands reaches `likeness`; one equal to `apart_from` is left out."""
+        tokens, own = stems(text), stems(apart_from) if apart_from else None
+        counts = Counter(tokens)
+        shared: Counter = Counter()
+        for token, count in counts.items():
+            for place in self._places.get(token, ()):
+                shared[place] += min(count, self._counts[place][token])
+        for place, most in shared.items():
+            other = self._texts[place]
+            if 2 * most >= self.likeness * (len(tokens) + len(other)) and other != own and rouge_l(tokens, other) >= self.likeness:
+                return True
+        return False
+
+
+def stems(text: str) -> list[str]:
+    """Words without Korean particles, in lower case."""
+    return [stem(word) for word in words(text)]
+
+
+def rouge_l(one: Sequence[str], two: Sequence[str]) -> float:
+    """F1 of the longest common subsequence."""
+    if not one or not two:
+        return float(not one and not two)
+    row = [0] * (len(two) + 1)
+    for token in one:
+        before = 0
+        for place, other in enumerate(two, 1):
+            before, row[place] = row[place], before + 1 if token == other else max(row[place], row[place - 1])
+    return 2 * row[-1] / (len(one) + len(two))
