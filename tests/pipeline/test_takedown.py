@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import hypothesis
+import hypothesis.strategies
 import pyarrow as pa
 import pytest
 
@@ -206,3 +208,24 @@ def test_no_run_begins_while_one_is_unfinished(root):
     recipe = parse({"root": str(root), "steps": [{"ingest": {"from": str(root)}}], "run": {"pool": "inline"}})
     with pytest.raises(WorkError, match="forget"):
         run(recipe)
+
+
+@hypothesis.given(hypothesis.strategies.lists(hypothesis.strategies.lists(hypothesis.strategies.tuples(hypothesis.strategies.integers(0, 5), hypothesis.strategies.integers(1, 4)), max_size=4), max_size=6), hypothesis.strategies.sets(hypothesis.strategies.integers(0, 5)))
+@hypothesis.settings(deadline=None, max_examples=60)
+def test_masks_are_those_of_a_plain_loop(rows, gone):
+    """Rows of (document, tokens) one behind the other, with two tokens of nobody at the end."""
+    name = lambda doc: f"{doc:032x}"
+    made, expected = [], []
+    for number, parts in enumerate(rows):
+        at, docs, tokens, now = 0, [], [], []
+        for doc, size in parts:
+            docs.append({"id": name(doc), "start": at, "end": at + size, "offset": 7 * number})
+            tokens += range(100 + at, 100 + at + size)
+            now += [0] * size if doc in gone else range(100 + at, 100 + at + size)
+            at += size
+        made.append({"id": f"{number + 99:032x}", "input_ids": [*tokens, 1, 2], "docs": docs})
+        left = [doc for doc in docs if doc["id"] not in map(name, gone)]
+        if left or not docs:
+            expected.append({"id": f"{number + 99:032x}", "input_ids": [*now, 1, 2], "docs": left})
+    table = pa.Table.from_pylist(made, TOKENS)
+    assert takedown.masked(table, pa.array(sorted(map(name, gone)), pa.large_string())).to_pylist() == expected
