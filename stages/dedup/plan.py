@@ -28,7 +28,7 @@ from pipeline.pool import Pool
 from pipeline.schema import shape_of
 from pipeline.stage import Inputs, merge_notes
 from pipeline.store import Store
-from stages.dedup import apply, band, cluster, exact, identity, levels, link, repeats, sign, survey, verify
+from stages.dedup import apply, band, cluster, exact, identity, levels, link, repeats, sign, survey, trims, verify
 from stages.dedup.corpus import Corpus
 from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
@@ -158,6 +158,13 @@ class Plan:
             self.stage.measure == "containment",
         )
         make(self.store("verify"), verify.run, self.keys("verify", lots), lambda number: settling, pool)
+
+    def trims(self, pool: Pool) -> Store:
+        """What cutting the repeated spans would take from each source; for a plan."""
+        found, store = self._repeats(pool), self.store("trims")
+        applying = self.applying()._replace(repeats=found, level=self.stage.spans or "")
+        make(store, trims.run, self.keys("trims", self.new_parts), lambda number: applying, pool)
+        return store
 
     def _repeats(self, pool: Pool) -> Store:
         """Find the repeated spans of the documents that stay."""

@@ -21,7 +21,7 @@ from pipeline.files import disk_error
 from pipeline.options import digest
 from pipeline.pool import Pool
 from pipeline.stage import Inputs
-from stages.dedup import survey
+from stages.dedup import survey, trims
 from stages.dedup.columns import column
 from stages.dedup.fields import columns, text_of
 
@@ -58,6 +58,7 @@ def write(plan: "Plan", inputs: Inputs, pool: Pool, target: Path) -> dict[str, A
         "sources": losing["source"],
         "hosts": losing["host"],
         "similarity": seen["similarity"],
+        "spans": trims.summary(plan.trims(pool)) if plan.stage.spans else {},
         "largest": clusters(plan, seen["largest"]),
     }
     partial = target.with_name(target.name + ".part")
@@ -84,6 +85,7 @@ def said(page: dict[str, Any], target: Path) -> str:
     lines += [f"  by {rule:<37} {count:>9,}" for rule, count in page["rules"].items()]
     for kind in ("sources", "hosts"):
         lines += [f"  {kind[:-1]} {name:<33} {removed:>9,} of {rows:>9,}" for name, (rows, removed) in list(page[kind].items())[:10]]
+    lines += [f"  source {name:<33} {size:>9,} bytes cut in {rows:,} rows" for name, (rows, size) in list(page["spans"].items())[:10]]
     lines += [f"  cluster of {entry['documents']:,} around {entry['keeper']['id']}" for entry in page["largest"][:5]]
     if page["over_caps"]:
         lines.append(f"stopped: {len(page['over_caps'])} sources lose too much: " + ", ".join(list(page["over_caps"])[:5]))

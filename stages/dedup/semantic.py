@@ -330,7 +330,7 @@ def _among(block: np.ndarray, mine: np.ndarray, near: np.ndarray, free: np.ndarr
     from stages.text.vectors import cosines
 
     waiting = keeper[block] == block
-    for place in range(len(block)):
+    for place in np.flatnonzero(np.triu(near, 1).any(axis=1)):
         if not waiting[place]:
             continue
         others = place + 1 + np.flatnonzero(near[place, place + 1 :] & waiting[place + 1 :] & free[block[place + 1 :]])

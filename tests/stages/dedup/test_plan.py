@@ -104,6 +104,24 @@ def test_every_source_and_host_that_loses_is_named_small_ones_too(make_store, tm
     assert len(names) == preview.NAMED + 1 and sum(removed for _, removed in names.values()) == sum(n % 7 for n in range(3000))
 
 
+def test_a_plan_counts_what_is_cut_and_later_levels_too(make_store, tmp_path):
+    menu = "Home products prices about us contact careers press terms privacy cookies"
+    texts = [f"{menu}\n" + " ".join(f"own{n}x{m}" for m in range(30)) for n in range(4)]
+    urls = ["http://a.example/1", "http://a.example/2", "http://a.example/3", "http://a.example/3/#x"]
+    make_store(tmp_path / "in", texts, source=["a", "b", "b", "b"], url=urls)
+    words = ["dedup", str(tmp_path / "in"), str(tmp_path / "out")]
+    output = said(*words, "--plan", str(tmp_path / "plan.json"), "--levels", "exact,near,url", "--spans", "line", "--quiet")
+    page = json.loads((tmp_path / "plan.json").read_text())
+    assert page["rules"] == {"dedup.url": 1} and page["removed"] == 1 and [cluster["documents"] for cluster in page["largest"]] == [2]
+    assert len(page["largest"][0]["removed"]) == 1
+    assert sum(rows for rows, _ in page["spans"].values()) == 2, "three stay, one of them with the line"
+    assert sum(size for _, size in page["spans"].values()) == 2 * (len(menu) + 1) and "bytes cut in" in output
+    said(*words, "--apply", str(tmp_path / "plan.json"), "--quiet")
+    before = sum(len(text) for text in texts)
+    left = Store(tmp_path / "out").table()["text"].to_pylist()
+    assert len(left) == 3 and sum(map(len, left)) == before - len(texts[3]) - 2 * (len(menu) + 1)
+
+
 def test_recipe_with_caps_stops_and_without_goes_on(copies, tmp_path):
     """The recipe runs from the file of the first step's store; only `caps:` stops it."""
     recipe = tmp_path / "page.yaml"
