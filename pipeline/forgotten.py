@@ -31,15 +31,32 @@ def mark(kind: Kind, value: str) -> str:
     """
     if kind == "id":
         return value
-    plain = {"url": address, "domain": lambda word: word.strip().strip(".").lower(), "licence": lambda word: " ".join(word.casefold().split())}
+    plain = {"url": address, "domain": domain, "licence": lambda word: " ".join(word.casefold().split())}
     return digest(["forgotten", kind, plain[kind](value)])
+
+
+def domain(word: str) -> str:
+    """A host name as it is compared: lower case, names in other scripts as they stand in addresses (xn--...).
+
+    >>> domain("맷돌.한국") == domain("https://xn--pq1bz0j.xn--3e0b707e/a"), domain(".Example.org")
+    (True, 'example.org')
+    """
+    host = urlsplit(word.strip()).hostname if "://" in word else word
+    return _ascii((host or "").strip().strip(".").lower())
+
+
+def _ascii(host: str) -> str:
+    try:
+        return host.encode("idna").decode() if not host.isascii() else host
+    except UnicodeError:
+        return host
 
 
 def address(url: str) -> str:
     """An address as it is compared: host, path and query. What is no address stays as it is."""
     try:
         parts = urlsplit(url.strip())
-        host, port = (parts.hostname or "").rstrip("."), parts.port
+        host, port = _ascii((parts.hostname or "").rstrip(".")), parts.port
     except ValueError:
         return url.strip()
     if not host:

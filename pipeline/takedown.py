@@ -15,6 +15,7 @@ import importlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import ModuleType
 from typing import Any, Iterable, Iterator
 
@@ -49,7 +50,12 @@ class Lost:
     forgotten: Forgotten
 
     def value_set(self) -> pa.Array:
-        return pa.array(sorted(self.ids), STR)
+        return _sorted(self.ids)
+
+
+@lru_cache(maxsize=2)
+def _sorted(ids: frozenset[str]) -> pa.Array:
+    return pa.array(sorted(ids), STR)
 
 
 @dataclass

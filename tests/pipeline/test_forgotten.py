@@ -32,6 +32,12 @@ def test_a_domain_takes_the_hosts_below_it_and_no_others(url, hit):
     assert hides("domain", "shop.example", url=url) is hit
 
 
+def test_a_korean_host_is_one_name_in_either_spelling():
+    for named in ("맷돌.한국", "xn--pq1bz0j.xn--3e0b707e", "https://맷돌.한국/소개"):
+        assert hides("domain", named, url="https://www.xn--pq1bz0j.xn--3e0b707e/a") and hides("domain", named, url="http://맷돌.한국/a")
+    assert hides("url", "https://맷돌.한국/a", url="http://xn--pq1bz0j.xn--3e0b707e/a/")
+
+
 def test_licence_and_id_and_the_name_of_a_file():
     assert hides("licence", "CC BY-NC 4.0", licence="cc  by-nc 4.0") and not hides("licence", "CC BY 4.0", licence="CC BY-NC 4.0")
     assert hides("id", "ab" * 16, id="ab" * 16) and not hides("id", "ab" * 16, id="cd" * 16)
