@@ -74,7 +74,8 @@ def states(model: Any, batch: Any) -> torch.Tensor:
     backbone = getattr(inner, inner.base_model_prefix)
     ahead = virtual_tokens(model)
     if not ahead:
-        out = backbone(input_ids=batch.ids, attention_mask=windowed(batch.mask, inner.config), position_ids=batch.positions, use_cache=False)
+        mask = added(windowed(batch.mask, inner.config), inner)
+        out = backbone(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False)
         return out.last_hidden_state
     rows, width = batch.ids.shape
     mask = batch.mask
@@ -102,6 +103,14 @@ def windowed(mask: Any, config: Any) -> Any:
         return mask
     at = torch.arange(mask.shape[-1], device=mask.device)
     return mask & (at[:, None] - at[None, :] < window)
+
+
+def added(mask: Any, model: Any) -> Any:
+    """On a CPU in fp32 the mask as numbers to be added: there every layer would turn it into them anew (1% of a step)."""
+    plain = mask is not None and mask.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+    if not plain or model.get_input_embeddings().weight.dtype != torch.float32:
+        return mask
+    return torch.zeros(mask.shape).masked_fill_(~mask, float("-inf"))
 
 
 def virtual_tokens(model: Any) -> int:
