@@ -192,6 +192,7 @@ def main() -> None:
     options = parser.parse_args()
     if not (options.out / "config.json").is_file():
         sentences = klue()[0] + synth()[0]
+        random.Random(17).shuffle(sentences)
         train(options.out, sentences[: options.sentences or None], options.epochs)
     print(json.dumps({"quality": measured(options.out), "time": timed(options.out, options.sample) if options.sample else None}, ensure_ascii=False, indent=1))
 
