@@ -132,3 +132,13 @@ def test_a_trained_reward_model_scores_the_pairs(pair_store, chat_store, base_st
     Dpo(length_ratio=10).run(Inputs({"of": [chat_store], "student": [base_store], "reward": [reward]}, 17), sink, Inline())
     rows = sink.table().to_pylist()
     assert len(rows) > 120 and all(row["score_chosen"] > row["score_rejected"] for row in rows)
+
+
+def test_the_report_says_how_the_sides_are_told_apart(make_rows_store, make):
+    """A student with a stock phrase: the probe sees it, and the page says so, with the overlap as measured."""
+    from pipeline.sections import _bias
+
+    of = make_rows_store("CHAT", [chat_row(n) for n in range(120)])
+    pairs = make(of, weak=lambda prompt, _: "!!! " + WEAK)
+    told = _bias(pairs)
+    assert "told apart by their surface alone" in told and "length alone" in told and "overlap" not in told
