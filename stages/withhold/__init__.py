@@ -35,7 +35,7 @@ class Withhold(ShardStage):
     share: float = Field(0.3, gt=0.0, le=1.0)
     "Least share of runs of words that two texts have in common for the row to go. Copies edited in every tenth word keep 0.4 of theirs."
     width: int = Field(8, ge=1, le=64)
-    "Words in a row that count as one; 8 words are seldom met by chance (PaLM and Llama 2 look for 8 tokens and more)."
+    "Words in a row that count as one; 8 are seldom met by chance (PaLM counts 8-grams to find known test items)."
     fields: tuple[str, ...] = ()
     "Text columns compared, joined by line feeds; default: the main one (of chats every message)."
 

@@ -63,6 +63,20 @@ def test_only_what_the_texts_need_is_run_and_nothing_is_fused_away():
     assert [step.name for step in found.steps] == ["books", "web", "quality", "dedup", "pii"] and not found.run.fuse and not found.run.drop_raw
 
 
+def test_a_store_given_by_its_path_is_measured_entire_and_a_step_in_part():
+    whole, options = recipe(), Ablate(recipe="x.yaml", holdout=0.2, seeds=2, tokenizer="t/store")
+    variants = ablation.variants_of(whole, ("raw=books+web", "curated=pii"))
+    on = ablation.measured_from(whole, variants, ("books", "sets/news"))
+    steps = [next(iter(step.items())) for step in ablation.page(whole, variants, on, options)["steps"]]
+    split, measured, *rest = steps
+    assert split == ("split", {"name": "drawn-0", "of": "runs/x/books", "share": 0.2, "by": "document", "salt": "ablate"})
+    assert measured == ("dedup", {"name": "measured", "of": ["drawn-0", "sets/news"]})
+    assert [name for name, _ in rest] == ["withhold"] * 2 + ["pack"] * 2 + ["train"] * 4, "no tokenizer is trained where one is given"
+    assert rest[0][1] == {"name": "raw-text", "of": ["runs/x/books", "runs/x/web"], "against": "measured"}
+    shapes = [{k: v for k, v in options.items() if k not in ("name", "of", "seed")} for name, options in rest if name == "train"]
+    assert all(one == shapes[0] for one in shapes) and sorted(o["seed"] for n, o in rest if n == "train") == [1, 1, 2, 2]
+
+
 def test_intervals_are_those_of_drawing_documents_and_seeds_one_by_one():
     rng = np.random.default_rng(3)
     size = rng.integers(50, 400, 40).astype(float)
