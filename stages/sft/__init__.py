@@ -47,6 +47,10 @@ class Sft(Stage):
     "What the teacher is asked: question-answer pairs extracted and refined, the instruction a passage answers, typed tasks."
     pairs: int = Field(3, ge=1, le=8)
     "Most question-answer pairs per passage; Curator's DiverseQA takes up to 8, about one per 150 tokens."
+    persona: str = ""
+    "Who the teacher is to be (`You are a patient librarian.`); stands before every instruction of its prompts."
+    shots: int = Field(1, ge=0, le=1)
+    "Worked examples shown with `qa`; one is written in each language, 0 shows none."
     passages: int = Field(2, ge=1)
     "Most passages of one page the teacher is asked about."
     min_passage: int = Field(200, ge=40)

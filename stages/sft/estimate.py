@@ -96,4 +96,4 @@ def _requests(stage: "Sft", source: Store, seed: int) -> Iterator[Request]:
             taken = covered(find, cut, number)
             for row in passes.documents(store, shard):
                 for ask in asks_of(stage, by_hand, Page(row, seed), taken):
-                    yield request_of(ask, stage.teacher.sampling, stage.pairs)
+                    yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots)

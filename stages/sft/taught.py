@@ -67,9 +67,9 @@ def free_passages(page: Page, taken: Iterable[tuple[int, int]], least: int, most
     return out[:count]
 
 
-def request_of(ask: Ask, sampling: Sampling, pairs: int) -> Request:
+def request_of(ask: Ask, sampling: Sampling, pairs: int, persona: str = "", shots: int = 1) -> Request:
     page = ask.page
-    prompt = asks.prompt_for(ask.task, page.lang, pairs)
+    prompt = asks.prompt_for(ask.task, page.lang, pairs, persona, shots)
     return Request(ask.id, prompt.render(page.cut(ask.span)), sampling, ask.task, page.url, page.id)
 
 

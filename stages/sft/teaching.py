@@ -56,7 +56,7 @@ def teach_all(stage: "Sft", inputs: Inputs, shards: "passes.Shards", find: Store
 
 
 def _key(stage: "Sft", inputs: Inputs, content: str, find: Store, cut: Store, number: int) -> str:
-    keyed = ("teach", "pairs", "passages", "min_passage", "max_passage", "curate")
+    keyed = ("teach", "pairs", "persona", "shots", "passages", "min_passage", "max_passage", "curate")
     return digest(
         {
             "pass": "teach", "version": stage.version, "teacher": identity(stage.teacher), "of": content, "seed": inputs.seed,
@@ -76,7 +76,7 @@ def _teach_shard(
         for row in passes.documents(source, shard):
             for ask in asks_of(stage, teacher if isinstance(teacher, RecordedByHand) else None, Page(row, inputs.seed), taken):
                 pending[ask.id] = ask
-                yield request_of(ask, stage.teacher.sampling, stage.pairs)
+                yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots)
 
     replies = {reply.id: reply for reply in teacher.answer(requests())}
     ratings = _rated(stage, teacher, pending, replies)

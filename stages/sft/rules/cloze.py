@@ -15,6 +15,7 @@ from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
 
 BLANK = "[   ]"
+_LETTER = re.compile("[A-Za-z가-힣]")
 
 
 class Cloze(Rule):
@@ -65,5 +66,12 @@ class Cloze(Rule):
 
 def occurrences(text: str, term: Term) -> list[int]:
     """Where the term stands as a word of its own (in Korean: at the head of a word)."""
-    after = "" if is_hangul(term.form) else r"(?![A-Za-z])"
-    return [m.start() for m in re.finditer(rf"(?<![A-Za-z가-힣]){re.escape(term.form)}{after}", text)]
+    form, latin, found = term.form, not is_hangul(term.form), []
+    place = text.find(form)
+    while place >= 0:
+        end = place + len(form)
+        if not _LETTER.match(text[place - 1 : place]) and not (latin and text[end : end + 1].isascii() and text[end : end + 1].isalpha()):
+            found.append(place)
+            place = end - 1
+        place = text.find(form, place + 1)
+    return found

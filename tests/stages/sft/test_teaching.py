@@ -69,6 +69,15 @@ def test_backtranslation_is_curated_by_the_teacher_itself(run, serve):
     assert ledger[2]["reason"] == "teacher.low_rating" and len(server.requests) == 4
 
 
+def test_persona_and_examples_reach_the_prompt_and_change_its_key(run, serve):
+    server = serve()
+    run(server, teach=["qa"])
+    run(server, name="other", teach=["qa"], persona="You are a patient librarian.", shots=0)
+    first, second = server.requests[0]["body"]["messages"], server.requests[-1]["body"]["messages"]
+    assert [m["role"] for m in first] == ["system", "user", "assistant", "user"] and [m["role"] for m in second] == ["system", "user"]
+    assert second[0]["content"].startswith("You are a patient librarian.") and len(server.requests) == 4
+
+
 def test_done_again_no_call_is_made(run, serve):
     server = serve()
     first = run(server)
