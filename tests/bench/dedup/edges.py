@@ -29,7 +29,6 @@ def edges(total: int, seed: int):
     draw = np.random.default_rng(seed)
     star, chain, pairs = total // 10, 4 * total // 10, 3 * total // 10
     nodes = (star + 1) + (chain + chain // 99 + 1) + 2 * pairs
-    names = np.arange(nodes, dtype=np.int64)
     for piece in range(0, total, SHARD):
         kind = draw.random(min(SHARD, total - piece))
         left, right = np.empty(len(kind), np.int64), np.empty(len(kind), np.int64)
@@ -43,7 +42,6 @@ def edges(total: int, seed: int):
         first = star + 1 + chain + chain // 99 + 1 + 2 * draw.integers(0, pairs, at.sum())
         left[at], right[at] = first, first + 1
         yield left, right, nodes
-    del names
 
 
 def run(folder: Path, nodes: int, say) -> None:
