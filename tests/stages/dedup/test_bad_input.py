@@ -67,7 +67,7 @@ def test_one_document_of_200_megabytes(dedup, make_store, fates, tmp_path):
     assert len(long) > 190_000_000
     part = long[: 1 << 20].rsplit(" ", 1)[0]
     source = make_store(tmp_path / "in", [long, part, part + " and a few more", "a short one"], url=["http://a.example/"] * 2 + [None] * 2)
-    out = dedup(tmp_path / "out", source, levels=LEVELS, spans="substring", span_memory=64)
+    out = dedup(tmp_path / "out", source, levels=LEVELS, spans="substring", span_memory=256)
     assert [fate[0] for fate in fates(out).values()] == [None, "dedup.near", "dedup.nothing_left", None]
 
 
