@@ -162,7 +162,9 @@ class Killed(BaseException):
     pass
 
 
-def test_killed_before_any_write_it_is_finished_by_the_next_call(root, tmp_path, monkeypatch):
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.slow)])
+def test_killed_before_any_write_it_is_finished_by_the_next_call(stride, root, tmp_path, monkeypatch):
+    """At every (slow), or at every seventh, write and deletion."""
     whole = tmp_path / "whole"
     shutil.copytree(root, whole)
     forget(whole)
@@ -199,7 +201,7 @@ def test_killed_before_any_write_it_is_finished_by_the_next_call(root, tmp_path,
             assert snapshot(again) == expected, f"killed at step {steps}"
         if finished:
             break
-        steps += 1
+        steps += stride
     assert steps > 40
 
 
