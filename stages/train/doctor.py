@@ -68,7 +68,7 @@ def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list
     parts = [part for row in rows for part in segments(row)]
     found = [_labels(parts), _empty(rows), _shown(rows), *_bos([part for part, _ in parts], tokenizer)]
     if objective in ("clm", "mlm"):
-        found += [_documents_end([part for part, _ in parts], tokenizer), _reads_back(data, tokenizer)]
+        found += [_documents_end(rows, [part for part, _ in parts], tokenizer), _reads_back(data, tokenizer)]
     else:
         found += [_unmasked([part for part, _ in parts]), _answers_end([part for part, _ in parts], tokenizer)]
     if objective in ("dpo", "reward"):
@@ -115,9 +115,10 @@ def _bos(parts: Sequence[Segment], tokenizer: Any) -> list[Finding]:
     return [Finding("begin tokens per segment", round(with_one / len(parts), 4) if parts else 0.0, fault, mend)]
 
 
-def _documents_end(parts: Sequence[Segment], tokenizer: Any) -> Finding:
+def _documents_end(rows: Sequence[Row], parts: Sequence[Segment], tokenizer: Any) -> Finding:
+    """Where a row holds several documents, some of them end in it; rows cut out of one long text may hold no end at all."""
     ended = sum(bool(p.trained[-1] and p.ids[-1] == tokenizer.eos_token_id) for p in parts)
-    fault = "" if ended or not parts else "no document ends with a trained end-of-sequence token, so the model would never stop"
+    fault = "" if ended or len(parts) == len(rows) else "no document ends with a trained end-of-sequence token, so the model would never stop"
     return Finding("documents whose end is trained", round(ended / len(parts), 4) if parts else 0.0, fault, "pack with this house's `pack`, or write the end token after every document")
 
 

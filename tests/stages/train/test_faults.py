@@ -77,8 +77,10 @@ def doctored(store):
     return load_tokenizer(store.artefact())
 
 
-def test_documents_that_never_end_are_refused(corpus_of, tokenizer):
+def test_documents_that_never_end_are_refused(corpus_of, tokenizer, make_rows_store, sentences_of):
     assert faults(doctor.examine(corpus_of(after=()), tokenizer, "clm", 0.5)) == {"documents whose end is trained"}
+    one_long = [packed_row(tokenizer, [line], number=n, before=(), after=()) for n, line in enumerate(sentences_of(5, 20))]
+    assert not faults(doctor.examine(Corpus([make_rows_store("TOKENS", one_long)], None, 0.0, len(tokenizer)), tokenizer, "clm", 0.5)), "pieces of one text"
 
 
 @pytest.mark.parametrize("template, check", [
