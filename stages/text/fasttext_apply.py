@@ -47,7 +47,7 @@ class Scorer:
         room = 1 << max(4, int(2 * model.words).bit_length())
         self._keys, self._numbers = np.zeros(room, np.uint64), np.zeros(room, np.int32)
         fill_words(model.arena, model.ends, self._keys, self._numbers)
-        self._width = model.dim + 1 + LETTERS
+        self._width = -(-(model.dim + 1 + LETTERS) // 8) * 8  # whole vector registers
         slots = 1 << (MEMORY // (4 * self._width + 8)).bit_length() - 1
         self._memory, self._notes = np.zeros(slots, np.uint64), np.zeros((slots, self._width), np.float32)
         self._alive = np.packbits(model.slots >= 0, bitorder="little")
@@ -72,7 +72,7 @@ class Scorer:
                 data, starts.astype(np.int64), ends.astype(np.int64), classes(), np.frombuffer(LABEL, np.uint8), self._keys, self._numbers, model.words, minn, maxn,
                 model.bucket, self._alive, model.slots, model.rows, self._closing, model.word_ngrams if model.ngrams else 1, self._memory, self._notes, sums,
             )  # fmt: skip
-        features, letters = sums[:, :, model.dim], sums[:, :, model.dim + 1 :]
+        features, letters = sums[:, :, model.dim], sums[:, :, model.dim + 1 : model.dim + 1 + LETTERS]
         means = (sums[:, :, : model.dim] / np.maximum(features, 1)[:, :, None]).astype(np.float32)
         return Sums(means, features.astype(np.int64), letters.astype(np.int64))
 

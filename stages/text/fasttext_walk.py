@@ -85,24 +85,36 @@ def _row_of(place, words, alive, slots):
 
 
 @njit(nogil=True)
-def _add_ngrams(data, start, end, words, minn, maxn, bucket, alive, slots, rows, vector):
-    """Add the rows of the character n-grams of `<word>` to `vector`; how many there were."""
+def _rest(value, by, inverse):
+    """`value % by` of numbers below 2**32 without a division: it is asked of every n-gram."""
+    left = value - np.int64(np.float64(value) * inverse) * by
+    if left < 0:
+        return left + by
+    return left - by if left >= by else left
+
+
+@njit(nogil=True)
+def _add_ngrams(data, start, end, scratch, words, minn, maxn, bucket, alive, slots, rows, vector):
+    """Add the rows of the character n-grams of `<word>` to `vector`; how many there were. `scratch` has room for the word and two."""
     added = 0
     size = end - start + 2
+    scratch[0], scratch[size - 1] = 0x3C, 0x3E
+    for at in range(start, end):
+        scratch[at - start + 1] = data[at]
+    inverse = 1.0 / bucket
     for i in range(size):
-        if 0 < i < size - 1 and (data[start + i - 1] & 0xC0) == 0x80:
+        if (scratch[i] & 0xC0) == 0x80:
             continue
         state = _FNV
         j, n = i, 1
         while j < size and n <= maxn:
-            while True:
-                byte = np.uint8(0x3C) if j == 0 else np.uint8(0x3E) if j == size - 1 else data[start + j - 1]
-                state = _hashed(state, byte)
+            state = _hashed(state, scratch[j])
+            j += 1
+            while j < size and (scratch[j] & 0xC0) == 0x80:
+                state = _hashed(state, scratch[j])
                 j += 1
-                if not (0 < j < size - 1 and (data[start + j - 1] & 0xC0) == 0x80):
-                    break
             if n >= minn and not (n == 1 and (i == 0 or j == size)):
-                row = _row_of(np.int64(state) % bucket, words, alive, slots)
+                row = _row_of(_rest(np.int64(state), bucket, inverse), words, alive, slots)
                 if row >= 0:
                     for d in range(rows.shape[1]):
                         vector[d] += rows[row, d]
@@ -171,7 +183,7 @@ def _is_gap(byte):
 
 
 @njit(nogil=True)
-def _worked_out(data, start, end, key, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, note):
+def _worked_out(data, start, end, key, scratch, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, note):
     """Write what is known of a word to `note`: its vector, then how many rows that is, then its letters by kind."""
     dim = rows.shape[1]
     note[:] = 0
@@ -181,7 +193,7 @@ def _worked_out(data, start, end, key, classes, keys, numbers, words, minn, maxn
             note[d] = rows[number, d]
         note[dim] = 1
     if maxn > 0:
-        note[dim] += _add_ngrams(data, start, end, words, minn, maxn, bucket, alive, slots, rows, note)
+        note[dim] += _add_ngrams(data, start, end, scratch, words, minn, maxn, bucket, alive, slots, rows, note)
     _letters(data, start, end, classes, note[dim + 1 :])
 
 
@@ -199,6 +211,10 @@ def gather(
     mask = np.uint64(len(memory) - 1)
     recent = np.zeros(max(pairs, 1), np.uint32)
     part = np.zeros((2, width), np.float32)
+    longest = 0
+    for text in range(len(starts)):
+        longest = max(longest, ends[text] - starts[text])
+    scratch = np.empty(longest + 2, np.uint8)
     for text in range(len(starts)):
         at, end = starts[text], ends[text]
         seen = held = 0
@@ -216,7 +232,7 @@ def gather(
             key = _mixed(state)
             slot = (key >> np.uint64(1)) & mask
             if memory[slot] | np.uint64(1) != key | np.uint64(1):
-                _worked_out(data, start, at, key, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, notes[slot])
+                _worked_out(data, start, at, key, scratch, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, notes[slot])
                 memory[slot] = (key | np.uint64(1)) ^ np.uint64(not _is_word(data, start, at))
             for d in range(width):
                 part[0, d] += notes[slot, d]
@@ -309,3 +325,26 @@ def best_leaves(dots, tree, best, scores):
             nodes[waiting], chances[waiting] = tree[node - labels, 1 - first], min(low, high)
             nodes[waiting + 1], chances[waiting + 1] = tree[node - labels, first], max(low, high)
             waiting += 2
+
+
+@kernel
+def hangul_shares(data, starts, ends, shares):
+    """Syllables of Hangul among all that may be letters, per stretch; a rough count: every other non-ASCII character is one."""
+    for text in range(len(starts)):
+        at, end = starts[text], ends[text]
+        hangul = others = 0
+        while at < end:
+            lead = data[at]
+            if lead < 0x80:
+                others += 0x41 <= (lead & 0xDF) <= 0x5A
+                at += 1
+            elif 0xEA <= lead <= 0xED and at + 2 < end:
+                second = data[at + 1]
+                syllable = lead == 0xEB or lead == 0xEC or (lead == 0xEA and second >= 0xB0) or (lead == 0xED and second < 0x9E)
+                hangul += syllable
+                others += not syllable
+                at += 3
+            else:
+                others += lead >= 0xC0
+                at += 1
+        shares[text] = hangul / max(hangul + others, 1)

@@ -3,7 +3,7 @@
 The model reads the whole text, as fastText would (`fasttext_apply`: the same labels, many times faster). Where it is sure, its
 label stands. Where it is not, mark-up and code have a say: it is asked again about what is a word, without code, numbers,
 addresses and mark-up. Hangul is written for Korean alone, so a text whose letters are Hangul is Korean whatever the model makes
-of ten characters, and one without Hangul is not. Short Latin texts lean towards English, as the web does.
+of ten characters (of nine tenths of Hangul it is not asked), and one without Hangul is not. Short Latin texts lean towards English, as the web does.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ LABEL = "__label__"
 HANGUL_SHARE = 0.3
 """From this share of Hangul among the letters of its words on, a text is Korean: English words stand in Korean, Hangul does not
 stand in English."""
+CLEAR_SHARE = 0.9
+"""From this share of Hangul among all letters on the model is not asked: the share is the score."""
 LEANING, LEANING_LETTERS = 5.0, 80
 """English counts so many times in a Latin text of fewer letters: of lines of 20 characters and more in an English manual 98 %
 are then English instead of 97 %, of the lines of 23 other languages .1 % fewer are right."""
@@ -99,6 +101,21 @@ class Identify:
 
 def identified(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, top: int = 2) -> Identified:
     """The languages of the stretches `data[starts[i]:ends[i]]` (UTF-8)."""
+    from stages.text.fasttext_walk import hangul_shares
+
+    n, shares = len(starts), np.zeros(len(starts))
+    hangul_shares(data, starts, ends, shares)
+    asked = np.flatnonzero(shares < CLEAR_SHARE)
+    found = _asked(model, data, starts[asked], ends[asked], top)
+    langs, scores = np.full(n, "ko", object), shares.copy()
+    labels, label_scores = np.full((n, top), "ko", object), np.zeros((n, top))
+    label_scores[:, 0] = shares
+    langs[asked], scores[asked], labels[asked], label_scores[asked] = found
+    return Identified(langs.tolist(), scores, labels, label_scores)
+
+
+def _asked(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, top: int) -> tuple[np.ndarray, ...]:
+    """What the model says, held to the script: languages, scores, labels of the whole text and their scores."""
     from stages.text.fasttext_apply import scorer
 
     asked = scorer(model)
@@ -108,9 +125,11 @@ def identified(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarra
     numbers, whole = asked.top(sums.means[:, 0], count)
     whole = np.where(sums.features[:, :1] > 0, whole, 0.0)
     labels, scores = names[numbers], whole.copy()
+    first = np.full((len(starts), top), None, object)
+    first_scores = np.zeros((len(starts), top))
+    first[:, : labels.shape[1]], first_scores[:, : labels.shape[1]] = labels[:, :top], whole[:, :top]
     unsure = np.flatnonzero((whole[:, 0] < SURE) & (sums.letters[:, 1].sum(axis=1) > 0))
     again, second = asked.top(sums.means[unsure, 1], count)
-    first = labels[:, :top].copy()
     labels[unsure], scores[unsure] = names[again], np.where(sums.features[unsure, 1:] > 0, second, 0.0)
     # of what is no word the letters count only where there is no word
     letters = np.where((sums.letters[:, 1].sum(axis=1) > 0)[:, None], sums.letters[:, 1], sums.letters[:, 0])
@@ -120,9 +139,7 @@ def identified(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarra
     order = np.argsort(-leaning, axis=1, kind="stable")
     labels, scores = np.take_along_axis(labels, order, axis=1), np.take_along_axis(scores, order, axis=1)
     langs, sure = held_to_script(labels, scores, letters[:, 0] / np.maximum(total, 1), total)
-    return Identified(
-        [lang if there else None for lang, there in zip(langs.tolist(), (total > 0).tolist())], np.where(total > 0, sure, np.nan), first, whole[:, :top]
-    )
+    return np.where(total > 0, langs, None), np.where(total > 0, sure, np.nan), first, first_scores
 
 
 def held_to_script(labels: np.ndarray, scores: np.ndarray, hangul: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

