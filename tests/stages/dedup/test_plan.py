@@ -125,7 +125,7 @@ def test_a_plan_counts_what_is_cut_and_later_levels_too(make_store, tmp_path):
 def test_recipe_with_caps_stops_and_without_goes_on(copies, tmp_path):
     """The recipe runs from the file of the first step's store; only `caps:` stops it."""
     recipe = tmp_path / "page.yaml"
-    recipe.write_text(f"name: page\nroot: {tmp_path}/root\nsteps:\n  - dedup: {{of: {tmp_path}/in, caps: 0.5}}\n")
+    recipe.write_text(f"name: page\nroot: {tmp_path}/root\nsteps:\n  - dedup: {{of: {tmp_path}/in, caps: 0.5}}\nrun: {{pool: inline}}\n")
     with pytest.raises(WorkError, match="farm 11 of 12"):
         said("run", str(recipe), "--quiet", "--no-report")
     assert Store(tmp_path / "root/dedup").manifest() is None
