@@ -136,7 +136,8 @@ def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False)
         model = AutoModelForCausalLM.from_pretrained(str(folder), **options)
     except (OSError, ValueError, KeyError) as fault:
         raise UsageError(f"cannot load the model in {folder}: {str(fault).splitlines()[0]}", "give a Hugging Face causal language model folder in safetensors") from None
-    return _plain_layout(model) if four_bit else model.to(device)
+    model = _plain_layout(model)  # a folder may hold 4-bit weights already
+    return model if four_bit else model.to(device)
 
 
 def _plain_layout(model: Any) -> Any:
