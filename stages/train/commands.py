@@ -410,7 +410,7 @@ class Shrink(Options):
     "Where the smaller model is written; must not exist."
     chain: tuple[str, ...] = Field(min_length=1)
     "Stores of the model and the adapters on it; adapters are merged first."
-    bits: Literal[4, 8] | None = None
+    bits: int | None = Field(None, ge=4, le=8, multiple_of=4)
     "4: NF4, double quantisation; 8: LLM.int8."
     prune: float | None = Field(None, gt=0, lt=1)
     "Instead: share of each linear layer's weights set to zero, the smallest first."

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Sequence
 import torch
 
 from pipeline.errors import UsageError
-from stages.models.chain import CARD, Link, assemble, open_link
+from stages.models.chain import CARD, Link, assemble, load_model, open_link
 from stages.models.rows import Row
 from stages.models.templates import copy_tokenizer, load_tokenizer
 from stages.train.merge import divergence
@@ -34,12 +34,14 @@ def quantised(chain: Sequence[Link], bits: int, rows: Sequence[Row], pad: int, d
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
     whole = assemble(chain, dtype=torch.float32, device=device, merge=len(chain) > 1)
-    config = BitsAndBytesConfig(load_in_8bit=True) if bits == 8 else BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32
-    )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="maetdol-shrink-") as folder:
         whole.save_pretrained(folder)
-        made = AutoModelForCausalLM.from_pretrained(folder, quantization_config=config, dtype=torch.float32, device_map={"": device}, local_files_only=True, attn_implementation="sdpa").eval()
+        if bits == 4:
+            # Through the house's loader, which keeps bitsandbytes from repacking weights for one kind of processor.
+            made = load_model(Path(folder), dtype=torch.float32, device=device, four_bit=True).eval()
+        else:
+            options = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True), "dtype": torch.float32, "device_map": {"": device}}
+            made = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, trust_remote_code=False, attn_implementation="sdpa", **options).eval()
     return Shrunk(made, divergence(whole, made, rows, pad, device, 8), {"bits": bits})
 
 
