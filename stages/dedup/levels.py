@@ -72,7 +72,8 @@ def _semantic(plan: "Plan", pool: Pool) -> None:
 
     embedding = semantic.Embedding(plan.corpus, standing, plan.signing.fields, plan.signing.shape, stage.vectors, stage.encoder)
     model = digest([content_hash(Path(stage.encoder)), versions(LIBRARIES)]) if stage.encoder else ""
-    embedded = make(vectors, semantic.embed, {number: embedding.key(number, model) for number in range(parts)}, lambda number: embedding, pool)
+    keys = {number: embedding.key(number, model) for number in range(parts)}
+    embedded = make(vectors, semantic.embed, keys, lambda number: embedding, pool)
     if not any(receipt.notes["vectors"] for receipt in embedded):
         make(plan.store("semantic"), semantic.compare, {}, lambda number: None, pool)
         return

@@ -139,9 +139,11 @@ def check(page: dict[str, Any], key: str, inputs: Inputs, path: Path) -> None:
     if page["inputs"] != inputs.content():
         raise UsageError(f"dedup: the input has changed since {path} was made", "make a new plan and look at it")
     if page["key"] != key:
-        raise UsageError(f"dedup: {path} was made with other options: {json.dumps(page['options'])}", "give the same ones, or none with --apply")
+        given = json.dumps(page["options"])
+        raise UsageError(f"dedup: {path} was made with other options: {given}", "give the same ones, or none with --apply")
     if page["over_caps"]:
-        raise UsageError(f"dedup: {path} was stopped: {len(page['over_caps'])} sources lose too much", "raise `caps` or change the threshold in a new plan")
+        fault = f"dedup: {path} was stopped: {len(page['over_caps'])} sources lose too much"
+        raise UsageError(fault, "raise `caps` or change the threshold in a new plan")
 
 
 def check_decisions(page: dict[str, Any], plan: "Plan", path: Path) -> None:

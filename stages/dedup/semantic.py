@@ -63,7 +63,8 @@ class Embedding(NamedTuple):
     def key(self, number: int, model: str) -> str:
         """Key of the vectors of part `number`; `model` identifies the encoder."""
         source = [self.column, model, list(self.fields), self.shape]
-        return digest({"pass": "vectors", "version": 1, "of": source, "input": self.corpus.parts[number].content, "rows": self.standing.hashes()[number]})
+        given = {"input": self.corpus.parts[number].content, "rows": self.standing.hashes()[number]}
+        return digest({"pass": "vectors", "version": 1, "of": source, **given})
 
 
 class Clustering(NamedTuple):
@@ -119,7 +120,8 @@ def embed(task: Task) -> Receipt:
     if len(widths) > 1:
         raise WorkError(f"dedup: vectors of {' and '.join(map(str, sorted(widths)))} numbers in one shard", ONE_MODEL)
     made = sum(map(len, pieces))
-    return task.put(pa.Table.from_batches(pieces or [_packed(np.zeros((0, 1), np.float32), row=standing[:0])]), {"vectors": made, "without": len(standing) - made})
+    pieces = pieces or [_packed(np.zeros((0, 1), np.float32), row=standing[:0])]
+    return task.put(pa.Table.from_batches(pieces), {"vectors": made, "without": len(standing) - made})
 
 
 def _vectors(batch: pa.RecordBatch, rows: np.ndarray, given: Embedding) -> tuple[np.ndarray, np.ndarray]:
@@ -158,7 +160,8 @@ def _given_vectors(values: pa.Array, name: str) -> tuple[np.ndarray, np.ndarray]
 
 def _packed(vectors: np.ndarray, **columns: np.ndarray) -> pa.RecordBatch:
     kind = pa.binary(4 * vectors.shape[1])
-    packed = pa.FixedSizeBinaryArray.from_buffers(kind, len(vectors), [None, pa.py_buffer(np.ascontiguousarray(vectors, np.float32))])
+    data = pa.py_buffer(np.ascontiguousarray(vectors, np.float32))
+    packed = pa.FixedSizeBinaryArray.from_buffers(kind, len(vectors), [None, data])
     return pa.record_batch({**{name: pa.array(values) for name, values in columns.items()}, "vector": packed})
 
 
@@ -325,7 +328,9 @@ def _pieces(rows: Rows, heads: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndar
         yield heads[low : low + BLOCK], rows.take(heads[low : low + BLOCK])
 
 
-def _among(block: np.ndarray, mine: np.ndarray, near: np.ndarray, free: np.ndarray, cosine: float, keeper: np.ndarray, score: np.ndarray) -> None:
+def _among(
+    block: np.ndarray, mine: np.ndarray, near: np.ndarray, free: np.ndarray, cosine: float, keeper: np.ndarray, score: np.ndarray
+) -> None:
     """Decide those of a block that no earlier keeper matched, among themselves; `near` are the pairs nominated."""
     from stages.text.vectors import cosines
 

@@ -212,7 +212,7 @@ def windows_between(data: np.ndarray, offsets: np.ndarray, row: int, classes: np
         if count > width and starts[count - width - 1] >= high:
             break
         ahead *= 4
-    found = Spans(np.empty(count + 1, np.uint64), np.empty(count + 1, np.uint32), np.empty(count + 1, np.uint32), np.empty(count + 1, np.uint32))
+    found = Spans(np.empty(count + 1, np.uint64), *(np.empty(count + 1, np.uint32) for _ in range(3)))
     made = _slide(hashes, starts, count, width, high, end - begin, row, 0, *found)
     return Spans(*(column[:made] for column in found))
 
