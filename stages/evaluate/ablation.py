@@ -22,6 +22,8 @@ STAGES = {"filtered": "quality", "deduplicated": "dedup"}
 """What a variant is called, and the last stage of a recipe it stands for."""
 AFTER_TEXT = ("tokenizer", "pack", "train", "sft")
 """The text of a recipe is what comes before the first of these."""
+FEW_STEPS = 300
+"""Proxies of fewer steps have learnt letter frequencies and little else (tests/bench/evaluate: 122 steps, 3.2 bits per byte)."""
 SALT = "ablate"
 """Parts the documents measured on from other divisions by hash."""
 
@@ -134,6 +136,8 @@ def outlook(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], opti
     lines = [f"  {variant.name:<14} {' + '.join(variant.steps)}" for variant in variants]
     held = f"measured on at most {options.documents} documents of {', '.join(on)}, withheld from every text with their near-copies"
     total = f"{models} models ({len(variants)} texts x {options.seeds} seeds), {each:,} tokens each, {models * each:,} in all"
+    if steps < FEW_STEPS:
+        total += f"\n{steps} steps are few to tell texts apart by: give more `tokens` or a smaller `batch`"
     todo = [status.step for status in plan(needed(recipe, variants, on)) if status.state != "done"]
     if todo:
         return "\n".join([*lines, held, total, f"first the recipe's own steps: {', '.join(todo)}"])

@@ -187,6 +187,7 @@ def test_what_stands_is_not_trained_again_and_a_dry_run_says_so(ablated, capsys)
     assert Ablate(**options, dry_run=True).run() == 0
     said = capsys.readouterr().out
     assert "6 models (3 texts x 2 seeds), 23,552 tokens each, 141,312 in all" in said and "of the ablation's 15 steps 15 are done" in said
+    assert "46 steps are few" in said
     Ablate(**options).run()
     assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 7
     assert (root / "ablate/ablation.md").read_text("utf-8") == table
