@@ -92,6 +92,8 @@ class Link:
                 stderr=complaints, start_new_session=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(before)}, check=False,
             )  # fmt: skip
         said = json.loads(started.stdout.partition(b"\n")[0] or b"{}")
+        if "ready" not in said and log.is_file() and not log.stat().st_size:
+            log.unlink(missing_ok=True)
         if "fault" in said:
             fault = fault_of(said["fault"])
             if isinstance(fault, RootLocked) and self.path.exists():
