@@ -45,7 +45,22 @@ def held_of(store: Store, kept_in: Sequence[Store], most: int, most_bytes: int) 
         raise UsageError(f"{len(rows)} documents are too few to measure on", "raise `holdout`, name more steps or stores with `on`, or give the recipe more text")
     ids = {one for of in kept_in for shard in of.shards() for batch in of.batches(shard) for one in batch.column("id").to_pylist()}
     cut = [{**row, "text": row["text"].encode()[:most_bytes].decode("utf-8", "ignore")} for row in rows]
-    return Held(cut, [row["id"] in ids for row in rows])
+    langs = languages([row["text"] for row in cut]) if any(row["lang"] is None for row in cut) else [None] * len(cut)
+    return Held([{**row, "lang": row["lang"] or lang} for row, lang in zip(cut, langs)], [row["id"] in ids for row in rows])
+
+
+def languages(texts: Sequence[str]) -> list[str | None]:
+    """The language of each text, for documents that no filter has labelled yet; None where none is to be told or no model is installed."""
+    from pipeline.errors import OptionError
+    from stages.text.language import bundled_model, identified
+
+    try:
+        model = str(bundled_model())
+    except OptionError:
+        return [None] * len(texts)
+    data = [text.encode() for text in texts]
+    ends = np.cumsum([len(one) for one in data]).astype(np.int64)
+    return identified(model, np.frombuffer(b"".join(data), np.uint8), ends - [len(one) for one in data], ends).langs
 
 
 def measure(models: dict[str, list[Store]], held: Held, choices: Sequence[Any], options: Any) -> dict[str, dict[str, Measured]]:

@@ -212,6 +212,12 @@ def test_long_documents_are_measured_by_their_beginning_in_whole_characters(make
     assert all(len(row["text"].encode()) <= 8 and "\ufffd" not in row["text"] for row in held.rows) and all(held.kept)
 
 
+def test_documents_no_filter_has_labelled_are_told_apart_by_language(make_store, tmp_path):
+    texts = [f"{n}번 맷돌은 곡식을 곱게 갈아 준다." if n % 2 else f"The {n}th millstone grinds the grain to a fine flour." for n in range(24)]
+    rows = proxies.held_of(make_store(tmp_path / "m", texts), [], 100, 4096).rows
+    assert {(row["lang"], "맷돌" in row["text"]) for row in rows} == {("ko", True), ("en", False)}
+
+
 def test_a_page_is_written_without_names_that_break_it():
     found = {"bits per byte": {"a<b": Measured(np.ones((2, 20)), np.ones(20))}}
     report = {"measures": proxies.compare(found, "a<b", 200, 1)}
