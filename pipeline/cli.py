@@ -192,7 +192,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
         page = _one_step(name, places, workers, seed, given, from_files)
         _listen(quiet)
         for verb in flagged:
-            if given.get(f"opt_{verb.name.split(' --')[1]}") is not None:
+            if given.get(f"opt_{verb.name.split(' --')[1].replace('-', '_')}") not in (None, False):
                 return _run_instead(verb, page, given)
         return _run_stage(page, places[-1])
 

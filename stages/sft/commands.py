@@ -1,4 +1,4 @@
-"""Verbs of the stage: `maetdol sft plan`, `maetdol teacher compare`."""
+"""Verbs of the stage: `maetdol sft A B --dry-run`, `maetdol teacher compare`."""
 
 from __future__ import annotations
 
@@ -9,33 +9,30 @@ from pydantic import Field, field_validator
 
 from pipeline.errors import OptionError
 from pipeline.options import Options
+from pipeline.pool import Pool
+from pipeline.stage import Inputs
+from pipeline.store import Store
 from stages.models.grounding import Grounding
 from stages.models.teacher import Sampling, TeacherOptions
 from stages.sft import Sft
 
 
-class PlanSft(Sft):
+class DryRunSft(Sft):
     """Say what the teacher would be asked and what that costs: calls, tokens, price, time. Nothing is asked or written."""
 
-    verb: ClassVar[str] = "sft plan"
-    arguments: ClassVar[tuple[str, ...]] = ("source",)
+    verb: ClassVar[str] = "sft --dry-run"
 
-    source: str = Field()
-    "The DOCUMENT store to look at."
-    seed: int = 17
-    "Seed of the recipe."
+    dry_run: bool = False
+    "Only print the teacher's calls, tokens, price and time; SINK is not touched, nothing is asked."
 
-    def run(self) -> int:  # type: ignore[override]
+    def run(self, inputs: Inputs, sink: Store, pool: Pool) -> int:  # type: ignore[override]
         """Prints the estimate; 0, or 2 (OptionError) where no teacher is named."""
-        from pipeline.store import Store
         from stages.sft.estimate import estimate
 
         if self.teacher is None:
             raise OptionError("no teacher is named, so nothing would be asked", "give --teacher '{kind: endpoint, url: ..., model: ...}'")
-        chosen = self.model_dump(exclude={"source", "seed"}, exclude_unset=True) | {"kinds": self.kinds}
-        source = Store(self.source)
-        source.require()
-        print(estimate(Sft.build(chosen, "sft"), source, self.seed).said())
+        chosen = self.model_dump(exclude={"dry_run"}, exclude_unset=True) | {"kinds": self.kinds}
+        print(estimate(Sft.build(chosen, "sft"), inputs).said())
         return 0
 
 
@@ -68,7 +65,6 @@ class CompareTeachers(Options):
 
     def run(self) -> int:
         """Prints one line per teacher; 0, or 1 where a teacher answered nothing usable."""
-        from pipeline.store import Store
         from stages.sft.compare import compare
 
         if len(self.teachers) < 2:

@@ -47,7 +47,7 @@ class Estimate(NamedTuple):
         return "\n".join(lines)
 
 
-def estimate(stage: "Sft", source: Store, seed: int) -> Estimate:
+def estimate(stage: "Sft", inputs: Inputs) -> Estimate:
     """Mine in a temporary folder to see what stays uncovered, then count."""
     options = stage.teacher
     name = options.name()
@@ -56,7 +56,7 @@ def estimate(stage: "Sft", source: Store, seed: int) -> Estimate:
     documents: set[str] = set()
     tokens_in = tokens_out = hits = within = 0
     price = 0.0
-    for request in _requests(stage, source, seed):
+    for request in _requests(stage, inputs):
         documents.add(request.doc_id)
         key = request.key(name)
         if key in seen:
@@ -84,16 +84,15 @@ def _journaled(path: str | None, name: str) -> tuple[set[str], list[float]]:
     return {entry["key"] for entry in entries}, [entry.get("seconds") or 0.0 for entry in entries]
 
 
-def _requests(stage: "Sft", source: Store, seed: int) -> Iterator[Request]:
+def _requests(stage: "Sft", inputs: Inputs) -> Iterator[Request]:
     by_hand = None
     if stage.teacher.kind == "recorded":
         teacher = open_teacher(stage.teacher, "")
         by_hand = teacher if isinstance(teacher, RecordedByHand) else None
-    inputs = Inputs({"of": [source]}, seed)
     with tempfile.TemporaryDirectory(prefix="maetdol-plan-") as folder:
         find, cut = passes.mined(stage, inputs, list(input_shards(inputs)), Store(folder), Inline())
         for number, (store, shard, _) in enumerate(input_shards(inputs)):
             taken = covered(find, cut, number)
             for row in passes.documents(store, shard):
-                for ask in asks_of(stage, by_hand, Page(row, seed), taken):
+                for ask in asks_of(stage, by_hand, Page(row, inputs.seed), taken):
                     yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots)

@@ -1,11 +1,17 @@
-"""`maetdol sft plan` and `maetdol teacher compare`."""
+"""`maetdol sft A B --dry-run` and `maetdol teacher compare`."""
 
 import json
 
 import pytest
+from click.testing import CliRunner
 
+from pipeline.cli import cli
 from pipeline.errors import OptionError
-from stages.sft.commands import CompareTeachers, PlanSft
+from pipeline.pool import Inline
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.sft import Sft
+from stages.sft.commands import CompareTeachers, DryRunSft
 from stages.sft.estimate import estimate
 
 PASSAGE = "The mill of {place} began in the spring of {year}, when twenty-three households put in fifty thousand won each. Today sixty-one households are members, and four people work at the mill from Tuesday to Saturday. The stones are dressed once every three months."
@@ -31,31 +37,35 @@ def options(server, model="m", **more):
 def test_the_plan_counts_and_asks_nothing(source, serve, tmp_path, capsys):
     server = serve(GOOD)
     teacher = options(server, price_in=1.0, price_out=2.0, journal=str(tmp_path / "calls.jsonl"))
-    plan = PlanSft.build({"source": source.path, "kinds": ["qa_text"], "teach": ["qa"], "teacher": teacher}, "sft plan")
-    assert plan.run() == 0 and server.requests == [] and not (tmp_path / "calls.jsonl").exists()
+    plan = DryRunSft.build({"dry_run": True, "kinds": ["qa_text"], "teach": ["qa"], "teacher": teacher}, "sft --dry-run")
+    inputs = Inputs({"of": [source]}, 17)
+    assert plan.run(inputs, Store(tmp_path / "out"), Inline()) == 0 and server.requests == [] and not (tmp_path / "calls.jsonl").exists()
     said = capsys.readouterr().out
     assert said.startswith("3 calls for 3 documents; 0 are journaled, 3 would be made") and "unknown" in said
-    cost = estimate(plan, source, 17)
+    cost = estimate(plan, inputs)
     assert cost.tokens_out == 3 * 598 and cost.price == pytest.approx((cost.tokens_in + 2 * cost.tokens_out) / 1e6)
 
 
 def test_what_is_journaled_costs_nothing_again(source, serve, tmp_path):
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
-    from stages.sft import Sft
-
     teacher = options(serve(GOOD), journal=str(tmp_path / "calls.jsonl"), budget={"calls": 2})
     stage = Sft.build({"kinds": ["qa_text"], "teach": ["qa"], "teacher": teacher}, "sft")
     stage.run(Inputs({"of": [source]}, 17), Store(tmp_path / "out"), Inline())
-    cost = estimate(stage, source, 17)
+    cost = estimate(stage, Inputs({"of": [source]}, 17))
     assert (cost.calls, cost.journaled, cost.within_budget) == (3, 2, 2) and cost.seconds is not None
     assert "the budget stops after 2" in cost.said()
 
 
-def test_a_plan_without_a_teacher(source):
+def test_a_dry_run_from_the_command_line_writes_nothing(source, serve, tmp_path):
+    server = serve(GOOD)
+    words = ["sft", source.path, str(tmp_path / "out"), "--kinds", "qa_text", "--teach", "qa", "--teacher", json.dumps(options(server)), "--dry-run"]
+    done = CliRunner().invoke(cli, words, standalone_mode=False)
+    assert done.return_value == 0 and "3 calls for 3 documents" in done.output, done.exception
+    assert server.requests == [] and not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_without_a_teacher(source, tmp_path):
     with pytest.raises(OptionError):
-        PlanSft.build({"source": source.path}, "sft plan").run()
+        DryRunSft.build({"dry_run": True}, "sft --dry-run").run(Inputs({"of": [source]}, 17), Store(tmp_path / "out"), Inline())
 
 
 def test_teachers_side_by_side(source, serve, tmp_path, capsys):
