@@ -49,8 +49,10 @@ class Sft(Stage):
     "Most question-answer pairs per passage; Curator's DiverseQA takes up to 8, about one per 150 tokens."
     persona: str = ""
     "Who the teacher is to be (`You are a patient librarian.`); stands before every instruction of its prompts."
-    shots: int = Field(1, ge=0, le=1)
-    "Worked examples shown with `qa`; one is written in each language, 0 shows none."
+    shots: int = Field(1, ge=0, le=3)
+    "Worked examples shown with `qa`, in the page's language: none, one or a few (the third shows a passage not worth asking about)."
+    step_by_step: bool = False
+    "Ask the teacher to reason first and give its JSON at the end; what stands before the JSON is not kept."
     passages: int = Field(2, ge=1)
     "Most passages of one page the teacher is asked about."
     min_passage: int = Field(200, ge=40)

@@ -22,14 +22,30 @@ _GROUNDED = {
     "ko": "입력 글에 있는 내용만 쓰고, 수와 이름은 글에 적힌 그대로 옮기세요. 질문만 읽어도 무엇을 묻는지 알 수 있어야 하며 ‘이 글’이나 ‘위에서’라고 쓰지 마세요.",
     "en": "Use only what the input says, and copy numbers and names exactly. A question must be clear on its own: never write \"the text\" or \"above\".",
 }
-_SHOT = {
+_SHOTS = {
     "ko": (
-        "솔내 도서관은 월요일에 쉰다. 책은 한 번에 다섯 권까지 두 주 동안 빌릴 수 있고, 예약한 사람이 없으면 한 번 더 늘릴 수 있다.",
-        '[{"instruction": "솔내 도서관에서는 책을 몇 권까지 얼마 동안 빌릴 수 있나요?", "answer": "한 번에 다섯 권까지 두 주 동안 빌릴 수 있고, 예약한 사람이 없으면 한 번 더 늘릴 수 있습니다."}]',
+        (
+            "솔내 도서관은 월요일에 쉰다. 책은 한 번에 다섯 권까지 두 주 동안 빌릴 수 있고, 예약한 사람이 없으면 한 번 더 늘릴 수 있다.",
+            '[{"instruction": "솔내 도서관에서는 책을 몇 권까지 얼마 동안 빌릴 수 있나요?", "answer": "한 번에 다섯 권까지 두 주 동안 빌릴 수 있고, 예약한 사람이 없으면 한 번 더 늘릴 수 있습니다."}]',
+        ),
+        (
+            "메주는 콩을 삶아 찧은 뒤 네모나게 빚어 볏짚으로 매달아 말린다. 겉이 마르면 따뜻한 방에서 두 달쯤 띄운다.",
+            '[{"instruction": "메주는 어떻게 만드나요?", "answer": "콩을 삶아 찧어 네모나게 빚고 볏짚으로 매달아 말립니다. 겉이 마르면 따뜻한 방에서 두 달쯤 띄웁니다."}, '
+            '{"instruction": "메주는 얼마나 오래 띄우나요?", "answer": "따뜻한 방에서 두 달쯤 띄웁니다."}]',
+        ),
+        ("ⓒ 2019 솔내군. 모든 권리 보유. 찾아오시는 길 | 개인정보 처리방침 | 사이트맵", "[]"),
     ),
     "en": (
-        "The Alder library is closed on Mondays. Up to five books may be borrowed for two weeks, and renewed once unless someone has reserved them.",
-        '[{"instruction": "How many books may be borrowed from the Alder library, and for how long?", "answer": "Up to five books for two weeks, renewable once unless someone has reserved them."}]',
+        (
+            "The Alder library is closed on Mondays. Up to five books may be borrowed for two weeks, and renewed once unless someone has reserved them.",
+            '[{"instruction": "How many books may be borrowed from the Alder library, and for how long?", "answer": "Up to five books for two weeks, renewable once unless someone has reserved them."}]',
+        ),
+        (
+            "To sharpen a chisel, flatten its back on a coarse stone, then hold the bevel at 25 degrees and draw it over a fine stone until a burr forms.",
+            '[{"instruction": "How is a chisel sharpened?", "answer": "Flatten its back on a coarse stone, then draw the bevel over a fine stone at 25 degrees until a burr forms."}, '
+            '{"instruction": "At what angle is the bevel of a chisel held on the stone?", "answer": "At 25 degrees."}]',
+        ),
+        ("(c) 2019 Alder Town. All rights reserved. Directions | Privacy | Sitemap", "[]"),
     ),
 }
 _WANTED: dict[str, dict[str, str]] = {
@@ -72,13 +88,13 @@ _RATE = {
 }
 
 
-def prompt_for(task: str, lang: Lang, pairs: int, persona: str = "", shots: int = 1) -> Prompt:
-    """The prompt of a task in a language; `shots` examples (at most one is written) where the task answers in pairs."""
+def prompt_for(task: str, lang: Lang, pairs: int, persona: str = "", shots: int = 1, steps: bool = False) -> Prompt:
+    """The prompt of a task in a language; the first `shots` examples where the task answers in pairs; `steps` asks to reason first."""
     instruction = _WANTED[task][lang].replace("{n}", str(pairs))
     if task != "backtranslate":
         instruction += " " + _GROUNDED[lang]
-    examples = (Example(*_SHOT[lang]),) if shots and task == "qa" else ()
-    return Prompt(lang, instruction, _FORM[lang], examples, persona)
+    examples = tuple(Example(*shot) for shot in _SHOTS[lang][:shots]) if task == "qa" else ()
+    return Prompt(lang, instruction, _FORM[lang], examples, persona, steps)
 
 
 def rating(lang: Lang, instruction: str, answer: str) -> tuple[tuple[str, str], ...]:

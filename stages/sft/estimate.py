@@ -95,4 +95,4 @@ def _requests(stage: "Sft", inputs: Inputs) -> Iterator[Request]:
             taken = covered(find, cut, number)
             for row in passes.documents(store, shard):
                 for ask in asks_of(stage, by_hand, Page(row, inputs.seed), taken):
-                    yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots)
+                    yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots, stage.step_by_step)

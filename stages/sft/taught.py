@@ -67,9 +67,9 @@ def free_passages(page: Page, taken: Iterable[tuple[int, int]], least: int, most
     return out[:count]
 
 
-def request_of(ask: Ask, sampling: Sampling, pairs: int, persona: str = "", shots: int = 1) -> Request:
+def request_of(ask: Ask, sampling: Sampling, pairs: int, persona: str = "", shots: int = 1, steps: bool = False) -> Request:
     page = ask.page
-    prompt = asks.prompt_for(ask.task, page.lang, pairs, persona, shots)
+    prompt = asks.prompt_for(ask.task, page.lang, pairs, persona, shots, steps)
     return Request(ask.id, prompt.render(page.cut(ask.span)), sampling, ask.task, page.url, page.id)
 
 

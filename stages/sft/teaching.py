@@ -56,7 +56,7 @@ def teach_all(stage: "Sft", inputs: Inputs, shards: "passes.Shards", find: Store
 
 
 def _key(stage: "Sft", inputs: Inputs, content: str, find: Store, cut: Store, number: int) -> str:
-    keyed = ("teach", "pairs", "persona", "shots", "passages", "min_passage", "max_passage", "curate")
+    keyed = ("teach", "pairs", "persona", "shots", "step_by_step", "passages", "min_passage", "max_passage", "curate")
     return digest(
         {
             "pass": "teach", "version": stage.version, "teacher": identity(stage.teacher), "of": content, "seed": inputs.seed,
@@ -76,7 +76,7 @@ def _teach_shard(
         for row in passes.documents(source, shard):
             for ask in asks_of(stage, teacher if isinstance(teacher, RecordedByHand) else None, Page(row, inputs.seed), taken):
                 pending[ask.id] = ask
-                yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots)
+                yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots, stage.step_by_step)
 
     replies = {reply.id: reply for reply in teacher.answer(requests())}
     ratings = _rated(stage, teacher, pending, replies)

@@ -20,6 +20,17 @@ def test_every_task_has_its_slots_in_both_languages(task, lang):
         assert pairs_in(messages[2][1])[0]
 
 
+@pytest.mark.parametrize("lang", ["ko", "en"])
+def test_examples_none_one_or_a_few_and_reasoning_first(lang):
+    for shots in range(4):
+        messages = prompt_for("qa", lang, 3, shots=shots).render("PASSAGE")
+        assert [role for role, _ in messages].count("assistant") == shots
+    answers = [pairs_in(text)[0] for role, text in messages if role == "assistant"]
+    assert [len(pairs) for pairs in answers] == [1, 2, 0]
+    plain, reasoned = (prompt_for("qa", lang, 3, steps=steps).render("P")[0][1] for steps in (False, True))
+    assert reasoned.startswith(plain) and len(reasoned) > len(plain)
+
+
 @pytest.mark.parametrize(
     "text,pairs",
     [

@@ -78,6 +78,15 @@ def test_persona_and_examples_reach_the_prompt_and_change_its_key(run, serve):
     assert second[0]["content"].startswith("You are a patient librarian.") and len(server.requests) == 4
 
 
+def test_a_teacher_that_reasons_first_is_read_by_its_json(run, chat_server, completion):
+    reply = 'The passage gives a date and two counts.\n\n[{"instruction": "How many households are members of the mill?", "answer": "Today sixty-one households are members."}]'
+    server = chat_server(lambda q, a, h: (200, {}, completion(reply)))
+    rows, *_ = run(server, teach=["qa"], step_by_step=True, shots=2)
+    assert [row["rule"] for row in rows].count("teacher.qa") == 2 and "date and two counts" not in str(rows)
+    asked = server.requests[0]["body"]["messages"]
+    assert "step by step" in asked[0]["content"] and [m["role"] for m in asked].count("assistant") == 2
+
+
 def test_done_again_no_call_is_made(run, serve):
     server = serve()
     first = run(server)
