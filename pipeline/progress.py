@@ -33,10 +33,10 @@ class Lines(Quiet):
     """One line when a step begins and one when it ends: for logs."""
 
     def __init__(self, stream: Any = None):
-        self.stream = stream or sys.stderr
+        self.stream = stream
 
     def say(self, line: str) -> None:
-        print(line, file=self.stream, flush=True)
+        print(line, file=self.stream or sys.stderr, flush=True)  # the stream of now: who embeds us may have closed that of then
 
     def end(self, line: str = "") -> None:
         if line:
