@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.ledger import Receipt
 from pipeline.store import Store
-from stages.dedup.columns import blocks, column, matrix
+from stages.dedup.columns import blocks, column, picked
 from stages.dedup.corpus import Corpus
 from stages.dedup.exact import Twins
 from stages.dedup.passes import Task
@@ -21,6 +21,8 @@ from stages.text.lsh import Banding, band_keys
 
 LISTS = 4096
 """Lists of keys at most."""
+PIECE = 8192
+"""Signatures keyed at once: some four megabytes."""
 
 
 class Keying(NamedTuple):
@@ -58,5 +60,8 @@ def _keys(given: Keying, number: int, base: int) -> tuple[np.ndarray, np.ndarray
     docs, leaders, _ = Twins(given.exact).of(part.first, part.first + part.rows)
     taken[docs[docs != leaders] - part.first] = False
     rows = np.flatnonzero(taken)
-    keys = band_keys(matrix(signed, "values")[rows], given.banding).ravel()
-    return keys, np.repeat(rows + (part.first - base), given.banding.bands)
+    keys = np.empty((len(rows), given.banding.bands), np.uint64)
+    for first in range(0, len(rows), PIECE):
+        some = slice(first, first + PIECE)
+        keys[some] = band_keys(picked(signed, "values", rows[some], given.banding.permutations), given.banding)
+    return keys.ravel(), np.repeat(rows + (part.first - base), given.banding.bands)

@@ -77,7 +77,7 @@ class Corpus:
     def batches(self, number: int) -> Iterator[pa.RecordBatch]:
         """The record batches of part `number`."""
         part = self.parts[number]
-        return part.store.batches(part.shard)
+        yield from opened(part.store, part.shard, part.content).to_batches()
 
     def find(self, docs: np.ndarray, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, np.ndarray, np.ndarray]]:
         """(batch, rows, places): each record batch that holds some of `docs` (int64, any order), where in it they stand

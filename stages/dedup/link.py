@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.ledger import Receipt
 from pipeline.store import Store
 from stages.dedup.band import groups
-from stages.dedup.columns import between, blocks, matrix
+from stages.dedup.columns import between, blocks, picked
 from stages.dedup.corpus import Corpus
 from stages.dedup.passes import Task
 from stages.text.lsh import Banding
@@ -85,8 +85,8 @@ def _in_range(given: Linking) -> tuple[np.ndarray, np.ndarray]:
 def signatures(corpus: Corpus, sign: Store, docs: np.ndarray, count: int) -> np.ndarray:
     """The first `count` values of the signatures of the documents `docs` (ascending), uint32 (n, count)."""
     owner = np.searchsorted(corpus.firsts, docs, side="right") - 1
-    found = [np.zeros((0, count), np.uint32)]
-    for number in np.unique(owner):
-        rows = docs[owner == number] - corpus.parts[number].first
-        found.append(matrix(sign.read(int(number)), "values")[:, :count][rows])
-    return np.concatenate(found)
+    found = [
+        picked(sign.read(int(number)), "values", docs[owner == number] - corpus.parts[number].first, count)
+        for number in np.unique(owner)
+    ]
+    return found[0] if len(found) == 1 else np.concatenate([np.zeros((0, count), np.uint32), *found])

@@ -8,6 +8,7 @@ of `stages/` that it imports, directly or through others.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import importlib
 import re
@@ -18,14 +19,20 @@ from typing import Any, Callable
 
 
 def _numba_without_scipy() -> Any:
-    """numba looks for scipy when it is imported, which no kernel here needs."""
-    if "scipy" in sys.modules:
-        return importlib.import_module("numba")
-    sys.modules["scipy"] = None  # type: ignore[assignment]
+    """numba looks for scipy when it is imported, which no kernel here needs; and nothing of it is garbage meanwhile."""
+    if "numba" in sys.modules:
+        return sys.modules["numba"]
+    hidden, collecting = "scipy" not in sys.modules, gc.isenabled()
+    if hidden:
+        sys.modules["scipy"] = None  # type: ignore[assignment]
+    gc.disable()
     try:
         return importlib.import_module("numba")
     finally:
-        del sys.modules["scipy"]
+        if hidden:
+            del sys.modules["scipy"]
+        if collecting:
+            gc.enable()
 
 
 njit = _numba_without_scipy().njit
