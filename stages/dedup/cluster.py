@@ -3,6 +3,9 @@
 One task joins the forests of every range: three arrays of four bytes per document and one per member, edges streamed.
 Columns, sorted by component, then document: `doc`, `component` (its smallest document) and `lot` (number of the verify task;
 int64 all). A lot is consecutive components of about so many bytes of text; a component that is larger is a lot of its own.
+
+What one task may not hold is spread over ranges of documents (`components.py`): then the same rows lie in several shards, one
+behind the other.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import pyarrow as pa
 
 from pipeline.ledger import COLUMNS, Receipt
 from pipeline.store import Store
-from stages.dedup.columns import BLOCK, blocks, column
+from stages.dedup.columns import BLOCK, between, blocks, column
 from stages.dedup.corpus import Corpus
 from stages.dedup.passes import STAGE, Task
 
@@ -27,6 +30,28 @@ DOCS = 1 << 17
 """Documents per verify task, for corpora of short texts."""
 LOTS = 2048
 """Above this many tasks they grow instead, so that the number of files read back stays small."""
+
+
+class Lots(NamedTuple):
+    """The lots, and where they lie."""
+
+    store: Store
+    held: tuple[tuple[int, int], ...] = ()
+    """(first lot, one behind the last) of each shard. A lot that reaches over several begins in the first of them."""
+
+    @classmethod
+    def of(cls, store: Store, receipts: list[Receipt]) -> "Lots":
+        return cls(store, tuple((receipt.notes.get("first", 0), receipt.notes["lots"]) for receipt in receipts))
+
+    @property
+    def count(self) -> int:
+        return max((end for _, end in self.held), default=0)
+
+    def members(self, lot: int) -> tuple[np.ndarray, np.ndarray]:
+        """(documents, components) of a lot, by component, then document."""
+        shards = [number for number, (first, end) in enumerate(self.held) if first <= lot < end]
+        docs, components = zip(*(between(self.store.read(number), "lot", lot, lot, "doc", "component") for number in shards))
+        return np.concatenate(docs), np.concatenate(components)
 
 
 class Joining(NamedTuple):

@@ -4,7 +4,7 @@
     exact     groups of identical texts and their leaders     one task a range of hashes
     band      keys of the leaders, sorted                     one task a shard
     link      who meets whom, as a forest                     one task a range of keys
-    cluster   components, cut into lots                       one task
+    cluster   components, cut into lots                       one task, or several (stages/dedup/components.py)
     verify    keepers by exact Jaccard                        one task a lot
     (url, semantic: stages/dedup/levels.py)                   where `levels` asks for them
     survey    what each source would lose                     one task a shard
@@ -28,7 +28,7 @@ from pipeline.pool import Pool
 from pipeline.schema import shape_of
 from pipeline.stage import Inputs, merge_notes
 from pipeline.store import Store
-from stages.dedup import apply, band, cluster, exact, identity, levels, link, repeats, sign, survey, trims, verify
+from stages.dedup import apply, band, cluster, components, exact, identity, levels, link, repeats, sign, survey, trims, verify
 from stages.dedup.corpus import Corpus
 from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
@@ -152,12 +152,12 @@ class Plan:
             return exact.Grouping(self.corpus, signs, self.policy, self.stage.merge_empty, *ranges[number])
 
         make(exacts, exact.run, self.keys("exact", len(ranges)), grouping, pool)
-        lots = self._lots(pool) if "near" in self.stage.levels else 0
+        lots = self._lots(pool) if "near" in self.stage.levels else cluster.Lots(self.store("cluster"))
         settling = verify.Settling(
-            self.corpus, signs, exacts, self.store("cluster"), self.signing, self.banding, self.policy, self.stage.threshold,
+            self.corpus, signs, exacts, lots, self.signing, self.banding, self.policy, self.stage.threshold,
             self.stage.measure == "containment",
         )
-        make(self.store("verify"), verify.run, self.keys("verify", lots), lambda number: settling, pool)
+        make(self.store("verify"), verify.run, self.keys("verify", lots.count), lambda number: settling, pool)
 
     def trims(self, pool: Pool) -> Store:
         """What cutting the repeated spans would take from each source; for a plan."""
@@ -181,13 +181,15 @@ class Plan:
         make(found, repeats.choose, self.keys("repeats", len(ranges)), choosing, pool)
         return found
 
-    def _lots(self, pool: Pool) -> int:
-        """Band, link and cluster; returns the number of lots."""
+    def _lots(self, pool: Pool) -> cluster.Lots:
+        """Band, link and cluster."""
         signs, bands, links = self.store("sign"), self.store("band"), self.store("link")
-        clusters = self.store("cluster")
+        clusters, scratch = self.store("cluster"), self.store("components")
+        over = components.ranges_of(self.corpus.rows, self.stage.cluster_memory)
         ranges = spread(self.corpus.rows * self.banding.bands, link.MOST)
-        keys = self.keys("cluster", 1)
-        if not proven(clusters, keys):
+        keys = self.keys("cluster", over.count if over else 1)
+        done = proven(clusters, keys)
+        if not done:
             keying = band.Keying(self.corpus, signs, self.store("exact"), self.banding)
             make(bands, band.run, self.keys("band", len(band.groups(self.corpus))), lambda number: keying, pool)
 
@@ -195,5 +197,10 @@ class Plan:
                 return link.Linking(self.corpus, signs, bands, self.banding, self.stage.threshold, *ranges[number], self.stage.measure == "containment")
 
             make(links, link.run, self.keys("link", len(ranges)), linking, pool)
-        joining = cluster.Joining(self.corpus, signs, links)
-        return make(clusters, cluster.run, keys, lambda number: joining, pool)[0].notes["lots"]
+        if over and not done:
+            made = components.Spread(self.corpus, signs, links, scratch, clusters, over, self.key, pool).run(keys)
+        else:
+            joining = cluster.Joining(self.corpus, signs, links)
+            made = make(clusters, cluster.run, keys, lambda number: joining, pool)
+        scratch.place.delete("")
+        return cluster.Lots.of(clusters, made)

@@ -15,7 +15,8 @@ import pyarrow as pa
 from pipeline.docs import Docs
 from pipeline.ledger import Receipt
 from pipeline.store import Store
-from stages.dedup.columns import between, blocks
+from stages.dedup.cluster import Lots
+from stages.dedup.columns import blocks
 from stages.dedup.corpus import Corpus
 from stages.dedup.exact import Twins
 from stages.dedup.fields import text_of
@@ -40,7 +41,7 @@ class Settling(NamedTuple):
     corpus: Corpus
     sign: Store
     exact: Store
-    cluster: Store
+    cluster: Lots
     signing: Signing
     banding: Banding
     policy: Policy
@@ -78,7 +79,7 @@ def run(task: Task) -> Receipt:
 
 
 def _read(given: Settling, number: int) -> Lot:
-    docs, components = between(given.cluster.read(0), "lot", number, number, "doc", "component")
+    docs, components = given.cluster.members(number)
     sizes, lengths = given.corpus.measured(given.sign, docs, "size", "length")
     order = given.policy.order(given.corpus, docs, lengths, components)
     components = components[order]

@@ -1,15 +1,18 @@
-"""Components of synthetic edges in one task: seconds and peak memory.
+"""Components of synthetic edges in one task, or spread over several: seconds and peak memory.
 
-    python tests/bench/dedup/edges.py FOLDER --edges 100000000 --seed 17
+    python tests/bench/dedup/edges.py FOLDER --edges 100000000 --seed 17 [--memory 512]
 
 Edges lie in link shards as the pass `link` writes them, in random order: one star of a tenth of the edges (a template's
 bucket), chains of a hundred (edits of edits), pairs, and a fifth that say again what others said. The pass `cluster` then runs
-as it is, in a process of its own.
+as it is, in a process of its own. With --memory the passes of `components.py` run one after the other in that process, so its
+peak is that of a worker; edges that lie in FOLDER already are taken as they are. --scatter gives the documents other numbers
+(a multiplication modulo their count), so that the members of a component lie in all ranges.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import multiprocessing
 import resource
 import sys
@@ -24,7 +27,7 @@ sys.path.insert(0, str(REPO))
 SHARD = 2_000_000
 
 
-def edges(total: int, seed: int):
+def edges(total: int, seed: int, scatter: bool = False):
     """(left, right, nodes) in pieces of SHARD, shuffled as a whole by a permutation of blocks and within them."""
     draw = np.random.default_rng(seed)
     star, chain, pairs = total // 10, 4 * total // 10, 3 * total // 10
@@ -41,10 +44,13 @@ def edges(total: int, seed: int):
         at = kind >= 0.6
         first = star + 1 + chain + chain // 99 + 1 + 2 * draw.integers(0, pairs, at.sum())
         left[at], right[at] = first, first + 1
+        if scatter:
+            step = next(step for step in range(int(nodes * 0.618), nodes) if math.gcd(step, nodes) == 1)
+            left, right = left * step % nodes, right * step % nodes
         yield left, right, nodes
 
 
-def run(folder: Path, nodes: int, say) -> None:
+def run(folder: Path, nodes: int, memory: int, say) -> None:
     from pipeline.store import Store
     from stages.dedup import cluster
     from stages.dedup.corpus import Corpus, Part
@@ -56,9 +62,39 @@ def run(folder: Path, nodes: int, say) -> None:
         parts.append(Part(Store(folder / "none"), len(parts), "", first, rows, False))
         first += rows
     began = time.process_time()
+    if memory:
+        notes = spread(folder, Corpus(tuple(parts)), memory)
+        say.send((time.process_time() - began, notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+        return
     task = Task(Store(folder / "cluster"), 0, "bench", cluster.Joining(Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link")))
     receipt = cluster.run(task)
     say.send((time.process_time() - began, receipt.notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+
+
+def spread(folder: Path, corpus, memory: int) -> dict:
+    """Run the passes; what the receipts of the last say together, rounds and bytes written, and CPU seconds by pass."""
+    from pipeline.pool import Inline
+    from pipeline.store import Store
+    from stages.dedup import components
+
+    ranges = components.ranges_of(corpus.rows, memory)
+    assert ranges is not None, "one task holds it"
+    seconds: dict[str, float] = {}
+
+    class Timed(Inline):
+        def each(self, fn, tasks, **more):
+            for task in tasks:
+                began = time.process_time()
+                yield from super().each(fn, [task], **more)
+                name = task.sink.name
+                seconds[name] = seconds.get(name, 0.0) + time.process_time() - began
+
+    sink, scratch = Store(folder / "spread"), Store(folder / "scratch")
+    work = components.Spread(corpus, Store(folder / "sign"), Store(folder / "link"), scratch, sink, ranges, "bench", Timed())
+    made = work.run({number: f"bench {number} of {ranges.count}" for number in range(ranges.count)})
+    notes = {name: sum(receipt.notes[name] for receipt in made) for name in ("components", "documents")}
+    notes |= {"lots": max(receipt.notes["lots"] for receipt in made), "ranges": ranges.count, "CPU s": {name: round(each, 1) for name, each in seconds.items()}}
+    return notes | {"GB between": round(sum(file.stat().st_size for file in Path(scratch.path).rglob("*.arrow")) / 1e9, 1)}
 
 
 def main() -> None:
@@ -66,6 +102,8 @@ def main() -> None:
     words.add_argument("folder", type=Path)
     words.add_argument("--edges", type=int, default=100_000_000)
     words.add_argument("--seed", type=int, default=17)
+    words.add_argument("--memory", type=int, default=0, help="MiB a task: spread over ranges")
+    words.add_argument("--scatter", action="store_true")
     given = words.parse_args()
     import pyarrow as pa
 
@@ -74,13 +112,14 @@ def main() -> None:
     from stages.dedup.columns import blocks
 
     link, sign = Store(given.folder / "link"), Store(given.folder / "sign")
-    for number, (left, right, nodes) in enumerate(edges(given.edges, given.seed)):
-        link.put(number, blocks(left=left, right=right), COLUMNS.empty_table(), key="bench")
+    for number, (left, right, nodes) in enumerate(edges(given.edges, given.seed, given.scatter)):
+        if link.receipt(number) is None:
+            link.put(number, blocks(left=left, right=right), COLUMNS.empty_table(), key="bench")
     for number in range(-(-nodes // (1 << 20))):
         rows = min(1 << 20, nodes - (number << 20))
         sign.put(number, pa.table({"size": pa.array(np.full(rows, 4000, np.int64))}), COLUMNS.empty_table(), key="bench")
     ear, mouth = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=run, args=(given.folder, nodes, mouth))
+    process = multiprocessing.get_context("spawn").Process(target=run, args=(given.folder, nodes, given.memory, mouth))
     process.start()
     peak = 0
     while not ear.poll(0.05):
