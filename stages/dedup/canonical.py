@@ -38,6 +38,9 @@ ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})|[^!#$&'()*+,/:;=?@\[\]A-Za-z0-9._~-]")
 HOST = re.compile(r"(?P<user>.*@)?(?P<host>\[[^\]]*\]|[^:]*)(?::(?P<port>[0-9]*))?", re.DOTALL)
 UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 CONTROLS = "".join(map(chr, range(0x21)))
+NO_HOST = re.compile(r"[\x00-\x20\x7f#%/:<>?@\[\\\]^|]")
+"""Code points that no host has (WHATWG URL 3.2), but for the one that is NUMBERED."""
+NUMBERED = re.compile(r"\[[0-9a-f:.]*\]")
 
 
 def canonical(url: str) -> str:
@@ -62,16 +65,20 @@ def canonical(url: str) -> str:
 @lru_cache(1 << 14)
 def _host(place: str, port: str) -> str:
     """User, host and port; a host that no rule can read stays as it is, in lower case."""
+    place = place.rstrip(CONTROLS)
     found = HOST.fullmatch(place)
     if found is None:
         return place.lower()
-    host = re.sub("(?:%[0-9A-Fa-f]{2})+", _decoded, found["host"]).rstrip(".").lower()
+    given = found["host"].rstrip(CONTROLS + ".")
+    host = re.sub("(?:%[0-9A-Fa-f]{2})+", _decoded, given).rstrip(".").lower()
     try:
         host = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
         pass
-    given = (found["port"] or "").lstrip("0")
-    return f"{found['user'] or ''}{host}{':' + given if given not in ('', port) else ''}"
+    if NO_HOST.search(host) and not NUMBERED.fullmatch(host):  # what IDNA or an escape put there would make another address
+        host = given.lower()
+    number = (found["port"] or "").lstrip("0")
+    return f"{found['user'] or ''}{host.rstrip('.')}{':' + number if number not in ('', port) else ''}"
 
 
 def _decoded(escapes: re.Match) -> str:

@@ -106,3 +106,12 @@ def test_rewritten_addresses_meet_and_others_do_not(addresses, seed):
 def test_anything_has_a_spelling_that_is_its_own(text):
     for url in (text, "http://" + text, "https://a.example/" + text, "https://a.example/?" + text):
         assert canonical(canonical(url)) == canonical(url)
+
+
+FREAKS = ["http://\xa0", "http://a\u3000", "http://a%2Fb", "http://a%2541", "http://\uff0fa", "http://a /", "http://x\u3002."]
+
+
+@pytest.mark.parametrize("url", FREAKS)
+def test_a_host_that_would_end_early_stays_one_address(url):
+    assert canonical(canonical(url)) == canonical(url)
+    assert canonical(url) not in ("http://", "http://a/b", "http://aa", "http:///a")
