@@ -124,7 +124,8 @@ def main() -> None:
     peak = 0
     while not ear.poll(0.05):
         try:
-            peak = max(peak, psutil.Process(process.pid).memory_full_info().uss)
+            held = psutil.Process(process.pid).memory_info()
+            peak = max(peak, held.rss - getattr(held, "shared", 0))
         except psutil.Error:
             break
     seconds, notes, most = ear.recv()
