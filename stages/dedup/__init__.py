@@ -88,8 +88,8 @@ class Dedup(Stage):
     """k-means cells in which level `semantic` compares. Default: one for 1,024 rows, as far as a sample of 256 MiB of vectors
     has 39 points for each. Pairs that fall into two cells are not found."""
     cluster_memory: Annotated[int, UNKEYED] = Field(default=2048, ge=64)
-    """MiB that a task may take to find components. One task finds them all where 16 bytes a document fit (134 million in the
-    default); a larger corpus is spread over tasks of ranges of documents, and the same goes."""
+    """MiB that a task may take to find components, beside some 200 for the process itself. One task finds them all where 16 bytes
+    a document fit (134 million in the default); a larger corpus is spread over tasks of ranges of documents, and the same goes."""
     merge_empty: bool = False
     "Count empty texts as one text and keep one of them."
     copies: Literal["keep-one", "drop-all"] = "keep-one"
