@@ -18,9 +18,11 @@ def message(role: str, content: str | None) -> dict:
     return {"role": role, "content": content}
 
 
-def store_of(path, rows: list[dict], shape: pa.Schema, name: str) -> Store:
+def store_of(path, rows: list[dict], shape: pa.Schema, name: str, **vectors: list) -> Store:
     full = [{field.name: None for field in shape} | {"id": f"{n:032x}"} | row for n, row in enumerate(rows)]
     table = pa.Table.from_pylist(full, schema=shape)
+    for column, values in vectors.items():
+        table = table.append_column(column, pa.array(values, pa.list_(pa.float32())))
     store = Store(path)
     store.put(0, table, Ledger.rows(table["id"].to_pylist()), key="test", input_ids=table["id"])
     store.seal({"stage": "test", "shape": name, "key": "test", "lineage": {}, "schema": []}, [0])
@@ -58,6 +60,16 @@ def test_pairs_are_alike_by_all_three_or_by_prompt(dedup, fates, tmp_path):
     source = store_of(tmp_path / "in", rows, PAIR, "PAIR")
     assert [fate[0] for fate in fates(dedup(tmp_path / "out", source)).values()].count(None) == 2
     assert [fate[0] for fate in fates(dedup(tmp_path / "prompts", source, fields=["prompt"])).values()].count(None) == 1
+
+
+def test_pairs_of_one_sense_and_chats_of_one_address(dedup, fates, tmp_path):
+    prompts = [{"prompt": [message("user", text)], "chosen": [message("assistant", "예")], "rejected": [message("assistant", "아니요")]} for text in "가나다라"]
+    pairs = store_of(tmp_path / "pairs", prompts, PAIR, "PAIR", v=[[1.0, 0.0, 0.1], [0.0, 1.0, 0.0], [2.0, 0.0, 0.21], [0.0, 0.0, 1.0]])
+    found = fates(dedup(tmp_path / "sense", pairs, levels=["semantic"], vectors="v", cosine=0.95, cells=1))
+    assert [fate[0] for fate in found.values()].count("dedup.semantic") == 1 and {fate[3] for fate in found.values()} == {1, 2}
+    urls = ["http://a.example/x?utm_source=z", "http://A.example:80/x", "http://a.example/y", None]
+    chats = store_of(tmp_path / "chats", [{"messages": [message("user", url or "없음")], "url": url} for url in urls], CHAT, "CHAT")
+    assert [fate[0] for fate in fates(dedup(tmp_path / "address", chats, levels=["url"])).values()].count("dedup.url") == 1
 
 
 def test_text_of_joins_fields_and_keeps_null_apart_from_empty():
