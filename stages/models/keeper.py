@@ -30,6 +30,9 @@ GRACE = 2.0
 LINE = 256 << 20
 """Bytes of one line; prompts are far below."""
 
+TOLD = {"fault": ["WorkError", "the process that makes the teacher's calls was told to end", "run again"]}
+"""What a run hears whose calls are not made because of SIGTERM."""
+
 
 class Keeper:
     """One endpoint, one journal, at most one run connected at a time."""
@@ -51,6 +54,7 @@ class Keeper:
         self.left.set()
         self.ended = asyncio.Event()
         self.leaving = False
+        self.telling: asyncio.Task | None = None
 
     async def serve(self, ready) -> None:
         """Listen, say so, and stay until there is nothing left to do. The socket's path is touched under the journal's lock only."""
@@ -123,7 +127,7 @@ class Keeper:
             if known is not None:
                 await self._say(writer, {"reply": kept.packed_reply(known)})
             elif self.leaving:
-                await self._say(writer, {"fault": ["WorkError", "the process that makes the teacher's calls was told to end", "run again"]})
+                await self._say(writer, TOLD)
             elif key not in self.flying:
                 self.flying[key] = asyncio.create_task(self._call(key, request))
         elif "bye" in said:
@@ -147,11 +151,12 @@ class Keeper:
         self.left.set()
         self._end_if_idle()
 
-    def _let_go(self) -> None:
-        for key, task in list(self.flying.items()):
-            if key not in self.endpoint.on_wire:
-                task.cancel()
-                del self.flying[key]
+    def _let_go(self) -> bool:
+        """Cancel the calls that were not sent yet; whether there were any."""
+        unsent = [key for key in self.flying if key not in self.endpoint.on_wire]
+        for key in unsent:
+            self.flying.pop(key).cancel()
+        return bool(unsent)
 
     # -- one call --------------------------------------------------------------------------------------------------
 
@@ -186,7 +191,8 @@ class Keeper:
     def _leave(self) -> None:
         """SIGTERM: no further run is met and no further call made; what is on the wire is finished."""
         self.leaving = True
-        self._let_go()
+        if self._let_go() and self.run is not None:  # else it would wait for answers to calls that are never made
+            self.telling = asyncio.get_running_loop().create_task(self._say(self.run, TOLD))
         self._end_if_idle()
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -206,6 +207,17 @@ def test_told_to_end_it_finishes_what_is_on_the_wire(answering, path, asked):
     teacher.close()
     until(lambda: not socket_path(path).exists(), "the keeper does not end")
     assert len(list(journal.read(path))) == len(server.requests) < 8
+
+
+def test_told_to_end_before_a_call_was_sent_the_run_hears_of_it(chat_server, path, asked):
+    busy = chat_server(lambda *_: (503, {"Retry-After": "50"}, ""))
+    teacher = teacher_of(busy, path, max_in_flight=1, retries=5)
+    keeper, replies = teacher.journal._link.keeper, teacher.answer([asked("question 1")])
+    threading.Timer(1.5, os.kill, (keeper, signal.SIGTERM)).start()  # it waits for a second try: nothing is on the wire
+    with pytest.raises(WorkError, match="told to end"):
+        next(replies)
+    teacher.close()
+    until(lambda: not socket_path(path).exists(), "the keeper does not end")
 
 
 def test_the_key_is_in_no_file_and_on_no_command_line(chat_server, completion, path, asked, monkeypatch):
