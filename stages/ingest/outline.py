@@ -95,7 +95,7 @@ def _fenced(lines: list[Line], at: int, fence: str, found: list[Span]) -> int:
     close = at + 1
     while close < len(lines) and not (lines[close].text.strip().startswith(fence) and not lines[close].text.strip().strip(fence[0])):
         close += 1
-    if close > at + 1 and lines[close - 1].end > lines[at + 1].start:
+    if any(not line.blank for line in lines[at + 1 : close]):
         found.append(Span("code", lines[at + 1].start, lines[close - 1].end))
     return close + 1
 
