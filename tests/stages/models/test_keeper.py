@@ -212,6 +212,7 @@ def test_told_to_end_it_finishes_what_is_on_the_wire(answering, path, asked):
 def test_told_to_end_before_a_call_was_sent_the_run_hears_of_it(chat_server, path, asked):
     busy = chat_server(lambda *_: (503, {"Retry-After": "50"}, ""))
     teacher = teacher_of(busy, path, max_in_flight=1, retries=5)
+    teacher.journal._link._socket.settimeout(15)  # without word from the keeper this is a red test, not one that hangs
     keeper, replies = teacher.journal._link.keeper, teacher.answer([asked("question 1")])
     threading.Timer(1.5, os.kill, (keeper, signal.SIGTERM)).start()  # it waits for a second try: nothing is on the wire
     with pytest.raises(WorkError, match="told to end"):
