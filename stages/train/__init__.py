@@ -60,7 +60,7 @@ class Train(Stage):
 
     mlm makes an `artefact:encoder` (a Llama whose config says `is_causal: false`, so that whoever loads it reads both ways), reward
     an `artefact:reward` (a sequence classification folder with one label). rl hands the base, the prompts of `of` and the reward
-    model to TRL's trainer; its runs start anew when killed, and are not promised bit by bit.
+    model to TRL's trainer, whose state is kept in checkpoints of this house, so that it resumes like the others.
     """
 
     ports: ClassVar[dict[str, Port]] = {
@@ -230,6 +230,10 @@ class Train(Stage):
         if self.objective in ("mlm", "reward"):
             return "artefact:encoder" if self.objective == "mlm" else "artefact:reward"
         return "artefact:model" if self.whole() else "artefact:adapter"
+
+    def needs(self) -> tuple[str, ...]:
+        """With rl, TRL's version decides too."""
+        return (*self.libraries, "trl") if self.objective == "rl" else self.libraries
 
     def whole(self) -> bool:
         """Are weights of the model itself trained, so that a whole model comes out?"""

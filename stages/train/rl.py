@@ -16,10 +16,12 @@ import torch
 
 from pipeline.errors import InfraError, UsageError, WorkError
 from pipeline.ledger import Ledger
+from stages.models.checkpoint import Checkpoints, State
 from stages.models.generate import Generator, Sampling
 from stages.models.holdout import held_out, prompt_key
 from stages.models.reward import RewardModel
 from stages.models.templates import Chat, ChatFault
+from stages.train.remembered import Kept, kept, remembering, resume
 from stages.train.schedule import Plan
 
 
@@ -81,38 +83,47 @@ class Trained(NamedTuple):
 
 def reinforce(
     stage: Any, model: Any, config: Any, prompts: Prompts, chat: Chat, judge: RewardModel, plan: Plan, seed: int, chain: Any,
-    alive: Callable[[], bool], told: Callable[[dict[str, Any]], None],
+    checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None],
 ) -> Trained:  # fmt: skip
-    """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL. WorkError where it ends in no number."""
+    """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL, from the last checkpoint if there is
+    one. WorkError where it ends in no number."""
     import datasets
     from transformers.trainer_callback import PrinterCallback
 
     judge.agree(chat)
-    drawn: set[str] = set()
-    history = [_held(0, model, chain, prompts, judge, stage)]
+    found = kept(checkpoints)
+    keys = [prompt_key(messages) for messages in prompts.train]
+    drawn = {key for key, was in zip(keys, found.state.tensors["more.drawn"].tolist()) if was} if found.state else set()
+    history = [found.state.scalars["more"]["first"] if found.state else _held(0, model, chain, prompts, judge, stage)]
 
     def reward(prompts: list, completions: list, **_: Any) -> list[float]:
         drawn.update(prompt_key(messages) for messages in prompts)
         return judge.score([[*question, {"role": "assistant", "content": answer[0]["content"]}] for question, answer in zip(prompts, completions)]).tolist()
 
     given = datasets.Dataset.from_list([{"prompt": [{"role": m["role"], "content": m["content"]} for m in messages]} for messages in prompts.train])
+
+    def more() -> State:
+        return State({"drawn": torch.tensor([key in drawn for key in keys])}, {"first": history[0]})
+
     with tempfile.TemporaryDirectory(prefix="maetdol-rl-") as folder:
-        trainer = _trainer(stage, model, config, reward, given, chat, plan, seed, folder)
+        trainer = _trainer(stage, model, config, reward, given, chat, plan, seed, folder, found, more)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_watch(alive, told, plan))
-        trainer.train()
-    for line in trainer.state.log_history:
+        log = resume(trainer, found, folder, plan.steps)
+    for line in log:
         if "reward" in line:
             history.append({"kind": "train", "step": line["step"], "loss": line.get("loss", 0.0), "reward": line["reward"], "kl": line.get("kl"), "learning_rate": line.get("learning_rate")})
     made = trainer.accelerator.unwrap_model(trainer.model)
     if not all(torch.isfinite(p).all() for p in made.parameters()):
         raise WorkError("rl ended with weights that are not numbers", "lower learning_rate, or raise kl")
     history.append(_held(plan.steps, made, chain, prompts, judge, stage))
-    used = np.asarray([prompt_key(messages) in drawn for messages in prompts.train])
+    used = np.asarray([key in drawn for key in keys])
     return Trained(made, "default" if config is not None else None, history, used)
 
 
-def _trainer(stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, plan: Plan, seed: int, folder: str) -> Any:
+def _trainer(
+    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, plan: Plan, seed: int, folder: str, found: Kept, more: Callable[[], State]
+) -> Any:  # fmt: skip
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
     if stage.batch % stage.answers:
@@ -121,12 +132,18 @@ def _trainer(stage: Any, model: Any, config: Any, reward: Any, given: Any, chat:
         "output_dir": folder, "per_device_train_batch_size": stage.batch, "gradient_accumulation_steps": stage.accumulation, "max_steps": plan.steps,
         "num_generations": stage.answers, "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl,
         "learning_rate": stage.rate(), "lr_scheduler_type": {"wsd": "constant"}.get(stage.schedule, stage.schedule), "warmup_steps": round(stage.warmup * plan.steps),
-        "max_grad_norm": stage.clip, "weight_decay": stage.decay(), "logging_steps": stage.log_every, "save_strategy": "no", "report_to": [],
+        "max_grad_norm": stage.clip, "weight_decay": stage.decay(), "logging_steps": stage.log_every, "save_strategy": "steps", "save_steps": stage.save_every, "report_to": [],
         "disable_tqdm": True, "seed": seed, "data_seed": seed, "use_cpu": not torch.cuda.is_available(), "gradient_checkpointing": stage.checkpointing,
         "bf16": stage.dtype == "bf16" or (stage.dtype == "auto" and torch.cuda.is_available()), "fp16": stage.dtype == "fp16", "log_completions": False,
     }  # fmt: skip
     chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl == "grpo" else (RLOOTrainer, RLOOConfig)
-    return chosen(model=model, reward_funcs=reward, args=options(**settings), train_dataset=given, processing_class=chat.tokenizer, peft_config=config)
+    made = remembering(chosen, found, more)(
+        model=model, reward_funcs=reward, args=options(**settings), train_dataset=given, processing_class=chat.tokenizer, peft_config=config
+    )
+    if made.ref_model is not None:
+        # TRL reads the reference from the folder the model came from, which is not what adapters merged into it made of it.
+        made.ref_model.load_state_dict(model.state_dict())
+    return made
 
 
 def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], plan: Plan) -> Any:

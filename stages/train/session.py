@@ -102,9 +102,14 @@ class Session:
         steps = plan(len(data), per_step, self.stage.epochs, self.stage.steps)
         model, config = reinforced_base(self.stage, self.chain, self.tokenizer, data.width, self.device)
         judge = RewardModel(self.inputs["reward"][0].artefact(), self.device, self.dtype)
-        done = reinforce(self.stage, model, config, data, self.chat, judge, steps, self.seed, self.chain, alive, told)
+        checkpoints = Checkpoints(self.sink, self.key, self.stage.keep)
+        if not checkpoints.steps():
+            checkpoints.clear()
+        done = reinforce(self.stage, model, config, data, self.chat, judge, steps, self.seed, self.chain, checkpoints, alive, told)
         built = Built(done.model, done.adapter, [done.adapter] if done.adapter else [])
-        return self._put(built, data, steps, done.history, done.used, time.monotonic() - began)
+        receipt = self._put(built, data, steps, done.history, done.used, time.monotonic() - began)
+        checkpoints.clear()
+        return receipt
 
     def _plan(self, data: Any, steps: Plan) -> budgets.Budget:
         """What the run needs. UsageError where that is more than there is."""
