@@ -21,10 +21,11 @@ from stages.dedup.cuts import Marks, cut_batch, ledger_edits
 from stages.dedup.exact import Twins
 from stages.dedup.later import Later
 from stages.dedup.passes import Task
+from stages.dedup.turns import Taken, cut_turns, noted
 
 SIZE = "cluster_size"
-KEPT, EXACT, NEAR, COPIED, EMPTIED, URL, SEMANTIC = range(7)
-REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies", "dedup.nothing_left", "dedup.url", "dedup.semantic")
+KEPT, EXACT, NEAR, COPIED, EMPTIED, URL, SEMANTIC, ALIKE = range(8)
+REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies", "dedup.nothing_left", "dedup.url", "dedup.semantic", "dedup.answers_alike")
 NULL_TEXT, NO_TEXT, NO_WORDS = "text is null", "text is empty", "text has no words"
 
 
@@ -43,6 +44,8 @@ class Applying(NamedTuple):
     repeats: Store | None = None
     """Repeated spans to cut, where a level of spans is asked for."""
     level: str = ""
+    taken: Taken | None = None
+    """The turns they are cut from, in chats and pairs."""
     later: tuple[Later, ...] = ()
     """What the levels after `near` decided, in their order."""
 
@@ -71,15 +74,17 @@ def run(task: Task) -> Receipt:
         writer.expect(widened(part.store.read(part.shard).schema))
         at = 0
         for batch in given.corpus.batches(task.number):
-            rows = slice(at, at + len(batch))
+            rows, remarks = slice(at, at + len(batch)), notes.slice(at, len(batch))
             mine = Fate(*(values[rows] for values in fate))
             edits: dict[int, list[Edit]] = {}
             if marks is not None:
-                edited = cut_batch(batch, part.first + at, mine.why == KEPT, marks)
+                cut = (batch, part.first + at, mine.why == KEPT, marks)
+                edited = cut_turns(*cut, given.taken) if given.taken else cut_batch(*cut)
                 batch, edits = edited.batch, edited.edits
-                mine.why[edited.emptied] = EMPTIED
+                mine.why[edited.emptied], mine.why[edited.alike] = EMPTIED, ALIKE
+                remarks = noted(remarks, edited.left)
             writer.write(_kept(batch, mine.why == KEPT, mine.members, writer.schema))
-            writer.record(_ledger(batch.column("id"), mine, keepers.slice(at, len(batch)), notes.slice(at, len(batch)), edits))
+            writer.record(_ledger(batch.column("id"), mine, keepers.slice(at, len(batch)), remarks, edits))
             seen.append(batch.column("id"))
             at += len(batch)
         return writer.commit(input_ids=pa.chunked_array(seen, STR), notes=given.notes)

@@ -14,6 +14,9 @@ from stages.dedup.columns import between
 from stages.text.shingles import Shingling, tokens
 
 
+NONE = np.zeros(0, np.int64)
+
+
 class Marks(NamedTuple):
     """The repeated spans of one part, by document."""
 
@@ -32,6 +35,13 @@ class Marks(NamedTuple):
         order = np.lexsort((firsts, docs))
         return cls(docs[order], firsts[order], lasts[order], stays[order].astype(bool), f"dedup.{level}")
 
+    def by_row(self, first: int, rows: int) -> list[tuple[int, slice]]:
+        """(row, its marks) of a batch of `rows` documents from number `first` on, where a row has any."""
+        low, high = np.searchsorted(self.docs, (first, first + rows))
+        found, starts = np.unique(self.docs[low:high] - first, return_index=True)
+        bounds = (np.r_[starts, high - low] + low).tolist()
+        return [(row, slice(begin, end)) for row, begin, end in zip(found.tolist(), bounds, bounds[1:])]
+
 
 class Edited(NamedTuple):
     """A batch after its cuts."""
@@ -41,21 +51,22 @@ class Edited(NamedTuple):
     """By row, code points of the text as it was."""
     emptied: np.ndarray
     """Rows of which no word is left (their text is as it was)."""
+    alike: np.ndarray = NONE
+    """Pairs whose answers would be equal (as they were)."""
+    left: np.ndarray = NONE
+    """Chats and pairs that would go, but hold a copy that stays (as they were)."""
 
 
 def cut_batch(batch: pa.RecordBatch, first: int, keep: np.ndarray, marks: Marks) -> Edited:
     """Cut the repeated spans out of the rows `keep` (bool) of a batch whose first document is `first`."""
-    low, high = np.searchsorted(marks.docs, (first, first + len(batch)))
-    rows, starts = np.unique(marks.docs[low:high] - first, return_index=True)
-    bounds = np.r_[starts, high - low] + low
     texts, blocks, contents = {}, {}, {}
     edits: dict[int, list[Edit]] = {}
     emptied = []
-    for row, begin, end in zip(rows.tolist(), bounds[:-1].tolist(), bounds[1:].tolist()):
-        if not keep[row] or marks.stays[begin:end].all():
+    for row, here in marks.by_row(first, len(batch)):
+        if not keep[row] or marks.stays[here].all():
             continue
         text = batch.column("text")[row].as_py()
-        found = edits_of(text, marks, slice(begin, end))
+        found = edits_of(text, marks, here)
         if not found:
             continue
         edited, moved = apply_edits(text, found, batch.column("blocks")[row].as_py())
@@ -64,15 +75,15 @@ def cut_batch(batch: pa.RecordBatch, first: int, keep: np.ndarray, marks: Marks)
             continue
         edits[row], texts[row], blocks[row], contents[row] = found, edited, moved, content_id(edited)
     for name, values in (("text", texts), ("blocks", blocks), ("content_id", contents)):
-        batch = _replaced(batch, name, values)
+        batch = replaced(batch, name, values)
     return Edited(batch, edits, np.array(emptied, np.int64))
 
 
-def edits_of(text: str, marks: Marks, here: slice) -> list[Edit]:
-    """The cuts of one text as edits in code points."""
+def edits_of(text: str, marks: Marks, here: slice | np.ndarray, base: int = 0) -> list[Edit]:
+    """The cuts of one text as edits in code points; `base` is the byte of the row at which it begins."""
     from stages.text.spans import cut
 
-    cuts = cut(marks.firsts[here], marks.lasts[here], marks.stays[here])
+    cuts = cut(marks.firsts[here].astype(np.int64) - base, marks.lasts[here].astype(np.int64) - base, marks.stays[here])
     data = np.frombuffer(text.encode("utf-8"), np.uint8)
     edits, at, point = [], 0, 0
     for first, last in cuts:
@@ -87,7 +98,7 @@ def _points(data: np.ndarray) -> int:
     return int(np.count_nonzero((data & 0xC0) != 0x80))
 
 
-def _replaced(batch: pa.RecordBatch, name: str, values: dict) -> pa.RecordBatch:
+def replaced(batch: pa.RecordBatch, name: str, values: dict) -> pa.RecordBatch:
     """`batch` with other values in some rows of a column."""
     if not values:
         return batch

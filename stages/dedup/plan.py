@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable
 
-from pipeline.errors import OptionError, SourceError
+from pipeline.errors import SourceError
 from pipeline.ledger import Receipt
 from pipeline.options import digest
 from pipeline.pool import Pool
@@ -34,6 +34,7 @@ from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
 from stages.dedup.passes import make, proven, spread
 from stages.dedup.sign import Signing
+from stages.dedup.turns import Taken
 from stages.text.lsh import Banding
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Plan:
     policy: Policy
     home: Store
     """Where the passes lie: the sink, or beside a plan's file."""
+    taken: Taken | None = None
+    """The turns that `spans` cuts, in chats and pairs."""
 
     @classmethod
     def of(cls, stage: "Dedup", inputs: Inputs, sink: Store, home: Store | None = None) -> "Plan":
@@ -63,16 +66,16 @@ class Plan:
         if len(shapes) != 1 or None in shapes:
             raise SourceError("dedup: the inputs are of different shapes: " + ", ".join(sorted(map(str, shapes))), "give stores of one shape")
         shape = shapes.pop() or ""
-        if stage.spans and shape != "DOCUMENT":
-            raise OptionError(f"dedup: `spans` cuts the text of documents, these rows are {shape}", "leave `spans` out")
+        fields = chosen(stage.fields, shape)
+        taken = Taken.of(stage.fields, shape) if stage.spans and shape != "DOCUMENT" else None
         levels.fits(stage.vectors, schemas)
         near = "near" in stage.levels
         banding = stage.banding() if near else Banding(1, 1)
-        signing = Signing(chosen(stage.fields, shape), shape, stage.shingling(), max(stage.permutations if near else 1, banding.permutations), stage.hash_seed, stage.languages())
+        signing = Signing(fields, shape, stage.shingling(), max(stage.permutations if near else 1, banding.permutations), stage.hash_seed, stage.languages())
         policies = {Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()}
         if len(policies) > 1:
             raise SourceError(f"dedup: not every input has {stage.score!r} as a column", "give stores that all have it as a column, or all in `meta`")
-        return cls(stage, corpus, sink, stage.key(inputs), signing, banding, policies.pop(), home or sink)
+        return cls(stage, corpus, sink, stage.key(inputs), signing, banding, policies.pop(), home or sink, taken)
 
     def store(self, name: str) -> Store:
         return self.home.sub(f"passes/{name}")
@@ -96,7 +99,7 @@ class Plan:
         found = self._repeats(pool) if self.stage.spans else None
 
         def applying(number: int) -> apply.Applying:
-            return self.applying(None, notes if number == 0 else {})._replace(repeats=found, level=self.stage.spans or "")
+            return self.applying(None, notes if number == 0 else {})._replace(repeats=found, level=self.stage.spans or "", taken=self.taken)
 
         receipts = make(self.sink, apply.run, keys, applying, pool)
         self._require_ids(keys)
@@ -171,12 +174,12 @@ class Plan:
         spans, found, signs = self.store("spans"), self.store("repeats"), self.store("sign")
         most = repeats.most_spans(self.stage.span_memory)
         runs = repeats.runs_of(self.corpus, signs, most * repeats.DENSEST, self.stage.spans != "substring")
-        cutting = repeats.Cutting(self.applying(), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs)
+        cutting = repeats.Cutting(self.applying(), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs, self.taken)
         made = make(spans, repeats.find, self.keys("spans", len(runs)), lambda number: cutting, pool)
         ranges = spread(sum(receipt.notes["spans"] for receipt in made), most)
 
         def choosing(number: int) -> repeats.Choosing:
-            return repeats.Choosing(self.corpus, signs, spans, self.policy, *ranges[number])
+            return repeats.Choosing(self.corpus, signs, spans, self.policy, *ranges[number], self.taken is not None)
 
         make(found, repeats.choose, self.keys("repeats", len(ranges)), choosing, pool)
         return found

@@ -2,13 +2,13 @@
 
 `spans` writes the keys of every span of the documents that stay, sorted; a shard is a run of rows of one part. `repeats`
 reads one range of keys from all of them and decides: of each repeated span the copy in the document the keep policy
-prefers stays (in one document the first), the others go. Columns of `spans`: `key` (uint64), `doc` (int64), `first`,
+prefers stays (in one document the first), the others go; chats and pairs are cut turn by turn (stages/dedup/turns.py). Columns of `spans`: `key` (uint64), `doc` (int64), `first`,
 `last` (uint32: bytes of the text); of `repeats`, sorted by `doc`: `doc`, `first`, `last`, `stays` (uint8).
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,11 @@ from stages.dedup.columns import between, blocks, column
 from stages.dedup.corpus import Corpus
 from stages.dedup.keep import Policy
 from stages.dedup.passes import Task
+from stages.dedup.turns import Taken, Turns, turns_of
 from stages.text.shingles import Shingling, table
+
+if TYPE_CHECKING:
+    from stages.text import spans
 
 SPAN_BYTES = 100
 """Memory of one span while a task sorts it: its columns, their sorted copies and the order."""
@@ -41,6 +45,8 @@ class Cutting(NamedTuple):
     how: Shingling
     width: int
     runs: tuple[tuple[int, int, int, int, int], ...]
+    taken: Taken | None = None
+    """The turns that take part, in chats and pairs."""
 
 
 class Choosing(NamedTuple):
@@ -52,6 +58,8 @@ class Choosing(NamedTuple):
     policy: Policy
     low: int
     high: int
+    in_turns: bool = False
+    """Chats and pairs: the row preferred keeps all its copies, and what one row alone repeats is left."""
 
 
 def most_spans(memory: int) -> int:
@@ -82,31 +90,59 @@ def runs_of(corpus: Corpus, sign: Store, most_bytes: int, whole: bool) -> tuple[
 
 def find(task: Task) -> Receipt:
     """Pass `spans`: the keys of one run of rows."""
-    from stages.text import spans
+    from stages.text.spans import merged
 
     given: Cutting = task.given
     number, low, high, begin, end = given.runs[task.number]
     part = given.applying.corpus.parts[number]
     stays = fate_of(given.applying, part.first + low, high - low).why == KEPT
     classes = table(given.how.kind, given.how.fold_digits)
-    found: list[spans.Spans] = []
+    found: list["spans.Spans"] = []
     at = 0
     for batch in given.applying.corpus.batches(number):
         rows = _rows_in(stays, low, high, at, len(batch))
         if len(rows):
-            texts = Docs(pa.record_batch({"text": batch.column("text")}))
-            if end >= 0:
-                piece = spans.windows_between(texts.data, texts.offsets, int(rows[0]), classes, given.width, begin, end)
-            elif given.level == "substring":
-                piece = spans.windows(texts.data, texts.offsets, rows, classes, given.width)
-            else:
-                piece = spans.units(texts.data, texts.offsets, rows, classes, BREAKS[given.level], given.width)
-            found.append(piece._replace(rows=piece.rows.astype(np.int64) + (part.first + at)))
+            found += _spans(given, batch, rows, part.first + at, classes, (begin, end))
         at += len(batch)
     keys, docs, firsts, lasts = (np.concatenate(columns) for columns in zip(*found)) if found else _nothing()
     order = np.argsort(keys, kind="stable")
-    keys, docs, firsts, lasts = spans.merged(keys[order], docs[order], firsts[order], lasts[order])
+    keys, docs, firsts, lasts = merged(keys[order], docs[order], firsts[order], lasts[order])
     return task.put(blocks(key=keys, doc=docs, first=firsts, last=lasts), {"spans": len(keys)})
+
+
+def _spans(given: Cutting, batch: pa.RecordBatch, rows: np.ndarray, first: int, classes: np.ndarray, piece: tuple[int, int]) -> list["spans.Spans"]:
+    """The spans of some rows of a batch whose first row is number `first`, or of a piece (first, last byte) of one row."""
+    if given.taken is None:
+        texts = Docs(pa.record_batch({"text": batch.column("text")}))
+        found = _keyed(given, texts, rows, classes, piece)
+        return [found._replace(rows=found.rows.astype(np.int64) + first)]
+    turns = turns_of(batch, given.taken)
+    items = np.flatnonzero(np.isin(turns.rows, rows))
+    low, high = piece
+    if high < 0:
+        pieces = [_keyed(given, turns.texts, items, classes, piece)]
+    else:
+        sizes, bases = np.diff(turns.texts.offsets)[items], turns.bases[items]
+        reached = [(item, (max(low - base, 0), min(high - base, size))) for item, base, size in zip(items, bases.tolist(), sizes.tolist())]
+        pieces = [_keyed(given, turns.texts, np.array([item]), classes, part) for item, part in reached if part[0] < part[1]]
+    return [_in_rows(found, turns, first) for found in pieces]
+
+
+def _keyed(given: Cutting, texts: Docs, rows: np.ndarray, classes: np.ndarray, piece: tuple[int, int]) -> "spans.Spans":
+    from stages.text import spans
+
+    if piece[1] >= 0:
+        return spans.windows_between(texts.data, texts.offsets, int(rows[0]), classes, given.width, *piece)
+    if given.level == "substring":
+        return spans.windows(texts.data, texts.offsets, rows, classes, given.width)
+    return spans.units(texts.data, texts.offsets, rows, classes, BREAKS[given.level], given.width)
+
+
+def _in_rows(found: "spans.Spans", turns: Turns, first: int) -> "spans.Spans":
+    """Spans of turns as spans of their rows."""
+    bases = turns.bases[found.rows].astype(np.uint32)
+    docs = turns.rows[found.rows] + first
+    return found._replace(keys=found.keys + turns.salts[found.rows], rows=docs, firsts=found.firsts + bases, lasts=found.lasts + bases)
 
 
 def _rows_in(stays: np.ndarray, low: int, high: int, at: int, size: int) -> np.ndarray:
@@ -127,16 +163,32 @@ def choose(task: Task) -> Receipt:
     order = np.argsort(keys, kind="stable")
     keys = keys[order]
     group = np.cumsum(np.r_[False, keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, np.int64)
-    repeated = np.bincount(group, minlength=1)[group] > 1 if len(group) else np.zeros(0, bool)
+    repeated = _repeated(group, docs[order] if given.in_turns else None)
     order, group = order[repeated], group[repeated]
     docs, firsts, lasts = docs[order], firsts[order], lasts[order]
     ranks = _ranks(given, docs)
     best = np.lexsort((firsts, ranks, group))
     leads = np.zeros(len(docs), np.uint8)
-    leads[best[np.r_[True, group[best][1:] != group[best][:-1]]] if len(best) else best] = 1
+    heads = best[np.r_[True, group[best][1:] != group[best][:-1]]] if len(best) else best
+    leads[heads] = 1
+    if given.in_turns and len(heads):
+        chosen = np.zeros(int(group[-1]) + 1, np.int64)
+        chosen[group[heads]] = docs[heads]
+        leads[docs == chosen[group]] = 1
     by_doc = np.lexsort((firsts, docs))
     table_ = blocks(doc=docs[by_doc], first=firsts[by_doc], last=lasts[by_doc], stays=leads[by_doc])
     return task.put(table_, {"repeated": int(leads.sum()), "cut": int(len(leads) - leads.sum())})
+
+
+def _repeated(group: np.ndarray, docs: np.ndarray | None) -> np.ndarray:
+    """Which spans stand more than once, or (with the ascending `docs` of each group) in more than one document."""
+    if not len(group):
+        return np.zeros(0, bool)
+    if docs is None:
+        return np.bincount(group)[group] > 1
+    opens = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    last = np.r_[opens[1:], len(group)] - 1
+    return (docs[opens] != docs[last])[group]
 
 
 def _ranks(given: Choosing, docs: np.ndarray) -> np.ndarray:
