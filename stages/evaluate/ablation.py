@@ -25,7 +25,7 @@ AFTER_TEXT = ("tokenizer", "pack", "train", "sft")
 FEW_STEPS = 300
 """Proxies of fewer steps have learnt letter frequencies and little else (tests/bench/evaluate: 122 steps, 3.2 bits per byte)."""
 SALT = "ablate"
-"""Parts the documents measured on from other divisions by hash."""
+"""Parts the documents measured on from other divisions by hash; `draw` is written behind it."""
 
 
 class Variant(NamedTuple):
@@ -94,7 +94,7 @@ def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options
             drawn.append(word)
             continue
         drawn.append(f"drawn-{number}")
-        steps.append({"split": {"name": drawn[-1], "of": recipe.store(word).path, "share": options.holdout, "by": "document", "salt": SALT}})
+        steps.append({"split": {"name": drawn[-1], "of": recipe.store(word).path, "share": options.holdout, "by": "document", "salt": SALT + options.draw}})
     steps.append({"dedup": {"name": "measured", "of": drawn}})
     for variant in variants:
         stores = [recipe.store(step).path for step in variant.steps]

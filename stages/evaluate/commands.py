@@ -62,6 +62,8 @@ class Ablate(Options):
     "Peak learning rate; 3e-3 is what models of a million weights want."
     holdout: float = Field(0.1, gt=0, le=0.5)
     "Share of the documents of `on` set apart, by hash of their id; all of them are withheld from every text."
+    draw: str = ""
+    "Another word, another draw of these documents: for a second look that has not seen the first one's."
     documents: int = Field(300, ge=20)
     "Documents of these to measure on, at most."
     document_bytes: int = Field(4096, ge=64)

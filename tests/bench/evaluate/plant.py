@@ -1,6 +1,6 @@
 """Corpora with planted copies and junk, to see whether an ablation tells that a recipe is worth its cost.
 
-    python tests/bench/evaluate/plant.py DATA FOLDER           # DATA: the folder of real data; FOLDER gets corpora and recipes
+    python tests/bench/evaluate/plant.py DATA FOLDER [SEED]    # DATA: the folder of real data; FOLDER gets corpora and recipes
     cd FOLDER && maetdol ablate planted.yaml ... (see RESULTS.md)
 
 The shares below were fixed before the first run and not changed after it. They are shares of the bytes of the raw text, planted
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 SEED = 17
+"""Of the first planting; another one plants other copies and other junk in the same shares."""
 SHARES = {"exact": 0.08, "near": 0.07, "generated": 0.10, "comments": 0.05}
 """30% in all: exact copies, copies with one word in a hundred changed, generated junk, and real one-line comments."""
 EDITED = 0.01
@@ -27,9 +28,9 @@ MOST = 20_000
 """Characters of a document of the Python manual that are taken, so that its longest pages do not outweigh all else."""
 
 
-def main(data: Path, folder: Path) -> None:
+def main(data: Path, folder: Path, seed: int = SEED) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    rng = random.Random(SEED)
+    rng = random.Random(seed)
     manuals(data, folder / "manuals")
     write(folder / "python.jsonl", python(data))
     write(folder / "cpp.jsonl", cpp(data))
@@ -152,4 +153,4 @@ def write(path: Path, rows: Iterator[dict] | list[dict]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve())
+    main(Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve(), *map(int, sys.argv[3:4]))
