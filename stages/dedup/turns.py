@@ -25,11 +25,12 @@ from pipeline.schema import STR, Edit, apply_edits, content_id
 from stages.dedup.cuts import Edited, Marks, edits_of, replaced
 from stages.text.shingles import Shingling, tokens
 
-ROLES = {"prompt": ("user",), "answer": ("assistant",), "chosen": ("assistant",), "rejected": ("assistant",), "messages": ("user", "assistant")}
-"""Field word -> the roles whose turns lose text."""
-SALTS = {"user": 0, "assistant": 0x9E3779B97F4A7C15}
-"""Added to the keys of a role's spans, so that they meet no others."""
+USER, ASSISTANT = "user", "assistant"
 ANSWERS = ("chosen", "rejected")
+ROLES = {"messages": (USER, ASSISTANT), "prompt": (USER,), **dict.fromkeys(("answer", *ANSWERS), (ASSISTANT,))}
+"""Field word -> the roles whose turns lose text."""
+SALTS = {USER: 0, ASSISTANT: 0x9E3779B97F4A7C15}
+"""Added to the keys of a role's spans, so that they meet no others."""
 LEFT = "left as it is: spans cut from other rows stay here"
 
 
@@ -45,7 +46,8 @@ class Taken(NamedTuple):
             words = "prompt, answer" if shape == "CHAT" else "prompt, or chosen and rejected"
             raise OptionError(f"dedup: `spans` in {shape} rows needs to know what may lose text", f"set `fields`: {words}")
         if len(set(fields) & set(ANSWERS)) == 1:
-            raise OptionError("dedup: a span cut from one answer only would be what tells a pair's answers apart", "name `chosen` and `rejected`")
+            fault = "dedup: a span cut from one answer only would be what tells the answers of a pair apart"
+            raise OptionError(fault, "name `chosen` and `rejected`")
         if shape == "CHAT":
             return cls((("messages", tuple(sorted({role for word in fields for role in ROLES[word]}))),))
         return cls(tuple((word, ROLES[word]) for word in ("prompt", *ANSWERS) if word in fields))
