@@ -96,7 +96,8 @@ class Dedup(Stage):
     "drop-all: what has a duplicate goes altogether, the one that would stay included (for sets that must hold nothing twice seen)."
     spans: Literal["line", "paragraph", "substring"] | None = None
     """Also cut repeated spans out of the documents that stay, wherever they stand in the corpus; one copy stays, in the
-    document the keep policy prefers. substring: any run of `span_tokens` tokens, as a suffix array finds them."""
+    document the keep policy prefers. substring: any run of `span_tokens` tokens, as a suffix array finds them. Chats and pairs
+    lose text in the user and assistant turns that `fields` names; a row that would lose a turn whole goes, with a reason."""
     span_tokens: int | None = Field(default=None, ge=1, le=4096)
     "Shortest span in tokens. Default: 50 for substrings (Lee et al. 2021), 10 for lines and paragraphs."
     span_memory: Annotated[int, UNKEYED] = Field(default=512, ge=1)

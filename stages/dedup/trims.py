@@ -1,6 +1,7 @@
 """Pass `trims`: what the cutting of repeated spans would take from each source, for a plan to show.
 
-Columns: `name` (a source), `rows` (documents that lose text), `bytes` (of text, UTF-8; int64 both).
+Columns: `name` (a source), `rows` (rows that lose text), `bytes` (of text, UTF-8; int64 both). Rows that would lose a turn or
+everything count as cut, though they go, or are left as they are.
 """
 
 from __future__ import annotations
