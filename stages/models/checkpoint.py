@@ -37,12 +37,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """Steps with a proven checkpoint of this run, ascending."""
-        if not self.sink.place.exists(INDEX):
-            return []
-        try:
-            index = json.loads(self.sink.place.read(INDEX))
-        except ValueError:
-            return []
+        index = self._index()
         return sorted(index["steps"]) if index.get("key") == self.key else []
 
     def latest(self) -> State | None:
@@ -56,9 +51,13 @@ class Checkpoints:
 
     def save(self, step: int, state: State) -> None:
         """Write the checkpoint of `step`, list it, and delete those beyond `keep`. DiskFull leaves the older ones in place."""
+        self._put(step, state)
+        self._keep(step)
+
+    def _put(self, step: int, state: State) -> None:
         from safetensors.torch import save_file
 
-        store = self.sink.sub(_name(step))
+        store = self._store(step)
         parent = self.sink.place.path("passes") if isinstance(self.sink.place, Local) else None
         if parent:
             Path(parent).mkdir(parents=True, exist_ok=True)
@@ -67,24 +66,36 @@ class Checkpoints:
                 save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}, f"{folder}/state.safetensors")
                 Path(folder, "state.json").write_text(json.dumps({**state.scalars, "step": step}, sort_keys=True), encoding="utf-8")
             except OSError as fault:
-                raise disk_error(fault, f"{self.sink.path}/{_name(step)}") from None
+                raise disk_error(fault, f"{store.path}") from None
             store.put_artefact(Path(folder), COLUMNS.empty_table(), key=self.key, stage="train")
+
+    def _keep(self, step: int) -> None:
         kept = sorted({*self.steps(), step})
         self._list(kept[-self.keep :])
         for old in kept[: -self.keep]:
-            self.sink.sub(_name(old)).place.delete("")
+            self.sink.sub(name_of(old)).place.delete("")
 
     def clear(self) -> None:
         """Delete every listed checkpoint: the run has ended, or its options have changed."""
         if not self.sink.place.exists(INDEX):
             return
-        try:
-            steps = json.loads(self.sink.place.read(INDEX)).get("steps", [])
-        except ValueError:
-            steps = []
+        steps = self._index().get("steps", [])
         self.sink.place.delete(INDEX)
         for step in steps:
-            self.sink.sub(_name(step)).place.delete("")
+            self.sink.sub(name_of(step)).place.delete("")
+
+    def _index(self) -> dict[str, Any]:
+        """The list as it stands; empty where there is none, or not a readable one."""
+        if not self.sink.place.exists(INDEX):
+            return {}
+        try:
+            return dict(json.loads(self.sink.place.read(INDEX)))
+        except ValueError:
+            return {}
+
+    def _store(self, step: int) -> Store:
+        """Where the checkpoint of `step` lies."""
+        return self.sink.sub(name_of(step))
 
     def _list(self, steps: list[int]) -> None:
         self.sink.place.write(INDEX, json.dumps({"key": self.key, "steps": steps}).encode())
@@ -92,7 +103,7 @@ class Checkpoints:
     def _load(self, step: int) -> State:
         from safetensors.torch import load
 
-        store = self.sink.sub(_name(step))
+        store = self._store(step)
         receipt = store.receipt(ARTEFACT)
         if receipt is None or receipt.key != self.key:
             raise DamagedStore(f"{store.path} has no receipt of this run", "run again: an older checkpoint is taken")
@@ -102,7 +113,8 @@ class Checkpoints:
         return State(load((folder / "state.safetensors").read_bytes()), json.loads((folder / "state.json").read_text(encoding="utf-8")))
 
 
-def _name(step: int) -> str:
+def name_of(step: int) -> str:
+    """The checkpoint's folder in the run's store."""
     return f"passes/step-{step:08d}"
 
 

@@ -12,11 +12,13 @@ from pipeline.options import CONTENT, UNKEYED
 from pipeline.pool import Pool
 from pipeline.stage import Inputs, Port, Stage
 from pipeline.store import ARTEFACT, Store
+from stages.train.parallel import check_card, check_workers, contradictions
 
 RATES = {
     ("clm", True): 1e-3,
     ("clm", False): 2e-4,
     ("mlm", True): 5e-4,
+    ("mlm", False): 2e-4,
     ("sft", True): 2e-5,
     ("sft", False): 2e-4,
     ("dpo", True): 5e-7,
@@ -31,11 +33,11 @@ weights: Tulu 3 (5e-7); SFT of all weights: Alpaca (2e-5); pretraining: what GPT
 mlm: RoBERTa's base (6e-4), rounded down; reward and rl: TRL's defaults (1e-4 for reward, 1e-6 for rl), ten times for adapters."""
 METHOD_RATES = {"ia3": 5e-3, "prefix": 5e-3, "prompt": 1e-2, "ptuning": 1e-3}
 """Methods that train few numbers need larger steps: IA3 and prefix tuning 5e-3 (PEFT's method comparison, tuned entries); prompt
-and P-tuning by the matrix in tests/bench/train."""
+and P-tuning by the matrix in tests/bench/train. For sft and clm; for other objectives as much smaller as a LoRA's is."""
 SHAPES = {"clm": ("TOKENS",), "mlm": ("TOKENS",), "sft": ("CHAT",), "dpo": ("PAIR",), "reward": ("PAIR",), "rl": ("CHAT", "PAIR")}
-METHODS = {"mlm": ("full", "freeze"), "dpo": ("full", "freeze", "lora", "qlora"), "reward": ("full", "freeze", "lora"), "rl": ("full", "lora")}
-"""Methods an objective takes; all where it is not named. Prompt methods do not begin as the base, which is what dpo compares with."""
 VIRTUAL = ("prompt", "prefix", "ptuning")
+WHOLE = ("mlm", "reward")
+"""Objectives whose artefact is one whole model, whatever was trained: adapters are merged into it, virtual tokens cannot be."""
 
 
 class Train(Stage):
@@ -139,6 +141,17 @@ class Train(Stage):
     checkpointing: bool = False
     "Gradient checkpointing: compute activations twice instead of keeping them."
 
+    parallel: Literal["data", "fsdp"] = "data"
+    """With several workers: data, the whole model on each of them; fsdp, weights, gradients and optimizer state in shards over all (torch's
+    FSDP2, after ZeRO-3, Rajbhandari et al. 2020), for clm, sft, dpo with full, freeze or lora. A teacher stays whole on each."""
+    tensor: int = Field(1, ge=1)
+    """With parallel: fsdp: workers that share the heads and inner widths of every layer (Shoeybi et al. 2019), side by side on one machine;
+    the others share the rows. For full and freeze. Pipeline parallel (layers on different workers) is not built."""
+    attention: Literal["auto", "sdpa", "flex", "flash"] = "auto"
+    """sdpa: a block-diagonal mask, everywhere; flex: torch's flex attention with a block mask of the documents; flash: flash attention 2 over
+    document bounds, without padding between rows, as torch brings it (`varlen_attn`; bf16 or fp16); both on CUDA, and not yet run on a card here,
+    so auto is sdpa."""
+
     rank: int = Field(16, ge=1)
     "lora, qlora: rank of the adapter (Zephyr's SFT: 16)."
     alpha: int | None = Field(None, ge=1)
@@ -217,12 +230,13 @@ class Train(Stage):
             raise ValueError("mlm reads both ways, a window looks back: leave one of them out")
         if self.dora and self.method not in ("lora", "qlora"):
             raise ValueError("dora needs method lora or qlora")
-        if self.method not in METHODS.get(self.objective, (self.method,)):
-            raise ValueError(f"objective {self.objective} takes method {', '.join(METHODS[self.objective])}, not {self.method}")
+        if self.method in VIRTUAL and self.objective in WHOLE:
+            raise ValueError(f"objective {self.objective} is written as one whole model, into which virtual tokens cannot be merged: use method lora or ia3, not {self.method}")
         if self.method == "prefix" and self.checkpointing:
             raise ValueError("prefix tuning stands in the key/value cache, which gradient checkpointing does without: leave one of them out")
         if self.optimizer.startswith("paged") and self.dtype == "fp16":
             raise ValueError("paged optimizers do not take the scaled loss of fp16: use dtype bf16")
+        contradictions(self)
         return self
 
     def output(self, of: str | None) -> str | None:
@@ -241,7 +255,9 @@ class Train(Stage):
 
     def rate(self) -> float:
         """Peak learning rate."""
-        return self.learning_rate or METHOD_RATES.get(self.method) or RATES[self.objective, self.whole()]
+        if self.learning_rate is None and self.method in METHOD_RATES:
+            return METHOD_RATES[self.method] * (RATES[self.objective, False] / RATES["sft", False])
+        return self.learning_rate or RATES[self.objective, self.whole()]
 
     def betas(self) -> tuple[float, float]:
         """Adam's; 0.95 for pretraining (GPT-3, Llama), 0.999 for fine-tuning."""
@@ -270,6 +286,8 @@ class Train(Stage):
         based = bool(self.checkpoint or inputs["base"])
         if self.optimizer != "adamw" and not cuda_is_there():
             raise UsageError(f"optimizer {self.optimizer} moves its state between a card and the host, and there is no card", "use optimizer: adamw")
+        check_workers(self, inputs.workers)
+        check_card(self, self.attention in ("flex", "flash") and cuda_is_there())
         if based and self.window is not None:
             raise UsageError("window shapes a model from scratch, and a base is given", "leave out window: the base's own configuration decides")
         if inputs["teacher"] and self.objective not in ("clm", "sft"):

@@ -58,12 +58,12 @@ def train_worker(config: dict[str, Any]) -> None:
     from ray import train
 
     from stages.train.launch import alive_check, locked, teller
-    from stages.train.loop import World
     from stages.train.session import Session
+    from stages.train.world import World
 
     job = config["job"]
     context = train.get_context()
-    world = World(context.get_world_rank(), context.get_world_size())
+    world = World(context.get_world_rank(), context.get_world_size(), job.stage.tensor)
     if world.rank:
         with Session(job, world) as session:
             session.train(alive_check(job.driver), lambda line: None)

@@ -11,38 +11,27 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, Callable, Sequence
 
 import numpy as np
 import torch
 
 from pipeline.errors import InfraError, WorkError
 from stages.models.checkpoint import Checkpoints, State, flatten, unflatten
-from stages.train.model import trainable
 from stages.train.objectives import Measured, Objective, Positions
 from stages.train.schedule import Plan, rate
-
-
-class World(NamedTuple):
-    """Which of how many workers this is."""
-
-    rank: int = 0
-    size: int = 1
-
-    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """`tensor` summed over all workers, in place."""
-        if self.size > 1:
-            torch.distributed.all_reduce(tensor)
-        return tensor
+from stages.train.world import Copied, World
 
 
 class Loop:
     """One run of an objective over a model."""
 
     def __init__(self, stage: Any, model: Any, objective: Objective, plan: Plan, seed: int, device: Any, dtype: Any, world: World = World()):
-        self.stage, self.model, self.objective, self.plan = stage, model, objective, plan
+        """`model` is a model, or what holds it over several workers (`stages.train.world`)."""
+        self.held = model if isinstance(model, Copied) else Copied(model, world)
+        self.stage, self.model, self.objective, self.plan = stage, self.held.model, objective, plan
         self.seed, self.device, self.dtype, self.world = seed, device, dtype, world
-        self.parameters = trainable(model)
+        self.parameters = self.held.parameters
         self.learning_rate = stage.rate()
         self.optimizer = optimizer_of(stage, self.parameters, self.learning_rate)
         self.positions = Positions(objective.rows, seed)
@@ -82,18 +71,21 @@ class Loop:
 
     def _advance(self, told: Callable[[dict[str, Any]], None]) -> None:
         began = time.monotonic()
-        torch.manual_seed(hash_of(self.seed, self.step, self.world.rank))
+        torch.manual_seed(hash_of(self.seed, self.step, self.world.share))
         rows = [self.positions[at] for at in range(self.step * self.plan.per_step, min((self.step + 1) * self.plan.per_step, self.plan.positions))]
         self.objective.begin(self.step)
         total = sum(self.objective.weight(row) for row in rows)
         # Alike lengths in one forward pass waste little on padding; the order is a function of the rows alone.
         rows.sort(key=lambda row: (-self.objective.length(row), row))
-        mine = rows[self.world.rank :: self.world.size]
+        mine = rows[self.world.share :: self.world.shares]
         sums: dict[str, torch.Tensor] = {}
         for at in range(0, len(mine), self.stage.batch):
             measured = self._measure(mine[at : at + self.stage.batch])
             self.scaler.scale(measured.loss / total).backward()
             add(sums, measured)
+        most = -(-len(rows) // self.world.shares)
+        for _ in range(self.held.idle(passes(most, self.stage.batch), passes(len(mine), self.stage.batch))):
+            (self._measure(rows[:1]).loss * 0.0).backward()
         found = self._gathered(sums, total)
         self._refuse_nan(found["loss"], rows)
         np.add.at(self.visits, rows, 1)
@@ -110,24 +102,23 @@ class Loop:
 
     def _measure(self, rows: Sequence[int], held: bool = False) -> Measured:
         with computed_in(self.device, self.dtype):
-            return self.objective.measure(self.model, rows, held)
+            return self.held.ask(self.objective.measure, rows, held)
 
     def _apply(self) -> float:
-        if self.world.size > 1:
-            share_gradients(self.parameters.values(), self.world)
+        self.held.share()
         self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters.values(), self.stage.clip)
+        norm = self.held.clip(self.stage.clip)
         factor = rate(self.step, self.plan.steps, self.stage.schedule, self.stage.warmup, self.stage.floor)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * factor
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return float(norm)
+        return norm
 
     def _gathered(self, sums: dict[str, torch.Tensor], total: float) -> dict[str, float]:
         """Sums over all workers, divided by the weight; rounded to what fp32 holds."""
-        names = sorted(sums) if self.world.size == 1 else sorted(set().union(*gather_names(sums, self.world)))
+        names = sorted(sums) if self.world.size == 1 else sorted(set().union(*self.world.gather(sorted(sums))))
         if not names:
             return {"loss": 0.0}
         zero = torch.zeros((), dtype=torch.float64, device=self.device)
@@ -154,10 +145,13 @@ class Loop:
         self.model.eval()
         sums: dict[str, torch.Tensor] = {}
         weight = torch.zeros((), dtype=torch.float64, device=self.device)
-        for at in range(self.world.rank * self.stage.batch, count, self.stage.batch * self.world.size):
+        mine = range(self.world.share * self.stage.batch, count, self.stage.batch * self.world.shares)
+        for at in mine:
             measured = self._measure(list(range(at, min(at + self.stage.batch, count))), held=True)
             weight += measured.weight
             add(sums, measured)
+        for _ in range(self.held.idle(passes(count, self.stage.batch * self.world.shares), len(mine))):
+            self._measure([0], held=True)
         total = float(self.world.sum(weight))
         self.model.train()
         self.history.append({"kind": "held_out", "step": self.step, "weight": int(total), **self._gathered(sums, total)})
@@ -172,6 +166,7 @@ class Loop:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(state.tensors[f"weight.{name}"])
+        self.held.changed()
         self.optimizer.load_state_dict(unflatten("optimizer", state.tensors, state.scalars["optimizer"]))
         self.step, self.weight_seen, self.history = state.scalars["step"], state.scalars["weight_seen"], state.scalars["history"]
         self.visits = state.tensors["visits"].numpy().copy()
@@ -179,14 +174,13 @@ class Loop:
             self.scaler.load_state_dict(state.scalars["scaler"])
 
     def _save(self, checkpoints: Checkpoints) -> None:
-        if self.world.rank == 0:
+        if self.held.writes:
             tensors, plain = flatten("optimizer", self.optimizer.state_dict())
             tensors |= {f"weight.{name}": parameter for name, parameter in self.parameters.items()}
             tensors["visits"] = torch.from_numpy(self.visits)
             scalars = {"optimizer": plain, "weight_seen": self.weight_seen, "history": self.history, "scaler": self.scaler.state_dict()}
             checkpoints.save(self.step, State(tensors, scalars))
-        if self.world.size > 1:
-            torch.distributed.barrier()
+        self.world.wait()
 
 
 def computed_in(device: Any, dtype: Any) -> Any:
@@ -221,22 +215,9 @@ def add(sums: dict[str, torch.Tensor], measured: Measured) -> None:
         sums[name] = sums[name] + value if name in sums else value
 
 
-def share_gradients(parameters: Any, world: World) -> None:
-    """Sum the gradients of all workers, as one flat tensor; a worker without rows gives zeros."""
-    parameters = list(parameters)
-    flat = torch.cat([(p.grad if p.grad is not None else torch.zeros_like(p)).reshape(-1) for p in parameters])
-    world.sum(flat)
-    at = 0
-    for parameter in parameters:
-        size = parameter.numel()
-        parameter.grad = flat[at : at + size].view_as(parameter)
-        at += size
-
-
-def gather_names(sums: dict[str, torch.Tensor], world: World) -> list[list[str]]:
-    names: list[Any] = [None] * world.size
-    torch.distributed.all_gather_object(names, sorted(sums))
-    return names
+def passes(rows: int, batch: int) -> int:
+    """Forward passes that `rows` rows take."""
+    return -(-rows // batch)
 
 
 def optimizer_of(stage: Any, parameters: dict[str, torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:

@@ -30,13 +30,17 @@ from stages.train import doctor
 from stages.train.conversations import Conversations, Pairs
 from stages.train.corpus import Corpus
 from stages.train.gauge import Events, Gauge, utilisation
-from stages.train.loop import Loop, World, computed_in
+from stages.train.loop import Loop, computed_in
 from stages.train.masked import Masked, mask_id
+from stages.train.merge import folded
 from stages.train.model import Built, build, scratch, trainable
 from stages.train.objectives import Likelihood, Preference
 from stages.train.reward import Reward
 from stages.train.rl import Prompts
 from stages.train.schedule import Plan, plan
+from stages.train.parallel import spread
+from stages.train.sharded import Parts, held
+from stages.train.world import World
 
 FORMAT = 1
 REACH = 1024
@@ -77,16 +81,19 @@ class Session:
             return self._reinforce(data, alive, told, began)
         self.planned = self._plan(data, steps)
         gauge = Gauge(self.device)
-        built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, self.device)
+        built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, built_on(self.stage, self.device))
+        self.held = held(self.stage, built.model, self.world, self.device)
         objective = self._objective(data, built)
         self.findings += self._with_model(data, built, objective)
         doctor.refuse(self.findings)
-        checkpoints = Checkpoints(self.sink, self.key, self.stage.keep)
+        kept = (self.sink, self.key, self.stage.keep)
+        checkpoints = Checkpoints(*kept) if self.stage.parallel == "data" else Parts(*kept, self.world)
         if self.world.rank == 0 and not checkpoints.steps():
             checkpoints.clear()
-        loop = Loop(self.stage, built.model, objective, steps, self.seed, self.device, self.dtype, self.world)
+        loop = Loop(self.stage, self.held, objective, steps, self.seed, self.device, self.dtype, self.world)
         with Watch(self.stage, self.planned, steps, gauge, told, self.world.rank == 0) as watch:
             history = loop.run(checkpoints, alive, watch)
+        self.held.gather(whole=built.adapter is None)
         if self.world.rank:
             return None
         self.took = watch.took()
@@ -118,6 +125,7 @@ class Session:
         else:
             shape = budgets.shape_of(scratch(self.stage, self.tokenizer, data.width, empty=True).config)
         found = budgets.budget(self.stage, shape, data.width, token_count(data, steps), budgets.machine(threads=self.stage.threads))
+        found = spread(found, self.stage, self.world.size)
         budgets.refuse(found, self.stage, data.width, bool(self.chain))
         return found
 
@@ -125,8 +133,8 @@ class Session:
         """The doctor's checks that ask the model."""
         pad, where = self.tokenizer.pad_token_id or 0, (self.device, self.dtype)
         if self.stage.objective in ("clm", "sft"):
-            return [doctor.documents_apart(built.model, data, pad, *where)]
-        return doctor.sides_kept(built.model, objective, data, pad, *where) if self.stage.objective == "dpo" else []
+            return [self.held.ask(doctor.documents_apart, data, pad, *where)]
+        return self.held.ask(doctor.sides_kept, objective, data, pad, *where) if self.stage.objective == "dpo" else []
 
     # -- what goes in ----------------------------------------------------------------------------------------------
 
@@ -178,7 +186,7 @@ class Session:
         found = Preference(data, pad, self.device, beta=stage.pull(), per_token=stage.length_normalised, sft_weight=stage.sft_weight)
         built.model.eval()
         with computed_in(self.device, self.dtype):
-            found.refer(built.model, stage.batch)
+            self.held.ask(found.refer, stage.batch)
         return found
 
     def _teacher(self) -> Any:
@@ -197,8 +205,8 @@ class Session:
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
             out = Path(folder)
             trained = sum(p.numel() for p in trainable(built.model).values())
-            if self.stage.objective == "reward" and built.adapter:
-                built = Built(built.model.merge_and_unload(), None, [])
+            if self.stage.objective in ("mlm", "reward"):
+                built = folded(built)
             save_adapter(built, out) if built.adapter else built.model.save_pretrained(out)
             copy_tokenizer(self.tokenizer_folder, self.tokenizer, out)
             lines = [json.dumps(line, sort_keys=True) for line in history]
@@ -238,6 +246,11 @@ class Session:
             "device": self.device.type,
             "options": digest(self.stage.model_dump(mode="json")),
         }
+
+
+def built_on(stage: Any, device: Any) -> Any:
+    """Where the model is put together: where it is trained, or on the host when the card will hold shards of it only."""
+    return torch.device("cpu") if stage.parallel == "fsdp" else device
 
 
 def base_chain(stage: Any, inputs: Any) -> list[Link]:
