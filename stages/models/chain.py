@@ -122,18 +122,20 @@ def assemble(chain: Sequence[Link], *, dtype: Any, device: Any, four_bit: bool =
     return model.eval()
 
 
-def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False) -> Any:
-    """A causal language model from a folder of safetensors; never runs the folder's code, never asks the network."""
-    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False, classes: bool = False) -> Any:
+    """A causal language model (`classes`: a sequence classifier) from a folder of safetensors; never runs the folder's code, never
+    asks the network."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 
     options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "attn_implementation": "sdpa"}
     if four_bit:
         options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype
-        )
+            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
+            llm_int8_skip_modules=["score"] if classes else None,
+        )  # fmt: skip
         options["device_map"] = {"": device}
     try:
-        model = AutoModelForCausalLM.from_pretrained(str(folder), **options)
+        model = (AutoModelForSequenceClassification if classes else AutoModelForCausalLM).from_pretrained(str(folder), **options)
     except (OSError, ValueError, KeyError) as fault:
         raise UsageError(f"cannot load the model in {folder}: {str(fault).splitlines()[0]}", "give a Hugging Face causal language model folder in safetensors") from None
     model = _plain_layout(model)  # a folder may hold 4-bit weights already

@@ -21,6 +21,7 @@ from stages.models.chain import CARD, Link, assemble, four_bit_of, load_model, o
 from stages.models.rows import Row, collate, join
 from stages.models.score import divergences
 from stages.models.templates import Chat, copy_tokenizer, load_tokenizer
+from stages.train.model import Built
 
 BASES = ("full precision", "4 bits written out")
 
@@ -73,6 +74,22 @@ def _merged(chain: Sequence[Link], base: str, device: Any) -> Any:
     with tempfile.TemporaryDirectory(prefix="maetdol-merge-") as folder:
         load_model(chain[0].path, dtype=torch.float32, device=device, four_bit=True).dequantize().save_pretrained(folder)
         return assemble([Link(Path(folder), chain[0].card, chain[0].hash), *chain[1:]], dtype=torch.float32, device=device, merge=True)
+
+
+def folded(built: Built) -> Built:
+    """A trained adapter merged into its base, for what is written whole (an encoder, a reward model). A base in 4 bits is written
+    out first, so that what is saved computes what was trained, and needs no library for 4 bits."""
+    from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+
+    if built.adapter is None:
+        return built
+    model = built.model
+    if getattr(model.get_base_model(), "is_loaded_in_4bit", False):
+        state = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(model, adapter_name=built.adapter).items()}
+        config = model.peft_config[built.adapter]
+        model = get_peft_model(model.unload().dequantize(), config, adapter_name=built.adapter)
+        set_peft_model_state_dict(model, state, adapter_name=built.adapter)
+    return Built(model.merge_and_unload(), None, [])
 
 
 @torch.no_grad()

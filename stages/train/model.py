@@ -8,7 +8,6 @@ import torch
 
 from pipeline.errors import UsageError
 from stages.models.chain import Link, activate, assemble, check_stackable
-from stages.models.reward import with_head
 
 ROUND = 32
 """The inner width of a layer is rounded up to a multiple of this, as matrix units like it."""
@@ -26,47 +25,39 @@ class Built(NamedTuple):
 def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: Any, device: Any) -> Built:
     """The model for `stage` (a `Train`) on `chain` (empty: from scratch)."""
     if stage.objective == "reward":
+        from stages.train.reward import build_reward
+
         return build_reward(stage, chain, tokenizer, width, device)
     if not chain:
         return Built(scratch(stage, tokenizer, width).to(device), None, [])
     if stage.whole():
         # Full training keeps its weights in fp32 and computes in `dtype`; adapters below are merged into them.
         model = assemble(chain, dtype=torch.float32, device=device, merge=True)
-        _open(stage, model)
+        open_layers(stage, model)
         if stage.objective == "mlm":
             model.config.is_causal = False
-        return Built(_fitting(model, tokenizer, width), None, [])
+        return Built(fitting(model, tokenizer, width), None, [])
+    if stage.objective == "mlm":
+        # Written whole, as an encoder: adapters below are merged first, the new one when it is done (`stages.train.merge.folded`).
+        model = assemble(chain, dtype=torch.float32, device=device, merge=True, four_bit=stage.method == "qlora")
+        model.config.is_causal = False
+        return adapted(stage, fitting(model, tokenizer, width), 0, tokenizer)
     if len(chain) > 1 and stage.method not in ("lora", "qlora"):
         raise UsageError(f"an adapter of kind {stage.method} cannot be stacked on another", "merge the lower one into the base first (`maetdol merge`), or use method lora")
     # fp16 trains its adapters in fp32 and computes the base in fp16; weights below bf16 and fp32 stay as computed.
     model = assemble(chain, dtype=dtype, device=device, four_bit=stage.method == "qlora")
-    _fitting(model, tokenizer, width)
+    fitting(model, tokenizer, width)
     return adapted(stage, model, len(chain) - 1, tokenizer)
-
-
-def build_reward(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, device: Any) -> Built:
-    """The base with a head that gives one number; all of it, its last layers, or a LoRA and the head are trained."""
-    from peft import get_peft_model
-
-    base = _fitting(assemble(chain, dtype=torch.float32, device=device, merge=True), tokenizer, width)
-    model = with_head(base, tokenizer.pad_token_id)
-    if stage.whole():
-        _open(stage, model)
-        model.score.requires_grad_(True)
-        return Built(model, None, [])
-    config = _lora(stage, "SEQ_CLS")
-    config.modules_to_save = ["score"]
-    return Built(get_peft_model(model, config), "default", ["default"])
 
 
 def reinforced_base(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, device: Any) -> tuple[Any, Any]:
     """The base with its adapters merged, and the configuration of the adapter TRL puts on it (None: all weights are trained)."""
-    model = _fitting(assemble(chain, dtype=torch.float32, device=device, merge=True), tokenizer, width)
-    model.requires_grad_(stage.whole())
-    return model, None if stage.whole() else _lora(stage, "CAUSAL_LM")
+    base = assemble(chain, dtype=torch.float32, device=device, merge=True, four_bit=stage.method == "qlora")
+    open_layers(stage, fitting(base, tokenizer, width))
+    return base, None if stage.whole() else config_of(stage)
 
 
-def _open(stage: Any, model: Any) -> None:
+def open_layers(stage: Any, model: Any) -> None:
     """Make trainable what `full` or `freeze` trains."""
     model.requires_grad_(stage.method == "full")
     if stage.method == "freeze":
@@ -122,7 +113,7 @@ def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> Built:
     """`model` with a new adapter on top of the `below` stacked ones; only the new one is trainable."""
     from peft import get_peft_model
 
-    config = _config(stage)
+    config = config_of(stage)
     names = [f"a{index}" for index in range(below + 1)]
     if below == 0:
         model = get_peft_model(model, config, adapter_name=names[0])
@@ -130,8 +121,7 @@ def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> Built:
         model.add_adapter(names[-1], config)
         check_stackable(model)
         activate(model, names)
-    if stage.method in ("prompt", "prefix"):
-        _begin_with_text(stage, model, names[-1], tokenizer)
+    begin_with_text(stage, model, names[-1], tokenizer)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(names[-1] in name.split("."))
         if parameter.requires_grad and parameter.dtype == torch.float16:
@@ -139,26 +129,20 @@ def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> Built:
     return Built(model, names[-1], names)
 
 
-def _config(stage: Any) -> Any:
+def config_of(stage: Any, task: str = "CAUSAL_LM") -> Any:
     """PEFT's configuration of the stage's adapter."""
-    from peft import IA3Config, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
+    from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
 
     if stage.method == "ia3":
         # PEFT's own choice for the architecture (keys, values, the gated layer's way out) unless `targets` names others.
-        return IA3Config(task_type="CAUSAL_LM", **({"target_modules": list(stage.targets), "feedforward_modules": []} if stage.targets else {}))
-    virtual = {"task_type": "CAUSAL_LM", "num_virtual_tokens": stage.virtual_tokens}
+        return IA3Config(task_type=task, **({"target_modules": list(stage.targets), "feedforward_modules": []} if stage.targets else {}))
+    virtual = {"task_type": task, "num_virtual_tokens": stage.virtual_tokens}
     if stage.method == "prompt":
         return PromptTuningConfig(**virtual)
     if stage.method == "prefix":
         return PrefixTuningConfig(**virtual)
     if stage.method == "ptuning":
         return PromptEncoderConfig(**virtual, encoder_hidden_size=stage.encoder_hidden)
-    return _lora(stage, "CAUSAL_LM")
-
-
-def _lora(stage: Any, task: str) -> Any:
-    from peft import LoraConfig
-
     return LoraConfig(
         r=stage.rank,
         lora_alpha=stage.alpha or 2 * stage.rank,
@@ -172,12 +156,14 @@ def _lora(stage: Any, task: str) -> Any:
 
 
 @torch.no_grad()
-def _begin_with_text(stage: Any, model: Any, name: str, tokenizer: Any) -> None:
-    """Virtual tokens begin as real ones: their embeddings (prompt), or what the model makes of them (prefix).
+def begin_with_text(stage: Any, model: Any, name: str, tokenizer: Any) -> None:
+    """prompt, prefix: virtual tokens begin as real ones: their embeddings (prompt), or what the model makes of them (prefix).
 
     Begun at random, prompt tuning reached 5.7 where text gave 34.3, prefix tuning 18.6 where a real prefix gave 41.6 (PEFT's
     method comparison, Llama-3.2-3B on GSM8K). P-tuning's network gains nothing from it (tests/bench/train), so it begins at random.
     """
+    if stage.method not in ("prompt", "prefix"):
+        return
     bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
     words = [*bos, *tokenizer(stage.prompt_text, add_special_tokens=False)["input_ids"]]
     if len(words) == len(bos):
@@ -196,7 +182,7 @@ def _begin_with_text(stage: Any, model: Any, name: str, tokenizer: Any) -> None:
     place.copy_(embedded.to(place.dtype))
 
 
-def _fitting(model: Any, tokenizer: Any, width: int) -> Any:
+def fitting(model: Any, tokenizer: Any, width: int) -> Any:
     """UsageError where the base cannot read what the tokenizer writes, or not that far."""
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:

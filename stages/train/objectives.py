@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stages.models.score import IGNORED, divergences, token_logps
+from stages.models.score import IGNORED, divergences, token_logps, virtual_tokens
 from stages.models.rows import Row, collate
 
 
@@ -108,7 +108,8 @@ class Preference(Objective):
 
     @torch.no_grad()
     def refer(self, model: Any, batch: int) -> None:
-        """Measure the reference: `model` as it stands now, before any training."""
+        """Measure the reference: `model` as it stands now, before any training; virtual tokens change it at once, so without them."""
+        model = model.get_base_model() if virtual_tokens(model) else model
         for held, count in ((False, self.rows), (True, self.held_rows)):
             found = [self._scores(model, list(range(at, min(at + batch, count))), held)[0] for at in range(0, count, batch)]
             self.reference[held] = torch.cat(found) if found else torch.zeros(0, 2, device=self.device)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import Any, Sequence
 
 import torch
 import torch.nn.functional as F
 
-from stages.models.reward import rewards
+from stages.models.chain import Link, assemble, load_model
+from stages.models.reward import rewards, with_head
+from stages.train.model import Built, config_of, fitting, open_layers
 from stages.train.objectives import Measured, Objective, share_above
 
 CENTRE = 0.01
@@ -40,3 +44,27 @@ class Reward(Objective):
         with torch.no_grad():
             sums = {"margin": margin.sum(), "accuracy": share_above(margin), "chosen_reward": chosen.sum(), "rejected_reward": rejected.sum()}
         return Measured(loss, len(indices), sums)
+
+
+def build_reward(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, device: Any) -> Built:
+    """The base with a head that gives one number; all of it, its last layers, or an adapter and the head are trained."""
+    from peft import get_peft_model
+
+    base = fitting(assemble(chain, dtype=torch.float32, device=device, merge=True), tokenizer, width)
+    model = with_head(base, tokenizer.pad_token_id)
+    if stage.whole():
+        open_layers(stage, model)
+        model.score.requires_grad_(True)
+        return Built(model, None, [])
+    if stage.method == "qlora":
+        model = _four_bit(model, device)
+    config = config_of(stage, "SEQ_CLS")
+    config.modules_to_save = ["score"]
+    return Built(get_peft_model(model, config), "default", ["default"])
+
+
+def _four_bit(model: Any, device: Any) -> Any:
+    """The backbone in NF4, the head as it is."""
+    with tempfile.TemporaryDirectory(prefix="maetdol-reward-") as folder:
+        model.save_pretrained(folder)
+        return load_model(Path(folder), dtype=torch.float32, device=device, four_bit=True, classes=True)

@@ -31,15 +31,15 @@ def test_weights_are_counted_to_the_last_one(shape):
 
 @pytest.mark.parametrize("options", [{"method": "freeze"}, {"method": "lora", "rank": 8}, {"method": "ia3"}, {"method": "prompt"}, {"method": "prefix"}])
 def test_trained_weights_are_what_peft_makes(options, tmp_path):
-    from stages.train.model import _config, _open
+    from stages.train.model import config_of, open_layers
 
     stage, model = Train(objective="sft", **options), llama(SHAPE)
     if stage.whole():
-        _open(stage, model)
+        open_layers(stage, model)
     else:
         from peft import get_peft_model
 
-        model = get_peft_model(model, _config(stage))
+        model = get_peft_model(model, config_of(stage))
     assert b.trained_weights(stage, SHAPE) == sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 

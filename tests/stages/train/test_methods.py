@@ -82,7 +82,7 @@ def test_a_prompt_begun_with_text_learns_more_than_one_begun_at_random(chat_stor
     for seed in (1, 2, 3):
         text = read_history(do_train(chat_store, options, base=[base_store], seed=seed)).held[-1]["loss"]
         with monkeypatch.context() as patched:
-            patched.setattr(model, "_begin_with_text", lambda *_: None)
+            patched.setattr(model, "begin_with_text", lambda *_: None)
             assert text < read_history(do_train(chat_store, options, base=[base_store], seed=seed)).held[-1]["loss"] - 0.1
 
 
