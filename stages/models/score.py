@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
 
+from stages.models import attention
+
 CELLS = 1 << 26
 """Logits held at a time: 64 Mi numbers, 256 MiB in fp32."""
 IGNORED = -100
@@ -74,6 +76,8 @@ def states(model: Any, batch: Any) -> torch.Tensor:
     backbone = getattr(inner, inner.base_model_prefix)
     ahead = virtual_tokens(model)
     if not ahead:
+        if (way := attention.way_of(inner)) != "sdpa":
+            return _unwritten(backbone, batch, inner.config, way)
         mask = added(windowed(batch.mask, inner.config), inner)
         out = backbone(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False)
         return out.last_hidden_state
@@ -94,6 +98,17 @@ def states(model: Any, batch: Any) -> torch.Tensor:
     embedded = inner.get_input_embeddings()(batch.ids)
     out = backbone(inputs_embeds=torch.cat([prompt.to(embedded.dtype), embedded], dim=1), attention_mask=mask, position_ids=positions, use_cache=False)
     return out.last_hidden_state[:, ahead:]
+
+
+def _unwritten(backbone: Any, batch: Any, config: Any, way: str) -> torch.Tensor:
+    """The last states where documents are told apart without a written mask (`stages.models.attention`)."""
+    causal = attention.causal(config)
+    if way == "flex":
+        mask = attention.blocks(batch.positions, getattr(config, "sliding_window", None), causal)
+        return backbone(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False).last_hidden_state
+    laid = attention.documents(batch.positions, causal)
+    flat = {"input_ids": batch.ids.reshape(1, -1), "position_ids": batch.positions.reshape(1, -1)}
+    return backbone(**flat, laid=laid, use_cache=False).last_hidden_state.view(*batch.ids.shape, -1)
 
 
 def windowed(mask: Any, config: Any) -> Any:

@@ -149,8 +149,8 @@ class Train(Stage):
     the others share the rows. For full and freeze. Pipeline parallel (layers on different workers) is not built."""
     attention: Literal["auto", "sdpa", "flex", "flash"] = "auto"
     """sdpa: a block-diagonal mask, everywhere; flex: torch's flex attention with a block mask of the documents; flash: flash attention 2 over
-    document bounds, without padding between rows, as torch brings it (`varlen_attn`; bf16 or fp16); both on CUDA, and not yet run on a card here,
-    so auto is sdpa."""
+    the bounds of the documents, as torch brings it (`varlen_attn`; bf16 or fp16, no package needed). These two on CUDA only; neither has run on
+    a card here, so auto is sdpa."""
 
     rank: int = Field(16, ge=1)
     "lora, qlora: rank of the adapter (Zephyr's SFT: 16)."

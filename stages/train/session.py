@@ -18,6 +18,7 @@ from pipeline.ledger import Receipt
 from pipeline.options import digest
 from pipeline.stage import versions
 from pipeline.store import ARTEFACT, Store
+from stages.models.attention import attend
 from stages.models.chain import CARD, Link, assemble, chain_of, four_bit_of, open_link
 from stages.models.checkpoint import Checkpoints
 from stages.models.device import arithmetic, number_type
@@ -82,6 +83,7 @@ class Session:
         self.planned = self._plan(data, steps)
         gauge = Gauge(self.device)
         built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, built_on(self.stage, self.device))
+        attend(built.model, self.stage.attention)
         self.held = held(self.stage, built.model, self.world, self.device)
         objective = self._objective(data, built)
         self.findings += self._with_model(data, built, objective)

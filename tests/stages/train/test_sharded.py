@@ -1,7 +1,11 @@
 """Two workers with shards of one model give what one worker gives with the whole; told apart by a fault, refused where they cannot."""
 
+import json
+import os
+import signal
 import socket
-from functools import partial
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -15,7 +19,20 @@ from stages.train import Train
 LOSS = 1e-4
 
 
-def one_of(rank, size, port, jobs):
+def die(rank, who, where, at):
+    """Let worker `who` be killed before step `at`, or when the checkpoint of step `at` is written in parts and not yet listed."""
+    from stages.train import loop, sharded
+
+    def before(step, kind):
+        if (rank, where) == (who, kind) and step == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    advance, listing = loop.Loop._advance, sharded.Parts._list
+    loop.Loop._advance = lambda self, told: (before(self.step, "step"), advance(self, told))[1]
+    sharded.Parts._list = lambda self, steps: (before(steps[-1], "save"), listing(self, steps))[1]
+
+
+def one_of(rank, size, port, jobs, death=None):
     """A worker of a gloo group: trains every job, each to its own store."""
     import torch.distributed as dist
 
@@ -27,6 +44,8 @@ def one_of(rank, size, port, jobs):
     from stages.train.session import Session
     from stages.train.world import World
 
+    if death:
+        die(rank, *death)
     for options, inputs, sink in jobs:
         stage = Train(**options)
         job = Job(stage, inputs, Store(sink), stage.key(inputs))
@@ -35,14 +54,14 @@ def one_of(rank, size, port, jobs):
     dist.destroy_process_group()
 
 
-def together(jobs, size=2):
+def together(jobs, size=2, death=None):
     """Train `jobs` (options, inputs, sink), one after the other, in a group of `size` processes."""
     import torch.multiprocessing as mp
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(one_of, (size, port, jobs), size)
+    mp.spawn(one_of, (size, port, jobs, death), size)
 
 
 def same(store, alone, read_history, *names):
@@ -60,7 +79,7 @@ def same(store, alone, read_history, *names):
     for name, tensor in whole.items():
         assert mine[name].dtype == tensor.dtype and mine[name].sub(tensor).abs().max() < LOSS, name
     assert {p.name for p in store.artefact().iterdir()} == {p.name for p in alone.artefact().iterdir()}
-    assert not list((store.place.path("passes") and __import__("pathlib").Path(store.place.path("passes"))).glob("step-*"))
+    assert not list(Path(store.place.path("passes")).glob("step-*")), "checkpoints go when the run has ended"
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +122,110 @@ def test_two_workers_with_shards_give_the_loss_and_weights_of_one(name, alone, s
 
 def test_layers_split_over_two_workers_give_the_loss_and_weights_of_one(alone, sharded, read_history):
     same(sharded["clm", 2], alone["clm"], read_history)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_killed_and_run_again_shards_end_with_the_same_bytes(tensor, runs, sharded, tmp_path):
+    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+
+    options, inputs = runs["clm"]
+    job = ({**options, "parallel": "fsdp", "tensor": tensor}, inputs, tmp_path)
+    for who, where, at in ((1, "step", 3), (0, "save", 4)):
+        with pytest.raises((ProcessExitedException, ProcessRaisedException)):
+            together([job], death=(who, where, at))
+        index = json.loads((tmp_path / "passes/checkpoints.json").read_text())
+        assert (index["steps"], index["parts"]) == ([2], 2), "the one that was not listed does not exist"
+        assert len(list((tmp_path / "passes/step-00000002").glob("part-*/artefact/state.safetensors"))) == 2
+    together([job])
+    undisturbed = sharded["clm", tensor]
+    assert Store(tmp_path).receipt("artefact").files == undisturbed.receipt("artefact").files
+    assert not list((tmp_path / "passes").glob("step-*"))
+
+
+def test_a_worker_holds_half_and_saves_half(runs, tmp_path, monkeypatch):
+    """Of every number of the model, its gradient and its optimizer state a worker keeps the half that is its own."""
+    import torch.distributed as dist
+
+    from stages.models.device import arithmetic
+    from stages.models.chain import load_model
+    from stages.train.sharded import Sharded
+    from stages.train.world import World
+
+    base = runs["sft"][1]["base"][0].artefact()
+    dist.init_process_group("fake", rank=0, world_size=2, store=dist.HashStore())
+    try:
+        with arithmetic(1, 17) as device:
+            import torch
+
+            model = load_model(base, dtype=torch.float32, device=device)
+            weights = sum(p.numel() for p in model.parameters())
+            held = Sharded(model, World(0, 2), device)
+    finally:
+        dist.destroy_process_group()
+    assert sum(shard.numel() for shard in held.parameters.values()) == weights / 2
+    assert sum(parameter.to_local().numel() for parameter in model.parameters()) == weights / 2
+
+
+def test_parts_are_read_by_as_many_workers_as_wrote_them(tmp_path):
+    from stages.train.sharded import Parts
+    from stages.train.world import World
+
+    Parts(Store(tmp_path), "key", 1, World(0, 2))._list([4])
+    assert Parts(Store(tmp_path), "key", 1, World(0, 2)).steps() == [4]
+    with pytest.raises(UsageError, match="written by 2 workers, this run has 3") as fault:
+        Parts(Store(tmp_path), "key", 1, World(0, 3)).steps()
+    assert "run with 2 workers again" in fault.value.mend
+    assert Parts(Store(tmp_path), "another run", 1, World(0, 3)).steps() == []
+
+
+@pytest.mark.parametrize("options, word", [
+    ({"objective": "mlm"}, "not mlm"), ({"objective": "reward"}, "not reward"), ({"objective": "rl"}, "not rl"),
+    ({"objective": "sft", "method": "qlora"}, "not qlora"), ({"objective": "sft", "method": "prompt"}, "not prompt"),
+    ({"dtype": "fp16"}, "dtype bf16"), ({"compile": True}, "leave one of them out"), ({"optimizer": "paged_adamw_8bit"}, "adamw"),
+    ({"parallel": "data", "tensor": 2}, "parallel: fsdp"), ({"objective": "sft", "method": "lora", "tensor": 2}, "full or freeze"),
+])  # fmt: skip
+def test_what_cannot_be_in_shards_is_refused_by_its_options(options, word):
+    with pytest.raises(ValidationError, match=word):
+        Train(**{"parallel": "fsdp", **options})
+
+
+def test_workers_that_do_not_fit_are_refused_with_the_lever(runs, tmp_path):
+    options, inputs = runs["clm"]
+    with pytest.raises(UsageError, match="shards a model over workers, and there is one") as fault:
+        Train(**options, parallel="fsdp").run(inputs, Store(tmp_path), Inline())
+    assert "run.steps" in fault.value.mend
+    with pytest.raises(UsageError, match="tensor: 2 does not divide 3 workers"):
+        Train(**options, parallel="fsdp", tensor=2).check(replace(inputs, workers=3))
+
+
+@pytest.mark.parametrize("shape, word", [
+    ({"num_attention_heads": 3, "num_key_value_heads": 3, "hidden_size": 48}, "heads of 3 do not split over 2"),
+    ({"num_key_value_heads": 1}, "key/value heads of 1"), ({"intermediate_size": 97}, "inner width of 97"),
+])  # fmt: skip
+def test_a_model_that_cannot_be_split_is_refused_with_its_size(shape, word):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from stages.train.sharded import split
+
+    class Mesh:
+        size = staticmethod(lambda: 2)
+
+    small = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
+    with pytest.raises(UsageError, match=word):
+        split(LlamaForCausalLM(LlamaConfig(**{**small, **shape})), Mesh())
+
+
+def test_an_architecture_whose_plan_is_not_known_is_refused():
+    from transformers import GPT2Config, GPT2LMHeadModel, Phi3Config, Phi3ForCausalLM
+
+    from stages.train.sharded import layers_of, split
+
+    class Mesh:
+        size = staticmethod(lambda: 2)
+
+    small = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
+    with pytest.raises(UsageError, match="phi3 cannot be split over workers .its plan asks for colwise_gather_output"):
+        split(Phi3ForCausalLM(Phi3Config(**small, pad_token_id=0)), Mesh())
+    with pytest.raises(UsageError, match="no list of layers to shard by"):
+        layers_of(GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=4)))

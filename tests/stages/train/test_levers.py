@@ -1,0 +1,136 @@
+"""Levers of memory and attention: the loss in slices is the plain loss, and an attention that cannot be computed here is refused."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from pydantic import ValidationError
+
+from pipeline.errors import UsageError
+from pipeline.stage import Inputs
+from stages.models.rows import collate, join, segment
+from stages.train import Train
+
+CPU = torch.device("cpu")
+VOCABULARY, CELLS = 4000, 4000 * 16
+
+
+@pytest.fixture
+def llama():
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(5)
+    shape = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=256)
+    return LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, tie_word_embeddings=False, **shape))
+
+
+@pytest.fixture
+def rows(random_ids):
+    return [join([segment(random_ids(n, seed=n)) for n in (40, 24, 36)]), join([segment(random_ids(90, seed=9))])]
+
+
+class Given:
+    """Rows as a corpus gives them."""
+
+    width, held_rows = 100, 0
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def __len__(self):
+        return len(self.rows)
+
+    def row(self, index, held=False):
+        return self.rows[index]
+
+
+def objective(rows):
+    from stages.train.objectives import Likelihood
+
+    return Likelihood(Given(rows), 0, CPU, fixed_width=True)
+
+
+def plain(model, rows):
+    """The loss over all logits at once, as a textbook writes it."""
+    batch = collate(rows, 0, CPU, 100)
+    mask = torch.ones(2, 1, 100, 100, dtype=torch.bool).tril() if batch.mask is None else batch.mask
+    logits = model(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False).logits
+    return F.cross_entropy(logits.view(-1, VOCABULARY).float(), batch.labels.view(-1), ignore_index=-100, reduction="sum")
+
+
+def test_the_loss_trained_on_is_the_plain_one_and_so_is_its_gradient_in_slices_of_bounded_size(llama, rows, monkeypatch):
+    from stages.models import score
+
+    monkeypatch.setattr(score, "CELLS", CELLS)
+    plain_loss = plain(llama, rows)
+    plain_loss.backward()
+    wanted = {name: parameter.grad.clone() for name, parameter in llama.named_parameters()}
+    llama.zero_grad()
+    sizes: list[int] = []
+    llama.lm_head.register_forward_hook(lambda module, given, logits: sizes.append(logits.numel()))
+    measured = objective(rows).measure(llama, [0, 1])
+    measured.loss.backward()
+    assert measured.weight == sum(int((row.labels != -100).sum()) for row in rows) == 39 + 23 + 35 + 89
+    assert float(measured.loss.detach()) == pytest.approx(float(plain_loss), rel=1e-6)
+    for name, parameter in llama.named_parameters():
+        assert (parameter.grad - wanted[name]).abs().max() < 1e-5 * max(1.0, float(wanted[name].abs().max())), name
+    assert max(sizes) <= CELLS, "no more logits than that at a time"
+    assert sum(sizes) == 2 * measured.weight * VOCABULARY, "once forward and once backward, for the tokens asked for alone"
+
+
+def kept(compute):
+    """Numbers of the size of a vocabulary that autograd keeps for the backward pass."""
+    found = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (found.append(t.numel()) if t.dim() and t.shape[-1] == VOCABULARY else None, t)[1], lambda t: t):
+        compute()
+    return sum(found)
+
+
+def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_rows(llama, rows, monkeypatch):
+    from stages.models import score
+
+    monkeypatch.setattr(score, "CELLS", CELLS)
+    assert kept(lambda: objective(rows).measure(llama, [0, 1])) == 0
+    assert kept(lambda: objective(rows * 4).measure(llama, list(range(8)))) == 0
+    assert kept(lambda: plain(llama, rows)) >= 200 * VOCABULARY, "the measure sees logits that are kept"
+
+
+@pytest.mark.parametrize("options, word", [
+    ({"attention": "flash", "dtype": "fp32"}, "bf16 or fp16"), ({"attention": "flex", "objective": "rl"}, "TRL"),
+    ({"attention": "flex", "objective": "sft", "method": "prefix"}, "written mask"), ({"attention": "eager"}, "sdpa"),
+])  # fmt: skip
+def test_attention_that_contradicts_other_options_is_refused(options, word):
+    with pytest.raises(ValidationError, match=word):
+        Train(**options)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+@pytest.mark.parametrize("way", ["flex", "flash"])
+def test_attention_for_a_card_without_one_is_refused_before_anything_runs(way, tokens_store, tiny_tokenizer):
+    stage = Train(attention=way)
+    with pytest.raises(UsageError, match=f"attention: {way} is computed on a CUDA card") as fault:
+        stage.check(Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17))
+    assert "attention: auto" in fault.value.mend
+
+
+def test_an_old_card_is_told_that_flash_is_not_for_it(monkeypatch):
+    from stages.train.parallel import check_card
+
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
+    with pytest.raises(UsageError, match="compute capability 8.0") as fault:
+        check_card(Train(attention="flash"), True)
+    assert "flex" in fault.value.mend
+    check_card(Train(attention="flex"), True)
+
+
+def test_a_budget_of_shards_is_a_workers_part():
+    from stages.train.budget import Machine, Shape, budget
+    from stages.train.parallel import spread
+
+    shape = Shape(32_000, 1024, 16, 16, 16, 2752)
+    whole = budget(Train(parallel="fsdp"), shape, 1024, 1 << 20, Machine("a card", 80 << 30, 1e14, True))
+    part = spread(whole, Train(parallel="fsdp"), 4)
+    for name in ("weights", "gradients", "optimizer"):
+        assert part.parts[name] == whole.parts[name] // 4
+    assert part.parts["activations"] == whole.parts["activations"]
+    assert part.parts["gathered"] == 4 * (shape.matrices + 32_000 * 1024)
+    assert spread(whole, Train(), 4) is whole
