@@ -48,11 +48,16 @@ class Evaluate(Stage):
         comparisons list of {measure, before, after, change, low, high, better}: paired bootstrap over rows; better says
                     whether the whole interval is on the right side of 0
 
+    and `rows.json`, the numbers behind it, without any text, so that other intervals and groups can be made of them:
+
+        documents   ids and bytes as they were measured, and the bits of each under every model, by its name
+        questions   per file of `choices` and number of shots, by model: 1 where the question was answered rightly, else 0
+
     The ledger names every row of `of`: null where it was measured, else `evaluate.not_held_out`, `evaluate.not_drawn`,
     `evaluate.empty`, `chat.*`, `pair.equal`.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("DOCUMENT|CHAT|PAIR", many=True, help="stores the models' training data came from; their held-out rows are used"),
         "model": Port("artefact:model|artefact:adapter", many=True, help="models and adapters, each measured against the one before"),
@@ -67,6 +72,8 @@ class Evaluate(Stage):
     "Measure a pretrained model against its own random beginning too (documents only)."
     documents: int = Field(200, ge=1)
     "Documents to measure on, at most."
+    document_bytes: int | None = Field(None, ge=8)
+    "A document is measured by its first so many bytes (whole characters), so that a few long ones do not decide; default: whole."
     rows: int = Field(300, ge=1)
     "Conversations and pairs to measure on, at most, each."
     samples: int = Field(6, ge=0)

@@ -1,7 +1,8 @@
 """Is a recipe worth its cost? The recipe of an ablation: its texts, the documents measured on, and a proxy per text and seed.
 
 The text of every stage of a recipe is packed with one tokenizer, several proxies of one shape are trained on each (one per
-seed) over one number of tokens, and all of them read the same documents.
+seed) over one number of tokens, and all of them read the same documents. Every proxy is a `train` step and its measuring an
+`evaluate` step, so that what was trained or measured is not done again, and what was killed goes on with the next one.
 
 Which documents: a share (by hash of the document's id) of the steps named by `on`, by default of the raw ones, so that no filter
 has had a say in it; near-copies among them are kept once. Every text is then cleared of them by `withhold`, with the same rule:
@@ -14,10 +15,13 @@ from dataclasses import replace
 from typing import Any, NamedTuple, Sequence
 
 from pipeline.errors import UsageError
+from pipeline.options import digest
 from pipeline.recipe import Recipe, is_path, parse
 from pipeline.run import ancestors, plan
 from pipeline.store import ARTEFACT, Store
 
+VERSION = 2
+"""Of the table, the plot and the intervals: another one makes them anew of what was measured."""
 STAGES = {"filtered": "quality", "deduplicated": "dedup"}
 """What a variant is called, and the last stage of a recipe it stands for."""
 AFTER_TEXT = ("tokenizer", "pack", "train", "sft")
@@ -86,7 +90,7 @@ def needed(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str]) -> Re
 
 
 def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options: Any) -> dict[str, Any]:
-    """The recipe that sets documents apart, clears and packs every variant, and trains its proxies."""
+    """The recipe that sets documents apart, clears and packs every variant, and trains and measures its proxies."""
     steps: list[dict[str, Any]] = []
     drawn = []
     for number, word in enumerate(on):
@@ -110,6 +114,7 @@ def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options
         for variant in variants:
             trained = {**options.proxy(), "name": proxy(variant, seed), "of": f"{variant.name}-rows", "tokenizer": tokenizer, "seed": seed}
             steps.append({"train": trained})
+            steps.append({"evaluate": {**options.measuring(), "name": measurement(variant, seed), "of": "measured", "model": proxy(variant, seed)}})
     run = {"pool": options.pool, "workers": options.workers}
     return {"name": f"{recipe.name}-ablate", "root": folder(recipe), "seed": recipe.seed, "steps": steps, "run": run}
 
@@ -117,6 +122,20 @@ def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options
 def proxies(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options: Any) -> Recipe:
     """`page` as a recipe, once the stores it reads are there."""
     return parse(page(recipe, variants, on, options), "ablate")
+
+
+def set_apart(second: Recipe) -> Recipe:
+    """The part of it that finds the documents measured on, so that too few are refused before anything is trained."""
+    names = [step.name for step in second.steps]
+    return replace(second, steps=second.steps[: names.index("measured") + 1])
+
+
+def key(recipe: Recipe, measured: dict[str, list[Store]], kept_in: Sequence[Store], told: dict[str, Any]) -> str:
+    """What the table, the plot and the numbers are made of: every measuring by key and content, and how it is `told`."""
+    receipts = {name: [store.receipt(ARTEFACT) for store in stores] for name, stores in measured.items()}
+    proofs = {name: [[one.key, one.content_hash] for one in found] for name, found in receipts.items()}  # type: ignore[union-attr]
+    kept = [store.content_hash for store in kept_in]
+    return digest({"version": VERSION, "recipe": recipe.name, "seed": recipe.seed, "measured": proofs, "kept": kept, **told})
 
 
 def folder(recipe: Recipe) -> str:
@@ -127,6 +146,11 @@ def folder(recipe: Recipe) -> str:
 def proxy(variant: Variant, seed: int) -> str:
     """The step of one model."""
     return f"{variant.name}-{seed}"
+
+
+def measurement(variant: Variant, seed: int) -> str:
+    """The step that measures it."""
+    return f"{variant.name}-{seed}-measured"
 
 
 def outlook(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options: Any) -> str:

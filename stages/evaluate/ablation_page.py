@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 from html import escape
@@ -10,9 +11,11 @@ from typing import Any, Sequence
 
 from pipeline.charts import number
 from pipeline.files import place
+from pipeline.ledger import Receipt
+from pipeline.options import digest
 from stages.evaluate.proxies import Held, Measured
 
-FORMAT = 1
+FORMAT = 2
 STYLE = (
     ":root{--ink:#24221e;--soft:#6d685f;--line:#e3ded3;--c1:#8a8578;--c2:#c8793a;--c3:#3b6ea5;--c4:#5b8c5a;--c5:#7a64a8;--c6:#a24b5f}"
     "@media(prefers-color-scheme:dark){:root{--ink:#ece8df;--soft:#a49e92;--line:#38352f;--c1:#a49e92;--c2:#e0a066;--c3:#7aa7d9;--c4:#8fc08d;--c5:#ad9ad6;--c6:#d98a9c}}"
@@ -22,15 +25,41 @@ STYLE = (
 WIDE, LEFT, RIGHT, ROW = 680, 130, 70, 24
 
 
-def write(folder: str, report: dict[str, Any], found: dict[str, dict[str, Measured]], held: Held) -> str:
-    """`ablation.json`, `ablation.md`, `ablation.svg` and `ablation-documents.csv` into `folder`; returns the table."""
+RECEIPT = "ablation.receipt.json"
+
+
+def write(folder: str, report: dict[str, Any], found: dict[str, dict[str, Measured]], held: Held, key: str) -> str:
+    """`ablation.json`, `ablation.md`, `ablation.svg` and `ablation-documents.csv` into `folder`, and last their receipt; returns the table."""
     into = place(folder)
     text = page(report)
-    into.write("ablation.json", (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
-    into.write("ablation.md", (text + "\n").encode())
-    into.write("ablation.svg", plot(report).encode())
-    into.write("ablation-documents.csv", documents(found["bits per byte"], held).encode())
+    files = {
+        "ablation.json": (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode(),
+        "ablation.md": (text + "\n").encode(),
+        "ablation.svg": plot(report).encode(),
+        "ablation-documents.csv": documents(found["bits per byte"], held).encode(),
+    }
+    into.delete(RECEIPT)
+    for name, data in files.items():
+        into.write(name, data)
+    hashes = {name: _hash(data) for name, data in files.items()}
+    receipt = Receipt(stage="ablate", shard=-1, key=key, content_hash=digest(hashes), ledger_hash="", rows=report["documents"], files=hashes)
+    into.write(RECEIPT, receipt.dumps())
     return text
+
+
+def standing(folder: str, key: str) -> str | None:
+    """The table, where it and all beside it were made of this key and are whole."""
+    at = place(folder)
+    if not at.exists(RECEIPT):
+        return None
+    receipt = Receipt.loads(at.read(RECEIPT), f"{folder}/{RECEIPT}")
+    if receipt.key != key or any(not at.exists(name) or _hash(at.read(name)) != one for name, one in receipt.files.items()):
+        return None
+    return at.read("ablation.md").decode()
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def page(report: dict[str, Any]) -> str:
@@ -39,7 +68,7 @@ def page(report: dict[str, Any]) -> str:
         f"# {report['recipe']}: {len(report['variants'])} texts, {report['seeds']} proxies of {report['variants'][0]['parameters']:,} parameters on each",
         "",
         f"Measured on {report['documents']} documents of {', '.join(report['on'])}, which no proxy saw, nor near-copies of them (`withheld`).",
-        "In brackets 95% bootstrap intervals over documents and seeds, both drawn anew and alike for every text.",
+        "In brackets 95% intervals over documents (bootstrap) and seeds (Student's t), both drawn alike for every text.",
         "",
         "| text | steps | documents | MB | withheld | tokens trained on | times over the text |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",

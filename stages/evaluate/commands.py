@@ -43,7 +43,7 @@ class Ablate(Options):
     tokens: int = Field(2_000_000, ge=1000)
     "Tokens every proxy is trained on; a smaller text is gone over more often."
     seeds: int = Field(3, ge=2, le=16)
-    "Proxies per variant; intervals are over documents and seeds."
+    "Proxies per variant; intervals are over documents and seeds, and three seeds make them wide where seeds differ: five or more tell finer changes."
     tokenizer: str | None = None
     "Store of a tokenizer; default: one is trained on the first variant's text."
     vocab_size: int = Field(4096, ge=300)
@@ -86,6 +86,13 @@ class Ablate(Options):
             "steps": max(1, self.tokens // (self.batch * self.seq_len)), "log_every": 20, "threads": self.threads, "save_every": 1000,
         }  # fmt: skip
 
+    def measuring(self) -> dict[str, Any]:
+        """The evaluate options of every proxy."""
+        return {
+            "holdout": 1.0, "untrained": False, "documents": self.documents, "document_bytes": self.document_bytes, "samples": 0, "width": self.seq_len,
+            "batch": self.batch, "threads": self.threads, "choices": list(self.choices), "shots": [self.shots], "questions": self.questions, "dtype": "fp32",
+        }  # fmt: skip
+
     def run(self) -> int:
         from pipeline.recipe import load
         from pipeline.run import run
@@ -97,22 +104,30 @@ class Ablate(Options):
         recipe = load(self.recipe, list(self.set))
         variants = ablation.variants_of(recipe, self.variants)
         on = ablation.measured_from(recipe, variants, self.on)
-        choices = [questions(path, self.shots, self.questions) for path in self.choices]
+        for path in self.choices:
+            questions(path, self.shots, self.questions)
         if self.dry_run:
             print(ablation.outlook(recipe, variants, on, self))
             return 0
         run(ablation.needed(recipe, variants, on))
         second = ablation.proxies(recipe, variants, on, self)
+        run(ablation.set_apart(second))
+        kept_in = [recipe.store(step) for step in variants[-1].steps]
+        held = proxies.held_of(second.store("measured"), kept_in, self.documents, self.document_bytes)
         run(second)
-        models = {variant.name: [second.store(ablation.proxy(variant, seed)) for seed in range(1, self.seeds + 1)] for variant in variants}
-        held = proxies.held_of(second.store("measured"), [recipe.store(step) for step in variants[-1].steps], self.documents, self.document_bytes)
-        found = proxies.measure(models, held, choices, self)
+        measured = {variant.name: [second.store(ablation.measurement(variant, seed)) for seed in range(1, self.seeds + 1)] for variant in variants}
+        told = {"on": on, "options": self.model_dump(mode="json", exclude={"recipe", "set", "dry_run", "pool", "workers"})}
+        key = ablation.key(recipe, measured, kept_in, {**told, "variants": variants})
+        text = ablation_page.standing(ablation.folder(recipe), key)
+        if text is not None:
+            print(f"{text}{second.name}: nothing to do, all {len(second.steps)} steps and the table are up to date")
+            return 0
+        found = proxies.read(measured, held)
         report = {
-            "format": ablation_page.FORMAT, "recipe": recipe.name, "seeds": self.seeds, "documents": len(held.rows), "on": on,
+            "format": ablation_page.FORMAT, "recipe": recipe.name, "seeds": self.seeds, "documents": len(held.rows), **told,
             "variants": [ablation.facts(variant, second, self.seeds) for variant in variants],
             "measures": proxies.compare(found, variants[0].name, self.bootstrap, recipe.seed),
-            "options": self.model_dump(mode="json", exclude={"recipe", "set", "dry_run", "pool", "workers"}),
         }  # fmt: skip
-        print(ablation_page.write(ablation.folder(recipe), report, found, held))
+        print(ablation_page.write(ablation.folder(recipe), report, found, held, key))
         print(f"{ablation.folder(recipe)}/ablation.md, ablation.svg, ablation.json, ablation-documents.csv")
         return 0

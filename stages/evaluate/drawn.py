@@ -53,6 +53,11 @@ def draw(stores: Sequence[Store], shape: str, share: float, most: int) -> Drawn:
     return Drawn(rows, ids, reasons)
 
 
+def beginning(row: dict[str, Any], most_bytes: int) -> dict[str, Any]:
+    """The row with no more of its text than whole characters of the first so many bytes."""
+    return {**row, "text": (row["text"] or "").encode()[:most_bytes].decode("utf-8", "ignore")}
+
+
 def _rows(batch: pa.RecordBatch, shape: str, share: float) -> list[dict[str, Any] | None]:
     """The held-out rows of a batch as dicts, None for the others; the text of others is never made into Python strings."""
     if shape == "DOCUMENT":

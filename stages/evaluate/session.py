@@ -71,6 +71,8 @@ def measure_all(job: Any) -> Receipt:
         "DOCUMENT": drawing.draw(inputs["of"], "DOCUMENT", shares["documents"], stage.documents),
         **{shape: drawing.draw(inputs["of"], shape, shares["prompts"], stage.rows) for shape in ("CHAT", "PAIR")},
     }
+    if stage.document_bytes:
+        rows["DOCUMENT"] = rows["DOCUMENT"]._replace(rows=[drawing.beginning(row, stage.document_bytes) for row in rows["DOCUMENT"].rows])
     refused: dict[str, dict[str, str]] = {shape: {} for shape in rows}
     guess: np.ndarray | None = None
     with arithmetic(stage.threads, inputs.seed) as device:
@@ -84,6 +86,7 @@ def measure_all(job: Any) -> Receipt:
     with tempfile.TemporaryDirectory(prefix="maetdol-evaluate-") as folder:
         text = json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
         Path(folder, "report.json").write_text(text + "\n", encoding="utf-8")
+        Path(folder, "rows.json").write_text(json.dumps(numbers(subjects, rows["DOCUMENT"].rows), sort_keys=True) + "\n", encoding="utf-8")
         notes = {"models": {model["name"]: model["metrics"] for model in report["models"]}}
         return job.sink.put_artefact(
             Path(folder), ledger, key=job.key, stage="evaluate", notes=notes,
@@ -248,6 +251,19 @@ def compose(stage: Any, subjects: Sequence[Subject], shares: dict[str, float], g
             }
         )
     return {"format": FORMAT, "holdout": shares, "models": models, "comparisons": _comparisons(stage, subjects, seed)}
+
+
+def numbers(subjects: Sequence[Subject], documents: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """`rows.json` as the stage's docstring gives it."""
+    found: dict[str, Any] = {"documents": {"ids": [], "bytes": [], "bits": {}}, "questions": {}}
+    for subject in subjects:
+        for name, (number, over) in subject.values.items():
+            if name == "bits per byte":
+                found["documents"]["ids"], found["documents"]["bytes"] = [row["id"] for row in documents], over.tolist()
+                found["documents"]["bits"][subject.name] = [round(value, 4) for value in number.tolist()]
+            elif name.startswith("accuracy (") and name[10:-1] in subject.asked.get("choices", {}):
+                found["questions"].setdefault(name[10:-1], {})[subject.name] = number.astype(int).tolist()
+    return found
 
 
 def _counts(subject: Subject) -> dict[str, int]:

@@ -71,26 +71,30 @@ def test_a_store_given_by_its_path_is_measured_entire_and_a_step_in_part():
     split, measured, *rest = steps
     assert split == ("split", {"name": "drawn-0", "of": "runs/x/books", "share": 0.2, "by": "document", "salt": "ablate"})
     assert measured == ("dedup", {"name": "measured", "of": ["drawn-0", "sets/news"]})
-    assert [name for name, _ in rest] == ["withhold"] * 2 + ["pack"] * 2 + ["train"] * 4, "no tokenizer is trained where one is given"
+    assert [name for name, _ in rest] == ["withhold"] * 2 + ["pack"] * 2 + ["train", "evaluate"] * 4, "no tokenizer is trained where one is given"
     assert rest[0][1] == {"name": "raw-text", "of": ["runs/x/books", "runs/x/web"], "against": "measured"}
     shapes = [{k: v for k, v in options.items() if k not in ("name", "of", "seed")} for name, options in rest if name == "train"]
     assert all(one == shapes[0] for one in shapes) and sorted(o["seed"] for n, o in rest if n == "train") == [1, 1, 2, 2]
 
 
 def test_intervals_are_those_of_drawing_documents_and_seeds_one_by_one():
+    """Documents with replacement, and the mean over seeds as Student has it: its error times a normal draw over the root of a chi-square."""
     rng = np.random.default_rng(3)
     size = rng.integers(50, 400, 40).astype(float)
     hard = rng.normal(2.0, 0.5, 40)
-    texts = {name: Measured((hard + shift + rng.normal(0, 0.02, (3, 1))) * size, size) for name, shift in (("raw", 0.0), ("curated", -0.05))}
-    found = proxies.compare({"bits per byte": texts}, "raw", 2000, 5)["bits per byte"]
+    texts = {name: Measured((hard + shift + rng.normal(0, 0.006, (3, 1))) * size, size) for name, shift in (("raw", 0.0), ("curated", -0.05))}
+    found = proxies.compare({"bits per byte": texts}, "raw", 4000, 5)["bits per byte"]
     slow = []
-    for _ in range(2000):
-        rows, seeds = rng.integers(0, 40, 40), rng.integers(0, 3, 3)
-        one = {name: np.mean([m.numerator[s, rows].sum() / size[rows].sum() for s in seeds]) for name, m in texts.items()}
-        slow.append((one["curated"], one["curated"] - one["raw"]))
+    for _ in range(4000):
+        rows, seeds, z, c = rng.integers(0, 40, 40), rng.integers(0, 3, 3), rng.normal(), rng.chisquare(2)
+        of = {name: m.numerator[:, rows].sum(axis=1) / size[rows].sum() for name, m in texts.items()}
+        change = of["curated"] - of["raw"]
+        student = [one.mean() + one.std(ddof=1) / 3**0.5 * z / (c / 2) ** 0.5 for one in (of["curated"], change)]
+        slow.append((*student, change[seeds].mean()))
     expected = np.quantile(slow, [0.025, 0.975], axis=0)
     assert found["curated"]["interval"] == pytest.approx(expected[:, 0], abs=0.03)
-    assert found["curated"]["change_interval"] == pytest.approx(expected[:, 1], abs=0.006)
+    assert found["curated"]["change_interval"] == pytest.approx(expected[:, 1], abs=0.003)
+    assert found["curated"]["change_bootstrap"] == pytest.approx(expected[:, 2], abs=0.001)
     spread = np.diff(found["curated"]["interval"])[0] / np.diff(found["curated"]["change_interval"])[0]
     assert spread > 3, "what all texts find hard falls out of the difference"
     assert found["curated"]["better"] and not found["raw"]["better"] and not found["raw"]["worse"]
@@ -186,10 +190,10 @@ def test_what_stands_is_not_trained_again_and_a_dry_run_says_so(ablated, capsys)
     table = (root / "ablate/ablation.md").read_text("utf-8")
     assert Ablate(**options, dry_run=True).run() == 0
     said = capsys.readouterr().out
-    assert "6 models (3 texts x 2 seeds), 23,552 tokens each, 141,312 in all" in said and "of the ablation's 15 steps 15 are done" in said
+    assert "6 models (3 texts x 2 seeds), 23,552 tokens each, 141,312 in all" in said and "of the ablation's 21 steps 21 are done" in said
     assert "46 steps are few" in said
     Ablate(**options).run()
-    assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 7
+    assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 13
     assert (root / "ablate/ablation.md").read_text("utf-8") == table
 
 
