@@ -14,7 +14,7 @@ import numpy as np
 from stages.text import hashing
 from stages.text.compiled import kernel, njit
 from stages.text.shingles import SPACE, WORD_BITS
-from stages.text.words64 import load64, store64, trailing_zeros
+from stages.text.words64 import copy64, load64, ones, others64, store64, trailing_zeros
 
 BLOCK = 4096
 """Bytes of a stream that are worked on at a time: both streams and what is made of them stay in the first cache."""
@@ -35,8 +35,8 @@ was there one; code points; then, for whoever uses the tokens: how many are held
 
 _STEP, _POLY, _EXACT_STEP = np.uint64(hashing.STEP), np.uint64(hashing.POLY), np.uint64(hashing.EXACT_STEP)
 _MIX_A, _MIX_B = np.uint64(hashing.MIX_A), np.uint64(hashing.MIX_B)
-_ZERO, _ONE, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(8)
-_BLANKS, _LOWS, _TOPS, _GATHER = np.uint64(0x2020202020202020), np.uint64(0x7F7F7F7F7F7F7F7F), np.uint64(0x8080808080808080), np.uint64(0x0002040810204081)
+_ZERO, _ONE, _TWO, _EIGHT = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(8)
+_TOPS = np.uint64(0x8080808080808080)
 _SIX, _TWELVE, _TAIL = np.uint32(6), np.uint32(12), np.uint32(0x3F)
 _BLANK, _NUL = np.uint8(0x20), np.uint8(0xFF)
 
@@ -79,28 +79,24 @@ def _fold_ascii(data, low, spaced, eojeol, fold):
 
 @kernel
 def _close_up(spaced, size, raw, write, gap):
-    """Append `spaced[:size]` to `raw` with one blank for each run; returns (end, was the last byte a blank)."""
-    read = 0
-    while read < size:
-        value = load64(spaced, read)
-        other = value ^ _BLANKS
-        blanks = ~(((other & _LOWS) + _LOWS) | other | _LOWS)
-        doubles = blanks & ((blanks << _EIGHT) | (gap << np.uint64(7)))
-        store64(raw, write, value)
-        if doubles == _ZERO and read + 8 <= size:  # as nearly always: guessed, not computed
-            read += 8
-            write += 8
-            gap = blanks >> np.uint64(63)
-            continue
-        step = size - read
-        if doubles != _ZERO:
-            step = min(step, np.int64(trailing_zeros(doubles) >> np.uint64(3)))
-        if step:
-            gap = (blanks >> np.uint64(8 * step - 1)) & _ONE
-        read += step
-        write += step
-        while read < size and spaced[read] == _BLANK and gap:
-            read += 1
+    """Append `spaced[:size]` to `raw` with one blank for each run; returns (end, was the last byte a blank).
+
+    64 bytes are always copied, for that costs less than to ask how many; the next run is written over what was too much.
+    """
+    for base in range(0, size, 64):
+        blanks, room = ~others64(spaced, base, _BLANK), min(64, size - base)
+        keep = ~(blanks & ((blanks << _ONE) | gap)) & (~_ZERO >> np.uint64(64 - room))
+        gap = (blanks >> np.uint64(room - 1)) & _ONE
+        at = base
+        while keep:
+            skip = trailing_zeros(keep)
+            keep >>= skip
+            at += np.int64(skip)
+            copy64(spaced, at, raw, write)
+            run = trailing_zeros(~keep)
+            at += np.int64(run)
+            write += np.int64(run)
+            keep = (keep >> _ONE) >> (run - _ONE)  # a shift by 64 at once is undefined
     return write, gap
 
 
@@ -233,22 +229,24 @@ def _digest(raw, size, last, state):
 
 @kernel
 def _edges(low, size, edges):
-    """Where runs of other bytes than zero begin and end in `low[:size]`, in turns; returns how many edges."""
+    """Where runs of other bytes than zero begin and end in `low[:size]`, in turns; returns how many edges.
+
+    Eight are written at a time, so that no branch depends on how many there are; `edges` has room for seven too many.
+    """
     count, before = 0, _ZERO
     for base in range(0, size, 64):
-        mask = _ZERO
-        for part in range(8):
-            value = load64(low, base + 8 * part)
-            some = (((value & _LOWS) + _LOWS) | value) & _TOPS
-            mask |= ((((some >> np.uint64(7)) * _GATHER) >> np.uint64(49)) & np.uint64(0xFF)) << np.uint64(8 * part)
+        mask = others64(low, base, np.uint8(0))
         if size - base < 64:
             mask &= (_ONE << np.uint64(size - base)) - _ONE
         turns = mask ^ ((mask << _ONE) | before)
         before = mask >> np.uint64(63)
-        while turns:
-            edges[count] = base + trailing_zeros(turns)
-            count += 1
-            turns &= turns - _ONE
+        place = np.uint64(count)
+        count += np.int64(ones(turns))
+        while place < np.uint64(count):
+            for step in range(8):
+                edges[place + np.uint64(step)] = base + np.int64(trailing_zeros(turns))
+                turns &= turns - _ONE
+            place += _EIGHT
     if count & 1:
         edges[count] = size
         count += 1
@@ -272,15 +270,24 @@ def _take_words(low, size, last, edges, tokens, count, state):
     if turns and edges[turns - 1] == size:
         turns -= 2
         keep = edges[turns]
-    for turn in range(0, turns, 2):
-        at, end = edges[turn], edges[turn + 1]
-        value = chain
+    words, first = np.uint64(turns >> 1), np.uint64(count)
+    for word in range(words):
+        at = edges[_TWO * word]
+        length = edges[_TWO * word + _ONE] - at
+        if length <= 16:  # nearly always; both halves are hashed, for which of them counts cannot be foretold
+            half = _chained(chain, load64(low, at) & (~_ZERO >> np.uint64(max(64 - 8 * length, 0))))
+            both = _chained(half, load64(low, at + 8) & (~_ZERO >> np.uint64(min(128 - 8 * length, 63))))
+            tokens[first + word] = both if length > 8 else half
+        else:
+            value, end = chain, at + length
+            while end - at > 8:
+                value = _chained(value, load64(low, at))
+                at += 8
+            tokens[first + word] = _chained(value, load64(low, at) & (~_ZERO >> np.uint64(64 - 8 * (end - at))))
         chain = _ZERO
-        while end - at > 8:
-            value = _chained(value, load64(low, at))
-            at += 8
-        tokens[count] = mix64(_chained(value, load64(low, at) & (~_ZERO >> np.uint64(64 - 8 * (end - at)))))
-        count += 1
+    for word in range(words):
+        tokens[first + word] = mix64(tokens[first + word])
+    count += np.int64(words)
     if size - keep > BLOCK // 2:
         while size - keep > 8:
             chain = _chained(chain, load64(low, keep))

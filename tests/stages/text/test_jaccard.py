@@ -29,6 +29,27 @@ def test_sets_are_the_hashes_of_the_distinct_shingles(how, texts):
         assert found[row].tolist() == expected
 
 
+EVEN = st.integers(0, 2**64 - 1)
+CROWDED = st.one_of(EVEN, st.integers(0, 3), st.integers(2**63, 2**63 + 5), st.integers(2**64 - 3, 2**64 - 1))
+"""Hashes as they come, with repeats and neighbours, at both ends of the range."""
+
+
+@settings(deadline=None, max_examples=400)
+@given(values=st.one_of(st.lists(CROWDED, max_size=80), st.lists(st.sampled_from([7, 2**64 - 1, 5]), max_size=40)), draw=st.randoms())
+def test_hashes_are_sorted_and_one_of_each_is_left(values, draw):
+    values += draw.sample(values, len(values) // 3)
+    hashes, room = np.array(values, np.uint64), max(4, len(values) + 1)
+    count = jaccard._sorted_distinct(hashes, np.empty(room, np.uint64), np.empty(room, np.uint32))
+    assert hashes[:count].tolist() == sorted(set(values))
+
+
+def test_a_long_run_of_hashes_is_sorted():
+    values = np.random.default_rng(5).integers(0, 1 << 64, 50_000, dtype=np.uint64)
+    hashes = np.concatenate([values, values[::7]])
+    count = jaccard._sorted_distinct(hashes, np.empty(len(hashes), np.uint64), np.empty(len(hashes) + 1, np.uint32))
+    assert np.array_equal(hashes[:count], np.unique(values))
+
+
 RUNS = st.lists(st.integers(0, 40), max_size=40).map(lambda values: np.array(sorted(set(values)), np.uint64))
 
 
