@@ -41,9 +41,10 @@ def losses(store, read_history):
     return [line["loss"] for line in (*curve.train, *curve.held)]
 
 
-def test_two_workers_give_the_loss_of_one(job, alone, ray_pool, tmp_path, read_history):
+@pytest.mark.parametrize("parallel", [{}, {"parallel": "fsdp"}, {"parallel": "fsdp", "tensor": 2}], ids=["data", "fsdp", "tensor"])
+def test_two_workers_give_the_loss_of_one(parallel, job, alone, ray_pool, tmp_path, read_history):
     options, inputs = job
-    [receipt] = Train(**options).run(replace(inputs, workers=2), Store(tmp_path), ray_pool)
+    [receipt] = Train(**options, **parallel).run(replace(inputs, workers=2), Store(tmp_path), ray_pool)
     assert receipt.notes["workers"] == 2
     assert losses(Store(tmp_path), read_history) == pytest.approx(losses(alone, read_history), abs=1e-4)
 
@@ -54,8 +55,9 @@ def test_one_ray_worker_gives_the_same_bytes(job, alone, ray_pool, tmp_path):
     assert receipt.files == alone.receipt("artefact").files
 
 
-def test_a_group_that_loses_a_worker_goes_on_from_its_checkpoint(job, alone, ray_pool, tmp_path, read_history):
-    options, inputs = job
+@pytest.mark.parametrize("parallel", ["data", "fsdp"])
+def test_a_group_that_loses_a_worker_goes_on_from_its_checkpoint(parallel, job, alone, ray_pool, tmp_path, read_history):
+    options, inputs = {**job[0], "parallel": parallel}, job[1]
     killed = []
 
     def kill_one():
@@ -76,7 +78,7 @@ def test_a_group_that_loses_a_worker_goes_on_from_its_checkpoint(job, alone, ray
     assert (two.artefact() / "history.jsonl").read_bytes() == (Store(tmp_path).artefact() / "history.jsonl").read_bytes(), "bit by bit"
     assert two.receipt("artefact").files == Store(tmp_path).receipt("artefact").files
     whole = Store(tmp_path / "whole")
-    Train(**{**options, "steps": 60}).run(inputs, whole, Inline())
+    Train(**{**options, "steps": 60, "parallel": "data"}).run(inputs, whole, Inline())
     assert losses(Store(tmp_path), read_history) == pytest.approx(losses(whole, read_history), abs=1e-3)
 
 

@@ -143,6 +143,42 @@ def test_killed_and_run_again_shards_end_with_the_same_bytes(tensor, runs, shard
     assert not list((tmp_path / "passes").glob("step-*"))
 
 
+@pytest.fixture(scope="module")
+def qwen(tiny_tokenizer, tmp_path_factory):
+    """A Qwen3 folder: its heads' norms are held by all workers, and each sees the gradient of its own heads."""
+    import shutil
+
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("qwen")
+    shape = dict(vocab_size=512, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
+    Qwen3ForCausalLM(Qwen3Config(**shape, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=3)).save_pretrained(folder)
+    for path in tiny_tokenizer.artefact().iterdir():
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method, more", [("full", {"tensor": 2}), ("freeze", {"tensor": 2}), ("full", {}), ("lora", {"dora": True, "dropout": 0.0})], ids=["tensor", "freeze", "full", "dora"])
+def test_another_architecture_and_other_methods(method, more, qwen, chat_store, tmp_path, read_history):
+    plain = {name: value for name, value in more.items() if name != "tensor"}
+    options = {"objective": "sft", "method": method, "checkpoint": str(qwen), "threads": 1, "holdout": 0.2, "seq_len": 64, "steps": 4, "batch": 3}
+    options |= {"learning_rate": 1e-3, "open_layers": 1}
+    inputs = Inputs({"of": [chat_store]}, 17)
+    Train(**options, **plain).run(inputs, Store(tmp_path / "alone"), Inline())
+    together([({**options, "parallel": "fsdp", **more}, inputs, tmp_path / "two")])
+    same(Store(tmp_path / "two"), Store(tmp_path / "alone"), read_history)
+
+
+@pytest.mark.slow
+def test_four_workers_two_shares_of_the_rows_each_split_over_two(runs, alone, tmp_path, read_history):
+    options, inputs = runs["clm"]
+    together([({**options, "parallel": "fsdp", "tensor": 2}, inputs, tmp_path)], size=4)
+    same(Store(tmp_path), alone["clm"], read_history)
+
+
 def test_a_worker_holds_half_and_saves_half(runs, tmp_path, monkeypatch):
     """Of every number of the model, its gradient and its optimizer state a worker keeps the half that is its own."""
     import torch.distributed as dist
