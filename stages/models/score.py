@@ -42,7 +42,7 @@ def divergences(model: Any, teacher: Any, batch: Any, temperature: float) -> tor
     with torch.no_grad():
         wise, wise_head = _hidden(teacher, batch)
     mine, theirs = hidden[wanted], wise[wanted]
-    rows = max(1, CELLS // (2 * head.weight.shape[0]))
+    rows = max(1, CELLS // (2 * outputs(head)))
     parts = []
     for at in range(0, len(mine), rows):
         piece = (mine[at : at + rows], head, theirs[at : at + rows], wise_head, temperature)
@@ -136,8 +136,13 @@ def virtual_tokens(model: Any) -> int:
     return int(config.num_virtual_tokens) if config is not None and config.is_prompt_learning else 0
 
 
+def outputs(head: Any) -> int:
+    """How many logits a head gives; its weight may lie elsewhere, in shards."""
+    return int(getattr(head, "out_features", None) or head.weight.shape[0])
+
+
 def _asked(hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:
-    rows = max(1, CELLS // head.weight.shape[0])
+    rows = max(1, CELLS // outputs(head))
     if len(labels) <= rows:
         return _slice(hidden, head, labels)
     parts = []

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from pipeline.errors import InfraError, WorkError
-from stages.models.checkpoint import Checkpoints, State, flatten, unflatten
+from stages.models.checkpoint import Checkpoints, State
 from stages.train.objectives import Measured, Objective, Positions
 from stages.train.schedule import Plan, rate
 from stages.train.world import Copied, World
@@ -31,9 +31,8 @@ class Loop:
         self.held = model if isinstance(model, Copied) else Copied(model, world)
         self.stage, self.model, self.objective, self.plan = stage, self.held.model, objective, plan
         self.seed, self.device, self.dtype, self.world = seed, device, dtype, world
-        self.parameters = self.held.parameters
         self.learning_rate = stage.rate()
-        self.optimizer = optimizer_of(stage, self.parameters, self.learning_rate)
+        self.optimizer = self.held.optimizer(stage, self.learning_rate)
         self.positions = Positions(objective.rows, seed)
         self.history: list[dict[str, Any]] = []
         self.visits = np.zeros(objective.rows, dtype=np.int32)
@@ -79,13 +78,14 @@ class Loop:
         rows.sort(key=lambda row: (-self.objective.length(row), row))
         mine = rows[self.world.share :: self.world.shares]
         sums: dict[str, torch.Tensor] = {}
-        for at in range(0, len(mine), self.stage.batch):
-            measured = self._measure(mine[at : at + self.stage.batch])
-            self.scaler.scale(measured.loss / total).backward()
+        own = passes(len(mine), self.stage.batch)
+        idle = self.held.idle(passes(-(-len(rows) // self.world.shares), self.stage.batch), own)
+        for number in range(own):
+            measured = self._measure(mine[number * self.stage.batch : (number + 1) * self.stage.batch])
+            self.held.backward(self.scaler.scale(measured.loss / total), number + 1 == own + idle)
             add(sums, measured)
-        most = -(-len(rows) // self.world.shares)
-        for _ in range(self.held.idle(passes(most, self.stage.batch), passes(len(mine), self.stage.batch))):
-            (self._measure(rows[:1]).loss * 0.0).backward()
+        for number in range(idle):
+            self.held.backward(self._measure(rows[:1]).loss * 0.0, number + 1 == idle)
         found = self._gathered(sums, total)
         self._refuse_nan(found["loss"], rows)
         np.add.at(self.visits, rows, 1)
@@ -105,12 +105,12 @@ class Loop:
             return self.held.ask(self.objective.measure, rows, held)
 
     def _apply(self) -> float:
-        self.held.share()
-        self.scaler.unscale_(self.optimizer)
-        norm = self.held.clip(self.stage.clip)
         factor = rate(self.step, self.plan.steps, self.stage.schedule, self.stage.warmup, self.stage.floor)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * factor
+        self.held.share()
+        self.scaler.unscale_(self.optimizer)
+        norm = self.held.clip(self.stage.clip)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -163,20 +163,15 @@ class Loop:
         if state is None:
             self._evaluate()
             return
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(state.tensors[f"weight.{name}"])
-        self.held.changed()
-        self.optimizer.load_state_dict(unflatten("optimizer", state.tensors, state.scalars["optimizer"]))
+        self.held.restore(self.optimizer, state.tensors, state.scalars["optimizer"])
         self.step, self.weight_seen, self.history = state.scalars["step"], state.scalars["weight_seen"], state.scalars["history"]
         self.visits = state.tensors["visits"].numpy().copy()
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state.scalars["scaler"])
 
     def _save(self, checkpoints: Checkpoints) -> None:
-        if self.held.writes:
-            tensors, plain = flatten("optimizer", self.optimizer.state_dict())
-            tensors |= {f"weight.{name}": parameter for name, parameter in self.parameters.items()}
+        tensors, plain = self.held.state(self.optimizer)
+        if tensors:
             tensors["visits"] = torch.from_numpy(self.visits)
             scalars = {"optimizer": plain, "weight_seen": self.weight_seen, "history": self.history, "scaler": self.scaler.state_dict()}
             checkpoints.save(self.step, State(tensors, scalars))
@@ -218,20 +213,6 @@ def add(sums: dict[str, torch.Tensor], measured: Measured) -> None:
 def passes(rows: int, batch: int) -> int:
     """Forward passes that `rows` rows take."""
     return -(-rows // batch)
-
-
-def optimizer_of(stage: Any, parameters: dict[str, torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW; weight decay on matrices only (norms and biases are not decayed, as in GPT-3's and Llama's training)."""
-    matrices = [p for p in parameters.values() if p.ndim >= 2]
-    others = [p for p in parameters.values() if p.ndim < 2]
-    groups = [{"params": part, "weight_decay": decay} for part, decay in ((matrices, stage.decay()), (others, 0.0)) if part]
-    options = {"lr": learning_rate, "betas": stage.betas(), "eps": 1e-8}
-    if stage.optimizer == "adamw":
-        return torch.optim.AdamW(groups, fused=True, **options)
-    import bitsandbytes as bnb
-
-    kinds = {"paged_adamw_32bit": bnb.optim.PagedAdamW32bit, "paged_adamw_8bit": bnb.optim.PagedAdamW8bit}
-    return kinds[stage.optimizer](groups, **options)
 
 
 class Teller:

@@ -50,7 +50,7 @@ class Sharded(Copied):
         from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import FSDPModule, fully_shard
 
-        self.model, self.world, self.writes = model, world, True
+        self.model, self.world = model, world
         mesh = init_device_mesh(device.type, (world.shares, world.tensor), mesh_dim_names=("data", "tensor"))
         self.tensor_group = mesh.get_group("tensor")
         self.summed = split(model, mesh["tensor"]) if world.tensor > 1 else ()
@@ -102,8 +102,12 @@ class Sharded(Copied):
                 shard.grad.mul_(factor)
         return norm
 
-    def changed(self) -> None:
-        self.root.reshard()
+    def state(self, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self._own(optimizer)
+
+    def restore(self, optimizer: Any, tensors: dict[str, Any], plain: dict[str, Any]) -> None:
+        super().restore(optimizer, tensors, plain)
+        self.root.reshard()  # what was gathered before is no longer so
 
     @torch.no_grad()
     def gather(self, whole: bool) -> None:

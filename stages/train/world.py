@@ -9,6 +9,7 @@ from typing import Any, Callable, NamedTuple
 
 import torch
 
+from stages.models.checkpoint import flatten, unflatten
 from stages.train.model import trainable
 
 
@@ -63,8 +64,6 @@ class Copied:
         self.model, self.world = model, world
         self.parameters: dict[str, torch.nn.Parameter] = trainable(model)
         """What the optimizer changes and checkpoints hold, by name."""
-        self.writes = world.rank == 0
-        """Does this worker write checkpoints?"""
 
     def ask(self, question: Callable[..., Any], *given: Any) -> Any:
         """`question(model, *given)`."""
@@ -73,6 +72,14 @@ class Copied:
     def idle(self, most: int, own: int) -> int:
         """Passes to be made without rows, so that this worker makes as many as the one that makes `most`."""
         return 0
+
+    def optimizer(self, stage: Any, learning_rate: float) -> Any:
+        """The optimizer of this worker's parameters."""
+        return optimizer_of(stage, self.parameters, learning_rate)
+
+    def backward(self, loss: torch.Tensor, last: bool) -> None:
+        """The backward pass of `loss`; `last`: no other follows in this step."""
+        loss.backward()
 
     def share(self) -> None:
         """Sum the gradients of all workers."""
@@ -83,8 +90,22 @@ class Copied:
         """Shorten the gradient to `most`; its length before."""
         return float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), most))
 
-    def changed(self) -> None:
-        """Say that weights were changed outside of a forward or backward pass."""
+    def state(self, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What this worker is to write of weights and optimizer: tensors by name, and JSON. No tensors where another writes it all."""
+        if self.world.rank:
+            return {}, {}
+        return self._own(optimizer)
+
+    def _own(self, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        tensors, plain = flatten("optimizer", optimizer.state_dict())
+        return tensors | {f"weight.{name}": parameter for name, parameter in self.parameters.items()}, plain
+
+    @torch.no_grad()
+    def restore(self, optimizer: Any, tensors: dict[str, Any], plain: dict[str, Any]) -> None:
+        """Go back to what `state` gave."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(tensors[f"weight.{name}"])
+        optimizer.load_state_dict(unflatten("optimizer", tensors, plain))
 
     def gather(self, whole: bool) -> None:
         """Put the model together on worker 0: all of it, or what was trained."""
@@ -100,3 +121,17 @@ def share_gradients(parameters: Any, world: World) -> None:
         size = parameter.numel()
         parameter.grad = flat[at : at + size].view_as(parameter)
         at += size
+
+
+def optimizer_of(stage: Any, parameters: dict[str, torch.nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """AdamW; weight decay on matrices only (norms and biases are not decayed, as in GPT-3's and Llama's training)."""
+    matrices = [p for p in parameters.values() if p.ndim >= 2]
+    others = [p for p in parameters.values() if p.ndim < 2]
+    groups = [{"params": part, "weight_decay": decay} for part, decay in ((matrices, stage.decay()), (others, 0.0)) if part]
+    options = {"lr": learning_rate, "betas": stage.betas(), "eps": 1e-8}
+    if stage.optimizer == "adamw":
+        return torch.optim.AdamW(groups, fused=True, **options)
+    import bitsandbytes as bnb
+
+    kinds = {"paged_adamw_32bit": bnb.optim.PagedAdamW32bit, "paged_adamw_8bit": bnb.optim.PagedAdamW8bit}
+    return kinds[stage.optimizer](groups, **options)
