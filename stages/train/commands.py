@@ -11,29 +11,20 @@ from pydantic import Field
 
 from pipeline.errors import SourceError, UsageError
 from pipeline.options import Options
-from pipeline.store import ARTEFACT, Store
+from pipeline.store import Store
 from stages.models.device import patient
 from stages.models.holdout import SHARE
+from stages.train.verb import InRegistry, OnBase, OnHeldOut, Rewrites, Threaded, Trying, chain_in
 
 
-class Merge(Options):
+class Merge(Rewrites):
     """Merge adapters into their base, into whichever form of it stays nearer to what was trained, and say how near."""
 
     verb: ClassVar[str] = "merge"
     arguments: ClassVar[tuple[str, ...]] = ("of", "folder")
 
-    of: str
-    "A CHAT store; its held-out conversations measure the merge."
-    folder: str
-    "Where the merged model is written; must not exist."
     chain: tuple[str, ...] = Field((), min_length=2)
     "Stores of the model and the adapters on it, in any order."
-    holdout: float = Field(SHARE, gt=0, le=1)
-    "The share train held out."
-    rows: int = Field(64, ge=1)
-    "Conversations to measure on, at most."
-    threads: int = Field(2, ge=1)
-    "CPU threads."
     most: float = Field(0.05, gt=0)
     "Largest divergence accepted, nats per token; above it nothing is written."
     dtype: Literal["fp32", "bf16"] = "fp32"
@@ -44,26 +35,17 @@ class Merge(Options):
         import torch
 
         from stages.models.device import arithmetic, number_type
-        from stages.models.generate import tokenizer_of
-        from stages.models.templates import Chat, load_tokenizer
         from stages.train import merge
 
-        out = Path(self.folder)
-        if out.exists():
-            raise UsageError(f"{out} is there already", "give a folder that does not exist")
-        chain = _chain(self.chain)
-        folder = tokenizer_of(chain)
-        tokenizer = load_tokenizer(folder)
+        out, given = self.place(), self.prepared(self.chain)
         with arithmetic(self.threads) as device:
-            width = int(chain[-1].card.get("width") or 1024)
-            rows = merge.rows_of(merge.held_conversations(self.of, self.holdout, self.rows), Chat(tokenizer), width)
-            merged = merge.merge(chain, rows, tokenizer.pad_token_id, device)
+            merged = merge.merge(given.chain, given.rows, given.tokenizer.pad_token_id, device)
             for base, value in merged.divergence.items():
                 print(f"merged into {base}: {value:.6f} nats per token from what was trained")
             if merged.divergence[merged.base] > self.most:
                 raise UsageError(f"the merged model is {merged.divergence[merged.base]:.4f} nats per token away", "keep the adapter beside its base, or raise `most`")
             merged.model.to(number_type(self.dtype, torch.device("cpu")))
-            merge.save(merged, chain, folder, out)
+            merge.save(merged, given.chain, given.folder, out)
         print(f"{out}  (merged into {merged.base})")
         return 0
 
@@ -161,24 +143,21 @@ class TrainPlan(Options):
         return 1 if red else 0
 
 
-class AdaptersList(Options):
+class AdaptersList(InRegistry):
     """List the adapters of a registry: method, objective, size, and the base each belongs to."""
 
     verb: ClassVar[str] = "adapters list"
 
-    registry: str = "adapters"
-    "Folder of the registry."
-
     def run(self) -> int:
-        from stages.train.adapters import HEAD, Registry
+        from stages.train.adapters import HEAD
 
-        rows = [HEAD, *(entry.row() for entry in Registry(self.registry).entries())]
+        rows = [HEAD, *(entry.row() for entry in self.adapters().entries())]
         widths = [max(map(len, column)) for column in zip(*rows)]
         print("\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows))
         return 0
 
 
-class AdaptersAdd(Options):
+class AdaptersAdd(InRegistry):
     """Put a trained adapter into a registry under a name."""
 
     verb: ClassVar[str] = "adapters add"
@@ -188,19 +167,14 @@ class AdaptersAdd(Options):
     "Store of an adapter, or a PEFT adapter folder."
     name: str
     "Its name."
-    registry: str = "adapters"
-    "Folder of the registry."
-
     def run(self) -> int:
-        from stages.train.adapters import Registry
-
         store = Store(self.source)
-        entry = Registry(self.registry).add(store.artefact() if store.manifest() else Path(self.source), self.name)
+        entry = self.adapters().add(store.artefact() if store.manifest() else Path(self.source), self.name)
         print(f"{entry.link.path}  ({entry.link.card.get('method')}, {entry.size / 1e6:.2f} MB)")
         return 0
 
 
-class AdaptersCompose(Options):
+class AdaptersCompose(OnBase):
     """Make one adapter out of several that were trained on the same base, each with its weight."""
 
     verb: ClassVar[str] = "adapters compose"
@@ -210,29 +184,24 @@ class AdaptersCompose(Options):
     "Name of the new adapter."
     of: tuple[str, ...] = Field(min_length=2)
     "Names of the adapters to compose."
-    base: tuple[str, ...] = Field(min_length=1)
-    "Stores of the model (and adapters) they were trained on."
     weights: tuple[float, ...] = ()
     "Weight of each; default: 1 each."
     how: Literal["cat", "linear", "svd", "ties", "dare_ties", "dare_linear", "magnitude_prune"] = "cat"
     "cat: their exact sum, of all their ranks together; linear: of equal ranks, a rough average; svd: their sum at one rank; ties (Yadav et al. 2023), dare (Yu et al. 2024): the larger changes alone."
     density: float = Field(0.5, gt=0, le=1)
     "ties, dare, magnitude_prune: share of the changes kept."
-    registry: str = "adapters"
-    "Folder of the registry."
-
     def run(self) -> int:
-        from stages.train.adapters import Registry, compose
+        from stages.train.adapters import compose
 
         weights = self.weights or (1.0,) * len(self.of)
         if len(weights) != len(self.of):
             raise UsageError(f"{len(self.of)} adapters, but {len(weights)} weights", "give one weight for each")
-        entry = compose(Registry(self.registry), _chain(self.base), self.of, weights, self.how, self.name, self.density)
+        entry = compose(self.adapters(), chain_in(self.base), self.of, weights, self.how, self.name, self.density)
         print(f"{entry.link.path}  ({self.how} of {', '.join(f'{w:g} x {n}' for w, n in zip(weights, self.of))})")
         return 0
 
 
-class AdaptersSwap(Options):
+class AdaptersSwap(OnBase, Threaded):
     """Answer a question with one adapter after another on a base that is loaded once."""
 
     verb: ClassVar[str] = "adapters swap"
@@ -242,27 +211,21 @@ class AdaptersSwap(Options):
     "What to ask."
     of: tuple[str, ...] = Field(min_length=1)
     "Names of the adapters, in the order they take turns."
-    base: tuple[str, ...] = Field(min_length=1)
-    "Stores of the model (and adapters) they were trained on."
     max_new_tokens: int = Field(64, ge=1)
     "Longest answer."
-    registry: str = "adapters"
-    "Folder of the registry."
-    threads: int = Field(2, ge=1)
-    "CPU threads."
 
     def run(self) -> int:
-        from stages.train.adapters import Registry, swapped
+        from stages.train.adapters import swapped
 
         patient()
-        registry = Registry(self.registry)
-        said = swapped(_chain(self.base), [registry.entry(name) for name in self.of], [self.question], self.max_new_tokens, self.threads)
+        registry = self.adapters()
+        said = swapped(chain_in(self.base), [registry.entry(name) for name in self.of], [self.question], self.max_new_tokens, self.threads)
         for name, [text] in zip(("(base alone)", *self.of), said):
             print(f"{name}: {text}")
         return 0
 
 
-class AdaptersMerge(Options):
+class AdaptersMerge(InRegistry, OnHeldOut):
     """Merge a named adapter into its base, measured as `merge` does."""
 
     verb: ClassVar[str] = "adapters merge"
@@ -270,87 +233,18 @@ class AdaptersMerge(Options):
 
     name: str
     "The adapter."
-    of: str
-    "A CHAT store; its held-out conversations measure the merge."
     folder: str
     "Where the merged model is written; must not exist."
     base: tuple[str, ...] = Field(min_length=1)
     "Stores of the model (and adapters) it was trained on."
-    holdout: float = Field(SHARE, gt=0, le=1)
-    "The share train held out."
     most: float = Field(0.05, gt=0)
     "Largest divergence accepted, nats per token."
-    threads: int = Field(2, ge=1)
-    "CPU threads."
-    registry: str = "adapters"
-    "Folder of the registry."
-
     def run(self) -> int:
-        from stages.train.adapters import Registry
-
-        path = str(Registry(self.registry).entry(self.name).link.path)
+        path = str(self.adapters().entry(self.name).link.path)
         return Merge(of=self.of, folder=self.folder, chain=(*self.base, path), holdout=self.holdout, threads=self.threads, most=self.most).run()
 
 
-def _chain(stores: tuple[str, ...]) -> Any:
-    """Artefact stores, or model and adapter folders, as a chain."""
-    from stages.models.chain import chain_of, open_link
-
-    found = []
-    for path in stores:
-        store = Store(path)
-        receipt = store.receipt(ARTEFACT)
-        found.append(open_link(store.artefact(), receipt.content_hash) if receipt is not None else open_link(Path(path)))
-    return chain_of(found)
-
-
-class _Trials(Options):
-    """What `peft-bench` and `sweep` have in common."""
-
-    of: str
-    "Rows to train on."
-    folder: str
-    "Where trials and the table are written."
-    base: tuple[str, ...] = ()
-    "Stores of the model, and of adapters on it, to start from."
-    tokenizer: str | None = None
-    "Store of the tokenizer; needed without a base."
-    set: tuple[str, ...] = ()
-    "Options of every trial, as `option=value`: objective, steps, batch, ..."
-    seed: int = 17
-    "Of all trials."
-    pool: Literal["inline", "ray"] = "inline"
-    "One trial after another in this process, or side by side in Ray's workers."
-    workers: int = Field(1, ge=1)
-    "Trials at a time, with Ray."
-    gpus: float = Field(0, ge=0)
-    "GPUs of a trial, with Ray."
-
-    def trials(self, options: dict[str, dict[str, Any]]) -> int:
-        """Run `options` by name and print the table."""
-        from pipeline.pool import Inline, OnRay
-        from pipeline.stage import Inputs
-        from stages.train import Train, trials
-
-        patient()
-        stores = {"of": [Store(self.of)], "base": [Store(path) for path in self.base], "tokenizer": [Store(self.tokenizer)] if self.tokenizer else []}
-        inputs = Inputs({port: found for port, found in stores.items() if found}, self.seed)
-        common = {name: value for [setting] in map(trials.grid, ([one] for one in self.set)) for name, value in setting.items()}
-        stages = [trials.Trial(name, Train.build({**common, **more}, f"train.{name}"), Store(f"{self.folder}/{name}")) for name, more in options.items()]
-        pool = OnRay(self.workers) if self.pool == "ray" else Inline()
-        try:
-            found = trials.run(stages, inputs, pool, self.gpus)
-        finally:
-            pool.close()
-        page = trials.table(found)
-        Path(self.folder).mkdir(parents=True, exist_ok=True)
-        Path(self.folder, "table.md").write_text(page + "\n", encoding="utf-8")
-        print(page)
-        print(f"{self.folder}/table.md")
-        return 0
-
-
-class PeftBench(_Trials):
+class PeftBench(Trying):
     """Train every method on your own rows from the same base, and show score, memory, time and size in one table.
 
     maetdol peft-bench runs/quickstart/sft-rows bench --base runs/quickstart/pretrain --set objective=sft --set steps=50
@@ -372,7 +266,7 @@ class PeftBench(_Trials):
         return self.trials({name: METHODS[name] for name in self.methods})
 
 
-class Sweep(_Trials):
+class Sweep(Trying):
     """Train with every combination of some options, side by side, and show them best first.
 
     maetdol sweep runs/quickstart/pack sweep --tokenizer runs/quickstart/tokenizer --over 'learning_rate=1e-3|3e-3' --over 'batch=8|16' --set steps=50
@@ -395,7 +289,7 @@ class Sweep(_Trials):
         return self.trials({",".join(f"{name}={value}" for name, value in one.items()): one for one in found})
 
 
-class Shrink(Options):
+class Shrink(Rewrites):
     """Write a model in 8 or 4 bits, or with its smallest weights at zero, and say how far that takes it from what was trained.
 
     maetdol shrink runs/quickstart/sft-rows small --chain runs/quickstart/pretrain,runs/quickstart/sft-model --bits 4
@@ -404,10 +298,6 @@ class Shrink(Options):
     verb: ClassVar[str] = "shrink"
     arguments: ClassVar[tuple[str, ...]] = ("of", "folder")
 
-    of: str
-    "A CHAT store; its held-out conversations measure what was lost."
-    folder: str
-    "Where the smaller model is written; must not exist."
     chain: tuple[str, ...] = Field(min_length=1)
     "Stores of the model and the adapters on it; adapters are merged first."
     bits: int | None = Field(None, ge=4, le=8, multiple_of=4)
@@ -416,40 +306,28 @@ class Shrink(Options):
     "Instead: share of each linear layer's weights set to zero, the smallest first."
     most: float = Field(0.1, gt=0)
     "Largest divergence accepted, nats per token; above it nothing is written."
-    holdout: float = Field(SHARE, gt=0, le=1)
-    "The share train held out."
-    rows: int = Field(64, ge=1)
-    "Conversations to measure on, at most."
-    threads: int = Field(2, ge=1)
-    "CPU threads."
 
     def run(self) -> int:
         patient()
         from stages.models.device import arithmetic
-        from stages.models.generate import tokenizer_of
-        from stages.models.templates import Chat, load_tokenizer
-        from stages.train import merge, shrink
+        from stages.train import shrink
 
-        out = Path(self.folder)
-        if out.exists():
-            raise UsageError(f"{out} is there already", "give a folder that does not exist")
+        out = self.place()
         if (self.bits is None) == (self.prune is None):
             raise UsageError("shrink takes --bits or --prune", "give one of them")
-        chain = _chain(self.chain)
-        folder = tokenizer_of(chain)
-        tokenizer = load_tokenizer(folder)
+        given = self.prepared(self.chain)
+        measured = (given.rows, given.tokenizer.pad_token_id)
         with arithmetic(self.threads) as device:
-            rows = merge.rows_of(merge.held_conversations(self.of, self.holdout, self.rows), Chat(tokenizer), int(chain[-1].card.get("width") or 1024))
             if self.bits is not None:
-                made = shrink.quantised(chain, self.bits, rows, tokenizer.pad_token_id, device)
+                made = shrink.quantised(given.chain, self.bits, *measured, device)
             else:
-                made = shrink.pruned(chain, self.prune, rows, tokenizer.pad_token_id, device)  # type: ignore[arg-type]
-            size = shrink.save(made, chain, folder, out, self.most)
+                made = shrink.pruned(given.chain, self.prune, *measured, device)  # type: ignore[arg-type]
+            size = shrink.save(made, given.chain, given.folder, out, self.most)
         print(f"{out}  {size / 1e6:.2f} MB, {made.divergence:.6f} nats per token from what was trained")
         return 0
 
 
-class Speculate(Options):
+class Speculate(OnHeldOut):
     """Answer held-out prompts with a small model drafting for a large one, and check that not a token changes.
 
     maetdol speculate runs/x/sft-rows --target runs/x/large --draft runs/x/small
@@ -458,8 +336,6 @@ class Speculate(Options):
     verb: ClassVar[str] = "speculate"
     arguments: ClassVar[tuple[str, ...]] = ("of",)
 
-    of: str
-    "A CHAT store; its held-out prompts are answered."
     target: tuple[str, ...] = Field(min_length=1)
     "Stores of the model that decides, and of adapters on it."
     draft: tuple[str, ...] = Field(min_length=1)
@@ -468,12 +344,8 @@ class Speculate(Options):
     "Tokens drafted at a time (Leviathan et al.: 3 to 7)."
     max_new_tokens: int = Field(64, ge=1)
     "Longest answer."
-    holdout: float = Field(SHARE, gt=0, le=1)
-    "The share train held out."
     rows: int = Field(16, ge=1)
     "Prompts, at most."
-    threads: int = Field(2, ge=1)
-    "CPU threads."
 
     def run(self) -> int:
         patient()
@@ -484,7 +356,7 @@ class Speculate(Options):
         rows = merge.held_conversations(self.of, self.holdout, self.rows)
         prompts = [messages[: max((n for n, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))] for messages in rows]
         with arithmetic(self.threads) as device:
-            found = drafted(_chain(self.target), _chain(self.draft), prompts, self.max_new_tokens, self.ahead, device)
+            found = drafted(chain_in(self.target), chain_in(self.draft), prompts, self.max_new_tokens, self.ahead, device)
         print(f"{found.same} of {found.prompts} answers are the same, token by token")
         print(f"{found.per_pass:.2f} tokens per forward pass of the large model; {found.alone:.2f} s without the draft, {found.together:.2f} s with it")
         return 0 if found.same == found.prompts else 1

@@ -81,20 +81,12 @@ class Likelihood(Objective):
         return Measured(mixed, weight, {"divergence": apart})
 
 
-class Preference(Objective):
-    """DPO (Rafailov et al. 2023), by default on log-probabilities per token (Tulu 3's `dpo_norm`), with an SFT term.
+class Paired(Objective):
+    """An objective on pairs: each counts the same, and is as long as its longer side."""
 
-    The loss of a pair is -log sigmoid(beta * margin) + sft_weight * NLL per token of the chosen answer, where the margin is
-    the chosen answer's log-ratio to the reference less the rejected one's. The reference's log-probabilities are measured
-    once, before the first step, so that no second model is kept.
-    """
-
-    def __init__(self, data: Any, pad: int, device: Any, *, beta: float, per_token: bool, sft_weight: float):
+    def __init__(self, data: Any, pad: int, device: Any):
         self.data, self.pad, self.device = data, pad, device
-        self.beta, self.per_token, self.sft_weight = beta, per_token, sft_weight
         self.rows, self.held_rows = len(data), data.held_rows
-        self.reference: dict[bool, torch.Tensor] = {}
-        """held -> (pairs, 2): the reference's score of chosen and rejected."""
 
     def weight(self, index: int) -> int:
         return 1
@@ -105,6 +97,21 @@ class Preference(Objective):
 
     def row_ids(self, indices: Sequence[int]) -> list[str]:
         return [self.data.row_id(index) for index in indices]
+
+
+class Preference(Paired):
+    """DPO (Rafailov et al. 2023), by default on log-probabilities per token (Tulu 3's `dpo_norm`), with an SFT term.
+
+    The loss of a pair is -log sigmoid(beta * margin) + sft_weight * NLL per token of the chosen answer, where the margin is
+    the chosen answer's log-ratio to the reference less the rejected one's. The reference's log-probabilities are measured
+    once, before the first step, so that no second model is kept.
+    """
+
+    def __init__(self, data: Any, pad: int, device: Any, *, beta: float, per_token: bool, sft_weight: float):
+        super().__init__(data, pad, device)
+        self.beta, self.per_token, self.sft_weight = beta, per_token, sft_weight
+        self.reference: dict[bool, torch.Tensor] = {}
+        """held -> (pairs, 2): the reference's score of chosen and rejected."""
 
     @torch.no_grad()
     def refer(self, model: Any, batch: int) -> None:

@@ -12,28 +12,14 @@ import torch.nn.functional as F
 from stages.models.chain import Link, assemble, load_model
 from stages.models.reward import rewards, with_head
 from stages.train.model import Built, config_of, fitting, open_layers
-from stages.train.objectives import Measured, Objective, share_above
+from stages.train.objectives import Measured, Paired, share_above
 
 CENTRE = 0.01
 """Weight of the squared sum of both rewards, which keeps them around zero (Eisenstein et al. 2023); TRL's suggestion."""
 
 
-class Reward(Objective):
+class Reward(Paired):
     """reward: -log sigmoid(reward of the chosen answer - reward of the rejected one), per pair."""
-
-    def __init__(self, data: Any, pad: int, device: Any):
-        self.data, self.pad, self.device = data, pad, device
-        self.rows, self.held_rows = len(data), data.held_rows
-
-    def weight(self, index: int) -> int:
-        return 1
-
-    def length(self, index: int) -> int:
-        pair = self.data.pair(index)
-        return max(len(pair.chosen.ids), len(pair.rejected.ids))
-
-    def row_ids(self, indices: Sequence[int]) -> list[str]:
-        return [self.data.row_id(index) for index in indices]
 
     def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
         pairs = [self.data.pair(index, held) for index in indices]

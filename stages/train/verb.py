@@ -1,0 +1,156 @@
+"""What the verbs around training have in common: options declared once, and the steps they all begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Sequence
+
+from pydantic import Field
+
+from pipeline.errors import UsageError
+from pipeline.options import Options
+from pipeline.store import ARTEFACT, Store
+from stages.models.device import patient
+from stages.models.holdout import SHARE
+
+if TYPE_CHECKING:
+    from stages.train.adapters import Registry
+
+
+class Shared(Options):
+    """Options that several verbs take. In a verb's help its own stand first, then these."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        declared = {name: depth for depth, base in reversed(list(enumerate(cls.__mro__))) for name in vars(base).get("__annotations__", ())}
+        cls.__pydantic_fields__ = dict(sorted(cls.__pydantic_fields__.items(), key=lambda field: declared[field[0]]))
+
+
+class Threaded(Shared):
+    """A verb that computes."""
+
+    threads: int = Field(2, ge=1)
+    "CPU threads."
+
+
+class OnHeldOut(Threaded):
+    """A verb that asks a model the conversations `train` held out."""
+
+    of: str
+    "A CHAT store; its held-out conversations are asked."
+    holdout: float = Field(SHARE, gt=0, le=1)
+    "The share train held out."
+
+
+class Prepared(NamedTuple):
+    """A chain of artefacts, its tokenizer and the folder that is from, and the rows to measure on."""
+
+    chain: Any
+    tokenizer: Any
+    folder: Path
+    rows: Sequence[Any]
+
+
+class Rewrites(OnHeldOut):
+    """A verb that writes a chain out as another model, measured on held-out conversations."""
+
+    folder: str
+    "Where that model is written; must not exist."
+    rows: int = Field(64, ge=1)
+    "Conversations to measure on, at most."
+
+    def place(self) -> Path:
+        """Where to write. UsageError where something stands there."""
+        if Path(self.folder).exists():
+            raise UsageError(f"{self.folder} is there already", "give a folder that does not exist")
+        return Path(self.folder)
+
+    def prepared(self, stores: Sequence[str]) -> Prepared:
+        """Everything there is to read, for the chain in `stores`."""
+        from stages.models.generate import tokenizer_of
+        from stages.models.templates import Chat, load_tokenizer
+        from stages.train import merge
+
+        chain = chain_in(stores)
+        folder = tokenizer_of(chain)
+        tokenizer = load_tokenizer(folder)
+        width = int(chain[-1].card.get("width") or 1024)
+        asked = merge.held_conversations(self.of, self.holdout, self.rows)
+        return Prepared(chain, tokenizer, folder, merge.rows_of(asked, Chat(tokenizer), width))
+
+
+class InRegistry(Shared):
+    """A verb on a registry of named adapters."""
+
+    registry: str = "adapters"
+    "Folder of the registry."
+
+    def adapters(self) -> Registry:
+        from stages.train.adapters import Registry
+
+        return Registry(self.registry)
+
+
+class OnBase(InRegistry):
+    """A verb on several adapters of a registry and the model they belong to."""
+
+    base: tuple[str, ...] = Field(min_length=1)
+    "Stores of the model (and adapters) they were trained on."
+
+
+class Trying(Options):
+    """A verb that trains many times on the same rows."""
+
+    of: str
+    "Rows to train on."
+    folder: str
+    "Where trials and the table are written."
+    base: tuple[str, ...] = ()
+    "Stores of the model, and of adapters on it, to start from."
+    tokenizer: str | None = None
+    "Store of the tokenizer; needed without a base."
+    set: tuple[str, ...] = ()
+    "Options of every trial, as `option=value`: objective, steps, batch, ..."
+    seed: int = 17
+    "Of all trials."
+    pool: Literal["inline", "ray"] = "inline"
+    "One trial after another in this process, or side by side in Ray's workers."
+    workers: int = Field(1, ge=1)
+    "Trials at a time, with Ray."
+    gpus: float = Field(0, ge=0)
+    "GPUs of a trial, with Ray."
+
+    def trials(self, options: dict[str, dict[str, Any]]) -> int:
+        """Run `options` by name and print the table."""
+        from pipeline.pool import Inline, OnRay
+        from pipeline.stage import Inputs
+        from stages.train import Train, trials
+
+        patient()
+        stores = {"of": [Store(self.of)], "base": [Store(path) for path in self.base], "tokenizer": [Store(self.tokenizer)] if self.tokenizer else []}
+        inputs = Inputs({port: found for port, found in stores.items() if found}, self.seed)
+        common = {name: value for [setting] in map(trials.grid, ([one] for one in self.set)) for name, value in setting.items()}
+        stages = [trials.Trial(name, Train.build({**common, **more}, f"train.{name}"), Store(f"{self.folder}/{name}")) for name, more in options.items()]
+        pool = OnRay(self.workers) if self.pool == "ray" else Inline()
+        try:
+            found = trials.run(stages, inputs, pool, self.gpus)
+        finally:
+            pool.close()
+        page = trials.table(found)
+        Path(self.folder).mkdir(parents=True, exist_ok=True)
+        Path(self.folder, "table.md").write_text(page + "\n", encoding="utf-8")
+        print(page)
+        print(f"{self.folder}/table.md")
+        return 0
+
+
+def chain_in(stores: Sequence[str]) -> Any:
+    """Artefact stores, or model and adapter folders, as a chain."""
+    from stages.models.chain import chain_of, open_link
+
+    found = []
+    for path in stores:
+        store = Store(path)
+        receipt = store.receipt(ARTEFACT)
+        found.append(open_link(store.artefact(), receipt.content_hash) if receipt is not None else open_link(Path(path)))
+    return chain_of(found)
