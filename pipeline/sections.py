@@ -18,6 +18,8 @@ from pipeline.charts import bars, histogram, lines, number, size, table
 from pipeline.schema import DOCUMENT
 from pipeline.store import ARTEFACT, Store
 
+TRAINED = ("artefact:model", "artefact:adapter", "artefact:encoder", "artefact:reward")
+"""Shapes that bring a history.jsonl."""
 EXAMPLES = 3
 CUT = 320
 
@@ -296,7 +298,7 @@ def training(stores: list[Store]) -> str:
     """Curves out of each model's history.jsonl: every numeric field over the steps, losses first."""
     parts = []
     for store in stores:
-        if store.shape not in ("artefact:model", "artefact:adapter"):
+        if store.shape not in TRAINED:
             continue
         path = store.artefact() / "history.jsonl"
         history = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()] if path.exists() else []
@@ -305,11 +307,11 @@ def training(stores: list[Store]) -> str:
             for name in _numeric(entry):
                 label = name if entry.get("kind", "train") == "train" else f"{name} (held out)"
                 curves.setdefault(label, []).append((entry["step"], entry[name]))
-        losses = {n: p for n, p in curves.items() if "loss" in n}
-        logps = {n: p for n, p in curves.items() if "logp" in n}
-        rest = {n: p for n, p in curves.items() if "accuracy" in n}
-        margins = {n: p for n, p in curves.items() if "margin" in n}
-        drawn = "".join(lines(group, x="step", y=label) for group, label in ((losses, "loss (nats per token)"), (logps, "log-probability"), (rest, "preference accuracy"), (margins, "margin")))
+        per = "per pair" if store.shape == "artefact:reward" else "nats per token"
+        kinds = {"loss": f"loss ({per})", "logp": "log-probability", "accuracy": "preference accuracy", "margin": "margin", "reward": "reward", "kl": "divergence from the base"}
+        groups = {word: {n: p for n, p in curves.items() if word in n} for word in kinds}
+        groups["reward"] = {n: p for n, p in groups["reward"].items() if "accuracy" not in n}
+        drawn = "".join(lines(groups[word], x="step", y=label) for word, label in kinds.items())
         parts.append(f'<h3>{escape(store.name)}</h3><div class="two">{drawn}</div>')
     return "".join(parts)
 

@@ -55,13 +55,16 @@ def test_the_page_tells_the_funnel_and_runs_no_script(finished):
     assert "<h2>Funnel</h2>" in page and "<h2>Training</h2>" not in page, "what a run has not is not shown"
 
 
-def test_curves_are_split_by_kind(tmp_path):
+@pytest.mark.parametrize("shape, label", [
+    ("artefact:model", "loss (nats per token)"), ("artefact:adapter", "loss (nats per token)"), ("artefact:encoder", "loss (nats per token)"), ("artefact:reward", "loss (per pair)"),
+])  # fmt: skip
+def test_curves_are_split_by_kind(shape, label, tmp_path):
     folder = tmp_path / "m"
     folder.mkdir()
     rows = [{"kind": "train", "step": s, "loss": 3 - s / 10} for s in (1, 2, 3)] + [{"kind": "held_out", "step": 3, "loss": 2.8}]
     (folder / "history.jsonl").write_text("\n".join(map(json.dumps, rows)))
     store = Store(tmp_path / "model")
     store.put_artefact(folder, Ledger.rows([]), key="k")
-    store.seal({"stage": "train", "shape": "artefact:model", "key": "k", "lineage": {}, "schema": []}, [])
+    store.seal({"stage": "train", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [])
     page = sections.training([store])
-    assert "loss (held out)" in page and page.count("<polyline") == 2
+    assert "loss (held out)" in page and page.count("<polyline") == 2 and label in page

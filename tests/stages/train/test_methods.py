@@ -20,6 +20,14 @@ def card_of(store):
     return json.loads((store.artefact() / "maetdol.json").read_text())
 
 
+def assert_drawn(store):
+    """The report shows the curve: loss of the steps, and of the held-out rows."""
+    from pipeline.sections import training
+
+    page = training([store])
+    assert "loss (held out)" in page and page.count("<polyline") >= 2
+
+
 @pytest.fixture(scope="module")
 def virtual_stores(chat_store, base_store, do_train):
     """An adapter of each prompt method on the tiny Llama."""
@@ -92,6 +100,7 @@ def test_masked_language_modelling_lowers_the_loss_on_hidden_tokens(tokens_store
     store = do_train(tokens_store, {**tiny, "objective": "mlm", "steps": 60, "next_sentence": True}, tokenizer=tiny_tokenizer)
     curve, card = read_history(store), card_of(store)
     assert curve.held[-1]["loss"] < 0.75 * curve.held[0]["loss"]
+    assert_drawn(store)
     assert card["mask_id"] == 0 and Train(objective="mlm").output("TOKENS") == "artefact:encoder"
     both = AutoModelForCausalLM.from_pretrained(store.artefact()).eval()
     ids = torch.arange(20, 30)[None]
@@ -157,6 +166,7 @@ def reward_store(pair_store, base_store, do_train):
 def test_the_reward_model_ranks_held_out_pairs_above_chance(reward_store, read_history):
     first, last = read_history(reward_store).held
     assert last["loss"] < first["loss"] and last["accuracy"] > 0.9
+    assert_drawn(reward_store)
     assert reward_store.shape == "artefact:reward"
 
 
