@@ -86,7 +86,7 @@ def measure_all(job: Any) -> Receipt:
     with tempfile.TemporaryDirectory(prefix="maetdol-evaluate-") as folder:
         text = json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
         Path(folder, "report.json").write_text(text + "\n", encoding="utf-8")
-        Path(folder, "rows.json").write_text(json.dumps(numbers(subjects, rows["DOCUMENT"].rows), sort_keys=True) + "\n", encoding="utf-8")
+        Path(folder, "rows.json").write_text(json.dumps(numbers(subjects, rows["DOCUMENT"].rows)) + "\n", encoding="utf-8")
         notes = {"models": {model["name"]: model["metrics"] for model in report["models"]}}
         return job.sink.put_artefact(
             Path(folder), ledger, key=job.key, stage="evaluate", notes=notes,

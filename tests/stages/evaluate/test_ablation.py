@@ -3,7 +3,12 @@
 import base64
 import csv
 import json
+import os
 import random
+import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -228,3 +233,78 @@ def test_a_page_is_written_without_names_that_break_it():
     assert "a&lt;b" in ablation_page.plot(report) and "a<b" not in ablation_page.plot(report)
     rows = [{"id": str(n), "lang": None} for n in range(20)]
     assert ablation_page.documents(found["bits per byte"], Held(rows, [False] * 20)).splitlines()[1] == "0,und,0,1,1.000,1.000"
+
+
+KILLED = """
+import os, signal, sys
+from stages.evaluate import measure
+from stages.evaluate.commands import Ablate
+whole, left = measure.Reader.sums, [int(sys.argv[2])]
+def sums(reader, rows):
+    left[0] -= 1
+    if left[0] < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(reader, rows)
+measure.Reader.sums = sums
+Ablate.model_validate_json(sys.argv[1]).run()
+"""
+
+
+def test_killed_while_it_measures_it_goes_on_with_what_was_not_measured(ablated, tmp_path):
+    """Of six proxies two are measured when it dies within the third; the table is that of the undisturbed run, byte for byte."""
+    options, root = ablated
+    shutil.copytree(root, tmp_path / "run")
+    options = {**options, "set": (f"root={tmp_path / 'run'}",)}
+    second = tmp_path / "run/ablate"
+    for path in [*second.glob("*-measured"), *second.glob("ablation*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    trained = {path: path.stat().st_mtime_ns for path in second.glob("*-[12]/receipts/artefact.json")}
+    died = subprocess.run([sys.executable, "-c", KILLED, json.dumps(options), "5"], capture_output=True, text=True, env=os.environ)
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    measured = {path: path.stat().st_mtime_ns for path in second.glob("*-measured/receipts/artefact.json")}
+    assert len(measured) == 2 and len(list(second.glob("*-measured"))) <= 3 and not (second / "ablation.md").exists()
+    Ablate(**options).run()
+    assert len(list(second.glob("*-measured/receipts/artefact.json"))) == 6
+    assert {path: path.stat().st_mtime_ns for path in measured | trained} == measured | trained, "nothing that stood was done again"
+    for name in ("ablation.md", "ablation.svg", "ablation.json", "ablation-documents.csv"):
+        assert (second / name).read_bytes() == (root / "ablate" / name).read_bytes()
+
+
+def test_a_second_ablation_of_the_same_thing_has_nothing_to_do(ablated, capsys):
+    options, root = ablated
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file() and ".lock" not in path.name}
+    Ablate(**options).run()
+    said = capsys.readouterr().out
+    assert "x-ablate: nothing to do, all 21 steps and the table are up to date" in said and "change from raw" in said
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+@pytest.mark.parametrize("harm", ["lost", "changed", "asked otherwise"])
+def test_a_table_that_no_longer_tells_what_was_measured_is_made_again_without_measuring(ablated, capsys, harm):
+    options, root = ablated
+    table = root / "ablate/ablation.md"
+    whole = table.read_bytes()
+    before = {path: path.stat().st_mtime_ns for path in (root / "ablate").glob("*/receipts/artefact.json")}
+    if harm == "asked otherwise":
+        options = {**options, "bootstrap": 500}
+    table.unlink() if harm == "lost" else table.write_bytes(whole + b" " * (harm == "changed"))
+    Ablate(**options).run()
+    assert "nothing to do" not in capsys.readouterr().out
+    assert (table.read_bytes() == whole) == (harm != "asked otherwise")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    Ablate(**ablated[0]).run()
+    assert table.read_bytes() == whole
+
+
+def test_too_few_documents_are_refused_before_anything_is_trained(ablated, tmp_path):
+    options, root = ablated
+    shutil.copytree(root, tmp_path / "run", ignore=shutil.ignore_patterns("ablate"))
+    with pytest.raises(UsageError, match="too few to measure on"):
+        Ablate(**{**options, "holdout": 0.01, "set": (f"root={tmp_path / 'run'}",)}).run()
+    assert not list((tmp_path / "run/ablate").glob("raw-*"))
+
+
+def test_another_draw_measures_other_documents():
+    whole, variants = recipe(), ablation.variants_of(recipe(), ())
+    salts = [ablation.page(whole, variants, ["web"], Ablate(recipe="x", draw=word))["steps"][0]["split"]["salt"] for word in ("", "second")]
+    assert salts == ["ablate", "ablatesecond"]

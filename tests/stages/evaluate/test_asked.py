@@ -263,3 +263,6 @@ def test_evaluate_asks_choices_problems_and_a_judge(grains, chat_store, base_sto
     assert judged["against"] == "pretrained" and judged["win_rate"] > 0.5 and judged["flip_rate"] == 0.0
     assert judged["wins"] + judged["losses"] + judged["ties"] + judged["undecided"] == 8
     assert len(seen) == 16 and {one.rpartition("/")[2] for one in seen} == {"forward", "backward"}
+    answered = json.loads((tmp_path / "out/artefact/rows.json").read_text())["questions"]
+    assert set(answered) == {"grains", "grains, 1 shots"}, "problems stand in the report with what was written"
+    assert sum(answered["grains"]["pretrained"]) / 24 == pytest.approx(base["metrics"]["accuracy (grains)"], abs=1e-5)

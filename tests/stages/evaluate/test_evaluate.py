@@ -149,6 +149,25 @@ def test_evaluating_again_gives_the_same_bytes(evaluated, documents, chat_store,
     assert again.finished == receipt.finished
 
 
+def test_the_numbers_behind_the_report_are_there_row_by_row_without_text(evaluated, report, documents):
+    page = (evaluated.artefact() / "rows.json").read_text("utf-8")
+    found = json.loads(page)["documents"]
+    assert list(found["bits"]) == [one["name"] for one in report["models"]] and set(found["ids"]) <= set(documents.table()["id"].to_pylist())
+    for name, bits in found["bits"].items():
+        assert len(bits) == len(found["ids"]) == 25
+        assert sum(bits) / sum(found["bytes"]) == pytest.approx(model(report, name)["metrics"]["bits per byte"], abs=1e-5)
+    texts = dict(zip(documents.table()["id"].to_pylist(), documents.table()["text"].to_pylist()))
+    assert found["bytes"] == [len(texts[one].encode()) for one in found["ids"]] and not any(text[:12] in page for text in texts.values())
+
+
+def test_documents_may_be_measured_by_their_beginning(documents, base_store, tmp_path):
+    stage = Evaluate(threads=1, documents=25, samples=0, untrained=False, document_bytes=40)
+    stage.run(Inputs({"of": [documents], "model": [base_store]}, 17), Store(tmp_path), Inline())
+    found = json.loads((tmp_path / "artefact/rows.json").read_text())["documents"]
+    assert all(36 < size <= 40 for size in found["bytes"]) and min(found["bytes"]) < 40, "no character is cut through"
+    assert list(found["bits"]) == ["pretrained"] and all(bits > 0 for bits in found["bits"]["pretrained"])
+
+
 def test_of_different_shares_the_one_that_every_model_held_out_is_used(base_store, sft_store):
     from stages.evaluate.session import shares_of
     from stages.models.chain import open_link
