@@ -16,9 +16,9 @@ from pipeline.pool import Pool
 from pipeline.stage import merge_notes, versions
 from pipeline.store import Store
 from stages.dedup import address, apply, semantic
+from stages.dedup.embedding import Embedding, Held, embed, unpacked
 from stages.dedup.later import Later
 from stages.dedup.passes import make, spread
-from stages.dedup.semantic import unpacked
 
 if TYPE_CHECKING:
     from stages.dedup.plan import Plan
@@ -70,22 +70,24 @@ def _semantic(plan: "Plan", pool: Pool) -> None:
     applying = plan.applying("semantic")
     make(standing, semantic.stand, plan.keys("standing", parts), lambda number: applying, pool)
 
-    embedding = semantic.Embedding(plan.corpus, standing, plan.signing.fields, plan.signing.shape, stage.vectors, stage.encoder)
+    vectors_of = Embedding(plan.corpus, standing, plan.signing.fields, plan.signing.shape, stage.vectors, stage.encoder)
     model = digest([content_hash(Path(stage.encoder)), versions(LIBRARIES)]) if stage.encoder else ""
-    keys = {number: embedding.key(number, model) for number in range(parts)}
-    embedded = make(vectors, semantic.embed, keys, lambda number: embedding, pool)
+    keys = {number: vectors_of.key(number, model) for number in range(parts)}
+    embedded = make(vectors, embed, keys, lambda number: vectors_of, pool)
     if not any(receipt.notes["vectors"] for receipt in embedded):
         make(plan.store("semantic"), semantic.compare, {}, lambda number: None, pool)
         return
 
-    clustering = semantic.Clustering(vectors, stage.cells)
+    held = Held(plan.corpus, vectors, stage.vectors)
+    clustering = semantic.Clustering(held, stage.cells)
     make(centroids, semantic.cluster, plan.keys("centroids", 1), lambda number: clustering, pool)
-    placing = semantic.Placing(applying, vectors, centroids)
+    width = unpacked(centroids.read(0)["vector"].chunks[0]).shape[1]
+    scattered = held.local() and held.count() * 4 * width <= semantic.SCATTERED
+    placing = semantic.Placing(applying, held, centroids, not scattered)
     made = make(cells, semantic.place, plan.keys("cells", parts), lambda number: placing, pool)
 
-    width = unpacked(centroids.read(0)["vector"].chunks[0]).shape[1]
     lots = semantic.lots_of(made, 4 * width)
-    comparing = semantic.Comparing(plan.corpus, plan.store("sign"), cells, plan.policy, stage.cosine, lots)
+    comparing = semantic.Comparing(held, plan.store("sign"), cells, plan.policy, stage.cosine, lots)
     make(plan.store("semantic"), semantic.compare, plan.keys("semantic", len(lots)), lambda number: comparing, pool)
 
 

@@ -3,6 +3,7 @@
     divsufsort   substrings: suffix array and longest common prefixes of the whole corpus in memory (pydivsufsort)
     datatrove    lines across the corpus: SentenceDedup over lines, one line at a time
     faiss        semantic: spherical k-means and cosines within each cluster, as SemDeDup's own code does it
+    faiss_rows   the same from rows to rows, with a list of who went for whom
 """
 
 from __future__ import annotations
@@ -44,11 +45,39 @@ def datatrove(corpus: Path, out: Path) -> None:
 
 
 def faiss(vectors: Path, out: Path) -> None:
+    """Reads the matrix and says which rows go: no rows are read or written."""
+    import numpy as np
+
+    gone, _, _ = semdedup(np.load(vectors))
+    out.write_text(json.dumps({"removed": len(gone)}))
+    np.save(out.with_suffix(".npy"), gone)
+
+
+def faiss_rows(rows: Path, out: Path) -> None:
+    """The same from rows to rows: Parquet in, Parquet out, and a list of who went for whom at which cosine."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(rows)
+    given = table["v"].combine_chunks()
+    gone, keeper, alike = semdedup(given.flatten().to_numpy().reshape(len(table), -1))
+    keep = np.ones(len(table), bool)
+    keep[gone] = False
+    pq.write_table(table.filter(pa.array(keep)), out.with_suffix(".parquet"), compression="none", use_dictionary=False)
+    ids = table["id"].combine_chunks()
+    pq.write_table(pa.table({"id": ids.take(pa.array(gone)), "keeper": ids.take(pa.array(keeper)), "cosine": alike}), out.with_suffix(".ledger.parquet"))
+    out.write_text(json.dumps({"removed": len(gone)}))
+    np.save(out.with_suffix(".npy"), gone)
+
+
+def semdedup(vectors):
+    """(rows that go, the row of greatest cosine before each in its cell, that cosine), as SemDeDup's own code finds them."""
     import faiss as library
     import numpy as np
 
     library.omp_set_num_threads(1)
-    given = np.load(vectors).astype(np.float32)
+    given = vectors.astype(np.float32)
     given /= np.linalg.norm(given, axis=1, keepdims=True)
     cells = max(1, round(len(given) / 1024))
     kmeans = library.Kmeans(given.shape[1], cells, niter=20, spherical=True, seed=1)
@@ -56,10 +85,15 @@ def faiss(vectors: Path, out: Path) -> None:
     _, cell = kmeans.index.search(given, 1)
     order = np.argsort(cell[:, 0], kind="stable")
     starts = np.flatnonzero(np.diff(cell[order, 0], prepend=-1))
-    gone = 0
+    gone, keeper, alike = [], [], []
     for rows in np.split(order, starts[1:]):
-        gone += int((np.triu(given[rows] @ given[rows].T, 1).max(axis=0) >= 0.95).sum())
-    out.write_text(json.dumps({"removed": gone}))
+        products = np.triu(given[rows] @ given[rows].T, 1)
+        best = products.max(axis=0)
+        hit = np.flatnonzero(best >= 0.95)
+        gone.append(rows[hit])
+        keeper.append(rows[products[:, hit].argmax(axis=0)])
+        alike.append(best[hit])
+    return np.concatenate(gone), np.concatenate(keeper), np.concatenate(alike)
 
 
 if __name__ == "__main__":

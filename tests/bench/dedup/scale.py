@@ -1,9 +1,10 @@
 """maetdol dedup at several sizes: CPU seconds, seconds per document, megabytes a second, peak memory; Inline beside Ray.
 
-    python tests/bench/dedup/scale.py CORPUS [CORPUS ...] [--workers 2] [--rounds 3]
+    python tests/bench/dedup/scale.py CORPUS [CORPUS ...] [--workers 2] [--rounds 3] [--scratch FOLDER]
 
 Each CORPUS comes from make_corpus.py (for Ray with --shards). Memory is the processes' own (mapped files left out): the sum
-over the tree, and the most that one process held. With --workers each size runs once more on Ray.
+over the tree, and the most that one process held. With --workers each size runs on Ray too, in turns, and the bytes are held against
+each other.
 """
 
 from __future__ import annotations
@@ -60,22 +61,35 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("corpora", type=Path, nargs="+")
     words.add_argument("--workers", type=int, default=0)
-    words.add_argument("--rounds", type=int, default=1)
+    words.add_argument("--rounds", type=int, default=1, help="alternating; the table shows medians")
+    words.add_argument("--scratch", help="folder for the output, where the system's own is small")
     given = words.parse_args()
     from pipeline.store import Store
 
-    print("| corpus | MB | documents | run | CPU s | wall s | ms a document | MB/s of CPU | peak MB | peak MB, one process |\n|" + "---|" * 10)
+    print("| corpus | MB | documents | run | CPU s | wall s | ms a document | MB/s of CPU | peak MB | peak MB, one process | load |\n|" + "---|" * 11)
     for corpus in given.corpora:
         store = Store(corpus / "store")
         rows, size = store.require()["rows"], os.path.getsize(corpus / "docs.jsonl") / 1e6
-        for workers in [1, *([given.workers] if given.workers else [])]:
-            runs = []
-            for _ in range(given.rounds):
-                with tempfile.TemporaryDirectory(prefix="bench-dedup-") as out:
-                    runs.append(measured([sys.executable, "-m", "pipeline.cli", "dedup", store.path, f"{out}/store", "--workers", str(workers)]))
-            cpu, wall, whole, single = (statistics.median(column) for column in zip(*runs))
+        runs: dict[int, list[tuple[float, ...]]] = {workers: [] for workers in [1, *([given.workers] if given.workers else [])]}
+        made = set()
+        for _ in range(given.rounds):
+            for workers, figures in runs.items():
+                with tempfile.TemporaryDirectory(prefix="bench-dedup-", dir=given.scratch) as out:
+                    load = os.getloadavg()[0]
+                    words = [sys.executable, "-m", "pipeline.cli", "dedup", store.path, f"{out}/store", "--workers", str(workers)]
+                    figures.append((*measured(words), load))
+                    made.add(bytes_of(Store(f"{out}/store")))
+        for workers, figures in runs.items():
+            cpu, wall, whole, single, load = (statistics.median(column) for column in zip(*figures))
             name = "Inline" if workers == 1 else f"Ray, {workers} workers"
-            print(f"| {corpus.name} | {size:.0f} | {rows:,} | {name} | {cpu:.1f} | {wall:.1f} | {1000 * cpu / rows:.3f} | {size / cpu:.0f} | {whole:.0f} | {single:.0f} |", flush=True)
+            cells = f"{cpu:.1f} | {wall:.1f} | {1000 * cpu / rows:.3f} | {size / cpu:.0f} | {whole:.0f} | {single:.0f} | {load:.1f}"
+            print(f"| {corpus.name} | {size:.0f} | {rows:,} | {name} | {cells} |", flush=True)
+        print(f"{corpus.name}: {'the same bytes every time' if len(made) == 1 else 'BYTES DIFFER'}", flush=True)
+
+
+def bytes_of(store) -> tuple[str, ...]:
+    """Hashes of every shard and ledger."""
+    return tuple(word for number in store.shards() for word in (store.receipt(number).bytes_hash, store.receipt(number).ledger_hash))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pipeline.errors import MaetdolError, OptionError
 from pipeline.ledger import Ledger
 from pipeline.pool import Inline
 from pipeline.store import Store
-from stages.dedup import Dedup, semantic
+from stages.dedup import Dedup, embedding, semantic
 from stages.text import vectors as maths
 
 
@@ -74,7 +74,10 @@ def cells_of(out: Store) -> dict[int, int]:
 @pytest.mark.parametrize(("seed", "cells"), [(1, 1), (2, 1), (3, 5), (4, 9)])
 def test_what_goes_is_what_brute_force_finds_in_each_cell(dedup, vector_store, fates, monkeypatch, tmp_path, seed, cells):
     monkeypatch.setattr(maths, "BLOCK", 16)
+    monkeypatch.setattr(maths, "TILE", 5)
     monkeypatch.setattr(semantic, "LOT_BYTES", 2_000)
+    monkeypatch.setattr(semantic, "WINDOW_BYTES", 900 * seed)
+    monkeypatch.setattr(semantic, "SCATTERED", 1 << 20 if seed % 2 else 0)
     monkeypatch.setattr("stages.dedup.levels.scratch", lambda plan: [])
     vectors = crowd(seed, 150)
     source = vector_store("in", vectors, shards=3)
@@ -154,6 +157,51 @@ def test_the_same_rows_keepers_and_scores_for_any_layout(dedup, vector_store, fa
     first = fates(dedup(tmp_path / "a", one, **options))
     assert first == fates(dedup(tmp_path / "b", many, **options))
     assert [fate[0] for fate in first.values()].count("dedup.semantic") > 50
+
+
+LISTS = [pa.list_(pa.float32()), pa.list_(pa.float32(), 16), pa.large_list(pa.float32()), pa.list_(pa.float64())]
+
+
+@pytest.mark.parametrize("missing", [(), (0, 3, 50, 51, 199)])
+def test_read_where_they_lie_or_sorted_by_cell_the_bytes_are_the_same(dedup, vector_store, tmp_path, monkeypatch, missing):
+    """Columns of any kind of list, with nulls and rows that another level took, scattered reads and sorted ones."""
+    vectors = [None if n in missing else vector for n, vector in enumerate(crowd(8, 200))]
+    texts = [f"text number {n % 180} of its own" for n in range(200)]
+    made = {}
+    for number, kind in enumerate(LISTS):
+        source = vector_store(f"in{number}", vectors, 3, kind, texts=texts)
+        for most in (0, 1 << 30):
+            monkeypatch.setattr(semantic, "SCATTERED", most)
+            out = dedup(tmp_path / f"out{number}-{most}", source, levels=["exact", "semantic"], vectors="v", cosine=0.9, cells=4)
+            made[number, most] = [out.receipt(n).ledger_hash for n in out.shards()]
+    assert len(set(map(tuple, made.values()))) == 1
+    assert {reason: n for reason, n in out.manifest()["reasons"].items()}.keys() == {"dedup.exact", "dedup.semantic"}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([[1, 2], [3, 4], [5, 6]], pa.list_(pa.float32())),
+        pa.array([[9, 9], [1, 2], [3, 4], [5, 6], [7, 7]], pa.list_(pa.float32(), 2)).slice(1, 3),
+        pa.array([[9, 9], [1, 2], [3, 4], [5, 6], [7, 7]], pa.large_list(pa.float32())).slice(1, 3),
+    ],
+)
+def test_lists_of_one_width_are_read_in_place(values):
+    assert embedding.as_they_lie(values).tolist() == [[1, 2], [3, 4], [5, 6]]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.array([[1, 2], [3]], pa.list_(pa.float32())),
+        pa.array([[1, 2], None], pa.list_(pa.float32())),
+        pa.array([[1, None]], pa.list_(pa.float32(), 2)),
+        pa.array([[1, 2]], pa.list_(pa.float64())),
+        pa.array([[]], pa.list_(pa.float32())),
+    ],
+)
+def test_what_cannot_be_read_in_place_is_copied(values):
+    assert embedding.as_they_lie(values) is None
 
 
 def test_rows_without_a_vector_stay_and_are_counted(dedup, vector_store, fates, tmp_path):
