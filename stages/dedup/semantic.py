@@ -35,10 +35,11 @@ from stages.dedup.passes import Task
 
 SAMPLE_BYTES = 256 << 20
 """Vectors k-means is trained on, in one task: 175,000 of 384 numbers."""
-PER_CELL = (39, 256)
-"""Fewest and most points a centroid is trained on (faiss warns below and samples above these)."""
-ROUNDS = 20
-"""k-means rounds at most; faiss takes 25 by default and 10 is its usual advice."""
+PER_CELL = (39, 128)
+"""Fewest (faiss warns below) and most points a centroid is trained on. With 256 (faiss's) no more pairs fall into one cell, and
+cells are a tenth more even, which saves less than it costs (tests/bench/dedup/RESULTS-levels.md)."""
+ROUNDS = 10
+"""k-means rounds at most (faiss: 25 by default, 10 is its usual advice); 20 find no more pairs."""
 CELL = 1024
 """Rows a cell, where the number of cells is not given: a cell of 1,024 costs one product of half a million pairs."""
 SCATTERED = 4 << 30
