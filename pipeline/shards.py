@@ -36,7 +36,7 @@ def build_index(ids: pa.ChunkedArray | pa.Array) -> np.ndarray:
     index = np.zeros(len(ids), dtype=INDEX)
     index["hash"] = [int(i[:16], 16) for i in ids.to_pylist()]
     index["row"] = np.arange(len(ids))
-    return np.sort(index, order=("hash", "row"))
+    return index[np.argsort(index["hash"], kind="stable")]
 
 
 def number_of(shard: int | str) -> str:
