@@ -12,7 +12,7 @@ from pipeline.options import CONTENT, UNKEYED
 from pipeline.pool import Pool
 from pipeline.stage import Inputs, Port, Stage
 from pipeline.store import ARTEFACT, Store
-from stages.train.parallel import check_card, check_workers, contradictions
+from stages.train.parallel import check_card, check_deepspeed, check_workers, contradictions
 
 RATES = {
     ("clm", True): 1e-3,
@@ -147,6 +147,9 @@ class Train(Stage):
     tensor: int = Field(1, ge=1)
     """With parallel: fsdp: workers that share the heads and inner widths of every layer (Shoeybi et al. 2019), side by side on one machine;
     the others share the rows. For full and freeze. Pipeline parallel (layers on different workers) is not built."""
+    deepspeed: Annotated[str | None, CONTENT] = None
+    """File with DeepSpeed's configuration (JSON, ZeRO stage 1 to 3) for several workers, where the package is installed; what the step has options
+    for (batch, clip, rate, dtype) is refused there unless it agrees or says "auto". Run on CPU over gloo with 0.19.8, not on a card."""
     attention: Literal["auto", "sdpa", "flex", "flash"] = "auto"
     """sdpa: a block-diagonal mask, everywhere; flex: torch's flex attention with a block mask of the documents; flash: flash attention 2 over
     the bounds of the documents, as torch brings it (`varlen_attn`; bf16 or fp16, no package needed). These two on CUDA only; neither has run on
@@ -246,8 +249,8 @@ class Train(Stage):
         return "artefact:model" if self.whole() else "artefact:adapter"
 
     def needs(self) -> tuple[str, ...]:
-        """With rl, TRL's version decides too."""
-        return (*self.libraries, "trl") if self.objective == "rl" else self.libraries
+        """With rl, TRL's version decides too; under DeepSpeed, its own."""
+        return (*self.libraries, *(("trl",) if self.objective == "rl" else ()), *(("deepspeed",) if self.deepspeed else ()))
 
     def whole(self) -> bool:
         """Are weights of the model itself trained, so that a whole model comes out?"""
@@ -287,6 +290,7 @@ class Train(Stage):
         if self.optimizer != "adamw" and not cuda_is_there():
             raise UsageError(f"optimizer {self.optimizer} moves its state between a card and the host, and there is no card", "use optimizer: adamw")
         check_workers(self, inputs.workers)
+        check_deepspeed(self, inputs.workers)
         check_card(self, self.attention in ("flex", "flash") and cuda_is_there())
         if based and self.window is not None:
             raise UsageError("window shapes a model from scratch, and a base is given", "leave out window: the base's own configuration decides")

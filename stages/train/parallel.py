@@ -15,16 +15,19 @@ MASKLESS = ("prompt", "prefix", "ptuning")
 
 def contradictions(stage: Any) -> None:
     """ValueError where the options of a `Train` contradict one another."""
-    if stage.parallel == "fsdp":
+    if stage.deepspeed and stage.parallel == "fsdp":
+        raise ValueError("deepspeed and parallel: fsdp shard the same things: leave one of them out")
+    if stage.deepspeed or stage.parallel == "fsdp":
+        name = "deepspeed" if stage.deepspeed else "parallel: fsdp"
         for what, value, known in (("objective", stage.objective, SHARDED["objectives"]), ("method", stage.method, SHARDED["methods"])):
             if value not in known:
-                raise ValueError(f"parallel: fsdp takes {what} {', '.join(known)}, not {value}: use parallel: data")
+                raise ValueError(f"{name} takes {what} {', '.join(known)}, not {value}: use parallel: data")
         if stage.dtype == "fp16":
-            raise ValueError("parallel: fsdp does not scale a loss in fp16: use dtype bf16")
+            raise ValueError(f"{name} does not scale a loss in fp16: use dtype bf16")
         if stage.compile:
-            raise ValueError("compile and parallel: fsdp have not been proven together: leave one of them out")
+            raise ValueError(f"compile and {name} have not been proven together: leave one of them out")
         if stage.optimizer != "adamw":
-            raise ValueError("parallel: fsdp keeps the optimizer's state in shards, paged optimizers move it to the host: use optimizer adamw")
+            raise ValueError(f"{name} keeps the optimizer's state in shards, paged optimizers move it to the host: use optimizer adamw")
     if stage.tensor > 1 and (stage.parallel != "fsdp" or stage.method == "lora"):
         raise ValueError("tensor needs parallel: fsdp and method full or freeze")
     if stage.attention in ("flex", "flash"):
@@ -42,6 +45,14 @@ def check_workers(stage: Any, workers: int) -> None:
         raise UsageError("parallel: fsdp shards a model over workers, and there is one", "set `workers` of this step in run.steps to 2 or more, or use parallel: data")
     if workers % stage.tensor:
         raise UsageError(f"tensor: {stage.tensor} does not divide {workers} workers", f"set `workers` of this step in run.steps to a multiple of {stage.tensor}")
+
+
+def check_deepspeed(stage: Any, workers: int) -> None:
+    """UsageError where the file of `deepspeed` cannot be followed here."""
+    if stage.deepspeed:
+        from stages.train.deep import check
+
+        check(stage, workers)
 
 
 def check_card(stage: Any, there: bool) -> None:

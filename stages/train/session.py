@@ -41,7 +41,7 @@ from stages.train.rl import Prompts
 from stages.train.schedule import Plan, plan
 from stages.train.parallel import spread
 from stages.train.sharded import Parts, held
-from stages.train.world import World
+from stages.train.world import Copied, World
 
 FORMAT = 1
 REACH = 1024
@@ -89,7 +89,7 @@ class Session:
         self.findings += self._with_model(data, built, objective)
         doctor.refuse(self.findings)
         kept = (self.sink, self.key, self.stage.keep)
-        checkpoints = Checkpoints(*kept) if self.stage.parallel == "data" else Parts(*kept, self.world)
+        checkpoints = Checkpoints(*kept) if type(self.held) is Copied else Parts(*kept, self.world)
         if self.world.rank == 0 and not checkpoints.steps():
             checkpoints.clear()
         loop = Loop(self.stage, self.held, objective, steps, self.seed, self.device, self.dtype, self.world)
@@ -252,7 +252,7 @@ class Session:
 
 def built_on(stage: Any, device: Any) -> Any:
     """Where the model is put together: where it is trained, or on the host when the card will hold shards of it only."""
-    return torch.device("cpu") if stage.parallel == "fsdp" else device
+    return torch.device("cpu") if stage.parallel == "fsdp" or stage.deepspeed else device
 
 
 def base_chain(stage: Any, inputs: Any) -> list[Link]:

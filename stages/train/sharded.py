@@ -40,6 +40,10 @@ class Root(nn.Module):
 
 def held(stage: Any, model: Any, world: World, device: Any) -> Copied:
     """What holds `model` while it is trained, as the stage's options say."""
+    if stage.deepspeed:
+        from stages.train.deep import Deep
+
+        return Deep(stage, model, world, device)
     return Sharded(model, world, device) if stage.parallel == "fsdp" else Copied(model, world)
 
 
