@@ -174,6 +174,17 @@ def test_another_architecture_and_other_methods(method, more, qwen, chat_store, 
 
 
 @pytest.mark.slow
+def test_an_adapter_in_fp32_on_a_base_in_bf16(runs, tmp_path, read_history):
+    """Numbers of two kinds in one layer. bf16 holds three digits, and other rows share a pass: the curves agree that far."""
+    options, inputs = runs["sft"]
+    options = {**options, "dtype": "bf16", "checkpointing": False}
+    Train(**options).run(inputs, Store(tmp_path / "alone"), Inline())
+    together([({**options, "parallel": "fsdp"}, inputs, tmp_path / "two")])
+    two, alone = (read_history(Store(tmp_path / name)) for name in ("two", "alone"))
+    assert [line["loss"] for line in (*two.train, *two.held)] == pytest.approx([line["loss"] for line in (*alone.train, *alone.held)], abs=2e-2)
+
+
+@pytest.mark.slow
 def test_four_workers_two_shares_of_the_rows_each_split_over_two(runs, alone, tmp_path, read_history):
     options, inputs = runs["clm"]
     together([({**options, "parallel": "fsdp", "tensor": 2}, inputs, tmp_path)], size=4)
