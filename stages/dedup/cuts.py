@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -11,10 +12,10 @@ from pipeline.ledger import EDITS
 from pipeline.schema import Edit, apply_edits, content_id
 from pipeline.store import Store
 from stages.dedup.columns import between
-from stages.text.shingles import Shingling, tokens
-
 
 NONE = np.zeros(0, np.int64)
+WORD = re.compile(r"\w")
+"""A letter or a digit: a text without any has no words."""
 
 
 class Marks(NamedTuple):
@@ -70,7 +71,7 @@ def cut_batch(batch: pa.RecordBatch, first: int, keep: np.ndarray, marks: Marks)
         if not found:
             continue
         edited, moved = apply_edits(text, found, batch.column("blocks")[row].as_py())
-        if not tokens(edited, Shingling()):
+        if not WORD.search(edited):
             emptied.append(row)
             continue
         edits[row], texts[row], blocks[row], contents[row] = found, edited, moved, content_id(edited)

@@ -22,8 +22,7 @@ import pyarrow.compute as pc
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
 from pipeline.schema import STR, Edit, apply_edits, content_id
-from stages.dedup.cuts import Edited, Marks, edits_of, replaced
-from stages.text.shingles import Shingling, tokens
+from stages.dedup.cuts import WORD, Edited, Marks, edits_of, replaced
 
 USER, ASSISTANT = "user", "assistant"
 ANSWERS = ("chosen", "rejected")
@@ -157,7 +156,7 @@ def _edited(some: pa.RecordBatch, place: int, found: list[tuple[int, list[Edit]]
         messages = lists.setdefault(name, some.column(name)[place].as_py())
         slot = int(turns.slots[turn])
         text = apply_edits(messages[slot]["content"], edits)[0]
-        emptier |= not tokens(text, Shingling())
+        emptier |= not WORD.search(text)
         messages[slot] = {**messages[slot], "content": text}
     return lists, emptier
 
