@@ -1,22 +1,25 @@
 """The levels beside exact and near: CPU seconds, peak memory and speed on real texts, next to a peer where one installs.
 
-    python tests/bench/dedup/levels_compare.py WORK [--peer divsufsort=ENV/bin/python ...] [--only substring,line,...]
+    python tests/bench/dedup/levels_compare.py WORK [--peer divsufsort=ENV/bin/python ...] [--only substring,line,...] [--rounds 3]
 
-Texts: the Python manual (English) and a Korean C++ manual (Markdown) out of the shared data; for `semantic`, film reviews as vectors
-(hashed character trigrams, 256 numbers). Every figure is end to end: start, read the store, write the
-output store and its ledger; the peers read JSONL (faiss a matrix) and write what they found. `--levels url` removes nothing where
-rows have no address: the spans are cut out of all texts.
+Texts: the Python manual (English) and a Korean C++ manual (Markdown) out of the shared data. maetdol is measured end to end: start,
+read the store, write the output store and its ledger; the peers read JSONL and write JSONL (the suffix array only finds). Level
+`url` removes nothing where rows have no address: the spans are cut out of all texts. `semantic` has a script of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import lzma
 import os
+import re
+import shutil
+import statistics
 import sys
-import time
 import zlib
+from collections import Counter
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -29,9 +32,9 @@ LEVELS = {
     "line": ["--levels", "url", "--spans", "line"],
     "paragraph": ["--levels", "url", "--spans", "paragraph"],
     "url": ["--levels", "url"],
-    "semantic": ["--levels", "semantic", "--vectors", "v"],
 }
-PEERS = {"substring": "divsufsort", "line": "datatrove", "semantic": "faiss"}
+PEERS = {"substring": ["divsufsort"], "line": ["datatrove", "dolma"], "url": ["datatrove_url"]}
+UNITS = {"line": re.compile(r"\n"), "paragraph": re.compile(r"\n[ \t\r]*\n")}
 
 
 def read(name: str, field: str = "text") -> list[str]:
@@ -50,7 +53,7 @@ def stored(path: Path, texts: list[str], vectors=None, addresses: bool = False) 
     n = len(texts)
     known = {"id": [doc_id("bench", str(k)) for k in range(n)], "content_id": list(map(content_id, texts)), "text": texts, "source": ["bench"] * n}
     if addresses:
-        known["url"] = [f"https://Docs.example:443/pages/{k - k % 5 // 4}/?utm_source={k}#top" for k in range(n)]
+        known["url"] = [address(k) for k in range(n)]
     table = pa.table({f.name: pa.array(known.get(f.name, [None] * n), f.type) for f in DOCUMENT}, schema=DOCUMENT)
     if vectors is not None:
         table = table.append_column("v", pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1]))
@@ -59,6 +62,11 @@ def stored(path: Path, texts: list[str], vectors=None, addresses: bool = False) 
         part = table.slice(number * 50_000, 50_000)
         store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="bench", stage="bench")
     store.seal({"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, list(range(number + 1)))
+
+
+def address(k: int) -> str:
+    """Address of a page; each fifth has that of the page before, spelt otherwise."""
+    return f"https://{'Docs' if k % 2 else 'docs'}.example:443/pages/{k - k % 5 // 4}/?utm_source={k}#top"
 
 
 def trigrams(texts: list[str], width: int):
@@ -74,26 +82,17 @@ def trigrams(texts: list[str], width: int):
     return found
 
 
-def prepare(work: Path, reviews: int) -> dict[str, tuple[Path, Path, float, int]]:
-    """level -> (store, what the peer reads, MB of text, documents)."""
-    import numpy as np
-
+def prepare(work: Path) -> dict[str, tuple[Path, list[str]]]:
+    """level -> (store, its texts); what the peers read lies in WORK/corpus."""
     texts = read("C-python311-rst-en.jsonl.xz") + read("C-cpp-docs-ko.jsonl.xz", "markdown")
-    short = read("C-nsmc-reviews.jsonl.xz")[:reviews]
-    if not (work / "texts").exists():
+    if not (work / "corpus").exists():
         stored(work / "texts", texts)
         stored(work / "pages", texts, addresses=True)
         (work / "corpus").mkdir(parents=True, exist_ok=True)
-        lines = (json.dumps({"id": str(n), "text": text}, ensure_ascii=False) for n, text in enumerate(texts))
+        rows = ({"id": str(n), "text": text, "url": address(n), "source": "bench"} for n, text in enumerate(texts))
+        lines = (json.dumps(row, ensure_ascii=False) for row in rows)
         (work / "corpus/texts.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        vectors = trigrams(short, 256)
-        np.save(work / "vectors.npy", vectors)
-        stored(work / "reviews", short, vectors)
-    size = sum(len(text.encode()) for text in texts) / 1e6
-    found = {level: (work / "texts", work / "corpus", size, len(texts)) for level in LEVELS}
-    found["url"] = (work / "pages", work / "corpus", size, len(texts))
-    found["semantic"] = (work / "reviews", work / "vectors.npy", sum(len(t.encode()) for t in short) / 1e6, len(short))
-    return found
+    return {level: (work / ("pages" if level == "url" else "texts"), texts) for level in LEVELS}
 
 
 def main() -> None:
@@ -103,34 +102,74 @@ def main() -> None:
     parser.add_argument("work", type=Path)
     parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON")
     parser.add_argument("--only", default=",".join(LEVELS))
-    parser.add_argument("--reviews", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=1, help="in turns; the table shows medians")
     given = parser.parse_args()
     peers = dict(word.split("=", 1) for word in given.peer)
     os.environ["PYTHONPATH"] = str(REPO)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     print("| level | tool | CPU s | wall s | peak MB | MB/s of CPU | documents/s of CPU | result |\n|---|---|---|---|---|---|---|---|")
-    for level, (store, other, size, count) in prepare(given.work, given.reviews).items():
+    for level, (store, texts) in prepare(given.work).items():
         if level not in given.only.split(","):
             continue
-        out = given.work / f"out-{level}-{time.time_ns()}"
-        command = [sys.executable, "-m", "pipeline.cli", "dedup", str(store), str(out), "--quiet", *LEVELS[level]]
-        show(level, "maetdol", measured(command), size, count, said(out))
-        if (name := PEERS.get(level)) in peers:
-            report = given.work / f"{name}.json"
-            show(level, name, measured([peers[name], str(HERE / "levels_peers.py"), name, str(other), str(report)]), size, count, report.read_text())
+        figures: dict[str, list] = {}
+        for round_ in range(given.rounds):
+            out = given.work / f"out-{level}"
+            shutil.rmtree(out, ignore_errors=True)
+            command = [sys.executable, "-m", "pipeline.cli", "dedup", str(store), str(out), "--quiet", *LEVELS[level]]
+            figures.setdefault("maetdol", []).append(measured(command))
+            for name in (name for name in PEERS.get(level, []) if name in peers):
+                report = given.work / f"{name}.json"
+                shutil.rmtree(report.with_suffix(".work"), ignore_errors=True)
+                command = [peers[name], str(HERE / "levels_peers.py"), name, str(given.work / "corpus"), str(report)]
+                figures.setdefault(name, []).append(measured(command))
+        for name, each in figures.items():
+            left = ours(out) if name == "maetdol" else theirs((given.work / f"{name}.json").with_suffix(".work") / "kept")
+            show(level, name, [statistics.median(column) for column in zip(*each)], texts, judged(level, texts, left))
 
 
-def said(out: Path) -> str:
+def ours(out: Path) -> list[str]:
     from pipeline.store import Store
 
-    store = Store(out)
-    left = sum(len(text.encode()) for text in store.table(["text"])["text"].to_pylist() if text)
-    return f"{store.manifest()['reasons']}, {left / 1e6:.1f} MB left"
+    return Store(out).table(["text"])["text"].to_pylist()
 
 
-def show(level: str, tool: str, cost: tuple[float, float, float], size: float, count: int, result: str) -> None:
+def theirs(kept: Path) -> list[str]:
+    """The texts a peer wrote."""
+    found = []
+    for path in sorted(kept.glob("*")):
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else open(path, encoding="utf-8") as lines:
+            found += [json.loads(line)["text"] for line in lines]
+    return found
+
+
+def judged(level: str, before: list[str], after: list[str]) -> str:
+    """What was done to what stands more than once: copies too many that are left, and units that are lost altogether."""
+    if not after:
+        return "nothing written"
+    size = sum(map(len, after)) / sum(map(len, before))
+    if level not in UNITS:
+        return f"{len(after):,} of {len(before):,} documents, {size:.1%} of the text"
+    had, has = units(before, level), units(after, level)
+    extra, left = (sum(count - 1 for count in counts.values()) for counts in (had, has))
+    lost = sum(unit not in has for unit in had)
+    return f"of {extra:,} copies too many {left:,} are left; {lost:,} of {len(had):,} {level}s are lost; {size:.1%} of the text"
+
+
+def units(texts: list[str], level: str) -> Counter:
+    """How often each unit of ten words and more stands in the texts."""
+    found: Counter = Counter()
+    for text in texts:
+        for unit in UNITS[level].split(text):
+            words = tuple(re.findall(r"\w+", unit.lower()))
+            if len(words) >= 10:
+                found[words] += 1
+    return found
+
+
+def show(level: str, tool: str, cost: list[float], texts: list[str], result: str) -> None:
     cpu, wall, peak = cost
-    print(f"| {level} | {tool} | {cpu:.1f} | {wall:.1f} | {peak:.0f} | {size / cpu:.1f} | {count / cpu:,.0f} | {result} |", flush=True)
+    size = sum(len(text.encode()) for text in texts) / 1e6
+    print(f"| {level} | {tool} | {cpu:.1f} | {wall:.1f} | {peak:.0f} | {size / cpu:.1f} | {len(texts) / cpu:,.0f} | {result} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
     divsufsort   substrings: suffix array and longest common prefixes of the whole corpus in memory (pydivsufsort)
     datatrove    lines across the corpus: SentenceDedup over lines, one line at a time
+    datatrove_url  addresses: ExactDedup over cleaned addresses
+    dolma        lines across the corpus: Bloom filter and mixer
     faiss        semantic: spherical k-means and cosines within each cluster, as SemDeDup's own code does it
     faiss_rows   the same from rows to rows, with a list of who went for whom
 """
@@ -27,20 +29,68 @@ def divsufsort(corpus: Path, out: Path) -> None:
 
 
 def datatrove(corpus: Path, out: Path) -> None:
-    from datatrove.executor import LocalPipelineExecutor
     from datatrove.pipeline.dedup.sentence_dedup import SentDedupConfig, SentenceDedupFilter, SentenceDedupSignature, SentenceFindDedups
-    from datatrove.pipeline.readers import JsonlReader
-    from datatrove.pipeline.writers.jsonl import JsonlWriter
 
     config = SentDedupConfig(n_sentences=1, split_sentences=False, only_dedup_in_index=True, min_doc_words=0, min_num_sentences=0)
     work = out.with_suffix(".work")
-    steps = [
-        [JsonlReader(str(corpus)), SentenceDedupSignature(output_folder=str(work / "sigs"), config=config, finder_workers=1)],
-        [SentenceFindDedups(data_folder=str(work / "sigs"), output_folder=str(work / "dups"), config=config)],
-        [JsonlReader(str(corpus)), SentenceDedupFilter(data_folder=str(work / "dups"), config=config), JsonlWriter(str(work / "kept"), compression=None)],
-    ]
+    finding = SentenceFindDedups(data_folder=str(work / "sigs"), output_folder=str(work / "dups"), config=config)
+    signing = SentenceDedupSignature(output_folder=str(work / "sigs"), config=config, finder_workers=1)
+    in_three_steps(corpus, work, signing, finding, SentenceDedupFilter(data_folder=str(work / "dups"), config=config))
+    out.write_text("{}")
+
+
+def datatrove_url(corpus: Path, out: Path) -> None:
+    """Its exact deduplication over addresses, cleaned by the few lines that a user writes."""
+    from urllib.parse import parse_qsl, urlencode, urlsplit
+
+    from datatrove.pipeline.dedup.exact_dedup import ExactDedupConfig, ExactDedupFilter, ExactDedupSignature, ExactFindDedups
+
+    def address(doc) -> str:
+        parts = urlsplit(doc.metadata["url"])
+        query = urlencode([pair for pair in parse_qsl(parts.query) if not pair[0].startswith("utm_")])
+        return f"{parts.scheme}://{parts.hostname}{parts.path.rstrip('/')}?{query}"
+
+    config, work = ExactDedupConfig(content_getter=address), out.with_suffix(".work")
+    finding = ExactFindDedups(data_folder=str(work / "sigs"), output_folder=str(work / "dups"), config=config)
+    signing = ExactDedupSignature(output_folder=str(work / "sigs"), config=config, finder_workers=1)
+    in_three_steps(corpus, work, signing, finding, ExactDedupFilter(data_folder=str(work / "dups"), config=config))
+    out.write_text("{}")
+
+
+def in_three_steps(corpus: Path, work: Path, signing, finding, dropping) -> None:
+    """datatrove: sign, find, drop, one task each; the kept texts lie in `work`/kept."""
+    from datatrove.executor import LocalPipelineExecutor
+    from datatrove.pipeline.readers import JsonlReader
+    from datatrove.pipeline.writers.jsonl import JsonlWriter
+
+    kept = JsonlWriter(str(work / "kept"), compression=None)
+    steps = [[JsonlReader(str(corpus)), signing], [finding], [JsonlReader(str(corpus)), dropping, kept]]
     for number, pipeline in enumerate(steps):
         LocalPipelineExecutor(pipeline=pipeline, tasks=1, workers=1, logging_dir=str(work / f"log{number}")).run()
+
+
+def dolma(corpus: Path, out: Path) -> None:
+    """Bloom filter over lines (what it calls paragraphs) of 30 bytes and more (its `min_words` finds nothing in 1.2.1), and its mixer to cut them: its two programs in
+    Rust, called as its command line calls them."""
+    import importlib.util
+    import sysconfig
+
+    (library,) = Path(sysconfig.get_path("purelib")).glob("dolma/dolma*.so")
+    spec = importlib.util.spec_from_file_location("dolma", library)
+    programs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(programs)
+    work = out.with_suffix(".work")
+    (work / "documents").mkdir(parents=True, exist_ok=True)
+    for path in corpus.glob("*.jsonl"):
+        (work / "documents" / path.name).symlink_to(path.resolve())
+    places = {"processes": 1, "work_dir": {"input": str(work / "in"), "output": str(work / "out")}}
+    documents = [str(work / "documents/*.jsonl")]
+    bloom = {"file": str(work / "bloom"), "read_only": False, "estimated_doc_count": 1_000_000, "desired_false_positive_rate": 1e-6, "size_in_bytes": 0}
+    paragraphs = {"name": "lines", "skip_empty": True, "min_length": 30, "paragraphs": {"attribute_name": "again"}}
+    programs.deduper_entrypoint(json.dumps({"documents": documents, "dedupe": paragraphs, "bloom_filter": bloom, **places}))
+    stream = {"name": "kept", "documents": documents, "output": {"path": str(work / "kept"), "max_size_in_bytes": 10**11}, "attributes": ["lines"]}
+    stream["span_replacement"] = [{"span": "$.attributes.again", "min_score": 0.5, "replacement": ""}]
+    programs.mixer_entrypoint(json.dumps({"streams": [stream], **places}))
     out.write_text("{}")
 
 
