@@ -36,8 +36,12 @@ METHOD_RATES = {"ia3": 5e-3, "prefix": 5e-3, "prompt": 1e-2, "ptuning": 1e-3}
 and P-tuning by the matrix in tests/bench/train. For sft and clm; for other objectives as much smaller as a LoRA's is."""
 SHAPES = {"clm": ("TOKENS",), "mlm": ("TOKENS",), "sft": ("CHAT",), "dpo": ("PAIR",), "reward": ("PAIR",), "rl": ("CHAT", "PAIR")}
 VIRTUAL = ("prompt", "prefix", "ptuning")
-WHOLE = ("mlm", "reward")
-"""Objectives whose artefact is one whole model, whatever was trained: adapters are merged into it, virtual tokens cannot be."""
+WITHOUT_VIRTUAL = {
+    "mlm": "is written as one whole model, into which virtual tokens cannot be merged",
+    "reward": "is written as one whole model, into which virtual tokens cannot be merged",
+    "rl": "is trained by TRL, which weighs answers with padding between virtual tokens and the question and draws them without",
+}
+"""Objectives that take no prompt method, and why."""
 
 
 class Train(Stage):
@@ -233,8 +237,8 @@ class Train(Stage):
             raise ValueError("mlm reads both ways, a window looks back: leave one of them out")
         if self.dora and self.method not in ("lora", "qlora"):
             raise ValueError("dora needs method lora or qlora")
-        if self.method in VIRTUAL and self.objective in WHOLE:
-            raise ValueError(f"objective {self.objective} is written as one whole model, into which virtual tokens cannot be merged: use method lora or ia3, not {self.method}")
+        if self.method in VIRTUAL and self.objective in WITHOUT_VIRTUAL:
+            raise ValueError(f"objective {self.objective} {WITHOUT_VIRTUAL[self.objective]}: use method lora, qlora or ia3, not {self.method}")
         if self.method == "prefix" and self.checkpointing:
             raise ValueError("prefix tuning stands in the key/value cache, which gradient checkpointing does without: leave one of them out")
         if self.optimizer.startswith("paged") and self.dtype == "fp16":

@@ -21,7 +21,6 @@ from stages.models.generate import Generator, Sampling
 from stages.models.holdout import held_out, prompt_key
 from stages.models.reward import RewardModel
 from stages.models.templates import Chat, ChatFault
-from stages.train.model import begin_with_text
 from stages.train.remembered import Kept, kept, remembering, resume
 from stages.train.schedule import Plan
 
@@ -144,8 +143,6 @@ def _trainer(
     for parameter in made.model.parameters():
         if parameter.requires_grad and parameter.dtype == torch.bfloat16 and stage.method == "qlora":
             parameter.data = parameter.data.float()  # TRL rounds them; this house keeps what is trained in fp32
-    if config is not None:
-        begin_with_text(stage, made.model, "default", chat.tokenizer)
     if made.ref_model is not None:
         # TRL reads the reference from the folder the model came from, which is not what adapters merged into it made of it.
         made.ref_model.load_state_dict(model.state_dict())

@@ -206,7 +206,8 @@ def test_fp16_trains_with_a_scaled_loss(tokens_store, tiny_tokenizer, tiny, do_t
 
 
 @pytest.mark.parametrize("options, word", [
-    ({"objective": "dpo", "method": "prompt"}, "takes method"), ({"objective": "mlm", "method": "lora"}, "takes method"),
+    ({"objective": "reward", "method": "prompt"}, "cannot be merged"), ({"objective": "mlm", "method": "prefix"}, "cannot be merged"),
+    ({"objective": "rl", "method": "ptuning"}, "padding between virtual tokens"),
     ({"method": "prefix", "checkpointing": True}, "cache"), ({"dtype": "fp16", "optimizer": "paged_adamw_8bit"}, "scaled loss"),
 ])  # fmt: skip
 def test_what_does_not_go_together_is_refused_by_name(options, word):
@@ -222,3 +223,58 @@ def test_a_prompt_on_another_adapter_is_refused(chat_store, base_store, sft_stor
 def test_rl_without_a_reward_and_a_reader_as_a_writer_are_refused(chat_store, base_store, reward_store, do_train):
     with pytest.raises(UsageError, match="rl needs a reward model"):
         do_train(chat_store, {"objective": "rl", "steps": 1, "threads": 1}, base=[base_store])
+
+
+@pytest.mark.parametrize("method", ["prefix", "prompt", "ia3"])
+def test_what_dpo_compares_with_is_the_base_alone(method, pair_store, base_store, monkeypatch, tmp_path):
+    """Virtual tokens change the model before its first step, so the reference is measured without them."""
+    from pipeline.pool import Inline
+    from pipeline.stage import Inputs
+    from pipeline.store import Store
+    from stages.models.chain import load_model
+    from stages.train.objectives import Preference
+
+    seen = {}
+    refer = Preference.refer
+
+    def watched(self, model, batch):
+        refer(self, model, batch)
+        bare = load_model(base_store.artefact(), dtype=torch.float32, device=CPU)
+        with torch.no_grad():
+            seen["bare"] = self._scores(bare, range(8), False)[0]
+            seen["began"] = self._scores(model, range(8), False)[0]
+        seen["reference"] = self.reference[False][:8].clone()
+
+    monkeypatch.setattr(Preference, "refer", watched)
+    options = {"objective": "dpo", "method": method, "steps": 1, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 48}
+    Train(**options).run(Inputs({"of": [pair_store], "base": [base_store]}, 17), Store(tmp_path), Inline())
+    assert torch.allclose(seen["reference"], seen["bare"], atol=1e-5)
+    assert torch.allclose(seen["began"], seen["bare"], atol=1e-5) == (method == "ia3")
+
+
+@pytest.mark.parametrize("objective, of", [("mlm", "tokens"), ("reward", "pairs")])
+def test_what_was_trained_on_four_bits_is_written_out_as_it_computes(objective, of, tokens_store, pair_store, base_store, monkeypatch, tmp_path):
+    """The adapter is merged into the 4-bit base written out in full: the file holds no 4-bit weights, and the same function."""
+    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+
+    from pipeline.pool import Inline
+    from pipeline.stage import Inputs
+    from pipeline.store import Store
+    from stages.train import merge, session
+
+    ids, said = torch.arange(20, 40)[None], {}
+
+    def folded(built):
+        built.model.eval()
+        with torch.no_grad():
+            said["trained"] = built.model(input_ids=ids).logits
+        return merge.folded(built)
+
+    monkeypatch.setattr(session, "folded", folded)
+    options = {"objective": objective, "method": "qlora", "steps": 3, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, **({"seq_len": 48} if of == "pairs" else {})}
+    Train(**options).run(Inputs({"of": [pair_store if of == "pairs" else tokens_store], "base": [base_store]}, 17), Store(tmp_path), Inline())
+    kind = AutoModelForSequenceClassification if objective == "reward" else AutoModelForCausalLM
+    whole = kind.from_pretrained(Store(tmp_path).artefact()).eval()
+    assert getattr(whole.config, "quantization_config", None) is None
+    with torch.no_grad():
+        assert torch.allclose(whole(input_ids=ids).logits, said["trained"], atol=1e-4)
