@@ -40,7 +40,7 @@ from stages.train.reward import Reward
 from stages.train.rl import Prompts
 from stages.train.schedule import Plan, plan
 from stages.train.parallel import spread
-from stages.train.sharded import Parts, held
+from stages.train.sharded import Parts, frugal, held
 from stages.train.world import Copied, World
 
 FORMAT = 1
@@ -82,6 +82,7 @@ class Session:
             return self._reinforce(data, alive, told, began)
         self.planned = self._plan(data, steps)
         gauge = Gauge(self.device)
+        frugal(self.stage, self.device)
         built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, built_on(self.stage, self.device))
         attend(built.model, self.stage.attention)
         self.held = held(self.stage, built.model, self.world, self.device)

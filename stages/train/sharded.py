@@ -10,6 +10,7 @@ says; embeddings, norms and the head are computed by all. Pipeline parallel is n
 
 from __future__ import annotations
 
+import ctypes
 import json
 from typing import Any, Callable
 
@@ -25,6 +26,26 @@ SPLIT = {"colwise": "out", "rowwise": "in"}
 """Words of transformers' plans that say by which side a linear layer is split."""
 SUMMED = "replicated_with_grad_allreduce"
 """The plans' word for weights that all workers hold, each seeing the gradient of its own heads alone (Qwen3's norms)."""
+
+
+M_MMAP_THRESHOLD = -3
+"""mallopt's number for it."""
+BLOCK = 1 << 20
+"""Bytes from which on a freed block goes back to the system at once, see `frugal`."""
+
+
+def frugal(stage: Any, device: Any) -> None:
+    """Before a model is made that a CPU worker is to hold in shards: let what is freed go back to the system (GNU's C library).
+
+    By itself it raises the size below which it keeps freed blocks to the largest it has seen. Layers gathered and let go then stay
+    in its hands, in pieces: 26 bytes a weight at the highest where 13 are needed, more than without shards (tests/bench/train).
+    """
+    if device.type != "cpu" or not (stage.deepspeed or stage.parallel == "fsdp"):
+        return
+    try:
+        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, BLOCK)
+    except (AttributeError, OSError, TypeError):
+        pass
 
 
 class Root(nn.Module):

@@ -1,6 +1,6 @@
 """Peak memory of a worker and tokens per CPU second of two workers: the whole model on each, in shards, its layers split.
 
-    python tests/bench/train/bench_sharded.py [--hidden 768] [--layers 8] [--steps 3] [--turns 3]
+    python tests/bench/train/bench_sharded.py [--hidden 640] [--layers 8] [--steps 2] [--turns 3]
 
 Every figure is from two fresh gloo processes on this machine, which take turns over the three kinds; medians over the turns. Memory is
 what a worker's resident memory grew by at most, from before the model was made to after the last step (`stages.train.gauge`); the
@@ -63,7 +63,7 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
     from stages.train.model import scratch
     from stages.train.objectives import Likelihood
     from stages.train.schedule import plan
-    from stages.train.sharded import held
+    from stages.train.sharded import frugal, held
     from stages.train.world import World
 
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
@@ -73,6 +73,7 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
     names = type("Names", (), {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "__len__": lambda self: arguments.vocabulary})()
     with arithmetic(1, 0) as device:
         gauge = Gauge(device)
+        frugal(stage, device)
         whole = scratch(stage, names, arguments.width)
         weights = sum(parameter.numel() for parameter in whole.parameters())
         held_model = held(stage, whole, world, device)
@@ -104,7 +105,7 @@ def once(arguments: argparse.Namespace, kind: str) -> tuple[int, float, int, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("hidden", 768), ("layers", 8), ("vocabulary", 8192), ("width", 128), ("batch", 2), ("steps", 3), ("turns", 3)):
+    for name, default in (("hidden", 640), ("layers", 8), ("vocabulary", 8192), ("width", 64), ("batch", 2), ("steps", 2), ("turns", 3)):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     found: dict[str, list] = {kind: [] for kind in KINDS}
