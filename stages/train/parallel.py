@@ -67,11 +67,23 @@ def check_card(stage: Any, there: bool) -> None:
 
 
 def spread(planned: Any, stage: Any, workers: int) -> Any:
-    """A worker's part of a budget (`stages.train.budget.Budget`): in shards, weights, gradients and the optimizer's state are spread over all."""
-    if stage.parallel != "fsdp":
+    """A worker's part of a budget (`stages.train.budget.Budget`): what is kept in shards is spread over all workers."""
+    zero = 3 if stage.parallel == "fsdp" else zero_stage(stage)
+    if not zero:
         return planned
-    # A layer and the embeddings stand whole while they are computed.
-    shape = planned.shape
-    gathered = 4 * (shape.matrices // stage.tensor + shape.vocabulary * shape.hidden * (1 if shape.tied else 2))
-    cut = {name: size // workers for name, size in planned.parts.items() if name in ("weights", "gradients", "optimizer")}
-    return planned._replace(parts={**planned.parts, **cut, "gathered": gathered})
+    names = ("optimizer", "gradients", "weights")[:zero]
+    cut = {name: planned.parts[name] // workers for name in names}
+    if zero == 3:
+        # A layer and the embeddings stand whole while they are computed.
+        shape = planned.shape
+        cut["gathered"] = 4 * (shape.matrices // stage.tensor + shape.vocabulary * shape.hidden * (1 if shape.tied else 2))
+    return planned._replace(parts={**planned.parts, **cut})
+
+
+def zero_stage(stage: Any) -> int:
+    """What DeepSpeed's configuration keeps in shards: 1, moments; 2, gradients too; 3, weights too. 0 without DeepSpeed."""
+    if not stage.deepspeed:
+        return 0
+    from stages.train.deep import read
+
+    return int(read(stage.deepspeed).get("zero_optimization", {}).get("stage", 0))

@@ -122,7 +122,7 @@ def test_an_old_card_is_told_that_flash_is_not_for_it(monkeypatch):
     check_card(Train(attention="flex"), True)
 
 
-def test_a_budget_of_shards_is_a_workers_part():
+def test_a_budget_of_shards_is_a_workers_part(tmp_path):
     from stages.train.budget import Machine, Shape, budget
     from stages.train.parallel import spread
 
@@ -134,3 +134,6 @@ def test_a_budget_of_shards_is_a_workers_part():
     assert part.parts["activations"] == whole.parts["activations"]
     assert part.parts["gathered"] == 4 * (shape.matrices + 32_000 * 1024)
     assert spread(whole, Train(), 4) is whole
+    (tmp_path / "zero.json").write_text('{"zero_optimization": {"stage": 2}}')
+    two = spread(whole, Train(deepspeed=str(tmp_path / "zero.json")), 4)
+    assert two.parts["weights"] == whole.parts["weights"] and two.parts["gradients"] == whole.parts["gradients"] // 4 and "gathered" not in two.parts

@@ -96,33 +96,38 @@ def runs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
 
 @pytest.fixture(scope="module")
 def alone(runs, tmp_path_factory):
+    """`alone(name)` -> the store of a run by one worker, with the whole model."""
     stores = {}
-    for name, (options, inputs) in runs.items():
-        stores[name] = Store(tmp_path_factory.mktemp(f"alone-{name}"))
-        Train(**options).run(inputs, stores[name], Inline())
-    return stores
+
+    def run(name):
+        if name not in stores:
+            stores[name] = Store(tmp_path_factory.mktemp(f"alone-{name}"))
+            options, inputs = runs[name]
+            Train(**options).run(inputs, stores[name], Inline())
+        return stores[name]
+
+    return run
 
 
 @pytest.fixture(scope="module")
 def sharded(runs, tmp_path_factory):
-    """The same runs of two workers, in shards and split, one group for all."""
-    stores, jobs = {}, []
-    for name, more in (("clm", {}), ("sft", {}), ("dpo", {}), ("clm", {"tensor": 2})):
-        options, inputs = runs[name]
-        sink = tmp_path_factory.mktemp(f"two-{name}")
-        stores[name, more.get("tensor", 1)] = Store(sink)
-        jobs.append(({**options, "parallel": "fsdp", **more}, inputs, sink))
-    together(jobs)
-    return stores
+    """`tensor` -> the clm run of two workers in shards, and with layers split; one group for both."""
+    options, inputs = runs["clm"]
+    sinks = {tensor: tmp_path_factory.mktemp(f"two-{tensor}") for tensor in (1, 2)}
+    together([({**options, "parallel": "fsdp", "tensor": tensor}, inputs, sink) for tensor, sink in sinks.items()])
+    return {tensor: Store(sink) for tensor, sink in sinks.items()}
 
 
-@pytest.mark.parametrize("name", ["clm", "sft", "dpo"])
-def test_two_workers_with_shards_give_the_loss_and_weights_of_one(name, alone, sharded, read_history):
-    same(sharded[name, 1], alone[name], read_history)
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_two_workers_with_shards_or_split_layers_give_the_loss_and_weights_of_one(tensor, alone, sharded, read_history):
+    same(sharded[tensor], alone("clm"), read_history)
 
 
-def test_layers_split_over_two_workers_give_the_loss_and_weights_of_one(alone, sharded, read_history):
-    same(sharded["clm", 2], alone["clm"], read_history)
+@pytest.mark.slow
+def test_adapters_and_pairs_in_shards_give_the_loss_and_weights_of_one_worker(runs, alone, tmp_path, read_history):
+    together([({**runs[name][0], "parallel": "fsdp"}, runs[name][1], tmp_path / name) for name in ("sft", "dpo")])
+    for name in ("sft", "dpo"):
+        same(Store(tmp_path / name), alone(name), read_history)
 
 
 @pytest.mark.slow
@@ -139,7 +144,7 @@ def test_killed_and_run_again_shards_end_with_the_same_bytes(tensor, runs, shard
         assert (index["steps"], index["parts"]) == ([2], 2), "the one that was not listed does not exist"
         assert len(list((tmp_path / "passes/step-00000002").glob("part-*/artefact/state.safetensors"))) == 2
     together([job])
-    undisturbed = sharded["clm", tensor]
+    undisturbed = sharded[tensor]
     assert Store(tmp_path).receipt("artefact").files == undisturbed.receipt("artefact").files
     assert not list((tmp_path / "passes").glob("step-*"))
 
@@ -188,7 +193,7 @@ def test_an_adapter_in_fp32_on_a_base_in_bf16(runs, tmp_path, read_history):
 def test_four_workers_two_shares_of_the_rows_each_split_over_two(runs, alone, tmp_path, read_history):
     options, inputs = runs["clm"]
     together([({**options, "parallel": "fsdp", "tensor": 2}, inputs, tmp_path)], size=4)
-    same(Store(tmp_path), alone["clm"], read_history)
+    same(Store(tmp_path), alone("clm"), read_history)
 
 
 def test_a_worker_holds_half_and_saves_half(runs, tmp_path, monkeypatch):
