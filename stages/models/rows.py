@@ -7,6 +7,7 @@ it wrong.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Sequence
 
 import numpy as np
@@ -22,13 +23,23 @@ class Row(NamedTuple):
     segments: np.ndarray
 
 
-class Batch(NamedTuple):
-    """Tensors (rows, width) on a device. `mask` is None where causal attention alone is right."""
+@dataclass(frozen=True)
+class Batch:
+    """Tensors (rows, width) on a device. `mask` (rows, 1, width, width) is None where causal attention alone is right; a function
+    is called for it each time it is asked for, so that nobody pays for a mask whose attention needs none (`stages.models.attention`)."""
 
     ids: Any
     labels: Any
     positions: Any
-    mask: Any
+    written: Any
+
+    @property
+    def mask(self) -> Any:
+        return self.written() if callable(self.written) else self.written
+
+    def _replace(self, **changes: Any) -> "Batch":
+        """As a named tuple's; `mask` for the mask."""
+        return replace(self, **{"written" if name == "mask" else name: value for name, value in changes.items()})
 
 
 def segment(ids: np.ndarray, trained: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -70,11 +81,13 @@ def collate(rows: Sequence[Row], pad: int, device: Any, width: int | None = None
         labels[n, : len(row.ids)] = row.labels
         segments[n, : len(row.ids)] = row.segments
     positions = _positions(segments)
-    mask = None
+    mask: Any = None
     if segments.max(initial=0) > 1:
-        seg = torch.from_numpy(segments).to(device)
-        causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
-        mask = ((seg[:, :, None] == seg[:, None, :]) & causal)[:, None]
+        def mask() -> Any:
+            seg = torch.from_numpy(segments).to(device)
+            causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()
+            return ((seg[:, :, None] == seg[:, None, :]) & causal)[:, None]
+
     elif segments.size:
         positions = np.tile(np.arange(width), (len(rows), 1))
     return Batch(*(torch.from_numpy(np.ascontiguousarray(a)).to(device) for a in (ids, labels, positions)), mask)

@@ -136,8 +136,11 @@ def both_ways(rows: Sequence[Row], pad: int, device: Any, width: int | None) -> 
         segments[n, : len(row.ids)] = row.segments
         starts = np.concatenate([[0], np.flatnonzero(np.diff(row.segments)) + 1])
         positions[n, : len(row.ids)] = np.arange(len(row.ids)) - np.repeat(starts, np.diff([*starts, len(row.ids)]))
-    seg = torch.from_numpy(segments).to(device)
-    return batch._replace(mask=(seg[:, :, None] == seg[:, None, :])[:, None], positions=torch.from_numpy(positions).to(device))
+    def mask() -> torch.Tensor:
+        seg = torch.from_numpy(segments).to(device)
+        return (seg[:, :, None] == seg[:, None, :])[:, None]
+
+    return batch._replace(mask=mask, positions=torch.from_numpy(positions).to(device))
 
 
 def mask_id(tokenizer: Any) -> int:

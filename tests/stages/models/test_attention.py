@@ -147,6 +147,22 @@ def test_over_those_bounds_loss_and_gradient_are_those_of_the_written_mask(rows,
         assert (tensor - found[name]).abs().max() < 1e-4 * max(1.0, float(tensor.abs().max())), name
 
 
+@pytest.mark.parametrize("way", ["flex", "flash"])
+def test_no_mask_is_written_for_them(rows, handed, way, monkeypatch):
+    """It takes rows x width x width bytes, which is what long rows cannot afford."""
+    from stages.models.score import token_logps
+
+    batch = collate(rows, 0, CPU)
+    assert tuple(batch.mask.shape) == (3, 1, 172, 172)
+    asked = []
+    unwritten = batch._replace(mask=lambda: asked.append(1))
+    with torch.no_grad():
+        token_logps(made(way), unwritten)
+        assert not asked
+        token_logps(made("sdpa"), unwritten)
+    assert asked
+
+
 def test_in_bf16_the_kernel_gets_bf16(rows, handed):
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         written, flash = (scored(made(way), rows) for way in ("sdpa", "flash"))
