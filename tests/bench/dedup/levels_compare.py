@@ -33,7 +33,7 @@ LEVELS = {
     "paragraph": ["--levels", "url", "--spans", "paragraph"],
     "url": ["--levels", "url"],
 }
-PEERS = {"substring": ["divsufsort"], "line": ["datatrove", "dolma"], "url": ["datatrove_url"]}
+PEERS = {"substring": ["divsufsort"], "line": ["datatrove", "dolma"], "paragraph": ["dolma_paragraph"], "url": ["datatrove_url"]}
 UNITS = {"line": re.compile(r"\n"), "paragraph": re.compile(r"\n[ \t\r]*\n")}
 
 

@@ -15,8 +15,10 @@ from pipeline.errors import OptionError
 from pipeline.ledger import Ledger
 from pipeline.pool import Inline
 from pipeline.schema import CHAT, PAIR
+from pipeline.stage import Inputs
 from pipeline.store import Store
-from stages.dedup import repeats
+from stages.dedup import Dedup, preview, repeats
+from stages.dedup.plan import Plan
 
 WORD = re.compile(r"\w+")
 SAID = {"CHAT": {"messages": ("user", "assistant"), "prompt": ("user",), "answer": ("assistant",)}, "PAIR": dict.fromkeys(("prompt",), ("user",)) | dict.fromkeys(("chosen", "rejected"), ("assistant",))}
@@ -263,6 +265,25 @@ def test_killed_after_any_task_and_on_any_workers_the_bytes_are_the_same(dedup, 
         assert again.hashes() | {f"ledger {n}": again.receipt(n).ledger_hash for n in again.shards()} == expected
     for workers in (2, 7):
         assert dedup(tmp_path / f"workers{workers}", source, pool=processes(workers), **options).hashes() == out.hashes()
+
+
+def test_a_plan_counts_what_pairs_would_lose_and_is_committed_as_it_is(dedup, rows_store, tmp_path):
+    rows = [row | {"source": "forum" if n % 2 else "manual"} for n, row in enumerate(conversations(4, 20))]
+    source, options = rows_store("in", rows, "PAIR"), {"levels": ["exact"], "spans": "line", "span_tokens": 12, "fields": ["chosen", "rejected"]}
+    inputs, file = Inputs({"of": [source]}), tmp_path / "plan.json"
+    page = preview.write(Plan.of(Dedup.build(options, "dedup"), inputs, Store(preview.passes_of(file))), inputs, Inline(), file)
+    out = dedup(tmp_path / "out", source, apply=str(file))
+    cut = sum(len(text[edit["start"] : edit["end"]].encode()) for text, edit in edited_texts(rows, out))
+    assert sum(size for _, size in page["spans"].values()) == cut > 0 and set(page["spans"]) <= {"forum", "manual"}
+    assert out.hashes() == dedup(tmp_path / "plain", source, **options).hashes()
+
+
+def edited_texts(rows: list[dict], out: Store):
+    """(the turn as it was, edit) of every edit in the ledger."""
+    for row, ledger in zip(rows, out.ledgers().to_pylist()):
+        for edit in ledger["edits"] or ():
+            name, at = re.fullmatch(r"dedup\.\w+ (\w+)\[(\d+)\]\.content", edit["by"]).groups()
+            yield row[name][int(at)]["content"], edit
 
 
 def test_edits_give_the_rows_again(dedup, rows_store, tmp_path):
