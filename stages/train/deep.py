@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 from typing import Any, Callable
 
@@ -45,6 +46,7 @@ class Deep(Copied):
         super().__init__(model, world)
         config = settled(read(stage.deepspeed), stage, world.size)
         inner = optimizer_of(stage, self.parameters, stage.rate())
+        os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", str(world.size)))  # its CPU kernels ask for it by that name
         deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
         self.engine = deepspeed.initialize(model=Root(model), optimizer=inner, config=config, dist_init_required=False)[0]
         self.whole = config["zero_optimization"]["stage"] < 3

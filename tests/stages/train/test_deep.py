@@ -121,3 +121,19 @@ def test_an_adapter_under_zero(zero, chat_store, base_store, file, tmp_path, rea
     Train(**options).run(inputs, Store(tmp_path / "alone"), Inline())
     together([({**options, "deepspeed": file({**AUTO, "zero_optimization": {"stage": zero}})}, replace(inputs, workers=2), tmp_path / "two")])
     same(Store(tmp_path / "two"), Store(tmp_path / "alone"), read_history)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not HERE, reason="deepspeed is not installed")
+def test_a_ray_group_under_zero(tiny, inputs, file, tmp_path, read_history):
+    from pipeline.pool import OnRay
+
+    options = {**tiny, "steps": 4, "batch": 3, "accumulation": 2, "save_every": 2}
+    Train(**options).run(replace(inputs, workers=1), Store(tmp_path / "alone"), Inline())
+    pool = OnRay(workers=3)
+    try:
+        [receipt] = Train(**options, deepspeed=file(AUTO)).run(inputs, Store(tmp_path / "two"), pool)
+    finally:
+        pool.close()
+    assert receipt.notes["workers"] == 2
+    same(Store(tmp_path / "two"), Store(tmp_path / "alone"), read_history)

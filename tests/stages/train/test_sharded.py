@@ -39,7 +39,7 @@ def one_of(rank, size, port, jobs, death=None):
     from stages.models.device import patient
 
     patient()
-    os.environ |= {"LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": str(size), "LOCAL_SIZE": str(size)}
+    os.environ |= {"LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": str(size)}
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     from stages.train.launch import Job
     from stages.train.session import Session
