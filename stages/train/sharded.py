@@ -108,7 +108,7 @@ class Sharded(Copied):
             shard.data = parameter.to_local().detach()
             shard.grad = None if parameter.grad is None else parameter.grad.to_local()
             parameter.grad = None
-            if shard.grad is not None and name.endswith(self.summed or ("\0",)):
+            if shard.grad is not None and name.endswith(self.summed):
                 torch.distributed.all_reduce(shard.grad, group=self.tensor_group)
 
     def clip(self, most: float) -> float:
