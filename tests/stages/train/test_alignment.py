@@ -38,11 +38,13 @@ def held(options, inputs, sink, read_history):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_dpo_raises_preference_accuracy_above_sfts(seed, pairs, base_store, student, read_history, tmp_path):
-    options = {**TUNE, "objective": "dpo", "method": "lora", "epochs": 2, "batch": 4, "learning_rate": 1e-3, "eval_rows": 0}
+    # Chosen among five settings by the mean of three seeds on a validation split of the training prompts (tests/bench/train/RESULTS.md).
+    options = {**TUNE, "objective": "dpo", "method": "lora", "epochs": 4, "batch": 8, "learning_rate": 3e-3, "beta": 1.0, "eval_rows": 0}
     before, after = held(options, Inputs({"of": [pairs], "base": [student]}, seed), Store(tmp_path), read_history)
     assert before["weight"] >= 40, "enough held-out pairs to say anything"
     print(f"seed {seed}: {before['weight']} held-out pairs, preference accuracy {before['accuracy']:.3f} after SFT, {after['accuracy']:.3f} after DPO")
-    assert after["accuracy"] > before["accuracy"] + 0.05
+    # Three standard errors above a half, and above SFT's.
+    assert after["accuracy"] > max(0.5, before["accuracy"]) + 3 * 0.5 / after["weight"] ** 0.5
     assert after["chosen_logp"] > before["chosen_logp"] - 0.1, "not by making both unlikely"
 
 
