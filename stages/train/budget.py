@@ -15,6 +15,9 @@ CELLS = 1 << 26
 """Logits held at a time (`stages.models.score`)."""
 OPTIMAL = 20.0
 """Tokens per weight at which a compute budget is spent best (Hoffmann et al. 2022)."""
+PROCESS = 40 << 20
+"""What a process on a CPU grows by beside its tensors: code loaded late, buffers of the multiplication, what the allocator keeps
+(26 to 80 MiB, tests/bench/train)."""
 SLACK = 0.92
 """Share of the memory that may be planned for; the rest is the allocator's and the library's."""
 EFFICIENCY = 0.4
@@ -116,10 +119,12 @@ def budget(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, 
         "weights": 4 * (shape.weights if stage.whole() else trained) + round(frozen * (0.53 if stage.method == "qlora" else number)),
         "gradients": 4 * trained,
         "optimizer": {"adamw": 8, "paged_adamw_32bit": 8, "paged_adamw_8bit": 2}[stage.optimizer] * trained,
-        "activations": activations(shape, rows * width, number, stage.checkpointing),
+        "activations": activations(shape._replace(layers=min(shape.layers, stage.open_layers)) if stage.method == "freeze" else shape, rows * width, number, stage.checkpointing),
         "logits": 3 * 4 * min(rows * width * shape.vocabulary, CELLS),
         "mask": rows * width * width if stage.objective in ("clm", "mlm") or (stage.objective == "sft" and stage.pack) else 0,
     }
+    if not machine.cuda:
+        parts["process"] = PROCESS
     work = (6 if stage.whole() else 4) + (2 if stage.checkpointing else 0)
     attention = 2 * work * shape.layers * shape.hidden * width // 2
     seconds = tokens * sides * (work * shape.working + attention) / machine.speed
@@ -166,7 +171,7 @@ def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, 
         steps += [(f"batch: 1, accumulation: {least['accumulation']}", least, width), (f"batch: 1, accumulation: {least['accumulation']}, checkpointing: true", {**least, "checkpointing": True}, width)]
     if machine.cuda:
         steps += [("optimizer: paged_adamw_8bit", {"optimizer": "paged_adamw_8bit"}, width)]
-    if based and stage.whole() and stage.objective in ("clm", "sft", "dpo"):
+    if based and stage.whole() and stage.objective != "rl":
         adapters = {"batch": 1, "accumulation": stage.batch * stage.accumulation, "checkpointing": True}
         steps += [("method: lora", {"method": "lora"}, width), ("method: lora, batch: 1, checkpointing: true", {"method": "lora", **adapters}, width)]
         steps += [("method: qlora, batch: 1, checkpointing: true", {"method": "qlora", **adapters}, width)]
