@@ -71,7 +71,7 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
     lines = [
         f"{step.name}: {stage.objective}, {stage.method}; {shape.weights:,} weights, {found.trained:,} trained; {made.passes.steps:,} steps over {total:,} tokens in rows of {width}",
         f"  memory  {found.memory / b.GIB:.2f} GiB of {where.memory / b.GIB:.1f} ({where.name}): " + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
-        f"  time    about {spoken(found.seconds)}" + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
+        f"  time    about {spoken(found.seconds)}" + (", and what drawing and judging the answers takes" if stage.objective == "rl" else "") + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
         f"  ratio   {b.ratio(found)}" if stage.objective in ("clm", "mlm") else None,
         f"  advice  {b.advice(stage, shape, width, total, where, based)}",
     ]
