@@ -61,9 +61,10 @@ def frequencies(held: np.ndarray, most: int) -> np.ndarray:
     """In how many sets each entry stands (uint16, at most 65,535), a range of hashes at a time."""
     found = np.empty(len(held), np.uint16)
     parts = 1 << max(0, int(np.ceil(np.log2(max(1, len(held) / most)))))
-    shift = np.uint64(64 - int(np.log2(parts)))
+    shift = np.uint64(64 - int(np.log2(parts)) if parts > 1 else 63)
     for part in range(parts):
-        places = np.flatnonzero(held >> shift == part) if parts > 1 else np.arange(len(held))
+        pieces = [low + np.flatnonzero(held[low : low + most] >> shift == part) for low in range(0, len(held), most)]
+        places = np.concatenate(pieces) if parts > 1 else np.arange(len(held))
         _, back, counts = np.unique(held[places], return_inverse=True, return_counts=True)
         found[places] = np.minimum(counts, 65_535)[back]
     return found
