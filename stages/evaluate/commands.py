@@ -68,7 +68,7 @@ class Ablate(Options):
     "Documents of these to measure on, at most."
     document_bytes: int = Field(4096, ge=64)
     "A document is measured by its first so many bytes, so that a few long ones do not decide."
-    bootstrap: int = Field(2000, ge=200)
+    bootstrap: int = Field(10_000, ge=200)
     "Resamples behind an interval."
     threads: int = Field(2, ge=1)
     "CPU threads of a proxy."

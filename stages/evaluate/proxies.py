@@ -3,7 +3,7 @@
 The numbers of one measure are a matrix: a row per seed, a column per document (or question). Intervals are of 95% over both at
 once, the same draw for every text, so that what all texts find hard or easy falls out of their difference. Documents are drawn
 with replacement (bootstrap). So few seeds cannot be: of three, drawn with replacement, the spread comes out a third too small, and
-its tails are none, so that where seeds differ more than documents "95%" held the truth 72 times in a hundred, and 85 with five
+its tails are none, so that where seeds differ more than documents "95%" held the truth 74 times in a hundred, and 84 with five
 (tests/stages/evaluate/test_coverage.py). The mean over seeds is therefore drawn as Student's t has it, with its degrees of
 freedom. The plain bootstrap over both stands beside it in `ablation.json`.
 """
