@@ -38,7 +38,7 @@ def held(options, inputs, sink, read_history):
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_dpo_raises_preference_accuracy_above_sfts(seed, pairs, base_store, student, read_history, tmp_path):
-    # Chosen among five settings by the mean of three seeds on a validation split of the training prompts (tests/bench/train/RESULTS.md).
+    # Chosen among six settings by the mean of three seeds on a validation split of the training prompts (tests/bench/train/RESULTS.md).
     options = {**TUNE, "objective": "dpo", "method": "lora", "epochs": 4, "batch": 8, "learning_rate": 3e-3, "beta": 1.0, "eval_rows": 0}
     before, after = held(options, Inputs({"of": [pairs], "base": [student]}, seed), Store(tmp_path), read_history)
     assert before["weight"] >= 40, "enough held-out pairs to say anything"
