@@ -249,7 +249,7 @@ def conversations(seed: int, rows: int) -> list[dict]:
     return [pair(speech(), speech(), speech()) for _ in range(rows)]
 
 
-@pytest.mark.parametrize("level", ["line", "substring"])
+@pytest.mark.parametrize("level", [pytest.param("line", marks=pytest.mark.slow), "substring"])
 def test_killed_after_any_task_and_on_any_workers_the_bytes_are_the_same(dedup, rows_store, tmp_path, monkeypatch, processes, level):
     monkeypatch.setattr(repeats, "most_spans", lambda memory: 100 if level == "line" else 2000)
     source = rows_store("in", conversations(3, 30), "PAIR", 3)
