@@ -79,6 +79,9 @@ def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) ->
     done: dict[str, Trial] = {}
     jobs = []
     for trial in trials:
+        if trial.fault:
+            done[trial.name] = trial
+            continue
         try:
             trial.stage.check(inputs)
         except UsageError as fault:

@@ -130,7 +130,17 @@ class Trying(Options):
         stores = {"of": [Store(self.of)], "base": [Store(path) for path in self.base], "tokenizer": [Store(self.tokenizer)] if self.tokenizer else []}
         inputs = Inputs({port: found for port, found in stores.items() if found}, self.seed)
         common = {name: value for [setting] in map(trials.grid, ([one] for one in self.set)) for name, value in setting.items()}
-        stages = [trials.Trial(name, Train.build({**common, **more}, f"train.{name}"), Store(f"{self.folder}/{name}")) for name, more in options.items()]
+
+        stages, faults = [], []
+        for name, more in options.items():
+            sink = Store(f"{self.folder}/{name}")
+            try:
+                stages.append(trials.Trial(name, Train.build({**common, **more}, f"train.{name}"), sink))
+            except UsageError as fault:
+                stages.append(trials.Trial(name, None, sink, fault=fault.message))
+                faults.append(fault)
+        if len(faults) == len(stages):
+            raise faults[0]
         pool = OnRay(self.workers) if self.pool == "ray" else Inline()
         try:
             found = trials.run(stages, inputs, pool, self.gpus)

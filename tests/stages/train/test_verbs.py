@@ -77,6 +77,16 @@ def test_methods_are_compared_in_one_table_and_not_run_again(chat_store, base_st
     assert "did you mean 'lora'" in str(pytest.raises(UsageError, commands.PeftBench(**{**options, "methods": ("lorra",)}).run).value)
 
 
+def test_a_method_its_objective_refuses_is_a_line_of_the_table(pair_store, base_store, tmp_path, capsys):
+    options = {"of": pair_store.path, "folder": str(tmp_path), "base": (base_store.path,), "methods": ("prompt", "ia3")}
+    settings = ("objective=reward", "steps=2", "batch=4", "threads=1", "holdout=0.2", "seq_len=48")
+    assert commands.PeftBench(**options, set=settings).run() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2].startswith("| ia3 |") and "cannot be merged" in next(line for line in lines if line.startswith("| prompt |"))
+    with pytest.raises(UsageError, match="stepz"):
+        commands.PeftBench(**options, set=("stepz=2",)).run()
+
+
 def test_a_sweep_ranks_combinations_and_a_bad_one_leaves_the_others(tokens_store, tiny_tokenizer, tmp_path, capsys):
     assert trials.grid(["learning_rate=1e-3|3e-3", "batch=8|16"])[0] == {"learning_rate": 1e-3, "batch": 8}
     options = {"of": tokens_store.path, "folder": str(tmp_path), "tokenizer": tiny_tokenizer.path, "over": ("learning_rate=1e-4|5e-3", "method=full|lora"),
