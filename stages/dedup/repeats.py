@@ -116,7 +116,8 @@ def _spans(given: Cutting, batch: pa.RecordBatch, rows: np.ndarray, first: int, 
         texts = Docs(pa.record_batch({"text": batch.column("text")}))
         found = _keyed(given, texts, rows, classes, piece)
         return [found._replace(rows=found.rows.astype(np.int64) + first)]
-    turns = turns_of(batch, given.taken)
+    low, high = int(rows[0]), int(rows[-1]) + 1
+    turns, rows, first = turns_of(batch.slice(low, high - low), given.taken), rows - low, first + low
     items = np.flatnonzero(np.isin(turns.rows, rows))
     low, high = piece
     if high < 0:

@@ -71,11 +71,12 @@ class Turns(NamedTuple):
 def turns_of(batch: pa.RecordBatch, taken: Taken) -> Turns:
     """The turns that take part."""
     found = [_column(batch.column(name), roles) for name, roles in taken.columns]
-    contents = pa.concat_arrays([each[0] for each in found])
+    contents = pa.concat_arrays([each[0] for each in found]) if len(found) > 1 else found[0][0]
     rows, slots, salts = (np.concatenate(values) for values in list(zip(*found))[1:])
     columns = np.repeat(np.arange(len(found)), [len(each[0]) for each in found])
     order = np.argsort(rows, kind="stable")
-    texts = Docs(pa.record_batch({"text": contents.take(pa.array(order))}))
+    # One column of turns is in order as it is: texts are not copied once more.
+    texts = Docs(pa.record_batch({"text": contents.take(pa.array(order)) if len(found) > 1 else contents}))
     rows = rows[order]
     sizes = np.diff(texts.offsets) + 1
     ends = np.cumsum(sizes) if len(sizes) else sizes
