@@ -97,8 +97,8 @@ def prefixes(links: Sequence[Link]) -> list[list[Link]]:
 
 
 def four_bit_of(chain: Sequence[Link]) -> bool:
-    """Was the last link trained on a 4-bit base?"""
-    return chain[-1].card.get("method") == "qlora"
+    """Is the last link an adapter that was trained on a 4-bit base? What was written whole after it is in full precision."""
+    return chain[-1].is_adapter and chain[-1].card.get("method") == "qlora"
 
 
 def assemble(chain: Sequence[Link], *, dtype: Any, device: Any, four_bit: bool = False, merge: bool = False) -> Any:

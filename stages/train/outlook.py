@@ -68,10 +68,11 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
     found, shape, width, total = made.budget, made.budget.shape, made.width, made.rows.length * made.passes.positions
     based = bool(stage.checkpoint or step.ports.get("base"))
     hours = found.seconds / 3600
+    besides = ", and what drawing and judging the answers takes" if stage.objective == "rl" else ""
     lines = [
         f"{step.name}: {stage.objective}, {stage.method}; {shape.weights:,} weights, {found.trained:,} trained; {made.passes.steps:,} steps over {total:,} tokens in rows of {width}",
         f"  memory  {found.memory / b.GIB:.2f} GiB of {where.memory / b.GIB:.1f} ({where.name}): " + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
-        f"  time    about {spoken(found.seconds)}" + (", and what drawing and judging the answers takes" if stage.objective == "rl" else "") + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
+        f"  time    about {spoken(found.seconds)}{besides}" + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
         f"  ratio   {b.ratio(found)}" if stage.objective in ("clm", "mlm") else None,
         f"  advice  {b.advice(stage, shape, width, total, where, based)}",
     ]
