@@ -14,6 +14,7 @@ from pipeline.store import Store
 from stages.train import budget as b
 from stages.train import pace
 from stages.train.model import inner_width
+from stages.train.parallel import spread
 from stages.train.schedule import Plan, plan
 
 VOCABULARY = 32_000
@@ -43,6 +44,8 @@ class Estimate(NamedTuple):
     passes: Plan
     rows: pace.Rows
     width: int
+    workers: int
+    """Processes it is spread over; memory is what each of them needs."""
 
 
 def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None = None) -> Estimate | None:
@@ -54,10 +57,14 @@ def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None 
         return None
     per_step = stage.batch * stage.accumulation
     passes = plan(rows.count, max(1, per_step // stage.answers) if stage.objective == "rl" else per_step, stage.epochs, stage.steps)
-    found = b.budget(stage, shape, rows.length, rows.length * passes.positions, where)
+    hardware = recipe.run.steps.get(step.name)
+    workers = (hardware.workers if hardware else None) or 1
+    found = spread(b.budget(stage, shape, rows.length, rows.length * passes.positions, where), stage, workers)
+    if where.cuda:  # a card each; on a processor they share what there is
+        found = found._replace(seconds=found.seconds / workers)
     if not where.cuda and found.fits and (tried := pace.seconds(stage, shape, rows, passes.steps)) is not None:
         found = found._replace(seconds=tried)
-    return Estimate(found, passes, rows, width)
+    return Estimate(found, passes, rows, width, workers)
 
 
 def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, price: float | None) -> tuple[str, bool]:
@@ -67,11 +74,12 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
         return f"{step.name}: its rows are not there yet, and --tokens was not given", True
     found, shape, width, total = made.budget, made.budget.shape, made.width, made.rows.length * made.passes.positions
     based = bool(stage.checkpoint or step.ports.get("base"))
-    hours = found.seconds / 3600
+    hours = found.seconds / 3600 * (made.workers if where.cuda else 1)
+    each = f" for each of {made.workers} workers" if made.workers > 1 else ""
     besides = ", and what drawing and judging the answers takes" if stage.objective == "rl" else ""
     lines = [
         f"{step.name}: {stage.objective}, {stage.method}; {shape.weights:,} weights, {found.trained:,} trained; {made.passes.steps:,} steps over {total:,} tokens in rows of {width}",
-        f"  memory  {found.memory / b.GIB:.2f} GiB of {where.memory / b.GIB:.1f} ({where.name}): " + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
+        f"  memory  {found.memory / b.GIB:.2f} GiB of {where.memory / b.GIB:.1f} ({where.name}){each}: " + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
         f"  time    about {spoken(found.seconds)}{besides}" + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
         f"  ratio   {b.ratio(found)}" if stage.objective in ("clm", "mlm") else None,
         f"  advice  {b.advice(stage, shape, width, total, where, based)}",

@@ -68,3 +68,26 @@ def test_rows_are_those_train_reads(options, chat_store, base_store, tmp_path):
     assert abs(found.count - len(real)) <= 0.15 * len(real) + 2
     asked = sum(real.weight(n) for n in range(len(real))) / (found.length * len(real))
     assert abs(found.asked - asked) < 0.15
+
+
+def test_a_step_over_several_cards_is_planned_for_each_of_them(tmp_path):
+    import yaml
+
+    from pipeline.recipe import load
+    from stages.train import outlook
+
+    def made(workers: int) -> tuple[str, outlook.Estimate]:
+        train = {"name": "it", "of": str(tmp_path / "rows"), "hidden": 1024, "layers": 16, "parallel": "fsdp", "seq_len": 1024}
+        page = {"name": "x", "root": str(tmp_path / "run"), "steps": [{"train": train}], "run": {"steps": {"it": {"workers": workers}}}}
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(page))
+        plan, card = load(str(tmp_path / "recipe.yaml"), []), b.machine("h100")
+        found = outlook.estimate(plan, plan.steps[0], card, 1e9)
+        assert found is not None
+        return outlook.page(plan, plan.steps[0], card, 1e9, 2.0)[0], found
+
+    (alone, one), (text, four) = made(1), made(4)
+    for kept in ("weights", "gradients", "optimizer"):
+        assert four.budget.parts[kept] == one.budget.parts[kept] // 4
+    assert four.budget.seconds == pytest.approx(one.budget.seconds / 4)
+    assert "for each of 4 workers" in text and "workers" not in alone
+    assert text.split("about")[-1].split(" at ")[0] == alone.split("about")[-1].split(" at ")[0], "as many card hours cost as much"
