@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 CAP = 64 * 1024
-ENDLESS = 64 * CAP
-"""Bytes the endless page would send."""
+ENDLESS = 16_384 * CAP
+"""Bytes the endless page would send: a gigabyte, far more than socket buffers hold, so that a sender who is done was never cut off."""
 
 
 class Endless(BaseHTTPRequestHandler):
