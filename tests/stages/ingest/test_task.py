@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -126,18 +127,21 @@ def test_a_store_without_rows_has_its_columns(ingest, tmp_path):
 
 
 MEASURED = """
-import resource, sys
+import re, sys
+from pathlib import Path
 from pipeline.pool import Inline
 from pipeline.stage import Inputs
 from pipeline.store import Store
 from stages.ingest import Ingest
 stage = Ingest.build({"from": sys.argv[1]}, "ingest")
 receipts = stage.run(Inputs(), Store(sys.argv[2]), Inline())
-print(sum(r.rows for r in receipts), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+print(sum(r.rows for r in receipts), int(re.search("VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]) // 1024)
 """
+"""Its peak as Linux keeps it for the program; getrusage would say what the test run had when it forked, if that was more."""
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of the process as Linux tells it")
 def test_a_packed_file_larger_than_memory_allows_is_streamed(repo, tmp_path):
     """600 MB of JSON Lines in gzip, one line of 200 MB among them, in under 500 MB of memory."""
     import gzip
