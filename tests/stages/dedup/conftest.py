@@ -32,6 +32,29 @@ def dedup():
 
 
 @pytest.fixture(scope="session")
+def dying():
+    """`dying(limit)`: an Inline pool that dies after so many tasks, as a killed driver does between two of them; `done` names them."""
+    from pipeline.pool import Inline
+
+    class Dying:
+        workers = 1
+
+        def __init__(self, limit: int = 10**9):
+            self.limit, self.done = limit, []
+
+        def each(self, fn, tasks, **_):
+            for task in tasks:
+                if len(self.done) >= self.limit:
+                    raise KeyboardInterrupt
+                self.done.append(task.sink.name)
+                yield from Inline().each(fn, [task])
+
+        def close(self): ...
+
+    return Dying
+
+
+@pytest.fixture(scope="session")
 def fates():
     """`fates(store)` -> {id: (reason, keeper, score, cluster size)} from its ledgers."""
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from pipeline.errors import MaetdolError, OptionError
 from pipeline.ledger import Ledger
-from pipeline.pool import Inline
 from pipeline.store import Store
 from stages.dedup import Dedup, embedding, semantic
 from stages.text import vectors as maths
@@ -260,34 +259,16 @@ def test_a_new_threshold_encodes_nothing_again(dedup, vector_store, tmp_path):
     assert before == [(tmp_path / f"out/passes/vectors/shards/0000{n}.arrow").stat().st_mtime_ns for n in range(2)]
 
 
-class Dying:
-    """An Inline pool that dies after so many tasks, as a killed driver does between two of them."""
-
-    workers = 1
-
-    def __init__(self, limit: int = 10**9):
-        self.limit, self.done = limit, []
-
-    def each(self, fn, tasks, **_):
-        for task in tasks:
-            if len(self.done) >= self.limit:
-                raise KeyboardInterrupt
-            self.done.append(task.sink.name)
-            yield from Inline().each(fn, [task])
-
-    def close(self): ...
-
-
-def test_a_run_killed_in_any_pass_of_any_level_goes_on_and_gives_the_same_bytes(dedup, vector_store, tmp_path):
+def test_a_run_killed_in_any_pass_of_any_level_goes_on_and_gives_the_same_bytes(dedup, dying, vector_store, tmp_path):
     texts = [f"{'shared words of a line ' * 3}\nown{n // 2} words {n % 2}" for n in range(60)]
     source = vector_store("in", crowd(5, 60), 2, texts=texts, url=[f"http://a.example/{n // 3}" for n in range(60)])
     options = {"levels": ["exact", "near", "url", "semantic"], "vectors": "v", "cosine": 0.9, "cells": 2, "spans": "line"}
-    whole = Dying()
+    whole = dying()
     expected = dedup(tmp_path / "whole", source, pool=whole, **options)
     passes = {"sign", "address", "url", "standing", "vectors", "centroids", "cells", "semantic", "survey", "spans", "repeats"}
     assert passes <= set(whole.done)
     for limit in (n for n, name in enumerate(whole.done) if whole.done.index(name) == n):
-        first, second = Dying(limit + 1), Dying()
+        first, second = dying(limit + 1), dying()
         with pytest.raises(KeyboardInterrupt):
             dedup(tmp_path / f"cut{limit}", source, pool=first, **options)
             raise KeyboardInterrupt  # the last pass of all was the one that came through

@@ -222,22 +222,6 @@ def test_rows_of_another_store_count_and_stay(dedup, rows_store, tmp_path):
 # -- killed, and any number of workers ----------------------------------------------------------------------------------------
 
 
-class Dying:
-    workers = 1
-
-    def __init__(self, limit: int = 10**9):
-        self.limit, self.done = limit, []
-
-    def each(self, fn, tasks, **_):
-        for task in tasks:
-            if len(self.done) >= self.limit:
-                raise KeyboardInterrupt
-            self.done.append(task.sink.name)
-            yield from Inline().each(fn, [task])
-
-    def close(self): ...
-
-
 def conversations(seed: int, rows: int) -> list[dict]:
     draw = random.Random(seed)
     refrains = [" ".join(f"{draw.choice(['refrain', '후렴을'])}{draw.randrange(10**6)}" for _ in range(30)) for _ in range(6)]
@@ -250,17 +234,17 @@ def conversations(seed: int, rows: int) -> list[dict]:
 
 
 @pytest.mark.parametrize("level", [pytest.param("line", marks=pytest.mark.slow), "substring"])
-def test_killed_after_any_task_and_on_any_workers_the_bytes_are_the_same(dedup, rows_store, tmp_path, monkeypatch, processes, level):
+def test_killed_after_any_task_and_on_any_workers_the_bytes_are_the_same(dedup, dying, rows_store, tmp_path, monkeypatch, processes, level):
     monkeypatch.setattr(repeats, "most_spans", lambda memory: 100 if level == "line" else 2000)
     source = rows_store("in", conversations(3, 30), "PAIR", 3)
     options = {"levels": ["exact"], "spans": level, "span_tokens": 12, "fields": ["prompt", "chosen", "rejected"]}
-    whole = Dying()
+    whole = dying()
     out = dedup(tmp_path / "whole", source, pool=whole, **options)
     expected = out.hashes() | {f"ledger {n}": out.receipt(n).ledger_hash for n in out.shards()}
     assert whole.done.count("spans") > 2 and whole.done.count("repeats") > 1 and sum(bool(row["edits"]) for row in out.ledgers().to_pylist()) > 10
     for limit in range(0, len(whole.done), len(whole.done) // 4):
         with pytest.raises(KeyboardInterrupt):
-            dedup(tmp_path / f"cut{limit}", source, pool=Dying(limit), **options)
+            dedup(tmp_path / f"cut{limit}", source, pool=dying(limit), **options)
         again = dedup(tmp_path / f"cut{limit}", source, **options)
         assert again.hashes() | {f"ledger {n}": again.receipt(n).ledger_hash for n in again.shards()} == expected
     for workers in (2, 7):
