@@ -17,16 +17,7 @@ if TYPE_CHECKING:
     from stages.train.adapters import Registry
 
 
-class Shared(Options):
-    """Options that several verbs take. In a verb's help its own stand first, then these."""
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        declared = {name: depth for depth, base in reversed(list(enumerate(cls.__mro__))) for name in vars(base).get("__annotations__", ())}
-        cls.__pydantic_fields__ = dict(sorted(cls.__pydantic_fields__.items(), key=lambda field: declared[field[0]]))
-
-
-class Threaded(Shared):
+class Threaded(Options):
     """A verb that computes."""
 
     threads: int = Field(2, ge=1)
@@ -79,7 +70,7 @@ class Rewrites(OnHeldOut):
         return Prepared(chain, tokenizer, folder, merge.rows_of(asked, Chat(tokenizer), width))
 
 
-class InRegistry(Shared):
+class InRegistry(Options):
     """A verb on a registry of named adapters."""
 
     registry: str = "adapters"
