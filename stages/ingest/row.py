@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, field
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping, TypeVar
+
+from pipeline.errors import MaetdolError
+
+Made = TypeVar("Made")
 
 REASONS = {
     "ingest.open_failed": "the file could not be opened or read",
@@ -24,6 +28,7 @@ REASONS = {
     "ingest.label_false": "a labelled answer marked undesirable, which is no example to follow",
     "ingest.unpaired": "a labelled or ranked answer that found no counterpart to the same prompt",
     "ingest.equal_pair": "a preference pair whose two answers are the same",
+    "ingest.failed": "a record that no reader foresaw; the note names the kind of fault",
 }
 """The closed vocabulary of why an input gave no row."""
 
@@ -60,6 +65,20 @@ class Document:
     reason: str | None = None
     note: str | None = None
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+STOPS = (MaetdolError, MemoryError, ImportError)
+"""What is no record's fault: storage, the machine, the installation."""
+
+
+def guarded(make: Callable[..., Made], *given: Any) -> Made | Raw:
+    """`make(*given)`; a fault that nobody foresaw is this record's alone, named by its type, since a message may quote the text."""
+    try:
+        return make(*given)
+    except STOPS:
+        raise
+    except Exception as fault:
+        return Raw("fault", "", reason="ingest.failed", note=f"unforeseen {type(fault).__name__}")
 
 
 def dropped(reason: str, note: str | None = None, metrics: Mapping[str, float] | None = None) -> Document:

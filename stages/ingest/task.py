@@ -23,7 +23,7 @@ from pipeline.shards import BATCH_BYTES, BATCH_ROWS, SHARD_BYTES, SHARD_ROWS
 from pipeline.stage import versions
 from pipeline.store import Store
 from stages.ingest.readers import read_file
-from stages.ingest.row import Raw
+from stages.ingest.row import Raw, guarded
 from stages.ingest.shape import SHAPES, Outcome, Shaper
 from stages.ingest.sources import File
 from stages.ingest.table_row import own_id
@@ -86,19 +86,32 @@ def run_task(task: Task) -> list[Receipt]:
     hashes = {shard: receipts[shard].content_hash for shard in task.against}
     skip = int(done[-1].notes["read"]) if done else 0
     parts = _Parts(task, hashes, done)
-    shaper = Shaper(task.options)
     forgotten = load(place(task.sink.path.rstrip("/").rpartition("/")[0] or "."))
     try:
-        for read, (raw, row_id, file) in enumerate(_records(task), 1):
-            if read <= skip and task.options.as_ == "document":
-                continue
-            outcomes = [_hidden(outcome, forgotten) for outcome in shaper.take(raw, row_id, file)]
-            if read > skip:
-                parts.add(outcomes, raw, read)
-        parts.add([_hidden(outcome, forgotten) for outcome in shaper.finish()], None, None)
+        for read, raw, found in outcomes(task, forgotten, skip):
+            parts.add(found, raw, read)
         return parts.end()
     finally:
         parts.abandon()
+
+
+def outcomes(task: Task, forgotten: Forgotten, skip: int = 0) -> Iterator[tuple[int | None, Raw | None, list[Outcome]]]:
+    """Each record's number, the record, and what became of it, in order; at the end of those that waited for another.
+
+    The first `skip` records are read past. A record whose reading or shaping fails in a way nobody foresaw is a row like others.
+    """
+    shaper = Shaper(task.options)
+
+    def shaped(raw: Raw, row_id: str, file: str) -> list[Outcome]:
+        return [_hidden(outcome, forgotten) for outcome in shaper.take(raw, row_id, file)]
+
+    for read, (raw, row_id, file) in enumerate(_records(task), 1):
+        if read <= skip and task.options.as_ == "document":
+            continue
+        found = guarded(shaped, raw, row_id, file)
+        if read > skip:
+            yield read, raw, [Outcome((row_id,), None, None, found.reason, found.note)] if isinstance(found, Raw) else found
+    yield None, None, [_hidden(outcome, forgotten) for outcome in shaper.finish()]
 
 
 def _hidden(outcome: Outcome, forgotten: Forgotten) -> Outcome:
@@ -113,7 +126,7 @@ def _records(task: Task) -> Iterator[tuple[Raw, str, str]]:
     taken = _Taken(task)
     columns = task.options.columns
     for file in task.files:
-        for raw in read_file(file, task.options.max_bytes):
+        for raw in _read(file, task.options.max_bytes):
             source, locator = raw.source or file.name, raw.locator
             if raw.kind == "row" and (own := own_id(raw.body, columns)) is not None:
                 locator = f"id:{own}"
@@ -121,6 +134,16 @@ def _records(task: Task) -> Iterator[tuple[Raw, str, str]]:
             if ordinal:
                 raw.note = "; ".join(filter(None, (raw.note, f"repeat {ordinal} of an id")))
             yield raw, row_id, file.name
+
+
+def _read(file: File, max_bytes: int) -> Iterator[Raw]:
+    """The records of a file; where its reader fails unforeseen the rest of the file is one more row."""
+    found, number = read_file(file, max_bytes), 0
+    while (raw := guarded(next, found, None)) is not None:
+        if raw.reason == "ingest.failed":
+            raw.locator = raw.locator or f"after:{number}"
+        number += 1
+        yield raw
 
 
 class _Taken:
@@ -153,7 +176,6 @@ class _Parts:
     task: Task
     against: dict[int, str]
     done: list[Receipt]
-    rows: list[dict[str, Any]] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     held: int = 0
     read: int = 0
@@ -169,7 +191,6 @@ class _Parts:
         for outcome in outcomes:
             self.outcomes.append(outcome)
             if outcome.values is not None:
-                self.rows.append(outcome.values)
                 self.held += _size(outcome.values)
                 self._count(outcome.values)
         if raw is not None:
@@ -213,21 +234,35 @@ class _Parts:
             self.told["blocks"][block["kind"]] += 1
 
     def _flush(self) -> None:
-        if self.rows:
-            batch = pa.RecordBatch.from_pylist(self.rows, schema=self.schema)
+        batch, self.outcomes = batched(self.outcomes, self.schema)
+        if batch is not None:
             self.writer.write(batch)
             self.kept += len(batch)
             self.size += batch.nbytes
-        for table in _ledger(self.outcomes):
+        for table in ledger(self.outcomes):
             self.writer.record(table)
         self.entries += len(self.outcomes)
-        self.rows, self.outcomes, self.held = [], [], 0
+        self.outcomes, self.held = [], 0
 
     def _close(self, last: bool) -> None:
         notes = {"read": self.read, "part": len(self.done), "last": last, "against": sorted(self.against), "records": dict(sorted(self.kinds.items()))}
         notes |= {name: dict(sorted(count.items())) for name, count in self.told.items() if count}
         self.done.append(self.writer.commit(notes=notes, versions=versions(self.task.options.needs())))
         self.writer = None
+
+
+def batched(found: list[Outcome], schema: pa.Schema) -> tuple[pa.RecordBatch | None, list[Outcome]]:
+    """The rows of `found` as columns, and the outcomes: one whose values the columns cannot hold is a fault of its own."""
+
+    def columns(some: list[Outcome]) -> pa.RecordBatch:
+        return pa.RecordBatch.from_pylist([outcome.values for outcome in some if outcome.values is not None], schema=schema)
+
+    batch = guarded(columns, found)
+    if isinstance(batch, Raw):
+        faults = [guarded(columns, [outcome]) for outcome in found]
+        found = [Outcome(o.ids, None, None, f.reason, f.note) if isinstance(f, Raw) else o for o, f in zip(found, faults, strict=True)]
+        batch = columns(found)
+    return (batch if len(batch) else None), found
 
 
 def _size(values: dict[str, Any]) -> int:
@@ -239,7 +274,7 @@ def _size(values: dict[str, Any]) -> int:
     return 3 * sum(len(turn["content"]) for side in sides for turn in side)
 
 
-def _ledger(outcomes: list[Outcome]) -> Iterator[pa.Table]:
+def ledger(outcomes: list[Outcome]) -> Iterator[pa.Table]:
     """Ledger tables: one per set of metrics, so that what was not measured is null."""
     by_metrics: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:

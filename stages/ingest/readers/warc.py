@@ -8,7 +8,7 @@ from typing import Iterator
 from urllib.parse import urlsplit
 
 from stages.ingest.readers.frames import HEAD_END, LONGEST_HEADER, Frame, arc_frames, warc_frames
-from stages.ingest.row import Raw
+from stages.ingest.row import Raw, guarded
 from stages.ingest.unpack import Unpacked
 
 PAGES = frozenset(("text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"))
@@ -29,7 +29,7 @@ def read_warc(stream: Unpacked, limit: int) -> Iterator[Raw]:
         fields = _fields(frame.head)
         name = fields.get("warc-record-id", "").strip("<> ")
         uri = fields.get("warc-target-uri", "").strip("<> ") or None
-        raw = _record(frame, fields, uri)
+        raw = guarded(_record, frame, fields, uri)
         raw.locator = name or f"record:{frame.number}"
         raw.source = uri if name else None
         raw.url = uri if uri and uri.lower().startswith(("http://", "https://")) else None
@@ -43,7 +43,7 @@ def read_arc(stream: Unpacked, limit: int) -> Iterator[Raw]:
         parts = frame.head.decode("utf-8", "replace").split()
         uri = parts[0] if parts else None
         fields = {"warc-type": "response", "content-type": "application/http"} if uri and uri.startswith("http") else {"warc-type": "warcinfo"}
-        raw = _record(frame, fields, uri)
+        raw = guarded(_record, frame, fields, uri)
         raw.locator = f"record:{frame.number}"
         raw.url = uri if uri and uri.startswith(("http://", "https://")) else None
         raw.date = _stamp(parts[2]) if len(parts) > 2 else None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.errors import DiskFull, InfraError, WorkError
 from pipeline.schema import doc_id
 from stages.ingest import plan
 from stages.ingest import task as tasks
@@ -124,6 +125,68 @@ def test_a_store_without_rows_has_its_columns(ingest, tmp_path):
     (tmp_path / "in.jsonl").write_text("not json\n")
     store = ingest(tmp_path / "in.jsonl")
     assert store.shards() == [0] and len(store.read(0)) == 0 and store.read(0).schema.names[:3] == ["id", "content_id", "text"]
+
+
+def test_a_record_that_no_reader_foresaw_is_a_row(ingest, rows, tmp_path, monkeypatch):
+    """Its neighbours and the other files go on; the note names the kind of fault and quotes nothing."""
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        jsonl(tmp_path / f"in/{name}.jsonl", [{"text": f"{name}{n}"} for n in range(4)])
+    take = tasks.Shaper.take
+
+    def odd(self, raw, row_id, file):
+        if raw.body["text"] == "a2":
+            raise KeyError(raw.body["text"])
+        return take(self, raw, row_id, file)
+
+    monkeypatch.setattr(tasks.Shaper, "take", odd)
+    store = ingest(tmp_path / "in")
+    assert [row["text"] for row in rows(store)] == ["a0", "a1", "a3", "b0", "b1", "b2", "b3"]
+    assert [(r["reason"], r["note"]) for r in store.ledgers().to_pylist() if r["reason"]] == [("ingest.failed", "unforeseen KeyError")]
+
+
+def test_a_reader_that_fails_costs_the_rest_of_its_file(ingest, rows, tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        jsonl(tmp_path / f"in/{name}.jsonl", [{"text": f"{name}{n}"} for n in range(4)])
+    whole = tasks.read_file
+
+    def broken(file, max_bytes):
+        for number, raw in enumerate(whole(file, max_bytes)):
+            if file.name == "a.jsonl" and number == 2:
+                raise ZeroDivisionError("text of the corpus")
+            yield raw
+
+    monkeypatch.setattr(tasks, "read_file", broken)
+    store = ingest(tmp_path / "in")
+    assert [row["text"] for row in rows(store)] == ["a0", "a1", "b0", "b1", "b2", "b3"]
+    assert [(r["reason"], r["note"]) for r in store.ledgers().to_pylist() if r["reason"]] == [("ingest.failed", "unforeseen ZeroDivisionError")]
+
+
+def test_a_row_the_columns_cannot_hold_is_a_fault_of_its_own(ingest, rows, tmp_path, monkeypatch):
+    jsonl(tmp_path / "in.jsonl", [{"text": f"row {n}"} for n in range(5)])
+    take = tasks.Shaper.take
+
+    def odd(self, raw, row_id, file):
+        for outcome in take(self, raw, row_id, file):
+            yield outcome._replace(values=outcome.values | {"title": 2**70 if raw.body["text"] == "row 3" else None})
+
+    monkeypatch.setattr(tasks.Shaper, "take", odd)
+    store = ingest(tmp_path / "in.jsonl")
+    assert [row["text"] for row in rows(store)] == ["row 0", "row 1", "row 2", "row 4"]
+    assert [r["reason"] for r in store.ledgers().to_pylist()] == [None, None, None, "ingest.failed", None]
+
+
+@pytest.mark.parametrize("fault", [InfraError("gone", ""), DiskFull("full", ""), ImportError("no brotli"), MemoryError()])
+def test_what_is_no_records_fault_stops_the_task(ingest, tmp_path, monkeypatch, fault):
+    jsonl(tmp_path / "in.jsonl", [{"text": "row"}])
+
+    def stop(self, raw, row_id, file):
+        raise fault
+
+    monkeypatch.setattr(tasks.Shaper, "take", stop)
+    with pytest.raises((type(fault), WorkError)):
+        ingest(tmp_path / "in.jsonl")
 
 
 MEASURED = """
