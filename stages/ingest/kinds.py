@@ -55,7 +55,7 @@ def kind(name: str, head: bytes) -> str | None:
     suffix = ending(name)
     if suffix in BY_NAME:
         return _as_named(BY_NAME[suffix], head)
-    if suffix in NOT_TEXT or not _is_text(head):
+    if suffix in NOT_TEXT or not is_text(head):
         return None
     lead = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if lead[:1] == b"<" and _MARKUP.search(head):
@@ -73,7 +73,8 @@ def _as_named(named: str, head: bytes) -> str:
     return named
 
 
-def _is_text(head: bytes) -> bool:
+def is_text(head: bytes) -> bool:
+    """Do these bytes look like text of any charset: hardly any control characters, or a mark of UTF-16?"""
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return True
     return len(head.translate(None, _CONTROLS)) >= 0.99 * len(head)

@@ -45,7 +45,8 @@ class Shaper:
         elif self.options.as_ == "document":
             yield self._document(raw, row_id, file)
         else:
-            yield from self._labelled(raw, row_id, file)
+            for outcome in self._labelled(raw, row_id, file):
+                yield outcome._replace(note="; ".join(filter(None, (raw.note, outcome.note)))) if raw.note else outcome
 
     def finish(self) -> Iterator[Outcome]:
         """Labelled answers whose counterpart never came."""
@@ -97,7 +98,7 @@ class Shaper:
                     out = row_id if len(pairs) == 1 else child_id(row_id, "ingest", "ranking", ordinal)
                     yield Outcome((row_id,), out, self._pair(found, row, file) | {"id": out})
         except labelled.Misfit as misfit:
-            yield Outcome((row_id,), None, None, misfit.reason, misfit.note)
+            yield Outcome((row_id,), None, None, "ingest.broken_record" if raw.facts.get("lost") else misfit.reason, misfit.note)
 
     def _chat(self, found: labelled.Chat, row: dict[str, Any], row_id: str, file: str) -> Outcome:
         values = self._passport(row, found.used, file) | {"id": row_id, "messages": found.messages, "rule": found.rule}

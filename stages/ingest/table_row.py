@@ -31,6 +31,8 @@ def own_id(row: Mapping[str, Any], columns: Mapping[str, str]) -> str | None:
 def read(raw: Raw, columns: Mapping[str, str]) -> Document:
     """The document of a row. Nothing is dropped for being short; NFC is the only change to the text."""
     row = renamed(raw.body, columns)
+    if columns.get("text", "text") in raw.facts.get("lost", ()):
+        return dropped("ingest.broken_record", raw.note)
     if "text" not in row:
         names = ", ".join(sorted(map(str, raw.body))[:12])
         return dropped("ingest.wrong_columns", f"no column {columns.get('text', 'text')!r} among: {names[:200]}")

@@ -79,8 +79,10 @@ def _columns(kind: str, stream: Unpacked, handle) -> Iterator[Raw]:
     if stream.packing is not None:
         yield Raw("fault", "", reason="ingest.broken_file", note=f"a {kind} file inside {stream.packing}: unpack it first")
         return
+    from stages.ingest.readers import columnar
+
     handle.seek(0)
-    yield from (tables.read_parquet if kind == "parquet" else tables.read_arrow)(handle)
+    yield from (columnar.read_parquet if kind == "parquet" else columnar.read_arrow)(handle)
 
 
 def _whole(kind: str, stream: Unpacked, max_bytes: int) -> Iterator[Raw]:

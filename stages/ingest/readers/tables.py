@@ -1,10 +1,10 @@
-"""Tables: CSV and TSV (in whatever charset they are), Parquet, Arrow files and streams, saved Hugging Face datasets."""
+"""CSV and TSV, in whatever charset they are."""
 
 from __future__ import annotations
 
 import csv
 import io
-from typing import Any, BinaryIO, Iterator
+from typing import Any, Iterator
 
 from stages.ingest import charset
 from stages.ingest.readers.lines import faults
@@ -13,8 +13,6 @@ from stages.ingest.unpack import Unpacked
 
 SAMPLE = 1 << 20
 """Bytes from which a CSV's charset is learnt."""
-BATCH = 256
-"""Rows of a Parquet or Arrow file turned to Python at a time."""
 
 
 def read_csv(stream: Unpacked, max_bytes: int, tabs: bool = False) -> Iterator[Raw]:
@@ -59,48 +57,3 @@ def _csv_rows(rows: Any, names: list[str], max_bytes: int) -> Iterator[Raw]:
             note = f"{len(values)} fields, the first line has {len(names)}"
             row |= {f"_{extra}": value for extra, value in enumerate(values[len(names) :], len(names) + 1)}
         yield Raw("row", place, row, note=note)
-
-
-def read_parquet(handle: BinaryIO) -> Iterator[Raw]:
-    """Rows of a Parquet file."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    number = 0
-    try:
-        source = pq.ParquetFile(handle)
-        for batch in source.iter_batches(batch_size=BATCH):
-            for row in batch.to_pylist():
-                yield Raw("row", f"row:{number}", row)
-                number += 1
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
-        yield Raw("fault", f"row:{number}", reason="ingest.broken_file", note=f"Parquet: {type(fault).__name__} after {number} rows")
-
-
-def read_arrow(handle: BinaryIO) -> Iterator[Raw]:
-    """Rows of an Arrow IPC file or stream; every batch is validated, since its offsets come from outside."""
-    import pyarrow as pa
-
-    number = 0
-    try:
-        for batch in _batches(pa, handle):
-            batch.validate(full=True)
-            for start in range(0, len(batch), BATCH):
-                for row in batch.slice(start, BATCH).to_pylist():
-                    yield Raw("row", f"row:{number}", row)
-                    number += 1
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError) as fault:
-        yield Raw("fault", f"row:{number}", reason="ingest.broken_file", note=f"Arrow: {type(fault).__name__} after {number} rows")
-
-
-def _batches(pa: Any, handle: BinaryIO) -> Iterator[Any]:
-    head = handle.read(6)
-    handle.seek(0)
-    name = getattr(handle, "name", None)
-    source = pa.memory_map(name) if isinstance(name, str) else handle
-    if head == b"ARROW1":
-        reader = pa.ipc.open_file(source)
-        for index in range(reader.num_record_batches):
-            yield reader.get_batch(index)
-    else:
-        yield from pa.ipc.open_stream(source)

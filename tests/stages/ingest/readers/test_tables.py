@@ -1,14 +1,12 @@
-"""CSV in any charset, Parquet, Arrow; damage is a row, and what stands before it is kept."""
+"""CSV and TSV in any charset."""
 
 from __future__ import annotations
 
 import io
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from stages.ingest.readers.tables import read_arrow, read_csv, read_parquet
+from stages.ingest.readers.tables import read_csv
 from stages.ingest.unpack import Unpacked
 
 
@@ -41,33 +39,3 @@ def test_a_field_over_the_limit_is_a_row_and_reading_goes_on():
 @pytest.mark.parametrize("data", [b"\n", b" , \n1,2\n"])
 def test_no_names_no_rows(data):
     assert csv_of(data) == [("", "ingest.empty")]
-
-
-TABLE = pa.table({"text": [f"글 {i}" for i in range(600)] + [None], "n": list(range(601)), "deep": [{"a": [i]} for i in range(601)]})
-
-
-def arrow_bytes(stream: bool) -> bytes:
-    sink = io.BytesIO()
-    with (pa.ipc.new_stream if stream else pa.ipc.new_file)(sink, TABLE.schema) as out:
-        out.write_table(TABLE, max_chunksize=200)
-    return sink.getvalue()
-
-
-@pytest.mark.parametrize("stream", [True, False])
-def test_arrow(stream):
-    found = list(read_arrow(io.BytesIO(arrow_bytes(stream))))
-    assert [raw.body for raw in found] == TABLE.to_pylist() and found[-1].locator == "row:600"
-
-
-def test_arrow_that_is_cut_or_wrong():
-    data = arrow_bytes(True)
-    found = list(read_arrow(io.BytesIO(data[: len(data) // 2])))
-    assert found[-1].reason == "ingest.broken_file" and len(found) >= 200
-    assert [raw.reason for raw in read_arrow(io.BytesIO(b"ARROW1" + b"\0" * 40))] == ["ingest.broken_file"]
-
-
-def test_parquet_and_a_cut_one():
-    sink = io.BytesIO()
-    pq.write_table(TABLE, sink, row_group_size=100)
-    assert [raw.body for raw in read_parquet(io.BytesIO(sink.getvalue()))] == TABLE.to_pylist()
-    assert [raw.reason for raw in read_parquet(io.BytesIO(sink.getvalue()[:-100]))] == ["ingest.broken_file"]

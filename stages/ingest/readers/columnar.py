@@ -1,0 +1,224 @@
+"""Parquet and Arrow files, read from the whole to the part: a batch, of a damaged one its columns, of a bad column its values.
+
+What cannot be read is accounted for: a row group or batch says how many rows it has, and those that are lost have ledger rows.
+"""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from typing import Any, BinaryIO, Iterator
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.ingest.readers.values import apart, plain_column
+from stages.ingest.row import Raw
+
+BATCH = 256
+"""Rows turned to Python at a time."""
+LOST = 1 << 16
+"""Rows lost in one stretch that each have a ledger row; those beyond have one together, with their count."""
+FOOTER = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 20, "schema_depth_limit": 128}
+"""Most that a Parquet footer is believed: bytes of one string, entries of one list, levels of nesting."""
+READING = {"pre_buffer": False, "buffer_size": 1 << 20, "page_checksum_verification": True, **FOOTER}
+"""How Parquet is read: in pieces of 1 MiB, pages held against their checksums where they have one."""
+FAULTS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError)
+"""What Arrow raises over a damaged file; where object storage failed it is a TimeoutError or a ConnectionError."""
+
+Piece = tuple[int, dict[str, pa.Array], tuple[str, ...]]
+"""How many rows, their columns, and the names of those that could not be read."""
+
+
+def read_parquet(handle: BinaryIO) -> Iterator[Raw]:
+    """Rows of a Parquet file. Of a damaged row group what can be read is kept, column by column."""
+    try:
+        source = pq.ParquetFile(handle, **READING)
+        counts = [max(0, source.metadata.row_group(group).num_rows) for group in range(source.num_row_groups)]
+    except (TimeoutError, ConnectionError):
+        raise
+    except FAULTS as fault:
+        yield Raw("fault", "row:0", reason="ingest.broken_file", note=f"Parquet: {type(fault).__name__} in its footer")
+        return
+    first = 0
+    for group, count in enumerate(counts):
+        yield from _group(source, handle, group, first, count)
+        first += count
+
+
+def _group(source: pq.ParquetFile, handle: BinaryIO, group: int, first: int, count: int) -> Iterator[Raw]:
+    """The `count` rows of a row group: whole batches, from a damaged place on by columns, then those that are lost."""
+    done, why = 0, f"the footer names {count} rows here"
+    try:
+        for batch in source.iter_batches(batch_size=BATCH, row_groups=[group], use_threads=False):
+            yield from rows((len(batch), dict(zip(apart(batch.schema.names), batch.columns)), ()), first + done)
+            done += len(batch)
+    except (TimeoutError, ConnectionError):
+        raise
+    except FAULTS as fault:
+        why, at = f"Parquet: {type(fault).__name__} in this row group", 0
+        for size, columns, lost in _by_column(source, handle, group):
+            if at + size > done:
+                skip = max(0, done - at)
+                yield from rows((size - skip, {name: column.slice(skip) for name, column in columns.items()}, lost), first + at + skip)
+                done = at + size
+            at += size
+    yield from lost_rows(first + done, count - done, why)
+
+
+def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int) -> Iterator[Piece]:
+    """A row group read one column at a time, abreast; a column ends where its damage begins."""
+    names = source.schema_arrow.names
+    # Made a dictionary by Arrow, a column with one value of bad UTF-8 cannot be had; as plain text it can.
+    plain = _without_dictionaries(handle) if any(map(pa.types.is_dictionary, source.schema_arrow.types)) else source
+    of = {name: plain if pa.types.is_dictionary(kind) else source for name, kind in zip(names, source.schema_arrow.types)}
+    streams = {name: of[name].iter_batches(batch_size=BATCH, row_groups=[group], columns=[name], use_threads=False) for name in names}
+    held: dict[str, pa.Array] = {}
+    while streams:
+        for name in list(streams):
+            if len(held.get(name, ())):
+                continue
+            try:
+                held[name] = next(streams[name]).column(name)
+            except (TimeoutError, ConnectionError):
+                raise
+            except (StopIteration, *FAULTS):
+                del streams[name]
+                held.pop(name, None)
+        size = min(map(len, held.values()), default=0)
+        if size:
+            yield size, {name: column.slice(0, size) for name, column in held.items()}, tuple(name for name in names if name not in held)
+        held = {name: column.slice(size) for name, column in held.items()}
+
+
+def _without_dictionaries(handle: BinaryIO) -> pq.ParquetFile:
+    """The file read by Parquet's own types: the Arrow schema that its footer may hold has another name for once."""
+    handle.seek(-8, 2)
+    size = int.from_bytes(handle.read(4), "little")
+    handle.seek(-8 - size, 2)
+    footer = handle.read(size).replace(b"ARROW:schema", b"-----:schema") + size.to_bytes(4, "little") + b"PAR1"
+    return pq.ParquetFile(handle, metadata=pq.read_metadata(io.BytesIO(b"PAR1" + footer)), **READING)
+
+
+def lost_rows(first: int, count: int, why: str) -> Iterator[Raw]:
+    """Fault rows of `count` rows that cannot be read, from the row `first` on."""
+    for number in range(first, first + min(count, LOST)):
+        yield Raw("fault", f"row:{number}", reason="ingest.broken_record", note=why)
+    if count > LOST:
+        yield Raw("fault", f"row:{first + LOST}", reason="ingest.broken_record", note=f"{count - LOST} more rows; {why}")
+
+
+def read_arrow(handle: BinaryIO) -> Iterator[Raw]:
+    """Rows of an Arrow IPC file or stream; every batch is validated, since its offsets come from outside."""
+    number = broken = 0
+    for batch in _batches(handle):
+        if isinstance(batch, str):
+            # Not even how many rows it has can be read: one row stands for it.
+            yield Raw("fault", f"batch:{broken}:row:{number}", reason="ingest.broken_file", note=f"Arrow: {batch} after {number} rows")
+            broken += 1
+            continue
+        sound, lost = _sound(batch)
+        for start in range(0, len(batch), BATCH):
+            size = min(BATCH, len(batch) - start)
+            yield from rows((size, {name: column.slice(start, size) for name, column in sound.items()}, lost), number)
+            number += size
+
+
+def _batches(handle: BinaryIO) -> Iterator[pa.RecordBatch | str]:
+    """The batches of a file or stream; the name of a fault in place of one that cannot be read."""
+    head = handle.read(6)
+    handle.seek(0)
+    name = getattr(handle, "name", None)
+    try:
+        source = pa.memory_map(name) if isinstance(name, str) else pa.PythonFile(handle, mode="r")
+        reader = pa.ipc.open_file(source) if head == b"ARROW1" else pa.ipc.open_stream(source)
+        count = reader.num_record_batches if head == b"ARROW1" else None
+    except (TimeoutError, ConnectionError):
+        raise
+    except FAULTS as fault:
+        yield type(fault).__name__
+        return
+    index, place = 0, -1
+    while count is None or index < count:
+        try:
+            yield reader.get_batch(index) if count is not None else reader.read_next_batch()
+        except StopIteration:
+            return
+        except (TimeoutError, ConnectionError):
+            raise
+        except FAULTS as fault:
+            yield type(fault).__name__
+            if count is None and source.tell() <= place:
+                return
+        index += 1
+        place = source.tell() if count is None else 0
+
+
+def _sound(batch: pa.RecordBatch) -> tuple[dict[str, pa.Array], tuple[str, ...]]:
+    """The columns that are safe to read, and the names of the others.
+
+    Arrow's full check takes bad UTF-8 for as grave as an offset that leads out of the buffer: a column is looked at as bytes,
+    and its texts are decoded one by one later.
+    """
+    sound, lost = {}, []
+    for name, column in zip(apart(batch.schema.names), batch.columns):
+        try:
+            column.view(_as_bytes(column.type)).validate(full=True)
+            sound[name] = column
+        except FAULTS:
+            lost.append(name)
+    return sound, tuple(lost)
+
+
+def _as_bytes(kind: pa.DataType) -> pa.DataType:
+    """The type with every text in it as bytes, and every date, time and decimal as its bare number: their ranges are looked at later."""
+    types = pa.types
+    if types.is_date64(kind) or types.is_time64(kind):
+        return pa.int64()
+    if types.is_time32(kind):
+        return pa.int32()
+    if types.is_decimal(kind):
+        return pa.binary(kind.byte_width)
+    if types.is_string(kind):
+        return pa.binary()
+    if types.is_large_string(kind):
+        return pa.large_binary()
+    if types.is_string_view(kind):
+        return pa.binary_view()
+    if isinstance(kind, pa.BaseExtensionType):
+        return _as_bytes(kind.storage_type)
+    if types.is_dictionary(kind):
+        return pa.dictionary(kind.index_type, _as_bytes(kind.value_type), kind.ordered)
+    if types.is_run_end_encoded(kind):
+        return pa.run_end_encoded(kind.run_end_type, _as_bytes(kind.value_type))
+    if types.is_map(kind):
+        return pa.map_(_as_bytes(kind.key_type), _as_bytes(kind.item_type), kind.keys_sorted)
+    if types.is_struct(kind):
+        return pa.struct([kind.field(place).with_type(_as_bytes(kind.field(place).type)) for place in range(kind.num_fields)])
+    for is_such, make in ((types.is_list, pa.list_), (types.is_large_list, pa.large_list), (types.is_list_view, pa.list_view), (types.is_large_list_view, pa.large_list_view)):
+        if is_such(kind):
+            return make(kind.value_field.with_type(_as_bytes(kind.value_type)))
+    if types.is_fixed_size_list(kind):
+        return pa.list_(kind.value_field.with_type(_as_bytes(kind.value_type)), kind.list_size)
+    if types.is_union(kind):
+        fields = [kind.field(place).with_type(_as_bytes(kind.field(place).type)) for place in range(kind.num_fields)]
+        return pa.union(fields, kind.mode, kind.type_codes)
+    return kind
+
+
+def rows(piece: Piece, first: int) -> Iterator[Raw]:
+    """The rows of a piece, the first of them numbered `first`; what had to be repaired or left out stands in their notes."""
+    size, columns, lost = piece
+    found = {name: plain_column(column) for name, column in columns.items()}
+    general = [f"column {name!r}: cannot be read" for name in lost]
+    for place in range(size):
+        notes = general + [said(name, faults[place]) for name, (_, faults) in found.items() if place in faults]
+        raw = Raw("row", f"row:{first + place}", {name: values[place] for name, (values, _) in found.items()}, note="; ".join(notes) or None)
+        if lost:
+            raw.facts["lost"] = lost
+        yield raw
+
+
+def said(name: str, faults: Counter) -> str:
+    """What was wrong in a value of a column."""
+    return f"column {name!r}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items()))

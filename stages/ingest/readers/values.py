@@ -1,0 +1,155 @@
+"""Values of Arrow columns as plain Python: what JSON can say, with dates as ISO 8601 text; one bad value spoils no other.
+
+A column is turned whole where its type allows that and all of it is sound, else value by value. Nothing here asks a time
+zone database or pandas: an instant of a known zone is written in UTC, so that every machine gives the same text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import types
+
+from stages.ingest import charset, kinds
+
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+BINARY, RANGE = "binary values left out", "dates or times out of range left out"
+EPOCH = datetime(1970, 1, 1)
+
+
+def plain_column(array: pa.Array) -> tuple[list[Any], dict[int, Counter]]:
+    """The values of `array`, and per place (of those that had any) what was wrong there, counted by kind."""
+    if _is_plain(array.type):
+        try:
+            return array.to_pylist(), {}
+        except (UnicodeDecodeError, ValueError):
+            pass  # not UTF-8, or two fields of one name: value by value
+    values, faults = [], {}
+    for place, scalar in enumerate(array):
+        told: Counter = Counter()
+        values.append(_plain(scalar, told))
+        if told:
+            faults[place] = told
+    return values, faults
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    """Is what Arrow makes of such a value what JSON can say?"""
+    if types.is_struct(kind) or _is_list(kind):
+        return all(_is_plain(kind.field(place).type) for place in range(kind.num_fields))
+    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind) or _is_text(kind)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return any(is_such(kind) for is_such in (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    return any(is_such(kind) for is_such in (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary))
+
+
+def _plain(scalar: pa.Scalar, told: Counter) -> Any:
+    """One value, however deep; what is wrong in it is counted in `told`, repaired where it can be and null where not."""
+    kind = scalar.type
+    if not scalar.is_valid:
+        return None
+    if _is_text(kind):
+        return _text(scalar.as_buffer().to_pybytes(), told)
+    if _is_binary(kind):
+        return _bytes(scalar.as_buffer().to_pybytes(), told)
+    if isinstance(scalar, (pa.UuidScalar, pa.Bool8Scalar)):
+        found = scalar.as_py()
+        return found if isinstance(found, bool) else str(found)
+    if isinstance(scalar, (pa.DictionaryScalar, pa.UnionScalar, pa.RunEndEncodedScalar, pa.ExtensionScalar)):
+        return None if scalar.value is None else _plain(scalar.value, told)
+    if types.is_map(kind):
+        pairs = [(_plain(entry[0], told), _plain(entry[1], told)) for entry in scalar.values]
+        named = dict(pairs) if all(isinstance(key, str) for key, _ in pairs) else {}
+        return named if len(named) == len(pairs) else [list(pair) for pair in pairs]
+    if _is_list(kind):
+        return [_plain(value, told) for value in scalar.values]
+    if types.is_struct(kind):
+        return dict(zip(apart([field.name for field in kind]), (_plain(scalar[place], told) for place in range(kind.num_fields))))
+    if types.is_decimal(kind):
+        return number_of(scalar.as_py())
+    if types.is_interval(kind):
+        return dict(zip(("months", "days", "nanoseconds"), scalar.as_py()))
+    return _time(scalar, kind, told) if types.is_temporal(kind) else scalar.as_py()
+
+
+def apart(names: list[str]) -> list[str]:
+    """Names of columns told apart: the second `a` is `a_2`.
+
+    >>> apart(["a", "b", "a"])
+    ['a', 'b', 'a_2']
+    """
+    seen: Counter = Counter()
+    found: list[str] = []
+    for name in names:
+        seen[name] += 1
+        while seen[name] > 1 and (f"{name}_{seen[name]}" in found or f"{name}_{seen[name]}" in names):
+            seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return found
+
+
+def _text(data: bytes, told: Counter) -> str:
+    """Bytes that a column says are UTF-8: read as CP949 where they plainly are that, else what is unreadable is U+FFFD."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        name = "cp949" if charset.detect(data) == "cp949" else "utf-8"
+        text = data.decode(name, "replace")
+        own = data.count(b"\xef\xbf\xbd") if name == "utf-8" else 0
+        told[f"characters unreadable as {name}"] += text.count("\ufffd") - own
+        return text
+
+
+def _bytes(data: bytes, told: Counter) -> str | None:
+    """Bytes that are text (writers that mark no column as such are common), or nothing."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        if kinds.is_text(data[: kinds.HEAD]) and charset.detect(data) in ("utf-8", "cp949"):
+            return _text(data, told)
+        told[BINARY] += 1
+        return None
+
+
+def number_of(value: Decimal) -> int | float | str:
+    """A number where one of JSON's says exactly the same, else its digits.
+
+    >>> number_of(Decimal("12.50")), number_of(Decimal("7.00")), number_of(Decimal("0.1234567890123456789"))
+    (12.5, 7, '0.1234567890123456789')
+    """
+    if value == value.to_integral_value():
+        return int(value)
+    return float(value) if Decimal(repr(float(value))) == value else str(value)
+
+
+def _time(scalar: pa.Scalar, kind: pa.DataType, told: Counter) -> Any:
+    """ISO 8601 of a date, time or instant; a duration in seconds."""
+    count = scalar.value
+    try:
+        if types.is_date(kind):
+            return (date(1970, 1, 1) + timedelta(days=count if types.is_date32(kind) else count // 86_400_000)).isoformat()
+        parts = PER_SECOND[kind.unit]
+        if types.is_duration(kind):
+            return count // parts if count % parts == 0 else count / parts
+        if types.is_time(kind) and not 0 <= count < 86_400 * parts:
+            raise OverflowError(count)
+        moment = EPOCH + timedelta(seconds=count // parts)
+        words = moment.isoformat() if types.is_timestamp(kind) else moment.time().isoformat()
+        rest = f".{count % parts:0{len(str(parts)) - 1}d}" if count % parts else ""
+        return words + rest + ("Z" if types.is_timestamp(kind) and kind.tz else "")
+    except OverflowError:
+        told[RANGE] += 1
+        return None
