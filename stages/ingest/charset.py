@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from typing import Iterator, NamedTuple
 
 KOREAN = frozenset(
@@ -47,6 +48,14 @@ COMMON = frozenset("이다는화영지고의가하에한도아만나기은을어
 _META = re.compile(rb"""<meta[^>]{0,512}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.\-]+)""", re.I)
 _XML = re.compile(rb"""<\?xml[^>]{0,256}?encoding\s*=\s*["']([A-Za-z0-9_:.\-]+)""", re.I)
 _HEADER = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_:.\-]+)""", re.I)
+
+
+_ISO_2022 = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$B", "iso2022_jp_ext"), (b"\x1b$@", "iso2022_jp_ext"))
+"""Escapes that turn seven-bit text to Korean or Japanese, and the codec."""
+UNREADABLE = "\udcff"
+"""What the error handler `maetdol.unreadable` puts for each place that cannot be decoded: no text decodes to it, so it can be
+counted, and told from a U+FFFD that stood there."""
+codecs.register_error("maetdol.unreadable", lambda fault: (UNREADABLE, fault.end))  # type: ignore[attr-defined]
 
 
 class Decoded(NamedTuple):
@@ -109,6 +118,9 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
         if data.startswith(mark):
             text, replaced = _read(data[len(mark) :], name)
             return Decoded(text, name, "bom", 0, replaced)
+    if (name := wide(data[:HEAD])) is not None:
+        text, replaced = _read(data, name)
+        return Decoded(text, name, "detector", 0, replaced)
     passed = 0
     spare: tuple[int, Decoded] | None = None
     for learnt, label in _declared(data, header, html):
@@ -128,6 +140,57 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
     if spare is not None and spare[0] < replaced:
         return spare[1]._replace(fallbacks=passed)
     return Decoded(text, name, "detector", passed, replaced)
+
+
+def file_codec(head: bytes) -> tuple[str, int] | None:
+    """Codec and length of the mark of a file in which a quote or a line end is no single byte: UTF-16, UTF-32, ISO-2022."""
+    for mark, name in MARKS[1:]:
+        if head.startswith(mark):
+            return name, len(mark)
+    name = wide(head[:HEAD]) or escaped(head[:HEAD])
+    return (name, 0) if name else None
+
+
+def as_utf8(head: bytes) -> bytes:
+    """The first bytes of a file as they would be in UTF-8, where it is of those codecs; else as they are."""
+    found = file_codec(head)
+    return head if found is None else head[found[1] :].decode(found[0], "replace").encode()
+
+
+def wide(head: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a mark, by where NUL bytes stand in the first of its bytes and by what they read as.
+
+    >>> wide("맷돌은 돈다\\n".encode("utf-16-le")), wide("맷돌은 돈다".encode()), wide(bytes(range(64)))
+    ('utf-16-le', None, None)
+    """
+    head = head[: len(head) - len(head) % 4]
+    if not head.count(0):
+        return None
+    units = len(head) // 4
+    fourth = [head[place::4].count(0) for place in range(4)]
+    even, odd = fourth[0] + fourth[2], fourth[1] + fourth[3]
+    # Bytes that are UTF-8 with a few NUL among them are that; where they are not, blanks and line ends have the only NUL.
+    least = (0.8 if mostly_utf8(head) else 0.02) * 2 * units
+    for name, likely in (
+        ("utf-32-le", min(fourth[3], fourth[2]) >= 0.9 * units),
+        ("utf-32-be", min(fourth[0], fourth[1]) >= 0.9 * units),
+        ("utf-16-le", odd > even and odd >= least),
+        ("utf-16-be", even > odd and even >= least),
+    ):
+        if likely and _reads(head.decode(name, "replace")):
+            return name
+    return None
+
+
+def _reads(text: str) -> bool:
+    """Is at most one character in twenty none that text is written in?"""
+    odd = sum(1 for c in text if c == "\ufffd" or (c not in "\t\n\r\f" and unicodedata.category(c) in ("Cc", "Cn", "Co", "Cs")))
+    return 20 * odd <= len(text)
+
+
+def escaped(head: bytes) -> str | None:
+    """The codec of seven-bit text with the escapes of ISO-2022, or None."""
+    return next((name for mark, name in _ISO_2022 if mark in head), None) if b"\x1b" in head and head.isascii() else None
 
 
 def _declared(data: bytes, header: str | None, html: bool) -> Iterator[tuple[str, str]]:
@@ -172,7 +235,9 @@ def detect(data: bytes) -> str:
 
     The detector is asked without its HTML5 mapping, which does not know the label `cp949` and answers `utf-8` for it.
     """
-    if _mostly_utf8(data):
+    if (name := escaped(data[:HEAD])) is not None:
+        return name
+    if mostly_utf8(data):
         return "utf-8"
     from resiliparse.parse.encoding import detect_encoding
 
@@ -182,7 +247,7 @@ def detect(data: bytes) -> str:
     return guess if guess not in (None, "utf-8") else "cp1252"
 
 
-def _mostly_utf8(data: bytes) -> bool:
+def mostly_utf8(data: bytes) -> bool:
     """Valid UTF-8, or UTF-8 with a damaged or cut place: three readable multi-byte characters for each that is not.
 
     Text in any other charset decodes as UTF-8 into next to no readable multi-byte characters.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, TypeVar
 
@@ -95,6 +96,22 @@ def clean(text: str) -> str:
         except UnicodeEncodeError:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
+
+
+def apart(names: list[str]) -> list[str]:
+    """Names of columns told apart: the second `a` is `a_2`.
+
+    >>> apart(["a", "b", "a"])
+    ['a', 'b', 'a_2']
+    """
+    seen: Counter = Counter()
+    found: list[str] = []
+    for name in names:
+        seen[name] += 1
+        while seen[name] > 1 and (f"{name}_{seen[name]}" in found or f"{name}_{seen[name]}" in names):
+            seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
+    return found
 
 
 def meta_list(meta: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Iterator
 
 from pipeline.errors import InfraError
-from stages.ingest import kinds
-from stages.ingest.readers import lines, packages, tables, warc
+from stages.ingest import charset, kinds
+from stages.ingest.readers import arrays, lines, packages, tables, warc
 from stages.ingest.row import Raw
 from stages.ingest.sources import SKIPPED, File, opened
 from stages.ingest.unpack import Unpacked
@@ -45,7 +45,7 @@ def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
         reason = "ingest.empty" if stream.fault is None else "ingest.truncated_gzip" if stream.fault == "truncated" else "ingest.broken_file"
         yield Raw("fault", "", reason=reason)
         return
-    kind = kinds.kind(file.name, head)
+    kind = kinds.kind(file.name, charset.as_utf8(head))
     if kind == "warc":
         yield from warc.read_warc(stream, max_bytes)
     elif kind == "arc":
@@ -53,7 +53,7 @@ def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
     elif kind == "jsonl":
         yield from lines.read_jsonl(stream, max_bytes)
     elif kind == "json":
-        yield from lines.read_json(stream, max_bytes)
+        yield from arrays.read_json(stream, max_bytes)
     elif kind in ("csv", "tsv"):
         yield from tables.read_csv(stream, max_bytes, kind == "tsv")
     elif kind in ("parquet", "arrow"):

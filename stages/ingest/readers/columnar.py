@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.ingest.readers.values import apart, plain_column
-from stages.ingest.row import Raw
+from stages.ingest.readers.values import plain_column
+from stages.ingest.row import Raw, apart
 
 BATCH = 256
 """Rows turned to Python at a time."""

@@ -113,7 +113,7 @@ def read(file: File) -> Iterator[Raw]:
     facts = {"licence": about.get("licence"), "lang": None, "meta": {"distribution": file.name.split("/")[1], "part": file.within}}
     if file.within == "readme":
         message = BytesParser(policy=compat32).parsebytes(data)
-        body = (message.get_payload(decode=True) or b"").decode("utf-8", "replace") or _field(message, "Description") or ""
+        body = message.get_payload(decode=True) or _field(message, "Description") or ""
         medium = (_field(message, "Description-Content-Type") or "text/x-rst").partition(";")[0].strip().lower()
         facts["title"] = _field(message, "Name")
         yield Raw({"text/markdown": "markdown", "text/plain": "text"}.get(medium, "rst"), "", body, url=about.get("url"), facts=facts)

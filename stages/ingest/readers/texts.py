@@ -20,9 +20,11 @@ def read(raw: Raw) -> Document:
     if isinstance(raw.body, bytes):
         decoded = charset.decode(raw.body, raw.charset, html=False)
         text, encoding = decoded.text, decoded.encoding
-        metrics = {"charset.fallbacks": float(decoded.fallbacks), "charset.replaced": float(decoded.replaced), "page.bytes": float(len(raw.body))}
-        if decoded.replaced:
-            note = f"ingest.bad_utf8: {decoded.replaced} characters unreadable as {decoded.encoding}"
+        replaced = decoded.replaced + text.count("\0")
+        metrics = {"charset.fallbacks": float(decoded.fallbacks), "charset.replaced": float(replaced), "page.bytes": float(len(raw.body))}
+        if replaced:
+            text = text.replace("\0", "\ufffd")
+            note = f"ingest.bad_utf8: {replaced} characters unreadable as {decoded.encoding}"
     else:
         text = raw.body
     text = clean(text.replace("\r\n", "\n").replace("\r", "\n"))

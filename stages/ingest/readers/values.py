@@ -15,6 +15,7 @@ import pyarrow as pa
 from pyarrow import types
 
 from stages.ingest import charset, kinds
+from stages.ingest.row import apart
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 BINARY, RANGE = "binary values left out", "dates or times out of range left out"
@@ -83,22 +84,6 @@ def _plain(scalar: pa.Scalar, told: Counter) -> Any:
     if types.is_interval(kind):
         return dict(zip(("months", "days", "nanoseconds"), scalar.as_py()))
     return _time(scalar, kind, told) if types.is_temporal(kind) else scalar.as_py()
-
-
-def apart(names: list[str]) -> list[str]:
-    """Names of columns told apart: the second `a` is `a_2`.
-
-    >>> apart(["a", "b", "a"])
-    ['a', 'b', 'a_2']
-    """
-    seen: Counter = Counter()
-    found: list[str] = []
-    for name in names:
-        seen[name] += 1
-        while seen[name] > 1 and (f"{name}_{seen[name]}" in found or f"{name}_{seen[name]}" in names):
-            seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name}_{seen[name]}")
-    return found
 
 
 def _text(data: bytes, told: Counter) -> str:

@@ -9,7 +9,8 @@ import random
 
 import pytest
 
-from stages.ingest.readers.lines import line_limit, lines, read_json, read_jsonl
+from stages.ingest.readers.arrays import read_json
+from stages.ingest.readers.lines import line_limit, lines, read_jsonl
 from stages.ingest.unpack import Unpacked
 
 SMALL = 1 << 12
@@ -91,8 +92,8 @@ def test_one_object_is_one_row():
     [
         (b"[]", []),
         (b"  ", [("", "ingest.empty")]),
-        (b'[{"text": "a"}, {"text": }]', [("row:0", {"text": "a"}), ("row:1", "ingest.broken_file")]),
-        (b'[{"text": "a"}, {"text": "b', [("row:0", {"text": "a"}), ("row:1", "ingest.broken_file")]),
+        (b'[{"text": "a"}, {"text": }]', [("row:0", {"text": "a"}), ("row:1", "ingest.broken_record")]),
+        (b'[{"text": "a"}, {"text": "b', [("row:0", {"text": "a"}), ("row:1", "ingest.broken_record")]),
         (b'[{"text": "a"}', [("row:0", {"text": "a"}), ("end", "ingest.broken_file")]),
         (b"[1, {}]", [("row:0", "ingest.wrong_columns"), ("row:1", {})]),
         (b'[{"text": "' + b"x" * (4 << 20) + b'"}]', [("row:0", "ingest.too_large")]),
