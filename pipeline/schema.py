@@ -23,8 +23,26 @@ BLOCK = pa.struct(
         pa.field("group", pa.int32()),
     ]
 )
-META = pa.list_(pa.struct([pa.field("key", STR), pa.field("value", STR)]))
-MESSAGES = pa.list_(pa.struct([pa.field("role", STR), pa.field("content", STR)]))
+META = pa.list_(pa.struct([pa.field("key", STR), pa.field("value", STR), pa.field("type", STR)]))
+"""`type` is null for plain text and `json` where the value is JSON text: numbers, lists and records as they came."""
+TOOL_CALLS = pa.list_(pa.struct([pa.field("id", STR), pa.field("name", STR), pa.field("arguments", STR)]))
+"""The tools an answer calls; `arguments` is JSON text."""
+MESSAGES = pa.list_(
+    pa.struct(
+        [
+            pa.field("role", STR),
+            pa.field("content", STR),
+            pa.field("reasoning", STR),
+            pa.field("tool_calls", TOOL_CALLS),
+            pa.field("name", STR),
+            pa.field("tool_call_id", STR),
+            pa.field("train", pa.bool_()),
+        ]
+    )
+)
+"""Turns: role (system, user, assistant, tool) and content, then what few turns have (null: nothing). `reasoning` is what was
+thought before the answer, `name` and `tool_call_id` are those of the tool that answers, `train` says whether the turn is to be
+learned (null: the row does not say)."""
 
 BLOCK_KINDS = (
     "heading paragraph list code table quote question answer accepted_answer term definition summary details step post"
@@ -49,8 +67,17 @@ DOCUMENT = pa.schema(
 _PASSPORT = [("lang", STR), ("source", STR), ("url", STR), ("licence", STR)]
 _SPAN = [("doc_id", STR), ("span_start", pa.int64()), ("span_end", pa.int64()), ("rule", STR)]
 CHAT = pa.schema(
-    [pa.field("id", STR, nullable=False), ("messages", MESSAGES), *_PASSPORT, *_SPAN, ("confidence", pa.float64()), ("meta", META)]
+    [
+        pa.field("id", STR, nullable=False),
+        ("messages", MESSAGES),
+        *_PASSPORT,
+        *_SPAN,
+        ("confidence", pa.float64()),
+        ("meta", META),
+        ("tools", STR),
+    ]
 )
+"""`tools`: the tools the answers may call, as JSON text (a list of schemas), or null."""
 PAIR = pa.schema(
     [
         pa.field("id", STR, nullable=False),
@@ -65,6 +92,7 @@ PAIR = pa.schema(
         ("score_rejected", pa.float64()),
         ("in_sft", pa.bool_()),
         ("meta", META),
+        ("tools", STR),
     ]
 )
 TOKENS = pa.schema(
@@ -81,20 +109,54 @@ SHAPES = {"DOCUMENT": DOCUMENT, "CHAT": CHAT, "PAIR": PAIR, "TOKENS": TOKENS}
 
 TEXT_FIELDS = {
     "DOCUMENT": ("text", "title", "url", "blocks", "meta"),
-    "CHAT": ("messages", "url", "meta"),
-    "PAIR": ("prompt", "chosen", "rejected", "url", "meta"),
+    "CHAT": ("messages", "url", "meta", "tools"),
+    "PAIR": ("prompt", "chosen", "rejected", "url", "meta", "tools"),
     "TOKENS": (),
 }
 """Every field of a shape that can hold text of the corpus; pii treats all of them."""
 MAIN_FIELD = {"DOCUMENT": "text", "CHAT": "messages", "PAIR": "prompt"}
 
 
+_LATER = frozenset(("tools",))
+"""Columns that the first stores of a shape did not have."""
+
+
 def shape_of(schema: pa.Schema) -> str | None:
     """Name of the shape whose columns `schema` begins with (extra columns may follow), or None."""
     for name, shape in SHAPES.items():
-        if schema.names[: len(shape.names)] == shape.names:
+        first = [column for column in shape.names if column not in _LATER]
+        if schema.names[: len(shape.names)] == shape.names or schema.names[: len(first)] == first:
             return name
     return None
+
+
+def current(schema: pa.Schema) -> pa.Schema:
+    """`schema` as this version writes it: columns and parts of records that came later stand in their places."""
+    shape = SHAPES.get(shape_of(schema) or "")
+    if shape is None:
+        return schema
+    found = {field.name: field for field in schema}
+    fields = [_grown(found[field.name], field) if field.name in found else field for field in shape]
+    return pa.schema([*fields, *(field for field in schema if field.name not in shape.names)])
+
+
+def _grown(found: pa.Field, wanted: pa.Field) -> pa.Field:
+    """`wanted` where the records of `found` lack its last parts."""
+    if not all(pa.types.is_list(field.type) and pa.types.is_struct(field.type.value_type) for field in (found, wanted)):
+        return found
+    has, parts = ([part.name for part in field.type.value_type.fields] for field in (found, wanted))
+    return wanted if len(has) < len(parts) and has == parts[: len(has)] else found
+
+
+def upgraded(rows: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
+    """Rows of a store of any version in the columns of this one; what the older did not have is null. New ones are not copied."""
+    wanted = current(rows.schema)
+    if wanted == rows.schema:
+        return rows
+    columns = [
+        rows.column(field.name).cast(field.type) if field.name in rows.schema.names else pa.nulls(len(rows), field.type) for field in wanted
+    ]
+    return type(rows).from_arrays(columns, schema=wanted)
 
 
 def _hash(*parts: str) -> str:

@@ -8,7 +8,7 @@
     STORE/passes/<pass>/...        a barrier stage's own sub-stores
     STORE/artefact/...             a trained thing, proven by receipts/artefact.json
 
-A shard without receipt does not exist.
+A shard without receipt does not exist. Stores of every earlier version are read: columns that came later are null.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.errors import DamagedStore, SourceError
 from pipeline.files import Local, place
 from pipeline.ledger import Ledger, Receipt
 from pipeline.options import content_hash, digest
-from pipeline.schema import shape_of
+from pipeline.schema import current, shape_of, upgraded
 from pipeline.shards import BATCH_BYTES, BATCH_ROWS, COUNTED, INDEX, SHARD_BYTES, SHARD_ROWS, ShardWriter, build_index, number_of, reason_counts, stamp, write_table
 
 FORMAT = 1
@@ -117,7 +117,7 @@ class Store:
         shards = self.shards()
         if not shards:
             raise SourceError(f"{self.path} has no shards", "run the stage that makes it")
-        return self._open(f"shards/{number_of(shards[0])}.arrow").schema
+        return current(self._open(f"shards/{number_of(shards[0])}.arrow").schema)
 
     @property
     def shape(self) -> str | None:
@@ -141,13 +141,13 @@ class Store:
 
     def read(self, shard: int) -> pa.Table:
         """A shard as a table, memory-mapped on local disk. A fused step's shard is not on disk: see `pipeline.run`."""
-        return self._open(f"shards/{number_of(shard)}.arrow").read_all()
+        return upgraded(self._open(f"shards/{number_of(shard)}.arrow").read_all())
 
     def batches(self, shard: int) -> Iterator[pa.RecordBatch]:
         """Record batches of at most 1,024 rows or 16 MiB; a larger row stands alone."""
         reader = self._open(f"shards/{number_of(shard)}.arrow")
         for index in range(reader.num_record_batches):
-            yield reader.get_batch(index)
+            yield upgraded(reader.get_batch(index))
 
     def ledger(self, shard: int | str) -> pa.Table:
         return self._open(f"ledger/{number_of(shard)}.arrow").read_all()
@@ -166,7 +166,7 @@ class Store:
         return Ledger.concat(self.ledger(n) for n in names if n in proven | extra)
 
     def files(self) -> list[str]:
-        """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`."""
+        """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written."""
         return [self.place.path(f"shards/{number_of(shard)}.arrow") for shard in self.shards()]
 
     def dataset(self, columns: Sequence[str] | None = None) -> Any:
@@ -179,10 +179,11 @@ class Store:
         """The store as a `pyarrow.dataset.Dataset`."""
         import pyarrow.dataset
 
+        schema = self.schema if self.shards() else None
         if isinstance(self.place, Local):
-            return pyarrow.dataset.dataset(self.files(), format="ipc")
+            return pyarrow.dataset.dataset(self.files(), schema=schema, format="ipc")
         prefix = [path.partition("://")[2] for path in self.files()]
-        return pyarrow.dataset.dataset(prefix, format="ipc", filesystem=self.place.fs)
+        return pyarrow.dataset.dataset(prefix, schema=schema, format="ipc", filesystem=self.place.fs)
 
     def find(self, row_id: str) -> tuple[int, int] | None:
         """(shard, row) of an id through the index, or None."""

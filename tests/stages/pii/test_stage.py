@@ -32,7 +32,7 @@ def document(**columns) -> dict:
             block("paragraph", BODY.index("주민"), len(BODY)),
             {"kind": "answer", "text": f"전화는 {PHONE}", "start": None, "end": None, "level": None, "group": 1},
         ],
-        "meta": [{"key": "author", "value": json.dumps({"mail": MAIL})}, {"key": "n", "value": None}],
+        "meta": [{"key": "author", "value": json.dumps({"mail": MAIL}), "type": None}, {"key": "n", "value": None, "type": None}],
     }
     return row | columns
 
@@ -57,7 +57,7 @@ def test_every_field_of_a_document_is_treated_and_blocks_move_along():
     assert row["text"] == "연락\n메일 <EMAIL>로, 전화 <PHONE>입니다.\n주민번호 <KR_RRN>"
     assert (row["title"], row["url"]) == ("담당 <EMAIL>", "https://a.kr/?to=<EMAIL>")
     assert [row["text"][b["start"] : b["end"]] for b in row["blocks"][:3]] == [b["text"] for b in row["blocks"][:3]]
-    assert row["blocks"][3]["text"] == "전화는 <PHONE>" and row["meta"] == [{"key": "author", "value": '{"mail": "<EMAIL>"}'}, {"key": "n", "value": None}]
+    assert row["blocks"][3]["text"] == "전화는 <PHONE>" and [entry["value"] for entry in row["meta"]] == ['{"mail": "<EMAIL>"}', None]
     assert row["content_id"] == content_id(row["text"])
     assert work.notes == {"entities": {"email": 4, "kr_rrn": 1, "phone": 2}}
 
@@ -87,7 +87,7 @@ def test_chats_and_pairs():
     talk = lambda text: [{"role": "user", "content": text}, {"role": "assistant", "content": "네"}]  # noqa: E731
     chat = {name: None for name in CHAT.names} | {"id": "c1", "messages": talk(f"제 번호는 {PHONE}이에요"), "meta": [{"key": "a", "value": MAIL}]}
     (row,) = run(batch(chat, schema=CHAT)).kept.to_pylist()
-    assert row["messages"] == talk("제 번호는 <PHONE>이에요") and row["meta"][0]["value"] == "<EMAIL>"
+    assert [turn["content"] for turn in row["messages"]] == ["제 번호는 <PHONE>이에요", "네"] and row["meta"][0]["value"] == "<EMAIL>"
     pair = {name: None for name in PAIR.names} | {"id": "p1", "prompt": talk(MAIL), "chosen": talk(PHONE), "rejected": talk(RRN)}
     (row,) = run(batch(pair, schema=PAIR)).kept.to_pylist()
     assert [row[side][0]["content"] for side in ("prompt", "chosen", "rejected")] == ["<EMAIL>", "<PHONE>", "<KR_RRN>"]
