@@ -22,7 +22,7 @@ class Ingest(Stage):
     TSV, Parquet, Arrow, folders of `datasets.save_to_disk`; packed with gzip, zstandard, xz or bzip2 or not.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     ports: ClassVar[dict[str, Port]] = {}
     makes: ClassVar[str | None] = None
     libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml", "fastwarc")

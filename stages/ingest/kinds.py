@@ -24,9 +24,16 @@ never opened.)"""
 
 HEAD = 8_192
 """Unpacked bytes looked at."""
-_ARC = re.compile(rb"^filedesc://\S+ \S+ \d{8,18} \S+ -?\d+")
+_WARC = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,64}WARC/\d{1,2}\.\d", re.I)
+_ARC = re.compile(rb"(?:\xef\xbb\xbf)?\s{0,64}filedesc://[^\n]{1,4096} \d{8,18} ", re.I)
 _MARKUP = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|meta|div|p|table|h1|script|frameset)\b", re.I)
 _CONTROLS = bytes(set(range(32)) - {9, 10, 12, 13, 27})
+
+
+def packed(name: str) -> str | None:
+    """The packing that a name promises: `a.warc.gz` -> `gzip`."""
+    last = re.sub(r"~\d+$", "", name.lower()).rpartition(".")[2]
+    return {"gz": "gzip", "bgz": "gzip", "zst": "zstd", "zstd": "zstd", "xz": "xz", "bz2": "bzip2"}.get(last)
 
 
 def ending(name: str) -> str:
@@ -44,7 +51,7 @@ def kind(name: str, head: bytes) -> str | None:
     >>> kind("a.warc.gz", b"WARC/1.0"), kind("notes", b"Some words."), kind("logo.png", b"PNG")
     ('warc', 'text', None)
     """
-    if head.startswith(b"WARC/"):
+    if _WARC.match(head):
         return "warc"
     if _ARC.match(head):
         return "arc"

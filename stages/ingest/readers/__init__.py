@@ -39,9 +39,10 @@ def read_file(file: File, max_bytes: int) -> Iterator[Raw]:
 
 
 def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
-    stream = Unpacked(handle)
+    stream = Unpacked(handle, kinds.packed(file.name))
     head = stream.peek(kinds.HEAD)
-    if not head:
+    archive = kinds.BY_NAME.get(kinds.ending(file.name)) in ("warc", "arc")
+    if not head and not (archive and stream.fault == "damaged"):
         reason = "ingest.empty" if stream.fault is None else "ingest.truncated_gzip" if stream.fault == "truncated" else "ingest.broken_file"
         yield Raw("fault", "", reason=reason)
         return

@@ -7,7 +7,7 @@ import zlib
 from typing import Iterator
 from urllib.parse import urlsplit
 
-from stages.ingest.readers.frames import HEAD_END, LONGEST_HEADER, Frame, arc_frames, warc_frames
+from stages.ingest.readers.frames import FOLD, HEAD_END, LONGEST_HEADER, Frame, arc_frames, arc_line, warc_frames
 from stages.ingest.row import Raw, guarded
 from stages.ingest.unpack import Unpacked
 
@@ -40,13 +40,14 @@ def read_warc(stream: Unpacked, limit: int) -> Iterator[Raw]:
 def read_arc(stream: Unpacked, limit: int) -> Iterator[Raw]:
     """Every record of an ARC file."""
     for frame in arc_frames(stream, limit):
-        parts = frame.head.decode("utf-8", "replace").split()
-        uri = parts[0] if parts else None
-        fields = {"warc-type": "response", "content-type": "application/http"} if uri and uri.startswith("http") else {"warc-type": "warcinfo"}
+        url, date, _, _ = arc_line(frame.head) or (b"", b"", b"", None)
+        uri = url.decode("utf-8", "replace").strip() or None
+        page = uri is not None and uri.lower().startswith(("http://", "https://"))
+        fields = {"warc-type": "response", "content-type": "application/http"} if page else {"warc-type": "warcinfo"}
         raw = guarded(_record, frame, fields, uri)
         raw.locator = f"record:{frame.number}"
-        raw.url = uri if uri and uri.startswith(("http://", "https://")) else None
-        raw.date = _stamp(parts[2]) if len(parts) > 2 else None
+        raw.url = uri if page else None
+        raw.date = _stamp(date.decode())
         yield raw
 
 
@@ -72,7 +73,7 @@ def _pairs(head: bytes) -> list[tuple[str, str]]:
         return []
     fields = HeaderMap()
     try:
-        fields.parse(BytesIO(re.sub(rb"\r*\n", b"\r\n", head)))
+        fields.parse(BytesIO(re.sub(rb"\r*\n", b"\r\n", FOLD.sub(b" ", head))))
         return [(name.lower(), value.strip()) for name, value in fields.to_tuples()]
     except (OSError, ValueError):
         return []

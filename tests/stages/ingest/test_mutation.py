@@ -93,9 +93,16 @@ def behind_dictionary(sample: Sample, edits: list[Edit]) -> list[Record]:
 
 ZSTD = zstandard.ZstdCompressor().compress
 FORMATS = {
+    "WARC": Format("warc", lambda dice: joined(warc_records(dice))),
+    "WARC, LF": Format("warc", lambda dice: joined(warc_records(dice, end="\n"))),
+    "WARC.gz": Format("warc.gz", lambda dice: packed_apart(warc_records(dice), gzip.compress)),
     "WARC.gz, one member": Format("warc.gz", lambda dice: packed_whole(warc_records(dice), gzip.compress), before),
+    "WARC.zst": Format("warc.zst", lambda dice: packed_apart(warc_records(dice), ZSTD)),
+    "WARC.zst with dictionary": Format("warc.zst", with_dictionary, behind_dictionary),
     "WARC.xz": Format("warc.xz", lambda dice: packed_whole(warc_records(dice), lzma.compress), before),
     "WARC.bz2": Format("warc.bz2", lambda dice: packed_whole(warc_records(dice), bz2.compress), before),
+    "ARC": Format("arc", lambda dice: joined(arc_records(dice))),
+    "ARC.gz": Format("arc.gz", lambda dice: packed_apart(arc_records(dice), gzip.compress)),
 }
 
 

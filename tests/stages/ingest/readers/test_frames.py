@@ -46,20 +46,40 @@ def test_line_ends_of_careless_copies():
     assert bodies(frames(b"".join(FINE).replace(b"\r\n", b"\r\r\n"))) == BODIES
 
 
-def test_garbage_between_records_is_one_row():
-    found = frames(b"junk before\r\n" + FINE[0] + b"junk\x00 between\r\n\r\n" + FINE[1])
-    assert bodies(found) == BODIES[:2] and faults(found) == [(0, "ingest.broken_record")]
-    assert "more stand before the next record" in found[1].note
+def test_every_stretch_between_records_is_a_row():
+    found = frames(b"junk before\r\n" + FINE[0] + b"junk\x00 between\r\n\r\n" + FINE[1] + b"\0" * 512)
+    assert bodies(found) == BODIES[:2] and faults(found) == [(0, "ingest.broken_record"), (2, "ingest.broken_record"), (4, "ingest.broken_record")]
+    assert [f.note for f in found] == ["13 bytes that are no record", None, "17 bytes that are no record", None, "512 bytes that are no record"]
 
 
-def test_a_length_too_short_keeps_the_record_and_the_next():
-    found = frames(record(0, b"abcdefgh", length=5) + FINE[1])
-    assert bodies(found) == [b"abcde", BODIES[1]] and found[0].note
+def test_frames_and_blank_lines_are_the_whole_file():
+    data = b"\xef\xbb\xbf\r\njunk\r\n" + FINE[0] + record(1, b"abcdefgh", length=5) + b"\n\n" + record(2, b"abc", length=60) + b"more" + FINE[3] + record(4, b"x", length="?") + FINE[5][:-30]
+    found = frames(data)
+    at = 3
+    for frame in found:
+        assert data[at : frame.start].strip(b" \t\r\n") == b"" and frame.end > frame.start >= at
+        at = frame.end
+    assert data[at:].strip(b" \t\r\n") == b"" and len(found) == 7
 
 
-def test_a_length_too_long_does_not_swallow_the_next():
-    found = frames(record(0, b"abc", length=60) + FINE[1] + FINE[2])
-    assert bodies(found) == [b"abc", BODIES[1], BODIES[2]] and "next record stands after" in found[0].note
+@pytest.mark.parametrize("short", [1, 2, 3, 7])
+def test_a_length_too_short_keeps_the_whole_record_and_the_next(short):
+    found = frames(record(0, b"abcdefgh", length=8 - short) + FINE[1])
+    assert bodies(found) == [b"abcdefgh", BODIES[1]] and "the record ends after 8" in found[0].note
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+@pytest.mark.parametrize("long", [*range(1, 21), 60, 5_000, 70_000])
+def test_a_length_too_long_does_not_swallow_the_next(long, pack):
+    found = frames(pack(record(0, b"abc", length=3 + long) + FINE[1] + FINE[2]))
+    assert bodies(found) == [b"abc", BODIES[1], BODIES[2]] and found[0].note.startswith(f"declared {3 + long} bytes") and not any(f.reason for f in found)
+
+
+@pytest.mark.parametrize("long", [1, 2, 4, 5, 6, 11, 5_000])
+def test_a_length_too_long_at_the_end_of_the_file(long):
+    """The line ends behind the record show that it is whole; where they are missing it was cut."""
+    assert bodies(frames(FINE[1] + record(0, b"abc", length=3 + long))) == [BODIES[1], b"abc"]
+    assert faults(frames(FINE[1] + record(0, b"abc", length=3 + long)[: -(3 if long > 4 else 4)])) == ([(1, "ingest.broken_record")] if long > 0 else [])
 
 
 @pytest.mark.parametrize("length", ["abc", "-3", "", "9" * 30])
