@@ -25,6 +25,7 @@ class Augment(Stage):
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("CHAT", help="rows to start from")}
     makes: ClassVar[str] = "CHAT"
+    version: ClassVar[int] = 2
     draws: ClassVar[bool] = True
 
     teacher: TeacherOptions | None = None

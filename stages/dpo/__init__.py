@@ -44,6 +44,7 @@ class Dpo(Stage):
         "sft": Port("CHAT", optional=True, many=True, help="what the student was fine-tuned on: for sft_overlap"),
     }
     makes: ClassVar[str | None] = "PAIR"
+    version: ClassVar[int] = 2
     draws: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 

@@ -57,7 +57,7 @@ class Evaluate(Stage):
     `evaluate.empty`, `chat.*`, `pair.equal`.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("DOCUMENT|CHAT|PAIR", many=True, help="stores the models' training data came from; their held-out rows are used"),
         "model": Port("artefact:model|artefact:adapter", many=True, help="models and adapters, each measured against the one before"),

@@ -32,7 +32,7 @@ class Choices(NamedTuple):
 
 
 class Answered(NamedTuple):
-    """Per question: was the likeliest answer the right one (1, 0), per byte, as a sum, per character and token; and was it read whole."""
+    """Per question: was the likeliest answer the right one (1, 0; 1/n where n are equally likely), per byte, as a sum, per character and token; and was it read whole."""
 
     right: np.ndarray
     right_sums: np.ndarray
@@ -79,6 +79,7 @@ def answered(reader: Any, encoder: Any, choices: Choices, width: int) -> Answere
             whole[number] &= fits
             rows.append(row)
     sums, counts = reader.sums(rows)
+    sums = _alike(sums, choices)
     owner = np.repeat(np.arange(len(choices.questions)), [len(question.answers) for question in choices.questions])
     texts = [answer.strip() for question in choices.questions for answer in question.answers]
     right = np.asarray([question.right for question in choices.questions])
@@ -105,10 +106,18 @@ def _row(context: np.ndarray, answer: np.ndarray, bos: int | None, width: int) -
     return join([segment(tokens, asked)]), len(context) <= room
 
 
+def _alike(sums: np.ndarray, choices: Choices) -> np.ndarray:
+    """Equal answers of a question score alike, whatever padding did to their last bits."""
+    keys = [(number, answer.strip()) for number, question in enumerate(choices.questions) for answer in question.answers]
+    first: dict[tuple[int, str], int] = {}
+    return sums[[first.setdefault(key, n) for n, key in enumerate(keys)]] if keys else sums
+
+
 def _likeliest(scores: np.ndarray, owner: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Per question 1 where the answer of the highest score is the right one; of equal scores the first counts."""
+    """Per question 1 where the answer of the highest score is the right one, 1/n where it is one of n of that score, else 0."""
     bounds = np.searchsorted(owner, np.arange(len(right) + 1))
-    return np.asarray([float(np.argmax(scores[a:b]) == one) for a, b, one in zip(bounds, bounds[1:], right)])
+    highest = (scores[a:b] == scores[a:b].max() for a, b in zip(bounds, bounds[1:]))
+    return np.asarray([float(best[one] / max(1, best.sum())) for best, one in zip(highest, right)])
 
 
 def chance(choices: Choices) -> float:

@@ -16,7 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
 
 from pipeline.errors import WorkError
-from stages.models.teacher import BAD_ANSWER, RATE_LIMITED, REFUSED, TRUNCATED, UNREACHABLE, Reply, Request, TeacherOptions, secret
+from stages.models.teacher import BAD_ANSWER, RATE_LIMITED, REFUSED, TRUNCATED, UNREACHABLE, Reply, Request, TeacherOptions, secret, whole_unicode
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +25,10 @@ MAX_BODY = 8 << 20
 """Bytes of one response; more is an endless answer."""
 MAX_WAIT = 60.0
 """Seconds: the longest back-off, and the longest Retry-After that is honoured before the request counts as rate-limited."""
+MOST_TOKENS = 1 << 24
+"""Tokens of one prompt or answer that are believed; a count above it is cut to it."""
+DIGITS = 400
+"""Digits of an integer in a response that is read as one."""
 LOST = 8
 """So many requests given up as unreachable in a row, with no answer between, and the server is taken to be down."""
 
@@ -221,29 +225,50 @@ def parse(data: bytes, base: Reply) -> Reply:
         return replace(base, reason=BAD_ANSWER, note=note)
 
     try:
-        body = json.loads(data)
+        body = json.loads(data.decode("utf-8-sig", "replace"), parse_int=_whole)
     except (ValueError, RecursionError):
         return bad("the response is not JSON")
     if not isinstance(body, dict):
         return bad("the response is not a JSON object")
     choices = body.get("choices")
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return bad("the response has no choices")
+        return bad("the response is an error without a status" if body.get("error") else "the response has no choices")
     message = choices[0].get("message")
-    text = message.get("content") if isinstance(message, dict) else None
+    message = message if isinstance(message, dict) else {}
+    text = _text(message.get("content"))
     finish = choices[0].get("finish_reason")
-    counted = replace(base, finish_reason=finish if isinstance(finish, str) else "", **_usage(body.get("usage")))
+    counted = replace(base, finish_reason=whole_unicode(finish[:64]) if isinstance(finish, str) else "", **_usage(body.get("usage")))
     if finish == "length":
         return replace(counted, reason=TRUNCATED, note="the answer reached max_tokens")
-    if not isinstance(text, str) or not text.strip():
-        return replace(counted, reason=BAD_ANSWER, note="the answer is empty")
+    if not text.strip():
+        alone = any(_text(message.get(name)).strip() for name in REASONING)
+        return replace(counted, reason=BAD_ANSWER, note="the answer is reasoning alone" if alone else "the answer is empty")
     if finish not in ("stop", "eos", "end_turn"):
         return replace(counted, reason=BAD_ANSWER, note="finish_reason is not stop")
     return replace(counted, text=text.strip())
 
 
+REASONING = ("reasoning_content", "reasoning", "thinking")
+"""Where servers put what a model thought before it answered."""
+
+
+def _text(content: Any) -> str:
+    """The text of a message's content: a string, or the text of its parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    said = (part.get("text") for part in parts if isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"))
+    return "".join(part for part in said if isinstance(part, str))
+
+
+def _whole(digits: str) -> int | float:
+    return int(digits) if len(digits) <= DIGITS else float("-inf" if digits.startswith("-") else "inf")
+
+
 def _usage(usage: Any) -> dict[str, int]:
+    """Tokens as the server counts them, at most `MOST_TOKENS`; what is no count (text, NaN, below zero) is not known."""
     if not isinstance(usage, dict):
         return {}
     names = {"tokens_in": usage.get("prompt_tokens"), "tokens_out": usage.get("completion_tokens")}
-    return {name: value for name, value in names.items() if isinstance(value, int) and not isinstance(value, bool) and value >= 0}
+    good = {name: value for name, value in names.items() if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0}
+    return {name: int(min(value, MOST_TOKENS)) for name, value in good.items()}

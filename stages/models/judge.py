@@ -2,18 +2,17 @@
 
 A judge that prefers whatever stands first says nothing, so every pair is shown in both orders and a verdict counts only when
 both agree; where they do not, there is none (`judge.disagrees`). A tie in both orders is a tie. What the judge says is
-parsed strictly, with one repair; the mapping from its letters back to the two answers is one function (`settle`).
+read by `stages.models.reply`; the mapping from its letters back to the two answers is one function (`settle`).
 """
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from dataclasses import dataclass, field
 from typing import Any, Iterable, Iterator, Literal
 
 from stages.models.prompts import Lang, Prompt
+from stages.models.reply import named, rating
 from stages.models.teacher import Reply, Request, Sampling, Teacher
 
 DISAGREES = "judge.disagrees"
@@ -146,9 +145,8 @@ class Judge:
             if reply.reason:
                 yield item.id, None, reply.reason
             else:
-                value = parsed(reply.text or "", "score")
-                good = isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 5
-                yield item.id, float(value) if good else None, None if good else UNPARSED
+                value = rating(reply.text or "")
+                yield item.id, value, None if value is not None else UNPARSED
 
     def _both(self, pair: Pair) -> Iterator[Request]:
         for name, first, second in (("forward", pair.one, pair.two), ("backward", pair.two, pair.one)):
@@ -180,23 +178,6 @@ def settle(pair_id: str, forward: Reply, backward: Reply) -> Verdict:
 
 def letter(text: str) -> str | None:
     """A, B or tie as the judge's JSON says; None where it says anything else."""
-    value = parsed(text, "verdict")
+    value = named(text, "verdict")
     word = value.strip().lower() if isinstance(value, str) else ""
     return {"a": "A", "b": "B", "tie": "tie"}.get(word)
-
-
-def parsed(text: str, name: str) -> Any:
-    """`name` of the JSON object the text is; repaired once: the only object within it. None otherwise."""
-    for attempt in (text, *_only_object(text)):
-        try:
-            value = json.loads(attempt)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(value, dict):
-            return value.get(name)
-    return None
-
-
-def _only_object(text: str) -> list[str]:
-    found = re.findall(r"\{[^{}]*\}", text)
-    return found if len(found) == 1 else []

@@ -1,18 +1,27 @@
-"""What a teacher writes when it is asked for instructions and answers: read strictly, repaired once, checked on sight."""
+"""What a teacher writes when it is asked for instructions and answers: found among its words, read strictly, checked on sight."""
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+from stages.models.reply import objects
+
 
 def pairs_in(text: str) -> tuple[list[tuple[str, str]] | None, str]:
-    """(instruction, answer) pairs of a teacher's reply, or None and what is wrong. One repair: fences and words around the
-    one JSON value are cut away."""
-    value, fault = _json(text)
-    if fault:
-        return None, fault
+    """(instruction, answer) pairs of a teacher's reply, or None and what is wrong: of its JSON values the last that holds pairs (a
+    list, an object with `pairs`, one pair, or pairs line by line); with none that does, what is wrong with the last."""
+    fault = "the answer is not JSON"
+    for group in reversed(objects(text)):
+        pairs, why = _pairs(group)
+        if pairs is not None:
+            return pairs, ""
+        fault = why if fault == "the answer is not JSON" else fault
+    return None, fault
+
+
+def _pairs(group: list[Any]) -> tuple[list[tuple[str, str]] | None, str]:
+    value = group[0] if len(group) == 1 else group
     if isinstance(value, dict):
         value = value.get("pairs", [value])
     if not isinstance(value, list):
@@ -23,18 +32,6 @@ def pairs_in(text: str) -> tuple[list[tuple[str, str]] | None, str]:
             return None, "an item lacks `instruction` or `answer` as text"
         pairs.append((item["instruction"].strip(), item.get("answer", "").strip()))
     return pairs, ""
-
-
-def _json(text: str) -> tuple[Any, str]:
-    bare = re.sub(r"^\s*```[a-zA-Z]*\s*|\s*```\s*$", "", text)
-    spans = [(bare.find(a), bare.rfind(b)) for a, b in ("[]", "{}")]
-    first = min(((a, b) for a, b in spans if 0 <= a < b), default=None)
-    for attempt in (text, bare[first[0] : first[1] + 1] if first else ""):
-        try:
-            return json.loads(attempt), ""
-        except (ValueError, RecursionError):
-            continue
-    return None, "the answer is not JSON"
 
 
 REFUSAL = re.compile(

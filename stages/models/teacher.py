@@ -21,6 +21,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import OptionError, UsageError
 from pipeline.options import CONTENT, SECRET, UNKEYED, Options, content_hash, digest
+from stages.models.reply import spoken
 
 if TYPE_CHECKING:
     from stages.models.journal import Journal
@@ -313,16 +314,23 @@ def estimate_tokens(request: Request) -> int:
 
 
 def echo_checked(reply: Reply, request: Request) -> Reply:
-    """A teacher that gives the prompt back has answered nothing."""
+    """What every backend's reply passes before it is journaled: text that is whole Unicode (a lone surrogate is U+FFFD), without the
+    reasoning in front of it; a teacher that says nothing else, or gives the prompt back, has answered nothing."""
     if reply.text is None:
         return reply
-    said = " ".join(reply.text.split())
+    text = spoken(whole_unicode(reply.text))
+    said = " ".join(text.split())
     asked = {" ".join(content.split()) for role, content in request.messages if role != "assistant"}
     if not said:
-        return replace(reply, text=None, reason=BAD_ANSWER, note="the answer is empty")
+        return replace(reply, text=None, reason=BAD_ANSWER, note="the answer is empty" if not reply.text.strip() else "the answer is reasoning alone")
     if said in asked:
         return replace(reply, text=None, reason=BAD_ANSWER, note="the answer is the prompt")
-    return reply
+    return replace(reply, text=text)
+
+
+def whole_unicode(text: str) -> str:
+    """`text` with surrogate pairs joined and lone surrogates as U+FFFD, so that it can be written as UTF-8 and read back."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def secret(name: str | None) -> str | None:

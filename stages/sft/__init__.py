@@ -29,7 +29,7 @@ def rule_of(name: str, options: dict[str, Any]) -> Rule:
 class Sft(Stage):
     """Mine instructions and answers from documents by rules; a teacher fills the gaps when one is named."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT", many=True)}
     makes: ClassVar[str] = "CHAT"
     draws: ClassVar[bool] = True

@@ -18,8 +18,9 @@ from pipeline.ledger import Ledger
 from pipeline.options import digest, identity
 from pipeline.stage import Inputs
 from pipeline.store import Store
-from stages.models.judge import GREEDY, parsed
+from stages.models.judge import GREEDY
 from stages.models.recorded import RecordedByHand
+from stages.models.reply import rating
 from stages.models.teacher import UNFINISHED, Reply, Request, Teacher, open_teacher
 from stages.sft import asks, passes
 from stages.sft.mine import STAGE
@@ -120,9 +121,7 @@ def _rated(stage: "Sft", teacher: Teacher, pending: dict[str, Ask], replies: dic
             requests.append(Request(ask_id, messages, GREEDY, "curate", ask.page.url, ask.page.id))
     ratings = {}
     for reply in teacher.answer(requests):
-        value = parsed(reply.text or "", "score") if reply.reason is None else None
-        good = isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 5
-        ratings[reply.id] = float(value) if good else 0.0
+        ratings[reply.id] = (rating(reply.text or "") if reply.reason is None else None) or 0.0
         if reply.reason in UNFINISHED:
             replies[reply.id] = reply
     return ratings

@@ -77,6 +77,7 @@ class Train(Stage):
         "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers"),
     }
     makes: ClassVar[str | None] = None
+    version: ClassVar[int] = 2
     draws: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
 

@@ -11,8 +11,9 @@ from pydantic import Field, field_validator
 from pipeline.docs import Docs
 from pipeline.errors import WorkError
 from pipeline.filter import Verdict
-from stages.models.judge import GREEDY, UNPARSED, parsed
+from stages.models.judge import GREEDY, UNPARSED
 from stages.models.prompts import Lang, Prompt
+from stages.models.reply import rating
 from stages.models.teacher import UNFINISHED, Request, Sampling, TeacherOptions, open_teacher
 from stages.text.rules import Bound, Rule, languages_of, primary
 
@@ -87,6 +88,5 @@ def _score(reply: Any) -> tuple[float, str | None]:
     """The score of a reply, or NaN and why there is none."""
     if reply.reason:
         return np.nan, reply.reason
-    value = parsed(reply.text or "", "score")
-    good = isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 5
-    return (float(value), None) if good else (np.nan, UNPARSED)
+    value = rating(reply.text or "")
+    return (value, None) if value is not None else (np.nan, UNPARSED)

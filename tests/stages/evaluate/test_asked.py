@@ -189,6 +189,28 @@ def test_ways_of_comparing_answers_of_different_lengths_differ_as_they_should():
     assert by == {"sum": 0.0, "letters": 0.0, "bytes": 1.0, "tokens": 1.0}
 
 
+@pytest.mark.parametrize("scores, right, share", [([-5, -5], 0, 0.5), ([-5, -5], 1, 0.5), ([-5, -5, -5], 2, 1 / 3), ([-5, -5, -4], 0, 0), ([-4, -5, -5], 0, 1), ([np.nan, -5], 0, 0)])
+def test_a_tie_counts_its_share(scores, right, share):
+    assert choices._likeliest(np.array(scores, float), np.zeros(len(scores), int), np.array([right])).tolist() == [share]
+
+
+def test_equal_answers_are_a_tie_wherever_they_lie_in_the_batch():
+    class Reader:
+        """Gives equal rows sums that differ in their last bits, as padding does."""
+
+        def sums(self, rows):
+            return np.array([-float(len(row.ids)) - n * 1e-12 for n, row in enumerate(rows)]), np.array([1] * len(rows))
+
+    class Letters:
+        bos = None
+
+        def encode(self, texts):
+            return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
+
+    given = choices.Choices("same", [choices.Question("The same", (" yes", " yes"), right) for right in (0, 1)] + [choices.Question("q", (" a", " bb"), 0)])
+    assert choices.answered(Reader(), Letters(), given, 64).right_sums.tolist() == [0.5, 0.5, 1.0]
+
+
 def test_a_prompt_too_long_loses_its_beginning_and_is_counted(grains, base_store):
     given = choices.load(grains)
     long = given._replace(questions=[q._replace(prompt="맷돌이 돌아간다. " * 30 + q.prompt) if n < 5 else q for n, q in enumerate(given.questions)])
