@@ -29,7 +29,12 @@ def read_file(file: File, max_bytes: int) -> Iterator[Raw]:
             if file.within == SKIPPED:
                 yield from _skipped(handle)
                 return
-            yield from _read(file, handle, max_bytes)
+            none = True
+            for raw in _read(file, handle, max_bytes):
+                none = False
+                yield raw
+            if none:
+                yield Raw("fault", "", reason="ingest.empty", note="no record in it")
         except InfraError:
             raise
         except (TimeoutError, ConnectionError) as fault:

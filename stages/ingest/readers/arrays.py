@@ -129,7 +129,7 @@ def _elements(text: _Text, lone: bool) -> Iterator[Raw]:
     `lone`: the file begins with an object; where nothing stands behind it, it is the row, or what holds the list of rows.
     """
     keys: set[str] = set()
-    number, closed = 0, False
+    number, closed, sound = 0, False, True
     while sign := text.lead():
         if sign in ",]":
             closed = sign == "]"
@@ -141,15 +141,15 @@ def _elements(text: _Text, lone: bool) -> Iterator[Raw]:
             large = type(fault) is OverflowError
             why = f"over {text.limit} bytes" if large else f"no JSON: {fault.msg if isinstance(fault, json.JSONDecodeError) else type(fault).__name__}"
             yield Raw("fault", f"row:{number}", reason="ingest.too_large" if large else "ingest.broken_record", note=why)
-            number += 1
+            number, sound = number + 1, False
             _go_on(text, fault, keys)
             closed = text.over()
             continue
         if lone and not number and not text.lead():
             yield from _object(value, note)
             return
-        if isinstance(value, dict):
-            keys = set(value)
+        if sound and isinstance(value, dict):
+            keys |= set(value)
         yield row_of(value, f"row:{number}", note)
         number += 1
     if not closed and not lone and text.stream.fault is None:
@@ -157,7 +157,7 @@ def _elements(text: _Text, lone: bool) -> Iterator[Raw]:
 
 
 def _go_on(text: _Text, fault: Exception, keys: set[str]) -> None:
-    """Behind a damaged element, to the next object that can be read and has a name in common with the element before (`keys`)."""
+    """Behind a damaged element, to the next object that can be read and has a name in common with those before all damage (`keys`)."""
     while not text.over():
         text.skip(fault.pos if isinstance(fault, json.JSONDecodeError) else text.at + 1)
         try:

@@ -68,6 +68,8 @@ class Format:
     make: Callable[[random.Random], Sample]
     survivors: Callable[[Sample, list[Edit]], list[Record]] = untouched
     options: dict[str, Any] = field(default_factory=dict)
+    count: Callable[[bytes], int] | None = None
+    """How many rows a mutant must have, counted another way."""
 
 
 # -- what is done to the bytes -----------------------------------------------------------------------------------------
@@ -205,6 +207,8 @@ def hunt(form: Format, folder: Path, mutants: int, seed: int = 0) -> Counter:
             result = read(path, form.options)
         except Exception as fault:
             raise AssertionError(f"{form.ending} mutant {seed}/{number}: {type(fault).__name__}: {fault}") from fault
+        if form.count is not None:
+            assert result.raws == form.count(data), f"{form.ending} mutant {seed}/{number}: {result.raws} rows of {form.count(data)} records (edits {edits})"
         texts = Counter(result.texts)
         lost = [r for r in form.survivors(sample, edits) if r.text is not None and not texts[r.text] and not any(r.text in text for text in texts)]
         assert not lost, f"{form.ending} mutant {seed}/{number}: {len(lost)} untouched records are not whole (edits {edits}, records {lost[:2]})"
