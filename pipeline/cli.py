@@ -145,6 +145,9 @@ def _listen(quiet: bool) -> None:
     progress.current = progress.Quiet() if quiet else progress.for_terminal()
 
 
+OVERWRITE = "Delete the store of another stage or step that stands where this writes.  [default: refuse]"
+
+
 # -- run -----------------------------------------------------------------------------------------------------------------
 
 
@@ -154,17 +157,20 @@ def _listen(quiet: bool) -> None:
 @click.option("--set", "settings", multiple=True, metavar="STEP.OPTION=VALUE", help="Override an option (repeat); also root=, seed=, run.workers=.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and why; do nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--overwrite", is_flag=True, help=OVERWRITE)
 @click.option("--report/--no-report", default=True, help="Write ROOT/report.html at the end.  [default: on]")
-def run_command(recipe: str, start: str | None, settings: tuple[str, ...], dry_run: bool, quiet: bool, report: bool) -> int:
+def run_command(recipe: str, start: str | None, settings: tuple[str, ...], dry_run: bool, quiet: bool, overwrite: bool, report: bool) -> int:
     from pipeline import recipe as recipes
     from pipeline import run as runs
+    from pipeline import sinks
     from pipeline.files import place
 
     page = recipes.load(recipe, list(settings))
     if dry_run:
+        sinks.check(page, overwrite)
         return _show_plan(runs.plan(page, start))
     _listen(quiet)
-    outcomes = runs.run(page, start)
+    outcomes = runs.run(page, start, overwrite=overwrite)
     worked = [o for o in outcomes if o.did]
     for outcome in outcomes:
         did = f"{outcome.seconds:8.1f} s" if outcome.did else "  up to date"
@@ -228,11 +234,12 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
     params += [
         click.Option(["--workers"], type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray."),
         *([] if "seed" in cls.model_fields else [SEED]),
+        click.Option(["--overwrite"], is_flag=True, help=OVERWRITE),
         click.Option(["--quiet", "-q"], is_flag=True, help="No progress."),
     ]
     doc = (cls.__doc__ or "").strip() + _more_verbs(verbs)
 
-    def call(places: tuple[str, ...], workers: int, quiet: bool, seed: int = 17, **given: Any) -> int:
+    def call(places: tuple[str, ...], workers: int, quiet: bool, overwrite: bool, seed: int = 17, **given: Any) -> int:
         words = next((v for n in range(len(places), 0, -1) if (v := verbs.get(" ".join((name, *places[:n]))))), None)
         if words is not None:
             raise click.UsageError(f"give `maetdol {words.name}` its own flags")
@@ -241,7 +248,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
         for verb in flagged:
             if given.get(f"opt_{verb.name.split(' --')[1].replace('-', '_')}") not in (None, False):
                 return _run_instead(verb, page, given)
-        return _run_stage(page, places[-1])
+        return _run_stage(page, places[-1], overwrite)
 
     return StageCommand(name, params=params, callback=call, help=doc, short_help=doc.split("\n")[0], verbs=verbs)
 
@@ -297,10 +304,10 @@ def _one_step(name: str, places: tuple[str, ...], workers: int, seed: int, given
     return parse({"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": run}, f"maetdol {name}")
 
 
-def _run_stage(page: Any, sink: str) -> int:
+def _run_stage(page: Any, sink: str, overwrite: bool) -> int:
     from pipeline import run as runs
 
-    outcome = runs.run(page, lock_at=sink)[0]
+    outcome = runs.run(page, lock_at=sink, overwrite=overwrite)[0]
     state = f"in {outcome.seconds:.1f} s" if outcome.did else "already up to date"
     click.echo(f"{sink}: {outcome.rows:,} rows, {outcome.dropped:,} dropped, {state}")
     return 0

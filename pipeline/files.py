@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import shutil
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
@@ -18,13 +19,75 @@ from pipeline.errors import DiskFull, InfraError, SourceError, StoreError
 TEMPORARY = ".part-"
 
 
+LOCAL = ("file", "local")
+"""Schemes that mean the local disk."""
+ALIASES = {"s3a": "s3", "s3n": "s3", "gcs": "gs"}
+"""Schemes that mean the same object storage."""
+
+
 def is_remote(path: str | os.PathLike) -> bool:
-    return "://" in str(path) and not str(path).startswith("file://")
+    scheme, colon, _ = str(path).partition("://")
+    return bool(colon) and scheme.lower() not in LOCAL
 
 
 def place(path: str | os.PathLike) -> "Local | Remote":
     """The folder at `path`: `s3://bucket/folder` (any fsspec scheme) or a local path."""
-    return Remote(str(path)) if is_remote(path) else Local(Path(str(path).removeprefix("file://")))
+    return Remote(str(path)) if is_remote(path) else Local(_local(path))
+
+
+def _local(path: str | os.PathLike) -> Path:
+    scheme, colon, rest = str(path).partition("://")
+    return Path(rest if colon and scheme.lower() in LOCAL else path)
+
+
+def canonical(path: str | os.PathLike) -> str:
+    """The one spelling of a place, for comparison: links resolved; of a URL, the scheme in small letters and no empty, `.` or
+    `..` parts.
+
+    >>> canonical("S3://b//x/./y/"), canonical("s3a://b/z/../x/y")
+    ('s3://b/x/y', 's3://b/x/y')
+    """
+    if not is_remote(path):
+        return os.path.realpath(_local(path))
+    scheme, _, rest = str(path).partition("://")
+    scheme = ALIASES.get(scheme.lower(), scheme.lower())
+    return f"{scheme}://{posixpath.normpath('/' + rest).lstrip('/')}"
+
+
+def inside(inner: str | os.PathLike, outer: str | os.PathLike) -> bool:
+    """Is `inner` the place `outer`, or below it, however the two are spelled? Folders that are there are compared as the disk
+    knows them (device and inode), so that names of other case and mounts of one folder are seen too."""
+    low, high = canonical(inner), canonical(outer)
+    if is_remote(low) or is_remote(high):
+        return low == high or low.startswith(f"{high.rstrip('/')}/")
+    mark = _inode(high)
+    return any(str(part) == high or (mark is not None and _inode(part) == mark) for part in (Path(low), *Path(low).parents))
+
+
+def parents(path: str | os.PathLike) -> list[str]:
+    """The folders above a place, the nearest first; of a URL, up to its bucket."""
+    word = canonical(path)
+    if not is_remote(word):
+        return [str(part) for part in Path(word).parents]
+    scheme, _, rest = word.partition("://")
+    names = rest.split("/")
+    return [f"{scheme}://{'/'.join(names[:count])}" for count in range(len(names) - 1, 0, -1)]
+
+
+def seen(where: "Local | Remote", name: str) -> bool:
+    """Is it there, as far as we may look? A folder above our own may be closed to us."""
+    try:
+        return where.exists(name)
+    except (PermissionError, SourceError):
+        return False
+
+
+def _inode(path: str | os.PathLike) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 class Local:
@@ -63,6 +126,22 @@ class Local:
     def write(self, name: str, data: bytes) -> None:
         with self.create(name) as sink:
             sink.write(data)
+
+    def add(self, name: str, data: bytes) -> bool:
+        """Write a file that is not there yet, whole. False where it is: of several that try, one writes."""
+        target = self.root / name
+        whole = target.with_name(f"{target.name}{TEMPORARY}{os.getpid()}-{uuid4().hex[:8]}")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            whole.write_bytes(data)
+            os.link(whole, target)
+        except FileExistsError:
+            return False
+        except OSError as fault:
+            raise disk_error(fault, target) from None
+        finally:
+            whole.unlink(missing_ok=True)
+        return True
 
     def create(self, name: str) -> "Created":
         """A context whose file appears under `name` when the block ends well, and never otherwise."""
@@ -134,9 +213,9 @@ class Remote:
     """A folder on object storage, through fsspec. Credentials come from the environment, never from options."""
 
     def __init__(self, url: str):
-        self.url = url.rstrip("/")
-        self.scheme, _, rest = self.url.partition("://")
-        self.prefix = rest
+        scheme, _, rest = url.rstrip("/").partition("://")
+        self.scheme, self.prefix = scheme.lower(), rest
+        self.url = f"{self.scheme}://{rest}"
 
     @property
     def fs(self) -> Any:
@@ -187,6 +266,29 @@ class Remote:
     def write(self, name: str, data: bytes) -> None:
         self._try(lambda: self.fs.pipe_file(self._key(name), data))
 
+    def add(self, name: str, data: bytes) -> bool:
+        """Put an object that is not there yet (`If-None-Match: *` on S3). False where it is: of several that try, one puts."""
+
+        def put() -> bool:
+            try:
+                self.fs.pipe_file(self._key(name), data, mode="create")
+            except FileExistsError:
+                return False
+            except OSError as fault:
+                if _code(fault) in LOST_RACE:
+                    return False
+                raise
+            return True
+
+        return self._try(put)
+
+    def changed(self, name: str) -> float | None:
+        """When an object was written, by the storage's clock, in seconds since 1970; None where it does not say."""
+        try:
+            return self._try(lambda: self.fs.modified(self._key(name))).timestamp()
+        except NotImplementedError:
+            return None
+
     def create(self, name: str) -> "Uploaded":
         return Uploaded(self, name)
 
@@ -209,6 +311,16 @@ class Remote:
             raise SourceError(f"may not use {self.url}: {fault}", "set the credentials in the environment") from None
         except (TimeoutError, ConnectionError, OSError) as fault:
             raise InfraError(f"object storage failed at {self.url}: {type(fault).__name__}: {fault}", "check the endpoint, then run again") from None
+
+
+LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+"""What S3 answers to a conditional put that came second."""
+
+
+def _code(fault: BaseException) -> str:
+    """The error code of the S3 answer behind a fault."""
+    answer = getattr(fault.__cause__, "response", None) or {}
+    return str(answer.get("Error", {}).get("Code", ""))
 
 
 class Uploaded:

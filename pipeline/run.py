@@ -12,9 +12,9 @@ from typing import Any, Callable, Iterator
 
 import pyarrow as pa
 
-from pipeline import progress
+from pipeline import progress, sinks
 from pipeline.errors import SourceError, WorkError
-from pipeline.files import place
+from pipeline.files import Local, Remote, parents, place, seen
 from pipeline.forgotten import PENDING
 from pipeline.lock import RootLock
 from pipeline.options import identity
@@ -178,35 +178,49 @@ class LazyPool:
 
 
 class _Sized:
-    """A pool with one step's hardware filled in."""
+    """A pool with one step's hardware filled in, that stops where the lock is lost."""
 
-    def __init__(self, pool: Any, hardware: Any):
-        self.pool, self.hardware, self.workers = pool, hardware, hardware.workers or pool.workers
+    def __init__(self, pool: Any, hardware: Any, lock: RootLock):
+        self.pool, self.hardware, self.workers, self.lock = pool, hardware, hardware.workers or pool.workers, lock
 
     def each(self, fn: Any, tasks: Any, *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
-        return self.pool.each(fn, tasks, memory=memory or self.hardware.memory, gpus=gpus or self.hardware.gpus)
+        for result in self.pool.each(fn, tasks, memory=memory or self.hardware.memory, gpus=gpus or self.hardware.gpus):
+            self.lock.still()
+            yield result
 
     def close(self) -> None: ...
 
 
-def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None, lock_at: str | None = None) -> list[Outcome]:
+def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None, lock_at: str | None = None, overwrite: bool = False) -> list[Outcome]:
     """Bring every step of the recipe up to date. `start` redoes that step and what depends on it; `lock_at` locks that
-    folder instead of the root (a single stage locks its sink alone).
+    folder instead of the root (a single stage locks its sink alone); `overwrite` empties stores that another stage or step
+    made and that stand where a step of this recipe writes.
 
     Raises RootLocked, WorkError (a stage failed; the other shards are kept), UsageError. Returns one Outcome per step.
     """
     root = place(lock_at or recipe.root)
     if start is not None:
         recipe.step(start)
+    _no_takedown(root)
+    sinks.check(recipe, overwrite)
     with RootLock(root) as lock:
-        if root.exists(PENDING):
-            raise WorkError(f"a takedown of {recipe.root} was not finished", f"finish it first: maetdol forget {recipe.root}")
+        _no_takedown(root)
+        sinks.check(recipe, overwrite)
+        if overwrite:
+            sinks.sweep(recipe)
         mine = pool or LazyPool(lambda: make_pool(recipe), recipe.run.workers or 1)
         try:
             return list(_walk(recipe, start, mine, lock))
         finally:
             if pool is None:
                 mine.close()
+
+
+def _no_takedown(root: Local | Remote) -> None:
+    """WorkError while a takedown of the root, or of one above it, is under way."""
+    for path in (root.path(""), *parents(root.path(""))):
+        if seen(place(path), PENDING):
+            raise WorkError(f"a takedown of {path} was not finished", f"finish it first: maetdol forget {path}")
 
 
 def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Iterator[Outcome]:
@@ -217,8 +231,8 @@ def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Itera
         todo = [step for step in chain if not (complete(recipe, step)[0] and _on_disk(recipe, step, step is chain[-1]))]
         began = time.monotonic()
         if todo:
-            lock.refresh()
-            _make(recipe, chain, pool)
+            lock.check()
+            _make(recipe, chain, pool, lock)
         for step in chain:
             yield _outcome(recipe, step, bool(todo), (time.monotonic() - began) / len(chain))
         if recipe.run.drop_raw:
@@ -264,7 +278,7 @@ def inputs_names(step: Step) -> list[str]:
     return [ref for refs in step.ports.values() for ref in refs]
 
 
-def _make(recipe: Recipe, chain: list[Step], pool: Any) -> None:
+def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
     label, began = "+".join(step.name for step in chain), time.monotonic()
     progress.current.begin(label)
     links = []
@@ -276,7 +290,7 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any) -> None:
         sink.unseal()
         links.append(Link(step.stage, inputs, sink, step is chain[-1]))  # type: ignore[arg-type]
     first = chain[0]
-    sized = _Sized(pool, recipe.hardware(first.name))
+    sized = _Sized(pool, recipe.hardware(first.name), lock)
     if len(chain) > 1:
         receipts = run_chain(links, sized)
         numbers = [receipt.shard for receipt in receipts]
@@ -284,6 +298,7 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any) -> None:
         receipts = first.stage.run(links[0].inputs, links[0].sink, sized)
         numbers = [receipt.shard for receipt in receipts if receipt.shard >= 0]
     for step, link in zip(chain, links):
+        lock.check()
         seal(recipe, step, link, numbers)
     manifest = links[-1].sink.require()
     made = f"{manifest['rows']:,} rows" if manifest["shards"] else "trained"

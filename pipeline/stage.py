@@ -108,6 +108,10 @@ class Stage(Options):
         """Distributions that decide the bytes under these options; default: `libraries`."""
         return self.libraries
 
+    def reads(self) -> Sequence[str]:
+        """Paths, globs and URLs that are read besides the ports; the output store may not overlap them."""
+        return ()
+
     def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
         """Key of what this stage makes of `inputs`; `extra` narrows it to a shard or pass."""
         return digest(

@@ -17,7 +17,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, Iterable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -313,10 +313,12 @@ def pending(root: Local | Remote) -> tuple[Lost, list[tuple[str, str]], dict[str
     return lost, marks, told["found"]
 
 
-def carry_out(root: str, lost: Lost) -> list[str]:
-    """Rewrite what holds lost rows, the last store first; returns the shards rewritten, as `dedup/00000`."""
+def carry_out(root: str, lost: Lost, check: Callable[[], None] = lambda: None) -> list[str]:
+    """Rewrite what holds lost rows, the last store first; returns the shards rewritten, as `dedup/00000`. `check` is called
+    before each store and raises where the root is no longer ours."""
     done: list[str] = []
     for store in stores_of(root):
+        check()
         manifest, own = store.manifest(), hook(stage_of(store))
         changed: list[str] = []
         if own is not None:

@@ -17,6 +17,7 @@ FLOORS = [
     {"stage", "raydata"},
     {"catalog"},
     {"recipe"},
+    {"sinks"},
     {"run", "charts", "flags"},
     {"look", "sections", "takedown"},
     {"report"},

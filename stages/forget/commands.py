@@ -41,7 +41,7 @@ class Forget(Options):
 
     def run(self) -> int:
         base = place(self.root)
-        with RootLock(base):
+        with RootLock(base) as lock:
             under_way = takedown.pending(base)
             if self.dry_run:
                 if under_way:
@@ -51,14 +51,14 @@ class Forget(Options):
             if under_way:
                 lost, marks, summary = under_way
                 forgotten.note(base, lost.takedown, marks)
-                self._finish(base, lost, summary)
+                self._finish(base, lost, summary, lock)
             if not self.marks():
                 if under_way:
                     return 0
                 raise UsageError("nothing is named", "give --url, --domain, --licence or --id")
             found: Found = takedown.find(self.root, self.marks())
             takedown.begin(base, found, self.marks())
-            self._finish(base, found.lost, found.summary())
+            self._finish(base, found.lost, found.summary(), lock)
         return 0
 
     def marks(self) -> list[tuple[str, str]]:
@@ -66,15 +66,16 @@ class Forget(Options):
         named = {"url": self.url, "domain": self.domain, "licence": self.licence, "id": self.id}
         return [(kind, forgotten.mark(kind, value)) for kind, values in named.items() for value in values]  # type: ignore[arg-type]
 
-    def _finish(self, base: Local | Remote, lost: Lost, summary: dict[str, Any]) -> None:
+    def _finish(self, base: Local | Remote, lost: Lost, summary: dict[str, Any], lock: RootLock) -> None:
         from stages.models.takedown import forget_calls
 
         calls = sum(forget_calls(path, lost) for path in _journals(self.root))
-        shards = takedown.carry_out(self.root, lost)
+        shards = takedown.carry_out(self.root, lost, lock.check)
         if base.exists("report.html"):
             from pipeline.report import write_report
 
             write_report(self.root)
+        lock.check()
         base.write(f"takedowns/{lost.takedown}.json", _told({**summary, "calls": calls}))
         takedown.end(base)
         _say(summary, "gone")

@@ -70,6 +70,11 @@ class Ingest(Stage):
         """What `from` names, as a list."""
         return [self.from_] if isinstance(self.from_, str) else list(self.from_ or [])
 
+    def reads(self) -> list[str]:
+        from stages.ingest.sources import PACKAGES
+
+        return [entry for entry in self.sources() if entry != PACKAGES]
+
     def output(self, inputs: Any = None) -> str:
         from stages.ingest.shape import SHAPES
 
