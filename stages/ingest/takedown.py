@@ -1,7 +1,7 @@
 """What ingest gives up in a takedown: records of its own crawls, and every line that names their addresses.
 
-Journals refer to each other, and to the archives, by bytes. So a record makes room for an empty gzip member of the same
-size, and a line of a journal for blanks: no offset moves, and no other byte changes.
+A crawl's frontier refers to the archives by bytes. So a record makes room for an empty gzip member of the same size: no
+offset moves, and no other byte of an archive changes.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pipeline.forgotten import Forgotten
 from pipeline.schema import doc_id
 from pipeline.store import Store
 from pipeline.takedown import Lost
+from stages.ingest.crawl.frontier import FRONTIER, forget_addresses
 
 REASON = "ingest.forgotten"
 LEAST = 21
@@ -50,7 +51,9 @@ def clean(folder: Path, forgotten: Forgotten, ids: frozenset[str] = frozenset())
 
     changed = []
     for path in sorted(folder.rglob("*.jsonl")):
-        changed += _lines(path, hides, path.name == "journal.jsonl")
+        changed += _lines(path, hides)
+    for path in sorted(folder.rglob(FRONTIER)):
+        changed += [str(path)] if forget_addresses(path, hides) else []
     for path in sorted(folder.rglob("*.log")):
         changed += _log(path, hides)
     return changed + [str(path) for path in archives if _blank(path, forgotten, ids)]
@@ -98,25 +101,22 @@ def _blank(path: Path, forgotten: Forgotten, ids: frozenset[str]) -> bool:
     return bool(places)
 
 
-def _lines(path: Path, hides: Callable[[str], bool], padded: bool) -> list[str]:
+def _lines(path: Path, hides: Callable[[str], bool]) -> list[str]:
     """JSON lines without the addresses: a line about one goes, a list or mapping that names one loses that entry."""
     kept, changed = [], False
     for line in path.read_bytes().splitlines(keepends=True):
         try:
             entry = json.loads(line)
         except ValueError:
-            kept.append(line)  # torn by a kill: the journal itself cuts it away
+            kept.append(line)  # torn by a kill
             continue
         own = entry.get("url") or (f"http://{entry['host']}{entry['path']}" if {"host", "path"} <= set(entry) else None)
-        left = {"found": []} if own and hides(own) else _without(entry, hides)
+        left = {} if own and hides(own) else _without(entry, hides)
         if left == entry:
             kept.append(line)
             continue
         changed = True
-        if padded:
-            text = json.dumps(left, ensure_ascii=False, separators=(",", ":")).encode()
-            kept.append(text + b" " * (len(line) - len(text) - 1) + b"\n")
-        elif not (own and hides(own)):
+        if left:
             kept.append(json.dumps(left, ensure_ascii=False).encode() + b"\n")
     if changed:
         Local(path.parent).write(path.name, b"".join(kept))
@@ -132,7 +132,7 @@ def _without(value: Any, hides: Callable[[str], bool]) -> Any:
 
 
 def _names(item: Any, hides: Callable[[str], bool]) -> bool:
-    """An address, or an entry that begins with one (journals write `[address, depth, ...]`)."""
+    """An address, or an entry that begins with one (the crawl journals of version 0.1 write `[address, depth, ...]`)."""
     first = item[0] if isinstance(item, list) and item else item
     return isinstance(first, str) and hides(first)
 

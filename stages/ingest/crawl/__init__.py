@@ -5,7 +5,7 @@ one pool task, and each task starts Scrapy in a child process (its reactor runs 
 
     <fingerprint>/<group>/00000.warc.gz ...   one response a record, one record a gzip member; URLs without ports
     <fingerprint>/<group>/skipped.jsonl       url, reason (stages.ingest.crawl.reasons) and, where known, status, to, note
-    <fingerprint>/<group>/journal.jsonl       the frontier: append-only, on the disk before the next step is taken
+    <fingerprint>/<group>/frontier.sqlite     what was seen, settled and is to do; on the disk before the next step is taken
     <fingerprint>/<group>/finished.json       written last; a finished crawl is not repeated without `refresh`
 
 After kill -9 the same call goes on: what is recorded stays, what was on its way is asked once more. Other options have
@@ -54,7 +54,9 @@ class CrawlOptions(Options):
     depth: int = Field(default=16, ge=0)
     "Links from a seed at most; further addresses are left out (crawl.depth)."
     max_pages: int = Field(default=10_000, ge=1)
-    "Addresses asked for per host at most, redirects and errors included (crawl.page_limit)."
+    "Addresses asked for per host at most, redirects and errors included (crawl.page_limit); ten times as many are remembered."
+    max_links: int = Field(default=5_000, ge=1)
+    "Links of one page that are looked at, in the page's order; further ones are counted."
     max_bytes: int = Field(default=16 << 20, ge=1024)
     "Bytes of a page at most, as sent and decompressed, enforced while it comes (crawl.too_large)."
     types: list[str] = Field(default_factory=lambda: ["text/html", "application/xhtml+xml", "text/plain"])
@@ -151,12 +153,14 @@ class CrawlSummary:
     skipped_file: str
     outside: int
     """Links to hosts that are not crawled, each time one was met."""
+    beyond: int = 0
+    """Links that were not looked at: past `max_links` of their page, or past what is remembered of their host."""
 
 
 def crawl(options: CrawlOptions, folder: str | Path, pool: Any) -> list[CrawlSummary]:
     """Crawl to the end and give every group's summary, sorted by group. Goes on where a killed crawl stopped.
 
-    Groups hand each other the links they find; a group that is finished is asked again only when it got such letters.
+    Groups hand each other the links they find; a group that is finished is asked again only when it got links it does not know.
     A failed group does not stop the others; its error is raised when they have ended.
     """
     if options.refresh:
@@ -175,7 +179,7 @@ def recording(options: CrawlOptions, folder: str | Path) -> Path:
 
 
 def crawl_tasks(options: CrawlOptions, folder: str | Path) -> list[CrawlTask]:
-    """The groups that are not finished, or have letters from other groups to read. Creates their folders."""
+    """The groups that are not finished, or have links from other groups to read. Creates their folders."""
     from stages.ingest.crawl.urls import canonical, host_of
 
     seeds = [url for url in map(canonical, _seeds(options)) if url]
@@ -186,7 +190,7 @@ def crawl_tasks(options: CrawlOptions, folder: str | Path) -> list[CrawlTask]:
     tasks = []
     for name, hosts in groups.items():
         place = recording(options, folder).resolve() / name
-        if _settled(place, hosts):
+        if _settled(place, hosts, options.scope):
             continue
         place.mkdir(parents=True, exist_ok=True)
         own = tuple(url for url in seeds if group_of[host_of(url)] == name)
@@ -211,16 +215,16 @@ def _groups(options: CrawlOptions, seeds: list[str]) -> dict[str, list[str]]:
     return groups_of([host_of(url) for url in seeds], options.groups)
 
 
-def _settled(place: Path, hosts: list[str]) -> bool:
-    """Finished, and no other group has written it a letter with an address it does not know."""
+def _settled(place: Path, hosts: list[str], scope: str) -> bool:
+    """Finished, and no other group has noted a link to an address that this one does not know."""
     from stages.ingest.crawl.finish import finished
-    from stages.ingest.crawl.frontier import JOURNAL, known_addresses, letters
+    from stages.ingest.crawl.frontier import knows_all, links_to
 
     summary = finished(place)
     if summary is None:
         return False
-    new = {visit.url for other, read in summary["read"].items() for visit in letters(place.parent / other / JOURNAL, hosts, read)[0]}
-    return not new or new <= known_addresses(place / JOURNAL)
+    links = (visit.url for other, read in summary["read"].items() for visit, _ in links_to(place.parent / other, hosts, read, scope))
+    return knows_all(place, links)
 
 
 def crawl_group(task: CrawlTask) -> CrawlSummary:
@@ -283,4 +287,5 @@ def summary_of(folder: Path) -> CrawlSummary:
         skipped=told["skipped"],
         skipped_file=str(folder / SKIPPED),
         outside=told["outside"],
+        beyond=told["beyond"],
     )

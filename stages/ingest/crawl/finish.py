@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Iterable
 
 SKIPPED = "skipped.jsonl"
 FINISHED = "finished.json"
 
 
 def finish(folder: Path, group: str, frontier: Any, read: dict[str, int]) -> None:
-    """Write `skipped.jsonl` (every address that gave no record) and then `finished.json` (counts, files, letters read)."""
-    skipped = frontier.skipped()
-    _put(folder / SKIPPED, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in skipped))
+    """Write `skipped.jsonl` (every address that gave no record) and then `finished.json` (counts, files, links read from other groups)."""
+    _put(folder / SKIPPED, (json.dumps(row, ensure_ascii=False) + "\n" for row in frontier.skipped()))
     files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.warc.gz"))}
-    summary = {
-        "group": group,
-        "recorded": sum(line["reason"] is None for line in frontier.done.values()),
-        "skipped": dict(sorted(Counter(row["reason"] for row in skipped).items())),
-        "outside": frontier.outside,
-        "barred": sum(line.get("barred", 0) for line in frontier.done.values()),
-        "files": files,
-        "read": read,
-    }
-    _put(folder / FINISHED, json.dumps(summary, ensure_ascii=False, indent=1) + "\n")
+    summary = {"group": group, **frontier.summary(), "files": files, "read": read}
+    _put(folder / FINISHED, [json.dumps(summary, ensure_ascii=False, indent=1) + "\n"])
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
@@ -42,11 +32,11 @@ def finished(folder: Path) -> dict[str, Any] | None:
     return summary
 
 
-def _put(path: Path, text: str) -> None:
+def _put(path: Path, lines: Iterable[str]) -> None:
     """The whole file or none of it."""
     draft = path.with_name(path.name + ".part")
     with open(draft, "w", encoding="utf-8") as file:
-        file.write(text)
+        file.writelines(lines)
         file.flush()
         os.fsync(file.fileno())
     os.replace(draft, path)

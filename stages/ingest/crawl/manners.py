@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
-from urllib.parse import urlsplit
 
 from scrapy import Request, signals
 from scrapy.downloadermiddlewares.retry import RetryMiddleware
 from scrapy.exceptions import StopDownload
 from scrapy.http import Response
-from scrapy.linkextractors import IGNORED_EXTENSIONS
 
 from stages.ingest.crawl import reasons
 from stages.ingest.crawl.faults import NO_ANSWER, Skipped, reason_of
@@ -19,8 +17,6 @@ from stages.ingest.crawl.urls import host_of, origin_of
 
 ROBOTS_BYTES = 8 << 20
 """A robots.txt larger than this counts as no answer."""
-NOT_PAGES = frozenset(IGNORED_EXTENSIONS)
-"""Endings of images, archives, media and office files (Scrapy's list): not asked at all."""
 LONGEST_BACKOFF = 120.0
 """Seconds waited at most before a request is tried again, whatever Retry-After says."""
 
@@ -33,25 +29,15 @@ class Politeness:
         self.options = crawler.settings["CRAWL_OPTIONS"]
         agent = product_token(self.options.user_agent)
         self.robots = Robots(self.ask, agent, self.options.obey_robots)
-        self.asked: dict[str, int] = {}
-        crawler.signals.connect(self.opened, signals.spider_opened)
         crawler.signals.connect(self.headers, signals.headers_received)
 
     @classmethod
     def from_crawler(cls, crawler: Any) -> "Politeness":
         return cls(crawler)
 
-    def opened(self, spider: Any) -> None:
-        """Pages asked for by earlier processes count."""
-        for url, line in spider.frontier.done.items():
-            if "status" in line:
-                self.asked[host_of(url)] = self.asked.get(host_of(url), 0) + 1
-
     async def process_request(self, request: Request) -> None:
         if request.meta.get("robots"):
             return
-        if ending_of(request.url) in NOT_PAGES:
-            raise Skipped(reasons.CONTENT_TYPE)
         host = host_of(request.url)
         rules = await self.robots.rules(origin_of(request.url))
         if refusal := rules.refusal(request.url):
@@ -61,9 +47,8 @@ class Politeness:
             raise Skipped(reasons.SLOW_HOST)
         self.slow_down(host, pause)
         if not request.meta.get("counted"):
-            if self.asked.get(host, 0) >= self.options.max_pages:
+            if not self.crawler.spider.frontier.claim(request.meta["visit"].url):
                 raise Skipped(reasons.PAGE_LIMIT)
-            self.asked[host] = self.asked.get(host, 0) + 1
             request.meta["counted"] = True
 
     def slow_down(self, host: str, pause: float) -> None:
@@ -93,15 +78,6 @@ class Politeness:
         request.meta["content_type"] = kind
         if kind and kind not in self.options.types:
             raise StopDownload(fail=False)
-
-
-def ending_of(url: str) -> str:
-    """The ending of an address's last path segment, in lower case, without the dot; empty where it has none.
-
-    >>> ending_of("http://a.example/files/mark.PNG?x=1.zip")
-    'png'
-    """
-    return urlsplit(url).path.rpartition("/")[2].rpartition(".")[2].lower() if "." in urlsplit(url).path.rpartition("/")[2] else ""
 
 
 class BackOff(RetryMiddleware):

@@ -1,4 +1,4 @@
-"""Pages to WARC: one record per gzip member, each whole on the disk before the journal says so.
+"""Pages to WARC: one record per gzip member, each whole on the disk before the frontier says so.
 
 A record's id is made of its address and its payload, so that the same page recorded twice has the same id and no id
 depends on time, order or machine. The date of the record is the time of the crawl: a crawl is a recording.
@@ -12,7 +12,7 @@ import uuid
 from http.client import responses
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 ROTATE = 1 << 30
 """Bytes after which the next file is begun (1 GiB, the customary size)."""
@@ -46,17 +46,17 @@ class Recorder:
         self.number = 0
         self.file: Any = None
 
-    def mend(self, ends: dict[int, list[int]]) -> dict[int, int]:
-        """Cut each file back to the last whole record that counts (`ends`: where they end). Gives what each file holds then.
+    def cut_back(self, last_end: Callable[[int, int], int]) -> dict[int, int]:
+        """Cut each file back to the last whole record that counts. Gives what each file holds then, in bytes.
 
-        What follows the last record of the journal was written by a process that was killed before it could say so: that
-        page is asked again.
+        last_end: (file number, its size) -> where its last record that counts ends. What follows was written by a process
+        that was killed before it could say so: that page is asked again.
         """
         lengths: dict[int, int] = {}
         for path in sorted(self.folder.glob("*.warc.gz")):
             number = int(path.name.partition(".")[0])
             size = path.stat().st_size
-            keep = max((end for end in ends.get(number, ()) if end <= size), default=0)
+            keep = last_end(number, size)
             if keep < size:
                 with open(path, "rb+") as file:
                     file.truncate(keep)

@@ -11,15 +11,16 @@ import asyncio
 import time
 from dataclasses import dataclass
 from typing import Awaitable, Callable
-from urllib.parse import urljoin
 
 from stages.ingest.crawl import reasons
-from stages.ingest.crawl.urls import canonical
+from stages.ingest.crawl.urls import resolved
 
 READ = 512 * 1024
 """Bytes of a robots.txt that are read; the RFC asks for at least 500 KiB."""
 KEPT = 24 * 3600.0
 """Seconds after which a robots.txt is asked again (RFC 9309, 2.4)."""
+HOSTS = 4_096
+"""Answers kept in memory; the oldest goes first and is asked again when its host is."""
 HOPS = 5
 """Redirects followed; the RFC asks for at least five."""
 
@@ -87,7 +88,10 @@ class Robots:
         if not self.obey:
             return Rules(None, self.agent)
         if origin not in self.asked or self.clock() - self.asked[origin][0] > KEPT:
+            self.asked.pop(origin, None)
             self.asked[origin] = self.clock(), asyncio.ensure_future(self._fetch(origin))
+            if len(self.asked) > HOSTS:
+                self.asked.pop(next(iter(self.asked)))
         return await asyncio.shield(self.asked[origin][1])
 
     async def _fetch(self, origin: str) -> Rules:
@@ -99,7 +103,7 @@ class Robots:
                 return Rules(None, self.agent, closed=fault.reason)
             if not 300 <= answer.status < 400:
                 return self._read(answer)
-            url = canonical(urljoin(url, answer.to or ""))
+            url = resolved(url, answer.to or "")
             if url is None:
                 break
         return Rules(None, self.agent)

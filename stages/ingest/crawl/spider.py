@@ -1,7 +1,7 @@
 """The crawl of one group of hosts: `python -m stages.ingest.crawl.spider CONFIG.json`, a child process of a pool task.
 
 Scrapy lives here and nowhere else, since its reactor runs once per process. The spider asks what the frontier holds,
-writes each page to WARC and then to the journal, and ends with `skipped.jsonl` and, last of all, `finished.json`.
+writes each page to WARC and then to the frontier, and ends with `skipped.jsonl` and, last of all, `finished.json`.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import errno
 import fcntl
 import json
 import os
+import sqlite3
 import sys
 from pathlib import Path
 from typing import Any, AsyncIterator, Iterator
-from urllib.parse import urljoin
 
 import scrapy
 from scrapy import signals
@@ -21,18 +21,23 @@ from scrapy.crawler import AsyncCrawlerProcess
 from scrapy.http import Response
 from twisted.python.failure import Failure
 
+from pipeline.errors import MaetdolError
 from stages.ingest.crawl import LOCK, NO_ROOM, CrawlConfig, leash, reasons
 from stages.ingest.crawl.address import Gate
-from stages.ingest.crawl.faults import reason_of
+from stages.ingest.crawl.faults import Skipped, reason_of
 from stages.ingest.crawl.finish import finish
-from stages.ingest.crawl.frontier import JOURNAL, Frontier, Visit, letters
-from stages.ingest.crawl.links import links_of
+from stages.ingest.crawl.frontier import Frontier, Visit, last_link, links_to
+from stages.ingest.crawl.links import Links, links_of
 from stages.ingest.crawl.recorder import Recorder
-from stages.ingest.crawl.urls import canonical, host_of
+from stages.ingest.crawl.urls import host_of, resolved
+
+
+ON_THEIR_WAY = 256
+"""Requests that Scrapy holds at once at most, waiting ones included, so that many hosts are asked side by side."""
 
 
 class GroupSpider(scrapy.Spider):
-    """One process's part of a group's crawl."""
+    """One process's part of a group's crawl. Scrapy holds what is on its way, the frontier everything else."""
 
     name = "group"
 
@@ -41,9 +46,9 @@ class GroupSpider(scrapy.Spider):
         self.config = config
         self.options = config.options
         folder = Path(config.folder)
-        self.frontier = Frontier(folder, config.hosts, config.others, self.options.depth)
+        self.frontier = Frontier(folder, config.hosts, config.others, self.options.depth, self.options.max_pages, self.options.scope)
         self.recorder = Recorder(folder, self.options.user_agent)
-        self.frontier.forget(self.recorder.mend(self.frontier.ends()))
+        self.frontier.forget(self.recorder.cut_back(self.frontier.last_end))
         self.read: dict[str, int] = {}
         self.faults: list[Failure] = []
 
@@ -56,56 +61,75 @@ class GroupSpider(scrapy.Spider):
     async def start(self) -> AsyncIterator[scrapy.Request]:
         self.frontier.offer(Visit(url) for url in self.config.seeds)
         for group in sorted(set(self.config.others.values())):
-            journal = Path(self.config.folder).parent / group / JOURNAL
-            found, self.read[group] = letters(journal, self.config.hosts)
-            self.frontier.offer(found)
-        for request in self.requests(self.frontier.pending()):
+            folder = Path(self.config.folder).parent / group
+            self.read[group] = last_link(folder)
+            self.frontier.offer(visit for visit, _ in links_to(folder, self.config.hosts, scope=self.options.scope))
+        for request in self.requests():
             yield request
 
-    def requests(self, visits: list[Visit]) -> Iterator[scrapy.Request]:
-        for visit in visits:
-            meta = {"visit": visit}
-            yield scrapy.Request(visit.url, self.arrived, errback=self.failed, meta=meta, priority=-visit.depth, dont_filter=True)
+    def requests(self, host: str | None = None) -> Iterator[scrapy.Request]:
+        """What may be asked now that a request to `host` has ended (None: at the start)."""
+        room = max(ON_THEIR_WAY, self.options.concurrency) - len(self.frontier.on_their_way)
+        for visit in self.frontier.take(room, self.options.per_host + 1, host):
+            yield scrapy.Request(visit.url, self.arrived, errback=self.failed, meta={"visit": visit}, priority=-visit.depth, dont_filter=True)
 
     def arrived(self, response: Response) -> Iterator[scrapy.Request]:
         visit: Visit = response.meta["visit"]
+        try:
+            self.settle(visit, response)
+        except (OSError, MaetdolError, sqlite3.Error):
+            raise  # no fault of the page: the disk's or the frontier's
+        except Exception as fault:  # the guard around one page: whatever it holds, the crawl of its host goes on
+            self.frontier.settle(visit.url, reasons.ERROR, status=response.status, note=type(fault).__name__)
+        yield from self.requests(host_of(visit.url))
+
+    def settle(self, visit: Visit, response: Response) -> None:
+        """Write down what came of a visit."""
         if 300 <= response.status < 400 and b"Location" in response.headers:
-            yield from self.requests(self.redirected(visit, response))
+            self.redirected(visit, response)
         elif not 200 <= response.status < 300:
             self.frontier.settle(visit.url, reasons.http(response.status), status=response.status)
         elif "download_stopped" in response.flags:
             note = response.meta.get("content_type", "")[:100]
             self.frontier.settle(visit.url, reasons.CONTENT_TYPE, status=response.status, note=note)
         else:
-            yield from self.requests(self.recorded(visit, response))
+            self.recorded(visit, response)
 
-    def recorded(self, visit: Visit, response: Response) -> list[Visit]:
+    def recorded(self, visit: Visit, response: Response) -> None:
+        links, note = self.links(response)
         headers = [(n.decode("latin-1"), v.decode("latin-1")) for n, vs in response.headers.items() for v in vs]
         address = str(response.ip_address) if response.ip_address else None
         number, end = self.recorder.add(visit.url, response.status, headers, response.body, address)
-        addresses, barred = links_of(response, self.options.user_agent)
-        found = [Visit(url, visit.depth + 1) for url in addresses]
-        facts = {"status": response.status, "warc": number, "end": end, "barred": barred or None}
-        return self.frontier.settle(visit.url, None, found, **facts)
+        found = [Visit(url, visit.depth + 1) for url in links.addresses]
+        facts = {"status": response.status, "warc": number, "end": end, "barred": links.barred or None, "note": note}
+        self.frontier.settle(visit.url, None, found, beyond=links.beyond, **facts)
 
-    def redirected(self, visit: Visit, response: Response) -> list[Visit]:
-        given = response.headers[b"Location"].decode("utf-8", "replace")
-        target = canonical(urljoin(visit.url, given))
+    def links(self, response: Response) -> tuple[Links, str | None]:
+        """A page whose links cannot be read is recorded all the same, with the fault's name as a note."""
+        try:
+            return links_of(response, self.options.user_agent, self.options.max_links), None
+        except Exception as fault:  # the guard around one page's links
+            return Links([]), f"links: {type(fault).__name__}"
+
+    def redirected(self, visit: Visit, response: Response) -> None:
+        target = resolved(visit.url, response.headers[b"Location"].decode("utf-8", "replace"))
         chain = (*visit.via, visit.url)
         facts: dict[str, Any] = {"status": response.status, "to": target}
         if target is None:
-            return self.frontier.settle(visit.url, reasons.SCHEME, **facts)
-        if target in chain:
-            return self.frontier.settle(visit.url, reasons.REDIRECT_LOOP, **facts)
-        if len(chain) > self.options.redirects:
-            return self.frontier.settle(visit.url, reasons.REDIRECT_LIMIT, **facts)
-        reason = reasons.REDIRECT if self.frontier.follows(host_of(target)) else reasons.OUTSIDE
-        return self.frontier.settle(visit.url, reason, [Visit(target, visit.depth, chain)], **facts)
+            self.frontier.settle(visit.url, reasons.SCHEME, **facts)
+        elif target in chain:
+            self.frontier.settle(visit.url, reasons.REDIRECT_LOOP, **facts)
+        elif len(chain) > self.options.redirects:
+            self.frontier.settle(visit.url, reasons.REDIRECT_LIMIT, **facts)
+        else:
+            reason = reasons.REDIRECT if self.frontier.follows(host_of(target)) else reasons.OUTSIDE
+            self.frontier.settle(visit.url, reason, [Visit(target, visit.depth, chain)], **facts)
 
-    def failed(self, failure: Failure) -> None:
+    def failed(self, failure: Failure) -> Iterator[scrapy.Request]:
         url = failure.request.meta["visit"].url
         reason, note = reason_of(failure.value, url, self.crawler.settings["CRAWL_GATE"])
-        self.frontier.settle(url, reason, note=note)
+        self.frontier.settle(url, reason, note=note, durable=not isinstance(failure.value, Skipped))
+        yield from self.requests(host_of(url))
 
     def broken(self, failure: Failure, **_: Any) -> None:
         """A fault of ours, or a full disk: stop, say so, and leave the group unfinished."""
@@ -174,8 +198,8 @@ def crawl(config: CrawlConfig) -> int:
         if status := verdict(crawler.spider):
             return status
         crawler.spider.recorder.close()
-        crawler.spider.frontier.close()
         finish(folder, config.group, crawler.spider.frontier, crawler.spider.read)
+        crawler.spider.frontier.close()
     return 0
 
 
@@ -188,7 +212,7 @@ def verdict(spider: GroupSpider | None) -> int:
         print(spider.faults[0].getTraceback(), file=sys.stderr)
         fault = spider.faults[0].value
         return NO_ROOM if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT) else 1
-    if left := len(spider.frontier.pending()):
+    if left := spider.frontier.left():
         print(f"stopped with {left} addresses still to ask", file=sys.stderr)
         return 1
     return 0

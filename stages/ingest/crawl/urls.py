@@ -6,7 +6,7 @@ import hashlib
 import ipaddress
 import re
 from functools import lru_cache
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urljoin, urlsplit, urlunsplit
 
 LONGEST = 2048
 """Characters of the longest address that is followed."""
@@ -43,6 +43,36 @@ def canonical(url: str) -> str | None:
         netloc += f":{port}"
     words = [word for word in parts.query.split("&") if word and not TRACKING.fullmatch(word.partition("=")[0])]
     return urlunsplit((scheme, netloc, parts.path or "/", "&".join(words), ""))
+
+
+def resolved(base: str, given: str) -> str | None:
+    """The canonical address that `given` means on a page at `base`; None where it is none that can be asked.
+
+    >>> resolved("http://a.example/b/c", "../d"), resolved("http://a.example/", "http://[bad/")
+    ('http://a.example/d', None)
+    """
+    try:
+        return canonical(urljoin(base, given))
+    except ValueError:  # brackets and ports that are none
+        return None
+
+
+def ending_of(url: str) -> str:
+    """The ending of an address's last path segment, in lower case, without the dot; empty where it has none.
+
+    >>> ending_of("http://a.example/files/mark.PNG?x=1.zip")
+    'png'
+    """
+    last = urlsplit(url).path.rpartition("/")[2]
+    return last.rpartition(".")[2].lower() if "." in last else ""
+
+
+@lru_cache(maxsize=1)
+def not_pages() -> frozenset[str]:
+    """Endings of images, archives, media, office files and programs (Scrapy's list): not asked at all."""
+    from scrapy.linkextractors import IGNORED_EXTENSIONS
+
+    return frozenset(IGNORED_EXTENSIONS)
 
 
 @lru_cache(maxsize=4096)
@@ -83,6 +113,7 @@ def site_key(host: str) -> str:
     return host.removeprefix("www.")
 
 
+@lru_cache(maxsize=4096)
 def registered_name(host: str) -> str:
     """The name somebody registered: `example.co.kr` of `blog.example.co.kr`; an IP address is itself.
 

@@ -6,6 +6,7 @@ import fcntl
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import pytest
 
 from pipeline.errors import InfraError
 from stages.ingest.crawl import LOCK, CrawlOptions, crawl_group, crawl_tasks, recording
-from stages.ingest.crawl.frontier import JOURNAL
+from stages.ingest.crawl.frontier import FRONTIER
 
 DRIVER = """
 import sys
@@ -27,8 +28,11 @@ GROUP = "maetdol.example"
 
 
 def settled(place: Path) -> int:
-    journal = place / JOURNAL
-    return journal.read_bytes().count(b"\n") if journal.is_file() else 0
+    try:
+        with sqlite3.connect(f"file:{place / FRONTIER}?mode=ro", uri=True, timeout=30) as db:
+            return db.execute("SELECT count(*) FROM urls WHERE state = 1").fetchone()[0]
+    except sqlite3.OperationalError:  # not made yet
+        return 0
 
 
 def wait_until(condition) -> None:
@@ -57,12 +61,12 @@ def only(own_site: Path, **more) -> CrawlOptions:
 
 
 def damage(place: Path) -> None:
-    """What a kill may leave behind: half a record, half a line."""
+    """What a kill may leave behind: half a record, half a frame of the frontier's log."""
     for path in place.glob("*.warc.gz"):
         with open(path, "ab") as file:
             file.write(path.read_bytes()[:700])
-    with open(place / JOURNAL, "ab") as file:
-        file.write(b'{"url":"http://maetdol.example/half')
+    with open(place / f"{FRONTIER}-wal", "ab") as file:
+        file.write(b"\0" * 1000)
 
 
 def proof(crawled, undisturbed, most_twice: int) -> None:
@@ -99,11 +103,17 @@ def test_driver_and_child_killed_in_mid_crawl(own_site, repo, site_crawl, run_cr
 
 
 KILLER = """
-import os, signal, sys, time
+import os, signal, sqlite3, sys, time
 from pathlib import Path
-place, lines = Path(sys.argv[1]), int(sys.argv[2])
-while (place / "journal.jsonl").read_bytes().count(b"\\n") < lines:
+place, pages = Path(sys.argv[1]), int(sys.argv[2])
+done = 0
+while done < pages:
     time.sleep(0.01)
+    try:
+        with sqlite3.connect(f"file:{place}/frontier.sqlite?mode=ro", uri=True, timeout=30) as db:
+            done = db.execute("SELECT count(*) FROM urls WHERE state = 1").fetchone()[0]
+    except sqlite3.OperationalError:
+        continue
 os.kill(int((place / "lock").read_text()), signal.SIGKILL)
 """
 
@@ -112,7 +122,6 @@ os.kill(int((place / "lock").read_text()), signal.SIGKILL)
 def test_a_pool_goes_on_by_itself_after_the_child_is_killed(own_site, site_crawl, run_crawl, tmp_path):
     options = only(own_site)
     (task,) = crawl_tasks(options, tmp_path)
-    (Path(task.folder) / JOURNAL).touch()
     killer = subprocess.Popen([sys.executable, "-c", KILLER, task.folder, "30"])
     crawled = run_crawl(tmp_path, **options.model_dump())
     assert killer.wait() == 0
