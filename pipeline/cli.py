@@ -19,6 +19,7 @@ from pipeline.errors import MaetdolError, did_you_mean
 
 RUN_WORDS = {
     "run": "Run a recipe: bring every step up to date.",
+    "verify": "Hold every file of a run against its hash: what is damaged, and what mends it.",
     "report": "Write the HTML report of a run.",
     "inspect": "Look into a store: columns, rows, counts, reasons.",
     "trace": "What happened to a document, stage by stage, and why.",
@@ -368,6 +369,23 @@ def verb_group(name: str, verbs: dict[str, Any]) -> click.Group:
 # -- looking ---------------------------------------------------------------------------------------------------------------
 
 
+@click.command("verify", help=RUN_WORDS["verify"])
+@click.argument("path", metavar="ROOT|STORE")
+@click.option("--repair", is_flag=True, help="Take away what is damaged and its proof (and what is extra): the next run redoes exactly that.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+@click.option("--workers", type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def verify_command(path: str, repair: bool, as_json: bool, workers: int, quiet: bool) -> int:
+    from pipeline import verify
+
+    _listen(quiet)
+    found = verify.verify(path, workers)
+    if repair:
+        verify.repair(path, found)
+    click.echo(verify.told(path, found, repair, as_json))
+    return 1 if found.damaged and not repair else 0
+
+
 @click.command("report", help=RUN_WORDS["report"])
 @click.argument("root")
 @click.option("--out", type=click.Path(), help="Where to write the page.  [default: ROOT/report.html]")
@@ -429,6 +447,7 @@ def doctor_command() -> int:
 
 BUILT_IN = {
     "run": run_command,
+    "verify": verify_command,
     "report": report_command,
     "inspect": inspect_command,
     "trace": trace_command,

@@ -10,12 +10,15 @@
     │   └── StageFailed          the list of failed shards of one stage
     ├── StoreError               what lies on disk                                       exit 1
     │   ├── DamagedStore         bytes do not match their receipt or cannot be read
+    │   │   └── NewerStore       made by a later version of this program
     │   ├── DiskFull             no room (local disk, quota)
     │   └── RootLocked           another live driver holds the root
     └── InfraError               worker or node died, storage timed out: retried by the pool
 """
 
 from __future__ import annotations
+
+import shlex
 
 
 class MaetdolError(Exception):
@@ -71,6 +74,10 @@ class DamagedStore(StoreError):
     pass
 
 
+class NewerStore(DamagedStore):
+    pass
+
+
 class DiskFull(StoreError):
     pass
 
@@ -81,6 +88,11 @@ class RootLocked(StoreError):
 
 class InfraError(MaetdolError):
     pass
+
+
+def repair_hint(store: str) -> str:
+    """What mends a store in which bytes are not those that were written. A pass is mended with the store it belongs to."""
+    return f"maetdol verify --repair {shlex.quote(store.partition('/passes/')[0])} and run again what made it: only what is damaged is redone"
 
 
 def did_you_mean(word: str, known: list[str]) -> str:

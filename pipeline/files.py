@@ -111,6 +111,10 @@ class Local:
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
 
+    def open(self, name: str) -> BinaryIO:
+        """The file, to be read in pieces."""
+        return open(self.root / name, "rb", buffering=0)  # type: ignore[return-value]
+
     def names(self, folder: str) -> list[str]:
         """File names directly in `folder`, sorted; temporary ones left out."""
         try:
@@ -118,6 +122,23 @@ class Local:
                 return sorted(e.name for e in entries if e.is_file() and TEMPORARY not in e.name)
         except FileNotFoundError:
             return []
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every file below `folder`, by its name below this place (`shards/00000.arrow`); temporary ones left out."""
+        found, waiting = {}, [folder]
+        while waiting:
+            here = waiting.pop()
+            try:
+                with os.scandir(self.root / here) as entries:
+                    for entry in entries:
+                        name = f"{here}/{entry.name}" if here else entry.name
+                        if entry.is_dir(follow_symlinks=False):
+                            waiting.append(name)
+                        elif entry.is_file() and TEMPORARY not in entry.name:
+                            found[name] = entry.stat().st_size
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        return found
 
     def folders(self) -> list[str]:
         """Names of the folders directly below, sorted."""
@@ -247,8 +268,24 @@ class Remote:
     def read(self, name: str) -> bytes:
         return self._try(lambda: self.fs.cat_file(self._key(name)))
 
+    def open(self, name: str) -> BinaryIO:
+        return self._try(lambda: self.fs.open(self._key(name), "rb"))
+
     def names(self, folder: str) -> list[str]:
         return self._listed(folder, "file")
+
+    def sizes(self, folder: str) -> dict[str, int]:
+        """Bytes of every object below `folder`, by its name below this place: one listing, however many there are."""
+        start = len(self.prefix) + 1
+
+        def listing() -> dict[str, int]:
+            try:
+                found = self.fs.find(self._key(folder), detail=True)
+            except FileNotFoundError:
+                return {}
+            return {name[start:]: int(entry["size"]) for name, entry in found.items() if entry["type"] == "file"}
+
+        return self._try(listing)
 
     def folders(self) -> list[str]:
         return self._listed("", "directory")

@@ -7,16 +7,17 @@ columns as float64 columns named `<filter>.<measure>`. Dropped text is never cop
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DamagedStore, WorkError
+from pipeline.errors import DamagedStore, WorkError, repair_hint
 from pipeline.schema import STR, Edit
 
 EDITS = pa.list_(
@@ -170,7 +171,14 @@ class Receipt:
     """False for a fused step: proven in passing, its bytes not on disk."""
     files: dict[str, str] = field(default_factory=dict)
     """Content hash per file, for an artefact."""
+    sizes: dict[str, int] = field(default_factory=dict)
+    """Bytes of every file this proves, by its name in the store (`shards/00000.arrow`). Empty in older receipts."""
+    index_hash: str = ""
+    """Hash of the shard's index, where it has one; empty in older receipts."""
     seconds: float = 0.0
+    """Wall-clock seconds of the work."""
+    cpu_seconds: float = 0.0
+    """CPU seconds of the processes that did it."""
     finished: str = ""
     worker: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -183,15 +191,71 @@ class Receipt:
         """Hash of the bytes on disk."""
         return self.taken.get("content_hash", self.content_hash)
 
+    @property
+    def ledger_bytes_hash(self) -> str:
+        """Hash of the ledger's bytes on disk."""
+        return self.taken.get("ledger_hash", self.ledger_hash)
+
     def dumps(self) -> bytes:
-        return (json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+        """JSON, with a hash over the rest: a receipt proves itself too."""
+        return (json.dumps(sealed(asdict(self)), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
     def loads(cls, data: bytes, where: str = "receipt") -> "Receipt":
-        """DamagedStore when the bytes are no receipt."""
+        """DamagedStore when the bytes are no receipt, or not those that were written."""
         try:
-            given = json.loads(data)
-            known = {f.name for f in fields(cls)}
-            return cls(**{key: value for key, value in given.items() if key in known})
-        except (ValueError, TypeError, AttributeError) as fault:
-            raise DamagedStore(f"{where} is damaged: {fault}", "delete it; the shard is redone") from None
+            given = unsealed(json.loads(data))
+            known = {f.name: f for f in fields(cls)}
+            for name, value in given.items():
+                if name in known and not _fits(value, known[name]):
+                    raise TypeError(f"{name} is {type(value).__name__}")
+            receipt = cls(**{key: value for key, value in given.items() if key in known})
+            for name in (*receipt.files, *receipt.sizes):
+                if not inside(name):
+                    raise ValueError(f"it names a file outside the store: {name!r}")
+            return receipt
+        except (ValueError, TypeError, RecursionError) as fault:
+            raise DamagedStore(f"{where} is damaged: {fault}", repair_hint(where.rpartition("/receipts/")[0] or where)) from None
+
+
+def sealed(page: dict[str, Any]) -> dict[str, Any]:
+    """`page` with `hash`, a hash over all the rest of it."""
+    rest = {name: value for name, value in page.items() if name != "hash"}
+    return {**rest, "hash": _hash(rest)}
+
+
+def unsealed(page: Any) -> dict[str, Any]:
+    """`page` without its `hash`; ValueError where it is no mapping or the hash is not that of the rest.
+
+    Older pages have neither a hash nor `sizes` and are taken as they are.
+    """
+    if not isinstance(page, dict):
+        raise ValueError(f"it is {type(page).__name__}, not a mapping")
+    rest = {name: value for name, value in page.items() if name != "hash"}
+    if ("hash" in page or "sizes" in page) and page.get("hash") != _hash(rest):
+        raise ValueError("it is not what was written (its hash differs)")
+    return rest
+
+
+def _hash(page: dict[str, Any]) -> str:
+    """Of the page as it reads back: keys that are numbers have become words."""
+    text = json.dumps(json.loads(json.dumps(page)), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def inside(name: Any) -> bool:
+    """Is this the plain name of a file below a folder: relative, without `..` and without empty parts?"""
+    return isinstance(name, str) and "\\" not in name and "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def _fits(value: Any, f: Any) -> bool:
+    """Is `value` of the type of a receipt's field? Read off its default, or text where it has none."""
+    example = f.default_factory() if f.default_factory is not MISSING else "" if f.default is MISSING else f.default
+    if f.name == "shard":
+        example = 0
+    if isinstance(example, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(value, dict) and f.name in ("files", "sizes", "reasons", "counts", "versions"):
+        of = {"files": str, "versions": str, "counts": dict}.get(f.name, int)
+        return all(isinstance(item, of) for item in value.values())
+    return type(value) is type(example)

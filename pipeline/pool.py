@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
 
 from pipeline.errors import InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
+from pipeline.shards import clock
 
 RETRIES = 4
 BACKOFF = 1.0
@@ -46,6 +47,7 @@ def name_of(task: Any) -> str:
 
 def guarded(fn: Callable[[Any], Any], task: Any) -> Any:
     """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again."""
+    clock.restart()
     try:
         return fn(task)
     except InfraError:

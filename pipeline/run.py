@@ -12,14 +12,16 @@ from typing import Any, Callable, Iterator
 
 import pyarrow as pa
 
-from pipeline import progress, sinks
-from pipeline.errors import SourceError, WorkError
+from pipeline import progress, sinks, verify
+from pipeline.errors import DamagedStore, NewerStore, SourceError, WorkError
 from pipeline.files import Local, Remote, parents, place, seen
 from pipeline.forgotten import PENDING
 from pipeline.lock import RootLock
 from pipeline.options import identity
 from pipeline.pool import Inline, OnRay, Pool
+from pipeline.proof import sealed_sizes, wrong_sizes
 from pipeline.recipe import Recipe, Step, is_path
+from pipeline.shards import clock
 from pipeline.stage import Inputs, Link, ShardStage, run_chain, versions
 from pipeline.store import ARTEFACT, Store
 
@@ -66,29 +68,24 @@ def _outside(ref: str, port: str, step: str) -> Store:
 def complete(recipe: Recipe, step: Step) -> tuple[bool, str]:
     """Is the step done under its current key? And why not."""
     sink = recipe.store(step.name)
-    manifest = sink.manifest()
+    try:
+        manifest = sink.manifest()
+    except NewerStore:
+        raise
+    except DamagedStore:  # its proofs stand, and it follows from them
+        return False, "its manifest is damaged"
     if manifest is None:
-        partial = len(sink.receipts()) if sink.place.exists("receipts") else 0
+        partial = sum(name[:-5].isdigit() for name in sink.place.names("receipts"))
         return False, f"not finished ({partial} shards proven)" if partial else "not made yet"
     inputs = inputs_of(recipe, step)
     key = step.stage.key(inputs)
     if manifest["key"] != key:
         return False, _difference(manifest.get("identity", {}), describe(step, inputs))
-    missing = [] if manifest.get("dropped_text") else _missing(sink, manifest)
-    return (False, f"{len(missing)} shards are missing") if missing else (True, "")
-
-
-def _missing(sink: Store, manifest: dict[str, Any]) -> list[int]:
-    present = set(sink.place.names("shards"))
-    receipts = set(sink.place.names("receipts"))
-    lost = [
-        e["shard"]
-        for e in manifest["shards"]
-        if f"{e['shard']:05d}.json" not in receipts or (e["written"] and f"{e['shard']:05d}.arrow" not in present)
-    ]
-    if manifest.get("artefact") and f"{ARTEFACT}.json" not in receipts:
-        lost.append(-1)
-    return lost
+    wrong = {} if manifest.get("dropped_text") else wrong_sizes(sealed_sizes(manifest), sink.sizes())
+    if not wrong:
+        return True, ""
+    name, what = next(iter(sorted(wrong.items())))
+    return False, f"{name} {what}" + (f" (and {len(wrong) - 1} more files)" if len(wrong) > 1 else "")
 
 
 def describe(step: Step, inputs: Inputs) -> dict[str, Any]:
@@ -131,7 +128,7 @@ def plan(recipe: Recipe, start: str | None = None) -> list[Status]:
             if done and not (forced and step.name == start):
                 found.append(Status(step.name, "done"))
                 continue
-            state = "new" if recipe.store(step.name).manifest() is None else "stale"
+            state = "stale" if recipe.store(step.name).place.exists("manifest.json") else "new"
             found.append(Status(step.name, state, why or "asked for by --from", _shards_to_do(recipe, step)))
         redo.add(step.name)
     return found
@@ -144,10 +141,11 @@ def _shards_to_do(recipe: Recipe, step: Step) -> str:
 
     inputs, sink = inputs_of(recipe, step), recipe.store(step.name)
     total = todo = 0
+    there = [sink.sizes()]
     for number, (_, _, content) in enumerate(input_shards(inputs)):
         total += 1
         key = step.stage.shard_key(inputs, content)
-        todo += standing([Link(step.stage, inputs, sink, True)], number, key) is None
+        todo += standing([Link(step.stage, inputs, sink, True)], number, key, there) is None
     return f"{todo} of {total} shards"
 
 
@@ -280,6 +278,7 @@ def inputs_names(step: Step) -> list[str]:
 
 def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
     label, began = "+".join(step.name for step in chain), time.monotonic()
+    clock.restart()
     progress.current.begin(label)
     links = []
     for step in chain:
@@ -288,6 +287,7 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
         step.stage.admit(inputs)
         sink = recipe.store(step.name)
         sink.unseal()
+        verify.clear(sink)
         links.append(Link(step.stage, inputs, sink, step is chain[-1]))  # type: ignore[arg-type]
     first = chain[0]
     sized = _Sized(pool, recipe.hardware(first.name), lock)
@@ -375,14 +375,12 @@ def ancestors(recipe: Recipe, step: Step) -> list[Step]:
 
 def drop_raw(recipe: Recipe, pii: Step) -> None:
     """Delete the rows of every text store `pii` was made from; receipts, ledgers and manifests stay and stay valid."""
-    import json
-
     for step in ancestors(recipe, pii):
         store = recipe.store(step.name)
         manifest = store.require()
         if manifest.get("dropped_text") or (step.shape or "").startswith("artefact"):
             continue
-        store.place.write("manifest.json", (json.dumps({**manifest, "dropped_text": True}, ensure_ascii=False, indent=1) + "\n").encode())
+        store.write_manifest({**manifest, "dropped_text": True})
         for folder in ("shards", "index", "passes"):
             store.place.delete(folder)
 

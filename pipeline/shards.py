@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from functools import cached_property
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,15 +43,36 @@ def number_of(shard: int | str) -> str:
     return shard if isinstance(shard, str) else f"{shard:05d}"
 
 
-def write_table(place: Local | Remote, name: str, table: pa.Table) -> str:
-    """Write `table` whole under `name` in canonical batches; returns its content hash."""
+class Written(NamedTuple):
+    """A file as it was written."""
+
+    hash: str
+    bytes: int
+
+
+def write_table(place: Local | Remote, name: str, table: pa.Table) -> Written:
+    """Write `table` whole under `name` in canonical batches; returns its content hash and size."""
     with place.create(name) as handle:
         sink = Hashing(handle)
         with pa.ipc.new_file(sink, table.schema) as out:
             empty = pa.RecordBatch.from_pylist([], table.schema)
             for start in range(0, len(table), 16 * BATCH_ROWS):
                 out.write_batch(pa.concat_batches([empty, *table.slice(start, 16 * BATCH_ROWS).to_batches()]))
-        return sink.hexdigest()
+    return Written(sink.hexdigest(), sink.size)
+
+
+def hash_of(data: bytes | BinaryIO, hasher: Any = None) -> str:
+    """Hash of bytes or of an open file, read in pieces of 1 MiB; XXH3-128 like `Hashing`, or that of a hashlib object."""
+    import xxhash
+
+    hasher = hasher or xxhash.xxh3_128()
+    if isinstance(data, bytes):
+        hasher.update(data)
+        return hasher.hexdigest()
+    piece = bytearray(1 << 20)
+    while size := data.readinto(piece):  # type: ignore[attr-defined]
+        hasher.update(memoryview(piece)[:size])
+    return hasher.hexdigest()
 
 
 def reason_counts(ledger: pa.Table) -> dict[str, int]:
@@ -59,9 +80,31 @@ def reason_counts(ledger: pa.Table) -> dict[str, int]:
     return dict(sorted(((c["values"].as_py(), c["counts"].as_py()) for c in counts), key=lambda item: (-item[1], item[0])))
 
 
+class Clock:
+    """Wall and CPU seconds of this process and the children it waited for, each counted into one receipt: since the last
+    receipt written here, or since the task began."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        """A task begins."""
+        self._wall, self._cpu = time.monotonic(), sum(os.times()[:4])
+
+    def lap(self) -> dict[str, float]:
+        """`seconds` and `cpu_seconds` since the last lap."""
+        wall, cpu = self._wall, self._cpu
+        self.restart()
+        return {"seconds": round(self._wall - wall, 3), "cpu_seconds": round(max(0.0, self._cpu - cpu), 3)}
+
+
+clock = Clock()
+"""Of this process; the pool restarts it for each task, the driver for each step."""
+
+
 def stamp() -> dict[str, Any]:
-    """When and where, for a receipt."""
-    return {"finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+    """When and where, and what it took, for a receipt."""
+    return {**clock.lap(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "worker": f"{socket.gethostname()}:{os.getpid()}"}
 
 
 class Hashing:
@@ -112,7 +155,6 @@ class ShardWriter:
         self._held_rows = self._held_bytes = 0
         self._ids: list[pa.Array] = []
         self._counts: dict[str, dict[str, int]] = {name: {} for name in COUNTED}
-        self._began = time.monotonic()
         self._out: pa.ipc.RecordBatchFileWriter | None = None
 
     @cached_property
@@ -176,13 +218,14 @@ class ShardWriter:
         """Add ledger rows."""
         self.ledgers.append(ledger)
 
-    def commit(self, *, input_ids: Any = None, notes: dict[str, Any] | None = None, seconds: float | None = None, **proof: Any) -> Receipt:
+    def commit(self, *, input_ids: Any = None, notes: dict[str, Any] | None = None, **proof: Any) -> Receipt:
         """Check the ledger's law, then bytes, index, ledger, and last the receipt."""
         if self.schema is None:
             raise DamagedStore(f"{self.place.path('')}: shard {self.shard} was given no schema", "call expect() for an empty shard")
         self._flush()
         ledger = Ledger.concat(self.ledgers)
-        receipt_name, _, index_name, ledger_name = self._names
+        receipt_name, shard_name, index_name, ledger_name = self._names
+        sizes, index_hash = {}, ""
         ids = pa.chunked_array(self._ids, pa.large_string())
         if "id" in self.schema.names:
             ledgers.check(input_ids, ids, ledger, f"{self.place.path('')} shard {self.shard}")
@@ -190,14 +233,19 @@ class ShardWriter:
         if self._file is not None:
             file, self._file = self._file, None
             file.__exit__(None, None, None)
+            sizes[shard_name] = self._sink.size
             if "id" in self.schema.names:
-                self.place.write(index_name, build_index(ids).tobytes())
-        ledger_hash = write_table(self.place, ledger_name, ledger)
+                index = build_index(ids).tobytes()
+                self.place.write(index_name, index)
+                index_hash, sizes[index_name] = hash_of(index), len(index)
+        written = write_table(self.place, ledger_name, ledger)
+        sizes[ledger_name] = written.bytes
         receipt = Receipt(
-            stage=self.stage, shard=self.shard, key=self.key, content_hash=self._sink.hexdigest(), ledger_hash=ledger_hash,
+            stage=self.stage, shard=self.shard, key=self.key, content_hash=self._sink.hexdigest(), ledger_hash=written.hash,
+            index_hash=index_hash, sizes=sizes,
             rows=self.rows, bytes=self._sink.size, rows_in=len(ledger["id"].unique()) if len(ledger) else 0,
             reasons=reason_counts(ledger), counts={k: v for k, v in self._counts.items() if v}, notes=notes or {}, written=self.written,
-            seconds=round(time.monotonic() - self._began, 3) if seconds is None else seconds, **{**stamp(), **proof},
+            **{**stamp(), **proof},
         )  # fmt: skip
         self.place.write(receipt_name, receipt.dumps())
         return receipt

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import re
-import time
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, ClassVar, Iterator, NamedTuple, Sequence
 
@@ -22,6 +21,7 @@ from pipeline.errors import StageFailed
 from pipeline.ledger import Receipt
 from pipeline.options import Options, digest
 from pipeline.pool import Failure, Pool, narrowed, raise_store_errors
+from pipeline.shards import clock
 from pipeline.store import Store
 
 
@@ -200,9 +200,10 @@ def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
     under its current key (keys chain through content hashes, so they are known only where receipts exist).
     """
     tasks, proven = [], {}
+    there = [link.sink.sizes() for link in links]
     for number, (source, shard, content) in enumerate(input_shards(links[0].inputs)):
         first = links[0].stage.shard_key(links[0].inputs, content)
-        receipts = standing(links, number, first)
+        receipts = standing(links, number, first, there)
         if receipts is not None:
             proven[number] = receipts[-1]
         else:
@@ -224,14 +225,13 @@ def input_shards(inputs: Inputs) -> Iterator[tuple[Store, int, str]]:
             yield store, shard, content
 
 
-def standing(links: Sequence[Link], number: int, first_key: str) -> list[Receipt] | None:
-    """The receipts of every link for output shard `number`, if all stand under current keys and what is written is there."""
+def standing(links: Sequence[Link], number: int, first_key: str, there: Sequence[dict[str, int]]) -> list[Receipt] | None:
+    """The receipts of every link for output shard `number`, if all stand under current keys and what they prove is there
+    in its full length. `there`: the sizes of each sink's files."""
     key, receipts = first_key, []
-    for position, link in enumerate(links):
-        receipt = link.sink.receipt(number)
+    for position, (link, sizes) in enumerate(zip(links, there)):
+        receipt = link.sink.proven(number, sizes)
         if receipt is None or receipt.key != key or (link.written and not receipt.written):
-            return None
-        if link.written and not link.sink.place.exists(f"shards/{number:05d}.arrow"):
             return None
         receipts.append(receipt)
         if position + 1 < len(links):
@@ -244,7 +244,6 @@ def work_shard(task: ShardTask) -> list[Receipt]:
     """One shard through every link of its chain, batch by batch; receipts last, in chain order."""
     number = int(task.keys[1])
     workers = [link.stage.worker(link.inputs, task.shard) for link in task.links]
-    began = time.monotonic()
     writers: list[Any] = []
     try:
         for position, link in enumerate(task.links):
@@ -256,7 +255,7 @@ def work_shard(task: ShardTask) -> list[Receipt]:
         for batch in _with_first(task.source, task.shard):
             _through(batch, workers, writers, seen, notes, task, row)
             row += len(batch)
-        return _commit(task, number, writers, seen, notes, began)
+        return _commit(task, number, writers, seen, notes)
     finally:
         for writer in writers:
             writer.__exit__(None, None, None)
@@ -292,8 +291,9 @@ def _through(batch: pa.RecordBatch, workers: list[Callable], writers: list, seen
         flow = following
 
 
-def _commit(task: ShardTask, number: int, writers: list, seen: list, notes: list, began: float) -> list[Receipt]:
+def _commit(task: ShardTask, number: int, writers: list, seen: list, notes: list) -> list[Receipt]:
     receipts: list[Receipt] = []
+    spent = {name: round(value / len(writers), 3) for name, value in clock.lap().items()}
     for position, (link, writer) in enumerate(zip(task.links, writers)):
         key = task.keys[0] if position == 0 else link.stage.shard_key(link.inputs, receipts[-1].content_hash)
         writer.key = key
@@ -302,8 +302,8 @@ def _commit(task: ShardTask, number: int, writers: list, seen: list, notes: list
             writer.commit(
                 input_ids=ids,
                 notes=notes[position],
-                seconds=round((time.monotonic() - began) / len(writers), 3),
                 versions=versions(link.stage.needs()),
+                **spent,
             )
         )
     return receipts

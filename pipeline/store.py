@@ -22,15 +22,14 @@ from typing import Any, Iterable, Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import DamagedStore, SourceError
+from pipeline.errors import DamagedStore, SourceError, repair_hint
 from pipeline.files import Local, place
-from pipeline.ledger import Ledger, Receipt
+from pipeline.ledger import Ledger, Receipt, sealed
 from pipeline.options import content_hash, digest
+from pipeline.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
 from pipeline.schema import current, shape_of, upgraded
-from pipeline.shards import BATCH_BYTES, BATCH_ROWS, COUNTED, INDEX, SHARD_BYTES, SHARD_ROWS, ShardWriter, build_index, number_of, reason_counts, stamp, write_table
+from pipeline.shards import BATCH_BYTES, BATCH_ROWS, COUNTED, INDEX, SHARD_BYTES, SHARD_ROWS, ShardWriter, build_index, hash_of, number_of, reason_counts, stamp, write_table
 
-FORMAT = 1
-ARTEFACT = "artefact"
 __all__ = ["ARTEFACT", "BATCH_BYTES", "BATCH_ROWS", "FORMAT", "SHARD_BYTES", "SHARD_ROWS", "Store"]
 
 
@@ -60,15 +59,10 @@ class Store:
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest, or None where no stage has ended. DamagedStore when it cannot be read or is of a newer format."""
-        if not self.place.exists("manifest.json"):
-            return None
         try:
-            manifest = json.loads(self.place.read("manifest.json"))
-        except ValueError:
-            raise DamagedStore(f"{self.path}/manifest.json is damaged", "delete it and run the stage again") from None
-        if manifest.get("format", 0) > FORMAT:
-            raise DamagedStore(f"{self.path} is of format {manifest['format']}, this reader knows {FORMAT}", "upgrade maetdol")
-        return manifest
+            return manifest_of(self.place.read("manifest.json"), self.path)
+        except FileNotFoundError:
+            return None
 
     def require(self) -> dict[str, Any]:
         """The manifest; SourceError where `path` is no finished store."""
@@ -86,10 +80,26 @@ class Store:
         return dict(sorted(found.items()))
 
     def receipt(self, shard: int | str) -> Receipt | None:
+        """The receipt of a shard, an artefact or a ledger without a shard; None where there is none."""
         name = f"receipts/{number_of(shard)}.json"
-        if not self.place.exists(name):
+        try:
+            return Receipt.loads(self.place.read(name), f"{self.path}/{name}")
+        except FileNotFoundError:
             return None
-        return Receipt.loads(self.place.read(name), f"{self.path}/{name}")
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file that receipts speak of, by name: a listing a folder, however many shards there are."""
+        return {name: size for folder in FOLDERS for name, size in self.place.sizes(folder).items()}
+
+    def proven(self, shard: int | str, there: dict[str, int]) -> Receipt | None:
+        """The receipt of a shard if it can be read and what it proves is `there` (`sizes()`) in its full length."""
+        if f"receipts/{number_of(shard)}.json" not in there:
+            return None
+        try:
+            receipt = self.receipt(shard)
+        except DamagedStore:
+            return None
+        return None if receipt is None or wrong_sizes(sizes_of(receipt, shard), there) else receipt
 
     def shards(self) -> list[int]:
         """Shard numbers, ascending: by the manifest, or by the receipts while the stage is under way."""
@@ -108,16 +118,18 @@ class Store:
     @property
     def content_hash(self) -> str:
         """Hash over all shards and the artefact: the identity of the store's bytes."""
-        artefact = self.receipt(ARTEFACT)
-        parts = {str(shard): value for shard, value in self.hashes().items()}
-        return digest({"shards": parts, "artefact": artefact.content_hash if artefact else None})
+        manifest = self.manifest()
+        artefact = manifest["artefact"]["content_hash"] if manifest and manifest.get("artefact") else None
+        if manifest is None and (receipt := self.receipt(ARTEFACT)):
+            artefact = receipt.content_hash
+        return digest({"shards": {str(shard): value for shard, value in self.hashes().items()}, "artefact": artefact})
 
     @property
     def schema(self) -> pa.Schema:
         shards = self.shards()
         if not shards:
             raise SourceError(f"{self.path} has no shards", "run the stage that makes it")
-        return current(self._open(f"shards/{number_of(shards[0])}.arrow").schema)
+        return current(self._rows(shards[0]).schema)
 
     @property
     def shape(self) -> str | None:
@@ -129,28 +141,38 @@ class Store:
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
-    def _open(self, name: str) -> pa.ipc.RecordBatchFileReader:
+    def _open(self, name: str, shard: int | str, proof: str) -> pa.ipc.RecordBatchFileReader:
+        """An Arrow file whose bytes are those that the receipt's `proof` (an attribute) is the hash of."""
+        receipt = self.receipt(shard)
+        if receipt is None:
+            raise DamagedStore(f"{self.place.path(name)} has no receipt", repair_hint(self.path))
         try:
-            if isinstance(self.place, Local):
-                return pa.ipc.open_file(pa.memory_map(self.place.path(name)))
-            return pa.ipc.open_file(pa.BufferReader(self.place.read(name)))
+            data = held(self.place, name, getattr(receipt, proof), self.path)
+            return pa.ipc.open_file(data if data is not None else pa.memory_map(self.place.path(name)))
         except FileNotFoundError:
-            raise DamagedStore(f"{self.place.path(name)} is missing", "run the stage again: only what is missing is redone") from None
+            raise DamagedStore(f"{self.place.path(name)} is missing", repair_hint(self.path)) from None
         except pa.ArrowInvalid as fault:
-            raise DamagedStore(f"{self.place.path(name)} cannot be read: {fault}", "delete it and run the stage again") from None
+            raise DamagedStore(f"{self.place.path(name)} cannot be read: {fault}", repair_hint(self.path)) from None
+
+    def _rows(self, shard: int) -> pa.ipc.RecordBatchFileReader:
+        return self._open(f"shards/{number_of(shard)}.arrow", shard, "bytes_hash")
 
     def read(self, shard: int) -> pa.Table:
-        """A shard as a table, memory-mapped on local disk. A fused step's shard is not on disk: see `pipeline.run`."""
-        return upgraded(self._open(f"shards/{number_of(shard)}.arrow").read_all())
+        """A shard as a table, memory-mapped on local disk. A fused step's shard is not on disk: see `pipeline.run`.
+
+        Its bytes are held against the receipt first (once a process); DamagedStore where they differ.
+        """
+        return upgraded(self._rows(shard).read_all())
 
     def batches(self, shard: int) -> Iterator[pa.RecordBatch]:
-        """Record batches of at most 1,024 rows or 16 MiB; a larger row stands alone."""
-        reader = self._open(f"shards/{number_of(shard)}.arrow")
+        """Record batches of at most 1,024 rows or 16 MiB; a larger row stands alone. Held against the receipt like `read`."""
+        reader = self._rows(shard)
         for index in range(reader.num_record_batches):
             yield upgraded(reader.get_batch(index))
 
     def ledger(self, shard: int | str) -> pa.Table:
-        return self._open(f"ledger/{number_of(shard)}.arrow").read_all()
+        """What became of the inputs of a shard (or of the artefact). Held against the receipt like `read`."""
+        return self._open(f"ledger/{number_of(shard)}.arrow", shard, "ledger_bytes_hash").read_all()
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The whole store as one mapped table (local disk: no copy)."""
@@ -191,7 +213,7 @@ class Store:
         if wanted is None:
             return None
         for shard in self.shards():
-            index = self._index(shard)
+            index = self.index(shard)
             at = int(np.searchsorted(index["hash"], wanted))
             while at < len(index) and index["hash"][at] == wanted:
                 row = int(index["row"][at])
@@ -203,11 +225,16 @@ class Store:
     def row(self, shard: int, row: int) -> dict[str, Any]:
         return self.read(shard).slice(row, 1).to_pylist()[0]
 
-    def _index(self, shard: int) -> np.ndarray:
-        name = f"index/{number_of(shard)}.ids"
-        if self.place.exists(name):
-            return np.frombuffer(self.place.read(name), dtype=INDEX)
-        return build_index(self.read(shard).column("id"))
+    def index(self, shard: int) -> np.ndarray:
+        """(hash, row) of every id of a shard, sorted; held against the receipt, made anew where no file is."""
+        name, receipt = f"index/{number_of(shard)}.ids", self.receipt(shard)
+        try:
+            data = self.place.read(name)
+        except FileNotFoundError:
+            return build_index(self.read(shard).column("id"))
+        if receipt and receipt.index_hash and hash_of(data) != receipt.index_hash:
+            raise DamagedStore(f"{self.place.path(name)} does not match its receipt", repair_hint(self.path))
+        return np.frombuffer(data, dtype=INDEX)
 
     def artefact(self) -> Path:
         """Folder of the trained thing. SourceError where the store holds none. Remote ones are fetched to a local cache."""
@@ -215,6 +242,7 @@ class Store:
         if receipt is None:
             raise SourceError(f"{self.path} holds no artefact", "run the stage that trains it, or give another path")
         if isinstance(self.place, Local):
+            held_artefact(self.place.root / ARTEFACT, receipt.files, self.path)
             return Path(self.place.path(ARTEFACT))
         return self._fetch(receipt)
 
@@ -258,33 +286,31 @@ class Store:
             return writer.commit(input_ids=input_ids, notes=notes or {}, **proof)
 
     def put_artefact(
-        self, folder: Path, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None, seconds: float = 0.0, **proof: Any
+        self, folder: Path, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None, **proof: Any
     ) -> Receipt:
-        """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes.
-
-        """
+        """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes."""
         self.place.delete(f"receipts/{ARTEFACT}.json")
         self.place.delete(ARTEFACT)
-        files = {}
+        files, sizes = {}, {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = path.relative_to(folder).as_posix()
-            files[name] = content_hash(path)
+            files[name], sizes[f"{ARTEFACT}/{name}"] = content_hash(path), path.stat().st_size
             with open(path, "rb") as source, self.place.create(f"{ARTEFACT}/{name}") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-        ledger_hash = write_table(self.place, f"ledger/{ARTEFACT}.arrow", ledger)
+        written = write_table(self.place, f"ledger/{ARTEFACT}.arrow", ledger)
         receipt = Receipt(
             stage=stage,
             shard=-1,
             key=key,
             content_hash=digest(files),
-            ledger_hash=ledger_hash,
+            ledger_hash=written.hash,
             rows=0,
-            bytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()),
+            bytes=sum(sizes.values()),
             rows_in=len(ledger["id"].unique()),
             reasons=reason_counts(ledger),
             notes=notes or {},
             files=files,
-            seconds=seconds,
+            sizes={**sizes, f"ledger/{ARTEFACT}.arrow": written.bytes},
             **{**stamp(), **proof},
         )
         self.place.write(f"receipts/{ARTEFACT}.json", receipt.dumps())
@@ -293,10 +319,10 @@ class Store:
     def put_ledger(self, name: str, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None) -> Receipt:
         """A ledger without a shard (files that could not be opened, records that were skipped), proven by its own receipt."""
         self.place.delete(f"receipts/{name}.json")
-        ledger_hash = write_table(self.place, f"ledger/{name}.arrow", ledger)
+        written = write_table(self.place, f"ledger/{name}.arrow", ledger)
         receipt = Receipt(
-            stage=stage, shard=-1, key=key, content_hash=ledger_hash, ledger_hash=ledger_hash, rows_in=len(ledger["id"].unique()),
-            reasons=reason_counts(ledger), notes=notes or {}, **stamp(),
+            stage=stage, shard=-1, key=key, content_hash=written.hash, ledger_hash=written.hash, rows_in=len(ledger["id"].unique()),
+            reasons=reason_counts(ledger), notes=notes or {}, sizes={f"ledger/{name}.arrow": written.bytes}, **stamp(),
         )
         self.place.write(f"receipts/{name}.json", receipt.dumps())
         return receipt
@@ -307,7 +333,7 @@ class Store:
         wanted = set(shards)
         absent = sorted(wanted - set(receipts))
         if absent:
-            raise DamagedStore(f"{self.path}: shards {absent[:5]} have no receipt", "run the stage again")
+            raise DamagedStore(f"{self.path}: shards {absent[:5]} have no receipt", "run the same command again: only what is missing is redone")
         for number in set(receipts) - wanted:
             self.drop(number)
         self._remove_orphans(wanted)
@@ -315,6 +341,7 @@ class Store:
         artefact = self.receipt(ARTEFACT)
         full = {
             "format": FORMAT,
+            **{"stage": "", "shape": None, "key": "", "lineage": {}, "schema": []},
             **manifest,
             "rows": sum(entry["rows"] for entry in entries),
             "bytes": sum(entry["bytes"] for entry in entries),
@@ -323,8 +350,12 @@ class Store:
             "shards": entries,
             "artefact": _entry(artefact) if artefact else None,
         }
-        self.place.write("manifest.json", (json.dumps(full, ensure_ascii=False, indent=1) + "\n").encode())
+        self.write_manifest(full)
         return full
+
+    def write_manifest(self, page: dict[str, Any]) -> None:
+        """Replace the manifest; a hash over the rest of it stands in it, so that damage is seen."""
+        self.place.write("manifest.json", (json.dumps(sealed(page), ensure_ascii=False, indent=1) + "\n").encode())
 
     def unseal(self) -> None:
         """Take the manifest away before a stage works on the store again."""
@@ -350,9 +381,11 @@ def _is_id(word: str) -> bool:
 
 
 def _entry(receipt: Receipt) -> dict[str, Any]:
+    name = f"receipts/{number_of(receipt.shard) if receipt.shard >= 0 else ARTEFACT}.json"
     return {
         "shard": receipt.shard, "rows": receipt.rows, "bytes": receipt.bytes, "content_hash": receipt.content_hash,
         "ledger_hash": receipt.ledger_hash, "key": receipt.key, "written": receipt.written,
+        "sizes": {**receipt.sizes, name: len(receipt.dumps())} if receipt.sizes else {},
     }  # fmt: skip
 
 

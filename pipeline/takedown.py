@@ -393,11 +393,11 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
     part = store.sub(PART)
     if kept is not None:
         made = part.put(number, kept, ledger if ledger is not None else COLUMNS.empty_table(), key=receipt.key, stage=receipt.stage)  # type: ignore[arg-type]
-        new = replace(receipt, rows=made.rows, bytes=made.bytes, counts=made.counts)
+        new = replace(receipt, rows=made.rows, bytes=made.bytes, counts=made.counts, sizes=made.sizes, index_hash=made.index_hash)
     else:
         made = part.put_ledger(f"{number:05d}" if isinstance(number, int) else number, ledger, key=receipt.key, stage=receipt.stage)  # type: ignore[arg-type]
         outs = len(pc.unique(ledger["out"].drop_null())) if isinstance(number, int) else 0  # type: ignore[index]
-        new = replace(receipt, rows=outs)
+        new = replace(receipt, rows=outs, sizes={**receipt.sizes, **made.sizes} if receipt.sizes else {})
     on_disk = {"content_hash": made.content_hash} if kept is not None else {}
     by = sorted({*receipt.taken.get("by", []), lost.takedown})
     new = replace(new, notes=notes, rows_in=made.rows_in, reasons=made.reasons, taken={**receipt.taken, "by": by, **on_disk, "ledger_hash": made.ledger_hash})

@@ -9,13 +9,14 @@ import pytest
 
 REPO = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"errors", "schema"},
+    {"errors", "schema", "shown"},
     {"options", "docs", "files", "forgotten", "ledger", "lock", "progress"},
     {"shards", "filter"},
+    {"proof"},
     {"store"},
     {"pool"},
     {"stage", "raydata"},
-    {"catalog"},
+    {"catalog", "verify"},
     {"recipe"},
     {"sinks"},
     {"run", "charts", "flags"},

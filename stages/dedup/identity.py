@@ -7,7 +7,6 @@ from typing import Iterator
 import numpy as np
 
 from pipeline.errors import SourceError
-from pipeline.shards import INDEX
 from pipeline.store import Store
 from stages.dedup.passes import spread
 
@@ -17,7 +16,7 @@ MOST = 8 << 20
 
 def require_unique(sink: Store, shards: list[int]) -> None:
     """SourceError that names an id which two rows of the output have, and where."""
-    index = {shard: np.frombuffer(sink.place.read(f"index/{shard:05d}.ids"), INDEX) for shard in shards}
+    index = {shard: sink.index(shard) for shard in shards}
     for low, high in spread(sum(map(len, index.values())), MOST):
         for shard, row, other, place in _pairs(index, low, high):
             name = sink.read(shard)["id"][row].as_py()

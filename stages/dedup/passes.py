@@ -16,7 +16,7 @@ from pipeline.errors import MaetdolError
 from pipeline.ledger import COLUMNS, Receipt
 from pipeline.pool import Pool
 from pipeline.stage import collect
-from pipeline.shards import Hashing
+from pipeline.shards import hash_of
 from pipeline.store import Store
 
 STAGE = "dedup"
@@ -80,9 +80,7 @@ def is_whole(sink: Store, receipt: Receipt) -> bool:
     name = f"shards/{receipt.shard:05d}.arrow"
     fault = "is missing" if not sink.place.exists(name) else None
     if fault is None:
-        hasher = Hashing()
-        hasher.write(sink.place.read(name))
-        fault = None if hasher.hexdigest() == receipt.bytes_hash else "does not match its receipt"
+        fault = None if hash_of(sink.place.read(name)) == receipt.bytes_hash else "does not match its receipt"
     if fault:
         progress.current.say(f"dedup: {sink.place.path(name)} {fault}; made again")
     return fault is None

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 
 import pyarrow.compute as pc
 
-from pipeline.options import content_hash
 from pipeline.store import ARTEFACT, Store
 from pipeline.takedown import Lost
 
 
 def forget(store: Store, lost: Lost) -> list[str]:
     """Generated samples stand in `report.json` with the prompt and the reference they were held against; those of lost rows go."""
-    from pathlib import Path
-
     receipt, manifest = store.receipt(ARTEFACT), store.manifest()
     name = f"{ARTEFACT}/report.json"
     if receipt is None or manifest is None or not store.place.exists(name):
@@ -29,10 +27,12 @@ def forget(store: Store, lost: Lost) -> list[str]:
         model["generations"] = kept
     if gone:
         store.place.write(name, (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
-    files = {**receipt.files, "report.json": content_hash(Path(store.artefact()) / "report.json")}
+    data = store.place.read(name)
+    files = {**receipt.files, "report.json": hashlib.blake2b(data, digest_size=16).hexdigest()}
+    sizes = {**receipt.sizes, name: len(data)} if receipt.sizes else {}
     if files != receipt.files:
         by = sorted({*receipt.taken.get("by", []), lost.takedown})
-        store.place.write(f"receipts/{ARTEFACT}.json", replace(receipt, files=files, taken={**receipt.taken, "by": by}).dumps())
+        store.place.write(f"receipts/{ARTEFACT}.json", replace(receipt, files=files, sizes=sizes, taken={**receipt.taken, "by": by}).dumps())
     return [f"{store.name}/{name}"] if gone else []
 
 

@@ -9,7 +9,6 @@ import numpy as np
 
 from pipeline.ledger import Receipt
 from pipeline.options import digest
-from pipeline.shards import INDEX
 from pipeline.store import Store
 from stages.ingest.sources import File
 from stages.ingest.task import PARTS, Task
@@ -49,7 +48,7 @@ def collisions(sink: Store, receipts: Iterable[Receipt]) -> dict[int, tuple[int,
     """
     marks, owners = [], []
     for receipt in receipts:
-        index = np.frombuffer(sink.place.read(f"index/{receipt.shard:05d}.ids"), dtype=INDEX)
+        index = sink.index(receipt.shard)
         marks.append(index["hash"])
         owners.append(np.full(len(index), receipt.shard, dtype=np.int64))
     if not marks:

@@ -144,8 +144,7 @@ def test_damage_is_named(store):
 
 
 def test_a_newer_format_is_refused(store):
-    text = (store.place.root / "manifest.json").read_text().replace('"format": 1', '"format": 99')
-    (store.place.root / "manifest.json").write_text(text)
+    store.write_manifest({**store.require(), "format": 99})
     with pytest.raises(DamagedStore, match="upgrade"):
         store.manifest()
 
