@@ -1,6 +1,6 @@
 """`maetdol`: one command per stage, and those that run, show and explain.
 
-Exit codes: 0 done, 1 work failed, 2 bad usage or recipe, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 work failed, 2 bad usage or recipe, 130 stopped by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from typing import Any
 
 import click
 
+from pipeline import stop
 from pipeline.errors import MaetdolError, did_you_mean
+from pipeline.files import disk_error
+from pipeline.shown import shown
 
 RUN_WORDS = {
     "run": "Run a recipe: bring every step up to date.",
@@ -79,6 +82,7 @@ def cli() -> None:
 def main() -> None:
     """Entry point of a process."""
     _begin()
+    stop.listen()
     try:
         _obey()
     except SystemExit as leaving:
@@ -131,13 +135,16 @@ def _obey() -> None:
         sys.exit(2)
     except (KeyboardInterrupt, click.Abort):
         print("\nstopped: finished shards are kept; run the same command to go on", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(stop.exit_code())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except MaetdolError as fault:
-        print(f"error: {fault}", file=sys.stderr)
+        print(shown(f"error: {fault}", lines=True), file=sys.stderr)
         sys.exit(fault.exit_code)
+    except OSError as fault:  # what the place of a file could not foresee: a root that is read-only, a name too long
+        print(shown(f"error: {disk_error(fault, fault.filename or 'a file')}", lines=True), file=sys.stderr)
+        sys.exit(1)
 
 
 def _listen(quiet: bool) -> None:
@@ -410,7 +417,7 @@ def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool) ->
 
 @click.command("trace", help=RUN_WORDS["trace"])
 @click.argument("root")
-@click.argument("what", metavar="ID_OR_URL")
+@click.argument("what", metavar="ID|URL|FILE")
 def trace_command(root: str, what: str) -> int:
     from pipeline.look import trace
 

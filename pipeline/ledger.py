@@ -100,8 +100,8 @@ class Ledger:
         tables = [table.select(table.column_names) for table in tables]
         if not tables:
             return COLUMNS.empty_table()
-        names = sorted({name for table in tables for name in table.column_names[len(COLUMNS) :]})
-        schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in names)])
+        more = {f.name: f.type for table in tables for f in list(table.schema)[len(COLUMNS) :]}
+        schema = pa.schema([*COLUMNS, *sorted(more.items())])
         return pa.concat_tables([fit(table, schema) for table in tables])
 
 

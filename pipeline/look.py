@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import textwrap
 from typing import Any, Iterator
 
@@ -14,6 +15,7 @@ from pipeline import catalog
 from pipeline.errors import RecipeError, SourceError, did_you_mean
 from pipeline.files import place
 from pipeline.options import Options
+from pipeline.shown import shown
 from pipeline.stage import Stage
 from pipeline.store import ARTEFACT, Store
 
@@ -31,7 +33,7 @@ def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool =
         place = store.find(row_id)
         if place is None:
             raise SourceError(f"{path} has no row {row_id}", f"look it up with `maetdol trace {root} {row_id}`")
-        return json.dumps(store.row(*place), ensure_ascii=False, indent=1, default=str)
+        return shown(json.dumps(store.row(*place), ensure_ascii=False, indent=1, default=str), lines=True)
     lines = [
         f"{store.name}: {manifest['stage']}, {manifest['shape']}, {manifest['rows']:,} rows in {len(manifest['shards'])} shards, {manifest['bytes']:,} bytes"
     ]
@@ -43,6 +45,7 @@ def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool =
     if manifest.get("artefact"):
         lines += ["artefact"] + [f"  {name}" for name in sorted(store.receipt(ARTEFACT).files)]  # type: ignore[union-attr]
     lines += ["columns    " + ", ".join(f"{f['name']}: {f['type'].split('<')[0]}" for f in manifest["schema"])] if manifest["schema"] else []
+    lines = [shown(line) for line in lines]
     if dropped:
         table = store.ledgers()
         table = table.filter(pc.is_valid(table["reason"])).select(["id", "reason", "keeper"]).slice(0, rows)
@@ -56,13 +59,13 @@ def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool =
 
 
 def _brief(row: dict[str, Any]) -> str:
-    shown = []
+    cells = []
     for name, value in row.items():
         if value in (None, [], ""):
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        shown.append(f"  {name:<12} " + textwrap.shorten(text, WIDTH, placeholder=" ..."))
-    return "\n".join(["-" * 20, *shown])
+        cells.append(f"  {shown(name):<12} " + shown(textwrap.shorten(text, WIDTH, placeholder=" ...")))
+    return "\n".join(["-" * 20, *cells])
 
 
 # -- trace -----------------------------------------------------------------------------------------------------------------
@@ -90,67 +93,101 @@ def stores_of(root: str) -> list[Store]:
 
 
 def trace(root: str, what: str) -> str:
-    """What an id (or a URL's documents) was made of, and what became of it, stage by stage."""
+    """What an id (its first 8 digits and more), or what came of a URL or file, was made of, and what became of it, stage by
+    stage. SourceError where nothing is known of it, or where several ids begin so. Ledgers are read batch by batch."""
     stores = stores_of(root)
     found = _ids_of(stores, what)
     if not found:
-        raise SourceError(f"nothing in {root} has the id or URL {what}", "give a row id (32 hex digits) or a document's URL")
-    ledgers = {store.name: _edges(store) for store in stores}
-    above = _reached(ledgers, found, "out", "id")
-    below = _reached(ledgers, found, "id", "out")
+        raise SourceError(f"nothing in {root} has the id, URL or file {what}", "give a row id (8 to 32 hex digits), a document's URL, or the name of an input file")
+    above = _reached(stores, found, "out", "id")
+    below = _reached(stores, found, "id", "out")
     own, line = found | below, found | below | above
     lines = []
     for store in stores:
-        # Of an ancestor only what leads here; of the row itself and what came of it, everything.
-        rows = [row for row in _matching(ledgers[store.name], line) if row["out"] in line or row["id"] in own]
-        if rows:
-            lines.append(f"{store.name} ({store.require()['stage']})")
-            lines += [f"  {_fate(row)}" for row in rows[:200]]
-            lines += [f"  ... {len(rows) - 200} more rows"] if len(rows) > 200 else []
+        shown_rows, count = [], 0
+        for row in _matching(store, line):
+            # Of an ancestor only what leads here; of the row itself and what came of it, everything.
+            if row["out"] in line or row["id"] in own:
+                count += 1
+                shown_rows += [f"  {_fate(row)}"] if count <= MOST else []
+        if count:
+            lines += [f"{shown(store.name)} ({shown(store.require()['stage'])})", *shown_rows]
+            lines += [f"  ... {count - MOST} more rows"] if count > MOST else []
     return "\n".join(lines + _where(stores, found, above))
 
 
+MOST = 200
+"""Ledger rows shown of a store."""
+ID = re.compile("[0-9a-f]{8,32}")
+
+
 def _ids_of(stores: list[Store], what: str) -> set[str]:
-    """An id is itself; a URL (or source) stands for the documents that carry it."""
-    if len(what) == 32 and all(c in "0123456789abcdef" for c in what):
-        known = any(pc.any(pc.or_kleene(pc.equal(t["id"], what), pc.equal(t["out"], what))).as_py() for t in map(_edges, stores))
-        return {what} if known else set()
-    found: set[str] = set()
+    """An id, or the one that begins so; a URL, source or input file stands for the rows that carry it."""
+    if ID.fullmatch(what):
+        found = {i for store in stores for batch in _edges(store, ["id", "out"]) for name in ("id", "out") for i in _begins(batch[name], what)}
+        if len(found) > 1:
+            listed = ", ".join(sorted(found)[:10]) + (" ..." if len(found) > 10 else "")
+            raise SourceError(f"{len(found)} ids begin with {what}: {listed}", "give more digits")
+        if found:
+            return found
+    found = set()
     for store in stores:
+        for batch in _edges(store, ["id", "source", "locator"]):
+            found |= _carry(batch, what, ("source", "locator"))
         if store.shape == "DOCUMENT" and not store.require().get("dropped_text"):
             for shard in store.shards():
                 receipt = store.receipt(shard)
-                if receipt and receipt.written:
-                    table = store.read(shard).select(["id", "url", "source"])
-                    hit = pc.or_kleene(pc.equal(table["url"], what), pc.equal(table["source"], what))
-                    found |= set(table.filter(pc.fill_null(hit, False))["id"].to_pylist())
+                for batch in store.batches(shard) if receipt and receipt.written else ():
+                    found |= _carry(batch, what, ("url", "source"))
     return found
 
 
-COLUMNS = ["id", "out", "reason", "reasons", "keeper", "span_start", "span_end", "edits", "note"]
+def _begins(column: pa.Array, what: str) -> list[str]:
+    return pc.unique(column.filter(pc.fill_null(pc.starts_with(column, what), False))).to_pylist()
 
 
-def _edges(store: Store) -> pa.Table:
-    return store.ledgers().select(COLUMNS)
+def _carry(batch: pa.RecordBatch, what: str, names: tuple[str, ...]) -> set[str]:
+    """Ids of the rows in which one of the columns says `what`; a path fits the file's name alone, and the other way round."""
+    found: set[str] = set()
+    for name in names:
+        if name in batch.schema.names and pa.types.is_large_string(batch.schema.field(name).type):
+            words = [w for w in pc.unique(batch[name]).to_pylist() if w and (w == what or w.endswith(f"/{what}") or what.endswith(f"/{w}"))]
+            if words:
+                hit = pc.is_in(batch[name], value_set=pa.array(words, batch.schema.field(name).type))
+                found |= set(batch["id"].filter(pc.fill_null(hit, False)).to_pylist())
+    return found
 
 
-def _reached(ledgers: dict[str, pa.Table], start: set[str], by: str, to: str) -> set[str]:
+COLUMNS = ["id", "out", "reason", "reasons", "keeper", "span_start", "span_end", "edits", "note", "source", "locator"]
+
+
+def _edges(store: Store, names: list[str]) -> Iterator[pa.RecordBatch]:
+    """All ledgers of a store, batch by batch, with those of the columns that they have."""
+    for ledger in store.ledger_names():
+        for batch in store.ledger(ledger).to_batches():
+            yield batch.select([name for name in names if name in batch.schema.names])
+
+
+def _reached(stores: list[Store], start: set[str], by: str, to: str) -> set[str]:
     """Ids reached from `start` through all ledgers: `out` to `id` climbs to ancestors, `id` to `out` goes down."""
     found: set[str] = set()
     frontier = set(start)
     while frontier:
         following: set[str] = set()
-        for table in ledgers.values():
-            hit = pc.is_in(table[by], value_set=pa.array(sorted(frontier), pa.large_string()))
-            following |= set(table.filter(hit)[to].drop_null().to_pylist())
+        wanted = pa.array(sorted(frontier), pa.large_string())
+        for store in stores:
+            for batch in _edges(store, [by, to]):
+                following |= set(batch[to].filter(pc.is_in(batch[by], value_set=wanted, skip_nulls=True)).drop_null().to_pylist())
         frontier = following - found - start
         found |= frontier
     return found
 
 
-def _matching(table: pa.Table, wanted: set[str]) -> Iterator[dict[str, Any]]:
-    hit = pc.is_in(table["id"], value_set=pa.array(sorted(wanted), pa.large_string()))
-    yield from table.filter(hit).to_pylist()
+def _matching(store: Store, ids: set[str]) -> Iterator[dict[str, Any]]:
+    wanted = pa.array(sorted(ids), pa.large_string())
+    for batch in _edges(store, COLUMNS):
+        hit = pc.is_in(batch["id"], value_set=wanted)
+        yield from batch.filter(hit).to_pylist() if pc.any(hit).as_py() else ()
 
 
 def _fate(row: dict[str, Any]) -> str:
@@ -172,7 +209,9 @@ def _fate(row: dict[str, Any]) -> str:
         rest += f"  {len(row['edits'])} edits" + (f" ({', '.join(by)})" if by else "")
     if row["note"]:
         rest += f"  note: {textwrap.shorten(row['note'], 80, placeholder=' ...')}"
-    return f"{who}  {rest}"
+    if row.get("source"):
+        rest += f"  from {row['source']}" + (f" {row['locator']}" if row.get("locator") else "")
+    return shown(f"{who}  {rest}")
 
 
 def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
@@ -189,7 +228,7 @@ def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
             told.add(row_id)
             row = store.row(*place)
             facts = {k: row.get(k) for k in ("url", "source", "rule", "doc_id", "span_start", "span_end", "licence") if row.get(k) is not None}
-            lines.append(f"{store.name}: {row_id}  " + "  ".join(f"{k}={v}" for k, v in facts.items()))
+            lines.append(f"{store.name}: {row_id}  " + "  ".join(shown(f"{k}={v}") for k, v in facts.items()))
     return lines
 
 

@@ -13,6 +13,7 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
 
+from pipeline import stop
 from pipeline.errors import InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
 from pipeline.shards import clock
 
@@ -167,7 +168,8 @@ class OnRay:
         elif address != "auto":  # a job submitted with --working-dir finds the code on the nodes already
             options["runtime_env"]["py_modules"] = [os.path.join(here, "pipeline"), os.path.join(here, "stages")]
         try:
-            self.ray.init(**options)
+            with stop.kept():
+                self.ray.init(**options)
         except (ConnectionError, RuntimeError, TimeoutError, OSError) as fault:
             where = address or "on this machine"
             raise WorkError(f"Ray did not start {where}: {_brief(fault)}", "try again, set run.address, or use `run: {pool: inline}`") from None

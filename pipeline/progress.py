@@ -9,6 +9,8 @@ import sys
 import time
 from typing import Any, Iterable
 
+from pipeline.shown import shown
+
 
 class Quiet:
     """Listens to nothing; also the interface."""
@@ -36,7 +38,7 @@ class Lines(Quiet):
         self.stream = stream
 
     def say(self, line: str) -> None:
-        print(line, file=self.stream or sys.stderr, flush=True)  # the stream of now: who embeds us may have closed that of then
+        print(shown(line, lines=True), file=self.stream or sys.stderr, flush=True)  # the stream of now: who embeds us may have closed that of then
 
     def end(self, line: str = "") -> None:
         if line:
@@ -85,7 +87,7 @@ class Bar(Quiet):
         self.bars.update(self.task, advance=units, counts=counts)
 
     def say(self, line: str) -> None:
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(shown(line, lines=True), highlight=False, markup=False)
 
     def end(self, line: str = "") -> None:
         if self.task is not None:

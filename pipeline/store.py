@@ -182,10 +182,13 @@ class Store:
 
     def ledgers(self) -> pa.Table:
         """All ledgers as one table."""
-        names = [n[:-6] for n in self.place.names("ledger") if n.endswith(".arrow")]
-        proven = {number_of(n) for n in self.shards()} | ({ARTEFACT} if self.receipt(ARTEFACT) else set())
-        extra = {n for n in names if not n.isdigit() and self.place.exists(f"receipts/{n}.json")}
-        return Ledger.concat(self.ledger(n) for n in names if n in proven | extra)
+        return Ledger.concat(self.ledger(name) for name in self.ledger_names())
+
+    def ledger_names(self) -> list[str]:
+        """The ledgers that are proven: of shards, of the artefact, and those without a shard."""
+        proven = {number_of(number) for number in self.shards()}
+        proven |= {name[:-5] for name in self.place.names("receipts") if name.endswith(".json") and not name[:-5].isdigit()}
+        return [name[:-6] for name in self.place.names("ledger") if name.endswith(".arrow") and name[:-6] in proven]
 
     def files(self) -> list[str]:
         """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written."""

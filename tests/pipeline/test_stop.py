@@ -1,0 +1,137 @@
+"""SIGTERM and SIGHUP: one line, the code of the signal, nothing lost, and a rerun goes on. Odd places: one line too."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.shown import shown
+from pipeline.store import Store
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    while not path.exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_run_as_ctrl_c_does(repo, tmp_path, name):
+    number = getattr(signal, name)
+    page, go = tmp_path / "r.yaml", tmp_path / "go"
+    script = f"""
+import os, sys, time
+from pathlib import Path
+from pipeline import cli, stage
+began = stage.work_shard
+def slow(task):
+    if task.shard == 1 and not os.path.exists({str(go)!r}):
+        Path({str(tmp_path / 'there')!r}).touch()
+        time.sleep(600)
+    return began(task)
+stage.work_shard = slow
+cli.main()
+"""
+    page.write_text(f"root: {tmp_path}/root\nrun: {{pool: inline}}\nsteps:\n  - quality: {{of: {tmp_path}/corpus, filters: [word_count]}}\n")
+    _corpus(tmp_path / "corpus")
+    words = [sys.executable, "-c", script, "run", str(page), "--no-report"]
+    process = subprocess.Popen(words, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(tmp_path / "there", process)
+    process.send_signal(number)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + number and "Traceback" not in said
+    assert [line for line in said.splitlines() if line] == ["stopped: finished shards are kept; run the same command to go on"]
+    store = Store(tmp_path / "root" / "quality")
+    assert list(store.receipts()) == [0] and not (tmp_path / "root" / "lock.json").exists()
+    go.touch()
+    stamp = (tmp_path / "root/quality/receipts/00000.json").stat().st_mtime_ns
+    again = subprocess.run(words, cwd=repo, capture_output=True, text=True)
+    assert again.returncode == 0 and store.require()["rows"] == 2, again.stderr
+    assert (tmp_path / "root/quality/receipts/00000.json").stat().st_mtime_ns == stamp, "what was finished is not done again"
+
+
+def _corpus(path: Path) -> None:
+    import pyarrow as pa
+
+    from pipeline.ledger import Ledger
+    from pipeline.schema import DOCUMENT, content_id, doc_id
+
+    store = Store(path)
+    for number in range(2):
+        text = f"{number} " + "word " * 200
+        row = {name: None for name in DOCUMENT.names} | {"id": doc_id("t", str(number)), "text": text, "content_id": content_id(text), "source": "t"}
+        table = pa.Table.from_pylist([row], schema=DOCUMENT)
+        store.put(number, table, Ledger.rows(table["id"]), key="k", stage="test")
+    store.seal({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
+
+
+def test_nohup_stays_nohup(monkeypatch):
+    from pipeline import stop
+
+    before = {number: signal.getsignal(number) for number in stop.SIGNALS}
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stop.listen()
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN and signal.getsignal(signal.SIGTERM) is stop._stop
+        with stop.kept():
+            signal.signal(signal.SIGTERM, lambda *_: None)
+        assert signal.getsignal(signal.SIGTERM) is stop._stop, "a library's handler does not stay"
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENAMETOOLONG])
+def test_a_root_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys, code):
+    """Read-only, no room for the lock: one line and a hint, whatever is written first."""
+    from pipeline import cli
+
+    (tmp_path / "r.yaml").write_text(f"root: {tmp_path}/root\nrun: {{pool: inline}}\nsteps:\n  - quality: {{of: {tmp_path}/corpus}}\n")
+    _corpus(tmp_path / "corpus")
+
+    def refuse(path, flags, *rest, **more):
+        if flags & (os.O_WRONLY | os.O_RDWR) and str(path).startswith(str(tmp_path / "root")):
+            raise OSError(code, os.strerror(code), str(path))
+        return before(path, flags, *rest, **more)
+
+    before = os.open
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(sys, "argv", ["maetdol", "run", str(tmp_path / "r.yaml")])
+    with pytest.raises(SystemExit) as leaving:
+        cli._obey()
+    said = capsys.readouterr().err
+    assert leaving.value.code == 1 and "Traceback" not in said
+    assert said.startswith("error: ") and "mend: " in said and len(said.strip().splitlines()) == 2
+
+
+def test_nothing_that_steers_a_terminal_is_shown():
+    assert shown("a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800") == r"a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800"
+    assert shown("한국어 日本語 é 👩‍🌾 \t") == "한국어 日本語 é 👩‍🌾 \t"
+    assert shown("one\ntwo\r\n\u2028", lines=True) == "one\ntwo\\x0d\n\\u2028" and shown("a\nb") == "a\\x0ab"
+
+
+EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\x08"
+
+
+def test_inspect_trace_and_errors_show_escapes(tmp_path, make_store, capsys):
+    """Titles, addresses and sources of the world, in every cell that is printed."""
+    from pipeline import cli, look, progress
+
+    store = make_store(tmp_path / "root" / "corpus", [f"text {EVIL} {i}" for i in range(3)], title=[EVIL] * 3, url=[f"http://x/{EVIL}"] * 3, source=[EVIL] * 3, lang=[EVIL] * 3)
+    row = store.read(0)["id"][0].as_py()
+    for said in (look.inspect(store.path), look.inspect(store.path, row_id=row), look.inspect(store.path, dropped=True), look.trace(str(tmp_path / "root"), row), look.trace(str(tmp_path / "root"), EVIL)):
+        assert said and not [c for c in said if c in EVIL and c not in "[2J]0;owned31m"]
+    assert "\\x1b[2J" in look.inspect(store.path)
+    with pytest.raises(SystemExit):
+        sys.argv = ["maetdol", "inspect", f"{tmp_path}/{EVIL}"]
+        cli._obey()
+    progress.Lines().say(f"file {EVIL}")
+    said = capsys.readouterr().err
+    assert "\x1b" not in said and said.count("\\x1b") == 4
