@@ -43,6 +43,8 @@ COLUMNS = pa.schema(
         ("note", STR),
     ]
 )
+HELD_OUT = {"held_out", "other_side"}
+"""Words of reasons of rows that are kept for another use."""
 REASON = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 
 
@@ -144,6 +146,16 @@ def check(input_ids: pa.ChunkedArray | pa.Array | None, output_ids: pa.ChunkedAr
         raise DamagedStore(f"{where}: output {unnamed[0]} stands in no ledger row", "the stage's ledger is wrong: report it")
     if len(pc.unique(output_ids)) != len(output_ids):
         raise DamagedStore(f"{where}: an output id occurs twice", "derive output ids with child_id and an ordinal")
+
+
+def dropped(reasons: Mapping[str, int]) -> int:
+    """Rows that were dropped, of counts by reason: those held out for measuring (`train.held_out`) are used, not dropped."""
+    return sum(reasons.values()) - held_out(reasons)
+
+
+def held_out(reasons: Mapping[str, int]) -> int:
+    """Rows held out for measuring, of counts by reason."""
+    return sum(count for reason, count in reasons.items() if reason.partition(".")[2] in HELD_OUT)
 
 
 def _flat(array: pa.ChunkedArray | pa.Array) -> pa.Array:

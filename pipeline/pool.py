@@ -13,9 +13,10 @@ import traceback
 from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
 
-from pipeline import stop
+from pipeline import progress, stop
 from pipeline.errors import InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
 from pipeline.shards import clock
+from pipeline.watchdog import LATE, watchdog
 
 RETRIES = 4
 BACKOFF = 1.0
@@ -36,8 +37,8 @@ class Failure:
 class Pool(Protocol):
     workers: int
 
-    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
-        """Results or Failures, in task order."""
+    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
+        """Results or Failures, in task order; at most `workers` tasks in flight (default: the pool's)."""
 
     def close(self) -> None: ...
 
@@ -46,11 +47,13 @@ def name_of(task: Any) -> str:
     return str(getattr(task, "name", task))[:200]
 
 
-def guarded(fn: Callable[[Any], Any], task: Any) -> Any:
-    """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again."""
+def guarded(fn: Callable[[Any], Any], task: Any, tell: Callable[[str], None] | None = None) -> Any:
+    """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again. `tell` is given a line for
+    a record at which the task stays long (default: progress)."""
     clock.restart()
     try:
-        return fn(task)
+        with watchdog.over(name_of(task), tell or (lambda line: progress.current.say(line))):
+            return fn(task)
     except InfraError:
         raise
     except MaetdolError as fault:
@@ -106,7 +109,7 @@ class Inline:
 
     workers = 1
 
-    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
+    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
         for task in tasks:
             for attempt in range(RETRIES + 1):
                 try:
@@ -146,13 +149,15 @@ class OnRay:
 
         self.ray = ray
         self.workers = workers or (os.cpu_count() or 1)
-        self.window = window or self.workers
         self.memory = memory
         self._started = not ray.is_initialized()
         if self._started:
             self._start(address)
         elif address not in (None, "auto"):
             raise UsageError("Ray is already running in this process", "leave out `address` or close the other pool first")
+        if workers is None and address is not None:  # the driver's own cores say nothing of a cluster
+            self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self.window = window or self.workers
 
     def _start(self, address: str | None) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
@@ -174,17 +179,18 @@ class OnRay:
             where = address or "on this machine"
             raise WorkError(f"Ray did not start {where}: {_brief(fault)}", "try again, set run.address, or use `run: {pool: inline}`") from None
 
-    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
+    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
         ray = self.ray
         self._fits(gpus, memory or self.memory)
-        remote = ray.remote(max_retries=0, num_cpus=1, num_gpus=gpus, memory=memory or self.memory)(guarded)
-        waiting = enumerate(tasks)
+        remote = ray.remote(max_retries=0, num_cpus=1, num_gpus=gpus, memory=memory or self.memory)(_on_ray)
+        looked = time.monotonic()
+        waiting, window = enumerate(tasks), workers or self.window
         flying: dict[Any, tuple[int, Any, int]] = {}
         done: dict[int, Any] = {}
         give = 0
         exhausted = False
         while flying or done or not exhausted:
-            while not exhausted and len(flying) < self.window and len(done) + len(flying) < 4 * self.window:
+            while not exhausted and len(flying) < window and len(done) + len(flying) < 4 * window:
                 try:
                     index, task = next(waiting)
                 except StopIteration:
@@ -192,7 +198,10 @@ class OnRay:
                     break
                 flying[remote.remote(fn, task)] = (index, task, 0)
             if flying:
-                ready, _ = ray.wait(list(flying), num_returns=1)
+                ready, _ = ray.wait(list(flying), num_returns=1, timeout=LATE)
+                if time.monotonic() - looked >= LATE:
+                    looked = time.monotonic()
+                    _say_late(name_of(task) for _, task, _ in flying.values())
                 for ref in ready:
                     index, task, attempt = flying.pop(ref)
                     outcome = self._get(ref, task, attempt)
@@ -244,6 +253,28 @@ class OnRay:
     def close(self) -> None:
         if self._started and self.ray.is_initialized():
             self.ray.shutdown()
+
+
+def _on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
+    """`guarded` in a worker, whose lines reach the driver through the cluster's key-value store."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    key = _late_key(name_of(task))
+    return guarded(fn, task, lambda line: _internal_kv_put(key, line.encode("utf-8", "replace"), overwrite=True))
+
+
+def _say_late(tasks: Iterable[str]) -> None:
+    """Say what workers told of records they stay long at."""
+    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
+
+    for key in map(_late_key, tasks):
+        if line := _internal_kv_get(key):
+            progress.current.say(line.decode())
+            _internal_kv_del(key)
+
+
+def _late_key(task: str) -> bytes:
+    return f"maetdol/late/{task}".encode("utf-8", "replace")
 
 
 class _Again:

@@ -9,6 +9,7 @@ import sys
 import time
 from typing import Any, Iterable
 
+from pipeline.ledger import dropped
 from pipeline.shown import shown
 
 
@@ -79,7 +80,7 @@ class Bar(Quiet):
         for receipt in _receipts(result):
             self.rows += receipt.rows
             self.bytes += receipt.bytes
-            self.dropped += sum(receipt.reasons.values())
+            self.dropped += dropped(receipt.reasons)
         if self.task is None:
             return
         rate = self.bytes / 1e6 / max(time.monotonic() - self.since, 1e-3)

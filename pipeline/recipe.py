@@ -23,7 +23,7 @@ class Hardware(Options):
     """What one step may use; never decides a byte."""
 
     workers: int | None = None
-    "Tasks in flight; of training: the processes it is spread over."
+    "Tasks of this step in flight; of training: the processes it is spread over. Default: `run.workers`."
     gpus: float = 0
     "GPUs per task."
     memory: int | str | None = None

@@ -16,6 +16,7 @@ from pipeline import progress, sinks, verify
 from pipeline.errors import DamagedStore, NewerStore, SourceError, WorkError
 from pipeline.files import Local, Remote, parents, place, seen
 from pipeline.forgotten import PENDING
+from pipeline.ledger import dropped
 from pipeline.lock import RootLock
 from pipeline.options import identity
 from pipeline.pool import Inline, OnRay, Pool
@@ -181,8 +182,10 @@ class _Sized:
     def __init__(self, pool: Any, hardware: Any, lock: RootLock):
         self.pool, self.hardware, self.workers, self.lock = pool, hardware, hardware.workers or pool.workers, lock
 
-    def each(self, fn: Any, tasks: Any, *, memory: int | None = None, gpus: float = 0) -> Iterator[Any]:
-        for result in self.pool.each(fn, tasks, memory=memory or self.hardware.memory, gpus=gpus or self.hardware.gpus):
+    def each(self, fn: Any, tasks: Any, *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
+        hardware = self.hardware
+        given = {"memory": memory or hardware.memory, "gpus": gpus or hardware.gpus, "workers": workers or hardware.workers}
+        for result in self.pool.each(fn, tasks, **given):
             self.lock.still()
             yield result
 
@@ -302,7 +305,7 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
         seal(recipe, step, link, numbers)
     manifest = links[-1].sink.require()
     made = f"{manifest['rows']:,} rows" if manifest["shards"] else "trained"
-    progress.current.end(f"{label}: {made}, {sum(manifest['reasons'].values()):,} dropped, {time.monotonic() - began:.1f} s")
+    progress.current.end(f"{label}: {made}, {dropped(manifest['reasons']):,} dropped, {time.monotonic() - began:.1f} s")
 
 
 def _check_text_is_there(inputs: Inputs, step: Step) -> None:
@@ -359,7 +362,7 @@ def _relative(path: str, root: str) -> str:
 def _outcome(recipe: Recipe, step: Step, did: bool, seconds: float) -> Outcome:
     manifest = recipe.store(step.name).require()
     rows = manifest["rows"]
-    return Outcome(step.name, did, rows, sum(manifest["reasons"].values()), round(seconds, 1), recipe.store(step.name).path)
+    return Outcome(step.name, did, rows, dropped(manifest["reasons"]), round(seconds, 1), recipe.store(step.name).path)
 
 
 def ancestors(recipe: Recipe, step: Step) -> list[Step]:

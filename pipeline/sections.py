@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.charts import bars, histogram, lines, number, size, table
+from pipeline.ledger import dropped, held_out
 from pipeline.schema import DOCUMENT
 from pipeline.store import ARTEFACT, Store
 
@@ -50,6 +51,12 @@ def receipts_of(store: Store) -> list[Any]:
     return [*store.receipts().values(), *([artefact] if artefact else [])]
 
 
+def passes_of(store: Store) -> list[Any]:
+    """The receipts of a barrier stage's passes: what they took is part of what the step took."""
+    subs = [store.sub(f"passes/{name}") for name in store.place.sub("passes").folders()]
+    return [receipt for sub in subs for receipt in receipts_of(sub)]
+
+
 # -- funnel ----------------------------------------------------------------------------------------------------------------
 
 
@@ -59,9 +66,10 @@ def funnel(stores: list[Store]) -> str:
     for store in stores:
         manifest, receipts = store.require(), receipts_of(store)
         into = sum(r.rows_in for r in receipts)
-        dropped = sum(sum(r.reasons.values()) for r in receipts)
+        lost, held = (sum(count(r.reasons) for r in receipts) for count in (dropped, held_out))
+        spent = [*receipts, *passes_of(store)]
         made = number(manifest["rows"]) if manifest["shards"] else "artefact"
-        share = 100 * dropped / into if into else 0
+        share = 100 * lost / into if into else 0
         meter = f'<span class="track small"><span class="fill drop" style="width:{share:.1f}%"></span></span>'
         rows.append(
             [
@@ -70,12 +78,15 @@ def funnel(stores: list[Store]) -> str:
                 escape(manifest["shape"] or ""),
                 number(into),
                 made,
-                f"{number(dropped)} {meter}" if dropped else "0",
+                f"{number(lost)} {meter}" if lost else "0",
+                number(held) if held else "",
                 size(manifest["bytes"] or (manifest["artefact"] or {}).get("bytes", 0)),
-                f"{sum(r.seconds for r in receipts):.1f}",
+                f"{sum(r.seconds for r in spent):.1f}",
+                f"{sum(r.cpu_seconds for r in spent):.1f}",
             ]
         )
-    return table(["step", "stage", "makes", "in", "out", "dropped", "bytes", "seconds"], rows, (3, 4, 5, 6, 7))
+    names = ["step", "stage", "makes", "in", "out", "dropped", "held out", "bytes", "wall seconds", "CPU seconds"]
+    return table(names, rows, range(3, 10)) + '<p class="soft">Seconds of every task, added up; those of a barrier stage with its passes.</p>'
 
 
 def reasons(stores: list[Store], samples: Samples) -> str:
@@ -85,7 +96,8 @@ def reasons(stores: list[Store], samples: Samples) -> str:
         counts: dict[str, int] = {}
         for receipt in receipts_of(store):
             for word, n in receipt.reasons.items():
-                counts[word] = counts.get(word, 0) + n
+                if not held_out({word: n}):
+                    counts[word] = counts.get(word, 0) + n
         if counts:
             ordered = sorted(counts.items(), key=lambda item: -item[1])
             parts.append(f"<h3>{escape(store.name)}</h3>{bars(ordered)}{_examples(store, stores, [w for w, _ in ordered[:6]], samples)}")

@@ -23,6 +23,7 @@ from pipeline.options import Options, digest
 from pipeline.pool import Failure, Pool, narrowed, raise_store_errors
 from pipeline.shards import clock
 from pipeline.store import Store
+from pipeline.watchdog import watchdog
 
 
 class Port(NamedTuple):
@@ -280,6 +281,7 @@ def _through(batch: pa.RecordBatch, workers: list[Callable], writers: list, seen
             if "id" in piece.schema.names:
                 seen[position].append(piece.column("id"))
             stage = stage_name(type(task.links[position].stage))
+            watchdog.at(f"{stage},", f"shard {task.shard:05d},", f"rows {row}..{row + len(piece)}")
             kept = narrowed(work, piece, f"{stage}, shard {task.shard:05d}", row)
             rows = kept.kept.to_batches() if isinstance(kept.kept, pa.Table) else [kept.kept]
             writers[position].expect(kept.kept.schema)

@@ -9,7 +9,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"errors", "schema", "shown", "stop"},
+    {"errors", "schema", "shown", "stop", "watchdog"},
     {"options", "docs", "files", "forgotten", "ledger", "lock", "progress"},
     {"shards", "filter"},
     {"proof"},

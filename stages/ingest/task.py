@@ -22,6 +22,7 @@ from pipeline.schema import doc_id
 from pipeline.shards import BATCH_BYTES, BATCH_ROWS, SHARD_BYTES, SHARD_ROWS
 from pipeline.stage import versions
 from pipeline.store import Store
+from pipeline.watchdog import watchdog
 from stages.ingest.readers import read_file
 from stages.ingest.row import Raw, guarded
 from stages.ingest.shape import SHAPES, Outcome, Shaper
@@ -131,6 +132,7 @@ def _records(task: Task) -> Iterator[tuple[Raw, str, str]]:
             if raw.kind == "row" and (own := own_id(raw.body, columns)) is not None:
                 locator = f"id:{own}"
             row_id, ordinal = taken.give(source, locator)
+            watchdog.at("record", locator, "of", file.name)
             if ordinal:
                 raw.note = "; ".join(filter(None, (raw.note, f"repeat {ordinal} of an id")))
             yield raw, row_id, file.name

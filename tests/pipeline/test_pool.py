@@ -134,3 +134,89 @@ def test_a_node_killed_mid_run_loses_nothing():
         pool.close()
     finally:
         cluster.shutdown()
+
+
+class FakeRay:
+    """What OnRay asks of Ray, in this process: a cluster of 24 CPUs, and the most tasks that were in flight."""
+
+    def __init__(self):
+        import types
+
+        fault = type("Fault", (Exception,), {})
+        names = "WorkerCrashedError NodeDiedError ObjectLostError OutOfMemoryError RaySystemError RuntimeEnvSetupError OwnerDiedError RayTaskError RayError"
+        self.exceptions = types.SimpleNamespace(**{name: fault for name in names.split()})
+        self.flying, self.most = [], 0
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        self.options = options
+
+    def cluster_resources(self):
+        return {"CPU": 24.0, "memory": 1e12}
+
+    def remote(self, **resources):
+        def given(fn):
+            return type("Remote", (), {"remote": staticmethod(self._submit)})
+
+        return given
+
+    def _submit(self, fn, task):
+        ref = object()
+        self.flying.append((ref, fn(task)))
+        self.most = max(self.most, len(self.flying))
+        return ref
+
+    def wait(self, refs, num_returns=1, timeout=None):
+        return refs[:1], refs[1:]
+
+    def get(self, ref):
+        (done,) = [pair for pair in self.flying if pair[0] is ref]
+        self.flying.remove(done)
+        return done[1]
+
+
+@pytest.fixture
+def fake_ray(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    return fake
+
+
+def test_without_a_word_workers_are_the_clusters_cpus_not_the_drivers(fake_ray):
+    assert OnRay(address="auto").workers == OnRay(address="ray://head:10001").window == 24
+    assert OnRay(5, address="auto").workers == 5 and OnRay().workers == 3 and fake_ray.options["num_cpus"] == 3
+
+
+@pytest.mark.parametrize("steps, most", [({}, 7), ({"one": {"workers": 2}}, 2), ({"one": {"workers": 9}}, 9), ({"other": {"workers": 2}}, 7)])
+def test_the_workers_of_a_step_are_obeyed(fake_ray, steps, most):
+    from pipeline.recipe import Recipe, RunOptions
+    from pipeline.run import LazyPool, _Sized, make_pool
+
+    page = Recipe("t", "root", (), run=RunOptions(address="auto", workers=7, steps=steps))
+    pool = _Sized(LazyPool(lambda: make_pool(page), 7), page.hardware("one"))
+    assert list(pool.each(square, range(40))) == [n * n for n in range(40)]
+    assert fake_ray.most == most
+
+
+def linger(seconds):
+    from pipeline.watchdog import watchdog
+
+    watchdog.at("stage,", "shard 00003,", "rows 0..7")
+    time.sleep(seconds)
+    watchdog.at("rows 8..9")
+    return seconds
+
+
+def test_a_record_that_takes_long_is_named_and_nothing_is_cut_short(monkeypatch):
+    from pipeline import progress
+
+    said = []
+    monkeypatch.setattr("pipeline.watchdog.LATE", 0.1)
+    monkeypatch.setattr(progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})())
+    assert list(Inline().each(linger, [0.5])) == [0.5]
+    assert said and all(line.startswith("0.5: at stage, shard 00003, rows 0..7 for ") for line in said) and len(said) < 4
+    said.clear()
+    assert list(Inline().each(linger, [0.0] * 3)) == [0.0] * 3 and not said
