@@ -16,7 +16,7 @@ from typing import Any
 import click
 
 from pipeline import stop
-from pipeline.errors import MaetdolError, did_you_mean
+from pipeline.errors import HeadLost, MaetdolError, did_you_mean
 from pipeline.files import disk_error
 from pipeline.shown import shown
 
@@ -141,6 +141,9 @@ def _obey() -> None:
         sys.exit(0)
     except MaetdolError as fault:
         print(shown(f"error: {fault}", lines=True), file=sys.stderr)
+        if isinstance(fault, HeadLost):  # Ray's own end waits for a head that is gone
+            sys.stderr.flush()
+            os._exit(fault.exit_code)
         sys.exit(fault.exit_code)
     except OSError as fault:  # what the place of a file could not foresee: a root that is read-only, a name too long
         print(shown(f"error: {disk_error(fault, fault.filename or 'a file')}", lines=True), file=sys.stderr)

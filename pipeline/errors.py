@@ -6,6 +6,7 @@
     │   ├── RecipeError          a recipe's words, steps or ports
     │   └── SourceError          an input that is not there or cannot be what was asked
     ├── WorkError                work was begun and did not end well                     exit 1
+    │   ├── HeadLost             the Ray instance or cluster that does the work is gone
     │   ├── ShardFailed          one shard raised; names stage, shard and row
     │   └── StageFailed          the list of failed shards of one stage
     ├── StoreError               what lies on disk                                       exit 1
@@ -63,6 +64,10 @@ class ShardFailed(WorkError):
 
 
 class StageFailed(WorkError):
+    pass
+
+
+class HeadLost(WorkError):
     pass
 
 

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
 
 from pipeline import progress, stop
-from pipeline.errors import InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
+from pipeline.errors import HeadLost, InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
 from pipeline.shards import clock
 from pipeline.watchdog import LATE, watchdog
 
 RETRIES = 4
+LOOK, GONE = 5.0, 20.0
+"""Seconds between two looks at the head of the cluster while nothing comes back, and after which one that does not answer is
+gone. Ray itself waits a minute, and then ends the process without a word of ours."""
 BACKOFF = 1.0
 """Infrastructure faults are tried again this often, waiting 1, 2, 4, 8 seconds."""
 
@@ -150,11 +153,14 @@ class OnRay:
         self.ray = ray
         self.workers = workers or (os.cpu_count() or 1)
         self.memory = memory
+        self._gone = False
         self._started = not ray.is_initialized()
         if self._started:
             self._start(address)
         elif address not in (None, "auto"):
             raise UsageError("Ray is already running in this process", "leave out `address` or close the other pool first")
+        self._head = "" if (address or "").startswith("ray://") else getattr(ray.get_runtime_context(), "gcs_address", "")
+        self._silent: float | None = None
         if workers is None and address is not None:  # the driver's own cores say nothing of a cluster
             self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self.window = window or self.workers
@@ -175,11 +181,32 @@ class OnRay:
         try:
             with stop.kept():
                 self.ray.init(**options)
+            _hush()
         except (ConnectionError, RuntimeError, TimeoutError, OSError) as fault:
             where = address or "on this machine"
             raise WorkError(f"Ray did not start {where}: {_brief(fault)}", "try again, set run.address, or use `run: {pool: inline}`") from None
 
     def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
+        faults = self.ray.exceptions
+        try:
+            yield from self._each(fn, tasks, memory, gpus, workers)
+        except (faults.RayError, ConnectionError) as fault:  # of a task they are met in _get(); here Ray itself fails
+            raise self._lost(f"{type(fault).__name__}: {str(fault).splitlines()[0][:200] if str(fault) else ''}") from None
+
+    def _lost(self, why: str) -> HeadLost:
+        self._gone = True
+        return HeadLost(f"Ray is gone while work was under way: {why}", "look at the machine's memory and disk (or the cluster's head), then run the same command again: finished shards are kept")
+
+    def _look(self) -> None:
+        """HeadLost when the head has not answered for a while."""
+        if not self._head or _answers(self._head):
+            self._silent = None
+            return
+        self._silent = self._silent or time.monotonic()
+        if time.monotonic() - self._silent >= GONE:
+            raise self._lost(f"its control store at {self._head} does not answer")
+
+    def _each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], memory: int | None, gpus: float, workers: int | None) -> Iterator[Any]:
         ray = self.ray
         self._fits(gpus, memory or self.memory)
         remote = ray.remote(max_retries=0, num_cpus=1, num_gpus=gpus, memory=memory or self.memory)(_on_ray)
@@ -198,7 +225,9 @@ class OnRay:
                     break
                 flying[remote.remote(fn, task)] = (index, task, 0)
             if flying:
-                ready, _ = ray.wait(list(flying), num_returns=1, timeout=LATE)
+                ready, _ = ray.wait(list(flying), num_returns=1, timeout=LOOK)
+                if not ready:
+                    self._look()
                 if time.monotonic() - looked >= LATE:
                     looked = time.monotonic()
                     _say_late(name_of(task) for _, task, _ in flying.values())
@@ -228,6 +257,8 @@ class OnRay:
         )
         try:
             return self.ray.get(ref)
+        except faults.LocalRayletDiedError:
+            raise self._lost("the raylet of this machine died") from None
         except infrastructure as fault:
             reason = f"{type(fault).__name__}: {str(fault).splitlines()[0][:200]}"
         except faults.RayTaskError as fault:
@@ -251,8 +282,36 @@ class OnRay:
             )
 
     def close(self) -> None:
-        if self._started and self.ray.is_initialized():
+        if self._gone:  # nobody is there to say goodbye to: Ray would wait for its head, and end the process
+            self._kill()
+        elif self._started and self.ray.is_initialized():
             self.ray.shutdown()
+
+    def _kill(self) -> None:
+        """End what is left of a local instance."""
+        from ray._private import worker
+
+        if self._started and (node := getattr(worker, "_global_node", None)) is not None:
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def _answers(address: str) -> bool:
+    import socket
+
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK).close()
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _hush() -> None:
+    """Ray prints the last lines of a dead raylet's log into ours; what matters of it is said by `HeadLost`."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _on_ray(fn: Callable[[Any], Any], task: Any) -> Any:

@@ -143,7 +143,7 @@ class FakeRay:
         import types
 
         fault = type("Fault", (Exception,), {})
-        names = "WorkerCrashedError NodeDiedError ObjectLostError OutOfMemoryError RaySystemError RuntimeEnvSetupError OwnerDiedError RayTaskError RayError"
+        names = "WorkerCrashedError NodeDiedError ObjectLostError OutOfMemoryError RaySystemError RuntimeEnvSetupError OwnerDiedError RayTaskError RayError LocalRayletDiedError"
         self.exceptions = types.SimpleNamespace(**{name: fault for name in names.split()})
         self.flying, self.most = [], 0
 
@@ -155,6 +155,9 @@ class FakeRay:
 
     def cluster_resources(self):
         return {"CPU": 24.0, "memory": 1e12}
+
+    def get_runtime_context(self):
+        return self
 
     def remote(self, **resources):
         def given(fn):
@@ -181,6 +184,7 @@ class FakeRay:
 def fake_ray(monkeypatch):
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr("pipeline.pool._hush", lambda: None)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     return fake
 

@@ -93,3 +93,37 @@ def test_a_takedown_on_s3_leaves_what_a_local_one_does(bucket, make_documents, t
         assert takedown.pending(place(root)) is None and forgotten.load(place(root)).at("http://shop.example/1")
         left.append((store.table().to_pylist(), store.ledgers().to_pylist(), [receipt.taken for receipt in store.receipts().values()], store.require()["takedowns"]))
     assert left[0] == left[1] and len(left[0][0]) == 20
+
+
+def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
+    """Sizes by listings, hashes by `verify`, and a read that refuses: as on a local disk."""
+    from pipeline import proof, verify
+    from pipeline.errors import DamagedStore
+
+    store = Store(f"{bucket}/verify/corpus")
+    table = make_documents([f"문서 {i}" for i in range(40)])
+    for number in range(2):
+        part = table.slice(20 * number, 20)
+        store.put(number, part, Ledger.rows(part["id"]), key="k", stage="test")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "w.bin").write_bytes(bytes(range(256)) * 9)
+    store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
+    store.seal({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
+    manifest = store.require()
+    assert not proof.wrong_sizes(proof.sealed_sizes(manifest), store.sizes()) and not verify.verify(f"{bucket}/verify").faults
+    for name in ("shards/00001.arrow", "ledger/00001.arrow", "index/00000.ids", "artefact/w.bin", "receipts/00000.json", "manifest.json"):
+        data = store.place.read(name)
+        store.place.write(name, data[:90] + bytes([data[90] ^ 1]) + data[91:])
+        (fault,) = verify.verify(f"{bucket}/verify").faults
+        assert (fault.path, fault.kind) == (f"{bucket}/verify/corpus/{name}", "damaged") and f"{bucket}/verify/corpus" in fault.hint
+        if name.startswith("shards"):
+            with pytest.raises(DamagedStore, match="00001.arrow"):
+                store.read(1)
+        store.place.write(name, data[:-3])
+        if name != "manifest.json":
+            assert list(proof.wrong_sizes(proof.sealed_sizes(manifest), store.sizes())) == [name]
+        store.place.write(name, data)
+    store.place.delete("ledger/00001.arrow")
+    found = verify.verify(f"{bucket}/verify")
+    verify.repair(f"{bucket}/verify", found)
+    assert [fault.kind for fault in found.faults] == ["missing"] and list(store.receipts()) == [0] and not store.place.exists("shards/00001.arrow")

@@ -135,3 +135,72 @@ def test_inspect_trace_and_errors_show_escapes(tmp_path, make_store, capsys):
     progress.Lines().say(f"file {EVIL}")
     said = capsys.readouterr().err
     assert "\x1b" not in said and said.count("\\x1b") == 4
+
+
+WAITS = """
+import os, time
+from pathlib import Path
+from pipeline.filter import Filter, Verdict
+
+
+class Waits(Filter):
+    folder: str = ""
+
+    def judge(self, docs):
+        while len(docs) and not (Path(self.folder) / "go").exists():
+            (Path(self.folder) / "there").touch()
+            time.sleep(0.2)
+        return Verdict([None] * len(docs))
+"""
+
+
+@pytest.fixture
+def on_ray(repo, tmp_path, monkeypatch):
+    """Starts a run of two tasks on a local Ray, both of which wait; returns the process once they are under way."""
+    own = tmp_path / "own" / "quality" / "filters"
+    own.mkdir(parents=True)
+    (own / "waits.py").write_text(WAITS)
+    monkeypatch.setenv("MAETDOL_PATH", str(tmp_path / "own"))
+    _corpus(tmp_path / "corpus")
+    filters = f"[{{waits: {{folder: {tmp_path}}}}}]"
+    page = f"root: {tmp_path}/root\nrun: {{workers: 2}}\nsteps:\n  - quality: {{of: {tmp_path}/corpus, filters: {filters}}}\n"
+    (tmp_path / "r.yaml").write_text(page)
+    words = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", str(tmp_path / "r.yaml"), "--no-report"]
+
+    def start() -> subprocess.Popen:
+        process = subprocess.Popen(words, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        wait_for(tmp_path / "there", process)
+        return process
+
+    return start
+
+
+def _goes_on(tmp_path, start) -> None:
+    (tmp_path / "go").touch()
+    again = start()
+    assert again.communicate(timeout=300)[0] and again.returncode == 0
+    assert Store(tmp_path / "root" / "quality").require()["rows"] == 2
+
+
+@pytest.mark.slow
+def test_sigterm_ends_a_run_on_ray_too(on_ray, tmp_path):
+    process = on_ray()
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=120)[1]
+    assert process.returncode == 143 and "Traceback" not in said, said
+    assert "stopped: finished shards are kept; run the same command to go on" in said
+    _goes_on(tmp_path, on_ray)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["raylet", "gcs_server"])
+def test_the_death_of_the_head_is_one_line_and_a_rerun_goes_on(on_ray, tmp_path, what):
+    process = on_ray()
+    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
+    (pid,) = [int(line.split()[0]) for line in listed.splitlines() if line.split()[1].endswith(f"/{what}")]
+    os.kill(pid, signal.SIGKILL)
+    out, said = process.communicate(timeout=300)
+    assert process.returncode == 1 and "Traceback" not in out + said and "raylet)" not in out + said, said
+    (line, mend) = [line for line in said.splitlines() if line.strip()][-2:]
+    assert line.startswith("error: Ray is gone while work was under way") and "run the same command again" in mend
+    _goes_on(tmp_path, on_ray)
