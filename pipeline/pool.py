@@ -182,7 +182,7 @@ class OnRay:
             with stop.kept():
                 self.ray.init(**options)
             _hush()
-        except (ConnectionError, RuntimeError, TimeoutError, OSError) as fault:
+        except Exception as fault:  # what cannot start says so in many ways, a plain Exception among them
             where = address or "on this machine"
             raise WorkError(f"Ray did not start {where}: {_brief(fault)}", "try again, set run.address, or use `run: {pool: inline}`") from None
 

@@ -147,10 +147,10 @@ class Waits(Filter):
     folder: str = ""
 
     def judge(self, docs):
-        while len(docs) and not (Path(self.folder) / "go").exists():
+        while docs.n and not (Path(self.folder) / "go").exists():
             (Path(self.folder) / "there").touch()
             time.sleep(0.2)
-        return Verdict([None] * len(docs))
+        return Verdict([None] * docs.n)
 """
 
 

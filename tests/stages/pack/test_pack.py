@@ -92,7 +92,7 @@ def test_without_bos(documents, packed):
 def test_a_shard_without_documents(tmp_path, make_store, packed):
     store = packed(make_store(tmp_path / "empty", []), seq_len=64)
     assert store.shards() == [] or store.table().num_rows == 0
-    nothing = packed(make_store(tmp_path / "blank", ["", None]), "blank", seq_len=64)
+    nothing = packed(make_store(tmp_path / "blank", ["", None]), "packed-blank", seq_len=64)
     assert nothing.table().num_rows == 0 and shape_of(nothing.schema) == "TOKENS"
     assert nothing.ledgers()["reason"].to_pylist() == ["pack.empty", "pack.empty"]
 
