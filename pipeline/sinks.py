@@ -13,7 +13,7 @@ from typing import Any, Iterator
 
 from pydantic import BaseModel
 
-from pipeline.errors import SourceError, UsageError
+from pipeline.errors import DamagedStore, NewerStore, SourceError, UsageError
 from pipeline.files import Local, Remote, canonical, inside, is_remote, parents, place
 from pipeline.options import CONTENT
 from pipeline.recipe import Recipe, Step
@@ -76,7 +76,12 @@ def foreign(step: Step, sink: Store) -> str:
 
 def maker(store: Store) -> tuple[str, str] | None:
     """(stage, step) of what made the store, by its manifest or, unfinished, by any receipt (the step is then unknown)."""
-    manifest = store.manifest()
+    try:
+        manifest = store.manifest()
+    except NewerStore:
+        raise
+    except DamagedStore:  # its receipts say who made it
+        manifest = None
     if manifest is not None and manifest.get("stage"):
         return str(manifest["stage"]), str(manifest.get("step") or "")
     parts = [store.place, *(store.place.sub(f"passes/{name}") for name in store.place.sub("passes").folders())]
@@ -84,7 +89,7 @@ def maker(store: Store) -> tuple[str, str] | None:
         for name in part.names("receipts"):
             try:
                 stage = json.loads(part.read(f"receipts/{name}")).get("stage")
-            except (ValueError, AttributeError):
+            except (ValueError, AttributeError, RecursionError):
                 continue  # a damaged receipt proves nothing
             if stage:
                 return str(stage), ""
@@ -115,7 +120,7 @@ def _is_store(where: Local | Remote) -> bool:
         if any(name.removesuffix(".json").isdigit() or name == f"{ARTEFACT}.json" for name in where.names("receipts")):
             return True
         return where.exists("manifest.json") and "shards" in json.loads(where.read("manifest.json"))
-    except (ValueError, TypeError, PermissionError, SourceError):
+    except (ValueError, TypeError, RecursionError, PermissionError, SourceError):
         return False
 
 

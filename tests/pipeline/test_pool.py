@@ -200,7 +200,8 @@ def test_the_workers_of_a_step_are_obeyed(fake_ray, steps, most):
     from pipeline.run import LazyPool, _Sized, make_pool
 
     page = Recipe("t", "root", (), run=RunOptions(address="auto", workers=7, steps=steps))
-    pool = _Sized(LazyPool(lambda: make_pool(page), 7), page.hardware("one"))
+    lock = type("Held", (), {"still": lambda self: None})()
+    pool = _Sized(LazyPool(lambda: make_pool(page), 7), page.hardware("one"), lock)
     assert list(pool.each(square, range(40))) == [n * n for n in range(40)]
     assert fake_ray.most == most
 
