@@ -11,6 +11,13 @@ from pipeline.errors import MaetdolError
 
 Made = TypeVar("Made")
 
+SET_APART = {
+    "pdf": "a PDF document", "office": "a document of an office program (Word, HWP, ODF, RTF)", "image": "an image", "audio": "sound", "video": "film", "font": "a font",
+    "archive": "an archive or packed file", "program": "a program", "script": "a script", "style": "a style sheet", "data": "data of a program (JSON, SQLite, a table)",
+    "binary": "bytes of a kind not known here",
+}  # fmt: skip
+"""Kinds of payload and file that are no text (`kinds.apart`), each a reason of its own."""
+
 REASONS = {
     "ingest.open_failed": "the file could not be opened or read",
     "ingest.unknown_kind": "the file is of no kind that holds text (an image, a style sheet, a binary)",
@@ -25,6 +32,8 @@ REASONS = {
     "ingest.revisit": "a WARC revisit: the page is in another record",
     "ingest.http_status": "a response that is not 200",
     "ingest.not_html": "a response that is neither a page nor plain text",
+    "ingest.content_coding": "a response whose content coding cannot be undone: damaged, cut before its first byte, or of a kind not known here",
+    **{f"ingest.{kind}": f"no text but {what}; set apart, and found again by its source and locator" for kind, what in SET_APART.items()},
     "ingest.no_main_text": "a page without main text and without questions of its own",
     "ingest.label_false": "a labelled answer marked undesirable, which is no example to follow",
     "ingest.unpaired": "a labelled or ranked answer that found no counterpart to the same prompt",
@@ -54,6 +63,8 @@ class Raw:
     charset: str | None = None
     """Charset label of the HTTP header."""
     headers: tuple[tuple[str, str], ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Measures of the record beside those of its text, `<reader>.<measure>`: they stand in the ledger."""
     facts: dict[str, Any] = field(default_factory=dict)
     """Columns known from outside the body: title, licence, lang, meta."""
 

@@ -41,7 +41,7 @@ class Shaper:
     def take(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
         """The outcomes of one record; a labelled answer may wait for its counterpart."""
         if raw.kind == "fault":
-            yield Outcome((row_id,), None, None, raw.reason, raw.note)
+            yield Outcome((row_id,), None, None, raw.reason, raw.note, raw.metrics)
         elif self.options.as_ == "document":
             yield self._document(raw, row_id, file)
         else:
@@ -58,6 +58,7 @@ class Shaper:
 
     def _document(self, raw: Raw, row_id: str, file: str) -> Outcome:
         document = self._read(raw)
+        document.metrics |= raw.metrics
         if raw.note and raw.note != document.note:
             document.note = "; ".join(filter(None, (raw.note, document.note)))
         if document.reason is not None:

@@ -64,6 +64,8 @@ def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
         yield from tables.read_csv(stream, max_bytes, kind == "tsv")
     elif kind in ("parquet", "arrow"):
         yield from _columns(kind, stream, handle)
+    elif (apart := kinds.apart(head, code=kind in (None, "html"))) is not None:
+        yield Raw("fault", "", reason=f"ingest.{apart}", note=kinds.ending(file.name) or "no ending")
     elif kind is None:
         yield Raw("fault", "", reason="ingest.unknown_kind", note=kinds.ending(file.name) or "no ending")
     else:

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import re
-import zlib
 from typing import Iterator
 from urllib.parse import urlsplit
 
+from stages.ingest import kinds
+from stages.ingest.readers import codings
 from stages.ingest.readers.frames import FOLD, HEAD_END, LONGEST_HEADER, Frame, arc_frames, arc_line, warc_frames
 from stages.ingest.row import Raw, guarded
 from stages.ingest.unpack import Unpacked
 
 PAGES = frozenset(("text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"))
 TEXTS = {"text/plain": "text", "text/markdown": "markdown", "text/x-markdown": "markdown", "text/x-rst": "rst", "text/prs.fallenstein.rst": "rst"}
+BELIEVED = frozenset(("", "application/octet-stream", "unknown/unknown", "content/unknown", "application/xml", "text/xml", "application/json", "text/json"))
+"""Declared types under which a page is one all the same."""
 KEPT_STATUS = frozenset((200, 203))
 OWN = frozenset(("response", "resource", "conversion"))
 """Record types that hold a page; the others describe the crawl."""
 KEPT_HEADERS = frozenset(("x-robots-tag", "tdm-reservation", "content-language", "content-usage", "content-signal"))
 _STATUS = re.compile(rb"^(?:HTTP/\d(?:\.\d)?|ICY)[ \t]+(\d{3})", re.I)
-_LOOKS_HTML = re.compile(rb"<(?:!doctype\s+html|html|head|body|title|meta|div|p|table|h1)\b", re.I)
-_CHUNK = re.compile(rb"([0-9a-fA-F]{1,8})[ \t]*(?:;[^\r\n]{0,1024})?\r?\n")
-SNIFF = 4_096
 
 
 def read_warc(stream: Unpacked, limit: int) -> Iterator[Raw]:
@@ -29,7 +29,7 @@ def read_warc(stream: Unpacked, limit: int) -> Iterator[Raw]:
         fields = _fields(frame.head)
         name = fields.get("warc-record-id", "").strip("<> ")
         uri = fields.get("warc-target-uri", "").strip("<> ") or None
-        raw = guarded(_record, frame, fields, uri)
+        raw = guarded(_record, frame, fields, uri, limit)
         raw.locator = name or f"record:{frame.number}"
         raw.source = uri if name else None
         raw.url = uri if uri and uri.lower().startswith(("http://", "https://")) else None
@@ -44,7 +44,7 @@ def read_arc(stream: Unpacked, limit: int) -> Iterator[Raw]:
         uri = url.decode("utf-8", "replace").strip() or None
         page = uri is not None and uri.lower().startswith(("http://", "https://"))
         fields = {"warc-type": "response", "content-type": "application/http"} if page else {"warc-type": "warcinfo"}
-        raw = guarded(_record, frame, fields, uri)
+        raw = guarded(_record, frame, fields, uri, limit)
         raw.locator = f"record:{frame.number}"
         raw.url = uri if page else None
         raw.date = _stamp(date.decode())
@@ -79,7 +79,7 @@ def _pairs(head: bytes) -> list[tuple[str, str]]:
         return []
 
 
-def _record(frame: Frame, fields: dict[str, str], uri: str | None) -> Raw:
+def _record(frame: Frame, fields: dict[str, str], uri: str | None, limit: int) -> Raw:
     if frame.reason is not None:
         return Raw("fault", "", reason=frame.reason, note=frame.note)
     kind = fields.get("warc-type", "").lower()
@@ -87,9 +87,12 @@ def _record(frame: Frame, fields: dict[str, str], uri: str | None) -> Raw:
         return Raw("fault", "", reason="ingest.revisit")
     if kind not in OWN or (uri and _scheme(uri) not in ("http", "https", "file", "ftp")):
         return Raw("fault", "", reason="ingest.record_type", note=kind or "no type")
-    raw = _conversion(frame, fields) if kind == "conversion" else _exchange(frame, fields, uri)
+    raw = _conversion(frame, fields) if kind == "conversion" else _exchange(frame, fields, uri, limit)
     notes = [raw.note, frame.note, f"cut short by the crawler: {fields['warc-truncated']}" if "warc-truncated" in fields else None]
     raw.note = "; ".join(note for note in notes if note) or None
+    raw.metrics = {"warc.truncated": float("warc-truncated" in fields)}
+    if "warc-truncated" in fields:
+        raw.facts = raw.facts | {"meta": {**raw.facts.get("meta", {}), "truncated": fields["warc-truncated"]}}
     return raw
 
 
@@ -102,11 +105,13 @@ def _scheme(uri: str) -> str:
 
 def _conversion(frame: Frame, fields: dict[str, str]) -> Raw:
     """A WET record: text that someone has extracted, kept as it is."""
+    if (kind := kinds.apart(frame.body)) is not None:
+        return Raw("fault", "", reason=f"ingest.{kind}", note="declared as a text taken from a page")
     languages = fields.get("warc-identified-content-language")
     return Raw("text", "", frame.body, charset="utf-8", facts={"meta": {"languages": languages} if languages else {}})
 
 
-def _exchange(frame: Frame, fields: dict[str, str], uri: str | None) -> Raw:
+def _exchange(frame: Frame, fields: dict[str, str], uri: str | None, limit: int) -> Raw:
     """A response (HTTP head and payload) or a resource (payload alone)."""
     body, headers, status = frame.body, [], 200
     kind = fields.get("content-type", "")
@@ -115,17 +120,16 @@ def _exchange(frame: Frame, fields: dict[str, str], uri: str | None) -> Raw:
         kind = next((value for name, value in headers if name == "content-type"), "")
     if status is not None and status not in KEPT_STATUS:
         return Raw("fault", "", reason="ingest.http_status", note=str(status))
-    try:
-        body = _decoded(body, headers)
-    except (zlib.error, ValueError, OSError) as fault:
-        return Raw("fault", "", reason="ingest.broken_record", note=f"payload: {type(fault).__name__}")
     medium = kind.partition(";")[0].strip().lower()
-    reads = _reads(medium, body, uri)
+    payload = codings.decoded(body, headers, limit, undeclared=medium in PAGES or medium in TEXTS or medium in BELIEVED)
+    if payload.reason is not None:
+        return Raw("fault", "", reason=payload.reason, note=f"payload: {payload.note}")
+    reads, reason = _reads(medium, payload.body, uri)
     if reads is None:
-        return Raw("fault", "", reason="ingest.not_html", note=medium[:80] or "no content type")
+        return Raw("fault", "", reason=reason, note=medium[:80] or "no content type")
     return Raw(
-        reads, "", body, charset=_charset(kind), headers=tuple((n, v) for n, v in headers if n in KEPT_HEADERS),
-        note="no status line" if status is None else None,
+        reads, "", payload.body, charset=_charset(kind), headers=tuple((n, v) for n, v in headers if n in KEPT_HEADERS),
+        note="; ".join(filter(None, ("no status line" if status is None else None, payload.note))) or None,
     )  # fmt: skip
 
 
@@ -138,86 +142,33 @@ def _charset(kind: str) -> str | None:
 def _http(data: bytes) -> tuple[int | None, list[tuple[str, str]], bytes]:
     """Status (None without a status line), headers and payload of an HTTP response."""
     status = _STATUS.match(data)
-    end = HEAD_END.search(data, 0, LONGEST_HEADER)
-    if status is None and (end is None or data.lstrip()[:1] == b"<"):
+    found = HEAD_END.search(data, 0, LONGEST_HEADER)
+    if status is None and (found is None or data.lstrip()[:1] == b"<"):
         return None, [], data
-    if end is None:
-        return int(status.group(1)) if status else None, [], b""
-    head = data[: end.end()]
-    if status is None:
-        head = b"HTTP/1.0 200\r\n" + head
-    return int(status.group(1)) if status else None, _pairs(head), data[end.end() :]
+    end = found.end() if found is not None else min(len(data), LONGEST_HEADER)
+    # Where the blank line is missing the head ends before the first line of the page.
+    markup = data.find(b"\n<", 0, end) + 1
+    end = markup or (end if found is not None else len(data))
+    head = data[:end] if status is not None else b"HTTP/1.0 200\r\n" + data[:end]
+    return int(status.group(1)) if status else None, _pairs(head.rstrip(b"\r\n") + b"\r\n\r\n"), data[end:]
 
 
-def _decoded(body: bytes, headers: list[tuple[str, str]]) -> bytes:
-    """The payload without transfer and content encodings. Crawlers often store it decoded and keep the header: then as it is."""
-    transfer = next((value.lower() for name, value in headers if name == "transfer-encoding"), "")
-    if "chunked" in transfer:
-        body = dechunk(body)
-    encoding = next((value.lower().strip() for name, value in headers if name == "content-encoding"), "")
-    if encoding in ("gzip", "x-gzip") and body.startswith(b"\x1f\x8b"):
-        return _inflate(body, 31)
-    if encoding == "deflate":
-        for bits in (15, -15):
-            try:
-                return _inflate(body, bits)
-            except zlib.error:
-                continue
-    if encoding == "br":
-        return _brotli(body)
-    return body
-
-
-MAX_PAYLOAD = 128 << 20
-"""Unpacked bytes of one payload; what is larger is cut there (a page of 128 MiB is a bomb)."""
-
-
-def _inflate(body: bytes, bits: int) -> bytes:
-    """Unpacked bytes; of a cut stream what can be had."""
-    decoder = zlib.decompressobj(wbits=bits)
-    return decoder.decompress(body, MAX_PAYLOAD)
-
-
-def _brotli(body: bytes) -> bytes:
-    from io import BytesIO
-
-    from fastwarc.stream_io import BrotliReader
-
-    try:
-        return BrotliReader(BytesIO(body)).read(MAX_PAYLOAD)
-    except OSError:
-        return body  # stored decoded, the header kept
-
-
-def dechunk(body: bytes) -> bytes:
-    """A chunked body joined; one that is not chunked (the crawler joined it) as it is, a cut one as far as it goes."""
-    pieces, at = [], 0
-    while match := _CHUNK.match(body, at):
-        size = int(match.group(1), 16)
-        if size == 0:
-            return b"".join(pieces)
-        start = match.end()
-        pieces.append(body[start : start + size])
-        at = start + size
-        if at >= len(body):
-            return b"".join(pieces)
-        if body[at : at + 2] == b"\r\n":
-            at += 2
-        elif body[at : at + 1] == b"\n":
-            at += 1
-        else:
-            return body
-    return b"".join(pieces) if pieces and at >= len(body) - 2 else body
-
-
-def _reads(medium: str, body: bytes, uri: str | None) -> str | None:
-    """What reads a payload of media type `medium`, or None."""
-    if medium in PAGES:
-        return "page"
+def _reads(medium: str, body: bytes, uri: str | None) -> tuple[str | None, str | None]:
+    """What reads a payload of media type `medium`, and where nothing does, why not. What the bytes show comes before what is declared."""
+    if (kind := kinds.apart(body, code=medium in PAGES)) is not None:
+        return None, f"ingest.{kind}"
+    markup = kinds.is_page(body)
+    if medium in PAGES or (markup and (medium in BELIEVED or medium in TEXTS)):
+        return "page", None
     if medium in TEXTS:
-        if uri and urlsplit(uri).path == "/robots.txt":
-            return None
-        return "page" if medium == "text/plain" and body[:SNIFF].lstrip()[:1] == b"<" and _LOOKS_HTML.search(body[:SNIFF]) else TEXTS[medium]
-    if medium in ("", "application/octet-stream", "unknown/unknown", "content/unknown"):
-        return "page" if _LOOKS_HTML.search(body[:SNIFF]) and body[:SNIFF].lstrip()[:1] == b"<" else None
-    return None
+        robots = uri is not None and _path(uri) == "/robots.txt"
+        return (None, "ingest.not_html") if robots else (TEXTS[medium], None)
+    kind = None if markup else kinds.declared(medium)
+    return None, f"ingest.{kind}" if kind else "ingest.not_html"
+
+
+def _path(uri: str) -> str:
+    try:
+        return urlsplit(uri).path
+    except ValueError:
+        return ""
