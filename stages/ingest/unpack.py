@@ -275,6 +275,8 @@ class Unpacked(io.RawIOBase):
             try:
                 held = zstandard.ZstdDecompressor(max_window_size=WINDOW).stream_reader(io.BytesIO(held)).read(WINDOW)
             except zstandard.ZstdError:
+                held = b""
+            if not held:
                 self._begun, self.fault = 0, "damaged"
                 return
         self._dictionary = held

@@ -1,7 +1,6 @@
 """The records of a WARC or ARC file as byte frames, every byte accounted for.
 
-fastwarc reads headers; the framing is done here, because a reader that skips what it cannot parse drops records without
-a word. A length that leads to the next header, or to the line ends behind a record, is right, whatever the body quotes.
+The framing is done here, because a reader that skips what it cannot parse drops records without a word. A length that leads to the next header, or to the line ends behind a record, is right, whatever the body quotes.
 One that does not is compared with where the next header really is: a short one keeps what it left out, a long one ends
 where the next record begins. Bytes between two records are a frame of their own; only blank lines are none.
 """
@@ -186,13 +185,16 @@ def _whole(window: _Window, head: bytes, size: int, limit: int, form: _Form) -> 
     begin, end = len(head), len(head) + size
     complete = window.fill(end)
     window.fill(min(end, len(window.held)) + LONGEST_HEADER)
-    if complete and (blank := _ends_well(window.held, end, form)) is not None:
+    blank = _ends_well(window.held, end, form) if complete else None
+    # Where the line ends behind the record are not all there, a length may lead to a later record by chance.
+    sure = blank is not None and blank.startswith(form.trailers)
+    inner = None if sure else form.next(window.held, begin, min(len(window.held), end))
+    if blank is not None and inner is None:
         window.skip(begin)
         body = window.take(size)
         if short := _line_ends_in(body, blank, form):
             return Frame(0, head, body[:-short], size, None, f"declared {size} bytes, {short} of them the line ends behind it")
         return Frame(0, head, body, size)
-    inner = form.next(window.held, begin, min(len(window.held), end))
     if inner is not None:
         return _up_to(window, head, size, inner)
     if not complete:
