@@ -29,6 +29,10 @@ class Outcome(NamedTuple):
     reason: str | None = None
     note: str | None = None
     metrics: dict[str, float] = {}
+    source: str | None = None
+    """Of a record that gave no row: the file it stands in, so that it can be found again."""
+    locator: str | None = None
+    """Its place in that file."""
 
 
 class Shaper:

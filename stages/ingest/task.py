@@ -18,13 +18,13 @@ from pipeline.forgotten import Forgotten, load
 from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
 from pipeline.schema import SHAPES as SCHEMAS
-from pipeline.schema import doc_id
+from pipeline.schema import STR, doc_id
 from pipeline.shards import BATCH_BYTES, BATCH_ROWS, SHARD_BYTES, SHARD_ROWS
 from pipeline.stage import versions
 from pipeline.store import Store
 from pipeline.watchdog import watchdog
 from stages.ingest.readers import read_file
-from stages.ingest.row import Raw, guarded
+from stages.ingest.row import Raw, clean, guarded
 from stages.ingest.shape import SHAPES, Outcome, Shaper
 from stages.ingest.sources import File
 from stages.ingest.table_row import own_id
@@ -102,6 +102,7 @@ def outcomes(task: Task, forgotten: Forgotten, skip: int = 0) -> Iterator[tuple[
     The first `skip` records are read past. A record whose reading or shaping fails in a way nobody foresaw is a row like others.
     """
     shaper = Shaper(task.options)
+    waiting: dict[str, tuple[str, str]] = {}
 
     def shaped(raw: Raw, row_id: str, file: str) -> list[Outcome]:
         return [_hidden(outcome, forgotten) for outcome in shaper.take(raw, row_id, file)]
@@ -109,10 +110,22 @@ def outcomes(task: Task, forgotten: Forgotten, skip: int = 0) -> Iterator[tuple[
     for read, (raw, row_id, file) in enumerate(_records(task), 1):
         if read <= skip and task.options.as_ == "document":
             continue
-        found = guarded(shaped, raw, row_id, file)
+        made = guarded(shaped, raw, row_id, file)
+        found = [Outcome((row_id,), None, None, made.reason, made.note)] if isinstance(made, Raw) else made
+        waiting[row_id] = file, raw.locator
+        found = [_placed(outcome, waiting) for outcome in found]
         if read > skip:
-            yield read, raw, [Outcome((row_id,), None, None, found.reason, found.note)] if isinstance(found, Raw) else found
-    yield None, None, [_hidden(outcome, forgotten) for outcome in shaper.finish()]
+            yield read, raw, found
+    yield None, None, [_placed(_hidden(outcome, forgotten), waiting) for outcome in shaper.finish()]
+
+
+def _placed(outcome: Outcome, waiting: dict[str, tuple[str, str]]) -> Outcome:
+    """The outcome, with file and place where it is a dropped record's; an answer that waits for its counterpart keeps its own."""
+    places = [waiting.pop(row_id, (None, None)) for row_id in outcome.ids]
+    if outcome.reason is None or outcome.reason == FORGOTTEN:
+        return outcome
+    source, locator = places[0]
+    return outcome._replace(source=clean(source) if source else None, locator=clean(locator) if locator else None)
 
 
 def _hidden(outcome: Outcome, forgotten: Forgotten) -> Outcome:
@@ -277,16 +290,20 @@ def _size(values: dict[str, Any]) -> int:
 
 
 def ledger(outcomes: list[Outcome]) -> Iterator[pa.Table]:
-    """Ledger tables: one per set of metrics, so that what was not measured is null."""
+    """Ledger tables: one per set of metrics, so that what was not measured is null. `source` and `locator` tell where a dropped
+    record stands; those of a row that was kept stand in the row."""
     by_metrics: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         by_metrics.setdefault(tuple(sorted(outcome.metrics)), []).append(outcome)
     for names, group in by_metrics.items():
         rows = [(row_id, outcome) for outcome in group for row_id in outcome.ids]
-        yield Ledger.rows(
+        table = Ledger.rows(
             [row_id for row_id, _ in rows],
             out=[outcome.out for _, outcome in rows],
             reason=[outcome.reason for _, outcome in rows],
             note=[outcome.note for _, outcome in rows],
             metrics={name: [outcome.metrics[name] for _, outcome in rows] for name in names},
         )
+        for name in ("source", "locator"):
+            table = table.append_column(name, pa.array([getattr(outcome, name) for _, outcome in rows], STR))
+        yield table

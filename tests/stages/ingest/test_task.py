@@ -145,6 +145,33 @@ def test_a_record_that_no_reader_foresaw_is_a_row(ingest, rows, tmp_path, monkey
     assert [(r["reason"], r["note"]) for r in store.ledgers().to_pylist() if r["reason"]] == [("ingest.failed", "unforeseen KeyError")]
 
 
+def test_a_broken_file_among_many_is_named(ingest, tmp_path):
+    """Where a record that gave no row stands is in its ledger row, and `trace` finds it by the file's name."""
+    from pipeline.look import trace
+
+    (tmp_path / "in/sub").mkdir(parents=True)
+    for number in range(60):
+        jsonl(tmp_path / f"in/{number}.jsonl", [{"text": f"row {number}"}])
+    (tmp_path / "in/sub/깨진.jsonl").write_text('{"text": "a"}\n{"text": \n')
+    warc(tmp_path / "in/a.warc", [1])
+    (tmp_path / "in/a.warc").open("a").write("junk")
+    store = ingest(tmp_path / "in")
+    dropped = [row for row in store.ledgers().to_pylist() if row["reason"]]
+    assert [(row["reason"], row["source"], row["locator"]) for row in dropped] == [
+        ("ingest.broken_record", "a.warc", "record:1"), ("ingest.broken_record", "sub/깨진.jsonl", "line:2"),
+    ]  # fmt: skip
+    assert all(row["source"] is None and row["locator"] is None for row in store.ledgers().to_pylist() if not row["reason"])
+    told = trace(str(tmp_path), "깨진.jsonl")
+    assert "dropped: ingest.broken_record" in told and "from sub/깨진.jsonl line:2" in told
+    assert dropped[0]["id"] in trace(str(tmp_path), "a.warc")
+
+
+def test_an_answer_that_waited_in_vain_is_named(ingest, tmp_path):
+    jsonl(tmp_path / "in.jsonl", [{"prompt": "a", "completion": "b", "label": True}, {"prompt": "c", "completion": "d", "label": True}, {"prompt": "c", "completion": "e", "label": False}])
+    ledger = ingest(tmp_path / "in.jsonl", **{"as": "pair"}).ledgers().to_pylist()
+    assert [(row["reason"], row["locator"]) for row in ledger if row["reason"]] == [("ingest.unpaired", "line:1")]
+
+
 def test_a_reader_that_fails_costs_the_rest_of_its_file(ingest, rows, tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     for name in "ab":
