@@ -34,7 +34,10 @@ SHAPED = DIGITS_REPLACED | {"email", "ip", "ip_private", "mac"}
 """Kinds that have a surrogate; the others get their tag."""
 _SPELLED_AT = re.compile(r" ?(?:[\[({] ?(?:at|@|골뱅이) ?[\])}]|골뱅이) ?")
 _SPELLED_DOT = re.compile(r" ?[\[({] ?(?:dot|점|닷) ?[\])}] ?| (?:dot|점|닷) ")
-_HIDDEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_HIDDEN = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+"""What `stages.pii.fold` folds to nothing."""
 
 
 def secret_key(name: str) -> bytes:
@@ -51,13 +54,20 @@ def secret_key(name: str) -> bytes:
     return key
 
 
-def canonical(value: str) -> str:
-    """One spelling per value: NFKC without hidden signs, lower case, letters and digits only except for mail and hosts; mail
-    addresses that were spelled out are put together."""
+def canonical(entity: str, value: str) -> str:
+    """One spelling per value: NFKC without hidden signs, lower case; mail addresses that were spelled out are put together.
+
+    Numbers that are grouped as one likes (`DIGITS_REPLACED`, mac) are their letters and digits alone; elsewhere what stands
+    between two digits counts, so that 1.23.45.6 is not 12.3.45.6.
+    """
     plain = _HIDDEN.sub("", unicodedata.normalize("NFKC", value)).casefold()
     together = _SPELLED_AT.sub("@", plain, count=1)
     plain = _SPELLED_DOT.sub(".", together) if together != plain else plain
-    return plain if "@" in plain or ":" in plain else "".join(sign for sign in plain if sign.isalnum())
+    if entity in DIGITS_REPLACED or entity == "mac":
+        return "".join(sign for sign in plain if sign.isalnum())
+    if "@" in plain or ":" in plain:
+        return plain
+    return "".join(sign for sign in re.sub(r"(?<=\d)[^\w]+(?=\d)", ".", plain) if sign.isalnum() or sign == ".")
 
 
 def masked(value: str) -> str:
@@ -67,7 +77,7 @@ def masked(value: str) -> str:
 
 def hashed(entity: str, value: str, key: bytes) -> str:
     """Tag with 64 bits of HMAC-SHA256 in the letters a to p: letters, because digits would be looked at again."""
-    mac = hmac.new(key, f"{entity}\0{canonical(value)}".encode(), hashlib.sha256).digest()[:8]
+    mac = hmac.new(key, f"{entity}\0{canonical(entity, value)}".encode(), hashlib.sha256).digest()[:8]
     letters = "".join(chr(97 + (byte >> 4)) + chr(97 + (byte & 15)) for byte in mac)
     return f"{tag(entity)[:-1]}_{letters}>"
 
@@ -140,6 +150,6 @@ class Replacer:
         if action == "hash":
             return hashed(entity, value, self.key or b"")
         if action == "surrogate":
-            ordinal = self.order.setdefault((entity, canonical(value)), len(self.order))
+            ordinal = self.order.setdefault((entity, canonical(entity, value)), len(self.order))
             return surrogate(entity, value, self.document, ordinal)
         return tag(entity)

@@ -23,7 +23,7 @@ DISTRICTS = (
     "종로구 중구 용산구 성동구 광진구 동대문구 중랑구 성북구 강북구 도봉구 노원구 은평구 서대문구 마포구 양천구 강서구 구로구 금천구 "
     "영등포구 동작구 관악구 서초구 강남구 송파구 강동구 서구 동구 남구 북구 영도구 부산진구 동래구 해운대구 사하구 금정구 연제구 "
     "수영구 사상구 기장군 수성구 달서구 달성군 군위군 미추홀구 연수구 남동구 부평구 계양구 강화군 옹진군 광산구 유성구 대덕구 울주군 "
-    "세종특별자치시 수원시 성남시 의정부시 안양시 부천시 광명시 평택시 동두천시 안산시 고양시 과천시 구리시 남양주시 오산시 시흥시 군포시 "
+    "세종시 세종특별자치시 수원시 성남시 의정부시 안양시 부천시 광명시 평택시 동두천시 안산시 고양시 과천시 구리시 남양주시 오산시 시흥시 군포시 "
     "의왕시 하남시 용인시 파주시 이천시 안성시 김포시 화성시 양주시 포천시 여주시 연천군 가평군 양평군 장안구 권선구 팔달구 영통구 "
     "수정구 중원구 분당구 만안구 동안구 원미구 소사구 오정구 상록구 단원구 덕양구 일산동구 일산서구 처인구 기흥구 수지구 춘천시 원주시 "
     "강릉시 동해시 태백시 속초시 삼척시 홍천군 횡성군 영월군 평창군 정선군 철원군 화천군 양구군 인제군 고성군 양양군 청주시 충주시 "
@@ -39,6 +39,12 @@ DISTRICTS = (
 NO_LOTS = (
     "거리 자리 관리 처리 정리 우리 소리 머리 다리 수리 유리 분리 심리 원리 진리 논리 승리 권리 요리 활동 운동 이동 자동 행동 노동 공동 "
     "변동 아동 합동 감동 작동 출동 구동 연동 수동 가동 발동 진동 충동 파동 소동 선동 격동 기동 율동 부동 반동 유동 제동 시동"
+)
+# Adverbs and nouns in 로 that a number may follow.
+NO_ROADS = (
+    "바로 서로 주로 새로 따로 홀로 별로 가로 세로 도로 경로 통로 진로 회로 활로 미로 선로 수로 항로 철로 위로 피로 대로 기로 원로 실제로 그대로 "
+    "대체로 별도로 스스로 함부로 억지로 제대로 차례로 때때로 순서대로 마음대로 이대로 저대로 멋대로 뜻대로 진실로 참으로 날로 갈수록 "
+    "고속도로 산책로 등산로 자전거도로 횡단보도로 제각기로 하나로 둘로 셋으로 개별로 종류별로 단계별로 날짜별로 연도별로 최초로 최대로"
 )
 BUILDINGS = "아파트 빌딩 타워 빌라 오피스텔 맨션 주택 센터 상가 하이츠 파크 캐슬 자이 래미안 푸르지오 힐스테이트 마을 단지 연립 지하 별관 본관"
 UNITS = "개 명 년 월 일 시 분 초 원 천 억 곳 회 번째 번길 길 대 배 권 건 군데 여 호선 미터 킬로 만원 만명"
@@ -57,7 +63,7 @@ def _hashes(words: str) -> np.ndarray:
     return np.array(sorted({_hash(word) for word in words.split()}), np.int64)
 
 
-_PROVINCES, _DISTRICTS, _NO_LOTS = _hashes(PROVINCES), _hashes(DISTRICTS), _hashes(NO_LOTS)
+_PROVINCES, _DISTRICTS, _NO_LOTS, _NO_ROADS = _hashes(PROVINCES), _hashes(DISTRICTS), _hashes(NO_LOTS), _hashes(NO_ROADS)
 
 
 def _table(words: str) -> np.ndarray:
@@ -69,7 +75,7 @@ def _table(words: str) -> np.ndarray:
     return table
 
 
-_BUILDINGS, _UNITS, _NUMBERED = _table(BUILDINGS), _table(UNITS), _table("동 호 층 호실")
+_BUILDINGS, _UNITS, _NUMBERED, _FLOORS = _table(BUILDINGS), _table(UNITS), _table("동 호 층 호실"), _table("층 호 호실")
 _RO, _GIL, _DONG, _RI, _GA = 0xB85C, 0xAE38, 0xB3D9, 0xB9AC, 0xAC00
 _EUP, _MYEON, _SAN, _EU, _BEON = 0xC74D, 0xBA74, 0xC0B0, 0xC73C, 0xBC88
 
@@ -174,7 +180,7 @@ def _details(data, end, high):
 
 @kernel
 def _unit(data, at, high):
-    """End of `101동`, `지하 1층`, `B동`, `한빛아파트 3동` at `at`; -1 where none stands."""
+    """End of `101동`, `지하 1층`, `B동`, `한빛아파트 3동`, `서울시청 8층` at `at`; -1 where none stands."""
     named = at
     for turn in range(2):
         stop, letters = at, 0
@@ -198,9 +204,31 @@ def _unit(data, at, high):
             if stop - size >= named and _begins(data, stop - size, stop, _BUILDINGS[row : row + 1]):
                 found = True
         if not found:
-            return -1
+            return _floor(data, stop + 1, high)
         at = stop + 1
     return -1
+
+
+@kernel
+def _floor(data, at, high):
+    """End of `8층`, `1203호` or `N동` at `at`, which a word of any kind may stand before; -1 where none stands."""
+    stop = at
+    while stop < high and 48 <= data[stop] <= 57 and stop - at < 5:
+        stop += 1
+    if stop > at:
+        size = _begins(data, stop, high, _FLOORS)
+        return stop + size if size else -1
+    letter = stop < high and (65 <= data[stop] <= 90 or 97 <= data[stop] <= 122)
+    return stop + 4 if letter and syllable(data, stop + 1, high) == _DONG else -1
+
+
+@kernel
+def _floored(data, at, end):
+    """Does a floor or a room (`8층`, `1203호`) stand in `data[at:end]`?"""
+    for k in range(at + 1, end - 2):
+        if 48 <= data[k - 1] <= 57 and _begins(data, k, end, _FLOORS):
+            return True
+    return False
 
 
 @kernel
@@ -216,18 +244,22 @@ def address(data, low, high, at):
     floor = max(low, at - LIMIT)
     word = _word_start(data, floor, place, True)
     road = last == _RO or last == _GIL
-    if not _plausible(data, word, place, last):
+    branch = last == _GIL and _branch(data, word, place)
+    common = (last == _DONG or last == _RI) and _among(data, word, place, _NO_LOTS)
+    if not branch and not _plausible(data, word, place, last):
         return 0, 0, 0
     end = _number(data, at, high)
     if end < 0:
         return 0, 0, 0
     start = word
-    if road and 48 <= data[word] <= 57:  # `판교로 228번길 17`: the word before is the road
+    if branch:  # `판교로 228번길 17`, `동대구로 23길 12`: the word before is the road
         if word - 4 < floor or data[word - 1] != 32 or syllable(data, word - 4, word) != _RO:
             return 0, 0, 0
         start = _word_start(data, floor, word - 1, True)
     begin, certain = start, False
-    for _ in range(5):
+    for turn in range(5):
+        if common and turn > 0 and not certain:
+            break  # 연동, 이동: a lot's district only right behind the county's name
         if begin - 4 < floor or data[begin - 1] != 32:
             break
         token = _word_start(data, floor, begin - 1, False)
@@ -243,9 +275,14 @@ def address(data, low, high, at):
             begin = token
         else:
             break
+    stop = _details(data, end, high)
     if certain:
-        return begin, _details(data, end, high), 1 if road else 2
-    return start, _details(data, end, high), 3
+        return begin, stop, 1 if road else 2
+    if common:
+        return 0, 0, 0
+    if road and _floored(data, end, stop) and not _among(data, word, place, _NO_ROADS):
+        return start, stop, 1  # a floor or a room says as much as a county's name
+    return start, stop, 3
 
 
 @kernel
@@ -255,9 +292,24 @@ def _plausible(data, word, place, last):
         return False
     before = syllable(data, place - 6, place)
     if last == _RO:
-        return before != _EU
+        return before != _EU and not _only_digits(data, word, place - 3)
     if last == _GA:
         return 48 <= data[place - 4] <= 57
-    if last == _DONG or last == _RI:
-        return not _among(data, word, place, _NO_LOTS)
     return True
+
+
+@kernel
+def _only_digits(data, at, end):
+    while at < end and 48 <= data[at] <= 57:
+        at += 1
+    return at == end
+
+
+@kernel
+def _branch(data, word, place):
+    """Is the word a branch of the road before it: `228번길`, `23길`?"""
+    at = word
+    while at < place and 48 <= data[at] <= 57:
+        at += 1
+    rest = place - at
+    return at > word and (rest == 3 or (rest == 6 and syllable(data, at, place) == _BEON))

@@ -34,7 +34,7 @@ ENTITIES: tuple[Entity, ...] = (
     Entity("us_ssn", "US_SSN", "United States social security number"),
     Entity("kr_rrn", "KR_RRN", "Korean resident registration number"),
     Entity("kr_frn", "KR_FRN", "Korean foreigner registration number"),
-    Entity("kr_passport", "KR_PASSPORT", "Korean passport number, both series"),
+    Entity("kr_passport", "KR_PASSPORT", "Korean passport number, both series; any passport number beside its label"),
     Entity("kr_driver_license", "KR_DRIVER_LICENSE", "Korean driver's licence number"),
     Entity("kr_brn", "KR_BRN", "Korean business registration number (checksum)"),
     Entity("kr_corp", "KR_CORP", "Korean corporate registration number"),

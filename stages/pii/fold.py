@@ -6,8 +6,10 @@ remembers the bytes it came from, so that a span found in the folded text covers
 included.
 
 Folded: U+FF01..FF5E and U+3000 to ASCII; blanks of other widths to a blank; hyphens, dashes and minus to `-`; Arabic-Indic
-and mathematical digits to ASCII digits; zero-width, bidirectional and soft-hyphen signs to nothing; conjoining jamo to
-syllables (the arithmetic of Unicode 3.12).
+and mathematical digits to ASCII digits; signs without a width (zero-width, bidirectional, soft hyphen, grapheme joiner,
+variation selectors, fillers, tags) to nothing; conjoining jamo to syllables (the arithmetic of Unicode 3.12). Between two
+letters or digits only: long-vowel marks and box lines to `-`, middle dots, bullets and ideographic full stops to `.`. A
+line break goes where it stands inside a value: beside a dash between digits, behind the `@` of an address.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ import numpy as np
 
 from stages.text.compiled import kernel
 
-KEEP, DROP, HANGUL = -1, -2, -3
+KEEP, DROP, HANGUL, JOINING_DASH, JOINING_DOT = -1, -2, -3, -4, -5
+
+
+def _among(points: tuple[int, ...]) -> np.ndarray:
+    return np.array(sorted(points), np.int64)
+
+
+_DASHES = _among((0x2D7, 0x5BE, 0x1806, 0x2043, 0x207B, 0x208B, 0x2500, 0x2501, 0x2E3A, 0x2E3B, 0x301C, 0x3030, 0x30FC, 0x3161, 0xFF70))
+_DOTS = _among((0xB7, 0x387, 0x119E, 0x2022, 0x2024, 0x2027, 0x2219, 0x22C5, 0x25CF, 0x25E6, 0x3002, 0x30FB, 0x318D, 0xFE52, 0xFF61, 0xFF65))
 
 
 @kernel
@@ -36,7 +46,10 @@ def _point(data, at, end):
 
 @kernel
 def folded(point):
-    """ASCII code of what `point` stands for; KEEP as it is, DROP as nothing, HANGUL for a leading consonant."""
+    """ASCII code of what `point` stands for; KEEP as it is, DROP as nothing, HANGUL for a leading consonant; JOINING_DASH and
+    JOINING_DOT for what stands for `-` and `.` between two letters or digits."""
+    if point < 0x80:
+        return KEEP
     if point < 0x2000:
         if point == 0xA0:
             return 32
@@ -48,7 +61,9 @@ def folded(point):
             return point - 0x6F0 + 48
         if 0x1100 <= point <= 0x1112:
             return HANGUL
-        return KEEP
+        if point == 0x34F or point == 0x61C or point == 0x115F or point == 0x1160 or 0x17B4 <= point <= 0x17B5 or 0x180B <= point <= 0x180F:
+            return DROP
+        return _joining(point)
     if point < 0x2100:
         if point <= 0x200A or point == 0x202F or point == 0x205F:
             return 32
@@ -56,18 +71,82 @@ def folded(point):
             return 45
         if point <= 0x200F or 0x202A <= point <= 0x202E or 0x2060 <= point <= 0x206F:
             return DROP
-        return KEEP
+        return _joining(point)
     if point == 0x2212 or point == 0xFE63 or point == 0xFE58:
         return 45
-    if point == 0x3000:
+    if point == 0x3000 or point == 0x2800:
         return 32
     if 0xFF01 <= point <= 0xFF5E:
         return point - 0xFF01 + 33
-    if point == 0xFEFF:
+    if point == 0xFEFF or 0xFE00 <= point <= 0xFE0F or point == 0x3164 or point == 0xFFA0 or 0xE0000 <= point <= 0xE0FFF:
         return DROP
     if 0x1D7CE <= point <= 0x1D7FF:
         return (point - 0x1D7CE) % 10 + 48
-    return KEEP
+    return _joining(point)
+
+
+@kernel
+def _joining(point):
+    if point > 0xFFFF or (0x3400 <= point < 0xFE00):
+        return KEEP
+    at = np.searchsorted(_DASHES, point)
+    if at < _DASHES.size and _DASHES[at] == point:
+        return JOINING_DASH
+    at = np.searchsorted(_DOTS, point)
+    return JOINING_DOT if at < _DOTS.size and _DOTS[at] == point else KEEP
+
+
+@kernel
+def _digit(c):
+    return 48 <= c <= 57
+
+
+@kernel
+def _alnum(c):
+    return 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122
+
+
+@kernel
+def _alnum_before(data, start, at):
+    """Is the sign before `at` an ASCII letter or digit, or a full-width one?"""
+    if at <= start:
+        return False
+    if at - 3 >= start and data[at - 3] == 0xEF and data[at - 1] >= 0x80:
+        return _alnum(folded(_point(data, at - 3, at)[0]))
+    return _alnum(data[at - 1])
+
+
+@kernel
+def _alnum_at(data, at, end):
+    if at >= end:
+        return False
+    return _alnum(folded(_point(data, at, end)[0])) if data[at] == 0xEF else _alnum(data[at])
+
+
+@kernel
+def _stands_for(data, start, at, end, point, size):
+    """What the sign at `at` is folded to where it stands: an ASCII code, KEEP, DROP or HANGUL."""
+    to = folded(point)
+    if to != JOINING_DASH and to != JOINING_DOT:
+        return to
+    stop = at + size
+    joins = _alnum_before(data, start, at) and _alnum_at(data, stop, end)
+    if not joins and at - 2 >= start and stop + 1 < end and data[at - 1] == 32 and data[stop] == 32:
+        joins = _digit(data[at - 2]) and _digit(data[stop + 1])
+    return (45 if to == JOINING_DASH else 46) if joins else KEEP
+
+
+@kernel
+def _inside_value(data, start, at, end):
+    """Does the line break at `at` stand inside a number or an address?"""
+    if at - 1 < start or at + 1 >= end:
+        return False
+    before, behind = data[at - 1], data[at + 1]
+    if before == 45 and at - 2 >= start:
+        return _digit(data[at - 2]) and _digit(behind)
+    if before == 64 and at - 2 >= start:
+        return _alnum(data[at - 2]) and _alnum(behind)
+    return _digit(before) and behind == 45 and at + 2 < end and _digit(data[at + 2])
 
 
 @kernel
@@ -77,12 +156,14 @@ def needs_folding(data, start, end):
     while at < end:
         c = data[at]
         if c < 0xC2:
+            if c == 10 and _inside_value(data, start, at, end):
+                return True
             at += 1
         elif 0xE4 <= c <= 0xED:
             at += 3
         else:
             point, size = _point(data, at, end)
-            if folded(point) != KEEP:
+            if _stands_for(data, start, at, end, point, size) != KEEP:
                 return True
             at += size
     return False
@@ -113,7 +194,10 @@ def _fold(data, start, end, out, begins, ends):
     at, n = start, 0
     while at < end:
         point, size = _point(data, at, end)
-        to = folded(point)
+        if point == 10:
+            to = DROP if _inside_value(data, start, at, end) else KEEP
+        else:
+            to = _stands_for(data, start, at, end, point, size)
         if to == HANGUL:
             syllable, stop = _compose(data, at, end, point)
             if syllable > 0:

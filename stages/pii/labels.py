@@ -48,7 +48,7 @@ NEGATIVE = KINDS["version"][0] | KINDS["other"][0]
 
 WORDS: dict[str, str] = {
     "phone": "전화 연락처 휴대폰 핸드폰 휴대전화 휴대번호 손전화 팩스 문의 대표번호 직통 내선 콜백 통화 연락 번호로_전화 ☎ ☏ ✆ 📞 📱 "
-    "tel phone telephone mobile cell cellphone fax call_me_at call_me_on answering_at messages_to registered desk office "
+    "tel phone telephone telefon rufnummer mobile cell cellphone fax call_me_at call_me_on answering_at messages_to registered desk office "
     "hp h.p contact whatsapp 카톡 모바일",
     "card": "카드 신용카드 체크카드 card cards cc visa mastercard amex credit debit 비자 마스터카드",
     "bank": "계좌 통장 입금 송금 예금주 이체 환불계좌 account acct a/c 납부처",

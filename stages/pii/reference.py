@@ -14,7 +14,7 @@ from typing import Iterator, NamedTuple, Sequence
 
 import regex
 
-from stages.pii.address import BUILDINGS, DISTRICTS, NO_LOTS, PROVINCES, UNITS
+from stages.pii.address import BUILDINGS, DISTRICTS, NO_LOTS, NO_ROADS, PROVINCES, UNITS
 from stages.pii.entities import BY_NAME
 from stages.pii.labels import KINDS, NEGATIVE, WORDS, bits_of
 from stages.pii.mail import HANGUL_ENDINGS, NO_DOMAINS
@@ -39,24 +39,31 @@ class Span(NamedTuple):
 # -- folding -------------------------------------------------------------------------------------------------------------
 
 
-_DROPPED = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]")
+_DROPPED = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
 _JAMO = re.compile("[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?")
 
 
-_ODD = re.compile("[\u00a0\u00ad\u0660-\u0669\u06f0-\u06f9\u1100-\u1112\u2000-\u200f\u2010-\u2015\u202a-\u202f\u205f-\u206f\u2212\u3000\ufe58\ufe63\ufeff\uff01-\uff5e\U0001d7ce-\U0001d7ff]")
+_WIDE = "[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]"
+_BETWEEN = rf"(?:(?<={_WIDE})[{{0}}](?={_WIDE})|(?<=[0-9] )[{{0}}](?= [0-9]))"
+_JOINED = re.compile(_BETWEEN.format("\u02d7\u05be\u1806\u2043\u207b\u208b\u2500\u2501\u2e3a\u2e3b\u301c\u3030\u30fc\u3161\uff70"))
+_DOTTED = re.compile(_BETWEEN.format("\u00b7\u0387\u119e\u2022\u2024\u2027\u2219\u22c5\u25cf\u25e6\u3002\u30fb\u318d\ufe52\uff61\uff65"))
+_BREAK = re.compile(r"(?<=[0-9]-)\n(?=[0-9])|(?<=[0-9A-Za-z]@)\n(?=[0-9A-Za-z])|(?<=[0-9])\n(?=-[0-9])")
+_PLAIN = re.compile(r"[\x00-\x09\x0b-\x7f\u3400-\ud7a3]*")
 
 
 @lru_cache(maxsize=4)
 def plain(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     """The folded text, and per sign of it where its original begins and ends."""
-    if not _ODD.search(text):
+    if _PLAIN.fullmatch(text):
         return text, range(len(text)), range(1, len(text) + 1)
     out, begins, ends = [], [], []
     at = 0
     while at < len(text):
         syllable = _JAMO.match(text, at)
         stop = syllable.end() if syllable else at + 1
-        sign = unicodedata.normalize("NFC", syllable.group()) if syllable else _one(text[at])
+        sign = unicodedata.normalize("NFC", syllable.group()) if syllable else _one(text, at)
         if sign:
             out.append(sign)
             begins.append(at)
@@ -65,12 +72,15 @@ def plain(text: str) -> tuple[str, Sequence[int], Sequence[int]]:
     return "".join(out), tuple(begins), tuple(ends)
 
 
-def _one(sign: str) -> str:
+def _one(text: str, at: int) -> str:
+    sign = text[at]
     if sign < "\u0080":
-        return sign
+        return "" if sign == "\n" and _BREAK.match(text, at) else sign
+    if _JOINED.match(text, at) or _DOTTED.match(text, at):
+        return "-" if _JOINED.match(text, at) else "."
     if _DROPPED.match(sign):
         return ""
-    if "\u2000" <= sign <= "\u200a" or sign in "\u00a0\u202f\u205f\u3000":
+    if "\u2000" <= sign <= "\u200a" or sign in "\u00a0\u202f\u205f\u2800\u3000":
         return " "
     if "\u2010" <= sign <= "\u2015" or sign in "\u2212\ufe63\ufe58":
         return "-"
@@ -99,16 +109,24 @@ def _occurs(window: bytes, word: bytes, low: int, high: int) -> Iterator[int]:
         at = window.find(word, at + 1)
 
 
+def _names(between: bytes) -> bool:
+    """Does a label name the number that `between` parts it from?"""
+    rest = re.sub(rb"\A[A-Za-z\x80-\xff]+", b"", between)
+    behind = re.split(rb"[0-9]", rest)[-1]
+    past_another = len(re.findall(rb"[0-9]", rest)) >= 4 and re.search(rb"[A-Za-z\x80-\xff]", behind)
+    return not past_another and not (b"\n" in rest and re.search(rb"[0-9A-Za-z\x80-\xff]", rest))
+
+
 def situation(text: str, start: int, end: int, kinds: int) -> tuple[int, int]:
     """(0, 1 or 2, start): no label, one of `kinds`, another kind of number's; the start with a region's name before it."""
     whole = text[max(0, start - 80) : start].encode()
-    behind = text[end : end + 60].encode().lower()
+    behind = text[end : end + 60].partition("\n")[0].encode().lower()
     before = whole.lower() + behind
     found = []
     for word, kind in _labels():
         bit, reach, _ = KINDS[kind]
         for at in _occurs(before, word, max(0, len(whole) - 64), len(whole)):
-            if len(whole) - at - len(word) <= reach:
+            if len(whole) - at - len(word) <= reach and _names(whole[at + len(word) :]):
                 found.append((at + len(word), len(word), bit, at))
     if found:
         last, size, _, at = max(found)
@@ -265,7 +283,7 @@ def _credentials(text: str) -> Iterator[tuple[int, int]]:
 
 # -- addresses -----------------------------------------------------------------------------------------------------------
 
-_PROVINCE, _DISTRICT, _NO_LOT = set(PROVINCES.split()), set(DISTRICTS.split()), set(NO_LOTS.split())
+_PROVINCE, _DISTRICT, _NO_LOT, _NO_ROAD = (set(words.split()) for words in (PROVINCES, DISTRICTS, NO_LOTS, NO_ROADS))
 _UNIT = "|".join(sorted(UNITS.split(), key=len, reverse=True))
 _BUILDING = "|".join(sorted(BUILDINGS.split(), key=len, reverse=True))
 _ANCHOR = re.compile(r"(?<=[ \u0080-\U0010ffff])(?=[0-9])")
@@ -273,6 +291,9 @@ _TAIL = re.compile(r"([가-힣0-9]*[로길동리가])(?: 산)? ?\Z")
 _HOUSE = re.compile(rf"(?!0)[0-9]{{1,5}}(?![0-9])(?:-[0-9]{{1,4}}(?![0-9]))?(?:번지|(?!%|\.[0-9]|:|_|[0-9A-Za-z]|(?:{_UNIT})))")
 _NUMBERED = re.compile(r"[0-9A-Za-z가-힣-]*?(?:[0-9]|(?<![0-9A-Za-z가-힣-])[A-Za-z-])(?:호실|[동호층])")
 _NAMED = re.compile(rf"[0-9A-Za-z가-힣-]*(?:{_BUILDING}) ")
+_WORD_FLOOR = re.compile(r"([0-9A-Za-z가-힣-]+) (?:[0-9]{1,5}(?:호실|[호층])|[A-Za-z]동)")
+_FLOOR = re.compile("[0-9][호층]")
+_BRANCH = re.compile("[0-9]+번?길")
 _DISTRICT_NOTE = re.compile(r"\([^)\n]{0,78}?[동가리][,)]")
 
 
@@ -283,16 +304,19 @@ def _address(text: str, at: int) -> tuple[int, int, str] | None:
     if tail is None or house is None:
         return None
     word, start = tail.group(1), tail.start(1)
-    if len(word.encode()) < 6 or word in _NO_LOT or word.endswith("으로") or (word[-1] == "가" and not word[-2].isdigit()):
+    branch, common = bool(_BRANCH.fullmatch(word)), word in _NO_LOT
+    if not branch and (len(word.encode()) < 6 or word.endswith("으로") or re.fullmatch("[0-9]+로", word) or (word[-1] == "가" and not word[-2].isdigit())):
         return None
     road = word[-1] in "로길"
-    if road and word[0].isdigit():
+    if branch:
         before = re.search(r"([가-힣0-9]*로) \Z", text[max(0, start - 80) : start])
         if before is None:
             return None
         start -= len(before.group())
     certain = False
-    for _ in range(5):
+    for turn in range(5):
+        if common and turn and not certain:
+            break
         token = re.search(r"(?<![가-힣])([가-힣]+) \Z", text[max(0, start - 24) : start])
         if token is None:
             break
@@ -304,10 +328,14 @@ def _address(text: str, at: int) -> tuple[int, int, str] | None:
         start -= len(name) + 1
         if certain and name in _PROVINCE and name not in _DISTRICT:
             break
+    end = _details(text, house.end())
+    if not certain and common:
+        return None
     if not certain:
-        start = tail.start(1) if not (road and word[0].isdigit()) else tail.start(1) - len(before.group())
-    kind = ("road_address" if road else "lot_address") if certain else "labelled_address"
-    return start, _details(text, house.end()), kind
+        start = tail.start(1) if not branch else tail.start(1) - len(before.group())
+    floored = road and word not in _NO_ROAD and _FLOOR.search(text, house.end(), end)
+    kind = ("road_address" if road else "lot_address") if certain or floored else "labelled_address"
+    return start, end, kind
 
 
 def _details(text: str, end: int) -> int:
@@ -326,6 +354,8 @@ def _details(text: str, end: int) -> int:
         named = None if unit else _NAMED.match(text, at)
         if named:
             unit = _NUMBERED.match(text, named.end())
+        if unit is None and not named and (word := _WORD_FLOOR.match(text, at)) and len(word.group(1)[:-1].encode()) < 42:
+            unit = word
         if unit is None:
             return end
         end = unit.end()

@@ -34,6 +34,8 @@ PLUS = 128
 """`+`"""
 DASH = 256
 """`-`"""
+URL = 512
+"""`/` or `=` inside a URL: what follows names a page, not a payment"""
 
 LEFT_SIDES = {
     WORD: r"(?<![0-9A-Za-z])",
@@ -45,6 +47,7 @@ LEFT_SIDES = {
     SPACED: r"(?<![0-9] )",
     PLUS: r"(?<!\+)",
     DASH: r"(?<!-)",
+    URL: r"(?<!://[!#-&(-;=?-~]{0,255}[/=])",
 }
 RIGHT_SIDES = {
     WORD: r"(?![0-9A-Za-z])",
@@ -151,6 +154,8 @@ def _book() -> list[Rule]:
     nanp = "(?:[+]?1[-. ])?(?:[(][2-9][0-9]{2}[)] ?|[2-9][0-9]{2}[-.])[0-9]{3}[-.][0-9]{4}(?: ?(?:x|ext[.]? ?)[0-9]{1,5})?"
     rule("north_american", "phone", nanp, "phone_not_toll", TIGHT, LOOSE | UNDER, "phone", strong=(65, 90, 0))
     rule("labelled", "phone", f"(?:[(][0-9]{{1,5}}[)][-. ]?)?[0-9]{{1,12}}(?:{NEXT}[0-9]{{1,8}}){{0,5}}(?:x[0-9]{{1,5}})?", "phone_any", TIGHT | SPACED, LOOSE, "phone", weak=(10, 70, 0))
+    slashed = "(?:[(]0[1-9][0-9]{0,3}[)]|0[1-9][0-9]{0,3}) ?/ ?[0-9]{2,8}(?:[-. ][0-9]{1,8}){0,4}"
+    rule("labelled_slash", "phone", slashed, "phone_any", TIGHT | SPACED, LOOSE, "phone", weak=(10, 70, 0))
     rule("kr_hotline", "phone_service", "1[568][0-9]{2} ?[-.] ?[0-9]{4}", "phone_service", TIGHT, LOOSE, "phone", weak=(20, 80, 0), strong=(70, 85, 0))
     rule("kr_hotline_bare", "phone_service", "1[568][0-9]{6}", "phone_service", TIGHT, LOOSE, "phone", weak=(10, 80, 0), strong=(20, 80, 0))
     rule("kr_free", "phone_service", f"0[68]0{SEP}[0-9]{{3,4}}{SEP}[0-9]{{4}}", "strong", JOIN, LOOSE, "phone", strong=(80, 90, 0))
@@ -161,7 +166,7 @@ def _book() -> list[Rule]:
     rule("card_grouped", "card", f"[0-9]{{4}}(?:{CARD_SEP}[0-9]{{4}}){{3}}(?:{CARD_SEP}[0-9]{{3}})?", "card_grouped", LOOSE, LOOSE, "card", weak=(20, 85, 0), strong=grouped)
     rule("card_amex", "card", f"3[47][0-9]{{2}}{CARD_SEP}[0-9]{{6}}{CARD_SEP}[0-9]{{5}}", "card_grouped", LOOSE, LOOSE, "card", strong=grouped)
     rule("card_diners", "card", f"3[0689][0-9]{{2}}{CARD_SEP}[0-9]{{6}}{CARD_SEP}[0-9]{{4}}", "card_grouped", LOOSE, LOOSE, "card", strong=grouped)
-    rule("card_bare", "card", "[0-9]{12,19}", "card_bare", TIGHT, LOOSE | UNDER, "card", weak=(40, 90, 0), strong=(80, 95, 0))
+    rule("card_bare", "card", "[0-9]{12,19}", "card_bare", TIGHT | URL, LOOSE | UNDER, "card", weak=(40, 90, 0), strong=(80, 95, 0))
     rule("iban", "iban", "[A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]{4}){2,7}(?: ?[A-Za-z0-9]{1,3})?", "iban", WORD | UNDER, WORD | UNDER, "iban", strong=(95, 99, 60))
     rule("kr_bank", "kr_bank_account", "[0-9]{2,6}(?: ?- ?[0-9]{1,8}){1,4}", "bank", TIGHT, LOOSE, "bank bank_name bank_word", weak=(20, 80, 0))
     rule("kr_bank_spaced", "kr_bank_account", "[0-9]{3,6}(?: [0-9]{2,7}){1,3}", "bank", TIGHT | SPACED, LOOSE, "bank bank_name bank_word", weak=(10, 70, 0))
@@ -185,17 +190,27 @@ def _book() -> list[Rule]:
     rule("frn", "kr_frn", "[0-9]{6}(?: ?[-.~] ?| )[5-8][0-9]{6}", "frn", LOOSE, LOOSE, "frn rrn", weak=(55, 90, 0), strong=(95, 99, 0))
     rule("frn_bare", "kr_frn", "[0-9]{6}[5-8][0-9]{6}", "frn_bare", TIGHT, LOOSE | UNDER, "frn rrn", weak=(20, 85, 0), strong=(80, 97, 0))
     rule("frn_spaced", "kr_frn", f"{SPACED_BIRTH}[5-8]{SPACED_SIX}", "frn", LOOSE | SPACED, LOOSE | SPACED, "frn rrn", weak=(20, 85, 0), strong=(80, 97, 0))
+    # The right form beside its own label, whatever its date or check digit: typing errors are somebody's number all the same.
+    for kind in ("rrn", "frn"):
+        rule(f"{kind}_form", f"kr_{kind}", "[0-9]{6}(?: ?[-.~] ?| )[0-9]{7}", "weak", LOOSE, LOOSE, kind, weak=(0, 60, 0))
+        rule(f"{kind}_form_bare", f"kr_{kind}", "[0-9]{13}", "weak", TIGHT, LOOSE | UNDER, kind, weak=(0, 55, 0))
     rule("passport", "kr_passport", "[MSRODmsrod][0-9]{3}[A-Za-z][0-9]{4}", "weak", TIGHT | SLASH, TIGHT, "passport", weak=(60, 95, 0))
     rule("passport_old", "kr_passport", "[MSRODGmsrodg][0-9]{8}", "weak", TIGHT | SLASH, TIGHT, "passport", weak=(30, 90, 0))
+    rule("passport_any", "kr_passport", "(?:[A-Za-z]{1,2}|[A-Z] )[0-9]{6,8}", "weak", TIGHT | SLASH, TIGHT, "passport", weak=(0, 85, 0))
+    rule("passport_digits", "kr_passport", "[0-9]{9}", "weak", TIGHT | SLASH, TIGHT, "passport", weak=(0, 70, 0))
     rule("license", "kr_driver_license", f"[0-9]{{2}}{SEP}[0-9]{{2}}{SEP}[0-9]{{6}}{SEP}[0-9]{{2}}", "license", LOOSE, LOOSE, "license", strong=(80, 96, 0))
     rule("license_bare", "kr_driver_license", "[0-9]{12}", "license", TIGHT, LOOSE | UNDER, "license", strong=(20, 90, 0))
     rule("license_region", "kr_driver_license", f"[0-9]{{2}}{SEP}[0-9]{{6}}{SEP}[0-9]{{2}}", "weak", LOOSE, LOOSE, "license region", weak=(30, 90, 0), region=True)
     rule("brn", "kr_brn", f"[0-9]{{3}}(?: ?- ?|[. ])[0-9]{{2}}(?: ?- ?|[. ])[0-9]{{5}}", "brn", LOOSE, LOOSE, "brn", strong=(85, 97, 0))
     rule("brn_bare", "kr_brn", "[0-9]{10}", "brn", TIGHT, LOOSE | UNDER, "brn", strong=(20, 92, 0))
+    rule("brn_form", "kr_brn", "[0-9]{3}(?: ?- ?|[. ])[0-9]{2}(?: ?- ?|[. ])[0-9]{5}", "weak", LOOSE, LOOSE, "brn", weak=(0, 60, 0))
+    rule("brn_form_bare", "kr_brn", "[0-9]{10}", "weak", TIGHT, LOOSE | UNDER, "brn", weak=(0, 55, 0))
     rule("corp", "kr_corp", "[0-9]{6} ?- ?[0-9]{7}", "corp", LOOSE, LOOSE, "corp", weak=(20, 98, 0), strong=(40, 100, 0))
     rule("corp_bare", "kr_corp", "[0-9]{13}", "corp", TIGHT, LOOSE | UNDER, "corp", weak=(10, 98, 0), strong=(30, 99, 0))
     rule("health", "kr_health_insurance", "[1-9] ?-? ?[0-9]{10}", "strong", LOOSE, LOOSE, "health", strong=(20, 93, 0))
     rule("ssn", "us_ssn", "[0-9]{3}-[0-9]{2}-[0-9]{4}", "ssn", TIGHT, LOOSE | UNDER, "ssn", strong=(60, 95, 0))
+    rule("ssn_spaced", "us_ssn", "[0-9]{3}[ .][0-9]{2}[ .][0-9]{4}", "ssn", TIGHT | SPACED, LOOSE | UNDER | SPACED, "ssn", strong=(10, 90, 0))
+    rule("ssn_bare", "us_ssn", "[0-9]{9}", "ssn", TIGHT, LOOSE | UNDER, "ssn", strong=(5, 85, 0))
     rule("plate", "kr_plate", f"[0-9]{{2,3}}{PLATE} ?[0-9]{{4}}", "plate", LOOSE | UNDER, LOOSE | UNDER, "plate region", weak=(30, 90, 0), strong=(70, 92, 0), region=True)
 
     # -- wallets and keys --------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ _CHECK, _LEFT, _RIGHT, _KINDS, _REGION = tables.CHECK, tables.LEFT, tables.RIGHT
 _BIT, _SIZE, _BEFORE, _BEHIND, _ALONE = tables.BIT, tables.SIZE, tables.BEFORE, tables.BEHIND, tables.ALONE
 _ONE, _THREE = np.int64(1), np.int64(3)
 _WORD, _UNDER, _JOIN, _LINK = sides.WORD, sides.UNDER, sides.JOIN, sides.LINK
-_COLON, _SLASH, _SPACED, _PLUS, _DASH = sides.COLON, sides.SLASH, sides.SPACED, sides.PLUS, sides.DASH
+_COLON, _SLASH, _SPACED, _PLUS, _DASH, _URL = sides.COLON, sides.SLASH, sides.SPACED, sides.PLUS, sides.DASH, sides.URL
 _MAIL, _SPELLED, _CREDENTIALS = rule_number("mail"), rule_number("mail_spelled"), rule_number("credentials")
 _ROAD, _LOT, _LABELLED = rule_number("road_address"), rule_number("lot_address"), rule_number("labelled_address")
 _KEY = rule_number("private_key")
@@ -48,6 +48,18 @@ def _letter(c):
 
 
 @kernel
+def _in_url(data, low, at):
+    """Does a URL's `://` stand before `at`, with at most 255 signs between that a URL may hold?"""
+    for _ in range(256):
+        if at - 3 >= low and data[at - 1] == 47 and data[at - 2] == 47 and data[at - 3] == 58:
+            return True
+        at -= 1
+        if at < low or data[at] <= 32 or data[at] >= 127 or data[at] == 34 or data[at] == 39 or data[at] == 60 or data[at] == 62:
+            return False
+    return False
+
+
+@kernel
 def left_sides(data, low, start):
     """Mask of what stands directly before `start`."""
     if start == low:
@@ -62,6 +74,8 @@ def left_sides(data, low, start):
     if c == 43:
         return _PLUS
     mask = _DASH if c == 45 else 0
+    if (c == 47 or c == 61) and _in_url(data, low, start - 1):
+        mask |= _URL
     if start - 1 == low:
         return mask
     p = data[start - 2]
@@ -116,7 +130,7 @@ def situation(book, kinds, data, low, high, start, end):
         size, gap = np.int64(0), start - at - 1
         for k in range(book.label_first[state], book.label_first[state + 1]):
             w = book.label_words[k]  # longest first; one word can be of two kinds
-            if (size == 0 or size == book.words[w, _SIZE]) and gap <= book.words[w, _BEFORE] and _stands(book, data, low, high, w, at + 1):
+            if (size == 0 or size == book.words[w, _SIZE]) and gap <= book.words[w, _BEFORE] and _stands(book, data, low, high, w, at + 1) and _names(data, at + 1, start):
                 nearest = (nearest if size else 0) | book.words[w, _BIT]
                 size = book.words[w, _SIZE]
                 begin = at + 1 - size
@@ -126,6 +140,8 @@ def situation(book, kinds, data, low, high, start, end):
         return 2, start
     state = ROOT
     for at in range(end, min(high, end + REACH_ON)):
+        if data[at] == 10:
+            break  # the next line's label is for what follows it
         state = book.label_moves[state * book.label_width + book.signs[2, data[at]]]
         for k in range(book.label_first[state], book.label_first[state + 1]):
             w = book.label_words[k]
@@ -137,6 +153,24 @@ def situation(book, kinds, data, low, high, start, end):
                     return 2, start
                 break
     return 0, start
+
+
+@kernel
+def _names(data, at, start):
+    """Does a label that ends at `at` name the number at `start`? Not across a line in which other words stand, and not
+    past another number (four digits or more) with words behind it: a label names one number."""
+    while at < start and (data[at] >= 0x80 or _letter(data[at])):
+        at += 1
+    words, line, digits, since = False, False, 0, False
+    for k in range(at, start):
+        c = data[k]
+        if c >= 0x80 or _letter(c):
+            words, since = True, digits >= 4
+        elif _digit(c):
+            words, digits, since = True, digits + 1, False
+        elif c == 10:
+            line = True
+    return not (line and words) and not since
 
 
 @kernel
