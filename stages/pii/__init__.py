@@ -25,7 +25,7 @@ class Pii(ShardStage):
     the value. A second run changes nothing.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     entities: tuple[str, ...] = ()
     """Kinds looked for; default: all of email, phone, phone_service, card, iban, ip, ip_private, mac, url_credentials, crypto,
