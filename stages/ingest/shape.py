@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict, deque
 from typing import Any, Iterator, Literal, NamedTuple
 
 from pipeline.schema import child_id, content_id
@@ -12,10 +13,7 @@ from stages.ingest.row import Document, Raw, clean, dropped, meta_list
 
 As = Literal["document", "chat", "pair", "ranking"]
 SHAPES = {"document": "DOCUMENT", "chat": "CHAT", "pair": "PAIR", "ranking": "PAIR"}
-OUR_COLUMNS = frozenset(
-    "id text title url lang date licence prompt completion messages conversations system history instruction input output question answer response "
-    "chosen rejected label kto_tag answers responses completions candidates outputs scores ranks score_chosen score_rejected".split()
-)
+OUR_COLUMNS = frozenset("id text title url lang date licence".split()) | labelled.COLUMNS
 """Names that `columns` may map a file's columns to."""
 TEXT_KINDS = frozenset(("text", "markdown", "rst", "python"))
 
@@ -35,12 +33,24 @@ class Outcome(NamedTuple):
     """Its place in that file."""
 
 
+class Waiting(NamedTuple):
+    """A labelled answer that waits for its counterpart, and the row it came in."""
+
+    row_id: str
+    given: labelled.Labelled
+    row: dict[str, Any]
+
+    def rest(self) -> dict[str, Any]:
+        """The columns that have no place of their own."""
+        return {name: value for name, value in self.row.items() if name not in self.given.used}
+
+
 class Shaper:
     """Takes raw records one by one, in order, with the id each has been given."""
 
     def __init__(self, options: Any):
         self.options = options
-        self._waiting: dict[str, tuple[str, str, labelled.Labelled, dict[str, Any]]] = {}
+        self._waiting: dict[tuple[bool, str], deque[Waiting]] = defaultdict(deque)
 
     def take(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
         """The outcomes of one record; a labelled answer may wait for its counterpart."""
@@ -54,8 +64,8 @@ class Shaper:
 
     def finish(self) -> Iterator[Outcome]:
         """Labelled answers whose counterpart never came."""
-        for row_id, _, _, _ in self._waiting.values():
-            yield Outcome((row_id,), None, None, "ingest.unpaired")
+        for waiting in self._waiting.values():
+            yield from (Outcome((one.row_id,), None, None, "ingest.unpaired") for one in waiting)
         self._waiting.clear()
 
     # -- documents -------------------------------------------------------------------------------------------------
@@ -101,12 +111,12 @@ class Shaper:
                 pairs = [labelled.pair(row)] if self.options.as_ == "pair" else labelled.ranking(row, self.options.ranking)
                 for ordinal, found in enumerate(pairs):
                     out = row_id if len(pairs) == 1 else child_id(row_id, "ingest", "ranking", ordinal)
-                    yield Outcome((row_id,), out, self._pair(found, row, file) | {"id": out})
+                    yield Outcome((row_id,), out, self._pair(found, row, file) | {"id": out}, None, found.note)
         except labelled.Misfit as misfit:
             yield Outcome((row_id,), None, None, "ingest.broken_record" if raw.facts.get("lost") else misfit.reason, misfit.note)
 
     def _chat(self, found: labelled.Chat, row: dict[str, Any], row_id: str, file: str) -> Outcome:
-        values = self._passport(row, found.used, file) | {"id": row_id, "messages": found.messages, "rule": found.rule}
+        values = self._passport(row, found.used, file) | {"id": row_id, "messages": found.messages, "rule": found.rule, "tools": found.tools}
         return Outcome((row_id,), row_id, values, None, found.note)
 
     def _pair(self, found: labelled.Pair, row: dict[str, Any], file: str) -> dict[str, Any]:
@@ -118,32 +128,24 @@ class Shaper:
             "method": "labelled",
             "score_chosen": found.score_chosen,
             "score_rejected": found.score_rejected,
+            "tools": found.tools,
         }
 
     def _meet(self, given: labelled.Labelled, row: dict[str, Any], row_id: str, file: str) -> Iterator[Outcome]:
-        """Pair a labelled answer with the earliest waiting one of the other label to the same prompt."""
-        prompt = json.dumps(given.prompt, ensure_ascii=False)
-        other = self._waiting.get(f"{not given.good}/{prompt}")
-        if other is None or other[2].answer == given.answer:
-            key = f"{given.good}/{prompt}"
-            while key in self._waiting:
-                key += "/"
-            self._waiting[key] = (row_id, key, given, row)
+        """Pair a labelled answer with the earliest waiting one of the other label to the same prompt and tools."""
+        asked = json.dumps([given.prompt, given.tools], ensure_ascii=False)
+        others = self._waiting[not given.good, asked]
+        if not others or others[0].given.answer == given.answer:
+            self._waiting[given.good, asked].append(Waiting(row_id, given, row))
             return
-        del self._waiting[other[1]]
-        self._close_ranks(other[1])
-        sides = (given, other[2]) if given.good else (other[2], given)
-        ids = (row_id, other[0]) if given.good else (other[0], row_id)
+        mine, other = Waiting(row_id, given, row), others.popleft()
+        good, bad = (mine, other) if given.good else (other, mine)
+        ids = (good.row_id, bad.row_id)
         out = child_id(ids, "ingest", "kto", 0)
-        found = labelled.Pair(given.prompt, sides[0].answer, sides[1].answer, "ingest.kto", given.used)
-        yield Outcome(ids, out, self._pair(found, row, file) | {"id": out})
-
-    def _close_ranks(self, key: str) -> None:
-        """Those that wait behind a key move up by one."""
-        while (behind := key + "/") in self._waiting:
-            row_id, _, given, row = self._waiting.pop(behind)
-            self._waiting[key] = (row_id, key, given, row)
-            key = behind
+        note = "; ".join(dict.fromkeys(filter(None, (good.given.note, bad.given.note)))) or None
+        found = labelled.Pair(given.prompt, good.given.answer, bad.given.answer, "ingest.kto", good.given.used, tools=given.tools)
+        beside = {f"rejected.{name}": value for name, value in bad.rest().items() if value != good.row.get(name)}
+        yield Outcome(ids, out, self._pair(found, good.row | beside, file) | {"id": out}, None, note)
 
     def _passport(self, row: dict[str, Any], used: tuple[str, ...], file: str) -> dict[str, Any]:
         rest = {name: value for name, value in row.items() if name not in used}

@@ -286,7 +286,9 @@ def _size(values: dict[str, Any]) -> int:
     if text is not None:
         return 3 * len(text) + sum(len(block["text"]) for block in values.get("blocks") or ())
     sides = [values.get(name) or () for name in ("messages", "prompt", "chosen", "rejected")]
-    return 3 * sum(len(turn["content"]) for side in sides for turn in side)
+    said = sum(len(turn["content"]) + len(turn.get("reasoning") or "") for side in sides for turn in side)
+    called = sum(len(call["arguments"]) for side in sides for turn in side for call in turn.get("tool_calls") or ())
+    return 3 * (said + called + len(values.get("tools") or ""))
 
 
 def ledger(outcomes: list[Outcome]) -> Iterator[pa.Table]:

@@ -56,7 +56,7 @@ def test_a_folder_of_everything(folder, ingest, rows, reasons):
     assert {"site/page.html", "site/korean", "notes.md", "manual.rst", "plain.txt", "mill.py", "table.csv", "table.parquet", "table.arrow"} <= sources
     assert {"rows.jsonl.gz", "rows.jsonl.zst", "rows.jsonl.xz"} <= sources
     assert "갈린다." in next(text for source, text in found if source == "site/korean")
-    assert ("rows.jsonl.gz", "é") in found and found["table.csv", "글"]["meta"] == [{"key": "이름", "value": "하나"}]
+    assert ("rows.jsonl.gz", "é") in found and found["table.csv", "글"]["meta"] == [{"key": "이름", "value": "하나", "type": None}]
     assert found["plain.txt", "plain words"]["id"] == doc_id("plain.txt", "") and found["plain.txt", "plain words"]["content_id"] == content_id("plain words")
     why = reasons(store)
     assert why["ingest.unknown_kind"] == 1 and why["ingest.empty"] == 1 and why["ingest.no_main_text"] == 1 and why["ingest.broken_file"] == 1
@@ -100,7 +100,7 @@ def test_a_saved_dataset(ingest, rows, tmp_path):
     datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "set"))
     found = rows(ingest(tmp_path / "set"))
     assert [row["text"] for row in found] == ["three", "one", "two"] and found[1]["source"].startswith("train/data-")
-    assert found[2]["meta"] == [{"key": "label", "value": "1"}]
+    assert [(entry["key"], entry["value"]) for entry in found[2]["meta"]] == [("label", "1")]
 
 
 def test_an_unreadable_file_is_a_row(ingest, reasons, tmp_path):
@@ -168,7 +168,7 @@ def test_ranked_answers_become_pairs_of_one_input(ingest, rows, tmp_path):
     store = ingest(path, **{"as": "ranking", "ranking": "best-rest"})
     found = rows(store)
     assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in found] == [("b", "c"), ("b", "a")]
-    assert found[0]["lang"] == "ko" and found[0]["meta"] == [{"key": "extra", "value": "1"}] and found[0]["score_chosen"] == 3
+    assert found[0]["lang"] == "ko" and [(entry["key"], entry["value"]) for entry in found[0]["meta"]] == [("extra", "1")] and found[0]["score_chosen"] == 3
     assert store.ledgers()["id"].to_pylist() == [doc_id("ranked.jsonl", "line:1")] * 2
 
 
