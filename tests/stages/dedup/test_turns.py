@@ -21,6 +21,7 @@ from stages.dedup import Dedup, preview, repeats
 from stages.dedup.plan import Plan
 
 WORD = re.compile(r"\w+")
+NOTHING = {field.name: None for field in CHAT.field("messages").type.value_type}
 SAID = {"CHAT": {"messages": ("user", "assistant"), "prompt": ("user",), "answer": ("assistant",)}, "PAIR": dict.fromkeys(("prompt",), ("user",)) | dict.fromkeys(("chosen", "rejected"), ("assistant",))}
 DISCLAIMER = "As a language model I cannot be sure of this at all"
 CAUTION = "저는 언어 모델이라서 이 답이 언제나 맞다고는 결코 장담할 수 없습니다 꼭 확인하세요"
@@ -28,7 +29,7 @@ CAUTION = "저는 언어 모델이라서 이 답이 언제나 맞다고는 결�
 
 def say(*turns: tuple[str, str | None]) -> list[dict]:
     names = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
-    return [{"role": names[who], "content": content} for who, content in turns]
+    return [NOTHING | {"role": names[who], "content": content} for who, content in turns]
 
 
 def pair(prompt: str, chosen: str, rejected: str) -> dict:
