@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import os
+import traceback
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -89,7 +90,24 @@ def _member_module(stage_name: str, kind: str, name: str) -> ModuleType:
         if os.path.isdir(folder) and folder not in package.__path__:
             package.__path__.append(folder)
             importlib.invalidate_caches()
-    return importlib.import_module(f"stages.{stage_name}.{kind}.{name}")
+    try:
+        return importlib.import_module(f"stages.{stage_name}.{kind}.{name}")
+    except BROKEN as fault:
+        where = _where(fault, name)
+        raise RecipeError(f"{stage_name}/{kind}/{name}.py cannot be loaded: {where}", "mend the file; --debug shows the traceback") from fault
+
+
+BROKEN = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError, SyntaxError, TypeError, ValueError)
+"""What a file of one's own may raise while it is loaded."""
+
+
+def _where(fault: BaseException, name: str) -> str:
+    """Line and words of a fault in a member's file."""
+    if isinstance(fault, SyntaxError):
+        return f"line {fault.lineno}: {type(fault).__name__}: {fault.msg}"
+    lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if Path(frame.filename).stem == name]
+    at = f"line {lines[-1]}: " if lines else ""
+    return f"{at}{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
 
 
 def extra_folders() -> list[Path]:

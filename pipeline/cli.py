@@ -31,6 +31,8 @@ RUN_WORDS = {
     "doctor": "What is installed, what is missing, GPU or not.",
 }
 
+DEBUG = "MAETDOL_DEBUG"
+"""Environment variable: show tracebacks."""
 QUIETLY = {"OPENBLAS_THREAD_TIMEOUT": "4", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """Set while libraries are loaded: both are read then and never again."""
 
@@ -75,6 +77,7 @@ class Words(click.Group):
 
 @click.group(cls=Words, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="maetdol", prog_name="maetdol")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; anywhere on the command line, or MAETDOL_DEBUG=1.")
 def cli() -> None:
     """Maetdol grinds raw web text into corpora, tokenizers, instruction and preference sets, and trains on them."""
 
@@ -125,8 +128,11 @@ def _obey() -> None:
     """Run the command line; errors are one clear line and the mend."""
     # Libraries warn their own developers about their own renamings; a user cannot mend those.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft|torch")
+    words = [word for word in sys.argv[1:] if word != "--debug"]
+    if len(words) < len(sys.argv) - 1:
+        os.environ[DEBUG] = "1"  # workers are told too
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(words, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
@@ -140,14 +146,29 @@ def _obey() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
     except MaetdolError as fault:
+        _trace(fault)
         print(shown(f"error: {fault}", lines=True), file=sys.stderr)
         if isinstance(fault, HeadLost):  # Ray's own end waits for a head that is gone
             sys.stderr.flush()
             os._exit(fault.exit_code)
         sys.exit(fault.exit_code)
     except OSError as fault:  # what the place of a file could not foresee: a root that is read-only, a name too long
+        _trace(fault)
         print(shown(f"error: {disk_error(fault, fault.filename or 'a file')}", lines=True), file=sys.stderr)
         sys.exit(1)
+    except Exception as fault:  # the last guard: whatever it is, the user gets one line
+        from pipeline.pool import told
+
+        _trace(fault)
+        print(shown(f"error: {told(fault)}\n  mend: add --debug to see where it came from; finished shards are kept", lines=True), file=sys.stderr)
+        sys.exit(1)
+
+
+def _trace(fault: BaseException) -> None:
+    if os.environ.get(DEBUG, "0") not in ("", "0"):
+        import traceback
+
+        traceback.print_exception(fault)
 
 
 def _listen(quiet: bool) -> None:

@@ -60,15 +60,23 @@ def guarded(fn: Callable[[Any], Any], task: Any, tell: Callable[[str], None] | N
     except InfraError:
         raise
     except MaetdolError as fault:
-        return Failure(name_of(task), str(fault), error=fault)
+        return Failure(name_of(task), str(fault), _frames(fault.__cause__) if fault.__cause__ else "", error=fault)
     except Exception as fault:  # the pool is one of the two places where this is right
-        last = traceback.extract_tb(fault.__traceback__)[-1]
-        place = f"{os.path.basename(last.filename)}:{last.lineno} in {last.name}"
-        return Failure(name_of(task), f"{type(fault).__name__} at {place}: {_brief(fault)}", _frames(fault))
+        return Failure(name_of(task), told(fault), _frames(fault))
+
+
+def told(fault: BaseException) -> str:
+    """An unexpected exception in one line: its type, where it was raised, and what it says."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    return f"{type(fault).__name__}{place}: {' '.join(_brief(fault).split())}"
 
 
 def _frames(fault: BaseException) -> str:
-    """The frames of a traceback without the values in its message: a message may quote the text of the corpus."""
+    """The frames of a traceback without the values in its message: a message may quote the text of the corpus. With
+    MAETDOL_DEBUG set all of it."""
+    if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
+        return "".join(traceback.format_exception(fault))
     return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__
 
 
@@ -175,7 +183,7 @@ class OnRay:
         options["runtime_env"] = {"env_vars": dict(WORKER_ENV)}
         if address is None:
             extra = {"PYTHONPATH": os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)}
-            options["runtime_env"]["env_vars"] |= extra | {k: os.environ[k] for k in ("MAETDOL_PATH",) if k in os.environ}
+            options["runtime_env"]["env_vars"] |= extra | {k: os.environ[k] for k in ("MAETDOL_PATH", "MAETDOL_DEBUG") if k in os.environ}
         elif address != "auto":  # a job submitted with --working-dir finds the code on the nodes already
             options["runtime_env"]["py_modules"] = [os.path.join(here, "pipeline"), os.path.join(here, "stages")]
         try:

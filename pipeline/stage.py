@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import os
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, ClassVar, Iterator, NamedTuple, Sequence
@@ -340,6 +341,8 @@ def collect(pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: s
     if failed:
         lines = "\n".join(f"  {failure.task}: {failure.message}" for failure in failed[:20])
         more = f"\n  and {len(failed) - 20} more" if len(failed) > 20 else ""
+        if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
+            more += "".join(f"\n{failure.task}:\n{failure.trace}" for failure in failed[:5])
         raise StageFailed(f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}", "mend the cause and run again: finished shards are kept")
     return results
 

@@ -113,3 +113,65 @@ def test_stages_one_after_the_other(maetdol, tmp_path):
     assert out.returncode == 2 and "mend" in out.stderr
     out = maetdol("report", ".")
     assert out.returncode == 0 and "<html" in (tmp_path / "report.html").read_text()
+
+
+def own_filter(tmp_path, body):
+    """A folder for MAETDOL_PATH with a filter `mine`."""
+    folder = tmp_path / "own/quality/filters"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "mine.py").write_text(body)
+    return str(tmp_path / "own")
+
+
+@pytest.mark.parametrize(
+    "body,word",
+    [
+        ("def x(:\n", r"line 1: SyntaxError"),
+        ("x = 1\nif x:\ny = 2\n", "line 3: IndentationError"),
+        ("import there_is_no_such_module\n", "line 1: ModuleNotFoundError"),
+        ("\nx = 1 / 0\n", "line 2: ZeroDivisionError"),
+        ("\n\nraise ValueError('two\\nlines')\n", "line 3: ValueError: two lines"),
+    ],
+)
+def test_a_filter_of_ones_own_that_cannot_be_loaded_is_one_line(body, word, maetdol, tmp_path):
+    import re
+
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": "one text"}))
+    (tmp_path / "r.yaml").write_text("root: out\nsteps:\n  - ingest: {from: in.jsonl}\n  - quality: {filters: [mine: {}]}\nrun: {pool: inline}\n")
+    own = own_filter(tmp_path, body)
+    out = maetdol("run", "r.yaml", MAETDOL_PATH=own)
+    assert out.returncode == 2 and "Traceback" not in out.stderr and re.search(f"quality/filters/mine.py cannot be loaded: {word}", out.stderr), out.stderr
+    for words, env in ((("run", "r.yaml", "--debug"), {}), (("--debug", "run", "r.yaml"), {}), (("run", "r.yaml"), {"MAETDOL_DEBUG": "1"})):
+        out = maetdol(*words, MAETDOL_PATH=own, **env)
+        assert out.returncode == 2 and "Traceback" in out.stderr and "mine.py" in out.stderr
+
+
+def test_an_exception_in_a_filter_of_ones_own_is_named_and_debug_shows_it(maetdol, tmp_path):
+    from stages.quality.filters import word_count
+
+    body = __import__("inspect").getsource(word_count).replace("class WordCount", "class Mine")
+    at = body.index("class Mine")
+    body = body[:at] + "def fail(*_):\n    raise ValueError('said by mine')\n\n\n" + body[at:]
+    own = own_filter(tmp_path, body + "\n\nMine.measure = fail\n")
+    (tmp_path / "in.jsonl").write_text(json.dumps({"text": "one text"}))
+    (tmp_path / "r.yaml").write_text("root: out\nsteps:\n  - ingest: {from: in.jsonl}\n  - quality: {filters: [mine: {}]}\nrun: {pool: inline}\n")
+    out = maetdol("run", "r.yaml", "-q", MAETDOL_PATH=own)
+    assert out.returncode == 1 and "ValueError at mine.py" in out.stderr and "Traceback" not in out.stderr, out.stderr
+    out = maetdol("run", "r.yaml", "-q", "--debug", MAETDOL_PATH=own)
+    assert out.returncode == 1 and "Traceback" in out.stderr and "said by mine" in out.stderr and "in fail" in out.stderr, out.stderr
+
+
+def test_whatever_is_raised_is_one_line_with_its_type(maetdol, tmp_path, repo):
+    code = "import pipeline.look as look\ndef broken(*_): raise KeyError('a\\nb' * 400)\nlook.listing = broken\nfrom pipeline.cli import main; main()"
+    environment = {**__import__("os").environ, "PYTHONPATH": str(repo)}
+    run = lambda *words: subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, env=environment)
+    out = run("list")
+    assert out.returncode == 1 and out.stderr.startswith("error: KeyError at ") and "Traceback" not in out.stderr
+    assert len(out.stderr.splitlines()) == 2 and "--debug" in out.stderr
+    assert "Traceback" in run("list", "--debug").stderr
+
+
+def test_a_reader_that_closes_the_pipe_is_no_fault(maetdol, tmp_path, repo):
+    command = f"{sys.executable} -c 'from pipeline.cli import main; main()' explain quality | head -n 1"
+    out = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, env={**__import__("os").environ, "PYTHONPATH": str(repo)})
+    assert out.stdout and not out.stderr
