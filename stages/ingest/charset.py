@@ -1,4 +1,4 @@
-"""Bytes to text: byte order mark, then the HTTP header, then the page's own meta tag, then a detector.
+"""Bytes to text: UTF-8 where they are that; byte order mark, HTTP header, the page's own meta tag, a detector.
 
 Three habits decide what Korean and Western pages read like. Every Korean label (`euc-kr`, `ks_c_5601-1987`, ...) means
 CP949, because that is what pages so labelled hold and a strict EUC-KR decoder loses 8,822 syllables. A Western
@@ -12,6 +12,8 @@ import codecs
 import re
 import unicodedata
 from typing import Iterator, NamedTuple
+
+from stages.ingest import tags
 
 KOREAN = frozenset(
     "euc-kr euckr euc_kr cseuckr ks_c_5601-1987 ks_c_5601-1989 ks_c_5601_1987 ks_c_5601 ksc5601 ksc_5601 ks_x_1001 ksx1001 "
@@ -36,22 +38,30 @@ MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF32_LE, "utf-32-le"), (codecs
          (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))  # fmt: skip
 
 HEAD = 8192
+"""Bytes looked at for how a file is coded."""
+META_HEAD = 131_072
 """Bytes searched for a declaration. The standard says 1,024; real pages put scripts before it."""
-TOLERATED = 0.005
-"""Share of characters that may be unreadable before a declared charset is given up."""
+TOLERATED = 0.2
+"""Unreadable places for each character beyond ASCII from which a declared charset is given up: what is ASCII proves nothing."""
+FEW = 2
+"""Unreadable places that speak against no label: so little evidence would let the detector guess."""
+SURE = 8
+"""Characters beyond ASCII that must read as Korean before a label of another script is not believed."""
 DETECT = 131_072
 """Bytes shown to the detector."""
 
 COMMON = frozenset("이다는화영지고의가하에한도아만나기은을어보리로게서인시그스재니있라미들정대무요데작면사수를말전감해음적없진었장마자으")
 """The sixty-four commonest syllables of 100,000 Korean film reviews, 56% of their Hangul (measured on the NSMC set)."""
 
-_META = re.compile(rb"""<meta[^>]{0,512}?charset\s*=\s*["']?\s*([A-Za-z0-9_:.\-]+)""", re.I)
+_LABEL = re.compile(r"\s*([A-Za-z0-9_:.\-]+)")
 _XML = re.compile(rb"""<\?xml[^>]{0,256}?encoding\s*=\s*["']([A-Za-z0-9_:.\-]+)""", re.I)
+_CDATA = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)", re.S)
 _HEADER = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_:.\-]+)""", re.I)
 
 
 _ISO_2022 = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$B", "iso2022_jp_ext"), (b"\x1b$@", "iso2022_jp_ext"))
 """Escapes that turn seven-bit text to Korean or Japanese, and the codec."""
+_HZ = re.compile(rb"~\{((?:[!-w][!-~])+)~\}")
 UNREADABLE = "\udcff"
 """What the error handler `maetdol.unreadable` puts for each place that cannot be decoded: no text decodes to it, so it can be
 counted, and told from a U+FFFD that stood there."""
@@ -102,35 +112,57 @@ def header_label(content_type: str | None) -> str | None:
 
 
 def meta_label(data: bytes) -> str | None:
-    """The charset an HTML page declares in its first 8 KiB: XML declaration or meta tag."""
-    head = data[:HEAD]
-    match = _XML.match(head.lstrip()) or _META.search(head)
-    if match is None:
-        return None
-    label = match.group(1).decode("ascii")
+    """The charset an HTML page declares: XML declaration or meta tag, none inside comments, scripts, CDATA and other raw text."""
+    head = data[:META_HEAD]
+    declared = _XML.match(head.lstrip())
+    label = declared.group(1).decode("ascii") if declared else _meta(_CDATA.sub("", head.decode("latin-1")))
     # A page whose tag can be read as ASCII is not UTF-16, whatever the tag says.
-    return "utf-8" if label.lower().replace("_", "-").startswith("utf-16") else label
+    return "utf-8" if label and label.lower().replace("_", "-").startswith(("utf-16", "utf-32")) else label
+
+
+def _meta(head: str) -> str | None:
+    unseen = None
+    for token in tags.TOKEN.finditer(head):
+        name = (token["name"] or "").lower()
+        if unseen is not None:
+            unseen = None if token["close"] and name == unseen else unseen
+        elif name in ("noscript", "template") and not token["close"]:
+            unseen = name
+        elif name == "meta" and not token["close"]:
+            given: dict[str, str] = {}
+            for key, value in tags.attributes(token["attributes"]):
+                given.setdefault(key, value)
+            label = given.get("charset") or header_label(given.get("content"))
+            if label and (match := _LABEL.match(label)):
+                return match.group(1)
+    return None
 
 
 def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Decoded:
-    """`data` as text. `header` is the charset label of the HTTP header; `html=False` leaves meta tags unread."""
+    """`data` as text. `header` is the charset label of the HTTP header; `html=False` leaves meta tags unread.
+
+    The order is that of the WHATWG: mark, header, meta tag, detector. But bytes that are UTF-8 with characters of several
+    bytes are UTF-8 whatever is declared, and a label under which much of what is not ASCII cannot be read is given up.
+    """
     for mark, name in MARKS:
         if data.startswith(mark):
             text, replaced = _read(data[len(mark) :], name)
             return Decoded(text, name, "bom", 0, replaced)
-    if (name := wide(data[:HEAD])) is not None:
+    if (name := wide(data[:HEAD]) or escaped(data)) is not None:
         text, replaced = _read(data, name)
         return Decoded(text, name, "detector", 0, replaced)
+    if not data.isascii() and _is_utf8(data):
+        return _as_declared(data, header, html)
     passed = 0
     spare: tuple[int, Decoded] | None = None
     for learnt, label in _declared(data, header, html):
         name = codec(label)
-        if name is None:
+        if name is None or not _possible(data, name):
             passed += 1
             continue
         text, replaced = _read(data, name)
         found = Decoded(text, name, learnt, passed, replaced)
-        if replaced <= TOLERATED * len(text) and not (name in WESTERN and _contradicted(data, learnt, html)):
+        if replaced <= max(FEW, TOLERATED * _beyond_ascii(text)) and not _contradicted(data, name, learnt, html):
             return found
         passed += 1
         if spare is None or replaced < spare[0]:
@@ -140,6 +172,27 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
     if spare is not None and spare[0] < replaced:
         return spare[1]._replace(fallbacks=passed)
     return Decoded(text, name, "detector", passed, replaced)
+
+
+def _is_utf8(data: bytes) -> bool:
+    """UTF-8 throughout, or with a damaged or cut place among many that are not."""
+    return _strict(data, "utf-8") is not None or mostly_utf8(data)
+
+
+def _as_declared(data: bytes, header: str | None, html: bool) -> Decoded:
+    """Bytes that are UTF-8; labels that say something else are counted."""
+    text, replaced = _read(data, "utf-8")
+    passed = 0
+    for learnt, label in _declared(data, header, html):
+        if codec(label) == "utf-8":
+            return Decoded(text, "utf-8", learnt, passed, replaced)
+        passed += 1
+    return Decoded(text, "utf-8", "detector", passed, replaced)
+
+
+def _beyond_ascii(text: str) -> int:
+    """Characters that are not ASCII, those that could not be read among them."""
+    return len(text) - len(text.encode("ascii", "ignore"))
 
 
 def file_codec(head: bytes) -> tuple[str, int] | None:
@@ -189,8 +242,17 @@ def _reads(text: str) -> bool:
 
 
 def escaped(head: bytes) -> str | None:
-    """The codec of seven-bit text with the escapes of ISO-2022, or None."""
-    return next((name for mark, name in _ISO_2022 if mark in head), None) if b"\x1b" in head and head.isascii() else None
+    """The codec of seven-bit text with the escapes of ISO-2022 or HZ, or None."""
+    if not (b"\x1b" in head or b"~{" in head) or not head.isascii():
+        return None
+    return next((name for mark, name in _ISO_2022 if mark in head), None) or ("hz" if _is_hz(head) else None)
+
+
+def _is_hz(head: bytes) -> bool:
+    """Is every stretch between ~{ and ~} one of pairs, most of them common hanzi (level 1 of GB 2312)?"""
+    pairs = [stretch[place] for stretch in _HZ.findall(head) for place in range(0, len(stretch), 2)]
+    common = sum(0x30 <= first <= 0x57 for first in pairs)
+    return len(pairs) >= 4 and 5 * common >= 4 * len(pairs) and len(_HZ.findall(head)) == head.count(b"~{")
 
 
 def _declared(data: bytes, header: str | None, html: bool) -> Iterator[tuple[str, str]]:
@@ -200,16 +262,22 @@ def _declared(data: bytes, header: str | None, html: bool) -> Iterator[tuple[str
         yield "meta", label
 
 
-def _contradicted(data: bytes, learnt: str, html: bool) -> bool:
-    """Does a Western single-byte label stand against better evidence?"""
+def _possible(data: bytes, name: str) -> bool:
+    """Can these bytes be of this codec? One in which ASCII is not ASCII must give text, and UTF-7 and EBCDIC are none of the web."""
+    if b"<Az09+-".decode(name, "replace") == "<Az09+-":
+        return True
+    return name.startswith(("utf-16", "utf-32")) and not data.isascii() and _reads(data[:HEAD].decode(name, "replace"))
+
+
+def _contradicted(data: bytes, name: str, learnt: str, html: bool) -> bool:
+    """Does a label stand against better evidence: a Western one against a meta tag that fits, any against Korean text?"""
     if data.isascii():
         return False
-    if _strict(data, "utf-8") is not None:
-        return True
-    if learnt == "header" and html:
+    if name in WESTERN and learnt == "header" and html:
         other = codec(meta_label(data))
-        return other is not None and other not in WESTERN and _strict(data, other) is not None
-    return False
+        if other is not None and other not in WESTERN and _strict(data, other) is not None:
+            return True
+    return name != "cp949" and _korean(data, SURE)
 
 
 def _strict(data: bytes, name: str) -> str | None:
@@ -259,7 +327,7 @@ def mostly_utf8(data: bytes) -> bool:
     return sum(c > "\x7f" for c in text) - bad >= 3 * bad
 
 
-def _korean(data: bytes) -> bool:
+def _korean(data: bytes, least: int = 1) -> bool:
     """Does it read as Korean in CP949? Frequency detectors need a paragraph to tell; a title and a line are enough here.
 
     At least four fifths of what is not ASCII must be syllables of KS X 1001 (2,350 of CP949's 11,172, and nearly all of
@@ -272,7 +340,7 @@ def _korean(data: bytes) -> bool:
     other = [c for c in text if c > "\x7f"]
     plain = sum(1 for c in other if "\uac00" <= c <= "\ud7a3" and _in_ksx1001(c))
     common = sum(1 for c in other if c in COMMON)
-    return bool(other) and plain >= 0.8 * len(other) and common >= 0.2 * len(other)
+    return len(other) >= least and plain >= 0.8 * len(other) and common >= 0.2 * len(other)
 
 
 def _in_ksx1001(syllable: str) -> bool:

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
+
+from stages.ingest import tags
+from stages.ingest.tags import TOKEN
 
 MAX_DEPTH = 200
 """Open elements kept; tags deeper than this lose their tags, not their text. Browsers cap at 512; real pages stay under 60."""
@@ -28,14 +32,10 @@ IMPLIED = frozenset("p li dt dd tr td th thead tbody tfoot option optgroup rp rt
 _ENTRY = re.compile(r"<d[td](?=[\s>])", re.I)
 _ENTRY_END = re.compile(r"</d[td](?=[\s>])", re.I)
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
-_QUOTED = re.compile(r""""[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z)""")
-_ATTRIBUTES = r"""(?>[^>"']++|"[^"]*+(?:"|\Z)|'[^']*+(?:'|\Z))*+"""
-_TOKEN = re.compile(
-    r"<!--.*?(?:-->|\Z)"
-    rf"|<(?P<raw>script|style|textarea|title|xmp|iframe|noembed|noframes)(?=[\s/>]){_ATTRIBUTES}(?:>|\Z).*?(?:</(?P=raw)(?=[\s/>])|\Z)"
-    rf"|<(?P<close>/?)(?P<name>[a-zA-Z][^\s/>]*+)(?P<attributes>{_ATTRIBUTES})(?:>|\Z)",
-    re.S | re.I,
+_CONTROL_REFERENCE = re.compile(
+    r"&#(?:0*(?:[0-8]|1[124-9]|2[0-9]|3[01]|6553[45])(?![0-9])|[xX]0*(?:[0-8bBcCeEfF]|1[0-9a-fA-F]|[fF]{3}[eEfF])(?![0-9a-fA-F]));?+"
 )
+"""Character references of the same; the parser would put the characters into its tree, which then takes no text of ours."""
 
 
 @dataclass
@@ -58,7 +58,7 @@ class Tree:
 
 def parse(source: str) -> Tree | None:
     """The tree of an HTML source, or None where there is no element in it."""
-    source = _CONTROL.sub(" ", source)
+    source = _CONTROL_REFERENCE.sub(" ", _CONTROL.sub(" ", source))
     bounded = False
     if len(source) > LONG_SOURCE or len(_ENTRY.findall(source)) > len(_ENTRY_END.findall(source)):
         source, bounded = bound(source)
@@ -161,7 +161,7 @@ def bound(source: str) -> tuple[str, bool]:
     at = 0
     nest = _Nest()
     changed = False
-    for token in _TOKEN.finditer(source):
+    for token in TOKEN.finditer(source):
         if token["name"] is None:
             continue
         name, attributes = token["name"].lower(), token["attributes"]
@@ -169,7 +169,7 @@ def bound(source: str) -> tuple[str, bool]:
             replacement = nest.close(name)
         elif not nest.open(name, attributes.endswith("/")):
             replacement = " "
-        elif len(attributes) > LONG_TAG and len(_QUOTED.sub("", attributes).split()) > MANY_ATTRIBUTES:
+        elif len(attributes) > LONG_TAG and _many(attributes):
             replacement = f"<{name}>"
         else:
             replacement = None
@@ -183,6 +183,10 @@ def bound(source: str) -> tuple[str, bool]:
         return source, False
     pieces.append(source[at:])
     return "".join(pieces), changed
+
+
+def _many(attributes: str) -> bool:
+    return next(islice(tags.attributes(attributes), MANY_ATTRIBUTES, None), None) is not None
 
 
 class _Nest:

@@ -77,6 +77,80 @@ def test_plain_text_has_no_meta_tag():
     assert decode(b'<meta charset="utf-16be"> plain', html=False).learnt == "detector"
 
 
+LANGUAGES = {
+    "ko": "맷돌은 곡식을 가는 도구이며 물레방아와 함께 쓰였다. 마을 사람들이 모여 밀을 갈았다.",
+    "ja": "石臼は穀物を挽くための道具であり、水車とともに使われた。村の人々が集まった。",
+    "zh": "石磨是用来磨谷物的工具，常与水车一起使用。村里的人们聚在一起磨面粉。",
+    "ru": "Жернова мелют зерно, и мельница стоит у реки. Люди приносят мешки с ячменём.",
+    "th": "โม่หินใช้บดเมล็ดพืช และโรงสีตั้งอยู่ริมแม่น้ำ ชาวบ้านนำข้าวมาที่นี่",
+    "fr": "Le moulin à eau moud le blé près de la rivière ; l’été, les meuniers y travaillent très tôt.",
+}
+STALE = "euc-kr cp949 shift_jis euc-jp iso-2022-jp gb2312 gbk gb18030 big5 iso-8859-1 iso-8859-15 windows-1250 windows-1251 windows-1252 windows-1254 koi8-r tis-620 windows-874 utf-16 utf-7 cp037".split()
+
+
+@pytest.mark.parametrize("by", ["header", "meta"])
+@pytest.mark.parametrize("label", STALE)
+def test_bytes_that_are_utf8_are_utf8_under_any_label(label, by):
+    for words in LANGUAGES.values():
+        source = f"<meta charset={label if by == 'meta' else 'utf-8'}><script>{'var a = 1;' * 1500}</script><p>{words}</p>"
+        decoded = decode(source.encode(), label if by == "header" else None)
+        assert decoded.text == source and decoded.encoding == "utf-8" and decoded.fallbacks == (0 if (label, by) == ("utf-16", "meta") else 1)
+
+
+@pytest.mark.parametrize("label", ["euc-kr", "shift_jis", "gbk", "windows-1252"])
+@pytest.mark.parametrize("cut", [1, 2])
+def test_utf8_cut_at_its_end_is_utf8_under_any_label(label, cut):
+    decoded = decode(f"<p>{LANGUAGES['ko']}".encode()[:-1] + "가".encode()[:cut], label)
+    assert decoded.encoding == "utf-8" and LANGUAGES["ko"][:-1] in decoded.text and decoded.replaced == 1
+
+
+def test_ascii_around_them_does_not_make_unreadable_characters_few():
+    words = LANGUAGES["fr"]
+    decoded = decode(("<p>" + "plain words " * 2000 + words).encode("cp1252"), "utf-8")
+    assert words in decoded.text and decoded.replaced == 0 and decoded.fallbacks == 1
+    decoded = decode(("<p>" + "plain words " * 2000 + LANGUAGES["ko"]).encode("cp949"), "utf-8")
+    assert LANGUAGES["ko"] in decoded.text and decoded.encoding == "cp949"
+
+
+def test_korean_text_under_a_label_of_another_script():
+    for label in ("iso-8859-1", "windows-1251", "gb2312", "shift_jis"):
+        assert decode(LANGUAGES["ko"].encode("cp949"), label).text == LANGUAGES["ko"], label
+
+
+@pytest.mark.parametrize("language, label", [("zh", "gb2312"), ("zh", "gb18030"), ("ja", "shift_jis"), ("ja", "euc-jp"), ("ru", "koi8-r"), ("ru", "windows-1251"), ("th", "tis-620"), ("fr", "latin1")])
+def test_a_true_label_is_believed(language, label):
+    words = LANGUAGES[language]
+    decoded = decode(words.encode(codec(label)), label)
+    assert decoded.text == words and decoded.learnt == "header" and decoded.fallbacks == 0
+
+
+def test_hz_is_told_by_its_escapes():
+    assert decode(LANGUAGES["zh"].encode("hz")).text == LANGUAGES["zh"]
+    script = "var a = {b: '~{' + c + '~}'};"
+    assert decode(script.encode()).text == script
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    [
+        "<!-- <meta charset=iso-8859-1> -->",
+        "<!-- > <meta charset=iso-8859-1> --!>",
+        "<script>document.write('<meta charset=iso-8859-1>')</script>",
+        "<style>/* <meta charset=iso-8859-1> */</style>",
+        "<title><meta charset=iso-8859-1></title>",
+        "<textarea><meta charset=iso-8859-1></textarea>",
+        "<noscript><meta charset=iso-8859-1></noscript>",
+        "<template><meta charset=iso-8859-1></template>",
+        "<![CDATA[ <p> <meta charset=iso-8859-1> ]]>",
+        "<a title='<meta charset=iso-8859-1>'>x</a>",
+        '<div class="x""><meta data-charset=iso-8859-1 name=charset content=iso-8859-1>',
+    ],
+)
+def test_a_meta_tag_that_no_browser_reads_says_nothing(hidden):
+    assert meta_label(hidden.encode()) is None
+    assert meta_label(f"{hidden}<META http-equiv=Content-Type content='text/html; CHARSET=euc-kr'>".encode()) == "euc-kr"
+
+
 def test_header_label():
     assert header_label("text/html; Charset='euc-kr'; x=y") == "euc-kr"
     assert header_label("text/html") is None and header_label(None) is None
