@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from stages.ingest import tags
+from stages.ingest import formulas, tags
 from stages.ingest.tags import TOKEN
 
 MAX_DEPTH = 200
@@ -69,6 +69,8 @@ def parse(source: str) -> Tree | None:
     if root is None:
         return None
     root = _whole(root)
+    if formulas.HINT.search(source):
+        formulas.settle(root)
     return Tree(root, *_measure(root), bounded)
 
 
