@@ -11,7 +11,8 @@ from __future__ import annotations
 import logging
 from typing import Any, Literal, NamedTuple, Sequence
 
-from stages.ingest import headings, thread
+from stages.ingest import headings, lists, thread
+from stages.ingest.attach import letters_of
 from stages.ingest.items import Item
 from stages.ingest.render import Rendered, render
 from stages.ingest.tree import Tree, parse
@@ -59,9 +60,15 @@ def _extract(tree: Tree, mode: Extract, comments: bool, headed: bool) -> Main:
         return Main(rough, "resiliparse")
     if tree.nodes <= MAX_NODES and _nesting(tree.root, "table") <= MAX_TABLES:
         fine = _trafilatura(tree, comments)
+        if fine.text and "\n" not in fine.text and _same(fine, whole := render(tree.body, skip=FURNITURE - {"menu"})):
+            return Main(whole, "trafilatura")  # it kept every word and no line
         if fine.text and (len(fine.text) >= COVERS * len(rough.text) or len(fine.text) > len(rough.text)):
             return Main(headings.restored(fine, rough) if headed else fine, "trafilatura")
     return Main(rough, "resiliparse")
+
+
+def _same(one: Rendered, other: Rendered) -> bool:
+    return letters_of(one.text, one.marks)[0] == letters_of(other.text, other.marks)[0]
 
 
 def _nesting(root: Any, tag: str) -> int:
@@ -102,6 +109,7 @@ def _as_html(root: Any) -> Any:
     from copy import deepcopy
 
     copied = deepcopy(root)
+    lists.plain(copied)
     for summary in copied.iter("summary"):
         summary.tag = "p"  # trafilatura drops what it does not know, and with it the questions of a page of details
     for block in list(copied.iter("pre", "listing", "xmp")):
@@ -122,7 +130,7 @@ def resiliparse(tree: Tree) -> Rendered:
     from lxml import etree
     from resiliparse.extract.html2text import extract_plain_text
 
-    source = etree.tostring(tree.root, encoding="unicode", method="html")
+    source = etree.tostring(lists.deepened(tree.root), encoding="unicode", method="html")
     kept = extract_plain_text(source, main_content=True, preserve_formatting="minimal_html", alt_texts=False)
     small = parse(kept) if kept.strip() else None
     return render(small.body) if small is not None else Rendered("")
