@@ -56,8 +56,8 @@ class Rendered:
     marks: list[tuple[int, int]] = field(default_factory=list)
 
 
-def render(root: Any, omit: Any = None, skip: frozenset[str] = frozenset()) -> Rendered:
-    """The text below `root` (an lxml element); the element `omit` and elements named in `skip` are left out."""
+def render(root: Any, omit: Any = None, skip: frozenset[str] = frozenset(), until: Any = None) -> Rendered:
+    """The text below `root` (an lxml element), up to the element `until`; the element `omit` and elements named in `skip` are left out."""
     from lxml import etree
 
     writer = _Writer()
@@ -68,6 +68,8 @@ def render(root: Any, omit: Any = None, skip: frozenset[str] = frozenset()) -> R
             if event == "end" and element is not root:
                 writer.say(element.tail)
             continue
+        if element is until:
+            break
         name = _name(tag, element)
         hidden = ((name in HIDDEN or name in skip) and element is not root) or element is omit
         if event == "start":

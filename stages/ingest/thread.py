@@ -20,13 +20,16 @@ WRITTEN = frozenset(("DiscussionForumPosting", "Comment", "UserComments", "Quest
 SOFTWARE = frozenset(
     "bbwrapper postcontent post_message post-message postbody js-post-body cooked message-body messagebody message-content message_content msg-body "
     "msgbody cpost_contentwrap ipscomment_content reply-content reply-body reply_content forum-post-body forum-post-content forum__post-content "
-    "topic-body lia-message-body-content usertext-body xe_content".split()
+    "topic-body lia-message-body-content usertext-body xe_content cmt_contents cmt_content txt_reply usertxt".split()
 )
-"""Class words of one post that blogs do not use for an article or its comments."""
+"""Class words of one post that blogs do not use for an article, and those of comments on Korean boards."""
 FEWEST = 200
 """Characters of all posts together below which the page is read as any other."""
 SHARE = 0.1
 """Of the text an extractor finds: fewer letters in the posts than that, and the class words mean something else here."""
+
+PROSE = 80
+"""Characters of a line that is prose: what stands above the first post of a thread otherwise are names, dates and buttons."""
 
 
 def read(body: Any, items: Iterable[Item], otherwise: Rendered) -> Rendered | None:
@@ -37,10 +40,36 @@ def read(body: Any, items: Iterable[Item], otherwise: Rendered) -> Rendered | No
     posts = _posts(body, marked)
     if len(posts) < FEWEST_POSTS:
         return None
-    found = _joined(posts)
+    found = _joined([render(post) for post in posts])
     if len(found.text) < max(FEWEST, SHARE * len(otherwise.text)):
         return None
-    return found
+    article = _article(body, posts[0], otherwise)
+    return _joined([article, found]) if article is not None else found
+
+
+def _article(body: Any, first: Any, otherwise: Rendered) -> Rendered | None:
+    """What an extractor found above the first post, where it holds prose: an article and its comments are both text."""
+    above = {_key(line) for line in render(body, until=first).text.split("\n")} - {""}
+    start: int | None = None
+    end = prose = at = 0
+    for line in otherwise.text.split("\n"):
+        if _key(line) in above:
+            start = at if start is None else start
+            if len(line) >= PROSE:
+                end, prose = at + len(line), prose + len(line)
+        at += len(line) + 1
+    if prose < FEWEST or start is None:
+        return None
+    return Rendered(
+        otherwise.text[start:end],
+        [Span(s.kind, s.start - start, min(s.end, end) - start, s.level) for s in otherwise.spans if start <= s.start < end],
+        [(a - start, b - start) for a, b in otherwise.marks if start <= a and b <= end],
+    )
+
+
+def _key(line: str) -> str:
+    """The first letters of a line: readings may part lines in other places further on."""
+    return "".join(c for c in line if c.isalnum())[:PROSE // 2]
 
 
 def _elements(item: Item) -> Iterable[Any]:
@@ -64,13 +93,12 @@ def _posts(body: Any, marked: dict[int, Any]) -> list[Any]:
     return found
 
 
-def _joined(posts: list[Any]) -> Rendered:
+def _joined(parts: list[Rendered]) -> Rendered:
     pieces: list[str] = []
     spans: list[Span] = []
     marks: list[tuple[int, int]] = []
     at = 0
-    for post in posts:
-        part = render(post)
+    for part in parts:
         if not part.text:
             continue
         if pieces:
