@@ -280,6 +280,10 @@ class Unpacked(io.RawIOBase):
                 self._begun, self.fault = 0, "damaged"
                 return
         self._dictionary = held
+        try:
+            self._make()
+        except _faults():
+            self._dictionary, self._begun, self.fault = None, 0, "damaged"
 
     def close(self) -> None:
         if not self.closed:

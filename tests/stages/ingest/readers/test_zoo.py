@@ -145,6 +145,7 @@ ZOO = {
     "zstd, a frame for each": Cage("warc.zst", b"".join(zstd(warc(n)) for n in range(4)), 4, 0, [text(n) for n in range(4)]),
     "zstd, a skippable frame between": Cage("warc.zst", zstd(warc(0)) + b"\x50\x2a\x4d\x18\4\0\0\0abcd" + zstd(warc(1)), 2, 0, [text(0), text(1)]),
     "zstd, a broken dictionary": Cage("warc.zst", b"\x5d\x2a\x4d\x18\x08\0\0\0\x28\xb5\x2f\xfd\xff\xff\xff\xff" + zstd(warc(0)) + zstd(warc(1)), 2, 1, [text(0), text(1)]),
+    "zstd, a dictionary of rubbish": Cage("warc.zst", b"\x5d\x2a\x4d\x18\x14\0\0\0\x37\xa4\x30\xec" + b"\xff" * 16 + zstd(warc(0)) + zstd(warc(1)), 2, 1, [text(0), text(1)]),
     "zstd, a dictionary of an absurd length": Cage("warc.zst", b"\x5d\x2a\x4d\x18\xff\xff\xff\xff" + zstd(warc(0)) + zstd(warc(1)), 2, 1, [text(0), text(1)]),
     "xz": Cage("warc.xz", lzma.compress(warc(0) + warc(1)), 2, 0, [text(0), text(1)]),
     "bzip2": Cage("warc.bz2", bz2.compress(warc(0)) + bz2.compress(warc(1)), 2, 0, [text(0), text(1)]),
