@@ -9,6 +9,8 @@ from stages.ingest.tree import Tree, parse
 
 WIDER = 2.0
 """How much longer the other reading may be: more, and it brings the site's furniture with the questions."""
+MOST_NODES = 2_000_000
+"""Elements of one page; the largest real page met holds 200,000."""
 ASKED = frozenset(("question", "answer", "accepted_answer", "step"))
 """Kinds for which a page without main text is kept."""
 
@@ -27,6 +29,8 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True, h
     if tree is None:
         return dropped("ingest.no_main_text", "no element in it", metrics)
     metrics["page.nodes"] = float(tree.nodes)
+    if tree.nodes > MOST_NODES:
+        return dropped("ingest.too_complex", f"{tree.nodes} elements, over {MOST_NODES}", metrics)
     found = items.read_items(tree.root)
     facts = number(_groups(schema_org.groups(found), structure.groups(tree.body)))
     main = main_text.extract(tree, extract, comments, found, headed)
@@ -55,7 +59,7 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True, h
     if decoded.replaced:
         note = f"ingest.bad_utf8: {decoded.replaced} characters unreadable as {decoded.encoding}"
     if tree.bounded:
-        note = "; ".join(filter(None, (note, "tags nested deeper than 200 or over-long were taken out")))
+        note = "; ".join(filter(None, (note, "tags nested deeper than 200 or over-long were taken out, or one left open was closed")))
     return Document(values, None, note, metrics)
 
 

@@ -34,6 +34,7 @@ REASONS = {
     "ingest.not_html": "a response that is neither a page nor plain text",
     "ingest.content_coding": "a response whose content coding cannot be undone: damaged, cut before its first byte, or of a kind not known here",
     **{f"ingest.{kind}": f"no text but {what}; set apart, and found again by its source and locator" for kind, what in SET_APART.items()},
+    "ingest.too_complex": "a page of more elements than a worker can hold",
     "ingest.no_main_text": "a page without main text and without questions of its own",
     "ingest.label_false": "a labelled answer marked undesirable, which is no example to follow",
     "ingest.unpaired": "a labelled or ranked answer that found no counterpart to the same prompt",

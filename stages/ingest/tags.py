@@ -34,3 +34,41 @@ def attributes(text: str) -> Iterator[tuple[str, str]]:
         if value[:1] in ("'", '"'):
             value = value[1:].removesuffix(value[0])
         yield found["name"].lower(), unescape(value)
+
+
+_BLOCK = re.compile(r"<(?:/head|body|p|div|h[1-6]|article|section|main|table|ul|ol|dl)\b", re.I)
+_TAG = re.compile(r"</?[a-zA-Z]")
+MENDS = 3
+"""Places of one source that are mended."""
+
+
+def mended(source: str) -> str:
+    """`source` with what reaches to its end unclosed closed early: a comment, script or style before the next block, a title or
+    textarea before the next tag, a quoted value before its first `>`. A browser shows nothing of what follows those."""
+    for _ in range(MENDS):
+        last = None
+        for last in TOKEN.finditer(source):
+            pass
+        place = _closing(source, last) if last is not None and last.end() >= len(source) else None
+        if place is None:
+            return source
+        at, put = place
+        source = source[:at] + put + source[at:]
+    return source
+
+
+def _closing(source: str, token: re.Match) -> tuple[int, str] | None:
+    """Where the last token should have ended, and what ends it; None where it hides nothing."""
+    if token["raw"] is not None:
+        if token["open"] is None:
+            return None
+        seek = _BLOCK if token["raw"].lower() in ("script", "style") else _TAG
+        found = seek.search(source, token.start("inside"))
+        return (found.start(), f"</{token['raw']}>") if found else None
+    if token["name"] is None:
+        found = None if token[0].endswith(("-->", "--!>")) else _BLOCK.search(source, token.start() + 4)
+        return (found.start(), "-->") if found else None
+    end = source.find(">", token.start())
+    inside = token["attributes"]
+    quote = next((mark for mark in "\"'" if re.search(rf"=\s*{mark}[^{mark}]*\Z", inside)), None)
+    return (end, quote) if quote and end >= 0 and end < len(source) - 1 else None

@@ -38,6 +38,11 @@ _CONTROL_REFERENCE = re.compile(
 """Character references of the same; the parser would put the characters into its tree, which then takes no text of ours."""
 
 
+_OPENING = re.compile("<[a-zA-Z]")
+_SPAN = re.compile("[0-9]{1,2}")
+"""Columns and rows a cell may span: an extractor lays them all out, real cells or not."""
+
+
 @dataclass
 class Tree:
     """A parsed page: `root` is the one `html` element, `nodes` its elements, `weight` the sum of their depths, `bounded` whether tags had to be taken out."""
@@ -68,7 +73,13 @@ def parse(source: str) -> Tree | None:
         root, _ = _parse(source)
     if root is None:
         return None
+    if 2 * sum(1 for _ in root.iter()) < len(_OPENING.findall(source)) and (whole := tags.mended(source)) != source:
+        root, bounded = _parse(bound(whole)[0])[0], True
     root = _whole(root)
+    for cell in root.iter("td", "th"):
+        for name in ("colspan", "rowspan"):
+            if cell.get(name) is not None and not _SPAN.fullmatch(cell.get(name).strip()):
+                del cell.attrib[name]
     if formulas.HINT.search(source):
         formulas.settle(root)
     return Tree(root, *_measure(root), bounded)
