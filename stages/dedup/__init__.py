@@ -47,7 +47,7 @@ class Dedup(Stage):
     sources: list[str] = Field(default_factory=list)
     "For keep rule `source`: sources from most to least wanted; a row's source equals an entry or begins with it."
     score: str | None = None
-    "For keep rule `score`: a number column of the rows, or a key of `meta`."
+    "For keep rule `score`: a number column of the rows, a key of `meta`, or a path (`meta.author.rank`)."
     fields: list[str] = Field(default_factory=list)
     """What is compared. DOCUMENT: text (default), title, url. CHAT: messages (default), prompt, answer. PAIR: prompt,
     chosen, rejected (default: all three)."""

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import OptionError
+from pipeline.paths import number, values_at
 from stages.dedup.corpus import Corpus
 
 RULES = ("source", "score", "longest", "shortest", "newest", "oldest")
@@ -68,6 +69,12 @@ class Policy(NamedTuple):
         return np.where(np.isnan(found), np.inf, found)
 
 
+def _column(score: str, names: Sequence[str]) -> str:
+    """The column a score is read from: its own, that its path begins with, or `meta` for a key of it."""
+    first = score.split(".")[0].split("[")[0]
+    return score if score in names else first if first in names else "meta"
+
+
 def _columns(rules: Sequence[str], score: str | None, schema: pa.Schema) -> list[str]:
     needed = ["id"]
     for rule in rules:
@@ -82,7 +89,7 @@ def _columns(rules: Sequence[str], score: str | None, schema: pa.Schema) -> list
                 raise OptionError("dedup: keep rule 'score' needs to know which", "set `score:` to a column or a key of `meta`")
             if score not in schema.names and "meta" not in schema.names:
                 raise OptionError(f"dedup: no column {score!r} in these rows", "give `score:` a column of the input")
-            needed.append(score if score in schema.names else "meta")
+            needed.append(_column(score, schema.names))
     return list(dict.fromkeys(needed))
 
 
@@ -108,17 +115,8 @@ def _scores(rows: pa.Table, name: str) -> np.ndarray:
     if name in rows.column_names:
         found = pc.cast(rows[name], pa.float64(), safe=False)
         return pc.fill_null(found, float("nan")).to_numpy()
-    return np.array([_number(meta, name) for meta in rows["meta"].to_pylist()], np.float64)
-
-
-def _number(meta: list[dict[str, str]] | None, name: str) -> float:
-    for entry in meta or ():
-        if entry["key"] == name:
-            try:
-                return float(entry["value"])
-            except (TypeError, ValueError):
-                return float("nan")
-    return float("nan")
+    path = name if _column(name, rows.column_names) != "meta" or name.startswith("meta.") else f"meta.{name}"
+    return np.array([number(value) for value in values_at(rows, path, "dedup")], np.float64)
 
 
 def _dates(values: pa.ChunkedArray) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
@@ -126,14 +128,28 @@ def apart(names: list[str]) -> list[str]:
     return found
 
 
-def meta_list(meta: Mapping[str, Any]) -> list[dict[str, str]]:
-    """`meta` as the schema keeps it: strings as they are, everything else as JSON; nulls left out."""
-    import json
-
+def meta_list(meta: Mapping[str, Any]) -> list[dict[str, str | None]]:
+    """`meta` as the schema keeps it: text as it is, everything else as canonical JSON, marked as such; nulls and NaN left out."""
     entries = []
     for key, value in meta.items():
-        if value is None:
-            continue
-        word = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str, sort_keys=True)
-        entries.append({"key": clean(str(key)), "value": clean(word)})
+        text = isinstance(value, str)
+        word = value if text else canonical(value)
+        if word is not None and (text or word != "null"):
+            entries.append({"key": clean(str(key)), "value": clean(word), "type": None if text else "json"})
     return entries
+
+
+def canonical(value: Any) -> str:
+    """Canonical JSON of a value: keys sorted; a number that JSON cannot say (NaN, infinity) is null, what it does not know is text."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str, sort_keys=True, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), ensure_ascii=False, default=str, sort_keys=True)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
@@ -27,8 +27,9 @@ class Mix(Stage):
     makes: ClassVar[str | None] = None
     draws: ClassVar[bool] = True
 
-    by: Literal["lang", "source", "host", "licence", "store"] = "lang"
-    "What a group is: a column, the host of the URL, or the store a row comes from (by its place in `of`: 0, 1, ...)."
+    by: str = "lang"
+    """What a group is: a column (`lang`, `source`, `licence`), a path into one (`meta.site`, `meta.tags[0]`), the `host` of the URL,
+    or the `store` a row comes from (by its place in `of`: 0, 1, ...)."""
     weights: dict[str, float] = Field(default_factory=dict)
     "Weight per group, e.g. `{ko: 0.6, en: 0.4}`; any sum. `other` stands for every group not named. Empty: as they are."
     budget: str | int | None = None
@@ -38,7 +39,8 @@ class Mix(Stage):
     share: float | None = Field(None, gt=0.0, le=1.0)
     "Share of the bytes of text to come out, in place of `budget`: with `rank` and `weights` left out, the best tenth of each group is 0.1."
     rank: str | None = None
-    "Column of scores by which rows are taken, greatest first (`quality_score`); equal scores by a hash of (seed, id), no score last."
+    """Column of scores by which rows are taken, greatest first (`quality_score`), or a path to them (`meta.score`); equal scores by
+    a hash of (seed, id), no score last."""
     max_repeats: float = Field(1.0, gt=0.0, le=64.0)
     "Most copies of a group's rows. Up to 4 epochs of repeated data are worth nearly as much as new (Muennighoff et al. 2023)."
 

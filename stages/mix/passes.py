@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import UsageError, did_you_mean
+from pipeline.errors import UsageError
 from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
+from pipeline.paths import number, values_at, word
 from pipeline.pool import Pool
 from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of
 from pipeline.stage import Inputs, collect, input_shards
@@ -129,10 +130,18 @@ def groups_of(batch: pa.RecordBatch | pa.Table, by: str, place: int) -> list[str
     if by == "store":
         return [str(place)] * len(batch)
     if by == "host":
-        from urllib.parse import urlsplit
+        return [_host(url) or "none" for url in batch.column("url").to_pylist()]
+    return [word(value) or "none" for value in values_at(batch, by, "mix")]
 
-        return [urlsplit(url).hostname or "none" if url else "none" for url in batch.column("url").to_pylist()]
-    return [value or "none" for value in batch.column(by).to_pylist()]
+
+def _host(url: str | None) -> str | None:
+    """The host of an address; None where there is none, or where it is no address (`http://[bad/`)."""
+    from urllib.parse import urlsplit
+
+    try:
+        return urlsplit(url or "").hostname
+    except ValueError:
+        return None
 
 
 def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
@@ -177,12 +186,10 @@ def weigh(task: Task) -> Receipt:
 
 def scores_of(batch: pa.RecordBatch, column: str) -> np.ndarray:
     """The scores of a batch (float64), -inf where there is none. UsageError where there is no such column of numbers."""
-    if column not in batch.schema.names:
-        raise UsageError(f"mix: there is no column {column!r} to rank by", did_you_mean(column, batch.schema.names))
-    try:
-        values = batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
-    except pa.ArrowInvalid:
-        raise UsageError(f"mix: column {column!r} holds no numbers", "rank by a score, such as quality_score") from None
+    found = values_at(batch, column, "mix")
+    values = np.array([number(value) for value in found], np.float64)
+    if column in batch.schema.names and any(value is not None and not isinstance(value, (int, float)) for value in found):
+        raise UsageError(f"mix: column {column!r} holds no numbers", "rank by a score, such as quality_score")
     return np.where(np.isnan(values), -np.inf, values)
 
 

@@ -34,6 +34,7 @@ def read_parquet(handle: BinaryIO) -> Iterator[Raw]:
     """Rows of a Parquet file. Of a damaged row group what can be read is kept, column by column."""
     try:
         source = pq.ParquetFile(handle, **READING)
+        _ = source.schema_arrow.names  # which raises where they are no UTF-8
         counts = [max(0, source.metadata.row_group(group).num_rows) for group in range(source.num_row_groups)]
     except (TimeoutError, ConnectionError):
         raise
@@ -132,7 +133,7 @@ def _batches(handle: BinaryIO) -> Iterator[pa.RecordBatch | str]:
     try:
         source = pa.memory_map(name) if isinstance(name, str) else pa.PythonFile(handle, mode="r")
         reader = pa.ipc.open_file(source) if head == b"ARROW1" else pa.ipc.open_stream(source)
-        count = reader.num_record_batches if head == b"ARROW1" else None
+        count, _ = reader.num_record_batches if head == b"ARROW1" else None, reader.schema.names
     except (TimeoutError, ConnectionError):
         raise
     except FAULTS as fault:
@@ -209,7 +210,12 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
 def rows(piece: Piece, first: int) -> Iterator[Raw]:
     """The rows of a piece, the first of them numbered `first`; what had to be repaired or left out stands in their notes."""
     size, columns, lost = piece
-    found = {name: plain_column(column) for name, column in columns.items()}
+    found = {}
+    for name, column in columns.items():
+        try:
+            found[name] = plain_column(column)
+        except FAULTS:
+            lost = (*lost, name)
     general = [f"column {name!r}: cannot be read" for name in lost]
     for place in range(size):
         notes = general + [said(name, faults[place]) for name, (_, faults) in found.items() if place in faults]

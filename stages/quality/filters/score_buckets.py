@@ -7,8 +7,9 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from pipeline.docs import Docs
-from pipeline.errors import OptionError, did_you_mean
+from pipeline.errors import OptionError, UsageError
 from pipeline.filter import Verdict
+from pipeline.paths import number, values_at
 from stages.text.rules import Bound, Rule
 
 
@@ -21,7 +22,7 @@ class ScoreBuckets(Rule):
     """
 
     edges: dict[str, tuple[float, ...]] = Field(min_length=1)
-    "Rising edges per score column: `{quality_score: [0.1, 0.5, 0.9], educational: [1.5, 2.5, 3.5]}`; as many for each."
+    "Rising edges per score column or path (`meta.score`): `{quality_score: [0.1, 0.5, 0.9], educational: [1.5, 2.5, 3.5]}`; as many for each."
     combine: Literal["max", "min", "mean"] = "max"
     "How the buckets of one document are combined; the mean is rounded down."
     min: float | None = None
@@ -43,10 +44,11 @@ class ScoreBuckets(Rule):
 
     def judge(self, docs: Docs) -> Verdict:
         names = docs.batch.schema.names
-        for name in self.edges:
-            if name not in names:
-                raise OptionError(f"score_buckets: there is no column {name!r}", f"put the filter that writes it before; {did_you_mean(name, names)}")
-        bucket = self.combined({name: docs.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False) for name in self.edges})
+        try:
+            scores = {name: values_at(docs.batch, name, "score_buckets") for name in self.edges}
+        except UsageError as fault:
+            raise OptionError(fault.message, f"put the filter that writes it before; {fault.mend}") from None
+        bucket = self.combined({name: np.array([number(value) for value in found], np.float64) for name, found in scores.items()})
         metrics = {"bucket": bucket}
         column = pa.array(np.nan_to_num(bucket).astype(np.int64), pa.int64(), mask=np.isnan(bucket))
         return Verdict(self.decide(metrics, docs.column("lang") if "lang" in names else None), metrics, columns={self.column: column})

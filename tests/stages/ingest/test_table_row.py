@@ -17,12 +17,15 @@ def made(row: dict, **columns: str):
 def test_known_and_unknown_columns():
     document = made(
         {"id": 7, "text": " e\u0301\r\n한글 ", "title": "T", "language": "ko-KR", "license": "MIT License", "timestamp": datetime(2024, 5, 6),
-         "url": "http://x.example", "score": 0.5, "tags": ["가", None], "none": None}
+         "url": "http://x.example", "score": 0.5, "tags": ["가", None], "none": None, "site": "5"}
     )  # fmt: skip
     values = document.values
     assert values["text"] == " é\r\n한글 " and (values["title"], values["lang"], values["licence"]) == ("T", "ko", "MIT")
     assert values["date"] == "2024-05-06T00:00:00" and values["url"] == "http://x.example"
-    assert values["meta"] == [{"key": "id", "value": "7"}, {"key": "score", "value": "0.5"}, {"key": "tags", "value": '["가", null]'}]
+    assert values["meta"] == [
+        {"key": "id", "value": "7", "type": "json"}, {"key": "score", "value": "0.5", "type": "json"},
+        {"key": "tags", "value": '["가", null]', "type": "json"}, {"key": "site", "value": "5", "type": None},
+    ]  # fmt: skip
 
 
 def test_a_column_map():
@@ -48,3 +51,12 @@ def test_reasons(row, reason):
 def test_nothing_is_dropped_for_being_short_and_half_a_pair_of_surrogates_is_mended():
     assert made({"text": "x"}).values["text"] == "x"
     assert made({"text": "a\ud800b", "k": "\udfff"}).values["text"] == "a\ufffdb"
+
+
+@pytest.mark.parametrize(
+    "value, said",
+    [(float("nan"), None), (float("inf"), None), ({"b": [1, float("nan")], "a": True}, '{"a": true, "b": [1, null]}'), ({"a": "\ud800"}, '{"a": "\ufffd"}'), (False, "false")],
+)
+def test_meta_is_canonical_json(value, said):
+    entries = made({"text": "x", "k": value}).values["meta"]
+    assert entries == ([] if said is None else [{"key": "k", "value": said, "type": "json"}])

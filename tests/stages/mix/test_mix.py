@@ -102,3 +102,31 @@ def test_a_row_that_stands_in_two_stores_has_two_ids(tmp_path, make_store):
 def test_the_same_store_twice_is_refused(tmp_path, corpus):
     with pytest.raises(UsageError, match="twice"):
         mix(tmp_path, [corpus, corpus])
+
+
+@pytest.mark.parametrize(
+    "by, weights, counts",
+    [
+        ("meta.site", {"a": 1}, {"a": 2}),
+        ("meta.tags[0]", {"x": 1}, {"x": 2}),
+        ("meta.deep.year", {"2024": 1}, {"2024": 1}),
+        ("host", {"x.example": 1}, {"x.example": 1}),
+    ],
+)
+def test_groups_by_a_path_and_by_addresses_that_are_none(tmp_path, make_store, by, weights, counts):
+    """`http://[bad/` is an address of no host, and no end of the step."""
+    meta = [
+        [{"key": "site", "value": "a", "type": None}, {"key": "tags", "value": '["x", 2]', "type": "json"}],
+        [{"key": "site", "value": "a", "type": None}, {"key": "deep", "value": '{"year": 2024}', "type": "json"}],
+        [{"key": "tags", "value": '["x"]', "type": "json"}],
+        None,
+    ]
+    corpus = make_store(tmp_path / "in", ["same length"] * 4, meta=meta, url=["http://[bad/", "http://x.example/1", None, "http://[::1"])
+    out = mix(tmp_path, corpus, by=by, weights=weights)
+    assert out.require()["rows"] == sum(counts.values())
+    assert out.ledgers()["reason"].to_pylist().count("mix.not_weighted") == 4 - sum(counts.values())
+
+
+def test_a_path_into_no_column_names_those_there_are(tmp_path, corpus):
+    with pytest.raises(UsageError, match="no column 'met'"):
+        mix(tmp_path, corpus, by="met.site")

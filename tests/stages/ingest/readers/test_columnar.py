@@ -202,3 +202,10 @@ def test_a_footer_of_nonsense_is_one_row(footer):
     """Lists of two thousand million entries, structs a hundred thousand deep."""
     data = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"
     assert [raw.reason for raw in read_parquet(io.BytesIO(data))] == ["ingest.broken_file"]
+
+
+@pytest.mark.parametrize("form", ["parquet", "file", "stream"])
+def test_names_of_columns_that_are_no_utf8_are_one_row(form):
+    data = written(pa.table({"text": ["a"], "qqqqqqqq": [1]}), form).replace(b"qqqqqqqq", b"qq\xedqqqqq")
+    found = list((read_parquet if form == "parquet" else read_arrow)(io.BytesIO(data)))
+    assert [raw.reason for raw in found] == ["ingest.broken_file"]
