@@ -122,4 +122,4 @@ def content_hash(path: Path) -> str:
 def digest(value: Any) -> str:
     """BLAKE2b-128 (32 hex) of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()  # names of files may be no UTF-8

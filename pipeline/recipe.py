@@ -113,16 +113,26 @@ def load(path: str | os.PathLike, settings: list[str] | None = None) -> Recipe:
     import yaml
 
     try:
-        text = Path(path).read_text("utf-8")
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as fault:
         raise RecipeError(f"cannot read recipe {path}: {fault.strerror}", "give the path of a YAML file, e.g. configs/quickstart.yaml") from None
+    except UnicodeDecodeError as fault:
+        line = fault.object[: fault.start].count(b"\n") + 1
+        raise RecipeError(f"{path} line {line}: not UTF-8", "save the recipe as UTF-8 (editors on Korean Windows may write CP949 or UTF-16)") from None
     try:
         page = yaml.safe_load(text)
+    except (ValueError, RecursionError, OverflowError) as fault:
+        raise RecipeError(f"{path}: not readable: {_odd_yaml(fault)}", "write plain values, and nest them a few levels deep") from None
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{where}: not valid YAML: {getattr(fault, 'problem', fault)}", "mend the indentation or quoting there") from None
+        raise RecipeError(f"{path}{where}: not valid YAML: {' '.join(str(getattr(fault, 'problem', fault)).split())}", "mend the indentation or quoting there") from None
     return parse(page, str(path), settings or [])
+
+
+def _odd_yaml(fault: Exception) -> str:
+    """What is odd about valid YAML that no value can be made of."""
+    return "nested too deep" if isinstance(fault, RecursionError) else "a number or date that is none, or a number of thousands of digits"
 
 
 PAGE = ("name", "root", "seed", "steps", "run")
@@ -152,8 +162,8 @@ def parse(page: Any, source: str = "recipe", settings: list[str] | None = None) 
     name = str(page.get("name") or Path(source).stem)
     root = str(page.get("root") or f"runs/{name}")
     seed = page.get("seed", SEED)
-    if not isinstance(seed, int):
-        raise RecipeError(f"{source}: seed must be a whole number", "write e.g. `seed: 17`")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
+        raise RecipeError(f"{source}: seed must be a whole number of at most 64 bits", "write e.g. `seed: 17`")
     return Recipe(name, root, tuple(steps), seed, run, source)
 
 
@@ -173,7 +183,10 @@ def _override(page: dict[str, Any], raw: list[tuple[str, dict[str, Any]]], setti
     target, equals, value = setting.partition("=")
     if not equals:
         raise RecipeError(f"--set {setting!r} has no `=`", "write --set step.option=value")
-    parsed = yaml.safe_load(value)
+    try:
+        parsed = yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+        raise RecipeError(f"--set {target}: the value is not readable", "quote it, or write it as YAML") from None
     if target in ("root", "seed", "name"):
         page[target] = parsed
         return

@@ -29,6 +29,8 @@ class Ingest(Stage):
 
     from_: Annotated[str | list[str] | None, UNKEYED] = Field(default=None, alias="from")
     "Paths, globs, folders or addresses to read, or `installed-packages`; names below their roots and contents are keyed."
+    follow_links: Annotated[bool, UNKEYED] = False
+    "Read files that links inside a folder name outside of it; links that stay inside are read anyway."
     crawl: CrawlOptions | None = None
     "Crawl into WARC files first, inside the store, and read those; see CrawlOptions."
     extract: Literal["main", "all", "resiliparse"] = "main"
@@ -130,7 +132,7 @@ class Ingest(Stage):
         from stages.ingest.readers import packages
         from stages.ingest.sources import listing
 
-        return listing(sources, lambda: packages.listing(self.packages))
+        return listing(sources, lambda: packages.listing(self.packages), self.follow_links)
 
     def _crawled(self, sink: Store, pool: Any) -> list:
         """The files of the crawl, recorded below the store; first of all they are fetched."""

@@ -22,6 +22,7 @@ SET_APART = {
 
 REASONS = {
     "ingest.open_failed": "the file could not be opened or read",
+    "ingest.not_a_file": "no regular file of the folder: a pipe, socket or device, or a link that leads out of it (`follow_links`)",
     "ingest.unknown_kind": "the file is of no kind that holds text (an image, a style sheet, a binary)",
     "ingest.broken_file": "the file is damaged and nothing after that place could be read",
     "ingest.truncated_gzip": "the compressed file ends before its end; the records before that are kept",

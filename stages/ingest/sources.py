@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import stat
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, NamedTuple
@@ -19,6 +20,8 @@ PACKAGES = "installed-packages"
 """The named source: documentation of what is installed."""
 SKIPPED = "skipped"
 """`within` of the file in which a crawl accounts for the addresses it did not fetch."""
+NOT_A_FILE = "not a file: "
+"""`within` of what is listed and never opened begins so, and goes on with what it is."""
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -33,14 +36,17 @@ class File(NamedTuple):
     """The named source it belongs to, for what is not read as a plain file."""
 
 
-def listing(given: list[str], packages: Any = None) -> list[File]:
-    """Every file of `given`, sorted by name. SourceError where an entry names nothing. `packages` lists the named source."""
+def listing(given: list[str], packages: Any = None, follow: bool = False) -> list[File]:
+    """Every file of `given`, sorted by name. SourceError where an entry names nothing. `packages` lists the named source.
+
+    What is no regular file, and a link that leads out of its folder (unless `follow`), is listed to be accounted for: never opened.
+    """
     found: list[File] = []
     for entry in given:
         if entry == PACKAGES:
             found += packages()
             continue
-        files = list(_remote(entry) if is_remote(entry) else _local(entry))
+        files = list(_remote(entry) if is_remote(entry) else _local(entry, follow))
         if not files:
             raise SourceError(f"{entry} names no file", "give the path of a file, a folder, a glob such as 'raw/*.warc.gz', or installed-packages")
         found += files
@@ -64,21 +70,22 @@ def _apart(files: list[File]) -> list[File]:
 # -- local -------------------------------------------------------------------------------------------------------------
 
 
-def _local(entry: str) -> Iterator[File]:
+def _local(entry: str, follow: bool) -> Iterator[File]:
     path = Path(entry.removeprefix("file://")).expanduser()
     if path.is_dir():
-        yield from (_file(each, path) for each in _inside(path))
+        yield from (_file(each, path, follow) for each in _inside(path))
     elif path.exists():
-        yield _file(path, path.parent)
+        # Named by hand, a link is followed: it was asked for.
+        yield _file(path, path.parent, True)
     elif _WILD.search(entry):
         parts = path.parts
         fixed = next(place for place, part in enumerate(parts) if _WILD.search(part))
         root = Path(*parts[:fixed]) if fixed else Path(".")
         for match in sorted(root.glob(str(Path(*parts[fixed:])))):
             if match.is_dir():
-                yield from (_file(each, root) for each in _inside(match))
+                yield from (_file(each, root, follow) for each in _inside(match))
             elif not any(part.startswith(".") for part in match.relative_to(root).parts):
-                yield _file(match, root)
+                yield _file(match, root, follow)
 
 
 def _inside(folder: Path) -> Iterator[Path]:
@@ -109,14 +116,26 @@ def saved_dataset(folder: Path) -> set[str] | None:
         return None
 
 
-def _file(path: Path, root: Path) -> File:
+def _file(path: Path, root: Path, follow: bool) -> File:
+    """The file at `path`; what must not be opened says why in `within`, and stands in the listing so that it stands in the ledger."""
     name = path.relative_to(root).as_posix()
     try:
         status = path.stat()
+        odd = _odd(path, root, status.st_mode, follow)
+        if odd is not None:
+            return File(name, str(path), 0, f"not a file: {odd}", NOT_A_FILE + odd)
         return File(name, str(path), status.st_size, _digest(str(path), status.st_size, status.st_mtime_ns))
     except OSError as fault:
-        # It stands in the listing, so that it stands in the ledger.
         return File(name, str(path), 0, f"unreadable:{fault.errno}")
+
+
+def _odd(path: Path, root: Path, mode: int, follow: bool) -> str | None:
+    """What `path` is where it is no regular file of its folder; None for one that is."""
+    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"), (stat.S_ISDIR, "a folder"))
+    odd = next((word for is_such, word in kinds if is_such(mode)), None)
+    if odd is None and not follow and path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+        return "a link out of the folder"
+    return odd
 
 
 @lru_cache(maxsize=100_000)
@@ -135,9 +154,9 @@ def recorded(summary: Any) -> list[File]:
     """The files of one crawled group: its WARC files, and the account of what was not fetched."""
     found = []
     for path in map(Path, summary.warcs):
-        found.append(_file(path, path.parent)._replace(name=f"crawl/{summary.group}/{path.name}"))
+        found.append(_file(path, path.parent, True)._replace(name=f"crawl/{summary.group}/{path.name}"))
     skipped = Path(summary.skipped_file)
-    return [*found, _file(skipped, skipped.parent)._replace(name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED)]
+    return [*found, _file(skipped, skipped.parent, True)._replace(name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED)]
 
 
 # -- object storage ----------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from pipeline.errors import InfraError
 from stages.ingest import charset, kinds
 from stages.ingest.readers import arrays, lines, packages, tables, warc
 from stages.ingest.row import Raw
-from stages.ingest.sources import SKIPPED, File, opened
+from stages.ingest.sources import NOT_A_FILE, SKIPPED, File, opened
 from stages.ingest.unpack import Unpacked
 
 READ_FROM = {"html": "page", "text": "text", "markdown": "markdown", "rst": "rst", "python": "python"}
@@ -16,6 +16,9 @@ READ_FROM = {"html": "page", "text": "text", "markdown": "markdown", "rst": "rst
 
 def read_file(file: File, max_bytes: int) -> Iterator[Raw]:
     """Every record of `file`, in order; a file that cannot be read is one fault. InfraError where object storage failed."""
+    if file.within.startswith(NOT_A_FILE):
+        yield Raw("fault", "", reason="ingest.not_a_file", note=file.within.removeprefix(NOT_A_FILE))
+        return
     try:
         if file.within not in ("", SKIPPED):
             yield from packages.read(file)

@@ -109,3 +109,51 @@ def test_object_storage_is_listed_and_read_as_a_disk_is(bucket, ingest, rows):
     with pytest.raises(SourceError, match="names no file"):
         listing([f"{bucket}/none/*.txt"])
     assert [row["source"] for row in rows(ingest(f"{bucket}/in"))] == ["a.txt", "b/c.jsonl"]
+
+
+def odd_folder(tmp_path):
+    """A folder with a sound file, a pipe, a socket, links within, out of it and to a device, and a name of CP949 bytes."""
+    import os
+    import socket
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (tmp_path / "secret.txt").write_text("root:x:0:0")
+    (folder / "a.txt").write_text("sound words")
+    os.mkfifo(folder / "pipe.txt")
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(folder / "socket.txt"))
+    (folder / "within.txt").symlink_to("a.txt")
+    (folder / "out.txt").symlink_to("../secret.txt")
+    (folder / "zero.txt").symlink_to("/dev/zero")
+    (folder / "nowhere.txt").symlink_to("none")
+    with open(os.fsencode(folder) + b"/" + "한글".encode("cp949") + b".jsonl", "wb") as out:
+        out.write('{"text": "한글 파일"}\n'.encode())
+    return folder
+
+
+def test_only_regular_files_of_the_folder_are_read(tmp_path, ingest, rows, reasons):
+    """A pipe would hang, /dev/zero never end, and a link out of the folder make a document of what nobody gave."""
+    store = ingest(odd_folder(tmp_path))
+    assert sorted(row["text"] for row in rows(store)) == ["sound words", "sound words", "한글 파일"]
+    assert reasons(store) == {None: 3, "ingest.not_a_file": 4, "ingest.open_failed": 1}
+    notes = " ".join(note or "" for note in store.ledgers()["note"].to_pylist())
+    assert all(word in notes for word in ("a named pipe", "a socket", "a device", "a link out of the folder"))
+
+
+def test_links_out_of_the_folder_are_read_where_asked(tmp_path, ingest, rows, reasons):
+    store = ingest(odd_folder(tmp_path), follow_links=True)
+    assert "root:x:0:0" in [row["text"] for row in rows(store)] and reasons(store)["ingest.not_a_file"] == 3
+
+
+def test_a_name_that_is_no_utf8_is_shown_by_replacement_and_known_by_its_bytes(tmp_path, ingest, rows):
+    import os
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in (b"\xb1.txt", b"\xb2.txt"):
+        with open(os.fsencode(folder) + b"/" + name, "wb") as out:
+            out.write(b"words")
+    found = rows(ingest(folder))
+    assert [row["source"] for row in found] == ["\ufffd.txt"] * 2 and len({row["id"] for row in found}) == 2
+    assert [row["id"] for row in rows(ingest(folder, "again"))] == [row["id"] for row in found]
