@@ -267,11 +267,12 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
         click.Option(["--workers"], type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray."),
         *([] if "seed" in cls.model_fields else [SEED]),
         click.Option(["--overwrite"], is_flag=True, help=OVERWRITE),
+        click.Option(["--allow-empty"], is_flag=True, help="A store without a row is no failure.  [default: exit 1 where all was dropped]"),
         click.Option(["--quiet", "-q"], is_flag=True, help="No progress."),
     ]
     doc = (cls.__doc__ or "").strip() + _more_verbs(verbs)
 
-    def call(places: tuple[str, ...], workers: int, quiet: bool, overwrite: bool, seed: int = 17, **given: Any) -> int:
+    def call(places: tuple[str, ...], workers: int, quiet: bool, overwrite: bool, allow_empty: bool, seed: int = 17, **given: Any) -> int:
         words = next((v for n in range(len(places), 0, -1) if (v := verbs.get(" ".join((name, *places[:n]))))), None)
         if words is not None:
             raise click.UsageError(f"give `maetdol {words.name}` its own flags")
@@ -280,7 +281,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
         for verb in flagged:
             if given.get(f"opt_{verb.name.split(' --')[1].replace('-', '_')}") not in (None, False):
                 return _run_instead(verb, page, given)
-        return _run_stage(page, places[-1], overwrite)
+        return _run_stage(page, places[-1], overwrite, allow_empty)
 
     return StageCommand(name, params=params, callback=call, help=doc, short_help=doc.split("\n")[0], verbs=verbs)
 
@@ -336,13 +337,26 @@ def _one_step(name: str, places: tuple[str, ...], workers: int, seed: int, given
     return parse({"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": run}, f"maetdol {name}")
 
 
-def _run_stage(page: Any, sink: str, overwrite: bool) -> int:
+def _run_stage(page: Any, sink: str, overwrite: bool, allow_empty: bool = False) -> int:
     from pipeline import run as runs
 
     outcome = runs.run(page, lock_at=sink, overwrite=overwrite)[0]
     state = f"in {outcome.seconds:.1f} s" if outcome.did else "already up to date"
     click.echo(f"{sink}: {outcome.rows:,} rows, {outcome.dropped:,} dropped, {state}")
-    return 0
+    if outcome.rows or allow_empty or not outcome.dropped or (page.steps[0].shape or "").startswith("artefact:"):
+        return 0
+    click.echo(_why_empty(page.store(page.steps[0].name)), err=True)
+    return 1
+
+
+def _why_empty(store: Any) -> str:
+    """Why a store has no row: its commonest reason with its commonest note, and what to do about it."""
+    from collections import Counter
+
+    rows = store.ledgers().select(["reason", "note"]).to_pylist()
+    (reason, note), count = Counter((row["reason"], row["note"]) for row in rows if row["reason"]).most_common(1)[0]
+    hint = "give the right names: `columns: {text: body}` (--columns '{text: body}')" if reason == "ingest.wrong_columns" else "look at them with `maetdol inspect --dropped`"
+    return f"error: no row was kept: {count:,} times {reason}{f' ({note})' if note else ''}\n  mend: {hint}; --allow-empty takes an empty store for a good one"
 
 
 def _run_instead(verb: Any, page: Any, given: dict[str, Any]) -> int:

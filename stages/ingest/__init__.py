@@ -19,7 +19,8 @@ class Ingest(Stage):
 
     SOURCE is a file, a folder, a glob (`raw/*.warc.gz`), an address on object storage (`s3://bucket/raw/*.warc.gz`), or
     `installed-packages`. Kinds are told by content, then name: WARC, WET, ARC, HTML, text, Markdown, reST, JSONL, JSON, CSV,
-    TSV, Parquet, Arrow, folders of `datasets.save_to_disk`; packed with gzip, zstandard, xz or bzip2 or not.
+    TSV, Parquet, Arrow, folders of `datasets.save_to_disk`; packed with gzip, zstandard, xz or bzip2 or not. Other columns keep their
+    types in `meta`; lists of numbers in Parquet and Arrow become columns of their own behind the shape's.
     """
 
     version: ClassVar[int] = 3

@@ -10,6 +10,7 @@ from pipeline.schema import child_id, content_id
 from stages.ingest import labelled, page, table_row
 from stages.ingest.readers import texts
 from stages.ingest.row import Document, Raw, clean, dropped, meta_list
+from stages.ingest.vectors import taken
 
 As = Literal["document", "chat", "pair", "ranking"]
 SHAPES = {"document": "DOCUMENT", "chat": "CHAT", "pair": "PAIR", "ranking": "PAIR"}
@@ -48,12 +49,18 @@ class Waiting(NamedTuple):
 class Shaper:
     """Takes raw records one by one, in order, with the id each has been given."""
 
-    def __init__(self, options: Any):
+    def __init__(self, options: Any, vectors: dict[str, Any] | None = None):
         self.options = options
+        self.vectors = vectors or {}
         self._waiting: dict[tuple[bool, str], deque[Waiting]] = defaultdict(deque)
 
     def take(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
         """The outcomes of one record; a labelled answer may wait for its counterpart."""
+        vectors = taken(raw.body, self.vectors) if raw.kind == "row" and self.vectors else {}
+        for outcome in self._shaped(raw, row_id, file):
+            yield outcome._replace(values=outcome.values | vectors) if vectors and outcome.values is not None else outcome
+
+    def _shaped(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
         if raw.kind == "fault":
             yield Outcome((row_id,), None, None, raw.reason, raw.note, raw.metrics)
         elif self.options.as_ == "document":

@@ -13,6 +13,10 @@ KNOWN = {"title": ("title",), "url": ("url",), "lang": ("lang", "language"), "da
 """Columns of a document and the names under which files commonly hold them."""
 
 
+TALK = frozenset(("messages", "conversations", "instruction", "prompt", "completion", "response", "chosen"))
+"""Columns that rows of labelled sets have."""
+
+
 def renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any]:
     """The row with its columns under our names; `columns` maps ours to the file's."""
     if not columns:
@@ -35,7 +39,8 @@ def read(raw: Raw, columns: Mapping[str, str]) -> Document:
         return dropped("ingest.broken_record", raw.note)
     if "text" not in row:
         names = ", ".join(sorted(map(str, raw.body))[:12])
-        return dropped("ingest.wrong_columns", f"no column {columns.get('text', 'text')!r} among: {names[:200]}")
+        more = "; rows of conversations or answers are read with `as: chat` (--as chat)" if TALK & set(map(str, raw.body)) else ""
+        return dropped("ingest.wrong_columns", f"no column {columns.get('text', 'text')!r} among: {names[:200]}{more}")
     text = row.pop("text")
     if text is None:
         return dropped("ingest.null_text")

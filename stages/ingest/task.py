@@ -28,6 +28,7 @@ from stages.ingest.row import Raw, clean, guarded
 from stages.ingest.shape import SHAPES, Outcome, Shaper
 from stages.ingest.sources import File
 from stages.ingest.table_row import own_id
+from stages.ingest.vectors import vectors_of
 
 FORGOTTEN = "ingest.forgotten"
 PARTS = 1000
@@ -101,7 +102,7 @@ def outcomes(task: Task, forgotten: Forgotten, skip: int = 0) -> Iterator[tuple[
 
     The first `skip` records are read past. A record whose reading or shaping fails in a way nobody foresaw is a row like others.
     """
-    shaper = Shaper(task.options)
+    shaper = Shaper(task.options, vectors_of(task.files, SHAPES[task.options.as_]))
     waiting: dict[str, tuple[str, str]] = {}
 
     def shaped(raw: Raw, row_id: str, file: str) -> list[Outcome]:
@@ -197,7 +198,10 @@ class _Parts:
     writer: Any = None
 
     def __post_init__(self) -> None:
-        self.schema = SCHEMAS[SHAPES[self.task.options.as_]]
+        shape = SHAPES[self.task.options.as_]
+        self.schema = SCHEMAS[shape]
+        for name, kind in vectors_of(self.task.files, shape).items():
+            self.schema = self.schema.append(pa.field(name, kind))
         self.read = int(self.done[-1].notes["read"]) if self.done else 0
 
     def add(self, outcomes: list[Outcome], raw: Raw | None, read: int | None) -> None:

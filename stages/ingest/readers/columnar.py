@@ -92,6 +92,14 @@ def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int) -> Iterator
         held = {name: column.slice(size) for name, column in held.items()}
 
 
+def fields(handle: BinaryIO, head: bytes) -> list[pa.Field]:
+    """The columns of a Parquet or Arrow file that begins with `head`; one of FAULTS where they cannot be read."""
+    if head.startswith(b"PAR1"):
+        return list(pq.ParquetFile(handle, **READING).schema_arrow)
+    source = pa.PythonFile(handle, mode="r")
+    return list((pa.ipc.open_file(source) if head == b"ARROW1" else pa.ipc.open_stream(source)).schema)
+
+
 def _without_dictionaries(handle: BinaryIO) -> pq.ParquetFile:
     """The file read by Parquet's own types: the Arrow schema that its footer may hold has another name for once."""
     handle.seek(-8, 2)
