@@ -77,3 +77,10 @@ def test_work_is_linear(name, page):
     page("<p>warm</p>", "main")
     small, large = (calls((lead + unit * n).encode(), page) for n in (times // 2, times))
     assert large <= 2.3 * small + 5_000, (small, large)
+
+
+@pytest.mark.parametrize("mode", ["main", "all", "resiliparse"])
+def test_a_stray_quote_in_a_long_page_hides_nothing(page, mode):
+    words = "\n".join(f'<p class="col text wide">Paragraph {n}: the old mill grinds grain between two heavy stones.</p>' for n in range(1000))
+    text = page(f'<html><body><article><div class="text"">{words}</div></article></body></html>', mode).values["text"]
+    assert all(f"Paragraph {n}: the old mill" in text for n in range(1000))
