@@ -9,7 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import random
 import shutil
+import sys
+import time
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 from uuid import uuid4
@@ -340,14 +343,63 @@ class Remote:
         """Nothing to sweep: an object is put whole or not at all."""
 
     def _try(self, call: Any) -> Any:
+        return tried(call, self.url)
+
+
+STORAGE_TRIES = 4
+"""Times a faulty answer of object storage is asked for, with 0.2, 0.4 and 0.8 seconds (and up to as much again) between."""
+REFUSED = {
+    "NoCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or a profile) in the environment",
+    "PartialCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY both",
+    "ProfileNotFound": "set AWS_PROFILE to a profile that exists",
+    "NoRegionError": "set AWS_DEFAULT_REGION",
+    "ParamValidationError": "mend the bucket's name",
+    "NoSuchBucket": "make the bucket, or mend its name",
+    "InvalidBucketName": "mend the bucket's name",
+    "AuthorizationHeaderMalformed": "set AWS_DEFAULT_REGION to the bucket's region",
+    "PermanentRedirect": "set AWS_DEFAULT_REGION to the bucket's region",
+    "301": "set AWS_DEFAULT_REGION to the bucket's region",
+    "IllegalLocationConstraintException": "set AWS_DEFAULT_REGION to the bucket's region",
+}
+"""What no second try mends: names of exceptions and codes of S3, and what to do."""
+
+
+def tried(call: Any, where: str) -> Any:
+    """`call()` against object storage. Connections that fail, slow-downs and torn answers are asked again, then InfraError;
+    SourceError where the answer is final. FileNotFoundError passes, unless it is the bucket that is missing."""
+    for attempt in range(STORAGE_TRIES):
         try:
             return call()
-        except FileNotFoundError:
+        except FileNotFoundError as fault:
+            if _code(fault) == "NoSuchBucket":
+                raise SourceError(f"no bucket at {where}", REFUSED["NoSuchBucket"]) from None
             raise
-        except PermissionError as fault:
-            raise SourceError(f"may not use {self.url}: {fault}", "set the credentials in the environment") from None
-        except (TimeoutError, ConnectionError, OSError) as fault:
-            raise InfraError(f"object storage failed at {self.url}: {type(fault).__name__}: {fault}", "check the endpoint, then run again") from None
+        except FileExistsError:
+            raise
+        except storage_faults() as fault:
+            if getattr(fault, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise  # our own disk
+            word = next((word for word in (type(fault).__name__, _code(fault)) if word in REFUSED), "")
+            if word:
+                raise SourceError(f"cannot use {where}: {_line(fault)}", REFUSED[word]) from fault
+            if isinstance(fault, PermissionError):
+                raise SourceError(f"may not use {where}: {_line(fault)}", "set credentials in the environment that may read and write there") from fault
+            if attempt + 1 == STORAGE_TRIES or getattr(fault, "errno", None) in (errno.ENOSYS, errno.EINVAL):
+                raise InfraError(f"object storage failed at {where}: {type(fault).__name__}: {_line(fault)}", "check the endpoint, then run again") from fault
+            time.sleep(0.2 * 2**attempt * (1 + random.random()))
+
+
+def storage_faults() -> tuple[type[BaseException], ...]:
+    """What fsspec and the libraries under it raise where storage fails; those that are loaded."""
+    found: list[type[BaseException]] = [OSError]
+    for module, names in {"botocore.exceptions": ("BotoCoreError", "ClientError"), "aiohttp": ("ClientError",), "fsspec.exceptions": ("FSTimeoutError",)}.items():
+        if module in sys.modules:
+            found += [getattr(sys.modules[module], name) for name in names]
+    return tuple(found)
+
+
+def _line(fault: BaseException) -> str:
+    return " ".join(str(fault).split())[:300]
 
 
 LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
@@ -356,7 +408,7 @@ LOST_RACE = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 
 def _code(fault: BaseException) -> str:
     """The error code of the S3 answer behind a fault."""
-    answer = getattr(fault.__cause__, "response", None) or {}
+    answer = getattr(fault, "response", None) or getattr(fault.__cause__, "response", None) or {}
     return str(answer.get("Error", {}).get("Code", ""))
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline import progress, sinks, verify
 from pipeline.errors import DamagedStore, NewerStore, SourceError, WorkError
-from pipeline.files import Local, Remote, parents, place, seen
+from pipeline.files import Local, Remote, inside, parents, place, seen
 from pipeline.forgotten import PENDING
 from pipeline.ledger import dropped
 from pipeline.lock import RootLock
@@ -226,6 +226,8 @@ def _no_takedown(root: Local | Remote) -> None:
 
 def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Iterator[Outcome]:
     chains = fused(recipe) if recipe.run.fuse else [[step] for step in recipe.steps]
+    _text_for_all(recipe, start)
+    ready: set[str] = set()
     for chain in chains:
         if start in {step.name for step in chain}:
             _forget(recipe.store(start))  # type: ignore[arg-type]
@@ -236,10 +238,32 @@ def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Itera
             _make(recipe, chain, pool, lock)
         for step in chain:
             yield _outcome(recipe, step, bool(todo), (time.monotonic() - began) / len(chain))
+        ready |= {step.name for step in chain}
         if recipe.run.drop_raw:
-            for step in chain:
-                if step.stage_name == "pii":
-                    drop_raw(recipe, step)
+            for step in recipe.steps:
+                if step.stage_name == "pii" and step.name in ready:
+                    drop_raw(recipe, step, ready)
+
+
+def _text_for_all(recipe: Recipe, start: str | None) -> None:
+    """WorkError, before anything is made, where a step must be made from text that is deleted and that no step makes again."""
+    if not any(_dropped(recipe.store(step.name)) for step in recipe.steps):
+        return
+    redo: set[str] = set()
+    for step in recipe.steps:
+        refs = inputs_names(step)
+        if step.name == start or redo & set(refs) or not complete(recipe, step)[0]:
+            redo.add(step.name)
+            standing = inputs_of(recipe, step).stores.items()
+            kept = [[store for ref, store in zip(step.ports[port], stores) if ref not in redo] for port, stores in standing]
+            _check_text_is_there(Inputs({str(at): stores for at, stores in enumerate(kept)}), step)
+
+
+def _dropped(store: Store) -> bool:
+    try:
+        return bool((store.manifest() or {}).get("dropped_text"))
+    except DamagedStore:
+        return False
 
 
 def _on_disk(recipe: Recipe, step: Step, needed: bool) -> bool:
@@ -376,10 +400,14 @@ def ancestors(recipe: Recipe, step: Step) -> list[Step]:
     return [s for s in recipe.steps if s.name in wanted]
 
 
-def drop_raw(recipe: Recipe, pii: Step) -> None:
-    """Delete the rows of every text store `pii` was made from; receipts, ledgers and manifests stay and stay valid."""
+def drop_raw(recipe: Recipe, pii: Step, ready: set[str] | None = None) -> None:
+    """Delete the rows of every text store `pii` was made from whose readers are all in `ready` (default: all are); receipts,
+    ledgers and manifests stay and stay valid. A store that lies outside of the root, by a link, is not touched."""
     for step in ancestors(recipe, pii):
         store = recipe.store(step.name)
+        readers = {each.name for each in recipe.steps if step.name in inputs_names(each)}
+        if (ready is not None and not readers <= ready) or not inside(store.path, recipe.root):
+            continue
         manifest = store.require()
         if manifest.get("dropped_text") or (step.shape or "").startswith("artefact"):
             continue

@@ -15,7 +15,10 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import shutil
+import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Sequence
 
@@ -23,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.errors import DamagedStore, SourceError, repair_hint
-from pipeline.files import Local, place
+from pipeline.files import Local, disk_error, place, tried
 from pipeline.ledger import Ledger, Receipt, sealed
 from pipeline.options import content_hash, digest
 from pipeline.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
@@ -250,15 +253,42 @@ class Store:
         return self._fetch(receipt)
 
     def _fetch(self, receipt: Receipt) -> Path:
-        cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maetdol" / receipt.content_hash
-        if not cache.is_dir():
-            partial = cache.with_name(f"{cache.name}.part-{os.getpid()}")
-            for name in receipt.files:
-                target = partial / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(self.place.read(f"{ARTEFACT}/{name}"))
-            os.replace(partial, cache)
+        """The artefact in the local cache: fetched once, whoever else wants it meanwhile, and held against its hashes."""
+        import fcntl
+
+        caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maetdol"
+        cache = caches / receipt.content_hash
+        for name in (receipt.content_hash, *receipt.files):
+            if not name or name != posixpath.normpath(name) or name.startswith(("/", "..")) or name == "." or "\\" in name:
+                raise DamagedStore(f"{self.path}: its receipt names the file {name!r}, which lies outside of the artefact", "run the stage that made it again")
+        try:
+            caches.mkdir(parents=True, exist_ok=True)
+            with open(caches / f"{receipt.content_hash}.lock", "a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                if not cache.is_dir():
+                    self._fill(caches, cache, receipt)
+        except OSError as fault:
+            raise disk_error(fault, caches) from None
         return cache
+
+    def _copy(self, name: str, target: Path) -> None:
+        with self.place.open(name) as source, open(target, "wb") as sink:
+            shutil.copyfileobj(source, sink, 1 << 20)
+
+    def _fill(self, caches: Path, cache: Path, receipt: Receipt) -> None:
+        with tempfile.TemporaryDirectory(prefix=f"{receipt.content_hash}.part-", dir=caches) as part:
+            whole = Path(part) / "whole"
+            whole.mkdir()
+            for name, known in receipt.files.items():
+                target = whole / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                try:
+                    tried(partial(self._copy, f"{ARTEFACT}/{name}", target), self.path)
+                except FileNotFoundError:
+                    raise DamagedStore(f"{self.path}/{ARTEFACT}/{name} is missing", "run the stage that made it again") from None
+                if content_hash(target) != known:
+                    raise DamagedStore(f"{self.path}/{ARTEFACT}/{name} is not what its receipt says", "run the stage that made it again")
+            os.rename(whole, cache)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 

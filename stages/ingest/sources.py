@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, NamedTuple
 
-from pipeline.errors import InfraError, SourceError
-from pipeline.files import Remote, is_remote, walk
+from pipeline.errors import SourceError
+from pipeline.files import Remote, is_remote, tried, walk
 
 PACKAGES = "installed-packages"
 """The named source: documentation of what is installed."""
@@ -167,17 +167,18 @@ def _remote(entry: str) -> Iterator[File]:
     fs = Remote(entry).fs
     parts = rest.rstrip("/").split("/")
     fixed = next((place for place, part in enumerate(parts) if _WILD.search(part)), None)
-    try:
+
+    def listed() -> tuple[str, dict[str, Any]]:
         if fixed is not None:
-            root, found = "/".join(parts[:fixed]), fs.glob(rest, detail=True)
-        elif fs.isdir(rest):
-            root, found = rest.rstrip("/"), fs.find(rest, detail=True)
-        else:
-            root, found = "/".join(parts[:-1]), {rest: fs.info(rest)} if fs.exists(rest) else {}
-    except PermissionError as fault:
-        raise SourceError(f"may not list {entry}: {fault}", "set the credentials in the environment") from None
-    except (TimeoutError, ConnectionError, OSError) as fault:
-        raise InfraError(f"cannot list {entry}: {type(fault).__name__}: {fault}", "check the endpoint, then run again") from None
+            return "/".join(parts[:fixed]), fs.glob(rest, detail=True)
+        if fs.isdir(rest):
+            return rest.rstrip("/"), fs.find(rest, detail=True)
+        return "/".join(parts[:-1]), {rest: fs.info(rest)} if fs.exists(rest) else {}
+
+    try:
+        root, found = tried(listed, entry)
+    except FileNotFoundError:
+        root, found = "", {}
     for path, facts in sorted(found.items()):
         name = path.removeprefix(root).lstrip("/")
         if facts.get("type") == "file" and not any(part.startswith(".") for part in name.split("/")):
@@ -192,12 +193,7 @@ def opened(file: File) -> BinaryIO:
     import io
 
     remote = Remote(file.path)
-    try:
-        handle = remote.fs.open(remote.prefix, "rb", block_size=8 << 20)
-    except (FileNotFoundError, PermissionError):
-        raise
-    except (TimeoutError, ConnectionError, OSError) as fault:
-        raise InfraError(f"object storage failed at {file.path}: {type(fault).__name__}", "check the endpoint, then run again") from None
+    handle = tried(lambda: remote.fs.open(remote.prefix, "rb", block_size=8 << 20), file.path)
     return handle if isinstance(handle, io.BufferedIOBase) or hasattr(handle, "seek") else io.BufferedReader(handle)
 
 

@@ -127,3 +127,100 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
     found = verify.verify(f"{bucket}/verify")
     verify.repair(f"{bucket}/verify", found)
     assert [fault.kind for fault in found.faults] == ["missing"] and list(store.receipts()) == [0] and not store.place.exists("shards/00001.arrow")
+
+
+FETCH = "import sys; from pipeline.store import Store; sys.stdin.readline(); print((Store(sys.argv[1]).artefact() / 'deep/w.bin').stat().st_size)"
+
+
+def test_an_artefact_wanted_by_several_at_once_is_fetched_once_and_held_against_its_hashes(bucket, tmp_path, repo):
+    from pipeline.errors import DamagedStore
+
+    store = Store(f"{bucket}/runs/model")
+    (tmp_path / "model/deep").mkdir(parents=True)
+    (tmp_path / "model/deep/w.bin").write_bytes(os.urandom(300_000))
+    store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
+    cache = tmp_path / "cache"
+    env = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(repo)}
+    crowd = [subprocess.Popen([sys.executable, "-c", FETCH, store.path], cwd=repo, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    for one in crowd:
+        one.stdin.write("go\n"), one.stdin.flush()
+    assert [one.communicate()[0].strip() for one in crowd] == ["300000"] * 8 and not any(one.returncode for one in crowd)
+    receipt = store.receipt("artefact")
+    assert sorted(path.name for path in (cache / "maetdol").iterdir()) == [receipt.content_hash, f"{receipt.content_hash}.lock"]
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path / "second")
+    store.place.write("artefact/deep/w.bin", b"changed")
+    with pytest.raises(DamagedStore, match="not what its receipt says"):
+        store.artefact()
+    store.place.delete("artefact/deep/w.bin")
+    with pytest.raises(DamagedStore, match="missing"):
+        store.artefact()
+
+
+@pytest.mark.parametrize("name", ["../out", "/tmp/out", "a/../../out", "a//b", "", ".", "a\\..\\b"])
+def test_a_receipt_that_names_a_file_outside_is_refused(name, tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from pipeline.errors import DamagedStore
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with pytest.raises(DamagedStore, match="outside of the artefact"):
+        Store("memory://x")._fetch(SimpleNamespace(content_hash="ab" * 16, files={name: "0" * 32}))
+    assert not list(tmp_path.iterdir())
+
+
+class Faulty:
+    """An object storage that raises the given faults, one a call, and then answers."""
+
+    def __init__(self, *faults):
+        self.faults, self.calls = list(faults), 0
+
+    def cat_file(self, key):
+        self.calls += 1
+        if self.faults:
+            raise self.faults.pop(0)
+        return b"data"
+
+
+def answers():
+    from botocore import exceptions as boto
+    from s3fs.errors import translate_boto_error
+
+    def answer(code):
+        return translate_boto_error(boto.ClientError({"Error": {"Code": code, "Message": f"said {code}"}}, "GetObject"))
+
+    passing = {
+        "endpoint down": boto.EndpointConnectionError(endpoint_url="http://127.0.0.1:1"), "timeout": boto.ReadTimeoutError(endpoint_url="x"), "slow down": answer("SlowDown"),
+        "503": answer("503"), "internal": answer("InternalError"), "torn": ConnectionResetError("reset"), "short": __import__("aiohttp").ClientPayloadError("cut"),
+    }  # fmt: skip
+    final = {
+        "no credentials": (boto.NoCredentialsError(), "AWS_ACCESS_KEY_ID"), "denied": (answer("AccessDenied"), "may read and write"), "bucket": (answer("NoSuchBucket"), "make the bucket"),
+        "region": (answer("PermanentRedirect"), "AWS_DEFAULT_REGION"), "region in the header": (answer("AuthorizationHeaderMalformed"), "AWS_DEFAULT_REGION"), "bad key": (answer("InvalidAccessKeyId"), "credentials"),
+    }  # fmt: skip
+    return passing, final
+
+
+def test_faults_of_object_storage_are_asked_again_or_one_line_with_the_mend(monkeypatch):
+    pytest.importorskip("s3fs")
+    from pipeline import files
+    from pipeline.errors import InfraError, SourceError
+
+    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
+    passing, final = answers()
+    for name, fault in passing.items():
+        fs = Faulty(fault, fault)
+        monkeypatch.setattr(files.Remote, "fs", fs)
+        assert files.place("s3://b/x").read("y") == b"data" and fs.calls == 3, name
+        fs = Faulty(*[fault] * 9)
+        monkeypatch.setattr(files.Remote, "fs", fs)
+        with pytest.raises(InfraError, match="object storage failed at s3://b/x") as caught:
+            files.place("s3://b/x").read("y")
+        assert fs.calls == files.STORAGE_TRIES and "\n" not in caught.value.message, name
+    for name, (fault, mend) in final.items():
+        fs = Faulty(fault, fault)
+        monkeypatch.setattr(files.Remote, "fs", fs)
+        with pytest.raises(SourceError) as caught:
+            files.place("s3://b/x").read("y")
+        assert mend in caught.value.mend and fs.calls == 1 and "\n" not in caught.value.message, name
+    monkeypatch.setattr(files.Remote, "fs", Faulty(FileNotFoundError("no key")))
+    with pytest.raises(FileNotFoundError):
+        files.place("s3://b/x").read("y")

@@ -184,3 +184,40 @@ def test_ledgers_account_for_every_document(tmp_path, corpus):
     assert ledger.num_rows == 90 and ledger["reason"].null_count == 79
     assert page.store("shout").require()["reasons"] == {"shout.forbidden": 11}
     assert set(ledger["id"].to_pylist()) == set(corpus.table(["id"])["id"].to_pylist())
+
+
+def dropping(tmp_path, corpus, last="whisper", of="shout"):
+    """shout -> pii (stands for it), and a later step that reads shout too; the text before pii is dropped."""
+    steps = (
+        Step("shout", "shout", Shout(drop="text 7"), {"of": (corpus.path,)}, "DOCUMENT"),
+        Step("masked", "pii", Whisper(drop="TEXT 8"), {"of": ("shout",)}, "DOCUMENT"),
+        Step(last, "whisper", Whisper(drop="TEXT 2"), {"of": (of,)}, "DOCUMENT"),
+    )
+    return Recipe("t", str(tmp_path / "root"), steps, run=RunOptions(pool="inline", drop_raw=True))
+
+
+def test_text_is_dropped_after_its_last_reader(tmp_path, corpus):
+    page = dropping(tmp_path, corpus)
+    assert do(page) == ["shout"] * 3 + ["whisper"] * 6, "the step behind pii still reads the text"
+    assert not page.store("shout").place.names("shards") and page.store("masked").place.names("shards")
+    assert do(page) == [] and corpus.place.names("shards"), "a store of another root is not dropped"
+
+
+def test_a_step_that_needs_dropped_text_is_refused_before_anything_runs(tmp_path, corpus):
+    do(dropping(tmp_path, corpus, of="masked"))
+    added = dropping(tmp_path, corpus, last="later")
+    other = Step("first", "shout", Shout(drop="none"), {"of": (corpus.path,)}, "DOCUMENT")
+    added = Recipe("t", added.root, (other, *added.steps), run=added.run)
+    with pytest.raises(WorkError, match="'later' must be redone.*deleted.*\n.*--from shout"):
+        do(added)
+    assert not added.store("first").place.exists("receipts")
+    runs.run(added, start="shout", pool=Inline())
+    assert added.store("later").manifest() and not added.store("shout").place.names("shards")
+
+
+def test_a_store_that_is_a_link_out_of_the_root_is_not_dropped(tmp_path, corpus):
+    page = dropping(tmp_path, corpus)
+    (tmp_path / "elsewhere").mkdir(), (tmp_path / "root").mkdir()
+    (tmp_path / "root/shout").symlink_to(tmp_path / "elsewhere")
+    do(page)
+    assert len(list((tmp_path / "elsewhere/shards").glob("*.arrow"))) == 3
