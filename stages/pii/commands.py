@@ -95,7 +95,7 @@ class Leaks:
 
 def audited(store: Store, plan: "Plan", show: int = 10) -> Leaks:
     """Findings in every row of `store` whose action under `plan` is not keep. SourceError for a store without texts."""
-    from stages.pii.rewrite import findings, place
+    from stages.pii.rewrite import findings
 
     if not has_texts(store):
         raise SourceError(f"{store.path} holds no texts", "give a store of documents, chats or pairs")
@@ -110,7 +110,7 @@ def audited(store: Store, plan: "Plan", show: int = 10) -> Leaks:
                     for finding in found:
                         if plan.actions[finding.entity] == "keep":
                             continue
-                        leaks.counts[slot[0], finding.entity] += 1
+                        leaks.counts[slot.field, finding.entity] += 1
                         if len(leaks.places) < show:
-                            leaks.places.append(f"{batch.column('id')[row]} {place(slot)} {finding.start}:{finding.end} {finding.entity} ({finding.rule})")
+                            leaks.places.append(f"{batch.column('id')[row]} {slot.place} {finding.start}:{finding.end} {finding.entity} ({finding.rule})")
     return leaks

@@ -10,23 +10,50 @@ import pyarrow.compute as pc
 
 from pipeline.errors import WorkError
 from pipeline.schema import TEXT_FIELDS, shape_of
+from stages.pii.json_text import JsonText
+from stages.text.encoding import valid_rows
 
-TEXT_KEY = {"blocks": "text", "meta": "value", "messages": "content", "prompt": "content", "chosen": "content", "rejected": "content"}
-"""In a field that is a list of records, the part that holds the text."""
+SAID = ("content", "reasoning", "name")
+PARTS = {"blocks": ("text",), "meta": ("value",), **dict.fromkeys(("messages", "prompt", "chosen", "rejected"), SAID)}
+"""In a field that is a list of records, the parts that hold text; turns hold the arguments of their tool calls besides."""
+CALLED = "tool_calls[{}].arguments"
+JSON = "json"
+
+
+class Slot(NamedTuple):
+    """One string of a row: a field, the place in its list (-1 where it is no list), the part of the record there."""
+
+    field: str
+    at: int = -1
+    part: str = ""
+    json: bool = False
+    """Is the string JSON text? Then it is looked at as `stages.pii.json_text` sees it."""
+
+    @property
+    def place(self) -> str:
+        """`text`, or `messages[1].tool_calls[0].arguments`."""
+        return self.field if self.at < 0 else f"{self.field}[{self.at}].{self.part}"
+
+
+TEXT = Slot("text")
 
 
 class Lane(NamedTuple):
-    """One field's strings. `texts` large_string without nulls; string k came from row `rows[k]`, list place `slots[k]` (-1: no list)."""
+    """Strings of one kind. `texts` large_string without nulls, as they are looked at; string k is `slots(k)` of row `rows[k]`."""
 
     field: str
     texts: pa.Array
     rows: np.ndarray
-    slots: np.ndarray
+    places: np.ndarray
+    """int64: place in the list, -1: no list."""
+    part: str = ""
+    calls: np.ndarray | None = None
+    """int64: which tool call of the turn."""
+    json: bool = False
 
-    def place(self, item: int) -> str:
-        """`text`, or `blocks[3].text`."""
-        slot = int(self.slots[item])
-        return self.field if slot < 0 else f"{self.field}[{slot}].{TEXT_KEY[self.field]}"
+    def slot(self, item: int) -> Slot:
+        part = self.part if self.calls is None else CALLED.format(int(self.calls[item]))
+        return Slot(self.field, int(self.places[item]), part, self.json)
 
 
 def text_fields(schema: pa.Schema) -> tuple[str, ...]:
@@ -38,25 +65,51 @@ def text_fields(schema: pa.Schema) -> tuple[str, ...]:
 
 
 def lanes(batch: pa.RecordBatch) -> list[Lane]:
-    """Every text-bearing field of `batch` as a lane, in the order of the shape."""
+    """Every text-bearing field of `batch` as lanes, in the order of the shape."""
     found = []
     for name in text_fields(batch.schema):
         column = batch.column(name)
         if pa.types.is_large_string(column.type) or pa.types.is_string(column.type):
-            found.append(Lane(name, _filled(column), np.arange(len(column)), np.full(len(column), -1)))
+            lane = Lane(name, _filled(column), np.arange(len(column)), np.full(len(column), -1))
+            found.append(_seen(lane) if name == "tools" else lane)
         else:
-            found.append(_of_list(name, column))
+            found += _of_list(name, column)
     return found
 
 
-def _of_list(name: str, column: pa.Array) -> Lane:
+def _of_list(name: str, column: pa.Array) -> list[Lane]:
+    rows, places, flat = pc.list_parent_indices(column).to_numpy(), _places(column), pc.list_flatten(column)
+    found = [Lane(name, _filled(pc.struct_field(flat, part)), rows, places, part) for part in PARTS[name]]
+    if name == "meta":
+        is_json = pc.fill_null(pc.equal(pc.struct_field(flat, "type"), JSON), False).to_numpy(zero_copy_only=False)
+        return [_some(found[0], ~is_json), _seen(_some(found[0], is_json))] if is_json.any() else found
+    if name != "blocks":
+        calls = pc.struct_field(flat, "tool_calls")
+        turns = pc.list_parent_indices(calls).to_numpy()
+        if len(turns):
+            arguments = _filled(pc.struct_field(pc.list_flatten(calls), "arguments"))
+            found.append(_seen(Lane(name, arguments, rows[turns], places[turns], calls=_places(calls))))
+    return found
+
+
+def _places(column: pa.Array) -> np.ndarray:
+    """int64: of every item of a list column, its place in its list."""
     rows = pc.list_parent_indices(column).to_numpy()
-    texts = pc.struct_field(pc.list_flatten(column), TEXT_KEY[name])
-    first = np.zeros(len(rows), np.int64)
-    if len(rows):
-        opening = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
-        first = np.repeat(opening, np.diff(np.concatenate((opening, [len(rows)]))))
-    return Lane(name, _filled(texts), rows, np.arange(len(rows)) - first)
+    if not len(rows):
+        return np.zeros(0, np.int64)
+    opening = np.flatnonzero(np.concatenate(([True], rows[1:] != rows[:-1])))
+    return np.arange(len(rows)) - np.repeat(opening, np.diff(np.concatenate((opening, [len(rows)]))))
+
+
+def _some(lane: Lane, mine: np.ndarray) -> Lane:
+    return lane._replace(texts=lane.texts.filter(pa.array(mine)), rows=lane.rows[mine], places=lane.places[mine])
+
+
+def _seen(lane: Lane) -> Lane:
+    """A lane of JSON texts as they are looked at. What is no UTF-8 is left to `readable_rows`."""
+    if not valid_rows(lane.texts).all():
+        return lane
+    return lane._replace(texts=pa.array([text and JsonText(text).seen for text in lane.texts.to_pylist()], pa.large_string()), json=True)
 
 
 def _filled(texts: pa.Array) -> pa.Array:

@@ -7,6 +7,7 @@ until a look at the result finds nothing more to edit; blocks that stand in the 
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from typing import Any, Callable, NamedTuple, Sequence
 
@@ -19,12 +20,11 @@ from pipeline.stage import Work
 from stages.pii.actions import Replacer
 from stages.pii.detect import Finding
 from stages.pii.drafts import Draft
-from stages.pii.lanes import TEXT_KEY, lanes, text_fields, with_rows
+from stages.pii.json_text import JsonText
+from stages.pii.lanes import TEXT, Slot, lanes, text_fields, with_rows
 from stages.text.encoding import valid_rows
 
 Find = Callable[[pa.Array], list[Finding]]
-Slot = tuple[str, int]
-"""A field and the place in its list (-1 where it is no list)."""
 ROUNDS = 12
 """More rounds than any text needs: each must find something new in what is left."""
 EDITING = ("replace", "mask", "hash", "surrogate")
@@ -59,17 +59,27 @@ class Row:
     def take(self, slot: Slot, findings: Sequence[Finding], first: bool) -> set[Slot]:
         """Record findings of one string as it stands now; returns the slots whose text changed."""
         home, shift = slot, 0
-        if slot[0] == "blocks" and self.standing[slot[1]]:
-            home, shift = ("text", -1), self._blocks_now()[slot[1]]["start"]
+        if self.stands(slot):
+            home, shift = TEXT, self._blocks_now()[slot.at]["start"]
         text = self.now(slot)
-        edits = []
+        seen = JsonText(text) if slot.json else None
+        edits: list[Edit] = []
         for finding in findings:
             action = self.plan.actions[finding.entity]
-            by = f"{finding.entity} {finding.rule} {finding.score:.2f} {place(home)}"
-            where = finding.start + shift, finding.end + shift
-            if action in EDITING:
-                edits.append(Edit(*where, self.replacer(finding.entity, text[finding.start : finding.end]), by))
-                continue
+            by = f"{finding.entity} {finding.rule} {finding.score:.2f} {home.place}"
+            if seen is not None:
+                spots = [spot for spot in seen.places(finding.start, finding.end) if not edits or spot.start >= edits[-1].end]
+                if not spots:
+                    continue
+                where = spots[0].start, spots[-1].end
+                if action in EDITING:
+                    edits += [Edit(spot.start, spot.end, spot.filled(self.replacer(finding.entity, spot.value)), by) for spot in spots]
+                    continue
+            else:
+                where = finding.start + shift, finding.end + shift
+                if action in EDITING:
+                    edits.append(Edit(*where, self.replacer(finding.entity, text[finding.start : finding.end]), by))
+                    continue
             if action == "drop":
                 self.dropped_by = self.dropped_by or finding.entity
             if first:
@@ -85,19 +95,30 @@ class Row:
             self.drafts[slot] = Draft(self._given(slot))
         return self.drafts[slot]
 
+    def stands(self, slot: Slot) -> bool:
+        """Is `slot` a block that stands in the text?"""
+        return slot.field == "blocks" and self.standing[slot.at]
+
+    def seen(self, slot: Slot) -> str:
+        """The string at `slot` as it is looked at."""
+        return JsonText(self.now(slot)).seen if slot.json else self.now(slot)
+
     def now(self, slot: Slot) -> str:
         """The string at `slot` as it stands now."""
-        if slot[0] == "blocks" and self.standing[slot[1]]:
-            return self._blocks_now()[slot[1]]["text"] or ""
+        if self.stands(slot):
+            return self._blocks_now()[slot.at]["text"] or ""
         return self.drafts[slot].text if slot in self.drafts else self._given(slot)
 
     def _given(self, slot: Slot) -> str:
-        field, at = slot
-        value = self.values[field] if at < 0 else self.values[field][at][TEXT_KEY[field]]
-        return value or ""
+        value = self.values[slot.field]
+        if slot.at < 0:
+            return value or ""
+        called = _CALLED.fullmatch(slot.part)
+        record = value[slot.at]
+        return (record["tool_calls"][int(called.group(1))]["arguments"] if called else record[slot.part]) or ""
 
     def _blocks_now(self) -> list[dict]:
-        draft = self.drafts.get(("text", -1))
+        draft = self.drafts.get(TEXT)
         if draft is None or not draft.edits:
             return self.blocks or []
         return apply_edits(draft.original, draft.edits, self.blocks)[1] or []
@@ -106,8 +127,9 @@ class Row:
         """The blocks in the text that have changed with it, or that something was found in, as they are now."""
         found = []
         for k, (now, given, stands) in enumerate(zip(self._blocks_now(), self.blocks or (), self.standing)):
-            if stands and (now["text"] != given["text"] or ("blocks", k) in self.changed):
-                found.append((("blocks", k), now["text"] or ""))
+            slot = Slot("blocks", k, "text")
+            if stands and (now["text"] != given["text"] or slot in self.changed):
+                found.append((slot, now["text"] or ""))
         return found
 
     def edits(self) -> list[tuple[Slot, Edit]]:
@@ -117,23 +139,31 @@ class Row:
     def finished(self) -> dict[str, Any]:
         """The row's text-bearing fields, rewritten; `content_id` with them when the text changed."""
         out = dict(self.values)
-        if "blocks" in out and ("text", -1) in self.drafts:
+        if "blocks" in out and TEXT in self.drafts:
             out["blocks"] = self._blocks_now()
-        for (field, at), draft in self.drafts.items():
-            if at < 0:
-                out[field] = draft.text
+        for slot, draft in self.drafts.items():
+            if slot.at < 0:
+                out[slot.field] = draft.text
             else:
-                items = list(out[field])
-                items[at] = {**items[at], TEXT_KEY[field]: draft.text}
-                out[field] = items
-        if "content_id" in out and ("text", -1) in self.drafts:
+                items = list(out[slot.field])
+                items[slot.at] = _put(items[slot.at], slot.part, draft.text)
+                out[slot.field] = items
+        if "content_id" in out and TEXT in self.drafts:
             out["content_id"] = content_id(out["text"])
         return out
 
 
-def place(slot: Slot) -> str:
-    """`text`, or `messages[1].content`."""
-    return slot[0] if slot[1] < 0 else f"{slot[0]}[{slot[1]}].{TEXT_KEY[slot[0]]}"
+_CALLED = re.compile(r"tool_calls\[(\d+)\]\.arguments")
+
+
+def _put(record: dict[str, Any], part: str, text: str) -> dict[str, Any]:
+    """The record with one part changed."""
+    called = _CALLED.fullmatch(part)
+    if called is None:
+        return {**record, part: text}
+    calls = list(record["tool_calls"])
+    calls[int(called.group(1))] = {**calls[int(called.group(1))], "arguments": text}
+    return {**record, "tool_calls": calls}
 
 
 def findings(batch: pa.RecordBatch, find: Find) -> dict[int, dict[Slot, list[Finding]]]:
@@ -141,8 +171,7 @@ def findings(batch: pa.RecordBatch, find: Find) -> dict[int, dict[Slot, list[Fin
     found: dict[int, dict[Slot, list[Finding]]] = defaultdict(lambda: defaultdict(list))
     for lane in lanes(batch):
         for finding in find(lane.texts):
-            slot = (lane.field, int(lane.slots[finding.item]))
-            found[int(lane.rows[finding.item])][slot].append(finding)
+            found[int(lane.rows[finding.item])][lane.slot(finding.item)].append(finding)
     return dict(sorted(found.items()))
 
 
@@ -194,7 +223,7 @@ def _first_round(row: Row, by_slot: dict[Slot, list[Finding]]) -> None:
     """Findings of the row as it came. Those of standing blocks come last: most are the text's own, replaced by then."""
     later = []
     for slot, found in by_slot.items():
-        if slot[0] == "blocks" and row.standing[slot[1]]:
+        if row.stands(slot):
             later.append(slot)
         else:
             row.take(slot, found, True)
@@ -207,7 +236,7 @@ def _further_rounds(rows: dict[int, Row], plan: Plan) -> None:
     for _ in range(ROUNDS):
         strings: list[tuple[int, Slot, str]] = []
         for key, row in pending.items():
-            strings += [(key, slot, row.now(slot)) for slot in sorted(row.changed) if slot[0] != "blocks" or not row.standing[slot[1]]]
+            strings += [(key, slot, row.seen(slot)) for slot in sorted(row.changed) if not row.stands(slot)]
             if any(row.standing):
                 strings += [(key, slot, text) for slot, text in row.standing_blocks()]
         if not strings:
