@@ -455,7 +455,7 @@ def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool) ->
 
 @click.command("trace", help=RUN_WORDS["trace"])
 @click.argument("root")
-@click.argument("what", metavar="ID|URL|FILE")
+@click.argument("what", metavar="ID_URL_OR_FILE")
 def trace_command(root: str, what: str) -> int:
     from pipeline.look import trace
 

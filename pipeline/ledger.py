@@ -11,7 +11,7 @@ import hashlib
 import json
 import re
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Iterable, Mapping, Sequence
+from typing import Any, Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -236,15 +236,15 @@ def sealed(page: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "hash": _hash(rest)}
 
 
-def unsealed(page: Any) -> dict[str, Any]:
+def unsealed(page: Any, sizes: Callable[[dict[str, Any]], bool] = lambda page: "sizes" in page) -> dict[str, Any]:
     """`page` without its `hash`; ValueError where it is no mapping or the hash is not that of the rest.
 
-    Older pages have neither a hash nor `sizes` and are taken as they are.
+    Older pages have neither a hash nor sizes (says `sizes`) and are taken as they are.
     """
     if not isinstance(page, dict):
         raise ValueError(f"it is {type(page).__name__}, not a mapping")
     rest = {name: value for name, value in page.items() if name != "hash"}
-    if ("hash" in page or "sizes" in page) and page.get("hash") != _hash(rest):
+    if ("hash" in page or sizes(page)) and page.get("hash") != _hash(rest):
         raise ValueError("it is not what was written (its hash differs)")
     return rest
 

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -219,3 +220,48 @@ def test_killed_once_it_ends_with_the_same_bytes_and_redoes_nothing_proven(run_t
     assert proven and all(p.read_bytes() == data for p, data in proven.items()), "a proven shard was done again"
     assert hashes(tmp_path / "whole") == hashes(tmp_path / "killed")
     assert Store(tmp_path / "killed" / "tokenizer").receipt(ARTEFACT) is not None
+
+
+KINDS = {
+    "shard": "decontaminate/shards/*.arrow",
+    "ledger": "pii/ledger/*.arrow",
+    "index": "packages/index/*.ids",
+    "receipt": "quality/receipts/*.json",
+    "manifest": "mix/manifest.json",
+    "artefact": "tokenizer/artefact/tokenizer.model",
+    "artefact's receipt": "dpo-model/receipts/artefact.json",
+    "artefact's ledger": "evaluate/ledger/artefact.arrow",
+    "pass": "dedup/passes/sign/shards/*.arrow",
+    "pass's ledger": "sft/passes/find/ledger/*.arrow",
+    "pass's receipt": "sft-unique/passes/band/receipts/*.json",
+}
+
+
+@pytest.mark.slow
+def test_one_flipped_byte_in_each_kind_of_file_is_found_named_and_mended(quickstart, maetdol_run, repo, tmp_path):
+    """What `verify` prints is done as it stands there; then everything is byte for byte as it was."""
+    root = shutil.copytree(quickstart, tmp_path / "root")
+    assert maetdol(repo, "verify", str(root))[0] == 0
+    every = [path.relative_to(root) for path in root.rglob("*") if path.is_file() and path.suffix in (".arrow", ".ids") and "crawl" not in path.parts]
+    before, ledgers = {path: (root / path).read_bytes() for path in every}, ledger_hashes(root)
+    victims = [sorted(root.glob(pattern))[0] for pattern in KINDS.values()]
+    for path in victims:
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.write_bytes(bytes(data))
+    code, said = maetdol(repo, "verify", str(root))
+    assert code == 1 and f"{len(victims)} damaged or missing, 0 extra" in said, said
+    assert all(f"damaged  {path}: " in said for path in victims)
+    for line in said.splitlines():
+        if line.startswith("  mend: maetdol "):
+            words = line.removeprefix("  mend: maetdol ").partition(" and run again what made it")[0].split()
+            assert maetdol(repo, *words)[0] == 0
+    again = maetdol_run(root, "run.pool=inline")
+    assert again.returncode == 0, again.log
+    assert maetdol(repo, "verify", str(root))[0] == 0
+    assert {path: (root / path).read_bytes() for path in every} == before and ledger_hashes(root) == ledgers
+
+
+def maetdol(repo, *words: str) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, "-c", "from pipeline.cli import main; main()", *words], cwd=repo, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr

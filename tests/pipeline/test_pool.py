@@ -102,6 +102,15 @@ class TestOnRay:
         assert len(taken) <= 4 * ray_pool.window + 1, "tasks must be drawn as room appears"
         assert list(stream) == [n * n for n in range(1, 100)]
 
+    def test_a_worker_that_stays_long_at_a_record_is_heard_by_the_driver(self, ray_pool, monkeypatch):
+        from pipeline import pool, progress
+
+        said = []
+        monkeypatch.setattr(progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})())
+        assert list(ray_pool.each(linger_in_a_task, [1.5])) == [1.5]
+        pool._say_late(["another", "1.5"])
+        assert len(said) == 1 and said[0].startswith("1.5: at stage, shard 00003, rows 0..7 for ")
+
     def test_a_store_as_a_ray_dataset(self, ray_pool, tmp_path, make_store):
         from pipeline.raydata import dataset
 
@@ -213,6 +222,17 @@ def linger(seconds):
     time.sleep(seconds)
     watchdog.at("rows 8..9")
     return seconds
+
+
+def linger_in_a_task(seconds):
+    """In a worker whose watchdog does not wait two minutes."""
+    from pipeline import pool, watchdog
+
+    usual, watchdog.LATE = watchdog.LATE, 0.2
+    try:
+        return pool._on_ray(linger, seconds)
+    finally:
+        watchdog.LATE = usual
 
 
 def test_a_record_that_takes_long_is_named_and_nothing_is_cut_short(monkeypatch):

@@ -312,3 +312,15 @@ def test_a_receipt_proves_itself():
             assert Receipt.loads(bytes(changed)) == Receipt.loads(data), at
         except DamagedStore:
             continue
+
+
+def test_every_flipped_byte_of_a_manifest_is_seen(root):
+    store = Store(root / "shout")
+    data, whole = (root / "shout/manifest.json").read_bytes(), store.require()
+    for at in range(len(data)):
+        changed = bytearray(data)
+        changed[at] ^= 1 << at % 7
+        try:
+            assert proof.manifest_of(bytes(changed), store.path) == whole, at
+        except DamagedStore as fault:
+            assert "verify --repair" in fault.mend

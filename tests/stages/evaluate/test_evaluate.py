@@ -116,9 +116,11 @@ def test_sources_are_told_apart_and_add_up_to_the_whole(report):
 def test_a_model_whose_template_was_changed_is_not_measured(sft_store, base_store, chat_store, tmp_path):
     """Also where nothing is written out, so that no generator would have looked."""
     copied = Store(shutil.copytree(sft_store.path, tmp_path / "sft"))
-    folder = copied.artefact()
-    template = folder / "chat_template.jinja"
+    template = shutil.copytree(copied.artefact(), tmp_path / "made") / "chat_template.jinja"
     template.write_text(template.read_text("utf-8").replace("<|assistant|>", "<|bot|>") + " ", "utf-8")
+    receipt, manifest = copied.receipt("artefact"), copied.require()
+    copied.put_artefact(template.parent, copied.ledger("artefact"), key=receipt.key, stage=receipt.stage, notes=receipt.notes)
+    copied.seal(manifest, [])
     with pytest.raises(UsageError, match="template"):
         Evaluate(threads=1, samples=0).run(Inputs({"of": [chat_store], "model": [base_store, copied]}, 17), Store(tmp_path / "out"), Inline())
 
