@@ -233,7 +233,7 @@ KINDS = {
     "artefact's ledger": "evaluate/ledger/artefact.arrow",
     "pass": "dedup/passes/sign/shards/*.arrow",
     "pass's ledger": "sft/passes/find/ledger/*.arrow",
-    "pass's receipt": "sft-unique/passes/band/receipts/*.json",
+    "pass's receipt": "sft-unique/passes/exact/receipts/*.json",
 }
 
 

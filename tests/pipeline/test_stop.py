@@ -196,7 +196,7 @@ def test_sigterm_ends_a_run_on_ray_too(on_ray, tmp_path):
 @pytest.mark.parametrize("what", ["raylet", "gcs_server"])
 def test_the_death_of_the_head_is_one_line_and_a_rerun_goes_on(on_ray, tmp_path, what):
     process = on_ray()
-    listed = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
     (pid,) = [int(line.split()[0]) for line in listed.splitlines() if line.split()[1].endswith(f"/{what}")]
     os.kill(pid, signal.SIGKILL)
     out, said = process.communicate(timeout=300)
