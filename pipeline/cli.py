@@ -17,7 +17,6 @@ import click
 
 from pipeline import stop
 from pipeline.errors import HeadLost, MaetdolError, did_you_mean
-from pipeline.files import disk_error
 from pipeline.shown import shown
 
 RUN_WORDS = {
@@ -152,9 +151,10 @@ def _obey() -> None:
             sys.stderr.flush()
             os._exit(fault.exit_code)
         sys.exit(fault.exit_code)
-    except OSError as fault:  # what the place of a file could not foresee: a root that is read-only, a name too long
+    except OSError as fault:  # a file or folder that cannot be what it is taken for, met where nobody foresaw it
         _trace(fault)
-        print(shown(f"error: {disk_error(fault, fault.filename or 'a file')}", lines=True), file=sys.stderr)
+        where = os.fsdecode(fault.filename) if isinstance(fault.filename, (str, bytes)) else "a file"
+        print(shown(f"error: {where}: {fault.strerror or fault}\n  mend: see that it is the file or folder it should be, and may be read and written", lines=True), file=sys.stderr)
         sys.exit(1)
     except Exception as fault:  # the last guard: whatever it is, the user gets one line
         from pipeline.pool import told

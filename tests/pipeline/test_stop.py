@@ -111,6 +111,17 @@ def test_a_root_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys
     assert said.startswith("error: ") and "mend: " in said and len(said.strip().splitlines()) == 2
 
 
+def test_a_folder_where_a_file_should_be_is_one_line(tmp_path, monkeypatch, capsys):
+    from pipeline import cli
+
+    (tmp_path / "store" / "manifest.json").mkdir(parents=True)
+    monkeypatch.setattr(sys, "argv", ["maetdol", "inspect", str(tmp_path / "store")])
+    with pytest.raises(SystemExit) as leaving:
+        cli._obey()
+    said = capsys.readouterr().err.strip().splitlines()
+    assert leaving.value.code == 1 and len(said) == 2 and str(tmp_path / "store/manifest.json") in said[0] and "mend: " in said[1]
+
+
 def test_nothing_that_steers_a_terminal_is_shown():
     assert shown("a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800") == r"a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800"
     assert shown("한국어 日本語 é 👩‍🌾 \t") == "한국어 日本語 é 👩‍🌾 \t"
