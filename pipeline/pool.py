@@ -206,7 +206,9 @@ class OnRay:
         return HeadLost(f"Ray is gone while work was under way: {why}", "look at the machine's memory and disk (or the cluster's head), then run the same command again: finished shards are kept")
 
     def _look(self) -> None:
-        """HeadLost when the head has not answered for a while."""
+        """HeadLost when a local instance lost one of its processes, or the head of a cluster has not answered for a while."""
+        for kind in _dead() if self._started else ():
+            raise self._lost(f"its {kind} died")
         if not self._head or _answers(self._head):
             self._silent = None
             return
@@ -301,6 +303,14 @@ class OnRay:
 
         if self._started and (node := getattr(worker, "_global_node", None)) is not None:
             node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def _dead() -> list[str]:
+    """Processes of a local Ray that have ended, by kind: `raylet`, `gcs_server`."""
+    from ray._private import worker
+
+    node = getattr(worker, "_global_node", None)
+    return [str(kind) for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
 
 
 def _answers(address: str) -> bool:
