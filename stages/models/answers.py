@@ -24,14 +24,15 @@ class Pair(NamedTuple):
     rejected: Row
 
 
-def encode_pair(chat: Chat, prompt: list[dict], chosen: list[dict], rejected: list[dict], width: int) -> tuple[Pair | None, str | None]:
+def encode_pair(chat: Chat, prompt: list[dict], chosen: list[dict], rejected: list[dict], width: int, tools: str | None = None) -> tuple[Pair | None, str | None]:
     """Both sides as rows of one segment, or the reason why not (`pair.equal` beside those of one conversation)."""
-    if [m["content"] for m in chosen] == [m["content"] for m in rejected]:
+    said = ("content", "reasoning", "tool_calls")
+    if [[m.get(name) for name in said] for m in chosen] == [[m.get(name) for name in said] for m in rejected]:
         return None, "pair.equal"
     sides = []
     for answer in (chosen, rejected):
         turns = sum(m["role"] == "assistant" for m in answer)
-        part, reason = encode_chat(chat, [*prompt, *answer], width, turns) if turns else (None, "chat.no_answer")
+        part, reason = encode_chat(chat, [*prompt, *answer], width, turns, tools) if turns else (None, "chat.no_answer")
         if part is None or reason:
             return None, reason
         sides.append(join([part]))
@@ -43,9 +44,9 @@ def asked(part: Any) -> int:
     return 0 if part is None else int((part[1] != IGNORED).sum())
 
 
-def encode_chat(chat: Chat, messages: list[dict], width: int, turns: int | None) -> tuple[Part | None, str | None]:
+def encode_chat(chat: Chat, messages: list[dict], width: int, turns: int | None, tools: str | None = None) -> tuple[Part | None, str | None]:
     try:
-        encoded = chat.encode(messages, turns)
+        encoded = chat.encode(messages, turns, tools)
     except ChatFault as fault:
         return None, fault.reason
     if len(encoded.ids) > width:

@@ -163,10 +163,10 @@ class Generator:
         return [self._read(row[width:].tolist(), len(prompt), sampling.stop) for row, prompt in zip(out, prompts)]
 
     def stops(self) -> list[int]:
-        """Ids that end an answer: the tokenizer's end token and those the checkpoint names."""
+        """Ids that end an answer: the tokenizer's end token, what the template ends one with, and those the checkpoint names."""
         named = getattr(self.model.generation_config, "eos_token_id", None)
         named = named if isinstance(named, list) else [named]
-        return sorted({int(value) for value in (self.tokenizer.eos_token_id, *named) if value is not None})
+        return sorted({int(value) for value in (*self.chat_template.stops(), *named) if value is not None})
 
     def _read(self, made: list[int], prompt_tokens: int, stop: tuple[str, ...]) -> Generation:
         ends = set(self.stops())

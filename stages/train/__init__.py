@@ -209,7 +209,7 @@ class Train(Stage):
     "dpo: weight of the chosen answer's loss per token, which keeps its probability from falling along with the rejected one's."
 
     most_lost: float = Field(0.5, ge=0, le=1)
-    "Share of rows that may be left out as longer than the context; above it the label doctor refuses."
+    "Share of rows that may be left out for any reason (held-out ones aside); above it the label doctor refuses and counts the reasons."
 
     holdout: float = Field(0.05, ge=0, lt=1)
     "Share of prompts (sft, dpo) held out of training; for clm, rows from `pack` say themselves what is held out."

@@ -28,10 +28,10 @@ class Conversations:
         self.ids: list[str] = []
         self.reasons: list[str | None] = []
         self._parts: list[Part | None] = []
-        for table in _tables(stores, ("id", "messages")):
+        for table in _tables(stores, ("id", "messages"), ("tools",)):
             keys = [prompt_key(messages) for messages in table["messages"]]
-            for row_id, messages, out in zip(table["id"], table["messages"], held_out(keys, share)):
-                part, reason = encode_chat(chat, messages or [], width, turns)
+            for row_id, messages, tools, out in zip(table["id"], table["messages"], table["tools"], held_out(keys, share)):
+                part, reason = encode_chat(chat, messages or [], width, turns, tools)
                 self.ids.append(row_id)
                 self._parts.append(part)
                 self.reasons.append(reason or ("train.held_out" if out else None))
@@ -81,11 +81,11 @@ class Pairs:
         self._pairs: list[Pair | None] = []
         self._chat, self._texts = chat, []
         scores: list[tuple[float | None, float | None]] = []
-        for table in _tables(stores, ("id", "prompt", "chosen", "rejected"), ("score_chosen", "score_rejected")):
+        for table in _tables(stores, ("id", "prompt", "chosen", "rejected"), ("score_chosen", "score_rejected", "tools")):
             keys = [prompt_key(messages) for messages in table["prompt"]]
             scores += zip(table["score_chosen"], table["score_rejected"])
-            for row_id, prompt, good, bad, out in zip(table["id"], table["prompt"], table["chosen"], table["rejected"], held_out(keys, share)):
-                pair, reason = encode_pair(chat, prompt or [], good or [], bad or [], width)
+            for row_id, prompt, good, bad, tools, out in zip(table["id"], table["prompt"], table["chosen"], table["rejected"], table["tools"], held_out(keys, share)):
+                pair, reason = encode_pair(chat, prompt or [], good or [], bad or [], width, tools)
                 self.ids.append(row_id)
                 self._pairs.append(pair)
                 self._texts.append((_last(good), _last(bad)))

@@ -7,6 +7,7 @@ tokenizer of the same size. Each is a number here and a refusal that names the m
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Iterator, NamedTuple, Sequence
 
 import numpy as np
@@ -66,14 +67,14 @@ def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list
     """Every check that needs no model."""
     rows = rows_of(data)
     parts = [part for row in rows for part in segments(row)]
-    found = [_labels(parts), _empty(rows), _shown(rows), *_bos([part for part, _ in parts], tokenizer)]
+    found = [_labels(parts), _empty(rows), _shown(rows), *_bos([part for part, _ in parts], tokenizer, objective in ("clm", "mlm"))]
     if objective in ("clm", "mlm"):
         found += [_documents_end(rows, [part for part, _ in parts], tokenizer), _reads_back(data, tokenizer)]
     else:
         found += [_unmasked([part for part, _ in parts]), _answers_end([part for part, _ in parts], tokenizer)]
     if objective in ("dpo", "reward"):
         found += [_prompts(data), _scores(data), _both_ways(data)]
-    return [*found, *_lost(data, most_lost)]
+    return [*found, *lost(data, most_lost)]
 
 
 def refuse(findings: Sequence[Finding]) -> None:
@@ -102,12 +103,14 @@ def _shown(rows: Sequence[Row]) -> Finding:
     return Finding("share of tokens trained", round(asked / tokens, 4) if tokens else 0.0)
 
 
-def _bos(parts: Sequence[Segment], tokenizer: Any) -> list[Finding]:
+def _bos(parts: Sequence[Segment], tokenizer: Any, documents: bool) -> list[Finding]:
+    """A document begins with one at most. In a conversation the template alone writes them, one before each turn where it does so
+    (Llama 2); two that touch are one too many."""
     bos = tokenizer.bos_token_id
     if bos is None:
         return [Finding("begin tokens per segment", 0)]
-    twice = sum(len(p.ids) > 1 and p.ids[0] == bos and p.ids[1] == bos for p in parts)
-    if bos != tokenizer.eos_token_id:
+    twice = sum(bool(((p.ids[1:] == bos) & (p.ids[:-1] == bos)).any()) if bos != tokenizer.eos_token_id else len(p.ids) > 1 and p.ids[0] == bos == p.ids[1] for p in parts)
+    if documents and bos != tokenizer.eos_token_id:
         twice = sum(int((p.ids == bos).sum()) > 1 for p in parts)
     with_one = sum(len(p.ids) > 0 and p.ids[0] == bos for p in parts)
     fault = f"{twice} of {len(parts)} segments hold the begin-of-sequence token more than once" if twice else ""
@@ -142,7 +145,7 @@ def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> Finding:
     return Finding("answers whose end is trained", round(1 - open_ / len(parts), 4) if parts else 0.0, fault, "put the end token inside the template's generation marks")
 
 
-def _lost(data: Any, most: float) -> Iterator[Finding]:
+def lost(data: Any, most: float) -> Iterator[Finding]:
     reasons = data.ledger(np.zeros(len(data), bool))["reason"].to_pylist()
     usable = [why for why in reasons if why != "train.held_out"]
     share = {name: sum((why or "").endswith(name) for why in usable) / max(1, len(usable)) for name in ("over_context", "all_masked")}
@@ -151,6 +154,11 @@ def _lost(data: Any, most: float) -> Iterator[Finding]:
         "rows longer than the context", round(over, 4), f"{over:.0%} of the rows do not fit and would be left out" if over > most else "",
         "raise seq_len, shorten the rows upstream, or raise `most_lost` if so few are meant",
     )  # fmt: skip
+    counts = Counter(why for why in usable if why not in (None, "train.not_reached"))
+    share_lost = sum(counts.values()) / max(1, len(usable))
+    told = ", ".join(f"{count} {why}" for why, count in counts.most_common())
+    fault = f"{share_lost:.0%} of the rows would be left out ({told})" if share_lost > most else ""
+    yield Finding("rows left out", told or 0, fault, "mend the rows or the template as the reasons say, or raise `most_lost` if so few are meant")
     fault = f"the template leaves {masked:.0%} of the conversations without a trained token" if masked > MASKED else ""
     yield Finding("conversations all masked", round(masked, 4), fault, "mend the template's generation marks")
 

@@ -73,7 +73,7 @@ class Session:
         data = self._data()
         if not len(data):
             self._nothing(data)
-        self.findings = [] if self.stage.objective == "rl" else doctor.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
+        self.findings = [*doctor.lost(data, self.stage.most_lost)] if self.stage.objective == "rl" else doctor.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
         doctor.refuse(self.findings)
         self.dtype = number_type(self.stage.dtype, self.device)
         torch.manual_seed(self.seed)
@@ -211,6 +211,7 @@ class Session:
             if self.stage.objective in ("mlm", "reward"):
                 built = folded(built)
             save_adapter(built, out) if built.adapter else built.model.save_pretrained(out)
+            self._stops(built, out)
             copy_tokenizer(self.tokenizer_folder, self.tokenizer, out)
             lines = [json.dumps(line, sort_keys=True) for line in history]
             (out / "history.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -219,12 +220,24 @@ class Session:
             ledger = data.ledger(used)
             notes = {name: card[name] for name in ("objective", "method", "steps", "parameters", "trained_parameters", "device", "dtype")}
             notes |= {"template": card["template_lock"]["hash"], "first": history[0], "last": history[-1], "workers": self.world.size}
+            notes["left_out"] = left_out(ledger)
             notes["took"] = {**self.took, "seconds": round(seconds, 1)}
             notes["plan"] = self.planned.notes() if self.planned else {}
             notes["doctor"] = {finding.check: finding.value for finding in self.findings}
             return self.sink.put_artefact(
                 out, ledger, key=self.key, stage="train", notes=notes, seconds=round(seconds, 1), versions=versions(self.stage.needs())
             )
+
+    def _stops(self, built: Built, out: Path) -> None:
+        """Into `generation_config.json`: what the template ends an answer with, where that is more than the end token."""
+        from transformers import GenerationConfig
+
+        stops = self.chat.stops()
+        if self.stage.objective in ("mlm", "reward") or len(stops) < 2:
+            return
+        config = GenerationConfig.from_pretrained(str(out)) if (out / "generation_config.json").is_file() else GenerationConfig()
+        config.eos_token_id = stops
+        config.save_pretrained(str(out))
 
     def _card(self, built: Built, steps: Plan, data: Any, trained: int) -> dict[str, Any]:
         whole = sum(p.numel() for p in built.model.parameters())
@@ -262,6 +275,12 @@ def base_chain(stage: Any, inputs: Any) -> list[Link]:
         return chain_of([open_link(Path(stage.checkpoint))])
     links = [open_link(store.artefact(), store.receipt(ARTEFACT).content_hash) for store in inputs["base"]]
     return chain_of(links) if links else []
+
+
+def left_out(ledger: Any) -> dict[str, int]:
+    """How many rows were left out, by reason; held-out and not-reached ones are not lost."""
+    counts = {entry["values"]: entry["counts"] for entry in ledger["reason"].value_counts().to_pylist()}
+    return {why: count for why, count in sorted(counts.items(), key=str) if why not in (None, "train.held_out", "train.not_reached")}
 
 
 def held_share(stage: Any, stores: Sequence[Store]) -> float:

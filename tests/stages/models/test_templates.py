@@ -33,7 +33,7 @@ def test_the_answers_and_what_ends_them_are_trained_and_nothing_else(tokenizer):
 def test_a_template_without_marks_gives_the_same_mask(tokenizer):
     marked, plain = Chat(tokenizer).encode(TALK), Chat(tokenizer, UNMARKED).encode(TALK)
     assert (marked.ids == plain.ids).all() and (marked.trained == plain.trained).all()
-    assert trained_text(Chat(tokenizer, CHATML), TALK) == "It is 쌀🌾.<|im_end|>\n콩: beans<|im_end|>\n"
+    assert trained_text(Chat(tokenizer, CHATML), TALK) == "It is 쌀🌾.<|im_end|>콩: beans<|im_end|>"
 
 
 def test_every_byte_of_a_character_falls_on_the_answers_side(tokenizer):
@@ -73,6 +73,9 @@ def test_a_template_that_raises_is_a_reason_not_a_crash(tokenizer):
     strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + UNMARKED
     with pytest.raises(ChatFault) as fault:
         Chat(tokenizer, strict).encode(TALK)
+    assert fault.value.reason == "chat.system"
+    with pytest.raises(ChatFault) as fault:
+        Chat(tokenizer, "{{ raise_exception('never') }}" + UNMARKED).encode(TALK)
     assert fault.value.reason == "chat.template"
 
 

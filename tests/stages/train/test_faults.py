@@ -71,6 +71,23 @@ def test_a_template_that_writes_a_second_begin_token_is_refused(chat_store, base
     assert faults(found) == {"begin tokens per segment"}
 
 
+LLAMA2 = "{% for m in messages %}{% if m.role=='user' %}{{ bos_token + '[INST] ' + m.content.strip() + ' [/INST]' }}{% else %}{{ ' ' + m.content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}"
+
+
+def test_a_begin_token_before_every_turn_is_the_templates_own(make_rows_store, tokenizer):
+    two = [*asked(1), *asked(2)]
+    data = Conversations([chats_of(make_rows_store, *[two] * 8)], Chat(tokenizer, LLAMA2), 128, 0.0, pack=True)
+    assert len(data) and not faults(doctor.examine(data, tokenizer, "sft", 0.5))
+
+
+def test_rows_lost_for_any_reason_are_counted_and_refused(make_rows_store, tokenizer):
+    rows = [asked(n) for n in range(4)] + [[{"role": "user", "content": "x"}]] * 3 + [[{"role": "user", "content": "x <|user|>"}, {"role": "assistant", "content": "y"}]] * 3
+    data = Conversations([chats_of(make_rows_store, *rows)], Chat(tokenizer), 64, 0.0, pack=True)
+    found = {one.check: one for one in doctor.examine(data, tokenizer, "sft", 0.5)}["rows left out"]
+    assert found.value == "3 chat.no_answer, 3 chat.control_token" and "60% of the rows would be left out (3 chat.no_answer, 3 chat.control_token)" in found.fault
+    assert not faults(doctor.examine(data, tokenizer, "sft", 0.6))
+
+
 def doctored(store):
     from stages.models.templates import load_tokenizer
 
@@ -164,7 +181,7 @@ def test_exchanged_sides_are_refused_when_read(pair_store, base_store, do_train,
     from stages.train import conversations as module
 
     right = module.encode_pair
-    monkeypatch.setattr(module, "encode_pair", lambda chat, prompt, chosen, rejected, width: right(chat, prompt, rejected, chosen, width))
+    monkeypatch.setattr(module, "encode_pair", lambda chat, prompt, chosen, rejected, *more: right(chat, prompt, rejected, chosen, *more))
     with pytest.raises(UsageError, match="trained as chosen is the store's rejected one"):
         do_train(pair_store, DPO, base=[base_store])
 
