@@ -6,11 +6,12 @@ Offsets are code points of the Python string everywhere outside kernels, so that
 from __future__ import annotations
 
 import hashlib
-import unicodedata
 from bisect import bisect_left, bisect_right
 from typing import Iterable, NamedTuple, Sequence
 
 import pyarrow as pa
+
+from pipeline.unicode import compared
 
 STR = pa.large_string()
 BLOCK = pa.struct(
@@ -174,8 +175,8 @@ def doc_id(source: str, locator: str, ordinal: int = 0) -> str:
 
 
 def content_id(text: str) -> str:
-    """Identity of the words: NFC, case-folded, runs of white space as one blank."""
-    return _hash("content", " ".join(unicodedata.normalize("NFC", text).casefold().split()))
+    """Identity of the words: NFC without characters that nobody sees, case-folded, runs of white space as one blank."""
+    return _hash("content", " ".join(compared(text).casefold().split()))
 
 
 def child_id(parents: str | Sequence[str], stage: str, rule: str, ordinal: int) -> str:

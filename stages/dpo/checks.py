@@ -7,9 +7,9 @@ The reasons, in the order they are asked: `dpo.empty`, `dpo.equal`, `dpo.near_eq
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import Literal, NamedTuple
 
+from pipeline.unicode import compared
 from stages.models.signs import refuses, same_script
 
 GRAM = 3
@@ -56,8 +56,8 @@ def judge(chosen: str, rejected: str, truncated: bool, limits: Limits) -> Judged
 
 
 def plain(text: str) -> str:
-    """NFC, case folded, runs of white space as one blank."""
-    return " ".join(unicodedata.normalize("NFC", text).casefold().split())
+    """As texts are compared (NFC), case folded, runs of white space as one blank."""
+    return " ".join(compared(text).casefold().split())
 
 
 def similarity(one: str, two: str) -> float:

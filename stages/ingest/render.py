@@ -11,6 +11,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from pipeline.unicode import normalised
+
 HIDDEN = frozenset(
     "script style noscript template head title svg math button select option input textarea iframe object embed canvas audio "
     "video map area source track graphic img link meta datalist dialog".split()
@@ -263,7 +265,7 @@ class _Writer:
             self.owed = BLANK
 
     def _code(self, text: str) -> None:
-        lines = [line.rstrip() for line in text.replace("\r\n", "\n").translate(_GONE).split("\n")]
+        lines = [line.rstrip() for line in text.translate(_GONE).splitlines()]
         while lines and not lines[0]:
             lines.pop(0)
         while lines and not lines[-1]:
@@ -272,8 +274,7 @@ class _Writer:
             self._put("\n".join(lines))
 
     def _put(self, text: str) -> None:
-        if not text.isascii() and not unicodedata.is_normalized("NFC", text):
-            text = unicodedata.normalize("NFC", text)
+        text = normalised("NFC", text)
         if self.at:
             gap = SEPARATORS[self.owed]
             if self.owed_mark == " | " and self.owed < LINE:
@@ -328,7 +329,7 @@ def _recompose(text: str, spans: list[Span], marks: list[tuple[int, int]]) -> Re
         # A border that would part a letter from its mark moves behind the mark.
         while place < len(text) and _joins(text[place]):
             place += 1
-        piece = unicodedata.normalize("NFC", text[last:place]) if place > last else ""
+        piece = normalised("NFC", text[last:place]) if place > last else ""
         pieces.append(piece)
         at += len(piece)
         last = max(last, place)

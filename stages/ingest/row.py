@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-import unicodedata
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, TypeVar
+from itertools import zip_longest
+from typing import Any, Callable, Iterator, Mapping, TypeVar
 
 from pipeline.errors import MaetdolError
+from pipeline.schema import Edit
+from pipeline.unicode import normalised
 
 Made = TypeVar("Made")
 
@@ -101,16 +103,84 @@ def dropped(reason: str, note: str | None = None, metrics: Mapping[str, float] |
     return Document({}, reason, note, dict(metrics or {}))
 
 
+BREAKS = "\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
+"""What ends a line beside the line feed (`str.splitlines`)."""
+BLANKS = " \t\x1f\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u2060\u3000\ufeff"
+"""White space and its zero-width kinds: nothing at the end of a line."""
+UNSEEN = (
+    BLANKS + "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2061\u2062\u2063\u2064"
+    "\u2066\u2067\u2068\u2069\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
+)
+"""Also joiners, marks of direction, fillers and variation selectors, which mean something beside a letter: a line of nothing else is empty."""
+_LAST = frozenset(UNSEEN)
+_PIECE = 1 << 20
+"""Code points whose lines are in memory at once."""
+
+
 def clean(text: str) -> str:
-    """NFC, and lone surrogates (which no file can hold) as U+FFFD: the one normalisation of the corpus."""
+    """The one normalisation of the corpus: lone surrogates (which no file can hold) as U+FFFD, NFC, and every line ended by a line feed.
+
+    CRLF and what else ends a line (`BREAKS`) is a line feed, a line of blanks is empty, and blanks end no line, but for the two of a
+    hard break of Markdown, kept where words and another line stand beside them. What a line begins with (indentation) stays. Doing it
+    again changes nothing.
+    """
     if not text.isascii():
-        if not unicodedata.is_normalized("NFC", text):
-            text = unicodedata.normalize("NFC", text)
         try:
             text.encode()
         except UnicodeEncodeError:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        text = normalised("NFC", text)
+    return _plain_lines(text)
+
+
+def _plain_lines(text: str) -> str:
+    if "\r" in text:
+        text = text.replace("\r\n", "\n")
+    for mark in BREAKS if not text.isascii() else BREAKS[:6]:
+        if mark in text:
+            text = text.replace(mark, "\n")
+    if len(text) <= _PIECE:
+        text = _lines(text)
+    else:
+        text = "".join(_lines(text[first:last]) for first, last in _at_breaks(text))
+    if "  \n" in text:  # blanks before an empty line, or at the end, break nothing
+        text = text.replace("  \n\n", "\n\n").removesuffix("  \n") + ("\n" if text.endswith("  \n") else "")
     return text
+
+
+def _at_breaks(text: str) -> Iterator[tuple[int, int]]:
+    """The text in pieces of a million code points and more that end behind line feeds."""
+    first = 0
+    while (last := text.find("\n", first + _PIECE)) >= 0:
+        yield first, last + 1
+        first = last + 1
+    yield first, len(text)
+
+
+def _lines(text: str) -> str:
+    """The text with the ends of its lines as they stay."""
+    lines = text.split("\n")
+    odd = [place for place, line in enumerate(lines) if line and line[-1] in _LAST]
+    for place in odd:
+        line = lines[place]
+        kept = line.rstrip(BLANKS)
+        breaks = line.endswith("  ") and place < len(lines) - 1
+        lines[place] = "" if not kept.strip(UNSEEN) else kept + "  " if breaks else kept
+    return "\n".join(lines) if odd else text
+
+
+def line_edits(text: str) -> list[Edit]:
+    """What `clean` does to the lines of a text, as edits: for a text in NFC whose blocks stand at offsets."""
+    cleaned = _plain_lines(text)
+    if cleaned == text:
+        return []
+    edits, at = [], 0
+    for line, fresh in zip_longest(text.splitlines(keepends=True), cleaned.splitlines(keepends=True), fillvalue=""):  # a last line of blanks is none
+        if line != fresh:
+            shared = len(fresh.rstrip(BLANKS + "\n"))
+            edits.append(Edit(at + shared, at + len(line), fresh[shared:], "ingest.lines"))
+        at += len(line)
+    return edits
 
 
 def apart(names: list[str]) -> list[str]:

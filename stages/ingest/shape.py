@@ -6,10 +6,10 @@ import json
 from collections import defaultdict, deque
 from typing import Any, Iterator, Literal, NamedTuple
 
-from pipeline.schema import child_id, content_id
+from pipeline.schema import apply_edits, child_id, content_id
 from stages.ingest import labelled, page, table_row
 from stages.ingest.readers import texts
-from stages.ingest.row import Document, Raw, clean, dropped, meta_list
+from stages.ingest.row import Document, Raw, clean, dropped, line_edits, meta_list
 from stages.ingest.vectors import taken
 
 As = Literal["document", "chat", "pair", "ranking"]
@@ -95,6 +95,9 @@ class Shaper:
         else:
             document = table_row.read(raw, self.options.columns)
         text = document.values.get("text") or ""
+        if edits := line_edits(text):  # a page whose markup held such lines
+            text, blocks = apply_edits(text, edits, document.values["blocks"])
+            document.values |= {"text": text, "blocks": blocks}
         if 4 * len(text) > self.options.max_bytes and len(text.encode()) > self.options.max_bytes:
             return dropped("ingest.too_large", f"a text over {self.options.max_bytes} bytes", document.metrics)
         return document

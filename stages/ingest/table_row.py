@@ -33,7 +33,7 @@ def own_id(row: Mapping[str, Any], columns: Mapping[str, str]) -> str | None:
 
 
 def read(raw: Raw, columns: Mapping[str, str]) -> Document:
-    """The document of a row. Nothing is dropped for being short; NFC is the only change to the text."""
+    """The document of a row. Nothing is dropped for being short; `row.clean` is the only change to the text."""
     row = renamed(raw.body, columns)
     if columns.get("text", "text") in raw.facts.get("lost", ()):
         return dropped("ingest.broken_record", raw.note)
@@ -46,9 +46,10 @@ def read(raw: Raw, columns: Mapping[str, str]) -> Document:
         return dropped("ingest.null_text")
     if not isinstance(text, str):
         return dropped("ingest.wrong_columns", f"text is a {type(text).__name__}")
+    text = clean(text)
     if not text.strip():
         return dropped("ingest.empty")
-    values: dict[str, Any] = {"text": clean(text), "signals": [], "blocks": []}
+    values: dict[str, Any] = {"text": text, "signals": [], "blocks": []}
     for ours, names in KNOWN.items():
         values[ours] = word(row, names)
     if values["lang"] is not None and (primary := tag(values["lang"])):

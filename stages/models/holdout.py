@@ -11,11 +11,12 @@ A row is held out when the hash of its key falls into the lowest `share` of the 
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
+
+from pipeline.unicode import normalised
 
 SHARE = 0.05
 """Share of keys held out by default: every twentieth document or prompt."""
@@ -56,6 +57,6 @@ def prompt_key(messages: Sequence[dict[str, str]] | None) -> str:
     asked = next((m["content"] for m in messages if m["role"] == "user"), None)
     if asked is None:
         asked = messages[0]["content"] if messages else ""
-    folded = unicodedata.normalize("NFKC", asked or "").casefold()
+    folded = normalised("NFKC", asked or "").casefold()
     kept = "".join(ch for ch in folded if ch.isalnum())
     return kept or folded

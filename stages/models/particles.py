@@ -9,8 +9,9 @@ keeps words such as `사이` or `회의` whole. No morphological analyser: those
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
+
+from pipeline.unicode import normalised
 
 WORD = re.compile(
     r"[가-힣]+|[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*|\d+(?:[.,]\d+)*|[぀-ヿ一-鿿]+|[Ѐ-ӿ]+"
@@ -59,7 +60,7 @@ FUNCTION_EN = frozenset(
 
 def fold(text: str) -> str:
     """NFKC (full-width digits and letters become plain), lower case, curly apostrophes straight."""
-    return unicodedata.normalize("NFKC", text).lower().replace("’", "'")
+    return normalised("NFKC", text).lower().replace("’", "'")
 
 
 def words(text: str) -> list[str]:

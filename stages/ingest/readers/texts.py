@@ -27,7 +27,7 @@ def read(raw: Raw) -> Document:
             note = f"ingest.bad_utf8: {replaced} characters unreadable as {decoded.encoding}"
     else:
         text = raw.body
-    text = clean(text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = clean(text)
     if not text.strip():
         return dropped("ingest.empty", note, metrics)
     name, text, spans, groups = _shaped(raw.kind, text)

@@ -20,7 +20,7 @@ def test_known_and_unknown_columns():
          "url": "http://x.example", "score": 0.5, "tags": ["가", None], "none": None, "site": "5"}
     )  # fmt: skip
     values = document.values
-    assert values["text"] == " é\r\n한글 " and (values["title"], values["lang"], values["licence"]) == ("T", "ko", "MIT")
+    assert values["text"] == " é\n한글" and (values["title"], values["lang"], values["licence"]) == ("T", "ko", "MIT")
     assert values["date"] == "2024-05-06T00:00:00" and values["url"] == "http://x.example"
     assert values["meta"] == [
         {"key": "id", "value": "7", "type": "json"}, {"key": "score", "value": "0.5", "type": "json"},

@@ -57,7 +57,7 @@ def test_rst_definitions_are_grouped_blocks():
     assert [(b["kind"], b["text"], b["group"]) for b in values["blocks"] if b["group"] is not None] == [("term", "quern", 0), ("definition", "a hand mill", 0)]
 
 
-def test_plain_text_is_kept_as_it_is_but_for_nfc():
-    assert read(Raw("text", "", "e\u0301 <p>\n\n x ".encode())).values["text"] == "é <p>\n\n x "
+def test_plain_text_is_kept_as_it_is_but_for_nfc_and_the_ends_of_lines():
+    assert read(Raw("text", "", "e\u0301 <p>\n\n x ".encode())).values["text"] == "é <p>\n\n x"
     assert read(Raw("text", "", b" \n")).reason == "ingest.empty"
     assert read(Raw("text", "", "글자 깨진 자리".encode() * 20 + b"\xff")).note.startswith("ingest.bad_utf8")
