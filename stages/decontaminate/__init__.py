@@ -34,7 +34,7 @@ class Decontaminate(ShardStage):
     fields: tuple[str, ...] = ()
     "Text columns searched, joined by line feeds; default: the main one (for chats every message)."
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     ports = {"of": Port("DOCUMENT|CHAT|PAIR", many=True)}
     makes = None
 

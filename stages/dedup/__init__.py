@@ -30,7 +30,7 @@ class Dedup(Stage):
         "against": Port(ROWS, optional=True, many=True, help="Stores to compare with and leave alone: what stands there is not kept again."),
     }
     makes: ClassVar = None
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     levels: list[Literal["exact", "near", "url", "semantic"]] = Field(default_factory=lambda: ["exact", "near"])
     """What counts as a duplicate. exact: the same text but for white space and Unicode form; near: similar shingles; url: the

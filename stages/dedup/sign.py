@@ -54,7 +54,7 @@ class Signing(NamedTuple):
 
     def key(self, content: str | None) -> str:
         """Key of the signatures of an input shard; another Unicode version may know other letters."""
-        return digest({"pass": "sign", "version": 3, "options": list(self), "unicode": unicodedata.unidata_version, "input": content})
+        return digest({"pass": "sign", "version": 4, "options": list(self), "unicode": unicodedata.unidata_version, "input": content})
 
     def library(self, folder: str | None) -> Library | None:
         """The signatures kept in `folder` under these options."""

@@ -1,6 +1,7 @@
 """What a shingle is: how a text becomes tokens and tokens become shingles, and the table of code points kernels read.
 
-The text is taken in NFC (Hangul stays composed) and lower-cased the way `str.lower` does it. Tokens are
+The text is taken in the form in which texts are compared (`pipeline.unicode.compared`: NFC, so that Hangul stays composed, without
+characters that nobody sees) and lower-cased the way `str.lower` does it. Tokens are
 
     word     runs of `\\w` (Python's `re`: letters, digits, underscore of any script)
     eojeol   runs between white space (and NUL), punctuation kept
@@ -19,6 +20,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from pipeline.unicode import IGNORED, compared
+
 Kind = Literal["word", "eojeol", "char"]
 
 WORD_BITS = np.uint32(0x1FFFFF)
@@ -26,7 +29,9 @@ WORD_BITS = np.uint32(0x1FFFFF)
 SPACE = np.uint32(1 << 30)
 """The character is white space: the exact level reads runs of it as one blank."""
 SUSPECT = np.uint32(1 << 31)
-"""The character alone does not tell its form in NFC or lower case: the text goes through Python's own `normalize` first."""
+"""The character alone does not tell its form in NFC or lower case, or is not seen: the text goes through `normalised` first."""
+UNSEEN = np.uint32(1 << 29)
+"""Nobody sees the character: where texts are read as they lie, it is no letter and parts no token."""
 
 CODE_POINTS = 0x110000
 LAST_LETTER = 0x33480
@@ -56,8 +61,8 @@ class Shingling(NamedTuple):
 
 
 def normalised(text: str) -> str:
-    """NFC with the two letters whose lower case depends on their neighbours written out; case is kept otherwise."""
-    text = unicodedata.normalize("NFC", text).replace("\u0130", "i\u0307")
+    """The form compared, with the two letters whose lower case depends on their neighbours written out; case is kept otherwise."""
+    text = compared(text).replace("\u0130", "i\u0307")
     if "\u03a3" not in text:
         return text
     lower = text.lower()
@@ -66,7 +71,7 @@ def normalised(text: str) -> str:
 
 def tokens(text: str, how: Shingling = Shingling()) -> list[str]:
     """The tokens of `text`; the specification of what the kernels hash."""
-    text = unicodedata.normalize("NFC", text).lower()
+    text = compared(text).lower()
     if how.fold_digits:
         text = "".join("0" if char.isdecimal() else char for char in text)
     if how.kind == "eojeol":
@@ -87,7 +92,7 @@ def shingles(text: str, how: Shingling = Shingling()) -> list[bytes]:
 
 @cache
 def table(kind: Kind, fold_digits: bool) -> np.ndarray:
-    """What each code point means to a tokeniser: uint32[0x110000], see WORD_BITS, SPACE and SUSPECT. Read-only."""
+    """What each code point means to a tokeniser: uint32[0x110000], see WORD_BITS, SPACE, SUSPECT and UNSEEN. Read-only."""
     points = np.arange(LAST_LETTER, dtype="<u4")
     points[0xD800:0xE000] = ord(" ")
     every = points.tobytes().decode("utf-32-le")
@@ -104,6 +109,8 @@ def table(kind: Kind, fold_digits: bool) -> np.ndarray:
     head[spaces] |= SPACE
     found[0xD800:0xE000] = 0
     found[_suspects()] |= SUSPECT
+    for first, last in IGNORED:
+        found[first : last + 1] = (found[first : last + 1] & ~WORD_BITS) | SUSPECT | UNSEEN
     found.flags.writeable = False
     return found
 

@@ -3,7 +3,8 @@
 An exact substring of `width` tokens that occurs twice is two windows of equal key, and every longer one is a run of such
 windows: the union of repeated windows is what a suffix array finds (Lee et al. 2021), but keys can be sorted in ranges of
 any size, on any number of workers, where a suffix array wants the whole corpus in memory. Keys are 64-bit hashes of
-tokens (`shingles.Kind` word or eojeol), lower-cased letter by letter; text is read as it lies, which ingest made NFC.
+tokens (`shingles.Kind` word or eojeol), lower-cased letter by letter, without characters that nobody sees; text is read as it lies,
+which ingest made NFC.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from stages.text import hashing
 from stages.text.compiled import kernel
-from stages.text.shingles import WORD_BITS
+from stages.text.shingles import UNSEEN, WORD_BITS
 
 _STEP, _POLY = np.uint64(hashing.STEP), np.uint64(hashing.POLY)
 _MIX_A, _MIX_B = np.uint64(hashing.MIX_A), np.uint64(hashing.MIX_B)
@@ -75,7 +76,7 @@ def _tokens(data, begin, end, classes, hashes, starts, ends):
                 starts[count] = here - begin
             word = (word ^ np.uint64(letter)) * _STEP
             inside = True
-        elif inside:
+        elif inside and not entry & UNSEEN:
             hashes[count], ends[count] = _mix64(word), here - begin
             count += 1
             word, inside = np.uint64(0), False
@@ -120,16 +121,17 @@ def _windows(data, offsets, rows, classes, width, keys, owners, firsts, lasts):
 
 @kernel
 def _letter(data, at, end, classes):
-    """(whether the code point at `at` is a letter of a token, its bytes)."""
+    """(whether the code point at `at` is a letter of a token, whether it is not seen, its bytes)."""
     point = np.uint32(data[at])
     size = 1 if point < 0x80 else 2 if point < 0xE0 else 3 if point < 0xF0 else 4
     if at + size > end:
-        return False, 1
+        return False, False, 1
     if size > 1:
         point &= np.uint32(0xFF >> (size + 1))
         for place in range(1, size):
             point = (point << _SIX) | (np.uint32(data[at + place]) & _TAIL)
-    return (classes[min(point, np.uint32(classes.size - 1))] & WORD_BITS) != 0, size
+    entry = classes[min(point, np.uint32(classes.size - 1))]
+    return (entry & WORD_BITS) != 0, (entry & UNSEEN) != 0, size
 
 
 @kernel
@@ -137,14 +139,17 @@ def _edge(data, begin, at, end, classes):
     """The first byte from `at` on that stands in no token begun before it."""
     while at < end and data[at] & 0xC0 == 0x80:
         at += 1
-    back = at - 1
-    while back > begin and data[back] & 0xC0 == 0x80:
+    back, letter, unseen = at, False, True
+    while unseen and back > begin:
         back -= 1
-    if at == begin or not _letter(data, back, end, classes)[0]:
+        while back > begin and data[back] & 0xC0 == 0x80:
+            back -= 1
+        letter, unseen, _ = _letter(data, back, end, classes)
+    if not letter:
         return at
     while at < end:
-        letter, size = _letter(data, at, end, classes)
-        if not letter:
+        letter, unseen, size = _letter(data, at, end, classes)
+        if not letter and not unseen:
             break
         at += size
     return at

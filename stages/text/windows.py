@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.unicode import IGNORED
 from stages.text.characters import ALNUM, CJK, CODE_POINTS, HANGUL, classes
 
 WEIGHT = 24
@@ -29,6 +30,8 @@ def normal() -> np.ndarray:
     table[0xFF21:0xFF3B] = points[0x61:0x7B]
     table[0xFF41:0xFF5B] = points[0x61:0x7B]
     table[(classes() & ALNUM) == 0] = 0
+    for first, last in IGNORED:
+        table[first : last + 1] = 0
     table.flags.writeable = False
     return table
 
