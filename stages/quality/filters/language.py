@@ -22,7 +22,7 @@ class Language(Rule):
     The whole text is read. Hangul decides for Korean, so that short Korean texts are safe (`stages/text/language.py`).
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     keep: tuple[str, ...] = ()
     "Languages to keep, as two-letter codes: `[ko, en]`; none given: all."
     min: float | None = 0.65

@@ -146,3 +146,67 @@ def test_paragraphs_of_the_declaration_in_english_and_korean(declaration):
         paras = [para for row in declaration if row["key"] == key for para in row["paras"] if len(para) >= 20]
         langs = language.Identify(str(language.bundled_model()))(docs_of(paras)).langs
         assert len(paras) > 50 and langs.count(lang) >= 0.99 * len(paras)
+
+
+@pytest.mark.parametrize(
+    "text, lang",
+    [
+        ("CONTACT US TODAY FOR MORE INFORMATION", "en"),
+        ("DIE KATZE IST AUF DEM TISCH", "de"),
+        ("LA CASA ES MUY GRANDE Y BONITA", "es"),
+        ("РОССИЙСКАЯ ФЕДЕРАЦИЯ И ЕЁ СТОЛИЦА МОСКВА", "ru"),
+        ("Η ΕΛΛΗΝΙΚΗ ΔΗΜΟΚΡΑΤΙΑ ΚΑΙ Η ΙΣΤΟΡΙΑ ΤΗΣ", "el"),
+        ("ՀԱՅԱՍՏԱՆԻ ՀԱՆՐԱՊԵՏՈՒԹՅՈՒՆ", "hy"),
+        ("ᲡᲐᲥᲐᲠᲗᲕᲔᲚᲝᲡ ᲠᲔᲡᲞᲣᲑᲚᲘᲙᲐ", "ka"),
+    ],
+)
+def test_capitals_are_read_as_small_letters(identify, text, lang):
+    (found, score), (small, same) = identify(text), identify(text.lower())
+    assert found == small == lang and score == same >= 0.65
+
+
+@pytest.mark.parametrize(
+    "text, lang",
+    [
+        ("ᎣᏏᏲ ᎢᎦᏓ ᏗᎦᏓᎨᏳᎢ ᎠᏂᏴᏫᏯ", "chr"),
+        ("NASA ᎣᏏᏲ ᎢᎦᏓ ᏗᎦᏓᎨᏳᎢ", "chr"),
+        ("ꆈꌠꁱꂷ ꀊꋩꊒꃀ ꌧꅪꃅꄷ", "ii"),
+        ("ދިވެހިރާއްޖެ ޤައުމު", "dv"),
+        ("ߒߞߏ ߞߊ߲ ߟߋ ߦߋ߫", "nqo"),
+        ("ㄅㄆㄇㄈ ㄓㄨˋ ㄧㄣ", "zh"),
+        ("አማርኛ የኢትዮጵያ ቋንቋ ነው።", "am"),
+        ("ᓀᐦᐃᔭᐍᐏᐣ ᐃᓄᒃᑎᑐᑦ ᑕᐃᒪ", "und"),
+        ("ⵜⴰⵎⴰⵣⵉⵖⵜ ⵜⵓⵜⵍⴰⵢⵜ", "und"),
+        ("𐎀𐎁𐎂 𐎃𐎄𐎅", "und"),
+    ],
+)
+def test_a_script_that_a_language_cannot_have_is_not_that_language(identify, text, lang):
+    found, score = identify(text)
+    assert found == lang and (score == 0.0 if lang == "und" else score >= 0.65)
+
+
+@pytest.mark.parametrize(
+    "text, lang",
+    [
+        ("韓国語の「안녕하세요」は挨拶の言葉です。", "ja"),
+        ("韓国語の안녕하세요は挨拶の言葉です。", "ja"),
+        ("韩语的「안녕하세요」是问候语。", "zh"),
+        ("일본어의 「こんにちは」는 인사말입니다.", "ko"),
+        ('The Korean word "안녕하세요" means hello.', "en"),
+        ("大韓民國의 主權은 國民에게 있고, 모든 權力은 國民으로부터 나온다.", "ko"),
+    ],
+)
+def test_a_quotation_says_nothing_of_the_language_around_it(identify, text, lang):
+    assert identify(text)[0] == lang
+
+
+@pytest.fixture
+def identify(batch_of):
+    """`identify(text)` -> (language, score)."""
+    from pipeline.docs import Docs
+
+    def run(text: str) -> tuple[str | None, float]:
+        found = language.Identify(str(language.bundled_model()))(Docs(batch_of([text])))
+        return found.langs[0], float(found.scores[0])
+
+    return run
