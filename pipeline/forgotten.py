@@ -41,7 +41,10 @@ def domain(word: str) -> str:
     >>> domain("맷돌.한국") == domain("https://xn--pq1bz0j.xn--3e0b707e/a"), domain(".Example.org")
     (True, 'example.org')
     """
-    host = urlsplit(word.strip()).hostname if "://" in word else word
+    try:
+        host = urlsplit(word.strip()).hostname if "://" in word else word
+    except ValueError:
+        host = word
     return _ascii((host or "").strip().strip(".").lower())
 
 

@@ -67,7 +67,7 @@ class Ledger:
         """One ledger table of `len(ids)` rows.
 
         `out=None` means: the id itself where `reason` is null, null elsewhere. `reasons=None` follows from `reason`.
-        `metrics` maps `<filter>.<measure>` to a float per row. WorkError on unequal lengths or a malformed reason.
+        `metrics` maps `<filter>.<measure>` to a float per row; what is no finite number (nothing to measure) is null. WorkError on unequal lengths or a malformed reason.
         """
         n = len(ids)
         id_array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, STR)
@@ -90,7 +90,8 @@ class Ledger:
             "note": pa.array(note, STR) if note is not None else pa.nulls(n, STR),
         }
         for name in sorted(metrics or {}):
-            columns[name] = pa.array(np.asarray(metrics[name], dtype=np.float64))
+            values = np.asarray(metrics[name], dtype=np.float64)
+            columns[name] = pa.array(values, mask=~np.isfinite(values))
         if any(len(column) != n for column in columns.values()):
             raise WorkError("ledger columns are of unequal length: " + str({k: len(v) for k, v in columns.items()}))
         schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in sorted(metrics or {}))])

@@ -80,7 +80,10 @@ class RecordedByHand:
 
 def same_page(url: str) -> str:
     """A URL without fragment and closing slash, host in lower case: what a hand-written answer's page is found by."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # http://[bad/ is found by itself alone
+        return url
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}" + (f"?{parts.query}" if parts.query else "")
 
 

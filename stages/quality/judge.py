@@ -9,7 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.docs import Docs
-from pipeline.errors import OptionError
+from pipeline.errors import OptionError, WorkError
+from pipeline.filter import Verdict
 from pipeline.ledger import Ledger
 from pipeline.schema import Edit, apply_edits, content_id, shape_of
 from pipeline.stage import Work
@@ -42,8 +43,8 @@ def judged(stage: "Quality", batch: pa.RecordBatch) -> Work:
     rounds: list[Sequence[Sequence[Edit]]] = []
     last = len(stage.filters) - 1
     for place, (name, each) in enumerate(zip(names(stage.filters), stage.filters)):
-        verdict = each.judge(docs)
-        for why, reason, lost in zip(reasons, verdict.reason, unfit):
+        verdict = _one_each(each.judge(docs), docs.n, name)
+        for why, reason, lost in zip(reasons, verdict.reason, unfit, strict=True):
             if reason is not None and lost is None:
                 why.append(reason)
         metrics |= {f"{name}.{measure}": values for measure, values in verdict.metrics.items()}
@@ -60,6 +61,19 @@ def judged(stage: "Quality", batch: pa.RecordBatch) -> Work:
             docs = _edited(docs, verdict.edits, wanted)
             rounds.append(verdict.edits)
     return _work(stage, batch, docs, reasons, notes, columns, rounds, metrics)
+
+
+def _one_each(verdict: Verdict, rows: int, name: str) -> Verdict:
+    """The verdict, where it says something of every row; WorkError names the filter and the counts."""
+    if not isinstance(verdict, Verdict):
+        raise WorkError(f"quality: filter {name} returned a {type(verdict).__name__}, no Verdict", "return pipeline.filter.Verdict from judge()")
+    given = {"reason": verdict.reason, "edits": verdict.edits, "notes": verdict.notes}
+    given |= {f"metrics[{key!r}]": values for key, values in verdict.metrics.items()}
+    given |= {f"columns[{key!r}]": values for key, values in verdict.columns.items()}
+    for part, values in given.items():
+        if values is not None and len(values) != rows:
+            raise WorkError(f"quality: filter {name} returned {len(values)} values of {part} for {rows} documents", "return one for each row of the batch")
+    return verdict
 
 
 def names(filters: tuple) -> list[str]:
