@@ -9,7 +9,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"errors", "schema", "shown", "stop", "watchdog"},
+    {"errors", "unicode", "schema", "shown", "stop", "watchdog"},
     {"options", "docs", "files", "forgotten", "ledger", "lock", "paths", "progress"},
     {"shards", "filter"},
     {"proof"},
