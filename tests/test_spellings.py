@@ -31,7 +31,7 @@ LINES = st.sampled_from(
 )
 TEXTS = st.lists(LINES, min_size=2, max_size=16).map("\n\n".join) | st.lists(LINES, min_size=2, max_size=16).map("\n".join)
 ENDS = {"LF": "\n", "CRLF": "\r\n", "CR": "\r", "U+2028": "\u2028", "NEL": "\x85", "VT": "\v", "FF": "\f", "U+2029": "\u2029"}
-BLANKS = (" ", "\t \t", "\u00a0", "\u3000\u3000", "\u200b", "\ufeff ", "\u200d", "\u3164", "\u2800")
+BLANKS = (" ", "\t \t", "\u00a0", "\u3000\u3000", "\u200b", " \ufeff", "\u200d", "\u3164", "\u2800")
 
 
 def spellings(text: str) -> list[str]:
