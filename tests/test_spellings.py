@@ -55,7 +55,7 @@ def test_every_reader_gives_one_row_for_every_spelling(text):
         *(lambda words, kind=kind: shaped(Raw(kind, "", words.encode())) for kind in ("text", "markdown", "rst")),
         lambda words: shaped(Raw("row", "", {"text": words})),
         lambda words: shaped(Raw("row", "", turns(words)), "chat"),
-        lambda words: shaped(Raw("row", "", {"prompt": words, "chosen": "Yes. " + words, "rejected": "No."}), "pair"),
+        lambda words: shaped(Raw("row", "", {"prompt": words, "chosen": "Yes.\n" + words, "rejected": "No."}), "pair"),
     ]
     for make in makers:
         first = make(text)
