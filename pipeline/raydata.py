@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from typing import Any, Sequence
 
+import pyarrow as pa
+
+from pipeline.schema import fitted
 from pipeline.store import Store
 
 
@@ -20,7 +23,9 @@ def dataset(store: Store, columns: Sequence[str] | None = None) -> Any:
     from ray.data.datasource import Datasource, ReadTask
 
     manifest = store.require()
-    schema = store.schema if not columns else None
+    schema = store.schema
+    if columns:
+        schema = pa.schema([schema.field(name) for name in columns])
 
     class Shards(Datasource):
         def estimate_inmemory_data_size(self) -> int:
@@ -30,18 +35,15 @@ def dataset(store: Store, columns: Sequence[str] | None = None) -> Any:
             tasks = []
             for entry in manifest["shards"]:
                 metadata = BlockMetadata(num_rows=entry["rows"], size_bytes=entry["bytes"], input_files=None, exec_stats=None)
-                tasks.append(ReadTask(_reader(store.path, entry["shard"], list(columns or [])), metadata, schema=schema))
+                tasks.append(ReadTask(_reader(store.path, entry["shard"], schema), metadata, schema=schema))
             return tasks
 
     return ray.data.read_datasource(Shards())
 
 
-def _reader(path: str, shard: int, columns: list[str]) -> Any:
+def _reader(path: str, shard: int, schema: pa.Schema) -> Any:
     def read() -> Any:
-        import pyarrow as pa
-
         for batch in Store(path).batches(shard):
-            table = pa.Table.from_batches([batch])
-            yield table.select(columns) if columns else table
+            yield fitted(pa.Table.from_batches([batch]), schema)
 
     return read

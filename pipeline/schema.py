@@ -160,6 +160,29 @@ def upgraded(rows: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
     return type(rows).from_arrays(columns, schema=wanted)
 
 
+def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
+    """One schema for shards that differ in their extra columns: all of them, in the order met, numbers in the wider type.
+
+    ValueError names the columns whose types have nothing in common.
+    """
+    schemas = list(dict.fromkeys(schema.remove_metadata() for schema in schemas))
+    try:
+        return schemas[0] if len(schemas) == 1 else pa.unify_schemas(schemas, promote_options="permissive")
+    except (pa.ArrowTypeError, pa.ArrowInvalid):
+        kinds: dict[str, set[pa.DataType]] = {}
+        for field in (field for schema in schemas for field in schema):
+            kinds.setdefault(field.name, set()).add(field.type)
+        unlike = {name: sorted(map(str, own)) for name, own in kinds.items() if len(own) > 1}
+        raise ValueError("; ".join(f"{name!r} is {' here and '.join(own)} there" for name, own in unlike.items())) from None
+
+
+def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
+    """`rows` in the columns of `schema`: null where there is none of a name, another type cast. What fits is not copied."""
+    if rows.schema.equals(schema):
+        return rows
+    return pa.table([rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in schema], schema=schema)
+
+
 def _hash(*parts: str) -> str:
     hasher = hashlib.blake2b(digest_size=16)
     for part in parts:

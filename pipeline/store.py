@@ -18,6 +18,7 @@ import os
 import posixpath
 import shutil
 import tempfile
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Iterable, Iterator, Sequence
@@ -30,7 +31,7 @@ from pipeline.files import Local, disk_error, place, tried
 from pipeline.ledger import Ledger, Receipt, sealed
 from pipeline.options import content_hash, digest
 from pipeline.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
-from pipeline.schema import current, shape_of, upgraded
+from pipeline.schema import current, fitted, shape_of, unified, upgraded
 from pipeline.shards import BATCH_BYTES, BATCH_ROWS, COUNTED, INDEX, SHARD_BYTES, SHARD_ROWS, ShardWriter, build_index, hash_of, number_of, reason_counts, stamp, write_table
 
 __all__ = ["ARTEFACT", "BATCH_BYTES", "BATCH_ROWS", "FORMAT", "SHARD_BYTES", "SHARD_ROWS", "Store"]
@@ -129,10 +130,14 @@ class Store:
 
     @property
     def schema(self) -> pa.Schema:
+        """The columns of all shards: those of the shape, then extra ones, which a shard may lack. Bytes are not held here."""
         shards = self.shards()
         if not shards:
             raise SourceError(f"{self.path} has no shards", "run the stage that makes it")
-        return current(self._rows(shards[0]).schema)
+        try:
+            return unified(current(self._schema_of(shard)) for shard in shards)
+        except ValueError as fault:
+            raise SourceError(f"{self.path}: shards of unlike columns: {fault}", "read it shard by shard, or make these columns of one type") from None
 
     @property
     def shape(self) -> str | None:
@@ -149,13 +154,30 @@ class Store:
         receipt = self.receipt(shard)
         if receipt is None:
             raise DamagedStore(f"{self.place.path(name)} has no receipt", repair_hint(self.path))
-        try:
+        with self._damage_of(name):
             data = held(self.place, name, getattr(receipt, proof), self.path)
             return pa.ipc.open_file(data if data is not None else pa.memory_map(self.place.path(name)))
+
+    @contextmanager
+    def _damage_of(self, name: str) -> Iterator[None]:
+        """Faults of an Arrow file as DamagedStore."""
+        try:
+            yield
         except FileNotFoundError:
             raise DamagedStore(f"{self.place.path(name)} is missing", repair_hint(self.path)) from None
         except pa.ArrowInvalid as fault:
             raise DamagedStore(f"{self.place.path(name)} cannot be read: {fault}", repair_hint(self.path)) from None
+
+    def _schema_of(self, shard: int) -> pa.Schema:
+        """The columns of a shard as they were written: the end of its file is read."""
+        name = f"shards/{number_of(shard)}.arrow"
+
+        def read() -> pa.Schema:
+            with self.place.open(name) as handle:
+                return pa.ipc.open_file(handle).schema
+
+        with self._damage_of(name):
+            return tried(read, self.path)
 
     def _rows(self, shard: int) -> pa.ipc.RecordBatchFileReader:
         return self._open(f"shards/{number_of(shard)}.arrow", shard, "bytes_hash")
@@ -178,10 +200,12 @@ class Store:
         return self._open(f"ledger/{number_of(shard)}.arrow", shard, "ledger_bytes_hash").read_all()
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """The whole store as one mapped table (local disk: no copy)."""
-        tables = [self.read(shard) for shard in self.shards()]
-        tables = [table.select(list(columns)) for table in tables] if columns else tables
-        return pa.concat_tables(tables) if tables else pa.table({})
+        """The whole store as one mapped table (local disk: no copy); null where a shard lacks an extra column."""
+        if not self.shards():
+            return pa.table({})
+        schema = self.schema
+        schema = pa.schema([schema.field(name) for name in columns]) if columns else schema
+        return pa.concat_tables([fitted(self.read(shard), schema) for shard in self.shards()])
 
     def ledgers(self) -> pa.Table:
         """All ledgers as one table."""
@@ -194,7 +218,8 @@ class Store:
         return [name[:-6] for name in self.place.names("ledger") if name.endswith(".arrow") and name[:-6] in proven]
 
     def files(self) -> list[str]:
-        """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written."""
+        """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,
+        so that extra columns may stand in some of them only (`table`, `dataset` and `scan` fill in nulls)."""
         return [self.place.path(f"shards/{number_of(shard)}.arrow") for shard in self.shards()]
 
     def dataset(self, columns: Sequence[str] | None = None) -> Any:

@@ -88,7 +88,7 @@ class Corpus:
         while at < len(wanted):
             part = self.parts[int(np.searchsorted(self.firsts, wanted[at], side="right")) - 1]
             first = part.first
-            for batch in opened(part.store, part.shard, part.content).select(list(columns)).to_batches():
+            for batch in _chosen(opened(part.store, part.shard, part.content), columns).to_batches():
                 stop = at + int(np.searchsorted(wanted[at:], first + len(batch)))
                 if stop > at:
                     yield batch, wanted[at:stop] - first, order[at:stop]
@@ -101,10 +101,11 @@ class Corpus:
             pieces.append(batch.take(pa.array(rows)))
             places.append(at)
         if not pieces:
-            return self.parts[0].store.read(self.parts[0].shard).select(list(columns)).slice(0, 0)
+            return _chosen(self.parts[0].store.read(self.parts[0].shard), columns).slice(0, 0)
         back = np.empty(len(docs), np.int64)
         back[np.concatenate(places)] = np.arange(len(docs))
-        return pa.Table.from_batches([pa.concat_batches(pieces).take(pa.array(back))])
+        whole = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="permissive")
+        return whole.combine_chunks().take(pa.array(back)).combine_chunks()
 
     def measured(self, sign: Store, docs: np.ndarray, *names: str) -> list[np.ndarray]:
         """Number columns of the pass `sign` for the documents `docs` (int64, any order)."""
@@ -116,6 +117,14 @@ class Corpus:
             for values, name in zip(found, names):
                 values[here] = column(rows, name)[docs[here] - self.parts[number].first]
         return found
+
+
+def _chosen(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """These columns; an extra one that the shard lacks is null."""
+    lacking = [name for name in columns if name not in rows.column_names]
+    for name in lacking:
+        rows = rows.append_column(name, pa.nulls(len(rows)))
+    return rows.select(list(columns))
 
 
 def _rows(store: Store) -> dict[int, int]:

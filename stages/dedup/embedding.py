@@ -78,7 +78,7 @@ class Held(NamedTuple):
             yield from ((-1, unpacked(chunk)) for chunk in written["vector"].chunks)
             return
         at = 0
-        for batch in self.corpus.batches(number):
+        for batch in self.corpus.batches(number) if len(written) else ():
             yield at, as_they_lie(batch.column(self.column))
             at += len(batch)
 
@@ -116,6 +116,8 @@ def _lying(given: Embedding, number: int, standing: np.ndarray) -> np.ndarray | 
     """The standing rows that have a vector, where the column's numbers can be read as they lie; otherwise None."""
     found, widths, at = [], set(), 0
     for batch in given.corpus.batches(number):
+        if given.column not in batch.schema.names:
+            return standing[:0]  # a shard whose files had no such column
         values = batch.column(given.column)
         vectors = as_they_lie(values)
         if vectors is None:
@@ -143,6 +145,12 @@ def as_they_lie(values: pa.Array) -> np.ndarray | None:
     if not width:
         return None
     return values.values.slice(first, len(values) * width).to_numpy(zero_copy_only=True).reshape(-1, width)
+
+
+def are_vectors(kind: pa.DataType) -> bool:
+    """Is this the type of a column of vectors: lists of numbers?"""
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_such(kind) for is_such in lists) and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))
 
 
 def usable(vectors: np.ndarray) -> np.ndarray:

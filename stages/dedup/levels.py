@@ -16,7 +16,7 @@ from pipeline.pool import Pool
 from pipeline.stage import merge_notes, versions
 from pipeline.store import Store
 from stages.dedup import address, apply, semantic
-from stages.dedup.embedding import Embedding, Held, embed, unpacked
+from stages.dedup.embedding import Embedding, Held, are_vectors, embed, unpacked
 from stages.dedup.later import Later
 from stages.dedup.passes import make, spread
 
@@ -92,10 +92,11 @@ def _semantic(plan: "Plan", pool: Pool) -> None:
 
 
 def fits(vectors: str | None, schemas: dict[str, Any]) -> None:
-    """OptionError where an input lacks the column of vectors."""
+    """OptionError where an input lacks the column of vectors, or has something else under its name."""
     for path, schema in schemas.items():
-        if vectors is not None and vectors not in schema.names:
-            raise OptionError(f"dedup: {path} has no column {vectors!r}", "name a column of lists of numbers, or give `encoder`")
+        if vectors is not None and not (vectors in schema.names and are_vectors(schema.field(vectors).type)):
+            fault = f"{vectors!r} of {path} holds {schema.field(vectors).type}" if vectors in schema.names else f"{path} has no column {vectors!r}"
+            raise OptionError(f"dedup: {fault}", "name a column of lists of numbers, or give `encoder`")
 
 
 def scratch(plan: "Plan") -> list[Store]:

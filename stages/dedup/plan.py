@@ -61,7 +61,7 @@ class Plan:
     def of(cls, stage: "Dedup", inputs: Inputs, sink: Store, home: Store | None = None) -> "Plan":
         """SourceError where the inputs are of several shapes, OptionError where options do not fit the rows."""
         corpus = Corpus.of(inputs)
-        schemas = {part.store.path: part.store.schema for part in corpus.parts}
+        schemas = {path: store.schema for path, store in {part.store.path: part.store for part in corpus.parts}.items()}
         shapes = {shape_of(schema) for schema in schemas.values()}
         if len(shapes) != 1 or None in shapes:
             raise SourceError("dedup: the inputs are of different shapes: " + ", ".join(sorted(map(str, shapes))), "give stores of one shape")

@@ -186,10 +186,13 @@ def weigh(task: Task) -> Receipt:
 
 def scores_of(batch: pa.RecordBatch, column: str) -> np.ndarray:
     """The scores of a batch (float64), -inf where there is none. UsageError where there is no such column of numbers."""
-    found = values_at(batch, column, "mix")
-    values = np.array([number(value) for value in found], np.float64)
-    if column in batch.schema.names and any(value is not None and not isinstance(value, (int, float)) for value in found):
-        raise UsageError(f"mix: column {column!r} holds no numbers", "rank by a score, such as quality_score")
+    if column in batch.schema.names:
+        try:
+            values = batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise UsageError(f"mix: column {column!r} holds no numbers", "rank by a score, such as quality_score") from None
+    else:
+        values = np.array([number(value) for value in values_at(batch, column, "mix")], np.float64)
     return np.where(np.isnan(values), -np.inf, values)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, SerializeAsAny
@@ -33,6 +33,7 @@ class Quality(ShardStage):
     their own and judged by no filter.
     """
 
+    version: ClassVar[int] = 2
     filters: Annotated[tuple[SerializeAsAny[Filter], ...], BeforeValidator(_built)] = Field(default=DEFAULT, validate_default=True)  # type: ignore[assignment]
     "Filters in order: names, or mappings such as `{word_count: {min: 30}}`; see `maetdol list filters`."
     spare: tuple[Literal["faq", "code", "list"], ...] = ("faq",)

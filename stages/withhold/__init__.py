@@ -31,6 +31,7 @@ class Withhold(ShardStage):
         "against": Port("DOCUMENT|CHAT|PAIR", many=True, help="rows that must not be known"),
     }
     makes: ClassVar[str | None] = None
+    version: ClassVar[int] = 2
 
     share: float = Field(0.3, gt=0.0, le=1.0)
     "Least share of runs of words that two texts have in common for the row to go. Copies edited in every tenth word keep 0.4 of theirs."

@@ -32,6 +32,29 @@ def test_as_a_dataset_without_a_copy(store):
     assert pa.total_allocated_bytes() - before < 200_000, "the rows were copied"
 
 
+def test_shards_of_unlike_extra_columns_are_one_table(tmp_path, make_documents):
+    """Null where a shard lacks a column, the wider type where they differ; every reader of whole stores says the same."""
+    store = Store(tmp_path / "corpus")
+    extras = [{}, {"score": pa.array([1, 2], pa.int64())}, {"v": pa.array([[1.0], [2.0]], pa.list_(pa.float32(), 1)), "score": pa.array([0.5, None])}]
+    for number, columns in enumerate(extras):
+        table = make_documents([f"{number} a", f"{number} b"])
+        for name, values in columns.items():
+            table = table.append_column(name, values)
+        store.put(number, table, Ledger.rows(table["id"].to_pylist()), key="k", stage="test", input_ids=table["id"])
+    assert store.schema.names == [*DOCUMENT.names, "score", "v"]
+    store.seal({"stage": "test", "shape": store.shape, "key": "k"}, [0, 1, 2])
+    wanted = [(None, None), (None, None), (1.0, None), (2.0, None), (0.5, [1.0]), (None, [2.0])]
+    for rows in (store.table(), store.table(["score", "v"]), store.scan().to_table(), store.dataset().data.table):
+        assert list(zip(rows["score"].to_pylist(), rows["v"].to_pylist())) == wanted
+    assert store.scan().schema == store.schema == store.table().schema
+
+    table = make_documents(["one"]).append_column("score", pa.array(["much"]))
+    store.put(3, table, Ledger.rows(table["id"].to_pylist()), key="k", stage="test", input_ids=table["id"])
+    store.seal({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1, 2, 3])
+    with pytest.raises(SourceError, match="'score' is double here and int64 here and string there"):
+        store.table()
+
+
 def test_random_access_by_id_and_row(store):
     for number in (0, 834, 2499):
         shard, row = store.find(doc_id("test", str(number)))

@@ -211,7 +211,31 @@ def test_rows_without_a_vector_stay_and_are_counted(dedup, vector_store, fates, 
         reasons = sorted(str(fate[0]) for fate in fates(out).values())
         assert reasons == ["None"] * 6 + ["dedup.semantic"]
         assert out.receipt(0).notes["semantic"]["without"] == 4
-    assert len(dedup(tmp_path / "none", vector_store("none", [None] * 3), levels=["semantic"], vectors="v").table()) == 3
+    assert len(dedup(tmp_path / "none", vector_store("nothing", [None] * 3), levels=["semantic"], vectors="v").table()) == 3
+
+
+@pytest.mark.parametrize("lacking", [0, 1, 2])
+def test_a_shard_without_the_column_keeps_its_rows(dedup, vector_store, fates, tmp_path, lacking):
+    """As a file without vectors makes it; the other shards are of several number types."""
+    source = vector_store("in", [[1.0, 2.0], [2.0, 4.0], [3.0, 1.0], [6.0, 2.0], [-1.0, 0.0], [0.0, 5.0]], 3)
+    for number, kind in enumerate([pa.list_(pa.float32()), pa.list_(pa.float64()), pa.list_(pa.float32(), 2)]):
+        table = source.read(number)
+        column = table["v"].to_pylist()
+        table = table.drop_columns("v") if number == lacking else table.set_column(table.column_names.index("v"), "v", pa.array(column, kind))
+        source.put(number, table, Ledger.rows(table["id"].to_pylist()), key="test", stage="test", input_ids=table["id"])
+    source.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0, 1, 2])
+    out = dedup(tmp_path / "out", source, levels=["semantic"], vectors="v", cells=1)
+    rows = {shard: [fates(out)[name][0] for name in source.read(shard)["id"].to_pylist()] for shard in range(3)}
+    for shard, reasons in rows.items():
+        assert sorted(map(str, reasons)) == ["None", "dedup.semantic" if shard < 2 and shard != lacking else "None"]
+    assert out.receipt(0).notes["semantic"]["without"] == 2
+    without = {row["id"] for row in out.table(["id", "v"]).to_pylist() if row["v"] is None}
+    assert without == set(source.read(lacking)["id"].to_pylist())
+
+
+def test_a_column_of_other_things_is_no_vector(dedup, vector_store, tmp_path):
+    with pytest.raises(OptionError, match="'title' of .* holds large_string"):
+        dedup(tmp_path / "out", vector_store("rows", [[1.0, 2.0]]), levels=["semantic"], vectors="title")
 
 
 def test_vectors_of_two_models_are_refused(dedup, vector_store, tmp_path):

@@ -85,6 +85,20 @@ def test_wrong_columns_are_named(tmp_path, scored):
         ranked(tmp_path, corpus, "b", share=0.1, budget=100)
 
 
+def test_columns_of_any_numbers_rank_and_others_are_refused(tmp_path, scored):
+    corpus = scored("in", 1, list(range(1000)))
+    kinds = {"flag": pa.array([n % 10 == 0 for n in range(1000)]), "whole": pa.array([n % 10 == 0 for n in range(1000)]).cast(pa.uint8()), "lists": pa.array([[1]] * 1000)}
+    for name, values in kinds.items():
+        table = corpus.read(0).append_column(name, values)
+        corpus.put(0, table, Ledger.rows(table["id"].to_pylist()), key=name, stage="test")
+        corpus.seal({"stage": "test", "shape": "DOCUMENT", "key": name}, [0])
+        if name == "lists":
+            with pytest.raises(UsageError, match="'lists' holds no numbers"):
+                ranked(tmp_path, corpus, name, rank=name, share=0.1)
+        else:
+            assert all(n % 10 == 0 for n in kept(ranked(tmp_path, corpus, name, rank=name, weights={"ko": 1, "en": 1}, budget=4000)))
+
+
 def test_a_budget_in_tokens(tmp_path, scored):
     (tmp_path / "card.json").write_text('{"measured": {"by_language": {"ko": {"bytes_per_token": 5.0}, "en": {"bytes_per_token": 4.0}, "all": {"bytes_per_token": 4.5}}}}')
     out = ranked(tmp_path, scored("in", 2, list(range(1000))), rank="score", weights={"ko": 1, "en": 1}, tokenizer=str(tmp_path), budget=4000)
