@@ -12,11 +12,11 @@ from typing import Any, Callable, Iterator
 
 import pyarrow as pa
 
-from pipeline import progress, sinks, verify
+from pipeline import forgotten, progress, sinks, verify
 from pipeline.errors import DamagedStore, NewerStore, SourceError, WorkError
 from pipeline.files import Local, Remote, inside, parents, place, seen
 from pipeline.forgotten import PENDING
-from pipeline.ledger import dropped
+from pipeline.ledger import COLUMNS, dropped
 from pipeline.lock import RootLock
 from pipeline.options import identity
 from pipeline.pool import Inline, OnRay, Pool
@@ -314,6 +314,7 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
         step.stage.admit(inputs)
         sink = recipe.store(step.name)
         sink.unseal()
+        sink.place.delete(forgotten.HASHED)
         verify.clear(sink)
         links.append(Link(step.stage, inputs, sink, step is chain[-1]))  # type: ignore[arg-type]
     first = chain[0]
@@ -402,18 +403,32 @@ def ancestors(recipe: Recipe, step: Step) -> list[Step]:
 
 def drop_raw(recipe: Recipe, pii: Step, ready: set[str] | None = None) -> None:
     """Delete the rows of every text store `pii` was made from whose readers are all in `ready` (default: all are); receipts,
-    ledgers and manifests stay and stay valid. A store that lies outside of the root, by a link, is not touched."""
+    ledgers and manifests stay and stay valid. A store that lies outside of the root, by a link, is not touched. Of stores that
+    brought documents in, keyed hashes of the addresses stay, so that `forget` finds them."""
+    names = {step.name for step in recipe.steps}
     for step in ancestors(recipe, pii):
         store = recipe.store(step.name)
         readers = {each.name for each in recipe.steps if step.name in inputs_names(each)}
         if (ready is not None and not readers <= ready) or not inside(store.path, recipe.root):
             continue
         manifest = store.require()
-        if manifest.get("dropped_text") or (step.shape or "").startswith("artefact"):
+        if (step.shape or "").startswith("artefact"):
             continue
-        store.write_manifest({**manifest, "dropped_text": True})
-        for folder in ("shards", "index", "passes"):
+        if not manifest.get("dropped_text"):
+            if names.isdisjoint(inputs_names(step)):
+                _keep_addresses(store, forgotten.key_of(place(recipe.root), make=True))
+            store.write_manifest({**manifest, "dropped_text": True})
+        kept = forgotten.HASHED.partition("/")[2]
+        for folder in ("shards", "index", *(f"passes/{name}" for name in store.place.sub("passes").folders() if name != kept)):
             store.place.delete(folder)
+
+
+def _keep_addresses(store: Store, key: bytes) -> None:
+    store.place.delete(forgotten.HASHED)
+    for number, receipt in store.receipts().items():
+        if receipt.written and receipt.rows:
+            hashes = (forgotten.hashed(batch, key) for batch in store.batches(number))
+            store.sub(forgotten.HASHED).put(number, hashes, COLUMNS.empty_table(), key=forgotten.keyed("", key).hex(), stage=receipt.stage)
 
 
 def rows_of(store: Store, shard: int, root: str) -> pa.Table:

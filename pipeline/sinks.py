@@ -19,7 +19,7 @@ from pipeline.options import CONTENT
 from pipeline.recipe import Recipe, Step
 from pipeline.store import ARTEFACT, Store
 
-PARTS = ("manifest.json", "receipts", "shards", "index", "ledger", "passes", ARTEFACT, "addresses", "takedown")
+PARTS = ("manifest.json", "receipts", "shards", "index", "ledger", "passes", ARTEFACT, "takedown")
 """What a store is made of; the manifest and the proofs first, so that a sweep that is killed leaves nothing that counts."""
 BESIDE = ("lock.json", "lock.taking")
 """What may lie in a store and is none of it."""

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline import catalog, forgotten
-from pipeline.errors import SourceError, UsageError
+from pipeline.errors import DamagedStore, SourceError, UsageError
 from pipeline.files import Local, Remote, place
 from pipeline.forgotten import PENDING, Forgotten
 from pipeline.ledger import COLUMNS, Ledger, Receipt
@@ -193,13 +193,16 @@ class Lineage:
         return above - made
 
 
-def named(stores: Iterable[Store], wanted: Forgotten) -> set[str]:
-    """Ids of the rows that carry a forgotten address, domain or licence."""
+def named(root: Local | Remote, stores: Iterable[Store], wanted: Forgotten) -> set[str]:
+    """Ids of the rows that carry a forgotten address, domain or licence, or carried it before their text was deleted."""
     found: set[str] = set()
     for store in stores:
-        for _, part in parts_of(store):
+        for name, part in parts_of(store):
             for number, receipt in _receipts(part):
                 table = _rows(part, number, receipt)
+                if table is not None and name == f"{store.name}/{forgotten.HASHED}":
+                    found |= set(_named_once(root, table, receipt, wanted))
+                    continue
                 if table is None or "id" not in table.column_names:
                     continue
                 for name, hides in (("url", wanted.at), ("source", wanted.at), ("licence", wanted.licensed)):
@@ -209,6 +212,13 @@ def named(stores: Iterable[Store], wanted: Forgotten) -> set[str]:
                             hit = pc.fill_null(pc.is_in(table[name], value_set=pa.array(words, table[name].type)), False)
                             found |= set(table.filter(hit)["id"].to_pylist())
     return found
+
+
+def _named_once(root: Local | Remote, kept: pa.Table, receipt: Receipt, wanted: Forgotten) -> list[str]:
+    key = forgotten.key_of(root)
+    if receipt.key != forgotten.keyed("", key).hex():
+        raise DamagedStore(f"{root.path(forgotten.KEY)} is another key than the hashes were made with", "restore the one that stood there first")
+    return forgotten.found_in(kept, wanted, key)
 
 
 def find(root: str, marks: list[tuple[str, str]]) -> Found:
@@ -224,7 +234,7 @@ def find(root: str, marks: list[tuple[str, str]]) -> Found:
     if derived:
         of = ", ".join(sorted(lineage.sources(derived))[:5])
         raise UsageError(f"{sorted(derived)[0]} was made of {of}", "forget the document: what is made of it goes with it, and would otherwise come back")
-    sources = lineage.sources(ids | named(stores, wanted))
+    sources = lineage.sources(ids | named(place(root), stores, wanted))
     lost = Lost(digest(sorted(value for _, value in marks)), frozenset(sources | lineage.reached(sources, "id", "out")), wanted)
     return touched(root, stores, lost)
 

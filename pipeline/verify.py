@@ -131,8 +131,9 @@ def verify(path: str, workers: int = 1) -> Found:
     try:
         for store in stores:
             progress.current.begin(store.name)
+            whole = True
             for part in parts_of(store):
-                _verify_part(part, found, pool)
+                whole = _verify_part(part, found, pool, whole)
             progress.current.end()
     finally:
         pool.close()
@@ -153,7 +154,8 @@ def told(path: str, found: Found, repaired: bool, as_json: bool) -> str:
     return "\n".join(lines + sorted({f"  mend: {fault.hint}" for fault in found.faults}))
 
 
-def _verify_part(store: Store, found: Found, pool: Pool) -> None:
+def _verify_part(store: Store, found: Found, pool: Pool, whole: bool) -> bool:
+    """Returns False for a store whose text was deleted, and for its passes (`whole` says so): a repair helps neither."""
     there = store.sizes()
     proofs = {name[9:-5] for name in there if name.startswith("receipts/") and name.endswith(".json")}
     manifest: dict[str, Any] | None = None
@@ -175,10 +177,11 @@ def _verify_part(store: Store, found: Found, pool: Pool) -> None:
         found.bytes += checked.bytes
         known |= {*checked.names, *(name for name, _, _ in checked.wrong)}
         unknown |= set() if checked.known else {checked.proof}
-        found.faults += [_fault(store, name, kind, what, checked.proof, rows) for name, kind, what in checked.wrong]
+        found.faults += [_fault(store, name, kind, what, checked.proof, rows and whole) for name, kind, what in checked.wrong]
     for name in sorted(set(there) - known):
         if not _may_belong(name, unknown):
             found.faults.append(_fault(store, name, "extra", "nothing speaks of it", ""))
+    return rows and whole
 
 
 def _entries(manifest: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -195,7 +198,7 @@ def _may_belong(name: str, unknown: set[str]) -> bool:
 
 def _fault(store: Store, name: str, kind: Any, what: str, proof: str, rows: bool = True) -> Fault:
     if not rows and kind != "extra":
-        return Fault(store.path, name, kind, what, proof, f"its text was deleted (run.drop_raw): run the recipe with --from {store.name}", False)
+        return Fault(store.path, name, kind, what, proof, f"its text was deleted (run.drop_raw): run the recipe with --from {Store(store.path.partition('/passes/')[0]).name}", False)
     hint = repair_hint(store.path)
     return Fault(store.path, name, kind, what, proof, hint.partition(" and run")[0] if kind == "extra" else hint)
 

@@ -32,6 +32,19 @@ def test_a_domain_takes_the_hosts_below_it_and_no_others(url, hit):
     assert hides("domain", "shop.example", url=url) is hit
 
 
+@pytest.mark.parametrize(
+    "url, same",
+    [("http://a.example/%EB%A7%B7?q=%ea%b0%80", "http://a.example/맷?q=가"), ("http://a.example/%7ekim/%2d", "http://a.example/~kim/-"), ("http://a.example/a b", "http://a.example/a%20b"),
+     ("http://a.example/%B0%A1", "http://a.example/%b0%a1"), ("http://a.example/a%2fb", "http://a.example/a%2Fb"), ("http://a.example/100%", "http://a.example/100%")],
+)  # fmt: skip
+def test_one_address_in_either_percent_encoding(url, same):
+    assert hides("url", url, url=same) and hides("url", same, url=url)
+    assert hides("url", url.replace("a.ex", "b.ex"), url=same) is False
+    assert mark("url", "http://a.example/a%2fb") != mark("url", "http://a.example/a/b"), "an encoded slash is no slash"
+    old = forgotten._mark("url", url.removeprefix("http://"))
+    assert Forgotten(frozenset([old])).at(url), "what an earlier version noted still hides it"
+
+
 def test_a_korean_host_is_one_name_in_either_spelling():
     for named in ("맷돌.한국", "xn--pq1bz0j.xn--3e0b707e", "https://맷돌.한국/소개"):
         assert hides("domain", named, url="https://www.xn--pq1bz0j.xn--3e0b707e/a") and hides("domain", named, url="http://맷돌.한국/a")

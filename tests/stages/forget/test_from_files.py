@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from pipeline import forgotten, verify
+from pipeline.errors import DamagedStore
+from pipeline.files import place
 from pipeline.recipe import parse
 from pipeline.run import plan, rows_of, run
 from pipeline.store import Store
@@ -90,3 +93,61 @@ def test_a_file_by_its_name_and_a_root_without_text(page, tmp_path):
     Forget(root=recipe.root, domain=("shop.example",)).run()
     assert urls(recipe.store("pii")) == OTHERS
     assert [row["reason"] for row in recipe.store("ingest").ledgers().to_pylist()].count("ingest.forgotten") == 2
+
+
+MAIL = ["http://shop.example/kim.younghee@mail.example/1", "http://shop.example/~lee/?to=lee.cheolsu@mail.example", "http://other.example/plain"]
+
+
+@pytest.fixture
+def dropped(tmp_path):
+    """Pages whose addresses hold mail addresses, masked by pii; the text before it is deleted."""
+    (tmp_path / "raw").mkdir()
+    lines = [{"url": url, "text": f"{name}에 대한 글입니다. " + f"{name}은 집집마다 하나씩 있었습니다. " * 5} for url, name in zip(MAIL, NAMES)]
+    (tmp_path / "raw/pages.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
+    steps = [{"ingest": {"from": str(tmp_path / "raw")}}, {"quality": {"filters": [{"word_count": {"min": 3}}], "spare": []}}, {"pii": {"mask": ["email"]}}]
+    recipe = parse({"name": "d", "root": str(tmp_path / "root"), "run": {"pool": "inline", "drop_raw": True}, "steps": steps})
+    run(recipe)
+    return recipe
+
+
+@pytest.mark.parametrize(
+    "named, left",
+    [({"url": (MAIL[0],)}, [1, 2]), ({"url": ("https://SHOP.example/kim.younghee%40mail.example/1/",)}, [1, 2]), ({"url": ("http://shop.example/%7elee/?to=lee.cheolsu@mail.example#x",)}, [0, 2]),
+     ({"domain": ("shop.example",)}, [2]), ({"url": ("http://shop.example/kim.younghee@mail.example/2",)}, [0, 1, 2])],
+)  # fmt: skip
+def test_an_address_that_pii_masked_is_found_after_its_text_was_deleted(named, left, dropped):
+    before = {row["id"]: row["url"] for row in dropped.store("pii").table().to_pylist()}
+    everything = b"".join(path.read_bytes() for path in (place(dropped.root).root).rglob("*") if path.is_file())
+    assert b"younghee" not in everything and b"cheolsu" not in everything and not verify.verify(dropped.root).faults
+    assert (place(dropped.root).root / forgotten.KEY).stat().st_mode & 0o777 == 0o600
+    ids = [row["id"] for row in dropped.store("ingest").sub(forgotten.HASHED).table().rename_columns(["id", "marks"]).to_pylist()]
+    assert Forget(root=dropped.root, **named).run() == 0
+    kept = set(dropped.store("pii").table()["id"].to_pylist())
+    assert kept == {ids[n] for n in left} and not verify.verify(dropped.root).faults and len(before) == 3
+    assert set(dropped.store("ingest").sub(forgotten.HASHED).read(0)["doc_id"].to_pylist()) == kept
+    assert {status.state for status in plan(dropped)} == {"done"}
+    run(dropped, start="ingest")
+    assert set(dropped.store("pii").table()["id"].to_pylist()) == kept and dropped.store("ingest").require()["dropped_text"]
+
+
+def test_hashes_whose_key_is_lost_or_another_are_an_error_and_never_nothing_found(dropped):
+    root = place(dropped.root)
+    real = root.read(forgotten.KEY)
+    for key, word in ((None, "is missing"), (b"short", "is not a key"), (b"\0" * 32, "another key")):
+        root.delete(forgotten.KEY) if key is None else root.write(forgotten.KEY, key)
+        with pytest.raises(DamagedStore, match=word):
+            Forget(root=dropped.root, url=(MAIL[0],)).run()
+    root.write(forgotten.KEY, real)
+    kept = f"ingest/{forgotten.HASHED}/shards/00000.arrow"
+    root.write(kept, root.read(kept)[:-40] + bytes(40))
+    with pytest.raises(DamagedStore, match="its bytes are not"):
+        Forget(root=dropped.root, url=(MAIL[0],)).run()
+    (fault,) = verify.verify(dropped.root).faults
+    assert not fault.mends and fault.hint.endswith("--from ingest")
+
+
+def test_text_is_deleted_where_a_run_was_killed_before_it(dropped):
+    shards = place(dropped.root).root / "quality/shards"
+    shards.mkdir()
+    (shards / "00000.arrow").write_bytes(b"text")
+    assert not any(outcome.did for outcome in run(dropped)) and not shards.exists()
