@@ -40,7 +40,8 @@ FEW_LETTERS, SHORT_SHARE, SCRIPT_SCORE = 30, 0.15, 0.7
 """Of a text of fewer letters this share of Hangul is enough (`LG 폰`, `굿 movie`): models guess at such lengths. What the script
 decides scores .7 at least: above the published cuts (.65), below what is certain."""
 MAIN_SHARE, SOME_SHARE = 0.5, 0.1
-"""A script of half the letters decides what a text can be; beside Latin, which stands in every language, a tenth is enough."""
+"""A script of half the letters decides what a text can be; where none is, a tenth is enough, and beside Latin, which stands in every
+language (code, addresses), one letter."""
 KANA_SHARE = 0.15
 """From this share of kana among kana and Han on a text is Japanese and not Chinese."""
 OUTSIDE = 3
@@ -150,11 +151,9 @@ def _asked(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, t
     leaning = scores * np.where((labels == "en") & short[:, None], LEANING, 1.0)
     order = np.argsort(-leaning, axis=1, kind="stable")
     labels, scores = np.take_along_axis(labels, order, axis=1), np.take_along_axis(scores, order, axis=1)
-    hangul = letters[:, 0] / np.maximum(total, 1)
-    parted = outside.sum(axis=1) < everywhere.sum(axis=1)
-    own = outside[:, HANGUL] / np.maximum(outside.sum(axis=1), 1)
+    unquoted = outside[:, HANGUL] / np.maximum(everywhere[:, HANGUL], 1)
     japanese = (outside[:, KANA] > 0) & (outside[:, HANGUL] < outside[:, KANA] + outside[:, HAN])
-    hangul = np.where(japanese, 0.0, np.where(parted, own, hangul))
+    hangul = np.where(japanese, 0.0, letters[:, 0] / np.maximum(total, 1) * np.where(everywhere[:, HANGUL] > 0, unquoted, 1.0))
     labels, scores = _possible(labels, scores, outside)
     langs, sure = held_to_script(labels, scores, hangul, total)
     return np.where(total > 0, langs, None), np.where(total > 0, sure, np.nan), first, first_scores
@@ -193,8 +192,8 @@ def _possible(labels: np.ndarray, scores: np.ndarray, letters: np.ndarray) -> tu
     scores = scores.copy()
     for lang in set(labels.ravel().tolist()) & set(written()):
         share = letters[:, sorted(written()[lang])].sum(axis=1) / total
-        least = np.where(decided & (main != LATIN), MAIN_SHARE, SOME_SHARE)
-        out = (share < least) | (kana & (main != LATIN) & (lang in CHINESE))
+        least = np.where(main == LATIN, 0.0, np.where(decided, MAIN_SHARE, SOME_SHARE))
+        out = (share < least) | (share == 0.0) | (kana & (main != LATIN) & (lang in CHINESE))
         scores[(labels == lang) & out[:, None]] = 0.0
     scores[decided & (main == OTHER)] = 0.0
     owners = np.array([OWNERS.get(name, "") for name in SCRIPTS], object)[main]

@@ -121,7 +121,7 @@ def known(row: dict, labels: set[str]) -> str | None:
 
 @pytest.mark.slow
 def test_the_declaration_of_human_rights_per_language(declaration):
-    """Every version gets the label the library gives it, and 75 % of those in a language of the model the right one.
+    """Every version gets the label the library gives it (of capitals in small letters), and 75 % of those in a language of the model the right one.
 
     What the model takes for a neighbour (Asturian for Spanish, Yue for Chinese, ...) stands in tests/bench/quality/RESULTS.md.
     """
@@ -132,7 +132,8 @@ def test_the_declaration_of_human_rights_per_language(declaration):
     labels = {language.code(label) for label in library.get_labels()}
     pages = ["\n".join(row["paras"]) for row in declaration]
     found = language.Identify(model)(docs_of(pages))
-    theirs = [language.code(names[0]) for names in library.predict([page.replace("\n", " ") for page in pages])[0]]
+    read = [page.lower() if sum(map(str.isupper, page)) > sum(map(str.islower, page)) else page for page in pages]
+    theirs = [language.code(names[0]) for names in library.predict([page.replace("\n", " ") for page in read])[0]]
     assert [ranked[0][0] for ranked in found.ranked] == theirs
     asked = [(known(row, labels), lang, other) for row, lang, other in zip(declaration, found.langs, theirs) if known(row, labels)]
     assert len(asked) > 170 and sum(want == lang for want, lang, _ in asked) >= max(sum(want == other for want, _, other in asked), 0.75 * len(asked))
