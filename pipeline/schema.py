@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from typing import Iterable, NamedTuple, Sequence
+from typing import Any, Iterable, Mapping, NamedTuple, Sequence
 
 import pyarrow as pa
 
@@ -44,6 +44,24 @@ MESSAGES = pa.list_(
 """Turns: role (system, user, assistant, tool) and content, then what few turns have (null: nothing). `reasoning` is what was
 thought before the answer, `name` and `tool_call_id` are those of the tool that answers, `train` says whether the turn is to be
 learned (null: the row does not say)."""
+
+
+
+def bare(turn: Mapping[str, Any]) -> dict[str, Any]:
+    """A turn of MESSAGES without the parts it does not have: role and content, and of the others those that are not null."""
+    return {name: value for name, value in turn.items() if value is not None or name in ("role", "content")}
+
+
+def words_of(turn: Mapping[str, Any]) -> list[str]:
+    """The texts of a turn, in order: content, reasoning, names and arguments of the tools it calls, name and id of the tool it answers for."""
+    called = [call[part] for call in turn.get("tool_calls") or () for part in ("name", "arguments")]
+    return [text for text in (turn["content"], turn.get("reasoning"), *called, turn.get("name"), turn.get("tool_call_id")) if text]
+
+
+def speaks(turn: Mapping[str, Any]) -> bool:
+    """Does a turn say anything, or call a tool?"""
+    return bool((turn["content"] or "").strip() or turn.get("tool_calls"))
+
 
 BLOCK_KINDS = (
     "heading paragraph list code table quote question answer accepted_answer term definition summary details step post"

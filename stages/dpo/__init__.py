@@ -29,8 +29,8 @@ class Dpo(Stage):
         - train: {name: sft-model, objective: sft, of: sft-rows, base: pretrain}
         - dpo:   {of: sft-unique, sft: sft-rows, student: [pretrain, sft-model], sft_overlap: 0.5}
 
-    Reasons: `dpo.no_label`, `dpo.overlap`, `dpo.beyond_max` before anything is asked; `dpo.over_context`, `chat.*`,
-    `dpo.truncated`, `dpo.empty`, `dpo.equal`, `dpo.near_equal`, `dpo.wrong_language`, `dpo.length_ratio`, `dpo.unrelated`,
+    Reasons: `dpo.no_label`, `dpo.tool_call` (the label calls a tool; a conversation with tools, where a teacher is to answer),
+    `dpo.overlap`, `dpo.beyond_max` before anything is asked; `dpo.over_context`, `chat.*`, `dpo.truncated`, `dpo.empty`, `dpo.equal`, `dpo.near_equal`, `dpo.wrong_language`, `dpo.length_ratio`, `dpo.unrelated`,
     `dpo.refusal`, `dpo.too_few_answers` of the answers; `dpo.tie`, `dpo.student_wins`, `dpo.margin_low`, `dpo.margin_high`,
     `judge.*`, `teacher.*` of judge, reward model and teacher; `dpo.length_balance`, `dpo.prompt_cap` and `dpo.overlap` of the
     last choice.

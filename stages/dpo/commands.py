@@ -17,7 +17,7 @@ from stages.models.holdout import SHARE
 
 
 class DpoExport(Options):
-    """Write a CHAT or PAIR store as JSONL for TRL, LLaMA-Factory or axolotl, and print the line that loads it."""
+    """Write a CHAT or PAIR store as JSONL for OpenAI's fine-tuning, TRL, LLaMA-Factory or axolotl, and print the line that loads it."""
 
     verb: ClassVar[str] = "dpo-export"
     arguments: ClassVar[tuple[str, ...]] = ("store", "folder")
@@ -27,7 +27,7 @@ class DpoExport(Options):
     folder: str
     "Where to write; files of the same name are replaced."
     to: Literal[
-        "trl", "trl-completion", "trl-kto", "trl-reward", "llamafactory-alpaca", "llamafactory-sharegpt", "axolotl", "axolotl-chatml"
+        "openai", "trl", "trl-completion", "trl-kto", "trl-reward", "llamafactory-alpaca", "llamafactory-sharegpt", "axolotl", "axolotl-chatml"
     ] = "trl"
     "Format. trl-completion is for conversations; trl-kto, trl-reward and axolotl-chatml are for pairs; the rest take both."
     part: Literal["all", "train", "heldout"] = "all"

@@ -1,19 +1,21 @@
 """Rows of CHAT and PAIR as other trainers read them: one pure function per format and shape.
 
-Field rules as their makers publish them: TRL's dataset formats, LLaMA-Factory's data/README.md, axolotl's dataset-formats and
-rlhf pages. A row a format has no form for raises `NoForm` with the reason; nothing is bent to fit.
+Field rules as their makers publish them: OpenAI's fine-tuning files, TRL's dataset formats, LLaMA-Factory's data/README.md,
+axolotl's dataset-formats and rlhf pages. A row a format has no form for raises `NoForm` with the reason; nothing is bent to fit.
 """
 
 from __future__ import annotations
 
+import json
 from typing import Any, Callable, Iterator, NamedTuple
 
 Row = dict[str, Any]
-Messages = list[dict[str, str]]
+Messages = list[Row]
 
 
 class NoForm(ValueError):
-    """This row cannot be said in that format; the message is the reason (`export.turns`, `export.many_turns`)."""
+    """This row cannot be said in that format; the message is the reason (`export.turns`, `export.many_turns`,
+    `export.tools`, `export.text_and_call`, `export.reasoning`, `export.names`, `export.not_trained`)."""
 
 
 class Format(NamedTuple):
@@ -29,44 +31,113 @@ class Format(NamedTuple):
 
 def turns(messages: Messages) -> tuple[str, list[tuple[str, str | None]]]:
     """(system, [(user, assistant), ...]); the last assistant may be None. NoForm where speakers do not alternate."""
-    led = bool(messages) and messages[0]["role"] == "system"
-    system, rest = (messages[0]["content"], messages[1:]) if led else ("", messages)
-    roles = [message["role"] for message in rest]
-    if not rest or roles != [("user", "assistant")[n % 2] for n in range(len(roles))]:
+    system, rest = led(messages)
+    if not rest or [message["role"] for message in rest] != [("user", "assistant")[n % 2] for n in range(len(rest))]:
         raise NoForm("export.turns")
     said = [message["content"] for message in rest]
     return system, [(said[n], said[n + 1] if n + 1 < len(said) else None) for n in range(0, len(said), 2)]
 
 
-def plain(messages: Messages | None) -> Messages:
-    return [{"role": m["role"], "content": m["content"]} for m in messages or []]
+def led(messages: Messages) -> tuple[str, Messages]:
+    """The system message at the head, or none, and the rest."""
+    return (messages[0]["content"], messages[1:]) if messages and messages[0]["role"] == "system" else ("", messages)
+
+
+def learned(messages: Messages) -> None:
+    """NoForm where a row says of an answer that it is not to be learned, for formats that have no word for it."""
+    if any(turn["role"] == "assistant" and turn.get("train") is False for turn in messages):
+        raise NoForm("export.not_trained")
+
+
+# -- OpenAI's messages, which TRL and axolotl read too -----------------------------------------------------------------------
+
+
+def openai(messages: Messages | None, objects: bool = False) -> Messages:
+    """Messages with reasoning_content, tool_calls, name, tool_call_id and weight where the turn has them; arguments of tools as
+    JSON text, or as `objects`."""
+    return [_message(turn, objects) for turn in messages or []]
+
+
+def _message(turn: Row, objects: bool) -> Row:
+    made = {"role": turn["role"], "content": turn["content"]}
+    if turn.get("reasoning") is not None:
+        made["reasoning_content"] = turn["reasoning"]
+    if turn.get("tool_calls"):
+        made["tool_calls"] = [_call(call, objects) for call in turn["tool_calls"]]
+    made |= {name: turn[name] for name in ("name", "tool_call_id") if turn.get(name) is not None}
+    if turn.get("train") is not None:
+        made["weight"] = int(turn["train"])
+    return made
+
+
+def _call(call: Row, objects: bool) -> Row:
+    own = {"id": call["id"]} if call["id"] is not None else {}
+    arguments = call["arguments"]
+    return {**own, "type": "function", "function": {"name": call["name"], "arguments": opened(arguments) if objects else arguments}}
+
+
+def opened(text: str | None) -> Any:
+    """What a JSON text says; a text that is none as it is: models write such arguments, too."""
+    try:
+        return json.loads(text or "{}")
+    except ValueError:
+        return text
+
+
+def schemas(row: Row) -> Row:
+    """The column of tools as a list, where the row has one."""
+    return {"tools": opened(row["tools"])} if row.get("tools") else {}
+
+
+def openai_chat(row: Row) -> Iterator[Row]:
+    yield {"messages": openai(row["messages"]), **schemas(row)}
+
+
+def openai_pair(row: Row) -> Iterator[Row]:
+    sides = {name: openai(row[side]) for name, side in (("preferred_output", "chosen"), ("non_preferred_output", "rejected"))}
+    yield {"input": {"messages": openai(row["prompt"]), **schemas(row)}, **sides}
 
 
 # -- TRL ---------------------------------------------------------------------------------------------------------------------
 
 
+def _trl(messages: Messages | None) -> Messages:
+    """Templates write arguments as JSON, so that they must be no text before."""
+    return openai(messages, objects=True)
+
+
+def _listed(row: Row) -> Row:
+    """Tools as JSON text, which TRL reads itself: columns of records would give each schema the keys of all."""
+    return {"tools": row["tools"]} if row.get("tools") else {}
+
+
 def trl_chat(row: Row) -> Iterator[Row]:
-    yield {"messages": plain(row["messages"])}
+    learned(row["messages"])
+    yield {"messages": _trl(row["messages"]), **_listed(row)}
 
 
 def trl_completion(row: Row) -> Iterator[Row]:
-    messages = plain(row["messages"])
+    messages = row["messages"]
     if len(messages) < 2 or messages[-1]["role"] != "assistant":
         raise NoForm("export.turns")
-    yield {"prompt": messages[:-1], "completion": messages[-1:]}
+    learned(messages[-1:])
+    yield {"prompt": _trl(messages[:-1]), "completion": _trl(messages[-1:]), **_listed(row)}
 
 
 def trl_pair(row: Row) -> Iterator[Row]:
-    yield {side: plain(row[side]) for side in ("prompt", "chosen", "rejected")}
+    learned([*row["chosen"], *row["rejected"]])
+    yield {**{side: _trl(row[side]) for side in ("prompt", "chosen", "rejected")}, **_listed(row)}
 
 
 def trl_kto(row: Row) -> Iterator[Row]:
-    yield {"prompt": plain(row["prompt"]), "completion": plain(row["chosen"]), "label": True}
-    yield {"prompt": plain(row["prompt"]), "completion": plain(row["rejected"]), "label": False}
+    for pair in trl_pair(row):
+        yield {"prompt": pair["prompt"], "completion": pair["chosen"], "label": True, **_listed(row)}
+        yield {"prompt": pair["prompt"], "completion": pair["rejected"], "label": False, **_listed(row)}
 
 
 def trl_reward(row: Row) -> Iterator[Row]:
-    yield {side: plain(row["prompt"]) + plain(row[side]) for side in ("chosen", "rejected")}
+    for pair in trl_pair(row):
+        yield {**{side: pair["prompt"] + pair[side] for side in ("chosen", "rejected")}, **_listed(row)}
 
 
 def trl_load(shape: str, path: str) -> str:
@@ -76,61 +147,108 @@ def trl_load(shape: str, path: str) -> str:
 # -- LLaMA-Factory -----------------------------------------------------------------------------------------------------------
 
 
-def _one(messages: Messages) -> str:
+def plain(messages: Messages | None, thinks: bool = False) -> Messages:
+    """Role and content alone. NoForm for what they have no place for; reasoning goes before the answer as LLaMA-Factory has it,
+    where the format `thinks`."""
+    return [_plain(turn, thinks) for turn in messages or []]
+
+
+def _plain(turn: Row, thinks: bool) -> Row:
+    if turn["role"] == "tool" or turn.get("tool_calls"):
+        raise NoForm("export.tools")
+    if turn.get("name"):
+        raise NoForm("export.names")
+    if turn.get("reasoning") and not thinks:
+        raise NoForm("export.reasoning")
+    return {"role": turn["role"], "content": _thought(turn) + turn["content"]}
+
+
+def _thought(turn: Row) -> str:
+    return f"<think>\n{turn['reasoning']}\n</think>\n\n" if turn.get("reasoning") else ""
+
+
+def _one(messages: Messages) -> Row:
     if len(messages) != 1 or messages[0]["role"] != "assistant":
         raise NoForm("export.turns")
-    return messages[0]["content"]
+    learned(messages)
+    return messages[0]
+
+
+def _without_tools(row: Row) -> None:
+    if row.get("tools"):
+        raise NoForm("export.tools")
 
 
 def alpaca_chat(row: Row) -> Iterator[Row]:
-    system, said = turns(plain(row["messages"]))
+    _without_tools(row)
+    learned(row["messages"])
+    system, said = turns(plain(row["messages"], thinks=True))
     if said[-1][1] is None:
         raise NoForm("export.turns")
     yield {"instruction": said[-1][0], "input": "", "output": said[-1][1], "system": system, "history": [list(turn) for turn in said[:-1]]}
 
 
 def alpaca_pair(row: Row) -> Iterator[Row]:
-    system, said = turns(plain(row["prompt"]))
+    _without_tools(row)
+    system, said = turns(plain(row["prompt"], thinks=True))
     if said[-1][1] is not None:
         raise NoForm("export.turns")
-    sides = {side: _one(plain(row[side])) for side in ("chosen", "rejected")}
+    sides = {side: _plain(_one(row[side]), True)["content"] for side in ("chosen", "rejected")}
     yield {"instruction": said[-1][0], "input": "", **sides, "system": system, "history": [list(turn) for turn in said[:-1]]}
 
 
+def _shared(turn: Row) -> Row:
+    """A turn as ShareGPT has it: what calls tools is a turn of its own kind, and so is what they give back."""
+    if turn["role"] == "tool":
+        return {"from": "observation", "value": turn["content"]}
+    if turn.get("tool_calls"):
+        if turn["content"].strip():
+            raise NoForm("export.text_and_call")
+        made = [{"name": call["name"], "arguments": opened(call["arguments"])} for call in turn["tool_calls"]]
+        return {"from": "function_call", "value": _thought(turn) + json.dumps(made if len(made) > 1 else made[0], ensure_ascii=False)}
+    if turn["role"] not in SPEAKER:
+        raise NoForm("export.turns")
+    return {"from": SPEAKER[turn["role"]], "value": _plain(turn, True)["content"]}
+
+
 SPEAKER = {"user": "human", "assistant": "gpt"}
+ASKING = ("human", "observation")
+"""Speakers at the first, third, ... place; gpt and function_call stand between them."""
 
 
-def _shared(said: list[tuple[str, str | None]]) -> list[dict[str, str]]:
-    flat = [(role, text) for turn in said for role, text in zip(("user", "assistant"), turn) if text is not None]
-    return [{"from": SPEAKER[role], "value": text} for role, text in flat]
+def _conversation(messages: Messages) -> tuple[str, list[Row]]:
+    """(system, turns). NoForm where asking and answering do not alternate."""
+    system, rest = led(messages)
+    said = [_shared(turn) for turn in rest]
+    if not said or any((turn["from"] in ASKING) != (n % 2 == 0) for n, turn in enumerate(said)):
+        raise NoForm("export.turns")
+    return system, said
 
 
 def sharegpt_chat(row: Row) -> Iterator[Row]:
-    system, said = turns(plain(row["messages"]))
-    if said[-1][1] is None:
+    learned(row["messages"])
+    system, said = _conversation(row["messages"])
+    if len(said) % 2:
         raise NoForm("export.turns")
-    yield {"conversations": _shared(said), "system": system}
+    yield {"conversations": said, "system": system, "tools": row.get("tools") or ""}
 
 
 def sharegpt_pair(row: Row) -> Iterator[Row]:
-    system, said = turns(plain(row["prompt"]))
-    if said[-1][1] is not None:
+    system, said = _conversation(row["prompt"])
+    if len(said) % 2 == 0:
         raise NoForm("export.turns")
-    sides = {side: {"from": "gpt", "value": _one(plain(row[side]))} for side in ("chosen", "rejected")}
-    yield {"conversations": _shared(said), **sides, "system": system}
+    yield {"conversations": said, **{side: _shared(_one(row[side])) for side in ("chosen", "rejected")}, "system": system, "tools": row.get("tools") or ""}
 
 
 def dataset_info(formatting: str) -> Callable[[str, str], tuple[str, str]]:
     """LLaMA-Factory's description of the data beside it."""
 
     def describe(shape: str, path: str) -> tuple[str, str]:
-        import json
-
         name = path.rpartition("/")[2].removesuffix(".jsonl")
         if formatting == "alpaca":
             columns = {"prompt": "instruction", "query": "input", "system": "system", "history": "history"}
         else:
-            columns = {"messages": "conversations", "system": "system"}
+            columns = {"messages": "conversations", "system": "system", "tools": "tools"}
         ranked = {"chosen": "chosen", "rejected": "rejected"} if shape == "PAIR" else {"response": "output"} if formatting == "alpaca" else {}
         entry = {"file_name": f"{name}.jsonl", "formatting": formatting, "ranking": shape == "PAIR", "columns": {**columns, **ranked}}
         return "dataset_info.json", json.dumps({name: entry}, indent=2) + "\n"
@@ -146,16 +264,25 @@ def factory_load(shape: str, path: str) -> str:
 # -- axolotl -----------------------------------------------------------------------------------------------------------------
 
 
+def axolotl_chat(row: Row) -> Iterator[Row]:
+    messages = openai(row["messages"])
+    for message in messages:
+        if "weight" in message:
+            message["train"] = bool(message.pop("weight"))
+    yield {"messages": messages, **schemas(row)}
+
+
 def axolotl_pair(row: Row) -> Iterator[Row]:
-    sides = {side: {"role": "assistant", "content": _one(plain(row[side]))} for side in ("chosen", "rejected")}
-    yield {"messages": plain(row["prompt"]), **sides}
+    _without_tools(row)
+    yield {"messages": plain(row["prompt"]), **{side: _plain(_one(row[side]), False) for side in ("chosen", "rejected")}}
 
 
 def chatml_pair(row: Row) -> Iterator[Row]:
+    _without_tools(row)
     system, said = turns(plain(row["prompt"]))
     if len(said) > 1:
         raise NoForm("export.many_turns")
-    yield {"system": system, "prompt": said[0][0], **{side: _one(plain(row[side])) for side in ("chosen", "rejected")}}
+    yield {"system": system, "prompt": said[0][0], **{side: _plain(_one(row[side]), False)["content"] for side in ("chosen", "rejected")}}
 
 
 def axolotl_yaml(kind: str) -> Callable[[str, str], tuple[str, str]]:
@@ -166,7 +293,7 @@ def axolotl_yaml(kind: str) -> Callable[[str, str], tuple[str, str]]:
         fields = (
             ["    field_messages: messages", "    field_chosen: chosen", "    field_rejected: rejected"]
             if shape == "PAIR" and kind == "chat_template.default"
-            else ["    field_messages: messages"]
+            else ["    field_messages: messages", "    field_tools: tools", "    message_field_training: train"]
             if shape == "CHAT"
             else []
         )
@@ -182,12 +309,13 @@ def axolotl_load(shape: str, path: str) -> str:
 
 
 FORMATS: dict[str, Format] = {
+    "openai": Format(openai_chat, openai_pair, None, trl_load),
     "trl": Format(trl_chat, trl_pair, None, trl_load),
     "trl-completion": Format(trl_completion, None, None, trl_load),
     "trl-kto": Format(None, trl_kto, None, trl_load),
     "trl-reward": Format(None, trl_reward, None, trl_load),
     "llamafactory-alpaca": Format(alpaca_chat, alpaca_pair, dataset_info("alpaca"), factory_load),
     "llamafactory-sharegpt": Format(sharegpt_chat, sharegpt_pair, dataset_info("sharegpt"), factory_load),
-    "axolotl": Format(trl_chat, axolotl_pair, axolotl_yaml("chat_template.default"), axolotl_load),
+    "axolotl": Format(axolotl_chat, axolotl_pair, axolotl_yaml("chat_template.default"), axolotl_load),
     "axolotl-chatml": Format(None, chatml_pair, axolotl_yaml("chatml.prompt_pairs"), axolotl_load),
 }

@@ -75,8 +75,9 @@ def asks_strong(stage: Any) -> bool:
 def planned(stage: Any, inputs: Inputs) -> Plan:
     """Which rows are asked: those with a label whose prompt is chosen, in store order."""
     sft = overlap.keys_of(inputs["sft"]) if inputs["sft"] else None
+    taught = stage.method == "teacher_vs_student"
     found = [
-        (store, shard, content, [overlap.candidate(row, sft) for batch in store.batches(shard) for row in batch.column("messages").to_pylist()])
+        (store, shard, content, [overlap.candidate(row["messages"], sft, taught and Chat(row, None, 0).calls) for row in _rows(store, shard)])
         for store, shard, content in input_shards(inputs)
     ]
     chosen, _ = overlap.choose((one for *_, some in found for one in some), stage.sft_overlap, stage.max_prompts, inputs.seed)
@@ -86,7 +87,7 @@ def planned(stage: Any, inputs: Inputs) -> Plan:
     for number, (store, shard, content, some) in enumerate(found):
         reasons = [one.reason or (None if one.key in chosen else left_out) for one in some]
         first = len(prompts)
-        prompts += [student.Prompt(row["id"], Chat(row, None, 0).prompt) for row, why in zip(_rows(store, shard), reasons) if why is None]
+        prompts += [student.Prompt(row["id"], Chat(row, None, 0).prompt, row.get("tools")) for row, why in zip(_rows(store, shard), reasons) if why is None]
         shards.append(Shard(number, store, shard, content, reasons, first, len(prompts)))
     return Plan(shards, prompts, sft)
 
@@ -116,18 +117,18 @@ class Asked:
             self._judge = Judge(self._open(self.stage.judge, "judge"))
         return self._judge
 
-    def rewards(self, conversations: list[list[dict[str, str]]]) -> list[float]:
-        """The reward of each conversation's last answer."""
+    def rewards(self, conversations: list[list[dict[str, Any]]], tools: list[str | None]) -> list[float]:
+        """The reward of each conversation's last answer; `tools` are the schemas beside each."""
         from stages.models.device import arithmetic
 
         with arithmetic(self.stage.sampling.threads) as device:
-            return _reward_model(str(self.reward.artefact()), self.reward.content_hash, device, self.stage.sampling.batch).score(conversations).tolist()  # type: ignore[union-attr]
+            return _reward_model(str(self.reward.artefact()), self.reward.content_hash, device, self.stage.sampling.batch).score(conversations, *([tools] if any(tools) else [])).tolist()  # type: ignore[union-attr]
 
     def scores(self, some: list[tuple[Chat, sides.Candidate]]) -> sides.Scores:
         """The candidates of best_of_n scored: by the reward model where there is one, else by the judge."""
         if self.reward is None:
             return sides.judged(self.judge, some)  # type: ignore[arg-type]
-        values = self.rewards([[*chat.prompt, {"role": "assistant", "content": one.text}] for chat, one in some]) if some else []
+        values = self.rewards([[*chat.prompt, {"role": "assistant", "content": one.text}] for chat, one in some], [chat.tools for chat, _ in some]) if some else []
         return {f"{chat.id}/{one.name}": (value, None) for (chat, one), value in zip(some, values)}
 
     def _open(self, options: TeacherOptions, what: str) -> Any:

@@ -13,12 +13,14 @@ from typing import Iterable, NamedTuple, Sequence
 import numpy as np
 
 from pipeline.errors import UsageError
+from pipeline.schema import speaks
 from pipeline.store import Store
 from stages.models.holdout import prompt_key
 
 TOLERANCE = 0.001
 """How far the share may be off; a few prompts are given up to come closer."""
 NO_LABEL = "dpo.no_label"
+TOOL_CALL = "dpo.tool_call"
 OVERLAP = "dpo.overlap"
 BEYOND = "dpo.beyond_max"
 
@@ -60,11 +62,17 @@ def hashed(key: str) -> int:
     return xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass"))
 
 
-def candidate(messages: list[dict] | None, sft: set[int] | None) -> Candidate:
-    """A row as a candidate: it needs a prompt and, as its last message, an answer to it."""
-    whole = messages and len(messages) > 1 and messages[-1]["role"] == "assistant" and (messages[-1]["content"] or "").strip()
+def candidate(messages: list[dict] | None, sft: set[int] | None, beyond: bool = False) -> Candidate:
+    """A row as a candidate: it needs a prompt and, as its last message, an answer to it. `beyond`: its tools are out of the teacher's reach."""
     key = hashed(prompt_key(messages))
-    return Candidate(key, None if sft is None else key in sft, None if whole else NO_LABEL)
+    return Candidate(key, None if sft is None else key in sft, _unfit(messages or [], beyond))
+
+
+def _unfit(messages: list[dict], beyond: bool) -> str | None:
+    """Why no pair can be made of a row: what students write is text, which is not held against a call of a tool."""
+    if len(messages) < 2 or messages[-1]["role"] != "assistant" or not speaks(messages[-1]):
+        return NO_LABEL
+    return TOOL_CALL if beyond or messages[-1].get("tool_calls") else None
 
 
 def counts(inside: int, outside: int, overlap: float, most: int | None = None) -> tuple[int, int]:

@@ -61,9 +61,9 @@ def pair_row(side: Side, method: str) -> dict[str, Any]:
     return {
         "id": child_id(row["id"], "dpo", method, side.ordinal),
         "prompt": side.chat.prompt,
-        "chosen": [{"role": "assistant", "content": side.chosen}],
-        "rejected": [{"role": "assistant", "content": side.rejected}],
-        **{name: row[name] for name in ("lang", "source", "url", "licence", "doc_id", "span_start", "span_end", "rule")},
+        "chosen": side.chat.answered(side.chosen, method == "student_reject" or facts.get("chosen_by") == "label"),
+        "rejected": side.chat.answered(side.rejected, facts.get("rejected_by") == "label"),
+        **{name: row.get(name) for name in ("tools", "lang", "source", "url", "licence", "doc_id", "span_start", "span_end", "rule")},
         "chat_id": row["id"],
         "method": method,
         "score_chosen": side.score_chosen,

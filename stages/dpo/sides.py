@@ -14,6 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Iterable, NamedTuple, Sequence
 
+from pipeline.schema import bare
 from stages.dpo import checks
 from stages.dpo.checks import Limits
 from stages.models.judge import Judge
@@ -39,12 +40,26 @@ class Chat:
         return self.row["id"]
 
     @property
-    def prompt(self) -> list[dict[str, str]]:
-        return [{"role": m["role"], "content": m["content"]} for m in self.row["messages"][:-1]]
+    def prompt(self) -> list[dict[str, Any]]:
+        return [bare(turn) for turn in self.row["messages"][:-1]]
+
+    @property
+    def tools(self) -> str | None:
+        """The tools that may be called, as JSON text."""
+        return self.row.get("tools")
+
+    @property
+    def calls(self) -> bool:
+        """Do tools stand beside the conversation or in it?"""
+        return bool(self.tools) or any(turn["role"] == "tool" or turn.get("tool_calls") for turn in self.row["messages"] or ())
 
     @property
     def label(self) -> str:
         return self.row["messages"][-1]["content"].strip()
+
+    def answered(self, text: str, by_label: bool) -> list[dict[str, Any]]:
+        """A side of a pair: an answer's text, with what else the row's own answer has where it is that one."""
+        return [{**(bare(self.row["messages"][-1]) if by_label else {"role": "assistant"}), "content": text}]
 
     @property
     def question(self) -> str:
@@ -197,11 +212,11 @@ def _ranked(chat: Chat, usable: list[Candidate], failed: tuple[str, ...], scores
     return side if best[0] - worst[0] >= margin else replace(side, reasons=(TIE, *side.reasons))
 
 
-def rewarded(score: Callable[[list[list[dict[str, str]]]], Sequence[float]], sides: Sequence[Side], least: float, most: float | None) -> list[Side]:
+def rewarded(score: Callable[[list[list[dict[str, Any]]], list[str | None]], Sequence[float]], sides: Sequence[Side], least: float, most: float | None) -> list[Side]:
     """The same candidates, those that stood so far with the rewards of both sides, and whether their difference is in the band."""
     standing = [n for n, side in enumerate(sides) if not side.reasons]
     said = [[*sides[n].chat.prompt, {"role": "assistant", "content": text}] for n in standing for text in (sides[n].chosen, sides[n].rejected)]
-    values = [float(value) for value in score(said)] if said else []
+    values = [float(value) for value in score(said, [sides[n].chat.tools for n in standing for _ in range(2)])] if said else []
     done = list(sides)
     for n, good, bad in zip(standing, values[::2], values[1::2]):
         apart = good - bad

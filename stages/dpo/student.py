@@ -56,10 +56,16 @@ class StudentSampling(Options):
 
 
 class Prompt(NamedTuple):
-    """A CHAT row to be answered: its id and the messages before the label."""
+    """A CHAT row to be answered: its id, the messages before the label, and the tools beside them as JSON text."""
 
     id: str
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
+    tools: str | None = None
+
+    def fingerprint(self) -> list[Any]:
+        """What the answer depends on: role and content of each message, and what few of them have."""
+        turns = [[m["role"], m["content"], *sorted((name, value) for name, value in m.items() if name not in ("role", "content"))] for m in self.messages]
+        return [self.id, turns, *filter(None, [self.tools])]
 
 
 class Task(NamedTuple):
@@ -90,7 +96,7 @@ def answer(prompts: Sequence[Prompt], stage: Any, inputs: Inputs, sink: Store, p
     tasks = []
     for number, at in enumerate(range(0, len(prompts), CHUNK)):
         some = list(prompts[at : at + CHUNK])
-        key = digest({**base, "prompts": [[p.id, [[m["role"], m["content"]] for m in p.messages]] for p in some]})
+        key = digest({**base, "prompts": [p.fingerprint() for p in some]})
         receipt = store.receipt(number)
         if receipt is None or receipt.key != key or not store.place.exists(f"shards/{number:05d}.arrow"):
             tasks.append(Task(number, some, inputs[port], stage.sampling, samples, inputs.seed, store, key))
@@ -107,7 +113,9 @@ def answer_shard(task: Task) -> Receipt:
     drawn = Sampling(task.sampling.max_tokens, task.sampling.temperature, task.sampling.top_p, task.seed, task.sampling.stop)
     folders = tuple(str(store.artefact()) for store in task.students)
     hashes = tuple(store.content_hash for store in task.students)
-    made = _student(folders, hashes, task.sampling.threads, task.sampling.batch).chat([p.messages for p in task.prompts], drawn, task.samples)
+    tools = [p.tools for p in task.prompts]
+    given = {"tools": tools} if any(tools) else {}
+    made = _student(folders, hashes, task.sampling.threads, task.sampling.batch).chat([p.messages for p in task.prompts], drawn, task.samples, **given)
     rows = [
         {
             "id": child_id(prompt.id, "dpo", "student", number), "chat_id": prompt.id, "sample": number, "text": answer.text,

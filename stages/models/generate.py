@@ -99,12 +99,14 @@ class Generator:
     def tokenizer(self) -> Any:
         return self.chat_template.tokenizer
 
-    def chat(self, conversations: Sequence[Sequence[dict[str, str]]], sampling: Sampling = Sampling(), n: int = 1) -> list[list[Generation]]:
-        """`n` answers to each conversation (messages with role and content), in the order given."""
+    def chat(
+        self, conversations: Sequence[Sequence[dict[str, Any]]], sampling: Sampling = Sampling(), n: int = 1, tools: Sequence[str | None] | None = None
+    ) -> list[list[Generation]]:
+        """`n` answers to each conversation (rows of MESSAGES), in the order given; `tools` are the schemas beside each, as JSON text."""
         prompts: list[np.ndarray | str] = []
-        for messages in conversations:
+        for messages, given in zip(conversations, tools or [None] * len(conversations), strict=True):
             try:
-                prompts.append(self.chat_template.prompt(messages))
+                prompts.append(self.chat_template.prompt(messages, given))
             except ChatFault as fault:
                 prompts.append(fault.reason)
         return self._answer(prompts, sampling, n)

@@ -60,9 +60,9 @@ class RewardModel:
         check_lock(self.link.card.get("template_lock"), chat, f"the reward model in {self.link.path}")
 
     @torch.no_grad()
-    def score(self, conversations: Sequence[list[dict[str, str]]]) -> np.ndarray:
-        """float64 per conversation. One that cannot be rendered (an empty answer) gets one less than the lowest of the others."""
-        parts = [encode_chat(self.chat, messages, self.width, 1)[0] for messages in conversations]
+    def score(self, conversations: Sequence[list[dict[str, Any]]], tools: Sequence[str | None] | None = None) -> np.ndarray:
+        """float64 per conversation; `tools` are the schemas beside each. One that cannot be rendered (an empty answer) gets one less than the lowest of the others."""
+        parts = [encode_chat(self.chat, messages, self.width, 1, given)[0] for messages, given in zip(conversations, tools or [None] * len(conversations), strict=True)]
         rows = [join([part]) for part in parts if part is not None]
         found = [rewards(self.model, rows[at : at + self.batch], self.chat.tokenizer.pad_token_id, self.device) for at in range(0, len(rows), self.batch)]
         values = torch.cat(found).double().cpu().numpy() if found else np.zeros(0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Iterator, Mapping, NamedTuple
 
+from pipeline.schema import speaks
 from stages.ingest.labelled.calls import calls, tools
 from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, parsed, text_of, wrong
 from stages.ingest.labelled.turns import SPEAKER, exchange, messages, said, transcript
@@ -160,11 +161,6 @@ def _answered(given: Given) -> Asked:
         answer[-1]["reasoning"] = text_of(given.get(thought), thought)
         used.append(given.own(thought))
     return found._replace(turns=found.turns + answer, used=tuple(used))
-
-
-def speaks(turn: Mapping[str, Any]) -> bool:
-    """Does a turn say or call anything?"""
-    return bool(turn["content"].strip() or turn.get("tool_calls"))
 
 
 def _to_the_last_answer(turns: Messages, notes: Notes) -> Messages:

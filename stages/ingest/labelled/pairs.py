@@ -6,8 +6,9 @@ import math
 import re
 from typing import Any, Mapping, NamedTuple
 
+from pipeline.schema import speaks
 from stages.ingest.labelled.calls import tools
-from stages.ingest.labelled.chats import SYSTEM, Asked, candidates, speaks
+from stages.ingest.labelled.chats import SYSTEM, Asked, candidates
 from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, parsed, wrong
 from stages.ingest.labelled.turns import messages, said, transcript
 

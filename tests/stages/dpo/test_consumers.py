@@ -11,6 +11,7 @@ import warnings
 import pytest
 import yaml
 
+from pipeline.schema import bare
 from stages.dpo.commands import DpoExport
 from stages.models.templates import load_tokenizer
 
@@ -101,7 +102,9 @@ def _alpaca(row, columns, ranking):
 
 def _sharegpt(row, columns, ranking):
     spoken = row[columns["messages"]]
-    assert [m["from"] for m in spoken] == [("human", "gpt")[n % 2] for n in range(len(spoken))], "human at odd, gpt at even places"
+    places = (("human", "observation"), ("gpt", "function_call"))
+    assert all(m["from"] in places[n % 2] for n, m in enumerate(spoken)), "human and observation at odd, gpt and function_call at even places"
+    assert isinstance(row[columns["tools"]], str)
     assert len(spoken) % 2 == (1 if ranking else 0)
     said = [{"role": {"human": "user", "gpt": "assistant"}[m["from"]], "content": m["value"]} for m in spoken]
     if ranking:
@@ -116,7 +119,7 @@ def test_llama_factory_reads_the_conversation_back(to, talks, preferred, tmp_pat
     for store, sides in ((talks, None), (preferred, ("chosen", "rejected"))):
         read = factory_reads(tmp_path, store.name, export(store, tmp_path, to))
         for row, (system, prompt, answers) in zip(store.read(0).to_pylist(), read, strict=True):
-            whole = row["prompt"] if sides else row["messages"][:-1]
+            whole = [bare(turn) for turn in (row["prompt"] if sides else row["messages"][:-1])]
             led = [{"role": "system", "content": system}] if system else []
             assert led + prompt == whole
             assert answers == [row[side][0]["content"] for side in sides] if sides else [row["messages"][-1]["content"]]
@@ -137,7 +140,7 @@ def test_the_line_for_llama_factory_names_folder_dataset_and_stage(to, stage, ta
 def axolotl_config(folder):
     page = yaml.safe_load((folder / "axolotl.yaml").read_text())
     (data,) = page["datasets"]
-    assert set(data) <= {"path", "ds_type", "split", "type", "field_messages", "field_chosen", "field_rejected"} and data["ds_type"] == "json"
+    assert set(data) <= {"path", "ds_type", "split", "type", "field_messages", "field_chosen", "field_rejected", "field_tools", "message_field_training"} and data["ds_type"] == "json"
     return page, data
 
 
@@ -146,7 +149,7 @@ def test_axolotl_chat_template_renders_what_the_tokenizer_does(talks, preferred,
     rows = export(talks, tmp_path, "axolotl")
     page, data = axolotl_config(tmp_path)
     assert "rl" not in page and data["type"] == "chat_template" and (tmp_path / data["path"]).is_file()
-    assert [row[data["field_messages"]] for row in rows] == [row["messages"] for row in talks.read(0).to_pylist()]
+    assert [row[data["field_messages"]] for row in rows] == [[bare(turn) for turn in row["messages"]] for row in talks.read(0).to_pylist()]
     rows = export(preferred, tmp_path, "axolotl")
     page, data = axolotl_config(tmp_path)
     assert page["rl"] == "dpo" and data["type"] == "chat_template.default"

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import OptionError, UsageError
 from pipeline.ledger import check
-from pipeline.schema import child_id, shape_of
+from pipeline.schema import bare, child_id, shape_of
 from stages.dpo import Dpo
 from stages.models.generate import Generation
 
@@ -26,8 +26,8 @@ def test_pairs_are_conversational_and_carry_their_passport(chats, make_pairs, sc
     row = pairs.table().to_pylist()[3]
     chat = of.table().to_pylist()[3]
     assert row["prompt"] == chat["messages"][:1]
-    assert row["chosen"] == [{"role": "assistant", "content": LABEL.format(3)}]
-    assert row["rejected"] == [{"role": "assistant", "content": "맷돌은 무거운 돌이라고만 0번 들었습니다. 잘은 모릅니다."}]
+    assert [bare(turn) for turn in row["chosen"]] == [{"role": "assistant", "content": LABEL.format(3)}]
+    assert [bare(turn) for turn in row["rejected"]] == [{"role": "assistant", "content": "맷돌은 무거운 돌이라고만 0번 들었습니다. 잘은 모릅니다."}]
     assert row["id"] == child_id(chat["id"], "dpo", "student_reject", 0)
     assert [row[name] for name in ("chat_id", "doc_id", "url", "rule", "span_start", "licence", "method", "in_sft")] == [
         chat["id"], chat["doc_id"], chat["url"], "heading.how", 3, "CC0-1.0", "student_reject", None,

@@ -119,7 +119,7 @@ def test_parts_follow_the_held_out_prompts(pair_store, tmp_path):
 
 
 def test_misfits_are_refused(talk, pair_store, tokens_store, tmp_path):
-    with pytest.raises(UsageError, match="choose one of trl,"):
+    with pytest.raises(UsageError, match="choose one of openai, trl,"):
         export(talk, tmp_path, "trl-kto")
     with pytest.raises(UsageError, match="no form"):
         export(pair_store, tmp_path, "trl-completion")

@@ -52,7 +52,7 @@ def test_the_teacher_writes_the_chosen_side(chats, make_pairs, scripted, teacher
     assert reasons(of, pairs) == [None, None, "teacher.truncated", None]
     row = pairs.table().to_pylist()[0]
     assert row["chosen"][0]["content"].startswith("맷돌은 이렇게 씁니다.") and row["method"] == "teacher_vs_student"
-    assert {"key": "teacher", "value": "scripted"} in row["meta"] and said.closed
+    assert {"key": "teacher", "value": "scripted", "type": None} in row["meta"] and said.closed
 
 
 def test_best_of_n_takes_best_and_worst(chats, make_pairs, scripted, teacher):
