@@ -92,6 +92,13 @@ def stores_of(root: str) -> list[Store]:
     return [found[name] for name in order]
 
 
+def made_by(root: str, *stages: str) -> list[Store]:
+    """Stores of a root with rows on disk that one of `stages` made, in the order they depend on each other; empty where
+    there are none. For notebooks: a root of any recipe can be looked at by what its steps are, whatever their names."""
+    found = [(store, store.require()) for store in stores_of(root)]
+    return [store for store, told in found if told.get("stage") in stages and told["rows"] and not told.get("dropped_text")]
+
+
 def trace(root: str, what: str) -> str:
     """What an id (its first 8 digits and more), or what came of a URL or file, was made of, and what became of it, stage by
     stage. SourceError where nothing is known of it, or where several ids begin so. Ledgers are read batch by batch."""

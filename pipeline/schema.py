@@ -127,9 +127,9 @@ TOKENS = pa.schema(
 SHAPES = {"DOCUMENT": DOCUMENT, "CHAT": CHAT, "PAIR": PAIR, "TOKENS": TOKENS}
 
 TEXT_FIELDS = {
-    "DOCUMENT": ("text", "title", "url", "blocks", "meta"),
-    "CHAT": ("messages", "url", "meta", "tools"),
-    "PAIR": ("prompt", "chosen", "rejected", "url", "meta", "tools"),
+    "DOCUMENT": ("text", "title", "url", "source", "blocks", "meta"),
+    "CHAT": ("messages", "url", "source", "meta", "tools"),
+    "PAIR": ("prompt", "chosen", "rejected", "url", "source", "meta", "tools"),
     "TOKENS": (),
 }
 """Every field of a shape that can hold text of the corpus; pii treats all of them."""

@@ -14,7 +14,7 @@ from stages.pii.json_text import JsonText
 from stages.text.encoding import valid_rows
 
 SAID = ("content", "reasoning", "name")
-PARTS = {"blocks": ("text",), "meta": ("value",), **dict.fromkeys(("messages", "prompt", "chosen", "rejected"), SAID)}
+PARTS = {"blocks": ("text",), "meta": ("value", "key"), **dict.fromkeys(("messages", "prompt", "chosen", "rejected"), SAID)}
 """In a field that is a list of records, the parts that hold text; turns hold the arguments of their tool calls besides."""
 CALLED = "tool_calls[{}].arguments"
 JSON = "json"
@@ -82,7 +82,8 @@ def _of_list(name: str, column: pa.Array) -> list[Lane]:
     found = [Lane(name, _filled(pc.struct_field(flat, part)), rows, places, part) for part in PARTS[name]]
     if name == "meta":
         is_json = pc.fill_null(pc.equal(pc.struct_field(flat, "type"), JSON), False).to_numpy(zero_copy_only=False)
-        return [_some(found[0], ~is_json), _seen(_some(found[0], is_json))] if is_json.any() else found
+        values, keys = found
+        return [_some(values, ~is_json), _seen(_some(values, is_json)), keys] if is_json.any() else found
     if name != "blocks":
         calls = pc.struct_field(flat, "tool_calls")
         turns = pc.list_parent_indices(calls).to_numpy()

@@ -248,7 +248,9 @@ def _further_rounds(rows: dict[int, Row], plan: Plan) -> None:
         for row in pending.values():
             row.changed = set()
         for (key, slot), found in again.items():
-            rows[key].changed |= rows[key].take(slot, found, False)
+            row = rows[key]
+            # A block is read again where its text was edited in this round: its offsets were those of before.
+            row.changed |= {slot} if row.stands(slot) and TEXT in row.changed else row.take(slot, found, False)
         pending = {key: row for key, row in pending.items() if row.changed}
 
 

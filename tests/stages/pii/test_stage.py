@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import OptionError
-from pipeline.ledger import check
-from pipeline.schema import CHAT, DOCUMENT, PAIR, TOKENS, Edit, apply_edits, content_id, merge_edits
+from pipeline.ledger import Ledger, check
+from pipeline.schema import CHAT, DOCUMENT, PAIR, SHAPES, TOKENS, Edit, apply_edits, content_id, merge_edits
+from pipeline.store import Store
 from stages.pii import Pii
+from stages.pii.commands import audited
 from stages.pii.entities import ENTITIES
 
 MAIL, PHONE, RRN = "hong@example.co.kr", "010-1234-5678", "900101-1234568"
@@ -208,3 +210,32 @@ def test_any_text_any_blocks_idempotent_and_blocks_stay_in_their_place(parts, cu
     made = [Edit(e["start"], e["end"], e["replacement"]) for e in work.ledger.to_pylist()[0]["edits"] or [] if e["replacement"] is not None]
     assert apply_edits(text, merge_edits(made))[0] == kept["text"]
     assert run(work.kept, action=action).kept.equals(work.kept)
+
+
+def test_what_is_set_free_in_a_text_and_in_its_block_at_once_is_replaced_once():
+    text = f"{MAIL}+82-10-9876-5432"
+    block = {"kind": "paragraph", "text": text, "start": 0, "end": len(text), "level": None, "group": None}
+    (kept,) = run(batch(document(text=text, blocks=[block], title=None, url=None, meta=[]))).kept.to_pylist()
+    assert kept["text"] == kept["blocks"][0]["text"] == "<EMAIL><PHONE>"
+
+
+SAID = [{"role": "user", "content": "물음"}]
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"), [("DOCUMENT", {"text": "글"}), ("CHAT", {"messages": SAID}), ("PAIR", {"prompt": SAID, "chosen": SAID, "rejected": SAID})]
+)
+def test_file_names_and_keys_of_columns_are_text_too(shape, said, tmp_path):
+    """A file called after a person, a column named after an address: treated, and seen by the audit."""
+    meta = [{"key": f"score of {MAIL}", "value": "3"}, {"key": PHONE, "value": '{"n": 1}', "type": "json"}]
+    given = pa.RecordBatch.from_pylist([{"id": "a", "source": f"mail/{MAIL}/inbox.txt", "meta": meta, **said}], schema=SHAPES[shape])
+    work = run(given)
+    assert MAIL not in everything(work) and PHONE not in everything(work)
+    assert work.kept.column("source").to_pylist() == ["mail/<EMAIL>/inbox.txt"]
+    assert [entry["value"] for entry in work.kept.column("meta").to_pylist()[0]] == ["3", '{"n": 1}']
+    assert {edit["by"].split()[-1] for edit in work.ledger["edits"].to_pylist()[0]} == {"source", "meta[0].key", "meta[1].key"}
+    store = Store(tmp_path / "raw")
+    table = pa.Table.from_batches([given])
+    store.put(0, table, Ledger.rows(["a"]), key="k", stage="ingest", input_ids=table["id"])
+    store.seal({"stage": "ingest", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [0])
+    assert {field for field, _ in audited(store, Pii.build({}, "pii").plan()).counts} == {"source", "meta"}
