@@ -53,9 +53,9 @@ def bare(turn: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def words_of(turn: Mapping[str, Any]) -> list[str]:
-    """The texts of a turn, in order: content, reasoning, names and arguments of the tools it calls, name and id of the tool it answers for."""
+    """The texts of a turn, in order: content, reasoning, names and arguments of the tools it calls, its own name. Ids are no words."""
     called = [call[part] for call in turn.get("tool_calls") or () for part in ("name", "arguments")]
-    return [text for text in (turn["content"], turn.get("reasoning"), *called, turn.get("name"), turn.get("tool_call_id")) if text]
+    return [text for text in (turn["content"], turn.get("reasoning"), *called, turn.get("name")) if text]
 
 
 def speaks(turn: Mapping[str, Any]) -> bool:

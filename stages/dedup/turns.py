@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
-from pipeline.schema import STR, Edit, apply_edits, content_id
+from pipeline.schema import STR, Edit, apply_edits, content_id, words_of
 from stages.dedup.cuts import WORD, Edited, Marks, edits_of, replaced
 
 USER, ASSISTANT = "user", "assistant"
@@ -157,7 +157,7 @@ def _edited(some: pa.RecordBatch, place: int, found: list[tuple[int, list[Edit]]
         messages = lists.setdefault(name, some.column(name)[place].as_py())
         slot = int(turns.slots[turn])
         text = apply_edits(messages[slot]["content"], edits)[0]
-        emptier |= not WORD.search(text)
+        emptier |= not WORD.search(text) and not messages[slot].get("tool_calls")
         messages[slot] = {**messages[slot], "content": text}
     return lists, emptier
 
@@ -171,8 +171,8 @@ def _became_alike(some: pa.RecordBatch, place: int, lists: dict[str, list[dict]]
     return _said(after[0]) == _said(after[1]) and _said(before[0]) != _said(before[1])
 
 
-def _said(messages: list[dict] | None) -> list[tuple[str, str]]:
-    return [(message["role"], content_id(message["content"] or "")) for message in messages or ()]
+def _said(messages: list[dict] | None) -> list[tuple]:
+    return [(turn["role"], content_id(turn["content"] or ""), *words_of({**turn, "content": ""})) for turn in messages or ()]
 
 
 def _place(turns: Turns, turn: int, taken: Taken) -> str:

@@ -142,3 +142,60 @@ def test_shingles_of_characters_and_folded_digits_change_what_is_alike(dedup, ma
     assert gone(fold_digits=True) == 1
     assert gone(shingle="char", width=2, threshold=0.75) == 2
     assert gone(preset="fineweb") == 1
+
+
+# -- what few chats have -----------------------------------------------------------------------------------------------------
+
+CALLING = [{"id": "call_1", "name": "weigh", "arguments": '{"grain": "콩"}'}]
+ASKED, ANSWERED = message("user", QUESTION), message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다")
+SCHEMAS = '[{"name": "weigh"}]'
+TOLD_APART = [
+    {"messages": [ASKED, ANSWERED]},
+    {"messages": [ASKED, {**ANSWERED, "reasoning": "손잡이부터 본다"}]},
+    {"messages": [ASKED, {**ANSWERED, "reasoning": "구멍부터 본다"}]},
+    {"messages": [ASKED, {**ANSWERED, "tool_calls": CALLING}]},
+    {"messages": [ASKED, {**ANSWERED, "tool_calls": [{**CALLING[0], "arguments": '{"grain": "쌀"}'}]}]},
+    {"messages": [ASKED, {**ANSWERED, "tool_calls": [{**CALLING[0], "name": "grind"}]}]},
+    {"messages": [{**ASKED, "name": "minji"}, ANSWERED]},
+    {"messages": [ASKED, ANSWERED], "tools": SCHEMAS},
+    {"messages": [ASKED, ANSWERED], "tools": '[{"name": "grind"}]'},
+]
+ALIKE = [
+    {"messages": [ASKED, {**ANSWERED, "tool_calls": [{**CALLING[0], "id": "call_2"}]}]},
+    {"messages": [ASKED, {**ANSWERED, "train": True}]},
+    {"messages": [ASKED, ANSWERED], "tools": SCHEMAS.replace(" ", "  ")},
+]
+"""The same as the fourth, the first and the eighth: ids, words on training and blanks are no words."""
+
+
+@pytest.mark.parametrize("shape", ["CHAT", "PAIR"])
+def test_chats_that_differ_in_what_few_have_are_no_duplicates(shape, dedup, tmp_path):
+    rows = [*TOLD_APART, *ALIKE]
+    if shape == "PAIR":
+        worse = [message("assistant", "모릅니다")]
+        rows = [{"prompt": row["messages"][:1], "chosen": row["messages"][1:], "rejected": worse, "tools": row.get("tools")} for row in rows]
+    store = store_of(tmp_path / "in", rows, {"CHAT": CHAT, "PAIR": PAIR}[shape], shape)
+    out = dedup(tmp_path / "out", store, levels=["exact"])
+    kept = {int(name, 16) for name in out.table()["id"].to_pylist()}
+    assert len(kept) == len(TOLD_APART)
+    for twin, of in zip(range(len(TOLD_APART), len(rows)), (3, 0, 7)):
+        assert len(kept & {twin, of}) == 1
+
+
+def test_the_text_of_other_chats_is_what_it_was():
+    rows = [{**{name: None for name in CHAT.names}, "id": "a", **row} for row in TOLD_APART]
+    texts = fields.text_of(pa.RecordBatch.from_pylist(rows, CHAT), ("messages",), "CHAT").to_pylist()
+    assert texts[0] == f"{ASKED['content']}\n{ANSWERED['content']}"
+    assert texts[0] == fields.text_of(pa.RecordBatch.from_pylist(rows[:1], CHAT), ("messages",), "CHAT")[0].as_py()
+    assert [text.startswith(texts[0]) for text in texts] == [True] * 6 + [False] + [True] * 2
+    answers = fields.text_of(pa.RecordBatch.from_pylist(rows, CHAT), ("answer",), "CHAT").to_pylist()
+    assert answers[0] == answers[6] == answers[7] and len(set(answers)) == 6
+    assert "tools" in fields.columns(("messages",), "CHAT") and "tools" not in fields.columns(("answer",), "CHAT")
+
+
+def test_long_schemas_do_not_make_other_questions_alike(dedup, tmp_path):
+    import json
+
+    tools = json.dumps([{"name": f"tool_{n}", "description": f"what number {n} does"} for n in range(200)])
+    rows = [{"messages": [message("user", ask), message("assistant", reply)], "tools": tools} for ask, reply in ((QUESTION, "위짝을 돌립니다"), ("how does a mill turn", "by hand"))]
+    assert dedup(tmp_path / "out", store_of(tmp_path / "in", rows, CHAT, "CHAT"), levels=["exact", "near"]).table().num_rows == 2
