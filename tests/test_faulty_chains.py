@@ -1,0 +1,179 @@
+"""Sources full of faults through ingest, quality, dedup and pii by the command line: no end before time, every row accounted for."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.cli import cli
+from pipeline.store import Store
+
+STEPS = ("ingest", "quality", "dedup", "pii")
+PLANTED = ("barley.miller@example.org", "010-2345-6789")
+ENGLISH = """the of and to that with have be river stone water miller barley evening field harvest winter bread wheel village people market road
+bridge garden window morning summer children letter question answer history country mountain forest winter weather journey kitchen table music
+teacher school doctor music paper pencil library ship harbour island storm candle basket orchard shepherd carpenter blacksmith painter silver
+copper leather wagon meadow pasture hillside valley cottage chimney fireplace blanket lantern honey butter cheese apple cherry pepper salt sugar
+walked carried opened written spoken remembered forgotten gathered planted measured repaired painted borrowed returned answered followed"""
+KOREAN = """맷돌은 물레방아가 보리를 저녁에 마을에서 사람들은 다리를 건너 시장으로 걸어갔다 곡식을 빻는 소리가 들렸고 아이들은 강가에서 놀았다 겨울이 오기
+전에 수확을 마치고 창고에 넣었으며 이웃과 나누어 먹었다 새벽마다 안개가 피어오르는 언덕을 넘어 학교에 다녔고 선생님은 오래된 이야기를 들려주었다 바람이 불면
+나뭇잎이 흔들렸다 배를 타고 섬으로 떠난 친구에게 편지를 썼다 부엌에서는 빵 굽는 냄새가 났고 화덕 옆에 앉아 몸을 녹였다"""
+
+
+class Chain(NamedTuple):
+    """The stores of a chain, in order."""
+
+    stores: list[Store]
+
+    def ledger(self, step: str) -> list[dict[str, Any]]:
+        return self.stores[STEPS.index(step)].ledgers().select(["id", "out", "reason", "note"]).to_pylist()
+
+    def rows(self, step: str = "pii") -> list[dict[str, Any]]:
+        return self.stores[STEPS.index(step)].table().to_pylist()
+
+
+def prose(seed: int, lines: int = 8) -> str:
+    """English or Korean that quality keeps: no two alike."""
+    dice = random.Random(seed)
+    words = (KOREAN if seed % 3 == 2 else ENGLISH).split()
+    common = [] if seed % 3 == 2 else words[:8]
+    pieces = [[word for n in range(16) for word in (dice.choice(words), dice.choice(common or words))[: 1 + n % 2]] for _ in range(lines)]
+    return "\n".join(" ".join(piece).capitalize() + "." for piece in pieces)
+
+
+def chain(folder: Path, source: Path, **flags: list[str]) -> Chain:
+    """The four steps, each as `maetdol STEP IN OUT -q` with its own flags; every one must end with 0."""
+    stores, before = [], source
+    for number, step in enumerate(STEPS):
+        out = folder / f"{number}-{step}"
+        words = [step, str(before), str(out), "-q", *flags.get(step, [])]
+        assert cli.main(words, standalone_mode=False) == 0, words
+        stores.append(Store(out))
+        before = out
+    return Chain(stores)
+
+
+def accounted(made: Chain) -> None:
+    """At every step: a ledger row for every id that came, an output or a reason, and in the store what the ledger says."""
+    came: list[str] | None = None
+    for store in made.stores:
+        ledger = store.ledgers()
+        ids, outs, reasons = (ledger[name].to_pylist() for name in ("id", "out", "reason"))
+        rows = store.table()
+        if came is not None:
+            assert sorted(set(ids)) == sorted(came), f"{store.name}: ids that came are not those of the ledger"
+        assert len(set(came or ids)) == len(came or ids)
+        assert Counter(out for out in outs if out is not None) == Counter(rows["id"].to_pylist()), f"{store.name}: outputs are not the rows"
+        assert all((out is None) == (reason is not None) for out, reason in zip(outs, reasons)), f"{store.name}: a row with neither output nor reason"
+        for text in rows["text"].to_pylist():
+            text.encode("utf-8")
+            assert "\r" not in text
+        for entry in (entry for meta in rows["meta"].to_pylist() for entry in meta or ()):
+            if entry["type"] == "json" and entry["value"] is not None:
+                json.loads(entry["value"])
+        came = rows["id"].to_pylist()
+
+
+def nothing_personal(made: Chain) -> None:
+    """Nothing that was planted stands in any column or ledger of the last store."""
+    last = made.stores[-1]
+    shown = json.dumps([last.table().to_pylist(), last.ledgers().to_pylist()], ensure_ascii=False, default=str)
+    assert not [value for value in PLANTED if value in shown]
+
+
+# -- JSON lines --------------------------------------------------------------------------------------------------------
+
+
+def lines_of(rows: int) -> list[bytes]:
+    """Rows of JSON lines, and between them what has no text."""
+    lines: list[bytes] = []
+    for n in range(rows):
+        text = prose(n).replace("\n", ("\r\n", "\n", "\r\n \t\r\n", "\r")[n % 4])
+        row = {"text": text, "title": f"No {n}", "date": "2026-01-02", "author": {"name": 'Ada "the\\ quick" ' + PLANTED[0]}, "tags": [PLANTED[1], None, 1.5]}
+        lines.append(json.dumps({**row, "emb": [0.1 * n, 1, -2], "none": None, "deep": {"a": [{"b": PLANTED[0]}]}}, ensure_ascii=n % 2 == 0).encode())
+    lines[3:3] = [b"", b"  \t", b'{"text": "cut', b"\x00\xff\xfe", b"[]", b"17", b'{"text": 17}', b'{"text": null}', b'{"title": "no text"}', b'{"text": "NaN", "n": NaN}']
+    lines.append(lines[0])
+    return lines
+
+
+FORMS = {"lf": ("utf-8", ["\n"]), "crlf": ("utf-8", ["\r\n"]), "mixed": ("utf-8-sig", ["\r\n", "\n", "\r\n\r\n"]), "wide": ("utf-16", ["\r\n"])}
+
+
+def test_json_lines_of_any_line_end(tmp_path):
+    """The same rows with LF, CRLF and both, in codings with a mark: the same texts come of them, for the same reasons."""
+    lines, made = [line.decode("utf-8", "replace") for line in lines_of(12)], {}
+    for name, (coding, ends) in FORMS.items():
+        data = "".join(line + ends[n % len(ends)] for n, line in enumerate(lines)).encode(coding)
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "rows.jsonl").write_bytes(data.rstrip(b"\r\n") if name == "crlf" else data)
+        made[name] = chain(tmp_path / name, tmp_path / name / "rows.jsonl")
+        accounted(made[name])
+        nothing_personal(made[name])
+    told = {name: [Counter(row["reason"] for row in own.ledger(step)) for step in STEPS] for name, own in made.items()}
+    texts = {name: [row["text"] for row in own.rows()] for name, own in made.items()}
+    for name in FORMS:
+        assert told[name] == told["lf"] and texts[name] == texts["lf"], name
+    assert told["lf"][0][None] == 14 and told["lf"][2]["dedup.exact"] == 1 and len(texts["lf"]) >= 8
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def odd_tables(folder: Path, rows: int) -> int:
+    """Parquet and Arrow files of values of many types; returns how many records they hold."""
+    folder.mkdir()
+    zone = datetime.timezone(datetime.timedelta(hours=9))
+    texts = [prose(n) for n in range(rows)]
+    columns: dict[str, pa.Array] = {
+        "title": pa.array([f"No {n}" for n in range(rows)]).dictionary_encode(),
+        "date": pa.array([datetime.date(1, 1, 1) if n == 2 else datetime.date(2026, 1, 2) for n in range(rows)]),
+        "seen": pa.array([n * 10**15 for n in range(rows)], pa.timestamp("ns", "Mars/Olympus")),
+        "local": pa.array([datetime.datetime(2026, 1, 2, tzinfo=zone)] * rows, pa.timestamp("us", "+09:00")),
+        "took": pa.array([datetime.timedelta(seconds=n) for n in range(rows)], pa.duration("ms")),
+        "price": pa.array([decimal.Decimal(n).scaleb(-3) for n in range(rows)], pa.decimal128(38, 9)),
+        "part": pa.array([float("nan"), float("inf"), *[0.5] * (rows - 2)], pa.float64()),
+        "raw": pa.array([b"\xff\x00" + PLANTED[0].encode()] * rows, pa.binary()),
+        "map": pa.array([[(PLANTED[1], PLANTED[0])]] * rows, pa.map_(pa.string(), pa.string())),
+        "deep": pa.array([{"by": [{"mail": f'"{PLANTED[0]}"', "n": None}]}] * rows),
+        "nothing": pa.nulls(rows),
+        "large": pa.array([2**63 - 1] * rows, pa.uint64()),
+    }
+    bad = pa.Array.from_buffers(pa.string(), rows, pa.array([texts[0].encode() + b"\xff\xfe", *[t.encode() for t in texts[1:-1]], None], pa.binary()).buffers())
+    pq.write_table(pa.table({"text": bad, **columns}), folder / "a.parquet", row_group_size=5)
+    vectors = pa.array([[float(n), 1.0, -n] for n in range(rows - 1)] + [None], pa.list_(pa.float32(), 3))
+    other = pa.table({"text": pa.array([prose(100 + n) for n in range(rows)], pa.large_string()), **columns, "emb": vectors})
+    pq.write_table(other, folder / "b.parquet")
+    wide = other.set_column(other.column_names.index("emb"), "emb", pa.array([[float(n), 1.0, -n] for n in range(rows)], pa.list_(pa.float64())))
+    wide = wide.set_column(0, "text", pa.array([prose(200 + n) for n in range(rows)], pa.string_view()))
+    with pa.ipc.new_file(folder / "c.arrow", wide.schema) as out:
+        out.write_table(wide)
+    whole = (folder / "b.parquet").read_bytes()
+    (folder / "d.parquet").write_bytes(whole[: len(whole) // 2])
+    (folder / "e.parquet").write_bytes(b"")
+    return 3 * rows
+
+
+def test_tables_of_odd_values(tmp_path, monkeypatch):
+    """Three files, three shards: the first without the vectors that dedup compares, the others with them in unlike types."""
+    from stages.ingest import plan
+
+    monkeypatch.setattr(plan, "GROUP_FILES", 1)
+    records = odd_tables(tmp_path / "raw", 10)
+    made = chain(tmp_path, tmp_path / "raw", dedup=["--levels", "exact,near,semantic", "--vectors", "emb", "--cells", "1"])
+    accounted(made)
+    nothing_personal(made)
+    reasons = Counter(row["reason"] for row in made.ledger("ingest"))
+    assert reasons[None] == records - 1 and reasons.total() == records + 2, reasons
+    assert "�" in next(row["text"] for row in made.rows("ingest") if row["title"] == "No 0")
+    assert {row["emb"] is None for row in made.rows()} == {True, False}
+    assert Counter(row["reason"] for row in made.ledger("dedup"))["dedup.semantic"] >= 8, "the same vectors stand in two files"
+    last = {entry["key"]: entry["value"] for entry in made.rows()[-1]["meta"]}
+    assert json.loads(last["deep"])["by"][0]["n"] is None and last["price"].startswith("0.00")
