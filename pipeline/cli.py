@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import click
@@ -339,24 +340,15 @@ def _one_step(name: str, places: tuple[str, ...], workers: int, seed: int, given
 
 def _run_stage(page: Any, sink: str, overwrite: bool, allow_empty: bool = False) -> int:
     from pipeline import run as runs
+    from pipeline.look import why_empty
 
     outcome = runs.run(page, lock_at=sink, overwrite=overwrite)[0]
     state = f"in {outcome.seconds:.1f} s" if outcome.did else "already up to date"
     click.echo(f"{sink}: {outcome.rows:,} rows, {outcome.dropped:,} dropped, {state}")
     if outcome.rows or allow_empty or not outcome.dropped or (page.steps[0].shape or "").startswith("artefact:"):
         return 0
-    click.echo(_why_empty(page.store(page.steps[0].name)), err=True)
+    click.echo(why_empty(page.store(page.steps[0].name)), err=True)
     return 1
-
-
-def _why_empty(store: Any) -> str:
-    """Why a store has no row: its commonest reason with its commonest note, and what to do about it."""
-    from collections import Counter
-
-    rows = store.ledgers().select(["reason", "note"]).to_pylist()
-    (reason, note), count = Counter((row["reason"], row["note"]) for row in rows if row["reason"]).most_common(1)[0]
-    hint = "give the right names: `columns: {text: body}` (--columns '{text: body}')" if reason == "ingest.wrong_columns" else "look at them with `maetdol inspect --dropped`"
-    return f"error: no row was kept: {count:,} times {reason}{f' ({note})' if note else ''}\n  mend: {hint}; --allow-empty takes an empty store for a good one"
 
 
 def _run_instead(verb: Any, page: Any, given: dict[str, Any]) -> int:
@@ -382,8 +374,9 @@ def _path(path: str) -> str:
 
 
 def verb_command(verb: Any) -> click.Command:
-    """A verb: positional fields are those the class names in `arguments`; the rest are flags."""
+    """A verb: positional fields are those the class names in `arguments`, the rest are flags; `writes` names the field of its sink, which is locked."""
     from pipeline import flags
+    from pipeline.forgotten import writing
 
     cls = verb.load()
     places = getattr(cls, "arguments", ())
@@ -396,7 +389,9 @@ def verb_command(verb: Any) -> click.Command:
 
     def call(**given: Any) -> int:
         _listen(False)
-        result = cls.build(flags.values(cls, given), verb.name).run()  # type: ignore[attr-defined]
+        order: Any = cls.build(flags.values(cls, given), verb.name)
+        with writing(getattr(order, cls.writes)) if hasattr(cls, "writes") else nullcontext():
+            result = order.run()
         return result if isinstance(result, int) and not isinstance(result, bool) else 0
 
     return click.Command(verb.name, params=params, callback=call, help=(cls.__doc__ or "").strip())

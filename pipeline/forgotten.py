@@ -14,17 +14,19 @@ import json
 import os
 import re
 import secrets
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Callable, Iterable, Literal
+from typing import Any, Callable, Iterable, Iterator, Literal
 from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.errors import DamagedStore
-from pipeline.files import Local, Remote
+from pipeline.errors import DamagedStore, WorkError
+from pipeline.files import Local, Remote, parents, place, seen
+from pipeline.lock import RootLock
 from pipeline.options import digest
 
 NAME = "forgotten.jsonl"
@@ -161,6 +163,27 @@ def note(root: Local | Remote, takedown: str, marks: Iterable[tuple[str, str]]) 
     known = {entry["mark"] for entry in held}
     held += [{"kind": kind, "mark": value, "takedown": takedown} for kind, value in marks if value not in known]
     root.write(NAME, "".join(json.dumps(entry) + "\n" for entry in held).encode())
+
+
+# -- while it goes -----------------------------------------------------------------------------------------------------
+
+
+def no_takedown(where: Local | Remote) -> None:
+    """WorkError while a takedown of a root, or of one above it, is under way."""
+    for path in (where.path(""), *parents(where.path(""))):
+        if seen(place(path), PENDING):
+            raise WorkError(f"a takedown of {path} was not finished", f"finish it first: maetdol forget {path}")
+
+
+@contextmanager
+def writing(path: str) -> Iterator[RootLock]:
+    """Hold the lock of a folder that is written to. RootLocked where another has it, or one above or below; WorkError while a
+    takedown of it or above is unfinished."""
+    where = place(path)
+    no_takedown(where)
+    with RootLock(where) as lock:
+        no_takedown(where)
+        yield lock
 
 
 # -- where the text is deleted -----------------------------------------------------------------------------------------

@@ -347,3 +347,13 @@ def _gpu() -> str:
     if not torch.cuda.is_available():
         return "none: training runs on the CPU"
     return ", ".join(f"{torch.cuda.get_device_name(i)} ({torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB)" for i in range(torch.cuda.device_count()))
+
+
+def why_empty(store: Store) -> str:
+    """Why a store has no row: its commonest reason with its commonest note, and what to do about it."""
+    from collections import Counter
+
+    rows = store.ledgers().select(["reason", "note"]).to_pylist()
+    (reason, note), count = Counter((row["reason"], row["note"]) for row in rows if row["reason"]).most_common(1)[0]
+    hint = "give the right names: `columns: {text: body}` (--columns '{text: body}')" if reason == "ingest.wrong_columns" else "look at them with `maetdol inspect --dropped`"
+    return f"error: no row was kept: {count:,} times {reason}{f' ({note})' if note else ''}\n  mend: {hint}; --allow-empty takes an empty store for a good one"

@@ -14,8 +14,7 @@ import pyarrow as pa
 
 from pipeline import forgotten, progress, sinks, verify
 from pipeline.errors import DamagedStore, NewerStore, SourceError, WorkError
-from pipeline.files import Local, Remote, inside, parents, place, seen
-from pipeline.forgotten import PENDING
+from pipeline.files import inside, place
 from pipeline.ledger import COLUMNS, dropped
 from pipeline.lock import RootLock
 from pipeline.options import identity
@@ -202,10 +201,10 @@ def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None, lock
     root = place(lock_at or recipe.root)
     if start is not None:
         recipe.step(start)
-    _no_takedown(root)
+    forgotten.no_takedown(root)
     sinks.check(recipe, overwrite)
     with RootLock(root) as lock:
-        _no_takedown(root)
+        forgotten.no_takedown(root)
         sinks.check(recipe, overwrite)
         if overwrite:
             sinks.sweep(recipe)
@@ -215,13 +214,6 @@ def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None, lock
         finally:
             if pool is None:
                 mine.close()
-
-
-def _no_takedown(root: Local | Remote) -> None:
-    """WorkError while a takedown of the root, or of one above it, is under way."""
-    for path in (root.path(""), *parents(root.path(""))):
-        if seen(place(path), PENDING):
-            raise WorkError(f"a takedown of {path} was not finished", f"finish it first: maetdol forget {path}")
 
 
 def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Iterator[Outcome]:

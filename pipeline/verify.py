@@ -18,8 +18,8 @@ from typing import Any, Iterator, Literal
 from pipeline import progress
 from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
 from pipeline.files import place
+from pipeline.forgotten import writing
 from pipeline.ledger import Receipt
-from pipeline.lock import RootLock
 from pipeline.pool import Inline, OnRay, Pool
 from pipeline.proof import ARTEFACT, sealed_sizes, sizes_of, wrong_sizes
 from pipeline.shards import build_index, hash_of, number_of
@@ -254,7 +254,7 @@ def repair(path: str, found: Found) -> None:
     """
     if not found.faults:
         return
-    with RootLock(place(path)):
+    with writing(path):
         for fault in found.faults:
             if fault.mends:
                 strike(Store(fault.store), fault)

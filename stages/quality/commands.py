@@ -14,6 +14,7 @@ class TrainModel(Options):
 
     verb: ClassVar[str] = "quality-model train"
     arguments: ClassVar[tuple[str, ...]] = ("sink",)
+    writes: ClassVar[str] = "sink"
 
     sink: Annotated[str, UNKEYED]
     "Store to make; its artefact holds the model and the card."

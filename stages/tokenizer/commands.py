@@ -81,6 +81,7 @@ class Adopt(Options):
 
     verb: ClassVar[str] = "tokenizer adopt"
     arguments: ClassVar[tuple[str, ...]] = ("folder", "store")
+    writes: ClassVar[str] = "store"
 
     folder: str
     "A folder with tokenizer.json and tokenizer_config.json (local; nothing is fetched, no code in it is run)."

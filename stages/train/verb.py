@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Sequence
 
 from pydantic import Field
 
@@ -91,6 +91,8 @@ class OnBase(InRegistry):
 
 class Trying(Options):
     """A verb that trains many times on the same rows."""
+
+    writes: ClassVar[str] = "folder"
 
     of: str
     "Rows to train on."

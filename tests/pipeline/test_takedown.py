@@ -8,14 +8,17 @@ import hypothesis.strategies
 import pyarrow as pa
 import pytest
 
-from pipeline import forgotten, takedown
-from pipeline.errors import SourceError, UsageError, WorkError
+from pipeline import catalog, forgotten, takedown, verify
+from pipeline.cli import cli
+from pipeline.errors import RootLocked, SourceError, UsageError, WorkError
 from pipeline.files import Local, place
 from pipeline.ledger import Ledger
+from pipeline.lock import RootLock
 from pipeline.recipe import parse
 from pipeline.run import run
 from pipeline.schema import CHAT, TOKENS, child_id
 from pipeline.store import Store
+from stages.forget.commands import Forget
 
 SHOP, OTHER = "http://shop.example/", "http://other.example/"
 
@@ -231,3 +234,67 @@ def test_masks_are_those_of_a_plain_loop(rows, gone):
             expected.append({"id": f"{number + 99:032x}", "input_ids": [*now, 1, 2], "docs": left})
     table = pa.Table.from_pylist(made, TOKENS)
     assert takedown.masked(table, pa.array(sorted(map(name, gone)), pa.large_string())).to_pylist() == expected
+
+
+def dummy(folder, shape):
+    """A finished store of that shape with one row."""
+    store, rows = Store(folder), pa.table({"id": pa.array(["a" * 32], pa.large_string())})
+    store.put(0, rows, Ledger.rows(rows["id"]), key="k", stage="other")
+    store.seal({"stage": "other", "shape": shape, "key": "k"}, [0])
+    return str(folder)
+
+
+def command_of(name, inputs):
+    """The shortest command line of a stage, without its sink: a dummy store for each input that it must have."""
+    words = [name]
+    for port, declared in catalog.stage(name).ports.items():
+        if port == "of" or not declared.optional:
+            words += ([] if port == "of" else [f"--{port.replace('_', '-')}"]) + [dummy(inputs / f"{name}-{port}", declared.shape.partition("|")[0])]
+    return words if len(words) > 1 else [name, dummy(inputs / name, "DOCUMENT")]
+
+
+NEEDS = {"decontaminate": ["--against", "kobest.jsonl"]}
+"""Options without which a stage's command line is refused for another reason."""
+
+
+def verbs_that_write():
+    return sorted(words for words, verb in catalog.verbs().items() if hasattr(verb.load(), "writes"))
+
+
+def verb_line(words, folder, sink):
+    """A verb's command line with every field it must have; no file stands where they say."""
+    cls = catalog.verbs()[words].load()
+    line = [sink if name == cls.writes else str(folder / name) for name in cls.arguments]
+    for name, field in cls.model_fields.items():
+        if field.is_required() and name not in cls.arguments:
+            line += [f"--{name.replace('_', '-')}", "learning_rate=1e-3" if name == "over" else str(folder / name)]
+    return [*words.split(), *line]
+
+
+@pytest.mark.parametrize("name", [*catalog.stage_names(), *verbs_that_write()])
+def test_no_command_writes_below_a_root_that_is_locked_or_in_the_middle_of_a_takedown(name, tmp_path):
+    """`forget` beside every command that makes a store: refused, and nothing is made."""
+    root = tmp_path / "root"
+    root.mkdir()
+    sink = str(root / "deep/sink")
+    line = verb_line(name, tmp_path, sink) if name in verbs_that_write() else [*command_of(name, tmp_path / "in"), sink, "-q", *NEEDS.get(name, [])]
+    with RootLock(place(root)), pytest.raises(RootLocked, match="root is in use"):
+        cli.main(line, standalone_mode=False)
+    (root / forgotten.PENDING).write_text("{}")
+    with pytest.raises(WorkError, match=f"a takedown of {root} was not finished.*\n.*maetdol forget {root}"):
+        cli.main(line, standalone_mode=False)
+    assert [path.name for path in root.iterdir()] == [forgotten.PENDING]
+
+
+def test_forget_waits_for_a_command_that_writes_below(root):
+    with RootLock(place(root / "unique")), pytest.raises(RootLocked, match="unique is in use"):
+        Forget(root=str(root), domain=("shop.example",)).run()
+    assert not (root / forgotten.PENDING).exists() and not (root / forgotten.NAME).exists()
+
+
+def test_a_repair_waits_for_a_takedown_to_be_finished(root):
+    (root / forgotten.PENDING).write_text("{}")
+    (root / "raw/shards/00009.arrow").write_bytes(b"left over")
+    with pytest.raises(WorkError, match="forget"):
+        verify.repair(str(root / "raw"), verify.verify(str(root / "raw")))
+    assert (root / "raw/shards/00009.arrow").exists()
