@@ -128,10 +128,14 @@ class Dedup(Stage):
     @field_validator("by_language")
     @classmethod
     def _by_language(cls, entries: list[str]) -> list[str]:
+        from stages.text.codes import fault_of
+
         for entry in entries:
             lang, sign, how = entry.partition("=")
             if not sign or not lang.strip():
                 raise ValueError(f"{entry!r}: write a language and its shingle, such as ko=eojeol or zh=char:24")
+            if fault := fault_of(lang.strip(), other_model=True):
+                raise ValueError(fault)
             Shingling.parse(how.strip())
         return sorted(entry.replace(" ", "") for entry in entries)
 

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 from pipeline.docs import Docs
 from pipeline.errors import did_you_mean
 from pipeline.filter import Filter, Verdict
+from stages.text.codes import fault_of
 
 
 class Bound(NamedTuple):
@@ -44,6 +45,8 @@ class Rule(Filter):
         languages = {lang: dict(limits) for lang, limits in (given.get("languages") or {}).items()}
         known = sorted(option for bound in cls.bounds for option in (bound.low, bound.high) if option)
         for lang, limits in languages.items():
+            if fault := fault_of(str(lang), other_model=True):
+                raise ValueError(f"languages: {fault}")
             for option in limits:
                 if option not in known:
                     raise ValueError(f"languages.{lang}: no limit {option!r}: {did_you_mean(option, known)}")

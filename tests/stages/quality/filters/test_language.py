@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.cli import cli
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
-from stages.text import language
+from stages.quality.filters.language import Language
+from stages.text import codes, language
 
 EN, DE = "This is a sentence in plain English about the weather.", "Das ist ein deutscher Satz über das Wetter von gestern."
 
@@ -211,3 +213,48 @@ def identify(batch_of):
         return found.langs[0], float(found.scores[0])
 
     return run
+
+
+WORDS = {"korean": "ko", "Korean": "ko", "kor": "ko", "ko-KR": "ko", "ko_KR": "ko", "KO": "ko", " ko": "ko", "한국어": "ko", "kr": "ko", "en-US": "en", "englisch": "en", "koo": "ko", "jp": "ja", "zh-Hans": "zh", "chinse": "zh", "kor_Hang": "ko"}
+
+
+@pytest.mark.parametrize("word, meant", WORDS.items())
+def test_a_word_that_is_no_code_is_refused_with_the_code_that_is_meant(word, meant):
+    """Nothing has such a language: everything would be dropped. Neither a three-letter model nor limits of a language know it."""
+    given = [{"keep": ["en", word]}, {"keep": [word], "model": "other.bin"}, {"languages": {word: {"min": 0.5}}}]
+    for options in given[:1] if word == "koo" else given:  # Konzo, to a model that knows it
+        with pytest.raises(OptionError, match=f"did you mean '{meant}'"):
+            Language.build(options, "language")
+
+
+def test_codes_of_models_are_taken():
+    kept = ("ko", "en", "zh", "yue", "und", "chr", "nds", "simple")
+    for word in kept[:-1]:
+        assert Language.build({"keep": [word]}, "language").keep == (word,)
+    with pytest.raises(OptionError, match="'simple' is no language's code"):
+        Language.build({"keep": ["simple"]}, "language")
+    with pytest.raises(OptionError, match="'abk' is no"):
+        Language.build({"keep": ["abk"]}, "language")
+    assert Language.build({"keep": ["abk"], "model": "glotlid.bin"}, "language").keep == ("abk",)
+
+
+def test_every_label_of_the_bundled_model_is_known():
+    import fasttext
+
+    labels = {language.code(label) for label in fasttext.load_model(str(language.bundled_model())).get_labels()}
+    assert labels <= set(codes.known())
+
+
+def test_the_command_and_the_recipe_end_with_2(tmp_path, make_store, capsys):
+    from pipeline import recipe
+    from pipeline.errors import MaetdolError
+
+    make_store(tmp_path / "in", ["text"])
+    page = tmp_path / "r.yaml"
+    page.write_text(f"name: r\nroot: {tmp_path / 'root'}\nsteps:\n  - quality: {{of: {tmp_path / 'in'}, filters: [{{language: {{keep: [korean]}}}}]}}\n")
+    command = ["quality", str(tmp_path / "in"), str(tmp_path / "out"), "-q", "--filters", "[{language: {keep: [korean]}}]"]
+    for call in (lambda: cli.main(command, standalone_mode=False), lambda: recipe.load(str(page), [])):
+        with pytest.raises(MaetdolError, match="did you mean 'ko'") as refused:
+            call()
+        assert refused.value.exit_code == 2
+    assert not (tmp_path / "out").exists()
