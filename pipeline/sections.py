@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.charts import bars, histogram, lines, number, size, table
 from pipeline.ledger import dropped, held_out
-from pipeline.schema import DOCUMENT
+from pipeline.schema import DOCUMENT, words_of
 from pipeline.store import ARTEFACT, Store
 
 TRAINED = ("artefact:model", "artefact:adapter", "artefact:encoder", "artefact:reward")
@@ -185,7 +185,7 @@ def _shown(row: dict[str, Any] | None) -> str:
         return ""
     if "text" in row:
         return f"{row['title']} | {row['text']}" if row.get("title") else row["text"] or ""
-    return " → ".join(m["content"] or "" for m in row.get("messages") or row.get("prompt") or [])
+    return " → ".join("\n".join(words_of(m)) for m in row.get("messages") or row.get("prompt") or [])
 
 
 def personal(stores: list[Store]) -> str:
@@ -300,7 +300,7 @@ def _bias(store: Store) -> str:
 
 
 def _lengths(column: pa.ChunkedArray) -> np.ndarray:
-    return np.array([sum(len(m["content"] or "") for m in row or []) for row in column.to_pylist()])
+    return np.array([sum(len(text) for m in row or [] for text in words_of(m)) for row in column.to_pylist()])
 
 
 # -- training --------------------------------------------------------------------------------------------------------------

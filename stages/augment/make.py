@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.errors import OptionError
 from pipeline.files import is_remote
 from pipeline.ledger import Ledger, Receipt
-from pipeline.schema import CHAT, child_id
+from pipeline.schema import CHAT, bare, child_id
 from pipeline.stage import Inputs, input_shards
 from pipeline.store import Store
 from stages.augment import wanted
@@ -97,11 +97,13 @@ def _shard(
 def _drawn(stage: "Augment", rows: list[dict[str, Any]], given: list[str], seed: int) -> Iterator[Born]:
     for row in rows:
         text, lang = asked(row), row["lang"]
+        tooled = bool(row.get("tools")) or any(turn.get("tool_calls") for turn in row["messages"] or ())
         if not text or lang not in ("ko", "en") or len(text) > stage.max_instruction:
             continue
         for method in stage.methods:
             dice = random.Random(f"{seed}/{row['id']}/{method}")
-            if dice.random() >= stage.share:
+            # A teacher that is not given the tools cannot answer a new question as these rows do.
+            if dice.random() >= stage.share or (tooled and method != "paraphrase"):
                 continue
             new = child_id(row["id"], "augment", method, 0)
             yield Born(row, method, new, Request(new, _messages(stage, method, lang, text, given, dice), stage.teacher.sampling, method, row["url"] or "", row["doc_id"] or ""))
@@ -181,7 +183,10 @@ def _row(stage: "Augment", item: Born) -> dict[str, Any]:
     own = item.method == "paraphrase"
     return parent | {
         "id": item.id,
-        "messages": [{"role": "user", "content": item.instruction}, {"role": "assistant", "content": item.answer}],
+        "messages": [
+            {**(bare(parent["messages"][0]) if own else {"role": "user"}), "content": item.instruction},
+            {**(bare(parent["messages"][1]) if own else {"role": "assistant"}), "content": item.answer},
+        ],
         "span_start": parent["span_start"] if own else None,
         "span_end": parent["span_end"] if own else None,
         "rule": f"augment.{item.method}",

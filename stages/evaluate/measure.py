@@ -96,7 +96,7 @@ class Conversations(NamedTuple):
 def encode_conversations(found: Sequence[dict[str, Any]], chat: Chat, width: int) -> Conversations:
     rows, refused = [], {}
     for row in found:
-        part, reason = encode_chat(chat, row["messages"] or [], width, None)
+        part, reason = encode_chat(chat, row["messages"] or [], width, None, row.get("tools"))
         if part is None:
             refused[row["id"]] = reason or "chat.empty"
         else:
@@ -117,7 +117,7 @@ class Pairs(NamedTuple):
 def encode_pairs(found: Sequence[dict[str, Any]], chat: Chat, width: int) -> Pairs:
     chosen, rejected, longer, refused = [], [], [], {}
     for row in found:
-        pair, reason = encode_pair(chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width)
+        pair, reason = encode_pair(chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width, row.get("tools"))
         if pair is None:
             refused[row["id"]] = reason or "chat.empty"
             continue

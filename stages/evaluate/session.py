@@ -208,17 +208,17 @@ def _generate(stage: Any, subject: Subject, rows: dict, model: Any) -> list[dict
     for row in rows["CHAT"].rows:
         last = max((n for n, message in enumerate(row["messages"] or []) if message["role"] == "assistant"), default=None)
         if last:
-            prompts.append((row["messages"][:last], row["messages"][last]["content"], row["lang"]))
+            prompts.append((row["messages"][:last], row["messages"][last]["content"], row["lang"], row.get("tools")))
     for row in rows["PAIR"].rows if not prompts else []:
-        prompts.append((row["prompt"], (row["chosen"] or [{"content": ""}])[0]["content"], row["lang"]))
+        prompts.append((row["prompt"], (row["chosen"] or [{"content": ""}])[0]["content"], row["lang"], row.get("tools")))
     prompts = prompts[: stage.samples]
     if not prompts:
         return []
     generator = Generator.around(model, subject.chain, threads=stage.threads, batch=stage.batch)
-    made = generator.chat([messages for messages, _, _ in prompts], Sampling(stage.max_new_tokens, stage.temperature, seed=0))
+    made = generator.chat([messages for messages, *_ in prompts], Sampling(stage.max_new_tokens, stage.temperature, seed=0), tools=[tools for *_, tools in prompts])
     return [
         {"prompt": messages[-1]["content"], "text": answers[0].text, "reference": reference, "finish": answers[0].finish, "lang": lang}
-        for (messages, reference, lang), answers in zip(prompts, made)
+        for (messages, reference, lang, _), answers in zip(prompts, made)
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
+from pipeline.schema import words_of
 from pipeline.store import ARTEFACT, Store
 from pipeline.takedown import Lost
 
@@ -48,5 +49,5 @@ def _shown(store: Store, lineage: dict, lost: Lost) -> set[str]:
                 table = source.read(shard)
                 for row in table.filter(pc.is_in(table["id"], value_set=gone)).to_pylist():
                     found |= {row["text"]} if "text" in row else set()
-                    found |= {m["content"] for side in ("messages", "prompt", "chosen", "rejected") for m in row.get(side) or []}
+                    found |= {text for side in ("messages", "prompt", "chosen", "rejected") for m in row.get(side) or [] for text in words_of(m)}
     return {text for text in found if text}

@@ -14,7 +14,7 @@ from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
 from pipeline.paths import number, values_at, word
 from pipeline.pool import Pool
-from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of
+from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of, words_of
 from pipeline.stage import Inputs, collect, input_shards
 from pipeline.store import Store
 from stages.text.token_rates import bytes_per_token, usual
@@ -145,13 +145,15 @@ def _host(url: str | None) -> str | None:
 
 
 def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
-    """Bytes of UTF-8 text per row (int64, n): the text of documents, every message of conversations and pairs."""
+    """Bytes of UTF-8 text per row (int64, n): the text of documents, every word of conversations and pairs with their tools."""
     shape = shape_of(batch.schema) or "DOCUMENT"
     if shape == "DOCUMENT":
         return pc.fill_null(pc.binary_length(batch.column(MAIN_FIELD[shape])), 0).to_numpy(zero_copy_only=False).astype(np.int64)
     fields = ("messages",) if shape == "CHAT" else ("prompt", "chosen", "rejected")
     rows = zip(*(batch.column(name).to_pylist() for name in fields))
-    return np.array([sum(len((m["content"] or "").encode()) for side in row for m in side or []) for row in rows], np.int64)
+    sizes = np.array([sum(len(text.encode()) for side in row for turn in side or [] for text in words_of(turn)) for row in rows], np.int64)
+    tools = pc.fill_null(pc.binary_length(batch.column("tools")), 0).to_numpy(zero_copy_only=False) if "tools" in batch.schema.names else 0
+    return sizes + tools
 
 
 def amounts_of(batch: pa.RecordBatch, tokenizer: str | None) -> np.ndarray:

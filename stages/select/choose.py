@@ -11,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
 from pipeline.pool import Pool
-from pipeline.schema import STR
+from pipeline.schema import STR, words_of
 from pipeline.stage import Inputs, collect, input_shards, versions
 from pipeline.store import Store
 from stages.select.checks import reasons
@@ -163,9 +163,9 @@ def entries_of(stage: Any, store: Store, shard: int, scores: pa.Table | None) ->
 def compared(messages: Sequence[dict[str, Any]], by: str) -> str:
     """What of a conversation is held against the others."""
     if by == "answer":
-        return messages[-1]["content"] or ""
+        return "\n".join(words_of(messages[-1]))
     wanted = ("user",) if by == "question" else ("user", "assistant")
-    return "\n".join(m["content"] or "" for m in messages if m["role"] in wanted)
+    return "\n".join("\n".join(words_of(m)) for m in messages if m["role"] in wanted)
 
 
 def across(stage: Any, entries: Sequence[Entry]) -> dict[str, tuple[str, str | None]]:

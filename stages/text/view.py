@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import OptionError, did_you_mean
-from pipeline.schema import MAIN_FIELD, shape_of
+from pipeline.schema import MAIN_FIELD, shape_of, words_of
 from stages.text.encoding import valid_rows
 
 TEXT = "text"
@@ -49,13 +49,13 @@ def _joined(columns: list[pa.Array]) -> pa.Array:
 
 
 def _strings(batch: pa.RecordBatch, name: str) -> pa.Array:
-    """A column as texts: strings as they are, messages as their contents one below the other."""
+    """A column as texts: strings as they are, messages as the words of their turns one below the other."""
     if name not in batch.schema.names:
         raise OptionError(f"there is no field {name!r}", did_you_mean(name, batch.schema.names))
     column = batch.column(name)
     if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
         rows = column.to_pylist()
         return pa.array(
-            [None if row is None else "\n".join(message.get("content") or "" for message in row) for row in rows], pa.large_string()
+            [None if row is None else "\n".join("\n".join(words_of(turn)) for turn in row) for row in rows], pa.large_string()
         )
     return column.cast(pa.large_string())
