@@ -441,10 +441,10 @@ def report_command(root: str, out: str | None) -> int:
 @click.option("--rows", "-n", default=3, show_default=True, metavar="N", help="Rows to show.")
 @click.option("--id", "row_id", metavar="ID", help="Show the row of this id, whole.")
 @click.option("--dropped", is_flag=True, help="Show ledger rows of what was dropped instead.")
-def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool) -> int:
+@click.option("--columns", "paths", metavar="PATH,...", help="Show these alone: columns, or paths such as meta.author.name or meta.tags[0].  [default: all]")
+def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool, paths: str | None) -> int:
     from pipeline.look import inspect
-
-    click.echo(inspect(store, rows, row_id, dropped))
+    click.echo(inspect(store, rows, row_id, dropped, paths.split(",") if paths else ()))
     return 0
 
 

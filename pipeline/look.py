@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import re
 import textwrap
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +15,7 @@ from pipeline import catalog
 from pipeline.errors import RecipeError, SourceError, did_you_mean
 from pipeline.files import place
 from pipeline.options import Options
+from pipeline.paths import values_at
 from pipeline.shown import shown
 from pipeline.stage import Stage
 from pipeline.store import ARTEFACT, Store
@@ -22,8 +23,8 @@ from pipeline.store import ARTEFACT, Store
 WIDTH = 110
 
 
-def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool = False) -> str:
-    """A store at a glance: shape, rows, counts by language and reason, columns, and a few rows."""
+def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool = False, paths: Sequence[str] = ()) -> str:
+    """A store at a glance: shape, rows, counts by language and reason, columns, and a few rows, of `paths` alone where given."""
     from pipeline.run import rows_of
 
     store = Store(path)
@@ -54,7 +55,9 @@ def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool =
         if manifest.get("dropped_text"):
             lines.append("the rows were deleted after pii (run.drop_raw); ledger and receipts remain")
             break
-        lines += [_brief(row) for row in rows_of(store, shard, root).slice(0, rows).to_pylist()]
+        few = rows_of(store, shard, root).slice(0, rows)
+        found = {name: values_at(few, name, "inspect") for name in paths}
+        lines += [_brief(row) for row in ([dict(zip(found, each)) for each in zip(*found.values())] if found else few.to_pylist())]
     return "\n".join(lines)
 
 

@@ -50,3 +50,15 @@ def test_numbers_and_groups():
     assert [number(v) for v in (1, 0.5, "2")] == [1.0, 0.5, 2.0] and all(math.isnan(number(v)) for v in (None, "x", [1], True, 10**400))
     assert [word(v) for v in ("a", None, 3, True, [1, "가"])] == ["a", None, "3", "true", '[1, "가"]']
     assert parsed({"key": "of before", "value": "1"}) == "1"
+
+
+def test_inspect_shows_paths_alone(make_store, tmp_path, capsys):
+    from pipeline.cli import cli
+
+    meta = [[{"key": "author", "value": '{"name": "Ada"}', "type": "json"}], None]
+    make_store(tmp_path / "s", ["one", "two"], meta=meta)
+    assert cli.main(["inspect", str(tmp_path / "s"), "--columns", "text,meta.author.name"], standalone_mode=False) == 0
+    shown = capsys.readouterr().out
+    assert "Ada" in shown and "two" in shown and "content_id" not in shown
+    with pytest.raises(UsageError, match="inspect: there is no column 'txt'"):
+        cli.main(["inspect", str(tmp_path / "s"), "--columns", "txt"], standalone_mode=False)
