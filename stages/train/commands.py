@@ -357,6 +357,8 @@ class Speculate(OnHeldOut):
         prompts = [messages[: max((n for n, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))] for messages in rows]
         with arithmetic(self.threads) as device:
             found = drafted(chain_in(self.target), chain_in(self.draft), prompts, self.max_new_tokens, self.ahead, device)
+        if left := len(prompts) - found.prompts:
+            print(f"{left} of {len(prompts)} prompts leave no room for an answer in the model's context")
         print(f"{found.same} of {found.prompts} answers are the same, token by token")
         print(f"{found.per_pass:.2f} tokens per forward pass of the large model; {found.alone:.2f} s without the draft, {found.together:.2f} s with it")
-        return 0 if found.same == found.prompts else 1
+        return 0 if found.same == found.prompts > 0 else 1

@@ -19,7 +19,7 @@ from stages.models.templates import Chat, load_tokenizer
 
 
 class Drafted(NamedTuple):
-    """Prompts answered alike, prompts in all, tokens made, forward passes of the large model with the draft, and seconds without and with it."""
+    """Prompts answered alike, prompts answered, tokens made, forward passes of the large model with the draft, and seconds without and with it."""
 
     same: int
     prompts: int
@@ -47,7 +47,7 @@ def drafted(target: Sequence[Link], draft: Sequence[Link], conversations: Sequen
     passes = [0]
     large.register_forward_pre_hook(lambda *_: passes.__setitem__(0, passes[0] + 1))
     context = int(getattr(large.config, "max_position_embeddings", 1 << 20))
-    same = tokens = used = 0
+    same = asked = tokens = used = 0
     alone = together = 0.0
     for messages in conversations:
         ids = torch.from_numpy(chat.prompt(messages).astype("int64"))[None].to(device)
@@ -56,7 +56,8 @@ def drafted(target: Sequence[Link], draft: Sequence[Link], conversations: Sequen
             "eos_token_id": chat.tokenizer.eos_token_id, "attention_mask": torch.ones_like(ids),
         }  # fmt: skip
         if options["max_new_tokens"] < 1:
-            continue
+            continue  # the prompt leaves no room for an answer
+        asked += 1
         began = time.perf_counter()
         plain = large.generate(ids, **options)
         alone += time.perf_counter() - began
@@ -66,4 +67,4 @@ def drafted(target: Sequence[Link], draft: Sequence[Link], conversations: Sequen
         used += passes[0]
         tokens += made.shape[1] - ids.shape[1]
         same += bool(torch.equal(plain, made))
-    return Drafted(same, len(conversations), tokens, used, alone, together)
+    return Drafted(same, asked, tokens, used, alone, together)
