@@ -434,7 +434,8 @@ class Uploaded:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """Files below `folder`, sorted by their path's parts, links not followed."""
+    """Files below `folder`, sorted by their path's parts, and links to folders, which are not followed."""
     for base, folders, names in os.walk(folder):
         folders.sort()
-        yield from (Path(base) / name for name in sorted(names))
+        links = [name for name in folders if os.path.islink(os.path.join(base, name))]
+        yield from (Path(base) / name for name in sorted([*names, *links]))

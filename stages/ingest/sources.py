@@ -82,7 +82,7 @@ def _local(entry: str, follow: bool) -> Iterator[File]:
         fixed = next(place for place, part in enumerate(parts) if _WILD.search(part))
         root = Path(*parts[:fixed]) if fixed else Path(".")
         for match in sorted(root.glob(str(Path(*parts[fixed:])))):
-            if match.is_dir():
+            if match.is_dir() and not match.is_symlink():
                 yield from (_file(each, root, follow) for each in _inside(match))
             elif not any(part.startswith(".") for part in match.relative_to(root).parts):
                 yield _file(match, root, follow)
@@ -133,7 +133,9 @@ def _odd(path: Path, root: Path, mode: int, follow: bool) -> str | None:
     """What `path` is where it is no regular file of its folder; None for one that is."""
     kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"), (stat.S_ISDIR, "a folder"))
     odd = next((word for is_such, word in kinds if is_such(mode)), None)
-    if odd is None and not follow and path.is_symlink() and not path.resolve().is_relative_to(root.resolve()):
+    if odd == "a folder" and path.is_symlink():
+        return "a link to a folder (give the folder itself too)"
+    if odd is None and not follow and not path.resolve().is_relative_to(root.resolve()):  # by a link, its own or a folder's
         return "a link out of the folder"
     return odd
 

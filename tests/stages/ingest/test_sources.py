@@ -146,6 +146,24 @@ def test_links_out_of_the_folder_are_read_where_asked(tmp_path, ingest, rows, re
     assert "root:x:0:0" in [row["text"] for row in rows(store)] and reasons(store)["ingest.not_a_file"] == 3
 
 
+@pytest.mark.parametrize("wild, out, folders", [("", 0, 3), ("/*", 0, 3), ("/*/*.txt", 2, 0)])
+def test_links_to_folders_are_accounted_for(tmp_path, ingest, rows, reasons, wild, out, folders):
+    """Out of the folder, back into it and to itself: none is entered, whichever way the files are named."""
+    for name in ("in/own/deep", "beside"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "in/own/a.txt").write_text("sound words")
+    for name in ("s.txt", "t.txt"):
+        (tmp_path / "beside" / name).write_text("root:x:0:0")
+    (tmp_path / "in/outside").symlink_to("../beside")
+    (tmp_path / "in/within").symlink_to("own/deep")
+    (tmp_path / "in/self").symlink_to(".")
+    store = ingest(f"{tmp_path / 'in'}{wild}")
+    assert [row["text"] for row in rows(store)] == ["sound words"]
+    notes = [note or "" for note in store.ledgers()["note"].to_pylist()]
+    assert sum("a link out of the folder" in note for note in notes) == out and sum("a link to a folder" in note for note in notes) == folders
+    assert reasons(store) == {None: 1, **({"ingest.not_a_file": out + folders} if out + folders else {})}
+
+
 def test_a_name_that_is_no_utf8_is_shown_by_replacement_and_known_by_its_bytes(tmp_path, ingest, rows):
     import os
 
