@@ -18,12 +18,12 @@ from stages.text.utf8 import point
 COUNTS = (
     "chars words plain plain_chars alpha sharps ellipses longest lines bullets trailing pieces repeated_pieces "
     "repeated_piece_chars paragraphs repeated_paragraphs repeated_paragraph_chars full_lines ended short "
-    "repeated_full_chars newlines"
+    "repeated_full_chars newlines items"
 ).split()
 """Columns of the count matrix; `stages/text/words.py` and `lines.py` say what each means."""
 (
     CHARS, WORDS, PLAIN, PLAIN_CHARS, ALPHAS, SHARPS, ELLIPSES, LONGEST, LINES, BULLETS, TRAILING, PIECES, DUP_PIECES,
-    DUP_PIECE_CHARS, PARAGRAPHS, DUP_PARAGRAPHS, DUP_PARAGRAPH_CHARS, FULL, ENDED, SHORT, DUP_FULL_CHARS, NEWLINES,
+    DUP_PIECE_CHARS, PARAGRAPHS, DUP_PARAGRAPHS, DUP_PARAGRAPH_CHARS, FULL, ENDED, SHORT, DUP_FULL_CHARS, NEWLINES, ITEMS,
 ) = range(len(COUNTS))  # fmt: skip
 
 MAX_TOKENS = 1 << 22
@@ -35,6 +35,7 @@ SEED = np.uint64(0x2545F4914F6CDD1D)
 _S29 = np.uint64(29)
 _S32 = np.uint64(32)
 _DOT, _HASH, _MINUS, _BULLET, _ELLIPSIS, _LF, _CR = 0x2E, 0x23, 0x2D, 0x2022, 0x2026, 0x0A, 0x0D
+_STAR, _EN_DASH, _EM_DASH, _BAR = 0x2A, 0x2013, 0x2014, 0x2015
 
 
 @njit(inline="always", nogil=True)
@@ -95,6 +96,29 @@ def _close_paragraph(out, keys, stamps, stamp, value, size):
     if seen(keys, stamps, stamp, finished(value)):
         out[DUP_PARAGRAPHS] += 1
         out[DUP_PARAGRAPH_CHARS] += size
+
+
+@njit(nogil=True)
+def opens_item(char, blank_follows):
+    """Does a line that begins with `char` look like an item of a list, as Korean pages set them?
+
+    Middle dots (`·`, `ㆍ`, `・` and their like), bullets, squares, lozenges, triangles, circles, stars, pointing hands, ticks,
+    `※` and numbers in circles or brackets. A star or a dash is one only before a blank: `**word**`, `-5` and dialogue begin so too;
+    a hyphen always, as Gopher counts it.
+    """
+    if char < 0x80:
+        return char == _MINUS or (char == _STAR and blank_follows)
+    if char == _EN_DASH or char == _EM_DASH or char == _BAR:
+        return blank_follows
+    if 0x2460 <= char <= 0x249B or 0x24EB <= char <= 0x24FF or 0x25A0 <= char <= 0x25FF or 0x2776 <= char <= 0x2793:
+        return True  # enclosed numbers, geometric shapes, numbers in black circles
+    if 0x3200 <= char <= 0x321E or 0x3260 <= char <= 0x327F:
+        return True  # Hangul in brackets and circles: ㈀ ㉮
+    return (
+        char in (0xB7, 0x318D, 0x30FB, 0xFF65, 0x2219, 0x22C5, 0x2027, 0x2981)  # middle dots
+        or char in (_BULLET, 0x2023, 0x2043, 0x204C, 0x204D, 0x203B, 0x2212, 0x2BC8, 0x2B25, 0x2B1B, 0x2B1C, 0x29BF)
+        or char in (0x2605, 0x2606, 0x2611, 0x2713, 0x2714, 0x261E, 0x261B, 0x2756, 0x2794, 0x2799, 0x279C, 0x27A1, 0x27A2, 0x27A4)
+    )
 
 
 @njit(inline="always", nogil=True)
@@ -202,6 +226,7 @@ def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts,
                     para_hash, para_len = _through_gap(data, gap, at, out, para_keys, para_stamps, stamp, para_hash, para_len)
                 if first_word:
                     out[BULLETS] += (char == _MINUS) | (char == _BULLET)
+                    out[ITEMS] += opens_item(char, after < end and classes[point(data, after, end)[0]] & SPACE)
                     first_word = False
                 at, size, word, kind, dotted, is_plain, has_alpha, new_sharps, new_ellipses = _through_word(
                     data, at, after, end, char, kind, classes

@@ -17,7 +17,8 @@ class Reading:
 
     Words are what `str.split()` gives; lengths are in code points. `lines` are those of `str.splitlines`, `pieces` those of
     `re.split(r"\\n+")`, paragraphs those of `re.split(r"\\n{2,}")` of the stripped text, and `full_lines` the pieces
-    that hold a word: each published rule family splits in its own way, and its decisions depend on it.
+    that hold a word: each published rule family splits in its own way, and its decisions depend on it. `bullets` are the
+    lines that begin with `•` or `-` (Gopher), `items` those that begin with any mark of `onepass.opens_item`.
     """
 
     counts: np.ndarray

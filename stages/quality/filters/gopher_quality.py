@@ -5,7 +5,7 @@ import pyarrow as pa
 
 from pipeline.docs import Docs
 from stages.text import stopwords
-from stages.text.rules import Bound, Rule, languages_of
+from stages.text.rules import Bound, Rule, languages_of, primary
 from stages.text.words import read, share
 
 
@@ -30,7 +30,7 @@ class GopherQuality(Rule):
     max_ellipses: float | None = 0.1
     "Most ellipses per word."
     max_bullet_lines: float | None = 0.9
-    "Most lines that begin with `•` or `-`."
+    "Most lines that begin with `•` or `-`; of documents in Korean (`lang`), with any mark that `bullet_lines` knows."
     max_ellipsis_lines: float | None = 0.3
     "Most lines that end with an ellipsis."
     min_alphabetic: float | None = 0.8
@@ -53,15 +53,19 @@ class GopherQuality(Rule):
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
         reading = docs.once(read)
+        langs = languages_of(docs.batch)
+        bullets = reading.bullets
+        if langs is not None:  # datatrove's decision everywhere else
+            bullets = np.where([primary(lang) == "ko" for lang in langs.to_pylist()], reading.items, bullets)
         return {
             "words": reading.plain,
             "mean_length": reading.mean_length,
             "hashes": share(reading.sharps, reading.words),
             "ellipses": share(reading.ellipses, reading.words),
-            "bullet_lines": share(reading.bullets, reading.lines),
+            "bullet_lines": share(bullets, reading.lines),
             "ellipsis_lines": share(reading.trailing, reading.lines),
             "alphabetic": share(reading.alpha, reading.words),
-            "stop_words": stopwords.distinct(docs, languages_of(docs.batch), self.stop_words),
+            "stop_words": stopwords.distinct(docs, langs, self.stop_words),
         }
 
     def limits(self, option: str | None, langs: pa.Array | None) -> np.ndarray:

@@ -14,7 +14,7 @@ from stages.text.characters import PUNCT, TERMINAL, classes
 from stages.text.onepass import COUNTS
 from stages.text.words import Read, read, repeats
 
-ODD = st.text(st.sampled_from("ab.#-•…\n\n\n \r\t\x1c\u2028한ㅋ，😀?!"), max_size=60)
+ODD = st.text(st.sampled_from("ab.#-•·▪①*–…\n\n\n \r\t\x1c\u2028한ㅋ，😀?!"), max_size=60)
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 WORDS = st.lists(st.sampled_from(["a", "bb", "c", "dd", "하나"]), max_size=60).map(" ".join)
 
@@ -33,6 +33,10 @@ def repeated(pieces: list[str]) -> tuple[int, int]:
         count, chars = (count + 1, chars + len(piece)) if piece in met else (count, chars)
         met.add(piece)
     return count, chars
+
+
+def is_item(line: str) -> bool:
+    return line[:1] in tuple("-•·▪①") or line[:1] in tuple("*–") and line[1:2].isspace()
 
 
 def slow(text: str, short: int) -> dict[str, int]:
@@ -64,6 +68,7 @@ def slow(text: str, short: int) -> dict[str, int]:
         "short": sum(len(line) <= short for line in full),
         "repeated_full_chars": repeated(full)[1],
         "newlines": text.count("\n"),
+        "items": sum(is_item(line.lstrip()) for line in lines),
     }
 
 
