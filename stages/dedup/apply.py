@@ -27,6 +27,7 @@ SIZE = "cluster_size"
 KEPT, EXACT, NEAR, COPIED, EMPTIED, URL, SEMANTIC, ALIKE = range(8)
 REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies", "dedup.nothing_left", "dedup.url", "dedup.semantic", "dedup.answers_alike")
 NULL_TEXT, NO_TEXT, NO_WORDS = "text is null", "text is empty", "text has no words"
+LIMITED = "not compared with all its candidates: too many are nearly as similar as the threshold asks"
 
 
 class Applying(NamedTuple):
@@ -67,7 +68,7 @@ def run(task: Task) -> Receipt:
     part = given.corpus.parts[task.number]
     fate = fate_of(given, part.first, part.rows)
     keepers = _keeper_ids(given.corpus, fate)
-    notes = _remarks(given.sign, task.number)
+    notes = _remarks(given, task.number)
     marks = Marks.of(given.repeats, given.level, part.first, part.rows) if given.repeats else None
     seen: list[pa.Array] = []
     with task.sink.writer(task.number, stage="dedup", key=task.key) as writer:
@@ -134,13 +135,17 @@ def _keeper_ids(corpus: Corpus, fate: Fate) -> pa.Array:
     return ids.take(pa.array(picks, mask=~has)).cast(STR)
 
 
-def _remarks(sign: Store, number: int) -> pa.Array:
-    """A note for each row that could not be compared, or only as a whole; null for the others."""
-    signed = sign.read(number)
+def _remarks(given: Applying, number: int) -> pa.Array:
+    """A note for each row that could not be compared, only as a whole, or not with all its candidates; null for the others."""
+    signed = given.sign.read(number)
     sizes, tokens, exact = column(signed, "size"), column(signed, "tokens"), column(signed, "exact_a")
-    code = np.where(sizes < 0, 0, np.where(tokens > 0, 3, np.where(exact == 0, 1, 2)))
-    words = pa.array([NULL_TEXT, NO_TEXT, NO_WORDS], STR)
-    return words.take(pa.array(np.minimum(code, 2), mask=code == 3))
+    code = np.where(sizes < 0, 0, np.where(tokens > 0, 4, np.where(exact == 0, 1, 2)))
+    part = given.corpus.parts[number]
+    for shard in given.verify.shards():
+        docs, left = between(given.verify.read(shard), "doc", part.first, part.first + part.rows - 1, "doc", "left")
+        code[docs[left > 0] - part.first] = 3
+    words = pa.array([NULL_TEXT, NO_TEXT, NO_WORDS, LIMITED], STR)
+    return words.take(pa.array(np.minimum(code, 3), mask=code == 4))
 
 
 def _kept(batch: pa.RecordBatch, keep: np.ndarray, members: np.ndarray, schema: pa.Schema) -> pa.RecordBatch:

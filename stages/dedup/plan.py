@@ -21,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable
 
+from pipeline import progress
 from pipeline.errors import SourceError
 from pipeline.ledger import Receipt
 from pipeline.options import digest
@@ -96,6 +97,9 @@ class Plan:
         notes = self.notes(self.settle(pool))
         check()
         survey.raise_alarm(self.store("survey"), self.stage.caps)
+        if limited := notes.get("not_all_compared"):
+            fault = f"dedup: {limited:,} documents were not compared with all their candidates: too many are nearly as similar as the threshold"
+            progress.current.say(f"{fault}; their ledger rows say so, the receipts count what was left out by similarity")
         found = self._repeats(pool) if self.stage.spans else None
 
         def applying(number: int) -> apply.Applying:

@@ -1,8 +1,9 @@
 """Pass `verify`: every component settled by exact similarity (Jaccard, or containment) over the shingles of its texts.
 
 Columns, sorted by `doc`: `doc`, `keeper` (int64; its own number for one that is kept), `score` (float64: exact similarity
-with the keeper, NaN for one that is kept) and `members` (int64: documents that the keeper stands for, itself and all
-identical ones included). The receipt counts, per bin of estimated similarity, the candidates compared and those confirmed.
+with the keeper, NaN for one that is kept), `members` (int64: documents that the keeper stands for, itself and all
+identical ones included) and `left` (int64: candidates of a kept document that were not compared, for the work on one has a
+limit). The receipt counts, per bin of estimated similarity, the candidates compared, those confirmed and those left out.
 """
 
 from __future__ import annotations
@@ -63,18 +64,20 @@ def run(task: Task) -> Receipt:
     given: Settling = task.given
     lot = _read(given, task.number)
     keeper, score = np.empty(len(lot.docs), np.int64), np.empty(len(lot.docs))
+    left = np.zeros(len(lot.docs), np.int64)
     tally = 0
     for first, last in _pieces(lot):
         low, high = lot.bounds[first], lot.bounds[last]
         choice = _settle(given, Lot(lot.docs[low:high], lot.sizes[low:high], lot.bounds[first : last + 1] - low))
         keeper[low:high], score[low:high] = choice.keeper + low, choice.score
+        left[low:high] = choice.left
         tally = tally + choice.tally
     weights = Twins(given.exact).members(lot.docs)
     members = np.bincount(keeper, weights=weights, minlength=len(keeper)).astype(np.int64)[keeper]
     order = np.argsort(lot.docs)
     return task.put(
-        blocks(doc=lot.docs[order], keeper=lot.docs[keeper][order], score=score[order], members=members[order]),
-        {"candidates": _bins(tally)} if len(lot.docs) else None,
+        blocks(doc=lot.docs[order], keeper=lot.docs[keeper][order], score=score[order], members=members[order], left=left[order]),
+        {"candidates": _bins(tally), **({"not_all_compared": int((left > 0).sum())} if left.any() else {})} if len(lot.docs) else None,
     )
 
 
@@ -170,7 +173,7 @@ def _bins(tally: np.ndarray) -> dict[str, dict[str, int]]:
     """Counts by bin of estimated similarity: `0.80` covers .80 up to .85."""
     width = len(tally)
     return {
-        f"{place / width:.2f}": {"compared": int(compared), "confirmed": int(confirmed)}
-        for place, (compared, confirmed) in enumerate(tally.tolist())
-        if compared
+        f"{place / width:.2f}": {"compared": compared, "confirmed": confirmed} | ({"left_out": left} if left else {})
+        for place, (compared, confirmed, left) in enumerate(tally.tolist())
+        if compared or left
     }

@@ -3,8 +3,12 @@
 Documents come in order of preference. Each is compared with those kept before it that it shares a band with; the first
 whose exact Jaccard similarity (or, asked for, the share of the document's own shingles that it has: directional containment)
 reaches the threshold is its keeper, and a document without one is kept. So no two kept
-documents that met are alike, nothing is removed through a chain, and the outcome depends on pairs alone, not on what
-else lies in the component.
+documents that were compared are alike, nothing is removed through a chain, and the outcome depends on pairs alone, not on
+what else lies in the component.
+
+Documents that are all just below the threshold would all be compared with all. So the comparisons of one document have a
+limit: the first `MOST` candidates that do not match, then the `MOST` of the others that are likeliest by their signatures. What
+is left out is counted, by estimated similarity and by document.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ BINS = 20
 """Similarity histograms have bins of .05."""
 WIDEST = 256
 """Pairs of a bucket are looked at one by one up to this many documents: 32,640 pairs, under a millisecond."""
+MOST = 256
+"""Exact comparisons of one document in order of preference, and again of its likeliest other candidates."""
 
 
 class Choice(NamedTuple):
@@ -33,7 +39,16 @@ class Choice(NamedTuple):
     score: np.ndarray
     """float64 (m): exact similarity with the keeper; NaN for one that is kept."""
     tally: np.ndarray
-    """int64 (BINS, 2): candidate pairs compared, and those that were true, by estimated similarity."""
+    """int64 (BINS, 3): candidate pairs compared, those that were true, and those left out, by estimated similarity."""
+    left: np.ndarray
+    """int64 (m): candidates of a kept document that were not compared; where its index was not read to the end, one more."""
+    steps: np.ndarray
+    """int64 (2): pairs of signatures compared, entries of an index read."""
+
+    @classmethod
+    def of(cls, m: int) -> "Choice":
+        """Nothing decided yet: every one of `m` documents is its own keeper."""
+        return cls(np.arange(m), np.full(m, np.nan), np.zeros((BINS, 3), np.int64), np.zeros(m, np.int64), np.zeros(2, np.int64))
 
 
 @kernel
@@ -61,13 +76,12 @@ def _least(left, right, threshold):
 
 
 @kernel
-def compare(values, other_values, hashes, other_hashes, threshold, floor, within, tally):
-    """Exact similarity of a document with another that it shares a band with, -1 where it is below the threshold; counts into
-    `tally`. `within`: the share of its own hashes that the other has, and not Jaccard."""
-    agreed = _agreement(values, other_values)
-    if agreed < floor * values.size:
-        return -1.0
-    place = min(BINS - 1, agreed * BINS // values.size)
+def _compare(agreed, size, hashes, other_hashes, threshold, within, tally):
+    """Exact similarity of two documents whose signatures of `size` values agree in `agreed`, -1 where it is below the threshold.
+
+    Counts into `tally`. `within`: the share of its own hashes that the other has, and not Jaccard.
+    """
+    place = min(BINS - 1, agreed * BINS // size)
     tally[place, 0] += 1
     least = math.ceil(threshold * hashes.size - 1e-9) if within else _least(hashes.size, other_hashes.size, threshold)
     common = shared(hashes, other_hashes, least)
@@ -81,7 +95,64 @@ def compare(values, other_values, hashes, other_hashes, threshold, floor, within
 
 
 @kernel
-def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, within, keeper, score, tally):
+def first_match(values, keys, mine, others, all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps):
+    """The first of the kept documents `others` (in order of preference) that a document matches, and their similarity; -1 for none.
+
+    Third: how many that it shares a band with were not compared, where none was found.
+    """
+    compared = 0
+    for place in range(others.size):
+        other = others[place]
+        if not meets(keys, all_keys[other]):
+            continue
+        agreed = _agreement(values, all_values[other])
+        steps[0] += 1
+        if agreed < floor * values.size:
+            continue
+        if compared == most:
+            return _likeliest(values, keys, mine, others[place:], all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps)
+        compared += 1
+        alike = _compare(agreed, values.size, mine, hashes[ends[other] : ends[other + 1]], threshold, within, tally)
+        if alike >= 0.0:
+            return other, alike, 0
+    return -1, -1.0, 0
+
+
+@kernel
+def _likeliest(values, keys, mine, others, all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps):
+    """As `first_match`, of the `most` whose signatures agree most; of equal ones the first."""
+    size = values.size
+    agreed = np.full(others.size, -1, np.int64)
+    levels = np.zeros(size + 1, np.int64)
+    for place in range(others.size):
+        if meets(keys, all_keys[others[place]]):
+            steps[0] += 1
+            count = _agreement(values, all_values[others[place]])
+            if count >= floor * size:
+                agreed[place] = count
+                levels[count] += 1
+    level, room = size, most
+    while level >= 0 and levels[level] <= room:
+        room -= levels[level]
+        levels[level] = 0
+        level -= 1
+    if level >= 0:
+        levels[level] -= room
+    for place in range(others.size):
+        if agreed[place] < 0 or agreed[place] < level or (agreed[place] == level and room == 0):
+            continue
+        room -= agreed[place] == level
+        other = others[place]
+        alike = _compare(agreed[place], size, mine, hashes[ends[other] : ends[other + 1]], threshold, within, tally)
+        if alike >= 0.0:
+            return other, alike, 0
+    for count in range(level + 1):  # what is left in `levels` was not compared
+        tally[min(BINS - 1, count * BINS // size), 2] += levels[count]
+    return -1, -1.0, levels.sum()
+
+
+@kernel
+def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, within, most, keeper, score, tally, left, steps):
     widest = 0
     for group in range(bounds.size - 1):
         widest = max(widest, bounds[group + 1] - bounds[group])
@@ -91,34 +162,37 @@ def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, within,
         for doc in range(bounds[group], bounds[group + 1]):
             if not fixed[doc]:
                 mine = hashes[ends[doc] : ends[doc + 1]]
-                for place in range(count):
-                    other = kept[place]
-                    if not meets(keys[doc], keys[other]):
-                        continue
-                    theirs = hashes[ends[other] : ends[other + 1]]
-                    found = compare(values[doc], values[other], mine, theirs, threshold, floor, within, tally)
-                    if found >= 0.0:
-                        keeper[doc], score[doc] = other, found
-                        break
+                other, alike, missed = first_match(
+                    values[doc], keys[doc], mine, kept[:count], values, keys, hashes, ends, threshold, floor, within, most, tally, steps
+                )
+                left[doc] = missed
+                if other >= 0:
+                    keeper[doc], score[doc] = other, alike
             if keeper[doc] == doc:
                 kept[count] = doc
                 count += 1
 
 
 def choose(
-    bounds: np.ndarray, fixed: np.ndarray, values: np.ndarray, sets: Sets, banding: Banding, threshold: float, within: bool = False
+    bounds: np.ndarray,
+    fixed: np.ndarray,
+    values: np.ndarray,
+    sets: Sets,
+    banding: Banding,
+    threshold: float,
+    within: bool = False,
+    most: int = MOST,
 ) -> Choice:
     """Keepers of the groups `bounds[i]:bounds[i + 1]`, the documents of a group in order of preference.
 
     `values` (uint32, m x permutations) are their signatures and `sets` their shingles; `fixed` (bool) ones are kept
     whatever they match. Pairs whose estimate is below `lsh.estimate_floor` are not compared; `within` (containment decides)
-    all pairs that share a band are.
+    all pairs that share a band are. `most` limits the comparisons of one document.
     """
-    m = len(values)
-    choice = Choice(np.arange(m, dtype=np.int64), np.full(m, np.nan), np.zeros((BINS, 2), np.int64))
+    choice = Choice.of(len(values))
     floor = 0.0 if within else estimate_floor(threshold, banding.permutations)
     keys = band_keys(values, banding)
-    _choose(bounds, fixed, values, keys, sets.hashes, sets.bounds, threshold, floor, within, *choice)
+    _choose(bounds, fixed, values, keys, sets.hashes, sets.bounds, threshold, floor, within, most, *choice)
     return choice
 
 

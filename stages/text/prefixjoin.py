@@ -18,7 +18,7 @@ import numpy as np
 
 from stages.text.compiled import kernel
 from stages.text.jaccard import Sets
-from stages.text.keepers import BINS, Choice, compare, meets
+from stages.text.keepers import MOST, Choice, first_match
 from stages.text.lsh import Banding, band_keys, estimate_floor
 
 COUNTERS = 1 << 22
@@ -27,6 +27,8 @@ HASHES = 24 << 20
 """Hashes of kept documents a block holds: 192 MB, and about a third of that for its index."""
 DOCS = 1 << 17
 """Kept documents a block holds: 90 MB of signatures and keys of 128 values."""
+VISITS = 1 << 13
+"""Entries of a block's index that are read for one document: what a near-copy shares is rare and read first."""
 
 
 class Chunk(NamedTuple):
@@ -62,14 +64,17 @@ def choose_large(
     within: bool = False,
     most_hashes: int = HASHES,
     most_docs: int = DOCS,
+    most: int = MOST,
+    most_visits: int = VISITS,
 ) -> Choice:
     """Keepers among the `len(fixed)` documents of one component.
 
     `chunks(start)` yields them from position `start` on, in order of preference; it is called once to count and once a
-    block. `fixed` (bool) ones are kept whatever they match.
+    block. `fixed` (bool) ones are kept whatever they match. `most` and `most_visits` limit what is compared and read of one
+    document, in each block.
     """
     m = len(fixed)
-    choice = Choice(np.arange(m, dtype=np.int64), np.full(m, np.nan), np.zeros((BINS, 2), np.int64))
+    choice = Choice.of(m)
     floor = 0.0 if within else estimate_floor(threshold, banding.permutations)
     counts = np.zeros(COUNTERS, np.uint32)
     largest = 0
@@ -83,7 +88,7 @@ def choose_large(
         for chunk in chunks(start):
             keys = band_keys(chunk.values, banding)
             ordered = _by_rarity(chunk.sets, counts)
-            stop = _add(chunk.first, chunk.values, keys, *chunk.sets, ordered, fixed, threshold, floor, within, full, block, *choice)
+            stop = _add(chunk.first, chunk.values, keys, *chunk.sets, ordered, fixed, threshold, floor, within, full, block, most, most_visits, *choice)
             if not full and stop < len(chunk.values):
                 full, start = True, chunk.first + stop
         if not full:
@@ -134,7 +139,7 @@ def _slot(value, heads):
 
 
 @kernel
-def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, within, full, block, keeper, score, tally):
+def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, within, full, block, most, most_visits, keeper, score, tally, left, steps):
     """Decide the documents of a chunk against `block`; keep those without a match in it while it is not `full`.
 
     Returns the position in the chunk of the first document that found no room, or the chunk's length.
@@ -148,7 +153,14 @@ def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, wi
         mine = hashes[ends[doc] : ends[doc + 1]]
         rare = ordered[ends[doc] : ends[doc] + _prefix(mine.size, threshold)]
         if not fixed[place]:
-            _match(place, values[doc], keys[doc], mine, rare, threshold, floor, within, block, found, keeper, score, tally)
+            count, whole = _candidates(place, rare, block, found, most_visits, steps)
+            other, alike, missed = first_match(
+                values[doc], keys[doc], mine, found[:count], block.values, block.keys, block.hashes, block.ends,
+                threshold, floor, within, most, tally, steps,
+            )  # fmt: skip
+            left[place] += missed + (not whole)
+            if other >= 0:
+                keeper[place], score[place], left[place] = block.places[other], alike, 0
         if full or keeper[place] != place:
             continue
         if not _keep(place, values[doc], keys[doc], mine, ordered[ends[doc] : ends[doc + 1]] if within else rare, block):
@@ -157,27 +169,24 @@ def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, wi
 
 
 @kernel
-def _match(place, values, keys, mine, rare, threshold, floor, within, block, found, keeper, score, tally):
-    """Give `place` the first kept document that it matches, if there is one."""
-    count = 0
+def _candidates(place, rare, block, found, most_visits, steps):
+    """Put the kept documents that hold one of the hashes `rare` into `found`, in order; their number, and whether these are all."""
+    count, visits, entry = 0, 0, -1
     for value in rare:
         entry = block.heads[_slot(value, block.heads)]
-        while entry >= 0:
+        while entry >= 0 and visits < most_visits:
+            visits += 1
             other = block.owner[entry]
             if block.rare[entry] == value and block.met[other] != place:
                 block.met[other] = place
                 found[count] = other
                 count += 1
             entry = block.following[entry]
+        if entry >= 0:
+            break
+    steps[1] += visits
     found[:count].sort()
-    for index in range(count):
-        other = found[index]
-        if meets(keys, block.keys[other]):
-            theirs = block.hashes[block.ends[other] : block.ends[other + 1]]
-            alike = compare(values, block.values[other], mine, theirs, threshold, floor, within, tally)
-            if alike >= 0.0:
-                keeper[place], score[place] = block.places[other], alike
-                return
+    return count, visits < most_visits or entry < 0
 
 
 @kernel

@@ -100,3 +100,40 @@ def test_a_large_bucket_is_a_star_that_needs_no_signatures():
     left, right = keepers.link_buckets(np.array([0, 2, 3_003]), np.r_[0, 1, large], values, BANDING, 0.8, False, 3_001)
     assert len(left) == 3_000 and (left[0], right[0]) == (0, 1)
     assert sorted({*left.tolist(), *right.tolist()}) == list(range(3_001))
+
+
+def alike(count: int, own: int = 12, frame: int = 88) -> tuple[np.ndarray, jaccard.Sets]:
+    """Documents of one frame and words of their own: each pair's similarity is frame / (frame + 2 own), here .79."""
+    return measured([" ".join([*(f"f{n}" for n in range(frame)), *(f"o{doc}x{n}" for n in range(own))]) for doc in range(count)])
+
+
+def test_what_is_compared_grows_with_the_documents_and_not_with_their_pairs():
+    values, sets = alike(4_000)
+
+    def work(way, n: int) -> tuple[int, np.ndarray]:
+        part = jaccard.Sets(sets.hashes[: sets.bounds[n]], sets.bounds[: n + 1])
+        if way == "small":
+            found = keepers.choose(np.array([0, n]), np.zeros(n, bool), values[:n], part, BANDING, 0.8)
+            return found.tally[:, 0].sum(), found
+        found = prefixjoin.choose_large(chunker(values[:n], part, 700), np.zeros(n, bool), BANDING, 0.8, most_hashes=1 << 20, most_docs=5_000, most_visits=500)
+        return found.tally[:, 0].sum() + found.steps.sum(), found
+
+    for way in ("small", "large"):
+        (half, _), (whole, found) = work(way, 2_000), work(way, 4_000)
+        assert half > 200 * 2_000 and whole <= 2.3 * half, way
+        assert found.left[-1] > 0 and not found.left[:50].any() and np.array_equal(found.keeper, np.arange(4_000))
+    found = work("small", 4_000)[1]
+    assert found.tally[:, 2].sum() == found.left.sum() > 0
+
+
+def test_beyond_the_limit_the_likeliest_are_compared_and_near_copies_still_go():
+    frame, n = [f"f{n}" for n in range(88)], 900
+    texts = [" ".join([*frame, *(f"o{doc}x{n}" for n in range(12))]) for doc in range(n)]
+    texts += [texts[700].replace("f7 ", "g7 "), texts[3].replace("f7 ", "g7 ")]
+    values, sets = measured(texts)
+    for found in (
+        keepers.choose(np.array([0, n + 2]), np.zeros(n + 2, bool), values, sets, BANDING, 0.9, most=20),
+        prefixjoin.choose_large(chunker(values, sets, 100), np.zeros(n + 2, bool), BANDING, 0.9, most=20, most_visits=100),
+    ):
+        assert found.keeper.tolist() == [*range(n), 700, 3]
+        assert found.left[-2:].tolist() == [0, 0]
