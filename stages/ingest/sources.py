@@ -6,6 +6,7 @@ root of a path is its folder, of a folder the folder, of a glob what stands befo
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import stat
@@ -13,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator, NamedTuple
 
-from pipeline.errors import SourceError
-from pipeline.files import Remote, is_remote, tried, walk
+from pipeline.errors import InfraError, SourceError
+from pipeline.files import REFUSED, Remote, is_remote, storage_faults, tried, walk
 
 PACKAGES = "installed-packages"
 """The named source: documentation of what is installed."""
@@ -22,6 +23,8 @@ SKIPPED = "skipped"
 """`within` of the file in which a crawl accounts for the addresses it did not fetch."""
 NOT_A_FILE = "not a file: "
 """`within` of what is listed and never opened begins so, and goes on with what it is."""
+BUCKETS = ("s3", "s3a", "s3n", "gs", "gcs")
+"""Schemes whose first part names a bucket."""
 _WILD = re.compile(r"[*?\[]")
 
 
@@ -181,6 +184,8 @@ def _remote(entry: str) -> Iterator[File]:
         root, found = tried(listed, entry)
     except FileNotFoundError:
         root, found = "", {}
+    if not found and scheme.lower() in BUCKETS and not tried(lambda: fs.exists(parts[0]), entry):
+        raise SourceError(f"no bucket at {scheme}://{parts[0]}", REFUSED["NoSuchBucket"])
     for path, facts in sorted(found.items()):
         name = path.removeprefix(root).lstrip("/")
         if facts.get("type") == "file" and not any(part.startswith(".") for part in name.split("/")):
@@ -189,13 +194,59 @@ def _remote(entry: str) -> Iterator[File]:
 
 
 def opened(file: File) -> BinaryIO:
-    """The file's bytes, buffered. OSError where it cannot be opened; InfraError where object storage failed."""
+    """The file's bytes, buffered. OSError where it cannot be opened; InfraError where object storage failed, also while it is read."""
     if not is_remote(file.path):
         return open(file.path, "rb")
-    import io
-
     remote = Remote(file.path)
-    handle = tried(lambda: remote.fs.open(remote.prefix, "rb", block_size=8 << 20), file.path)
-    return handle if isinstance(handle, io.BufferedIOBase) or hasattr(handle, "seek") else io.BufferedReader(handle)
+    return io.BufferedReader(_Object(tried(lambda: remote.fs.open(remote.prefix, "rb", block_size=8 << 20), file.path), file), 1 << 18)
 
 
+class _Object(io.RawIOBase):
+    """An object that is read in pieces. A piece that fails is asked for again, from where it began, and then InfraError; so is
+    an end before the size in the listing: half an object is never taken for a whole one."""
+
+    def __init__(self, handle: Any, file: File):
+        super().__init__()
+        self._handle, self._file, self._at = handle, file, 0
+        self._by_place = handle.seekable()
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._by_place
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        self._at = self._handle.seek(offset, whence)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._piece(len(buffer))
+        if not data and len(buffer) and self._by_place and self._at < self._file.size:
+            raise self._cut(f"it ended after {self._at:,} of {self._file.size:,} bytes")
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def _piece(self, size: int) -> bytes:
+        if self._by_place:
+            return tried(lambda: self._again(size), self._file.path)
+        try:
+            return self._handle.read(size)
+        except storage_faults() as fault:  # what was given cannot be asked for again
+            raise self._cut(type(fault).__name__) from fault
+
+    def _again(self, size: int) -> bytes:
+        self._handle.seek(self._at)
+        return self._handle.read(size)
+
+    def _cut(self, why: str) -> InfraError:
+        return InfraError(f"reading {self._file.path} failed: {why}", "check the endpoint, then run again")
+
+    def close(self) -> None:
+        if not self.closed:
+            self._handle.close()
+        super().close()
