@@ -142,12 +142,18 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
     """`data` as text. `header` is the charset label of the HTTP header; `html=False` leaves meta tags unread.
 
     The order is that of the WHATWG: mark, header, meta tag, detector. But bytes that are UTF-8 with characters of several
-    bytes are UTF-8 whatever is declared, and a label under which much of what is not ASCII cannot be read is given up.
+    bytes are UTF-8 whatever is declared, and a label under which much of what is not ASCII cannot be read is given up; so is a mark.
     """
+    false = 0
     for mark, name in MARKS:
         if data.startswith(mark):
-            text, replaced = _read(data[len(mark) :], name)
-            return Decoded(text, name, "bom", 0, replaced)
+            if _marked(data[len(mark) :], name):
+                text, replaced = _read(data[len(mark) :], name)
+                return Decoded(text, name, "bom", 0, replaced)
+            false = false or len(mark)
+    if false:
+        found = decode(data[false:], header, html=html)
+        return found._replace(fallbacks=found.fallbacks + 1)
     if (name := wide(data[:HEAD]) or escaped(data)) is not None:
         text, replaced = _read(data, name)
         return Decoded(text, name, "detector", 0, replaced)
@@ -174,6 +180,22 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
     return Decoded(text, name, "detector", passed, replaced)
 
 
+def _marked(data: bytes, name: str) -> bool:
+    """Are the bytes behind a byte order mark what it says?
+
+    A mark of UTF-16 or UTF-32 is false before bytes that read as no text so, and before UTF-8 without a NUL, which a tag, a blank
+    or a line end in either has. Bytes of ASCII may be Han in UTF-16: only where blanks part them as they do words are they ASCII.
+    """
+    head = data[:HEAD]
+    if name == "utf-8":
+        return wide(head) is None and mostly_utf8(data)
+    if not _reads(head.decode(name, "replace")):
+        return False
+    if 0 in head:
+        return wide(head) in (None, name)  # NULs tell the order of the bytes
+    return not mostly_utf8(head) or (head.isascii() and 20 * sum(map(head.count, b" \n")) <= len(head))
+
+
 def _is_utf8(data: bytes) -> bool:
     """UTF-8 throughout, or with a damaged or cut place among many that are not."""
     return _strict(data, "utf-8") is not None or mostly_utf8(data)
@@ -196,10 +218,14 @@ def _beyond_ascii(text: str) -> int:
 
 
 def file_codec(head: bytes) -> tuple[str, int] | None:
-    """Codec and length of the mark of a file in which a quote or a line end is no single byte: UTF-16, UTF-32, ISO-2022."""
+    """Codec and length of the mark of a file in which a quote or a line end is no single byte (UTF-16, UTF-32, ISO-2022), or which
+    has the mark of such a one before UTF-8."""
     for mark, name in MARKS[1:]:
-        if head.startswith(mark):
+        if head.startswith(mark) and _marked(head[len(mark) : HEAD], name):
             return name, len(mark)
+    false = next((len(mark) for mark, _ in MARKS[1:] if head.startswith(mark)), 0)
+    if false and mostly_utf8(head[false:]):
+        return "utf-8", false
     name = wide(head[:HEAD]) or escaped(head[:HEAD])
     return (name, 0) if name else None
 

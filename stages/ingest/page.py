@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.ingest import attach, card, charset, items, licence, main_text, schema_org, signals, structure
+from stages.ingest import attach, card, charset, items, licence, main_text, schema_org, signals, structure, tags
 from stages.ingest.facts import Fact, Group, number
 from stages.ingest.row import Document, Raw, clean, dropped, meta_list
 from stages.ingest.tree import Tree, parse
@@ -25,6 +25,8 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True, h
         "charset.replaced": float(decoded.replaced),
         "page.bytes": float(len(raw.body)),
     }
+    if decoded.text.count("<") > MOST_NODES and (count := tags.openings(decoded.text)) > MOST_NODES:
+        return dropped("ingest.too_complex", f"{count} tags, over {MOST_NODES}", metrics)
     tree = parse(decoded.text)
     if tree is None:
         return dropped("ingest.no_main_text", "no element in it", metrics)
@@ -59,7 +61,7 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True, h
     if decoded.replaced:
         note = f"ingest.bad_utf8: {decoded.replaced} characters unreadable as {decoded.encoding}"
     if tree.bounded:
-        note = "; ".join(filter(None, (note, "tags nested deeper than 200 or over-long were taken out, or one left open was closed")))
+        note = "; ".join(filter(None, (note, "tags nested deeper than 200, over-long or one of thousands in a menu were taken out, or one left open was closed")))
     return Document(values, None, note, metrics)
 
 

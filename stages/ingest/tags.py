@@ -36,6 +36,11 @@ def attributes(text: str) -> Iterator[tuple[str, str]]:
         yield found["name"].lower(), unescape(value)
 
 
+def openings(source: str) -> int:
+    """Opening tags; what stands inside comments and raw text is none."""
+    return sum(1 for token in TOKEN.finditer(source) if token["raw"] or (token["name"] and not token["close"]))
+
+
 _BLOCK = re.compile(r"<(?:/head|body|p|div|h[1-6]|article|section|main|table|ul|ol|dl)\b", re.I)
 _TAG = re.compile(r"</?[a-zA-Z]")
 MENDS = 3

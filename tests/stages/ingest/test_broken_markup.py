@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import pytest
 
@@ -45,6 +46,22 @@ def test_a_page_of_too_many_elements_has_a_reason(page, monkeypatch):
     assert page("<p>a</p>" * 200).reason == "ingest.too_complex" and page("<p>a</p>" * 50).reason is None
 
 
+def test_tags_are_counted_before_a_page_is_parsed(page, monkeypatch):
+    """What stands in comments and scripts is no tag."""
+    monkeypatch.setattr(pages, "MOST_NODES", 100)
+    source = "<p>text</p><!--" + "<p>" * 200 + "--><script>" + "'<p>' + " * 200 + "</script>" + "< " * 200
+    assert page(source).reason is None
+    monkeypatch.setattr(pages, "parse", None)
+    assert page("<p>" * 200).reason == "ingest.too_complex"
+
+
+def test_a_menu_of_thousands_of_options_keeps_its_words():
+    options = "".join(f"<option>town {n}" for n in range(1500))
+    tree = parse(f"<p>before</p><select>{options}</select> behind<select><option>one<option>two</select>")
+    assert tree.bounded and [len(menu) for menu in tree.root.iter("select")] == [0, 2]
+    assert "town 0 town 1" in (words := tree.body.xpath("string()")) and "town 1499 behind" in words
+
+
 HOSTILE = {
     "spans": ("<table>", "<tr><td>1</td><td colspan=1000 rowspan=60000>2</td></tr>", 150), "nested div": ("", "<div>x", 2000), "open b": ("", "<b>x", 1000), "nested lists": ("", "<ul><li>x", 500),
     "nested tables": ("", "<table><tr><td>x", 300), "nested forms": ("", "<form><p>x", 500), "nested dl": ("", "<dl><dt>x<dd>y", 300), "siblings": ("", "<p>x</p>", 1500), "less than": ("", "<", 20_000),
@@ -77,6 +94,33 @@ def test_work_is_linear(name, page):
     page("<p>warm</p>", "main")
     small, large = (calls((lead + unit * n).encode(), page) for n in (times // 2, times))
     assert large <= 2.3 * small + 5_000, (small, large)
+
+
+LARGE = {
+    "nested": ("", "<div>", 100_000), "nested kinds": ("", "<div><p><b><ul><li>x", 20_000), "siblings": ("", "<p>x</p>", 200_000), "less than": ("", "<", 10_000_000), "open b": ("", "<b>x", 50_000),
+    "attributes": ("<div ", "a{n}=b ", 100_000), "references": ("", "&amp;", 200_000), "deep JSON-LD": ('<p>the text</p><script type="application/ld+json">', '{{"a":[', 100_000),
+    "headings": ("", "<h2>heading {n}</h2>", 1_000_000), "posts": ("", "<div class=post_message>words of a post {n}</div>", 100_000), "options": ("<p>the text</p><select>", "<option>x", 200_000),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_large_pages_cost_time_in_proportion(name, page):
+    """Processor seconds at half and at whole size, the least of three; every page ends with text or a reason."""
+    lead, unit, times = LARGE[name]
+
+    def seconds(count: int) -> float:
+        source, least = (lead + "".join(unit.format(n=n) for n in range(count))).encode(), float("inf")
+        for _ in range(3):
+            began = time.process_time()
+            document = page(source)
+            least = min(least, time.process_time() - began)
+        assert document.reason in ("ingest.no_main_text", "ingest.too_complex") or (document.reason is None and document.values["text"])
+        return least
+
+    page("<p>warm</p>")
+    small, large = seconds(times // 2), seconds(times)
+    assert large <= 2.3 * small + 0.3, (small, large)
 
 
 @pytest.mark.parametrize("mode", ["main", "all", "resiliparse"])

@@ -181,3 +181,35 @@ def test_other_languages_are_not_taken_for_korean():
     assert detect("人人生而自由，在尊严和权利上一律平等。他们赋有理性和良心".encode("gb18030")) == "gb18030"
     assert detect("すべての人間は、生れながらにして自由であり、かつ、尊厳と権利とについて平等である。".encode("euc-jp")) == "euc_jp"
     assert detect("Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués de raison.".encode("cp1252")) == "cp1252"
+
+
+UTF16, UTF32 = b"\xff\xfe", b"\xff\xfe\0\0"
+PAGE = "<html><body><p>" + KOREAN + "</p><p>The mill at the river grinds barley.</p></body></html>"
+
+
+@pytest.mark.parametrize("coded", ["utf-8", "cp949", "utf-16-le", "utf-16-be", "utf-32-le"])
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", UTF16, b"\xfe\xff", UTF32, b"\0\0\xfe\xff"], ids=["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize("page", [PAGE, "<p>The mill grinds.</p>", KOREAN], ids=["page", "ascii", "a line"])
+def test_a_mark_is_believed_only_where_the_bytes_are_what_it_says(mark, coded, page):
+    if coded == "utf-16-le" and mark == UTF32:
+        pytest.skip("the mark of UTF-16 and a NUL: which of them is meant cannot be known")
+    if coded == "cp949" and page.isascii():
+        pytest.skip("the same bytes in UTF-8")
+    decoded = decode(mark + page.encode(coded))
+    assert decoded.text == page and decoded.replaced == 0
+    assert (decoded.learnt == "bom") == (decoded.fallbacks == 0) == (mark.decode(coded, "ignore") == "\ufeff")
+
+
+@pytest.mark.parametrize("text", ["挨拶", "漢字と仮名", "가", "a", "", "맷돌은 돈다\n", "“水” — 山"])
+@pytest.mark.parametrize("coded", ["utf-8-sig", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+def test_a_true_mark_is_believed_before_a_word(text, coded):
+    mark = b"" if coded == "utf-8-sig" else "\ufeff".encode(coded)
+    decoded = decode(mark + text.encode(coded))
+    assert decoded.text == text and decoded.learnt == "bom"
+
+
+def test_a_true_mark_is_believed_before_a_damaged_place():
+    data = bytearray(UTF16 + (PAGE * 20).encode("utf-16-le"))
+    data[100:102] = b"\x00\xdc"
+    assert decode(bytes(data)).learnt == "bom"
+    assert decode(b"\xef\xbb\xbf" + KOREAN.encode() * 3 + b"\xb0").learnt == "bom"
