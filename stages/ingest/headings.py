@@ -7,9 +7,10 @@ main text, in the order of the page; one whose text the extractor did not keep s
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from typing import Iterator, NamedTuple
 
-from stages.ingest.attach import letters_of
+from stages.ingest.attach import NEAR, SEARCH, letters_of
 from stages.ingest.render import Rendered, Span
 
 ANCHOR = 24
@@ -18,6 +19,8 @@ LEAST = 10
 """Fewest letters that can be an anchor."""
 LINES = 3
 """Lines below a heading that are tried as its anchor."""
+TRIES = 64
+"""Places with the letters of an anchor that are looked at; those inside a line are none."""
 TAKES = ("list", "table", "code", "quote")
 """Blocks inside which no heading is put."""
 
@@ -40,36 +43,50 @@ def restored(fine: Rendered, rough: Rendered) -> Rendered:
     return _put(fine, missing) if missing else fine
 
 
-def _missing(fine: Rendered, rough: Rendered, own: list[Span]):
-    letters, at = letters_of(fine.text, fine.marks)
+def _missing(fine: Rendered, rough: Rendered, own: list[Span]) -> Iterator[Missing]:
     has = {(_key(fine.text[s.start : s.end]), s.start) for s in fine.spans if s.kind == "heading"}
-    blocked = sorted((s.start, s.end) for s in fine.spans if s.kind in TAKES)
-    cursor = 0
+    blocked = sorted(((s.start, s.end) for s in fine.spans if s.kind in TAKES), reverse=True)
+    lines = _Lines(fine)
+    cursor = reach = 0
     for place, heading in enumerate(own):
         words = rough.text[heading.start : heading.end].strip()
-        until = next((later.start for later in own[place + 1 :]), len(rough.text))
-        found = _anchored(letters, at, fine.text, rough, heading.end, until, cursor)
+        until = own[place + 1].start if place + 1 < len(own) else len(rough.text)
+        found = next(filter(None, (lines.begun(wanted, cursor) for wanted in _anchors(rough.text[heading.end : until]))), None)
         if found is None or not words or not any(c.isalnum() for c in words):
             continue
         start, cursor = found
-        before = _line_before(fine.text, start)
-        if _key(fine.text[before.start : before.end]) == _key(words):
+        while blocked and blocked[-1][0] < start:
+            reach = max(reach, blocked.pop()[1])
+        before = _line_before(fine.text, start, 10 * len(words) + 1_000)
+        if before is not None and _key(fine.text[before.start : before.end]) == _key(words):
             if (_key(words), before.start) not in has:
                 yield Missing(before.start, words, heading.level, before)
-        elif not any(a < start < b for a, b in blocked):
+        elif start >= reach:
             yield Missing(start, words, heading.level, None)
 
 
-def _anchored(letters: str, at: list[int], text: str, rough: Rendered, start: int, until: int, cursor: int) -> tuple[int, int] | None:
-    """(start of the line that follows a heading, cursor behind its place) in the main text; None where nothing of it was kept."""
-    for wanted in _anchors(rough.text[start:until]):
-        found = letters.find(wanted, cursor)
-        while found >= 0:
-            head = text.rfind("\n", 0, at[found]) + 1
-            if found == 0 or at[found - 1] < head:
+class _Lines:
+    """The lines of the main text by the letters they begin with; the letters searched over are bounded for a page."""
+
+    def __init__(self, fine: Rendered):
+        self.text = fine.text
+        self.letters, self.at = letters_of(fine.text, fine.marks)
+        self.budget = SEARCH
+
+    def begun(self, wanted: str, cursor: int) -> tuple[int, int] | None:
+        """(start of the line, place of its first letter) from letter `cursor` on; None where no line begins so."""
+        for _ in range(TRIES):
+            high = len(self.letters) if self.budget > 0 else min(len(self.letters), cursor + NEAR)
+            found = self.letters.find(wanted, cursor, high)
+            self.budget -= (found if found >= 0 else high) - cursor
+            if found < 0:
+                return None
+            before = self.at[found - 1] if found else 0
+            head = self.text.rfind("\n", before, self.at[found]) + 1
+            if head or not found:
                 return head, found
-            found = letters.find(wanted, found + 1)
-    return None
+            cursor = found + 1
+        return None
 
 
 def _anchors(below: str) -> Iterator[str]:
@@ -85,10 +102,14 @@ def _anchors(below: str) -> Iterator[str]:
         yield from (wanted for wanted in dict.fromkeys((across, alone)) if len(wanted) >= LEAST)
 
 
-def _line_before(text: str, start: int) -> Span:
-    """The last line with words before `start`."""
-    end = len(text[:start].rstrip())
-    return Span("heading", text.rfind("\n", 0, end) + 1, end)
+def _line_before(text: str, start: int, longest: int) -> Span | None:
+    """The last line with words before `start`, where it is not over `longest`."""
+    end = start
+    while end and text[end - 1].isspace():
+        end -= 1
+    low = max(0, end - longest)
+    head = text.rfind("\n", low, end) + 1
+    return Span("heading", head, end) if head or not low else None
 
 
 def _key(text: str) -> str:
@@ -105,7 +126,7 @@ def _put(fine: Rendered, missing: list[Missing]) -> Rendered:
         if item.stands is not None:
             fresh.append(Span("heading", item.stands.start + added, item.stands.end + added, item.level))
             continue
-        gap = "" if item.place == 0 or fine.text[:item.place].endswith("\n\n") else "\n"
+        gap = "" if item.place == 0 or fine.text.endswith("\n\n", 0, item.place) else "\n"
         pieces += [fine.text[last : item.place], gap, item.text, "\n\n"]
         begin = item.place + added + len(gap)
         fresh.append(Span("heading", begin, begin + len(item.text), item.level))
@@ -113,15 +134,16 @@ def _put(fine: Rendered, missing: list[Missing]) -> Rendered:
         shifts.append((item.place, added))
         last = item.place
     pieces.append(fine.text[last:])
+    places = [place for place, _ in shifts]
     known = {(span.start, span.end) for span in fresh}
-    moved = [Span(s.kind, *_moved(s.start, s.end, shifts), s.level) for s in fine.spans]
+    moved = [Span(s.kind, *_moved(s.start, s.end, places, shifts), s.level) for s in fine.spans]
     spans = [s for s in moved if (s.start, s.end) not in known] + fresh
     spans.sort(key=lambda span: (span.start, -span.end))
-    return Rendered("".join(pieces), spans, [_moved(a, b, shifts) for a, b in fine.marks])
+    return Rendered("".join(pieces), spans, [_moved(a, b, places, shifts) for a, b in fine.marks])
 
 
-def _moved(start: int, end: int, shifts: list[tuple[int, int]]) -> tuple[int, int]:
+def _moved(start: int, end: int, places: list[int], shifts: list[tuple[int, int]]) -> tuple[int, int]:
     """Where a span lies after the insertions: one at its start comes before it, one at its end behind it."""
-    head = next((by for place, by in reversed(shifts) if place <= start), 0)
-    tail = next((by for place, by in reversed(shifts) if place < end), 0)
-    return start + head, max(end + tail, start + head)
+    head, tail = bisect_right(places, start), bisect_left(places, end)
+    first = start + (shifts[head - 1][1] if head else 0)
+    return first, max(end + (shifts[tail - 1][1] if tail else 0), first)

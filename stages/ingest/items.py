@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Iterator
 
@@ -16,6 +17,8 @@ MAX_JSON = 4 << 20
 """Characters of one JSON-LD script that are read (the largest FAQ pages met hold 200 KB)."""
 NESTED = 8
 """Properties inside properties of one item that are taken: each is rendered with all it holds."""
+REFERRED = 32
+"""References to one item or element of a page that are followed: each is rendered with all it holds."""
 MAX_ITEMS = 50_000
 """Items of one page that are walked."""
 
@@ -70,8 +73,10 @@ def json_items(root: Any) -> list[Item]:
         value = loads("".join(script.itertext()))
         if value is not None:
             _build(value, found, by_id, pending)
+    uses: Counter = Counter()
     for holder, name, place, identity in pending:
-        if identity in by_id and by_id[identity] is not holder:
+        uses[identity] += 1
+        if identity in by_id and by_id[identity] is not holder and uses[identity] <= REFERRED:
             holder.properties[name][place] = by_id[identity]
     return found
 
@@ -219,9 +224,11 @@ def _refer(root: Any, referred: list[tuple[Item, list[str]]], words: Any) -> Non
     if not referred:
         return
     places = {element.get("id"): element for element in root.iter() if isinstance(element.tag, str) and element.get("id")}
+    uses: Counter = Counter()
     for item, names in referred:
         for place in names[:100]:
-            if place in places:
+            uses[place] += 1
+            if place in places and uses[place] <= REFERRED:
                 for element in _properties(places[place], words):
                     for name in words.names(element):
                         item.add(name, _value(element))

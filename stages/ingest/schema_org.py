@@ -20,6 +20,8 @@ QUESTIONS = frozenset(("Question",))
 POSTS = frozenset(("DiscussionForumPosting", "SocialMediaPosting", "Comment", "UserComments"))
 RECIPES = frozenset(("HowTo",))
 REVIEWS = frozenset(("Review", "UserReview", "CriticReview"))
+MOST = 16 << 20
+"""Code points of a page's own items from which no further one is read: references and nesting give the same words many times."""
 BEST = 5.0
 """Best rating where a review states none (schema.org)."""
 PAGES = frozenset(
@@ -73,7 +75,10 @@ def groups(items: Iterable[Item]) -> list[Group]:
     """
     found: list[Group] = []
     seen: set[tuple] = set()
+    size = 0
     for item in items:
+        if size > MOST:
+            break
         kinds = set(item.types)
         if kinds & QUESTIONS:
             facts = _question(item)
@@ -85,6 +90,7 @@ def groups(items: Iterable[Item]) -> list[Group]:
             facts = _review(item)
         else:
             continue
+        size += sum(len(fact.text) for fact in facts)
         key = tuple((fact.kind, _key(fact.text)) for fact in facts)
         if facts and key not in seen:
             seen.add(key)
@@ -123,9 +129,14 @@ def _steps(item: Item) -> list[str]:
     texts: list[str] = []
     stack: list[Any] = list(reversed(item.get("step", "steps", "recipeInstructions")))
     count = 0
+    seen: set[int] = set()
     while stack and count < 10_000:
         count += 1
         value = stack.pop()
+        if isinstance(value, Item):
+            if id(value) in seen:
+                continue  # a section inside itself
+            seen.add(id(value))
         if isinstance(value, Item):
             inner = value.get("itemListElement", "itemListElements", "step", "steps")
             own = [t for t in map(text_of, (*value.get("name")[:1], *value.get("text", "description")[:1])) if t]

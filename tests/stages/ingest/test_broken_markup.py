@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 
@@ -96,10 +97,30 @@ def test_work_is_linear(name, page):
     assert large <= 2.3 * small + 5_000, (small, large)
 
 
+def jsonld(things) -> str:
+    return f'<p>the text</p><script type="application/ld+json">{json.dumps(things)}</script>'
+
+
+def test_one_answer_referred_to_by_thousands_of_questions_is_not_rendered_for_each(page):
+    answer = {"@type": "Answer", "@id": "#a", "text": "grain " * 2_000}
+    questions = [{"@type": "Question", "name": f"question {n}", "acceptedAnswer": {"@id": "#a"}} for n in range(5_000)]
+    blocks = page(jsonld({"@graph": [answer, *questions]})).values["blocks"]
+    assert 0 < sum(len(block["text"]) for block in blocks) < 50 * 12_000
+    marked = "<div id=big itemprop=acceptedAnswer>" + "grain " * 2_000 + "</div>" + "".join(f"<div itemscope itemtype='https://schema.org/Question' itemref=big><b itemprop=name>q{n}</b></div>" for n in range(3_000))
+    assert sum(block["kind"] == "accepted_answer" for block in page(marked).values["blocks"]) <= 32
+
+
+def test_a_section_of_steps_inside_itself_ends(page):
+    steps = [{"@type": "HowToStep", "text": f"step {n}"} for n in range(50)]
+    sections = [{"@type": "HowToSection", "@id": name, "itemListElement": [{"@id": other}, *some]} for name, other, some in (("#a", "#b", []), ("#b", "#a", steps))]
+    blocks = page(jsonld([{"@type": "HowTo", "name": "To mill", "step": [{"@id": "#a"}]}, *sections])).values["blocks"]
+    assert [block["text"] for block in blocks if block["kind"] == "step"] == [f"step {n}" for n in range(50)]
+
+
 LARGE = {
     "nested": ("", "<div>", 100_000), "nested kinds": ("", "<div><p><b><ul><li>x", 20_000), "siblings": ("", "<p>x</p>", 200_000), "less than": ("", "<", 10_000_000), "open b": ("", "<b>x", 50_000),
     "attributes": ("<div ", "a{n}=b ", 100_000), "references": ("", "&amp;", 200_000), "deep JSON-LD": ('<p>the text</p><script type="application/ld+json">', '{{"a":[', 100_000),
-    "headings": ("", "<h2>heading {n}</h2>", 1_000_000), "posts": ("", "<div class=post_message>words of a post {n}</div>", 100_000), "options": ("<p>the text</p><select>", "<option>x", 200_000),
+    "headings": ("", "<h2>heading {n}</h2>", 1_000_000), "headings over text": ("", "<h2>heading {n}</h2><p>words of section {n} about a mill</p>", 20_000), "posts": ("", "<div class=post_message>words of a post {n}</div>", 100_000), "options": ("<p>the text</p><select>", "<option>x", 200_000),
 }  # fmt: skip
 
 
