@@ -18,6 +18,7 @@ BESIDE = ("input", "query", "context", "article", "passage")
 SYSTEM = ("system", "system_prompt", "system_message")
 THOUGHT = ("reasoning_content", "reasoning", "thinking", "complex_cot")
 LABELS = ("label", "kto_tag")
+SEGMENTS = "segments"
 
 
 class Chat(NamedTuple):
@@ -146,7 +147,7 @@ def chat(row: Mapping[str, Any]) -> Chat:
 def _answered(given: Given) -> Asked:
     found = asked(given)
     if found is None:
-        raise wrong("no column that asks: " + given.seen())
+        raise wrong(_unasked(given))
     calling = given.get("answers")
     name = next((n for n in ANSWERS if given.own(n) not in found.used and given.get(n) is not None), None)
     if name is None and isinstance(calling, str) and (made := calls(calling, found.notes)):
@@ -161,6 +162,15 @@ def _answered(given: Given) -> Asked:
         answer[-1]["reasoning"] = text_of(given.get(thought), thought)
         used.append(given.own(thought))
     return found._replace(turns=found.turns + answer, used=tuple(used))
+
+
+def _unasked(given: Given) -> str:
+    """Why no column asks. Axolotl's segments are texts in which a template is written already: who speaks where is not said, and
+    what is not to be learned may be an answer, so that they cannot be read as turns against their own word."""
+    segments = given.get(SEGMENTS)
+    if isinstance(segments, list) and all(isinstance(part, Mapping) and "text" in part for part in segments):
+        return "segments of text with a template in them (axolotl's input_output), which have no turns"
+    return "no column that asks: " + given.seen()
 
 
 def _to_the_last_answer(turns: Messages, notes: Notes) -> Messages:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -222,3 +223,48 @@ def test_deep_and_long_values_are_the_rows_fault():
         for row in ({"messages": [ASK, {"role": "assistant", "content": "A", "tool_calls": [{"name": "w", "arguments": {"x": value}}]}]}, {"messages": [ASK, {"role": "tool", "content": {"x": value}}, {"role": "assistant", "content": "A"}]}):
             with pytest.raises(Misfit):
                 chat(row)
+
+
+def test_segments_of_a_written_template_are_named_and_not_read_against_their_word():
+    parts = [{"label": False, "text": "<s>Hello\n"}, {"label": True, "text": "hi there!"}, {"label": False, "text": "goodbye"}, {"label": True, "text": "farewell</s>"}]
+    with pytest.raises(Misfit) as fault:
+        chat({"segments": parts})
+    assert fault.value.reason == "ingest.wrong_columns" and "axolotl" in fault.value.note and "hi there" not in fault.value.note
+    assert "segments" not in chat({"messages": [ASK, {"role": "assistant", "content": "A"}], "segments": parts}).used
+
+
+SHARED = {
+    "01-empty-system.jsonl": 5, "07-tools.jsonl": 3, "09-reasoning.jsonl": 2, "10-weight.jsonl": 2, "11-systemprompt.jsonl": 2, "c1-dolly-context.jsonl": 1,
+    "c2-content-parts.jsonl": 1, "c3-openai-toolcalls.jsonl": 1, "c4-query-response.jsonl": 1, "x3-history.jsonl": 0,
+}  # fmt: skip
+"""Rows kept of each file."""
+PLACED = {
+    "09-reasoning.jsonl": ("because two and two", "three"), "11-systemprompt.jsonl": ("Be brief.", "SYSTEM: you can call f"),
+    "c1-dolly-context.jsonl": ("A mill has two stones.", "closed_qa"), "07-tools.jsonl": ("Seoul", "21 C"),
+    "c2-content-parts.jsonl": ("What is a millstone used for?", "It grinds grain into flour."), "c3-openai-toolcalls.jsonl": ("lookup", '{\\"q\\": \\"millstone\\"}', "grinding", "c1"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_the_shared_conversations_are_kept_with_all_they_say(name, ingest, rows, reasons):
+    path = Path(__file__).resolve().parents[4] / "shared" / "faults" / "inputs" / name
+    if not path.is_file():
+        pytest.skip("the shared inputs (../shared/faults) are not beside this checkout")
+    store = ingest(path, **{"as": "chat"})
+    kept = rows(store)
+    assert len(kept) == SHARED[name] and reasons(store) == ({None: SHARED[name]} if kept else {"ingest.wrong_columns": 1})
+    text = json.dumps(kept, ensure_ascii=False)
+    assert all(word in text for word in PLACED.get(name, ()))
+    turns = [turn for row in kept for turn in row["messages"]]
+    assert all(turn["content"].strip() or turn["tool_calls"] or turn["role"] != "system" for turn in turns), "no empty system turn"
+    if name == "10-weight.jsonl":
+        assert [turn["train"] for turn in turns] == [None, False, None, True] * 2
+    if name == "c2-content-parts.jsonl":
+        assert [turn["train"] for turn in turns] == [False, True]
+    if name == "09-reasoning.jsonl":
+        assert [turn["reasoning"] for turn in turns if turn["role"] == "assistant"] == ["because two and two", "three"]
+    if name == "07-tools.jsonl":
+        assert [[call["name"] for call in turn["tool_calls"] or ()] for turn in turns if turn["role"] == "assistant"] == [["w"], [], ["w"], [], ["w"]]
+        assert [row["tools"] is not None for row in kept] == [True, False, False]
+    if name == "x3-history.jsonl":
+        assert "history is a int" in store.ledgers()["note"][0].as_py()
