@@ -17,6 +17,8 @@ from stages.ingest.row import Raw, apart
 
 BATCH = 256
 """Rows turned to Python at a time."""
+BATCH_BYTES = 32 << 20
+"""Bytes of a row group, as its footer has them unpacked, read at a time: fewer rows where they are large on the average."""
 LOST = 1 << 16
 """Rows lost in one stretch that each have a ledger row; those beyond have one together, with their count."""
 FOOTER = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 20, "schema_depth_limit": 128}
@@ -51,7 +53,7 @@ def _group(source: pq.ParquetFile, handle: BinaryIO, group: int, first: int, cou
     """The `count` rows of a row group: whole batches, from a damaged place on by columns, then those that are lost."""
     done, why = 0, f"the footer names {count} rows here"
     try:
-        for batch in source.iter_batches(batch_size=BATCH, row_groups=[group], use_threads=False):
+        for batch in source.iter_batches(batch_size=_at_a_time(source, group), row_groups=[group], use_threads=False):
             yield from rows((len(batch), dict(zip(apart(batch.schema.names), batch.columns)), ()), first + done)
             done += len(batch)
     except (TimeoutError, ConnectionError):
@@ -67,13 +69,20 @@ def _group(source: pq.ParquetFile, handle: BinaryIO, group: int, first: int, cou
     yield from lost_rows(first + done, count - done, why)
 
 
+def _at_a_time(source: pq.ParquetFile, group: int) -> int:
+    """Rows of a row group to read at a time."""
+    about = source.metadata.row_group(group)
+    return max(1, min(BATCH, BATCH_BYTES * max(1, about.num_rows) // max(1, about.total_byte_size)))
+
+
 def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int) -> Iterator[Piece]:
     """A row group read one column at a time, abreast; a column ends where its damage begins."""
     names = source.schema_arrow.names
     # Made a dictionary by Arrow, a column with one value of bad UTF-8 cannot be had; as plain text it can.
     plain = _without_dictionaries(handle) if any(map(pa.types.is_dictionary, source.schema_arrow.types)) else source
     of = {name: plain if pa.types.is_dictionary(kind) else source for name, kind in zip(names, source.schema_arrow.types)}
-    streams = {name: of[name].iter_batches(batch_size=BATCH, row_groups=[group], columns=[name], use_threads=False) for name in names}
+    size = _at_a_time(source, group)
+    streams = {name: of[name].iter_batches(batch_size=size, row_groups=[group], columns=[name], use_threads=False) for name in names}
     held: dict[str, pa.Array] = {}
     while streams:
         for name in list(streams):

@@ -159,6 +159,17 @@ def test_a_damaged_page_costs_its_column_behind_it_in_its_row_group(options, col
     assert all(set(raw.body) == {"text", "n", "vector"} and raw.body["n"] == n for n, raw in enumerate(found) if not raw.note)
 
 
+def test_large_rows_are_read_a_few_at_a_time():
+    """By the sizes in the footer: 256 rows of 1 MiB are never read at once, small ones are."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": ["a" * (1 << 20)] * 40}), sink, compression="zstd", use_dictionary=False)
+    source = pq.ParquetFile(io.BytesIO(sink.getvalue()))
+    assert columnar._at_a_time(source, 0) <= 32 and columnar._at_a_time(pq.ParquetFile(io.BytesIO(parquet_bytes())), 0) == columnar.BATCH
+    raws = list(read_parquet(io.BytesIO(sink.getvalue())))
+    assert [raw.locator for raw in raws] == [f"row:{n}" for n in range(40)]
+    assert all(raw.body["text"] == "a" * (1 << 20) for raw in raws)
+
+
 def test_a_row_group_of_which_nothing_can_be_read_has_a_row_for_each_of_its_rows():
     data = bytearray(parquet_bytes())
     group = pq.ParquetFile(io.BytesIO(bytes(data))).metadata.row_group(1)
