@@ -16,21 +16,12 @@ from typing import Any
 
 import click
 
-from pipeline import stop
+from pipeline import progress, stop
 from pipeline.errors import HeadLost, MaetdolError, did_you_mean
+from pipeline.show import SHOWING
 from pipeline.shown import shown
 
-RUN_WORDS = {
-    "run": "Run a recipe: bring every step up to date.",
-    "verify": "Hold every file of a run against its hash: what is damaged, and what mends it.",
-    "report": "Write the HTML report of a run.",
-    "inspect": "Look into a store: columns, rows, counts, reasons.",
-    "trace": "What happened to a document, stage by stage, and why.",
-    "list": "Stages, filters, rules and recipes.",
-    "explain": "A stage's or filter's options, units, defaults and sources.",
-    "doctor": "What is installed, what is missing, GPU or not.",
-}
-
+RUN_HELP = "Run a recipe: bring every step up to date."
 DEBUG = "MAETDOL_DEBUG"
 """Environment variable: show tracebacks."""
 QUIETLY = {"OPENBLAS_THREAD_TIMEOUT": "4", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
@@ -43,12 +34,12 @@ class Words(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         from pipeline import catalog
 
-        return [*RUN_WORDS, *catalog.stage_names(), *sorted({verb.split()[0] for verb in catalog.verbs()} - set(catalog.stage_names()))]
+        return [*BUILT_IN, *catalog.stage_names(), *sorted({verb.split()[0] for verb in catalog.verbs()} - set(catalog.stage_names()))]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         from pipeline import catalog
 
-        if name in RUN_WORDS:
+        if name in BUILT_IN:
             return BUILT_IN[name]
         verbs = {verb: found for verb, found in catalog.verbs().items() if verb.split()[0] == name}
         if name in catalog.stage_names():
@@ -67,7 +58,7 @@ class Words(click.Group):
 
         verbs = catalog.verbs()
         with formatter.section("Commands"):
-            formatter.write_dl(list(RUN_WORDS.items()))
+            formatter.write_dl([(name, command.help or "") for name, command in BUILT_IN.items()])
         with formatter.section("Stages (maetdol STAGE SOURCE SINK)"):
             formatter.write_dl([(name, catalog.stage_summary(name)) for name in catalog.stage_names()])
         if verbs:
@@ -172,19 +163,13 @@ def _trace(fault: BaseException) -> None:
         traceback.print_exception(fault)
 
 
-def _listen(quiet: bool) -> None:
-    from pipeline import progress
-
-    progress.current = progress.Quiet() if quiet else progress.for_terminal()
-
-
 OVERWRITE = "Delete the store of another stage or step that stands where this writes.  [default: refuse]"
 
 
 # -- run -----------------------------------------------------------------------------------------------------------------
 
 
-@click.command("run", help=RUN_WORDS["run"])
+@click.command("run", help=RUN_HELP)
 @click.argument("recipe", type=click.Path(dir_okay=False))
 @click.option("--from", "start", metavar="STEP", help="Redo this step and what depends on it.")
 @click.option("--set", "settings", multiple=True, metavar="STEP.OPTION=VALUE", help="Override an option (repeat); also root=, seed=, run.workers=.")
@@ -202,7 +187,7 @@ def run_command(recipe: str, start: str | None, settings: tuple[str, ...], dry_r
     if dry_run:
         sinks.check(page, overwrite)
         return _show_plan(runs.plan(page, start))
-    _listen(quiet)
+    progress.listen(quiet)
     outcomes = runs.run(page, start, overwrite=overwrite)
     worked = [o for o in outcomes if o.did]
     for outcome in outcomes:
@@ -278,7 +263,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
         if words is not None:
             raise click.UsageError(f"give `maetdol {words.name}` its own flags")
         page = _one_step(name, places, workers, seed, given, from_files)
-        _listen(quiet)
+        progress.listen(quiet)
         for verb in flagged:
             if given.get(f"opt_{verb.name.split(' --')[1].replace('-', '_')}") not in (None, False):
                 return _run_instead(verb, page, given)
@@ -388,7 +373,7 @@ def verb_command(verb: Any) -> click.Command:
     params += flags.options_of(cls, tuple(places))
 
     def call(**given: Any) -> int:
-        _listen(False)
+        progress.listen(False)
         order: Any = cls.build(flags.values(cls, given), verb.name)
         with writing(getattr(order, cls.writes)) if hasattr(cls, "writes") else nullcontext():
             result = order.run()
@@ -406,95 +391,7 @@ def verb_group(name: str, verbs: dict[str, Any]) -> click.Group:
     return group
 
 
-# -- looking ---------------------------------------------------------------------------------------------------------------
-
-
-@click.command("verify", help=RUN_WORDS["verify"])
-@click.argument("path", metavar="ROOT|STORE")
-@click.option("--repair", is_flag=True, help="Take away what is damaged and its proof (and what is extra): the next run redoes exactly that.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
-@click.option("--workers", type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
-def verify_command(path: str, repair: bool, as_json: bool, workers: int, quiet: bool) -> int:
-    from pipeline import verify
-
-    _listen(quiet)
-    found = verify.verify(path, workers)
-    if repair:
-        verify.repair(path, found)
-    click.echo(verify.told(path, found, repair, as_json))
-    return 1 if found.damaged and not repair else 0
-
-
-@click.command("report", help=RUN_WORDS["report"])
-@click.argument("root")
-@click.option("--out", type=click.Path(), help="Where to write the page.  [default: ROOT/report.html]")
-def report_command(root: str, out: str | None) -> int:
-    from pipeline.report import write_report
-
-    click.echo(f"report    {write_report(root, out)}")
-    return 0
-
-
-@click.command("inspect", help=RUN_WORDS["inspect"])
-@click.argument("store")
-@click.option("--rows", "-n", default=3, show_default=True, metavar="N", help="Rows to show.")
-@click.option("--id", "row_id", metavar="ID", help="Show the row of this id, whole.")
-@click.option("--dropped", is_flag=True, help="Show ledger rows of what was dropped instead.")
-@click.option("--columns", "paths", metavar="PATH,...", help="Show these alone: columns, or paths such as meta.author.name or meta.tags[0].  [default: all]")
-def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool, paths: str | None) -> int:
-    from pipeline.look import inspect
-    click.echo(inspect(store, rows, row_id, dropped, paths.split(",") if paths else ()))
-    return 0
-
-
-@click.command("trace", help=RUN_WORDS["trace"])
-@click.argument("root")
-@click.argument("what", metavar="ID_URL_OR_FILE")
-def trace_command(root: str, what: str) -> int:
-    from pipeline.look import trace
-
-    click.echo(trace(root, what))
-    return 0
-
-
-@click.command("list", help=RUN_WORDS["list"])
-@click.argument("what", required=False, metavar="[stages|filters|rules|verbs|recipes]")
-def list_command(what: str | None) -> int:
-    from pipeline.look import listing
-
-    click.echo(listing(what))
-    return 0
-
-
-@click.command("explain", help=RUN_WORDS["explain"])
-@click.argument("what", metavar="STAGE[.MEMBER]")
-def explain_command(what: str) -> int:
-    from pipeline.look import explain
-
-    click.echo(explain(what))
-    return 0
-
-
-@click.command("doctor", help=RUN_WORDS["doctor"])
-def doctor_command() -> int:
-    from pipeline.look import doctor
-
-    text, healthy = doctor()
-    click.echo(text)
-    return 0 if healthy else 1
-
-
-BUILT_IN = {
-    "run": run_command,
-    "verify": verify_command,
-    "report": report_command,
-    "inspect": inspect_command,
-    "trace": trace_command,
-    "list": list_command,
-    "explain": explain_command,
-    "doctor": doctor_command,
-}
+BUILT_IN = {"run": run_command, **SHOWING}
 
 if __name__ == "__main__":
     main()

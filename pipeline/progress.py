@@ -111,3 +111,9 @@ def for_terminal() -> Quiet:
 
 current: Quiet = Quiet()
 """Who listens now; set by the driver."""
+
+
+def listen(quiet: bool) -> None:
+    """Show what happens on this terminal; nothing where `quiet`."""
+    global current
+    current = Quiet() if quiet else for_terminal()

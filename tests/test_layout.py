@@ -22,6 +22,7 @@ FLOORS = [
     {"run", "charts", "flags"},
     {"look", "sections", "takedown"},
     {"report"},
+    {"show"},
     {"cli"},
 ]
 HEAVY = {"torch", "transformers", "presidio_analyzer", "spacy", "numba", "polars", "ray", "datasets", "trl", "peft", "scipy", "trafilatura", "scrapy", "pandas", "lxml"}
