@@ -140,7 +140,7 @@ def _book() -> list[Rule]:
 
     # -- phone -------------------------------------------------------------------------------------------------------
     mobile = (85, 95, 60)
-    rule("kr_mobile", "phone", f"(?:[(]01[016789][)][-. ]?|01[016789]{SEP})[1-9][0-9]{{2,3}}(?:{SEP})?[0-9]{{4}}", "some_digit", JOIN, LOOSE, "phone", strong=mobile)
+    rule("kr_mobile", "phone", f"(?:(?:[(]01[016789][)][-. ]?|01[016789]{SEP})[1-9][0-9]{{2,3}}(?:{SEP})?|01[016789]~[1-9][0-9]{{2,3}}~)[0-9]{{4}}", "some_digit", JOIN, LOOSE, "phone", strong=mobile)
     rule("kr_mobile_bare", "phone", "01[016789][1-9][0-9]{7}", "some_digit", TIGHT, LOOSE, "phone", strong=(75, 95, 0))
     rule("kr_mobile_old", "phone", "01[16789][1-9][0-9]{6}", "weak", TIGHT, LOOSE, "phone", weak=(30, 85, 0))
     rule("kr_mobile_82", "phone", f"(?:[(][+]?82[)]|[+]?82[)]?)[-. ]?(?:0|[(]0[)])?1[016789](?:{SEP})?[1-9][0-9]{{2,3}}(?:{SEP})?[0-9]{{4}}", "some_digit", LOOSE | PLUS, LOOSE, "phone", strong=(90, 95, 50))

@@ -117,6 +117,12 @@ def test_every_dash_parts_a_number(dash):
     assert [kind for kind, _ in found(f"tel 010{dash}1234{dash}5678")] == ["phone"]
 
 
+@pytest.mark.parametrize("tilde", "~\uff5e")
+def test_tildes_part_a_mobile_number_and_no_range(tilde):
+    assert found(f"tel 010{tilde}1234{tilde}5678") == [("phone", f"010{tilde}1234{tilde}5678")]
+    assert found(f"010{tilde}1234-5678, 1{tilde}1234{tilde}5678, 010{tilde}1234") == []
+
+
 @pytest.mark.parametrize("dot", "\u00b7\u2022\u2219\u22c5\u30fb\u318d\uff0e\uff61\uff65", ids=ascii)
 def test_every_dot_parts_a_number_and_a_host(dot):
     assert [kind for kind, _ in found(f"tel 010{dot}1234{dot}5678")] == ["phone"]
