@@ -37,6 +37,8 @@ def read(raw: Raw, columns: Mapping[str, str]) -> Document:
     row = renamed(raw.body, columns)
     if columns.get("text", "text") in raw.facts.get("lost", ()):
         return dropped("ingest.broken_record", raw.note)
+    if (kind := raw.facts.get("apart", {}).get(columns.get("text", "text"))) is not None and raw.body.get(columns.get("text", "text")) is None:
+        return dropped(f"ingest.{kind}", raw.note)
     if "text" not in row:
         names = ", ".join(sorted(map(str, raw.body))[:12])
         more = "; rows of conversations or answers are read with `as: chat` (--as chat)" if TALK & set(map(str, raw.body)) else ""

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO, Iterator
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.ingest.readers.values import plain_column
-from stages.ingest.row import Raw, apart
+from stages.ingest.readers.values import LEFT_OUT, plain_column
+from stages.ingest.row import SET_APART, Raw, apart
 
 BATCH = 256
 """Rows turned to Python at a time."""
@@ -239,6 +239,8 @@ def rows(piece: Piece, first: int) -> Iterator[Raw]:
         raw = Raw("row", f"row:{first + place}", {name: values[place] for name, (values, _) in found.items()}, note="; ".join(notes) or None)
         if lost:
             raw.facts["lost"] = lost
+        if apart_here := {name: kind for name, (_, faults) in found.items() for kind in SET_APART if LEFT_OUT.format(kind) in faults.get(place, ())}:
+            raw.facts["apart"] = apart_here
         yield raw
 
 

@@ -18,7 +18,8 @@ from stages.ingest import charset, kinds
 from stages.ingest.row import apart
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-BINARY, RANGE = "binary values left out", "dates or times out of range left out"
+LEFT_OUT, RANGE = "{} values left out", "dates or times out of range left out"
+"""What a note says of a value; the first with a kind of `row.SET_APART`."""
 EPOCH = datetime(1970, 1, 1)
 
 
@@ -99,14 +100,24 @@ def _text(data: bytes, told: Counter) -> str:
 
 
 def _bytes(data: bytes, told: Counter) -> str | None:
-    """Bytes that are text (writers that mark no column as such are common), or nothing."""
-    try:
-        return data.decode()
-    except UnicodeDecodeError:
-        if kinds.is_text(data[: kinds.HEAD]) and charset.detect(data) in ("utf-8", "cp949"):
-            return _text(data, told)
-        told[BINARY] += 1
+    """Bytes that are text (writers that mark no column as such are common), or nothing: `kinds.apart` tells, as for a file.
+
+    Of what is neither UTF-8 nor plainly Korean only a page is believed to be text: short values of other bytes are hashes.
+    """
+    kind, wide = kinds.apart(data), charset.wide(data[: kinds.HEAD])
+    if kind in (None, "binary") and wide is None:
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            pass
+    page = kind is None and kinds.is_page(data)
+    found = charset.decode(data, html=page) if kind is None else None
+    if found is None or not (page or found.learnt == "bom" or wide or found.encoding in ("utf-8", "cp949")):
+        told[LEFT_OUT.format(kind or "binary")] += 1
         return None
+    if found.replaced:
+        told[f"characters unreadable as {found.encoding}"] += found.replaced
+    return found.text
 
 
 def number_of(value: Decimal) -> int | float | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import decimal
+import gzip
 import io
 import random
 import uuid
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from stages.ingest import table_row
 from stages.ingest.readers import columnar
 from stages.ingest.readers.columnar import read_arrow, read_parquet
 
@@ -85,6 +87,34 @@ def test_an_odd_value_costs_itself_alone(name, form):
 def test_what_was_replaced_is_counted():
     found = read(pa.table({"text": texts(b"a\xff\xfe", "가\ufffd".encode(), b"\xed\xa0\x80")}), "parquet")
     assert [raw.note for raw in found] == ["column 'text': 2 characters unreadable as utf-8", None, "column 'text': 3 characters unreadable as utf-8"]
+
+
+PAGE = "<html><head><title>글</title></head><body><p>맷돌은 곡식을 가는 도구이다. Café, crème brûlée.</p></body></html>"
+KOREAN = PAGE.replace("é", "e").replace("è", "e").replace("û", "u")
+BODIES = {
+    "page in CP949": (KOREAN.encode("cp949"), KOREAN, None),
+    "page of a declared charset": (b'<meta charset="iso-8859-1">' + "<p>Café, crème brûlée.</p>".encode("latin-1"), '<meta charset="iso-8859-1"><p>Café, crème brûlée.</p>', None),
+    "text in UTF-16": ("한국어로 쓴 글이다.".encode("utf-16"), "한국어로 쓴 글이다.", None),
+    "text in UTF-16 without a mark": ("The mill turns slowly.".encode("utf-16-le"), "The mill turns slowly.", None),
+    "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", None, "ingest.pdf"),
+    "PDF that is all ASCII": (b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", None, "ingest.pdf"),
+    "gzip": (gzip.compress(PAGE.encode(), mtime=0), None, "ingest.archive"),
+    "PNG": (b"\x89PNG\r\n\x1a\n" + bytes(20), None, "ingest.image"),
+    "hash": (bytes.fromhex("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"), None, "ingest.binary"),
+    "null": (None, None, "ingest.null_text"),
+}
+
+
+@pytest.mark.parametrize("form", ["parquet", "file", "stream"])
+def test_bodies_given_as_bytes_are_what_their_bytes_are(form):
+    """The column that is read as text: decoded, or set apart with the reason a file of these bytes has; elsewhere noted alone."""
+    bodies = pa.array([body for body, _, _ in BODIES.values()], pa.binary())
+    found = read(pa.table({"content": bodies, "url": [f"http://x.example/{n}" for n in range(len(BODIES))]}), form)
+    for raw, (_, text, reason) in zip(found, BODIES.values(), strict=True):
+        document = table_row.read(raw, {"text": "content"})
+        assert (document.reason, raw.body["content"]) == (reason, text)
+        assert bool(raw.note) == (reason not in (None, "ingest.null_text")) and (reason is not None or document.values["text"] == text)
+        assert table_row.read(raw, {"text": "url"}).reason is None
 
 
 TABLE = pa.table({"text": [f"글 {i}" for i in range(600)] + [None], "n": list(range(601)), "deep": [{"a": [i]} for i in range(601)]})
