@@ -307,7 +307,7 @@ def _explained(cls: type[Options], title: str) -> str:
     return "\n".join(lines)
 
 
-NEEDED = "click datasets datasketch fasttext-numpy2 fastwarc numba numpy polars presidio-analyzer pyarrow pydantic ray scrapy sentencepiece trafilatura".split()
+NEEDED = "click datasets datasketch fasttext-numpy2 numba numpy polars presidio-analyzer pyarrow pydantic ray scrapy sentencepiece trafilatura".split()
 EXTRAS = {
     "train": "torch transformers peft trl accelerate bitsandbytes".split(),
     "s3": ["s3fs"],

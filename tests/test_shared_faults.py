@@ -262,3 +262,79 @@ def test_a_record_that_the_crawler_cut_has_a_measure(ingest, tmp_path):
     by = {row["id"]: row for row in read.rows}
     flags = {by[row["id"]]["url"]: row["warc.truncated"] for row in read.ledger}
     assert {url: bool(flag) for url, flag in flags.items()} == {url: b"WARC-Truncated: length" in body for url, body in records("54-truncated.warc").items()}
+
+
+# -- 3: text measured by its spelling ------------------------------------------------------------------------------------
+
+
+def judged(read: Read, **filters: dict[str, Any]) -> tuple[list[str | None], list[dict[str, Any]], dict[str, list]]:
+    """Per document the reason, the kept rows, and the metrics by name."""
+    from stages.quality import Quality
+
+    (shard,) = read.store.shards()
+    work = Quality.build({"filters": [{name: options} for name, options in filters.items()]}, "quality").work(*read.store.batches(shard))
+    ledger = work.ledger.to_pydict()
+    return ledger["reason"], work.kept.to_pylist(), {name: values for name, values in ledger.items() if "." in name}
+
+
+def test_every_spelling_of_a_line_end_is_judged_alike(ingest):
+    spelled, read = objects("27-blank.jsonl"), ingest("27-blank.jsonl")
+    assert len(spelled) == 8 and read.texts == ["\n".join(line.strip(" \u3000\u200b") for line in row["text"].splitlines()) for row in spelled]
+    reasons, _, metrics = judged(read, repeated_lines={}, terminal_lines={}, repeated_paragraphs={}, short_lines={}, bullet_lines={}, ellipsis_lines={})
+    assert set(reasons) == {None}
+    assert set(metrics["repeated_lines.lines"]) == {0.0} and len(set(metrics["terminal_lines.lines"])) == 1
+
+
+def test_capitals_and_short_texts_in_their_language(ingest):
+    read = ingest("26-lang.jsonl")
+    _, kept, _ = judged(read, language={"min": None})
+    langs = {row["text"]: row["lang"] for row in kept}
+    assert list(langs) == [re.sub("\r\n?", "\n", row["text"]) for row in objects("26-lang.jsonl")]
+    english = [text for text in langs if len(text.split()) >= 4 and text.isascii() and text.split()[0] in ("MY", "TERMS", "CONTACT", "THE")]
+    assert len(english) == 5 and {langs[text] for text in english} == {"en"}
+    others = {"DIE KATZE IST AUF DEM TISCH": "de", "LA CASA ES MUY GRANDE Y BONITA": "es", "안녕": "ko", "ㅋㅋㅋ": "ko", "BTS 신곡 발표": "ko", "맷돌 (MILLSTONE)": "ko", "こんにちは": "ja", "你好": "zh"}
+    assert {text: langs[text] for text in others} == others
+
+
+def test_texts_of_nothing_have_null_where_nothing_is_measured(ingest):
+    read = ingest("28-empty.jsonl")
+    assert len(read.ledger) == len(objects("28-empty.jsonl")) == 13
+    assert {"😀", "...!!!", "ㅎ", "1", "-", "가"} <= set(read.texts) and read.reasons["ingest.empty"] >= 5
+    _, _, metrics = judged(read, language={"min": None}, mean_word_length={}, alphabetic_words={}, repeated_ngrams={}, top_ngrams={}, hangul_share={}, symbol_ratio={}, stop_words={})
+    values = [value for column in metrics.values() for value in column]
+    assert values and not any(value != value for value in values)
+
+
+# -- 6: personal data ----------------------------------------------------------------------------------------------------
+
+
+def cleaned(read: Read, tmp_path: Path) -> tuple[list[str], list[str]]:
+    """The texts as `pii` leaves them, and what an audit finds in them still."""
+    from stages.pii import Pii
+    from stages.pii.commands import Audit, audited
+
+    sink = Store(tmp_path / "pii")
+    stage = Pii.build({}, "pii")
+    receipts = stage.run(Inputs({"of": [read.store]}), sink, Inline())
+    sink.seal({"stage": "pii", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [receipt.shard for receipt in receipts])
+    leaks = audited(sink, Audit(stores=(sink.path,)).stage().plan())
+    return [row["text"] for row in sink.read(0).to_pylist()], leaks.places
+
+
+def test_values_behind_odd_signs_are_found(ingest, tmp_path):
+    read = ingest("36-invisible.jsonl")
+    texts, leaks = cleaned(read, tmp_path)
+    assert len(texts) == len(objects("36-invisible.jsonl")) == 25 and not leaks
+    for before, after in zip(objects("36-invisible.jsonl"), texts, strict=True):
+        wanted = {"mail": "<EMAIL>", "tel": "<PHONE>", "rrn": "<KR_RRN>"}[before["text"].split()[0]]
+        assert wanted in after and not re.search(r"\d|hong|example", after), (before, after)
+
+
+def test_korean_numbers_of_every_form_are_found_and_no_others(ingest, tmp_path):
+    read = ingest("35-kr.jsonl")
+    texts, leaks = cleaned(read, tmp_path)
+    assert len(texts) == len(objects("35-kr.jsonl")) == 27 and not leaks
+    # Masked already, longer than any number, written in words, or a public hotline: nothing to find.
+    left = {"주민번호 900101-1******", "1900101-1234567", "공일공 일이삼사 오육칠팔", "010-1234-56789", "2010-1234-5678", "1588-1234로"}
+    for before, after in zip(read.texts, texts, strict=True):
+        assert after == before if before in left else re.search(r"<(PHONE|KR_[A-Z_]+)>", after) and not re.search(r"\d", after), (before, after)

@@ -26,7 +26,7 @@ class Ingest(Stage):
     version: ClassVar[int] = 3
     ports: ClassVar[dict[str, Port]] = {}
     makes: ClassVar[str | None] = None
-    libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml", "fastwarc")
+    libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml")
 
     from_: Annotated[str | list[str] | None, UNKEYED] = Field(default=None, alias="from")
     "Paths, globs, folders or addresses to read, or `installed-packages`; names below their roots and contents are keyed."

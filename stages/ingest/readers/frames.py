@@ -14,7 +14,7 @@ from stages.ingest.unpack import Unpacked
 
 CHUNK = 1 << 20
 LONGEST_HEADER = 64 << 10
-"""Bytes of one record's header block; fastwarc's own limit is 32 KiB, real ones stay under 4."""
+"""Bytes of one record's header block; FastWARC's limit is 32 KiB, real ones stay under 4."""
 LONGEST_LINE = 8 << 10
 """Bytes of the header line of an ARC record; addresses of 2,000 are the longest that servers take."""
 

@@ -65,7 +65,7 @@ def _fields(head: bytes) -> dict[str, str]:
 
 
 def _pairs(head: bytes) -> list[tuple[str, str]]:
-    """Header fields in order, names in lower case; a line without a colon is none. (fastwarc's own parser ends at 32 KiB.)"""
+    """Header fields in order, names in lower case; a line without a colon is none. (FastWARC's parser ends at 32 KiB.)"""
     parts = (line.partition(":") for line in FOLD.sub(b" ", head).decode("utf-8", "replace").split("\n")[1:])
     return [(name.strip().lower(), value.strip()) for name, colon, value in parts if colon]
 
