@@ -338,3 +338,29 @@ def test_korean_numbers_of_every_form_are_found_and_no_others(ingest, tmp_path):
     left = {"주민번호 900101-1******", "1900101-1234567", "공일공 일이삼사 오육칠팔", "010-1234-56789", "2010-1234-5678", "1588-1234로"}
     for before, after in zip(read.texts, texts, strict=True):
         assert after == before if before in left else re.search(r"<(PHONE|KR_[A-Z_]+)>", after) and not re.search(r"\d", after), (before, after)
+
+
+# -- 4: questions whose answers are equal --------------------------------------------------------------------------------
+
+
+def test_equal_answers_share_the_point():
+    import numpy as np
+
+    from stages.evaluate.choices import answered, load
+
+    class Encoder:
+        bos = None
+
+        def encode(self, texts):
+            return [np.frombuffer(text.encode(), np.uint8).astype(np.int32) for text in texts]
+
+    class Reader:
+        def sums(self, rows):
+            """Every answer a little likelier than the one before it, as padding may make equal ones."""
+            return -10 + np.arange(len(rows)) * 1e-9, np.ones(len(rows))
+
+    given, found = objects("18-choices.jsonl"), load(INPUTS / "18-choices.jsonl")
+    result = answered(Reader(), Encoder(), found, 512)
+    assert len(found.questions) == len(given) == 4
+    equal = [question.prompt for question, right in zip(found.questions, result.right, strict=True) if right == 0.5]
+    assert equal == [row["prompt"] for row in given if len(set(row["choices"])) == 1]
