@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import gzip
 import json
 import random
 from collections import Counter
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pipeline.cli import cli
 from pipeline.store import Store
+from tests.stages.ingest.readers.test_zoo import warc
 
 STEPS = ("ingest", "quality", "dedup", "pii")
 PLANTED = ("barley.miller@example.org", "010-2345-6789")
@@ -177,3 +179,74 @@ def test_tables_of_odd_values(tmp_path, monkeypatch):
     assert Counter(row["reason"] for row in made.ledger("dedup"))["dedup.semantic"] >= 8, "the same vectors stand in two files"
     last = {entry["key"]: entry["value"] for entry in made.rows()[-1]["meta"]}
     assert json.loads(last["deep"])["by"][0]["n"] is None and last["price"].startswith("0.00")
+
+
+# -- pages -------------------------------------------------------------------------------------------------------------
+
+
+def page_of(number: int, more: str = "", charset: str = "utf-8") -> str:
+    """A page whose article quality keeps; `more` stands in it."""
+    words = "".join(f"<p>{line}</p>\n" for line in prose(number).split("\n"))
+    return f"<!DOCTYPE html><html><head><meta charset={charset}><title>Page {number}</title></head><body><nav><a href=/>home</a></nav><article><h1>Page {number}</h1>{words}{more}</article></body></html>"
+
+
+def odd_pages() -> tuple[dict[str, bytes], dict[str, str]]:
+    """Pages by name, sound and odd; and the reason of each that gives no row."""
+    korean, table = next(n for n in range(300, 400) if n % 3 == 2), "".join(f"<tr><td>{n}<td>{n * n}" for n in range(8))
+    kept = {
+        "plain": page_of(300), "table": page_of(301, f"<table><tr><th>sack<th>price{table}</table>"), "hostile-table": page_of(303, "<table>" + "<tr><td>1<td colspan=1000 rowspan=60000>2" * 20 + "</table>"),
+        "list": page_of(304, "<ul><li>river stone and bread<ol><li>water of the mill</ol><li>a field of barley</ul>"), "replies": page_of(306, "".join(f"<div class=comment-content><p>{prose(400 + n, 2)}</p></div>" for n in range(3))),
+        "personal": page_of(307, f"<p>Write to <a href='mailto:{PLANTED[0]}'>{PLANTED[0]}</a> or call {PLANTED[1]}.</p>"), "left-open": page_of(309, "<div class='a\"\"><b><i><p>" + prose(310, 3)).replace("</article></body></html>", ""),
+        "control": page_of(312) + "&#1; &#xFFFE; \x00\x1b", "formula": page_of(313, "<math alttext='a^{2}'><msup><mi>a</mi><mn>2</mn></msup></math>"), "deep": page_of(315, "<div>" * 3000 + "deep"), "line-ends": page_of(316).replace("\n", "\r\n \t\r\n"),
+        "menu": page_of(318, "<select>" + "<option>x" * 1500 + "</select>"), "marks": page_of(319, "<p>a" + "\u0301\u0323" * 200), "stated": page_of(321, '<script type="application/ld+json">{"@type": "Question", "name": "' + PLANTED[0] + '", "acceptedAnswer": {"a": NaN}}</script>'),
+    }  # fmt: skip
+    pages = {name: source.encode() for name, source in kept.items()}
+    pages |= {"cp949": page_of(korean, charset="euc-kr").encode("cp949"), "wrong-label": page_of(korean + 3, charset="euc-kr").encode(), "wide": page_of(korean + 6).encode("utf-16"), "damaged": page_of(korean + 9).encode() + b"\xff\xc3", "again": pages["plain"]}
+    dropped = {"empty": b"", "blank": b" \r\n\t", "no-words": b"<html><body><img src=a><script>var a</script></body></html>", "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< >>\nendobj\n", "png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(64))}
+    return pages | dropped, dict(zip(dropped, ("ingest.empty", "ingest.empty", "ingest.no_main_text", "ingest.pdf", "ingest.image"), strict=True))
+
+
+def told_of_pages(made: Chain, reasons: dict[str, str], pages: int) -> None:
+    """The chain's accounts, the reasons of the odd pages, and what became of those with words."""
+    accounted(made)
+    nothing_personal(made)
+    told = Counter(row["reason"] for row in made.ledger("ingest"))
+    assert told[None] == pages - len(reasons)
+    assert not Counter(reasons.values()) - told, told
+    assert Counter(row["reason"] for row in made.ledger("dedup"))["dedup.exact"] >= 1
+    texts = [row["text"] for row in made.rows()]
+    assert len(texts) >= 0.6 * (pages - len(reasons)), Counter(row["reason"] for step in STEPS[1:] for row in made.ledger(step))
+    read = [row["text"] for row in made.rows("ingest")]
+    assert sum(sum("가" <= c <= "힣" for c in text) > 300 for text in read) >= 4, "the Korean pages, whatever their bytes"
+    assert not any("<p>" in text for text in read)
+
+
+def test_a_folder_of_odd_pages(tmp_path):
+    pages, reasons = odd_pages()
+    (tmp_path / "raw" / "inner").mkdir(parents=True)
+    for number, (name, data) in enumerate(pages.items()):
+        (tmp_path / "raw" / ("inner" if number % 3 == 0 else ".") / f"{name}.html").write_bytes(data)
+    made = chain(tmp_path, tmp_path / "raw")
+    told_of_pages(made, reasons, len(pages))
+    assert len({row["id"] for row in made.ledger("ingest")}) == len(pages)
+
+
+def test_an_archive_of_odd_pages(tmp_path):
+    """The same pages as responses, among them packed ones, with records that are no pages, bytes between frames and a cut end."""
+    pages, reasons = odd_pages()
+    frames, head = [], b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
+    for number, data in enumerate(pages.values()):
+        packed = number % 4 == 1
+        frames.append(warc(number, body=head + (b"Content-Encoding: gzip\r\n" if packed else b"") + b"\r\n" + (gzip.compress(data) if packed else data)))
+    others = [warc(900, kind="request", body=b"GET / HTTP/1.1\r\n\r\n"), warc(901, body=b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\n<p>gone"), warc(902, kind="warcinfo", body=b"software: a mill\r\n")]
+    frames[3:3] = others
+    frames.insert(7, b"bytes between two frames\r\n\r\n")
+    cut = warc(903, body=head + b"\r\n" + page_of(330).encode())[:-900]
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.warc").write_bytes(b"".join(frames) + cut)
+    (tmp_path / "raw" / "b.warc.gz").write_bytes(b"".join(gzip.compress(warc(n, body=head + b"\r\n" + page_of(340 + n).encode())) for n in range(3)))
+    made = chain(tmp_path, tmp_path / "raw")
+    told = Counter(row["reason"] for row in made.ledger("ingest"))
+    assert told["ingest.record_type"] == 2 and told["ingest.http_status"] == 1 and told["ingest.broken_record"] == 2
+    told_of_pages(made, reasons, len(pages) + 3)
+    assert told.total() == len(pages) + 3 + len(others) + 2
