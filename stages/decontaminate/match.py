@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.unicode import compared
 from stages.decontaminate.index import QUESTION, Hits, Index, Templates
 from stages.text.windows import WEIGHT, Place, marks, place, weights
 
@@ -198,9 +199,11 @@ def _long_run(chain: Chain, text: str, words: int) -> bool:
 def _answer_weight(index: Index, item: int, question: Place, text: str) -> float:
     """Weight of the heaviest answer (or solution) that stands beside the question; 0 where none does."""
     known = index.items[item]
-    before, after = text[max(0, question.start - NEAR) : question.start], text[question.end :]
+    answers = (known.solution, *known.answers)
+    reach = NEAR + 2 * max(map(len, answers)) + 16  # never the rest of the text: a text may hold many items
+    before, after = compared(text[max(0, question.start - NEAR) : question.start]), compared(text[question.end : question.end + reach])
     best = 0.0
-    for answer in (known.solution, *known.answers):
+    for answer in answers:
         wanted = marks(answer)
         load = float(weights()[wanted].sum())
         if load <= best:
@@ -217,5 +220,5 @@ def _answer_weight(index: Index, item: int, question: Place, text: str) -> float
 
 def _stands(answer: str, beside: str) -> bool:
     """Does a short answer stand there as words of its own?"""
-    word = answer.strip().lower().rstrip(".")
+    word = compared(answer).strip().lower().rstrip(".")
     return bool(word) and re.search(rf"(?<![a-z0-9가-힣.,]){re.escape(word)}(?![a-z0-9]|[.,]\d)", beside.lower()) is not None

@@ -170,7 +170,7 @@ def _ledger(ids: pa.Array, fate: Fate, keepers: pa.Array, notes: pa.Array, edits
         "edits": ledger_edits(edits, n),
         "note": notes,
         "dedup.cluster_size": pa.array(fate.members.astype(np.float64)),
-        "dedup.score": pa.array(fate.score, mask=np.isnan(fate.score)),
+        "dedup.score": pa.array(fate.score, mask=~np.isfinite(fate.score)),
     }
     schema = pa.schema([*COLUMNS, ("dedup.cluster_size", pa.float64()), ("dedup.score", pa.float64())])
     return pa.table([known.get(f.name, pa.nulls(n, f.type)) for f in schema], schema=schema)

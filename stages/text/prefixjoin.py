@@ -27,7 +27,7 @@ HASHES = 24 << 20
 """Hashes of kept documents a block holds: 192 MB, and about a third of that for its index."""
 DOCS = 1 << 17
 """Kept documents a block holds: 90 MB of signatures and keys of 128 values."""
-VISITS = 1 << 13
+VISITS = 1 << 12
 """Entries of a block's index that are read for one document: what a near-copy shares is rare and read first."""
 
 

@@ -1,6 +1,6 @@
 """The gate against the plain reading of its definition."""
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stages.augment.gate import Gate, rouge_l, stems
@@ -20,11 +20,13 @@ def plain(one, two) -> float:
 texts = st.lists(st.sampled_from("mill stone water flour grain wheel".split()), max_size=7)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(texts, texts)
 def test_rouge_l(one, two):
     assert rouge_l(one, two) == plain(one, two)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(texts, max_size=8), texts, st.sampled_from([0.3, 0.5, 0.7, 0.9]))
 def test_the_index_leaves_none_out(known, text, likeness):
     gate = Gate(likeness)

@@ -37,6 +37,26 @@ def test_case_marks_spacing_and_small_edits_hide_nothing(search):
     assert tier(search([loud, torn])) == [["decontaminate.question"]] * 2
 
 
+@pytest.mark.parametrize("sign", ["\u200b", "\u00ad", "\u2060", "\ufeff", "\u200e", "\ufe0f", "\u034f", "\U000e0061"])
+def test_characters_nobody_sees_hide_nothing(search, sign):
+    sheep, mill = sign.join(SHEEP), sign.join("맷돌은 돌 세 짝을 포개어 쓰는 도구인가요?")
+    assert tier(search([sheep, f"{FILLER}{sheep}\nAnswer: {sign.join('33')}", f"{mill} 아니요"]))[:2] == [["decontaminate.question"], ["decontaminate.answered"]]
+    plain = search([mill.replace(sign, "") + " 아니요"])
+    assert tier(search([mill + " 아니요"])) == tier(plain)
+
+
+def test_many_items_in_one_text_are_judged_by_what_stands_beside_each(search, monkeypatch):
+    """No copy of the rest of the text per item: what an answer is looked for in does not grow with the text."""
+    from stages.decontaminate import match
+
+    looked: list[int] = []
+    plain = match._stands
+    monkeypatch.setattr(match, "_stands", lambda answer, beside: looked.append(len(beside)) or plain(answer, beside))
+    monkeypatch.setattr(match, "marks", lambda text, plain=match.marks: looked.append(len(text)) or plain(text))
+    work = search([f"{SHEEP} 33 " + FILLER * 200, f"{FILLER * 100}{SHEEP} 33"])
+    assert tier(work) == [["decontaminate.answered"]] * 2 and looked and max(looked) < 2_000
+
+
 def test_korean_questions_with_and_without_their_answer(search):
     question = "맷돌은 돌 세 짝을 포개어 쓰는 도구인가요?"
     assert tier(search([f"{question} 아니요, 두 짝이다.", f"{question} 모두 답해 보자."])) == [["decontaminate.answered"], ["decontaminate.question"]]

@@ -120,6 +120,10 @@ def test_rankings_without_a_difference_or_with_odd_scores():
         ({"prompt": "P", "answers": ["a"]}, "ingest.unpaired"),
         ({"prompt": "P", "answers": ["a", "b"], "scores": [1]}, "ingest.wrong_columns"),
         ({"prompt": "P", "answers": [{"x": 1}, "b"]}, "ingest.wrong_columns"),
+        ({"prompt": "P", "answers": ["a", "b"], "scores": [int("9" * 400), 1]}, "ingest.wrong_columns"),
+        ({"prompt": "P", "answers": ["a", "b"], "ranks": [1, -int("9" * 400)]}, "ingest.wrong_columns"),
+        ({"prompt": "P", "answers": [{"text": "a", "score": int("9" * 400)}, {"text": "b", "score": 1}]}, "ingest.wrong_columns"),
+        ({"prompt": "P", "answers": ["a", "b"], "scores": [float("nan"), 1]}, "ingest.wrong_columns"),
     ):
         with pytest.raises(Misfit) as fault:
             ranking(row, "all")

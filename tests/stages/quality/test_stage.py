@@ -1,12 +1,14 @@
 """The stage: order, edits before later filters, all reasons, bad input, spared pages, blocks and ids."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import OptionError
+from pipeline.errors import OptionError, WorkError
+from pipeline.filter import Verdict
 from pipeline.pool import Inline
 from pipeline.schema import apply_edits, content_id
 from pipeline.stage import Inputs
@@ -225,3 +227,29 @@ def test_metrics_are_finite_or_null_never_kept_as_nan(batch_of):
     for name in work.ledger.column_names[9:]:
         values = np.array(work.ledger[name].to_pylist(), float)
         assert not [i for i, v in zip(work.ledger["id"].to_pylist(), values) if np.isnan(v) and i in kept], name
+
+
+@pytest.mark.parametrize(
+    "verdict, said",
+    [
+        (lambda n: Verdict(reason=[None]), "returned 1 values of reason for 3 documents"),
+        (lambda n: Verdict(reason=[None] * n, metrics={"words": np.zeros(2)}), "returned 2 values of metrics['words'] for 3 documents"),
+        (lambda n: Verdict(reason=[None] * n, notes=[None] * 4), "returned 4 values of notes for 3 documents"),
+        (lambda n: Verdict(reason=[None] * n, columns={"lang": pa.array(["en"])}), "returned 1 values of columns['lang'] for 3 documents"),
+        (lambda n: [None] * n, "returned a list, no Verdict"),
+    ],
+)
+def test_a_filter_that_does_not_judge_every_row_stops_the_run_by_name(judge, monkeypatch, verdict, said):
+    from stages.quality.filters.word_count import WordCount
+
+    monkeypatch.setattr(WordCount, "judge", lambda self, docs: verdict(docs.n))
+    with pytest.raises(WorkError, match=re.escape(f"filter word_count {said}")):
+        judge("word_count", ["one", "two", "three"])
+
+
+def test_what_is_no_finite_number_is_null_in_the_ledger(judge, monkeypatch):
+    from stages.quality.filters.word_count import WordCount
+
+    odd = np.array([np.nan, np.inf, -np.inf])
+    monkeypatch.setattr(WordCount, "judge", lambda self, docs: Verdict(reason=[None] * docs.n, metrics={"words": odd}))
+    assert judge("word_count", ["one", "two", "three"]).ledger["word_count.words"].to_pylist() == [None] * 3
