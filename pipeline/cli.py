@@ -192,7 +192,7 @@ def run_command(recipe: str, start: str | None, settings: tuple[str, ...], dry_r
     worked = [o for o in outcomes if o.did]
     for outcome in outcomes:
         did = f"{outcome.seconds:8.1f} s" if outcome.did else "  up to date"
-        click.echo(f"  {outcome.step:<20} {outcome.rows:>10,} rows  {outcome.dropped:>8,} dropped  {did}")
+        click.echo(f"  {outcome.step:<20} {outcome.rows:>10,} rows  {outcome.dropped:>8,} dropped  {did}{outcome.why}")
     if not worked:
         click.echo(f"{page.name}: nothing to do, all {len(outcomes)} steps are up to date")
     target = f"{page.root.rstrip('/')}/report.html"
@@ -329,7 +329,7 @@ def _run_stage(page: Any, sink: str, overwrite: bool, allow_empty: bool = False)
 
     outcome = runs.run(page, lock_at=sink, overwrite=overwrite)[0]
     state = f"in {outcome.seconds:.1f} s" if outcome.did else "already up to date"
-    click.echo(f"{sink}: {outcome.rows:,} rows, {outcome.dropped:,} dropped, {state}")
+    click.echo(f"{sink}: {outcome.rows:,} rows, {outcome.dropped:,} dropped{outcome.why}, {state}")
     if outcome.rows or allow_empty or not outcome.dropped or (page.steps[0].shape or "").startswith("artefact:"):
         return 0
     click.echo(why_empty(page.store(page.steps[0].name)), err=True)

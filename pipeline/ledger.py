@@ -159,6 +159,16 @@ def held_out(reasons: Mapping[str, int]) -> int:
     return sum(count for reason, count in reasons.items() if reason.partition(".")[2] in HELD_OUT)
 
 
+def left_out(reasons: Mapping[str, int]) -> str:
+    """Why rows were dropped, the commonest reason first; "" where none was.
+
+    >>> left_out({"chat.tools": 1, "chat.over_context": 1200, "train.held_out": 7})
+    '1,200 chat.over_context, 1 chat.tools'
+    """
+    counts = [(count, reason) for reason, count in reasons.items() if not held_out({reason: count})]
+    return ", ".join(f"{count:,} {reason}" for count, reason in sorted(counts, key=lambda one: (-one[0], one[1])))
+
+
 def _flat(array: pa.ChunkedArray | pa.Array) -> pa.Array:
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline import forgotten, progress, sinks, verify
 from pipeline.errors import DamagedStore, NewerStore, SourceError, WorkError
 from pipeline.files import inside, place
-from pipeline.ledger import COLUMNS, dropped
+from pipeline.ledger import COLUMNS, dropped, left_out
 from pipeline.lock import RootLock
 from pipeline.options import identity
 from pipeline.pool import Inline, OnRay, Pool
@@ -44,6 +44,8 @@ class Outcome:
     did: bool
     rows: int
     dropped: int
+    why: str
+    """Of a trained model: the reasons of the rows it was made without."""
     seconds: float
     store: str
 
@@ -321,8 +323,24 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
         lock.check()
         seal(recipe, step, link, numbers)
     manifest = links[-1].sink.require()
-    made = f"{manifest['rows']:,} rows" if manifest["shards"] else "trained"
-    progress.current.end(f"{label}: {made}, {dropped(manifest['reasons']):,} dropped, {time.monotonic() - began:.1f} s")
+    made = f"{manifest['rows']:,} rows" if manifest["shards"] else _trained(links[-1].sink)
+    lost, why = _lost(links[-1].sink)
+    progress.current.end(f"{label}: {made}, {lost:,} dropped{why}, {time.monotonic() - began:.1f} s")
+
+
+def _trained(sink: Store) -> str:
+    found = sink.receipt(ARTEFACT)
+    rows = found.notes.get("rows") if found else None
+    return f"trained in {rows}" if isinstance(rows, str) else "trained"
+
+
+def _lost(sink: Store) -> tuple[int, str]:
+    """Rows that a step dropped; of a trained model those it was made without, and by which reasons: no shard says so."""
+    manifest, found = sink.require(), sink.receipt(ARTEFACT)
+    without = found.notes.get("left_out") if found and not manifest["shards"] else None
+    if not isinstance(without, dict) or not without:
+        return dropped(manifest["reasons"]), ""
+    return dropped(without), f" ({left_out(without)})"
 
 
 def _check_text_is_there(inputs: Inputs, step: Step) -> None:
@@ -379,7 +397,7 @@ def _relative(path: str, root: str) -> str:
 def _outcome(recipe: Recipe, step: Step, did: bool, seconds: float) -> Outcome:
     manifest = recipe.store(step.name).require()
     rows = manifest["rows"]
-    return Outcome(step.name, did, rows, dropped(manifest["reasons"]), round(seconds, 1), recipe.store(step.name).path)
+    return Outcome(step.name, did, rows, *_lost(recipe.store(step.name)), round(seconds, 1), recipe.store(step.name).path)
 
 
 def ancestors(recipe: Recipe, step: Step) -> list[Step]:

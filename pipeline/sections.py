@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.charts import bars, histogram, lines, number, size, table
-from pipeline.ledger import dropped, held_out
+from pipeline.ledger import dropped, held_out, left_out
 from pipeline.schema import DOCUMENT, words_of
 from pipeline.store import ARTEFACT, Store
 
@@ -324,8 +324,17 @@ def training(stores: list[Store]) -> str:
         groups = {word: {n: p for n, p in curves.items() if word in n} for word in kinds}
         groups["reward"] = {n: p for n, p in groups["reward"].items() if "accuracy" not in n}
         drawn = "".join(lines(groups[word], x="step", y=label) for word, label in kinds.items())
-        parts.append(f'<h3>{escape(store.name)}</h3><div class="two">{drawn}</div>')
+        parts.append(f'<h3>{escape(store.name)}</h3>{_left_out(store)}<div class="two">{drawn}</div>')
     return "".join(parts)
+
+
+def _left_out(store: Store) -> str:
+    """Rows a model was trained without, by reason, and those it was trained on without their reasoning."""
+    found = store.receipt(ARTEFACT)
+    unseen = found.notes.get("doctor", {}).get("rows whose reasoning the template leaves out") if found else 0
+    told = left_out(found.notes.get("left_out") or {}) if found else ""
+    lines = [f"Rows left out: {told}." if told else "", f"Reasoning left out by the template: {number(unseen)} rows." if unseen else ""]
+    return f"<p>{escape(' '.join(line for line in lines if line))}</p>" if any(lines) else ""
 
 
 def _numeric(entry: dict[str, Any]) -> list[str]:

@@ -17,6 +17,9 @@ COLUMNS = {
     "PAIR": ("id", "prompt", "chosen", "rejected", "lang"),
 }
 
+SPARE = ("tools",)
+"""Columns that not every store has."""
+
 
 class Drawn(NamedTuple):
     """Rows of one shape to be measured, and what became of every row of the stores."""
@@ -65,6 +68,7 @@ def _rows(batch: pa.RecordBatch, shape: str, share: float) -> list[dict[str, Any
     else:
         keys = [prompt_key(messages) for messages in batch.column("messages" if shape == "CHAT" else "prompt").to_pylist()]
     held = held_out(keys, share) if share < 1 else np.ones(len(keys), dtype=bool)
-    taken = batch.select(list(COLUMNS[shape])).filter(pa.array(held)).to_pylist()
+    names = [*COLUMNS[shape], *(name for name in SPARE if name in batch.schema.names)]
+    taken = batch.select(names).filter(pa.array(held)).to_pylist()
     wanted = iter(taken)
     return [next(wanted) if out else None for out in held]

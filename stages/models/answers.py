@@ -8,14 +8,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from stages.models.rows import IGNORED, Row, join, segment
+from stages.models.rows import IGNORED, Part, Row, join, segment
 from stages.models.templates import Chat, ChatFault
-
-Part = tuple[np.ndarray, np.ndarray]
-"""Ids and shifted labels of one segment."""
-
 
 class Pair(NamedTuple):
     """Both sides of a preference, each one segment: the prompt as context, the answer asked for."""
@@ -40,8 +34,8 @@ def encode_pair(chat: Chat, prompt: list[dict], chosen: list[dict], rejected: li
 
 
 def asked(part: Any) -> int:
-    """Tokens asked for in a segment (ids, labels, ...) or row."""
-    return 0 if part is None else int((part[1] != IGNORED).sum())
+    """Tokens asked for in a segment or row."""
+    return 0 if part is None else int((part.labels != IGNORED).sum())
 
 
 def encode_chat(chat: Chat, messages: list[dict], width: int, turns: int | None, tools: str | None = None) -> tuple[Part | None, str | None]:
@@ -51,5 +45,5 @@ def encode_chat(chat: Chat, messages: list[dict], width: int, turns: int | None,
         return None, fault.reason
     if len(encoded.ids) > width:
         return None, "chat.over_context"
-    part = segment(encoded.ids, encoded.trained)
+    part = segment(encoded.ids, encoded.trained, encoded.unseen)
     return (part, None) if asked(part) else (None, "chat.all_masked")

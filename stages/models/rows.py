@@ -15,12 +15,23 @@ import numpy as np
 IGNORED = -100
 
 
+class Part(NamedTuple):
+    """One segment: ids (int32), and labels shifted in it (int64: the next token, or -100)."""
+
+    ids: np.ndarray
+    labels: np.ndarray
+    unseen: int = 0
+    """Answers whose reasoning the template left out."""
+
+
 class Row(NamedTuple):
     """Arrays of one length: ids (int32), labels (int64: the next token, or -100), segments (int32, 1 upwards)."""
 
     ids: np.ndarray
     labels: np.ndarray
     segments: np.ndarray
+    unseen: int = 0
+    """Answers in it whose reasoning the template left out."""
 
 
 @dataclass(frozen=True)
@@ -42,25 +53,25 @@ class Batch:
         return replace(self, **{"written" if name == "mask" else name: value for name, value in changes.items()})
 
 
-def segment(ids: np.ndarray, trained: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def segment(ids: np.ndarray, trained: np.ndarray | None = None, unseen: int = 0) -> Part:
     """Ids and shifted labels of one segment; `trained` says which of its tokens are asked for (None: all).
 
-    >>> segment(np.array([5, 6, 7], np.int32), np.array([False, False, True]))[1].tolist()
+    >>> segment(np.array([5, 6, 7], np.int32), np.array([False, False, True])).labels.tolist()
     [-100, 7, -100]
     """
     labels = np.full(len(ids), IGNORED, dtype=np.int64)
     if len(ids) > 1:
         labels[:-1] = ids[1:] if trained is None else np.where(trained[1:], ids[1:], IGNORED)
-    return ids, labels
+    return Part(ids, labels, unseen)
 
 
-def join(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> Row:
-    """Segments (ids, labels) side by side as one row."""
-    lengths = [len(ids) for ids, _ in parts]
+def join(parts: Sequence[Part]) -> Row:
+    """Segments side by side as one row."""
     return Row(
-        np.concatenate([ids for ids, _ in parts]).astype(np.int32, copy=False),
-        np.concatenate([labels for _, labels in parts]),
-        np.repeat(np.arange(1, len(parts) + 1, dtype=np.int32), lengths),
+        np.concatenate([part.ids for part in parts]).astype(np.int32, copy=False),
+        np.concatenate([part.labels for part in parts]),
+        np.repeat(np.arange(1, len(parts) + 1, dtype=np.int32), [len(part.ids) for part in parts]),
+        sum(part.unseen for part in parts),
     )
 
 

@@ -316,3 +316,17 @@ def copy_tokenizer(folder: Any, tokenizer: Any, out: Any) -> None:
         if (Path(folder) / name).is_file():
             shutil.copyfile(Path(folder) / name, Path(out) / name)
     (Path(out) / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
+
+
+def write_stops(chat: Chat, out: Any) -> None:
+    """Into `generation_config.json` of the model folder `out`: what the template ends an answer with, where that is more than the end
+    token, so that whoever loads the folder stops there."""
+    from pathlib import Path
+
+    from transformers import GenerationConfig
+
+    stops = chat.stops()
+    if len(stops) > 1:
+        config = GenerationConfig.from_pretrained(str(out)) if (Path(out) / "generation_config.json").is_file() else GenerationConfig()
+        config.eos_token_id = stops
+        config.save_pretrained(str(out))

@@ -12,7 +12,7 @@ from pipeline.options import CONTENT, UNKEYED
 from pipeline.pool import Pool
 from pipeline.stage import Inputs, Port, Stage
 from pipeline.store import ARTEFACT, Store
-from stages.train.parallel import check_card, check_deepspeed, check_workers, contradictions
+from stages.train.parallel import check_card, check_deepspeed, check_used, check_workers, contradictions, without_effect
 
 RATES = {
     ("clm", True): 1e-3,
@@ -107,7 +107,7 @@ class Train(Stage):
     "From scratch: one matrix for reading and writing tokens; right for small models, where it is most of the weights."
 
     seq_len: int | None = Field(None, ge=8)
-    "Tokens in a row. Default: the longest packed row (clm), or what the base reaches (sft, dpo)."
+    "Tokens in a row. Default: the longest row there is; of conversations and pairs at most 4,096, and what the base reaches."
     pack: bool = True
     "sft: several conversations in a row, which do not see each other; 3.7 times as fast on short ones (TRL)."
     trains: Literal["assistant", "completion"] = "assistant"
@@ -236,8 +236,6 @@ class Train(Stage):
             raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `steps` if it is meant")
         if self.window is not None and self.objective == "mlm":
             raise ValueError("mlm reads both ways, a window looks back: leave one of them out")
-        if self.dora and self.method not in ("lora", "qlora"):
-            raise ValueError("dora needs method lora or qlora")
         if self.method in VIRTUAL and self.objective in WITHOUT_VIRTUAL:
             raise ValueError(f"objective {self.objective} {WITHOUT_VIRTUAL[self.objective]}: use method lora, qlora or ia3, not {self.method}")
         if self.method == "prefix" and self.checkpointing:
@@ -245,6 +243,7 @@ class Train(Stage):
         if self.optimizer.startswith("paged") and self.dtype == "fp16":
             raise ValueError("paged optimizers do not take the scaled loss of fp16: use dtype bf16")
         contradictions(self)
+        without_effect(self)
         return self
 
     def output(self, of: str | None) -> str | None:
@@ -297,8 +296,7 @@ class Train(Stage):
         check_workers(self, inputs.workers)
         check_deepspeed(self, inputs.workers)
         check_card(self, self.attention in ("flex", "flash") and cuda_is_there())
-        if based and self.window is not None:
-            raise UsageError("window shapes a model from scratch, and a base is given", "leave out window: the base's own configuration decides")
+        check_used(self, based, bool(inputs["teacher"]))
         if inputs["teacher"] and self.objective not in ("clm", "sft"):
             what = "its reward" if self.objective == "rl" else "hidden tokens" if self.objective == "mlm" else "pairs"
             raise UsageError(f"{self.objective} learns from {what}, not from a teacher", "leave out `teacher`, or use objective clm or sft")

@@ -65,8 +65,8 @@ class LabelDoctor(Options):
     "The store of a tokenizer or model, or a Hugging Face tokenizer folder."
     template: str | None = None
     "File of a Jinja chat template, instead of the tokenizer's own."
-    seq_len: int = Field(1024, ge=8)
-    "Tokens of a conversation's context."
+    seq_len: int | None = Field(None, ge=8)
+    "Tokens of a conversation's context. Default: as train's, the longest one, 4,096 at most."
     trains: Literal["assistant", "completion"] = "assistant"
     "Every answer of a conversation, or the last one alone."
     holdout: float = Field(SHARE, ge=0, lt=1)
@@ -95,7 +95,7 @@ class LabelDoctor(Options):
 
     def _data(self) -> tuple[Any, Any, str]:
         from stages.models.templates import Chat, load_tokenizer
-        from stages.train.conversations import Conversations, Pairs
+        from stages.train.conversations import LONGEST, Conversations, Pairs
         from stages.train.corpus import Corpus
 
         store, brought = Store(self.of), Store(self.tokenizer)
@@ -103,11 +103,12 @@ class LabelDoctor(Options):
         tokenizer = load_tokenizer(folder, Path(self.template).read_text(encoding="utf-8") if self.template else None)
         if store.shape == "TOKENS":
             return Corpus([store], None, self.holdout, len(tokenizer)), tokenizer, "clm"
+        width, measured = self.seq_len or LONGEST, self.seq_len is None
         if store.shape == "CHAT":
             turns = 1 if self.trains == "completion" else None
-            return Conversations([store], Chat(tokenizer), self.seq_len, self.holdout, pack=True, turns=turns), tokenizer, "sft"
+            return Conversations([store], Chat(tokenizer), width, self.holdout, pack=True, turns=turns, measured=measured), tokenizer, "sft"
         if store.shape == "PAIR":
-            return Pairs([store], Chat(tokenizer), self.seq_len, self.holdout), tokenizer, "dpo"
+            return Pairs([store], Chat(tokenizer), width, self.holdout, measured), tokenizer, "dpo"
         raise SourceError(f"{self.of} holds {store.shape or 'no known rows'}", "give a store of tokens, conversations or pairs")
 
 

@@ -14,16 +14,23 @@ import pyarrow as pa
 from pipeline.errors import UsageError
 from pipeline.ledger import Ledger
 from pipeline.store import Store
-from stages.models.answers import Pair, Part, asked, encode_chat, encode_pair
+from stages.models.answers import Pair, asked, encode_chat, encode_pair
 from stages.models.holdout import held_out, prompt_key
-from stages.models.rows import Row, best_fit, join
+from stages.models.rows import Part, Row, best_fit, join
 from stages.models.templates import Chat
 
 
-class Conversations:
-    """CHAT rows for SFT: answers are asked for, everything else is context. Rows of one or (packed) several conversations."""
+LONGEST = 4096
+"""Tokens of a row at most where `seq_len` is not given."""
+USED = (None, "train.held_out")
+"""Reasons of rows that are trained on or measured on."""
 
-    def __init__(self, stores: Sequence[Store], chat: Chat, width: int, share: float, *, pack: bool, turns: int | None = None):
+
+class Conversations:
+    """CHAT rows for SFT: answers are asked for, everything else is context. Rows of one or (packed) several conversations, of `width`
+    tokens at most; where that is `measured`, as long as the longest conversation that fits into it."""
+
+    def __init__(self, stores: Sequence[Store], chat: Chat, width: int, share: float, *, pack: bool, turns: int | None = None, measured: bool = False):
         self.width = width
         self.ids: list[str] = []
         self.reasons: list[str | None] = []
@@ -35,6 +42,8 @@ class Conversations:
                 self.ids.append(row_id)
                 self._parts.append(part)
                 self.reasons.append(reason or ("train.held_out" if out else None))
+        if measured:
+            self.width = _longest([part for part, why in zip(self._parts, self.reasons) if why in USED], width)
         self._train = self._pack([n for n, why in enumerate(self.reasons) if why is None], pack)
         self._held = self._pack([n for n, why in enumerate(self.reasons) if why == "train.held_out"], pack)
 
@@ -62,19 +71,23 @@ class Conversations:
             for n in members:
                 reasons[n] = None if reached else "train.not_reached"
         counts = [asked(part) if why is None else 0 for part, why in zip(self._parts, reasons)]
-        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, metrics={"train.tokens": counts})
+        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, note=_notes(self.unseen()), metrics={"train.tokens": counts})
+
+    def unseen(self) -> list[bool]:
+        """Per conversation of the store: is it used, and without reasoning that it has?"""
+        return [part is not None and why in USED and part.unseen > 0 for part, why in zip(self._parts, self.reasons)]
 
     def _pack(self, members: list[int], pack: bool) -> list[list[int]]:
         if not pack:
             return [[n] for n in members]
-        lengths = np.asarray([len(self._parts[n][0]) for n in members], dtype=np.int64)  # type: ignore[index]
+        lengths = np.asarray([len(self._parts[n].ids) for n in members], dtype=np.int64)  # type: ignore[index]
         return [[members[at] for at in row] for row in best_fit(lengths, self.width)]
 
 
 class Pairs:
-    """PAIR rows for DPO and the reward model."""
+    """PAIR rows for DPO and the reward model: sides of `width` tokens at most; where that is `measured`, of the longest that fits into it."""
 
-    def __init__(self, stores: Sequence[Store], chat: Chat, width: int, share: float):
+    def __init__(self, stores: Sequence[Store], chat: Chat, width: int, share: float, measured: bool = False):
         self.width = width
         self.ids: list[str] = []
         self.reasons: list[str | None] = []
@@ -90,6 +103,8 @@ class Pairs:
                 self._pairs.append(pair)
                 self._texts.append((_last(good), _last(bad)))
                 self.reasons.append(reason or ("train.held_out" if out else None))
+        if measured:
+            self.width = _longest([side for pair, why in zip(self._pairs, self.reasons) if pair and why in USED for side in pair], width)
         self.scores = [found for found, why in zip(scores, self.reasons) if why is None]
         self._train = [n for n, why in enumerate(self.reasons) if why is None]
         self._held = [n for n, why in enumerate(self.reasons) if why == "train.held_out"]
@@ -125,7 +140,20 @@ class Pairs:
         for n, reached in zip(self._train, used):
             reasons[n] = None if reached else "train.not_reached"
         counts = [asked(p.chosen) + asked(p.rejected) if p and why is None else 0 for p, why in zip(self._pairs, reasons)]
-        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, metrics={"train.tokens": counts})
+        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, note=_notes(self.unseen()), metrics={"train.tokens": counts})
+
+    def unseen(self) -> list[bool]:
+        """Per pair of the store: is it used, and a side of it without reasoning that it has?"""
+        return [pair is not None and why in USED and any(side.unseen for side in pair) for pair, why in zip(self._pairs, self.reasons)]
+
+
+def _longest(found: Sequence[Any], width: int) -> int:
+    """Tokens of the longest segment; `width` where there is none."""
+    return max((len(one.ids) for one in found), default=width)
+
+
+def _notes(unseen: list[bool]) -> list[str | None]:
+    return ["reasoning that the template leaves out" if one else None for one in unseen]
 
 
 def _last(messages: list[dict] | None) -> str:

@@ -67,11 +67,11 @@ def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list
     """Every check that needs no model."""
     rows = rows_of(data)
     parts = [part for row in rows for part in segments(row)]
-    found = [_labels(parts), _empty(rows), _shown(rows), *_bos([part for part, _ in parts], tokenizer, objective in ("clm", "mlm"))]
+    found = [width(data), _labels(parts), _empty(rows), _shown(rows), *_bos([part for part, _ in parts], tokenizer, objective in ("clm", "mlm"))]
     if objective in ("clm", "mlm"):
         found += [_documents_end(rows, [part for part, _ in parts], tokenizer), _reads_back(data, tokenizer)]
     else:
-        found += [_unmasked([part for part, _ in parts]), _answers_end([part for part, _ in parts], tokenizer)]
+        found += [_unmasked([part for part, _ in parts]), _answers_end([part for part, _ in parts], tokenizer), _unseen(data)]
     if objective in ("dpo", "reward"):
         found += [_prompts(data), _scores(data), _both_ways(data)]
     return [*found, *lost(data, most_lost)]
@@ -85,6 +85,11 @@ def refuse(findings: Sequence[Finding]) -> None:
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------
+
+
+def width(data: Any) -> Finding:
+    """Tokens of the longest row there can be: `seq_len`, or what the longest row has where that is not given."""
+    return Finding("tokens of a row", data.width)
 
 
 def _labels(parts: Sequence[tuple[Segment, bool]]) -> Finding:
@@ -143,6 +148,11 @@ def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> Finding:
         open_ += not asked or asked[-1] not in ends
     fault = f"{open_} of {len(parts)} answers do not train the token that ends them, so the model would never stop" if open_ else ""
     return Finding("answers whose end is trained", round(1 - open_ / len(parts), 4) if parts else 0.0, fault, "put the end token inside the template's generation marks")
+
+
+def _unseen(data: Any) -> Finding:
+    """Templates may leave out the reasoning of earlier answers, or of all: those answers are then learnt without it."""
+    return Finding("rows whose reasoning the template leaves out", sum(data.unseen()))
 
 
 def lost(data: Any, most: float) -> Iterator[Finding]:
@@ -229,9 +239,9 @@ def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) ->
     row = next((data.row(n) for n in range(min(LOOK, len(data))) if data.row(n).segments.max(initial=0) > 1), None)
     if row is None:
         return Finding("difference of packed and alone", 0.0)
-    from stages.models.rows import join
+    from stages.models.rows import Part, join
 
-    alone = [join([(row.ids[row.segments == n], row.labels[row.segments == n])]) for n in np.unique(row.segments)]
+    alone = [join([Part(row.ids[row.segments == n], row.labels[row.segments == n])]) for n in np.unique(row.segments)]
     was = model.training
     model.eval()
     with computed_in(device, dtype):

@@ -20,7 +20,7 @@ from stages.models.answers import encode_chat
 from stages.models.chain import CARD, Link, assemble, four_bit_of, load_model, open_link
 from stages.models.rows import Row, collate, join
 from stages.models.score import divergences
-from stages.models.templates import Chat, copy_tokenizer, load_tokenizer
+from stages.models.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
 from stages.train.model import Built
 
 BASES = ("full precision", "4 bits written out")
@@ -107,7 +107,9 @@ def save(merged: Merged, chain: Sequence[Link], tokenizer_folder: Path, out: Pat
     """A whole model folder with the tokenizer of the chain and a card that says what it was merged from."""
     out.mkdir(parents=True, exist_ok=True)
     merged.model.save_pretrained(out)
-    copy_tokenizer(tokenizer_folder, load_tokenizer(tokenizer_folder), out)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    copy_tokenizer(tokenizer_folder, tokenizer, out)
+    write_stops(Chat(tokenizer), out)
     bottom = chain[0].card
     card = {
         **chain[-1].card, "kind": "model", "method": "full", "base": [], "made_from": [link.hash for link in chain],

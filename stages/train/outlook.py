@@ -13,6 +13,7 @@ from pipeline.recipe import Recipe, Step, is_path
 from pipeline.store import Store
 from stages.train import budget as b
 from stages.train import pace
+from stages.train.conversations import LONGEST
 from stages.train.model import inner_width
 from stages.train.parallel import spread
 from stages.train.schedule import Plan, plan
@@ -51,10 +52,11 @@ class Estimate(NamedTuple):
 def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None = None) -> Estimate | None:
     """None where the step's rows are not there yet and `tokens` is not given."""
     stage: Any = step.stage
-    shape, width = shape_of(recipe, step), stage.seq_len or width_of(recipe, step)
-    rows = rows_of(recipe, step, width, tokens)
-    if rows is None:
+    shape, most = shape_of(recipe, step), stage.seq_len or width_of(recipe, step)
+    found_rows = rows_of(recipe, step, most, tokens)
+    if found_rows is None:
         return None
+    rows, width = found_rows
     per_step = stage.batch * stage.accumulation
     passes = plan(rows.count, max(1, per_step // stage.answers) if stage.objective == "rl" else per_step, stage.epochs, stage.steps)
     hardware = recipe.run.steps.get(step.name)
@@ -132,7 +134,7 @@ def _store(recipe: Recipe, ref: str) -> tuple[Store, Step | None]:
 
 
 def width_of(recipe: Recipe, step: Step) -> int:
-    """Tokens of a row: what its rows were (or will be) packed to, or what the base reaches."""
+    """Tokens of a row at most: what its rows were (or will be) packed to, or what the base reaches, up to `LONGEST`."""
     for ref in step.ports.get("of", ()):
         _, made = _store(recipe, ref)
         if made is not None and made.stage_name == "pack":
@@ -141,32 +143,35 @@ def width_of(recipe: Recipe, step: Step) -> int:
         store, made = _store(recipe, ref)
         if store.manifest() is not None and (store.artefact() / "config.json").exists():
             config = json.loads((store.artefact() / "config.json").read_text(encoding="utf-8"))
-            return int(config.get("max_position_embeddings") or WIDTH)
+            return min(LONGEST, int(config.get("max_position_embeddings") or LONGEST))
         if made is not None and made.stage_name == "train":
             return made.stage.seq_len or width_of(recipe, made)  # type: ignore[attr-defined]
     return WIDTH
 
 
-def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> pace.Rows | None:
-    """What the steps will see: read as `train` reads them where the rows and their tokenizer stand (a sample of them), counted
-    from characters where the tokenizer does not, from `tokens` where the rows do not; None where that is not given either."""
+def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tuple[pace.Rows, int] | None:
+    """What the steps will see, and the tokens of a row (`width` at most): read as `train` reads them where the rows and their tokenizer
+    stand (a sample of them), counted from characters where the tokenizer does not, from `tokens` where the rows do not; None where that
+    is not given either."""
     stage: Any = step.stage
     stores = [_store(recipe, ref)[0] for ref in step.ports.get("of", ())]
     if any(store.manifest() is None for store in stores):
-        return _kept(stage, max(1, round(tokens / width)), width, ASKED, 2) if tokens else None
+        return (_kept(stage, max(1, round(tokens / width)), width, ASKED, 2), width) if tokens else None
     if all(store.shape == "TOKENS" for store in stores):
-        return _packed(stage, stores)
+        packed = _packed(stage, stores)
+        return packed, packed.length
     chat, sample, count = _chat(recipe, step), _sample(stores), sum(store.require()["rows"] for store in stores)
     parts = [found for row in sample for found in (_parts(stage, chat, row, width) if chat else _guessed(row))]
     if not parts:
         return None
     lengths, asked = (np.asarray(column) for column in zip(*parts))
+    width = width if stage.seq_len else min(width, int(lengths.max()))
     share, sides = float(asked.sum() / lengths.sum()), 2 if stage.objective in ("dpo", "reward") else 1
     usable = count * len(parts) / (sides * len(sample))
     if stage.objective == "sft" and stage.pack:
         each = max(1.0, width / float(lengths.mean()))
-        return _kept(stage, usable / each, width, share * min(1.0, each * float(lengths.mean()) / width), round(each))
-    return _kept(stage, usable, _padded(lengths, stage.batch * sides), share, 1)
+        return _kept(stage, usable / each, width, share * min(1.0, each * float(lengths.mean()) / width), round(each)), width
+    return _kept(stage, usable, _padded(lengths, stage.batch * sides), share, 1), width
 
 
 def _kept(stage: Any, count: float, length: int, asked: float, segments: int) -> pace.Rows:
@@ -203,7 +208,7 @@ def _sample(stores: list[Store]) -> list[dict[str, Any]]:
     for store in stores:
         for shard in store.shards():
             for batch in store.batches(shard):
-                names = [name for name in ("messages", "prompt", "chosen", "rejected") if name in batch.schema.names]
+                names = [name for name in ("messages", "prompt", "chosen", "rejected", "tools") if name in batch.schema.names]
                 found += batch.select(names).to_pylist()
                 if len(found) >= SAMPLE:
                     return found[:SAMPLE]
@@ -231,9 +236,9 @@ def _parts(stage: Any, chat: Any, row: dict[str, Any], width: int) -> list[tuple
     from stages.models.answers import asked, encode_chat, encode_pair
 
     if "messages" in row:
-        part, _ = encode_chat(chat, row["messages"] or [], width, 1 if stage.trains == "completion" else None)
-        return [] if part is None else [(len(part[0]), asked(part))]
-    pair, _ = encode_pair(chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width)
+        part, _ = encode_chat(chat, row["messages"] or [], width, 1 if stage.trains == "completion" else None, row.get("tools"))
+        return [] if part is None else [(len(part.ids), asked(part))]
+    pair, _ = encode_pair(chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width, row.get("tools"))
     return [] if pair is None else [(len(side.ids), asked(side)) for side in pair]
 
 

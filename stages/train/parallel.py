@@ -1,8 +1,9 @@
-"""What goes together of the levers for several workers and for attention: refused before anything runs, with the mend. No torch here."""
+"""What goes together: of options with objectives and methods, of the levers for several workers and for attention. What does not
+is refused before anything runs, with the mend. No torch here."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Iterator, Mapping
 
 from pipeline.errors import UsageError
 
@@ -11,6 +12,67 @@ SHARDED = {"objectives": ("clm", "sft", "dpo"), "methods": ("full", "freeze", "l
 virtual tokens, masked LM and reward models have not been proven there; online RL is TRL's."""
 MASKLESS = ("prompt", "prefix", "ptuning")
 """Methods whose virtual tokens every segment sees: only a written mask says so."""
+
+ADAPTED = ("lora", "qlora")
+LEARNT_HERE = ("clm", "mlm", "sft", "dpo", "reward")
+"""Objectives whose loop is this house's; rl's is TRL's."""
+USED_BY: dict[str, dict[str, tuple[str, ...]]] = {
+    "open_layers": {"method": ("freeze",)},
+    **dict.fromkeys(("rank", "alpha", "dropout", "rank_stabilised", "dora"), {"method": ADAPTED}),
+    "targets": {"method": (*ADAPTED, "ia3")},
+    "virtual_tokens": {"method": MASKLESS},
+    "prompt_text": {"method": ("prompt", "prefix")},
+    "encoder_hidden": {"method": ("ptuning",)},
+    **dict.fromkeys(("pack", "trains"), {"objective": ("sft",)}),
+    **dict.fromkeys(("distil", "distil_temperature"), {"objective": ("clm", "sft")}),
+    **dict.fromkeys(("beta", "length_normalised", "sft_weight"), {"objective": ("dpo",)}),
+    **dict.fromkeys(("mask_share", "next_sentence"), {"objective": ("mlm",)}),
+    **dict.fromkeys(("rl", "answers", "answer_tokens", "temperature", "kl"), {"objective": ("rl",)}),
+    **dict.fromkeys(("optimizer", "compile", "attention", "eval_every", "tensorboard"), {"objective": LEARNT_HERE}),
+    "floor": {"objective": LEARNT_HERE, "schedule": ("cosine", "linear", "wsd")},
+    "tensor": {"parallel": ("fsdp",)},
+}
+"""Options that not every run uses: by which option's values they are used."""
+FROM_SCRATCH = ("hidden", "layers", "heads", "kv_heads", "intermediate", "tie_embeddings", "window")
+"""Options that shape a model from scratch: a base brings its own."""
+WITH_TEACHER = ("distil", "distil_temperature")
+BY_ALL = (
+    "objective", "method", "checkpoint", "seq_len", "template", "epochs", "steps", "batch", "accumulation", "learning_rate", "schedule", "warmup", "weight_decay", "clip",
+    "dtype", "checkpointing", "parallel", "deepspeed", "most_lost", "holdout", "eval_rows", "log_every", "save_every", "keep", "threads", "seed",
+)  # fmt: skip
+"""Options that every run uses."""
+
+
+def unused(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Of options `given` (objective, method, schedule and parallel among them, with their defaults): those without effect, and who uses them."""
+    for name, users in USED_BY.items():
+        missed = next((f"{by} {', '.join(values)} (not by {given[by]})" for by, values in users.items() if given[by] not in values), None)
+        if missed and given.get(name) is not None:
+            yield name, missed
+
+
+def chosen(stage: Any) -> dict[str, Any]:
+    """The options that were given to a `Train`, and those that decide which others are used."""
+    deciding = {by for users in USED_BY.values() for by in users}
+    return {name: getattr(stage, name) for name in type(stage).model_fields if name in stage.model_fields_set or name in deciding}
+
+
+def without_effect(stage: Any) -> None:
+    """ValueError where an option was given that its objective or method does not use, also where it is given its default."""
+    given = chosen(stage)
+    found = [f"{name} is used by {users}" for name, users in unused(given)]
+    found += [f"{name} shapes a model from scratch (not one from `checkpoint`)" for name in FROM_SCRATCH if stage.checkpoint and given.get(name) is not None]
+    if found:
+        raise ValueError("; ".join(found) + ": it would have no effect, leave it out")
+
+
+def check_used(stage: Any, base: bool, teacher: bool) -> None:
+    """UsageError where an option was given that has no effect beside the stores given."""
+    given = chosen(stage)
+    if base and (shaping := [name for name in FROM_SCRATCH if given.get(name) is not None]):
+        raise UsageError(f"{', '.join(shaping)} shapes a model from scratch, and a base is given", f"leave out {', '.join(shaping)}: the base's own configuration decides")
+    if not teacher and (learning := [name for name in WITH_TEACHER if given.get(name) is not None]):
+        raise UsageError(f"{', '.join(learning)} is used with a teacher, and none is given", f"leave out {', '.join(learning)}, or give `teacher` a model")
 
 
 def contradictions(stage: Any) -> None:

@@ -26,22 +26,30 @@ from stages.train.schedule import Plan
 
 
 class Prompts:
-    """Prompts of CHAT or PAIR stores: what stands before the last answer."""
+    """Prompts of CHAT or PAIR stores: what stands before the last answer. They and `room` for an answer come to `width` tokens at most;
+    where that is `measured`, to what the longest prompt that fits comes to."""
 
-    def __init__(self, stores: Sequence[Any], chat: Chat, width: int, room: int, share: float):
+    def __init__(self, stores: Sequence[Any], chat: Chat, width: int, room: int, share: float, measured: bool = False):
         self.width = width
         self.ids: list[str] = []
         self.reasons: list[str | None] = []
-        found: list[list[dict[str, str]]] = []
+        found: list[tuple[list[dict[str, Any]], str | None]] = []
+        sizes: list[int] = []
         for store in stores:
             column = "messages" if store.shape == "CHAT" else "prompt"
             for shard in store.shards():
                 for batch in store.batches(shard):
                     rows = [_question(messages or []) for messages in batch.column(column).to_pylist()]
+                    tools = batch.column("tools").to_pylist() if "tools" in batch.schema.names else [None] * len(rows)
                     self.ids += batch.column("id").to_pylist()
                     held = held_out([prompt_key(messages) for messages in batch.column(column).to_pylist()], share)
-                    self.reasons += [_refused(chat, row, width - room) or ("train.held_out" if out else None) for row, out in zip(rows, held)]
-                    found += rows
+                    measures = [_measure(chat, row, shown, width - room) for row, shown in zip(rows, tools)]
+                    self.reasons += [why or ("train.held_out" if out else None) for (_, why), out in zip(measures, held)]
+                    sizes += [size for size, why in measures if why is None]
+                    found += zip(rows, tools)
+        if measured:
+            self.width = max(sizes, default=width - room) + room
+        # Of each prompt: its messages, and the tools it may call.
         self.train = [found[n] for n, why in enumerate(self.reasons) if why is None]
         self.held = [found[n] for n, why in enumerate(self.reasons) if why == "train.held_out"]
         self._places = [n for n, why in enumerate(self.reasons) if why is None]
@@ -65,11 +73,13 @@ def _question(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     return messages[:last]
 
 
-def _refused(chat: Chat, messages: list[dict[str, str]], room: int) -> str | None:
+def _measure(chat: Chat, messages: list[dict[str, str]], tools: str | None, most: int) -> tuple[int, str | None]:
+    """Tokens of a prompt, and why it cannot be used."""
     try:
-        return "chat.over_context" if len(chat.prompt(messages)) > room else None
+        size = len(chat.prompt(messages, tools))
     except ChatFault as fault:
-        return fault.reason
+        return 0, fault.reason
+    return size, "chat.over_context" if size > most else None
 
 
 class Trained(NamedTuple):
@@ -82,7 +92,7 @@ class Trained(NamedTuple):
 
 
 def reinforce(
-    stage: Any, model: Any, config: Any, prompts: Prompts, chat: Chat, judge: RewardModel, plan: Plan, seed: int, chain: Any,
+    stage: Any, model: Any, config: Any, questions: Prompts, chat: Chat, judge: RewardModel, plan: Plan, seed: int, chain: Any,
     checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None],
 ) -> Trained:  # fmt: skip
     """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL, from the last checkpoint if there is
@@ -92,21 +102,23 @@ def reinforce(
 
     judge.agree(chat)
     found = kept(checkpoints)
-    keys = [prompt_key(messages) for messages in prompts.train]
-    drawn = {key for key, was in zip(keys, found.state.tensors["more.drawn"].tolist()) if was} if found.state else set()
-    history = [found.state.scalars["more"]["first"] if found.state else _held(0, model, chain, prompts, judge, stage)]
+    drawn = {row for row, was in enumerate(found.state.tensors["more.drawn"].tolist()) if was} if found.state else set()
+    history = [found.state.scalars["more"]["first"] if found.state else _held(0, model, chain, questions, judge, stage)]
 
     def reward(prompts: list, completions: list, **_: Any) -> list[float]:
-        drawn.update(prompt_key(messages) for messages in prompts)
-        return judge.score([[*question, {"role": "assistant", "content": answer[0]["content"]}] for question, answer in zip(prompts, completions)]).tolist()
+        asked = [asks[0]["row"] for asks in prompts]
+        drawn.update(asked)
+        answers = [{"role": "assistant", "content": answer[0]["content"]} for answer in completions]
+        return judge.score([[*questions.train[row][0], answer] for row, answer in zip(asked, answers)], [questions.train[row][1] for row in asked]).tolist()
 
-    given = datasets.Dataset.from_list([{"prompt": [{"role": m["role"], "content": m["content"]} for m in messages]} for messages in prompts.train])
+    # TRL is told which prompt it is alone: what it says is rendered by this house's template (`asking`).
+    given = datasets.Dataset.from_list([{"prompt": [{"role": "user", "content": "", "row": row}]} for row in range(len(questions))])
 
     def more() -> State:
-        return State({"drawn": torch.tensor([key in drawn for key in keys])}, {"first": history[0]})
+        return State({"drawn": torch.tensor([row in drawn for row in range(len(questions))])}, {"first": history[0]})
 
     with tempfile.TemporaryDirectory(prefix="maetdol-rl-") as folder:
-        trainer = _trainer(stage, model, config, reward, given, chat, plan, seed, folder, found, more)
+        trainer = _trainer(stage, model, config, reward, given, chat, questions, plan, seed, folder, found, more)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_watch(alive, told, plan))
         log = resume(trainer, found, folder, plan.steps)
@@ -116,13 +128,13 @@ def reinforce(
     made = trainer.accelerator.unwrap_model(trainer.model)
     if not all(torch.isfinite(p).all() for p in made.parameters()):
         raise WorkError("rl ended with weights that are not numbers", "lower learning_rate, or raise kl")
-    history.append(_held(plan.steps, made, chain, prompts, judge, stage))
-    used = np.asarray([key in drawn for key in keys])
+    history.append(_held(plan.steps, made, chain, questions, judge, stage))
+    used = np.asarray([row in drawn for row in range(len(questions))])
     return Trained(made, "default" if config is not None else None, history, used)
 
 
 def _trainer(
-    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, plan: Plan, seed: int, folder: str, found: Kept, more: Callable[[], State]
+    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, questions: Prompts, plan: Plan, seed: int, folder: str, found: Kept, more: Callable[[], State]
 ) -> Any:  # fmt: skip
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -137,7 +149,7 @@ def _trainer(
         "bf16": stage.dtype == "bf16" or (stage.dtype == "auto" and torch.cuda.is_available()), "fp16": stage.dtype == "fp16", "log_completions": False,
     }  # fmt: skip
     chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl == "grpo" else (RLOOTrainer, RLOOConfig)
-    made = remembering(chosen, found, more)(
+    made = asking(remembering(chosen, found, more), questions, chat)(
         model=model, reward_funcs=reward, args=options(**settings), train_dataset=given, processing_class=chat.tokenizer, peft_config=config
     )
     for parameter in made.model.parameters():
@@ -147,6 +159,16 @@ def _trainer(
         # TRL reads the reference from the folder the model came from, which is not what adapters merged into it made of it.
         made.ref_model.load_state_dict(model.state_dict())
     return made
+
+
+def asking(kind: type, questions: Prompts, chat: Chat) -> type:
+    """`kind`, a trainer of TRL's, whose prompts are rows of `questions`: TRL itself would render neither tools nor reasoning of a row."""
+
+    class Asking(kind):  # type: ignore[misc, valid-type]
+        def _tokenize_prompts(self, prompts: list) -> tuple[list[list[int]], None, dict]:
+            return [chat.prompt(*questions.train[asks[0]["row"]]).tolist() for asks in prompts], None, {}
+
+    return Asking
 
 
 def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], plan: Plan) -> Any:
@@ -163,14 +185,15 @@ def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], pl
     return Watch()
 
 
-def _held(step: int, model: Any, chain: Any, prompts: Prompts, judge: RewardModel, stage: Any) -> dict[str, Any]:
+def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: RewardModel, stage: Any) -> dict[str, Any]:
     """Mean reward of greedy answers to held-out prompts; `loss` is its negative."""
-    questions = prompts.held[: stage.eval_rows or None]
-    if not questions:
+    held = questions.held[: stage.eval_rows or None]
+    asked, tools = [messages for messages, _ in held], [shown for _, shown in held]
+    if not held:
         return {"kind": "held_out", "step": step, "weight": 0, "loss": 0.0}
     was = model.training
     model.eval()
-    answers = Generator.around(model, chain, threads=stage.threads, batch=stage.batch).chat(questions, Sampling(stage.answer_tokens))
+    answers = Generator.around(model, chain, threads=stage.threads, batch=stage.batch).chat(asked, Sampling(stage.answer_tokens), tools=tools)
     model.train(was)
-    found = judge.score([[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(questions, answers)])
+    found = judge.score([[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(asked, answers)], tools)
     return {"kind": "held_out", "step": step, "weight": len(found), "loss": -float(found.mean()), "reward": float(found.mean())}

@@ -24,11 +24,11 @@ from stages.models.checkpoint import Checkpoints
 from stages.models.device import arithmetic, number_type
 from stages.models.generate import tokenizer_of
 from stages.models.lock import check_lock, lock_of
-from stages.models.templates import Chat, copy_tokenizer, load_tokenizer
+from stages.models.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
 from stages.models.reward import RewardModel
 from stages.train import budget as budgets
 from stages.train import doctor
-from stages.train.conversations import Conversations, Pairs
+from stages.train.conversations import LONGEST, Conversations, Pairs
 from stages.train.corpus import Corpus
 from stages.train.gauge import Events, Gauge, utilisation
 from stages.train.loop import Loop, computed_in
@@ -44,8 +44,6 @@ from stages.train.sharded import Parts, frugal, held
 from stages.train.world import Copied, World
 
 FORMAT = 1
-REACH = 1024
-"""Context of fine-tuning rows where the base does not say how far it reaches."""
 
 
 class Session:
@@ -73,7 +71,7 @@ class Session:
         data = self._data()
         if not len(data):
             self._nothing(data)
-        self.findings = [*doctor.lost(data, self.stage.most_lost)] if self.stage.objective == "rl" else doctor.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
+        self.findings = [doctor.width(data), *doctor.lost(data, self.stage.most_lost)] if self.stage.objective == "rl" else doctor.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
         doctor.refuse(self.findings)
         self.dtype = number_type(self.stage.dtype, self.device)
         torch.manual_seed(self.seed)
@@ -157,13 +155,13 @@ class Session:
         if stage.objective in ("clm", "mlm"):
             check_packed_with(stores, self.inputs.one("tokenizer"), self.chain)
             return Corpus(stores, stage.seq_len, stage.holdout, len(self.tokenizer))
-        width = stage.seq_len or reach(self.chain)
+        width, measured = stage.seq_len or reach(self.chain), stage.seq_len is None
         if stage.objective == "sft":
             turns = 1 if stage.trains == "completion" else None
-            return Conversations(stores, self.chat, width, stage.holdout, pack=stage.pack, turns=turns)
+            return Conversations(stores, self.chat, width, stage.holdout, pack=stage.pack, turns=turns, measured=measured)
         if stage.objective == "rl":
-            return Prompts(stores, self.chat, width, stage.answer_tokens, stage.holdout)
-        return Pairs(stores, self.chat, width, stage.holdout)
+            return Prompts(stores, self.chat, width, stage.answer_tokens, stage.holdout, measured)
+        return Pairs(stores, self.chat, width, stage.holdout, measured)
 
     def _nothing(self, data: Any) -> None:
         """Nothing is left to train on: say why, with the count of each reason."""
@@ -211,8 +209,9 @@ class Session:
             if self.stage.objective in ("mlm", "reward"):
                 built = folded(built)
             save_adapter(built, out) if built.adapter else built.model.save_pretrained(out)
-            self._stops(built, out)
             copy_tokenizer(self.tokenizer_folder, self.tokenizer, out)
+            if self.stage.objective not in ("mlm", "reward"):
+                write_stops(self.chat, out)
             lines = [json.dumps(line, sort_keys=True) for line in history]
             (out / "history.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
             card = self._card(built, steps, data, trained)
@@ -221,23 +220,13 @@ class Session:
             notes = {name: card[name] for name in ("objective", "method", "steps", "parameters", "trained_parameters", "device", "dtype")}
             notes |= {"template": card["template_lock"]["hash"], "first": history[0], "last": history[-1], "workers": self.world.size}
             notes["left_out"] = left_out(ledger)
+            notes["rows"] = f"rows of {data.width:,} tokens" + (", the longest there is (seq_len is not set)" if self.stage.seq_len is None else "")
             notes["took"] = {**self.took, "seconds": round(seconds, 1)}
             notes["plan"] = self.planned.notes() if self.planned else {}
             notes["doctor"] = {finding.check: finding.value for finding in self.findings}
             return self.sink.put_artefact(
                 out, ledger, key=self.key, stage="train", notes=notes, seconds=round(seconds, 1), versions=versions(self.stage.needs())
             )
-
-    def _stops(self, built: Built, out: Path) -> None:
-        """Into `generation_config.json`: what the template ends an answer with, where that is more than the end token."""
-        from transformers import GenerationConfig
-
-        stops = self.chat.stops()
-        if self.stage.objective in ("mlm", "reward") or len(stops) < 2:
-            return
-        config = GenerationConfig.from_pretrained(str(out)) if (out / "generation_config.json").is_file() else GenerationConfig()
-        config.eos_token_id = stops
-        config.save_pretrained(str(out))
 
     def _card(self, built: Built, steps: Plan, data: Any, trained: int) -> dict[str, Any]:
         whole = sum(p.numel() for p in built.model.parameters())
@@ -252,7 +241,8 @@ class Session:
             "holdout": held_share(self.stage, self.inputs["of"]),
             "seed": self.seed,
             "steps": steps.steps,
-            "width": data.width,
+            # What it can be asked for: where the longest row decided, as far as a longer one could have gone.
+            "width": self.stage.seq_len or reach(self.chain) if self.chain and self.stage.objective not in ("clm", "mlm") else data.width,
             "document_bos": data.begins_with(self.tokenizer.bos_token_id) if self.stage.objective in ("clm", "mlm") else inherited(self.chain),
             "tokenizer": tokenizer_hash(self.inputs.one("tokenizer"), self.chain),
             **({"mask_id": mask_id(self.tokenizer)} if self.stage.objective == "mlm" else {}),
@@ -293,13 +283,13 @@ def held_share(stage: Any, stores: Sequence[Store]) -> float:
 
 def inherited(chain: Sequence[Link]) -> bool:
     """Did the documents a chain's model was pretrained on begin with the begin-of-sequence token? True where not known."""
-    return bool(chain[0].card.get("document_bos", True))
+    return bool(chain[0].card.get("document_bos", True)) if chain else True
 
 
 def reach(chain: Sequence[Link]) -> int:
-    """How far the model at the bottom of a chain reaches, in tokens."""
-    config = json.loads((chain[0].path / "config.json").read_text(encoding="utf-8"))
-    return int(config.get("max_position_embeddings") or REACH)
+    """Tokens of a row at most where nobody says: as far as the model at the bottom of a chain reaches, and no more than `LONGEST`."""
+    config = json.loads((chain[0].path / "config.json").read_text(encoding="utf-8")) if chain else {}
+    return min(LONGEST, int(config.get("max_position_embeddings") or LONGEST))
 
 
 def check_packed_with(stores: Sequence[Store], tokenizer: Store | None, chain: Sequence[Link] = ()) -> None:

@@ -17,7 +17,7 @@ import torch
 from pipeline.errors import UsageError
 from stages.models.chain import CARD, Link, assemble, load_model, open_link
 from stages.models.rows import Row
-from stages.models.templates import copy_tokenizer, load_tokenizer
+from stages.models.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
 from stages.train.merge import divergence
 
 
@@ -66,7 +66,9 @@ def save(shrunk: Shrunk, chain: Sequence[Link], tokenizer_folder: Path, out: Pat
         raise UsageError(f"the smaller model is {shrunk.divergence:.4f} nats per token away from the trained one", "shrink less, or raise `most`")
     out.mkdir(parents=True)
     shrunk.model.save_pretrained(out)
-    copy_tokenizer(tokenizer_folder, load_tokenizer(tokenizer_folder), out)
+    tokenizer = load_tokenizer(tokenizer_folder)
+    copy_tokenizer(tokenizer_folder, tokenizer, out)
+    write_stops(Chat(tokenizer), out)
     card = {
         **chain[-1].card, **shrunk.note, "kind": "model", "method": "full", "base": [], "made_from": [link.hash for link in chain],
         "document_bos": chain[0].card.get("document_bos", True), "shrink_divergence": shrunk.divergence,

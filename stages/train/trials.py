@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, Mapping, NamedTuple, Sequence
 
 from pipeline.errors import MaetdolError, UsageError, WorkError
 from pipeline.pool import Failure, Pool
@@ -70,6 +70,21 @@ def _typed(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def shared(common: dict[str, Any], more: dict[str, Any], trials: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """Of the options `common` to all `trials` those that the one with `more` uses; what none of them uses is kept, to be refused."""
+    unused = [without(common | each) for each in (more, *trials.values())]
+    return {name: value for name, value in common.items() if name not in unused[0] or all(name in one for one in unused)}
+
+
+def without(given: dict[str, Any]) -> set[str]:
+    """Names of options that have no effect beside the others; none where those that decide about it are no options of `train`."""
+    from stages.train import Train
+    from stages.train.parallel import USED_BY, unused
+
+    deciding = {by: Train.model_fields[by].default for users in USED_BY.values() for by in users}
+    return {name for name, _ in unused(deciding | given)}
 
 
 def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) -> list[Trial]:

@@ -128,7 +128,7 @@ class Trying(Options):
         for name, more in options.items():
             sink = Store(f"{self.folder}/{name}")
             try:
-                stages.append(trials.Trial(name, Train.build({**common, **more}, f"train.{name}"), sink))
+                stages.append(trials.Trial(name, Train.build({**trials.shared(common, more, options), **more}, f"train.{name}"), sink))
             except UsageError as fault:
                 stages.append(trials.Trial(name, None, sink, fault=fault.message))
                 faults.append(fault)

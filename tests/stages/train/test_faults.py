@@ -88,6 +88,21 @@ def test_rows_lost_for_any_reason_are_counted_and_refused(make_rows_store, token
     assert not faults(doctor.examine(data, tokenizer, "sft", 0.6))
 
 
+def test_reasoning_that_the_template_leaves_out_is_counted_and_noted(make_rows_store, tokenizer):
+    thought = [asked(1)[0], {**asked(1)[1], "reasoning": "rice is 쌀"}]
+    store = chats_of(make_rows_store, asked(0), thought, [*thought, *asked(2)])
+    check = "rows whose reasoning the template leaves out"
+    data = Conversations([store], Chat(tokenizer), 128, 0.0, pack=True)
+    assert {one.check: one for one in doctor.examine(data, tokenizer, "sft", 0.5)}[check].value == 2
+    assert data.ledger(np.ones(len(data), bool))["note"].to_pylist() == [None, *["reasoning that the template leaves out"] * 2]
+    telling = DEFAULT.replace("{{ message['content'] + eos_token }}", "{{ (message['reasoning_content'] or '') + message['content'] + eos_token }}")
+    whole = Conversations([store], Chat(tokenizer, telling), 128, 0.0, pack=True)
+    assert telling != DEFAULT and {one.check: one for one in doctor.examine(whole, tokenizer, "sft", 0.5)}[check].value == 0
+    rows = [{"id": child_id("p", "test", "row", n), "prompt": [one[0]], "chosen": [one[1]], "rejected": [{"role": "assistant", "content": "corn"}]} for n, one in enumerate((asked(0), thought))]
+    pairs = Pairs([make_rows_store("PAIR", rows)], Chat(tokenizer), 128, 0.0)
+    assert pairs.unseen() == [False, True]
+
+
 def doctored(store):
     from stages.models.templates import load_tokenizer
 
@@ -139,7 +154,7 @@ def test_rows_without_labels_are_refused(tokens_store, tokenizer, monkeypatch):
     from stages.train import corpus as module
 
     data, right = Corpus([tokens_store], None, 0.2, 512), module.join
-    monkeypatch.setattr(module, "join", lambda parts: right(parts)._replace(labels=np.full(sum(len(ids) for ids, _ in parts), -100)))
+    monkeypatch.setattr(module, "join", lambda parts: right(parts)._replace(labels=np.full(sum(len(part.ids) for part in parts), -100)))
     assert "rows without labels" in faults(doctor.examine(data, tokenizer, "clm", 0.5))
 
 

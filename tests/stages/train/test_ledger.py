@@ -1,5 +1,7 @@
 """Every input row was trained on or says why not; held-out documents are cut out of the rows they were packed into."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -135,3 +137,66 @@ def test_a_prompt_stands_on_one_side_in_sft_and_dpo(chat_store, pair_store, toke
         asked[name] = {key: why == "train.held_out" for key, why in zip(keys, data[name].reasons)}
     shared = set(asked["CHAT"]) & set(asked["PAIR"])
     assert shared and all(asked["CHAT"][key] == asked["PAIR"][key] for key in shared)
+
+
+def test_the_closing_line_and_the_report_say_which_rows_were_left_out(make_rows_store, base_store, tmp_path, capsys):
+    from pipeline import sections
+    from pipeline.cli import cli
+
+    user, answer = {"role": "user", "content": "쌀은?"}, {"role": "assistant", "content": "rice", "reasoning": "쌀 is rice"}
+    store = make_rows_store("CHAT", chats(*[[user, answer]] * 4, [user], [user], [{"role": "user", "content": "<|user|>"}, answer]))
+    words = ["--base", base_store.path, "--objective", "sft", "--steps", "2", "--batch", "2", "--threads", "1", "--holdout", "0", "--no-pack"]
+    assert cli.main(["train", store.path, str(tmp_path / "sft"), *words], standalone_mode=False) == 0
+    said = capsys.readouterr()
+    assert "sft: 0 rows, 3 dropped (2 chat.no_answer, 1 chat.control_token), in" in said.out
+    width = Store(tmp_path / "sft").receipt("artefact").notes["doctor"]["tokens of a row"]
+    assert width < 64 and f"sft: trained in rows of {width} tokens, the longest there is (seq_len is not set), 3 dropped (2 chat.no_answer, 1 chat.control_token)," in said.err
+    page = sections.training([Store(tmp_path / "sft")])
+    assert "Rows left out: 2 chat.no_answer, 1 chat.control_token." in page and "Reasoning left out by the template: 4 rows." in page
+
+
+def test_rows_are_as_long_as_the_longest_where_nobody_says_and_never_what_a_base_could_reach(make_rows_store, tokenizer, tmp_path):
+    from types import SimpleNamespace
+
+    from stages.train.rl import Prompts
+    from stages.train.session import reach
+
+    user, answers = {"role": "user", "content": "쌀은?"}, [{"role": "assistant", "content": "rice " * n} for n in (1, 9, 300)]
+    chat, store = Chat(tokenizer), make_rows_store("CHAT", chats(*[[user, answer] for answer in answers]))
+    sizes = [len(chat.encode([user, answer]).ids) for answer in answers]
+    for width, longest in ((4096, sizes[2]), (sizes[2] - 1, sizes[1]), (8, 8)):
+        data = Conversations([store], chat, width, 0.0, pack=False, measured=True)
+        assert data.width == longest and data.reasons.count("chat.over_context") == sum(size > width for size in sizes)
+    assert Conversations([store], chat, 4096, 0.9, pack=True, measured=True).width == sizes[2], "a held-out row fits too"
+    rows = [{"id": child_id("p", "test", "row", 0), "prompt": [user], "chosen": [answers[1]], "rejected": [answers[0]]}]
+    assert Pairs([make_rows_store("PAIR", rows)], chat, 4096, 0.0, measured=True).width == sizes[1]
+    assert Prompts([store], chat, 4096, 20, 0.0, measured=True).width == len(chat.prompt([user])) + 20
+    for said, most in (({"max_position_embeddings": 131072}, 4096), ({"max_position_embeddings": 256}, 256), ({}, 4096)):
+        (tmp_path / "config.json").write_text(json.dumps(said))
+        assert reach([SimpleNamespace(path=tmp_path)]) == most
+    assert reach([]) == 4096
+
+
+TOOLED = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{{ eos_token }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+
+
+def test_tools_stand_in_what_is_planned_measured_and_asked(make_rows_store, tokenizer):
+    from stages.evaluate.drawn import draw
+    from stages.evaluate.measure import encode_conversations
+    from stages.train import outlook
+    from stages.train.rl import Prompts, asking
+
+    chat, tools = Chat(tokenizer, TOOLED), json.dumps([{"type": "function", "function": {"name": "weigh", "parameters": {}}}])
+    messages = [{"role": "user", "content": "쌀은?"}, {"role": "assistant", "content": "rice"}]
+    rows = [{"id": child_id("t", "test", "row", n), "messages": messages, "tools": some, "lang": "ko"} for n, some in enumerate((None, tools))]
+    store = make_rows_store("CHAT", rows)
+    trained = [Conversations([store], chat, 512, 0.0, pack=False).row(n).ids.tolist() for n in range(2)]
+    assert "weigh" in tokenizer.decode(trained[1]) and "weigh" not in tokenizer.decode(trained[0])
+    drawn = draw([store], "CHAT", 1.0, 8)
+    assert sorted(row.ids.tolist() for row in encode_conversations(drawn.rows, chat, 512).rows) == sorted(trained), "evaluate reads what was trained"
+    sample = sorted(outlook._sample([store]), key=lambda row: row["tools"] or "")
+    assert [outlook._parts(Train(objective="sft"), chat, row, 512)[0][0] for row in sample] == [len(ids) for ids in trained]
+    questions = Prompts([store], chat, 512, 16, 0.0, measured=True)
+    assert questions.width == len(chat.prompt(messages[:1], tools)) + 16
+    asked, *_ = asking(object, questions, chat)()._tokenize_prompts([[{"row": 1}], [{"row": 0}], [{"row": 1}]])
+    assert [trained[n][: len(ids)] == ids for n, ids in zip((1, 0, 1), asked)] == [True] * 3

@@ -137,3 +137,49 @@ def test_a_budget_of_shards_is_a_workers_part(tmp_path):
     (tmp_path / "zero.json").write_text('{"zero_optimization": {"stage": 2}}')
     two = spread(whole, Train(deepspeed=str(tmp_path / "zero.json")), 4)
     assert two.parts["weights"] == whole.parts["weights"] and two.parts["gradients"] == whole.parts["gradients"] // 4 and "gathered" not in two.parts
+
+
+@pytest.mark.parametrize("options, told", [
+    ({"rank": 4}, "rank is used by method lora, qlora (not by full)"), ({"objective": "sft", "beta": 0.1}, "beta is used by objective dpo (not by sft)"),
+    ({"objective": "sft", "method": "ia3", "alpha": 16}, "alpha is used by method lora, qlora (not by ia3)"), ({"method": "qlora", "virtual_tokens": 8}, "prompt, prefix, ptuning (not by qlora)"),
+    ({"objective": "dpo", "answers": 8}, "answers is used by objective rl (not by dpo)"), ({"objective": "rl", "floor": 0.0}, "floor is used by objective clm, mlm, sft, dpo, reward (not by rl)"),
+    ({"schedule": "constant", "floor": 0.5}, "(not by constant)"), ({"objective": "reward", "pack": False}, "pack is used by objective sft"), ({"dora": False}, "dora is used by method"),
+    ({"checkpoint": ".", "hidden": 64}, "hidden shapes a model from scratch"),
+])  # fmt: skip
+def test_an_option_that_would_have_no_effect_is_refused(options, told):
+    from pipeline.errors import OptionError
+
+    with pytest.raises(OptionError) as fault:
+        Train.build(options, "train")
+    assert told in fault.value.message and "leave it out" in fault.value.message
+    name = list(options)[-1]
+    assert getattr(Train.build({**options, name: None} if name in ("beta", "alpha") else {k: v for k, v in options.items() if k != name}, "train"), name) == Train.model_fields[name].default
+
+
+def test_it_is_known_of_every_option_who_uses_it():
+    from stages.train.parallel import BY_ALL, FROM_SCRATCH, USED_BY
+
+    assert sorted([*USED_BY, *FROM_SCRATCH, *BY_ALL]) == sorted(Train.model_fields), "each stands in one of the three"
+    for users in USED_BY.values():
+        for by, values in users.items():
+            assert set(values) < set(Train.model_fields[by].annotation.__args__)
+
+
+def test_options_that_the_stores_given_leave_without_effect_are_refused(chat_store, base_store, tmp_path, capsys):
+    from pipeline import cli
+
+    for options, told in (({"layers": 2}, "layers shapes a model from scratch, and a base is given"), ({"distil": 0.5}, "distil is used with a teacher")):
+        with pytest.raises(UsageError, match=told):
+            Train(objective="sft", **options).check(Inputs({"of": [chat_store], "base": [base_store]}, 17))
+    with pytest.raises(UsageError, match="beta is used by objective dpo"):
+        cli.cli.main(["train", chat_store.path, str(tmp_path / "sft"), "--base", base_store.path, "--objective", "sft", "--beta", "0.1"], standalone_mode=False)
+    assert not (tmp_path / "sft").exists()
+
+
+def test_trials_of_several_methods_each_take_the_shared_options_they_use():
+    from stages.train.trials import METHODS, shared
+
+    common = {"objective": "sft", "rank": 4, "beta": 1.0}
+    some = {name: METHODS[name] for name in ("full", "lora", "ia3")}
+    found = {name: shared(common, more, some) for name, more in some.items()}
+    assert [sorted(one) for one in found.values()] == [["beta", "objective"], ["beta", "objective", "rank"], ["beta", "objective"]]

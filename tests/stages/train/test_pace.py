@@ -61,10 +61,11 @@ def test_rows_are_those_train_reads(options, chat_store, base_store, tmp_path):
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({"name": "x", "root": str(tmp_path / "run"), "steps": [{"train": train}]}))
     plan = load(str(recipe), [])
-    found = outlook.rows_of(plan, plan.steps[0], outlook.width_of(plan, plan.steps[0]), None)
+    found, width = outlook.rows_of(plan, plan.steps[0], outlook.width_of(plan, plan.steps[0]), None)
     chat = Chat(load_tokenizer(tokenizer_of([open_link(base_store.artefact())])))
-    real = Conversations([chat_store], chat, 64, 0.2, pack=options.get("pack", True))
-    assert found.length == 64 if options.get("pack", True) else abs(found.length - max(len(real.row(n).ids) for n in range(8))) <= 4
+    real = Conversations([chat_store], chat, 64, 0.2, pack=options.get("pack", True), measured=True)
+    assert width == real.width
+    assert found.length == width if options.get("pack", True) else abs(found.length - max(len(real.row(n).ids) for n in range(8))) <= 4
     assert abs(found.count - len(real)) <= 0.15 * len(real) + 2
     asked = sum(real.weight(n) for n in range(len(real))) / (found.length * len(real))
     assert abs(found.asked - asked) < 0.15

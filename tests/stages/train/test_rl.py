@@ -83,7 +83,7 @@ def run_and_die(job, inputs, sink, die_at, where):
     if where == "save":
         checkpoint.Checkpoints._list = lambda self, steps: die() if steps[-1] >= die_at else listing(self, steps)
     if where == "answers":
-        reward.RewardModel.score = lambda self, rows: die() if at["step"] == die_at else score(self, rows)
+        reward.RewardModel.score = lambda self, rows, *more: die() if at["step"] == die_at else score(self, rows, *more)
     if where == "write":
         written = safetensors.torch.save_file
 
@@ -136,7 +136,7 @@ def test_stopped_at_a_step_it_goes_on_from_the_last_checkpoint(inputs, whole, tm
 
     assert stopped("grpo", inputs, tmp_path, 5, monkeypatch) == ["step-00000003", "step-00000004"], "kept by rule: the last two"
     score, asked = RewardModel.score, []
-    monkeypatch.setattr(RewardModel, "score", lambda self, rows: asked.append(len(rows)) or score(self, rows))
+    monkeypatch.setattr(RewardModel, "score", lambda self, rows, *more: asked.append(len(rows)) or score(self, rows, *more))
     [receipt] = Train(**JOBS["grpo"]).run(inputs, Store(tmp_path), Inline())
     assert asked == [8, 8, 8], "two steps and the held-out prompts at the end were judged, nothing before"
     same(tmp_path, receipt, whole("grpo"))

@@ -192,3 +192,31 @@ def test_compiled_layers_train_to_the_same_curve(tokens_store, tiny_tokenizer, t
         pytest.skip("no C++ compiler on this machine")
     plain, compiled = (read_history(do_train(tokens_store, {**tiny, "layers": 1, "steps": 4, "compile": flag}, tokenizer=tiny_tokenizer)).train for flag in (False, True))
     assert [a["loss"] for a in compiled] == pytest.approx([b["loss"] for b in plain], abs=1e-3)
+
+
+GEMMA = "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>\n{{ m.content }}<|system|>\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+"""Ends a turn with a mark that is not the tokenizer's end token, and takes no system turn."""
+
+
+def test_generation_stops_at_the_templates_own_end_mark(chat_store, tiny_tokenizer, tiny, do_train, tmp_path):
+    """Also where it is done by whoever loads the folder with transformers alone, and after a merge."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from stages.models.generate import Generator, Sampling
+    from stages.train.commands import Merge
+
+    (tmp_path / "gemma.jinja").write_text(GEMMA, "utf-8")
+    options = {**tiny, "objective": "sft", "steps": 50, "batch": 8, "pack": False, "template": str(tmp_path / "gemma.jinja")}
+    model = do_train(chat_store, options, tokenizer=tiny_tokenizer)
+    folder = model.artefact()
+    question = [{"role": "user", "content": "3: 쌀는 영어로?"}]
+    [[answer]] = Generator(folder, threads=1).chat([question], Sampling(60))
+    assert answer.finish == "stop" and answer.text and "<|" not in answer.text
+    theirs, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    asked = tokenizer.apply_chat_template([question], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    made = theirs.generate(**asked, max_new_tokens=60, do_sample=False)[0, asked["input_ids"].shape[1] :].tolist()
+    assert made[-1] == tokenizer.convert_tokens_to_ids("<|system|>") and len(made) < 60
+    assert tokenizer.decode(made[:-1]) == answer.text
+    adapter = do_train(chat_store, {"objective": "sft", "method": "lora", "steps": 1, "batch": 4, "threads": 1, "holdout": 0.2}, base=[model])
+    assert Merge(of=chat_store.path, folder=str(tmp_path / "merged"), chain=(model.path, adapter.path), holdout=0.2, threads=1, rows=4).run() == 0
+    assert json.loads((tmp_path / "merged/generation_config.json").read_text())["eos_token_id"] == [2, 4]

@@ -38,7 +38,7 @@ def test_the_label_doctor_shows_and_examines(chat_store, pair_store, tokens_stor
     assert commands.LabelDoctor(of=chat_store.path, tokenizer=str(base_store.artefact()), rows=1, seq_len=64, colour="always").run() == 0
     assert "\x1b[32m" in capsys.readouterr().out
     bad = tmp_path / "bad.jinja"
-    bad.write_text("{{ bos_token }}{% for m in messages %}{{ bos_token + m['content'] }}{% endfor %}{% if add_generation_prompt %}{{ bos_token }}{% endif %}", "utf-8")
+    bad.write_text("{{ bos_token }}{% for m in messages %}{{ bos_token }}{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ bos_token }}{% endif %}", "utf-8")
     assert commands.LabelDoctor(of=chat_store.path, tokenizer=tiny_tokenizer.path, seq_len=64, template=str(bad), rows=0).run() == 1
     said = capsys.readouterr().out
     assert "FAULT  begin tokens per segment" in said and "FAULT  answers whose end is trained" in said
