@@ -1,13 +1,12 @@
 """One reader of replies: reasoning cut away, the last whole object with the name, numbers where they are plain."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from stages.models.judge import letter
-from stages.models.reply import named, rating, spoken, values
+from stages.models.reply import DEPTH, named, rating, spoken, values
 from stages.models.structured import pairs_in
 
 SHARED = Path(__file__).parents[4] / "shared/faults/inputs/37-judge-replies.jsonl"
@@ -66,10 +65,26 @@ def test_pairs_of_a_teacher(text, pairs):
 
 
 @pytest.mark.parametrize("unit", ['{"', '{"a":', '[{"a":1},', "{ ", "[[", '{"a":{"b":', "<think>", '<think>{"a":1}</think>', '{"a": 1} '])
-def test_the_cost_is_linear(unit):
+def test_the_cost_is_linear(unit, monkeypatch):
+    """Counted: characters the JSON reader goes through, attempts that fail included."""
+    whole, read = json.JSONDecoder.raw_decode, [0]
+
+    def counted(self, text, at=0):
+        try:
+            value, end = whole(self, text, at)
+        except json.JSONDecodeError as fault:
+            read[0] += fault.pos - at + 1
+            raise
+        except RecursionError:
+            read[0] += DEPTH
+            raise
+        read[0] += end - at
+        return value, end
+
+    monkeypatch.setattr(json.JSONDecoder, "raw_decode", counted)
     spent = []
     for size in (100_000, 200_000):
-        began = time.process_time()
+        read[0] = 0
         values(unit * (size // len(unit)))
-        spent.append(time.process_time() - began)
-    assert spent[1] < 3 * spent[0] + 0.3
+        spent.append(read[0])
+    assert spent[1] <= 2.3 * spent[0] + 1000 and spent[1] <= 8 * 200_000
