@@ -226,7 +226,7 @@ def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts,
                     para_hash, para_len = _through_gap(data, gap, at, out, para_keys, para_stamps, stamp, para_hash, para_len)
                 if first_word:
                     out[BULLETS] += (char == _MINUS) | (char == _BULLET)
-                    out[ITEMS] += opens_item(char, after < end and classes[point(data, after, end)[0]] & SPACE)
+                    out[ITEMS] += opens_item(char, after < end and classes[point(data, after, end)[0]] & (SPACE | BREAK) == SPACE)
                     first_word = False
                 at, size, word, kind, dotted, is_plain, has_alpha, new_sharps, new_ellipses = _through_word(
                     data, at, after, end, char, kind, classes

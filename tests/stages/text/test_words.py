@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.docs import Docs
@@ -74,6 +74,7 @@ def slow(text: str, short: int) -> dict[str, int]:
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(ODD | ANY, min_size=1, max_size=6), st.integers(0, 40))
+@example(["–\x1c"], 0)
 def test_counts_are_those_of_plain_python(texts, short):
     reading = Read(short)(docs_of(texts))
     for row, text in enumerate(texts):
