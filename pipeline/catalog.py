@@ -28,7 +28,9 @@ def stage_names() -> list[str]:
     return sorted(
         path.name
         for path in STAGES.iterdir()
-        if path.name not in NOT_STAGES and (path / "__init__.py").is_file() and "Stage" in (path / "__init__.py").read_text("utf-8")
+        if path.name not in NOT_STAGES
+        and (path / "__init__.py").is_file()
+        and "Stage" in (path / "__init__.py").read_text("utf-8")
     )
 
 
@@ -59,14 +61,24 @@ def stage(name: str) -> type[Stage]:
     wanted = name.replace("_", "").lower()
     exact = [cls for cls in found if cls.__name__.lower() == wanted] or found
     if not exact:
-        raise RecipeError(f"stages/{name} defines no Stage", "define one class that derives from Stage in its __init__.py")
+        raise RecipeError(
+            f"stages/{name} defines no Stage", "define one class that derives from Stage in its __init__.py"
+        )
     return exact[0]
 
 
 def members(stage_name: str, kind: str) -> list[str]:
     """Names of the files in `stages/<stage>/<kind>/`, such as quality's filters."""
     folders = [STAGES / stage_name / kind, *(extra / stage_name / kind for extra in extra_folders())]
-    return sorted({path.stem for folder in folders if folder.is_dir() for path in folder.glob("*.py") if not path.stem.startswith("_")})
+    return sorted(
+        {
+            path.stem
+            for folder in folders
+            if folder.is_dir()
+            for path in folder.glob("*.py")
+            if not path.stem.startswith("_")
+        }
+    )
 
 
 def member(stage_name: str, kind: str, name: str, base: type[Options] = Options) -> type[Options]:
@@ -75,11 +87,17 @@ def member(stage_name: str, kind: str, name: str, base: type[Options] = Options)
     if name not in known:
         raise RecipeError(f"{stage_name} has no {kind.rstrip('s')} {name!r}", did_you_mean(name, known))
     module = _member_module(stage_name, kind, name)
-    found = [v for v in vars(module).values() if isinstance(v, type) and issubclass(v, base) and v.__module__ == module.__name__]
+    found = [
+        v
+        for v in vars(module).values()
+        if isinstance(v, type) and issubclass(v, base) and v.__module__ == module.__name__
+    ]
     wanted = name.replace("_", "").lower()
     exact = [cls for cls in found if cls.__name__.lower() == wanted] or found[-1:]
     if not exact:
-        raise RecipeError(f"{stage_name}/{kind}/{name}.py defines no {base.__name__}", "define one class in it, named like the file")
+        raise RecipeError(
+            f"{stage_name}/{kind}/{name}.py defines no {base.__name__}", "define one class in it, named like the file"
+        )
     return exact[0]
 
 
@@ -94,10 +112,24 @@ def _member_module(stage_name: str, kind: str, name: str) -> ModuleType:
         return importlib.import_module(f"stages.{stage_name}.{kind}.{name}")
     except BROKEN as fault:
         where = _where(fault, name)
-        raise RecipeError(f"{stage_name}/{kind}/{name}.py cannot be loaded: {where}", "mend the file; --debug shows the traceback") from fault
+        raise RecipeError(
+            f"{stage_name}/{kind}/{name}.py cannot be loaded: {where}", "mend the file; --debug shows the traceback"
+        ) from fault
 
 
-BROKEN = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, NameError, OSError, RuntimeError, SyntaxError, TypeError, ValueError)
+BROKEN = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    NameError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+)
 """What a file of one's own may raise while it is loaded."""
 
 

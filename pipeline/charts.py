@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
-from typing import Sequence
 
 PALETTE = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)", "var(--c6)")
 
@@ -61,7 +61,9 @@ def histogram(edges: Sequence[float], groups: dict[str, Sequence[int]], *, x: st
             )
     for i in range(0, bins + 1, max(1, bins // 6)):
         anchor = "middle" if i < bins else "end"
-        parts.append(f'<text x="{left + i * step:.1f}" y="{height - bottom + 14}" text-anchor="{anchor}">{number(edges[i])}</text>')
+        parts.append(
+            f'<text x="{left + i * step:.1f}" y="{height - bottom + 14}" text-anchor="{anchor}">{number(edges[i])}</text>'
+        )
     parts.append(f'<text x="{(width + left) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(x)}</text>')
     parts.append(f'<text x="{left - 6}" y="16" text-anchor="end">{number(top)}</text>')
     parts.append(f'<line x1="{left}" y1="{height - bottom}" x2="{width - 8}" y2="{height - bottom}" class="axis"/>')
@@ -90,12 +92,19 @@ def lines(series: dict[str, Sequence[tuple[float, float]]], *, x: str, y: str) -
         parts.append(f'<text x="{left - 6}" y="{float(place) + 4:.1f}" text-anchor="end">{number(level)}</text>')
     for i in range(5):
         place = x0 + (x1 - x0) * i / 4
-        parts.append(f'<text x="{at(place, y0).split(",")[0]}" y="{height - bottom + 14}" text-anchor="middle">{number(round(place))}</text>')
+        parts.append(
+            f'<text x="{at(place, y0).split(",")[0]}" y="{height - bottom + 14}" text-anchor="middle">{number(round(place))}</text>'
+        )
     for colour, (name, points) in zip(PALETTE, series.items()):
         path = " ".join(at(*p) for p in points)
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"><title>{escape(name)}</title></polyline>')
+        parts.append(
+            f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"><title>{escape(name)}</title></polyline>'
+        )
         if len(points) < 3:
-            parts += [f'<circle cx="{at(*p).split(",")[0]}" cy="{at(*p).split(",")[1]}" r="3" fill="{colour}"/>' for p in points]
+            parts += [
+                f'<circle cx="{at(*p).split(",")[0]}" cy="{at(*p).split(",")[1]}" r="3" fill="{colour}"/>'
+                for p in points
+            ]
     parts.append(f'<text x="{(width + left) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(x)}</text>')
     return f'<figure><figcaption>{escape(y)}</figcaption><svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>{_legend(list(series))}</figure>'
 
@@ -109,6 +118,9 @@ def _legend(names: list[str]) -> str:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> str:
     """Cells are HTML already; `numeric` columns are aligned right."""
-    cells = lambda row, tag: "".join(f'<{tag}{" class=n" if i in numeric else ""}>{c}</{tag}>' for i, c in enumerate(row))  # noqa: E731
+
+    def cells(row, tag):
+        return "".join(f"<{tag}{' class=n' if i in numeric else ''}>{c}</{tag}>" for i, c in enumerate(row))
+
     body = "".join(f"<tr>{cells(row, 'td')}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{cells(head, "th")}</tr></thead><tbody>{body}</tbody></table></div>'

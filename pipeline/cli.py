@@ -34,7 +34,11 @@ class Words(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         from pipeline import catalog
 
-        return [*BUILT_IN, *catalog.stage_names(), *sorted({verb.split()[0] for verb in catalog.verbs()} - set(catalog.stage_names()))]
+        return [
+            *BUILT_IN,
+            *catalog.stage_names(),
+            *sorted({verb.split()[0] for verb in catalog.verbs()} - set(catalog.stage_names())),
+        ]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         from pipeline import catalog
@@ -68,7 +72,12 @@ class Words(click.Group):
 
 @click.group(cls=Words, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="maetdol", prog_name="maetdol")
-@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error; anywhere on the command line, or MAETDOL_DEBUG=1.")
+@click.option(
+    "--debug",
+    is_flag=True,
+    expose_value=False,
+    help="Show the traceback of an error; anywhere on the command line, or MAETDOL_DEBUG=1.",
+)
 def cli() -> None:
     """Maetdol grinds raw web text into corpora, tokenizers, instruction and preference sets, and trains on them."""
 
@@ -146,13 +155,25 @@ def _obey() -> None:
     except OSError as fault:  # a file or folder that cannot be what it is taken for, met where nobody foresaw it
         _trace(fault)
         where = os.fsdecode(fault.filename) if isinstance(fault.filename, (str, bytes)) else "a file"
-        print(shown(f"error: {where}: {fault.strerror or fault}\n  mend: see that it is the file or folder it should be, and may be read and written", lines=True), file=sys.stderr)
+        print(
+            shown(
+                f"error: {where}: {fault.strerror or fault}\n  mend: see that it is the file or folder it should be, and may be read and written",
+                lines=True,
+            ),
+            file=sys.stderr,
+        )
         sys.exit(1)
     except Exception as fault:  # the last guard: whatever it is, the user gets one line
         from pipeline.pool import told
 
         _trace(fault)
-        print(shown(f"error: {told(fault)}\n  mend: add --debug to see where it came from; finished shards are kept", lines=True), file=sys.stderr)
+        print(
+            shown(
+                f"error: {told(fault)}\n  mend: add --debug to see where it came from; finished shards are kept",
+                lines=True,
+            ),
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 
@@ -172,12 +193,20 @@ OVERWRITE = "Delete the store of another stage or step that stands where this wr
 @click.command("run", help=RUN_HELP)
 @click.argument("recipe", type=click.Path(dir_okay=False))
 @click.option("--from", "start", metavar="STEP", help="Redo this step and what depends on it.")
-@click.option("--set", "settings", multiple=True, metavar="STEP.OPTION=VALUE", help="Override an option (repeat); also root=, seed=, run.workers=.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="STEP.OPTION=VALUE",
+    help="Override an option (repeat); also root=, seed=, run.workers=.",
+)
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and why; do nothing.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE)
 @click.option("--report/--no-report", default=True, help="Write ROOT/report.html at the end.  [default: on]")
-def run_command(recipe: str, start: str | None, settings: tuple[str, ...], dry_run: bool, quiet: bool, overwrite: bool, report: bool) -> int:
+def run_command(
+    recipe: str, start: str | None, settings: tuple[str, ...], dry_run: bool, quiet: bool, overwrite: bool, report: bool
+) -> int:
     from pipeline import recipe as recipes
     from pipeline import run as runs
     from pipeline import sinks
@@ -224,7 +253,9 @@ def _say_where(page: Any, report: str) -> None:
 # -- one stage, one verb ---------------------------------------------------------------------------------------------------
 
 
-SEED = click.Option(["--seed"], type=int, default=17, metavar="N", show_default=True, help="Seed of everything that is drawn.")
+SEED = click.Option(
+    ["--seed"], type=int, default=17, metavar="N", show_default=True, help="Seed of everything that is drawn."
+)
 
 
 def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
@@ -247,18 +278,42 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
     for port, declared in cls.ports.items():
         if port != "of":
             params.append(
-                click.Option([f"--{port.replace('_', '-')}", f"port_{port}"], multiple=declared.many, metavar="STORE", help=declared.help or f"A store of {declared.shape}.")
+                click.Option(
+                    [f"--{port.replace('_', '-')}", f"port_{port}"],
+                    multiple=declared.many,
+                    metavar="STORE",
+                    help=declared.help or f"A store of {declared.shape}.",
+                )
             )
     params += [
-        click.Option(["--workers"], type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray."),
+        click.Option(
+            ["--workers"],
+            type=int,
+            default=1,
+            metavar="N",
+            show_default=True,
+            help="Tasks in flight; more than 1 starts Ray.",
+        ),
         *([] if "seed" in cls.model_fields else [SEED]),
         click.Option(["--overwrite"], is_flag=True, help=OVERWRITE),
-        click.Option(["--allow-empty"], is_flag=True, help="A store without a row is no failure.  [default: exit 1 where all was dropped]"),
+        click.Option(
+            ["--allow-empty"],
+            is_flag=True,
+            help="A store without a row is no failure.  [default: exit 1 where all was dropped]",
+        ),
         click.Option(["--quiet", "-q"], is_flag=True, help="No progress."),
     ]
     doc = (cls.__doc__ or "").strip() + _more_verbs(verbs)
 
-    def call(places: tuple[str, ...], workers: int, quiet: bool, overwrite: bool, allow_empty: bool, seed: int = 17, **given: Any) -> int:
+    def call(
+        places: tuple[str, ...],
+        workers: int,
+        quiet: bool,
+        overwrite: bool,
+        allow_empty: bool,
+        seed: int = 17,
+        **given: Any,
+    ) -> int:
         words = next((v for n in range(len(places), 0, -1) if (v := verbs.get(" ".join((name, *places[:n]))))), None)
         if words is not None:
             raise click.UsageError(f"give `maetdol {words.name}` its own flags")
@@ -298,7 +353,9 @@ def _more_verbs(verbs: dict[str, Any]) -> str:
     return "\n\n\b\nFurther:\n" + "\n".join(lines) if lines else ""
 
 
-def _one_step(name: str, places: tuple[str, ...], workers: int, seed: int, given: dict[str, Any], from_files: bool) -> Any:
+def _one_step(
+    name: str, places: tuple[str, ...], workers: int, seed: int, given: dict[str, Any], from_files: bool
+) -> Any:
     """The recipe of one step that a stage's command line means."""
     from pipeline import catalog, flags
     from pipeline.recipe import parse
@@ -320,7 +377,9 @@ def _one_step(name: str, places: tuple[str, ...], workers: int, seed: int, given
     parent, base = os.path.split(str(sink).rstrip("/"))
     options["name"] = base
     run = {"pool": "ray" if workers > 1 else "inline", "workers": workers, "steps": {base: {"workers": workers}}}
-    return parse({"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": run}, f"maetdol {name}")
+    return parse(
+        {"name": base, "root": parent or ".", "seed": seed, "steps": [{name: options}], "run": run}, f"maetdol {name}"
+    )
 
 
 def _run_stage(page: Any, sink: str, overwrite: bool, allow_empty: bool = False) -> int:
@@ -369,7 +428,11 @@ def verb_command(verb: Any) -> click.Command:
     for name in places:
         field = cls.model_fields[name]
         many = flags._is_list(flags._bare(field.annotation))
-        params.append(click.Argument([f"opt_{name}"], nargs=-1 if many else 1, required=field.is_required(), metavar=name.upper().rstrip("_")))
+        params.append(
+            click.Argument(
+                [f"opt_{name}"], nargs=-1 if many else 1, required=field.is_required(), metavar=name.upper().rstrip("_")
+            )
+        )
     params += flags.options_of(cls, tuple(places))
 
     def call(**given: Any) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,9 +28,17 @@ class Docs:
         text = pc.fill_null(column.cast(pa.large_string()), "") if column.null_count else column.cast(pa.large_string())
         self.text: pa.LargeStringArray = text
         buffers = text.buffers()
-        offsets = np.frombuffer(buffers[1], dtype=np.int64)[text.offset : text.offset + len(text) + 1] if len(text) else np.zeros(1, np.int64)
+        offsets = (
+            np.frombuffer(buffers[1], dtype=np.int64)[text.offset : text.offset + len(text) + 1]
+            if len(text)
+            else np.zeros(1, np.int64)
+        )
         self.offsets: np.ndarray = offsets
-        self.data: np.ndarray = np.frombuffer(buffers[2], dtype=np.uint8) if len(text) and buffers[2] is not None and buffers[2].size else np.zeros(0, np.uint8)
+        self.data: np.ndarray = (
+            np.frombuffer(buffers[2], dtype=np.uint8)
+            if len(text) and buffers[2] is not None and buffers[2].size
+            else np.zeros(0, np.uint8)
+        )
 
     @property
     def n(self) -> int:
@@ -42,18 +51,18 @@ class Docs:
     def column(self, name: str) -> pa.Array:
         return self.batch.column(name)
 
-    def once(self, measure: Callable[["Docs"], T]) -> T:
+    def once(self, measure: Callable[[Docs], T]) -> T:
         """`measure(self)`, computed at most once per batch. `measure` must be a pure function from stages/text."""
         if measure not in self._memo:
             self._memo[measure] = measure(self)
         return self._memo[measure]
 
-    def replaced(self, text: pa.Array) -> "Docs":
+    def replaced(self, text: pa.Array) -> Docs:
         """The same rows with another text column: a fresh memo, for what follows an edit."""
         index = self.batch.schema.get_field_index(self.field)
         return Docs(self.batch.set_column(index, self.batch.schema.field(index), text), self.field)
 
-    def with_columns(self, columns: dict[str, pa.Array]) -> "Docs":
+    def with_columns(self, columns: dict[str, pa.Array]) -> Docs:
         """The same texts, and what was measured of them, beside other columns: set where the name exists, else added."""
         batch = self.batch
         for name, values in columns.items():

@@ -1,20 +1,20 @@
 """What can go wrong, drawn as a tree. Every error says what to do about it.
 
-    MaetdolError                 message, and the mend on a line of its own
-    ├── UsageError               the command or recipe is wrong; nothing ran             exit 2
-    │   ├── OptionError          an option's value or name
-    │   ├── RecipeError          a recipe's words, steps or ports
-    │   └── SourceError          an input that is not there or cannot be what was asked
-    ├── WorkError                work was begun and did not end well                     exit 1
-    │   ├── HeadLost             the Ray instance or cluster that does the work is gone
-    │   ├── ShardFailed          one shard raised; names stage, shard and row
-    │   └── StageFailed          the list of failed shards of one stage
-    ├── StoreError               what lies on disk                                       exit 1
-    │   ├── DamagedStore         bytes do not match their receipt or cannot be read
-    │   │   └── NewerStore       made by a later version of this program
-    │   ├── DiskFull             no room (local disk, quota)
-    │   └── RootLocked           another live driver holds the root
-    └── InfraError               worker or node died, storage timed out: retried by the pool
+MaetdolError                 message, and the mend on a line of its own
+├── UsageError               the command or recipe is wrong; nothing ran             exit 2
+│   ├── OptionError          an option's value or name
+│   ├── RecipeError          a recipe's words, steps or ports
+│   └── SourceError          an input that is not there or cannot be what was asked
+├── WorkError                work was begun and did not end well                     exit 1
+│   ├── HeadLost             the Ray instance or cluster that does the work is gone
+│   ├── ShardFailed          one shard raised; names stage, shard and row
+│   └── StageFailed          the list of failed shards of one stage
+├── StoreError               what lies on disk                                       exit 1
+│   ├── DamagedStore         bytes do not match their receipt or cannot be read
+│   │   └── NewerStore       made by a later version of this program
+│   ├── DiskFull             no room (local disk, quota)
+│   └── RootLocked           another live driver holds the root
+└── InfraError               worker or node died, storage timed out: retried by the pool
 """
 
 from __future__ import annotations

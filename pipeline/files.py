@@ -13,8 +13,9 @@ import random
 import shutil
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator
+from typing import Any, BinaryIO
 from uuid import uuid4
 
 from pipeline.errors import DiskFull, InfraError, SourceError, StoreError
@@ -33,7 +34,7 @@ def is_remote(path: str | os.PathLike) -> bool:
     return bool(colon) and scheme.lower() not in LOCAL
 
 
-def place(path: str | os.PathLike) -> "Local | Remote":
+def place(path: str | os.PathLike) -> Local | Remote:
     """The folder at `path`: `s3://bucket/folder` (any fsspec scheme) or a local path."""
     return Remote(str(path)) if is_remote(path) else Local(_local(path))
 
@@ -64,7 +65,9 @@ def inside(inner: str | os.PathLike, outer: str | os.PathLike) -> bool:
     if is_remote(low) or is_remote(high):
         return low == high or low.startswith(f"{high.rstrip('/')}/")
     mark = _inode(high)
-    return any(str(part) == high or (mark is not None and _inode(part) == mark) for part in (Path(low), *Path(low).parents))
+    return any(
+        str(part) == high or (mark is not None and _inode(part) == mark) for part in (Path(low), *Path(low).parents)
+    )
 
 
 def parents(path: str | os.PathLike) -> list[str]:
@@ -77,7 +80,7 @@ def parents(path: str | os.PathLike) -> list[str]:
     return [f"{scheme}://{'/'.join(names[:count])}" for count in range(len(names) - 1, 0, -1)]
 
 
-def seen(where: "Local | Remote", name: str) -> bool:
+def seen(where: Local | Remote, name: str) -> bool:
     """Is it there, as far as we may look? A folder above our own may be closed to us."""
     try:
         return where.exists(name)
@@ -102,7 +105,7 @@ class Local:
     def path(self, name: str) -> str:
         return str(self.root / name) if name else str(self.root)
 
-    def sub(self, name: str) -> "Local":
+    def sub(self, name: str) -> Local:
         return Local(self.root / name)
 
     def exists(self, name: str) -> bool:
@@ -167,7 +170,7 @@ class Local:
             whole.unlink(missing_ok=True)
         return True
 
-    def create(self, name: str) -> "Created":
+    def create(self, name: str) -> Created:
         """A context whose file appears under `name` when the block ends well, and never otherwise."""
         return Created(self.root / name)
 
@@ -227,10 +230,14 @@ def sync_folder(folder: Path) -> None:
 
 def disk_error(fault: OSError, target: Path | str) -> StoreError:
     if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-        return DiskFull(f"no room left to write {target}", "free space or move `root`, then run again: finished shards are kept")
+        return DiskFull(
+            f"no room left to write {target}", "free space or move `root`, then run again: finished shards are kept"
+        )
     if fault.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return StoreError(f"may not write {target}: {fault.strerror}", "choose a `root` you may write to")
-    return StoreError(f"cannot write {target}: {fault.strerror or fault}", "mend the disk or move `root`, then run again")
+    return StoreError(
+        f"cannot write {target}: {fault.strerror or fault}", "mend the disk or move `root`, then run again"
+    )
 
 
 class Remote:
@@ -251,7 +258,9 @@ class Remote:
         try:
             return fsspec.filesystem(self.scheme, use_listings_cache=False, **options)
         except (ImportError, ValueError) as fault:
-            raise SourceError(f"cannot open {self.scheme}:// paths: {fault}", 'install the extra: pip install "maetdol[s3]"') from None
+            raise SourceError(
+                f"cannot open {self.scheme}:// paths: {fault}", 'install the extra: pip install "maetdol[s3]"'
+            ) from None
 
     def path(self, name: str) -> str:
         return f"{self.url}/{name}" if name else self.url
@@ -259,7 +268,7 @@ class Remote:
     def _key(self, name: str) -> str:
         return f"{self.prefix}/{name}" if name else self.prefix
 
-    def sub(self, name: str) -> "Remote":
+    def sub(self, name: str) -> Remote:
         return Remote(f"{self.url}/{name}")
 
     def exists(self, name: str) -> bool:
@@ -329,7 +338,7 @@ class Remote:
         except NotImplementedError:
             return None
 
-    def create(self, name: str) -> "Uploaded":
+    def create(self, name: str) -> Uploaded:
         return Uploaded(self, name)
 
     def delete(self, name: str) -> None:
@@ -383,16 +392,27 @@ def tried(call: Any, where: str) -> Any:
             if word:
                 raise SourceError(f"cannot use {where}: {_line(fault)}", REFUSED[word]) from fault
             if isinstance(fault, PermissionError):
-                raise SourceError(f"may not use {where}: {_line(fault)}", "set credentials in the environment that may read and write there") from fault
+                raise SourceError(
+                    f"may not use {where}: {_line(fault)}",
+                    "set credentials in the environment that may read and write there",
+                ) from fault
             if attempt + 1 == STORAGE_TRIES or getattr(fault, "errno", None) in (errno.ENOSYS, errno.EINVAL):
-                raise InfraError(f"object storage failed at {where}: {type(fault).__name__}: {_line(fault)}", "check the endpoint, then run again") from fault
+                raise InfraError(
+                    f"object storage failed at {where}: {type(fault).__name__}: {_line(fault)}",
+                    "check the endpoint, then run again",
+                ) from fault
             time.sleep(0.2 * 2**attempt * (1 + random.random()))
+    return None
 
 
 def storage_faults() -> tuple[type[BaseException], ...]:
     """What fsspec and the libraries under it raise where storage fails; those that are loaded."""
     found: list[type[BaseException]] = [OSError]
-    for module, names in {"botocore.exceptions": ("BotoCoreError", "ClientError"), "aiohttp": ("ClientError",), "fsspec.exceptions": ("FSTimeoutError",)}.items():
+    for module, names in {
+        "botocore.exceptions": ("BotoCoreError", "ClientError"),
+        "aiohttp": ("ClientError",),
+        "fsspec.exceptions": ("FSTimeoutError",),
+    }.items():
         if module in sys.modules:
             found += [getattr(sys.modules[module], name) for name in names]
     return tuple(found)

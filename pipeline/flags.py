@@ -29,10 +29,14 @@ def _option(name: str, field: FieldInfo) -> click.Option:
     text = " ".join((field.description or "").split())
     if kind is bool:
         default = field.default if field.default is not PydanticUndefined else False
-        return click.Option([f"--{flag}/--no-{flag}", target], default=None, help=f"{text}  [default: {'on' if default else 'off'}]")
+        return click.Option(
+            [f"--{flag}/--no-{flag}", target], default=None, help=f"{text}  [default: {'on' if default else 'off'}]"
+        )
     shown = _shown(field)
     help_text = f"{text}  [default: {shown}]" if shown else text
-    return click.Option([f"--{flag}", target], default=None, metavar=_metavar(kind), help=help_text, multiple=_is_list(kind))
+    return click.Option(
+        [f"--{flag}", target], default=None, metavar=_metavar(kind), help=help_text, multiple=_is_list(kind)
+    )
 
 
 def _bare(annotation: Any) -> Any:
@@ -46,7 +50,10 @@ def _bare(annotation: Any) -> Any:
 
 
 def _is_list(kind: Any) -> bool:
-    origins = {typing.get_origin(a) or a for a in (typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else [kind])}
+    origins = {
+        typing.get_origin(a) or a
+        for a in (typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else [kind])
+    }
     return bool(origins & {list, tuple, set, frozenset})
 
 
@@ -87,7 +94,9 @@ def values(cls: type[Options], given: dict[str, Any]) -> dict[str, Any]:
             else:
                 chosen[field.alias or name] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise OptionError(f"--{flag_name(name, field)} {value!r} is not readable", "quote it, or write it as YAML: '{key: value}'") from None
+            raise OptionError(
+                f"--{flag_name(name, field)} {value!r} is not readable", "quote it, or write it as YAML: '{key: value}'"
+            ) from None
     return chosen
 
 

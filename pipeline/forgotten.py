@@ -14,11 +14,12 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Callable, Iterable, Iterator, Literal
+from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
 import pyarrow as pa
@@ -102,7 +103,9 @@ def _address(url: str, escaped: Callable[[str], str]) -> str:
 
 def _escaped(part: str) -> str:
     """A path or query with its percent-encoding in one way: where it must be, in capitals, other scripts as UTF-8."""
-    plain = re.sub("%([0-9A-Fa-f]{2})", lambda found: word if (word := chr(int(found[1], 16))) in PLAIN else found[0].upper(), part)
+    plain = re.sub(
+        "%([0-9A-Fa-f]{2})", lambda found: word if (word := chr(int(found[1], 16))) in PLAIN else found[0].upper(), part
+    )
     return quote(plain, safe="!#$%&'()*+,/:;=?@[]~", errors="surrogatepass")
 
 
@@ -118,7 +121,10 @@ class Forgotten:
     def hides(self, row: dict[str, Any]) -> bool:
         """Is this row (id, url, source, licence; any may be absent) forgotten?"""
         return bool(self.marks) and (
-            row.get("id") in self.marks or self.at(row.get("url")) or self.at(row.get("source")) or self.licensed(row.get("licence"))
+            row.get("id") in self.marks
+            or self.at(row.get("url"))
+            or self.at(row.get("source"))
+            or self.licensed(row.get("licence"))
         )
 
     def at(self, url: str | None) -> bool:
@@ -135,7 +141,9 @@ def _marks_of(url: str) -> frozenset[str]:
     host = address(url).partition("/")[0].partition("?")[0].partition(":")[0]
     names = host.split(".") if "." in host and "://" in url else []
     as_written = _mark("url", _address(url, str))  # lists of versions that compared the percent-encoding as it stood
-    return frozenset([mark("url", url), as_written, *(mark("domain", ".".join(names[at:])) for at in range(len(names)))])
+    return frozenset(
+        [mark("url", url), as_written, *(mark("domain", ".".join(names[at:])) for at in range(len(names)))]
+    )
 
 
 def load(root: Local | Remote) -> Forgotten:
@@ -153,7 +161,10 @@ def entries(root: Local | Remote) -> list[dict[str, Any]]:
             entry = json.loads(line)
             found.append({"kind": entry["kind"], "mark": str(entry["mark"]), "takedown": entry["takedown"]})
         except (ValueError, KeyError, TypeError):
-            raise DamagedStore(f"{root.path(NAME)}, line {number}, cannot be read", "restore the file: without it what was forgotten would come back") from None
+            raise DamagedStore(
+                f"{root.path(NAME)}, line {number}, cannot be read",
+                "restore the file: without it what was forgotten would come back",
+            ) from None
     return found
 
 
@@ -197,7 +208,10 @@ def key_of(root: Local | Remote, make: bool = False) -> bytes:
             sink.write(secrets.token_bytes(32))
     key = root.read(KEY) if root.exists(KEY) else b""
     if len(key) != 32:
-        raise DamagedStore(f"{root.path(KEY)} {'is not a key' if key else 'is missing'}", "restore it: with it alone are addresses found whose text was deleted")
+        raise DamagedStore(
+            f"{root.path(KEY)} {'is not a key' if key else 'is missing'}",
+            "restore it: with it alone are addresses found whose text was deleted",
+        )
     return key
 
 
@@ -220,5 +234,7 @@ def hashed(rows: pa.RecordBatch, key: bytes) -> pa.RecordBatch:
 def found_in(kept: pa.Table, wanted: Forgotten, key: bytes) -> list[str]:
     """Ids of the rows of a table of `KEPT` that `wanted` hides."""
     marks = kept["marks"].combine_chunks()
-    hit = pc.is_in(marks.flatten(), value_set=pa.array([keyed(each, key) for each in sorted(wanted.marks)], pa.binary(16)))
+    hit = pc.is_in(
+        marks.flatten(), value_set=pa.array([keyed(each, key) for each in sorted(wanted.marks)], pa.binary(16))
+    )
     return kept["doc_id"].combine_chunks().take(pc.list_parent_indices(marks).filter(hit)).to_pylist()

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +75,9 @@ class Ledger:
         why = list(reason) if reason is not None else [None] * n
         for word in {w for w in why if w is not None}:
             if not REASON.fullmatch(word):
-                raise WorkError(f"reason {word!r} is not of the form stage.word", "use a closed vocabulary such as word_count.low")
+                raise WorkError(
+                    f"reason {word!r} is not of the form stage.word", "use a closed vocabulary such as word_count.low"
+                )
         if out is None:
             out = [i if w is None else None for i, w in zip(id_array.to_pylist(), why)]
         every = reasons if reasons is not None else [[w] if w else [] for w in why]
@@ -84,7 +87,9 @@ class Ledger:
             "reason": pa.array(why, STR),
             "reasons": pa.array(every, pa.list_(STR)),
             "keeper": pa.array(keeper, STR) if keeper is not None else pa.nulls(n, STR),
-            "span_start": pa.array([s[0] if s else None for s in span], pa.int64()) if span else pa.nulls(n, pa.int64()),
+            "span_start": pa.array([s[0] if s else None for s in span], pa.int64())
+            if span
+            else pa.nulls(n, pa.int64()),
             "span_end": pa.array([s[1] if s else None for s in span], pa.int64()) if span else pa.nulls(n, pa.int64()),
             "edits": _edits(edits, n),
             "note": pa.array(note, STR) if note is not None else pa.nulls(n, STR),
@@ -110,9 +115,7 @@ class Ledger:
 
 def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` with the columns of `schema`, null where it lacks one."""
-    columns = [
-        table.column(f.name) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in schema
-    ]
+    columns = [table.column(f.name) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in schema]
     return pa.table(columns, schema=schema)
 
 
@@ -132,19 +135,27 @@ def _edits(edits: Sequence[list[Edit] | None] | None, n: int) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=EDITS, mask=pa.array(sizes == 0))
 
 
-def check(input_ids: pa.ChunkedArray | pa.Array | None, output_ids: pa.ChunkedArray | pa.Array, ledger: pa.Table, where: str) -> None:
+def check(
+    input_ids: pa.ChunkedArray | pa.Array | None, output_ids: pa.ChunkedArray | pa.Array, ledger: pa.Table, where: str
+) -> None:
     """Hold the ledger to its law; DamagedStore names the first id that breaks it. `input_ids=None`: inputs not known."""
     if input_ids is not None:
         missing = pc.filter(input_ids, pc.invert(pc.is_in(input_ids, value_set=_flat(ledger["id"]))))
         if len(missing):
-            raise DamagedStore(f"{where}: input {missing[0]} stands in no ledger row", "the stage lost a document: report it")
+            raise DamagedStore(
+                f"{where}: input {missing[0]} stands in no ledger row", "the stage lost a document: report it"
+            )
     outs = _flat(ledger["out"].drop_null())
     absent = pc.filter(outs, pc.invert(pc.is_in(outs, value_set=_flat(output_ids))))
     if len(absent):
-        raise DamagedStore(f"{where}: ledger names output {absent[0]} that was not written", "the stage's ledger is wrong: report it")
+        raise DamagedStore(
+            f"{where}: ledger names output {absent[0]} that was not written", "the stage's ledger is wrong: report it"
+        )
     unnamed = pc.filter(output_ids, pc.invert(pc.is_in(output_ids, value_set=outs)))
     if len(unnamed):
-        raise DamagedStore(f"{where}: output {unnamed[0]} stands in no ledger row", "the stage's ledger is wrong: report it")
+        raise DamagedStore(
+            f"{where}: output {unnamed[0]} stands in no ledger row", "the stage's ledger is wrong: report it"
+        )
     if len(pc.unique(output_ids)) != len(output_ids):
         raise DamagedStore(f"{where}: an output id occurs twice", "derive output ids with child_id and an ordinal")
 
@@ -224,7 +235,7 @@ class Receipt:
         return (json.dumps(sealed(asdict(self)), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
-    def loads(cls, data: bytes, where: str = "receipt") -> "Receipt":
+    def loads(cls, data: bytes, where: str = "receipt") -> Receipt:
         """DamagedStore when the bytes are no receipt, or not those that were written."""
         try:
             given = unsealed(json.loads(data))
@@ -238,7 +249,9 @@ class Receipt:
                     raise ValueError(f"it names a file outside the store: {name!r}")
             return receipt
         except (ValueError, TypeError, RecursionError) as fault:
-            raise DamagedStore(f"{where} is damaged: {fault}", repair_hint(where.rpartition("/receipts/")[0] or where)) from None
+            raise DamagedStore(
+                f"{where} is damaged: {fault}", repair_hint(where.rpartition("/receipts/")[0] or where)
+            ) from None
 
 
 def sealed(page: dict[str, Any]) -> dict[str, Any]:
@@ -268,7 +281,12 @@ def _hash(page: dict[str, Any]) -> str:
 
 def inside(name: Any) -> bool:
     """Is this the plain name of a file below a folder: relative, without `..` and without empty parts?"""
-    return isinstance(name, str) and "\\" not in name and "\0" not in name and all(part not in ("", ".", "..") for part in name.split("/"))
+    return (
+        isinstance(name, str)
+        and "\\" not in name
+        and "\0" not in name
+        and all(part not in ("", ".", "..") for part in name.split("/"))
+    )
 
 
 def _fits(value: Any, f: Any) -> bool:

@@ -20,7 +20,8 @@ import random
 import socket
 import threading
 import time
-from typing import Any, Callable, Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import MaetdolError, RootLocked, SourceError
@@ -61,7 +62,7 @@ class RootLock:
         self._entered = False
         self._skew = 0.0
 
-    def __enter__(self) -> "RootLock":
+    def __enter__(self) -> RootLock:
         self._refuse_above()
         self._skew = _skew(self.place) if isinstance(self.place, Remote) else 0.0
         if isinstance(self.place, Remote) or not self._flocked():
@@ -99,7 +100,10 @@ class RootLock:
     def still(self) -> None:
         """RootLocked where it is known that the lock was lost; nothing is read."""
         if self.lost:
-            raise RootLocked(f"{self.place.path('')} is no longer held by this run: {self.lost}", "let the other run end, then run again: finished shards are kept")
+            raise RootLocked(
+                f"{self.place.path('')} is no longer held by this run: {self.lost}",
+                "let the other run end, then run again: finished shards are kept",
+            )
 
     def refresh(self) -> None:
         """Write a sign of life, where the lock is still this one's. Without flock nobody may take it over meanwhile."""
@@ -131,7 +135,13 @@ class RootLock:
             raise disk_error(fault, self.place.path(NAME)) from None
 
     def _data(self) -> bytes:
-        return json.dumps({**self.me, "by": "creation" if self._file is None else "flock", "seen": time.time() + self._skew}).encode().ljust(SIZE)
+        return (
+            json.dumps(
+                {**self.me, "by": "creation" if self._file is None else "flock", "seen": time.time() + self._skew}
+            )
+            .encode()
+            .ljust(SIZE)
+        )
 
     def _release(self) -> None:
         _HELD.discard(self.me["token"])
@@ -259,8 +269,15 @@ class RootLock:
 
     def _refuse_below(self) -> None:
         """One who just begins below sees this lock and gives up his own, so he is waited for a moment."""
-        for attempt in range(TRIES):
-            found = next(((path, holder) for path in _below(self.place, DEPTH) if (holder := self._held(place(path))) is not None), None)
+        for _attempt in range(TRIES):
+            found = next(
+                (
+                    (path, holder)
+                    for path in _below(self.place, DEPTH)
+                    if (holder := self._held(place(path))) is not None
+                ),
+                None,
+            )
             if found is None:
                 return
             _wait()

@@ -6,7 +6,8 @@ import importlib.metadata
 import json
 import re
 import textwrap
-from typing import Any, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,7 +24,9 @@ from pipeline.store import ARTEFACT, Store
 WIDTH = 110
 
 
-def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool = False, paths: Sequence[str] = ()) -> str:
+def inspect(
+    path: str, rows: int = 3, row_id: str | None = None, dropped: bool = False, paths: Sequence[str] = ()
+) -> str:
     """A store at a glance: shape, rows, counts by language and reason, columns, and a few rows, of `paths` alone where given."""
     from pipeline.run import rows_of
 
@@ -42,10 +45,16 @@ def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool =
         if counts:
             lines.append(f"{name:<10} " + ", ".join(f"{word} {number:,}" for word, number in list(counts.items())[:12]))
     if manifest["reasons"]:
-        lines.append("dropped    " + ", ".join(f"{word} {number:,}" for word, number in list(manifest["reasons"].items())[:12]))
+        lines.append(
+            "dropped    " + ", ".join(f"{word} {number:,}" for word, number in list(manifest["reasons"].items())[:12])
+        )
     if manifest.get("artefact"):
         lines += ["artefact"] + [f"  {name}" for name in sorted(store.receipt(ARTEFACT).files)]  # type: ignore[union-attr]
-    lines += ["columns    " + ", ".join(f"{f['name']}: {f['type'].split('<')[0]}" for f in manifest["schema"])] if manifest["schema"] else []
+    lines += (
+        ["columns    " + ", ".join(f"{f['name']}: {f['type'].split('<')[0]}" for f in manifest["schema"])]
+        if manifest["schema"]
+        else []
+    )
     lines = [shown(line) for line in lines]
     if dropped:
         table = store.ledgers()
@@ -57,7 +66,10 @@ def inspect(path: str, rows: int = 3, row_id: str | None = None, dropped: bool =
             break
         few = rows_of(store, shard, root).slice(0, rows)
         found = {name: values_at(few, name, "inspect") for name in paths}
-        lines += [_brief(row) for row in ([dict(zip(found, each)) for each in zip(*found.values())] if found else few.to_pylist())]
+        lines += [
+            _brief(row)
+            for row in ([dict(zip(found, each)) for each in zip(*found.values())] if found else few.to_pylist())
+        ]
     return "\n".join(lines)
 
 
@@ -99,7 +111,9 @@ def made_by(root: str, *stages: str) -> list[Store]:
     """Stores of a root with rows on disk that one of `stages` made, in the order they depend on each other; empty where
     there are none. For notebooks: a root of any recipe can be looked at by what its steps are, whatever their names."""
     found = [(store, store.require()) for store in stores_of(root)]
-    return [store for store, told in found if told.get("stage") in stages and told["rows"] and not told.get("dropped_text")]
+    return [
+        store for store, told in found if told.get("stage") in stages and told["rows"] and not told.get("dropped_text")
+    ]
 
 
 def trace(root: str, what: str) -> str:
@@ -108,7 +122,10 @@ def trace(root: str, what: str) -> str:
     stores = stores_of(root)
     found = _ids_of(stores, what)
     if not found:
-        raise SourceError(f"nothing in {root} has the id, URL or file {what}", "give a row id (8 to 32 hex digits), a document's URL, or the name of an input file")
+        raise SourceError(
+            f"nothing in {root} has the id, URL or file {what}",
+            "give a row id (8 to 32 hex digits), a document's URL, or the name of an input file",
+        )
     above = _reached(stores, found, "out", "id")
     below = _reached(stores, found, "id", "out")
     own, line = found | below, found | below | above
@@ -134,7 +151,13 @@ ID = re.compile("[0-9a-f]{8,32}")
 def _ids_of(stores: list[Store], what: str) -> set[str]:
     """An id, or the one that begins so; a URL, source or input file stands for the rows that carry it."""
     if ID.fullmatch(what):
-        found = {i for store in stores for batch in _edges(store, ["id", "out"]) for name in ("id", "out") for i in _begins(batch[name], what)}
+        found = {
+            i
+            for store in stores
+            for batch in _edges(store, ["id", "out"])
+            for name in ("id", "out")
+            for i in _begins(batch[name], what)
+        }
         if len(found) > 1:
             listed = ", ".join(sorted(found)[:10]) + (" ..." if len(found) > 10 else "")
             raise SourceError(f"{len(found)} ids begin with {what}: {listed}", "give more digits")
@@ -161,7 +184,11 @@ def _carry(batch: pa.RecordBatch, what: str, names: tuple[str, ...]) -> set[str]
     found: set[str] = set()
     for name in names:
         if name in batch.schema.names and pa.types.is_large_string(batch.schema.field(name).type):
-            words = [w for w in pc.unique(batch[name]).to_pylist() if w and (w == what or w.endswith(f"/{what}") or what.endswith(f"/{w}"))]
+            words = [
+                w
+                for w in pc.unique(batch[name]).to_pylist()
+                if w and (w == what or w.endswith(f"/{what}") or what.endswith(f"/{w}"))
+            ]
             if words:
                 hit = pc.is_in(batch[name], value_set=pa.array(words, batch.schema.field(name).type))
                 found |= set(batch["id"].filter(pc.fill_null(hit, False)).to_pylist())
@@ -187,7 +214,9 @@ def _reached(stores: list[Store], start: set[str], by: str, to: str) -> set[str]
         wanted = pa.array(sorted(frontier), pa.large_string())
         for store in stores:
             for batch in _edges(store, [by, to]):
-                following |= set(batch[to].filter(pc.is_in(batch[by], value_set=wanted, skip_nulls=True)).drop_null().to_pylist())
+                following |= set(
+                    batch[to].filter(pc.is_in(batch[by], value_set=wanted, skip_nulls=True)).drop_null().to_pylist()
+                )
         frontier = following - found - start
         found |= frontier
     return found
@@ -229,7 +258,11 @@ def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
     lines, told = [], set()
     for store in stores:
         manifest = store.require()
-        if store.shape not in ("DOCUMENT", "CHAT", "PAIR") or manifest.get("dropped_text") or not all(e["written"] for e in manifest["shards"]):
+        if (
+            store.shape not in ("DOCUMENT", "CHAT", "PAIR")
+            or manifest.get("dropped_text")
+            or not all(e["written"] for e in manifest["shards"])
+        ):
             continue
         for row_id in sorted((found | above) - told)[:50]:
             place = store.find(row_id)
@@ -237,7 +270,11 @@ def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
                 continue
             told.add(row_id)
             row = store.row(*place)
-            facts = {k: row.get(k) for k in ("url", "source", "rule", "doc_id", "span_start", "span_end", "licence") if row.get(k) is not None}
+            facts = {
+                k: row.get(k)
+                for k in ("url", "source", "rule", "doc_id", "span_start", "span_end", "licence")
+                if row.get(k) is not None
+            }
             lines.append(f"{store.name}: {row_id}  " + "  ".join(shown(f"{k}={v}") for k, v in facts.items()))
     return lines
 
@@ -271,7 +308,12 @@ def _names(kind: str) -> Iterator[tuple[str, str]]:
     else:
         stage, folder = KINDS[kind]
         for name in catalog.members(stage, folder):
-            yield name, catalog.summary(catalog.STAGES / stage / folder / f"{name}.py") if (catalog.STAGES / stage / folder / f"{name}.py").exists() else ""
+            yield (
+                name,
+                catalog.summary(catalog.STAGES / stage / folder / f"{name}.py")
+                if (catalog.STAGES / stage / folder / f"{name}.py").exists()
+                else "",
+            )
 
 
 def explain(what: str) -> str:
@@ -283,10 +325,17 @@ def explain(what: str) -> str:
     if what in catalog.verbs():
         return _explained(catalog.verbs()[what].load(), what)
     if what not in catalog.stage_names():
-        every = [*catalog.stage_names(), *catalog.verbs(), *(n for s, f in KINDS.values() for n in catalog.members(s, f))]
+        every = [
+            *catalog.stage_names(),
+            *catalog.verbs(),
+            *(n for s, f in KINDS.values() for n in catalog.members(s, f)),
+        ]
         raise RecipeError(f"nothing is called {what!r}", did_you_mean(what, every))
     cls = catalog.stage(what)
-    ports = [f"  {port:<20} {p.shape}{' (many)' if p.many else ''}{' (optional)' if p.optional else ''}  {p.help}" for port, p in cls.ports.items()]
+    ports = [
+        f"  {port:<20} {p.shape}{' (many)' if p.many else ''}{' (optional)' if p.optional else ''}  {p.help}"
+        for port, p in cls.ports.items()
+    ]
     return _explained(cls, what) + "\n\ninputs\n" + ("\n".join(ports) or "  files") + f"\n\nmakes\n  {_makes(cls)}"
 
 
@@ -303,7 +352,9 @@ def _explained(cls: type[Options], title: str) -> str:
     for name, field in cls.model_fields.items():
         shown = _shown(field)
         lines.append(f"  {field.alias or name}" + (f" = {shown}" if shown else ""))
-        lines += textwrap.wrap(" ".join((field.description or "").split()), WIDTH, initial_indent="      ", subsequent_indent="      ")
+        lines += textwrap.wrap(
+            " ".join((field.description or "").split()), WIDTH, initial_indent="      ", subsequent_indent="      "
+        )
     return "\n".join(lines)
 
 
@@ -324,11 +375,15 @@ def doctor() -> tuple[str, bool]:
     import platform
     import shutil
 
-    lines = [f"python     {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"]
+    lines = [
+        f"python     {platform.python_version()} on {platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    ]
     free = shutil.disk_usage(".").free
     lines.append(f"disk       {free / 2**30:.1f} GiB free here")
     missing = [name for name in NEEDED if _version(name) is None]
-    lines += [f"needed     {name:<22} {_version(name) or 'MISSING: pip install -c constraints.txt -e .'}" for name in NEEDED]
+    lines += [
+        f"needed     {name:<22} {_version(name) or 'MISSING: pip install -c constraints.txt -e .'}" for name in NEEDED
+    ]
     for extra, names in EXTRAS.items():
         lines += [f"{extra:<10} {name:<22} {_version(name) or 'not installed'}" for name in names]
     lines.append(f"gpu        {_gpu()}")
@@ -349,7 +404,10 @@ def _gpu() -> str:
 
     if not torch.cuda.is_available():
         return "none: training runs on the CPU"
-    return ", ".join(f"{torch.cuda.get_device_name(i)} ({torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB)" for i in range(torch.cuda.device_count()))
+    return ", ".join(
+        f"{torch.cuda.get_device_name(i)} ({torch.cuda.get_device_properties(i).total_memory / 2**30:.0f} GiB)"
+        for i in range(torch.cuda.device_count())
+    )
 
 
 def why_empty(store: Store) -> str:
@@ -358,5 +416,9 @@ def why_empty(store: Store) -> str:
 
     rows = store.ledgers().select(["reason", "note"]).to_pylist()
     (reason, note), count = Counter((row["reason"], row["note"]) for row in rows if row["reason"]).most_common(1)[0]
-    hint = "give the right names: `columns: {text: body}` (--columns '{text: body}')" if reason == "ingest.wrong_columns" else "look at them with `maetdol inspect --dropped`"
+    hint = (
+        "give the right names: `columns: {text: body}` (--columns '{text: body}')"
+        if reason == "ingest.wrong_columns"
+        else "look at them with `maetdol inspect --dropped`"
+    )
     return f"error: no row was kept: {count:,} times {reason}{f' ({note})' if note else ''}\n  mend: {hint}; --allow-empty takes an empty store for a good one"

@@ -48,7 +48,7 @@ class Options(BaseModel):
         return digest({"options": identity(self), "parents": list(parents)})
 
     @classmethod
-    def build(cls, given: dict[str, Any] | None, where: str) -> "Options":
+    def build(cls, given: dict[str, Any] | None, where: str) -> Options:
         """Validate `given`; raises OptionError that names the option, the fault and the nearest known word."""
         try:
             return cls.model_validate(given or {})
@@ -63,7 +63,10 @@ def _explain(cls: type[Options], fault: ValidationError, where: str) -> tuple[st
         known = [field.alias or name for name, field in cls.model_fields.items()]
         return f"{where}: no option {path!r}", did_you_mean(str(error["loc"][-1]), known)
     message = error["msg"].removeprefix("Value error, ")
-    return f"{where}: {path or 'options'}: {message}", f"see `maetdol explain {where.split('.')[0]}` for units and defaults"
+    return (
+        f"{where}: {path or 'options'}: {message}",
+        f"see `maetdol explain {where.split('.')[0]}` for units and defaults",
+    )
 
 
 def identity(options: Options) -> dict[str, Any]:
@@ -116,10 +119,14 @@ def content_hash(path: Path) -> str:
                 hasher.update(chunk)
         return hasher.hexdigest()
     except OSError as fault:
-        raise OptionError(f"cannot read {path}: {fault.strerror}", "give the path of a readable file or folder") from None
+        raise OptionError(
+            f"cannot read {path}: {fault.strerror}", "give the path of a readable file or folder"
+        ) from None
 
 
 def digest(value: Any) -> str:
     """BLAKE2b-128 (32 hex) of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()  # names of files may be no UTF-8
+    return hashlib.blake2b(
+        text.encode("utf-8", "surrogatepass"), digest_size=16
+    ).hexdigest()  # names of files may be no UTF-8

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 
@@ -45,7 +46,11 @@ def number(value: Any) -> float:
 
 def word(value: Any) -> str | None:
     """A value as the name of a group: text as it is, everything else as JSON; None where there is nothing."""
-    return value if isinstance(value, str) or value is None else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    return (
+        value
+        if isinstance(value, str) or value is None
+        else json.dumps(value, ensure_ascii=False, sort_keys=True, default=str)
+    )
 
 
 def parsed(entry: Mapping[str, Any]) -> Any:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 import time
 import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Iterable, Iterator, Protocol, Sequence
+from typing import Any, Protocol
 
 from pipeline import progress, stop
 from pipeline.errors import HeadLost, InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
@@ -40,7 +41,15 @@ class Failure:
 class Pool(Protocol):
     workers: int
 
-    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
+    def each(
+        self,
+        fn: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *,
+        memory: int | None = None,
+        gpus: float = 0,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
         """Results or Failures, in task order; at most `workers` tasks in flight (default: the pool's)."""
 
     def close(self) -> None: ...
@@ -55,7 +64,7 @@ def guarded(fn: Callable[[Any], Any], task: Any, tell: Callable[[str], None] | N
     a record at which the task stays long (default: progress)."""
     clock.restart()
     try:
-        with watchdog.over(name_of(task), tell or (lambda line: progress.current.say(line))):
+        with watchdog.over(name_of(task), tell or (progress.current.say)):
             return fn(task)
     except InfraError:
         raise
@@ -101,7 +110,8 @@ def narrowed(work: Callable[[Any], Any], batch: Any, where: str, row: int) -> An
         last = traceback.extract_tb(fault.__traceback__)[-1]
         at = f"{os.path.basename(last.filename)}:{last.lineno}"
         raise ShardFailed(
-            f"{where}, {place}{who}: {type(fault).__name__} at {at}", "look at that row with `maetdol inspect`; other shards go on"
+            f"{where}, {place}{who}: {type(fault).__name__} at {at}",
+            "look at that row with `maetdol inspect`; other shards go on",
         ) from fault
 
 
@@ -120,7 +130,15 @@ class Inline:
 
     workers = 1
 
-    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
+    def each(
+        self,
+        fn: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *,
+        memory: int | None = None,
+        gpus: float = 0,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
         for task in tasks:
             for attempt in range(RETRIES + 1):
                 try:
@@ -153,7 +171,13 @@ class OnRay:
     kernels load once.
     """
 
-    def __init__(self, workers: int | None = None, address: str | None = None, window: int | None = None, memory: int | None = None):
+    def __init__(
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        window: int | None = None,
+        memory: int | None = None,
+    ):
         os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
@@ -166,8 +190,12 @@ class OnRay:
         if self._started:
             self._start(address)
         elif address not in (None, "auto"):
-            raise UsageError("Ray is already running in this process", "leave out `address` or close the other pool first")
-        self._head = "" if (address or "").startswith("ray://") else getattr(ray.get_runtime_context(), "gcs_address", "")
+            raise UsageError(
+                "Ray is already running in this process", "leave out `address` or close the other pool first"
+            )
+        self._head = (
+            "" if (address or "").startswith("ray://") else getattr(ray.get_runtime_context(), "gcs_address", "")
+        )
         self._silent: float | None = None
         if workers is None and address is not None:  # the driver's own cores say nothing of a cluster
             self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -183,7 +211,9 @@ class OnRay:
         options["runtime_env"] = {"env_vars": dict(WORKER_ENV)}
         if address is None:
             extra = {"PYTHONPATH": os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)}
-            options["runtime_env"]["env_vars"] |= extra | {k: os.environ[k] for k in ("MAETDOL_PATH", "MAETDOL_DEBUG") if k in os.environ}
+            options["runtime_env"]["env_vars"] |= extra | {
+                k: os.environ[k] for k in ("MAETDOL_PATH", "MAETDOL_DEBUG") if k in os.environ
+            }
         elif address != "auto":  # a job submitted with --working-dir finds the code on the nodes already
             options["runtime_env"]["py_modules"] = [os.path.join(here, "pipeline"), os.path.join(here, "stages")]
         try:
@@ -192,18 +222,34 @@ class OnRay:
             _hush()
         except Exception as fault:  # what cannot start says so in many ways, a plain Exception among them
             where = address or "on this machine"
-            raise WorkError(f"Ray did not start {where}: {_brief(fault)}", "try again, set run.address, or use `run: {pool: inline}`") from None
+            raise WorkError(
+                f"Ray did not start {where}: {_brief(fault)}",
+                "try again, set run.address, or use `run: {pool: inline}`",
+            ) from None
 
-    def each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
+    def each(
+        self,
+        fn: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *,
+        memory: int | None = None,
+        gpus: float = 0,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
         faults = self.ray.exceptions
         try:
             yield from self._each(fn, tasks, memory, gpus, workers)
         except (faults.RayError, ConnectionError) as fault:  # of a task they are met in _get(); here Ray itself fails
-            raise self._lost(f"{type(fault).__name__}: {str(fault).splitlines()[0][:200] if str(fault) else ''}") from None
+            raise self._lost(
+                f"{type(fault).__name__}: {str(fault).splitlines()[0][:200] if str(fault) else ''}"
+            ) from None
 
     def _lost(self, why: str) -> HeadLost:
         self._gone = True
-        return HeadLost(f"Ray is gone while work was under way: {why}", "look at the machine's memory and disk (or the cluster's head), then run the same command again: finished shards are kept")
+        return HeadLost(
+            f"Ray is gone while work was under way: {why}",
+            "look at the machine's memory and disk (or the cluster's head), then run the same command again: finished shards are kept",
+        )
 
     def _look(self) -> None:
         """HeadLost when a local instance lost one of its processes, or the head of a cluster has not answered for a while."""
@@ -216,7 +262,9 @@ class OnRay:
         if time.monotonic() - self._silent >= GONE:
             raise self._lost(f"its control store at {self._head} does not answer")
 
-    def _each(self, fn: Callable[[Any], Any], tasks: Iterable[Any], memory: int | None, gpus: float, workers: int | None) -> Iterator[Any]:
+    def _each(
+        self, fn: Callable[[Any], Any], tasks: Iterable[Any], memory: int | None, gpus: float, workers: int | None
+    ) -> Iterator[Any]:
         ray = self.ray
         self._fits(gpus, memory or self.memory)
         remote = ray.remote(max_retries=0, num_cpus=1, num_gpus=gpus, memory=memory or self.memory)(_on_ray)
@@ -277,14 +325,19 @@ class OnRay:
             reason = str(fault.cause)
         if attempt < RETRIES:
             return _Again()
-        lost = WorkError(f"given up after {RETRIES + 1} tries: {reason}", "check the node's memory and disk; lower run.workers")
+        lost = WorkError(
+            f"given up after {RETRIES + 1} tries: {reason}", "check the node's memory and disk; lower run.workers"
+        )
         return Failure(name_of(task), str(lost), error=lost)
 
     def _fits(self, gpus: float, memory: int | None) -> None:
         """Hardware that is not there is an error at once, not a task that waits for ever."""
         have = self.ray.cluster_resources()
         if gpus > have.get("GPU", 0):
-            raise UsageError(f"{gpus:g} GPU asked for, the cluster has {have.get('GPU', 0):g}", "lower `gpus` in run.steps, or add a node")
+            raise UsageError(
+                f"{gpus:g} GPU asked for, the cluster has {have.get('GPU', 0):g}",
+                "lower `gpus` in run.steps, or add a node",
+            )
         if memory and memory > have.get("memory", 0):
             raise UsageError(
                 f"{memory / 2**30:.1f} GiB a task asked for, the cluster has {have.get('memory', 0) / 2**30:.1f} GiB",
@@ -310,7 +363,9 @@ def _dead() -> list[str]:
     from ray._private import worker
 
     node = getattr(worker, "_global_node", None)
-    return [str(kind) for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
+    return (
+        [str(kind) for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
+    )
 
 
 def _answers(address: str) -> bool:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from pipeline.ledger import dropped
 from pipeline.shown import shown
@@ -39,7 +40,9 @@ class Lines(Quiet):
         self.stream = stream
 
     def say(self, line: str) -> None:
-        print(shown(line, lines=True), file=self.stream or sys.stderr, flush=True)  # the stream of now: who embeds us may have closed that of then
+        print(
+            shown(line, lines=True), file=self.stream or sys.stderr, flush=True
+        )  # the stream of now: who embeds us may have closed that of then
 
     def end(self, line: str = "") -> None:
         if line:
@@ -51,7 +54,14 @@ class Bar(Quiet):
 
     def __init__(self) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
 
         self.console = Console(stderr=True)
         self.bars = Progress(
@@ -74,7 +84,9 @@ class Bar(Quiet):
     def expect(self, what: str, total: int) -> None:
         if self.task is not None:
             self.bars.remove_task(self.task)
-        self.task = self.bars.add_task(what if what == self.step or not self.step else f"{self.step}: {what}", total=total, counts="")
+        self.task = self.bars.add_task(
+            what if what == self.step or not self.step else f"{self.step}: {what}", total=total, counts=""
+        )
 
     def advance(self, result: Any = None, units: int = 1) -> None:
         for receipt in _receipts(result):

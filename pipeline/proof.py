@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Mapping
+from typing import Any
 
 from pipeline.errors import DamagedStore, NewerStore, repair_hint
 from pipeline.files import Local, Remote
@@ -25,8 +26,21 @@ MANIFEST: dict[str, type | tuple[type, ...]] = {
     "format": int, "rows": int, "bytes": int, "reasons": dict, "counts": dict, "shards": list, "stage": str, "shape": (str, type(None)),
     "key": str, "lineage": dict, "schema": list,
 }  # fmt: skip
-MAY: dict[str, type | tuple[type, ...]] = {"options": dict, "identity": dict, "artefact": (dict, type(None)), "takedowns": list}
-ENTRY: dict[str, type] = {"shard": int, "rows": int, "bytes": int, "content_hash": str, "ledger_hash": str, "key": str, "written": bool}
+MAY: dict[str, type | tuple[type, ...]] = {
+    "options": dict,
+    "identity": dict,
+    "artefact": (dict, type(None)),
+    "takedowns": list,
+}
+ENTRY: dict[str, type] = {
+    "shard": int,
+    "rows": int,
+    "bytes": int,
+    "content_hash": str,
+    "ledger_hash": str,
+    "key": str,
+    "written": bool,
+}
 """What every manifest and each of its entries holds, and of what type; `MAY`: where it is there."""
 
 

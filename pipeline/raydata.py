@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -34,7 +35,9 @@ def dataset(store: Store, columns: Sequence[str] | None = None) -> Any:
         def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:
             tasks = []
             for entry in manifest["shards"]:
-                metadata = BlockMetadata(num_rows=entry["rows"], size_bytes=entry["bytes"], input_files=None, exec_stats=None)
+                metadata = BlockMetadata(
+                    num_rows=entry["rows"], size_bytes=entry["bytes"], input_files=None, exec_stats=None
+                )
                 tasks.append(ReadTask(_reader(store.path, entry["shard"], schema), metadata, schema=schema))
             return tasks
 

@@ -115,24 +115,38 @@ def load(path: str | os.PathLike, settings: list[str] | None = None) -> Recipe:
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except OSError as fault:
-        raise RecipeError(f"cannot read recipe {path}: {fault.strerror}", "give the path of a YAML file, e.g. configs/quickstart.yaml") from None
+        raise RecipeError(
+            f"cannot read recipe {path}: {fault.strerror}", "give the path of a YAML file, e.g. configs/quickstart.yaml"
+        ) from None
     except UnicodeDecodeError as fault:
         line = fault.object[: fault.start].count(b"\n") + 1
-        raise RecipeError(f"{path} line {line}: not UTF-8", "save the recipe as UTF-8 (editors on Korean Windows may write CP949 or UTF-16)") from None
+        raise RecipeError(
+            f"{path} line {line}: not UTF-8",
+            "save the recipe as UTF-8 (editors on Korean Windows may write CP949 or UTF-16)",
+        ) from None
     try:
         page = yaml.safe_load(text)
     except (ValueError, RecursionError, OverflowError) as fault:
-        raise RecipeError(f"{path}: not readable: {_odd_yaml(fault)}", "write plain values, and nest them a few levels deep") from None
+        raise RecipeError(
+            f"{path}: not readable: {_odd_yaml(fault)}", "write plain values, and nest them a few levels deep"
+        ) from None
     except yaml.YAMLError as fault:
         mark = getattr(fault, "problem_mark", None)
         where = f" line {mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{where}: not valid YAML: {' '.join(str(getattr(fault, 'problem', fault)).split())}", "mend the indentation or quoting there") from None
+        raise RecipeError(
+            f"{path}{where}: not valid YAML: {' '.join(str(getattr(fault, 'problem', fault)).split())}",
+            "mend the indentation or quoting there",
+        ) from None
     return parse(page, str(path), settings or [])
 
 
 def _odd_yaml(fault: Exception) -> str:
     """What is odd about valid YAML that no value can be made of."""
-    return "nested too deep" if isinstance(fault, RecursionError) else "a number or date that is none, or a number of thousands of digits"
+    return (
+        "nested too deep"
+        if isinstance(fault, RecursionError)
+        else "a number or date that is none, or a number of thousands of digits"
+    )
 
 
 PAGE = ("name", "root", "seed", "steps", "run")
@@ -174,7 +188,9 @@ def _entry(entry: Any, index: int, source: str) -> tuple[str, dict[str, Any]]:
         stage_name, options = next(iter(entry.items()))
         if options is None or isinstance(options, dict):
             return str(stage_name), dict(options or {})
-    raise RecipeError(f"{source}: step {index + 1} must be `- stage: {{options}}`", "indent the options below their stage")
+    raise RecipeError(
+        f"{source}: step {index + 1} must be `- stage: {{options}}`", "indent the options below their stage"
+    )
 
 
 def _override(page: dict[str, Any], raw: list[tuple[str, dict[str, Any]]], setting: str) -> None:
@@ -198,7 +214,9 @@ def _override(page: dict[str, Any], raw: list[tuple[str, dict[str, Any]]], setti
     else:
         names = {str(options.get("name") or stage_name): options for stage_name, options in raw}
         if first not in names:
-            raise RecipeError(f"--set: no step is called {first!r}", did_you_mean(first, [*names, "run", "root", "seed"]))
+            raise RecipeError(
+                f"--set: no step is called {first!r}", did_you_mean(first, [*names, "run", "root", "seed"])
+            )
         place = names[first]
     *folders, last = path.split(".")
     for word in folders:
@@ -232,7 +250,9 @@ def _refs(value: Any, port: str, name: str, source: str) -> tuple[str, ...]:
         return ()
     items = value if isinstance(value, list) else [value]
     if not all(isinstance(item, str) for item in items):
-        raise RecipeError(f"{source}: {name}.{port} must be a step name, a path or a list of them", "see `maetdol explain`")
+        raise RecipeError(
+            f"{source}: {name}.{port} must be a step name, a path or a list of them", "see `maetdol explain`"
+        )
     return tuple(items)
 
 
@@ -262,13 +282,19 @@ def _shape(ref: str, earlier: list[Step]) -> str | None:
 
 def _check_port(refs: tuple[str, ...], declared: Port, earlier: list[Step], name: str, port: str) -> None:
     if not refs and not declared.optional:
-        raise RecipeError(f"step {name!r}: its input `{port}` is empty", f"name a step or path that makes {declared.shape}")
+        raise RecipeError(
+            f"step {name!r}: its input `{port}` is empty", f"name a step or path that makes {declared.shape}"
+        )
     if len(refs) > 1 and not declared.many:
-        raise RecipeError(f"step {name!r}: `{port}` takes one input, {len(refs)} given", "keep one, or join them with `mix` first")
+        raise RecipeError(
+            f"step {name!r}: `{port}` takes one input, {len(refs)} given", "keep one, or join them with `mix` first"
+        )
     names = [step.name for step in earlier]
     for ref in refs:
         if ref not in names and not is_path(ref):
-            raise RecipeError(f"step {name!r}: `{port}` names {ref!r}, which is no earlier step and no path", did_you_mean(ref, names))
+            raise RecipeError(
+                f"step {name!r}: `{port}` names {ref!r}, which is no earlier step and no path", did_you_mean(ref, names)
+            )
         shape = _shape(ref, earlier)
         if shape is not None and not declared.takes(shape):
             raise RecipeError(

@@ -59,7 +59,9 @@ def render(root: str) -> str:
     name = stores[-1].require().get("recipe", root.rstrip("/").rpartition("/")[2])
     last = max((r.finished for store in stores for r in sections.receipts_of(store)), default="")
     nav = "".join(f'<a href="#s{i}">{escape(title)}</a>' for i, (title, _) in enumerate(parts))
-    body = "".join(f'<section id="s{i}"><h2>{escape(title)}</h2>{html}</section>' for i, (title, html) in enumerate(parts))
+    body = "".join(
+        f'<section id="s{i}"><h2>{escape(title)}</h2>{html}</section>' for i, (title, html) in enumerate(parts)
+    )
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(name)} · Maetdol</title><style>{STYLE}</style></head><body><main><h1>{escape(name)}</h1>"

@@ -7,8 +7,9 @@ hashes, so a change of one option redoes exactly the steps (and, for shard stage
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Callable, Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -54,7 +55,8 @@ def inputs_of(recipe: Recipe, step: Step, known: dict[str, list[str]] | None = N
     """The stores behind a step's ports."""
     names = {s.name for s in recipe.steps}
     stores = {
-        port: [recipe.store(ref) if ref in names else _outside(ref, port, step.name) for ref in refs] for port, refs in step.ports.items()
+        port: [recipe.store(ref) if ref in names else _outside(ref, port, step.name) for ref in refs]
+        for port, refs in step.ports.items()
     }
     hardware = recipe.hardware(step.name)
     return Inputs(stores, recipe.seed, hardware.workers or 1, hardware.gpus, dict(known or {}), recipe.root)
@@ -63,7 +65,10 @@ def inputs_of(recipe: Recipe, step: Step, known: dict[str, list[str]] | None = N
 def _outside(ref: str, port: str, step: str) -> Store:
     store = Store(ref)
     if not is_path(ref) or store.manifest() is None:
-        raise SourceError(f"step {step!r}: `{port}: {ref}` is not a finished store", "give the folder of a store (it holds manifest.json)")
+        raise SourceError(
+            f"step {step!r}: `{port}: {ref}` is not a finished store",
+            "give the folder of a store (it holds manifest.json)",
+        )
     return store
 
 
@@ -108,7 +113,9 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str:
     if old.get("options", {}).get("version") != new["options"]["version"]:
         return "the stage's version changed"
     if old.get("libraries") != new["libraries"]:
-        return "library changed: " + ", ".join(n for n in new["libraries"] if new["libraries"][n] != old.get("libraries", {}).get(n))
+        return "library changed: " + ", ".join(
+            n for n in new["libraries"] if new["libraries"][n] != old.get("libraries", {}).get(n)
+        )
     if old.get("seed") != new["seed"]:
         return "seed changed"
     ports = [p for p in new["inputs"] if new["inputs"][p] != old.get("inputs", {}).get(p)]
@@ -183,9 +190,15 @@ class _Sized:
     def __init__(self, pool: Any, hardware: Any, lock: RootLock):
         self.pool, self.hardware, self.workers, self.lock = pool, hardware, hardware.workers or pool.workers, lock
 
-    def each(self, fn: Any, tasks: Any, *, memory: int | None = None, gpus: float = 0, workers: int | None = None) -> Iterator[Any]:
+    def each(
+        self, fn: Any, tasks: Any, *, memory: int | None = None, gpus: float = 0, workers: int | None = None
+    ) -> Iterator[Any]:
         hardware = self.hardware
-        given = {"memory": memory or hardware.memory, "gpus": gpus or hardware.gpus, "workers": workers or hardware.workers}
+        given = {
+            "memory": memory or hardware.memory,
+            "gpus": gpus or hardware.gpus,
+            "workers": workers or hardware.workers,
+        }
         for result in self.pool.each(fn, tasks, **given):
             self.lock.still()
             yield result
@@ -193,7 +206,13 @@ class _Sized:
     def close(self) -> None: ...
 
 
-def run(recipe: Recipe, start: str | None = None, pool: Pool | None = None, lock_at: str | None = None, overwrite: bool = False) -> list[Outcome]:
+def run(
+    recipe: Recipe,
+    start: str | None = None,
+    pool: Pool | None = None,
+    lock_at: str | None = None,
+    overwrite: bool = False,
+) -> list[Outcome]:
     """Bring every step of the recipe up to date. `start` redoes that step and what depends on it; `lock_at` locks that
     folder instead of the root (a single stage locks its sink alone); `overwrite` empties stores that another stage or step
     made and that stand where a step of this recipe writes.
@@ -249,7 +268,9 @@ def _text_for_all(recipe: Recipe, start: str | None) -> None:
         if step.name == start or redo & set(refs) or not complete(recipe, step)[0]:
             redo.add(step.name)
             standing = inputs_of(recipe, step).stores.items()
-            kept = [[store for ref, store in zip(step.ports[port], stores) if ref not in redo] for port, stores in standing]
+            kept = [
+                [store for ref, store in zip(step.ports[port], stores) if ref not in redo] for port, stores in standing
+            ]
             _check_text_is_there(Inputs({str(at): stores for at, stores in enumerate(kept)}), step)
 
 
@@ -357,7 +378,10 @@ def seal(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
     """The manifest of a finished step: what it is, what made it, from what."""
     inputs = inputs_of(recipe, step)
     lineage = {
-        port: [{"store": _relative(store.path, recipe.root), "content_hash": h} for store, h in zip(stores, inputs.content()[port])]
+        port: [
+            {"store": _relative(store.path, recipe.root), "content_hash": h}
+            for store, h in zip(stores, inputs.content()[port])
+        ]
         for port, stores in inputs.stores.items()
     }
     written = link.written and numbers
@@ -397,7 +421,9 @@ def _relative(path: str, root: str) -> str:
 def _outcome(recipe: Recipe, step: Step, did: bool, seconds: float) -> Outcome:
     manifest = recipe.store(step.name).require()
     rows = manifest["rows"]
-    return Outcome(step.name, did, rows, *_lost(recipe.store(step.name)), round(seconds, 1), recipe.store(step.name).path)
+    return Outcome(
+        step.name, did, rows, *_lost(recipe.store(step.name)), round(seconds, 1), recipe.store(step.name).path
+    )
 
 
 def ancestors(recipe: Recipe, step: Step) -> list[Step]:
@@ -429,7 +455,11 @@ def drop_raw(recipe: Recipe, pii: Step, ready: set[str] | None = None) -> None:
                 _keep_addresses(store, forgotten.key_of(place(recipe.root), make=True))
             store.write_manifest({**manifest, "dropped_text": True})
         kept = forgotten.HASHED.partition("/")[2]
-        for folder in ("shards", "index", *(f"passes/{name}" for name in store.place.sub("passes").folders() if name != kept)):
+        for folder in (
+            "shards",
+            "index",
+            *(f"passes/{name}" for name in store.place.sub("passes").folders() if name != kept),
+        ):
             store.place.delete(folder)
 
 
@@ -438,7 +468,9 @@ def _keep_addresses(store: Store, key: bytes) -> None:
     for number, receipt in store.receipts().items():
         if receipt.written and receipt.rows:
             hashes = (forgotten.hashed(batch, key) for batch in store.batches(number))
-            store.sub(forgotten.HASHED).put(number, hashes, COLUMNS.empty_table(), key=forgotten.keyed("", key).hex(), stage=receipt.stage)
+            store.sub(forgotten.HASHED).put(
+                number, hashes, COLUMNS.empty_table(), key=forgotten.keyed("", key).hex(), stage=receipt.stage
+            )
 
 
 def rows_of(store: Store, shard: int, root: str) -> pa.Table:
@@ -450,12 +482,16 @@ def rows_of(store: Store, shard: int, root: str) -> pa.Table:
 
     manifest = store.require()
     stage = catalog.stage(manifest["stage"]).build(manifest["options"], manifest["stage"])
-    lineage = {port: [Store(_absolute(e["store"], root)) for e in entries] for port, entries in manifest["lineage"].items()}
+    lineage = {
+        port: [Store(_absolute(e["store"], root)) for e in entries] for port, entries in manifest["lineage"].items()
+    }
     sources = [(source, number) for source in lineage["of"] for number in source.shards()]
     source, number = sources[shard]
     table = rows_of(source, number, root)
     work = stage.worker(Inputs(lineage, manifest["seed"]), number)  # type: ignore[attr-defined]
-    pieces = [work(batch).kept for batch in table.to_batches(1024)] or [work(pa.RecordBatch.from_pylist([], table.schema)).kept]
+    pieces = [work(batch).kept for batch in table.to_batches(1024)] or [
+        work(pa.RecordBatch.from_pylist([], table.schema)).kept
+    ]
     return pa.Table.from_batches([batch for piece in pieces for batch in _batches(piece)], pieces[0].schema)
 
 
@@ -465,4 +501,3 @@ def _absolute(path: str, root: str) -> str:
 
 def _batches(kept: pa.RecordBatch | pa.Table) -> list[pa.RecordBatch]:
     return kept.to_batches() if isinstance(kept, pa.Table) else [kept]
-

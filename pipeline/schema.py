@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from typing import Any, Iterable, Mapping, NamedTuple, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -44,7 +45,6 @@ MESSAGES = pa.list_(
 """Turns: role (system, user, assistant, tool) and content, then what few turns have (null: nothing). `reasoning` is what was
 thought before the answer, `name` and `tool_call_id` are those of the tool that answers, `train` says whether the turn is to be
 learned (null: the row does not say)."""
-
 
 
 def bare(turn: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,7 +173,8 @@ def upgraded(rows: pa.Table | pa.RecordBatch) -> pa.Table | pa.RecordBatch:
     if wanted == rows.schema:
         return rows
     columns = [
-        rows.column(field.name).cast(field.type) if field.name in rows.schema.names else pa.nulls(len(rows), field.type) for field in wanted
+        rows.column(field.name).cast(field.type) if field.name in rows.schema.names else pa.nulls(len(rows), field.type)
+        for field in wanted
     ]
     return type(rows).from_arrays(columns, schema=wanted)
 
@@ -191,14 +192,19 @@ def unified(schemas: Iterable[pa.Schema]) -> pa.Schema:
         for field in (field for schema in schemas for field in schema):
             kinds.setdefault(field.name, set()).add(field.type)
         unlike = {name: sorted(map(str, own)) for name, own in kinds.items() if len(own) > 1}
-        raise ValueError("; ".join(f"{name!r} is {' here and '.join(own)} there" for name, own in unlike.items())) from None
+        raise ValueError(
+            "; ".join(f"{name!r} is {' here and '.join(own)} there" for name, own in unlike.items())
+        ) from None
 
 
 def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     """`rows` in the columns of `schema`: null where there is none of a name, another type cast. What fits is not copied."""
     if rows.schema.equals(schema):
         return rows
-    return pa.table([rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in schema], schema=schema)
+    return pa.table(
+        [rows[f.name].cast(f.type) if f.name in rows.column_names else pa.nulls(len(rows), f.type) for f in schema],
+        schema=schema,
+    )
 
 
 def _hash(*parts: str) -> str:

@@ -7,8 +7,9 @@ masks personal data first.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from html import escape
-from typing import Any, Callable, Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,11 @@ def _cut(text: str) -> str:
 
 
 def with_rows(stores: list[Store], shape: str) -> list[Store]:
-    return [s for s in stores if s.shape == shape and not s.require().get("dropped_text") and all(e["written"] for e in s.require()["shards"])]
+    return [
+        s
+        for s in stores
+        if s.shape == shape and not s.require().get("dropped_text") and all(e["written"] for e in s.require()["shards"])
+    ]
 
 
 def receipts_of(store: Store) -> list[Any]:
@@ -86,7 +91,10 @@ def funnel(stores: list[Store]) -> str:
             ]
         )
     names = ["step", "stage", "makes", "in", "out", "dropped", "held out", "bytes", "wall seconds", "CPU seconds"]
-    return table(names, rows, range(3, 10)) + '<p class="soft">Seconds of every task, added up; those of a barrier stage with its passes.</p>'
+    return (
+        table(names, rows, range(3, 10))
+        + '<p class="soft">Seconds of every task, added up; those of a barrier stage with its passes.</p>'
+    )
 
 
 def reasons(stores: list[Store], samples: Samples) -> str:
@@ -100,7 +108,9 @@ def reasons(stores: list[Store], samples: Samples) -> str:
                     counts[word] = counts.get(word, 0) + n
         if counts:
             ordered = sorted(counts.items(), key=lambda item: -item[1])
-            parts.append(f"<h3>{escape(store.name)}</h3>{bars(ordered)}{_examples(store, stores, [w for w, _ in ordered[:6]], samples)}")
+            parts.append(
+                f"<h3>{escape(store.name)}</h3>{bars(ordered)}{_examples(store, stores, [w for w, _ in ordered[:6]], samples)}"
+            )
     return "".join(parts)
 
 
@@ -114,7 +124,11 @@ def _examples(store: Store, stores: list[Store], words: list[str], samples: Samp
         found = [row for row in found if row]
         for row, text in zip(found, samples.show(_shown(row) for row in found)):
             rows.append([f"<code>{escape(word)}</code>", text, f'<span class="id">{row["id"][:12]}</span>'])
-    return f"<details><summary>examples</summary>{table(['reason', 'text (personal data masked)', 'id'], rows)}</details>" if rows else ""
+    return (
+        f"<details><summary>examples</summary>{table(['reason', 'text (personal data masked)', 'id'], rows)}</details>"
+        if rows
+        else ""
+    )
 
 
 def _upstream(store: Store, stores: list[Store]) -> list[Store]:
@@ -143,11 +157,13 @@ def corpus(stores: list[Store]) -> str:
     chars = pc.utf8_length(pc.fill_null(lengths["text"], "")).to_numpy()
     langs = np.array([lang or "none" for lang in lengths["lang"].to_pylist()])
     edges = np.unique(np.geomspace(50, max(chars.max(initial=100), 100) + 1, 25).astype(int))
-    top = [word for word in counts.get("lang", {})][:5]
+    top = list(counts.get("lang", {}))[:5]
     groups = {word: np.histogram(chars[langs == word], edges)[0].tolist() for word in top}
-    parts = [f"<p>{number(len(chars))} documents, {number(int(chars.sum()))} characters in <b>{escape(last.name)}</b>.</p>"]
+    parts = [
+        f"<p>{number(len(chars))} documents, {number(int(chars.sum()))} characters in <b>{escape(last.name)}</b>.</p>"
+    ]
     parts.append(f'<div class="two"><div><h3>languages</h3>{bars(list(counts.get("lang", {}).items()), most=10)}</div>')
-    parts.append(f'<div><h3>licences</h3>{bars(list(counts.get("licence", {}).items()), most=10)}</div></div>')
+    parts.append(f"<div><h3>licences</h3>{bars(list(counts.get('licence', {}).items()), most=10)}</div></div>")
     parts.append(f"<h3>lengths</h3>{histogram(edges.tolist(), groups, x='characters')}")
     return "".join(parts)
 
@@ -169,7 +185,9 @@ def duplicates(stores: list[Store], samples: Samples) -> str:
         if not sizes:
             parts.append(f"<h3>{escape(store.name)}</h3><p>No duplicates among {number(len(ledger))} rows.</p>")
             continue
-        parts.append(f"<h3>{escape(store.name)}</h3><p>{number(len(gone))} removed in favour of {number(len(kept_for))} kept.</p>")
+        parts.append(
+            f"<h3>{escape(store.name)}</h3><p>{number(len(gone))} removed in favour of {number(len(kept_for))} kept.</p>"
+        )
         parts.append(bars([(f"{s} alike", n) for s, n in sorted(sizes.items())], unit=" clusters"))
         largest = sorted(kept_for.items(), key=lambda item: (-item[1], item[0]))[:5]
         rows = [(k, n, _row([store], k)) for k, n in largest]
@@ -214,8 +232,15 @@ def tokenizers(stores: list[Store]) -> str:
         if store.shape == "artefact:tokenizer":
             card = _json(store, "card.json")
             by_lang = card.get("measured", {}).get("by_language", {})
-            rows = [[escape(lang), *(number(v.get(k) or 0) for k in ("fertility", "bytes_per_token", "documents"))] for lang, v in by_lang.items()]
-            facts = ", ".join(f"{escape(str(k))} {escape(str(v))}" for k, v in card.items() if isinstance(v, (int, float, str)) and len(str(v)) < 40)
+            rows = [
+                [escape(lang), *(number(v.get(k) or 0) for k in ("fertility", "bytes_per_token", "documents"))]
+                for lang, v in by_lang.items()
+            ]
+            facts = ", ".join(
+                f"{escape(str(k))} {escape(str(v))}"
+                for k, v in card.items()
+                if isinstance(v, (int, float, str)) and len(str(v)) < 40
+            )
             measured = table(["language", "tokens per word", "bytes per token", "documents"], rows, (1, 2, 3))
             parts.append(f"<h3>{escape(store.name)}</h3><p>{facts}</p>{measured}")
     return "".join(parts)
@@ -241,14 +266,18 @@ def instructions(stores: list[Store], samples: Samples) -> str:
         counts: dict[str, int] = {}
         for rule, lang in zip(rules, langs):
             counts[f"{rule} · {lang or 'none'}"] = counts.get(f"{rule} · {lang or 'none'}", 0) + 1
-        parts.append(f"<h3>{escape(store.name)}: {number(len(rules))} rows</h3>{bars(sorted(counts.items(), key=lambda i: -i[1]), most=40)}")
+        parts.append(
+            f"<h3>{escape(store.name)}: {number(len(rules))} rows</h3>{bars(sorted(counts.items(), key=lambda i: -i[1]), most=40)}"
+        )
         body = []
         for rule in sorted({r for r in rules if r}):
             messages = rows["messages"][rules.index(rule)].as_py()
             user = next((m["content"] for m in messages if m["role"] == "user"), "")
             answer = next((m["content"] for m in messages if m["role"] == "assistant"), "")
             body.append([f"<code>{escape(rule)}</code>", *samples.show([user, answer])])
-        parts.append(f"<details><summary>an example of each rule</summary>{table(['rule', 'instruction', 'answer'], body)}</details>")
+        parts.append(
+            f"<details><summary>an example of each rule</summary>{table(['rule', 'instruction', 'answer'], body)}</details>"
+        )
     return "".join(parts)
 
 
@@ -269,9 +298,17 @@ def preferences(stores: list[Store], samples: Samples) -> str:
             f"{np.median(chosen):.0f}, rejected {np.median(rejected):.0f} characters; the longer side is the chosen one in {100 * np.mean(chosen > rejected):.0f}%."
         )
         edges = np.linspace(0, max(chosen.max(), rejected.max(), 10), 25)
-        hist = {"chosen": np.histogram(chosen, edges)[0].tolist(), "rejected": np.histogram(rejected, edges)[0].tolist()}
-        parts.append(f"<h3>{escape(store.name)}</h3><p>{facts}</p>{_bias(store)}{histogram([round(e) for e in edges.tolist()], hist, x='characters')}")
-        body = [samples.show(side[i].as_py()[-1]["content"] for side in (rows["prompt"], rows["chosen"], rows["rejected"])) for i in range(min(4, len(chosen)))]
+        hist = {
+            "chosen": np.histogram(chosen, edges)[0].tolist(),
+            "rejected": np.histogram(rejected, edges)[0].tolist(),
+        }
+        parts.append(
+            f"<h3>{escape(store.name)}</h3><p>{facts}</p>{_bias(store)}{histogram([round(e) for e in edges.tolist()], hist, x='characters')}"
+        )
+        body = [
+            samples.show(side[i].as_py()[-1]["content"] for side in (rows["prompt"], rows["chosen"], rows["rejected"]))
+            for i in range(min(4, len(chosen)))
+        ]
         parts.append(f"<details><summary>examples</summary>{table(['prompt', 'chosen', 'rejected'], body)}</details>")
     return "".join(parts)
 
@@ -289,7 +326,9 @@ def _bias(store: Store) -> str:
             else "no prompts are left"
         )
     if sides := notes.get("sides"):
-        told.append(f"a probe of fifty steps tells the sides apart in {100 * sides['probe_accuracy']:.0f}% of the cases, length alone in {100 * sides['length_accuracy']:.0f}%")
+        told.append(
+            f"a probe of fifty steps tells the sides apart in {100 * sides['probe_accuracy']:.0f}% of the cases, length alone in {100 * sides['length_accuracy']:.0f}%"
+        )
         told += [f"<strong>{escape(sides['warning'])}</strong>"] if "warning" in sides else []
     if judge := notes.get("judge"):
         told.append(
@@ -313,14 +352,23 @@ def training(stores: list[Store]) -> str:
         if store.shape not in TRAINED:
             continue
         path = store.artefact() / "history.jsonl"
-        history = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()] if path.exists() else []
+        history = (
+            [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()] if path.exists() else []
+        )
         curves: dict[str, list[tuple[float, float]]] = {}
         for entry in history:
             for name in _numeric(entry):
                 label = name if entry.get("kind", "train") == "train" else f"{name} (held out)"
                 curves.setdefault(label, []).append((entry["step"], entry[name]))
         per = "per pair" if store.shape == "artefact:reward" else "nats per token"
-        kinds = {"loss": f"loss ({per})", "logp": "log-probability", "accuracy": "preference accuracy", "margin": "margin", "reward": "reward", "kl": "divergence from the base"}
+        kinds = {
+            "loss": f"loss ({per})",
+            "logp": "log-probability",
+            "accuracy": "preference accuracy",
+            "margin": "margin",
+            "reward": "reward",
+            "kl": "divergence from the base",
+        }
         groups = {word: {n: p for n, p in curves.items() if word in n} for word in kinds}
         groups["reward"] = {n: p for n, p in groups["reward"].items() if "accuracy" not in n}
         drawn = "".join(lines(groups[word], x="step", y=label) for word, label in kinds.items())
@@ -333,12 +381,19 @@ def _left_out(store: Store) -> str:
     found = store.receipt(ARTEFACT)
     unseen = found.notes.get("doctor", {}).get("rows whose reasoning the template leaves out") if found else 0
     told = left_out(found.notes.get("left_out") or {}) if found else ""
-    lines = [f"Rows left out: {told}." if told else "", f"Reasoning left out by the template: {number(unseen)} rows." if unseen else ""]
+    lines = [
+        f"Rows left out: {told}." if told else "",
+        f"Reasoning left out by the template: {number(unseen)} rows." if unseen else "",
+    ]
     return f"<p>{escape(' '.join(line for line in lines if line))}</p>" if any(lines) else ""
 
 
 def _numeric(entry: dict[str, Any]) -> list[str]:
-    return [k for k, v in entry.items() if k != "step" and isinstance(v, (int, float)) and not isinstance(v, bool)] if "step" in entry else []
+    return (
+        [k for k, v in entry.items() if k != "step" and isinstance(v, (int, float)) and not isinstance(v, bool)]
+        if "step" in entry
+        else []
+    )
 
 
 def evaluations(stores: list[Store], samples: Samples) -> str:
@@ -347,7 +402,9 @@ def evaluations(stores: list[Store], samples: Samples) -> str:
     for store in stores:
         if store.shape == "artefact:evaluation":
             report = _json(store, "report.json")
-            parts.append(f"<h3>{escape(store.name)}</h3>{_metrics(report)}{_comparisons(report)}{_generations(report, samples)}")
+            parts.append(
+                f"<h3>{escape(store.name)}</h3>{_metrics(report)}{_comparisons(report)}{_generations(report, samples)}"
+            )
     return "".join(parts)
 
 
@@ -361,13 +418,23 @@ def _metrics(report: dict[str, Any]) -> str:
 def _measured(model: dict[str, Any], name: str) -> str:
     shown = _value(model.get("metrics", {}).get(name))
     interval = model.get("intervals", {}).get(name)
-    return f'{shown} <span class="soft">[{_value(interval[0])}, {_value(interval[1])}]</span>' if shown and interval else shown
+    return (
+        f'{shown} <span class="soft">[{_value(interval[0])}, {_value(interval[1])}]</span>'
+        if shown and interval
+        else shown
+    )
 
 
 def _comparisons(report: dict[str, Any]) -> str:
     """Each model against the one before, with the interval of the change."""
     rows = [
-        [escape(c["measure"]), f"{escape(c['before'])} → {escape(c['after'])}", _value(c["change"]), f"[{_value(c['low'])}, {_value(c['high'])}]", "better" if c["better"] else ""]
+        [
+            escape(c["measure"]),
+            f"{escape(c['before'])} → {escape(c['after'])}",
+            _value(c["change"]),
+            f"[{_value(c['low'])}, {_value(c['high'])}]",
+            "better" if c["better"] else "",
+        ]
         for c in report.get("comparisons", [])
     ]
     return table(["measure", "models", "change", "95% interval", ""], rows, (2, 3)) if rows else ""
@@ -382,7 +449,9 @@ def _generations(report: dict[str, Any], samples: Samples) -> str:
     models = report.get("models", [])
     prompts = list(dict.fromkeys(g["prompt"] for model in models for g in model.get("generations", [])))
     for prompt in prompts:
-        said = [next((g["text"] for g in model.get("generations", []) if g["prompt"] == prompt), "") for model in models]
+        said = [
+            next((g["text"] for g in model.get("generations", []) if g["prompt"] == prompt), "") for model in models
+        ]
         body.append(samples.show([prompt, *said]))
     head = ["prompt", *(escape(str(model.get("name"))) for model in models)]
     return f"<details open><summary>what each model writes</summary>{table(head, body)}</details>" if body else ""

@@ -77,7 +77,9 @@ def hash_of(data: bytes | BinaryIO, hasher: Any = None) -> str:
 
 def reason_counts(ledger: pa.Table) -> dict[str, int]:
     counts = ledger["reason"].drop_null().value_counts()
-    return dict(sorted(((c["values"].as_py(), c["counts"].as_py()) for c in counts), key=lambda item: (-item[1], item[0])))
+    return dict(
+        sorted(((c["values"].as_py(), c["counts"].as_py()) for c in counts), key=lambda item: (-item[1], item[0]))
+    )
 
 
 class Clock:
@@ -104,7 +106,11 @@ clock = Clock()
 
 def stamp() -> dict[str, Any]:
     """When and where, and what it took, for a receipt."""
-    return {**clock.lap(), "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "worker": f"{socket.gethostname()}:{os.getpid()}"}
+    return {
+        **clock.lap(),
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "worker": f"{socket.gethostname()}:{os.getpid()}",
+    }
 
 
 class Hashing:
@@ -146,8 +152,17 @@ class Hashing:
 class ShardWriter:
     """One shard under way: batches in, whole file out. Batch borders come from the rows alone (1,024 rows or 16 MiB)."""
 
-    def __init__(self, place: Local | Remote, shard: int, stage: str, key: str, written: bool, codec: str | None = None):
-        self.place, self.shard, self.stage, self.key, self.written, self.codec = place, shard, stage, key, written, codec
+    def __init__(
+        self, place: Local | Remote, shard: int, stage: str, key: str, written: bool, codec: str | None = None
+    ):
+        self.place, self.shard, self.stage, self.key, self.written, self.codec = (
+            place,
+            shard,
+            stage,
+            key,
+            written,
+            codec,
+        )
         self.schema: pa.Schema | None = None
         self.rows = 0
         self.ledgers: list[pa.Table] = []
@@ -162,7 +177,7 @@ class ShardWriter:
         number = number_of(self.shard)
         return f"receipts/{number}.json", f"shards/{number}.arrow", f"index/{number}.ids", f"ledger/{number}.arrow"
 
-    def __enter__(self) -> "ShardWriter":
+    def __enter__(self) -> ShardWriter:
         receipt, shard, *_ = self._names
         self.place.delete(receipt)
         self._file = self.place.create(shard) if self.written else None
@@ -221,7 +236,9 @@ class ShardWriter:
     def commit(self, *, input_ids: Any = None, notes: dict[str, Any] | None = None, **proof: Any) -> Receipt:
         """Check the ledger's law, then bytes, index, ledger, and last the receipt."""
         if self.schema is None:
-            raise DamagedStore(f"{self.place.path('')}: shard {self.shard} was given no schema", "call expect() for an empty shard")
+            raise DamagedStore(
+                f"{self.place.path('')}: shard {self.shard} was given no schema", "call expect() for an empty shard"
+            )
         self._flush()
         ledger = Ledger.concat(self.ledgers)
         receipt_name, shard_name, index_name, ledger_name = self._names
@@ -269,7 +286,12 @@ def _sizes(array: pa.Array) -> np.ndarray:
         return np.full(len(array), kind.list_size * max(1, kind.value_type.bit_width // 8), np.int64)
     if pa.types.is_struct(kind):
         return sum((_sizes(child) for child in array.flatten()), np.zeros(len(array), np.int64))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+    if (
+        pa.types.is_string(kind)
+        or pa.types.is_large_string(kind)
+        or pa.types.is_binary(kind)
+        or pa.types.is_large_binary(kind)
+    ):
         return _filled(pc.binary_length(array)) + 8
     return np.full(len(array), max(1, kind.bit_width // 8), np.int64)
 

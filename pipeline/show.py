@@ -7,9 +7,15 @@ import click
 
 @click.command("verify", help="Hold every file of a run against its hash: what is damaged, and what mends it.")
 @click.argument("path", metavar="ROOT|STORE")
-@click.option("--repair", is_flag=True, help="Take away what is damaged and its proof (and what is extra): the next run redoes exactly that.")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Take away what is damaged and its proof (and what is extra): the next run redoes exactly that.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
-@click.option("--workers", type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray.")
+@click.option(
+    "--workers", type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray."
+)
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def verify_command(path: str, repair: bool, as_json: bool, workers: int, quiet: bool) -> int:
     from pipeline import progress, verify
@@ -37,7 +43,12 @@ def report_command(root: str, out: str | None) -> int:
 @click.option("--rows", "-n", default=3, show_default=True, metavar="N", help="Rows to show.")
 @click.option("--id", "row_id", metavar="ID", help="Show the row of this id, whole.")
 @click.option("--dropped", is_flag=True, help="Show ledger rows of what was dropped instead.")
-@click.option("--columns", "paths", metavar="PATH,...", help="Show these alone: columns, or paths such as meta.author.name or meta.tags[0].  [default: all]")
+@click.option(
+    "--columns",
+    "paths",
+    metavar="PATH,...",
+    help="Show these alone: columns, or paths such as meta.author.name or meta.tags[0].  [default: all]",
+)
 def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool, paths: str | None) -> int:
     from pipeline.look import inspect
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 # C0 (tab apart), DEL and C1; marks and overrides of direction (UAX 9); line and paragraph separators; lone surrogates.
-STEERS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+STEERS = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def shown(text: str, lines: bool = False) -> str:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import glob
 import json
 import os
-from pathlib import Path
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -35,7 +35,10 @@ def check(recipe: Recipe, overwrite: bool = False) -> None:
         _not_in_a_store(sink)
         stands = foreign(step, sink)
         if stands and not overwrite:
-            raise UsageError(f"{sink.path} {stands}", "write to another place, or give --overwrite: what stands there is then deleted")
+            raise UsageError(
+                f"{sink.path} {stands}",
+                "write to another place, or give --overwrite: what stands there is then deleted",
+            )
 
 
 def apart(recipe: Recipe) -> None:
@@ -46,7 +49,11 @@ def apart(recipe: Recipe) -> None:
         for port, refs in step.ports.items():
             for ref in refs:
                 if ref in later or ref not in names:
-                    _apart(recipe.store(ref).path if ref in later else ref, [recipe.store(name) for name in later], f"step {step.name!r}: `{port}`")
+                    _apart(
+                        recipe.store(ref).path if ref in later else ref,
+                        [recipe.store(name) for name in later],
+                        f"step {step.name!r}: `{port}`",
+                    )
         for path in (*_expanded(step.stage.reads()), *_content_files(step.stage)):
             _apart(path, [recipe.store(step.name)], f"step {step.name!r}")
     _told_apart(recipe)
@@ -127,11 +134,19 @@ def _is_store(where: Local | Remote) -> bool:
 def _apart(source: str, sinks: list[Store], who: str) -> None:
     for sink in sorted(sinks, key=lambda store: store.path):
         if inside(source, sink.path) and inside(sink.path, source):
-            raise UsageError(f"{who} reads {source}, which is where {sink.path} would be written", "give another sink: a command never writes over what it reads")
+            raise UsageError(
+                f"{who} reads {source}, which is where {sink.path} would be written",
+                "give another sink: a command never writes over what it reads",
+            )
         if inside(source, sink.path):
-            raise UsageError(f"{who} reads {source}, which lies inside {sink.path}, where would be written", "give a sink that does not hold the source")
+            raise UsageError(
+                f"{who} reads {source}, which lies inside {sink.path}, where would be written",
+                "give a sink that does not hold the source",
+            )
         if inside(sink.path, source):
-            raise UsageError(f"{who} reads {source}, and {sink.path} would be written inside it", "give a sink outside of the source")
+            raise UsageError(
+                f"{who} reads {source}, and {sink.path} would be written inside it", "give a sink outside of the source"
+            )
 
 
 def _expanded(entries: Any) -> Iterator[str]:
@@ -148,7 +163,13 @@ def _content_files(options: BaseModel) -> Iterator[str]:
     """Files and folders that options name, those of nested options too."""
     for name, field in type(options).model_fields.items():
         value = getattr(options, name)
-        items = list(value) if isinstance(value, (list, tuple)) else list(value.values()) if isinstance(value, dict) else [value]
+        items = (
+            list(value)
+            if isinstance(value, (list, tuple))
+            else list(value.values())
+            if isinstance(value, dict)
+            else [value]
+        )
         for item in items:
             if isinstance(item, BaseModel):
                 yield from _content_files(item)
@@ -162,7 +183,7 @@ def _told_apart(recipe: Recipe) -> None:
     for step in recipe.steps:
         path = canonical(recipe.store(step.name).path)
         if path in seen:
-            raise UsageError(f"steps {seen[path]!r} and {step.name!r} both write to {path}", "remove the link, or rename a step")
+            raise UsageError(
+                f"steps {seen[path]!r} and {step.name!r} both write to {path}", "remove the link, or rename a step"
+            )
         seen[path] = step.name
-
-

@@ -11,8 +11,9 @@ import hashlib
 import importlib.metadata
 import os
 import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, ClassVar, Iterator, NamedTuple, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -138,7 +139,9 @@ class Stage(Options):
 def stage_name(cls: type) -> str:
     """The folder a stage lives in is its name: `stages.quality` -> `quality`."""
     parts = cls.__module__.split(".")
-    return parts[1] if parts[0] == "stages" and len(parts) > 1 else re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+    return (
+        parts[1] if parts[0] == "stages" and len(parts) > 1 else re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+    )
 
 
 def versions(distributions: Sequence[str]) -> dict[str, str]:
@@ -227,7 +230,9 @@ def input_shards(inputs: Inputs) -> Iterator[tuple[Store, int, str]]:
             yield store, shard, content
 
 
-def standing(links: Sequence[Link], number: int, first_key: str, there: Sequence[dict[str, int]]) -> list[Receipt] | None:
+def standing(
+    links: Sequence[Link], number: int, first_key: str, there: Sequence[dict[str, int]]
+) -> list[Receipt] | None:
     """The receipts of every link for output shard `number`, if all stand under current keys and what they prove is there
     in its full length. `there`: the sizes of each sink's files."""
     key, receipts = first_key, []
@@ -248,7 +253,7 @@ def work_shard(task: ShardTask) -> list[Receipt]:
     workers = [link.stage.worker(link.inputs, task.shard) for link in task.links]
     writers: list[Any] = []
     try:
-        for position, link in enumerate(task.links):
+        for _position, link in enumerate(task.links):
             writer = link.sink.writer(number, stage=stage_name(type(link.stage)), key="", written=link.written)
             writers.append(writer.__enter__())
         seen: list[list[pa.Array]] = [[] for _ in writers]
@@ -274,7 +279,9 @@ def _with_first(source: Store, shard: int) -> Iterator[pa.RecordBatch]:
         yield pa.RecordBatch.from_pylist([], schema=schema)
 
 
-def _through(batch: pa.RecordBatch, workers: list[Callable], writers: list, seen: list, notes: list, task: ShardTask, row: int) -> None:
+def _through(
+    batch: pa.RecordBatch, workers: list[Callable], writers: list, seen: list, notes: list, task: ShardTask, row: int
+) -> None:
     flow = [batch]
     for position, work in enumerate(workers):
         following = []
@@ -325,7 +332,9 @@ def merge_notes(total: dict[str, Any], more: dict[str, Any]) -> None:
             total.setdefault(name, value)
 
 
-def collect(pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: str, watch: Callable[[Any], None] | None = None) -> list[Any]:
+def collect(
+    pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: str, watch: Callable[[Any], None] | None = None
+) -> list[Any]:
     """Results of all tasks. Failed ones do not stop the others; at the end StageFailed lists them."""
     results, failed = [], []
     progress.current.expect(stage, len(tasks))
@@ -343,6 +352,8 @@ def collect(pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: s
         more = f"\n  and {len(failed) - 20} more" if len(failed) > 20 else ""
         if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
             more += "".join(f"\n{failure.task}:\n{failure.trace}" for failure in failed[:5])
-        raise StageFailed(f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}", "mend the cause and run again: finished shards are kept")
+        raise StageFailed(
+            f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}",
+            "mend the cause and run again: finished shards are kept",
+        )
     return results
-

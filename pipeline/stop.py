@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Iterator
+from typing import Any
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 _came = signal.SIGINT
@@ -43,5 +44,9 @@ def kept() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            if handler is not None and signal.getsignal(number) is not handler and signal.getsignal(number) != signal.SIG_IGN:
+            if (
+                handler is not None
+                and signal.getsignal(number) is not handler
+                and signal.getsignal(number) != signal.SIG_IGN
+            ):
                 signal.signal(number, handler)

@@ -18,10 +18,11 @@ import os
 import posixpath
 import shutil
 import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -32,7 +33,21 @@ from pipeline.ledger import Ledger, Receipt, sealed
 from pipeline.options import content_hash, digest
 from pipeline.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
 from pipeline.schema import current, fitted, shape_of, unified, upgraded
-from pipeline.shards import BATCH_BYTES, BATCH_ROWS, COUNTED, INDEX, SHARD_BYTES, SHARD_ROWS, ShardWriter, build_index, hash_of, number_of, reason_counts, stamp, write_table
+from pipeline.shards import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    COUNTED,
+    INDEX,
+    SHARD_BYTES,
+    SHARD_ROWS,
+    ShardWriter,
+    build_index,
+    hash_of,
+    number_of,
+    reason_counts,
+    stamp,
+    write_table,
+)
 
 __all__ = ["ARTEFACT", "BATCH_BYTES", "BATCH_ROWS", "FORMAT", "SHARD_BYTES", "SHARD_ROWS", "Store"]
 
@@ -55,7 +70,7 @@ class Store:
     def name(self) -> str:
         return self.path.rstrip("/").rsplit("/", 1)[-1]
 
-    def sub(self, name: str) -> "Store":
+    def sub(self, name: str) -> Store:
         """A store inside this one, such as `passes/sign`."""
         return Store(self.place.path(name))
 
@@ -72,7 +87,10 @@ class Store:
         """The manifest; SourceError where `path` is no finished store."""
         manifest = self.manifest()
         if manifest is None:
-            raise SourceError(f"{self.path} is not a finished store (it has no manifest.json)", "run the stage that makes it, or give another path")
+            raise SourceError(
+                f"{self.path} is not a finished store (it has no manifest.json)",
+                "run the stage that makes it, or give another path",
+            )
         return manifest
 
     def receipts(self) -> dict[int, Receipt]:
@@ -80,7 +98,9 @@ class Store:
         found = {}
         for name in self.place.names("receipts"):
             if name.endswith(".json") and name[:-5].isdigit():
-                found[int(name[:-5])] = Receipt.loads(self.place.read(f"receipts/{name}"), f"{self.path}/receipts/{name}")
+                found[int(name[:-5])] = Receipt.loads(
+                    self.place.read(f"receipts/{name}"), f"{self.path}/receipts/{name}"
+                )
         return dict(sorted(found.items()))
 
     def receipt(self, shard: int | str) -> Receipt | None:
@@ -137,7 +157,10 @@ class Store:
         try:
             return unified(current(self._schema_of(shard)) for shard in shards)
         except ValueError as fault:
-            raise SourceError(f"{self.path}: shards of unlike columns: {fault}", "read it shard by shard, or make these columns of one type") from None
+            raise SourceError(
+                f"{self.path}: shards of unlike columns: {fault}",
+                "read it shard by shard, or make these columns of one type",
+            ) from None
 
     @property
     def shape(self) -> str | None:
@@ -214,7 +237,9 @@ class Store:
     def ledger_names(self) -> list[str]:
         """The ledgers that are proven: of shards, of the artefact, and those without a shard."""
         proven = {number_of(number) for number in self.shards()}
-        proven |= {name[:-5] for name in self.place.names("receipts") if name.endswith(".json") and not name[:-5].isdigit()}
+        proven |= {
+            name[:-5] for name in self.place.names("receipts") if name.endswith(".json") and not name[:-5].isdigit()
+        }
         return [name[:-6] for name in self.place.names("ledger") if name.endswith(".arrow") and name[:-6] in proven]
 
     def files(self) -> list[str]:
@@ -284,8 +309,17 @@ class Store:
         caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maetdol"
         cache = caches / receipt.content_hash
         for name in (receipt.content_hash, *receipt.files):
-            if not name or name != posixpath.normpath(name) or name.startswith(("/", "..")) or name == "." or "\\" in name:
-                raise DamagedStore(f"{self.path}: its receipt names the file {name!r}, which lies outside of the artefact", "run the stage that made it again")
+            if (
+                not name
+                or name != posixpath.normpath(name)
+                or name.startswith(("/", ".."))
+                or name == "."
+                or "\\" in name
+            ):
+                raise DamagedStore(
+                    f"{self.path}: its receipt names the file {name!r}, which lies outside of the artefact",
+                    "run the stage that made it again",
+                )
         try:
             caches.mkdir(parents=True, exist_ok=True)
             with open(caches / f"{receipt.content_hash}.lock", "a") as lock:
@@ -310,14 +344,19 @@ class Store:
                 try:
                     tried(partial(self._copy, f"{ARTEFACT}/{name}", target), self.path)
                 except FileNotFoundError:
-                    raise DamagedStore(f"{self.path}/{ARTEFACT}/{name} is missing", "run the stage that made it again") from None
+                    raise DamagedStore(
+                        f"{self.path}/{ARTEFACT}/{name} is missing", "run the stage that made it again"
+                    ) from None
                 if content_hash(target) != known:
-                    raise DamagedStore(f"{self.path}/{ARTEFACT}/{name} is not what its receipt says", "run the stage that made it again")
+                    raise DamagedStore(
+                        f"{self.path}/{ARTEFACT}/{name} is not what its receipt says",
+                        "run the stage that made it again",
+                    )
             os.rename(whole, cache)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def writer(self, shard: int, *, stage: str, key: str, written: bool = True) -> "ShardWriter":
+    def writer(self, shard: int, *, stage: str, key: str, written: bool = True) -> ShardWriter:
         """A shard under way; deletes an old receipt first. Use `with`, then `commit()`."""
         return ShardWriter(self.place, shard, stage, key, written, self.codec)
 
@@ -344,7 +383,14 @@ class Store:
             return writer.commit(input_ids=input_ids, notes=notes or {}, **proof)
 
     def put_artefact(
-        self, folder: Path, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None, **proof: Any
+        self,
+        folder: Path,
+        ledger: pa.Table,
+        *,
+        key: str,
+        stage: str = "",
+        notes: dict[str, Any] | None = None,
+        **proof: Any,
     ) -> Receipt:
         """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes."""
         self.place.delete(f"receipts/{ARTEFACT}.json")
@@ -374,13 +420,23 @@ class Store:
         self.place.write(f"receipts/{ARTEFACT}.json", receipt.dumps())
         return receipt
 
-    def put_ledger(self, name: str, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None) -> Receipt:
+    def put_ledger(
+        self, name: str, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None
+    ) -> Receipt:
         """A ledger without a shard (files that could not be opened, records that were skipped), proven by its own receipt."""
         self.place.delete(f"receipts/{name}.json")
         written = write_table(self.place, f"ledger/{name}.arrow", ledger)
         receipt = Receipt(
-            stage=stage, shard=-1, key=key, content_hash=written.hash, ledger_hash=written.hash, rows_in=len(ledger["id"].unique()),
-            reasons=reason_counts(ledger), notes=notes or {}, sizes={f"ledger/{name}.arrow": written.bytes}, **stamp(),
+            stage=stage,
+            shard=-1,
+            key=key,
+            content_hash=written.hash,
+            ledger_hash=written.hash,
+            rows_in=len(ledger["id"].unique()),
+            reasons=reason_counts(ledger),
+            notes=notes or {},
+            sizes={f"ledger/{name}.arrow": written.bytes},
+            **stamp(),
         )
         self.place.write(f"receipts/{name}.json", receipt.dumps())
         return receipt
@@ -391,7 +447,10 @@ class Store:
         wanted = set(shards)
         absent = sorted(wanted - set(receipts))
         if absent:
-            raise DamagedStore(f"{self.path}: shards {absent[:5]} have no receipt", "run the same command again: only what is missing is redone")
+            raise DamagedStore(
+                f"{self.path}: shards {absent[:5]} have no receipt",
+                "run the same command again: only what is missing is redone",
+            )
         for number in set(receipts) - wanted:
             self.drop(number)
         self._remove_orphans(wanted)
@@ -399,12 +458,18 @@ class Store:
         artefact = self.receipt(ARTEFACT)
         full = {
             "format": FORMAT,
-            **{"stage": "", "shape": None, "key": "", "lineage": {}, "schema": []},
+            "stage": "",
+            "shape": None,
+            "key": "",
+            "lineage": {},
+            "schema": [],
             **manifest,
             "rows": sum(entry["rows"] for entry in entries),
             "bytes": sum(entry["bytes"] for entry in entries),
             "reasons": _added(r.reasons for n, r in receipts.items() if n in wanted),
-            "counts": {name: _added(r.counts.get(name, {}) for n, r in receipts.items() if n in wanted) for name in COUNTED},
+            "counts": {
+                name: _added(r.counts.get(name, {}) for n, r in receipts.items() if n in wanted) for name in COUNTED
+            },
             "shards": entries,
             "artefact": _entry(artefact) if artefact else None,
         }
@@ -422,7 +487,12 @@ class Store:
     def drop(self, shard: int) -> None:
         """Remove one shard, its proof first."""
         number = number_of(shard)
-        for name in (f"receipts/{number}.json", f"shards/{number}.arrow", f"index/{number}.ids", f"ledger/{number}.arrow"):
+        for name in (
+            f"receipts/{number}.json",
+            f"shards/{number}.arrow",
+            f"index/{number}.ids",
+            f"ledger/{number}.arrow",
+        ):
             self.place.delete(name)
 
     def _remove_orphans(self, wanted: set[int]) -> None:

@@ -14,10 +14,11 @@ from __future__ import annotations
 import importlib
 import json
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import ModuleType
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -97,7 +98,11 @@ def hook(stage: str | None) -> ModuleType | None:
 def stores_of(root: str) -> list[Store]:
     """Every store of the root, finished or not, the last made first."""
     base = place(root)
-    found = {name: Store(base.path(name)) for name in base.folders() if base.names(f"{name}/receipts") or base.exists(f"{name}/manifest.json")}
+    found = {
+        name: Store(base.path(name))
+        for name in base.folders()
+        if base.names(f"{name}/receipts") or base.exists(f"{name}/manifest.json")
+    }
     if not found:
         raise SourceError(f"{root} holds no stores", "give the root of a run, e.g. runs/quickstart")
     order: list[str] = []
@@ -134,7 +139,10 @@ def parts_of(store: Store) -> Iterator[tuple[str, Store]]:
 def _receipts(store: Store) -> Iterator[tuple[int | str, Receipt]]:
     for name in store.place.names("receipts"):
         word = name.removesuffix(".json")
-        yield (int(word) if word.isdigit() else word), Receipt.loads(store.place.read(f"receipts/{name}"), f"{store.path}/receipts/{name}")
+        yield (
+            (int(word) if word.isdigit() else word),
+            Receipt.loads(store.place.read(f"receipts/{name}"), f"{store.path}/receipts/{name}"),
+        )
 
 
 def _ledger(store: Store, number: int | str) -> pa.Table | None:
@@ -174,7 +182,11 @@ class Lineage:
     def knows(self, ids: set[str]) -> set[str]:
         """Those of `ids` that any ledger names."""
         wanted = pa.array(sorted(ids), STR)
-        return {i for name in ("id", "out") for i in self._all.filter(pc.is_in(self._all[name], value_set=wanted, skip_nulls=True))[name].to_pylist()}
+        return {
+            i
+            for name in ("id", "out")
+            for i in self._all.filter(pc.is_in(self._all[name], value_set=wanted, skip_nulls=True))[name].to_pylist()
+        }
 
     def reached(self, start: Iterable[str], by: str, to: str) -> set[str]:
         """Ids reached from `start` (themselves left out): `id` to `out` goes down, `out` to `id` climbs."""
@@ -189,7 +201,9 @@ class Lineage:
     def sources(self, ids: set[str]) -> set[str]:
         """The documents that `ids` come from: those made of nothing else."""
         above = ids | self.reached(ids, "out", "id")
-        made = set(self.edges.filter(pc.is_in(self.edges["out"], value_set=pa.array(sorted(above), STR)))["out"].to_pylist())
+        made = set(
+            self.edges.filter(pc.is_in(self.edges["out"], value_set=pa.array(sorted(above), STR)))["out"].to_pylist()
+        )
         return above - made
 
 
@@ -209,7 +223,9 @@ def named(root: Local | Remote, stores: Iterable[Store], wanted: Forgotten) -> s
                     if name in table.column_names:
                         words = [word for word in pc.unique(table[name]).to_pylist() if word and hides(word)]
                         if words:
-                            hit = pc.fill_null(pc.is_in(table[name], value_set=pa.array(words, table[name].type)), False)
+                            hit = pc.fill_null(
+                                pc.is_in(table[name], value_set=pa.array(words, table[name].type)), False
+                            )
                             found |= set(table.filter(hit)["id"].to_pylist())
     return found
 
@@ -217,7 +233,10 @@ def named(root: Local | Remote, stores: Iterable[Store], wanted: Forgotten) -> s
 def _named_once(root: Local | Remote, kept: pa.Table, receipt: Receipt, wanted: Forgotten) -> list[str]:
     key = forgotten.key_of(root)
     if receipt.key != forgotten.keyed("", key).hex():
-        raise DamagedStore(f"{root.path(forgotten.KEY)} is another key than the hashes were made with", "restore the one that stood there first")
+        raise DamagedStore(
+            f"{root.path(forgotten.KEY)} is another key than the hashes were made with",
+            "restore the one that stood there first",
+        )
     return forgotten.found_in(kept, wanted, key)
 
 
@@ -229,13 +248,20 @@ def find(root: str, marks: list[tuple[str, str]]) -> Found:
     ids = {value for kind, value in marks if kind == "id"}
     unknown = ids - lineage.knows(ids)
     if unknown:
-        raise SourceError(f"{root} knows no document {sorted(unknown)[0]}", f"look it up with `maetdol trace {root} ID_OR_URL`")
+        raise SourceError(
+            f"{root} knows no document {sorted(unknown)[0]}", f"look it up with `maetdol trace {root} ID_OR_URL`"
+        )
     derived = ids - lineage.sources(ids)
     if derived:
         of = ", ".join(sorted(lineage.sources(derived))[:5])
-        raise UsageError(f"{sorted(derived)[0]} was made of {of}", "forget the document: what is made of it goes with it, and would otherwise come back")
+        raise UsageError(
+            f"{sorted(derived)[0]} was made of {of}",
+            "forget the document: what is made of it goes with it, and would otherwise come back",
+        )
     sources = lineage.sources(ids | named(place(root), stores, wanted))
-    lost = Lost(digest(sorted(value for _, value in marks)), frozenset(sources | lineage.reached(sources, "id", "out")), wanted)
+    lost = Lost(
+        digest(sorted(value for _, value in marks)), frozenset(sources | lineage.reached(sources, "id", "out")), wanted
+    )
     return touched(root, stores, lost)
 
 
@@ -257,7 +283,11 @@ def touched(root: str, stores: list[Store], lost: Lost) -> Found:
                     found.rows[name] += int(pc.sum(_names(rows, gone)).as_py() or 0)
                 if ledger is not None and number == ARTEFACT:
                     used = ledger.filter(pc.is_null(ledger["reason"]))
-                    count = len(pc.unique(used.filter(pc.is_in(used["id"], value_set=pa.array(sorted(lost.ids | masked), STR)))["id"]))
+                    count = len(
+                        pc.unique(
+                            used.filter(pc.is_in(used["id"], value_set=pa.array(sorted(lost.ids | masked), STR)))["id"]
+                        )
+                    )
                     if count:
                         found.saw[name] = count
                 if ledger is not None and part is store:
@@ -269,7 +299,10 @@ def touched(root: str, stores: list[Store], lost: Lost) -> Found:
                 elif (store.shape or "").startswith("artefact:") and entry["store"] in {*found.saw, *found.stands_on}:
                     found.stands_on.setdefault(store.name, []).append(entry["store"])
     _address(stores, found.copies)
-    found.rows, found.masked = Counter({k: v for k, v in found.rows.items() if v}), Counter({k: v for k, v in found.masked.items() if v})
+    found.rows, found.masked = (
+        Counter({k: v for k, v in found.rows.items() if v}),
+        Counter({k: v for k, v in found.masked.items() if v}),
+    )
     found.outside = sorted(set(found.outside))
     found.stands_on = {name: sorted(set(on)) for name, on in found.stands_on.items()}
     return found
@@ -277,8 +310,14 @@ def touched(root: str, stores: list[Store], lost: Lost) -> Found:
 
 def _copies(name: str, ledger: pa.Table, gone: pa.Array, told: set[str]) -> list[dict[str, Any]]:
     """Rows of others that were removed because a forgotten one stayed."""
-    hit = pc.and_(pc.is_in(ledger["keeper"], value_set=gone, skip_nulls=True), pc.invert(pc.is_in(ledger["id"], value_set=gone)))
-    rows = [row for row in ledger.filter(pc.fill_null(hit, False)).select(["id", "reason"]).to_pylist() if row["id"] not in told]
+    hit = pc.and_(
+        pc.is_in(ledger["keeper"], value_set=gone, skip_nulls=True), pc.invert(pc.is_in(ledger["id"], value_set=gone))
+    )
+    rows = [
+        row
+        for row in ledger.filter(pc.fill_null(hit, False)).select(["id", "reason"]).to_pylist()
+        if row["id"] not in told
+    ]
     told |= {row["id"] for row in rows}
     return [{"store": name, **row, "url": None} for row in rows]
 
@@ -290,7 +329,9 @@ def _address(stores: list[Store], copies: list[dict[str, Any]]) -> None:
         for number, receipt in _receipts(store):
             table = _rows(store, number, receipt) if waiting else None
             if table is not None and {"id", "url"} <= set(table.column_names):
-                hit = table.filter(pc.is_in(table["id"], value_set=pa.array(sorted(waiting), STR))).select(["id", "url"])
+                hit = table.filter(pc.is_in(table["id"], value_set=pa.array(sorted(waiting), STR))).select(
+                    ["id", "url"]
+                )
                 for row in hit.to_pylist():
                     waiting.pop(row["id"])["url"] = row["url"]
 
@@ -309,7 +350,9 @@ def _names(table: pa.Table, gone: pa.Array) -> pa.ChunkedArray | pa.Array:
 
 def begin(root: Local | Remote, found: Found, marks: list[tuple[str, str]]) -> None:
     """From here on the takedown is under way. The list comes second: with it alone a run could begin on half the work."""
-    root.write(PENDING, (json.dumps({"marks": marks, "ids": sorted(found.lost.ids), "found": found.summary()}) + "\n").encode())
+    root.write(
+        PENDING, (json.dumps({"marks": marks, "ids": sorted(found.lost.ids), "found": found.summary()}) + "\n").encode()
+    )
     forgotten.note(root, found.lost.takedown, marks)
 
 
@@ -336,14 +379,21 @@ def carry_out(root: str, lost: Lost, check: Callable[[], None] = lambda: None) -
         tombstone = own.tombstone(store) if hasattr(own, "tombstone") else None
         for name, part in parts_of(store):
             _sweep(part)
-            changed += [f"{name}/{number}" for number, receipt in _receipts(part) if rewrite(part, number, receipt, lost, tombstone)]
+            changed += [
+                f"{name}/{number}"
+                for number, receipt in _receipts(part)
+                if rewrite(part, number, receipt, lost, tombstone)
+            ]
         # By the receipts, not by what was done just now: a killed takedown may have come as far as here.
         marked = any(lost.takedown in receipt.taken.get("by", []) for _, receipt in _receipts(store))
         if changed or marked:
             _drop_numbers(store)
         if marked and manifest is not None and lost.takedown not in manifest.get("takedowns", []):
             manifest = scrubbed(manifest, lost)
-            store.seal({**manifest, "takedowns": [*manifest.get("takedowns", []), lost.takedown]}, [entry["shard"] for entry in manifest["shards"]])
+            store.seal(
+                {**manifest, "takedowns": [*manifest.get("takedowns", []), lost.takedown]},
+                [entry["shard"] for entry in manifest["shards"]],
+            )
         done += changed
     return done
 
@@ -377,7 +427,11 @@ def _drop_numbers(store: Store) -> None:
     """Passes that hold nothing but numbers count rows by their place, and places have moved: they are made again when needed."""
     for name, part in parts_of(store):
         schema = next((rows.schema for n, r in _receipts(part) if (rows := _rows(part, n, r)) is not None), None)
-        if part is not store and schema is not None and not any(pa.types.is_large_string(column.type) for column in schema):
+        if (
+            part is not store
+            and schema is not None
+            and not any(pa.types.is_large_string(column.type) for column in schema)
+        ):
             store.place.delete(name.partition("/")[2])
 
 
@@ -389,7 +443,12 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
     if rows is not None:
         kept = masked(rows, gone) if _is_tokens(rows.schema) else rows.filter(pc.invert(_names(rows, gone)))
         if _is_tokens(rows.schema) and len(kept) < len(rows):
-            ledger = ledger.filter(pc.or_(pc.is_null(ledger["out"]), pc.is_in(ledger["out"], value_set=pa.chunked_array(kept["id"]).combine_chunks())))  # type: ignore[union-attr]
+            ledger = ledger.filter(
+                pc.or_(
+                    pc.is_null(ledger["out"]),
+                    pc.is_in(ledger["out"], value_set=pa.chunked_array(kept["id"]).combine_chunks()),
+                )
+            )  # type: ignore[union-attr]
     else:
         kept = None
     notes = scrubbed(receipt.notes, lost)
@@ -398,19 +457,33 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
         if notes != receipt.notes:
             by = sorted({*receipt.taken.get("by", []), lost.takedown})
             word = f"{number:05d}" if isinstance(number, int) else number
-            store.place.write(f"receipts/{word}.json", replace(receipt, notes=notes, taken={**receipt.taken, "by": by}).dumps())
+            store.place.write(
+                f"receipts/{word}.json", replace(receipt, notes=notes, taken={**receipt.taken, "by": by}).dumps()
+            )
         return notes != receipt.notes
     part = store.sub(PART)
     if kept is not None:
-        made = part.put(number, kept, ledger if ledger is not None else COLUMNS.empty_table(), key=receipt.key, stage=receipt.stage)  # type: ignore[arg-type]
-        new = replace(receipt, rows=made.rows, bytes=made.bytes, counts=made.counts, sizes=made.sizes, index_hash=made.index_hash)
+        made = part.put(
+            number, kept, ledger if ledger is not None else COLUMNS.empty_table(), key=receipt.key, stage=receipt.stage
+        )  # type: ignore[arg-type]
+        new = replace(
+            receipt, rows=made.rows, bytes=made.bytes, counts=made.counts, sizes=made.sizes, index_hash=made.index_hash
+        )
     else:
-        made = part.put_ledger(f"{number:05d}" if isinstance(number, int) else number, ledger, key=receipt.key, stage=receipt.stage)  # type: ignore[arg-type]
+        made = part.put_ledger(
+            f"{number:05d}" if isinstance(number, int) else number, ledger, key=receipt.key, stage=receipt.stage
+        )  # type: ignore[arg-type]
         outs = len(pc.unique(ledger["out"].drop_null())) if isinstance(number, int) else 0  # type: ignore[index]
         new = replace(receipt, rows=outs, sizes={**receipt.sizes, **made.sizes} if receipt.sizes else {})
     on_disk = {"content_hash": made.content_hash} if kept is not None else {}
     by = sorted({*receipt.taken.get("by", []), lost.takedown})
-    new = replace(new, notes=notes, rows_in=made.rows_in, reasons=made.reasons, taken={**receipt.taken, "by": by, **on_disk, "ledger_hash": made.ledger_hash})
+    new = replace(
+        new,
+        notes=notes,
+        rows_in=made.rows_in,
+        reasons=made.reasons,
+        taken={**receipt.taken, "by": by, **on_disk, "ledger_hash": made.ledger_hash},
+    )
     part.place.write(READY, new.dumps())
     _adopt(store)
     return True
@@ -419,7 +492,11 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
 def scrubbed(value: Any, lost: Lost) -> Any:
     """Notes without the entries that name a lost row or its address; numbers stay those of the time they were counted."""
     if isinstance(value, dict):
-        return {name: scrubbed(item, lost) for name, item in value.items() if not _is_lost(name, lost) and not _is_lost(item, lost)}
+        return {
+            name: scrubbed(item, lost)
+            for name, item in value.items()
+            if not _is_lost(name, lost) and not _is_lost(item, lost)
+        }
     if isinstance(value, list):
         return [scrubbed(item, lost) for item in value if not _tells_of(item, lost)]
     return value
@@ -481,8 +558,14 @@ def masked(table: pa.Table, gone: pa.Array) -> pa.Table:
         begin = row_at[owner[place_of]]
         values[begin + starts[place_of] : begin + ends[place_of]] = MASKED
     sizes = np.bincount(owner[~hit], minlength=len(table))
-    left = pa.ListArray.from_arrays(pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)), flat.filter(pa.array(~hit)), type=docs.type)
-    made = table.set_column(table.schema.get_field_index("input_ids"), table.schema.field("input_ids"), pa.ListArray.from_arrays(tokens.offsets, pa.array(values, tokens.values.type), type=tokens.type))
+    left = pa.ListArray.from_arrays(
+        pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)), flat.filter(pa.array(~hit)), type=docs.type
+    )
+    made = table.set_column(
+        table.schema.get_field_index("input_ids"),
+        table.schema.field("input_ids"),
+        pa.ListArray.from_arrays(tokens.offsets, pa.array(values, tokens.values.type), type=tokens.type),
+    )
     made = made.set_column(table.schema.get_field_index("docs"), table.schema.field("docs"), left)
     lost_docs = np.bincount(owner[hit], minlength=len(table))
     return made.filter(pa.array(~((sizes == 0) & (lost_docs > 0))))

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Iterator, Literal
+from typing import Any, Literal
 
 from pipeline import progress
 from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
@@ -21,10 +22,10 @@ from pipeline.files import place
 from pipeline.forgotten import writing
 from pipeline.ledger import Receipt
 from pipeline.pool import Inline, OnRay, Pool
-from pipeline.proof import ARTEFACT, sealed_sizes, sizes_of, wrong_sizes
-from pipeline.shards import build_index, hash_of, number_of
-from pipeline.stage import collect
+from pipeline.proof import ARTEFACT, sizes_of, wrong_sizes
+from pipeline.shards import hash_of, number_of
 from pipeline.shown import shown
+from pipeline.stage import collect
 from pipeline.store import Store
 
 MANIFEST = "manifest.json"
@@ -63,7 +64,10 @@ class Found:
 
     def summary(self) -> dict[str, Any]:
         """Plain JSON."""
-        faults = [{"path": fault.path, **{k: v for k, v in asdict(fault).items() if k not in ("proof", "mends")}} for fault in self.faults]
+        faults = [
+            {"path": fault.path, **{k: v for k, v in asdict(fault).items() if k not in ("proof", "mends")}}
+            for fault in self.faults
+        ]
         return {"files": self.files, "bytes": self.bytes, "damaged": self.damaged, "faults": faults}
 
 
@@ -146,7 +150,9 @@ def told(path: str, found: Found, repaired: bool, as_json: bool) -> str:
         return json.dumps({"path": path, **found.summary(), "repaired": repaired}, ensure_ascii=False, indent=1)
     lines = [shown(f"{fault.kind:<8} {fault.path}: {fault.what}") for fault in found.faults]
     damaged = sum(fault.kind != "extra" for fault in found.faults)
-    lines.append(f"{found.files:,} files, {found.bytes:,} bytes hold; {damaged:,} damaged or missing, {len(found.faults) - damaged:,} extra")
+    lines.append(
+        f"{found.files:,} files, {found.bytes:,} bytes hold; {damaged:,} damaged or missing, {len(found.faults) - damaged:,} extra"
+    )
     if repaired:
         again = "; now run again what made it: only that is redone" if damaged else ""
         lines += [f"taken away{again}"] if found.faults else []
@@ -177,7 +183,9 @@ def _verify_part(store: Store, found: Found, pool: Pool, whole: bool) -> bool:
         found.bytes += checked.bytes
         known |= {*checked.names, *(name for name, _, _ in checked.wrong)}
         unknown |= set() if checked.known else {checked.proof}
-        found.faults += [_fault(store, name, kind, what, checked.proof, rows and whole) for name, kind, what in checked.wrong]
+        found.faults += [
+            _fault(store, name, kind, what, checked.proof, rows and whole) for name, kind, what in checked.wrong
+        ]
     for name in sorted(set(there) - known):
         if not _may_belong(name, unknown):
             found.faults.append(_fault(store, name, "extra", "nothing speaks of it", ""))
@@ -198,7 +206,15 @@ def _may_belong(name: str, unknown: set[str]) -> bool:
 
 def _fault(store: Store, name: str, kind: Any, what: str, proof: str, rows: bool = True) -> Fault:
     if not rows and kind != "extra":
-        return Fault(store.path, name, kind, what, proof, f"its text was deleted (run.drop_raw): run the recipe with --from {Store(store.path.partition('/passes/')[0]).name}", False)
+        return Fault(
+            store.path,
+            name,
+            kind,
+            what,
+            proof,
+            f"its text was deleted (run.drop_raw): run the recipe with --from {Store(store.path.partition('/passes/')[0]).name}",
+            False,
+        )
     hint = repair_hint(store.path)
     return Fault(store.path, name, kind, what, proof, hint.partition(" and run")[0] if kind == "extra" else hint)
 
@@ -233,7 +249,12 @@ def _disagree(receipt: Receipt, entry: dict[str, Any]) -> str:
 def _wrong(store: Store, receipt: Receipt, proof: str, file: str, size: int | None) -> tuple[str, str] | None:
     """(kind, what) of a file that is not as its receipt says."""
     folder, _, rest = file.partition("/")
-    expected = {"shards": receipt.bytes_hash, "ledger": receipt.ledger_bytes_hash, "index": receipt.index_hash, ARTEFACT: receipt.files.get(rest)}[folder]
+    expected = {
+        "shards": receipt.bytes_hash,
+        "ledger": receipt.ledger_bytes_hash,
+        "index": receipt.index_hash,
+        ARTEFACT: receipt.files.get(rest),
+    }[folder]
     try:
         if size is not None and (length := store.place.size(file)) != size:
             return "damaged", f"has {length:,} bytes instead of {size:,}"

@@ -6,8 +6,9 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator
+from typing import Any
 
 LATE = 120.0
 """Seconds at one place after which it is named, and again whenever they have doubled."""

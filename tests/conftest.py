@@ -62,7 +62,9 @@ def make_store(make_documents):
         for number in range(shards):
             part = table.slice(number * size, size)
             store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="test", stage="test", input_ids=part["id"])
-        store.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, list(range(shards)))
+        store.seal(
+            {"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, list(range(shards))
+        )
         return store
 
     return make
@@ -95,10 +97,18 @@ def maetdol_run(repo):
     """`maetdol_run(root, *settings, words=())` runs the quickstart recipe, small, as a user would; returns the process."""
     import subprocess
 
-    def run(root: Path, *settings: str, words: tuple[str, ...] = (), wait: bool = True, recipe: str = "configs/quickstart.yaml"):
+    def run(
+        root: Path,
+        *settings: str,
+        words: tuple[str, ...] = (),
+        wait: bool = True,
+        recipe: str = "configs/quickstart.yaml",
+    ):
         flags = [word for setting in (*SMALL, f"root={root}", *settings) for word in ("--set", setting)]
         command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", recipe, *flags, *words]
-        process = subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
         if wait:
             process.log = process.communicate()[0]
         return process

@@ -64,7 +64,9 @@ class TestOneRun:
             lost = wanted - set(ledger["id"].to_pylist())
             assert not lost, f"{store.name} lost {len(lost)} of {len(wanted)}"
             if manifest["shards"]:
-                assert set(ledger["out"].drop_null().to_pylist()) == set(store.table(["id"])["id"].to_pylist()), store.name
+                assert set(ledger["out"].drop_null().to_pylist()) == set(store.table(["id"])["id"].to_pylist()), (
+                    store.name
+                )
             assert not pc.any(pc.and_(pc.is_valid(ledger["reason"]), pc.is_valid(ledger["out"]))).as_py(), store.name
             checked += len(wanted)
         assert checked > 2000
@@ -80,11 +82,18 @@ class TestOneRun:
         states = {line.split()[0]: line.split()[1] for line in plan.splitlines() if line.startswith("  ")}
         assert {name for name, state in states.items() if state == "done"} == {"site", "packages", "quality"}
         assert states["dedup"] == "stale" and "option changed: threshold" in plan
-        assert all(state == "follows" for name, state in states.items() if name not in ("site", "packages", "quality", "dedup"))
+        assert all(
+            state == "follows" for name, state in states.items() if name not in ("site", "packages", "quality", "dedup")
+        )
 
     def test_a_dpo_row_is_traced_to_page_span_and_rule(self, quickstart):
         pairs = Store(quickstart / "dpo")
-        row = next(r for s in pairs.shards() for r in pairs.read(s).to_pylist() if r["span_start"] is not None and ".example" in (r["url"] or ""))
+        row = next(
+            r
+            for s in pairs.shards()
+            for r in pairs.read(s).to_pylist()
+            if r["span_start"] is not None and ".example" in (r["url"] or "")
+        )
         told = trace(str(quickstart), row["id"])
         for step in ("site (ingest)", "quality (quality)", "dedup (dedup)", "pii (pii)", "sft (sft)", "dpo (dpo)"):
             assert step in told, told
@@ -96,7 +105,9 @@ class TestOneRun:
         values = [value.encode() for value in planted(repo)]
         before = ("site", "packages", "quality", "dedup")
         raw = (quickstart / "dedup" / "shards").glob("*.arrow")
-        assert any(value in path.read_bytes() for path in raw for value in values), "the site's values must reach dedup, or this proves nothing"
+        assert any(value in path.read_bytes() for path in raw for value in values), (
+            "the site's values must reach dedup, or this proves nothing"
+        )
         leaks = []
         for path in sorted(p for p in quickstart.rglob("*") if p.is_file()):
             step, inside = path.relative_to(quickstart).parts[0], path.relative_to(quickstart).parts[1:2]
@@ -107,7 +118,11 @@ class TestOneRun:
         assert not leaks
 
     def test_the_disallowed_folders_were_never_requested(self, quickstart):
-        asked = [json.loads(line)["path"] for p in (quickstart / "site").rglob("requests.jsonl") for line in p.read_text().splitlines()]
+        asked = [
+            json.loads(line)["path"]
+            for p in (quickstart / "site").rglob("requests.jsonl")
+            for line in p.read_text().splitlines()
+        ]
         assert len(asked) > 60 and not [path for path in asked if path.startswith(("/private", "/admin"))]
         refused = Store(quickstart / "site").ledgers()["reason"].to_pylist()
         assert "crawl.robots" in refused
@@ -120,7 +135,17 @@ class TestOneRun:
 
     def test_the_report_shows_every_part_and_no_value(self, quickstart, repo):
         page = (quickstart / "report.html").read_text("utf-8")
-        for title in ("Funnel", "Why rows were dropped", "Duplicates", "Personal data", "Tokenizer", "Instructions", "Preference pairs", "Training", "Evaluation"):
+        for title in (
+            "Funnel",
+            "Why rows were dropped",
+            "Duplicates",
+            "Personal data",
+            "Tokenizer",
+            "Instructions",
+            "Preference pairs",
+            "Training",
+            "Evaluation",
+        ):
             assert f"<h2>{title}</h2>" in page, title
         assert "<script" not in page and "http://127" not in page
         assert not [value for value in planted(repo) if value in page]
@@ -132,10 +157,10 @@ class TestOneRun:
         os.environ["MAETDOL_ROOT"] = str(quickstart)
         for path in sorted((repo / "notebooks").glob("*.ipynb")):
             notebook = nbformat.read(path, as_version=4)
-            NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+            NotebookClient(
+                notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+            ).execute()
             assert any(cell.get("outputs") for cell in notebook.cells if cell.cell_type == "code"), path.name
-
-
 
 
 @pytest.fixture
@@ -144,8 +169,12 @@ def text_only(repo, tmp_path, quickstart):
     import yaml
 
     page = yaml.safe_load((repo / "configs/quickstart.yaml").read_text("utf-8"))
-    page["steps"] = [s for s in page["steps"] if not (isinstance(s, dict) and next(iter(s)) in ("train", "dpo", "evaluate"))]
-    page["steps"][0] = {"ingest": {"name": "site", "from": f"{next((quickstart / 'site' / 'passes' / 'crawl').glob('*'))}/*/*.warc.gz"}}
+    page["steps"] = [
+        s for s in page["steps"] if not (isinstance(s, dict) and next(iter(s)) in ("train", "dpo", "evaluate"))
+    ]
+    page["steps"][0] = {
+        "ingest": {"name": "site", "from": f"{next((quickstart / 'site' / 'passes' / 'crawl').glob('*'))}/*/*.warc.gz"}
+    }
     path = tmp_path / "text.yaml"
     path.write_text(yaml.safe_dump(page, allow_unicode=True, sort_keys=False), "utf-8")
     return path
@@ -159,8 +188,18 @@ def run_text(repo, text_only):
 
     def run(root, *settings: str, wait: bool = True):
         flags = [word for setting in (*TEXT_SMALL, f"root={root}", *settings) for word in ("--set", setting)]
-        command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", str(text_only), "--no-report", *flags]
-        process = subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
+        command = [
+            sys.executable,
+            "-c",
+            "from pipeline.cli import main; main()",
+            "run",
+            str(text_only),
+            "--no-report",
+            *flags,
+        ]
+        process = subprocess.Popen(
+            command, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
         if wait:
             process.log = process.communicate()[0]
             assert process.returncode == 0, process.log
@@ -242,7 +281,11 @@ def test_one_flipped_byte_in_each_kind_of_file_is_found_named_and_mended(quickst
     """What `verify` prints is done as it stands there; then everything is byte for byte as it was."""
     root = shutil.copytree(quickstart, tmp_path / "root")
     assert maetdol(repo, "verify", str(root))[0] == 0
-    every = [path.relative_to(root) for path in root.rglob("*") if path.is_file() and path.suffix in (".arrow", ".ids") and "crawl" not in path.parts]
+    every = [
+        path.relative_to(root)
+        for path in root.rglob("*")
+        if path.is_file() and path.suffix in (".arrow", ".ids") and "crawl" not in path.parts
+    ]
     before, ledgers = {path: (root / path).read_bytes() for path in every}, ledger_hashes(root)
     victims = [sorted(root.glob(pattern))[0] for pattern in KINDS.values()]
     for path in victims:
@@ -266,5 +309,10 @@ def test_one_flipped_byte_in_each_kind_of_file_is_found_named_and_mended(quickst
 
 
 def maetdol(repo, *words: str) -> tuple[int, str]:
-    done = subprocess.run([sys.executable, "-c", "from pipeline.cli import main; main()", *words], cwd=repo, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", "from pipeline.cli import main; main()", *words],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+    )
     return done.returncode, done.stdout + done.stderr

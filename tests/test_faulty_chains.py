@@ -47,7 +47,10 @@ def prose(seed: int, lines: int = 8) -> str:
     dice = random.Random(seed)
     words = (KOREAN if seed % 3 == 2 else ENGLISH).split()
     common = [] if seed % 3 == 2 else words[:8]
-    pieces = [[word for n in range(16) for word in (dice.choice(words), dice.choice(common or words))[: 1 + n % 2]] for _ in range(lines)]
+    pieces = [
+        [word for n in range(16) for word in (dice.choice(words), dice.choice(common or words))[: 1 + n % 2]]
+        for _ in range(lines)
+    ]
     return "\n".join(" ".join(piece).capitalize() + "." for piece in pieces)
 
 
@@ -73,8 +76,12 @@ def accounted(made: Chain) -> None:
         if came is not None:
             assert sorted(set(ids)) == sorted(came), f"{store.name}: ids that came are not those of the ledger"
         assert len(set(came or ids)) == len(came or ids)
-        assert Counter(out for out in outs if out is not None) == Counter(rows["id"].to_pylist()), f"{store.name}: outputs are not the rows"
-        assert all((out is None) == (reason is not None) for out, reason in zip(outs, reasons)), f"{store.name}: a row with neither output nor reason"
+        assert Counter(out for out in outs if out is not None) == Counter(rows["id"].to_pylist()), (
+            f"{store.name}: outputs are not the rows"
+        )
+        assert all((out is None) == (reason is not None) for out, reason in zip(outs, reasons)), (
+            f"{store.name}: a row with neither output nor reason"
+        )
         for text in rows["text"].to_pylist():
             text.encode("utf-8")
             assert "\r" not in text
@@ -99,14 +106,41 @@ def lines_of(rows: int) -> list[bytes]:
     lines: list[bytes] = []
     for n in range(rows):
         text = prose(n).replace("\n", ("\r\n", "\n", "\r\n \t\r\n", "\r")[n % 4])
-        row = {"text": text, "title": f"No {n}", "date": "2026-01-02", "author": {"name": 'Ada "the\\ quick" ' + PLANTED[0]}, "tags": [PLANTED[1], None, 1.5]}
-        lines.append(json.dumps({**row, "emb": [0.1 * n, 1, -2], "none": None, "deep": {"a": [{"b": PLANTED[0]}]}}, ensure_ascii=n % 2 == 0).encode())
-    lines[3:3] = [b"", b"  \t", b'{"text": "cut', b"\x00\xff\xfe", b"[]", b"17", b'{"text": 17}', b'{"text": null}', b'{"title": "no text"}', b'{"text": "NaN", "n": NaN}']
+        row = {
+            "text": text,
+            "title": f"No {n}",
+            "date": "2026-01-02",
+            "author": {"name": 'Ada "the\\ quick" ' + PLANTED[0]},
+            "tags": [PLANTED[1], None, 1.5],
+        }
+        lines.append(
+            json.dumps(
+                {**row, "emb": [0.1 * n, 1, -2], "none": None, "deep": {"a": [{"b": PLANTED[0]}]}},
+                ensure_ascii=n % 2 == 0,
+            ).encode()
+        )
+    lines[3:3] = [
+        b"",
+        b"  \t",
+        b'{"text": "cut',
+        b"\x00\xff\xfe",
+        b"[]",
+        b"17",
+        b'{"text": 17}',
+        b'{"text": null}',
+        b'{"title": "no text"}',
+        b'{"text": "NaN", "n": NaN}',
+    ]
     lines.append(lines[0])
     return lines
 
 
-FORMS = {"lf": ("utf-8", ["\n"]), "crlf": ("utf-8", ["\r\n"]), "mixed": ("utf-8-sig", ["\r\n", "\n", "\r\n\r\n"]), "wide": ("utf-16", ["\r\n"])}
+FORMS = {
+    "lf": ("utf-8", ["\n"]),
+    "crlf": ("utf-8", ["\r\n"]),
+    "mixed": ("utf-8-sig", ["\r\n", "\n", "\r\n\r\n"]),
+    "wide": ("utf-16", ["\r\n"]),
+}
 
 
 def test_json_lines_of_any_line_end(tmp_path):
@@ -148,12 +182,22 @@ def odd_tables(folder: Path, rows: int) -> int:
         "nothing": pa.nulls(rows),
         "large": pa.array([2**63 - 1] * rows, pa.uint64()),
     }
-    bad = pa.Array.from_buffers(pa.string(), rows, pa.array([texts[0].encode() + b"\xff\xfe", *[t.encode() for t in texts[1:-1]], None], pa.binary()).buffers())
+    bad = pa.Array.from_buffers(
+        pa.string(),
+        rows,
+        pa.array([texts[0].encode() + b"\xff\xfe", *[t.encode() for t in texts[1:-1]], None], pa.binary()).buffers(),
+    )
     pq.write_table(pa.table({"text": bad, **columns}), folder / "a.parquet", row_group_size=5)
     vectors = pa.array([[float(n), 1.0, -n] for n in range(rows - 1)] + [None], pa.list_(pa.float32(), 3))
-    other = pa.table({"text": pa.array([prose(100 + n) for n in range(rows)], pa.large_string()), **columns, "emb": vectors})
+    other = pa.table(
+        {"text": pa.array([prose(100 + n) for n in range(rows)], pa.large_string()), **columns, "emb": vectors}
+    )
     pq.write_table(other, folder / "b.parquet")
-    wide = other.set_column(other.column_names.index("emb"), "emb", pa.array([[float(n), 1.0, -n] for n in range(rows)], pa.list_(pa.float64())))
+    wide = other.set_column(
+        other.column_names.index("emb"),
+        "emb",
+        pa.array([[float(n), 1.0, -n] for n in range(rows)], pa.list_(pa.float64())),
+    )
     wide = wide.set_column(0, "text", pa.array([prose(200 + n) for n in range(rows)], pa.string_view()))
     with pa.ipc.new_file(folder / "c.arrow", wide.schema) as out:
         out.write_table(wide)
@@ -169,14 +213,18 @@ def test_tables_of_odd_values(tmp_path, monkeypatch):
 
     monkeypatch.setattr(plan, "GROUP_FILES", 1)
     records = odd_tables(tmp_path / "raw", 10)
-    made = chain(tmp_path, tmp_path / "raw", dedup=["--levels", "exact,near,semantic", "--vectors", "emb", "--cells", "1"])
+    made = chain(
+        tmp_path, tmp_path / "raw", dedup=["--levels", "exact,near,semantic", "--vectors", "emb", "--cells", "1"]
+    )
     accounted(made)
     nothing_personal(made)
     reasons = Counter(row["reason"] for row in made.ledger("ingest"))
     assert reasons[None] == records - 1 and reasons.total() == records + 2, reasons
     assert "�" in next(row["text"] for row in made.rows("ingest") if row["title"] == "No 0")
     assert {row["emb"] is None for row in made.rows()} == {True, False}
-    assert Counter(row["reason"] for row in made.ledger("dedup"))["dedup.semantic"] >= 8, "the same vectors stand in two files"
+    assert Counter(row["reason"] for row in made.ledger("dedup"))["dedup.semantic"] >= 8, (
+        "the same vectors stand in two files"
+    )
     last = {entry["key"]: entry["value"] for entry in made.rows()[-1]["meta"]}
     assert json.loads(last["deep"])["by"][0]["n"] is None and last["price"].startswith("0.00")
 
@@ -201,9 +249,23 @@ def odd_pages() -> tuple[dict[str, bytes], dict[str, str]]:
         "menu": page_of(318, "<select>" + "<option>x" * 1500 + "</select>"), "marks": page_of(319, "<p>a" + "\u0301\u0323" * 200), "stated": page_of(321, '<script type="application/ld+json">{"@type": "Question", "name": "' + PLANTED[0] + '", "acceptedAnswer": {"a": NaN}}</script>'),
     }  # fmt: skip
     pages = {name: source.encode() for name, source in kept.items()}
-    pages |= {"cp949": page_of(korean, charset="euc-kr").encode("cp949"), "wrong-label": page_of(korean + 3, charset="euc-kr").encode(), "wide": page_of(korean + 6).encode("utf-16"), "damaged": page_of(korean + 9).encode() + b"\xff\xc3", "again": pages["plain"]}
-    dropped = {"empty": b"", "blank": b" \r\n\t", "no-words": b"<html><body><img src=a><script>var a</script></body></html>", "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< >>\nendobj\n", "png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(64))}
-    return pages | dropped, dict(zip(dropped, ("ingest.empty", "ingest.empty", "ingest.no_main_text", "ingest.pdf", "ingest.image"), strict=True))
+    pages |= {
+        "cp949": page_of(korean, charset="euc-kr").encode("cp949"),
+        "wrong-label": page_of(korean + 3, charset="euc-kr").encode(),
+        "wide": page_of(korean + 6).encode("utf-16"),
+        "damaged": page_of(korean + 9).encode() + b"\xff\xc3",
+        "again": pages["plain"],
+    }
+    dropped = {
+        "empty": b"",
+        "blank": b" \r\n\t",
+        "no-words": b"<html><body><img src=a><script>var a</script></body></html>",
+        "pdf": b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< >>\nendobj\n",
+        "png": b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + bytes(range(64)),
+    }
+    return pages | dropped, dict(
+        zip(dropped, ("ingest.empty", "ingest.empty", "ingest.no_main_text", "ingest.pdf", "ingest.image"), strict=True)
+    )
 
 
 def told_of_pages(made: Chain, reasons: dict[str, str], pages: int) -> None:
@@ -215,9 +277,13 @@ def told_of_pages(made: Chain, reasons: dict[str, str], pages: int) -> None:
     assert not Counter(reasons.values()) - told, told
     assert Counter(row["reason"] for row in made.ledger("dedup"))["dedup.exact"] >= 1
     texts = [row["text"] for row in made.rows()]
-    assert len(texts) >= 0.6 * (pages - len(reasons)), Counter(row["reason"] for step in STEPS[1:] for row in made.ledger(step))
+    assert len(texts) >= 0.6 * (pages - len(reasons)), Counter(
+        row["reason"] for step in STEPS[1:] for row in made.ledger(step)
+    )
     read = [row["text"] for row in made.rows("ingest")]
-    assert sum(sum("가" <= c <= "힣" for c in text) > 300 for text in read) >= 4, "the Korean pages, whatever their bytes"
+    assert sum(sum("가" <= c <= "힣" for c in text) > 300 for text in read) >= 4, (
+        "the Korean pages, whatever their bytes"
+    )
     assert not any("<p>" in text for text in read)
 
 
@@ -237,14 +303,28 @@ def test_an_archive_of_odd_pages(tmp_path):
     frames, head = [], b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n"
     for number, data in enumerate(pages.values()):
         packed = number % 4 == 1
-        frames.append(warc(number, body=head + (b"Content-Encoding: gzip\r\n" if packed else b"") + b"\r\n" + (gzip.compress(data) if packed else data)))
-    others = [warc(900, kind="request", body=b"GET / HTTP/1.1\r\n\r\n"), warc(901, body=b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\n<p>gone"), warc(902, kind="warcinfo", body=b"software: a mill\r\n")]
+        frames.append(
+            warc(
+                number,
+                body=head
+                + (b"Content-Encoding: gzip\r\n" if packed else b"")
+                + b"\r\n"
+                + (gzip.compress(data) if packed else data),
+            )
+        )
+    others = [
+        warc(900, kind="request", body=b"GET / HTTP/1.1\r\n\r\n"),
+        warc(901, body=b"HTTP/1.1 404 Not Found\r\nContent-Type: text/html\r\n\r\n<p>gone"),
+        warc(902, kind="warcinfo", body=b"software: a mill\r\n"),
+    ]
     frames[3:3] = others
     frames.insert(7, b"bytes between two frames\r\n\r\n")
     cut = warc(903, body=head + b"\r\n" + page_of(330).encode())[:-900]
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "a.warc").write_bytes(b"".join(frames) + cut)
-    (tmp_path / "raw" / "b.warc.gz").write_bytes(b"".join(gzip.compress(warc(n, body=head + b"\r\n" + page_of(340 + n).encode())) for n in range(3)))
+    (tmp_path / "raw" / "b.warc.gz").write_bytes(
+        b"".join(gzip.compress(warc(n, body=head + b"\r\n" + page_of(340 + n).encode())) for n in range(3))
+    )
     made = chain(tmp_path, tmp_path / "raw")
     told = Counter(row["reason"] for row in made.ledger("ingest"))
     assert told["ingest.record_type"] == 2 and told["ingest.http_status"] == 1 and told["ingest.broken_record"] == 2

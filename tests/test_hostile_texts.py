@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Callable
+from collections.abc import Callable
 
 import pyarrow as pa
 import pytest
@@ -40,7 +40,10 @@ def text_of(seed: str, size: int) -> str:
 
 
 def batch_of(*texts: str) -> pa.RecordBatch:
-    rows = [{name: None for name in DOCUMENT.names} | {"id": f"{n:032x}", "source": "test", "text": text, "meta": [], "blocks": []} for n, text in enumerate(texts)]
+    rows = [
+        dict.fromkeys(DOCUMENT.names) | {"id": f"{n:032x}", "source": "test", "text": text, "meta": [], "blocks": []}
+        for n, text in enumerate(texts)
+    ]
     return pa.RecordBatch.from_pylist(rows, schema=DOCUMENT)
 
 
@@ -58,17 +61,29 @@ def stages(tmp_path_factory, repo) -> dict[str, Callable[[str], int]]:
     (folder / "math.jsonl").write_text(json.dumps({"question": QUESTION, "answer": "33"}), "utf-8")
     filters = sorted({file.stem for file in (repo / "stages/quality/filters").glob("[a-z]*.py")} - WITH_MODELS)
     rules = [rule_of(file.stem, {}) for file in sorted((repo / "stages/sft/rules").glob("[a-z]*.py"))]
-    known = {"decontaminate": Decontaminate.build({"against": [str(folder / "math.jsonl")]}, "decontaminate"), "pii": Pii.build({}, "pii")}
+    known = {
+        "decontaminate": Decontaminate.build({"against": [str(folder / "math.jsonl")]}, "decontaminate"),
+        "pii": Pii.build({}, "pii"),
+    }
     (folder / "bad.txt").write_text("lorem\n낱말", "utf-8")
     needed = {"bad_words": {"files": [str(folder / "bad.txt")]}}
-    known |= {f"quality {name}": Quality.build({"filters": [{name: needed.get(name, {})}]}, "quality") for name in filters}
+    known |= {
+        f"quality {name}": Quality.build({"filters": [{name: needed.get(name, {})}]}, "quality") for name in filters
+    }
     numbers = iter(range(10**6))
 
     def dedup(text: str) -> int:
         number = next(numbers)
         table = batch_of(text, text + " end", text)
         source, sink = Store(folder / f"in{number}"), Store(folder / f"out{number}")
-        source.put(0, pa.Table.from_batches([table]), Ledger.rows(table.column("id")), key="test", stage="test", input_ids=table.column("id"))
+        source.put(
+            0,
+            pa.Table.from_batches([table]),
+            Ledger.rows(table.column("id")),
+            key="test",
+            stage="test",
+            input_ids=table.column("id"),
+        )
         source.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0])
         receipts = Dedup.build({"levels": ["exact", "near"]}, "dedup").run(Inputs({"of": [source]}), sink, Inline())
         return sum(len(sink.ledger(receipt.shard)) for receipt in receipts) - 2
@@ -81,7 +96,15 @@ def stages(tmp_path_factory, repo) -> dict[str, Callable[[str], int]]:
         for line in lines:
             starts.append(starts[-1] + len(line) + 1)
         row["blocks"] = [
-            {"kind": kinds[n % 4], "text": line, "start": starts[n], "end": starts[n] + len(line), "level": 1, "group": n // 2} for n, line in enumerate(lines)
+            {
+                "kind": kinds[n % 4],
+                "text": line,
+                "start": starts[n],
+                "end": starts[n] + len(line),
+                "level": 1,
+                "group": n // 2,
+            }
+            for n, line in enumerate(lines)
         ]
         mine(rules, row, 17)
         row["blocks"] = []

@@ -25,7 +25,23 @@ FLOORS = [
     {"show"},
     {"cli"},
 ]
-HEAVY = {"torch", "transformers", "presidio_analyzer", "spacy", "numba", "polars", "ray", "datasets", "trl", "peft", "scipy", "trafilatura", "scrapy", "pandas", "lxml"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "presidio_analyzer",
+    "spacy",
+    "numba",
+    "polars",
+    "ray",
+    "datasets",
+    "trl",
+    "peft",
+    "scipy",
+    "trafilatura",
+    "scrapy",
+    "pandas",
+    "lxml",
+}
 
 
 def imports(path: Path, top_level_only: bool = False) -> set[str]:
@@ -59,7 +75,9 @@ def test_pipeline_imports_only_downwards():
             parts = name.split(".")
             if parts[0] == "pipeline" and len(parts) > 1 and parts[1] in floor and parts[1] != path.stem:
                 same = floor[parts[1]] == floor[path.stem]
-                assert floor[parts[1]] < floor[path.stem] or (same and not _circle(path, parts[1])), f"{path.name} imports {name}"
+                assert floor[parts[1]] < floor[path.stem] or (same and not _circle(path, parts[1])), (
+                    f"{path.name} imports {name}"
+                )
 
 
 def _circle(path: Path, other: str) -> bool:
@@ -81,7 +99,11 @@ def test_stage_folders_never_import_each_other():
 def test_filters_touch_neither_ray_nor_the_store():
     for path in sources("stages"):
         if path.parent.name == "filters":
-            bad = {n for n in imports(path) if n.split(".")[0] == "ray" or n.startswith(("pipeline.store", "pipeline.pool", "pipeline.run"))}
+            bad = {
+                n
+                for n in imports(path)
+                if n.split(".")[0] == "ray" or n.startswith(("pipeline.store", "pipeline.pool", "pipeline.run"))
+            }
             assert not bad, f"{path.name}: {bad}"
 
 
@@ -102,7 +124,11 @@ def test_the_command_line_imports_nothing_heavy():
 
 @pytest.mark.parametrize("folder", ["pipeline", "stages", "tests"])
 def test_files_can_be_read_in_one_sitting(folder):
-    long = {p.relative_to(REPO).as_posix(): n for p in sources(folder) if (n := len(p.read_text("utf-8").splitlines())) > 500}
+    long = {
+        p.relative_to(REPO).as_posix(): n
+        for p in sources(folder)
+        if (n := len(p.read_text("utf-8").splitlines())) > 500
+    }
     assert not long
 
 

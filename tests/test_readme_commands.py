@@ -61,7 +61,15 @@ def test_looking_at_a_run(folder, repo, capsys):
 def test_stage_by_stage_by_hand(folder, repo):
     for words in blocks(repo)[1]:
         run(words)
-    assert {path.parent.name for path in (folder / "runs/hand").glob("*/manifest.json")} >= {"site", "good", "unique", "safe", "clean", "sft", "tokenizer"}
+    assert {path.parent.name for path in (folder / "runs/hand").glob("*/manifest.json")} >= {
+        "site",
+        "good",
+        "unique",
+        "safe",
+        "clean",
+        "sft",
+        "tokenizer",
+    }
 
 
 @pytest.mark.slow
@@ -78,8 +86,14 @@ def test_further_verbs(folder, repo):
 
 def test_the_store_opens_as_shown(folder, repo):
     text = (repo / "README.md").read_text("utf-8")
-    (shown,) = [block for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE) if "import datasets" in block]
-    lines = [line for line in shown.splitlines() if "raydata" not in line]  # Ray Data has its own tests: starting Ray takes longer than all of these
+    (shown,) = [
+        block
+        for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+        if "import datasets" in block
+    ]
+    lines = [
+        line for line in shown.splitlines() if "raydata" not in line
+    ]  # Ray Data has its own tests: starting Ray takes longer than all of these
     names: dict = {}
     exec("\n".join(lines), names)
     assert names["store"].dataset().num_rows == names["store"].require()["rows"]
@@ -95,5 +109,7 @@ def test_the_notebooks_run_on_a_root_made_by_hand(folder, repo, monkeypatch):
     monkeypatch.setenv("MAETDOL_ROOT", str(folder / "runs/hand"))
     for path in sorted((repo / "notebooks").glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
-        NotebookClient(notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}).execute()
+        NotebookClient(
+            notebook, timeout=None, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        ).execute()
         assert any(cell.get("outputs") for cell in notebook.cells if cell.cell_type == "code"), path.name

@@ -56,7 +56,10 @@ def ingest(tmp_path):
         stage = Ingest.build({"from": str(INPUTS / name), **options}, "ingest")
         store = Store(tmp_path / "ingest")
         receipts = stage.run(Inputs(), store, Inline())
-        store.seal({"stage": "ingest", "shape": stage.output(), "key": stage.key(Inputs()), "lineage": {}, "schema": []}, [r.shard for r in receipts])
+        store.seal(
+            {"stage": "ingest", "shape": stage.output(), "key": stage.key(Inputs()), "lineage": {}, "schema": []},
+            [r.shard for r in receipts],
+        )
         for shard in store.shards():
             check(None, store.read(shard)["id"], store.ledger(shard), f"shard {shard}")
         read = [(store.read(shard).to_pylist(), store.ledger(shard).to_pylist()) for shard in store.shards()]
@@ -76,7 +79,9 @@ def objects(name: str) -> list[dict[str, Any]]:
 def paragraphs(page: bytes | str) -> list[str]:
     """The contents of a page's `p` elements, tags cut out and references resolved."""
     text = page.decode("utf-8", "replace") if isinstance(page, bytes) else page
-    return [html.unescape(re.sub(r"<[^>]*>", "", found)).strip() for found in re.findall(r"<p>(.*?)(?:</p>|$)", text, re.S)]
+    return [
+        html.unescape(re.sub(r"<[^>]*>", "", found)).strip() for found in re.findall(r"<p>(.*?)(?:</p>|$)", text, re.S)
+    ]
 
 
 def whole(text: str, parts: list[str]) -> None:
@@ -100,7 +105,10 @@ def records(name: str) -> dict[str, bytes]:
     return {match.group(1).decode("utf-8", "replace"): match.string for match in found if match}
 
 
-@pytest.mark.parametrize("name, count", [("19-long.warc", 3), ("20-v2.warc", 9), ("w3-warc-lf-only.warc", 4), ("w4-length-6-too-long.warc", 4)])
+@pytest.mark.parametrize(
+    "name, count",
+    [("19-long.warc", 3), ("20-v2.warc", 9), ("w3-warc-lf-only.warc", 4), ("w4-length-6-too-long.warc", 4)],
+)
 def test_every_record_of_an_archive_comes_whole(ingest, name, count):
     expected, read = records(name), ingest(name)
     assert len(expected) == count and read.reasons == {None: count}
@@ -122,7 +130,11 @@ def test_every_record_of_an_arc_file_comes_whole(ingest, name):
     assert len(pages) == 3 and read.reasons == {None: 3, "ingest.record_type": 1}
     for row, page in zip(read.rows, pages, strict=True):
         whole(row["text"], list(dict.fromkeys(paragraphs(page))))
-    heads = [line.rsplit(b" ", 4)[0] for line in given(name).splitlines() if line.startswith(b"http://") and line.rsplit(b" ", 1)[-1].isdigit()]
+    heads = [
+        line.rsplit(b" ", 4)[0]
+        for line in given(name).splitlines()
+        if line.startswith(b"http://") and line.rsplit(b" ", 1)[-1].isdigit()
+    ]
     assert [row["url"] for row in read.rows] == [address.decode() for address in heads]
 
 
@@ -141,7 +153,11 @@ def test_a_date_out_of_range_costs_its_value(ingest, name):
     table = pq.read_table(path) if name.endswith("parquet") else pa.ipc.open_file(path).read_all()
     read = ingest(name)
     assert read.texts == table["text"].to_pylist() and read.reasons == {None: table.num_rows}
-    days = table["date"].cast(pa.int32()).to_pylist() if pa.types.is_date32(table["date"].type) else table["date"].cast(pa.int64()).to_pylist()
+    days = (
+        table["date"].cast(pa.int32()).to_pylist()
+        if pa.types.is_date32(table["date"].type)
+        else table["date"].cast(pa.int64()).to_pylist()
+    )
     dates = [row["date"] for row in read.rows]
     assert len(read.notes) == 1 and dates.count(None) == 1 and abs(days[dates.index(None)]) == max(map(abs, days))
 
@@ -149,12 +165,18 @@ def test_a_date_out_of_range_costs_its_value(ingest, name):
 def test_a_control_character_behind_the_page(ingest):
     read = ingest("x1-control-reference.html")
     whole(read.texts[0], paragraphs(given("x1-control-reference.html")))
-    assert read.reasons == {None: 1} and "reference" in read.texts[0].rsplit("\n", 1)[-1] and "\x01" not in read.texts[0]
+    assert (
+        read.reasons == {None: 1} and "reference" in read.texts[0].rsplit("\n", 1)[-1] and "\x01" not in read.texts[0]
+    )
 
 
 def test_a_history_that_is_none_is_the_rows_fault(ingest):
     read = ingest("x3-history.jsonl", **{"as": "chat"})
-    assert len(objects("x3-history.jsonl")) == 1 and read.reasons == {"ingest.wrong_columns": 1} and "history" in read.notes[0]
+    assert (
+        len(objects("x3-history.jsonl")) == 1
+        and read.reasons == {"ingest.wrong_columns": 1}
+        and "history" in read.notes[0]
+    )
 
 
 # -- 2: bytes taken for text on somebody's word --------------------------------------------------------------------------
@@ -172,7 +194,9 @@ def test_content_codings(ingest):
             title = re.match(r"Page (\w+)", text).group(1)
             whole(text, [part.replace("page none", f"page {title}") for part in plain])
     # The page that was cut says so, the coding that cannot be undone has its reason; nothing else is missing.
-    assert read.reasons == {None: 11, "ingest.content_coding": 1} and set(expected) - set(texts) == {"http://example.com/compress"}
+    assert read.reasons == {None: 11, "ingest.content_coding": 1} and set(expected) - set(texts) == {
+        "http://example.com/compress"
+    }
     assert sorted(read.notes) == ["gzip data cut", "payload: compress"]
     assert all("\ufffd" not in text and "\0" not in text for text in texts.values())
 
@@ -180,9 +204,21 @@ def test_content_codings(ingest):
 def test_what_is_no_page_is_set_apart_by_its_bytes(ingest):
     expected, read = records("23-mislabelled.warc"), ingest("23-mislabelled.warc")
     assert len(read.ledger) == len(expected) == 13
-    assert read.reasons == {None: 5, "ingest.pdf": 2, "ingest.image": 2, "ingest.archive": 1, "ingest.data": 1, "ingest.script": 1, "ingest.style": 1}
+    assert read.reasons == {
+        None: 5,
+        "ingest.pdf": 2,
+        "ingest.image": 2,
+        "ingest.archive": 1,
+        "ingest.data": 1,
+        "ingest.script": 1,
+        "ingest.style": 1,
+    }
     plain = [url for url in expected if re.search(rb"<p>Paragraph 0", expected[url])]
-    assert len(plain) == 3 and {row["url"] for row in read.rows} == {*plain, "http://example.com/gz", "http://example.com/xml"}
+    assert len(plain) == 3 and {row["url"] for row in read.rows} == {
+        *plain,
+        "http://example.com/gz",
+        "http://example.com/xml",
+    }
     for row in read.rows:
         if row["url"] in plain:
             whole(row["text"], paragraphs(expected[row["url"]]))
@@ -196,7 +232,9 @@ def test_a_body_that_is_joined_already_stays_as_it_is(ingest):
         assert texts[url].strip() == expected[url].split(b"\r\n\r\n", 2)[2].decode().replace("\r\n", "\n").strip()
     for url in ("http://example.com/joined-beef", "http://example.com/joined-plain"):
         whole(texts[url], paragraphs(expected[url]))
-    assert not any(re.search(r"(?m)^[0-9a-f]{2,4}$", texts[url]) for url in texts if url.rsplit("/", 1)[1].startswith("chunk")), "no size of a chunk is text"
+    assert not any(
+        re.search(r"(?m)^[0-9a-f]{2,4}$", texts[url]) for url in texts if url.rsplit("/", 1)[1].startswith("chunk")
+    ), "no size of a chunk is text"
 
 
 def test_utf8_under_a_korean_label(ingest):
@@ -246,7 +284,9 @@ def test_a_formula_stands_once_as_tex(ingest, extract):
 @pytest.mark.parametrize("name", ["24d-list.html", "24e-bodyul.html"])
 def test_every_item_is_a_line_of_its_own(ingest, name, extract):
     text = ingest(name, extract=extract).texts[0]
-    items = [re.sub(r"<[^>]*>", "", found).strip() for found in re.findall(r"<li>(.*?)</li>", given(name).decode(), re.S)]
+    items = [
+        re.sub(r"<[^>]*>", "", found).strip() for found in re.findall(r"<li>(.*?)</li>", given(name).decode(), re.S)
+    ]
     lines = [line.strip(" -*•") for line in text.splitlines()]
     assert len(items) >= 2 and [line for line in lines if line in items] == items
 
@@ -254,14 +294,19 @@ def test_every_item_is_a_line_of_its_own(ingest, name, extract):
 def test_an_article_and_its_comments_both_stay(ingest):
     read, page = ingest("e3-article-with-replies.html"), given("e3-article-with-replies.html")
     whole(read.texts[0], paragraphs(page))
-    assert any(part.startswith("Paragraph 0 of the article") for part in paragraphs(page)) and "thank you for writing about it" in read.texts[0]
+    assert (
+        any(part.startswith("Paragraph 0 of the article") for part in paragraphs(page))
+        and "thank you for writing about it" in read.texts[0]
+    )
 
 
 def test_a_record_that_the_crawler_cut_has_a_measure(ingest, tmp_path):
     read = ingest("54-truncated.warc")
     by = {row["id"]: row for row in read.rows}
     flags = {by[row["id"]]["url"]: row["warc.truncated"] for row in read.ledger}
-    assert {url: bool(flag) for url, flag in flags.items()} == {url: b"WARC-Truncated: length" in body for url, body in records("54-truncated.warc").items()}
+    assert {url: bool(flag) for url, flag in flags.items()} == {
+        url: b"WARC-Truncated: length" in body for url, body in records("54-truncated.warc").items()
+    }
 
 
 # -- 3: text measured by its spelling ------------------------------------------------------------------------------------
@@ -272,15 +317,27 @@ def judged(read: Read, **filters: dict[str, Any]) -> tuple[list[str | None], lis
     from stages.quality import Quality
 
     (shard,) = read.store.shards()
-    work = Quality.build({"filters": [{name: options} for name, options in filters.items()]}, "quality").work(*read.store.batches(shard))
+    work = Quality.build({"filters": [{name: options} for name, options in filters.items()]}, "quality").work(
+        *read.store.batches(shard)
+    )
     ledger = work.ledger.to_pydict()
     return ledger["reason"], work.kept.to_pylist(), {name: values for name, values in ledger.items() if "." in name}
 
 
 def test_every_spelling_of_a_line_end_is_judged_alike(ingest):
     spelled, read = objects("27-blank.jsonl"), ingest("27-blank.jsonl")
-    assert len(spelled) == 8 and read.texts == ["\n".join(line.strip(" \u3000\u200b") for line in row["text"].splitlines()) for row in spelled]
-    reasons, _, metrics = judged(read, repeated_lines={}, terminal_lines={}, repeated_paragraphs={}, short_lines={}, bullet_lines={}, ellipsis_lines={})
+    assert len(spelled) == 8 and read.texts == [
+        "\n".join(line.strip(" \u3000\u200b") for line in row["text"].splitlines()) for row in spelled
+    ]
+    reasons, _, metrics = judged(
+        read,
+        repeated_lines={},
+        terminal_lines={},
+        repeated_paragraphs={},
+        short_lines={},
+        bullet_lines={},
+        ellipsis_lines={},
+    )
     assert set(reasons) == {None}
     assert set(metrics["repeated_lines.lines"]) == {0.0} and len(set(metrics["terminal_lines.lines"])) == 1
 
@@ -290,9 +347,22 @@ def test_capitals_and_short_texts_in_their_language(ingest):
     _, kept, _ = judged(read, language={"min": None})
     langs = {row["text"]: row["lang"] for row in kept}
     assert list(langs) == [re.sub("\r\n?", "\n", row["text"]) for row in objects("26-lang.jsonl")]
-    english = [text for text in langs if len(text.split()) >= 4 and text.isascii() and text.split()[0] in ("MY", "TERMS", "CONTACT", "THE")]
+    english = [
+        text
+        for text in langs
+        if len(text.split()) >= 4 and text.isascii() and text.split()[0] in ("MY", "TERMS", "CONTACT", "THE")
+    ]
     assert len(english) == 5 and {langs[text] for text in english} == {"en"}
-    others = {"DIE KATZE IST AUF DEM TISCH": "de", "LA CASA ES MUY GRANDE Y BONITA": "es", "안녕": "ko", "ㅋㅋㅋ": "ko", "BTS 신곡 발표": "ko", "맷돌 (MILLSTONE)": "ko", "こんにちは": "ja", "你好": "zh"}
+    others = {
+        "DIE KATZE IST AUF DEM TISCH": "de",
+        "LA CASA ES MUY GRANDE Y BONITA": "es",
+        "안녕": "ko",
+        "ㅋㅋㅋ": "ko",
+        "BTS 신곡 발표": "ko",
+        "맷돌 (MILLSTONE)": "ko",
+        "こんにちは": "ja",
+        "你好": "zh",
+    }
     assert {text: langs[text] for text in others} == others
 
 
@@ -300,7 +370,17 @@ def test_texts_of_nothing_have_null_where_nothing_is_measured(ingest):
     read = ingest("28-empty.jsonl")
     assert len(read.ledger) == len(objects("28-empty.jsonl")) == 13
     assert {"😀", "...!!!", "ㅎ", "1", "-", "가"} <= set(read.texts) and read.reasons["ingest.empty"] >= 5
-    _, _, metrics = judged(read, language={"min": None}, mean_word_length={}, alphabetic_words={}, repeated_ngrams={}, top_ngrams={}, hangul_share={}, symbol_ratio={}, stop_words={})
+    _, _, metrics = judged(
+        read,
+        language={"min": None},
+        mean_word_length={},
+        alphabetic_words={},
+        repeated_ngrams={},
+        top_ngrams={},
+        hangul_share={},
+        symbol_ratio={},
+        stop_words={},
+    )
     values = [value for column in metrics.values() for value in column]
     assert values and not any(value != value for value in values)
 
@@ -316,7 +396,10 @@ def cleaned(read: Read, tmp_path: Path) -> tuple[list[str], list[str]]:
     sink = Store(tmp_path / "pii")
     stage = Pii.build({}, "pii")
     receipts = stage.run(Inputs({"of": [read.store]}), sink, Inline())
-    sink.seal({"stage": "pii", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [receipt.shard for receipt in receipts])
+    sink.seal(
+        {"stage": "pii", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []},
+        [receipt.shard for receipt in receipts],
+    )
     leaks = audited(sink, Audit(stores=(sink.path,)).stage().plan())
     return [row["text"] for row in sink.read(0).to_pylist()], leaks.places
 
@@ -335,9 +418,20 @@ def test_korean_numbers_of_every_form_are_found_and_no_others(ingest, tmp_path):
     texts, leaks = cleaned(read, tmp_path)
     assert len(texts) == len(objects("35-kr.jsonl")) == 27 and not leaks
     # Masked already, longer than any number, written in words, or a public hotline: nothing to find.
-    left = {"주민번호 900101-1******", "1900101-1234567", "공일공 일이삼사 오육칠팔", "010-1234-56789", "2010-1234-5678", "1588-1234로"}
+    left = {
+        "주민번호 900101-1******",
+        "1900101-1234567",
+        "공일공 일이삼사 오육칠팔",
+        "010-1234-56789",
+        "2010-1234-5678",
+        "1588-1234로",
+    }
     for before, after in zip(read.texts, texts, strict=True):
-        assert after == before if before in left else re.search(r"<(PHONE|KR_[A-Z_]+)>", after) and not re.search(r"\d", after), (before, after)
+        assert (
+            after == before
+            if before in left
+            else re.search(r"<(PHONE|KR_[A-Z_]+)>", after) and not re.search(r"\d", after)
+        ), (before, after)
 
 
 # -- 4: questions whose answers are equal --------------------------------------------------------------------------------

@@ -26,11 +26,27 @@ LINES = st.sampled_from(
         "Q: When do you open?\nA: At nine in the morning, Tuesday to Saturday.",
         "# 맷돌 쓰는 법",
         "맷돌은 곡식을 가는 데 쓰는 도구로, 둥글넓적한 돌 두 짝을 포개고 손잡이를 돌려 간다.",
-        "- barley", "• rice", "    return grind(stone, grain)", "Copyright 2026. All rights reserved", "...", "",
+        "- barley",
+        "• rice",
+        "    return grind(stone, grain)",
+        "Copyright 2026. All rights reserved",
+        "...",
+        "",
     ]  # fmt: skip
 )
-TEXTS = st.lists(LINES, min_size=2, max_size=16).map("\n\n".join) | st.lists(LINES, min_size=2, max_size=16).map("\n".join)
-ENDS = {"LF": "\n", "CRLF": "\r\n", "CR": "\r", "U+2028": "\u2028", "NEL": "\x85", "VT": "\v", "FF": "\f", "U+2029": "\u2029"}
+TEXTS = st.lists(LINES, min_size=2, max_size=16).map("\n\n".join) | st.lists(LINES, min_size=2, max_size=16).map(
+    "\n".join
+)
+ENDS = {
+    "LF": "\n",
+    "CRLF": "\r\n",
+    "CR": "\r",
+    "U+2028": "\u2028",
+    "NEL": "\x85",
+    "VT": "\v",
+    "FF": "\f",
+    "U+2029": "\u2029",
+}
 BLANKS = (" ", "\t \t", "\u00a0", "\u3000\u3000", "\u200b", " \ufeff", "\u200d", "\u3164", "\u2800")
 
 
@@ -42,7 +58,9 @@ def spellings(text: str) -> list[str]:
 
 
 def shaped(raw: Raw, as_: str = "document") -> dict | None:
-    options = SimpleNamespace(as_=as_, max_bytes=1 << 26, columns={}, extract="main", comments=True, headings=True, ranking="best-worst")
+    options = SimpleNamespace(
+        as_=as_, max_bytes=1 << 26, columns={}, extract="main", comments=True, headings=True, ranking="best-worst"
+    )
     (outcome,) = Shaper(options).take(raw, "id", "file")
     return outcome.values
 
@@ -63,14 +81,22 @@ def test_every_reader_gives_one_row_for_every_spelling(text):
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.text(st.sampled_from("ab \t\n\r\v\f\x1c\x85\u2028\u2029\u00a0\u3000\u200b\u200d\ufe0f\u3164한e\u0301\ud83d"), max_size=30))
+@given(
+    st.text(
+        st.sampled_from("ab \t\n\r\v\f\x1c\x85\u2028\u2029\u00a0\u3000\u200b\u200d\ufe0f\u3164한e\u0301\ud83d"),
+        max_size=30,
+    )
+)
 def test_a_clean_text_stays_as_it_is_and_blocks_move_with_their_lines(text):
     from pipeline.schema import apply_edits
 
     once = clean(text)
     assert clean(once) == once and once.splitlines() == once.removesuffix("\n").split("\n")[: None if once else 0]
     plain = "".join(char for char in text if char not in "\u0301\ud83d")
-    blocks = [{"kind": "paragraph", "text": plain[at : at + 4], "start": at, "end": min(at + 4, len(plain))} for at in range(0, len(plain), 4)]
+    blocks = [
+        {"kind": "paragraph", "text": plain[at : at + 4], "start": at, "end": min(at + 4, len(plain))}
+        for at in range(0, len(plain), 4)
+    ]
     edited, moved = apply_edits(plain, line_edits(plain), blocks)
     assert edited == clean(plain)
     assert all(block["start"] is None or edited[block["start"] : block["end"]] == block["text"] for block in moved)
@@ -102,7 +128,11 @@ def stages(tmp_path_factory):
     known = tmp_path_factory.mktemp("known") / "math.jsonl"
     asked = "A farmer has 17 sheep and buys 25 more at the market, then sells 9 of them to a neighbour. How many sheep has the farmer now?"
     known.write_text(json.dumps({"question": asked, "answer": "33"}), "utf-8")
-    return [Quality.build({}, "quality"), Pii.build({}, "pii"), Decontaminate.build({"against": [str(known)]}, "decontaminate")]
+    return [
+        Quality.build({}, "quality"),
+        Pii.build({}, "pii"),
+        Decontaminate.build({"against": [str(known)]}, "decontaminate"),
+    ]
 
 
 def test_the_stages_decide_alike(stages, tmp_path):
@@ -114,15 +144,29 @@ def test_the_stages_decide_alike(stages, tmp_path):
     from stages.sft.mine import mine
 
     rng, pool = random.Random(7), LINES.elements
-    texts = ["\n\n".join(rng.sample(pool, 6)) + f"\nThis is document number {n} of all." + "\n\n".join(["", *rng.sample(pool, 3)]) for n in range(10)]
-    ways = [*(lambda text, end=end: text.replace("\n", end) for end in ("\n", "\r\n", "\r", "\u2028")), lambda text: text.replace("\n\n", "\n \u3000\u200b\n")]
+    texts = [
+        "\n\n".join(rng.sample(pool, 6))
+        + f"\nThis is document number {n} of all."
+        + "\n\n".join(["", *rng.sample(pool, 3)])
+        for n in range(10)
+    ]
+    ways = [
+        *(lambda text, end=end: text.replace("\n", end) for end in ("\n", "\r\n", "\r", "\u2028")),
+        lambda text: text.replace("\n\n", "\n \u3000\u200b\n"),
+    ]
     tables = []
     for way in ways:
         rows = [shaped(Raw("row", "", {"text": way(text)})) | {"id": f"{n:032x}"} for n, text in enumerate(texts)]
-        tables.append(pa.RecordBatch.from_pylist([{name: row.get(name) for name in DOCUMENT.names} for row in rows], schema=DOCUMENT))
+        tables.append(
+            pa.RecordBatch.from_pylist(
+                [{name: row.get(name) for name in DOCUMENT.names} for row in rows], schema=DOCUMENT
+            )
+        )
     for stage in stages:
         first, *others = [stage.work(table) for table in tables]
-        assert any(first.ledger["reason"].to_pylist()) or first.kept.column("text").to_pylist() != texts, "the stage has something to decide"
+        assert any(first.ledger["reason"].to_pylist()) or first.kept.column("text").to_pylist() != texts, (
+            "the stage has something to decide"
+        )
         assert all(other.kept.equals(first.kept) and other.ledger.equals(first.ledger) for other in others)
     rules = [rule_of("qa_text", {}), rule_of("heading", {})]
     first, *others = [[mine(rules, row, 17).rows for row in table.to_pylist()] for table in tables]
@@ -140,7 +184,14 @@ def sealed(path, table: pa.RecordBatch) -> Store:
     from pipeline.ledger import Ledger
 
     store = Store(path)
-    store.put(0, pa.Table.from_batches([table]), Ledger.rows(table.column("id")), key="test", stage="test", input_ids=table.column("id"))
+    store.put(
+        0,
+        pa.Table.from_batches([table]),
+        Ledger.rows(table.column("id")),
+        key="test",
+        stage="test",
+        input_ids=table.column("id"),
+    )
     store.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0])
     return store
 

@@ -7,7 +7,7 @@ So only those that share enough words are compared; an index by word finds them.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Sequence
+from collections.abc import Sequence
 
 from stages.models.particles import stem, words
 
@@ -39,7 +39,11 @@ class Gate:
                 shared[place] += min(count, self._counts[place][token])
         for place, most in shared.items():
             other = self._texts[place]
-            if 2 * most >= self.likeness * (len(tokens) + len(other)) and other != own and rouge_l(tokens, other) >= self.likeness:
+            if (
+                2 * most >= self.likeness * (len(tokens) + len(other))
+                and other != own
+                and rouge_l(tokens, other) >= self.likeness
+            ):
                 return True
         return False
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -40,11 +41,15 @@ class Born:
     unfinished: bool = False
 
 
-def make(stage: "Augment", inputs: Inputs, sink: Store) -> list[Receipt]:
+def make(stage: Augment, inputs: Inputs, sink: Store) -> list[Receipt]:
     """Every output shard in order; the gate is filled with all instructions given and with the new ones of shards before."""
     shards = list(input_shards(inputs))
     keys = [stage.key(inputs, number) for number in range(len(shards))]
-    standing = {number: receipt for number in range(len(shards)) if (receipt := _standing(sink, number, keys[number])) is not None}
+    standing = {
+        number: receipt
+        for number in range(len(shards))
+        if (receipt := _standing(sink, number, keys[number])) is not None
+    }
     if len(standing) == len(shards):
         return [standing[number] for number in sorted(standing)]
     given = [text for store, shard, _ in shards for row in store.read(shard).to_pylist() if (text := asked(row))]
@@ -55,7 +60,9 @@ def make(stage: "Augment", inputs: Inputs, sink: Store) -> list[Receipt]:
     with closing(open_teacher(stage.teacher, _journal(stage, sink))) as teacher:
         for number, (store, shard, _) in enumerate(shards):
             if number not in standing:
-                standing[number] = _shard(stage, inputs, teacher, store.read(shard), gate, given, sink, number, keys[number])
+                standing[number] = _shard(
+                    stage, inputs, teacher, store.read(shard), gate, given, sink, number, keys[number]
+                )
             else:
                 for row in sink.read(number).to_pylist():
                     if (row["rule"] or "").startswith("augment."):
@@ -70,9 +77,11 @@ def _standing(sink: Store, number: int, key: str) -> Receipt | None:
     return receipt if good and sink.place.exists(f"shards/{number:05d}.arrow") else None
 
 
-def _journal(stage: "Augment", sink: Store) -> str:
+def _journal(stage: Augment, sink: Store) -> str:
     if is_remote(sink.path) and not stage.teacher.journal and stage.teacher.kind != "recorded":
-        raise OptionError("the journal of calls must lie on a local disk", "set teacher.journal to a path on this machine")
+        raise OptionError(
+            "the journal of calls must lie on a local disk", "set teacher.journal to a path on this machine"
+        )
     return f"{sink.path.rstrip('/')}-teacher.jsonl"
 
 
@@ -83,7 +92,15 @@ def asked(row: dict[str, Any]) -> str:
 
 
 def _shard(
-    stage: "Augment", inputs: Inputs, teacher: Teacher, table: pa.Table, gate: Gate, given: list[str], sink: Store, number: int, key: str
+    stage: Augment,
+    inputs: Inputs,
+    teacher: Teacher,
+    table: pa.Table,
+    gate: Gate,
+    given: list[str],
+    sink: Store,
+    number: int,
+    key: str,
 ) -> Receipt:
     rows = table.to_pylist()
     born = list(_drawn(stage, rows, given, inputs.seed))
@@ -94,7 +111,7 @@ def _shard(
     return _write(stage, rows, born, sink, number, key)
 
 
-def _drawn(stage: "Augment", rows: list[dict[str, Any]], given: list[str], seed: int) -> Iterator[Born]:
+def _drawn(stage: Augment, rows: list[dict[str, Any]], given: list[str], seed: int) -> Iterator[Born]:
     for row in rows:
         text, lang = asked(row), row["lang"]
         tooled = bool(row.get("tools")) or any(turn.get("tool_calls") for turn in row["messages"] or ())
@@ -106,19 +123,33 @@ def _drawn(stage: "Augment", rows: list[dict[str, Any]], given: list[str], seed:
             if dice.random() >= stage.share or (tooled and method != "paraphrase"):
                 continue
             new = child_id(row["id"], "augment", method, 0)
-            yield Born(row, method, new, Request(new, _messages(stage, method, lang, text, given, dice), stage.teacher.sampling, method, row["url"] or "", row["doc_id"] or ""))
+            yield Born(
+                row,
+                method,
+                new,
+                Request(
+                    new,
+                    _messages(stage, method, lang, text, given, dice),
+                    stage.teacher.sampling,
+                    method,
+                    row["url"] or "",
+                    row["doc_id"] or "",
+                ),
+            )
 
 
-def _messages(stage: "Augment", method: str, lang: str, text: str, given: list[str], dice: random.Random):
+def _messages(stage: Augment, method: str, lang: str, text: str, given: list[str], dice: random.Random):
     if method == "paraphrase":
         return wanted.paraphrase(lang, text)
     if method == "evolve":
         return wanted.evolve(lang, text, dice.randrange(len(wanted.EVOLVE[lang])))
-    short = [other for other in (dice.choice(given) for _ in range(6 * stage.shots)) if len(other) <= 300 and other != text]
+    short = [
+        other for other in (dice.choice(given) for _ in range(6 * stage.shots)) if len(other) <= 300 and other != text
+    ]
     return wanted.invent(lang, [text, *dict.fromkeys(short)][: stage.shots])
 
 
-def _read(stage: "Augment", item: Born, reply: Reply, gate: Gate) -> None:
+def _read(stage: Augment, item: Born, reply: Reply, gate: Gate) -> None:
     """The instruction of a reply, or the reason why it falls. What stays is in the gate from then on."""
     item.calls.append(reply.key)
     item.model, item.unfinished = reply.model, reply.reason in UNFINISHED
@@ -129,7 +160,11 @@ def _read(stage: "Augment", item: Born, reply: Reply, gate: Gate) -> None:
     item.instruction = pairs[0][0] if pairs and len(pairs) == 1 else ""
     source = asked(item.parent)
     item.reason = fault_in(item.instruction, "-")
-    if item.reason is None and item.method == "paraphrase" and rouge_l(stems(item.instruction), stems(source)) >= stage.own_likeness:
+    if (
+        item.reason is None
+        and item.method == "paraphrase"
+        and rouge_l(stems(item.instruction), stems(source)) >= stage.own_likeness
+    ):
         item.reason = "augment.alike"
     if item.reason is None and gate.alike(item.instruction, source if item.method == "paraphrase" else ""):
         item.reason = "augment.alike"
@@ -138,10 +173,20 @@ def _read(stage: "Augment", item: Born, reply: Reply, gate: Gate) -> None:
         item.answer = item.parent["messages"][1]["content"] if item.method == "paraphrase" else ""
 
 
-def _answer(stage: "Augment", teacher: Teacher, fresh: list[Born]) -> None:
+def _answer(stage: Augment, teacher: Teacher, fresh: list[Born]) -> None:
     """The teacher's own answers to instructions it evolved or thought up."""
     by_id = {item.id: item for item in fresh}
-    requests = (Request(item.id, wanted.answer(item.parent["lang"], item.instruction), stage.teacher.sampling, "answer", "", item.request.doc_id) for item in fresh)
+    requests = (
+        Request(
+            item.id,
+            wanted.answer(item.parent["lang"], item.instruction),
+            stage.teacher.sampling,
+            "answer",
+            "",
+            item.request.doc_id,
+        )
+        for item in fresh
+    )
     for reply in teacher.answer(requests):
         item = by_id[reply.id]
         item.calls.append(reply.key)
@@ -150,7 +195,7 @@ def _answer(stage: "Augment", teacher: Teacher, fresh: list[Born]) -> None:
         item.reason = reply.reason or fault_in(item.instruction, item.answer)
 
 
-def _write(stage: "Augment", rows: list[dict[str, Any]], born: list[Born], sink: Store, number: int, key: str) -> Receipt:
+def _write(stage: Augment, rows: list[dict[str, Any]], born: list[Born], sink: Store, number: int, key: str) -> Receipt:
     children: dict[str, list[Born]] = {}
     for item in born:
         children.setdefault(item.parent["id"], []).append(item)
@@ -169,12 +214,24 @@ def _write(stage: "Augment", rows: list[dict[str, Any]], born: list[Born], sink:
     for item in born:
         word = f"{item.method}.{item.reason or 'kept'}"
         ends[word] = ends.get(word, 0) + 1
-    notes = {"ends": ends, "calls": len({call for item in born for call in item.calls}), "unfinished": sum(item.unfinished for item in born)}
+    notes = {
+        "ends": ends,
+        "calls": len({call for item in born for call in item.calls}),
+        "unfinished": sum(item.unfinished for item in born),
+    }
     ledger = Ledger.rows(ids, out=outs, reason=reason, reasons=every)
-    return sink.put(number, pa.Table.from_pylist(kept, schema=CHAT), ledger, key=key, stage="augment", input_ids=pa.array([row["id"] for row in rows], pa.large_string()), notes=notes)
+    return sink.put(
+        number,
+        pa.Table.from_pylist(kept, schema=CHAT),
+        ledger,
+        key=key,
+        stage="augment",
+        input_ids=pa.array([row["id"] for row in rows], pa.large_string()),
+        notes=notes,
+    )
 
 
-def _row(stage: "Augment", item: Born) -> dict[str, Any]:
+def _row(stage: Augment, item: Born) -> dict[str, Any]:
     parent = item.parent
     facts = {entry["key"]: entry["value"] for entry in parent["meta"] or [] if entry["key"] in ("task", "licence")}
     facts |= {"parent": parent["id"], "teacher": item.model, "calls": ",".join(item.calls), "method": item.method}
@@ -190,6 +247,8 @@ def _row(stage: "Augment", item: Born) -> dict[str, Any]:
         "span_start": parent["span_start"] if own else None,
         "span_end": parent["span_end"] if own else None,
         "rule": f"augment.{item.method}",
-        "confidence": min(stage.confidence, parent["confidence"]) if parent["confidence"] is not None else stage.confidence,
+        "confidence": min(stage.confidence, parent["confidence"])
+        if parent["confidence"] is not None
+        else stage.confidence,
         "meta": [{"key": name, "value": value} for name, value in sorted(facts.items())],
     }

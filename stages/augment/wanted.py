@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 from stages.models.prompts import Lang, Prompt
 from stages.models.teacher import Message
 
-_FORM = {"ko": '{"instruction": "..."} 꼴의 JSON만 적으세요.', "en": 'Give {"instruction": "..."} as JSON and nothing else.'}
+_FORM = {
+    "ko": '{"instruction": "..."} 꼴의 JSON만 적으세요.',
+    "en": 'Give {"instruction": "..."} as JSON and nothing else.',
+}
 _PARAPHRASE = {
     "ko": "입력에 적힌 지시를 뜻과 말높임은 그대로 두고 다른 말로 바꾸어 쓰세요. 수와 이름은 그대로 옮기고, 지시에 답하지 마세요.",
     "en": "Say the instruction in the input in other words with the same meaning. Copy numbers and names exactly, and do not answer it.",
@@ -37,7 +40,10 @@ _INVENT = {
     "ko": "입력에 지시의 보기가 있습니다. 이들과 겹치지 않는 새 지시를 하나 쓰세요. 그림이나 파일이 있어야 하는 지시는 안 됩니다.",
     "en": "The input shows examples of instructions. Write one new instruction unlike any of them. It must not need an image or a file.",
 }
-_ANSWER = {"ko": "지시에 따라 정확하고 알기 쉽게 답하세요. 모르는 것은 지어내지 마세요.", "en": "Follow the instruction exactly and clearly. Do not make up what you do not know."}
+_ANSWER = {
+    "ko": "지시에 따라 정확하고 알기 쉽게 답하세요. 모르는 것은 지어내지 마세요.",
+    "en": "Follow the instruction exactly and clearly. Do not make up what you do not know.",
+}
 
 
 def paraphrase(lang: Lang, instruction: str) -> tuple[Message, ...]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Callable, ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import model_validator
@@ -39,9 +40,11 @@ class Decontaminate(ShardStage):
     makes = None
 
     @model_validator(mode="after")
-    def _needs_sets(self) -> "Decontaminate":
+    def _needs_sets(self) -> Decontaminate:
         if not self.against:
-            raise ValueError("no evaluation set given: name files or folders with `against: [kobest/, gsm8k.jsonl]` (--against)")
+            raise ValueError(
+                "no evaluation set given: name files or folders with `against: [kobest/, gsm8k.jsonl]` (--against)"
+            )
         return self
 
     def worker(self, inputs: Inputs, shard: int) -> Callable[[pa.RecordBatch], Work]:

@@ -12,9 +12,10 @@ import gzip
 import io
 import json
 import lzma
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Iterator, Mapping
+from typing import Any
 
 from pipeline.errors import SourceError
 
@@ -24,7 +25,16 @@ QUESTION = (
     "word", "stem", "text",
 )  # fmt: skip
 PASSAGE = ("paragraph", "passage", "text", "article", "document", "context", "story")
-SOLUTION = ("canonical_solution", "solution", "chain_of_thought", "rationale", "explanation", "completion", "output", "response")
+SOLUTION = (
+    "canonical_solution",
+    "solution",
+    "chain_of_thought",
+    "rationale",
+    "explanation",
+    "completion",
+    "output",
+    "response",
+)
 ANSWER = ("answer", "answers", "target", "label", "gold", "answerkey", "gold_label", "best_answer", "labels")
 CHOICES = ("choices", "endings", "options", "alternatives")
 YES, NO = ("yes", "true", "예", "네", "맞다", "참"), ("no", "false", "아니오", "아니요", "아니다", "거짓")
@@ -46,13 +56,17 @@ def items(path: str) -> list[Item]:
     """Every item of a file or of all files in a folder. SourceError names file and columns where none can be read."""
     place = Path(path)
     if not place.exists():
-        raise SourceError(f"there is no evaluation set at {path}", "give a JSONL, TSV, CSV or Parquet file, or a folder of them")
+        raise SourceError(
+            f"there is no evaluation set at {path}", "give a JSONL, TSV, CSV or Parquet file, or a folder of them"
+        )
     if (place / "manifest.json").is_file():
         return list(_of_store(path, place.name))
     files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file() and _kind(p))
     found = [item for file in files for item in _of_file(file, place if place.is_dir() else place.parent)]
     if not found:
-        raise SourceError(f"{path} holds no evaluation items", f"give files that end in {', '.join(SUFFIXES)} (also .gz, .xz, .bz2)")
+        raise SourceError(
+            f"{path} holds no evaluation items", f"give files that end in {', '.join(SUFFIXES)} (also .gz, .xz, .bz2)"
+        )
     return found
 
 
@@ -65,7 +79,11 @@ def _of_file(path: Path, base: Path) -> Iterator[Item]:
     # two levels of folders tell KoBEST's BoolQ/test.tsv from its COPA/test.tsv; no path of the machine enters
     name = "/".join(path.relative_to(base).parts[-3:]) if path != base else path.name
     for number, row in enumerate(_rows(path)):
-        yield item_of(row, f"{name}#{row.get('task_id') or row.get('guid') or row.get('id') or row.get('ID') or number}", str(path))
+        yield item_of(
+            row,
+            f"{name}#{row.get('task_id') or row.get('guid') or row.get('id') or row.get('ID') or number}",
+            str(path),
+        )
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
@@ -82,7 +100,9 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
         if kind in (".tsv", ".csv"):
             csv.field_size_limit(1 << 30)
             quoting = csv.QUOTE_NONE if kind == ".tsv" else csv.QUOTE_MINIMAL
-            yield from csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if kind == ".tsv" else ",", quoting=quoting)
+            yield from csv.DictReader(
+                io.StringIO(text, newline=""), delimiter="\t" if kind == ".tsv" else ",", quoting=quoting
+            )
         elif kind == ".json":
             yield from _flattened(json.loads(text))
         else:
@@ -114,7 +134,9 @@ def item_of(row: Mapping[str, Any], item_id: str, where: str = "") -> Item:
     question, used = _question(row)
     if not question:
         columns = ", ".join(sorted(row))
-        raise SourceError(f"{where}: no question among the columns {columns}", "name one of them `question` and one `answer`")
+        raise SourceError(
+            f"{where}: no question among the columns {columns}", "name one of them `question` and one `answer`"
+        )
     choices = _choices(row)
     solution = _first(row, SOLUTION, used)
     passage = _first(row, PASSAGE, used)
@@ -154,7 +176,7 @@ def _choices(row: Mapping[str, Any]) -> tuple[str, ...]:
         if isinstance(value, (list, tuple)):
             return tuple(str(c.get("text") if isinstance(c, Mapping) else c) for c in value)
     for stem in ("choice", "ending_", "alternative_", "choice_", "option", ""):
-        numbered = [row[f"{stem}{n}"] for n in range(0, 11) if row.get(f"{stem}{n}") not in (None, "")]
+        numbered = [row[f"{stem}{n}"] for n in range(11) if row.get(f"{stem}{n}") not in (None, "")]
         if len(numbered) > 1:
             return tuple(map(str, numbered))
     lettered = [row[letter] for letter in "abcde" if row.get(letter) not in (None, "")]
@@ -197,7 +219,9 @@ def _chosen(value: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
         return (word,)
     if len(word) == 1 and word.upper() in "ABCDE" and ord(word.upper()) - 65 < len(choices):
         return (choices[ord(word.upper()) - 65],)
-    return choices  # numbers count from 0 in some sets and from 1 in others: any choice beside the question is an answer
+    return (
+        choices  # numbers count from 0 in some sets and from 1 in others: any choice beside the question is an answer
+    )
 
 
 def _of_store(path: str, name: str) -> Iterator[Item]:
@@ -209,8 +233,17 @@ def _of_store(path: str, name: str) -> Iterator[Item]:
         for batch in store.batches(shard):
             for row in batch.to_pylist():
                 if "messages" in row:
-                    said = {role: [m["content"] for m in row["messages"] if m["role"] == role] for role in ("user", "assistant")}
+                    said = {
+                        role: [m["content"] for m in row["messages"] if m["role"] == role]
+                        for role in ("user", "assistant")
+                    }
                     answer = (said["assistant"] or [""])[0]
-                    yield Item(f"{name}#{row['id']}", (said["user"] or [""])[0], "", (answer,) if len(answer) <= 60 else (), answer)
+                    yield Item(
+                        f"{name}#{row['id']}",
+                        (said["user"] or [""])[0],
+                        "",
+                        (answer,) if len(answer) <= 60 else (),
+                        answer,
+                    )
                 else:
                     yield Item(f"{name}#{row['id']}", row.get("text") or "")

@@ -72,7 +72,9 @@ class Layer:
         room = 1 << 14
         while True:
             raw = np.empty((room, 5), np.int64)
-            found = look_up(data, offsets, normal(), weights(), self.size, self.bitmap, self.keys, self.slots, raw, room)
+            found = look_up(
+                data, offsets, normal(), weights(), self.size, self.bitmap, self.keys, self.slots, raw, room
+            )
             if found <= room:
                 break
             room = found
@@ -83,7 +85,15 @@ class Layer:
         times = self.bounds[raw[:, 1] + 1] - self.bounds[raw[:, 1]]
         which = np.repeat(np.arange(len(raw)), times)
         posting = np.arange(len(which)) - np.repeat(np.cumsum(times) - times, times) + self.bounds[raw[which, 1]]
-        hits = Hits(raw[which, 0], self.part[posting], self.first[posting], self.length[posting], raw[which, 2], raw[which, 3], raw[which, 4])
+        hits = Hits(
+            raw[which, 0],
+            self.part[posting],
+            self.first[posting],
+            self.length[posting],
+            raw[which, 2],
+            raw[which, 3],
+            raw[which, 4],
+        )
         return hits, templates
 
 
@@ -185,7 +195,9 @@ def _layer(texts: list[str], numbers: np.ndarray, size: int, wordings: np.ndarra
     room = 1 << max(10, int(2 * len(distinct)).bit_length())
     bitmap, keys, slots = np.zeros(2 * room, np.uint8), np.zeros(room, np.uint64), np.full(room, -1, np.int32)
     fill(distinct, bitmap, keys, slots)
-    return Layer(size, bitmap, keys, slots, bounds, part, first, length, _shared(wordings[part], bounds) > template_items)
+    return Layer(
+        size, bitmap, keys, slots, bounds, part, first, length, _shared(wordings[part], bounds) > template_items
+    )
 
 
 def _shared(wording: np.ndarray, bounds: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ SAMPLES = 5
 """Samples per tier of a batch that the report may show."""
 
 
-def judged(stage: "Decontaminate", batch: pa.RecordBatch) -> Work:
+def judged(stage: Decontaminate, batch: pa.RecordBatch) -> Work:
     """What becomes of `batch`: rows with an item in a dropped tier go, all that was found is in the ledger."""
     index = load(stage.against, stage.template_items)
     view, unread = text_view(batch, stage.fields, 1 << 62)
@@ -49,12 +49,16 @@ def judged(stage: "Decontaminate", batch: pa.RecordBatch) -> Work:
         note=[_note(index.items, found.get(row, []), unread[row]) for row in range(docs.n)],
         metrics={
             "decontaminate.coverage": np.array([one.share if one else 0.0 for one in best]),
-            "decontaminate.items": np.array([sum(f.item != NO_ITEM for f in found.get(row, ())) for row in range(docs.n)], np.float64),
+            "decontaminate.items": np.array(
+                [sum(f.item != NO_ITEM for f in found.get(row, ())) for row in range(docs.n)], np.float64
+            ),
             "decontaminate.template_windows": templates.count.astype(np.float64),
         },
     )
     kept = np.array([not why for why in reasons], bool)
-    return Work(batch.filter(pa.array(kept)) if not kept.all() else batch, ledger, _notes(stage, index.items, batch, found))
+    return Work(
+        batch.filter(pa.array(kept)) if not kept.all() else batch, ledger, _notes(stage, index.items, batch, found)
+    )
 
 
 def _reasons(items: list[Found], drop: tuple[str, ...]) -> list[str]:
@@ -71,7 +75,7 @@ def _note(known: list, items: list[Found], unread: str | None) -> str | None:
     return "; ".join(named + more + ([f"not read: {unread}"] if unread else [])) or None
 
 
-def _notes(stage: "Decontaminate", known: list, batch: pa.RecordBatch, found: dict[int, list[Found]]) -> dict:
+def _notes(stage: Decontaminate, known: list, batch: pa.RecordBatch, found: dict[int, list[Found]]) -> dict:
     """For the report: documents per tier and set, and samples of every tier by id and place (no text)."""
     tiers: dict[str, dict[str, int]] = {}
     samples: dict[str, list[dict]] = {}
@@ -82,7 +86,9 @@ def _notes(stage: "Decontaminate", known: list, batch: pa.RecordBatch, found: di
             tiers[tier][name] += 1
         first = items[0]
         item = known[first.item].id if first.item != NO_ITEM else None
-        samples.setdefault(first.tier, []).append({"id": ids[row].as_py(), "tier": first.tier, "item": item, "start": first.start, "end": first.end})
+        samples.setdefault(first.tier, []).append(
+            {"id": ids[row].as_py(), "tier": first.tier, "item": item, "start": first.start, "end": first.end}
+        )
     chosen = [sample for tier in TIERS for sample in samples.get(tier, [])[:SAMPLES]]
     return {"decontaminate": {"tiers": tiers, "samples": chosen, "searched": len(batch)}}
 

@@ -79,7 +79,9 @@ def found_in(index: Index, text: str, hits: Hits, needs: Needs) -> list[Found]:
     bounds = np.flatnonzero(np.diff(hits.part, prepend=-1, append=-1))
     for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist()):
         part = int(hits.part[first])
-        windows = zip(*(column[first:last].tolist() for column in (hits.at, hits.start, hits.end, hits.first, hits.length)))
+        windows = zip(
+            *(column[first:last].tolist() for column in (hits.at, hits.start, hits.end, hits.first, hits.length))
+        )
         best = max(_chains(part, list(windows)), key=lambda chain: chain.windows)
         if best.windows >= index.needed[part]:
             chains.setdefault(int(index.owner[part]), {})[int(index.kind[part])] = best
@@ -139,14 +141,20 @@ def _judged(index: Index, item: int, chains: dict[int, Chain], text: str, needs:
         quoted = _long_run(question, text, needs.words)
         if _likely(load, stand.share, needs.coverage) or quoted:
             answer = _answer_weight(index, item, stand, text)
-            alone = quoted or _alone(load, stand.share, needs.coverage) or (stand.share >= SENTENCE and _is_sentence(stand, text))
+            alone = (
+                quoted
+                or _alone(load, stand.share, needs.coverage)
+                or (stand.share >= SENTENCE and _is_sentence(stand, text))
+            )
             if alone and answer or _together(load, stand.share, answer, needs.coverage):
                 return Found(item, ANSWERED, stand.start, stand.end, round(stand.share, 3))
             if alone:
                 return Found(item, ASKED, stand.start, stand.end, round(stand.share, 3))
     others = [chain for kind, chain in chains.items() if kind != QUESTION]
     stands = {chain: _placed(index, chain, text) for chain in others if index.weight[chain.part] >= MIDDLE}
-    good = [c for c, stand in stands.items() if stand.share >= max(needs.coverage, 0.6) or _long_run(c, text, needs.words)]
+    good = [
+        c for c, stand in stands.items() if stand.share >= max(needs.coverage, 0.6) or _long_run(c, text, needs.words)
+    ]
     if not good:
         return None
     best = max(good, key=lambda chain: stands[chain].share)
@@ -188,7 +196,11 @@ def _placed(index: Index, chain: Chain, text: str) -> Place:
     wanted = index.marks[chain.part]
     first = max(0, chain.start - 2 * len(wanted) - 32)
     found = place(wanted, text[first : chain.end + 2 * len(wanted) + 32])
-    return Place(found.share, found.start + first, found.end + first) if found.share else Place(0.0, chain.start, chain.end)
+    return (
+        Place(found.share, found.start + first, found.end + first)
+        if found.share
+        else Place(0.0, chain.start, chain.end)
+    )
 
 
 def _long_run(chain: Chain, text: str, words: int) -> bool:
@@ -201,7 +213,10 @@ def _answer_weight(index: Index, item: int, question: Place, text: str) -> float
     known = index.items[item]
     answers = (known.solution, *known.answers)
     reach = NEAR + 2 * max(map(len, answers)) + 16  # never the rest of the text: a text may hold many items
-    before, after = compared(text[max(0, question.start - NEAR) : question.start]), compared(text[question.end : question.end + reach])
+    before, after = (
+        compared(text[max(0, question.start - NEAR) : question.start]),
+        compared(text[question.end : question.end + reach]),
+    )
     best = 0.0
     for answer in answers:
         wanted = marks(answer)
@@ -221,4 +236,7 @@ def _answer_weight(index: Index, item: int, question: Place, text: str) -> float
 def _stands(answer: str, beside: str) -> bool:
     """Does a short answer stand there as words of its own?"""
     word = compared(answer).strip().lower().rstrip(".")
-    return bool(word) and re.search(rf"(?<![a-z0-9가-힣.,]){re.escape(word)}(?![a-z0-9]|[.,]\d)", beside.lower()) is not None
+    return (
+        bool(word)
+        and re.search(rf"(?<![a-z0-9가-힣.,]){re.escape(word)}(?![a-z0-9]|[.,]\d)", beside.lower()) is not None
+    )

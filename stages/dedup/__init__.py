@@ -27,7 +27,12 @@ class Dedup(Stage):
 
     ports: ClassVar = {
         "of": Port(ROWS, many=True),
-        "against": Port(ROWS, optional=True, many=True, help="Stores to compare with and leave alone: what stands there is not kept again."),
+        "against": Port(
+            ROWS,
+            optional=True,
+            many=True,
+            help="Stores to compare with and leave alone: what stands there is not kept again.",
+        ),
     }
     makes: ClassVar = None
     version: ClassVar[int] = 5
@@ -55,7 +60,9 @@ class Dedup(Stage):
     "A shingle is `width` words (runs of letters and digits, lower-cased, NFC), eojeol (between white space) or characters."
     width: int = Field(default=5, ge=1, le=64)
     "Tokens a shingle; a text of fewer is one shingle. 5 words is FineWeb's and datatrove's; for characters take 20 and more."
-    by_language: list[str] = Field(default_factory=lambda: [f"{code}=char:24" for code in ("ja", "km", "lo", "my", "th", "zh")])
+    by_language: list[str] = Field(
+        default_factory=lambda: [f"{code}=char:24" for code in ("ja", "km", "lo", "my", "th", "zh")]
+    )
     """Languages (`lang` of a row) cut in another way: `ko=eojeol`, `zh=char:24`. Default: those written without spaces take 24
     characters, NeMo Curator's shingle; everything else, Korean included, takes `shingle` and `width`."""
     fold_digits: bool = False
@@ -147,7 +154,7 @@ class Dedup(Stage):
         return sorted(set(levels))
 
     @model_validator(mode="after")
-    def _fits(self) -> "Dedup":
+    def _fits(self) -> Dedup:
         if (self.bands is None) != (self.rows is None):
             raise ValueError("give `bands` and `rows` together")
         if "source" in keep.parse(self.keep) and not self.sources:
@@ -183,7 +190,9 @@ class Dedup(Stage):
     def languages(self) -> tuple[tuple[str, Shingling], ...]:
         """Languages cut in another way, and how; sorted."""
         pairs = (entry.partition("=") for entry in self.by_language)
-        return tuple(sorted((lang.strip(), Shingling.parse(how.strip(), self.width, self.fold_digits)) for lang, _, how in pairs))
+        return tuple(
+            sorted((lang.strip(), Shingling.parse(how.strip(), self.width, self.fold_digits)) for lang, _, how in pairs)
+        )
 
     def least_span(self) -> int:
         """Shortest repeated span, in tokens."""

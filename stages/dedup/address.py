@@ -42,7 +42,9 @@ def find(task: Task) -> Receipt:
     part = given.corpus.parts[task.number]
     fate = fate_of(given, part.first, part.rows)
     keys, docs = [], []
-    for at, url in enumerate(url for batch in given.corpus.batches(task.number) for url in batch.column("url").to_pylist()):
+    for at, url in enumerate(
+        url for batch in given.corpus.batches(task.number) for url in batch.column("url").to_pylist()
+    ):
         if url and (spelt := canonical(url)):
             keys.append(hashlib.blake2b(spelt.encode("utf-8", "surrogatepass"), digest_size=16).digest())
             docs.append(at)
@@ -57,11 +59,17 @@ def choose(task: Task) -> Receipt:
     """Pass `url`: which row of each address of the task's range stays."""
     given: Choosing = task.given
     names = ("key", "check", "doc", "keeper", "members")
-    pieces = [between(given.address.read(number), "key", given.low, given.high, *names) for number in given.address.shards()]
+    pieces = [
+        between(given.address.read(number), "key", given.low, given.high, *names) for number in given.address.shards()
+    ]
     key, check, docs, keeper, members = (np.concatenate(columns) for columns in zip(*pieces))
     order = np.lexsort((docs, check, key))
     key, check, docs, keeper, members = (column[order] for column in (key, check, docs, keeper, members))
-    group = np.cumsum(np.r_[True, (key[1:] != key[:-1]) | (check[1:] != check[:-1])]) - 1 if len(key) else key.astype(np.int64)
+    group = (
+        np.cumsum(np.r_[True, (key[1:] != key[:-1]) | (check[1:] != check[:-1])]) - 1
+        if len(key)
+        else key.astype(np.int64)
+    )
     moved = _settle(given, group, docs, keeper, members)
     return task.put(blocks(**moved.rows), {"pages": moved.pages, "held": moved.held})
 

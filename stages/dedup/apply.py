@@ -25,7 +25,16 @@ from stages.dedup.turns import Taken, cut_turns, noted
 
 SIZE = "cluster_size"
 KEPT, EXACT, NEAR, COPIED, EMPTIED, URL, SEMANTIC, ALIKE = range(8)
-REASONS = (None, "dedup.exact", "dedup.near", "dedup.has_copies", "dedup.nothing_left", "dedup.url", "dedup.semantic", "dedup.answers_alike")
+REASONS = (
+    None,
+    "dedup.exact",
+    "dedup.near",
+    "dedup.has_copies",
+    "dedup.nothing_left",
+    "dedup.url",
+    "dedup.semantic",
+    "dedup.answers_alike",
+)
 NULL_TEXT, NO_TEXT, NO_WORDS = "text is null", "text is empty", "text has no words"
 LIMITED = "not compared with all its candidates: too many are nearly as similar as the threshold asks"
 
@@ -101,13 +110,20 @@ def fate_of(given: Applying, first: int, rows: int) -> Fate:
     fate = Fate(np.arange(first, first + rows), np.zeros(rows, np.int8), np.full(rows, np.nan), np.ones(rows, np.int64))
     verdicts = [given.verify.read(number) for number in given.verify.shards()]
     for shard in verdicts:
-        docs, keeper, score, members = between(shard, "doc", first, first + rows - 1, "doc", "keeper", "score", "members")
+        docs, keeper, score, members = between(
+            shard, "doc", first, first + rows - 1, "doc", "keeper", "score", "members"
+        )
         at = docs - first
         fate.keeper[at], fate.score[at], fate.members[at] = keeper, score, members
         fate.why[at] = np.where(keeper == docs, KEPT, NEAR)
     docs, leaders, members = Twins(given.exact).of(first, first + rows)
     at = docs - first
-    keeper, score, sizes, why = leaders.copy(), np.ones(len(docs)), members.copy(), np.full(len(docs), EXACT if given.name_exact else NEAR, np.int8)
+    keeper, score, sizes, why = (
+        leaders.copy(),
+        np.ones(len(docs)),
+        members.copy(),
+        np.full(len(docs), EXACT if given.name_exact else NEAR, np.int8),
+    )
     for shard in verdicts:
         hit, found_keeper, found_score, found_members = lookup(shard, "doc", leaders, "keeper", "score", "members")
         moved = found_keeper != leaders[hit]
@@ -163,7 +179,9 @@ def _ledger(ids: pa.Array, fate: Fate, keepers: pa.Array, notes: pa.Array, edits
     ends = np.r_[0, np.cumsum(~kept)]
     known = {
         "id": ids,
-        "out": pa.array(ids).filter(pa.array(kept)).take(pa.array(np.cumsum(kept) - 1, mask=~kept)) if kept.any() else pa.nulls(n, STR),
+        "out": pa.array(ids).filter(pa.array(kept)).take(pa.array(np.cumsum(kept) - 1, mask=~kept))
+        if kept.any()
+        else pa.nulls(n, STR),
         "reason": reason,
         "reasons": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), reason.drop_null()),
         "keeper": keepers,

@@ -75,7 +75,9 @@ def _host(place: str, port: str) -> str:
         host = host if host.isascii() else host.encode("idna").decode("ascii")
     except UnicodeError:
         pass
-    if NO_HOST.search(host) and not NUMBERED.fullmatch(host):  # what IDNA or an escape put there would make another address
+    if NO_HOST.search(host) and not NUMBERED.fullmatch(
+        host
+    ):  # what IDNA or an escape put there would make another address
         host = given.lower()
     number = (found["port"] or "").lstrip("0")
     return f"{found['user'] or ''}{host.rstrip('.')}{':' + number if number not in ('', port) else ''}"

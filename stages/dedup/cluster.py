@@ -10,7 +10,8 @@ behind the other.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +41,7 @@ class Lots(NamedTuple):
     """(first lot, one behind the last) of each shard. A lot that reaches over several begins in the first of them."""
 
     @classmethod
-    def of(cls, store: Store, receipts: list[Receipt]) -> "Lots":
+    def of(cls, store: Store, receipts: list[Receipt]) -> Lots:
         return cls(store, tuple((receipt.notes.get("first", 0), receipt.notes["lots"]) for receipt in receipts))
 
     @property
@@ -50,7 +51,9 @@ class Lots(NamedTuple):
     def members(self, lot: int) -> tuple[np.ndarray, np.ndarray]:
         """(documents, components) of a lot, by component, then document."""
         shards = [number for number, (first, end) in enumerate(self.held) if first <= lot < end]
-        docs, components = zip(*(between(self.store.read(number), "lot", lot, lot, "doc", "component") for number in shards))
+        docs, components = zip(
+            *(between(self.store.read(number), "lot", lot, lot, "doc", "component") for number in shards)
+        )
         return np.concatenate(docs), np.concatenate(components)
 
 

@@ -7,7 +7,8 @@ of rows is megabytes of numbers and not a thousand of them.
 from __future__ import annotations
 
 import sys
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -77,7 +78,10 @@ def between(rows: pa.Table, by: str, first: int, last: int, *names: str) -> list
             high = np.searchsorted(piece, piece.dtype.type(last), side="right")
             for held, other in zip(found, others):
                 held.append(other[number][low:high])
-    return [np.concatenate(held) if held else np.zeros(0, _kind(rows, name).to_pandas_dtype()) for held, name in zip(found, names)]
+    return [
+        np.concatenate(held) if held else np.zeros(0, _kind(rows, name).to_pandas_dtype())
+        for held, name in zip(found, names)
+    ]
 
 
 def lookup(rows: pa.Table, by: str, wanted: np.ndarray, *names: str) -> list[np.ndarray]:
@@ -94,7 +98,10 @@ def lookup(rows: pa.Table, by: str, wanted: np.ndarray, *names: str) -> list[np.
         for held, other in zip(found, others):
             held.append(other[number][at[hit]])
     whole = np.concatenate(places) if places else np.zeros(0, np.int64)
-    return [whole, *(np.concatenate(h) if h else np.zeros(0, _kind(rows, n).to_pandas_dtype()) for h, n in zip(found, names))]
+    return [
+        whole,
+        *(np.concatenate(h) if h else np.zeros(0, _kind(rows, n).to_pandas_dtype()) for h, n in zip(found, names)),
+    ]
 
 
 def matrix(rows: pa.Table, name: str) -> np.ndarray:

@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from pipeline.errors import UsageError
 from pipeline.files import disk_error
-from pipeline.ledger import Receipt
 from pipeline.pool import Pool
 from pipeline.stage import Inputs
 from pipeline.store import Store
@@ -41,5 +40,3 @@ class PlanDedup(Dedup):
         page = preview.write(plan, inputs, pool, target)
         print(preview.said(page, target))
         return 1 if page["over_caps"] else 0
-
-

@@ -17,8 +17,9 @@ hold, one behind the other, exactly the rows that the one task writes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -85,21 +86,31 @@ class Spread:
         labels = self._label(states)
         members = self.scratch.sub("members")
         there = [number for number, store in enumerate(labels) if store is not None]
-        made = self._make("members", letters_of_range, {n: self._work([(store, (n,))]) for n in there if (store := labels[n])})
+        made = self._make(
+            "members", letters_of_range, {n: self._work([(store, (n,))]) for n in there if (store := labels[n])}
+        )
         sent = letters.senders((members, receipt) for receipt in made)
         everyone = range(self.ranges.count)
         weighed = self._make("weigh", weigh, {n: self._work(sent.get(n, [])) for n in everyone})
         sizes: tuple[Source, ...] = ((self.scratch.sub("weigh"), tuple(everyone)),)
         most = _most(weighed)
         self._make("cut", cut, {0: self._work(sizes, most=most)})
-        given = {n: self._work([(self.scratch.sub("weigh"), (n,)), (self.scratch.sub("cut"), (0,)), *sent.get(n, [])], most=most) for n in everyone}
+        given = {
+            n: self._work(
+                [(self.scratch.sub("weigh"), (n,)), (self.scratch.sub("cut"), (0,)), *sent.get(n, [])], most=most
+            )
+            for n in everyone
+        }
         return make(self.sink, write, keys, given.__getitem__, self.pool)
 
     def _work(self, sources, owners=(), most=(0, 0)) -> Work:
         return Work(self.corpus, self.sign, self.ranges, tuple(sources), tuple(owners), most)
 
     def _make(self, name: str, fn, given: dict[int, Work]) -> list[Receipt]:
-        keys = {n: digest({"of": self.key, "pass": name, "rows": self.ranges.rows, "size": self.ranges.size, "shard": n}) for n in given}
+        keys = {
+            n: digest({"of": self.key, "pass": name, "rows": self.ranges.rows, "size": self.ranges.size, "shard": n})
+            for n in given
+        }
         return make(self.scratch.sub(name), fn, keys, given.__getitem__, self.pool)
 
     def _join(self) -> list[Store | None]:
@@ -355,21 +366,32 @@ def write(task: Task) -> Receipt:
     lots = np.empty(len(roots), np.int64)
     spanning.cut_on(counts, column(sizes, "weight"), *given.most, state, lots)
     total = int(counts.sum())
-    notes = {"components": len(roots), "documents": total, "first": int(lots[0]) if total else 0, "lots": int(lots[-1]) + 1 if total else 0}
+    notes = {
+        "components": len(roots),
+        "documents": total,
+        "first": int(lots[0]) if total else 0,
+        "lots": int(lots[-1]) + 1 if total else 0,
+    }
 
     def batches() -> Iterator[pa.RecordBatch]:
         nothing = np.zeros(0, np.int64)
         yield pa.RecordBatch.from_pylist([], blocks(doc=nothing, component=nothing, lot=nothing).schema)
         for first in range(0, total, given.ranges.size):
-            component, doc = _window(given.ranges, task.number, members, roots, counts, first, min(given.ranges.size, total - first))
+            component, doc = _window(
+                given.ranges, task.number, members, roots, counts, first, min(given.ranges.size, total - first)
+            )
             for at in range(0, len(doc), BLOCK):
                 of = component[at : at + BLOCK]
-                yield from blocks(doc=doc[at : at + BLOCK], component=of, lot=lots[np.searchsorted(roots, of)]).to_batches()
+                yield from blocks(
+                    doc=doc[at : at + BLOCK], component=of, lot=lots[np.searchsorted(roots, of)]
+                ).to_batches()
 
     return task.sink.put(task.number, batches(), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
 
 
-def _window(ranges: Ranges, number: int, members, roots: np.ndarray, counts: np.ndarray, first: int, size: int) -> tuple[np.ndarray, np.ndarray]:
+def _window(
+    ranges: Ranges, number: int, members, roots: np.ndarray, counts: np.ndarray, first: int, size: int
+) -> tuple[np.ndarray, np.ndarray]:
     """(components, documents) of the `size` places from `first` on."""
     from stages.text import spanning
 

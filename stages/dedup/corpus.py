@@ -6,9 +6,9 @@ decide nothing: what decides is text, keep policy and id, so that another shard 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -50,7 +50,7 @@ class Corpus:
     parts: tuple[Part, ...]
 
     @classmethod
-    def of(cls, inputs: Inputs) -> "Corpus":
+    def of(cls, inputs: Inputs) -> Corpus:
         parts: list[Part] = []
         first = 0
         for port in ("of", "against"):

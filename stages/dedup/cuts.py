@@ -28,11 +28,13 @@ class Marks(NamedTuple):
     by: str
 
     @classmethod
-    def of(cls, repeats: Store, level: str, first: int, rows: int) -> "Marks":
+    def of(cls, repeats: Store, level: str, first: int, rows: int) -> Marks:
         """What the pass `repeats` found in the documents `first` to `first + rows - 1`."""
         names = ("doc", "first", "last", "stays")
         pieces = [between(repeats.read(number), "doc", first, first + rows - 1, *names) for number in repeats.shards()]
-        docs, firsts, lasts, stays = (np.concatenate(columns) for columns in zip(*pieces)) if pieces else (np.zeros(0, np.int64),) * 4
+        docs, firsts, lasts, stays = (
+            (np.concatenate(columns) for columns in zip(*pieces)) if pieces else (np.zeros(0, np.int64),) * 4
+        )
         order = np.lexsort((firsts, docs))
         return cls(docs[order], firsts[order], lasts[order], stays[order].astype(bool), f"dedup.{level}")
 

@@ -8,7 +8,8 @@ content, the standing rows and where vectors come from, so that other thresholds
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -56,7 +57,9 @@ class Held(NamedTuple):
 
     def local(self) -> bool:
         """Can any of them be read without reading all?"""
-        return all(isinstance(store.place, Local) for store in (self.vectors, *(part.store for part in self.corpus.parts)))
+        return all(
+            isinstance(store.place, Local) for store in (self.vectors, *(part.store for part in self.corpus.parts))
+        )
 
     def rows(self, number: int) -> np.ndarray:
         """int64: the rows of part `number` that have one."""
@@ -66,7 +69,11 @@ class Held(NamedTuple):
         """The vectors of a part, float32 (n, d), a batch at a time, in the order of `rows`."""
         rows, at = self.rows(number), 0
         for low, piece in self.lying(number):
-            mine = rows[slice(*np.searchsorted(rows, (low, low + len(piece))))] - low if low >= 0 else np.arange(len(piece))
+            mine = (
+                rows[slice(*np.searchsorted(rows, (low, low + len(piece))))] - low
+                if low >= 0
+                else np.arange(len(piece))
+            )
             at += len(mine)
             if len(mine):
                 yield piece if len(mine) == len(piece) else piece[mine]
@@ -108,7 +115,9 @@ def embed(task: Task) -> Receipt:
 def one_width(widths: set[int], where: str = "") -> int:
     """The one width of all vectors (1 where there are none)."""
     if len(widths) > 1:
-        raise WorkError(f"dedup: vectors of {' and '.join(map(str, sorted(widths)))} numbers {where}".rstrip(), ONE_MODEL)
+        raise WorkError(
+            f"dedup: vectors of {' and '.join(map(str, sorted(widths)))} numbers {where}".rstrip(), ONE_MODEL
+        )
     return min(widths, default=1)
 
 
@@ -150,7 +159,9 @@ def as_they_lie(values: pa.Array) -> np.ndarray | None:
 def are_vectors(kind: pa.DataType) -> bool:
     """Is this the type of a column of vectors: lists of numbers?"""
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(is_such(kind) for is_such in lists) and (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type))
+    return any(is_such(kind) for is_such in lists) and (
+        pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
+    )
 
 
 def usable(vectors: np.ndarray) -> np.ndarray:
@@ -186,7 +197,9 @@ def _given_vectors(values: pa.Array, name: str) -> tuple[np.ndarray, np.ndarray]
     if not len(values):
         return np.zeros((0, 1), np.float32), has
     flat = values.flatten().cast(pa.float32(), safe=False).fill_null(float("nan")).to_numpy(zero_copy_only=False)
-    if len(flat) % len(values) or (not pa.types.is_fixed_size_list(values.type) and len(values.value_lengths().unique()) != 1):
+    if len(flat) % len(values) or (
+        not pa.types.is_fixed_size_list(values.type) and len(values.value_lengths().unique()) != 1
+    ):
         raise WorkError(f"dedup: the vectors in {name!r} are of several lengths", ONE_MODEL)
     return np.ascontiguousarray(flat.reshape(len(values), -1)), has
 
@@ -202,4 +215,6 @@ def packed(vectors: np.ndarray, **columns: np.ndarray) -> pa.RecordBatch:
 def unpacked(values: pa.Array) -> np.ndarray:
     """The vectors of a chunk, where they lie: float32 (n, d)."""
     width = values.type.byte_width // 4
-    return np.frombuffer(values.buffers()[1], np.float32)[values.offset * width : (values.offset + len(values)) * width].reshape(-1, width)
+    return np.frombuffer(values.buffers()[1], np.float32)[
+        values.offset * width : (values.offset + len(values)) * width
+    ].reshape(-1, width)

@@ -79,7 +79,9 @@ class Twins:
     def of(self, first: int, last: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(doc, leader, members) of the twins among the documents `first` to `last - 1`, by doc."""
         pieces = [between(shard, "doc", first, last - 1, "doc", "leader", "members") for shard in self.shards]
-        docs, leaders, members = (np.concatenate(held) for held in zip(*pieces)) if pieces else (np.zeros(0, np.int64),) * 3
+        docs, leaders, members = (
+            (np.concatenate(held) for held in zip(*pieces)) if pieces else (np.zeros(0, np.int64),) * 3
+        )
         order = np.argsort(docs)
         return docs[order], leaders[order], members[order]
 

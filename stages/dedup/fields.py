@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -75,18 +75,24 @@ def _turns(messages: pa.ListArray, roles: tuple[str, ...] | None) -> pa.LargeStr
     contents = _contents(flat) if len(flat) else pa.array([], pa.large_string())
     ends = np.cumsum(lengths, dtype=np.int64)
     if roles is not None and len(flat):
-        taken = pc.is_in(flat.field("role"), value_set=pa.array(roles, pa.large_string())).to_numpy(zero_copy_only=False)
+        taken = pc.is_in(flat.field("role"), value_set=pa.array(roles, pa.large_string())).to_numpy(
+            zero_copy_only=False
+        )
         contents = contents.filter(pa.array(taken))
         ends = np.r_[0, np.cumsum(taken)][ends]
     offsets = pa.array(np.r_[0, ends], pa.int64())
     lists = pa.LargeListArray.from_arrays(offsets, pc.fill_null(contents, ""))
     texts = pc.binary_join(lists, pa.scalar(BETWEEN, pa.large_string()))
-    return pc.if_else(pc.is_valid(messages), texts, pa.scalar(None, pa.large_string())) if messages.null_count else texts
+    return (
+        pc.if_else(pc.is_valid(messages), texts, pa.scalar(None, pa.large_string())) if messages.null_count else texts
+    )
 
 
 def _tools(column: pa.Array) -> pa.LargeStringArray:
     """One word for each row's tools: schemas are long, and two questions beside the same ones are not alike by that."""
-    return pa.array([None if tools is None else content_id(tools)[:16] for tools in column.to_pylist()], pa.large_string())
+    return pa.array(
+        [None if tools is None else content_id(tools)[:16] for tools in column.to_pylist()], pa.large_string()
+    )
 
 
 def _contents(turns: pa.StructArray) -> pa.Array:

@@ -8,8 +8,9 @@ Documents that every rule finds equal are ordered by id, so that the order is to
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,7 @@ class Policy(NamedTuple):
     """Documents from this number on are of `against`: they stay, and come first."""
 
     @classmethod
-    def of(cls, line: str, sources: Sequence[str], score: str | None, schema: pa.Schema, limit: int) -> "Policy":
+    def of(cls, line: str, sources: Sequence[str], score: str | None, schema: pa.Schema, limit: int) -> Policy:
         """The policy of a keep line over rows of `schema`; OptionError where the rows lack what a rule reads."""
         rules = parse(line)
         return cls(rules, tuple(sources), score, tuple(_columns(rules, score, schema)), limit)
@@ -65,7 +66,11 @@ class Policy(NamedTuple):
             return lengths
         if rule == "source":
             return _source_ranks(rows["source"], self.sources)
-        found = -_scores(rows, self.score or "") if rule == "score" else _dates(rows["date"]) * (1 if rule == "oldest" else -1)
+        found = (
+            -_scores(rows, self.score or "")
+            if rule == "score"
+            else _dates(rows["date"]) * (1 if rule == "oldest" else -1)
+        )
         return np.where(np.isnan(found), np.inf, found)
 
 
@@ -82,11 +87,16 @@ def _columns(rules: Sequence[str], score: str | None, schema: pa.Schema) -> list
             needed.append("source")
         elif rule in ("newest", "oldest"):
             if "date" not in schema.names:
-                raise OptionError(f"dedup: keep rule {rule!r} needs a `date` column, which these rows lack", "use longest, score or source")
+                raise OptionError(
+                    f"dedup: keep rule {rule!r} needs a `date` column, which these rows lack",
+                    "use longest, score or source",
+                )
             needed.append("date")
         elif rule == "score":
             if score is None:
-                raise OptionError("dedup: keep rule 'score' needs to know which", "set `score:` to a column or a key of `meta`")
+                raise OptionError(
+                    "dedup: keep rule 'score' needs to know which", "set `score:` to a column or a key of `meta`"
+                )
             if score not in schema.names and "meta" not in schema.names:
                 raise OptionError(f"dedup: no column {score!r} in these rows", "give `score:` a column of the input")
             needed.append(_column(score, schema.names))
@@ -95,7 +105,11 @@ def _columns(rules: Sequence[str], score: str | None, schema: pa.Schema) -> list
 
 def _ranks(values: pa.ChunkedArray) -> np.ndarray:
     """Rank of each string by its UTF-8 bytes; equal strings share one."""
-    words = values.combine_chunks().dictionary_encode() if isinstance(values, pa.ChunkedArray) else values.dictionary_encode()
+    words = (
+        values.combine_chunks().dictionary_encode()
+        if isinstance(values, pa.ChunkedArray)
+        else values.dictionary_encode()
+    )
     place = np.empty(len(words.dictionary), np.int64)
     place[pc.sort_indices(words.dictionary).to_numpy()] = np.arange(len(place))
     return place[words.indices.to_numpy(zero_copy_only=False)]
@@ -108,7 +122,11 @@ def _source_ranks(values: pa.ChunkedArray, sources: Sequence[str]) -> np.ndarray
         next((place for place, wanted in enumerate(sources) if name.startswith(wanted)), len(sources))
         for name in words.dictionary.to_pylist()
     ]
-    return np.array(places, np.int64)[words.indices.to_numpy(zero_copy_only=False)] if places else np.zeros(len(values), np.int64)
+    return (
+        np.array(places, np.int64)[words.indices.to_numpy(zero_copy_only=False)]
+        if places
+        else np.zeros(len(values), np.int64)
+    )
 
 
 def _scores(rows: pa.Table, name: str) -> np.ndarray:
@@ -132,4 +150,4 @@ def _stamp(word: str) -> float:
         moment = datetime.fromisoformat(word.strip())
     except ValueError:
         return float("nan")
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

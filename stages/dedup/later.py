@@ -27,7 +27,7 @@ class Later(NamedTuple):
     store: Store
     why: int
 
-    def lay_over(self, fate: "Fate", first: int, rows: int) -> None:
+    def lay_over(self, fate: Fate, first: int, rows: int) -> None:
         """Change the fate of the documents `first` to `first + rows - 1` in place."""
         for shard in (self.store.read(number) for number in self.store.shards()):
             docs, keeper, score, members = between(shard, "doc", first, first + rows - 1, *COLUMNS)
@@ -38,6 +38,14 @@ class Later(NamedTuple):
             at = gone[hit]
             self._move(fate, at, fate.keeper[at] != keeper, keeper, score, members)
 
-    def _move(self, fate: "Fate", at: np.ndarray, moved: np.ndarray, keeper: np.ndarray, score: np.ndarray, members: np.ndarray) -> None:
+    def _move(
+        self,
+        fate: Fate,
+        at: np.ndarray,
+        moved: np.ndarray,
+        keeper: np.ndarray,
+        score: np.ndarray,
+        members: np.ndarray,
+    ) -> None:
         fate.members[at] = members
         fate.keeper[at[moved]], fate.score[at[moved]], fate.why[at[moved]] = keeper[moved], score[moved], self.why

@@ -6,7 +6,8 @@ list at a time. The receipt's note `to` counts by range what was sent, so that o
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -68,7 +69,9 @@ class Box:
         counts = np.bincount(owner)
         ends = np.cumsum(counts)
         for to in np.flatnonzero(counts).tolist():
-            yield from self.packed(to, {name: values[ends[to] - counts[to] : ends[to]] for name, values in columns.items()})
+            yield from self.packed(
+                to, {name: values[ends[to] - counts[to] : ends[to]] for name, values in columns.items()}
+            )
 
     def packed(self, to: int, columns: dict[str, np.ndarray]) -> Iterator[pa.RecordBatch]:
         """Entries for one range, in lists."""

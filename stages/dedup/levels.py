@@ -1,8 +1,8 @@
 """The levels `url` and `semantic`: their passes, in order, over what the earlier levels left.
 
-    address     canonical URLs of all rows, sorted              one task a part
-    url         which row of each address stays                 one task a range of addresses
-    standing, vectors, centroids, cells, semantic               see stages/dedup/semantic.py
+address     canonical URLs of all rows, sorted              one task a part
+url         which row of each address stays                 one task a range of addresses
+standing, vectors, centroids, cells, semantic               see stages/dedup/semantic.py
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ WHY = {"url": apply.URL, "semantic": apply.SEMANTIC}
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
 
-def laid_over(plan: "Plan", before: str | None = None) -> tuple[Later, ...]:
+def laid_over(plan: Plan, before: str | None = None) -> tuple[Later, ...]:
     """The later levels asked for, in order; only those before the level `before`."""
     names = [name for name in WHY if name in plan.stage.levels]
     return tuple(Later(plan.store(name), WHY[name]) for name in names[: names.index(before) if before else None])
 
 
-def settle(plan: "Plan", pool: Pool) -> None:
+def settle(plan: Plan, pool: Pool) -> None:
     """Run the later levels that are asked for."""
     if "url" in plan.stage.levels:
         _url(plan, pool)
@@ -41,7 +41,7 @@ def settle(plan: "Plan", pool: Pool) -> None:
         _semantic(plan, pool)
 
 
-def notes(plan: "Plan") -> dict[str, Any]:
+def notes(plan: Plan) -> dict[str, Any]:
     """What the report should know: addresses with several rows, rows that stay because they stand for others, cells."""
     found: dict[str, Any] = {}
     names = {"url": ("address", "url"), "semantic": ("vectors", "centroids", "semantic")}
@@ -52,7 +52,7 @@ def notes(plan: "Plan") -> dict[str, Any]:
     return found
 
 
-def _url(plan: "Plan", pool: Pool) -> None:
+def _url(plan: Plan, pool: Pool) -> None:
     parts, found = len(plan.corpus.parts), plan.store("address")
     applying = plan.applying("url")
     made = make(found, address.find, plan.keys("address", parts), lambda number: applying, pool)
@@ -64,7 +64,7 @@ def _url(plan: "Plan", pool: Pool) -> None:
     make(plan.store("url"), address.choose, plan.keys("url", len(ranges)), choosing, pool)
 
 
-def _semantic(plan: "Plan", pool: Pool) -> None:
+def _semantic(plan: Plan, pool: Pool) -> None:
     stage, parts = plan.stage, len(plan.corpus.parts)
     standing, vectors, centroids, cells = (plan.store(name) for name in ("standing", "vectors", "centroids", "cells"))
     applying = plan.applying("semantic")
@@ -95,10 +95,14 @@ def fits(vectors: str | None, schemas: dict[str, Any]) -> None:
     """OptionError where an input lacks the column of vectors, or has something else under its name."""
     for path, schema in schemas.items():
         if vectors is not None and not (vectors in schema.names and are_vectors(schema.field(vectors).type)):
-            fault = f"{vectors!r} of {path} holds {schema.field(vectors).type}" if vectors in schema.names else f"{path} has no column {vectors!r}"
+            fault = (
+                f"{vectors!r} of {path} holds {schema.field(vectors).type}"
+                if vectors in schema.names
+                else f"{path} has no column {vectors!r}"
+            )
             raise OptionError(f"dedup: {fault}", "name a column of lists of numbers, or give `encoder`")
 
 
-def scratch(plan: "Plan") -> list[Store]:
+def scratch(plan: Plan) -> list[Store]:
     """Passes that nothing reads once the output stands."""
     return [plan.store(name) for name in ("address", "cells")]

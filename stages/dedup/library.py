@@ -39,14 +39,16 @@ class Library(NamedTuple):
     known: tuple[int, ...]
 
     @classmethod
-    def at(cls, folder: str, options: str) -> "Library":
+    def at(cls, folder: str, options: str) -> Library:
         """The library in `folder` for signatures of these options (a fingerprint)."""
         home = Store(folder)
         others = [name for name in home.place.folders() if name != options]
         store = home.sub(options)
         known = tuple(int(name[:-5]) for name in store.place.names("receipts") if name[:-5].isdigit())
         if others and not known:
-            progress.current.say(f"dedup: {folder} holds signatures of other options ({', '.join(others[:3])}); everything is signed anew")
+            progress.current.say(
+                f"dedup: {folder} holds signatures of other options ({', '.join(others[:3])}); everything is signed anew"
+            )
         return cls(store, known)
 
     def whole(self, key: str) -> pa.Table | None:
@@ -75,7 +77,7 @@ class Library(NamedTuple):
         whole = pa.Table.from_arrays(columns, schema=pa.schema([*table.schema, *CONTENT]))
         self.store.put(number_of(key), whole, COLUMNS.empty_table(), key=key, stage=STAGE)
 
-    def among(self, sample: np.ndarray) -> "Known":
+    def among(self, sample: np.ndarray) -> Known:
         """What is known of documents that come along with these (hashes): all of the shards that hold one of them."""
         found = []
         for number in self.known if len(self.known) <= MOST_SHARDS else ():
@@ -96,7 +98,7 @@ class Known(NamedTuple):
     table: pa.Table | None
 
     @classmethod
-    def of(cls, tables: list[pa.Table]) -> "Known":
+    def of(cls, tables: list[pa.Table]) -> Known:
         if not tables:
             return cls(np.zeros(0, np.uint64), np.zeros(0, np.uint64), None)
         table = pa.concat_tables(tables).combine_chunks()

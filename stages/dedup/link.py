@@ -49,7 +49,11 @@ def run(task: Task) -> Receipt:
     sizes = np.bincount(bucket, minlength=1) if len(bucket) else np.zeros(1, np.int64)
     met = sizes[bucket] > 1 if len(bucket) else np.zeros(0, bool)
     docs, sizes = docs[met], sizes[sizes > 1]
-    notes = {"keys": int(len(keys)), "buckets": int(len(sizes)), "largest_bucket": {str(task.number): int(sizes.max(initial=0))}}
+    notes = {
+        "keys": int(len(keys)),
+        "buckets": int(len(sizes)),
+        "largest_bucket": {str(task.number): int(sizes.max(initial=0))},
+    }
     known, places, compared = _numbered(docs, sizes)
     starts = np.r_[0, np.cumsum(sizes)].astype(np.int64)
     values = signatures(given.corpus, given.sign, known[:compared], given.banding.permutations)

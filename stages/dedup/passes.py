@@ -6,8 +6,9 @@ bad disk damaged is named and made again, before anything reads it.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -15,8 +16,8 @@ from pipeline import progress
 from pipeline.errors import MaetdolError
 from pipeline.ledger import COLUMNS, Receipt
 from pipeline.pool import Pool
-from pipeline.stage import collect
 from pipeline.shards import hash_of
+from pipeline.stage import collect
 from pipeline.store import Store
 
 STAGE = "dedup"
@@ -40,7 +41,9 @@ class Task:
         return self.sink.put(self.number, table, COLUMNS.empty_table(), key=self.key, stage=STAGE, notes=notes)
 
 
-def make(sink: Store, fn: Callable[[Task], Receipt], keys: dict[int, str], given: Callable[[int], Any], pool: Pool) -> list[Receipt]:
+def make(
+    sink: Store, fn: Callable[[Task], Receipt], keys: dict[int, str], given: Callable[[int], Any], pool: Pool
+) -> list[Receipt]:
     """Make the shards `keys` (number -> key) of a pass that are not proven; returns their receipts by number.
 
     Shards of other numbers are removed. `given(number)` is what a task carries.
@@ -59,7 +62,9 @@ def make(sink: Store, fn: Callable[[Task], Receipt], keys: dict[int, str], given
 def proven(sink: Store, keys: dict[int, str]) -> bool:
     """Are all these shards there, whole and under these keys?"""
     there = standing(sink)
-    return all(number in there and there[number].key == key and is_whole(sink, there[number]) for number, key in keys.items())
+    return all(
+        number in there and there[number].key == key and is_whole(sink, there[number]) for number, key in keys.items()
+    )
 
 
 def standing(sink: Store) -> dict[int, Receipt]:

@@ -18,8 +18,9 @@ counts follow from the input alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from pipeline import progress
 from pipeline.errors import SourceError
@@ -29,7 +30,21 @@ from pipeline.pool import Pool
 from pipeline.schema import shape_of
 from pipeline.stage import Inputs, merge_notes
 from pipeline.store import Store
-from stages.dedup import apply, band, cluster, components, exact, identity, levels, link, repeats, sign, survey, trims, verify
+from stages.dedup import (
+    apply,
+    band,
+    cluster,
+    components,
+    exact,
+    identity,
+    levels,
+    link,
+    repeats,
+    sign,
+    survey,
+    trims,
+    verify,
+)
 from stages.dedup.corpus import Corpus
 from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
@@ -46,7 +61,7 @@ if TYPE_CHECKING:
 class Plan:
     """What one run will do, decided before it begins."""
 
-    stage: "Dedup"
+    stage: Dedup
     corpus: Corpus
     sink: Store
     key: str
@@ -59,23 +74,38 @@ class Plan:
     """The turns that `spans` cuts, in chats and pairs."""
 
     @classmethod
-    def of(cls, stage: "Dedup", inputs: Inputs, sink: Store, home: Store | None = None) -> "Plan":
+    def of(cls, stage: Dedup, inputs: Inputs, sink: Store, home: Store | None = None) -> Plan:
         """SourceError where the inputs are of several shapes, OptionError where options do not fit the rows."""
         corpus = Corpus.of(inputs)
         schemas = {path: store.schema for path, store in {part.store.path: part.store for part in corpus.parts}.items()}
         shapes = {shape_of(schema) for schema in schemas.values()}
         if len(shapes) != 1 or None in shapes:
-            raise SourceError("dedup: the inputs are of different shapes: " + ", ".join(sorted(map(str, shapes))), "give stores of one shape")
+            raise SourceError(
+                "dedup: the inputs are of different shapes: " + ", ".join(sorted(map(str, shapes))),
+                "give stores of one shape",
+            )
         shape = shapes.pop() or ""
         fields = chosen(stage.fields, shape)
         taken = Taken.of(stage.fields, shape) if stage.spans and shape != "DOCUMENT" else None
         levels.fits(stage.vectors, schemas)
         near = "near" in stage.levels
         banding = stage.banding() if near else Banding(1, 1)
-        signing = Signing(fields, shape, stage.shingling(), max(stage.permutations if near else 1, banding.permutations), stage.hash_seed, stage.languages())
-        policies = {Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()}
+        signing = Signing(
+            fields,
+            shape,
+            stage.shingling(),
+            max(stage.permutations if near else 1, banding.permutations),
+            stage.hash_seed,
+            stage.languages(),
+        )
+        policies = {
+            Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()
+        }
         if len(policies) > 1:
-            raise SourceError(f"dedup: not every input has {stage.score!r} as a column", "give stores that all have it as a column, or all in `meta`")
+            raise SourceError(
+                f"dedup: not every input has {stage.score!r} as a column",
+                "give stores that all have it as a column, or all in `meta`",
+            )
         return cls(stage, corpus, sink, stage.key(inputs), signing, banding, policies.pop(), home or sink, taken)
 
     def store(self, name: str) -> Store:
@@ -83,7 +113,9 @@ class Plan:
 
     def keys(self, name: str, count: int) -> dict[int, str]:
         """Key per shard of a pass that depends on everything."""
-        return {number: digest({"stage": self.key, "pass": name, "of": count, "shard": number}) for number in range(count)}
+        return {
+            number: digest({"stage": self.key, "pass": name, "of": count, "shard": number}) for number in range(count)
+        }
 
     def run(self, pool: Pool, check: Callable[[], None] = lambda: None) -> list[Receipt]:
         """Every pass that is not proven; returns the receipts of the output's shards.
@@ -99,11 +131,15 @@ class Plan:
         survey.raise_alarm(self.store("survey"), self.stage.caps)
         if limited := notes.get("not_all_compared"):
             fault = f"dedup: {limited:,} documents were not compared with all their candidates: too many are nearly as similar as the threshold"
-            progress.current.say(f"{fault}; their ledger rows say so, the receipts count what was left out by similarity")
+            progress.current.say(
+                f"{fault}; their ledger rows say so, the receipts count what was left out by similarity"
+            )
         found = self._repeats(pool) if self.stage.spans else None
 
         def applying(number: int) -> apply.Applying:
-            return self.applying(None, notes if number == 0 else {})._replace(repeats=found, level=self.stage.spans or "", taken=self.taken)
+            return self.applying(None, notes if number == 0 else {})._replace(
+                repeats=found, level=self.stage.spans or "", taken=self.taken
+            )
 
         receipts = make(self.sink, apply.run, keys, applying, pool)
         self._require_ids(keys)
@@ -127,7 +163,9 @@ class Plan:
         stage = self.stage
         stores = (self.store(name) for name in ("sign", "exact", "verify"))
         later = levels.laid_over(self, before)
-        return apply.Applying(self.corpus, *stores, "exact" in stage.levels, stage.copies == "drop-all", notes or {}, later=later)
+        return apply.Applying(
+            self.corpus, *stores, "exact" in stage.levels, stage.copies == "drop-all", notes or {}, later=later
+        )
 
     def notes(self, surveyed: list[Receipt]) -> dict[str, Any]:
         """What the report should know: the banding, candidates by bin of estimated similarity, similarities removed."""
@@ -143,7 +181,9 @@ class Plan:
         self._decide(pool)
         levels.settle(self, pool)
         applying = self.applying()
-        return make(self.store("survey"), survey.run, self.keys("survey", self.new_parts), lambda number: applying, pool)
+        return make(
+            self.store("survey"), survey.run, self.keys("survey", self.new_parts), lambda number: applying, pool
+        )
 
     def _decide(self, pool: Pool) -> None:
         signs = self.store("sign")
@@ -161,7 +201,14 @@ class Plan:
         make(exacts, exact.run, self.keys("exact", len(ranges)), grouping, pool)
         lots = self._lots(pool) if "near" in self.stage.levels else cluster.Lots(self.store("cluster"))
         settling = verify.Settling(
-            self.corpus, signs, exacts, lots, self.signing, self.banding, self.policy, self.stage.threshold,
+            self.corpus,
+            signs,
+            exacts,
+            lots,
+            self.signing,
+            self.banding,
+            self.policy,
+            self.stage.threshold,
             self.stage.measure == "containment",
         )
         make(self.store("verify"), verify.run, self.keys("verify", lots.count), lambda number: settling, pool)
@@ -178,7 +225,9 @@ class Plan:
         spans, found, signs = self.store("spans"), self.store("repeats"), self.store("sign")
         most = repeats.most_spans(self.stage.span_memory)
         runs = repeats.runs_of(self.corpus, signs, most * repeats.DENSEST, self.stage.spans != "substring")
-        cutting = repeats.Cutting(self.applying(), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs, self.taken)
+        cutting = repeats.Cutting(
+            self.applying(), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs, self.taken
+        )
         made = make(spans, repeats.find, self.keys("spans", len(runs)), lambda number: cutting, pool)
         ranges = spread(sum(receipt.notes["spans"] for receipt in made), most)
 
@@ -201,7 +250,15 @@ class Plan:
             make(bands, band.run, self.keys("band", len(band.groups(self.corpus))), lambda number: keying, pool)
 
             def linking(number: int) -> link.Linking:
-                return link.Linking(self.corpus, signs, bands, self.banding, self.stage.threshold, *ranges[number], self.stage.measure == "containment")
+                return link.Linking(
+                    self.corpus,
+                    signs,
+                    bands,
+                    self.banding,
+                    self.stage.threshold,
+                    *ranges[number],
+                    self.stage.measure == "containment",
+                )
 
             make(links, link.run, self.keys("link", len(ranges)), linking, pool)
         if over and not done:

@@ -37,7 +37,7 @@ NAMED = 1000
 """Sources, and hosts, named in a plan."""
 
 
-def write(plan: "Plan", inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
+def write(plan: Plan, inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
     """Find out what would go, and write it to `target`; returns what was written."""
     receipts = plan.settle(pool)
     seen = survey.summary(receipts)
@@ -72,7 +72,9 @@ def write(plan: "Plan", inputs: Inputs, pool: Pool, target: Path) -> dict[str, A
 
 def largest_losses(counts: dict[str, tuple[int, int]]) -> dict[str, list[int]]:
     """name -> [rows, rows that would go] of those that lose any, the largest loss first; beyond NAMED the rest as one line."""
-    losing = sorted(((name, *count) for name, count in counts.items() if count[1]), key=lambda entry: (-entry[2], entry[0]))
+    losing = sorted(
+        ((name, *count) for name, count in counts.items() if count[1]), key=lambda entry: (-entry[2], entry[0])
+    )
     shown = {name: [rows, removed] for name, rows, removed in losing[:NAMED]}
     if rest := losing[NAMED:]:
         shown[f"and {len(rest):,} more"] = [sum(entry[1] for entry in rest), sum(entry[2] for entry in rest)]
@@ -84,20 +86,28 @@ def said(page: dict[str, Any], target: Path) -> str:
     lines = [f"{page['removed']:,} of {page['rows']:,} rows would go"]
     lines += [f"  by {rule:<37} {count:>9,}" for rule, count in page["rules"].items()]
     for kind in ("sources", "hosts"):
-        lines += [f"  {kind[:-1]} {name:<33} {removed:>9,} of {rows:>9,}" for name, (rows, removed) in list(page[kind].items())[:10]]
-    lines += [f"  source {name:<33} {size:>9,} bytes cut in {rows:,} rows" for name, (rows, size) in list(page["spans"].items())[:10]]
+        lines += [
+            f"  {kind[:-1]} {name:<33} {removed:>9,} of {rows:>9,}"
+            for name, (rows, removed) in list(page[kind].items())[:10]
+        ]
+    lines += [
+        f"  source {name:<33} {size:>9,} bytes cut in {rows:,} rows"
+        for name, (rows, size) in list(page["spans"].items())[:10]
+    ]
     lines += [f"  cluster of {entry['documents']:,} around {entry['keeper']['id']}" for entry in page["largest"][:5]]
     if page["over_caps"]:
-        lines.append(f"stopped: {len(page['over_caps'])} sources lose too much: " + ", ".join(list(page["over_caps"])[:5]))
+        lines.append(
+            f"stopped: {len(page['over_caps'])} sources lose too much: " + ", ".join(list(page["over_caps"])[:5])
+        )
     return "\n".join([*lines, f"plan      {target}"])
 
 
-def decisions(plan: "Plan") -> str:
+def decisions(plan: Plan) -> str:
     """Fingerprint of every verdict: the content of the passes that decide."""
     return digest({name: plan.store(name).hashes() for name in ("exact", "verify", "url", "semantic")})
 
 
-def clusters(plan: "Plan", largest: list[list[int]]) -> list[dict[str, Any]]:
+def clusters(plan: Plan, largest: list[list[int]]) -> list[dict[str, Any]]:
     """Size, and keeper and some removed documents with the beginnings of their texts, of each of the largest clusters."""
     found = []
     for members, keeper in largest:
@@ -109,7 +119,7 @@ def clusters(plan: "Plan", largest: list[list[int]]) -> list[dict[str, Any]]:
     return found
 
 
-def followers(plan: "Plan", keeper: int) -> list[int]:
+def followers(plan: Plan, keeper: int) -> list[int]:
     """Some documents that go because of `keeper`."""
     found: list[int] = []
     for name, by in (("verify", "keeper"), ("exact", "leader"), ("url", "keeper"), ("semantic", "keeper")):
@@ -140,13 +150,15 @@ def check(page: dict[str, Any], key: str, inputs: Inputs, path: Path) -> None:
         raise UsageError(f"dedup: the input has changed since {path} was made", "make a new plan and look at it")
     if page["key"] != key:
         given = json.dumps(page["options"])
-        raise UsageError(f"dedup: {path} was made with other options: {given}", "give the same ones, or none with --apply")
+        raise UsageError(
+            f"dedup: {path} was made with other options: {given}", "give the same ones, or none with --apply"
+        )
     if page["over_caps"]:
         fault = f"dedup: {path} was stopped: {len(page['over_caps'])} sources lose too much"
         raise UsageError(fault, "raise `caps` or change the threshold in a new plan")
 
 
-def check_decisions(page: dict[str, Any], plan: "Plan", path: Path) -> None:
+def check_decisions(page: dict[str, Any], plan: Plan, path: Path) -> None:
     """UsageError where the passes decided otherwise than the plan says."""
     if page["decisions"] != decisions(plan):
         raise UsageError(f"dedup: {path} decides otherwise than this run would", "make a new plan and look at it")
@@ -155,5 +167,3 @@ def check_decisions(page: dict[str, Any], plan: "Plan", path: Path) -> None:
 def passes_of(path: Path) -> Path:
     """Where a plan's passes lie."""
     return path.with_name(path.name + ".passes")
-
-

@@ -79,7 +79,9 @@ def runs_of(corpus: Corpus, sign: Store, most_bytes: int, whole: bool) -> tuple[
                 found.append((number, first, row, 0, -1))
                 first, held = row, 0
             if long:
-                found += [(number, row, row + 1, low, min(low + most_bytes, size)) for low in range(0, size, most_bytes)]
+                found += [
+                    (number, row, row + 1, low, min(low + most_bytes, size)) for low in range(0, size, most_bytes)
+                ]
                 first = row + 1
             else:
                 held += size
@@ -97,7 +99,7 @@ def find(task: Task) -> Receipt:
     part = given.applying.corpus.parts[number]
     stays = fate_of(given.applying, part.first + low, high - low).why == KEPT
     classes = table(given.how.kind, given.how.fold_digits)
-    found: list["spans.Spans"] = []
+    found: list[spans.Spans] = []
     at = 0
     for batch in given.applying.corpus.batches(number):
         rows = _rows_in(stays, low, high, at, len(batch))
@@ -110,7 +112,9 @@ def find(task: Task) -> Receipt:
     return task.put(blocks(key=keys, doc=docs, first=firsts, last=lasts), {"spans": len(keys)})
 
 
-def _spans(given: Cutting, batch: pa.RecordBatch, rows: np.ndarray, first: int, classes: np.ndarray, piece: tuple[int, int]) -> list["spans.Spans"]:
+def _spans(
+    given: Cutting, batch: pa.RecordBatch, rows: np.ndarray, first: int, classes: np.ndarray, piece: tuple[int, int]
+) -> list[spans.Spans]:
     """The spans of some rows of a batch whose first row is number `first`, or of a piece (first, last byte) of one row."""
     if given.taken is None:
         texts = Docs(pa.record_batch({"text": batch.column("text")}))
@@ -124,12 +128,17 @@ def _spans(given: Cutting, batch: pa.RecordBatch, rows: np.ndarray, first: int, 
         pieces = [_keyed(given, turns.texts, items, classes, piece)]
     else:
         sizes, bases = np.diff(turns.texts.offsets)[items], turns.bases[items]
-        reached = [(item, (max(low - base, 0), min(high - base, size))) for item, base, size in zip(items, bases.tolist(), sizes.tolist())]
-        pieces = [_keyed(given, turns.texts, np.array([item]), classes, part) for item, part in reached if part[0] < part[1]]
+        reached = [
+            (item, (max(low - base, 0), min(high - base, size)))
+            for item, base, size in zip(items, bases.tolist(), sizes.tolist())
+        ]
+        pieces = [
+            _keyed(given, turns.texts, np.array([item]), classes, part) for item, part in reached if part[0] < part[1]
+        ]
     return [_in_rows(found, turns, first) for found in pieces]
 
 
-def _keyed(given: Cutting, texts: Docs, rows: np.ndarray, classes: np.ndarray, piece: tuple[int, int]) -> "spans.Spans":
+def _keyed(given: Cutting, texts: Docs, rows: np.ndarray, classes: np.ndarray, piece: tuple[int, int]) -> spans.Spans:
     from stages.text import spans
 
     if piece[1] >= 0:
@@ -139,11 +148,13 @@ def _keyed(given: Cutting, texts: Docs, rows: np.ndarray, classes: np.ndarray, p
     return spans.units(texts.data, texts.offsets, rows, classes, BREAKS[given.level], given.width)
 
 
-def _in_rows(found: "spans.Spans", turns: Turns, first: int) -> "spans.Spans":
+def _in_rows(found: spans.Spans, turns: Turns, first: int) -> spans.Spans:
     """Spans of turns as spans of their rows."""
     bases = turns.bases[found.rows].astype(np.uint32)
     docs = turns.rows[found.rows] + first
-    return found._replace(keys=found.keys + turns.salts[found.rows], rows=docs, firsts=found.firsts + bases, lasts=found.lasts + bases)
+    return found._replace(
+        keys=found.keys + turns.salts[found.rows], rows=docs, firsts=found.firsts + bases, lasts=found.lasts + bases
+    )
 
 
 def _rows_in(stays: np.ndarray, low: int, high: int, at: int, size: int) -> np.ndarray:
@@ -159,7 +170,10 @@ def _nothing() -> tuple[np.ndarray, ...]:
 def choose(task: Task) -> Receipt:
     """Pass `repeats`: which copy stays, for one range of keys."""
     given: Choosing = task.given
-    pieces = [between(given.spans.read(n), "key", given.low, given.high, "key", "doc", "first", "last") for n in given.spans.shards()]
+    pieces = [
+        between(given.spans.read(n), "key", given.low, given.high, "key", "doc", "first", "last")
+        for n in given.spans.shards()
+    ]
     keys, docs, firsts, lasts = (np.concatenate(columns) for columns in zip(*pieces)) if pieces else _nothing()
     order = np.argsort(keys, kind="stable")
     keys = keys[order]

@@ -18,8 +18,9 @@ of each part, otherwise from where they lie. `semantic`: columns as in `stages/d
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -47,6 +48,7 @@ SCATTERED = 4 << 30
 LOT_BYTES = 64 << 20
 """Vectors per task of `semantic`; it holds a window of them at a time, and of a larger cell a few blocks."""
 WINDOW_BYTES = 16 << 20
+
 
 class Clustering(NamedTuple):
     """What a `centroids` task needs: the vectors, and how many cells (null: by their number)."""
@@ -104,7 +106,10 @@ def cluster(task: Task) -> Receipt:
     sample = _sample(pieces, min(most, cells * PER_CELL[1]), width)
     cells = min(cells, max(1, len(sample) // PER_CELL[0]) if given.cells is None else max(1, len(sample)))
     found = math.kmeans(math.whole(sample), cells, ROUNDS) if cells > 1 else math.whole(sample[:1])
-    return task.put(pa.Table.from_batches([packed(found, cell=np.arange(len(found)))]), {"cells": len(found), "trained_on": len(sample)})
+    return task.put(
+        pa.Table.from_batches([packed(found, cell=np.arange(len(found)))]),
+        {"cells": len(found), "trained_on": len(sample)},
+    )
 
 
 def _sample(pieces: Iterator[np.ndarray], most: int, width: int) -> np.ndarray:
@@ -137,7 +142,12 @@ def place(task: Task) -> Receipt:
     part = given.applying.corpus.parts[task.number]
     docs = given.vectors.rows(task.number)[order] + part.first
     members = fate_of(given.applying, part.first, part.rows).members[docs - part.first]
-    known = {"cell": cell[order], "doc": docs, "members": members, "alone": members == Twins(given.applying.exact).members(docs)}
+    known = {
+        "cell": cell[order],
+        "doc": docs,
+        "members": members,
+        "alone": members == Twins(given.applying.exact).members(docs),
+    }
     table = pa.table({name: pa.array(values) for name, values in known.items()})
     if given.sort:
         vectors = np.concatenate([*given.vectors.pieces(task.number)] or [centroids[:0]])[order]
@@ -176,7 +186,11 @@ class Lot:
             rows = given.cells.read(number)
             low, high = np.searchsorted(column(rows, "cell"), (first, last + 1))
             pieces.append(rows.slice(low, high - low))
-            where.append(self._sorted(pieces[-1]) if "vector" in rows.column_names else self._lying(given.vectors, number, column(pieces[-1], "doc")))
+            where.append(
+                self._sorted(pieces[-1])
+                if "vector" in rows.column_names
+                else self._lying(given.vectors, number, column(pieces[-1], "doc"))
+            )
         self.owner, self.row = map(np.concatenate, zip(*where))
         numbers = ([column(piece, name) for piece in pieces] for name in ("cell", "doc", "members"))
         self.cell, self.docs, self.members = map(np.concatenate, numbers)
@@ -258,11 +272,18 @@ def compare(task: Task) -> Receipt:
     np.add.at(total, keeper[gone], members[gone])
     changed = np.union1d(gone, keeper[gone]).astype(np.int64)
     changed = changed[np.argsort(docs[changed])]
-    moved = {"doc": docs[changed], "keeper": docs[keeper[changed]], "score": score[changed], "members": total[keeper[changed]]}
+    moved = {
+        "doc": docs[changed],
+        "keeper": docs[keeper[changed]],
+        "score": score[changed],
+        "members": total[keeper[changed]],
+    }
     return task.put(blocks(**moved), {"rows": len(order), "held": int((~free).sum())})
 
 
-def _settle(vectors: Ordered, cell: tuple[int, int], free: np.ndarray, cosine: float, keeper: np.ndarray, score: np.ndarray) -> None:
+def _settle(
+    vectors: Ordered, cell: tuple[int, int], free: np.ndarray, cosine: float, keeper: np.ndarray, score: np.ndarray
+) -> None:
     """Decide one cell, the places `cell` (first, behind the last) of the order, best keeper first; fills `keeper` and `score`."""
     from stages.text import vectors as math
 

@@ -9,7 +9,8 @@ it outlives other changes.
 from __future__ import annotations
 
 import unicodedata
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -41,7 +42,7 @@ class Signing(NamedTuple):
         """Columns of the rows that signatures depend on."""
         return [*columns(self.fields, self.shape), *(["lang"] if self.languages else [])]
 
-    def by_row(self, batch: pa.RecordBatch) -> "Ways":
+    def by_row(self, batch: pa.RecordBatch) -> Ways:
         """How the text of each row is cut."""
         if not self.languages or not len(batch):
             return Ways([self.how], None)
@@ -54,7 +55,15 @@ class Signing(NamedTuple):
 
     def key(self, content: str | None) -> str:
         """Key of the signatures of an input shard; another Unicode version may know other letters."""
-        return digest({"pass": "sign", "version": 4, "options": list(self), "unicode": unicodedata.unidata_version, "input": content})
+        return digest(
+            {
+                "pass": "sign",
+                "version": 4,
+                "options": list(self),
+                "unicode": unicodedata.unidata_version,
+                "input": content,
+            }
+        )
 
     def library(self, folder: str | None) -> Library | None:
         """The signatures kept in `folder` under these options."""
@@ -75,7 +84,7 @@ class Ways(NamedTuple):
             for number, how in enumerate(self.hows):
                 yield how, np.flatnonzero(self.which == number)
 
-    def of(self, rows: np.ndarray) -> "Ways":
+    def of(self, rows: np.ndarray) -> Ways:
         """The ways of these rows."""
         return self if self.which is None else Ways(self.hows, self.which[rows])
 
@@ -101,7 +110,10 @@ def run(task: Task) -> Receipt:
     signed, contents, pieces = 0, [], []
     held = None
     for batch in corpus.batches(task.number):
-        texts, ways = Docs(pa.record_batch({"text": text_of(batch, signing.fields, signing.shape)})), signing.by_row(batch)
+        texts, ways = (
+            Docs(pa.record_batch({"text": text_of(batch, signing.fields, signing.shape)})),
+            signing.by_row(batch),
+        )
         if library is None:
             found = _measured(texts, ways, signing)
             signed += texts.n
@@ -149,7 +161,9 @@ def _completed(texts: Docs, ways: Ways, signing: Signing, held: Known, rows: np.
         return _measured(texts, ways, signing), texts.n
     taken = np.maximum(rows, 0)
     exact = np.stack([column(held.table, "exact_a")[taken], column(held.table, "exact_b")[taken]], 1)
-    whole = Measured(held.values(taken), exact, *(column(held.table, name)[taken] for name in ("tokens", "size", "length")))
+    whole = Measured(
+        held.values(taken), exact, *(column(held.table, name)[taken] for name in ("tokens", "size", "length"))
+    )
     if len(new):
         for into, part in zip(whole, _measured(_some(texts, new), ways.of(new), signing)):
             into[new] = part
@@ -158,7 +172,9 @@ def _completed(texts: Docs, ways: Ways, signing: Signing, held: Known, rows: np.
 
 
 def _batch(found: Measured, kind: pa.Schema) -> pa.RecordBatch:
-    values = pa.FixedSizeBinaryArray.from_buffers(kind.field("values").type, len(found.sizes), [None, pa.py_buffer(np.ascontiguousarray(found.values))])
+    values = pa.FixedSizeBinaryArray.from_buffers(
+        kind.field("values").type, len(found.sizes), [None, pa.py_buffer(np.ascontiguousarray(found.values))]
+    )
     exact_a, exact_b = np.ascontiguousarray(found.exact.T)
     numbers = (exact_a, exact_b, found.tokens, found.sizes, found.lengths)
     return pa.record_batch([values, *(pa.array(each) for each in numbers)], schema=kind)

@@ -6,7 +6,8 @@ which documents go, and the largest clusters as [documents, number of the keeper
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -45,8 +46,18 @@ def run(task: Task) -> Receipt:
         "largest": [[int(fate.members[row]), part.first + int(row)] for row in heads],
     }
     kinds, names, totals, removed = ([count[place] for count in counts] for place in range(4))
-    columns = {"kind": kinds, "name": names, "rows": pa.array(totals, pa.int64()), "removed": pa.array(removed, pa.int64())}
-    table = pa.table({name: values if isinstance(values, pa.Array) else pa.array(values, pa.large_string()) for name, values in columns.items()})
+    columns = {
+        "kind": kinds,
+        "name": names,
+        "rows": pa.array(totals, pa.int64()),
+        "removed": pa.array(removed, pa.int64()),
+    }
+    table = pa.table(
+        {
+            name: values if isinstance(values, pa.Array) else pa.array(values, pa.large_string())
+            for name, values in columns.items()
+        }
+    )
     return task.put(table, notes)
 
 
@@ -79,7 +90,9 @@ def losses(store: Store) -> dict[str, dict[str, tuple[int, int]]]:
 
 def over(lost: dict[str, tuple[int, int]], limit: float) -> dict[str, tuple[int, int]]:
     """Sources that lose more than `limit` (0..1) of their rows, the largest loss first."""
-    found = {name: (rows, removed) for name, (rows, removed) in lost.items() if rows >= FEWEST and removed > limit * rows}
+    found = {
+        name: (rows, removed) for name, (rows, removed) in lost.items() if rows >= FEWEST and removed > limit * rows
+    }
     return dict(sorted(found.items(), key=lambda item: (-item[1][1], item[0])))
 
 
@@ -103,5 +116,7 @@ def summary(receipts: list[Receipt]) -> dict[str, Any]:
         for kind, held in counts.items():
             for name, count in receipt.notes[kind].items():
                 held[name] = held.get(name, 0) + count
-    largest = sorted((entry for receipt in receipts for entry in receipt.notes["largest"]), key=lambda entry: (-entry[0], entry[1]))
+    largest = sorted(
+        (entry for receipt in receipts for entry in receipt.notes["largest"]), key=lambda entry: (-entry[0], entry[1])
+    )
     return {**{kind: dict(sorted(held.items())) for kind, held in counts.items()}, "largest": largest[:LARGEST]}

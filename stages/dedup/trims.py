@@ -29,7 +29,11 @@ def run(task: Task) -> Receipt:
     counts: dict[str, list[int]] = {}
     for doc, low, high in zip((docs - part.first).tolist(), starts.tolist(), [*starts[1:].tolist(), len(marks.docs)]):
         here = slice(low, high)
-        size = sum(last - first for first, last in cut(marks.firsts[here], marks.lasts[here], marks.stays[here])) if stays[doc] else 0
+        size = (
+            sum(last - first for first, last in cut(marks.firsts[here], marks.lasts[here], marks.stays[here]))
+            if stays[doc]
+            else 0
+        )
         if size:
             count = counts.setdefault(sources[doc] or "none", [0, 0])
             count[0], count[1] = count[0] + 1, count[1] + size

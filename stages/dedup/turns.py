@@ -13,7 +13,8 @@ the other; those of edits are code points of the turn that their `by` names, suc
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,11 +40,13 @@ class Taken(NamedTuple):
     columns: tuple[tuple[str, tuple[str, ...]], ...]
 
     @classmethod
-    def of(cls, fields: Sequence[str], shape: str) -> "Taken":
+    def of(cls, fields: Sequence[str], shape: str) -> Taken:
         """OptionError where the fields are not named, or are one answer of a pair without the other."""
         if not fields:
             words = "prompt, answer" if shape == "CHAT" else "prompt, or chosen and rejected"
-            raise OptionError(f"dedup: `spans` in {shape} rows needs to know what may lose text", f"set `fields`: {words}")
+            raise OptionError(
+                f"dedup: `spans` in {shape} rows needs to know what may lose text", f"set `fields`: {words}"
+            )
         if len(set(fields) & set(ANSWERS)) == 1:
             fault = "dedup: a span cut from one answer only would be what tells the answers of a pair apart"
             raise OptionError(fault, "name `chosen` and `rejected`")
@@ -118,7 +121,9 @@ def cut_turns(batch: pa.RecordBatch, first: int, keep: np.ndarray, marks: Marks,
         if emptier or _became_alike(some, place, lists):
             (left if marks.stays[here].any() else emptied if emptier else alike).append(row)
             continue
-        edits[row] = [edit._replace(by=f"{edit.by} {_place(turns, turn, taken)}") for turn, of_turn in found for edit in of_turn]
+        edits[row] = [
+            edit._replace(by=f"{edit.by} {_place(turns, turn, taken)}") for turn, of_turn in found for edit in of_turn
+        ]
         for name, values in lists.items():
             made[name][row] = values
     for name, values in made.items():
@@ -148,7 +153,9 @@ def _row_edits(turns: Turns, mine: slice, marks: Marks, here: slice) -> list[tup
     return found
 
 
-def _edited(some: pa.RecordBatch, place: int, found: list[tuple[int, list[Edit]]], turns: Turns, taken: Taken) -> tuple[dict, bool]:
+def _edited(
+    some: pa.RecordBatch, place: int, found: list[tuple[int, list[Edit]]], turns: Turns, taken: Taken
+) -> tuple[dict, bool]:
     """(column -> its messages after the edits, whether a turn lost its last word) of one row."""
     lists: dict[str, list[dict]] = {}
     emptier = False
@@ -172,7 +179,9 @@ def _became_alike(some: pa.RecordBatch, place: int, lists: dict[str, list[dict]]
 
 
 def _said(messages: list[dict] | None) -> list[tuple]:
-    return [(turn["role"], content_id(turn["content"] or ""), *words_of({**turn, "content": ""})) for turn in messages or ()]
+    return [
+        (turn["role"], content_id(turn["content"] or ""), *words_of({**turn, "content": ""})) for turn in messages or ()
+    ]
 
 
 def _place(turns: Turns, turn: int, taken: Taken) -> str:

@@ -8,7 +8,8 @@ limit). The receipt counts, per bin of estimated similarity, the candidates comp
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -76,8 +77,16 @@ def run(task: Task) -> Receipt:
     members = np.bincount(keeper, weights=weights, minlength=len(keeper)).astype(np.int64)[keeper]
     order = np.argsort(lot.docs)
     return task.put(
-        blocks(doc=lot.docs[order], keeper=lot.docs[keeper][order], score=score[order], members=members[order], left=left[order]),
-        {"candidates": _bins(tally), **({"not_all_compared": int((left > 0).sum())} if left.any() else {})} if len(lot.docs) else None,
+        blocks(
+            doc=lot.docs[order],
+            keeper=lot.docs[keeper][order],
+            score=score[order],
+            members=members[order],
+            left=left[order],
+        ),
+        {"candidates": _bins(tally), **({"not_all_compared": int((left > 0).sum())} if left.any() else {})}
+        if len(lot.docs)
+        else None,
     )
 
 
@@ -97,7 +106,9 @@ def _pieces(lot: Lot) -> Iterator[tuple[int, int]]:
     weights = np.add.reduceat(lot.sizes, lot.bounds[:-1])
     for index, (weight, docs) in enumerate(zip(weights.tolist(), np.diff(lot.bounds).tolist())):
         large = docs > LARGE_DOCS or weight > PIECE_BYTES
-        if index > first and (large or held_bytes + weight > min(HELD_BYTES, PIECE_BYTES) or held_docs + docs > PIECE_DOCS):
+        if index > first and (
+            large or held_bytes + weight > min(HELD_BYTES, PIECE_BYTES) or held_docs + docs > PIECE_DOCS
+        ):
             yield first, index
             first, held_bytes, held_docs = index, 0, 0
         if large:

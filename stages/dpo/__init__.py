@@ -38,8 +38,12 @@ class Dpo(Stage):
 
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("CHAT", help="instruction rows: prompts and their labels"),
-        "student": Port("artefact:model|artefact:adapter", many=True, help="the model that answers, and the adapters on it"),
-        "strong": Port("artefact:model|artefact:adapter", optional=True, many=True, help="a better model, and the adapters on it"),
+        "student": Port(
+            "artefact:model|artefact:adapter", many=True, help="the model that answers, and the adapters on it"
+        ),
+        "strong": Port(
+            "artefact:model|artefact:adapter", optional=True, many=True, help="a better model, and the adapters on it"
+        ),
         "reward": Port("artefact:reward", optional=True, help="a reward model that scores both sides"),
         "sft": Port("CHAT", optional=True, many=True, help="what the student was fine-tuned on: for sft_overlap"),
     }
@@ -94,11 +98,16 @@ class Dpo(Stage):
     "Drop pairs until, where lengths differ, the share whose chosen answer is the longer is this near one half; default: reported only."
 
     @model_validator(mode="after")
-    def _whole(self) -> "Dpo":
+    def _whole(self) -> Dpo:
         if self.method == "teacher_vs_student" and self.teacher is None:
             raise ValueError("teacher_vs_student needs `teacher`")
-        if self.method == "best_of_n" and self.samples * len({"student", "strong"} & set(self.candidates)) + ("label" in self.candidates) < 2:
-            raise ValueError("best_of_n needs at least two answers to choose from: more `samples`, or more `candidates`")
+        if (
+            self.method == "best_of_n"
+            and self.samples * len({"student", "strong"} & set(self.candidates)) + ("label" in self.candidates) < 2
+        ):
+            raise ValueError(
+                "best_of_n needs at least two answers to choose from: more `samples`, or more `candidates`"
+            )
         if self.margin_max is not None and self.margin_max <= self.margin_min:
             raise ValueError("margin_max must be above margin_min")
         if self.samples > 1 and self.sampling.temperature == 0:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar, Iterator, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -27,7 +28,15 @@ class DpoExport(Options):
     folder: str
     "Where to write; files of the same name are replaced."
     to: Literal[
-        "openai", "trl", "trl-completion", "trl-kto", "trl-reward", "llamafactory-alpaca", "llamafactory-sharegpt", "axolotl", "axolotl-chatml"
+        "openai",
+        "trl",
+        "trl-completion",
+        "trl-kto",
+        "trl-reward",
+        "llamafactory-alpaca",
+        "llamafactory-sharegpt",
+        "axolotl",
+        "axolotl-chatml",
     ] = "trl"
     "Format. trl-completion is for conversations; trl-kto, trl-reward and axolotl-chatml are for pairs; the rest take both."
     part: Literal["all", "train", "heldout"] = "all"
@@ -88,7 +97,9 @@ class DpoExport(Options):
         for shard in source.shards():
             for batch in source.batches(shard):
                 rows = batch.to_pylist()
-                held = held_out([prompt_key(row["messages" if shape == "CHAT" else "prompt"]) for row in rows], self.holdout)
+                held = held_out(
+                    [prompt_key(row["messages" if shape == "CHAT" else "prompt"]) for row in rows], self.holdout
+                )
                 for row, out in zip(rows, held.tolist()):
                     wanted = self.part == "all" or (self.part == "heldout") == out
                     yield row, None if wanted else ("export.held_out" if out else "export.not_held_out")

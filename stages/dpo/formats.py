@@ -7,7 +7,8 @@ axolotl's dataset-formats and rlhf pages. A row a format has no form for raises 
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Iterator, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 Row = dict[str, Any]
 Messages = list[Row]
@@ -73,7 +74,11 @@ def _message(turn: Row, objects: bool) -> Row:
 def _call(call: Row, objects: bool) -> Row:
     own = {"id": call["id"]} if call["id"] is not None else {}
     arguments = call["arguments"]
-    return {**own, "type": "function", "function": {"name": call["name"], "arguments": opened(arguments) if objects else arguments}}
+    return {
+        **own,
+        "type": "function",
+        "function": {"name": call["name"], "arguments": opened(arguments) if objects else arguments},
+    }
 
 
 def opened(text: str | None) -> Any:
@@ -94,7 +99,9 @@ def openai_chat(row: Row) -> Iterator[Row]:
 
 
 def openai_pair(row: Row) -> Iterator[Row]:
-    sides = {name: openai(row[side]) for name, side in (("preferred_output", "chosen"), ("non_preferred_output", "rejected"))}
+    sides = {
+        name: openai(row[side]) for name, side in (("preferred_output", "chosen"), ("non_preferred_output", "rejected"))
+    }
     yield {"input": {"messages": openai(row["prompt"]), **schemas(row)}, **sides}
 
 
@@ -185,7 +192,13 @@ def alpaca_chat(row: Row) -> Iterator[Row]:
     system, said = turns(plain(row["messages"], thinks=True))
     if said[-1][1] is None:
         raise NoForm("export.turns")
-    yield {"instruction": said[-1][0], "input": "", "output": said[-1][1], "system": system, "history": [list(turn) for turn in said[:-1]]}
+    yield {
+        "instruction": said[-1][0],
+        "input": "",
+        "output": said[-1][1],
+        "system": system,
+        "history": [list(turn) for turn in said[:-1]],
+    }
 
 
 def alpaca_pair(row: Row) -> Iterator[Row]:
@@ -194,7 +207,13 @@ def alpaca_pair(row: Row) -> Iterator[Row]:
     if said[-1][1] is not None:
         raise NoForm("export.turns")
     sides = {side: _plain(_one(row[side]), True)["content"] for side in ("chosen", "rejected")}
-    yield {"instruction": said[-1][0], "input": "", **sides, "system": system, "history": [list(turn) for turn in said[:-1]]}
+    yield {
+        "instruction": said[-1][0],
+        "input": "",
+        **sides,
+        "system": system,
+        "history": [list(turn) for turn in said[:-1]],
+    }
 
 
 def _shared(turn: Row) -> Row:
@@ -205,7 +224,10 @@ def _shared(turn: Row) -> Row:
         if turn["content"].strip():
             raise NoForm("export.text_and_call")
         made = [{"name": call["name"], "arguments": opened(call["arguments"])} for call in turn["tool_calls"]]
-        return {"from": "function_call", "value": _thought(turn) + json.dumps(made if len(made) > 1 else made[0], ensure_ascii=False)}
+        return {
+            "from": "function_call",
+            "value": _thought(turn) + json.dumps(made if len(made) > 1 else made[0], ensure_ascii=False),
+        }
     if turn["role"] not in SPEAKER:
         raise NoForm("export.turns")
     return {"from": SPEAKER[turn["role"]], "value": _plain(turn, True)["content"]}
@@ -237,7 +259,12 @@ def sharegpt_pair(row: Row) -> Iterator[Row]:
     system, said = _conversation(row["prompt"])
     if len(said) % 2 == 0:
         raise NoForm("export.turns")
-    yield {"conversations": said, **{side: _shared(_one(row[side])) for side in ("chosen", "rejected")}, "system": system, "tools": row.get("tools") or ""}
+    yield {
+        "conversations": said,
+        **{side: _shared(_one(row[side])) for side in ("chosen", "rejected")},
+        "system": system,
+        "tools": row.get("tools") or "",
+    }
 
 
 def dataset_info(formatting: str) -> Callable[[str, str], tuple[str, str]]:
@@ -249,8 +276,19 @@ def dataset_info(formatting: str) -> Callable[[str, str], tuple[str, str]]:
             columns = {"prompt": "instruction", "query": "input", "system": "system", "history": "history"}
         else:
             columns = {"messages": "conversations", "system": "system", "tools": "tools"}
-        ranked = {"chosen": "chosen", "rejected": "rejected"} if shape == "PAIR" else {"response": "output"} if formatting == "alpaca" else {}
-        entry = {"file_name": f"{name}.jsonl", "formatting": formatting, "ranking": shape == "PAIR", "columns": {**columns, **ranked}}
+        ranked = (
+            {"chosen": "chosen", "rejected": "rejected"}
+            if shape == "PAIR"
+            else {"response": "output"}
+            if formatting == "alpaca"
+            else {}
+        )
+        entry = {
+            "file_name": f"{name}.jsonl",
+            "formatting": formatting,
+            "ranking": shape == "PAIR",
+            "columns": {**columns, **ranked},
+        }
         return "dataset_info.json", json.dumps({name: entry}, indent=2) + "\n"
 
     return describe
@@ -274,7 +312,10 @@ def axolotl_chat(row: Row) -> Iterator[Row]:
 
 def axolotl_pair(row: Row) -> Iterator[Row]:
     _without_tools(row)
-    yield {"messages": plain(row["prompt"]), **{side: _plain(_one(row[side]), False) for side in ("chosen", "rejected")}}
+    yield {
+        "messages": plain(row["prompt"]),
+        **{side: _plain(_one(row[side]), False) for side in ("chosen", "rejected")},
+    }
 
 
 def chatml_pair(row: Row) -> Iterator[Row]:
@@ -282,7 +323,11 @@ def chatml_pair(row: Row) -> Iterator[Row]:
     system, said = turns(plain(row["prompt"]))
     if len(said) > 1:
         raise NoForm("export.many_turns")
-    yield {"system": system, "prompt": said[0][0], **{side: _plain(_one(row[side]), False)["content"] for side in ("chosen", "rejected")}}
+    yield {
+        "system": system,
+        "prompt": said[0][0],
+        **{side: _plain(_one(row[side]), False)["content"] for side in ("chosen", "rejected")},
+    }
 
 
 def axolotl_yaml(kind: str) -> Callable[[str, str], tuple[str, str]]:
@@ -298,7 +343,15 @@ def axolotl_yaml(kind: str) -> Callable[[str, str], tuple[str, str]]:
             else []
         )
         used = kind if shape == "PAIR" else "chat_template"
-        lines = [*head, "datasets:", f"  - path: {path}", "    ds_type: json", "    split: train", f"    type: {used}", *fields]
+        lines = [
+            *head,
+            "datasets:",
+            f"  - path: {path}",
+            "    ds_type: json",
+            "    split: train",
+            f"    type: {used}",
+            *fields,
+        ]
         return "axolotl.yaml", "\n".join(lines) + "\n"
 
     return describe

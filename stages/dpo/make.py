@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from functools import lru_cache
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline import progress
 from pipeline.errors import UsageError, WorkError
@@ -50,10 +51,15 @@ def make(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     if asks_strong(stage) and not inputs["strong"]:
         raise UsageError(f"{stage.method} asks a better model", "name it: `strong: ...` (and the adapters on it)")
     if stage.method == "best_of_n" and stage.judge is None and not inputs["reward"]:
-        raise UsageError("best_of_n needs someone who scores the answers", "give `judge`, or a reward model as `reward: ...`")
+        raise UsageError(
+            "best_of_n needs someone who scores the answers", "give `judge`, or a reward model as `reward: ...`"
+        )
     keys = [stage.key(inputs, content) for _, _, content in input_shards(inputs)]
     standing = [sink.receipt(number) for number in range(len(keys))]
-    if keys and all(r is not None and r.key == k and sink.place.exists(f"shards/{r.shard:05d}.arrow") for r, k in zip(standing, keys)):
+    if keys and all(
+        r is not None and r.key == k and sink.place.exists(f"shards/{r.shard:05d}.arrow")
+        for r, k in zip(standing, keys)
+    ):
         return standing  # type: ignore[return-value]
     plan = planned(stage, inputs)
     answers = {"student": student.answer(plan.prompts, stage, inputs, sink, pool)}
@@ -77,17 +83,31 @@ def planned(stage: Any, inputs: Inputs) -> Plan:
     sft = overlap.keys_of(inputs["sft"]) if inputs["sft"] else None
     taught = stage.method == "teacher_vs_student"
     found = [
-        (store, shard, content, [overlap.candidate(row["messages"], sft, taught and Chat(row, None, 0).calls) for row in _rows(store, shard)])
+        (
+            store,
+            shard,
+            content,
+            [
+                overlap.candidate(row["messages"], sft, taught and Chat(row, None, 0).calls)
+                for row in _rows(store, shard)
+            ],
+        )
         for store, shard, content in input_shards(inputs)
     ]
-    chosen, _ = overlap.choose((one for *_, some in found for one in some), stage.sft_overlap, stage.max_prompts, inputs.seed)
+    chosen, _ = overlap.choose(
+        (one for *_, some in found for one in some), stage.sft_overlap, stage.max_prompts, inputs.seed
+    )
     left_out = overlap.BEYOND if stage.sft_overlap is None else overlap.OVERLAP
     shards: list[Shard] = []
     prompts: list[student.Prompt] = []
     for number, (store, shard, content, some) in enumerate(found):
         reasons = [one.reason or (None if one.key in chosen else left_out) for one in some]
         first = len(prompts)
-        prompts += [student.Prompt(row["id"], Chat(row, None, 0).prompt, row.get("tools")) for row, why in zip(_rows(store, shard), reasons) if why is None]
+        prompts += [
+            student.Prompt(row["id"], Chat(row, None, 0).prompt, row.get("tools"))
+            for row, why in zip(_rows(store, shard), reasons)
+            if why is None
+        ]
         shards.append(Shard(number, store, shard, content, reasons, first, len(prompts)))
     return Plan(shards, prompts, sft)
 
@@ -122,18 +142,31 @@ class Asked:
         from stages.models.device import arithmetic
 
         with arithmetic(self.stage.sampling.threads) as device:
-            return _reward_model(str(self.reward.artefact()), self.reward.content_hash, device, self.stage.sampling.batch).score(conversations, *([tools] if any(tools) else [])).tolist()  # type: ignore[union-attr]
+            return (
+                _reward_model(str(self.reward.artefact()), self.reward.content_hash, device, self.stage.sampling.batch)
+                .score(conversations, *([tools] if any(tools) else []))
+                .tolist()
+            )  # type: ignore[union-attr]
 
     def scores(self, some: list[tuple[Chat, sides.Candidate]]) -> sides.Scores:
         """The candidates of best_of_n scored: by the reward model where there is one, else by the judge."""
         if self.reward is None:
             return sides.judged(self.judge, some)  # type: ignore[arg-type]
-        values = self.rewards([[*chat.prompt, {"role": "assistant", "content": one.text}] for chat, one in some], [chat.tools for chat, _ in some]) if some else []
+        values = (
+            self.rewards(
+                [[*chat.prompt, {"role": "assistant", "content": one.text}] for chat, one in some],
+                [chat.tools for chat, _ in some],
+            )
+            if some
+            else []
+        )
         return {f"{chat.id}/{one.name}": (value, None) for (chat, one), value in zip(some, values)}
 
     def _open(self, options: TeacherOptions, what: str) -> Any:
         if is_remote(self.sink.path) and options.kind != "recorded" and not options.journal:
-            raise UsageError(f"{what}: its journal cannot lie on object storage", f"give `{what}: {{journal: a local path}}`")
+            raise UsageError(
+                f"{what}: its journal cannot lie on object storage", f"give `{what}: {{journal: a local path}}`"
+            )
         return self.held.enter_context(closing(open_teacher(options, f"{self.sink.path.rstrip('/')}-{what}.jsonl")))
 
     def notes(self) -> dict[str, Any]:
@@ -150,7 +183,9 @@ def _reward_model(folder: str, content: str, device: Any, batch: int) -> Any:
     return RewardModel(Path(folder), device, number_type("auto", device), batch)
 
 
-def draft_shard(stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: dict[str, Store], drafts: Store, asked: Asked) -> None:
+def draft_shard(
+    stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: dict[str, Store], drafts: Store, asked: Asked
+) -> None:
     """The pass of one shard: its pairs that stand the checks, unless they are there already under their key."""
     chosen = digest(shard.reasons)
     chunks = range(shard.first // student.CHUNK, -(-shard.last // student.CHUNK))
@@ -170,12 +205,17 @@ def draft_shard(stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: d
     found = candidates(stage, chats, given, asked)
     waiting = sum(side.unfinished and "teacher.budget" not in side.reasons for side in found)
     if waiting:
-        raise WorkError(f"dpo: {waiting} calls to the teacher or judge were not finished", "see that it answers, then run again: finished calls are journaled")
+        raise WorkError(
+            f"dpo: {waiting} calls to the teacher or judge were not finished",
+            "see that it answers, then run again: finished calls are journaled",
+        )
     table, ledger = pairs.draft(found, dropped, stage.method)
     drafts.put(shard.number, table, ledger, key=key, stage="dpo")
 
 
-def candidates(stage: Any, chats: list[Chat], answers: dict[str, dict[str, list[dict[str, Any]]]], asked: Asked) -> list[Side]:
+def candidates(
+    stage: Any, chats: list[Chat], answers: dict[str, dict[str, list[dict[str, Any]]]], asked: Asked
+) -> list[Side]:
     """Every candidate pair of a shard, checked, scored and judged. `answers` are by who gave them, then by chat."""
     limits = Limits(stage.similarity_min, stage.similarity_max, stage.length_ratio, stage.same_language, stage.refusals)
     if stage.method == "best_of_n":
@@ -186,7 +226,9 @@ def candidates(stage: Any, chats: list[Chat], answers: dict[str, dict[str, list[
     for chat in chats:
         given = answers["student"].get(chat.id, [])
         if stage.method == "strong_weak":
-            found += sides.against_strong(chat, answers["strong"][chat.id], given, limits, stage.truncated, stage.match_length)
+            found += sides.against_strong(
+                chat, answers["strong"][chat.id], given, limits, stage.truncated, stage.match_length
+            )
             continue
         reply = replies.get(chat.id)
         if reply is not None and reply.reason:
@@ -202,19 +244,27 @@ def candidates(stage: Any, chats: list[Chat], answers: dict[str, dict[str, list[
     return sides.compared(asked.judge, found) if asked.judge is not None else found
 
 
-def finish(stage: Any, inputs: Inputs, plan: Plan, sink: Store, drafts: Store, keys: list[str], judged: dict[str, Any]) -> list[Receipt]:
+def finish(
+    stage: Any, inputs: Inputs, plan: Plan, sink: Store, drafts: Store, keys: list[str], judged: dict[str, Any]
+) -> list[Receipt]:
     """Trim to the cap and the overlap over all shards, and write the store."""
     balance: dict[str, str] = {}
     if stage.length_balance is not None:
         # Before the overlap, which must be exact at the end; it takes prompts by hash, from longer and shorter alike.
-        balance = pairs.unbalanced((drafts.read(shard.number) for shard in plan.shards), stage.length_balance, inputs.seed)
-    seen = pairs.places((drafts.read(shard.number).select(["id", "prompt_hash", "in_sft"]) for shard in plan.shards), balance)
+        balance = pairs.unbalanced(
+            (drafts.read(shard.number) for shard in plan.shards), stage.length_balance, inputs.seed
+        )
+    seen = pairs.places(
+        (drafts.read(shard.number).select(["id", "prompt_hash", "in_sft"]) for shard in plan.shards), balance
+    )
     drop, prompts, rows = pairs.final(seen, stage.sft_overlap, stage.per_prompt, inputs.seed)
     drop |= balance
     numbers = [shard.number for shard in plan.shards]
     whole: dict[str, Any] = {**judged, "sides": facts.sides(drafts, numbers, drop)}
     if warning := whole["sides"].get("warning"):
-        progress.current.say(f"dpo: {warning} (a probe of fifty steps is right {whole['sides']['probe_accuracy']:.0%} of the time)")
+        progress.current.say(
+            f"dpo: {warning} (a probe of fifty steps is right {whole['sides']['probe_accuracy']:.0%} of the time)"
+        )
     if plan.sft is not None:
         whole["sft_overlap"] = {
             "asked": stage.sft_overlap, "prompts": prompts.prompts, "prompts_in_sft": prompts.in_sft, "share": prompts.share,
@@ -229,6 +279,15 @@ def finish(stage: Any, inputs: Inputs, plan: Plan, sink: Store, drafts: Store, k
             notes |= whole
         ids = shard.store.read(shard.shard)["id"]
         receipts.append(
-            sink.put(shard.number, table, ledger, key=keys[shard.number], stage="dpo", input_ids=ids, notes=notes, versions=versions(stage.needs()))
+            sink.put(
+                shard.number,
+                table,
+                ledger,
+                key=keys[shard.number],
+                stage="dpo",
+                input_ids=ids,
+                notes=notes,
+                versions=versions(stage.needs()),
+            )
         )
     return receipts

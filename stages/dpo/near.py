@@ -6,7 +6,7 @@ Prompts are short, so shingles are five characters; candidates come from MinHash
 
 from __future__ import annotations
 
-from typing import Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +52,9 @@ def near_copies(prompts: list[str], others: Iterable[str]) -> np.ndarray:
 def _buffers(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:
     array = pa.array(texts, pa.large_string())
     _, offsets, data = array.buffers()
-    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), np.frombuffer(offsets, np.int64)[: len(texts) + 1]
+    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), np.frombuffer(
+        offsets, np.int64
+    )[: len(texts) + 1]
 
 
 def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -62,11 +64,15 @@ def _sorted(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return flat[order], order // keys.shape[1]
 
 
-def _meeting(keys: np.ndarray, rows: np.ndarray, others: np.ndarray, other_rows: np.ndarray) -> Iterator[tuple[int, int]]:
+def _meeting(
+    keys: np.ndarray, rows: np.ndarray, others: np.ndarray, other_rows: np.ndarray
+) -> Iterator[tuple[int, int]]:
     """Distinct (row, other row) that share a band key."""
     begin, end = (np.searchsorted(others, keys, side=side) for side in ("left", "right"))
     pairs = {
-        (int(rows[n]), int(other_rows[at])) for n in np.flatnonzero(end > begin).tolist() for at in range(int(begin[n]), int(end[n]))
+        (int(rows[n]), int(other_rows[at]))
+        for n in np.flatnonzero(end > begin).tolist()
+        for at in range(int(begin[n]), int(end[n]))
     }
     return iter(sorted(pairs))
 

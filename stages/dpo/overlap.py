@@ -8,7 +8,8 @@ checks, because a student answers the prompts it was trained on otherwise than t
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple, Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,7 +52,9 @@ def keys_of(stores: Sequence[Store]) -> set[int]:
     for store in stores:
         for shard in store.shards():
             for batch in store.batches(shard):
-                found.update(hashed(prompt_key(messages)) for messages in batch.column("messages").to_pylist() if messages)
+                found.update(
+                    hashed(prompt_key(messages)) for messages in batch.column("messages").to_pylist() if messages
+                )
     return found
 
 
@@ -98,7 +101,9 @@ def counts(inside: int, outside: int, overlap: float, most: int | None = None) -
     return best
 
 
-def choose(candidates: Iterable[Candidate], overlap: float | None, most: int | None, seed: int) -> tuple[set[int], Share]:
+def choose(
+    candidates: Iterable[Candidate], overlap: float | None, most: int | None, seed: int
+) -> tuple[set[int], Share]:
     """The prompts to make pairs for, and their share in the SFT store. UsageError where one side is empty that is needed.
 
     Prompts are taken in the order of a hash of seed and key: the same ones for a smaller `most`, and nested in it.
@@ -112,7 +117,11 @@ def choose(candidates: Iterable[Candidate], overlap: float | None, most: int | N
         taken = ranked([*inside, *outside], seed)[:most]
         chosen = set(taken)
         return chosen, Share(len(chosen), len(chosen & sides[True]))
-    lacking = [side for side, needed, there in (("inside", overlap > 0, inside), ("outside", overlap < 1, outside)) if needed and not there]
+    lacking = [
+        side
+        for side, needed, there in (("inside", overlap > 0, inside), ("outside", overlap < 1, outside))
+        if needed and not there
+    ]
     if lacking and (inside or outside):
         raise UsageError(
             f"sft_overlap {overlap:g} needs prompts {lacking[0]} the SFT set, and of the {len(inside) + len(outside)} prompts none is",
@@ -126,4 +135,6 @@ def ranked(keys: Iterable[int], seed: int) -> list[int]:
     """Keys in the order of a hash of seed and key."""
     import xxhash
 
-    return sorted(keys, key=lambda key: (xxhash.xxh3_64_intdigest(key.to_bytes(8, "little"), seed=seed & (2**64 - 1)), key))
+    return sorted(
+        keys, key=lambda key: (xxhash.xxh3_64_intdigest(key.to_bytes(8, "little"), seed=seed & (2**64 - 1)), key)
+    )

@@ -7,7 +7,8 @@ made no pair the note counts why.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Iterable, NamedTuple, Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -42,7 +43,9 @@ def draft(sides: Sequence[Side], dropped: Iterable[Dropped], method: str) -> tup
     for name, mine in by_chat.items():
         standing = [side for side in mine if not side.reasons]
         why = Counter(side.reasons[0] for side in mine if side.reasons)
-        note = ", ".join(f"{reason} {count}" for reason, count in sorted(why.items())) if why and len(mine) > 1 else None
+        note = (
+            ", ".join(f"{reason} {count}" for reason, count in sorted(why.items())) if why and len(mine) > 1 else None
+        )
         for side in standing:
             row = pair_row(side, method)
             rows.append(row)
@@ -63,7 +66,10 @@ def pair_row(side: Side, method: str) -> dict[str, Any]:
         "prompt": side.chat.prompt,
         "chosen": side.chat.answered(side.chosen, method == "student_reject" or facts.get("chosen_by") == "label"),
         "rejected": side.chat.answered(side.rejected, facts.get("rejected_by") == "label"),
-        **{name: row.get(name) for name in ("tools", "lang", "source", "url", "licence", "doc_id", "span_start", "span_end", "rule")},
+        **{
+            name: row.get(name)
+            for name in ("tools", "lang", "source", "url", "licence", "doc_id", "span_start", "span_end", "rule")
+        },
         "chat_id": row["id"],
         "method": method,
         "score_chosen": side.score_chosen,
@@ -78,7 +84,9 @@ def _metrics(side: Side) -> tuple[float, float, float]:
     return side.similarity, side.length_ratio, float(side.tokens)
 
 
-def _entry(name: str, out: str | None, reasons: tuple[str, ...], metrics: tuple[float, float, float], note: str | None = None) -> dict[str, Any]:
+def _entry(
+    name: str, out: str | None, reasons: tuple[str, ...], metrics: tuple[float, float, float], note: str | None = None
+) -> dict[str, Any]:
     return {"id": name, "out": out, "reasons": list(reasons), "note": note, **dict(zip(METRICS, metrics))}
 
 
@@ -112,7 +120,9 @@ def places(tables: Iterable[pa.Table], without: dict[str, str] | None = None) ->
     return found
 
 
-def final(found: Places, share: float | None, cap: int, seed: int) -> tuple[dict[str, str], overlap.Share, overlap.Share]:
+def final(
+    found: Places, share: float | None, cap: int, seed: int
+) -> tuple[dict[str, str], overlap.Share, overlap.Share]:
     """Reasons by id of the pairs to drop after all, and the overlap of what stays: on prompts, and on pairs.
 
     No more than `cap` pairs a prompt, in store order; then prompts of the side that is too many, in the order of the same
@@ -142,13 +152,15 @@ def unbalanced(tables: Iterable[pa.Table], near: float, seed: int) -> dict[str, 
     """
     longer: dict[int, list[str]] = {1: [], -1: []}
     for table in tables:
-        for name, sign in zip(table["id"].to_pylist(), np.sign(_lengths(table, "chosen") - _lengths(table, "rejected")).tolist()):
+        for name, sign in zip(
+            table["id"].to_pylist(), np.sign(_lengths(table, "chosen") - _lengths(table, "rejected")).tolist()
+        ):
             longer.setdefault(sign, []).append(name)
     many, few = sorted((longer[1], longer[-1]), key=len, reverse=True)
     # share = many / (many + few) <= 1/2 + near
     most = len(few) * (0.5 + near) / (0.5 - near) if near < 0.5 else len(many)
     order = sorted(many, key=lambda name: _hashed(seed, name))
-    return {name: BALANCE for name in order[int(most + 1e-9) :]}
+    return dict.fromkeys(order[int(most + 1e-09) :], BALANCE)
 
 
 def _hashed(seed: int, name: str) -> int:

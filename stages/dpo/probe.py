@@ -7,7 +7,8 @@ sides cannot be told apart by their surface, near 1 they are told apart triviall
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +32,10 @@ def separability(chosen: Sequence[str], rejected: Sequence[str], keys: Sequence[
     scores = difference[test] @ weights
     longer = np.asarray([len(chosen[n]) - len(rejected[n]) for n in order], dtype=np.float64)
     side = np.sign(longer[~test].sum()) or 1.0
-    facts: dict[str, Any] = {"probe_accuracy": round(_accuracy(scores), 3), "length_accuracy": round(_accuracy(side * longer[test]), 3)}
+    facts: dict[str, Any] = {
+        "probe_accuracy": round(_accuracy(scores), 3),
+        "length_accuracy": round(_accuracy(side * longer[test]), 3),
+    }
     if facts["probe_accuracy"] >= TRIVIAL:
         facts["warning"] = "the two sides are told apart by their surface alone"
     return facts
@@ -42,7 +46,11 @@ def features(text: str) -> np.ndarray:
     import xxhash
 
     found = np.zeros(DIMENSIONS + 1, dtype=np.float32)
-    grams = [text[at : at + size].encode("utf-8", "surrogatepass") for size in (1, 2, 3) for at in range(max(0, len(text) - size + 1))]
+    grams = [
+        text[at : at + size].encode("utf-8", "surrogatepass")
+        for size in (1, 2, 3)
+        for at in range(max(0, len(text) - size + 1))
+    ]
     for gram in grams:
         found[xxhash.xxh3_64_intdigest(gram) % DIMENSIONS] += 1
     found /= np.linalg.norm(found) or 1.0

@@ -11,8 +11,9 @@ no pair, and what the two orders of a comparison do not agree on is dropped as t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Callable, Iterable, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from pipeline.schema import bare
 from stages.dpo import checks
@@ -51,7 +52,9 @@ class Chat:
     @property
     def calls(self) -> bool:
         """Do tools stand beside the conversation or in it?"""
-        return bool(self.tools) or any(turn["role"] == "tool" or turn.get("tool_calls") for turn in self.row["messages"] or ())
+        return bool(self.tools) or any(
+            turn["role"] == "tool" or turn.get("tool_calls") for turn in self.row["messages"] or ()
+        )
 
     @property
     def label(self) -> str:
@@ -100,7 +103,15 @@ def unanswered(answer: dict[str, Any]) -> str | None:
     return OVER_CONTEXT if answer["finish"] == "over_context" else answer["finish"]
 
 
-def against_student(chat: Chat, answers: Sequence[dict[str, Any]], chosen: str, facts: dict[str, str], limits: Limits, truncated: Any, match: bool = False) -> list[Side]:
+def against_student(
+    chat: Chat,
+    answers: Sequence[dict[str, Any]],
+    chosen: str,
+    facts: dict[str, str],
+    limits: Limits,
+    truncated: Any,
+    match: bool = False,
+) -> list[Side]:
     """One candidate per answer of the student, `chosen` being better by origin; `match` cuts it to the label's length."""
     made = []
     for answer in answers:
@@ -129,13 +140,27 @@ def _checked(side: Side, cut: bool, limits: Limits) -> Side:
 def taught(chats: Iterable[Chat], teacher: Teacher, sampling: Sampling) -> dict[str, Reply]:
     """The teacher's answer to every chat's prompt, by chat id."""
     requests = (
-        Request(chat.id, tuple((m["role"], m["content"]) for m in chat.prompt), sampling, "answer", chat.row["url"] or "", chat.row["doc_id"] or "")
+        Request(
+            chat.id,
+            tuple((m["role"], m["content"]) for m in chat.prompt),
+            sampling,
+            "answer",
+            chat.row["url"] or "",
+            chat.row["doc_id"] or "",
+        )
         for chat in chats
     )
     return {reply.id: reply for reply in teacher.answer(requests)}
 
 
-def against_strong(chat: Chat, strong: Sequence[dict[str, Any]], answers: Sequence[dict[str, Any]], limits: Limits, truncated: Any, match: bool) -> list[Side]:
+def against_strong(
+    chat: Chat,
+    strong: Sequence[dict[str, Any]],
+    answers: Sequence[dict[str, Any]],
+    limits: Limits,
+    truncated: Any,
+    match: bool,
+) -> list[Side]:
     """The strong model's one answer over each of the student's."""
     [one] = strong
     text, cut = checks.whole(one["text"], one["finish"] == "length", truncated)
@@ -163,7 +188,9 @@ Scores = dict[str, tuple[float | None, str | None]]
 """`<chat id>/<candidate name>` -> (score or None, reason)."""
 
 
-def competing(chat: Chat, answers: dict[str, Sequence[dict[str, Any]]], by: Sequence[str], truncated: Any) -> tuple[list[Candidate], tuple[str, ...]]:
+def competing(
+    chat: Chat, answers: dict[str, Sequence[dict[str, Any]]], by: Sequence[str], truncated: Any
+) -> tuple[list[Candidate], tuple[str, ...]]:
     """The usable candidates of a chat, and why the others are not."""
     kept, reasons = [], []
     for who in by:
@@ -173,7 +200,9 @@ def competing(chat: Chat, answers: dict[str, Sequence[dict[str, Any]]], by: Sequ
         for answer in answers.get(who, ()):
             text, cut = checks.whole(answer["text"], answer["finish"] == "length", truncated)
             why = unanswered(answer) or ("dpo.truncated" if cut else None) or (None if text else "dpo.empty")
-            kept.append(Candidate(who, answer["sample"], text, answer["finish"], answer["tokens"])) if why is None else reasons.append(why)
+            kept.append(
+                Candidate(who, answer["sample"], text, answer["finish"], answer["tokens"])
+            ) if why is None else reasons.append(why)
     return kept, tuple(dict.fromkeys(reasons))
 
 
@@ -190,13 +219,24 @@ def best_and_worst(
 def judged(judge: Judge, asked: list[tuple[Chat, Candidate]]) -> Scores:
     """A judge's scores; the label is shown to it as reference, except of itself."""
     items = [
-        Compared(f"{chat.id}/{one.name}", chat.question, one.text, "", chat.lang, chat.label if one.by != "label" else "", chat.row["url"] or "", chat.row["doc_id"] or "")
+        Compared(
+            f"{chat.id}/{one.name}",
+            chat.question,
+            one.text,
+            "",
+            chat.lang,
+            chat.label if one.by != "label" else "",
+            chat.row["url"] or "",
+            chat.row["doc_id"] or "",
+        )
         for chat, one in asked
     ]
     return {name: (score, reason) for name, score, reason in judge.score(items)}
 
 
-def _ranked(chat: Chat, usable: list[Candidate], failed: tuple[str, ...], scores: Scores, limits: Limits, margin: float) -> Side:
+def _ranked(
+    chat: Chat, usable: list[Candidate], failed: tuple[str, ...], scores: Scores, limits: Limits, margin: float
+) -> Side:
     given = [(*scores[f"{chat.id}/{one.name}"], one) for one in usable]
     reasons = tuple(dict.fromkeys(reason for _, reason, _ in given if reason))
     scored = [(score, place, one) for place, (score, reason, one) in enumerate(given) if reason is None]
@@ -206,21 +246,50 @@ def _ranked(chat: Chat, usable: list[Candidate], failed: tuple[str, ...], scores
     worst = min(scored, key=lambda one: (one[0], -one[1]))
     facts = {"chosen_by": best[2].by, "rejected_by": worst[2].by} if {one.by for one in usable} != {"student"} else {}
     side = Side(
-        chat, 0, best[2].text, worst[2].text, finish=worst[2].finish, tokens=worst[2].tokens, score_chosen=best[0], score_rejected=worst[0], facts=facts
+        chat,
+        0,
+        best[2].text,
+        worst[2].text,
+        finish=worst[2].finish,
+        tokens=worst[2].tokens,
+        score_chosen=best[0],
+        score_rejected=worst[0],
+        facts=facts,
     )
     side = _checked(side, False, limits)
     return side if best[0] - worst[0] >= margin else replace(side, reasons=(TIE, *side.reasons))
 
 
-def rewarded(score: Callable[[list[list[dict[str, Any]]], list[str | None]], Sequence[float]], sides: Sequence[Side], least: float, most: float | None) -> list[Side]:
+def rewarded(
+    score: Callable[[list[list[dict[str, Any]]], list[str | None]], Sequence[float]],
+    sides: Sequence[Side],
+    least: float,
+    most: float | None,
+) -> list[Side]:
     """The same candidates, those that stood so far with the rewards of both sides, and whether their difference is in the band."""
     standing = [n for n, side in enumerate(sides) if not side.reasons]
-    said = [[*sides[n].chat.prompt, {"role": "assistant", "content": text}] for n in standing for text in (sides[n].chosen, sides[n].rejected)]
-    values = [float(value) for value in score(said, [sides[n].chat.tools for n in standing for _ in range(2)])] if said else []
+    said = [
+        [*sides[n].chat.prompt, {"role": "assistant", "content": text}]
+        for n in standing
+        for text in (sides[n].chosen, sides[n].rejected)
+    ]
+    values = (
+        [float(value) for value in score(said, [sides[n].chat.tools for n in standing for _ in range(2)])]
+        if said
+        else []
+    )
     done = list(sides)
     for n, good, bad in zip(standing, values[::2], values[1::2]):
         apart = good - bad
-        why = STUDENT_WINS if apart <= 0 else "dpo.margin_low" if apart < least else "dpo.margin_high" if most is not None and apart > most else None
+        why = (
+            STUDENT_WINS
+            if apart <= 0
+            else "dpo.margin_low"
+            if apart < least
+            else "dpo.margin_high"
+            if most is not None and apart > most
+            else None
+        )
         done[n] = replace(done[n], score_chosen=good, score_rejected=bad, reasons=(why,) if why else ())
     return done
 

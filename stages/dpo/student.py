@@ -6,8 +6,9 @@ later judges the same answers again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from pydantic import Field
@@ -64,7 +65,14 @@ class Prompt(NamedTuple):
 
     def fingerprint(self) -> list[Any]:
         """What the answer depends on: role and content of each message, and what few of them have."""
-        turns = [[m["role"], m["content"], *sorted((name, value) for name, value in m.items() if name not in ("role", "content"))] for m in self.messages]
+        turns = [
+            [
+                m["role"],
+                m["content"],
+                *sorted((name, value) for name, value in m.items() if name not in ("role", "content")),
+            ]
+            for m in self.messages
+        ]
         return [self.id, turns, *filter(None, [self.tools])]
 
 
@@ -85,7 +93,15 @@ class Task(NamedTuple):
         return f"student answers {self.number:05d}"
 
 
-def answer(prompts: Sequence[Prompt], stage: Any, inputs: Inputs, sink: Store, pool: Pool, port: str = "student", samples: int | None = None) -> Store:
+def answer(
+    prompts: Sequence[Prompt],
+    stage: Any,
+    inputs: Inputs,
+    sink: Store,
+    pool: Pool,
+    port: str = "student",
+    samples: int | None = None,
+) -> Store:
     """Every prompt answered `samples` (default `stage.samples`) times by the models of `port`; returns the pass. Shards that
     stand under their key are not made again."""
     store, samples = sink.sub(PASS.format(port)), samples or stage.samples
@@ -110,12 +126,16 @@ def answer_shard(task: Task) -> Receipt:
     """One shard of answers."""
     from stages.models.generate import Sampling
 
-    drawn = Sampling(task.sampling.max_tokens, task.sampling.temperature, task.sampling.top_p, task.seed, task.sampling.stop)
+    drawn = Sampling(
+        task.sampling.max_tokens, task.sampling.temperature, task.sampling.top_p, task.seed, task.sampling.stop
+    )
     folders = tuple(str(store.artefact()) for store in task.students)
     hashes = tuple(store.content_hash for store in task.students)
     tools = [p.tools for p in task.prompts]
     given = {"tools": tools} if any(tools) else {}
-    made = _student(folders, hashes, task.sampling.threads, task.sampling.batch).chat([p.messages for p in task.prompts], drawn, task.samples, **given)
+    made = _student(folders, hashes, task.sampling.threads, task.sampling.batch).chat(
+        [p.messages for p in task.prompts], drawn, task.samples, **given
+    )
     rows = [
         {
             "id": child_id(prompt.id, "dpo", "student", number), "chat_id": prompt.id, "sample": number, "text": answer.text,
@@ -127,7 +147,9 @@ def answer_shard(task: Task) -> Receipt:
     table = pa.Table.from_pylist(rows, schema=ANSWERS)
     ledger = Ledger.rows(table["chat_id"], out=table["id"])
     notes = {"answers": len(rows), "tokens": sum(row["tokens"] for row in rows)}
-    return task.sink.put(task.number, table, ledger, key=task.key, stage="dpo", notes=notes, versions=versions(LIBRARIES))
+    return task.sink.put(
+        task.number, table, ledger, key=task.key, stage="dpo", notes=notes, versions=versions(LIBRARIES)
+    )
 
 
 @lru_cache(maxsize=1)

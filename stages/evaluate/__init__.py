@@ -59,8 +59,16 @@ class Evaluate(Stage):
 
     version: ClassVar[int] = 5
     ports: ClassVar[dict[str, Port]] = {
-        "of": Port("DOCUMENT|CHAT|PAIR", many=True, help="stores the models' training data came from; their held-out rows are used"),
-        "model": Port("artefact:model|artefact:adapter", many=True, help="models and adapters, each measured against the one before"),
+        "of": Port(
+            "DOCUMENT|CHAT|PAIR",
+            many=True,
+            help="stores the models' training data came from; their held-out rows are used",
+        ),
+        "model": Port(
+            "artefact:model|artefact:adapter",
+            many=True,
+            help="models and adapters, each measured against the one before",
+        ),
     }
     makes: ClassVar[str | None] = "artefact:evaluation"
     draws: ClassVar[bool] = True

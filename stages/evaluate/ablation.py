@@ -11,8 +11,9 @@ of copies, near-copies, extracts and pages that quote them. What was withheld st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from pipeline.errors import UsageError
 from pipeline.options import digest
@@ -50,7 +51,10 @@ def variants_of(recipe: Recipe, named: Sequence[str]) -> list[Variant]:
     text = [step for step in recipe.steps[:end] if step.shape == "DOCUMENT"]
     raw = tuple(step.name for step in text if step.stage_name == "ingest")
     if not raw or len(text) == len(raw):
-        raise UsageError("the recipe does nothing to its text before a tokenizer or pack", "name the variants: --variants raw=step,curated=step")
+        raise UsageError(
+            "the recipe does nothing to its text before a tokenizer or pack",
+            "name the variants: --variants raw=step,curated=step",
+        )
     found = [Variant("raw", raw)]
     for name, stage in STAGES.items():
         last = [step.name for step in text if step.stage_name == stage]
@@ -67,7 +71,9 @@ def _named(recipe: Recipe, word: str) -> Variant:
     found = tuple(recipe.step(step) for step in steps.split("+"))
     for step in found:
         if step.shape != "DOCUMENT":
-            raise UsageError(f"variant {name!r}: step {step.name!r} makes {step.shape}", "name steps that make documents")
+            raise UsageError(
+                f"variant {name!r}: step {step.name!r} makes {step.shape}", "name steps that make documents"
+            )
     return Variant(name, tuple(step.name for step in found))
 
 
@@ -86,7 +92,9 @@ def needed(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str]) -> Re
     names = wanted | {step.name for name in wanted for step in ancestors(recipe, recipe.step(name))}
     steps = tuple(step for step in recipe.steps if step.name in names)
     hardware = {name: value for name, value in recipe.run.steps.items() if name in names}
-    return replace(recipe, steps=steps, run=recipe.run.model_copy(update={"fuse": False, "drop_raw": False, "steps": hardware}))
+    return replace(
+        recipe, steps=steps, run=recipe.run.model_copy(update={"fuse": False, "drop_raw": False, "steps": hardware})
+    )
 
 
 def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options: Any) -> dict[str, Any]:
@@ -98,7 +106,17 @@ def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options
             drawn.append(word)
             continue
         drawn.append(f"drawn-{number}")
-        steps.append({"split": {"name": drawn[-1], "of": recipe.store(word).path, "share": options.holdout, "by": "document", "salt": SALT + options.draw}})
+        steps.append(
+            {
+                "split": {
+                    "name": drawn[-1],
+                    "of": recipe.store(word).path,
+                    "share": options.holdout,
+                    "by": "document",
+                    "salt": SALT + options.draw,
+                }
+            }
+        )
     steps.append({"dedup": {"name": "measured", "of": drawn}})
     for variant in variants:
         stores = [recipe.store(step).path for step in variant.steps]
@@ -108,13 +126,34 @@ def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options
         steps.append({"tokenizer": {"of": f"{variants[0].name}-text", "vocab_size": options.vocab_size}})
     for variant in variants:
         rows = f"{variant.name}-rows"
-        packed = {"of": f"{variant.name}-text", "tokenizer": tokenizer, "seq_len": options.seq_len, "method": "concat", "holdout": 0.0}
+        packed = {
+            "of": f"{variant.name}-text",
+            "tokenizer": tokenizer,
+            "seq_len": options.seq_len,
+            "method": "concat",
+            "holdout": 0.0,
+        }
         steps.append({"pack": {"name": rows, **packed}})
     for seed in range(1, options.seeds + 1):
         for variant in variants:
-            trained = {**options.proxy(), "name": proxy(variant, seed), "of": f"{variant.name}-rows", "tokenizer": tokenizer, "seed": seed}
+            trained = {
+                **options.proxy(),
+                "name": proxy(variant, seed),
+                "of": f"{variant.name}-rows",
+                "tokenizer": tokenizer,
+                "seed": seed,
+            }
             steps.append({"train": trained})
-            steps.append({"evaluate": {**options.measuring(), "name": measurement(variant, seed), "of": "measured", "model": proxy(variant, seed)}})
+            steps.append(
+                {
+                    "evaluate": {
+                        **options.measuring(),
+                        "name": measurement(variant, seed),
+                        "of": "measured",
+                        "model": proxy(variant, seed),
+                    }
+                }
+            )
     run = {"pool": options.pool, "workers": options.workers}
     return {"name": f"{recipe.name}-ablate", "root": folder(recipe), "seed": recipe.seed, "steps": steps, "run": run}
 
@@ -135,7 +174,9 @@ def key(recipe: Recipe, measured: dict[str, list[Store]], kept_in: Sequence[Stor
     receipts = {name: [store.receipt(ARTEFACT) for store in stores] for name, stores in measured.items()}
     proofs = {name: [[one.key, one.content_hash] for one in found] for name, found in receipts.items()}  # type: ignore[union-attr]
     kept = [store.content_hash for store in kept_in]
-    return digest({"version": VERSION, "recipe": recipe.name, "seed": recipe.seed, "measured": proofs, "kept": kept, **told})
+    return digest(
+        {"version": VERSION, "recipe": recipe.name, "seed": recipe.seed, "measured": proofs, "kept": kept, **told}
+    )
 
 
 def folder(recipe: Recipe) -> str:
@@ -165,9 +206,16 @@ def outlook(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], opti
     todo = [status.step for status in plan(needed(recipe, variants, on)) if status.state != "done"]
     if todo:
         return "\n".join([*lines, held, total, f"first the recipe's own steps: {', '.join(todo)}"])
-    second = [status for status in plan(proxies(recipe, variants, on, options))]
+    second = list(plan(proxies(recipe, variants, on, options)))
     done = sum(status.state == "done" for status in second)
-    return "\n".join([*lines, held, total, f"the recipe's own steps are up to date; of the ablation's {len(second)} steps {done} are done"])
+    return "\n".join(
+        [
+            *lines,
+            held,
+            total,
+            f"the recipe's own steps are up to date; of the ablation's {len(second)} steps {done} are done",
+        ]
+    )
 
 
 def facts(variant: Variant, second: Recipe, seeds: int) -> dict[str, Any]:
@@ -175,7 +223,11 @@ def facts(variant: Variant, second: Recipe, seeds: int) -> dict[str, Any]:
     import pyarrow.compute as pc
 
     text, rows = second.store(f"{variant.name}-text"), second.store(f"{variant.name}-rows")
-    there = sum(pc.sum(pc.list_value_length(batch.column("input_ids"))).as_py() or 0 for shard in rows.shards() for batch in rows.batches(shard))
+    there = sum(
+        pc.sum(pc.list_value_length(batch.column("input_ids"))).as_py() or 0
+        for shard in rows.shards()
+        for batch in rows.batches(shard)
+    )
     notes = [second.store(proxy(variant, seed)).receipt(ARTEFACT).notes for seed in range(1, seeds + 1)]  # type: ignore[union-attr]
     size = sum(receipt.bytes for receipt in text.receipts().values())
     manifest = text.require()
@@ -192,4 +244,6 @@ def _tokens_trained(store: Store) -> int:
     import json
 
     lines = [json.loads(line) for line in (store.artefact() / "history.jsonl").read_text("utf-8").splitlines()]
-    return int(store.receipt(ARTEFACT).notes["plan"].get("tokens", 0)) or sum(line.get("weight", 0) for line in lines if line["kind"] == "train")  # type: ignore[union-attr]
+    return int(store.receipt(ARTEFACT).notes["plan"].get("tokens", 0)) or sum(
+        line.get("weight", 0) for line in lines if line["kind"] == "train"
+    )  # type: ignore[union-attr]

@@ -6,8 +6,9 @@ import csv
 import hashlib
 import io
 import json
+from collections.abc import Sequence
 from html import escape
-from typing import Any, Sequence
+from typing import Any
 
 from pipeline.charts import number
 from pipeline.files import place
@@ -33,7 +34,9 @@ def write(folder: str, report: dict[str, Any], found: dict[str, dict[str, Measur
     into = place(folder)
     text = page(report)
     files = {
-        "ablation.json": (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode(),
+        "ablation.json": (
+            json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n"
+        ).encode(),
         "ablation.md": (text + "\n").encode(),
         "ablation.svg": plot(report).encode(),
         "ablation-documents.csv": documents(found["bits per byte"], held).encode(),
@@ -42,7 +45,15 @@ def write(folder: str, report: dict[str, Any], found: dict[str, dict[str, Measur
     for name, data in files.items():
         into.write(name, data)
     hashes = {name: _hash(data) for name, data in files.items()}
-    receipt = Receipt(stage="ablate", shard=-1, key=key, content_hash=digest(hashes), ledger_hash="", rows=report["documents"], files=hashes)
+    receipt = Receipt(
+        stage="ablate",
+        shard=-1,
+        key=key,
+        content_hash=digest(hashes),
+        ledger_hash="",
+        rows=report["documents"],
+        files=hashes,
+    )
     into.write(RECEIPT, receipt.dumps())
     return text
 
@@ -53,7 +64,9 @@ def standing(folder: str, key: str) -> str | None:
     if not at.exists(RECEIPT):
         return None
     receipt = Receipt.loads(at.read(RECEIPT), f"{folder}/{RECEIPT}")
-    if receipt.key != key or any(not at.exists(name) or _hash(at.read(name)) != one for name, one in receipt.files.items()):
+    if receipt.key != key or any(
+        not at.exists(name) or _hash(at.read(name)) != one for name, one in receipt.files.items()
+    ):
         return None
     return at.read("ablation.md").decode()
 
@@ -90,7 +103,9 @@ def page(report: dict[str, Any]) -> str:
 
 def _line(name: str, one: dict[str, Any], first: bool) -> str:
     low, high = one["interval"]
-    change = "" if first else f"{one['change']:+.4f} [{one['change_interval'][0]:+.4f}, {one['change_interval'][1]:+.4f}]"
+    change = (
+        "" if first else f"{one['change']:+.4f} [{one['change_interval'][0]:+.4f}, {one['change_interval'][1]:+.4f}]"
+    )
     verdict = "better" if one["better"] else "worse" if one["worse"] else "" if first else "not told apart"
     return f"| {name} | {one['mean']:.4f} [{low:.4f}, {high:.4f}] | {', '.join(f'{x:.4f}' for x in one['seeds'])} | {change} | {verdict} |"
 
@@ -116,14 +131,20 @@ def _panel(name: str, variants: dict[str, dict[str, Any]], top: int) -> str:
     parts = [f'<text x="8" y="{top + 14}" font-weight="600">{escape(name)}</text>']
     for tick in (low, low + span / 2, high):
         parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top + 22}" y2="{bottom}" class="grid"/>')
-        parts.append(f'<text x="{at(tick):.1f}" y="{bottom + 14}" text-anchor="middle" class="soft">{number(tick)}</text>')
+        parts.append(
+            f'<text x="{at(tick):.1f}" y="{bottom + 14}" text-anchor="middle" class="soft">{number(tick)}</text>'
+        )
     for row, (text, one) in enumerate(variants.items()):
         y, colour = top + 26 + ROW * row + ROW // 2, f"var(--c{row % 6 + 1})"
         start, end = (at(x) for x in one["interval"])
         parts.append(f'<text x="8" y="{y + 4}">{escape(text)}</text>')
-        parts.append(f'<line x1="{start:.1f}" x2="{end:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3" opacity=".5"/>')
+        parts.append(
+            f'<line x1="{start:.1f}" x2="{end:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3" opacity=".5"/>'
+        )
         parts += [f'<circle cx="{at(x):.1f}" cy="{y}" r="3" fill="none" stroke="{colour}"/>' for x in one["seeds"]]
-        parts.append(f'<circle cx="{at(one["mean"]):.1f}" cy="{y}" r="4.5" fill="{colour}"><title>{escape(text)}: {one["mean"]:.4f}</title></circle>')
+        parts.append(
+            f'<circle cx="{at(one["mean"]):.1f}" cy="{y}" r="4.5" fill="{colour}"><title>{escape(text)}: {one["mean"]:.4f}</title></circle>'
+        )
         parts.append(f'<text x="{WIDE - 8}" y="{y + 4}" text-anchor="end">{one["mean"]:.4f}</text>')
     return "".join(parts)
 

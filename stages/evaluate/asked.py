@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,8 +32,15 @@ def put_problems(stage: Any, subject: Any, generator: Any) -> None:
             given = problems.load(path, shots, stage.questions)
             right, made = problems.solved(generator, given, stage.solution_tokens)
             subject.values[f"accuracy ({given.name})"] = (right, np.ones(len(right)))
-            shown = [{"question": one.question, "written": text, "answer": one.answer} for one, text in zip(given.problems[shots:], made)][: stage.samples]
-            subject.asked.setdefault("problems", {})[given.name] = {"problems": len(right), "accuracy": round(float(right.mean()), 5), "written": shown}
+            shown = [
+                {"question": one.question, "written": text, "answer": one.answer}
+                for one, text in zip(given.problems[shots:], made)
+            ][: stage.samples]
+            subject.asked.setdefault("problems", {})[given.name] = {
+                "problems": len(right),
+                "accuracy": round(float(right.mean()), 5),
+                "written": shown,
+            }
 
 
 def judge_all(judge: Judge, subjects: Sequence[Any], below: Any) -> None:

@@ -11,8 +11,9 @@ per token. Per byte is the one that is reported and compared: it favours neither
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,7 +84,12 @@ def answered(reader: Any, encoder: Any, choices: Choices, width: int) -> Answere
     owner = np.repeat(np.arange(len(choices.questions)), [len(question.answers) for question in choices.questions])
     texts = [answer.strip() for question in choices.questions for answer in question.answers]
     right = np.asarray([question.right for question in choices.questions])
-    ways = (np.asarray([len(text.encode()) for text in texts]), np.ones(len(texts)), np.asarray([len(text) for text in texts]), np.maximum(counts, 1))
+    ways = (
+        np.asarray([len(text.encode()) for text in texts]),
+        np.ones(len(texts)),
+        np.asarray([len(text) for text in texts]),
+        np.maximum(counts, 1),
+    )
     return Answered(*(_likeliest(sums / lengths, owner, right) for lengths in ways), whole)
 
 
@@ -100,7 +106,9 @@ def _row(context: np.ndarray, answer: np.ndarray, bos: int | None, width: int) -
     front = [bos] if bos is not None else []
     answer = answer[: width - 1]
     room = width - len(answer) - len(front)
-    tokens = np.concatenate([np.asarray(front, np.int32), context[max(0, len(context) - room) :], answer]).astype(np.int32)
+    tokens = np.concatenate([np.asarray(front, np.int32), context[max(0, len(context) - room) :], answer]).astype(
+        np.int32
+    )
     asked = np.zeros(len(tokens), dtype=bool)
     asked[len(tokens) - len(answer) :] = True
     return join([segment(tokens, asked)]), len(context) <= room
@@ -108,7 +116,9 @@ def _row(context: np.ndarray, answer: np.ndarray, bos: int | None, width: int) -
 
 def _alike(sums: np.ndarray, choices: Choices) -> np.ndarray:
     """Equal answers of a question score alike, whatever padding did to their last bits."""
-    keys = [(number, answer.strip()) for number, question in enumerate(choices.questions) for answer in question.answers]
+    keys = [
+        (number, answer.strip()) for number, question in enumerate(choices.questions) for answer in question.answers
+    ]
     first: dict[tuple[int, str], int] = {}
     return sums[[first.setdefault(key, n) for n, key in enumerate(keys)]] if keys else sums
 

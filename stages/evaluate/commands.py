@@ -115,8 +115,14 @@ class Ablate(Options):
         kept_in = [recipe.store(step) for step in variants[-1].steps]
         held = proxies.held_of(second.store("measured"), kept_in, self.documents, self.document_bytes)
         run(second)
-        measured = {variant.name: [second.store(ablation.measurement(variant, seed)) for seed in range(1, self.seeds + 1)] for variant in variants}
-        told = {"on": on, "options": self.model_dump(mode="json", exclude={"recipe", "set", "dry_run", "pool", "workers"})}
+        measured = {
+            variant.name: [second.store(ablation.measurement(variant, seed)) for seed in range(1, self.seeds + 1)]
+            for variant in variants
+        }
+        told = {
+            "on": on,
+            "options": self.model_dump(mode="json", exclude={"recipe", "set", "dry_run", "pool", "workers"}),
+        }
         key = ablation.key(recipe, measured, kept_in, {**told, "variants": variants})
         text = ablation_page.standing(ablation.folder(recipe), key)
         if text is not None:

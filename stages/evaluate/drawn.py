@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -66,7 +67,9 @@ def _rows(batch: pa.RecordBatch, shape: str, share: float) -> list[dict[str, Any
     if shape == "DOCUMENT":
         keys = document_keys(batch)
     else:
-        keys = [prompt_key(messages) for messages in batch.column("messages" if shape == "CHAT" else "prompt").to_pylist()]
+        keys = [
+            prompt_key(messages) for messages in batch.column("messages" if shape == "CHAT" else "prompt").to_pylist()
+        ]
     held = held_out(keys, share) if share < 1 else np.ones(len(keys), dtype=bool)
     names = [*COLUMNS[shape], *(name for name in SPARE if name in batch.schema.names)]
     taken = batch.select(names).filter(pa.array(held)).to_pylist()

@@ -21,8 +21,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Callable, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.errors import SourceError
 
@@ -52,7 +53,10 @@ def questions(path: str | Path) -> list[Question]:
         try:
             found.append(question_of(row))
         except Unfit as fault:
-            raise SourceError(f"{path} row {number}: {fault}", "mend or remove the row; `stages/evaluate/forms.py` lists the forms; plain: prompt, choices, answer") from None
+            raise SourceError(
+                f"{path} row {number}: {fault}",
+                "mend or remove the row; `stages/evaluate/forms.py` lists the forms; plain: prompt, choices, answer",
+            ) from None
     if not found:
         raise SourceError(f"{path} holds no question", "give a file of questions")
     return found
@@ -71,12 +75,25 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
         if path.suffix in (".tsv", ".csv"):
             # a quotation mark in a TSV is a letter of the text (KoBEST), in a CSV it encloses a field
             tab = path.suffix == ".tsv"
-            return list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if tab else ",", quoting=csv.QUOTE_NONE if tab else csv.QUOTE_MINIMAL))
-        found = json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.split("\n") if line.strip()]
+            return list(
+                csv.DictReader(
+                    io.StringIO(text, newline=""),
+                    delimiter="\t" if tab else ",",
+                    quoting=csv.QUOTE_NONE if tab else csv.QUOTE_MINIMAL,
+                )
+            )
+        found = (
+            json.loads(text)
+            if text.lstrip().startswith("[")
+            else [json.loads(line) for line in text.split("\n") if line.strip()]
+        )
     except OSError as fault:
         raise SourceError(f"cannot read {path}: {fault.strerror}", "give the path of a readable file") from None
     except (ValueError, csv.Error, pa.ArrowException) as fault:
-        raise SourceError(f"{path} cannot be read as rows: {fault}", "one JSON object per line or one list, TSV or CSV with a head line, or Parquet; UTF-8") from None
+        raise SourceError(
+            f"{path} cannot be read as rows: {fault}",
+            "one JSON object per line or one list, TSV or CSV with a head line, or Parquet; UTF-8",
+        ) from None
     odd = next((number for number, row in enumerate(found, 1) if not isinstance(row, dict)), None)
     if odd is not None:
         raise SourceError(f"{path} row {odd}: no JSON object", "one object per line, or a list of objects")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,7 +28,10 @@ class Reader(NamedTuple):
         """Summed log-probability and number of the tokens asked for, per row (float64, int64)."""
         total, count = np.zeros(len(rows)), np.zeros(len(rows), dtype=np.int64)
         longest_first = sorted(range(len(rows)), key=lambda n: (-len(rows[n].ids), n))
-        with torch.no_grad(), torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16):
+        with (
+            torch.no_grad(),
+            torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.dtype == torch.bfloat16),
+        ):
             for at in range(0, len(rows), self.batch):
                 some = longest_first[at : at + self.batch]
                 batch = collate([rows[n] for n in some], self.pad, self.device)
@@ -117,7 +121,9 @@ class Pairs(NamedTuple):
 def encode_pairs(found: Sequence[dict[str, Any]], chat: Chat, width: int) -> Pairs:
     chosen, rejected, longer, refused = [], [], [], {}
     for row in found:
-        pair, reason = encode_pair(chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width, row.get("tools"))
+        pair, reason = encode_pair(
+            chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width, row.get("tools")
+        )
         if pair is None:
             refused[row["id"]] = reason or "chat.empty"
             continue

@@ -9,8 +9,9 @@ Forms of a row: `question` and `answer` with the result after `####` (GSM8K), or
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,7 +45,10 @@ def load(path: str | Path, shots: int = 0, most: int | None = None) -> Problems:
     for number, row in enumerate(rows_of(Path(path)), 1):
         problem = _problem(row)
         if problem is None:
-            raise SourceError(f"{path} row {number}: no problem with a number for an answer", "give question and answer (`#### 42`), or context, chain_of_thought, answer")
+            raise SourceError(
+                f"{path} row {number}: no problem with a number for an answer",
+                "give question and answer (`#### 42`), or context, chain_of_thought, answer",
+            )
         found.append(problem)
     if not found:
         raise SourceError(f"{path} holds no problem", "give a file of problems")
@@ -57,7 +61,11 @@ def load(path: str | Path, shots: int = 0, most: int | None = None) -> Problems:
 
 def _problem(row: dict[str, Any]) -> Problem | None:
     if "chain_of_thought" in row and "context" in row:
-        found = Problem(str(row["context"] or ""), f"{row['chain_of_thought']}\n#### {row.get('answer')}", plain(str(row.get("answer"))))
+        found = Problem(
+            str(row["context"] or ""),
+            f"{row['chain_of_thought']}\n#### {row.get('answer')}",
+            plain(str(row.get("answer"))),
+        )
     elif "question" in row and "####" in str(row.get("answer", "")):
         found = Problem(str(row["question"] or ""), row["answer"], plain(row["answer"].rpartition("####")[2]))
     else:
@@ -101,7 +109,9 @@ def solved(generator: Any, problems: Problems, max_new_tokens: int) -> tuple[np.
     from stages.models.generate import Sampling
 
     texts, asked = prompts(problems)
-    made = [answers[0].text for answers in generator.complete(texts, Sampling(max_new_tokens, stop=("\n\n", "Question:")))]
+    made = [
+        answers[0].text for answers in generator.complete(texts, Sampling(max_new_tokens, stop=("\n\n", "Question:")))
+    ]
     return scores(made, asked), made
 
 

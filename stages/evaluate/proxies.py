@@ -11,7 +11,8 @@ freedom. The plain bootstrap over both stands beside it in `ablation.json`.
 from __future__ import annotations
 
 import json
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,11 +46,22 @@ def held_of(store: Store, kept_in: Sequence[Store], most: int, most_bytes: int) 
 
     rows = [row for row in draw([store], "DOCUMENT", 1.0, most).rows if (row["text"] or "").strip()]
     if len(rows) < LEAST:
-        raise UsageError(f"{len(rows)} documents are too few to measure on", "raise `holdout`, name more steps or stores with `on`, or give the recipe more text")
-    ids = {one for of in kept_in for shard in of.shards() for batch in of.batches(shard) for one in batch.column("id").to_pylist()}
+        raise UsageError(
+            f"{len(rows)} documents are too few to measure on",
+            "raise `holdout`, name more steps or stores with `on`, or give the recipe more text",
+        )
+    ids = {
+        one
+        for of in kept_in
+        for shard in of.shards()
+        for batch in of.batches(shard)
+        for one in batch.column("id").to_pylist()
+    }
     cut = [beginning(row, most_bytes) for row in rows]
     langs = languages([row["text"] for row in cut]) if any(row["lang"] is None for row in cut) else [None] * len(cut)
-    return Held([{**row, "lang": row["lang"] or lang} for row, lang in zip(cut, langs)], [row["id"] in ids for row in rows])
+    return Held(
+        [{**row, "lang": row["lang"] or lang} for row, lang in zip(cut, langs)], [row["id"] in ids for row in rows]
+    )
 
 
 def languages(texts: Sequence[str]) -> list[str | None]:
@@ -104,17 +116,27 @@ def groups(langs: Sequence[str], kept: Sequence[bool]) -> dict[str, np.ndarray]:
     return {name: of for name, of in found.items() if name not in few and name not in same}
 
 
-def compare(found: dict[str, dict[str, Measured]], first: str, resamples: int, seed: int) -> dict[str, dict[str, dict[str, Any]]]:
+def compare(
+    found: dict[str, dict[str, Measured]], first: str, resamples: int, seed: int
+) -> dict[str, dict[str, dict[str, Any]]]:
     """Per measure and variant: mean, 95% interval, and the change from the variant `first` with its interval."""
-    return {name: _compared(variants, first, resamples, seed, lower=name.startswith("bits")) for name, variants in found.items()}
+    return {
+        name: _compared(variants, first, resamples, seed, lower=name.startswith("bits"))
+        for name, variants in found.items()
+    }
 
 
-def _compared(variants: dict[str, Measured], first: str, resamples: int, seed: int, lower: bool) -> dict[str, dict[str, Any]]:
+def _compared(
+    variants: dict[str, Measured], first: str, resamples: int, seed: int, lower: bool
+) -> dict[str, dict[str, Any]]:
     seeds, rows = variants[first].numerator.shape
     rng = np.random.default_rng(seed)
     row_weights = rng.multinomial(rows, np.full(rows, 1 / rows), size=resamples).astype(float)
     plain_weights = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples) / seeds
-    drawn, plain = ({name: _drawn(one, row_weights, weights) for name, one in variants.items()} for weights in (student(seeds, resamples, rng), plain_weights))
+    drawn, plain = (
+        {name: _drawn(one, row_weights, weights) for name, one in variants.items()}
+        for weights in (student(seeds, resamples, rng), plain_weights)
+    )
     each = {name: one.numerator.sum(1) / one.denominator.sum() for name, one in variants.items()}
     out = {}
     for name in variants:

@@ -7,10 +7,11 @@ import math
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +19,8 @@ from pipeline.errors import UsageError
 from pipeline.ledger import Ledger, Receipt
 from pipeline.stage import versions
 from pipeline.store import ARTEFACT, Store
-from stages.evaluate import asked
+from stages.evaluate import asked, intervals
 from stages.evaluate import drawn as drawing
-from stages.evaluate import intervals
 from stages.evaluate import measure as m
 from stages.models.chain import Link, assemble, four_bit_of, open_link, prefixes
 from stages.models.device import arithmetic, number_type
@@ -72,7 +72,9 @@ def measure_all(job: Any) -> Receipt:
         **{shape: drawing.draw(inputs["of"], shape, shares["prompts"], stage.rows) for shape in ("CHAT", "PAIR")},
     }
     if stage.document_bytes:
-        rows["DOCUMENT"] = rows["DOCUMENT"]._replace(rows=[drawing.beginning(row, stage.document_bytes) for row in rows["DOCUMENT"].rows])
+        rows["DOCUMENT"] = rows["DOCUMENT"]._replace(
+            rows=[drawing.beginning(row, stage.document_bytes) for row in rows["DOCUMENT"].rows]
+        )
     refused: dict[str, dict[str, str]] = {shape: {} for shape in rows}
     guess: np.ndarray | None = None
     with arithmetic(stage.threads, inputs.seed) as device:
@@ -86,7 +88,9 @@ def measure_all(job: Any) -> Receipt:
     with tempfile.TemporaryDirectory(prefix="maetdol-evaluate-") as folder:
         text = json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False)
         Path(folder, "report.json").write_text(text + "\n", encoding="utf-8")
-        Path(folder, "rows.json").write_text(json.dumps(numbers(subjects, rows["DOCUMENT"].rows)) + "\n", encoding="utf-8")
+        Path(folder, "rows.json").write_text(
+            json.dumps(numbers(subjects, rows["DOCUMENT"].rows)) + "\n", encoding="utf-8"
+        )
         notes = {"models": {model["name"]: model["metrics"] for model in report["models"]}}
         return job.sink.put_artefact(
             Path(folder), ledger, key=job.key, stage="evaluate", notes=notes,
@@ -113,7 +117,9 @@ def below(subject: Subject, measured: Sequence[Subject]) -> Subject | None:
     if len(subject.chain) == 1:
         return measured[-1] if measured else None
     under = [link.hash for link in subject.chain[:-1]]
-    return next((found for found in measured if not found.untrained and [link.hash for link in found.chain] == under), None)
+    return next(
+        (found for found in measured if not found.untrained and [link.hash for link in found.chain] == under), None
+    )
 
 
 def shares_of(links: Sequence[Link]) -> dict[str, float]:
@@ -128,10 +134,15 @@ def shares_of(links: Sequence[Link]) -> dict[str, float]:
     return {kind: min(shares, default=SHARE) for kind, shares in found.items()}
 
 
-def _measure(stage: Any, subject: Subject, before: Subject | None, rows: dict, refused: dict, device: Any, guess: Any) -> Any:
+def _measure(
+    stage: Any, subject: Subject, before: Subject | None, rows: dict, refused: dict, device: Any, guess: Any
+) -> Any:
     """Fill `subject.values` and its generations; returns the guess by length, once pairs have been read."""
     if subject.card.get("objective") in ("mlm", "reward"):
-        raise UsageError(f"a model trained with objective {subject.card['objective']} writes no text", "give evaluate models trained with clm, sft, dpo or rl")
+        raise UsageError(
+            f"a model trained with objective {subject.card['objective']} writes no text",
+            "give evaluate models trained with clm, sft, dpo or rl",
+        )
     folder = tokenizer_of(subject.chain)
     tokenizer = load_tokenizer(folder)
     chat = Chat(tokenizer)
@@ -141,15 +152,21 @@ def _measure(stage: Any, subject: Subject, before: Subject | None, rows: dict, r
     reader = m.Reader(model, device, dtype, stage.batch, tokenizer.pad_token_id)
     width = stage.width or int(subject.card.get("width") or getattr(model.config, "max_position_embeddings", 1024))
     if rows["DOCUMENT"].rows:
-        documents = m.cut_documents(rows["DOCUMENT"].rows, Encoder(folder), width, bos=bool(subject.chain[0].card.get("document_bos", True)))
-        refused["DOCUMENT"] |= {row["id"]: "evaluate.empty" for row, size in zip(rows["DOCUMENT"].rows, documents.bytes) if size <= 0}
+        documents = m.cut_documents(
+            rows["DOCUMENT"].rows, Encoder(folder), width, bos=bool(subject.chain[0].card.get("document_bos", True))
+        )
+        refused["DOCUMENT"] |= {
+            row["id"]: "evaluate.empty" for row, size in zip(rows["DOCUMENT"].rows, documents.bytes) if size <= 0
+        }
         _put_bits(subject, m.bits(reader, documents), documents)
     if stage.choices:
         asked.put_choices(stage, subject, reader, Encoder(folder), width)
     if subject.untrained:
         return guess
     if stage.problems:
-        asked.put_problems(stage, subject, Generator.around(model, subject.chain, threads=stage.threads, batch=stage.batch))
+        asked.put_problems(
+            stage, subject, Generator.around(model, subject.chain, threads=stage.threads, batch=stage.batch)
+        )
     if rows["CHAT"].rows:
         conversations = m.encode_conversations(rows["CHAT"].rows, chat, width)
         refused["CHAT"] |= conversations.refused
@@ -172,7 +189,9 @@ def _model(subject: Subject, dtype: Any, device: Any) -> Any:
 
         torch.manual_seed(subject.card["seed"])
         config = AutoConfig.from_pretrained(str(subject.chain[0].path), local_files_only=True, trust_remote_code=False)
-        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(device=device, dtype=dtype).eval()
+        return (
+            AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(device=device, dtype=dtype).eval()
+        )
     return assemble(subject.chain, dtype=dtype, device=device, four_bit=four_bit_of(subject.chain))
 
 
@@ -182,7 +201,9 @@ def _put_bits(subject: Subject, bits: np.ndarray, documents: m.Documents) -> Non
         of = np.asarray([found == lang for found in documents.langs])
         subject.values[f"bits per byte ({lang})"] = (bits[of], documents.bytes[of])
     counts = Counter(documents.sources)
-    for source in sorted(name for name, count in counts.most_common(MOST_SOURCES) if count >= LEAST_OF_SOURCE and len(counts) > 1):
+    for source in sorted(
+        name for name, count in counts.most_common(MOST_SOURCES) if count >= LEAST_OF_SOURCE and len(counts) > 1
+    ):
         of = np.asarray([found == source for found in documents.sources])
         subject.values[f"bits per byte (source {source})"] = (bits[of], documents.bytes[of])
 
@@ -206,18 +227,32 @@ def _generate(stage: Any, subject: Subject, rows: dict, model: Any) -> list[dict
     """Answers to the first held-out prompts, with what stands in the data as the reference."""
     prompts = []
     for row in rows["CHAT"].rows:
-        last = max((n for n, message in enumerate(row["messages"] or []) if message["role"] == "assistant"), default=None)
+        last = max(
+            (n for n, message in enumerate(row["messages"] or []) if message["role"] == "assistant"), default=None
+        )
         if last:
             prompts.append((row["messages"][:last], row["messages"][last]["content"], row["lang"], row.get("tools")))
     for row in rows["PAIR"].rows if not prompts else []:
-        prompts.append((row["prompt"], (row["chosen"] or [{"content": ""}])[0]["content"], row["lang"], row.get("tools")))
+        prompts.append(
+            (row["prompt"], (row["chosen"] or [{"content": ""}])[0]["content"], row["lang"], row.get("tools"))
+        )
     prompts = prompts[: stage.samples]
     if not prompts:
         return []
     generator = Generator.around(model, subject.chain, threads=stage.threads, batch=stage.batch)
-    made = generator.chat([messages for messages, *_ in prompts], Sampling(stage.max_new_tokens, stage.temperature, seed=0), tools=[tools for *_, tools in prompts])
+    made = generator.chat(
+        [messages for messages, *_ in prompts],
+        Sampling(stage.max_new_tokens, stage.temperature, seed=0),
+        tools=[tools for *_, tools in prompts],
+    )
     return [
-        {"prompt": messages[-1]["content"], "text": answers[0].text, "reference": reference, "finish": answers[0].finish, "lang": lang}
+        {
+            "prompt": messages[-1]["content"],
+            "text": answers[0].text,
+            "reference": reference,
+            "finish": answers[0].finish,
+            "lang": lang,
+        }
         for (messages, reference, lang, _), answers in zip(prompts, made)
     ]
 
@@ -233,7 +268,10 @@ def compose(stage: Any, subjects: Sequence[Subject], shares: dict[str, float], g
             subject.values["guess by length"] = (guess, np.ones(len(guess)))
         metrics = {name: intervals.ratio(*value) for name, value in subject.values.items()}
         metrics = {name: round(value, 5) for name, value in metrics.items() if not math.isnan(value)}
-        bounds = {name: [round(b, 5) for b in intervals.interval(*subject.values[name], stage.bootstrap, seed)] for name in metrics}
+        bounds = {
+            name: [round(b, 5) for b in intervals.interval(*subject.values[name], stage.bootstrap, seed)]
+            for name in metrics
+        }
         card = subject.card
         models.append(
             {
@@ -269,9 +307,15 @@ def numbers(subjects: Sequence[Subject], documents: Sequence[dict[str, Any]]) ->
 def _counts(subject: Subject) -> dict[str, int]:
     counts: dict[str, int] = {}
     if "bits per byte" in subject.values:
-        counts |= {"documents": len(subject.values["bits per byte"][1]), "bytes": int(subject.values["bits per byte"][1].sum())}
+        counts |= {
+            "documents": len(subject.values["bits per byte"][1]),
+            "bytes": int(subject.values["bits per byte"][1].sum()),
+        }
     if "loss on answers" in subject.values:
-        counts |= {"conversations": len(subject.values["loss on answers"][1]), "answer tokens": int(subject.values["loss on answers"][1].sum())}
+        counts |= {
+            "conversations": len(subject.values["loss on answers"][1]),
+            "answer tokens": int(subject.values["loss on answers"][1].sum()),
+        }
     if "preference accuracy" in subject.values:
         counts["pairs"] = len(subject.values["preference accuracy"][1])
     return counts

@@ -23,17 +23,26 @@ def forget(store: Store, lost: Lost) -> list[str]:
     report = json.loads(store.place.read(name))
     gone = 0
     for model in report["models"]:
-        kept = [sample for sample in model["generations"] if sample["prompt"] not in shown and sample["reference"] not in shown]
+        kept = [
+            sample
+            for sample in model["generations"]
+            if sample["prompt"] not in shown and sample["reference"] not in shown
+        ]
         gone += len(model["generations"]) - len(kept)
         model["generations"] = kept
     if gone:
-        store.place.write(name, (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+        store.place.write(
+            name, (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
+        )
     data = store.place.read(name)
     files = {**receipt.files, "report.json": hashlib.blake2b(data, digest_size=16).hexdigest()}
     sizes = {**receipt.sizes, name: len(data)} if receipt.sizes else {}
     if files != receipt.files:
         by = sorted({*receipt.taken.get("by", []), lost.takedown})
-        store.place.write(f"receipts/{ARTEFACT}.json", replace(receipt, files=files, sizes=sizes, taken={**receipt.taken, "by": by}).dumps())
+        store.place.write(
+            f"receipts/{ARTEFACT}.json",
+            replace(receipt, files=files, sizes=sizes, taken={**receipt.taken, "by": by}).dumps(),
+        )
     return [f"{store.name}/{name}"] if gone else []
 
 
@@ -49,5 +58,10 @@ def _shown(store: Store, lineage: dict, lost: Lost) -> set[str]:
                 table = source.read(shard)
                 for row in table.filter(pc.is_in(table["id"], value_set=gone)).to_pylist():
                     found |= {row["text"]} if "text" in row else set()
-                    found |= {text for side in ("messages", "prompt", "chosen", "rejected") for m in row.get(side) or [] for text in words_of(m)}
+                    found |= {
+                        text
+                        for side in ("messages", "prompt", "chosen", "rejected")
+                        for m in row.get(side) or []
+                        for text in words_of(m)
+                    }
     return {text for text in found if text}

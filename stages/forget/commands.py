@@ -45,7 +45,9 @@ class Forget(Options):
             under_way = takedown.pending(base)
             if self.dry_run:
                 if under_way:
-                    raise UsageError(f"a takedown of {self.root} was not finished", f"finish it first: maetdol forget {self.root}")
+                    raise UsageError(
+                        f"a takedown of {self.root} was not finished", f"finish it first: maetdol forget {self.root}"
+                    )
                 _say(takedown.find(self.root, self.marks()).summary(), "would go")
                 return 0
             if under_way:
@@ -79,7 +81,9 @@ class Forget(Options):
         base.write(f"takedowns/{lost.takedown}.json", _told({**summary, "calls": calls}))
         takedown.end(base)
         _say(summary, "gone")
-        print(f"{len(shards):,} shards and files rewritten, {calls:,} calls of teacher and judge gone from their journals")
+        print(
+            f"{len(shards):,} shards and files rewritten, {calls:,} calls of teacher and judge gone from their journals"
+        )
         print(f"noted in {base.path(forgotten.NAME)}; what was found: {base.path(f'takedowns/{lost.takedown}.json')}")
 
 
@@ -111,13 +115,17 @@ def _say(summary: dict[str, Any], done: str) -> None:
     if not summary["rows"]:
         print("  no row comes from it")
     for name, count in summary["saw"].items():
-        print(f"saw it: {name} was made from {count:,} such rows and is not changed; to be free of them: maetdol run RECIPE --from {name}")
+        print(
+            f"saw it: {name} was made from {count:,} such rows and is not changed; to be free of them: maetdol run RECIPE --from {name}"
+        )
     for name, on in summary["stands_on"].items():
         if name not in summary["saw"]:
             print(f"saw it: {name} stands on {', '.join(on)}")
     if summary["copies"]:
         stores = sorted({row["store"] for row in summary["copies"]})
-        print(f"{len(summary['copies']):,} rows of others were removed as copies of it and stay removed; to let the best of them in: maetdol run RECIPE --from {stores[0]}")
+        print(
+            f"{len(summary['copies']):,} rows of others were removed as copies of it and stay removed; to let the best of them in: maetdol run RECIPE --from {stores[0]}"
+        )
         for row in summary["copies"][:20]:
             print(f"  {row['store']}: {row['id']}  {row['reason']}  {row['url'] or ''}")
     for name in summary["outside"]:

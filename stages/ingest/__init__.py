@@ -60,11 +60,13 @@ class Ingest(Stage):
             if name not in OUR_COLUMNS:
                 from pipeline.errors import did_you_mean
 
-                raise ValueError(f"{name!r} is no column of ours: {did_you_mean(name, sorted(OUR_COLUMNS))}; write {{ours: theirs}}")
+                raise ValueError(
+                    f"{name!r} is no column of ours: {did_you_mean(name, sorted(OUR_COLUMNS))}; write {{ours: theirs}}"
+                )
         return columns
 
     @model_validator(mode="after")
-    def _something(self) -> "Ingest":
+    def _something(self) -> Ingest:
         if not self.sources() and self.crawl is None:
             raise ValueError("nothing to read: give `from:` (paths, globs, folders, installed-packages) or `crawl:`")
         return self
@@ -148,7 +150,10 @@ class Ingest(Stage):
         from stages.ingest.takedown import clean
 
         if not isinstance(sink.place, Local):
-            raise SourceError("a crawl is recorded on a local disk, and this store is not on one", "crawl into a local store; read its WARC files from there")
+            raise SourceError(
+                "a crawl is recorded on a local disk, and this store is not on one",
+                "crawl into a local store; read its WARC files from there",
+            )
         summaries = crawl(self.crawl, sink.place.path("passes/crawl"), pool)
         if forgotten := load(place(sink.path.rstrip("/").rpartition("/")[0] or ".")):
             clean(Path(sink.place.path("passes/crawl")), forgotten)

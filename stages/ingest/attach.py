@@ -21,7 +21,14 @@ NEAR = 65_536
 def blocks(rendered: Rendered, facts: list[Fact]) -> list[dict[str, Any]]:
     """The text's own blocks and the facts with their places, in order of place; those without a place come last."""
     own = [
-        {"kind": s.kind, "text": rendered.text[s.start : s.end], "start": s.start, "end": s.end, "level": s.level, "group": None}
+        {
+            "kind": s.kind,
+            "text": rendered.text[s.start : s.end],
+            "start": s.start,
+            "end": s.end,
+            "level": s.level,
+            "group": None,
+        }
         for s in rendered.spans
     ]
     if not facts:
@@ -44,7 +51,14 @@ class Letters:
 
     def place(self, fact: Fact) -> dict[str, Any]:
         """A block of `fact`, with its place in the text where it has one."""
-        block = {"kind": fact.kind, "text": fact.text, "start": None, "end": None, "level": fact.level, "group": fact.group}
+        block = {
+            "kind": fact.kind,
+            "text": fact.text,
+            "start": None,
+            "end": None,
+            "level": fact.level,
+            "group": fact.group,
+        }
         wanted, _ = letters_of(fact.text, [])
         found = self._find(wanted) if wanted else -1
         if found >= 0:

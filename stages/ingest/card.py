@@ -56,7 +56,10 @@ def language(root: Any, header: str | None = None) -> str | None:
         root.get("lang"),
         root.get("{http://www.w3.org/XML/1998/namespace}lang") or root.get("xml:lang"),
         root.find("body").get("lang") if root.find("body") is not None else None,
-        next((m.get("content") for m in root.iter("meta") if (m.get("http-equiv") or "").lower() == "content-language"), None),
+        next(
+            (m.get("content") for m in root.iter("meta") if (m.get("http-equiv") or "").lower() == "content-language"),
+            None,
+        ),
         header,
         _meta(root, "og:locale"),
     )
@@ -82,7 +85,14 @@ def address(root: Any, fetched: str | None) -> str | None:
         return fetched
     base = next((b.get("href") for b in root.iter("base") if b.get("href")), None)
     here = _join(fetched, base) if base else fetched
-    link = next((x.get("href") for x in root.iter("link") if "canonical" in (x.get("rel") or "").lower().split() and x.get("href")), None)
+    link = next(
+        (
+            x.get("href")
+            for x in root.iter("link")
+            if "canonical" in (x.get("rel") or "").lower().split() and x.get("href")
+        ),
+        None,
+    )
     canonical = _join(here, link.strip()) if link else None
     if canonical is None:
         stated = None if fetched else _meta(root, "og:url")
@@ -117,7 +127,10 @@ def _host(netloc: str) -> str:
 
 def published(root: Any, stated: str | None = None) -> str | None:
     """The day a page says it was published, `YYYY-MM-DD...` as stated, or None."""
-    for candidate in (stated, _meta(root, "article:published_time", "datepublished", "dc.date.issued", "dcterms.created", "date")):
+    for candidate in (
+        stated,
+        _meta(root, "article:published_time", "datepublished", "dc.date.issued", "dcterms.created", "date"),
+    ):
         if candidate and _DATE.match(candidate):
             return candidate[:35]
     return None

@@ -11,7 +11,8 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from stages.ingest import tags
 
@@ -50,7 +51,9 @@ SURE = 8
 DETECT = 131_072
 """Bytes shown to the detector."""
 
-COMMON = frozenset("이다는화영지고의가하에한도아만나기은을어보리로게서인시그스재니있라미들정대무요데작면사수를말전감해음적없진었장마자으")
+COMMON = frozenset(
+    "이다는화영지고의가하에한도아만나기은을어보리로게서인시그스재니있라미들정대무요데작면사수를말전감해음적없진었장마자으"
+)
 """The sixty-four commonest syllables of 100,000 Korean film reviews, 56% of their Hangul (measured on the NSMC set)."""
 
 _LABEL = re.compile(r"\s*([A-Za-z0-9_:.\-]+)")
@@ -96,7 +99,13 @@ def codec(label: str | None) -> str | None:
         found = codecs.lookup(word)
     except (LookupError, ValueError):
         return None
-    if not getattr(found, "_is_text_encoding", True) or found.name in ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined"):
+    if not getattr(found, "_is_text_encoding", True) or found.name in (
+        "idna",
+        "punycode",
+        "unicode_escape",
+        "raw_unicode_escape",
+        "undefined",
+    ):
         return None
     return {"iso8859-1": "cp1252", "ascii": "cp1252", "euc_kr": "cp949"}.get(found.name, found.name)
 
@@ -263,7 +272,11 @@ def wide(head: bytes) -> str | None:
 
 def _reads(text: str) -> bool:
     """Is at most one character in twenty none that text is written in?"""
-    odd = sum(1 for c in text if c == "\ufffd" or (c not in "\t\n\r\f" and unicodedata.category(c) in ("Cc", "Cn", "Co", "Cs")))
+    odd = sum(
+        1
+        for c in text
+        if c == "\ufffd" or (c not in "\t\n\r\f" and unicodedata.category(c) in ("Cc", "Cn", "Co", "Cs"))
+    )
     return 20 * odd <= len(text)
 
 

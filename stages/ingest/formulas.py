@@ -14,7 +14,9 @@ HINT = re.compile(r"<math|<mjx-|math/tex|katex|mathjax|mwe-math|class=[\"']?tex\
 """A page without one of these has no formula to be settled."""
 DEEPEST = 64
 """Elements of MathML inside each other that are written as TeX; what is deeper is its characters."""
-LAYOUT = frozenset("katex-html MathJax MathJax_Preview MathJax_Display MathJax_CHTML MathJax_SVG MathJax_SVG_Display mjx-chtml MJXc-display".split())
+LAYOUT = frozenset(
+    "katex-html MathJax MathJax_Preview MathJax_Display MathJax_CHTML MathJax_SVG MathJax_SVG_Display mjx-chtml MJXc-display".split()
+)
 """Classes of what is there for the eye, beside the formula's source."""
 PICTURES = frozenset("mwe-math-fallback-image-inline mwe-math-fallback-image-display tex latex".split())
 """Classes of pictures of a formula, whose alternative text is its TeX."""
@@ -72,7 +74,7 @@ def _written(element: Any, depth: int) -> str:
     if shape is not None and len(inner) == (3 if "{2}" in shape else 2):
         return shape.format(*inner)
     if element.tag == "msqrt":
-        return r"\sqrt{%s}" % "".join(inner)
+        return r"\sqrt{{{}}}".format("".join(inner))
     if element.tag == "mtr":
         return " & ".join(inner) + r" \\ "
     return "".join(_BEYOND.get(c, c) for c in own) + "".join(inner)
@@ -98,14 +100,23 @@ def _laid_out(element: Any, sources: set[str | None]) -> None:
 
 def _has_source_beside(element: Any) -> bool:
     """Is one of the next or last three elements, or what follows the parent, the formula itself?"""
-    near = [other for preceding in (True, False) for _, other in zip(range(3), element.itersiblings(preceding=preceding))]
-    return any(_says(other) for other in (*near, element.getparent().getnext()) if other is not None and isinstance(other.tag, str))
+    near = [
+        other for preceding in (True, False) for _, other in zip(range(3), element.itersiblings(preceding=preceding))
+    ]
+    return any(
+        _says(other)
+        for other in (*near, element.getparent().getnext())
+        if other is not None and isinstance(other.tag, str)
+    )
 
 
 def _says(element: Any) -> bool:
     if _is_tex(element) or element.tag == "math" or element.get(MADE) is not None:
         return True
-    return any(inner.tag == "math" or inner.get(MADE) is not None for _, inner in zip(range(9), element.iterdescendants("math", "span")))
+    return any(
+        inner.tag == "math" or inner.get(MADE) is not None
+        for _, inner in zip(range(9), element.iterdescendants("math", "span"))
+    )
 
 
 MADE = "data-formula"

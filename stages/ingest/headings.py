@@ -8,7 +8,8 @@ main text, in the order of the page; one whose text the extractor did not keep s
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from stages.ingest.attach import NEAR, SEARCH, letters_of
 from stages.ingest.render import Rendered, Span
@@ -51,7 +52,9 @@ def _missing(fine: Rendered, rough: Rendered, own: list[Span]) -> Iterator[Missi
     for place, heading in enumerate(own):
         words = rough.text[heading.start : heading.end].strip()
         until = own[place + 1].start if place + 1 < len(own) else len(rough.text)
-        found = next(filter(None, (lines.begun(wanted, cursor) for wanted in _anchors(rough.text[heading.end : until]))), None)
+        found = next(
+            filter(None, (lines.begun(wanted, cursor) for wanted in _anchors(rough.text[heading.end : until]))), None
+        )
         if found is None or not words or not any(c.isalnum() for c in words):
             continue
         start, cursor = found

@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any
 
 MAX_JSON = 4 << 20
 """Characters of one JSON-LD script that are read (the largest FAQ pages met hold 200 KB)."""
@@ -24,7 +25,9 @@ MAX_ITEMS = 50_000
 
 _SCHEMA = re.compile(r"^(?:https?://(?:www\.)?schema\.org/|schema:)", re.I)
 _TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
-_WRAPPERS = re.compile(r"^\s*(?:<!--|//\s*<!\[CDATA\[|/\*\s*<!\[CDATA\[\s*\*/|<!\[CDATA\[)|(?:-->|//\s*\]\]>|/\*\s*\]\]>\s*\*/|\]\]>)\s*;?\s*$")
+_WRAPPERS = re.compile(
+    r"^\s*(?:<!--|//\s*<!\[CDATA\[|/\*\s*<!\[CDATA\[\s*\*/|<!\[CDATA\[)|(?:-->|//\s*\]\]>|/\*\s*\]\]>\s*\*/|\]\]>)\s*;?\s*$"
+)
 
 
 @dataclass(eq=False)
@@ -55,8 +58,7 @@ def short(word: str) -> str:
 
 def read_items(root: Any) -> list[Item]:
     """Every item of a page in document order within each syntax, references resolved."""
-    items = [*json_items(root), *microdata_items(root), *rdfa_items(root)]
-    return items
+    return [*json_items(root), *microdata_items(root), *rdfa_items(root)]
 
 
 # -- JSON-LD -----------------------------------------------------------------------------------------------------------
@@ -108,7 +110,9 @@ def _build(value: Any, found: list[Item], by_id: dict[str, Item], pending: list[
             holder.add(name, value if isinstance(value, str) else json.dumps(value))
 
 
-def _object(value: dict, holder: Item | None, name: str, stack: list, found: list[Item], by_id: dict, pending: list) -> None:
+def _object(
+    value: dict, holder: Item | None, name: str, stack: list, found: list[Item], by_id: dict, pending: list
+) -> None:
     if "@value" in value:
         stack.append((value["@value"], holder, name))
         return
@@ -223,7 +227,9 @@ def _marked(root: Any, words: Any) -> list[Item]:
 def _refer(root: Any, referred: list[tuple[Item, list[str]]], words: Any) -> None:
     if not referred:
         return
-    places = {element.get("id"): element for element in root.iter() if isinstance(element.tag, str) and element.get("id")}
+    places = {
+        element.get("id"): element for element in root.iter() if isinstance(element.tag, str) and element.get("id")
+    }
     uses: Counter = Counter()
     for item, names in referred:
         for place in names[:100]:

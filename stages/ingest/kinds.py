@@ -98,18 +98,41 @@ SNIFF = 4_096
 """Bytes in which a payload is told from its look."""
 MAGIC: tuple[tuple[str, bytes], ...] = (
     ("pdf", rb"%PDF-"),
-    ("image", rb"\x89PNG\r\n|GIF8[79]a|\xff\xd8\xff|BM.{4}\x00{4}|II\x2a\x00|MM\x00\x2a|RIFF.{4}WEBP|\x00\x00[\x01\x02]\x00[\x01-\x40]\x00|8BPS\x00|.{4}ftyp(?:avif|avis|heic|heix|mif1)|\x00{3}\x0cjP  |\xff\x0a|\x00{3}\x0cJXL "),
-    ("image", rb"(?:<\?xml[^>]{0,200}>\s{0,64})?(?:<!--.{0,1024}?-->\s{0,64}|<!DOCTYPE\s+svg[^>]{0,512}>\s{0,64}){0,4}<svg[\s>]"),
-    ("office", rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|\{\\rtf\d|HWP Document File|PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|docProps/|word/|xl/|ppt/|mimetypeapplication/)"),
-    ("archive", rb"PK(?:\x03\x04|\x05\x06|\x07\x08)|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|\x1f\x8b\x08|\x1f\x9d|\xfd7zXZ\x00|BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)|\x28\xb5\x2f\xfd|MSCF\x00{4}|!<arch>\n|.{257}ustar[\x00 ]|..-lh[0-7d]-|xar!\x00"),
-    ("audio", rb"ID3[\x02-\x04]\x00|\xff[\xfb\xf3\xf2\xfa][\x10-\xef]|fLaC\x00|OggS\x00|RIFF.{4}WAVE|#!AMR|MThd\x00{3}\x06|.{4}ftypM4[AB]|FORM.{4}AIF[FC]|\xff[\xf1\xf9][\x40-\xbf]"),
-    ("video", rb".{4}ftyp[\w ]{4}|\x1a\x45\xdf\xa3|RIFF.{4}AVI |FLV\x01|\x00\x00\x01[\xba\xb3]|\x30\x26\xb2\x75\x8e\x66\xcf\x11|.{4}(?:moov|mdat|wide)\x00"),
+    (
+        "image",
+        rb"\x89PNG\r\n|GIF8[79]a|\xff\xd8\xff|BM.{4}\x00{4}|II\x2a\x00|MM\x00\x2a|RIFF.{4}WEBP|\x00\x00[\x01\x02]\x00[\x01-\x40]\x00|8BPS\x00|.{4}ftyp(?:avif|avis|heic|heix|mif1)|\x00{3}\x0cjP  |\xff\x0a|\x00{3}\x0cJXL ",
+    ),
+    (
+        "image",
+        rb"(?:<\?xml[^>]{0,200}>\s{0,64})?(?:<!--.{0,1024}?-->\s{0,64}|<!DOCTYPE\s+svg[^>]{0,512}>\s{0,64}){0,4}<svg[\s>]",
+    ),
+    (
+        "office",
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|\{\\rtf\d|HWP Document File|PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|docProps/|word/|xl/|ppt/|mimetypeapplication/)",
+    ),
+    (
+        "archive",
+        rb"PK(?:\x03\x04|\x05\x06|\x07\x08)|Rar!\x1a\x07|7z\xbc\xaf\x27\x1c|\x1f\x8b\x08|\x1f\x9d|\xfd7zXZ\x00|BZh[1-9](?:1AY&SY|\x17\x72\x45\x38\x50\x90)|\x28\xb5\x2f\xfd|MSCF\x00{4}|!<arch>\n|.{257}ustar[\x00 ]|..-lh[0-7d]-|xar!\x00",
+    ),
+    (
+        "audio",
+        rb"ID3[\x02-\x04]\x00|\xff[\xfb\xf3\xf2\xfa][\x10-\xef]|fLaC\x00|OggS\x00|RIFF.{4}WAVE|#!AMR|MThd\x00{3}\x06|.{4}ftypM4[AB]|FORM.{4}AIF[FC]|\xff[\xf1\xf9][\x40-\xbf]",
+    ),
+    (
+        "video",
+        rb".{4}ftyp[\w ]{4}|\x1a\x45\xdf\xa3|RIFF.{4}AVI |FLV\x01|\x00\x00\x01[\xba\xb3]|\x30\x26\xb2\x75\x8e\x66\xcf\x11|.{4}(?:moov|mdat|wide)\x00",
+    ),
     ("font", rb"wOF[F2]|OTTO\x00|\x00\x01\x00\x00\x00[\x04-\x40]|ttcf\x00|.{8}[\x00-\x02]\x00[\x01\x02]\x00.{22}LP"),
-    ("program", rb"MZ.{2}[\x00-\x07]\x00|\x7fELF|\xca\xfe\xba\xbe|\x00asm\x01|[FCZ]WS[\x01-\x40]|dex\n0|[\xcf\xce]\xfa\xed\xfe"),
+    (
+        "program",
+        rb"MZ.{2}[\x00-\x07]\x00|\x7fELF|\xca\xfe\xba\xbe|\x00asm\x01|[FCZ]WS[\x01-\x40]|dex\n0|[\xcf\xce]\xfa\xed\xfe",
+    ),
     ("data", rb"SQLite format 3\x00|PAR1|ARROW1\x00|\x89HDF\r\n|\x93NUMPY|\xff{4}.{2}\x00\x00"),
 )
 """Kinds of bytes that are no text, by how they begin (the formats' own specifications)."""
-_MAGIC = re.compile(b"|".join(b"(?P<%s%d>%s)" % (name.encode(), n, how) for n, (name, how) in enumerate(MAGIC)), re.S | re.I)
+_MAGIC = re.compile(
+    b"|".join(b"(?P<%s%d>%s)" % (name.encode(), n, how) for n, (name, how) in enumerate(MAGIC)), re.S | re.I
+)
 _LEAD = b"\xef\xbb\xbf \t\r\n\f"
 _AHEAD = rb"(?:\xef\xbb\xbf)?(?>/\*.*?\*/|//[^\n]*\n|<!--|\s+)*+"
 _SCRIPT = re.compile(
@@ -120,7 +143,9 @@ _SCRIPT = re.compile(
     re.S,
 )
 _STYLE = re.compile(
-    _AHEAD + rb"(?:@(?:charset|import)\s*[\"'u]|@(?:media|font-face|namespace|(?:-webkit-)?keyframes|supports|page|layer)\b[^{}<>]{0,400}\{|[.#*:\[\w][^{}<;]{0,500}\{\s*(?:/\*[^*]{0,200}\*/\s*)?-{0,2}[a-z][a-z\-]{1,40}\s*:[^{}<>]{1,2000}[;}])", re.I | re.S
+    _AHEAD
+    + rb"(?:@(?:charset|import)\s*[\"'u]|@(?:media|font-face|namespace|(?:-webkit-)?keyframes|supports|page|layer)\b[^{}<>]{0,400}\{|[.#*:\[\w][^{}<;]{0,500}\{\s*(?:/\*[^*]{0,200}\*/\s*)?-{0,2}[a-z][a-z\-]{1,40}\s*:[^{}<>]{1,2000}[;}])",
+    re.I | re.S,
 )
 _JSON = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:\{\s*[\"}]|\[\s*(?:[\[{\"\]\d\-]|true|false|null))")
 DECLARED = {
@@ -180,4 +205,11 @@ def declared(medium: str) -> str | None:
     >>> declared("image/png"), declared("application/vnd.ms-excel"), declared("text/plain")
     ('image', 'office', None)
     """
-    return next((kind for name, kind in DECLARED.items() if medium == name or medium.startswith((name + "/", name + "-", name + "."))), None)
+    return next(
+        (
+            kind
+            for name, kind in DECLARED.items()
+            if medium == name or medium.startswith((name + "/", name + "-", name + "."))
+        ),
+        None,
+    )

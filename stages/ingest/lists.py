@@ -6,8 +6,9 @@ list is prose where fewer than half of its letters are links, or where it stands
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import deepcopy
-from typing import Any, Iterator
+from typing import Any
 
 from stages.ingest.structure import BOILERPLATE
 
@@ -93,7 +94,9 @@ def deepened(root: Any) -> Any:
     for found, links in list(prose(copied)):
         if links:
             _unlink(found)
-        above = sum(1 for _, parent in zip(range(LEVELS + 2), found.iterancestors()) if parent.tag not in ("body", "html"))
+        above = sum(
+            1 for _, parent in zip(range(LEVELS + 2), found.iterancestors()) if parent.tag not in ("body", "html")
+        )
         for _ in range(LEVELS - 1 - above):
             _wrap(found)
     return copied

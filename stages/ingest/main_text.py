@@ -9,7 +9,8 @@ covers less than half of the second, the second is taken.
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
 
 from stages.ingest import headings, lists, thread
 from stages.ingest.attach import letters_of
@@ -41,7 +42,9 @@ class Main(NamedTuple):
     """`trafilatura`, `resiliparse`, `all`, `thread` for the posts of a discussion, or `plain` for what was too heavy for the first two."""
 
 
-def extract(tree: Tree, mode: Extract = "main", comments: bool = True, items: Sequence[Item] = (), headed: bool = True) -> Main:
+def extract(
+    tree: Tree, mode: Extract = "main", comments: bool = True, items: Sequence[Item] = (), headed: bool = True
+) -> Main:
     """Main text of a page with its blocks; empty text where there is none. `items` are the page's own, to know a thread by;
     `headed` puts headings back that trafilatura left out."""
     main = _extract(tree, mode, comments, headed)

@@ -7,7 +7,8 @@ they do not know stays a paragraph. Definition lists of reST come as facts (term
 from __future__ import annotations
 
 import re
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from stages.ingest.facts import Fact, Group
 from stages.ingest.render import Span
@@ -75,7 +76,12 @@ def markdown(text: str) -> list[Span]:
             at += 1
         elif _ITEM.match(line.text):
             at = _list(lines, at, found)
-        elif "|" in line.text and at + 1 < len(lines) and "-" in lines[at + 1].text and _TABLE_RULE.match(lines[at + 1].text):
+        elif (
+            "|" in line.text
+            and at + 1 < len(lines)
+            and "-" in lines[at + 1].text
+            and _TABLE_RULE.match(lines[at + 1].text)
+        ):
             at = _while(lines, at, found, "table", lambda each: "|" in each.text)
         else:
             at = _paragraph(lines, at, found)
@@ -93,7 +99,9 @@ def _front_matter(lines: list[Line]) -> int:
 
 def _fenced(lines: list[Line], at: int, fence: str, found: list[Span]) -> int:
     close = at + 1
-    while close < len(lines) and not (lines[close].text.strip().startswith(fence) and not lines[close].text.strip().strip(fence[0])):
+    while close < len(lines) and not (
+        lines[close].text.strip().startswith(fence) and not lines[close].text.strip().strip(fence[0])
+    ):
         close += 1
     if any(not line.blank for line in lines[at + 1 : close]):
         found.append(Span("code", lines[at + 1].start, lines[close - 1].end))
@@ -125,7 +133,11 @@ def _list(lines: list[Line], at: int, found: list[Span]) -> int:
         if not lines[last + 1].blank:
             if not goes_on(last + 1) and lines[last].blank:
                 break
-            if _ATX.match(lines[last + 1].text) or _FENCE.match(lines[last + 1].text) and lines[last + 1].indent <= first:
+            if (
+                _ATX.match(lines[last + 1].text)
+                or _FENCE.match(lines[last + 1].text)
+                and lines[last + 1].indent <= first
+            ):
                 break
             last += 1
             continue
@@ -148,7 +160,9 @@ def _paragraph(lines: list[Line], at: int, found: list[Span]) -> int:
             break
         under = text.strip()
         if len(under) >= 2 and set(under) in ({"="}, {"-"}):
-            found.append(Span("heading", lines[at].start + lines[at].indent, lines[last].end, 1 if under[0] == "=" else 2))
+            found.append(
+                Span("heading", lines[at].start + lines[at].indent, lines[last].end, 1 if under[0] == "=" else 2)
+            )
             return last + 2
         last += 1
     found.append(Span("paragraph", lines[at].start + lines[at].indent, lines[last].end))
@@ -202,12 +216,20 @@ def rst(text: str) -> tuple[list[Span], list[Group]]:
 
 def _rst_heading(lines: list[Line], at: int, styles: list[tuple[str, bool]]) -> tuple[Span, int] | None:
     """A title line with an underline as long as it (an overline too where there is one); levels by first use."""
-    over = bool(_RST_LINE.match(lines[at].text)) and at + 2 < len(lines) and lines[at + 2].text.strip() == lines[at].text.strip()
+    over = (
+        bool(_RST_LINE.match(lines[at].text))
+        and at + 2 < len(lines)
+        and lines[at + 2].text.strip() == lines[at].text.strip()
+    )
     words = at + 1 if over else at
     if words + 1 >= len(lines) or lines[words].blank or (lines[words].indent and not over):
         return None
     under = lines[words + 1].text.rstrip()
-    if not _RST_LINE.match(under) or 2 * len(under) < len(lines[words].text.strip()) or _RST_LINE.match(lines[words].text):
+    if (
+        not _RST_LINE.match(under)
+        or 2 * len(under) < len(lines[words].text.strip())
+        or _RST_LINE.match(lines[words].text)
+    ):
         return None
     style = (under[0], over)
     if style not in styles:
@@ -223,7 +245,9 @@ def _rst_table(lines: list[Line], at: int, found: list[Span]) -> int:
     while place < len(lines):
         if _RST_TABLE.match(lines[place].text):
             last = place
-        elif lines[place].blank and (place + 1 >= len(lines) or lines[place + 1].blank or lines[last].text[:1] == "+" or last > at + 1):
+        elif lines[place].blank and (
+            place + 1 >= len(lines) or lines[place + 1].blank or lines[last].text[:1] == "+" or last > at + 1
+        ):
             break
         place += 1
     found.append(Span("table", lines[at].start, lines[last].end))
@@ -239,14 +263,21 @@ def _directive(lines: list[Line], at: int) -> int:
 
 
 def _is_term(lines: list[Line], at: int) -> bool:
-    return at + 1 < len(lines) and not lines[at + 1].blank and lines[at + 1].indent > lines[at].indent and not lines[at].text.rstrip().endswith("::")
+    return (
+        at + 1 < len(lines)
+        and not lines[at + 1].blank
+        and lines[at + 1].indent > lines[at].indent
+        and not lines[at].text.rstrip().endswith("::")
+    )
 
 
 def _definition(lines: list[Line], at: int, groups: list[Group], found: list[Span]) -> int:
     """One line and what is indented under it."""
     base = lines[at].indent
     last = at + 1
-    while last + 1 < len(lines) and (lines[last + 1].indent > base or (lines[last + 1].blank and _goes_on(lines, last + 1, base))):
+    while last + 1 < len(lines) and (
+        lines[last + 1].indent > base or (lines[last + 1].blank and _goes_on(lines, last + 1, base))
+    ):
         last += 1
     term = lines[at].text.strip()
     meaning = "\n".join(line.text.strip() for line in lines[at + 1 : last + 1]).strip()

@@ -61,7 +61,15 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True, h
     if decoded.replaced:
         note = f"ingest.bad_utf8: {decoded.replaced} characters unreadable as {decoded.encoding}"
     if tree.bounded:
-        note = "; ".join(filter(None, (note, "tags nested deeper than 200, over-long or one of thousands in a menu were taken out, or one left open was closed")))
+        note = "; ".join(
+            filter(
+                None,
+                (
+                    note,
+                    "tags nested deeper than 200, over-long or one of thousands in a menu were taken out, or one left open was closed",
+                ),
+            )
+        )
     return Document(values, None, note, metrics)
 
 

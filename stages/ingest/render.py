@@ -209,7 +209,9 @@ class _Writer:
             self.fresh = [slot for slot in self.fresh if slot is not block.slot]
             return
         nested = any(outer.kind == block.kind for outer in self.stack) or (
-            block.kind != "code" and block.kind != "heading" and any(outer.kind in ("list", "table") for outer in self.stack)
+            block.kind != "code"
+            and block.kind != "heading"
+            and any(outer.kind in ("list", "table") for outer in self.stack)
         )
         if not nested and self.at > block.slot[0]:
             self.spans.append(Span(block.kind, block.slot[0], self.at, block.level))
@@ -323,7 +325,9 @@ def _joins(character: str) -> bool:
 
 def _recompose(text: str, spans: list[Span], marks: list[tuple[int, int]]) -> Rendered:
     """NFC where a mark follows its letter from another element: every offset is moved by composing what precedes it."""
-    places = sorted({place for span in spans for place in (span.start, span.end)} | {place for mark in marks for place in mark})
+    places = sorted(
+        {place for span in spans for place in (span.start, span.end)} | {place for mark in marks for place in mark}
+    )
     moved, pieces, at, last = {}, [], 0, 0
     for place in places + [len(text)]:
         # A border that would part a letter from its mark moves behind the mark.
@@ -352,7 +356,9 @@ def _layout(table: Any) -> bool:
     """Is a table there for layout? It holds tables, headings, lists or code, a cell of several paragraphs, one row or one column."""
     if table.get("role") == "presentation":
         return True
-    for element in table.iterdescendants("table", "h1", "h2", "h3", "h4", "ul", "ol", "dl", "pre", "form", "article", "list", "head"):
+    for _element in table.iterdescendants(
+        "table", "h1", "h2", "h3", "h4", "ul", "ol", "dl", "pre", "form", "article", "list", "head"
+    ):
         return True
     rows: dict[Any, int] = {}
     for cell in table.iterdescendants("td", "th", "cell"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import zip_longest
-from typing import Any, Callable, Iterator, Mapping, TypeVar
+from typing import Any, TypeVar
 
 from pipeline.errors import MaetdolError
 from pipeline.schema import Edit
@@ -38,7 +39,10 @@ REASONS = {
     "ingest.http_status": "a response that is not 200",
     "ingest.not_html": "a response that is neither a page nor plain text",
     "ingest.content_coding": "a response whose content coding cannot be undone: damaged, cut before its first byte, or of a kind not known here",
-    **{f"ingest.{kind}": f"no text but {what}; set apart, and found again by its source and locator" for kind, what in SET_APART.items()},
+    **{
+        f"ingest.{kind}": f"no text but {what}; set apart, and found again by its source and locator"
+        for kind, what in SET_APART.items()
+    },
     "ingest.too_complex": "a page of more elements than a worker can hold",
     "ingest.no_main_text": "a page without main text and without questions of its own",
     "ingest.label_false": "a labelled answer marked undesirable, which is no example to follow",
@@ -108,7 +112,8 @@ BREAKS = "\v\f\r\x1c\x1d\x1e\x85\u2028\u2029"
 BLANKS = " \t\x1f\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u2060\u3000\ufeff"
 """White space and its zero-width kinds: nothing at the end of a line."""
 UNSEEN = (
-    BLANKS + "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2061\u2062\u2063\u2064"
+    BLANKS
+    + "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2061\u2062\u2063\u2064"
     "\u2066\u2067\u2068\u2069\u2800\u3164\uffa0" + "".join(map(chr, range(0xFE00, 0xFE10)))
 )
 """Also joiners, marks of direction, fillers and variation selectors, which mean something beside a letter: a line of nothing else is empty."""
@@ -175,7 +180,9 @@ def line_edits(text: str) -> list[Edit]:
     if cleaned == text:
         return []
     edits, at = [], 0
-    for line, fresh in zip_longest(text.splitlines(keepends=True), cleaned.splitlines(keepends=True), fillvalue=""):  # a last line of blanks is none
+    for line, fresh in zip_longest(
+        text.splitlines(keepends=True), cleaned.splitlines(keepends=True), fillvalue=""
+    ):  # a last line of blanks is none
         if line != fresh:
             shared = len(fresh.rstrip(BLANKS + "\n"))
             edits.append(Edit(at + shared, at + len(line), fresh[shared:], "ingest.lines"))

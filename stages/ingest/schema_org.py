@@ -7,8 +7,9 @@ text, so scripts and styles in it are gone. JSON-LD texts may hold HTML (search 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from html import unescape
-from typing import Any, Iterable
+from typing import Any
 
 from stages.ingest.facts import Fact, Group
 from stages.ingest.items import Item
@@ -109,7 +110,11 @@ def _question(item: Item) -> list[Fact]:
     title = "\n\n".join(t for t in (name, detail) if t) if _key(detail) != _key(name) else name
     answers: list[Fact] = []
     seen: set[str] = set()
-    for kind, property_name in (("accepted_answer", "acceptedAnswer"), ("answer", "suggestedAnswer"), ("answer", "answer")):
+    for kind, property_name in (
+        ("accepted_answer", "acceptedAnswer"),
+        ("answer", "suggestedAnswer"),
+        ("answer", "answer"),
+    ):
         for value in item.get(property_name):
             text = text_of(value)
             if text and _key(text) not in seen:
@@ -194,7 +199,11 @@ def card(items: Iterable[Item]) -> Card:
     for item in items:
         if not PAGES & set(item.types):
             continue
-        for key, names in (("licence", ("license",)), ("published", ("datePublished", "dateCreated")), ("title", ("headline",))):
+        for key, names in (
+            ("licence", ("license",)),
+            ("published", ("datePublished", "dateCreated")),
+            ("title", ("headline",)),
+        ):
             for value in item.get(*names):
                 text = _word(value)
                 if text and key not in found:

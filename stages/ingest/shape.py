@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from typing import Any, Iterator, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
 
 from pipeline.schema import apply_edits, child_id, content_id
 from stages.ingest import labelled, page, table_row
@@ -58,7 +59,9 @@ class Shaper:
         """The outcomes of one record; a labelled answer may wait for its counterpart."""
         vectors = taken(raw.body, self.vectors) if raw.kind == "row" and self.vectors else {}
         for outcome in self._shaped(raw, row_id, file):
-            yield outcome._replace(values=outcome.values | vectors) if vectors and outcome.values is not None else outcome
+            yield (
+                outcome._replace(values=outcome.values | vectors) if vectors and outcome.values is not None else outcome
+            )
 
     def _shaped(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
         if raw.kind == "fault":
@@ -84,7 +87,11 @@ class Shaper:
             document.note = "; ".join(filter(None, (raw.note, document.note)))
         if document.reason is not None:
             return Outcome((row_id,), None, None, document.reason, document.note, document.metrics)
-        values = document.values | {"id": row_id, "source": clean(file), "content_id": content_id(document.values["text"])}
+        values = document.values | {
+            "id": row_id,
+            "source": clean(file),
+            "content_id": content_id(document.values["text"]),
+        }
         return Outcome((row_id,), row_id, values, None, document.note, document.metrics)
 
     def _read(self, raw: Raw) -> Document:
@@ -106,7 +113,13 @@ class Shaper:
 
     def _labelled(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
         if raw.kind != "row":
-            yield Outcome((row_id,), None, None, "ingest.wrong_columns", f"{self.options.as_} needs rows with columns, not a {raw.kind} file")
+            yield Outcome(
+                (row_id,),
+                None,
+                None,
+                "ingest.wrong_columns",
+                f"{self.options.as_} needs rows with columns, not a {raw.kind} file",
+            )
             return
         row = table_row.renamed(raw.body, self.options.columns)
         if max(map(len, filter(lambda v: isinstance(v, str), row.values())), default=0) > self.options.max_bytes:
@@ -118,15 +131,24 @@ class Shaper:
             elif self.options.as_ == "pair" and (given := labelled.verdict(row)) is not None:
                 yield from self._meet(given, row, row_id, file)
             else:
-                pairs = [labelled.pair(row)] if self.options.as_ == "pair" else labelled.ranking(row, self.options.ranking)
+                pairs = (
+                    [labelled.pair(row)] if self.options.as_ == "pair" else labelled.ranking(row, self.options.ranking)
+                )
                 for ordinal, found in enumerate(pairs):
                     out = row_id if len(pairs) == 1 else child_id(row_id, "ingest", "ranking", ordinal)
                     yield Outcome((row_id,), out, self._pair(found, row, file) | {"id": out}, None, found.note)
         except labelled.Misfit as misfit:
-            yield Outcome((row_id,), None, None, "ingest.broken_record" if raw.facts.get("lost") else misfit.reason, misfit.note)
+            yield Outcome(
+                (row_id,), None, None, "ingest.broken_record" if raw.facts.get("lost") else misfit.reason, misfit.note
+            )
 
     def _chat(self, found: labelled.Chat, row: dict[str, Any], row_id: str, file: str) -> Outcome:
-        values = self._passport(row, found.used, file) | {"id": row_id, "messages": found.messages, "rule": found.rule, "tools": found.tools}
+        values = self._passport(row, found.used, file) | {
+            "id": row_id,
+            "messages": found.messages,
+            "rule": found.rule,
+            "tools": found.tools,
+        }
         return Outcome((row_id,), row_id, values, None, found.note)
 
     def _pair(self, found: labelled.Pair, row: dict[str, Any], file: str) -> dict[str, Any]:
@@ -153,7 +175,9 @@ class Shaper:
         ids = (good.row_id, bad.row_id)
         out = child_id(ids, "ingest", "kto", 0)
         note = "; ".join(dict.fromkeys(filter(None, (good.given.note, bad.given.note)))) or None
-        found = labelled.Pair(given.prompt, good.given.answer, bad.given.answer, "ingest.kto", good.given.used, tools=given.tools)
+        found = labelled.Pair(
+            given.prompt, good.given.answer, bad.given.answer, "ingest.kto", good.given.used, tools=given.tools
+        )
         beside = {f"rejected.{name}": value for name, value in bad.rest().items() if value != good.row.get(name)}
         yield Outcome(ids, out, self._pair(found, good.row | beside, file) | {"id": out}, None, note)
 

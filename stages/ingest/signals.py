@@ -6,13 +6,16 @@ They are kept per record, never acted on here: what to do with `noai` is a choic
 from __future__ import annotations
 
 import re
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 KNOWN = frozenset(
     "noindex nofollow noarchive nosnippet nocache noimageindex notranslate noai noimageai noml indexifembedded none nopagereadaloud".split()
 )
 """Restrictions met in robots meta tags and X-Robots-Tag; `index`, `follow`, `all` and sizes of snippets restrict nothing."""
-META_NAMES = frozenset("robots googlebot bingbot yeti naverbot daumoa slurp googlebot-news gptbot ccbot google-extended".split())
+META_NAMES = frozenset(
+    "robots googlebot bingbot yeti naverbot daumoa slurp googlebot-news gptbot ccbot google-extended".split()
+)
 _WORDS = re.compile(r"[\s,;]+")
 
 
@@ -40,7 +43,11 @@ def read(root: Any, headers: Iterable[tuple[str, str]] = ()) -> list[str]:
 def _header(name: str, value: str) -> set[str]:
     if name == "x-robots-tag":
         agent, colon, rest = value.partition(":")
-        if colon and "," not in agent and agent.strip() not in ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"):
+        if (
+            colon
+            and "," not in agent
+            and agent.strip() not in ("unavailable_after", "max-snippet", "max-image-preview", "max-video-preview")
+        ):
             return _robots(rest, agent.strip())
         return _robots(value, "")
     if name == "tdm-reservation" and value.strip() == "1":

@@ -38,7 +38,9 @@ def hosts_of(folder: str | Path) -> list[str]:
     pages = Path(folder) / "pages"
     hosts = sorted(p.name for p in pages.iterdir() if p.is_dir()) if pages.is_dir() else []
     if not hosts:
-        raise SourceError(f"{folder}: no site here", "a site is a folder with pages/<host>/ in it, such as configs/site")
+        raise SourceError(
+            f"{folder}: no site here", "a site is a folder with pages/<host>/ in it, such as configs/site"
+        )
     return hosts
 
 
@@ -53,13 +55,16 @@ class SiteServer:
         self.log = log
         self.hosts = hosts_of(self.folder)
 
-    def __enter__(self) -> "SiteServer":
+    def __enter__(self) -> SiteServer:
         arguments = [str(self.folder)] + ([str(Path(self.log).resolve())] if self.log else [])
         self.child = leash.start("stages.ingest.site", *arguments, stdout=subprocess.PIPE)
         line = self.child.stdout.readline()
         if not line:
             leash.release(self.child)
-            raise WorkError(f"the site server of {self.folder} did not start", "run `python -m stages.ingest.site FOLDER` to see why")
+            raise WorkError(
+                f"the site server of {self.folder} did not start",
+                "run `python -m stages.ingest.site FOLDER` to see why",
+            )
         self.address = f"{LOOPBACK}:{json.loads(line)['port']}"
         return self
 
@@ -76,8 +81,14 @@ class _Site:
         self.pages = (folder / "pages").resolve()
         self.hosts = set(hosts_of(folder))
         settings = folder / "site.yaml"
-        self.settings: dict[str, dict[str, Any]] = (yaml.safe_load(settings.read_text("utf-8")) if settings.is_file() else None) or {}
-        self.busy = {(host, path): times for host, words in self.settings.items() for path, times in words.get("unavailable", {}).items()}
+        self.settings: dict[str, dict[str, Any]] = (
+            yaml.safe_load(settings.read_text("utf-8")) if settings.is_file() else None
+        ) or {}
+        self.busy = {
+            (host, path): times
+            for host, words in self.settings.items()
+            for path, times in words.get("unavailable", {}).items()
+        }
         self.lock = threading.Lock()
 
     def answer(self, host: str, path: str) -> tuple[int, dict[str, str], bytes]:
@@ -92,7 +103,11 @@ class _Site:
             return rule["status"], {"Location": rule["to"]}, b""
         file = self.file(host, path)
         if file is None:
-            return 404, {"Content-Type": "text/html; charset=utf-8"}, b"<!DOCTYPE html><title>404</title><p>There is no such page.</p>\n"
+            return (
+                404,
+                {"Content-Type": "text/html; charset=utf-8"},
+                b"<!DOCTYPE html><title>404</title><p>There is no such page.</p>\n",
+            )
         kind = words.get("types", {}).get(path, _kind(file))
         headers = ({"Content-Type": kind} if kind else {}) | words.get("headers", {}).get(path, {})
         return words.get("status", {}).get(path, 200), headers, file.read_bytes()
@@ -129,7 +144,9 @@ class _Handler(BaseHTTPRequestHandler):
         head = [f"HTTP/1.1 {status} {self.responses.get(status, ('', ''))[0]}", f"Content-Length: {len(body)}"]
         head += [f"{name}: {value}" for name, value in headers.items()]
         payload = b"" if self.command == "HEAD" else body
-        self.wfile.write("\r\n".join(head).encode() + b"\r\n\r\n" + payload)  # one write: no wait for an acknowledgement
+        self.wfile.write(
+            "\r\n".join(head).encode() + b"\r\n\r\n" + payload
+        )  # one write: no wait for an acknowledgement
 
     do_HEAD = do_GET
 
@@ -144,7 +161,12 @@ def serve(folder: Path, log: Path | None) -> None:
     _Handler.record = open(log, "ab", buffering=0) if log else None
     server = ThreadingHTTPServer((LOOPBACK, 0), _Handler)
     server.daemon_threads = True
-    print(json.dumps({"port": server.server_port, "address": f"{LOOPBACK}:{server.server_port}", "hosts": hosts_of(folder)}), flush=True)
+    print(
+        json.dumps(
+            {"port": server.server_port, "address": f"{LOOPBACK}:{server.server_port}", "hosts": hosts_of(folder)}
+        ),
+        flush=True,
+    )
     server.serve_forever()
 
 

@@ -10,9 +10,10 @@ import io
 import json
 import re
 import stat
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO, Iterator, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.errors import InfraError, SourceError
 from pipeline.files import REFUSED, Remote, is_remote, storage_faults, tried, walk
@@ -51,7 +52,10 @@ def listing(given: list[str], packages: Any = None, follow: bool = False) -> lis
             continue
         files = list(_remote(entry) if is_remote(entry) else _local(entry, follow))
         if not files:
-            raise SourceError(f"{entry} names no file", "give the path of a file, a folder, a glob such as 'raw/*.warc.gz', or installed-packages")
+            raise SourceError(
+                f"{entry} names no file",
+                "give the path of a file, a folder, a glob such as 'raw/*.warc.gz', or installed-packages",
+            )
         found += files
     return _apart(sorted(found, key=lambda file: (file.name, file.digest, file.path)))
 
@@ -134,11 +138,19 @@ def _file(path: Path, root: Path, follow: bool) -> File:
 
 def _odd(path: Path, root: Path, mode: int, follow: bool) -> str | None:
     """What `path` is where it is no regular file of its folder; None for one that is."""
-    kinds = ((stat.S_ISFIFO, "a named pipe"), (stat.S_ISSOCK, "a socket"), (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"), (stat.S_ISDIR, "a folder"))
+    kinds = (
+        (stat.S_ISFIFO, "a named pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+        (stat.S_ISDIR, "a folder"),
+    )
     odd = next((word for is_such, word in kinds if is_such(mode)), None)
     if odd == "a folder" and path.is_symlink():
         return "a link to a folder (give the folder itself too)"
-    if odd is None and not follow and not path.resolve().is_relative_to(root.resolve()):  # by a link, its own or a folder's
+    if (
+        odd is None and not follow and not path.resolve().is_relative_to(root.resolve())
+    ):  # by a link, its own or a folder's
         return "a link out of the folder"
     return odd
 
@@ -161,7 +173,10 @@ def recorded(summary: Any) -> list[File]:
     for path in map(Path, summary.warcs):
         found.append(_file(path, path.parent, True)._replace(name=f"crawl/{summary.group}/{path.name}"))
     skipped = Path(summary.skipped_file)
-    return [*found, _file(skipped, skipped.parent, True)._replace(name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED)]
+    return [
+        *found,
+        _file(skipped, skipped.parent, True)._replace(name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED),
+    ]
 
 
 # -- object storage ----------------------------------------------------------------------------------------------------
@@ -198,7 +213,9 @@ def opened(file: File) -> BinaryIO:
     if not is_remote(file.path):
         return open(file.path, "rb")
     remote = Remote(file.path)
-    return io.BufferedReader(_Object(tried(lambda: remote.fs.open(remote.prefix, "rb", block_size=8 << 20), file.path), file), 1 << 18)
+    return io.BufferedReader(
+        _Object(tried(lambda: remote.fs.open(remote.prefix, "rb", block_size=8 << 20), file.path), file), 1 << 18
+    )
 
 
 class _Object(io.RawIOBase):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from stages.ingest.facts import MAX_FACTS, Fact, Group
 from stages.ingest.render import render
 
-BOILERPLATE = frozenset(("nav", "footer", "form", "aside", "noscript", "template", "script", "style", "head", "button", "select"))
+BOILERPLATE = frozenset(
+    ("nav", "footer", "form", "aside", "noscript", "template", "script", "style", "head", "button", "select")
+)
 """Elements inside which structure is furniture of the site."""
 POST_BODY = frozenset(
     "bbwrapper postcontent post_message post-message post-body postbody post__body post__content post-content post_body post_content "

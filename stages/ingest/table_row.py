@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime
-from typing import Any, Mapping
+from typing import Any
 
 from stages.ingest.card import tag
 from stages.ingest.licence import spdx
 from stages.ingest.row import Document, Raw, clean, dropped, meta_list
 
-KNOWN = {"title": ("title",), "url": ("url",), "lang": ("lang", "language"), "date": ("date", "timestamp"), "licence": ("licence", "license")}
+KNOWN = {
+    "title": ("title",),
+    "url": ("url",),
+    "lang": ("lang", "language"),
+    "date": ("date", "timestamp"),
+    "licence": ("licence", "license"),
+}
 """Columns of a document and the names under which files commonly hold them."""
 
 
@@ -37,11 +44,17 @@ def read(raw: Raw, columns: Mapping[str, str]) -> Document:
     row = renamed(raw.body, columns)
     if columns.get("text", "text") in raw.facts.get("lost", ()):
         return dropped("ingest.broken_record", raw.note)
-    if (kind := raw.facts.get("apart", {}).get(columns.get("text", "text"))) is not None and raw.body.get(columns.get("text", "text")) is None:
+    if (kind := raw.facts.get("apart", {}).get(columns.get("text", "text"))) is not None and raw.body.get(
+        columns.get("text", "text")
+    ) is None:
         return dropped(f"ingest.{kind}", raw.note)
     if "text" not in row:
         names = ", ".join(sorted(map(str, raw.body))[:12])
-        more = "; rows of conversations or answers are read with `as: chat` (--as chat)" if TALK & set(map(str, raw.body)) else ""
+        more = (
+            "; rows of conversations or answers are read with `as: chat` (--as chat)"
+            if TALK & set(map(str, raw.body))
+            else ""
+        )
         return dropped("ingest.wrong_columns", f"no column {columns.get('text', 'text')!r} among: {names[:200]}{more}")
     text = row.pop("text")
     if text is None:

@@ -7,8 +7,8 @@ what stands between two stray quotes further on is text. Every pattern is linear
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from html import unescape
-from typing import Iterator
 
 RAW = ("script", "style", "textarea", "title", "xmp", "iframe", "noembed", "noframes")
 """Elements whose content is text up to their own closing tag."""

@@ -10,8 +10,9 @@ import json
 import re
 import struct
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 from pipeline.files import TEMPORARY, Local
 from pipeline.forgotten import Forgotten
@@ -125,7 +126,11 @@ def _lines(path: Path, hides: Callable[[str], bool]) -> list[str]:
 
 def _without(value: Any, hides: Callable[[str], bool]) -> Any:
     if isinstance(value, dict):
-        return {key: _without(item, hides) for key, item in value.items() if not hides(key) and not (isinstance(item, str) and hides(item))}
+        return {
+            key: _without(item, hides)
+            for key, item in value.items()
+            if not hides(key) and not (isinstance(item, str) and hides(item))
+        }
     if isinstance(value, list):
         return [_without(item, hides) for item in value if not _names(item, hides)]
     return value

@@ -7,8 +7,9 @@ task that was killed goes on at its first shard without proof: records before it
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -237,11 +238,18 @@ class _Parts:
         if part >= PARTS:
             raise WorkError(f"{self.task.name} gives more than {PARTS} shards", "split the file")
         number = self.task.number * PARTS + part
-        self.writer = self.task.sink.writer(number, stage="ingest", key=part_key(self.task, part, self.against)).__enter__()
+        self.writer = self.task.sink.writer(
+            number, stage="ingest", key=part_key(self.task, part, self.against)
+        ).__enter__()
         self.writer.expect(self.schema)
         self.kept = self.size = self.entries = 0
         self.kinds: Counter = Counter()
-        self.told: dict[str, Counter] = {"charset": Counter(), "extractor": Counter(), "signals": Counter(), "blocks": Counter()}
+        self.told: dict[str, Counter] = {
+            "charset": Counter(),
+            "extractor": Counter(),
+            "signals": Counter(),
+            "blocks": Counter(),
+        }
 
     def _count(self, values: dict[str, Any]) -> None:
         for entry in values.get("meta") or ():
@@ -264,7 +272,13 @@ class _Parts:
         self.outcomes, self.held = [], 0
 
     def _close(self, last: bool) -> None:
-        notes = {"read": self.read, "part": len(self.done), "last": last, "against": sorted(self.against), "records": dict(sorted(self.kinds.items()))}
+        notes = {
+            "read": self.read,
+            "part": len(self.done),
+            "last": last,
+            "against": sorted(self.against),
+            "records": dict(sorted(self.kinds.items())),
+        }
         notes |= {name: dict(sorted(count.items())) for name, count in self.told.items() if count}
         self.done.append(self.writer.commit(notes=notes, versions=versions(self.task.options.needs())))
         self.writer = None
@@ -274,12 +288,17 @@ def batched(found: list[Outcome], schema: pa.Schema) -> tuple[pa.RecordBatch | N
     """The rows of `found` as columns, and the outcomes: one whose values the columns cannot hold is a fault of its own."""
 
     def columns(some: list[Outcome]) -> pa.RecordBatch:
-        return pa.RecordBatch.from_pylist([outcome.values for outcome in some if outcome.values is not None], schema=schema)
+        return pa.RecordBatch.from_pylist(
+            [outcome.values for outcome in some if outcome.values is not None], schema=schema
+        )
 
     batch = guarded(columns, found)
     if isinstance(batch, Raw):
         faults = [guarded(columns, [outcome]) for outcome in found]
-        found = [Outcome(o.ids, None, None, f.reason, f.note) if isinstance(f, Raw) else o for o, f in zip(found, faults, strict=True)]
+        found = [
+            Outcome(o.ids, None, None, f.reason, f.note) if isinstance(f, Raw) else o
+            for o, f in zip(found, faults, strict=True)
+        ]
         batch = columns(found)
     return (batch if len(batch) else None), found
 

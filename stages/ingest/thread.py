@@ -8,7 +8,8 @@ snippets .105 to .043.
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from stages.ingest.items import Item
 from stages.ingest.render import Rendered, Span, render
@@ -62,14 +63,18 @@ def _article(body: Any, first: Any, otherwise: Rendered) -> Rendered | None:
         return None
     return Rendered(
         otherwise.text[start:end],
-        [Span(s.kind, s.start - start, min(s.end, end) - start, s.level) for s in otherwise.spans if start <= s.start < end],
+        [
+            Span(s.kind, s.start - start, min(s.end, end) - start, s.level)
+            for s in otherwise.spans
+            if start <= s.start < end
+        ],
         [(a - start, b - start) for a, b in otherwise.marks if start <= a and b <= end],
     )
 
 
 def _key(line: str) -> str:
     """The first letters of a line: readings may part lines in other places further on."""
-    return "".join(c for c in line if c.isalnum())[:PROSE // 2]
+    return "".join(c for c in line if c.isalnum())[: PROSE // 2]
 
 
 def _elements(item: Item) -> Iterable[Any]:
@@ -87,7 +92,11 @@ def _posts(body: Any, marked: dict[int, Any]) -> list[Any]:
             continue
         if element.tag in BOILERPLATE:
             walk.skip_subtree()
-        elif id(element) in marked or is_post_id(element) or not SOFTWARE.isdisjoint((element.get("class") or "").lower().split()):
+        elif (
+            id(element) in marked
+            or is_post_id(element)
+            or not SOFTWARE.isdisjoint((element.get("class") or "").lower().split())
+        ):
             found.append(element)
             walk.skip_subtree()
     return found

@@ -28,8 +28,12 @@ MANY_ATTRIBUTES = 1_000
 MANY_OPTIONS = 1_000
 """Elements inside one `select` from which its words stand in it without them: Resiliparse is quadratic in options (3 s for 13,000)."""
 
-VOID = frozenset("area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split())
-IMPLIED = frozenset("p li dt dd tr td th thead tbody tfoot option optgroup rp rt colgroup caption body html head".split())
+VOID = frozenset(
+    "area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr".split()
+)
+IMPLIED = frozenset(
+    "p li dt dd tr td th thead tbody tfoot option optgroup rp rt colgroup caption body html head".split()
+)
 """Elements that close themselves: their open tags say nothing about depth."""
 
 _ENTRY = re.compile(r"<d[td](?=[\s>])", re.I)
@@ -111,7 +115,14 @@ def _parse(source: str) -> tuple[Any, bool]:
     """The root, and whether the parser stopped before the end."""
     from lxml import etree, html
 
-    parser = html.HTMLParser(collect_ids=False, default_doctype=False, encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
+    parser = html.HTMLParser(
+        collect_ids=False,
+        default_doctype=False,
+        encoding="utf-8",
+        remove_comments=True,
+        remove_pis=True,
+        huge_tree=True,
+    )
     try:
         root = etree.fromstring(source.encode("utf-8", "replace"), parser=parser)
     except (etree.XMLSyntaxError, etree.ParserError, ValueError):

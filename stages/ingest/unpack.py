@@ -11,7 +11,8 @@ import bz2
 import io
 import lzma
 import zlib
-from typing import Any, BinaryIO, Callable
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 CHUNK = 1 << 18
 """Packed bytes read at a time."""
@@ -143,7 +144,12 @@ class Unpacked(io.RawIOBase):
 
     def _waiting(self) -> bool:
         """Does the decoder hold output for which it needs no further input?"""
-        return self.packing in ("xz", "bzip2") and self._decoder is not None and not self._decoder.needs_input and not self._decoder.eof
+        return (
+            self.packing in ("xz", "bzip2")
+            and self._decoder is not None
+            and not self._decoder.needs_input
+            and not self._decoder.eof
+        )
 
     def _begin(self) -> bool:
         """Start the next member; False at the end (zero padding included) and where what follows is no member."""

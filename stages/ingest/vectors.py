@@ -7,7 +7,8 @@ column holds lists of float32.
 
 from __future__ import annotations
 
-from typing import Any, Iterable
+from collections.abc import Iterable
+from typing import Any
 
 from pipeline.schema import SHAPES
 from stages.ingest.sources import File, opened
@@ -34,7 +35,9 @@ def _vector(kind: Any) -> Any:
 
     kind = kind.storage_type if isinstance(kind, pa.BaseExtensionType) else kind
     lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    if not any(is_such(kind) for is_such in lists) or not (pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)):
+    if not any(is_such(kind) for is_such in lists) or not (
+        pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
+    ):
         return None
     number = pa.float32() if pa.types.is_float16(kind.value_type) else kind.value_type
     return pa.list_(number, kind.list_size) if pa.types.is_fixed_size_list(kind) else pa.list_(number)
@@ -47,7 +50,7 @@ def _schema(file: File) -> list[Any]:
     try:
         with opened(file) as handle:
             head = handle.read(6)
-            if head.startswith(b"PAR1") or head.startswith((b"ARROW1", b"\xff\xff\xff\xff")):
+            if head.startswith((b"PAR1", b"ARROW1", b"\xff\xff\xff\xff")):
                 handle.seek(0)
                 return columnar.fields(handle, head)
     except (TimeoutError, ConnectionError):
@@ -66,6 +69,8 @@ def _fits(value: Any, kind: Any) -> bool:
     import pyarrow as pa
 
     whole = pa.types.is_integer(kind.value_type)
-    if not isinstance(value, list) or not all(n is None or isinstance(n, int if whole else (int, float)) and not isinstance(n, bool) for n in value):
+    if not isinstance(value, list) or not all(
+        n is None or isinstance(n, int if whole else (int, float)) and not isinstance(n, bool) for n in value
+    ):
         return False
     return not pa.types.is_fixed_size_list(kind) or len(value) == kind.list_size

@@ -58,7 +58,11 @@ class Mix(Stage):
     @classmethod
     def _words(cls, weights: object) -> object:
         # YAML reads `no:` (Norwegian) as false and a store's place as a number: groups are words.
-        return {("no" if key is False else str(key)): value for key, value in weights.items()} if isinstance(weights, dict) else weights
+        return (
+            {("no" if key is False else str(key)): value for key, value in weights.items()}
+            if isinstance(weights, dict)
+            else weights
+        )
 
     @field_validator("weights")
     @classmethod
@@ -74,7 +78,9 @@ class Mix(Stage):
         if self.budget and self.share:
             raise UsageError("mix: budget and share are both given", "give one")
         if self.budget and not self.weights and self.max_repeats < 1:
-            raise UsageError("mix: max_repeats below 1 with a budget and no weights", "give weights, or leave max_repeats out")
+            raise UsageError(
+                "mix: max_repeats below 1 with a budget and no weights", "give weights, or leave max_repeats out"
+            )
         paths = [store.path for store in inputs["of"]]
         if len(set(paths)) < len(paths):
             raise UsageError("mix: the same store is given twice", "give it once, with weights and `max_repeats`")

@@ -46,9 +46,23 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     places = {store.path: place for place, store in enumerate(inputs["of"])}
     shards = [(store, shard, content) for store, shard, content in input_shards(inputs)]
     weighed = sink.sub("passes/weigh")
-    measure = ["hash", stage.rank, inputs.seed if stage.rank else 0, bytes_per_token(stage.tokenizer) if stage.tokenizer else None]
+    measure = [
+        "hash",
+        stage.rank,
+        inputs.seed if stage.rank else 0,
+        bytes_per_token(stage.tokenizer) if stage.tokenizer else None,
+    ]
     tasks = [
-        Task(stage, store, places[store.path], shard, number, digest([stage.by, content, places[store.path], *measure]), weighed, inputs.seed)
+        Task(
+            stage,
+            store,
+            places[store.path],
+            shard,
+            number,
+            digest([stage.by, content, places[store.path], *measure]),
+            weighed,
+            inputs.seed,
+        )
         for number, (store, shard, content) in enumerate(shards)
     ]
     found = _each(pool, weigh, tasks)
@@ -61,7 +75,13 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     repeated = _repeated(weighed, sink, tasks, found) if len(places) > 1 else None
     # The key of a shard names the rates it was taken at: they follow from all shards.
     taking = [
-        task._replace(sink=sink, rates=rates, cuts=cuts, repeated=repeated, key=stage.key(inputs, content, [rates, _said(cuts)], without=("of",)))
+        task._replace(
+            sink=sink,
+            rates=rates,
+            cuts=cuts,
+            repeated=repeated,
+            key=stage.key(inputs, content, [rates, _said(cuts)], without=("of",)),
+        )
         for task, (_, _, content) in zip(tasks, shards)
     ]
     return _each(pool, take, taking)
@@ -78,20 +98,28 @@ def _repeated(weighed: Store, sink: Store, tasks: list[Task], found: list[Receip
             by_store.setdefault(task.place, []).append(weighed.read(task.number)["hash"].to_numpy())
         distinct = [np.unique(np.concatenate(parts)) for parts in by_store.values()]
         hashes, times = np.unique(np.concatenate(distinct), return_counts=True)
-        store.put(0, pa.table({"hash": pa.array(hashes[times > 1], pa.uint64())}), Ledger.rows([]), key=key, stage="mix")
+        store.put(
+            0, pa.table({"hash": pa.array(hashes[times > 1], pa.uint64())}), Ledger.rows([]), key=key, stage="mix"
+        )
     return store
 
 
 def id_hashes(ids: list[str]) -> np.ndarray:
     """uint64 per id."""
-    return np.array([int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest(), "big") for i in ids], np.uint64)
+    return np.array(
+        [int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest(), "big") for i in ids], np.uint64
+    )
 
 
 def _each(pool: Pool, fn: Any, tasks: list[Task]) -> list[Receipt]:
     done, todo = {}, []
     for task in tasks:
         receipt = task.sink.receipt(task.number)
-        whole = receipt is not None and receipt.key == task.key and task.sink.place.exists(f"shards/{task.number:05d}.arrow")
+        whole = (
+            receipt is not None
+            and receipt.key == task.key
+            and task.sink.place.exists(f"shards/{task.number:05d}.arrow")
+        )
         done.update({task.number: receipt}) if whole else todo.append(task)
     for receipt in collect(pool, fn, todo, "mix"):
         done[receipt.shard] = receipt
@@ -102,7 +130,7 @@ def rates_of(stage: Any, totals: dict[str, int]) -> dict[str, float]:
     """Copies per row for each group: target bytes over the bytes there are, at most `max_repeats`."""
     present = {group: size for group, size in totals.items() if size}
     if not present:
-        return {group: 1.0 for group in totals}
+        return dict.fromkeys(totals, 1.0)
     shares = _shares(stage.weights, present)
     if stage.share:
         budget = stage.share * sum(present.values())
@@ -122,7 +150,7 @@ def _shares(weights: dict[str, float], present: dict[str, int]) -> dict[str, flo
     rest = sum(size for group, size in present.items() if group not in weights)
     parts = {g: weights[g] if g in weights else weights.get("other", 0.0) * present[g] / rest for g in present}
     total = sum(parts.values())
-    return {group: part / total for group, part in parts.items()} if total else {group: 0.0 for group in present}
+    return {group: part / total for group, part in parts.items()} if total else dict.fromkeys(present, 0.0)
 
 
 def groups_of(batch: pa.RecordBatch | pa.Table, by: str, place: int) -> list[str]:
@@ -148,11 +176,22 @@ def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
     """Bytes of UTF-8 text per row (int64, n): the text of documents, every word of conversations and pairs with their tools."""
     shape = shape_of(batch.schema) or "DOCUMENT"
     if shape == "DOCUMENT":
-        return pc.fill_null(pc.binary_length(batch.column(MAIN_FIELD[shape])), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        return (
+            pc.fill_null(pc.binary_length(batch.column(MAIN_FIELD[shape])), 0)
+            .to_numpy(zero_copy_only=False)
+            .astype(np.int64)
+        )
     fields = ("messages",) if shape == "CHAT" else ("prompt", "chosen", "rejected")
     rows = zip(*(batch.column(name).to_pylist() for name in fields))
-    sizes = np.array([sum(len(text.encode()) for side in row for turn in side or [] for text in words_of(turn)) for row in rows], np.int64)
-    tools = pc.fill_null(pc.binary_length(batch.column("tools")), 0).to_numpy(zero_copy_only=False) if "tools" in batch.schema.names else 0
+    sizes = np.array(
+        [sum(len(text.encode()) for side in row for turn in side or [] for text in words_of(turn)) for row in rows],
+        np.int64,
+    )
+    tools = (
+        pc.fill_null(pc.binary_length(batch.column("tools")), 0).to_numpy(zero_copy_only=False)
+        if "tools" in batch.schema.names
+        else 0
+    )
     return sizes + tools
 
 
@@ -172,12 +211,21 @@ def weigh(task: Task) -> Receipt:
     totals: dict[str, int] = {}
     hashes, ranked = [np.zeros(0, np.uint64)], []
     for batch in task.source.batches(task.shard):
-        ids, groups, sizes = batch.column("id").to_pylist(), groups_of(batch, task.stage.by, task.place), amounts_of(batch, task.stage.tokenizer)
+        ids, groups, sizes = (
+            batch.column("id").to_pylist(),
+            groups_of(batch, task.stage.by, task.place),
+            amounts_of(batch, task.stage.tokenizer),
+        )
         hashes.append(id_hashes(ids))
         for group, size in zip(groups, sizes.tolist()):
             totals[group] = totals.get(group, 0) + size
         if task.stage.rank:
-            columns = {"group": pa.array(groups, STR), "size": sizes, "score": scores_of(batch, task.stage.rank), "draw": draws(ids, task.seed)}
+            columns = {
+                "group": pa.array(groups, STR),
+                "size": sizes,
+                "score": scores_of(batch, task.stage.rank),
+                "draw": draws(ids, task.seed),
+            }
             ranked.append(pa.table(columns))
     table = pa.table({"hash": pa.array(np.concatenate(hashes), pa.uint64())})
     if ranked:
@@ -192,7 +240,9 @@ def scores_of(batch: pa.RecordBatch, column: str) -> np.ndarray:
         try:
             values = batch.column(column).cast(pa.float64()).to_numpy(zero_copy_only=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise UsageError(f"mix: column {column!r} holds no numbers", "rank by a score, such as quality_score") from None
+            raise UsageError(
+                f"mix: column {column!r} holds no numbers", "rank by a score, such as quality_score"
+            ) from None
     else:
         values = np.array([number(value) for value in values_at(batch, column, "mix")], np.float64)
     return np.where(np.isnan(values), -np.inf, values)
@@ -200,12 +250,16 @@ def scores_of(batch: pa.RecordBatch, column: str) -> np.ndarray:
 
 def draws(ids: list[str], seed: int) -> np.ndarray:
     """A number per row (int64) that decides between equal scores."""
-    return np.array([int.from_bytes(hashlib.blake2b(f"{seed}/{i}".encode(), digest_size=7).digest(), "big") for i in ids], np.int64)
+    return np.array(
+        [int.from_bytes(hashlib.blake2b(f"{seed}/{i}".encode(), digest_size=7).digest(), "big") for i in ids], np.int64
+    )
 
 
 def cuts_of(rates: dict[str, float], weighed: list[pa.Table]) -> dict[str, tuple[float, int]]:
     """Per group, score and draw of the last row that comes once more: the best rows whose bytes fill the rest of the rate."""
-    table = pa.concat_tables([part for part in weighed if "group" in part.column_names] or [pa.table({"group": pa.array([], STR)})])
+    table = pa.concat_tables(
+        [part for part in weighed if "group" in part.column_names] or [pa.table({"group": pa.array([], STR)})]
+    )
     cuts: dict[str, tuple[float, int]] = {}
     for group, rate in rates.items():
         own = table.filter(pc.equal(table["group"], group))
@@ -223,10 +277,21 @@ def _said(cuts: dict[str, tuple[float, int]] | None) -> dict[str, str] | None:
     return {group: f"{score!r} {draw}" for group, (score, draw) in cuts.items()} if cuts is not None else None
 
 
-def best(ids: list[str], groups: list[str], rates: dict[str, float], cuts: dict[str, tuple[float, int]], scores: np.ndarray, seed: int) -> np.ndarray:
+def best(
+    ids: list[str],
+    groups: list[str],
+    rates: dict[str, float],
+    cuts: dict[str, tuple[float, int]],
+    scores: np.ndarray,
+    seed: int,
+) -> np.ndarray:
     """How often each row comes (int64, n): floor(rate), and once more down to its group's cut."""
     rate = np.array([rates.get(group, 0.0) for group in groups])
-    least, last = (np.array(column) for column in zip(*(cuts.get(group, (np.inf, -1)) for group in groups))) if groups else (np.zeros(0), np.zeros(0))
+    least, last = (
+        (np.array(column) for column in zip(*(cuts.get(group, (np.inf, -1)) for group in groups)))
+        if groups
+        else (np.zeros(0), np.zeros(0))
+    )
     more = (scores > least) | ((scores == least) & (draws(ids, seed) <= last))
     return (np.floor(rate) + more).astype(np.int64)
 
@@ -234,7 +299,9 @@ def best(ids: list[str], groups: list[str], rates: dict[str, float], cuts: dict[
 def copies(ids: list[str], groups: list[str], rates: dict[str, float], seed: int) -> np.ndarray:
     """How often each row comes (int64, n): floor(rate), and once more where a hash of (seed, id) is below the rest."""
     rate = np.array([rates.get(group, 0.0) for group in groups])
-    drawn = [int.from_bytes(hashlib.blake2b(f"{seed}/{i}".encode(), digest_size=7).digest(), "big") / 2**56 for i in ids]
+    drawn = [
+        int.from_bytes(hashlib.blake2b(f"{seed}/{i}".encode(), digest_size=7).digest(), "big") / 2**56 for i in ids
+    ]
     return (np.floor(rate) + (np.array(drawn) < rate - np.floor(rate))).astype(np.int64)
 
 
@@ -258,7 +325,11 @@ def take(task: Task) -> Receipt:
                 times = copies(ids, groups, task.rates or {}, task.seed)
             else:
                 times = best(ids, groups, task.rates or {}, task.cuts, scores_of(batch, task.stage.rank), task.seed)
-            outs = [(row, out_id(i, task.place if again else 0, k)) for row, (i, n, again) in enumerate(zip(ids, times.tolist(), np.isin(id_hashes(ids), twice))) for k in range(n)]
+            outs = [
+                (row, out_id(i, task.place if again else 0, k))
+                for row, (i, n, again) in enumerate(zip(ids, times.tolist(), np.isin(id_hashes(ids), twice)))
+                for k in range(n)
+            ]
             taken = batch.take(pa.array([row for row, _ in outs], pa.int64()))
             writer.write(taken.set_column(0, batch.schema.field(0), pa.array([out for _, out in outs], STR)))
             gone = [row for row, n in enumerate(times.tolist()) if n == 0]

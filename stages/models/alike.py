@@ -6,7 +6,7 @@ exact Jaccard similarity of character 5-grams.
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -71,7 +71,10 @@ def _sketched(texts: Sequence[str], threshold: float) -> tuple[list, np.ndarray]
     how = Shingling("char", 5)
     array = pa.array(list(texts), pa.large_string())
     _, offsets, data = array.buffers()
-    flat = (np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), np.frombuffer(offsets, np.int64)[: len(texts) + 1])
+    flat = (
+        np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8),
+        np.frombuffer(offsets, np.int64)[: len(texts) + 1],
+    )
     keys = band_keys(sign(*flat, how, PERMUTATIONS).values, for_recall(threshold, RECALL, PERMUTATIONS))
     return shingle_sets(*flat, how), keys
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from stages.models.rows import IGNORED, Part, Row, join, segment
 from stages.models.templates import Chat, ChatFault
 
+
 class Pair(NamedTuple):
     """Both sides of a preference, each one segment: the prompt as context, the answer asked for."""
 
@@ -18,7 +19,9 @@ class Pair(NamedTuple):
     rejected: Row
 
 
-def encode_pair(chat: Chat, prompt: list[dict], chosen: list[dict], rejected: list[dict], width: int, tools: str | None = None) -> tuple[Pair | None, str | None]:
+def encode_pair(
+    chat: Chat, prompt: list[dict], chosen: list[dict], rejected: list[dict], width: int, tools: str | None = None
+) -> tuple[Pair | None, str | None]:
     """Both sides as rows of one segment, or the reason why not (`pair.equal` beside those of one conversation)."""
     said = ("content", "reasoning", "tool_calls")
     if [[m.get(name) for name in said] for m in chosen] == [[m.get(name) for name in said] for m in rejected]:
@@ -38,7 +41,9 @@ def asked(part: Any) -> int:
     return 0 if part is None else int((part.labels != IGNORED).sum())
 
 
-def encode_chat(chat: Chat, messages: list[dict], width: int, turns: int | None, tools: str | None = None) -> tuple[Part | None, str | None]:
+def encode_chat(
+    chat: Chat, messages: list[dict], width: int, turns: int | None, tools: str | None = None
+) -> tuple[Part | None, str | None]:
     try:
         encoded = chat.encode(messages, turns, tools)
     except ChatFault as fault:

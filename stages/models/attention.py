@@ -41,7 +41,10 @@ def attend(model: Any, way: str) -> Any:
     config = inner.config
     strange = [name for name in ("attn_logit_softcapping", "attention_dropout") if getattr(config, name, None)]
     if strange:
-        raise UsageError(f"{config.model_type} computes attention with {strange[0]}, which {way} attention does not", "use attention: sdpa")
+        raise UsageError(
+            f"{config.model_type} computes attention with {strange[0]}, which {way} attention does not",
+            "use attention: sdpa",
+        )
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if way == "flash" and width > HEAD:
         raise UsageError(f"heads of width {width}, flash attention takes {HEAD}", "use attention: flex")
@@ -80,12 +83,17 @@ def blocks(positions: torch.Tensor, window: int | None, causal: bool) -> Any:
     return create_block_mask(sees, rows, None, width, width, device=str(positions.device), _compile=card)
 
 
-def flex(module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **_: Any) -> tuple[Any, None]:
+def flex(
+    module: Any, query: Any, key: Any, value: Any, attention_mask: Any, scaling: float | None = None, **_: Any
+) -> tuple[Any, None]:
     """Flex attention as transformers calls it; compiled on a card, plain on a CPU (where torch has no backward pass for it)."""
     from torch.nn.attention.flex_attention import BlockMask
 
     if not isinstance(attention_mask, BlockMask):
-        raise StageFailed("flex attention was called without the documents of its rows", "report this: a packed row would see its neighbours")
+        raise StageFailed(
+            "flex attention was called without the documents of its rows",
+            "report this: a packed row would see its neighbours",
+        )
     query, key, value = _as_computed(query, key, value)
     run = _kernel(query.device.type)
     out = run(query, key, value, block_mask=attention_mask, scale=scaling, enable_gqa=query.shape[1] != key.shape[1])
@@ -119,7 +127,9 @@ def varlen(query: Any, key: Any, value: Any, held: Documents, scale: float | Non
     from torch.nn.attention.varlen import varlen_attn
 
     sizes = (held.bounds, held.bounds, held.longest, held.longest)
-    return varlen_attn(query, key, value, *sizes, scale=scale, window_size=window, enable_gqa=query.shape[1] != key.shape[1])
+    return varlen_attn(
+        query, key, value, *sizes, scale=scale, window_size=window, enable_gqa=query.shape[1] != key.shape[1]
+    )
 
 
 def flash(
@@ -128,7 +138,10 @@ def flash(
 ) -> tuple[Any, None]:  # fmt: skip
     """Flash attention as transformers calls it; (1, heads, tokens, width) in, (1, tokens, heads, width) out."""
     if laid is None:
-        raise StageFailed("flash attention was called without the documents of its rows", "report this: a packed row would see its neighbours")
+        raise StageFailed(
+            "flash attention was called without the documents of its rows",
+            "report this: a packed row would see its neighbours",
+        )
     parts = (part[0].transpose(0, 1) for part in _as_computed(query, key, value))
     back = sliding_window - 1 if sliding_window else -1
     return varlen(*parts, laid, scaling, (back, 0) if laid.causal else (-1, -1))[None], None

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from pipeline.errors import UsageError
 from pipeline.options import content_hash
@@ -46,9 +47,14 @@ def open_link(folder: Path, known_hash: str | None = None) -> Link:
     elif (folder / "config.json").exists():
         card = {"kind": "model", "base": [], "method": "full"}
     else:
-        raise UsageError(f"{folder} holds neither a model nor an adapter", "give a store made by `maetdol train` or a Hugging Face model folder")
+        raise UsageError(
+            f"{folder} holds neither a model nor an adapter",
+            "give a store made by `maetdol train` or a Hugging Face model folder",
+        )
     if not any(folder.glob("*.safetensors")):
-        raise UsageError(f"{folder} has no weights in safetensors", "convert them with safetensors; pickled weights are not read")
+        raise UsageError(
+            f"{folder} has no weights in safetensors", "convert them with safetensors; pickled weights are not read"
+        )
     return Link(folder, card, known_hash or content_hash(folder))
 
 
@@ -59,7 +65,10 @@ def chain_of(links: Sequence[Link]) -> list[Link]:
     """
     models = [link for link in links if not link.is_adapter]
     if len(models) != 1:
-        raise UsageError(f"a chain needs exactly one model under its adapters, {len(models)} given", "give base: [model, adapter, ...]")
+        raise UsageError(
+            f"a chain needs exactly one model under its adapters, {len(models)} given",
+            "give base: [model, adapter, ...]",
+        )
     chain = [models[0]]
     left = [link for link in links if link.is_adapter]
     while left:
@@ -91,7 +100,10 @@ def prefixes(links: Sequence[Link]) -> list[list[Link]]:
             base = [other.hash for other in links[: links.index(link)]]
         missing = [value for value in base if value not in by_hash]
         if missing:
-            raise UsageError(f"the base of the adapter in {link.path} is not given", f"add the artefact with content hash {missing[0]} to `model`")
+            raise UsageError(
+                f"the base of the adapter in {link.path} is not given",
+                f"add the artefact with content hash {missing[0]} to `model`",
+            )
         chains.append([*(by_hash[value] for value in base), link])
     return chains
 
@@ -127,7 +139,13 @@ def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False,
     asks the network."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "attn_implementation": "sdpa"}
+    options: dict[str, Any] = {
+        "dtype": dtype,
+        "local_files_only": True,
+        "trust_remote_code": False,
+        "use_safetensors": True,
+        "attn_implementation": "sdpa",
+    }
     if four_bit:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
@@ -135,9 +153,14 @@ def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False,
         )  # fmt: skip
         options["device_map"] = {"": device}
     try:
-        model = (AutoModelForSequenceClassification if classes else AutoModelForCausalLM).from_pretrained(str(folder), **options)
+        model = (AutoModelForSequenceClassification if classes else AutoModelForCausalLM).from_pretrained(
+            str(folder), **options
+        )
     except (OSError, ValueError, KeyError) as fault:
-        raise UsageError(f"cannot load the model in {folder}: {str(fault).splitlines()[0]}", "give a Hugging Face causal language model folder in safetensors") from None
+        raise UsageError(
+            f"cannot load the model in {folder}: {str(fault).splitlines()[0]}",
+            "give a Hugging Face causal language model folder in safetensors",
+        ) from None
     model = _plain_layout(model)  # a folder may hold 4-bit weights already
     return model if four_bit else model.to(device)
 
@@ -173,13 +196,16 @@ def check_stackable(model: Any) -> None:
     """UsageError where adapters of this model cannot act side by side."""
     kinds = {name: config.peft_type.value for name, config in model.peft_config.items()}
     if set(kinds.values()) != {"LORA"} or any(getattr(c, "use_dora", False) for c in model.peft_config.values()):
-        raise UsageError(f"adapters of kinds {sorted(set(kinds.values()))} cannot be stacked", "merge the lower ones into the base first")
+        raise UsageError(
+            f"adapters of kinds {sorted(set(kinds.values()))} cannot be stacked",
+            "merge the lower ones into the base first",
+        )
 
 
 def activate(model: Any, names: Sequence[str]) -> None:
     """Let exactly the adapters `names` act (all summed); none is trainable after."""
     model.base_model.set_adapter(list(names))
-    for name, parameter in model.named_parameters():
+    for _name, parameter in model.named_parameters():
         parameter.requires_grad_(False)
 
 

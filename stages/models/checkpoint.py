@@ -63,8 +63,13 @@ class Checkpoints:
             Path(parent).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
             try:
-                save_file({name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()}, f"{folder}/state.safetensors")
-                Path(folder, "state.json").write_text(json.dumps({**state.scalars, "step": step}, sort_keys=True), encoding="utf-8")
+                save_file(
+                    {name: tensor.detach().cpu().contiguous() for name, tensor in state.tensors.items()},
+                    f"{folder}/state.safetensors",
+                )
+                Path(folder, "state.json").write_text(
+                    json.dumps({**state.scalars, "step": step}, sort_keys=True), encoding="utf-8"
+                )
             except OSError as fault:
                 raise disk_error(fault, f"{store.path}") from None
             store.put_artefact(Path(folder), COLUMNS.empty_table(), key=self.key, stage="train")
@@ -110,7 +115,10 @@ class Checkpoints:
         folder = store.artefact()
         if {name: content_hash(folder / name) for name in receipt.files if (folder / name).exists()} != receipt.files:
             raise DamagedStore(f"{store.path} does not match its receipt", "run again: an older checkpoint is taken")
-        return State(load((folder / "state.safetensors").read_bytes()), json.loads((folder / "state.json").read_text(encoding="utf-8")))
+        return State(
+            load((folder / "state.safetensors").read_bytes()),
+            json.loads((folder / "state.json").read_text(encoding="utf-8")),
+        )
 
 
 def name_of(step: int) -> str:

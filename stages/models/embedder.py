@@ -8,9 +8,10 @@ and no code from the folder. A text longer than the model reads is cut at its en
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +100,9 @@ class Embedder:
         filler = self._tokenizer.pad_token_id or 0
         given = torch.tensor([row + [filler] * (width - len(row)) for row in ids])
         with torch.inference_mode():
-            states = self._model(input_ids=given.to(self._device), attention_mask=mask.to(self._device)).last_hidden_state
+            states = self._model(
+                input_ids=given.to(self._device), attention_mask=mask.to(self._device)
+            ).last_hidden_state
             return _pooled(states, mask.to(self._device), self.pooling).float().cpu().numpy()
 
 
@@ -132,12 +135,16 @@ def _layers(folder: Path) -> tuple[str, int | None]:
     if unknown:
         mend = "give an encoder that ends with pooling, or a column of vectors"
         raise UsageError(f"{folder} has layers this reader does not know: {', '.join(unknown)}", mend)
-    pooling = next((module["path"] for module in _read(folder / "modules.json") if module["type"].endswith(".Pooling")), None)
+    pooling = next(
+        (module["path"] for module in _read(folder / "modules.json") if module["type"].endswith(".Pooling")), None
+    )
     chosen = _read(folder / pooling / "config.json") if pooling else {}
     named = [name for name, value in chosen.items() if name.startswith("pooling_mode_") and value is True]
     modes = [POOLING.get(name, name) for name in named or [f"pooling_mode_{chosen.get('pooling_mode', 'mean')}"]]
     if len(modes) != 1 or modes[0] not in POOLING.values():
-        raise UsageError(f"{folder}: pooling {modes} is not known", "give an encoder with mean, cls, max or last-token pooling")
+        raise UsageError(
+            f"{folder}: pooling {modes} is not known", "give an encoder with mean, cls, max or last-token pooling"
+        )
     length = folder / "sentence_bert_config.json"
     return modes[0], _read(length).get("max_seq_length") if length.is_file() else None
 

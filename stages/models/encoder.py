@@ -9,8 +9,9 @@ that no page can end a document or open a turn.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,7 +46,10 @@ class Encoder:
         else:
             self._open_hub()
         if self.eos is None:
-            raise UsageError(f"the tokenizer in {self.folder.name} has no end-of-sequence token", "add an eos_token to its tokenizer_config.json")
+            raise UsageError(
+                f"the tokenizer in {self.folder.name} has no end-of-sequence token",
+                "add an eos_token to its tokenizer_config.json",
+            )
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """One int32 array of ids per text, nothing added before or after."""
@@ -53,7 +57,10 @@ class Encoder:
             return []
         if self._pieces is not None:
             return self._encode_pieces(texts)
-        return [np.asarray(done.ids, dtype=np.int32) for done in self._hub.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [
+            np.asarray(done.ids, dtype=np.int32)
+            for done in self._hub.encode_batch_fast(list(texts), add_special_tokens=False)
+        ]
 
     def encode_column(self, text: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
         """(ids int32 end to end, bounds int64): text i is `ids[bounds[i]:bounds[i + 1]]`. A null reads as empty."""
@@ -64,7 +71,11 @@ class Encoder:
         if text.null_count:
             text = pc.fill_null(text, "")
         _, offsets, data = text.buffers()
-        offsets = np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1] if len(text) else np.zeros(1, np.int64)
+        offsets = (
+            np.frombuffer(offsets, np.int64)[text.offset : text.offset + len(text) + 1]
+            if len(text)
+            else np.zeros(1, np.int64)
+        )
         return self._units.encode(np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), offsets)
 
     def _encode_pieces(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -96,16 +107,22 @@ class Encoder:
         if self._pieces is not None:
             return np.asarray([self._pieces.is_byte(number) for number in range(self.size)], dtype=bool)
         words = [self._hub.id_to_token(number) or "" for number in range(self.size)]
-        return np.asarray([len(word) == 6 and word.startswith("<0x") and word.endswith(">") for word in words], dtype=bool)
+        return np.asarray(
+            [len(word) == 6 and word.startswith("<0x") and word.endswith(">") for word in words], dtype=bool
+        )
 
     def _open_pieces(self) -> None:
         import sentencepiece
 
         self._pieces = pieces = sentencepiece.SentencePieceProcessor(model_file=str(self.folder / "tokenizer.model"))
         self.size = pieces.get_piece_size()
-        self.bos, self.eos, self.pad = (value if value >= 0 else None for value in (pieces.bos_id(), pieces.eos_id(), pieces.pad_id()))
+        self.bos, self.eos, self.pad = (
+            value if value >= 0 else None for value in (pieces.bos_id(), pieces.eos_id(), pieces.pad_id())
+        )
         self._width = np.asarray([_width(pieces, number) for number in range(self.size)], dtype=np.int64)
-        if not any(_crosses(pieces.id_to_piece(number)) for number in range(self.size) if not pieces.is_control(number)):
+        if not any(
+            _crosses(pieces.id_to_piece(number)) for number in range(self.size) if not pieces.is_control(number)
+        ):
             self._units = Units(self._encode_pieces, pieces.piece_to_id("<0x0A>"))
 
     def _open_hub(self) -> None:
@@ -113,7 +130,9 @@ class Encoder:
 
         tokenizer = load_tokenizer(self.folder)
         if not tokenizer.is_fast:
-            raise UsageError(f"the tokenizer in {self.folder.name} is a slow one", "save it with a tokenizer.json beside it")
+            raise UsageError(
+                f"the tokenizer in {self.folder.name} is a slow one", "save it with a tokenizer.json beside it"
+            )
         self.size = len(tokenizer)
         self.bos, self.eos, self.pad = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
         self._hub: Any = tokenizer.backend_tokenizer

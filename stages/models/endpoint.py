@@ -11,12 +11,24 @@ import asyncio
 import json
 import random
 import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import WorkError
-from stages.models.teacher import BAD_ANSWER, RATE_LIMITED, REFUSED, TRUNCATED, UNREACHABLE, Reply, Request, TeacherOptions, secret, whole_unicode
+from stages.models.teacher import (
+    BAD_ANSWER,
+    RATE_LIMITED,
+    REFUSED,
+    TRUNCATED,
+    UNREACHABLE,
+    Reply,
+    Request,
+    TeacherOptions,
+    secret,
+    whole_unicode,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -74,13 +86,17 @@ class Endpoint:
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
 
-    def client(self) -> "httpx.AsyncClient":
+    def client(self) -> httpx.AsyncClient:
         """Connections for up to `max_in_flight` requests."""
         import httpx
 
-        limits = httpx.Limits(max_connections=self.options.max_in_flight, max_keepalive_connections=self.options.max_in_flight)
+        limits = httpx.Limits(
+            max_connections=self.options.max_in_flight, max_keepalive_connections=self.options.max_in_flight
+        )
         timeout = httpx.Timeout(self.options.timeout, connect=min(30.0, self.options.timeout), pool=None)
-        return httpx.AsyncClient(headers=self._headers, limits=limits, timeout=timeout, follow_redirects=False, trust_env=False)
+        return httpx.AsyncClient(
+            headers=self._headers, limits=limits, timeout=timeout, follow_redirects=False, trust_env=False
+        )
 
     def hope(self) -> None:
         """Forget that the server was down: another run asks."""
@@ -112,7 +128,9 @@ class Endpoint:
                     task.cancel()
                 await asyncio.gather(*flying, return_exceptions=True)
 
-    async def one(self, client: "httpx.AsyncClient", key: str, request: Request, wanted: Callable[[], bool] = lambda: True) -> Reply:
+    async def one(
+        self, client: httpx.AsyncClient, key: str, request: Request, wanted: Callable[[], bool] = lambda: True
+    ) -> Reply:
         """One request with its further tries, as long as somebody wants it."""
         began = time.monotonic()
         base = Reply(request.id, key, model=self.options.name())
@@ -155,13 +173,19 @@ class Endpoint:
             jitter = dice.random() * self.options.backoff
         await asyncio.sleep(jitter)
 
-    async def _try(self, client: "httpx.AsyncClient", request: Request, base: Reply) -> Reply | Trouble:
+    async def _try(self, client: httpx.AsyncClient, request: Request, base: Reply) -> Reply | Trouble:
         import httpx
 
-        body = {"model": self.options.model, "messages": [{"role": r, "content": c} for r, c in request.messages], **request.sampling.sent()}
+        body = {
+            "model": self.options.model,
+            "messages": [{"role": r, "content": c} for r, c in request.messages],
+            **request.sampling.sent(),
+        }
         try:
             async with asyncio.timeout(self.options.timeout):
-                async with client.stream("POST", self.target, content=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")) as response:
+                async with client.stream(
+                    "POST", self.target, content=json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+                ) as response:
                     data = await _read(response)
                     return self._judge(response, data, base)
         except (TimeoutError, httpx.TimeoutException):
@@ -169,7 +193,7 @@ class Endpoint:
         except httpx.HTTPError as fault:
             return Trouble(UNREACHABLE, f"connection failed: {type(fault).__name__}")
 
-    def _judge(self, response: "httpx.Response", data: bytes | None, base: Reply) -> Reply | Trouble:
+    def _judge(self, response: httpx.Response, data: bytes | None, base: Reply) -> Reply | Trouble:
         status = response.status_code
         if status == 429:
             return Trouble(RATE_LIMITED, "HTTP 429", retry_after(response.headers.get("Retry-After")))
@@ -184,7 +208,7 @@ class Endpoint:
         return parse(data, base)
 
 
-async def _read(response: "httpx.Response") -> bytes | None:
+async def _read(response: httpx.Response) -> bytes | None:
     """The body, or None when it is larger than MAX_BODY."""
     parts, size = [], 0
     async for part in response.aiter_bytes():
@@ -237,12 +261,16 @@ def parse(data: bytes, base: Reply) -> Reply:
     message = message if isinstance(message, dict) else {}
     text = _text(message.get("content"))
     finish = choices[0].get("finish_reason")
-    counted = replace(base, finish_reason=whole_unicode(finish[:64]) if isinstance(finish, str) else "", **_usage(body.get("usage")))
+    counted = replace(
+        base, finish_reason=whole_unicode(finish[:64]) if isinstance(finish, str) else "", **_usage(body.get("usage"))
+    )
     if finish == "length":
         return replace(counted, reason=TRUNCATED, note="the answer reached max_tokens")
     if not text.strip():
         alone = any(_text(message.get(name)).strip() for name in REASONING)
-        return replace(counted, reason=BAD_ANSWER, note="the answer is reasoning alone" if alone else "the answer is empty")
+        return replace(
+            counted, reason=BAD_ANSWER, note="the answer is reasoning alone" if alone else "the answer is empty"
+        )
     if finish not in ("stop", "eos", "end_turn"):
         return replace(counted, reason=BAD_ANSWER, note="finish_reason is not stop")
     return replace(counted, text=text.strip())
@@ -257,7 +285,11 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
-    said = (part.get("text") for part in parts if isinstance(part, dict) and part.get("type", "text") in ("text", "output_text"))
+    said = (
+        part.get("text")
+        for part in parts
+        if isinstance(part, dict) and part.get("type", "text") in ("text", "output_text")
+    )
     return "".join(part for part in said if isinstance(part, str))
 
 
@@ -270,5 +302,9 @@ def _usage(usage: Any) -> dict[str, int]:
     if not isinstance(usage, dict):
         return {}
     names = {"tokens_in": usage.get("prompt_tokens"), "tokens_out": usage.get("completion_tokens")}
-    good = {name: value for name, value in names.items() if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0}
+    good = {
+        name: value
+        for name, value in names.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+    }
     return {name: int(min(value, MOST_TOKENS)) for name, value in good.items()}

@@ -8,8 +8,9 @@ change it, apart from the last bits that padding can move on some hardware. torc
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +86,7 @@ class Generator:
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0)) or 1 << 30
 
     @classmethod
-    def around(cls, model: Any, chain: Sequence[Link], *, threads: int = 2, batch: int = 8) -> "Generator":
+    def around(cls, model: Any, chain: Sequence[Link], *, threads: int = 2, batch: int = 8) -> Generator:
         """A generator over a `model` already put together from `chain`."""
         self = cls.__new__(cls)
         self.chain, self.threads, self.batch, self.model = list(chain), threads, batch, model
@@ -100,7 +101,11 @@ class Generator:
         return self.chat_template.tokenizer
 
     def chat(
-        self, conversations: Sequence[Sequence[dict[str, Any]]], sampling: Sampling = Sampling(), n: int = 1, tools: Sequence[str | None] | None = None
+        self,
+        conversations: Sequence[Sequence[dict[str, Any]]],
+        sampling: Sampling = Sampling(),
+        n: int = 1,
+        tools: Sequence[str | None] | None = None,
     ) -> list[list[Generation]]:
         """`n` answers to each conversation (rows of MESSAGES), in the order given; `tools` are the schemas beside each, as JSON text."""
         prompts: list[np.ndarray | str] = []
@@ -115,7 +120,10 @@ class Generator:
         """`n` continuations of each text (no template; the begin-of-sequence token in front where the tokenizer has one)."""
         bos = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
         prompts = [
-            np.asarray(bos + self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"], np.int32) for text in texts
+            np.asarray(
+                bos + self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"], np.int32
+            )
+            for text in texts
         ]
         return self._answer(prompts, sampling, n)
 
@@ -152,7 +160,11 @@ class Generator:
             ids[row, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
             mask[row, width - len(prompt) :] = 1
         config = GenerationConfig(
-            do_sample=False, max_new_tokens=room, eos_token_id=self.stops(), pad_token_id=self.tokenizer.pad_token_id, use_cache=True
+            do_sample=False,
+            max_new_tokens=room,
+            eos_token_id=self.stops(),
+            pad_token_id=self.tokenizer.pad_token_id,
+            use_cache=True,
         )
         shaped = [Penalise(width, sampling)] if sampling.frequency_penalty or sampling.presence_penalty else []
         shaped += [Draw(prompts, samples, sampling, room)] if sampling.temperature > 0 else []
@@ -203,16 +215,22 @@ class Draw:
 
     def __init__(self, prompts: Sequence[np.ndarray], samples: Sequence[int], sampling: Sampling, steps: int):
         self.sampling, self.step = sampling, 0
-        self.uniform = np.stack([stream(sampling.seed, prompt, sample).random(steps) for prompt, sample in zip(prompts, samples)])
+        self.uniform = np.stack(
+            [stream(sampling.seed, prompt, sample).random(steps) for prompt, sample in zip(prompts, samples)]
+        )
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         import torch
 
-        chances, order = torch.softmax(scores.float() / self.sampling.temperature, dim=-1).sort(dim=-1, descending=True, stable=True)
+        chances, order = torch.softmax(scores.float() / self.sampling.temperature, dim=-1).sort(
+            dim=-1, descending=True, stable=True
+        )
         reached = chances.cumsum(dim=-1)
         # The nucleus: the likeliest tokens up to the one that reaches top_p, itself included.
         reached = reached.masked_fill(reached - chances >= self.sampling.top_p, 0.0)
-        drawn = torch.as_tensor(self.uniform[:, self.step], device=scores.device, dtype=reached.dtype)[:, None] * reached.amax(dim=-1, keepdim=True)
+        drawn = torch.as_tensor(self.uniform[:, self.step], device=scores.device, dtype=reached.dtype)[
+            :, None
+        ] * reached.amax(dim=-1, keepdim=True)
         at = ((reached <= drawn) & (reached > 0)).sum(dim=-1, keepdim=True).clamp(max=scores.shape[-1] - 1)
         self.step += 1
         return torch.full_like(scores, float("-inf")).scatter(-1, order.gather(-1, at), 0.0)
@@ -223,7 +241,10 @@ def _draft(folder: Path | str, tokenizer: Any, device: Any, dtype: str) -> Any:
     link = open_link(Path(folder))
     theirs = load_tokenizer(tokenizer_of([link]))
     if theirs.get_vocab() != tokenizer.get_vocab():
-        raise UsageError(f"the draft model in {folder} has another tokenizer than the teacher", "take a smaller model of the same family, or leave `draft` out")
+        raise UsageError(
+            f"the draft model in {folder} has another tokenizer than the teacher",
+            "take a smaller model of the same family, or leave `draft` out",
+        )
     return assemble([link], dtype=number_type(dtype, device), device=device, four_bit=False)
 
 

@@ -21,10 +21,21 @@ from functools import cached_property
 from pydantic import Field
 
 from pipeline.options import Options
-from stages.models.particles import FUNCTION_EN, VERB_ENDINGS, final_consonant, fold, is_function, is_hangul, particle, stem, words
+from stages.models.particles import (
+    FUNCTION_EN,
+    VERB_ENDINGS,
+    final_consonant,
+    fold,
+    is_function,
+    is_hangul,
+    stem,
+    words,
+)
 
 _END = re.compile(r"(?<=[.!?。！？…])[\"'”’」』)\]]*\s+|\n+")
-_ABBREVIATION = re.compile(r"(?:\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|Fig|Inc|Ltd|Co|Jr|Sr|approx)|^\s*\d{1,3})\.$")
+_ABBREVIATION = re.compile(
+    r"(?:\b(?:[A-Za-z]|Mr|Mrs|Ms|Dr|Prof|St|vs|etc|e\.g|i\.e|No|Fig|Inc|Ltd|Co|Jr|Sr|approx)|^\s*\d{1,3})\.$"
+)
 _NO_WORD = re.compile(r"[\W_]+")
 GENERIC_KO = frozenset(
     "방법 내용 사람 문제 결과 부분 정도 이유 목적 설명 예 글 본문 문서 질문 답 답변 정보 사항 기능 과정 종류 특징 의미 역할 사실 여부 가지 "
@@ -263,15 +274,24 @@ class Grounding(Options):
                     others = {number(other) for other in replaced if other[0].isdigit()}
                     if others and number(word) not in others:
                         found.append(word)
-                elif not ground.has(word) and not any(_akin(stems[at], o) for o in replaced) and _could_name(word, replaced):
+                elif (
+                    not ground.has(word)
+                    and not any(_akin(stems[at], o) for o in replaced)
+                    and _could_name(word, replaced)
+                ):
                     found.append(word)
         return found
 
-    def _closest(self, stems: list[str], support: list[int], ground: Passage) -> tuple[float, SequenceMatcher | None, list[str]]:
+    def _closest(
+        self, stems: list[str], support: list[int], ground: Passage
+    ) -> tuple[float, SequenceMatcher | None, list[str]]:
         """The support sentence (alone or with the next one) most like the answer's: likeness, matcher, its stems."""
         best: tuple[float, SequenceMatcher | None, list[str]] = (0.0, None, [])
         for row in support:
-            for source in (ground.rows[row], ground.rows[row] + (ground.rows[row + 1] if row + 1 < len(ground.rows) else [])):
+            for source in (
+                ground.rows[row],
+                ground.rows[row] + (ground.rows[row + 1] if row + 1 < len(ground.rows) else []),
+            ):
                 matcher = SequenceMatcher(None, source, stems, autojunk=False)
                 common = sum(m.size for m in matcher.get_matching_blocks())
                 likeness = 2 * common / max(len(stems) + min(len(source), len(stems)), 1)
@@ -288,7 +308,13 @@ def _content(tokens: list[str]) -> list[str]:
         counter = at > 0 and tokens[at - 1][0].isdigit() and is_hangul(word) and len(word) <= 3
         if not (is_function(word) or word[0].isdigit() or counter):
             out.append(word)
-    if len(out) > 1 and out[-1] == tokens[-1] and len(tokens[-1]) <= 4 and is_hangul(tokens[-1]) and _verbal(tokens[-1]):
+    if (
+        len(out) > 1
+        and out[-1] == tokens[-1]
+        and len(tokens[-1]) <= 4
+        and is_hangul(tokens[-1])
+        and _verbal(tokens[-1])
+    ):
         out.pop()
     return out
 
@@ -336,8 +362,12 @@ def _misplaced(sentence: str, ground: Passage) -> list[str]:
 WEAK_PARTICLES = frozenset("은 는 도 만 로 이나 으로".split())
 """Particles that are also endings of verbs and adverbs."""
 _ENDINGS_KO = frozenset("다 고 며 면 서 게 어 아 여 해 니 요 러 려 던 든 듯 자 라 까 와 워 춰 쳐 져 켜 줘 봐".split())
-_ENDINGS_SHORT = _ENDINGS_KO | frozenset("은 는 을 를 이 가 기 지 만 도 로 에 과 의 한 할 된 될 함 됨 뒤 때 채 쯤 씩".split())
-_VERB_STEMS = frozenset("하 되 시키 있 없 않 받 주 지 리 기 치 키 오 가 나 보 들 르 우 같 싶 았 었 였 했 됐 으 드 쓰 크 뜨 히 이 추 꾸 누 두 내 매 재".split())
+_ENDINGS_SHORT = _ENDINGS_KO | frozenset(
+    "은 는 을 를 이 가 기 지 만 도 로 에 과 의 한 할 된 될 함 됨 뒤 때 채 쯤 씩".split()
+)
+_VERB_STEMS = frozenset(
+    "하 되 시키 있 없 않 받 주 지 리 기 치 키 오 가 나 보 들 르 우 같 싶 았 었 였 했 됐 으 드 쓰 크 뜨 히 이 추 꾸 누 두 내 매 재".split()
+)
 
 
 def _noun(word: str) -> bool:
@@ -370,7 +400,6 @@ _VERBAL = re.compile(
 
 def _verbal(word: str) -> bool:
     return bool(_VERBAL.search(word)) or any(len(word) >= len(e) + 2 and word.endswith(e) for e in VERB_ENDINGS)
-
 
 
 def _could_name(word: str, replaced: list[str]) -> bool:

@@ -11,7 +11,7 @@ A row is held out when the hash of its key falls into the lowest `share` of the 
 
 from __future__ import annotations
 
-from typing import Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -36,7 +36,9 @@ def hashes(keys: Iterable[str]) -> np.ndarray:
     """uint64 per key (XXH3 of the salted UTF-8)."""
     import xxhash
 
-    return np.asarray([xxhash.xxh3_64_intdigest(_SALT + key.encode("utf-8", "surrogatepass")) for key in keys], dtype=np.uint64)
+    return np.asarray(
+        [xxhash.xxh3_64_intdigest(_SALT + key.encode("utf-8", "surrogatepass")) for key in keys], dtype=np.uint64
+    )
 
 
 def document_keys(batch: pa.RecordBatch | pa.Table) -> list[str]:

@@ -9,7 +9,8 @@ that ends the turn included; and padding takes no part, so that a row's score is
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -80,7 +81,9 @@ def opening_size(chat: Chat, messages: Sequence[dict[str, str]]) -> int:
     return len(opened) - len(closed) if opened[: len(closed)] == closed else 0
 
 
-def score(model: Any, chat: Chat, conversations: Sequence[Sequence[dict[str, str]]], batch: int, device: Any, width: int) -> list[Score]:
+def score(
+    model: Any, chat: Chat, conversations: Sequence[Sequence[dict[str, str]]], batch: int, device: Any, width: int
+) -> list[Score]:
     """The score of every conversation's last answer, in the order given."""
     found: list[Score | None] = []
     todo: list[tuple[int, Terms]] = []

@@ -12,8 +12,9 @@ import fcntl
 import json
 import os
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any
 
 from pipeline.errors import DamagedStore, RootLocked
 from pipeline.files import disk_error, sync_folder
@@ -37,7 +38,9 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             self._file.close()
-            raise RootLocked(f"{path} is in use by another run", "wait for it to end, or give this step a journal of its own") from None
+            raise RootLocked(
+                f"{path} is in use by another run", "wait for it to end, or give this step a journal of its own"
+            ) from None
         if fresh:
             sync_folder(path.parent)
         self._places: dict[bytes, int] = {}
@@ -151,5 +154,6 @@ def _entry(line: bytes, path: Path, at: int) -> dict[str, Any]:
         return entry
     except (ValueError, KeyError, TypeError):
         raise DamagedStore(
-            f"{path}: the line at byte {at} is no journal entry of format {FORMAT}", "remove that line; its call will be made again"
+            f"{path}: the line at byte {at} is no journal entry of format {FORMAT}",
+            "remove that line; its call will be made again",
         ) from None

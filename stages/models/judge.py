@@ -8,8 +8,9 @@ read by `stages.models.reply`; the mapping from its letters back to the two answ
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Iterator, Literal
+from typing import Any, Literal
 
 from stages.models.prompts import Lang, Prompt
 from stages.models.reply import named, rating
@@ -97,7 +98,9 @@ class Tally:
         self.ties += verdict.winner == "tie"
         self.flips += verdict.forward == verdict.backward != "tie"
         if verdict.winner in ("one", "two"):
-            self._lengths.append((math.log((len(pair.one) + 1) / (len(pair.two) + 1)), 1.0 if verdict.winner == "one" else -1.0))
+            self._lengths.append(
+                (math.log((len(pair.one) + 1) / (len(pair.two) + 1)), 1.0 if verdict.winner == "one" else -1.0)
+            )
 
     @property
     def flip_rate(self) -> float:

@@ -166,7 +166,9 @@ class Keeper:
 
         said: dict[str, Any]
         try:
-            reply = echo_checked(await self.endpoint.one(self.http, key, request, lambda: self.run is not None), request)
+            reply = echo_checked(
+                await self.endpoint.one(self.http, key, request, lambda: self.run is not None), request
+            )
             self.journal.append([(request, reply)])
             said = {"reply": kept.packed_reply(reply)}
         except MaetdolError as fault:

@@ -15,9 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any
 
 import pipeline
 from pipeline import errors
@@ -51,9 +52,14 @@ class Link:
                     return made, made.makefile("rb")
                 made.close()
                 if "busy" in said:
-                    raise RootLocked(f"{self.journal} is in use by another run", "wait for it to end, or give this step a journal of its own")
+                    raise RootLocked(
+                        f"{self.journal} is in use by another run",
+                        "wait for it to end, or give this step a journal of its own",
+                    )
                 if "other" in said and not told:
-                    print(f"{self.journal}: waiting for calls of an earlier run that are still under way", file=sys.stderr)
+                    print(
+                        f"{self.journal}: waiting for calls of an earlier run that are still under way", file=sys.stderr
+                    )
                     told = True
             time.sleep(PATIENCE)
 
@@ -82,7 +88,11 @@ class Link:
 
     def _start(self) -> socket.socket | None:
         """A keeper of this journal, connected; None when one that is ending still holds the lock."""
-        given = {"options": self.options.model_dump(mode="json"), "journal": str(self.journal), "socket": str(self.path)}
+        given = {
+            "options": self.options.model_dump(mode="json"),
+            "journal": str(self.journal),
+            "socket": str(self.path),
+        }
         root = str(Path(pipeline.__file__).parents[1])
         before = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
         log = self.path.with_suffix(".log")
@@ -100,7 +110,9 @@ class Link:
                 return None
             raise fault
         if "ready" not in said:
-            raise WorkError("the process that makes a teacher's calls did not start", f"see {log}, or set teacher.keeper to false")
+            raise WorkError(
+                "the process that makes a teacher's calls did not start", f"see {log}, or set teacher.keeper to false"
+            )
         return self._dial()
 
     def say(self, line: dict[str, Any]) -> None:
@@ -124,7 +136,9 @@ class Link:
 
     def _gone(self) -> WorkError:
         self.lost = True
-        return WorkError("the process that makes the teacher's calls has ended", "run again: what was finished stands in the journal")
+        return WorkError(
+            "the process that makes the teacher's calls has ended", "run again: what was finished stands in the journal"
+        )
 
     def close(self) -> None:
         """Take leave. With calls still on the wire the keeper stays for them; else it is gone when this returns."""
@@ -191,7 +205,10 @@ def socket_path(journal: Path) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise WorkError(f"{folder} is not a folder that only you may enter", "remove it, point TMPDIR elsewhere, or set teacher.keeper to false")
+        raise WorkError(
+            f"{folder} is not a folder that only you may enter",
+            "remove it, point TMPDIR elsewhere, or set teacher.keeper to false",
+        )
     return folder / (hashlib.blake2b(os.fsencode(journal.resolve()), digest_size=10).hexdigest() + ".sock")
 
 
@@ -222,4 +239,6 @@ def fault_of(given: Sequence[str]) -> MaetdolError:
     """The keeper's error as one of this process."""
     name, message, mend = given
     kind = getattr(errors, name, WorkError)
-    return kind(message, mend) if isinstance(kind, type) and issubclass(kind, MaetdolError) else WorkError(message, mend)
+    return (
+        kind(message, mend) if isinstance(kind, type) and issubclass(kind, MaetdolError) else WorkError(message, mend)
+    )

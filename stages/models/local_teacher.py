@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Iterable, Iterator
 
 from pipeline.errors import WorkError
 from stages.models.teacher import BAD_ANSWER, REFUSED, TRUNCATED, Reply, Request, Sampling, TeacherOptions, batches
@@ -43,10 +43,18 @@ class LocalTeacher:
             draft = artefact_of(Path(self.options.draft)) if self.options.draft else None
             self._generator = Generator(model, adapters, batch=self.options.max_in_flight, draft=draft)
         drawn = Drawn(
-            sampling.max_tokens, sampling.temperature, sampling.top_p, sampling.seed or 0, sampling.stop, sampling.frequency_penalty, sampling.presence_penalty
+            sampling.max_tokens,
+            sampling.temperature,
+            sampling.top_p,
+            sampling.seed or 0,
+            sampling.stop,
+            sampling.frequency_penalty,
+            sampling.presence_penalty,
         )
         began = time.monotonic()
-        conversations = [[{"role": role, "content": content} for role, content in request.messages] for _, request in group]
+        conversations = [
+            [{"role": role, "content": content} for role, content in request.messages] for _, request in group
+        ]
         if self._generator.draft is not None and drawn.assistable() and not self._proven:
             self._prove(conversations[:PROBES], drawn)
         answers = self._generator.chat(conversations, drawn)
@@ -60,11 +68,22 @@ class LocalTeacher:
         alone = self._generator.chat(conversations, drawn)
         self._generator.draft = draft
         if helped != alone:
-            raise WorkError("with the draft model the teacher answers otherwise than without it", "leave teacher.draft out; nothing was journaled")
+            raise WorkError(
+                "with the draft model the teacher answers otherwise than without it",
+                "leave teacher.draft out; nothing was journaled",
+            )
         self._proven = True
 
     def _reply(self, key: str, request: Request, made, seconds: float) -> Reply:
-        base = Reply(request.id, key, model=self.name, finish_reason=made.finish, tokens_in=made.prompt_tokens, tokens_out=made.tokens, seconds=seconds)
+        base = Reply(
+            request.id,
+            key,
+            model=self.name,
+            finish_reason=made.finish,
+            tokens_in=made.prompt_tokens,
+            tokens_out=made.tokens,
+            seconds=seconds,
+        )
         if made.finish == "length":
             return replace(base, reason=TRUNCATED, note="the answer reached max_tokens")
         if made.finish == "over_context":

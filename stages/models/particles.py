@@ -13,9 +13,7 @@ from functools import lru_cache
 
 from pipeline.unicode import normalised
 
-WORD = re.compile(
-    r"[가-힣]+|[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*|\d+(?:[.,]\d+)*|[぀-ヿ一-鿿]+|[Ѐ-ӿ]+"
-)
+WORD = re.compile(r"[가-힣]+|[A-Za-zÀ-ɏ]+(?:['’][A-Za-zÀ-ɏ]+)*|\d+(?:[.,]\d+)*|[぀-ヿ一-鿿]+|[Ѐ-ӿ]+")
 """One word: a run of Hangul, of Latin letters, a number with its inner points, or a run of kana/Han or Cyrillic."""
 
 AFTER_CONSONANT = "은 이 을 과 으로 이나 이란 이라는 이라고 이라면 이며 이고 이든 이다 이었다 이에요 으로는 으로도 으로서 으로써 으로부터 아".split()
@@ -34,7 +32,11 @@ VERB_ENDINGS = (
 ).split()
 
 _BY_LENGTH: dict[int, dict[str, str]] = {}
-for _form, _kind in [*((f, "c") for f in AFTER_CONSONANT), *((f, "v") for f in AFTER_VOWEL), *((f, "a") for f in AFTER_ANY)]:
+for _form, _kind in [
+    *((f, "c") for f in AFTER_CONSONANT),
+    *((f, "v") for f in AFTER_VOWEL),
+    *((f, "a") for f in AFTER_ANY),
+]:
     _BY_LENGTH.setdefault(len(_form), {})[_form] = _kind
 _LENGTHS = sorted(_BY_LENGTH, reverse=True)
 _ENDINGS = sorted(VERB_ENDINGS, key=len, reverse=True)

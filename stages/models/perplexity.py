@@ -7,9 +7,10 @@ padded. The log-probability of a text does not depend on its neighbours (causal 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,9 @@ class Foreteller:
         chain = chain_of([open_link(artefact_of(Path(folder)))])
         self.threads, self.tokenizer = threads, load_tokenizer(tokenizer_of(chain))
         with arithmetic(threads) as self.device:
-            self.model = assemble(chain, dtype=number_type("auto", self.device), device=self.device, four_bit=four_bit_of(chain)).eval()
+            self.model = assemble(
+                chain, dtype=number_type("auto", self.device), device=self.device, four_bit=four_bit_of(chain)
+            ).eval()
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0)) or 1 << 30
         known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
         self.opening = next((token for token in known if token is not None), None)
@@ -68,8 +71,12 @@ class Foreteller:
 
     def _encoded(self, texts: Sequence[str], width: int) -> tuple[list[np.ndarray], np.ndarray]:
         """Ids per text, the opening mark first, at most `width`; and the bytes they stand for."""
-        heads = [text[: 8 * width] for text in texts]  # a token is seldom eight characters: reading more would be thrown away
-        found: Any = self.tokenizer(heads, add_special_tokens=False, return_attention_mask=False)["input_ids"] if heads else []
+        heads = [
+            text[: 8 * width] for text in texts
+        ]  # a token is seldom eight characters: reading more would be thrown away
+        found: Any = (
+            self.tokenizer(heads, add_special_tokens=False, return_attention_mask=False)["input_ids"] if heads else []
+        )
         ids, sizes = [], np.zeros(len(texts), np.int64)
         for n, row in enumerate(found):
             room = width - (self.opening is not None)

@@ -45,7 +45,9 @@ class Prompt:
 
     def render(self, input: str, context: str = "") -> tuple[Message, ...]:
         """system (persona and instruction), the examples as turns, then the request itself."""
-        head = "\n\n".join(part for part in (self.persona, self.instruction, STEPS[self.lang] if self.steps else "") if part)
+        head = "\n\n".join(
+            part for part in (self.persona, self.instruction, STEPS[self.lang] if self.steps else "") if part
+        )
         messages: list[Message] = [("system", head)]
         for example in self.examples:
             messages += [("user", self._turn(example.input, example.context)), ("assistant", example.output)]
@@ -54,6 +56,9 @@ class Prompt:
 
     def _turn(self, input: str, context: str) -> str:
         labels = LABELS[self.lang]
-        parts = [f"[{labels['context']}]\n{context}" if context else "", f"[{labels['input']}]\n{input}" if input else ""]
+        parts = [
+            f"[{labels['context']}]\n{context}" if context else "",
+            f"[{labels['input']}]\n{input}" if input else "",
+        ]
         parts.append(f"[{labels['indicator']}]\n{self.indicator}" if self.indicator else "")
         return "\n\n".join(part for part in parts if part)

@@ -8,9 +8,10 @@ marked `written_by: hand`, and are given in the structured form that teacher tas
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Iterable, Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from pipeline.errors import OptionError
@@ -32,7 +33,9 @@ class RecordedJournal:
                 models[reply.model] = models.get(reply.model, 0) + 1
                 self._replies[reply.key] = reply
         if name is None and len(models) > 1:
-            raise OptionError(f"{path} holds answers of several models: {', '.join(sorted(models))}", "name one with `model`")
+            raise OptionError(
+                f"{path} holds answers of several models: {', '.join(sorted(models))}", "name one with `model`"
+            )
         if name is not None and models and name not in models:
             raise OptionError(f"{path} holds no answer of {name!r}", f"it holds: {', '.join(sorted(models))}")
         self.name = name or next(iter(models), "recorded")
@@ -42,7 +45,13 @@ class RecordedJournal:
             key = request.key(self.name)
             known = self._replies.get(key)
             if known is None:
-                yield Reply(request.id, key, reason=NOT_RECORDED, note="no call with this prompt and parameters", model=self.name)
+                yield Reply(
+                    request.id,
+                    key,
+                    reason=NOT_RECORDED,
+                    note="no call with this prompt and parameters",
+                    model=self.name,
+                )
             else:
                 yield replace(known, id=request.id, journaled=True)
 
@@ -68,10 +77,26 @@ class RecordedByHand:
             key = request.key(self.name)
             items = self._items.get((same_page(request.url), request.task))
             if not items:
-                yield Reply(request.id, key, reason=NOT_RECORDED, note="no answer was written for this page and task", model=self.name)
+                yield Reply(
+                    request.id,
+                    key,
+                    reason=NOT_RECORDED,
+                    note="no answer was written for this page and task",
+                    model=self.name,
+                )
                 continue
-            text = json.dumps([{"instruction": i["instruction"], "answer": i["answer"]} for i in items], ensure_ascii=False)
-            reply = Reply(request.id, key, text, finish_reason="stop", model=self.name, journaled=True, written_by=items[0]["written_by"])
+            text = json.dumps(
+                [{"instruction": i["instruction"], "answer": i["answer"]} for i in items], ensure_ascii=False
+            )
+            reply = Reply(
+                request.id,
+                key,
+                text,
+                finish_reason="stop",
+                model=self.name,
+                journaled=True,
+                written_by=items[0]["written_by"],
+            )
             yield echo_checked(reply, request)
 
     def close(self) -> None:
@@ -84,7 +109,9 @@ def same_page(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:  # http://[bad/ is found by itself alone
         return url
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}" + (f"?{parts.query}" if parts.query else "")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}" + (
+        f"?{parts.query}" if parts.query else ""
+    )
 
 
 def hand_items(path: Path) -> list[dict[str, str]]:
@@ -94,19 +121,29 @@ def hand_items(path: Path) -> list[dict[str, str]]:
     try:
         given = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as fault:
-        raise OptionError(f"{path} cannot be read: {type(fault).__name__}", "give a YAML list of items, or a journal ending in .jsonl") from None
+        raise OptionError(
+            f"{path} cannot be read: {type(fault).__name__}", "give a YAML list of items, or a journal ending in .jsonl"
+        ) from None
     items: Any = given.get("answers", given.get("items")) if isinstance(given, dict) else given
     if not isinstance(items, list):
-        raise OptionError(f"{path} holds no list of answers", "give a YAML list of {url, task, instruction, answer, lang, written_by}")
+        raise OptionError(
+            f"{path} holds no list of answers", "give a YAML list of {url, task, instruction, answer, lang, written_by}"
+        )
     whole = []
     for place, item in enumerate(items, 1):
         missing = FIELDS - set(item) if isinstance(item, dict) else FIELDS
         strange = set(item) - FIELDS if isinstance(item, dict) else set()
         if missing or strange:
-            fault = f"lacks {', '.join(sorted(missing))}" if missing else f"has unknown fields {', '.join(sorted(map(str, strange)))}"
+            fault = (
+                f"lacks {', '.join(sorted(missing))}"
+                if missing
+                else f"has unknown fields {', '.join(sorted(map(str, strange)))}"
+            )
             raise OptionError(f"{path}: item {place} {fault}", f"an item is {{{', '.join(sorted(FIELDS))}}}")
         if not all(isinstance(item[name], str) and item[name].strip() for name in FIELDS):
-            raise OptionError(f"{path}: item {place} has an empty or non-text field", "quote texts; every field is needed")
+            raise OptionError(
+                f"{path}: item {place} has an empty or non-text field", "quote texts; every field is needed"
+            )
         whole.append({name: item[name].strip() for name in FIELDS})
     return whole
 

@@ -6,8 +6,9 @@ Face sequence-classification folder with one label, so that TRL and others load 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +26,9 @@ def with_head(model: Any, pad: int | None) -> Any:
     """A causal language model's backbone under a fresh head of one row; the random state decides the head."""
     from transformers import AutoModelForSequenceClassification
 
-    config = model.config.__class__.from_dict({**model.config.to_dict(), "num_labels": 1, "pad_token_id": pad, "architectures": None})
+    config = model.config.__class__.from_dict(
+        {**model.config.to_dict(), "num_labels": 1, "pad_token_id": pad, "architectures": None}
+    )
     made = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa")
     getattr(made, made.base_model_prefix).load_state_dict(getattr(model, model.base_model_prefix).state_dict())
     return made.to(device=model.device)
@@ -50,7 +53,13 @@ class RewardModel:
         if (Path(folder) / CARD).exists() and self.link.card.get("objective") != "reward":
             raise UsageError(f"{folder} holds no reward model", "give the store of a train step with objective: reward")
         self.chat = Chat(load_tokenizer(folder))
-        options = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False, "use_safetensors": True, "attn_implementation": "sdpa"}
+        options = {
+            "dtype": dtype,
+            "local_files_only": True,
+            "trust_remote_code": False,
+            "use_safetensors": True,
+            "attn_implementation": "sdpa",
+        }
         self.model = AutoModelForSequenceClassification.from_pretrained(str(folder), **options).to(device).eval()
         self.device, self.batch = device, batch
         self.width = int(getattr(self.model.config, "max_position_embeddings", 0)) or 1 << 20
@@ -60,11 +69,19 @@ class RewardModel:
         check_lock(self.link.card.get("template_lock"), chat, f"the reward model in {self.link.path}")
 
     @torch.no_grad()
-    def score(self, conversations: Sequence[list[dict[str, Any]]], tools: Sequence[str | None] | None = None) -> np.ndarray:
+    def score(
+        self, conversations: Sequence[list[dict[str, Any]]], tools: Sequence[str | None] | None = None
+    ) -> np.ndarray:
         """float64 per conversation; `tools` are the schemas beside each. One that cannot be rendered (an empty answer) gets one less than the lowest of the others."""
-        parts = [encode_chat(self.chat, messages, self.width, 1, given)[0] for messages, given in zip(conversations, tools or [None] * len(conversations), strict=True)]
+        parts = [
+            encode_chat(self.chat, messages, self.width, 1, given)[0]
+            for messages, given in zip(conversations, tools or [None] * len(conversations), strict=True)
+        ]
         rows = [join([part]) for part in parts if part is not None]
-        found = [rewards(self.model, rows[at : at + self.batch], self.chat.tokenizer.pad_token_id, self.device) for at in range(0, len(rows), self.batch)]
+        found = [
+            rewards(self.model, rows[at : at + self.batch], self.chat.tokenizer.pad_token_id, self.device)
+            for at in range(0, len(rows), self.batch)
+        ]
         values = torch.cat(found).double().cpu().numpy() if found else np.zeros(0)
         out = np.full(len(parts), (values.min() if len(values) else 0.0) - 1.0)
         out[[n for n, part in enumerate(parts) if part is not None]] = values

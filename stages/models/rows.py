@@ -7,8 +7,9 @@ it wrong.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +49,7 @@ class Batch:
     def mask(self) -> Any:
         return self.written() if callable(self.written) else self.written
 
-    def _replace(self, **changes: Any) -> "Batch":
+    def _replace(self, **changes: Any) -> Batch:
         """As a named tuple's; `mask` for the mask."""
         return replace(self, **{"written" if name == "mask" else name: value for name, value in changes.items()})
 
@@ -94,6 +95,7 @@ def collate(rows: Sequence[Row], pad: int, device: Any, width: int | None = None
     positions = _positions(segments)
     mask: Any = None
     if segments.max(initial=0) > 1:
+
         def mask() -> Any:
             seg = torch.from_numpy(segments).to(device)
             causal = torch.ones(width, width, dtype=torch.bool, device=device).tril()

@@ -89,14 +89,21 @@ def states(model: Any, batch: Any) -> torch.Tensor:
     positions = batch.positions + ahead
     prompt = model.get_prompt(rows)
     if model.active_peft_config.peft_type.value == "PREFIX_TUNING":
-        out = backbone(input_ids=batch.ids, attention_mask=mask, position_ids=positions, past_key_values=prompt, use_cache=False)
+        out = backbone(
+            input_ids=batch.ids, attention_mask=mask, position_ids=positions, past_key_values=prompt, use_cache=False
+        )
         return out.last_hidden_state
     among = torch.zeros(ahead, ahead + width, dtype=torch.bool, device=mask.device)
     among[:, :ahead] = torch.ones(ahead, ahead, dtype=torch.bool, device=mask.device).tril()
     mask = torch.cat([among.expand(rows, 1, ahead, ahead + width), mask], dim=-2)
     positions = torch.cat([torch.arange(ahead, device=mask.device).expand(rows, ahead), positions], dim=-1)
     embedded = inner.get_input_embeddings()(batch.ids)
-    out = backbone(inputs_embeds=torch.cat([prompt.to(embedded.dtype), embedded], dim=1), attention_mask=mask, position_ids=positions, use_cache=False)
+    out = backbone(
+        inputs_embeds=torch.cat([prompt.to(embedded.dtype), embedded], dim=1),
+        attention_mask=mask,
+        position_ids=positions,
+        use_cache=False,
+    )
     return out.last_hidden_state[:, ahead:]
 
 
@@ -105,7 +112,9 @@ def _unwritten(backbone: Any, batch: Any, config: Any, way: str) -> torch.Tensor
     causal = attention.causal(config)
     if way == "flex":
         mask = attention.blocks(batch.positions, getattr(config, "sliding_window", None), causal)
-        return backbone(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False).last_hidden_state
+        return backbone(
+            input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False
+        ).last_hidden_state
     laid = attention.documents(batch.positions, causal)
     flat = {"input_ids": batch.ids.reshape(1, -1), "position_ids": batch.positions.reshape(1, -1)}
     return backbone(**flat, laid=laid, use_cache=False).last_hidden_state.view(*batch.ids.shape, -1)

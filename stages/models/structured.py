@@ -28,7 +28,11 @@ def _pairs(group: list[Any]) -> tuple[list[tuple[str, str]] | None, str]:
         return None, "the answer is not a JSON list"
     pairs = []
     for item in value:
-        if not isinstance(item, dict) or not isinstance(item.get("instruction"), str) or not isinstance(item.get("answer", ""), str):
+        if (
+            not isinstance(item, dict)
+            or not isinstance(item.get("instruction"), str)
+            or not isinstance(item.get("answer", ""), str)
+        ):
             return None, "an item lacks `instruction` or `answer` as text"
         pairs.append((item["instruction"].strip(), item.get("answer", "").strip()))
     return pairs, ""
@@ -39,8 +43,14 @@ REFUSAL = re.compile(
     r"죄송하지만|죄송합니다만|답변(?:을|해)? ?드릴 수 없|도와드릴 수 없|인공지능(?: 언어 모델)?(?:로서|이므로)|AI 언어 ?모델",
     re.IGNORECASE,
 )
-LEAK = re.compile(r"\[(?:입력|출력|맥락|Input|Output|Context)\]|<\|[a-z_]+\|>|\[/?INST\]|###\s*(?:Instruction|Response|Input)", re.IGNORECASE)
-DEICTIC = re.compile(r"(?:위|이|아래|본|주어진|제시된|해당) (?:글|본문|문서|문단|지문|텍스트)|\b(?:the|this) (?:text|passage|article|input|document)\b|\babove\b", re.IGNORECASE)
+LEAK = re.compile(
+    r"\[(?:입력|출력|맥락|Input|Output|Context)\]|<\|[a-z_]+\|>|\[/?INST\]|###\s*(?:Instruction|Response|Input)",
+    re.IGNORECASE,
+)
+DEICTIC = re.compile(
+    r"(?:위|이|아래|본|주어진|제시된|해당) (?:글|본문|문서|문단|지문|텍스트)|\b(?:the|this) (?:text|passage|article|input|document)\b|\babove\b",
+    re.IGNORECASE,
+)
 
 
 def fault_in(instruction: str, answer: str) -> str | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Iterable
 
 from pipeline.errors import RootLocked
 from pipeline.files import Local
@@ -20,7 +20,9 @@ def forget_calls(path: Path, lost: Lost) -> int:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RootLocked(f"{path} is in use by another run", "wait until its calls have ended, then run forget again") from None
+            raise RootLocked(
+                f"{path} is in use by another run", "wait until its calls have ended, then run forget again"
+            ) from None
         lines = held.readlines()
         kept = list(_kept(lines, lost))
         if len(kept) < len(lines):

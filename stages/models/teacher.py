@@ -13,13 +13,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Iterable, Iterator, Literal, Protocol, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.errors import OptionError, UsageError
+from pipeline.errors import OptionError
 from pipeline.options import CONTENT, SECRET, UNKEYED, Options, content_hash, digest
 from stages.models.reply import spoken
 
@@ -137,7 +138,9 @@ class TeacherOptions(Options):
     @classmethod
     def _a_name(cls, name: str | None) -> str | None:
         if name is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]{1,63}|[./~][^\n]*", name):
-            raise ValueError("give the NAME of an environment variable (capitals) or the path of a file, never the key itself")
+            raise ValueError(
+                "give the NAME of an environment variable (capitals) or the path of a file, never the key itself"
+            )
         return name
 
     @field_validator("url")
@@ -151,8 +154,10 @@ class TeacherOptions(Options):
         return url.rstrip("/") if (found[3] or "/") != "/" else f"{found[1]}://{found[2]}/v1"
 
     @model_validator(mode="after")
-    def _complete(self) -> "TeacherOptions":
-        needed = {"endpoint": ("url", "model"), "local": ("folder",), "vllm": ("folder",), "recorded": ("recorded",)}[self.kind]
+    def _complete(self) -> TeacherOptions:
+        needed = {"endpoint": ("url", "model"), "local": ("folder",), "vllm": ("folder",), "recorded": ("recorded",)}[
+            self.kind
+        ]
         missing = [name for name in needed if not getattr(self, name)]
         if missing:
             raise ValueError(f"a teacher of kind {self.kind} needs {' and '.join(missing)}")
@@ -235,7 +240,7 @@ WINDOW = 65_536
 class Journaled:
     """A backend behind a journal: asks only what no journal holds, counts the budget, journals before handing on."""
 
-    def __init__(self, backend: Backend, journal: "Journal | KeptJournal", options: TeacherOptions):
+    def __init__(self, backend: Backend, journal: Journal | KeptJournal, options: TeacherOptions):
         self.backend, self.journal, self.options = backend, journal, options
         self.name = options.name()
         self.calls = 0
@@ -322,7 +327,12 @@ def echo_checked(reply: Reply, request: Request) -> Reply:
     said = " ".join(text.split())
     asked = {" ".join(content.split()) for role, content in request.messages if role != "assistant"}
     if not said:
-        return replace(reply, text=None, reason=BAD_ANSWER, note="the answer is empty" if not reply.text.strip() else "the answer is reasoning alone")
+        return replace(
+            reply,
+            text=None,
+            reason=BAD_ANSWER,
+            note="the answer is empty" if not reply.text.strip() else "the answer is reasoning alone",
+        )
     if said in asked:
         return replace(reply, text=None, reason=BAD_ANSWER, note="the answer is the prompt")
     return replace(reply, text=text)
@@ -340,7 +350,9 @@ def secret(name: str | None) -> str | None:
     if name[0] in "./~":
         path = Path(name).expanduser()
         if not path.is_file():
-            raise OptionError(f"key_env names the file {name}, which is not there", "write the key into that file, or name another")
+            raise OptionError(
+                f"key_env names the file {name}, which is not there", "write the key into that file, or name another"
+            )
         return path.read_text(encoding="utf-8").strip()
     value = os.environ.get(name, "").strip()
     if not value:

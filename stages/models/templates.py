@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cached_property
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,9 +70,14 @@ class Chat:
 
     def __init__(self, tokenizer: Any, template: str | None = None):
         if tokenizer.eos_token_id is None:
-            raise UsageError("the tokenizer has no end-of-sequence token, so a turn could never end", "add an eos_token to its tokenizer_config.json")
+            raise UsageError(
+                "the tokenizer has no end-of-sequence token, so a turn could never end",
+                "add an eos_token to its tokenizer_config.json",
+            )
         if not tokenizer.is_fast:
-            raise UsageError("the tokenizer gives no character offsets (it is a slow one)", "save it with a tokenizer.json beside it")
+            raise UsageError(
+                "the tokenizer gives no character offsets (it is a slow one)", "save it with a tokenizer.json beside it"
+            )
         self.tokenizer = tokenizer
         self.template = dated(one_of(template or tokenizer.chat_template or DEFAULT))
         self.marked = bool(GENERATION.search(self.template))
@@ -87,7 +93,10 @@ class Chat:
         """Does the template read a message's content only as a list of parts, as those of models that see images do?"""
         asked = [{"role": "user", "content": "\ue0f3"}]
         try:
-            return "\ue0f3" not in self._written(asked, None, False, False)[0] and "\ue0f3" in self._written(asked, None, False, True)[0]
+            return (
+                "\ue0f3" not in self._written(asked, None, False, False)[0]
+                and "\ue0f3" in self._written(asked, None, False, True)[0]
+            )
         except ChatFault:
             return True
 
@@ -126,11 +135,19 @@ class Chat:
             raise ChatFault("chat.not_trained")
         text, spans = self._render(messages, False, tools)
         try:
-            text, spans = self._spans(messages, text, spans, wanted, self.turns.under(lambda some, prompt=False: self.render(some, prompt, tools)))
+            text, spans = self._spans(
+                messages,
+                text,
+                spans,
+                wanted,
+                self.turns.under(lambda some, prompt=False: self.render(some, prompt, tools)),
+            )
         except NoTurns:
             raise ChatFault("chat.template") from None
         asked = "".join(text[start:end] for start, end in spans)
-        wanted_calls = [call for message, want in zip(answers, wanted) if want for call in message.get("tool_calls") or ()]
+        wanted_calls = [
+            call for message, want in zip(answers, wanted) if want for call in message.get("tool_calls") or ()
+        ]
         if any((call["name"] or "") not in asked for call in wanted_calls):
             raise ChatFault("chat.tools")
         unseen = sum((message.get("reasoning") or "").strip() not in text for message in answers)
@@ -150,16 +167,24 @@ class Chat:
             calls = message.get("tool_calls") or ()
             if message["role"] not in ROLES or (message["role"] == "tool" and "tool" not in self.template):
                 raise ChatFault("chat.role")
-            if not (message["content"] or "").strip() and not (calls and message["role"] == "assistant") and message["role"] != "tool":
+            if (
+                not (message["content"] or "").strip()
+                and not (calls and message["role"] == "assistant")
+                and message["role"] != "tool"
+            ):
                 raise ChatFault("chat.empty")
             if calls and "tool_calls" not in self.template:
                 raise ChatFault("chat.tools")
-            words = [message[name] or "" for name in ("content", "reasoning", "name", "tool_call_id") if name in message]
+            words = [
+                message[name] or "" for name in ("content", "reasoning", "name", "tool_call_id") if name in message
+            ]
             words += [call[name] or "" for call in calls for name in ("name", "arguments")]
             if any(self._control.search(word) for word in words):
                 raise ChatFault("chat.control_token")
 
-    def _spans(self, messages: Any, text: str, spans: Any, wanted: list[bool], turns: Turns) -> tuple[str, list[tuple[int, int]]]:
+    def _spans(
+        self, messages: Any, text: str, spans: Any, wanted: list[bool], turns: Turns
+    ) -> tuple[str, list[tuple[int, int]]]:
         """The text and the spans of the turns that are wanted."""
         if not self.marked:
             text, spans = turns.spans(messages, text)
@@ -185,7 +210,9 @@ class Chat:
         except ValueError:
             return False
 
-    def _render(self, messages: Sequence[dict[str, Any]], prompt: bool, tools: Any) -> tuple[str, list[tuple[int, int]]]:
+    def _render(
+        self, messages: Sequence[dict[str, Any]], prompt: bool, tools: Any
+    ) -> tuple[str, list[tuple[int, int]]]:
         try:
             return self._written(messages, tools, prompt, self.parts)
         except ChatFault:
@@ -194,7 +221,9 @@ class Chat:
                 raise ChatFault("chat.system") from None
             raise
 
-    def _written(self, messages: Sequence[dict[str, Any]], tools: Any, prompt: bool, parts: bool) -> tuple[str, list[tuple[int, int]]]:
+    def _written(
+        self, messages: Sequence[dict[str, Any]], tools: Any, prompt: bool, parts: bool
+    ) -> tuple[str, list[tuple[int, int]]]:
         from jinja2 import TemplateError
         from transformers.utils.chat_template_utils import render_jinja_template
 
@@ -223,7 +252,10 @@ def said(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def shown(message: dict[str, Any], parts: bool, objects: bool) -> dict[str, Any]:
     """A message by the names templates expect: `reasoning_content`, `tool_calls` of functions (arguments as `objects`, or as text)."""
     content = message["content"] or ""
-    made: dict[str, Any] = {"role": message["role"], "content": [{"type": "text", "text": content}] if parts else content}
+    made: dict[str, Any] = {
+        "role": message["role"],
+        "content": [{"type": "text", "text": content}] if parts else content,
+    }
     made |= {name: message[name] for name in ("name", "tool_call_id") if message.get(name)}
     if message.get("reasoning"):
         made["reasoning_content"] = message["reasoning"]
@@ -239,7 +271,11 @@ def _call(call: dict[str, Any], objects: bool) -> dict[str, Any]:
             arguments = json.loads(arguments)
         except ValueError:
             raise ChatFault("chat.tools") from None
-    return {"id": call["id"] or "", "type": "function", "function": {"name": call["name"] or "", "arguments": arguments}}
+    return {
+        "id": call["id"] or "",
+        "type": "function",
+        "function": {"name": call["name"] or "", "arguments": arguments},
+    }
 
 
 def schemas(tools: Any) -> list[dict[str, Any]] | None:
@@ -276,7 +312,9 @@ def control_tokens(tokenizer: Any, template: str) -> re.Pattern:
     """What text of the corpus must not spell: special and added tokens, and the role marks the template writes."""
     added = [token.content for token in tokenizer.added_tokens_decoder.values() if not token.content.isspace()]
     words = {*added, *tokenizer.all_special_tokens, *(mark for mark in MARKS if mark in template)}
-    return re.compile("|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w)) if word) or r"(?!)")
+    return re.compile(
+        "|".join(re.escape(word) for word in sorted(words, key=lambda w: (-len(w), w)) if word) or r"(?!)"
+    )
 
 
 def load_tokenizer(folder: Any, template: str | None = None) -> Any:
@@ -290,9 +328,15 @@ def load_tokenizer(folder: Any, template: str | None = None) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError) as fault:
-        raise UsageError(f"{folder} holds no tokenizer: {str(fault).splitlines()[0]}", "give a store made by `maetdol tokenizer` or a Hugging Face tokenizer folder") from None
+        raise UsageError(
+            f"{folder} holds no tokenizer: {str(fault).splitlines()[0]}",
+            "give a store made by `maetdol tokenizer` or a Hugging Face tokenizer folder",
+        ) from None
     if len(tokenizer) < 8:
-        raise UsageError(f"the tokenizer in {folder} is empty", "export it again: tokenizer.json or tokenizer.model with tokenizer_config.json")
+        raise UsageError(
+            f"the tokenizer in {folder} is empty",
+            "export it again: tokenizer.json or tokenizer.model with tokenizer_config.json",
+        )
     tokenizer.chat_template = dated(one_of(template or tokenizer.chat_template or DEFAULT))
     if tokenizer.pad_token_id is None and tokenizer.eos_token is not None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -300,7 +344,16 @@ def load_tokenizer(folder: Any, template: str | None = None) -> Any:
     return tokenizer
 
 
-FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "card.json")
+FILES = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "card.json",
+)
 """What a tokenizer folder is made of; its template stands in `chat_template.jinja`."""
 
 
@@ -327,6 +380,10 @@ def write_stops(chat: Chat, out: Any) -> None:
 
     stops = chat.stops()
     if len(stops) > 1:
-        config = GenerationConfig.from_pretrained(str(out)) if (Path(out) / "generation_config.json").is_file() else GenerationConfig()
+        config = (
+            GenerationConfig.from_pretrained(str(out))
+            if (Path(out) / "generation_config.json").is_file()
+            else GenerationConfig()
+        )
         config.eos_token_id = stops
         config.save_pretrained(str(out))

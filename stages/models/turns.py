@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from copy import copy
 from os.path import commonprefix
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 OPEN, CLOSE, PAST = "\ue0f0", "\ue0f1", "\ue0f2"
 """Around what an assistant says; behind what anyone else says. Private use; a conversation that holds one is measured by prefixes."""
@@ -76,7 +77,7 @@ class Turns:
             found.append((self._start(messages, index, text, place), stop))
         return text, found
 
-    def under(self, render: Render) -> "Turns":
+    def under(self, render: Render) -> Turns:
         """The same template where conversations are rendered with more than themselves (tools)."""
         made = copy(self)
         made.render = render
@@ -93,14 +94,23 @@ class Turns:
         for start, end in spans:
             n = max(0, bisect_left(firsts, end) - 1)
             inside = start >= places[n].before and start < places[n].first
-            found.append((n, max(start, self._start(messages, [i for i, _ in _answers(messages)][n], text, places[n])) if inside else start))
+            found.append(
+                (
+                    n,
+                    max(start, self._start(messages, [i for i, _ in _answers(messages)][n], text, places[n]))
+                    if inside
+                    else start,
+                )
+            )
         return found
 
     def places(self, messages: Sequence[Message], text: str) -> list[Place] | None:
         """Where every assistant turn stands in `text`; None where the template does not show every one of them once, in order."""
         if any(mark in text for mark in (OPEN, CLOSE, PAST)):
             return None
-        counts = [(1 if (m["content"] or "").strip() else 0) + len(m.get("tool_calls") or ()) for _, m in _answers(messages)]
+        counts = [
+            (1 if (m["content"] or "").strip() else 0) + len(m.get("tool_calls") or ()) for _, m in _answers(messages)
+        ]
         shown = self._try([_marked(message) for message in messages])
         marks, plain = _taken_out(shown)
         kinds = [kind for kind, _ in marks if kind != PAST]
@@ -124,7 +134,11 @@ class Turns:
             if at >= 0:
                 return at + size
         before = self._try(messages[:index], prompt=True) if not self.opening else ""
-        return len(before) if before and text.startswith(before) and place.before <= len(before) <= place.first else place.first
+        return (
+            len(before)
+            if before and text.startswith(before) and place.before <= len(before) <= place.first
+            else place.first
+        )
 
     def _by_prefix(self, messages: Sequence[Message], text: str) -> tuple[str, list[tuple[int, int]]]:
         spans = []

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Iterable, Iterator
+from typing import Any
 
 from pipeline.errors import OptionError
 from stages.models.teacher import BAD_ANSWER, REFUSED, TRUNCATED, Reply, Request, TeacherOptions, batches
@@ -37,7 +38,10 @@ class VllmTeacher:
         for window in batches(requests, self.options.max_in_flight * AHEAD):
             if self._actor is None:
                 self._actor = self._start()
-            asked = [([{"role": r, "content": c} for r, c in request.messages], request.sampling.sent()) for _, request in window]
+            asked = [
+                ([{"role": r, "content": c} for r, c in request.messages], request.sampling.sent())
+                for _, request in window
+            ]
             began = time.monotonic()
             answers = ray.get(self._actor.answer.remote(asked))
             seconds = (time.monotonic() - began) / len(window)
@@ -51,13 +55,25 @@ class VllmTeacher:
         return ray.remote(num_gpus=self.options.gpus)(Engine).remote(self.options.folders()[0], self.options.gpus)
 
     def _reply(self, key: str, request: Request, given: dict[str, Any], seconds: float) -> Reply:
-        base = Reply(request.id, key, model=self.name, finish_reason=given["finish"], tokens_in=given["tokens_in"], tokens_out=given["tokens_out"], seconds=seconds)
+        base = Reply(
+            request.id,
+            key,
+            model=self.name,
+            finish_reason=given["finish"],
+            tokens_in=given["tokens_in"],
+            tokens_out=given["tokens_out"],
+            seconds=seconds,
+        )
         if given["fault"]:
             return replace(base, reason=REFUSED, note=given["fault"])
         if given["finish"] == "length":
             return replace(base, reason=TRUNCATED, note="the answer reached max_tokens")
         if given["finish"] != "stop" or not given["text"].strip():
-            return replace(base, reason=BAD_ANSWER, note="the answer is empty" if given["finish"] == "stop" else "finish_reason is not stop")
+            return replace(
+                base,
+                reason=BAD_ANSWER,
+                note="the answer is empty" if given["finish"] == "stop" else "finish_reason is not stop",
+            )
         return replace(base, text=given["text"].strip())
 
 
@@ -74,13 +90,23 @@ class Engine:
             return self._chat(asked)
         except ValueError as fault:
             if len(asked) == 1:
-                return [{"text": "", "finish": "", "tokens_in": None, "tokens_out": None, "fault": f"vLLM refuses the prompt: {type(fault).__name__}"}]
+                return [
+                    {
+                        "text": "",
+                        "finish": "",
+                        "tokens_in": None,
+                        "tokens_out": None,
+                        "fault": f"vLLM refuses the prompt: {type(fault).__name__}",
+                    }
+                ]
             return [self.answer([one])[0] for one in asked]
 
     def _chat(self, asked: list[tuple[list[dict], dict[str, Any]]]) -> list[dict[str, Any]]:
         from vllm import SamplingParams
 
-        made = self.model.chat([messages for messages, _ in asked], [SamplingParams(**sampling) for _, sampling in asked], use_tqdm=False)
+        made = self.model.chat(
+            [messages for messages, _ in asked], [SamplingParams(**sampling) for _, sampling in asked], use_tqdm=False
+        )
         return [
             {
                 "text": one.outputs[0].text, "finish": one.outputs[0].finish_reason or "", "tokens_in": len(one.prompt_token_ids or ()),

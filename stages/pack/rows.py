@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -80,7 +81,9 @@ def encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> Docs:
     )
 
 
-def framed(tokens: np.ndarray, sizes: np.ndarray, kept: np.ndarray, before: list[int], after: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def framed(
+    tokens: np.ndarray, sizes: np.ndarray, kept: np.ndarray, before: list[int], after: list[int]
+) -> tuple[np.ndarray, np.ndarray]:
     """Documents end to end with `before` and `after` around each; those not `kept` are left out. Returns tokens and sizes.
 
     >>> framed(np.array([7, 8, 9], np.int32), np.array([2, 0, 1]), np.array([True, False, True]), [1], [2])[0].tolist()
@@ -108,7 +111,9 @@ def marks(source: Store, shard: int, encoder: Encoder, docs: Docs, wanted: set[i
         texts = batch.column("text")
         for doc in sorted(wanted & set(range(first, first + len(batch)))):
             text, ids = texts[doc - first].as_py(), docs.part(doc)
-            found[doc] = np.concatenate([[0] * docs.bos, encoder.marks(text, ids[docs.bos : -1]), [len(text)]]).astype(np.int64)
+            found[doc] = np.concatenate([[0] * docs.bos, encoder.marks(text, ids[docs.bos : -1]), [len(text)]]).astype(
+                np.int64
+            )
         first += len(batch)
     return found
 
@@ -163,7 +168,9 @@ class Packed:
 
     def cut(self) -> set[int]:
         """Documents that stand in more than one row."""
-        return set(np.flatnonzero(np.bincount(np.concatenate([lay.doc for _, lay in self.streams]), minlength=1) > 1).tolist())
+        return set(
+            np.flatnonzero(np.bincount(np.concatenate([lay.doc for _, lay in self.streams]), minlength=1) > 1).tolist()
+        )
 
     def ledger(self, marks: dict[int, np.ndarray]) -> pa.Table:
         """A row per (document, row) with the code points of the text that stand there; dropped documents have one row.
@@ -187,7 +194,13 @@ class Packed:
                 for doc, at, size in zip(members, offsets, lengths)
             ]
             counts += lengths
-        return Ledger.rows(ids, out=out, reason=reason + [None] * (len(ids) - len(dropped)), span=spans, metrics={"pack.tokens": counts})
+        return Ledger.rows(
+            ids,
+            out=out,
+            reason=reason + [None] * (len(ids) - len(dropped)),
+            span=spans,
+            metrics={"pack.tokens": counts},
+        )
 
     def notes(self) -> dict[str, Any]:
         """Counts for the report, summed over shards."""
@@ -212,7 +225,10 @@ def row_ids(lay: layout.Layout, names: list[str], method: str) -> list[str]:
     """An id per row: of its documents in order and where in the first of them it begins."""
     begins = np.searchsorted(lay.row, np.arange(lay.rows + 1))
     docs, offsets = lay.doc.tolist(), lay.offset.tolist()
-    return [child_id([names[doc] for doc in docs[a:b]], "pack", method, offsets[a]) for a, b in zip(begins.tolist(), begins[1:].tolist())]
+    return [
+        child_id([names[doc] for doc in docs[a:b]], "pack", method, offsets[a])
+        for a, b in zip(begins.tolist(), begins[1:].tolist())
+    ]
 
 
 def _offsets(sizes: np.ndarray) -> pa.Array:

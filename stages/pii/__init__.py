@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Callable, ClassVar, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
@@ -71,11 +72,13 @@ class Pii(ShardStage):
     @classmethod
     def _a_name(cls, name: str | None) -> str | None:
         if name is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]{1,63}|[./~][^\n]*", name):
-            raise ValueError("give the NAME of an environment variable (capitals) or the path of a file, never the key itself")
+            raise ValueError(
+                "give the NAME of an environment variable (capitals) or the path of a file, never the key itself"
+            )
         return name
 
     @model_validator(mode="after")
-    def _one_action_each(self) -> "Pii":
+    def _one_action_each(self) -> Pii:
         chosen: dict[str, str] = {}
         for action in ACTIONS:
             for name in getattr(self, action):
@@ -108,7 +111,7 @@ class Pii(ShardStage):
         actions = self.actions()
         key = secret_key(self.key_env) if self.key_env and "hash" in actions.values() else None
         find, further = finder(self, frozenset(actions))
-        actions |= {name: self.action for name in further}
+        actions |= dict.fromkeys(further, self.action)
         return Plan(find, actions, key, self.max_count)
 
     def worker(self, inputs: Inputs, shard: int) -> Callable[[pa.RecordBatch], Work]:

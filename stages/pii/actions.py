@@ -17,8 +17,9 @@ import hmac
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, Literal
+from typing import Literal
 
 from pipeline.errors import OptionError
 from stages.pii.entities import tag
@@ -46,11 +47,16 @@ def secret_key(name: str) -> bytes:
         try:
             key = Path(name).expanduser().read_bytes().strip()
         except OSError:
-            raise OptionError(f"key_env names the file {name}, which cannot be read", "write the key into that file, or name another") from None
+            raise OptionError(
+                f"key_env names the file {name}, which cannot be read", "write the key into that file, or name another"
+            ) from None
     else:
         key = os.environ.get(name, "").encode()
     if len(key) < 16:
-        raise OptionError(f"the key behind key_env {name} is missing or shorter than 16 bytes", f"export {name}=$(openssl rand -hex 32), say")
+        raise OptionError(
+            f"the key behind key_env {name} is missing or shorter than 16 bytes",
+            f"export {name}=$(openssl rand -hex 32), say",
+        )
     return key
 
 

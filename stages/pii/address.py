@@ -63,7 +63,12 @@ def _hashes(words: str) -> np.ndarray:
     return np.array(sorted({_hash(word) for word in words.split()}), np.int64)
 
 
-_PROVINCES, _DISTRICTS, _NO_LOTS, _NO_ROADS = _hashes(PROVINCES), _hashes(DISTRICTS), _hashes(NO_LOTS), _hashes(NO_ROADS)
+_PROVINCES, _DISTRICTS, _NO_LOTS, _NO_ROADS = (
+    _hashes(PROVINCES),
+    _hashes(DISTRICTS),
+    _hashes(NO_LOTS),
+    _hashes(NO_ROADS),
+)
 
 
 def _table(words: str) -> np.ndarray:
@@ -142,7 +147,14 @@ def _number(data, at, high):
         stop += 1
     if 1 < stop - end <= 5:
         end = stop
-    if end < high and (data[end] == 37 or data[end] == 46 and end + 1 < high and 48 <= data[end + 1] <= 57 or data[end] == 58 or data[end] == 95):
+    if end < high and (
+        data[end] == 37
+        or data[end] == 46
+        and end + 1 < high
+        and 48 <= data[end + 1] <= 57
+        or data[end] == 58
+        or data[end] == 95
+    ):
         return -1
     if end < high and (48 <= data[end] <= 57 or 65 <= data[end] <= 90 or 97 <= data[end] <= 122):
         return -1
@@ -165,7 +177,7 @@ def _details(data, end, high):
             while stop < high and stop - at < 80 and data[stop] != 41 and data[stop] != 10:
                 point = syllable(data, stop, high)
                 following = data[stop + 3] if point and stop + 3 < high else 0
-                named = named or ((point == _DONG or point == _GA or point == _RI) and (following == 44 or following == 41))
+                named = named or ((point in (_DONG, _GA, _RI)) and (following == 44 or following == 41))
                 stop += 3 if point else 1
             if not named or stop >= high or data[stop] != 41:
                 return end
@@ -239,13 +251,13 @@ def address(data, low, high, at):
     if last == _SAN and place - 4 >= low and data[place - 4] == 32:
         place -= 4
         last = syllable(data, place - 3, place) if place - 3 >= low else 0
-    if not (last == _RO or last == _GIL or last == _DONG or last == _RI or last == _GA):
+    if last not in (_RO, _GIL, _DONG, _RI, _GA):
         return 0, 0, 0
     floor = max(low, at - LIMIT)
     word = _word_start(data, floor, place, True)
-    road = last == _RO or last == _GIL
+    road = last in (_RO, _GIL)
     branch = last == _GIL and _branch(data, word, place)
-    common = (last == _DONG or last == _RI) and _among(data, word, place, _NO_LOTS)
+    common = (last in (_DONG, _RI)) and _among(data, word, place, _NO_LOTS)
     if not branch and not _plausible(data, word, place, last):
         return 0, 0, 0
     end = _number(data, at, high)
@@ -271,7 +283,7 @@ def address(data, low, high, at):
         elif certain and _among(data, token, begin - 1, _PROVINCES):
             begin = token
             break
-        elif not certain and (tail == _EUP or tail == _MYEON or tail == _DONG or tail == _RI) and begin - 1 - token >= 6:
+        elif not certain and (tail in (_EUP, _MYEON, _DONG, _RI)) and begin - 1 - token >= 6:
             begin = token
         else:
             break

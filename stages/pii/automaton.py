@@ -12,7 +12,8 @@ step is a few wide ANDs; the whole rule book builds in a fraction of a second.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 

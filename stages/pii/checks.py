@@ -25,12 +25,30 @@ DIGITS = 40
 
 _STRONG, _WEAK, _SOME_DIGIT = NUMBER["strong"], NUMBER["weak"], NUMBER["some_digit"]
 _INTERNATIONAL, _DIALLED = NUMBER["phone_international"], NUMBER["phone_dialled"]
-_TOLL, _NOT_TOLL, _PHONE_ANY, _SERVICE = NUMBER["phone_toll"], NUMBER["phone_not_toll"], NUMBER["phone_any"], NUMBER["phone_service"]
+_TOLL, _NOT_TOLL, _PHONE_ANY, _SERVICE = (
+    NUMBER["phone_toll"],
+    NUMBER["phone_not_toll"],
+    NUMBER["phone_any"],
+    NUMBER["phone_service"],
+)
 _CARD_GROUPED, _CARD_BARE = NUMBER["card_grouped"], NUMBER["card_bare"]
 _RRN, _RRN_BARE, _FRN, _FRN_BARE = NUMBER["rrn"], NUMBER["rrn_bare"], NUMBER["frn"], NUMBER["frn_bare"]
 _BRN, _CORP, _LICENSE, _BANK, _PLATE = NUMBER["brn"], NUMBER["corp"], NUMBER["license"], NUMBER["bank"], NUMBER["plate"]
-_IBAN, _MAC, _SSN, _BECH32, _BASE58, _PEM = NUMBER["iban"], NUMBER["mac"], NUMBER["ssn"], NUMBER["bech32"], NUMBER["base58"], NUMBER["pem"]
-_IP4, _IP4_PRIVATE, _IP6, _IP6_PRIVATE, _MIXED = NUMBER["ipv4_public"], NUMBER["ipv4_private"], NUMBER["ipv6_public"], NUMBER["ipv6_private"], NUMBER["mixed"]
+_IBAN, _MAC, _SSN, _BECH32, _BASE58, _PEM = (
+    NUMBER["iban"],
+    NUMBER["mac"],
+    NUMBER["ssn"],
+    NUMBER["bech32"],
+    NUMBER["base58"],
+    NUMBER["pem"],
+)
+_IP4, _IP4_PRIVATE, _IP6, _IP6_PRIVATE, _MIXED = (
+    NUMBER["ipv4_public"],
+    NUMBER["ipv4_private"],
+    NUMBER["ipv6_public"],
+    NUMBER["ipv6_private"],
+    NUMBER["mixed"],
+)
 
 _RRN_WEIGHTS = np.array([2, 3, 4, 5, 6, 7, 8, 9, 2, 3, 4, 5], np.int64)
 _BRN_WEIGHTS = np.array([1, 3, 7, 1, 3, 7, 1, 3, 5], np.int64)
@@ -92,7 +110,9 @@ def issuer(d, n):
         return 1
     if 17 <= n <= 19 and (two == 62 or four == 6011 or 644 <= three <= 649 or two == 65 or two == 81):
         return 1
-    if 12 <= n <= 19 and (four == 5018 or four == 5020 or four == 5038 or four == 5893 or 6759 <= four <= 6763 or four == 6304):
+    if 12 <= n <= 19 and (
+        four == 5018 or four == 5020 or four == 5038 or four == 5893 or 6759 <= four <= 6763 or four == 6304
+    ):
         return 1
     if 12 <= n <= 19 and (two == 50 or 56 <= two <= 58 or six == 601100 or four == 6390 or two == 67):
         return 1
@@ -159,7 +179,9 @@ def _corporate(d, n):
     for k in range(12):
         total += d[k] * (2 if k & 1 else 1)
     office, kind = _number(d, 0, 4), d[4] * 10 + d[5]
-    known = 1101 <= office <= 2850 and (11 <= kind <= 15 or 21 <= kind <= 22 or 31 <= kind <= 55 or kind == 71 or kind == 81)
+    known = 1101 <= office <= 2850 and (
+        11 <= kind <= 15 or 21 <= kind <= 22 or 31 <= kind <= 55 or kind == 71 or kind == 81
+    )
     return 1 if known and (10 - total % 10) % 10 == d[12] else 0
 
 
@@ -192,9 +214,21 @@ def _service(d, n):
     three = d[1] * 100 + d[2] * 10 + d[3]
     series = three // 100
     if series == 5:
-        known = three == 522 or three == 533 or three == 544 or three == 566 or three == 577 or three == 588 or three == 599
+        known = (
+            three == 522 or three == 533 or three == 544 or three == 566 or three == 577 or three == 588 or three == 599
+        )
     elif series == 6:
-        known = three == 600 or three == 611 or three == 644 or three == 660 or three == 661 or three == 666 or three == 668 or three == 670 or three == 688
+        known = (
+            three == 600
+            or three == 611
+            or three == 644
+            or three == 660
+            or three == 661
+            or three == 666
+            or three == 668
+            or three == 670
+            or three == 688
+        )
     else:
         known = three == 800 or three == 811 or three == 833 or three == 855 or three == 877 or three == 899
     return 1 if known else 0
@@ -231,7 +265,12 @@ def _phone(which, data, start, end, d, n):
         return 1 if seps > 0 or n >= 10 else 0
     if which == _DIALLED:
         return 1 if 10 <= n <= 16 else -1
-    if n < 7 or n > 15 or (_dated(d, n) and n != 11) or (n == 8 and d[0] == 1 and (d[1] == 5 or d[1] == 6 or d[1] == 8)):
+    if (
+        n < 7
+        or n > 15
+        or (_dated(d, n) and n != 11)
+        or (n == 8 and d[0] == 1 and (d[1] == 5 or d[1] == 6 or d[1] == 8))
+    ):
         return -1
     if d[0] == 0 and d[2] == 0 and (d[1] == 8 or d[1] == 6):
         return -1
@@ -247,11 +286,11 @@ def check(which, data, start, end, high, d):
     """Check number `which` of `data[start:end]`, in a text that ends at `high`; `d` int64[DIGITS] is scratch. -1 refused, 0 weak, 1 strong."""
     if which == _STRONG:
         return 1
-    if which == _IP4 or which == _IP4_PRIVATE:
+    if which in (_IP4, _IP4_PRIVATE):
         return forms.ipv4(data, start, end, d, which == _IP4_PRIVATE)
-    if which == _IP6 or which == _IP6_PRIVATE:
+    if which in (_IP6, _IP6_PRIVATE):
         return forms.ipv6(data, start, end, d, which == _IP6_PRIVATE)
-    if which == _MIXED or which == _PEM:
+    if which in (_MIXED, _PEM):
         return forms.varied(data, start, end) if which == _MIXED else 1
     if which == _IBAN:
         return forms.iban(data, start, end)
@@ -276,16 +315,16 @@ def _of_digits(which, data, start, end, d):
             if d[k] > 1:
                 return 1
         return -1
-    if which == _CARD_GROUPED or which == _CARD_BARE:
+    if which in (_CARD_GROUPED, _CARD_BARE):
         if n < 12 or n > 19 or not luhn(d, n):
             return -1
         kind = issuer(d, n)
         return 1 if kind == 2 or (kind == 1 and which == _CARD_GROUPED) else 0
     if which == _WEAK:
         return 0
-    if which == _RRN or which == _RRN_BARE:
+    if which in (_RRN, _RRN_BARE):
         return _resident(d, n, False, which == _RRN_BARE)
-    if which == _FRN or which == _FRN_BARE:
+    if which in (_FRN, _FRN_BARE):
         return _resident(d, n, True, which == _FRN_BARE)
     if which == _BRN:
         return _business(d, n)

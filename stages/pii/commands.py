@@ -52,7 +52,9 @@ class Audit(Options):
 
     def stage(self) -> Pii:
         """The stage whose eyes are used."""
-        given = {name: getattr(self, name) for name in ("entities", "keep", "min_score", "names", "model", "recognizers")}
+        given = {
+            name: getattr(self, name) for name in ("entities", "keep", "min_score", "names", "model", "recognizers")
+        }
         return Pii.build(given, "pii")
 
 
@@ -93,7 +95,7 @@ class Leaks:
         return "\n".join(parts + [f"  {place}" for place in self.places])
 
 
-def audited(store: Store, plan: "Plan", show: int = 10) -> Leaks:
+def audited(store: Store, plan: Plan, show: int = 10) -> Leaks:
     """Findings in every row of `store` whose action under `plan` is not keep. SourceError for a store without texts."""
     from stages.pii.rewrite import findings
 
@@ -112,5 +114,7 @@ def audited(store: Store, plan: "Plan", show: int = 10) -> Leaks:
                             continue
                         leaks.counts[slot.field, finding.entity] += 1
                         if len(leaks.places) < show:
-                            leaks.places.append(f"{batch.column('id')[row]} {slot.place} {finding.start}:{finding.end} {finding.entity} ({finding.rule})")
+                            leaks.places.append(
+                                f"{batch.column('id')[row]} {slot.place} {finding.start}:{finding.end} {finding.entity} ({finding.rule})"
+                            )
     return leaks

@@ -8,7 +8,7 @@ result has nothing left to do.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from typing import Sequence
+from collections.abc import Sequence
 
 from pipeline.schema import Edit, apply_edits
 

@@ -21,8 +21,17 @@ class Entity(NamedTuple):
 
 ENTITIES: tuple[Entity, ...] = (
     Entity("email", "EMAIL_ADDRESS", "mail address; also written with %40 or a full-width @"),
-    Entity("phone", "PHONE_NUMBER", "number of a person or office: Korean mobile, landline, 070 and 050x, international, North American"),
-    Entity("phone_service", "PHONE_SERVICE", "public hotline: 15xx/16xx/18xx, 080, 060, toll-free; recorded and left in place", default="keep"),
+    Entity(
+        "phone",
+        "PHONE_NUMBER",
+        "number of a person or office: Korean mobile, landline, 070 and 050x, international, North American",
+    ),
+    Entity(
+        "phone_service",
+        "PHONE_SERVICE",
+        "public hotline: 15xx/16xx/18xx, 080, 060, toll-free; recorded and left in place",
+        default="keep",
+    ),
     Entity("card", "CREDIT_CARD", "payment card: issuer range and Luhn; Korean domestic cards begin with 9"),
     Entity("iban", "IBAN_CODE", "international bank account: country length and mod 97"),
     Entity("ip", "IP_ADDRESS", "public IPv4 or IPv6 address"),
@@ -30,7 +39,9 @@ ENTITIES: tuple[Entity, ...] = (
     Entity("mac", "MAC_ADDRESS", "hardware address of a network device"),
     Entity("url_credentials", "URL_CREDENTIALS", "URL or connection string with user and password in it"),
     Entity("crypto", "CRYPTO", "Bitcoin and kin (checksum verified) or Ethereum address"),
-    Entity("secret", "SECRET", "private key, cloud or code-host token, JSON web token, password of a connection string"),
+    Entity(
+        "secret", "SECRET", "private key, cloud or code-host token, JSON web token, password of a connection string"
+    ),
     Entity("us_ssn", "US_SSN", "United States social security number"),
     Entity("kr_rrn", "KR_RRN", "Korean resident registration number"),
     Entity("kr_frn", "KR_FRN", "Korean foreigner registration number"),
@@ -39,7 +50,9 @@ ENTITIES: tuple[Entity, ...] = (
     Entity("kr_brn", "KR_BRN", "Korean business registration number (checksum)"),
     Entity("kr_corp", "KR_CORP", "Korean corporate registration number"),
     Entity("kr_health_insurance", "KR_HEALTH_INSURANCE", "Korean health insurance certificate number"),
-    Entity("kr_bank_account", "KR_BANK_ACCOUNT", "Korean bank account: a number that a bank or the word account introduces"),
+    Entity(
+        "kr_bank_account", "KR_BANK_ACCOUNT", "Korean bank account: a number that a bank or the word account introduces"
+    ),
     Entity("kr_plate", "KR_PLATE", "Korean vehicle plate"),
     Entity("kr_address", "KR_ADDRESS", "Korean postal address with a building number, by road name or by lot"),
     Entity("person", "PERSON", "name of a person", names=True),

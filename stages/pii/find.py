@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Callable
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Find = Callable[[pa.Array], list[Finding]]
 
 
-def finder(options: "Pii", wanted: frozenset[str]) -> tuple[Find, tuple[str, ...]]:
+def finder(options: Pii, wanted: frozenset[str]) -> tuple[Find, tuple[str, ...]]:
     """(texts -> findings without overlaps, kinds that only the user's recognisers know) under `options`."""
     patterned = frozenset(wanted & set(PATTERNED))
     finders: list[Find] = [partial(detect, entities=patterned, floor=options.min_score)]

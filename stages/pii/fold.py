@@ -25,8 +25,45 @@ def _among(points: tuple[int, ...]) -> np.ndarray:
     return np.array(sorted(points), np.int64)
 
 
-_DASHES = _among((0x2D7, 0x5BE, 0x1806, 0x2043, 0x207B, 0x208B, 0x2500, 0x2501, 0x2E3A, 0x2E3B, 0x301C, 0x3030, 0x30FC, 0x3161, 0xFF70))
-_DOTS = _among((0xB7, 0x387, 0x119E, 0x2022, 0x2024, 0x2027, 0x2219, 0x22C5, 0x25CF, 0x25E6, 0x3002, 0x30FB, 0x318D, 0xFE52, 0xFF61, 0xFF65))
+_DASHES = _among(
+    (
+        0x2D7,
+        0x5BE,
+        0x1806,
+        0x2043,
+        0x207B,
+        0x208B,
+        0x2500,
+        0x2501,
+        0x2E3A,
+        0x2E3B,
+        0x301C,
+        0x3030,
+        0x30FC,
+        0x3161,
+        0xFF70,
+    )
+)
+_DOTS = _among(
+    (
+        0xB7,
+        0x387,
+        0x119E,
+        0x2022,
+        0x2024,
+        0x2027,
+        0x2219,
+        0x22C5,
+        0x25CF,
+        0x25E6,
+        0x3002,
+        0x30FB,
+        0x318D,
+        0xFE52,
+        0xFF61,
+        0xFF65,
+    )
+)
 
 
 @kernel
@@ -38,9 +75,13 @@ def _point(data, at, end):
     if c < 0xE0:
         return ((c & 31) << 6 | (data[at + 1] & 63), 2) if at + 1 < end else (c, 1)
     if c < 0xF0:
-        return ((c & 15) << 12 | (np.int64(data[at + 1]) & 63) << 6 | (data[at + 2] & 63), 3) if at + 2 < end else (c, 1)
+        return (
+            ((c & 15) << 12 | (np.int64(data[at + 1]) & 63) << 6 | (data[at + 2] & 63), 3) if at + 2 < end else (c, 1)
+        )
     if at + 3 < end:
-        return (c & 7) << 18 | (np.int64(data[at + 1]) & 63) << 12 | (np.int64(data[at + 2]) & 63) << 6 | (data[at + 3] & 63), 4
+        return (c & 7) << 18 | (np.int64(data[at + 1]) & 63) << 12 | (np.int64(data[at + 2]) & 63) << 6 | (
+            data[at + 3] & 63
+        ), 4
     return c, 1
 
 
@@ -61,7 +102,14 @@ def folded(point):
             return point - 0x6F0 + 48
         if 0x1100 <= point <= 0x1112:
             return HANGUL
-        if point == 0x34F or point == 0x61C or point == 0x115F or point == 0x1160 or 0x17B4 <= point <= 0x17B5 or 0x180B <= point <= 0x180F:
+        if (
+            point == 0x34F
+            or point == 0x61C
+            or point == 0x115F
+            or point == 0x1160
+            or 0x17B4 <= point <= 0x17B5
+            or 0x180B <= point <= 0x180F
+        ):
             return DROP
         return _joining(point)
     if point < 0x2100:
@@ -78,7 +126,13 @@ def folded(point):
         return 32
     if 0xFF01 <= point <= 0xFF5E:
         return point - 0xFF01 + 33
-    if point == 0xFEFF or 0xFE00 <= point <= 0xFE0F or point == 0x3164 or point == 0xFFA0 or 0xE0000 <= point <= 0xE0FFF:
+    if (
+        point == 0xFEFF
+        or 0xFE00 <= point <= 0xFE0F
+        or point == 0x3164
+        or point == 0xFFA0
+        or 0xE0000 <= point <= 0xE0FFF
+    ):
         return DROP
     if 0x1D7CE <= point <= 0x1D7FF:
         return (point - 0x1D7CE) % 10 + 48

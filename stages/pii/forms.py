@@ -51,7 +51,14 @@ def ipv4(data, start, end, d, private):
     a, b = d[0], d[1]
     if a == 0 or a == 255 or (a == 224 and b == 0):
         return -1  # "this network", netmasks and broadcast: nobody's address
-    inside = a == 10 or a == 127 or (a == 172 and 16 <= b <= 31) or (a == 192 and b == 168) or (a == 169 and b == 254) or (a == 100 and 64 <= b <= 127)
+    inside = (
+        a == 10
+        or a == 127
+        or (a == 172 and 16 <= b <= 31)
+        or (a == 192 and b == 168)
+        or (a == 169 and b == 254)
+        or (a == 100 and 64 <= b <= 127)
+    )
     if inside != private:
         return -1
     if max(max(a, b), max(d[2], d[3])) <= 20:

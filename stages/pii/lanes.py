@@ -14,7 +14,11 @@ from stages.pii.json_text import JsonText
 from stages.text.encoding import valid_rows
 
 SAID = ("content", "reasoning", "name")
-PARTS = {"blocks": ("text",), "meta": ("value", "key"), **dict.fromkeys(("messages", "prompt", "chosen", "rejected"), SAID)}
+PARTS = {
+    "blocks": ("text",),
+    "meta": ("value", "key"),
+    **dict.fromkeys(("messages", "prompt", "chosen", "rejected"), SAID),
+}
 """In a field that is a list of records, the parts that hold text; turns hold the arguments of their tool calls besides."""
 CALLED = "tool_calls[{}].arguments"
 JSON = "json"
@@ -110,7 +114,9 @@ def _seen(lane: Lane) -> Lane:
     """A lane of JSON texts as they are looked at. What is no UTF-8 is left to `readable_rows`."""
     if not valid_rows(lane.texts).all():
         return lane
-    return lane._replace(texts=pa.array([text and JsonText(text).seen for text in lane.texts.to_pylist()], pa.large_string()), json=True)
+    return lane._replace(
+        texts=pa.array([text and JsonText(text).seen for text in lane.texts.to_pylist()], pa.large_string()), json=True
+    )
 
 
 def _filled(texts: pa.Array) -> pa.Array:

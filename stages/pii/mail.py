@@ -162,7 +162,11 @@ def credentials(data, low, high, at):
     if not colon or begin - 3 < low or data[begin - 1] != 47 or data[begin - 2] != 47 or data[begin - 3] != 58:
         return -1, -1
     start = begin - 3
-    while start > low and begin - start < 24 and (_LABEL[data[start - 1]] or data[start - 1] == 43 or data[start - 1] == 46):
+    while (
+        start > low
+        and begin - start < 24
+        and (_LABEL[data[start - 1]] or data[start - 1] == 43 or data[start - 1] == 46)
+    ):
         start -= 1
     while start < begin - 3 and not _letter(data[start]):
         start += 1

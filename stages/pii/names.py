@@ -14,8 +14,8 @@ Surnames: the most frequent of the 2015 census of Statistics Korea, which nearly
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
 
 import pyarrow as pa
 
@@ -31,16 +31,24 @@ TITLES = (
     "부장판사|부장검사|경장|경위|경감|경정|총경|대위|중위|소위|소령|중령|대령|소장|중장"
 )
 LABELS = "이름|성명|예금주|담당자|담당|작성자|대표자|수령인|받는 ?분|보내는 ?분|신청인|환자명|고객명|성함|저자|글쓴이"
-_AFTER = "은|는|이|가|을|를|에게|의|와|과|도|만|께서|께|이다|입니다|이며|이고|으로|로|에|랑|하고|처럼|보다|까지|부터|한테"
+_AFTER = (
+    "은|는|이|가|을|를|에게|의|와|과|도|만|께서|께|이다|입니다|이며|이고|으로|로|에|랑|하고|처럼|보다|까지|부터|한테"
+)
 _NAME = f"(?:(?:{COMPOUND})[가-힣]{{1,2}}|[{SURNAMES}][가-힣]{{2}})"
 _END = f"(?=(?:들|{_AFTER})?(?![가-힣]))"
 TITLED = re.compile(rf"(?<![가-힣])({_NAME}) ?(?:\([0-9]{{1,3}}\) ?)?(?:{TITLES}){_END}")
 CALLED = re.compile(rf"(?<![가-힣])([{SURNAMES}](?:[가-힣]|아무개)?) ?(?:\([0-9]{{1,3}}\) ?)?씨{_END}")
 TITLE_FIRST = re.compile(rf"(?<![가-힣])(?:{TITLES}) ({_NAME})(?=\(|,|{_AFTER}|[^가-힣]|\Z)")
 LABELLED = re.compile(rf"(?:{LABELS})(?:은|는)? ?[:：=]? ?({_NAME}){_END}")
-AGED = re.compile(rf"(?<![가-힣])({_NAME}|[{SURNAMES}](?:모|아무개|[가-힣])?) ?(?:씨 ?)?\((?:[0-9]{{1,2}}|여|남)[세살,)]")
-ENGLISH = re.compile(r"(?<![A-Za-z])(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir|Madam)\.? {0,2}((?:[A-Z][a-z'-]{1,20}|[A-Z]\.)(?: (?:[A-Z][a-z'-]{1,20}|[A-Z]\.)){0,2})")
-ENGLISH_LABEL = re.compile(r"(?i:\b(?:my name is|name:|i am called|signed by|sincerely,|regards,))\s{1,3}((?:[A-Z][a-z'-]{1,20})(?: [A-Z][a-z'-]{1,20}){0,2})")
+AGED = re.compile(
+    rf"(?<![가-힣])({_NAME}|[{SURNAMES}](?:모|아무개|[가-힣])?) ?(?:씨 ?)?\((?:[0-9]{{1,2}}|여|남)[세살,)]"
+)
+ENGLISH = re.compile(
+    r"(?<![A-Za-z])(?:Mr|Mrs|Ms|Miss|Dr|Prof|Sir|Madam)\.? {0,2}((?:[A-Z][a-z'-]{1,20}|[A-Z]\.)(?: (?:[A-Z][a-z'-]{1,20}|[A-Z]\.)){0,2})"
+)
+ENGLISH_LABEL = re.compile(
+    r"(?i:\b(?:my name is|name:|i am called|signed by|sincerely,|regards,))\s{1,3}((?:[A-Z][a-z'-]{1,20})(?: [A-Z][a-z'-]{1,20}){0,2})"
+)
 _RULES = (
     ("titled", TITLED, 0.75), ("called", CALLED, 0.75), ("aged", AGED, 0.8), ("name_label", LABELLED, 0.8), ("title_first", TITLE_FIRST, 0.6),
     ("english_title", ENGLISH, 0.8), ("english_label", ENGLISH_LABEL, 0.75),
@@ -92,7 +100,9 @@ def names_finder(model: str | None, wanted: frozenset[str], floor: float) -> Cal
         made: list[list[Finding]] = [[] for _ in strings]
         if "person" in wanted:
             for item, text in enumerate(strings):
-                made[item] = [Finding(item, start, end, "person", rule, score) for start, end, rule, score in by_rules(text)]
+                made[item] = [
+                    Finding(item, start, end, "person", rule, score) for start, end, rule, score in by_rules(text)
+                ]
         if recognise:
             for finding in in_windows(strings, recognise):
                 if finding.entity in wanted:
@@ -106,9 +116,16 @@ PIECE = 256
 """Most code points of what a model is given at once: a window, or a part of windows that ran together, cut at blanks."""
 
 
-def in_windows(texts: list[str], recognise: "Recognise", cut: Callable[[str], list[tuple[int, int]]] = windows) -> list[Finding]:
+def in_windows(
+    texts: list[str], recognise: Recognise, cut: Callable[[str], list[tuple[int, int]]] = windows
+) -> list[Finding]:
     """What the model sees in the windows of all `texts`: one call, the short pieces first, so that little is padded."""
-    pieces = [(item, low, high) for item, text in enumerate(texts) for start, end in (cut(text) if text else ()) for low, high in _pieces(text, start, end)]
+    pieces = [
+        (item, low, high)
+        for item, text in enumerate(texts)
+        for start, end in (cut(text) if text else ())
+        for low, high in _pieces(text, start, end)
+    ]
     pieces.sort(key=lambda piece: (piece[2] - piece[1], piece))
     found = [
         Finding(item, low + start, low + end, entity, "model", score)
@@ -147,7 +164,10 @@ def recogniser(folder: Path) -> Recognise:
         return _spacy(folder)
     if (folder / "config.json").is_file():
         return _transformers(folder)
-    raise OptionError(f"{folder} holds neither a spaCy pipeline nor a transformers model", "give the folder that save_pretrained or to_disk wrote")
+    raise OptionError(
+        f"{folder} holds neither a spaCy pipeline nor a transformers model",
+        "give the folder that save_pretrained or to_disk wrote",
+    )
 
 
 def _spacy(folder: Path) -> Recognise:
@@ -159,10 +179,16 @@ def _spacy(folder: Path) -> Recognise:
 
             nlp = spacy.load(folder)
     except (ImportError, ValueError, OSError) as fault:
-        raise OptionError(f"{folder} cannot be loaded by spaCy: {type(fault).__name__}", "pip install 'maetdol[ner]', or give another folder") from None
+        raise OptionError(
+            f"{folder} cannot be loaded by spaCy: {type(fault).__name__}",
+            "pip install 'maetdol[ner]', or give another folder",
+        ) from None
 
     def recognise(texts: list[str]) -> list[list[Span]]:
-        return [[(e.start_char, e.end_char, KINDS[e.label_], 0.85) for e in doc.ents if e.label_ in KINDS] for doc in nlp.pipe(texts)]
+        return [
+            [(e.start_char, e.end_char, KINDS[e.label_], 0.85) for e in doc.ents if e.label_ in KINDS]
+            for doc in nlp.pipe(texts)
+        ]
 
     return recognise
 
@@ -171,18 +197,35 @@ def _transformers(folder: Path) -> Recognise:
     try:
         from transformers import AutoModelForTokenClassification, AutoTokenizer, pipeline
 
-        model = AutoModelForTokenClassification.from_pretrained(folder, local_files_only=True, use_safetensors=True, trust_remote_code=False)
+        model = AutoModelForTokenClassification.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
+        )
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ImportError, ValueError, OSError) as fault:
-        raise OptionError(f"{folder} cannot be loaded as a token classifier: {type(fault).__name__}", "save it with save_pretrained (safetensors)") from None
+        raise OptionError(
+            f"{folder} cannot be loaded as a token classifier: {type(fault).__name__}",
+            "save it with save_pretrained (safetensors)",
+        ) from None
     room = int(getattr(model.config, "max_position_embeddings", 0) or 512) - 2  # RoBERTa's positions begin at 2
-    tokenizer.model_max_length = min(int(tokenizer.model_max_length), room)  # what is longer is cut, not a fault in the model
-    classify = pipeline("token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="simple", device="cpu")
+    tokenizer.model_max_length = min(
+        int(tokenizer.model_max_length), room
+    )  # what is longer is cut, not a fault in the model
+    classify = pipeline(
+        "token-classification", model=model, tokenizer=tokenizer, aggregation_strategy="simple", device="cpu"
+    )
 
     def recognise(texts: list[str]) -> list[list[Span]]:
         found = []
         for groups in classify(texts, batch_size=16) if texts else []:
-            spans = [(int(g["start"]), int(g["end"]), KINDS.get(str(g["entity_group"]).upper(), ""), round(float(g["score"]), 2)) for g in groups]
+            spans = [
+                (
+                    int(g["start"]),
+                    int(g["end"]),
+                    KINDS.get(str(g["entity_group"]).upper(), ""),
+                    round(float(g["score"]), 2),
+                )
+                for g in groups
+            ]
             found.append([span for span in spans if span[2] and span[1] > span[0]])
         return found
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Callable, Iterator, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -25,7 +26,17 @@ if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, RecognizerResult
 
 LANGUAGES = ["ko", "en"]
-_HEAVY = ("torch", "transformers", "tensorflow", "jax", "cupy", "stanza", "spacy_huggingface_pipelines", "gliner", "azure")
+_HEAVY = (
+    "torch",
+    "transformers",
+    "tensorflow",
+    "jax",
+    "cupy",
+    "stanza",
+    "spacy_huggingface_pipelines",
+    "gliner",
+    "azure",
+)
 """What spaCy and presidio import if they can and nothing here uses: seconds and hundreds of MB per process."""
 
 
@@ -48,7 +59,7 @@ def presidio() -> ModuleType:
     try:
         with without_heavy():
             import presidio_analyzer
-            import presidio_analyzer.nlp_engine  # noqa: F401
+            import presidio_analyzer.nlp_engine
             import tldextract
     except ModuleNotFoundError as fault:
         raise OptionError(f"presidio cannot be imported: {fault}", "pip install presidio-analyzer") from None
@@ -57,7 +68,9 @@ def presidio() -> ModuleType:
     return presidio_analyzer
 
 
-def registry(engine: Literal["kernel", "regex"], entities: tuple[str, ...] = PATTERNED, languages: list[str] | None = None) -> "RecognizerRegistry":
+def registry(
+    engine: Literal["kernel", "regex"], entities: tuple[str, ...] = PATTERNED, languages: list[str] | None = None
+) -> RecognizerRegistry:
     """Recognisers of `entities` under their names in presidio, on the kernels or on a regular-expression engine."""
     spoken = languages or LANGUAGES
     if engine == "kernel":
@@ -67,13 +80,17 @@ def registry(engine: Literal["kernel", "regex"], entities: tuple[str, ...] = PAT
     return presidio().RecognizerRegistry(recognizers=made, supported_languages=spoken)
 
 
-def analyzer(engine: Literal["kernel", "regex"], entities: tuple[str, ...] = PATTERNED, languages: list[str] | None = None) -> "AnalyzerEngine":
+def analyzer(
+    engine: Literal["kernel", "regex"], entities: tuple[str, ...] = PATTERNED, languages: list[str] | None = None
+) -> AnalyzerEngine:
     """An AnalyzerEngine over `registry(engine)`; it needs no language model."""
     module = presidio()
     spoken = languages or LANGUAGES
     return module.AnalyzerEngine(
         registry=registry(engine, entities, spoken),
-        nlp_engine=module.nlp_engine.NoOpNlpEngine(models=[{"lang_code": language, "model_name": ""} for language in spoken]),
+        nlp_engine=module.nlp_engine.NoOpNlpEngine(
+            models=[{"lang_code": language, "model_name": ""} for language in spoken]
+        ),
         supported_languages=spoken,
     )
 
@@ -87,12 +104,16 @@ def _kernel_class() -> type:
 
         def __init__(self, entity: str, language: str = "en", floor: float = 0.5):
             self.entity, self.floor = entity, floor
-            super().__init__([BY_NAME[entity].presidio], name=f"Maetdol{entity.title().replace('_', '')}", supported_language=language)
+            super().__init__(
+                [BY_NAME[entity].presidio],
+                name=f"Maetdol{entity.title().replace('_', '')}",
+                supported_language=language,
+            )
 
         def load(self) -> None:
             pass
 
-        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list["RecognizerResult"]:
+        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
             found = detect(pa.array([text], pa.large_string()), frozenset((self.entity,)), self.floor)
             return [result(self.supported_entities[0], f.start, f.end, f.score) for f in found]
 
@@ -111,12 +132,16 @@ def _rule_class() -> type:
 
         def __init__(self, rule: Rule, language: str = "en", floor: float = 0.5):
             self.rule, self.floor = rule, floor
-            super().__init__([BY_NAME[rule.entity].presidio], name=f"Rule{rule.name.title().replace('_', '')}", supported_language=language)
+            super().__init__(
+                [BY_NAME[rule.entity].presidio],
+                name=f"Rule{rule.name.title().replace('_', '')}",
+                supported_language=language,
+            )
 
         def load(self) -> None:
             pass
 
-        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list["RecognizerResult"]:
+        def analyze(self, text: str, entities: list[str], nlp_artifacts: Any = None) -> list[RecognizerResult]:
             found = spans(text, self.rule, round(self.floor * 100))
             if self.rule.check == "base58":
                 found = [span for span in found if base58check(text[span.start : span.end].encode())]
@@ -125,11 +150,13 @@ def _rule_class() -> type:
     return RuleRecognizer
 
 
-def standing(text: str, results: list["RecognizerResult"]) -> list["RecognizerResult"]:
+def standing(text: str, results: list[RecognizerResult]) -> list[RecognizerResult]:
     """Results without overlaps by the rule of the kernels: the longest (bytes of UTF-8), the best scored, the earlier kind."""
     order = {entity.presidio: place for place, entity in enumerate(BY_NAME.values())}
     taken = Taken()
-    ranked = sorted(results, key=lambda r: (-len(text[r.start : r.end].encode()), -r.score, r.start, order.get(r.entity_type, 99)))
+    ranked = sorted(
+        results, key=lambda r: (-len(text[r.start : r.end].encode()), -r.score, r.start, order.get(r.entity_type, 99))
+    )
     return sorted((result for result in ranked if taken.take(result.start, result.end)), key=lambda r: r.start)
 
 
@@ -180,14 +207,23 @@ def recognizers_finder(path: str, floor: float) -> tuple[Callable[[pa.Array], li
             engine = module.AnalyzerEngine(registry=found, nlp_engine=nlp, supported_languages=languages)
         except (ValueError, TypeError, KeyError, AttributeError) as fault:
             reason = " ".join(str(fault).split())[:300]
-            raise OptionError(f"recognizers: presidio refuses {path}: {reason}", "see presidio's documentation of no-code recognisers") from None
+            raise OptionError(
+                f"recognizers: presidio refuses {path}: {reason}", "see presidio's documentation of no-code recognisers"
+            ) from None
     names = {entity: _kind(entity) for language in languages for entity in engine.get_supported_entities(language)}
 
     def find(texts: pa.Array) -> list[Finding]:
         found = []
         for item, text in enumerate(texts.to_pylist()):
-            results = [result for language in languages for result in engine.analyze(text, language, score_threshold=floor)] if text else []
-            found += [Finding(item, r.start, r.end, names[r.entity_type], "presidio", round(float(r.score), 2)) for r in standing(text, results)]
+            results = (
+                [result for language in languages for result in engine.analyze(text, language, score_threshold=floor)]
+                if text
+                else []
+            )
+            found += [
+                Finding(item, r.start, r.end, names[r.entity_type], "presidio", round(float(r.score), 2))
+                for r in standing(text, results)
+            ]
         return found
 
     return find, tuple(sorted(set(names.values()) - set(BY_NAME)))
@@ -201,14 +237,21 @@ def _page(path: str) -> dict[str, Any]:
         with open(path, encoding="utf-8") as handle:
             page = yaml.safe_load(handle)
     except (OSError, yaml.YAMLError) as fault:
-        raise OptionError(f"recognizers: cannot read {path}: {type(fault).__name__}", "give a YAML file of presidio recognisers") from None
+        raise OptionError(
+            f"recognizers: cannot read {path}: {type(fault).__name__}", "give a YAML file of presidio recognisers"
+        ) from None
     entries = page.get("recognizers") if isinstance(page, dict) else None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise OptionError(f"recognizers: {path} has no list `recognizers`", "see presidio's documentation of no-code recognisers")
+        raise OptionError(
+            f"recognizers: {path} has no list `recognizers`", "see presidio's documentation of no-code recognisers"
+        )
     spoken: set[str] = set()
     for entry in entries:
         one = [entry["supported_language"]] if "supported_language" in entry else []
-        spoken |= {str(each["language"] if isinstance(each, dict) else each) for each in [*one, *(entry.get("supported_languages") or ())]}
+        spoken |= {
+            str(each["language"] if isinstance(each, dict) else each)
+            for each in [*one, *(entry.get("supported_languages") or ())]
+        }
     return {"global_regex_flags": 26, "supported_languages": sorted(spoken) or ["en"], **page}
 
 

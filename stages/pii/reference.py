@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple
 
 import regex
 
@@ -47,8 +48,12 @@ _JAMO = re.compile("[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?")
 
 _WIDE = "[0-9A-Za-z０-９Ａ-Ｚａ-ｚ]"
 _BETWEEN = rf"(?:(?<={_WIDE})[{{0}}](?={_WIDE})|(?<=[0-9] )[{{0}}](?= [0-9]))"
-_JOINED = re.compile(_BETWEEN.format("\u02d7\u05be\u1806\u2043\u207b\u208b\u2500\u2501\u2e3a\u2e3b\u301c\u3030\u30fc\u3161\uff70"))
-_DOTTED = re.compile(_BETWEEN.format("\u00b7\u0387\u119e\u2022\u2024\u2027\u2219\u22c5\u25cf\u25e6\u3002\u30fb\u318d\ufe52\uff61\uff65"))
+_JOINED = re.compile(
+    _BETWEEN.format("\u02d7\u05be\u1806\u2043\u207b\u208b\u2500\u2501\u2e3a\u2e3b\u301c\u3030\u30fc\u3161\uff70")
+)
+_DOTTED = re.compile(
+    _BETWEEN.format("\u00b7\u0387\u119e\u2022\u2024\u2027\u2219\u22c5\u25cf\u25e6\u3002\u30fb\u318d\ufe52\uff61\uff65")
+)
 _BREAK = re.compile(r"(?<=[0-9]-)\n(?=[0-9])|(?<=[0-9A-Za-z]@)\n(?=[0-9A-Za-z])|(?<=[0-9])\n(?=-[0-9])")
 _PLAIN = re.compile(r"[\x00-\x09\x0b-\x7f\u3400-\ud7a3]*")
 
@@ -103,7 +108,11 @@ def _occurs(window: bytes, word: bytes, low: int, high: int) -> Iterator[int]:
     """Where `word` stands in `window`, a Latin one as a whole word; the window's neighbours count as no letters."""
     at = window.find(word, low)
     while 0 <= at and at + len(word) <= high:
-        whole = word[0] >= 128 or not (window[at - 1 : at].isalpha() if at else False) and not window[at + len(word) : at + len(word) + 1].isalpha()
+        whole = (
+            word[0] >= 128
+            or not (window[at - 1 : at].isalpha() if at else False)
+            and not window[at + len(word) : at + len(word) + 1].isalpha()
+        )
         if whole:
             yield at
         at = window.find(word, at + 1)
@@ -169,7 +178,11 @@ def _begin(pattern: str) -> str:
 def _compiled(rule: Rule) -> tuple[regex.Pattern, regex.Pattern, regex.Pattern]:
     left = "".join(side for mask, side in LEFT_SIDES.items() if rule.left & mask)
     right = "".join(side for mask, side in RIGHT_SIDES.items() if rule.right & mask)
-    return regex.compile(f"(?p){_begin(rule.pattern)}{left}(?:{rule.pattern})"), regex.compile(rule.pattern), regex.compile(right or "(?=)")
+    return (
+        regex.compile(f"(?p){_begin(rule.pattern)}{left}(?:{rule.pattern})"),
+        regex.compile(rule.pattern),
+        regex.compile(right or "(?=)"),
+    )
 
 
 def _patterned(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
@@ -207,7 +220,9 @@ _HANGUL_ENDING = re.compile("|".join(HANGUL_ENDINGS))
 def _mail(text: str) -> Iterator[tuple[int, int]]:
     for sign in re.finditer("@|%40", text):
         before = text[max(0, sign.start() - 65) : sign.start()]
-        run = re.search(r"[A-Za-z0-9._%+가-힣-]*\Z" if re.search(r"[가-힣]\Z", before) else r"[A-Za-z0-9._%+-]*\Z", before).group()  # type: ignore[union-attr]
+        run = re.search(
+            r"[A-Za-z0-9._%+가-힣-]*\Z" if re.search(r"[가-힣]\Z", before) else r"[A-Za-z0-9._%+-]*\Z", before
+        ).group()  # type: ignore[union-attr]
         local = run.lstrip(".%+-")
         if len(run.encode()) > 64 or not local or local.endswith("."):
             continue
@@ -235,7 +250,11 @@ def _host_end(text: str, at: int) -> int | None:
         if place and (re.fullmatch("[A-Za-z]{2,24}", word) or re.match("(?i)xn-..", word)):
             end = None if word.lower() in NO_DOMAINS else at + len(word)
         stop = at + len(word)
-        if word != label.group() or not re.match(r"\.[A-Za-z0-9-]" if end else r"\.[A-Za-z0-9가-힣-]", text[stop : stop + 2]) or stop + 1 >= limit:
+        if (
+            word != label.group()
+            or not re.match(r"\.[A-Za-z0-9-]" if end else r"\.[A-Za-z0-9가-힣-]", text[stop : stop + 2])
+            or stop + 1 >= limit
+        ):
             return end
         at, place = stop + 1, True
 
@@ -288,7 +307,9 @@ _UNIT = "|".join(sorted(UNITS.split(), key=len, reverse=True))
 _BUILDING = "|".join(sorted(BUILDINGS.split(), key=len, reverse=True))
 _ANCHOR = re.compile(r"(?<=[ \u0080-\U0010ffff])(?=[0-9])")
 _TAIL = re.compile(r"([가-힣0-9]*[로길동리가])(?: 산)? ?\Z")
-_HOUSE = re.compile(rf"(?!0)[0-9]{{1,5}}(?![0-9])(?:-[0-9]{{1,4}}(?![0-9]))?(?:번지|(?!%|\.[0-9]|:|_|[0-9A-Za-z]|(?:{_UNIT})))")
+_HOUSE = re.compile(
+    rf"(?!0)[0-9]{{1,5}}(?![0-9])(?:-[0-9]{{1,4}}(?![0-9]))?(?:번지|(?!%|\.[0-9]|:|_|[0-9A-Za-z]|(?:{_UNIT})))"
+)
 _NUMBERED = re.compile(r"[0-9A-Za-z가-힣-]*?(?:[0-9]|(?<![0-9A-Za-z가-힣-])[A-Za-z-])(?:호실|[동호층])")
 _NAMED = re.compile(rf"[0-9A-Za-z가-힣-]*(?:{_BUILDING}) ")
 _WORD_FLOOR = re.compile(r"([0-9A-Za-z가-힣-]+) (?:[0-9]{1,5}(?:호실|[호층])|[A-Za-z]동)")
@@ -305,7 +326,12 @@ def _address(text: str, at: int) -> tuple[int, int, str] | None:
         return None
     word, start = tail.group(1), tail.start(1)
     branch, common = bool(_BRANCH.fullmatch(word)), word in _NO_LOT
-    if not branch and (len(word.encode()) < 6 or word.endswith("으로") or re.fullmatch("[0-9]+로", word) or (word[-1] == "가" and not word[-2].isdigit())):
+    if not branch and (
+        len(word.encode()) < 6
+        or word.endswith("으로")
+        or re.fullmatch("[0-9]+로", word)
+        or (word[-1] == "가" and not word[-2].isdigit())
+    ):
         return None
     road = word[-1] in "로길"
     if branch:
@@ -354,7 +380,12 @@ def _details(text: str, end: int) -> int:
         named = None if unit else _NAMED.match(text, at)
         if named:
             unit = _NUMBERED.match(text, named.end())
-        if unit is None and not named and (word := _WORD_FLOOR.match(text, at)) and len(word.group(1)[:-1].encode()) < 42:
+        if (
+            unit is None
+            and not named
+            and (word := _WORD_FLOOR.match(text, at))
+            and len(word.group(1)[:-1].encode()) < 42
+        ):
             unit = word
         if unit is None:
             return end
@@ -378,7 +409,14 @@ def spans(text: str, rule: Rule, floor: int = 50) -> list[Span]:
         if scores[which] >= floor and scores[which] > 0:
             if rule.name == "private_key":
                 first, end = _key_block(folded, start, end)
-            found.append(Span(begins[first if rule.region or rule.name == "private_key" else start], ends[end - 1], rule, scores[which]))
+            found.append(
+                Span(
+                    begins[first if rule.region or rule.name == "private_key" else start],
+                    ends[end - 1],
+                    rule,
+                    scores[which],
+                )
+            )
     return found
 
 
@@ -402,7 +440,9 @@ def settled(found: list[Span], text: str) -> list[Span]:
     """Of spans that overlap the longest (in bytes of UTF-8), then the best scored, then the earlier kind in the list."""
     order = list(BY_NAME)
     kept: list[Span] = []
-    for span in sorted(found, key=lambda s: (-len(text[s.start : s.end].encode()), -s.score, s.start, order.index(s.rule.entity))):
+    for span in sorted(
+        found, key=lambda s: (-len(text[s.start : s.end].encode()), -s.score, s.start, order.index(s.rule.entity))
+    ):
         if all(span.end <= other.start or span.start >= other.end for other in kept):
             kept.append(span)
     return sorted(kept, key=lambda s: s.start)

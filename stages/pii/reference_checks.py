@@ -43,15 +43,27 @@ def _numeric(check: str, value: str, number: str) -> int:
         return 1 if set(number) - set("01") else -1
     if check.startswith("card"):
         kind = issuer(number)
-        return -1 if not 12 <= len(number) <= 19 or not luhn(number) else int(kind == 2 or (kind == 1 and check == "card_grouped"))
+        return (
+            -1
+            if not 12 <= len(number) <= 19 or not luhn(number)
+            else int(kind == 2 or (kind == 1 and check == "card_grouped"))
+        )
     if check.startswith(("rrn", "frn")):
         return _resident(number, check.startswith("frn"), check.endswith("bare"))
     table = {
         "brn": lambda: _business(number),
         "corp": lambda: _corporate(number),
         "license": lambda: 1 if len(number) == 12 and 11 <= int(number[:2]) <= 28 and number[:2] != "27" else -1,
-        "bank": lambda: 0 if 10 <= len(number) <= 16 and len(set(number)) > 1 and not (number.startswith("010") and len(number) == 11) else -1,
-        "ssn": lambda: 1 if 0 < int(number[:3]) < 900 and number[:3] != "666" and number[3:5] != "00" and number[5:] != "0000" else -1,
+        "bank": lambda: (
+            0
+            if 10 <= len(number) <= 16 and len(set(number)) > 1 and not (number.startswith("010") and len(number) == 11)
+            else -1
+        ),
+        "ssn": lambda: (
+            1
+            if 0 < int(number[:3]) < 900 and number[:3] != "666" and number[3:5] != "00" and number[5:] != "0000"
+            else -1
+        ),
         "phone_service": lambda: -1 if len(number) != 8 or number[0] != "1" else int(number[:4] in _HOTLINES),
         "phone_toll": lambda: 1 if _toll(number) else -1,
         "phone_not_toll": lambda: -1 if _toll(number) else 1,
@@ -72,7 +84,15 @@ def issuer(number: str) -> int:
     usual = {16: r"4|5[1-5]|2(22[1-9]|2[3-9]|[3-6]|7[01]|720)|35(2[89]|[3-8])|6011|64[4-9]|65|62|81|36", 15: "3[47]"}
     if n in usual and re.match(usual[n], number):
         return 2
-    unusual = {16: "9", 15: "1800|2131", 14: "30[0-5]|3[689]", 13: "4", 17: "62|6011|64[4-9]|65|81", 18: "62|6011|64[4-9]|65|81", 19: "4|62|6011|64[4-9]|65|81"}
+    unusual = {
+        16: "9",
+        15: "1800|2131",
+        14: "30[0-5]|3[689]",
+        13: "4",
+        17: "62|6011|64[4-9]|65|81",
+        18: "62|6011|64[4-9]|65|81",
+        19: "4|62|6011|64[4-9]|65|81",
+    }
     if n in unusual and re.match(unusual[n], number):
         return 1
     return 1 if 12 <= n <= 19 and re.match("50|5[678]|6304|67|6390|601100", number) else 0

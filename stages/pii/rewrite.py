@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from typing import Any, Callable, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -53,7 +54,8 @@ class Row:
         self.blocks: list[dict] | None = values.get("blocks")
         text = values.get("text") or ""
         self.standing = [
-            b["start"] is not None and b["end"] is not None and text[b["start"] : b["end"]] == b["text"] for b in self.blocks or ()
+            b["start"] is not None and b["end"] is not None and text[b["start"] : b["end"]] == b["text"]
+            for b in self.blocks or ()
         ]
 
     def take(self, slot: Slot, findings: Sequence[Finding], first: bool) -> set[Slot]:
@@ -68,12 +70,17 @@ class Row:
             action = self.plan.actions[finding.entity]
             by = f"{finding.entity} {finding.rule} {finding.score:.2f} {home.place}"
             if seen is not None:
-                spots = [spot for spot in seen.places(finding.start, finding.end) if not edits or spot.start >= edits[-1].end]
+                spots = [
+                    spot for spot in seen.places(finding.start, finding.end) if not edits or spot.start >= edits[-1].end
+                ]
                 if not spots:
                     continue
                 where = spots[0].start, spots[-1].end
                 if action in EDITING:
-                    edits += [Edit(spot.start, spot.end, spot.filled(self.replacer(finding.entity, spot.value)), by) for spot in spots]
+                    edits += [
+                        Edit(spot.start, spot.end, spot.filled(self.replacer(finding.entity, spot.value)), by)
+                        for spot in spots
+                    ]
                     continue
             else:
                 where = finding.start + shift, finding.end + shift
@@ -196,7 +203,7 @@ def rewritten(batch: pa.RecordBatch, plan: Plan, readable: np.ndarray) -> Work:
     for row, work in rows.items():
         at = int(places[row])
         made = work.edits()
-        for slot, edit in made:
+        for _slot, edit in made:
             if edit.replacement is not None:
                 work.counts[edit.by.split(" ", 1)[0]] += 1
         edits[at] = [edit for _, edit in made]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.pii import book as tables
 from stages.pii import rules as sides
 from stages.pii.address import address
-from stages.pii import book as tables
 from stages.pii.book import DOUBLE_COLON, ENCODED, MAIL, PASS, SCORES, SIGNED, START, rule_number
 from stages.pii.checks import DIGITS, check
 from stages.pii.forms import SHORTEST
@@ -54,7 +54,15 @@ def _in_url(data, low, at):
         if at - 3 >= low and data[at - 1] == 47 and data[at - 2] == 47 and data[at - 3] == 58:
             return True
         at -= 1
-        if at < low or data[at] <= 32 or data[at] >= 127 or data[at] == 34 or data[at] == 39 or data[at] == 60 or data[at] == 62:
+        if (
+            at < low
+            or data[at] <= 32
+            or data[at] >= 127
+            or data[at] == 34
+            or data[at] == 39
+            or data[at] == 60
+            or data[at] == 62
+        ):
             return False
     return False
 
@@ -130,7 +138,12 @@ def situation(book, kinds, data, low, high, start, end):
         size, gap = np.int64(0), start - at - 1
         for k in range(book.label_first[state], book.label_first[state + 1]):
             w = book.label_words[k]  # longest first; one word can be of two kinds
-            if (size == 0 or size == book.words[w, _SIZE]) and gap <= book.words[w, _BEFORE] and _stands(book, data, low, high, w, at + 1) and _names(data, at + 1, start):
+            if (
+                (size == 0 or size == book.words[w, _SIZE])
+                and gap <= book.words[w, _BEFORE]
+                and _stands(book, data, low, high, w, at + 1)
+                and _names(data, at + 1, start)
+            ):
                 nearest = (nearest if size else 0) | book.words[w, _BIT]
                 size = book.words[w, _SIZE]
                 begin = at + 1 - size
@@ -206,7 +219,14 @@ def _key_block(data, end, high):
     stop, limit = end, min(high, end + _KEY_LIMIT)
     while stop < limit:
         c = data[stop]
-        if c == 45 and stop + 9 <= limit and data[stop + 5] == 69 and data[stop + 6] == 78 and data[stop + 7] == 68 and data[stop + 4] == 45:
+        if (
+            c == 45
+            and stop + 9 <= limit
+            and data[stop + 5] == 69
+            and data[stop + 6] == 78
+            and data[stop + 7] == 68
+            and data[stop + 4] == 45
+        ):
             stop += 8
             while stop < limit and data[stop] != 45 and data[stop] != 10:
                 stop += 1

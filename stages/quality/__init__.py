@@ -34,7 +34,9 @@ class Quality(ShardStage):
     """
 
     version: ClassVar[int] = 2
-    filters: Annotated[tuple[SerializeAsAny[Filter], ...], BeforeValidator(_built)] = Field(default=DEFAULT, validate_default=True)  # type: ignore[assignment]
+    filters: Annotated[tuple[SerializeAsAny[Filter], ...], BeforeValidator(_built)] = Field(
+        default=DEFAULT, validate_default=True
+    )  # type: ignore[assignment]
     "Filters in order: names, or mappings such as `{word_count: {min: 30}}`; see `maetdol list filters`."
     spare: tuple[Literal["faq", "code", "list"], ...] = ("faq",)
     "Do not drop documents with question and answer blocks (code blocks, lists) for being short or shaped like a list."

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -63,7 +64,7 @@ class Limit:
     kept_calibrated: float
 
 
-def calibrate(order: "Calibrate") -> dict[str, list[Limit]]:
+def calibrate(order: Calibrate) -> dict[str, list[Limit]]:
     """Measure, set limits, write the fragment and the report; the limits per language."""
     families = [each for each in build(list(FAMILIES)) if isinstance(each, Rule)]
     sample = measured(drawn(order.source, order), families, order.languages)
@@ -84,8 +85,9 @@ def calibrate(order: "Calibrate") -> dict[str, list[Limit]]:
     return limits
 
 
-def drawn(sources: Iterable[str], order: "Calibrate") -> list[Sample]:
+def drawn(sources: Iterable[str], order: Calibrate) -> list[Sample]:
     """Up to `order.documents` texts, by the smallest hashes of their ids: the same sample whatever the order of files."""
+
     def keyed() -> Iterator[tuple[int, str, Sample]]:
         for source in sources:
             for sample in samples(source, order.field):
@@ -107,7 +109,9 @@ def measured(texts: list[Sample], families: list[Rule], wanted: tuple[str, ...])
         found = plain.once(identify)
         langs = [primary(sample.lang) or lang for sample, lang in zip(part, found.langs)]
         docs = plain.with_columns({"lang": pa.array(langs, pa.large_string())})
-        measures = {f"{word_of(type(each))}.{name}": values for each in families for name, values in each.measure(docs).items()}
+        measures = {
+            f"{word_of(type(each))}.{name}": values for each in families for name, values in each.measure(docs).items()
+        }
         for lang in {lang for lang in langs if lang and (not wanted or lang in wanted)}:
             rows = np.array([n for n, other in enumerate(langs) if other == lang])
             into = out.setdefault(lang, Language())
@@ -133,7 +137,11 @@ def limits_of(each: Rule, lang: str, sample: Language, reference: Language | Non
             published = type(each).model_fields[option].default
             fresh = moved(base.values(name), published, tail, high)
             own = sample.values(name)
-            out.append(Limit(family, option, bound.measure, published, fresh, kept(own, published, high), kept(own, fresh, high)))
+            out.append(
+                Limit(
+                    family, option, bound.measure, published, fresh, kept(own, published, high), kept(own, fresh, high)
+                )
+            )
     return out
 
 
@@ -175,23 +183,39 @@ def stop_words(words: Counter[str], count: int) -> list[str]:
     return [word for word, _ in sorted(plain.items(), key=lambda pair: (-pair[1], pair[0]))[:count]]
 
 
-def fragment(order: "Calibrate", found: dict[str, Language], limits: dict[str, list[Limit]], cuts: dict[str, float], stops: dict[str, list[str]]) -> str:
+def fragment(
+    order: Calibrate,
+    found: dict[str, Language],
+    limits: dict[str, list[Limit]],
+    cuts: dict[str, float],
+    stops: dict[str, list[str]],
+) -> str:
     """A `quality` step as YAML."""
     import yaml
 
     def changes(family: str) -> dict[str, dict[str, Any]]:
         return {
-            lang: {limit.option: limit.calibrated for limit in own if limit.family == family and limit.calibrated != limit.published}
+            lang: {
+                limit.option: limit.calibrated
+                for limit in own
+                if limit.family == family and limit.calibrated != limit.published
+            }
             for lang, own in limits.items()
         }
 
-    filters: list[dict[str, Any]] = [{"language": {"keep": sorted(found), "languages": {lang: {"min": cut} for lang, cut in cuts.items()}}}]
+    filters: list[dict[str, Any]] = [
+        {"language": {"keep": sorted(found), "languages": {lang: {"min": cut} for lang, cut in cuts.items()}}}
+    ]
     for family in FAMILIES:
         options: dict[str, Any] = {"languages": {lang: own for lang, own in changes(family).items() if own}}
         # the built-in limits of a language give way to these: every other limit is named as published
         for lang in limits:
             built_in = build([family])[0].languages.get(lang, {})  # type: ignore[attr-defined]
-            stated = {limit.option: limit.calibrated for limit in limits[lang] if limit.family == family and limit.option in built_in}
+            stated = {
+                limit.option: limit.calibrated
+                for limit in limits[lang]
+                if limit.family == family and limit.option in built_in
+            }
             if stated:
                 options["languages"].setdefault(lang, {}).update(stated)
         if family == "gopher_quality":
@@ -199,16 +223,30 @@ def fragment(order: "Calibrate", found: dict[str, Language], limits: dict[str, l
         filters.append({family: options})
     head = [f"# {lang}: {own.documents:,} documents" for lang, own in found.items()]
     note = f"# limits that drop at most {order.tail:g} of the {'reference' if order.reference else 'sample'} texts, else as published"
-    return "\n".join(["# calibrated quality step", *head, note]) + "\n" + yaml.safe_dump([{"quality": {"filters": filters}}], allow_unicode=True, sort_keys=False, width=120)
+    return (
+        "\n".join(["# calibrated quality step", *head, note])
+        + "\n"
+        + yaml.safe_dump([{"quality": {"filters": filters}}], allow_unicode=True, sort_keys=False, width=120)
+    )
 
 
-def report(found: dict[str, Language], reference: dict[str, Language], limits: dict[str, list[Limit]], cuts: dict[str, float], stops: dict[str, list[str]]) -> str:
+def report(
+    found: dict[str, Language],
+    reference: dict[str, Language],
+    limits: dict[str, list[Limit]],
+    cuts: dict[str, float],
+    stops: dict[str, list[str]],
+) -> str:
     """What each limit keeps of the sample, per language, as Markdown."""
     parts = ["# Calibrated limits\n"]
     for lang, own in found.items():
         against = f", {reference[lang].documents:,} reference documents" if lang in reference else ""
-        parts.append(f"\n## {lang}: {own.documents:,} documents{against}\n\nLanguage score from {cuts[lang]} on. Stop words: {' '.join(stops[lang])}\n")
-        parts.append("\n| limit | published | calibrated | keeps (published) | keeps (calibrated) |\n|---|---|---|---|---|")
+        parts.append(
+            f"\n## {lang}: {own.documents:,} documents{against}\n\nLanguage score from {cuts[lang]} on. Stop words: {' '.join(stops[lang])}\n"
+        )
+        parts.append(
+            "\n| limit | published | calibrated | keeps (published) | keeps (calibrated) |\n|---|---|---|---|---|"
+        )
         parts += [
             f"| {limit.family}.{limit.option} | {limit.published} | {limit.calibrated} | {limit.kept_published:.3f} | {limit.kept_calibrated:.3f} |"
             for limit in limits[lang]

@@ -61,7 +61,9 @@ class TrainModel(Options):
         receipt = teach(self)
         held = receipt.notes["quality_model"]
         print(f"model     {self.sink}/artefact")
-        print(f"held out  {held['positive']:,} positive, {held['negative']:,} negative: AUC {held['auc']} ({held['auc_interval'][0]} to {held['auc_interval'][1]}), average precision {held['average_precision']}")
+        print(
+            f"held out  {held['positive']:,} positive, {held['negative']:,} negative: AUC {held['auc']} ({held['auc_interval'][0]} to {held['auc_interval'][1]}), average precision {held['average_precision']}"
+        )
         return 0
 
 
@@ -127,6 +129,8 @@ class Calibrate(Options):
             moved = [limit for limit in limits if limit.calibrated != limit.published]
             print(f"{lang}: {len(moved)} of {len(limits)} limits moved")
             for limit in moved:
-                print(f"  {limit.family}.{limit.option:<28}{limit.published!s:>8} -> {limit.calibrated!s:>8}   keeps {limit.kept_published:.3f} -> {limit.kept_calibrated:.3f}")
+                print(
+                    f"  {limit.family}.{limit.option:<28}{limit.published!s:>8} -> {limit.calibrated!s:>8}   keeps {limit.kept_published:.3f} -> {limit.kept_calibrated:.3f}"
+                )
         print(f"fragment  {self.out}")
         return 0

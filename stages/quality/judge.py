@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -15,16 +16,16 @@ from pipeline.ledger import Ledger
 from pipeline.schema import Edit, apply_edits, content_id, shape_of
 from pipeline.stage import Work
 from stages.quality.spare import spared, structure
-from stages.text.view import BLANK, TEXT, text_view
 from stages.text.edits import composed, filled
 from stages.text.rules import word_of
+from stages.text.view import BLANK, TEXT, text_view
 from stages.text.words import read
 
 if TYPE_CHECKING:
     from stages.quality import Quality
 
 
-def judged(stage: "Quality", batch: pa.RecordBatch) -> Work:
+def judged(stage: Quality, batch: pa.RecordBatch) -> Work:
     """What becomes of `batch` under the stage's filters."""
     view, unfit = text_view(batch, stage.fields, stage.max_bytes)
     docs = Docs(view, TEXT)
@@ -66,13 +67,19 @@ def judged(stage: "Quality", batch: pa.RecordBatch) -> Work:
 def _one_each(verdict: Verdict, rows: int, name: str) -> Verdict:
     """The verdict, where it says something of every row; WorkError names the filter and the counts."""
     if not isinstance(verdict, Verdict):
-        raise WorkError(f"quality: filter {name} returned a {type(verdict).__name__}, no Verdict", "return pipeline.filter.Verdict from judge()")
+        raise WorkError(
+            f"quality: filter {name} returned a {type(verdict).__name__}, no Verdict",
+            "return pipeline.filter.Verdict from judge()",
+        )
     given = {"reason": verdict.reason, "edits": verdict.edits, "notes": verdict.notes}
     given |= {f"metrics[{key!r}]": values for key, values in verdict.metrics.items()}
     given |= {f"columns[{key!r}]": values for key, values in verdict.columns.items()}
     for part, values in given.items():
         if values is not None and len(values) != rows:
-            raise WorkError(f"quality: filter {name} returned {len(values)} values of {part} for {rows} documents", "return one for each row of the batch")
+            raise WorkError(
+                f"quality: filter {name} returned {len(values)} values of {part} for {rows} documents",
+                "return one for each row of the batch",
+            )
     return verdict
 
 
@@ -90,7 +97,7 @@ def _array(values: object) -> pa.Array:
     return values if isinstance(values, pa.Array) else pa.array(values)
 
 
-def _refuse_edits_of_views(stage: "Quality", batch: pa.RecordBatch, name: str) -> None:
+def _refuse_edits_of_views(stage: Quality, batch: pa.RecordBatch, name: str) -> None:
     if shape_of(batch.schema) != "DOCUMENT" or stage.fields not in ((), ("text",)):
         raise OptionError(
             f"quality: {name} edits the text, but the text judged is made of {', '.join(stage.fields) or 'messages'}",
@@ -111,7 +118,7 @@ def _edited(docs: Docs, edits: Sequence[Sequence[Edit]], wanted: np.ndarray) -> 
 
 
 def _work(
-    stage: "Quality",
+    stage: Quality,
     batch: pa.RecordBatch,
     docs: Docs,
     reasons: list[list[str]],

@@ -13,8 +13,9 @@ import io
 import json
 import lzma
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Iterator, Mapping, NamedTuple
+from typing import Any, NamedTuple
 
 from pipeline.errors import SourceError, did_you_mean
 from pipeline.schema import doc_id
@@ -40,7 +41,11 @@ def samples(source: str, field: str = "text", group: str | None = None) -> Itera
             if column not in row:
                 raise SourceError(f"{path.name} has no column {column!r}", did_you_mean(column, sorted(map(str, row))))
         text = row[field]
-        if isinstance(text, str) and text.strip() and all(str(row[column]) == value for column, value in wanted.items()):
+        if (
+            isinstance(text, str)
+            and text.strip()
+            and all(str(row[column]) == value for column, value in wanted.items())
+        ):
             known = str(row["id"]) if _is_id(row.get("id")) else doc_id(path.name, str(number))
             yield Sample(known, text, str(row[group]) if group else known, row.get("lang"))
 

@@ -7,7 +7,7 @@ against it is one of length or shape: a spared page is still dropped for its lan
 from __future__ import annotations
 
 import re
-from typing import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa

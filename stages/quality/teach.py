@@ -59,11 +59,17 @@ class Taught:
     """bool: trained on, or measured."""
 
 
-def teach(order: "TrainModel") -> Receipt:
+def teach(order: TrainModel) -> Receipt:
     """Train under `order` and put model, card and ledger into its sink."""
     taught = gathered(order)
     sink = Store(order.sink)
-    key = digest([order.fingerprint(), versions(("fasttext-numpy2",)), digest([taught.ids, [hash_of(line) for line in taught.lines]])])
+    key = digest(
+        [
+            order.fingerprint(),
+            versions(("fasttext-numpy2",)),
+            digest([taught.ids, [hash_of(line) for line in taught.lines]]),
+        ]
+    )
     with tempfile.TemporaryDirectory(prefix="maetdol-model-") as passing:
         folder = Path(passing) / "artefact"
         folder.mkdir()
@@ -76,10 +82,21 @@ def teach(order: "TrainModel") -> Receipt:
             taught.ids,
             out=[None] * len(taught.ids),
             reason=[None if used else "quality_model.surplus" for used in taught.used],
-            note=[f"{LABELS[label]}, {'held out' if held else 'trained on'}" for label, held in zip(taught.labels, taught.held)],
+            note=[
+                f"{LABELS[label]}, {'held out' if held else 'trained on'}"
+                for label, held in zip(taught.labels, taught.held)
+            ],
         )
         receipt = sink.put_artefact(folder, ledger, key=key, stage="quality", notes={"quality_model": card["held_out"]})
-    manifest = {"recipe": "", "step": sink.name, "stage": "quality-model", "shape": "artefact:quality_model", "key": key, "lineage": {}, "schema": []}
+    manifest = {
+        "recipe": "",
+        "step": sink.name,
+        "stage": "quality-model",
+        "shape": "artefact:quality_model",
+        "key": key,
+        "lineage": {},
+        "schema": [],
+    }
     sink.seal(manifest, [])
     return receipt
 
@@ -88,7 +105,7 @@ def hash_of(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def gathered(order: "TrainModel") -> Taught:
+def gathered(order: TrainModel) -> Taught:
     """All texts, once each, split by a hash of their group. WorkError where a side has too few to learn or to measure."""
     found: dict[str, tuple[Sample, int]] = {}
     for label, sources in enumerate((order.positive, order.negative)):
@@ -102,10 +119,13 @@ def gathered(order: "TrainModel") -> Taught:
         for side, inside in (("trained on", ~held), ("held out", held)):
             if (count := int(((labels == label) & inside).sum())) < 10:
                 raise WorkError(
-                    f"only {count} {name} texts would be {side}", "give more texts, another `held_out`, or a `group` of more values"
+                    f"only {count} {name} texts would be {side}",
+                    "give more texts, another `held_out`, or a `group` of more values",
                 )
     lines = [line_of(sample.text, order.chars, order.lower) for sample, _ in rows]
-    return Taught([sample.id for sample, _ in rows], lines, labels, held, held | _balanced(labels, held, order.max_ratio))
+    return Taught(
+        [sample.id for sample, _ in rows], lines, labels, held, held | _balanced(labels, held, order.max_ratio)
+    )
 
 
 def _share(text: str) -> float:
@@ -123,7 +143,7 @@ def _balanced(labels: np.ndarray, held: np.ndarray, ratio: float) -> np.ndarray:
     return use
 
 
-def _trained(order: "TrainModel", taught: Taught, path: Path, model: Path) -> None:
+def _trained(order: TrainModel, taught: Taught, path: Path, model: Path) -> None:
     with open(path, "w", encoding="utf-8") as out:
         for line, label, held, used in zip(taught.lines, taught.labels, taught.held, taught.used):
             if used and not held:
@@ -134,13 +154,15 @@ def _trained(order: "TrainModel", taught: Taught, path: Path, model: Path) -> No
         "bucket": order.buckets, "minCount": order.min_count,
     }  # fmt: skip
     job = json.dumps({"train": train, "model": str(model), "quantise": order.quantise})
-    done = subprocess.run([sys.executable, "-c", CHILD], input=job, capture_output=True, text=True, env={**os.environ, **ZEROED})
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], input=job, capture_output=True, text=True, env={**os.environ, **ZEROED}
+    )
     if done.returncode or not model.is_file():
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
         raise WorkError(f"fastText could not train: {last}", "lower `learning_rate`, or give more texts")
 
 
-def card_of(order: "TrainModel", taught: Taught, model: str) -> dict[str, Any]:
+def card_of(order: TrainModel, taught: Taught, model: str) -> dict[str, Any]:
     """What the model is and how well it tells the held-out texts apart; plain JSON, no text of the corpus."""
     rows = np.flatnonzero(taught.held)
     scores = np.nan_to_num(probabilities(model, [taught.lines[row] for row in rows.tolist()], LABELS[0]))
@@ -150,7 +172,9 @@ def card_of(order: "TrainModel", taught: Taught, model: str) -> dict[str, Any]:
         "labels": list(LABELS),
         "reads": {"chars": order.chars, "lower": order.lower},
         "options": options,
-        "trained_on": {name: int((taught.used & ~taught.held & (taught.labels == n)).sum()) for n, name in enumerate(LABELS)},
+        "trained_on": {
+            name: int((taught.used & ~taught.held & (taught.labels == n)).sum()) for n, name in enumerate(LABELS)
+        },
         "held_out": {
             "positive": int(good.sum()),
             "negative": int((~good).sum()),
@@ -209,7 +233,9 @@ def at_threshold(scores: np.ndarray, good: np.ndarray, threshold: float) -> dict
 def page_of(card: dict[str, Any]) -> str:
     """The card as a page to read."""
     held = card["held_out"]
-    rows = "\n".join(f"| {t['threshold']} | {t['precision']} | {t['recall']} | {t['kept']} |" for t in card["thresholds"])
+    rows = "\n".join(
+        f"| {t['threshold']} | {t['precision']} | {t['recall']} | {t['kept']} |" for t in card["thresholds"]
+    )
     return (
         "# Quality classifier\n\n"
         f"fastText, trained on {card['trained_on']['positive']:,} positive and {card['trained_on']['negative']:,} negative texts; reads the first "

@@ -7,9 +7,10 @@ texts themselves (edits, and what is measured) cannot be asked: a rerun is named
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,12 +46,17 @@ class Ledgers:
     def __init__(self, store: Store):
         manifest = store.require()
         if manifest.get("stage") != "quality":
-            raise SourceError(f"{store.path} was made by {manifest.get('stage')}, not by quality", "give the store of a quality step")
+            raise SourceError(
+                f"{store.path} was made by {manifest.get('stage')}, not by quality", "give the store of a quality step"
+            )
         self.store = store
         self.stage: Quality = Quality.build(manifest.get("options") or {}, "quality")  # type: ignore[assignment]
         self.table = pa.concat_tables([store.ledger(shard) for shard in store.shards()], promote_options="default")
         if self.decided(self.stage) != self.table["reason"].to_pylist():
-            raise DamagedStore(f"{store.path}: its ledger does not follow from its options", "run the quality step again: it was made by another version")
+            raise DamagedStore(
+                f"{store.path}: its ledger does not follow from its options",
+                "run the quality step again: it was made by another version",
+            )
 
     @cached_property
     def langs(self) -> pa.Array:
@@ -67,7 +73,10 @@ class Ledgers:
 
     @cached_property
     def unread(self) -> list[str | None]:
-        return [next((why for why in row or () if why.startswith(UNREAD)), None) for row in self.table["reasons"].to_pylist()]
+        return [
+            next((why for why in row or () if why.startswith(UNREAD)), None)
+            for row in self.table["reasons"].to_pylist()
+        ]
 
     def decided(self, stage: Quality) -> list[str | None]:
         """The reason per document under `stage`'s limits; its filters must be those of this step, or some of them."""
@@ -76,7 +85,11 @@ class Ledgers:
         for prefix, each in zip(used, stage.filters):
             if not isinstance(each, Rule):
                 continue
-            own = {name.removeprefix(f"{prefix}."): values for name, values in self.metrics.items() if name.startswith(f"{prefix}.")}
+            own = {
+                name.removeprefix(f"{prefix}."): values
+                for name, values in self.metrics.items()
+                if name.startswith(f"{prefix}.")
+            }
             for why, reason, lost in zip(every, each.decide(own, self.langs), self.unread):
                 if reason and not lost:
                     why.append(reason)
@@ -92,7 +105,9 @@ class Ledgers:
             while at < len(known) and known[at].split("#")[0] != word:
                 at += 1
             if at == len(known):
-                raise UsageError(f"{word} did not run in this step, or not in this order", "run the quality step again with it")
+                raise UsageError(
+                    f"{word} did not run in this step, or not in this order", "run the quality step again with it"
+                )
             out.append(known[at])
             at += 1
         return out
@@ -109,7 +124,9 @@ class Ledgers:
         for why in reasons:
             if why is not None:
                 counts[why] = counts.get(why, 0) + 1
-        return Tally(int(kept.sum()), int(words[kept].sum()), int(size[kept].sum()), by_lang, dict(sorted(counts.items())))
+        return Tally(
+            int(kept.sum()), int(words[kept].sum()), int(size[kept].sum()), by_lang, dict(sorted(counts.items()))
+        )
 
     def threshold(self, metric: str, percent: float, lang: str | None = None) -> float:
         """The value of a metric that `percent` of the documents that were read (of those of `lang`) reach or exceed."""
@@ -130,9 +147,13 @@ def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()
     for word in without:
         found = [each for each in filters if word_of(type(each)) == word]
         if not found:
-            raise UsageError(f"no filter {word!r} in this step", did_you_mean(word, [word_of(type(each)) for each in filters]))
+            raise UsageError(
+                f"no filter {word!r} in this step", did_you_mean(word, [word_of(type(each)) for each in filters])
+            )
         if any(not _only_judges(each) for each in found) and filters.index(found[0]) < len(filters) - 1:
-            raise UsageError(f"{word} edits the texts that later filters judged", "run the quality step again without it")
+            raise UsageError(
+                f"{word} edits the texts that later filters judged", "run the quality step again without it"
+            )
         filters = [each for each in filters if each not in found]
     spare = stage.spare
     for setting in settings:
@@ -143,7 +164,10 @@ def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()
         word, option = path[0], path[1:]
         at = next((n for n, each in enumerate(filters) if word_of(type(each)) == word), None)
         if at is None or not option:
-            raise UsageError(f"--set {setting}: no filter {word!r} in this step", did_you_mean(word, [word_of(type(f)) for f in filters]))
+            raise UsageError(
+                f"--set {setting}: no filter {word!r} in this step",
+                did_you_mean(word, [word_of(type(f)) for f in filters]),
+            )
         filters[at] = _with(filters[at], option, value, setting)
     return stage.model_copy(update={"filters": tuple(filters), "spare": spare})
 
@@ -173,7 +197,10 @@ def _with(each: Filter, option: list[str], value: Any, setting: str) -> Filter:
     limits = {name for bound in each.bounds for name in (bound.low, bound.high) if name in type(each).model_fields}
     free = limits | {"languages"} | ({"keep"} if word == "language" else set())
     if option[0] not in free:
-        raise UsageError(f"--set {setting}: {option[0]!r} changes what is measured or edited, or is no option", f"limits that can be asked: {', '.join(sorted(free))}; else run again")
+        raise UsageError(
+            f"--set {setting}: {option[0]!r} changes what is measured or edited, or is no option",
+            f"limits that can be asked: {', '.join(sorted(free))}; else run again",
+        )
     given = each.model_dump()
     if option[0] == "languages" and len(option) == 3:
         languages = {lang: dict(limits) for lang, limits in given["languages"].items()}
@@ -181,6 +208,8 @@ def _with(each: Filter, option: list[str], value: Any, setting: str) -> Filter:
         given["languages"] = languages
     else:
         given[option[0]] = value
-        for lang_limits in given["languages"].values():  # a limit given in words holds for every language, as in a recipe
+        for lang_limits in given[
+            "languages"
+        ].values():  # a limit given in words holds for every language, as in a recipe
             lang_limits.pop(option[0], None)
     return type(each).build(given, word)  # type: ignore[return-value]

@@ -19,7 +19,7 @@ MOST = 200
 """Settings of one sweep."""
 
 
-def answer(asked: "WhatIf") -> int:
+def answer(asked: WhatIf) -> int:
     """Print what the settings keep; write the page where one is asked for."""
     ledgers = Ledgers(Store(asked.store))
     rates = bytes_per_token(asked.tokenizer) if asked.tokenizer else {}
@@ -36,7 +36,9 @@ def answer(asked: "WhatIf") -> int:
     curves: dict[str, list[tuple[float, Tally]]] = {}
     for sweep in asked.sweep:
         limit, values = sweep_of(sweep)
-        curves[limit] = [(value, ledgers.tally(ledgers.decided(changed(base, [f"{limit}={value!r}"])))) for value in values]
+        curves[limit] = [
+            (value, ledgers.tally(ledgers.decided(changed(base, [f"{limit}={value!r}"])))) for value in values
+        ]
         for value, tally in curves[limit]:
             _line(f"{limit} = {value:g}", tally, rates)
     if asked.out:
@@ -65,7 +67,9 @@ def _top(word: str) -> tuple[str, str | None, float]:
     except ValueError:
         value = -1.0
     if not 0 < value <= 100:
-        raise UsageError(f"--top {word!r}", "write a metric and a percentage: quality_model.score=10, perplexity.perplexity@ko=70")
+        raise UsageError(
+            f"--top {word!r}", "write a metric and a percentage: quality_model.score=10, perplexity.perplexity@ko=70"
+        )
     return metric, lang or None, value
 
 
@@ -77,7 +81,9 @@ def sweep_of(word: str) -> tuple[str, list[float]]:
     except ValueError:
         raise UsageError(f"--sweep {word!r}", "write LIMIT=FROM:TO:STEP, e.g. word_count.min=10:100:10") from None
     if step <= 0 or last < first or (last - first) / step > MOST:
-        raise UsageError(f"--sweep {word!r} has no values, or more than {MOST}", "give FROM below TO and a STEP above 0")
+        raise UsageError(
+            f"--sweep {word!r} has no values, or more than {MOST}", "give FROM below TO and a STEP above 0"
+        )
     values = [round(float(v), 10) for v in np.arange(first, last + step / 2, step)]
     return limit, [int(v) if v.is_integer() else v for v in values]
 
@@ -96,8 +102,15 @@ def page(store: str, curves: dict[str, list[tuple[float, Tally]]], rates: dict[s
 
     parts = []
     for limit, points in curves.items():
-        amount = {"tokens": [(v, reckoned(t, rates)) for v, t in points]} if rates else {"words": [(v, t.words) for v, t in points]}
-        rows = "".join(f"<tr><td>{v:g}</td><td>{t.documents:,}</td><td>{t.words:,}</td><td>{t.bytes:,}</td></tr>" for v, t in points)
+        amount = (
+            {"tokens": [(v, reckoned(t, rates)) for v, t in points]}
+            if rates
+            else {"words": [(v, t.words) for v, t in points]}
+        )
+        rows = "".join(
+            f"<tr><td>{v:g}</td><td>{t.documents:,}</td><td>{t.words:,}</td><td>{t.bytes:,}</td></tr>"
+            for v, t in points
+        )
         parts.append(
             f"<h2>{escape(limit)}</h2>{charts.lines({'documents': [(v, t.documents) for v, t in points]}, x=limit, y='documents kept')}"
             f"{charts.lines(amount, x=limit, y=f'{next(iter(amount))} kept')}"

@@ -31,7 +31,12 @@ class Select(Stage):
 
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("CHAT", help="conversations"),
-        "model": Port("artefact:model|artefact:adapter", optional=True, many=True, help="scores them: a model, and the adapters on it"),
+        "model": Port(
+            "artefact:model|artefact:adapter",
+            optional=True,
+            many=True,
+            help="scores them: a model, and the adapters on it",
+        ),
     }
     makes: ClassVar[str | None] = "CHAT"
     draws: ClassVar[bool] = False
@@ -79,7 +84,7 @@ class Select(Stage):
     "CPU threads; they move the last bits of sums."
 
     @model_validator(mode="after")
-    def _whole(self) -> "Select":
+    def _whole(self) -> Select:
         if self.min_chars > self.max_chars or self.ifd_min > self.ifd_max:
             raise ValueError("the least is more than the most")
         if isinstance(self.top, float) and self.top > 1.0 and self.top != int(self.top):

@@ -23,11 +23,14 @@ def reasons(row: dict[str, Any], stage: Any) -> tuple[list[str], float]:
     found = {
         "select.short": written < stage.min_chars,
         "select.long": written > stage.max_chars,
-        "select.language": bool(stage.languages and row["lang"] not in stage.languages) or (stage.same_language and not same_script(asked, answer)),
+        "select.language": bool(stage.languages and row["lang"] not in stage.languages)
+        or (stage.same_language and not same_script(asked, answer)),
         "select.repetition": again > stage.max_repetition,
         "select.refusal": not stage.refusals and refuses(answer),
         "select.template_leak": not stage.leaks and any(map(leaks, (*words_of(messages[-1]), asked))),
         "select.licence": bool(stage.licences and licence not in stage.licences) or licence in stage.without_licences,
-        "select.teacher_terms": stage.teacher_licences is not None and taught and (terms or "none") not in stage.teacher_licences,
+        "select.teacher_terms": stage.teacher_licences is not None
+        and taught
+        and (terms or "none") not in stage.teacher_licences,
     }
     return [reason for reason, holds in found.items() if holds], again

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,13 @@ from stages.select.checks import reasons
 PASS = "passes/score"
 LIBRARIES = ("torch", "transformers", "peft")
 SCORES = pa.schema(
-    [pa.field("id", STR, nullable=False), ("after", pa.float64()), ("alone", pa.float64()), ("tokens", pa.int64()), ("reason", STR)]
+    [
+        pa.field("id", STR, nullable=False),
+        ("after", pa.float64()),
+        ("alone", pa.float64()),
+        ("tokens", pa.int64()),
+        ("reason", STR),
+    ]
 )
 METRICS = ("select.repetition", "select.ifd", "select.perplexity", "select.tokens")
 
@@ -55,14 +62,22 @@ def choose(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]
     """Bring every shard of the output under its current key; returns their receipts."""
     if stage.by in ("ifd", "perplexity") or stage.max_perplexity is not None or stage.ifd_min > 0:
         if not inputs["model"]:
-            raise UsageError("ifd and perplexity are measured by a model", "name it: `model: pretrain` (and adapters on it)")
+            raise UsageError(
+                "ifd and perplexity are measured by a model", "name it: `model: pretrain` (and adapters on it)"
+            )
     shards = list(input_shards(inputs))
     keys = [stage.key(inputs, content) for _, _, content in shards]
     standing = [sink.receipt(number) for number in range(len(shards))]
-    if shards and all(r is not None and r.key == k and sink.place.exists(f"shards/{r.shard:05d}.arrow") for r, k in zip(standing, keys)):
+    if shards and all(
+        r is not None and r.key == k and sink.place.exists(f"shards/{r.shard:05d}.arrow")
+        for r, k in zip(standing, keys)
+    ):
         return standing  # type: ignore[return-value]
     scores = scored(stage, inputs, shards, sink, pool) if inputs["model"] else None
-    entries = [entries_of(stage, store, shard, scores.read(number) if scores else None) for number, (store, shard, _) in enumerate(shards)]
+    entries = [
+        entries_of(stage, store, shard, scores.read(number) if scores else None)
+        for number, (store, shard, _) in enumerate(shards)
+    ]
     fallen = across(stage, [entry for some in entries for entry in some])
     receipts = []
     for number, ((store, shard, _), some) in enumerate(zip(shards, entries)):
@@ -75,7 +90,17 @@ def choose(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]
             metrics={name: [entry.metrics[n] for entry in some] for n, name in enumerate(METRICS)},
         )  # fmt: skip
         kept = table.filter(pa.array(np.asarray([word is None for word in why], dtype=bool)))
-        receipts.append(sink.put(number, kept, ledger, key=keys[number], stage="select", input_ids=table["id"], versions=versions(stage.needs())))
+        receipts.append(
+            sink.put(
+                number,
+                kept,
+                ledger,
+                key=keys[number],
+                stage="select",
+                input_ids=table["id"],
+                versions=versions(stage.needs()),
+            )
+        )
     return receipts
 
 
@@ -107,7 +132,11 @@ def score_shard(task: Task) -> Receipt:
     for batch in task.source.batches(task.shard):
         ids += batch.column("id").to_pylist()
         rows += batch.column("messages").to_pylist()
-    found = scorer(lambda model, chat, device, width: score(model, chat, [row or [] for row in rows], task.stage.batch, device, width))
+    found = scorer(
+        lambda model, chat, device, width: score(
+            model, chat, [row or [] for row in rows], task.stage.batch, device, width
+        )
+    )
     table = pa.table(
         {
             "id": pa.array(ids, STR), "after": [one.after for one in found], "alone": [one.alone for one in found],
@@ -115,7 +144,9 @@ def score_shard(task: Task) -> Receipt:
         },
         schema=SCORES,
     )  # fmt: skip
-    return task.sink.put(task.number, table, Ledger.rows(ids), key=task.key, stage="select", versions=versions(LIBRARIES))
+    return task.sink.put(
+        task.number, table, Ledger.rows(ids), key=task.key, stage="select", versions=versions(LIBRARIES)
+    )
 
 
 def _scorer(task: Task) -> Any:
@@ -156,7 +187,15 @@ def entries_of(stage: Any, store: Store, shard: int, scores: pa.Table | None) ->
             by = stage.by or ("ifd" if one else "confidence")
             value = {"ifd": ifd, "perplexity": -perplexity, "confidence": row["confidence"] or 0.0}[by]
             text = compared(row["messages"] or [], stage.alike_by) if not why else ""
-            found.append(Entry(row["id"], tuple(why), (again, ifd, perplexity, float(one["tokens"]) if one else float("nan")), value, text))
+            found.append(
+                Entry(
+                    row["id"],
+                    tuple(why),
+                    (again, ifd, perplexity, float(one["tokens"]) if one else float("nan")),
+                    value,
+                    text,
+                )
+            )
     return found
 
 
@@ -179,6 +218,8 @@ def across(stage: Any, entries: Sequence[Entry]) -> dict[str, tuple[str, str | N
             fallen[standing[place].id] = ("select.near_copy", standing[better].id)
     standing = [entry for entry in standing if entry.id not in fallen]
     if stage.top is not None:
-        most = int(stage.top) if stage.top > 1 or isinstance(stage.top, int) else int(np.ceil(stage.top * len(standing)))
+        most = (
+            int(stage.top) if stage.top > 1 or isinstance(stage.top, int) else int(np.ceil(stage.top * len(standing)))
+        )
         fallen |= {entry.id: ("select.not_top", None) for entry in standing[most:]}
     return fallen

@@ -20,7 +20,7 @@ _FORM = {
 }
 _GROUNDED = {
     "ko": "입력 글에 있는 내용만 쓰고, 수와 이름은 글에 적힌 그대로 옮기세요. 질문만 읽어도 무엇을 묻는지 알 수 있어야 하며 ‘이 글’이나 ‘위에서’라고 쓰지 마세요.",
-    "en": "Use only what the input says, and copy numbers and names exactly. A question must be clear on its own: never write \"the text\" or \"above\".",
+    "en": 'Use only what the input says, and copy numbers and names exactly. A question must be clear on its own: never write "the text" or "above".',
 }
 _SHOTS = {
     "ko": (
@@ -70,7 +70,7 @@ _WANTED: dict[str, dict[str, str]] = {
         "en": "If the input enumerates something, write one pair: an instruction asking for those things, and the list.",
     },
     "backtranslate": {
-        "ko": '입력 글이 가장 알맞은 답이 될 지시를 하나 지으세요. answer는 빈 문자열로 두세요.',
+        "ko": "입력 글이 가장 알맞은 답이 될 지시를 하나 지으세요. answer는 빈 문자열로 두세요.",
         "en": 'Write the one instruction to which the input would be the best answer. Leave "answer" an empty string.',
     },
 }

@@ -30,7 +30,10 @@ class DryRunSft(Sft):
         from stages.sft.estimate import estimate
 
         if self.teacher is None:
-            raise OptionError("no teacher is named, so nothing would be asked", "give --teacher '{kind: endpoint, url: ..., model: ...}'")
+            raise OptionError(
+                "no teacher is named, so nothing would be asked",
+                "give --teacher '{kind: endpoint, url: ..., model: ...}'",
+            )
         chosen = self.model_dump(exclude={"dry_run"}, exclude_unset=True) | {"kinds": self.kinds}
         print(estimate(Sft.build(chosen, "sft"), inputs).said())
         return 0

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Iterator, NamedTuple, Sequence
+from typing import NamedTuple
 
 from pipeline.options import digest
 from pipeline.store import Store
@@ -32,7 +33,10 @@ class Compared(NamedTuple):
 
     def said(self) -> str:
         share = self.usable / self.pairs if self.pairs else 0.0
-        lost = ", ".join(f"{reason} {count}" for reason, count in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))[:4])
+        lost = ", ".join(
+            f"{reason} {count}"
+            for reason, count in sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))[:4]
+        )
         return (
             f"{self.name:<40} answered {self.answered}/{self.probes}  usable {self.usable}/{self.pairs} ({share:.0%})  "
             f"{self.characters:.0f} characters an answer  {self.tokens_out:,} tokens  {self.seconds:.1f} s a call  price {self.price:.4f}  {lost}"
@@ -40,7 +44,13 @@ class Compared(NamedTuple):
 
 
 def compare(
-    teachers: Sequence[TeacherOptions], source: Store, probes: int, pairs: int, journals: Path, gate: Grounding, seed: int
+    teachers: Sequence[TeacherOptions],
+    source: Store,
+    probes: int,
+    pairs: int,
+    journals: Path,
+    gate: Grounding,
+    seed: int,
 ) -> list[Compared]:
     """Every teacher is asked the same question-answer task about the same passages; calls are journaled per teacher."""
     chosen = list(probe_set(source, probes, seed))

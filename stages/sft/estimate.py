@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
-from typing import TYPE_CHECKING, Iterator, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.pool import Inline
 from pipeline.stage import Inputs, input_shards
@@ -40,14 +41,18 @@ class Estimate(NamedTuple):
         lines = [
             f"{self.calls:,} calls for {self.documents:,} documents; {self.journaled:,} are journaled, {fresh:,} would be made",
             f"about {self.tokens_in:,} prompt tokens, at most {self.tokens_out:,} answer tokens, price at most {self.price:,.2f}",
-            f"about {self.seconds / 60:,.1f} minutes" if self.seconds is not None else "time: unknown until this teacher has answered once",
+            f"about {self.seconds / 60:,.1f} minutes"
+            if self.seconds is not None
+            else "time: unknown until this teacher has answered once",
         ]
         if self.within_budget < self.calls:
-            lines.append(f"the budget stops after {self.within_budget:,} calls; backtranslations are rated in calls of their own, not counted here")
+            lines.append(
+                f"the budget stops after {self.within_budget:,} calls; backtranslations are rated in calls of their own, not counted here"
+            )
         return "\n".join(lines)
 
 
-def estimate(stage: "Sft", inputs: Inputs) -> Estimate:
+def estimate(stage: Sft, inputs: Inputs) -> Estimate:
     """Mine in a temporary folder to see what stays uncovered, then count."""
     options = stage.teacher
     name = options.name()
@@ -63,7 +68,11 @@ def estimate(stage: "Sft", inputs: Inputs) -> Estimate:
             continue
         seen.add(key)
         budget = options.budget
-        if (budget.calls is None or len(seen) <= budget.calls) and (budget.price is None or price < budget.price) and (budget.tokens is None or tokens_in + tokens_out < budget.tokens):
+        if (
+            (budget.calls is None or len(seen) <= budget.calls)
+            and (budget.price is None or price < budget.price)
+            and (budget.tokens is None or tokens_in + tokens_out < budget.tokens)
+        ):
             within += 1
         if key in known:
             hits += 1
@@ -84,7 +93,7 @@ def _journaled(path: str | None, name: str) -> tuple[set[str], list[float]]:
     return {entry["key"] for entry in entries}, [entry.get("seconds") or 0.0 for entry in entries]
 
 
-def _requests(stage: "Sft", inputs: Inputs) -> Iterator[Request]:
+def _requests(stage: Sft, inputs: Inputs) -> Iterator[Request]:
     by_hand = None
     if stage.teacher.kind == "recorded":
         teacher = open_teacher(stage.teacher, "")
@@ -95,4 +104,6 @@ def _requests(stage: "Sft", inputs: Inputs) -> Iterator[Request]:
             taken = covered(find, cut, number)
             for row in passes.documents(store, shard):
                 for ask in asks_of(stage, by_hand, Page(row, inputs.seed), taken):
-                    yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots, stage.step_by_step)
+                    yield request_of(
+                        ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots, stage.step_by_step
+                    )

@@ -21,7 +21,9 @@ _COMMON_KO = frozenset(
 )
 
 
-_ADDRESS = re.compile(r"https?://\S+|\S+@\S+|[A-Za-z0-9._~-]+/[A-Za-z0-9._~/-]+|(?:[A-Za-z0-9-]+\.)+(?:com|org|net|io|kr|html?|txt|conf|deb|gz|exe|dll)\b")
+_ADDRESS = re.compile(
+    r"https?://\S+|\S+@\S+|[A-Za-z0-9._~-]+/[A-Za-z0-9._~/-]+|(?:[A-Za-z0-9-]+\.)+(?:com|org|net|io|kr|html?|txt|conf|deb|gz|exe|dll)\b"
+)
 """Addresses, paths and file names: their parts are no words."""
 _WITH_EUL = frozenset("마을 가을 노을 구을 여을 고을".split())
 """Nouns that end like a particle; any other word of two syllables on 을 is one syllable with its particle (`값을`)."""
@@ -46,7 +48,14 @@ def candidates(text: str) -> tuple[Counter, dict[str, Counter]]:
             continue
         base = stem(word)
         if is_hangul(word):
-            if len(base) < 2 or base in GENERIC_KO or base in _COMMON_KO or is_function(base) or _CLAUSE.search(base) or (base[-1] in "을를" and base not in _WITH_EUL):
+            if (
+                len(base) < 2
+                or base in GENERIC_KO
+                or base in _COMMON_KO
+                or is_function(base)
+                or _CLAUSE.search(base)
+                or (base[-1] in "을를" and base not in _WITH_EUL)
+            ):
                 continue
             form = base
         else:

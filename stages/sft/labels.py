@@ -33,9 +33,19 @@ def labels(page: Page) -> list[Label]:
         word = match["label"].lower()
         alone = page.text[match.end() : match.end() + 1] in ("", "\n")
         bracketed = bool(match["open"] and match["close"])
-        bold = match["mark"].startswith(("*", "_")) and page.text[match.start() : match.start("label")].strip()[-1:] in "*_"
+        bold = (
+            match["mark"].startswith(("*", "_"))
+            and page.text[match.start() : match.start("label")].strip()[-1:] in "*_"
+        )
         numbered = bool(match["number"]) and len(word) > 1 or bool(match["number"]) and match["label"] in "QA문답"
-        if not (bracketed or match["dot"] or match["mark"].strip(" \t*_") or bold or numbered or (alone and (len(word) > 1 or match["label"] in "QA"))):
+        if not (
+            bracketed
+            or match["dot"]
+            or match["mark"].strip(" \t*_")
+            or bold
+            or numbered
+            or (alone and (len(word) > 1 or match["label"] in "QA"))
+        ):
             continue
         if not page.in_code(match.start()):
             found.append(Label(word in ASKS, match["number"], match.start(), match.end()))

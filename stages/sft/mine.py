@@ -7,8 +7,9 @@ the pass's store and not in the final one.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Iterable, Iterator, Sequence
+from typing import Any
 
 import pyarrow as pa
 import xxhash
@@ -108,8 +109,13 @@ def found_row(page: Page, rule: Rule, ordinal: int, candidate: Candidate) -> dic
     meta = {"task": candidate.task, **candidate.facts}
     return {
         "id": child_id(page.id, STAGE, name, ordinal),
-        "messages": [{"role": "user", "content": candidate.instruction}, {"role": "assistant", "content": candidate.answer}],
-        "lang": language(candidate.instruction + "\n" + candidate.answer) if page.lang in ("ko", "en") else row.get("lang"),
+        "messages": [
+            {"role": "user", "content": candidate.instruction},
+            {"role": "assistant", "content": candidate.answer},
+        ],
+        "lang": language(candidate.instruction + "\n" + candidate.answer)
+        if page.lang in ("ko", "en")
+        else row.get("lang"),
         "source": row.get("source"),
         "url": row.get("url"),
         "licence": row.get("licence"),
@@ -164,7 +170,11 @@ def yields_of(rows: pa.Table, ledger: pa.Table, names: Sequence[str]) -> Iterato
             if item is not None:
                 yield item
             drops = [reason for reason in line["reasons"] or [] if reason != NO_INSTRUCTION]
-            item = Yield(line["id"], drops=drops, found=Counter({name: int(line[f"{name}.found"]) for name in names if line[f"{name}.found"]}))
+            item = Yield(
+                line["id"],
+                drops=drops,
+                found=Counter({name: int(line[f"{name}.found"]) for name in names if line[f"{name}.found"]}),
+            )
         if line["out"]:
             item.rows.append(by_id[line["out"]])
     if item is not None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import random
 import re
 from bisect import bisect_left
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Callable, Iterator, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from stages.models.particles import fold
@@ -91,7 +92,10 @@ _ENGLISH = re.compile(r"(?:\b[A-Za-z][A-Za-z'’-]*,?[ \n]+){5,}[A-Za-z'’-]+\s
 """Six Latin words and the end of a sentence: in Korean text something left untranslated."""
 
 
-_ENGLISH_LINE = re.compile(r"^(?=[^가-힣\n]*[.:!?][\"'”’)]*$)(?=(?:[^A-Za-z가-힣\n]*\b[A-Za-z][A-Za-z'’]*\b){4})[A-Z\"'“‘(][^가-힣=;{}$#<>|\\\n]*$", re.MULTILINE)
+_ENGLISH_LINE = re.compile(
+    r"^(?=[^가-힣\n]*[.:!?][\"'”’)]*$)(?=(?:[^A-Za-z가-힣\n]*\b[A-Za-z][A-Za-z'’]*\b){4})[A-Z\"'“‘(][^가-힣=;{}$#<>|\\\n]*$",
+    re.MULTILINE,
+)
 """A line without Hangul that reads like a sentence of four words or more, and not like code."""
 
 
@@ -122,7 +126,7 @@ class Page:
         self.url: str = row.get("url") or ""
         self._memo: dict[Callable[..., Any], Any] = {}
 
-    def once(self, measure: Callable[["Page"], T]) -> T:
+    def once(self, measure: Callable[[Page], T]) -> T:
         """`measure(self)`, computed at most once per page, like `Docs.once`."""
         if measure not in self._memo:
             self._memo[measure] = measure(self)
@@ -195,9 +199,17 @@ class Page:
     @cached_property
     def headings(self) -> list[tuple[str, int, Span]]:
         """(text, level, span of its line) in the order of the text."""
-        found = [(squeeze(b.text), b.level or 2, b.span) for b in self.of_kind("heading") if b.span and b.group is None and squeeze(b.text)]
+        found = [
+            (squeeze(b.text), b.level or 2, b.span)
+            for b in self.of_kind("heading")
+            if b.span and b.group is None and squeeze(b.text)
+        ]
         if not found and "#" in self.text and not self.blocks:
-            found = [(m[2], len(m[1]), Span(*m.span())) for m in _MARKDOWN_HEADING.finditer(self.text) if not self.in_code(m.start())]
+            found = [
+                (m[2], len(m[1]), Span(*m.span()))
+                for m in _MARKDOWN_HEADING.finditer(self.text)
+                if not self.in_code(m.start())
+            ]
         return sorted(found, key=lambda item: item[2])
 
     @cached_property

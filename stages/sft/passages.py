@@ -32,7 +32,13 @@ def readable(page: Page) -> list[Span]:
 
 def reads(page: Page, span: Span) -> bool:
     text = page.cut(span)
-    if page.in_code(span.start) or text[0] in "-–—,.;:)]}·" or not _SENTENCE_END.search(text) or text.count("|") > 3 or _GAP.search(text):
+    if (
+        page.in_code(span.start)
+        or text[0] in "-–—,.;:)]}·"
+        or not _SENTENCE_END.search(text)
+        or text.count("|") > 3
+        or _GAP.search(text)
+    ):
         return False
     letters = sum(map(str.isalpha, text)) + text.count(" ")
     if letters < 0.75 * len(text) or is_contents(text):

@@ -1,16 +1,17 @@
 """The passes of the stage: find, across, teach, join. Each writes a store of its own and is resumed by its receipts.
 
-    passes/find     per shard: every candidate that stands, with hashes; its ledger has what fell and why
-    passes/across   per shard: which of them fall when all pages are seen (boilerplate, cap per host)
-    passes/teach    per shard: the teacher's raw replies about passages no row covers
-    shards/         per shard: what is kept of all three, as CHAT rows
+passes/find     per shard: every candidate that stands, with hashes; its ledger has what fell and why
+passes/across   per shard: which of them fall when all pages are seen (boilerplate, cap per host)
+passes/teach    per shard: the teacher's raw replies about passages no row covers
+shards/         per shard: what is kept of all three, as CHAT rows
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -33,7 +34,7 @@ NEEDED = ["id", "text", "title", "url", "source", "lang", "licence", "blocks", "
 """Columns a page is made of."""
 
 
-def run(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
+def run(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
     """Bring every pass up to date; returns the receipts of the output shards."""
     teach = sink.sub("passes/teach")
     find, cut = mined(stage, inputs, shards, sink, pool)
@@ -47,7 +48,7 @@ def run(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -
     return _join(stage, inputs, shards, sink, pool)
 
 
-def mined(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> tuple[Store, Store]:
+def mined(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> tuple[Store, Store]:
     """The first two passes: what was found, and what of it stands across all pages."""
     find, cut = sink.sub("passes/find"), sink.sub("passes/across")
     _find(stage, inputs, shards, find, pool)
@@ -57,7 +58,11 @@ def mined(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool)
 
 def _standing(store: Store, number: int, key: str) -> Receipt | None:
     receipt = store.receipt(number)
-    return receipt if receipt is not None and receipt.key == key and store.place.exists(f"shards/{number:05d}.arrow") else None
+    return (
+        receipt
+        if receipt is not None and receipt.key == key and store.place.exists(f"shards/{number:05d}.arrow")
+        else None
+    )
 
 
 # -- find --------------------------------------------------------------------------------------------------------------
@@ -67,7 +72,7 @@ def _standing(store: Store, number: int, key: str) -> Receipt | None:
 class FindTask:
     """One shard to mine."""
 
-    stage: "Sft"
+    stage: Sft
     source: Store
     shard: int
     number: int
@@ -80,9 +85,15 @@ class FindTask:
         return f"sft find shard {self.number:05d}"
 
 
-def _find(stage: "Sft", inputs: Inputs, shards: Shards, find: Store, pool: Pool) -> None:
+def _find(stage: Sft, inputs: Inputs, shards: Shards, find: Store, pool: Pool) -> None:
     rules = [identity(rule) | {"word": rule.word} for rule in stage.kinds]
-    base = {"pass": "find", "version": stage.version, "rules": rules, "seed": inputs.seed, "libraries": versions(stage.libraries)}
+    base = {
+        "pass": "find",
+        "version": stage.version,
+        "rules": rules,
+        "seed": inputs.seed,
+        "libraries": versions(stage.libraries),
+    }
     tasks = []
     for number, (source, shard, content) in enumerate(shards):
         key = digest({**base, "of": content})
@@ -105,7 +116,11 @@ def find_shard(task: FindTask) -> Receipt:
             writer.record(ledger_of(yields, names))
             ids.append(batch.column("id"))
             _add(notes, tally(yields))
-        return writer.commit(input_ids=pa.chunked_array(ids, pa.large_string()), notes={"rules": notes}, versions=versions(task.stage.libraries))
+        return writer.commit(
+            input_ids=pa.chunked_array(ids, pa.large_string()),
+            notes={"rules": notes},
+            versions=versions(task.stage.libraries),
+        )
 
 
 def rows_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
@@ -121,10 +136,16 @@ def _add(total: dict[str, Any], more: dict[str, dict[str, int]]) -> None:
 # -- across ------------------------------------------------------------------------------------------------------------
 
 
-def _across(stage: "Sft", inputs: Inputs, find: Store, cut: Store, count: int) -> None:
+def _across(stage: Sft, inputs: Inputs, find: Store, cut: Store, count: int) -> None:
     """Judge every candidate across all pages. Done again only when something was found anew or the options changed."""
     hashes = [find.receipt(number).content_hash for number in range(count)]
-    base = {"pass": "across", "found": hashes, "pages": stage.boilerplate_pages, "cap": stage.host_cap, "seed": inputs.seed}
+    base = {
+        "pass": "across",
+        "found": hashes,
+        "pages": stage.boilerplate_pages,
+        "cap": stage.host_cap,
+        "seed": inputs.seed,
+    }
     keys = [digest({**base, "shard": number}) for number in range(count)]
     if all(_standing(cut, number, keys[number]) for number in range(count)):
         return
@@ -147,7 +168,7 @@ def kept_ids(cut: Store, number: int) -> set[str]:
 class JoinTask:
     """One output shard: what was found, what fell across pages, what was taught."""
 
-    stage: "Sft"
+    stage: Sft
     source: Store
     shard: int
     number: int
@@ -160,7 +181,7 @@ class JoinTask:
         return f"sft shard {self.number:05d}"
 
 
-def _join(stage: "Sft", inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
+def _join(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
     parts = ["find", "across"] + (["teach"] if stage.teacher is not None else [])
     tasks, proven = [], {}
     for number, (source, shard, content) in enumerate(shards):
@@ -224,10 +245,15 @@ def _replies(teach: Store, number: int) -> dict[str, list[dict[str, Any]]]:
 def _pages(task: JoinTask, wanted: set[str]) -> dict[str, Page]:
     if not wanted:
         return {}
-    return {row["id"]: Page(row, task.seed) for batch in task.source.batches(task.shard) for row in rows_of(batch) if row["id"] in wanted}
+    return {
+        row["id"]: Page(row, task.seed)
+        for batch in task.source.batches(task.shard)
+        for row in rows_of(batch)
+        if row["id"] in wanted
+    }
 
 
-def _with_taught(item: Yield, page: Page, replies: list[dict[str, Any]], stage: "Sft") -> None:
+def _with_taught(item: Yield, page: Page, replies: list[dict[str, Any]], stage: Sft) -> None:
     """Add the rows of a document's replies; a question the page was asked before is dropped."""
     asked = {likeness_key(row["messages"][0]["content"]) for row in item.rows}
     drops, options = [], stage.teacher

@@ -8,7 +8,9 @@ from stages.models.particles import final_consonant
 from stages.sft.page import Page
 from stages.sft.wording import ask
 
-_SURE_KO = re.compile(r"(?:니까|나요|가요|까요|는가|은가|인가|운가|른가|큰가|던가|을까|일까|할까|될까|날까|릴까|무엇인가|뭔가|뭐죠)$")
+_SURE_KO = re.compile(
+    r"(?:니까|나요|가요|까요|는가|은가|인가|운가|른가|큰가|던가|을까|일까|할까|될까|날까|릴까|무엇인가|뭔가|뭐죠)$"
+)
 _ASKS_EN = re.compile(
     r"(?:(?:what|why|how|when|where|who|which)\s+(?:is|are|do|does|did|can|should|will|was|were|would)|"
     r"(?:is|are|can|could|do|does|should|will|would)\s+(?:it|i|you|there|the|this|my|we|they)|what's|who's)\b.{3,}",
@@ -37,8 +39,12 @@ _CAPITAL = re.compile(r"\b[A-Z][a-z]+\b")
 _LOWER = re.compile(r"\b[a-z]+\b")
 _WAY_KO = re.compile(r"(?P<act>.{2,}(?:는|한|할)|.{2,}?)\s*방법$")
 _DOING_KO = re.compile(r"(?P<act>.*[가-힣]{2,}|.+\s[가-힣])기$")
-_NOT_DOING = re.compile(r"(?:[보듣읽쓰말]기|이야기|표기|경기|전기|무기|용기|초기|주기|크기|분위기|계기|동기|시기|위기|악기|후기|일기|감기|복사기|번역기|검색기|생성기|편집기|관리기|[가-힣](?:자|기|연|세|무|비|습|행|승|처|역|단|장|말|중|학|분|상|정)기)$")
-_TASK_KO = re.compile(r"(?:설치|설정|구성|변경|추가|제거|삭제|생성|작성|편집|관리|사용|이용|실행|시작|종료|연결|해제|복구|복원|백업|업그레이드|업데이트|내보내기|가져오기|인쇄|검색|신청|등록|발급|예약|결제|환불|교환|반품|가입|탈퇴|충전|청소|조리|손질|보관|세탁|수리|점검|조립|분해|교체|만들기)$")
+_NOT_DOING = re.compile(
+    r"(?:[보듣읽쓰말]기|이야기|표기|경기|전기|무기|용기|초기|주기|크기|분위기|계기|동기|시기|위기|악기|후기|일기|감기|복사기|번역기|검색기|생성기|편집기|관리기|[가-힣](?:자|기|연|세|무|비|습|행|승|처|역|단|장|말|중|학|분|상|정)기)$"
+)
+_TASK_KO = re.compile(
+    r"(?:설치|설정|구성|변경|추가|제거|삭제|생성|작성|편집|관리|사용|이용|실행|시작|종료|연결|해제|복구|복원|백업|업그레이드|업데이트|내보내기|가져오기|인쇄|검색|신청|등록|발급|예약|결제|환불|교환|반품|가입|탈퇴|충전|청소|조리|손질|보관|세탁|수리|점검|조립|분해|교체|만들기)$"
+)
 
 
 def clean_heading(heading: str) -> str:

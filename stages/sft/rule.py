@@ -7,8 +7,9 @@ asked is dropped from a later one (`<rule>.duplicate`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Iterator
+from typing import ClassVar
 
 from pydantic import Field
 

@@ -7,7 +7,8 @@ are kept raw in a pass of their own, so that parsing, grounding and checking can
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Iterator, NamedTuple, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -67,7 +68,9 @@ def free_passages(page: Page, taken: Iterable[tuple[int, int]], least: int, most
     return out[:count]
 
 
-def request_of(ask: Ask, sampling: Sampling, pairs: int, persona: str = "", shots: int = 1, steps: bool = False) -> Request:
+def request_of(
+    ask: Ask, sampling: Sampling, pairs: int, persona: str = "", shots: int = 1, steps: bool = False
+) -> Request:
     page = ask.page
     prompt = asks.prompt_for(ask.task, page.lang, pairs, persona, shots, steps)
     return Request(ask.id, prompt.render(page.cut(ask.span)), sampling, ask.task, page.url, page.id)
@@ -96,7 +99,9 @@ class Taught(NamedTuple):
     notes: list[str]
 
 
-def read_reply(page: Page, reply: dict[str, Any], gate: Grounding, least_rating: int, facts: dict[str, str], confidence: float) -> Taught:
+def read_reply(
+    page: Page, reply: dict[str, Any], gate: Grounding, least_rating: int, facts: dict[str, str], confidence: float
+) -> Taught:
     """Parse, check and ground one raw reply."""
     if reply["reason"]:
         drops = [] if reply["reason"] == NOT_RECORDED else [reply["reason"]]
@@ -120,18 +125,30 @@ def read_reply(page: Page, reply: dict[str, Any], gate: Grounding, least_rating:
             taught.drops.append(reason)
             taught.notes.extend([note] if note else [])
             continue
-        own = {**facts, "task": reply["task"], "grounding": f"{coverage:.3f}", "teacher": reply["model"], "call": reply["key"]}
+        own = {
+            **facts,
+            "task": reply["task"],
+            "grounding": f"{coverage:.3f}",
+            "teacher": reply["model"],
+            "call": reply["key"],
+        }
         if reply["written_by"]:
             own["written_by"] = reply["written_by"]
-        taught.rows.append(_row(page, reply, place, instruction, answer, _place(page, span, answer, ground), own, confidence))
+        taught.rows.append(
+            _row(page, reply, place, instruction, answer, _place(page, span, answer, ground), own, confidence)
+        )
     return taught
 
 
-def _judged(instruction: str, answer: str, passage: str, ground: Passage, gate: Grounding, by_hand: bool) -> tuple[str | None, str, float]:
+def _judged(
+    instruction: str, answer: str, passage: str, ground: Passage, gate: Grounding, by_hand: bool
+) -> tuple[str | None, str, float]:
     """(reason, note, coverage). What a person wrote for the page is measured and not dropped."""
     if answer == passage:
         return asks.fault_in(instruction, answer), "", 1.0
-    fault = asks.fault_in(instruction, answer) or ("teacher.other_language" if other_language(instruction, answer) else None)
+    fault = asks.fault_in(instruction, answer) or (
+        "teacher.other_language" if other_language(instruction, answer) else None
+    )
     if fault is None and likeness_key(instruction) == likeness_key(answer):
         fault = "teacher.bad_answer"
     if fault and not by_hand:
@@ -153,7 +170,16 @@ def _place(page: Page, span: Span, answer: str, ground: Passage) -> Span:
     return Span(span.start + min(ground.spans[r][0] for r in rows), span.start + max(ground.spans[r][1] for r in rows))
 
 
-def _row(page: Page, reply: dict[str, Any], place: int, instruction: str, answer: str, span: Span, facts: dict[str, str], confidence: float) -> dict[str, Any]:
+def _row(
+    page: Page,
+    reply: dict[str, Any],
+    place: int,
+    instruction: str,
+    answer: str,
+    span: Span,
+    facts: dict[str, str],
+    confidence: float,
+) -> dict[str, Any]:
     rule = f"teacher.{reply['task']}"
     return {
         "id": child_id(reply["id"], STAGE, rule, place),

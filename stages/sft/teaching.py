@@ -7,8 +7,9 @@ they are asked again, and only they.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import closing
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -31,16 +32,18 @@ if TYPE_CHECKING:
     from stages.sft import Sft
 
 
-def journal_path(stage: "Sft", sink: Store) -> str:
+def journal_path(stage: Sft, sink: Store) -> str:
     """Where calls are journaled: as the options say, else beside the store."""
     if stage.teacher.journal:
         return stage.teacher.journal
     if is_remote(sink.path) and stage.teacher.kind != "recorded":
-        raise OptionError("the journal of calls must lie on a local disk", "set teacher.journal to a path on this machine")
+        raise OptionError(
+            "the journal of calls must lie on a local disk", "set teacher.journal to a path on this machine"
+        )
     return f"{sink.path.rstrip('/')}-teacher.jsonl"
 
 
-def teach_all(stage: "Sft", inputs: Inputs, shards: "passes.Shards", find: Store, cut: Store, teach: Store) -> None:
+def teach_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cut: Store, teach: Store) -> None:
     """Ask about every shard that is not proven; a teacher is opened only when there is something to ask."""
     todo = []
     for number, (source, shard, content) in enumerate(shards):
@@ -56,7 +59,7 @@ def teach_all(stage: "Sft", inputs: Inputs, shards: "passes.Shards", find: Store
             _teach_shard(stage, inputs, teacher, source, shard, find, cut, teach, number, key)
 
 
-def _key(stage: "Sft", inputs: Inputs, content: str, find: Store, cut: Store, number: int) -> str:
+def _key(stage: Sft, inputs: Inputs, content: str, find: Store, cut: Store, number: int) -> str:
     keyed = ("teach", "pairs", "persona", "shots", "step_by_step", "passages", "min_passage", "max_passage", "curate")
     return digest(
         {
@@ -68,16 +71,29 @@ def _key(stage: "Sft", inputs: Inputs, content: str, find: Store, cut: Store, nu
 
 
 def _teach_shard(
-    stage: "Sft", inputs: Inputs, teacher: Teacher, source: Store, shard: int, find: Store, cut: Store, teach: Store, number: int, key: str
+    stage: Sft,
+    inputs: Inputs,
+    teacher: Teacher,
+    source: Store,
+    shard: int,
+    find: Store,
+    cut: Store,
+    teach: Store,
+    number: int,
+    key: str,
 ) -> None:
     taken = covered(find, cut, number)
     pending: dict[str, Ask] = {}
 
     def requests() -> Iterator[Request]:
         for row in passes.documents(source, shard):
-            for ask in asks_of(stage, teacher if isinstance(teacher, RecordedByHand) else None, Page(row, inputs.seed), taken):
+            for ask in asks_of(
+                stage, teacher if isinstance(teacher, RecordedByHand) else None, Page(row, inputs.seed), taken
+            ):
                 pending[ask.id] = ask
-                yield request_of(ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots, stage.step_by_step)
+                yield request_of(
+                    ask, stage.teacher.sampling, stage.pairs, stage.persona, stage.shots, stage.step_by_step
+                )
 
     replies = {reply.id: reply for reply in teacher.answer(requests())}
     ratings = _rated(stage, teacher, pending, replies)
@@ -87,7 +103,9 @@ def _teach_shard(
     teach.put(number, table, ledger, key=key, stage=STAGE, notes=_notes(replies))
 
 
-def asks_of(stage: "Sft", by_hand: RecordedByHand | None, page: Page, taken: dict[str, list[tuple[int, int]]]) -> Iterator[Ask]:
+def asks_of(
+    stage: Sft, by_hand: RecordedByHand | None, page: Page, taken: dict[str, list[tuple[int, int]]]
+) -> Iterator[Ask]:
     """Hand-written answers: the whole page, wherever one was written for it. Other teachers: passages nothing covers."""
     if by_hand is not None:
         tasks = [task for task in asks.TASKS if by_hand.has(page.url, task)]
@@ -107,7 +125,7 @@ def covered(find: Store, cut: Store, number: int) -> dict[str, list[tuple[int, i
     return spans
 
 
-def _rated(stage: "Sft", teacher: Teacher, pending: dict[str, Ask], replies: dict[str, Reply]) -> dict[str, float]:
+def _rated(stage: Sft, teacher: Teacher, pending: dict[str, Ask], replies: dict[str, Reply]) -> dict[str, float]:
     """The teacher's own rating of its backtranslated instructions; a rating that cannot be read is 0."""
     if not stage.curate or isinstance(teacher, RecordedByHand):
         return {}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, ClassVar, Literal
+from collections.abc import Callable
+from typing import ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -63,7 +64,9 @@ class Split(ShardStage):
 
         inside = kept(names, self.share, self.salt) != self.rest
         reasons = [None if keep else "split.other_side" for keep in inside.tolist()]
-        return Work(batch.filter(pa.array(np.asarray(inside, dtype=bool))), Ledger.rows(batch.column("id"), reason=reasons))
+        return Work(
+            batch.filter(pa.array(np.asarray(inside, dtype=bool))), Ledger.rows(batch.column("id"), reason=reasons)
+        )
 
 
 def _groups(batch: pa.RecordBatch, by: str) -> list[str]:

@@ -23,7 +23,10 @@ def clusters_of(stores: tuple[tuple[str, str], ...], similarity: float) -> dict[
         store = Store(path)
         for shard in store.shards():
             if not store.place.exists(f"shards/{shard:05d}.arrow"):
-                raise UsageError(f"split by cluster looks at all rows, and those of {store.name} are not written", "set run.fuse to false")
+                raise UsageError(
+                    f"split by cluster looks at all rows, and those of {store.name} are not written",
+                    "set run.fuse to false",
+                )
             for batch in store.batches(shard):
                 asked |= dict(zip(groups(batch, "prompt"), _questions(batch), strict=True))
     names = sorted(asked)

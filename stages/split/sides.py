@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -19,11 +19,16 @@ def groups(batch: pa.RecordBatch, by: str) -> list[str]:
     if by == "row" or (by == "prompt" and shape not in ("CHAT", "PAIR")):
         return ids
     if by == "prompt":
-        return [prompt_key(messages) or own for messages, own in zip(batch.column("messages" if shape == "CHAT" else "prompt").to_pylist(), ids)]
+        return [
+            prompt_key(messages) or own
+            for messages, own in zip(batch.column("messages" if shape == "CHAT" else "prompt").to_pylist(), ids)
+        ]
     if shape == "DOCUMENT":
         return ids
     if shape == "TOKENS":
-        raise UsageError("a packed row holds pieces of several documents", "split the documents before pack, or use by: row")
+        raise UsageError(
+            "a packed row holds pieces of several documents", "split the documents before pack, or use by: row"
+        )
     return [doc or own for doc, own in zip(batch.column("doc_id").to_pylist(), ids)]
 
 
@@ -36,5 +41,7 @@ def kept(names: Sequence[str], share: float, salt: str = "") -> np.ndarray:
     import xxhash
 
     seed = f"maetdol split 1\0{salt}\0".encode()
-    hashes = np.asarray([xxhash.xxh3_64_intdigest(seed + name.encode("utf-8", "surrogatepass")) for name in names], dtype=np.uint64)
+    hashes = np.asarray(
+        [xxhash.xxh3_64_intdigest(seed + name.encode("utf-8", "surrogatepass")) for name in names], dtype=np.uint64
+    )
     return np.ones(len(names), dtype=bool) if share >= 1.0 else hashes < np.uint64(share * 2.0**63) * np.uint64(2)

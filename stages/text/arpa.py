@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, Sequence
+from typing import NamedTuple
 
 from pipeline.errors import OptionError
 
@@ -66,7 +67,13 @@ def read(path: str) -> Ngrams:
                         raise ValueError(f"{line[:60]!r} is no {order}-gram")
                     known[words] = (float(cells[0]), float(cells[2]) if len(cells) > 2 else 0.0)
     except (OSError, ValueError, IndexError, EOFError) as fault:
-        raise OptionError(f"{Path(path).name} is no ARPA file: {fault}", "give the .arpa (or .arpa.gz) that KenLM's lmplz writes, not its binary") from None
+        raise OptionError(
+            f"{Path(path).name} is no ARPA file: {fault}",
+            "give the .arpa (or .arpa.gz) that KenLM's lmplz writes, not its binary",
+        ) from None
     if not known:
-        raise OptionError(f"{Path(path).name} holds no n-grams", "give the .arpa (or .arpa.gz) that KenLM's lmplz writes, not its binary")
+        raise OptionError(
+            f"{Path(path).name} holds no n-grams",
+            "give the .arpa (or .arpa.gz) that KenLM's lmplz writes, not its binary",
+        )
     return Ngrams(order, known)

@@ -34,7 +34,10 @@ def model_file(path: str) -> str:
                 return str(folder / name)
     if place.is_file():
         return path
-    raise OptionError(f"there is no classifier at {path}", "train one with `maetdol quality-model train`, or give a fastText model file")
+    raise OptionError(
+        f"there is no classifier at {path}",
+        "train one with `maetdol quality-model train`, or give a fastText model file",
+    )
 
 
 @cache

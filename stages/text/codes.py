@@ -29,7 +29,9 @@ def known() -> list[str]:
 def fault_of(word: str, other_model: bool = False) -> str | None:
     """What is wrong with a language's code, and the hint; None where rows may carry it. With `other_model` any code of two or three
     letters may be, but for those that are given in two."""
-    if word in known() or (other_model and re.fullmatch("[a-z]{2,3}", word) and word not in ISO_639_1 and word not in _MEANT):
+    if word in known() or (
+        other_model and re.fullmatch("[a-z]{2,3}", word) and word not in ISO_639_1 and word not in _MEANT
+    ):
         return None
     small = word.strip().casefold()
     first = re.split("[-_ ]", small)[0]

@@ -13,9 +13,10 @@ import hashlib
 import importlib
 import re
 import sys
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 
 def _numba_without_scipy() -> Any:

@@ -6,7 +6,8 @@ per edge.
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,7 +74,9 @@ class Trees(NamedTuple):
     lot_count: int
 
 
-def gathered(parent: np.ndarray, sizes: Iterable[np.ndarray], most_bytes: int, most_nodes: int, most_lots: int) -> Trees:
+def gathered(
+    parent: np.ndarray, sizes: Iterable[np.ndarray], most_bytes: int, most_nodes: int, most_lots: int
+) -> Trees:
     """The forest's trees, and lots of consecutive ones.
 
     `sizes` are the bytes of every node, in pieces that follow each other. A lot is trees of up to `most_bytes` or `most_nodes`,
@@ -87,7 +90,9 @@ def gathered(parent: np.ndarray, sizes: Iterable[np.ndarray], most_bytes: int, m
     for piece in sizes:
         total += _weigh(parent, first, np.asarray(piece), weights)
         first += len(piece)
-    lots = _cut(parent, counts, weights, max(-(-most_bytes // UNIT), total // most_lots), max(most_nodes, nodes // most_lots))
+    lots = _cut(
+        parent, counts, weights, max(-(-most_bytes // UNIT), total // most_lots), max(most_nodes, nodes // most_lots)
+    )
     members = np.empty(nodes, parent.dtype)
     _place(parent, counts, members)
     return Trees(members, parent, weights, trees, lots)

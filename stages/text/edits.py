@@ -5,9 +5,9 @@ Offsets are code points. Every list made here is sorted and free of overlaps, as
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from itertools import repeat
-from typing import Sequence
 
 import numpy as np
 
@@ -46,7 +46,9 @@ def joined(lines: Lines, keep: np.ndarray, by: str, *, citations: bool = True) -
         starts.append(lines.cites[inside, 0])
         ends.append(lines.cites[inside, 1])
         breaks.append(np.zeros(int(inside.sum()), bool))
-    return Spans(len(size), np.concatenate(rows), np.concatenate(starts), np.concatenate(ends), np.concatenate(breaks), by)
+    return Spans(
+        len(size), np.concatenate(rows), np.concatenate(starts), np.concatenate(ends), np.concatenate(breaks), by
+    )
 
 
 def _sizes(lines: Lines) -> np.ndarray:
@@ -102,7 +104,9 @@ def without(lines: Lines, drop: np.ndarray, by: str) -> list[list[Edit]]:
     return out
 
 
-def _removed(lines: Lines, drop: np.ndarray, above: np.ndarray, first: int, last: int, size: int, by: str) -> list[Edit]:
+def _removed(
+    lines: Lines, drop: np.ndarray, above: np.ndarray, first: int, last: int, size: int, by: str
+) -> list[Edit]:
     tail = last
     while tail > first and drop[tail - 1]:
         tail -= 1

@@ -51,7 +51,11 @@ class Scorer:
         slots = 1 << (MEMORY // (4 * self._width + 8)).bit_length() - 1
         self._memory, self._notes = np.zeros(slots, np.uint64), np.zeros((slots, self._width), np.float32)
         self._alive = np.packbits(model.slots >= 0, bitorder="little")
-        words = [model.arena[a:b].tobytes() for a, b in zip(model.ends[:-1].tolist(), model.ends[1:].tolist()) if b - a == len(END)]
+        words = [
+            model.arena[a:b].tobytes()
+            for a, b in zip(model.ends[:-1].tolist(), model.ends[1:].tolist())
+            if b - a == len(END)
+        ]
         self._closing = self._number_of(END) if END in words else -1
         self._lock = Lock()
 
@@ -118,7 +122,11 @@ class Scorer:
         rows = max(1, CELLS // max(2 * len(self.labels), 1))
         for at in range(0, len(means), rows):
             found = self._scores(means[at : at + rows])
-            first = np.argpartition(-found, count - 1, axis=1)[:, :count] if count < found.shape[1] else np.tile(np.arange(count), (len(found), 1))
+            first = (
+                np.argpartition(-found, count - 1, axis=1)[:, :count]
+                if count < found.shape[1]
+                else np.tile(np.arange(count), (len(found), 1))
+            )
             own = np.take_along_axis(found, first, axis=1)
             order = np.lexsort((first, -own), axis=1)
             best[at : at + rows] = np.take_along_axis(first, order, axis=1)

@@ -113,7 +113,9 @@ def read(path: str) -> Trained:
     try:
         return _trained(source)
     except (ValueError, struct.error) as fault:
-        raise OptionError(f"{path} is no fastText model: {fault}", "give a .bin or .ftz file of a supervised fastText model") from None
+        raise OptionError(
+            f"{path} is no fastText model: {fault}", "give a .bin or .ftz file of a supervised fastText model"
+        ) from None
 
 
 def _trained(source: _Bytes) -> Trained:
@@ -144,10 +146,22 @@ def _trained(source: _Bytes) -> Trained:
     out = _matrix(source, bool(source.numbers("?")[0]), options["dim"])
     ngrams = pruned if pruned >= 0 else options["bucket"] if options["maxn"] > 0 or options["word_ngrams"] > 1 else 0
     if len(rows) < len(words) + (ngrams if pruned >= 0 else 0) or len(out) != len(labels):
-        raise ValueError(f"{len(rows)} input rows for {len(words)} words and {ngrams} n-grams, {len(out)} output rows for {len(labels)} labels")
+        raise ValueError(
+            f"{len(rows)} input rows for {len(words)} words and {ngrams} n-grams, {len(out)} output rows for {len(labels)} labels"
+        )
     ends = np.cumsum([0, *map(len, words)]).astype(np.int64)
     fixed = {name: int(options[name]) for name in ("dim", "word_ngrams", "loss", "bucket", "minn", "maxn")}
-    return Trained(**fixed, arena=np.frombuffer(b"".join(words) or b"\0", np.uint8), ends=ends, labels=labels, counts=np.array(counts, np.int64), slots=slots, ngrams=len(rows) > len(words) and pruned != 0, rows=rows, out=out)
+    return Trained(
+        **fixed,
+        arena=np.frombuffer(b"".join(words) or b"\0", np.uint8),
+        ends=ends,
+        labels=labels,
+        counts=np.array(counts, np.int64),
+        slots=slots,
+        ngrams=len(rows) > len(words) and pruned != 0,
+        rows=rows,
+        out=out,
+    )
 
 
 def _matrix(source: _Bytes, quantised: bool, dim: int) -> np.ndarray:

@@ -173,7 +173,13 @@ def _is_label(data, start, end, prefix):
 @njit(nogil=True)
 def _is_end(data, start, end):
     """`</s>`: fastText reads no further; here it is passed over, for a tag in a page is not its end."""
-    return end - start == 4 and data[start] == 0x3C and data[start + 1] == 0x2F and data[start + 2] == 0x73 and data[start + 3] == 0x3E
+    return (
+        end - start == 4
+        and data[start] == 0x3C
+        and data[start + 1] == 0x2F
+        and data[start + 2] == 0x73
+        and data[start + 3] == 0x3E
+    )
 
 
 @njit(nogil=True)
@@ -183,7 +189,9 @@ def _is_gap(byte):
 
 
 @njit(nogil=True)
-def _worked_out(data, start, end, key, scratch, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, note):
+def _worked_out(
+    data, start, end, key, scratch, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, note
+):
     """Write what is known of a word to `note`: its vector, then how many rows that is, then its letters by kind."""
     dim = rows.shape[1]
     note[:] = 0
@@ -232,7 +240,24 @@ def gather(
             key = _mixed(state)
             slot = (key >> np.uint64(1)) & mask
             if memory[slot] | np.uint64(1) != key | np.uint64(1):
-                _worked_out(data, start, at, key, scratch, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, notes[slot])
+                _worked_out(
+                    data,
+                    start,
+                    at,
+                    key,
+                    scratch,
+                    classes,
+                    keys,
+                    numbers,
+                    words,
+                    minn,
+                    maxn,
+                    bucket,
+                    alive,
+                    slots,
+                    rows,
+                    notes[slot],
+                )
                 memory[slot] = (key | np.uint64(1)) ^ np.uint64(not _is_word(data, start, at))
             for d in range(width):
                 part[0, d] += notes[slot, d]
@@ -340,7 +365,12 @@ def hangul_shares(data, starts, ends, shares):
                 at += 1
             elif 0xEA <= lead <= 0xED and at + 2 < end:
                 second = data[at + 1]
-                syllable = lead == 0xEB or lead == 0xEC or (lead == 0xEA and second >= 0xB0) or (lead == 0xED and second < 0x9E)
+                syllable = (
+                    lead == 0xEB
+                    or lead == 0xEC
+                    or (lead == 0xEA and second >= 0xB0)
+                    or (lead == 0xED and second < 0x9E)
+                )
                 hangul += syllable
                 others += not syllable
                 at += 3

@@ -10,7 +10,7 @@ domain); the other constants are odd 64-bit numbers without structure.
 
 from __future__ import annotations
 
-from typing import Iterable
+from collections.abc import Iterable
 
 MASK64 = (1 << 64) - 1
 STEP = 0x9E3779B97F4A7C15

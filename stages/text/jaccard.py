@@ -5,7 +5,8 @@ A set is a sorted run of distinct 64-bit shingle hashes; many sets lie in one fl
 
 from __future__ import annotations
 
-from typing import Iterable, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +14,6 @@ from stages.text.compiled import kernel
 from stages.text.minhash import ROOM, is_suspect, next_shingles, rewritten
 from stages.text.scan import KINDS, STATE, begin
 from stages.text.shingles import Shingling, table
-
 
 _ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
 """Unsigned places: numba asks of a signed one whether it counts from the end."""
@@ -69,7 +69,9 @@ def _placed(runs: list[np.ndarray], places: np.ndarray, hashes: np.ndarray, boun
         runs[place] = hashes[edges[at] : edges[at + 1]]
 
 
-def _hash_all(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, how: Shingling) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _hash_all(
+    data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, how: Shingling
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(hashes, bounds, suspect): the sorted distinct shingle hashes of each of `rows`."""
     sizes = offsets[rows + 1] - offsets[rows]
     # A word takes a byte and a separator; a character can be one byte. Only what is written is ever touched.
@@ -77,13 +79,29 @@ def _hash_all(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, how: Shin
     hashes = np.empty(room, np.uint64)
     bounds = np.zeros(len(rows) + 1, np.int64)
     suspect = np.zeros(len(rows), np.bool_)
-    _hash_rows(data, offsets, rows, table(how.kind, how.fold_digits), KINDS[how.kind], how.fold_digits, how.width, hashes, bounds, suspect)
+    _hash_rows(
+        data,
+        offsets,
+        rows,
+        table(how.kind, how.fold_digits),
+        KINDS[how.kind],
+        how.fold_digits,
+        how.width,
+        hashes,
+        bounds,
+        suspect,
+    )
     return hashes, bounds, suspect
 
 
 @kernel
 def _hash_rows(data, offsets, rows, classes, kind, fold, width, hashes, bounds, suspect):
-    low, raw, spaced, edges = np.empty(ROOM, np.uint8), np.empty(ROOM, np.uint8), np.empty(ROOM, np.uint8), np.empty(ROOM, np.int64)
+    low, raw, spaced, edges = (
+        np.empty(ROOM, np.uint8),
+        np.empty(ROOM, np.uint8),
+        np.empty(ROOM, np.uint8),
+        np.empty(ROOM, np.int64),
+    )
     tokens = np.empty(ROOM + width, np.uint64)
     state = np.empty(STATE, np.uint64)
     ends, scratch = np.empty(1 << 10, np.uint32), np.empty(1 << 10, np.uint64)
@@ -92,7 +110,9 @@ def _hash_rows(data, offsets, rows, classes, kind, fold, width, hashes, bounds, 
         at, end, first = offsets[rows[index]], offsets[rows[index] + 1], total
         begin(state)
         while at < end:
-            at, made = next_shingles(data, at, end, classes, kind, fold, False, width, low, raw, spaced, edges, tokens, state, hashes[total:])
+            at, made = next_shingles(
+                data, at, end, classes, kind, fold, False, width, low, raw, spaced, edges, tokens, state, hashes[total:]
+            )
             total += made
         suspect[index] = is_suspect(state)
         if total - first > scratch.size:

@@ -46,9 +46,15 @@ class Choice(NamedTuple):
     """int64 (2): pairs of signatures compared, entries of an index read."""
 
     @classmethod
-    def of(cls, m: int) -> "Choice":
+    def of(cls, m: int) -> Choice:
         """Nothing decided yet: every one of `m` documents is its own keeper."""
-        return cls(np.arange(m), np.full(m, np.nan), np.zeros((BINS, 3), np.int64), np.zeros(m, np.int64), np.zeros(2, np.int64))
+        return cls(
+            np.arange(m),
+            np.full(m, np.nan),
+            np.zeros((BINS, 3), np.int64),
+            np.zeros(m, np.int64),
+            np.zeros(2, np.int64),
+        )
 
 
 @kernel
@@ -95,7 +101,9 @@ def _compare(agreed, size, hashes, other_hashes, threshold, within, tally):
 
 
 @kernel
-def first_match(values, keys, mine, others, all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps):
+def first_match(
+    values, keys, mine, others, all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps
+):
     """The first of the kept documents `others` (in order of preference) that a document matches, and their similarity; -1 for none.
 
     Third: how many that it shares a band with were not compared, where none was found.
@@ -110,7 +118,22 @@ def first_match(values, keys, mine, others, all_values, all_keys, hashes, ends, 
         if agreed < floor * values.size:
             continue
         if compared == most:
-            return _likeliest(values, keys, mine, others[place:], all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps)
+            return _likeliest(
+                values,
+                keys,
+                mine,
+                others[place:],
+                all_values,
+                all_keys,
+                hashes,
+                ends,
+                threshold,
+                floor,
+                within,
+                most,
+                tally,
+                steps,
+            )
         compared += 1
         alike = _compare(agreed, values.size, mine, hashes[ends[other] : ends[other + 1]], threshold, within, tally)
         if alike >= 0.0:
@@ -119,7 +142,9 @@ def first_match(values, keys, mine, others, all_values, all_keys, hashes, ends, 
 
 
 @kernel
-def _likeliest(values, keys, mine, others, all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps):
+def _likeliest(
+    values, keys, mine, others, all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps
+):
     """As `first_match`, of the `most` whose signatures agree most; of equal ones the first."""
     size = values.size
     agreed = np.full(others.size, -1, np.int64)
@@ -152,7 +177,9 @@ def _likeliest(values, keys, mine, others, all_values, all_keys, hashes, ends, t
 
 
 @kernel
-def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, within, most, keeper, score, tally, left, steps):
+def _choose(
+    bounds, fixed, values, keys, hashes, ends, threshold, floor, within, most, keeper, score, tally, left, steps
+):
     widest = 0
     for group in range(bounds.size - 1):
         widest = max(widest, bounds[group + 1] - bounds[group])
@@ -163,7 +190,20 @@ def _choose(bounds, fixed, values, keys, hashes, ends, threshold, floor, within,
             if not fixed[doc]:
                 mine = hashes[ends[doc] : ends[doc + 1]]
                 other, alike, missed = first_match(
-                    values[doc], keys[doc], mine, kept[:count], values, keys, hashes, ends, threshold, floor, within, most, tally, steps
+                    values[doc],
+                    keys[doc],
+                    mine,
+                    kept[:count],
+                    values,
+                    keys,
+                    hashes,
+                    ends,
+                    threshold,
+                    floor,
+                    within,
+                    most,
+                    tally,
+                    steps,
                 )
                 left[doc] = missed
                 if other >= 0:
@@ -196,7 +236,15 @@ def choose(
     return choice
 
 
-def link_buckets(starts: np.ndarray, docs: np.ndarray, values: np.ndarray, banding: Banding, threshold: float, within: bool = False, nodes: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+def link_buckets(
+    starts: np.ndarray,
+    docs: np.ndarray,
+    values: np.ndarray,
+    banding: Banding,
+    threshold: float,
+    within: bool = False,
+    nodes: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Edges (left, right; int64) of a forest that joins all documents of a bucket which may match (`within`: all of them).
 
     Bucket i is `docs[starts[i]:starts[i + 1]]`, positions in `values`, or behind them (there are `nodes` in all) for documents

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from stages.text.characters import HANGUL, JAMO, LATIN, PUNCT, SPACE
+from stages.text.characters import HANGUL, JAMO, PUNCT, SPACE
 from stages.text.compiled import kernel
 from stages.text.utf8 import point
 
@@ -53,8 +53,25 @@ def _follows(char):
     """Could `char` be a UTF-8 continuation byte read as Latin-1 or Windows-1252?"""
     return (
         0x80 <= char <= 0xBF
-        or char in (0x20AC, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0x017D)
-        or char in (0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014, 0x02DC, 0x2122, 0x0161, 0x203A, 0x0153, 0x017E, 0x0178)
+        or char
+        in (0x20AC, 0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021, 0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0x017D)
+        or char
+        in (
+            0x2018,
+            0x2019,
+            0x201C,
+            0x201D,
+            0x2022,
+            0x2013,
+            0x2014,
+            0x02DC,
+            0x2122,
+            0x0161,
+            0x203A,
+            0x0153,
+            0x017E,
+            0x0178,
+        )
     )
 
 

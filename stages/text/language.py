@@ -153,7 +153,9 @@ def _asked(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, t
     labels, scores = np.take_along_axis(labels, order, axis=1), np.take_along_axis(scores, order, axis=1)
     unquoted = outside[:, HANGUL] / np.maximum(everywhere[:, HANGUL], 1)
     japanese = (outside[:, KANA] > 0) & (outside[:, HANGUL] < outside[:, KANA] + outside[:, HAN])
-    hangul = np.where(japanese, 0.0, letters[:, 0] / np.maximum(total, 1) * np.where(everywhere[:, HANGUL] > 0, unquoted, 1.0))
+    hangul = np.where(
+        japanese, 0.0, letters[:, 0] / np.maximum(total, 1) * np.where(everywhere[:, HANGUL] > 0, unquoted, 1.0)
+    )
     labels, scores = _possible(labels, scores, outside)
     langs, sure = held_to_script(labels, scores, hangul, total)
     return np.where(total > 0, langs, None), np.where(total > 0, sure, np.nan), first, first_scores
@@ -170,12 +172,17 @@ def _letters(data: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np
     return np.where(little[:, None], everywhere, outside), everywhere, cases[:, 0] > cases[:, 1]
 
 
-def _in_small_letters(data: np.ndarray, starts: np.ndarray, ends: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _in_small_letters(
+    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, which: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The same stretches, those of `which` (bool) lower-cased: copied behind the others."""
     if not which.any():
         return data, starts, ends
     rows = np.flatnonzero(which)
-    small = [bytes(data[a:b]).decode("utf-8", "replace").lower().encode() for a, b in zip(starts[rows].tolist(), ends[rows].tolist())]
+    small = [
+        bytes(data[a:b]).decode("utf-8", "replace").lower().encode()
+        for a, b in zip(starts[rows].tolist(), ends[rows].tolist())
+    ]
     sizes = np.array([len(piece) for piece in small], np.int64)
     starts, ends = starts.astype(np.int64), ends.astype(np.int64)
     ends[rows] = len(data) + np.cumsum(sizes)
@@ -203,7 +210,9 @@ def _possible(labels: np.ndarray, scores: np.ndarray, letters: np.ndarray) -> tu
     return np.column_stack([labels, np.where(owned, owners, "und")]), np.column_stack([scores, share])
 
 
-def held_to_script(labels: np.ndarray, scores: np.ndarray, hangul: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def held_to_script(
+    labels: np.ndarray, scores: np.ndarray, hangul: np.ndarray, letters: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """The language the script allows, and its score, per text.
 
     `labels` and `scores` (n x k) are guesses, the best first; `hangul` is the share of Hangul among the `letters`.

@@ -12,7 +12,6 @@ from functools import cached_property
 import numpy as np
 
 from pipeline.docs import Docs
-from pipeline.schema import Edit
 from stages.text.characters import classes
 from stages.text.phrases import automaton, tally
 
@@ -89,7 +88,9 @@ class Lines:
         """bool per line: one of `outline`'s flags."""
         return (self.flags & flag) != 0
 
-    def phrases(self, groups: tuple[tuple[str, ...], ...], among: np.ndarray | None = None, *, whole_words: bool = False) -> np.ndarray:
+    def phrases(
+        self, groups: tuple[tuple[str, ...], ...], among: np.ndarray | None = None, *, whole_words: bool = False
+    ) -> np.ndarray:
         """Occurrences per line and phrase group (int32, lines x groups); only lines `among` are read, others get 0."""
         chosen = np.arange(self.n) if among is None else np.flatnonzero(among)
         found = tally(
@@ -136,6 +137,4 @@ def lines(docs: Docs) -> Lines:
         docs.data, docs.offsets, classes(), outline.MAX_LINES, bounds, whole, places, numbers, flags, cites, cite_bounds
     )
     n = bounds[-1]
-    return Lines(
-        docs, bounds, whole, places[:n], numbers[:n], flags[:n], cites[: cite_bounds[n]], cite_bounds[: n + 1]
-    )
+    return Lines(docs, bounds, whole, places[:n], numbers[:n], flags[:n], cites[: cite_bounds[n]], cite_bounds[: n + 1])

@@ -67,7 +67,9 @@ def band_keys(values: np.ndarray, banding: Banding) -> np.ndarray:
     """
     rows = len(values)
     parts = values[:, : banding.permutations].reshape(rows, banding.bands, banding.rows)
-    keys = np.broadcast_to(np.arange(1, banding.bands + 1, dtype=np.uint64) * np.uint64(hashing.STEP), (rows, banding.bands)).copy()
+    keys = np.broadcast_to(
+        np.arange(1, banding.bands + 1, dtype=np.uint64) * np.uint64(hashing.STEP), (rows, banding.bands)
+    ).copy()
     for row in range(banding.rows):
         keys ^= parts[:, :, row]
         keys *= np.uint64(hashing.POLY)

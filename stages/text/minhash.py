@@ -17,7 +17,20 @@ import numpy as np
 
 from stages.text import hashing
 from stages.text.compiled import kernel, njit
-from stages.text.scan import BLOCK, HELD, KINDS, SEEN, SLACK, STATE, begin, characters, exact_hash, flags, mix64, next_tokens
+from stages.text.scan import (
+    BLOCK,
+    HELD,
+    KINDS,
+    SEEN,
+    SLACK,
+    STATE,
+    begin,
+    characters,
+    exact_hash,
+    flags,
+    mix64,
+    next_tokens,
+)
 from stages.text.shingles import SUSPECT, Shingling, normalised, table
 
 ROOM = BLOCK + SLACK
@@ -98,7 +111,12 @@ def _permute(block, count, factors, terms, values):
 
 @kernel
 def _sign(data, offsets, classes, kind, fold, width, factors, terms, values, exact, counts, lengths, suspect):
-    low, raw, spaced, edges = np.empty(ROOM, np.uint8), np.empty(ROOM, np.uint8), np.empty(ROOM, np.uint8), np.empty(ROOM, np.int64)
+    low, raw, spaced, edges = (
+        np.empty(ROOM, np.uint8),
+        np.empty(ROOM, np.uint8),
+        np.empty(ROOM, np.uint8),
+        np.empty(ROOM, np.int64),
+    )
     tokens, hashes = np.empty(ROOM + width, np.uint64), np.empty(ROOM + width, np.uint64)
     block = np.empty(ROOM + width, np.uint32)
     state = np.empty(STATE, np.uint64)
@@ -107,7 +125,9 @@ def _sign(data, offsets, classes, kind, fold, width, factors, terms, values, exa
         begin(state)
         digest, place = _ZERO, _ONE
         while at < end:
-            at, made = next_shingles(data, at, end, classes, kind, fold, True, width, low, raw, spaced, edges, tokens, state, hashes)
+            at, made = next_shingles(
+                data, at, end, classes, kind, fold, True, width, low, raw, spaced, edges, tokens, state, hashes
+            )
             for j in range(made):
                 digest += hashes[j] * (place + np.uint64(2 * j))
             place += np.uint64(2 * made)
@@ -154,17 +174,36 @@ def sign(data: np.ndarray, offsets: np.ndarray, how: Shingling, count: int, seed
     return found
 
 
-def _signed(data: np.ndarray, offsets: np.ndarray, how: Shingling, count: int, seed: int) -> tuple[Signatures, np.ndarray]:
+def _signed(
+    data: np.ndarray, offsets: np.ndarray, how: Shingling, count: int, seed: int
+) -> tuple[Signatures, np.ndarray]:
     rows = len(offsets) - 1
-    found = Signatures(np.full((rows, count), EMPTY), np.zeros((rows, 2), np.uint64), np.zeros(rows, np.int64), np.zeros(rows, np.int64))
+    found = Signatures(
+        np.full((rows, count), EMPTY),
+        np.zeros((rows, 2), np.uint64),
+        np.zeros(rows, np.int64),
+        np.zeros(rows, np.int64),
+    )
     suspect = np.zeros(rows, np.bool_)
-    _sign(data, offsets, table(how.kind, how.fold_digits), KINDS[how.kind], how.fold_digits, how.width, *permutations(count, seed), *found, suspect)
+    _sign(
+        data,
+        offsets,
+        table(how.kind, how.fold_digits),
+        KINDS[how.kind],
+        how.fold_digits,
+        how.width,
+        *permutations(count, seed),
+        *found,
+        suspect,
+    )
     return found, suspect
 
 
 def rewritten(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(data, offsets) of `rows` alone, normalised by Python: what the kernels then read needs no context."""
-    pieces = [normalised(bytes(data[offsets[row] : offsets[row + 1]]).decode("utf-8", "replace")).encode() for row in rows]
+    pieces = [
+        normalised(bytes(data[offsets[row] : offsets[row + 1]]).decode("utf-8", "replace")).encode() for row in rows
+    ]
     bounds = np.zeros(len(pieces) + 1, np.int64)
     np.cumsum([len(piece) for piece in pieces], out=bounds[1:])
     return np.frombuffer(b"".join(pieces), np.uint8), bounds

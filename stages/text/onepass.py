@@ -108,7 +108,7 @@ def opens_item(char, blank_follows):
     """
     if char < 0x80:
         return char == _MINUS or (char == _STAR and blank_follows)
-    if char == _EN_DASH or char == _EM_DASH or char == _BAR:
+    if char in (_EN_DASH, _EM_DASH, _BAR):
         return blank_follows
     if 0x2460 <= char <= 0x249B or 0x24EB <= char <= 0x24FF or 0x25A0 <= char <= 0x25FF or 0x2776 <= char <= 0x2793:
         return True  # enclosed numbers, geometric shapes, numbers in black circles
@@ -117,7 +117,23 @@ def opens_item(char, blank_follows):
     return (
         char in (0xB7, 0x318D, 0x30FB, 0xFF65, 0x2219, 0x22C5, 0x2027, 0x2981)  # middle dots
         or char in (_BULLET, 0x2023, 0x2043, 0x204C, 0x204D, 0x203B, 0x2212, 0x2BC8, 0x2B25, 0x2B1B, 0x2B1C, 0x29BF)
-        or char in (0x2605, 0x2606, 0x2611, 0x2713, 0x2714, 0x261E, 0x261B, 0x2756, 0x2794, 0x2799, 0x279C, 0x27A1, 0x27A2, 0x27A4)
+        or char
+        in (
+            0x2605,
+            0x2606,
+            0x2611,
+            0x2713,
+            0x2714,
+            0x261E,
+            0x261B,
+            0x2756,
+            0x2794,
+            0x2799,
+            0x279C,
+            0x27A1,
+            0x27A2,
+            0x27A4,
+        )
     )
 
 
@@ -223,10 +239,14 @@ def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts,
                     room = out[PARAGRAPHS] - out[DUP_PARAGRAPHS] + (at - gap)
                     if 2 * room > len(para_keys):
                         para_keys, para_stamps = _grown(para_keys, para_stamps, stamp, 2 * room)
-                    para_hash, para_len = _through_gap(data, gap, at, out, para_keys, para_stamps, stamp, para_hash, para_len)
+                    para_hash, para_len = _through_gap(
+                        data, gap, at, out, para_keys, para_stamps, stamp, para_hash, para_len
+                    )
                 if first_word:
                     out[BULLETS] += (char == _MINUS) | (char == _BULLET)
-                    out[ITEMS] += opens_item(char, after < end and classes[point(data, after, end)[0]] & (SPACE | BREAK) == SPACE)
+                    out[ITEMS] += opens_item(
+                        char, after < end and classes[point(data, after, end)[0]] & (SPACE | BREAK) == SPACE
+                    )
                     first_word = False
                 at, size, word, kind, dotted, is_plain, has_alpha, new_sharps, new_ellipses = _through_word(
                     data, at, after, end, char, kind, classes
@@ -277,5 +297,11 @@ def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts,
             out[DUP_PIECES] += edges == 2
         _close_paragraph(out, para_keys, para_stamps, stamp, para_hash, para_len)
         out[CHARS], out[WORDS], out[LONGEST], out[LINES], out[NEWLINES] = chars, words, longest, lines, newlines
-        out[PLAIN], out[PLAIN_CHARS], out[ALPHAS], out[SHARPS], out[ELLIPSES] = plain, plain_chars, alpha, sharps, ellipses
+        out[PLAIN], out[PLAIN_CHARS], out[ALPHAS], out[SHARPS], out[ELLIPSES] = (
+            plain,
+            plain_chars,
+            alpha,
+            sharps,
+            ellipses,
+        )
     bounds[len(offsets) - 1] = token

@@ -163,7 +163,17 @@ def outline(data, offsets, classes, max_lines, bounds, whole, places, numbers, f
                 cite = found
                 break
             mark = 0
-            if dots < 3 and not torn and (final == _ENDS[0] or final == _ENDS[1] or final == _ENDS[2] or final == _ENDS[3] or final == _ENDS[4]):
+            if (
+                dots < 3
+                and not torn
+                and (
+                    final == _ENDS[0]
+                    or final == _ENDS[1]
+                    or final == _ENDS[2]
+                    or final == _ENDS[3]
+                    or final == _ENDS[4]
+                )
+            ):
                 mark |= ENDED
             if single_lf:
                 mark |= BROKEN_BY_LF
@@ -173,7 +183,12 @@ def outline(data, offsets, classes, max_lines, bounds, whole, places, numbers, f
                 mark |= BLANK_ABOVE
             blank_above = False
             flags[line] = mark
-            places[line, 0], places[line, 1], places[line, 2], places[line, 3] = first_byte, last_byte, first_cp, last_cp
+            places[line, 0], places[line, 1], places[line, 2], places[line, 3] = (
+                first_byte,
+                last_byte,
+                first_cp,
+                last_cp,
+            )
             places[line, 4], places[line, 5] = line_start, cp
             numbers[line, 0], numbers[line, 1] = words, longest
             numbers[line, 2], numbers[line, 3] = sentences + pending, cite - found

@@ -12,7 +12,8 @@ block starts empty.
 
 from __future__ import annotations
 
-from typing import Callable, Iterator, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -83,12 +84,29 @@ def choose_large(
         largest = max(largest, int(np.diff(chunk.sets.bounds).max(initial=0)))
     start = 0
     while start < m:
-        block = _empty(max(most_hashes, largest), max(most_hashes if within else most_hashes // 2, largest), most_docs, banding)
+        block = _empty(
+            max(most_hashes, largest), max(most_hashes if within else most_hashes // 2, largest), most_docs, banding
+        )
         full = False
         for chunk in chunks(start):
             keys = band_keys(chunk.values, banding)
             ordered = _by_rarity(chunk.sets, counts)
-            stop = _add(chunk.first, chunk.values, keys, *chunk.sets, ordered, fixed, threshold, floor, within, full, block, most, most_visits, *choice)
+            stop = _add(
+                chunk.first,
+                chunk.values,
+                keys,
+                *chunk.sets,
+                ordered,
+                fixed,
+                threshold,
+                floor,
+                within,
+                full,
+                block,
+                most,
+                most_visits,
+                *choice,
+            )
             if not full and stop < len(chunk.values):
                 full, start = True, chunk.first + stop
         if not full:
@@ -139,7 +157,27 @@ def _slot(value, heads):
 
 
 @kernel
-def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, within, full, block, most, most_visits, keeper, score, tally, left, steps):
+def _add(
+    first,
+    values,
+    keys,
+    hashes,
+    ends,
+    ordered,
+    fixed,
+    threshold,
+    floor,
+    within,
+    full,
+    block,
+    most,
+    most_visits,
+    keeper,
+    score,
+    tally,
+    left,
+    steps,
+):
     """Decide the documents of a chunk against `block`; keep those without a match in it while it is not `full`.
 
     Returns the position in the chunk of the first document that found no room, or the chunk's length.
@@ -163,7 +201,9 @@ def _add(first, values, keys, hashes, ends, ordered, fixed, threshold, floor, wi
                 keeper[place], score[place], left[place] = block.places[other], alike, 0
         if full or keeper[place] != place:
             continue
-        if not _keep(place, values[doc], keys[doc], mine, ordered[ends[doc] : ends[doc + 1]] if within else rare, block):
+        if not _keep(
+            place, values[doc], keys[doc], mine, ordered[ends[doc] : ends[doc + 1]] if within else rare, block
+        ):
             full, stop = True, doc
     return stop
 

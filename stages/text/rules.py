@@ -6,7 +6,8 @@ numbers alone, so that it can be made again from a ledger without reading a text
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -88,7 +89,9 @@ class Rule(Filter):
         if langs is None or not others:
             return np.array(usual)
         coded = langs.dictionary_encode() if not pa.types.is_dictionary(langs.type) else langs
-        per_lang = [_number(others[lang]) if lang in others else usual for lang in map(primary, coded.dictionary.to_pylist())]
+        per_lang = [
+            _number(others[lang]) if lang in others else usual for lang in map(primary, coded.dictionary.to_pylist())
+        ]
         index = pc.fill_null(coded.indices, len(per_lang)).to_numpy(zero_copy_only=False)
         return np.array([*per_lang, usual])[index]
 

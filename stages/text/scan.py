@@ -127,7 +127,11 @@ def _encode(point, low, at):
         low[at], low[at + 1] = 0xC0 | (point >> _SIX), 0x80 | (point & _TAIL)
         return at + 2
     if point < 0x10000:
-        low[at], low[at + 1], low[at + 2] = 0xE0 | (point >> _TWELVE), 0x80 | ((point >> _SIX) & _TAIL), 0x80 | (point & _TAIL)
+        low[at], low[at + 1], low[at + 2] = (
+            0xE0 | (point >> _TWELVE),
+            0x80 | ((point >> _SIX) & _TAIL),
+            0x80 | (point & _TAIL),
+        )
         return at + 3
     low[at], low[at + 1] = 0xF0 | (point >> np.uint32(18)), 0x80 | ((point >> _TWELVE) & _TAIL)
     low[at + 2], low[at + 3] = 0x80 | ((point >> _SIX) & _TAIL), 0x80 | (point & _TAIL)
@@ -152,7 +156,11 @@ def _by_character(data, at, end, classes, low, low_end, raw, raw_end, state):
         plain = 0
         if 0xEA <= first <= 0xED and at + 8 <= end:
             value = load64(data, at)
-            point = ((value & np.uint64(0x0F)) << np.uint64(12)) | ((value >> np.uint64(2)) & np.uint64(0xFC0)) | ((value >> np.uint64(16)) & np.uint64(0x3F))
+            point = (
+                ((value & np.uint64(0x0F)) << np.uint64(12))
+                | ((value >> np.uint64(2)) & np.uint64(0xFC0))
+                | ((value >> np.uint64(16)) & np.uint64(0x3F))
+            )
             if point - np.uint64(0xAC00) < np.uint64(11172):  # a syllable is itself in any case and form
                 store64(low, low_end, value)
                 store64(raw, raw_end, value)

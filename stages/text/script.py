@@ -8,11 +8,36 @@ import numpy as np
 
 from pipeline.docs import Docs
 from stages.text.characters import (
-    ALPHA, CJK, CONTROL, DIGIT, HANGUL, JAMO, LATIN, OTHER_LETTER, PUNCT, SPACE, SUSPECT, UPPER, classes,
+    ALPHA,
+    CJK,
+    CONTROL,
+    DIGIT,
+    HANGUL,
+    JAMO,
+    LATIN,
+    OTHER_LETTER,
+    PUNCT,
+    SPACE,
+    SUSPECT,
+    UPPER,
+    classes,
 )  # fmt: skip
 
 FLAGS = (ALPHA, HANGUL, JAMO, LATIN, CJK, OTHER_LETTER, DIGIT, UPPER, PUNCT, SPACE, SUSPECT, CONTROL)
-NAMES = ("letters", "hangul", "jamo", "latin", "cjk", "other", "digits", "upper", "punctuation", "blanks", "suspect", "control")
+NAMES = (
+    "letters",
+    "hangul",
+    "jamo",
+    "latin",
+    "cjk",
+    "other",
+    "digits",
+    "upper",
+    "punctuation",
+    "blanks",
+    "suspect",
+    "control",
+)
 
 
 @dataclass(frozen=True)

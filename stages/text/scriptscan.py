@@ -36,8 +36,8 @@ def count(data, offsets, classes, flags, limit, counts, chars, ends):
 
 QUOTED = 64
 """Code points within which a quotation or bracket must close, on its line, to count as one."""
-_OPEN = np.array([ord(sign) for sign in "「『“\"（(«《〈‹„"], np.int64)
-_SHUT = np.array([ord(sign) for sign in "」』”\"）)»》〉›“"], np.int64)
+_OPEN = np.array([ord(sign) for sign in '「『“"（(«《〈‹„'], np.int64)
+_SHUT = np.array([ord(sign) for sign in '」』”"）)»》〉›“'], np.int64)
 
 
 @kernel

@@ -52,11 +52,13 @@ class Shingling(NamedTuple):
     fold_digits: bool = False
 
     @classmethod
-    def parse(cls, words: str, width: int = 5, fold_digits: bool = False) -> "Shingling":
+    def parse(cls, words: str, width: int = 5, fold_digits: bool = False) -> Shingling:
         """`eojeol`, or with a width of its own `char:24`; ValueError says what a shingle can be."""
         kind, _, own = words.partition(":")
         if kind not in ("word", "eojeol", "char") or (own and not (own.isdecimal() and 1 <= int(own) <= 64)):
-            raise ValueError(f"{words!r} is no shingle: write word, eojeol or char, and a width from 1 to 64 such as char:24")
+            raise ValueError(
+                f"{words!r} is no shingle: write word, eojeol or char, and a width from 1 to 64 such as char:24"
+            )
         return cls(kind, int(own or width), fold_digits)  # type: ignore[arg-type]
 
 

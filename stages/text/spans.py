@@ -64,7 +64,9 @@ def _tokens(data, begin, end, classes, hashes, starts, ends):
                 point = ((point & np.uint32(0x0F)) << np.uint32(12)) | ((np.uint32(data[at + 1]) & _TAIL) << _SIX)
                 point |= np.uint32(data[at + 2]) & _TAIL
             elif size == 4:
-                point = ((point & np.uint32(0x07)) << np.uint32(18)) | ((np.uint32(data[at + 1]) & _TAIL) << np.uint32(12))
+                point = ((point & np.uint32(0x07)) << np.uint32(18)) | (
+                    (np.uint32(data[at + 1]) & _TAIL) << np.uint32(12)
+                )
                 point |= ((np.uint32(data[at + 2]) & _TAIL) << _SIX) | (np.uint32(data[at + 3]) & _TAIL)
             entry = classes[min(point, np.uint32(classes.size - 1))]
             at += size
@@ -170,7 +172,9 @@ def _units(data, offsets, rows, classes, breaks, least, keys, owners, firsts, la
         while at < end:
             # A unit runs to the byte behind its line breaks, further blank lines included.
             seen = 0
-            while at < end and (seen < breaks or data[at] == 0x0A or data[at] == 0x20 or data[at] == 0x0D or data[at] == 0x09):
+            while at < end and (
+                seen < breaks or data[at] == 0x0A or data[at] == 0x20 or data[at] == 0x0D or data[at] == 0x09
+            ):
                 if data[at] == 0x0A:
                     seen += 1
                 elif not (data[at] == 0x20 or data[at] == 0x0D or data[at] == 0x09):
@@ -194,10 +198,14 @@ def _units(data, offsets, rows, classes, breaks, least, keys, owners, firsts, la
 
 def windows(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, classes: np.ndarray, width: int) -> Spans:
     """Every window of `width` tokens of the texts `rows` (UTF-8 `data`, uint8; int64 `offsets`; `classes`: shingles.table)."""
-    return _filled(int(((offsets[rows + 1] - offsets[rows] + 1) // 2).sum()), _windows, data, offsets, rows, classes, width)
+    return _filled(
+        int(((offsets[rows + 1] - offsets[rows] + 1) // 2).sum()), _windows, data, offsets, rows, classes, width
+    )
 
 
-def windows_between(data: np.ndarray, offsets: np.ndarray, row: int, classes: np.ndarray, width: int, low: int, high: int) -> Spans:
+def windows_between(
+    data: np.ndarray, offsets: np.ndarray, row: int, classes: np.ndarray, width: int, low: int, high: int
+) -> Spans:
     """The windows of text `row` that begin at its bytes `low` to `high - 1`: a long text in pieces that fit into memory."""
     begin, end = int(offsets[row]), int(offsets[row + 1])
     start = _edge(data, begin, begin + low, end, classes)
@@ -236,14 +244,18 @@ def merged(keys: np.ndarray, docs: np.ndarray, firsts: np.ndarray, lasts: np.nda
     return keys[heads], docs[heads], firsts[heads], lasts[np.r_[heads[1:], len(keys)] - 1]
 
 
-def units(data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, classes: np.ndarray, breaks: int, least: int) -> Spans:
+def units(
+    data: np.ndarray, offsets: np.ndarray, rows: np.ndarray, classes: np.ndarray, breaks: int, least: int
+) -> Spans:
     """Every line (`breaks` 1) or paragraph (2) of at least `least` tokens of the texts `rows`."""
     room = int(((offsets[rows + 1] - offsets[rows]) // (2 * least) + 2).sum())
     return _filled(room, _units, data, offsets, rows, classes, breaks, least)
 
 
 def _filled(room: int, fill, *given) -> Spans:
-    found = Spans(np.empty(room, np.uint64), np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room, np.uint32))
+    found = Spans(
+        np.empty(room, np.uint64), np.empty(room, np.uint32), np.empty(room, np.uint32), np.empty(room, np.uint32)
+    )
     made = fill(*given, *found)
     return Spans(*(column[:made] for column in found))
 

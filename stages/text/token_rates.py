@@ -17,7 +17,9 @@ def bytes_per_token(path: str) -> dict[str, float]:
         if card.is_file():
             found = json.loads(card.read_text("utf-8"))
             costs = found.get("measured", {}).get("by_language", {})
-            rates = {lang: float(cost["bytes_per_token"]) for lang, cost in costs.items() if cost.get("bytes_per_token")}
+            rates = {
+                lang: float(cost["bytes_per_token"]) for lang, cost in costs.items() if cost.get("bytes_per_token")
+            }
             if rates:
                 return rates
     raise SourceError(f"{path} has no tokenizer card", "give the store of a tokenizer step, or tokenizers/NAME")

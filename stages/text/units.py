@@ -37,7 +37,11 @@ def known(units: int, room: int) -> Known:
     """Room for `units` units of `room` bytes together."""
     slots = 1 << max(4, int(units * 2 - 1).bit_length())
     return Known(
-        np.zeros(slots, np.uint64), np.zeros(units, np.uint64), np.zeros(room, np.uint8), np.zeros(units + 1, np.int64), np.zeros(1, np.int64)
+        np.zeros(slots, np.uint64),
+        np.zeros(units, np.uint64),
+        np.zeros(room, np.uint8),
+        np.zeros(units + 1, np.int64),
+        np.zeros(1, np.int64),
     )
 
 

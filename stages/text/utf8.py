@@ -27,7 +27,9 @@ def point(data, at, end):
         return np.int64(BAD), at + 1
     if lead < 0xF0:
         if at + 2 < end:
-            return ((lead & 0x0F) << 12) | ((np.int64(data[at + 1]) & 0x3F) << 6) | (np.int64(data[at + 2]) & 0x3F), at + 3
+            return ((lead & 0x0F) << 12) | ((np.int64(data[at + 1]) & 0x3F) << 6) | (
+                np.int64(data[at + 2]) & 0x3F
+            ), at + 3
         return np.int64(BAD), end
     if lead < 0xF5 and at + 3 < end:
         value = (

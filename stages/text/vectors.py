@@ -170,7 +170,7 @@ class Vectors(NamedTuple):
     whole: np.ndarray
 
     @classmethod
-    def of(cls, given: np.ndarray) -> "Vectors":
+    def of(cls, given: np.ndarray) -> Vectors:
         return cls(given, whole(given))
 
 
@@ -181,7 +181,7 @@ class Followers(NamedTuple):
     score: np.ndarray
 
     @classmethod
-    def none(cls, rows: int) -> "Followers":
+    def none(cls, rows: int) -> Followers:
         return cls(np.full(rows, -1, np.int64), np.full(rows, np.nan))
 
 
@@ -204,7 +204,9 @@ def follow_among(rows: Vectors, cosine: float, free: np.ndarray, found: Follower
         hit = np.flatnonzero(products.max(axis=1) >= least)
         if len(hit):
             mine = rows.given[low:]
-            _follow(products, hit, least, mine, mine, cosine, True, free[low:], low, found.leader[low:], found.score[low:])
+            _follow(
+                products, hit, least, mine, mine, cosine, True, free[low:], low, found.leader[low:], found.score[low:]
+            )
 
 
 def mixed(vectors: np.ndarray) -> np.ndarray:

@@ -14,7 +14,9 @@ TEXT = "text"
 NULL, BLANK, SIZE, ENCODING = "text.null", "text.blank", "text.size", "text.encoding"
 
 
-def text_view(batch: pa.RecordBatch, fields: tuple[str, ...], max_bytes: int) -> tuple[pa.RecordBatch, list[str | None]]:
+def text_view(
+    batch: pa.RecordBatch, fields: tuple[str, ...], max_bytes: int
+) -> tuple[pa.RecordBatch, list[str | None]]:
     """The batch with the judged text as column `text`, and per row why it cannot be judged (None: it can).
 
     Rows that cannot be judged hold the empty text in the view. OptionError names a field that is not there.
@@ -56,6 +58,7 @@ def _strings(batch: pa.RecordBatch, name: str) -> pa.Array:
     if pa.types.is_list(column.type) and pa.types.is_struct(column.type.value_type):
         rows = column.to_pylist()
         return pa.array(
-            [None if row is None else "\n".join("\n".join(words_of(turn)) for turn in row) for row in rows], pa.large_string()
+            [None if row is None else "\n".join("\n".join(words_of(turn)) for turn in row) for row in rows],
+            pa.large_string(),
         )
     return column.cast(pa.large_string())

@@ -81,7 +81,9 @@ def weight(text: str) -> int:
     return int(weights()[marks(text)].sum())
 
 
-def all_windows(data: np.ndarray, offsets: np.ndarray, size: int = WEIGHT) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def all_windows(
+    data: np.ndarray, offsets: np.ndarray, size: int = WEIGHT
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Every window of every text: (text, first counted character, counted characters in it, hash); and none for light texts."""
     from stages.text.windowscan import window_hashes
 

@@ -5,10 +5,11 @@ All are LLVM's own operations and so run anywhere; on x86 with AVX-512 the mask 
 
 from __future__ import annotations
 
-import stages.text.compiled  # noqa: F401 I001  (numba is first loaded there)
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+
+import stages.text.compiled  # noqa: F401  (numba is first loaded there)
 
 WORD, LANES = ir.IntType(64), ir.VectorType(ir.IntType(8), 64)
 
@@ -62,7 +63,9 @@ def others64(typing, array, index, byte):
     def made(context, builder, signature, given):
         found = _lanes(context, builder, signature.args[0], given[0], given[1])
         one = builder.insert_element(ir.Constant(LANES, ir.Undefined), given[2], ir.Constant(ir.IntType(32), 0))
-        every = builder.shuffle_vector(one, ir.Constant(LANES, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64))
+        every = builder.shuffle_vector(
+            one, ir.Constant(LANES, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), 64), [0] * 64)
+        )
         return builder.bitcast(builder.icmp_unsigned("!=", found, every), WORD)
 
     return types.uint64(array, types.int64, types.uint8), made

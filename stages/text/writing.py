@@ -61,7 +61,13 @@ def scripts() -> np.ndarray:
     """Per code point: 0, or the script's place in SCRIPTS plus 1, and the bits UPPER and LOWER. uint8, read-only."""
     table = np.zeros(CODE_POINTS, np.uint8)
     numbers = {name: place + 1 for place, name in enumerate(SCRIPTS)} | {"HIRAGANA": KANA + 1, "KATAKANA": KANA + 1}
-    for first, last, script in ((0x3400, 0x4DBF, HAN), (0x4E00, 0x9FFF, HAN), (0xAC00, 0xD7A3, HANGUL), (0xF900, 0xFAFF, HAN), (0x20000, 0x323AF, HAN)):
+    for first, last, script in (
+        (0x3400, 0x4DBF, HAN),
+        (0x4E00, 0x9FFF, HAN),
+        (0xAC00, 0xD7A3, HANGUL),
+        (0xF900, 0xFAFF, HAN),
+        (0x20000, 0x323AF, HAN),
+    ):
         table[first : last + 1] = script + 1
     for point in np.flatnonzero(table[:0x20000] == 0).tolist():
         char = chr(point)
@@ -69,7 +75,19 @@ def scripts() -> np.ndarray:
             continue
         words = unicodedata.name(char, "").split()
         word = words[1] if len(words) > 1 and words[0] in ("FULLWIDTH", "HALFWIDTH") else words[0] if words else ""
-        if word in ("MODIFIER", "MATHEMATICAL", "DOUBLE-STRUCK", "SCRIPT", "BLACK-LETTER", "FEMININE", "MASCULINE", "MICRO", "OHM", "KELVIN", "ANGSTROM"):
+        if word in (
+            "MODIFIER",
+            "MATHEMATICAL",
+            "DOUBLE-STRUCK",
+            "SCRIPT",
+            "BLACK-LETTER",
+            "FEMININE",
+            "MASCULINE",
+            "MICRO",
+            "OHM",
+            "KELVIN",
+            "ANGSTROM",
+        ):
             continue  # letters of signs
         table[point] = numbers.get(word, OTHER + 1) | (UPPER if char.isupper() else LOWER if char.islower() else 0)
     table.flags.writeable = False

@@ -64,9 +64,11 @@ class Tokenizer(Stage):
         return balance
 
     @model_validator(mode="after")
-    def _room(self) -> "Tokenizer":
+    def _room(self) -> Tokenizer:
         if self.vocab_size <= RESERVED + len(self.symbols):
-            raise ValueError(f"vocab_size must be above {RESERVED + len(self.symbols)}: the specials and bytes alone take that many")
+            raise ValueError(
+                f"vocab_size must be above {RESERVED + len(self.symbols)}: the specials and bytes alone take that many"
+            )
         return self
 
     def key(self, inputs: Inputs, *extra: Any, without: tuple[str, ...] = ()) -> str:
@@ -115,7 +117,12 @@ def train(task: Task) -> Receipt:
             "measured": facts["measured"],
         }
         return task.sink.put_artefact(
-            Path(folder) / "made", ledger, key=task.key, stage="tokenizer", notes=notes, versions=versions(stage.libraries)
+            Path(folder) / "made",
+            ledger,
+            key=task.key,
+            stage="tokenizer",
+            notes=notes,
+            versions=versions(stage.libraries),
         )
 
 
@@ -123,7 +130,8 @@ def build(stage: Tokenizer, stores: list[Store], roll: Any, taken: Any, folder: 
     """Train on the rows `taken`, write the tokenizer folder and its card; returns the card."""
     from stages.models.encoder import Encoder
     from stages.models.templates import DEFAULT
-    from stages.tokenizer import card, fit, folder as export, sample
+    from stages.tokenizer import card, fit, sample
+    from stages.tokenizer import folder as export
 
     plan = fit.Plan(
         stage.vocab_size, stage.model_type, stage.symbols, stage.character_coverage, stage.split_digits, stage.hard_limit,

@@ -6,8 +6,9 @@ model reads with one step; both are measured on documents the tokenizer was not 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +64,15 @@ def measure(encoder: Encoder, texts: Iterable[tuple[str, str]]) -> dict[str, dic
     return {name: costs[name].facts() for name in sorted(costs)}
 
 
-def card(*, asked: int, encoder: Encoder, options: dict[str, Any], sample: dict[str, Any], costs: dict[str, Any], libraries: dict[str, str]) -> dict[str, Any]:
+def card(
+    *,
+    asked: int,
+    encoder: Encoder,
+    options: dict[str, Any],
+    sample: dict[str, Any],
+    costs: dict[str, Any],
+    libraries: dict[str, str],
+) -> dict[str, Any]:
     """card.json: everything above as plain values; nothing in it depends on time, place or run."""
     return {
         "format": FORMAT,
@@ -82,13 +91,17 @@ def card(*, asked: int, encoder: Encoder, options: dict[str, Any], sample: dict[
 def page(facts: dict[str, Any]) -> str:
     """README.md of the folder, for a reader."""
     options, sample, measured = facts["options"], facts["sample"], facts["measured"]
-    limited = f"\n{facts['asked']:,} were asked for; the sample supports no more.\n" if facts["limited_by_corpus"] else ""
+    limited = (
+        f"\n{facts['asked']:,} were asked for; the sample supports no more.\n" if facts["limited_by_corpus"] else ""
+    )
     rows = [
         f"| {lang} | {cost['documents']:,} | {cost['bytes']:,} | {_shown(cost['fertility'])} | {_shown(cost['bytes_per_token'])} "
         f"| {_shown(cost['characters_per_token'])} | {_shown(cost['byte_share'])} |"
         for lang, cost in measured["by_language"].items()
     ]
-    trained = [f"| {lang} | {part['documents']:,} | {part['bytes']:,} |" for lang, part in sample["by_language"].items()]
+    trained = [
+        f"| {lang} | {part['documents']:,} | {part['bytes']:,} |" for lang, part in sample["by_language"].items()
+    ]
     licences = ", ".join(f"{name} ({number:,})" for name, number in sample["licences"].items())
     return f"""# Tokenizer of {facts["vocab_size"]:,} pieces ({options["model_type"]}, byte fallback)
 {limited}

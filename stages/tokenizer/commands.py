@@ -56,7 +56,9 @@ class Export(Options):
             before = target / "recipe.yaml"
             if recipe is not None or before.is_file():
                 shutil.copyfile(recipe or before, made / "recipe.yaml")
-            (made / "origin.json").write_text(json.dumps(origin(source), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            (made / "origin.json").write_text(
+                json.dumps(origin(source), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+            )
             if target.exists():
                 shutil.rmtree(target)
             made.rename(target)
@@ -106,8 +108,25 @@ class Adopt(Options):
             for path in sorted(folder.iterdir()):
                 if path.is_file() and path.suffix in KEPT:
                     shutil.copyfile(path, kept / path.name)
-            sink.put_artefact(kept, COLUMNS.empty_table(), key=key, stage="tokenizer", notes={"vocab_size": encoder.size, "adopted": True})
-        sink.seal({"recipe": "", "step": sink.name, "stage": "tokenizer", "shape": "artefact:tokenizer", "key": key, "lineage": {}, "schema": []}, [])
+            sink.put_artefact(
+                kept,
+                COLUMNS.empty_table(),
+                key=key,
+                stage="tokenizer",
+                notes={"vocab_size": encoder.size, "adopted": True},
+            )
+        sink.seal(
+            {
+                "recipe": "",
+                "step": sink.name,
+                "stage": "tokenizer",
+                "shape": "artefact:tokenizer",
+                "key": key,
+                "lineage": {},
+                "schema": [],
+            },
+            [],
+        )
         print(f"tokenizer {sink.path}: {encoder.size:,} ids")
         return 0
 

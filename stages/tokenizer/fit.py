@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import io
 import re
-from typing import Iterable, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from pipeline.errors import OptionError, WorkError
 
@@ -110,5 +111,10 @@ def _explained(plan: Plan, message: str) -> OptionError | WorkError:
             "raise vocab_size, or lower character_coverage: rarer characters are then spelled in bytes",
         )
     if "sentences_.empty()" in message:
-        return WorkError("tokenizer: no text to learn from", "give a store whose documents have text; see the ledger for why each was left out")
-    return WorkError(f"tokenizer: SentencePiece failed: {message[:200]}", "lower sample_mb or vocab_size, then run again")
+        return WorkError(
+            "tokenizer: no text to learn from",
+            "give a store whose documents have text; see the ledger for why each was left out",
+        )
+    return WorkError(
+        f"tokenizer: SentencePiece failed: {message[:200]}", "lower sample_mb or vocab_size, then run again"
+    )

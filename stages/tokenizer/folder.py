@@ -67,7 +67,15 @@ def library(found: list[Piece], model_type: str) -> dict[str, Any]:
     """The `tokenizer.json` of the `tokenizers` library."""
     blank = {"String": " "}
     added = [
-        {"id": number, "content": piece.text, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+        {
+            "id": number,
+            "content": piece.text,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
         for number, piece in enumerate(found)
         if piece.special
     ]
@@ -77,12 +85,19 @@ def library(found: list[Piece], model_type: str) -> dict[str, Any]:
             "fuse_unk": True, "byte_fallback": True, "ignore_merges": False,
             "vocab": {piece.text: number for number, piece in enumerate(found)}, "merges": merges(found),
         }  # fmt: skip
-        normalizer, splitter = None, {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": False}
+        normalizer, splitter = (
+            None,
+            {"type": "Metaspace", "replacement": "▁", "prepend_scheme": "never", "split": False},
+        )
     else:
         scores = [[piece.text, piece.score if piece.ordinary else NEVER] for piece in found]
         model = {"type": "Unigram", "unk_id": 0, "vocab": scores, "byte_fallback": True}
         normalizer, splitter = {"type": "Replace", "pattern": blank, "content": "▁"}, None
-    decoders = [{"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"}, {"type": "Fuse"}]
+    decoders = [
+        {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+        {"type": "ByteFallback"},
+        {"type": "Fuse"},
+    ]
     return {
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": normalizer,
         "pre_tokenizer": splitter, "post_processor": None, "decoder": {"type": "Sequence", "decoders": decoders}, "model": model,

@@ -7,7 +7,8 @@ budget is spent, so that shards, workers and the order of the input do not matte
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -39,7 +40,9 @@ def call(stores: list[Store]) -> Roll:
     sizes, langs = [np.zeros(0, np.int64)], [np.zeros(0, object)]
     for batch in _batches(stores):
         ids += batch.column("id").to_pylist()
-        sizes.append(pc.fill_null(pc.binary_length(batch.column("text")), 0).to_numpy(zero_copy_only=False).astype(np.int64))
+        sizes.append(
+            pc.fill_null(pc.binary_length(batch.column("text")), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+        )
         langs.append(pc.fill_null(batch.column("lang"), NO_LANGUAGE).to_numpy(zero_copy_only=False).astype(object))
     return Roll(ids, np.concatenate(sizes), np.concatenate(langs))
 
@@ -111,7 +114,11 @@ def probe(roll: Roll, taken: np.ndarray, budget: int) -> tuple[np.ndarray, str]:
     """Rows (bool) to measure on, and what they are: up to `budget` bytes outside the sample, by hash of id from the far
     end, or of the sample itself where it is the whole corpus."""
     outside = ~taken & (roll.sizes > 0)
-    pool, what = (outside, "documents the tokenizer was not trained on") if outside.any() else (taken, "documents of the sample itself")
+    pool, what = (
+        (outside, "documents the tokenizer was not trained on")
+        if outside.any()
+        else (taken, "documents of the sample itself")
+    )
     chosen, spent = np.zeros(len(roll.ids), dtype=bool), 0
     for row in ranks(roll.ids)[::-1]:
         if pool[row] and spent < budget:
@@ -123,7 +130,10 @@ def probe(roll: Roll, taken: np.ndarray, budget: int) -> tuple[np.ndarray, str]:
 def account(stores: list[Store], roll: Roll, taken: np.ndarray) -> dict[str, Any]:
     """What the sample holds: documents, bytes, languages, stated licences."""
     langs = sorted(set(roll.langs[taken].tolist()))
-    by_language = {lang: {"documents": int((here := taken & (roll.langs == lang)).sum()), "bytes": int(roll.sizes[here].sum())} for lang in langs}
+    by_language = {
+        lang: {"documents": int((here := taken & (roll.langs == lang)).sum()), "bytes": int(roll.sizes[here].sum())}
+        for lang in langs
+    }
     return {
         "documents": int(taken.sum()),
         "of_documents": len(roll.ids),

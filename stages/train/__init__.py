@@ -34,7 +34,14 @@ mlm: RoBERTa's base (6e-4), rounded down; reward and rl: TRL's defaults (1e-4 fo
 METHOD_RATES = {"ia3": 5e-3, "prefix": 5e-3, "prompt": 1e-2, "ptuning": 1e-3}
 """Methods that train few numbers need larger steps: IA3 and prefix tuning 5e-3 (PEFT's method comparison, tuned entries); prompt
 and P-tuning by the matrix in tests/bench/train. For sft and clm; for other objectives as much smaller as a LoRA's is."""
-SHAPES = {"clm": ("TOKENS",), "mlm": ("TOKENS",), "sft": ("CHAT",), "dpo": ("PAIR",), "reward": ("PAIR",), "rl": ("CHAT", "PAIR")}
+SHAPES = {
+    "clm": ("TOKENS",),
+    "mlm": ("TOKENS",),
+    "sft": ("CHAT",),
+    "dpo": ("PAIR",),
+    "reward": ("PAIR",),
+    "rl": ("CHAT", "PAIR"),
+}
 VIRTUAL = ("prompt", "prefix", "ptuning")
 WITHOUT_VIRTUAL = {
     "mlm": "is written as one whole model, into which virtual tokens cannot be merged",
@@ -70,10 +77,24 @@ class Train(Stage):
     """
 
     ports: ClassVar[dict[str, Port]] = {
-        "of": Port("TOKENS|CHAT|PAIR", many=True, help="what to train on: TOKENS for clm and mlm, CHAT for sft, PAIR for dpo and reward, either for rl"),
+        "of": Port(
+            "TOKENS|CHAT|PAIR",
+            many=True,
+            help="what to train on: TOKENS for clm and mlm, CHAT for sft, PAIR for dpo and reward, either for rl",
+        ),
         "tokenizer": Port("artefact:tokenizer", optional=True, help="its tokenizer; default: the base's own"),
-        "base": Port("artefact:model|artefact:adapter|artefact:encoder", optional=True, many=True, help="a model and the adapters on it"),
-        "teacher": Port("artefact:model|artefact:adapter", optional=True, many=True, help="clm, sft: a model to learn the distribution of"),
+        "base": Port(
+            "artefact:model|artefact:adapter|artefact:encoder",
+            optional=True,
+            many=True,
+            help="a model and the adapters on it",
+        ),
+        "teacher": Port(
+            "artefact:model|artefact:adapter",
+            optional=True,
+            many=True,
+            help="clm, sft: a model to learn the distribution of",
+        ),
         "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers"),
     }
     makes: ClassVar[str | None] = None
@@ -231,15 +252,19 @@ class Train(Stage):
     "Of weights, order and dropout; default: the recipe's."
 
     @model_validator(mode="after")
-    def _sense(self) -> "Train":
+    def _sense(self) -> Train:
         if self.objective != "clm" and self.checkpoint is None and self.steps is None and self.epochs > 100:
             raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `steps` if it is meant")
         if self.window is not None and self.objective == "mlm":
             raise ValueError("mlm reads both ways, a window looks back: leave one of them out")
         if self.method in VIRTUAL and self.objective in WITHOUT_VIRTUAL:
-            raise ValueError(f"objective {self.objective} {WITHOUT_VIRTUAL[self.objective]}: use method lora, qlora or ia3, not {self.method}")
+            raise ValueError(
+                f"objective {self.objective} {WITHOUT_VIRTUAL[self.objective]}: use method lora, qlora or ia3, not {self.method}"
+            )
         if self.method == "prefix" and self.checkpointing:
-            raise ValueError("prefix tuning stands in the key/value cache, which gradient checkpointing does without: leave one of them out")
+            raise ValueError(
+                "prefix tuning stands in the key/value cache, which gradient checkpointing does without: leave one of them out"
+            )
         if self.optimizer.startswith("paged") and self.dtype == "fp16":
             raise ValueError("paged optimizers do not take the scaled loss of fp16: use dtype bf16")
         contradictions(self)
@@ -254,7 +279,11 @@ class Train(Stage):
 
     def needs(self) -> tuple[str, ...]:
         """With rl, TRL's version decides too; under DeepSpeed, its own."""
-        return (*self.libraries, *(("trl",) if self.objective == "rl" else ()), *(("deepspeed",) if self.deepspeed else ()))
+        return (
+            *self.libraries,
+            *(("trl",) if self.objective == "rl" else ()),
+            *(("deepspeed",) if self.deepspeed else ()),
+        )
 
     def whole(self) -> bool:
         """Are weights of the model itself trained, so that a whole model comes out?"""
@@ -272,7 +301,9 @@ class Train(Stage):
 
     def decay(self) -> float:
         """Weight decay of matrices."""
-        return self.weight_decay if self.weight_decay is not None else (0.1 if self.objective in ("clm", "mlm") else 0.0)
+        return (
+            self.weight_decay if self.weight_decay is not None else (0.1 if self.objective in ("clm", "mlm") else 0.0)
+        )
 
     def pull(self) -> float:
         """DPO's beta."""
@@ -284,30 +315,49 @@ class Train(Stage):
         for store in inputs["of"]:
             if store.shape not in wanted:
                 words = " or ".join(wanted)
-                raise UsageError(f"objective {self.objective} trains on {words}, {store.name} holds {store.shape}", f"give `of` a store of {words}")
+                raise UsageError(
+                    f"objective {self.objective} trains on {words}, {store.name} holds {store.shape}",
+                    f"give `of` a store of {words}",
+                )
         for store in inputs["base"]:
             if store.shape == "artefact:encoder" and self.objective != "mlm":
-                raise UsageError(f"{store.name} reads both ways, so it cannot write", f"give objective {self.objective} a base trained with objective clm")
+                raise UsageError(
+                    f"{store.name} reads both ways, so it cannot write",
+                    f"give objective {self.objective} a base trained with objective clm",
+                )
         if self.checkpoint and inputs["base"]:
             raise UsageError("both `base` and `checkpoint` are given", "give one of them")
         based = bool(self.checkpoint or inputs["base"])
         if self.optimizer != "adamw" and not cuda_is_there():
-            raise UsageError(f"optimizer {self.optimizer} moves its state between a card and the host, and there is no card", "use optimizer: adamw")
+            raise UsageError(
+                f"optimizer {self.optimizer} moves its state between a card and the host, and there is no card",
+                "use optimizer: adamw",
+            )
         check_workers(self, inputs.workers)
         check_deepspeed(self, inputs.workers)
         check_card(self, self.attention in ("flex", "flash") and cuda_is_there())
         check_used(self, based, bool(inputs["teacher"]))
         if inputs["teacher"] and self.objective not in ("clm", "sft"):
             what = "its reward" if self.objective == "rl" else "hidden tokens" if self.objective == "mlm" else "pairs"
-            raise UsageError(f"{self.objective} learns from {what}, not from a teacher", "leave out `teacher`, or use objective clm or sft")
+            raise UsageError(
+                f"{self.objective} learns from {what}, not from a teacher",
+                "leave out `teacher`, or use objective clm or sft",
+            )
         if (self.objective == "rl") != bool(inputs["reward"]):
-            raise UsageError("rl needs a reward model, and nothing else takes one", "give `reward` the store of a train step with objective: reward")
+            raise UsageError(
+                "rl needs a reward model, and nothing else takes one",
+                "give `reward` the store of a train step with objective: reward",
+            )
         if not based and self.objective in ("reward", "rl"):
             raise UsageError(f"objective {self.objective} needs a base model", "give `base` or `checkpoint`")
         if not based and self.method != "full":
-            raise UsageError(f"method {self.method} needs a base model", "give `base` or `checkpoint`, or train with method: full")
+            raise UsageError(
+                f"method {self.method} needs a base model", "give `base` or `checkpoint`, or train with method: full"
+            )
         if not based and not inputs["tokenizer"]:
-            raise UsageError("training from scratch needs a tokenizer", "add a tokenizer step before it, or give `tokenizer`")
+            raise UsageError(
+                "training from scratch needs a tokenizer", "add a tokenizer step before it, or give `tokenizer`"
+            )
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         key = self.key(inputs)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from pipeline.errors import UsageError, did_you_mean
 from stages.models.chain import CARD, Link, open_link
@@ -57,7 +58,10 @@ class Registry:
     def entry(self, name: str) -> Entry:
         """UsageError with the nearest name where there is none."""
         if name not in self.names():
-            raise UsageError(f"no adapter is called {name!r} in {self.folder}", did_you_mean(name, self.names()) or "add one: maetdol adapters add STORE NAME")
+            raise UsageError(
+                f"no adapter is called {name!r} in {self.folder}",
+                did_you_mean(name, self.names()) or "add one: maetdol adapters add STORE NAME",
+            )
         path = self.folder / name
         return Entry(name, open_link(path), sum(file.stat().st_size for file in path.glob("*.safetensors")))
 
@@ -69,7 +73,9 @@ class Registry:
         if not re.fullmatch(r"[\w][\w.\-]*", name):
             raise UsageError(f"{name!r} is no name of an adapter", "use letters, digits, `-`, `_`, `.`")
         if name in self.names():
-            raise UsageError(f"{self.folder} has an adapter {name!r} already", "choose another name, or delete its folder")
+            raise UsageError(
+                f"{self.folder} has an adapter {name!r} already", "choose another name, or delete its folder"
+            )
         return self.folder / name
 
     def add(self, source: Path, name: str) -> Entry:
@@ -77,7 +83,9 @@ class Registry:
         target = self.place(name)
         link = open_link(source)
         if not link.is_adapter:
-            raise UsageError(f"{source} holds a whole model, not an adapter", "train with an adapter method (lora, qlora, ia3, ...)")
+            raise UsageError(
+                f"{source} holds a whole model, not an adapter", "train with an adapter method (lora, qlora, ia3, ...)"
+            )
         part = target.with_name(f".{name}.part")
         shutil.rmtree(part, ignore_errors=True)
         shutil.copytree(source, part)
@@ -89,8 +97,14 @@ def one_base(entries: Sequence[Entry]) -> list[str] | None:
     """The base all entries were trained on (content hashes from the bottom). UsageError where they differ."""
     bases = {tuple(entry.link.card.get("base") or ()) for entry in entries}
     if len(bases) > 1:
-        told = ", ".join(f"{entry.name} on {'+'.join(h[:8] for h in entry.link.card.get('base') or []) or 'any'}" for entry in entries)
-        raise UsageError(f"these adapters were trained on different bases: {told}", "compose adapters of one base, or train them again on one")
+        told = ", ".join(
+            f"{entry.name} on {'+'.join(h[:8] for h in entry.link.card.get('base') or []) or 'any'}"
+            for entry in entries
+        )
+        raise UsageError(
+            f"these adapters were trained on different bases: {told}",
+            "compose adapters of one base, or train them again on one",
+        )
     return list(next(iter(bases))) or None
 
 
@@ -102,7 +116,10 @@ def loaded(base: Sequence[Link], entries: Sequence[Entry], dtype: Any, device: A
 
     wanted = one_base(entries)
     if wanted is not None and wanted != [link.hash for link in base]:
-        raise UsageError(f"the adapters were trained on {'+'.join(h[:8] for h in wanted)}, the base given is {'+'.join(link.hash[:8] for link in base)}", "give the base they were trained on")
+        raise UsageError(
+            f"the adapters were trained on {'+'.join(h[:8] for h in wanted)}, the base given is {'+'.join(link.hash[:8] for link in base)}",
+            "give the base they were trained on",
+        )
     model = assemble(base, dtype=dtype, device=device, merge=len(base) > 1)
     first, *rest = entries
     model = PeftModel.from_pretrained(model, str(first.link.path), adapter_name=first.name, is_trainable=False)
@@ -111,7 +128,15 @@ def loaded(base: Sequence[Link], entries: Sequence[Entry], dtype: Any, device: A
     return model.eval()
 
 
-def compose(registry: Registry, base: Sequence[Link], names: Sequence[str], weights: Sequence[float], how: str, name: str, density: float) -> Entry:
+def compose(
+    registry: Registry,
+    base: Sequence[Link],
+    names: Sequence[str],
+    weights: Sequence[float],
+    how: str,
+    name: str,
+    density: float,
+) -> Entry:
     """A new LoRA adapter out of several of one base, weighted. `cat` is their exact sum (its rank is the sum of theirs)."""
     import torch
     from peft import get_peft_model_state_dict
@@ -121,22 +146,33 @@ def compose(registry: Registry, base: Sequence[Link], names: Sequence[str], weig
     entries = [registry.entry(one) for one in names]
     kinds = {entry.config["peft_type"] for entry in entries}
     if kinds != {"LORA"} or any(entry.config.get("use_dora") for entry in entries):
-        raise UsageError(f"only plain LoRA adapters can be composed, these are {', '.join(sorted(kinds))}", "merge the others into the base one after the other")
+        raise UsageError(
+            f"only plain LoRA adapters can be composed, these are {', '.join(sorted(kinds))}",
+            "merge the others into the base one after the other",
+        )
     model = loaded(base, entries, torch.float32, torch.device("cpu"))
     more = {"density": density} if how in ("ties", "dare_ties", "dare_linear", "magnitude_prune") else {}
     try:
         model.base_model.add_weighted_adapter(list(names), list(weights), name, combination_type=how, **more)
     except ValueError as fault:
-        raise UsageError(f"{how} cannot compose these: {str(fault).splitlines()[0]}", "use cat or svd, which take any ranks") from None
+        raise UsageError(
+            f"{how} cannot compose these: {str(fault).splitlines()[0]}", "use cat or svd, which take any ranks"
+        ) from None
     state = get_peft_model_state_dict(model, adapter_name=name)
     target.mkdir(parents=True)
     for file in entries[0].link.path.iterdir():
         if file.name not in ("adapter_model.safetensors", "adapter_config.json", CARD, "history.jsonl"):
             shutil.copyfile(file, target / file.name)
-    save_file({key: tensor.detach().cpu().contiguous() for key, tensor in sorted(state.items())}, target / "adapter_model.safetensors", {"format": "pt"})
+    save_file(
+        {key: tensor.detach().cpu().contiguous() for key, tensor in sorted(state.items())},
+        target / "adapter_model.safetensors",
+        {"format": "pt"},
+    )
     config = model.peft_config[name].to_dict() | {"base_model_name_or_path": None, "inference_mode": True}
     plain = {key: sorted(value) if isinstance(value, (set, frozenset)) else value for key, value in config.items()}
-    (target / "adapter_config.json").write_text(json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8")
+    (target / "adapter_config.json").write_text(
+        json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8"
+    )
     card = {
         **entries[0].link.card, "composed_of": {entry.name: {"hash": entry.link.hash, "weight": weight} for entry, weight in zip(entries, weights)},
         "composed_by": how, "made_from": [*(entries[0].link.card.get("base") or []), *(entry.link.hash for entry in entries)],
@@ -146,7 +182,9 @@ def compose(registry: Registry, base: Sequence[Link], names: Sequence[str], weig
     return registry.entry(name)
 
 
-def swapped(base: Sequence[Link], entries: Sequence[Entry], questions: Sequence[str], max_new_tokens: int, threads: int) -> list[list[str]]:
+def swapped(
+    base: Sequence[Link], entries: Sequence[Entry], questions: Sequence[str], max_new_tokens: int, threads: int
+) -> list[list[str]]:
     """What the base says under each adapter in turn (the base alone first), loaded once: texts per adapter and question."""
     import torch
 

@@ -116,12 +116,20 @@ def budget(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, 
     sides = 2 if stage.objective in ("dpo", "reward") else 1
     rows = stage.batch * sides
     parts = {
-        "weights": 4 * (shape.weights if stage.whole() else trained) + round(frozen * (0.53 if stage.method == "qlora" else number)),
+        "weights": 4 * (shape.weights if stage.whole() else trained)
+        + round(frozen * (0.53 if stage.method == "qlora" else number)),
         "gradients": 4 * trained,
         "optimizer": {"adamw": 8, "paged_adamw_32bit": 8, "paged_adamw_8bit": 2}[stage.optimizer] * trained,
-        "activations": activations(shape._replace(layers=min(shape.layers, stage.open_layers)) if stage.method == "freeze" else shape, rows * width, number, stage.checkpointing),
+        "activations": activations(
+            shape._replace(layers=min(shape.layers, stage.open_layers)) if stage.method == "freeze" else shape,
+            rows * width,
+            number,
+            stage.checkpointing,
+        ),
         "logits": 3 * 4 * min(rows * width * shape.vocabulary, CELLS),
-        "mask": rows * width * width if stage.objective in ("clm", "mlm") or (stage.objective == "sft" and stage.pack) else 0,
+        "mask": rows * width * width
+        if stage.objective in ("clm", "mlm") or (stage.objective == "sft" and stage.pack)
+        else 0,
     }
     if not machine.cuda:
         parts["process"] = PROCESS
@@ -158,25 +166,52 @@ def trained_weights(stage: Any, shape: Shape) -> int:
         return shape.layers * (2 * kv + shape.intermediate)
     if stage.method == "prefix":
         return stage.virtual_tokens * shape.layers * 2 * kv
-    return stage.virtual_tokens * shape.hidden + (stage.encoder_hidden * (2 * shape.hidden + stage.encoder_hidden) if stage.method == "ptuning" else 0)
+    return stage.virtual_tokens * shape.hidden + (
+        stage.encoder_hidden * (2 * shape.hidden + stage.encoder_hidden) if stage.method == "ptuning" else 0
+    )
 
 
 def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, based: bool = True) -> list[str]:
     """What would make it fit, the least change first; a last line where nothing does. Adapters need a model to start from (`based`)."""
-    smaller = {"batch": max(1, stage.batch // 4), "accumulation": stage.accumulation * (stage.batch // max(1, stage.batch // 4))}
-    steps: list[tuple[str, dict[str, Any], int]] = [("checkpointing: true", {"checkpointing": True}, width)] if stage.method != "prefix" else []
+    smaller = {
+        "batch": max(1, stage.batch // 4),
+        "accumulation": stage.accumulation * (stage.batch // max(1, stage.batch // 4)),
+    }
+    steps: list[tuple[str, dict[str, Any], int]] = (
+        [("checkpointing: true", {"checkpointing": True}, width)] if stage.method != "prefix" else []
+    )
     if stage.batch > 1:
         steps += [(f"batch: {smaller['batch']}, accumulation: {smaller['accumulation']}", smaller, width)]
         least = {"batch": 1, "accumulation": stage.batch * stage.accumulation}
-        steps += [(f"batch: 1, accumulation: {least['accumulation']}", least, width), (f"batch: 1, accumulation: {least['accumulation']}, checkpointing: true", {**least, "checkpointing": True}, width)]
+        steps += [
+            (f"batch: 1, accumulation: {least['accumulation']}", least, width),
+            (
+                f"batch: 1, accumulation: {least['accumulation']}, checkpointing: true",
+                {**least, "checkpointing": True},
+                width,
+            ),
+        ]
     if machine.cuda:
         steps += [("optimizer: paged_adamw_8bit", {"optimizer": "paged_adamw_8bit"}, width)]
     if based and stage.whole() and stage.objective != "rl":
         adapters = {"batch": 1, "accumulation": stage.batch * stage.accumulation, "checkpointing": True}
-        steps += [("method: lora", {"method": "lora"}, width), ("method: lora, batch: 1, checkpointing: true", {"method": "lora", **adapters}, width)]
+        steps += [
+            ("method: lora", {"method": "lora"}, width),
+            ("method: lora, batch: 1, checkpointing: true", {"method": "lora", **adapters}, width),
+        ]
         steps += [("method: qlora, batch: 1, checkpointing: true", {"method": "qlora", **adapters}, width)]
-    steps += [(f"seq_len: {width // 2}, batch: 1, checkpointing: true", {"batch": 1, "checkpointing": stage.method != "prefix"}, width // 2)]
-    found = [words for words, change, reach in steps if budget(stage.model_copy(update=change), shape, reach, tokens, machine).fits]
+    steps += [
+        (
+            f"seq_len: {width // 2}, batch: 1, checkpointing: true",
+            {"batch": 1, "checkpointing": stage.method != "prefix"},
+            width // 2,
+        )
+    ]
+    found = [
+        words
+        for words, change, reach in steps
+        if budget(stage.model_copy(update=change), shape, reach, tokens, machine).fits
+    ]
     return found or ["no lever here is enough: a smaller model, or a larger machine"]
 
 
@@ -186,7 +221,11 @@ def refuse(planned: Budget, stage: Any, width: int, based: bool = True) -> None:
         return
     from pipeline.errors import UsageError
 
-    parts = ", ".join(f"{name} {size / GIB:.1f}" for name, size in sorted(planned.parts.items(), key=lambda part: -part[1]) if size >= GIB / 20)
+    parts = ", ".join(
+        f"{name} {size / GIB:.1f}"
+        for name, size in sorted(planned.parts.items(), key=lambda part: -part[1])
+        if size >= GIB / 20
+    )
     helps = levers(stage, planned.shape, width, planned.tokens, planned.machine, based)
     raise UsageError(
         f"the run needs about {planned.memory / GIB:.1f} GiB ({parts}), {planned.machine.name} has {planned.machine.memory / GIB:.1f}",
@@ -254,12 +293,19 @@ def memory_here() -> int:
 def ratio(planned: Budget) -> str:
     """Tokens per weight against the compute-optimal ratio."""
     found = planned.tokens / planned.shape.weights
-    word = "about compute-optimal" if OPTIMAL / 2 <= found <= 2 * OPTIMAL else "fewer than compute-optimal: a smaller model would end lower" if found < OPTIMAL else "more than compute-optimal: a small model made to be cheap to run"
+    word = (
+        "about compute-optimal"
+        if OPTIMAL / 2 <= found <= 2 * OPTIMAL
+        else "fewer than compute-optimal: a smaller model would end lower"
+        if found < OPTIMAL
+        else "more than compute-optimal: a small model made to be cheap to run"
+    )
     return f"{found:.1f} tokens per weight ({OPTIMAL:.0f} is compute-optimal, Hoffmann et al. 2022): {word}"
 
 
 def advice(stage: Any, shape: Shape, width: int, tokens: int, where: Machine, based: bool = True) -> str:
     """Full or an adapter, and why, with the source."""
+
     def fits(method: str) -> bool:
         least = {"method": method, "batch": 1, "checkpointing": True}
         return budget(stage.model_copy(update=least), shape, width, tokens, where).fits

@@ -43,7 +43,10 @@ class Merge(Rewrites):
             for base, value in merged.divergence.items():
                 print(f"merged into {base}: {value:.6f} nats per token from what was trained")
             if merged.divergence[merged.base] > self.most:
-                raise UsageError(f"the merged model is {merged.divergence[merged.base]:.4f} nats per token away", "keep the adapter beside its base, or raise `most`")
+                raise UsageError(
+                    f"the merged model is {merged.divergence[merged.base]:.4f} nats per token away",
+                    "keep the adapter beside its base, or raise `most`",
+                )
             merged.model.to(number_type(self.dtype, torch.device("cpu")))
             merge.save(merged, given.chain, given.folder, out)
         print(f"{out}  (merged into {merged.base})")
@@ -82,7 +85,9 @@ class LabelDoctor(Options):
         from stages.train import doctor
 
         data, tokenizer, objective = self._data()
-        colour = self.colour == "always" or (self.colour == "auto" and sys.stdout.isatty() and "NO_COLOR" not in os.environ)
+        colour = self.colour == "always" or (
+            self.colour == "auto" and sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        )
         shown = doctor.rows_of(data)[: self.rows * (2 if objective == "dpo" else 1)] if len(data) else []
         for row in shown:
             print(f"{doctor.view(row, tokenizer, colour)}\n{'-' * 40}")
@@ -90,7 +95,9 @@ class LabelDoctor(Options):
             raise UsageError("no row is left to train on", "look at the store's ledger, or raise --seq-len")
         findings = doctor.examine(data, tokenizer, objective, self.most_lost)
         for finding in findings:
-            print(f"{'FAULT' if finding.fault else 'ok   '}  {finding.check}: {finding.value}{f'  ({finding.fault}; {finding.mend})' if finding.fault else ''}")
+            print(
+                f"{'FAULT' if finding.fault else 'ok   '}  {finding.check}: {finding.value}{f'  ({finding.fault}; {finding.mend})' if finding.fault else ''}"
+            )
         return 1 if any(finding.fault for finding in findings) else 0
 
     def _data(self) -> tuple[Any, Any, str]:
@@ -106,10 +113,16 @@ class LabelDoctor(Options):
         width, measured = self.seq_len or LONGEST, self.seq_len is None
         if store.shape == "CHAT":
             turns = 1 if self.trains == "completion" else None
-            return Conversations([store], Chat(tokenizer), width, self.holdout, pack=True, turns=turns, measured=measured), tokenizer, "sft"
+            return (
+                Conversations([store], Chat(tokenizer), width, self.holdout, pack=True, turns=turns, measured=measured),
+                tokenizer,
+                "sft",
+            )
         if store.shape == "PAIR":
             return Pairs([store], Chat(tokenizer), width, self.holdout, measured), tokenizer, "dpo"
-        raise SourceError(f"{self.of} holds {store.shape or 'no known rows'}", "give a store of tokens, conversations or pairs")
+        raise SourceError(
+            f"{self.of} holds {store.shape or 'no known rows'}", "give a store of tokens, conversations or pairs"
+        )
 
 
 class TrainPlan(Options):
@@ -168,6 +181,7 @@ class AdaptersAdd(InRegistry):
     "Store of an adapter, or a PEFT adapter folder."
     name: str
     "Its name."
+
     def run(self) -> int:
         store = Store(self.source)
         entry = self.adapters().add(store.artefact() if store.manifest() else Path(self.source), self.name)
@@ -191,6 +205,7 @@ class AdaptersCompose(OnBase):
     "cat: their exact sum, of all their ranks together; linear: of equal ranks, a rough average; svd: their sum at one rank; ties (Yadav et al. 2023), dare (Yu et al. 2024): the larger changes alone."
     density: float = Field(0.5, gt=0, le=1)
     "ties, dare, magnitude_prune: share of the changes kept."
+
     def run(self) -> int:
         from stages.train.adapters import compose
 
@@ -220,7 +235,13 @@ class AdaptersSwap(OnBase, Threaded):
 
         patient()
         registry = self.adapters()
-        said = swapped(chain_in(self.base), [registry.entry(name) for name in self.of], [self.question], self.max_new_tokens, self.threads)
+        said = swapped(
+            chain_in(self.base),
+            [registry.entry(name) for name in self.of],
+            [self.question],
+            self.max_new_tokens,
+            self.threads,
+        )
         for name, [text] in zip(("(base alone)", *self.of), said):
             print(f"{name}: {text}")
         return 0
@@ -240,9 +261,17 @@ class AdaptersMerge(InRegistry, OnHeldOut):
     "Stores of the model (and adapters) it was trained on."
     most: float = Field(0.05, gt=0)
     "Largest divergence accepted, nats per token."
+
     def run(self) -> int:
         path = str(self.adapters().entry(self.name).link.path)
-        return Merge(of=self.of, folder=self.folder, chain=(*self.base, path), holdout=self.holdout, threads=self.threads, most=self.most).run()
+        return Merge(
+            of=self.of,
+            folder=self.folder,
+            chain=(*self.base, path),
+            holdout=self.holdout,
+            threads=self.threads,
+            most=self.most,
+        ).run()
 
 
 class PeftBench(Trying):
@@ -254,7 +283,18 @@ class PeftBench(Trying):
     verb: ClassVar[str] = "peft-bench"
     arguments: ClassVar[tuple[str, ...]] = ("of", "folder")
 
-    methods: tuple[str, ...] = ("full", "freeze", "lora", "lora-rank-stabilised", "lora-dora", "qlora", "ia3", "prefix", "prompt", "ptuning")
+    methods: tuple[str, ...] = (
+        "full",
+        "freeze",
+        "lora",
+        "lora-rank-stabilised",
+        "lora-dora",
+        "qlora",
+        "ia3",
+        "prefix",
+        "prompt",
+        "ptuning",
+    )
     "Which methods, each with the rate of its own unless `learning_rate` is set."
 
     def run(self) -> int:
@@ -286,7 +326,9 @@ class Sweep(Trying):
 
         found = grid(self.over)
         if len(found) > self.most:
-            raise UsageError(f"{len(found)} combinations, at most {self.most} are allowed", "leave some values out, or raise --most")
+            raise UsageError(
+                f"{len(found)} combinations, at most {self.most} are allowed", "leave some values out, or raise --most"
+            )
         return self.trials({",".join(f"{name}={value}" for name, value in one.items()): one for one in found})
 
 
@@ -355,11 +397,18 @@ class Speculate(OnHeldOut):
         from stages.train.drafted import drafted
 
         rows = merge.held_conversations(self.of, self.holdout, self.rows)
-        prompts = [messages[: max((n for n, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))] for messages in rows]
+        prompts = [
+            messages[: max((n for n, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))]
+            for messages in rows
+        ]
         with arithmetic(self.threads) as device:
-            found = drafted(chain_in(self.target), chain_in(self.draft), prompts, self.max_new_tokens, self.ahead, device)
+            found = drafted(
+                chain_in(self.target), chain_in(self.draft), prompts, self.max_new_tokens, self.ahead, device
+            )
         if left := len(prompts) - found.prompts:
             print(f"{left} of {len(prompts)} prompts leave no room for an answer in the model's context")
         print(f"{found.same} of {found.prompts} answers are the same, token by token")
-        print(f"{found.per_pass:.2f} tokens per forward pass of the large model; {found.alone:.2f} s without the draft, {found.together:.2f} s with it")
+        print(
+            f"{found.per_pass:.2f} tokens per forward pass of the large model; {found.alone:.2f} s without the draft, {found.together:.2f} s with it"
+        )
         return 0 if found.same == found.prompts > 0 else 1

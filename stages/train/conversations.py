@@ -6,7 +6,8 @@ is cut to fit: a conversation longer than the context loses its answer when cut,
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +20,6 @@ from stages.models.holdout import held_out, prompt_key
 from stages.models.rows import Part, Row, best_fit, join
 from stages.models.templates import Chat
 
-
 LONGEST = 4096
 """Tokens of a row at most where `seq_len` is not given."""
 USED = (None, "train.held_out")
@@ -30,14 +30,26 @@ class Conversations:
     """CHAT rows for SFT: answers are asked for, everything else is context. Rows of one or (packed) several conversations, of `width`
     tokens at most; where that is `measured`, as long as the longest conversation that fits into it."""
 
-    def __init__(self, stores: Sequence[Store], chat: Chat, width: int, share: float, *, pack: bool, turns: int | None = None, measured: bool = False):
+    def __init__(
+        self,
+        stores: Sequence[Store],
+        chat: Chat,
+        width: int,
+        share: float,
+        *,
+        pack: bool,
+        turns: int | None = None,
+        measured: bool = False,
+    ):
         self.width = width
         self.ids: list[str] = []
         self.reasons: list[str | None] = []
         self._parts: list[Part | None] = []
         for table in _tables(stores, ("id", "messages"), ("tools",)):
             keys = [prompt_key(messages) for messages in table["messages"]]
-            for row_id, messages, tools, out in zip(table["id"], table["messages"], table["tools"], held_out(keys, share)):
+            for row_id, messages, tools, out in zip(
+                table["id"], table["messages"], table["tools"], held_out(keys, share)
+            ):
                 part, reason = encode_chat(chat, messages or [], width, turns, tools)
                 self.ids.append(row_id)
                 self._parts.append(part)
@@ -71,7 +83,13 @@ class Conversations:
             for n in members:
                 reasons[n] = None if reached else "train.not_reached"
         counts = [asked(part) if why is None else 0 for part, why in zip(self._parts, reasons)]
-        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, note=_notes(self.unseen()), metrics={"train.tokens": counts})
+        return Ledger.rows(
+            self.ids,
+            out=[None] * len(reasons),
+            reason=reasons,
+            note=_notes(self.unseen()),
+            metrics={"train.tokens": counts},
+        )
 
     def unseen(self) -> list[bool]:
         """Per conversation of the store: is it used, and without reasoning that it has?"""
@@ -94,17 +112,23 @@ class Pairs:
         self._pairs: list[Pair | None] = []
         self._chat, self._texts = chat, []
         scores: list[tuple[float | None, float | None]] = []
-        for table in _tables(stores, ("id", "prompt", "chosen", "rejected"), ("score_chosen", "score_rejected", "tools")):
+        for table in _tables(
+            stores, ("id", "prompt", "chosen", "rejected"), ("score_chosen", "score_rejected", "tools")
+        ):
             keys = [prompt_key(messages) for messages in table["prompt"]]
             scores += zip(table["score_chosen"], table["score_rejected"])
-            for row_id, prompt, good, bad, tools, out in zip(table["id"], table["prompt"], table["chosen"], table["rejected"], table["tools"], held_out(keys, share)):
+            for row_id, prompt, good, bad, tools, out in zip(
+                table["id"], table["prompt"], table["chosen"], table["rejected"], table["tools"], held_out(keys, share)
+            ):
                 pair, reason = encode_pair(chat, prompt or [], good or [], bad or [], width, tools)
                 self.ids.append(row_id)
                 self._pairs.append(pair)
                 self._texts.append((_last(good), _last(bad)))
                 self.reasons.append(reason or ("train.held_out" if out else None))
         if measured:
-            self.width = _longest([side for pair, why in zip(self._pairs, self.reasons) if pair and why in USED for side in pair], width)
+            self.width = _longest(
+                [side for pair, why in zip(self._pairs, self.reasons) if pair and why in USED for side in pair], width
+            )
         self.scores = [found for found, why in zip(scores, self.reasons) if why is None]
         self._train = [n for n, why in enumerate(self.reasons) if why is None]
         self._held = [n for n, why in enumerate(self.reasons) if why == "train.held_out"]
@@ -139,12 +163,23 @@ class Pairs:
         reasons = list(self.reasons)
         for n, reached in zip(self._train, used):
             reasons[n] = None if reached else "train.not_reached"
-        counts = [asked(p.chosen) + asked(p.rejected) if p and why is None else 0 for p, why in zip(self._pairs, reasons)]
-        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons, note=_notes(self.unseen()), metrics={"train.tokens": counts})
+        counts = [
+            asked(p.chosen) + asked(p.rejected) if p and why is None else 0 for p, why in zip(self._pairs, reasons)
+        ]
+        return Ledger.rows(
+            self.ids,
+            out=[None] * len(reasons),
+            reason=reasons,
+            note=_notes(self.unseen()),
+            metrics={"train.tokens": counts},
+        )
 
     def unseen(self) -> list[bool]:
         """Per pair of the store: is it used, and a side of it without reasoning that it has?"""
-        return [pair is not None and why in USED and any(side.unseen for side in pair) for pair, why in zip(self._pairs, self.reasons)]
+        return [
+            pair is not None and why in USED and any(side.unseen for side in pair)
+            for pair, why in zip(self._pairs, self.reasons)
+        ]
 
 
 def _longest(found: Sequence[Any], width: int) -> int:
@@ -165,7 +200,10 @@ def _tables(stores: Sequence[Store], columns: tuple[str, ...], spare: tuple[str,
     for store in stores:
         missing = [name for name in columns if store.shards() and name not in store.schema.names]
         if missing:
-            raise UsageError(f"{store.name} has no column {', '.join(missing)}", "give a store made by this house, or one whose columns stand in `pipeline.schema`")
+            raise UsageError(
+                f"{store.name} has no column {', '.join(missing)}",
+                "give a store made by this house, or one whose columns stand in `pipeline.schema`",
+            )
         for shard in store.shards():
             for batch in store.batches(shard):
                 kept = [name for name in (*columns, *spare) if name in batch.schema.names]

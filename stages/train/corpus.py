@@ -7,7 +7,8 @@ there.
 
 from __future__ import annotations
 
-from typing import NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -43,7 +44,13 @@ class Corpus:
     """Rows of TOKENS stores as training rows and held-out rows. UsageError when a token id is outside `vocabulary`."""
 
     def __init__(self, stores: Sequence[Store], seq_len: int | None, share: float, vocabulary: int):
-        self.pieces = [_piece(batch, share) for store in stores for shard in store.shards() for batch in store.batches(shard) if len(batch)]
+        self.pieces = [
+            _piece(batch, share)
+            for store in stores
+            for shard in store.shards()
+            for batch in store.batches(shard)
+            if len(batch)
+        ]
         self._check(vocabulary)
         longest = max((int(np.diff(piece.row_at).max()) for piece in self.pieces), default=0)
         self.width = seq_len or longest
@@ -55,7 +62,9 @@ class Corpus:
             train.append(_rows(index, kept_asked, kept_tokens <= self.width))
             held.append(_rows(index, out_asked, out_tokens <= self.width))
             self.reasons.append([_reason(*sizes, self.width) for sizes in zip(kept_tokens, kept_asked, out_tokens)])
-        self._train, self._held = (np.concatenate(parts) if parts else np.zeros((0, 3), np.int64) for parts in (train, held))
+        self._train, self._held = (
+            np.concatenate(parts) if parts else np.zeros((0, 3), np.int64) for parts in (train, held)
+        )
 
     def __len__(self) -> int:
         return len(self._train)
@@ -109,10 +118,14 @@ class Corpus:
                 why or (None if reached[where, n] else "train.not_reached") for n, why in enumerate(self.reasons[where])
             ]
             counts = [asked.get((where, n), 0) if why is None else 0 for n, why in enumerate(reasons)]
-            held = np.add.reduceat(np.append(piece.held, False).astype(np.int64), piece.doc_at[:-1]) * (np.diff(piece.doc_at) > 0)
+            held = np.add.reduceat(np.append(piece.held, False).astype(np.int64), piece.doc_at[:-1]) * (
+                np.diff(piece.doc_at) > 0
+            )
             notes = [f"{h} documents held out" if h else None for h in held.tolist()]
             tables.append(
-                Ledger.rows(piece.ids, out=[None] * len(reasons), reason=reasons, note=notes, metrics={"train.tokens": counts})
+                Ledger.rows(
+                    piece.ids, out=[None] * len(reasons), reason=reasons, note=notes, metrics={"train.tokens": counts}
+                )
             )
         return Ledger.concat(tables)
 

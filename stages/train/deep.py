@@ -13,8 +13,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,9 +47,13 @@ class Deep(Copied):
         super().__init__(model, world)
         config = settled(read(stage.deepspeed), stage, world.size)
         inner = optimizer_of(stage, self.parameters, stage.rate())
-        os.environ.setdefault("LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", str(world.size)))  # its CPU kernels ask for it by that name
+        os.environ.setdefault(
+            "LOCAL_SIZE", os.environ.get("LOCAL_WORLD_SIZE", str(world.size))
+        )  # its CPU kernels ask for it by that name
         deepspeed.init_distributed(dist_backend="nccl" if device.type == "cuda" else "gloo", verbose=False)
-        self.engine = deepspeed.initialize(model=Root(model), optimizer=inner, config=config, dist_init_required=False)[0]
+        self.engine = deepspeed.initialize(model=Root(model), optimizer=inner, config=config, dist_init_required=False)[
+            0
+        ]
         self.whole = config["zero_optimization"]["stage"] < 3
         """Does every worker hold all weights (though not all of their gradients and moments)?"""
 
@@ -82,19 +87,24 @@ class Deep(Copied):
         for weights in flat:
             state = zero.optimizer.state[weights]
             if not state:  # before the first step; made here so that there is something to go back to
-                state |= {"step": torch.zeros((), device=weights.device), **{name: torch.zeros_like(weights) for name in MOMENTS}}
+                state |= {
+                    "step": torch.zeros((), device=weights.device),
+                    **{name: torch.zeros_like(weights) for name in MOMENTS},
+                }
         return [(weights, zero.optimizer.state[weights]) for weights in flat]
 
     def state(self, optimizer: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         tensors = {}
         for number, (weights, numbers) in enumerate(self._shards()):
-            tensors |= {f"weight.{number}": weights} | {f"{name}.{number}": numbers[name] for name in ("step", *MOMENTS)}
+            tensors |= {f"weight.{number}": weights} | {
+                f"{name}.{number}": numbers[name] for name in ("step", *MOMENTS)
+            }
         return tensors, {}
 
     @torch.no_grad()
     def restore(self, optimizer: Any, tensors: dict[str, Any], plain: dict[str, Any]) -> None:
-        from deepspeed.utils import safe_get_full_fp32_param
         from deepspeed.runtime.zero import GatheredParameters
+        from deepspeed.utils import safe_get_full_fp32_param
 
         for number, (weights, numbers) in enumerate(self._shards()):
             weights.copy_(tensors[f"weight.{number}"])
@@ -141,10 +151,16 @@ def check(stage: Any, workers: int) -> None:
     """UsageError where deepspeed is not installed, or its configuration contradicts the stage's options."""
     config = read(stage.deepspeed)
     if workers < 2:
-        raise UsageError("deepspeed spreads a run over workers, and there is one", "set `workers` of this step in run.steps to 2 or more")
+        raise UsageError(
+            "deepspeed spreads a run over workers, and there is one",
+            "set `workers` of this step in run.steps to 2 or more",
+        )
     settled(config, stage, workers)
     if importlib.util.find_spec("deepspeed") is None:
-        raise UsageError("deepspeed is not installed", "`pip install deepspeed`, or use parallel: fsdp, which shards as ZeRO 3 does and needs no package")
+        raise UsageError(
+            "deepspeed is not installed",
+            "`pip install deepspeed`, or use parallel: fsdp, which shards as ZeRO 3 does and needs no package",
+        )
 
 
 def settled(config: dict[str, Any], stage: Any, workers: int) -> dict[str, Any]:
@@ -158,17 +174,37 @@ def settled(config: dict[str, Any], stage: Any, workers: int) -> dict[str, Any]:
     }
     for name, (words, value) in own.items():
         if config.get(name, "auto") not in ("auto", value):
-            raise UsageError(f"deepspeed's configuration has {name} {config[name]:g}, the step's {words} is {value:g}", f'set {name} to "auto", or leave it out')
-    for name, words in (("optimizer", "optimizer, learning_rate, weight_decay"), ("scheduler", "schedule, warmup, floor"), ("amp", "dtype")):
+            raise UsageError(
+                f"deepspeed's configuration has {name} {config[name]:g}, the step's {words} is {value:g}",
+                f'set {name} to "auto", or leave it out',
+            )
+    for name, words in (
+        ("optimizer", "optimizer, learning_rate, weight_decay"),
+        ("scheduler", "schedule, warmup, floor"),
+        ("amp", "dtype"),
+    ):
         if name in config:
-            raise UsageError(f"deepspeed's configuration has a section {name}", f"leave it out: the step's own options say it ({words})")
+            raise UsageError(
+                f"deepspeed's configuration has a section {name}",
+                f"leave it out: the step's own options say it ({words})",
+            )
     for name in ("fp16", "bf16", "torch_autocast"):
         if (config.get(name) or {}).get("enabled", "auto") not in ("auto", False):
-            raise UsageError(f"deepspeed's configuration turns {name} on", "leave the section out: the step's dtype says what is computed in, and trained weights are kept in fp32")
+            raise UsageError(
+                f"deepspeed's configuration turns {name} on",
+                "leave the section out: the step's dtype says what is computed in, and trained weights are kept in fp32",
+            )
     zero = _without_auto(config.get("zero_optimization") or {})
     if zero.get("stage") not in (1, 2, 3):
-        raise UsageError(f"deepspeed's zero_optimization has stage {zero.get('stage', 0)}", "set it to 1, 2 or 3; without ZeRO use parallel: data")
-    rest = {name: _without_auto(value) for name, value in config.items() if name not in own and name not in ("fp16", "bf16", "torch_autocast")}
+        raise UsageError(
+            f"deepspeed's zero_optimization has stage {zero.get('stage', 0)}",
+            "set it to 1, 2 or 3; without ZeRO use parallel: data",
+        )
+    rest = {
+        name: _without_auto(value)
+        for name, value in config.items()
+        if name not in own and name not in ("fp16", "bf16", "torch_autocast")
+    }
     half = stage.dtype == "bf16" or (stage.dtype == "auto" and _card())
     return {
         "zero_allow_untested_optimizer": True,

@@ -8,7 +8,8 @@ tokenizer of the same size. Each is a number here and a refusal that names the m
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, Iterator, NamedTuple, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -67,11 +68,21 @@ def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list
     """Every check that needs no model."""
     rows = rows_of(data)
     parts = [part for row in rows for part in segments(row)]
-    found = [width(data), _labels(parts), _empty(rows), _shown(rows), *_bos([part for part, _ in parts], tokenizer, objective in ("clm", "mlm"))]
+    found = [
+        width(data),
+        _labels(parts),
+        _empty(rows),
+        _shown(rows),
+        *_bos([part for part, _ in parts], tokenizer, objective in ("clm", "mlm")),
+    ]
     if objective in ("clm", "mlm"):
         found += [_documents_end(rows, [part for part, _ in parts], tokenizer), _reads_back(data, tokenizer)]
     else:
-        found += [_unmasked([part for part, _ in parts]), _answers_end([part for part, _ in parts], tokenizer), _unseen(data)]
+        found += [
+            _unmasked([part for part, _ in parts]),
+            _answers_end([part for part, _ in parts], tokenizer),
+            _unseen(data),
+        ]
     if objective in ("dpo", "reward"):
         found += [_prompts(data), _scores(data), _both_ways(data)]
     return [*found, *lost(data, most_lost)]
@@ -81,7 +92,10 @@ def refuse(findings: Sequence[Finding]) -> None:
     """UsageError with every fault found."""
     faults = [one for one in findings if one.fault]
     if faults:
-        raise UsageError("label doctor: " + "; ".join(f"{one.check}: {one.fault}" for one in faults), " / ".join(dict.fromkeys(one.mend for one in faults)))
+        raise UsageError(
+            "label doctor: " + "; ".join(f"{one.check}: {one.fault}" for one in faults),
+            " / ".join(dict.fromkeys(one.mend for one in faults)),
+        )
 
 
 # -- rows ----------------------------------------------------------------------------------------------------------
@@ -95,12 +109,22 @@ def width(data: Any) -> Finding:
 def _labels(parts: Sequence[tuple[Segment, bool]]) -> Finding:
     wrong = sum(not right for _, right in parts)
     fault = f"in {wrong} of {len(parts)} segments a label is not the next token of its own segment" if wrong else ""
-    return Finding("labels in their segment", wrong, fault, "labels are shifted inside each segment (`stages.models.rows.segment`): report this with the row")
+    return Finding(
+        "labels in their segment",
+        wrong,
+        fault,
+        "labels are shifted inside each segment (`stages.models.rows.segment`): report this with the row",
+    )
 
 
 def _empty(rows: Sequence[Row]) -> Finding:
     empty = sum(not (row.labels != IGNORED).any() for row in rows)
-    return Finding("rows without labels", empty, f"{empty} of {len(rows)} rows train nothing" if empty else "", "look at the template's generation marks, or pack again")
+    return Finding(
+        "rows without labels",
+        empty,
+        f"{empty} of {len(rows)} rows train nothing" if empty else "",
+        "look at the template's generation marks, or pack again",
+    )
 
 
 def _shown(rows: Sequence[Row]) -> Finding:
@@ -114,7 +138,12 @@ def _bos(parts: Sequence[Segment], tokenizer: Any, documents: bool) -> list[Find
     bos = tokenizer.bos_token_id
     if bos is None:
         return [Finding("begin tokens per segment", 0)]
-    twice = sum(bool(((p.ids[1:] == bos) & (p.ids[:-1] == bos)).any()) if bos != tokenizer.eos_token_id else len(p.ids) > 1 and p.ids[0] == bos == p.ids[1] for p in parts)
+    twice = sum(
+        bool(((p.ids[1:] == bos) & (p.ids[:-1] == bos)).any())
+        if bos != tokenizer.eos_token_id
+        else len(p.ids) > 1 and p.ids[0] == bos == p.ids[1]
+        for p in parts
+    )
     if documents and bos != tokenizer.eos_token_id:
         twice = sum(int((p.ids == bos).sum()) > 1 for p in parts)
     with_one = sum(len(p.ids) > 0 and p.ids[0] == bos for p in parts)
@@ -126,8 +155,17 @@ def _bos(parts: Sequence[Segment], tokenizer: Any, documents: bool) -> list[Find
 def _documents_end(rows: Sequence[Row], parts: Sequence[Segment], tokenizer: Any) -> Finding:
     """Where a row holds several documents, some of them end in it; rows cut out of one long text may hold no end at all."""
     ended = sum(bool(p.trained[-1] and p.ids[-1] == tokenizer.eos_token_id) for p in parts)
-    fault = "" if ended or len(parts) == len(rows) else "no document ends with a trained end-of-sequence token, so the model would never stop"
-    return Finding("documents whose end is trained", round(ended / len(parts), 4) if parts else 0.0, fault, "pack with this house's `pack`, or write the end token after every document")
+    fault = (
+        ""
+        if ended or len(parts) == len(rows)
+        else "no document ends with a trained end-of-sequence token, so the model would never stop"
+    )
+    return Finding(
+        "documents whose end is trained",
+        round(ended / len(parts), 4) if parts else 0.0,
+        fault,
+        "pack with this house's `pack`, or write the end token after every document",
+    )
 
 
 def _unmasked(parts: Sequence[Segment]) -> Finding:
@@ -143,11 +181,22 @@ def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> Finding:
     open_ = 0
     for part in parts:
         asked = part.ids[part.trained].tolist()
-        while asked and asked[-1] not in ends and blank.setdefault(asked[-1], not tokenizer.decode([asked[-1]]).strip()):
+        while (
+            asked and asked[-1] not in ends and blank.setdefault(asked[-1], not tokenizer.decode([asked[-1]]).strip())
+        ):
             asked.pop()
         open_ += not asked or asked[-1] not in ends
-    fault = f"{open_} of {len(parts)} answers do not train the token that ends them, so the model would never stop" if open_ else ""
-    return Finding("answers whose end is trained", round(1 - open_ / len(parts), 4) if parts else 0.0, fault, "put the end token inside the template's generation marks")
+    fault = (
+        f"{open_} of {len(parts)} answers do not train the token that ends them, so the model would never stop"
+        if open_
+        else ""
+    )
+    return Finding(
+        "answers whose end is trained",
+        round(1 - open_ / len(parts), 4) if parts else 0.0,
+        fault,
+        "put the end token inside the template's generation marks",
+    )
 
 
 def _unseen(data: Any) -> Finding:
@@ -158,7 +207,10 @@ def _unseen(data: Any) -> Finding:
 def lost(data: Any, most: float) -> Iterator[Finding]:
     reasons = data.ledger(np.zeros(len(data), bool))["reason"].to_pylist()
     usable = [why for why in reasons if why != "train.held_out"]
-    share = {name: sum((why or "").endswith(name) for why in usable) / max(1, len(usable)) for name in ("over_context", "all_masked")}
+    share = {
+        name: sum((why or "").endswith(name) for why in usable) / max(1, len(usable))
+        for name in ("over_context", "all_masked")
+    }
     over, masked = share["over_context"], share["all_masked"]
     yield Finding(
         "rows longer than the context", round(over, 4), f"{over:.0%} of the rows do not fit and would be left out" if over > most else "",
@@ -168,7 +220,12 @@ def lost(data: Any, most: float) -> Iterator[Finding]:
     share_lost = sum(counts.values()) / max(1, len(usable))
     told = ", ".join(f"{count} {why}" for why, count in counts.most_common())
     fault = f"{share_lost:.0%} of the rows would be left out ({told})" if share_lost > most else ""
-    yield Finding("rows left out", told or 0, fault, "mend the rows or the template as the reasons say, or raise `most_lost` if so few are meant")
+    yield Finding(
+        "rows left out",
+        told or 0,
+        fault,
+        "mend the rows or the template as the reasons say, or raise `most_lost` if so few are meant",
+    )
     fault = f"the template leaves {masked:.0%} of the conversations without a trained token" if masked > MASKED else ""
     yield Finding("conversations all masked", round(masked, 4), fault, "mend the template's generation marks")
 
@@ -186,8 +243,17 @@ def _reads_back(data: Any, tokenizer: Any) -> Finding:
         same += _common(kept, [token for token in again if token not in special])
         count += len(kept)
     share = same / count if count else 1.0
-    fault = f"of the shards' tokens {share:.0%} come back when read again: they were packed with another tokenizer" if share < ALIKE else ""
-    return Finding("tokens that read back", round(share, 4), fault, "give the tokenizer the shards were packed with, or pack again with this one")
+    fault = (
+        f"of the shards' tokens {share:.0%} come back when read again: they were packed with another tokenizer"
+        if share < ALIKE
+        else ""
+    )
+    return Finding(
+        "tokens that read back",
+        round(share, 4),
+        fault,
+        "give the tokenizer the shards were packed with, or pack again with this one",
+    )
 
 
 def _common(left: list[int], right: list[int]) -> int:
@@ -207,15 +273,29 @@ def _prompts(data: Any) -> Finding:
         sides = [next(segments(row))[0] for row in data.pair(index)]
         first = [int(np.argmax(side.trained)) for side in sides]
         wrong += first[0] != first[1] or not np.array_equal(sides[0].ids[: first[0]], sides[1].ids[: first[1]])
-    return Finding("pairs with two prompts", wrong, f"{wrong} pairs ask differently on their two sides" if wrong else "", "mend the pairs: both answers belong to one prompt")
+    return Finding(
+        "pairs with two prompts",
+        wrong,
+        f"{wrong} pairs ask differently on their two sides" if wrong else "",
+        "mend the pairs: both answers belong to one prompt",
+    )
 
 
 def _scores(data: Any) -> Finding:
     """Where pairs carry scores, the chosen answer has the higher one."""
     scored = [(good, bad) for good, bad in data.scores if good is not None and bad is not None]
     wrong = sum(good < bad for good, bad in scored)
-    fault = f"the rejected answer is scored higher in {wrong} of {len(scored)} pairs" if wrong > MASKED * len(scored) else ""
-    return Finding("pairs scored the other way round", wrong, fault, "chosen and rejected are exchanged: mend the step that made the pairs")
+    fault = (
+        f"the rejected answer is scored higher in {wrong} of {len(scored)} pairs"
+        if wrong > MASKED * len(scored)
+        else ""
+    )
+    return Finding(
+        "pairs scored the other way round",
+        wrong,
+        fault,
+        "chosen and rejected are exchanged: mend the step that made the pairs",
+    )
 
 
 def _both_ways(data: Any) -> Finding:
@@ -251,8 +331,17 @@ def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) ->
     apart = torch.cat([single[n, : len(part.ids)] for n, part in enumerate(alone)])
     asked = torch.from_numpy(row.labels != IGNORED).to(device)
     value = float((packed[: len(row.ids)] - apart)[asked].abs().mean()) if asked.any() else 0.0
-    fault = f"a token of a packed row differs by {value:.4f} nats from the same token alone: documents see each other" if not value <= APART[dtype] else ""
-    return Finding("difference of packed and alone", float(f"{value:.3g}"), fault, "this model's attention does not take a mask (its attn_implementation); train with pack: false")
+    fault = (
+        f"a token of a packed row differs by {value:.4f} nats from the same token alone: documents see each other"
+        if not value <= APART[dtype]
+        else ""
+    )
+    return Finding(
+        "difference of packed and alone",
+        float(f"{value:.3g}"),
+        fault,
+        "this model's attention does not take a mask (its attn_implementation); train with pack: false",
+    )
 
 
 @torch.no_grad()
@@ -261,9 +350,18 @@ def sides_kept(model: Any, objective: Any, data: Any, pad: int, device: Any, dty
     index = 0
     pair, (good, bad) = data.pair(index), data.answers(index)
     spelled = [data.spell(row) for row in pair]
-    exchanged = good.strip() != bad.strip() and (spelled[0].strip() == bad.strip() or spelled[1].strip() == good.strip())
+    exchanged = good.strip() != bad.strip() and (
+        spelled[0].strip() == bad.strip() or spelled[1].strip() == good.strip()
+    )
     mend = "chosen and rejected are exchanged between the store and the loss: report this with the row"
-    found = [Finding("answers on their side", int(not exchanged), "the answer trained as chosen is the store's rejected one" if exchanged else "", mend)]
+    found = [
+        Finding(
+            "answers on their side",
+            int(not exchanged),
+            "the answer trained as chosen is the store's rejected one" if exchanged else "",
+            mend,
+        )
+    ]
     was = model.training
     model.eval()
     with computed_in(device, dtype):
@@ -274,7 +372,9 @@ def sides_kept(model: Any, objective: Any, data: Any, pad: int, device: Any, dty
         after = objective.measure(model, [index])
         objective.reference[False][index, 0] += 1.0
     model.train(was)
-    same = abs(float(before.sums["chosen_logp"] - means[0])) <= max(APART[dtype], 1e-3) and abs(float(before.sums["rejected_logp"] - means[1])) <= max(APART[dtype], 1e-3)
+    same = abs(float(before.sums["chosen_logp"] - means[0])) <= max(APART[dtype], 1e-3) and abs(
+        float(before.sums["rejected_logp"] - means[1])
+    ) <= max(APART[dtype], 1e-3)
     falls = float(after.loss) < float(before.loss)
     fault = "" if same and falls else "the loss pulls towards the rejected answer"
     return [*found, Finding("loss falls with the chosen answer", int(same and falls), fault, mend)]
@@ -297,7 +397,9 @@ def view(row: Row, tokenizer: Any, colour: bool) -> str:
                 runs[-1][2].append(token)
             else:
                 runs.append((*kind, [token]))
-        lines.append("".join(_painted(tokenizer.decode(ids), trained, control, colour) for trained, control, ids in runs))
+        lines.append(
+            "".join(_painted(tokenizer.decode(ids), trained, control, colour) for trained, control, ids in runs)
+        )
     return "\n".join(lines)
 
 

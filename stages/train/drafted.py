@@ -7,7 +7,8 @@ drafted tokens were taken, and what that was worth in time, is reported beside i
 from __future__ import annotations
 
 import time
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -34,15 +35,30 @@ class Drafted(NamedTuple):
         return self.tokens / max(1, self.passes)
 
 
-def drafted(target: Sequence[Link], draft: Sequence[Link], conversations: Sequence[list[dict]], max_new_tokens: int, ahead: int, device: Any) -> Drafted:
+def drafted(
+    target: Sequence[Link],
+    draft: Sequence[Link],
+    conversations: Sequence[list[dict]],
+    max_new_tokens: int,
+    ahead: int,
+    device: Any,
+) -> Drafted:
     """Answer every conversation twice, greedily. UsageError where the two models do not read one vocabulary."""
     folder = tokenizer_of(target)
     chat = Chat(load_tokenizer(folder))
     check_lock(draft[-1].card.get("template_lock"), chat, f"the draft in {draft[-1].path}")
-    large, small = (assemble(chain, dtype=torch.float32, device=device, merge=len(chain) > 1) for chain in (target, draft))
+    large, small = (
+        assemble(chain, dtype=torch.float32, device=device, merge=len(chain) > 1) for chain in (target, draft)
+    )
     if large.config.vocab_size != small.config.vocab_size:
-        raise UsageError(f"the draft has {small.config.vocab_size} tokens, the model {large.config.vocab_size}", "draft with a model of the same tokenizer")
-    small.generation_config.num_assistant_tokens, small.generation_config.num_assistant_tokens_schedule = ahead, "constant"
+        raise UsageError(
+            f"the draft has {small.config.vocab_size} tokens, the model {large.config.vocab_size}",
+            "draft with a model of the same tokenizer",
+        )
+    small.generation_config.num_assistant_tokens, small.generation_config.num_assistant_tokens_schedule = (
+        ahead,
+        "constant",
+    )
     small.generation_config.assistant_confidence_threshold = 0.0
     passes = [0]
     large.register_forward_pre_hook(lambda *_: passes.__setitem__(0, passes[0] + 1))

@@ -21,18 +21,30 @@ def train_group(job: Any, workers: int, gpus: float) -> None:
 
     have = ray.cluster_resources()
     if gpus and workers * gpus > have.get("GPU", 0):
-        raise UsageError(f"{workers} workers with {gpus:g} GPU each, the cluster has {have.get('GPU', 0):g}", "lower `workers` or `gpus` in run.steps")
+        raise UsageError(
+            f"{workers} workers with {gpus:g} GPU each, the cluster has {have.get('GPU', 0):g}",
+            "lower `workers` or `gpus` in run.steps",
+        )
     if workers > have.get("CPU", 0):
-        raise UsageError(f"{workers} training workers, the cluster has {have.get('CPU', 0):g} CPUs", "lower `workers` in run.steps, or raise run.workers")
+        raise UsageError(
+            f"{workers} training workers, the cluster has {have.get('CPU', 0):g} CPUs",
+            "lower `workers` in run.steps, or raise run.workers",
+        )
     if not isinstance(job.sink.place, Local) and len(ray.nodes()) == 0:
         raise UsageError("no node is alive in the Ray cluster", "start the cluster again")
     with tempfile.TemporaryDirectory(prefix="maetdol-train-") as folder:
         trainer = TorchTrainer(
             train_worker,
             train_loop_config={"job": job},
-            scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker={"CPU": 1, **({"GPU": gpus} if gpus else {})}),
+            scaling_config=ScalingConfig(
+                num_workers=workers,
+                use_gpu=gpus > 0,
+                resources_per_worker={"CPU": 1, **({"GPU": gpus} if gpus else {})},
+            ),
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
-            run_config=RunConfig(storage_path=folder, name="train", failure_config=FailureConfig(max_failures=FAILURES)),
+            run_config=RunConfig(
+                storage_path=folder, name="train", failure_config=FailureConfig(max_failures=FAILURES)
+            ),
         )
         _fit(trainer)
 
@@ -49,7 +61,10 @@ def _fit(trainer: Any) -> None:
             inner = getattr(cause, "cause", cause)
             if isinstance(inner, MaetdolError):
                 raise inner from None
-        raise StageFailed(f"train: {str(fault).splitlines()[0][:300]}", "mend the cause and run again: it goes on from the last checkpoint") from None
+        raise StageFailed(
+            f"train: {str(fault).splitlines()[0][:300]}",
+            "mend the cause and run again: it goes on from the last checkpoint",
+        ) from None
 
 
 def train_worker(config: dict[str, Any]) -> None:

@@ -11,10 +11,11 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, Iterator
+from typing import Any
 
 from pipeline import progress
 from pipeline.errors import StageFailed, UsageError
@@ -38,7 +39,7 @@ class Job:
     inputs: Inputs
     sink: Store
     key: str
-    driver: tuple[str, int, str] = field(default_factory=lambda: me())
+    driver: tuple[str, int, str] = field(default_factory=lambda: me())  # noqa: PLW0108 (`me` stands below)
 
     @property
     def name(self) -> str:
@@ -58,7 +59,9 @@ def launch(stage: Any, inputs: Inputs, sink: Store, pool: Pool, key: str) -> Rec
                 _raise(result)
     receipt = sink.receipt(ARTEFACT)
     if receipt is None or receipt.key != key:
-        raise StageFailed("train: the training ended without an artefact", "run again: it goes on from the last checkpoint")
+        raise StageFailed(
+            "train: the training ended without an artefact", "run again: it goes on from the last checkpoint"
+        )
     return receipt
 
 
@@ -67,7 +70,9 @@ def _raise(result: Any) -> None:
         raise_store_errors(result)
         if result.error is not None:
             raise result.error
-        raise StageFailed(f"train: {result.message}", "mend the cause and run again: it goes on from the last checkpoint")
+        raise StageFailed(
+            f"train: {result.message}", "mend the cause and run again: it goes on from the last checkpoint"
+        )
 
 
 def distributes(pool: Pool) -> bool:
@@ -79,7 +84,10 @@ def distributes(pool: Pool) -> bool:
     while (below := getattr(inner, "pool", None) or getattr(inner, "_pool", None)) is not None:
         inner = below
     if isinstance(inner, Inline):
-        raise UsageError("several training workers were asked for, but the pool is inline", "use `run: {pool: ray}`, or workers: 1 for this step")
+        raise UsageError(
+            "several training workers were asked for, but the pool is inline",
+            "use `run: {pool: ray}`, or workers: 1 for this step",
+        )
     return True
 
 

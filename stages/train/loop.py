@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from typing import Any, Callable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,17 @@ from stages.train.world import Copied, World
 class Loop:
     """One run of an objective over a model."""
 
-    def __init__(self, stage: Any, model: Any, objective: Objective, plan: Plan, seed: int, device: Any, dtype: Any, world: World = World()):
+    def __init__(
+        self,
+        stage: Any,
+        model: Any,
+        objective: Objective,
+        plan: Plan,
+        seed: int,
+        device: Any,
+        dtype: Any,
+        world: World = World(),
+    ):
         """`model` is a model, or what holds it over several workers (`stages.train.world`)."""
         self.held = model if isinstance(model, Copied) else Copied(model, world)
         self.stage, self.model, self.objective, self.plan = stage, self.held.model, objective, plan
@@ -41,7 +52,9 @@ class Loop:
         self.step = 0
         self.weight_seen = 0
 
-    def run(self, checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None]) -> list[dict[str, Any]]:
+    def run(
+        self, checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None]
+    ) -> list[dict[str, Any]]:
         """Train to the end, from the last checkpoint if there is one; returns the loss curve.
 
         `alive()` false (the driver is gone) ends the process's part with InfraError; `told` hears of every step.
@@ -56,7 +69,9 @@ class Loop:
         self._resume(checkpoints)
         while self.step < self.plan.steps:
             if not alive():
-                raise InfraError("the driver of this training is gone", "run again: it goes on from the last checkpoint")
+                raise InfraError(
+                    "the driver of this training is gone", "run again: it goes on from the last checkpoint"
+                )
             self._advance(told)
             last = self.step == self.plan.steps
             if last or (self.stage.eval_every and self.step % self.stage.eval_every == 0):
@@ -71,7 +86,12 @@ class Loop:
     def _advance(self, told: Callable[[dict[str, Any]], None]) -> None:
         began = time.monotonic()
         torch.manual_seed(hash_of(self.seed, self.step, self.world.share))
-        rows = [self.positions[at] for at in range(self.step * self.plan.per_step, min((self.step + 1) * self.plan.per_step, self.plan.positions))]
+        rows = [
+            self.positions[at]
+            for at in range(
+                self.step * self.plan.per_step, min((self.step + 1) * self.plan.per_step, self.plan.positions)
+            )
+        ]
         self.objective.begin(self.step)
         total = sum(self.objective.weight(row) for row in rows)
         # Alike lengths in one forward pass waste little on padding; the order is a function of the rows alone.
@@ -94,7 +114,12 @@ class Loop:
             self._refuse_nan(norm, rows)
         self.weight_seen += total
         self.step += 1
-        line = {"step": self.step, "loss": found.pop("loss"), "learning_rate": self.optimizer.param_groups[0]["lr"], "gradient_norm": norm}
+        line = {
+            "step": self.step,
+            "loss": found.pop("loss"),
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "gradient_norm": norm,
+        }
         line |= {"weight": self.weight_seen, **found}
         if self.step % self.stage.log_every == 0 or self.step == self.plan.steps or self.step == 1:
             self.history.append({"kind": "train", **line})
@@ -139,7 +164,9 @@ class Loop:
     @torch.no_grad()
     def _evaluate(self) -> None:
         """Mean loss (and what else the objective measures) over the held-out rows, into the curve."""
-        count = min(self.objective.held_rows, self.stage.eval_rows) if self.stage.eval_rows else self.objective.held_rows
+        count = (
+            min(self.objective.held_rows, self.stage.eval_rows) if self.stage.eval_rows else self.objective.held_rows
+        )
         if not count:
             return
         self.model.eval()
@@ -154,7 +181,9 @@ class Loop:
             self._measure([0], held=True)
         total = float(self.world.sum(weight))
         self.model.train()
-        self.history.append({"kind": "held_out", "step": self.step, "weight": int(total), **self._gathered(sums, total)})
+        self.history.append(
+            {"kind": "held_out", "step": self.step, "weight": int(total), **self._gathered(sums, total)}
+        )
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -164,7 +193,11 @@ class Loop:
             self._evaluate()
             return
         self.held.restore(self.optimizer, state.tensors, state.scalars["optimizer"])
-        self.step, self.weight_seen, self.history = state.scalars["step"], state.scalars["weight_seen"], state.scalars["history"]
+        self.step, self.weight_seen, self.history = (
+            state.scalars["step"],
+            state.scalars["weight_seen"],
+            state.scalars["history"],
+        )
         self.visits = state.tensors["visits"].numpy().copy()
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state.scalars["scaler"])
@@ -173,14 +206,21 @@ class Loop:
         tensors, plain = self.held.state(self.optimizer)
         if tensors:
             tensors["visits"] = torch.from_numpy(self.visits)
-            scalars = {"optimizer": plain, "weight_seen": self.weight_seen, "history": self.history, "scaler": self.scaler.state_dict()}
+            scalars = {
+                "optimizer": plain,
+                "weight_seen": self.weight_seen,
+                "history": self.history,
+                "scaler": self.scaler.state_dict(),
+            }
             checkpoints.save(self.step, State(tensors, scalars))
         self.world.wait()
 
 
 def computed_in(device: Any, dtype: Any) -> Any:
     """The block in which matrices are multiplied in `dtype`; fp32 is left alone."""
-    return torch.autocast(device.type, dtype=dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32)
+    return torch.autocast(
+        device.type, dtype=dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32
+    )
 
 
 def check_visits(visits: np.ndarray, positions: int) -> None:

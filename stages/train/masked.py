@@ -9,7 +9,8 @@ document's in half of the cases, and its first token is asked for as the begin t
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,9 @@ class Masked(Objective):
         self.mask = mask_id(tokenizer)
         self.next_sentence = next_sentence
         if next_sentence and (self.bos is None or self.bos == self.eos):
-            raise UsageError("next_sentence needs a tokenizer whose begin and end tokens differ", "leave out next_sentence")
+            raise UsageError(
+                "next_sentence needs a tokenizer whose begin and end tokens differ", "leave out next_sentence"
+            )
         self.special = np.asarray(sorted({*tokenizer.all_special_ids, self.mask}), dtype=np.int32)
         self.words = np.setdiff1d(np.arange(len(tokenizer), dtype=np.int32), self.special)
         self.ends = _sentence_ends(tokenizer) if next_sentence else np.zeros(0, bool)
@@ -90,7 +93,9 @@ class Masked(Objective):
                 labels[at] = answer
         return Row(ids, labels, segments)
 
-    def _paired(self, parts: list[np.ndarray], index: int, held: bool, rng: np.random.Generator) -> tuple[list[np.ndarray], list[int | None]]:
+    def _paired(
+        self, parts: list[np.ndarray], index: int, held: bool, rng: np.random.Generator
+    ) -> tuple[list[np.ndarray], list[int | None]]:
         """Documents split in two at a sentence's end, half of them going on with another document's second half."""
         count = self.held_rows if held else self.rows
         other = self.data.row(int(rng.integers(count)), held)
@@ -136,6 +141,7 @@ def both_ways(rows: Sequence[Row], pad: int, device: Any, width: int | None) -> 
         segments[n, : len(row.ids)] = row.segments
         starts = np.concatenate([[0], np.flatnonzero(np.diff(row.segments)) + 1])
         positions[n, : len(row.ids)] = np.arange(len(row.ids)) - np.repeat(starts, np.diff([*starts, len(row.ids)]))
+
     def mask() -> torch.Tensor:
         seg = torch.from_numpy(segments).to(device)
         return (seg[:, :, None] == seg[:, None, :])[:, None]
@@ -148,10 +154,15 @@ def mask_id(tokenizer: Any) -> int:
     for name in ("mask_token_id", "unk_token_id"):
         if getattr(tokenizer, name, None) is not None:
             return int(getattr(tokenizer, name))
-    raise UsageError("the tokenizer has neither a mask token nor an unknown token", "add a mask_token to its tokenizer_config.json")
+    raise UsageError(
+        "the tokenizer has neither a mask token nor an unknown token", "add a mask_token to its tokenizer_config.json"
+    )
 
 
 def _sentence_ends(tokenizer: Any) -> np.ndarray:
     """bool per id: does the token end a sentence?"""
     texts = [tokenizer.decode([number]) for number in range(len(tokenizer))]
-    return np.asarray([text.rstrip(" ")[-1:] in (".", "!", "?", "\n", "。") if text.strip(" ") else False for text in texts], dtype=bool)
+    return np.asarray(
+        [text.rstrip(" ")[-1:] in (".", "!", "?", "\n", "。") if text.strip(" ") else False for text in texts],
+        dtype=bool,
+    )

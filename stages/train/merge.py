@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -33,7 +34,12 @@ def held_conversations(path: str, share: float, most: int) -> list[list[dict]]:
     store = Store(path)
     if store.shape != "CHAT":
         raise SourceError(f"{path} holds {store.shape or 'no known rows'}", "give a store of conversations")
-    messages = [found for shard in store.shards() for batch in store.batches(shard) for found in batch.column("messages").to_pylist()]
+    messages = [
+        found
+        for shard in store.shards()
+        for batch in store.batches(shard)
+        for found in batch.column("messages").to_pylist()
+    ]
     chosen = held_out([prompt_key(found) for found in messages], share) if share < 1 else [True] * len(messages)
     return [found for found, out in zip(messages, chosen) if out][:most]
 
@@ -51,7 +57,9 @@ def rows_of(conversations: Sequence[list[dict]], chat: Chat, width: int) -> list
     parts = [encode_chat(chat, messages, width, None)[0] for messages in conversations]
     rows = [join([part]) for part in parts if part is not None]
     if not rows:
-        raise UsageError("no conversation to measure the merge on", "give a CHAT store whose rows fit the model's context")
+        raise UsageError(
+            "no conversation to measure the merge on", "give a CHAT store whose rows fit the model's context"
+        )
     return rows
 
 
@@ -72,8 +80,15 @@ def _merged(chain: Sequence[Link], base: str, device: Any) -> Any:
     if base == BASES[0]:
         return assemble(chain, dtype=torch.float32, device=device, merge=True)
     with tempfile.TemporaryDirectory(prefix="maetdol-merge-") as folder:
-        load_model(chain[0].path, dtype=torch.float32, device=device, four_bit=True).dequantize().save_pretrained(folder)
-        return assemble([Link(Path(folder), chain[0].card, chain[0].hash), *chain[1:]], dtype=torch.float32, device=device, merge=True)
+        load_model(chain[0].path, dtype=torch.float32, device=device, four_bit=True).dequantize().save_pretrained(
+            folder
+        )
+        return assemble(
+            [Link(Path(folder), chain[0].card, chain[0].hash), *chain[1:]],
+            dtype=torch.float32,
+            device=device,
+            merge=True,
+        )
 
 
 def folded(built: Built) -> Built:
@@ -85,7 +100,10 @@ def folded(built: Built) -> Built:
         return built
     model = built.model
     if getattr(model.get_base_model(), "is_loaded_in_4bit", False):
-        state = {name: tensor.clone() for name, tensor in get_peft_model_state_dict(model, adapter_name=built.adapter).items()}
+        state = {
+            name: tensor.clone()
+            for name, tensor in get_peft_model_state_dict(model, adapter_name=built.adapter).items()
+        }
         config = model.peft_config[built.adapter]
         model = get_peft_model(model.unload().dequantize(), config, adapter_name=built.adapter)
         set_peft_model_state_dict(model, state, adapter_name=built.adapter)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -43,7 +44,10 @@ def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: 
         model.config.is_causal = False
         return adapted(stage, fitting(model, tokenizer, width), 0, tokenizer)
     if len(chain) > 1 and stage.method not in ("lora", "qlora"):
-        raise UsageError(f"an adapter of kind {stage.method} cannot be stacked on another", "merge the lower one into the base first (`maetdol merge`), or use method lora")
+        raise UsageError(
+            f"an adapter of kind {stage.method} cannot be stacked on another",
+            "merge the lower one into the base first (`maetdol merge`), or use method lora",
+        )
     # fp16 trains its adapters in fp32 and computes the base in fp16; weights below bf16 and fp32 stay as computed.
     model = assemble(chain, dtype=dtype, device=device, four_bit=stage.method == "qlora")
     fitting(model, tokenizer, width)
@@ -72,10 +76,15 @@ def scratch(stage: Any, tokenizer: Any, width: int, empty: bool = False) -> Any:
     # A Mistral is a Llama that looks back through a window.
     configured, made = (LlamaConfig, LlamaForCausalLM) if stage.window is None else (MistralConfig, MistralForCausalLM)
     if stage.hidden % stage.heads or (stage.hidden // stage.heads) % 2:
-        raise UsageError(f"hidden {stage.hidden} does not split into {stage.heads} heads of even width", "choose hidden as a multiple of 2 x heads")
+        raise UsageError(
+            f"hidden {stage.hidden} does not split into {stage.heads} heads of even width",
+            "choose hidden as a multiple of 2 x heads",
+        )
     kv_heads = stage.kv_heads or stage.heads
     if stage.heads % kv_heads:
-        raise UsageError(f"{stage.heads} heads cannot share {kv_heads} key/value heads", "choose kv_heads as a divisor of heads")
+        raise UsageError(
+            f"{stage.heads} heads cannot share {kv_heads} key/value heads", "choose kv_heads as a divisor of heads"
+        )
     config = configured(
         vocab_size=len(tokenizer),
         hidden_size=stage.hidden,
@@ -135,7 +144,10 @@ def config_of(stage: Any, task: str = "CAUSAL_LM") -> Any:
 
     if stage.method == "ia3":
         # PEFT's own choice for the architecture (keys, values, the gated layer's way out) unless `targets` names others.
-        return IA3Config(task_type=task, **({"target_modules": list(stage.targets), "feedforward_modules": []} if stage.targets else {}))
+        return IA3Config(
+            task_type=task,
+            **({"target_modules": list(stage.targets), "feedforward_modules": []} if stage.targets else {}),
+        )
     virtual = {"task_type": task, "num_virtual_tokens": stage.virtual_tokens}
     if stage.method == "prompt":
         return PromptTuningConfig(**virtual)
@@ -175,7 +187,9 @@ def begin_with_text(stage: Any, model: Any, name: str, tokenizer: Any) -> None:
 
         with model.disable_adapter():
             made = model.get_base_model()(input_ids=ids, use_cache=True)
-        initialize_kv_prefix_from_past_key_values(model, adapter_name=name, past_key_values=made.past_key_values, num_virtual_tokens=len(cycle))
+        initialize_kv_prefix_from_past_key_values(
+            model, adapter_name=name, past_key_values=made.past_key_values, num_virtual_tokens=len(cycle)
+        )
         return
     embedded = model.get_input_embeddings()(ids)[0]
     place = model.prompt_encoder[name].embedding.weight
@@ -186,10 +200,15 @@ def fitting(model: Any, tokenizer: Any, width: int) -> Any:
     """UsageError where the base cannot read what the tokenizer writes, or not that far."""
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
-        raise UsageError(f"the tokenizer has {len(tokenizer)} tokens, the base model {rows}", "give the tokenizer the base was trained with")
+        raise UsageError(
+            f"the tokenizer has {len(tokenizer)} tokens, the base model {rows}",
+            "give the tokenizer the base was trained with",
+        )
     reach = getattr(model.config, "max_position_embeddings", None)
     if reach and width > reach:
-        raise UsageError(f"rows of {width} tokens, but the base model reaches {reach}", f"set seq_len to at most {reach}")
+        raise UsageError(
+            f"rows of {width} tokens, but the base model reaches {reach}", f"set seq_len to at most {reach}"
+        )
     return model
 
 

@@ -7,14 +7,15 @@ every token (every pair) counts the same wherever it lies.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from stages.models.score import IGNORED, divergences, token_logps, virtual_tokens
 from stages.models.rows import Row, collate
+from stages.models.score import IGNORED, divergences, token_logps, virtual_tokens
 
 
 class Measured(NamedTuple):
@@ -44,7 +45,17 @@ class Likelihood(Objective):
     on held-out rows stays the likelihood, so that runs with and without a teacher can be compared.
     """
 
-    def __init__(self, data: Any, pad: int, device: Any, *, fixed_width: bool, teacher: Any = None, share: float = 0.0, temperature: float = 1.0):
+    def __init__(
+        self,
+        data: Any,
+        pad: int,
+        device: Any,
+        *,
+        fixed_width: bool,
+        teacher: Any = None,
+        share: float = 0.0,
+        temperature: float = 1.0,
+    ):
         self.data, self.pad, self.device = data, pad, device
         self.teacher, self.share, self.temperature = teacher, share, temperature
         self.width = data.width if fixed_width else None
@@ -118,7 +129,9 @@ class Preference(Paired):
         """Measure the reference: `model` as it stands now, before any training; virtual tokens change it at once, so without them."""
         model = model.get_base_model() if virtual_tokens(model) else model
         for held, count in ((False, self.rows), (True, self.held_rows)):
-            found = [self._scores(model, list(range(at, min(at + batch, count))), held)[0] for at in range(0, count, batch)]
+            found = [
+                self._scores(model, list(range(at, min(at + batch, count))), held)[0] for at in range(0, count, batch)
+            ]
             self.reference[held] = torch.cat(found) if found else torch.zeros(0, 2, device=self.device)
 
     def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:

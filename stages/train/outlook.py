@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
@@ -58,7 +59,12 @@ def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None 
         return None
     rows, width = found_rows
     per_step = stage.batch * stage.accumulation
-    passes = plan(rows.count, max(1, per_step // stage.answers) if stage.objective == "rl" else per_step, stage.epochs, stage.steps)
+    passes = plan(
+        rows.count,
+        max(1, per_step // stage.answers) if stage.objective == "rl" else per_step,
+        stage.epochs,
+        stage.steps,
+    )
     hardware = recipe.run.steps.get(step.name)
     workers = (hardware.workers if hardware else None) or 1
     found = spread(b.budget(stage, shape, rows.length, rows.length * passes.positions, where), stage, workers)
@@ -81,8 +87,10 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
     besides = ", and what drawing and judging the answers takes" if stage.objective == "rl" else ""
     lines = [
         f"{step.name}: {stage.objective}, {stage.method}; {shape.weights:,} weights, {found.trained:,} trained; {made.passes.steps:,} steps over {total:,} tokens in rows of {width}",
-        f"  memory  {found.memory / b.GIB:.2f} GiB of {where.memory / b.GIB:.1f} ({where.name}){each}: " + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
-        f"  time    about {spoken(found.seconds)}{besides}" + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
+        f"  memory  {found.memory / b.GIB:.2f} GiB of {where.memory / b.GIB:.1f} ({where.name}){each}: "
+        + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
+        f"  time    about {spoken(found.seconds)}{besides}"
+        + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
         f"  ratio   {b.ratio(found)}" if stage.objective in ("clm", "mlm") else None,
         f"  advice  {b.advice(stage, shape, width, total, where, based)}",
     ]
@@ -112,7 +120,13 @@ def shape_of(recipe: Recipe, step: Step) -> b.Shape:
         if below is not None and below.stage_name == "train" and below.stage.whole():  # type: ignore[attr-defined]
             return shape_of(recipe, below)
     return b.Shape(
-        _vocabulary(recipe, step), stage.hidden, stage.layers, stage.heads, stage.kv_heads or stage.heads, stage.intermediate or inner_width(stage.hidden), stage.tie_embeddings
+        _vocabulary(recipe, step),
+        stage.hidden,
+        stage.layers,
+        stage.heads,
+        stage.kv_heads or stage.heads,
+        stage.intermediate or inner_width(stage.hidden),
+        stage.tie_embeddings,
     )
 
 
@@ -170,13 +184,21 @@ def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tup
     usable = count * len(parts) / (sides * len(sample))
     if stage.objective == "sft" and stage.pack:
         each = max(1.0, width / float(lengths.mean()))
-        return _kept(stage, usable / each, width, share * min(1.0, each * float(lengths.mean()) / width), round(each)), width
+        return _kept(
+            stage, usable / each, width, share * min(1.0, each * float(lengths.mean()) / width), round(each)
+        ), width
     return _kept(stage, usable, _padded(lengths, stage.batch * sides), share, 1), width
 
 
 def _kept(stage: Any, count: float, length: int, asked: float, segments: int) -> pace.Rows:
     held = round(stage.holdout * count)
-    return pace.Rows(max(1, round(count) - held), held, length, stage.mask_share if stage.objective == "mlm" else asked, max(1, segments))
+    return pace.Rows(
+        max(1, round(count) - held),
+        held,
+        length,
+        stage.mask_share if stage.objective == "mlm" else asked,
+        max(1, segments),
+    )
 
 
 def _packed(stage: Any, stores: list[Store]) -> pace.Rows:
@@ -187,7 +209,11 @@ def _packed(stage: Any, stores: list[Store]) -> pace.Rows:
             for batch in store.batches(shard):
                 count += len(batch)
                 width = max(width, int(pc.max(pc.list_value_length(batch.column("input_ids"))).as_py() or 0))
-                documents += int(pc.sum(pc.list_value_length(batch.column("docs"))).as_py() or 0) if "docs" in batch.schema.names else 2 * len(batch)
+                documents += (
+                    int(pc.sum(pc.list_value_length(batch.column("docs"))).as_py() or 0)
+                    if "docs" in batch.schema.names
+                    else 2 * len(batch)
+                )
                 marked = "heldout" in batch.schema.names
                 held += int(pc.sum(batch.column("heldout")).as_py() or 0) if marked else 0
     width = stage.seq_len or max(width, 1)
@@ -208,7 +234,9 @@ def _sample(stores: list[Store]) -> list[dict[str, Any]]:
     for store in stores:
         for shard in store.shards():
             for batch in store.batches(shard):
-                names = [name for name in ("messages", "prompt", "chosen", "rejected", "tools") if name in batch.schema.names]
+                names = [
+                    name for name in ("messages", "prompt", "chosen", "rejected", "tools") if name in batch.schema.names
+                ]
                 found += batch.select(names).to_pylist()
                 if len(found) >= SAMPLE:
                     return found[:SAMPLE]
@@ -236,16 +264,24 @@ def _parts(stage: Any, chat: Any, row: dict[str, Any], width: int) -> list[tuple
     from stages.models.answers import asked, encode_chat, encode_pair
 
     if "messages" in row:
-        part, _ = encode_chat(chat, row["messages"] or [], width, 1 if stage.trains == "completion" else None, row.get("tools"))
+        part, _ = encode_chat(
+            chat, row["messages"] or [], width, 1 if stage.trains == "completion" else None, row.get("tools")
+        )
         return [] if part is None else [(len(part.ids), asked(part))]
-    pair, _ = encode_pair(chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width, row.get("tools"))
+    pair, _ = encode_pair(
+        chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width, row.get("tools")
+    )
     return [] if pair is None else [(len(side.ids), asked(side)) for side in pair]
 
 
 def _guessed(row: dict[str, Any]) -> list[tuple[int, int]]:
     """The same from characters: a third of a token each, Hangul and Latin text together."""
+
     def size(messages: Any, role: str = "") -> int:
-        return sum(len(message["content"] or "") for message in messages or [] if role in ("", message["role"])) // CHARACTERS
+        return (
+            sum(len(message["content"] or "") for message in messages or [] if role in ("", message["role"]))
+            // CHARACTERS
+        )
 
     if "messages" in row:
         return [(max(2, size(row["messages"])), max(1, size(row["messages"], "assistant")))]

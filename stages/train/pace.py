@@ -12,9 +12,10 @@ import math
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -68,14 +69,33 @@ def seconds(stage: Any, shape: Shape, rows: Rows, steps: int) -> float | None:
     found = pace(*_likeness(stage, shape), rows._replace(count=0, held=0), stage.batch * sides)
     held = math.ceil(min(rows.held, stage.eval_rows or rows.held) / stage.batch)
     looks = 1 + (steps // stage.eval_every if stage.eval_every else 1)
-    forward = held * looks + (math.ceil(rows.count / stage.batch) + math.ceil(rows.held / stage.batch) if stage.objective == "dpo" else 0)
+    forward = held * looks + (
+        math.ceil(rows.count / stage.batch) + math.ceil(rows.held / stage.batch) if stage.objective == "dpo" else 0
+    )
     return START + steps * (stage.accumulation * found.both + found.step) + forward * found.forward
 
 
 def _likeness(stage: Any, shape: Shape) -> tuple[Any, Shape]:
     """`stage` without what does not decide its pace, so that one measurement serves every run alike."""
-    same = ("objective", "method", "open_layers", "batch", "dtype", "checkpointing", "rank", "dora", "targets", "virtual_tokens", "encoder_hidden", "optimizer", "threads")
-    return type(stage).model_construct(**{name: field.default for name, field in type(stage).model_fields.items()} | {name: getattr(stage, name) for name in same}), shape
+    same = (
+        "objective",
+        "method",
+        "open_layers",
+        "batch",
+        "dtype",
+        "checkpointing",
+        "rank",
+        "dora",
+        "targets",
+        "virtual_tokens",
+        "encoder_hidden",
+        "optimizer",
+        "threads",
+    )
+    return type(stage).model_construct(
+        **{name: field.default for name, field in type(stage).model_fields.items()}
+        | {name: getattr(stage, name) for name in same}
+    ), shape
 
 
 def pace(stage: Any, shape: Shape, rows: Rows, batch: int) -> Pace:

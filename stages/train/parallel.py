@@ -3,7 +3,8 @@ is refused before anything runs, with the mend. No torch here."""
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from pipeline.errors import UsageError
 
@@ -46,7 +47,14 @@ BY_ALL = (
 def unused(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Of options `given` (objective, method, schedule and parallel among them, with their defaults): those without effect, and who uses them."""
     for name, users in USED_BY.items():
-        missed = next((f"{by} {', '.join(values)} (not by {given[by]})" for by, values in users.items() if given[by] not in values), None)
+        missed = next(
+            (
+                f"{by} {', '.join(values)} (not by {given[by]})"
+                for by, values in users.items()
+                if given[by] not in values
+            ),
+            None,
+        )
         if missed and given.get(name) is not None:
             yield name, missed
 
@@ -54,14 +62,22 @@ def unused(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def chosen(stage: Any) -> dict[str, Any]:
     """The options that were given to a `Train`, and those that decide which others are used."""
     deciding = {by for users in USED_BY.values() for by in users}
-    return {name: getattr(stage, name) for name in type(stage).model_fields if name in stage.model_fields_set or name in deciding}
+    return {
+        name: getattr(stage, name)
+        for name in type(stage).model_fields
+        if name in stage.model_fields_set or name in deciding
+    }
 
 
 def without_effect(stage: Any) -> None:
     """ValueError where an option was given that its objective or method does not use, also where it is given its default."""
     given = chosen(stage)
     found = [f"{name} is used by {users}" for name, users in unused(given)]
-    found += [f"{name} shapes a model from scratch (not one from `checkpoint`)" for name in FROM_SCRATCH if stage.checkpoint and given.get(name) is not None]
+    found += [
+        f"{name} shapes a model from scratch (not one from `checkpoint`)"
+        for name in FROM_SCRATCH
+        if stage.checkpoint and given.get(name) is not None
+    ]
     if found:
         raise ValueError("; ".join(found) + ": it would have no effect, leave it out")
 
@@ -70,9 +86,15 @@ def check_used(stage: Any, base: bool, teacher: bool) -> None:
     """UsageError where an option was given that has no effect beside the stores given."""
     given = chosen(stage)
     if base and (shaping := [name for name in FROM_SCRATCH if given.get(name) is not None]):
-        raise UsageError(f"{', '.join(shaping)} shapes a model from scratch, and a base is given", f"leave out {', '.join(shaping)}: the base's own configuration decides")
+        raise UsageError(
+            f"{', '.join(shaping)} shapes a model from scratch, and a base is given",
+            f"leave out {', '.join(shaping)}: the base's own configuration decides",
+        )
     if not teacher and (learning := [name for name in WITH_TEACHER if given.get(name) is not None]):
-        raise UsageError(f"{', '.join(learning)} is used with a teacher, and none is given", f"leave out {', '.join(learning)}, or give `teacher` a model")
+        raise UsageError(
+            f"{', '.join(learning)} is used with a teacher, and none is given",
+            f"leave out {', '.join(learning)}, or give `teacher` a model",
+        )
 
 
 def contradictions(stage: Any) -> None:
@@ -81,7 +103,10 @@ def contradictions(stage: Any) -> None:
         raise ValueError("deepspeed and parallel: fsdp shard the same things: leave one of them out")
     if stage.deepspeed or stage.parallel == "fsdp":
         name = "deepspeed" if stage.deepspeed else "parallel: fsdp"
-        for what, value, known in (("objective", stage.objective, SHARDED["objectives"]), ("method", stage.method, SHARDED["methods"])):
+        for what, value, known in (
+            ("objective", stage.objective, SHARDED["objectives"]),
+            ("method", stage.method, SHARDED["methods"]),
+        ):
             if value not in known:
                 raise ValueError(f"{name} takes {what} {', '.join(known)}, not {value}: use parallel: data")
         if stage.dtype == "fp16":
@@ -89,7 +114,9 @@ def contradictions(stage: Any) -> None:
         if stage.compile:
             raise ValueError(f"compile and {name} have not been proven together: leave one of them out")
         if stage.optimizer != "adamw":
-            raise ValueError(f"{name} keeps the optimizer's state in shards, paged optimizers move it to the host: use optimizer adamw")
+            raise ValueError(
+                f"{name} keeps the optimizer's state in shards, paged optimizers move it to the host: use optimizer adamw"
+            )
     if stage.tensor > 1 and (stage.parallel != "fsdp" or stage.method == "lora"):
         raise ValueError("tensor needs parallel: fsdp and method full or freeze")
     if stage.attention in ("flex", "flash"):
@@ -104,9 +131,15 @@ def contradictions(stage: Any) -> None:
 def check_workers(stage: Any, workers: int) -> None:
     """UsageError where `workers` are not what the options need."""
     if stage.parallel == "fsdp" and workers < 2:
-        raise UsageError("parallel: fsdp shards a model over workers, and there is one", "set `workers` of this step in run.steps to 2 or more, or use parallel: data")
+        raise UsageError(
+            "parallel: fsdp shards a model over workers, and there is one",
+            "set `workers` of this step in run.steps to 2 or more, or use parallel: data",
+        )
     if workers % stage.tensor:
-        raise UsageError(f"tensor: {stage.tensor} does not divide {workers} workers", f"set `workers` of this step in run.steps to a multiple of {stage.tensor}")
+        raise UsageError(
+            f"tensor: {stage.tensor} does not divide {workers} workers",
+            f"set `workers` of this step in run.steps to a multiple of {stage.tensor}",
+        )
 
 
 def check_deepspeed(stage: Any, workers: int) -> None:
@@ -120,12 +153,18 @@ def check_deepspeed(stage: Any, workers: int) -> None:
 def check_card(stage: Any, there: bool) -> None:
     """UsageError where the attention asked for needs a card and none is `there`."""
     if stage.attention in ("flex", "flash") and not there:
-        raise UsageError(f"attention: {stage.attention} is computed on a CUDA card, and there is none", "use attention: auto, which is sdpa with a block-diagonal mask everywhere")
+        raise UsageError(
+            f"attention: {stage.attention} is computed on a CUDA card, and there is none",
+            "use attention: auto, which is sdpa with a block-diagonal mask everywhere",
+        )
     if stage.attention == "flash":
         import torch
 
         if torch.cuda.get_device_capability()[0] < 8:
-            raise UsageError("attention: flash needs a card of compute capability 8.0 (Ampere) or newer", "use attention: sdpa or flex")
+            raise UsageError(
+                "attention: flash needs a card of compute capability 8.0 (Ampere) or newer",
+                "use attention: sdpa or flex",
+            )
 
 
 def spread(planned: Any, stage: Any, workers: int) -> Any:
@@ -138,7 +177,9 @@ def spread(planned: Any, stage: Any, workers: int) -> Any:
     if zero == 3:
         # A layer and the embeddings stand whole while they are computed.
         shape = planned.shape
-        cut["gathered"] = 4 * (shape.matrices // stage.tensor + shape.vocabulary * shape.hidden * (1 if shape.tied else 2))
+        cut["gathered"] = 4 * (
+            shape.matrices // stage.tensor + shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
+        )
     return planned._replace(parts={**planned.parts, **cut})
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -46,7 +47,9 @@ def kept(checkpoints: Checkpoints) -> Kept:
     if lost:
         progress.current.say(f"train: the checkpoint of step {lost[-1]} is damaged; going on from step {found.step}")
     if half := _half_written(checkpoints):
-        progress.current.say(f"train: {', '.join(half)} was being written when the run was killed; it is thrown away, going on from step {found.step}")
+        progress.current.say(
+            f"train: {', '.join(half)} was being written when the run was killed; it is thrown away, going on from step {found.step}"
+        )
     return found
 
 
@@ -57,7 +60,9 @@ def _half_written(checkpoints: Checkpoints) -> list[str]:
         return []
     listed = {f"step-{step:08d}" for step in checkpoints.steps()}
     passes = Path(place.path("passes"))
-    names = sorted(path.name for pattern in ("step-*", "writing-*") for path in passes.glob(pattern) if path.name not in listed)
+    names = sorted(
+        path.name for pattern in ("step-*", "writing-*") for path in passes.glob(pattern) if path.name not in listed
+    )
     for name in names:
         place.delete(f"passes/{name}")
     return names
@@ -105,7 +110,9 @@ def resume(trainer: Any, found: Kept, folder: str, steps: int) -> list[dict[str,
         put_weights(trainer.model, found.state)
         return found.state.scalars["trainer"]["log_history"]
     if found.state is not None:
-        Path(folder, STATE).write_text(json.dumps({**found.state.scalars["trainer"], "save_steps": trainer.args.save_steps}), encoding="utf-8")
+        Path(folder, STATE).write_text(
+            json.dumps({**found.state.scalars["trainer"], "save_steps": trainer.args.save_steps}), encoding="utf-8"
+        )
     trainer.train(resume_from_checkpoint=folder if found.state is not None else None)
     return trainer.state.log_history
 
@@ -119,8 +126,13 @@ def put_weights(model: Any, state: State | None) -> None:
 def _taken(trainer: Any, more: State) -> State:
     """What the trainer has to know to go on from here."""
     tensors, plain = flatten("optimizer", trainer.optimizer.state_dict())
-    tensors |= {f"weight.{name}": parameter for name, parameter in trainable(trainer.accelerator.unwrap_model(trainer.model)).items()}
-    tensors |= {"random.torch": torch.get_rng_state()} | {f"more.{name}": tensor for name, tensor in more.tensors.items()}
+    tensors |= {
+        f"weight.{name}": parameter
+        for name, parameter in trainable(trainer.accelerator.unwrap_model(trainer.model)).items()
+    }
+    tensors |= {"random.torch": torch.get_rng_state()} | {
+        f"more.{name}": tensor for name, tensor in more.tensors.items()
+    }
     if torch.cuda.is_available():
         tensors |= {f"random.cuda.{n}": state for n, state in enumerate(torch.cuda.get_rng_state_all())}
     _, words, *numbers = random.getstate()
@@ -138,7 +150,11 @@ def _taken(trainer: Any, more: State) -> State:
 
 def _restore(trainer: Any, state: Any) -> None:
     scalars = state.scalars
-    trainer._step, trainer._total_loss_scalar, trainer._globalstep_last_logged = scalars["passes"], scalars["losses"], scalars["logged"]
+    trainer._step, trainer._total_loss_scalar, trainer._globalstep_last_logged = (
+        scalars["passes"],
+        scalars["losses"],
+        scalars["logged"],
+    )
     trainer._tr_loss = torch.tensor(scalars["loss"], device=trainer.args.device)
     for name, values in scalars["metrics"].items():
         trainer._metrics["train"][name].extend(values)

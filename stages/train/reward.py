@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,12 +24,19 @@ class Reward(Paired):
 
     def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
         pairs = [self.data.pair(index, held) for index in indices]
-        found = rewards(model, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs], self.pad, self.device)
+        found = rewards(
+            model, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs], self.pad, self.device
+        )
         chosen, rejected = found[: len(pairs)], found[len(pairs) :]
         margin = chosen - rejected
         loss = (-F.logsigmoid(margin) + CENTRE * (chosen + rejected) ** 2).sum()
         with torch.no_grad():
-            sums = {"margin": margin.sum(), "accuracy": share_above(margin), "chosen_reward": chosen.sum(), "rejected_reward": rejected.sum()}
+            sums = {
+                "margin": margin.sum(),
+                "accuracy": share_above(margin),
+                "chosen_reward": chosen.sum(),
+                "rejected_reward": rejected.sum(),
+            }
         return Measured(loss, len(indices), sums)
 
 

@@ -8,7 +8,8 @@ held-out reward before and after, and an artefact that says what it was made fro
 from __future__ import annotations
 
 import tempfile
-from typing import Any, Callable, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +45,9 @@ class Prompts:
                     self.ids += batch.column("id").to_pylist()
                     held = held_out([prompt_key(messages) for messages in batch.column(column).to_pylist()], share)
                     measures = [_measure(chat, row, shown, width - room) for row, shown in zip(rows, tools)]
-                    self.reasons += [why or ("train.held_out" if out else None) for (_, why), out in zip(measures, held)]
+                    self.reasons += [
+                        why or ("train.held_out" if out else None) for (_, why), out in zip(measures, held)
+                    ]
                     sizes += [size for size, why in measures if why is None]
                     found += zip(rows, tools)
         if measured:
@@ -109,10 +112,15 @@ def reinforce(
         asked = [asks[0]["row"] for asks in prompts]
         drawn.update(asked)
         answers = [{"role": "assistant", "content": answer[0]["content"]} for answer in completions]
-        return judge.score([[*questions.train[row][0], answer] for row, answer in zip(asked, answers)], [questions.train[row][1] for row in asked]).tolist()
+        return judge.score(
+            [[*questions.train[row][0], answer] for row, answer in zip(asked, answers)],
+            [questions.train[row][1] for row in asked],
+        ).tolist()
 
     # TRL is told which prompt it is alone: what it says is rendered by this house's template (`asking`).
-    given = datasets.Dataset.from_list([{"prompt": [{"role": "user", "content": "", "row": row}]} for row in range(len(questions))])
+    given = datasets.Dataset.from_list(
+        [{"prompt": [{"role": "user", "content": "", "row": row}]} for row in range(len(questions))]
+    )
 
     def more() -> State:
         return State({"drawn": torch.tensor([row in drawn for row in range(len(questions))])}, {"first": history[0]})
@@ -124,7 +132,16 @@ def reinforce(
         log = resume(trainer, found, folder, plan.steps)
     for line in log:
         if "reward" in line:
-            history.append({"kind": "train", "step": line["step"], "loss": line.get("loss", 0.0), "reward": line["reward"], "kl": line.get("kl"), "learning_rate": line.get("learning_rate")})
+            history.append(
+                {
+                    "kind": "train",
+                    "step": line["step"],
+                    "loss": line.get("loss", 0.0),
+                    "reward": line["reward"],
+                    "kl": line.get("kl"),
+                    "learning_rate": line.get("learning_rate"),
+                }
+            )
     made = trainer.accelerator.unwrap_model(trainer.model)
     if not all(torch.isfinite(p).all() for p in made.parameters()):
         raise WorkError("rl ended with weights that are not numbers", "lower learning_rate, or raise kl")
@@ -139,7 +156,10 @@ def _trainer(
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
     if stage.batch % stage.answers:
-        raise UsageError(f"batch {stage.batch} is no multiple of answers {stage.answers}", f"set batch to {stage.answers * max(1, stage.batch // stage.answers)}")
+        raise UsageError(
+            f"batch {stage.batch} is no multiple of answers {stage.answers}",
+            f"set batch to {stage.answers * max(1, stage.batch // stage.answers)}",
+        )
     settings = {
         "output_dir": folder, "per_device_train_batch_size": stage.batch, "gradient_accumulation_steps": stage.accumulation, "max_steps": plan.steps,
         "num_generations": stage.answers, "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl,
@@ -150,7 +170,12 @@ def _trainer(
     }  # fmt: skip
     chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl == "grpo" else (RLOOTrainer, RLOOConfig)
     made = asking(remembering(chosen, found, more), questions, chat)(
-        model=model, reward_funcs=reward, args=options(**settings), train_dataset=given, processing_class=chat.tokenizer, peft_config=config
+        model=model,
+        reward_funcs=reward,
+        args=options(**settings),
+        train_dataset=given,
+        processing_class=chat.tokenizer,
+        peft_config=config,
     )
     for parameter in made.model.parameters():
         if parameter.requires_grad and parameter.dtype == torch.bfloat16 and stage.method == "qlora":
@@ -193,7 +218,17 @@ def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: RewardMo
         return {"kind": "held_out", "step": step, "weight": 0, "loss": 0.0}
     was = model.training
     model.eval()
-    answers = Generator.around(model, chain, threads=stage.threads, batch=stage.batch).chat(asked, Sampling(stage.answer_tokens), tools=tools)
+    answers = Generator.around(model, chain, threads=stage.threads, batch=stage.batch).chat(
+        asked, Sampling(stage.answer_tokens), tools=tools
+    )
     model.train(was)
-    found = judge.score([[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(asked, answers)], tools)
-    return {"kind": "held_out", "step": step, "weight": len(found), "loss": -float(found.mean()), "reward": float(found.mean())}
+    found = judge.score(
+        [[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(asked, answers)], tools
+    )
+    return {
+        "kind": "held_out",
+        "step": step,
+        "weight": len(found),
+        "loss": -float(found.mean()),
+        "reward": float(found.mean()),
+    }

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,8 +25,8 @@ from stages.models.checkpoint import Checkpoints
 from stages.models.device import arithmetic, number_type
 from stages.models.generate import tokenizer_of
 from stages.models.lock import check_lock, lock_of
-from stages.models.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
 from stages.models.reward import RewardModel
+from stages.models.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
 from stages.train import budget as budgets
 from stages.train import doctor
 from stages.train.conversations import LONGEST, Conversations, Pairs
@@ -36,10 +37,10 @@ from stages.train.masked import Masked, mask_id
 from stages.train.merge import folded
 from stages.train.model import Built, build, scratch, trainable
 from stages.train.objectives import Likelihood, Preference
+from stages.train.parallel import spread
 from stages.train.reward import Reward
 from stages.train.rl import Prompts
 from stages.train.schedule import Plan, plan
-from stages.train.parallel import spread
 from stages.train.sharded import Parts, frugal, held
 from stages.train.world import Copied, World
 
@@ -55,7 +56,7 @@ class Session:
         self.took: dict[str, Any] = {}
         self.seed = self.stage.seed if self.stage.seed is not None else self.inputs.seed
 
-    def __enter__(self) -> "Session":
+    def __enter__(self) -> Session:
         self._stack = ExitStack()
         self.device = self._stack.enter_context(arithmetic(self.stage.threads, self.seed))
         return self
@@ -71,7 +72,11 @@ class Session:
         data = self._data()
         if not len(data):
             self._nothing(data)
-        self.findings = [doctor.width(data), *doctor.lost(data, self.stage.most_lost)] if self.stage.objective == "rl" else doctor.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
+        self.findings = (
+            [doctor.width(data), *doctor.lost(data, self.stage.most_lost)]
+            if self.stage.objective == "rl"
+            else doctor.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
+        )
         doctor.refuse(self.findings)
         self.dtype = number_type(self.stage.dtype, self.device)
         torch.manual_seed(self.seed)
@@ -113,7 +118,9 @@ class Session:
         checkpoints = Checkpoints(self.sink, self.key, self.stage.keep)
         if not checkpoints.steps():
             checkpoints.clear()
-        done = reinforce(self.stage, model, config, data, self.chat, judge, steps, self.seed, self.chain, checkpoints, alive, told)
+        done = reinforce(
+            self.stage, model, config, data, self.chat, judge, steps, self.seed, self.chain, checkpoints, alive, told
+        )
         built = Built(done.model, done.adapter, [done.adapter] if done.adapter else [])
         receipt = self._put(built, data, steps, done.history, done.used, time.monotonic() - began)
         checkpoints.clear()
@@ -125,7 +132,9 @@ class Session:
             shape = budgets.shape_of(json.loads((self.chain[0].path / "config.json").read_text(encoding="utf-8")))
         else:
             shape = budgets.shape_of(scratch(self.stage, self.tokenizer, data.width, empty=True).config)
-        found = budgets.budget(self.stage, shape, data.width, token_count(data, steps), budgets.machine(threads=self.stage.threads))
+        found = budgets.budget(
+            self.stage, shape, data.width, token_count(data, steps), budgets.machine(threads=self.stage.threads)
+        )
         found = spread(found, self.stage, self.world.size)
         budgets.refuse(found, self.stage, data.width, bool(self.chain))
         return found
@@ -158,7 +167,9 @@ class Session:
         width, measured = stage.seq_len or reach(self.chain), stage.seq_len is None
         if stage.objective == "sft":
             turns = 1 if stage.trains == "completion" else None
-            return Conversations(stores, self.chat, width, stage.holdout, pack=stage.pack, turns=turns, measured=measured)
+            return Conversations(
+                stores, self.chat, width, stage.holdout, pack=stage.pack, turns=turns, measured=measured
+            )
         if stage.objective == "rl":
             return Prompts(stores, self.chat, width, stage.answer_tokens, stage.holdout, measured)
         return Pairs(stores, self.chat, width, stage.holdout, measured)
@@ -181,10 +192,16 @@ class Session:
             return Reward(data, pad, self.device)
         if self.stage.objective != "dpo":
             fixed = self.stage.objective == "clm" or self.stage.pack
-            learned = {"teacher": self._teacher(), "share": self.stage.distil, "temperature": self.stage.distil_temperature}
+            learned = {
+                "teacher": self._teacher(),
+                "share": self.stage.distil,
+                "temperature": self.stage.distil_temperature,
+            }
             return Likelihood(data, pad if pad is not None else 0, self.device, fixed_width=fixed, **learned)
         stage = self.stage
-        found = Preference(data, pad, self.device, beta=stage.pull(), per_token=stage.length_normalised, sft_weight=stage.sft_weight)
+        found = Preference(
+            data, pad, self.device, beta=stage.pull(), per_token=stage.length_normalised, sft_weight=stage.sft_weight
+        )
         built.model.eval()
         with computed_in(self.device, self.dtype):
             self.held.ask(found.refer, stage.batch)
@@ -201,7 +218,9 @@ class Session:
 
     # -- what comes out --------------------------------------------------------------------------------------------
 
-    def _put(self, built: Built, data: Any, steps: Plan, history: list[dict[str, Any]], used: np.ndarray, seconds: float) -> Receipt:
+    def _put(
+        self, built: Built, data: Any, steps: Plan, history: list[dict[str, Any]], used: np.ndarray, seconds: float
+    ) -> Receipt:
         parent = self.sink.place.path("passes") if isinstance(self.sink.place, Local) else None
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
             out = Path(folder)
@@ -215,17 +234,35 @@ class Session:
             lines = [json.dumps(line, sort_keys=True) for line in history]
             (out / "history.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
             card = self._card(built, steps, data, trained)
-            (out / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            (out / CARD).write_text(
+                json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+            )
             ledger = data.ledger(used)
-            notes = {name: card[name] for name in ("objective", "method", "steps", "parameters", "trained_parameters", "device", "dtype")}
-            notes |= {"template": card["template_lock"]["hash"], "first": history[0], "last": history[-1], "workers": self.world.size}
+            notes = {
+                name: card[name]
+                for name in ("objective", "method", "steps", "parameters", "trained_parameters", "device", "dtype")
+            }
+            notes |= {
+                "template": card["template_lock"]["hash"],
+                "first": history[0],
+                "last": history[-1],
+                "workers": self.world.size,
+            }
             notes["left_out"] = left_out(ledger)
-            notes["rows"] = f"rows of {data.width:,} tokens" + (", the longest there is (seq_len is not set)" if self.stage.seq_len is None else "")
+            notes["rows"] = f"rows of {data.width:,} tokens" + (
+                ", the longest there is (seq_len is not set)" if self.stage.seq_len is None else ""
+            )
             notes["took"] = {**self.took, "seconds": round(seconds, 1)}
             notes["plan"] = self.planned.notes() if self.planned else {}
             notes["doctor"] = {finding.check: finding.value for finding in self.findings}
             return self.sink.put_artefact(
-                out, ledger, key=self.key, stage="train", notes=notes, seconds=round(seconds, 1), versions=versions(self.stage.needs())
+                out,
+                ledger,
+                key=self.key,
+                stage="train",
+                notes=notes,
+                seconds=round(seconds, 1),
+                versions=versions(self.stage.needs()),
             )
 
     def _card(self, built: Built, steps: Plan, data: Any, trained: int) -> dict[str, Any]:
@@ -242,8 +279,12 @@ class Session:
             "seed": self.seed,
             "steps": steps.steps,
             # What it can be asked for: where the longest row decided, as far as a longer one could have gone.
-            "width": self.stage.seq_len or reach(self.chain) if self.chain and self.stage.objective not in ("clm", "mlm") else data.width,
-            "document_bos": data.begins_with(self.tokenizer.bos_token_id) if self.stage.objective in ("clm", "mlm") else inherited(self.chain),
+            "width": self.stage.seq_len or reach(self.chain)
+            if self.chain and self.stage.objective not in ("clm", "mlm")
+            else data.width,
+            "document_bos": data.begins_with(self.tokenizer.bos_token_id)
+            if self.stage.objective in ("clm", "mlm")
+            else inherited(self.chain),
             "tokenizer": tokenizer_hash(self.inputs.one("tokenizer"), self.chain),
             **({"mask_id": mask_id(self.tokenizer)} if self.stage.objective == "mlm" else {}),
             "parameters": whole,
@@ -270,14 +311,23 @@ def base_chain(stage: Any, inputs: Any) -> list[Link]:
 def left_out(ledger: Any) -> dict[str, int]:
     """How many rows were left out, by reason; held-out and not-reached ones are not lost."""
     counts = {entry["values"]: entry["counts"] for entry in ledger["reason"].value_counts().to_pylist()}
-    return {why: count for why, count in sorted(counts.items(), key=str) if why not in (None, "train.held_out", "train.not_reached")}
+    return {
+        why: count
+        for why, count in sorted(counts.items(), key=str)
+        if why not in (None, "train.held_out", "train.not_reached")
+    }
 
 
 def held_share(stage: Any, stores: Sequence[Store]) -> float:
     """The share that was held out: what `pack` was told where its rows carry the mark, the stage's own elsewhere."""
-    if stage.objective not in ("clm", "mlm") or not all(store.shards() and "heldout" in store.schema.names for store in stores):
+    if stage.objective not in ("clm", "mlm") or not all(
+        store.shards() and "heldout" in store.schema.names for store in stores
+    ):
         return stage.holdout
-    packed = [(store.manifest() or {}).get("identity", {}).get("options", {}).get("keyed", {}).get("holdout") for store in stores]
+    packed = [
+        (store.manifest() or {}).get("identity", {}).get("options", {}).get("keyed", {}).get("holdout")
+        for store in stores
+    ]
     return min((share for share in packed if share is not None), default=stage.holdout)
 
 
@@ -299,7 +349,10 @@ def check_packed_with(stores: Sequence[Store], tokenizer: Store | None, chain: S
     for store in stores:
         packed = [entry["content_hash"] for entry in (store.manifest() or {}).get("lineage", {}).get("tokenizer", [])]
         if wanted and packed and wanted not in packed:
-            raise UsageError(f"{store.name} was packed with another tokenizer than {name}", "give the tokenizer the shards were packed with, or pack again")
+            raise UsageError(
+                f"{store.name} was packed with another tokenizer than {name}",
+                "give the tokenizer the shards were packed with, or pack again",
+            )
 
 
 def tokenizer_hash(tokenizer: Store | None, chain: Sequence[Link]) -> str | None:
@@ -312,13 +365,21 @@ def tokenizer_hash(tokenizer: Store | None, chain: Sequence[Link]) -> str | None
 class Watch:
     """Hears of every step: hands it on to the bar, and with its rate, share of the peak and memory to TensorBoard."""
 
-    def __init__(self, stage: Any, planned: budgets.Budget, steps: Plan, gauge: Gauge, told: Callable[[dict[str, Any]], None], writes: bool):
+    def __init__(
+        self,
+        stage: Any,
+        planned: budgets.Budget,
+        steps: Plan,
+        gauge: Gauge,
+        told: Callable[[dict[str, Any]], None],
+        writes: bool,
+    ):
         self.planned, self.gauge, self.told = planned, gauge, told
         self.per_step = planned.tokens / steps.steps
         self.rates: list[float] = []
         self.folder = stage.tensorboard if writes else None
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> Watch:
         self.events = Events(self.folder) if self.folder else None
         return self
 
@@ -330,8 +391,14 @@ class Watch:
         self.rates.append(self.per_step / max(line["seconds"], 1e-9))
         self.told(line)
         if self.events is not None:
-            values = {name: float(line[name]) for name in line if name not in ("step", "steps", "weight", "seconds", "tokens") and line[name] is not None}
-            values |= {"tokens_per_second": self.rates[-1]} | {name: float(value) for name, value in self._machine(self.rates[-1]).items() if value is not None}
+            values = {
+                name: float(line[name])
+                for name in line
+                if name not in ("step", "steps", "weight", "seconds", "tokens") and line[name] is not None
+            }
+            values |= {"tokens_per_second": self.rates[-1]} | {
+                name: float(value) for name, value in self._machine(self.rates[-1]).items() if value is not None
+            }
             self.events.tell(line["step"], values)
 
     def _machine(self, rate: float) -> dict[str, Any]:
@@ -342,7 +409,11 @@ class Watch:
         """Median rate of the steps of this process, the share of the peak that is, and the highest memory."""
         rate = float(np.median(self.rates)) if self.rates else 0.0
         found = self._machine(rate)
-        return {"tokens_per_second": round(rate, 1), "mfu": round(found["mfu"], 4) if found["mfu"] else None, "peak_memory": found["peak_memory"]}
+        return {
+            "tokens_per_second": round(rate, 1),
+            "mfu": round(found["mfu"], 4) if found["mfu"] else None,
+            "peak_memory": found["peak_memory"],
+        }
 
 
 def token_count(data: Any, steps: Plan) -> int:
@@ -358,7 +429,11 @@ def save_adapter(built: Built, folder: Path) -> None:
     from safetensors.torch import save_file
 
     state = get_peft_model_state_dict(built.model, adapter_name=built.adapter)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())}, folder / "adapter_model.safetensors", {"format": "pt"})
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())},
+        folder / "adapter_model.safetensors",
+        {"format": "pt"},
+    )
     config = built.model.peft_config[built.adapter].to_dict()
     config |= {"base_model_name_or_path": None, "inference_mode": True}
     plain = {name: sorted(value) if isinstance(value, (set, frozenset)) else value for name, value in config.items()}

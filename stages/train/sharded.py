@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import ctypes
 import json
-from typing import Any, Callable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -89,7 +90,9 @@ class Sharded(Copied):
                 part.set_force_sum_reduction_for_comms(True)
         self.root = root
         self.sharded = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        self.parameters = {name: nn.Parameter(parameter.to_local().detach()) for name, parameter in self.sharded.items()}
+        self.parameters = {
+            name: nn.Parameter(parameter.to_local().detach()) for name, parameter in self.sharded.items()
+        }
 
     def ask(self, question: Callable[..., Any], *given: Any) -> Any:
         """`question(model, *given)`, all workers together: each must ask as often as the others."""
@@ -177,12 +180,20 @@ def split(model: Any, mesh: Any) -> tuple[str, ...]:
     if not words or strange:
         why = f"its plan asks for {', '.join(strange)}" if strange else "transformers has no plan for it"
         raise UsageError(f"{config.model_type} cannot be split over workers ({why})", "leave out `tensor`")
-    for what, size in (("heads", config.num_attention_heads), ("key/value heads", config.num_key_value_heads), ("inner width", config.intermediate_size)):
+    for what, size in (
+        ("heads", config.num_attention_heads),
+        ("key/value heads", config.num_key_value_heads),
+        ("inner width", config.intermediate_size),
+    ):
         if size % workers:
-            raise UsageError(f"{what} of {size} do not split over {workers} workers", f"choose `tensor` as a divisor of {size}")
+            raise UsageError(
+                f"{what} of {size} do not split over {workers} workers", f"choose `tensor` as a divisor of {size}"
+            )
     styles = {"out": ColwiseParallel, "in": RowwiseParallel}
     for layer in layers_of(model):
-        parallelize_module(layer, mesh, {place: styles[SPLIT[word]]() for place, word in words.items() if word in SPLIT})
+        parallelize_module(
+            layer, mesh, {place: styles[SPLIT[word]]() for place, word in words.items() if word in SPLIT}
+        )
     return tuple(f"{place}.weight" for place, word in words.items() if word == SUMMED)
 
 

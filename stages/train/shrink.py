@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 import torch
 
@@ -40,8 +41,14 @@ def quantised(chain: Sequence[Link], bits: int, rows: Sequence[Row], pad: int, d
             # Through the house's loader, which keeps bitsandbytes from repacking weights for one kind of processor.
             made = load_model(Path(folder), dtype=torch.float32, device=device, four_bit=True).eval()
         else:
-            options = {"quantization_config": BitsAndBytesConfig(load_in_8bit=True), "dtype": torch.float32, "device_map": {"": device}}
-            made = AutoModelForCausalLM.from_pretrained(folder, local_files_only=True, trust_remote_code=False, attn_implementation="sdpa", **options).eval()
+            options = {
+                "quantization_config": BitsAndBytesConfig(load_in_8bit=True),
+                "dtype": torch.float32,
+                "device_map": {"": device},
+            }
+            made = AutoModelForCausalLM.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False, attn_implementation="sdpa", **options
+            ).eval()
     return Shrunk(made, divergence(whole, made, rows, pad, device, 8), {"bits": bits})
 
 
@@ -63,7 +70,10 @@ def pruned(chain: Sequence[Link], share: float, rows: Sequence[Row], pad: int, d
 def save(shrunk: Shrunk, chain: Sequence[Link], tokenizer_folder: Path, out: Path, most: float) -> int:
     """The smaller model as a folder with tokenizer and card; its bytes. UsageError, and nothing written, where it is too far off."""
     if not shrunk.divergence <= most:
-        raise UsageError(f"the smaller model is {shrunk.divergence:.4f} nats per token away from the trained one", "shrink less, or raise `most`")
+        raise UsageError(
+            f"the smaller model is {shrunk.divergence:.4f} nats per token away from the trained one",
+            "shrink less, or raise `most`",
+        )
     out.mkdir(parents=True)
     shrunk.model.save_pretrained(out)
     tokenizer = load_tokenizer(tokenizer_folder)

@@ -7,8 +7,9 @@ are not run again, and a trial that fails leaves the others.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Mapping, NamedTuple, Sequence
+from typing import Any, NamedTuple
 
 from pipeline.errors import MaetdolError, UsageError, WorkError
 from pipeline.pool import Failure, Pool
@@ -58,7 +59,9 @@ def grid(settings: Sequence[str]) -> list[dict[str, Any]]:
     for setting in settings:
         name, equals, words = setting.partition("=")
         if not equals or not words:
-            raise UsageError(f"{setting!r} is no range of an option", "write option=value|value, e.g. learning_rate=1e-3|3e-3")
+            raise UsageError(
+                f"{setting!r} is no range of an option", "write option=value|value, e.g. learning_rate=1e-3|3e-3"
+            )
         names.append(name)
         values.append([_typed(yaml.safe_load(word)) for word in words.split("|")])
     return [dict(zip(names, chosen)) for chosen in itertools.product(*values)]
@@ -75,7 +78,9 @@ def _typed(value: Any) -> Any:
 def shared(common: dict[str, Any], more: dict[str, Any], trials: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Of the options `common` to all `trials` those that the one with `more` uses; what none of them uses is kept, to be refused."""
     unused = [without(common | each) for each in (more, *trials.values())]
-    return {name: value for name, value in common.items() if name not in unused[0] or all(name in one for one in unused)}
+    return {
+        name: value for name, value in common.items() if name not in unused[0] or all(name in one for one in unused)
+    }
 
 
 def without(given: dict[str, Any]) -> set[str]:
@@ -113,10 +118,19 @@ def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) ->
     for result in pool.each(train_alone, [job for _, job in jobs], gpus=gpus):
         if isinstance(result, Failure):
             finished.append(result)
-    for path, trial in by_path.items():
+    for _path, trial in by_path.items():
         receipt = trial.sink.receipt(ARTEFACT)
         if receipt is not None and receipt.key == trial.stage.key(inputs):
-            trial.sink.seal({"stage": "train", "shape": trial.stage.output(inputs["of"][0].shape), "key": receipt.key, "lineage": {}, "schema": []}, [])
+            trial.sink.seal(
+                {
+                    "stage": "train",
+                    "shape": trial.stage.output(inputs["of"][0].shape),
+                    "key": receipt.key,
+                    "lineage": {},
+                    "schema": [],
+                },
+                [],
+            )
             done[trial.name] = trial._replace(notes=receipt.notes)
     for failure in finished:
         missing = next((trial for trial in by_path.values() if trial.name not in done), None)
@@ -126,7 +140,10 @@ def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) ->
             done[missing.name] = missing._replace(fault=message.splitlines()[0])
     found = [done.get(trial.name, trial._replace(fault="did not end")) for trial in trials]
     if all(trial.notes is None for trial in found):
-        raise WorkError(f"no trial ended well: {found[0].name}: {found[0].fault}", "mend the cause and run again: trials that ended are kept")
+        raise WorkError(
+            f"no trial ended well: {found[0].name}: {found[0].fault}",
+            "mend the cause and run again: trials that ended are kept",
+        )
     return found
 
 
@@ -137,7 +154,10 @@ def size_of(trial: Trial) -> int:
 
 def table(trials: Sequence[Trial]) -> str:
     """A Markdown table, the best first; score, memory, time, size, and what each trial was."""
-    lines = ["| trial | held-out loss | before | trained weights | weights written | peak memory | tokens/s | time |", "| --- |" + " --- |" * 7]
+    lines = [
+        "| trial | held-out loss | before | trained weights | weights written | peak memory | tokens/s | time |",
+        "| --- |" + " --- |" * 7,
+    ]
     for trial in sorted(trials, key=lambda one: (one.loss, one.name)):
         notes = trial.notes
         if notes is None:

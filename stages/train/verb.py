@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -120,15 +121,27 @@ class Trying(Options):
         from stages.train import Train, trials
 
         patient()
-        stores = {"of": [Store(self.of)], "base": [Store(path) for path in self.base], "tokenizer": [Store(self.tokenizer)] if self.tokenizer else []}
+        stores = {
+            "of": [Store(self.of)],
+            "base": [Store(path) for path in self.base],
+            "tokenizer": [Store(self.tokenizer)] if self.tokenizer else [],
+        }
         inputs = Inputs({port: found for port, found in stores.items() if found}, self.seed)
-        common = {name: value for [setting] in map(trials.grid, ([one] for one in self.set)) for name, value in setting.items()}
+        common = {
+            name: value
+            for [setting] in map(trials.grid, ([one] for one in self.set))
+            for name, value in setting.items()
+        }
 
         stages, faults = [], []
         for name, more in options.items():
             sink = Store(f"{self.folder}/{name}")
             try:
-                stages.append(trials.Trial(name, Train.build({**trials.shared(common, more, options), **more}, f"train.{name}"), sink))
+                stages.append(
+                    trials.Trial(
+                        name, Train.build({**trials.shared(common, more, options), **more}, f"train.{name}"), sink
+                    )
+                )
             except UsageError as fault:
                 stages.append(trials.Trial(name, None, sink, fault=fault.message))
                 faults.append(fault)
@@ -155,5 +168,7 @@ def chain_in(stores: Sequence[str]) -> Any:
     for path in stores:
         store = Store(path)
         receipt = store.receipt(ARTEFACT)
-        found.append(open_link(store.artefact(), receipt.content_hash) if receipt is not None else open_link(Path(path)))
+        found.append(
+            open_link(store.artefact(), receipt.content_hash) if receipt is not None else open_link(Path(path))
+        )
     return chain_of(found)

@@ -5,7 +5,8 @@ The loop asks a model only through what holds it: `Copied` here, `Sharded` (stag
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 
@@ -127,7 +128,9 @@ def optimizer_of(stage: Any, parameters: dict[str, torch.nn.Parameter], learning
     """AdamW; weight decay on matrices only (norms and biases are not decayed, as in GPT-3's and Llama's training)."""
     matrices = [p for p in parameters.values() if p.ndim >= 2]
     others = [p for p in parameters.values() if p.ndim < 2]
-    groups = [{"params": part, "weight_decay": decay} for part, decay in ((matrices, stage.decay()), (others, 0.0)) if part]
+    groups = [
+        {"params": part, "weight_decay": decay} for part, decay in ((matrices, stage.decay()), (others, 0.0)) if part
+    ]
     options = {"lr": learning_rate, "betas": stage.betas(), "eps": 1e-8}
     if stage.optimizer == "adamw":
         return torch.optim.AdamW(groups, fused=True, **options)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +41,7 @@ class Shares(NamedTuple):
     """int64; -1 where nothing is shared."""
 
 
-def gather(stores: Sequence[Store], stage: "Withhold") -> Known:
+def gather(stores: Sequence[Store], stage: Withhold) -> Known:
     """The runs of all rows of `stores`; kept for the next shard of the same stores."""
     contents = tuple((store.path, tuple(store.hashes().items())) for store in stores)
     return _gathered(contents, stage.width, stage.fields)
@@ -85,12 +86,14 @@ def shares(known: Known, sets: Sets) -> Shares:
     own, held, which = np.zeros(rows), np.zeros(rows), np.full(rows, -1, np.int64)
     np.maximum.at(own, rows_of, of_row)
     np.maximum.at(held, rows_of, of_text)
-    order = np.lexsort((-texts, np.maximum(of_row, of_text)))  # the last one written stays: the largest share, of equals the first text
+    order = np.lexsort(
+        (-texts, np.maximum(of_row, of_text))
+    )  # the last one written stays: the largest share, of equals the first text
     which[rows_of[order]] = texts[order]
     return Shares(own, held, which)
 
 
-def judged(stage: "Withhold", known: Known, batch: pa.RecordBatch) -> Work:
+def judged(stage: Withhold, known: Known, batch: pa.RecordBatch) -> Work:
     """The rows of `batch` that are not known, and the ledger of all."""
     found = shares(known, runs_of(batch, stage.fields, stage.width))
     reasons = [_reason(own, held, stage.share) for own, held in zip(found.own.tolist(), found.held.tolist())]

@@ -14,7 +14,9 @@ def maetdol(repo, tmp_path):
     def run(*words: str, **env: str) -> subprocess.CompletedProcess:
         code = "from pipeline.cli import main; main()"
         environment = {**__import__("os").environ, "PYTHONPATH": str(repo), "COLUMNS": "120", **env}
-        return subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, env=environment)
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, env=environment
+        )
 
     return run
 
@@ -22,7 +24,21 @@ def maetdol(repo, tmp_path):
 def test_help_lists_stages_with_one_line_each(maetdol):
     out = maetdol("--help")
     assert out.returncode == 0
-    for word in ("run", "report", "inspect", "trace", "doctor", "ingest", "quality", "dedup", "pii", "sft", "dpo", "train", "evaluate"):
+    for word in (
+        "run",
+        "report",
+        "inspect",
+        "trace",
+        "doctor",
+        "ingest",
+        "quality",
+        "dedup",
+        "pii",
+        "sft",
+        "dpo",
+        "train",
+        "evaluate",
+    ):
         assert f"\n  {word} " in out.stdout, word
 
 
@@ -34,7 +50,12 @@ def test_a_mistyped_command_is_answered(maetdol, word, near):
 
 def test_stage_help_shows_units_and_defaults(maetdol):
     out = maetdol("dedup", "--help")
-    assert out.returncode == 0 and "--threshold" in out.stdout and "[default: 0.8]" in out.stdout and "SOURCE... SINK" in out.stdout
+    assert (
+        out.returncode == 0
+        and "--threshold" in out.stdout
+        and "[default: 0.8]" in out.stdout
+        and "SOURCE... SINK" in out.stdout
+    )
 
 
 def test_bad_usage_is_exit_2_with_the_mend(maetdol, tmp_path):
@@ -72,7 +93,9 @@ def test_doctor_says_what_is_there(maetdol):
 
 
 def test_a_verb_that_is_a_flag_of_its_stage_runs_instead_of_it(maetdol, tmp_path):
-    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"text": text}) for text in ("one text", "one text", "another")))
+    (tmp_path / "in.jsonl").write_text(
+        "\n".join(json.dumps({"text": text}) for text in ("one text", "one text", "another"))
+    )
     assert maetdol("ingest", "in.jsonl", "a").returncode == 0
     out = maetdol("dedup", "--help")
     assert "--plan TEXT" in out.stdout and "dedup --plan:" not in out.stdout
@@ -95,7 +118,10 @@ def test_a_flag_verb_with_arguments_takes_over_the_command_line(maetdol, tmp_pat
 
 
 def test_stages_one_after_the_other(maetdol, tmp_path):
-    rows = [{"text": f"맷돌은 곡식을 가는 도구이다. 문서 {i} 번은 서로 다른 이야기를 한다.", "url": f"http://a.example/{i}"} for i in range(6)]
+    rows = [
+        {"text": f"맷돌은 곡식을 가는 도구이다. 문서 {i} 번은 서로 다른 이야기를 한다.", "url": f"http://a.example/{i}"}
+        for i in range(6)
+    ]
     rows.append(rows[0])
     (tmp_path / "in.jsonl").write_text("\n".join(json.dumps(r, ensure_ascii=False) for r in rows))
     out = maetdol("ingest", "in.jsonl", "a")
@@ -137,11 +163,21 @@ def test_a_filter_of_ones_own_that_cannot_be_loaded_is_one_line(body, word, maet
     import re
 
     (tmp_path / "in.jsonl").write_text(json.dumps({"text": "one text"}))
-    (tmp_path / "r.yaml").write_text("root: out\nsteps:\n  - ingest: {from: in.jsonl}\n  - quality: {filters: [mine: {}]}\nrun: {pool: inline}\n")
+    (tmp_path / "r.yaml").write_text(
+        "root: out\nsteps:\n  - ingest: {from: in.jsonl}\n  - quality: {filters: [mine: {}]}\nrun: {pool: inline}\n"
+    )
     own = own_filter(tmp_path, body)
     out = maetdol("run", "r.yaml", MAETDOL_PATH=own)
-    assert out.returncode == 2 and "Traceback" not in out.stderr and re.search(f"quality/filters/mine.py cannot be loaded: {word}", out.stderr), out.stderr
-    for words, env in ((("run", "r.yaml", "--debug"), {}), (("--debug", "run", "r.yaml"), {}), (("run", "r.yaml"), {"MAETDOL_DEBUG": "1"})):
+    assert (
+        out.returncode == 2
+        and "Traceback" not in out.stderr
+        and re.search(f"quality/filters/mine.py cannot be loaded: {word}", out.stderr)
+    ), out.stderr
+    for words, env in (
+        (("run", "r.yaml", "--debug"), {}),
+        (("--debug", "run", "r.yaml"), {}),
+        (("run", "r.yaml"), {"MAETDOL_DEBUG": "1"}),
+    ):
         out = maetdol(*words, MAETDOL_PATH=own, **env)
         assert out.returncode == 2 and "Traceback" in out.stderr and "mine.py" in out.stderr
 
@@ -154,17 +190,26 @@ def test_an_exception_in_a_filter_of_ones_own_is_named_and_debug_shows_it(maetdo
     body = body[:at] + "def fail(*_):\n    raise ValueError('said by mine')\n\n\n" + body[at:]
     own = own_filter(tmp_path, body + "\n\nMine.measure = fail\n")
     (tmp_path / "in.jsonl").write_text(json.dumps({"text": "one text"}))
-    (tmp_path / "r.yaml").write_text("root: out\nsteps:\n  - ingest: {from: in.jsonl}\n  - quality: {filters: [mine: {}]}\nrun: {pool: inline}\n")
+    (tmp_path / "r.yaml").write_text(
+        "root: out\nsteps:\n  - ingest: {from: in.jsonl}\n  - quality: {filters: [mine: {}]}\nrun: {pool: inline}\n"
+    )
     out = maetdol("run", "r.yaml", "-q", MAETDOL_PATH=own)
     assert out.returncode == 1 and "ValueError at mine.py" in out.stderr and "Traceback" not in out.stderr, out.stderr
     out = maetdol("run", "r.yaml", "-q", "--debug", MAETDOL_PATH=own)
-    assert out.returncode == 1 and "Traceback" in out.stderr and "said by mine" in out.stderr and "in fail" in out.stderr, out.stderr
+    assert (
+        out.returncode == 1 and "Traceback" in out.stderr and "said by mine" in out.stderr and "in fail" in out.stderr
+    ), out.stderr
 
 
 def test_whatever_is_raised_is_one_line_with_its_type(maetdol, tmp_path, repo):
     code = "import pipeline.look as look\ndef broken(*_): raise KeyError('a\\nb' * 400)\nlook.listing = broken\nfrom pipeline.cli import main; main()"
     environment = {**__import__("os").environ, "PYTHONPATH": str(repo)}
-    run = lambda *words: subprocess.run([sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, env=environment)
+
+    def run(*words):
+        return subprocess.run(
+            [sys.executable, "-c", code, *words], cwd=tmp_path, capture_output=True, text=True, env=environment
+        )
+
     out = run("list")
     assert out.returncode == 1 and out.stderr.startswith("error: KeyError at ") and "Traceback" not in out.stderr
     assert len(out.stderr.splitlines()) == 2 and "--debug" in out.stderr
@@ -173,5 +218,12 @@ def test_whatever_is_raised_is_one_line_with_its_type(maetdol, tmp_path, repo):
 
 def test_a_reader_that_closes_the_pipe_is_no_fault(maetdol, tmp_path, repo):
     command = f"{sys.executable} -c 'from pipeline.cli import main; main()' explain quality | head -n 1"
-    out = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True, env={**__import__("os").environ, "PYTHONPATH": str(repo)})
+    out = subprocess.run(
+        command,
+        shell=True,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**__import__("os").environ, "PYTHONPATH": str(repo)},
+    )
     assert out.stdout and not out.stderr

@@ -21,6 +21,9 @@ ALPACA = [{"instruction": "Ask", "input": "", "output": "Answer"}]
 ])  # fmt: skip
 def test_nothing_kept(tmp_path, capsys, rows, flags, code, says):
     (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    assert cli.main(["ingest", str(tmp_path / "a.jsonl"), str(tmp_path / "out"), "-q", *flags], standalone_mode=False) == code
+    assert (
+        cli.main(["ingest", str(tmp_path / "a.jsonl"), str(tmp_path / "out"), "-q", *flags], standalone_mode=False)
+        == code
+    )
     said = capsys.readouterr().err
     assert all(word in said for word in says)

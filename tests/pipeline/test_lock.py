@@ -11,8 +11,8 @@ import time
 import pytest
 
 from pipeline import lock as locks
-from pipeline.errors import DiskFull, RootLocked, StoreError, WorkError
-from pipeline.files import Local, Remote, place
+from pipeline.errors import DiskFull, RootLocked, StoreError
+from pipeline.files import Local, place
 from pipeline.lock import RootLock
 
 RACE = """
@@ -66,7 +66,13 @@ DEAD = {"token": "d" * 32, "host": "elsewhere", "boot": "another", "pid": 77, "s
 
 def race(repo, tmp_path, rounds, dead=None, flock=True, at=""):
     given = json.dumps({"root": str(tmp_path), "dead": dead, "flock": flock, "at": at})
-    out = subprocess.run([sys.executable, "-c", RACE, str(rounds), given], cwd=repo, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(repo)})
+    out = subprocess.run(
+        [sys.executable, "-c", RACE, str(rounds), given],
+        cwd=repo,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(repo)},
+    )
     assert out.returncode == 0, out.stderr
     return json.loads(out.stdout)
 
@@ -85,8 +91,15 @@ CASES = {
     "dead elsewhere": lambda: {**DEAD, "seen": time.time() - 3600},
     "seen is null": lambda: {**DEAD, "seen": None},
     "seen lies ahead": lambda: {**DEAD, "seen": time.time() + 1e6},
-    "another container": lambda: {**dead_here(), "space": "pid:[1]", "pid": os.getpid(), "started": locks._started(os.getpid())},
-    "of the version before": lambda: {k: v for k, v in dead_here().items() if k in ("host", "boot", "pid", "started", "seen")},
+    "another container": lambda: {
+        **dead_here(),
+        "space": "pid:[1]",
+        "pid": os.getpid(),
+        "started": locks._started(os.getpid()),
+    },
+    "of the version before": lambda: {
+        k: v for k, v in dead_here().items() if k in ("host", "boot", "pid", "started", "seen")
+    },
 }
 
 
@@ -109,7 +122,13 @@ def test_a_root_and_a_sink_below_it_exclude_each_other(rounds, repo, tmp_path):
 def held_by_another(tmp_path, repo, folder):
     """A process that holds the lock of `folder` until its input ends."""
     code = "import sys; from pipeline.lock import RootLock; from pipeline.files import place\nwith RootLock(place(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    process = subprocess.Popen([sys.executable, "-c", code, str(folder)], cwd=repo, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": str(repo)})
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(folder)],
+        cwd=repo,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(repo)},
+    )
     process.stdout.readline()
     return process
 
@@ -118,7 +137,10 @@ def test_a_live_lock_is_respected_above_and_below_and_a_killed_one_is_taken_at_o
     process = held_by_another(tmp_path, repo, tmp_path / "root")
     try:
         for folder in ("root", "root/step", "root/deep/er"):
-            with pytest.raises(RootLocked, match=f"root is in use by process {process.pid}"), RootLock(place(tmp_path / folder)):
+            with (
+                pytest.raises(RootLocked, match=f"root is in use by process {process.pid}"),
+                RootLock(place(tmp_path / folder)),
+            ):
                 pass
         assert not (tmp_path / "root/step").exists()
         with RootLock(place(tmp_path / "beside")):
@@ -135,7 +157,20 @@ def test_a_live_lock_is_respected_above_and_below_and_a_killed_one_is_taken_at_o
     assert not list(tmp_path.rglob("lock*"))
 
 
-@pytest.mark.parametrize("seen,alive", [(0, True), (-500, True), (500, True), (-700, False), (700, False), (None, False), ("now", False), (float("nan"), False), (True, False)])
+@pytest.mark.parametrize(
+    "seen,alive",
+    [
+        (0, True),
+        (-500, True),
+        (500, True),
+        (-700, False),
+        (700, False),
+        (None, False),
+        ("now", False),
+        (float("nan"), False),
+        (True, False),
+    ],
+)
 def test_signs_of_life_of_another_machine(seen, alive, tmp_path):
     holder = {**DEAD, "seen": time.time() + seen if isinstance(seen, int) and seen is not True else seen}
     Local(tmp_path).write("lock.json", json.dumps(holder).encode())
@@ -147,7 +182,9 @@ def test_signs_of_life_of_another_machine(seen, alive, tmp_path):
             pass
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"null", b"[1]", b"\x00" * 512, b'{"pid": {}, "host": 1}', b'{"name": "some other program"}'])
+@pytest.mark.parametrize(
+    "data", [b"", b"{}", b"null", b"[1]", b"\x00" * 512, b'{"pid": {}, "host": 1}', b'{"name": "some other program"}']
+)
 def test_a_lock_file_that_says_nothing_holds_nothing(data, tmp_path, monkeypatch):
     Local(tmp_path).write("lock.json", data)
     with RootLock(Local(tmp_path / "below")):
@@ -212,7 +249,9 @@ def test_a_run_that_lost_its_root_writes_no_manifest(tmp_path, make_store, monke
     assert not (root / "split/manifest.json").exists()
 
 
-@pytest.mark.parametrize("fault,error", [(errno.ENOSPC, DiskFull), (errno.EROFS, StoreError), (errno.EACCES, StoreError)])
+@pytest.mark.parametrize(
+    "fault,error", [(errno.ENOSPC, DiskFull), (errno.EROFS, StoreError), (errno.EACCES, StoreError)]
+)
 def test_a_lock_that_cannot_be_written_is_one_line(fault, error, tmp_path, monkeypatch):
     real = os.open
 

@@ -13,10 +13,16 @@ from pipeline.store import Store
 @pytest.fixture
 def root(tmp_path, make_documents):
     """raw (three files, one broken) -> kept."""
-    table = make_documents([f"text {i}" for i in range(40)], id=[f"{i % 4:08x}{i:024x}" for i in range(40)], url=[f"http://x/{i}" for i in range(40)])
+    table = make_documents(
+        [f"text {i}" for i in range(40)],
+        id=[f"{i % 4:08x}{i:024x}" for i in range(40)],
+        url=[f"http://x/{i}" for i in range(40)],
+    )
     raw, kept = Store(tmp_path / "root" / "raw"), Store(tmp_path / "root" / "kept")
     told = Ledger.rows([*table["id"].to_pylist(), "f" * 32], reason=[None] * 40 + ["ingest.broken_record"])
-    told = told.append_column("source", pa.array([f"crawl/{i % 3}.warc" for i in range(40)] + ["crawl/broken one.html"], STR))
+    told = told.append_column(
+        "source", pa.array([f"crawl/{i % 3}.warc" for i in range(40)] + ["crawl/broken one.html"], STR)
+    )
     told = told.append_column("locator", pa.array([f"offset:{i}" for i in range(41)], STR))
     ids = table["id"]
     with raw.writer(0, stage="ingest", key="k") as writer:
@@ -26,7 +32,9 @@ def root(tmp_path, make_documents):
         writer.commit()
     _ledger(raw, told)
     raw.seal({"stage": "ingest", "shape": "DOCUMENT", "key": "k"}, [0])
-    kept.put(0, table.slice(0, 20), Ledger.rows(ids, reason=[None] * 20 + ["quality.low"] * 20), key="k", stage="quality")
+    kept.put(
+        0, table.slice(0, 20), Ledger.rows(ids, reason=[None] * 20 + ["quality.low"] * 20), key="k", stage="quality"
+    )
     kept.seal({"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": {"of": [{"store": "raw"}]}}, [0])
     return str(tmp_path / "root")
 
@@ -52,12 +60,18 @@ def test_the_beginning_of_an_id_is_enough(root):
 @pytest.mark.parametrize("name", ["crawl/broken one.html", "broken one.html", "/data/crawl/broken one.html", "f" * 8])
 def test_a_broken_file_among_many_is_found_by_its_name(root, name):
     said = look.trace(root, name)
-    assert "dropped: ingest.broken_record" in said and "from crawl/broken one.html offset:40" in said and said.count("\n") == 1
+    assert (
+        "dropped: ingest.broken_record" in said
+        and "from crawl/broken one.html offset:40" in said
+        and said.count("\n") == 1
+    )
 
 
 def test_a_file_stands_for_all_its_records(root):
     said = look.trace(root, "crawl/1.warc")
-    assert said.count("from crawl/1.warc") == 13 and said.count("dropped: quality.low") == len([i for i in range(20, 40) if i % 3 == 1])
+    assert said.count("from crawl/1.warc") == 13 and said.count("dropped: quality.low") == len(
+        [i for i in range(20, 40) if i % 3 == 1]
+    )
 
 
 def test_a_url_still_stands_for_its_documents(root):

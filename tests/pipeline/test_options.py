@@ -33,7 +33,17 @@ class Sample(Options):
 def test_a_value_counts_and_an_operational_one_does_not():
     base = Sample().fingerprint()
     assert Sample(words=50).fingerprint() == base == Sample(workers=7, key_env="OTHER").fingerprint()
-    assert len({base, Sample(words=51).fingerprint(), Sample(inner=Inner(threshold=0.9)).fingerprint(), Sample(kinds=("dl",)).fingerprint()}) == 4
+    assert (
+        len(
+            {
+                base,
+                Sample(words=51).fingerprint(),
+                Sample(inner=Inner(threshold=0.9)).fingerprint(),
+                Sample(kinds=("dl",)).fingerprint(),
+            }
+        )
+        == 4
+    )
     assert Sample().fingerprint("parent") != base
 
 

@@ -47,7 +47,9 @@ def test_no_such_column(path):
 
 
 def test_numbers_and_groups():
-    assert [number(v) for v in (1, 0.5, "2")] == [1.0, 0.5, 2.0] and all(math.isnan(number(v)) for v in (None, "x", [1], True, 10**400))
+    assert [number(v) for v in (1, 0.5, "2")] == [1.0, 0.5, 2.0] and all(
+        math.isnan(number(v)) for v in (None, "x", [1], True, 10**400)
+    )
     assert [word(v) for v in ("a", None, 3, True, [1, "가"])] == ["a", None, "3", "true", '[1, "가"]']
     assert parsed({"key": "of before", "value": "1"}) == "1"
 

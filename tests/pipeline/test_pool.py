@@ -106,7 +106,9 @@ class TestOnRay:
         from pipeline import pool, progress
 
         said = []
-        monkeypatch.setattr(progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})())
+        monkeypatch.setattr(
+            progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})()
+        )
         assert list(ray_pool.each(linger_in_a_task, [1.5])) == [1.5]
         pool._say_late(["another", "1.5"])
         assert len(said) == 1 and said[0].startswith("1.5: at stage, shard 00003, rows 0..7 for ")
@@ -153,7 +155,7 @@ class FakeRay:
 
         fault = type("Fault", (Exception,), {})
         names = "WorkerCrashedError NodeDiedError ObjectLostError OutOfMemoryError RaySystemError RuntimeEnvSetupError OwnerDiedError RayTaskError RayError LocalRayletDiedError"
-        self.exceptions = types.SimpleNamespace(**{name: fault for name in names.split()})
+        self.exceptions = types.SimpleNamespace(**dict.fromkeys(names.split(), fault))
         self.flying, self.most = [], 0
 
     def is_initialized(self):
@@ -203,7 +205,9 @@ def test_without_a_word_workers_are_the_clusters_cpus_not_the_drivers(fake_ray):
     assert OnRay(5, address="auto").workers == 5 and OnRay().workers == 3 and fake_ray.options["num_cpus"] == 3
 
 
-@pytest.mark.parametrize("steps, most", [({}, 7), ({"one": {"workers": 2}}, 2), ({"one": {"workers": 9}}, 9), ({"other": {"workers": 2}}, 7)])
+@pytest.mark.parametrize(
+    "steps, most", [({}, 7), ({"one": {"workers": 2}}, 2), ({"one": {"workers": 9}}, 9), ({"other": {"workers": 2}}, 7)]
+)
 def test_the_workers_of_a_step_are_obeyed(fake_ray, steps, most):
     from pipeline.recipe import Recipe, RunOptions
     from pipeline.run import LazyPool, _Sized, make_pool
@@ -240,8 +244,12 @@ def test_a_record_that_takes_long_is_named_and_nothing_is_cut_short(monkeypatch)
 
     said = []
     monkeypatch.setattr("pipeline.watchdog.LATE", 0.1)
-    monkeypatch.setattr(progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})())
+    monkeypatch.setattr(
+        progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})()
+    )
     assert list(Inline().each(linger, [0.5])) == [0.5]
-    assert said and all(line.startswith("0.5: at stage, shard 00003, rows 0..7 for ") for line in said) and len(said) < 4
+    assert (
+        said and all(line.startswith("0.5: at stage, shard 00003, rows 0..7 for ") for line in said) and len(said) < 4
+    )
     said.clear()
     assert list(Inline().each(linger, [0.0] * 3)) == [0.0] * 3 and not said

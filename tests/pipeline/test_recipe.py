@@ -33,16 +33,28 @@ def test_ports_default_to_the_nearest_earlier_step_that_fits():
         (lambda p: p.update(setps=[]), RecipeError, "unknown word 'setps'.*did you mean 'steps'"),
         (lambda p: p["steps"].append({"dedpu": {}}), RecipeError, "no stage is called 'dedpu'.*did you mean 'dedup'"),
         (lambda p: p["steps"].append("dedup"), RecipeError, "two steps are called 'dedup'.*name:"),
-        (lambda p: p["steps"].append({"dedup": {"name": "d2", "treshold": 0.7}}), OptionError, "did you mean 'threshold'"),
+        (
+            lambda p: p["steps"].append({"dedup": {"name": "d2", "treshold": 0.7}}),
+            OptionError,
+            "did you mean 'threshold'",
+        ),
         (lambda p: p["steps"].append({"dedup": {"name": "d2", "threshold": 7}}), OptionError, "threshold"),
-        (lambda p: p["steps"].append({"dedup": {"name": "d2", "of": "qualty"}}), RecipeError, "names 'qualty'.*did you mean 'quality'"),
+        (
+            lambda p: p["steps"].append({"dedup": {"name": "d2", "of": "qualty"}}),
+            RecipeError,
+            "names 'qualty'.*did you mean 'quality'",
+        ),
         (lambda p: p["steps"].append({"dedup": {"name": "d2", "of": "pack"}}), RecipeError, "'pack' makes TOKENS"),
         (lambda p: p["steps"].append({"pack": {"name": "p2", "tokenizer": "pii"}}), RecipeError, "makes DOCUMENT"),
         (lambda p: p["steps"].insert(0, "pack"), RecipeError, "needs DOCUMENT"),
         (lambda p: p.update(run={"wrokers": 2}), OptionError, "did you mean 'workers'"),
         (lambda p: p.update(run={"steps": {"padk": {}}}), RecipeError, "did you mean 'pack'"),
         (lambda p: p.update(seed="x"), RecipeError, "whole number"),
-        (lambda p: p["steps"].append({"quality": {"name": "q2", "filters": ["word_cuont"]}}), OptionError, "word_count"),
+        (
+            lambda p: p["steps"].append({"quality": {"name": "q2", "filters": ["word_cuont"]}}),
+            OptionError,
+            "word_count",
+        ),
     ],
 )
 def test_faults_are_named(change, error, words):
@@ -63,7 +75,12 @@ def test_settings_override_and_are_checked(tmp_path):
     path = tmp_path / "r.yaml"
     path.write_text(yaml.safe_dump(page()))
     recipe = load(path, ["dedup.threshold=0.7", "seed=3", "run.workers=2", "root=elsewhere"])
-    assert recipe.step("dedup").stage.threshold == 0.7 and recipe.seed == 3 and recipe.run.workers == 2 and recipe.root == "elsewhere"
+    assert (
+        recipe.step("dedup").stage.threshold == 0.7
+        and recipe.seed == 3
+        and recipe.run.workers == 2
+        and recipe.root == "elsewhere"
+    )
     with pytest.raises(RecipeError, match="did you mean 'dedup'"):
         load(path, ["dedpu.threshold=0.7"])
     with pytest.raises(RecipeError, match="no `=`"):

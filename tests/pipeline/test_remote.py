@@ -17,7 +17,6 @@ from pipeline.ledger import Ledger
 from pipeline.lock import RootLock
 from pipeline.store import Store
 
-
 SERVER = """
 import sys
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -35,7 +34,12 @@ def bucket():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     saved = dict(os.environ)
-    os.environ |= {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    os.environ |= {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     server = subprocess.Popen(
         [sys.executable, "-c", SERVER, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -90,7 +94,9 @@ def test_a_takedown_on_s3_leaves_what_a_local_one_does(bucket, make_documents, t
     """Forgotten from a root on object storage: the same rows, ledgers and hashes as from a local one, and the list beside them."""
     from pipeline import forgotten, takedown
 
-    table = make_documents([f"문서 {i}" for i in range(60)], url=[f"http://{'shop' if i % 3 else 'other'}.example/{i}" for i in range(60)])
+    table = make_documents(
+        [f"문서 {i}" for i in range(60)], url=[f"http://{'shop' if i % 3 else 'other'}.example/{i}" for i in range(60)]
+    )
     marks = [("domain", forgotten.mark("domain", "shop.example"))]
     left = []
     for root in (f"{bucket}/takedown", str(tmp_path / "root")):
@@ -104,7 +110,14 @@ def test_a_takedown_on_s3_leaves_what_a_local_one_does(bucket, make_documents, t
         takedown.carry_out(root, found.lost)
         takedown.end(place(root))
         assert takedown.pending(place(root)) is None and forgotten.load(place(root)).at("http://shop.example/1")
-        left.append((store.table().to_pylist(), store.ledgers().to_pylist(), [receipt.taken for receipt in store.receipts().values()], store.require()["takedowns"]))
+        left.append(
+            (
+                store.table().to_pylist(),
+                store.ledgers().to_pylist(),
+                [receipt.taken for receipt in store.receipts().values()],
+                store.require()["takedowns"],
+            )
+        )
     assert left[0] == left[1] and len(left[0][0]) == 20
 
 
@@ -123,12 +136,25 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
     store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
     store.seal({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
     manifest = store.require()
-    assert not proof.wrong_sizes(proof.sealed_sizes(manifest), store.sizes()) and not verify.verify(f"{bucket}/verify").faults
-    for name in ("shards/00001.arrow", "ledger/00001.arrow", "index/00000.ids", "artefact/w.bin", "receipts/00000.json", "manifest.json"):
+    assert (
+        not proof.wrong_sizes(proof.sealed_sizes(manifest), store.sizes())
+        and not verify.verify(f"{bucket}/verify").faults
+    )
+    for name in (
+        "shards/00001.arrow",
+        "ledger/00001.arrow",
+        "index/00000.ids",
+        "artefact/w.bin",
+        "receipts/00000.json",
+        "manifest.json",
+    ):
         data = store.place.read(name)
         store.place.write(name, data[:90] + bytes([data[90] ^ 1]) + data[91:])
         (fault,) = verify.verify(f"{bucket}/verify").faults
-        assert (fault.path, fault.kind) == (f"{bucket}/verify/corpus/{name}", "damaged") and f"{bucket}/verify/corpus" in fault.hint
+        assert (fault.path, fault.kind) == (
+            f"{bucket}/verify/corpus/{name}",
+            "damaged",
+        ) and f"{bucket}/verify/corpus" in fault.hint
         if name.startswith("shards"):
             with pytest.raises(DamagedStore, match="00001.arrow"):
                 store.read(1)
@@ -139,7 +165,11 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
     store.place.delete("ledger/00001.arrow")
     found = verify.verify(f"{bucket}/verify")
     verify.repair(f"{bucket}/verify", found)
-    assert [fault.kind for fault in found.faults] == ["missing"] and list(store.receipts()) == [0] and not store.place.exists("shards/00001.arrow")
+    assert (
+        [fault.kind for fault in found.faults] == ["missing"]
+        and list(store.receipts()) == [0]
+        and not store.place.exists("shards/00001.arrow")
+    )
 
 
 FETCH = "import sys; from pipeline.store import Store; sys.stdin.readline(); print((Store(sys.argv[1]).artefact() / 'deep/w.bin').stat().st_size)"
@@ -153,12 +183,28 @@ def test_an_artefact_wanted_by_several_at_once_is_fetched_once(bucket, tmp_path,
     store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
     cache = tmp_path / "cache"
     env = {**os.environ, "XDG_CACHE_HOME": str(cache), "PYTHONPATH": str(repo)}
-    crowd = [subprocess.Popen([sys.executable, "-c", FETCH, store.path], cwd=repo, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    crowd = [
+        subprocess.Popen(
+            [sys.executable, "-c", FETCH, store.path],
+            cwd=repo,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(8)
+    ]
     for one in crowd:
         one.stdin.write("go\n"), one.stdin.flush()
-    assert [one.communicate()[0].strip() for one in crowd] == ["300000"] * 8 and not any(one.returncode for one in crowd)
+    assert [one.communicate()[0].strip() for one in crowd] == ["300000"] * 8 and not any(
+        one.returncode for one in crowd
+    )
     receipt = store.receipt("artefact")
-    assert sorted(path.name for path in (cache / "maetdol").iterdir()) == [receipt.content_hash, f"{receipt.content_hash}.lock"]
+    assert sorted(path.name for path in (cache / "maetdol").iterdir()) == [
+        receipt.content_hash,
+        f"{receipt.content_hash}.lock",
+    ]
 
 
 def test_an_artefact_that_is_fetched_is_held_against_its_hashes(bucket, tmp_path, monkeypatch):
@@ -273,7 +319,17 @@ def test_of_two_processes_on_object_storage_exactly_one_holds_a_lock(rounds, buc
     """Pairs over a fresh lock and over those of dead holders. moto honours `If-None-Match: *`; that real S3 decides it in one
     step is its documentation's word and is not shown here."""
     env = {**os.environ, "PYTHONPATH": str(repo)}
-    pair = [subprocess.Popen([sys.executable, "-c", RACER, bucket], cwd=repo, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    pair = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, bucket],
+            cwd=repo,
+            env=env,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
     watch = threading.Timer(60 + 20 * rounds, lambda: [one.kill() for one in pair])  # a hang ends, and is red
     watch.start()
 
@@ -310,11 +366,30 @@ def test_a_lock_on_object_storage_is_respected_above_and_below_and_its_loser_sto
 
 @pytest.mark.slow
 def test_an_endpoint_that_is_down_a_bucket_that_is_missing_and_nobody_s_keys_are_one_line(bucket, repo, tmp_path):
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "ingest", "s3://no-such-bucket-here/in", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-c",
+        "from pipeline.cli import main; main()",
+        "ingest",
+        "s3://no-such-bucket-here/in",
+        str(tmp_path / "out"),
+    ]
     there = {**os.environ, "PYTHONPATH": str(repo)}
     down = {**there, "AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
-    nobody = {k: v for k, v in there.items() if not k.startswith("AWS_") or k == "AWS_ENDPOINT_URL"} | {"AWS_EC2_METADATA_DISABLED": "true", "HOME": str(tmp_path)}
-    for env, code, word in ((down, 1, "object storage failed"), (there, 2, "no bucket"), (nobody, 2, "AWS_ACCESS_KEY_ID")):
+    nobody = {k: v for k, v in there.items() if not k.startswith("AWS_") or k == "AWS_ENDPOINT_URL"} | {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "HOME": str(tmp_path),
+    }
+    for env, code, word in (
+        (down, 1, "object storage failed"),
+        (there, 2, "no bucket"),
+        (nobody, 2, "AWS_ACCESS_KEY_ID"),
+    ):
         out = subprocess.run(command, cwd=repo, env=env, capture_output=True, text=True, timeout=120)
-        assert out.returncode == code and word in out.stderr and "Traceback" not in out.stderr and out.stderr.count("mend:") == 1, out.stderr
+        assert (
+            out.returncode == code
+            and word in out.stderr
+            and "Traceback" not in out.stderr
+            and out.stderr.count("mend:") == 1
+        ), out.stderr
         assert not (tmp_path / "out/receipts").exists()

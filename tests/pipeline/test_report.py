@@ -42,9 +42,18 @@ def finished(tmp_path, make_store):
     table = first.read(0)
     ids = table["id"].to_pylist()
     second = Store(tmp_path / "run" / "second")
-    second.put(0, table.slice(0, 1), Ledger.rows(ids, reason=[None, "word_count.low"]), key="k", stage="quality", input_ids=table["id"])
+    second.put(
+        0,
+        table.slice(0, 1),
+        Ledger.rows(ids, reason=[None, "word_count.low"]),
+        key="k",
+        stage="quality",
+        input_ids=table["id"],
+    )
     lineage = {"of": [{"store": "first", "content_hash": first.content_hash}]}
-    second.seal({"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": lineage, "schema": [], "recipe": "t"}, [0])
+    second.seal(
+        {"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": lineage, "schema": [], "recipe": "t"}, [0]
+    )
     return tmp_path / "run"
 
 
@@ -61,7 +70,9 @@ def test_the_page_tells_the_funnel_and_runs_no_script(finished):
 def test_curves_are_split_by_kind(shape, label, tmp_path):
     folder = tmp_path / "m"
     folder.mkdir()
-    rows = [{"kind": "train", "step": s, "loss": 3 - s / 10} for s in (1, 2, 3)] + [{"kind": "held_out", "step": 3, "loss": 2.8}]
+    rows = [{"kind": "train", "step": s, "loss": 3 - s / 10} for s in (1, 2, 3)] + [
+        {"kind": "held_out", "step": 3, "loss": 2.8}
+    ]
     (folder / "history.jsonl").write_text("\n".join(map(json.dumps, rows)))
     store = Store(tmp_path / "model")
     store.put_artefact(folder, Ledger.rows([]), key="k")

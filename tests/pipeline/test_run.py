@@ -35,7 +35,9 @@ class Shout(ShardStage):
         reason = ["shout.forbidden" if self.drop in t else None for t in texts]
         upper = batch.set_column(2, DOCUMENT.field("text"), pa.array([t.upper() for t in texts], pa.large_string()))
         kept = upper.filter(pa.array([r is None for r in reason], pa.bool_()))
-        return Work(kept, Ledger.rows(batch.column("id"), reason=reason, metrics={"shout.length": [len(t) for t in texts]}))
+        return Work(
+            kept, Ledger.rows(batch.column("id"), reason=reason, metrics={"shout.length": [len(t) for t in texts]})
+        )
 
 
 class Whisper(Shout):
@@ -56,7 +58,11 @@ class Count(Stage):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder, "n.txt").write_text(str(sum(s.require()["rows"] for s in inputs["of"])))
             ids = [i for s in inputs["of"] for i in s.table(["id"])["id"].to_pylist()]
-            return [sink.put_artefact(Path(folder), Ledger.rows(ids, out=[None] * len(ids)), key=self.key(inputs), stage="count")]
+            return [
+                sink.put_artefact(
+                    Path(folder), Ledger.rows(ids, out=[None] * len(ids)), key=self.key(inputs), stage="count"
+                )
+            ]
 
 
 @pytest.fixture

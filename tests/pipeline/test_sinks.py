@@ -20,7 +20,13 @@ def bytes_below(folder: Path) -> dict[str, bytes | str]:
     """Every file (and link) below a folder, with its bytes and time of change."""
     found = {}
     for path in sorted(folder.rglob("*")):
-        found[str(path.relative_to(folder))] = os.readlink(path) if path.is_symlink() else (path.read_bytes(), path.stat().st_mtime_ns) if path.is_file() else ""
+        found[str(path.relative_to(folder))] = (
+            os.readlink(path)
+            if path.is_symlink()
+            else (path.read_bytes(), path.stat().st_mtime_ns)
+            if path.is_file()
+            else ""
+        )
     return found
 
 
@@ -50,11 +56,24 @@ def spellings(draw, path: str, base: Path) -> str:
         spelled += draw(st.sampled_from([[], ["."], ["", "."], ["deep", ".."] if at == 0 else ["..", "deep"]]))
         spelled.append(draw(st.sampled_from([part, f"to_{part}"])) if at == 0 else part)
     word = "/".join(spelled).lstrip("/")
-    word = draw(st.sampled_from([word, f"./{word}", f"{base}/{word}", f"file://{base}/{word}", f"FILE://{base}/{word}", f"{base}/../{base.name}/{word}"]))
+    word = draw(
+        st.sampled_from(
+            [
+                word,
+                f"./{word}",
+                f"{base}/{word}",
+                f"file://{base}/{word}",
+                f"FILE://{base}/{word}",
+                f"{base}/../{base.name}/{word}",
+            ]
+        )
+    )
     return word + draw(st.sampled_from(["", "/", "//"]))
 
 
-@hypothesis.settings(max_examples=40, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture])
+@hypothesis.settings(
+    max_examples=40, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
 @hypothesis.given(data=st.data())
 def test_no_spelling_of_a_source_as_sink_touches_it(world, data):
     """The sink is the source, in it, or above it; the command ends with exit 2 and not a byte has moved."""
@@ -75,10 +94,23 @@ def test_no_spelling_of_a_source_as_sink_touches_it(world, data):
     assert bytes_below(world) == before
 
 
-@pytest.mark.parametrize("source,sink", [("s3://b/x", "s3://b/x/"), ("s3://b/x", "s3://b//x"), ("S3://b/x", "s3://b/./x"), ("s3a://b/x/y/..", "s3://b/x"), ("s3://b/x", "s3://b/x/shards"), ("s3://b/x/y", "s3://b/x")])
+@pytest.mark.parametrize(
+    "source,sink",
+    [
+        ("s3://b/x", "s3://b/x/"),
+        ("s3://b/x", "s3://b//x"),
+        ("S3://b/x", "s3://b/./x"),
+        ("s3a://b/x/y/..", "s3://b/x"),
+        ("s3://b/x", "s3://b/x/shards"),
+        ("s3://b/x/y", "s3://b/x"),
+    ],
+)
 def test_spellings_of_object_storage(source, sink):
     assert inside(source, sink) or inside(sink, source)
-    page = {"steps": [{"ingest": {"from": source, "name": sink.rstrip("/").rpartition("/")[2]}}], "root": sink.rstrip("/").rpartition("/")[0]}
+    page = {
+        "steps": [{"ingest": {"from": source, "name": sink.rstrip("/").rpartition("/")[2]}}],
+        "root": sink.rstrip("/").rpartition("/")[0],
+    }
     with pytest.raises(UsageError, match="reads s3a?://|reads S3://"):
         sinks.apart(parse(page))
 
@@ -108,7 +140,18 @@ def test_other_ports_are_looked_at_too(port, world, monkeypatch, capsys):
 def test_a_file_option_inside_the_sink_is_refused(world):
     before = bytes_below(world)
     with pytest.raises(UsageError, match="lies inside"):
-        page = {"root": str(world), "steps": [{"quality": {"name": "a", "of": "./deep/a", "filters": [{"bad_words": {"files": [str(world / "a/manifest.json")]}}]}}]}
+        page = {
+            "root": str(world),
+            "steps": [
+                {
+                    "quality": {
+                        "name": "a",
+                        "of": "./deep/a",
+                        "filters": [{"bad_words": {"files": [str(world / "a/manifest.json")]}}],
+                    }
+                }
+            ],
+        }
         run(parse(page), overwrite=True)
     assert bytes_below(world) == before
 
@@ -119,10 +162,28 @@ def test_a_recipe_step_that_reads_its_own_store(world):
         with pytest.raises(UsageError, match="would be written"):
             run(parse({"root": ".", "steps": [{"quality": {"name": "a", "of": of}}]}))
     with pytest.raises(UsageError, match="would be written"):
-        run(parse({"root": str(world), "steps": [{"split": {"name": "first", "of": "./a"}}, {"quality": {"name": "a", "of": "first"}}]}))
+        run(
+            parse(
+                {
+                    "root": str(world),
+                    "steps": [{"split": {"name": "first", "of": "./a"}}, {"quality": {"name": "a", "of": "first"}}],
+                }
+            )
+        )
     os.symlink("a", world / "other")
     with pytest.raises(UsageError):
-        run(parse({"root": str(world), "steps": [{"quality": {"name": "a", "of": "./deep/a"}}, {"quality": {"name": "other", "of": "./deep/a"}}]}), overwrite=True)
+        run(
+            parse(
+                {
+                    "root": str(world),
+                    "steps": [
+                        {"quality": {"name": "a", "of": "./deep/a"}},
+                        {"quality": {"name": "other", "of": "./deep/a"}},
+                    ],
+                }
+            ),
+            overwrite=True,
+        )
     os.remove(world / "other")
     assert bytes_below(world) == before
 
@@ -142,7 +203,9 @@ def test_another_stages_store_is_refused_and_swept_whole_on_demand(tmp_path, mon
     from pipeline.ledger import Ledger
 
     sink.put_artefact(tmp_path / "made", Ledger.rows([]), key="old", stage="split")
-    sink.sub("passes/old").put(0, Store(tmp_path / "raw").read(0), Ledger.rows(Store(tmp_path / "raw").read(0)["id"]), key="k")
+    sink.sub("passes/old").put(
+        0, Store(tmp_path / "raw").read(0), Ledger.rows(Store(tmp_path / "raw").read(0)["id"]), key="k"
+    )
     (tmp_path / "out/mine.txt").write_text("kept")
     before = bytes_below(tmp_path / "out")
     with pytest.raises(UsageError, match="'split' made, not 'mix'.*\n.*--overwrite"):
@@ -161,7 +224,18 @@ def test_the_store_of_an_unfinished_stage_and_of_another_step(tmp_path, monkeypa
     maetdol("ingest", "in.jsonl", "raw")
     Store(tmp_path / "raw").unseal()
     with pytest.raises(UsageError, match="'ingest' made"):
-        run(parse({"root": str(tmp_path), "steps": [{"ingest": {"name": "first", "from": "in.jsonl"}}, {"split": {"name": "raw", "of": "first"}}], "run": {"pool": "inline"}}))
+        run(
+            parse(
+                {
+                    "root": str(tmp_path),
+                    "steps": [
+                        {"ingest": {"name": "first", "from": "in.jsonl"}},
+                        {"split": {"name": "raw", "of": "first"}},
+                    ],
+                    "run": {"pool": "inline"},
+                }
+            )
+        )
     assert not (tmp_path / "first").exists(), "refused before any step is run"
     maetdol("ingest", "in.jsonl", "raw")
     os.rename(tmp_path / "raw", tmp_path / "moved")

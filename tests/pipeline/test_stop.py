@@ -15,6 +15,7 @@ import pytest
 from pipeline.shown import shown
 from pipeline.store import Store
 
+
 def wait_for(path: Path, process: subprocess.Popen) -> None:
     while not path.exists():
         assert process.poll() is None, process.communicate()
@@ -32,13 +33,15 @@ from pipeline import cli, stage
 began = stage.work_shard
 def slow(task):
     if task.shard == 1 and not os.path.exists({str(go)!r}):
-        Path({str(tmp_path / 'there')!r}).touch()
+        Path({str(tmp_path / "there")!r}).touch()
         time.sleep(600)
     return began(task)
 stage.work_shard = slow
 cli.main()
 """
-    page.write_text(f"root: {tmp_path}/root\nrun: {{pool: inline}}\nsteps:\n  - quality: {{of: {tmp_path}/corpus, filters: [word_count]}}\n")
+    page.write_text(
+        f"root: {tmp_path}/root\nrun: {{pool: inline}}\nsteps:\n  - quality: {{of: {tmp_path}/corpus, filters: [word_count]}}\n"
+    )
     _corpus(tmp_path / "corpus")
     words = [sys.executable, "-c", script, "run", str(page), "--no-report"]
     process = subprocess.Popen(words, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -46,14 +49,18 @@ cli.main()
     process.send_signal(number)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + number and "Traceback" not in said
-    assert [line for line in said.splitlines() if line] == ["stopped: finished shards are kept; run the same command to go on"]
+    assert [line for line in said.splitlines() if line] == [
+        "stopped: finished shards are kept; run the same command to go on"
+    ]
     store = Store(tmp_path / "root" / "quality")
     assert list(store.receipts()) == [0] and not (tmp_path / "root" / "lock.json").exists()
     go.touch()
     stamp = (tmp_path / "root/quality/receipts/00000.json").stat().st_mtime_ns
     again = subprocess.run(words, cwd=repo, capture_output=True, text=True)
     assert again.returncode == 0 and store.require()["rows"] == 2, again.stderr
-    assert (tmp_path / "root/quality/receipts/00000.json").stat().st_mtime_ns == stamp, "what was finished is not done again"
+    assert (tmp_path / "root/quality/receipts/00000.json").stat().st_mtime_ns == stamp, (
+        "what was finished is not done again"
+    )
 
 
 def _corpus(path: Path) -> None:
@@ -65,7 +72,12 @@ def _corpus(path: Path) -> None:
     store = Store(path)
     for number in range(2):
         text = f"{number} " + "word " * 200
-        row = {name: None for name in DOCUMENT.names} | {"id": doc_id("t", str(number)), "text": text, "content_id": content_id(text), "source": "t"}
+        row = dict.fromkeys(DOCUMENT.names) | {
+            "id": doc_id("t", str(number)),
+            "text": text,
+            "content_id": content_id(text),
+            "source": "t",
+        }
         table = pa.Table.from_pylist([row], schema=DOCUMENT)
         store.put(number, table, Ledger.rows(table["id"]), key="k", stage="test")
     store.seal({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
@@ -93,7 +105,9 @@ def test_a_root_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys
     """Read-only, no room for the lock: one line and a hint, whatever is written first."""
     from pipeline import cli
 
-    (tmp_path / "r.yaml").write_text(f"root: {tmp_path}/root\nrun: {{pool: inline}}\nsteps:\n  - quality: {{of: {tmp_path}/corpus}}\n")
+    (tmp_path / "r.yaml").write_text(
+        f"root: {tmp_path}/root\nrun: {{pool: inline}}\nsteps:\n  - quality: {{of: {tmp_path}/corpus}}\n"
+    )
     _corpus(tmp_path / "corpus")
 
     def refuse(path, flags, *rest, **more):
@@ -119,11 +133,19 @@ def test_a_folder_where_a_file_should_be_is_one_line(tmp_path, monkeypatch, caps
     with pytest.raises(SystemExit) as leaving:
         cli._obey()
     said = capsys.readouterr().err.strip().splitlines()
-    assert leaving.value.code == 1 and len(said) == 2 and str(tmp_path / "store/manifest.json") in said[0] and "mend: " in said[1]
+    assert (
+        leaving.value.code == 1
+        and len(said) == 2
+        and str(tmp_path / "store/manifest.json") in said[0]
+        and "mend: " in said[1]
+    )
 
 
 def test_nothing_that_steers_a_terminal_is_shown():
-    assert shown("a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800") == r"a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800"
+    assert (
+        shown("a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800")
+        == r"a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800"
+    )
     assert shown("한국어 日本語 é 👩‍🌾 \t") == "한국어 日本語 é 👩‍🌾 \t"
     assert shown("one\ntwo\r\n\u2028", lines=True) == "one\ntwo\\x0d\n\\u2028" and shown("a\nb") == "a\\x0ab"
 
@@ -135,9 +157,22 @@ def test_inspect_trace_and_errors_show_escapes(tmp_path, make_store, capsys):
     """Titles, addresses and sources of the world, in every cell that is printed."""
     from pipeline import cli, look, progress
 
-    store = make_store(tmp_path / "root" / "corpus", [f"text {EVIL} {i}" for i in range(3)], title=[EVIL] * 3, url=[f"http://x/{EVIL}"] * 3, source=[EVIL] * 3, lang=[EVIL] * 3)
+    store = make_store(
+        tmp_path / "root" / "corpus",
+        [f"text {EVIL} {i}" for i in range(3)],
+        title=[EVIL] * 3,
+        url=[f"http://x/{EVIL}"] * 3,
+        source=[EVIL] * 3,
+        lang=[EVIL] * 3,
+    )
     row = store.read(0)["id"][0].as_py()
-    for said in (look.inspect(store.path), look.inspect(store.path, row_id=row), look.inspect(store.path, dropped=True), look.trace(str(tmp_path / "root"), row), look.trace(str(tmp_path / "root"), EVIL)):
+    for said in (
+        look.inspect(store.path),
+        look.inspect(store.path, row_id=row),
+        look.inspect(store.path, dropped=True),
+        look.trace(str(tmp_path / "root"), row),
+        look.trace(str(tmp_path / "root"), EVIL),
+    ):
         assert said and not [c for c in said if c in EVIL and c not in "[2J]0;owned31m"]
     assert "\\x1b[2J" in look.inspect(store.path)
     with pytest.raises(SystemExit):
@@ -176,7 +211,14 @@ def on_ray(repo, tmp_path, monkeypatch):
     filters = f"[{{waits: {{folder: {tmp_path}}}}}]"
     page = f"root: {tmp_path}/root\nrun: {{workers: 2}}\nsteps:\n  - quality: {{of: {tmp_path}/corpus, filters: {filters}}}\n"
     (tmp_path / "r.yaml").write_text(page)
-    words = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", str(tmp_path / "r.yaml"), "--no-report"]
+    words = [
+        sys.executable,
+        "-c",
+        "from pipeline.cli import main; main()",
+        "run",
+        str(tmp_path / "r.yaml"),
+        "--no-report",
+    ]
 
     def start() -> subprocess.Popen:
         process = subprocess.Popen(words, cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -207,7 +249,9 @@ def test_sigterm_ends_a_run_on_ray_too(on_ray, tmp_path):
 @pytest.mark.parametrize("what", ["raylet", "gcs_server"])
 def test_the_death_of_the_head_is_one_line_and_a_rerun_goes_on(on_ray, tmp_path, what):
     process = on_ray()
-    listed = subprocess.run(["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True).stdout
+    listed = subprocess.run(
+        ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(process.pid)], capture_output=True, text=True
+    ).stdout
     (pid,) = [int(line.split()[0]) for line in listed.splitlines() if line.split()[1].endswith(f"/{what}")]
     os.kill(pid, signal.SIGKILL)
     out, said = process.communicate(timeout=300)

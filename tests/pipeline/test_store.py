@@ -12,7 +12,9 @@ from pipeline.store import BATCH_BYTES, Store
 
 @pytest.fixture
 def store(tmp_path, make_store):
-    return make_store(tmp_path / "corpus", [f"문서 {i} number {i}" for i in range(2500)], shards=3, lang=["ko", "en"] * 1250)
+    return make_store(
+        tmp_path / "corpus", [f"문서 {i} number {i}" for i in range(2500)], shards=3, lang=["ko", "en"] * 1250
+    )
 
 
 def test_the_libraries_open_it_as_it_is(store, tmp_path):
@@ -35,7 +37,11 @@ def test_as_a_dataset_without_a_copy(store):
 def test_shards_of_unlike_extra_columns_are_one_table(tmp_path, make_documents):
     """Null where a shard lacks a column, the wider type where they differ; every reader of whole stores says the same."""
     store = Store(tmp_path / "corpus")
-    extras = [{}, {"score": pa.array([1, 2], pa.int64())}, {"v": pa.array([[1.0], [2.0]], pa.list_(pa.float32(), 1)), "score": pa.array([0.5, None])}]
+    extras = [
+        {},
+        {"score": pa.array([1, 2], pa.int64())},
+        {"v": pa.array([[1.0], [2.0]], pa.list_(pa.float32(), 1)), "score": pa.array([0.5, None])},
+    ]
     for number, columns in enumerate(extras):
         table = make_documents([f"{number} a", f"{number} b"])
         for name, values in columns.items():
@@ -79,19 +85,17 @@ def test_a_shard_without_receipt_does_not_exist(store):
 
 
 def test_an_interrupted_write_leaves_nothing(store, make_documents):
-    with pytest.raises(KeyboardInterrupt):
-        with store.writer(7, stage="test", key="k") as writer:
-            writer.write(make_documents(["half"]).to_batches()[0])
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), store.writer(7, stage="test", key="k") as writer:
+        writer.write(make_documents(["half"]).to_batches()[0])
+        raise KeyboardInterrupt
     assert not [n for n in store.place.names("shards") if n.startswith("00007")]
     assert not list((store.place.root / "shards").glob("*.part-*"))
 
 
 def test_redoing_a_shard_takes_its_proof_away_first(store, make_documents):
-    with pytest.raises(RuntimeError):
-        with store.writer(0, stage="test", key="k") as writer:
-            writer.write(make_documents(["half"]).to_batches()[0])
-            raise RuntimeError
+    with pytest.raises(RuntimeError), store.writer(0, stage="test", key="k") as writer:
+        writer.write(make_documents(["half"]).to_batches()[0])
+        raise RuntimeError
     assert store.receipt(0) is None
 
 
@@ -150,7 +154,9 @@ class TestLedgerLaw:
 
 def test_metrics_join_across_tables():
     a, b = doc_id("s", "a"), doc_id("s", "b")
-    table = Ledger.concat([Ledger.rows([a], metrics={"x.n": [1.0]}), Ledger.rows([b], reason=["y.low"], metrics={"y.n": [2.0]})])
+    table = Ledger.concat(
+        [Ledger.rows([a], metrics={"x.n": [1.0]}), Ledger.rows([b], reason=["y.low"], metrics={"y.n": [2.0]})]
+    )
     assert table["x.n"].to_pylist() == [1.0, None] and table["out"].to_pylist() == [a, None]
 
 

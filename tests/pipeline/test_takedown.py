@@ -24,7 +24,17 @@ SHOP, OTHER = "http://shop.example/", "http://other.example/"
 
 
 def sealed(store, stage, shape, lineage, shards):
-    store.seal({"stage": stage, "shape": shape, "key": "k", "options": {}, "lineage": {"of": [{"store": name} for name in lineage]}, "schema": []}, shards)
+    store.seal(
+        {
+            "stage": stage,
+            "shape": shape,
+            "key": "k",
+            "options": {},
+            "lineage": {"of": [{"store": name} for name in lineage]},
+            "schema": [],
+        },
+        shards,
+    )
     return store
 
 
@@ -46,13 +56,30 @@ def root(tmp_path, make_documents):
     sealed(unique, "unknown", "DOCUMENT", ["raw"], [0, 1])
     chat = Store(folder / "chat")
     out = [child_id(i, "sft", "faq", 0) for i in ids]
-    rows = [{name: None for name in CHAT.names} | {"id": out[n], "doc_id": ids[n], "messages": [{"role": "user", "content": texts[n]}]} for n in (0, 3)]
-    chat.put(0, pa.Table.from_pylist(rows, CHAT), Ledger.rows([ids[0], ids[2], ids[3]], out=[out[0], None, out[3]], reason=[None, "sft.none", None]), key="c0", stage="chat")
+    rows = [
+        dict.fromkeys(CHAT.names)
+        | {"id": out[n], "doc_id": ids[n], "messages": [{"role": "user", "content": texts[n]}]}
+        for n in (0, 3)
+    ]
+    chat.put(
+        0,
+        pa.Table.from_pylist(rows, CHAT),
+        Ledger.rows([ids[0], ids[2], ids[3]], out=[out[0], None, out[3]], reason=[None, "sft.none", None]),
+        key="c0",
+        stage="chat",
+    )
     sealed(chat, "chat", "CHAT", ["unique"], [0])
     chat.sub("passes/numbers").put(0, pa.table({"place": [1, 2, 3]}), Ledger.rows([]), key="n0", stage="chat")
     pack = Store(folder / "pack")
     packed = [
-        {"id": "a" * 32, "input_ids": [5, 6, 7, 8, 9], "docs": [{"id": ids[0], "start": 0, "end": 3, "offset": 0}, {"id": ids[3], "start": 3, "end": 5, "offset": 0}]},
+        {
+            "id": "a" * 32,
+            "input_ids": [5, 6, 7, 8, 9],
+            "docs": [
+                {"id": ids[0], "start": 0, "end": 3, "offset": 0},
+                {"id": ids[3], "start": 3, "end": 5, "offset": 0},
+            ],
+        },
         {"id": "b" * 32, "input_ids": [5, 6], "docs": [{"id": ids[2], "start": 0, "end": 2, "offset": 0}]},
         {"id": "c" * 32, "input_ids": [7, 8, 9], "docs": [{"id": ids[3], "start": 0, "end": 3, "offset": 2}]},
     ]
@@ -103,7 +130,9 @@ def test_everything_made_of_it_goes_and_the_rest_stays_byte_for_byte(root):
         for kind in ("shards", "ledger"):
             path = root / name / kind / "00001.arrow"
             assert path.read_bytes() == hashes[path]
-    everything = b"".join(path.read_bytes() for path in root.rglob("*") if path.is_file() and not path.is_relative_to(root / "raw/ledger"))
+    everything = b"".join(
+        path.read_bytes() for path in root.rglob("*") if path.is_file() and not path.is_relative_to(root / "raw/ledger")
+    )
     assert not [i for i in found.lost.ids if i.encode() in everything] and b"shop.example" not in everything
 
 
@@ -215,11 +244,23 @@ def test_no_run_begins_while_one_is_unfinished(root):
         run(recipe)
 
 
-@hypothesis.given(hypothesis.strategies.lists(hypothesis.strategies.lists(hypothesis.strategies.tuples(hypothesis.strategies.integers(0, 5), hypothesis.strategies.integers(1, 4)), max_size=4), max_size=6), hypothesis.strategies.sets(hypothesis.strategies.integers(0, 5)))
+@hypothesis.given(
+    hypothesis.strategies.lists(
+        hypothesis.strategies.lists(
+            hypothesis.strategies.tuples(hypothesis.strategies.integers(0, 5), hypothesis.strategies.integers(1, 4)),
+            max_size=4,
+        ),
+        max_size=6,
+    ),
+    hypothesis.strategies.sets(hypothesis.strategies.integers(0, 5)),
+)
 @hypothesis.settings(deadline=None, max_examples=60)
 def test_masks_are_those_of_a_plain_loop(rows, gone):
     """Rows of (document, tokens) one behind the other, with two tokens of nobody at the end."""
-    name = lambda doc: f"{doc:032x}"
+
+    def name(doc):
+        return f"{doc:032x}"
+
     made, expected = [], []
     for number, parts in enumerate(rows):
         at, docs, tokens, now = 0, [], [], []
@@ -249,7 +290,9 @@ def command_of(name, inputs):
     words = [name]
     for port, declared in catalog.stage(name).ports.items():
         if port == "of" or not declared.optional:
-            words += ([] if port == "of" else [f"--{port.replace('_', '-')}"]) + [dummy(inputs / f"{name}-{port}", declared.shape.partition("|")[0])]
+            words += ([] if port == "of" else [f"--{port.replace('_', '-')}"]) + [
+                dummy(inputs / f"{name}-{port}", declared.shape.partition("|")[0])
+            ]
     return words if len(words) > 1 else [name, dummy(inputs / name, "DOCUMENT")]
 
 
@@ -277,7 +320,11 @@ def test_no_command_writes_below_a_root_that_is_locked_or_in_the_middle_of_a_tak
     root = tmp_path / "root"
     root.mkdir()
     sink = str(root / "deep/sink")
-    line = verb_line(name, tmp_path, sink) if name in verbs_that_write() else [*command_of(name, tmp_path / "in"), sink, "-q", *NEEDS.get(name, [])]
+    line = (
+        verb_line(name, tmp_path, sink)
+        if name in verbs_that_write()
+        else [*command_of(name, tmp_path / "in"), sink, "-q", *NEEDS.get(name, [])]
+    )
     with RootLock(place(root)), pytest.raises(RootLocked, match="root is in use"):
         cli.main(line, standalone_mode=False)
     (root / forgotten.PENDING).write_text("{}")

@@ -36,7 +36,9 @@ def test_no_run_is_longer_than_the_standard_allows_and_nothing_but_joiners_is_ad
         assert normalised(form, normalised(form, text)) == normalised(form, text)
 
 
-@pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0344", "\u0301", "\u0f73\u0f72", "a\u0301\u0323" * 3 + "\u0301" * 40])
+@pytest.mark.parametrize(
+    "marks", ["\u0301\u0323", "\u0344", "\u0301", "\u0f73\u0f72", "a\u0301\u0323" * 3 + "\u0301" * 40]
+)
 def test_twice_the_marks_are_twice_the_work(monkeypatch, marks):
     looked = 0
     plain = unicode._opening_marks

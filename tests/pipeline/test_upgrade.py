@@ -12,18 +12,56 @@ TURNS = pa.list_(pa.struct([("role", STR), ("content", STR)]))
 ENTRIES = pa.list_(pa.struct([("key", STR), ("value", STR)]))
 PASSPORT = [("lang", STR), ("source", STR), ("url", STR), ("licence", STR)]
 SPAN = [("doc_id", STR), ("span_start", pa.int64()), ("span_end", pa.int64()), ("rule", STR)]
-BLOCK = pa.struct([("kind", STR), ("text", STR), ("start", pa.int64()), ("end", pa.int64()), ("level", pa.int32()), ("group", pa.int32())])
+BLOCK = pa.struct(
+    [
+        ("kind", STR),
+        ("text", STR),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+        ("level", pa.int32()),
+        ("group", pa.int32()),
+    ]
+)
 BEFORE = {
     "DOCUMENT": pa.schema(
-        [pa.field("id", STR, nullable=False), ("content_id", STR), ("text", STR), ("title", STR), ("url", STR), ("source", STR), ("lang", STR)]
+        [
+            pa.field("id", STR, nullable=False),
+            ("content_id", STR),
+            ("text", STR),
+            ("title", STR),
+            ("url", STR),
+            ("source", STR),
+            ("lang", STR),
+        ]
         + [("date", STR), ("licence", STR), ("signals", pa.list_(STR)), ("blocks", pa.list_(BLOCK)), ("meta", ENTRIES)]
     ),
     "CHAT": pa.schema(
-        [pa.field("id", STR, nullable=False), ("messages", TURNS), *PASSPORT, *SPAN, ("confidence", pa.float64()), ("meta", ENTRIES)]
+        [
+            pa.field("id", STR, nullable=False),
+            ("messages", TURNS),
+            *PASSPORT,
+            *SPAN,
+            ("confidence", pa.float64()),
+            ("meta", ENTRIES),
+        ]
     ),
     "PAIR": pa.schema(
-        [pa.field("id", STR, nullable=False), ("prompt", TURNS), ("chosen", TURNS), ("rejected", TURNS), *PASSPORT, ("chat_id", STR), *SPAN]
-        + [("method", STR), ("score_chosen", pa.float64()), ("score_rejected", pa.float64()), ("in_sft", pa.bool_()), ("meta", ENTRIES)]
+        [
+            pa.field("id", STR, nullable=False),
+            ("prompt", TURNS),
+            ("chosen", TURNS),
+            ("rejected", TURNS),
+            *PASSPORT,
+            ("chat_id", STR),
+            *SPAN,
+        ]
+        + [
+            ("method", STR),
+            ("score_chosen", pa.float64()),
+            ("score_rejected", pa.float64()),
+            ("in_sft", pa.bool_()),
+            ("meta", ENTRIES),
+        ]
     ),
 }
 """The columns of the first version, as its stores on disk have them."""
@@ -32,7 +70,14 @@ SAID = [{"role": "user", "content": "맷돌은?"}, {"role": "assistant", "conten
 
 
 def old_row(shape: str, number: int) -> dict:
-    said = {"messages": SAID, "prompt": SAID[:1], "chosen": SAID[1:], "rejected": SAID[:0], "text": "맷돌", "signals": ["x"]}
+    said = {
+        "messages": SAID,
+        "prompt": SAID[:1],
+        "chosen": SAID[1:],
+        "rejected": SAID[:0],
+        "text": "맷돌",
+        "signals": ["x"],
+    }
     row = {name: said.get(name) for name in BEFORE[shape].names}
     return row | {"id": doc_id("before", str(number)), "lang": "ko", "meta": [{"key": "author", "value": "kim"}]}
 
@@ -61,7 +106,12 @@ def test_every_way_to_read_gives_todays_columns(before):
     wanted = [*NOW[shape].names, "stratum"]
     assert store._rows(0).schema == BEFORE[shape].append(pa.field("stratum", pa.string())), "the file itself is old"
     assert store.schema.names == wanted and shape_of(store.schema) == shape == store.shape
-    for rows, third in ((store.read(1), "s2"), (store.table(), "s0"), (next(store.batches(0)), "s0"), (store.scan().to_table(), "s0")):
+    for rows, third in (
+        (store.read(1), "s2"),
+        (store.table(), "s0"),
+        (next(store.batches(0)), "s0"),
+        (store.scan().to_table(), "s0"),
+    ):
         assert rows.schema == store.schema
         assert [field.type for field in rows.schema][: len(NOW[shape])] == [field.type for field in NOW[shape]]
         assert rows.to_pylist()[3]["stratum"] == third

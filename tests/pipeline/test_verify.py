@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from pipeline import proof, verify
+from pipeline import proof
 from pipeline import run as runs
 from pipeline.cli import cli
 from pipeline.errors import DamagedStore
@@ -32,7 +32,10 @@ class Shout(ShardStage):
         loud = [t.upper() for t in batch.column("text").to_pylist()]
         import pyarrow as pa
 
-        return Work(batch.set_column(text, batch.schema.field(text), pa.array(loud, pa.large_string())), Ledger.rows(batch.column("id")))
+        return Work(
+            batch.set_column(text, batch.schema.field(text), pa.array(loud, pa.large_string())),
+            Ledger.rows(batch.column("id")),
+        )
 
 
 class PassTask:
@@ -63,7 +66,11 @@ class Count(Stage):
             Path(folder, "n.txt").write_text(str(sum(len(found.read(shard)) for shard in found.shards())))
             Path(folder, "sub", "words.txt").write_text("\n".join(found.table(["text"])["text"].to_pylist()))
             ids = found.table(["id"])["id"].to_pylist()
-            return [sink.put_artefact(Path(folder), Ledger.rows(ids, out=[None] * len(ids)), key=self.key(inputs), stage="count")]
+            return [
+                sink.put_artefact(
+                    Path(folder), Ledger.rows(ids, out=[None] * len(ids)), key=self.key(inputs), stage="count"
+                )
+            ]
 
 
 def page(root: Path) -> Recipe:
@@ -87,7 +94,9 @@ def bytes_of(root: Path) -> dict[str, bytes]:
         name = path.relative_to(root).as_posix()
         if path.suffix == ".json" and "artefact/" not in name:
             told = json.loads(path.read_bytes())
-            found[name] = repr([told.get(word) for word in ("key", "content_hash", "ledger_hash", "index_hash", "rows", "files")]).encode()
+            found[name] = repr(
+                [told.get(word) for word in ("key", "content_hash", "ledger_hash", "index_hash", "rows", "files")]
+            ).encode()
         else:
             found[name] = path.read_bytes()
     return found
@@ -261,7 +270,21 @@ def test_receipts_of_before_are_read_and_checked(root):
 class TestPagesThatAreNone:
     """JSON that is no manifest or receipt: one line, and a hint that mends."""
 
-    @pytest.mark.parametrize("text", ["{}", "[]", "null", "7", '"word"', "{", "\x00", '{"format": 1}', '{"format": "1", "shards": {}}', "[" * 100_000])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "{}",
+            "[]",
+            "null",
+            "7",
+            '"word"',
+            "{",
+            "\x00",
+            '{"format": 1}',
+            '{"format": "1", "shards": {}}',
+            "[" * 100_000,
+        ],
+    )
     def test_a_manifest(self, root, text):
         path = root / "shout/manifest.json"
         path.write_text(text)
@@ -269,7 +292,10 @@ class TestPagesThatAreNone:
             Store(root / "shout").shards()
         assert do(root) == [] and Store(root / "shout").require()["rows"] == 60, "it follows from the receipts"
 
-    @pytest.mark.parametrize("change", [{"shards": None}, {"shards": [7]}, {"rows": "many"}, {"lineage": {"of": [7]}}, {"shape": 3}, {"artefact": 7}])
+    @pytest.mark.parametrize(
+        "change",
+        [{"shards": None}, {"shards": [7]}, {"rows": "many"}, {"lineage": {"of": [7]}}, {"shape": 3}, {"artefact": 7}],
+    )
     def test_a_manifest_with_wrong_types(self, root, change):
         Store(root / "shout").write_manifest({**Store(root / "shout").require(), **change})
         with pytest.raises(DamagedStore, match="manifest.json is damaged"):
@@ -294,7 +320,11 @@ class TestPagesThatAreNone:
 
         told[part] = {name: "0" * 32} if part == "files" else {name: 3}
         path.write_text(json.dumps(sealed(told)))
-        for use in (Store(root / "count").artefact, Store(root / "count").ledgers, lambda: Store(root / "count").receipt(ARTEFACT)):
+        for use in (
+            Store(root / "count").artefact,
+            Store(root / "count").ledgers,
+            lambda: Store(root / "count").receipt(ARTEFACT),
+        ):
             with pytest.raises(DamagedStore, match="outside the store"):
                 use()
         assert maetdol("verify", str(root))[0] == 1
@@ -302,7 +332,9 @@ class TestPagesThatAreNone:
 
 
 def test_a_receipt_proves_itself():
-    receipt = Receipt("s", 1, "k", "c", "l", notes={"n": {1: 2.5, 10: None}, "nan": float("inf")}, sizes={"shards/00001.arrow": 3})
+    receipt = Receipt(
+        "s", 1, "k", "c", "l", notes={"n": {1: 2.5, 10: None}, "nan": float("inf")}, sizes={"shards/00001.arrow": 3}
+    )
     data = receipt.dumps()
     assert Receipt.loads(data).sizes == receipt.sizes
     for at in range(len(data)):

@@ -6,16 +6,26 @@ import json
 import random
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-GRAINS = {"보리": "barley", "쌀": "rice", "콩": "beans", "밀": "wheat", "수수": "sorghum", "귀리": "oats", "조": "millet", "옥수수": "maize"}
+GRAINS = {
+    "보리": "barley",
+    "쌀": "rice",
+    "콩": "beans",
+    "밀": "wheat",
+    "수수": "sorghum",
+    "귀리": "oats",
+    "조": "millet",
+    "옥수수": "maize",
+}
 VERBS = {"갈다": "grinds", "씻다": "washes", "볶다": "roasts", "말리다": "dries", "찧다": "pounds"}
 TOOLS = {"맷돌": "the millstone", "절구": "the mortar", "체": "the sieve", "가마솥": "the cauldron"}
 
@@ -49,21 +59,32 @@ def seal(store: Any, shape: str, numbers: list[int]) -> Any:
 @pytest.fixture(scope="session")
 def tiny_tokenizer(tmp_path_factory) -> Any:
     """A sealed `artefact:tokenizer` store: byte-level BPE of 512 tokens with the chat marks as control tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     from pipeline.ledger import COLUMNS
     from pipeline.store import Store
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     raw = Tokenizer(models.BPE())
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     raw.decoder = decoders.ByteLevel()
     special = ["<unk>", "<s>", "</s>", "<pad>", "<|system|>", "<|user|>", "<|assistant|>"]
-    trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=special, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=512,
+        special_tokens=special,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
     raw.train_from_iterator(sentences(0, 400), trainer)
     folder = tmp_path_factory.mktemp("tokenizer")
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>")
-    tokenizer.add_special_tokens({"additional_special_tokens": special[4:]} if "additional_special_tokens" in tokenizer.SPECIAL_TOKENS_ATTRIBUTES else {"extra_special_tokens": special[4:]})
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>", pad_token="<pad>"
+    )
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": special[4:]}
+        if "additional_special_tokens" in tokenizer.SPECIAL_TOKENS_ATTRIBUTES
+        else {"extra_special_tokens": special[4:]}
+    )
     tokenizer.save_pretrained(folder / "made")
     store = Store(folder / "store")
     store.put_artefact(folder / "made", COLUMNS.empty_table(), key="test", stage="tokenizer")
@@ -87,11 +108,21 @@ def pack(tokenizer: Any, texts: list[str], width: int) -> list[dict[str, Any]]:
 
     def close() -> None:
         if ids:
-            rows.append({"id": child_id([d["id"] for d in docs], "pack", "row", len(rows)), "input_ids": list(ids), "docs": list(docs)})
+            rows.append(
+                {
+                    "id": child_id([d["id"] for d in docs], "pack", "row", len(rows)),
+                    "input_ids": list(ids),
+                    "docs": list(docs),
+                }
+            )
             ids.clear(), docs.clear()
 
     for number, text in enumerate(texts):
-        tokens = [tokenizer.bos_token_id, *tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.eos_token_id]
+        tokens = [
+            tokenizer.bos_token_id,
+            *tokenizer(text, add_special_tokens=False)["input_ids"],
+            tokenizer.eos_token_id,
+        ]
         at = 0
         while at < len(tokens):
             take = min(width - len(ids), len(tokens) - at)
@@ -192,8 +223,22 @@ def do_train(tmp_path_factory):
     from pipeline.store import Store
     from stages.train import Train
 
-    def train(of: Any, options: dict[str, Any], *, tokenizer: Any = None, base: list[Any] = (), teacher: list[Any] = (), sink: Path | None = None, seed: int = 17) -> Any:
-        stores = {"of": [of], **({"tokenizer": [tokenizer]} if tokenizer else {}), **({"base": list(base)} if base else {}), **({"teacher": list(teacher)} if teacher else {})}
+    def train(
+        of: Any,
+        options: dict[str, Any],
+        *,
+        tokenizer: Any = None,
+        base: list[Any] = (),
+        teacher: list[Any] = (),
+        sink: Path | None = None,
+        seed: int = 17,
+    ) -> Any:
+        stores = {
+            "of": [of],
+            **({"tokenizer": [tokenizer]} if tokenizer else {}),
+            **({"base": list(base)} if base else {}),
+            **({"teacher": list(teacher)} if teacher else {}),
+        }
         stage = Train(**options)
         store = Store(sink or tmp_path_factory.mktemp("trained"))
         stage.run(Inputs(stores, seed), store, Inline())
@@ -211,7 +256,20 @@ def base_store(tokens_store, tiny_tokenizer, tiny, do_train):
 @pytest.fixture(scope="session")
 def sft_store(chat_store, base_store, do_train):
     """A QLoRA adapter on the tiny Llama."""
-    return do_train(chat_store, {"objective": "sft", "method": "qlora", "epochs": 5, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, "seq_len": 64}, base=[base_store])
+    return do_train(
+        chat_store,
+        {
+            "objective": "sft",
+            "method": "qlora",
+            "epochs": 5,
+            "batch": 4,
+            "threads": 1,
+            "holdout": 0.2,
+            "learning_rate": 3e-3,
+            "seq_len": 64,
+        },
+        base=[base_store],
+    )
 
 
 @pytest.fixture(scope="session")
@@ -221,7 +279,9 @@ def read_history():
 
     def read(store: Any) -> SimpleNamespace:
         lines = [json.loads(line) for line in (store.artefact() / "history.jsonl").read_text().splitlines()]
-        return SimpleNamespace(train=[x for x in lines if x["kind"] == "train"], held=[x for x in lines if x["kind"] == "held_out"])
+        return SimpleNamespace(
+            train=[x for x in lines if x["kind"] == "train"], held=[x for x in lines if x["kind"] == "held_out"]
+        )
 
     return read
 
@@ -252,7 +312,9 @@ class ChatServer:
                     outer.most_in_flight = max(outer.most_in_flight, outer.in_flight)
                     outer.tries[question] = outer.tries.get(question, 0) + 1
                     attempt = outer.tries[question]
-                    outer.requests.append({"path": self.path, "body": body, "headers": dict(self.headers), "at": time.monotonic()})
+                    outer.requests.append(
+                        {"path": self.path, "body": body, "headers": dict(self.headers), "at": time.monotonic()}
+                    )
                 try:
                     answer = outer.script(question, attempt, self.headers)
                 finally:
@@ -303,7 +365,11 @@ def completion():
     """`completion(text, finish="stop", **usage)` -> the body of a chat completion."""
 
     def body(text: Any, finish: Any = "stop", **usage: int) -> str:
-        answer = {"id": "x", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}]}
+        answer = {
+            "id": "x",
+            "object": "chat.completion",
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": finish}],
+        }
         return json.dumps(answer | ({"usage": usage} if usage else {}), ensure_ascii=False)
 
     return body

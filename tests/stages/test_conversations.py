@@ -39,11 +39,27 @@ CALL = {"id": "call_1", "name": "weigh", "arguments": '{"grain": "barley"}'}
 BEFORE = [
     {"role": "system", "content": "Answer in one sentence.", "train": False},
     {"role": "user", "content": "How heavy is the barley that the miller brought this morning?", "name": "minji"},
-    {"role": "assistant", "content": "Let me weigh it.", "reasoning": "The scales will say.", "tool_calls": [CALL], "train": False},
+    {
+        "role": "assistant",
+        "content": "Let me weigh it.",
+        "reasoning": "The scales will say.",
+        "tool_calls": [CALL],
+        "train": False,
+    },
     {"role": "tool", "content": "three kilograms", "name": "weigh", "tool_call_id": "call_1"},
 ]
-ANSWER = {"role": "assistant", "content": "The barley that the miller brought weighs three kilograms.", "reasoning": "The scales show three.", "train": True}
-WORSE = {"role": "assistant", "content": "The barley that the miller brought weighs a lot, perhaps.", "reasoning": "No idea at all.", "train": True}
+ANSWER = {
+    "role": "assistant",
+    "content": "The barley that the miller brought weighs three kilograms.",
+    "reasoning": "The scales show three.",
+    "train": True,
+}
+WORSE = {
+    "role": "assistant",
+    "content": "The barley that the miller brought weighs a lot, perhaps.",
+    "reasoning": "No idea at all.",
+    "train": True,
+}
 PASSPORT = {
     "lang": "en", "source": "mill", "url": "http://mill.example/7", "licence": "CC0-1.0", "doc_id": "d" * 32, "span_start": 3, "span_end": 30,
     "rule": "labelled", "meta": [{"key": "weight", "value": "3", "type": "json"}], "tools": SCHEMAS,
@@ -76,10 +92,30 @@ def walked(tmp_path, make_rows_store, monkeypatch):
         of = make_rows_store(shape, [ROWS[shape]])
         ports, options = {"of": [of]}, dict(OPTIONS.get(name, {}))
         if name == "withhold":
-            ports["against"] = [make_rows_store("CHAT", [{"id": "e" * 32, "messages": [{"role": "user", "content": "Something else was asked here, of which nothing is known."}]}])]
+            ports["against"] = [
+                make_rows_store(
+                    "CHAT",
+                    [
+                        {
+                            "id": "e" * 32,
+                            "messages": [
+                                {"role": "user", "content": "Something else was asked here, of which nothing is known."}
+                            ],
+                        }
+                    ],
+                )
+            ]
         if name == "decontaminate":
             asked = tmp_path / "asked.jsonl"
-            asked.write_text(json.dumps({"question": "Which of the seven hills of the old town is the highest one, measured from the sea?", "answer": "the third"}) + "\n")
+            asked.write_text(
+                json.dumps(
+                    {
+                        "question": "Which of the seven hills of the old town is the highest one, measured from the sea?",
+                        "answer": "the third",
+                    }
+                )
+                + "\n"
+            )
             options["against"] = [str(asked)]
         if name == "dpo":
             monkeypatch.setattr("stages.dpo.student._student", lambda *_: Student(lambda *_: WORSE["content"]))
@@ -110,7 +146,10 @@ def test_the_rows_have_every_field_set():
 
 def test_every_stage_is_walked_or_exempt():
     names = {name for name, _ in walks()}
-    assert names == {"augment", "decontaminate", "dedup", "dpo", "mix", "pii", "quality", "select", "split", "withhold"} and not names & EXEMPT.keys()
+    assert (
+        names == {"augment", "decontaminate", "dedup", "dpo", "mix", "pii", "quality", "select", "split", "withhold"}
+        and not names & EXEMPT.keys()
+    )
     assert EXEMPT.keys() <= set(catalog.stage_names())
 
 
@@ -136,14 +175,20 @@ def batch(*rows, shape=CHAT):
 
 def test_what_is_judged_holds_reasoning_and_arguments():
     text = text_view(batch(ROWS["CHAT"]), (), 1 << 20)[0].column("text")[0].as_py()
-    assert [text.count(word) for word in ("The scales will say.", "barley\"}", "three kilograms", "minji", "call_1")] == [1, 1, 2, 1, 0]
+    assert [
+        text.count(word) for word in ("The scales will say.", 'barley"}', "three kilograms", "minji", "call_1")
+    ] == [1, 1, 2, 1, 0]
     bare = {"id": "a", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]}
     assert text_view(batch(bare), (), 1 << 20)[0].column("text")[0].as_py() == "a\n", "as it was for chats without them"
 
 
 def test_mix_counts_every_word():
     words = sum(len(text.encode()) for turn in ROWS["CHAT"]["messages"] for text in words_of(turn))
-    without = {**ROWS["CHAT"], "tools": None, "messages": [{"role": turn["role"], "content": turn["content"]} for turn in ROWS["CHAT"]["messages"]]}
+    without = {
+        **ROWS["CHAT"],
+        "tools": None,
+        "messages": [{"role": turn["role"], "content": turn["content"]} for turn in ROWS["CHAT"]["messages"]],
+    }
     sizes = sizes_of(batch(ROWS["CHAT"], without))
     assert sizes.tolist() == [words + len(SCHEMAS), sum(len(turn["content"]) for turn in ROWS["CHAT"]["messages"])]
     assert sizes_of(batch(ROWS["PAIR"], shape=PAIR))[0] > sizes[0]
@@ -153,7 +198,9 @@ def test_an_answer_that_only_calls_a_tool_is_an_answer():
     call = {"role": "assistant", "content": "", "tool_calls": [CALL]}
     row = {**ROWS["CHAT"], "messages": [*BEFORE[:2], call]}
     assert speaks(call) and reasons(row, Select()) == ([], 0.0)
-    assert reasons({**row, "messages": [*BEFORE[:2], {**call, "tool_calls": None}]}, Select())[0] == ["select.no_answer"]
+    assert reasons({**row, "messages": [*BEFORE[:2], {**call, "tool_calls": None}]}, Select())[0] == [
+        "select.no_answer"
+    ]
     assert reasons(row, Select(min_chars=100))[0] == ["select.short"]
     other = {**call, "tool_calls": [{**CALL, "arguments": '{"grain": "rye"}'}]}
     assert compared([*BEFORE[:2], call], "answer") != compared([*BEFORE[:2], other], "answer")
@@ -167,4 +214,7 @@ def test_a_paraphrase_keeps_the_answers_reasoning_and_calls():
     born = Born(parent, "paraphrase", "f" * 32, Request("f" * 32, ()))
     born.instruction, born.answer = "What does this barley weigh?", ANSWER["content"]
     made = _row(stage, born)
-    assert made["messages"] == [{**BEFORE[1], "content": "What does this barley weigh?"}, parent["messages"][1]] and made["tools"] == SCHEMAS
+    assert (
+        made["messages"] == [{**BEFORE[1], "content": "What does this barley weigh?"}, parent["messages"][1]]
+        and made["tools"] == SCHEMAS
+    )

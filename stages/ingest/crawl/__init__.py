@@ -107,7 +107,7 @@ class CrawlOptions(Options):
         return hosts
 
     @model_validator(mode="after")
-    def _something(self) -> "CrawlOptions":
+    def _something(self) -> CrawlOptions:
         if not self.seeds and not self.site:
             raise ValueError("nothing to crawl: give `seeds`, or `site` for a folder of pages")
         return self
@@ -223,7 +223,11 @@ def _settled(place: Path, hosts: list[str], scope: str) -> bool:
     summary = finished(place)
     if summary is None:
         return False
-    links = (visit.url for other, read in summary["read"].items() for visit, _ in links_to(place.parent / other, hosts, read, scope))
+    links = (
+        visit.url
+        for other, read in summary["read"].items()
+        for visit, _ in links_to(place.parent / other, hosts, read, scope)
+    )
     return knows_all(place, links)
 
 
@@ -256,11 +260,19 @@ def crawl_group(task: CrawlTask) -> CrawlSummary:
         finally:
             leash.release(child)
     if status < 0 or status == leash.ORPHANED:
-        raise InfraError(f"the crawler of {task.name} was killed (signal {-status})", "run again: it goes on where it stopped")
+        raise InfraError(
+            f"the crawler of {task.name} was killed (signal {-status})", "run again: it goes on where it stopped"
+        )
     if status == NO_ROOM:
-        raise DiskFull(f"no room for the crawl of {task.name} in {folder}", "free some space and run again: it goes on where it stopped")
+        raise DiskFull(
+            f"no room for the crawl of {task.name} in {folder}",
+            "free some space and run again: it goes on where it stopped",
+        )
     if status:
-        raise WorkError(f"the crawler of {task.name} failed with status {status}", f"see {folder / LOG}; run again to go on where it stopped")
+        raise WorkError(
+            f"the crawler of {task.name} failed with status {status}",
+            f"see {folder / LOG}; run again to go on where it stopped",
+        )
     return summary_of(folder)
 
 

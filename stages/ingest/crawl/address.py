@@ -8,7 +8,7 @@ later (DNS rebinding), a redirect into the house, an odd spelling of 127.0.0.1: 
 from __future__ import annotations
 
 import ipaddress
-from typing import Iterable
+from collections.abc import Iterable
 
 NAT64 = ipaddress.ip_network("64:ff9b::/96")
 """IPv6 that stands for an IPv4 address behind a translator (RFC 6052): its last 32 bits."""

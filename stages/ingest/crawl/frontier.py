@@ -12,10 +12,11 @@ import errno
 import json
 import sqlite3
 from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable, Iterable, Iterator
+from typing import Any
 
 from pipeline.errors import DamagedStore
 from stages.ingest.crawl import reasons
@@ -59,7 +60,15 @@ class Frontier:
     followed. max_pages: requests per host. scope: `domain` follows every host of a registered name.
     """
 
-    def __init__(self, folder: Path, hosts: Iterable[str], others: dict[str, str], depth: int, max_pages: int = 10_000, scope: str = "host"):
+    def __init__(
+        self,
+        folder: Path,
+        hosts: Iterable[str],
+        others: dict[str, str],
+        depth: int,
+        max_pages: int = 10_000,
+        scope: str = "host",
+    ):
         self._site: Callable[[str], str] = registered_name if scope == "domain" else site_key
         self.sites = {self._site(host) for host in hosts}
         self.others = {self._site(host) for host in others} - self.sites
@@ -72,7 +81,12 @@ class Frontier:
         self._path = folder / FRONTIER
         with self._faults():
             self._db = sqlite3.connect(self._path, isolation_level=None)
-            for pragma in ("journal_mode = WAL", "synchronous = FULL", f"cache_size = -{CACHE_KIB}", "busy_timeout = 60000"):
+            for pragma in (
+                "journal_mode = WAL",
+                "synchronous = FULL",
+                f"cache_size = -{CACHE_KIB}",
+                "busy_timeout = 60000",
+            ):
                 self._db.execute(f"PRAGMA {pragma}")
             self._db.executescript(_TABLES)
             self._seq: int = (self._row("SELECT n FROM counts WHERE name = 'seq'") or (0,))[0]
@@ -84,7 +98,16 @@ class Frontier:
         with self._transaction():
             return self._remember(visits)
 
-    def settle(self, url: str, reason: str | None, found: Iterable[Visit] = (), *, beyond: int = 0, durable: bool = True, **facts: Any) -> None:
+    def settle(
+        self,
+        url: str,
+        reason: str | None,
+        found: Iterable[Visit] = (),
+        *,
+        beyond: int = 0,
+        durable: bool = True,
+        **facts: Any,
+    ) -> None:
         """Write down the end of `url` together with what was found there, in one commit.
 
         beyond: links of the page that were not looked at. durable: False where nothing was asked, so that losing it costs
@@ -121,7 +144,9 @@ class Frontier:
             host = host_of(visit.url)
             site = self._site(host)
             if site in self.others:
-                self._db.execute("INSERT OR IGNORE INTO foreign_links (url, depth) VALUES (?, ?)", (visit.url, visit.depth))
+                self._db.execute(
+                    "INSERT OR IGNORE INTO foreign_links (url, depth) VALUES (?, ?)", (visit.url, visit.depth)
+                )
             elif site not in self.sites:
                 outside += 1
             else:
@@ -143,7 +168,9 @@ class Frontier:
             rows, _ = self._row("SELECT rows, asked FROM hosts WHERE host = ?", host) or (0, 0)
             if rows >= ROWS_PER_PAGE * self.max_pages:
                 return None
-            self._db.execute("INSERT INTO hosts (host, rows) VALUES (?, 1) ON CONFLICT (host) DO UPDATE SET rows = rows + 1", (host,))
+            self._db.execute(
+                "INSERT INTO hosts (host, rows) VALUES (?, 1) ON CONFLICT (host) DO UPDATE SET rows = rows + 1", (host,)
+            )
         self._seq += 1
         self._db.execute(
             "INSERT OR REPLACE INTO urls (url, host, seq, depth, via, state, reason) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -195,7 +222,11 @@ class Frontier:
             return []
         query = "SELECT url, depth, via FROM urls INDEXED BY pending WHERE state = 0 AND host = ? ORDER BY depth, seq LIMIT ?"
         rows = self._rows(query, host, free + self._busy.get(host, 0))
-        visits = [Visit(url, depth, tuple(json.loads(via or "[]"))) for url, depth, via in rows if url not in self.on_their_way][:free]
+        visits = [
+            Visit(url, depth, tuple(json.loads(via or "[]")))
+            for url, depth, via in rows
+            if url not in self.on_their_way
+        ][:free]
         for visit in visits:
             self.on_their_way[visit.url] = host
             self._busy[host] += 1
@@ -234,15 +265,22 @@ class Frontier:
 
     def last_end(self, warc: int, size: int) -> int:
         """Where the last record that counts ends within the first `size` bytes of a WARC file; 0 where there is none."""
-        return self._one('SELECT coalesce(max("end"), 0) FROM urls INDEXED BY recorded WHERE warc = ? AND "end" <= ?', warc, size)
+        return self._one(
+            'SELECT coalesce(max("end"), 0) FROM urls INDEXED BY recorded WHERE warc = ? AND "end" <= ?', warc, size
+        )
 
     def forget(self, lengths: dict[int, int]) -> None:
         """Settled pages whose record is not in the files (`lengths`: number -> bytes that are whole) are to do again."""
-        numbers = [number for (number,) in self._rows("SELECT DISTINCT warc FROM urls INDEXED BY recorded WHERE warc IS NOT NULL")]
+        numbers = [
+            number
+            for (number,) in self._rows("SELECT DISTINCT warc FROM urls INDEXED BY recorded WHERE warc IS NOT NULL")
+        ]
         with self._transaction():
             for number in numbers:
                 lost = (number, lengths.get(number, 0))
-                for host, count in self._rows('SELECT host, count(*) FROM urls WHERE warc = ? AND "end" > ? GROUP BY host', *lost):
+                for host, count in self._rows(
+                    'SELECT host, count(*) FROM urls WHERE warc = ? AND "end" > ? GROUP BY host', *lost
+                ):
                     self._asked(host, -count)
                 query = 'UPDATE urls SET state = 0, status = NULL, warc = NULL, "end" = NULL, facts = NULL WHERE warc = ? AND "end" > ?'
                 self._db.execute(query, lost)
@@ -252,7 +290,9 @@ class Frontier:
     def skipped(self) -> Iterator[dict[str, Any]]:
         """Every address that was seen and gave no record: url, reason and, where known, status, to, note. Sorted."""
         with self._faults():
-            for url, reason, status, facts in self._db.execute("SELECT url, reason, status, facts FROM urls WHERE reason IS NOT NULL ORDER BY url"):
+            for url, reason, status, facts in self._db.execute(
+                "SELECT url, reason, status, facts FROM urls WHERE reason IS NOT NULL ORDER BY url"
+            ):
                 told = json.loads(facts or "{}")
                 row = {"url": url, "reason": reason, "status": status, "to": told.get("to"), "note": told.get("note")}
                 yield {name: value for name, value in row.items() if value is not None}
@@ -262,7 +302,9 @@ class Frontier:
         counts = dict(self._rows("SELECT name, n FROM counts"))
         return {
             "recorded": self._one("SELECT count(*) FROM urls WHERE warc IS NOT NULL"),
-            "skipped": dict(self._rows("SELECT reason, count(*) FROM urls WHERE reason IS NOT NULL GROUP BY reason ORDER BY reason")),
+            "skipped": dict(
+                self._rows("SELECT reason, count(*) FROM urls WHERE reason IS NOT NULL GROUP BY reason ORDER BY reason")
+            ),
             **{name: counts.get(name, 0) for name in ("outside", "barred", "beyond")},
         }
 
@@ -297,7 +339,9 @@ class Frontier:
 
     def _count(self, name: str, more: int) -> None:
         if more:
-            self._db.execute("INSERT INTO counts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n", (name, more))
+            self._db.execute(
+                "INSERT INTO counts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET n = n + excluded.n", (name, more)
+            )
 
     def _rows(self, query: str, *values: Any) -> list[tuple]:
         with self._faults():
@@ -316,7 +360,9 @@ def links_to(folder: Path, sites: Iterable[str], start: int = 0, scope: str = "h
     site = registered_name if scope == "domain" else site_key
     wanted = {site(host) for host in sites}
     with _reading(folder) as db:
-        for seq, url, depth in db.execute("SELECT seq, url, depth FROM foreign_links WHERE seq > ? ORDER BY seq", (start,)) if db else ():
+        for seq, url, depth in (
+            db.execute("SELECT seq, url, depth FROM foreign_links WHERE seq > ? ORDER BY seq", (start,)) if db else ()
+        ):
             if site(host_of(url)) in wanted:
                 yield Visit(url, depth), seq
 
@@ -347,7 +393,10 @@ def forget_addresses(path: Path, hides: Callable[[str], bool]) -> bool:
         db.execute("UPDATE urls SET facts = json_remove(facts, '$.to') WHERE hides(json_extract(facts, '$.to'))")
         for url, via in db.execute("SELECT url, via FROM urls WHERE via IS NOT NULL").fetchall():
             if any(hides(one) for one in json.loads(via)):
-                db.execute("UPDATE urls SET via = ? WHERE url = ?", (json.dumps([one for one in json.loads(via) if not hides(one)]), url))
+                db.execute(
+                    "UPDATE urls SET via = ? WHERE url = ?",
+                    (json.dumps([one for one in json.loads(via) if not hides(one)]), url),
+                )
         db.execute("COMMIT")
         changed = db.total_changes > before
         if changed:

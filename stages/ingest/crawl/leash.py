@@ -22,7 +22,9 @@ ROOT = Path(__file__).resolve().parents[3]
 """The folder that holds the package `stages`."""
 
 
-def start(module: str, *arguments: str, stdout: int | IO | None = None, stderr: int | IO | None = None) -> subprocess.Popen:
+def start(
+    module: str, *arguments: str, stdout: int | IO | None = None, stderr: int | IO | None = None
+) -> subprocess.Popen:
     """Start `python -m module arguments` as a child on this process's leash; let go with `release`."""
     path = os.pathsep.join(p for p in (str(ROOT), os.environ.get("PYTHONPATH", "")) if p)
     return subprocess.Popen(

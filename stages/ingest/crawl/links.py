@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from stages.ingest.crawl.robots import product_token
 from stages.ingest.crawl.urls import resolved
@@ -32,7 +33,9 @@ def links_of(response: Any, user_agent: str, most: int) -> Links:
 
     if not isinstance(response, HtmlResponse) or not response.body:
         return Links([])
-    tree = Selector(response.text, type="html").root  # the response's own selector refuses a page whose base element is bad
+    tree = Selector(
+        response.text, type="html"
+    ).root  # the response's own selector refuses a page whose base element is bad
     closed = bool(NO_FOLLOW & directives(tree, response.headers, product_token(user_agent)))
     base, barred, beyond = _base(tree, response.url), 0, 0
     found: dict[str, None] = {}
@@ -92,7 +95,12 @@ def directives(tree: Any, headers: Any, agent: str) -> set[str]:
             said.update(_words(tag.get("content")))
     for value in headers.getlist(b"X-Robots-Tag"):
         name, colon, rest = value.decode("latin-1").partition(":")
-        if colon and name.strip().lower() not in ("max-snippet", "max-image-preview", "max-video-preview", "unavailable_after"):
+        if colon and name.strip().lower() not in (
+            "max-snippet",
+            "max-image-preview",
+            "max-video-preview",
+            "unavailable_after",
+        ):
             said.update(_words(rest) if name.strip().lower() == agent.lower() else ())
         else:
             said.update(_words(value.decode("latin-1")))

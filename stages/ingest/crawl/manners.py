@@ -32,7 +32,7 @@ class Politeness:
         crawler.signals.connect(self.headers, signals.headers_received)
 
     @classmethod
-    def from_crawler(cls, crawler: Any) -> "Politeness":
+    def from_crawler(cls, crawler: Any) -> Politeness:
         return cls(crawler)
 
     async def process_request(self, request: Request) -> None:
@@ -66,7 +66,9 @@ class Politeness:
             response = await self.crawler.engine.download_async(request)
         except NO_ANSWER as fault:
             reason = reason_of(fault, url, self.crawler.settings["CRAWL_GATE"])[0]
-            raise Unreachable(reason if reason in (reasons.PRIVATE_ADDRESS, reasons.DNS) else reasons.ROBOTS_UNREACHABLE) from None
+            raise Unreachable(
+                reason if reason in (reasons.PRIVATE_ADDRESS, reasons.DNS) else reasons.ROBOTS_UNREACHABLE
+            ) from None
         to = response.headers.get(b"Location")
         return Answer(response.status, response.body, to.decode("latin-1") if to else None)
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from collections.abc import Callable
 from http.client import responses
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 ROTATE = 1 << 30
 """Bytes after which the next file is begun (1 GiB, the customary size)."""
@@ -65,7 +66,9 @@ class Recorder:
             self.number = number
         return lengths
 
-    def add(self, url: str, status: int, headers: list[tuple[str, str]], payload: bytes, address: str | None) -> tuple[int, int]:
+    def add(
+        self, url: str, status: int, headers: list[tuple[str, str]], payload: bytes, address: str | None
+    ) -> tuple[int, int]:
         """Record one response; gives (file number, where the record ends). Durable when it returns."""
         from warcio.statusandheaders import StatusAndHeaders
         from warcio.warcwriter import WARCWriter
@@ -73,9 +76,15 @@ class Recorder:
         self._open()
         writer = WARCWriter(self.file, gzip=True)
         kept = [(f"X-Crawler-{name}" if name.lower() in REWRITTEN else name, value) for name, value in headers]
-        http = StatusAndHeaders(f"{status} {responses.get(status, '')}".strip(), [*kept, ("Content-Length", str(len(payload)))], protocol="HTTP/1.1")
+        http = StatusAndHeaders(
+            f"{status} {responses.get(status, '')}".strip(),
+            [*kept, ("Content-Length", str(len(payload)))],
+            protocol="HTTP/1.1",
+        )
         facts = {"WARC-Record-ID": record_id(url, payload)} | ({"WARC-IP-Address": address} if address else {})
-        record = writer.create_warc_record(url, "response", payload=BytesIO(payload), length=len(payload), http_headers=http, warc_headers_dict=facts)
+        record = writer.create_warc_record(
+            url, "response", payload=BytesIO(payload), length=len(payload), http_headers=http, warc_headers_dict=facts
+        )
         writer.write_record(record)
         return self.number, self._sync()
 
@@ -93,7 +102,12 @@ class Recorder:
 
         name = warc_name(self.number)
         writer = WARCWriter(self.file, gzip=True)
-        facts = {"software": "maetdol", "format": "WARC File Format 1.0", "robots": "RFC 9309", "http-header-user-agent": self.user_agent}
+        facts = {
+            "software": "maetdol",
+            "format": "WARC File Format 1.0",
+            "robots": "RFC 9309",
+            "http-header-user-agent": self.user_agent,
+        }
         record = writer.create_warcinfo_record(name, facts)
         record.rec_headers.replace_header("WARC-Record-ID", record_id(name, repr(sorted(facts.items())).encode()))
         writer.write_record(record)

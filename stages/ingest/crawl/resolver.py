@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
@@ -21,7 +22,7 @@ class GatedResolver:
         self.inner = reactor.nameResolver
 
     @classmethod
-    def from_crawler(cls, crawler: Any, reactor: Any) -> "GatedResolver":
+    def from_crawler(cls, crawler: Any, reactor: Any) -> GatedResolver:
         return cls(reactor, crawler.settings["CRAWL_GATE"])
 
     def install_on_reactor(self) -> None:

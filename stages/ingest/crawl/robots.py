@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Awaitable, Callable
 
 from stages.ingest.crawl import reasons
 from stages.ingest.crawl.urls import resolved
@@ -76,7 +76,13 @@ class Robots:
     robots.txt files name. obey: False reads nothing and closes nothing. clock: seconds, from any beginning.
     """
 
-    def __init__(self, ask: Callable[[str], Awaitable[Answer]], agent: str, obey: bool = True, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        ask: Callable[[str], Awaitable[Answer]],
+        agent: str,
+        obey: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.ask = ask
         self.agent = agent
         self.obey = obey

@@ -12,8 +12,9 @@ import json
 import os
 import sqlite3
 import sys
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, AsyncIterator, Iterator
+from typing import Any
 
 import scrapy
 from scrapy import signals
@@ -31,7 +32,6 @@ from stages.ingest.crawl.links import Links, links_of
 from stages.ingest.crawl.recorder import Recorder
 from stages.ingest.crawl.urls import host_of, resolved
 
-
 ON_THEIR_WAY = 256
 """Requests that Scrapy holds at once at most, waiting ones included, so that many hosts are asked side by side."""
 
@@ -46,14 +46,16 @@ class GroupSpider(scrapy.Spider):
         self.config = config
         self.options = config.options
         folder = Path(config.folder)
-        self.frontier = Frontier(folder, config.hosts, config.others, self.options.depth, self.options.max_pages, self.options.scope)
+        self.frontier = Frontier(
+            folder, config.hosts, config.others, self.options.depth, self.options.max_pages, self.options.scope
+        )
         self.recorder = Recorder(folder, self.options.user_agent)
         self.frontier.forget(self.recorder.cut_back(self.frontier.last_end))
         self.read: dict[str, int] = {}
         self.faults: list[Failure] = []
 
     @classmethod
-    def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> "GroupSpider":
+    def from_crawler(cls, crawler: Any, *args: Any, **kwargs: Any) -> GroupSpider:
         spider = super().from_crawler(crawler, *args, **kwargs)
         crawler.signals.connect(spider.broken, signals.spider_error)
         return spider
@@ -71,7 +73,14 @@ class GroupSpider(scrapy.Spider):
         """What may be asked now that a request to `host` has ended (None: at the start)."""
         room = max(ON_THEIR_WAY, self.options.concurrency) - len(self.frontier.on_their_way)
         for visit in self.frontier.take(room, self.options.per_host + 1, host):
-            yield scrapy.Request(visit.url, self.arrived, errback=self.failed, meta={"visit": visit}, priority=-visit.depth, dont_filter=True)
+            yield scrapy.Request(
+                visit.url,
+                self.arrived,
+                errback=self.failed,
+                meta={"visit": visit},
+                priority=-visit.depth,
+                dont_filter=True,
+            )
 
     def arrived(self, response: Response) -> Iterator[scrapy.Request]:
         visit: Visit = response.meta["visit"]
@@ -137,7 +146,12 @@ class GroupSpider(scrapy.Spider):
         self.crawler.engine.close_spider(self, "fault")
 
 
-NOT_NEEDED = ("httperror.HttpErrorMiddleware", "referer.RefererMiddleware", "urllength.UrlLengthMiddleware", "depth.DepthMiddleware")
+NOT_NEEDED = (
+    "httperror.HttpErrorMiddleware",
+    "referer.RefererMiddleware",
+    "urllength.UrlLengthMiddleware",
+    "depth.DepthMiddleware",
+)
 """Spider middlewares whose work the frontier does."""
 
 
@@ -148,7 +162,7 @@ def settings_of(config: CrawlConfig, gate: Gate) -> dict[str, Any]:
         "CRAWL_OPTIONS": options,
         "CRAWL_GATE": gate,
         "TWISTED_DNS_RESOLVER": "stages.ingest.crawl.resolver.GatedResolver",
-        "DOWNLOAD_HANDLERS": {scheme: None for scheme in ("data", "file", "ftp", "s3")},
+        "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
         "DOWNLOADER_MIDDLEWARES": {
             "stages.ingest.crawl.manners.Politeness": 100,
             "stages.ingest.crawl.manners.BackOff": 600,  # nearer to the network than decompression

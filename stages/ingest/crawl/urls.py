@@ -10,7 +10,10 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 LONGEST = 2048
 """Characters of the longest address that is followed."""
-TRACKING = re.compile(r"utm_[a-z]+|fbclid|gclid|dclid|yclid|msclkid|mc_[ce]id|igshid|_hs(enc|mi)|spm|scm|PHPSESSID|jsessionid|sid_tt", re.I)
+TRACKING = re.compile(
+    r"utm_[a-z]+|fbclid|gclid|dclid|yclid|msclkid|mc_[ce]id|igshid|_hs(enc|mi)|spm|scm|PHPSESSID|jsessionid|sid_tt",
+    re.I,
+)
 """Query words that name a visit and not a page."""
 PORTS = {"http": 80, "https": 443}
 

@@ -12,7 +12,19 @@ named in the ledger's note, and a value of a type that no reading fits is a Misf
 """
 
 from stages.ingest.labelled.calls import TOOLS
-from stages.ingest.labelled.chats import ANSWERS, ASKED, BESIDE, CONVERSATIONS, LABELS, SYSTEM, THOUGHT, Chat, Labelled, chat, verdict
+from stages.ingest.labelled.chats import (
+    ANSWERS,
+    ASKED,
+    BESIDE,
+    CONVERSATIONS,
+    LABELS,
+    SYSTEM,
+    THOUGHT,
+    Chat,
+    Labelled,
+    chat,
+    verdict,
+)
 from stages.ingest.labelled.given import Misfit
 from stages.ingest.labelled.pairs import CHOSEN, INDEXES, SCORED, SIGNED, TWO, Pair, pair
 from stages.ingest.labelled.rankings import MANY, RANKS, SCORES, ranking
@@ -20,7 +32,23 @@ from stages.ingest.labelled.rankings import MANY, RANKS, SCORES, ranking
 __all__ = ["COLUMNS", "Chat", "Labelled", "Misfit", "Pair", "chat", "pair", "ranking", "verdict"]
 
 COLUMNS = frozenset(
-    (*TOOLS, *ANSWERS, *ASKED, *BESIDE, *CONVERSATIONS, *LABELS, *SYSTEM, *THOUGHT, *CHOSEN, *CHOSEN.values(), *INDEXES, *SIGNED, *MANY, *RANKS, *SCORES)
+    (
+        *TOOLS,
+        *ANSWERS,
+        *ASKED,
+        *BESIDE,
+        *CONVERSATIONS,
+        *LABELS,
+        *SYSTEM,
+        *THOUGHT,
+        *CHOSEN,
+        *CHOSEN.values(),
+        *INDEXES,
+        *SIGNED,
+        *MANY,
+        *RANKS,
+        *SCORES,
+    )
     + ("history", "winner", "labels", "preference")
     + tuple(name for names in (*SCORED, *TWO) for name in names)
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from stages.ingest.labelled.given import Given, Notes, absent, first_of, json_text, parsed, told, wrong
 from stages.ingest.row import clean
@@ -31,14 +32,21 @@ def _call(call: Any, notes: Notes) -> dict[str, Any]:
     rest = told(call)
     function = rest.pop("function", None)
     inner = told(function) if isinstance(function, Mapping) else {"name": function} if function is not None else {}
-    name, arguments = (next((found for part in (inner, rest) if (found := first_of(part, names)) is not None), None) for names in (("name",), ARGUMENTS))
+    name, arguments = (
+        next((found for part in (inner, rest) if (found := first_of(part, names)) is not None), None)
+        for names in (("name",), ARGUMENTS)
+    )
     if not isinstance(name, str):
         raise wrong("a tool call without a name")
     if rest.get("type") in _KINDS:
         del rest["type"]
     own = first_of(rest, IDS)
     notes.unplaced(f"tool_calls.{key}" for key in (*rest, *inner))
-    return {"id": None if own is None else clean(str(own)), "name": clean(name), "arguments": _arguments(arguments, notes)}
+    return {
+        "id": None if own is None else clean(str(own)),
+        "name": clean(name),
+        "arguments": _arguments(arguments, notes),
+    }
 
 
 def _arguments(value: Any, notes: Notes) -> str:

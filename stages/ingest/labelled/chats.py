@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterator, Mapping, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 from pipeline.schema import speaks
 from stages.ingest.labelled.calls import calls, tools
@@ -54,7 +55,11 @@ def conversation(given: Given) -> Asked | None:
     """The column that holds a whole conversation, with the system prompt beside it; None where there is none."""
     for name in CONVERSATIONS:
         value = given.get(name)
-        if value is None or (name in CONVERSATIONS[2:] and not _holds_turns(value)) or (name == "data" and given.first(ASKED)):
+        if (
+            value is None
+            or (name in CONVERSATIONS[2:] and not _holds_turns(value))
+            or (name == "data" and given.first(ASKED))
+        ):
             continue
         notes = Notes()
         turns = messages(value, notes)
@@ -87,8 +92,19 @@ def asked(given: Given) -> Asked | None:
     turns = said(_text_or_turns(given.get(name), name), "user", notes)
     used = [given.own(name)]
     if isinstance(given.get(name), str):
-        beside = [other for other in BESIDE if other != name and isinstance(given.get(other), str) and given.get(other).strip()]
-        strange = next((other for other in BESIDE[:2] if name == "instruction" and given.get(other) is not None and not isinstance(given.get(other), str)), None)
+        beside = [
+            other
+            for other in BESIDE
+            if other != name and isinstance(given.get(other), str) and given.get(other).strip()
+        ]
+        strange = next(
+            (
+                other
+                for other in BESIDE[:2]
+                if name == "instruction" and given.get(other) is not None and not isinstance(given.get(other), str)
+            ),
+            None,
+        )
         if strange:
             raise wrong(f"{strange} is a {type(given.get(strange)).__name__}")
         turns[0]["content"] = "\n".join([turns[0]["content"], *(text_of(given.get(other), other) for other in beside)])
@@ -177,7 +193,11 @@ def _to_the_last_answer(turns: Messages, notes: Notes) -> Messages:
     last = next((place for place in range(len(turns), 0, -1) if turns[place - 1]["role"] == "assistant"), 0)
     if last < len(turns):
         notes.say(f"{len(turns) - last} turns after the last answer left out")
-    if not last or not speaks(turns[last - 1]) or not any(turn["role"] == "user" and turn["content"].strip() for turn in turns[:last]):
+    if (
+        not last
+        or not speaks(turns[last - 1])
+        or not any(turn["role"] == "user" and turn["content"].strip() for turn in turns[:last])
+    ):
         raise Misfit("ingest.empty", "no question with an answer")
     return turns[:last]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from stages.ingest.row import clean
 
@@ -39,7 +40,7 @@ class Notes:
         """Keys of turns, parts or calls that have no place in a conversation."""
         self.keys |= dict.fromkeys(clean(str(key))[:40] for key in keys)
 
-    def merge(self, other: "Notes") -> None:
+    def merge(self, other: Notes) -> None:
         self.said |= other.said
         self.keys |= other.keys
 

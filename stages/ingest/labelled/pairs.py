@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from pipeline.schema import speaks
 from stages.ingest.labelled.calls import tools
@@ -12,9 +13,20 @@ from stages.ingest.labelled.chats import SYSTEM, Asked, candidates
 from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, parsed, wrong
 from stages.ingest.labelled.turns import messages, said, transcript
 
-CHOSEN = {"chosen": "rejected", "chosen_response": "rejected_response", "chosen_answer": "rejected_answer", "preferred_output": "non_preferred_output", "preferred": "dispreferred"}
+CHOSEN = {
+    "chosen": "rejected",
+    "chosen_response": "rejected_response",
+    "chosen_answer": "rejected_answer",
+    "preferred_output": "non_preferred_output",
+    "preferred": "dispreferred",
+}
 """Names of the better answer and of the worse."""
-SCORED = (("score_chosen", "score_rejected"), ("chosen_score", "rejected_score"), ("chosen_avg_rating", "rejected_avg_rating"), ("chosen-rating", "rejected-rating"))
+SCORED = (
+    ("score_chosen", "score_rejected"),
+    ("chosen_score", "rejected_score"),
+    ("chosen_avg_rating", "rejected_avg_rating"),
+    ("chosen-rating", "rejected-rating"),
+)
 TWO = (
     ("response_0", "response_1"), ("response_1", "response_2"), ("response1", "response2"), ("response_a", "response_b"), ("conversation_a", "conversation_b"),
     ("answer_0", "answer_1"), ("answer_1", "answer_2"), ("answer_a", "answer_b"), ("output_1", "output_2"), ("output_a", "output_b"), ("completion_a", "completion_b"),
@@ -62,7 +74,16 @@ def pair(row: Mapping[str, Any]) -> Pair:
     notes.merge(prompt.notes)
     schemas, more = tools(given, notes)
     scores, scored = _scores(given)
-    found = Pair(prompt.turns, chosen, rejected, f"ingest.{rule}", (*used, *prompt.used, *more, *scored), *scores, notes.note(), schemas)
+    found = Pair(
+        prompt.turns,
+        chosen,
+        rejected,
+        f"ingest.{rule}",
+        (*used, *prompt.used, *more, *scored),
+        *scores,
+        notes.note(),
+        schemas,
+    )
     return checked(found)
 
 
@@ -94,8 +115,15 @@ def _sides(given: Given) -> tuple[tuple[Any, Any], tuple[str, ...]]:
 
 def _interleaved(given: Given, name: str) -> Any:
     """An answer; of an arena's row, whose prompts and answers are two lists of texts, the conversation of both."""
-    prompts, answers = (parsed(value) if isinstance(value, str) and value.lstrip()[:1] == "[" else value for value in (given.get("prompt"), given.get(name)))
-    lists = [value for value in (prompts, answers) if isinstance(value, list) and all(isinstance(text, str) for text in value)]
+    prompts, answers = (
+        parsed(value) if isinstance(value, str) and value.lstrip()[:1] == "[" else value
+        for value in (given.get("prompt"), given.get(name))
+    )
+    lists = [
+        value
+        for value in (prompts, answers)
+        if isinstance(value, list) and all(isinstance(text, str) for text in value)
+    ]
     if len(lists) == 2 and len(prompts) == len(answers):
         return [text for turn in zip(prompts, answers, strict=True) for text in turn]
     return given.get(name)
@@ -156,10 +184,22 @@ def _prompted(given: Given, chosen: Messages, rejected: Messages) -> tuple[Asked
             return prompt._replace(turns=prompt.turns + cut[0][:more]), cut[0][more:], cut[1][more:], "preference"  # type: ignore[index]
     if whole or not found:
         shared = _common(chosen, rejected)
-        system = next((prompt.turns[:1] for prompt in found if prompt.turns[0]["role"] == "system" and shared[0]["role"] != "system"), [])
+        system = next(
+            (
+                prompt.turns[:1]
+                for prompt in found
+                if prompt.turns[0]["role"] == "system" and shared[0]["role"] != "system"
+            ),
+            [],
+        )
         used = tuple(name for prompt in found if prompt.turns[-1] in shared for name in prompt.used)
         used += (given.own(given.first(SYSTEM) or ""),) if system else ()
-        return Asked(system + shared, used, Notes(), ""), chosen[len(shared) :], rejected[len(shared) :], "preference_implicit"
+        return (
+            Asked(system + shared, used, Notes(), ""),
+            chosen[len(shared) :],
+            rejected[len(shared) :],
+            "preference_implicit",
+        )
     prompt = next((one for one in found if one.turns[-1]["role"] != "assistant"), found[0])
     ended = prompt.turns[: -len(chosen)] if prompt.turns[-len(chosen) :] == chosen else prompt.turns
     return prompt._replace(turns=ended), chosen, rejected, "preference"
@@ -202,7 +242,10 @@ def _common(chosen: Messages, rejected: Messages) -> Messages:
 
 def checked(found: Pair) -> Pair:
     """Misfit for a side that says nothing, and for sides that say the same."""
-    sides = [[(turn["role"], turn["content"].strip(), turn.get("reasoning"), turn.get("tool_calls")) for turn in side] for side in (found.chosen, found.rejected)]
+    sides = [
+        [(turn["role"], turn["content"].strip(), turn.get("reasoning"), turn.get("tool_calls")) for turn in side]
+        for side in (found.chosen, found.rejected)
+    ]
     if not found.prompt or not all(any(map(speaks, side)) for side in (found.chosen, found.rejected)):
         raise Misfit("ingest.empty", "a side without words")
     if sides[0] == sides[1]:
@@ -214,5 +257,7 @@ def _scores(given: Given) -> tuple[tuple[float | None, float | None], tuple[str,
     for names in SCORED:
         values = tuple(number(given.get(name), name) for name in names)
         if any(value is not None for value in values):
-            return values, tuple(given.own(name) for name, value in zip(names, values, strict=True) if value is not None)  # type: ignore[return-value]
+            return values, tuple(
+                given.own(name) for name, value in zip(names, values, strict=True) if value is not None
+            )  # type: ignore[return-value]
     return (None, None), ()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from stages.ingest.labelled.calls import tools
 from stages.ingest.labelled.chats import ANSWERS, candidates
@@ -33,14 +34,24 @@ def ranking(row: Mapping[str, Any], which: str) -> list[Pair]:
     order = sorted(range(len(answers)), key=lambda place: (-values[place], place))
     if len(order) < 2:
         raise Misfit("ingest.unpaired", "fewer than two answers")
-    chosen = {"best-worst": [(order[0], order[-1])], "best-rest": [(order[0], other) for other in order[1:]]}.get(which) or [
-        (a, b) for place, a in enumerate(order) for b in order[place + 1 :]
-    ]
+    chosen = {"best-worst": [(order[0], order[-1])], "best-rest": [(order[0], other) for other in order[1:]]}.get(
+        which
+    ) or [(a, b) for place, a in enumerate(order) for b in order[place + 1 :]]
     used = (*prompt.used, given.own(name), *scored, *more)
     found = []
     for better, worse in chosen:
         if values[better] > values[worse] and answers[better] != answers[worse]:
-            sides = Pair(prompt.turns, answers[better], answers[worse], "ingest.ranking", used, values[better], values[worse], prompt.notes.note(), schemas)
+            sides = Pair(
+                prompt.turns,
+                answers[better],
+                answers[worse],
+                "ingest.ranking",
+                used,
+                values[better],
+                values[worse],
+                prompt.notes.note(),
+                schemas,
+            )
             found.append(checked(sides))
     if not found:
         raise Misfit("ingest.equal_pair", "no two answers of unlike score")

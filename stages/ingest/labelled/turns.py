@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 from stages.ingest.labelled.calls import calls
 from stages.ingest.labelled.given import Messages, Misfit, Notes, absent, first_of, json_text, parsed, told, wrong
@@ -11,9 +12,15 @@ from stages.ingest.row import clean
 
 ROLES = {
     **dict.fromkeys("user human prompter question asker instruction 사용자 질문".split(), "user"),
-    **dict.fromkeys("assistant gpt bot chatgpt bing bard claude model ai answer function_call tool_call tool_calls 어시스턴트 답변".split(), "assistant"),
+    **dict.fromkeys(
+        "assistant gpt bot chatgpt bing bard claude model ai answer function_call tool_call tool_calls 어시스턴트 답변".split(),
+        "assistant",
+    ),
     **dict.fromkeys("system developer".split(), "system"),
-    **dict.fromkeys("tool tools observation observations function function_response tool_response tool_result tool_results ipython".split(), "tool"),
+    **dict.fromkeys(
+        "tool tools observation observations function function_response tool_response tool_result tool_results ipython".split(),
+        "tool",
+    ),
 }
 CALLING = ("function_call", "tool_call", "tool_calls")
 """Roles whose text is a call."""
@@ -62,7 +69,11 @@ def said(value: Any, role: str, notes: Notes) -> Messages:
 
 
 def _listed(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(turn, Mapping) and any(key in turn for key in SPEAKER) for turn in value)
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(turn, Mapping) and any(key in turn for key in SPEAKER) for turn in value)
+    )
 
 
 def transcript(text: str) -> Messages | None:
@@ -98,10 +109,19 @@ def _entry(entry: Any, notes: Notes) -> Messages:
 
 def _spoken(entry: Mapping[str, Any], rest: dict[str, Any], notes: Notes) -> Messages:
     """A record of two turns: `{input, output}`, `{human, assistant}`."""
-    for asks, answers in (("input", "output"), ("human", "assistant"), ("user", "assistant"), ("prompt", "response"), ("question", "answer")):
+    for asks, answers in (
+        ("input", "output"),
+        ("human", "assistant"),
+        ("user", "assistant"),
+        ("prompt", "response"),
+        ("question", "answer"),
+    ):
         if isinstance(entry.get(asks), str) and isinstance(entry.get(answers), str):
             notes.unplaced(key for key in rest if key not in (asks, answers))
-            return [{"role": "user", "content": clean(entry[asks])}, {"role": "assistant", "content": clean(entry[answers])}]
+            return [
+                {"role": "user", "content": clean(entry[asks])},
+                {"role": "assistant", "content": clean(entry[answers])},
+            ]
     raise wrong("a turn of no known role")
 
 
@@ -130,7 +150,12 @@ def _turn(entry: Mapping[str, Any], rest: dict[str, Any], role: str, calling: bo
         made["content"] = clean(rest.pop("refusal"))
     _further(made, rest, notes)
     says_more = not made.keys().isdisjoint(("reasoning", "tool_calls"))
-    if not made["content"] and not says_more and not results and not any(isinstance(entry.get(key), (str, list)) for key in CONTENT):
+    if (
+        not made["content"]
+        and not says_more
+        and not results
+        and not any(isinstance(entry.get(key), (str, list)) for key in CONTENT)
+    ):
         raise wrong("a turn without text")
     if not made["content"].strip() and not says_more and (results or role == "system"):
         return results
@@ -190,11 +215,17 @@ _PART = ("text", "value", "content", "parts", "refusal", *REASONING)
 def _in_parts(value: Any) -> bool:
     """A content made of parts, and no record or list of something else, such as the result of a tool."""
     if isinstance(value, (list, tuple)):
-        return all(part is None or isinstance(part, str) or (isinstance(part, Mapping) and _in_parts(part)) for part in value)
+        return all(
+            part is None or isinstance(part, str) or (isinstance(part, Mapping) and _in_parts(part)) for part in value
+        )
     said = told(value) if isinstance(value, Mapping) else {}
     kind = said.get("type")
     known = isinstance(kind, str) and (kind in (*_CALL_PARTS, *_RESULT_PARTS) or any(media in kind for media in _MEDIA))
-    return known or any(isinstance(said.get(key), (str, list)) for key in _PART) or any(media in key for media in _MEDIA for key in said)
+    return (
+        known
+        or any(isinstance(said.get(key), (str, list)) for key in _PART)
+        or any(media in key for media in _MEDIA for key in said)
+    )
 
 
 def _parts(value: Any, made: dict[str, Any], notes: Notes) -> Messages:
@@ -206,10 +237,19 @@ def _parts(value: Any, made: dict[str, Any], notes: Notes) -> Messages:
     for part in value:
         rest = {"type": "text", "text": part} if isinstance(part, str) else told(part or {})
         kind = str(rest.pop("type", "text")).lower()
-        text = next((rest[key] for key in ("text", "value", "content", "refusal", "output_text") if isinstance(rest.get(key), str)), None)
+        text = next(
+            (
+                rest[key]
+                for key in ("text", "value", "content", "refusal", "output_text")
+                if isinstance(rest.get(key), str)
+            ),
+            None,
+        )
         if kind in REASONING or (text is None and not rest.keys().isdisjoint(REASONING)):
             thought = first_of(rest, (*REASONING, "text", "content"))
-            made["reasoning"] = "\n".join(filter(None, (made.get("reasoning"), clean(thought) if isinstance(thought, str) else None)))
+            made["reasoning"] = "\n".join(
+                filter(None, (made.get("reasoning"), clean(thought) if isinstance(thought, str) else None))
+            )
             notes.unplaced(rest)
         elif kind in _CALL_PARTS:
             made["tool_calls"] = made.get("tool_calls", []) + (calls(rest, notes) or [])

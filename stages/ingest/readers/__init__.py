@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Iterator
+from collections.abc import Iterator
 
 from pipeline.errors import InfraError
 from stages.ingest import charset, kinds
@@ -41,9 +41,16 @@ def read_file(file: File, max_bytes: int) -> Iterator[Raw]:
         except InfraError:
             raise
         except (TimeoutError, ConnectionError) as fault:
-            raise InfraError(f"reading {file.path} failed: {type(fault).__name__}", "check the endpoint, then run again") from None
+            raise InfraError(
+                f"reading {file.path} failed: {type(fault).__name__}", "check the endpoint, then run again"
+            ) from None
         except OSError as fault:
-            yield Raw("fault", "end", reason="ingest.open_failed", note=f"reading failed: {fault.strerror or type(fault).__name__}")
+            yield Raw(
+                "fault",
+                "end",
+                reason="ingest.open_failed",
+                note=f"reading failed: {fault.strerror or type(fault).__name__}",
+            )
 
 
 def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
@@ -51,7 +58,13 @@ def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
     head = stream.peek(kinds.HEAD)
     archive = kinds.BY_NAME.get(kinds.ending(file.name)) in ("warc", "arc")
     if not head and not (archive and stream.fault == "damaged"):
-        reason = "ingest.empty" if stream.fault is None else "ingest.truncated_gzip" if stream.fault == "truncated" else "ingest.broken_file"
+        reason = (
+            "ingest.empty"
+            if stream.fault is None
+            else "ingest.truncated_gzip"
+            if stream.fault == "truncated"
+            else "ingest.broken_file"
+        )
         yield Raw("fault", "", reason=reason)
         return
     kind = kinds.kind(file.name, charset.as_utf8(head))
@@ -82,13 +95,17 @@ def _skipped(handle) -> Iterator[Raw]:
             yield raw
             continue
         told = [str(raw.body[name]) for name in ("status", "note") if raw.body.get(name) is not None]
-        yield Raw("fault", "crawl", reason=str(raw.body["reason"]), note=", ".join(told) or None, source=str(raw.body["url"]))
+        yield Raw(
+            "fault", "crawl", reason=str(raw.body["reason"]), note=", ".join(told) or None, source=str(raw.body["url"])
+        )
 
 
 def _columns(kind: str, stream: Unpacked, handle) -> Iterator[Raw]:
     """Parquet and Arrow are read by place, so they cannot be packed as a whole."""
     if stream.packing is not None:
-        yield Raw("fault", "", reason="ingest.broken_file", note=f"a {kind} file inside {stream.packing}: unpack it first")
+        yield Raw(
+            "fault", "", reason="ingest.broken_file", note=f"a {kind} file inside {stream.packing}: unpack it first"
+        )
         return
     from stages.ingest.readers import columnar
 

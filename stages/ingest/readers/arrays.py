@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from stages.ingest import charset
 from stages.ingest.readers.lines import CHUNK, faults, line_limit, load, row_of
@@ -139,8 +140,14 @@ def _elements(text: _Text, lone: bool) -> Iterator[Raw]:
             value, note = text.value()
         except (OverflowError, ValueError, RecursionError) as fault:
             large = type(fault) is OverflowError
-            why = f"over {text.limit} bytes" if large else f"no JSON: {fault.msg if isinstance(fault, json.JSONDecodeError) else type(fault).__name__}"
-            yield Raw("fault", f"row:{number}", reason="ingest.too_large" if large else "ingest.broken_record", note=why)
+            why = (
+                f"over {text.limit} bytes"
+                if large
+                else f"no JSON: {fault.msg if isinstance(fault, json.JSONDecodeError) else type(fault).__name__}"
+            )
+            yield Raw(
+                "fault", f"row:{number}", reason="ingest.too_large" if large else "ingest.broken_record", note=why
+            )
             number, sound = number + 1, False
             _go_on(text, fault, keys)
             closed = text.over()
@@ -175,6 +182,13 @@ def _object(value: Any, note: str | None) -> Iterator[Raw]:
     """An object that is all of a file: the rows it holds under a known name, or itself as one."""
     rows = None
     if isinstance(value, dict):
-        rows = next((value[key] for key in LISTS if isinstance(value.get(key), list) and value[key] and isinstance(value[key][0], dict)), None)
+        rows = next(
+            (
+                value[key]
+                for key in LISTS
+                if isinstance(value.get(key), list) and value[key] and isinstance(value[key][0], dict)
+            ),
+            None,
+        )
     for number, row in enumerate([value] if rows is None else rows):
         yield row_of(row, f"row:{number}", note)

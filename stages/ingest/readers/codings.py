@@ -39,7 +39,12 @@ def decoded(body: bytes, headers: list[tuple[str, str]], limit: int, undeclared:
     if any("chunked" in value.lower() for name, value in headers if name == "transfer-encoding"):
         body, cut = dechunk(body)
         notes += ["the chunked body is cut"] * cut
-    listed = [word.strip().lower().removeprefix("x-") for name, value in headers if name == "content-encoding" for word in value.split(",")]
+    listed = [
+        word.strip().lower().removeprefix("x-")
+        for name, value in headers
+        if name == "content-encoding"
+        for word in value.split(",")
+    ]
     todo = [word for word in reversed(listed) if word not in PLAIN]
     for _ in range(MOST):
         coding = todo.pop(0) if todo else packing(body) if undeclared else None
@@ -69,7 +74,11 @@ def _undone(body: bytes, coding: str, limit: int) -> Payload:
     found = _deflate(body, limit) if coding == "deflate" else _brotli(body, limit)
     if found is not None:
         return Payload(b"", f"{coding}: over {limit} bytes", "ingest.too_large") if len(found.body) > limit else found
-    return Payload(b"", f"{coding} data damaged", "ingest.content_coding") if kinds.apart(body) == "binary" else Payload(body)
+    return (
+        Payload(b"", f"{coding} data damaged", "ingest.content_coding")
+        if kinds.apart(body) == "binary"
+        else Payload(body)
+    )
 
 
 def _members(body: bytes, coding: str, limit: int) -> Payload:
@@ -87,7 +96,9 @@ def _members(body: bytes, coding: str, limit: int) -> Payload:
         return Payload(b"".join(pieces))
     if not size:
         return Payload(b"", f"{coding} data cut", "ingest.content_coding")
-    return Payload(b"".join(pieces), f"{coding} data cut" if stream.fault == "truncated" else f"bytes behind the {coding} data")
+    return Payload(
+        b"".join(pieces), f"{coding} data cut" if stream.fault == "truncated" else f"bytes behind the {coding} data"
+    )
 
 
 def _deflate(body: bytes, limit: int) -> Payload | None:
@@ -123,7 +134,9 @@ def _brotli(body: bytes, limit: int) -> Payload | None:
     data = b"".join(pieces)
     if decoder.is_finished() or size > limit:
         return Payload(data)
-    return Payload(data, "br data cut") if data and kinds.apart(data) is None and kinds.apart(body) == "binary" else None
+    return (
+        Payload(data, "br data cut") if data and kinds.apart(data) is None and kinds.apart(body) == "binary" else None
+    )
 
 
 def dechunk(body: bytes) -> tuple[bytes, bool]:

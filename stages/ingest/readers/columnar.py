@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from typing import Any, BinaryIO, Iterator
+from collections.abc import Iterator
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -63,7 +64,10 @@ def _group(source: pq.ParquetFile, handle: BinaryIO, group: int, first: int, cou
         for size, columns, lost in _by_column(source, handle, group):
             if at + size > done:
                 skip = max(0, done - at)
-                yield from rows((size - skip, {name: column.slice(skip) for name, column in columns.items()}, lost), first + at + skip)
+                yield from rows(
+                    (size - skip, {name: column.slice(skip) for name, column in columns.items()}, lost),
+                    first + at + skip,
+                )
                 done = at + size
             at += size
     yield from lost_rows(first + done, count - done, why)
@@ -80,9 +84,14 @@ def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int) -> Iterator
     names = source.schema_arrow.names
     # Made a dictionary by Arrow, a column with one value of bad UTF-8 cannot be had; as plain text it can.
     plain = _without_dictionaries(handle) if any(map(pa.types.is_dictionary, source.schema_arrow.types)) else source
-    of = {name: plain if pa.types.is_dictionary(kind) else source for name, kind in zip(names, source.schema_arrow.types)}
+    of = {
+        name: plain if pa.types.is_dictionary(kind) else source for name, kind in zip(names, source.schema_arrow.types)
+    }
     size = _at_a_time(source, group)
-    streams = {name: of[name].iter_batches(batch_size=size, row_groups=[group], columns=[name], use_threads=False) for name in names}
+    streams = {
+        name: of[name].iter_batches(batch_size=size, row_groups=[group], columns=[name], use_threads=False)
+        for name in names
+    }
     held: dict[str, pa.Array] = {}
     while streams:
         for name in list(streams):
@@ -97,7 +106,11 @@ def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int) -> Iterator
                 held.pop(name, None)
         size = min(map(len, held.values()), default=0)
         if size:
-            yield size, {name: column.slice(0, size) for name, column in held.items()}, tuple(name for name in names if name not in held)
+            yield (
+                size,
+                {name: column.slice(0, size) for name, column in held.items()},
+                tuple(name for name in names if name not in held),
+            )
         held = {name: column.slice(size) for name, column in held.items()}
 
 
@@ -123,7 +136,9 @@ def lost_rows(first: int, count: int, why: str) -> Iterator[Raw]:
     for number in range(first, first + min(count, LOST)):
         yield Raw("fault", f"row:{number}", reason="ingest.broken_record", note=why)
     if count > LOST:
-        yield Raw("fault", f"row:{first + LOST}", reason="ingest.broken_record", note=f"{count - LOST} more rows; {why}")
+        yield Raw(
+            "fault", f"row:{first + LOST}", reason="ingest.broken_record", note=f"{count - LOST} more rows; {why}"
+        )
 
 
 def read_arrow(handle: BinaryIO) -> Iterator[Raw]:
@@ -132,7 +147,12 @@ def read_arrow(handle: BinaryIO) -> Iterator[Raw]:
     for batch in _batches(handle):
         if isinstance(batch, str):
             # Not even how many rows it has can be read: one row stands for it.
-            yield Raw("fault", f"batch:{broken}:row:{number}", reason="ingest.broken_file", note=f"Arrow: {batch} after {number} rows")
+            yield Raw(
+                "fault",
+                f"batch:{broken}:row:{number}",
+                reason="ingest.broken_file",
+                note=f"Arrow: {batch} after {number} rows",
+            )
             broken += 1
             continue
         sound, lost = _sound(batch)
@@ -212,8 +232,15 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
     if types.is_map(kind):
         return pa.map_(_as_bytes(kind.key_type), _as_bytes(kind.item_type), kind.keys_sorted)
     if types.is_struct(kind):
-        return pa.struct([kind.field(place).with_type(_as_bytes(kind.field(place).type)) for place in range(kind.num_fields)])
-    for is_such, make in ((types.is_list, pa.list_), (types.is_large_list, pa.large_list), (types.is_list_view, pa.list_view), (types.is_large_list_view, pa.large_list_view)):
+        return pa.struct(
+            [kind.field(place).with_type(_as_bytes(kind.field(place).type)) for place in range(kind.num_fields)]
+        )
+    for is_such, make in (
+        (types.is_list, pa.list_),
+        (types.is_large_list, pa.large_list),
+        (types.is_list_view, pa.list_view),
+        (types.is_large_list_view, pa.large_list_view),
+    ):
         if is_such(kind):
             return make(kind.value_field.with_type(_as_bytes(kind.value_type)))
     if types.is_fixed_size_list(kind):
@@ -236,10 +263,20 @@ def rows(piece: Piece, first: int) -> Iterator[Raw]:
     general = [f"column {name!r}: cannot be read" for name in lost]
     for place in range(size):
         notes = general + [said(name, faults[place]) for name, (_, faults) in found.items() if place in faults]
-        raw = Raw("row", f"row:{first + place}", {name: values[place] for name, (values, _) in found.items()}, note="; ".join(notes) or None)
+        raw = Raw(
+            "row",
+            f"row:{first + place}",
+            {name: values[place] for name, (values, _) in found.items()},
+            note="; ".join(notes) or None,
+        )
         if lost:
             raw.facts["lost"] = lost
-        if apart_here := {name: kind for name, (_, faults) in found.items() for kind in SET_APART if LEFT_OUT.format(kind) in faults.get(place, ())}:
+        if apart_here := {
+            name: kind
+            for name, (_, faults) in found.items()
+            for kind in SET_APART
+            if LEFT_OUT.format(kind) in faults.get(place, ())
+        }:
             raw.facts["apart"] = apart_here
         yield raw
 

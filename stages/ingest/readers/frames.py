@@ -8,7 +8,8 @@ where the next record begins. Bytes between two records are a frame of their own
 from __future__ import annotations
 
 import re
-from typing import Callable, Iterator, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from stages.ingest.unpack import Unpacked
 
@@ -129,7 +130,16 @@ def _frames(stream: Unpacked, limit: int, form: _Form) -> Iterator[Frame]:
             reason = "ingest.truncated_gzip" if fault == "truncated" else "ingest.broken_file"
             yield Frame(number, b"", b"", 0, reason, f"{stream.packing} data {fault}", window.at, window.at)
             return
-        yield Frame(number, b"", b"", 0, "ingest.broken_record", "damaged packed data; went on at the next member", window.at, window.at)
+        yield Frame(
+            number,
+            b"",
+            b"",
+            0,
+            "ingest.broken_record",
+            "damaged packed data; went on at the next member",
+            window.at,
+            window.at,
+        )
         number += 1
 
 
@@ -138,7 +148,12 @@ UNPROVEN = "from packed data damaged further on, so it may be garbled"
 
 def _proven(frame: Frame, stream: Unpacked) -> Frame:
     """The frame, with a note where it reaches into what a damaged member gave at last."""
-    if stream.fault == "damaged" and stream.unproven is not None and frame.end > stream.unproven and frame.reason is None:
+    if (
+        stream.fault == "damaged"
+        and stream.unproven is not None
+        and frame.end > stream.unproven
+        and frame.reason is None
+    ):
         return frame._replace(note=UNPROVEN)
     return frame
 
@@ -171,7 +186,9 @@ def _strange(window: _Window, form: _Form, at: int, head: bytes = b"", note: str
         at = max(at - step, 0)
     window.skip(len(window.held) if found is None else found)
     gone = window.at - start
-    return Frame(0, head, b"", gone, "ingest.broken_record", note or f"{gone} bytes that are no record", start, window.at)
+    return Frame(
+        0, head, b"", gone, "ingest.broken_record", note or f"{gone} bytes that are no record", start, window.at
+    )
 
 
 def _next(window: _Window, form: _Form, at: int) -> int | None:
@@ -193,18 +210,30 @@ def _whole(window: _Window, head: bytes, size: int, limit: int, form: _Form) -> 
         window.skip(begin)
         body = window.take(size)
         if short := _line_ends_in(body, blank, form):
-            return Frame(0, head, body[:-short], size, None, f"declared {size} bytes, {short} of them the line ends behind it")
+            return Frame(
+                0, head, body[:-short], size, None, f"declared {size} bytes, {short} of them the line ends behind it"
+            )
         return Frame(0, head, body, size)
     if inner is not None:
         return _up_to(window, head, size, inner)
     if not complete:
         whole = window.held.endswith(form.trailers)
         body = _up_to(window, head, size, len(window.held))
-        return body if whole and body.body else body._replace(reason="ingest.broken_record", note=f"declared {size} bytes, the file ends after {len(body.body)}")
+        return (
+            body
+            if whole and body.body
+            else body._replace(
+                reason="ingest.broken_record", note=f"declared {size} bytes, the file ends after {len(body.body)}"
+            )
+        )
     if window.held.startswith(form.trailers, end):
         window.skip(begin)
         return Frame(0, head, window.take(size), size)
-    while (inner := form.next(window.held, end, len(window.held))) is None and len(window.held) < begin + limit and not window.ended:
+    while (
+        (inner := form.next(window.held, end, len(window.held))) is None
+        and len(window.held) < begin + limit
+        and not window.ended
+    ):
         end = max(end, len(window.held) - LONGEST_HEADER)
         window.fill(len(window.held) + CHUNK)
     if inner is None and not window.ended:
@@ -248,7 +277,14 @@ def _pass_over(window: _Window, head: bytes, size: int, form: _Form) -> Frame:
         inside = form.next(window.held, 0, step)
         if inside is not None and inside < left:
             window.skip(inside)
-            return Frame(0, head, b"", size, "ingest.broken_record", f"declared {size} bytes, the next record stands before its end")
+            return Frame(
+                0,
+                head,
+                b"",
+                size,
+                "ingest.broken_record",
+                f"declared {size} bytes, the next record stands before its end",
+            )
         window.skip(step)
         left -= step
     return Frame(0, head, b"", size, "ingest.too_large", f"{size} bytes")
@@ -294,7 +330,14 @@ def arc_line(line: bytes) -> tuple[bytes, bytes, bytes, int | None] | None:
     (b'http://e.kr/a b', b'20140216050221', b'text/html; charset=x', 5)
     """
     fields = line.split(b" ")
-    dated = next((n for n in range(2, len(fields) - 2) if 8 <= len(fields[n]) <= 18 and fields[n].isdigit() and 0 < len(fields[n - 1]) <= 64), None)
+    dated = next(
+        (
+            n
+            for n in range(2, len(fields) - 2)
+            if 8 <= len(fields[n]) <= 18 and fields[n].isdigit() and 0 < len(fields[n - 1]) <= 64
+        ),
+        None,
+    )
     if dated is None:
         return None
     length = fields[-1].rstrip(b"\r\n\t")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from stages.ingest.readers.recoded import Decoder, Recoded, recoded, told
 from stages.ingest.row import Raw
 from stages.ingest.unpack import Unpacked
 
 CHUNK = 1 << 20
-_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2}|u0000)|.)", re.S)
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2}|u0000)|.)", re.S
+)
 """An escape of a JSON string; of group 1 where it is half a pair of surrogates or NUL."""
 
 

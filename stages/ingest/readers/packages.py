@@ -10,12 +10,13 @@ import csv
 import hashlib
 import re
 import sys
+from collections.abc import Iterator
 from email.parser import BytesParser
 from email.policy import compat32
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Iterator, Literal
+from typing import Literal
 
 from pipeline.options import Options
 from stages.ingest.licence import spdx
@@ -72,7 +73,9 @@ def listing(options: Packages) -> list[File]:
 def _path() -> tuple[str, ...]:
     """Where distributions are looked for: sys.path without what a package adds of its own insides (Ray's copies of others'
     libraries), so that the listing is the same before and after such a package is imported, and in its workers."""
-    return tuple(p for p in sys.path if not any(parent.name in ("site-packages", "dist-packages") for parent in Path(p).parents))
+    return tuple(
+        p for p in sys.path if not any(parent.name in ("site-packages", "dist-packages") for parent in Path(p).parents)
+    )
 
 
 def _rank(name: str) -> str:
@@ -87,7 +90,9 @@ def _of(dist: metadata.Distribution, name: str, version: str, kinds: tuple[str, 
         path, stated, size = row[0], row[1], int(row[2] or 0)
         if ".." in path.split("/") or (part == "docstring" and size < SHORT_DOC) or not size:
             continue
-        yield File(f"{PACKAGES}/{name}/{_stable(path)}", str(dist.locate_file(path)), size, f"{version}:{stated}", str(part))
+        yield File(
+            f"{PACKAGES}/{name}/{_stable(path)}", str(dist.locate_file(path)), size, f"{version}:{stated}", str(part)
+        )
 
 
 def _stable(path: str) -> str:
@@ -110,13 +115,23 @@ def read(file: File) -> Iterator[Raw]:
     """The document of one file of a package."""
     data = Path(file.path).read_bytes()
     about = _about(Path(file.path)) if file.within != "docstring" else _near(Path(file.path), file.name)
-    facts = {"licence": about.get("licence"), "lang": None, "meta": {"distribution": file.name.split("/")[1], "part": file.within}}
+    facts = {
+        "licence": about.get("licence"),
+        "lang": None,
+        "meta": {"distribution": file.name.split("/")[1], "part": file.within},
+    }
     if file.within == "readme":
         message = BytesParser(policy=compat32).parsebytes(data)
         body = message.get_payload(decode=True) or _field(message, "Description") or ""
         medium = (_field(message, "Description-Content-Type") or "text/x-rst").partition(";")[0].strip().lower()
         facts["title"] = _field(message, "Name")
-        yield Raw({"text/markdown": "markdown", "text/plain": "text"}.get(medium, "rst"), "", body, url=about.get("url"), facts=facts)
+        yield Raw(
+            {"text/markdown": "markdown", "text/plain": "text"}.get(medium, "rst"),
+            "",
+            body,
+            url=about.get("url"),
+            facts=facts,
+        )
     elif file.within == "licence":
         yield Raw("markdown" if file.path.endswith(".md") else "text", "", data, url=about.get("url"), facts=facts)
     else:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import codecs
 import csv
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 from stages.ingest import charset
 from stages.ingest.readers.lines import faults, line_limit, lines
@@ -57,7 +58,7 @@ class _Lines:
         self._next = [next(self, "")]
         return self._next[0]
 
-    def __iter__(self) -> "_Lines":
+    def __iter__(self) -> _Lines:
         return self
 
     def __next__(self) -> str:

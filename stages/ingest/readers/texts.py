@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-from typing import Iterator
+from collections.abc import Iterator
 
 from stages.ingest import attach, charset, outline
 from stages.ingest.facts import number
@@ -21,7 +21,11 @@ def read(raw: Raw) -> Document:
         decoded = charset.decode(raw.body, raw.charset, html=False)
         text, encoding = decoded.text, decoded.encoding
         replaced = decoded.replaced + text.count("\0")
-        metrics = {"charset.fallbacks": float(decoded.fallbacks), "charset.replaced": float(replaced), "page.bytes": float(len(raw.body))}
+        metrics = {
+            "charset.fallbacks": float(decoded.fallbacks),
+            "charset.replaced": float(replaced),
+            "page.bytes": float(len(raw.body)),
+        }
         if replaced:
             text = text.replace("\0", "\ufffd")
             note = f"ingest.bad_utf8: {replaced} characters unreadable as {decoded.encoding}"
@@ -99,7 +103,8 @@ def _documented(tree: ast.Module) -> Iterator[tuple[str, str]]:
         inner = [
             (f"{name}.{child.name}" if name else child.name, child)
             for child in getattr(node, "body", [])
-            if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not child.name.startswith("_")
+            if isinstance(child, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+            and not child.name.startswith("_")
         ]
         if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             stack += reversed(inner)

@@ -43,7 +43,13 @@ def _is_plain(kind: pa.DataType) -> bool:
     """Is what Arrow makes of such a value what JSON can say?"""
     if types.is_struct(kind) or _is_list(kind):
         return all(_is_plain(kind.field(place).type) for place in range(kind.num_fields))
-    return types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind) or _is_text(kind)
+    return (
+        types.is_integer(kind)
+        or types.is_floating(kind)
+        or types.is_boolean(kind)
+        or types.is_null(kind)
+        or _is_text(kind)
+    )
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -51,11 +57,23 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _is_list(kind: pa.DataType) -> bool:
-    return any(is_such(kind) for is_such in (types.is_list, types.is_large_list, types.is_fixed_size_list, types.is_list_view, types.is_large_list_view))
+    return any(
+        is_such(kind)
+        for is_such in (
+            types.is_list,
+            types.is_large_list,
+            types.is_fixed_size_list,
+            types.is_list_view,
+            types.is_large_list_view,
+        )
+    )
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return any(is_such(kind) for is_such in (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary))
+    return any(
+        is_such(kind)
+        for is_such in (types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary)
+    )
 
 
 def _plain(scalar: pa.Scalar, told: Counter) -> Any:
@@ -79,7 +97,11 @@ def _plain(scalar: pa.Scalar, told: Counter) -> Any:
     if _is_list(kind):
         return [_plain(value, told) for value in scalar.values]
     if types.is_struct(kind):
-        return dict(zip(apart([field.name for field in kind]), (_plain(scalar[place], told) for place in range(kind.num_fields))))
+        return dict(
+            zip(
+                apart([field.name for field in kind]), (_plain(scalar[place], told) for place in range(kind.num_fields))
+            )
+        )
     if types.is_decimal(kind):
         return number_of(scalar.as_py())
     if types.is_interval(kind):
@@ -136,7 +158,9 @@ def _time(scalar: pa.Scalar, kind: pa.DataType, told: Counter) -> Any:
     count = scalar.value
     try:
         if types.is_date(kind):
-            return (date(1970, 1, 1) + timedelta(days=count if types.is_date32(kind) else count // 86_400_000)).isoformat()
+            return (
+                date(1970, 1, 1) + timedelta(days=count if types.is_date32(kind) else count // 86_400_000)
+            ).isoformat()
         parts = PER_SECOND[kind.unit]
         if types.is_duration(kind):
             return count // parts if count % parts == 0 else count / parts

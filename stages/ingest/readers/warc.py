@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Iterator
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from stages.ingest import kinds
@@ -13,8 +13,25 @@ from stages.ingest.row import Raw, guarded
 from stages.ingest.unpack import Unpacked
 
 PAGES = frozenset(("text/html", "application/xhtml+xml", "application/vnd.wap.xhtml+xml"))
-TEXTS = {"text/plain": "text", "text/markdown": "markdown", "text/x-markdown": "markdown", "text/x-rst": "rst", "text/prs.fallenstein.rst": "rst"}
-BELIEVED = frozenset(("", "application/octet-stream", "unknown/unknown", "content/unknown", "application/xml", "text/xml", "application/json", "text/json"))
+TEXTS = {
+    "text/plain": "text",
+    "text/markdown": "markdown",
+    "text/x-markdown": "markdown",
+    "text/x-rst": "rst",
+    "text/prs.fallenstein.rst": "rst",
+}
+BELIEVED = frozenset(
+    (
+        "",
+        "application/octet-stream",
+        "unknown/unknown",
+        "content/unknown",
+        "application/xml",
+        "text/xml",
+        "application/json",
+        "text/json",
+    )
+)
 """Declared types under which a page is one all the same."""
 KEPT_STATUS = frozenset((200, 203))
 OWN = frozenset(("response", "resource", "conversion"))
@@ -61,7 +78,7 @@ def _stamp(digits: str) -> str | None:
 
 def _fields(head: bytes) -> dict[str, str]:
     """Header fields by lower-case name, the first of each."""
-    return {name: value for name, value in reversed(_pairs(head))}
+    return dict(reversed(_pairs(head)))
 
 
 def _pairs(head: bytes) -> list[tuple[str, str]]:
@@ -79,7 +96,11 @@ def _record(frame: Frame, fields: dict[str, str], uri: str | None, limit: int) -
     if kind not in OWN or (uri and _scheme(uri) not in ("http", "https", "file", "ftp")):
         return Raw("fault", "", reason="ingest.record_type", note=kind or "no type")
     raw = _conversion(frame, fields) if kind == "conversion" else _exchange(frame, fields, uri, limit)
-    notes = [raw.note, frame.note, f"cut short by the crawler: {fields['warc-truncated']}" if "warc-truncated" in fields else None]
+    notes = [
+        raw.note,
+        frame.note,
+        f"cut short by the crawler: {fields['warc-truncated']}" if "warc-truncated" in fields else None,
+    ]
     raw.note = "; ".join(note for note in notes if note) or None
     raw.metrics = {"warc.truncated": float("warc-truncated" in fields)}
     if "warc-truncated" in fields:
@@ -106,7 +127,9 @@ def _exchange(frame: Frame, fields: dict[str, str], uri: str | None, limit: int)
     """A response (HTTP head and payload) or a resource (payload alone)."""
     body, headers, status = frame.body, [], 200
     kind = fields.get("content-type", "")
-    if fields.get("warc-type", "").lower() == "response" and (kind.startswith("application/http") or _STATUS.match(body)):
+    if fields.get("warc-type", "").lower() == "response" and (
+        kind.startswith("application/http") or _STATUS.match(body)
+    ):
         status, headers, body = _http(body)
         kind = next((value for name, value in headers if name == "content-type"), "")
     if status is not None and status not in KEPT_STATUS:

@@ -32,7 +32,9 @@ class BadWords(Rule):
     bounds = (Bound("count", high="max"), Bound("per_thousand", high="max_per_thousand"))
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        found = tally(docs.data, docs.offsets[:-1], docs.offsets[1:], _compiled(self.files), whole_words=not self.anywhere)[:, 0]
+        found = tally(
+            docs.data, docs.offsets[:-1], docs.offsets[1:], _compiled(self.files), whole_words=not self.anywhere
+        )[:, 0]
         return {"count": found, "per_thousand": np.nan_to_num(1000 * share(found, docs.once(read).words))}
 
 
@@ -43,7 +45,9 @@ def _compiled(files: tuple[str, ...]) -> Automaton:
         try:
             lines = Path(name).read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as fault:
-            raise OptionError(f"bad_words: cannot read {name}: {fault}", "give UTF-8 text files with a word per line") from None
+            raise OptionError(
+                f"bad_words: cannot read {name}: {fault}", "give UTF-8 text files with a word per line"
+            ) from None
         words |= dict.fromkeys(line.strip() for line in lines if line.strip() and not line.startswith("#"))
     if not words:
         raise OptionError(f"bad_words: no word in {', '.join(files)}", "write one word or phrase per line")

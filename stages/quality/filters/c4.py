@@ -34,7 +34,7 @@ class C4(Rule):
     citations: bool = True
     "Remove wiki citations from the lines kept."
     max_lorem: int | None = 0
-    "Most lines with \"lorem ipsum\"."
+    'Most lines with "lorem ipsum".'
     max_curly: int | None = 0
     "Most lines with a curly bracket."
     min_sentences: int | None = 5

@@ -53,7 +53,12 @@ class GopherRepetition(Rule):
     )
 
     calibrated = {
-        "ko": {"max_paragraphs": None, "max_paragraph_characters": None, "max_lines": 0.374, "max_line_characters": None}
+        "ko": {
+            "max_paragraphs": None,
+            "max_paragraph_characters": None,
+            "max_lines": 0.374,
+            "max_line_characters": None,
+        }
     }
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The language a document is written in."""
 
-from typing import Annotated, ClassVar, Mapping
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,6 @@ from pipeline.options import CONTENT
 from stages.text.codes import fault_of
 from stages.text.language import Identified, Identify, bundled_model
 from stages.text.rules import Bound, Rule
-
 
 LABELS = pa.list_(pa.struct({"lang": pa.large_string(), "score": pa.float64()}))
 
@@ -50,7 +50,9 @@ class Language(Rule):
         metrics = {"score": found.scores}
         columns = {"lang": langs, "lang_score": pa.array(found.scores, pa.float64(), from_pandas=True)}
         if self.column:
-            columns[self.column] = pa.array([[{"lang": lang, "score": score} for lang, score in own] for own in found.ranked], LABELS)
+            columns[self.column] = pa.array(
+                [[{"lang": lang, "score": score} for lang, score in own] for own in found.ranked], LABELS
+            )
         return Verdict(self.decide(metrics, langs), metrics, columns=columns, notes=_others(found))
 
     def decide(self, metrics: Mapping[str, np.ndarray], langs: pa.Array | None) -> list[str | None]:
@@ -65,4 +67,7 @@ class Language(Rule):
 def _others(found: Identified) -> list[str | None]:
     """The labels that came near, as words for the ledger."""
     rows = zip(found.langs, found.ranked)
-    return [" ".join(f"{lang}={score:.2f}" for lang, score in own if lang != first and score >= 0.05) or None for first, own in rows]
+    return [
+        " ".join(f"{lang}={score:.2f}" for lang, score in own if lang != first and score >= 0.05) or None
+        for first, own in rows
+    ]

@@ -1,7 +1,8 @@
 """How surprised a language model is: garbage and lists above, boilerplate below; head, middle and tail as CCNet cuts them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, Mapping
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,11 @@ class Surprise:
 
     def __call__(self, docs: Docs) -> np.ndarray:
         texts = docs.text.to_pylist()
-        logp, counts, sizes = _by_ngrams(self.model, texts, self.tokens) if ".arpa" in self.model else _by_model(self.model, texts, self.tokens)
+        logp, counts, sizes = (
+            _by_ngrams(self.model, texts, self.tokens)
+            if ".arpa" in self.model
+            else _by_model(self.model, texts, self.tokens)
+        )
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             found = np.stack([np.exp(-logp / counts), -logp / np.log(2) / sizes], axis=1)
         found[(counts == 0) | (sizes == 0)] = np.nan
@@ -101,14 +106,22 @@ class Perplexity(Rule):
         nothing = np.isnan(np.asarray(metrics["perplexity"], np.float64))
         return [
             why or ("perplexity.empty" if asked and empty else f"perplexity.{bucket}" if bucket in self.drop else None)
-            for why, empty, bucket in zip(super().decide(metrics, langs), nothing.tolist(), self.buckets(metrics, langs))
+            for why, empty, bucket in zip(
+                super().decide(metrics, langs), nothing.tolist(), self.buckets(metrics, langs)
+            )
         ]
 
     def buckets(self, metrics: Mapping[str, np.ndarray], langs: pa.Array | None) -> list[str | None]:
         """Head, middle or tail per text; None where the language has no cuts or there is no perplexity."""
-        words = [primary(lang) for lang in langs.to_pylist()] if langs is not None else [None] * len(metrics["perplexity"])
+        words = (
+            [primary(lang) for lang in langs.to_pylist()] if langs is not None else [None] * len(metrics["perplexity"])
+        )
         out: list[str | None] = []
         for lang, value in zip(words, np.asarray(metrics["perplexity"], np.float64).tolist()):
             cut = self.cuts.get(lang or "")
-            out.append(None if cut is None or np.isnan(value) else BUCKETS[(value > cut[0]) + (value >= cut[1] and value > cut[0])])
+            out.append(
+                None
+                if cut is None or np.isnan(value)
+                else BUCKETS[(value > cut[0]) + (value >= cut[1] and value > cut[0])]
+            )
         return out

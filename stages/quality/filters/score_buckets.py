@@ -1,6 +1,7 @@
 """Several classifiers as one decision: each score as a rank, the ranks as one number, the number as a bucket."""
 
-from typing import ClassVar, Literal, Mapping
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -48,18 +49,31 @@ class ScoreBuckets(Rule):
             scores = {name: values_at(docs.batch, name, "score_buckets") for name in self.edges}
         except UsageError as fault:
             raise OptionError(fault.message, f"put the filter that writes it before; {fault.mend}") from None
-        bucket = self.combined({name: np.array([number(value) for value in found], np.float64) for name, found in scores.items()})
+        bucket = self.combined(
+            {name: np.array([number(value) for value in found], np.float64) for name, found in scores.items()}
+        )
         metrics = {"bucket": bucket}
         column = pa.array(np.nan_to_num(bucket).astype(np.int64), pa.int64(), mask=np.isnan(bucket))
-        return Verdict(self.decide(metrics, docs.column("lang") if "lang" in names else None), metrics, columns={self.column: column})
+        return Verdict(
+            self.decide(metrics, docs.column("lang") if "lang" in names else None),
+            metrics,
+            columns={self.column: column},
+        )
 
     def combined(self, scores: Mapping[str, np.ndarray]) -> np.ndarray:
         """The bucket per text, float64: NaN where no score is known."""
-        ranks = np.stack([np.where(np.isnan(values), np.nan, np.searchsorted(self.edges[name], values, side="right")) for name, values in scores.items()])
+        ranks = np.stack(
+            [
+                np.where(np.isnan(values), np.nan, np.searchsorted(self.edges[name], values, side="right"))
+                for name, values in scores.items()
+            ]
+        )
         known = ~np.isnan(ranks)
         if self.combine == "mean":
             with np.errstate(invalid="ignore"):
-                return np.floor(np.where(known, ranks, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan))
+                return np.floor(
+                    np.where(known, ranks, 0).sum(axis=0) / np.where(known.any(axis=0), known.sum(axis=0), np.nan)
+                )
         far = -np.inf if self.combine == "max" else np.inf
         best = np.where(known, ranks, far)
         best = best.max(axis=0) if self.combine == "max" else best.min(axis=0)

@@ -7,7 +7,19 @@ from stages.text.phrases import automaton, tally
 from stages.text.rules import Bound, Rule
 from stages.text.words import read, share
 
-PARTICLES = ("을(를)", "를(을)", "이(가)", "가(이)", "은(는)", "는(은)", "와(과)", "과(와)", "(으)로", "(이)라", "(이)나")
+PARTICLES = (
+    "을(를)",
+    "를(을)",
+    "이(가)",
+    "가(이)",
+    "은(는)",
+    "는(은)",
+    "와(과)",
+    "과(와)",
+    "(으)로",
+    "(이)라",
+    "(이)나",
+)
 NOTICES = (
     "기계 번역", "기계번역", "자동 번역", "자동번역", "구글 번역", "구글번역", "파파고 번역", "번역기로 번역", "google 번역",
     "machine translated", "machine translation", "translated by google", "automatically translated",

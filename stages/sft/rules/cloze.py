@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -37,7 +38,11 @@ class Cloze(Rule):
     def find(self, page: Page) -> Iterator[Candidate]:
         if page.lang is None:
             return
-        spans = [s for s in prose(page, self.min_passage) if s.end - s.start <= self.max_passage and sentence_count(page.cut(s)) >= 3]
+        spans = [
+            s
+            for s in prose(page, self.min_passage)
+            if s.end - s.start <= self.max_passage and sentence_count(page.cut(s)) >= 3
+        ]
         dice = page.dice("cloze")
         dice.shuffle(spans)
         made = 0
@@ -70,7 +75,9 @@ def occurrences(text: str, term: Term) -> list[int]:
     place = text.find(form)
     while place >= 0:
         end = place + len(form)
-        if not _LETTER.match(text[place - 1 : place]) and not (latin and text[end : end + 1].isascii() and text[end : end + 1].isalpha()):
+        if not _LETTER.match(text[place - 1 : place]) and not (
+            latin and text[end : end + 1].isascii() and text[end : end + 1].isalpha()
+        ):
             found.append(place)
             place = end - 1
         place = text.find(form, place + 1)

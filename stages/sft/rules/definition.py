@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -44,7 +45,9 @@ class Definition(Rule):
         unfinished = bool(_CONTENTS.match(answer)) or (not _END.search(answer) and "\n" in answer)
         if is_question(name):
             question = NUMBER.sub("", name)
-            return Candidate(question, answer, span, confidence=self.confidence + 0.1, drop="unclear" if unfinished else None)
+            return Candidate(
+                question, answer, span, confidence=self.confidence + 0.1, drop="unclear" if unfinished else None
+            )
         drop = None
         if not answer:
             drop = "empty_answer"
@@ -58,7 +61,9 @@ class Definition(Rule):
             return Candidate(name, answer, span, drop=drop)
         title = topic(page) if topic(page) != name else ""
         task = "define_in" if title else "define"
-        question, register = ask(task, page.lang, page.dice(f"definition/{name}"), answer, term=name.rstrip(" :："), title=title)
+        question, register = ask(
+            task, page.lang, page.dice(f"definition/{name}"), answer, term=name.rstrip(" :："), title=title
+        )
         return Candidate(question, answer, span, facts={"register": register} if register else {})
 
 

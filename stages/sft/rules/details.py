@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -49,7 +50,9 @@ class Details(Rule):
             drop = None if question or not heading else "other_language"
             if BUTTON.fullmatch(heading.rstrip(" .…>»")):
                 drop = "stub"
-            elif not is_question(heading) and (len(heading) > self.max_name or CODE.search(heading) or CONSENT.search(heading)):
+            elif not is_question(heading) and (
+                len(heading) > self.max_name or CODE.search(heading) or CONSENT.search(heading)
+            ):
                 drop = "unclear"
             confidence = self.confidence - (0 if is_question(heading) else 0.15)
             yield Candidate(question, answer, span, confidence=confidence, drop=drop, facts=facts)

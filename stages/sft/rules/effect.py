@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator, Literal, NamedTuple
+from collections.abc import Iterator
+from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -15,12 +16,19 @@ from stages.sft.rules.title import DANGLING, shared
 from stages.sft.wording import ask
 
 _CONNECTIVE = {
-    "ko": re.compile(r"(?:따라서|그러므로|그 결과|그래서|이 때문에|이에 따라|이로 인해|그 때문에|그렇기 때문에)[,\s]\s*"),
+    "ko": re.compile(
+        r"(?:따라서|그러므로|그 결과|그래서|이 때문에|이에 따라|이로 인해|그 때문에|그렇기 때문에)[,\s]\s*"
+    ),
     "en": re.compile(r"(?:Therefore|As a result|Consequently|For this reason|Hence|Because of this|Thus)[,\s]\s*"),
 }
 _REASON = {
-    "ko": re.compile(r"(?:왜냐하면|그 이유는|이유는|그 까닭은|그것은)[,\s].*(?:때문(?:이다|입니다|이에요|이죠)|까닭(?:이다|입니다))[.\s]*$", re.DOTALL),
-    "en": re.compile(r"(?:This is because|That is because|That's because|The reason is|The reason for this is|It is because)\b"),
+    "ko": re.compile(
+        r"(?:왜냐하면|그 이유는|이유는|그 까닭은|그것은)[,\s].*(?:때문(?:이다|입니다|이에요|이죠)|까닭(?:이다|입니다))[.\s]*$",
+        re.DOTALL,
+    ),
+    "en": re.compile(
+        r"(?:This is because|That is because|That's because|The reason is|The reason for this is|It is because)\b"
+    ),
 }
 _LETTERS = {"ko": ("가", "나"), "en": ("A", "B")}
 
@@ -63,18 +71,26 @@ class Effect(Rule):
     def _of(self, page: Page, span: Span, spans: list[Span]) -> Iterator[Candidate]:
         for link in self._links(page, span, _CONNECTIVE[page.lang]):
             dice = page.dice(f"effect/{link.behind.start}")
-            entailed = self._entailed(page, link, spans, dice) if "entail" in self.tasks and dice.random() < 0.5 else None
+            entailed = (
+                self._entailed(page, link, spans, dice) if "entail" in self.tasks and dice.random() < 0.5 else None
+            )
             if entailed is not None:
                 yield entailed
             elif "effect" in self.tasks:
                 answer = page.cut(link.behind)
                 question, register = ask("effect", page.lang, dice, answer, text=page.cut(link.before))
-                yield Candidate(question, answer, link.behind, "effect", facts={"register": register} if register else {})
+                yield Candidate(
+                    question, answer, link.behind, "effect", facts={"register": register} if register else {}
+                )
         if "cause" in self.tasks:
             for link in self._links(page, span, _REASON[page.lang]):
                 answer = page.cut(link.behind)
-                question, register = ask("cause", page.lang, page.dice(f"cause/{link.behind.start}"), answer, text=page.cut(link.before))
-                yield Candidate(question, answer, link.behind, "cause", facts={"register": register} if register else {})
+                question, register = ask(
+                    "cause", page.lang, page.dice(f"cause/{link.behind.start}"), answer, text=page.cut(link.before)
+                )
+                yield Candidate(
+                    question, answer, link.behind, "cause", facts={"register": register} if register else {}
+                )
 
     def _links(self, page: Page, span: Span, connective: re.Pattern) -> Iterator[Link]:
         """Sentences that open with the connective, with one or two before them that can stand alone."""
@@ -85,13 +101,24 @@ class Effect(Rule):
             if not found:
                 continue
             first = place - 1
-            if first and (DANGLING.match(text, pieces[first][0]) or pieces[first][1] - pieces[first][0] < 2 * self.min_cause):
+            if first and (
+                DANGLING.match(text, pieces[first][0]) or pieces[first][1] - pieces[first][0] < 2 * self.min_cause
+            ):
                 first -= 1
             cause = text[pieces[first][0] : pieces[place - 1][1]]
-            if len(cause) < least(self.min_cause, page.lang) or DANGLING.match(cause) or not balanced(cause) or not balanced(text[start:end]):
+            if (
+                len(cause) < least(self.min_cause, page.lang)
+                or DANGLING.match(cause)
+                or not balanced(cause)
+                or not balanced(text[start:end])
+            ):
                 continue
             bare = found.end() if found.end() < end else start
-            yield Link(Span(span.start + pieces[first][0], span.start + pieces[place - 1][1]), Span(span.start + start, span.start + end), span.start + bare)
+            yield Link(
+                Span(span.start + pieces[first][0], span.start + pieces[place - 1][1]),
+                Span(span.start + start, span.start + end),
+                span.start + bare,
+            )
 
     def _entailed(self, page: Page, link: Link, spans: list[Span], dice) -> Candidate | None:
         """Which of two sentences follows: the one behind the connective, or one from elsewhere on the page about other things."""
@@ -105,7 +132,9 @@ class Effect(Rule):
         letters = _LETTERS[page.lang]
         shown = f"{letters[0]}. {one}\n{letters[1]}. {two}"
         question, register = ask("entail", page.lang, dice, said, text=cause, choices=shown)
-        return Candidate(question, f"{letters[right]}. {said}", None, "entail", facts={"register": register} if register else {})
+        return Candidate(
+            question, f"{letters[right]}. {said}", None, "entail", facts={"register": register} if register else {}
+        )
 
     def _elsewhere(self, page: Page, link: Link, spans: list[Span], cause: str, said: str, dice) -> str | None:
         """A sentence of another paragraph, of like length, that stands alone and shares no content word with the premise."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -38,7 +39,9 @@ class Faq(Rule):
                 facts = {"answer_rank": str(place + 1), "answers": str(len(ranked))}
                 if any(b.kind == "accepted_answer" for b in answers):
                     facts["accepted"] = "true" if block.kind == "accepted_answer" else "false"
-                yield Candidate(question.text.strip(), text, span, confidence=self.confidence - 0.15 * beside, facts=facts)
+                yield Candidate(
+                    question.text.strip(), text, span, confidence=self.confidence - 0.15 * beside, facts=facts
+                )
 
 
 def asked(page: Page) -> Iterator[tuple[Block, list[Block]]]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
-from stages.sft.page import Page, Section, Span, likeness_key
 from stages.sft.labels import labels
+from stages.sft.page import Page, Section, Span, likeness_key
 from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import NUMBER, is_question
 from stages.sft.rule import Candidate, Rule
@@ -43,7 +44,11 @@ class Heading(Rule):
             question = NUMBER.sub("", section.heading.strip(" #*¶")).strip()
             span, whole = answer_span(page, section, self.min_answer, self.max_answer, ends)
             answer = page.cut(span)
-            drop = "unclear" if len(answer) >= self.min_answer and (torn(answer) or is_contents(answer) or gapped(answer)) else None
+            drop = (
+                "unclear"
+                if len(answer) >= self.min_answer and (torn(answer) or is_contents(answer) or gapped(answer))
+                else None
+            )
             if DEICTIC.search(question) and len(answer) >= self.min_answer:
                 drop = "unclear"
             if CALLS.match(question):
@@ -106,7 +111,10 @@ def whole_lines(page: Page, span: Span) -> Span:
         if page.in_code(span.start + len(before) + 1) or LISTED.match(last):
             break
         caption = likeness_key(last) in likeness_key(before) and not last.rstrip().endswith((".", "?", "!", "다"))
-        if not caption and (len(last) > 60 or (ENDED.search(last) and not last.endswith((":", "：")) and not (korean and is_latin(last)))):
+        if not caption and (
+            len(last) > 60
+            or (ENDED.search(last) and not last.endswith((":", "：")) and not (korean and is_latin(last)))
+        ):
             break
         text = before.rstrip()
     return page.trimmed(Span(span.start, span.start + len(text)))

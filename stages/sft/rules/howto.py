@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -18,7 +19,10 @@ from stages.sft.wording import ask
 
 _PRONOUNS = frozenset("it this them one now here more that".split())
 _STRAY = re.compile(r"(?:에서|에|으로|로|을|를|의|과|와|은|는)\s")
-_PROMISE = re.compile(r"(?:다음|아래)[^.\n]{0,40}(?:수행합니다|같습니다|나열합니다|실행합니다|진행합니다|따릅니다|하십시오|하세요|있습니다)\s*[.:]?\s*$|(?:the following|as follows|below)[^.\n]{0,40}[.:]\s*$", re.IGNORECASE)
+_PROMISE = re.compile(
+    r"(?:다음|아래)[^.\n]{0,40}(?:수행합니다|같습니다|나열합니다|실행합니다|진행합니다|따릅니다|하십시오|하세요|있습니다)\s*[.:]?\s*$|(?:the following|as follows|below)[^.\n]{0,40}[.:]\s*$",
+    re.IGNORECASE,
+)
 """A last sentence that announces what is no longer there."""
 _TEASER = re.compile(r"^.{1,40}(?:\.\.\.|…)\s*\n", re.MULTILINE)
 """A short line that breaks off and is followed by others: a folded link."""
@@ -49,13 +53,23 @@ class Howto(Rule):
             answer = page.cut(span)
             task, act = found
             task, title = within(task, act, page)
-            question, register = ask(task, page.lang, page.dice(f"howto/{section.heading}"), answer, act=act, title=title)
+            question, register = ask(
+                task, page.lang, page.dice(f"howto/{section.heading}"), answer, act=act, title=title
+            )
             if DANGLING.match(answer):
                 continue
-            drop = "short_answer" if len(answer) < least(self.min_section, page.lang) else "unclear" if vague(act) or broken(answer) else None
+            drop = (
+                "short_answer"
+                if len(answer) < least(self.min_section, page.lang)
+                else "unclear"
+                if vague(act) or broken(answer)
+                else None
+            )
             drop = drop if answer else "empty_answer"
             facts = {"register": register} if register else {}
-            yield Candidate(question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop, facts=facts)
+            yield Candidate(
+                question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop, facts=facts
+            )
 
     def _declared(self, page: Page) -> Iterator[Candidate]:
         """Groups of `step` blocks; their name is the group's heading or question, else the page's title."""
@@ -77,7 +91,14 @@ class Howto(Rule):
 
 def broken(answer: str) -> bool:
     """Whether a section is no text to learn from: unfinished, a table of contents, or with words lost."""
-    return bool(_PROMISE.search(answer)) or is_contents(answer) or gapped(answer) or bool(_TEASER.search(answer)) or fragmented(answer) or not finished(answer)
+    return (
+        bool(_PROMISE.search(answer))
+        or is_contents(answer)
+        or gapped(answer)
+        or bool(_TEASER.search(answer))
+        or fragmented(answer)
+        or not finished(answer)
+    )
 
 
 def finished(answer: str) -> bool:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import ClassVar, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -15,7 +16,10 @@ from stages.sft.rule import Candidate, Rule
 from stages.sft.rules.heading import CALLS
 from stages.sft.rules.title import DANGLING
 
-_SPEAKER = re.compile(r"^[ \t*_—–-]{0,4}(?P<name>[A-Z][A-Za-z.'’ ]{1,30}|[A-Z]{2,4}|[가-힣]{2,6}(?: [가-힣]{2,6}){0,2})[*_ \t]{0,3}[:：][*_ \t]{0,3}(?=\S)", re.MULTILINE)
+_SPEAKER = re.compile(
+    r"^[ \t*_—–-]{0,4}(?P<name>[A-Z][A-Za-z.'’ ]{1,30}|[A-Z]{2,4}|[가-힣]{2,6}(?: [가-힣]{2,6}){0,2})[*_ \t]{0,3}[:：][*_ \t]{0,3}(?=\S)",
+    re.MULTILINE,
+)
 _DASHED = re.compile(r"^[ \t*_]*[-–—▶▷■□◆◇●○※][ \t]*")
 
 
@@ -65,7 +69,12 @@ class Interview(Rule):
         if sum(shares[asker]) < self.asks * len(shares[asker]):
             return
         for asked, answered in zip(turns, turns[1:]):
-            if asked.name == asker and answered.name != asker and answered.name in both and is_question(page.cut(asked.span)):
+            if (
+                asked.name == asker
+                and answered.name != asker
+                and answered.name in both
+                and is_question(page.cut(asked.span))
+            ):
                 yield squeeze(page.cut(asked.span)).strip("*_ "), answered.span
 
     def _paragraphs(self, page: Page) -> Iterator[tuple[str, Span]]:
@@ -74,7 +83,10 @@ class Interview(Rule):
         spans = [span for span in page.paragraphs if span.start not in heads]
         asked = [at for at, span in enumerate(spans) if self._is_question(page.cut(span))]
         for at, following in zip(asked, [*asked[1:], len(spans)]):
-            last = next((place - 1 for place in range(at + 1, following) if _heading_between(page, spans[at], spans[place])), following - 1)
+            last = next(
+                (place - 1 for place in range(at + 1, following) if _heading_between(page, spans[at], spans[place])),
+                following - 1,
+            )
             if following == len(spans):
                 last = min(last, at + 2)
             if last > at and spans[at + 1].start - spans[at].end <= 4:
@@ -83,7 +95,12 @@ class Interview(Rule):
 
     def _is_question(self, text: str) -> bool:
         text = text.strip("*_ \t")
-        return self.min_question <= len(text) <= self.max_question and "\n" not in text and text.endswith(("?", "？")) and is_question(text)
+        return (
+            self.min_question <= len(text) <= self.max_question
+            and "\n" not in text
+            and text.endswith(("?", "？"))
+            and is_question(text)
+        )
 
 
 def turns_of(page: Page) -> Iterator[Turn]:

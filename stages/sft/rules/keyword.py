@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -35,11 +36,19 @@ class Keyword(Rule):
     def find(self, page: Page) -> Iterator[Candidate]:
         if page.lang is None:
             return
-        spans = [s for s in prose(page, self.min_passage) if s.end - s.start <= self.max_passage and sentence_count(page.cut(s)) >= 3]
+        spans = [
+            s
+            for s in prose(page, self.min_passage)
+            if s.end - s.start <= self.max_passage and sentence_count(page.cut(s)) >= 3
+        ]
         dice = page.dice("keyword")
         for span in sorted(dice.sample(spans, min(self.per_page, len(spans)))):
             text = page.cut(span)
-            repeated = [t for t in terms(text, page.title, " ".join(h for h, _, _ in page.headings)) if t.count >= 2 or t.form in page.title]
+            repeated = [
+                t
+                for t in terms(text, page.title, " ".join(h for h, _, _ in page.headings))
+                if t.count >= 2 or t.form in page.title
+            ]
             if len(repeated) < 3:
                 continue
             yield self._make(page, span, text, repeated[: self.words], dice.random() < 0.5)
@@ -49,6 +58,10 @@ class Keyword(Rule):
         dice = page.dice(f"keyword/{span.start}")
         if write:
             question, register = ask("write", page.lang, dice, text, words=listed, title=topic(page))
-            return Candidate(question, text, span, "write", self.confidence, facts={"register": register} if register else {})
+            return Candidate(
+                question, text, span, "write", self.confidence, facts={"register": register} if register else {}
+            )
         question, register = ask("keywords", page.lang, dice, text=text, n=str(len(found)))
-        return Candidate(question, listed, None, "keywords", self.confidence - 0.1, facts={"register": register} if register else {})
+        return Candidate(
+            question, listed, None, "keywords", self.confidence - 0.1, facts={"register": register} if register else {}
+        )

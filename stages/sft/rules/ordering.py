@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -14,7 +15,10 @@ from stages.sft.rules.howto import step_line
 from stages.sft.rules.title import topic
 from stages.sft.wording import ask
 
-_ITEM = re.compile(r"^[ \t]*(?:\(?(\d{1,2})[.)]|(\d{1,2})\s*단계[.:]?|Step\s+(\d{1,2})[.:]?)[ \t]+(\S[^\n]*)$", re.MULTILINE | re.IGNORECASE)
+_ITEM = re.compile(
+    r"^[ \t]*(?:\(?(\d{1,2})[.)]|(\d{1,2})\s*단계[.:]?|Step\s+(\d{1,2})[.:]?)[ \t]+(\S[^\n]*)$",
+    re.MULTILINE | re.IGNORECASE,
+)
 
 
 class Steps(NamedTuple):
@@ -44,7 +48,10 @@ class Ordering(Rule):
             return
         made = 0
         for steps in procedures(page):
-            texts = [re.sub(r"^(?:\d{1,2}[.)]|\d{1,2}\s*단계[.:]?|step\s+\d{1,2}[.:]?)\s+", "", t, flags=re.IGNORECASE) for t in steps.texts]
+            texts = [
+                re.sub(r"^(?:\d{1,2}[.)]|\d{1,2}\s*단계[.:]?|step\s+\d{1,2}[.:]?)\s+", "", t, flags=re.IGNORECASE)
+                for t in steps.texts
+            ]
             if not self.min_steps <= len(texts) <= self.max_steps or len(set(texts)) < len(texts) or not steps.name:
                 continue
             if any(not 8 <= len(text) <= 400 or language(text) not in (None, page.lang) for text in texts):
@@ -63,7 +70,9 @@ class Ordering(Rule):
         answer = "\n".join(f"{place}. {text}" for place, text in enumerate(texts, 1))
         question, register = ask("order", page.lang, dice, answer, title=steps.name, text=shown)
         same = steps.span is not None and page.cut(steps.span) == answer
-        return Candidate(question, answer, steps.span if same else None, "order", facts={"register": register} if register else {})
+        return Candidate(
+            question, answer, steps.span if same else None, "order", facts={"register": register} if register else {}
+        )
 
 
 def procedures(page: Page) -> Iterator[Steps]:
@@ -71,7 +80,10 @@ def procedures(page: Page) -> Iterator[Steps]:
     for blocks in page.groups.values():
         steps = [step_line(b.text) for b in blocks if b.kind == "step" and b.text.strip()]
         if steps:
-            name = next((clean_heading(squeeze(b.text)) for b in blocks if b.kind in ("heading", "question", "summary")), topic(page))
+            name = next(
+                (clean_heading(squeeze(b.text)) for b in blocks if b.kind in ("heading", "question", "summary")),
+                topic(page),
+            )
             yield Steps(steps, None, name)
     run: list[re.Match] = []
     for match in _ITEM.finditer(page.text):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
@@ -12,7 +13,9 @@ from stages.sft.page import Page, Span, squeeze
 from stages.sft.rule import Candidate, Rule
 
 _INLINE = re.compile(r"[ \t](?:A(?:nswer)?|답변|답)[ \t]*[:：][ \t]*", re.IGNORECASE)
-_NUMBERED = re.compile(r"^[ \t]*(?:\*\*)?\(?(?P<number>\d{1,3})[.)][ \t]+(?P<rest>[^\n]{4,200}[?？])(?:\*\*)?[ \t]*$", re.MULTILINE)
+_NUMBERED = re.compile(
+    r"^[ \t]*(?:\*\*)?\(?(?P<number>\d{1,3})[.)][ \t]+(?P<rest>[^\n]{4,200}[?？])(?:\*\*)?[ \t]*$", re.MULTILINE
+)
 _BLANK = re.compile(r"\n[ \t]*\n+")
 
 
@@ -37,7 +40,11 @@ class QaText(Rule):
         labelled = list(_labelled(page))
         yield from _answered(page, labelled, self.confidence)
         if not labelled:
-            numbered = [Asked(m["rest"].strip(" *"), m.start(), m.end()) for m in _NUMBERED.finditer(page.text) if not page.in_code(m.start())]
+            numbered = [
+                Asked(m["rest"].strip(" *"), m.start(), m.end())
+                for m in _NUMBERED.finditer(page.text)
+                if not page.in_code(m.start())
+            ]
             if len(numbered) >= 2:
                 yield from _answered(page, numbered, self.confidence - 0.1)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -46,10 +47,14 @@ class Section(Rule):
                 continue
             span = whole_lines(page, section.own)
             answer = page.cut(span)
-            if not least(self.min_answer, page.lang) <= len(answer) <= self.max_answer or not self._speaks(page, section, head, answer):
+            if not least(self.min_answer, page.lang) <= len(answer) <= self.max_answer or not self._speaks(
+                page, section, head, answer
+            ):
                 continue
             shown = small("x " + head, page.once(lower_words))[2:] if page.lang == "en" else head
-            question, register = ask("section", page.lang, page.dice(f"section/{section.head.start}"), answer, title=title, heading=shown)
+            question, register = ask(
+                "section", page.lang, page.dice(f"section/{section.head.start}"), answer, title=title, heading=shown
+            )
             yield Candidate(question, answer, span, facts={"register": register} if register else {})
             made += 1
             if made == self.per_page:
@@ -63,12 +68,22 @@ class Section(Rule):
             and inside != likeness_key(title) and not head.endswith((":", ",", "…")) and inside not in _FURNITURE
         )  # fmt: skip
 
-    def _speaks(self, page: Page, section: "page_.Section", head: str, answer: str) -> bool:
+    def _speaks(self, page: Page, section: page_.Section, head: str, answer: str) -> bool:
         """Whether the section is prose about its heading: its first paragraph reads, names it, and hangs on nothing before."""
         first = next((span for span in page.paragraphs if section.own.start <= span.start < section.own.end), None)
-        if first is None or first.start - section.own.start > 4 or broken(answer) or DANGLING.match(answer) or not reads(page, first):
+        if (
+            first is None
+            or first.start - section.own.start > 4
+            or broken(answer)
+            or DANGLING.match(answer)
+            or not reads(page, first)
+        ):
             return False
-        return first.end - first.start >= least(60, page.lang) and overlap(head, answer) >= self.min_overlap and overlap(head, page.cut(first)) > 0
+        return (
+            first.end - first.start >= least(60, page.lang)
+            and overlap(head, answer) >= self.min_overlap
+            and overlap(head, page.cut(first)) > 0
+        )
 
 
 _FURNITURE = frozenset(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -13,7 +14,14 @@ from stages.sft.wording import ask
 RATINGS = ("rating", "score", "stars", "rating_value", "ratingvalue", "label", "sentiment", "평점", "별점", "감정")
 SCALES = ("best", "best_rating", "bestrating", "max_rating", "만점")
 WORDS = {"positive": 1.0, "pos": 1.0, "긍정": 1.0, "good": 1.0, "negative": 0.0, "neg": 0.0, "부정": 0.0, "bad": 0.0}
-SAID = {"ko": {"formal": ("긍정입니다.", "부정입니다."), "polite": ("긍정적이에요.", "부정적이에요."), "plain": ("긍정이다.", "부정이다.")}, "en": {"": ("Positive.", "Negative.")}}
+SAID = {
+    "ko": {
+        "formal": ("긍정입니다.", "부정입니다."),
+        "polite": ("긍정적이에요.", "부정적이에요."),
+        "plain": ("긍정이다.", "부정이다."),
+    },
+    "en": {"": ("Positive.", "Negative.")},
+}
 
 
 class Sentiment(Rule):
@@ -51,7 +59,11 @@ class Sentiment(Rule):
 
     def _rated(self, page: Page, text: str, share: float, lang: str | None) -> Iterator[Candidate]:
         lang = lang or language(text)
-        if lang not in SAID or self.low < share < self.high or not least(self.min_text, lang) <= len(text) <= self.max_text:
+        if (
+            lang not in SAID
+            or self.low < share < self.high
+            or not least(self.min_text, lang) <= len(text) <= self.max_text
+        ):
             return
         question, register = ask("sentiment", lang, page.dice(f"sentiment/{text[:40]}"), text=text)
         facts = {"register": register} if register else {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -13,7 +14,9 @@ from stages.sft.questions import is_question
 from stages.sft.rule import Candidate, Rule
 from stages.sft.rules.title import site_free
 
-_THANKS = re.compile(r"^\W*(?:thanks?|thank you|ty|same here|bump|following|me too|\+1|감사|고맙|저도|동감|궁금)\b", re.IGNORECASE)
+_THANKS = re.compile(
+    r"^\W*(?:thanks?|thank you|ty|same here|bump|following|me too|\+1|감사|고맙|저도|동감|궁금)\b", re.IGNORECASE
+)
 _QUOTED = re.compile(r"^.{0,60}(?:said|wrote|님이? (?:쓴|작성한) 글)\s*:", re.IGNORECASE)
 
 
@@ -42,9 +45,20 @@ class Thread(Rule):
         taken = 0
         for block in posts[1:]:
             text = block.text.strip()
-            if len(text) < least(self.min_answer, page.lang) or _THANKS.match(text) or _QUOTED.match(text) or text.endswith(("?", "？")):
+            if (
+                len(text) < least(self.min_answer, page.lang)
+                or _THANKS.match(text)
+                or _QUOTED.match(text)
+                or text.endswith(("?", "？"))
+            ):
                 continue
-            yield Candidate(question, text, block.span, confidence=max(0.0, self.confidence - 0.05 * taken), facts={"answer_rank": str(taken + 1)})
+            yield Candidate(
+                question,
+                text,
+                block.span,
+                confidence=max(0.0, self.confidence - 0.05 * taken),
+                facts={"answer_rank": str(taken + 1)},
+            )
             taken += 1
             if taken == self.replies:
                 return

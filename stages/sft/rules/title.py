@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Iterator, Literal
+from collections.abc import Iterator
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -55,8 +56,7 @@ class Title(Rule):
         made = [c for task in self.tasks if (c := getattr(self, f"_{task}")(page)) is not None]
         dice = page.dice("title")
         dice.shuffle(made)
-        for candidate in made[: self.per_page]:
-            yield candidate
+        yield from made[: self.per_page]
 
     def _summarise(self, page: Page) -> Candidate | None:
         spans = prose(page)
@@ -72,7 +72,11 @@ class Title(Rule):
         if shown is None or not least(60, page.lang) <= len(summary) <= 0.5 * (shown.end - shown.start):
             return None
         text = page.cut(shown)
-        if overlap(summary, text) < (max(self.min_overlap, LEAD) if span else self.min_overlap) or summary in text or sentence_count(text) < 4:
+        if (
+            overlap(summary, text) < (max(self.min_overlap, LEAD) if span else self.min_overlap)
+            or summary in text
+            or sentence_count(text) < 4
+        ):
             return None
         if not turns_on(summary, text):
             return None
@@ -96,17 +100,27 @@ class Title(Rule):
 
     def _continue(self, page: Page) -> Candidate | None:
         spans = prose(page)
-        pairs = [(a, b) for a, b in zip(spans, spans[1:]) if b.start - a.end <= 4 and page.cut(a).strip() != page.cut(b).strip()]
+        pairs = [
+            (a, b)
+            for a, b in zip(spans, spans[1:])
+            if b.start - a.end <= 4 and page.cut(a).strip() != page.cut(b).strip()
+        ]
         if not pairs:
             return None
         before, after = page.dice("continue").choice(pairs)
         answer = page.cut(after)
         if _REPLY.match(answer) or _LABELLED.match(answer) or shared(page.cut(before), answer) < 2:
             return None
-        if len(answer) < least(120, page.lang) or sentence_count(answer) < 2 or before.end - before.start > self.max_input:
+        if (
+            len(answer) < least(120, page.lang)
+            or sentence_count(answer) < 2
+            or before.end - before.start > self.max_input
+        ):
             return None
         title = topic(page)
-        question, register = ask("continue", page.lang, page.dice("continue/ask"), answer, text=page.cut(before), title=title)
+        question, register = ask(
+            "continue", page.lang, page.dice("continue/ask"), answer, text=page.cut(before), title=title
+        )
         return Candidate(question, answer, after, "continue", self.confidence - 0.05, facts=_level(register))
 
 
@@ -154,7 +168,9 @@ def turns_on(summary: str, text: str) -> bool:
 
 def shared(one: str, two: str) -> int:
     """Content words (by root) that both texts use: a paragraph that goes on about the same thing has some."""
-    return len({root(w) for w in words(one) if not is_function(w)} & {root(w) for w in words(two) if not is_function(w)})
+    return len(
+        {root(w) for w in words(one) if not is_function(w)} & {root(w) for w in words(two) if not is_function(w)}
+    )
 
 
 def root(word: str) -> str:

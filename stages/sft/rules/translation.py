@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Iterator
+from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -13,7 +14,10 @@ from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
 
 OTHER = {"ko": "en", "en": "ko"}
-BESIDE = {"ko": ("ko", "kor", "korean", "text_ko", "translation_ko", "target_ko"), "en": ("en", "eng", "english", "text_en", "source_en", "original_en")}
+BESIDE = {
+    "ko": ("ko", "kor", "korean", "text_ko", "translation_ko", "target_ko"),
+    "en": ("en", "eng", "english", "text_en", "source_en", "original_en"),
+}
 """Columns that hold the other language's wording of a record's text."""
 
 
@@ -52,7 +56,11 @@ class Translation(Rule):
         pairs, at = [], 0
         while at + 1 < len(spans):
             first, second = langs[at], langs[at + 1]
-            if first in OTHER and second == OTHER[first] and self._fits(page.cut(spans[at]), page.cut(spans[at + 1]), first):
+            if (
+                first in OTHER
+                and second == OTHER[first]
+                and self._fits(page.cut(spans[at]), page.cut(spans[at + 1]), first)
+            ):
                 pairs.append((spans[at], spans[at + 1], first))
                 at += 2
             else:
@@ -75,7 +83,15 @@ class Translation(Rule):
             source, answer, span, into = beside, text, own, lang
         asked = page.lang or lang
         question, register = ask(f"translate_{into}", asked, dice, answer if into == "ko" else "", text=source)
-        return Candidate(question, answer, span, f"translate_{into}", confidence, drop, facts={"register": register} if register else {})
+        return Candidate(
+            question,
+            answer,
+            span,
+            f"translate_{into}",
+            confidence,
+            drop,
+            facts={"register": register} if register else {},
+        )
 
     def _fits(self, text: str, beside: str, lang: str) -> bool:
         korean, english = (text, beside) if lang == "ko" else (beside, text)

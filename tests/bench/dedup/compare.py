@@ -117,7 +117,9 @@ def main() -> None:
                 out = Path(scratch) / f"{tool}-{round_}"
                 command = [python, str(HERE / "peers.py"), tool, str(given.corpus / "docs.jsonl"), str(out)]
                 command += [given.lang] if tool == "datatrove" and given.lang else []
-                runs.setdefault(tool, []).append(measured(command if python else ours(given.corpus, out, *given.flags.split())))
+                runs.setdefault(tool, []).append(
+                    measured(command if python else ours(given.corpus, out, *given.flags.split()))
+                )
                 if round_ == 0 and (given.corpus / "truth.npz").exists():
                     marks[tool] = quality(given.corpus, kept_by(tool, out))
                 shutil.rmtree(out, ignore_errors=True)
@@ -126,11 +128,16 @@ def main() -> None:
 
 def report(runs: dict[str, list[tuple[float, float, float]]], marks: dict[str, dict[str, float]]) -> None:
     base = statistics.median(run[0] for run in runs["maetdol"])
-    print("| tool | CPU s | times maetdol | wall s | peak MB | recall .8 | precision .8 | precision .7 |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| tool | CPU s | times maetdol | wall s | peak MB | recall .8 | precision .8 | precision .7 |\n|---|---|---|---|---|---|---|---|"
+    )
     for tool, found in runs.items():
         cpu, wall, peak = (statistics.median(column) for column in zip(*found))
         mark = marks.get(tool, {})
-        truth = " | ".join(f"{mark[name]:.3f}" if name in mark else "-" for name in ("recall at 0.8", "precision at 0.8", "precision at 0.7"))
+        truth = " | ".join(
+            f"{mark[name]:.3f}" if name in mark else "-"
+            for name in ("recall at 0.8", "precision at 0.8", "precision at 0.7")
+        )
         print(f"| {tool} | {cpu:.1f} | {cpu / base:.1f} | {wall:.1f} | {peak:.0f} | {truth} |")
 
 

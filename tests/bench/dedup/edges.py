@@ -66,7 +66,12 @@ def run(folder: Path, nodes: int, memory: int, say) -> None:
         notes = spread(folder, Corpus(tuple(parts)), memory)
         say.send((time.process_time() - began, notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
         return
-    task = Task(Store(folder / "cluster"), 0, "bench", cluster.Joining(Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link")))
+    task = Task(
+        Store(folder / "cluster"),
+        0,
+        "bench",
+        cluster.Joining(Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link")),
+    )
     receipt = cluster.run(task)
     say.send((time.process_time() - began, receipt.notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
@@ -90,11 +95,19 @@ def spread(folder: Path, corpus, memory: int) -> dict:
                 seconds[name] = seconds.get(name, 0.0) + time.process_time() - began
 
     sink, scratch = Store(folder / "spread"), Store(folder / "scratch")
-    work = components.Spread(corpus, Store(folder / "sign"), Store(folder / "link"), scratch, sink, ranges, "bench", Timed())
+    work = components.Spread(
+        corpus, Store(folder / "sign"), Store(folder / "link"), scratch, sink, ranges, "bench", Timed()
+    )
     made = work.run({number: f"bench {number} of {ranges.count}" for number in range(ranges.count)})
     notes = {name: sum(receipt.notes[name] for receipt in made) for name in ("components", "documents")}
-    notes |= {"lots": max(receipt.notes["lots"] for receipt in made), "ranges": ranges.count, "CPU s": {name: round(each, 1) for name, each in seconds.items()}}
-    return notes | {"GB between": round(sum(file.stat().st_size for file in Path(scratch.path).rglob("*.arrow")) / 1e9, 1)}
+    notes |= {
+        "lots": max(receipt.notes["lots"] for receipt in made),
+        "ranges": ranges.count,
+        "CPU s": {name: round(each, 1) for name, each in seconds.items()},
+    }
+    return notes | {
+        "GB between": round(sum(file.stat().st_size for file in Path(scratch.path).rglob("*.arrow")) / 1e9, 1)
+    }
 
 
 def main() -> None:
@@ -117,7 +130,9 @@ def main() -> None:
             link.put(number, blocks(left=left, right=right), COLUMNS.empty_table(), key="bench")
     for number in range(-(-nodes // (1 << 20))):
         rows = min(1 << 20, nodes - (number << 20))
-        sign.put(number, pa.table({"size": pa.array(np.full(rows, 4000, np.int64))}), COLUMNS.empty_table(), key="bench")
+        sign.put(
+            number, pa.table({"size": pa.array(np.full(rows, 4000, np.int64))}), COLUMNS.empty_table(), key="bench"
+        )
     ear, mouth = multiprocessing.Pipe()
     process = multiprocessing.get_context("spawn").Process(target=run, args=(given.folder, nodes, given.memory, mouth))
     process.start()
@@ -131,7 +146,9 @@ def main() -> None:
     seconds, notes, most = ear.recv()
     process.join()
     print(f"{given.edges:,} edges over {nodes:,} documents, seed {given.seed}: {notes}")
-    print(f"{seconds:.1f} CPU s; peak of its own memory {peak / 2**30:.2f} GiB, with mapped files {most / 2**20:.2f} GiB")
+    print(
+        f"{seconds:.1f} CPU s; peak of its own memory {peak / 2**30:.2f} GiB, with mapped files {most / 2**20:.2f} GiB"
+    )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,10 @@ def main() -> None:
     from stages.text.shingles import Shingling
 
     how = Shingling()
-    print("| corpus | MB | whole kernel | with 8 permutations | sets for verification | memcpy | permutations alone, ns a shingle |\n|" + "---|" * 7)
+    print(
+        "| corpus | MB | whole kernel | with 8 permutations | sets for verification | memcpy | permutations alone, ns a shingle |\n|"
+        + "---|" * 7
+    )
     for corpus in given.corpora:
         store, held, size = Store(corpus / "store"), [], 0
         for shard in store.shards():
@@ -58,10 +61,18 @@ def main() -> None:
         target = np.empty(max(len(d.data) for d in held), np.uint8)
         copy = best(given.rounds, lambda: [np.copyto(target[: len(d.data)], d.data) for d in held])
         factors, terms = minhash.permutations(given.permutations)
-        block, values = np.random.default_rng(1).integers(0, 2**32, 4096, np.uint32), np.full(given.permutations, minhash.EMPTY)
-        alone = best(given.rounds, lambda: [minhash._permute(block, 4096, factors, terms, values) for _ in range(1000)]) / 4096e3
+        block, values = (
+            np.random.default_rng(1).integers(0, 2**32, 4096, np.uint32),
+            np.full(given.permutations, minhash.EMPTY),
+        )
+        alone = (
+            best(given.rounds, lambda: [minhash._permute(block, 4096, factors, terms, values) for _ in range(1000)])
+            / 4096e3
+        )
         rates = " | ".join(f"{size / 1e6 / seconds:.0f} MB/s" for seconds in (whole, few, sets, copy))
-        print(f"| {corpus.name} | {size / 1e6:.0f} | {rates} | {alone * 1e9:.2f} (text: {tokens / size * 1000:.0f} shingles a KB) |")
+        print(
+            f"| {corpus.name} | {size / 1e6:.0f} | {rates} | {alone * 1e9:.2f} (text: {tokens / size * 1000:.0f} shingles a KB) |"
+        )
 
 
 if __name__ == "__main__":

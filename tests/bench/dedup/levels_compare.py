@@ -33,7 +33,12 @@ LEVELS = {
     "paragraph": ["--levels", "url", "--spans", "paragraph"],
     "url": ["--levels", "url"],
 }
-PEERS = {"substring": ["divsufsort"], "line": ["datatrove", "dolma"], "paragraph": ["dolma_paragraph"], "url": ["datatrove_url"]}
+PEERS = {
+    "substring": ["divsufsort"],
+    "line": ["datatrove", "dolma"],
+    "paragraph": ["dolma_paragraph"],
+    "url": ["datatrove_url"],
+}
 UNITS = {"line": re.compile(r"\n"), "paragraph": re.compile(r"\n[ \t\r]*\n")}
 
 
@@ -51,7 +56,12 @@ def stored(path: Path, texts: list[str], vectors=None, addresses: bool = False) 
     from pipeline.store import Store
 
     n = len(texts)
-    known = {"id": [doc_id("bench", str(k)) for k in range(n)], "content_id": list(map(content_id, texts)), "text": texts, "source": ["bench"] * n}
+    known = {
+        "id": [doc_id("bench", str(k)) for k in range(n)],
+        "content_id": list(map(content_id, texts)),
+        "text": texts,
+        "source": ["bench"] * n,
+    }
     if addresses:
         known["url"] = [address(k) for k in range(n)]
     table = pa.table({f.name: pa.array(known.get(f.name, [None] * n), f.type) for f in DOCUMENT}, schema=DOCUMENT)
@@ -61,7 +71,9 @@ def stored(path: Path, texts: list[str], vectors=None, addresses: bool = False) 
     for number in range(-(-n // 50_000)):
         part = table.slice(number * 50_000, 50_000)
         store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="bench", stage="bench")
-    store.seal({"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, list(range(number + 1)))
+    store.seal(
+        {"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, list(range(number + 1))
+    )
 
 
 def address(k: int) -> str:
@@ -107,7 +119,9 @@ def main() -> None:
     peers = dict(word.split("=", 1) for word in given.peer)
     os.environ["PYTHONPATH"] = str(REPO)
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    print("| level | tool | CPU s | wall s | peak MB | MB/s of CPU | documents/s of CPU | result |\n|---|---|---|---|---|---|---|---|")
+    print(
+        "| level | tool | CPU s | wall s | peak MB | MB/s of CPU | documents/s of CPU | result |\n|---|---|---|---|---|---|---|---|"
+    )
     for level, (store, texts) in prepare(given.work).items():
         if level not in given.only.split(","):
             continue
@@ -123,7 +137,9 @@ def main() -> None:
                 command = [peers[name], str(HERE / "levels_peers.py"), name, str(given.work / "corpus"), str(report)]
                 figures.setdefault(name, []).append(measured(command))
         for name, each in figures.items():
-            left = ours(out) if name == "maetdol" else theirs((given.work / f"{name}.json").with_suffix(".work") / "kept")
+            left = (
+                ours(out) if name == "maetdol" else theirs((given.work / f"{name}.json").with_suffix(".work") / "kept")
+            )
             show(level, name, [statistics.median(column) for column in zip(*each)], texts, judged(level, texts, left))
 
 
@@ -169,7 +185,10 @@ def units(texts: list[str], level: str) -> Counter:
 def show(level: str, tool: str, cost: list[float], texts: list[str], result: str) -> None:
     cpu, wall, peak = cost
     size = sum(len(text.encode()) for text in texts) / 1e6
-    print(f"| {level} | {tool} | {cpu:.1f} | {wall:.1f} | {peak:.0f} | {size / cpu:.1f} | {len(texts) / cpu:,.0f} | {result} |", flush=True)
+    print(
+        f"| {level} | {tool} | {cpu:.1f} | {wall:.1f} | {peak:.0f} | {size / cpu:.1f} | {len(texts) / cpu:,.0f} | {result} |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """The levels' peers, each run in its own environment: python levels_peers.py NAME CORPUS_OR_VECTORS OUT
 
-    divsufsort   substrings: suffix array and longest common prefixes of the whole corpus in memory (pydivsufsort)
-    datatrove    lines across the corpus: SentenceDedup over lines, one line at a time
-    datatrove_url  addresses: ExactDedup over cleaned addresses
-    dolma        lines across the corpus: Bloom filter and mixer; dolma_paragraph: between blank lines
-    faiss        semantic: spherical k-means and cosines within each cluster, as SemDeDup's own code does it
-    faiss_rows   the same from rows to rows, with a list of who went for whom
+divsufsort   substrings: suffix array and longest common prefixes of the whole corpus in memory (pydivsufsort)
+datatrove    lines across the corpus: SentenceDedup over lines, one line at a time
+datatrove_url  addresses: ExactDedup over cleaned addresses
+dolma        lines across the corpus: Bloom filter and mixer; dolma_paragraph: between blank lines
+faiss        semantic: spherical k-means and cosines within each cluster, as SemDeDup's own code does it
+faiss_rows   the same from rows to rows, with a list of who went for whom
 """
 
 from __future__ import annotations
@@ -29,9 +29,16 @@ def divsufsort(corpus: Path, out: Path) -> None:
 
 
 def datatrove(corpus: Path, out: Path) -> None:
-    from datatrove.pipeline.dedup.sentence_dedup import SentDedupConfig, SentenceDedupFilter, SentenceDedupSignature, SentenceFindDedups
+    from datatrove.pipeline.dedup.sentence_dedup import (
+        SentDedupConfig,
+        SentenceDedupFilter,
+        SentenceDedupSignature,
+        SentenceFindDedups,
+    )
 
-    config = SentDedupConfig(n_sentences=1, split_sentences=False, only_dedup_in_index=True, min_doc_words=0, min_num_sentences=0)
+    config = SentDedupConfig(
+        n_sentences=1, split_sentences=False, only_dedup_in_index=True, min_doc_words=0, min_num_sentences=0
+    )
     work = out.with_suffix(".work")
     finding = SentenceFindDedups(data_folder=str(work / "sigs"), output_folder=str(work / "dups"), config=config)
     signing = SentenceDedupSignature(output_folder=str(work / "sigs"), config=config, finder_workers=1)
@@ -43,7 +50,12 @@ def datatrove_url(corpus: Path, out: Path) -> None:
     """Its exact deduplication over addresses, cleaned by the few lines that a user writes."""
     from urllib.parse import parse_qsl, urlencode, urlsplit
 
-    from datatrove.pipeline.dedup.exact_dedup import ExactDedupConfig, ExactDedupFilter, ExactDedupSignature, ExactFindDedups
+    from datatrove.pipeline.dedup.exact_dedup import (
+        ExactDedupConfig,
+        ExactDedupFilter,
+        ExactDedupSignature,
+        ExactFindDedups,
+    )
 
     def address(doc) -> str:
         parts = urlsplit(doc.metadata["url"])
@@ -90,10 +102,28 @@ def dolma(corpus: Path, out: Path, **more: str) -> None:
         (work / "documents" / path.name).symlink_to(path.resolve())
     places = {"processes": 1, "work_dir": {"input": str(work / "in"), "output": str(work / "out")}}
     documents = [str(work / "documents/*.jsonl")]
-    bloom = {"file": str(work / "bloom"), "read_only": False, "estimated_doc_count": 1_000_000, "desired_false_positive_rate": 1e-6, "size_in_bytes": 0}
-    paragraphs = {"name": "lines", "skip_empty": True, "min_length": 30, "paragraphs": {"attribute_name": "again", **more}}
-    programs.deduper_entrypoint(json.dumps({"documents": documents, "dedupe": paragraphs, "bloom_filter": bloom, **places}))
-    stream = {"name": "kept", "documents": documents, "output": {"path": str(work / "kept"), "max_size_in_bytes": 10**11}, "attributes": ["lines"]}
+    bloom = {
+        "file": str(work / "bloom"),
+        "read_only": False,
+        "estimated_doc_count": 1_000_000,
+        "desired_false_positive_rate": 1e-6,
+        "size_in_bytes": 0,
+    }
+    paragraphs = {
+        "name": "lines",
+        "skip_empty": True,
+        "min_length": 30,
+        "paragraphs": {"attribute_name": "again", **more},
+    }
+    programs.deduper_entrypoint(
+        json.dumps({"documents": documents, "dedupe": paragraphs, "bloom_filter": bloom, **places})
+    )
+    stream = {
+        "name": "kept",
+        "documents": documents,
+        "output": {"path": str(work / "kept"), "max_size_in_bytes": 10**11},
+        "attributes": ["lines"],
+    }
     stream["span_replacement"] = [{"span": "$.attributes.again", "min_score": 0.5, "replacement": ""}]
     programs.mixer_entrypoint(json.dumps({"streams": [stream], **places}))
     out.write_text("{}")
@@ -121,7 +151,10 @@ def faiss_rows(rows: Path, out: Path) -> None:
     keep[gone] = False
     pq.write_table(table.filter(pa.array(keep)), out.with_suffix(".parquet"), compression="none", use_dictionary=False)
     ids = table["id"].combine_chunks()
-    pq.write_table(pa.table({"id": ids.take(pa.array(gone)), "keeper": ids.take(pa.array(keeper)), "cosine": alike}), out.with_suffix(".ledger.parquet"))
+    pq.write_table(
+        pa.table({"id": ids.take(pa.array(gone)), "keeper": ids.take(pa.array(keeper)), "cosine": alike}),
+        out.with_suffix(".ledger.parquet"),
+    )
     out.write_text(json.dumps({"removed": len(gone)}))
     np.save(out.with_suffix(".npy"), gone)
 

@@ -65,7 +65,9 @@ def documents(data: Path, lang: str, size: int, seed: int):
         elif kind < 0.70:
             text = draw.choice(held)
         else:
-            text = edited(draw.choice(held), draw.choice((0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)), draw, pool)
+            text = edited(
+                draw.choice(held), draw.choice((0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.1)), draw, pool
+            )
         held.append(text)
         made += len(text.encode())
         yield f"{seed:08x}{number:024x}", text
@@ -117,17 +119,35 @@ def main() -> None:
         for name, text in zip(ids, texts):
             lines.write(json.dumps({"id": name, "text": text}, ensure_ascii=False) + "\n")
     columns = {"id": ids, "text": texts, "lang": [given.lang] * len(ids)}
-    table = pa.table({f.name: pa.array(columns.get(f.name, [None] * len(ids)), f.type) for f in DOCUMENT}, schema=DOCUMENT)
+    table = pa.table(
+        {f.name: pa.array(columns.get(f.name, [None] * len(ids)), f.type) for f in DOCUMENT}, schema=DOCUMENT
+    )
     store = Store(given.out / "store")
     rows = -(-len(ids) // given.shards)
     for number in range(given.shards):
         part = table.slice(number * rows, rows)
         store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="bench", stage="bench", input_ids=part["id"])
-    store.seal({"stage": "bench", "step": "bench", "shape": "DOCUMENT", "key": "bench", "options": {}, "lineage": {}, "schema": []}, range(given.shards))
+    store.seal(
+        {
+            "stage": "bench",
+            "step": "bench",
+            "shape": "DOCUMENT",
+            "key": "bench",
+            "options": {},
+            "lineage": {},
+            "schema": [],
+        },
+        range(given.shards),
+    )
     print(f"{len(ids):,} documents, {sum(len(t.encode()) for t in texts) / 1e6:.1f} MB, seed {given.seed}")
     if given.truth:
         pairs = list(truth(list(texts)))
-        np.savez(given.out / "truth.npz", left=[p[0] for p in pairs], right=[p[1] for p in pairs], jaccard=[p[2] for p in pairs])
+        np.savez(
+            given.out / "truth.npz",
+            left=[p[0] for p in pairs],
+            right=[p[1] for p in pairs],
+            jaccard=[p[2] for p in pairs],
+        )
         print(f"{len(pairs):,} pairs of .5 and more, {sum(p[2] >= 0.8 for p in pairs):,} of .8 and more")
 
 

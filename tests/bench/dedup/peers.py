@@ -82,7 +82,12 @@ def datasketch(source: Path, out: Path) -> None:
 
 def datatrove(source: Path, out: Path, language: str = "en") -> None:
     from datatrove.executor import LocalPipelineExecutor
-    from datatrove.pipeline.dedup import MinhashDedupBuckets, MinhashDedupCluster, MinhashDedupFilter, MinhashDedupSignature
+    from datatrove.pipeline.dedup import (
+        MinhashDedupBuckets,
+        MinhashDedupCluster,
+        MinhashDedupFilter,
+        MinhashDedupSignature,
+    )
     from datatrove.pipeline.dedup.minhash import MinhashConfig
     from datatrove.pipeline.readers import JsonlReader
     from datatrove.pipeline.writers import JsonlWriter
@@ -105,8 +110,30 @@ def datatrove(source: Path, out: Path, language: str = "en") -> None:
 def textdedup(source: Path, out: Path) -> None:
     from text_dedup import minhash
 
-    words = ["--path", "json", "--data_files", str(source), "--split", "train", "--output", str(out / "kept"), "--cache_dir", str(out / "cache")]
-    words += ["--column", "text", "--batch_size", "10000", "--num_perm", str(BANDS * ROWS), "--b", str(BANDS), "--r", str(ROWS)]
+    words = [
+        "--path",
+        "json",
+        "--data_files",
+        str(source),
+        "--split",
+        "train",
+        "--output",
+        str(out / "kept"),
+        "--cache_dir",
+        str(out / "cache"),
+    ]
+    words += [
+        "--column",
+        "text",
+        "--batch_size",
+        "10000",
+        "--num_perm",
+        str(BANDS * ROWS),
+        "--b",
+        str(BANDS),
+        "--r",
+        str(ROWS),
+    ]
     words += ["--ngram", str(WIDTH), "--min_length", "0", "--num_proc", "1", "--hash_func", "xxh3"]
     minhash.main(words, standalone_mode=False)
     import datasets

@@ -66,17 +66,31 @@ def main() -> None:
     given = words.parse_args()
     from pipeline.store import Store
 
-    print("| corpus | MB | documents | run | CPU s | wall s | ms a document | MB/s of CPU | peak MB | peak MB, one process | load |\n|" + "---|" * 11)
+    print(
+        "| corpus | MB | documents | run | CPU s | wall s | ms a document | MB/s of CPU | peak MB | peak MB, one process | load |\n|"
+        + "---|" * 11
+    )
     for corpus in given.corpora:
         store = Store(corpus / "store")
         rows, size = store.require()["rows"], os.path.getsize(corpus / "docs.jsonl") / 1e6
-        runs: dict[int, list[tuple[float, ...]]] = {workers: [] for workers in [1, *([given.workers] if given.workers else [])]}
+        runs: dict[int, list[tuple[float, ...]]] = {
+            workers: [] for workers in [1, *([given.workers] if given.workers else [])]
+        }
         made = set()
         for _ in range(given.rounds):
             for workers, figures in runs.items():
                 with tempfile.TemporaryDirectory(prefix="bench-dedup-", dir=given.scratch) as out:
                     load = os.getloadavg()[0]
-                    words = [sys.executable, "-m", "pipeline.cli", "dedup", store.path, f"{out}/store", "--workers", str(workers)]
+                    words = [
+                        sys.executable,
+                        "-m",
+                        "pipeline.cli",
+                        "dedup",
+                        store.path,
+                        f"{out}/store",
+                        "--workers",
+                        str(workers),
+                    ]
                     figures.append((*measured(words), load))
                     made.add(bytes_of(Store(f"{out}/store")))
         for workers, figures in runs.items():
@@ -89,7 +103,11 @@ def main() -> None:
 
 def bytes_of(store) -> tuple[str, ...]:
     """Hashes of every shard and ledger."""
-    return tuple(word for number in store.shards() for word in (store.receipt(number).bytes_hash, store.receipt(number).ledger_hash))
+    return tuple(
+        word
+        for number in store.shards()
+        for word in (store.receipt(number).bytes_hash, store.receipt(number).ledger_hash)
+    )
 
 
 if __name__ == "__main__":

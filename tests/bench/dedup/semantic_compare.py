@@ -42,7 +42,9 @@ def prepared(work: Path, rows: int) -> Path:
         stored(folder / "store", texts, vectors)
         from pipeline.store import Store
 
-        pq.write_table(Store(folder / "store").table(), folder / "rows.parquet", compression="none", use_dictionary=False)
+        pq.write_table(
+            Store(folder / "store").table(), folder / "rows.parquet", compression="none", use_dictionary=False
+        )
     return folder
 
 
@@ -62,7 +64,9 @@ def pairs(vectors: np.ndarray, drawn: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return np.concatenate(left), np.concatenate(right)
 
 
-def quality(gone: np.ndarray, drawn: np.ndarray, found: tuple[np.ndarray, np.ndarray], rows: int) -> tuple[float, float]:
+def quality(
+    gone: np.ndarray, drawn: np.ndarray, found: tuple[np.ndarray, np.ndarray], rows: int
+) -> tuple[float, float]:
     """(recall, precision)."""
     left, right = found
     keep = np.ones(rows, bool)
@@ -96,10 +100,36 @@ def main() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     folder = prepared(given.work, given.rows)
     ours, counting, rows = (folder / name for name in ("out", "faiss.json", "faiss_rows.json"))
-    words_of = {"maetdol": [sys.executable, "-m", "pipeline.cli", "dedup", str(folder / "store"), str(ours), "--quiet", "--levels", "semantic", "--vectors", "v"]}
+    words_of = {
+        "maetdol": [
+            sys.executable,
+            "-m",
+            "pipeline.cli",
+            "dedup",
+            str(folder / "store"),
+            str(ours),
+            "--quiet",
+            "--levels",
+            "semantic",
+            "--vectors",
+            "v",
+        ]
+    }
     if given.peer:
-        words_of["faiss, rows to rows"] = [given.peer, str(HERE / "levels_peers.py"), "faiss_rows", str(folder / "rows.parquet"), str(rows)]
-        words_of["faiss, matrix to count"] = [given.peer, str(HERE / "levels_peers.py"), "faiss", str(folder / "vectors.npy"), str(counting)]
+        words_of["faiss, rows to rows"] = [
+            given.peer,
+            str(HERE / "levels_peers.py"),
+            "faiss_rows",
+            str(folder / "rows.parquet"),
+            str(rows),
+        ]
+        words_of["faiss, matrix to count"] = [
+            given.peer,
+            str(HERE / "levels_peers.py"),
+            "faiss",
+            str(folder / "vectors.npy"),
+            str(counting),
+        ]
     figures: dict[str, list[tuple[float, ...]]] = {name: [] for name in words_of}
     for _ in range(given.rounds):
         for name, command in words_of.items():
@@ -110,15 +140,24 @@ def main() -> None:
     vectors = np.load(folder / "vectors.npy")
     found = pairs(vectors, drawn) if given.truth else None
     seconds = {name: [round(figure[0], 2) for figure in each] for name, each in figures.items()}
-    print(f"{given.rows:,} rows; {len(found[0]) if found else 0:,} pairs from {len(drawn):,} rows; CPU s of each round: {seconds}")
-    print("| tool | CPU s | wall s | peak MB | rows that go | as maetdol | recall | precision | load |\n" + "|---" * 9 + "|")
+    print(
+        f"{given.rows:,} rows; {len(found[0]) if found else 0:,} pairs from {len(drawn):,} rows; CPU s of each round: {seconds}"
+    )
+    print(
+        "| tool | CPU s | wall s | peak MB | rows that go | as maetdol | recall | precision | load |\n"
+        + "|---" * 9
+        + "|"
+    )
     mine = gone_of(folder / "store", ours)
     for name, each in figures.items():
         cpu, wall, peak, load = (statistics.median(column) for column in zip(*each))
         gone = mine if name == "maetdol" else np.load((counting if "count" in name else rows).with_suffix(".npy"))
         recall, precision = quality(gone, drawn, found, given.rows) if found else (float("nan"), float("nan"))
         same = len(np.intersect1d(gone, mine))
-        print(f"| {name} | {cpu:.2f} | {wall:.1f} | {peak:.0f} | {len(gone):,} | {same:,} | {recall:.4f} | {precision:.4f} | {load:.1f} |", flush=True)
+        print(
+            f"| {name} | {cpu:.2f} | {wall:.1f} | {peak:.0f} | {len(gone):,} | {same:,} | {recall:.4f} | {precision:.4f} | {load:.1f} |",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ import json
 import re
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 import numpy as np
 
@@ -92,7 +92,9 @@ def candidates(hashes: np.ndarray, docs: np.ndarray, sizes: np.ndarray, least: f
     pending: list[np.ndarray] = []
     for step in range(1, int(counts.max(initial=1))):
         rows = np.repeat(starts[counts > step], counts[counts > step] - step)
-        rows += np.arange(len(rows)) - np.repeat(np.cumsum(np.r_[0, counts[counts > step] - step])[:-1], counts[counts > step] - step)
+        rows += np.arange(len(rows)) - np.repeat(
+            np.cumsum(np.r_[0, counts[counts > step] - step])[:-1], counts[counts > step] - step
+        )
         for low in range(0, len(rows), most):
             a, b = docs[rows[low : low + most]], docs[rows[low : low + most] + step]
             fits = np.minimum(sizes[a], sizes[b]) >= least * np.maximum(sizes[a], sizes[b]) - 1e-9
@@ -106,11 +108,16 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("corpus", type=Path)
     words.add_argument("--least", type=float, default=0.7)
-    words.add_argument("--memory", type=int, default=1024, help="MiB for one step of the join, beside the words and the rarest entries")
+    words.add_argument(
+        "--memory", type=int, default=1024, help="MiB for one step of the join, beside the words and the rarest entries"
+    )
     words.add_argument("--check", action="store_true", help="hold the pairs against make_corpus.py's own join")
     given = words.parse_args()
     began, most = time.process_time(), (given.memory << 20) // 64
-    with tempfile.TemporaryDirectory(dir=given.corpus) as folder, open(given.corpus / "docs.jsonl", encoding="utf-8") as lines:
+    with (
+        tempfile.TemporaryDirectory(dir=given.corpus) as folder,
+        open(given.corpus / "docs.jsonl", encoding="utf-8") as lines,
+    ):
         ends = sets(lines, Path(folder) / "sets")
         held = np.memmap(Path(folder) / "sets", np.uint64, "r")
         hashes, docs = prefixes(held, ends, frequencies(held, most), given.least)
@@ -124,13 +131,17 @@ def main() -> None:
         del held
     good = alike >= given.least
     np.savez(given.corpus / "truth.npz", left=left[good], right=right[good], jaccard=alike[good])
-    print(f"{len(ends) - 1:,} documents, {len(pairs):,} candidates, {good.sum():,} pairs of {given.least:g} and more, {(alike >= 0.8).sum():,} of .8 and more; {time.process_time() - began:.0f} CPU s")
+    print(
+        f"{len(ends) - 1:,} documents, {len(pairs):,} candidates, {good.sum():,} pairs of {given.least:g} and more, {(alike >= 0.8).sum():,} of .8 and more; {time.process_time() - began:.0f} CPU s"
+    )
     if given.check:
         from make_corpus import truth
 
         texts = [json.loads(line)["text"] for line in open(given.corpus / "docs.jsonl", encoding="utf-8")]
         theirs = {(a, b, round(s, 12)) for a, b, s in truth(texts, given.least)}
-        ours = {(a, b, round(s, 12)) for a, b, s in zip(left[good].tolist(), right[good].tolist(), alike[good].tolist())}
+        ours = {
+            (a, b, round(s, 12)) for a, b, s in zip(left[good].tolist(), right[good].tolist(), alike[good].tolist())
+        }
         print("the same pairs" if ours == theirs else f"DIFFERS: {len(ours - theirs)} more, {len(theirs - ours)} fewer")
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from pipeline.store import Store  # noqa: E402
-from stages.dpo.commands import DpoExport  # noqa: E402
-from stages.models.templates import load_tokenizer  # noqa: E402
+from pipeline.store import Store
+from stages.dpo.commands import DpoExport
+from stages.models.templates import load_tokenizer
 
 
 def opened(source: str, *packages: str) -> None:
@@ -39,7 +39,10 @@ def export(store: Store, folder: str, to: str) -> list[dict]:
 
 def parts(row: dict) -> tuple[list, list[str]]:
     """(messages before the answer, answers) as the store has them."""
-    said = lambda messages: [{"role": m["role"], "content": m["content"]} for m in messages]
+
+    def said(messages):
+        return [{"role": m["role"], "content": m["content"]} for m in messages]
+
     if "prompt" in row:
         return said(row["prompt"]), [row[side][0]["content"] for side in ("chosen", "rejected")]
     return said(row["messages"][:-1]), [row["messages"][-1]["content"]]
@@ -62,11 +65,21 @@ def factory(source: str, stores: list[Store]) -> None:
                     got = read(row)
                     led = [{"role": "system", "content": got["_system"]}] if got["_system"] else []
                     same += led + got["_prompt"] == prompt and [m["content"] for m in got["_response"]] == answers
-            print(f"RESULT LLaMA-Factory {form}, {store.name}: {len(held)} rows, {len(rows)} written, {same} read back as they stand", flush=True)
+            print(
+                f"RESULT LLaMA-Factory {form}, {store.name}: {len(held)} rows, {len(rows)} written, {same} read back as they stand",
+                flush=True,
+            )
 
 
 def axolotl(source: str, stores: list[Store], tokenizer: object) -> None:
-    opened(source, "axolotl", "axolotl.utils", "axolotl.utils.schemas", "axolotl.prompt_strategies", "axolotl.prompt_strategies.dpo")
+    opened(
+        source,
+        "axolotl",
+        "axolotl.utils",
+        "axolotl.utils.schemas",
+        "axolotl.prompt_strategies",
+        "axolotl.prompt_strategies.dpo",
+    )
     logger = types.ModuleType("axolotl.utils.logging")
     logger.get_logger = lambda name=None, **_: logging.getLogger(name)  # type: ignore[attr-defined]
     sys.modules["axolotl.utils.logging"] = logger
@@ -77,19 +90,32 @@ def axolotl(source: str, stores: list[Store], tokenizer: object) -> None:
             held = [parts(row) for shard in store.shards() for row in store.read(shard).to_pylist()]
             with tempfile.TemporaryDirectory() as folder:
                 rows = export(store, folder, to)
-                config = yaml.safe_load(Path(folder, "axolotl.yaml").read_text()) | {"chat_template": "tokenizer_default"}
+                config = yaml.safe_load(Path(folder, "axolotl.yaml").read_text()) | {
+                    "chat_template": "tokenizer_default"
+                }
             module, _, function = config["datasets"][0]["type"].rpartition(".")
             strategy = getattr(importlib.import_module(f"axolotl.prompt_strategies.dpo.{module}"), function)(config)
             transform = strategy[0] if isinstance(strategy, tuple) else strategy
             same = 0
             for row, (prompt, answers) in zip(rows, held, strict=True):
                 got = transform(dict(row), tokenizer=tokenizer) if module == "chat_template" else transform(dict(row))
-                whole = [tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": a}], tokenize=False) for a in answers]
+                whole = [
+                    tokenizer.apply_chat_template([*prompt, {"role": "assistant", "content": a}], tokenize=False)
+                    for a in answers
+                ]
                 if module == "chat_template":
-                    same += all(text.replace("\n", "") == (got["prompt"] + got[side]).replace("\n", "") for text, side in zip(whole, ("chosen", "rejected")))
+                    same += all(
+                        text.replace("\n", "") == (got["prompt"] + got[side]).replace("\n", "")
+                        for text, side in zip(whole, ("chosen", "rejected"))
+                    )
                 else:
-                    same += prompt[-1]["content"] in got["prompt"] and [got["chosen"], got["rejected"]] == [f"{a}<|im_end|>" for a in answers]
-            print(f"RESULT axolotl {config['datasets'][0]['type']}, {store.name}: {len(held)} rows, {len(rows)} written, {same} read back as they stand", flush=True)
+                    same += prompt[-1]["content"] in got["prompt"] and [got["chosen"], got["rejected"]] == [
+                        f"{a}<|im_end|>" for a in answers
+                    ]
+            print(
+                f"RESULT axolotl {config['datasets'][0]['type']}, {store.name}: {len(held)} rows, {len(rows)} written, {same} read back as they stand",
+                flush=True,
+            )
 
 
 def main(root: str, llamafactory: str, axolotl_source: str) -> None:

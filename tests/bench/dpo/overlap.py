@@ -20,16 +20,21 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from pipeline.recipe import parse  # noqa: E402
-from pipeline.run import run  # noqa: E402
-from pipeline.store import Store  # noqa: E402
+from pipeline.recipe import parse
+from pipeline.run import run
+from pipeline.store import Store
 
 SHARES = (0.0, 0.5, 1.0)
 SEEDS = (17, 18, 19)
 PROMPTS = 220
 STEPS = 60
 MEASURES = ("preference accuracy", "chosen log-probability", "rejected log-probability", "loss on answers")
-PAIRS = {"truncated": "keep", "match_length": True, "length_ratio": 3, "sampling": {"max_tokens": 96, "temperature": 0.8, "batch": 32}}
+PAIRS = {
+    "truncated": "keep",
+    "match_length": True,
+    "length_ratio": 3,
+    "sampling": {"max_tokens": 96, "temperature": 0.8, "batch": 32},
+}
 
 
 def recipe(root: Path, steps: list[dict], seed: int):
@@ -57,12 +62,24 @@ def main(base: str, out: str) -> None:
             measured = {model["name"]: model["metrics"] for model in report["models"]}
             counts = report["models"][-1]["counts"]
             found[share].append(measured["dpo"])
-            row = [f"{share:g}", str(seed), f"{manifest['sft_overlap']['share']:.3f}", f"{manifest['rows']}", *(f"{measured['dpo'][name]:.3f}" for name in MEASURES)]
-            print("| " + " | ".join(row) + f" | {counts['pairs']} pairs, {counts['conversations']} conversations", flush=True)
+            row = [
+                f"{share:g}",
+                str(seed),
+                f"{manifest['sft_overlap']['share']:.3f}",
+                f"{manifest['rows']}",
+                *(f"{measured['dpo'][name]:.3f}" for name in MEASURES),
+            ]
+            print(
+                "| " + " | ".join(row) + f" | {counts['pairs']} pairs, {counts['conversations']} conversations",
+                flush=True,
+            )
     before = measured["sft"]
     print("| before | | | | " + " | ".join(f"{before[name]:.3f}" for name in MEASURES) + " |")
     for share, runs in found.items():
-        told = [f"{statistics.mean(r[name] for r in runs):.3f} ± {statistics.stdev(r[name] for r in runs):.3f}" for name in MEASURES]
+        told = [
+            f"{statistics.mean(r[name] for r in runs):.3f} ± {statistics.stdev(r[name] for r in runs):.3f}"
+            for name in MEASURES
+        ]
         print(f"| {share:g}, mean of {len(runs)} | | | | " + " | ".join(told) + " |")
 
 

@@ -16,8 +16,8 @@ import lzma
 import random
 import sys
 import tarfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Callable, Iterator
 
 SEED = 17
 """Of the first planting; another one plants other copies and other junk in the same shares."""
@@ -34,8 +34,18 @@ def main(data: Path, folder: Path, seed: int = SEED) -> None:
     manuals(data, folder / "manuals")
     write(folder / "python.jsonl", python(data))
     write(folder / "cpp.jsonl", cpp(data))
-    recipe(folder, "planted", HERE / "planted.yaml", sources=("manuals", "python", "cpp"), copied="manuals", data=data, rng=rng)
-    recipe(folder, "quickstart-planted", quickstart(), sources=("site", "packages"), copied="packages", data=data, rng=rng)
+    recipe(
+        folder,
+        "planted",
+        HERE / "planted.yaml",
+        sources=("manuals", "python", "cpp"),
+        copied="manuals",
+        data=data,
+        rng=rng,
+    )
+    recipe(
+        folder, "quickstart-planted", quickstart(), sources=("site", "packages"), copied="packages", data=data, rng=rng
+    )
 
 
 HERE = Path(__file__).resolve().parent
@@ -43,14 +53,23 @@ HERE = Path(__file__).resolve().parent
 
 def quickstart() -> str:
     """The quickstart's text steps with one more source."""
-    text = (HERE.parents[2] / "configs" / "quickstart.yaml").read_text("utf-8").partition("  # -- tokens and a model")[0]
-    text = text.replace("name: quickstart\nroot: runs/quickstart", "name: quickstart-planted\nroot: runs/quickstart-planted")
-    text = text.replace("  - quality:\n      of: [site, packages]", "  - ingest: {name: planted, from: quickstart-planted}\n  - quality:\n      of: [site, packages, planted]")
+    text = (
+        (HERE.parents[2] / "configs" / "quickstart.yaml").read_text("utf-8").partition("  # -- tokens and a model")[0]
+    )
+    text = text.replace(
+        "name: quickstart\nroot: runs/quickstart", "name: quickstart-planted\nroot: runs/quickstart-planted"
+    )
+    text = text.replace(
+        "  - quality:\n      of: [site, packages]",
+        "  - ingest: {name: planted, from: quickstart-planted}\n  - quality:\n      of: [site, packages, planted]",
+    )
     assert text.count("planted") == 5, "the quickstart has changed its shape"
     return text.replace("configs/", f"{HERE.parents[2]}/configs/") + "run: {pool: inline}\n"
 
 
-def recipe(folder: Path, name: str, page: Path | str, sources: tuple[str, ...], copied: str, data: Path, rng: random.Random) -> None:
+def recipe(
+    folder: Path, name: str, page: Path | str, sources: tuple[str, ...], copied: str, data: Path, rng: random.Random
+) -> None:
     """Write the recipe, bring its own sources up to date, and plant according to how much text they hold."""
     import dataclasses
     import os
@@ -64,7 +83,15 @@ def recipe(folder: Path, name: str, page: Path | str, sources: tuple[str, ...], 
     os.chdir(folder)
     whole = load(f"{name}.yaml")
     run(dataclasses.replace(whole, steps=tuple(step for step in whole.steps if step.name in sources)))
-    texts = {source: [t for shard in whole.store(source).shards() for b in whole.store(source).batches(shard) for t in b.column("text").to_pylist()] for source in sources}
+    texts = {
+        source: [
+            t
+            for shard in whole.store(source).shards()
+            for b in whole.store(source).batches(shard)
+            for t in b.column("text").to_pylist()
+        ]
+        for source in sources
+    }
     clean = sum(len(text.encode()) for found in texts.values() for text in found)
     total = clean / (1 - sum(SHARES.values()))
     (folder / name).mkdir(exist_ok=True)
@@ -77,7 +104,9 @@ def recipe(folder: Path, name: str, page: Path | str, sources: tuple[str, ...], 
     for kind, share in SHARES.items():
         rows = list(until(made[kind], share * total))
         write(folder / name / f"{kind}.jsonl", rows)
-        print(f"{name}: {kind}: {len(rows)} documents, {sum(len(r['text'].encode()) for r in rows) / total:.3f} of {total / 1e6:.1f} MB")
+        print(
+            f"{name}: {kind}: {len(rows)} documents, {sum(len(r['text'].encode()) for r in rows) / total:.3f} of {total / 1e6:.1f} MB"
+        )
 
 
 def until(make: Callable[[], str], size: float) -> Iterator[dict]:
@@ -103,7 +132,21 @@ KEYWORDS = (
     "buy cheap online best price discount free shipping casino bonus loan credit insurance pills watch replica deal today click here",
     "최저가 무료배송 할인 특가 대출 당일 카지노 보너스 가입 즉시 쿠폰 추천인 코드 이벤트 구매 후기 클릭 바로가기 상담 문의 환불",
 )
-MENU = ("Home", "Login", "Register", "Contact us", "Sitemap", "홈", "로그인", "회원가입", "고객센터", "이용약관", "Previous", "Next", "목록")
+MENU = (
+    "Home",
+    "Login",
+    "Register",
+    "Contact us",
+    "Sitemap",
+    "홈",
+    "로그인",
+    "회원가입",
+    "고객센터",
+    "이용약관",
+    "Previous",
+    "Next",
+    "목록",
+)
 
 
 def junk(rng: random.Random) -> str:
@@ -119,7 +162,10 @@ def junk(rng: random.Random) -> str:
 
 def comments(data: Path, rng: random.Random) -> Callable[[], str]:
     """Real film reviews of one line."""
-    lines = [json.loads(line)["text"] for _, line in zip(range(40_000), lzma.open(data / "C-nsmc-reviews.jsonl.xz", "rt", encoding="utf-8"))]
+    lines = [
+        json.loads(line)["text"]
+        for _, line in zip(range(40_000), lzma.open(data / "C-nsmc-reviews.jsonl.xz", "rt", encoding="utf-8"))
+    ]
     return lambda: rng.choice(lines)
 
 

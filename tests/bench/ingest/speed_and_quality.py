@@ -21,8 +21,8 @@ import tarfile
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 REPO = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPO))
@@ -76,7 +76,9 @@ def extraction(pages: list[tuple[bytes, dict]], repeats: int) -> None:
             texts[name] = [read(data) for data, _ in pages]
             seconds[name].append(time.process_time() - began)
     size = sum(len(data) for data, _ in pages) / 1e6
-    print(f"\nextraction, {len(pages)} annotated pages, {size:.1f} MB of HTML\n{'':26} MB/s   word F1   must   must not")
+    print(
+        f"\nextraction, {len(pages)} annotated pages, {size:.1f} MB of HTML\n{'':26} MB/s   word F1   must   must not"
+    )
     for name in roads:
         golds = [note for _, note in pages]
         f1 = statistics.mean(word_f1(t, g["main_content"]) for t, g in zip(texts[name], golds))
@@ -92,10 +94,15 @@ def reading(repeats: int, folder: Path) -> None:
     from stages.ingest.unpack import Unpacked
 
     archive = b"".join(gzip.decompress(path.read_bytes()) for path in sorted(folder.rglob("sample-000*.warc.gz"))) * 12
-    lines = b"".join(json.dumps({"id": n, "text": "맷돌이 돈다. " * 200}, ensure_ascii=False).encode() + b"\n" for n in range(8000))
+    lines = b"".join(
+        json.dumps({"id": n, "text": "맷돌이 돈다. " * 200}, ensure_ascii=False).encode() + b"\n" for n in range(8000)
+    )
     cases = {
         "WARC records": (archive, lambda data: read_warc(Unpacked(io.BytesIO(data)), 1 << 26)),
-        "WARC records in gzip": (gzip.compress(archive, 6), lambda data: read_warc(Unpacked(io.BytesIO(data)), 1 << 26)),
+        "WARC records in gzip": (
+            gzip.compress(archive, 6),
+            lambda data: read_warc(Unpacked(io.BytesIO(data)), 1 << 26),
+        ),
         "JSON Lines": (lines, lambda data: read_jsonl(Unpacked(io.BytesIO(data)), 1 << 26)),
     }
     print(f"\n{'reading':26} MB/s (unpacked)   records")
@@ -122,7 +129,10 @@ def main() -> None:
             with tarfile.open(SHARED / f"{name}.tar.xz") as archive:
                 archive.extractall(place, filter="data")
         notes = sorted(Path(place).rglob("dev/*.json"))[: given.pages]
-        pages = [(path.with_suffix(".html").read_bytes(), json.loads(path.read_text("utf-8"))["ground_truth"]) for path in notes]
+        pages = [
+            (path.with_suffix(".html").read_bytes(), json.loads(path.read_text("utf-8"))["ground_truth"])
+            for path in notes
+        ]
         extraction(pages, given.repeats)
         reading(given.repeats, Path(place))
 

@@ -21,8 +21,9 @@ import sys
 import tarfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pyarrow as pa
 
@@ -57,13 +58,21 @@ def texts(name: str, data: bytes) -> Iterator[str]:
     text = data.decode("utf-8", "replace")
     if ".jsonl" in name or name.endswith(".json"):
         try:
-            pages = [json.loads(line) for line in text.splitlines() if line.strip()] if ".jsonl" in name else [json.loads(text)]
+            pages = (
+                [json.loads(line) for line in text.splitlines() if line.strip()]
+                if ".jsonl" in name
+                else [json.loads(text)]
+            )
         except ValueError:
             pages = [text]
         for page in pages:
             yield from strings(page)
     elif name.endswith((".csv", ".tsv")):
-        for row in csv.reader(io.StringIO(text.replace("\0", "")), delimiter="\t" if name.endswith(".tsv") else ",", quoting=csv.QUOTE_NONE if name.endswith(".tsv") else csv.QUOTE_MINIMAL):
+        for row in csv.reader(
+            io.StringIO(text.replace("\0", "")),
+            delimiter="\t" if name.endswith(".tsv") else ",",
+            quoting=csv.QUOTE_NONE if name.endswith(".tsv") else csv.QUOTE_MINIMAL,
+        ):
             yield from row
     else:
         yield text
@@ -102,19 +111,30 @@ def compared(batch: list[tuple[str, str, str]], engine: Any, report: dict[str, A
     for f in detect(pa.array([text for _, _, text in batch], pa.large_string()), frozenset(PATTERNED)):
         ours[f.item].append((f.start, f.end, BY_NAME[f.entity].presidio))
     for (name, digest, text), mine in zip(batch, ours):
-        theirs = [(r.start, r.end, r.entity_type) for r in standing(text, engine.analyze(text, "en", score_threshold=0.5))]
+        theirs = [
+            (r.start, r.end, r.entity_type) for r in standing(text, engine.analyze(text, "en", score_threshold=0.5))
+        ]
         corpus = report["corpora"].setdefault(name.split(":")[0], Counter(texts=0, bytes=0, spans=0, differing=0))
         corpus.update(texts=1, bytes=len(text.encode()), spans=len(mine), differing=mine != theirs)
         report["kinds"].update(kind for _, _, kind in mine)
         if mine != theirs:
-            report["differences"].append({"file": name, "hash": digest, "kernel": sorted(set(mine) - set(theirs)), "presidio": sorted(set(theirs) - set(mine))})
+            report["differences"].append(
+                {
+                    "file": name,
+                    "hash": digest,
+                    "kernel": sorted(set(mine) - set(theirs)),
+                    "presidio": sorted(set(theirs) - set(mine)),
+                }
+            )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--part", default="0/1", help="which part of how many, e.g. 0/2")
     parser.add_argument("--least", type=int, default=7, help="texts of fewer characters are left out")
-    parser.add_argument("--out", type=Path, required=True, help="where the report goes, written anew every few hundred texts")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="where the report goes, written anew every few hundred texts"
+    )
     options = parser.parse_args()
     from stages.pii.presidio import analyzer
 
@@ -127,7 +147,9 @@ def main() -> None:
         if len(batch) == 256:
             compared(batch, engine, report)
             batch = []
-            options.out.write_text(json.dumps(report | {"seconds": time.process_time() - began}, ensure_ascii=False, indent=1))
+            options.out.write_text(
+                json.dumps(report | {"seconds": time.process_time() - began}, ensure_ascii=False, indent=1)
+            )
     compared(batch, engine, report)
     report |= {"done": True, "seconds": round(time.process_time() - began, 1)}
     options.out.write_text(json.dumps(report, ensure_ascii=False, indent=1))

@@ -18,8 +18,9 @@ import random
 import sys
 import tarfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -42,7 +43,10 @@ def klue() -> tuple[list[Sentence], list[Sentence]]:
     with lzma.open(SHARED / "E-klue-ner-spans.jsonl.xz", "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
     random.Random(17).shuffle(rows)
-    made = [Sentence(r["text"], [(s["start"], s["end"], KLUE[s["label"]]) for s in r["spans"] if s["label"] in KLUE]) for r in rows]
+    made = [
+        Sentence(r["text"], [(s["start"], s["end"], KLUE[s["label"]]) for s in r["spans"] if s["label"] in KLUE])
+        for r in rows
+    ]
     return made[:2000], made[2000:]
 
 
@@ -53,7 +57,11 @@ def synth() -> tuple[list[Sentence], list[Sentence]]:
         rows = json.load(archive.extractfile(name))  # type: ignore[arg-type]
     sides: tuple[list[Sentence], list[Sentence]] = ([], [])
     for row in rows:
-        spans = [(s["start_position"], s["end_position"], SYNTH[s["entity_type"]]) for s in row["spans"] if s["entity_type"] in SYNTH]
+        spans = [
+            (s["start_position"], s["end_position"], SYNTH[s["entity_type"]])
+            for s in row["spans"]
+            if s["entity_type"] in SYNTH
+        ]
         sides[int(row["template_id"]) % 2].append(Sentence(row["full_text"], spans))
     return sides
 
@@ -62,15 +70,28 @@ def letters(sentences: list[Sentence]) -> Any:
     """A tokenizer of single code points, those that occur twice or more."""
     from collections import Counter
 
-    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
+    from tokenizers import Regex, Tokenizer, models, pre_tokenizers, processors
+
     counts = Counter(sign for s in sentences for sign in s.text)
-    vocab = {word: k for k, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted(c for c, n in counts.items() if n > 1)])}
+    vocab = {
+        word: k
+        for k, word in enumerate(["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted(c for c, n in counts.items() if n > 1)])
+    }
     made = Tokenizer(models.WordLevel(vocab, unk_token="[UNK]"))
     made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
-    return PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]", model_max_length=LONGEST + 2)
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        model_max_length=LONGEST + 2,
+    )
 
 
 def train(folder: Path, sentences: list[Sentence], epochs: int) -> None:
@@ -130,7 +151,12 @@ def judged(sentences: list[Sentence], find: Any) -> dict[str, dict[str, float]]:
             gold, made = gold + len(spans), made + len(mine)
             hit += sum(any(x < b and y > a for x, y in mine) for a, b in spans)
             right += sum(any(x < b and y > a for a, b in spans) for x, y in mine)
-        out[entity] = {"labelled": gold, "recall": round(hit / gold, 3) if gold else 0.0, "found": made, "precision": round(right / made, 3) if made else 0.0}
+        out[entity] = {
+            "labelled": gold,
+            "recall": round(hit / gold, 3) if gold else 0.0,
+            "found": made,
+            "precision": round(right / made, 3) if made else 0.0,
+        }
     return out
 
 
@@ -146,10 +172,14 @@ def measured(folder: Path) -> dict[str, Any]:
     finders = {
         "rules": names_finder(None, both, 0.5),
         "model in windows": names_finder(str(folder), both, 0.5),
-        "model on everything": lambda texts: [f for f in in_windows(texts.to_pylist(), recognise, whole) if f.score >= 0.5],
+        "model on everything": lambda texts: [
+            f for f in in_windows(texts.to_pylist(), recognise, whole) if f.score >= 0.5
+        ],
     }
     held = {"E-klue-ner-spans": klue()[1], "E-presidio-synth-v2": synth()[1]}
-    return {corpus: {name: judged(sentences, find) for name, find in finders.items()} for corpus, sentences in held.items()}
+    return {
+        corpus: {name: judged(sentences, find) for name, find in finders.items()} for corpus, sentences in held.items()
+    }
 
 
 def samples(size: float) -> Iterator[tuple[str, list[str]]]:
@@ -173,7 +203,10 @@ def timed(folder: Path, size: float) -> dict[str, dict[str, float]]:
     recognise(["한 번 데운다"])
     out = {}
     for name, texts in samples(size):
-        row = {"MB": sum(len(t.encode()) for t in texts) / 1e6, "share in windows": sum(b - a for t in texts for a, b in windows(t)) / sum(map(len, texts))}
+        row = {
+            "MB": sum(len(t.encode()) for t in texts) / 1e6,
+            "share in windows": sum(b - a for t in texts for a, b in windows(t)) / sum(map(len, texts)),
+        }
         for label, cut in (("windows s", windows), ("everything s", whole)):
             began = time.process_time()
             in_windows(texts, recognise, cut)
@@ -194,7 +227,13 @@ def main() -> None:
         sentences = klue()[0] + synth()[0]
         random.Random(17).shuffle(sentences)
         train(options.out, sentences[: options.sentences or None], options.epochs)
-    print(json.dumps({"quality": measured(options.out), "time": timed(options.out, options.sample) if options.sample else None}, ensure_ascii=False, indent=1))
+    print(
+        json.dumps(
+            {"quality": measured(options.out), "time": timed(options.out, options.sample) if options.sample else None},
+            ensure_ascii=False,
+            indent=1,
+        )
+    )
 
 
 if __name__ == "__main__":

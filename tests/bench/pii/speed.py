@@ -26,8 +26,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +64,12 @@ def kernel(texts: list[str]) -> dict[str, float]:
     detect(column.slice(0, 5), frozenset(PATTERNED))
     size = len(data) / 1e6
     found = detect(column, frozenset(PATTERNED))
-    return {"MB": size, "triggers/MB": triggers / size, "findings/MB": len(found) / size, "kernel MB/s": size / seconds(lambda: detect(column, frozenset(PATTERNED)))}
+    return {
+        "MB": size,
+        "triggers/MB": triggers / size,
+        "findings/MB": len(found) / size,
+        "kernel MB/s": size / seconds(lambda: detect(column, frozenset(PATTERNED))),
+    }
 
 
 def stage(texts: list[str]) -> float:
@@ -76,7 +81,11 @@ def stage(texts: list[str]) -> float:
     from stages.pii import Pii
 
     n = len(texts)
-    given = {"id": [doc_id("bench", str(k)) for k in range(n)], "content_id": [content_id(t) for t in texts], "text": texts}
+    given = {
+        "id": [doc_id("bench", str(k)) for k in range(n)],
+        "content_id": [content_id(t) for t in texts],
+        "text": texts,
+    }
     table = pa.table({f.name: pa.array(given.get(f.name, [None] * n), f.type) for f in DOCUMENT}, schema=DOCUMENT)
     with tempfile.TemporaryDirectory() as folder:
         source = Store(f"{folder}/in")
@@ -100,7 +109,9 @@ def presidio_alone(texts: list[str], sample: float) -> dict[str, float]:
     size = sum(len(t.encode()) for t in chosen) / 1e6
     engine = analyzer("regex", languages=["en"])
     results: list[list] = []
-    spent = seconds(lambda: results.extend(standing(t, engine.analyze(t, "en", score_threshold=0.5)) for t in chosen), 1)
+    spent = seconds(
+        lambda: results.extend(standing(t, engine.analyze(t, "en", score_threshold=0.5)) for t in chosen), 1
+    )
     ours: list[set] = [set() for _ in chosen]
     for f in detect(pa.array(chosen, pa.large_string()), frozenset(PATTERNED)):
         ours[f.item].add((f.start, f.end, BY_NAME[f.entity].presidio))
@@ -136,9 +147,19 @@ def pattern_engine(context: bool):
         if rule.pattern:
             left = "".join(side for mask, side in LEFT_SIDES.items() if rule.left & mask)
             right = "".join(side for mask, side in RIGHT_SIDES.items() if rule.right & mask)
-            words = [word.replace("_", " ") for kind in rule.labels.split() for word in WORDS[kind].split()] if context else None
+            words = (
+                [word.replace("_", " ") for kind in rule.labels.split() for word in WORDS[kind].split()]
+                if context
+                else None
+            )
             pattern = module.Pattern(rule.name, f"{left}(?:{rule.pattern}){right}", 0.5)
-            one = Checked(BY_NAME[rule.entity].presidio, patterns=[pattern], supported_language="en", global_regex_flags=0, context=words)
+            one = Checked(
+                BY_NAME[rule.entity].presidio,
+                patterns=[pattern],
+                supported_language="en",
+                global_regex_flags=0,
+                context=words,
+            )
             one.check = rule.check
             made.append(one)
     return engine_of(made, context)
@@ -162,7 +183,9 @@ def stock_engine():
 
     kinds = (own.EmailRecognizer, own.CreditCardRecognizer, own.IpRecognizer, own.IbanRecognizer, own.KrRrnRecognizer, own.KrFrnRecognizer, own.KrBrnRecognizer,
              own.KrDriverLicenseRecognizer, own.KrPassportRecognizer)  # fmt: skip
-    made = [kind(supported_language="en") for kind in kinds] + [own.PhoneRecognizer(supported_regions=("KR", "US"), supported_language="en")]
+    made = [kind(supported_language="en") for kind in kinds] + [
+        own.PhoneRecognizer(supported_regions=("KR", "US"), supported_language="en")
+    ]
     return engine_of(made)
 
 
@@ -171,7 +194,9 @@ def importing() -> dict[str, object]:
     line = "import time; b = time.process_time(); import stages.pii, stages.pii.commands; import sys; print(time.process_time() - b, *[m for m in ('torch', 'transformers', 'spacy', 'numba') if m in sys.modules])"
     best: list[str] = []
     for _ in range(3):
-        words = subprocess.run([sys.executable, "-c", line], cwd=REPO, capture_output=True, text=True, check=True).stdout.split()
+        words = subprocess.run(
+            [sys.executable, "-c", line], cwd=REPO, capture_output=True, text=True, check=True
+        ).stdout.split()
         best = min(best or words, words, key=lambda found: float(found[0]))
     return {"seconds": round(float(best[0]), 3), "loads": best[1:]}
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import lzma
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
 
 
 class Text(NamedTuple):
@@ -69,7 +70,9 @@ def _pages(path: Path, lang: str) -> Iterator[Text]:
         for member in tar:
             if member.name.endswith((".html", ".page")):
                 html = tar.extractfile(member).read().decode("utf-8", "replace")
-                yield Text(f"{path.name.split('.tar')[0]}/{member.name}", extract_plain_text(html, main_content=False), lang)
+                yield Text(
+                    f"{path.name.split('.tar')[0]}/{member.name}", extract_plain_text(html, main_content=False), lang
+                )
 
 
 def _threads(shared: Path) -> Iterator[Text]:

@@ -38,7 +38,16 @@ def main() -> None:
     shared, model = Path(given.shared), str(bundled_model())
     library, identify = _FastText(model), Identify(model)
     identify(docs_of(["warm up"]))
-    rows = [compare(library, identify, lang, [t.text for n, t in enumerate(texts(shared, lang)) if n % given.every == 0], given.runs) for lang in ("en", "ko")]
+    rows = [
+        compare(
+            library,
+            identify,
+            lang,
+            [t.text for n, t in enumerate(texts(shared, lang)) if n % given.every == 0],
+            given.runs,
+        )
+        for lang in ("en", "ko")
+    ]
     lines = [
         f"lid.176.ftz both times, CPU time, medians of {given.runs} runs; \"right\" counts the label of the source, which some pages do not bear out;",
         "\"certain\" counts those that also score .65 and more.", "",
@@ -67,7 +76,10 @@ def compare(library: _FastText, identify: Identify, lang: str, found: list[str],
     raw = sum((ranked[0][0] if ranked else None) == b for ranked, b in zip(ours.ranked, theirs)) / n
     final = sum(a == b for a, b in zip(ours.langs, theirs)) / n
     right = [sum(x == lang for x in side) / n for side in (theirs, ours.langs)]
-    certain = [sum(x == lang and s for x, s in zip(theirs, sure)) / n, sum(x == lang and s >= 0.65 for x, s in zip(ours.langs, ours.scores)) / n]
+    certain = [
+        sum(x == lang and s for x, s in zip(theirs, sure)) / n,
+        sum(x == lang and s >= 0.65 for x, s in zip(ours.langs, ours.scores)) / n,
+    ]
     return f"| {lang} | {n:,} | {n / whole:,.0f} | {n / own:,.0f} | {whole / own:.1f} | {raw:.4f} | {final:.4f} | {right[0]:.4f} ({certain[0]:.4f}) | {right[1]:.4f} ({certain[1]:.4f}) |"
 
 

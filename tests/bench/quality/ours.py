@@ -18,16 +18,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-import pyarrow as pa  # noqa: E402
+import pyarrow as pa
 
-from pipeline.docs import Docs  # noqa: E402
-from pipeline.ledger import Ledger  # noqa: E402
-from pipeline.pool import Inline  # noqa: E402
-from pipeline.schema import DOCUMENT, apply_edits, doc_id  # noqa: E402
-from pipeline.stage import Inputs  # noqa: E402
-from pipeline.store import Store  # noqa: E402
-from stages.quality import Quality  # noqa: E402
-from stages.quality.build import build  # noqa: E402
+from pipeline.docs import Docs
+from pipeline.ledger import Ledger
+from pipeline.pool import Inline
+from pipeline.schema import DOCUMENT, apply_edits, doc_id
+from pipeline.stage import Inputs
+from pipeline.store import Store
+from stages.quality import Quality
+from stages.quality.build import build
 
 FAMILIES = ("gopher_quality", "gopher_repetition", "fineweb", "c4")
 BATCH = 1024
@@ -64,7 +64,7 @@ def whole_stage(rows: list[dict]) -> float:
     """CPU seconds of the stage over a store of all rows."""
     with tempfile.TemporaryDirectory() as folder:
         empty = [None] * len(rows)
-        values = {name: empty for name in DOCUMENT.names}
+        values = dict.fromkeys(DOCUMENT.names, empty)
         values |= {"id": [doc_id("bench", row["id"]) for row in rows], "text": [row["text"] for row in rows]}
         table = pa.table([pa.array(values[f.name], f.type) for f in DOCUMENT], schema=DOCUMENT)
         source, sink = Store(f"{folder}/in"), Store(f"{folder}/out")

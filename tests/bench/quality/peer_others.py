@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from typing import Callable
+from collections.abc import Callable
 
 
 def curator() -> Callable[[str], None]:
@@ -44,7 +44,10 @@ def datajuicer() -> Callable[[str], None]:
         "WordsNumFilter", "WordRepetitionFilter", "CharacterRepetitionFilter", "SpecialCharactersFilter", "AlphanumericFilter",
         "TextLengthFilter", "AverageLineLengthFilter", "MaximumLineLengthFilter",
     )  # fmt: skip
-    rules = [getattr(f, name)(lang="en", tokenization=False) if name == "WordsNumFilter" else getattr(f, name)() for name in names]
+    rules = [
+        getattr(f, name)(lang="en", tokenization=False) if name == "WordsNumFilter" else getattr(f, name)()
+        for name in names
+    ]
 
     def judge(text: str) -> None:
         batch = {"text": [text], Fields.stats: [{}], Fields.context: [{}]}

@@ -14,5 +14,7 @@ def put(head: str, lines: list[str]) -> str:
     parts = page.split("\n## ")
     sections = {part.split("\n", 1)[0]: part.split("\n", 1)[1] for part in parts[1:]}
     sections[head] = "\n" + "\n".join(lines).strip() + "\n"
-    PAGE.write_text(TITLE + "\n" + "".join(f"\n## {name}\n{body.rstrip()}\n" for name, body in sections.items()), "utf-8")
+    PAGE.write_text(
+        TITLE + "\n" + "".join(f"\n## {name}\n{body.rstrip()}\n" for name, body in sections.items()), "utf-8"
+    )
     return f"## {head}\n{sections[head]}"

@@ -37,9 +37,18 @@ def main() -> None:
     given = parser.parse_args()
     others = {name: python for name, python in (("curator", given.curator), ("datajuicer", given.datajuicer)) if python}
     with tempfile.TemporaryDirectory() as folder:
-        results = {lang: compare(Path(folder), Path(given.shared), lang, given.peer, given.runs) for lang in ("en", "ko")}
-        rates = {lang: {name: rate(Path(folder) / f"{lang}.jsonl", name, python) for name, python in others.items()} for lang in results}
-    print(put("Decisions beside datatrove", decisions(results)), put("CPU seconds of rules", seconds(results, given.runs, rates)), sep="\n")
+        results = {
+            lang: compare(Path(folder), Path(given.shared), lang, given.peer, given.runs) for lang in ("en", "ko")
+        }
+        rates = {
+            lang: {name: rate(Path(folder) / f"{lang}.jsonl", name, python) for name, python in others.items()}
+            for lang in results
+        }
+    print(
+        put("Decisions beside datatrove", decisions(results)),
+        put("CPU seconds of rules", seconds(results, given.runs, rates)),
+        sep="\n",
+    )
 
 
 def rate(source: Path, name: str, python: str) -> float:
@@ -47,7 +56,9 @@ def rate(source: Path, name: str, python: str) -> float:
     small = source.with_suffix(".small.jsonl")
     with open(source, encoding="utf-8") as lines:
         small.write_text("".join(line for number, line in enumerate(lines) if number % 12 == 0), "utf-8")
-    done = subprocess.run([python, str(HERE / "peer_others.py"), name, str(small)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [python, str(HERE / "peer_others.py"), name, str(small)], check=True, capture_output=True, text=True
+    )
     found = json.loads(done.stdout.strip().splitlines()[-1])
     return found["megabytes"] / found["cpu_seconds"]
 
@@ -78,11 +89,22 @@ def compare(folder: Path, shared: Path, lang: str, peer: str, runs: int) -> dict
             agreed["kept by c4"] += 1
     dropped = {family: sum(not own["verdicts"][family][0] for own in ours[:-1]) for family in FAMILIES}
     medians = {name: statistics.median(values) for name, values in times.items()}
-    return {"bytes": size, "documents": len(ours) - 1, "agreed": agreed, "differing": differing, "dropped": dropped, "seconds": medians}
+    return {
+        "bytes": size,
+        "documents": len(ours) - 1,
+        "agreed": agreed,
+        "differing": differing,
+        "dropped": dropped,
+        "seconds": medians,
+    }
 
 
 def tool(command: list[str], source: Path, target: Path) -> list[dict]:
-    subprocess.run([*command, str(source), str(target)], check=True, env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(target.parent)})
+    subprocess.run(
+        [*command, str(source), str(target)],
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(target.parent)},
+    )
     return [json.loads(line) for line in open(target, encoding="utf-8")]
 
 
@@ -91,12 +113,18 @@ def decisions(results: dict[str, dict]) -> list[str]:
         "datatrove 0.10's Gopher quality, Gopher repetition, C4 and FineWeb classes, on words between blanks and with the sentence rule of",
         "`stages/text/lines.py` in both; published (English) limits in both languages. Ids and counts only.",
         "",
-        "| language | documents | " + " | ".join(f"{f}: agree (dropped)" for f in FAMILIES) + " | text left by C4: equal |",
+        "| language | documents | "
+        + " | ".join(f"{f}: agree (dropped)" for f in FAMILIES)
+        + " | text left by C4: equal |",
         "|---|---|" + "---|" * (len(FAMILIES) + 1),
     ]
     for lang, r in results.items():
         cells = [f"{r['agreed'][f]:,} ({r['dropped'][f]:,})" for f in FAMILIES]
-        out.append(f"| {lang} | {r['documents']:,} | " + " | ".join(cells) + f" | {r['agreed']['text left by c4']:,} of {r['agreed']['kept by c4']:,} |")
+        out.append(
+            f"| {lang} | {r['documents']:,} | "
+            + " | ".join(cells)
+            + f" | {r['agreed']['text left by c4']:,} of {r['agreed']['kept by c4']:,} |"
+        )
     differing = [(lang, *row) for lang, r in results.items() for row in r["differing"]]
     out += ["", f"Differing decisions: {len(differing)}."]
     if differing:
@@ -115,15 +143,25 @@ def seconds(results: dict[str, dict], runs: int, rates: dict[str, dict[str, floa
     ]
     for lang, r in results.items():
         mb, s = r["bytes"] / 1e6, r["seconds"]
-        cells = [f"{mb:.1f}", *(f"{s[n]:.2f}" for n in ("peer", "rules", "stage")), *(f"{mb / s[n]:.1f}" for n in ("peer", "rules", "stage"))]
-        out.append(f"| {lang} | " + " | ".join([*cells, f"{s['peer'] / s['rules']:.0f}", f"{s['peer'] / s['stage']:.0f}"]) + " |")
+        cells = [
+            f"{mb:.1f}",
+            *(f"{s[n]:.2f}" for n in ("peer", "rules", "stage")),
+            *(f"{mb / s[n]:.1f}" for n in ("peer", "rules", "stage")),
+        ]
+        out.append(
+            f"| {lang} | "
+            + " | ".join([*cells, f"{s['peer'] / s['rules']:.0f}", f"{s['peer'] / s['stage']:.0f}"])
+            + " |"
+        )
     if any(rates.values()):
         out += [
             "", "Other peers on every twelfth text, their rules alone, one after the other in one process (MB per CPU second): NeMo Curator 1.4's Gopher",
             "quality and repetition filters; data-juicer 1.6's word, repetition, character and line filters. Their rules are other rules.", "",
             "| language | " + " | ".join(next(iter(rates.values()))) + " |", "|---|" + "---|" * len(next(iter(rates.values()))),
         ]  # fmt: skip
-        out += [f"| {lang} | " + " | ".join(f"{value:.2f}" for value in own.values()) + " |" for lang, own in rates.items()]
+        out += [
+            f"| {lang} | " + " | ".join(f"{value:.2f}" for value in own.values()) + " |" for lang, own in rates.items()
+        ]
     return out
 
 

@@ -47,10 +47,16 @@ def child(shared: str, size: int) -> None:
                 while written < size:
                     group = list(islice(pages, 256))
                     values = {name: [None] * len(group) for name in DOCUMENT.names}
-                    values |= {"id": [doc_id("bench", str(number + n)) for n in range(len(group))], "text": [text.text for text in group]}
+                    values |= {
+                        "id": [doc_id("bench", str(number + n)) for n in range(len(group))],
+                        "text": [text.text for text in group],
+                    }
                     writer.write(pa.record_batch([pa.array(values[f.name], f.type) for f in DOCUMENT], schema=DOCUMENT))
                     writer.record(Ledger.rows(values["id"]))
-                    number, written = number + len(group), written + sum(len(text.text.encode("utf-8", "replace")) for text in group)
+                    number, written = (
+                        number + len(group),
+                        written + sum(len(text.text.encode("utf-8", "replace")) for text in group),
+                    )
                 writer.commit()
             source.seal({"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, [0])
             os._exit(0)
@@ -72,7 +78,18 @@ def child(shared: str, size: int) -> None:
         rows = sum(receipt.rows_in for receipt in receipts)
         most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         sizes = sum(batch["text"].nbytes for batch in source.batches(0)) / 1e6
-        print(json.dumps({"megabytes": sizes, "documents": rows, "cpu_seconds": spent, "before_mb": before, "own_mb": peak[0], "peak_mb": most}))
+        print(
+            json.dumps(
+                {
+                    "megabytes": sizes,
+                    "documents": rows,
+                    "cpu_seconds": spent,
+                    "before_mb": before,
+                    "own_mb": peak[0],
+                    "peak_mb": most,
+                }
+            )
+        )
 
 
 def own_memory() -> float:
@@ -98,7 +115,9 @@ def main() -> None:
         run = [sys.executable, __file__, "--shared", given.shared, "--child", str(int(times * given.base * 1e6))]
         found = json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
         rate = found["cpu_seconds"] / found["megabytes"]
-        rows.append(f"| {times}x | {found['megabytes']:.0f} | {found['documents']:,} | {found['cpu_seconds']:.2f} | {1000 * rate:.1f} | {found['before_mb']:.0f} | {found['own_mb']:.0f} | {found['peak_mb']:.0f} |")
+        rows.append(
+            f"| {times}x | {found['megabytes']:.0f} | {found['documents']:,} | {found['cpu_seconds']:.2f} | {1000 * rate:.1f} | {found['before_mb']:.0f} | {found['own_mb']:.0f} | {found['peak_mb']:.0f} |"
+        )
     lines = [
         f"Filters {', '.join(FILTERS)}; one shard, one process, Inline, store to store with edits and ledger. Own memory: anonymous pages,",
         "before the run (libraries and models loaded) and at its greatest; resident counts mapped pages of input and output as well.",

@@ -37,10 +37,20 @@ def main(folder: str) -> None:
         made = mine(rules, row, 17)
         done = time.process_time()
         if number >= WARM:
-            spent.update({"html": len(body), "text": len(row["text"].encode()), "read": read - began, "mine": done - read, "pages": 1})
+            spent.update(
+                {
+                    "html": len(body),
+                    "text": len(row["text"].encode()),
+                    "read": read - began,
+                    "mine": done - read,
+                    "pages": 1,
+                }
+            )
             rows.update(item["rule"] for item in made.rows)
     mined, whole = spent["text"] / spent["mine"] / 1e6, spent["html"] / (spent["read"] + spent["mine"]) / 1e6
-    print(f"{spent['pages']} pages, {spent['html'] / 1e6:.1f} MB of HTML, {spent['text'] / 1e6:.1f} MB of text, {sum(rows.values())} rows")
+    print(
+        f"{spent['pages']} pages, {spent['html'] / 1e6:.1f} MB of HTML, {spent['text'] / 1e6:.1f} MB of text, {sum(rows.values())} rows"
+    )
     print(f"rules alone {mined:.2f} MB/s of text; with HTML parsing {whole:.2f} MB/s of HTML")
     print(", ".join(f"{name} {count}" for name, count in rows.most_common()))
 

@@ -20,7 +20,11 @@ from pathlib import Path
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 REPO = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPO))
-SOURCES = (("C-cpp-docs-ko.jsonl.xz", "markdown"), ("C-nsmc-reviews.jsonl.xz", "text"), ("C-python311-rst-en.jsonl.xz", "text"))
+SOURCES = (
+    ("C-cpp-docs-ko.jsonl.xz", "markdown"),
+    ("C-nsmc-reviews.jsonl.xz", "text"),
+    ("C-python311-rst-en.jsonl.xz", "text"),
+)
 
 
 def texts(budget: int) -> list[str]:
@@ -58,20 +62,29 @@ def main() -> None:
     column = pa.array(given, pa.large_string())
     with tempfile.TemporaryDirectory() as folder:
         docs = Store(f"{folder}/docs")
-        rows = [{name: None for name in DOCUMENT.names} | {"id": doc_id("bench", str(n)), "text": text, "lang": "und"} for n, text in enumerate(given)]
+        rows = [
+            dict.fromkeys(DOCUMENT.names) | {"id": doc_id("bench", str(n)), "text": text, "lang": "und"}
+            for n, text in enumerate(given)
+        ]
         table = pa.Table.from_pylist(rows, schema=DOCUMENT)
         docs.put(0, table, Ledger.rows(table["id"]), key="bench", stage="ingest")
         for kind in ("bpe", "unigram"):
             began = time.process_time()
             sink = Store(f"{folder}/{kind}")
-            Tokenizer(vocab_size=asked.vocab_size, model_type=kind, sample_mb=asked.megabytes / 2).run(Inputs({"of": [docs]}), sink, Inline())
+            Tokenizer(vocab_size=asked.vocab_size, model_type=kind, sample_mb=asked.megabytes / 2).run(
+                Inputs({"of": [docs]}), sink, Inline()
+            )
             print(f"{kind}: trained on {asked.megabytes / 2:g} MB in {time.process_time() - began:.1f} s of all cores")
             encoder, hub = Encoder(sink.artefact()), AutoTokenizer.from_pretrained(str(sink.artefact()))
             encoder.encode_column(column.slice(0, 1))
             ways = {
-                "column": lambda: encoder.encode_column(column)[0].tolist(),
+                "column": encoder.encode_column(column)[0].tolist,
                 "lists": lambda: [token for one in encoder.encode(given) for token in one.tolist()],
-                "hugging face": lambda: [token for one in hub(given, add_special_tokens=False, split_special_tokens=True)["input_ids"] for token in one],
+                "hugging face": lambda: [
+                    token
+                    for one in hub(given, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+                    for token in one
+                ],
             }
             ids = {}
             for name, way in ways.items():

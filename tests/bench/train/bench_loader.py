@@ -1,6 +1,6 @@
 """Does reading starve training? Tokens per second of the loader alone (mapped shards, packing, masks), beside a training step's.
 
-    python tests/bench/train/bench_loader.py STORE [--hidden 144 --layers 4]      # STORE: a pack step's
+python tests/bench/train/bench_loader.py STORE [--hidden 144 --layers 4]      # STORE: a pack step's
 """
 
 from __future__ import annotations
@@ -50,7 +50,17 @@ def main() -> None:
         (-token_logps(model, collate(rows, 0, cpu, data.width)).mean()).backward()
         tokens += sum(len(row.ids) for row in rows)
     training = tokens / (time.process_time() - began)
-    print(json.dumps({"loader, tokens per CPU second": round(reading), "training": round(training), "times": round(reading / training, 1), "rows": len(data), "width": data.width}))
+    print(
+        json.dumps(
+            {
+                "loader, tokens per CPU second": round(reading),
+                "training": round(training),
+                "times": round(reading / training, 1),
+                "rows": len(data),
+                "width": data.width,
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -23,26 +23,94 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 CONFIGURATIONS = {
-    "clm, full, hidden 144, 4 layers, batch 16": {"of": "pack", "tokenizer": "tokenizer", "hidden": 144, "layers": 4, "heads": 4, "batch": 16, "steps": 40},
-    "clm, full, hidden 320, 6 layers, batch 8": {"of": "pack", "tokenizer": "tokenizer", "hidden": 320, "layers": 6, "heads": 5, "batch": 8, "steps": 16},
-    "clm, full, hidden 512, 4 layers, batch 2 x 4": {"of": "pack", "tokenizer": "tokenizer", "hidden": 512, "layers": 4, "heads": 8, "batch": 2, "accumulation": 4, "steps": 12},
+    "clm, full, hidden 144, 4 layers, batch 16": {
+        "of": "pack",
+        "tokenizer": "tokenizer",
+        "hidden": 144,
+        "layers": 4,
+        "heads": 4,
+        "batch": 16,
+        "steps": 40,
+    },
+    "clm, full, hidden 320, 6 layers, batch 8": {
+        "of": "pack",
+        "tokenizer": "tokenizer",
+        "hidden": 320,
+        "layers": 6,
+        "heads": 5,
+        "batch": 8,
+        "steps": 16,
+    },
+    "clm, full, hidden 512, 4 layers, batch 2 x 4": {
+        "of": "pack",
+        "tokenizer": "tokenizer",
+        "hidden": 512,
+        "layers": 4,
+        "heads": 8,
+        "batch": 2,
+        "accumulation": 4,
+        "steps": 12,
+    },
     "clm, freeze, batch 8": {"of": "pack", "base": "pretrain", "method": "freeze", "batch": 8, "steps": 40},
-    "clm, lora, checkpointing, batch 8": {"of": "pack", "base": "pretrain", "method": "lora", "checkpointing": True, "batch": 8, "steps": 30},
+    "clm, lora, checkpointing, batch 8": {
+        "of": "pack",
+        "base": "pretrain",
+        "method": "lora",
+        "checkpointing": True,
+        "batch": 8,
+        "steps": 30,
+    },
     "sft, full, packed, batch 2": {"of": "sft-rows", "base": "pretrain", "objective": "sft", "batch": 2, "steps": 80},
-    "sft, lora, packed, batch 8": {"of": "sft-rows", "base": "pretrain", "objective": "sft", "method": "lora", "batch": 8, "steps": 30},
-    "sft, lora, not packed, batch 8": {"of": "sft-rows", "base": "pretrain", "objective": "sft", "method": "lora", "pack": False, "batch": 8, "steps": 60},
-    "sft, qlora, packed, batch 2": {"of": "sft-rows", "base": "pretrain", "objective": "sft", "method": "qlora", "batch": 2, "steps": 60},
-    "sft, ia3, packed, batch 4": {"of": "sft-rows", "base": "pretrain", "objective": "sft", "method": "ia3", "batch": 4, "steps": 40},
-    "dpo, lora, batch 4": {"of": "dpo", "base": "pretrain", "objective": "dpo", "method": "lora", "batch": 4, "steps": 30},
+    "sft, lora, packed, batch 8": {
+        "of": "sft-rows",
+        "base": "pretrain",
+        "objective": "sft",
+        "method": "lora",
+        "batch": 8,
+        "steps": 30,
+    },
+    "sft, lora, not packed, batch 8": {
+        "of": "sft-rows",
+        "base": "pretrain",
+        "objective": "sft",
+        "method": "lora",
+        "pack": False,
+        "batch": 8,
+        "steps": 60,
+    },
+    "sft, qlora, packed, batch 2": {
+        "of": "sft-rows",
+        "base": "pretrain",
+        "objective": "sft",
+        "method": "qlora",
+        "batch": 2,
+        "steps": 60,
+    },
+    "sft, ia3, packed, batch 4": {
+        "of": "sft-rows",
+        "base": "pretrain",
+        "objective": "sft",
+        "method": "ia3",
+        "batch": 4,
+        "steps": 40,
+    },
+    "dpo, lora, batch 4": {
+        "of": "dpo",
+        "base": "pretrain",
+        "objective": "dpo",
+        "method": "lora",
+        "batch": 4,
+        "steps": 30,
+    },
     "dpo, full, batch 4": {"of": "dpo", "base": "pretrain", "objective": "dpo", "batch": 4, "steps": 30},
 }
 
 
 def one(run: Path, name: str, threads: int) -> dict[str, float | str]:
     """Plan a configuration, then run it, in this process."""
-    import torch  # noqa: F401
     import bitsandbytes  # noqa: F401
     import peft  # noqa: F401
+    import torch  # noqa: F401
     import yaml
 
     from pipeline.pool import Inline
@@ -55,15 +123,28 @@ def one(run: Path, name: str, threads: int) -> dict[str, float | str]:
     ports = {port: f"{run}/{options[port]}" for port in ("of", "base", "tokenizer") if port in options}
     with tempfile.TemporaryDirectory() as folder:
         recipe = Path(folder, "recipe.yaml")
-        recipe.write_text(yaml.safe_dump({"name": "bench", "root": f"{folder}/run", "steps": [{"train": {**options, **ports, "name": "it"}}]}), encoding="utf-8")
+        recipe.write_text(
+            yaml.safe_dump(
+                {"name": "bench", "root": f"{folder}/run", "steps": [{"train": {**options, **ports, "name": "it"}}]}
+            ),
+            encoding="utf-8",
+        )
         plan = load(str(recipe), [])
         [step] = plan.steps
         began = time.process_time()
         made = outlook.estimate(plan, step, budget.machine(threads=threads))
         looked = time.process_time() - began
-        formula = budget.budget(step.stage, made.budget.shape, made.width, made.rows.length * made.passes.positions, budget.machine(threads=threads))
+        formula = budget.budget(
+            step.stage,
+            made.budget.shape,
+            made.width,
+            made.rows.length * made.passes.positions,
+            budget.machine(threads=threads),
+        )
         began, wall = time.process_time(), time.monotonic()
-        [receipt] = step.stage.run(Inputs({port: [Store(path)] for port, path in ports.items()}, 17), Store(f"{folder}/made"), Inline())
+        [receipt] = step.stage.run(
+            Inputs({port: [Store(path)] for port, path in ports.items()}, 17), Store(f"{folder}/made"), Inline()
+        )
         took, walked = time.process_time() - began, time.monotonic() - wall
     return {
         "name": name, "planned": made.budget.seconds, "took": took if threads == 1 else walked, "looked": looked, "formula": formula.seconds,
@@ -72,14 +153,23 @@ def one(run: Path, name: str, threads: int) -> dict[str, float | str]:
 
 
 def table(found: list[dict]) -> str:
-    lines = ["| configuration | planned s | took s | off | by arithmetic alone | planned MiB | grew by MiB | off |", "| --- |" + " --- |" * 7]
+    lines = [
+        "| configuration | planned s | took s | off | by arithmetic alone | planned MiB | grew by MiB | off |",
+        "| --- |" + " --- |" * 7,
+    ]
     for row in found:
         off, plain = (f"{row[which] / row['took'] - 1:+.0%}" for which in ("planned", "formula"))
         lines.append(
             f"| {row['name']} | {row['planned']:.1f} | {row['took']:.1f} | {off} | {plain} | {row['memory'] / 2**20:.0f} | {row['grew'] / 2**20:.0f} | {row['memory'] / row['grew'] - 1:+.0%} |"
         )
-    for what, planned, real in (("time", "planned", "took"), ("time by arithmetic alone", "formula", "took"), ("memory", "memory", "grew")):
-        lines.append(f"\nmedian error of the {what}: {statistics.median(abs(row[planned] / row[real] - 1) for row in found):.0%}")
+    for what, planned, real in (
+        ("time", "planned", "took"),
+        ("time by arithmetic alone", "formula", "took"),
+        ("memory", "memory", "grew"),
+    ):
+        lines.append(
+            f"\nmedian error of the {what}: {statistics.median(abs(row[planned] / row[real] - 1) for row in found):.0%}"
+        )
     return "\n".join(lines)
 
 
@@ -96,7 +186,11 @@ def main() -> None:
     found = []
     for name in CONFIGURATIONS:
         if arguments.only in name:
-            made = subprocess.run([sys.executable, __file__, str(arguments.run), "--one", name, "--threads", str(arguments.threads)], capture_output=True, text=True)
+            made = subprocess.run(
+                [sys.executable, __file__, str(arguments.run), "--one", name, "--threads", str(arguments.threads)],
+                capture_output=True,
+                text=True,
+            )
             if made.returncode:
                 raise SystemExit(made.stderr)
             found.append(json.loads(made.stdout.splitlines()[-1]))

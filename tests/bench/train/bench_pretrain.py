@@ -32,9 +32,8 @@ def rows(count: int, width: int, vocabulary: int):
 
 
 def llama(arguments: argparse.Namespace):
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(0)
     return LlamaForCausalLM(
@@ -74,7 +73,15 @@ def ours(arguments: argparse.Namespace, tokens) -> float:
     stage = Train(batch=arguments.batch, steps=arguments.steps, save_every=10**6, threads=arguments.threads)
     cpu = torch.device("cpu")
     objective = Likelihood(Rows(), 3, cpu, fixed_width=True)
-    loop = Loop(stage, llama(arguments), objective, plan(len(tokens), arguments.batch, 1.0, arguments.steps), 0, cpu, torch.float32)
+    loop = Loop(
+        stage,
+        llama(arguments),
+        objective,
+        plan(len(tokens), arguments.batch, 1.0, arguments.steps),
+        0,
+        cpu,
+        torch.float32,
+    )
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         loop.run(Checkpoints(Store(folder), "bench"), lambda: True, lambda line: seconds.append(time.process_time()))
@@ -93,7 +100,10 @@ def theirs(arguments: argparse.Namespace, tokens) -> float:
         def on_step_end(self, *args, **kwargs) -> None:
             self.seconds.append(time.process_time())
 
-    given = [{"input_ids": torch.from_numpy(row.astype("int64")), "labels": torch.from_numpy(row.astype("int64"))} for row in tokens]
+    given = [
+        {"input_ids": torch.from_numpy(row.astype("int64")), "labels": torch.from_numpy(row.astype("int64"))}
+        for row in tokens
+    ]
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
@@ -111,7 +121,16 @@ def rate(arguments: argparse.Namespace, ends: list[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, value in {"steps": 20, "hidden": 160, "layers": 4, "width": 256, "batch": 8, "vocabulary": 4096, "threads": 1, "turns": 3}.items():
+    for name, value in {
+        "steps": 20,
+        "hidden": 160,
+        "layers": 4,
+        "width": 256,
+        "batch": 8,
+        "vocabulary": 4096,
+        "threads": 1,
+        "turns": 3,
+    }.items():
         parser.add_argument(f"--{name}", type=int, default=value)
     arguments = parser.parse_args()
     import torch

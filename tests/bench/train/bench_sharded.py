@@ -33,7 +33,10 @@ class Rows:
     def __init__(self, count: int, width: int, vocabulary: int):
         import numpy as np
 
-        self.width, self.tokens = width, np.random.default_rng(0).integers(4, vocabulary, (count, width)).astype(np.int32)
+        self.width, self.tokens = (
+            width,
+            np.random.default_rng(0).integers(4, vocabulary, (count, width)).astype(np.int32),
+        )
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -67,10 +70,19 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
     from stages.train.world import World
 
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    shape = {"hidden": arguments.hidden, "layers": arguments.layers, "heads": arguments.hidden // 64, "batch": arguments.batch}
+    shape = {
+        "hidden": arguments.hidden,
+        "layers": arguments.layers,
+        "heads": arguments.hidden // 64,
+        "batch": arguments.batch,
+    }
     stage = Train(**shape, accumulation=2, steps=arguments.steps, threads=1, **KINDS[kind])
     world = World(rank, 2, stage.tensor)
-    names = type("Names", (), {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "__len__": lambda self: arguments.vocabulary})()
+    names = type(
+        "Names",
+        (),
+        {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0, "__len__": lambda self: arguments.vocabulary},
+    )()
     with arithmetic(1, 0) as device:
         gauge = Gauge(device)
         frugal(stage, device)
@@ -80,7 +92,9 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
         del whole
         rows = Rows(2 * arguments.batch * arguments.steps, arguments.width, arguments.vocabulary)
         passes = plan(len(rows), 2 * arguments.batch, 1.0, arguments.steps)
-        loop = Loop(stage, held_model, Likelihood(rows, 0, device, fixed_width=True), passes, 0, device, torch.float32, world)
+        loop = Loop(
+            stage, held_model, Likelihood(rows, 0, device, fixed_width=True), passes, 0, device, torch.float32, world
+        )
         loop.model.train()
         began = time.process_time()
         for _ in range(arguments.steps):
@@ -105,7 +119,15 @@ def once(arguments: argparse.Namespace, kind: str) -> tuple[int, float, int, flo
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    for name, default in (("hidden", 640), ("layers", 8), ("vocabulary", 8192), ("width", 64), ("batch", 2), ("steps", 2), ("turns", 3)):
+    for name, default in (
+        ("hidden", 640),
+        ("layers", 8),
+        ("vocabulary", 8192),
+        ("width", 64),
+        ("batch", 2),
+        ("steps", 2),
+        ("turns", 3),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()
     found: dict[str, list] = {kind: [] for kind in KINDS}
@@ -114,11 +136,22 @@ def main() -> None:
             found[kind].append(once(arguments, kind))
     import torch
 
-    print(json.dumps({"torch": torch.__version__, "python": platform.python_version(), "weights": found["data"][0][2], **vars(arguments)}))
+    print(
+        json.dumps(
+            {
+                "torch": torch.__version__,
+                "python": platform.python_version(),
+                "weights": found["data"][0][2],
+                **vars(arguments),
+            }
+        )
+    )
     tokens = 2 * arguments.batch * arguments.steps * arguments.width
     for kind, runs in found.items():
         peak, seconds = (statistics.median(run[n] for run in runs) for n in (0, 1))
-        print(f"{kind:8} peak {peak / (1 << 20):8.0f} MiB a worker, {peak / runs[0][2]:5.1f} bytes a weight; {tokens / seconds:7.1f} tokens/CPU s; last loss {runs[0][3]:.5f}")
+        print(
+            f"{kind:8} peak {peak / (1 << 20):8.0f} MiB a worker, {peak / runs[0][2]:5.1f} bytes a weight; {tokens / seconds:7.1f} tokens/CPU s; last loss {runs[0][3]:.5f}"
+        )
 
 
 if __name__ == "__main__":

@@ -98,12 +98,23 @@ def ours(model: Any, stage: Any, rows: Rows, device: Any, dtype: Any, steps: int
             torch.cuda.synchronize()
         seconds.append(time.perf_counter())
 
-    loop = Loop(stage, model, Likelihood(rows, 0, device, fixed_width=True), plan(len(rows), stage.batch, 1.0, steps), 0, device, dtype)
+    loop = Loop(
+        stage,
+        model,
+        Likelihood(rows, 0, device, fixed_width=True),
+        plan(len(rows), stage.batch, 1.0, steps),
+        0,
+        device,
+        dtype,
+    )
     loop._save = lambda checkpoints: None  # the last step's checkpoint is not what is timed
     with tempfile.TemporaryDirectory() as folder:
         loop.run(Checkpoints(Store(folder), "bench"), lambda: True, told)
     took = [b - a for a, b in zip(seconds[2:], seconds[3:])]
-    return {"tokens_per_second": stage.batch * rows.width / statistics.median(took), "peak_gib": (gauge.peak() or 0) / 2**30}
+    return {
+        "tokens_per_second": stage.batch * rows.width / statistics.median(took),
+        "peak_gib": (gauge.peak() or 0) / 2**30,
+    }
 
 
 def trl(model: Any, rows: Rows, device: Any, batch: int, steps: int, rank: int) -> dict[str, float]:
@@ -112,10 +123,10 @@ def trl(model: Any, rows: Rows, device: Any, batch: int, steps: int, rank: int) 
     import torch
     from peft import LoraConfig
     from transformers import PreTrainedTokenizerFast, TrainerCallback
-    from tokenizers import Tokenizer, models
     from trl import SFTConfig, SFTTrainer
 
     from stages.train.gauge import Gauge
+    from tokenizers import Tokenizer, models
 
     seconds: list[float] = []
 
@@ -126,13 +137,19 @@ def trl(model: Any, rows: Rows, device: Any, batch: int, steps: int, rank: int) 
             seconds.append(time.perf_counter())
 
     gauge = Gauge(device)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "<pad>": 2}, unk_token="<pad>")), eos_token="</s>", pad_token="<pad>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "<pad>": 2}, unk_token="<pad>")),
+        eos_token="</s>",
+        pad_token="<pad>",
+    )
     given = datasets.Dataset.from_dict({"input_ids": rows.tokens.tolist()})
     with tempfile.TemporaryDirectory() as folder:
         config = SFTConfig(output_dir=folder, per_device_train_batch_size=batch, max_steps=steps, max_length=rows.width, bf16=device.type == "cuda", use_cpu=device.type == "cpu",
                            report_to=[], save_strategy="no", logging_steps=10**6, disable_tqdm=True, gradient_checkpointing=False, optim="adamw_torch_fused")  # fmt: skip
         lora = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
-        SFTTrainer(model, args=config, train_dataset=given, processing_class=tokenizer, peft_config=lora, callbacks=[Clock()]).train()
+        SFTTrainer(
+            model, args=config, train_dataset=given, processing_class=tokenizer, peft_config=lora, callbacks=[Clock()]
+        ).train()
     took = [b - a for a, b in zip(seconds[2:], seconds[3:])]
     return {"tokens_per_second": batch * rows.width / statistics.median(took), "peak_gib": (gauge.peak() or 0) / 2**30}
 
@@ -143,7 +160,9 @@ def loader(rows: Rows, device: Any, batch: int) -> float:
 
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < 2.0:
-        _ = collate([rows.row((done + n) % len(rows)) for n in range(batch)], 0, device, rows.width).mask  # written when asked for
+        _ = collate(
+            [rows.row((done + n) % len(rows)) for n in range(batch)], 0, device, rows.width
+        ).mask  # written when asked for
         done += batch
     return done * rows.width / (time.perf_counter() - began)
 
@@ -184,14 +203,42 @@ def main() -> None:
     for name, batch, width in tune:
         rows = Rows(batch * 4, width, SHAPES[name][5], 8)
         for method in ("lora", "qlora"):
-            stage = Train(objective="sft", method=method, batch=batch, steps=arguments.steps, checkpointing=method == "qlora" and not small)
+            stage = Train(
+                objective="sft",
+                method=method,
+                batch=batch,
+                steps=arguments.steps,
+                checkpointing=method == "qlora" and not small,
+            )
             model = adapted(stage, model_of(name, dtype, device, four_bit=method == "qlora"), 0, None).model
-            found.append({"what": method, "by": "maetdol", "shape": name, "batch": batch, "width": width, **ours(model, stage, rows, device, dtype, arguments.steps)})
+            found.append(
+                {
+                    "what": method,
+                    "by": "maetdol",
+                    "shape": name,
+                    "batch": batch,
+                    "width": width,
+                    **ours(model, stage, rows, device, dtype, arguments.steps),
+                }
+            )
             del model
-            peer = trl(model_of(name, dtype, device, four_bit=method == "qlora"), rows, device, batch, arguments.steps, stage.rank)
+            peer = trl(
+                model_of(name, dtype, device, four_bit=method == "qlora"),
+                rows,
+                device,
+                batch,
+                arguments.steps,
+                stage.rank,
+            )
             found.append({"what": method, "by": "TRL", "shape": name, "batch": batch, "width": width, **peer})
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes")}
-    card = torch.cuda.get_device_name() if device.type == "cuda" else "no card (--small: shows that it runs, measures nothing)"
+    versions = {
+        name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft", "trl", "bitsandbytes")
+    }
+    card = (
+        torch.cuda.get_device_name()
+        if device.type == "cuda"
+        else "no card (--small: shows that it runs, measures nothing)"
+    )
     report = {"date": datetime.date.today().isoformat(), "card": card, "versions": versions, "figures": found}
     print(json.dumps(report, indent=1))
     if arguments.out:

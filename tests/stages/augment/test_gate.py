@@ -38,11 +38,15 @@ def test_the_index_leaves_none_out(known, text, likeness):
 def test_korean_particles_do_not_make_another_instruction():
     gate = Gate(0.7)
     gate.add("맷돌을 돌리는 방법을 알려 주세요.")
-    assert gate.alike("맷돌은 돌리는 방법이 알려 주세요") and not gate.alike("도서관에서 책을 몇 권까지 빌릴 수 있나요?")
+    assert gate.alike("맷돌은 돌리는 방법이 알려 주세요") and not gate.alike(
+        "도서관에서 책을 몇 권까지 빌릴 수 있나요?"
+    )
     assert stems("맷돌을") == stems("맷돌은")
 
 
 def test_the_one_it_says_otherwise_is_left_out():
     gate = Gate(0.7)
     gate.add("How do I dress a millstone?")
-    assert gate.alike("How do I dress a millstone well?") and not gate.alike("How do I dress a millstone well?", "How do I dress a millstone?")
+    assert gate.alike("How do I dress a millstone well?") and not gate.alike(
+        "How do I dress a millstone well?", "How do I dress a millstone?"
+    )

@@ -10,13 +10,31 @@ import pytest
 
 SETS = {
     "math.jsonl": [
-        {"question": "A farmer has 17 sheep and buys 25 more at the market, then sells 9 of them to a neighbour. How many sheep has the farmer now?", "answer": "33"},
-        {"question": "Each of 12 boxes holds 8 red marbles and 5 blue marbles. How many marbles are there in all the boxes together?", "answer": "156"},
+        {
+            "question": "A farmer has 17 sheep and buys 25 more at the market, then sells 9 of them to a neighbour. How many sheep has the farmer now?",
+            "answer": "33",
+        },
+        {
+            "question": "Each of 12 boxes holds 8 red marbles and 5 blue marbles. How many marbles are there in all the boxes together?",
+            "answer": "156",
+        },
     ],
     "bool.jsonl": [
-        {"paragraph": "맷돌은 곡식을 가는 데 쓰는 도구로, 둥글넓적한 돌 두 짝을 포개고 위짝 구멍에 곡식을 넣어 손잡이를 돌려 간다.", "question": "맷돌은 돌 세 짝을 포개어 쓰는 도구인가요?", "label": 0}
+        {
+            "paragraph": "맷돌은 곡식을 가는 데 쓰는 도구로, 둥글넓적한 돌 두 짝을 포개고 위짝 구멍에 곡식을 넣어 손잡이를 돌려 간다.",
+            "question": "맷돌은 돌 세 짝을 포개어 쓰는 도구인가요?",
+            "label": 0,
+        }
     ],
-    "copa.jsonl": [{"premise": "남자가 우산을 집에 두고 나왔다.", "question": "결과", "alternative_1": "비를 맞아 옷이 젖었다.", "alternative_2": "양산을 새로 샀다.", "label": 0}],
+    "copa.jsonl": [
+        {
+            "premise": "남자가 우산을 집에 두고 나왔다.",
+            "question": "결과",
+            "alternative_1": "비를 맞아 옷이 젖었다.",
+            "alternative_2": "양산을 새로 샀다.",
+            "label": 0,
+        }
+    ],
 }
 
 

@@ -40,7 +40,10 @@ def test_case_marks_spacing_and_small_edits_hide_nothing(search):
 @pytest.mark.parametrize("sign", ["\u200b", "\u00ad", "\u2060", "\ufeff", "\u200e", "\ufe0f", "\u034f", "\U000e0061"])
 def test_characters_nobody_sees_hide_nothing(search, sign):
     sheep, mill = sign.join(SHEEP), sign.join("맷돌은 돌 세 짝을 포개어 쓰는 도구인가요?")
-    assert tier(search([sheep, f"{FILLER}{sheep}\nAnswer: {sign.join('33')}", f"{mill} 아니요"]))[:2] == [["decontaminate.question"], ["decontaminate.answered"]]
+    assert tier(search([sheep, f"{FILLER}{sheep}\nAnswer: {sign.join('33')}", f"{mill} 아니요"]))[:2] == [
+        ["decontaminate.question"],
+        ["decontaminate.answered"],
+    ]
     plain = search([mill.replace(sign, "") + " 아니요"])
     assert tier(search([mill + " 아니요"])) == tier(plain)
 
@@ -59,7 +62,10 @@ def test_many_items_in_one_text_are_judged_by_what_stands_beside_each(search, mo
 
 def test_korean_questions_with_and_without_their_answer(search):
     question = "맷돌은 돌 세 짝을 포개어 쓰는 도구인가요?"
-    assert tier(search([f"{question} 아니요, 두 짝이다.", f"{question} 모두 답해 보자."])) == [["decontaminate.answered"], ["decontaminate.question"]]
+    assert tier(search([f"{question} 아니요, 두 짝이다.", f"{question} 모두 답해 보자."])) == [
+        ["decontaminate.answered"],
+        ["decontaminate.question"],
+    ]
 
 
 def test_public_text_that_an_item_quotes(search):
@@ -69,34 +75,62 @@ def test_public_text_that_an_item_quotes(search):
 
 
 def test_a_short_sentence_counts_beside_its_answer_or_as_a_sentence_of_its_own(search):
-    texts = ["남자가 우산을 집에 두고 나왔다고 했다.", "남자가 우산을 집에 두고 나왔다. 결과는? 비를 맞아 옷이 젖었다.", "(남자가 우산을 집에 두고 나왔다.)"]
+    texts = [
+        "남자가 우산을 집에 두고 나왔다고 했다.",
+        "남자가 우산을 집에 두고 나왔다. 결과는? 비를 맞아 옷이 젖었다.",
+        "(남자가 우산을 집에 두고 나왔다.)",
+    ]
     assert tier(search(texts)) == [[], ["decontaminate.answered"], ["decontaminate.question"]]
 
 
 def test_windows_that_many_items_share_are_templates(tmp_path, make_documents):
-    rows = [{"question": f"Which of the following statements best describes the nature of {word}?", "answer": "a"} for word in ("iron", "salt", "gold", "zinc")]
+    rows = [
+        {"question": f"Which of the following statements best describes the nature of {word}?", "answer": "a"}
+        for word in ("iron", "salt", "gold", "zinc")
+    ]
     (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    batch = make_documents(["Which of the following statements best describes the nature of this town? a"]).combine_chunks().to_batches()[0]
+    batch = (
+        make_documents(["Which of the following statements best describes the nature of this town? a"])
+        .combine_chunks()
+        .to_batches()[0]
+    )
 
     def run(template_items: int):
-        return Decontaminate.build({"against": [str(tmp_path)], "template_items": template_items}, "decontaminate").work(batch)
+        return Decontaminate.build(
+            {"against": [str(tmp_path)], "template_items": template_items}, "decontaminate"
+        ).work(batch)
 
     work = run(3)
     assert tier(work) == [["decontaminate.template"]] and work.ledger["decontaminate.template_windows"][0].as_py() > 20
     assert work.ledger["reason"].to_pylist() == [None] and work.ledger["decontaminate.items"].to_pylist() == [0]
     start, end = work.ledger["span_start"][0].as_py(), work.ledger["span_end"][0].as_py()
     assert "of the following statements best describes" in batch["text"][0].as_py()[start:end]
-    assert work.notes["decontaminate"]["tiers"] == {"template": {"any": 1}} and work.notes["decontaminate"]["samples"][0]["item"] is None
+    assert (
+        work.notes["decontaminate"]["tiers"] == {"template": {"any": 1}}
+        and work.notes["decontaminate"]["samples"][0]["item"] is None
+    )
     assert tier(run(4)) == [["decontaminate.answered"]]
-    dropping = Decontaminate.build({"against": [str(tmp_path)], "template_items": 3, "drop": ["template"]}, "decontaminate").work(batch)
+    dropping = Decontaminate.build(
+        {"against": [str(tmp_path)], "template_items": 3, "drop": ["template"]}, "decontaminate"
+    ).work(batch)
     assert dropping.ledger["reason"].to_pylist() == ["decontaminate.template"]
 
 
 def test_one_question_with_several_choices_is_no_template(tmp_path, make_documents):
-    rows = [{"premise": "배탈이 났다.", "question": "원인", "alternative_1": f"{word} 먹었다.", "alternative_2": "운동을 했다."} for word in ("죽을", "상한 우유를", "찬 것을", "떡을")]
+    rows = [
+        {
+            "premise": "배탈이 났다.",
+            "question": "원인",
+            "alternative_1": f"{word} 먹었다.",
+            "alternative_2": "운동을 했다.",
+        }
+        for word in ("죽을", "상한 우유를", "찬 것을", "떡을")
+    ]
     (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
     batch = make_documents(["배탈이 났다.\n상한 우유를 먹었다."]).combine_chunks().to_batches()[0]
-    assert tier(Decontaminate.build({"against": [str(tmp_path)], "template_items": 2}, "decontaminate").work(batch)) == [["decontaminate.answered"]]
+    assert tier(
+        Decontaminate.build({"against": [str(tmp_path)], "template_items": 2}, "decontaminate").work(batch)
+    ) == [["decontaminate.answered"]]
 
 
 def test_samples_of_every_tier_are_kept_for_the_report(search):
@@ -155,7 +189,11 @@ def planted(folder, make_documents, seed: int, edit=None, parts=("passage", "que
     chosen, texts = rng.sample(range(len(known)), 500), []
     for number in chosen:
         item = known[number]
-        said = {"passage": item.passage, "question": item.question, "solution": item.solution or (item.answers or ("",))[0]}
+        said = {
+            "passage": item.passage,
+            "question": item.question,
+            "solution": item.solution or (item.answers or ("",))[0],
+        }
         given = "\n".join(said[part] for part in parts if said[part])
         texts.append(f"{FILLER}\n{edit(given, rng) if edit else given}\n{FILLER}")
     ledger = stage.work(make_documents(texts).combine_chunks().to_batches()[0]).ledger
@@ -176,7 +214,11 @@ def test_questions_alone_are_found(open_sets, make_documents):
 @pytest.mark.slow
 def test_when_no_item_is_left_unedited_few_are_missed(open_sets, make_documents):
     """Of a question of two or three words an edit leaves no window; there are such among KoBEST's COPA and ARC."""
-    missed = [one for seed in range(4) for one in planted(open_sets, make_documents, seed, lambda text, rng: light_edit(text, rng, 1))]
+    missed = [
+        one
+        for seed in range(4)
+        for one in planted(open_sets, make_documents, seed, lambda text, rng: light_edit(text, rng, 1))
+    ]
     assert len(missed) <= 6 and all("COPA" in one or "arc" in one for one in missed)
 
 
@@ -192,10 +234,22 @@ def hub_shapes(open_sets, tmp_path_factory):
         return [json.loads(line) for line in next(open_sets.rglob(name)).read_text("utf-8").splitlines()]
 
     folder = tmp_path_factory.mktemp("hub")
-    arc = [{"id": f"a{n}", "question": row["query"].removeprefix("Question: "), "choices": {"text": row["choices"], "label": list("ABCDE")[: len(row["choices"])]}, "answerKey": "ABCDE"[row["gold"]]} for n, row in enumerate(rows("arc_easy.jsonl"))]
+    arc = [
+        {
+            "id": f"a{n}",
+            "question": row["query"].removeprefix("Question: "),
+            "choices": {"text": row["choices"], "label": list("ABCDE")[: len(row["choices"])]},
+            "answerKey": "ABCDE"[row["gold"]],
+        }
+        for n, row in enumerate(rows("arc_easy.jsonl"))
+    ]
     pq.write_table(pa.Table.from_pylist(arc), folder / "arc.parquet")
     math = [{"question": row["context"], "answer": row["answer"]} for row in rows("gsm8k.jsonl")]
-    (folder / "gsm8k.tsv").write_text("question\tanswer\n" + "".join("\t".join(" ".join(str(v).split()) for v in row.values()) + "\n" for row in math), "utf-8")
+    (folder / "gsm8k.tsv").write_text(
+        "question\tanswer\n"
+        + "".join("\t".join(" ".join(str(v).split()) for v in row.values()) + "\n" for row in math),
+        "utf-8",
+    )
     with gzip.open(folder / "human_eval.jsonl.gz", "wt", encoding="utf-8") as out:
         out.write("\n".join(map(json.dumps, rows("human_eval.jsonl"))))
     return folder

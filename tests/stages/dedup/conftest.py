@@ -60,7 +60,9 @@ def fates():
 
     def read(store) -> dict[str, tuple]:
         rows = store.ledgers().to_pylist()
-        return {row["id"]: (row["reason"], row["keeper"], row["dedup.score"], row["dedup.cluster_size"]) for row in rows}
+        return {
+            row["id"]: (row["reason"], row["keeper"], row["dedup.score"], row["dedup.cluster_size"]) for row in rows
+        }
 
     return read
 

@@ -20,10 +20,22 @@ def test_empty_one_word_and_null_texts_at_every_level(dedup, make_store, tmp_pat
     out = dedup(tmp_path / "out", source, levels=LEVELS, spans="line", span_tokens=1, merge_empty=True)
     check(source.table()["id"], out.table()["id"], out.ledger(0), "dedup")
     rows = out.ledger(0).to_pylist()
-    assert [row["note"] for row in rows] == ["text is null", "text is empty", "text is empty", "text has no words", *[None] * 3, "text is null", None, None]
+    assert [row["note"] for row in rows] == [
+        "text is null",
+        "text is empty",
+        "text is empty",
+        "text has no words",
+        *[None] * 3,
+        "text is null",
+        None,
+        None,
+    ]
     gone = {n: row["reason"] for n, row in enumerate(rows) if row["reason"]}
     assert set(gone.values()) <= {"dedup.exact", "dedup.near", "dedup.url"} and 0 not in gone
-    assert {rows[5]["reason"], rows[4]["reason"]} == {None, "dedup.near"} and {rows[8]["reason"], rows[9]["reason"]} == {None, "dedup.near"}
+    assert {rows[5]["reason"], rows[4]["reason"]} == {None, "dedup.near"} and {
+        rows[8]["reason"],
+        rows[9]["reason"],
+    } == {None, "dedup.near"}
 
 
 def test_an_id_of_two_texts_is_named_and_of_one_text_is_kept_once(dedup, make_store, tmp_path):
@@ -51,7 +63,12 @@ def test_a_shard_that_is_missing_on_the_other_side_is_one_clear_error(dedup, mak
 @pytest.mark.slow
 def test_a_million_identical_documents(dedup, make_store, tmp_path):
     count = 1_000_000
-    source = make_store(tmp_path / "in", ["the very same words on each of a million pages"] * count, shards=4, url=["http://a.example/"] * count)
+    source = make_store(
+        tmp_path / "in",
+        ["the very same words on each of a million pages"] * count,
+        shards=4,
+        url=["http://a.example/"] * count,
+    )
     out = dedup(tmp_path / "out", source, levels=LEVELS)
     assert out.table()["cluster_size"].to_pylist() == [count]
     assert sum(out.receipt(n).reasons["dedup.exact"] for n in out.shards()) == count - 1
@@ -66,17 +83,25 @@ def test_one_document_of_200_megabytes(dedup, make_store, fates, tmp_path):
     long = " ".join(draw.choices(words, k=33_000_000))
     assert len(long) > 190_000_000
     part = long[: 1 << 20].rsplit(" ", 1)[0]
-    source = make_store(tmp_path / "in", [long, part, part + " and a few more", "a short one"], url=["http://a.example/"] * 2 + [None] * 2)
+    source = make_store(
+        tmp_path / "in",
+        [long, part, part + " and a few more", "a short one"],
+        url=["http://a.example/"] * 2 + [None] * 2,
+    )
     out = dedup(tmp_path / "out", source, levels=LEVELS, spans="substring", span_memory=256)
     assert [fate[0] for fate in fates(out).values()] == [None, "dedup.near", None, None]
-    assert out.table()["text"].to_pylist() == [long, "and a few more", "a short one"], "of the part its own words are left"
+    assert out.table()["text"].to_pylist() == [long, "and a few more", "a short one"], (
+        "of the part its own words are left"
+    )
 
 
 def template(count: int, seed: int) -> list[str]:
     """Pages of one template: 40 words shared, 8 of each page's own; a hundredth of them twice with another last word."""
     draw = random.Random(seed)
     frame = " ".join(f"menu{n}" for n in range(40))
-    made = [f"{frame} {' '.join(f'item{draw.randrange(10**7)}' for _ in range(8))}" for _ in range(count - count // 100)]
+    made = [
+        f"{frame} {' '.join(f'item{draw.randrange(10**7)}' for _ in range(8))}" for _ in range(count - count // 100)
+    ]
     return made + [f"{text} {'x' * 3}" for text in made[: count // 100]]
 
 

@@ -80,7 +80,14 @@ def rewritten(address: tuple, draw: random.Random) -> str:
         given.insert(draw.randrange(len(given) + 1), f"{word}=x%20y")
     port = draw.choice(["", ":", {"http": ":80", "https": ":443"}[scheme]])
     spelt = "".join(draw.choice((char.upper(), char)) for char in scheme + "://" + host)
-    return spelt + port + path + draw.choice(["", "/"]) + ("?" + "&".join(given) if given else "") + draw.choice(["", "#part"])
+    return (
+        spelt
+        + port
+        + path
+        + draw.choice(["", "/"])
+        + ("?" + "&".join(given) if given else "")
+        + draw.choice(["", "#part"])
+    )
 
 
 WORDS = st.text(alphabet="abcXYZ019-._~맷돌é", min_size=1, max_size=5).filter(lambda word: word not in (".", ".."))
@@ -108,7 +115,15 @@ def test_anything_has_a_spelling_that_is_its_own(text):
         assert canonical(canonical(url)) == canonical(url)
 
 
-FREAKS = ["http://\xa0", "http://a\u3000", "http://a%2Fb", "http://a%2541", "http://\uff0fa", "http://a /", "http://x\u3002."]
+FREAKS = [
+    "http://\xa0",
+    "http://a\u3000",
+    "http://a%2Fb",
+    "http://a%2541",
+    "http://\uff0fa",
+    "http://a /",
+    "http://x\u3002.",
+]
 
 
 @pytest.mark.parametrize("url", FREAKS)

@@ -45,7 +45,9 @@ def in_one(folder: Path, corpus: Corpus, sign: Store, link: Store) -> tuple[list
     return [column(task.sink.read(0), name) for name in ("doc", "component", "lot")], receipt.notes["lots"]
 
 
-def spread(folder: Path, corpus: Corpus, sign: Store, link: Store, size: int, pool=None) -> tuple[Store, cluster.Lots, components.Spread]:
+def spread(
+    folder: Path, corpus: Corpus, sign: Store, link: Store, size: int, pool=None
+) -> tuple[Store, cluster.Lots, components.Spread]:
     ranges = Ranges(corpus.rows, size)
     sink = Store(folder / "cluster")
     work = components.Spread(corpus, sign, link, Store(folder / "scratch"), sink, ranges, "test", pool or Inline())
@@ -71,7 +73,7 @@ def plain(nodes: int, edges: np.ndarray) -> dict[int, int]:
                 if other not in seen:
                     seen.add(other)
                     todo.append(other)
-        found |= {each: node for each in seen} if len(seen) > 1 else {}
+        found |= dict.fromkeys(seen, node) if len(seen) > 1 else {}
     return found
 
 
@@ -84,7 +86,10 @@ def same(folder: Path, nodes: int, edges: np.ndarray, size: int, shards: int = 3
     assert [values.tobytes() for values in joined(sink)] == [values.tobytes() for values in (doc, component, lot)]
     assert lots.count == count
     for number in range(count):
-        assert [values.tolist() for values in lots.members(number)] == [doc[lot == number].tolist(), component[lot == number].tolist()]
+        assert [values.tolist() for values in lots.members(number)] == [
+            doc[lot == number].tolist(),
+            component[lot == number].tolist(),
+        ]
     return work
 
 
@@ -198,7 +203,9 @@ def killed(folder: Path, edges: np.ndarray, tasks: int, inside: bool) -> None:
             for number, rows in enumerate((500, 1000)):
                 parts.append(Part(Store(folder / "none"), number, "", first, rows, False))
                 first += rows
-            spread(folder, Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link"), 400, Dying(tasks, inside))
+            spread(
+                folder, Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link"), 400, Dying(tasks, inside)
+            )
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
@@ -207,10 +214,20 @@ def killed(folder: Path, edges: np.ndarray, tasks: int, inside: bool) -> None:
 
 @pytest.mark.parametrize("inside", [False, True])
 def test_a_kill_between_and_inside_tasks_costs_no_byte_and_no_proven_task(tmp_path, inside):
-    edges = np.random.default_rng(5).permutation(np.concatenate([shapes(1500)["chain, shuffled names"][::2], shapes(1500)["zigzag"][::9]]))
+    edges = np.random.default_rng(5).permutation(
+        np.concatenate([shapes(1500)["chain, shuffled names"][::2], shapes(1500)["zigzag"][::9]])
+    )
     whole = Counting()
     sink, _, _ = spread(tmp_path / "whole", *laid(tmp_path / "whole", 1500, edges), 400, whole)
-    assert {name.split("-")[0].split()[0] for name in whole.done} == {"split", "join", "label", "members", "weigh", "cut", "cluster"}
+    assert {name.split("-")[0].split()[0] for name in whole.done} == {
+        "split",
+        "join",
+        "label",
+        "members",
+        "weigh",
+        "cut",
+        "cluster",
+    }
     for tasks in range(int(inside), len(whole.done), 7):
         folder = tmp_path / f"cut{tasks}"
         given = laid(folder, 1500, edges)

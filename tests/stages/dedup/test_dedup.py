@@ -9,7 +9,9 @@ import pytest
 from pipeline.ledger import check
 
 
-def test_every_removal_is_proven_against_its_keeper_and_no_kept_pair_is_alike(dedup, make_store, fates, jaccard, corpus, tmp_path):
+def test_every_removal_is_proven_against_its_keeper_and_no_kept_pair_is_alike(
+    dedup, make_store, fates, jaccard, corpus, tmp_path
+):
     texts = corpus(200, seed=1)
     source = make_store(tmp_path / "in", texts, shards=3)
     out = dedup(tmp_path / "out", source)
@@ -44,7 +46,9 @@ def test_ledger_accounts_for_every_row_and_cluster_sizes_add_up(dedup, make_stor
 
 def test_installation_guide_removals_are_true_and_99_percent_are_resolved(dedup, make_store, fates, manual, tmp_path):
     pages, truth = manual
-    source = make_store(tmp_path / "in", [page["text"] for page in pages], shards=2, lang=[page["lang"] for page in pages])
+    source = make_store(
+        tmp_path / "in", [page["text"] for page in pages], shards=2, lang=[page["lang"] for page in pages]
+    )
     found = fates(dedup(tmp_path / "out", source))
     name = dict(zip(source.table()["id"].to_pylist(), (page["id"] for page in pages)))
     gone = {}
@@ -64,7 +68,9 @@ def template_pages(count: int, seed: int) -> list[str]:
     """Pages of one template, 70 % the same words, each with contents of its own."""
     draw = random.Random(seed)
     frame = [f"menu{n}" for n in range(140)]
-    return [" ".join([*frame[:70], *(f"item{draw.randrange(10**6)}" for _ in range(60)), *frame[70:]]) for _ in range(count)]
+    return [
+        " ".join([*frame[:70], *(f"item{draw.randrange(10**6)}" for _ in range(60)), *frame[70:]]) for _ in range(count)
+    ]
 
 
 def chains(count: int, seed: int) -> list[tuple[str, str, str]]:
@@ -111,13 +117,15 @@ def test_templates_and_chains_are_not_merged_where_closure_would(dedup, make_sto
     root = components(meet, len(texts))
     by_closure = [(n, r) for n, r in enumerate(root) if r != n and jaccard(texts[n], texts[r]) < 0.8]
     with capsys.disabled():
-        print(f"\n  wrongly removed: {len(wrong)} of {len(removed)} verified; {len(by_closure)} of {sum(r != n for n, r in enumerate(root))} by candidates and closure")
+        print(
+            f"\n  wrongly removed: {len(wrong)} of {len(removed)} verified; {len(by_closure)} of {sum(r != n for n, r in enumerate(root))} by candidates and closure"
+        )
     assert wrong == [] and len(removed) >= 35
     assert len(by_closure) > 10
 
 
 def test_chain_keeps_the_far_end(dedup, make_store, fates, tmp_path):
-    (a, b, c), = chains(1, seed=9)
+    ((a, b, c),) = chains(1, seed=9)
     source = make_store(tmp_path / "in", [a + " tail end", b, c], date=["2024-01-01", "2024-02-01", "2024-03-01"])
     ids = source.table()["id"].to_pylist()
     first = fates(dedup(tmp_path / "oldest", source, keep="oldest"))
@@ -138,7 +146,13 @@ def test_keep_rules_decide_in_order_and_ids_break_ties(dedup, make_store, fates,
     ids = source.table()["id"].to_pylist()
 
     def keeper(**options) -> int:
-        kept = [key for key, fate in fates(dedup(tmp_path / "-".join(map(str, options.values())).replace("/", "_"), source, **options)).items() if fate[0] is None]
+        kept = [
+            key
+            for key, fate in fates(
+                dedup(tmp_path / "-".join(map(str, options.values())).replace("/", "_"), source, **options)
+            ).items()
+            if fate[0] is None
+        ]
         assert len(kept) == 1
         return ids.index(kept[0])
 

@@ -31,17 +31,35 @@ def store_of(path, rows: list[dict], shape: pa.Schema, name: str, **vectors: lis
 
 QUESTION = "맷돌로 곡식을 어떻게 갈고 어디에 담아 두는지 알려 줘"
 CHATS = [
-    [message("system", "be kind"), message("user", QUESTION), message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다")],
-    [message("system", "be kind"), message("user", QUESTION), message("assistant", "a wholly different answer in another language altogether")],
+    [
+        message("system", "be kind"),
+        message("user", QUESTION),
+        message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다"),
+    ],
+    [
+        message("system", "be kind"),
+        message("user", QUESTION),
+        message("assistant", "a wholly different answer in another language altogether"),
+    ],
     [message("user", "how does a mill turn"), message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다")],
-    [message("system", "be kind"), message("user", QUESTION), message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다")],
+    [
+        message("system", "be kind"),
+        message("user", QUESTION),
+        message("assistant", "위짝 구멍에 곡식을 넣고 손잡이를 돌립니다"),
+    ],
     None,
     [],
 ]
 
 
 @pytest.mark.parametrize(
-    ("word", "groups"), [((), [[0, 3], [1], [2]]), (("prompt",), [[0, 1, 3], [2]]), (("answer",), [[0, 2, 3], [1]]), (("messages",), [[0, 3], [1], [2]])]
+    ("word", "groups"),
+    [
+        ((), [[0, 3], [1], [2]]),
+        (("prompt",), [[0, 1, 3], [2]]),
+        (("answer",), [[0, 2, 3], [1]]),
+        (("messages",), [[0, 3], [1], [2]]),
+    ],
 )
 def test_chats_are_alike_by_all_messages_by_prompt_or_by_answer(dedup, fates, tmp_path, word, groups):
     source = store_of(tmp_path / "in", [{"messages": messages} for messages in CHATS], CHAT, "CHAT")
@@ -54,38 +72,78 @@ def test_chats_are_alike_by_all_messages_by_prompt_or_by_answer(dedup, fates, tm
 
 def test_pairs_are_alike_by_all_three_or_by_prompt(dedup, fates, tmp_path):
     def pair(prompt: str, chosen: str, rejected: str) -> dict:
-        return {name: [message(role, text)] for name, role, text in (("prompt", "user", prompt), ("chosen", "assistant", chosen), ("rejected", "assistant", rejected))}
+        return {
+            name: [message(role, text)]
+            for name, role, text in (
+                ("prompt", "user", prompt),
+                ("chosen", "assistant", chosen),
+                ("rejected", "assistant", rejected),
+            )
+        }
 
-    rows = [pair(QUESTION, "one answer", "bad"), pair(QUESTION, "one answer", "worse"), pair(QUESTION, "one answer", "bad")]
+    rows = [
+        pair(QUESTION, "one answer", "bad"),
+        pair(QUESTION, "one answer", "worse"),
+        pair(QUESTION, "one answer", "bad"),
+    ]
     source = store_of(tmp_path / "in", rows, PAIR, "PAIR")
     assert [fate[0] for fate in fates(dedup(tmp_path / "out", source)).values()].count(None) == 2
     assert [fate[0] for fate in fates(dedup(tmp_path / "prompts", source, fields=["prompt"])).values()].count(None) == 1
 
 
 def test_pairs_of_one_sense_and_chats_of_one_address(dedup, fates, tmp_path):
-    prompts = [{"prompt": [message("user", text)], "chosen": [message("assistant", "예")], "rejected": [message("assistant", "아니요")]} for text in "가나다라"]
-    pairs = store_of(tmp_path / "pairs", prompts, PAIR, "PAIR", v=[[1.0, 0.0, 0.1], [0.0, 1.0, 0.0], [2.0, 0.0, 0.21], [0.0, 0.0, 1.0]])
+    prompts = [
+        {
+            "prompt": [message("user", text)],
+            "chosen": [message("assistant", "예")],
+            "rejected": [message("assistant", "아니요")],
+        }
+        for text in "가나다라"
+    ]
+    pairs = store_of(
+        tmp_path / "pairs",
+        prompts,
+        PAIR,
+        "PAIR",
+        v=[[1.0, 0.0, 0.1], [0.0, 1.0, 0.0], [2.0, 0.0, 0.21], [0.0, 0.0, 1.0]],
+    )
     found = fates(dedup(tmp_path / "sense", pairs, levels=["semantic"], vectors="v", cosine=0.95, cells=1))
-    assert [fate[0] for fate in found.values()].count("dedup.semantic") == 1 and {fate[3] for fate in found.values()} == {1, 2}
+    assert [fate[0] for fate in found.values()].count("dedup.semantic") == 1 and {
+        fate[3] for fate in found.values()
+    } == {1, 2}
     urls = ["http://a.example/x?utm_source=z", "http://A.example:80/x", "http://a.example/y", None]
-    chats = store_of(tmp_path / "chats", [{"messages": [message("user", url or "없음")], "url": url} for url in urls], CHAT, "CHAT")
-    assert [fate[0] for fate in fates(dedup(tmp_path / "address", chats, levels=["url"])).values()].count("dedup.url") == 1
+    chats = store_of(
+        tmp_path / "chats", [{"messages": [message("user", url or "없음")], "url": url} for url in urls], CHAT, "CHAT"
+    )
+    assert [fate[0] for fate in fates(dedup(tmp_path / "address", chats, levels=["url"])).values()].count(
+        "dedup.url"
+    ) == 1
 
 
 def test_text_of_joins_fields_and_keeps_null_apart_from_empty():
     batch = pa.record_batch(
         {
             "messages": pa.array(
-                [[message("user", "가"), message("assistant", None), message("user", "나")], None, [], [message("assistant", "다")]], CHAT.field("messages").type
+                [
+                    [message("user", "가"), message("assistant", None), message("user", "나")],
+                    None,
+                    [],
+                    [message("assistant", "다")],
+                ],
+                CHAT.field("messages").type,
             )
         }
     )
     assert fields.text_of(batch, ("messages",), "CHAT").to_pylist() == ["가\n\n나", None, "", "다"]
     assert fields.text_of(batch, ("prompt",), "CHAT").to_pylist() == ["가\n나", None, "", ""]
     assert fields.text_of(batch.slice(2), ("answer",), "CHAT").to_pylist() == ["", "다"]
-    documents = pa.record_batch({"title": pa.array(["t", None, None], pa.large_string()), "text": pa.array(["x", "y", None], pa.large_string())})
+    documents = pa.record_batch(
+        {"title": pa.array(["t", None, None], pa.large_string()), "text": pa.array(["x", "y", None], pa.large_string())}
+    )
     assert fields.text_of(documents, ("title", "text"), "DOCUMENT").to_pylist() == ["t\nx", "y", None]
-    assert fields.text_of(pa.Table.from_batches([documents, documents]).slice(2, 2), ("text",), "DOCUMENT").to_pylist() == [None, "x"]
+    assert fields.text_of(
+        pa.Table.from_batches([documents, documents]).slice(2, 2), ("text",), "DOCUMENT"
+    ).to_pylist() == [None, "x"]
 
 
 @pytest.mark.parametrize(
@@ -132,11 +190,19 @@ def test_banding_follows_from_recall_weights_preset_or_is_given():
 
 
 def test_shingles_of_characters_and_folded_digits_change_what_is_alike(dedup, make_store, fates, tmp_path):
-    texts = ["page 17 of the mill book with many words", "page 93 of the mill book with many words", "맷돌을 돌려 곡식을 곱게 갈아 그릇에 담는다", "맷돌을 돌려 곡식을 곱게 갈아 그릇에 담았다"]
+    texts = [
+        "page 17 of the mill book with many words",
+        "page 93 of the mill book with many words",
+        "맷돌을 돌려 곡식을 곱게 갈아 그릇에 담는다",
+        "맷돌을 돌려 곡식을 곱게 갈아 그릇에 담았다",
+    ]
     source = make_store(tmp_path / "in", texts)
 
     def gone(**options) -> int:
-        return sum(fate[0] is not None for fate in fates(dedup(tmp_path / f"out{len(str(options))}", source, **options)).values())
+        return sum(
+            fate[0] is not None
+            for fate in fates(dedup(tmp_path / f"out{len(str(options))}", source, **options)).values()
+        )
 
     assert gone() == 0
     assert gone(fold_digits=True) == 1
@@ -173,7 +239,10 @@ def test_chats_that_differ_in_what_few_have_are_no_duplicates(shape, dedup, tmp_
     rows = [*TOLD_APART, *ALIKE]
     if shape == "PAIR":
         worse = [message("assistant", "모릅니다")]
-        rows = [{"prompt": row["messages"][:1], "chosen": row["messages"][1:], "rejected": worse, "tools": row.get("tools")} for row in rows]
+        rows = [
+            {"prompt": row["messages"][:1], "chosen": row["messages"][1:], "rejected": worse, "tools": row.get("tools")}
+            for row in rows
+        ]
     store = store_of(tmp_path / "in", rows, {"CHAT": CHAT, "PAIR": PAIR}[shape], shape)
     out = dedup(tmp_path / "out", store, levels=["exact"])
     kept = {int(name, 16) for name in out.table()["id"].to_pylist()}
@@ -183,7 +252,7 @@ def test_chats_that_differ_in_what_few_have_are_no_duplicates(shape, dedup, tmp_
 
 
 def test_the_text_of_other_chats_is_what_it_was():
-    rows = [{**{name: None for name in CHAT.names}, "id": "a", **row} for row in TOLD_APART]
+    rows = [{**dict.fromkeys(CHAT.names), "id": "a", **row} for row in TOLD_APART]
     texts = fields.text_of(pa.RecordBatch.from_pylist(rows, CHAT), ("messages",), "CHAT").to_pylist()
     assert texts[0] == f"{ASKED['content']}\n{ANSWERED['content']}"
     assert texts[0] == fields.text_of(pa.RecordBatch.from_pylist(rows[:1], CHAT), ("messages",), "CHAT")[0].as_py()
@@ -197,5 +266,13 @@ def test_long_schemas_do_not_make_other_questions_alike(dedup, tmp_path):
     import json
 
     tools = json.dumps([{"name": f"tool_{n}", "description": f"what number {n} does"} for n in range(200)])
-    rows = [{"messages": [message("user", ask), message("assistant", reply)], "tools": tools} for ask, reply in ((QUESTION, "위짝을 돌립니다"), ("how does a mill turn", "by hand"))]
-    assert dedup(tmp_path / "out", store_of(tmp_path / "in", rows, CHAT, "CHAT"), levels=["exact", "near"]).table().num_rows == 2
+    rows = [
+        {"messages": [message("user", ask), message("assistant", reply)], "tools": tools}
+        for ask, reply in ((QUESTION, "위짝을 돌립니다"), ("how does a mill turn", "by hand"))
+    ]
+    assert (
+        dedup(tmp_path / "out", store_of(tmp_path / "in", rows, CHAT, "CHAT"), levels=["exact", "near"])
+        .table()
+        .num_rows
+        == 2
+    )

@@ -18,12 +18,20 @@ def rows(make_store, tmp_path):
     count = 40
     columns = {
         "source": [draw.choice(["gov/a", "press", "press/b", "blog", "else", ""]) for _ in range(count)],
-        "date": [draw.choice(["2024-01-01", "2024-03-01", "2023-12-31T23:00:00-05:00", "no date", None]) for _ in range(count)],
-        "meta": [draw.choice([None, [{"key": "score", "value": draw.choice(["0.5", "0.9", "x", "-1"])}]]) for _ in range(count)],
+        "date": [
+            draw.choice(["2024-01-01", "2024-03-01", "2023-12-31T23:00:00-05:00", "no date", None])
+            for _ in range(count)
+        ],
+        "meta": [
+            draw.choice([None, [{"key": "score", "value": draw.choice(["0.5", "0.9", "x", "-1"])}]])
+            for _ in range(count)
+        ],
         "id": [f"{draw.getrandbits(128):032x}" for _ in range(count)],
     }
     texts = [TEXT + draw.choice(["", " more", " yet more"]) for _ in range(count)]
-    return make_store(tmp_path / "in", texts, shards=3, **columns), list(zip(columns["source"], columns["date"], columns["meta"], columns["id"], texts))
+    return make_store(tmp_path / "in", texts, shards=3, **columns), list(
+        zip(columns["source"], columns["date"], columns["meta"], columns["id"], texts)
+    )
 
 
 def worth(rule: str, row: tuple) -> float:
@@ -40,7 +48,12 @@ def worth(rule: str, row: tuple) -> float:
     return float("inf") if stamp is None else stamp if rule == "oldest" else -stamp
 
 
-LINES = [*map(" > ".join, permutations(("source", "score", "longest", "newest"), 2)), "source > score > longest > oldest", "newest", "shortest > oldest"]
+LINES = [
+    *map(" > ".join, permutations(("source", "score", "longest", "newest"), 2)),
+    "source > score > longest > oldest",
+    "newest",
+    "shortest > oldest",
+]
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -48,7 +61,9 @@ def test_the_first_rule_that_tells_two_rows_apart_decides(rows, dedup, fates, tm
     source, given = rows
     best = min(given, key=lambda row: (*(worth(rule, row) for rule in line.split(" > ")), row[3]))
     found = fates(dedup(tmp_path / "out", source, keep=line, sources=SOURCES, score="score"))
-    assert {key: (reason, keeper) for key, (reason, keeper, *_) in found.items() if key == best[3]} == {best[3]: (None, None)}
+    assert {key: (reason, keeper) for key, (reason, keeper, *_) in found.items() if key == best[3]} == {
+        best[3]: (None, None)
+    }
     for _, _, _, key, text in given:
         reason, keeper, score, size = found[key]
         assert size == len(given)
@@ -58,7 +73,10 @@ def test_the_first_rule_that_tells_two_rows_apart_decides(rows, dedup, fates, tm
 
 
 def test_every_mode_with_its_reasons(make_store, dedup, fates, tmp_path):
-    texts, dates = [TEXT, TEXT, TEXT + " more", "a text that stands alone"], ["2024-01-01", "2024-02-01", "2024-03-01", None]
+    texts, dates = (
+        [TEXT, TEXT, TEXT + " more", "a text that stands alone"],
+        ["2024-01-01", "2024-02-01", "2024-03-01", None],
+    )
     ids = [f"{n}" * 32 for n in range(4)]
     source = make_store(tmp_path / "in", texts, date=dates, id=ids)
 
@@ -71,6 +89,8 @@ def test_every_mode_with_its_reasons(make_store, dedup, fates, tmp_path):
     assert reasons("oldest", keep="oldest") == [None, "dedup.exact", "dedup.near", None]
     assert reasons("none", copies="drop-all") == ["dedup.near", "dedup.near", "dedup.has_copies", None]
     old = make_store(tmp_path / "old", [TEXT], id=["f" * 32])
-    assert reasons("against", against=[old]) == ["dedup.exact", "dedup.exact", "dedup.near", None], "A against B: the old row stays, shorter or not"
+    assert reasons("against", against=[old]) == ["dedup.exact", "dedup.exact", "dedup.near", None], (
+        "A against B: the old row stays, shorter or not"
+    )
     kept = dedup(tmp_path / "sizes", source).table()
     assert dict(zip(kept["id"].to_pylist(), kept["cluster_size"].to_pylist())) == {"2" * 32: 3, "3" * 32: 1}

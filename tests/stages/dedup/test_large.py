@@ -29,7 +29,9 @@ def pages(count: int, seed: int) -> list[str]:
     return [" ".join([*frame[:40], *own, *frame[40:]]) for own in made]
 
 
-def test_a_component_settled_through_the_index_is_settled_as_pair_by_pair(dedup, make_store, fates, tmp_path, monkeypatch):
+def test_a_component_settled_through_the_index_is_settled_as_pair_by_pair(
+    dedup, make_store, fates, tmp_path, monkeypatch
+):
     source = make_store(tmp_path / "in", pages(500, seed=12))
     pairwise = dedup(tmp_path / "pairs", source)
     cluster = pairwise.sub("passes/cluster").receipt(0).notes
@@ -59,7 +61,9 @@ def test_kill_minus_nine_in_each_pass_and_rerun_gives_the_same_bytes(make_store,
     command = [sys.executable, "-m", "pipeline.cli", "dedup", str(tmp_path / "in")]
     environment = os.environ | {"PYTHONPATH": str(repo)}
     subprocess.run([*command, str(tmp_path / "whole")], env=environment, check=True, capture_output=True)
-    process = subprocess.Popen([*command, str(tmp_path / "cut")], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, str(tmp_path / "cut")], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     folder = tmp_path / "cut" / ("shards" if name == "shards" else f"passes/{name}/shards")
     while process.poll() is None and not (folder.is_dir() and any(folder.iterdir())):
         time.sleep(0.002)

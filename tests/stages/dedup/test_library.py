@@ -40,16 +40,26 @@ def took(counts: list[int]) -> int:
 def test_a_new_crawl_joins_without_signing_the_old(dedup, make_store, corpus, fates, tmp_path, signed):
     texts = corpus(240, seed=31)
     dates = [f"20{20 + n // 80}-01-01" for n in range(240)]
-    crawls = [make_store(tmp_path / f"crawl{n}", texts[80 * n : 80 * n + 80], shards=2, date=dates[80 * n : 80 * n + 80]) for n in range(3)]
+    crawls = [
+        make_store(tmp_path / f"crawl{n}", texts[80 * n : 80 * n + 80], shards=2, date=dates[80 * n : 80 * n + 80])
+        for n in range(3)
+    ]
     folder = str(tmp_path / "signatures")
     for n, crawl in enumerate(crawls):
         dedup(tmp_path / f"out{n}", crawl, against=crawls[:n], keep="oldest", signatures=folder)
-        assert took(signed) == sum(text not in texts[: 80 * n] for text in texts[80 * n : 80 * n + 80]), "what the crawls before it had is known"
+        assert took(signed) == sum(text not in texts[: 80 * n] for text in texts[80 * n : 80 * n + 80]), (
+            "what the crawls before it had is known"
+        )
     without = dedup(tmp_path / "plain", crawls[2], against=crawls[:2], keep="oldest")
     assert took(signed) == 240
-    assert without.content_hash == dedup(tmp_path / "again", crawls[2], against=crawls[:2], keep="oldest", signatures=folder).content_hash
+    assert (
+        without.content_hash
+        == dedup(tmp_path / "again", crawls[2], against=crawls[:2], keep="oldest", signatures=folder).content_hash
+    )
     assert took(signed) == 0
-    assert fates(without) == fates(dedup(tmp_path / "out2", crawls[2], against=crawls[:2], keep="oldest", signatures=folder))
+    assert fates(without) == fates(
+        dedup(tmp_path / "out2", crawls[2], against=crawls[:2], keep="oldest", signatures=folder)
+    )
 
 
 def test_other_bands_thresholds_and_keepers_sign_nothing(dedup, make_store, corpus, tmp_path, signed):
@@ -136,4 +146,7 @@ def test_signatures_in_the_folder_load_into_datasketch(dedup, make_store, tmp_pa
     values = matrix(library.read(library.shards()[0]), "values")
     data = text.encode()
     expected = minhash.sign(np.frombuffer(data, np.uint8), np.array([0, len(data)]), minhash.Shingling(), 128).values
-    assert np.array_equal(values, expected) and minhash.as_datasketch(values[0]).jaccard(minhash.as_datasketch(expected[0])) == 1
+    assert (
+        np.array_equal(values, expected)
+        and minhash.as_datasketch(values[0]).jaccard(minhash.as_datasketch(expected[0])) == 1
+    )

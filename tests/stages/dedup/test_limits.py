@@ -9,7 +9,9 @@ from stages.dedup import verify
 
 
 @pytest.mark.parametrize("large", [False, True])
-def test_what_was_not_compared_is_in_the_receipts_the_ledger_and_one_line(dedup, make_store, fates, tmp_path, monkeypatch, large):
+def test_what_was_not_compared_is_in_the_receipts_the_ledger_and_one_line(
+    dedup, make_store, fates, tmp_path, monkeypatch, large
+):
     if large:
         monkeypatch.setattr(verify, "LARGE_DOCS", 100)
     said: list[str] = []
@@ -29,7 +31,12 @@ def test_what_was_not_compared_is_in_the_receipts_the_ledger_and_one_line(dedup,
 
 def test_of_few_candidates_none_is_left_out(dedup, make_store, tmp_path):
     frame = [f"f{n}" for n in range(88)]
-    done = dedup(tmp_path / "out", make_store(tmp_path / "in", [" ".join([*frame, *(f"o{doc}x{n}" for n in range(12))]) for doc in range(250)]))
+    done = dedup(
+        tmp_path / "out",
+        make_store(tmp_path / "in", [" ".join([*frame, *(f"o{doc}x{n}" for n in range(12))]) for doc in range(250)]),
+    )
     notes = done.receipt(0).notes
-    assert "not_all_compared" not in notes and all(set(bin) == {"compared", "confirmed"} for bin in notes["candidates"].values())
+    assert "not_all_compared" not in notes and all(
+        set(bin) == {"compared", "confirmed"} for bin in notes["candidates"].values()
+    )
     assert not any(row["note"] for row in done.ledgers().to_pylist())

@@ -52,7 +52,15 @@ def test_every_removal_by_containment_is_true_and_directed(dedup, make_store, fa
     for key, (_, keeper, score, _) in gone.items():
         assert score == contained(text[key], text[keeper]) >= 0.8 and found[keeper][0] is None
     kept = [key for key in found if key not in gone]
-    missed = [key for key in kept if any(contained(text[key], text[other]) >= 0.8 and len(text[other]) > len(text[key]) for other in kept if other != key)]
+    missed = [
+        key
+        for key in kept
+        if any(
+            contained(text[key], text[other]) >= 0.8 and len(text[other]) > len(text[key])
+            for other in kept
+            if other != key
+        )
+    ]
     assert len(missed) <= 0.1 * len(gone), "a page much shorter than its keeper may not meet it in a band"
 
 
@@ -71,7 +79,9 @@ def test_text_without_spaces_is_cut_into_characters(dedup, make_store, fates, tm
     assert [fate[0] for fate in as_words.values()] == [None] * 3, "a sentence is one word and a page one shingle"
 
 
-def test_each_language_has_its_own_shingles_and_signatures_are_kept_by_them(dedup, make_store, fates, jaccard, tmp_path):
+def test_each_language_has_its_own_shingles_and_signatures_are_kept_by_them(
+    dedup, make_store, fates, jaccard, tmp_path
+):
     ko = "맷돌은 곡식을 가는 데 쓰는 기구이다, 둥글넓적한 돌 두 짝을 포개고 아가리에 곡식을 넣으면서 손잡이를 돌려서 간다."
     texts = [ko, ko.replace(",", ""), " ".join(words(9, 40)), " ".join(words(9, 39)), "plain", None]
     langs = ["ko", "ko", "en", "en", None, "ko"]
@@ -79,7 +89,9 @@ def test_each_language_has_its_own_shingles_and_signatures_are_kept_by_them(dedu
     ids = source.table()["id"].to_pylist()
     folder = str(tmp_path / "signatures")
     plain = fates(dedup(tmp_path / "plain", source, signatures=folder))
-    assert [plain[key][0] for key in ids] == ["dedup.near" if n in (1, 3) else None for n in range(6)] and plain[ids[1]][2] == 1.0
+    assert [plain[key][0] for key in ids] == ["dedup.near" if n in (1, 3) else None for n in range(6)] and plain[
+        ids[1]
+    ][2] == 1.0
     options = {"by_language": ["ko=eojeol:3"], "threshold": 0.6}
     found = fates(dedup(tmp_path / "out", source, **options))
     score = jaccard(texts[0], texts[1], Shingling("eojeol", 3))

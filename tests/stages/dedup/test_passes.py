@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import progress
 from pipeline.pool import Inline
-from stages.dedup import band, cluster, exact, link, plan, sign, verify
+from stages.dedup import band, cluster, exact, link, verify
 
 
 class Counting:
@@ -43,11 +43,22 @@ def hashes(store) -> dict:
     return store.hashes() | {f"ledger {n}": store.receipt(n).ledger_hash for n in store.shards()}
 
 
-def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(dedup, make_store, corpus, tmp_path, monkeypatch, small_tasks, processes):
+def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(
+    dedup, make_store, corpus, tmp_path, monkeypatch, small_tasks, processes
+):
     source = make_store(tmp_path / "in", corpus(120, seed=5), shards=2)
     pool = Counting()
     one = dedup(tmp_path / "one", source, pool=pool)
-    assert {name.split()[0] for name in pool.done} == {"sign", "exact", "band", "link", "cluster", "verify", "survey", "one"}
+    assert {name.split()[0] for name in pool.done} == {
+        "sign",
+        "exact",
+        "band",
+        "link",
+        "cluster",
+        "verify",
+        "survey",
+        "one",
+    }
     assert all(sum(name.startswith(p) for name in pool.done) > 2 for p in ("exact", "link", "verify"))
     for workers in (2, 7):
         assert hashes(dedup(tmp_path / str(workers), source, pool=processes(workers))) == hashes(one)
@@ -87,7 +98,9 @@ def test_three_increments_give_what_one_run_gives(dedup, make_store, fates, corp
 def test_against_leaves_old_rows_alone_and_keeps_nothing_they_have(dedup, make_store, fates, tmp_path):
     base = " ".join(f"word{n}" for n in range(60))
     old = make_store(tmp_path / "old", [base, base + " again"])
-    new = make_store(tmp_path / "new", [base + " and much much longer", base, "something else altogether, with words of its own"])
+    new = make_store(
+        tmp_path / "new", [base + " and much much longer", base, "something else altogether, with words of its own"]
+    )
     out = dedup(tmp_path / "out", new, against=[old])
     found = list(fates(out).values())
     assert [fate[0] for fate in found] == ["dedup.near", "dedup.exact", None]

@@ -24,14 +24,18 @@ def said(*words: str) -> str:
 def copies(make_store, tmp_path):
     """Twelve rows of one source of which eleven go, twelve of another of which none does."""
     base = " ".join(f"word{n}" for n in range(60))
-    texts = [f"{base} tail{min(n, 9)}" for n in range(12)] + [" ".join(f"own{n}x{m}" for m in range(30)) for n in range(12)]
+    texts = [f"{base} tail{min(n, 9)}" for n in range(12)] + [
+        " ".join(f"own{n}x{m}" for m in range(30)) for n in range(12)
+    ]
     sources = ["farm"] * 12 + ["press"] * 12
     urls = [f"https://{source}.example/{n}" for n, source in enumerate(sources)]
     return make_store(tmp_path / "in", texts, shards=2, source=sources, url=urls)
 
 
 def test_a_plan_says_what_would_go_and_touches_nothing(copies, dedup, fates, tmp_path):
-    output = said("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", str(tmp_path / "plan.json"), "--quiet")
+    output = said(
+        "dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", str(tmp_path / "plan.json"), "--quiet"
+    )
     page = json.loads((tmp_path / "plan.json").read_text())
     assert (page["rows"], page["removed"]) == (24, 11)
     assert page["sources"] == {"farm": [12, 11]} == page["over_caps"]
@@ -39,15 +43,35 @@ def test_a_plan_says_what_would_go_and_touches_nothing(copies, dedup, fates, tmp
     assert page["hosts"] == {"farm.example": [12, 11]}
     assert sum(page["similarity"].values()) == 11
     (cluster,) = page["largest"]
-    assert cluster["documents"] == 12 and len(cluster["removed"]) == 3 and cluster["keeper"]["text"].startswith("word0 word1")
+    assert (
+        cluster["documents"] == 12
+        and len(cluster["removed"]) == 3
+        and cluster["keeper"]["text"].startswith("word0 word1")
+    )
     assert cluster["keeper"]["id"] not in [removed["id"] for removed in cluster["removed"]]
-    assert "11 of 24 rows would go" in output and "source farm" in output and "host farm.example" in output and "stopped" in output
+    assert (
+        "11 of 24 rows would go" in output
+        and "source farm" in output
+        and "host farm.example" in output
+        and "stopped" in output
+    )
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "plan.json", "plan.json.passes"]
 
 
 def test_apply_commits_the_plan_and_refuses_others(copies, dedup, fates, make_store, tmp_path):
     plan = str(tmp_path / "plan.json")
-    said("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", plan, "--caps", "0.95", "--threshold", "0.85", "--quiet")
+    said(
+        "dedup",
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        "--plan",
+        plan,
+        "--caps",
+        "0.95",
+        "--threshold",
+        "0.85",
+        "--quiet",
+    )
     said("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--apply", plan, "--quiet")
     expected = dedup(tmp_path / "expected", copies, threshold=0.85, caps=0.95)
     assert Store(tmp_path / "out").content_hash == expected.content_hash
@@ -69,7 +93,16 @@ def test_apply_commits_the_plan_and_refuses_others(copies, dedup, fates, make_st
 
 
 def test_a_plan_over_its_caps_is_stopped_and_cannot_be_applied(copies, dedup, tmp_path):
-    words = ("dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", str(tmp_path / "plan.json"), "--caps", "0.6", "--quiet")
+    words = (
+        "dedup",
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        "--plan",
+        str(tmp_path / "plan.json"),
+        "--caps",
+        "0.6",
+        "--quiet",
+    )
     assert CliRunner().invoke(cli, list(words), standalone_mode=False).return_value == 1
     output = said(*words)
     assert "stopped" in output
@@ -101,7 +134,9 @@ def test_every_source_and_host_that_loses_is_named_small_ones_too(make_store, tm
     assert sum(removed for _, removed in page["sources"].values()) == 3 == len(page["hosts"])
     assert page["over_caps"] == {}, "two copies of one page are no alarm"
     names = preview.largest_losses({f"s{n:04d}": (10, n % 7) for n in range(3000)})
-    assert len(names) == preview.NAMED + 1 and sum(removed for _, removed in names.values()) == sum(n % 7 for n in range(3000))
+    assert len(names) == preview.NAMED + 1 and sum(removed for _, removed in names.values()) == sum(
+        n % 7 for n in range(3000)
+    )
 
 
 def test_a_plan_counts_what_is_cut_and_later_levels_too(make_store, tmp_path):
@@ -110,9 +145,15 @@ def test_a_plan_counts_what_is_cut_and_later_levels_too(make_store, tmp_path):
     urls = ["http://a.example/1", "http://a.example/2", "http://a.example/3", "http://a.example/3/#x"]
     make_store(tmp_path / "in", texts, source=["a", "b", "b", "b"], url=urls)
     words = ["dedup", str(tmp_path / "in"), str(tmp_path / "out")]
-    output = said(*words, "--plan", str(tmp_path / "plan.json"), "--levels", "exact,near,url", "--spans", "line", "--quiet")
+    output = said(
+        *words, "--plan", str(tmp_path / "plan.json"), "--levels", "exact,near,url", "--spans", "line", "--quiet"
+    )
     page = json.loads((tmp_path / "plan.json").read_text())
-    assert page["rules"] == {"dedup.url": 1} and page["removed"] == 1 and [cluster["documents"] for cluster in page["largest"]] == [2]
+    assert (
+        page["rules"] == {"dedup.url": 1}
+        and page["removed"] == 1
+        and [cluster["documents"] for cluster in page["largest"]] == [2]
+    )
     assert len(page["largest"][0]["removed"]) == 1
     assert sum(rows for rows, _ in page["spans"].values()) == 2, "three stay, one of them with the line"
     assert sum(size for _, size in page["spans"].values()) == 2 * (len(menu) + 1) and "bytes cut in" in output
@@ -125,7 +166,9 @@ def test_a_plan_counts_what_is_cut_and_later_levels_too(make_store, tmp_path):
 def test_recipe_with_caps_stops_and_without_goes_on(copies, tmp_path):
     """The recipe runs from the file of the first step's store; only `caps:` stops it."""
     recipe = tmp_path / "page.yaml"
-    recipe.write_text(f"name: page\nroot: {tmp_path}/root\nsteps:\n  - dedup: {{of: {tmp_path}/in, caps: 0.5}}\nrun: {{pool: inline}}\n")
+    recipe.write_text(
+        f"name: page\nroot: {tmp_path}/root\nsteps:\n  - dedup: {{of: {tmp_path}/in, caps: 0.5}}\nrun: {{pool: inline}}\n"
+    )
     with pytest.raises(WorkError, match="farm 11 of 12"):
         said("run", str(recipe), "--quiet", "--no-report")
     assert Store(tmp_path / "root/dedup").manifest() is None

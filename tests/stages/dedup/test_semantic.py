@@ -30,7 +30,9 @@ def vector_store(make_documents, tmp_path):
         for number in range(shards):
             part = table.slice(number * size, size)
             store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="test", stage="test", input_ids=part["id"])
-        store.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, list(range(shards)))
+        store.seal(
+            {"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, list(range(shards))
+        )
         return store
 
     return make
@@ -40,7 +42,9 @@ def crowd(seed: int, count: int, width: int = 16) -> list[list[float]]:
     """Vectors about some directions: many pairs near the threshold, some equal but for length."""
     draw = np.random.default_rng(seed)
     heads = draw.normal(size=(max(2, count // 12), width))
-    made = heads[draw.integers(len(heads), size=count)] + draw.normal(size=(count, width)) * draw.choice([0.0, 0.1, 0.25, 0.4], size=(count, 1))
+    made = heads[draw.integers(len(heads), size=count)] + draw.normal(size=(count, width)) * draw.choice(
+        [0.0, 0.1, 0.25, 0.4], size=(count, 1)
+    )
     return (made * draw.uniform(0.1, 9.0, size=(count, 1))).astype(np.float32).tolist()
 
 
@@ -57,7 +61,9 @@ def expected(order: list[int], vectors: list, cell: list[int], least: float) -> 
     kept: list[int] = []
     gone: dict[int, tuple[int, float]] = {}
     for row in order:
-        match = next(((k, s) for k in kept if cell[k] == cell[row] and (s := cosine(vectors[k], vectors[row])) >= least), None)
+        match = next(
+            ((k, s) for k in kept if cell[k] == cell[row] and (s := cosine(vectors[k], vectors[row])) >= least), None
+        )
         if match:
             gone[row] = match
         else:
@@ -67,11 +73,17 @@ def expected(order: list[int], vectors: list, cell: list[int], least: float) -> 
 
 def cells_of(out: Store) -> dict[int, int]:
     """Document number -> cell, of a run whose `cells` pass was kept."""
-    return {doc: cell for n in out.sub("passes/cells").shards() for doc, cell in zip(*(out.sub("passes/cells").read(n)[c].to_pylist() for c in ("doc", "cell")))}
+    return {
+        doc: cell
+        for n in out.sub("passes/cells").shards()
+        for doc, cell in zip(*(out.sub("passes/cells").read(n)[c].to_pylist() for c in ("doc", "cell")))
+    }
 
 
 @pytest.mark.parametrize(("seed", "cells"), [(1, 1), (2, 1), (3, 5), (4, 9)])
-def test_what_goes_is_what_brute_force_finds_in_each_cell(dedup, vector_store, fates, monkeypatch, tmp_path, seed, cells):
+def test_what_goes_is_what_brute_force_finds_in_each_cell(
+    dedup, vector_store, fates, monkeypatch, tmp_path, seed, cells
+):
     monkeypatch.setattr(maths, "BLOCK", 16)
     monkeypatch.setattr(maths, "TILE", 5)
     monkeypatch.setattr(semantic, "LOT_BYTES", 2_000)
@@ -102,11 +114,15 @@ def test_what_goes_is_what_brute_force_finds_in_each_cell(dedup, vector_store, f
 @given(st.integers(1, 40), st.integers(1, 700), st.integers(0, 2**32), st.floats(0.3, 0.9999))
 def test_rounding_hides_no_pair_and_products_are_exact(count, width, seed, least):
     draw = np.random.default_rng(seed)
-    given = (draw.normal(size=(count, width)) + draw.normal(size=width) * draw.uniform(0, 5)).astype(np.float32) * np.float32(10.0 ** draw.integers(-8, 8))
+    given = (draw.normal(size=(count, width)) + draw.normal(size=width) * draw.uniform(0, 5)).astype(
+        np.float32
+    ) * np.float32(10.0 ** draw.integers(-8, 8))
     whole = maths.whole(given)
     assert np.array_equal(whole, np.rint(given * (maths.SCALE / maths.lengths(given))[:, None]).astype(np.float32))
     products = whole @ whole.T
-    assert np.array_equal(products.astype(np.int64), whole.astype(np.int64) @ whole.astype(np.int64).T), "exact in float32"
+    assert np.array_equal(products.astype(np.int64), whole.astype(np.int64) @ whole.astype(np.int64).T), (
+        "exact in float32"
+    )
     left, right = np.divmod(np.arange(count * count), count)
     true = maths.cosines(given, given, left, right)
     assert true[:20].tolist() == [cosine(given[a].tolist(), given[b].tolist()) for a, b in zip(left[:20], right[:20])]
@@ -118,7 +134,9 @@ def plain_kmeans(points: list[list[int]], count: int, rounds: int) -> list[list[
     centroids = [list(point) for point in points[:count]]
     before = None
     for _ in range(rounds):
-        label = [max(range(count), key=lambda c: (sum(x * y for x, y in zip(point, centroids[c])), -c)) for point in points]
+        label = [
+            max(range(count), key=lambda c: (sum(x * y for x, y in zip(point, centroids[c])), -c)) for point in points
+        ]
         if label == before:
             break
         before = label
@@ -141,7 +159,12 @@ def test_kmeans_equals_plain_python_and_forgets_the_block_size(count, seed):
 def test_most_of_what_goes_in_one_cell_goes_in_many(dedup, vector_store, capsys, tmp_path):
     """What cells cost: pairs that fall apart. SemDeDup pays the same; here it is counted."""
     source = vector_store("in", crowd(11, 3000, 32))
-    rows = {cells: len(dedup(tmp_path / f"out{cells}", source, levels=["semantic"], vectors="v", cosine=0.95, cells=cells).table()) for cells in (1, 30)}
+    rows = {
+        cells: len(
+            dedup(tmp_path / f"out{cells}", source, levels=["semantic"], vectors="v", cosine=0.95, cells=cells).table()
+        )
+        for cells in (1, 30)
+    }
     with capsys.disabled():
         print(f"\n  removed of 3,000: {3000 - rows[1]} in one cell, {3000 - rows[30]} in 30 cells")
     assert rows[1] < 2500 and 3000 - rows[30] >= 0.97 * (3000 - rows[1])
@@ -151,7 +174,13 @@ def test_the_same_rows_keepers_and_scores_for_any_layout(dedup, vector_store, fa
     vectors, ids = crowd(7, 300), [f"{n:032x}" for n in range(300)]
     order = random.Random(1).sample(range(300), 300)
     one = vector_store("one", vectors, 1, id=ids)
-    many = vector_store("many", [vectors[n] for n in order], 7, id=[ids[n] for n in order], texts=[f"text number {n} of its own" for n in order])
+    many = vector_store(
+        "many",
+        [vectors[n] for n in order],
+        7,
+        id=[ids[n] for n in order],
+        texts=[f"text number {n} of its own" for n in order],
+    )
     options = {"levels": ["exact", "near", "semantic"], "vectors": "v", "cosine": 0.9, "cells": 6}
     first = fates(dedup(tmp_path / "a", one, **options))
     assert first == fates(dedup(tmp_path / "b", many, **options))
@@ -162,7 +191,9 @@ LISTS = [pa.list_(pa.float32()), pa.list_(pa.float32(), 16), pa.large_list(pa.fl
 
 
 @pytest.mark.parametrize("missing", [(), (0, 3, 50, 51, 199)])
-def test_read_where_they_lie_or_sorted_by_cell_the_bytes_are_the_same(dedup, vector_store, tmp_path, monkeypatch, missing):
+def test_read_where_they_lie_or_sorted_by_cell_the_bytes_are_the_same(
+    dedup, vector_store, tmp_path, monkeypatch, missing
+):
     """Columns of any kind of list, with nulls and rows that another level took, scattered reads and sorted ones."""
     vectors = [None if n in missing else vector for n, vector in enumerate(crowd(8, 200))]
     texts = [f"text number {n % 180} of its own" for n in range(200)]
@@ -171,10 +202,12 @@ def test_read_where_they_lie_or_sorted_by_cell_the_bytes_are_the_same(dedup, vec
         source = vector_store(f"in{number}", vectors, 3, kind, texts=texts)
         for most in (0, 1 << 30):
             monkeypatch.setattr(semantic, "SCATTERED", most)
-            out = dedup(tmp_path / f"out{number}-{most}", source, levels=["exact", "semantic"], vectors="v", cosine=0.9, cells=4)
+            out = dedup(
+                tmp_path / f"out{number}-{most}", source, levels=["exact", "semantic"], vectors="v", cosine=0.9, cells=4
+            )
             made[number, most] = [out.receipt(n).ledger_hash for n in out.shards()]
     assert len(set(map(tuple, made.values()))) == 1
-    assert {reason: n for reason, n in out.manifest()["reasons"].items()}.keys() == {"dedup.exact", "dedup.semantic"}
+    assert dict(out.manifest()["reasons"].items()).keys() == {"dedup.exact", "dedup.semantic"}
 
 
 @pytest.mark.parametrize(
@@ -211,7 +244,10 @@ def test_rows_without_a_vector_stay_and_are_counted(dedup, vector_store, fates, 
         reasons = sorted(str(fate[0]) for fate in fates(out).values())
         assert reasons == ["None"] * 6 + ["dedup.semantic"]
         assert out.receipt(0).notes["semantic"]["without"] == 4
-    assert len(dedup(tmp_path / "none", vector_store("nothing", [None] * 3), levels=["semantic"], vectors="v").table()) == 3
+    assert (
+        len(dedup(tmp_path / "none", vector_store("nothing", [None] * 3), levels=["semantic"], vectors="v").table())
+        == 3
+    )
 
 
 @pytest.mark.parametrize("lacking", [0, 1, 2])
@@ -221,7 +257,11 @@ def test_a_shard_without_the_column_keeps_its_rows(dedup, vector_store, fates, t
     for number, kind in enumerate([pa.list_(pa.float32()), pa.list_(pa.float64()), pa.list_(pa.float32(), 2)]):
         table = source.read(number)
         column = table["v"].to_pylist()
-        table = table.drop_columns("v") if number == lacking else table.set_column(table.column_names.index("v"), "v", pa.array(column, kind))
+        table = (
+            table.drop_columns("v")
+            if number == lacking
+            else table.set_column(table.column_names.index("v"), "v", pa.array(column, kind))
+        )
         source.put(number, table, Ledger.rows(table["id"].to_pylist()), key="test", stage="test", input_ids=table["id"])
     source.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0, 1, 2])
     out = dedup(tmp_path / "out", source, levels=["semantic"], vectors="v", cells=1)
@@ -242,7 +282,13 @@ def test_vectors_of_two_models_are_refused(dedup, vector_store, tmp_path):
     with pytest.raises(MaetdolError, match="one model"):
         dedup(tmp_path / "out", vector_store("rows", [[1.0, 2.0], [1.0]]), levels=["semantic"], vectors="v")
     with pytest.raises(MaetdolError, match="one model"):
-        dedup(tmp_path / "out2", vector_store("a", [[1.0, 2.0]]), vector_store("b", [[1.0, 2.0, 3.0]]), levels=["semantic"], vectors="v")
+        dedup(
+            tmp_path / "out2",
+            vector_store("a", [[1.0, 2.0]]),
+            vector_store("b", [[1.0, 2.0, 3.0]]),
+            levels=["semantic"],
+            vectors="v",
+        )
     with pytest.raises(OptionError, match="no column 'w'"):
         dedup(tmp_path / "out3", vector_store("c", [[1.0]]), levels=["semantic"], vectors="w")
     for options in ({}, {"vectors": "v", "encoder": "folder"}):
@@ -253,7 +299,13 @@ def test_vectors_of_two_models_are_refused(dedup, vector_store, tmp_path):
 def test_levels_together_against_an_older_store(dedup, vector_store, fates, tmp_path):
     """Near-duplicates follow nobody: their keeper stays. Identical texts go where their leader goes."""
     base = " ".join(f"word{n}" for n in range(60))
-    texts = [base + " tail", base, "one text that is twice here", "one text that is twice here", "the same said in other words, and longer"]
+    texts = [
+        base + " tail",
+        base,
+        "one text that is twice here",
+        "one text that is twice here",
+        "the same said in other words, and longer",
+    ]
     vectors = [[1.0, 1 / 128], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1 / 128, 1.0]]
     source = vector_store("in", vectors, 1, texts=texts)
     ids = source.table()["id"].to_pylist()
@@ -286,10 +338,28 @@ def test_a_new_threshold_encodes_nothing_again(dedup, vector_store, tmp_path):
 def test_a_run_killed_in_any_pass_of_any_level_goes_on_and_gives_the_same_bytes(dedup, dying, vector_store, tmp_path):
     texts = [f"{'shared words of a line ' * 3}\nown{n // 2} words {n % 2}" for n in range(60)]
     source = vector_store("in", crowd(5, 60), 2, texts=texts, url=[f"http://a.example/{n // 3}" for n in range(60)])
-    options = {"levels": ["exact", "near", "url", "semantic"], "vectors": "v", "cosine": 0.9, "cells": 2, "spans": "line"}
+    options = {
+        "levels": ["exact", "near", "url", "semantic"],
+        "vectors": "v",
+        "cosine": 0.9,
+        "cells": 2,
+        "spans": "line",
+    }
     whole = dying()
     expected = dedup(tmp_path / "whole", source, pool=whole, **options)
-    passes = {"sign", "address", "url", "standing", "vectors", "centroids", "cells", "semantic", "survey", "spans", "repeats"}
+    passes = {
+        "sign",
+        "address",
+        "url",
+        "standing",
+        "vectors",
+        "centroids",
+        "cells",
+        "semantic",
+        "survey",
+        "spans",
+        "repeats",
+    }
     assert passes <= set(whole.done)
     for limit in (n for n, name in enumerate(whole.done) if whole.done.index(name) == n):
         first, second = dying(limit + 1), dying()

@@ -43,7 +43,12 @@ def names(manual) -> dict[str, str]:
 def test_the_plain_command_removes_what_is_alike_and_nothing_else(manual, pages, fates, tmp_path):
     """Show 1: every removed page has a true Jaccard of .8 with its keeper; 99 % of the pages with a partner are resolved."""
     pages("in", list(range(pages.count)), 2)
-    result = CliRunner().invoke(cli, ["dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--quiet"], catch_exceptions=False, standalone_mode=False)
+    result = CliRunner().invoke(
+        cli,
+        ["dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--quiet"],
+        catch_exceptions=False,
+        standalone_mode=False,
+    )
     assert "dropped" in result.output
     truth, name = manual[1], names(manual)
     found = fates(Store(tmp_path / "out"))
@@ -69,7 +74,9 @@ def test_rows_keepers_and_scores_are_the_same_for_shuffled_pages_and_other_shard
         assert [fate[0] for fate in found[0].values()].count("dedup.url") > 10
 
 
-def test_the_bytes_are_the_same_for_any_number_of_workers_at_every_level(pages, dedup, processes, monkeypatch, tmp_path):
+def test_the_bytes_are_the_same_for_any_number_of_workers_at_every_level(
+    pages, dedup, processes, monkeypatch, tmp_path
+):
     monkeypatch.setattr(address, "MOST", 100)
     monkeypatch.setattr(semantic, "LOT_BYTES", 1 << 16)
     source = pages("in", list(range(200)), 3)
@@ -77,7 +84,9 @@ def test_the_bytes_are_the_same_for_any_number_of_workers_at_every_level(pages, 
     one = dedup(tmp_path / "one", source, **options)
     for workers in (2, 7):
         out = dedup(tmp_path / str(workers), source, pool=processes(workers), **options)
-        assert out.hashes() == one.hashes() and [out.receipt(n).ledger_hash for n in out.shards()] == [one.receipt(n).ledger_hash for n in one.shards()]
+        assert out.hashes() == one.hashes() and [out.receipt(n).ledger_hash for n in out.shards()] == [
+            one.receipt(n).ledger_hash for n in one.shards()
+        ]
 
 
 def test_three_crawls_one_after_the_other_give_what_one_run_gives(pages, dedup, fates, tmp_path):

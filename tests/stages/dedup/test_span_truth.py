@@ -27,7 +27,11 @@ UNITS = {
 }
 CLASSES = table("word", False)
 TEXTS = st.lists(
-    st.tuples(st.sampled_from("a A b c 가 나다 é x1".split()), st.sampled_from([" ", ". ", "\n", "\n\n", " \n \n  ", "-"])), min_size=1, max_size=40
+    st.tuples(
+        st.sampled_from("a A b c 가 나다 é x1".split()), st.sampled_from([" ", ". ", "\n", "\n\n", " \n \n  ", "-"])
+    ),
+    min_size=1,
+    max_size=40,
 ).map(lambda pieces: "".join(word + gap for word, gap in pieces))
 
 
@@ -36,15 +40,25 @@ def spans_of(text: str, level: str, least: int) -> list[tuple[tuple[str, ...], i
     found = [(match[0].lower(), match.start()) for match in WORD.finditer(text)]
     if level == "substring":
         starts = [start for _, start in found] + [len(text)]
-        return [(tuple(w for w, _ in found[at : at + least]), starts[at], starts[at + least]) for at in range(len(found) - least + 1)]
-    units = ((tuple(w.lower() for w in WORD.findall(unit[0])), unit.start(), unit.end()) for unit in UNITS[level].finditer(text))
+        return [
+            (tuple(w for w, _ in found[at : at + least]), starts[at], starts[at + least])
+            for at in range(len(found) - least + 1)
+        ]
+    units = (
+        (tuple(w.lower() for w in WORD.findall(unit[0])), unit.start(), unit.end())
+        for unit in UNITS[level].finditer(text)
+    )
     return [unit for unit in units if len(unit[0]) >= least]
 
 
 def expected(texts: dict[str, str], level: str, least: int) -> dict[str, str]:
     """What is left of each text: of every repeated span the copy in the longest text stays, the first of several there."""
     order = sorted(texts, key=lambda key: (-len(texts[key]), key))
-    found = [(words, order.index(key), first, last, key) for key in texts for words, first, last in spans_of(texts[key], level, least)]
+    found = [
+        (words, order.index(key), first, last, key)
+        for key in texts
+        for words, first, last in spans_of(texts[key], level, least)
+    ]
     places: dict[tuple, list] = {}
     for words, *place in found:
         places.setdefault(words, []).append(tuple(place))
@@ -52,7 +66,10 @@ def expected(texts: dict[str, str], level: str, least: int) -> dict[str, str]:
     for copies in (sorted(held) for held in places.values() if len(held) > 1):
         for number, (_, first, last, key) in enumerate(copies):
             (goes if number else stays)[key].update(range(first, last))
-    left = {key: "".join(char for at, char in enumerate(text) if at not in goes[key] - stays[key]) for key, text in texts.items()}
+    left = {
+        key: "".join(char for at, char in enumerate(text) if at not in goes[key] - stays[key])
+        for key, text in texts.items()
+    }
     return {key: text for key, text in left.items() if text == texts[key] or WORD.search(text)}
 
 
@@ -70,7 +87,9 @@ def test_what_is_left_is_what_the_definition_leaves(dedup, make_store, tmp_path_
         # Level url removes no row without an address: every text has its say.
         out = dedup(folder / "out", source, levels=["url"], spans=level, span_tokens=least)
         ids = source.table()["id"].to_pylist()
-        assert dict(zip(*(out.table()[name].to_pylist() for name in ("id", "text")))) == expected(dict(zip(ids, texts)), level, least)
+        assert dict(zip(*(out.table()[name].to_pylist() for name in ("id", "text")))) == expected(
+            dict(zip(ids, texts)), level, least
+        )
 
     holds()
 
@@ -83,10 +102,16 @@ def test_windows_of_pieces_are_the_windows_of_the_text(texts, width, piece):
     flat = np.frombuffer(b"".join(data), np.uint8)
     for row, raw in enumerate(data):
         whole = spans.windows(flat, offsets, np.array([row]), CLASSES, width)
-        parts = [spans.windows_between(flat, offsets, row, CLASSES, width, low, min(low + piece, len(raw))) for low in range(0, len(raw), piece)]
+        parts = [
+            spans.windows_between(flat, offsets, row, CLASSES, width, low, min(low + piece, len(raw)))
+            for low in range(0, len(raw), piece)
+        ]
         for name, column in zip(spans.Spans._fields, whole):
             assert np.concatenate([getattr(part, name) for part in parts]).tolist() == column.tolist()
-        places = [(len(texts[row][:first].encode()), len(texts[row][:last].encode())) for _, first, last in spans_of(texts[row], "substring", width)]
+        places = [
+            (len(texts[row][:first].encode()), len(texts[row][:last].encode()))
+            for _, first, last in spans_of(texts[row], "substring", width)
+        ]
         assert list(zip(whole.firsts.tolist(), whole.lasts.tolist())) == places
 
 
@@ -134,7 +159,9 @@ def test_a_corpus_of_many_times_the_allowance_is_cut_within_it(dedup, make_store
     passage = " ".join(f"passage{draw.randrange(10**6)}" for _ in range(80))
     words = [f"w{n}" for n in range(50_000)]
     texts = [" ".join(draw.choices(words, k=4_000_000)) + " " + passage + " own"]
-    texts += [" ".join(draw.choices(words, k=2000)) + " " + passage + f" end{n}" for n in range(1000)] + ["again " * 2_000_000]
+    texts += [" ".join(draw.choices(words, k=2000)) + " " + passage + f" end{n}" for n in range(1000)] + [
+        "again " * 2_000_000
+    ]
     source = make_store(tmp_path / "in", texts, shards=2)
     size = sum(map(len, texts)) / 1e6
     small = make_store(tmp_path / "small", texts[1:20])
@@ -146,5 +173,8 @@ def test_a_corpus_of_many_times_the_allowance_is_cut_within_it(dedup, make_store
     left = out.table()["text"].to_pylist()
     assert sum(text.count(passage) for text in left) == 1 and left[-1] == "again " * 50
     with capsys.disabled():
-        print(f"\n  {size:.0f} MB, allowance 16 MiB, MiB a pass:", {name: round(most) for name, most in watched.most.items()})
+        print(
+            f"\n  {size:.0f} MB, allowance 16 MiB, MiB a pass:",
+            {name: round(most) for name, most in watched.most.items()},
+        )
     assert 4 < max(watched.most["spans"], watched.most["repeats"]) < 24, "half of it more for Arrow and Python"

@@ -17,7 +17,10 @@ MENU = "Home products prices about us contact careers press terms privacy cookie
 def passages(seed: int, count: int = 30) -> list[str]:
     """Texts of sentences of their own, some with passages that others have too, in two languages."""
     draw = random.Random(seed)
-    shared = [" ".join(f"{draw.choice(['passage', '문장을'])}{draw.randrange(10**6)}" for _ in range(draw.randrange(20, 60))) for _ in range(8)]
+    shared = [
+        " ".join(f"{draw.choice(['passage', '문장을'])}{draw.randrange(10**6)}" for _ in range(draw.randrange(20, 60)))
+        for _ in range(8)
+    ]
     texts = []
     for _ in range(count):
         parts = [" ".join(f"own{draw.randrange(10**7)}" for _ in range(draw.randrange(5, 40))) + "." for _ in range(4)]
@@ -70,7 +73,12 @@ def test_edits_are_in_the_ledger_and_give_the_text(dedup, make_store, tmp_path):
 @pytest.mark.parametrize(("level", "between"), [("line", "\n"), ("paragraph", "\n\n")])
 def test_repeated_lines_and_paragraphs_stay_once_in_the_preferred_document(dedup, make_store, tmp_path, level, between):
     own = [" ".join(f"own{n}x{m}" for m in range(12)) for n in range(4)]
-    texts = [MENU + between + own[0] + between + own[0], own[1] + between + "짧은 줄" + between + MENU + "!", own[2] + between + "짧은 줄", MENU]
+    texts = [
+        MENU + between + own[0] + between + own[0],
+        own[1] + between + "짧은 줄" + between + MENU + "!",
+        own[2] + between + "짧은 줄",
+        MENU,
+    ]
     source = make_store(tmp_path / "in", texts, date=["2024-02-01", "2024-01-01", None, "2024-03-01"])
     out = dedup(tmp_path / "out", source, spans=level, keep="oldest", levels=["exact"])
     found = dict(zip(out.table()["id"].to_pylist(), out.table()["text"].to_pylist()))
@@ -82,8 +90,25 @@ def test_repeated_lines_and_paragraphs_stay_once_in_the_preferred_document(dedup
 
 def test_removed_documents_have_no_say_and_blocks_move_along(dedup, make_store, tmp_path):
     own = " ".join(f"own{m}" for m in range(30))
-    texts = [f"{MENU}\n{own}", f"{MENU}\n{own} tail", f"{MENU}\nAnother page has this line of quite enough words to count as one"]
-    blocks = [None, None, [{"kind": "heading", "text": "Another page", "start": len(MENU) + 1, "end": len(MENU) + 13, "level": 1, "group": None}]]
+    texts = [
+        f"{MENU}\n{own}",
+        f"{MENU}\n{own} tail",
+        f"{MENU}\nAnother page has this line of quite enough words to count as one",
+    ]
+    blocks = [
+        None,
+        None,
+        [
+            {
+                "kind": "heading",
+                "text": "Another page",
+                "start": len(MENU) + 1,
+                "end": len(MENU) + 13,
+                "level": 1,
+                "group": None,
+            }
+        ],
+    ]
     source = make_store(tmp_path / "in", texts, blocks=blocks)
     out = dedup(tmp_path / "out", source, spans="line")
     rows = {row["text"][:7]: row for row in out.table().to_pylist()}

@@ -16,7 +16,15 @@ def words(seed: int, count: int = 40) -> str:
 
 
 def test_one_row_an_address_by_the_keep_policy(dedup, make_store, fates, tmp_path):
-    urls = ["http://a.example/p", "HTTP://A.example:80/p/#x", "http://a.example/p?utm_source=m", "http://a.example/q", None, None, ""]
+    urls = [
+        "http://a.example/p",
+        "HTTP://A.example:80/p/#x",
+        "http://a.example/p?utm_source=m",
+        "http://a.example/q",
+        None,
+        None,
+        "",
+    ]
     dates = ["2024-01-01", "2024-03-01", "2024-02-01", None, None, None, None]
     source = make_store(tmp_path / "in", [words(n) for n in range(7)], shards=2, url=urls, date=dates)
     ids = source.table()["id"].to_pylist()
@@ -26,24 +34,35 @@ def test_one_row_an_address_by_the_keep_policy(dedup, make_store, fates, tmp_pat
     assert [found[key][2] for key in ids[:3]] == [1.0, None, 1.0] and found[ids[1]][3] == found[ids[0]][3] == 3
     oldest = fates(dedup(tmp_path / "oldest", source, levels=["url"], keep="oldest"))
     assert [key for key in ids[:3] if oldest[key][0] is None] == [ids[0]]
-    assert set(fate[0] for fate in fates(dedup(tmp_path / "plain", source)).values()) == {None}, "not one of the defaults"
+    assert {fate[0] for fate in fates(dedup(tmp_path / "plain", source)).values()} == {None}, "not one of the defaults"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_what_goes_matches_its_own_keeper_at_every_level_and_equals_brute_force_alone(dedup, make_store, fates, jaccard, tmp_path, monkeypatch, seed):
+def test_what_goes_matches_its_own_keeper_at_every_level_and_equals_brute_force_alone(
+    dedup, make_store, fates, jaccard, tmp_path, monkeypatch, seed
+):
     monkeypatch.setattr(address, "MOST", 7)
     draw = random.Random(seed)
     texts, urls = [], []
-    for n in range(120):
+    for _n in range(120):
         texts.append(words(draw.randrange(40), 40) + draw.choice(["", "", " tail", " other tail"]))
-        urls.append(draw.choice(["HTTP", "http"]) + f"://a.example/{draw.randrange(30)}{draw.choice(['', '/', '?gclid=1', '#x'])}" if draw.random() < 0.9 else None)
+        urls.append(
+            draw.choice(["HTTP", "http"])
+            + f"://a.example/{draw.randrange(30)}{draw.choice(['', '/', '?gclid=1', '#x'])}"
+            if draw.random() < 0.9
+            else None
+        )
     source = make_store(tmp_path / "in", texts, shards=4, url=urls)
     ids = source.table()["id"].to_pylist()
     place = {key: n for n, key in enumerate(ids)}
 
     alone = fates(dedup(tmp_path / "alone", source, levels=["url"]))
     for key, (reason, keeper, *_) in alone.items():
-        mates = [k for k in ids if urls[place[key]] and urls[place[k]] and canonical(urls[place[k]]) == canonical(urls[place[key]])]
+        mates = [
+            k
+            for k in ids
+            if urls[place[key]] and urls[place[k]] and canonical(urls[place[k]]) == canonical(urls[place[key]])
+        ]
         best = min(mates, key=lambda k: (-len(texts[place[k]]), k), default=key)
         assert (reason, keeper) == ((None, None) if best == key else ("dedup.url", best))
 
@@ -67,7 +86,9 @@ def test_what_goes_matches_its_own_keeper_at_every_level_and_equals_brute_force_
 def test_a_row_that_stands_for_others_stays_unless_they_share_the_address(dedup, make_store, fates, tmp_path):
     old, new = words(1), words(2) + " and longer than the other"
     page, other = "http://a.example/p", "http://a.example/q"
-    source = make_store(tmp_path / "held", [old, old, new], url=[page, other, page], source=["first", "second", "third"])
+    source = make_store(
+        tmp_path / "held", [old, old, new], url=[page, other, page], source=["first", "second", "third"]
+    )
     ids = source.table()["id"].to_pylist()
     policy = {"keep": "source", "sources": ["third", "first", "second"], "levels": ["exact", "near", "url"]}
     out = dedup(tmp_path / "out", source, **policy)
@@ -76,15 +97,28 @@ def test_a_row_that_stands_for_others_stays_unless_they_share_the_address(dedup,
     assert out.receipt(0).notes["url"]["held"] == 1
     source = make_store(tmp_path / "free", [old, old, new], url=[page, page, page], source=["first", "second", "third"])
     found = fates(dedup(tmp_path / "out2", source, **policy))
-    assert [(found[key][0], found[key][1]) for key in ids] == [("dedup.url", ids[2]), ("dedup.url", ids[2]), (None, None)]
+    assert [(found[key][0], found[key][1]) for key in ids] == [
+        ("dedup.url", ids[2]),
+        ("dedup.url", ids[2]),
+        (None, None),
+    ]
 
 
 def test_against_an_older_store_and_drop_all(dedup, make_store, fates, tmp_path):
     page = "http://a.example/p"
     old = make_store(tmp_path / "old", [words(1), words(2)], url=[page, page + "#again"])
-    new = make_store(tmp_path / "new", [words(3) + " a longer one", words(4)], url=[page + "/", "http://a.example/q"], id=["1" * 32, "2" * 32])
+    new = make_store(
+        tmp_path / "new",
+        [words(3) + " a longer one", words(4)],
+        url=[page + "/", "http://a.example/q"],
+        id=["1" * 32, "2" * 32],
+    )
     found = fates(dedup(tmp_path / "out", new, against=[old], levels=["url"]))
-    assert found["1" * 32][0] == "dedup.url" and found["1" * 32][1] in old.table()["id"].to_pylist() and found["2" * 32][0] is None
+    assert (
+        found["1" * 32][0] == "dedup.url"
+        and found["1" * 32][1] in old.table()["id"].to_pylist()
+        and found["2" * 32][0] is None
+    )
     found = fates(dedup(tmp_path / "all", old, levels=["url"], copies="drop-all"))
     assert sorted(fate[0] for fate in found.values()) == ["dedup.has_copies", "dedup.url"]
 
@@ -96,6 +130,8 @@ def test_the_same_rows_for_any_layout(dedup, make_store, fates, tmp_path):
     ids = [f"{n:032x}" for n in range(90)]
     order = draw.sample(range(90), 90)
     one = make_store(tmp_path / "one", texts, shards=1, url=urls, id=ids)
-    many = make_store(tmp_path / "many", [texts[n] for n in order], shards=7, url=[urls[n] for n in order], id=[ids[n] for n in order])
+    many = make_store(
+        tmp_path / "many", [texts[n] for n in order], shards=7, url=[urls[n] for n in order], id=[ids[n] for n in order]
+    )
     levels = ["exact", "near", "url"]
     assert fates(dedup(tmp_path / "a", one, levels=levels)) == fates(dedup(tmp_path / "b", many, levels=levels))

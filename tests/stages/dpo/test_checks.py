@@ -53,7 +53,14 @@ def test_all_reasons_are_kept_in_order():
 
 
 @pytest.mark.parametrize(
-    "text", ["죄송합니다라는 말은 사과할 때 씁니다.", "I can grind it for you.", "할 수 없이 손으로 갈았습니다.", "Sorry is a word.", "미안한 마음을 전하는 편지를 써 보세요."]
+    "text",
+    [
+        "죄송합니다라는 말은 사과할 때 씁니다.",
+        "I can grind it for you.",
+        "할 수 없이 손으로 갈았습니다.",
+        "Sorry is a word.",
+        "미안한 마음을 전하는 편지를 써 보세요.",
+    ],
 )
 def test_what_is_no_refusal(text):
     assert not refuses(text)

@@ -16,7 +16,21 @@ from stages.dpo.commands import DpoExport
 from stages.models.templates import load_tokenizer
 
 INFO = {"file_name", "formatting", "ranking", "columns", "tags", "split", "subset", "folder", "num_samples"}
-COLUMNS = {"prompt", "query", "response", "history", "messages", "system", "tools", "images", "videos", "audios", "chosen", "rejected", "kto_tag"}
+COLUMNS = {
+    "prompt",
+    "query",
+    "response",
+    "history",
+    "messages",
+    "system",
+    "tools",
+    "images",
+    "videos",
+    "audios",
+    "chosen",
+    "rejected",
+    "kto_tag",
+}
 DEFAULTS = {"prompt": "instruction", "query": "input", "response": "output", "messages": "conversations"}
 
 
@@ -28,10 +42,19 @@ def export(store, folder, to):
 @pytest.fixture
 def talks(make_rows_store):
     """Conversations of one and two turns, with and without a system message, quotes, line breaks and two languages."""
-    say = lambda role, text: {"role": role, "content": text}
+
+    def say(role, text):
+        return {"role": role, "content": text}
+
     rows = [
         [say("user", '콩을 "영어"로?\n한 낱말로.'), say("assistant", "beans\n\n(bean의 복수)")],
-        [say("system", "Be brief."), say("user", "쌀?"), say("assistant", "rice"), say("user", "밀?"), say("assistant", "wheat")],
+        [
+            say("system", "Be brief."),
+            say("user", "쌀?"),
+            say("assistant", "rice"),
+            say("user", "밀?"),
+            say("assistant", "wheat"),
+        ],
         [say("user", "보리?"), say("assistant", "barley"), say("user", "조?"), say("assistant", "millet")],
     ]
     return make_rows_store("CHAT", [{"id": f"{n:032x}", "messages": row} for n, row in enumerate(rows)])
@@ -40,8 +63,14 @@ def talks(make_rows_store):
 @pytest.fixture
 def preferred(make_rows_store, talks):
     rows = [row["messages"] for row in talks.read(0).to_pylist()]
-    answer = lambda text: [{"role": "assistant", "content": text}]
-    made = [{"id": f"{n:032x}", "prompt": row[:-1], "chosen": row[-1:], "rejected": answer("모릅니다.")} for n, row in enumerate(rows)]
+
+    def answer(text):
+        return [{"role": "assistant", "content": text}]
+
+    made = [
+        {"id": f"{n:032x}", "prompt": row[:-1], "chosen": row[-1:], "rejected": answer("모릅니다.")}
+        for n, row in enumerate(rows)
+    ]
     return make_rows_store("PAIR", made)
 
 
@@ -49,8 +78,13 @@ def preferred(make_rows_store, talks):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("to, shape", [("trl", "CHAT"), ("trl-completion", "CHAT"), ("trl", "PAIR"), ("trl-kto", "PAIR"), ("trl-reward", "PAIR")])
-def test_trl_trains_on_what_the_printed_line_loads(to, shape, chat_store, pair_store, tiny_tokenizer, base_store, tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(
+    "to, shape",
+    [("trl", "CHAT"), ("trl-completion", "CHAT"), ("trl", "PAIR"), ("trl-kto", "PAIR"), ("trl-reward", "PAIR")],
+)
+def test_trl_trains_on_what_the_printed_line_loads(
+    to, shape, chat_store, pair_store, tiny_tokenizer, base_store, tmp_path, capsys, monkeypatch
+):
     import datasets
     import trl
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
@@ -58,7 +92,7 @@ def test_trl_trains_on_what_the_printed_line_loads(to, shape, chat_store, pair_s
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     export(chat_store if shape == "CHAT" else pair_store, tmp_path, to)
     line = capsys.readouterr().out.split("load with: ")[1].strip()
-    data = eval(line, {"datasets": datasets})  # noqa: S307 (the line under test)
+    data = eval(line, {"datasets": datasets})
     kind = {"trl-kto": "KTO", "trl-reward": "Reward"}.get(to, "SFT" if shape == "CHAT" else "DPO")
     settings = getattr(trl, f"{kind}Config")(
         str(tmp_path / "out"), max_steps=3, per_device_train_batch_size=4, max_length=64, report_to=[], use_cpu=True, bf16=False, save_strategy="no", disable_tqdm=True, logging_steps=1,
@@ -87,13 +121,17 @@ def factory_reads(folder, name, rows):
     assert entry["formatting"] in ("alpaca", "sharegpt")
     if entry["formatting"] == "alpaca":
         # Once `columns` stands there, what it does not name is not read: no default fills it in.
-        columns = {name: None for name in DEFAULTS} | entry["columns"]
+        columns = dict.fromkeys(DEFAULTS) | entry["columns"]
         return [_alpaca(row, columns, entry["ranking"]) for row in rows]
     return [_sharegpt(row, entry["columns"], entry["ranking"]) for row in rows]
 
 
 def _alpaca(row, columns, ranking):
-    said = [{"role": role, "content": text} for turn in row[columns["history"]] for role, text in zip(("user", "assistant"), turn, strict=True)]
+    said = [
+        {"role": role, "content": text}
+        for turn in row[columns["history"]]
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
     asked = "\n".join(row[columns[name]] for name in ("prompt", "query") if columns[name] and row[columns[name]])
     answers = [row[columns[name]] for name in (("chosen", "rejected") if ranking else ("response",))]
     assert all(isinstance(answer, str) and answer for answer in answers)
@@ -103,7 +141,9 @@ def _alpaca(row, columns, ranking):
 def _sharegpt(row, columns, ranking):
     spoken = row[columns["messages"]]
     places = (("human", "observation"), ("gpt", "function_call"))
-    assert all(m["from"] in places[n % 2] for n, m in enumerate(spoken)), "human and observation at odd, gpt and function_call at even places"
+    assert all(m["from"] in places[n % 2] for n, m in enumerate(spoken)), (
+        "human and observation at odd, gpt and function_call at even places"
+    )
     assert isinstance(row[columns["tools"]], str)
     assert len(spoken) % 2 == (1 if ranking else 0)
     said = [{"role": {"human": "user", "gpt": "assistant"}[m["from"]], "content": m["value"]} for m in spoken]
@@ -130,7 +170,9 @@ def test_the_line_for_llama_factory_names_folder_dataset_and_stage(to, stage, ta
     store = talks if stage == "sft" else preferred
     export(store, tmp_path, to)
     words = capsys.readouterr().out.split("load with: ")[1].split()
-    assert words[words.index("--dataset_dir") + 1] == str(tmp_path) and words[words.index("--dataset") + 1] == store.name
+    assert (
+        words[words.index("--dataset_dir") + 1] == str(tmp_path) and words[words.index("--dataset") + 1] == store.name
+    )
     assert words[words.index("--stage") + 1] == stage
 
 
@@ -140,7 +182,21 @@ def test_the_line_for_llama_factory_names_folder_dataset_and_stage(to, stage, ta
 def axolotl_config(folder):
     page = yaml.safe_load((folder / "axolotl.yaml").read_text())
     (data,) = page["datasets"]
-    assert set(data) <= {"path", "ds_type", "split", "type", "field_messages", "field_chosen", "field_rejected", "field_tools", "message_field_training"} and data["ds_type"] == "json"
+    assert (
+        set(data)
+        <= {
+            "path",
+            "ds_type",
+            "split",
+            "type",
+            "field_messages",
+            "field_chosen",
+            "field_rejected",
+            "field_tools",
+            "message_field_training",
+        }
+        and data["ds_type"] == "json"
+    )
     return page, data
 
 
@@ -149,7 +205,9 @@ def test_axolotl_chat_template_renders_what_the_tokenizer_does(talks, preferred,
     rows = export(talks, tmp_path, "axolotl")
     page, data = axolotl_config(tmp_path)
     assert "rl" not in page and data["type"] == "chat_template" and (tmp_path / data["path"]).is_file()
-    assert [row[data["field_messages"]] for row in rows] == [[bare(turn) for turn in row["messages"]] for row in talks.read(0).to_pylist()]
+    assert [row[data["field_messages"]] for row in rows] == [
+        [bare(turn) for turn in row["messages"]] for row in talks.read(0).to_pylist()
+    ]
     rows = export(preferred, tmp_path, "axolotl")
     page, data = axolotl_config(tmp_path)
     assert page["rl"] == "dpo" and data["type"] == "chat_template.default"
@@ -158,7 +216,9 @@ def test_axolotl_chat_template_renders_what_the_tokenizer_does(talks, preferred,
         for side in ("chosen", "rejected"):
             # chat_template.default renders an answer behind a dummy question and takes what begins with the answer's words.
             answer = row[data[f"field_{side}"]]
-            text = tokenizer.apply_chat_template([{"role": "user", "content": "[[dummy_message]]"}, answer], tokenize=False)
+            text = tokenizer.apply_chat_template(
+                [{"role": "user", "content": "[[dummy_message]]"}, answer], tokenize=False
+            )
             rendered = text[text.find(answer["content"]) :].rstrip()
             whole = tokenizer.apply_chat_template([*held["prompt"], *held[side]], tokenize=False)
             assert (prompt + rendered).replace("\n", "") == whole.rstrip().replace("\n", "")

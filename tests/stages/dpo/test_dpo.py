@@ -27,7 +27,9 @@ def test_pairs_are_conversational_and_carry_their_passport(chats, make_pairs, sc
     chat = of.table().to_pylist()[3]
     assert row["prompt"] == chat["messages"][:1]
     assert [bare(turn) for turn in row["chosen"]] == [{"role": "assistant", "content": LABEL.format(3)}]
-    assert [bare(turn) for turn in row["rejected"]] == [{"role": "assistant", "content": "맷돌은 무거운 돌이라고만 0번 들었습니다. 잘은 모릅니다."}]
+    assert [bare(turn) for turn in row["rejected"]] == [
+        {"role": "assistant", "content": "맷돌은 무거운 돌이라고만 0번 들었습니다. 잘은 모릅니다."}
+    ]
     assert row["id"] == child_id(chat["id"], "dpo", "student_reject", 0)
     assert [row[name] for name in ("chat_id", "doc_id", "url", "rule", "span_start", "licence", "method", "in_sft")] == [
         chat["id"], chat["doc_id"], chat["url"], "heading.how", 3, "CC0-1.0", "student_reject", None,
@@ -54,13 +56,21 @@ def test_cut_answers_of_a_student_that_never_ends(chats, make_pairs, scripted):
     scripted(lambda *_: cut)
     of = chats(range(3))
     assert make_pairs(of, name="drop").table().num_rows == 0
-    assert {r["rejected"][0]["content"] for r in make_pairs(of, name="keep", truncated="keep").table().to_pylist()} == {cut.text}
+    assert {r["rejected"][0]["content"] for r in make_pairs(of, name="keep", truncated="keep").table().to_pylist()} == {
+        cut.text
+    }
     trimmed = make_pairs(of, name="trim", truncated="trim", length_ratio=3.0).table().to_pylist()
     assert {r["rejected"][0]["content"] for r in trimmed} == {"맷돌은 그냥 무거운 돌입니다."}
 
 
 def test_samples_and_the_cap_per_prompt(chats, make_pairs, scripted):
-    scripted(lambda prompt, k: LABEL.format(prompt.split("번째")[0].split()[-1]) if k == 0 else f"맷돌은 {k}번 돌려야 한다고 들었습니다. 그 밖에는 모릅니다.")
+    scripted(
+        lambda prompt, k: (
+            LABEL.format(prompt.split("번째")[0].split()[-1])
+            if k == 0
+            else f"맷돌은 {k}번 돌려야 한다고 들었습니다. 그 밖에는 모릅니다."
+        )
+    )
     of = chats(range(6))
     one = make_pairs(of, name="one", samples=4)
     entries = held(of, one)
@@ -75,7 +85,11 @@ def test_rows_of_one_prompt_share_its_cap(make_rows_store, make_pairs, scripted,
 
     scripted()
     rows = chats(range(2)).table().to_pylist()
-    twin = {**rows[0], "id": child_id("x", "sft", "t", 9), "messages": [{"role": "user", "content": " 맷돌에 대해  0번째로 알려주세요!"}, rows[0]["messages"][1]]}
+    twin = {
+        **rows[0],
+        "id": child_id("x", "sft", "t", 9),
+        "messages": [{"role": "user", "content": " 맷돌에 대해  0번째로 알려주세요!"}, rows[0]["messages"][1]],
+    }
     of = make_rows_store("CHAT", [{name: row[name] for name in CHAT.names} for row in (*rows, twin)])
     entries = {entry["id"]: entry["reason"] for entry in held(of, make_pairs(of))}
     assert entries == {rows[0]["id"]: None, rows[1]["id"]: None, twin["id"]: "dpo.prompt_cap"}

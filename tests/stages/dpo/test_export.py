@@ -27,10 +27,19 @@ def export(store, folder, to, **more):
 @pytest.fixture
 def talk(make_rows_store):
     """Conversations of one and two turns, with and without a system message, and one that begins with an answer."""
-    say = lambda role, text: {"role": role, "content": text}
+
+    def say(role, text):
+        return {"role": role, "content": text}
+
     rows = [
         [say("user", "콩?"), say("assistant", "beans")],
-        [say("system", "Be brief."), say("user", "쌀?"), say("assistant", "rice"), say("user", "밀?"), say("assistant", "wheat")],
+        [
+            say("system", "Be brief."),
+            say("user", "쌀?"),
+            say("assistant", "rice"),
+            say("user", "밀?"),
+            say("assistant", "wheat"),
+        ],
         [say("assistant", "hello"), say("user", "?")],
     ]
     return make_rows_store("CHAT", [{"id": f"{n:032x}", "messages": row} for n, row in enumerate(rows)])
@@ -63,31 +72,57 @@ def test_trl_trains_on_preferences(pair_store, tiny_tokenizer, base_store, tmp_p
     from stages.models.templates import load_tokenizer
 
     export(pair_store, tmp_path, "trl", part="train")
-    data = load_dataset("json", data_files=str(tmp_path / f"{pair_store.name}.jsonl"), split="train", cache_dir=str(tmp_path / "cache"))
+    data = load_dataset(
+        "json", data_files=str(tmp_path / f"{pair_store.name}.jsonl"), split="train", cache_dir=str(tmp_path / "cache")
+    )
     model = AutoModelForCausalLM.from_pretrained(str(base_store.artefact()))
-    settings = DPOConfig(str(tmp_path / "out"), max_steps=2, per_device_train_batch_size=4, max_length=64, report_to=[], use_cpu=True, bf16=False, save_strategy="no", disable_tqdm=True)
+    settings = DPOConfig(
+        str(tmp_path / "out"),
+        max_steps=2,
+        per_device_train_batch_size=4,
+        max_length=64,
+        report_to=[],
+        use_cpu=True,
+        bf16=False,
+        save_strategy="no",
+        disable_tqdm=True,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        trainer = DPOTrainer(model, args=settings, train_dataset=data, processing_class=load_tokenizer(tiny_tokenizer.artefact()))
+        trainer = DPOTrainer(
+            model, args=settings, train_dataset=data, processing_class=load_tokenizer(tiny_tokenizer.artefact())
+        )
         assert trainer.train().training_loss > 0
 
 
 def test_llama_factory_alpaca(pair_store, talk, tmp_path):
     rows = export(talk, tmp_path, "llamafactory-alpaca")
-    assert rows[1] == {"instruction": "밀?", "input": "", "output": "wheat", "system": "Be brief.", "history": [["쌀?", "rice"]]}
+    assert rows[1] == {
+        "instruction": "밀?",
+        "input": "",
+        "output": "wheat",
+        "system": "Be brief.",
+        "history": [["쌀?", "rice"]],
+    }
     info = json.loads((tmp_path / "dataset_info.json").read_text())[talk.name]
     assert info["formatting"] == "alpaca" and info["ranking"] is False and set(info["columns"].values()) == set(rows[0])
     ranked = export(pair_store, tmp_path, "llamafactory-alpaca")
     info = json.loads((tmp_path / "dataset_info.json").read_text())[pair_store.name]
     assert info["ranking"] is True and set(info["columns"].values()) == set(ranked[0])
-    assert all(isinstance(row[name], str) for row in ranked for name in ("instruction", "input", "chosen", "rejected", "system"))
+    assert all(
+        isinstance(row[name], str)
+        for row in ranked
+        for name in ("instruction", "input", "chosen", "rejected", "system")
+    )
     assert (tmp_path / info["file_name"]).is_file()
 
 
 def test_llama_factory_sharegpt(pair_store, talk, tmp_path):
     rows = export(talk, tmp_path, "llamafactory-sharegpt")
     for row in rows:
-        assert [message["from"] for message in row["conversations"]] == ["human", "gpt"] * (len(row["conversations"]) // 2)
+        assert [message["from"] for message in row["conversations"]] == ["human", "gpt"] * (
+            len(row["conversations"]) // 2
+        )
     ranked = export(pair_store, tmp_path, "llamafactory-sharegpt")
     for row in ranked:
         assert [message["from"] for message in row["conversations"]] == ["human"]

@@ -23,7 +23,14 @@ class ScriptedTeacher:
             self.calls += 1
             said = self.say(request)
             reason = None if isinstance(said, str) else said[0]
-            yield Reply(request.id, request.key("scripted"), said if reason is None else None, reason, model="scripted", finish_reason="stop")
+            yield Reply(
+                request.id,
+                request.key("scripted"),
+                said if reason is None else None,
+                reason,
+                model="scripted",
+                finish_reason="stop",
+            )
 
     def close(self):
         self.closed = True
@@ -46,7 +53,11 @@ def reasons(of, pairs):
 
 def test_the_teacher_writes_the_chosen_side(chats, make_pairs, scripted, teacher):
     scripted()
-    said = teacher(lambda r: ("teacher.truncated",) if "2번째" in r.messages[-1][1] else f"맷돌은 이렇게 씁니다. {r.messages[-1][1]}")
+    said = teacher(
+        lambda r: (
+            ("teacher.truncated",) if "2번째" in r.messages[-1][1] else f"맷돌은 이렇게 씁니다. {r.messages[-1][1]}"
+        )
+    )
     of = chats(range(4))
     pairs = make_pairs(of, method="teacher_vs_student", teacher=SOME)
     assert reasons(of, pairs) == [None, None, "teacher.truncated", None]
@@ -56,9 +67,17 @@ def test_the_teacher_writes_the_chosen_side(chats, make_pairs, scripted, teacher
 
 
 def test_best_of_n_takes_best_and_worst(chats, make_pairs, scripted, teacher):
-    scripted(lambda prompt, k: ["맷돌은 곡식을 가는 돌입니다.", "맷돌은 던지는 돌이라고 합니다.", "맷돌은 아마 돌이겠지요."][k])
+    scripted(
+        lambda prompt, k: ["맷돌은 곡식을 가는 돌입니다.", "맷돌은 던지는 돌이라고 합니다.", "맷돌은 아마 돌이겠지요."][
+            k
+        ]
+    )
     scores = {"가는": 5, "던지는": 1, "아마": 3}
-    teacher(lambda r: json.dumps({"score": next(v for word, v in scores.items() if word in r.messages[-1][1].rsplit("답변:", 1)[-1])}))
+    teacher(
+        lambda r: json.dumps(
+            {"score": next(v for word, v in scores.items() if word in r.messages[-1][1].rsplit("답변:", 1)[-1])}
+        )
+    )
     of = chats(range(3))
     pairs = make_pairs(of, method="best_of_n", samples=3, judge=SOME)
     for row in pairs.table().to_pylist():
@@ -124,6 +143,8 @@ def test_calls_not_finished_fail_the_run_and_are_asked_again(chats, make_pairs, 
 
 def test_a_spent_budget_stops_cleanly(chats, make_pairs, scripted, teacher):
     scripted()
-    teacher(lambda r: ("teacher.budget",) if "1번째" in r.messages[-1][1] else "맷돌은 천천히 돌리는 것이 좋다고 합니다.")
+    teacher(
+        lambda r: ("teacher.budget",) if "1번째" in r.messages[-1][1] else "맷돌은 천천히 돌리는 것이 좋다고 합니다."
+    )
     of = chats(range(3))
     assert reasons(of, make_pairs(of, method="teacher_vs_student", teacher=SOME)) == [None, "teacher.budget", None]

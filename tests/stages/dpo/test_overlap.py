@@ -9,11 +9,18 @@ from stages.dpo.overlap import Candidate, candidate, choose, counts
 
 
 def some(inside, outside):
-    return [Candidate(n, True, None) for n in range(inside)] + [Candidate(10_000 + n, False, None) for n in range(outside)]
+    return [Candidate(n, True, None) for n in range(inside)] + [
+        Candidate(10_000 + n, False, None) for n in range(outside)
+    ]
 
 
 @settings(deadline=None, max_examples=200)
-@given(inside=st.integers(0, 3000), outside=st.integers(0, 3000), share=st.floats(0, 1), most=st.none() | st.integers(1, 2000))
+@given(
+    inside=st.integers(0, 3000),
+    outside=st.integers(0, 3000),
+    share=st.floats(0, 1),
+    most=st.none() | st.integers(1, 2000),
+)
 def test_counts_keep_to_what_there_is(inside, outside, share, most):
     n_in, n_out = counts(inside, outside, share, most)
     assert 0 <= n_in <= inside and 0 <= n_out <= outside and (most is None or n_in + n_out <= most)
@@ -42,7 +49,10 @@ def test_without_an_overlap_everything_is_taken_and_measured():
     assert len(choose(some(30, 10), None, 12, 17)[0]) == 12
 
 
-@pytest.mark.parametrize("inside, outside, share, word", [(10, 0, 0.5, "outside"), (0, 10, 0.5, "inside"), (0, 10, 1.0, "inside"), (10, 0, 0.0, "outside")])
+@pytest.mark.parametrize(
+    "inside, outside, share, word",
+    [(10, 0, 0.5, "outside"), (0, 10, 0.5, "inside"), (0, 10, 1.0, "inside"), (10, 0, 0.0, "outside")],
+)
 def test_a_side_that_is_empty_names_the_mend(inside, outside, share, word):
     with pytest.raises(UsageError, match=f"prompts {word} the SFT set.*\n.*split"):
         choose(some(inside, outside), share, None, 17)

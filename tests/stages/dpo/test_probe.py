@@ -9,8 +9,15 @@ WORDS = "맷돌은 곡식을 간다 물을 붓고 천천히 돌리면 가루가 
 
 def sides(count, seed, mark=""):
     draw = random.Random(seed)
-    say = lambda: " ".join(draw.choice(WORDS) for _ in range(12))
-    return [say() for _ in range(count)], [say() + mark for _ in range(count)], [draw.getrandbits(63) for _ in range(count)]
+
+    def say():
+        return " ".join(draw.choice(WORDS) for _ in range(12))
+
+    return (
+        [say() for _ in range(count)],
+        [say() + mark for _ in range(count)],
+        [draw.getrandbits(63) for _ in range(count)],
+    )
 
 
 def test_alike():

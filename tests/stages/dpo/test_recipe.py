@@ -57,4 +57,9 @@ def test_tasks_can_be_sent_to_other_processes(chats, model, tmp_path, monkeypatc
     students.answer(prompts, Dpo(), Inputs({"student": [model]}), model, Inline())
     (task,) = sent
     again = pickle.loads(pickle.dumps(task))
-    assert again.prompts == task.prompts and again.key == task.key and again.students[0].path == model.path and again.name == task.name
+    assert (
+        again.prompts == task.prompts
+        and again.key == task.key
+        and again.students[0].path == model.path
+        and again.name == task.name
+    )

@@ -40,7 +40,9 @@ def test_the_same_pairs_again(pairs, chat_store, base_store, sft_store, tmp_path
 
 def test_an_untuned_student_babbles_and_the_pairs_say_so(chat_store, base_store, tmp_path):
     sink = Store(tmp_path / "babble")
-    Dpo(**{**LOOSE, "truncated": "drop"}, max_prompts=24).run(Inputs({"of": [chat_store], "student": [base_store]}), sink, Inline())
+    Dpo(**{**LOOSE, "truncated": "drop"}, max_prompts=24).run(
+        Inputs({"of": [chat_store], "student": [base_store]}), sink, Inline()
+    )
     reasons = sink.ledgers()["reason"].to_pylist()
     assert len(reasons) == 160 and reasons.count("dpo.beyond_max") == 136
     assert sink.table().num_rows + sum(r is not None and r != "dpo.beyond_max" for r in reasons) == 24
@@ -48,7 +50,15 @@ def test_an_untuned_student_babbles_and_the_pairs_say_so(chat_store, base_store,
 
 def test_dpo_trains_on_them(pairs, base_store, sft_store, do_train, read_history):
     pairs.seal({"stage": "dpo", "shape": "PAIR", "key": "k", "lineage": {}, "schema": []}, pairs.shards())
-    options = {"objective": "dpo", "method": "lora", "steps": 2, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 64}
+    options = {
+        "objective": "dpo",
+        "method": "lora",
+        "steps": 2,
+        "batch": 4,
+        "threads": 1,
+        "holdout": 0.2,
+        "seq_len": 64,
+    }
     tuned = do_train(pairs, options, base=[base_store, sft_store])
     assert read_history(tuned).train[-1]["loss"] > 0
     assert lock_of(Chat(load_tokenizer(tuned.artefact())))["hash"]

@@ -19,7 +19,13 @@ OPENAI = {
     "messages": [
         {"role": "system", "content": "짧게 답해."},
         {"role": "user", "content": "콩은 몇 킬로그램이야?", "name": "minji"},
-        {"role": "assistant", "content": "", "reasoning_content": "저울을 써야 한다.", "tool_calls": [CALL], "weight": 0},
+        {
+            "role": "assistant",
+            "content": "",
+            "reasoning_content": "저울을 써야 한다.",
+            "tool_calls": [CALL],
+            "weight": 0,
+        },
         {"role": "tool", "content": '{"kg": 3}', "name": "weigh", "tool_call_id": "call_1"},
         {"role": "assistant", "content": "3킬로그램입니다.", "reasoning_content": "저울은 3을 가리킨다.", "weight": 1},
     ],
@@ -32,11 +38,20 @@ def talk(*left_out, untrained=False):
     turns = [
         {"role": "system", "content": "짧게 답해."},
         {"role": "user", "content": "콩은 몇 킬로그램이야?", "name": "minji"},
-        {"role": "assistant", "content": "", "reasoning": "저울을 써야 한다.", "tool_calls": [{"id": "call_1", "name": "weigh", "arguments": '{"grain":"콩"}'}], "train": not untrained},
+        {
+            "role": "assistant",
+            "content": "",
+            "reasoning": "저울을 써야 한다.",
+            "tool_calls": [{"id": "call_1", "name": "weigh", "arguments": '{"grain":"콩"}'}],
+            "train": not untrained,
+        },
         {"role": "tool", "content": '{"kg": 3}', "name": "weigh", "tool_call_id": "call_1"},
         {"role": "assistant", "content": "3킬로그램입니다.", "reasoning": "저울은 3을 가리킨다.", "train": True},
     ]
-    return [{name: value for name, value in turn.items() if name not in left_out or turn["role"] == "tool"} for turn in turns]
+    return [
+        {name: value for name, value in turn.items() if name not in left_out or turn["role"] == "tool"}
+        for turn in turns
+    ]
 
 
 @pytest.fixture
@@ -48,7 +63,10 @@ def read(tmp_path):
         path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
         stage, store = Ingest.build({"from": str(path), **options}, "ingest"), Store(tmp_path / f"{name}-rows")
         receipts = stage.run(Inputs(), store, Inline())
-        store.seal({"stage": "ingest", "shape": stage.output(), "key": "test", "lineage": {}, "schema": []}, [receipt.shard for receipt in receipts])
+        store.seal(
+            {"stage": "ingest", "shape": stage.output(), "key": "test", "lineage": {}, "schema": []},
+            [receipt.shard for receipt in receipts],
+        )
         return store
 
     return run
@@ -60,7 +78,9 @@ def exported(tmp_path):
         DpoExport(store=store.path, folder=str(tmp_path / to), to=to).run()
         left_out = tmp_path / to / f"{store.name}.left-out.jsonl"
         lines = [json.loads(line) for line in (tmp_path / to / f"{store.name}.jsonl").read_text("utf-8").splitlines()]
-        return lines, [json.loads(line)["reason"] for line in left_out.read_text().splitlines()] if left_out.exists() else []
+        return lines, [
+            json.loads(line)["reason"] for line in left_out.read_text().splitlines()
+        ] if left_out.exists() else []
 
     return run
 
@@ -88,7 +108,9 @@ def test_a_conversation_comes_back_as_it_was(to, read, exported):
 def test_a_pair_comes_back_as_it_was(to, read, exported, make_rows_store):
     turns = talk()
     worse = [{"role": "assistant", "content": "모릅니다.", "reasoning": "귀찮다."}]
-    first = make_rows_store("PAIR", [{"id": "1" * 32, "prompt": turns[:-1], "chosen": turns[-1:], "rejected": worse, "tools": SCHEMAS}])
+    first = make_rows_store(
+        "PAIR", [{"id": "1" * 32, "prompt": turns[:-1], "chosen": turns[-1:], "rejected": worse, "tools": SCHEMAS}]
+    )
     lines, left_out = exported(first, to)
     assert not left_out
     [row], [again] = first.table().to_pylist(), read(lines, "again", **{"as": "pair"}).table().to_pylist()
@@ -105,7 +127,9 @@ def test_trl_is_given_objects_and_schemas_and_nothing_that_is_not_to_be_learned(
     lines, left_out = exported(store, "trl")
     assert left_out == ["export.not_trained"] and len(lines) == 1
     assert lines[0]["messages"][2]["tool_calls"][0]["function"] == {"name": "weigh", "arguments": {"grain": "콩"}}
-    assert lines[0]["messages"][2]["reasoning_content"] == "저울을 써야 한다." and json.loads(lines[0]["tools"]) == json.loads(SCHEMAS)
+    assert lines[0]["messages"][2]["reasoning_content"] == "저울을 써야 한다." and json.loads(
+        lines[0]["tools"]
+    ) == json.loads(SCHEMAS)
     lines, left_out = exported(store, "trl-completion")
     assert not left_out and all(line["completion"][0]["reasoning_content"] and line["tools"] for line in lines)
 
@@ -113,30 +137,65 @@ def test_trl_is_given_objects_and_schemas_and_nothing_that_is_not_to_be_learned(
 @pytest.mark.parametrize("to", ["trl-kto", "trl-reward"])
 def test_trls_other_forms_of_pairs_hold_the_tools(to, make_rows_store, exported):
     turns = talk()
-    store = make_rows_store("PAIR", [{"id": "1" * 32, "prompt": turns[:-1], "chosen": turns[-1:], "rejected": [{"role": "assistant", "content": "모릅니다."}], "tools": SCHEMAS}])
+    store = make_rows_store(
+        "PAIR",
+        [
+            {
+                "id": "1" * 32,
+                "prompt": turns[:-1],
+                "chosen": turns[-1:],
+                "rejected": [{"role": "assistant", "content": "모릅니다."}],
+                "tools": SCHEMAS,
+            }
+        ],
+    )
     lines, left_out = exported(store, to)
     assert not left_out and all(json.loads(line["tools"]) for line in lines)
     assert "저울은 3을 가리킨다." in json.dumps(lines, ensure_ascii=False) and "tool_call_id" in json.dumps(lines)
 
 
 def test_llama_factory_has_turns_of_calls_and_results(make_rows_store, exported):
-    say = lambda role, text, **more: {"role": role, "content": text, **more}
+    def say(role, text, **more):
+        return {"role": role, "content": text, **more}
+
     call = {"id": "c", "name": "weigh", "arguments": '{"grain": "콩"}'}
     rows = [
         talk("name"),
-        [say("user", "?"), say("assistant", "저울로 재 볼게요.", tool_calls=[call]), say("tool", "3"), say("assistant", "3")],
-        [say("user", "?"), say("assistant", "", tool_calls=[call, call]), say("tool", "3"), say("tool", "4"), say("assistant", "3")],
+        [
+            say("user", "?"),
+            say("assistant", "저울로 재 볼게요.", tool_calls=[call]),
+            say("tool", "3"),
+            say("assistant", "3"),
+        ],
+        [
+            say("user", "?"),
+            say("assistant", "", tool_calls=[call, call]),
+            say("tool", "3"),
+            say("tool", "4"),
+            say("assistant", "3"),
+        ],
         talk("name", untrained=True),
         talk(),
         [say("user", "?"), say("assistant", "3", reasoning="셈")],
     ]
-    store = make_rows_store("CHAT", [{"id": f"{n:032x}", "messages": row, "tools": SCHEMAS if n < 5 else None} for n, row in enumerate(rows)])
+    store = make_rows_store(
+        "CHAT",
+        [{"id": f"{n:032x}", "messages": row, "tools": SCHEMAS if n < 5 else None} for n, row in enumerate(rows)],
+    )
     lines, left_out = exported(store, "llamafactory-sharegpt")
     assert left_out == ["export.text_and_call", "export.turns", "export.not_trained", "export.names"]
     whole, thinks = lines
-    assert [turn["from"] for turn in whole["conversations"]] == ["human", "function_call", "observation", "gpt"] and whole["system"] == "짧게 답해."
+    assert [turn["from"] for turn in whole["conversations"]] == [
+        "human",
+        "function_call",
+        "observation",
+        "gpt",
+    ] and whole["system"] == "짧게 답해."
     thought, called = whole["conversations"][1]["value"].split("\n\n")
-    assert thought == "<think>\n저울을 써야 한다.\n</think>" and json.loads(called) == {"name": "weigh", "arguments": {"grain": "콩"}}
+    assert thought == "<think>\n저울을 써야 한다.\n</think>" and json.loads(called) == {
+        "name": "weigh",
+        "arguments": {"grain": "콩"},
+    }
     assert json.loads(whole["tools"]) == json.loads(SCHEMAS) and thinks["tools"] == ""
     assert thinks["conversations"][1]["value"] == "<think>\n셈\n</think>\n\n3"
     lines, left_out = exported(store, "llamafactory-alpaca")
@@ -157,7 +216,9 @@ def test_what_a_format_has_no_place_for_is_named(to, make_rows_store, exported):
     ]
     lines, left_out = exported(make_rows_store("PAIR", [{"id": f"{n:032x}", **row} for n, row in enumerate(rows)]), to)
     thinks = to.startswith("llama")
-    assert sorted(left_out) == sorted(["export.tools"] + ["export.names"] * 2 + ["export.reasoning"] * (not thinks) + ["export.not_trained"])
+    assert sorted(left_out) == sorted(
+        ["export.tools"] + ["export.names"] * 2 + ["export.reasoning"] * (not thinks) + ["export.not_trained"]
+    )
     assert len(lines) == 2 if thinks else 1
 
 
@@ -178,7 +239,9 @@ def test_pairs_hold_what_their_rows_hold(with_tools, make_pairs, scripted):
     asked = []
     student = scripted()
     once = student.chat
-    student.chat = lambda conversations, sampling, n=1, tools=None: asked.append((conversations, tools)) or once(conversations, sampling, n)
+    student.chat = lambda conversations, sampling, n=1, tools=None: (
+        asked.append((conversations, tools)) or once(conversations, sampling, n)
+    )
     pairs = make_pairs(with_tools)
     rows, chats = pairs.table().to_pylist(), with_tools.table().to_pylist()
     assert rows[0]["prompt"] == chats[0]["messages"][:-1] and rows[0]["tools"] == SCHEMAS
@@ -189,7 +252,10 @@ def test_pairs_hold_what_their_rows_hold(with_tools, make_pairs, scripted):
 
 def test_a_teacher_is_not_asked_where_it_would_need_tools(with_tools, make_pairs, scripted, monkeypatch):
     scripted()
-    monkeypatch.setattr("stages.dpo.make.open_teacher", lambda options, journal: ScriptedTeacher(lambda request: f"맷돌은 이렇게 씁니다. {request.messages[-1][1]}"))
+    monkeypatch.setattr(
+        "stages.dpo.make.open_teacher",
+        lambda options, journal: ScriptedTeacher(lambda request: f"맷돌은 이렇게 씁니다. {request.messages[-1][1]}"),
+    )
     pairs = make_pairs(with_tools, method="teacher_vs_student", teacher=SOME)
     assert pairs.ledgers()["reason"].to_pylist() == ["dpo.tool_call", "dpo.tool_call", None]
 

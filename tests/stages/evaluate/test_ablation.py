@@ -43,7 +43,10 @@ def test_the_texts_of_a_recipe_are_found_and_nothing_is_compared_twice():
     ]  # fmt: skip
     assert [v.name for v in ablation.variants_of(recipe(STEPS[:4]), ())] == ["raw", "filtered", "curated"]
     assert [v.name for v in ablation.variants_of(recipe(STEPS[:3]), ())] == ["raw", "curated"]
-    assert ablation.variants_of(recipe(), ("books=books", "all=books+web")) == [("books", ("books",)), ("all", ("books", "web"))]
+    assert ablation.variants_of(recipe(), ("books=books", "all=books+web")) == [
+        ("books", ("books",)),
+        ("all", ("books", "web")),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +68,11 @@ def test_a_word_that_names_nothing_is_refused_before_anything_runs(call, fault):
 def test_only_what_the_texts_need_is_run_and_nothing_is_fused_away():
     whole = recipe()
     found = ablation.needed(whole, ablation.variants_of(whole, ()), ["web"])
-    assert [step.name for step in found.steps] == ["books", "web", "quality", "dedup", "pii"] and not found.run.fuse and not found.run.drop_raw
+    assert (
+        [step.name for step in found.steps] == ["books", "web", "quality", "dedup", "pii"]
+        and not found.run.fuse
+        and not found.run.drop_raw
+    )
 
 
 def test_a_store_given_by_its_path_is_measured_entire_and_a_step_in_part():
@@ -74,12 +81,26 @@ def test_a_store_given_by_its_path_is_measured_entire_and_a_step_in_part():
     on = ablation.measured_from(whole, variants, ("books", "sets/news"))
     steps = [next(iter(step.items())) for step in ablation.page(whole, variants, on, options)["steps"]]
     split, measured, *rest = steps
-    assert split == ("split", {"name": "drawn-0", "of": "runs/x/books", "share": 0.2, "by": "document", "salt": "ablate"})
+    assert split == (
+        "split",
+        {"name": "drawn-0", "of": "runs/x/books", "share": 0.2, "by": "document", "salt": "ablate"},
+    )
     assert measured == ("dedup", {"name": "measured", "of": ["drawn-0", "sets/news"]})
-    assert [name for name, _ in rest] == ["withhold"] * 2 + ["pack"] * 2 + ["train", "evaluate"] * 4, "no tokenizer is trained where one is given"
+    assert [name for name, _ in rest] == ["withhold"] * 2 + ["pack"] * 2 + ["train", "evaluate"] * 4, (
+        "no tokenizer is trained where one is given"
+    )
     assert rest[0][1] == {"name": "raw-text", "of": ["runs/x/books", "runs/x/web"], "against": "measured"}
-    shapes = [{k: v for k, v in options.items() if k not in ("name", "of", "seed")} for name, options in rest if name == "train"]
-    assert all(one == shapes[0] for one in shapes) and sorted(o["seed"] for n, o in rest if n == "train") == [1, 1, 2, 2]
+    shapes = [
+        {k: v for k, v in options.items() if k not in ("name", "of", "seed")}
+        for name, options in rest
+        if name == "train"
+    ]
+    assert all(one == shapes[0] for one in shapes) and sorted(o["seed"] for n, o in rest if n == "train") == [
+        1,
+        1,
+        2,
+        2,
+    ]
 
 
 def test_intervals_are_those_of_drawing_documents_and_seeds_one_by_one():
@@ -87,7 +108,10 @@ def test_intervals_are_those_of_drawing_documents_and_seeds_one_by_one():
     rng = np.random.default_rng(3)
     size = rng.integers(50, 400, 40).astype(float)
     hard = rng.normal(2.0, 0.5, 40)
-    texts = {name: Measured((hard + shift + rng.normal(0, 0.006, (3, 1))) * size, size) for name, shift in (("raw", 0.0), ("curated", -0.05))}
+    texts = {
+        name: Measured((hard + shift + rng.normal(0, 0.006, (3, 1))) * size, size)
+        for name, shift in (("raw", 0.0), ("curated", -0.05))
+    }
     found = proxies.compare({"bits per byte": texts}, "raw", 4000, 5)["bits per byte"]
     slow = []
     for _ in range(4000):
@@ -112,7 +136,10 @@ def test_accuracies_are_better_when_they_rise():
 
 
 def test_groups_too_small_to_speak_of_and_those_that_are_all_are_left_out():
-    assert list(proxies.groups(["ko"] * 20, [True] * 12 + [False] * 8)) == ["bits per byte", "bits per byte (kept by the recipe)"]
+    assert list(proxies.groups(["ko"] * 20, [True] * 12 + [False] * 8)) == [
+        "bits per byte",
+        "bits per byte (kept by the recipe)",
+    ]
     assert list(proxies.groups(["ko"] * 15 + ["en"] * 5, [True] * 20)) == ["bits per byte", "bits per byte (ko)"]
 
 
@@ -130,7 +157,19 @@ def corpus(tmp_path_factory, sentences_of):
     return folder
 
 
-SMALL = {"tokens": 24_000, "seeds": 2, "hidden": 32, "layers": 1, "heads": 2, "seq_len": 64, "vocab_size": 400, "batch": 8, "holdout": 0.2, "threads": 1, "on": ("books",)}
+SMALL = {
+    "tokens": 24_000,
+    "seeds": 2,
+    "hidden": 32,
+    "layers": 1,
+    "heads": 2,
+    "seq_len": 64,
+    "vocab_size": 400,
+    "batch": 8,
+    "holdout": 0.2,
+    "threads": 1,
+    "on": ("books",),
+}
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +180,18 @@ def ablated(corpus, tmp_path_factory):
         {"ingest": {"name": name, "from": str(corpus / name)}} for name in ("books", "web")
     ] + STEPS[2:4]  # fmt: skip
     path = folder / "recipe.yaml"
-    path.write_text(json.dumps({"name": "x", "root": str(folder / "run"), "steps": steps, "run": {"pool": "inline"}}), "utf-8")
+    path.write_text(
+        json.dumps({"name": "x", "root": str(folder / "run"), "steps": steps, "run": {"pool": "inline"}}), "utf-8"
+    )
     questions = folder / "q.jsonl"
-    rows = [{"prompt": f"{n}: how do you call 쌀? It is", "choices": ["rice.", "oats."][:: 1 if n % 2 else -1], "answer": 0 if n % 2 else 1} for n in range(12)]
+    rows = [
+        {
+            "prompt": f"{n}: how do you call 쌀? It is",
+            "choices": ["rice.", "oats."][:: 1 if n % 2 else -1],
+            "answer": 0 if n % 2 else 1,
+        }
+        for n in range(12)
+    ]
     questions.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), "utf-8")
     options = {**SMALL, "recipe": str(path), "choices": (str(questions),)}
     Ablate(**options).run()
@@ -157,11 +205,16 @@ def report(ablated):
 
 def test_text_with_noise_and_copies_taken_out_makes_the_better_model_of_equal_tokens(report):
     raw, filtered, curated = report["variants"]
-    assert raw["tokens"] == pytest.approx(curated["tokens"], rel=0.02) and raw["tokens"] > 20_000, "rows are of one length but for a shard's last"
+    assert raw["tokens"] == pytest.approx(curated["tokens"], rel=0.02) and raw["tokens"] > 20_000, (
+        "rows are of one length but for a shard's last"
+    )
     assert raw["parameters"] == filtered["parameters"] == curated["parameters"]
     assert raw["documents"] > filtered["documents"] > curated["documents"] and raw["epochs"] < curated["epochs"]
     assert report["measures"]["bits per byte"]["filtered"]["better"]
-    assert report["measures"]["bits per byte (kept by the recipe)"]["curated"]["better"] and report["measures"]["accuracy (q)"]["raw"]["rows"] == 12
+    assert (
+        report["measures"]["bits per byte (kept by the recipe)"]["curated"]["better"]
+        and report["measures"]["accuracy (q)"]["raw"]["rows"] == 12
+    )
 
 
 def test_no_proxy_saw_what_it_is_measured_on(ablated, report):
@@ -174,7 +227,11 @@ def test_no_proxy_saw_what_it_is_measured_on(ablated, report):
     for variant in ("raw", "filtered", "curated"):
         text = Store(root / f"{variant}-text")
         assert not measured & set(text.table()["text"].to_pylist())
-        assert sum(text.require()["reasons"].values()) > 0 and set(text.require()["reasons"]) <= {"withhold.copy", "withhold.near", "withhold.holds"}
+        assert sum(text.require()["reasons"].values()) > 0 and set(text.require()["reasons"]) <= {
+            "withhold.copy",
+            "withhold.near",
+            "withhold.holds",
+        }
 
 
 def test_what_is_shown_agrees_with_the_numbers_per_document(ablated, report):
@@ -195,7 +252,10 @@ def test_what_stands_is_not_trained_again_and_a_dry_run_says_so(ablated, capsys)
     table = (root / "ablate/ablation.md").read_text("utf-8")
     assert Ablate(**options, dry_run=True).run() == 0
     said = capsys.readouterr().out
-    assert "6 models (3 texts x 2 seeds), 23,552 tokens each, 141,312 in all" in said and "of the ablation's 21 steps 21 are done" in said
+    assert (
+        "6 models (3 texts x 2 seeds), 23,552 tokens each, 141,312 in all" in said
+        and "of the ablation's 21 steps 21 are done" in said
+    )
     assert "46 steps are few" in said
     Ablate(**options).run()
     assert {path: path.stat().st_mtime_ns for path in before} == before and len(before) == 13
@@ -205,7 +265,10 @@ def test_what_stands_is_not_trained_again_and_a_dry_run_says_so(ablated, capsys)
 def test_a_dry_run_of_a_new_recipe_makes_nothing(corpus, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "recipe.yaml"
-    path.write_text(json.dumps({"name": "x", "root": "run", "steps": [{"ingest": {"from": str(corpus / "books")}}, "dedup"]}), "utf-8")
+    path.write_text(
+        json.dumps({"name": "x", "root": "run", "steps": [{"ingest": {"from": str(corpus / "books")}}, "dedup"]}),
+        "utf-8",
+    )
     assert Ablate(recipe=str(path), dry_run=True).run() == 0
     assert "first the recipe's own steps: ingest, dedup" in capsys.readouterr().out and not (tmp_path / "run").exists()
 
@@ -222,7 +285,10 @@ def test_long_documents_are_measured_by_their_beginning_in_whole_characters(make
 
 
 def test_documents_no_filter_has_labelled_are_told_apart_by_language(make_store, tmp_path):
-    texts = [f"{n}번 맷돌은 곡식을 곱게 갈아 준다." if n % 2 else f"The {n}th millstone grinds the grain to a fine flour." for n in range(24)]
+    texts = [
+        f"{n}번 맷돌은 곡식을 곱게 갈아 준다." if n % 2 else f"The {n}th millstone grinds the grain to a fine flour."
+        for n in range(24)
+    ]
     rows = proxies.held_of(make_store(tmp_path / "m", texts), [], 100, 4096).rows
     assert {(row["lang"], "맷돌" in row["text"]) for row in rows} == {("ko", True), ("en", False)}
 
@@ -232,7 +298,10 @@ def test_a_page_is_written_without_names_that_break_it():
     report = {"measures": proxies.compare(found, "a<b", 200, 1)}
     assert "a&lt;b" in ablation_page.plot(report) and "a<b" not in ablation_page.plot(report)
     rows = [{"id": str(n), "lang": None} for n in range(20)]
-    assert ablation_page.documents(found["bits per byte"], Held(rows, [False] * 20)).splitlines()[1] == "0,und,0,1,1.000,1.000"
+    assert (
+        ablation_page.documents(found["bits per byte"], Held(rows, [False] * 20)).splitlines()[1]
+        == "0,und,0,1,1.000,1.000"
+    )
 
 
 KILLED = """
@@ -259,13 +328,17 @@ def test_killed_while_it_measures_it_goes_on_with_what_was_not_measured(ablated,
     for path in [*second.glob("*-measured"), *second.glob("ablation*")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     trained = {path: path.stat().st_mtime_ns for path in second.glob("*-[12]/receipts/artefact.json")}
-    died = subprocess.run([sys.executable, "-c", KILLED, json.dumps(options), "5"], capture_output=True, text=True, env=os.environ)
+    died = subprocess.run(
+        [sys.executable, "-c", KILLED, json.dumps(options), "5"], capture_output=True, text=True, env=os.environ
+    )
     assert died.returncode == -signal.SIGKILL, died.stderr
     measured = {path: path.stat().st_mtime_ns for path in second.glob("*-measured/receipts/artefact.json")}
     assert len(measured) == 2 and len(list(second.glob("*-measured"))) <= 3 and not (second / "ablation.md").exists()
     Ablate(**options).run()
     assert len(list(second.glob("*-measured/receipts/artefact.json"))) == 6
-    assert {path: path.stat().st_mtime_ns for path in measured | trained} == measured | trained, "nothing that stood was done again"
+    assert {path: path.stat().st_mtime_ns for path in measured | trained} == measured | trained, (
+        "nothing that stood was done again"
+    )
     for name in ("ablation.md", "ablation.svg", "ablation.json", "ablation-documents.csv"):
         assert (second / name).read_bytes() == (root / "ablate" / name).read_bytes()
 
@@ -306,5 +379,8 @@ def test_too_few_documents_are_refused_before_anything_is_trained(ablated, tmp_p
 
 def test_another_draw_measures_other_documents():
     whole, variants = recipe(), ablation.variants_of(recipe(), ())
-    salts = [ablation.page(whole, variants, ["web"], Ablate(recipe="x", draw=word))["steps"][0]["split"]["salt"] for word in ("", "second")]
+    salts = [
+        ablation.page(whole, variants, ["web"], Ablate(recipe="x", draw=word))["steps"][0]["split"]["salt"]
+        for word in ("", "second")
+    ]
     assert salts == ["ablate", "ablatesecond"]

@@ -17,7 +17,11 @@ TRUTH = {"mean": 3.0, "change": -0.1}
 def simulated(rng, seeds, documents, of_seeds=(0.06, 0.022)):
     """One ablation of two texts; `of_seeds`: standard deviation of a seed's effect in either, in part the same effect in both."""
     size = rng.integers(400, 2048, documents).astype(float)
-    hard, change, shared = rng.normal(TRUTH["mean"], 0.36, documents), rng.normal(TRUTH["change"], 0.04, documents), rng.normal(size=seeds)
+    hard, change, shared = (
+        rng.normal(TRUTH["mean"], 0.36, documents),
+        rng.normal(TRUTH["change"], 0.04, documents),
+        rng.normal(size=seeds),
+    )
     texts = {}
     for name, spread, of in (("raw", of_seeds[0], hard), ("curated", of_seeds[1], hard + change)):
         seed = spread * (0.6**0.5 * rng.normal(size=seeds) + 0.4**0.5 * shared)
@@ -30,8 +34,14 @@ def coverage(seeds, documents, times, **given):
     rng = np.random.default_rng(7)
     held = np.zeros(3)
     for number in range(times):
-        found = proxies.compare({"bits per byte": simulated(rng, seeds, documents, **given)}, "raw", 300, number)["bits per byte"]
-        asked = (("curated", "change_interval", "change"), ("curated", "change_bootstrap", "change"), ("raw", "interval", "mean"))
+        found = proxies.compare({"bits per byte": simulated(rng, seeds, documents, **given)}, "raw", 300, number)[
+            "bits per byte"
+        ]
+        asked = (
+            ("curated", "change_interval", "change"),
+            ("curated", "change_bootstrap", "change"),
+            ("raw", "interval", "mean"),
+        )
         held += [found[text][name][0] <= TRUTH[truth] <= found[text][name][1] for text, name, truth in asked]
     return held / times
 
@@ -55,7 +65,9 @@ def test_the_draw_of_seeds_is_students():
     numbers, known = np.asarray([2.926, 3.038, 3.017]), 4.302653
     drawn = proxies.student(3, 200_000, np.random.default_rng(1)) @ numbers
     error = numbers.std(ddof=1) / 3**0.5
-    assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx(numbers.mean() + np.asarray([-1, 1]) * known * error, abs=0.004)
+    assert np.quantile(drawn, [0.025, 0.975]) == pytest.approx(
+        numbers.mean() + np.asarray([-1, 1]) * known * error, abs=0.004
+    )
     assert proxies.student(4, 50, np.random.default_rng(1)).sum(axis=1) == pytest.approx(np.ones(50))
 
 
@@ -66,5 +78,7 @@ def test_the_draw_of_seeds_is_students():
 def test_coverage_is_near_what_it_says(seeds, documents, of_seeds):
     """Never far below 95%; above it (to 99.6%) with three seeds that agree, where Student's tails are paid for nothing."""
     change, plain, mean = coverage(seeds, documents, 1000, of_seeds=of_seeds)
-    print(f"{seeds} seeds, {documents} documents, of seeds {of_seeds}: change {change:.3f}, plain bootstrap {plain:.3f}, mean {mean:.3f}")
+    print(
+        f"{seeds} seeds, {documents} documents, of seeds {of_seeds}: change {change:.3f}, plain bootstrap {plain:.3f}, mean {mean:.3f}"
+    )
     assert change > 0.925 and mean > 0.9

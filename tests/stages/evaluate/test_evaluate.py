@@ -25,13 +25,31 @@ def documents(make_rows_store, sentences_of):
     """The documents `tokens_store` was packed from."""
     lines = sentences_of(1, 600)
     texts = ["\n".join(lines[at : at + 3]) for at in range(0, len(lines), 3)]
-    rows = [{"id": doc_id("test", str(n)), "content_id": None, "text": text, "lang": "ko" if n % 2 else "en", "source": f"books/{n % 3}/p.jsonl"} for n, text in enumerate(texts)]
+    rows = [
+        {
+            "id": doc_id("test", str(n)),
+            "content_id": None,
+            "text": text,
+            "lang": "ko" if n % 2 else "en",
+            "source": f"books/{n % 3}/p.jsonl",
+        }
+        for n, text in enumerate(texts)
+    ]
     return make_rows_store("DOCUMENT", rows)
 
 
 @pytest.fixture(scope="session")
 def preferred(pair_store, base_store, sft_store, do_train):
-    options = {"objective": "dpo", "method": "qlora", "epochs": 2, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 1e-3, "seq_len": 64}
+    options = {
+        "objective": "dpo",
+        "method": "qlora",
+        "epochs": 2,
+        "batch": 4,
+        "threads": 1,
+        "holdout": 0.2,
+        "learning_rate": 1e-3,
+        "seq_len": 64,
+    }
     return do_train(pair_store, options, base=[base_store, sft_store])
 
 
@@ -67,11 +85,17 @@ def test_every_step_improves_on_the_one_before(report):
     assert -10 < best["chosen log-probability"] < 0
 
 
-def test_the_untrained_model_is_the_one_training_began_with(report, documents, base_store, tokens_store, tiny_tokenizer, tiny, do_train):
+def test_the_untrained_model_is_the_one_training_began_with(
+    report, documents, base_store, tokens_store, tiny_tokenizer, tiny, do_train
+):
     """A run of one step at a rate of nothing ends where it began."""
-    still = do_train(tokens_store, {**tiny, "steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}, tokenizer=tiny_tokenizer)
+    still = do_train(
+        tokens_store, {**tiny, "steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}, tokenizer=tiny_tokenizer
+    )
     store = Store(still.path).sub("evaluated")
-    Evaluate(threads=1, documents=25, untrained=False).run(Inputs({"of": [documents], "model": [still]}, 17), store, Inline())
+    Evaluate(threads=1, documents=25, untrained=False).run(
+        Inputs({"of": [documents], "model": [still]}, 17), store, Inline()
+    )
     found = json.loads((store.artefact() / "report.json").read_text())["models"][0]["metrics"]["bits per byte"]
     assert model(report, "untrained")["metrics"]["bits per byte"] == pytest.approx(found, abs=1e-4)
 
@@ -119,10 +143,14 @@ def test_a_model_whose_template_was_changed_is_not_measured(sft_store, base_stor
     template = shutil.copytree(copied.artefact(), tmp_path / "made") / "chat_template.jinja"
     template.write_text(template.read_text("utf-8").replace("<|assistant|>", "<|bot|>") + " ", "utf-8")
     receipt, manifest = copied.receipt("artefact"), copied.require()
-    copied.put_artefact(template.parent, copied.ledger("artefact"), key=receipt.key, stage=receipt.stage, notes=receipt.notes)
+    copied.put_artefact(
+        template.parent, copied.ledger("artefact"), key=receipt.key, stage=receipt.stage, notes=receipt.notes
+    )
     copied.seal(manifest, [])
     with pytest.raises(UsageError, match="template"):
-        Evaluate(threads=1, samples=0).run(Inputs({"of": [chat_store], "model": [base_store, copied]}, 17), Store(tmp_path / "out"), Inline())
+        Evaluate(threads=1, samples=0).run(
+            Inputs({"of": [chat_store], "model": [base_store, copied]}, 17), Store(tmp_path / "out"), Inline()
+        )
 
 
 def test_the_ledger_names_every_row_and_only_held_out_ones_were_measured(evaluated, documents, chat_store, pair_store):
@@ -138,11 +166,15 @@ def test_the_ledger_names_every_row_and_only_held_out_ones_were_measured(evaluat
 def test_answers_are_written_out_before_and_after(report):
     before, after = model(report, "pretrained")["generations"], model(report, "sft")["generations"]
     assert len(before) == len(after) == 2
-    assert [a["prompt"] for a in before] == [a["prompt"] for a in after] and all(a["reference"].startswith("It is") for a in after)
+    assert [a["prompt"] for a in before] == [a["prompt"] for a in after] and all(
+        a["reference"].startswith("It is") for a in after
+    )
     assert all(a["finish"] == "stop" for a in after)
 
 
-def test_evaluating_again_gives_the_same_bytes(evaluated, documents, chat_store, pair_store, base_store, sft_store, preferred, tmp_path):
+def test_evaluating_again_gives_the_same_bytes(
+    evaluated, documents, chat_store, pair_store, base_store, sft_store, preferred, tmp_path
+):
     inputs = Inputs({"of": [documents, chat_store, pair_store], "model": [base_store, sft_store, preferred]}, 17)
     stage = Evaluate(threads=1, documents=25, samples=2, max_new_tokens=8)
     [receipt] = stage.run(inputs, Store(tmp_path), Inline())
@@ -154,12 +186,18 @@ def test_evaluating_again_gives_the_same_bytes(evaluated, documents, chat_store,
 def test_the_numbers_behind_the_report_are_there_row_by_row_without_text(evaluated, report, documents):
     page = (evaluated.artefact() / "rows.json").read_text("utf-8")
     found = json.loads(page)["documents"]
-    assert list(found["bits"]) == [one["name"] for one in report["models"]] and set(found["ids"]) <= set(documents.table()["id"].to_pylist())
+    assert list(found["bits"]) == [one["name"] for one in report["models"]] and set(found["ids"]) <= set(
+        documents.table()["id"].to_pylist()
+    )
     for name, bits in found["bits"].items():
         assert len(bits) == len(found["ids"]) == 25
-        assert sum(bits) / sum(found["bytes"]) == pytest.approx(model(report, name)["metrics"]["bits per byte"], abs=1e-5)
+        assert sum(bits) / sum(found["bytes"]) == pytest.approx(
+            model(report, name)["metrics"]["bits per byte"], abs=1e-5
+        )
     texts = dict(zip(documents.table()["id"].to_pylist(), documents.table()["text"].to_pylist()))
-    assert found["bytes"] == [len(texts[one].encode()) for one in found["ids"]] and not any(text[:12] in page for text in texts.values())
+    assert found["bytes"] == [len(texts[one].encode()) for one in found["ids"]] and not any(
+        text[:12] in page for text in texts.values()
+    )
 
 
 def test_documents_may_be_measured_by_their_beginning(documents, base_store, tmp_path):
@@ -185,7 +223,13 @@ def test_the_reward_is_told_against_the_model_it_was_trained_on(base_store, sft_
 
     subjects = subjects_of([base_store, sft_store, preferred, preferred], untrained=True)
     assert [s.name for s in subjects] == ["untrained", "pretrained", "sft", "dpo", "dpo 2"]
-    assert [s and s.name for s in (below(subjects[n], subjects[:n]) for n in range(5))] == [None, "untrained", "pretrained", "sft", "sft"]
+    assert [s and s.name for s in (below(subjects[n], subjects[:n]) for n in range(5))] == [
+        None,
+        "untrained",
+        "pretrained",
+        "sft",
+        "sft",
+    ]
 
 
 def test_long_documents_are_read_window_by_window_every_token_once(tiny_tokenizer):
@@ -200,7 +244,9 @@ def test_long_documents_are_read_window_by_window_every_token_once(tiny_tokenize
         assert max(len(row.ids) for row in found.windows) <= 32
         spelled = [int(t) for row in found.windows for t in row.labels if t >= 0]
         assert spelled == ids.tolist()[len(ids) - asked :]
-    assert found.bytes[0] == len(text.encode()) - len(encoder.piece(int(ids[0]))), "an unasked first token's bytes are not counted"
+    assert found.bytes[0] == len(text.encode()) - len(encoder.piece(int(ids[0]))), (
+        "an unasked first token's bytes are not counted"
+    )
 
 
 def test_a_guess_by_length_takes_the_better_direction():

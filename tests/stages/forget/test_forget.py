@@ -3,8 +3,8 @@
 import gzip
 import io
 import json
-import sqlite3
 import shutil
+import sqlite3
 
 import pyarrow.compute as pc
 import pytest
@@ -46,12 +46,20 @@ def forgot(quickstart, tmp_path_factory):
 def journal():
     """Three calls as a journal holds them: two of pages of other hosts, one of the host that goes."""
     rows = [("http://maetdol.example/a", "a" * 32), (f"http://{HOST}/about", "b" * 32), (None, "c" * 32)]
-    return b"".join(json.dumps({"format": 1, "key": key, "url": url, "doc_id": None, "text": "소금"}).encode() + b"\n" for url, key in rows)
+    return b"".join(
+        json.dumps({"format": 1, "key": key, "url": url, "doc_id": None, "text": "소금"}).encode() + b"\n"
+        for url, key in rows
+    )
 
 
 def test_no_id_no_address_and_no_sentence_of_it_is_left(forgot):
     before, root, lost = forgot
-    documents = [row for (name, _), (rows, _) in tables(before).items() if name in ("site", "packages") for row in rows.to_pylist()]
+    documents = [
+        row
+        for (name, _), (rows, _) in tables(before).items()
+        if name in ("site", "packages")
+        for row in rows.to_pylist()
+    ]
     others = "\n".join(row["text"] for row in documents if row["id"] not in lost.ids)
     mine = [row for row in documents if row["id"] in lost.ids]
     assert len(mine) > 20 and {row["url"].split("/")[2] for row in mine} == {HOST}
@@ -83,7 +91,9 @@ def test_no_run_of_its_tokens_is_left_and_rows_keep_their_length(forgot):
                 assert row["id"] not in rows
                 continue
             now = rows.pop(row["id"])
-            assert len(now["input_ids"]) == len(row["input_ids"]) and now["docs"] == [doc for doc in row["docs"] if doc not in docs]
+            assert len(now["input_ids"]) == len(row["input_ids"]) and now["docs"] == [
+                doc for doc in row["docs"] if doc not in docs
+            ]
             expected = list(row["input_ids"])
             for doc in docs:
                 expected[doc["start"] : doc["end"]] = [0] * (doc["end"] - doc["start"])
@@ -99,7 +109,15 @@ def test_no_other_row_changes(forgot):
     compared = 0
     for key, (rows, ledger) in tables(before).items():
         if key not in after:
-            assert "/passes/" in key[0] and key[0].split("/")[-1] in ("sign", "exact", "link", "verify", "cluster", "survey", "weigh"), key
+            assert "/passes/" in key[0] and key[0].split("/")[-1] in (
+                "sign",
+                "exact",
+                "link",
+                "verify",
+                "cluster",
+                "survey",
+                "weigh",
+            ), key
             continue
         now, told = after[key]
         if rows is not None and "docs" not in rows.column_names and "id" in rows.column_names:
@@ -107,7 +125,13 @@ def test_no_other_row_changes(forgot):
             assert now.to_pylist() == kept.to_pylist(), key
             compared += len(kept)
         if key[0] != "pack":
-            kept = ledger.filter(pc.invert(pc.or_(pc.is_in(ledger["id"], value_set=gone), pc.is_in(ledger["out"], value_set=gone, skip_nulls=True))))
+            kept = ledger.filter(
+                pc.invert(
+                    pc.or_(
+                        pc.is_in(ledger["id"], value_set=gone), pc.is_in(ledger["out"], value_set=gone, skip_nulls=True)
+                    )
+                )
+            )
             columns = [name for name in kept.column_names if name not in ("keeper", "note")]
             # repr: a metric that was not taken is NaN, and NaN is not itself
             assert repr(told.select(columns).to_pylist()) == repr(kept.select(columns).to_pylist()), key
@@ -128,7 +152,9 @@ def test_records_make_room_for_nothing_and_no_offset_moves(forgot):
         assert now.stat().st_size == path.stat().st_size
         old, new = list(members(path)), list(members(now))
         assert [place[1:] for place in new] == [place[1:] for place in old]
-        assert [head for head, *_ in new if head] == [head for head, *_ in old if HOST.encode() not in head.partition(b"\r\n\r\n")[0]]
+        assert [head for head, *_ in new if head] == [
+            head for head, *_ in old if HOST.encode() not in head.partition(b"\r\n\r\n")[0]
+        ]
 
 
 def test_the_crawl_remembers_every_other_address_as_before(forgot):
@@ -177,7 +203,9 @@ def test_reading_it_again_does_not_bring_it_back(forgot, tmp_path):
 
 def test_a_list_of_pages_by_id_and_by_address(quickstart, tmp_path):
     root = str(quickstart)
-    row = next(row for row in Store(quickstart / "site").read(0).to_pylist() if row["url"] == "http://maetdol.example/about")
+    row = next(
+        row for row in Store(quickstart / "site").read(0).to_pylist() if row["url"] == "http://maetdol.example/about"
+    )
     by_id = takedown.find(root, [("id", row["id"])])
     by_url = takedown.find(root, [("url", forgotten.mark("url", "https://maetdol.example/about/"))])
     assert by_id.lost.ids == by_url.lost.ids >= {row["id"]}
@@ -191,4 +219,6 @@ def test_nothing_named_is_a_usage_error_and_a_dry_run_writes_nothing(quickstart,
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
     cli.cli.main(["forget", str(root), "--url", "http://maetdol.example/about", "--dry-run"], standalone_mode=False)
     assert "would go" in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before and not place(root).exists(forgotten.NAME)
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before and not place(
+        root
+    ).exists(forgotten.NAME)

@@ -20,7 +20,11 @@ def page(tmp_path):
     folder = tmp_path / "raw"
     folder.mkdir()
     lines = [
-        {"url": f"http://{'shop' if n < 2 else 'other'}.example/{n}", "text": f"{name}에 대한 글입니다. " + f"{name}은 곡식과 콩을 다루는 데 쓰였고 집집마다 하나씩 있었습니다. " * (n + 2)}
+        {
+            "url": f"http://{'shop' if n < 2 else 'other'}.example/{n}",
+            "text": f"{name}에 대한 글입니다. "
+            + f"{name}은 곡식과 콩을 다루는 데 쓰였고 집집마다 하나씩 있었습니다. " * (n + 2),
+        }
         for n, name in enumerate(NAMES)
     ]
     (folder / "pages.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
@@ -31,7 +35,9 @@ def page(tmp_path):
             {"quality": {"filters": [{"word_count": {"min": 3, **quality}}], "spare": []}},
             {"pii": {"mask": ["email"]}},
         ]
-        return parse({"name": "files", "root": str(tmp_path / "root"), "steps": steps, "run": {"pool": "inline", "fuse": fuse}})
+        return parse(
+            {"name": "files", "root": str(tmp_path / "root"), "steps": steps, "run": {"pool": "inline", "fuse": fuse}}
+        )
 
     return make
 
@@ -62,7 +68,9 @@ def test_a_rewritten_ledger_is_the_one_a_fresh_reading_gives(page):
     Forget(root=recipe.root, domain=("shop.example",)).run()
     told = sorted(map(repr, recipe.store("ingest").ledgers().select(["id", "out", "reason", "note"]).to_pylist()))
     run(recipe, start="ingest")
-    assert told == sorted(map(repr, recipe.store("ingest").ledgers().select(["id", "out", "reason", "note"]).to_pylist()))
+    assert told == sorted(
+        map(repr, recipe.store("ingest").ledgers().select(["id", "out", "reason", "note"]).to_pylist())
+    )
 
 
 def test_a_changed_option_afterwards_works_on_what_is_left(page):
@@ -86,7 +94,7 @@ def test_steps_that_were_fused_lose_their_ledger_rows_and_are_recomputed_without
 
 def test_a_file_by_its_name_and_a_root_without_text(page, tmp_path):
     """drop_raw has deleted the rows before pii: who goes is known from what is left, and the ledgers follow."""
-    recipe = parse({**{"name": "f", "root": str(tmp_path / "root"), "run": {"pool": "inline", "drop_raw": True}}, "steps": [
+    recipe = parse({"name": "f", "root": str(tmp_path / "root"), "run": {"pool": "inline", "drop_raw": True}, "steps": [
         {"ingest": {"from": str(tmp_path / "raw")}}, {"pii": {"mask": ["email"]}}]})  # fmt: skip
     run(recipe)
     assert not Store(f"{recipe.root}/ingest").place.exists("shards/00000.arrow")
@@ -95,17 +103,32 @@ def test_a_file_by_its_name_and_a_root_without_text(page, tmp_path):
     assert [row["reason"] for row in recipe.store("ingest").ledgers().to_pylist()].count("ingest.forgotten") == 2
 
 
-MAIL = ["http://shop.example/kim.younghee@mail.example/1", "http://shop.example/~lee/?to=lee.cheolsu@mail.example", "http://other.example/plain"]
+MAIL = [
+    "http://shop.example/kim.younghee@mail.example/1",
+    "http://shop.example/~lee/?to=lee.cheolsu@mail.example",
+    "http://other.example/plain",
+]
 
 
 @pytest.fixture
 def dropped(tmp_path):
     """Pages whose addresses hold mail addresses, masked by pii; the text before it is deleted."""
     (tmp_path / "raw").mkdir()
-    lines = [{"url": url, "text": f"{name}에 대한 글입니다. " + f"{name}은 집집마다 하나씩 있었습니다. " * 5} for url, name in zip(MAIL, NAMES)]
-    (tmp_path / "raw/pages.jsonl").write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
-    steps = [{"ingest": {"from": str(tmp_path / "raw")}}, {"quality": {"filters": [{"word_count": {"min": 3}}], "spare": []}}, {"pii": {"mask": ["email"]}}]
-    recipe = parse({"name": "d", "root": str(tmp_path / "root"), "run": {"pool": "inline", "drop_raw": True}, "steps": steps})
+    lines = [
+        {"url": url, "text": f"{name}에 대한 글입니다. " + f"{name}은 집집마다 하나씩 있었습니다. " * 5}
+        for url, name in zip(MAIL, NAMES)
+    ]
+    (tmp_path / "raw/pages.jsonl").write_text(
+        "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8"
+    )
+    steps = [
+        {"ingest": {"from": str(tmp_path / "raw")}},
+        {"quality": {"filters": [{"word_count": {"min": 3}}], "spare": []}},
+        {"pii": {"mask": ["email"]}},
+    ]
+    recipe = parse(
+        {"name": "d", "root": str(tmp_path / "root"), "run": {"pool": "inline", "drop_raw": True}, "steps": steps}
+    )
     run(recipe)
     return recipe
 
@@ -120,14 +143,20 @@ def test_an_address_that_pii_masked_is_found_after_its_text_was_deleted(named, l
     everything = b"".join(path.read_bytes() for path in (place(dropped.root).root).rglob("*") if path.is_file())
     assert b"younghee" not in everything and b"cheolsu" not in everything and not verify.verify(dropped.root).faults
     assert (place(dropped.root).root / forgotten.KEY).stat().st_mode & 0o777 == 0o600
-    ids = [row["id"] for row in dropped.store("ingest").sub(forgotten.HASHED).table().rename_columns(["id", "marks"]).to_pylist()]
+    ids = [
+        row["id"]
+        for row in dropped.store("ingest").sub(forgotten.HASHED).table().rename_columns(["id", "marks"]).to_pylist()
+    ]
     assert Forget(root=dropped.root, **named).run() == 0
     kept = set(dropped.store("pii").table()["id"].to_pylist())
     assert kept == {ids[n] for n in left} and not verify.verify(dropped.root).faults and len(before) == 3
     assert set(dropped.store("ingest").sub(forgotten.HASHED).read(0)["doc_id"].to_pylist()) == kept
     assert {status.state for status in plan(dropped)} == {"done"}
     run(dropped, start="ingest")
-    assert set(dropped.store("pii").table()["id"].to_pylist()) == kept and dropped.store("ingest").require()["dropped_text"]
+    assert (
+        set(dropped.store("pii").table()["id"].to_pylist()) == kept
+        and dropped.store("ingest").require()["dropped_text"]
+    )
 
 
 def test_hashes_whose_key_is_lost_or_another_are_an_error_and_never_nothing_found(dropped):

@@ -28,7 +28,11 @@ def root(tmp_path, make_store):
 
 def bytes_of(root):
     skipped = (forgotten.PENDING, "lock.json")
-    kept = {path.relative_to(root): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file() and path.name not in skipped}
+    kept = {
+        path.relative_to(root): path.read_bytes()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.name not in skipped
+    }
     return {name: data for name, data in kept.items() if name.parts[0] != "takedowns"}
 
 
@@ -56,7 +60,9 @@ def test_a_second_takedown_keeps_the_first(root):
     Forget(root=str(root), url=("http://other.example/1",)).run()
     assert len(forgotten.entries(place(root))) == 2 and len(list((root / "takedowns").iterdir())) == 2
     stores = takedown.stores_of(str(root))
-    assert [len(store.require()["takedowns"]) for store in stores] == [2, 2] and {store.require()["rows"] for store in stores} == {159}
+    assert [len(store.require()["takedowns"]) for store in stores] == [2, 2] and {
+        store.require()["rows"] for store in stores
+    } == {159}
     before = bytes_of(root)
     Forget(root=str(root), domain=("shop.example",)).run()
     assert bytes_of(root) == before, "a takedown done again changes nothing"

@@ -42,7 +42,10 @@ def prose():
     """`prose(n)` -> n different English sentences, enough to be a page's main text."""
 
     def make(count: int = 12) -> str:
-        return " ".join(f"The mill at the river grinds sack number {i} of barley before the evening bell rings." for i in range(count))
+        return " ".join(
+            f"The mill at the river grinds sack number {i} of barley before the evening bell rings."
+            for i in range(count)
+        )
 
     return make
 
@@ -61,7 +64,10 @@ def ingest(tmp_path):
         stage = Ingest.build({"from": given, **options}, "ingest")
         store = Store(tmp_path / sink)
         receipts = stage.run(Inputs(), store, Inline())
-        store.seal({"stage": "ingest", "shape": stage.output(), "key": stage.key(Inputs()), "lineage": {}, "schema": []}, [r.shard for r in receipts])
+        store.seal(
+            {"stage": "ingest", "shape": stage.output(), "key": stage.key(Inputs()), "lineage": {}, "schema": []},
+            [r.shard for r in receipts],
+        )
         for shard in store.shards():
             check(None, store.read(shard)["id"], store.ledger(shard), f"shard {shard}")
         return store

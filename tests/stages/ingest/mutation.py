@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -44,7 +45,10 @@ def untouched(sample: Sample, edits: list[Edit]) -> list[Record]:
     """Records of which no byte was touched; something put in before the first or behind the last byte is beside them."""
 
     def hurt(record: Record) -> bool:
-        return any(start < record.end and end > record.start if end > start else record.start < start < record.end for start, end in edits)
+        return any(
+            start < record.end and end > record.start if end > start else record.start < start < record.end
+            for start, end in edits
+        )
 
     return [record for record in sample.records if not hurt(record)]
 
@@ -109,7 +113,11 @@ def _delete(data: bytes, dice: random.Random) -> tuple[int, int, bytes]:
 
 def _insert(data: bytes, dice: random.Random) -> tuple[int, int, bytes]:
     at = dice.randrange(len(data) + 1)
-    return at, at, dice.choice((dice.randbytes(1 + dice.randrange(60)), bytes([dice.choice(ODD)]) * (1 + dice.randrange(40))))
+    return (
+        at,
+        at,
+        dice.choice((dice.randbytes(1 + dice.randrange(60)), bytes([dice.choice(ODD)]) * (1 + dice.randrange(40)))),
+    )
 
 
 def _duplicate(data: bytes, dice: random.Random) -> tuple[int, int, bytes]:
@@ -147,7 +155,20 @@ def _number(data: bytes, dice: random.Random) -> tuple[int, int, bytes]:
 
 
 ODD = b"\x00\x01\x09\x0a\x0d\x1a\x1b\x1f\x20\x22\x27\x2c\x3c\x3e\x5b\x5c\x5d\x7b\x7d\x7f\x80\xc3\xed\xef\xfe\xff"
-MUTATORS = (_flip_bit, _flip_bit, _set_byte, _set_byte, _delete, _insert, _duplicate, _overwrite, _swap, _cut, _behead, _number)
+MUTATORS = (
+    _flip_bit,
+    _flip_bit,
+    _set_byte,
+    _set_byte,
+    _delete,
+    _insert,
+    _duplicate,
+    _overwrite,
+    _swap,
+    _cut,
+    _behead,
+    _number,
+)
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------
@@ -180,7 +201,10 @@ def read(path: Path, options: dict[str, Any]) -> Read:
     rows = batch if batch is not None else schema.empty_table()
     check(None, rows["id"], table, path.name)
     assert len(set(table["id"].to_pylist())) == raws, "a record without a row, or two of one id"
-    assert all((out is None) == (reason is not None) for out, reason in zip(table["out"].to_pylist(), table["reason"].to_pylist())), "a row with neither output nor reason"
+    assert all(
+        (out is None) == (reason is not None)
+        for out, reason in zip(table["out"].to_pylist(), table["reason"].to_pylist())
+    ), "a row with neither output nor reason"
     return Read(raws, table, _texts(rows, stage.as_))
 
 
@@ -208,10 +232,18 @@ def hunt(form: Format, folder: Path, mutants: int, seed: int = 0) -> Counter:
         except Exception as fault:
             raise AssertionError(f"{form.ending} mutant {seed}/{number}: {type(fault).__name__}: {fault}") from fault
         if form.count is not None:
-            assert result.raws == form.count(data), f"{form.ending} mutant {seed}/{number}: {result.raws} rows of {form.count(data)} records (edits {edits})"
+            assert result.raws == form.count(data), (
+                f"{form.ending} mutant {seed}/{number}: {result.raws} rows of {form.count(data)} records (edits {edits})"
+            )
         texts = Counter(result.texts)
-        lost = [r for r in form.survivors(sample, edits) if r.text is not None and not texts[r.text] and not any(r.text in text for text in texts)]
-        assert not lost, f"{form.ending} mutant {seed}/{number}: {len(lost)} untouched records are not whole (edits {edits}, records {lost[:2]})"
+        lost = [
+            r
+            for r in form.survivors(sample, edits)
+            if r.text is not None and not texts[r.text] and not any(r.text in text for text in texts)
+        ]
+        assert not lost, (
+            f"{form.ending} mutant {seed}/{number}: {len(lost)} untouched records are not whole (edits {edits}, records {lost[:2]})"
+        )
         seen.update(reason or "kept" for reason in result.ledger["reason"].to_pylist())
         seen["mutants"] += 1
     return seen

@@ -7,10 +7,22 @@ import pytest
 from stages.ingest import page as pages
 from stages.ingest.row import Raw
 
-ARTICLE = [f"Paragraph {n} of the article explains how the old mill grinds grain between two heavy stones, and why the miller listens to them all day long." for n in range(8)]
-COMMENTS = [f"Comment {n}: I visited this mill last summer and it was lovely, the bread that they bake there is the best I have ever had, thank you for it." for n in range(4)]
-HANGUL = [f"{n}번째 문단은 오래된 물레방아가 무거운 두 돌 사이에서 곡식을 어떻게 가는지, 그리고 방앗간 주인이 왜 하루 종일 그 소리에 귀를 기울이는지를 차근차근 설명한다." for n in range(8)]
-REPLIES = [f"{n}번 댓글: 지난여름에 이 방앗간에 다녀왔는데 정말 좋았고, 그곳에서 굽는 빵은 제가 먹어 본 빵 가운데 가장 맛있었습니다. 좋은 글 고맙습니다." for n in range(4)]
+ARTICLE = [
+    f"Paragraph {n} of the article explains how the old mill grinds grain between two heavy stones, and why the miller listens to them all day long."
+    for n in range(8)
+]
+COMMENTS = [
+    f"Comment {n}: I visited this mill last summer and it was lovely, the bread that they bake there is the best I have ever had, thank you for it."
+    for n in range(4)
+]
+HANGUL = [
+    f"{n}번째 문단은 오래된 물레방아가 무거운 두 돌 사이에서 곡식을 어떻게 가는지, 그리고 방앗간 주인이 왜 하루 종일 그 소리에 귀를 기울이는지를 차근차근 설명한다."
+    for n in range(8)
+]
+REPLIES = [
+    f"{n}번 댓글: 지난여름에 이 방앗간에 다녀왔는데 정말 좋았고, 그곳에서 굽는 빵은 제가 먹어 본 빵 가운데 가장 맛있었습니다. 좋은 글 고맙습니다."
+    for n in range(4)
+]
 
 SYSTEMS = {
     "replies": ("<article><h1>The mill</h1>{a}</article><ul class=replies>{c}</ul>", "<li><div class=reply-content>{}</div></li>"),
@@ -31,13 +43,19 @@ KOREAN = {
     "dc": ("<div class=gallview_contents><div class=writing_view_box>{a}</div></div><div class=comment_wrap><ul class=cmt_list>{c}</ul></div>", "<li class=ub-content><div class=cmt_txtbox><p class='usertxt ub-word'>{}</p></div></li>"),
     "memo": ("<div class=read_body>{a}</div><div class=replies>{c}</div>", "<div class=item><b>물레</b><div class=reply_content>{}</div></div>"),
 }  # fmt: skip
-CASES = [(name, *SYSTEMS[name], ARTICLE, COMMENTS) for name in SYSTEMS] + [(name, *KOREAN[name], HANGUL, REPLIES) for name in KOREAN]
+CASES = [(name, *SYSTEMS[name], ARTICLE, COMMENTS) for name in SYSTEMS] + [
+    (name, *KOREAN[name], HANGUL, REPLIES) for name in KOREAN
+]
 
 
 @pytest.mark.parametrize("mode", ["main", "all", "resiliparse"])
 @pytest.mark.parametrize("name, frame, post, article, comments", CASES, ids=[case[0] for case in CASES])
 def test_article_and_comments(page, mode, name, frame, post, article, comments):
-    source = "<html><head><title>The mill</title></head><body>" + frame.format(a="".join(f"<p>{p}</p>" for p in article), c="".join(post.format(c) for c in comments)) + "</body></html>"
+    source = (
+        "<html><head><title>The mill</title></head><body>"
+        + frame.format(a="".join(f"<p>{p}</p>" for p in article), c="".join(post.format(c) for c in comments))
+        + "</body></html>"
+    )
     text = page(source, mode).values["text"]
     assert [text.count(p) for p in article] == [1] * len(article)
     assert [text.count(c) for c in comments] == [1] * len(comments)

@@ -39,7 +39,13 @@ def test_what_does_not_stand_there_keeps_its_words_and_comes_last():
 
 
 def test_repeats_are_found_one_after_the_other():
-    found = placed("Q one\nA\nQ two\nA", Fact("question", "Q one"), Fact("answer", "A"), Fact("question", "Q two"), Fact("answer", "A"))
+    found = placed(
+        "Q one\nA\nQ two\nA",
+        Fact("question", "Q one"),
+        Fact("answer", "A"),
+        Fact("question", "Q two"),
+        Fact("answer", "A"),
+    )
     assert [start for _, _, start in found] == [0, 6, 8, 14]
 
 
@@ -66,5 +72,9 @@ def test_a_block_with_a_place_is_the_text_there(text, facts):
 def test_after_the_budget_only_near_places_are_searched(monkeypatch):
     monkeypatch.setattr(attach, "SEARCH", 0)
     monkeypatch.setattr(attach, "NEAR", 10)
-    assert placed("near far away words and more words end", Fact("term", "near"), Fact("term", "end"))[0] == ("term", "near", 0)
+    assert placed("near far away words and more words end", Fact("term", "near"), Fact("term", "end"))[0] == (
+        "term",
+        "near",
+        0,
+    )
     assert placed("near far away words and more words end", Fact("term", "end")) == [("term", "end", None)]

@@ -11,7 +11,13 @@ import pytest
 from stages.ingest import page as pages
 from stages.ingest.tree import parse
 
-BODY = "<p>" + "</p>\n<p class='col text wide'>".join(f"Paragraph {n}: the old mill grinds grain between two heavy stones at the river." for n in range(40)) + "</p>"
+BODY = (
+    "<p>"
+    + "</p>\n<p class='col text wide'>".join(
+        f"Paragraph {n}: the old mill grinds grain between two heavy stones at the river." for n in range(40)
+    )
+    + "</p>"
+)
 BROKEN = {
     "stray quote": '<div class="text"">{}</div>', "stray quotes": "<div class='a'' id=\"b\"\" x>{}</div>", "quote in a name": '<div a"b=c d\'e>{}</div>', "< in a value": '<div title="<b><p" data-x=a<b>{}</div>',
     "attribute twice": "<div class=a class=b CLASS=c>{}</div>", "empty comments": "<!--><!--->{}<!-- x --!>", "comment": "<!-- left open {}", "script": "<script>var a = 1; {}", "style": "<style>p {{ }} {}",
@@ -106,13 +112,24 @@ def test_one_answer_referred_to_by_thousands_of_questions_is_not_rendered_for_ea
     questions = [{"@type": "Question", "name": f"question {n}", "acceptedAnswer": {"@id": "#a"}} for n in range(5_000)]
     blocks = page(jsonld({"@graph": [answer, *questions]})).values["blocks"]
     assert 0 < sum(len(block["text"]) for block in blocks) < 50 * 12_000
-    marked = "<div id=big itemprop=acceptedAnswer>" + "grain " * 2_000 + "</div>" + "".join(f"<div itemscope itemtype='https://schema.org/Question' itemref=big><b itemprop=name>q{n}</b></div>" for n in range(3_000))
+    marked = (
+        "<div id=big itemprop=acceptedAnswer>"
+        + "grain " * 2_000
+        + "</div>"
+        + "".join(
+            f"<div itemscope itemtype='https://schema.org/Question' itemref=big><b itemprop=name>q{n}</b></div>"
+            for n in range(3_000)
+        )
+    )
     assert sum(block["kind"] == "accepted_answer" for block in page(marked).values["blocks"]) <= 32
 
 
 def test_a_section_of_steps_inside_itself_ends(page):
     steps = [{"@type": "HowToStep", "text": f"step {n}"} for n in range(50)]
-    sections = [{"@type": "HowToSection", "@id": name, "itemListElement": [{"@id": other}, *some]} for name, other, some in (("#a", "#b", []), ("#b", "#a", steps))]
+    sections = [
+        {"@type": "HowToSection", "@id": name, "itemListElement": [{"@id": other}, *some]}
+        for name, other, some in (("#a", "#b", []), ("#b", "#a", steps))
+    ]
     blocks = page(jsonld([{"@type": "HowTo", "name": "To mill", "step": [{"@id": "#a"}]}, *sections])).values["blocks"]
     assert [block["text"] for block in blocks if block["kind"] == "step"] == [f"step {n}" for n in range(50)]
 
@@ -136,7 +153,9 @@ def test_large_pages_cost_time_in_proportion(name, page):
             began = time.process_time()
             document = page(source)
             least = min(least, time.process_time() - began)
-        assert document.reason in ("ingest.no_main_text", "ingest.too_complex") or (document.reason is None and document.values["text"])
+        assert document.reason in ("ingest.no_main_text", "ingest.too_complex") or (
+            document.reason is None and document.values["text"]
+        )
         return least
 
     page("<p>warm</p>")
@@ -146,6 +165,9 @@ def test_large_pages_cost_time_in_proportion(name, page):
 
 @pytest.mark.parametrize("mode", ["main", "all", "resiliparse"])
 def test_a_stray_quote_in_a_long_page_hides_nothing(page, mode):
-    words = "\n".join(f'<p class="col text wide">Paragraph {n}: the old mill grinds grain between two heavy stones.</p>' for n in range(1000))
+    words = "\n".join(
+        f'<p class="col text wide">Paragraph {n}: the old mill grinds grain between two heavy stones.</p>'
+        for n in range(1000)
+    )
     text = page(f'<html><body><article><div class="text"">{words}</div></article></body></html>', mode).values["text"]
     assert all(f"Paragraph {n}: the old mill" in text for n in range(1000))

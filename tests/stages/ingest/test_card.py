@@ -16,7 +16,10 @@ def root(html: str):
     "html, words",
     [
         ("<title>Grinding barley | Mill news</title><h1>Grinding  barley</h1>", "Grinding barley"),
-        ('<title>Grinding barley - Mill news</title><h1>Mill news</h1><meta property="og:title" content="Grinding barley">', "Grinding barley"),
+        (
+            '<title>Grinding barley - Mill news</title><h1>Mill news</h1><meta property="og:title" content="Grinding barley">',
+            "Grinding barley",
+        ),
         ('<meta property="og:site_name" content="Mill"><title>Mill</title><h1>Mill</h1>', "Mill"),
         ("<title>Only this</title>", "Only this"),
         ("<h1>No title element</h1>", "No title element"),
@@ -59,7 +62,11 @@ def test_the_header_speaks_where_the_page_does_not():
         ('<link rel="canonical" href="http://x.example/">', "http://x.example/a", "http://x.example/a"),
         ('<link rel="canonical" href="http://[bad">', "http://x.example/a", "http://x.example/a"),
         ('<link rel="canonical" href="javascript:x">', "http://x.example/a", "http://x.example/a"),
-        ('<base href="http://x.example/d/"><link rel="canonical" href="a">', "http://x.example/z", "http://x.example/d/a"),
+        (
+            '<base href="http://x.example/d/"><link rel="canonical" href="a">',
+            "http://x.example/z",
+            "http://x.example/d/a",
+        ),
         ('<link rel="canonical" href="http://x.example/a">', None, "http://x.example/a"),
         ('<link rel="canonical" href="/a">', None, None),
         ('<meta property="og:url" content="http://x.example/o">', None, "http://x.example/o"),

@@ -12,12 +12,18 @@ from stages.ingest.charset import codec, decode, detect, header_label, meta_labe
 KOREAN = "맷돌은 곡식을 가는 돌이다. 똠방각하 펲시콜라 햏"
 
 
-@pytest.mark.parametrize("label", ["euc-kr", "EUC-KR", "ks_c_5601-1987", "KSC5601", "korean", "windows-949", "UHC", "ms949", "cp949", '"euc-kr"'])
+@pytest.mark.parametrize(
+    "label",
+    ["euc-kr", "EUC-KR", "ks_c_5601-1987", "KSC5601", "korean", "windows-949", "UHC", "ms949", "cp949", '"euc-kr"'],
+)
 def test_every_korean_label_is_cp949(label):
     assert codec(label) == "cp949"
 
 
-@pytest.mark.parametrize("label, name", [("latin1", "cp1252"), ("us-ascii", "cp1252"), ("gb2312", "gb18030"), ("shift_jis", "cp932"), ("utf8", "utf-8")])
+@pytest.mark.parametrize(
+    "label, name",
+    [("latin1", "cp1252"), ("us-ascii", "cp1252"), ("gb2312", "gb18030"), ("shift_jis", "cp932"), ("utf8", "utf-8")],
+)
 def test_labels_mean_their_wider_code_page(label, name):
     assert codec(label) == name
 
@@ -92,9 +98,15 @@ STALE = "euc-kr cp949 shift_jis euc-jp iso-2022-jp gb2312 gbk gb18030 big5 iso-8
 @pytest.mark.parametrize("label", STALE)
 def test_bytes_that_are_utf8_are_utf8_under_any_label(label, by):
     for words in LANGUAGES.values():
-        source = f"<meta charset={label if by == 'meta' else 'utf-8'}><script>{'var a = 1;' * 1500}</script><p>{words}</p>"
+        source = (
+            f"<meta charset={label if by == 'meta' else 'utf-8'}><script>{'var a = 1;' * 1500}</script><p>{words}</p>"
+        )
         decoded = decode(source.encode(), label if by == "header" else None)
-        assert decoded.text == source and decoded.encoding == "utf-8" and decoded.fallbacks == (0 if (label, by) == ("utf-16", "meta") else 1)
+        assert (
+            decoded.text == source
+            and decoded.encoding == "utf-8"
+            and decoded.fallbacks == (0 if (label, by) == ("utf-16", "meta") else 1)
+        )
 
 
 @pytest.mark.parametrize("label", ["euc-kr", "shift_jis", "gbk", "windows-1252"])
@@ -117,7 +129,19 @@ def test_korean_text_under_a_label_of_another_script():
         assert decode(LANGUAGES["ko"].encode("cp949"), label).text == LANGUAGES["ko"], label
 
 
-@pytest.mark.parametrize("language, label", [("zh", "gb2312"), ("zh", "gb18030"), ("ja", "shift_jis"), ("ja", "euc-jp"), ("ru", "koi8-r"), ("ru", "windows-1251"), ("th", "tis-620"), ("fr", "latin1")])
+@pytest.mark.parametrize(
+    "language, label",
+    [
+        ("zh", "gb2312"),
+        ("zh", "gb18030"),
+        ("ja", "shift_jis"),
+        ("ja", "euc-jp"),
+        ("ru", "koi8-r"),
+        ("ru", "windows-1251"),
+        ("th", "tis-620"),
+        ("fr", "latin1"),
+    ],
+)
 def test_a_true_label_is_believed(language, label):
     words = LANGUAGES[language]
     decoded = decode(words.encode(codec(label)), label)
@@ -148,7 +172,9 @@ def test_hz_is_told_by_its_escapes():
 )
 def test_a_meta_tag_that_no_browser_reads_says_nothing(hidden):
     assert meta_label(hidden.encode()) is None
-    assert meta_label(f"{hidden}<META http-equiv=Content-Type content='text/html; CHARSET=euc-kr'>".encode()) == "euc-kr"
+    assert (
+        meta_label(f"{hidden}<META http-equiv=Content-Type content='text/html; CHARSET=euc-kr'>".encode()) == "euc-kr"
+    )
 
 
 def test_header_label():
@@ -179,8 +205,18 @@ def test_korean_reviews_without_a_declaration_are_read(shared, size, fewest):
 
 def test_other_languages_are_not_taken_for_korean():
     assert detect("人人生而自由，在尊严和权利上一律平等。他们赋有理性和良心".encode("gb18030")) == "gb18030"
-    assert detect("すべての人間は、生れながらにして自由であり、かつ、尊厳と権利とについて平等である。".encode("euc-jp")) == "euc_jp"
-    assert detect("Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués de raison.".encode("cp1252")) == "cp1252"
+    assert (
+        detect("すべての人間は、生れながらにして自由であり、かつ、尊厳と権利とについて平等である。".encode("euc-jp"))
+        == "euc_jp"
+    )
+    assert (
+        detect(
+            "Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués de raison.".encode(
+                "cp1252"
+            )
+        )
+        == "cp1252"
+    )
 
 
 UTF16, UTF32 = b"\xff\xfe", b"\xff\xfe\0\0"
@@ -188,7 +224,11 @@ PAGE = "<html><body><p>" + KOREAN + "</p><p>The mill at the river grinds barley.
 
 
 @pytest.mark.parametrize("coded", ["utf-8", "cp949", "utf-16-le", "utf-16-be", "utf-32-le"])
-@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", UTF16, b"\xfe\xff", UTF32, b"\0\0\xfe\xff"], ids=["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"])
+@pytest.mark.parametrize(
+    "mark",
+    [b"\xef\xbb\xbf", UTF16, b"\xfe\xff", UTF32, b"\0\0\xfe\xff"],
+    ids=["utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"],
+)
 @pytest.mark.parametrize("page", [PAGE, "<p>The mill grinds.</p>", KOREAN], ids=["page", "ascii", "a line"])
 def test_a_mark_is_believed_only_where_the_bytes_are_what_it_says(mark, coded, page):
     if coded == "utf-16-le" and mark == UTF32:

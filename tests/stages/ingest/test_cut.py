@@ -20,7 +20,9 @@ LINES = "".join(json.dumps({"id": n, "text": f"page {n} " * 40}) + "\n" for n in
 
 def table():
     sink = io.BytesIO()
-    pq.write_table(pa.table({"text": [f"page {n} " * 40 for n in range(4000)]}), sink, compression="none", row_group_size=500)
+    pq.write_table(
+        pa.table({"text": [f"page {n} " * 40 for n in range(4000)]}), sink, compression="none", row_group_size=500
+    )
     return sink.getvalue()
 
 
@@ -49,14 +51,24 @@ class Handle(io.BytesIO):
 
 def faults():
     boto, aiohttp = pytest.importorskip("botocore.exceptions"), pytest.importorskip("aiohttp")
-    return [ConnectionResetError("reset"), OSError(errno.EIO, "gone"), boto.ReadTimeoutError(endpoint_url="x"), boto.IncompleteReadError(actual_bytes=1, expected_bytes=2), aiohttp.ClientPayloadError("cut")]
+    return [
+        ConnectionResetError("reset"),
+        OSError(errno.EIO, "gone"),
+        boto.ReadTimeoutError(endpoint_url="x"),
+        boto.IncompleteReadError(actual_bytes=1, expected_bytes=2),
+        aiohttp.ClientPayloadError("cut"),
+    ]
 
 
 def read(monkeypatch, name, fault, times, by_place=True):
     data = FILES[name]
     monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(files.Remote, "fs", SimpleNamespace(open=lambda *given, **more: Handle(data, fault, times, by_place)))
-    return [(raw.kind, raw.reason, raw.body) for raw in read_file(File(name, f"s3://b/{name}", len(data), "etag"), 1 << 24)]
+    monkeypatch.setattr(
+        files.Remote, "fs", SimpleNamespace(open=lambda *given, **more: Handle(data, fault, times, by_place))
+    )
+    return [
+        (raw.kind, raw.reason, raw.body) for raw in read_file(File(name, f"s3://b/{name}", len(data), "etag"), 1 << 24)
+    ]
 
 
 @pytest.mark.parametrize("name", list(FILES))

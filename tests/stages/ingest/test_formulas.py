@@ -44,9 +44,17 @@ def test_a_formula_stands_once_as_tex(page, prose, way, mode):
 def test_formulas_of_table_cells_and_displayed_ones(page, prose, mode):
     shown = mathml("<mfrac><mi>a</mi><msqrt><mi>b</mi></msqrt></mfrac>", ' display="block"')
     table = f"<table><tr><th>Quantity</th><th>Value</th></tr><tr><td>Error</td><td>{mathml()}</td></tr><tr><td>Count</td><td>12</td></tr></table>"
-    text = page(f"<article><p>{prose(6)}</p>{table}<p>{prose(6)}</p>{shown}<p>{prose(6)}</p></article>", mode).values["text"]
+    text = page(f"<article><p>{prose(6)}</p>{table}<p>{prose(6)}</p>{shown}<p>{prose(6)}</p></article>", mode).values[
+        "text"
+    ]
     assert text.count(r"\(1.3\times 10^{-4}\)") == 1 and text.count(r"\[\frac{a}{\sqrt{b}}\]") == 1
 
 
 def test_a_layout_without_a_source_is_kept(page, prose):
-    assert "1.3×10" in page(f'<p>{prose(6)}</p><p>It is <span class="katex"><span class="katex-html">1.3×10</span></span> at most.</p>', "all").values["text"]
+    assert (
+        "1.3×10"
+        in page(
+            f'<p>{prose(6)}</p><p>It is <span class="katex"><span class="katex-html">1.3×10</span></span> at most.</p>',
+            "all",
+        ).values["text"]
+    )

@@ -18,7 +18,9 @@ def headings(found: Rendered) -> list[tuple[str, int | None]]:
     return [(found.text[s.start : s.end], s.level) for s in found.spans if s.kind == "heading"]
 
 
-FINE = made("<p>The stones are dressed every spring.</p><p>Four people work at the mill.</p><ul><li>wheat and barley flour</li></ul>")
+FINE = made(
+    "<p>The stones are dressed every spring.</p><p>Four people work at the mill.</p><ul><li>wheat and barley flour</li></ul>"
+)
 ROUGH = made(
     "<nav><h2>Menu</h2><ul><li>Home page of the mill</li></ul></nav><h1>The mill</h1><h2>Stones</h2><p>The stones are dressed every spring.</p>"
     "<h2>People</h2><p>Four people work at the mill.</p><h3>Flours</h3><ul><li>wheat and barley flour</li></ul><h2>Related</h2><p>Another mill nearby.</p>"
@@ -28,7 +30,10 @@ ROUGH = made(
 def test_headings_come_back_with_their_levels_and_furniture_stays_out():
     found = restored(FINE, ROUGH)
     assert headings(found) == [("Stones", 2), ("People", 2), ("Flours", 3)]
-    assert found.text == "Stones\n\nThe stones are dressed every spring.\n\nPeople\n\nFour people work at the mill.\n\nFlours\n\n- wheat and barley flour"
+    assert (
+        found.text
+        == "Stones\n\nThe stones are dressed every spring.\n\nPeople\n\nFour people work at the mill.\n\nFlours\n\n- wheat and barley flour"
+    )
 
 
 def test_other_blocks_and_marks_move_along():
@@ -63,7 +68,9 @@ def test_no_heading_stands_inside_a_list_or_a_table():
     assert restored(fine, rough) == fine
 
 
-words = st.lists(st.sampled_from("mill stone water wheat flour spring river door wheel grain".split()), min_size=4, max_size=9).map(" ".join)
+words = st.lists(
+    st.sampled_from("mill stone water wheat flour spring river door wheel grain".split()), min_size=4, max_size=9
+).map(" ".join)
 
 
 @settings(max_examples=150, deadline=None)
@@ -77,6 +84,8 @@ def test_nothing_of_the_text_is_lost_and_every_span_holds_its_text(parts, data):
     lines = [line for line in found.text.split("\n\n") if line]
     paragraphs = [found.text[s.start : s.end] for s in found.spans if s.kind == "paragraph"]
     added = [text for text, _ in headings(found)]
-    assert sorted([*paragraphs, *added]) == sorted(lines) and len(lines) - len(kept) <= sum(heading for heading, _ in parts)
+    assert sorted([*paragraphs, *added]) == sorted(lines) and len(lines) - len(kept) <= sum(
+        heading for heading, _ in parts
+    )
     rest = iter(lines)
     assert all(text in rest for text in kept)

@@ -25,7 +25,9 @@ def folder(tmp_path, prose):
     place = tmp_path / "in"
     (place / "site").mkdir(parents=True)
     korean = "아침마다 방앗간에서는 맷돌이 돌고 곡식이 곱게 갈린다. " * 8
-    (place / "site/page.html").write_text(f"<html lang=en><title>Mill</title><body><article><h1>Mill</h1><p>{prose()}</p></article></body></html>")
+    (place / "site/page.html").write_text(
+        f"<html lang=en><title>Mill</title><body><article><h1>Mill</h1><p>{prose()}</p></article></body></html>"
+    )
     (place / "site/korean").write_bytes(f"<html><body><h1>방앗간</h1><p>{korean}</p></body></html>".encode("cp949"))
     (place / "site/style.css").write_text("a {}")
     (place / "site/empty.html").write_text("")
@@ -53,13 +55,32 @@ def test_a_folder_of_everything(folder, ingest, rows, reasons):
     store = ingest(folder)
     found = {(row["source"], row["text"]): row for row in rows(store)}
     sources = {source for source, _ in found}
-    assert {"site/page.html", "site/korean", "notes.md", "manual.rst", "plain.txt", "mill.py", "table.csv", "table.parquet", "table.arrow"} <= sources
+    assert {
+        "site/page.html",
+        "site/korean",
+        "notes.md",
+        "manual.rst",
+        "plain.txt",
+        "mill.py",
+        "table.csv",
+        "table.parquet",
+        "table.arrow",
+    } <= sources
     assert {"rows.jsonl.gz", "rows.jsonl.zst", "rows.jsonl.xz"} <= sources
     assert "갈린다." in next(text for source, text in found if source == "site/korean")
-    assert ("rows.jsonl.gz", "é") in found and found["table.csv", "글"]["meta"] == [{"key": "이름", "value": "하나", "type": None}]
-    assert found["plain.txt", "plain words"]["id"] == doc_id("plain.txt", "") and found["plain.txt", "plain words"]["content_id"] == content_id("plain words")
+    assert ("rows.jsonl.gz", "é") in found and found["table.csv", "글"]["meta"] == [
+        {"key": "이름", "value": "하나", "type": None}
+    ]
+    assert found["plain.txt", "plain words"]["id"] == doc_id("plain.txt", "") and found["plain.txt", "plain words"][
+        "content_id"
+    ] == content_id("plain words")
     why = reasons(store)
-    assert why["ingest.unknown_kind"] == 1 and why["ingest.empty"] == 1 and why["ingest.no_main_text"] == 1 and why["ingest.broken_file"] == 1
+    assert (
+        why["ingest.unknown_kind"] == 1
+        and why["ingest.empty"] == 1
+        and why["ingest.no_main_text"] == 1
+        and why["ingest.broken_file"] == 1
+    )
     assert why["ingest.null_text"] >= 3 and why["ingest.wrong_columns"] >= 3 and why["ingest.truncated_gzip"] == 1
     assert set(why) - {None} <= set(REASONS) and store.read(store.shards()[0]).schema == DOCUMENT
 
@@ -69,7 +90,9 @@ def test_the_same_bytes_from_another_place_and_in_any_order_of_sources(folder, i
     moved = tmp_path / "elsewhere"
     folder.rename(moved)
     again = ingest([moved / "table.csv", moved / "site", moved / "notes.md"], "two")
-    assert first.content_hash == again.content_hash and [first.receipt(s).ledger_hash for s in first.shards()] == [again.receipt(s).ledger_hash for s in again.shards()]
+    assert first.content_hash == again.content_hash and [first.receipt(s).ledger_hash for s in first.shards()] == [
+        again.receipt(s).ledger_hash for s in again.shards()
+    ]
 
 
 def test_what_is_in_the_key_and_what_is_not(folder, tmp_path):
@@ -96,7 +119,10 @@ def test_limits_are_sizes(folder, ingest, reasons, rows):
 def test_a_saved_dataset(ingest, rows, tmp_path):
     import datasets
 
-    splits = {"train": datasets.Dataset.from_dict({"text": ["one", "two"], "label": [0, 1]}), "test": datasets.Dataset.from_dict({"text": ["three"], "label": [1]})}
+    splits = {
+        "train": datasets.Dataset.from_dict({"text": ["one", "two"], "label": [0, 1]}),
+        "test": datasets.Dataset.from_dict({"text": ["three"], "label": [1]}),
+    }
     datasets.DatasetDict(splits).save_to_disk(str(tmp_path / "set"))
     found = rows(ingest(tmp_path / "set"))
     assert [row["text"] for row in found] == ["three", "one", "two"] and found[1]["source"].startswith("train/data-")
@@ -147,28 +173,49 @@ def test_real_labelled_sets(unpacked, ingest, rows, reasons, file, options, sche
     path = next(p for p in unpacked("D-sft-pref-open").rglob("*") if p.as_posix().endswith(file))
     store = ingest(path, **options)
     found = rows(store)
-    assert len(found) >= fewest and store.read(0).schema == schema and sum(reasons(store).values()) == len(store.ledgers())
+    assert (
+        len(found) >= fewest and store.read(0).schema == schema and sum(reasons(store).values()) == len(store.ledgers())
+    )
     sides = ("messages",) if schema is CHAT else ("prompt", "chosen", "rejected")
     assert all(turn["content"].strip() for row in found[:300] for side in sides for turn in row[side][-1:])
 
 
 def test_kto_answers_to_one_prompt_become_pairs(ingest, rows, reasons, tmp_path):
-    answers = [("P", "good", True), ("Q", "lonely", True), ("P", "good too", True), ("P", "bad", False), ("P", "bad too", False), ("R", "same", True), ("R", "same", False)]
+    answers = [
+        ("P", "good", True),
+        ("Q", "lonely", True),
+        ("P", "good too", True),
+        ("P", "bad", False),
+        ("P", "bad too", False),
+        ("R", "same", True),
+        ("R", "same", False),
+    ]
     path = tmp_path / "kto.jsonl"
-    path.write_text("".join(json.dumps({"prompt": p, "completion": c, "label": label}) + "\n" for p, c, label in answers))
+    path.write_text(
+        "".join(json.dumps({"prompt": p, "completion": c, "label": label}) + "\n" for p, c, label in answers)
+    )
     store = ingest(path, **{"as": "pair"})
-    assert [(row["chosen"][0]["content"], row["rejected"][0]["content"], row["rule"]) for row in rows(store)] == [("good", "bad", "ingest.kto"), ("good too", "bad too", "ingest.kto")]
+    assert [(row["chosen"][0]["content"], row["rejected"][0]["content"], row["rule"]) for row in rows(store)] == [
+        ("good", "bad", "ingest.kto"),
+        ("good too", "bad too", "ingest.kto"),
+    ]
     assert reasons(store) == {None: 4, "ingest.unpaired": 3}
     assert len(set(store.ledgers()["id"].to_pylist())) == 7
 
 
 def test_ranked_answers_become_pairs_of_one_input(ingest, rows, tmp_path):
     path = tmp_path / "ranked.jsonl"
-    path.write_text(json.dumps({"prompt": "P", "answers": ["a", "b", "c"], "scores": [1, 3, 2], "lang": "ko", "extra": 1}) + "\n")
+    path.write_text(
+        json.dumps({"prompt": "P", "answers": ["a", "b", "c"], "scores": [1, 3, 2], "lang": "ko", "extra": 1}) + "\n"
+    )
     store = ingest(path, **{"as": "ranking", "ranking": "best-rest"})
     found = rows(store)
     assert [(row["chosen"][0]["content"], row["rejected"][0]["content"]) for row in found] == [("b", "c"), ("b", "a")]
-    assert found[0]["lang"] == "ko" and [(entry["key"], entry["value"]) for entry in found[0]["meta"]] == [("extra", "1")] and found[0]["score_chosen"] == 3
+    assert (
+        found[0]["lang"] == "ko"
+        and [(entry["key"], entry["value"]) for entry in found[0]["meta"]] == [("extra", "1")]
+        and found[0]["score_chosen"] == 3
+    )
     assert store.ledgers()["id"].to_pylist() == [doc_id("ranked.jsonl", "line:1")] * 2
 
 
@@ -187,7 +234,9 @@ def test_a_crawled_site_is_read_and_what_was_left_out_stands_in_the_ledger(repo,
     pages = tmp_path / "site" / "pages" / "mill.example"
     pages.mkdir(parents=True)
     words = "아침마다 방앗간에서는 맷돌이 돌고 곡식이 곱게 갈린다. " * 8
-    (pages / "index.html").write_text(f'<html lang=ko><body><h1>방앗간</h1><p>{words}</p><a href="/closed/x">x</a><a href="/gone">y</a></body></html>')
+    (pages / "index.html").write_text(
+        f'<html lang=ko><body><h1>방앗간</h1><p>{words}</p><a href="/closed/x">x</a><a href="/gone">y</a></body></html>'
+    )
     (pages / "robots.txt").write_text("User-agent: *\nDisallow: /closed/\n")
     stage = Ingest.build({"crawl": {"site": str(tmp_path / "site"), "delay": 0, "retries": 0}}, "ingest")
     store = Store(tmp_path / "out")
@@ -205,7 +254,19 @@ def test_a_crawled_site_is_read_and_what_was_left_out_stands_in_the_ledger(repo,
 def test_the_command_line(repo, tmp_path):
     (tmp_path / "in.txt").write_text("words of a file")
     command = [sys.executable, "-c", "from pipeline.cli import main; main()"]
-    run = subprocess.run([*command, "ingest", "in.txt", "out", "--extract", "all", "-q"], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(repo), "PATH": ""})
+    run = subprocess.run(
+        [*command, "ingest", "in.txt", "out", "--extract", "all", "-q"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(repo), "PATH": ""},
+    )
     assert run.returncode == 0 and "1 rows, 0 dropped" in run.stdout, run.stderr
-    run = subprocess.run([*command, "ingest", "nowhere.txt", "out2"], cwd=tmp_path, capture_output=True, text=True, env={"PYTHONPATH": str(repo), "PATH": ""})
+    run = subprocess.run(
+        [*command, "ingest", "nowhere.txt", "out2"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={"PYTHONPATH": str(repo), "PATH": ""},
+    )
     assert run.returncode == 2 and "names no file" in run.stderr and "mend" in run.stderr

@@ -9,7 +9,9 @@ from stages.ingest.tree import parse
 
 
 def json_of(*scripts: str):
-    return json_items(parse("<body>" + "".join(f'<script type="application/ld+json">{s}</script>' for s in scripts)).root)
+    return json_items(
+        parse("<body>" + "".join(f'<script type="application/ld+json">{s}</script>' for s in scripts)).root
+    )
 
 
 def types(items) -> list[tuple[str, ...]]:
@@ -17,7 +19,9 @@ def types(items) -> list[tuple[str, ...]]:
 
 
 def test_namespaces_go():
-    assert [short(w) for w in ("http://schema.org/Question", "https://www.schema.org/Answer", "schema:name", "text")] == ["Question", "Answer", "name", "text"]
+    assert [
+        short(w) for w in ("http://schema.org/Question", "https://www.schema.org/Answer", "schema:name", "text")
+    ] == ["Question", "Answer", "name", "text"]
 
 
 def test_graph_and_references():
@@ -45,7 +49,20 @@ def test_common_breakage_is_mended(script):
     assert ("Question",) in types(json_of(script))
 
 
-@pytest.mark.parametrize("script", ["", "{", "not json", "[" * 100_000, '{"a":' * 100_000, "1" * 5000 + "x", '{"@type":5,"@id":[1]}', "null", "[null,1,true]"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "",
+        "{",
+        "not json",
+        "[" * 100_000,
+        '{"a":' * 100_000,
+        "1" * 5000 + "x",
+        '{"@type":5,"@id":[1]}',
+        "null",
+        "[null,1,true]",
+    ],
+)
 def test_hostile_json_gives_no_items_and_no_error(script):
     assert not [item for item in json_of(script) if item.types]
 
@@ -55,7 +72,10 @@ def test_a_script_over_the_limit_is_not_read():
 
 
 def test_references_in_a_circle_end():
-    found = json_of('{"@id":"#a","@type":"Question","mainEntity":{"@id":"#b"}}', '{"@id":"#b","@type":"Question","mainEntity":{"@id":"#a"}}')
+    found = json_of(
+        '{"@id":"#a","@type":"Question","mainEntity":{"@id":"#b"}}',
+        '{"@id":"#b","@type":"Question","mainEntity":{"@id":"#a"}}',
+    )
     assert len(found) == 2 and found[0].get("mainEntity")[0] is found[1]
 
 

@@ -40,4 +40,10 @@ def test_kinds(name, head, found):
 
 
 def test_endings_below_their_packing():
-    assert [ending(n) for n in ("a/b.WARC.gz", "x.tar.gz", "none", "a.b/none", "x.jsonl~3")] == [".warc", ".tar", "", "", ".jsonl"]
+    assert [ending(n) for n in ("a/b.WARC.gz", "x.tar.gz", "none", "a.b/none", "x.jsonl~3")] == [
+        ".warc",
+        ".tar",
+        "",
+        "",
+        ".jsonl",
+    ]

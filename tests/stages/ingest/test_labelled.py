@@ -54,7 +54,11 @@ def test_misfits(row, reason):
     assert fault.value.reason == reason
 
 
-ASK, GOOD, BAD = [{"role": "user", "content": "P"}], [{"role": "assistant", "content": "G"}], [{"role": "assistant", "content": "B"}]
+ASK, GOOD, BAD = (
+    [{"role": "user", "content": "P"}],
+    [{"role": "assistant", "content": "G"}],
+    [{"role": "assistant", "content": "B"}],
+)
 
 
 @pytest.mark.parametrize(
@@ -65,14 +69,21 @@ ASK, GOOD, BAD = [{"role": "user", "content": "P"}], [{"role": "assistant", "con
         {"prompt": "P", "chosen": ASK + GOOD, "rejected": ASK + BAD},
         {"chosen": ASK + GOOD, "rejected": ASK + BAD},
         {"chosen": "\n\nHuman: P\n\nAssistant: G", "rejected": "\n\nHuman: P\n\nAssistant: B"},
-        {"conversations": [{"from": "human", "value": "P"}], "chosen": {"from": "gpt", "value": "G"}, "rejected": {"from": "gpt", "value": "B"}},
+        {
+            "conversations": [{"from": "human", "value": "P"}],
+            "chosen": {"from": "gpt", "value": "G"},
+            "rejected": {"from": "gpt", "value": "B"},
+        },
         {"instruction": "P", "input": "", "chosen": "G", "rejected": "B"},
         {"instruction": "P", "output": ["G", "B"]},
     ],
 )
 def test_preferences(row):
     found = pair({**row, "score_chosen": 8, "score_rejected": 2.5})
-    assert (found.prompt, found.chosen, found.rejected) == (ASK, GOOD, BAD) and (found.score_chosen, found.score_rejected) == (8.0, 2.5)
+    assert (found.prompt, found.chosen, found.rejected) == (ASK, GOOD, BAD) and (
+        found.score_chosen,
+        found.score_rejected,
+    ) == (8.0, 2.5)
 
 
 @pytest.mark.parametrize(
@@ -96,8 +107,18 @@ def test_no_preferences(row, reason):
         {"prompt": "P", "answers": ["best", "worst", "middle"], "scores": [9, 1, 5]},
         {"prompt": "P", "responses": ["best", "worst", "middle"], "ranks": [1, 3, 2]},
         {"prompt": "P", "answers": ["best", "middle", "worst"]},
-        {"prompt": "P", "candidates": [{"text": "worst", "score": 1}, {"text": "best", "score": 9}, {"text": "middle", "score": 5}]},
-        {"prompt": "P", "completions": [{"response": "middle", "rank": 2}, {"response": "best", "rank": 1}, {"response": "worst", "rank": 3}]},
+        {
+            "prompt": "P",
+            "candidates": [{"text": "worst", "score": 1}, {"text": "best", "score": 9}, {"text": "middle", "score": 5}],
+        },
+        {
+            "prompt": "P",
+            "completions": [
+                {"response": "middle", "rank": 2},
+                {"response": "best", "rank": 1},
+                {"response": "worst", "rank": 3},
+            ],
+        },
     ],
 )
 @pytest.mark.parametrize(
@@ -122,7 +143,10 @@ def test_rankings_without_a_difference_or_with_odd_scores():
         ({"prompt": "P", "answers": [{"x": 1}, "b"]}, "ingest.wrong_columns"),
         ({"prompt": "P", "answers": ["a", "b"], "scores": [int("9" * 400), 1]}, "ingest.wrong_columns"),
         ({"prompt": "P", "answers": ["a", "b"], "ranks": [1, -int("9" * 400)]}, "ingest.wrong_columns"),
-        ({"prompt": "P", "answers": [{"text": "a", "score": int("9" * 400)}, {"text": "b", "score": 1}]}, "ingest.wrong_columns"),
+        (
+            {"prompt": "P", "answers": [{"text": "a", "score": int("9" * 400)}, {"text": "b", "score": 1}]},
+            "ingest.wrong_columns",
+        ),
         ({"prompt": "P", "answers": ["a", "b"], "scores": [float("nan"), 1]}, "ingest.wrong_columns"),
     ):
         with pytest.raises(Misfit) as fault:
@@ -133,4 +157,7 @@ def test_rankings_without_a_difference_or_with_odd_scores():
 def test_kto_rows_are_known_by_a_true_or_false():
     assert verdict({"prompt": "P", "completion": "C", "label": "False"}).good is False
     assert verdict({"messages": ASK + GOOD, "kto_tag": True}).answer == GOOD
-    assert verdict({"prompt": "P", "completion": "C", "label": 1}) is None and verdict({"prompt": "P", "completion": "C"}) is None
+    assert (
+        verdict({"prompt": "P", "completion": "C", "label": 1}) is None
+        and verdict({"prompt": "P", "completion": "C"}) is None
+    )

@@ -47,4 +47,9 @@ def test_one_creative_commons_link_is_a_statement_many_are_a_subject():
 
 
 def test_meta_tags():
-    assert licence('<head><meta name="DCTERMS.license" content="https://creativecommons.org/publicdomain/mark/1.0/"></head><body>x') == "CC-PDM-1.0"
+    assert (
+        licence(
+            '<head><meta name="DCTERMS.license" content="https://creativecommons.org/publicdomain/mark/1.0/"></head><body>x'
+        )
+        == "CC-PDM-1.0"
+    )

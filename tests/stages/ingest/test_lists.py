@@ -8,12 +8,23 @@ from stages.ingest import lists
 from stages.ingest.tree import parse
 
 MODES = ("main", "all", "resiliparse")
-ITEMS = ("One thing to do in the morning before the mill is started", "Another thing to do at noon while the stones are turning", "A last thing to do in the evening after the mill is stopped")
+ITEMS = (
+    "One thing to do in the morning before the mill is started",
+    "Another thing to do at noon while the stones are turning",
+    "A last thing to do in the evening after the mill is stopped",
+)
 SHAPES = {
     "ul": "<ul>{}</ul>", "ol": "<ol>{}</ol>", "menu": "<menu>{}</menu>", "li alone": "{}", "div of li": "<div>{}</div>", "nested": "<ul><li>Head of the inner list of things<ul>{}</ul></li></ul>",
     "ul in ul": "<ul><ul>{}</ul></ul>", "ul in table": "<table><tr><td><ul>{}</ul></td></tr></table>",
 }  # fmt: skip
-FILLS = {"plain": "<li>{}</li>", "paragraphs": "<li><p>{}</p></li>", "unclosed": "<li>{}", "bold": "<li>{}</li>", "divs": "<li><div>{}</div></li>", "spans": "<li><span>{}</span></li>"}
+FILLS = {
+    "plain": "<li>{}</li>",
+    "paragraphs": "<li><p>{}</p></li>",
+    "unclosed": "<li>{}",
+    "bold": "<li>{}</li>",
+    "divs": "<li><div>{}</div></li>",
+    "spans": "<li><span>{}</span></li>",
+}
 
 
 def check(text: str) -> None:
@@ -28,7 +39,12 @@ def check(text: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_items_of_a_list_in_an_article(page, prose, mode, fill, shape):
     listed = SHAPES[shape].format("".join(FILLS[fill].format(item) for item in ITEMS))
-    check(page(f"<html><body><article><h1>List</h1><p>{prose(4)}</p>{listed}<p>{prose(6)}</p></article></body></html>", mode).values["text"])
+    check(
+        page(
+            f"<html><body><article><h1>List</h1><p>{prose(4)}</p>{listed}<p>{prose(6)}</p></article></body></html>",
+            mode,
+        ).values["text"]
+    )
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -45,7 +61,9 @@ def test_other_lists(page, prose, mode):
     assert all(text.count(f"Term {n} of the list") == 1 for n in range(3))
     text = page(terms, mode).values["text"]
     check(text)
-    beside = "<ul>Words before the first item" + "".join(f"<li>{item}</li>" for item in ITEMS) + "</ul>Words behind the list"
+    beside = (
+        "<ul>Words before the first item" + "".join(f"<li>{item}</li>" for item in ITEMS) + "</ul>Words behind the list"
+    )
     text = page(f"<body>{beside}</body>", mode).values["text"]
     check(text)
     assert text.count("Words before the first item") == 1 and text.count("Words behind the list") == 1
@@ -54,8 +72,12 @@ def test_other_lists(page, prose, mode):
 @pytest.mark.parametrize("mode", MODES)
 def test_links_between_paragraphs_are_part_of_the_text_and_a_menu_is_not(page, prose, mode):
     links = "<ul>" + "".join(f'<li><a href="/{n}">Link {n} of three</a></li>' for n in range(3)) + "</ul>"
-    text = page(f"<nav>{links.replace('Link', 'Place')}</nav><article><p>{prose(4)}</p>{links}<p>{prose(6)}</p></article>", mode).values["text"]
-    assert [line for line in text.split("\n") if "of three" in line and "Place" not in line] == [f"- Link {n} of three" for n in range(3)]
+    text = page(
+        f"<nav>{links.replace('Link', 'Place')}</nav><article><p>{prose(4)}</p>{links}<p>{prose(6)}</p></article>", mode
+    ).values["text"]
+    assert [line for line in text.split("\n") if "of three" in line and "Place" not in line] == [
+        f"- Link {n} of three" for n in range(3)
+    ]
     assert mode == "all" or "Place" not in text
 
 
@@ -66,5 +88,9 @@ def test_prose_of_lists():
     def found(source: str) -> list[bool]:
         return [links for _, links in lists.prose(parse(source).body)]
 
-    assert found(f"{links}{words}") == [] and found(f"{words}{links}{words}") == [True] and found(f"<nav>{words}<ul><li>a</ul>{words}</nav>") == []
+    assert (
+        found(f"{links}{words}") == []
+        and found(f"{words}{links}{words}") == [True]
+        and found(f"<nav>{words}<ul><li>a</ul>{words}</nav>") == []
+    )
     assert found("<ul><li>much more than the <a href=a>link</a></li></ul>") == [False]

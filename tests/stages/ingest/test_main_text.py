@@ -35,7 +35,9 @@ def share(snippets: list[str], text: str) -> float:
 def annotated(unpacked):
     """(path of the page, its annotation) of the WCXB sample, sorted."""
     folder = unpacked("B-wcxb-dev-sample")
-    found = [(path.with_suffix(".html"), json.loads(path.read_text("utf-8"))) for path in sorted(folder.rglob("dev/*.json"))]
+    found = [
+        (path.with_suffix(".html"), json.loads(path.read_text("utf-8"))) for path in sorted(folder.rglob("dev/*.json"))
+    ]
     assert len(found) == 228
     return found
 
@@ -108,7 +110,11 @@ def independent_questions(source: str) -> list[tuple[str, int]]:
                 walk(each)
         elif isinstance(value, dict):
             if value.get("@type") == "Question" and isinstance(value.get("name"), str):
-                given = [a for key in ("acceptedAnswer", "suggestedAnswer") for a in (value.get(key) if isinstance(value.get(key), list) else [value.get(key)])]
+                given = [
+                    a
+                    for key in ("acceptedAnswer", "suggestedAnswer")
+                    for a in (value.get(key) if isinstance(value.get(key), list) else [value.get(key)])
+                ]
                 answers = {a["text"].strip() for a in given if isinstance(a, dict) and (a.get("text") or "").strip()}
                 if answers:
                     found.append((entities.unescape(value["name"]), len(answers)))
@@ -146,7 +152,9 @@ def test_every_question_and_answer_of_the_markup_is_kept(annotated, page):
     wanted = got = 0
     for path, _ in annotated:
         source = path.read_text("utf-8", errors="replace")
-        expected = {letters(name): count for name, count in independent_questions(source) + independent_microdata(source)}
+        expected = {
+            letters(name): count for name, count in independent_questions(source) + independent_microdata(source)
+        }
         if not expected:
             continue
         blocks = page(path.read_bytes()).values["blocks"]
@@ -178,7 +186,10 @@ HEAVY = {
     "distinct fonts, then paragraphs": lambda n: "<p>" + "".join(f"<font size={i}>" for i in range(n)) + "<p>y" * n,
     "nested details": lambda n: f"<details><summary>q</summary>a {WORDS}" * n,
     "nested lists of terms": lambda n: f"<dl><dt>t {WORDS}<dd>d " * n,
-    "nested properties": lambda n: '<div itemscope itemtype="http://schema.org/Question"><p itemprop=name>q</p>' + f"<div itemprop=acceptedAnswer><p>{WORDS}" * n,
+    "nested properties": lambda n: (
+        '<div itemscope itemtype="http://schema.org/Question"><p itemprop=name>q</p>'
+        + f"<div itemprop=acceptedAnswer><p>{WORDS}" * n
+    ),
     "posts": lambda n: f"<div class=post-body><p>{WORDS}</div>" * n,
     "one endless word": lambda n: "<p>" + "x" * 40 * n,
     "brackets": lambda n: "<p>" + "((((" * 10 * n,
@@ -215,4 +226,8 @@ def test_beyond_the_limits_the_page_is_read_straight_through(page, prose, monkey
     assert by(page(html)) == "resiliparse"
     monkeypatch.setattr(main_text, "MAX_WEIGHT", 1)
     document = page(html)
-    assert by(document) == "plain" and "menu words" not in document.values["text"] and "sack number 11" in document.values["text"]
+    assert (
+        by(document) == "plain"
+        and "menu words" not in document.values["text"]
+        and "sack number 11" in document.values["text"]
+    )

@@ -21,12 +21,16 @@ def prose(dice: random.Random) -> str:
 
 def warc_records(dice: random.Random, count: int = 6, end: str = "\r\n") -> list[tuple[bytes, str | None]]:
     """Records and the text each must give: page-less ones, texts, an HTTP exchange. `end` ends their header lines."""
-    made: list[tuple[bytes, str | None]] = [(_warc(dice, "warcinfo", b"software: a mill\r\n", "application/warc-fields", end), None)]
+    made: list[tuple[bytes, str | None]] = [
+        (_warc(dice, "warcinfo", b"software: a mill\r\n", "application/warc-fields", end), None)
+    ]
     for _ in range(count):
         text = prose(dice)
         if dice.random() < 0.3:
             head = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n"
-            made.append((_warc(dice, "response", head + text.encode(), "application/http; msgtype=response", end), text))
+            made.append(
+                (_warc(dice, "response", head + text.encode(), "application/http; msgtype=response", end), text)
+            )
         else:
             made.append((_warc(dice, "conversion", text.encode(), "text/plain", end), text))
     return made
@@ -41,7 +45,9 @@ def _warc(dice: random.Random, kind: str, body: bytes, medium: str, end: str) ->
 
 def arc_records(dice: random.Random, count: int = 6) -> list[tuple[bytes, str | None]]:
     about = b"1 0 Mill\nURL IP-address Archive-date Content-type Archive-length\n"
-    made: list[tuple[bytes, str | None]] = [(b"filedesc://x.arc 0.0.0.0 20260102030405 text/plain %d\n" % len(about) + about + b"\n", None)]
+    made: list[tuple[bytes, str | None]] = [
+        (b"filedesc://x.arc 0.0.0.0 20260102030405 text/plain %d\n" % len(about) + about + b"\n", None)
+    ]
     for _ in range(count):
         text = prose(dice)
         body = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n" + text.encode()

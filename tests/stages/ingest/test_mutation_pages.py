@@ -25,7 +25,9 @@ def some(dice: random.Random) -> str:
 
 def a_page(dice: random.Random) -> Sample:
     """A page of parts that real pages have, in one of three charsets."""
-    parts = "\n".join(part.format(*(some(dice) for _ in range(4))) for part in dice.choices(PARTS, k=dice.randrange(2, 9)))
+    parts = "\n".join(
+        part.format(*(some(dice) for _ in range(4))) for part in dice.choices(PARTS, k=dice.randrange(2, 9))
+    )
     charset = dice.choice(("utf-8", "euc-kr", "utf-16"))
     source = f"<!DOCTYPE html><html lang=ko><head><meta charset={charset}><title>{some(dice)}</title></head><body><article>{parts}</article></body></html>"
     data = source.encode("cp949" if charset == "euc-kr" else charset, "xmlcharrefreplace")

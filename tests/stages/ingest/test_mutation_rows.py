@@ -26,7 +26,14 @@ def prose(dice: random.Random) -> str:
 
 def document(dice: random.Random) -> tuple[dict[str, Any], str]:
     """A row, and the text that must come of it."""
-    row = {"text": prose(dice), "title": "T", "date": "2026-01-02", "score": dice.random(), "tags": ["a", dice.choice(WORDS)], "deep": {"n": [{"x": 1}, {"x": None}]}}
+    row = {
+        "text": prose(dice),
+        "title": "T",
+        "date": "2026-01-02",
+        "score": dice.random(),
+        "tags": ["a", dice.choice(WORDS)],
+        "deep": {"n": [{"x": 1}, {"x": None}]},
+    }
     return row, row["text"]
 
 
@@ -42,12 +49,20 @@ def chat(dice: random.Random) -> tuple[dict[str, Any], str]:
 
 def pair(dice: random.Random) -> tuple[dict[str, Any], str]:
     turns = [prose(dice) for _ in range(3)]
-    return {"prompt": turns[0], "chosen": turns[1], "rejected": turns[2], "score_chosen": 2.0, "score_rejected": 1}, "\n".join(turns)
+    return {
+        "prompt": turns[0],
+        "chosen": turns[1],
+        "rejected": turns[2],
+        "score_chosen": 2.0,
+        "score_rejected": 1,
+    }, "\n".join(turns)
 
 
 def ranking(dice: random.Random) -> tuple[dict[str, Any], str]:
     turns = [prose(dice) for _ in range(4)]
-    return {"prompt": turns[0], "answers": turns[1:], "scores": [3.0, 2.0, 1.0]}, "\n".join((turns[0], turns[1], turns[3]))
+    return {"prompt": turns[0], "answers": turns[1:], "scores": [3.0, 2.0, 1.0]}, "\n".join(
+        (turns[0], turns[1], turns[3])
+    )
 
 
 # -- files -------------------------------------------------------------------------------------------------------------
@@ -69,7 +84,10 @@ def jsonl(dice: random.Random, of: Any = document) -> Sample:
 def array(dice: random.Random) -> Sample:
     rows = [document(dice) for _ in range(8)]
     indent = dice.choice((None, 1))
-    pieces = [((b",\n" if n else b"[") + json.dumps(row, ensure_ascii=False, indent=indent).encode(), text) for n, (row, text) in enumerate(rows)]
+    pieces = [
+        ((b",\n" if n else b"[") + json.dumps(row, ensure_ascii=False, indent=indent).encode(), text)
+        for n, (row, text) in enumerate(rows)
+    ]
     return joined(pieces, b"]\n")
 
 
@@ -94,7 +112,13 @@ def parquet(dice: random.Random, of: Any = document) -> Sample:
     content, texts = table(of, dice)
     sink, records, groups = io.BytesIO(), [], []
     kind = dice.choice(("none", "snappy", "zstd"))
-    with pq.ParquetWriter(sink, content.schema, compression=kind, write_page_checksum=dice.random() < 0.5, use_dictionary=dice.random() < 0.5) as out:
+    with pq.ParquetWriter(
+        sink,
+        content.schema,
+        compression=kind,
+        write_page_checksum=dice.random() < 0.5,
+        use_dictionary=dice.random() < 0.5,
+    ) as out:
         for start in range(0, len(content), 4):
             out.write_table(content.slice(start, 4))
             groups.append(sink.tell())
@@ -114,7 +138,22 @@ def arrow(dice: random.Random, stream: bool = False) -> Sample:
 
 
 def whole_text(dice: random.Random) -> Sample:
-    lines = [f"# {prose(dice)}", "", *(prose(dice) for _ in range(4)), "- one", "- two", "", "Title", "=====", "", ".. note:: x", "", "```", "code", "```"]
+    lines = [
+        f"# {prose(dice)}",
+        "",
+        *(prose(dice) for _ in range(4)),
+        "- one",
+        "- two",
+        "",
+        "Title",
+        "=====",
+        "",
+        ".. note:: x",
+        "",
+        "```",
+        "code",
+        "```",
+    ]
     data = "\n".join(lines).encode()
     return Sample(data, [Record(0, len(data), lines[2])])
 
@@ -124,7 +163,11 @@ def whole_text(dice: random.Random) -> Sample:
 
 def lines_untouched(sample: Sample, edits: list[Edit]) -> list[Record]:
     """Lines of which, with the line end before them, no byte was touched, and into which nothing was put."""
-    return [record for record in sample.records if not any(start < record.end and end >= record.start for start, end in edits)]
+    return [
+        record
+        for record in sample.records
+        if not any(start < record.end and end >= record.start for start, end in edits)
+    ]
 
 
 def before_the_footer(sample: Sample, edits: list[Edit]) -> list[Record]:
@@ -137,7 +180,11 @@ def elements_untouched(sample: Sample, edits: list[Edit]) -> list[Record]:
     """Elements untouched, with the comma on either side; one edit only: behind it the next element with a name in common is met."""
     if len(edits) > 1:
         return before(sample, [(start - 2, end) for start, end in edits])
-    return [record for record in sample.records if not any(start < record.end + 2 and end >= record.start - 1 for start, end in edits)]
+    return [
+        record
+        for record in sample.records
+        if not any(start < record.end + 2 and end >= record.start - 1 for start, end in edits)
+    ]
 
 
 def no_lines(data: bytes) -> int:
@@ -150,7 +197,13 @@ def logical(data: bytes, mark: str) -> int:
     """Records of a CSV file below its first, as the csv module has them of the whole text."""
     text = data.decode("utf-8", "replace")
     first = re.split("[\r\n]", text.removeprefix("\ufeff"), maxsplit=1)[0]
-    mark = "\t" if mark == "\t" or ("\t" in first and "," not in first) else ";" if ";" in first and "," not in first else ","
+    mark = (
+        "\t"
+        if mark == "\t" or ("\t" in first and "," not in first)
+        else ";"
+        if ";" in first and "," not in first
+        else ","
+    )
     rows = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     names = next(rows, None)
     return sum(bool(row) for row in rows) or 1 if names and any(name.strip() for name in names) else 1
@@ -159,7 +212,12 @@ def logical(data: bytes, mark: str) -> int:
 def of_footer(data: bytes) -> int:
     """Rows that a Parquet footer names; one where there is no footer."""
     try:
-        about = pq.ParquetFile(io.BytesIO(data), thrift_string_size_limit=64 << 20, thrift_container_size_limit=1 << 20, schema_depth_limit=128).metadata
+        about = pq.ParquetFile(
+            io.BytesIO(data),
+            thrift_string_size_limit=64 << 20,
+            thrift_container_size_limit=1 << 20,
+            schema_depth_limit=128,
+        ).metadata
         return sum(min(max(0, about.row_group(group).num_rows), LOST + 1) for group in range(about.num_row_groups)) or 1
     except (pa.ArrowException, OSError, ValueError, OverflowError):
         return 1
@@ -177,8 +235,14 @@ FORMATS = {
     "Markdown": Format("md", whole_text, none),
     "reST": Format("rst", whole_text, none),
 }
-FORMATS |= {f"{of.__name__} over JSONL": Format("jsonl", partial(jsonl, of=of), lines_untouched, {"as": of.__name__}, no_lines) for of in (chat, pair, ranking)}
-FORMATS |= {f"{of.__name__} over Parquet": Format("parquet", partial(parquet, of=of), before_the_footer, {"as": of.__name__}) for of in (chat, pair, ranking)}
+FORMATS |= {
+    f"{of.__name__} over JSONL": Format("jsonl", partial(jsonl, of=of), lines_untouched, {"as": of.__name__}, no_lines)
+    for of in (chat, pair, ranking)
+}
+FORMATS |= {
+    f"{of.__name__} over Parquet": Format("parquet", partial(parquet, of=of), before_the_footer, {"as": of.__name__})
+    for of in (chat, pair, ranking)
+}
 
 
 @pytest.mark.parametrize("name", FORMATS)

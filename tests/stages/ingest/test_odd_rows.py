@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Iterator
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from tests.stages.ingest.mutation import read
 
-TURNS = [{"role": "user", "content": "Ask", "name": "u"}, {"role": "assistant", "content": [{"type": "text", "text": "Say"}], "reasoning_content": "think", "weight": 1}]
+TURNS = [
+    {"role": "user", "content": "Ask", "name": "u"},
+    {"role": "assistant", "content": [{"type": "text", "text": "Say"}], "reasoning_content": "think", "weight": 1},
+]
 CALLS = [{"role": "user", "content": "Ask"}, {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]},
          {"role": "tool", "tool_call_id": "1", "content": "{}"}, {"role": "assistant", "content": "Said"}]  # fmt: skip
-TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}}]
+TOOLS = [
+    {
+        "type": "function",
+        "function": {"name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}},
+    }
+]
 ROWS: dict[str, list[dict[str, Any]]] = {
     "document": [{"text": "A text.", "title": "T", "url": "http://x.org/", "lang": "en", "date": "2026-01-02", "licence": "MIT", "id": "7", "score": 1.5, "tags": ["a"], "deep": {"a": [{"b": 1}]}}],
     "chat": [
@@ -53,7 +62,9 @@ def replaced(value: Any) -> Iterator[Any]:
             yield from ([*value[:place], odd, *value[place + 1 :]] for odd in replaced(value[place]))
 
 
-@pytest.mark.parametrize("shape, number", [(shape, number) for shape, rows in ROWS.items() for number in range(len(rows))])
+@pytest.mark.parametrize(
+    "shape, number", [(shape, number) for shape, rows in ROWS.items() for number in range(len(rows))]
+)
 def test_any_value_in_any_place(tmp_path, shape, number):
     sound = json.dumps(ROWS[shape][number])
     lines = [json.dumps(row).replace(json.dumps(NUMBER), "1e999") for row in replaced(ROWS[shape][number])]
@@ -62,6 +73,8 @@ def test_any_value_in_any_place(tmp_path, shape, number):
     made = read(path, {"as": shape})
     assert made.raws == len(lines) + 1
     reasons = made.ledger["reason"].to_pylist()
-    assert "ingest.failed" not in reasons, [note for note, reason in zip(made.ledger["note"].to_pylist(), reasons) if reason == "ingest.failed"][:5]
+    assert "ingest.failed" not in reasons, [
+        note for note, reason in zip(made.ledger["note"].to_pylist(), reasons) if reason == "ingest.failed"
+    ][:5]
     if "label" not in ROWS[shape][number]:  # which waits for its counterpart
         assert reasons[-1] is None, made.ledger.slice(len(made.ledger) - 1).to_pylist()

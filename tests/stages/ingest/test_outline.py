@@ -100,7 +100,9 @@ def test_rst():
         ("paragraph", None, "quern\n    a hand mill\n\n    of stone"), ("list", None, "- one\n- two"), ("code", None, "   x = 1"),
         ("paragraph", None, "the note"), ("table", None, "==== ====\nA    B\n==== ====\n1    2\n==== ===="), ("code", None, ">>> 1 + 1\n2"),
     ]  # fmt: skip
-    assert [[(fact.kind, fact.text) for fact in group.facts] for group in groups] == [[("term", "quern"), ("definition", "a hand mill\n\nof stone")]]
+    assert [[(fact.kind, fact.text) for fact in group.facts] for group in groups] == [
+        [("term", "quern"), ("definition", "a hand mill\n\nof stone")]
+    ]
 
 
 def test_title_is_the_first_heading_near_the_top():
@@ -114,7 +116,30 @@ def test_an_unclosed_fence_reaches_to_the_end():
     assert shown(text, outline.markdown(text)) == [("code", None, "code\n\n# no heading")]
 
 
-LINES = st.lists(st.sampled_from(["", "a b", "# h", "- x", "  y", "    z", "===", "---", "```", "> q", "| a | b |", "|--|--|", "x::", ".. y::", "+--+--+", "1. n", ">>> p"]), max_size=25)
+LINES = st.lists(
+    st.sampled_from(
+        [
+            "",
+            "a b",
+            "# h",
+            "- x",
+            "  y",
+            "    z",
+            "===",
+            "---",
+            "```",
+            "> q",
+            "| a | b |",
+            "|--|--|",
+            "x::",
+            ".. y::",
+            "+--+--+",
+            "1. n",
+            ">>> p",
+        ]
+    ),
+    max_size=25,
+)
 
 
 @pytest.mark.parametrize("scan", [outline.markdown, lambda text: outline.rst(text)[0]])

@@ -29,20 +29,40 @@ def test_a_whole_page(page, prose):
     <p>곡식을 가는 돌입니다.</p><ul><li>{prose(2)}</li><li>two</li></ul><pre>x = 1\ny = 2</pre>
     <dl><dt>quern</dt><dd>a hand mill</dd></dl></article>
     <footer><a rel="license" href="https://creativecommons.org/licenses/by/4.0/">CC BY</a></footer></body></html>"""
-    document = page(html, url="http://www.x.example/stone?id=1", date="2026-01-02T03:04:05Z", headers=(("x-robots-tag", "noindex"),))
+    document = page(
+        html, url="http://www.x.example/stone?id=1", date="2026-01-02T03:04:05Z", headers=(("x-robots-tag", "noindex"),)
+    )
     values = document.values
     assert values["title"] == "맷돌 이야기" and values["lang"] == "ko" and values["url"] == "http://www.x.example/stone"
-    assert values["date"] == "2026-01-02T03:04:05Z" and values["licence"] == "CC-BY-4.0" and values["signals"] == ["noai", "noindex"]
+    assert (
+        values["date"] == "2026-01-02T03:04:05Z"
+        and values["licence"] == "CC-BY-4.0"
+        and values["signals"] == ["noai", "noindex"]
+    )
     assert "Cookie settings" not in values["text"] and "곡식을 가는 돌입니다." in values["text"]
-    assert meta(document) | {"charset": "utf-8", "published": "2024-05-06", "fetched_url": "http://www.x.example/stone?id=1"} == meta(document)
+    assert meta(document) | {
+        "charset": "utf-8",
+        "published": "2024-05-06",
+        "fetched_url": "http://www.x.example/stone?id=1",
+    } == meta(document)
     assert block_words(document, "question") == ["맷돌은 무엇인가요?", "Hidden?"]
     groups = {b["text"]: b["group"] for b in values["blocks"] if b["group"] is not None}
-    assert groups["맷돌은 무엇인가요?"] == groups["곡식을 가는 돌입니다."] != groups["Hidden?"] == groups["Not in the text."]
+    assert (
+        groups["맷돌은 무엇인가요?"]
+        == groups["곡식을 가는 돌입니다."]
+        != groups["Hidden?"]
+        == groups["Not in the text."]
+    )
     for block in values["blocks"]:
         if block["start"] is not None:
             assert values["text"][block["start"] : block["end"]] == block["text"]
     standing = {block["text"] for block in values["blocks"] if block["start"] is not None}
-    assert {"맷돌은 무엇인가요?", "곡식을 가는 돌입니다.", "quern", "a hand mill"} <= standing and "Not in the text." not in standing
+    assert {
+        "맷돌은 무엇인가요?",
+        "곡식을 가는 돌입니다.",
+        "quern",
+        "a hand mill",
+    } <= standing and "Not in the text." not in standing
     assert block_words(document, "code") == ["x = 1\ny = 2"] and len(block_words(document, "list")) == 1
 
 
@@ -60,7 +80,11 @@ def test_empty_bytes(page):
 def test_cp949_without_meta_reads_right(page, prose):
     korean = "아침마다 방앗간에서는 맷돌이 돌고 곡식이 곱게 갈린다. 펲시콜라 똠방각하도 그대로 읽힌다. " * 6
     document = page(f"<html><body><h1>방앗간</h1><p>{korean}</p></body></html>".encode("cp949"))
-    assert "펲시콜라 똠방각하도" in document.values["text"] and meta(document)["charset"] == "cp949" and meta(document)["charset_from"] == "detector"
+    assert (
+        "펲시콜라 똠방각하도" in document.values["text"]
+        and meta(document)["charset"] == "cp949"
+        and meta(document)["charset_from"] == "detector"
+    )
     assert document.metrics["charset.fallbacks"] == document.metrics["charset.replaced"] == 0
 
 
@@ -70,7 +94,9 @@ def test_bad_bytes_are_counted_and_noted(page, prose):
 
 
 def test_hidden_markup_is_no_text(page, prose):
-    document = page(f"<body><article><p>{prose()}</p><script>var secret</script><style>.a{{}}</style><p>end of it all.</p></article>")
+    document = page(
+        f"<body><article><p>{prose()}</p><script>var secret</script><style>.a{{}}</style><p>end of it all.</p></article>"
+    )
     assert "secret" not in document.values["text"] and document.values["text"].endswith("end of it all.")
 
 

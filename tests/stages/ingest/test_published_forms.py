@@ -8,7 +8,11 @@ import pytest
 
 from stages.ingest.labelled import COLUMNS, Misfit, chat, pair, ranking, verdict
 
-U, A, A2 = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "A"}, {"role": "assistant", "content": "B"}
+U, A, A2 = (
+    {"role": "user", "content": "Q"},
+    {"role": "assistant", "content": "A"},
+    {"role": "assistant", "content": "B"},
+)
 S = {"role": "system", "content": "S"}
 HUMAN, GPT = {"from": "human", "value": "Q"}, {"from": "gpt", "value": "A"}
 SCHEMA = {"type": "function", "function": {"name": "w", "parameters": {}}}
@@ -57,11 +61,28 @@ CHATS = {
 
 def whole(found, row: dict) -> None:
     """Columns that found no place go to `meta`: those that `used` names say something in the row that was made."""
-    made = json.dumps([getattr(found, side, None) for side in ("messages", "prompt", "chosen", "rejected", "answer", "tools", "score_chosen", "score_rejected")], ensure_ascii=False)
+    made = json.dumps(
+        [
+            getattr(found, side, None)
+            for side in (
+                "messages",
+                "prompt",
+                "chosen",
+                "rejected",
+                "answer",
+                "tools",
+                "score_chosen",
+                "score_rejected",
+            )
+        ],
+        ensure_ascii=False,
+    )
     for name in found.used:
         value = row[name]
         if isinstance(value, str) and value.strip() and not value.lstrip().startswith(("[", "{", "\n\nHuman", "USER")):
-            assert value.strip() in json.loads(f'"{value}"') and (json.dumps(value, ensure_ascii=False)[1:-1] in made or name in ("winner", "kto_tag")), name
+            assert value.strip() in json.loads(f'"{value}"') and (
+                json.dumps(value, ensure_ascii=False)[1:-1] in made or name in ("winner", "kto_tag")
+            ), name
 
 
 @pytest.mark.parametrize("name", CHATS)
@@ -69,7 +90,9 @@ def test_chats(name):
     row, wanted = CHATS[name]
     found = chat(row)
     assert found.messages == wanted and found.note is None
-    assert {"tools", "functions"} & set(row) == {"tools", "functions"} & set(found.used) and (found.tools is not None) == bool({"tools", "functions"} & set(row))
+    assert {"tools", "functions"} & set(row) == {"tools", "functions"} & set(found.used) and (
+        found.tools is not None
+    ) == bool({"tools", "functions"} & set(row))
     whole(found, row)
 
 
@@ -150,18 +173,40 @@ def test_sides_that_differ_in_what_they_call_or_think_are_two():
 
 
 def test_ultrafeedback_and_nectar_as_rankings():
-    completions = [{"model": "m", "response": text, "overall_score": score, "critique": "x", "annotations": {"honesty": {"Rating": "4"}}} for text, score in (("B", 2.0), ("A", 8.5))]
+    completions = [
+        {
+            "model": "m",
+            "response": text,
+            "overall_score": score,
+            "critique": "x",
+            "annotations": {"honesty": {"Rating": "4"}},
+        }
+        for text, score in (("B", 2.0), ("A", 8.5))
+    ]
     (found,) = ranking({"instruction": "Q", "models": ["m", "n"], "completions": completions}, "best-worst")
     assert (found.prompt, found.chosen, found.rejected, found.score_chosen) == ([U], [A], [A2], 8.5)
     assert all(word in found.note for word in ("model", "critique", "annotations"))
-    (found,) = ranking({"prompt": "\n\nHuman: Q\n\nAssistant: ", "answers": [{"answer": "B", "model": "n", "rank": 7.0}, {"answer": "A", "model": "m", "rank": 1.0}]}, "best-worst")
+    (found,) = ranking(
+        {
+            "prompt": "\n\nHuman: Q\n\nAssistant: ",
+            "answers": [{"answer": "B", "model": "n", "rank": 7.0}, {"answer": "A", "model": "m", "rank": 1.0}],
+        },
+        "best-worst",
+    )
     assert (found.chosen, found.rejected) == ([A], [A2])
 
 
 def test_verdicts_of_trl_and_llama_factory():
-    for row in ({"prompt": [U], "completion": [A], "label": False}, {"prompt": "Q", "completion": "A", "label": "false"}, {"messages": [U, A], "kto_tag": False}, {"instruction": "Q", "input": "", "output": "A", "kto_tag": False}):
+    for row in (
+        {"prompt": [U], "completion": [A], "label": False},
+        {"prompt": "Q", "completion": "A", "label": "false"},
+        {"messages": [U, A], "kto_tag": False},
+        {"instruction": "Q", "input": "", "output": "A", "kto_tag": False},
+    ):
         found = verdict(row)
-        assert (found.prompt, found.answer, found.good) == ([U], [A], False) and {"label", "kto_tag"} & set(row) <= set(found.used)
+        assert (found.prompt, found.answer, found.good) == ([U], [A], False) and {"label", "kto_tag"} & set(row) <= set(
+            found.used
+        )
 
 
 def test_two_ways_to_ask_keep_what_is_not_used():

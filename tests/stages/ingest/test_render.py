@@ -74,7 +74,11 @@ def test_a_mark_in_another_element_is_composed_with_its_letter():
 
 WORDS = st.text(st.sampled_from("ab 한ㅎ\u0301\u1161\n&"), max_size=6)
 TAGS = st.sampled_from("p div b ul li ol table tr td h2 pre blockquote br dl dt dd details summary i script a".split())
-PAGES = st.recursive(WORDS, lambda inner: st.builds(lambda tag, parts: f"<{tag}>{''.join(parts)}</{tag}>", TAGS, st.lists(inner, max_size=4)), max_leaves=25)
+PAGES = st.recursive(
+    WORDS,
+    lambda inner: st.builds(lambda tag, parts: f"<{tag}>{''.join(parts)}</{tag}>", TAGS, st.lists(inner, max_size=4)),
+    max_leaves=25,
+)
 
 
 @settings(deadline=None, max_examples=300)

@@ -70,7 +70,14 @@ def test_special_paths(server):
 
 @pytest.mark.parametrize(
     ("path", "host"),
-    [("/nothing", "a.example"), ("/", "c.example"), ("/", ""), ("/secret", ".."), ("/../../secret.html", "a.example"), ("/%2e%2e/%2e%2e/secret.html", "a.example")],
+    [
+        ("/nothing", "a.example"),
+        ("/", "c.example"),
+        ("/", ""),
+        ("/secret", ".."),
+        ("/../../secret.html", "a.example"),
+        ("/%2e%2e/%2e%2e/secret.html", "a.example"),
+    ],
 )
 def test_nothing_else_is_answered(server, path, host):
     assert ask(server, path, host)[0] == 404
@@ -124,7 +131,9 @@ def test_it_ends_with_its_starter(site, repo, way):
 
 def test_it_ends_when_its_stdin_ends(site, repo):
     """The way that works without Linux's parent-death signal."""
-    child = subprocess.Popen([sys.executable, "-m", "stages.ingest.site", str(site)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=repo)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "stages.ingest.site", str(site)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=repo
+    )
     address = json.loads(child.stdout.readline())["address"]
     assert answers(address)
     child.stdin.close()

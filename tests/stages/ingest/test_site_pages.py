@@ -26,7 +26,10 @@ def bodies(site: Path) -> dict[str, str]:
     for file in (site / "pages").rglob("*.html"):
         raw = file.read_bytes()
         text = raw.decode("cp949") if "1998" in file.name else raw.decode("utf-8", "replace")
-        inner = re.search(r"(?s)<article.*?</article>|<div id=\"content\".*?<div class=\"footer\">|<div class=\"body\">.*?<div class=\"links\">|<H1>.*?</TABLE>", text)
+        inner = re.search(
+            r"(?s)<article.*?</article>|<div id=\"content\".*?<div class=\"footer\">|<div class=\"body\">.*?<div class=\"links\">|<H1>.*?</TABLE>",
+            text,
+        )
         host, *rest = file.relative_to(site / "pages").with_suffix("").parts
         key = f"{host}/" + "/".join(rest if rest != ["index"] else [])
         visible = re.sub(r"(?s)<[^>]*>", " ", inner.group() if inner else text)
@@ -42,7 +45,12 @@ def test_some_sixty_pages_half_and_half(bodies):
 def test_planted_values_stand_in_their_pages_and_nowhere_else(site, bodies):
     planted = json.loads((site / "planted.json").read_text("utf-8"))
     values = [(page, value) for page, entities in planted.items() for given in entities.values() for value in given]
-    assert len(values) > 20 and {e for entities in planted.values() for e in entities} == {"email", "phone", "kr_rrn", "card"}
+    assert len(values) > 20 and {e for entities in planted.values() for e in entities} == {
+        "email",
+        "phone",
+        "kr_rrn",
+        "card",
+    }
     for page, value in values:
         assert value in bodies[page]
         assert [other for other, text in bodies.items() if value in text] == [page]
@@ -50,7 +58,9 @@ def test_planted_values_stand_in_their_pages_and_nowhere_else(site, bodies):
 
 def test_planted_numbers_carry_valid_check_digits(site):
     planted = json.loads((site / "planted.json").read_text("utf-8"))
-    numbers = {kind: [v for entities in planted.values() for v in entities.get(kind, ())] for kind in ("kr_rrn", "card")}
+    numbers = {
+        kind: [v for entities in planted.values() for v in entities.get(kind, ())] for kind in ("kr_rrn", "card")
+    }
     for number in numbers["kr_rrn"]:
         digits = [int(c) for c in number if c.isdigit()]
         assert (11 - sum(a * b for a, b in zip(digits, WEIGHTS)) % 11) % 10 == digits[12]
@@ -62,7 +72,13 @@ def test_planted_numbers_carry_valid_check_digits(site):
 
 def test_planted_values_stand_right_before_particles(site, bodies):
     planted = json.loads((site / "planted.json").read_text("utf-8"))
-    glued = [v for page, entities in planted.items() for given in entities.values() for v in given if re.search(re.escape(v) + "[가-힣]", bodies[page])]
+    glued = [
+        v
+        for page, entities in planted.items()
+        for given in entities.values()
+        for v in given
+        if re.search(re.escape(v) + "[가-힣]", bodies[page])
+    ]
     assert len(glued) >= 8
 
 
@@ -72,7 +88,9 @@ def test_answers_stand_in_their_pages(site, bodies):
     pages = {item["url"] for item in answers}
     assert len(pages) > 55
     for item in answers:
-        assert set(item) == {"url", "task", "instruction", "answer", "lang", "written_by"} and item["written_by"] == "hand"
+        assert (
+            set(item) == {"url", "task", "instruction", "answer", "lang", "written_by"} and item["written_by"] == "hand"
+        )
         assert item["task"] in ("qa", "summary", "title", "explain", "list") and item["lang"] in ("ko", "en")
         text = bodies[item["url"].removeprefix("http://")]
         answer = re.sub(r"(?<!\d)\d\. ", "", item["answer"])

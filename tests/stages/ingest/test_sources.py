@@ -77,8 +77,17 @@ def bucket():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = subprocess.Popen([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    settings = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    server = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    settings = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
     saved = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
     try:
@@ -160,7 +169,10 @@ def test_links_to_folders_are_accounted_for(tmp_path, ingest, rows, reasons, wil
     store = ingest(f"{tmp_path / 'in'}{wild}")
     assert [row["text"] for row in rows(store)] == ["sound words"]
     notes = [note or "" for note in store.ledgers()["note"].to_pylist()]
-    assert sum("a link out of the folder" in note for note in notes) == out and sum("a link to a folder" in note for note in notes) == folders
+    assert (
+        sum("a link out of the folder" in note for note in notes) == out
+        and sum("a link to a folder" in note for note in notes) == folders
+    )
     assert reasons(store) == {None: 1, **({"ingest.not_a_file": out + folders} if out + folders else {})}
 
 

@@ -22,12 +22,23 @@ def test_terms_and_definitions_group():
 def test_entries_left_open_do_not_nest():
     html = "<dl>" + "".join(f"<dd>d{i}<dt>t{i}" for i in range(3000)) + "<dd><dl><dt>in<dd>side</dl>end</dl>"
     found = made(html)
-    assert len(found) == 3001 and [("term", "t7"), ("definition", "d8")] in found and [("term", "in"), ("definition", "side")] in found
+    assert (
+        len(found) == 3001
+        and [("term", "t7"), ("definition", "d8")] in found
+        and [("term", "in"), ("definition", "side")] in found
+    )
 
 
 def test_details_without_summary_or_inside_furniture_are_nothing():
-    assert made("<details>no summary</details><nav><details><summary>menu</summary>x</details></nav><details><summary>Q</summary></details>") == []
-    assert made("<details><summary>맷돌?</summary>돌<script>x</script><ul><li>a</ul></details>") == [[("summary", "맷돌?"), ("details", "돌\n\n- a")]]
+    assert (
+        made(
+            "<details>no summary</details><nav><details><summary>menu</summary>x</details></nav><details><summary>Q</summary></details>"
+        )
+        == []
+    )
+    assert made("<details><summary>맷돌?</summary>돌<script>x</script><ul><li>a</ul></details>") == [
+        [("summary", "맷돌?"), ("details", "돌\n\n- a")]
+    ]
 
 
 def test_one_post_is_an_article_two_are_a_thread():

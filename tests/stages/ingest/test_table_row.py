@@ -31,7 +31,11 @@ def test_known_and_unknown_columns():
 def test_a_column_map():
     document = made({"body": "words", "text": "other", "headline": "H"}, text="body", title="headline")
     assert document.values["text"] == "words" and document.values["title"] == "H"
-    assert own_id({"uid": "a"}, {"id": "uid"}) == "a" and own_id({"id": True}, {}) is None and own_id({"id": ""}, {}) is None
+    assert (
+        own_id({"uid": "a"}, {"id": "uid"}) == "a"
+        and own_id({"id": True}, {}) is None
+        and own_id({"id": ""}, {}) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,13 @@ def test_nothing_is_dropped_for_being_short_and_half_a_pair_of_surrogates_is_men
 
 @pytest.mark.parametrize(
     "value, said",
-    [(float("nan"), None), (float("inf"), None), ({"b": [1, float("nan")], "a": True}, '{"a": true, "b": [1, null]}'), ({"a": "\ud800"}, '{"a": "\ufffd"}'), (False, "false")],
+    [
+        (float("nan"), None),
+        (float("inf"), None),
+        ({"b": [1, float("nan")], "a": True}, '{"a": true, "b": [1, null]}'),
+        ({"a": "\ud800"}, '{"a": "\ufffd"}'),
+        (False, "false"),
+    ],
 )
 def test_meta_is_canonical_json(value, said):
     entries = made({"text": "x", "k": value}).values["meta"]

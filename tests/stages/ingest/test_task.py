@@ -48,15 +48,22 @@ def test_a_large_file_becomes_several_shards(ingest, rows, small_shards, tmp_pat
 def test_a_killed_task_ends_with_the_same_bytes(ingest, small_shards, tmp_path, monkeypatch, lost):
     jsonl(tmp_path / "in.jsonl", [{"id": n % 20, "text": f"row {n}"} if n % 5 else {"id": n} for n in range(40)])
     first = ingest(tmp_path / "in.jsonl")
-    before = {s: (first.receipt(s).content_hash, first.receipt(s).ledger_hash, first.receipt(s).finished) for s in first.shards()}
+    before = {
+        s: (first.receipt(s).content_hash, first.receipt(s).ledger_hash, first.receipt(s).finished)
+        for s in first.shards()
+    }
     read = [0, *(first.receipt(s).notes["read"] for s in first.shards())]
     for shard in lost:
         first.place.delete(f"receipts/{shard:05d}.json")
     worked = []
     take = tasks.Shaper.take
-    monkeypatch.setattr(tasks.Shaper, "take", lambda self, raw, row_id, file: worked.append(row_id) or take(self, raw, row_id, file))
+    monkeypatch.setattr(
+        tasks.Shaper, "take", lambda self, raw, row_id, file: worked.append(row_id) or take(self, raw, row_id, file)
+    )
     again = ingest(tmp_path / "in.jsonl")
-    assert {s: (again.receipt(s).content_hash, again.receipt(s).ledger_hash) for s in again.shards()} == {s: v[:2] for s, v in before.items()}
+    assert {s: (again.receipt(s).content_hash, again.receipt(s).ledger_hash) for s in again.shards()} == {
+        s: v[:2] for s, v in before.items()
+    }
     assert len(worked) == 40 - read[min(lost)]
 
 
@@ -82,9 +89,21 @@ def test_one_changed_file_redoes_its_own_task(ingest, tmp_path, monkeypatch):
 
 
 def test_repeated_ids_in_a_file_get_an_ordinal_and_a_note(ingest, rows, tmp_path):
-    jsonl(tmp_path / "in.jsonl", [{"id": "x", "text": "first"}, {"id": "y", "text": "other"}, {"id": "x", "text": "again"}, {"id": "x", "text": None}])
+    jsonl(
+        tmp_path / "in.jsonl",
+        [
+            {"id": "x", "text": "first"},
+            {"id": "y", "text": "other"},
+            {"id": "x", "text": "again"},
+            {"id": "x", "text": None},
+        ],
+    )
     store = ingest(tmp_path / "in.jsonl")
-    assert [row["id"] for row in rows(store)] == [doc_id("in.jsonl", "id:x"), doc_id("in.jsonl", "id:y"), doc_id("in.jsonl", "id:x", 1)]
+    assert [row["id"] for row in rows(store)] == [
+        doc_id("in.jsonl", "id:x"),
+        doc_id("in.jsonl", "id:y"),
+        doc_id("in.jsonl", "id:x", 1),
+    ]
     ledger = store.ledgers().to_pylist()
     assert [row["note"] for row in ledger] == [None, None, "repeat 1 of an id", "repeat 2 of an id"]
     assert ledger[3]["id"] == doc_id("in.jsonl", "id:x", 2) and ledger[3]["reason"] == "ingest.null_text"
@@ -102,7 +121,9 @@ def test_ids_of_archives_do_not_depend_on_how_records_lie_in_files(ingest, rows,
     warc(tmp_path / "one/all.warc", range(6))
     warc(tmp_path / "two/a.warc", range(3))
     warc(tmp_path / "two/b.warc", range(3, 6))
-    assert {r["id"]: r["text"] for r in rows(ingest(tmp_path / "one", "o1"))} == {r["id"]: r["text"] for r in rows(ingest(tmp_path / "two", "o2"))}
+    assert {r["id"]: r["text"] for r in rows(ingest(tmp_path / "one", "o1"))} == {
+        r["id"]: r["text"] for r in rows(ingest(tmp_path / "two", "o2"))
+    }
 
 
 def test_the_same_records_in_two_tasks_are_told_apart(ingest, rows, tmp_path, monkeypatch):
@@ -124,7 +145,11 @@ def test_the_same_records_in_two_tasks_are_told_apart(ingest, rows, tmp_path, mo
 def test_a_store_without_rows_has_its_columns(ingest, tmp_path):
     (tmp_path / "in.jsonl").write_text("not json\n")
     store = ingest(tmp_path / "in.jsonl")
-    assert store.shards() == [0] and len(store.read(0)) == 0 and store.read(0).schema.names[:3] == ["id", "content_id", "text"]
+    assert (
+        store.shards() == [0]
+        and len(store.read(0)) == 0
+        and store.read(0).schema.names[:3] == ["id", "content_id", "text"]
+    )
 
 
 def test_a_record_that_no_reader_foresaw_is_a_row(ingest, rows, tmp_path, monkeypatch):
@@ -142,7 +167,9 @@ def test_a_record_that_no_reader_foresaw_is_a_row(ingest, rows, tmp_path, monkey
     monkeypatch.setattr(tasks.Shaper, "take", odd)
     store = ingest(tmp_path / "in")
     assert [row["text"] for row in rows(store)] == ["a0", "a1", "a3", "b0", "b1", "b2", "b3"]
-    assert [(r["reason"], r["note"]) for r in store.ledgers().to_pylist() if r["reason"]] == [("ingest.failed", "unforeseen KeyError")]
+    assert [(r["reason"], r["note"]) for r in store.ledgers().to_pylist() if r["reason"]] == [
+        ("ingest.failed", "unforeseen KeyError")
+    ]
 
 
 def test_a_broken_file_among_many_is_named(ingest, tmp_path):
@@ -160,14 +187,23 @@ def test_a_broken_file_among_many_is_named(ingest, tmp_path):
     assert [(row["reason"], row["source"], row["locator"]) for row in dropped] == [
         ("ingest.broken_record", "a.warc", "record:1"), ("ingest.broken_record", "sub/깨진.jsonl", "line:2"),
     ]  # fmt: skip
-    assert all(row["source"] is None and row["locator"] is None for row in store.ledgers().to_pylist() if not row["reason"])
+    assert all(
+        row["source"] is None and row["locator"] is None for row in store.ledgers().to_pylist() if not row["reason"]
+    )
     told = trace(str(tmp_path), "깨진.jsonl")
     assert "dropped: ingest.broken_record" in told and "from sub/깨진.jsonl line:2" in told
     assert dropped[0]["id"] in trace(str(tmp_path), "a.warc")
 
 
 def test_an_answer_that_waited_in_vain_is_named(ingest, tmp_path):
-    jsonl(tmp_path / "in.jsonl", [{"prompt": "a", "completion": "b", "label": True}, {"prompt": "c", "completion": "d", "label": True}, {"prompt": "c", "completion": "e", "label": False}])
+    jsonl(
+        tmp_path / "in.jsonl",
+        [
+            {"prompt": "a", "completion": "b", "label": True},
+            {"prompt": "c", "completion": "d", "label": True},
+            {"prompt": "c", "completion": "e", "label": False},
+        ],
+    )
     ledger = ingest(tmp_path / "in.jsonl", **{"as": "pair"}).ledgers().to_pylist()
     assert [(row["reason"], row["locator"]) for row in ledger if row["reason"]] == [("ingest.unpaired", "line:1")]
 
@@ -187,7 +223,9 @@ def test_a_reader_that_fails_costs_the_rest_of_its_file(ingest, rows, tmp_path, 
     monkeypatch.setattr(tasks, "read_file", broken)
     store = ingest(tmp_path / "in")
     assert [row["text"] for row in rows(store)] == ["a0", "a1", "b0", "b1", "b2", "b3"]
-    assert [(r["reason"], r["note"]) for r in store.ledgers().to_pylist() if r["reason"]] == [("ingest.failed", "unforeseen ZeroDivisionError")]
+    assert [(r["reason"], r["note"]) for r in store.ledgers().to_pylist() if r["reason"]] == [
+        ("ingest.failed", "unforeseen ZeroDivisionError")
+    ]
 
 
 def test_a_row_the_columns_cannot_hold_is_a_fault_of_its_own(ingest, rows, tmp_path, monkeypatch):
@@ -204,7 +242,9 @@ def test_a_row_the_columns_cannot_hold_is_a_fault_of_its_own(ingest, rows, tmp_p
     assert [r["reason"] for r in store.ledgers().to_pylist()] == [None, None, None, "ingest.failed", None]
 
 
-@pytest.mark.parametrize("fault", [InfraError("gone", ""), DiskFull("full", ""), ImportError("no brotli"), MemoryError()])
+@pytest.mark.parametrize(
+    "fault", [InfraError("gone", ""), DiskFull("full", ""), ImportError("no brotli"), MemoryError()]
+)
 def test_what_is_no_records_fault_stops_the_task(ingest, tmp_path, monkeypatch, fault):
     jsonl(tmp_path / "in.jsonl", [{"text": "row"}])
 
@@ -248,7 +288,12 @@ def test_a_packed_file_larger_than_memory_allows_is_streamed(repo, tmp_path):
                 for _ in range(200):
                     out.write(b"x" * (1 << 20))
                 out.write(b'"}\n')
-    run = subprocess.run([sys.executable, "-c", MEASURED, str(tmp_path / "in.jsonl.gz"), str(tmp_path / "out")], env={**os.environ, "PYTHONPATH": str(repo)}, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", MEASURED, str(tmp_path / "in.jsonl.gz"), str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(repo)},
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr
     rows, megabytes = map(int, run.stdout.split())
     assert rows == 400 * 1024 * 1024 // len(line) and megabytes < 500

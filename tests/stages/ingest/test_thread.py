@@ -35,16 +35,29 @@ def test_questions_of_an_article_make_no_thread(page, prose):
 
 def test_a_blog_with_comments_is_no_thread(page, prose):
     comment = '<div class="comment-body"><p>{}</p></div>'
-    html = f"<body><article><h1>Blog</h1><p>{prose(20)}</p></article>" + comment.format(prose(3)) + comment.format(prose(2))
+    html = (
+        f"<body><article><h1>Blog</h1><p>{prose(20)}</p></article>"
+        + comment.format(prose(3))
+        + comment.format(prose(2))
+    )
     assert by(page(html)) != "thread" and "sack number 19" in page(html).values["text"]
 
 
 def test_class_words_in_a_small_corner_do_not_take_over(page, prose):
-    html = f"<body><article>{''.join(f'<p>{prose(12)} {i}</p>' for i in range(9))}</article>" + '<div class="message-body">Write to us about this now.</div>' * 2
+    html = (
+        f"<body><article>{''.join(f'<p>{prose(12)} {i}</p>' for i in range(9))}</article>"
+        + '<div class="message-body">Write to us about this now.</div>' * 2
+    )
     assert by(page(html)) != "thread"
 
 
 def test_a_post_in_json_alone_is_a_block(page, prose):
-    value = [{"@type": "DiscussionForumPosting", "text": "Said in JSON only."}, {"@type": "Comment", "text": "And answered."}]
+    value = [
+        {"@type": "DiscussionForumPosting", "text": "Said in JSON only."},
+        {"@type": "Comment", "text": "And answered."},
+    ]
     document = page(f'<body><p>{prose()}</p><script type="application/ld+json">{json.dumps(value)}</script>')
-    assert [b["text"] for b in document.values["blocks"] if b["kind"] == "post"] == ["Said in JSON only.", "And answered."]
+    assert [b["text"] for b in document.values["blocks"] if b["kind"] == "post"] == [
+        "Said in JSON only.",
+        "And answered.",
+    ]

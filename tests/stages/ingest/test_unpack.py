@@ -58,7 +58,7 @@ def test_reading_resumes_at_the_next_member():
     data[hurt + 60 : hurt + 90] = b"\xff" * 30
     stream = Unpacked(io.BytesIO(bytes(data)))
     first = b"".join(iter(lambda: stream.read(1 << 16), b""))
-    assert stream.fault == "damaged" and RAW[: 50_000] == first[:50_000]
+    assert stream.fault == "damaged" and RAW[:50_000] == first[:50_000]
     assert stream.resume() and stream.fault is None
     assert b"".join(iter(lambda: stream.read(1 << 16), b"")) == RAW[55_000:]
     assert not stream.resume()
@@ -77,7 +77,9 @@ def test_peek_takes_nothing():
 
 
 def test_warc_zstd_dictionary():
-    samples = [f"WARC/1.0\r\nWARC-Type: response\r\nnumber {i}\r\n\r\nsome body words {i % 7}".encode() for i in range(2000)]
+    samples = [
+        f"WARC/1.0\r\nWARC-Type: response\r\nnumber {i}\r\n\r\nsome body words {i % 7}".encode() for i in range(2000)
+    ]
     made = zstandard.train_dictionary(4096, samples)
     packed = zstandard.ZstdCompressor().compress(made.as_bytes())
     frame = b"\x5d\x2a\x4d\x18" + len(packed).to_bytes(4, "little") + packed

@@ -62,7 +62,9 @@ def test_a_smaller_budget_drops_by_hash_of_the_id(tmp_path, corpus):
 
 
 def test_stores_are_groups_and_a_rerun_does_nothing(tmp_path, corpus, make_store):
-    second = make_store(tmp_path / "in2", ["second store " * 8] * 500, lang=["en"] * 500, id=[f"{i:032x}" for i in range(500)])
+    second = make_store(
+        tmp_path / "in2", ["second store " * 8] * 500, lang=["en"] * 500, id=[f"{i:032x}" for i in range(500)]
+    )
     out = mix(tmp_path, [corpus, second], by="store", weights={"1": 1})
     assert out.require()["rows"] == 500
     before = (tmp_path / "out" / "receipts" / "00000.json").read_bytes()
@@ -121,7 +123,9 @@ def test_groups_by_a_path_and_by_addresses_that_are_none(tmp_path, make_store, b
         [{"key": "tags", "value": '["x"]', "type": "json"}],
         None,
     ]
-    corpus = make_store(tmp_path / "in", ["same length"] * 4, meta=meta, url=["http://[bad/", "http://x.example/1", None, "http://[::1"])
+    corpus = make_store(
+        tmp_path / "in", ["same length"] * 4, meta=meta, url=["http://[bad/", "http://x.example/1", None, "http://[::1"]
+    )
     out = mix(tmp_path, corpus, by=by, weights=weights)
     assert out.require()["rows"] == sum(counts.values())
     assert out.ledgers()["reason"].to_pylist().count("mix.not_weighted") == 4 - sum(counts.values())

@@ -12,7 +12,15 @@ from stages.models.rows import Part, collate, join, segment
 
 torch = pytest.importorskip("torch")
 CPU = torch.device("cpu")
-SHAPE = dict(vocab_size=512, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=256)
+SHAPE = {
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+}
 
 
 def made(way, window=None, both_ways=False):
@@ -23,7 +31,12 @@ def made(way, window=None, both_ways=False):
     from stages.models.device import arithmetic
 
     configured, kind = (LlamaConfig, LlamaForCausalLM) if window is None else (MistralConfig, MistralForCausalLM)
-    config = configured(**SHAPE, tie_word_embeddings=True, attn_implementation="sdpa", **({} if window is None else {"sliding_window": window}))
+    config = configured(
+        **SHAPE,
+        tie_word_embeddings=True,
+        attn_implementation="sdpa",
+        **({} if window is None else {"sliding_window": window}),
+    )
     if both_ways:
         config.is_causal = False
     with arithmetic(1, 3):
@@ -77,14 +90,16 @@ def test_flex_attention_gives_every_document_the_loss_of_the_written_mask_and_of
     with torch.no_grad():
         written, flex = (scored(made(way, window), rows, width) for way in ("sdpa", "flex"))
         assert (written - flex).abs().max() < 1e-5
-        alone = [join([Part(rows[0].ids[rows[0].segments == n], rows[0].labels[rows[0].segments == n])]) for n in range(1, 6)]
+        alone = [
+            join([Part(rows[0].ids[rows[0].segments == n], rows[0].labels[rows[0].segments == n])]) for n in range(1, 6)
+        ]
         lone = torch.cat([scored(made("flex", window), [part])[0] for part in alone])
         assert (flex[0, : len(lone)] - lone).abs().max() < 1e-5
 
 
 def test_flex_attention_of_a_model_that_reads_both_ways(random_ids):
-    from stages.train.masked import both_ways
     from stages.models.score import token_logps
+    from stages.train.masked import both_ways
 
     row = join([segment(random_ids(n, seed=n)) for n in (5, 17, 30)])
     batch = both_ways([row, row], 0, CPU, 60)
@@ -116,7 +131,11 @@ def test_documents_that_see_each_other_are_found(rows, monkeypatch):
     with torch.no_grad():
         right = scored(made("flex"), rows)
         real = attention.blocks
-        monkeypatch.setattr(attention, "blocks", lambda positions, *rest: real(torch.arange(positions.shape[1]).expand_as(positions), *rest))
+        monkeypatch.setattr(
+            attention,
+            "blocks",
+            lambda positions, *rest: real(torch.arange(positions.shape[1]).expand_as(positions), *rest),
+        )
         assert (scored(made("flex"), rows) - right).abs().max() > 1e-3
 
 
@@ -181,7 +200,11 @@ def test_the_label_doctor_finds_bounds_that_are_wrong(rows, handed, monkeypatch)
     where = (Data(), 0, CPU, torch.float32)
     assert documents_apart(made("flash"), *where).fault == ""
     real = attention.documents
-    monkeypatch.setattr(attention, "documents", lambda positions, causal: real(torch.arange(positions.shape[1]).expand_as(positions), causal))
+    monkeypatch.setattr(
+        attention,
+        "documents",
+        lambda positions, causal: real(torch.arange(positions.shape[1]).expand_as(positions), causal),
+    )
     assert "documents see each other" in documents_apart(made("flash"), *where).fault
 
 

@@ -53,7 +53,11 @@ def test_four_bits_means_four_bits_twice_quantised(base_store):
     linears = [module for module in model.modules() if isinstance(module, bnb.nn.Linear4bit)]
     assert len(linears) == 2 * 7, "every linear layer of both blocks"
     for linear in linears:
-        assert linear.weight.dtype == torch.uint8 and linear.weight.quant_type == "nf4" and linear.weight.quant_state.nested
+        assert (
+            linear.weight.dtype == torch.uint8
+            and linear.weight.quant_type == "nf4"
+            and linear.weight.quant_state.nested
+        )
         assert linear.weight.numel() * 2 == linear.in_features * linear.out_features
 
 

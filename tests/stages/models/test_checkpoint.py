@@ -9,7 +9,9 @@ torch = pytest.importorskip("torch")
 
 
 def state(step: int) -> State:
-    return State({"weight.a": torch.full((3,), float(step)), "flags": torch.tensor([1, 0], dtype=torch.uint8)}, {"note": step})
+    return State(
+        {"weight.a": torch.full((3,), float(step)), "flags": torch.tensor([1, 0], dtype=torch.uint8)}, {"note": step}
+    )
 
 
 def test_the_newest_is_taken_and_only_so_many_are_kept(tmp_path):

@@ -10,25 +10,45 @@ import pytest
 from pipeline.errors import UsageError
 from stages.models.embedder import Embedder
 
-TEXTS = ["맷돌은 곡식을 가는 도구이다", "a mill grinds grain", "mill", "a mill grinds grain and the stone turns on and on " * 9, "?!"]
+TEXTS = [
+    "맷돌은 곡식을 가는 도구이다",
+    "a mill grinds grain",
+    "mill",
+    "a mill grinds grain and the stone turns on and on " * 9,
+    "?!",
+]
 
 
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory):
     """A folder with a small encoder of seeded weights and a tokenizer of its own."""
     import torch
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
     folder = tmp_path_factory.mktemp("encoder")
     words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
     words.normalizer, words.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    words.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"], show_progress=False))
-    words.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    words.train_from_iterator(
+        TEXTS,
+        trainers.WordPieceTrainer(
+            vocab_size=300, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"], show_progress=False
+        ),
+    )
+    words.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
     marks = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
     PreTrainedTokenizerFast(tokenizer_object=words, **marks).save_pretrained(folder)
     torch.manual_seed(5)
-    shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48, "max_position_embeddings": 64}
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "max_position_embeddings": 64,
+    }
     BertModel(BertConfig(vocab_size=words.get_vocab_size(), **shape)).save_pretrained(folder)
     return folder
 
@@ -50,7 +70,9 @@ def layered(encoder, tmp_path, pooling: dict, *more: str):
     for path in encoder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     kinds = ["Transformer", "Pooling", *more]
-    (tmp_path / "modules.json").write_text(json.dumps([{"path": "1_Pooling", "type": f"sentence_transformers.models.{kind}"} for kind in kinds]))
+    (tmp_path / "modules.json").write_text(
+        json.dumps([{"path": "1_Pooling", "type": f"sentence_transformers.models.{kind}"} for kind in kinds])
+    )
     (tmp_path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 16}))
     (tmp_path / "1_Pooling").mkdir()
     (tmp_path / "1_Pooling/config.json").write_text(json.dumps(pooling))
@@ -77,7 +99,9 @@ def test_padding_of_a_batch_changes_nothing_but_last_digits(encoder):
 @pytest.mark.parametrize("layout", ["older", "newer"])
 def test_pooling_and_length_of_a_sentence_transformers_folder(encoder, tmp_path, how, layout):
     word = {"mean": "mean_tokens", "cls": "cls_token", "max": "max_tokens", "last": "lasttoken"}[how]
-    pooling = {f"pooling_mode_{word}": True} if layout == "older" else {"pooling_mode": how if how != "last" else "lasttoken"}
+    pooling = (
+        {f"pooling_mode_{word}": True} if layout == "older" else {"pooling_mode": how if how != "last" else "lasttoken"}
+    )
     reader = Embedder(layered(encoder, tmp_path, pooling, "Normalize"))
     assert (reader.pooling, reader.limit) == (how, 16)
     for text, vector in zip(TEXTS, reader.embed(TEXTS)):
@@ -116,4 +140,6 @@ def test_the_level_takes_an_encoder_and_knows_it_by_its_content(encoder, make_st
     for path in encoder.iterdir():
         (moved / path.name).write_bytes(path.read_bytes())
     inputs = Inputs({"of": [source]})
-    assert Dedup.build({"levels": ["semantic"], "encoder": str(moved), "cosine": 0.999}, "dedup").key(inputs) == stage.key(inputs)
+    assert Dedup.build({"levels": ["semantic"], "encoder": str(moved), "cosine": 0.999}, "dedup").key(
+        inputs
+    ) == stage.key(inputs)

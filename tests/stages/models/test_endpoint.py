@@ -15,7 +15,16 @@ from stages.models.teacher import Request, Sampling, TeacherOptions, open_teache
 
 
 def ask(server, tmp_path, requests, **more):
-    given = {"kind": "endpoint", "url": server if isinstance(server, str) else server.url, "model": "tiny", "backoff": 0.01, "retries": 2, "timeout": 5.0, "keeper": False, **more}
+    given = {
+        "kind": "endpoint",
+        "url": server if isinstance(server, str) else server.url,
+        "model": "tiny",
+        "backoff": 0.01,
+        "retries": 2,
+        "timeout": 5.0,
+        "keeper": False,
+        **more,
+    }
     teacher = open_teacher(TeacherOptions.build(given, "teacher"), tmp_path / "journal.jsonl")
     try:
         return {reply.id: reply for reply in teacher.answer(requests)}
@@ -29,7 +38,9 @@ def test_many_in_flight_and_everything_sent(chat_server, completion, asked, tmp_
         return 200, {}, completion(f"re: {question}", prompt_tokens=3, completion_tokens=4)
 
     server = chat_server(script)
-    sampling = Sampling(temperature=0.2, frequency_penalty=0.5, presence_penalty=0.25, stop=("END",), seed=9, max_tokens=50)
+    sampling = Sampling(
+        temperature=0.2, frequency_penalty=0.5, presence_penalty=0.25, stop=("END",), seed=9, max_tokens=50
+    )
     replies = ask(server, tmp_path, [asked(f"질문 {n}", sampling=sampling) for n in range(24)], max_in_flight=8)
     assert {i: r.text for i, r in replies.items()} == {f"질문 {n}": f"re: 질문 {n}" for n in range(24)}
     assert 4 <= server.most_in_flight <= 8 and len(server.requests) == 24
@@ -40,14 +51,22 @@ def test_many_in_flight_and_everything_sent(chat_server, completion, asked, tmp_
 
 
 def test_rate_limits_are_waited_out(chat_server, completion, asked, tmp_path):
-    server = chat_server(lambda q, attempt, h: (429, {"Retry-After": "0.2"}, "slow down") if attempt == 1 else (200, {}, completion("ok")))
+    server = chat_server(
+        lambda q, attempt, h: (
+            (429, {"Retry-After": "0.2"}, "slow down") if attempt == 1 else (200, {}, completion("ok"))
+        )
+    )
     began = time.monotonic()
     replies = ask(server, tmp_path, [asked("a")])
     assert replies["a"].text == "ok" and time.monotonic() - began >= 0.2 and server.tries["a"] == 2
 
 
 def test_one_retry_after_holds_everybody_back(chat_server, completion, asked, tmp_path):
-    server = chat_server(lambda q, attempt, h: (429, {"Retry-After": "0.4"}, "") if q == "a" and attempt == 1 else (200, {}, completion("ok")))
+    server = chat_server(
+        lambda q, attempt, h: (
+            (429, {"Retry-After": "0.4"}, "") if q == "a" and attempt == 1 else (200, {}, completion("ok"))
+        )
+    )
     ask(server, tmp_path, [asked(str(q)) for q in "abcdef"], max_in_flight=1)
     gaps = [later["at"] - earlier["at"] for earlier, later in zip(server.requests, server.requests[1:])]
     assert max(gaps) >= 0.35 and len(server.requests) == 7
@@ -79,7 +98,14 @@ def test_what_a_server_may_do_instead_of_answering(chat_server, completion, aske
 
 @pytest.mark.parametrize(
     "text,finish,reason",
-    [("half an ans", "length", "teacher.truncated"), ("  ", "stop", "teacher.bad_answer"), (None, "stop", "teacher.bad_answer"), ("x", None, "teacher.bad_answer"), ("x", "content_filter", "teacher.bad_answer"), (["x"], "stop", "teacher.bad_answer")],
+    [
+        ("half an ans", "length", "teacher.truncated"),
+        ("  ", "stop", "teacher.bad_answer"),
+        (None, "stop", "teacher.bad_answer"),
+        ("x", None, "teacher.bad_answer"),
+        ("x", "content_filter", "teacher.bad_answer"),
+        (["x"], "stop", "teacher.bad_answer"),
+    ],
 )
 def test_answers_that_are_none(chat_server, completion, asked, tmp_path, text, finish, reason):
     server = chat_server(lambda *_: (200, {}, completion(text, finish)))
@@ -111,7 +137,9 @@ def test_a_dead_server_is_not_asked_for_ever(chat_server, asked, tmp_path):
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 301])
-def test_a_refusal_that_meets_everybody_ends_the_work_and_keeps_what_is_paid(chat_server, completion, asked, tmp_path, status):
+def test_a_refusal_that_meets_everybody_ends_the_work_and_keeps_what_is_paid(
+    chat_server, completion, asked, tmp_path, status
+):
     server = chat_server(lambda q, attempt, h: (200, {}, completion("paid")) if q == "first" else (status, {}, "no"))
     with pytest.raises(WorkError) as fault:
         ask(server, tmp_path, [asked("first"), asked("second")], max_in_flight=1)
@@ -121,14 +149,20 @@ def test_a_refusal_that_meets_everybody_ends_the_work_and_keeps_what_is_paid(cha
 
 def test_the_key_goes_into_its_header_and_nowhere_else(chat_server, completion, asked, tmp_path, monkeypatch):
     monkeypatch.setenv("TEACHER_TEST_KEY", "sk-hidden-42")
-    server = chat_server(lambda q, a, headers: (200, {}, completion("ok")) if headers["Authorization"] == "Bearer sk-hidden-42" else (401, {}, ""))
+    server = chat_server(
+        lambda q, a, headers: (
+            (200, {}, completion("ok")) if headers["Authorization"] == "Bearer sk-hidden-42" else (401, {}, "")
+        )
+    )
     assert ask(server, tmp_path, [asked("q")], key_env="TEACHER_TEST_KEY")["q"].text == "ok"
     assert "sk-hidden" not in (tmp_path / "journal.jsonl").read_text()
     dead = ask("http://127.0.0.1:9/v1", tmp_path, [asked("p")], key_env="TEACHER_TEST_KEY", retries=0)
     assert "sk-hidden" not in repr(dead)
 
 
-@pytest.mark.parametrize("value,seconds", [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), (None, None), ("soon", None), ("nan", None)])
+@pytest.mark.parametrize(
+    "value,seconds", [("3", 3.0), ("0.5", 0.5), ("-1", 0.0), (None, None), ("soon", None), ("nan", None)]
+)
 def test_retry_after(value, seconds):
     assert endpoint.retry_after(value) == seconds
 
@@ -162,14 +196,19 @@ def test_killed_again_and_again_no_finished_call_is_made_twice(chat_server, comp
     while True:
         done = {line["key"] for line in journal.read(path)} if path.exists() else set()
         before = len(server.requests)
-        child = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"})
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+        )
         while child.poll() is None and len(server.requests) < before + 12:
             time.sleep(0.005)
         if kills < 4 and child.poll() is None:
             child.kill()
             kills += 1
         assert child.wait() in (0, -9)
-        finished = {Request("", tuple((m["role"], m["content"]) for m in r["body"]["messages"])).key("tiny") for r in server.requests[before:]}
+        finished = {
+            Request("", tuple((m["role"], m["content"]) for m in r["body"]["messages"])).key("tiny")
+            for r in server.requests[before:]
+        }
         again += len(finished & done)
         if child.returncode == 0:
             break

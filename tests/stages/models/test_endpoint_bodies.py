@@ -9,12 +9,13 @@ from stages.models.endpoint import MOST_TOKENS, parse, retry_after
 from stages.models.journal import line_of
 from stages.models.teacher import BAD_ANSWER, Reply, TeacherOptions, echo_checked, open_teacher
 
-
 BASE = Reply("x", "0" * 32)
 
 
 def body_of(**more):
-    return json.dumps({"choices": [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}], **more})
+    return json.dumps(
+        {"choices": [{"message": {"role": "assistant", "content": "yes"}, "finish_reason": "stop"}], **more}
+    )
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,11 @@ def body_of(**more):
 )  # fmt: skip
 def test_counts_of_tokens_that_cannot_be(said, tokens, asked):
     """The answer stands, and what is journaled is a count or nothing."""
-    data = body_of().replace('"choices"', f'"usage": {{"completion_tokens": {said}, "prompt_tokens": {said}}}, "choices"').encode()
+    data = (
+        body_of()
+        .replace('"choices"', f'"usage": {{"completion_tokens": {said}, "prompt_tokens": {said}}}, "choices"')
+        .encode()
+    )
     found = parse(data, BASE)
     assert (found.text, found.tokens_out, found.tokens_in) == ("yes", tokens, tokens)
     assert json.loads(line_of(asked("q"), found))["tokens_out"] == tokens
@@ -44,7 +49,23 @@ def test_a_body_of_any_kind_is_an_answer_or_a_reason(data, text, note):
     assert found.text == text and note in found.note and (found.reason == BAD_ANSWER) == (text is None)
 
 
-@pytest.mark.parametrize("said", ["soon", "", "-5", "nan", "inf", "1e999", "99999999999999999999", "Wed, 21 Oct", "Wed, 99 Oct 99999 99:99:99 GMT", "Mon, 01 Jan 0001 00:00:00 GMT", "\u0661\u0662", "0x10"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        "soon",
+        "",
+        "-5",
+        "nan",
+        "inf",
+        "1e999",
+        "99999999999999999999",
+        "Wed, 21 Oct",
+        "Wed, 99 Oct 99999 99:99:99 GMT",
+        "Mon, 01 Jan 0001 00:00:00 GMT",
+        "\u0661\u0662",
+        "0x10",
+    ],
+)
 def test_a_retry_after_of_any_kind(said):
     found = retry_after(said)
     assert found is None or found >= 0
@@ -52,7 +73,13 @@ def test_a_retry_after_of_any_kind(said):
 
 def test_a_lone_surrogate_is_the_replacement_character_on_every_run(chat_server, tmp_path, asked):
     """Written as an escape, it is no text: the journal holds, and both runs give, the same."""
-    server = chat_server(lambda question, attempt, headers: (200, {}, '{"choices": [{"message": {"content": "a\\ud800b \\ud83c\\udf3e"}, "finish_reason": "stop"}]}'))
+    server = chat_server(
+        lambda question, attempt, headers: (
+            200,
+            {},
+            '{"choices": [{"message": {"content": "a\\ud800b \\ud83c\\udf3e"}, "finish_reason": "stop"}]}',
+        )
+    )
     said = []
     for _ in range(2):
         options = TeacherOptions(kind="endpoint", url=server.url, model="tiny", keeper=False)

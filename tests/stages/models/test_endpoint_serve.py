@@ -70,7 +70,12 @@ def counting(serving):
         def do_POST(self):
             body = self.rfile.read(int(self.headers["Content-Length"]))
             counted.asked.append(body)
-            reply = httpx.post(f"{serving}{self.path.removeprefix('/v1')}", content=body, headers={"Content-Type": "application/json"}, timeout=120)
+            reply = httpx.post(
+                f"{serving}{self.path.removeprefix('/v1')}",
+                content=body,
+                headers={"Content-Type": "application/json"},
+                timeout=120,
+            )
             counted.answered.append(body)
             self.send_response(reply.status_code)
             self.send_header("Content-Length", str(len(reply.content)))
@@ -97,7 +102,14 @@ def counting(serving):
 def test_killed_ten_times_it_makes_as_many_calls_as_there_are_distinct_rows(counting, untrained, tmp_path, repo):
     """kill -9 of the run and all below it, each time with calls on the wire. The keeper stands beside the run."""
     path = tmp_path / "journal.jsonl"
-    code = CHILD.format(repo=str(repo), url=counting.url, model=str(untrained), journal=str(path), in_flight=IN_FLIGHT, questions=QUESTIONS)
+    code = CHILD.format(
+        repo=str(repo),
+        url=counting.url,
+        model=str(untrained),
+        journal=str(path),
+        in_flight=IN_FLIGHT,
+        questions=QUESTIONS,
+    )
     kills = under_way = 0
     while True:
         before = len(counting.asked)
@@ -125,7 +137,12 @@ def test_killed_ten_times_it_makes_as_many_calls_as_there_are_distinct_rows(coun
 def test_a_real_server_answers_and_its_counts_are_kept(serving, untrained, tmp_path):
     options = TeacherOptions.build({"kind": "endpoint", "url": serving, "model": str(untrained)}, "teacher")
     teacher = open_teacher(options, tmp_path / "journal.jsonl")
-    replies = list(teacher.answer([Request("1", (("user", "맷돌은 무엇인가요?"),), Sampling(max_tokens=5, temperature=0.0))]))
+    replies = list(
+        teacher.answer([Request("1", (("user", "맷돌은 무엇인가요?"),), Sampling(max_tokens=5, temperature=0.0))])
+    )
     teacher.close()
-    assert replies[0].reason in (None, "teacher.truncated", "teacher.bad_answer") and replies[0].finish_reason in ("stop", "length")
+    assert replies[0].reason in (None, "teacher.truncated", "teacher.bad_answer") and replies[0].finish_reason in (
+        "stop",
+        "length",
+    )
     assert replies[0].tokens_in > 0 and 0 < replies[0].tokens_out <= 6

@@ -7,7 +7,10 @@ from pipeline.errors import UsageError
 from stages.models.generate import Draw, Generator, Sampling
 from stages.models.templates import DEFAULT
 
-ASKED = [[{"role": "user", "content": text}] for text in ("3: how do you call 콩?", "밀는 영어로?", "5: how do you call 쌀? And why, and when, and where?")]
+ASKED = [
+    [{"role": "user", "content": text}]
+    for text in ("3: how do you call 콩?", "밀는 영어로?", "5: how do you call 쌀? And why, and when, and where?")
+]
 
 
 @pytest.fixture(scope="module")

@@ -45,11 +45,24 @@ def test_planted(answer, passage, reason, token):
 
 
 def test_the_note_names_sentence_and_number_but_no_name():
-    assert GATE.check("It runs on 12 architectures.", EN).faults[0].note() == "sentence 1: number 12 is not in the passage"
+    assert (
+        GATE.check("It runs on 12 architectures.", EN).faults[0].note() == "sentence 1: number 12 is not in the passage"
+    )
     assert "Torvalds" not in GATE.check("Debian was founded by Linus Torvalds in 1993.", EN).faults[0].note()
 
 
-@pytest.mark.parametrize("given,plain", [("1,200", "1200"), ("1,200.50", "1200.5"), ("007", "7"), ("3.0", "3"), ("2024.01.05", "2024.1.5"), ("1,2", "1.2"), ("0", "0")])
+@pytest.mark.parametrize(
+    "given,plain",
+    [
+        ("1,200", "1200"),
+        ("1,200.50", "1200.5"),
+        ("007", "7"),
+        ("3.0", "3"),
+        ("2024.01.05", "2024.1.5"),
+        ("1,2", "1.2"),
+        ("0", "0"),
+    ],
+)
 def test_numbers_in_one_form(given, plain):
     assert number(given) == plain
 
@@ -60,7 +73,13 @@ def test_full_width_digits_are_digits():
 
 def test_sentences_of_both_languages():
     text = 'Dr. Smith left. He said "no." Version 3.5 came!\n다음 줄입니다. 끝'
-    assert [text[a:b] for a, b in sentences(text)] == ["Dr. Smith left.", 'He said "no."', "Version 3.5 came!", "다음 줄입니다.", "끝"]
+    assert [text[a:b] for a, b in sentences(text)] == [
+        "Dr. Smith left.",
+        'He said "no."',
+        "Version 3.5 came!",
+        "다음 줄입니다.",
+        "끝",
+    ]
 
 
 def test_spacing_of_korean_does_not_matter():
@@ -69,7 +88,10 @@ def test_spacing_of_korean_does_not_matter():
 
 def test_thresholds_are_options():
     assert Grounding(exact_numbers=False).check("It runs on 12 architectures.", EN).reason is None
-    assert Grounding(min_coverage=1.0).check("Debian was founded by Ian Murdock in the year 1993.", EN).reason == "grounding.sentence"
+    assert (
+        Grounding(min_coverage=1.0).check("Debian was founded by Ian Murdock in the year 1993.", EN).reason
+        == "grounding.sentence"
+    )
 
 
 def test_planted_korean_names_numbers_and_sentences_on_real_sentences(shared):
@@ -88,7 +110,11 @@ def test_planted_korean_names_numbers_and_sentences_on_real_sentences(shared):
         row = dice.choice(rows[at : at + 4])
         clean += 1
         rejected += GATE.check(row["text"], passage).reason is not None
-        for fault in (_other_name(row, names, passage.text, dice), _other_number(row, dice), row["text"] + " " + rows[(at + 700) % 1600]["text"]):
+        for fault in (
+            _other_name(row, names, passage.text, dice),
+            _other_number(row, dice),
+            row["text"] + " " + rows[(at + 700) % 1600]["text"],
+        ):
             if fault is not None:
                 planted += 1
                 found += GATE.check(fault, passage).reason is not None
@@ -111,4 +137,8 @@ def _other_number(row, dice):
     if not digits:
         return None
     match = dice.choice(digits)
-    return row["text"][: match.start()] + str(int(match.group()) + dice.choice([1, 2, 3, 10, 17, 100])) + row["text"][match.end() :]
+    return (
+        row["text"][: match.start()]
+        + str(int(match.group()) + dice.choice([1, 2, 3, 10, 17, 100]))
+        + row["text"][match.end() :]
+    )

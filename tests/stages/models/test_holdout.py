@@ -28,7 +28,9 @@ def test_nothing_and_everything():
     assert held_out(keys, 1.0).sum() >= 1999
 
 
-@pytest.mark.parametrize("spelling", ["맷돌은  무엇입니까", "맷돌은 무엇입니까?", "맷돌은\n무엇입니까!!", "맷돌은 무엇입니까 "])
+@pytest.mark.parametrize(
+    "spelling", ["맷돌은  무엇입니까", "맷돌은 무엇입니까?", "맷돌은\n무엇입니까!!", "맷돌은 무엇입니까 "]
+)
 def test_spellings_of_one_question_share_a_side(spelling):
     first = prompt_key([{"role": "user", "content": "맷돌은 무엇입니까?"}, {"role": "assistant", "content": "답 하나"}])
     assert prompt_key([{"role": "system", "content": "x"}, {"role": "user", "content": spelling}]) == first

@@ -9,8 +9,17 @@ from stages.models.templates import Chat, ChatFault, load_tokenizer
 
 ROWS = [
     [("user", "쌀은 영어로?"), ("assistant", "rice")],
-    [("user", "What is a millstone for, and who turns it, and when?"), ("assistant", "It grinds grain between two stones; whoever is hungry turns it.")],
-    [("system", "Be brief."), ("user", "콩?"), ("assistant", "beans"), ("user", "밀?"), ("assistant", "wheat, that is 밀")],
+    [
+        ("user", "What is a millstone for, and who turns it, and when?"),
+        ("assistant", "It grinds grain between two stones; whoever is hungry turns it."),
+    ],
+    [
+        ("system", "Be brief."),
+        ("user", "콩?"),
+        ("assistant", "beans"),
+        ("user", "밀?"),
+        ("assistant", "wheat, that is 밀"),
+    ],
 ]
 OTHERS = {
     "no opening": "{% for m in messages %}{{ m['content'] }}</s>{% endfor %}",
@@ -28,7 +37,14 @@ def model(tiny_tokenizer):
 
     torch.manual_seed(5)
     size = len(load_tokenizer(tiny_tokenizer.artefact()))
-    config = LlamaConfig(vocab_size=size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=256)
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=256,
+    )
     return LlamaForCausalLM(config).eval()
 
 
@@ -61,7 +77,9 @@ def test_as_defined_whatever_the_batch(model, chat):
             after, alone = slow(model, chat, messages)
             assert one.reason is None
             assert (one.after, one.alone) == pytest.approx((after, alone), rel=1e-5)
-            assert one.ifd == pytest.approx(after / alone, rel=1e-5) and one.perplexity == pytest.approx(np.exp(after), rel=1e-5)
+            assert one.ifd == pytest.approx(after / alone, rel=1e-5) and one.perplexity == pytest.approx(
+                np.exp(after), rel=1e-5
+            )
 
 
 def test_both_terms_ask_for_the_same_tokens(chat):
@@ -76,8 +94,18 @@ def test_a_question_the_model_knows_helps_and_a_foreign_one_does_not(tiny_tokeni
     import copy
 
     pupil, chat = copy.deepcopy(model).train(), Chat(load_tokenizer(tiny_tokenizer.artefact()))
-    pairs = [("rice?", "쌀"), ("bean?", "콩"), ("wheat?", "밀"), ("millet?", "조"), ("oat?", "귀리"), ("barley?", "보리")]
-    ask = lambda question, answer: [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+    pairs = [
+        ("rice?", "쌀"),
+        ("bean?", "콩"),
+        ("wheat?", "밀"),
+        ("millet?", "조"),
+        ("oat?", "귀리"),
+        ("barley?", "보리"),
+    ]
+
+    def ask(question, answer):
+        return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
     steps = torch.optim.AdamW(pupil.parameters(), lr=1e-2)
     for _ in range(60):
         for question, answer in pairs:
@@ -91,7 +119,9 @@ def test_a_question_the_model_knows_helps_and_a_foreign_one_does_not(tiny_tokeni
     assert np.mean([one.ifd for one in own]) < 0.5 and np.mean([one.ifd for one in foreign]) > 1
 
 
-@pytest.mark.parametrize("messages, reason", [([], "chat.no_answer"), ([{"role": "user", "content": "?"}], "chat.no_answer")])
+@pytest.mark.parametrize(
+    "messages, reason", [([], "chat.no_answer"), ([{"role": "user", "content": "?"}], "chat.no_answer")]
+)
 def test_what_cannot_be_scored_says_why(model, tiny_tokenizer, messages, reason):
     chat = Chat(load_tokenizer(tiny_tokenizer.artefact()))
     [one, fits] = score(model, chat, [messages, talks()[0]], 4, torch.device("cpu"), 256)

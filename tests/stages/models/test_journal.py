@@ -20,7 +20,9 @@ def test_what_was_appended_is_there_again(tmp_path, asked):
     path = tmp_path / "deep" / "journal.jsonl"
     request = asked("무엇인가요?", url="http://a.example/1", task="qa", doc_id="d" * 32)
     journal = Journal(path)
-    journal.append([(request, reply(request, "예, 맷돌입니다.", finish_reason="stop", tokens_in=5, tokens_out=7, seconds=0.5))])
+    journal.append(
+        [(request, reply(request, "예, 맷돌입니다.", finish_reason="stop", tokens_in=5, tokens_out=7, seconds=0.5))]
+    )
     assert journal.get(request.key(MODEL)).text == "예, 맷돌입니다."
     journal.close()
     again = Journal(path)
@@ -66,7 +68,9 @@ def test_one_run_at_a_time(tmp_path):
     Journal(tmp_path / "j.jsonl").close()
 
 
-@pytest.mark.parametrize("line", [b"not json\n", b'{"key": "short"}\n', b'{"format": 99, "key": "' + b"a" * 32 + b'"}\n', b"[]\n", b"\n"])
+@pytest.mark.parametrize(
+    "line", [b"not json\n", b'{"key": "short"}\n', b'{"format": 99, "key": "' + b"a" * 32 + b'"}\n', b"[]\n", b"\n"]
+)
 def test_a_damaged_line_is_named(tmp_path, line):
     path = tmp_path / "j.jsonl"
     path.write_bytes(line)

@@ -30,7 +30,17 @@ def test_a_teacher_that_fails_gives_its_reason():
     assert settle("x", Reply("x", "k", reason="teacher.truncated"), reply("A")).reason == "teacher.truncated"
 
 
-@pytest.mark.parametrize("text,word", [('{"verdict": "A"}', "A"), ('Sure: {"verdict": "b"}.', "B"), ('{"verdict": "A"}, no: {"verdict": "B"}', "B"), ("A", None), ('{"verdict": 1}', None), ('["A"]', None)])
+@pytest.mark.parametrize(
+    "text,word",
+    [
+        ('{"verdict": "A"}', "A"),
+        ('Sure: {"verdict": "b"}.', "B"),
+        ('{"verdict": "A"}, no: {"verdict": "B"}', "B"),
+        ("A", None),
+        ('{"verdict": 1}', None),
+        ('["A"]', None),
+    ],
+)
 def test_the_last_whole_object_counts(text, word):
     assert letter(text) == word
 

@@ -45,7 +45,14 @@ def until(holds, otherwise: str, patience: float = 60.0) -> None:
 
 
 def given(server, **more):
-    return {"kind": "endpoint", "url": getattr(server, "url", server), "model": "tiny", "backoff": 0.01, "max_in_flight": 4, **more}
+    return {
+        "kind": "endpoint",
+        "url": getattr(server, "url", server),
+        "model": "tiny",
+        "backoff": 0.01,
+        "max_in_flight": 4,
+        **more,
+    }
 
 
 def teacher_of(server, path, **more):
@@ -56,7 +63,9 @@ def teacher_of(server, path, **more):
 def child(repo, tmp_path):
     """`child(given, journal, questions)` -> a run in a process of its own."""
     return lambda options, path, questions: subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(repo=str(repo), given=options, journal=str(path), questions=questions)], cwd=tmp_path, start_new_session=True
+        [sys.executable, "-c", CHILD.format(repo=str(repo), given=options, journal=str(path), questions=questions)],
+        cwd=tmp_path,
+        start_new_session=True,
     )
 
 
@@ -150,7 +159,9 @@ def test_what_is_done_is_looked_up_and_nothing_is_left_behind(answering, path, a
     server = answering(0.0)
     for journaled in (False, True):
         teacher = teacher_of(server, path)
-        assert [reply.journaled for reply in teacher.answer([asked("question 1"), asked("question 2")])] == [journaled] * 2
+        assert [reply.journaled for reply in teacher.answer([asked("question 1"), asked("question 2")])] == [
+            journaled
+        ] * 2
         teacher.close()
         assert not socket_path(path).exists()
     assert len(server.requests) == 2
@@ -162,7 +173,9 @@ def test_a_reader_that_stops_early_loses_nothing(answering, path, asked):
     replies = teacher.answer([asked(f"question {n}") for n in range(4)])
     assert next(replies).text
     replies.close()
-    assert sorted(r.text for r in teacher.answer([asked(f"question {n}") for n in range(4)])) == [f"answer {n}" for n in range(4)]
+    assert sorted(r.text for r in teacher.answer([asked(f"question {n}") for n in range(4)])) == [
+        f"answer {n}" for n in range(4)
+    ]
     teacher.close()
     assert len(server.requests) == 4
 
@@ -201,7 +214,7 @@ def test_told_to_end_it_finishes_what_is_on_the_wire(answering, path, asked):
     server = answering(0.5)
     teacher = teacher_of(server, path, max_in_flight=2)
     with pytest.raises(WorkError, match="told to end"):
-        for place, reply in enumerate(teacher.answer([asked(f"question {n}") for n in range(8)])):
+        for place, _reply in enumerate(teacher.answer([asked(f"question {n}") for n in range(8)])):
             if place == 0:
                 os.kill(teacher.journal._link.keeper, signal.SIGTERM)
     teacher.close()
@@ -223,7 +236,11 @@ def test_told_to_end_before_a_call_was_sent_the_run_hears_of_it(chat_server, pat
 
 def test_the_key_is_in_no_file_and_on_no_command_line(chat_server, completion, path, asked, monkeypatch):
     monkeypatch.setenv("TEACHER_TEST_KEY", "sk-hidden-43")
-    server = chat_server(lambda q, a, headers: (200, {}, completion("ok")) if headers["Authorization"] == "Bearer sk-hidden-43" else (401, {}, ""))
+    server = chat_server(
+        lambda q, a, headers: (
+            (200, {}, completion("ok")) if headers["Authorization"] == "Bearer sk-hidden-43" else (401, {}, "")
+        )
+    )
     teacher = teacher_of(server, path, key_env="TEACHER_TEST_KEY")
     assert next(iter(teacher.answer([asked("q")]))).text == "ok"
     written = [path, *socket_path(path).parent.glob(socket_path(path).stem + ".log")]

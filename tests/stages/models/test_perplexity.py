@@ -19,7 +19,9 @@ def reader(untrained):
 def test_a_text_scores_as_the_model_says_of_it_alone(reader):
     found = reader.read(TEXTS, 512)
     for text, logp, tokens in zip(TEXTS, found.logp, found.tokens):
-        ids = torch.tensor([[reader.opening, *reader.tokenizer(text, add_special_tokens=False)["input_ids"]][: reader.context]])
+        ids = torch.tensor(
+            [[reader.opening, *reader.tokenizer(text, add_special_tokens=False)["input_ids"]][: reader.context]]
+        )
         assert tokens == ids.shape[1] - 1
         if tokens:
             with torch.inference_mode():

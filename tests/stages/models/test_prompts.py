@@ -4,7 +4,9 @@ from stages.models.prompts import Example, Prompt
 
 
 def test_slots_in_order_and_examples_as_turns():
-    prompt = Prompt("en", "Answer.", "One word.", (Example("2+2", "four", "numbers"),), "You are a teacher.", steps=True)
+    prompt = Prompt(
+        "en", "Answer.", "One word.", (Example("2+2", "four", "numbers"),), "You are a teacher.", steps=True
+    )
     messages = prompt.render("3+3", "sums")
     assert [role for role, _ in messages] == ["system", "user", "assistant", "user"]
     assert messages[0][1].startswith("You are a teacher.\n\nAnswer.\n\nReason step by step")
@@ -13,4 +15,7 @@ def test_slots_in_order_and_examples_as_turns():
 
 
 def test_korean_zero_shot():
-    assert Prompt("ko", "답하세요.", "한 낱말로.").render("2+2") == (("system", "답하세요."), ("user", "[입력]\n2+2\n\n[출력]\n한 낱말로."))
+    assert Prompt("ko", "답하세요.", "한 낱말로.").render("2+2") == (
+        ("system", "답하세요."),
+        ("user", "[입력]\n2+2\n\n[출력]\n한 낱말로."),
+    )

@@ -8,7 +8,14 @@ from pipeline.errors import OptionError
 from stages.models.journal import Journal
 from stages.models.teacher import Reply, Request, Sampling, TeacherOptions, open_teacher
 
-ITEM = {"url": "http://Mill.example/about/", "task": "qa", "instruction": "언제 여나요?", "answer": "아홉 시에 엽니다.", "lang": "ko", "written_by": "hand"}
+ITEM = {
+    "url": "http://Mill.example/about/",
+    "task": "qa",
+    "instruction": "언제 여나요?",
+    "answer": "아홉 시에 엽니다.",
+    "lang": "ko",
+    "written_by": "hand",
+}
 
 
 def recorded(path, **more):
@@ -19,7 +26,11 @@ def recorded(path, **more):
 def journaled(tmp_path, asked):
     path = tmp_path / "calls.jsonl"
     journal = Journal(path)
-    for model, text, more in (("big", "yes", {}), ("big", None, {"reason": "teacher.truncated"}), ("big", None, {"reason": "teacher.unreachable"})):
+    for model, text, more in (
+        ("big", "yes", {}),
+        ("big", None, {"reason": "teacher.truncated"}),
+        ("big", None, {"reason": "teacher.unreachable"}),
+    ):
         request = asked(f"q{len(path.read_bytes().splitlines())}")
         journal.append([(request, Reply("", request.key(model), text, model=model, **more))])
     journal.close()
@@ -28,8 +39,15 @@ def journaled(tmp_path, asked):
 
 def test_replayed_by_key(journaled, asked):
     teacher = recorded(journaled)
-    replies = list(teacher.answer([asked("q0"), asked("q1"), asked("q2"), asked("q0", sampling=Sampling(temperature=0))]))
-    assert [(r.text, r.reason) for r in replies] == [("yes", None), (None, "teacher.truncated"), (None, "teacher.not_recorded"), (None, "teacher.not_recorded")]
+    replies = list(
+        teacher.answer([asked("q0"), asked("q1"), asked("q2"), asked("q0", sampling=Sampling(temperature=0))])
+    )
+    assert [(r.text, r.reason) for r in replies] == [
+        ("yes", None),
+        (None, "teacher.truncated"),
+        (None, "teacher.not_recorded"),
+        (None, "teacher.not_recorded"),
+    ]
     assert teacher.name == "big" and replies[0].journaled
 
 
@@ -52,7 +70,9 @@ def write(path, items):
 
 
 def test_by_hand_by_page_and_task(tmp_path):
-    teacher = recorded(write(tmp_path / "a.yaml", [ITEM, ITEM | {"instruction": "어디인가요?", "answer": "솔내읍입니다."}]))
+    teacher = recorded(
+        write(tmp_path / "a.yaml", [ITEM, ITEM | {"instruction": "어디인가요?", "answer": "솔내읍입니다."}])
+    )
     ask = Request("1", (("user", "x"),), task="qa", url="http://mill.example/about#top")
     reply = next(iter(teacher.answer([ask])))
     assert [pair["instruction"] for pair in json.loads(reply.text)] == ["언제 여나요?", "어디인가요?"]
@@ -64,7 +84,13 @@ def test_by_hand_by_page_and_task(tmp_path):
 
 @pytest.mark.parametrize(
     "items,word",
-    [([{"url": "u"}], "item 1 lacks"), ([ITEM, ITEM | {"extra": 1}], "item 2 has unknown"), ([ITEM | {"answer": ""}], "empty"), ({"other": 1}, "no list"), ([ITEM | {"answer": 5}], "non-text")],
+    [
+        ([{"url": "u"}], "item 1 lacks"),
+        ([ITEM, ITEM | {"extra": 1}], "item 2 has unknown"),
+        ([ITEM | {"answer": ""}], "empty"),
+        ({"other": 1}, "no list"),
+        ([ITEM | {"answer": 5}], "non-text"),
+    ],
 )
 def test_an_item_that_is_not_whole_is_named(tmp_path, items, word):
     with pytest.raises(OptionError) as fault:
@@ -86,4 +112,6 @@ def test_the_projects_own_answers_are_whole(repo):
     from stages.sft.asks import TASKS
 
     items = hand_items(repo / "configs" / "site" / "answers.yaml")
-    assert items and {item["task"] for item in items} <= set(TASKS) and {item["written_by"] for item in items} == {"hand"}
+    assert (
+        items and {item["task"] for item in items} <= set(TASKS) and {item["written_by"] for item in items} == {"hand"}
+    )

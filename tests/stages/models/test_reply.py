@@ -36,11 +36,26 @@ def test_the_shared_replies():
     for line in SHARED.read_text("utf-8").splitlines():
         row = json.loads(line)
         found, right = rating(row["reply"]), row["right"]
-        allowed = {None} if right == "unparsed" or str(right).startswith("refused") else {4, None} if right == "4 or unparsed" else {right}
+        allowed = (
+            {None}
+            if right == "unparsed" or str(right).startswith("refused")
+            else {4, None}
+            if right == "4 or unparsed"
+            else {right}
+        )
         assert found in allowed, row
 
 
-@pytest.mark.parametrize("text, said", [("<think>why</think> yes", "yes"), ("why</think>yes", "yes"), ("<think>why", ""), ("It opens with <think>.", "It opens with <think>."), ("plain", "plain")])
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("<think>why</think> yes", "yes"),
+        ("why</think>yes", "yes"),
+        ("<think>why", ""),
+        ("It opens with <think>.", "It opens with <think>."),
+        ("plain", "plain"),
+    ],
+)
 def test_reasoning_in_front_is_cut_away(text, said):
     assert spoken(text) == said
 
@@ -64,7 +79,9 @@ def test_pairs_of_a_teacher(text, pairs):
     assert pairs_in(text)[0] == pairs
 
 
-@pytest.mark.parametrize("unit", ['{"', '{"a":', '[{"a":1},', "{ ", "[[", '{"a":{"b":', "<think>", '<think>{"a":1}</think>', '{"a": 1} '])
+@pytest.mark.parametrize(
+    "unit", ['{"', '{"a":', '[{"a":1},', "{ ", "[[", '{"a":{"b":', "<think>", '<think>{"a":1}</think>', '{"a": 1} ']
+)
 def test_the_cost_is_linear(unit, monkeypatch):
     """Counted: characters the JSON reader goes through, attempts that fail included."""
     whole, read = json.JSONDecoder.raw_decode, [0]

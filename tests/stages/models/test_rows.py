@@ -28,7 +28,13 @@ def test_packing_keeps_every_item_once_and_no_row_overflows(lengths):
 
 
 def test_the_last_token_of_a_document_foretells_nothing():
-    row = join([segment(np.arange(3, dtype=np.int32)), segment(np.arange(10, 14, dtype=np.int32)), segment(np.array([7], np.int32))])
+    row = join(
+        [
+            segment(np.arange(3, dtype=np.int32)),
+            segment(np.arange(10, 14, dtype=np.int32)),
+            segment(np.array([7], np.int32)),
+        ]
+    )
     assert row.labels.tolist() == [1, 2, IGNORED, 11, 12, 13, IGNORED, IGNORED]
     assert row.segments.tolist() == [1, 1, 1, 2, 2, 2, 2, 3]
 

@@ -14,7 +14,14 @@ def llama():
 
     from stages.models.device import arithmetic
 
-    shape = dict(vocab_size=512, hidden_size=64, intermediate_size=192, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=128)
+    shape = {
+        "vocab_size": 512,
+        "hidden_size": 64,
+        "intermediate_size": 192,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 128,
+    }
     with arithmetic(1, 3):
         return LlamaForCausalLM(LlamaConfig(**shape, tie_word_embeddings=True)).eval()
 

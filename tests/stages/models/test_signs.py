@@ -31,7 +31,10 @@ def test_no_leak(text):
 def test_repetition_is_of_the_text_and_not_of_its_language():
     clean = "맷돌은 위짝과 아래짝으로 되어 있고, 위짝을 돌리면 가운데 구멍으로 넣은 곡식이 사이에서 갈려 나옵니다. 손잡이는 나무로 만들어 끼웁니다."
     assert repetition(clean) < 0.05 and repetition(clean * 6) > 0.8
-    assert repetition("The stone turns and the grain is ground between the two faces; the meal falls from the rim. " * 5) > 0.7
+    assert (
+        repetition("The stone turns and the grain is ground between the two faces; the meal falls from the rim. " * 5)
+        > 0.7
+    )
     assert repetition("짧음") == 0.0
 
 

@@ -19,7 +19,17 @@ class Backend:
         for key, request in requests:
             question = request.messages[-1][1]
             self.asked.append(question)
-            held.append(Reply(request.id, key, None if self.reason else self.text(question), reason=self.reason, tokens_in=10, tokens_out=5, model="m"))
+            held.append(
+                Reply(
+                    request.id,
+                    key,
+                    None if self.reason else self.text(question),
+                    reason=self.reason,
+                    tokens_in=10,
+                    tokens_out=5,
+                    model="m",
+                )
+            )
             if len(held) == 2:
                 yield held
                 held = []
@@ -28,7 +38,9 @@ class Backend:
 
 
 def options(**more):
-    return TeacherOptions.build({"kind": "endpoint", "url": "http://127.0.0.1:1/v1", "model": "m", **more}, "sft.teacher")
+    return TeacherOptions.build(
+        {"kind": "endpoint", "url": "http://127.0.0.1:1/v1", "model": "m", **more}, "sft.teacher"
+    )
 
 
 def teacher(tmp_path, backend, **more):
@@ -41,7 +53,12 @@ def test_the_same_question_is_asked_once(tmp_path, asked):
     first = teacher(tmp_path, backend)
     replies = {r.id: r.text for r in first.answer(with_twins)}
     first.close()
-    assert replies == {"a": "answer to a", "b": "answer to b", "a again": "answer to a", "c": "answer to c"} and backend.asked == ["a", "b", "c"]
+    assert replies == {
+        "a": "answer to a",
+        "b": "answer to b",
+        "a again": "answer to a",
+        "c": "answer to c",
+    } and backend.asked == ["a", "b", "c"]
     second = teacher(tmp_path, backend)
     again = list(second.answer(with_twins))
     assert {r.id: r.text for r in again} == replies and all(r.journaled for r in again) and len(backend.asked) == 3
@@ -50,7 +67,18 @@ def test_the_same_question_is_asked_once(tmp_path, asked):
 def test_the_key_is_model_prompt_and_parameters(asked):
     key = asked("a").key("m")
     assert key == asked("a", id="other", url="http://elsewhere", task="qa").key("m")
-    assert len({key, asked("a").key("n"), asked("b").key("m"), asked("a", sampling=Sampling(temperature=0)).key("m"), asked("a", sampling=Sampling(seed=None)).key("m")}) == 5
+    assert (
+        len(
+            {
+                key,
+                asked("a").key("n"),
+                asked("b").key("m"),
+                asked("a", sampling=Sampling(temperature=0)).key("m"),
+                asked("a", sampling=Sampling(seed=None)).key("m"),
+            }
+        )
+        == 5
+    )
 
 
 @pytest.mark.parametrize("text,note", [("a", "the prompt"), (" A\n", None), ("   ", "empty")])
@@ -77,7 +105,9 @@ def test_budgets_of_tokens_and_money(tmp_path, asked):
     tokens = teacher(tmp_path, Backend(), budget={"tokens": 500})
     assert sum(r.reason == "teacher.budget" for r in tokens.answer(questions)) > 5
     tokens.close()
-    money = Journaled(Backend(), Journal(tmp_path / "k.jsonl"), options(budget={"price": 0.5}, price_in=1000.0, price_out=1000.0))
+    money = Journaled(
+        Backend(), Journal(tmp_path / "k.jsonl"), options(budget={"price": 0.5}, price_in=1000.0, price_out=1000.0)
+    )
     assert 0 < sum(r.reason == "teacher.budget" for r in money.answer(questions)) < 10
 
 
@@ -145,11 +175,24 @@ def test_the_secret_comes_from_its_place(tmp_path, monkeypatch):
 
 def test_where_and_how_do_not_enter_the_fingerprint():
     base = options()
-    assert base.fingerprint() == options(url="http://other:9/v1", max_in_flight=2, retries=0, journal="/elsewhere.jsonl", key_env="KEY").fingerprint()
+    assert (
+        base.fingerprint()
+        == options(
+            url="http://other:9/v1", max_in_flight=2, retries=0, journal="/elsewhere.jsonl", key_env="KEY"
+        ).fingerprint()
+    )
     assert base.fingerprint() != options(model="n").fingerprint() != options(sampling={"temperature": 1}).fingerprint()
 
 
-@pytest.mark.parametrize("given,word", [({"kind": "endpoint"}, "url and model"), ({"kind": "local"}, "folder"), ({"kind": "recorded"}, "recorded"), ({"kind": "oracle"}, "endpoint")])
+@pytest.mark.parametrize(
+    "given,word",
+    [
+        ({"kind": "endpoint"}, "url and model"),
+        ({"kind": "local"}, "folder"),
+        ({"kind": "recorded"}, "recorded"),
+        ({"kind": "oracle"}, "endpoint"),
+    ],
+)
 def test_incomplete_options_name_what_is_missing(given, word):
     with pytest.raises(OptionError) as fault:
         TeacherOptions.build(given, "sft.teacher")

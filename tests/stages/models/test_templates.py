@@ -59,7 +59,10 @@ def test_what_is_asked_at_inference_is_what_training_saw(tokenizer):
         ([{"role": "user", "content": " "}], "chat.empty"),
         ([{"role": "tool", "content": "x"}], "chat.role"),
         ([{"role": "user", "content": "x"}], "chat.no_answer"),
-        ([{"role": "user", "content": "a</s><|assistant|>\nb"}, {"role": "assistant", "content": "c"}], "chat.control_token"),
+        (
+            [{"role": "user", "content": "a</s><|assistant|>\nb"}, {"role": "assistant", "content": "c"}],
+            "chat.control_token",
+        ),
         ([{"role": "user", "content": "a<|system|>"}, {"role": "assistant", "content": "c"}], "chat.control_token"),
     ],
 )

@@ -10,7 +10,12 @@ from stages.models.templates import Chat, ChatFault, dated
 FOUND = importlib.util.find_spec("trl")
 TEMPLATES = sorted((Path(FOUND.origin).parent / "chat_templates").glob("*.jinja")) if FOUND else []
 U, A, S = ({"role": role, "content": ""} for role in ("user", "assistant", "system"))
-TALK = [{**U, "content": "첫 질문?"}, {**A, "content": "첫 답 🌾."}, {**U, "content": "second?"}, {**A, "content": "second answer."}]
+TALK = [
+    {**U, "content": "첫 질문?"},
+    {**A, "content": "첫 답 🌾."},
+    {**U, "content": "second?"},
+    {**A, "content": "second answer."},
+]
 THINK = "<think>\n\n</think>\n\n"
 ENDS = {
     "cohere2": ("", "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>"), "cohere": ("", "<|END_OF_TURN_TOKEN|>"), "deepseek": ("", "<｜end▁of▁sentence｜>"), "diffusion_gemma": ("", "<turn|>"), "gemma4": ("", "<turn|>"),
@@ -24,10 +29,13 @@ BEFORE = {"qwen3": ("", THINK), "qwen3_training": (THINK, THINK), "qwen3_5_think
 @pytest.fixture(scope="module")
 def letters():
     """A tokenizer of one token a byte, so that the mask shows every character."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    raw = Tokenizer(models.BPE(vocab={c: n for n, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[]))
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    raw = Tokenizer(
+        models.BPE(vocab={c: n for n, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[])
+    )
     raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     raw.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>", pad_token="<pad>")
@@ -39,7 +47,11 @@ def trained(chat, messages, **more):
 
 
 def wanted(name, answers):
-    before, end = next(ENDS[start] for start in ENDS if name.startswith(start)) if name[:6] != "gptoss" else ("<|channel|>final<|message|>", "<|end|>")
+    before, end = (
+        next(ENDS[start] for start in ENDS if name.startswith(start))
+        if name[:6] != "gptoss"
+        else ("<|channel|>final<|message|>", "<|end|>")
+    )
     befores = BEFORE.get(name, (before, before))[-len(answers) :]
     ends = [end] * (len(answers) - 1) + ["<|return|>" if name[:6] == "gptoss" else end]
     after = "</s>" if name in ("phi3_training", "phi3_5_training") else ""
@@ -53,7 +65,11 @@ def test_every_template_trains_the_answers_and_their_ends(path, letters):
     assert trained(chat, TALK) == wanted(path.stem, both)
     assert trained(chat, TALK[:2]) == wanted(path.stem, both[:1])
     assert trained(chat, [{**S, "content": " \n"}, *TALK]) == wanted(path.stem, both), "an empty system turn is none"
-    assert trained(chat, [*TALK[:1], {**TALK[1], "train": False}, *TALK[2:]]) == wanted(path.stem, both[1:]) == trained(chat, TALK, turns=1)
+    assert (
+        trained(chat, [*TALK[:1], {**TALK[1], "train": False}, *TALK[2:]])
+        == wanted(path.stem, both[1:])
+        == trained(chat, TALK, turns=1)
+    )
     with_system = [{**S, "content": "Be brief."}, *TALK]
     if path.stem in ("gemma", "gemma_training"):
         with pytest.raises(ChatFault, match="chat.system"):
@@ -81,16 +97,37 @@ def test_an_answer_stops_where_the_template_ends_it(letters):
 
 
 def test_a_date_is_fixed(letters, monkeypatch):
-    asks = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }} {{ strftime_now(\"%Y-%m\") }}{% endif %}" + QWEN
+    asks = (
+        "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }} {{ strftime_now(\"%Y-%m\") }}{% endif %}" + QWEN
+    )
     said = Chat(letters, asks).render(TALK)
     assert said.startswith("26 Jul 2024 2024-07<|user|>") and dated(dated(asks)) == dated(asks)
     assert Chat(letters, "\n" + asks).render(TALK) == "\n" + said, "nothing else moves"
 
 
-CALL = [TALK[0], {**A, "tool_calls": [{"id": "c12345678", "name": "look", "arguments": '{"q": "x"}'}]}, {"role": "tool", "content": "21 C", "name": "look", "tool_call_id": "c12345678"}, TALK[3]]
+CALL = [
+    TALK[0],
+    {**A, "tool_calls": [{"id": "c12345678", "name": "look", "arguments": '{"q": "x"}'}]},
+    {"role": "tool", "content": "21 C", "name": "look", "tool_call_id": "c12345678"},
+    TALK[3],
+]
 
 
-@pytest.mark.parametrize("name, mask", [("qwen2_5", '<tool_call>\n{"name": "look", "arguments": {"q": "x"}}\n</tool_call><|im_end|>second answer.<|im_end|>'), ("gptoss", ' to=functions.look<|channel|>commentary json<|message|>{"q": "x"}<|call|><|channel|>final<|message|>second answer.<|return|>'), ("llama3", None), ("deepseek_r1_distill_training", None)])
+@pytest.mark.parametrize(
+    "name, mask",
+    [
+        (
+            "qwen2_5",
+            '<tool_call>\n{"name": "look", "arguments": {"q": "x"}}\n</tool_call><|im_end|>second answer.<|im_end|>',
+        ),
+        (
+            "gptoss",
+            ' to=functions.look<|channel|>commentary json<|message|>{"q": "x"}<|call|><|channel|>final<|message|>second answer.<|return|>',
+        ),
+        ("llama3", None),
+        ("deepseek_r1_distill_training", None),
+    ],
+)
 def test_tool_calls_are_trained_or_refused(name, mask, letters):
     chat = Chat(letters, next(path for path in TEMPLATES if path.stem == name).read_text("utf-8"))
     tools = '[{"type": "function", "function": {"name": "look", "description": "d", "parameters": {"type": "object", "properties": {}}}}]'
@@ -103,7 +140,9 @@ def test_tool_calls_are_trained_or_refused(name, mask, letters):
 
 def test_reasoning_is_rendered_or_counted(letters):
     talk = [TALK[0], {**TALK[1], "reasoning": "for this"}]
-    assert "for this" in trained(Chat(letters, next(path for path in TEMPLATES if path.stem == "qwen3").read_text("utf-8")), talk)
+    assert "for this" in trained(
+        Chat(letters, next(path for path in TEMPLATES if path.stem == "qwen3").read_text("utf-8")), talk
+    )
     assert Chat(letters, QWEN).encode(talk).unseen == 1
     with pytest.raises(ChatFault, match="chat.not_trained"):
         Chat(letters, QWEN).encode([TALK[0], {**TALK[1], "train": False}])

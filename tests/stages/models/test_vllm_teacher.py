@@ -41,13 +41,20 @@ def engine(monkeypatch):
             given.sampling += sampling
             ends = {"cut": "length", "mute": "stop"}
             said = [messages[-1]["content"] for messages in conversations]
-            outputs = [types.SimpleNamespace(text="" if q == "mute" else f" re: {q} ", finish_reason=ends.get(q, "stop"), token_ids=[1, 2]) for q in said]
+            outputs = [
+                types.SimpleNamespace(
+                    text="" if q == "mute" else f" re: {q} ", finish_reason=ends.get(q, "stop"), token_ids=[1, 2]
+                )
+                for q in said
+            ]
             return [types.SimpleNamespace(outputs=[one], prompt_token_ids=[1, 2, 3]) for one in outputs]
 
     def remote(num_gpus):
         given.gpus.append(num_gpus)
         call = lambda bound: types.SimpleNamespace(remote=bound)  # noqa: E731
-        return lambda cls: types.SimpleNamespace(remote=lambda *args: types.SimpleNamespace(answer=call(cls(*args).answer)))
+        return lambda cls: types.SimpleNamespace(
+            remote=lambda *args: types.SimpleNamespace(answer=call(cls(*args).answer))
+        )
 
     vllm = types.ModuleType("vllm")
     vllm.LLM, vllm.SamplingParams = LLM, lambda **options: options
@@ -66,12 +73,31 @@ def test_answers_reasons_and_parameters(engine, asked, tmp_path):
     given = options(folder, gpus=2)
     teacher = Journaled(vllm_teacher.VllmTeacher(given), Journal(tmp_path / "j.jsonl"), given)
     sampling = Sampling(temperature=0.2, frequency_penalty=0.5, max_tokens=7, stop=("END",))
-    replies = {r.id: r for r in teacher.answer([asked(q, sampling=sampling) for q in ("fine", "cut", "mute", "too long")])}
+    replies = {
+        r.id: r for r in teacher.answer([asked(q, sampling=sampling) for q in ("fine", "cut", "mute", "too long")])
+    }
     teacher.close()
-    assert replies["fine"].text == "re: fine" and replies["fine"].tokens_in == 3 and replies["fine"].model.startswith("vllm:")
-    assert [replies[q].reason for q in ("cut", "mute", "too long")] == ["teacher.truncated", "teacher.bad_answer", "teacher.refused"]
-    assert engine.models == [{"model": str(folder), "tensor_parallel_size": 2, "trust_remote_code": False}] and engine.gpus == [2]
-    assert engine.sampling[0] == {"temperature": 0.2, "top_p": 0.95, "max_tokens": 7, "frequency_penalty": 0.5, "seed": 0, "stop": ["END"]}
+    assert (
+        replies["fine"].text == "re: fine"
+        and replies["fine"].tokens_in == 3
+        and replies["fine"].model.startswith("vllm:")
+    )
+    assert [replies[q].reason for q in ("cut", "mute", "too long")] == [
+        "teacher.truncated",
+        "teacher.bad_answer",
+        "teacher.refused",
+    ]
+    assert engine.models == [
+        {"model": str(folder), "tensor_parallel_size": 2, "trust_remote_code": False}
+    ] and engine.gpus == [2]
+    assert engine.sampling[0] == {
+        "temperature": 0.2,
+        "top_p": 0.95,
+        "max_tokens": 7,
+        "frequency_penalty": 0.5,
+        "seed": 0,
+        "stop": ["END"],
+    }
     again = Journaled(vllm_teacher.VllmTeacher(given), Journal(tmp_path / "j.jsonl"), given)
     assert next(iter(again.answer([asked("fine", sampling=sampling)]))).journaled and len(engine.models) == 1
     again.close()

@@ -43,7 +43,9 @@ def test_ledger_names_every_document_and_row_with_its_span(documents, packed, to
     check(documents.table()["id"], store.table()["id"], ledger, "pack")
     pairs = {(row_id, doc["id"]) for row_id, row in rows.items() for doc in row["docs"]}
     kept = [entry for entry in ledger.to_pylist() if entry["reason"] is None]
-    assert {(entry["out"], entry["id"]) for entry in kept} == pairs and len(kept) == sum(len(r["docs"]) for r in rows.values())
+    assert {(entry["out"], entry["id"]) for entry in kept} == pairs and len(kept) == sum(
+        len(r["docs"]) for r in rows.values()
+    )
     for entry in kept:
         row = rows[entry["out"]]
         doc = next(d for d in row["docs"] if d["id"] == entry["id"])

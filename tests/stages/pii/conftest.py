@@ -4,18 +4,51 @@ from __future__ import annotations
 
 import datetime
 import random
-from typing import Callable, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 
 PARTICLES = "은 는 이 가 을 를 에 에서 로 으로 와 과 도 만 의 입니다 이며 인데 까지 부터".split()
 PEOPLE = ["서도윤", "문가람", "배하린", "오지안", "황보민", "남궁솔", "차예준", "맹수아"]
-ROADS = [("서울특별시 종로구", "율곡로"), ("부산광역시 해운대구", "센텀중앙로"), ("경기도 고양시 덕양구", "화신로"), ("대전 유성구", "대학로"),
-         ("전라남도 순천시", "장명로"), ("강원특별자치도 춘천시", "경춘로"), ("제주특별자치도 서귀포시", "일주동로"), ("인천 연수구", "송도과학로16번길")]
-LOTS = [("서울 마포구", "상암동"), ("충청북도 청주시 흥덕구", "가경동"), ("경남 김해시", "내외동"), ("전북특별자치도 군산시", "나운동")]
-BANKS = {"국민은행": (6, 2, 6), "신한은행": (3, 3, 6), "우리은행": (4, 3, 6), "하나은행": (3, 6, 5), "농협": (3, 4, 4, 2), "카카오뱅크": (4, 2, 7),
-         "토스뱅크": (4, 4, 4), "새마을금고": (4, 4, 4, 1), "기업은행": (3, 6, 2, 3), "우체국": (6, 2, 6), "부산은행": (3, 4, 4, 2), "케이뱅크": (3, 3, 6)}
-NEUTRAL = ["어제 {v}{p} 다시 확인했다.", "{n}씨가 {v}{p} 적어 주었다", "메모: {v}{p}", "그는 {v}{p} 말했다.", "아래 줄에 {v}{p} 있다.", "({v}){p} 함께 제출"]
+ROADS = [
+    ("서울특별시 종로구", "율곡로"),
+    ("부산광역시 해운대구", "센텀중앙로"),
+    ("경기도 고양시 덕양구", "화신로"),
+    ("대전 유성구", "대학로"),
+    ("전라남도 순천시", "장명로"),
+    ("강원특별자치도 춘천시", "경춘로"),
+    ("제주특별자치도 서귀포시", "일주동로"),
+    ("인천 연수구", "송도과학로16번길"),
+]
+LOTS = [
+    ("서울 마포구", "상암동"),
+    ("충청북도 청주시 흥덕구", "가경동"),
+    ("경남 김해시", "내외동"),
+    ("전북특별자치도 군산시", "나운동"),
+]
+BANKS = {
+    "국민은행": (6, 2, 6),
+    "신한은행": (3, 3, 6),
+    "우리은행": (4, 3, 6),
+    "하나은행": (3, 6, 5),
+    "농협": (3, 4, 4, 2),
+    "카카오뱅크": (4, 2, 7),
+    "토스뱅크": (4, 4, 4),
+    "새마을금고": (4, 4, 4, 1),
+    "기업은행": (3, 6, 2, 3),
+    "우체국": (6, 2, 6),
+    "부산은행": (3, 4, 4, 2),
+    "케이뱅크": (3, 3, 6),
+}
+NEUTRAL = [
+    "어제 {v}{p} 다시 확인했다.",
+    "{n}씨가 {v}{p} 적어 주었다",
+    "메모: {v}{p}",
+    "그는 {v}{p} 말했다.",
+    "아래 줄에 {v}{p} 있다.",
+    "({v}){p} 함께 제출",
+]
 HOLDER = ["{l}{g}{v}{p} 남겼다", "{l}는 {v}{p}", "{n} {l}{g}{v}{p}", "제 {l}{g}{v}{p} 맞나요?"]
 GLUE = ["", " ", ": ", " : ", "="]
 
@@ -67,7 +100,11 @@ class Korean:
         return head + str(check if valid else (check + self.r.randrange(1, 10)) % 10)
 
     def corporation(self) -> str:
-        head = self.r.choice(["1101", "1201", "1341", "1801", "2847"]) + self.r.choice(["11", "12", "14", "21"]) + self.digits(6)
+        head = (
+            self.r.choice(["1101", "1201", "1341", "1801", "2847"])
+            + self.r.choice(["11", "12", "14", "21"])
+            + self.digits(6)
+        )
         total = sum(int(d) if k % 2 == 0 else 2 * int(d) for k, d in enumerate(head))
         return head + str((10 - total % 10) % 10)
 
@@ -93,15 +130,36 @@ class Korean:
     # -- values ------------------------------------------------------------------------------------------------------
 
     def mobile(self) -> str:
-        a, b, c = self.r.choice(["010"] * 8 + ["011", "016"]), self.nonzero(4), self.digits(3) + self.r.choice("23456789")
+        a, b, c = (
+            self.r.choice(["010"] * 8 + ["011", "016"]),
+            self.nonzero(4),
+            self.digits(3) + self.r.choice("23456789"),
+        )
         by = self.r.choice(["-", " ", ".", " - ", "–"])
         plain = f"{a}-{b}-{c}"
-        return self.r.choice([f"{a}{by}{b}{by}{c}", plain, plain, f"010{b}{c}", f"({a}) {b}-{c}", f"+82-10-{b}-{c}", f"+82 10 {b} {c}", self.wide(plain)])
+        return self.r.choice(
+            [
+                f"{a}{by}{b}{by}{c}",
+                plain,
+                plain,
+                f"010{b}{c}",
+                f"({a}) {b}-{c}",
+                f"+82-10-{b}-{c}",
+                f"+82 10 {b} {c}",
+                self.wide(plain),
+            ]
+        )
 
     def landline(self) -> str:
         area = self.r.choice(["02", "031", "032", "042", "051", "053", "062", "064", "070", "0507"])
         by = self.r.choice(["-", "-", ".", " "])
-        return self.r.choice([f"{area}{by}{self.nonzero(4)}{by}{self.digits(4)}", f"({area}) {self.nonzero(3)}-{self.digits(4)}", f"{area}){self.nonzero(3)}-{self.digits(4)}"])
+        return self.r.choice(
+            [
+                f"{area}{by}{self.nonzero(4)}{by}{self.digits(4)}",
+                f"({area}) {self.nonzero(3)}-{self.digits(4)}",
+                f"{area}){self.nonzero(3)}-{self.digits(4)}",
+            ]
+        )
 
     def written_resident(self, number: str) -> str:
         by = self.r.choice(["-"] * 5 + [" - ", " ", "–", "."])
@@ -111,7 +169,15 @@ class Korean:
     def road(self) -> str:
         where, road = self.r.choice(ROADS)
         number = self.r.choice([self.nonzero(self.r.randrange(1, 4)), f"{self.nonzero(2)}-{self.r.randrange(1, 40)}"])
-        rest = self.r.choice(["", "", f", {self.r.randrange(101, 130)}동 {self.r.randrange(101, 2500)}호", f" {self.r.randrange(2, 20)}층", " (수송동)"])
+        rest = self.r.choice(
+            [
+                "",
+                "",
+                f", {self.r.randrange(101, 130)}동 {self.r.randrange(101, 2500)}호",
+                f" {self.r.randrange(2, 20)}층",
+                " (수송동)",
+            ]
+        )
         return f"{where} {road} {number}{rest}"
 
     def lot(self) -> str:
@@ -143,7 +209,13 @@ class Korean:
         """`value` in a sentence, a particle attached; behind one of `labels` where it needs one."""
         template = self.r.choice(HOLDER if labels else NEUTRAL)
         label = self.r.choice(labels) if labels else ""
-        words = {"p": self.r.choice(PARTICLES), "n": self.r.choice(PEOPLE), "l": label, "g": self.r.choice(GLUE), "v": "\0"}
+        words = {
+            "p": self.r.choice(PARTICLES),
+            "n": self.r.choice(PEOPLE),
+            "l": label,
+            "g": self.r.choice(GLUE),
+            "v": "\0",
+        }
         text = template.format(**words)
         at = text.index("\0")
         return Sentence(text.replace("\0", value), [(at, at + len(value), entity)] if entity else [], maker)
@@ -165,14 +237,29 @@ class Korean:
 
         def mail() -> Sentence:
             name = r.choice(["dyseo", "moon.ga", "ha_rin92", "jian-oh", "hwangbo+tax"])
-            return put(f"{name}@{r.choice(['sangam.co.kr', 'naju.or.kr', 'mail.hwasin.com', 'gimhae.ac.kr', 'uni.kr'])}", "email", "mail")
+            return put(
+                f"{name}@{r.choice(['sangam.co.kr', 'naju.or.kr', 'mail.hwasin.com', 'gimhae.ac.kr', 'uni.kr'])}",
+                "email",
+                "mail",
+            )
 
         def spelled() -> Sentence:
-            at, dot = r.choice([" [at] ", "(at)", "[골뱅이]", " 골뱅이 ", "{AT}"]), r.choice([".", ".", " [dot] ", "(점)"])
-            return put(f"{r.choice(['dyseo', 'moon.ga', 'rin92'])}{at}{r.choice(['sangam', 'mail.gimhae'])}{dot}{r.choice(['com', 'kr', 'net'])}", "email", "mail spelled")
+            at, dot = (
+                r.choice([" [at] ", "(at)", "[골뱅이]", " 골뱅이 ", "{AT}"]),
+                r.choice([".", ".", " [dot] ", "(점)"]),
+            )
+            return put(
+                f"{r.choice(['dyseo', 'moon.ga', 'rin92'])}{at}{r.choice(['sangam', 'mail.gimhae'])}{dot}{r.choice(['com', 'kr', 'net'])}",
+                "email",
+                "mail spelled",
+            )
 
         def hangul_mail() -> Sentence:
-            return put(r.choice([f"{r.choice(PEOPLE)}@sangam.co.kr", "dyseo@상암전자.kr", "moon@나주.한국"]), "email", "mail hangul")
+            return put(
+                r.choice([f"{r.choice(PEOPLE)}@sangam.co.kr", "dyseo@상암전자.kr", "moon@나주.한국"]),
+                "email",
+                "mail hangul",
+            )
 
         return [
             spelled,
@@ -184,17 +271,40 @@ class Korean:
             lambda: put(self.written_resident(self.resident(foreign=True)), "kr_frn", "frn"),
             lambda: put(self.written_resident(self.resident(foreign=True, late=True)), "kr_frn", "frn late", frn),
             lambda: put(self.passport(), "kr_passport", "passport", ("여권번호", "여권")),
-            lambda: put(r.choice("MSR") + self.digits(8), "kr_passport", "passport old", ("여권번호", "여권", "여권 번호")),
-            lambda: put(self.cut(f"{r.randrange(11, 27)}" + self.digits(10), 2, 2, 6, 2, by=r.choice(["-", "-", " "])), "kr_driver_license", "licence"),
-            lambda: put(f"{r.randrange(11, 27)}" + self.digits(10), "kr_driver_license", "licence bare", ("운전면허번호", "면허번호", "운전면허")),
+            lambda: put(
+                r.choice("MSR") + self.digits(8), "kr_passport", "passport old", ("여권번호", "여권", "여권 번호")
+            ),
+            lambda: put(
+                self.cut(f"{r.randrange(11, 27)}" + self.digits(10), 2, 2, 6, 2, by=r.choice(["-", "-", " "])),
+                "kr_driver_license",
+                "licence",
+            ),
+            lambda: put(
+                f"{r.randrange(11, 27)}" + self.digits(10),
+                "kr_driver_license",
+                "licence bare",
+                ("운전면허번호", "면허번호", "운전면허"),
+            ),
             lambda: put(self.cut(self.business(), 3, 2, 5), "kr_brn", "business"),
-            lambda: put(self.business(), "kr_brn", "business bare", ("사업자등록번호", "사업자번호", "사업자 등록번호")),
+            lambda: put(
+                self.business(), "kr_brn", "business bare", ("사업자등록번호", "사업자번호", "사업자 등록번호")
+            ),
             lambda: put(self.cut(self.corporation(), 6, 7), "kr_corp", "corporation", ("법인등록번호", "법인번호")),
-            lambda: put(f"{r.randrange(1, 9)}-{self.digits(10)}", "kr_health_insurance", "health", ("건강보험증번호", "건강보험증 번호", "보험증번호")),
+            lambda: put(
+                f"{r.randrange(1, 9)}-{self.digits(10)}",
+                "kr_health_insurance",
+                "health",
+                ("건강보험증번호", "건강보험증 번호", "보험증번호"),
+            ),
             account,
             lambda: put(self.mobile(), "phone", "mobile"),
             lambda: put(self.landline(), "phone", "landline"),
-            lambda: put(r.choice(["02", "031", "062"]) + self.nonzero(7), "phone", "landline bare", ("전화", "연락처", "전화번호", "팩스")),
+            lambda: put(
+                r.choice(["02", "031", "062"]) + self.nonzero(7),
+                "phone",
+                "landline bare",
+                ("전화", "연락처", "전화번호", "팩스"),
+            ),
             mail,
             lambda: put(self.cut(self.card(), 4, 4, 4, 4, by=r.choice(["-", " "])), "card", "card"),
             lambda: put(self.card(), "card", "card bare", ("카드번호", "신용카드", "카드 번호")),
@@ -226,16 +336,29 @@ class Korean:
             lambda: bare(self.nonzero(12), "parcel", "운송장번호", "송장번호", "운송장 번호"),
             isbn,
             lambda: bare(f"{self.day(1990, 2030):%Y-%m-%d}", "date"),
-            lambda: bare(f"{self.day(1990, 2030):%Y%m%d}{r.randrange(24):02d}{r.randrange(60):02d}{r.randrange(60):02d}", "moment"),
-            lambda: bare(f"{self.day(1990, 2030):%Y.%m.%d} {r.randrange(24):02d}:{r.randrange(60):02d}", "moment written"),
-            lambda: bare(f"{r.randrange(1, 30)}.{r.randrange(20)}.{r.randrange(20)}.{r.randrange(300)}", "version", "버전", "version", "빌드 버전"),
+            lambda: bare(
+                f"{self.day(1990, 2030):%Y%m%d}{r.randrange(24):02d}{r.randrange(60):02d}{r.randrange(60):02d}",
+                "moment",
+            ),
+            lambda: bare(
+                f"{self.day(1990, 2030):%Y.%m.%d} {r.randrange(24):02d}:{r.randrange(60):02d}", "moment written"
+            ),
+            lambda: bare(
+                f"{r.randrange(1, 30)}.{r.randrange(20)}.{r.randrange(20)}.{r.randrange(300)}",
+                "version",
+                "버전",
+                "version",
+                "빌드 버전",
+            ),
             lambda: bare(f"v{r.randrange(1, 30)}.{r.randrange(99)}.{r.randrange(99)}", "version"),
             lambda: bare(self.hexes(1, r.choice([32, 40, 64]), ""), "hash"),
             lambda: bare("-".join((self.hexes(1, 8, ""), self.hexes(3, 4, "-"), self.hexes(1, 12, ""))), "uuid"),
             lambda: bare(f"{self.nonzero(4)} + {self.nonzero(4)} = {self.nonzero(5)}", "sum"),
             lambda: bare(f"{r.random() * 1000:.12f}", "real"),
             lambda: bare(f"{r.randrange(10, 999)},{d(3)},{d(3)}원", "money"),
-            lambda: bare(f"{r.choice('ABCKXZ')}{r.choice('ABCKXZ')}-{d(4)}-{d(4)}", "product", "제품코드", "모델명", "상품코드"),
+            lambda: bare(
+                f"{r.choice('ABCKXZ')}{r.choice('ABCKXZ')}-{d(4)}-{d(4)}", "product", "제품코드", "모델명", "상품코드"
+            ),
             lambda: bare(f"{r.choice('MSR')}{d(8)}", "product", "모델명", "품번", "제품 코드"),
             lambda: bare("880" + d(10), "barcode", "바코드", "상품번호"),
             lambda: bare(r.choice(["1588", "1577", "1600", "1899", "1666"]) + "-" + d(4), "hotline"),

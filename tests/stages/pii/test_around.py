@@ -15,7 +15,9 @@ from stages.pii.names import by_rules, windows
 
 
 def test_audit_fails_on_leaks_and_names_no_value(make_store, tmp_path, capsys):
-    make_store(tmp_path / "dirty", ["깨끗한 글", "전화 010-1234-5678, 대표번호 1588-1234"], title=[None, "hong@example.com"])
+    make_store(
+        tmp_path / "dirty", ["깨끗한 글", "전화 010-1234-5678, 대표번호 1588-1234"], title=[None, "hong@example.com"]
+    )
     assert Audit(stores=(str(tmp_path / "dirty"),)).run() == 1
     shown = capsys.readouterr().out
     assert "2 LEAKS" in shown and "phone in text: 1" in shown and "email in title: 1" in shown
@@ -72,7 +74,9 @@ def test_names_are_off_unless_asked_for(make_documents):
 def test_a_model_of_spacy_looks_into_windows_only(tmp_path):
     spacy = pytest.importorskip("spacy")
     nlp = spacy.blank("ko", config={"nlp": {"tokenizer": {"@tokenizers": "spacy.Tokenizer.v1"}}})
-    nlp.add_pipe("entity_ruler").add_patterns([{"label": "PERSON", "pattern": "제임스"}, {"label": "LOC", "pattern": "나주"}])
+    nlp.add_pipe("entity_ruler").add_patterns(
+        [{"label": "PERSON", "pattern": "제임스"}, {"label": "LOC", "pattern": "나주"}]
+    )
     nlp.to_disk(tmp_path / "model")
     stage = Pii.build({"names": "model", "model": str(tmp_path / "model")}, "pii")
     texts = pa.array(["담당자 제임스 나주 출신", "제임스"], pa.large_string())
@@ -106,10 +110,14 @@ def test_recognizers_of_the_user_run_in_presidio(tmp_path, make_documents):
 
 
 def test_recognizers_without_a_language_are_english_and_need_no_model(tmp_path, make_documents):
-    (tmp_path / "more.yaml").write_text("recognizers:\n  - {name: B, type: custom, supported_entity: BADGE, patterns: [{name: b, regex: 'B-[0-9]{5}', score: 0.4}], context: [badge]}\n")
+    (tmp_path / "more.yaml").write_text(
+        "recognizers:\n  - {name: B, type: custom, supported_entity: BADGE, patterns: [{name: b, regex: 'B-[0-9]{5}', score: 0.4}], context: [badge]}\n"
+    )
     rows = make_documents(["my badge is B-12345", "a stranger wrote B-12345"]).combine_chunks().to_batches()[0]
     work = Pii.build({"recognizers": str(tmp_path / "more.yaml")}, "pii").work(rows)
-    assert work.kept.column("text").to_pylist() == ["my badge is <BADGE>", "a stranger wrote B-12345"], "context words count"
+    assert work.kept.column("text").to_pylist() == ["my badge is <BADGE>", "a stranger wrote B-12345"], (
+        "context words count"
+    )
 
 
 @pytest.mark.parametrize("page", ["- a", "recognizers: 3", "recognizers: [{name: X, type: nonsense}]", "{"])

@@ -33,7 +33,10 @@ def test_accepts_what_re_accepts_at_every_end(text):
     assert set(COMPILED.ends(text.encode())) == wanted
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 0x7F), (0x61, 0x3A9), (0x7F0, 0x10FF), (0xAC00, 0xD7A3), (0xE000, 0x10FFFF), (0xFFFE, 0x10001)])
+@pytest.mark.parametrize(
+    ("low", "high"),
+    [(0, 0x7F), (0x61, 0x3A9), (0x7F0, 0x10FF), (0xAC00, 0xD7A3), (0xE000, 0x10FFFF), (0xFFFE, 0x10001)],
+)
 def test_byte_ranges_spell_exactly_the_code_points(low, high):
     table = [list(map(set, ([range(a, b + 1) for a, b in sequence]))) for sequence in utf8_sequences(low, high)]
     for point in [low, low + 1, (low + high) // 2, high - 1, high, max(0, low - 1), min(0x10FFFF, high + 1)]:
@@ -63,7 +66,10 @@ def test_words_are_found_wherever_they_end():
     for at, byte in enumerate(text.encode()):
         state = int(automaton.moves[state * automaton.width + int(automaton.classes[byte])])
         found += [(words[w], at + 1) for w in automaton.rules[automaton.first[state] : automaton.first[state + 1]]]
-    ends = {word: len(text[: text.lower().index(word) + len(word)].encode()) for word in ("우리은행", "은행", "ip", "ipv4", "계좌", "번")}
+    ends = {
+        word: len(text[: text.lower().index(word) + len(word)].encode())
+        for word in ("우리은행", "은행", "ip", "ipv4", "계좌", "번")
+    }
     assert dict(found) == ends
     assert found.index(("우리은행", ends["우리은행"])) < found.index(("은행", ends["은행"]))
 

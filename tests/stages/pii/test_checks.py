@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from stages.pii.reference_checks import luhn, verdict
 from stages.pii.rules import NUMBER, rule_book
 
-NUMERIC = sorted({rule.check for rule in rule_book() if rule.pattern} - {"strong", "pem", "base58", "mixed", "iban", "mac", "bech32", "plate"})
+NUMERIC = sorted(
+    {rule.check for rule in rule_book() if rule.pattern}
+    - {"strong", "pem", "base58", "mixed", "iban", "mac", "bech32", "plate"}
+)
 
 
 def compiled(check: str, value: str, following: str = "") -> int:
@@ -16,11 +19,23 @@ def compiled(check: str, value: str, following: str = "") -> int:
     from stages.pii.checks import check as run
 
     data = np.frombuffer((value + following).encode(), np.uint8)
-    return int(run(np.int64(NUMBER[check]), data, np.int64(0), np.int64(len(value.encode())), np.int64(data.size), np.zeros(DIGITS, np.int64)))
+    return int(
+        run(
+            np.int64(NUMBER[check]),
+            data,
+            np.int64(0),
+            np.int64(len(value.encode())),
+            np.int64(data.size),
+            np.zeros(DIGITS, np.int64),
+        )
+    )
 
 
 @settings(deadline=None, max_examples=300)
-@given(st.sampled_from([c for c in NUMERIC if not c.startswith("ip")]), st.from_regex(r"\A[0-9]{13}\Z|\A[0-9]{16}\Z|\A[0-9]{6}-[0-9]{7}\Z|\A[0-9]{9,12}\Z|\A01[0-9]-[0-9]{4}-[0-9]{4}\Z"))
+@given(
+    st.sampled_from([c for c in NUMERIC if not c.startswith("ip")]),
+    st.from_regex(r"\A[0-9]{13}\Z|\A[0-9]{16}\Z|\A[0-9]{6}-[0-9]{7}\Z|\A[0-9]{9,12}\Z|\A01[0-9]-[0-9]{4}-[0-9]{4}\Z"),
+)
 @example("rrn", "0002294123456")
 @example("rrn", "0102294123456")
 @example("bank", "0000000000000")
@@ -36,7 +51,10 @@ def test_every_ipv4_address(address, check):
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.one_of(st.ip_addresses(v=6).map(str), st.from_regex(r"\A[0-9a-f]{0,4}(:[0-9a-f]{0,4}){2,8}\Z")), st.sampled_from(["ipv6_public", "ipv6_private"]))
+@given(
+    st.one_of(st.ip_addresses(v=6).map(str), st.from_regex(r"\A[0-9a-f]{0,4}(:[0-9a-f]{0,4}){2,8}\Z")),
+    st.sampled_from(["ipv6_public", "ipv6_private"]),
+)
 @example("::", "ipv6_public")
 @example("1::2::3:4444", "ipv6_public")
 @example("fe80::1:2:3:4:5:6:7", "ipv6_private")

@@ -21,7 +21,10 @@ def turn(role, content="", **more):
 
 
 def call(arguments):
-    return turn("assistant", tool_calls=[{"id": "c", "name": "w", "arguments": "{}"}, {"id": "d", "name": "w", "arguments": arguments}])
+    return turn(
+        "assistant",
+        tool_calls=[{"id": "c", "name": "w", "arguments": "{}"}, {"id": "d", "name": "w", "arguments": arguments}],
+    )
 
 
 def run(rows, schema=CHAT, **options):
@@ -72,16 +75,42 @@ def test_only_what_was_found_is_changed():
 
 def test_every_further_field_of_chats_and_pairs():
     schema = json.dumps([{"type": "function", "function": {"name": "w", "description": f"Asks {MAIL}"}}])
-    meta = [{"key": "a", "value": json.dumps({"x": f"\n{PHONE}"}), "type": "json"}, {"key": "b", "value": f"\\n {PHONE}"}]
+    meta = [
+        {"key": "a", "value": json.dumps({"x": f"\n{PHONE}"}), "type": "json"},
+        {"key": "b", "value": f"\\n {PHONE}"},
+    ]
     said = [turn("user", "q", name=MAIL), turn("assistant", "a", reasoning=f"They wrote {MAIL}")]
     work = run([{"id": "c", "messages": said, "tools": schema, "meta": meta}])
     (row,) = work.kept.to_pylist()
     assert row["messages"][1]["reasoning"] == "They wrote <EMAIL>" and row["messages"][0]["name"] == "<EMAIL>"
     assert json.loads(row["tools"])[0]["function"]["description"] == "Asks <EMAIL>"
-    assert [entry["value"] for entry in row["meta"]] == ['{"x": "\\n<PHONE>"}', "\\n <PHONE>"] and row["meta"][0]["type"] == "json"
-    assert {edit["by"].split()[-1] for edit in work.ledger.to_pylist()[0]["edits"]} == {"messages[0].name", "messages[1].reasoning", "tools", "meta[0].value", "meta[1].value"}
-    (row,) = run([{"id": "p", "prompt": said, "chosen": [call(json.dumps({"to": MAIL}))], "rejected": [turn("assistant", "b", reasoning=PHONE)], "tools": schema}], PAIR).kept.to_pylist()
-    assert MAIL not in json.dumps(row) and PHONE not in json.dumps(row) and row["chosen"][0]["tool_calls"][1]["arguments"] == '{"to": "<EMAIL>"}'
+    assert [entry["value"] for entry in row["meta"]] == ['{"x": "\\n<PHONE>"}', "\\n <PHONE>"] and row["meta"][0][
+        "type"
+    ] == "json"
+    assert {edit["by"].split()[-1] for edit in work.ledger.to_pylist()[0]["edits"]} == {
+        "messages[0].name",
+        "messages[1].reasoning",
+        "tools",
+        "meta[0].value",
+        "meta[1].value",
+    }
+    (row,) = run(
+        [
+            {
+                "id": "p",
+                "prompt": said,
+                "chosen": [call(json.dumps({"to": MAIL}))],
+                "rejected": [turn("assistant", "b", reasoning=PHONE)],
+                "tools": schema,
+            }
+        ],
+        PAIR,
+    ).kept.to_pylist()
+    assert (
+        MAIL not in json.dumps(row)
+        and PHONE not in json.dumps(row)
+        and row["chosen"][0]["tool_calls"][1]["arguments"] == '{"to": "<EMAIL>"}'
+    )
 
 
 def test_what_is_kept_or_dropped_is_told_by_its_place():

@@ -5,7 +5,29 @@ from collections import Counter
 import pytest
 
 SENTENCES = 5_000
-PATTERNED = {"rrn", "rrn late", "rrn bare", "frn", "frn late", "licence", "business", "business bare", "corporation", "card", "card bare", "mobile", "landline", "mail", "mail spelled", "mail hangul", "mac", "host", "host six", "road", "lot"}
+PATTERNED = {
+    "rrn",
+    "rrn late",
+    "rrn bare",
+    "frn",
+    "frn late",
+    "licence",
+    "business",
+    "business bare",
+    "corporation",
+    "card",
+    "card bare",
+    "mobile",
+    "landline",
+    "mail",
+    "mail spelled",
+    "mail hangul",
+    "mac",
+    "host",
+    "host six",
+    "road",
+    "lot",
+}
 
 
 def grouped(find, sentences, **options):
@@ -25,7 +47,7 @@ def positives(korean, find):
 def test_recall_of_checksummed_and_patterned_ids(positives):
     made, hit = Counter(), Counter()
     for sentence, found in positives:
-        (start, end, entity), = sentence.spans
+        ((start, end, entity),) = sentence.spans
         made[sentence.maker] += 1
         hit[sentence.maker] += any(f.entity == entity and f.start <= start and f.end >= end for f in found)
     assert sum(made.values()) == SENTENCES and len(made) == 29
@@ -48,7 +70,11 @@ def test_false_positives_on_hard_negatives(korean, find):
     source = korean(77)
     sentences = [source.negative() for _ in range(SENTENCES)]
     assert len({s.maker for s in sentences}) >= 30
-    wrong = [(s.maker, s.text) for s, found in zip(sentences, grouped(find, sentences)) if any(f.entity != "phone_service" for f in found)]
+    wrong = [
+        (s.maker, s.text)
+        for s, found in zip(sentences, grouped(find, sentences))
+        if any(f.entity != "phone_service" for f in found)
+    ]
     assert len(wrong) <= 0.01 * SENTENCES, wrong[:20]
     assert max(Counter(maker for maker, _ in wrong).values(), default=0) <= 0.005 * SENTENCES
 
@@ -63,7 +89,11 @@ def test_hotlines_are_told_from_the_phones_of_persons(korean, find):
 def test_what_labels_bring(korean, find):
     """Numbers that no form betrays: without their label almost none is found, with it all are."""
     source = korean(8)
-    labelled = [s for s in (source.positive() for _ in range(4_000)) if s.maker in ("account", "licence bare", "business bare", "passport old", "health")]
+    labelled = [
+        s
+        for s in (source.positive() for _ in range(4_000))
+        if s.maker in ("account", "licence bare", "business bare", "passport old", "health")
+    ]
     bare = [s.text[slice(*s.spans[0][:2])] for s in labelled]
     with_label = sum(bool(found) for found in grouped(find, labelled)) / len(labelled)
     alone = {f.item for f in find(bare)}

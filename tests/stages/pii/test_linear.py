@@ -81,7 +81,9 @@ def test_a_row_with_thousands_of_findings_costs_what_they_cost(make_documents):
         lines = [f"회원 {k} 010-{1000 + k % 9000}-{2000 + k % 7000}" for k in range(n)]
         text, at, blocks = "\n".join(lines), 0, []
         for line in lines:
-            blocks.append({"kind": "paragraph", "text": line, "start": at, "end": at + len(line), "level": None, "group": None})
+            blocks.append(
+                {"kind": "paragraph", "text": line, "start": at, "end": at + len(line), "level": None, "group": None}
+            )
             at += len(line) + 1
         return make_documents([text], blocks=[blocks]).combine_chunks().to_batches()[0]
 

@@ -46,8 +46,16 @@ def test_the_stage_hands_it_windows_only_and_takes_long_ones(folder):
 
 
 def test_the_stage_with_a_model_is_the_same_twice(folder, make_documents):
-    rows = make_documents(["김철수 교수는 서울에서 박영희 기자를 만났다. 메일 hong@example.com"] * 3).combine_chunks().to_batches()[0]
+    rows = (
+        make_documents(["김철수 교수는 서울에서 박영희 기자를 만났다. 메일 hong@example.com"] * 3)
+        .combine_chunks()
+        .to_batches()[0]
+    )
     options = {"names": "model", "model": str(folder)}
     first, second = (Pii.build(options, "pii").work(rows).kept for _ in range(2))
-    assert first.equals(second) and "<PERSON>" in first.column("text")[0].as_py() and "김철수" not in first.column("text")[0].as_py()
+    assert (
+        first.equals(second)
+        and "<PERSON>" in first.column("text")[0].as_py()
+        and "김철수" not in first.column("text")[0].as_py()
+    )
     assert Pii.build(options, "pii").work(first).kept.equals(first)

@@ -40,7 +40,17 @@ def test_a_blank_before_the_branch_and_a_label(address):
     assert found(f"주소: {address}") == [("kr_address", address)]
 
 
-@pytest.mark.parametrize("text", ["실제로 3 건물 2층에서", "강남구 23로 12", "연동 12회", "처리 연동 312-7", "그대로 12, 5층까지", "2호선으로 10 정거장 3층"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "실제로 3 건물 2층에서",
+        "강남구 23로 12",
+        "연동 12회",
+        "처리 연동 312-7",
+        "그대로 12, 5층까지",
+        "2호선으로 10 정거장 3층",
+    ],
+)
 def test_adverbs_and_common_words_are_no_addresses(text):
     assert [kind for kind, _ in found(text) if kind == "kr_address"] == []
 
@@ -94,7 +104,12 @@ def test_the_right_form_beside_its_own_label(text, kind, value):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://www.facebook.com/x/posts/2395361813834269", "https://a.example/photo?fbid=2395361813834269", "http://a.example/b/status/4111111111111111?s=20"]
+    "url",
+    [
+        "https://www.facebook.com/x/posts/2395361813834269",
+        "https://a.example/photo?fbid=2395361813834269",
+        "http://a.example/b/status/4111111111111111?s=20",
+    ],
 )
 def test_the_number_of_a_page_is_no_card(url):
     assert [kind for kind, _ in found(f"see {url} there") if kind == "card"] == []
@@ -102,7 +117,22 @@ def test_the_number_of_a_page_is_no_card(url):
     assert [kind for kind, _ in found(f"카드 {number}")] == ["card"]
 
 
-HIDDEN = ["\u00ad", "\u034f", "\u061c", "\u180b", "\u200b", "\u200d", "\u202e", "\u2060", "\u3164", "\ufe0f", "\ufeff", "\uffa0", "\U000e0041", "\U000e0100"]
+HIDDEN = [
+    "\u00ad",
+    "\u034f",
+    "\u061c",
+    "\u180b",
+    "\u200b",
+    "\u200d",
+    "\u202e",
+    "\u2060",
+    "\u3164",
+    "\ufe0f",
+    "\ufeff",
+    "\uffa0",
+    "\U000e0041",
+    "\U000e0100",
+]
 
 
 @pytest.mark.parametrize("sign", HIDDEN, ids=ascii)
@@ -145,7 +175,14 @@ def test_a_line_break_inside_a_value(value):
     assert [v for _, v in found(f"x {value} y")] == [value]
 
 
-@pytest.mark.parametrize(("kind", "one", "other"), [("ip", "1.23.45.6", "12.3.45.6"), ("kr_address", "연동 12-3", "연동 1-23"), ("kr_address", "가로 1, 23호", "가로 12, 3호")])
+@pytest.mark.parametrize(
+    ("kind", "one", "other"),
+    [
+        ("ip", "1.23.45.6", "12.3.45.6"),
+        ("kr_address", "연동 12-3", "연동 1-23"),
+        ("kr_address", "가로 1, 23호", "가로 12, 3호"),
+    ],
+)
 def test_what_stands_between_digits_tells_values_apart(kind, one, other):
     key = b"0123456789abcdef"
     assert canonical(kind, one) != canonical(kind, other)

@@ -29,8 +29,18 @@ class Run:
         self.root, self.repo, self.recipe, self.stores, self.settings = root, repo, recipe, stores, settings
 
     def again(self, root, *settings, words=()):
-        flags = [word for one in (*self.settings, f"root={root}", "run.pool=inline", *settings) for word in ("--set", one)]
-        command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", str(self.recipe), *flags, *words]
+        flags = [
+            word for one in (*self.settings, f"root={root}", "run.pool=inline", *settings) for word in ("--set", one)
+        ]
+        command = [
+            sys.executable,
+            "-c",
+            "from pipeline.cli import main; main()",
+            "run",
+            str(self.recipe),
+            *flags,
+            *words,
+        ]
         done = subprocess.run(command, cwd=self.repo, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         return done.returncode, done.stdout
 
@@ -45,7 +55,13 @@ def texts(repo, tmp_path_factory):
     page["steps"] = [step for step in page["steps"] if name(step) in TEXT]
     folder = tmp_path_factory.mktemp("texts")
     (folder / "texts.yaml").write_text(yaml.safe_dump(page, allow_unicode=True, sort_keys=False), "utf-8")
-    made = Run(folder / "run", repo, folder / "texts.yaml", set(TEXT) - set(BEFORE), ["packages.packages={max_files: 150, max_bytes: 900000}"])
+    made = Run(
+        folder / "run",
+        repo,
+        folder / "texts.yaml",
+        set(TEXT) - set(BEFORE),
+        ["packages.packages={max_files: 150, max_bytes: 900000}"],
+    )
     code, log = made.again(made.root)
     assert code == 0, log
     (made.root / "terminal.log").write_text(log)
@@ -83,7 +99,11 @@ def leaking(root, values, everywhere=False):
     found = set()
     for path in (p for p in root.rglob("*") if p.is_file()):
         parts = path.relative_to(root).parts
-        if not everywhere and parts[0] in BEFORE and not ({"ledger", "receipts", "manifest.json"} & set(parts) or path.suffix in (".log", ".jsonl", ".json")):
+        if (
+            not everywhere
+            and parts[0] in BEFORE
+            and not ({"ledger", "receipts", "manifest.json"} & set(parts) or path.suffix in (".log", ".jsonl", ".json"))
+        ):
             continue
         data = path.read_bytes()
         if any(value in data for value in values):
@@ -132,7 +152,14 @@ def test_audit_fails_when_one_row_of_one_store_leaks(run, tmp_path, planted, cap
     rows = store.read(shard).to_pylist()
     rows[len(rows) // 2]["text"] = rows[len(rows) // 2]["text"] + " 문의 010-7241-5508로"
     manifest, ledger = store.require(), store.ledger(shard)
-    store.put(shard, pa.Table.from_pylist(rows, store.schema), ledger, key=store.receipt(shard).key, stage="mix", input_ids=None)
+    store.put(
+        shard,
+        pa.Table.from_pylist(rows, store.schema),
+        ledger,
+        key=store.receipt(shard).key,
+        stage="mix",
+        input_ids=None,
+    )
     store.seal(manifest, store.shards())
     assert Audit(stores=(str(root),)).run() == 1
     shown = capsys.readouterr().out
@@ -161,7 +188,12 @@ def test_a_second_run_of_the_recipe_changes_no_byte(run, tmp_path):
 
 def test_drop_raw_deletes_the_text_before_pii_and_the_proofs_stay(run, tmp_path, planted):
     root = copied(run, tmp_path)
-    kept = {path: path.read_bytes() for name in BEFORE for folder in ("ledger", "receipts") for path in (root / name / folder).glob("*")}
+    kept = {
+        path: path.read_bytes()
+        for name in BEFORE
+        for folder in ("ledger", "receipts")
+        for path in (root / name / folder).glob("*")
+    }
     code, log = run.again(root, "run.drop_raw=true")
     assert code == 0, log
     for name in BEFORE:

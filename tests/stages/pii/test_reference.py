@@ -31,7 +31,9 @@ def agree(engine, find, texts):
     for f in find(texts):
         kernel[f.item].append((f.start, f.end, BY_NAME[f.entity].presidio))
     for text, found in zip(texts, kernel):
-        wanted = [(r.start, r.end, r.entity_type) for r in standing(text, engine.analyze(text, "en", score_threshold=0.5))]
+        wanted = [
+            (r.start, r.end, r.entity_type) for r in standing(text, engine.analyze(text, "en", score_threshold=0.5))
+        ]
         assert found == wanted, [text[a:b] for a, b, _ in set(found) ^ set(wanted)]
     return sum(map(len, kernel))
 
@@ -58,7 +60,10 @@ def walks(seed):
 
 def test_on_random_text_of_every_rule(engine, find):
     rng, walk = walks(4)
-    texts = ["".join(rng.choices(AROUND, k=rng.randrange(3))) + walk() + "".join(rng.choices(AROUND, k=rng.randrange(3))) for _ in range(700)]
+    texts = [
+        "".join(rng.choices(AROUND, k=rng.randrange(3))) + walk() + "".join(rng.choices(AROUND, k=rng.randrange(3)))
+        for _ in range(700)
+    ]
     assert agree(engine, find, texts) > 230
 
 
@@ -97,7 +102,9 @@ def shared_texts(shared, name, key):
 
 
 def test_on_a_sample_of_real_text(engine, find, shared):
-    texts = shared_texts(shared, "C-python311-rst-en.jsonl.xz", "text") + shared_texts(shared, "C-cpp-docs-ko.jsonl.xz", "markdown")
+    texts = shared_texts(shared, "C-python311-rst-en.jsonl.xz", "text") + shared_texts(
+        shared, "C-cpp-docs-ko.jsonl.xz", "markdown"
+    )
     kernel = sorted({f.item for f in find(texts)})
     rng = random.Random(1)
     windows = []
@@ -120,7 +127,9 @@ def test_on_all_shared_texts(shared, repo, tmp_path):
     assert subprocess.run(script, cwd=repo).returncode == 0
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["done"] and report["differences"] == []
-    assert sum(corpus["bytes"] for corpus in report["corpora"].values()) > 150e6 and sum(report["kinds"].values()) > 3_000
+    assert (
+        sum(corpus["bytes"] for corpus in report["corpora"].values()) > 150e6 and sum(report["kinds"].values()) > 3_000
+    )
 
 
 def test_the_kernels_in_presidio_find_the_same(find):
@@ -128,5 +137,7 @@ def test_the_kernels_in_presidio_find_the_same(find):
 
     text = "메일 hong@example.co.kr로, 010-1234-5678입니다. 주민번호 900101-1234568, 카드 4111-1111-1111-1111"
     results = standing(text, analyzer("kernel", languages=["ko"]).analyze(text, "ko"))
-    assert [(r.start, r.end, r.entity_type) for r in results] == [(f.start, f.end, BY_NAME[f.entity].presidio) for f in find([text])]
+    assert [(r.start, r.end, r.entity_type) for r in results] == [
+        (f.start, f.end, BY_NAME[f.entity].presidio) for f in find([text])
+    ]
     assert len(PATTERNED) == len({BY_NAME[name].presidio for name in PATTERNED})

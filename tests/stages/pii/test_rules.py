@@ -56,9 +56,21 @@ FOUND = [
     ("key AKIAIOSFODNN7EXAMPLE;", "secret", "AKIAIOSFODNN7EXAMPLE"),
     ("ghp_abcdefghijklmnopqrstuvwxyz0123456789", "secret", "ghp_abcdefghijklmnopqrstuvwxyz0123456789"),
     ("Server=a;Password=h4rd2guess;", "secret", "Password=h4rd2guess;"),
-    ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "secret", "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
-    ("url=jdbc:mysql://db.example.com:3306/main?user=root&password=h4rd2guess!", "secret", "jdbc:mysql://db.example.com:3306/main?user=root&password=h4rd2guess!"),
-    ("-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n끝", "secret", "-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----"),
+    (
+        "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "secret",
+        "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    ),
+    (
+        "url=jdbc:mysql://db.example.com:3306/main?user=root&password=h4rd2guess!",
+        "secret",
+        "jdbc:mysql://db.example.com:3306/main?user=root&password=h4rd2guess!",
+    ),
+    (
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----\n끝",
+        "secret",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIB\n-----END RSA PRIVATE KEY-----",
+    ),
     ("SSN: 123-45-6789.", "us_ssn", "123-45-6789"),
     ("주민등록번호 900101-1234568입니다", "kr_rrn", "900101-1234568"),
     ("900101-1234568", "kr_rrn", "900101-1234568"),
@@ -79,11 +91,19 @@ FOUND = [
     ("입금 계좌 3333011234567", "kr_bank_account", "3333011234567"),
     ("서울 12가 3456", "kr_plate", "서울 12가 3456"),
     ("123가4567이", "kr_plate", "123가4567"),
-    ("경기도 성남시 분당구 판교역로146번길 20, 101동 1203호에", "kr_address", "경기도 성남시 분당구 판교역로146번길 20, 101동 1203호"),
+    (
+        "경기도 성남시 분당구 판교역로146번길 20, 101동 1203호에",
+        "kr_address",
+        "경기도 성남시 분당구 판교역로146번길 20, 101동 1203호",
+    ),
     ("서울특별시 강남구 테헤란로 152(역삼동)로", "kr_address", "서울특별시 강남구 테헤란로 152(역삼동)"),
     ("서울 강남구 역삼동 737번지에", "kr_address", "서울 강남구 역삼동 737번지"),
     ("주소: 테헤란로 152", "kr_address", "테헤란로 152"),
-    ("\u1109\u1165\u110b\u116e\u11af \u1100\u1161\u11bc\u1102\u1161\u11b7\u1100\u116e \u1110\u1166\u1112\u1166\u1105\u1161\u11ab\u1105\u1169 152", "kr_address", None),
+    (
+        "\u1109\u1165\u110b\u116e\u11af \u1100\u1161\u11bc\u1102\u1161\u11b7\u1100\u116e \u1110\u1166\u1112\u1166\u1105\u1161\u11ab\u1105\u1169 152",
+        "kr_address",
+        None,
+    ),
     ("\u202e 010-1234-5678 \u202c", "phone", "010-1234-5678"),
     ("a\x00010-1234-5678\x00b", "phone", "010-1234-5678"),
 ]
@@ -111,22 +131,40 @@ def test_is_left(find, text):
 
 
 PARTICLES = "은 는 이 가 을 를 에 에서 에게 로 으로 와 과 도 만 의 입니다 이며 라고 까지".split()
-VALUES = ["hong@example.co.kr", "010-1234-5678", "900101-1234568", "4111-1111-1111-1111", "211.45.67.89", "124-81-00998", "GB82WEST12345698765432", "00:1a:2b:3c:4d:5e"]
+VALUES = [
+    "hong@example.co.kr",
+    "010-1234-5678",
+    "900101-1234568",
+    "4111-1111-1111-1111",
+    "211.45.67.89",
+    "124-81-00998",
+    "GB82WEST12345698765432",
+    "00:1a:2b:3c:4d:5e",
+]
 
 
 @pytest.mark.parametrize("value", VALUES)
 def test_particles_and_hangul_on_either_side_hide_nothing(find, value):
-    texts = [f"번호{value}{particle} 적음" for particle in PARTICLES] + [f"{value}", f"가{value}나", f"「{value}」", f"\n{value}\n"]
+    texts = [f"번호{value}{particle} 적음" for particle in PARTICLES] + [
+        f"{value}",
+        f"가{value}나",
+        f"「{value}」",
+        f"\n{value}\n",
+    ]
     found = find(texts)
     assert [(f.item, texts[f.item][f.start : f.end]) for f in found] == [(k, value) for k in range(len(texts))]
 
 
 HIDDEN = ["\u200b", "\u200d", "\u2060", "\ufeff", "\u00ad", "\u202e"]
 TRICKS = {
-    "zero width": lambda value: "\u200b".join(value),
-    "every hidden sign": lambda value: "".join(sign + HIDDEN[k % len(HIDDEN)] for k, sign in enumerate(value)).rstrip("".join(HIDDEN)),
+    "zero width": "\u200b".join,
+    "every hidden sign": lambda value: "".join(sign + HIDDEN[k % len(HIDDEN)] for k, sign in enumerate(value)).rstrip(
+        "".join(HIDDEN)
+    ),
     "full width": lambda value: "".join(chr(ord(sign) + 0xFEE0) for sign in value),
-    "half full width": lambda value: "".join(chr(ord(sign) + 0xFEE0) if k % 2 else sign for k, sign in enumerate(value)),
+    "half full width": lambda value: "".join(
+        chr(ord(sign) + 0xFEE0) if k % 2 else sign for k, sign in enumerate(value)
+    ),
 }
 
 
@@ -139,7 +177,18 @@ def test_tricks_of_spelling_hide_nothing(find, trick, value):
 
 
 @pytest.mark.parametrize("value", VALUES)
-@pytest.mark.parametrize("around", ["\u202e{}\u202c", "\u2067{}\u2069 \u05d0", "\x00{}\x00", "\u1112\u1161\u11ab{}\u110b\u1173\u11ab", "\ud55c{}\uc740", "\u0645 {} \u0645", "\r\n{}\t"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        "\u202e{}\u202c",
+        "\u2067{}\u2069 \u05d0",
+        "\x00{}\x00",
+        "\u1112\u1161\u11ab{}\u110b\u1173\u11ab",
+        "\ud55c{}\uc740",
+        "\u0645 {} \u0645",
+        "\r\n{}\t",
+    ],
+)
 def test_what_stands_around_hides_nothing(find, around, value):
     text = around.format(value)
     assert [text[f.start : f.end].strip("\u202c\u202e\u2067\u2069") for f in find([text])] == [value]

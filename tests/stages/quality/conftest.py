@@ -13,7 +13,9 @@ def judge(make_documents):
     """`judge("word_count", ["text", ...], lang="ko", min=3)` -> the Work of a quality stage with that one filter."""
     from stages.quality import Quality
 
-    def run(name: str, texts: list[str | None], lang: str | None = None, blocks: list | None = None, **options: Any) -> Any:
+    def run(
+        name: str, texts: list[str | None], lang: str | None = None, blocks: list | None = None, **options: Any
+    ) -> Any:
         extra = {"blocks": blocks} if blocks else {}
         table = make_documents(texts, lang=[lang] * len(texts), **extra)
         stage = Quality.build({"filters": [{name: options}]}, "quality")

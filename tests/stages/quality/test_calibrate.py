@@ -20,7 +20,11 @@ EN = "The people have to be there and that is with it. It was a good day. Of all
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
     rng, folder = random.Random(4), tmp_path_factory.mktemp("texts")
-    rows = [{"text": " ".join(rng.choices(words, k=rng.randrange(20, 80))), "lang": lang} for lang, words in (("ko", KO), ("en", EN)) for _ in range(120)]
+    rows = [
+        {"text": " ".join(rng.choices(words, k=rng.randrange(20, 80))), "lang": lang}
+        for lang, words in (("ko", KO), ("en", EN))
+        for _ in range(120)
+    ]
     (folder / "all.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
     return folder / "all.jsonl"
 
@@ -45,14 +49,21 @@ def test_the_fragment_is_a_step_and_keeps_what_it_says(texts, tmp_path, batch_of
     stage = Quality.build(step, "quality")
     rows = [json.loads(line) for line in texts.read_text("utf-8").splitlines()]
     work = stage.work(batch_of([row["text"] for row in rows], lang=[row["lang"] for row in rows]))
-    published = Quality.build({"filters": ["language", {"gopher_quality": {"languages": {}}}, "gopher_repetition", "fineweb"]}, "quality")
+    published = Quality.build(
+        {"filters": ["language", {"gopher_quality": {"languages": {}}}, "gopher_repetition", "fineweb"]}, "quality"
+    )
     before = published.work(batch_of([row["text"] for row in rows], lang=[row["lang"] for row in rows]))
     assert len(work.kept) > len(before.kept) and set(limits) == {"en", "ko"}
 
 
 def test_reference_texts_set_the_limits(texts, tmp_path):
     rng = random.Random(9)
-    (tmp_path / "good.jsonl").write_text("\n".join(json.dumps({"text": " ".join(rng.choices(KO, k=8)), "lang": "ko"}, ensure_ascii=False) for _ in range(60)), "utf-8")
+    (tmp_path / "good.jsonl").write_text(
+        "\n".join(
+            json.dumps({"text": " ".join(rng.choices(KO, k=8)), "lang": "ko"}, ensure_ascii=False) for _ in range(60)
+        ),
+        "utf-8",
+    )
     limits = calibrate(order(texts, tmp_path / "q.yaml", reference=[str(tmp_path / "good.jsonl")], languages=["ko"]))
     assert next(limit for limit in limits["ko"] if limit.option == "min_words").calibrated <= 8
 
@@ -95,7 +106,10 @@ def test_stop_words_are_words():
 @pytest.mark.slow
 def test_korean_texts_keep_more_under_their_own_limits(shared, tmp_path, batch_of):
     source = tmp_path / "docs.jsonl"
-    with lzma.open(shared / "C-cpp-docs-ko.jsonl.xz", "rt", encoding="utf-8") as rows, open(source, "w", encoding="utf-8") as out:
+    with (
+        lzma.open(shared / "C-cpp-docs-ko.jsonl.xz", "rt", encoding="utf-8") as rows,
+        open(source, "w", encoding="utf-8") as out,
+    ):
         for row in map(json.loads, rows):
             out.write(json.dumps({"text": row["markdown"], "lang": "ko"}, ensure_ascii=False) + "\n")
     limits = calibrate(order(source, tmp_path / "q.yaml", documents=2000))
@@ -106,7 +120,10 @@ def test_korean_texts_keep_more_under_their_own_limits(shared, tmp_path, batch_o
     texts = [json.loads(line)["text"] for line in source.read_text("utf-8").splitlines()]
     batch = batch_of(texts, lang=["ko"] * len(texts))
     found = {}
-    for name, filters in (("published", ["gopher_quality", "gopher_repetition", "fineweb"]), ("calibrated", fragment["filters"])):
+    for name, filters in (
+        ("published", ["gopher_quality", "gopher_repetition", "fineweb"]),
+        ("calibrated", fragment["filters"]),
+    ):
         found[name] = len(Quality.build({"filters": filters}, "quality").work(batch).kept) / len(texts)
     # of all 6,391 articles, most of them never seen by calibrate; "published" has the limits built in for Korean already
     assert 0.4 < found["published"] < 0.6 and found["calibrated"] > found["published"] + 0.1, found

@@ -56,7 +56,9 @@ def test_blocks_follow_the_text(batch_of):
     block = {"kind": "paragraph", "text": "It ends here.", "start": 5, "end": 18, "level": None, "group": None}
     kept = quality("terminal_lines").work(batch_of([text, text], blocks=[[block], None])).kept
     moved = kept["blocks"][0].as_py()[0]
-    assert (moved["start"], moved["end"], moved["text"]) == (0, 13, "It ends here.") and kept["blocks"][1].as_py() is None
+    assert (moved["start"], moved["end"], moved["text"]) == (0, 13, "It ends here.") and kept["blocks"][
+        1
+    ].as_py() is None
 
 
 BAD = {
@@ -86,7 +88,21 @@ def test_bad_input_gets_a_decision_and_a_reason(batch_of):
 FILTERS = sorted(path.stem for path in (Path(__file__).parents[3] / "stages/quality/filters").glob("[a-z]*.py"))
 NEEDY = {"bad_words", "llm_judge", "perplexity", "quality_model", "score_buckets"}
 """Filters that ask for a file, a model or a column; their own tests give them odd texts."""
-ODD = ["x", "...", "\x00", "\u2028\u2028", "é" * 5000, "\n" * 500 + "a", "a " * 3000, "\U0010ffff", "가\r\n나\r다", "[12" * 50, "\ufeff", None, ""]
+ODD = [
+    "x",
+    "...",
+    "\x00",
+    "\u2028\u2028",
+    "é" * 5000,
+    "\n" * 500 + "a",
+    "a " * 3000,
+    "\U0010ffff",
+    "가\r\n나\r다",
+    "[12" * 50,
+    "\ufeff",
+    None,
+    "",
+]
 ODD += [text for text, _ in BAD.values()]
 
 
@@ -101,9 +117,22 @@ def test_no_filter_stumbles_over_odd_texts(batch_of, name, lang):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("text, reason", [("가" * (200_000_000 // 3), "gopher_quality.words.low"), ("word " * 40_000_000, "gopher_quality.words.high")], ids=["one word", "one line"])
+@pytest.mark.parametrize(
+    "text, reason",
+    [("가" * (200_000_000 // 3), "gopher_quality.words.low"), ("word " * 40_000_000, "gopher_quality.words.high")],
+    ids=["one word", "one line"],
+)
 def test_one_line_of_200_megabytes(batch_of, text, reason):
-    stage = quality("language", "gopher_quality", "gopher_repetition", "c4", "fineweb", "refinedweb_lines", "korean", max_bytes=256 << 20)
+    stage = quality(
+        "language",
+        "gopher_quality",
+        "gopher_repetition",
+        "c4",
+        "fineweb",
+        "refinedweb_lines",
+        "korean",
+        max_bytes=256 << 20,
+    )
     ledger = stage.work(batch_of([text, PROSE])).ledger
     assert reason in ledger["reasons"][0].as_py() and ledger["reason"][0].as_py() is not None
     assert ledger["document.bytes"][0].as_py() >= 199_000_000
@@ -139,18 +168,29 @@ def test_faq_pages_are_spared_for_their_shape(batch_of):
     batch = batch_of(["Open?\nYes.", "Open?\nYes.", None], blocks=[FAQ, None, FAQ])
     work = quality("gopher_quality", "fineweb").work(batch)
     assert work.ledger["reason"].to_pylist() == [None, "gopher_quality.words.low", None]
-    assert "gopher_quality.words.low" in work.ledger["reasons"].to_pylist()[0] and "spared" in work.ledger["note"][0].as_py()
-    assert quality("gopher_quality", spare=[]).work(batch).ledger["reason"].to_pylist() == ["gopher_quality.words.low"] * 2 + ["text.null"]
+    assert (
+        "gopher_quality.words.low" in work.ledger["reasons"].to_pylist()[0]
+        and "spared" in work.ledger["note"][0].as_py()
+    )
+    assert quality("gopher_quality", spare=[]).work(batch).ledger["reason"].to_pylist() == [
+        "gopher_quality.words.low"
+    ] * 2 + ["text.null"]
 
 
 def test_faq_pages_are_not_spared_for_their_language(batch_of):
-    work = quality({"language": {"keep": ["ko"]}}, "gopher_quality").work(batch_of(["Is it open today? Yes, it is."], blocks=[FAQ]))
+    work = quality({"language": {"keep": ["ko"]}}, "gopher_quality").work(
+        batch_of(["Is it open today? Yes, it is."], blocks=[FAQ])
+    )
     assert work.ledger["reason"].to_pylist() == ["language.other"]
 
 
 def test_the_same_filter_twice_keeps_two_measures(batch_of):
-    work = quality({"word_count": {"min": 1}}, "terminal_lines", {"word_count": {"min": 1}}).work(batch_of(["menu\nIt ends."]))
-    assert work.ledger["word_count.words"].to_pylist() == [3.0] and work.ledger["word_count#2.words"].to_pylist() == [2.0]
+    work = quality({"word_count": {"min": 1}}, "terminal_lines", {"word_count": {"min": 1}}).work(
+        batch_of(["menu\nIt ends."])
+    )
+    assert work.ledger["word_count.words"].to_pylist() == [3.0] and work.ledger["word_count#2.words"].to_pylist() == [
+        2.0
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,8 +212,21 @@ def test_mistakes_are_named(filters, message):
 
 def test_limits_are_in_the_key_and_the_order_too():
     one = quality("word_count", "fineweb").fingerprint()
-    assert one == quality({"word_count": {}}, "fineweb").fingerprint() == quality({"word_count": None}, "fineweb").fingerprint()
-    assert len({one, quality("fineweb", "word_count").fingerprint(), quality({"word_count": {"min": 51}}, "fineweb").fingerprint()}) == 3
+    assert (
+        one
+        == quality({"word_count": {}}, "fineweb").fingerprint()
+        == quality({"word_count": None}, "fineweb").fingerprint()
+    )
+    assert (
+        len(
+            {
+                one,
+                quality("fineweb", "word_count").fingerprint(),
+                quality({"word_count": {"min": 51}}, "fineweb").fingerprint(),
+            }
+        )
+        == 3
+    )
 
 
 def test_shards_through_the_engine(tmp_path, make_store):
@@ -188,8 +241,16 @@ def test_shards_through_the_engine(tmp_path, make_store):
 def test_chats_are_judged_by_their_messages():
     from pipeline.schema import CHAT
 
-    rows = [{"id": f"{n:032x}", "messages": [{"role": "user", "content": t}, {"role": "assistant", "content": "Yes it is."}]} for n, t in enumerate(["Open?", "It?"])]
-    batch = pa.Table.from_pylist([{name: row.get(name) for name in CHAT.names} for row in rows], schema=CHAT).to_batches()[0]
+    rows = [
+        {
+            "id": f"{n:032x}",
+            "messages": [{"role": "user", "content": t}, {"role": "assistant", "content": "Yes it is."}],
+        }
+        for n, t in enumerate(["Open?", "It?"])
+    ]
+    batch = pa.Table.from_pylist(
+        [{name: row.get(name) for name in CHAT.names} for row in rows], schema=CHAT
+    ).to_batches()[0]
     work = quality({"word_count": {"min": 4}}).work(batch)
     assert work.ledger["word_count.words"].to_pylist() == [4.0, 4.0]
     with pytest.raises(OptionError, match="edits the text"):
@@ -233,9 +294,15 @@ def test_metrics_are_finite_or_null_never_kept_as_nan(batch_of):
     "verdict, said",
     [
         (lambda n: Verdict(reason=[None]), "returned 1 values of reason for 3 documents"),
-        (lambda n: Verdict(reason=[None] * n, metrics={"words": np.zeros(2)}), "returned 2 values of metrics['words'] for 3 documents"),
+        (
+            lambda n: Verdict(reason=[None] * n, metrics={"words": np.zeros(2)}),
+            "returned 2 values of metrics['words'] for 3 documents",
+        ),
         (lambda n: Verdict(reason=[None] * n, notes=[None] * 4), "returned 4 values of notes for 3 documents"),
-        (lambda n: Verdict(reason=[None] * n, columns={"lang": pa.array(["en"])}), "returned 1 values of columns['lang'] for 3 documents"),
+        (
+            lambda n: Verdict(reason=[None] * n, columns={"lang": pa.array(["en"])}),
+            "returned 1 values of columns['lang'] for 3 documents",
+        ),
         (lambda n: [None] * n, "returned a list, no Verdict"),
     ],
 )

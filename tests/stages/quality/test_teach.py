@@ -27,14 +27,26 @@ def lines(rng: random.Random, words: list[str], count: int) -> list[str]:
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory):
     folder, rng = tmp_path_factory.mktemp("texts"), random.Random(3)
-    rows = [{"text": t, "kind": k, "site": f"{k}{n % 20}"} for k, words in (("good", GOOD), ("bad", BAD)) for n, t in enumerate(lines(rng, words, 150))]
+    rows = [
+        {"text": t, "kind": k, "site": f"{k}{n % 20}"}
+        for k, words in (("good", GOOD), ("bad", BAD))
+        for n, t in enumerate(lines(rng, words, 150))
+    ]
     (folder / "all.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
     return folder
 
 
 def order(texts, sink, **options) -> TrainModel:
     source = texts / "all.jsonl"
-    given = {"sink": str(sink), "positive": [f"{source}[kind=good]"], "negative": [f"{source}[kind=bad]"], "held_out": 0.2, "dim": 8, "buckets": 1000, "epochs": 20}
+    given = {
+        "sink": str(sink),
+        "positive": [f"{source}[kind=good]"],
+        "negative": [f"{source}[kind=bad]"],
+        "held_out": 0.2,
+        "dim": 8,
+        "buckets": 1000,
+        "epochs": 20,
+    }
     return TrainModel.build({**given, **options}, "quality-model train")
 
 
@@ -74,7 +86,16 @@ def test_a_group_stays_on_one_side(texts, tmp_path):
 
 
 def test_the_larger_class_is_cut(texts, tmp_path):
-    taught = gathered(order(texts, tmp_path / "x", positive=[f"{texts / 'all.jsonl'}[site=good1]", f"{texts / 'all.jsonl'}[site=good2]"] + [f"{texts / 'all.jsonl'}[site=good{n}]" for n in range(3, 9)], max_ratio=2, held_out=0.25))
+    taught = gathered(
+        order(
+            texts,
+            tmp_path / "x",
+            positive=[f"{texts / 'all.jsonl'}[site=good1]", f"{texts / 'all.jsonl'}[site=good2]"]
+            + [f"{texts / 'all.jsonl'}[site=good{n}]" for n in range(3, 9)],
+            max_ratio=2,
+            held_out=0.25,
+        )
+    )
     train = taught.used & ~taught.held
     assert (train & (taught.labels == 1)).sum() == 2 * (train & (taught.labels == 0)).sum()
 
@@ -93,7 +114,10 @@ def test_the_model_counts_by_content_and_its_label_must_be_known(model, batch_of
 
     copy = tmp_path / "copy.bin"
     copy.write_bytes((model.artefact() / "model.bin").read_bytes())
-    keys = {Quality.build({"filters": [{"quality_model": {"model": m}}]}, "quality").fingerprint() for m in (model.path, str(copy))}
+    keys = {
+        Quality.build({"filters": [{"quality_model": {"model": m}}]}, "quality").fingerprint()
+        for m in (model.path, str(copy))
+    }
     assert len(keys) == 1
     stage = Quality.build({"filters": [{"quality_model": {"model": model.path, "label": "hq"}}]}, "quality")
     with pytest.raises(OptionError, match="no label 'hq'"):
@@ -107,7 +131,14 @@ def test_too_few_texts_are_named(texts, tmp_path):
         gathered(order(texts, tmp_path / "x", positive=[f"{texts / 'all.jsonl'}[site=good1]"]))
 
 
-@pytest.mark.parametrize("source, message", [("none.jsonl", "nothing at"), ("all.jsonl[colour=red]", "no column 'colour'"), ("all.jsonl[kind]", "no condition")])
+@pytest.mark.parametrize(
+    "source, message",
+    [
+        ("none.jsonl", "nothing at"),
+        ("all.jsonl[colour=red]", "no column 'colour'"),
+        ("all.jsonl[kind]", "no condition"),
+    ],
+)
 def test_wrong_sources_are_named(texts, source, message):
     with pytest.raises(SourceError, match=message):
         list(samples(str(texts / source)))
@@ -122,7 +153,9 @@ def test_sources_of_every_kind(tmp_path, make_store):
     (tmp_path / "c.jsonl.xz").write_bytes(lzma.compress(b'{"text": "one"}\n{"text": null}\n'))
     pq.write_table(pa.table({"text": ["one"]}), tmp_path / "d.parquet")
     make_store(tmp_path / "store", ["one", None])
-    assert [[s.text for s in samples(str(tmp_path / n))] for n in ("a.txt", "b.tsv", "c.jsonl.xz", "d.parquet", "store")] == [["one", "two"]] + [["one"]] * 4
+    assert [
+        [s.text for s in samples(str(tmp_path / n))] for n in ("a.txt", "b.tsv", "c.jsonl.xz", "d.parquet", "store")
+    ] == [["one", "two"]] + [["one"]] * 4
     (tmp_path / "e.jsonl").write_text("{broken")
     with pytest.raises(SourceError, match="cannot read"):
         list(samples(str(tmp_path / "e.jsonl")))
@@ -143,23 +176,42 @@ def test_measures_against_plain_counting():
     pairs = [(a > b) + (a == b) / 2 for a in scores[good] for b in scores[~good]]
     assert auc(scores, good) == pytest.approx(np.mean(pairs))
     assert average_precision(np.array([3.0, 2.0, 1.0]), np.array([True, False, True])) == pytest.approx((1 + 2 / 3) / 2)
-    assert at_threshold(np.array([0.9, 0.4]), np.array([True, True]), 0.5) == {"threshold": 0.5, "precision": 1.0, "recall": 0.5, "kept": 0.5}
+    assert at_threshold(np.array([0.9, 0.4]), np.array([True, True]), 0.5) == {
+        "threshold": 0.5,
+        "precision": 1.0,
+        "recall": 0.5,
+        "kept": 0.5,
+    }
 
 
 @pytest.mark.slow
 def test_human_from_machine_translation(shared, tmp_path):
     source = tmp_path / "docs.jsonl"
-    with lzma.open(shared / "C-cpp-docs-ko.jsonl.xz", "rt", encoding="utf-8") as rows, open(source, "w", encoding="utf-8") as out:
+    with (
+        lzma.open(shared / "C-cpp-docs-ko.jsonl.xz", "rt", encoding="utf-8") as rows,
+        open(source, "w", encoding="utf-8") as out,
+    ):
         for row in map(json.loads, rows):
             body = re.sub(r"\A---\n.*?\n---\n", "", row["markdown"], flags=re.S)  # the header names the answer
             folder = row["path"].rsplit("/", 1)[0]
-            out.write(json.dumps({"text": body, "kind": row["translationtype"], "folder": folder}, ensure_ascii=False) + "\n")
-    options = {"positive": [f"{source}[kind=HT]"], "negative": [f"{source}[kind=MT]"], "held_out": 0.25, "group": "folder"}
+            out.write(
+                json.dumps({"text": body, "kind": row["translationtype"], "folder": folder}, ensure_ascii=False) + "\n"
+            )
+    options = {
+        "positive": [f"{source}[kind=HT]"],
+        "negative": [f"{source}[kind=MT]"],
+        "held_out": 0.25,
+        "group": "folder",
+    }
     receipt_order = TrainModel.build({"sink": str(tmp_path / "model"), **options}, "x")
     assert receipt_order.run() == 0
     card = json.loads((Store(tmp_path / "model").artefact() / "card.json").read_text())
     held = card["held_out"]
-    assert held["auc"] > 0.7 and held["auc_interval"][0] > 0.65 and held["average_precision"] > held["chance_average_precision"] + 0.1
+    assert (
+        held["auc"] > 0.7
+        and held["auc_interval"][0] > 0.65
+        and held["average_precision"] > held["chance_average_precision"] + 0.1
+    )
     assert "95 % interval" in (Store(tmp_path / "model").artefact() / "card.md").read_text()
 
 
@@ -174,16 +226,37 @@ def test_hate_from_none_and_a_toxicity_filter(shared, tmp_path, batch_of):
     with tarfile.open(shared / "I-korean-hate-speech.tar.xz") as tar:
         (tmp_path / "comments.tsv").write_bytes(tar.extractfile("labeled/train.tsv").read())
     source = tmp_path / "comments.tsv"
-    order = {"field": "comments", "positive": [f"{source}[hate=hate]"], "negative": [f"{source}[hate=none]"], "held_out": 0.2}
+    order = {
+        "field": "comments",
+        "positive": [f"{source}[hate=hate]"],
+        "negative": [f"{source}[hate=none]"],
+        "held_out": 0.2,
+    }
     TrainModel.build({"sink": str(tmp_path / "model"), **order}, "x").run()
     store = Store(tmp_path / "model")
     held = json.loads((store.artefact() / "card.json").read_text())["held_out"]
     assert held["auc"] > 0.75 and held["auc_interval"][0] > 0.7
 
-    unseen = {row for row, note in zip(store.ledger("artefact")["id"].to_pylist(), store.ledger("artefact")["note"].to_pylist()) if "held out" in note}
+    unseen = {
+        row
+        for row, note in zip(store.ledger("artefact")["id"].to_pylist(), store.ledger("artefact")["note"].to_pylist())
+        if "held out" in note
+    }
     with open(source, encoding="utf-8", newline="") as lines:
-        rows = [(row["comments"], row["hate"]) for n, row in enumerate(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)) if doc_id("comments.tsv", str(n)) in unseen]
-    stage = Quality.build({"filters": [{"quality_model": {"model": store.path, "min": None, "max": 0.5, "column": "toxicity"}}]}, "quality")
+        rows = [
+            (row["comments"], row["hate"])
+            for n, row in enumerate(csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE))
+            if doc_id("comments.tsv", str(n)) in unseen
+        ]
+    stage = Quality.build(
+        {"filters": [{"quality_model": {"model": store.path, "min": None, "max": 0.5, "column": "toxicity"}}]},
+        "quality",
+    )
     reasons = stage.work(batch_of([text for text, _ in rows])).ledger["reason"].to_pylist()
-    dropped = {kind: [why == "quality_model.high" for why, (_, own) in zip(reasons, rows) if own == kind] for kind in ("hate", "none")}
-    assert len(dropped["hate"]) > 300 and sum(dropped["hate"]) / len(dropped["hate"]) > 3 * sum(dropped["none"]) / len(dropped["none"])
+    dropped = {
+        kind: [why == "quality_model.high" for why, (_, own) in zip(reasons, rows) if own == kind]
+        for kind in ("hate", "none")
+    }
+    assert len(dropped["hate"]) > 300 and sum(dropped["hate"]) / len(dropped["hate"]) > 3 * sum(dropped["none"]) / len(
+        dropped["none"]
+    )

@@ -24,7 +24,9 @@ def corpus(rng: random.Random, count: int) -> tuple[list[str | None], list]:
     texts: list[str | None] = [None, "", "..."]
     for _ in range(count):
         vocabulary, stem = rng.choice([(KO, "낱말"), (EN, "word")])
-        words = [rng.choice([*vocabulary.split(), f"{stem}{rng.randrange(500)}."]) for _ in range(rng.randrange(2, 160))]
+        words = [
+            rng.choice([*vocabulary.split(), f"{stem}{rng.randrange(500)}."]) for _ in range(rng.randrange(2, 160))
+        ]
         words += [rng.choice(["", "ㅋㅋㅋㅋ", "12345", "menu\nmenu"])] * rng.randrange(3)
         texts.append(rng.choice([" ", " ", " ", "\n"]).join(words))
     return texts, [FAQ if rng.random() < 0.2 else None for _ in texts]
@@ -40,7 +42,12 @@ def run(tmp_path_factory, make_store):
     def go(name: str, filters: list, **options) -> Store:
         from pipeline import run as runs
 
-        page = {"name": "t", "root": str(root), "steps": [{"quality": {"name": name, "of": str(root / "in"), "filters": filters, **options}}], "run": {"pool": "inline"}}
+        page = {
+            "name": "t",
+            "root": str(root),
+            "steps": [{"quality": {"name": name, "of": str(root / "in"), "filters": filters, **options}}],
+            "run": {"pool": "inline"},
+        }
         runs.run(parse(page, "t"))
         return Store(root / name)
 
@@ -65,8 +72,18 @@ CASES = [
     (["language.min=0.95"], [], {0: {"language": {"min": 0.95}}}, {}),
     (["language.keep=[ko]"], [], {0: {"language": {"keep": ["ko"]}}}, {}),
     (["gopher_quality.min_words=5"], [], {1: {"gopher_quality": {"min_words": 5}}}, {}),
-    (["gopher_quality.languages.ko.min_words=90"], [], {1: {"gopher_quality": {"languages": {"ko": {"min_words": 90}}}}}, {}),
-    (["fineweb.max_newlines=null", "fineweb.min_ended_lines=null"], [], {5: {"fineweb": {"max_newlines": None, "min_ended_lines": None}}}, {}),
+    (
+        ["gopher_quality.languages.ko.min_words=90"],
+        [],
+        {1: {"gopher_quality": {"languages": {"ko": {"min_words": 90}}}}},
+        {},
+    ),
+    (
+        ["fineweb.max_newlines=null", "fineweb.min_ended_lines=null"],
+        [],
+        {5: {"fineweb": {"max_newlines": None, "min_ended_lines": None}}},
+        {},
+    ),
     (["spare=[]"], [], {}, {"spare": []}),
     ([], ["fineweb"], {5: None}, {}),
 ]
@@ -101,7 +118,11 @@ def test_the_limit_that_keeps_the_top(ledgers):
 
 def test_the_limit_of_one_language(ledgers):
     limits = {lang: ledgers.threshold("word_count.words", 50, lang) for lang in ("ko", "en", None)}
-    words = [w for w, lang, lost in zip(ledgers.metrics["word_count.words"], ledgers.langs.to_pylist(), ledgers.unread) if lang == "ko" and not lost]
+    words = [
+        w
+        for w, lang, lost in zip(ledgers.metrics["word_count.words"], ledgers.langs.to_pylist(), ledgers.unread)
+        if lang == "ko" and not lost
+    ]
     assert sum(w >= limits["ko"] for w in words) == pytest.approx(len(words) / 2, abs=6)
     with pytest.raises(UsageError, match="of no document"):
         ledgers.threshold("word_count.words", 50, "xx")
@@ -125,17 +146,34 @@ def test_what_needs_a_rerun_is_said(ledgers, settings, without, message):
 
 def test_the_command_prints_and_plots(ledgers, tmp_path, capsys):
     (tmp_path / "card.json").write_text(json.dumps({"measured": {"by_language": {"all": {"bytes_per_token": 4.0}}}}))
-    options = {"set": ["word_count.min=60"], "sweep": ["word_count.min=10:30:10"], "top": ["language.score=50", "language.score@ko=30"], "tokenizer": str(tmp_path), "out": str(tmp_path / "page.html")}
+    options = {
+        "set": ["word_count.min=60"],
+        "sweep": ["word_count.min=10:30:10"],
+        "top": ["language.score=50", "language.score@ko=30"],
+        "tokenizer": str(tmp_path),
+        "out": str(tmp_path / "page.html"),
+    }
     assert WhatIf.build({"store": ledgers.store.path, **options}, "what-if").run() == 0
     out = capsys.readouterr().out
-    assert "as it ran" in out and "word_count.min = 30" in out and "50 % of the documents have language.score >=" in out and "30 % of the documents in ko have" in out
+    assert (
+        "as it ran" in out
+        and "word_count.min = 30" in out
+        and "50 % of the documents have language.score >=" in out
+        and "30 % of the documents in ko have" in out
+    )
     assert "word_count.low" in out and "<svg" in (tmp_path / "page.html").read_text()
 
 
 def test_sweeps():
     assert sweep_of("language.min=0.3:0.5:0.1") == ("language.min", [0.3, 0.4, 0.5])
     assert sweep_of("word_count.min=10:30:10") == ("word_count.min", [10, 20, 30])
-    for wrong in ("word_count.min", "word_count.min=1:2", "word_count.min=5:1:1", "word_count.min=1:5:0", "word_count.min=0:1:0.0001"):
+    for wrong in (
+        "word_count.min",
+        "word_count.min=1:2",
+        "word_count.min=5:1:1",
+        "word_count.min=1:5:0",
+        "word_count.min=0:1:0.0001",
+    ):
         with pytest.raises(UsageError):
             sweep_of(wrong)
 

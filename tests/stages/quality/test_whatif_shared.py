@@ -23,8 +23,13 @@ SETTINGS = [
 def rerun(stage: Quality, source: Store, path) -> Store:
     sink = Store(path)
     receipts = stage.run(Inputs({"of": [source]}), sink, Inline())
-    options = stage.model_dump(mode="json", exclude={"filters"}) | {"filters": [{type(f).__module__.rsplit(".", 1)[-1]: f.model_dump(mode="json")} for f in stage.filters]}
-    sink.seal({"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": [], "options": options}, [r.shard for r in receipts])
+    options = stage.model_dump(mode="json", exclude={"filters"}) | {
+        "filters": [{type(f).__module__.rsplit(".", 1)[-1]: f.model_dump(mode="json")} for f in stage.filters]
+    }
+    sink.seal(
+        {"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": [], "options": options},
+        [r.shard for r in receipts],
+    )
     return sink
 
 
@@ -33,7 +38,11 @@ def finished(shared, make_store, tmp_path_factory):
     """A quality step over 14,000 texts of the shared data: (source, its ledgers)."""
     folder = tmp_path_factory.mktemp("what-if")
     texts: list[str] = []
-    for name, field in (("C-cpp-docs-ko.jsonl.xz", "markdown"), ("C-python311-rst-en.jsonl.xz", "text"), ("F-installguide12-docs.jsonl.xz", "text")):
+    for name, field in (
+        ("C-cpp-docs-ko.jsonl.xz", "markdown"),
+        ("C-python311-rst-en.jsonl.xz", "text"),
+        ("F-installguide12-docs.jsonl.xz", "text"),
+    ):
         with lzma.open(shared / name, "rt", encoding="utf-8") as lines:
             texts += [str(json.loads(line)[field] or "") for line in lines]
     with lzma.open(shared / "C-nsmc-reviews.jsonl.xz", "rt", encoding="utf-8") as lines:

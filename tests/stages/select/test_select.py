@@ -8,15 +8,23 @@ from pipeline.errors import OptionError, UsageError
 from pipeline.pool import Inline
 from pipeline.stage import Inputs
 from pipeline.store import Store
-from stages.select import Select
 from stages.models.alike import nearest_better
+from stages.select import Select
 
 ASK, ANSWER = "맷돌은 무엇에 쓰나요?", "맷돌은 곡식을 갈아 가루나 죽을 만드는 데 쓰는 돌로 된 도구입니다."
 
 
 def row(number, answer=ANSWER, ask=ASK, **more):
     messages = [{"role": "user", "content": ask}, {"role": "assistant", "content": answer}]
-    return {"id": f"{number:032x}", "messages": messages, "lang": "ko", "licence": "CC0-1.0", "rule": "faq.markup", "meta": [], **more}
+    return {
+        "id": f"{number:032x}",
+        "messages": messages,
+        "lang": "ko",
+        "licence": "CC0-1.0",
+        "rule": "faq.markup",
+        "meta": [],
+        **more,
+    }
 
 
 @pytest.fixture
@@ -26,7 +34,9 @@ def select(tmp_path, make_rows_store):
     def run(rows, model=(), name="out", shards=1, **options):
         of = rows if isinstance(rows, Store) else make_rows_store("CHAT", rows, shards)
         sink = Store(tmp_path / name)
-        Select.build(options, "select").run(Inputs({"of": [of], **({"model": list(model)} if model else {})}), sink, Inline())
+        Select.build(options, "select").run(
+            Inputs({"of": [of], **({"model": list(model)} if model else {})}), sink, Inline()
+        )
         ledger = sink.ledgers()
         order = {i: n for n, i in enumerate(of.table(["id"])["id"].to_pylist())}
         found = dict(zip(ledger["id"].to_pylist(), ledger["reason"].to_pylist()))
@@ -47,7 +57,11 @@ CASES = [
     ("select.template_leak", row(1, ask="{question}"), {}),
     ("select.licence", row(1, licence=None), {"licences": ("CC0-1.0",)}),
     ("select.licence", row(1, licence="CC-BY-NC-4.0"), {"without_licences": ("CC-BY-NC-4.0",)}),
-    ("select.teacher_terms", row(1, meta=[{"key": "teacher_licence", "value": "no-compete"}]), {"teacher_licences": ("apache-2.0",)}),
+    (
+        "select.teacher_terms",
+        row(1, meta=[{"key": "teacher_licence", "value": "no-compete"}]),
+        {"teacher_licences": ("apache-2.0",)},
+    ),
     ("select.teacher_terms", row(1, rule="teacher.answer"), {"teacher_licences": ("apache-2.0",)}),
     ("select.no_answer", row(1, messages=[{"role": "user", "content": ASK}]), {}),
 ]
@@ -68,17 +82,29 @@ def test_what_the_rows_say_is_carried_unchanged(select):
 
 
 def test_of_rows_that_resemble_each_other_only_the_best_is_kept(select):
-    far = row(2, "두부는 콩을 불려 갈고 끓인 뒤 간수를 넣어 굳힌 음식입니다.", "두부는 어떻게 만드나요?", confidence=0.1)
+    far = row(
+        2, "두부는 콩을 불려 갈고 끓인 뒤 간수를 넣어 굳힌 음식입니다.", "두부는 어떻게 만드나요?", confidence=0.1
+    )
     sink, reasons = select([row(0, confidence=0.5), row(1, ANSWER + "!", confidence=0.9), far], diversity=0.7)
     assert reasons == ["select.near_copy", None, None]
     [told] = [entry for entry in sink.ledger(0).to_pylist() if entry["reason"]]
     assert told["keeper"] == f"{1:032x}"
 
 
-@pytest.mark.parametrize("by, reason", [("both", "select.near_copy"), ("answer", "select.near_copy"), ("question", None)])
+@pytest.mark.parametrize(
+    "by, reason", [("both", "select.near_copy"), ("answer", "select.near_copy"), ("question", None)]
+)
 def test_what_of_two_rows_is_compared(select, by, reason):
-    long = " ".join([ANSWER, "위짝을 돌리면 가운데 구멍으로 넣은 곡식이 두 돌 사이에서 갈려 둘레로 흘러나옵니다. 손잡이는 나무로 만듭니다."])
-    rows = [row(0, long, "맷돌은 무엇인가요?", confidence=0.9), row(1, long, "다음 글의 제목을 지어 주세요.", confidence=0.5)]
+    long = " ".join(
+        [
+            ANSWER,
+            "위짝을 돌리면 가운데 구멍으로 넣은 곡식이 두 돌 사이에서 갈려 둘레로 흘러나옵니다. 손잡이는 나무로 만듭니다.",
+        ]
+    )
+    rows = [
+        row(0, long, "맷돌은 무엇인가요?", confidence=0.9),
+        row(1, long, "다음 글의 제목을 지어 주세요.", confidence=0.5),
+    ]
     assert select(rows, diversity=0.7, alike_by=by)[1] == [None, reason]
 
 
@@ -102,7 +128,10 @@ def test_near_copies_are_those_a_slow_count_finds():
         kept += [] if alike else [n]
     found = nearest_better(texts, 0.7)
     assert expected and len(set(found) ^ expected) <= max(1, len(expected) // 50)
-    assert all(better in kept and len(grams[n] & grams[better]) / len(grams[n] | grams[better]) >= 0.7 for n, better in found.items())
+    assert all(
+        better in kept and len(grams[n] & grams[better]) / len(grams[n] | grams[better]) >= 0.7
+        for n, better in found.items()
+    )
 
 
 def test_scores_stand_in_the_ledger_and_another_threshold_costs_none(select, base_store, monkeypatch, chat_store):

@@ -23,8 +23,10 @@ def page_row():
             at = text.find(piece) if at < 0 else at
             place = (at, at + len(piece)) if at >= 0 else (None, None)
             cursor = place[0] if at >= 0 else cursor
-            placed.append({"kind": kind, "text": piece, "start": place[0], "end": place[1], "level": level, "group": group})
-        row = {name: None for name in DOCUMENT.names} | {"text": text, "blocks": placed, "source": "test", "meta": []}
+            placed.append(
+                {"kind": kind, "text": piece, "start": place[0], "end": place[1], "level": level, "group": group}
+            )
+        row = dict.fromkeys(DOCUMENT.names) | {"text": text, "blocks": placed, "source": "test", "meta": []}
         row["id"] = columns.pop("id", None) or doc_id("test", columns.get("url") or text[:50])
         return row | columns
 
@@ -40,7 +42,9 @@ def mined(page_row):
     from stages.sft import rule_of
     from stages.sft.mine import mine
 
-    def run(rule: str, text: str, blocks: list[tuple] = (), options: dict | None = None, seed: int = 17, **columns: Any):
+    def run(
+        rule: str, text: str, blocks: list[tuple] = (), options: dict | None = None, seed: int = 17, **columns: Any
+    ):
         row = page_row(text, blocks, **columns)
         found = mine([rule_of(rule, options or {})], row, seed)
         for made in found.rows:

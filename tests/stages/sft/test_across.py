@@ -54,6 +54,12 @@ def test_short_answers_of_tasks_are_known_with_their_question_and_answers_to_que
     from stages.sft.rule import Candidate
 
     cloze, heading = rule_of("cloze", {}), rule_of("heading", {})
-    assert told(Candidate("a", "b", keys=("one", "data")), cloze) != told(Candidate("c", "b", keys=("two", "data")), cloze)
-    assert told(Candidate("a", "b", keys=("one", "contact us")), heading) == told(Candidate("c", "b", keys=("two", "contact us")), heading)
-    assert told(Candidate("a", "b", keys=("one", "x" * 40)), cloze) == told(Candidate("c", "b", keys=("two", "x" * 40)), cloze)
+    assert told(Candidate("a", "b", keys=("one", "data")), cloze) != told(
+        Candidate("c", "b", keys=("two", "data")), cloze
+    )
+    assert told(Candidate("a", "b", keys=("one", "contact us")), heading) == told(
+        Candidate("c", "b", keys=("two", "contact us")), heading
+    )
+    assert told(Candidate("a", "b", keys=("one", "x" * 40)), cloze) == told(
+        Candidate("c", "b", keys=("two", "x" * 40)), cloze
+    )

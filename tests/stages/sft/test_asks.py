@@ -47,7 +47,18 @@ def test_read_strictly_with_one_repair(text, pairs):
     assert pairs_in(text) == (pairs, "")
 
 
-@pytest.mark.parametrize("text", ["Sure!", "[{]", '[{"question": "a"}]', '[{"instruction": 1, "answer": "b"}]', '"text"', "[" * 5000, '[{"instruction": "a", "answer": ["b"]}]'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sure!",
+        "[{]",
+        '[{"question": "a"}]',
+        '[{"instruction": 1, "answer": "b"}]',
+        '"text"',
+        "[" * 5000,
+        '[{"instruction": "a", "answer": ["b"]}]',
+    ],
+)
 def test_nonsense_says_what_is_wrong(text):
     pairs, fault = pairs_in(text)
     assert pairs is None and fault

@@ -15,8 +15,12 @@ from stages.sft.commands import CompareTeachers, DryRunSft
 from stages.sft.estimate import estimate
 
 PASSAGE = "The mill of {place} began in the spring of {year}, when twenty-three households put in fifty thousand won each. Today sixty-one households are members, and four people work at the mill from Tuesday to Saturday. The stones are dressed once every three months."
-TEXTS = [PASSAGE.format(place=place, year=year) for place, year in (("Solnae", 2009), ("Garim", 1998), ("Wolgok", 2015))] + ["Q: Is this covered by a rule already?\nA: It is, because the question and its answer are labelled in the text."]
-GOOD = [{"instruction": "How many households are members of the mill?", "answer": "Today sixty-one households are members."}]
+TEXTS = [
+    PASSAGE.format(place=place, year=year) for place, year in (("Solnae", 2009), ("Garim", 1998), ("Wolgok", 2015))
+] + ["Q: Is this covered by a rule already?\nA: It is, because the question and its answer are labelled in the text."]
+GOOD = [
+    {"instruction": "How many households are members of the mill?", "answer": "Today sixty-one households are members."}
+]
 BAD = [{"instruction": "Who built it?", "answer": "It was built by Harold Whitcombe in 1850."}]
 
 
@@ -27,19 +31,34 @@ def source(tmp_path, make_store):
 
 @pytest.fixture
 def serve(chat_server, completion):
-    return lambda pairs: chat_server(lambda q, a, h: (200, {}, completion(json.dumps(pairs), prompt_tokens=200, completion_tokens=20)))
+    return lambda pairs: chat_server(
+        lambda q, a, h: (200, {}, completion(json.dumps(pairs), prompt_tokens=200, completion_tokens=20))
+    )
 
 
 def options(server, model="m", **more):
-    return {"kind": "endpoint", "url": getattr(server, "url", server), "model": model, "backoff": 0.01, "retries": 0, **more}
+    return {
+        "kind": "endpoint",
+        "url": getattr(server, "url", server),
+        "model": model,
+        "backoff": 0.01,
+        "retries": 0,
+        **more,
+    }
 
 
 def test_the_plan_counts_and_asks_nothing(source, serve, tmp_path, capsys):
     server = serve(GOOD)
     teacher = options(server, price_in=1.0, price_out=2.0, journal=str(tmp_path / "calls.jsonl"))
-    plan = DryRunSft.build({"dry_run": True, "kinds": ["qa_text"], "teach": ["qa"], "teacher": teacher}, "sft --dry-run")
+    plan = DryRunSft.build(
+        {"dry_run": True, "kinds": ["qa_text"], "teach": ["qa"], "teacher": teacher}, "sft --dry-run"
+    )
     inputs = Inputs({"of": [source]}, 17)
-    assert plan.run(inputs, Store(tmp_path / "out"), Inline()) == 0 and server.requests == [] and not (tmp_path / "calls.jsonl").exists()
+    assert (
+        plan.run(inputs, Store(tmp_path / "out"), Inline()) == 0
+        and server.requests == []
+        and not (tmp_path / "calls.jsonl").exists()
+    )
     said = capsys.readouterr().out
     assert said.startswith("3 calls for 3 documents; 0 are journaled, 3 would be made") and "unknown" in said
     cost = estimate(plan, inputs)
@@ -57,7 +76,18 @@ def test_what_is_journaled_costs_nothing_again(source, serve, tmp_path):
 
 def test_a_dry_run_from_the_command_line_writes_nothing(source, serve, tmp_path):
     server = serve(GOOD)
-    words = ["sft", source.path, str(tmp_path / "out"), "--kinds", "qa_text", "--teach", "qa", "--teacher", json.dumps(options(server)), "--dry-run"]
+    words = [
+        "sft",
+        source.path,
+        str(tmp_path / "out"),
+        "--kinds",
+        "qa_text",
+        "--teach",
+        "qa",
+        "--teacher",
+        json.dumps(options(server)),
+        "--dry-run",
+    ]
     done = CliRunner().invoke(cli, words, standalone_mode=False)
     assert done.return_value == 0 and "3 calls for 3 documents" in done.output, done.exception
     assert server.requests == [] and not (tmp_path / "out").exists()
@@ -65,12 +95,19 @@ def test_a_dry_run_from_the_command_line_writes_nothing(source, serve, tmp_path)
 
 def test_a_dry_run_without_a_teacher(source, tmp_path):
     with pytest.raises(OptionError):
-        DryRunSft.build({"dry_run": True}, "sft --dry-run").run(Inputs({"of": [source]}, 17), Store(tmp_path / "out"), Inline())
+        DryRunSft.build({"dry_run": True}, "sft --dry-run").run(
+            Inputs({"of": [source]}, 17), Store(tmp_path / "out"), Inline()
+        )
 
 
 def test_teachers_side_by_side(source, serve, tmp_path, capsys):
     good, bad = serve(GOOD), serve(BAD)
-    given = {"source": source.path, "teachers": [options(good, "good"), options(bad, "bad")], "probes": 2, "journals": str(tmp_path / "calls")}
+    given = {
+        "source": source.path,
+        "teachers": [options(good, "good"), options(bad, "bad")],
+        "probes": 2,
+        "journals": str(tmp_path / "calls"),
+    }
     assert CompareTeachers.build(given, "teacher compare").run() == 1
     lines = capsys.readouterr().out.splitlines()
     assert "answered 2/2  usable 2/2 (100%)" in lines[0] and lines[0].startswith("good")
@@ -83,7 +120,10 @@ def test_teachers_side_by_side(source, serve, tmp_path, capsys):
 def test_teachers_from_a_file_and_bad_ones(source, tmp_path):
     path = tmp_path / "teachers.yaml"
     path.write_text(json.dumps([options("http://a:1"), options("http://b:1", "n")]))
-    assert [t.model for t in CompareTeachers.build({"source": source.path, "teachers": [str(path)]}, "teacher compare").teachers] == ["m", "n"]
+    assert [
+        t.model
+        for t in CompareTeachers.build({"source": source.path, "teachers": [str(path)]}, "teacher compare").teachers
+    ] == ["m", "n"]
     for bad in (["no-such-file.yaml"], [5]):
         with pytest.raises(OptionError):
             CompareTeachers.build({"source": source.path, "teachers": bad}, "teacher compare")

@@ -6,8 +6,9 @@ import json
 import lzma
 import tarfile
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
 
 import pytest
 
@@ -41,8 +42,19 @@ def test_nine_in_ten_korean_rows_are_usable(record):
 
 
 def test_five_rules_beside_declared_questions_reach_nine_in_ten(record):
-    told = {rule: share for rule, (count, share) in precision(record["rows"] + record["ruled"]).items() if count >= READ and rule != "faq"}
-    assert {rule for rule, share in told.items() if share >= 0.9} >= {"cloze", "heading", "keyword", "title", "translation", "sentiment"}
+    told = {
+        rule: share
+        for rule, (count, share) in precision(record["rows"] + record["ruled"]).items()
+        if count >= READ and rule != "faq"
+    }
+    assert {rule for rule, share in told.items() if share >= 0.9} >= {
+        "cloze",
+        "heading",
+        "keyword",
+        "title",
+        "translation",
+        "sentiment",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -56,13 +68,19 @@ def mined(shared):
     rules = every_rule()
 
     def pages(archive: str, wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
-        path = shared / f"{archive}.tar.xz" if (shared / f"{archive}.tar.xz").exists() else shared / "C-starter" / f"{archive}.tar.xz"
+        path = (
+            shared / f"{archive}.tar.xz"
+            if (shared / f"{archive}.tar.xz").exists()
+            else shared / "C-starter" / f"{archive}.tar.xz"
+        )
         host = "wcxb" if archive.startswith("B-wcxb") else "manual"
         with tarfile.open(path) as opened:
             for member in opened:
                 name = member.name.removeprefix("./")
                 if name in wanted:
-                    read = reader.read(Raw("page", name, body=opened.extractfile(member).read(), url=f"http://{host}.example/{name}"))
+                    read = reader.read(
+                        Raw("page", name, body=opened.extractfile(member).read(), url=f"http://{host}.example/{name}")
+                    )
                     yield read.values | {"id": wanted[name], "source": name}
 
     def lines(archive: str, wanted: dict[str, str]) -> Iterator[dict[str, Any]]:
@@ -70,9 +88,18 @@ def mined(shared):
             for number, line in enumerate(opened):
                 if str(number) in wanted:
                     given = json.loads(line)
-                    beside = {"rating": str(given["rating"]), "best": "10"} if "rating" in given else {"en": given["en"]}
+                    beside = (
+                        {"rating": str(given["rating"]), "best": "10"} if "rating" in given else {"en": given["en"]}
+                    )
                     meta = [{"key": key, "value": value} for key, value in beside.items()]
-                    yield {"id": wanted[str(number)], "text": given.get("text") or given["ko"], "lang": "ko", "meta": meta, "source": archive, "blocks": []}
+                    yield {
+                        "id": wanted[str(number)],
+                        "text": given.get("text") or given["ko"],
+                        "lang": "ko",
+                        "meta": meta,
+                        "source": archive,
+                        "blocks": [],
+                    }
 
     def go(archive: str, wanted: dict[str, str]) -> dict[tuple[str, str], dict]:
         source = lines if (shared / f"C-{archive}.jsonl.xz").exists() else pages

@@ -5,7 +5,10 @@ import pytest
 from stages.sft.page import Page, Span, language
 
 
-@pytest.mark.parametrize("text,lang", [("맷돌은 stone mill이다", "ko"), ("A stone mill", "en"), ("石臼は道具です", None), ("123 !?", None), ("", None)])
+@pytest.mark.parametrize(
+    "text,lang",
+    [("맷돌은 stone mill이다", "ko"), ("A stone mill", "en"), ("石臼は道具です", None), ("123 !?", None), ("", None)],
+)
 def test_language_by_letters(text, lang):
     assert language(text) == lang
 
@@ -18,7 +21,18 @@ def test_the_rows_own_language_wins(page_row):
 
 def test_sections_nest(page_row):
     text = "A\none\nB\ntwo\nC\nthree\nD\nfour"
-    page = Page(page_row(text, [("heading", "A", None, 1), ("heading", "B", None, 2), ("heading", "C", None, 3), ("heading", "D", None, 2)]), 1)
+    page = Page(
+        page_row(
+            text,
+            [
+                ("heading", "A", None, 1),
+                ("heading", "B", None, 2),
+                ("heading", "C", None, 3),
+                ("heading", "D", None, 2),
+            ],
+        ),
+        1,
+    )
     assert [(s.heading, page.cut(s.own), page.cut(s.body)) for s in page.sections] == [
         ("A", "one", "one\nB\ntwo\nC\nthree\nD\nfour"), ("B", "two", "two\nC\nthree"), ("C", "three", "three"), ("D", "four", "four"),
     ]  # fmt: skip
@@ -42,10 +56,22 @@ def test_attach_ignores_white_space_and_prefers_what_follows(page_row):
 def test_dice_depend_on_seed_row_and_purpose_alone(page_row):
     a, b = Page(page_row("x", id="a" * 32), 7), Page(page_row("y", id="a" * 32), 7)
     assert a.dice("p").random() == b.dice("p").random()
-    assert len({a.dice("p").random(), a.dice("q").random(), Page(page_row("x", id="a" * 32), 8).dice("p").random(), Page(page_row("x", id="b" * 32), 7).dice("p").random()}) == 4
+    assert (
+        len(
+            {
+                a.dice("p").random(),
+                a.dice("q").random(),
+                Page(page_row("x", id="a" * 32), 8).dice("p").random(),
+                Page(page_row("x", id="b" * 32), 7).dice("p").random(),
+            }
+        )
+        == 4
+    )
 
 
-@pytest.mark.parametrize("url,host", [("https://Example.COM:8080/a", "example.com"), (None, "dump"), ("http://[broken", "dump")])
+@pytest.mark.parametrize(
+    "url,host", [("https://Example.COM:8080/a", "example.com"), (None, "dump"), ("http://[broken", "dump")]
+)
 def test_host(page_row, url, host):
     assert Page(page_row("x", url=url) | {"source": "dump/file.jsonl"}, 1).host == host
 

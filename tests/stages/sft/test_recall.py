@@ -40,7 +40,12 @@ def json_questions(source: str):
             except ValueError:
                 continue
             for question in walk(found):
-                answers = [a.get("text", "") for name in ("acceptedAnswer", "suggestedAnswer") for a in many(question.get(name)) if isinstance(a, dict)]
+                answers = [
+                    a.get("text", "")
+                    for name in ("acceptedAnswer", "suggestedAnswer")
+                    for a in many(question.get(name))
+                    if isinstance(a, dict)
+                ]
                 yield str(question.get("name") or question.get("text") or ""), answers
             break
 
@@ -112,14 +117,29 @@ def answers(shared):
     from stages.ingest.row import Raw
 
     found = []
-    for archive, ending in (("B-wcxb-dev-sample", ".html"), ("C-starter/debian-faq-ko", ".html"), ("C-starter/installation-guide-amd64-12-ko", ".html")):
+    for archive, ending in (
+        ("B-wcxb-dev-sample", ".html"),
+        ("C-starter/debian-faq-ko", ".html"),
+        ("C-starter/installation-guide-amd64-12-ko", ".html"),
+    ):
         with tarfile.open(shared / f"{archive}.tar.xz") as opened:
             for member in opened:
                 if member.name.endswith(ending):
-                    document = reader.read(Raw("page", member.name, body=opened.extractfile(member).read(), url=f"http://page.example/{member.name}"))
+                    document = reader.read(
+                        Raw(
+                            "page",
+                            member.name,
+                            body=opened.extractfile(member).read(),
+                            url=f"http://page.example/{member.name}",
+                        )
+                    )
                     if not document.reason:
                         row = document.values | {"id": f"{len(found):032x}", "source": member.name, "meta": []}
-                        found += [(row["text"], item) for item in rows_of(row, "faq", "heading", "howto", "qa_text", "section", "definition") if item["span_start"] is not None]
+                        found += [
+                            (row["text"], item)
+                            for item in rows_of(row, "faq", "heading", "howto", "qa_text", "section", "definition")
+                            if item["span_start"] is not None
+                        ]
     dice = random.Random(29)
     dice.shuffle(found)
     return found[:500]
@@ -155,6 +175,9 @@ def _faults(answer, other, strange, passage, name, dice, sentences):
     if end - start > 40 and other[start:end] not in passage:
         yield "sentence", f"{answer} {other[start:end]}"
     if (found := list(re.finditer(r"\d+", answer))) and (match := dice.choice(found)):
-        yield "number", answer[: match.start()] + str(int(match.group()) + dice.choice([1, 3, 10, 100])) + answer[match.end() :]
+        yield (
+            "number",
+            answer[: match.start()] + str(int(match.group()) + dice.choice([1, 3, 10, 100])) + answer[match.end() :],
+        )
     if (found := list(name.finditer(answer))) and strange.split()[0] not in passage and (match := dice.choice(found)):
         yield "name", answer[: match.start()] + strange + answer[match.end() :]

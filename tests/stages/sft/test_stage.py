@@ -63,7 +63,10 @@ def test_the_same_bytes_wherever_it_runs(tmp_path, make_store):
 
 
 def test_answers_repeated_over_pages_fall_and_are_named(tmp_path, make_store):
-    texts = [FORM.format(q=f"Can you help me with thing {n}?", a="Please contact our friendly support team.") for n in range(5)] + TEXTS[:1]
+    texts = [
+        FORM.format(q=f"Can you help me with thing {n}?", a="Please contact our friendly support team.")
+        for n in range(5)
+    ] + TEXTS[:1]
     _, sink, receipts = run(tmp_path, make_store, texts, boilerplate_pages=4)
     ledger = [line for n in sink.receipts() for line in sink.ledger(n).to_pylist()]
     assert [line["reason"] for line in ledger] == ["qa_text.boilerplate"] * 5 + [None]
@@ -106,7 +109,11 @@ def test_bad_options_say_the_mend(options, word):
 
 
 def test_without_flags_every_rule_is_used():
-    assert {rule.word for rule in Sft().kinds} == {rule.word for rule in every_rule()} >= {"faq", "heading", "howto", "qa_text", "title", "keyword", "cloze"}
+    assert (
+        {rule.word for rule in Sft().kinds}
+        == {rule.word for rule in every_rule()}
+        >= {"faq", "heading", "howto", "qa_text", "title", "keyword", "cloze"}
+    )
     assert Sft().teacher is None
 
 

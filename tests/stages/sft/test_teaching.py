@@ -13,7 +13,12 @@ from stages.sft import Sft
 PASSAGE = "The mill of Solnae began in the spring of 2009, when twenty-three households put in fifty thousand won each. Today sixty-one households are members, and four people work at the mill from Tuesday to Saturday. The stones are dressed once every three months by Mr Moon, who learned it from his father in Garam."
 COVERED = "Q: When does the mill open on a normal working day?\nA: It opens at nine in the morning and closes at six in the evening, from Tuesday to Saturday."
 TEXTS = [PASSAGE, COVERED, PASSAGE.replace("Solnae", "Garim").replace("2009", "1998"), "Short."]
-GOOD = [{"instruction": "How many households are members of the mill today?", "answer": "Today sixty-one households are members."}]
+GOOD = [
+    {
+        "instruction": "How many households are members of the mill today?",
+        "answer": "Today sixty-one households are members.",
+    }
+]
 
 
 def answers(question: str) -> str:
@@ -22,7 +27,15 @@ def answers(question: str) -> str:
         return '{"score": 5}' if "Solnae" in question else '{"score": 2}'
     if "one instruction" in question or "empty string" in question:
         return json.dumps([{"instruction": "Tell me about a village mill and its members.", "answer": ""}])
-    return json.dumps([*GOOD, {"instruction": "Who dresses the stones?", "answer": "The stones are dressed once every three months by Harold Whitcombe."}])
+    return json.dumps(
+        [
+            *GOOD,
+            {
+                "instruction": "Who dresses the stones?",
+                "answer": "The stones are dressed once every three months by Harold Whitcombe.",
+            },
+        ]
+    )
 
 
 @pytest.fixture
@@ -36,7 +49,18 @@ def run(tmp_path, make_store):
     source = make_store(tmp_path / "in", TEXTS, shards=2, url=urls, lang=["en"] * 4)
 
     def go(server, name="out", **options):
-        given = {"kinds": ["qa_text"], "teacher": {"kind": "endpoint", "url": getattr(server, "url", server), "model": "big", "backoff": 0.01, "retries": 0, **options.pop("teacher", {})}, **options}
+        given = {
+            "kinds": ["qa_text"],
+            "teacher": {
+                "kind": "endpoint",
+                "url": getattr(server, "url", server),
+                "model": "big",
+                "backoff": 0.01,
+                "retries": 0,
+                **options.pop("teacher", {}),
+            },
+            **options,
+        }
         sink = Store(tmp_path / name)
         receipts = Sft.build(given, "sft").run(Inputs({"of": [source]}, 17), sink, Inline())
         rows = [row for n in sink.receipts() for row in sink.read(n).to_pylist()]
@@ -54,7 +78,10 @@ def test_passages_that_no_rule_covered_are_asked_about_and_grounded(run, serve, 
     assert [row["rule"] for row in rows] == ["teacher.qa", "qa_text", "teacher.qa"]
     assert len(server.requests) == 2
     assert rows[0]["messages"][1]["content"] == "Today sixty-one households are members."
-    assert fact(rows[0], "teacher_licence") == "big-terms-1.0" and json.loads(fact(rows[0], "sampling"))["temperature"] == 0.5
+    assert (
+        fact(rows[0], "teacher_licence") == "big-terms-1.0"
+        and json.loads(fact(rows[0], "sampling"))["temperature"] == 0.5
+    )
     assert "grounding.name" in ledger[0]["reasons"] and "Whitcombe" not in str(ledger)
     assert ledger[0]["teacher.qa.found"] == 2.0 and ledger[0]["teacher.qa.kept"] == 1.0
     assert ledger[3]["reason"] == "sft.no_instruction"
@@ -65,7 +92,9 @@ def test_passages_that_no_rule_covered_are_asked_about_and_grounded(run, serve, 
 def test_backtranslation_is_curated_by_the_teacher_itself(run, serve):
     server = serve()
     rows, ledger, _, _ = run(server, teach=["backtranslate"])
-    assert [(row["rule"], row["messages"][1]["content"]) for row in rows if row["rule"] != "qa_text"] == [("teacher.backtranslate", PASSAGE)]
+    assert [(row["rule"], row["messages"][1]["content"]) for row in rows if row["rule"] != "qa_text"] == [
+        ("teacher.backtranslate", PASSAGE)
+    ]
     assert ledger[2]["reason"] == "teacher.low_rating" and len(server.requests) == 4
 
 
@@ -74,7 +103,10 @@ def test_persona_and_examples_reach_the_prompt_and_change_its_key(run, serve):
     run(server, teach=["qa"])
     run(server, name="other", teach=["qa"], persona="You are a patient librarian.", shots=0)
     first, second = server.requests[0]["body"]["messages"], server.requests[-1]["body"]["messages"]
-    assert [m["role"] for m in first] == ["system", "user", "assistant", "user"] and [m["role"] for m in second] == ["system", "user"]
+    assert [m["role"] for m in first] == ["system", "user", "assistant", "user"] and [m["role"] for m in second] == [
+        "system",
+        "user",
+    ]
     assert second[0]["content"].startswith("You are a patient librarian.") and len(server.requests) == 4
 
 
@@ -106,14 +138,26 @@ def test_another_recipe_uses_the_same_journal(run, serve, tmp_path):
 def test_a_teacher_that_is_down_loses_nothing_and_is_asked_when_it_is_up(run, serve):
     rows, ledger, receipts, sink = run("http://127.0.0.1:9/v1", teach=["qa"])
     assert [row["rule"] for row in rows] == ["qa_text"]
-    assert [line["reason"] for line in ledger] == ["teacher.unreachable", None, "teacher.unreachable", "sft.no_instruction"]
+    assert [line["reason"] for line in ledger] == [
+        "teacher.unreachable",
+        None,
+        "teacher.unreachable",
+        "sft.no_instruction",
+    ]
     assert sum(r.notes["teacher"]["unfinished"] for r in receipts) == 2
     rows, ledger, receipts, _ = run(serve(), teach=["qa"])
     assert [row["rule"] for row in rows] == ["teacher.qa", "qa_text", "teacher.qa"]
     assert sum(r.notes["teacher"]["unfinished"] for r in receipts) == 0
 
 
-@pytest.mark.parametrize("body,reason", [((429, {}, ""), "teacher.rate_limited"), ((200, {}, "nonsense"), "teacher.bad_answer"), ((200, {}, None), "teacher.truncated")])
+@pytest.mark.parametrize(
+    "body,reason",
+    [
+        ((429, {}, ""), "teacher.rate_limited"),
+        ((200, {}, "nonsense"), "teacher.bad_answer"),
+        ((200, {}, None), "teacher.truncated"),
+    ],
+)
 def test_bad_servers_are_reasons(run, chat_server, completion, body, reason):
     body = body if body[2] is not None else (200, {}, completion("[{", "length"))
     _, ledger, _, _ = run(chat_server(lambda *_: body), teach=["qa"])
@@ -123,18 +167,43 @@ def test_bad_servers_are_reasons(run, chat_server, completion, body, reason):
 def test_the_budget_is_a_reason(run, serve):
     server = serve()
     _, ledger, _, _ = run(server, teach=["qa"], teacher={"budget": {"calls": 1}})
-    assert [line["reason"] for line in ledger] == [None, None, "teacher.budget", "sft.no_instruction"] and len(server.requests) == 1
+    assert [line["reason"] for line in ledger] == [None, None, "teacher.budget", "sft.no_instruction"] and len(
+        server.requests
+    ) == 1
 
 
 def test_answers_written_by_hand(run, tmp_path, fact):
     items = [
-        {"url": "http://mill.example/0", "task": "summary", "instruction": "Sum up the mill of Solnae.", "answer": "Sixty-one households run the mill, where four people work.", "lang": "en", "written_by": "hand"},
-        {"url": "http://mill.example/1", "task": "qa", "instruction": "When does it close?", "answer": "It closes at six in the evening.", "lang": "en", "written_by": "hand"},
-        {"url": "http://mill.example/1", "task": "qa", "instruction": "When does the mill open on a normal working day?", "answer": "At nine in the morning.", "lang": "en", "written_by": "hand"},
+        {
+            "url": "http://mill.example/0",
+            "task": "summary",
+            "instruction": "Sum up the mill of Solnae.",
+            "answer": "Sixty-one households run the mill, where four people work.",
+            "lang": "en",
+            "written_by": "hand",
+        },
+        {
+            "url": "http://mill.example/1",
+            "task": "qa",
+            "instruction": "When does it close?",
+            "answer": "It closes at six in the evening.",
+            "lang": "en",
+            "written_by": "hand",
+        },
+        {
+            "url": "http://mill.example/1",
+            "task": "qa",
+            "instruction": "When does the mill open on a normal working day?",
+            "answer": "At nine in the morning.",
+            "lang": "en",
+            "written_by": "hand",
+        },
     ]
     path = tmp_path / "answers.yaml"
     path.write_text(json.dumps(items))
-    rows, ledger, _, sink = run("http://127.0.0.1:9", teacher={"kind": "recorded", "recorded": str(path), "url": None, "model": None})
+    rows, ledger, _, sink = run(
+        "http://127.0.0.1:9", teacher={"kind": "recorded", "recorded": str(path), "url": None, "model": None}
+    )
     assert [row["rule"] for row in rows] == ["teacher.summary", "qa_text", "teacher.qa"]
     assert {fact(row, "written_by") for row in rows} == {"hand", None} and rows[0]["confidence"] == 0.95
     assert ledger[1]["reasons"] == ["teacher.qa.duplicate"]

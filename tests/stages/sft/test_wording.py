@@ -6,13 +6,26 @@ import pytest
 
 from stages.sft.wording import EN, KO, REGISTERS, ask, fill, register
 
-SLOTS = {"choices": "본문입니다.", "text": "본문입니다.", "title": "맷돌", "heading": "구조", "term": "중쇠", "act": "콩을 가는", "n": "3", "words": "돌, 물"}
+SLOTS = {
+    "choices": "본문입니다.",
+    "text": "본문입니다.",
+    "title": "맷돌",
+    "heading": "구조",
+    "term": "중쇠",
+    "act": "콩을 가는",
+    "n": "3",
+    "words": "돌, 물",
+}
 ENDS = {
     "formal": ("십시오.", "니까?", "십시오: 돌, 물", "합니다: 돌, 물", "십시오. (주제: 맷돌)"),
     "polite": ("세요.", "요?", "세요: 돌, 물", "세요. (주제: 맷돌)"),
     "plain": ("라.", "가?", "라: 돌, 물", "한다: 돌, 물", "하라. (주제: 맷돌)"),
 }
-WORDS = {"formal": ("십시오", "니까", "습니다", "입니다"), "polite": ("세요", "요?", "어요", "에요"), "plain": ("하라", "써라", "한다", "는가", "이다.")}
+WORDS = {
+    "formal": ("십시오", "니까", "습니다", "입니다"),
+    "polite": ("세요", "요?", "어요", "에요"),
+    "plain": ("하라", "써라", "한다", "는가", "이다."),
+}
 
 
 @pytest.mark.parametrize("task", sorted(KO))
@@ -31,7 +44,13 @@ def test_both_languages_have_every_task():
 
 @pytest.mark.parametrize(
     "answer,level",
-    [("돌을 씻습니다. 말립니다.", "formal"), ("돌을 씻어요. 말리면 돼요.", "polite"), ("돌을 씻는다. 그늘에 말린다.", "plain"), ("위짝, 아래짝", None), ("", None)],
+    [
+        ("돌을 씻습니다. 말립니다.", "formal"),
+        ("돌을 씻어요. 말리면 돼요.", "polite"),
+        ("돌을 씻는다. 그늘에 말린다.", "plain"),
+        ("위짝, 아래짝", None),
+        ("", None),
+    ],
 )
 def test_register_of_an_answer(answer, level):
     assert register(answer) == level

@@ -13,13 +13,22 @@ from stages.models.alike import clusters
 from stages.split import Split
 
 NOUNS = "맷돌 절구 방아 두부 콩나물 메밀국수 보리차 찹쌀떡 수수경단 조청 된장 간장 고추장 막걸리 식혜 누룩 도토리묵 팥죽 깨강정 미숫가루".split()
-VERBS = ["만드는 방법을 순서대로 알려 주세요", "오래 보관하려면 어떻게 해야 하나요", "어느 계절에 가장 맛있는지 궁금합니다", "할 때 흔히 하는 실수는 무엇인가요"]
+VERBS = [
+    "만드는 방법을 순서대로 알려 주세요",
+    "오래 보관하려면 어떻게 해야 하나요",
+    "어느 계절에 가장 맛있는지 궁금합니다",
+    "할 때 흔히 하는 실수는 무엇인가요",
+]
 
 
 def prompts():
     """80 questions far from each other, and two near-copies of every fifth."""
     rng = random.Random(4)
-    plain = [f"{noun}을 {verb}? {rng.randrange(10**9)}번 손님이 {rng.randrange(10**9)}호에서" for noun in NOUNS for verb in VERBS]
+    plain = [
+        f"{noun}을 {verb}? {rng.randrange(10**9)}번 손님이 {rng.randrange(10**9)}호에서"
+        for noun in NOUNS
+        for verb in VERBS
+    ]
     return plain, [text + end for text in plain[::5] for end in (" 물었습니다.", " 묻습니다!")]
 
 
@@ -51,7 +60,9 @@ def test_no_near_copy_of_a_prompt_stands_on_the_other_side(store, tmp_path):
     assert max(len(a & b) / len(a | b) for a in sets[0] for b in sets[1]) < 0.7
     apart, _ = split(store, tmp_path / "three", share=0.5)
     other, _ = split(store, tmp_path / "four", share=0.5, rest=True)
-    assert max(len(grams(a) & grams(b)) / len(grams(a) | grams(b)) for a in apart for b in other) > 0.7, "by prompt they were torn apart"
+    assert max(len(grams(a) & grams(b)) / len(grams(a) | grams(b)) for a in apart for b in other) > 0.7, (
+        "by prompt they were torn apart"
+    )
 
 
 def test_clusters_are_the_components_of_every_two_alike():

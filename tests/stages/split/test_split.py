@@ -15,10 +15,13 @@ def chats(n):
     """n rows over n // 3 prompts in three spellings, and n // 5 documents."""
     forms = ("What is stone {0}?", "what is  stone {0}", "WHAT IS STONE {0}!")
     rows = [
-        {name: None for name in CHAT.names}
+        dict.fromkeys(CHAT.names)
         | {
             "id": child_id(str(k), "sft", "t", k),
-            "messages": [{"role": "user", "content": forms[k % 3].format(k // 3)}, {"role": "assistant", "content": f"stone {k}"}],
+            "messages": [
+                {"role": "user", "content": forms[k % 3].format(k // 3)},
+                {"role": "assistant", "content": f"stone {k}"},
+            ],
             "doc_id": f"doc{k // 5}",
         }
         for k in range(n)
@@ -49,11 +52,18 @@ def test_a_prompt_stands_on_one_side_in_any_spelling():
 
 def test_pairs_fall_where_their_prompts_fall():
     pairs = pa.RecordBatch.from_pylist(
-        [{name: None for name in PAIR.names} | {"id": f"{n:032x}", "prompt": [{"role": "user", "content": f"what is stone {n}"}]} for n in range(200)],
+        [
+            dict.fromkeys(PAIR.names)
+            | {"id": f"{n:032x}", "prompt": [{"role": "user", "content": f"what is stone {n}"}]}
+            for n in range(200)
+        ],
         schema=PAIR,
     )
     stones = {row["prompt"][0]["content"].lower() for row in Split(share=0.5).work(pairs).kept.to_pylist()}
-    asked = {row["messages"][0]["content"].lower().rstrip("?!").replace("  ", " ") for row in Split(share=0.5).work(chats(600)).kept.to_pylist()}
+    asked = {
+        row["messages"][0]["content"].lower().rstrip("?!").replace("  ", " ")
+        for row in Split(share=0.5).work(chats(600)).kept.to_pylist()
+    }
     assert stones == asked
 
 

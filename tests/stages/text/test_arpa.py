@@ -52,7 +52,11 @@ def test_gzip_and_what_is_no_model(tmp_path):
     with gzip.open(tmp_path / "m.arpa.gz", "wt", encoding="utf-8") as out:
         out.write(MODEL)
     assert read(str(tmp_path / "m.arpa.gz")).order == 2
-    for name, data in (("a.arpa", b"mmap lm http://kheafield.com/code format version 5\x00\xff"), ("b.arpa", b"\\1-grams:\n-1.0\ta b\n"), ("c.arpa", b"")):
+    for name, data in (
+        ("a.arpa", b"mmap lm http://kheafield.com/code format version 5\x00\xff"),
+        ("b.arpa", b"\\1-grams:\n-1.0\ta b\n"),
+        ("c.arpa", b""),
+    ):
         (tmp_path / name).write_bytes(data)
         with pytest.raises(OptionError, match="lmplz"):
             read(str(tmp_path / name))

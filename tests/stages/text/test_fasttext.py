@@ -16,7 +16,9 @@ from pipeline.errors import OptionError
 from stages.text.fasttext_apply import scorer
 from stages.text.fasttext_file import read
 
-WORDS = "맷돌 사람이 the of and go 가나다 über naïve ㅋㅋ 12 foo_bar __label__x it's well-known 日本語 東京 привет".split()
+WORDS = (
+    "맷돌 사람이 the of and go 가나다 über naïve ㅋㅋ 12 foo_bar __label__x it's well-known 日本語 東京 привет".split()
+)
 KINDS = {
     "hierarchical, quantised": ({"loss": "hs", "minn": 2, "maxn": 4, "dim": 16, "bucket": 5000}, {"cutoff": 3000, "retrain": False}),
     "softmax with word pairs": ({"loss": "softmax", "minn": 2, "maxn": 4, "dim": 10, "wordNgrams": 2, "bucket": 3000}, None),
@@ -48,9 +50,15 @@ def model(request, tmp_path_factory):
             words = [rng.choice(WORDS) + rng.choice(["", "", str(rng.randrange(40))]) for _ in range(8)]
             out.write(f"__label__{label} {' '.join(word for word in words if not word.startswith('__'))} {label}\n")
     train, quantise = KINDS[request.param]
-    order = {"train": {"input": str(folder / "train.txt"), "thread": 1, "epoch": 3, "lr": 0.5, "verbose": 0, **train}, "quantise": quantise, "model": str(folder / "model")}
+    order = {
+        "train": {"input": str(folder / "train.txt"), "thread": 1, "epoch": 3, "lr": 0.5, "verbose": 0, **train},
+        "quantise": quantise,
+        "model": str(folder / "model"),
+    }
     env = {**os.environ, "MALLOC_PERTURB_": "255"}
-    subprocess.run([sys.executable, "-c", CHILD], input=json.dumps(order), text=True, check=True, env=env, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-c", CHILD], input=json.dumps(order), text=True, check=True, env=env, capture_output=True
+    )
     return str(folder / "model"), _FastText(str(folder / "model"))
 
 
@@ -59,10 +67,17 @@ def asked(path: str, texts: list[str], count: int = 4):
     offsets = np.frombuffer(column.buffers()[1], np.int64)[: len(texts) + 1]
     sums = scorer(path).sums(np.frombuffer(column.buffers()[2] or b"", np.uint8), offsets[:-1], offsets[1:])
     best, scores = scorer(path).top(sums.means[:, 0], count)
-    return [list(zip([scorer(path).labels[n] for n in row], own)) if there else [] for row, own, there in zip(best.tolist(), scores.tolist(), sums.features[:, 0])]
+    return [
+        list(zip([scorer(path).labels[n] for n in row], own)) if there else []
+        for row, own, there in zip(best.tolist(), scores.tolist(), sums.features[:, 0])
+    ]
 
 
-TEXTS = st.lists(st.one_of(st.sampled_from(WORDS), st.text("ab가나é<>_\x00\t\u3000日ㅋ-", max_size=6)), max_size=12).map(" ".join).filter(lambda text: "</s>" not in text)
+TEXTS = (
+    st.lists(st.one_of(st.sampled_from(WORDS), st.text("ab가나é<>_\x00\t\u3000日ㅋ-", max_size=6)), max_size=12)
+    .map(" ".join)
+    .filter(lambda text: "</s>" not in text)
+)
 
 
 @settings(deadline=None, max_examples=60)
@@ -132,7 +147,11 @@ def test_lid_176_on_the_shared_texts(shared):
     from stages.text.language import bundled_model
 
     texts = []
-    for name, field in (("C-cpp-docs-ko.jsonl.xz", "markdown"), ("C-python311-rst-en.jsonl.xz", "text"), ("I-dclm-quality-nonunanimous.jsonl.xz", "text")):
+    for name, field in (
+        ("C-cpp-docs-ko.jsonl.xz", "markdown"),
+        ("C-python311-rst-en.jsonl.xz", "text"),
+        ("I-dclm-quality-nonunanimous.jsonl.xz", "text"),
+    ):
         with lzma.open(shared / name, "rt", encoding="utf-8") as lines:
             texts += [json.loads(line)[field] for _, line in zip(range(2_300), lines)]
     labels, scores = _FastText(str(bundled_model())).predict([text.replace("\n", " ") for text in texts])

@@ -15,7 +15,9 @@ TEXTS = st.lists(st.text(st.sampled_from("ab가나 \n.Σé\u0301"), max_size=60)
 
 def sets_of(texts: list[str], how: Shingling) -> jaccard.Sets:
     pieces = [text.encode() for text in texts]
-    return jaccard.shingle_sets(np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces)]).astype(np.int64), how)
+    return jaccard.shingle_sets(
+        np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces)]).astype(np.int64), how
+    )
 
 
 @pytest.mark.parametrize("how", [Shingling("word", 2), Shingling("char", 3), Shingling("eojeol", 2)], ids=str)
@@ -35,7 +37,10 @@ CROWDED = st.one_of(EVEN, st.integers(0, 3), st.integers(2**63, 2**63 + 5), st.i
 
 
 @settings(deadline=None, max_examples=400)
-@given(values=st.one_of(st.lists(CROWDED, max_size=80), st.lists(st.sampled_from([7, 2**64 - 1, 5]), max_size=40)), draw=st.randoms())
+@given(
+    values=st.one_of(st.lists(CROWDED, max_size=80), st.lists(st.sampled_from([7, 2**64 - 1, 5]), max_size=40)),
+    draw=st.randoms(),
+)
 def test_hashes_are_sorted_and_one_of_each_is_left(values, draw):
     values += draw.sample(values, len(values) // 3)
     hashes, room = np.array(values, np.uint64), max(4, len(values) + 1)

@@ -22,7 +22,9 @@ def measured(texts: list[str]) -> tuple[np.ndarray, jaccard.Sets]:
     return minhash.sign(data, offsets, HOW, BANDING.permutations).values, jaccard.shingle_sets(data, offsets, HOW)
 
 
-def plain(texts: list[str], fixed: list[bool], values: np.ndarray, threshold: float, within: bool) -> tuple[list[int], list[float]]:
+def plain(
+    texts: list[str], fixed: list[bool], values: np.ndarray, threshold: float, within: bool
+) -> tuple[list[int], list[float]]:
     """Every document against every kept one before it, with Python sets."""
     sets = [set(shingles(text, HOW)) for text in texts]
     floor = 0 if within else lsh.estimate_floor(threshold, BANDING.permutations)
@@ -54,7 +56,9 @@ def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, thr
 
     size = data.draw(st.integers(1, 5))
     room = data.draw(st.integers(1, 4))
-    large = prefixjoin.choose_large(chunker(values, sets, size), np.array(fixed), BANDING, threshold, within, most_hashes=30, most_docs=room)
+    large = prefixjoin.choose_large(
+        chunker(values, sets, size), np.array(fixed), BANDING, threshold, within, most_hashes=30, most_docs=room
+    )
     assert large.keeper.tolist() == expected_keeper
     np.testing.assert_array_equal(large.score, expected_score)
 
@@ -77,7 +81,11 @@ def test_components_do_not_see_each_other():
 
 
 def test_tally_counts_candidates_and_confirmed_pairs():
-    texts = [" ".join(f"w{n}" for n in range(40)), " ".join(f"w{n}" for n in range(1, 41)), " ".join(f"w{n}" for n in range(6, 46))]
+    texts = [
+        " ".join(f"w{n}" for n in range(40)),
+        " ".join(f"w{n}" for n in range(1, 41)),
+        " ".join(f"w{n}" for n in range(6, 46)),
+    ]
     values, sets = measured(texts)
     choice = keepers.choose(np.array([0, 3]), np.zeros(3, bool), values, sets, BANDING, 0.9)
     assert choice.keeper.tolist() == [0, 0, 2]
@@ -104,7 +112,9 @@ def test_a_large_bucket_is_a_star_that_needs_no_signatures():
 
 def alike(count: int, own: int = 12, frame: int = 88) -> tuple[np.ndarray, jaccard.Sets]:
     """Documents of one frame and words of their own: each pair's similarity is frame / (frame + 2 own), here .79."""
-    return measured([" ".join([*(f"f{n}" for n in range(frame)), *(f"o{doc}x{n}" for n in range(own))]) for doc in range(count)])
+    return measured(
+        [" ".join([*(f"f{n}" for n in range(frame)), *(f"o{doc}x{n}" for n in range(own))]) for doc in range(count)]
+    )
 
 
 def test_what_is_compared_grows_with_the_documents_and_not_with_their_pairs():
@@ -115,7 +125,15 @@ def test_what_is_compared_grows_with_the_documents_and_not_with_their_pairs():
         if way == "small":
             found = keepers.choose(np.array([0, n]), np.zeros(n, bool), values[:n], part, BANDING, 0.8)
             return found.tally[:, 0].sum(), found
-        found = prefixjoin.choose_large(chunker(values[:n], part, 700), np.zeros(n, bool), BANDING, 0.8, most_hashes=1 << 20, most_docs=5_000, most_visits=500)
+        found = prefixjoin.choose_large(
+            chunker(values[:n], part, 700),
+            np.zeros(n, bool),
+            BANDING,
+            0.8,
+            most_hashes=1 << 20,
+            most_docs=5_000,
+            most_visits=500,
+        )
         return found.tally[:, 0].sum() + found.steps.sum(), found
 
     for way in ("small", "large"):
@@ -133,7 +151,9 @@ def test_beyond_the_limit_the_likeliest_are_compared_and_near_copies_still_go():
     values, sets = measured(texts)
     for found in (
         keepers.choose(np.array([0, n + 2]), np.zeros(n + 2, bool), values, sets, BANDING, 0.9, most=20),
-        prefixjoin.choose_large(chunker(values, sets, 100), np.zeros(n + 2, bool), BANDING, 0.9, most=20, most_visits=100),
+        prefixjoin.choose_large(
+            chunker(values, sets, 100), np.zeros(n + 2, bool), BANDING, 0.9, most=20, most_visits=100
+        ),
     ):
         assert found.keeper.tolist() == [*range(n), 700, 3]
         assert found.left[-2:].tolist() == [0, 0]

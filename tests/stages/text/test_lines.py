@@ -54,7 +54,9 @@ def test_the_table_is_that_of_plain_python(texts):
     ended = table.has(table_of.ENDED)
     for row, text in enumerate(texts):
         part = range(int(table.bounds[row]), int(table.bounds[row + 1]))
-        assert [(text[table.start[i] : table.end[i]], *table.numbers[i].tolist(), bool(ended[i])) for i in part] == slow(text)
+        assert [
+            (text[table.start[i] : table.end[i]], *table.numbers[i].tolist(), bool(ended[i])) for i in part
+        ] == slow(text)
 
 
 @settings(deadline=None, max_examples=150)
@@ -83,7 +85,9 @@ CUTS = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 4), st.sampled_from
 def edits_of(cuts: list[tuple[int, int, str]], size: int) -> list:
     from pipeline.schema import Edit, merge_edits
 
-    return merge_edits([Edit(start, min(start + width, size), word, "t") for start, width, word in cuts if start <= size])
+    return merge_edits(
+        [Edit(start, min(start + width, size), word, "t") for start, width, word in cuts if start <= size]
+    )
 
 
 @settings(deadline=None, max_examples=300)

@@ -46,7 +46,9 @@ def test_keys_are_equal_exactly_where_the_band_is():
     for a in range(60):
         for b in range(60):
             assert ((keys[a] == keys[b]) == (bands[a] == bands[b]).all(axis=1)).all()
-    assert len(np.unique(keys)) == len({(band, *row) for doc in bands.tolist() for band, row in enumerate(map(tuple, doc))})
+    assert len(np.unique(keys)) == len(
+        {(band, *row) for doc in bands.tolist() for band, row in enumerate(map(tuple, doc))}
+    )
 
 
 def test_values_beyond_the_banding_are_not_read():

@@ -14,8 +14,21 @@ from hypothesis import strategies as st
 from stages.text import hashing, minhash, shingles
 from stages.text.shingles import Shingling
 
-ANY_TEXT = st.text(st.one_of(st.characters(exclude_categories=("Cs",)), st.sampled_from("aB \n\t_9ΣσςİßẞŐé가각힣ㄱᄀ\u1161\u11a8\u0301日ñक्षा")), max_size=80)
-KINDS = [Shingling(), Shingling("word", 3), Shingling("word", 5, True), Shingling("eojeol", 2), Shingling("char", 4), Shingling("char", 24)]
+ANY_TEXT = st.text(
+    st.one_of(
+        st.characters(exclude_categories=("Cs",)),
+        st.sampled_from("aB \n\t_9ΣσςİßẞŐé가각힣ㄱᄀ\u1161\u11a8\u0301日ñक्षा"),
+    ),
+    max_size=80,
+)
+KINDS = [
+    Shingling(),
+    Shingling("word", 3),
+    Shingling("word", 5, True),
+    Shingling("eojeol", 2),
+    Shingling("char", 4),
+    Shingling("char", 24),
+]
 
 
 def buffers(texts: list[str]) -> tuple[np.ndarray, np.ndarray]:

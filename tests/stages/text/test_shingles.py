@@ -25,7 +25,9 @@ def test_table_agrees_with_python_on_every_code_point(kind):
         expected = ord(lower) if pattern.match(char) and not entry & UNSEEN else 0
         wrong += [hex(point)] if int(entry & WORD_BITS) != expected or bool(entry & SPACE) != char.isspace() else []
     assert wrong == []
-    assert [point for point in POINTS if found[point] & UNSEEN] == [point for low, high in IGNORED for point in range(low, high + 1)]
+    assert [point for point in POINTS if found[point] & UNSEEN] == [
+        point for low, high in IGNORED for point in range(low, high + 1)
+    ]
 
 
 def test_every_character_that_may_change_in_context_is_suspect():

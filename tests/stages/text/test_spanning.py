@@ -21,7 +21,9 @@ def test_parents_and_what_is_handed_on_join_what_the_edges_joined(edges, low):
     assert (out_left[:made] < out_right[:made]).all() and (out_right[:made] < low).all()
     spanning.flatten_from(parent, low)
     assert (parent <= np.arange(low, 30)).all()
-    assert all(place < low or parent[place - low] == place for place in parent), "one step leads out of the range, or to a root"
+    assert all(place < low or parent[place - low] == place for place in parent), (
+        "one step leads out of the range, or to a root"
+    )
 
     def joined(*sides) -> bytes:
         whole = components.forest(30)
@@ -30,4 +32,6 @@ def test_parents_and_what_is_handed_on_join_what_the_edges_joined(edges, low):
         components.flatten(whole)
         return whole.tobytes()
 
-    assert joined((parent, np.arange(low, 30)), (out_left[:made].copy(), out_right[:made].copy())) == joined((left, right))
+    assert joined((parent, np.arange(low, 30)), (out_left[:made].copy(), out_right[:made].copy())) == joined(
+        (left, right)
+    )

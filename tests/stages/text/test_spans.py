@@ -17,7 +17,11 @@ TEXTS = st.lists(st.text(st.sampled_from("ab 가.\n\té"), max_size=60), min_siz
 
 def buffers(texts: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     pieces = [text.encode() for text in texts]
-    return np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces)]).astype(np.int64), np.arange(len(texts))
+    return (
+        np.frombuffer(b"".join(pieces), np.uint8),
+        np.cumsum([0, *map(len, pieces)]).astype(np.int64),
+        np.arange(len(texts)),
+    )
 
 
 def grouped(found: spans.Spans, texts: list[str]) -> dict[int, set[tuple[int, int, int]]]:
@@ -49,7 +53,9 @@ def test_windows_are_all_runs_of_tokens(texts, width):
     assert same(grouped(spans.windows(*buffers(texts), table("word", False), width), texts), expected)
 
 
-@pytest.mark.parametrize(("breaks", "pattern"), [(1, r"\n[ \t\n]*(?:\n|\Z)|\n"), (2, r"\n[ \t]*\n(?:[ \t]*\n)*(?:[ \t]*\Z)?")])
+@pytest.mark.parametrize(
+    ("breaks", "pattern"), [(1, r"\n[ \t\n]*(?:\n|\Z)|\n"), (2, r"\n[ \t]*\n(?:[ \t]*\n)*(?:[ \t]*\Z)?")]
+)
 @settings(deadline=None, max_examples=150)
 @given(texts=TEXTS, least=st.integers(1, 3))
 def test_units_are_the_lines_or_paragraphs_of_enough_words(breaks, pattern, texts, least):

@@ -13,7 +13,9 @@ TEXTS = st.lists(st.text(alphabet="ab 콩\n▁\t👍", max_size=30), max_size=12
 def buffers(texts):
     array = pa.array(texts, pa.large_string())
     _, offsets, data = array.buffers()
-    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), np.frombuffer(offsets, np.int64)[: len(texts) + 1]
+    return np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8), np.frombuffer(
+        offsets, np.int64
+    )[: len(texts) + 1]
 
 
 def spelled(store):
@@ -32,7 +34,9 @@ def test_units_tile_the_texts(texts):
         parts = [units[n] for n in numbers[a:b]]
         assert b"".join(parts) == text.encode()
         for part, following in zip(parts, parts[1:]):
-            assert b"\n" in (part, following) or (following.startswith(b" ") and not part.endswith((b" ", "▁".encode())))
+            assert b"\n" in (part, following) or (
+                following.startswith(b" ") and not part.endswith((b" ", "▁".encode()))
+            )
         assert all(part == b"\n" or b"\n" not in part for part in parts)
 
 
@@ -43,7 +47,9 @@ def test_a_text_is_numbered_whole_or_not_at_all(texts, units, room):
     store = known(units, room)
     numbers, bounds, done = number(data, offsets, store)
     words = spelled(store)
-    assert [b"".join(words[n] for n in numbers[a:b]) for a, b in zip(bounds, bounds[1:])] == [text.encode() for text in texts[:done]]
+    assert [b"".join(words[n] for n in numbers[a:b]) for a, b in zip(bounds, bounds[1:])] == [
+        text.encode() for text in texts[:done]
+    ]
     again, _, more = number(data, offsets[: done + 1], store)
     assert more == done and again.tolist() == numbers.tolist() and spelled(store) == words
 

@@ -10,7 +10,10 @@ from stages.text.windows import WEIGHT, all_windows, marks, normalised, place, w
 
 def windows(*texts: str) -> list[list[int]]:
     array = pa.array(texts, pa.large_string())
-    data, offsets = np.frombuffer(array.buffers()[2], np.uint8), np.frombuffer(array.buffers()[1], np.int64)[: len(texts) + 1]
+    data, offsets = (
+        np.frombuffer(array.buffers()[2], np.uint8),
+        np.frombuffer(array.buffers()[1], np.int64)[: len(texts) + 1],
+    )
     owner, _, _, hashes = all_windows(data, offsets)
     return [hashes[owner == row].tolist() for row in range(len(texts))]
 
@@ -21,12 +24,19 @@ def test_case_marks_and_blanks_do_not_matter():
 
 
 def test_a_light_text_has_no_window():
-    assert windows("x" * (WEIGHT - 1), "가" * 7, "x" * WEIGHT, "가" * 8) == [[], [], windows("x" * WEIGHT)[0], windows("가" * 8)[0]]
+    assert windows("x" * (WEIGHT - 1), "가" * 7, "x" * WEIGHT, "가" * 8) == [
+        [],
+        [],
+        windows("x" * WEIGHT)[0],
+        windows("가" * 8)[0],
+    ]
     assert weight("가나 ab!") == 8 and normalised("Ａ-b 가１") == "ab가1"
 
 
 @settings(deadline=None, max_examples=60)
-@given(st.text("abc가나 .", max_size=20), st.text("abc가나 .", min_size=40, max_size=70), st.text("abc가나 .", max_size=20))
+@given(
+    st.text("abc가나 .", max_size=20), st.text("abc가나 .", min_size=40, max_size=70), st.text("abc가나 .", max_size=20)
+)
 def test_what_is_quoted_is_found_wherever_it_stands(before, quoted, after):
     whole, part = windows(before + quoted + after, quoted)
     assert set(part) <= set(whole)

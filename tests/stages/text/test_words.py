@@ -116,7 +116,13 @@ def test_flags_are_those_of_str():
 
     table = classes()
     points = [p for p in range(0, 0x110000, 7) if not 0xD800 <= p < 0xE000] + [*range(0x3000), *range(0xFF00, 0xFFF0)]
-    for flag, test in ((c.SPACE, str.isspace), (c.ALPHA, str.isalpha), (c.DIGIT, str.isdecimal), (c.UPPER, str.isupper), (c.ALNUM, str.isalnum)):
+    for flag, test in (
+        (c.SPACE, str.isspace),
+        (c.ALPHA, str.isalpha),
+        (c.DIGIT, str.isdecimal),
+        (c.UPPER, str.isupper),
+        (c.ALNUM, str.isalnum),
+    ):
         assert not [p for p in points if test(chr(p)) != bool(table[p] & flag)]
     assert not [p for p in points if (len(f"a{chr(p)}b".splitlines()) > 1) != bool(table[p] & c.BREAK)]
 
@@ -129,7 +135,9 @@ def test_words_beyond_the_limit_are_counted_but_not_kept(monkeypatch):
     assert reading.words.tolist() == [7, 2] and np.diff(reading.bounds).tolist() == [5, 2]
 
 
-@pytest.mark.parametrize("raw", [b"\xff\xfe", b"\xed\xa0\x80", b"ok \xe3\x81", b"\xf0\x9f", b"\xc3", b"\x80abc", b"\xf8\x88\x80\x80\x80"])
+@pytest.mark.parametrize(
+    "raw", [b"\xff\xfe", b"\xed\xa0\x80", b"ok \xe3\x81", b"\xf0\x9f", b"\xc3", b"\x80abc", b"\xf8\x88\x80\x80\x80"]
+)
 def test_bytes_that_are_no_utf8_never_stop_the_kernel(raw):
     from stages.text.encoding import valid_rows
 
@@ -148,4 +156,6 @@ def test_a_slice_of_a_batch_reads_its_own_rows():
 def test_tables_grow_with_lines_and_paragraphs(between):
     text = between.join(str(n % 3000) for n in range(8000))
     reading = read(docs_of([text, "after", text]))
-    assert dict(zip(COUNTS, reading.counts[0].tolist())) == slow(text, 30) == dict(zip(COUNTS, reading.counts[2].tolist()))
+    assert (
+        dict(zip(COUNTS, reading.counts[0].tolist())) == slow(text, 30) == dict(zip(COUNTS, reading.counts[2].tolist()))
+    )

@@ -61,7 +61,11 @@ def test_copy64_moves_64_bytes_and_no_other(source, sink, at, place):
 
 
 @settings(deadline=None, max_examples=200)
-@given(data=st.one_of(BYTES, st.lists(st.sampled_from([0, 32, 200]), min_size=ROOM, max_size=ROOM).map(bytes)), at=st.integers(0, ROOM - 64), byte=st.sampled_from([0, 32, 200, 255]))
+@given(
+    data=st.one_of(BYTES, st.lists(st.sampled_from([0, 32, 200]), min_size=ROOM, max_size=ROOM).map(bytes)),
+    at=st.integers(0, ROOM - 64),
+    byte=st.sampled_from([0, 32, 200, 255]),
+)
 @example(data=bytes(ROOM), at=0, byte=0)
 @example(data=b"\xff" * ROOM, at=3, byte=0)
 def test_others64_has_a_bit_for_every_byte_that_differs(data, at, byte):

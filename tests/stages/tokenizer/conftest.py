@@ -68,7 +68,7 @@ def module_corpus(tmp_path_factory):
     html = "<span><s>x</s></span> <0x41> <|u|> a = b[0] + 0x0A;\n"
     texts = [(lang, prose(n, lang) + html + "!" * n + "ㅋ" * n + "." * n) for n in range(40) for lang in ("ko", "en")]
     rows = [
-        {name: None for name in DOCUMENT.names} | {"id": doc_id("module", str(n)), "text": text, "lang": lang}
+        dict.fromkeys(DOCUMENT.names) | {"id": doc_id("module", str(n)), "text": text, "lang": lang}
         for n, (lang, text) in enumerate(texts)
     ]
     store = Store(folder / "docs")

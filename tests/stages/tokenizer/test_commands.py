@@ -18,7 +18,12 @@ from stages.tokenizer.commands import Adopt, Export
 def made(tmp_path, mixed):
     """A tokenizer made by a recipe over a sealed store; returns the step's store."""
     mixed.seal({"stage": "ingest", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": []}, [0, 1])
-    page = {"name": "t", "root": str(tmp_path / "root"), "steps": [{"tokenizer": {"of": mixed.path, "vocab_size": 500}}], "run": {"pool": "inline"}}
+    page = {
+        "name": "t",
+        "root": str(tmp_path / "root"),
+        "steps": [{"tokenizer": {"of": mixed.path, "vocab_size": 500}}],
+        "run": {"pool": "inline"},
+    }
     recipe = parse(page)
     run(recipe)
     return recipe.store("tokenizer")

@@ -13,7 +13,10 @@ from stages.models.encoder import FORMAT, Encoder, Units
 from stages.tokenizer import Tokenizer
 from stages.tokenizer.folder import library, pieces
 
-CODE = 'def grind(beans: list[str]) -> dict:\n\treturn {b: len(b) ** 2 for b in beans if "콩" in b}  # 0x0A <s> </s>\n\n\n' * 3
+CODE = (
+    'def grind(beans: list[str]) -> dict:\n\treturn {b: len(b) ** 2 for b in beans if "콩" in b}  # 0x0A <s> </s>\n\n\n'
+    * 3
+)
 HARD = [
     "", " ", "  a   b    c     ", "\n\n\n", "\t\tx\r\n", "<s>", "</s><|user|>hi<|end|>", "<0x0A><0x41>", "a<0x0A", "<unk> <pad>", "▁▁ a▁b",
     "!!!!!!!", "ㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋㅋ", "............................", "가" * 50, "힣뷁꿻", "한글", "👩‍👩‍👧‍👦🌾🇰🇷", "\x00\x01\x02\x1f\x7f\x85", "\u200b\u200d\ufeff\u3000\xa0", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢", "\U0010ffff", "▅▅",
@@ -21,7 +24,10 @@ HARD = [
 ]  # fmt: skip
 
 
-SPELLED = st.lists(st.sampled_from(["<0x41>", "<0x0A>", "<s>", "</s>", "<unk>", "<|user|>", "a", " ", "콩", "<", "\n", "뷁"]), max_size=12).map("".join)
+SPELLED = st.lists(
+    st.sampled_from(["<0x41>", "<0x0A>", "<s>", "</s>", "<unk>", "<|user|>", "a", " ", "콩", "<", "\n", "뷁"]),
+    max_size=12,
+).map("".join)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,11 @@ def both(request, tmp_path_factory, module_corpus):
     from transformers import AutoTokenizer
 
     folder = module_corpus(Tokenizer(vocab_size=900, model_type=request.param, character_coverage=0.999))
-    return SentencePieceProcessor(model_file=str(folder / "tokenizer.model")), AutoTokenizer.from_pretrained(str(folder)), Encoder(folder)
+    return (
+        SentencePieceProcessor(model_file=str(folder / "tokenizer.model")),
+        AutoTokenizer.from_pretrained(str(folder)),
+        Encoder(folder),
+    )
 
 
 def hub_ids(hub, texts):
@@ -74,7 +84,11 @@ def test_ids_equal_on_one_long_document(both):
 
 @every
 @settings(max_examples=400, deadline=None)
-@given(text=SPELLED | st.text(alphabet=st.sampled_from("ab ㅋ가콩<>s/|0xA!.\n\t▁-=é👍"), max_size=60) | st.text(max_size=40))
+@given(
+    text=SPELLED
+    | st.text(alphabet=st.sampled_from("ab ㅋ가콩<>s/|0xA!.\n\t▁-=é👍"), max_size=60)
+    | st.text(max_size=40)
+)
 def test_ids_equal_on_drawn_text(both, text):
     own, hub, encoder = both
     expected = own.encode(text)
@@ -109,14 +123,21 @@ def test_marks_follow_the_text(both):
 
 @every
 @settings(max_examples=150, deadline=None)
-@given(texts=st.lists(SPELLED | st.text(alphabet=st.sampled_from("ab 콩ㅋ\n\t▁!👍뷁"), max_size=40) | st.text(max_size=20), max_size=8), small=st.booleans())
+@given(
+    texts=st.lists(
+        SPELLED | st.text(alphabet=st.sampled_from("ab 콩ㅋ\n\t▁!👍뷁"), max_size=40) | st.text(max_size=20), max_size=8
+    ),
+    small=st.booleans(),
+)
 def test_columns_of_words_give_the_same_ids(both, texts, small):
     _, _, encoder = both
     column = pa.array([*texts, None], pa.large_string())
     if small:  # room for a few words only: they are forgotten again and again
         encoder._units = Units(encoder._encode_pieces, encoder._units._break, 5, 40)
     ids, bounds = encoder.encode_column(column)
-    assert [ids[a:b].tolist() for a, b in zip(bounds, bounds[1:])] == [one.tolist() for one in encoder.encode([*texts, ""])]
+    assert [ids[a:b].tolist() for a, b in zip(bounds, bounds[1:])] == [
+        one.tolist() for one in encoder.encode([*texts, ""])
+    ]
     sliced, bounds = encoder.encode_column(column.slice(1))
     assert sliced.tolist() == [token for one in encoder.encode([*texts, ""][1:]) for token in one.tolist()]
 
@@ -143,7 +164,9 @@ def test_a_vocabulary_that_crosses_words_is_not_cut(tmp_path):
     encoder = Encoder(tmp_path)
     assert encoder._units is None
     ids, bounds = encoder.encode_column(pa.array(["a b c", "c"], pa.large_string()))
-    assert ids.tolist() == [token for one in encoder.encode(["a b c", "c"]) for token in one.tolist()] and bounds[-1] == len(ids)
+    assert ids.tolist() == [token for one in encoder.encode(["a b c", "c"]) for token in one.tolist()] and bounds[
+        -1
+    ] == len(ids)
 
 
 def test_no_merge_makes_a_control_or_byte_token(module_corpus):

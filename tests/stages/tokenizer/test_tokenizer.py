@@ -48,7 +48,9 @@ def test_a_standing_receipt_is_not_trained_again(mixed, train, monkeypatch):
 
 
 def test_ledger_accounts_for_every_document(corpus, train):
-    store = corpus([("ko", "콩을 갈아 두부를 만든다. " * 40), ("en", ""), ("en", None), ("en", "stone and water " * 40)])
+    store = corpus(
+        [("ko", "콩을 갈아 두부를 만든다. " * 40), ("en", ""), ("en", None), ("en", "stone and water " * 40)]
+    )
     sink = train(Tokenizer(vocab_size=600, balance={"ko": 1.0}), store)
     ledger = sink.ledger("artefact")
     check(store.table()["id"], store.table()["id"].slice(0, 0), ledger, "tokenizer")
@@ -89,7 +91,15 @@ def test_no_text_at_all(corpus, train):
 
 
 @pytest.mark.parametrize(
-    "given", [{"symbols": ["<s>"]}, {"symbols": ["a b"]}, {"symbols": ["<x>", "<x>"]}, {"balance": {}}, {"balance": {"ko": 0}}, {"vocab_size": 10}]
+    "given",
+    [
+        {"symbols": ["<s>"]},
+        {"symbols": ["a b"]},
+        {"symbols": ["<x>", "<x>"]},
+        {"balance": {}},
+        {"balance": {"ko": 0}},
+        {"vocab_size": 10},
+    ],
 )
 def test_bad_options_are_refused(given):
     with pytest.raises(OptionError):

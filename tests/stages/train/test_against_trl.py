@@ -18,13 +18,26 @@ def base(base_store):
 
 
 def settings(tmp_path, **more):
-    return {"output_dir": str(tmp_path), "report_to": [], "use_cpu": True, "bf16": False, "per_device_train_batch_size": 8, "max_length": 64, "disable_tqdm": True, **more}
+    return {
+        "output_dir": str(tmp_path),
+        "report_to": [],
+        "use_cpu": True,
+        "bf16": False,
+        "per_device_train_batch_size": 8,
+        "max_length": 64,
+        "disable_tqdm": True,
+        **more,
+    }
 
 
 def batch_of(trainer):
     """The trainer's first eight rows, in the store's order."""
     rows = trainer.train_dataset
-    columns = [name for name in ("input_ids", "assistant_masks", "prompt_ids", "chosen_ids", "rejected_ids", "labels") if name in rows.column_names]
+    columns = [
+        name
+        for name in ("input_ids", "assistant_masks", "prompt_ids", "chosen_ids", "rejected_ids", "labels")
+        if name in rows.column_names
+    ]
     return trainer.data_collator([{name: rows[n][name] for name in columns} for n in range(8)])
 
 
@@ -45,13 +58,19 @@ def test_the_preference_loss_is_trls(loss, beta, per_token, base, pair_store, to
 
     given = datasets.Dataset.from_list([{name: row[name] for name in ("prompt", "chosen", "rejected")} for row in rows])
     trainer = DPOTrainer(
-        policy, reference, DPOConfig(**settings(tmp_path, loss_type=[loss], beta=beta)), train_dataset=given, processing_class=tokenizer
+        policy,
+        reference,
+        DPOConfig(**settings(tmp_path, loss_type=[loss], beta=beta)),
+        train_dataset=given,
+        processing_class=tokenizer,
     )
     policy.eval()
     with torch.no_grad():
         theirs = trainer.compute_loss(policy, batch_of(trainer))
     assert float(mine.loss) / mine.weight == pytest.approx(float(theirs), abs=2e-4)
-    assert float(theirs) != pytest.approx(0.6931, abs=1e-2), "the policy differs from the reference, or nothing is shown"
+    assert float(theirs) != pytest.approx(0.6931, abs=1e-2), (
+        "the policy differs from the reference, or nothing is shown"
+    )
 
 
 def test_the_answers_asked_for_and_their_loss_are_trls(base, chat_store, tokenizer, tmp_path):
@@ -66,7 +85,12 @@ def test_the_answers_asked_for_and_their_loss_are_trls(base, chat_store, tokeniz
     with torch.no_grad():
         mine = ours.measure(base, list(range(8)))
     given = datasets.Dataset.from_list([{"messages": row["messages"]} for row in rows])
-    trainer = SFTTrainer(shaken(base, 0.0), SFTConfig(**settings(tmp_path, assistant_only_loss=True)), train_dataset=given, processing_class=tokenizer)
+    trainer = SFTTrainer(
+        shaken(base, 0.0),
+        SFTConfig(**settings(tmp_path, assistant_only_loss=True)),
+        train_dataset=given,
+        processing_class=tokenizer,
+    )
     theirs_batch = batch_of(trainer)
     batch = collate([data.row(n) for n in range(8)], tokenizer.pad_token_id, CPU)
     assert (theirs_batch["labels"][:, 1:] == batch.labels[:, :-1]).all()

@@ -14,7 +14,9 @@ TUNE = {"threads": 1, "holdout": 0.2, "seq_len": 64}
 @pytest.fixture(scope="module")
 def student(chat_store, base_store, do_train):
     """Fine-tuned for a few passes: it answers in form, and often names the wrong grain."""
-    return do_train(chat_store, {**TUNE, "objective": "sft", "epochs": 3, "batch": 4, "learning_rate": 3e-3}, base=[base_store])
+    return do_train(
+        chat_store, {**TUNE, "objective": "sft", "epochs": 3, "batch": 4, "learning_rate": 3e-3}, base=[base_store]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +25,22 @@ def pairs(chat_store, base_store, student, tmp_path_factory):
     from pipeline import catalog
 
     stage = catalog.stage("dpo").build(
-        {"samples": 4, "per_prompt": 4, "sampling": {"max_tokens": 16, "temperature": 0.8, "threads": 1}, "truncated": "keep", "length_ratio": 20, "same_language": False}, "dpo"
+        {
+            "samples": 4,
+            "per_prompt": 4,
+            "sampling": {"max_tokens": 16, "temperature": 0.8, "threads": 1},
+            "truncated": "keep",
+            "length_ratio": 20,
+            "same_language": False,
+        },
+        "dpo",
     )
     sink = Store(tmp_path_factory.mktemp("pairs") / "dpo")
     receipts = stage.run(Inputs({"of": [chat_store], "student": [student]}, 17), sink, Inline())
-    sink.seal({"stage": "dpo", "shape": "PAIR", "key": "test", "lineage": {}, "schema": []}, [receipt.shard for receipt in receipts])
+    sink.seal(
+        {"stage": "dpo", "shape": "PAIR", "key": "test", "lineage": {}, "schema": []},
+        [receipt.shard for receipt in receipts],
+    )
     return sink
 
 
@@ -39,10 +52,21 @@ def held(options, inputs, sink, read_history):
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_dpo_raises_preference_accuracy_above_sfts(seed, pairs, base_store, student, read_history, tmp_path):
     # Chosen among six settings by the mean of three seeds on a validation split of the training prompts (tests/bench/train/RESULTS.md).
-    options = {**TUNE, "objective": "dpo", "method": "lora", "epochs": 4, "batch": 8, "learning_rate": 3e-3, "beta": 1.0, "eval_rows": 0}
+    options = {
+        **TUNE,
+        "objective": "dpo",
+        "method": "lora",
+        "epochs": 4,
+        "batch": 8,
+        "learning_rate": 3e-3,
+        "beta": 1.0,
+        "eval_rows": 0,
+    }
     before, after = held(options, Inputs({"of": [pairs], "base": [student]}, seed), Store(tmp_path), read_history)
     assert before["weight"] >= 40, "enough held-out pairs to say anything"
-    print(f"seed {seed}: {before['weight']} held-out pairs, preference accuracy {before['accuracy']:.3f} after SFT, {after['accuracy']:.3f} after DPO")
+    print(
+        f"seed {seed}: {before['weight']} held-out pairs, preference accuracy {before['accuracy']:.3f} after SFT, {after['accuracy']:.3f} after DPO"
+    )
     # Three standard errors above a half, and above SFT's.
     assert after["accuracy"] > max(0.5, before["accuracy"]) + 3 * 0.5 / after["weight"] ** 0.5
     assert after["chosen_logp"] > before["chosen_logp"] - 0.1, "not by making both unlikely"
@@ -52,6 +76,8 @@ def test_dpo_raises_preference_accuracy_above_sfts(seed, pairs, base_store, stud
 def test_the_reward_model_ranks_them_above_chance(seed, pairs, base_store, student, read_history, tmp_path):
     options = {**TUNE, "objective": "reward", "epochs": 12, "batch": 8, "learning_rate": 1e-3, "eval_rows": 0}
     before, after = held(options, Inputs({"of": [pairs], "base": [student]}, seed), Store(tmp_path), read_history)
-    print(f"seed {seed}: reward accuracy {before['accuracy']:.3f} at random, {after['accuracy']:.3f} trained, {after['weight']} held-out pairs")
+    print(
+        f"seed {seed}: reward accuracy {before['accuracy']:.3f} at random, {after['accuracy']:.3f} trained, {after['weight']} held-out pairs"
+    )
     # Three standard errors above a half.
     assert after["accuracy"] > 0.5 + 3 * 0.5 / after["weight"] ** 0.5

@@ -29,7 +29,16 @@ def test_weights_are_counted_to_the_last_one(shape):
     assert LARGE.weights == 8_030_261_248
 
 
-@pytest.mark.parametrize("options", [{"method": "freeze"}, {"method": "lora", "rank": 8}, {"method": "ia3"}, {"method": "prompt"}, {"method": "prefix"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"method": "freeze"},
+        {"method": "lora", "rank": 8},
+        {"method": "ia3"},
+        {"method": "prompt"},
+        {"method": "prefix"},
+    ],
+)
 def test_trained_weights_are_what_peft_makes(options, tmp_path):
     from stages.train.model import config_of, open_layers
 
@@ -82,7 +91,9 @@ def test_what_cannot_fit_is_refused_with_levers_that_make_it_fit():
     assert "method: lora" in fault.value.mend or "method: qlora" in fault.value.mend
     qlora = Train(objective="sft", method="qlora", batch=1, checkpointing=True)
     assert b.budget(qlora, LARGE, 2048, 10**8, card).fits
-    assert b.levers(Train(objective="sft", method="qlora", batch=1, checkpointing=True), LARGE, 2048, 1, HERE)[0].startswith("no lever")
+    assert b.levers(Train(objective="sft", method="qlora", batch=1, checkpointing=True), LARGE, 2048, 1, HERE)[
+        0
+    ].startswith("no lever")
 
 
 def test_a_run_that_cannot_fit_here_does_not_begin(tokens_store, tiny_tokenizer, tiny, do_train, monkeypatch):
@@ -101,7 +112,10 @@ def test_anchors_from_published_measurements_are_met():
     Adam), LoRA 8.5 and QLoRA 4.6 GiB with checkpointing are within a factor of two; an 8 B QLoRA of 2048 x 2 is below 10 GiB."""
     three = b.Shape(128_256, 3072, 28, 24, 8, 8192)
     card = b.machine("a100-80gb")
-    lora, qlora = (b.budget(Train(objective="sft", method=m, batch=2, rank=8, checkpointing=True), three, 4096, 10**8, card) for m in ("lora", "qlora"))
+    lora, qlora = (
+        b.budget(Train(objective="sft", method=m, batch=2, rank=8, checkpointing=True), three, 4096, 10**8, card)
+        for m in ("lora", "qlora")
+    )
     assert 8.5 / 2 < lora.memory / b.GIB < 8.5 * 2 and 4.6 / 2 < qlora.memory / b.GIB < 4.6 * 2
     eight = b.budget(Train(objective="sft", method="qlora", batch=2, checkpointing=True), LARGE, 2048, 10**8, card)
     assert eight.memory < 10 * b.GIB
@@ -111,9 +125,13 @@ def test_advice_goes_by_size_and_memory():
     card = b.machine("h100")
     few, many = 10**6, 10**10
     stage = Train(objective="sft")
-    assert b.advice(stage, LARGE, 2048, few, card).startswith("lora") and b.advice(stage, LARGE, 2048, few, b.machine("t4")).startswith("qlora")
+    assert b.advice(stage, LARGE, 2048, few, card).startswith("lora") and b.advice(
+        stage, LARGE, 2048, few, b.machine("t4")
+    ).startswith("qlora")
     assert b.advice(stage, SHAPE, 256, many, card).startswith("full")
-    assert b.advice(Train(), SHAPE, 256, many, card).startswith("full") and b.advice(Train(), LARGE, 2048, many, card).startswith("lora")
+    assert b.advice(Train(), SHAPE, 256, many, card).startswith("full") and b.advice(
+        Train(), LARGE, 2048, many, card
+    ).startswith("lora")
     assert "fewer than compute-optimal" in b.ratio(b.budget(Train(), SHAPE, 256, SHAPE.weights, card))
     with pytest.raises(UsageError, match="no card"):
         b.machine("h1000")

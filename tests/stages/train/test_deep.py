@@ -44,10 +44,24 @@ def test_what_deepspeed_gets():
     from stages.train.deep import settled
 
     config = settled({**AUTO, "wall_clock_breakdown": False}, Train(batch=4, accumulation=2, dtype="bf16"), 2)
-    assert config["train_micro_batch_size_per_gpu"] == 4 and config["gradient_accumulation_steps"] == 1 and config["gradient_clipping"] == 1.0
+    assert (
+        config["train_micro_batch_size_per_gpu"] == 4
+        and config["gradient_accumulation_steps"] == 1
+        and config["gradient_clipping"] == 1.0
+    )
     assert config["zero_optimization"] == {"stage": 2} and config["wall_clock_breakdown"] is False
-    assert config["torch_autocast"] == {"enabled": True, "dtype": "bfloat16"} and "bf16" not in config and "train_batch_size" not in config
-    agreed = {**AUTO, "train_batch_size": 8, "train_micro_batch_size_per_gpu": 4, "gradient_accumulation_steps": 1, "gradient_clipping": 1.0}
+    assert (
+        config["torch_autocast"] == {"enabled": True, "dtype": "bfloat16"}
+        and "bf16" not in config
+        and "train_batch_size" not in config
+    )
+    agreed = {
+        **AUTO,
+        "train_batch_size": 8,
+        "train_micro_batch_size_per_gpu": 4,
+        "gradient_accumulation_steps": 1,
+        "gradient_clipping": 1.0,
+    }
     assert settled(agreed, Train(batch=4, accumulation=2, dtype="fp32"), 2)["zero_optimization"] == {"stage": 2}
 
 
@@ -70,7 +84,9 @@ def test_where_it_is_not_installed_or_has_one_worker_it_is_refused(file, inputs,
     with pytest.raises(UsageError, match="spreads a run over workers, and there is one"):
         stage.check(replace(inputs, workers=1))
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "deepspeed" else find(name, *rest))
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "deepspeed" else find(name, *rest)
+    )
     with pytest.raises(UsageError, match="deepspeed is not installed") as fault:
         stage.check(inputs)
     assert "pip install deepspeed" in fault.value.mend and "fsdp" in fault.value.mend
@@ -80,7 +96,11 @@ def test_a_file_that_is_no_configuration_and_options_that_contradict(tmp_path, f
     (tmp_path / "broken.json").write_text("{stage: 3")
     with pytest.raises(UsageError, match="is not JSON"):
         Train(deepspeed=str(tmp_path / "broken.json")).check(inputs)
-    for more, word in (({"parallel": "fsdp"}, "shard the same things"), ({"dtype": "fp16"}, "bf16"), ({"objective": "mlm"}, "not mlm")):
+    for more, word in (
+        ({"parallel": "fsdp"}, "shard the same things"),
+        ({"dtype": "fp16"}, "bf16"),
+        ({"objective": "mlm"}, "not mlm"),
+    ):
         with pytest.raises(ValidationError, match=word):
             Train(deepspeed=file(AUTO), **more)
 
@@ -95,7 +115,9 @@ def test_the_files_content_is_part_of_the_key_and_so_is_deepspeeds_version(file,
 @pytest.mark.slow
 @pytest.mark.skipif(not HERE, reason="deepspeed is not installed")
 @pytest.mark.parametrize("zero", [1, 2, 3])
-def test_two_workers_under_zero_give_the_loss_and_weights_of_one_and_resume(zero, tiny, inputs, file, tmp_path, read_history):
+def test_two_workers_under_zero_give_the_loss_and_weights_of_one_and_resume(
+    zero, tiny, inputs, file, tmp_path, read_history
+):
     from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
     options = {**tiny, "steps": 6, "batch": 3, "accumulation": 3, "save_every": 2, "eval_every": 3}
@@ -108,7 +130,9 @@ def test_two_workers_under_zero_give_the_loss_and_weights_of_one_and_resume(zero
     assert (tmp_path / "killed/passes/checkpoints.json").exists()
     together([(deep, inputs, tmp_path / "killed")])
     two, killed = (Store(tmp_path / name) for name in ("two", "killed"))
-    assert (two.artefact() / "history.jsonl").read_bytes() == (killed.artefact() / "history.jsonl").read_bytes(), "bit by bit"
+    assert (two.artefact() / "history.jsonl").read_bytes() == (killed.artefact() / "history.jsonl").read_bytes(), (
+        "bit by bit"
+    )
     assert two.receipt("artefact").files == killed.receipt("artefact").files
 
 
@@ -116,10 +140,26 @@ def test_two_workers_under_zero_give_the_loss_and_weights_of_one_and_resume(zero
 @pytest.mark.skipif(not HERE, reason="deepspeed is not installed")
 @pytest.mark.parametrize("zero", [2, 3])
 def test_an_adapter_under_zero(zero, chat_store, base_store, file, tmp_path, read_history):
-    options = {"objective": "sft", "method": "lora", "threads": 1, "holdout": 0.2, "seq_len": 64, "steps": 4, "batch": 3}
+    options = {
+        "objective": "sft",
+        "method": "lora",
+        "threads": 1,
+        "holdout": 0.2,
+        "seq_len": 64,
+        "steps": 4,
+        "batch": 3,
+    }
     inputs = Inputs({"of": [chat_store], "base": [base_store]}, 17)
     Train(**options).run(inputs, Store(tmp_path / "alone"), Inline())
-    together([({**options, "deepspeed": file({**AUTO, "zero_optimization": {"stage": zero}})}, replace(inputs, workers=2), tmp_path / "two")])
+    together(
+        [
+            (
+                {**options, "deepspeed": file({**AUTO, "zero_optimization": {"stage": zero}})},
+                replace(inputs, workers=2),
+                tmp_path / "two",
+            )
+        ]
+    )
     same(Store(tmp_path / "two"), Store(tmp_path / "alone"), read_history)
 
 

@@ -25,7 +25,14 @@ def packed_row(tokenizer, texts, before=(1,), after=(2,), number=0):
     ids, docs = [], []
     for n, text in enumerate(texts):
         tokens = [*before, *tokenizer(text, add_special_tokens=False)["input_ids"], *after]
-        docs.append({"id": child_id(f"d{number}-{n}", "test", "row", n), "start": len(ids), "end": len(ids) + len(tokens), "offset": 0})
+        docs.append(
+            {
+                "id": child_id(f"d{number}-{n}", "test", "row", n),
+                "start": len(ids),
+                "end": len(ids) + len(tokens),
+                "offset": 0,
+            }
+        )
         ids += tokens
     return {"id": child_id("row", "test", "row", number), "input_ids": ids, "docs": docs}
 
@@ -67,7 +74,12 @@ def test_a_template_that_writes_a_second_begin_token_is_refused(chat_store, base
     bare = chat_store, {**options, "template": str(twice)}
     with pytest.raises(UsageError, match="another chat template|begin-of-sequence token more than once"):
         do_train(*bare, base=[base_store])
-    found = doctor.examine(Conversations([chat_store], Chat(doctored(base_store), twice.read_text()), 64, 0.0, pack=True), doctored(base_store), "sft", 0.5)
+    found = doctor.examine(
+        Conversations([chat_store], Chat(doctored(base_store), twice.read_text()), 64, 0.0, pack=True),
+        doctored(base_store),
+        "sft",
+        0.5,
+    )
     assert faults(found) == {"begin tokens per segment"}
 
 
@@ -81,10 +93,17 @@ def test_a_begin_token_before_every_turn_is_the_templates_own(make_rows_store, t
 
 
 def test_rows_lost_for_any_reason_are_counted_and_refused(make_rows_store, tokenizer):
-    rows = [asked(n) for n in range(4)] + [[{"role": "user", "content": "x"}]] * 3 + [[{"role": "user", "content": "x <|user|>"}, {"role": "assistant", "content": "y"}]] * 3
+    rows = (
+        [asked(n) for n in range(4)]
+        + [[{"role": "user", "content": "x"}]] * 3
+        + [[{"role": "user", "content": "x <|user|>"}, {"role": "assistant", "content": "y"}]] * 3
+    )
     data = Conversations([chats_of(make_rows_store, *rows)], Chat(tokenizer), 64, 0.0, pack=True)
     found = {one.check: one for one in doctor.examine(data, tokenizer, "sft", 0.5)}["rows left out"]
-    assert found.value == "3 chat.no_answer, 3 chat.control_token" and "60% of the rows would be left out (3 chat.no_answer, 3 chat.control_token)" in found.fault
+    assert (
+        found.value == "3 chat.no_answer, 3 chat.control_token"
+        and "60% of the rows would be left out (3 chat.no_answer, 3 chat.control_token)" in found.fault
+    )
     assert not faults(doctor.examine(data, tokenizer, "sft", 0.6))
 
 
@@ -94,11 +113,28 @@ def test_reasoning_that_the_template_leaves_out_is_counted_and_noted(make_rows_s
     check = "rows whose reasoning the template leaves out"
     data = Conversations([store], Chat(tokenizer), 128, 0.0, pack=True)
     assert {one.check: one for one in doctor.examine(data, tokenizer, "sft", 0.5)}[check].value == 2
-    assert data.ledger(np.ones(len(data), bool))["note"].to_pylist() == [None, *["reasoning that the template leaves out"] * 2]
-    telling = DEFAULT.replace("{{ message['content'] + eos_token }}", "{{ (message['reasoning_content'] or '') + message['content'] + eos_token }}")
+    assert data.ledger(np.ones(len(data), bool))["note"].to_pylist() == [
+        None,
+        *["reasoning that the template leaves out"] * 2,
+    ]
+    telling = DEFAULT.replace(
+        "{{ message['content'] + eos_token }}",
+        "{{ (message['reasoning_content'] or '') + message['content'] + eos_token }}",
+    )
     whole = Conversations([store], Chat(tokenizer, telling), 128, 0.0, pack=True)
-    assert telling != DEFAULT and {one.check: one for one in doctor.examine(whole, tokenizer, "sft", 0.5)}[check].value == 0
-    rows = [{"id": child_id("p", "test", "row", n), "prompt": [one[0]], "chosen": [one[1]], "rejected": [{"role": "assistant", "content": "corn"}]} for n, one in enumerate((asked(0), thought))]
+    assert (
+        telling != DEFAULT
+        and {one.check: one for one in doctor.examine(whole, tokenizer, "sft", 0.5)}[check].value == 0
+    )
+    rows = [
+        {
+            "id": child_id("p", "test", "row", n),
+            "prompt": [one[0]],
+            "chosen": [one[1]],
+            "rejected": [{"role": "assistant", "content": "corn"}],
+        }
+        for n, one in enumerate((asked(0), thought))
+    ]
     pairs = Pairs([make_rows_store("PAIR", rows)], Chat(tokenizer), 128, 0.0)
     assert pairs.unseen() == [False, True]
 
@@ -111,8 +147,12 @@ def doctored(store):
 
 def test_documents_that_never_end_are_refused(corpus_of, tokenizer, make_rows_store, sentences_of):
     assert faults(doctor.examine(corpus_of(after=()), tokenizer, "clm", 0.5)) == {"documents whose end is trained"}
-    one_long = [packed_row(tokenizer, [line], number=n, before=(), after=()) for n, line in enumerate(sentences_of(5, 20))]
-    assert not faults(doctor.examine(Corpus([make_rows_store("TOKENS", one_long)], None, 0.0, len(tokenizer)), tokenizer, "clm", 0.5)), "pieces of one text"
+    one_long = [
+        packed_row(tokenizer, [line], number=n, before=(), after=()) for n, line in enumerate(sentences_of(5, 20))
+    ]
+    assert not faults(
+        doctor.examine(Corpus([make_rows_store("TOKENS", one_long)], None, 0.0, len(tokenizer)), tokenizer, "clm", 0.5)
+    ), "pieces of one text"
 
 
 @pytest.mark.parametrize("template, check", [
@@ -122,7 +162,9 @@ def test_documents_that_never_end_are_refused(corpus_of, tokenizer, make_rows_st
     ("{% generation %}" + DEFAULT.replace("{% generation %}", "").replace("{% endgeneration %}", "") + "{% endgeneration %}", "conversations without a mask"),
 ])  # fmt: skip
 def test_a_template_with_marks_in_the_wrong_place_is_refused(template, check, chat_store, tokenizer):
-    assert not faults(doctor.examine(Conversations([chat_store], Chat(tokenizer), 64, 0.0, pack=True), tokenizer, "sft", 0.5))
+    assert not faults(
+        doctor.examine(Conversations([chat_store], Chat(tokenizer), 64, 0.0, pack=True), tokenizer, "sft", 0.5)
+    )
     data = Conversations([chat_store], Chat(tokenizer, template), 64, 0.0, pack=True)
     assert check in faults(doctor.examine(data, tokenizer, "sft", 0.5))
 
@@ -154,7 +196,9 @@ def test_rows_without_labels_are_refused(tokens_store, tokenizer, monkeypatch):
     from stages.train import corpus as module
 
     data, right = Corpus([tokens_store], None, 0.2, 512), module.join
-    monkeypatch.setattr(module, "join", lambda parts: right(parts)._replace(labels=np.full(sum(len(part.ids) for part in parts), -100)))
+    monkeypatch.setattr(
+        module, "join", lambda parts: right(parts)._replace(labels=np.full(sum(len(part.ids) for part in parts), -100))
+    )
     assert "rows without labels" in faults(doctor.examine(data, tokenizer, "clm", 0.5))
 
 
@@ -171,16 +215,27 @@ def test_a_context_that_most_rows_do_not_fit_is_refused_with_the_levers(chat_sto
 # -- documents that see each other -------------------------------------------------------------------------------------
 
 
-def test_documents_that_see_each_other_are_refused(tokens_store, base_store, tiny_tokenizer, tiny, do_train, monkeypatch):
+def test_documents_that_see_each_other_are_refused(
+    tokens_store, base_store, tiny_tokenizer, tiny, do_train, monkeypatch
+):
     """The fault: attention without the block-diagonal mask, as a kernel that ignores it would give."""
     from stages.models import score
     from stages.models.chain import load_model
 
-    model, data = load_model(base_store.artefact(), dtype=torch.float32, device=CPU), Corpus([tokens_store], None, 0.2, 512)
+    model, data = (
+        load_model(base_store.artefact(), dtype=torch.float32, device=CPU),
+        Corpus([tokens_store], None, 0.2, 512),
+    )
     clean = doctor.documents_apart(model, data, 3, CPU, torch.float32)
     assert not clean.fault and clean.value < 1e-5
     right = score.states
-    monkeypatch.setattr(score, "states", lambda model, batch: right(model, batch._replace(mask=batch.mask if batch.mask is None else torch.ones_like(batch.mask).tril())))
+    monkeypatch.setattr(
+        score,
+        "states",
+        lambda model, batch: right(
+            model, batch._replace(mask=batch.mask if batch.mask is None else torch.ones_like(batch.mask).tril())
+        ),
+    )
     assert doctor.documents_apart(model, data, 3, CPU, torch.float32).value > 1e-2
     with pytest.raises(UsageError, match="documents see each other"):
         do_train(tokens_store, {**tiny, "steps": 1}, tokenizer=tiny_tokenizer)
@@ -196,7 +251,11 @@ def test_exchanged_sides_are_refused_when_read(pair_store, base_store, do_train,
     from stages.train import conversations as module
 
     right = module.encode_pair
-    monkeypatch.setattr(module, "encode_pair", lambda chat, prompt, chosen, rejected, *more: right(chat, prompt, rejected, chosen, *more))
+    monkeypatch.setattr(
+        module,
+        "encode_pair",
+        lambda chat, prompt, chosen, rejected, *more: right(chat, prompt, rejected, chosen, *more),
+    )
     with pytest.raises(UsageError, match="trained as chosen is the store's rejected one"):
         do_train(pair_store, DPO, base=[base_store])
 
@@ -205,22 +264,32 @@ def test_exchanged_sides_are_refused_in_the_loss(pair_store, base_store, do_trai
     from stages.train.objectives import Preference
 
     right = Preference._scores
-    monkeypatch.setattr(Preference, "_scores", lambda self, *given: tuple(found.flip(1) for found in right(self, *given)))
+    monkeypatch.setattr(
+        Preference, "_scores", lambda self, *given: tuple(found.flip(1) for found in right(self, *given))
+    )
     with pytest.raises(UsageError, match="pulls towards the rejected"):
         do_train(pair_store, DPO, base=[base_store])
 
 
 def test_pairs_scored_the_other_way_round_are_refused(pair_store, make_rows_store, tokenizer):
     rows = [{**row, "score_chosen": 9.0, "score_rejected": 2.0} for row in pair_store.table().to_pylist()]
-    assert not faults(doctor.examine(Pairs([make_rows_store("PAIR", rows)], Chat(tokenizer), 64, 0.0), tokenizer, "dpo", 0.5))
-    swapped = [{**row, "chosen": row["rejected"], "rejected": row["chosen"], "score_chosen": 2.0, "score_rejected": 9.0} for row in rows]
+    assert not faults(
+        doctor.examine(Pairs([make_rows_store("PAIR", rows)], Chat(tokenizer), 64, 0.0), tokenizer, "dpo", 0.5)
+    )
+    swapped = [
+        {**row, "chosen": row["rejected"], "rejected": row["chosen"], "score_chosen": 2.0, "score_rejected": 9.0}
+        for row in rows
+    ]
     data = Pairs([make_rows_store("PAIR", swapped)], Chat(tokenizer), 64, 0.0)
     assert faults(doctor.examine(data, tokenizer, "dpo", 0.5)) == {"pairs scored the other way round"}
 
 
 def test_pairs_that_stand_both_ways_round_are_refused(pair_store, make_rows_store, tokenizer):
     rows = pair_store.table().to_pylist()[:40]
-    mirrored = [{**row, "id": child_id(row["id"], "test", "mirror", 0), "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows[:8]]
+    mirrored = [
+        {**row, "id": child_id(row["id"], "test", "mirror", 0), "chosen": row["rejected"], "rejected": row["chosen"]}
+        for row in rows[:8]
+    ]
     data = Pairs([make_rows_store("PAIR", rows + mirrored)], Chat(tokenizer), 64, 0.0)
     assert faults(doctor.examine(data, tokenizer, "dpo", 0.5)) == {"pairs both ways round"}
 
@@ -265,7 +334,9 @@ def test_shards_packed_with_another_tokenizer_of_the_same_size_are_refused(token
     assert faults(doctor.examine(stale, tokenizer, "clm", 0.5)) == {"tokens that read back"}
 
 
-def test_shards_of_another_tokenizer_are_refused_by_their_manifest_with_a_base_too(tokens_store, base_store, tiny_tokenizer):
+def test_shards_of_another_tokenizer_are_refused_by_their_manifest_with_a_base_too(
+    tokens_store, base_store, tiny_tokenizer
+):
     from stages.models.chain import open_link
     from stages.train.session import check_packed_with
 
@@ -287,7 +358,9 @@ def test_shards_of_another_tokenizer_are_refused_by_their_manifest_with_a_base_t
             check_packed_with([Packed("of an older one")], *given)
 
 
-def test_another_template_tokenizer_or_option_is_another_key(chat_store, base_store, tokens_store, tiny_tokenizer, tmp_path):
+def test_another_template_tokenizer_or_option_is_another_key(
+    chat_store, base_store, tokens_store, tiny_tokenizer, tmp_path
+):
     """Nothing tokenised is kept apart from its key: what decides the tokens is in it."""
     inputs = Inputs({"of": [chat_store], "base": [base_store]}, 17)
     template = tmp_path / "t.jinja"

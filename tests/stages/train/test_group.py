@@ -26,7 +26,9 @@ def ray_pool():
 
 @pytest.fixture(scope="module")
 def job(tokens_store, tiny_tokenizer, tiny):
-    return {**tiny, "steps": 12, "batch": 4, "save_every": 2}, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)
+    return {**tiny, "steps": 12, "batch": 4, "save_every": 2}, Inputs(
+        {"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17
+    )
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,9 @@ def losses(store, read_history):
     return [line["loss"] for line in (*curve.train, *curve.held)]
 
 
-@pytest.mark.parametrize("parallel", [{}, {"parallel": "fsdp"}, {"parallel": "fsdp", "tensor": 2}], ids=["data", "fsdp", "tensor"])
+@pytest.mark.parametrize(
+    "parallel", [{}, {"parallel": "fsdp"}, {"parallel": "fsdp", "tensor": 2}], ids=["data", "fsdp", "tensor"]
+)
 def test_two_workers_give_the_loss_of_one(parallel, job, alone, ray_pool, tmp_path, read_history):
     options, inputs = job
     [receipt] = Train(**options, **parallel).run(replace(inputs, workers=2), Store(tmp_path), ray_pool)
@@ -56,7 +60,9 @@ def test_one_ray_worker_gives_the_same_bytes(job, alone, ray_pool, tmp_path):
 
 
 @pytest.mark.parametrize("parallel", ["data", "fsdp"])
-def test_a_group_that_loses_a_worker_goes_on_from_its_checkpoint(parallel, job, alone, ray_pool, tmp_path, read_history):
+def test_a_group_that_loses_a_worker_goes_on_from_its_checkpoint(
+    parallel, job, alone, ray_pool, tmp_path, read_history
+):
     options, inputs = {**job[0], "parallel": parallel}, job[1]
     killed = []
 
@@ -75,7 +81,9 @@ def test_a_group_that_loses_a_worker_goes_on_from_its_checkpoint(parallel, job, 
     assert read_history(Store(tmp_path)).train[-1]["step"] == 60
     two = Store(tmp_path / "two")
     Train(**{**options, "steps": 60}).run(replace(inputs, workers=2), two, ray_pool)
-    assert (two.artefact() / "history.jsonl").read_bytes() == (Store(tmp_path).artefact() / "history.jsonl").read_bytes(), "bit by bit"
+    assert (two.artefact() / "history.jsonl").read_bytes() == (
+        Store(tmp_path).artefact() / "history.jsonl"
+    ).read_bytes(), "bit by bit"
     assert two.receipt("artefact").files == Store(tmp_path).receipt("artefact").files
     whole = Store(tmp_path / "whole")
     Train(**{**options, "steps": 60, "parallel": "data"}).run(inputs, whole, Inline())

@@ -22,15 +22,22 @@ def test_held_out_documents_are_cut_out_of_their_rows(tokens_store):
     rows = tokens_store.table().to_pylist()
     ids = sorted({doc["id"] for row in rows for doc in row["docs"]})
     out = dict(zip(ids, held_out(ids, 0.2)))
-    trained = {index for index in range(len(corpus))}
+    trained = set(range(len(corpus)))
     by_id = {row["id"]: row for row in rows}
     for index in trained:
         row = corpus.row(index)
         source = by_id[corpus.row_id(index)]
-        kept = [t for doc in source["docs"] if not out[doc["id"]] for t in source["input_ids"][doc["start"] : doc["end"]]]
+        kept = [
+            t for doc in source["docs"] if not out[doc["id"]] for t in source["input_ids"][doc["start"] : doc["end"]]
+        ]
         assert row.ids.tolist() == kept
         assert corpus.weight(index) == (row.labels >= 0).sum()
-    wanted = sum(doc["end"] - doc["start"] for row in rows for doc in row["docs"] if out[doc["id"]] and doc["end"] - doc["start"] > 1)
+    wanted = sum(
+        doc["end"] - doc["start"]
+        for row in rows
+        for doc in row["docs"]
+        if out[doc["id"]] and doc["end"] - doc["start"] > 1
+    )
     assert sum(len(corpus.row(i, held=True).ids) for i in range(corpus.held_rows)) >= wanted
 
 
@@ -86,7 +93,13 @@ def test_conversations_that_cannot_be_trained_on_are_named(make_rows_store, toke
     answer = {"role": "assistant", "content": "rice"}
     store = make_rows_store(
         "CHAT",
-        chats([user, answer], [user], [], [user, {"role": "assistant", "content": "콩 " * 100}], [{"role": "user", "content": "<|user|>"}, answer]),
+        chats(
+            [user, answer],
+            [user],
+            [],
+            [user, {"role": "assistant", "content": "콩 " * 100}],
+            [{"role": "user", "content": "<|user|>"}, answer],
+        ),
     )
     data = Conversations([store], Chat(tokenizer), 64, 0.0, pack=True)
     assert data.reasons == [None, "chat.no_answer", "chat.empty", "chat.over_context", "chat.control_token"]
@@ -97,16 +110,23 @@ def test_conversations_that_cannot_be_trained_on_are_named(make_rows_store, toke
 def test_a_template_that_trains_nothing_is_all_masked(make_rows_store, tokenizer):
     """The fault put in on purpose: generation marks around nothing."""
     blind = "{% for m in messages %}{% generation %}{% endgeneration %}{{ m['content'] + eos_token }}{% endfor %}"
-    store = make_rows_store("CHAT", chats([{"role": "user", "content": "쌀은?"}, {"role": "assistant", "content": "rice"}]))
+    store = make_rows_store(
+        "CHAT", chats([{"role": "user", "content": "쌀은?"}, {"role": "assistant", "content": "rice"}])
+    )
     data = Conversations([store], Chat(tokenizer, blind), 64, 0.0, pack=True)
     assert data.reasons == ["chat.all_masked"] and len(data) == 0
 
 
 def test_pairs_that_cannot_be_trained_on_are_named(make_rows_store, tokenizer):
-    prompt, good, bad = ([{"role": role, "content": text}] for role, text in (("user", "쌀은?"), ("assistant", "rice"), ("assistant", "corn")))
+    prompt, good, bad = (
+        [{"role": role, "content": text}]
+        for role, text in (("user", "쌀은?"), ("assistant", "rice"), ("assistant", "corn"))
+    )
     rows = [
         {"id": child_id("p", "test", "row", n), "prompt": prompt, "chosen": chosen, "rejected": rejected}
-        for n, (chosen, rejected) in enumerate([(good, bad), (good, good), (good, []), (good, [{"role": "assistant", "content": "콩 " * 100}])])
+        for n, (chosen, rejected) in enumerate(
+            [(good, bad), (good, good), (good, []), (good, [{"role": "assistant", "content": "콩 " * 100}])]
+        )
     ]
     data = Pairs([make_rows_store("PAIR", rows)], Chat(tokenizer), 64, 0.0)
     assert data.reasons == [None, "pair.equal", "chat.no_answer", "chat.over_context"]
@@ -143,35 +163,72 @@ def test_the_closing_line_and_the_report_say_which_rows_were_left_out(make_rows_
     from pipeline import sections
     from pipeline.cli import cli
 
-    user, answer = {"role": "user", "content": "쌀은?"}, {"role": "assistant", "content": "rice", "reasoning": "쌀 is rice"}
-    store = make_rows_store("CHAT", chats(*[[user, answer]] * 4, [user], [user], [{"role": "user", "content": "<|user|>"}, answer]))
-    words = ["--base", base_store.path, "--objective", "sft", "--steps", "2", "--batch", "2", "--threads", "1", "--holdout", "0", "--no-pack"]
+    user, answer = (
+        {"role": "user", "content": "쌀은?"},
+        {"role": "assistant", "content": "rice", "reasoning": "쌀 is rice"},
+    )
+    store = make_rows_store(
+        "CHAT", chats(*[[user, answer]] * 4, [user], [user], [{"role": "user", "content": "<|user|>"}, answer])
+    )
+    words = [
+        "--base",
+        base_store.path,
+        "--objective",
+        "sft",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--threads",
+        "1",
+        "--holdout",
+        "0",
+        "--no-pack",
+    ]
     assert cli.main(["train", store.path, str(tmp_path / "sft"), *words], standalone_mode=False) == 0
     said = capsys.readouterr()
     assert "sft: 0 rows, 3 dropped (2 chat.no_answer, 1 chat.control_token), in" in said.out
     width = Store(tmp_path / "sft").receipt("artefact").notes["doctor"]["tokens of a row"]
-    assert width < 64 and f"sft: trained in rows of {width} tokens, the longest there is (seq_len is not set), 3 dropped (2 chat.no_answer, 1 chat.control_token)," in said.err
+    assert (
+        width < 64
+        and f"sft: trained in rows of {width} tokens, the longest there is (seq_len is not set), 3 dropped (2 chat.no_answer, 1 chat.control_token),"
+        in said.err
+    )
     page = sections.training([Store(tmp_path / "sft")])
-    assert "Rows left out: 2 chat.no_answer, 1 chat.control_token." in page and "Reasoning left out by the template: 4 rows." in page
+    assert (
+        "Rows left out: 2 chat.no_answer, 1 chat.control_token." in page
+        and "Reasoning left out by the template: 4 rows." in page
+    )
 
 
-def test_rows_are_as_long_as_the_longest_where_nobody_says_and_never_what_a_base_could_reach(make_rows_store, tokenizer, tmp_path):
+def test_rows_are_as_long_as_the_longest_where_nobody_says_and_never_what_a_base_could_reach(
+    make_rows_store, tokenizer, tmp_path
+):
     from types import SimpleNamespace
 
     from stages.train.rl import Prompts
     from stages.train.session import reach
 
-    user, answers = {"role": "user", "content": "쌀은?"}, [{"role": "assistant", "content": "rice " * n} for n in (1, 9, 300)]
+    user, answers = (
+        {"role": "user", "content": "쌀은?"},
+        [{"role": "assistant", "content": "rice " * n} for n in (1, 9, 300)],
+    )
     chat, store = Chat(tokenizer), make_rows_store("CHAT", chats(*[[user, answer] for answer in answers]))
     sizes = [len(chat.encode([user, answer]).ids) for answer in answers]
     for width, longest in ((4096, sizes[2]), (sizes[2] - 1, sizes[1]), (8, 8)):
         data = Conversations([store], chat, width, 0.0, pack=False, measured=True)
         assert data.width == longest and data.reasons.count("chat.over_context") == sum(size > width for size in sizes)
-    assert Conversations([store], chat, 4096, 0.9, pack=True, measured=True).width == sizes[2], "a held-out row fits too"
+    assert Conversations([store], chat, 4096, 0.9, pack=True, measured=True).width == sizes[2], (
+        "a held-out row fits too"
+    )
     rows = [{"id": child_id("p", "test", "row", 0), "prompt": [user], "chosen": [answers[1]], "rejected": [answers[0]]}]
     assert Pairs([make_rows_store("PAIR", rows)], chat, 4096, 0.0, measured=True).width == sizes[1]
     assert Prompts([store], chat, 4096, 20, 0.0, measured=True).width == len(chat.prompt([user])) + 20
-    for said, most in (({"max_position_embeddings": 131072}, 4096), ({"max_position_embeddings": 256}, 256), ({}, 4096)):
+    for said, most in (
+        ({"max_position_embeddings": 131072}, 4096),
+        ({"max_position_embeddings": 256}, 256),
+        ({}, 4096),
+    ):
         (tmp_path / "config.json").write_text(json.dumps(said))
         assert reach([SimpleNamespace(path=tmp_path)]) == most
     assert reach([]) == 4096
@@ -186,16 +243,26 @@ def test_tools_stand_in_what_is_planned_measured_and_asked(make_rows_store, toke
     from stages.train import outlook
     from stages.train.rl import Prompts, asking
 
-    chat, tools = Chat(tokenizer, TOOLED), json.dumps([{"type": "function", "function": {"name": "weigh", "parameters": {}}}])
+    chat, tools = (
+        Chat(tokenizer, TOOLED),
+        json.dumps([{"type": "function", "function": {"name": "weigh", "parameters": {}}}]),
+    )
     messages = [{"role": "user", "content": "쌀은?"}, {"role": "assistant", "content": "rice"}]
-    rows = [{"id": child_id("t", "test", "row", n), "messages": messages, "tools": some, "lang": "ko"} for n, some in enumerate((None, tools))]
+    rows = [
+        {"id": child_id("t", "test", "row", n), "messages": messages, "tools": some, "lang": "ko"}
+        for n, some in enumerate((None, tools))
+    ]
     store = make_rows_store("CHAT", rows)
     trained = [Conversations([store], chat, 512, 0.0, pack=False).row(n).ids.tolist() for n in range(2)]
     assert "weigh" in tokenizer.decode(trained[1]) and "weigh" not in tokenizer.decode(trained[0])
     drawn = draw([store], "CHAT", 1.0, 8)
-    assert sorted(row.ids.tolist() for row in encode_conversations(drawn.rows, chat, 512).rows) == sorted(trained), "evaluate reads what was trained"
+    assert sorted(row.ids.tolist() for row in encode_conversations(drawn.rows, chat, 512).rows) == sorted(trained), (
+        "evaluate reads what was trained"
+    )
     sample = sorted(outlook._sample([store]), key=lambda row: row["tools"] or "")
-    assert [outlook._parts(Train(objective="sft"), chat, row, 512)[0][0] for row in sample] == [len(ids) for ids in trained]
+    assert [outlook._parts(Train(objective="sft"), chat, row, 512)[0][0] for row in sample] == [
+        len(ids) for ids in trained
+    ]
     questions = Prompts([store], chat, 512, 16, 0.0, measured=True)
     assert questions.width == len(chat.prompt(messages[:1], tools)) + 16
     asked, *_ = asking(object, questions, chat)()._tokenize_prompts([[{"row": 1}], [{"row": 0}], [{"row": 1}]])

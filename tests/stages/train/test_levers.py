@@ -19,7 +19,13 @@ def llama():
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(5)
-    shape = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=256)
+    shape = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "max_position_embeddings": 256,
+    }
     return LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, tie_word_embeddings=False, **shape))
 
 
@@ -54,10 +60,14 @@ def plain(model, rows):
     batch = collate(rows, 0, CPU, 100)
     mask = torch.ones(2, 1, 100, 100, dtype=torch.bool).tril() if batch.mask is None else batch.mask
     logits = model(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False).logits
-    return F.cross_entropy(logits.view(-1, VOCABULARY).float(), batch.labels.view(-1), ignore_index=-100, reduction="sum")
+    return F.cross_entropy(
+        logits.view(-1, VOCABULARY).float(), batch.labels.view(-1), ignore_index=-100, reduction="sum"
+    )
 
 
-def test_the_loss_trained_on_is_the_plain_one_and_so_is_its_gradient_in_slices_of_bounded_size(llama, rows, monkeypatch):
+def test_the_loss_trained_on_is_the_plain_one_and_so_is_its_gradient_in_slices_of_bounded_size(
+    llama, rows, monkeypatch
+):
     from stages.models import score
 
     monkeypatch.setattr(score, "CELLS", CELLS)
@@ -74,13 +84,17 @@ def test_the_loss_trained_on_is_the_plain_one_and_so_is_its_gradient_in_slices_o
     for name, parameter in llama.named_parameters():
         assert (parameter.grad - wanted[name]).abs().max() < 1e-5 * max(1.0, float(wanted[name].abs().max())), name
     assert max(sizes) <= CELLS, "no more logits than that at a time"
-    assert sum(sizes) == 2 * measured.weight * VOCABULARY, "once forward and once backward, for the tokens asked for alone"
+    assert sum(sizes) == 2 * measured.weight * VOCABULARY, (
+        "once forward and once backward, for the tokens asked for alone"
+    )
 
 
 def kept(compute):
     """Numbers of the size of a vocabulary that autograd keeps for the backward pass."""
     found = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: (found.append(t.numel()) if t.dim() and t.shape[-1] == VOCABULARY else None, t)[1], lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda t: (found.append(t.numel()) if t.dim() and t.shape[-1] == VOCABULARY else None, t)[1], lambda t: t
+    ):
         compute()
     return sum(found)
 
@@ -136,7 +150,11 @@ def test_a_budget_of_shards_is_a_workers_part(tmp_path):
     assert spread(whole, Train(), 4) is whole
     (tmp_path / "zero.json").write_text('{"zero_optimization": {"stage": 2}}')
     two = spread(whole, Train(deepspeed=str(tmp_path / "zero.json")), 4)
-    assert two.parts["weights"] == whole.parts["weights"] and two.parts["gradients"] == whole.parts["gradients"] // 4 and "gathered" not in two.parts
+    assert (
+        two.parts["weights"] == whole.parts["weights"]
+        and two.parts["gradients"] == whole.parts["gradients"] // 4
+        and "gathered" not in two.parts
+    )
 
 
 @pytest.mark.parametrize("options, told", [
@@ -153,7 +171,18 @@ def test_an_option_that_would_have_no_effect_is_refused(options, told):
         Train.build(options, "train")
     assert told in fault.value.message and "leave it out" in fault.value.message
     name = list(options)[-1]
-    assert getattr(Train.build({**options, name: None} if name in ("beta", "alpha") else {k: v for k, v in options.items() if k != name}, "train"), name) == Train.model_fields[name].default
+    assert (
+        getattr(
+            Train.build(
+                {**options, name: None}
+                if name in ("beta", "alpha")
+                else {k: v for k, v in options.items() if k != name},
+                "train",
+            ),
+            name,
+        )
+        == Train.model_fields[name].default
+    )
 
 
 def test_it_is_known_of_every_option_who_uses_it():
@@ -168,11 +197,27 @@ def test_it_is_known_of_every_option_who_uses_it():
 def test_options_that_the_stores_given_leave_without_effect_are_refused(chat_store, base_store, tmp_path, capsys):
     from pipeline import cli
 
-    for options, told in (({"layers": 2}, "layers shapes a model from scratch, and a base is given"), ({"distil": 0.5}, "distil is used with a teacher")):
+    for options, told in (
+        ({"layers": 2}, "layers shapes a model from scratch, and a base is given"),
+        ({"distil": 0.5}, "distil is used with a teacher"),
+    ):
         with pytest.raises(UsageError, match=told):
             Train(objective="sft", **options).check(Inputs({"of": [chat_store], "base": [base_store]}, 17))
     with pytest.raises(UsageError, match="beta is used by objective dpo"):
-        cli.cli.main(["train", chat_store.path, str(tmp_path / "sft"), "--base", base_store.path, "--objective", "sft", "--beta", "0.1"], standalone_mode=False)
+        cli.cli.main(
+            [
+                "train",
+                chat_store.path,
+                str(tmp_path / "sft"),
+                "--base",
+                base_store.path,
+                "--objective",
+                "sft",
+                "--beta",
+                "0.1",
+            ],
+            standalone_mode=False,
+        )
     assert not (tmp_path / "sft").exists()
 
 
@@ -182,4 +227,8 @@ def test_trials_of_several_methods_each_take_the_shared_options_they_use():
     common = {"objective": "sft", "rank": 4, "beta": 1.0}
     some = {name: METHODS[name] for name in ("full", "lora", "ia3")}
     found = {name: shared(common, more, some) for name, more in some.items()}
-    assert [sorted(one) for one in found.values()] == [["beta", "objective"], ["beta", "objective", "rank"], ["beta", "objective"]]
+    assert [sorted(one) for one in found.values()] == [
+        ["beta", "objective"],
+        ["beta", "objective", "rank"],
+        ["beta", "objective"],
+    ]

@@ -21,7 +21,14 @@ RL = {**TUNE, "objective": "rl", "batch": 16, "answers": 8, "answer_tokens": 10,
 CASES = {
     "clm, full, from scratch": {"objective": "clm", "steps": 30},
     "clm, full, continued": {"objective": "clm", "steps": 10, "threads": 1, "holdout": 0.2},
-    "clm, lora, continued": {"objective": "clm", "method": "lora", "steps": 40, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3},
+    "clm, lora, continued": {
+        "objective": "clm",
+        "method": "lora",
+        "steps": 40,
+        "threads": 1,
+        "holdout": 0.2,
+        "learning_rate": 3e-3,
+    },
     "clm, full, from a teacher": {"objective": "clm", "steps": 30, "distil": 0.5, "hidden": 32, "heads": 2},
     "mlm, full, from scratch": {"objective": "mlm", "steps": 40},
     "mlm with next-sentence pairs": {"objective": "mlm", "steps": 40, "next_sentence": True},
@@ -83,14 +90,36 @@ def table():
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_it_ends_below_where_it_began(name, tokens_store, chat_store, pair_store, tiny_tokenizer, tiny, base_store, sft_store, student_store, reward_store, read_history, table, tmp_path):
+def test_it_ends_below_where_it_began(
+    name,
+    tokens_store,
+    chat_store,
+    pair_store,
+    tiny_tokenizer,
+    tiny,
+    base_store,
+    sft_store,
+    student_store,
+    reward_store,
+    read_history,
+    table,
+    tmp_path,
+):
     options = CASES[name]
-    of = {"clm": tokens_store, "mlm": tokens_store, "sft": chat_store, "rl": chat_store}.get(options["objective"], pair_store)
+    of = {"clm": tokens_store, "mlm": tokens_store, "sft": chat_store, "rl": chat_store}.get(
+        options["objective"], pair_store
+    )
     stores = {"of": [of]}
     if "scratch" in name or "next-sentence" in name or name == "clm, full, from a teacher":
         options, stores = {**tiny, **options}, {**stores, "tokenizer": [tiny_tokenizer]}
     else:
-        stores["base"] = [student_store] if "steps of SFT" in name else [base_store, sft_store] if "SFT adapter" in name else [base_store]
+        stores["base"] = (
+            [student_store]
+            if "steps of SFT" in name
+            else [base_store, sft_store]
+            if "SFT adapter" in name
+            else [base_store]
+        )
     if "teacher" in name:
         stores["teacher"] = [base_store, sft_store] if options["objective"] == "sft" else [base_store]
     if options["objective"] == "rl":
@@ -102,5 +131,7 @@ def test_it_ends_below_where_it_began(name, tokens_store, chat_store, pair_store
         held = read_history(sink).held
         curves.append((held[0]["loss"], held[-1]["loss"]))
     share = receipt.notes["trained_parameters"] / receipt.notes["parameters"]
-    table.append(f"| {name} | {share:.1%} | " + " | ".join(f"{first:.3f} -> {last:.3f}" for first, last in curves) + " |")
+    table.append(
+        f"| {name} | {share:.1%} | " + " | ".join(f"{first:.3f} -> {last:.3f}" for first, last in curves) + " |"
+    )
     assert all(last < first for first, last in curves), curves

@@ -10,7 +10,13 @@ from stages.train.commands import Merge
 
 @pytest.fixture()
 def options(chat_store, base_store, sft_store, tmp_path):
-    return {"of": chat_store.path, "folder": str(tmp_path / "merged"), "chain": (sft_store.path, base_store.path), "holdout": 0.2, "threads": 1}
+    return {
+        "of": chat_store.path,
+        "folder": str(tmp_path / "merged"),
+        "chain": (sft_store.path, base_store.path),
+        "holdout": 0.2,
+        "threads": 1,
+    }
 
 
 def test_the_merged_model_answers_as_the_adapter_on_four_bits(options, base_store, sft_store, capsys):

@@ -32,7 +32,8 @@ def assert_drawn(store):
 def virtual_stores(chat_store, base_store, do_train):
     """An adapter of each prompt method on the tiny Llama."""
     return {
-        method: do_train(chat_store, {**SFT, "method": method, "virtual_tokens": 12, **more}, base=[base_store]) for method, more in VIRTUAL.items()
+        method: do_train(chat_store, {**SFT, "method": method, "virtual_tokens": 12, **more}, base=[base_store])
+        for method, more in VIRTUAL.items()
     }
 
 
@@ -47,14 +48,20 @@ def test_virtual_tokens_lower_the_loss_on_held_out_answers(method, virtual_store
 def test_virtual_tokens_act_packed_as_alone_and_as_peft_does(method, virtual_stores, base_store, random_ids):
     from stages.models.chain import assemble, chain_of, open_link
 
-    model = assemble(chain_of([open_link(s.artefact()) for s in (base_store, virtual_stores[method])]), dtype=torch.float32, device=CPU)
+    model = assemble(
+        chain_of([open_link(s.artefact()) for s in (base_store, virtual_stores[method])]),
+        dtype=torch.float32,
+        device=CPU,
+    )
     assert virtual_tokens(model) == 12
     one, two = random_ids(11, 1), random_ids(17, 2)
     with torch.no_grad():
         packed = token_logps(model, collate([join([segment(one), segment(two)])], 3, CPU))[0]
         alone = token_logps(model, collate([join([segment(one)]), join([segment(two)])], 3, CPU))
         logits = model(input_ids=torch.from_numpy(two.astype(np.int64))[None]).logits[0, -len(two) :].log_softmax(-1)
-    assert torch.allclose(packed[:11], alone[0, :11], atol=1e-5) and torch.allclose(packed[11:28], alone[1, :17], atol=1e-5)
+    assert torch.allclose(packed[:11], alone[0, :11], atol=1e-5) and torch.allclose(
+        packed[11:28], alone[1, :17], atol=1e-5
+    )
     theirs = logits[:-1].gather(-1, torch.from_numpy(two[1:].astype(np.int64))[:, None])[:, 0]
     assert torch.allclose(alone[1, :16], theirs, atol=1e-4)
 
@@ -67,7 +74,8 @@ def test_virtual_tokens_are_there_when_answers_are_generated(method, virtual_sto
 
     asked = [[{"role": "user", "content": text}] for text in ("how do you call 쌀?", "콩는?")]
     before, after = (
-        Generator(base_store.artefact(), [s.artefact() for s in adapters], threads=1) for adapters in ([], [virtual_stores[method]])
+        Generator(base_store.artefact(), [s.artefact() for s in adapters], threads=1)
+        for adapters in ([], [virtual_stores[method]])
     )
     made = [answers[0].text for answers in after.chat(asked, Sampling(8))]
     for question, text in zip(asked, made):
@@ -83,7 +91,9 @@ def test_virtual_tokens_are_there_when_answers_are_generated(method, virtual_sto
     assert made != [answers[0].text for answers in before.chat(asked, Sampling(8))]
 
 
-def test_a_prompt_begun_with_text_learns_more_than_one_begun_at_random(chat_store, base_store, do_train, read_history, monkeypatch):
+def test_a_prompt_begun_with_text_learns_more_than_one_begun_at_random(
+    chat_store, base_store, do_train, read_history, monkeypatch
+):
     from stages.train import model
 
     options = {**SFT, "method": "prompt", "virtual_tokens": 12, "prompt_text": "how do you call rice? It is rice."}
@@ -91,13 +101,19 @@ def test_a_prompt_begun_with_text_learns_more_than_one_begun_at_random(chat_stor
         text = read_history(do_train(chat_store, options, base=[base_store], seed=seed)).held[-1]["loss"]
         with monkeypatch.context() as patched:
             patched.setattr(model, "begin_with_text", lambda *_: None)
-            assert text < read_history(do_train(chat_store, options, base=[base_store], seed=seed)).held[-1]["loss"] - 0.1
+            assert (
+                text < read_history(do_train(chat_store, options, base=[base_store], seed=seed)).held[-1]["loss"] - 0.1
+            )
 
 
-def test_masked_language_modelling_lowers_the_loss_on_hidden_tokens(tokens_store, tiny_tokenizer, tiny, do_train, read_history):
+def test_masked_language_modelling_lowers_the_loss_on_hidden_tokens(
+    tokens_store, tiny_tokenizer, tiny, do_train, read_history
+):
     from transformers import AutoModelForCausalLM
 
-    store = do_train(tokens_store, {**tiny, "objective": "mlm", "steps": 60, "next_sentence": True}, tokenizer=tiny_tokenizer)
+    store = do_train(
+        tokens_store, {**tiny, "objective": "mlm", "steps": 60, "next_sentence": True}, tokenizer=tiny_tokenizer
+    )
     curve, card = read_history(store), card_of(store)
     assert curve.held[-1]["loss"] < 0.75 * curve.held[0]["loss"]
     assert_drawn(store)
@@ -107,7 +123,9 @@ def test_masked_language_modelling_lowers_the_loss_on_hidden_tokens(tokens_store
     changed = ids.clone()
     changed[0, -1] = 40
     with torch.no_grad():
-        assert not torch.allclose(both(input_ids=ids).logits[0, 0], both(input_ids=changed).logits[0, 0]), "the first token sees the last"
+        assert not torch.allclose(both(input_ids=ids).logits[0, 0], both(input_ids=changed).logits[0, 0]), (
+            "the first token sees the last"
+        )
 
 
 def test_what_is_hidden_depends_on_seed_step_and_row_alone(tokens_store, tokenizer):
@@ -158,9 +176,16 @@ def test_next_sentence_pairs_go_on_or_do_not(tokens_store, tokenizer):
 
 @pytest.fixture(scope="module")
 def reward_store(pair_store, base_store, do_train):
-    options = {"objective": "reward", "epochs": 3, "batch": 8, "threads": 1, "holdout": 0.2, "seq_len": 48, "learning_rate": 1e-3}
-    store = do_train(pair_store, options, base=[base_store])
-    return store
+    options = {
+        "objective": "reward",
+        "epochs": 3,
+        "batch": 8,
+        "threads": 1,
+        "holdout": 0.2,
+        "seq_len": 48,
+        "learning_rate": 1e-3,
+    }
+    return do_train(pair_store, options, base=[base_store])
 
 
 def test_the_reward_model_ranks_held_out_pairs_above_chance(reward_store, read_history):
@@ -173,19 +198,32 @@ def test_the_reward_model_ranks_held_out_pairs_above_chance(reward_store, read_h
 def test_a_reward_adapter_is_written_whole_and_reads_as_it_was_trained(pair_store, base_store, do_train, read_history):
     from stages.models.reward import RewardModel
 
-    options = {"objective": "reward", "method": "lora", "epochs": 3, "batch": 8, "threads": 1, "holdout": 0.2, "seq_len": 48, "learning_rate": 3e-3}
+    options = {
+        "objective": "reward",
+        "method": "lora",
+        "epochs": 3,
+        "batch": 8,
+        "threads": 1,
+        "holdout": 0.2,
+        "seq_len": 48,
+        "learning_rate": 3e-3,
+    }
     store = do_train(pair_store, options, base=[base_store])
     assert read_history(store).held[-1]["accuracy"] > 0.8
     model = RewardModel(store.artefact(), CPU, torch.float32)
     rows = pair_store.table().slice(0, 20).to_pylist()
     good, bad = (model.score([[*row["prompt"], *row[side]] for row in rows]) for side in ("chosen", "rejected"))
     assert (good > bad).mean() > 0.8
-    empty = model.score([rows[0]["prompt"] + [{"role": "assistant", "content": ""}], rows[0]["prompt"] + rows[0]["chosen"]])
+    empty = model.score(
+        [rows[0]["prompt"] + [{"role": "assistant", "content": ""}], rows[0]["prompt"] + rows[0]["chosen"]]
+    )
     assert empty[0] == pytest.approx(empty[1] - 1.0)
 
 
 @pytest.mark.parametrize("kind, method", [("grpo", "lora"), ("rloo", "full")])
-def test_online_rl_raises_the_reward_of_held_out_answers(kind, method, chat_store, base_store, reward_store, do_train, read_history):
+def test_online_rl_raises_the_reward_of_held_out_answers(
+    kind, method, chat_store, base_store, reward_store, do_train, read_history
+):
     from pipeline.pool import Inline
     from pipeline.stage import Inputs
     from pipeline.store import Store
@@ -193,7 +231,9 @@ def test_online_rl_raises_the_reward_of_held_out_answers(kind, method, chat_stor
     stage = Train(objective="rl", rl=kind, method=method, steps=12, batch=16, answers=8, answer_tokens=10, learning_rate=3e-3 if method == "lora" else 1e-3,
                   threads=1, holdout=0.2, seq_len=48, kl=0.0, eval_rows=16)  # fmt: skip
     sink = Store(base_store.path).sub(f"rl-{kind}")
-    [receipt] = stage.run(Inputs({"of": [chat_store], "base": [base_store], "reward": [reward_store]}, 17), sink, Inline())
+    [receipt] = stage.run(
+        Inputs({"of": [chat_store], "base": [base_store], "reward": [reward_store]}, 17), sink, Inline()
+    )
     curve = read_history(sink)
     assert curve.held[-1]["reward"] > curve.held[0]["reward"] and len(curve.train) == 12
     assert receipt.notes["method"] == method and card_of(sink)["objective"] == "rl"
@@ -246,14 +286,24 @@ def test_what_dpo_compares_with_is_the_base_alone(method, pair_store, base_store
         seen["reference"] = self.reference[False][:8].clone()
 
     monkeypatch.setattr(Preference, "refer", watched)
-    options = {"objective": "dpo", "method": method, "steps": 1, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 48}
+    options = {
+        "objective": "dpo",
+        "method": method,
+        "steps": 1,
+        "batch": 4,
+        "threads": 1,
+        "holdout": 0.2,
+        "seq_len": 48,
+    }
     Train(**options).run(Inputs({"of": [pair_store], "base": [base_store]}, 17), Store(tmp_path), Inline())
     assert torch.allclose(seen["reference"], seen["bare"], atol=1e-5)
     assert torch.allclose(seen["began"], seen["bare"], atol=1e-5) == (method == "ia3")
 
 
 @pytest.mark.parametrize("objective, of", [("mlm", "tokens"), ("reward", "pairs")])
-def test_what_was_trained_on_four_bits_is_written_out_as_it_computes(objective, of, tokens_store, pair_store, base_store, monkeypatch, tmp_path):
+def test_what_was_trained_on_four_bits_is_written_out_as_it_computes(
+    objective, of, tokens_store, pair_store, base_store, monkeypatch, tmp_path
+):
     """The adapter is merged into the 4-bit base written out in full: the file holds no 4-bit weights, and the same function."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
@@ -271,8 +321,21 @@ def test_what_was_trained_on_four_bits_is_written_out_as_it_computes(objective, 
         return merge.folded(built)
 
     monkeypatch.setattr(session, "folded", folded)
-    options = {"objective": objective, "method": "qlora", "steps": 3, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, **({"seq_len": 48} if of == "pairs" else {})}
-    Train(**options).run(Inputs({"of": [pair_store if of == "pairs" else tokens_store], "base": [base_store]}, 17), Store(tmp_path), Inline())
+    options = {
+        "objective": objective,
+        "method": "qlora",
+        "steps": 3,
+        "batch": 4,
+        "threads": 1,
+        "holdout": 0.2,
+        "learning_rate": 3e-3,
+        **({"seq_len": 48} if of == "pairs" else {}),
+    }
+    Train(**options).run(
+        Inputs({"of": [pair_store if of == "pairs" else tokens_store], "base": [base_store]}, 17),
+        Store(tmp_path),
+        Inline(),
+    )
     kind = AutoModelForSequenceClassification if objective == "reward" else AutoModelForCausalLM
     whole = kind.from_pretrained(Store(tmp_path).artefact()).eval()
     assert getattr(whole.config, "quantization_config", None) is None

@@ -57,7 +57,15 @@ def test_rows_are_those_train_reads(options, chat_store, base_store, tmp_path):
     from stages.train import outlook
     from stages.train.conversations import Conversations
 
-    train = {"name": "it", "of": chat_store.path, "base": base_store.path, "objective": "sft", "threads": 1, "holdout": 0.2, **options}
+    train = {
+        "name": "it",
+        "of": chat_store.path,
+        "base": base_store.path,
+        "objective": "sft",
+        "threads": 1,
+        "holdout": 0.2,
+        **options,
+    }
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(yaml.safe_dump({"name": "x", "root": str(tmp_path / "run"), "steps": [{"train": train}]}))
     plan = load(str(recipe), [])
@@ -65,7 +73,11 @@ def test_rows_are_those_train_reads(options, chat_store, base_store, tmp_path):
     chat = Chat(load_tokenizer(tokenizer_of([open_link(base_store.artefact())])))
     real = Conversations([chat_store], chat, 64, 0.2, pack=options.get("pack", True), measured=True)
     assert width == real.width
-    assert found.length == width if options.get("pack", True) else abs(found.length - max(len(real.row(n).ids) for n in range(8))) <= 4
+    assert (
+        found.length == width
+        if options.get("pack", True)
+        else abs(found.length - max(len(real.row(n).ids) for n in range(8))) <= 4
+    )
     assert abs(found.count - len(real)) <= 0.15 * len(real) + 2
     asked = sum(real.weight(n) for n in range(len(real))) / (found.length * len(real))
     assert abs(found.asked - asked) < 0.15
@@ -78,8 +90,20 @@ def test_a_step_over_several_cards_is_planned_for_each_of_them(tmp_path):
     from stages.train import outlook
 
     def made(workers: int) -> tuple[str, outlook.Estimate]:
-        train = {"name": "it", "of": str(tmp_path / "rows"), "hidden": 1024, "layers": 16, "parallel": "fsdp", "seq_len": 1024}
-        page = {"name": "x", "root": str(tmp_path / "run"), "steps": [{"train": train}], "run": {"steps": {"it": {"workers": workers}}}}
+        train = {
+            "name": "it",
+            "of": str(tmp_path / "rows"),
+            "hidden": 1024,
+            "layers": 16,
+            "parallel": "fsdp",
+            "seq_len": 1024,
+        }
+        page = {
+            "name": "x",
+            "root": str(tmp_path / "run"),
+            "steps": [{"train": train}],
+            "run": {"steps": {"it": {"workers": workers}}},
+        }
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(page))
         plan, card = load(str(tmp_path / "recipe.yaml"), []), b.machine("h100")
         found = outlook.estimate(plan, plan.steps[0], card, 1e9)
@@ -91,4 +115,6 @@ def test_a_step_over_several_cards_is_planned_for_each_of_them(tmp_path):
         assert four.budget.parts[kept] == one.budget.parts[kept] // 4
     assert four.budget.seconds == pytest.approx(one.budget.seconds / 4)
     assert "for each of 4 workers" in text and "workers" not in alone
-    assert text.split("about")[-1].split(" at ")[0] == alone.split("about")[-1].split(" at ")[0], "as many card hours cost as much"
+    assert text.split("about")[-1].split(" at ")[0] == alone.split("about")[-1].split(" at ")[0], (
+        "as many card hours cost as much"
+    )

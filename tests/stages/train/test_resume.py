@@ -46,16 +46,44 @@ def forks():
 @pytest.fixture(scope="module")
 def jobs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store, sft_store):
     pretrain = {**tiny, "steps": 10, "save_every": 3, "eval_every": 4}
-    prefer = {"objective": "dpo", "method": "qlora", "dropout": 0.1, "steps": 8, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 64, "save_every": 2}
+    prefer = {
+        "objective": "dpo",
+        "method": "qlora",
+        "dropout": 0.1,
+        "steps": 8,
+        "batch": 4,
+        "threads": 1,
+        "holdout": 0.2,
+        "seq_len": 64,
+        "save_every": 2,
+    }
     return {
         "clm": (pretrain, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
         "dpo": (prefer, Inputs({"of": [pair_store], "base": [base_store, sft_store]}, 17)),
         # Three epochs of some five steps; rows are no multiple of a step, so the borders lie inside steps.
-        "epochs": ({**tiny, "epochs": 3, "batch": 32, "save_every": 1}, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
-        "mlm": ({**tiny, "objective": "mlm", "steps": 6, "save_every": 2, "next_sentence": True}, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
-        "reward": ({**prefer, "objective": "reward", "method": "lora"}, Inputs({"of": [pair_store], "base": [base_store]}, 17)),
+        "epochs": (
+            {**tiny, "epochs": 3, "batch": 32, "save_every": 1},
+            Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17),
+        ),
+        "mlm": (
+            {**tiny, "objective": "mlm", "steps": 6, "save_every": 2, "next_sentence": True},
+            Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17),
+        ),
+        "reward": (
+            {**prefer, "objective": "reward", "method": "lora"},
+            Inputs({"of": [pair_store], "base": [base_store]}, 17),
+        ),
         "prefix": (
-            {"objective": "sft", "method": "prefix", "steps": 6, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 48, "save_every": 2},
+            {
+                "objective": "sft",
+                "method": "prefix",
+                "steps": 6,
+                "batch": 4,
+                "threads": 1,
+                "holdout": 0.2,
+                "seq_len": 48,
+                "save_every": 2,
+            },
             Inputs({"of": [chat_store], "base": [base_store]}, 17),
         ),
     }
@@ -128,7 +156,18 @@ def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(jobs):
 def test_the_learning_rate_is_a_function_of_the_step():
     from stages.train.schedule import plan, rate
 
-    assert [round(rate(s, 10, "linear", 0.2, 0.0), 2) for s in range(10)] == [0.5, 1.0, 1.0, 0.88, 0.75, 0.62, 0.5, 0.38, 0.25, 0.12]
+    assert [round(rate(s, 10, "linear", 0.2, 0.0), 2) for s in range(10)] == [
+        0.5,
+        1.0,
+        1.0,
+        0.88,
+        0.75,
+        0.62,
+        0.5,
+        0.38,
+        0.25,
+        0.12,
+    ]
     assert rate(9, 10, "constant", 0.0, 0.1) == 1.0
     assert rate(70, 100, "wsd", 0.0, 0.1) == 1.0 and rate(99, 100, "wsd", 0.0, 0.1) < 0.2
     assert rate(99, 100, "cosine", 0.0, 0.1) == pytest.approx(0.1, abs=1e-3)

@@ -14,11 +14,33 @@ from pipeline.store import Store
 from stages.train import Train
 
 torch = pytest.importorskip("torch")
-RL = {"objective": "rl", "batch": 8, "answers": 4, "answer_tokens": 6, "threads": 1, "holdout": 0.2, "seq_len": 48, "eval_rows": 8, "learning_rate": 3e-3, "steps": 6, "save_every": 2}
+RL = {
+    "objective": "rl",
+    "batch": 8,
+    "answers": 4,
+    "answer_tokens": 6,
+    "threads": 1,
+    "holdout": 0.2,
+    "seq_len": 48,
+    "eval_rows": 8,
+    "learning_rate": 3e-3,
+    "steps": 6,
+    "save_every": 2,
+}
 JOBS = {
     "grpo": {**RL, "method": "lora", "dropout": 0.1, "save_every": 1, "keep": 2},
     # 61 prompts at two a step and no adapter: the second epoch is reached, lines of the curve stretch over checkpoints.
-    "rloo": {**RL, "rl": "rloo", "steps": 66, "save_every": 25, "log_every": 4, "accumulation": 1, "kl": 0.02, "learning_rate": 1e-4, "holdout": 0.6},
+    "rloo": {
+        **RL,
+        "rl": "rloo",
+        "steps": 66,
+        "save_every": 25,
+        "log_every": 4,
+        "accumulation": 1,
+        "kl": 0.02,
+        "learning_rate": 1e-4,
+        "holdout": 0.6,
+    },
     "accumulated": {**RL, "method": "lora", "accumulation": 2, "batch": 4, "steps": 5},
 }
 
@@ -35,7 +57,19 @@ class Lines(progress.Quiet):
 
 @pytest.fixture(scope="module")
 def reward_store(pair_store, base_store, do_train):
-    return do_train(pair_store, {"objective": "reward", "epochs": 1, "batch": 8, "threads": 1, "holdout": 0.2, "seq_len": 48, "learning_rate": 1e-3}, base=[base_store])
+    return do_train(
+        pair_store,
+        {
+            "objective": "reward",
+            "epochs": 1,
+            "batch": 8,
+            "threads": 1,
+            "holdout": 0.2,
+            "seq_len": 48,
+            "learning_rate": 1e-3,
+        },
+        base=[base_store],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +96,12 @@ def run_and_die(job, inputs, sink, die_at, where):
     import safetensors.torch
 
     from stages.models import checkpoint, reward
-    from stages.train import remembered, rl
+    from stages.train import rl
 
     def die(*_, **__):
         os.kill(os.getpid(), signal.SIGKILL)
 
-    watch, listing, resume, score = rl._watch, checkpoint.Checkpoints._list, remembered.resume, reward.RewardModel.score
+    watch, listing, score = rl._watch, checkpoint.Checkpoints._list, reward.RewardModel.score
     at = {"step": 0}
 
     def watched(alive, told, plan):
@@ -134,9 +168,13 @@ def stopped(job, inputs, sink, step, patched):
 def test_stopped_at_a_step_it_goes_on_from_the_last_checkpoint(inputs, whole, tmp_path, monkeypatch):
     from stages.models.reward import RewardModel
 
-    assert stopped("grpo", inputs, tmp_path, 5, monkeypatch) == ["step-00000003", "step-00000004"], "kept by rule: the last two"
+    assert stopped("grpo", inputs, tmp_path, 5, monkeypatch) == ["step-00000003", "step-00000004"], (
+        "kept by rule: the last two"
+    )
     score, asked = RewardModel.score, []
-    monkeypatch.setattr(RewardModel, "score", lambda self, rows, *more: asked.append(len(rows)) or score(self, rows, *more))
+    monkeypatch.setattr(
+        RewardModel, "score", lambda self, rows, *more: asked.append(len(rows)) or score(self, rows, *more)
+    )
     [receipt] = Train(**JOBS["grpo"]).run(inputs, Store(tmp_path), Inline())
     assert asked == [8, 8, 8], "two steps and the held-out prompts at the end were judged, nothing before"
     same(tmp_path, receipt, whole("grpo"))
@@ -178,7 +216,9 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(job, deaths, inputs, w
     same(tmp_path, receipt, whole(job))
 
 
-def test_the_reference_of_a_full_run_is_the_base_with_its_adapters(chat_store, base_store, reward_store, sft_store, read_history, tmp_path):
+def test_the_reference_of_a_full_run_is_the_base_with_its_adapters(
+    chat_store, base_store, reward_store, sft_store, read_history, tmp_path
+):
     """Before the first step the policy is nowhere away from it; TRL alone would measure from the base without them."""
     inputs = Inputs({"of": [chat_store], "base": [base_store, sft_store], "reward": [reward_store]}, 17)
     Train(**{**RL, "steps": 1, "kl": 0.1}).run(inputs, Store(tmp_path), Inline())

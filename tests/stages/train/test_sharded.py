@@ -88,9 +88,18 @@ def runs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
     """name -> (options, inputs). Rows of a step are no multiple of what two workers take in a pass: some pass idly."""
     tuned = {"threads": 1, "holdout": 0.2, "seq_len": 64, "steps": 4, "batch": 3, "save_every": 2}
     return {
-        "clm": ({**tiny, "steps": 6, "batch": 3, "accumulation": 3, "save_every": 2, "eval_every": 3}, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
-        "sft": ({**tuned, "objective": "sft", "method": "lora", "checkpointing": True}, Inputs({"of": [chat_store], "base": [base_store]}, 17)),
-        "dpo": ({**tuned, "objective": "dpo", "method": "lora", "learning_rate": 1e-3}, Inputs({"of": [pair_store], "base": [base_store, sft_store]}, 17)),
+        "clm": (
+            {**tiny, "steps": 6, "batch": 3, "accumulation": 3, "save_every": 2, "eval_every": 3},
+            Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17),
+        ),
+        "sft": (
+            {**tuned, "objective": "sft", "method": "lora", "checkpointing": True},
+            Inputs({"of": [chat_store], "base": [base_store]}, 17),
+        ),
+        "dpo": (
+            {**tuned, "objective": "dpo", "method": "lora", "learning_rate": 1e-3},
+            Inputs({"of": [pair_store], "base": [base_store, sft_store]}, 17),
+        ),
     }
 
 
@@ -159,18 +168,41 @@ def qwen(tiny_tokenizer, tmp_path_factory):
 
     torch.manual_seed(3)
     folder = tmp_path_factory.mktemp("qwen")
-    shape = dict(vocab_size=512, hidden_size=48, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16)
-    Qwen3ForCausalLM(Qwen3Config(**shape, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=3)).save_pretrained(folder)
+    shape = {
+        "vocab_size": 512,
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+    }
+    Qwen3ForCausalLM(
+        Qwen3Config(**shape, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=3)
+    ).save_pretrained(folder)
     for path in tiny_tokenizer.artefact().iterdir():
         shutil.copy(path, folder)
     return folder
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method, more", [("full", {"tensor": 2}), ("freeze", {"tensor": 2}), ("full", {}), ("lora", {"dora": True, "dropout": 0.0})], ids=["tensor", "freeze", "full", "dora"])
+@pytest.mark.parametrize(
+    "method, more",
+    [("full", {"tensor": 2}), ("freeze", {"tensor": 2}), ("full", {}), ("lora", {"dora": True, "dropout": 0.0})],
+    ids=["tensor", "freeze", "full", "dora"],
+)
 def test_another_architecture_and_other_methods(method, more, qwen, chat_store, tmp_path, read_history):
     plain = {name: value for name, value in more.items() if name != "tensor"}
-    options = {"objective": "sft", "method": method, "checkpoint": str(qwen), "threads": 1, "holdout": 0.2, "seq_len": 64, "steps": 4, "batch": 3}
+    options = {
+        "objective": "sft",
+        "method": method,
+        "checkpoint": str(qwen),
+        "threads": 1,
+        "holdout": 0.2,
+        "seq_len": 64,
+        "steps": 4,
+        "batch": 3,
+    }
     options |= {"learning_rate": 1e-3, "open_layers": 1}
     inputs = Inputs({"of": [chat_store]}, 17)
     Train(**options, **plain).run(inputs, Store(tmp_path / "alone"), Inline())
@@ -186,7 +218,9 @@ def test_an_adapter_in_fp32_on_a_base_in_bf16(runs, tmp_path, read_history):
     Train(**options).run(inputs, Store(tmp_path / "alone"), Inline())
     together([({**options, "parallel": "fsdp"}, inputs, tmp_path / "two")])
     two, alone = (read_history(Store(tmp_path / name)) for name in ("two", "alone"))
-    assert [line["loss"] for line in (*two.train, *two.held)] == pytest.approx([line["loss"] for line in (*alone.train, *alone.held)], abs=2e-2)
+    assert [line["loss"] for line in (*two.train, *two.held)] == pytest.approx(
+        [line["loss"] for line in (*alone.train, *alone.held)], abs=2e-2
+    )
 
 
 @pytest.mark.slow
@@ -200,8 +234,8 @@ def test_a_worker_holds_half_and_saves_half(runs, tmp_path, monkeypatch):
     """Of every number of the model, its gradient and its optimizer state a worker keeps the half that is its own."""
     import torch.distributed as dist
 
-    from stages.models.device import arithmetic
     from stages.models.chain import load_model
+    from stages.models.device import arithmetic
     from stages.train.sharded import Sharded
     from stages.train.world import World
 
@@ -264,7 +298,14 @@ def test_a_model_that_cannot_be_split_is_refused_with_its_size(shape, word):
     class Mesh:
         size = staticmethod(lambda: 2)
 
-    small = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
+    small = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 96,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
     with pytest.raises(UsageError, match=word):
         split(LlamaForCausalLM(LlamaConfig(**{**small, **shape})), Mesh())
 
@@ -277,7 +318,14 @@ def test_an_architecture_whose_plan_is_not_known_is_refused():
     class Mesh:
         size = staticmethod(lambda: 2)
 
-    small = {"vocab_size": 64, "hidden_size": 32, "intermediate_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4, "num_key_value_heads": 2}
+    small = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 96,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
     with pytest.raises(UsageError, match="phi3 cannot be split over workers .its plan asks for colwise_gather_output"):
         split(Phi3ForCausalLM(Phi3Config(**small, pad_token_id=0)), Mesh())
     with pytest.raises(UsageError, match="no list of layers to shard by"):

@@ -13,7 +13,14 @@ torch = pytest.importorskip("torch")
 
 @pytest.fixture
 def options(chat_store, base_store, sft_store, tmp_path):
-    return {"of": chat_store.path, "folder": str(tmp_path / "small"), "chain": (base_store.path, sft_store.path), "holdout": 0.2, "threads": 1, "most": 1.0}
+    return {
+        "of": chat_store.path,
+        "folder": str(tmp_path / "small"),
+        "chain": (base_store.path, sft_store.path),
+        "holdout": 0.2,
+        "threads": 1,
+        "most": 1.0,
+    }
 
 
 @pytest.mark.parametrize("bits", [8, 4])
@@ -23,10 +30,19 @@ def test_a_quantised_model_is_smaller_near_and_loads(bits, options, base_store, 
     assert commands.Shrink(**options, bits=bits).run() == 0
     assert "nats per token from what was trained" in capsys.readouterr().out
     card = json.loads(open(f"{options['folder']}/maetdol.json").read())
-    assert card["bits"] == bits and 0 < card["shrink_divergence"] < (0.02 if bits == 8 else 0.5) and len(card["made_from"]) == 2
-    small, whole = (sum(path.stat().st_size for path in folder.glob("*.safetensors")) for folder in (Path(options["folder"]), base_store.artefact()))
+    assert (
+        card["bits"] == bits
+        and 0 < card["shrink_divergence"] < (0.02 if bits == 8 else 0.5)
+        and len(card["made_from"]) == 2
+    )
+    small, whole = (
+        sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        for folder in (Path(options["folder"]), base_store.artefact())
+    )
     assert small < 0.7 * whole
-    [[answer]] = Generator(options["folder"], threads=1).chat([[{"role": "user", "content": "how do you call 쌀?"}]], Sampling(8))
+    [[answer]] = Generator(options["folder"], threads=1).chat(
+        [[{"role": "user", "content": "how do you call 쌀?"}]], Sampling(8)
+    )
     assert answer.text.startswith("It is")
 
 
@@ -50,9 +66,25 @@ def test_a_model_that_lost_too_much_is_not_written(options, tmp_path):
         commands.Shrink(**options).run()
 
 
-def test_a_draft_changes_no_token_and_saves_passes(chat_store, tokens_store, base_store, tiny_tokenizer, tiny, do_train, capsys):
-    small = do_train(tokens_store, {**tiny, "hidden": 32, "heads": 2, "layers": 1, "steps": 40}, tokenizer=tiny_tokenizer)
-    assert commands.Speculate(of=chat_store.path, target=(base_store.path,), draft=(small.path,), holdout=0.2, rows=6, max_new_tokens=24, ahead=3, threads=1).run() == 0
+def test_a_draft_changes_no_token_and_saves_passes(
+    chat_store, tokens_store, base_store, tiny_tokenizer, tiny, do_train, capsys
+):
+    small = do_train(
+        tokens_store, {**tiny, "hidden": 32, "heads": 2, "layers": 1, "steps": 40}, tokenizer=tiny_tokenizer
+    )
+    assert (
+        commands.Speculate(
+            of=chat_store.path,
+            target=(base_store.path,),
+            draft=(small.path,),
+            holdout=0.2,
+            rows=6,
+            max_new_tokens=24,
+            ahead=3,
+            threads=1,
+        ).run()
+        == 0
+    )
     said = capsys.readouterr().out
     assert "6 of 6 answers are the same" in said
     assert float(said.split(" tokens per forward pass")[0].split()[-1]) > 1.0

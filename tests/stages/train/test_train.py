@@ -26,7 +26,12 @@ def test_the_artefact_is_a_model_folder_with_its_card(base_store, tokenizer):
 
     folder = base_store.artefact()
     card = json.loads((folder / "maetdol.json").read_text())
-    assert card["kind"] == "model" and card["objective"] == "clm" and card["made_from"] == [] and card["document_bos"] is True
+    assert (
+        card["kind"] == "model"
+        and card["objective"] == "clm"
+        and card["made_from"] == []
+        and card["document_bos"] is True
+    )
     assert card["parameters"] == AutoModelForCausalLM.from_pretrained(folder).num_parameters()
     assert len(AutoTokenizer.from_pretrained(folder)) == len(tokenizer)
     assert not [path for path in folder.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl")]
@@ -35,7 +40,9 @@ def test_the_artefact_is_a_model_folder_with_its_card(base_store, tokenizer):
 
 
 def test_training_again_gives_the_same_bytes(tokens_store, tiny_tokenizer, tiny, do_train):
-    runs = [do_train(tokens_store, {**tiny, "steps": 4}, tokenizer=tiny_tokenizer).receipt("artefact") for _ in range(2)]
+    runs = [
+        do_train(tokens_store, {**tiny, "steps": 4}, tokenizer=tiny_tokenizer).receipt("artefact") for _ in range(2)
+    ]
     assert runs[0].files == runs[1].files and runs[0].content_hash == runs[1].content_hash
     other = do_train(tokens_store, {**tiny, "steps": 4}, tokenizer=tiny_tokenizer, seed=18)
     assert other.receipt("artefact").content_hash != runs[0].content_hash
@@ -52,14 +59,21 @@ def test_qlora_sft_lowers_the_loss_on_held_out_answers(sft_store, base_store, re
     assert config["base_model_name_or_path"] is None and config["target_modules"] == sorted(config["target_modules"])
 
 
-@pytest.mark.parametrize("changed", [{"method": "full"}, {"method": "lora", "dora": True}, {"method": "lora", "rank_stabilised": True, "pack": False}])
+@pytest.mark.parametrize(
+    "changed",
+    [{"method": "full"}, {"method": "lora", "dora": True}, {"method": "lora", "rank_stabilised": True, "pack": False}],
+)
 def test_other_methods_lower_it_too(changed, chat_store, base_store, do_train, read_history):
     curve = read_history(do_train(chat_store, {**SFT, **changed}, base=[base_store]))
     assert curve.held[-1]["loss"] < 0.8 * curve.held[0]["loss"]
 
 
-@pytest.mark.parametrize("changed, share", [({"method": "freeze", "open_layers": 1}, 0.6), ({"method": "ia3", "learning_rate": 3e-2}, 0.1)])
-def test_a_part_of_the_weights_is_trained_and_the_rest_is_left(changed, share, chat_store, base_store, do_train, read_history):
+@pytest.mark.parametrize(
+    "changed, share", [({"method": "freeze", "open_layers": 1}, 0.6), ({"method": "ia3", "learning_rate": 3e-2}, 0.1)]
+)
+def test_a_part_of_the_weights_is_trained_and_the_rest_is_left(
+    changed, share, chat_store, base_store, do_train, read_history
+):
     from safetensors.torch import load_file
 
     store = do_train(chat_store, {**SFT, "epochs": 2, **changed}, base=[base_store])
@@ -72,12 +86,16 @@ def test_a_part_of_the_weights_is_trained_and_the_rest_is_left(changed, share, c
         assert moved and all(name.startswith(("model.layers.1.", "model.norm")) for name in moved)
 
 
-def test_a_student_learns_more_in_the_same_steps_from_a_teacher(tokens_store, tiny_tokenizer, tiny, base_store, do_train, read_history):
+def test_a_student_learns_more_in_the_same_steps_from_a_teacher(
+    tokens_store, tiny_tokenizer, tiny, base_store, do_train, read_history
+):
     """Three seeds; what is compared is the likelihood of held-out text, which the teacher's share of the loss does not enter."""
     options = {**tiny, "steps": 25, "batch": 4, "hidden": 32, "heads": 2}
     for seed in (1, 2, 3):
         alone, taught = (
-            read_history(do_train(tokens_store, {**options, **more}, tokenizer=tiny_tokenizer, seed=seed, **ports)).held[-1]["loss"]
+            read_history(
+                do_train(tokens_store, {**options, **more}, tokenizer=tiny_tokenizer, seed=seed, **ports)
+            ).held[-1]["loss"]
             for more, ports in (({}, {}), ({"distil": 1.0, "distil_temperature": 1.0}, {"teacher": [base_store]}))
         )
         assert taught < alone
@@ -88,7 +106,9 @@ def test_a_teacher_of_pairs_is_refused(pair_store, base_store, do_train):
         do_train(pair_store, {**DPO, "method": "lora"}, base=[base_store], teacher=[base_store])
 
 
-def test_dpo_on_the_sft_adapter_raises_the_margin_and_keeps_the_chosen_answers(pair_store, base_store, sft_store, do_train, read_history):
+def test_dpo_on_the_sft_adapter_raises_the_margin_and_keeps_the_chosen_answers(
+    pair_store, base_store, sft_store, do_train, read_history
+):
     store = do_train(pair_store, {**DPO, "method": "qlora"}, base=[sft_store, base_store])
     first, last = read_history(store).held
     assert first["margin"] == pytest.approx(0.0, abs=1e-6) and first["reward_accuracy"] == 0.5
@@ -100,7 +120,9 @@ def test_dpo_on_the_sft_adapter_raises_the_margin_and_keeps_the_chosen_answers(p
 
 
 def test_dpo_of_all_weights_merges_what_lies_below(pair_store, base_store, sft_store, do_train, read_history):
-    store = do_train(pair_store, {**DPO, "method": "full", "learning_rate": 3e-4, "epochs": 1}, base=[base_store, sft_store])
+    store = do_train(
+        pair_store, {**DPO, "method": "full", "learning_rate": 3e-4, "epochs": 1}, base=[base_store, sft_store]
+    )
     first, last = read_history(store).held
     assert last["margin"] > first["margin"]
     assert (store.artefact() / "model.safetensors").exists()
@@ -108,13 +130,25 @@ def test_dpo_of_all_weights_merges_what_lies_below(pair_store, base_store, sft_s
     assert card["kind"] == "model" and card["base"] == [] and len(card["made_from"]) == 2
 
 
-def test_bf16_gradient_checkpointing_and_accumulation_train_too(tokens_store, tiny_tokenizer, tiny, do_train, read_history):
-    options = {**tiny, "steps": 12, "dtype": "bf16", "checkpointing": True, "batch": 4, "accumulation": 2, "schedule": "wsd"}
+def test_bf16_gradient_checkpointing_and_accumulation_train_too(
+    tokens_store, tiny_tokenizer, tiny, do_train, read_history
+):
+    options = {
+        **tiny,
+        "steps": 12,
+        "dtype": "bf16",
+        "checkpointing": True,
+        "batch": 4,
+        "accumulation": 2,
+        "schedule": "wsd",
+    }
     curve = read_history(do_train(tokens_store, options, tokenizer=tiny_tokenizer))
     assert curve.held[-1]["loss"] < 0.9 * curve.held[0]["loss"]
 
 
-def test_accumulation_gives_the_step_of_one_large_batch(tokens_store, chat_store, base_store, tiny_tokenizer, tiny, do_train, read_history):
+def test_accumulation_gives_the_step_of_one_large_batch(
+    tokens_store, chat_store, base_store, tiny_tokenizer, tiny, do_train, read_history
+):
     """Tokens weigh the same wherever they lie, so 2 x 8 rows and 8 x 2 rows are one step; rows of unequal length too."""
     for store, extra, ports in (
         (tokens_store, dict(tiny), {"tokenizer": tiny_tokenizer}),
@@ -122,7 +156,10 @@ def test_accumulation_gives_the_step_of_one_large_batch(tokens_store, chat_store
     ):
         extra.pop("epochs", None)
         curves = [
-            read_history(do_train(store, {**extra, "steps": 5, "batch": batch, "accumulation": 16 // batch}, **ports)).train for batch in (16, 2)
+            read_history(
+                do_train(store, {**extra, "steps": 5, "batch": batch, "accumulation": 16 // batch}, **ports)
+            ).train
+            for batch in (16, 2)
         ]
         assert [a["loss"] for a in curves[0]] == pytest.approx([b["loss"] for b in curves[1]], abs=1e-4)
 
@@ -144,12 +181,18 @@ def test_the_manifest_words_of_a_store(base_store, sft_store):
 
 
 def test_options_refuse_what_makes_no_sense():
-    for given, word in (({"dora": True}, "dora"), ({"objective": "sft", "epochs": 500}, "epochs"), ({"rank": 0}, "rank")):
+    for given, word in (
+        ({"dora": True}, "dora"),
+        ({"objective": "sft", "epochs": 500}, "epochs"),
+        ({"rank": 0}, "rank"),
+    ):
         with pytest.raises(UsageError, match=word):
             Train.build(given, "train")
 
 
-def test_a_sliding_window_holds_packed_and_alone_and_trains(tokens_store, tiny_tokenizer, tiny, do_train, read_history, random_ids):
+def test_a_sliding_window_holds_packed_and_alone_and_trains(
+    tokens_store, tiny_tokenizer, tiny, do_train, read_history, random_ids
+):
     """A token sees `window` tokens back: one further away changes nothing, in a packed row as in the model's own forward pass."""
     import torch
 
@@ -171,7 +214,9 @@ def test_a_sliding_window_holds_packed_and_alone_and_trains(tokens_store, tiny_t
     assert torch.equal(packed[0, 10:23], packed[1, 10:23]) and not torch.allclose(packed[0, 2:9], packed[1, 2:9])
 
 
-def test_levers_that_cannot_be_pulled_here_are_refused(tokens_store, chat_store, tiny_tokenizer, base_store, tiny, do_train):
+def test_levers_that_cannot_be_pulled_here_are_refused(
+    tokens_store, chat_store, tiny_tokenizer, base_store, tiny, do_train
+):
     import torch
 
     if not torch.cuda.is_available():
@@ -190,7 +235,12 @@ def test_compiled_layers_train_to_the_same_curve(tokens_store, tiny_tokenizer, t
 
     if not shutil.which("c++"):
         pytest.skip("no C++ compiler on this machine")
-    plain, compiled = (read_history(do_train(tokens_store, {**tiny, "layers": 1, "steps": 4, "compile": flag}, tokenizer=tiny_tokenizer)).train for flag in (False, True))
+    plain, compiled = (
+        read_history(
+            do_train(tokens_store, {**tiny, "layers": 1, "steps": 4, "compile": flag}, tokenizer=tiny_tokenizer)
+        ).train
+        for flag in (False, True)
+    )
     assert [a["loss"] for a in compiled] == pytest.approx([b["loss"] for b in plain], abs=1e-3)
 
 
@@ -206,7 +256,14 @@ def test_generation_stops_at_the_templates_own_end_mark(chat_store, tiny_tokeniz
     from stages.train.commands import Merge
 
     (tmp_path / "gemma.jinja").write_text(GEMMA, "utf-8")
-    options = {**tiny, "objective": "sft", "steps": 50, "batch": 8, "pack": False, "template": str(tmp_path / "gemma.jinja")}
+    options = {
+        **tiny,
+        "objective": "sft",
+        "steps": 50,
+        "batch": 8,
+        "pack": False,
+        "template": str(tmp_path / "gemma.jinja"),
+    }
     model = do_train(chat_store, options, tokenizer=tiny_tokenizer)
     folder = model.artefact()
     question = [{"role": "user", "content": "3: 쌀는 영어로?"}]
@@ -217,6 +274,20 @@ def test_generation_stops_at_the_templates_own_end_mark(chat_store, tiny_tokeniz
     made = theirs.generate(**asked, max_new_tokens=60, do_sample=False)[0, asked["input_ids"].shape[1] :].tolist()
     assert made[-1] == tokenizer.convert_tokens_to_ids("<|system|>") and len(made) < 60
     assert tokenizer.decode(made[:-1]) == answer.text
-    adapter = do_train(chat_store, {"objective": "sft", "method": "lora", "steps": 1, "batch": 4, "threads": 1, "holdout": 0.2}, base=[model])
-    assert Merge(of=chat_store.path, folder=str(tmp_path / "merged"), chain=(model.path, adapter.path), holdout=0.2, threads=1, rows=4).run() == 0
+    adapter = do_train(
+        chat_store,
+        {"objective": "sft", "method": "lora", "steps": 1, "batch": 4, "threads": 1, "holdout": 0.2},
+        base=[model],
+    )
+    assert (
+        Merge(
+            of=chat_store.path,
+            folder=str(tmp_path / "merged"),
+            chain=(model.path, adapter.path),
+            holdout=0.2,
+            threads=1,
+            rows=4,
+        ).run()
+        == 0
+    )
     assert json.loads((tmp_path / "merged/generation_config.json").read_text())["eos_token_id"] == [2, 4]

@@ -9,7 +9,16 @@ from pipeline.errors import UsageError
 from stages.train import commands, gauge, trials
 
 torch = pytest.importorskip("torch")
-SFT = {"objective": "sft", "method": "lora", "steps": 20, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, "seq_len": 48}
+SFT = {
+    "objective": "sft",
+    "method": "lora",
+    "steps": 20,
+    "batch": 4,
+    "threads": 1,
+    "holdout": 0.2,
+    "learning_rate": 3e-3,
+    "seq_len": 48,
+}
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +39,35 @@ def registry(two, tmp_path, capsys):
 # -- labels and plans --------------------------------------------------------------------------------------------------
 
 
-def test_the_label_doctor_shows_and_examines(chat_store, pair_store, tokens_store, tiny_tokenizer, base_store, tmp_path, capsys):
-    for store, check in ((tokens_store, "tokens that read back"), (chat_store, "answers whose end is trained"), (pair_store, "pairs with two prompts")):
+def test_the_label_doctor_shows_and_examines(
+    chat_store, pair_store, tokens_store, tiny_tokenizer, base_store, tmp_path, capsys
+):
+    for store, check in (
+        (tokens_store, "tokens that read back"),
+        (chat_store, "answers whose end is trained"),
+        (pair_store, "pairs with two prompts"),
+    ):
         assert commands.LabelDoctor(of=store.path, tokenizer=tiny_tokenizer.path, rows=1, seq_len=64).run() == 0
         said = capsys.readouterr().out
         assert f"ok     {check}" in said and "⟦" in said
-    assert commands.LabelDoctor(of=chat_store.path, tokenizer=str(base_store.artefact()), rows=1, seq_len=64, colour="always").run() == 0
+    assert (
+        commands.LabelDoctor(
+            of=chat_store.path, tokenizer=str(base_store.artefact()), rows=1, seq_len=64, colour="always"
+        ).run()
+        == 0
+    )
     assert "\x1b[32m" in capsys.readouterr().out
     bad = tmp_path / "bad.jinja"
-    bad.write_text("{{ bos_token }}{% for m in messages %}{{ bos_token }}{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ bos_token }}{% endif %}", "utf-8")
-    assert commands.LabelDoctor(of=chat_store.path, tokenizer=tiny_tokenizer.path, seq_len=64, template=str(bad), rows=0).run() == 1
+    bad.write_text(
+        "{{ bos_token }}{% for m in messages %}{{ bos_token }}{% if m['role'] == 'assistant' %}{% generation %}{{ m['content'] }}{% endgeneration %}{% else %}{{ m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ bos_token }}{% endif %}",
+        "utf-8",
+    )
+    assert (
+        commands.LabelDoctor(
+            of=chat_store.path, tokenizer=tiny_tokenizer.path, seq_len=64, template=str(bad), rows=0
+        ).run()
+        == 1
+    )
     said = capsys.readouterr().out
     assert "FAULT  begin tokens per segment" in said and "FAULT  answers whose end is trained" in said
 
@@ -49,7 +77,12 @@ def test_the_plan_of_a_recipe_is_told_before_anything_runs(repo, tmp_path, capsy
     settings = (f"root={tmp_path}/run",)
     assert commands.TrainPlan(recipe=recipe, set=settings, tokens=6e5, card="h100", price=2.0).run() == 0
     said = capsys.readouterr().out
-    assert "pretrain: clm, full; 1,586,448 weights" in said and "compute-optimal" in said and "at 2 an hour" in said and "sft-model: sft, qlora" in said
+    assert (
+        "pretrain: clm, full; 1,586,448 weights" in said
+        and "compute-optimal" in said
+        and "at 2 an hour" in said
+        and "sft-model: sft, qlora" in said
+    )
     large = (*settings, "pretrain.hidden=16384", "pretrain.layers=64", "pretrain.heads=64")
     assert commands.TrainPlan(recipe=recipe, set=large, tokens=6e5, card="t4").run() == 1
     assert "DOES NOT FIT" in capsys.readouterr().out
@@ -69,12 +102,16 @@ def test_methods_are_compared_in_one_table_and_not_run_again(chat_store, base_st
     assert sorted(row.split(" | ")[0].strip("| ") for row in rows) == ["ia3", "lora", "prompt"]
     losses = [float(row.split(" | ")[1]) for row in rows]
     assert losses == sorted(losses) and all(loss < float(row.split(" | ")[2]) for loss, row in zip(losses, rows))
-    before = {name: (tmp_path / "bench" / name / "receipts/artefact.json").read_bytes() for name in ("lora", "ia3", "prompt")}
+    before = {
+        name: (tmp_path / "bench" / name / "receipts/artefact.json").read_bytes() for name in ("lora", "ia3", "prompt")
+    }
     assert commands.PeftBench(**options).run() == 0
     assert before == {name: (tmp_path / "bench" / name / "receipts/artefact.json").read_bytes() for name in before}
     with pytest.raises(UsageError, match="no method is called 'lorra'"):
         commands.PeftBench(**{**options, "methods": ("lorra",)}).run()
-    assert "did you mean 'lora'" in str(pytest.raises(UsageError, commands.PeftBench(**{**options, "methods": ("lorra",)}).run).value)
+    assert "did you mean 'lora'" in str(
+        pytest.raises(UsageError, commands.PeftBench(**{**options, "methods": ("lorra",)}).run).value
+    )
 
 
 def test_a_method_its_objective_refuses_is_a_line_of_the_table(pair_store, base_store, tmp_path, capsys):
@@ -82,7 +119,9 @@ def test_a_method_its_objective_refuses_is_a_line_of_the_table(pair_store, base_
     settings = ("objective=reward", "steps=2", "batch=4", "threads=1", "holdout=0.2", "seq_len=48")
     assert commands.PeftBench(**options, set=settings).run() == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[2].startswith("| ia3 |") and "cannot be merged" in next(line for line in lines if line.startswith("| prompt |"))
+    assert lines[2].startswith("| ia3 |") and "cannot be merged" in next(
+        line for line in lines if line.startswith("| prompt |")
+    )
     with pytest.raises(UsageError, match="stepz"):
         commands.PeftBench(**options, set=("stepz=2",)).run()
 
@@ -93,7 +132,9 @@ def test_a_sweep_ranks_combinations_and_a_bad_one_leaves_the_others(tokens_store
                "set": ("hidden=32", "layers=1", "heads=2", "steps=8", "threads=1", "holdout=0.2")}  # fmt: skip
     assert commands.Sweep(**options).run() == 0
     rows = (tmp_path / "table.md").read_text().splitlines()[2:]
-    assert rows[0].startswith("| learning_rate=0.005,method=full") and rows[1].startswith("| learning_rate=0.0001,method=full")
+    assert rows[0].startswith("| learning_rate=0.005,method=full") and rows[1].startswith(
+        "| learning_rate=0.0001,method=full"
+    )
     assert all("needs a base model" in row for row in rows[2:]) and len(rows) == 4
     with pytest.raises(UsageError, match="4 combinations"):
         commands.Sweep(**{**options, "most": 3}).run()
@@ -108,7 +149,9 @@ def test_adapters_are_listed_with_their_base(registry, base_store, two, capsys):
     assert commands.AdaptersList(registry=registry).run() == 0
     head, *rows = capsys.readouterr().out.splitlines()
     assert head.split() == ["name", "method", "objective", "weights", "size", "base", "hash"]
-    assert [row.split()[0] for row in rows] == ["one", "two"] and all(base_store.receipt("artefact").content_hash[:8] in row for row in rows)
+    assert [row.split()[0] for row in rows] == ["one", "two"] and all(
+        base_store.receipt("artefact").content_hash[:8] in row for row in rows
+    )
     with pytest.raises(UsageError, match="has an adapter 'one' already"):
         commands.AdaptersAdd(source=two[0].path, name="one", registry=registry).run()
     with pytest.raises(UsageError, match="whole model"):
@@ -121,7 +164,12 @@ def test_a_composed_adapter_is_the_weighted_sum_of_its_parts(registry, base_stor
 
     from stages.train.adapters import Registry
 
-    assert commands.AdaptersCompose(name="both", of=("one", "two"), base=(base_store.path,), weights=(0.7, 0.3), registry=registry).run() == 0
+    assert (
+        commands.AdaptersCompose(
+            name="both", of=("one", "two"), base=(base_store.path,), weights=(0.7, 0.3), registry=registry
+        ).run()
+        == 0
+    )
     found = Registry(registry)
     assert found.names() == ["both", "one", "two"]
 
@@ -137,7 +185,9 @@ def test_a_composed_adapter_is_the_weighted_sum_of_its_parts(registry, base_stor
     assert card["composed_of"]["one"]["weight"] == 0.7 and card["base"] == found.entry("one").link.card["base"]
 
 
-def test_an_adapter_of_another_base_is_refused(registry, chat_store, tokens_store, tiny_tokenizer, tiny, do_train, base_store):
+def test_an_adapter_of_another_base_is_refused(
+    registry, chat_store, tokens_store, tiny_tokenizer, tiny, do_train, base_store
+):
     other = do_train(tokens_store, {**tiny, "steps": 2}, tokenizer=tiny_tokenizer, seed=5)
     foreign = do_train(chat_store, {**SFT, "steps": 2}, base=[other])
     commands.AdaptersAdd(source=foreign.path, name="foreign", registry=registry).run()
@@ -151,15 +201,37 @@ def test_adapters_take_turns_on_a_base_that_is_loaded_once(registry, base_store,
     from stages.models.generate import Generator, Sampling
 
     question = "how do you call 쌀?"
-    assert commands.AdaptersSwap(question=question, of=("one", "two"), base=(base_store.path,), max_new_tokens=8, registry=registry, threads=1).run() == 0
+    assert (
+        commands.AdaptersSwap(
+            question=question,
+            of=("one", "two"),
+            base=(base_store.path,),
+            max_new_tokens=8,
+            registry=registry,
+            threads=1,
+        ).run()
+        == 0
+    )
     said = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines())
     for name, adapters in (("(base alone)", []), ("one", [two[0].artefact()]), ("two", [two[1].artefact()])):
-        alone = Generator(base_store.artefact(), adapters, threads=1).chat([[{"role": "user", "content": question}]], Sampling(8))[0][0].text
+        alone = (
+            Generator(base_store.artefact(), adapters, threads=1)
+            .chat([[{"role": "user", "content": question}]], Sampling(8))[0][0]
+            .text
+        )
         assert said[name] == alone.rstrip("\n") or said[name] == alone
 
 
 def test_a_named_adapter_is_merged_and_measured(registry, base_store, chat_store, tmp_path, capsys):
-    merged = commands.AdaptersMerge(name="one", of=chat_store.path, folder=str(tmp_path / "merged"), base=(base_store.path,), holdout=0.2, threads=1, registry=registry)
+    merged = commands.AdaptersMerge(
+        name="one",
+        of=chat_store.path,
+        folder=str(tmp_path / "merged"),
+        base=(base_store.path,),
+        holdout=0.2,
+        threads=1,
+        registry=registry,
+    )
     assert merged.run() == 0 and (tmp_path / "merged/model.safetensors").exists()
     assert "nats per token" in capsys.readouterr().out
 
@@ -167,7 +239,9 @@ def test_a_named_adapter_is_merged_and_measured(registry, base_store, chat_store
 # -- what is written while training ------------------------------------------------------------------------------------
 
 
-def test_tensorboard_events_are_whole_records_with_right_checksums(tokens_store, tiny_tokenizer, tiny, do_train, tmp_path):
+def test_tensorboard_events_are_whole_records_with_right_checksums(
+    tokens_store, tiny_tokenizer, tiny, do_train, tmp_path
+):
     import doctest
 
     assert doctest.testmod(gauge).failed == 0

@@ -17,7 +17,9 @@ from pipeline.store import Store
 from stages.withhold import Withhold
 from stages.withhold.known import gather, judged
 
-WORDS = [f"{a}{b}" for a in ("mill", "grain", "stone", "맷돌", "곡식", "쌀") for b in ("s", "er", "이", "를", "ing", "에서")]
+WORDS = [
+    f"{a}{b}" for a in ("mill", "grain", "stone", "맷돌", "곡식", "쌀") for b in ("s", "er", "이", "를", "ing", "에서")
+]
 
 
 def text_of(seed, words=120):
@@ -99,5 +101,7 @@ def test_shares_are_those_of_brute_force(make_documents, make_store, tmp_path_fa
         mine = runs(text, 3)
         own = max((len(mine & runs(one, 3)) / len(mine) for one in known if mine), default=0.0)
         held = max((len(mine & runs(one, 3)) / len(runs(one, 3)) for one in known if runs(one, 3)), default=0.0)
-        assert np.isclose(ledger["withhold.own"][number].as_py(), own) and np.isclose(ledger["withhold.held"][number].as_py(), held)
+        assert np.isclose(ledger["withhold.own"][number].as_py(), own) and np.isclose(
+            ledger["withhold.held"][number].as_py(), held
+        )
         assert (ledger["reason"][number].as_py() is None) == (own < 0.5 and held < 0.5)

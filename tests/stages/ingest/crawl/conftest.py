@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 import pytest
 import yaml
@@ -25,7 +26,11 @@ class Crawled:
         return read_records(self.folder)
 
     def skipped(self) -> dict[str, dict[str, Any]]:
-        rows = [json.loads(line) for group in self.groups for line in Path(group.skipped_file).read_text("utf-8").splitlines()]
+        rows = [
+            json.loads(line)
+            for group in self.groups
+            for line in Path(group.skipped_file).read_text("utf-8").splitlines()
+        ]
         assert len({row["url"] for row in rows}) == len(rows)
         return {row["url"]: row for row in rows}
 

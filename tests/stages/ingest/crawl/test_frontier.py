@@ -10,7 +10,16 @@ from collections import Counter
 import pytest
 
 from pipeline.errors import DamagedStore
-from stages.ingest.crawl.frontier import FRONTIER, ROWS_PER_PAGE, Frontier, Visit, forget_addresses, knows_all, last_link, links_to
+from stages.ingest.crawl.frontier import (
+    FRONTIER,
+    ROWS_PER_PAGE,
+    Frontier,
+    Visit,
+    forget_addresses,
+    knows_all,
+    last_link,
+    links_to,
+)
 from stages.ingest.crawl.recorder import Recorder, record_id
 
 A, B, C = (f"http://a.example/{x}" for x in "abc")
@@ -86,7 +95,13 @@ def test_too_deep_is_remembered_until_a_nearer_way_is_found(tmp_path):
 def test_links_elsewhere_are_counted_and_links_of_other_groups_are_noted_for_them(tmp_path):
     one = frontier(tmp_path, others={"b.example": "b"})
     one.offer([Visit(A)])
-    one.settle(A, None, [Visit("http://b.example/x", 1), Visit("http://c.example/", 1), Visit("http://www.a.example/y", 1)], warc=0, end=1)
+    one.settle(
+        A,
+        None,
+        [Visit("http://b.example/x", 1), Visit("http://c.example/", 1), Visit("http://www.a.example/y", 1)],
+        warc=0,
+        end=1,
+    )
     assert one.summary()["outside"] == 1
     assert asked(one) == ["http://www.a.example/y"]
     read = last_link(tmp_path)
@@ -98,7 +113,13 @@ def test_links_elsewhere_are_counted_and_links_of_other_groups_are_noted_for_the
 def test_a_registered_name_is_followed_as_a_whole_where_asked_for(tmp_path):
     one = Frontier(tmp_path, ["shop.a.co.kr"], {"www.b.co.kr": "b"}, 9, scope="domain")
     one.offer([Visit("http://shop.a.co.kr/")])
-    one.settle("http://shop.a.co.kr/", None, [Visit(f"http://{host}/", 1) for host in ("news.a.co.kr", "x.b.co.kr", "c.co.kr")], warc=0, end=1)
+    one.settle(
+        "http://shop.a.co.kr/",
+        None,
+        [Visit(f"http://{host}/", 1) for host in ("news.a.co.kr", "x.b.co.kr", "c.co.kr")],
+        warc=0,
+        end=1,
+    )
     assert asked(one) == ["http://news.a.co.kr/"]
     assert [visit.url for visit, _ in links_to(tmp_path, ["www.b.co.kr"], scope="domain")] == ["http://x.b.co.kr/"]
     assert one.summary()["outside"] == 1
@@ -196,7 +217,9 @@ print(next(line for line in Path("/proc/self/status").read_text().splitlines() i
 
 
 def write(recorder, url, payload=b"<p>meal</p>"):
-    return recorder.add(url, 200, [("Content-Type", "text/html"), ("Transfer-Encoding", "chunked")], payload, "127.0.0.1")
+    return recorder.add(
+        url, 200, [("Content-Type", "text/html"), ("Transfer-Encoding", "chunked")], payload, "127.0.0.1"
+    )
 
 
 def test_a_tail_without_a_journal_line_is_cut_off(tmp_path):
@@ -258,6 +281,11 @@ def test_headers_of_the_transfer_are_kept_aside(tmp_path):
     write(recorder, A, b"1234")
     recorder.close()
     with open(tmp_path / "00000.warc.gz", "rb") as file:
-        info, record = [(r.rec_type, dict(r.http_headers.headers) if r.http_headers else None) for r in ArchiveIterator(file)]
+        info, record = [
+            (r.rec_type, dict(r.http_headers.headers) if r.http_headers else None) for r in ArchiveIterator(file)
+        ]
     assert info[0] == "warcinfo"
-    assert record == ("response", {"Content-Type": "text/html", "X-Crawler-Transfer-Encoding": "chunked", "Content-Length": "4"})
+    assert record == (
+        "response",
+        {"Content-Type": "text/html", "X-Crawler-Transfer-Encoding": "chunked", "Content-Length": "4"},
+    )

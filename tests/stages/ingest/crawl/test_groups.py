@@ -23,7 +23,10 @@ def test_hosts_of_one_registered_name_stay_together():
 
 
 @settings(deadline=None, max_examples=50)
-@given(names=st.lists(st.sampled_from([f"{s}n{i}.com" for i in range(12) for s in ("", "www.")]), min_size=1), most=st.integers(1, 6))
+@given(
+    names=st.lists(st.sampled_from([f"{s}n{i}.com" for i in range(12) for s in ("", "www.")]), min_size=1),
+    most=st.integers(1, 6),
+)
 def test_folding_keeps_every_host_once_and_names_together(names, most):
     groups = groups_of(names, most)
     members = [host for hosts in groups.values() for host in hosts]
@@ -42,7 +45,12 @@ def test_a_link_into_another_group_is_followed_there(make_site, page, run_crawl,
     seeds = ["http://a.example/", "http://b.example/"]
     crawled = run_crawl(tmp_path / "crawl", site=str(site), seeds=seeds)
     assert [group.group for group in crawled.groups] == ["a.example", "b.example"]
-    assert set(crawled.records()) == {"http://a.example/", "http://a.example/late", "http://b.example/", "http://b.example/hidden"}
+    assert set(crawled.records()) == {
+        "http://a.example/",
+        "http://a.example/late",
+        "http://b.example/",
+        "http://b.example/hidden",
+    }
     assert {n for (url, _), n in crawled.requests().items() if "robots" not in url} == {1}
     assert crawl_tasks(crawled.options, tmp_path / "crawl") == []
 

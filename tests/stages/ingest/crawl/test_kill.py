@@ -73,7 +73,9 @@ def proof(crawled, undisturbed, most_twice: int) -> None:
     """The same records as in an undisturbed crawl; every page asked once, but for those on their way at a kill."""
     of_group = {url: record["id"] for url, record in undisturbed.records().items() if "jangteo" not in url}
     assert {url: record["id"] for url, record in crawled.records().items()} == of_group
-    asked = {url: n for (url, status), n in crawled.requests().items() if status == 200 and not url.endswith("/robots.txt")}
+    asked = {
+        url: n for (url, status), n in crawled.requests().items() if status == 200 and not url.endswith("/robots.txt")
+    }
     assert set(of_group) <= set(asked)
     assert sum(n - 1 for n in asked.values()) <= most_twice
     assert not [url for url in asked if "/private/" in url]

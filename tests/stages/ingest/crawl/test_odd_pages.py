@@ -26,14 +26,32 @@ def crawled(make_site, page, run_crawl, tmp_path_factory):
         "b.example": {"/robots-elsewhere": "", "/": page()},
     }  # fmt: skip
     redirects = {"/to-bad": {"status": 302, "to": BAD}, "/to-bad-port": {"status": 301, "to": "http://a.example:port/"}}
-    settings = {"a.example": {"redirects": redirects}, "b.example": {"redirects": {"/robots.txt": {"status": 301, "to": BAD}}}}
+    settings = {
+        "a.example": {"redirects": redirects},
+        "b.example": {"redirects": {"/robots.txt": {"status": 301, "to": BAD}}},
+    }
     site = make_site(folder / "site", hosts, settings)
     return run_crawl(folder / "crawl", site=str(site), seeds=["http://a.example/", "http://b.example/"])
 
 
 def test_an_address_that_cannot_be_read_is_a_reason_not_an_end(crawled):
-    assert {url: crawled.skipped()[f"http://a.example/{url}"]["reason"] for url in ("to-bad", "to-bad-port")} == dict.fromkeys(("to-bad", "to-bad-port"), "crawl.scheme")
-    behind = {f"http://a.example/{name}" for name in ("bad-base", "behind-base", "bad-refresh", "behind-refresh", "bad-links", "behind-links", "empty", "no-html", "last")}
+    assert {
+        url: crawled.skipped()[f"http://a.example/{url}"]["reason"] for url in ("to-bad", "to-bad-port")
+    } == dict.fromkeys(("to-bad", "to-bad-port"), "crawl.scheme")
+    behind = {
+        f"http://a.example/{name}"
+        for name in (
+            "bad-base",
+            "behind-base",
+            "bad-refresh",
+            "behind-refresh",
+            "bad-links",
+            "behind-links",
+            "empty",
+            "no-html",
+            "last",
+        )
+    }
     assert behind <= set(crawled.records())
 
 
@@ -78,6 +96,11 @@ def test_a_page_of_very_many_links(make_site, run_crawl, tmp_path):
     pages = {"/": f"<!DOCTYPE html><p>Grain.</p>{links}", **{f"/{n}": "<p>flour" for n in range(30)}}
     site = make_site(tmp_path / "site", {"a.example": pages})
     crawled = run_crawl(tmp_path / "crawl", site=str(site), max_pages=20, max_links=100)
-    assert len(crawled.records()) == 20 and sum(n for (url, _), n in crawled.requests().items() if "robots" not in url) == 20
-    assert {row["reason"] for row in crawled.skipped().values()} == {"crawl.page_limit"} and len(crawled.skipped()) == 81
+    assert (
+        len(crawled.records()) == 20
+        and sum(n for (url, _), n in crawled.requests().items() if "robots" not in url) == 20
+    )
+    assert {row["reason"] for row in crawled.skipped().values()} == {"crawl.page_limit"} and len(
+        crawled.skipped()
+    ) == 81
     assert crawled.groups[0].beyond == 60_000 - 100

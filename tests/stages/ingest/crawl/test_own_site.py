@@ -25,7 +25,9 @@ def test_every_allowed_page_is_recorded_once(site_crawl, own_site):
     assert len(allowed) > 60
     assert set(site_crawl.records()) == allowed
     asked = site_crawl.requests()
-    assert {url: n for (url, status), n in asked.items() if status == 200 and url in allowed} == dict.fromkeys(allowed, 1)
+    assert {url: n for (url, status), n in asked.items() if status == 200 and url in allowed} == dict.fromkeys(
+        allowed, 1
+    )
 
 
 def test_payloads_are_the_bytes_that_were_sent(site_crawl, own_site):
@@ -78,7 +80,9 @@ def test_missing_pages_and_other_files_are_accounted_for(site_crawl):
         "url": "http://maetdol.example/files/flour-prices.csv", "reason": "crawl.content_type", "status": 200, "note": "text/csv",
     }  # fmt: skip
     assert skipped["http://maetdol.example/files/mark.png"]["reason"] == "crawl.content_type"
-    assert not [url for url, _ in site_crawl.requests() if url.endswith(".png")], "an image's ending is enough not to ask"
+    assert not [url for url, _ in site_crawl.requests() if url.endswith(".png")], (
+        "an image's ending is enough not to ask"
+    )
 
 
 def test_every_address_is_accounted_for(site_crawl):
@@ -137,7 +141,10 @@ def test_a_finished_crawl_is_not_repeated(site_crawl):
 
 def test_other_options_are_another_crawl_and_pauses_are_not(site_crawl):
     options = site_crawl.options
-    assert options.model_copy(update={"delay": 9.0, "hosts": {"a.example": "127.0.0.1:1"}}).fingerprint() == options.fingerprint()
+    assert (
+        options.model_copy(update={"delay": 9.0, "hosts": {"a.example": "127.0.0.1:1"}}).fingerprint()
+        == options.fingerprint()
+    )
     assert options.model_copy(update={"depth": 1}).fingerprint() != options.fingerprint()
 
 

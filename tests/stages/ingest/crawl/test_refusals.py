@@ -65,9 +65,30 @@ def crawled(endless, make_site, page, run_crawl, tmp_path_factory):
         "a.example": {
             "/robots.txt": "User-agent: maetdol\nDisallow: /for-others\nUser-agent: *\nDisallow: /\n",
             "/": page(
-                "/one", "/for-others", "/large", "/bomb", "/nofollow", "/header-nofollow", "/hops/1", "/json", "/to-inside", "/mail", "/packed",
-                "/bad-gzip", "http://elsewhere.example/", "http://www.a.example/www", "/one?utm_source=x#part", "/one?b=2&a=1", "/one?a=1&b=2",
-                "javascript:void(0)", "mailto:a@b.example", "/to-elsewhere", "/to-file", "/frame", "/" + "x" * 3000, "/broken-status",
+                "/one",
+                "/for-others",
+                "/large",
+                "/bomb",
+                "/nofollow",
+                "/header-nofollow",
+                "/hops/1",
+                "/json",
+                "/to-inside",
+                "/mail",
+                "/packed",
+                "/bad-gzip",
+                "http://elsewhere.example/",
+                "http://www.a.example/www",
+                "/one?utm_source=x#part",
+                "/one?b=2&a=1",
+                "/one?a=1&b=2",
+                "javascript:void(0)",
+                "mailto:a@b.example",
+                "/to-elsewhere",
+                "/to-file",
+                "/frame",
+                "/" + "x" * 3000,
+                "/broken-status",
             ),  # fmt: skip
             "/one": page("/two"),
             "/two": page("/three"),
@@ -179,7 +200,9 @@ def test_depth_and_page_limits(crawled):
     assert reason(crawled, "http://a.example/three") == "crawl.depth"
     of_many = [url for url in crawled.records() if "many.example" in url]
     assert len(of_many) == 25
-    assert sum(row["reason"] == "crawl.page_limit" for url, row in crawled.skipped().items() if "many.example" in url) == 6
+    assert (
+        sum(row["reason"] == "crawl.page_limit" for url, row in crawled.skipped().items() if "many.example" in url) == 6
+    )
 
 
 def test_redirects_end(crawled):
@@ -195,7 +218,11 @@ def test_one_address_has_one_form(crawled):
 
 
 def test_hosts_that_are_not_crawled_are_counted_and_www_is_the_same_site(crawled):
-    assert not [url for url in set(crawled.records()) | set(crawled.skipped()) if "elsewhere.example" in url and "to-" not in url]
+    assert not [
+        url
+        for url in set(crawled.records()) | set(crawled.skipped())
+        if "elsewhere.example" in url and "to-" not in url
+    ]
     assert crawled.groups[0].outside >= 2
     assert "http://www.a.example/www" in crawled.records()
 

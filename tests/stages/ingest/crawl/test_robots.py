@@ -105,12 +105,19 @@ def test_the_group_with_this_name_wins_and_the_longest_rule_decides():
 
 @pytest.mark.parametrize(
     ("text", "pause"),
-    [("User-agent: *\nCrawl-delay: 0.2", 0.2), ("User-agent: *\nRequest-rate: 1/5", 5.0), ("User-agent: *\nCrawl-delay: soon", 0.0), (None, 0.0)],
+    [
+        ("User-agent: *\nCrawl-delay: 0.2", 0.2),
+        ("User-agent: *\nRequest-rate: 1/5", 5.0),
+        ("User-agent: *\nCrawl-delay: soon", 0.0),
+        (None, 0.0),
+    ],
 )
 def test_pauses(text, pause):
     assert Rules(text, "maetdol").pause() == pytest.approx(pause)
 
 
-@pytest.mark.parametrize(("agent", "token"), [("maetdol/0.1", "maetdol"), ("My Bot/1 (+http://a.example)", "My"), ("/odd", "maetdol")])
+@pytest.mark.parametrize(
+    ("agent", "token"), [("maetdol/0.1", "maetdol"), ("My Bot/1 (+http://a.example)", "My"), ("/odd", "maetdol")]
+)
 def test_product_token(agent, token):
     assert product_token(agent) == token

@@ -9,9 +9,13 @@ import brotli
 import pytest
 import zstandard
 
-from stages.ingest.readers.codings import MOST, decoded, dechunk
+from stages.ingest.readers.codings import MOST, dechunk, decoded
 
-PAGE = b"<html><body>" + b"".join(b"<p>Paragraph %d speaks of millstones and grain.</p>" % n for n in range(40)) + b"</body></html>"
+PAGE = (
+    b"<html><body>"
+    + b"".join(b"<p>Paragraph %d speaks of millstones and grain.</p>" % n for n in range(40))
+    + b"</body></html>"
+)
 LIMIT = 1 << 20
 zstd = zstandard.ZstdCompressor().compress
 
@@ -48,7 +52,22 @@ def undo(body: bytes, *codings: str, **more):
         (zlib.compress(PAGE), ["deflate"]),
         (bare(PAGE), ["deflate"]),
         (brotli.compress(PAGE), ["br"]),
-        *((PAGE, [word]) for word in ("gzip", "gzip, gzip", "zstd", "deflate", "br", "compress", "identity", "none", "utf-8", "text/html", "")),
+        *(
+            (PAGE, [word])
+            for word in (
+                "gzip",
+                "gzip, gzip",
+                "zstd",
+                "deflate",
+                "br",
+                "compress",
+                "identity",
+                "none",
+                "utf-8",
+                "text/html",
+                "",
+            )
+        ),
     ],
 )
 def test_codings_are_undone(body, codings):
@@ -83,7 +102,10 @@ def test_bytes_behind_the_last_member_are_noted():
     assert undo(gzip.compress(PAGE) + b"<!-- proxy -->", "gzip") == (PAGE, "bytes behind the gzip data", None)
 
 
-@pytest.mark.parametrize("pack, coding", [(gzip.compress, "gzip"), (zlib.compress, "deflate"), (bare, "deflate"), (zstd, "zstd"), (brotli.compress, "br")])
+@pytest.mark.parametrize(
+    "pack, coding",
+    [(gzip.compress, "gzip"), (zlib.compress, "deflate"), (bare, "deflate"), (zstd, "zstd"), (brotli.compress, "br")],
+)
 def test_bombs_are_bounded(pack, coding):
     found = undo(pack(bytes(64 << 20)), coding)
     assert found.reason == "ingest.too_large" and found.body == b""
@@ -119,12 +141,27 @@ def test_chunks_are_joined(body, joined):
 def test_a_chain_the_end_cuts_gives_its_pieces(kept):
     body = chunked(b"abcdefgh", b"ijklmnopqrstuvwxyz")
     found, cut = dechunk(body[:kept])
-    assert cut and len(body) == 42 and b"abcdefghijklmnopqrstuvwxyz".startswith(found.rstrip(b"\r\n")) and found.startswith(b"abcdefgh")
+    assert (
+        cut
+        and len(body) == 42
+        and b"abcdefghijklmnopqrstuvwxyz".startswith(found.rstrip(b"\r\n"))
+        and found.startswith(b"abcdefgh")
+    )
 
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"zz", b"12\r\nmonths of the year are listed\n", b"0\r\nis the first number\n", b"beef\r\n<html>a page</html>", b"3\r\nabcd", b"3\r\nabc\r\nno size\r\n", b"A\n", chunked(b"abc") + b"more text"],
+    [
+        b"",
+        b"zz",
+        b"12\r\nmonths of the year are listed\n",
+        b"0\r\nis the first number\n",
+        b"beef\r\n<html>a page</html>",
+        b"3\r\nabcd",
+        b"3\r\nabc\r\nno size\r\n",
+        b"A\n",
+        chunked(b"abc") + b"more text",
+    ],
 )
 def test_a_joined_body_stays_as_it_is(body):
     assert dechunk(body) == (body, False)

@@ -70,11 +70,30 @@ ODD = {
     "half": (pa.array([1.5, None], pa.float16()), [1.5, None]),
 }  # fmt: skip
 NO_PARQUET = {"interval", "union", "run ends"}
-SILENT = {"timestamp of nanoseconds", "duration", "decimal", "interval", "two fields of one name", "map", "run ends", "uuid", "bool8", "half"}
+SILENT = {
+    "timestamp of nanoseconds",
+    "duration",
+    "decimal",
+    "interval",
+    "two fields of one name",
+    "map",
+    "run ends",
+    "uuid",
+    "bool8",
+    "half",
+}
 """Columns whose second value is right or null in the file."""
 
 
-@pytest.mark.parametrize("name, form", [(name, form) for name in ODD for form in ("parquet", "file", "stream") if form != "parquet" or name not in NO_PARQUET])
+@pytest.mark.parametrize(
+    "name, form",
+    [
+        (name, form)
+        for name in ODD
+        for form in ("parquet", "file", "stream")
+        if form != "parquet" or name not in NO_PARQUET
+    ],
+)
 def test_an_odd_value_costs_itself_alone(name, form):
     """Neither its row nor its neighbours: repaired (U+FFFD) or null, and said so in that row's note."""
     column, expected = ODD[name]
@@ -86,14 +105,22 @@ def test_an_odd_value_costs_itself_alone(name, form):
 
 def test_what_was_replaced_is_counted():
     found = read(pa.table({"text": texts(b"a\xff\xfe", "가\ufffd".encode(), b"\xed\xa0\x80")}), "parquet")
-    assert [raw.note for raw in found] == ["column 'text': 2 characters unreadable as utf-8", None, "column 'text': 3 characters unreadable as utf-8"]
+    assert [raw.note for raw in found] == [
+        "column 'text': 2 characters unreadable as utf-8",
+        None,
+        "column 'text': 3 characters unreadable as utf-8",
+    ]
 
 
 PAGE = "<html><head><title>글</title></head><body><p>맷돌은 곡식을 가는 도구이다. Café, crème brûlée.</p></body></html>"
 KOREAN = PAGE.replace("é", "e").replace("è", "e").replace("û", "u")
 BODIES = {
     "page in CP949": (KOREAN.encode("cp949"), KOREAN, None),
-    "page of a declared charset": (b'<meta charset="iso-8859-1">' + "<p>Café, crème brûlée.</p>".encode("latin-1"), '<meta charset="iso-8859-1"><p>Café, crème brûlée.</p>', None),
+    "page of a declared charset": (
+        b'<meta charset="iso-8859-1">' + "<p>Café, crème brûlée.</p>".encode("latin-1"),
+        '<meta charset="iso-8859-1"><p>Café, crème brûlée.</p>',
+        None,
+    ),
     "text in UTF-16": ("한국어로 쓴 글이다.".encode("utf-16"), "한국어로 쓴 글이다.", None),
     "text in UTF-16 without a mark": ("The mill turns slowly.".encode("utf-16-le"), "The mill turns slowly.", None),
     "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", None, "ingest.pdf"),
@@ -113,11 +140,15 @@ def test_bodies_given_as_bytes_are_what_their_bytes_are(form):
     for raw, (_, text, reason) in zip(found, BODIES.values(), strict=True):
         document = table_row.read(raw, {"text": "content"})
         assert (document.reason, raw.body["content"]) == (reason, text)
-        assert bool(raw.note) == (reason not in (None, "ingest.null_text")) and (reason is not None or document.values["text"] == text)
+        assert bool(raw.note) == (reason not in (None, "ingest.null_text")) and (
+            reason is not None or document.values["text"] == text
+        )
         assert table_row.read(raw, {"text": "url"}).reason is None
 
 
-TABLE = pa.table({"text": [f"글 {i}" for i in range(600)] + [None], "n": list(range(601)), "deep": [{"a": [i]} for i in range(601)]})
+TABLE = pa.table(
+    {"text": [f"글 {i}" for i in range(600)] + [None], "n": list(range(601)), "deep": [{"a": [i]} for i in range(601)]}
+)
 
 
 def arrow_bytes(stream: bool, table: pa.Table = TABLE) -> bytes:
@@ -144,7 +175,9 @@ def test_arrow_that_is_cut_or_wrong():
 def test_an_offset_that_leads_out_of_the_buffer_costs_its_column_in_its_batch(stream):
     """400 of the rows are whole, 200 have no text any more, and each of those says so."""
     data = bytearray(arrow_bytes(stream))
-    plain = pa.table({"text": TABLE["text"].slice(200, 200)}).combine_chunks()["text"].chunk(0).buffers()[1].to_pybytes()
+    plain = (
+        pa.table({"text": TABLE["text"].slice(200, 200)}).combine_chunks()["text"].chunk(0).buffers()[1].to_pybytes()
+    )
     offsets = bytes(pa.concat_arrays(TABLE["text"].slice(200, 200).chunks).buffers()[1])[: 201 * 4]
     at = data.find(offsets[4:400], 1)
     assert plain and at > 0
@@ -162,7 +195,9 @@ def parquet_bytes(rows: int = 2000, **options) -> bytes:
         "vector": pa.array([[float(n)] * 4 for n in range(rows)], pa.list_(pa.float32())),
     })  # fmt: skip
     sink = io.BytesIO()
-    pq.write_table(table, sink, row_group_size=1000, data_page_size=4096, write_batch_size=64, use_dictionary=False, **options)
+    pq.write_table(
+        table, sink, row_group_size=1000, data_page_size=4096, write_batch_size=64, use_dictionary=False, **options
+    )
     return sink.getvalue()
 
 
@@ -173,7 +208,10 @@ def test_parquet_and_a_cut_one():
     assert [raw.reason for raw in read_parquet(io.BytesIO(sink.getvalue()[:-100]))] == ["ingest.broken_file"]
 
 
-@pytest.mark.parametrize("options", [{"compression": "snappy"}, {"compression": "zstd"}, {"compression": "none", "write_page_checksum": True}])
+@pytest.mark.parametrize(
+    "options",
+    [{"compression": "snappy"}, {"compression": "zstd"}, {"compression": "none", "write_page_checksum": True}],
+)
 @pytest.mark.parametrize("column", [0, 1, 2])
 def test_a_damaged_page_costs_its_column_behind_it_in_its_row_group(options, column):
     data = bytearray(parquet_bytes(**options))
@@ -182,11 +220,15 @@ def test_a_damaged_page_costs_its_column_behind_it_in_its_row_group(options, col
     middle = chunk.data_page_offset + chunk.total_compressed_size // 2
     data[middle : middle + chunk.total_compressed_size // 4] = b"\xff" * (chunk.total_compressed_size // 4)
     found = list(read_parquet(io.BytesIO(bytes(data))))
-    assert [raw.locator for raw in found] == [f"row:{n}" for n in range(2000)] and all(raw.kind == "row" for raw in found)
+    assert [raw.locator for raw in found] == [f"row:{n}" for n in range(2000)] and all(
+        raw.kind == "row" for raw in found
+    )
     hit = [n for n, raw in enumerate(found) if raw.note]
     assert hit and hit == list(range(hit[0], 1000)) and hit[0] <= 512 + columnar.BATCH
     assert all(found[n].facts["lost"] == (name,) and name not in found[n].body for n in hit)
-    assert all(set(raw.body) == {"text", "n", "vector"} and raw.body["n"] == n for n, raw in enumerate(found) if not raw.note)
+    assert all(
+        set(raw.body) == {"text", "n", "vector"} and raw.body["n"] == n for n, raw in enumerate(found) if not raw.note
+    )
 
 
 def test_large_rows_are_read_a_few_at_a_time():
@@ -194,7 +236,10 @@ def test_large_rows_are_read_a_few_at_a_time():
     sink = io.BytesIO()
     pq.write_table(pa.table({"text": ["a" * (1 << 20)] * 40}), sink, compression="zstd", use_dictionary=False)
     source = pq.ParquetFile(io.BytesIO(sink.getvalue()))
-    assert columnar._at_a_time(source, 0) <= 32 and columnar._at_a_time(pq.ParquetFile(io.BytesIO(parquet_bytes())), 0) == columnar.BATCH
+    assert (
+        columnar._at_a_time(source, 0) <= 32
+        and columnar._at_a_time(pq.ParquetFile(io.BytesIO(parquet_bytes())), 0) == columnar.BATCH
+    )
     raws = list(read_parquet(io.BytesIO(sink.getvalue())))
     assert [raw.locator for raw in raws] == [f"row:{n}" for n in range(40)]
     assert all(raw.body["text"] == "a" * (1 << 20) for raw in raws)
@@ -205,7 +250,9 @@ def test_a_row_group_of_which_nothing_can_be_read_has_a_row_for_each_of_its_rows
     group = pq.ParquetFile(io.BytesIO(bytes(data))).metadata.row_group(1)
     for column in range(3):
         chunk = group.column(column)
-        data[chunk.data_page_offset : chunk.data_page_offset + chunk.total_compressed_size] = b"\xff" * chunk.total_compressed_size
+        data[chunk.data_page_offset : chunk.data_page_offset + chunk.total_compressed_size] = (
+            b"\xff" * chunk.total_compressed_size
+        )
     found = list(read_parquet(io.BytesIO(bytes(data))))
     assert [raw.locator for raw in found] == [f"row:{n}" for n in range(2000)]
     assert [raw.reason for raw in found] == [None] * 1000 + ["ingest.broken_record"] * 1000
@@ -214,7 +261,9 @@ def test_a_row_group_of_which_nothing_can_be_read_has_a_row_for_each_of_its_rows
 def test_rows_lost_beyond_a_number_stand_together(monkeypatch):
     monkeypatch.setattr(columnar, "LOST", 3)
     found = list(columnar.lost_rows(10, 2**60, "why"))
-    assert [raw.locator for raw in found] == ["row:10", "row:11", "row:12", "row:13"] and found[-1].note == f"{2**60 - 3} more rows; why"
+    assert [raw.locator for raw in found] == ["row:10", "row:11", "row:12", "row:13"] and found[
+        -1
+    ].note == f"{2**60 - 3} more rows; why"
 
 
 def thrift(number: int) -> bytes:
@@ -238,7 +287,15 @@ def test_a_footer_that_claims_rows_there_are_not(claimed, monkeypatch):
     assert len(found) <= 651 and sum(raw.reason is None for raw in found) in (0, 600) and found[-1].reason is not None
 
 
-@pytest.mark.parametrize("footer", [b"", b"\x15\x04\x19\xfc" + b"\xff" * 8 + b"\x7f", b"\x19\xfc\xff\xff\xff\xff\x07" + b"\x00" * 64, b"\x1c" * 200_000])
+@pytest.mark.parametrize(
+    "footer",
+    [
+        b"",
+        b"\x15\x04\x19\xfc" + b"\xff" * 8 + b"\x7f",
+        b"\x19\xfc\xff\xff\xff\xff\x07" + b"\x00" * 64,
+        b"\x1c" * 200_000,
+    ],
+)
 def test_a_footer_of_nonsense_is_one_row(footer):
     """Lists of two thousand million entries, structs a hundred thousand deep."""
     data = b"PAR1" + footer + len(footer).to_bytes(4, "little") + b"PAR1"

@@ -13,7 +13,11 @@ from stages.ingest.row import Raw
 from stages.ingest.sources import File
 from stages.ingest.unpack import Unpacked
 
-KOREAN = ["맷돌은 곡식을 갈아 가루를 만드는 도구이다", "물레방아는 흐르는 물의 힘으로 돌아가는 방아이다", "가루는 고운 체로 한 번 더 쳐서 나누어 담는다"]
+KOREAN = [
+    "맷돌은 곡식을 갈아 가루를 만드는 도구이다",
+    "물레방아는 흐르는 물의 힘으로 돌아가는 방아이다",
+    "가루는 고운 체로 한 번 더 쳐서 나누어 담는다",
+]
 UTF16 = ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"]
 EVERY = ["utf-8", "utf-8-sig", "cp949", "iso2022_kr", *UTF16]
 
@@ -48,7 +52,11 @@ def test_every_charset_is_read_right(reader, encoding):
     read, write = READERS[reader]
     found = read(write(KOREAN).encode(encoding))
     assert [raw.body["text"] for raw in found] == [said(row, reader) for row in KOREAN]
-    assert all((raw.note or "").endswith("0 characters unreadable") for raw in found) if encoding == "cp949" else not any(raw.note for raw in found)
+    assert (
+        all((raw.note or "").endswith("0 characters unreadable") for raw in found)
+        if encoding == "cp949"
+        else not any(raw.note for raw in found)
+    )
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp949", "utf-16-le"])
@@ -62,8 +70,14 @@ def test_what_cannot_be_read_is_counted_for_its_own_record(reader, encoding):
     spoiled = b"\x00\xd8" if encoding == "utf-16-le" else b"\xff"
     data = data[:where] + spoiled + data[where + len("물".encode(encoding)) :]
     found = read(data)
-    assert [raw.body["text"] for raw in found] == [said(rows[0], reader), said("\ufffd" + rows[1][1:], reader), said(rows[2], reader)]
-    assert found[1].note.endswith(" 1 characters unreadable") and all("1 char" not in (found[n].note or "") for n in (0, 2))
+    assert [raw.body["text"] for raw in found] == [
+        said(rows[0], reader),
+        said("\ufffd" + rows[1][1:], reader),
+        said(rows[2], reader),
+    ]
+    assert found[1].note.endswith(" 1 characters unreadable") and all(
+        "1 char" not in (found[n].note or "") for n in (0, 2)
+    )
 
 
 @pytest.mark.parametrize("reader", list(READERS))
@@ -76,7 +90,12 @@ def test_korean_that_comes_after_a_mebibyte(reader):
 
 
 def test_lines_of_two_charsets_in_one_file():
-    found = jsonl_of(b"".join(json.dumps({"text": row}, ensure_ascii=False).encode(code) + b"\n" for row, code in zip(KOREAN, ("utf-8", "cp949", "utf-8"))))
+    found = jsonl_of(
+        b"".join(
+            json.dumps({"text": row}, ensure_ascii=False).encode(code) + b"\n"
+            for row, code in zip(KOREAN, ("utf-8", "cp949", "utf-8"))
+        )
+    )
     assert [raw.body["text"] for raw in found] == KOREAN and [bool(raw.note) for raw in found] == [False, True, False]
 
 
@@ -99,7 +118,7 @@ def test_a_short_line_is_read_as_those_around_it_are():
     ],
 )
 def test_escapes_that_are_no_character(reader, escaped, text, halves):
-    data = '{"text": "%s"}' % escaped
+    data = f'{{"text": "{escaped}"}}'
     (raw,) = READERS[reader][0]((data if reader == "jsonl" else f"[{data}]").encode())
     assert raw.body["text"] == text and raw.note == (f"{halves} escapes that are no character" if halves else None)
 
@@ -120,10 +139,14 @@ def test_texts_of_every_charset(encoding):
 
 def test_half_a_unit_at_the_end_is_counted():
     document = texts.read(Raw("text", "", "\n".join(KOREAN).encode("utf-16-le")[:-1]))
-    assert document.note == "ingest.bad_utf8: 1 characters unreadable as utf-16-le" and document.values["text"].startswith(KOREAN[0])
+    assert document.note == "ingest.bad_utf8: 1 characters unreadable as utf-16-le" and document.values[
+        "text"
+    ].startswith(KOREAN[0])
 
 
-@pytest.mark.parametrize("ending, data", [("json", "jsonl"), ("jsonl", "jsonl"), ("csv", "csv"), ("json", "json"), ("ndjson.x", "jsonl")])
+@pytest.mark.parametrize(
+    "ending, data", [("json", "jsonl"), ("jsonl", "jsonl"), ("csv", "csv"), ("json", "json"), ("ndjson.x", "jsonl")]
+)
 def test_kinds_are_told_in_every_charset(ending, data, tmp_path):
     path = tmp_path / f"file.{ending}"
     path.write_bytes(READERS[data][1](KOREAN).encode("utf-16-le"))
@@ -138,14 +161,24 @@ CR = [("jsonl", "\n"), ("csv", "\r\n")]
 @pytest.mark.parametrize("other", ["\r", "\r\n", "\n"])
 def test_every_spelling_of_a_line_end(reader, end, other):
     read, write = READERS[reader]
-    assert [raw.body["text"] for raw in read(write(KOREAN).replace(end, other).encode())] == [said(row, reader) for row in KOREAN]
+    assert [raw.body["text"] for raw in read(write(KOREAN).replace(end, other).encode())] == [
+        said(row, reader) for row in KOREAN
+    ]
 
 
 FILES = Path(__file__).parents[4].parent / "shared" / "faults" / "inputs"
 
 
 @pytest.mark.skipif(not FILES.is_dir(), reason="../shared/faults is not beside this checkout")
-@pytest.mark.parametrize("name, starts", [("12-cp949.json", "맷돌은"), ("12-utf16.jsonl", "맷돌은"), ("u1-utf16le-no-mark.txt", "The millstone"), ("u2-iso2022kr.txt", "맷돌은")])
+@pytest.mark.parametrize(
+    "name, starts",
+    [
+        ("12-cp949.json", "맷돌은"),
+        ("12-utf16.jsonl", "맷돌은"),
+        ("u1-utf16le-no-mark.txt", "The millstone"),
+        ("u2-iso2022kr.txt", "맷돌은"),
+    ],
+)
 def test_the_files_that_were_met(name, starts):
     for raw in read_file(File(name, str(FILES / name), 0, ""), 1 << 20):
         text = raw.body["text"] if raw.kind == "row" else texts.read(raw).values["text"]

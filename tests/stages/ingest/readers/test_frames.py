@@ -15,7 +15,13 @@ LIMIT = 1 << 20
 
 def record(number: int, body: bytes = b"", length: int | str | None = None, head: bytes = b"") -> bytes:
     size = len(body) if length is None else length
-    return f"WARC/1.0\r\nWARC-Type: resource\r\nWARC-Record-ID: <urn:uuid:{number}>\r\n".encode() + head + f"Content-Length: {size}\r\n\r\n".encode() + body + b"\r\n\r\n"
+    return (
+        f"WARC/1.0\r\nWARC-Type: resource\r\nWARC-Record-ID: <urn:uuid:{number}>\r\n".encode()
+        + head
+        + f"Content-Length: {size}\r\n\r\n".encode()
+        + body
+        + b"\r\n\r\n"
+    )
 
 
 BODIES = [f"body {n} ".encode() * (n + 3) for n in range(6)]
@@ -48,12 +54,32 @@ def test_line_ends_of_careless_copies():
 
 def test_every_stretch_between_records_is_a_row():
     found = frames(b"junk before\r\n" + FINE[0] + b"junk\x00 between\r\n\r\n" + FINE[1] + b"\0" * 512)
-    assert bodies(found) == BODIES[:2] and faults(found) == [(0, "ingest.broken_record"), (2, "ingest.broken_record"), (4, "ingest.broken_record")]
-    assert [f.note for f in found] == ["13 bytes that are no record", None, "17 bytes that are no record", None, "512 bytes that are no record"]
+    assert bodies(found) == BODIES[:2] and faults(found) == [
+        (0, "ingest.broken_record"),
+        (2, "ingest.broken_record"),
+        (4, "ingest.broken_record"),
+    ]
+    assert [f.note for f in found] == [
+        "13 bytes that are no record",
+        None,
+        "17 bytes that are no record",
+        None,
+        "512 bytes that are no record",
+    ]
 
 
 def test_frames_and_blank_lines_are_the_whole_file():
-    data = b"\xef\xbb\xbf\r\njunk\r\n" + FINE[0] + record(1, b"abcdefgh", length=5) + b"\n\n" + record(2, b"abc", length=60) + b"more" + FINE[3] + record(4, b"x", length="?") + FINE[5][:-30]
+    data = (
+        b"\xef\xbb\xbf\r\njunk\r\n"
+        + FINE[0]
+        + record(1, b"abcdefgh", length=5)
+        + b"\n\n"
+        + record(2, b"abc", length=60)
+        + b"more"
+        + FINE[3]
+        + record(4, b"x", length="?")
+        + FINE[5][:-30]
+    )
     found = frames(data)
     at = 3
     for frame in found:
@@ -72,14 +98,20 @@ def test_a_length_too_short_keeps_the_whole_record_and_the_next(short):
 @pytest.mark.parametrize("long", [*range(1, 21), 60, 5_000, 70_000])
 def test_a_length_too_long_does_not_swallow_the_next(long, pack):
     found = frames(pack(record(0, b"abc", length=3 + long) + FINE[1] + FINE[2]))
-    assert bodies(found) == [b"abc", BODIES[1], BODIES[2]] and found[0].note.startswith(f"declared {3 + long} bytes") and not any(f.reason for f in found)
+    assert (
+        bodies(found) == [b"abc", BODIES[1], BODIES[2]]
+        and found[0].note.startswith(f"declared {3 + long} bytes")
+        and not any(f.reason for f in found)
+    )
 
 
 @pytest.mark.parametrize("long", [1, 2, 4, 5, 6, 11, 5_000])
 def test_a_length_too_long_at_the_end_of_the_file(long):
     """The line ends behind the record show that it is whole; where they are missing it was cut."""
     assert bodies(frames(FINE[1] + record(0, b"abc", length=3 + long))) == [BODIES[1], b"abc"]
-    assert faults(frames(FINE[1] + record(0, b"abc", length=3 + long)[: -(3 if long > 4 else 4)])) == ([(1, "ingest.broken_record")] if long > 0 else [])
+    assert faults(frames(FINE[1] + record(0, b"abc", length=3 + long)[: -(3 if long > 4 else 4)])) == (
+        [(1, "ingest.broken_record")] if long > 0 else []
+    )
 
 
 @pytest.mark.parametrize("length", ["abc", "-3", "", "9" * 30])
@@ -120,7 +152,7 @@ def test_a_damaged_member_costs_its_own_record():
     broken[20:60] = b"\xff" * 40
     found = frames(b"".join([*members[:2], bytes(broken), *members[3:]]))
     assert [body[-1:] for body in bodies(found)] == [b"0", b"1", b"3", b"4", b"5"]
-    assert "ingest.broken_record" in dict((r, n) for n, r in faults(found))
+    assert "ingest.broken_record" in {r: n for n, r in faults(found)}
 
 
 def test_a_page_about_warc_is_not_taken_apart():

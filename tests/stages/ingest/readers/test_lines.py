@@ -34,7 +34,10 @@ def test_lines_of_all_kinds():
 
 @pytest.mark.parametrize("line", [b'{"a":' * 100_000, b"[" * 100_000, b'{"n": ' + b"9" * 10_000 + b"}"])
 def test_hostile_lines_are_rows_with_a_reason(line):
-    assert [reason for _, reason in jsonl(line + b'\n{"text": "b"}\n', 1 << 20)] == ["ingest.broken_record", {"text": "b"}]
+    assert [reason for _, reason in jsonl(line + b'\n{"text": "b"}\n', 1 << 20)] == [
+        "ingest.broken_record",
+        {"text": "b"},
+    ]
 
 
 def test_a_line_over_the_limit_is_never_held():
@@ -62,8 +65,22 @@ def test_a_large_line_is_counted_and_the_next_is_read():
 
 
 def test_bad_utf8_is_read_and_noted():
-    found = list(read_jsonl(Unpacked(io.BytesIO('{"text": "글자 깨진 '.encode() + b"\xff" + ' 자리 하나"}\n'.encode() + '{"text": "한국어로 쓴 글이다"}'.encode("cp949"))), SMALL))
-    assert found[0].body["text"].replace("\ufffd", "?") == "글자 깨진 ? 자리 하나" and found[0].note.startswith("ingest.bad_utf8")
+    found = list(
+        read_jsonl(
+            Unpacked(
+                io.BytesIO(
+                    '{"text": "글자 깨진 '.encode()
+                    + b"\xff"
+                    + ' 자리 하나"}\n'.encode()
+                    + '{"text": "한국어로 쓴 글이다"}'.encode("cp949")
+                )
+            ),
+            SMALL,
+        )
+    )
+    assert found[0].body["text"].replace("\ufffd", "?") == "글자 깨진 ? 자리 하나" and found[0].note.startswith(
+        "ingest.bad_utf8"
+    )
     assert found[1].body["text"] == "한국어로 쓴 글이다" and "cp949" in found[1].note
 
 

@@ -26,7 +26,9 @@ def installed(tmp_path, monkeypatch):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, "utf-8")
-    (info / "RECORD").write_text("".join(f"{name},sha256=x{number},{len(text.encode())}\n" for number, (name, text) in enumerate(files.items())))
+    (info / "RECORD").write_text(
+        "".join(f"{name},sha256=x{number},{len(text.encode())}\n" for number, (name, text) in enumerate(files.items()))
+    )
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     return tmp_path
 
@@ -44,9 +46,18 @@ def documents(options):
 
 def test_readme_licence_and_docstring_of_one_distribution(installed):
     found = documents(Packages(names=["querns"]))
-    assert sorted(found) == ["installed-packages/querns/info/METADATA", "installed-packages/querns/info/licenses/LICENSE", "installed-packages/querns/querns/__init__.py"]
+    assert sorted(found) == [
+        "installed-packages/querns/info/METADATA",
+        "installed-packages/querns/info/licenses/LICENSE",
+        "installed-packages/querns/querns/__init__.py",
+    ]
     readme = found["installed-packages/querns/info/METADATA"]
-    assert readme["text"].startswith("# 맷돌") and readme["title"] == "Querns" and readme["licence"] == "MIT" and readme["url"] == "https://querns.example"
+    assert (
+        readme["text"].startswith("# 맷돌")
+        and readme["title"] == "Querns"
+        and readme["licence"] == "MIT"
+        and readme["url"] == "https://querns.example"
+    )
     assert "miller@querns.example" in found["installed-packages/querns/info/licenses/LICENSE"]["text"]
     module = found["installed-packages/querns/querns/__init__.py"]
     assert module["text"] == "Mills that one hand turns." and module["title"] == "querns" and module["licence"] == "MIT"
@@ -55,7 +66,11 @@ def test_readme_licence_and_docstring_of_one_distribution(installed):
 
 def test_kinds_and_limits():
     every = packages.listing(Packages())
-    assert len(every) > 100 and {f.within for f in every} == {"readme", "licence", "docstring"} and not any("/maetdol/" in f.name for f in every)
+    assert (
+        len(every) > 100
+        and {f.within for f in every} == {"readme", "licence", "docstring"}
+        and not any("/maetdol/" in f.name for f in every)
+    )
     assert every == packages.listing(Packages()) and [f.name for f in every] == sorted(f.name for f in every)
     few = packages.listing(Packages(max_files=10))
     assert len(few) == 10 and {f.within for f in few} == {"readme"}

@@ -17,7 +17,10 @@ def csv_of(data: bytes, limit: int = 1 << 16, tabs: bool = False):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949", "utf-16"])
 def test_csv_charsets(encoding):
     data = '이름,본문\n하나,"여러 줄\n본문, 쉼표"\n둘,한국어로 쓴 글이다\n'.encode(encoding)
-    assert csv_of(data) == [("row:1", {"이름": "하나", "본문": "여러 줄\n본문, 쉼표"}), ("row:2", {"이름": "둘", "본문": "한국어로 쓴 글이다"})]
+    assert csv_of(data) == [
+        ("row:1", {"이름": "하나", "본문": "여러 줄\n본문, 쉼표"}),
+        ("row:2", {"이름": "둘", "본문": "한국어로 쓴 글이다"}),
+    ]
 
 
 @pytest.mark.parametrize("data, tabs", [(b"a;b\n1;2\n", False), (b"a\tb\n1\t2\n", True), (b"a\tb\n1\t2\n", False)])

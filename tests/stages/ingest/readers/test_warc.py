@@ -16,15 +16,26 @@ PAGE = b"<html><body><p>hello</p></body></html>"
 
 
 def record(kind: str, body: bytes, **fields: str) -> bytes:
-    head = {"WARC-Type": kind, "WARC-Record-ID": "<urn:uuid:1>", "WARC-Target-URI": "http://x.example/a", "WARC-Date": "2026-01-02T03:04:05Z"}
+    head = {
+        "WARC-Type": kind,
+        "WARC-Record-ID": "<urn:uuid:1>",
+        "WARC-Target-URI": "http://x.example/a",
+        "WARC-Date": "2026-01-02T03:04:05Z",
+    }
     head |= {name.replace("_", "-"): value for name, value in fields.items()}
     lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
     return f"WARC/1.0\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body + b"\r\n\r\n"
 
 
-def response(body: bytes = PAGE, status: str = "HTTP/1.1 200 OK", kind: str = "text/html", headers: str = "", **fields: str) -> bytes:
+def response(
+    body: bytes = PAGE, status: str = "HTTP/1.1 200 OK", kind: str = "text/html", headers: str = "", **fields: str
+) -> bytes:
     content = f"Content-Type: {kind}\r\n" if kind else ""
-    return record("response", f"{status}\r\n{content}{headers}\r\n".encode() + body, **{"Content_Type": "application/http; msgtype=response", **fields})
+    return record(
+        "response",
+        f"{status}\r\n{content}{headers}\r\n".encode() + body,
+        **{"Content_Type": "application/http; msgtype=response", **fields},
+    )
 
 
 def read(data: bytes):
@@ -39,8 +50,18 @@ def one(data: bytes):
 
 def test_a_response():
     raw = one(response(kind="text/html; charset=EUC-KR", headers="X-Robots-Tag: noai\r\nServer: x\r\n"))
-    assert (raw.kind, raw.body, raw.url, raw.charset, raw.date) == ("page", PAGE, "http://x.example/a", "EUC-KR", "2026-01-02T03:04:05Z")
-    assert raw.headers == (("x-robots-tag", "noai"),) and raw.locator == "urn:uuid:1" and raw.source == "http://x.example/a"
+    assert (raw.kind, raw.body, raw.url, raw.charset, raw.date) == (
+        "page",
+        PAGE,
+        "http://x.example/a",
+        "EUC-KR",
+        "2026-01-02T03:04:05Z",
+    )
+    assert (
+        raw.headers == (("x-robots-tag", "noai"),)
+        and raw.locator == "urn:uuid:1"
+        and raw.source == "http://x.example/a"
+    )
 
 
 @pytest.mark.parametrize(
@@ -55,7 +76,11 @@ def test_a_response():
         (response(kind="image/png"), "ingest.not_html", "image/png"),
         (response(kind="", body=b"\x00\x01"), "ingest.binary", "no content type"),
         (response(kind="", body=b"words"), "ingest.not_html", "no content type"),
-        (response(kind="text/plain", body=b"User-agent: *", WARC_Target_URI="http://x.example/robots.txt"), "ingest.not_html", "text/plain"),
+        (
+            response(kind="text/plain", body=b"User-agent: *", WARC_Target_URI="http://x.example/robots.txt"),
+            "ingest.not_html",
+            "text/plain",
+        ),
     ],
 )
 def test_what_is_no_page_has_a_reason(data, reason, note):
@@ -71,7 +96,10 @@ def test_what_is_no_page_has_a_reason(data, reason, note):
         (zlib.compress(PAGE)[2:-4], "Content-Encoding: deflate\r\n"),
         (PAGE, "Content-Encoding: gzip\r\n"),
         (PAGE, "Content-Encoding: br\r\n"),
-        (b"5\r\n<html\r\n" + b"%x;ext=1\r\n" % (len(PAGE) - 5) + PAGE[5:] + b"\r\n0\r\n\r\n", "Transfer-Encoding: chunked\r\n"),
+        (
+            b"5\r\n<html\r\n" + b"%x;ext=1\r\n" % (len(PAGE) - 5) + PAGE[5:] + b"\r\n0\r\n\r\n",
+            "Transfer-Encoding: chunked\r\n",
+        ),
         (PAGE, "Transfer-Encoding: chunked\r\n"),
     ],
 )
@@ -85,8 +113,13 @@ def test_kinds_of_payload():
     assert one(response(b"words", kind="text/plain")).kind == "text"
     assert one(response(kind="text/plain")).kind == "page"
     assert one(record("resource", PAGE, Content_Type="text/html")).kind == "page"
-    assert one(record("response", PAGE, Content_Type="application/http")).kind == "fault" or one(record("response", PAGE, Content_Type="text/html")).kind == "page"
-    wet = one(record("conversion", "글".encode(), Content_Type="text/plain", WARC_Identified_Content_Language="kor,eng"))
+    assert (
+        one(record("response", PAGE, Content_Type="application/http")).kind == "fault"
+        or one(record("response", PAGE, Content_Type="text/html")).kind == "page"
+    )
+    wet = one(
+        record("conversion", "글".encode(), Content_Type="text/plain", WARC_Identified_Content_Language="kor,eng")
+    )
     assert wet.kind == "text" and wet.facts == {"meta": {"languages": "kor,eng"}}
 
 
@@ -99,7 +132,11 @@ def test_addresses_in_angle_brackets_and_missing_ids():
 def test_a_record_the_crawler_cut_is_noted_and_measured():
     """The measure stands in the ledger; the word in `meta`, where a filter or a mix can ask for it."""
     raw = one(response(WARC_Truncated="length"))
-    assert "cut short by the crawler: length" in raw.note and raw.metrics == {"warc.truncated": 1.0} and raw.facts["meta"] == {"truncated": "length"}
+    assert (
+        "cut short by the crawler: length" in raw.note
+        and raw.metrics == {"warc.truncated": 1.0}
+        and raw.facts["meta"] == {"truncated": "length"}
+    )
     assert one(response()).metrics == {"warc.truncated": 0.0} and one(response()).facts == {}
 
 
@@ -127,7 +164,11 @@ def test_a_record_the_crawler_cut_is_noted_and_measured():
 )
 def test_bytes_are_believed_before_the_declared_type(body, reason, kind):
     raw = one(response(body, kind=kind))
-    assert (raw.kind, raw.reason) == ("fault", reason) and raw.locator == "urn:uuid:1" and raw.source == "http://x.example/a"
+    assert (
+        (raw.kind, raw.reason) == ("fault", reason)
+        and raw.locator == "urn:uuid:1"
+        and raw.source == "http://x.example/a"
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,8 +180,8 @@ def test_bytes_are_believed_before_the_declared_type(body, reason, kind):
         (b"/* lib */ // v1\n(function(){'use strict'})()", "ingest.script"),
         (b"!function(e){e.x=1}(window);", "ingest.script"),
         (b"import { a } from './b.js';\nexport default a", "ingest.script"),
-        (b"cb_17({\"a\": 1});", "ingest.script"),
-        (b"@charset \"utf-8\";\nbody{margin:0}", "ingest.style"),
+        (b'cb_17({"a": 1});', "ingest.script"),
+        (b'@charset "utf-8";\nbody{margin:0}', "ingest.style"),
         (b"/* main */ .a > b, #c:hover {color: red;}", "ingest.style"),
     ],
 )
@@ -172,7 +213,9 @@ def test_declared_types_decide_where_the_bytes_say_nothing():
     assert one(response(b"words of a kind", kind="application/vnd.ms-excel")).reason == "ingest.office"
     assert one(response(b"body{}", kind="text/css")).reason == "ingest.style"
     assert one(response(b"x", kind="application/x-strange")).reason == "ingest.not_html"
-    assert [one(response(kind=kind)).kind for kind in ("application/xml", "text/xml", "application/json")] == ["page"] * 3
+    assert [one(response(kind=kind)).kind for kind in ("application/xml", "text/xml", "application/json")] == [
+        "page"
+    ] * 3
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,11 @@ LIMIT = 1 << 20
 
 
 def record(number: int, size: int | None = None, body: bytes = b"words", end: bytes = b"\r\n\r\n") -> bytes:
-    return f"WARC/1.0\r\nWARC-Type: resource\r\nWARC-Record-ID: <urn:uuid:{number}>\r\nContent-Length: {len(body) if size is None else size}\r\n\r\n".encode() + body + end
+    return (
+        f"WARC/1.0\r\nWARC-Type: resource\r\nWARC-Record-ID: <urn:uuid:{number}>\r\nContent-Length: {len(body) if size is None else size}\r\n\r\n".encode()
+        + body
+        + end
+    )
 
 
 def arc(number: int, size: int, body: bytes) -> bytes:
@@ -99,7 +103,9 @@ def cost(data: bytes, read, monkeypatch) -> tuple[int, int]:
 
         patch.setattr(Unpacked, "_step", stepped)
         patch.setattr(Unpacked, "_opens", opened)
-        patch.setattr(frames._Window, "take", lambda self, size: steps.__setitem__(0, steps[0] + size) or take(self, size))
+        patch.setattr(
+            frames._Window, "take", lambda self, size: steps.__setitem__(0, steps[0] + size) or take(self, size)
+        )
         made = sum(1 for _ in read(Unpacked(io.BytesIO(data)), LIMIT))
     return steps[0], made
 

@@ -2,7 +2,10 @@ GOOD = "This line has more than three words. So has this."
 
 
 def test_lines_and_citations(edited):
-    text = f"  {GOOD} [12]\nNo end to this line\nWe use cookies on this page.\nEnable JavaScript to go on.\nToo short.\n{GOOD}[edit]\n" + f"{GOOD}\n" * 2
+    text = (
+        f"  {GOOD} [12]\nNo end to this line\nWe use cookies on this page.\nEnable JavaScript to go on.\nToo short.\n{GOOD}[edit]\n"
+        + f"{GOOD}\n" * 2
+    )
     # a line that ends in a citation after a blank does not end in a mark: C4's own code decides so
     assert edited("c4", text, min_sentences=3) == "\n".join([GOOD] * 3)
 

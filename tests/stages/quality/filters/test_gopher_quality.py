@@ -26,11 +26,13 @@ def test_each_rule(reasons):
 
 
 def test_a_text_of_nothing_fails_and_does_not_pass_as_nan(reasons):
-    off = {name: None for name in ("min_words", "max_words", "min_stop_words")}
+    off = dict.fromkeys(("min_words", "max_words", "min_stop_words"))
     assert reasons("gopher_quality", ["... !!!"], **off) == ["gopher_quality.mean_length.empty"]
 
 
 def test_every_measure_is_kept_for_kept_and_dropped(judge):
     ledger = judge("gopher_quality", [PROSE, "few words"]).ledger
     assert ledger["gopher_quality.words"].to_pylist() == [84.0, 2.0]
-    assert {n.split(".")[1] for n in ledger.column_names if n.startswith("gopher_quality.")} == {b.measure for b in build(["gopher_quality"])[0].bounds}
+    assert {n.split(".")[1] for n in ledger.column_names if n.startswith("gopher_quality.")} == {
+        b.measure for b in build(["gopher_quality"])[0].bounds
+    }

@@ -18,8 +18,13 @@ def test_long_phrases(reasons):
 
 def test_korean_as_fineweb_2(reasons):
     # one line in three stood before: above Gopher's .30, below FineWeb-2's .374, and no phrase makes up much of the text
-    other = [f"{chr(0xAC00 + n)}낱말{n} {chr(0xB098 + n)}글{n} {chr(0xB2E4 + n)}줄{n} {chr(0xB77C + n)}끝{n}" for n in range(30)]
+    other = [
+        f"{chr(0xAC00 + n)}낱말{n} {chr(0xB098 + n)}글{n} {chr(0xB2E4 + n)}줄{n} {chr(0xB77C + n)}끝{n}"
+        for n in range(30)
+    ]
     text = "\n".join(other + other[:15])
     off = {f"max_repeated_{n}": None for n in range(5, 11)}
     assert reasons("gopher_repetition", [text], "ko", **off) == [None]
-    assert reasons("gopher_repetition", [text.replace("\n", "\n\n")], "en", **off) == ["gopher_repetition.paragraphs.high"]
+    assert reasons("gopher_repetition", [text.replace("\n", "\n\n")], "en", **off) == [
+        "gopher_repetition.paragraphs.high"
+    ]

@@ -7,7 +7,14 @@ def test_each_rule(reasons):
         "글자가 \ufffd\ufffd 깨졌다",
         "평범한 한국어 문장이다.",
     ]
-    wanted = ["korean.hangul.low", "korean.jamo.high", "korean.single.high", "korean.unspaced.high", "korean.broken.high", None]
+    wanted = [
+        "korean.hangul.low",
+        "korean.jamo.high",
+        "korean.single.high",
+        "korean.unspaced.high",
+        "korean.broken.high",
+        None,
+    ]
     assert reasons("korean", texts, "ko") == wanted
 
 

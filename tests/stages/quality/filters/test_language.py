@@ -15,7 +15,10 @@ from pipeline.errors import OptionError
 from stages.quality.filters.language import Language
 from stages.text import codes, language
 
-EN, DE = "This is a sentence in plain English about the weather.", "Das ist ein deutscher Satz über das Wetter von gestern."
+EN, DE = (
+    "This is a sentence in plain English about the weather.",
+    "Das ist ein deutscher Satz über das Wetter von gestern.",
+)
 
 
 def test_keep_and_score(judge):
@@ -40,7 +43,11 @@ def test_other_labels_stand_in_the_note(judge):
 
 
 def test_labels_of_other_models():
-    assert language.code("__label__kor_Hang") == "ko" and language.code("__label__en") == "en" and language.code("__label__xyz_Latn") == "xyz"
+    assert (
+        language.code("__label__kor_Hang") == "ko"
+        and language.code("__label__en") == "en"
+        and language.code("__label__xyz_Latn") == "xyz"
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,7 +77,10 @@ def test_an_absent_model_names_the_mend(monkeypatch, reasons, tmp_path):
 
 
 def test_where_the_model_is_unsure_code_and_numbers_are_passed_over(judge):
-    code = "```python\nfor i in range(10): print(f'{i:02d}', os.path.join(a_b, c))\nx_1=0x7f;y-=q[2];__init__(z)\n```\n" * 3
+    code = (
+        "```python\nfor i in range(10): print(f'{i:02d}', os.path.join(a_b, c))\nx_1=0x7f;y-=q[2];__init__(z)\n```\n"
+        * 3
+    )
     work = judge("language", [code + EN, code + "오늘은 날씨가 좋다."])
     assert work.kept["lang"].to_pylist() == ["en", "ko"]
 
@@ -87,7 +97,10 @@ def test_the_whole_text_is_read():
 
 def test_all_labels_in_a_column(judge):
     kept = judge("language", [EN, "안녕하세요"], top=3, column="labels").kept["labels"].to_pylist()
-    assert [row[0]["lang"] for row in kept] == ["en", "ko"] and [len(row) for row in kept] == [3, 1]  # clear Hangul: the model is not asked
+    assert [row[0]["lang"] for row in kept] == ["en", "ko"] and [len(row) for row in kept] == [
+        3,
+        1,
+    ]  # clear Hangul: the model is not asked
     assert all(a["score"] >= b["score"] for row in kept for a, b in zip(row, row[1:]))
 
 
@@ -137,9 +150,17 @@ def test_the_declaration_of_human_rights_per_language(declaration):
     read = [page.lower() if sum(map(str.isupper, page)) > sum(map(str.islower, page)) else page for page in pages]
     theirs = [language.code(names[0]) for names in library.predict([page.replace("\n", " ") for page in read])[0]]
     assert [ranked[0][0] for ranked in found.ranked] == theirs
-    asked = [(known(row, labels), lang, other) for row, lang, other in zip(declaration, found.langs, theirs) if known(row, labels)]
-    assert len(asked) > 170 and sum(want == lang for want, lang, _ in asked) >= max(sum(want == other for want, _, other in asked), 0.75 * len(asked))
-    certain = "en ko ja zh de fr es it ru vi th ar el he pl tr fi hu nl sv da cs uk bg ro pt hi ta te ka hy am km lo my id"
+    asked = [
+        (known(row, labels), lang, other)
+        for row, lang, other in zip(declaration, found.langs, theirs)
+        if known(row, labels)
+    ]
+    assert len(asked) > 170 and sum(want == lang for want, lang, _ in asked) >= max(
+        sum(want == other for want, _, other in asked), 0.75 * len(asked)
+    )
+    certain = (
+        "en ko ja zh de fr es it ru vi th ar el he pl tr fi hu nl sv da cs uk bg ro pt hi ta te ka hy am km lo my id"
+    )
     assert {lang for want, lang, _ in asked if want == lang} >= set(certain.split())
 
 
@@ -215,7 +236,24 @@ def identify(batch_of):
     return run
 
 
-WORDS = {"korean": "ko", "Korean": "ko", "kor": "ko", "ko-KR": "ko", "ko_KR": "ko", "KO": "ko", " ko": "ko", "한국어": "ko", "kr": "ko", "en-US": "en", "englisch": "en", "koo": "ko", "jp": "ja", "zh-Hans": "zh", "chinse": "zh", "kor_Hang": "ko"}
+WORDS = {
+    "korean": "ko",
+    "Korean": "ko",
+    "kor": "ko",
+    "ko-KR": "ko",
+    "ko_KR": "ko",
+    "KO": "ko",
+    " ko": "ko",
+    "한국어": "ko",
+    "kr": "ko",
+    "en-US": "en",
+    "englisch": "en",
+    "koo": "ko",
+    "jp": "ja",
+    "zh-Hans": "zh",
+    "chinse": "zh",
+    "kor_Hang": "ko",
+}
 
 
 @pytest.mark.parametrize("word, meant", WORDS.items())
@@ -251,8 +289,17 @@ def test_the_command_and_the_recipe_end_with_2(tmp_path, make_store, capsys):
 
     make_store(tmp_path / "in", ["text"])
     page = tmp_path / "r.yaml"
-    page.write_text(f"name: r\nroot: {tmp_path / 'root'}\nsteps:\n  - quality: {{of: {tmp_path / 'in'}, filters: [{{language: {{keep: [korean]}}}}]}}\n")
-    command = ["quality", str(tmp_path / "in"), str(tmp_path / "out"), "-q", "--filters", "[{language: {keep: [korean]}}]"]
+    page.write_text(
+        f"name: r\nroot: {tmp_path / 'root'}\nsteps:\n  - quality: {{of: {tmp_path / 'in'}, filters: [{{language: {{keep: [korean]}}}}]}}\n"
+    )
+    command = [
+        "quality",
+        str(tmp_path / "in"),
+        str(tmp_path / "out"),
+        "-q",
+        "--filters",
+        "[{language: {keep: [korean]}}]",
+    ]
     for call in (lambda: cli.main(command, standalone_mode=False), lambda: recipe.load(str(page), [])):
         with pytest.raises(MaetdolError, match="did you mean 'ko'") as refused:
             call()

@@ -1,5 +1,9 @@
 def test_lines_without_an_end(reasons):
-    assert reasons("line_punctuation", ["Menu\nHome\nAbout", "Home\nThis ends.", "これは文です。"]) == ["line_punctuation.low", None, None]
+    assert reasons("line_punctuation", ["Menu\nHome\nAbout", "Home\nThis ends.", "これは文です。"]) == [
+        "line_punctuation.low",
+        None,
+        None,
+    ]
 
 
 def test_a_blank_after_the_mark_is_no_end(reasons):

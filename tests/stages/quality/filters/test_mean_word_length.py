@@ -1,5 +1,9 @@
 def test_short_and_long_words(reasons):
-    assert reasons("mean_word_length", ["a b", "word word", "x" * 11]) == ["mean_word_length.low", None, "mean_word_length.high"]
+    assert reasons("mean_word_length", ["a b", "word word", "x" * 11]) == [
+        "mean_word_length.low",
+        None,
+        "mean_word_length.high",
+    ]
 
 
 def test_a_text_of_punctuation_has_no_mean(reasons):

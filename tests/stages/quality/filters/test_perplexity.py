@@ -33,7 +33,9 @@ def test_bits_per_byte(judge, arpa):
 def test_buckets_per_language(batch_of, arpa):
     def run(**options):
         filters = [{"perplexity": {"model": arpa, "cuts": {"ko": [3.4, 50]}, **options}}]
-        return Quality.build({"filters": filters}, "quality").work(batch_of([KNOWN, "맷돌 mill mill other", STRANGE, STRANGE], lang=["ko", "ko", "ko-KR", "en"]))
+        return Quality.build({"filters": filters}, "quality").work(
+            batch_of([KNOWN, "맷돌 mill mill other", STRANGE, STRANGE], lang=["ko", "ko", "ko-KR", "en"])
+        )
 
     assert run().kept["perplexity_bucket"].to_pylist() == ["head", "middle", "tail", None]
     assert run(drop=["tail"]).ledger["reason"].to_pylist() == [None, None, "perplexity.tail", None]
@@ -68,11 +70,29 @@ def test_a_model_of_this_pipeline_tells_its_own_texts_from_noise(tmp_path, batch
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer.artefact())
     rng = random.Random(1)
-    texts = [" ".join(rng.choice(["the mill grinds grain", "맷돌은 곡식을 간다", "stone on stone", "물이 바퀴를 돌린다"]) for _ in range(6)) for _ in range(64)]
+    texts = [
+        " ".join(
+            rng.choice(["the mill grinds grain", "맷돌은 곡식을 간다", "stone on stone", "물이 바퀴를 돌린다"])
+            for _ in range(6)
+        )
+        for _ in range(64)
+    ]
     with arithmetic(2, 5):
-        model = LlamaForCausalLM(LlamaConfig(vocab_size=512, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=256))
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=512,
+                hidden_size=64,
+                intermediate_size=128,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                max_position_embeddings=256,
+            )
+        )
         steps = torch.optim.AdamW(model.parameters(), 3e-3)
-        rows = [join([segment(tokenizer(text, add_special_tokens=False, return_tensors="np")["input_ids"][0])]) for text in texts]
+        rows = [
+            join([segment(tokenizer(text, add_special_tokens=False, return_tensors="np")["input_ids"][0])])
+            for text in texts
+        ]
         for at in range(40):
             batch = collate(rows[at % 8 * 8 : at % 8 * 8 + 8], 0, torch.device("cpu"))
             loss = -token_logps(model, batch).sum() / (batch.labels != -100).sum()

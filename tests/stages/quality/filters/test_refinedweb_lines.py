@@ -11,10 +11,15 @@ def test_each_kind_of_line_goes(edited):
 
 
 def test_a_document_that_loses_much_goes(reasons):
-    assert reasons("refinedweb_lines", [TEXT, "Nothing to remove in this line."]) == ["refinedweb_lines.removed.high", None]
+    assert reasons("refinedweb_lines", [TEXT, "Nothing to remove in this line."]) == [
+        "refinedweb_lines.removed.high",
+        None,
+    ]
 
 
-@pytest.mark.parametrize("line", ["3 likes", "1.2K views", "12 Comments", "좋아요 3개", "댓글 12", "조회 1,024", "추천 5", "3개의 댓글"])
+@pytest.mark.parametrize(
+    "line", ["3 likes", "1.2K views", "12 Comments", "좋아요 3개", "댓글 12", "조회 1,024", "추천 5", "3개의 댓글"]
+)
 def test_counters(line):
     assert COUNTER.fullmatch(line)
 

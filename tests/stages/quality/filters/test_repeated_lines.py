@@ -1,5 +1,8 @@
 def test_lines(reasons):
-    assert reasons("repeated_lines", ["one\ntwo\nthree\none\none", "one\ntwo"], max_characters=None) == ["repeated_lines.lines.high", None]
+    assert reasons("repeated_lines", ["one\ntwo\nthree\none\none", "one\ntwo"], max_characters=None) == [
+        "repeated_lines.lines.high",
+        None,
+    ]
 
 
 def test_characters(reasons):

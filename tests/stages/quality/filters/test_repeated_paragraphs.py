@@ -1,6 +1,9 @@
 def test_paragraphs(reasons):
     text = "one\n\ntwo\n\none\n\none"
-    assert reasons("repeated_paragraphs", [text, "one\n\ntwo"], max_characters=None) == ["repeated_paragraphs.paragraphs.high", None]
+    assert reasons("repeated_paragraphs", [text, "one\n\ntwo"], max_characters=None) == [
+        "repeated_paragraphs.paragraphs.high",
+        None,
+    ]
 
 
 def test_characters(reasons):

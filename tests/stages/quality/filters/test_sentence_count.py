@@ -1,5 +1,8 @@
 def test_few_sentences(reasons):
-    assert reasons("sentence_count", ["One. Two. Three. Four.", "One. Two! Three? Four. 다섯이다."]) == ["sentence_count.low", None]
+    assert reasons("sentence_count", ["One. Two. Three. Four.", "One. Two! Three? Four. 다섯이다."]) == [
+        "sentence_count.low",
+        None,
+    ]
 
 
 def test_abbreviations_with_dots_inside_are_one(judge):

@@ -1,5 +1,8 @@
 def test_a_list(reasons):
-    assert reasons("short_lines", ["one\ntwo\nthree", "a line that is well above thirty characters long"]) == ["short_lines.high", None]
+    assert reasons("short_lines", ["one\ntwo\nthree", "a line that is well above thirty characters long"]) == [
+        "short_lines.high",
+        None,
+    ]
 
 
 def test_the_length_is_an_option(reasons):

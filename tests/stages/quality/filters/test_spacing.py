@@ -1,5 +1,8 @@
 def test_a_blank_after_every_syllable(reasons):
-    assert reasons("spacing", ["안 녕 하 세 요 반 갑 다", "안녕하세요 반갑습니다"], "ko") == ["spacing.single.high", None]
+    assert reasons("spacing", ["안 녕 하 세 요 반 갑 다", "안녕하세요 반갑습니다"], "ko") == [
+        "spacing.single.high",
+        None,
+    ]
 
 
 def test_no_blanks_at_all(reasons):

@@ -1,5 +1,9 @@
 def test_hashes_and_ellipses(reasons):
-    assert reasons("symbol_ratio", ["# a b", "a ... b", "a b"]) == ["symbol_ratio.hashes.high", "symbol_ratio.ellipses.high", None]
+    assert reasons("symbol_ratio", ["# a b", "a ... b", "a b"]) == [
+        "symbol_ratio.hashes.high",
+        "symbol_ratio.ellipses.high",
+        None,
+    ]
 
 
 def test_six_dots_are_two_ellipses(judge):

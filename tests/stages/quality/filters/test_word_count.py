@@ -1,5 +1,9 @@
 def test_short_and_long(reasons):
-    assert reasons("word_count", ["a b", "a b c", "a b c d"], min=3, max=3) == ["word_count.low", None, "word_count.high"]
+    assert reasons("word_count", ["a b", "a b c", "a b c d"], min=3, max=3) == [
+        "word_count.low",
+        None,
+        "word_count.high",
+    ]
 
 
 def test_words_of_punctuation_do_not_count(reasons):

@@ -22,4 +22,8 @@ def test_english(mined, said):
 
 
 def test_no_term_stands_twice(mined):
-    assert mined("cloze", "Every sentence speaks of something else. Birds sing loudly. Rivers flow south. Winters bring heavy snowfall, summers warm rain.", lang="en") == ([], [])
+    assert mined(
+        "cloze",
+        "Every sentence speaks of something else. Birds sing loudly. Rivers flow south. Winters bring heavy snowfall, summers warm rain.",
+        lang="en",
+    ) == ([], [])

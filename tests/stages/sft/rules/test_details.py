@@ -6,7 +6,9 @@ ANSWER_EN = "Nine of the sixty-one member households live elsewhere, so anyone m
 
 def test_korean_question(mined, said):
     text = f"솔내읍에 살지 않아도 가입할 수 있나요?\n\n{ANSWER_KO}"
-    rows, _ = mined("details", text, [("summary", "솔내읍에 살지 않아도 가입할 수 있나요?", 0), ("details", ANSWER_KO, 0)])
+    rows, _ = mined(
+        "details", text, [("summary", "솔내읍에 살지 않아도 가입할 수 있나요?", 0), ("details", ANSWER_KO, 0)]
+    )
     assert said(rows[0]) == ("솔내읍에 살지 않아도 가입할 수 있나요?", ANSWER_KO)
     assert rows[0]["confidence"] == 0.85 and rows[0]["span_start"] == text.index(ANSWER_KO)
 
@@ -21,12 +23,20 @@ def test_english_name_is_asked_about(mined, said):
 def test_reasons(mined):
     blocks = []
     for group, name in enumerate(["더 보기", "Show more...", "fn map<U>(self) -> U", "Analytics cookies", "Short?"]):
-        blocks += [("summary", name, group), ("details", "Too short." if name == "Short?" else ANSWER_EN + str(group), group)]
+        blocks += [
+            ("summary", name, group),
+            ("details", "Too short." if name == "Short?" else ANSWER_EN + str(group), group),
+        ]
     rows, drops = mined("details", "x", blocks, lang="en")
     assert not rows
     assert drops == ["details.stub", "details.stub", "details.unclear", "details.unclear", "details.short_answer"]
 
 
 def test_a_name_in_a_language_no_template_speaks(mined):
-    rows, drops = mined("details", "x", [("summary", "Mitglied werden", 0), ("details", "Neun der einundsechzig Haushalte wohnen anderswo.", 0)], lang="de")
+    rows, drops = mined(
+        "details",
+        "x",
+        [("summary", "Mitglied werden", 0), ("details", "Neun der einundsechzig Haushalte wohnen anderswo.", 0)],
+        lang="de",
+    )
     assert not rows and drops == ["details.other_language"]

@@ -6,7 +6,11 @@ def test_korean(mined, said):
     rows, drops = mined("effect", text, options={"tasks": ["effect"]}, lang="ko")
     question, answer = said(rows[0])
     assert not drops and answer == "따라서 손맷돌은 일 분에 마흔 바퀴를 넘지 않게 돌리는 것이 좋다."
-    assert "열이 나면 가루의 향이 날아가고 기름이 빨리 상한다." in question and "따라서" not in question and rows[0]["confidence"] == 0.5
+    assert (
+        "열이 나면 가루의 향이 날아가고 기름이 빨리 상한다." in question
+        and "따라서" not in question
+        and rows[0]["confidence"] == 0.5
+    )
 
 
 def test_english(mined, said):
@@ -16,7 +20,11 @@ def test_english(mined, said):
 
 
 def test_nothing_to_follow_from(mined):
-    assert mined("effect", "Therefore this page begins with a connective and has nothing before it, which says nothing about causes.", lang="en") == ([], [])
+    assert mined(
+        "effect",
+        "Therefore this page begins with a connective and has nothing before it, which says nothing about causes.",
+        lang="en",
+    ) == ([], [])
 
 
 def test_reason(mined):
@@ -31,10 +39,16 @@ OTHER = "The village library opens at nine on Tuesday and closes at six. Visitor
 def test_why(mined, said):
     text = "A hand mill should not make more than forty turns a minute, whatever is ground. This is because a stone that turns fast rubs hot against the grain."
     question, answer = said(mined("effect", text, lang="en")[0][0])
-    assert answer.startswith("This is because") and "forty turns" in question and ("reason" in question or "Why" in question)
+    assert (
+        answer.startswith("This is because")
+        and "forty turns" in question
+        and ("reason" in question or "Why" in question)
+    )
     korean = "손맷돌은 무엇을 갈든지 언제나 일 분에 마흔 바퀴를 넘지 않게 돌린다. 왜냐하면 빨리 도는 돌은 곡식과 비벼지면서 뜨거워지기 때문이다."
     question, answer = said(mined("effect", korean, lang="ko")[0][0])
-    assert answer.startswith("왜냐하면") and question.endswith(("써라.\n\n손맷돌은 무엇을 갈든지 언제나 일 분에 마흔 바퀴를 넘지 않게 돌린다.", "왜 그런가?"))
+    assert answer.startswith("왜냐하면") and question.endswith(
+        ("써라.\n\n손맷돌은 무엇을 갈든지 언제나 일 분에 마흔 바퀴를 넘지 않게 돌린다.", "왜 그런가?")
+    )
 
 
 def test_which_of_two_follows(mined, said, fact):
@@ -45,8 +59,15 @@ def test_which_of_two_follows(mined, said, fact):
         question, answer = said(rows[0])
         tasks.add(fact(rows[0], "task"))
         if fact(rows[0], "task") == "entail":
-            assert answer[:3] in ("A. ", "B. ") and answer[3:] == "A hand mill should not make more than forty turns a minute."
-            assert answer in question and "Therefore" not in question and question.count("A. ") == question.count("B. ") == 1
+            assert (
+                answer[:3] in ("A. ", "B. ")
+                and answer[3:] == "A hand mill should not make more than forty turns a minute."
+            )
+            assert (
+                answer in question
+                and "Therefore" not in question
+                and question.count("A. ") == question.count("B. ") == 1
+            )
     assert tasks == {"effect", "entail"}
 
 

@@ -5,20 +5,44 @@ EN = "3.1. What is a bedstone?\n\nThe bedstone is the lower stone of a mill. It 
 
 
 def test_korean(mined, said):
-    rows, drops = mined("heading", KO, [("heading", "맷돌", None, 1), ("heading", "맷돌은 왜 돌로 만드나요?", None, 2), ("heading", "다른 이야기", None, 2)], lang="ko")
-    assert [said(row) for row in rows] == [("맷돌은 왜 돌로 만드나요?", "돌은 무겁고 단단해서 곡식을 고르게 누릅니다. 쇠는 뜨거워지기 쉽습니다.")]
+    rows, drops = mined(
+        "heading",
+        KO,
+        [
+            ("heading", "맷돌", None, 1),
+            ("heading", "맷돌은 왜 돌로 만드나요?", None, 2),
+            ("heading", "다른 이야기", None, 2),
+        ],
+        lang="ko",
+    )
+    assert [said(row) for row in rows] == [
+        ("맷돌은 왜 돌로 만드나요?", "돌은 무겁고 단단해서 곡식을 고르게 누릅니다. 쇠는 뜨거워지기 쉽습니다.")
+    ]
     assert rows[0]["confidence"] == 0.85 and not drops
 
 
 def test_english_with_its_subsections_and_without_its_number(mined, said):
-    rows, _ = mined("heading", EN, [("heading", "3.1. What is a bedstone?", None, 2), ("heading", "Kinds", None, 3), ("heading", "Next", None, 2)], lang="en")
+    rows, _ = mined(
+        "heading",
+        EN,
+        [("heading", "3.1. What is a bedstone?", None, 2), ("heading", "Kinds", None, 3), ("heading", "Next", None, 2)],
+        lang="en",
+    )
     question, answer = said(rows[0])
     assert question == "What is a bedstone?"
-    assert answer.startswith("The bedstone") and answer.endswith("as the quarry gives.") and rows[0]["confidence"] == 0.75
+    assert (
+        answer.startswith("The bedstone") and answer.endswith("as the quarry gives.") and rows[0]["confidence"] == 0.75
+    )
 
 
 def test_a_section_too_long_gives_its_own_text(mined, said):
-    rows, _ = mined("heading", EN, [("heading", "3.1. What is a bedstone?", None, 2), ("heading", "Kinds", None, 3), ("heading", "Next", None, 2)], {"max_answer": 80}, lang="en")
+    rows, _ = mined(
+        "heading",
+        EN,
+        [("heading", "3.1. What is a bedstone?", None, 2), ("heading", "Kinds", None, 3), ("heading", "Next", None, 2)],
+        {"max_answer": 80},
+        lang="en",
+    )
     assert said(rows[0])[1] == "The bedstone is the lower stone of a mill. It does not turn."
 
 
@@ -29,12 +53,20 @@ def test_markdown_headings_where_there_are_no_blocks(mined, said):
 
 
 def test_no_question_no_row(mined):
-    assert mined("heading", KO, [("heading", "맷돌", None, 1), ("heading", "다른 이야기", None, 2)], lang="ko") == ([], [])
+    assert mined("heading", KO, [("heading", "맷돌", None, 1), ("heading", "다른 이야기", None, 2)], lang="ko") == (
+        [],
+        [],
+    )
 
 
 def test_reasons(mined):
     names = ["Ready to start?", "What is it?", "Is it far?", "얼마나 걸리나요?"]
-    bodies = ["We would be glad to help you with your new mill today.", "Short.", "north | south | east | west | all of the quarters", "It takes about three days to dress a pair of stones."]
+    bodies = [
+        "We would be glad to help you with your new mill today.",
+        "Short.",
+        "north | south | east | west | all of the quarters",
+        "It takes about three days to dress a pair of stones.",
+    ]
     text = "\n\n".join(f"{name}\n\n{body}" for name, body in zip(names, bodies))
     rows, drops = mined("heading", text, [("heading", name, None, 2) for name in names], lang="en")
     assert not rows

@@ -21,13 +21,18 @@ def test_korean_speakers(mined, said):
 
 
 def test_question_paragraphs(mined, said):
-    blocks = [("paragraph", part) for part in ("We met Mr Moon at the mill.", f"— {Q1}", A1, f"— {Q2}", A2, f"— {Q3}", A3, A1.replace("I", "He"))]
+    blocks = [
+        ("paragraph", part)
+        for part in ("We met Mr Moon at the mill.", f"— {Q1}", A1, f"— {Q2}", A2, f"— {Q3}", A3, A1.replace("I", "He"))
+    ]
     rows, _ = mined("interview", "\n\n".join(text for _, text in blocks), blocks, lang="en")
     assert [said(row)[0] for row in rows] == [Q1, Q2, Q3] and said(rows[0])[1] == A1 and rows[0]["confidence"] == 0.6
 
 
 def test_names_that_do_not_ask_are_no_interview(mined):
-    text = "\n\n".join(f"Author: Moon number {n} of the mill.\n\nYear: two thousand and {n}, when it was built." for n in range(4))
+    text = "\n\n".join(
+        f"Author: Moon number {n} of the mill.\n\nYear: two thousand and {n}, when it was built." for n in range(4)
+    )
     assert mined("interview", text, lang="en") == ([], [])
 
 
@@ -37,6 +42,9 @@ def test_two_questions_are_no_interview(mined):
 
 
 def test_reasons(mined):
-    blocks = [("paragraph", part) for part in (Q1, A1, Q2, "No.", "Need more flour for your bakery?", A2, "And what comes after that?", A3)]
+    blocks = [
+        ("paragraph", part)
+        for part in (Q1, A1, Q2, "No.", "Need more flour for your bakery?", A2, "And what comes after that?", A3)
+    ]
     rows, drops = mined("interview", "\n\n".join(text for _, text in blocks), blocks, lang="en")
     assert len(rows) == 1 and drops == ["interview.short_answer", "interview.stub", "interview.unclear"]

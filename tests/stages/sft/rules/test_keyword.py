@@ -19,7 +19,11 @@ def test_korean(mined, said):
     assert answer == KO and made["write"]["span_start"] == 0 and made["write"]["confidence"] == 0.5
     assert all(word in question for word in ("위짝", "아래짝", "곡식"))
     question, answer = said(made["keywords"])
-    assert KO in question and set(answer.split(", ")) >= {"위짝", "아래짝", "곡식"} and made["keywords"]["confidence"] == 0.4
+    assert (
+        KO in question
+        and set(answer.split(", ")) >= {"위짝", "아래짝", "곡식"}
+        and made["keywords"]["confidence"] == 0.4
+    )
 
 
 def test_english(mined, said):

@@ -9,7 +9,9 @@ def test_korean_numbered_lines(mined, said, fact):
     steps = KO.split("\n\n")[1]
     assert not drops and answer == steps and rows[0]["span_start"] == KO.index("1. ")
     shown = [line[2:] for line in question.splitlines() if line.startswith("- ")]
-    assert sorted(shown) == sorted(line[3:] for line in steps.splitlines()) and shown != [line[3:] for line in steps.splitlines()]
+    assert sorted(shown) == sorted(line[3:] for line in steps.splitlines()) and shown != [
+        line[3:] for line in steps.splitlines()
+    ]
     assert "콩물 내기" in question and fact(rows[0], "task") == "order"
 
 

@@ -39,7 +39,10 @@ def test_english_forms(mined, said, text):
 def test_several_pairs_and_answers_of_several_paragraphs(mined, said):
     text = "Q: One?\nA: First answer here.\n\nWith more to say.\n\nQ: Two?\nA: Second answer here.\n\nMore of it.\n\nA closing paragraph of the page."
     rows, _ = mined("qa_text", text)
-    assert [said(row)[1] for row in rows] == ["First answer here.\n\nWith more to say.", "Second answer here.\n\nMore of it."]
+    assert [said(row)[1] for row in rows] == [
+        "First answer here.\n\nWith more to say.",
+        "Second answer here.\n\nMore of it.",
+    ]
 
 
 def test_the_answer_ends_at_a_heading(mined, said):
@@ -55,7 +58,15 @@ def test_numbered_questions_need_two(mined, said):
     assert mined("qa_text", two.split("\n\n")[0], lang="ko") == ([], [])
 
 
-@pytest.mark.parametrize("text", ["문 앞에 두세요.\n답 없는 이야기입니다.", "A dog ran.\nQ fever is a disease.", "Answer the phone.\nQuestions are welcome.", "A1 motorway\nQ1 results"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "문 앞에 두세요.\n답 없는 이야기입니다.",
+        "A dog ran.\nQ fever is a disease.",
+        "Answer the phone.\nQuestions are welcome.",
+        "A1 motorway\nQ1 results",
+    ],
+)
 def test_words_that_are_no_labels(mined, text):
     assert mined("qa_text", text) == ([], [])
 

@@ -11,20 +11,40 @@ def page(heading, body):
 
 
 def test_english(mined, said):
-    rows, drops = mined("section", *page("2.1 The Runner Stone", BODY), title="Parts of a hand mill - Mill Museum", lang="en")
+    rows, drops = mined(
+        "section", *page("2.1 The Runner Stone", BODY), title="Parts of a hand mill - Mill Museum", lang="en"
+    )
     question, answer = said(rows[0])
-    assert not drops and answer == BODY and "the runner stone" in question and "Parts of a hand mill" in question and "Museum" not in question
+    assert (
+        not drops
+        and answer == BODY
+        and "the runner stone" in question
+        and "Parts of a hand mill" in question
+        and "Museum" not in question
+    )
     assert rows[0]["confidence"] == 0.6
 
 
 def test_korean_in_the_register_of_its_text(mined, said, fact):
     rows, _ = mined("section", *page("위짝", KO_BODY), title="맷돌의 구조", lang="ko")
-    assert "‘위짝’" in said(rows[0])[0] and said(rows[0])[0].endswith(("써라.", "설명하라. (주제: 맷돌의 구조)")) and fact(rows[0], "register") == "plain"
+    assert (
+        "‘위짝’" in said(rows[0])[0]
+        and said(rows[0])[0].endswith(("써라.", "설명하라. (주제: 맷돌의 구조)"))
+        and fact(rows[0], "register") == "plain"
+    )
 
 
 @pytest.mark.parametrize(
     "heading,body",
-    [("Overview", BODY), ("What is it?", BODY), ("How to lift the stone", BODY), ("The water wheel", BODY), ("The runner stone", "However, " + BODY), ("The runner stone", "Short."), ("Parts of a hand mill", BODY)],
+    [
+        ("Overview", BODY),
+        ("What is it?", BODY),
+        ("How to lift the stone", BODY),
+        ("The water wheel", BODY),
+        ("The runner stone", "However, " + BODY),
+        ("The runner stone", "Short."),
+        ("Parts of a hand mill", BODY),
+    ],
 )
 def test_what_is_no_section_to_ask_for(mined, heading, body):
     assert mined("section", *page(heading, body), title="Parts of a hand mill", lang="en") == ([], [])
@@ -36,7 +56,9 @@ def test_a_page_without_title_gives_no_context(mined):
 
 def test_links_at_the_end_are_cut_off_and_untranslated_sections_dropped(mined, said):
     text, blocks = page("The runner stone", BODY)
-    rows, _ = mined("section", f"{text}\n\nSee also\n\nThe bed stone\n\nFurrows", blocks, title="Parts of a hand mill", lang="en")
+    rows, _ = mined(
+        "section", f"{text}\n\nSee also\n\nThe bed stone\n\nFurrows", blocks, title="Parts of a hand mill", lang="en"
+    )
     assert said(rows[0])[1] == BODY
     text, blocks = page("위짝", KO_BODY)
     text = text.replace("위짝의 아가리로", "\n\nThe runner stone is lifted by two people in spring.\n\n위짝의 아가리로")

@@ -8,8 +8,20 @@ GOOD_KO = "거품이 오르면 찬물을 반 컵씩 뿌리고 불을 줄이세�
 
 
 def test_english_replies_in_order(mined, said):
-    posts = [FIRST, "Thanks, following this thread with interest because I have the very same problem with mine.", GOOD, "Did you try salt, and if so how much of it did you use on the stones, and for how many days?", MORE]
-    rows, _ = mined("thread", "\n\n".join(posts), [("post", post, n) for n, post in enumerate(posts)], lang="en", title="Stone smell | The Mill Forum")
+    posts = [
+        FIRST,
+        "Thanks, following this thread with interest because I have the very same problem with mine.",
+        GOOD,
+        "Did you try salt, and if so how much of it did you use on the stones, and for how many days?",
+        MORE,
+    ]
+    rows, _ = mined(
+        "thread",
+        "\n\n".join(posts),
+        [("post", post, n) for n, post in enumerate(posts)],
+        lang="en",
+        title="Stone smell | The Mill Forum",
+    )
     assert [said(row)[1] for row in rows] == [GOOD, MORE]
     assert said(rows[0])[0] == f"Stone smell\n\n{FIRST}" or said(rows[0])[0] == f"The Mill Forum\n\n{FIRST}"
     assert [row["confidence"] for row in rows] == [0.5, 0.45]

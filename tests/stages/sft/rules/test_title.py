@@ -51,7 +51,13 @@ def test_a_lead_that_says_something_else_is_no_summary(mined):
     assert mined("title", other + "\n\n" + EN, options={"tasks": ["summarise"]}, lang="en") == ([], [])
 
 
-@pytest.mark.parametrize("text,title,lang", [(KO, "맷돌의 위짝과 아래짝 | 솔내 방앗간", "ko"), (EN, "3.1 Runner and bedstone of a millstone - The Handbook", "en")])
+@pytest.mark.parametrize(
+    "text,title,lang",
+    [
+        (KO, "맷돌의 위짝과 아래짝 | 솔내 방앗간", "ko"),
+        (EN, "3.1 Runner and bedstone of a millstone - The Handbook", "en"),
+    ],
+)
 def test_title_without_the_site_and_number(mined, said, text, title, lang):
     question, answer = said(one(mined, "title", text, lang=lang, title=title))
     assert answer == {"ko": "맷돌의 위짝과 아래짝", "en": "Runner and bedstone of a millstone"}[lang]
@@ -74,7 +80,13 @@ def test_continue(mined, said, text, lang, title):
 
 def test_tasks_are_drawn_by_seed_and_id(mined, fact):
     few = {"per_page": 1}
-    tasks = {fact(mined("title", EN, options=few, seed=seed, lang="en", title="Runner and bedstone of a millstone")[0][0], "task") for seed in range(20)}
+    tasks = {
+        fact(
+            mined("title", EN, options=few, seed=seed, lang="en", title="Runner and bedstone of a millstone")[0][0],
+            "task",
+        )
+        for seed in range(20)
+    }
     assert tasks == {"summarise", "title", "continue"}
     again = [mined("title", EN, options=few, seed=3, lang="en", title="Runner and bedstone")[0] for _ in range(2)]
     assert again[0] == again[1] and len(again[0]) == 1
@@ -84,8 +96,20 @@ def test_nothing_in_a_language_no_template_speaks(mined):
     assert mined("title", EN, lang="de") == ([], [])
 
 
-@pytest.mark.parametrize("lang,paragraph", [("ko", "The runner turns over the bedstone and nobody has translated this paragraph."), ("en", "위짝은 아래짝 위에서 돌아가며, 이 문단은 아무도 옮기지 않았다.")])
+@pytest.mark.parametrize(
+    "lang,paragraph",
+    [
+        ("ko", "The runner turns over the bedstone and nobody has translated this paragraph."),
+        ("en", "위짝은 아래짝 위에서 돌아가며, 이 문단은 아무도 옮기지 않았다."),
+    ],
+)
 def test_a_text_that_is_half_translated_is_not_shown(mined, lang, paragraph):
     parts = (KO if lang == "ko" else EN).strip().split("\n\n")
     mixed = "\n\n".join([*parts[:2], paragraph, *parts[2:]])
-    assert mined("title", mixed, options={"tasks": ["summarise", "title"]}, lang=lang, title={"ko": "맷돌의 위짝과 아래짝", "en": "Runner and bedstone of a millstone"}[lang]) == ([], [])
+    assert mined(
+        "title",
+        mixed,
+        options={"tasks": ["summarise", "title"]},
+        lang=lang,
+        title={"ko": "맷돌의 위짝과 아래짝", "en": "Runner and bedstone of a millstone"}[lang],
+    ) == ([], [])

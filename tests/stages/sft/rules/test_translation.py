@@ -47,5 +47,8 @@ def test_pairs_that_disagree(mined):
 
 
 def test_a_page_that_is_only_half_translated(mined):
-    strange = "\n\n".join(f"이것은 아직 옮기지 않은 쪽의 {word} 문단입니다.\n\nThe next setting lets you choose another thing entirely." for word in ("첫째", "둘째", "셋째", "넷째"))
+    strange = "\n\n".join(
+        f"이것은 아직 옮기지 않은 쪽의 {word} 문단입니다.\n\nThe next setting lets you choose another thing entirely."
+        for word in ("첫째", "둘째", "셋째", "넷째")
+    )
     assert mined("translation", strange, lang="ko") == ([], [])
