@@ -16,10 +16,10 @@ from typing import Any
 
 import click
 
-from pipeline import progress, stop
+from pipeline.engine import progress, stop
 from pipeline.errors import HeadLost, MaetdolError, did_you_mean
-from pipeline.show import SHOWING
-from pipeline.shown import shown
+from pipeline.inspection.commands import SHOWING
+from pipeline.inspection.terminal import shown
 
 RUN_HELP = "Run a recipe: bring every step up to date."
 DEBUG = "MAETDOL_DEBUG"
@@ -32,7 +32,7 @@ class Words(click.Group):
     """Finds stages and verbs in the folders; nothing is imported until a command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        from pipeline import catalog
+        from pipeline.engine import catalog
 
         return [
             *BUILT_IN,
@@ -41,7 +41,7 @@ class Words(click.Group):
         ]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        from pipeline import catalog
+        from pipeline.engine import catalog
 
         if name in BUILT_IN:
             return BUILT_IN[name]
@@ -58,7 +58,7 @@ class Words(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from pipeline import catalog
+        from pipeline.engine import catalog
 
         verbs = catalog.verbs()
         with formatter.section("Commands"):
@@ -100,7 +100,7 @@ def _begin() -> None:
     os.environ.update(added)
     gc.disable()
     try:
-        import pipeline.catalog  # noqa: F401
+        import pipeline.engine.catalog  # noqa: F401
     finally:
         gc.freeze()
         gc.enable()
@@ -164,7 +164,7 @@ def _obey() -> None:
         )
         sys.exit(1)
     except Exception as fault:  # the last guard: whatever it is, the user gets one line
-        from pipeline.pool import told
+        from pipeline.engine.pool import told
 
         _trace(fault)
         print(
@@ -207,10 +207,10 @@ OVERWRITE = "Delete the store of another stage or step that stands where this wr
 def run_command(
     recipe: str, start: str | None, settings: tuple[str, ...], dry_run: bool, quiet: bool, overwrite: bool, report: bool
 ) -> int:
-    from pipeline import recipe as recipes
-    from pipeline import run as runs
-    from pipeline import sinks
-    from pipeline.files import place
+    from pipeline.engine import recipe as recipes
+    from pipeline.engine import run as runs
+    from pipeline.storage import sinks
+    from pipeline.storage.files import place
 
     page = recipes.load(recipe, list(settings))
     if dry_run:
@@ -226,7 +226,7 @@ def run_command(
         click.echo(f"{page.name}: nothing to do, all {len(outcomes)} steps are up to date")
     target = f"{page.root.rstrip('/')}/report.html"
     if report and (worked or not place(page.root).exists("report.html")):
-        from pipeline.report import write_report
+        from pipeline.inspection.report import write_report
 
         write_report(page.root)
     _say_where(page, target if place(page.root).exists("report.html") else "")
@@ -264,7 +264,8 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
     A verb `STAGE --flag` is a flag of this command: where it is given, its class (which derives from the stage's) is run on
     the same inputs instead. One that has `arguments` of its own takes over the whole command line, wherever the flag stands.
     """
-    from pipeline import catalog, flags
+    from pipeline import flags
+    from pipeline.engine import catalog
 
     cls = catalog.stage(name)
     flagged = [verb for words, verb in verbs.items() if " --" in words and not getattr(verb.load(), "arguments", ())]
@@ -357,9 +358,10 @@ def _one_step(
     name: str, places: tuple[str, ...], workers: int, seed: int, given: dict[str, Any], from_files: bool
 ) -> Any:
     """The recipe of one step that a stage's command line means."""
-    from pipeline import catalog, flags
-    from pipeline.recipe import parse
-    from pipeline.store import Store
+    from pipeline import flags
+    from pipeline.engine import catalog
+    from pipeline.engine.recipe import parse
+    from pipeline.storage.store import Store
 
     if len(places) < 2 and not (from_files and given.get("opt_crawl")):
         raise click.UsageError(f"maetdol {name} needs SOURCE and SINK, got {len(places)} path")
@@ -383,8 +385,8 @@ def _one_step(
 
 
 def _run_stage(page: Any, sink: str, overwrite: bool, allow_empty: bool = False) -> int:
-    from pipeline import run as runs
-    from pipeline.look import why_empty
+    from pipeline.engine import run as runs
+    from pipeline.inspection.inspect import why_empty
 
     outcome = runs.run(page, lock_at=sink, overwrite=overwrite)[0]
     state = f"in {outcome.seconds:.1f} s" if outcome.did else "already up to date"
@@ -398,7 +400,7 @@ def _run_stage(page: Any, sink: str, overwrite: bool, allow_empty: bool = False)
 def _run_instead(verb: Any, page: Any, given: dict[str, Any]) -> int:
     """What a verb that is a flag of the stage does with the stage's inputs; the sink is not touched."""
     from pipeline import flags
-    from pipeline import run as runs
+    from pipeline.engine import run as runs
 
     cls, (step,) = verb.load(), page.steps
     chosen = cls.build(flags.values(cls, given), verb.name)
@@ -420,7 +422,7 @@ def _path(path: str) -> str:
 def verb_command(verb: Any) -> click.Command:
     """A verb: positional fields are those the class names in `arguments`, the rest are flags; `writes` names the field of its sink, which is locked."""
     from pipeline import flags
-    from pipeline.forgotten import writing
+    from pipeline.deletion.forgotten import writing
 
     cls = verb.load()
     places = getattr(cls, "arguments", ())

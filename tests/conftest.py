@@ -52,8 +52,8 @@ def make_documents():
 @pytest.fixture(scope="session")
 def make_store(make_documents):
     """`make_store(path, texts, shards=1, **columns)` -> a sealed DOCUMENT store."""
-    from pipeline.ledger import Ledger
-    from pipeline.store import Store
+    from pipeline.storage.ledger import Ledger
+    from pipeline.storage.store import Store
 
     def make(path: Path, texts: list[str | None], shards: int = 1, **columns: list) -> Store:
         table = make_documents(texts, **columns)

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.cli import cli
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from tests.stages.ingest.readers.test_zoo import warc
 
 STEPS = ("ingest", "quality", "dedup", "pii")

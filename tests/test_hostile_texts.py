@@ -14,11 +14,11 @@ from collections.abc import Callable
 import pyarrow as pa
 import pytest
 
-from pipeline.ledger import Ledger
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.schema import DOCUMENT
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 
 QUESTION = "A farmer has 17 sheep and buys 25 more at the market, then sells 9 of them to a neighbour. How many sheep has the farmer now?"
 SEEDS = {

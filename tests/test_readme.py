@@ -7,9 +7,11 @@ from typing import NamedTuple
 import click
 import pytest
 
-from pipeline import catalog, cli, flags, look
+from pipeline import cli, flags
+from pipeline.engine import catalog
+from pipeline.engine.stage import Stage
 from pipeline.errors import OptionError, UsageError
-from pipeline.stage import Stage
+from pipeline.inspection import inspect as look
 
 PAGES = ("README.md", "README.ko.md")
 
@@ -51,7 +53,7 @@ def test_a_new_filter_is_one_file_and_one_test(blocks, judge, tmp_path, monkeypa
 def test_the_recipe_on_the_first_page_is_valid(repo, page):
     import yaml
 
-    from pipeline.recipe import parse
+    from pipeline.engine.recipe import parse
 
     text = (repo / page).read_text("utf-8")
     page = yaml.safe_load(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])

@@ -18,10 +18,10 @@ import pyarrow.ipc
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.ledger import check
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.storage.ledger import check
+from pipeline.storage.store import Store
 from stages.ingest import Ingest
 
 INPUTS = Path(__file__).resolve().parents[2] / "shared" / "faults" / "inputs"

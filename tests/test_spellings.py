@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.schema import DOCUMENT, content_id
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.ingest.row import Raw, clean, line_edits
 from stages.ingest.shape import Shaper
 
@@ -181,7 +181,7 @@ def test_the_stages_decide_alike(stages, tmp_path):
 
 
 def sealed(path, table: pa.RecordBatch) -> Store:
-    from pipeline.ledger import Ledger
+    from pipeline.storage.ledger import Ledger
 
     store = Store(path)
     store.put(

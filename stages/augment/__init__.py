@@ -6,12 +6,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, Port, Stage
 from pipeline.errors import OptionError
-from pipeline.ledger import Receipt
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, Port, Stage
-from pipeline.store import Store
-from stages.models.teacher import TeacherOptions
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
+from stages.models.teacher.base import TeacherOptions
 
 METHODS = ("paraphrase", "evolve", "self_instruct")
 

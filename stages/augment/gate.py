@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from stages.models.particles import stem, words
+from stages.text.language.particles import stem, words
 
 
 class Gate:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipeline.engine.stage import Inputs, input_shards
 from pipeline.errors import OptionError
-from pipeline.files import is_remote
-from pipeline.ledger import Ledger, Receipt
 from pipeline.schema import CHAT, bare, child_id
-from pipeline.stage import Inputs, input_shards
-from pipeline.store import Store
+from pipeline.storage.files import is_remote
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.store import Store
 from stages.augment import wanted
 from stages.augment.gate import Gate, rouge_l, stems
-from stages.models.structured import fault_in, pairs_in
-from stages.models.teacher import UNFINISHED, Reply, Request, Teacher, open_teacher
+from stages.models.teacher.base import UNFINISHED, Reply, Request, Teacher, open_teacher
+from stages.models.teacher.structured import fault_in, pairs_in
 
 if TYPE_CHECKING:
     from stages.augment import Augment

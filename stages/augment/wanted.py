@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stages.models.prompts import Lang, Prompt
-from stages.models.teacher import Message
+from stages.models.teacher.base import Message
+from stages.models.teacher.prompts import Lang, Prompt
 
 _FORM = {
     "ko": '{"instruction": "..."} 꼴의 JSON만 적으세요.',

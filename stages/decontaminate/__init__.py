@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Literal
 import pyarrow as pa
 from pydantic import model_validator
 
+from pipeline.engine.stage import Inputs, Port, ShardStage, Work
 from pipeline.options import CONTENT
-from pipeline.stage import Inputs, Port, ShardStage, Work
 
 
 class Decontaminate(ShardStage):

@@ -226,7 +226,7 @@ def _chosen(value: Any, choices: tuple[str, ...]) -> tuple[str, ...]:
 
 def _of_store(path: str, name: str) -> Iterator[Item]:
     """Rows of a store: chats (user asks, assistant answers) or documents (whole texts)."""
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     store = Store(path)
     for shard in store.shards():

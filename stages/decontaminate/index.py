@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from stages.decontaminate.benchmarks import Item, items
-from stages.text.windows import WEIGHT, all_windows, marks, normal, weight, weights
+from stages.decontaminate.windows import WEIGHT, all_windows, marks, normal, weight, weights
 
 QUESTION, PASSAGE, SOLUTION = range(3)
 SMALL = WEIGHT // 2
@@ -67,7 +67,7 @@ class Layer:
 
     def look_up(self, data: np.ndarray, offsets: np.ndarray) -> tuple[Hits, np.ndarray]:
         """Windows of the texts that stand in this layer; and the template windows among them (int64, m x 4: text, start, end, at)."""
-        from stages.text.windowscan import look_up
+        from stages.decontaminate.windowscan import look_up
 
         room = 1 << 14
         while True:
@@ -182,7 +182,7 @@ def build(found: list[Item], template_items: int) -> Index:
 
 
 def _layer(texts: list[str], numbers: np.ndarray, size: int, wordings: np.ndarray, template_items: int) -> Layer:
-    from stages.text.windowscan import fill
+    from stages.decontaminate.windowscan import fill
 
     column = pa.array([texts[number] for number in numbers.tolist()], pa.large_string())
     offsets = np.frombuffer(column.buffers()[1], np.int64)[: len(numbers) + 1]

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.docs import Docs
-from pipeline.ledger import Ledger
-from pipeline.stage import Work
+from pipeline.engine.stage import Work
+from pipeline.storage.ledger import Ledger
 from stages.decontaminate.index import Hits, load
 from stages.decontaminate.match import NO_ITEM, TIERS, Found, Needs, found_in, template_in
 from stages.text.view import TEXT, text_view

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.unicode import compared
 from stages.decontaminate.index import QUESTION, Hits, Index, Templates
-from stages.text.windows import WEIGHT, Place, marks, place, weights
+from stages.decontaminate.windows import WEIGHT, Place, marks, place, weights
 
 ANSWERED, ASKED, QUOTED, TEMPLATE = "answered", "question", "quoted", "template"
 TIERS = (ANSWERED, ASKED, QUOTED, TEMPLATE)

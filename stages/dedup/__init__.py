@@ -7,16 +7,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, Port, Stage
 from pipeline.errors import OptionError
-from pipeline.ledger import Receipt
 from pipeline.options import CONTENT, UNKEYED
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, Port, Stage
-from pipeline.store import Store
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
 from stages.dedup import keep
-from stages.text import lsh
-from stages.text.lsh import Banding
-from stages.text.shingles import Shingling
+from stages.text.minhash import lsh
+from stages.text.minhash.lsh import Banding
+from stages.text.minhash.shingles import Shingling
 
 ROWS = "DOCUMENT|CHAT|PAIR"
 PRESETS: dict[str, dict[str, Any]] = {"fineweb": {"bands": 14, "rows": 8, "fold_digits": True}}
@@ -135,7 +135,7 @@ class Dedup(Stage):
     @field_validator("by_language")
     @classmethod
     def _by_language(cls, entries: list[str]) -> list[str]:
-        from stages.text.codes import fault_of
+        from stages.text.language.codes import fault_of
 
         for entry in entries:
             lang, sign, how = entry.partition("=")

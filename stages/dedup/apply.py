@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ledger import COLUMNS, Receipt
 from pipeline.schema import STR, Edit
-from pipeline.store import Store
+from pipeline.storage.ledger import COLUMNS, Receipt
+from pipeline.storage.store import Store
 from stages.dedup.columns import between, column, lookup
 from stages.dedup.corpus import Corpus
-from stages.dedup.cuts import Marks, cut_batch, ledger_edits
-from stages.dedup.exact import Twins
+from stages.dedup.exact.groups import Twins
 from stages.dedup.later import Later
 from stages.dedup.passes import Task
-from stages.dedup.turns import Taken, cut_turns, noted
+from stages.dedup.spans.removal import Marks, cut_batch, ledger_edits
+from stages.dedup.spans.turns import Taken, cut_turns, noted
 
 SIZE = "cluster_size"
 KEPT, EXACT, NEAR, COPIED, EMPTIED, URL, SEMANTIC, ALIKE = range(8)

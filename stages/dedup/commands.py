@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
-from pipeline.files import disk_error
-from pipeline.pool import Pool
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.files import disk_error
+from pipeline.storage.store import Store
 from stages.dedup import Dedup
 
 

@@ -13,9 +13,9 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pyarrow as pa
 
-from pipeline.files import Local
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.stage import Inputs
+from pipeline.storage.files import Local
+from pipeline.storage.store import Store
 from stages.dedup.columns import column
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from pipeline.errors import SourceError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.dedup.passes import spread
 
 MOST = 8 << 20

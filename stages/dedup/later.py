@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.dedup.columns import between, lookup
 
 if TYPE_CHECKING:

@@ -2,7 +2,7 @@
 
 address     canonical URLs of all rows, sorted              one task a part
 url         which row of each address stays                 one task a range of addresses
-standing, vectors, centroids, cells, semantic               see stages/dedup/semantic.py
+standing, vectors, centroids, cells, semantic               see stages/dedup/semantic/passes.py
 """
 
 from __future__ import annotations
@@ -10,15 +10,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import merge_notes, versions
 from pipeline.errors import OptionError
 from pipeline.options import content_hash, digest
-from pipeline.pool import Pool
-from pipeline.stage import merge_notes, versions
-from pipeline.store import Store
-from stages.dedup import address, apply, semantic
-from stages.dedup.embedding import Embedding, Held, are_vectors, embed, unpacked
+from pipeline.storage.store import Store
+from stages.dedup import apply
 from stages.dedup.later import Later
 from stages.dedup.passes import make, spread
+from stages.dedup.semantic import passes as semantic
+from stages.dedup.semantic.embedding import Embedding, Held, are_vectors, embed, unpacked
+from stages.dedup.url import address
 
 if TYPE_CHECKING:
     from stages.dedup.plan import Plan

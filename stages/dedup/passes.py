@@ -12,13 +12,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline import progress
+from pipeline.engine import progress
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import collect
 from pipeline.errors import MaetdolError
-from pipeline.ledger import COLUMNS, Receipt
-from pipeline.pool import Pool
-from pipeline.shards import hash_of
-from pipeline.stage import collect
-from pipeline.store import Store
+from pipeline.storage.ledger import COLUMNS, Receipt
+from pipeline.storage.shards import hash_of
+from pipeline.storage.store import Store
 
 STAGE = "dedup"
 

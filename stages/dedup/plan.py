@@ -4,7 +4,7 @@
     exact     groups of identical texts and their leaders     one task a range of hashes
     band      keys of the leaders, sorted                     one task a shard
     link      who meets whom, as a forest                     one task a range of keys
-    cluster   components, cut into lots                       one task, or several (stages/dedup/components.py)
+    cluster   components, cut into lots                       one task, or several (stages/dedup/near/components.py)
     verify    keepers by exact Jaccard                        one task a lot
     (url, semantic: stages/dedup/levels.py)                   where `levels` asks for them
     survey    what each source would lose                     one task a shard
@@ -22,36 +22,26 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline import progress
+from pipeline.engine import progress
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, merge_notes
 from pipeline.errors import SourceError
-from pipeline.ledger import Receipt
 from pipeline.options import digest
-from pipeline.pool import Pool
 from pipeline.schema import shape_of
-from pipeline.stage import Inputs, merge_notes
-from pipeline.store import Store
-from stages.dedup import (
-    apply,
-    band,
-    cluster,
-    components,
-    exact,
-    identity,
-    levels,
-    link,
-    repeats,
-    sign,
-    survey,
-    trims,
-    verify,
-)
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
+from stages.dedup import apply, identity, levels, survey
 from stages.dedup.corpus import Corpus
+from stages.dedup.exact import groups as exact
 from stages.dedup.fields import chosen
 from stages.dedup.keep import Policy
+from stages.dedup.near import band, cluster, components, link, sign, verify
+from stages.dedup.near.sign import Signing
 from stages.dedup.passes import make, proven, spread
-from stages.dedup.sign import Signing
-from stages.dedup.turns import Taken
-from stages.text.lsh import Banding
+from stages.dedup.spans import repeats
+from stages.dedup.spans import statistics as trims
+from stages.dedup.spans.turns import Taken
+from stages.text.minhash.lsh import Banding
 
 if TYPE_CHECKING:
     from stages.dedup import Dedup

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs
 from pipeline.errors import SourceError, UsageError
-from pipeline.files import disk_error
 from pipeline.options import digest
-from pipeline.pool import Pool
-from pipeline.stage import Inputs
-from stages.dedup import survey, trims
+from pipeline.storage.files import disk_error
+from stages.dedup import survey
 from stages.dedup.columns import column
 from stages.dedup.fields import columns, text_of
+from stages.dedup.spans import statistics as trims
 
 if TYPE_CHECKING:
     from stages.dedup.plan import Plan

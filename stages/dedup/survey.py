@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 import numpy as np
 import pyarrow as pa
 
-from pipeline import progress
+from pipeline.engine import progress
 from pipeline.errors import WorkError
-from pipeline.ledger import Receipt
-from pipeline.store import Store
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
 from stages.dedup.apply import KEPT, REASONS, Applying, fate_of
 from stages.dedup.passes import Task
 

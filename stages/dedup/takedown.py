@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pyarrow.compute as pc
 
-from pipeline.store import Store
-from pipeline.takedown import Lost
+from pipeline.deletion.lineage import Lost
+from pipeline.storage.store import Store
 
 
 def forget(store: Store, lost: Lost) -> list[str]:

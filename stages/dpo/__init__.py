@@ -6,12 +6,12 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.ledger import Receipt
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, Port, Stage
-from pipeline.store import Store
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, Port, Stage
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
 from stages.dpo.student import LIBRARIES, StudentSampling
-from stages.models.teacher import Sampling, TeacherOptions
+from stages.models.teacher.base import Sampling, TeacherOptions
 
 
 class Dpo(Stage):

@@ -10,7 +10,7 @@ import re
 from typing import Literal, NamedTuple
 
 from pipeline.unicode import compared
-from stages.models.signs import refuses, same_script
+from stages.models.answer_checks import refuses, same_script
 
 GRAM = 3
 """Characters a shingle has: short answers of two words still have some."""

@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.errors import SourceError, UsageError
-from pipeline.files import Local
 from pipeline.options import Options
-from pipeline.store import Store
+from pipeline.storage.files import Local
+from pipeline.storage.store import Store
 from stages.models.holdout import SHARE
 
 

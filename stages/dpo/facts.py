@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 
 def sides(drafts: Store, shards: list[int], drop: dict[str, str]) -> dict[str, Any]:

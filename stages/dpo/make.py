@@ -7,19 +7,19 @@ from contextlib import ExitStack, closing
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pipeline import progress
+from pipeline.engine import progress
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, input_shards, versions
 from pipeline.errors import UsageError, WorkError
-from pipeline.files import is_remote
-from pipeline.ledger import Receipt
 from pipeline.options import digest
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, input_shards, versions
-from pipeline.store import Store
+from pipeline.storage.files import is_remote
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
 from stages.dpo import facts, overlap, pairs, sides, student
 from stages.dpo.checks import Limits
 from stages.dpo.sides import Chat, Side
-from stages.models.judge import Judge
-from stages.models.teacher import TeacherOptions, open_teacher
+from stages.models.teacher.base import TeacherOptions, open_teacher
+from stages.models.teacher.judge import Judge
 
 DRAFTS = "passes/pairs"
 
@@ -139,7 +139,7 @@ class Asked:
 
     def rewards(self, conversations: list[list[dict[str, Any]]], tools: list[str | None]) -> list[float]:
         """The reward of each conversation's last answer; `tools` are the schemas beside each."""
-        from stages.models.device import arithmetic
+        from stages.models.inference.device import arithmetic
 
         with arithmetic(self.stage.sampling.threads) as device:
             return (
@@ -177,8 +177,8 @@ class Asked:
 def _reward_model(folder: str, content: str, device: Any, batch: int) -> Any:
     from pathlib import Path
 
-    from stages.models.device import number_type
-    from stages.models.reward import RewardModel
+    from stages.models.inference.device import number_type
+    from stages.models.inference.reward import RewardModel
 
     return RewardModel(Path(folder), device, number_type("auto", device), batch)
 

@@ -21,10 +21,10 @@ BLOCK = 65_536
 
 def near_copies(prompts: list[str], others: Iterable[str]) -> np.ndarray:
     """bool per prompt: does one of `others` resemble it, or equal it?"""
-    from stages.text.jaccard import shared, shingle_sets
-    from stages.text.lsh import band_keys, for_recall
-    from stages.text.minhash import sign
-    from stages.text.shingles import Shingling
+    from stages.text.minhash.jaccard import shared, shingle_sets
+    from stages.text.minhash.lsh import band_keys, for_recall
+    from stages.text.minhash.shingles import Shingling
+    from stages.text.minhash.signatures import sign
 
     how = Shingling("char", 5)
     banding = for_recall(THRESHOLD, RECALL, PERMUTATIONS)

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.errors import UsageError
 from pipeline.schema import speaks
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.models.holdout import prompt_key
 
 TOLERANCE = 0.001

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ledger import Ledger
 from pipeline.schema import PAIR, child_id
+from pipeline.storage.ledger import Ledger
 from stages.dpo import overlap
 from stages.dpo.sides import Side
 

@@ -18,9 +18,9 @@ from typing import Any, NamedTuple
 from pipeline.schema import bare
 from stages.dpo import checks
 from stages.dpo.checks import Limits
-from stages.models.judge import Judge
-from stages.models.judge import Pair as Compared
-from stages.models.teacher import UNFINISHED, Reply, Request, Sampling, Teacher
+from stages.models.teacher.base import UNFINISHED, Reply, Request, Sampling, Teacher
+from stages.models.teacher.judge import Judge
+from stages.models.teacher.judge import Pair as Compared
 
 OVER_CONTEXT = "dpo.over_context"
 TIE = "dpo.tie"

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.ledger import Ledger, Receipt
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, collect, versions
 from pipeline.options import Options, digest
-from pipeline.pool import Pool
 from pipeline.schema import STR, child_id
-from pipeline.stage import Inputs, collect, versions
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.store import Store
 
 CHUNK = 128
 """Prompts in a shard of the pass; a constant of the format."""
@@ -36,7 +36,7 @@ ANSWERS = pa.schema(
         ("prompt_tokens", pa.int32()),
     ]
 )
-"""One answer: `finish` as in `stages.models.generate.Generation`."""
+"""One answer: `finish` as in `stages.models.inference.generate.Generation`."""
 
 
 class StudentSampling(Options):
@@ -124,7 +124,7 @@ def answer(
 
 def answer_shard(task: Task) -> Receipt:
     """One shard of answers."""
-    from stages.models.generate import Sampling
+    from stages.models.inference.generate import Sampling
 
     drawn = Sampling(
         task.sampling.max_tokens, task.sampling.temperature, task.sampling.top_p, task.seed, task.sampling.stop
@@ -155,7 +155,7 @@ def answer_shard(task: Task) -> Receipt:
 @lru_cache(maxsize=1)
 def _student(folders: tuple[str, ...], hashes: tuple[str, ...], threads: int, batch: int) -> Any:
     """The student, loaded once a worker process; `hashes` are there to load it again when a folder was trained anew."""
-    from stages.models.generate import Generator
+    from stages.models.inference.generate import Generator
 
     return Generator(folders[0], folders[1:], threads=threads, batch=batch)
 

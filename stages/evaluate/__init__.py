@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline.engine.pool import Failure, Pool, raise_store_errors
+from pipeline.engine.stage import Inputs, Port, Stage
 from pipeline.errors import StageFailed, UsageError
-from pipeline.ledger import Receipt
 from pipeline.options import CONTENT
-from pipeline.pool import Failure, Pool, raise_store_errors
-from pipeline.stage import Inputs, Port, Stage
-from pipeline.store import ARTEFACT, Store
-from stages.models.teacher import TeacherOptions
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import ARTEFACT, Store
+from stages.models.teacher.base import TeacherOptions
 
 
 class Evaluate(Stage):

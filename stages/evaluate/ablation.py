@@ -15,11 +15,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from pipeline.engine.recipe import Recipe, is_path, parse
+from pipeline.engine.run import ancestors, plan
 from pipeline.errors import UsageError
 from pipeline.options import digest
-from pipeline.recipe import Recipe, is_path, parse
-from pipeline.run import ancestors, plan
-from pipeline.store import ARTEFACT, Store
+from pipeline.storage.store import ARTEFACT, Store
 
 VERSION = 2
 """Of the table, the plot and the intervals: another one makes them anew of what was measured."""

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from pipeline.charts import number
-from pipeline.files import place
-from pipeline.ledger import Receipt
+from pipeline.inspection.charts import number
 from pipeline.options import digest
+from pipeline.storage.files import place
+from pipeline.storage.ledger import Receipt
 from stages.evaluate.proxies import Held, Measured
 
 FORMAT = 2
@@ -22,7 +22,7 @@ STYLE = (
     "@media(prefers-color-scheme:dark){:root{--ink:#ece8df;--soft:#a49e92;--line:#38352f;--c1:#a49e92;--c2:#e0a066;--c3:#7aa7d9;--c4:#8fc08d;--c5:#ad9ad6;--c6:#d98a9c}}"
     "text{fill:var(--ink);font:12px system-ui,sans-serif}.soft{fill:var(--soft)}.grid{stroke:var(--line)}"
 )
-"""The report's colours (`pipeline/report.py`), so that the plot stands alone and beside it."""
+"""The report's colours (`pipeline/inspection/report.py`), so that the plot stands alone and beside it."""
 WIDE, LEFT, RIGHT, ROW = 680, 130, 70, 24
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.evaluate import choices, problems
-from stages.models.judge import Judge, Pair
+from stages.models.teacher.judge import Judge, Pair
 
 
 def put_choices(stage: Any, subject: Any, reader: Any, encoder: Any, width: int) -> None:

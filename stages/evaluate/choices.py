@@ -19,7 +19,7 @@ import numpy as np
 
 from pipeline.errors import UsageError
 from stages.evaluate.forms import Question, questions, rows_of
-from stages.models.rows import Row, join, segment
+from stages.models.chat.rows import Row, join, segment
 
 __all__ = ["Answered", "Choices", "Question", "answered", "chance", "load", "prompts", "rows_of"]
 

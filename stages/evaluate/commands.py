@@ -94,11 +94,11 @@ class Ablate(Options):
         }  # fmt: skip
 
     def run(self) -> int:
-        from pipeline.recipe import load
-        from pipeline.run import run
+        from pipeline.engine.recipe import load
+        from pipeline.engine.run import run
         from stages.evaluate import ablation, ablation_page, proxies
         from stages.evaluate.choices import load as questions
-        from stages.models.device import patient
+        from stages.models.inference.device import patient
 
         patient()
         recipe = load(self.recipe, list(self.set))

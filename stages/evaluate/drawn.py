@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ledger import Ledger
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 from stages.models.holdout import document_keys, hashes, held_out, prompt_key
 
 COLUMNS = {

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from stages.models.answers import encode_chat, encode_pair
+from stages.models.chat.answers import encode_chat, encode_pair
+from stages.models.chat.rows import IGNORED, Row, collate, join, segment
+from stages.models.chat.templates import Chat
 from stages.models.encoder import Encoder
-from stages.models.rows import IGNORED, Row, collate, join, segment
-from stages.models.score import token_logps
-from stages.models.templates import Chat
+from stages.models.inference.score import token_logps
 
 
 class Reader(NamedTuple):

@@ -106,7 +106,7 @@ def prompts(problems: Problems) -> tuple[list[str], list[Problem]]:
 
 def solved(generator: Any, problems: Problems, max_new_tokens: int) -> tuple[np.ndarray, list[str]]:
     """Per problem asked: 1 where the number is right, else 0; and what was written."""
-    from stages.models.generate import Sampling
+    from stages.models.inference.generate import Sampling
 
     texts, asked = prompts(problems)
     made = [

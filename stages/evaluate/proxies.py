@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import UsageError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 LEAST = 20
 """Fewer documents than this say nothing."""
@@ -67,7 +67,7 @@ def held_of(store: Store, kept_in: Sequence[Store], most: int, most_bytes: int) 
 def languages(texts: Sequence[str]) -> list[str | None]:
     """The language of each text, for documents that no filter has labelled yet; None where none is to be told or no model is installed."""
     from pipeline.errors import OptionError
-    from stages.text.language import bundled_model, identified
+    from stages.text.language.identify import bundled_model, identified
 
     try:
         model = str(bundled_model())

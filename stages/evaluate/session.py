@@ -15,22 +15,22 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.engine.stage import versions
 from pipeline.errors import UsageError
-from pipeline.ledger import Ledger, Receipt
-from pipeline.stage import versions
-from pipeline.store import ARTEFACT, Store
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.store import ARTEFACT, Store
 from stages.evaluate import asked, intervals
 from stages.evaluate import drawn as drawing
 from stages.evaluate import measure as m
-from stages.models.chain import Link, assemble, four_bit_of, open_link, prefixes
-from stages.models.device import arithmetic, number_type
+from stages.models.chat.template_lock import check_lock
+from stages.models.chat.templates import Chat, load_tokenizer
 from stages.models.encoder import Encoder
-from stages.models.generate import Generator, Sampling, tokenizer_of
 from stages.models.holdout import SHARE
-from stages.models.judge import Judge
-from stages.models.lock import check_lock
-from stages.models.teacher import open_teacher
-from stages.models.templates import Chat, load_tokenizer
+from stages.models.inference.chain import Link, assemble, four_bit_of, open_link, prefixes
+from stages.models.inference.device import arithmetic, number_type
+from stages.models.inference.generate import Generator, Sampling, tokenizer_of
+from stages.models.teacher.base import open_teacher
+from stages.models.teacher.judge import Judge
 
 FORMAT = 1
 NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo", "rl": "rl"}

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
+from pipeline.deletion.lineage import Lost
 from pipeline.schema import words_of
-from pipeline.store import ARTEFACT, Store
-from pipeline.takedown import Lost
+from pipeline.storage.store import ARTEFACT, Store
 
 
 def forget(store: Store, lost: Lost) -> list[str]:

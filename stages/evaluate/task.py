@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from pipeline.ledger import Receipt
-from pipeline.stage import Inputs
-from pipeline.store import Store
-from stages.models.device import patient
+from pipeline.engine.stage import Inputs
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
+from stages.models.inference.device import patient
 
 
 class Job(NamedTuple):

@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pipeline import forgotten, takedown
+from pipeline.deletion import forgotten, lineage, takedown
+from pipeline.deletion.lineage import Lost
+from pipeline.deletion.takedown import Found
 from pipeline.errors import UsageError
-from pipeline.files import Local, Remote, place
-from pipeline.lock import RootLock
 from pipeline.options import Options
-from pipeline.takedown import Found, Lost
+from pipeline.storage.files import Local, Remote, place
+from pipeline.storage.lock import RootLock
 
 
 class Forget(Options):
@@ -74,7 +75,7 @@ class Forget(Options):
         calls = sum(forget_calls(path, lost) for path in _journals(self.root))
         shards = takedown.carry_out(self.root, lost, lock.check)
         if base.exists("report.html"):
-            from pipeline.report import write_report
+            from pipeline.inspection.report import write_report
 
             write_report(self.root)
         lock.check()
@@ -92,7 +93,7 @@ def _journals(root: str) -> list[Path]:
     if not isinstance(place(root), Local):
         return []
     found = {path for what in ("teacher", "judge") for path in Path(root).glob(f"*-{what}.jsonl")}
-    for store in takedown.stores_of(root):
+    for store in lineage.stores_of(root):
         given = (store.manifest() or {}).get("options", {})
         for what in ("teacher", "judge"):
             named = (given.get(what) or {}).get("journal") if isinstance(given.get(what), dict) else None

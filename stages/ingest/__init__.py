@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.engine.stage import Inputs, Port, Stage, collect
 from pipeline.errors import SourceError
 from pipeline.options import UNKEYED, digest
-from pipeline.stage import Inputs, Port, Stage, collect
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.ingest.crawl import CrawlOptions
 from stages.ingest.readers.packages import Packages
 
@@ -143,8 +143,8 @@ class Ingest(Stage):
             return []
         from pathlib import Path
 
-        from pipeline.files import Local, place
-        from pipeline.forgotten import load
+        from pipeline.deletion.forgotten import load
+        from pipeline.storage.files import Local, place
         from stages.ingest.crawl import crawl
         from stages.ingest.sources import recorded
         from stages.ingest.takedown import clean

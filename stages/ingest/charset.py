@@ -14,7 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from stages.ingest import tags
+from stages.ingest.html import tags
 
 KOREAN = frozenset(
     "euc-kr euckr euc_kr cseuckr ks_c_5601-1987 ks_c_5601-1989 ks_c_5601_1987 ks_c_5601 ksc5601 ksc_5601 ks_x_1001 ksx1001 "

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.ledger import Receipt
 from pipeline.options import digest
-from pipeline.store import Store
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
 from stages.ingest.sources import File
 from stages.ingest.task import PARTS, Task
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 from pipeline.schema import apply_edits, child_id, content_id
-from stages.ingest import labelled, page, table_row
+from stages.ingest import labelled, table_row
+from stages.ingest.html import page
 from stages.ingest.readers import texts
 from stages.ingest.row import Document, Raw, clean, dropped, line_edits, meta_list
 from stages.ingest.vectors import taken

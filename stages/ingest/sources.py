@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.errors import InfraError, SourceError
-from pipeline.files import REFUSED, Remote, is_remote, storage_faults, tried, walk
+from pipeline.storage.files import REFUSED, Remote, is_remote, storage_faults, tried, walk
 
 PACKAGES = "installed-packages"
 """The named source: documentation of what is installed."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
-from stages.ingest.card import tag
-from stages.ingest.licence import spdx
+from stages.ingest.metadata.card import tag
+from stages.ingest.metadata.licence import spdx
 from stages.ingest.row import Document, Raw, clean, dropped, meta_list
 
 KNOWN = {

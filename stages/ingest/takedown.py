@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.files import TEMPORARY, Local
-from pipeline.forgotten import Forgotten
+from pipeline.deletion.forgotten import Forgotten
+from pipeline.deletion.lineage import Lost
 from pipeline.schema import doc_id
-from pipeline.store import Store
-from pipeline.takedown import Lost
+from pipeline.storage.files import TEMPORARY, Local
+from pipeline.storage.store import Store
 from stages.ingest.crawl.frontier import FRONTIER, forget_addresses
 
 REASON = "ingest.forgotten"

@@ -13,17 +13,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipeline.deletion.forgotten import Forgotten, load
+from pipeline.engine.stage import versions
+from pipeline.engine.watchdog import watchdog
 from pipeline.errors import WorkError
-from pipeline.files import place
-from pipeline.forgotten import Forgotten, load
-from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
 from pipeline.schema import SHAPES as SCHEMAS
 from pipeline.schema import STR, doc_id
-from pipeline.shards import BATCH_BYTES, BATCH_ROWS, SHARD_BYTES, SHARD_ROWS
-from pipeline.stage import versions
-from pipeline.store import Store
-from pipeline.watchdog import watchdog
+from pipeline.storage.files import place
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.shards import BATCH_BYTES, BATCH_ROWS, SHARD_BYTES, SHARD_ROWS
+from pipeline.storage.store import Store
 from stages.ingest.readers import read_file
 from stages.ingest.row import Raw, clean, guarded
 from stages.ingest.shape import SHAPES, Outcome, Shaper

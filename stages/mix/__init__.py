@@ -6,12 +6,12 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, field_validator
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, Port, Stage
 from pipeline.errors import UsageError
-from pipeline.ledger import Receipt
 from pipeline.options import CONTENT
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, Port, Stage
-from pipeline.store import Store
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
 
 
 class Mix(Stage):
@@ -47,7 +47,7 @@ class Mix(Stage):
     @field_validator("budget")
     @classmethod
     def _bytes(cls, value: str | int | None) -> int | None:
-        from pipeline.recipe import parse_bytes
+        from pipeline.engine.recipe import parse_bytes
 
         size = parse_bytes(value) if isinstance(value, str) else value
         if size is not None and size <= 0:

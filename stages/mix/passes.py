@@ -9,15 +9,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, collect, input_shards
 from pipeline.errors import UsageError
-from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
 from pipeline.paths import number, values_at, word
-from pipeline.pool import Pool
 from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of, words_of
-from pipeline.stage import Inputs, collect, input_shards
-from pipeline.store import Store
-from stages.text.token_rates import bytes_per_token, usual
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.store import Store
+from stages.text.words.token_rates import bytes_per_token, usual
 
 
 class Task(NamedTuple):

@@ -126,7 +126,7 @@ class Encoder:
             self._units = Units(self._encode_pieces, pieces.piece_to_id("<0x0A>"))
 
     def _open_hub(self) -> None:
-        from stages.models.templates import load_tokenizer
+        from stages.models.chat.templates import load_tokenizer
 
         tokenizer = load_tokenizer(self.folder)
         if not tokenizer.is_fast:
@@ -149,14 +149,14 @@ class Units:
         self._fresh()
 
     def _fresh(self) -> None:
-        from stages.text.units import known
+        from stages.models.units import known
 
         self._known = known(*self._size)
         self._starts, self._tokens, self._learnt = np.zeros(1, np.int64), np.zeros(0, np.int32), 0
 
     def encode(self, data: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(ids, bounds) of the texts `data[offsets[i]:offsets[i + 1]]`. When the words no longer fit, all are forgotten."""
-        from stages.text import units
+        from stages.models import units
 
         parts, sizes, at = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)], 0
         while at < len(offsets) - 1:

@@ -6,9 +6,9 @@ import fcntl
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipeline.deletion.lineage import Lost
 from pipeline.errors import RootLocked
-from pipeline.files import Local
-from pipeline.takedown import Lost
+from pipeline.storage.files import Local
 
 
 def forget_calls(path: Path, lost: Lost) -> int:

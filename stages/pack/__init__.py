@@ -6,10 +6,10 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from pipeline.ledger import Receipt
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, Port, Stage, collect, input_shards, versions
-from pipeline.store import Store
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, Port, Stage, collect, input_shards, versions
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
 from stages.models.holdout import SHARE
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.models.rows import best_fit as fill
+from stages.models.chat.rows import best_fit as fill
 
 WINDOW = 16_384
 """Pieces packed together by best_fit: bounds its time, and a constant of the format, since it decides the rows."""

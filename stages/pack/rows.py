@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.ledger import Ledger
 from pipeline.schema import TOKENS, child_id
-from pipeline.store import BATCH_ROWS, Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import BATCH_ROWS, Store
 from stages.models.encoder import Encoder
 from stages.models.holdout import document_keys, held_out
 from stages.pack import layout

@@ -9,9 +9,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.engine.stage import Inputs, Port, ShardStage, Work
 from pipeline.errors import did_you_mean
 from pipeline.options import CONTENT, SECRET
-from pipeline.stage import Inputs, Port, ShardStage, Work
 from stages.pii.actions import ACTIONS, Action
 from stages.pii.entities import BY_NAME, BY_PRESIDIO, ENTITIES, NAMED, PATTERNED
 

@@ -38,7 +38,7 @@ _SPELLED_DOT = re.compile(r" ?[\[({] ?(?:dot|점|닷) ?[\])}] ?| (?:dot|점|닷)
 _HIDDEN = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
-"""What `stages.pii.fold` folds to nothing."""
+"""What `stages.pii.kernels.fold` folds to nothing."""
 
 
 def secret_key(name: str) -> bytes:

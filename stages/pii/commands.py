@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.errors import SourceError, UsageError
-from pipeline.look import stores_of
+from pipeline.inspection.inspect import stores_of
 from pipeline.options import CONTENT, Options
 from pipeline.schema import TEXT_FIELDS
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.pii import Pii
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from stages.pii.book import book, switched_on
 from stages.pii.entities import BY_NAME
-from stages.pii.fold import fold, foldable
-from stages.pii.rules import Rule, rule_book
-from stages.pii.scan import BEGIN, END, ITEM, RULE, SCORE, code_points, scan
+from stages.pii.kernels.book import book, switched_on
+from stages.pii.kernels.fold import fold, foldable
+from stages.pii.kernels.rules import Rule, rule_book
+from stages.pii.kernels.scan import BEGIN, END, ITEM, RULE, SCORE, code_points, scan
 
 BASE58_SIGNS = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 

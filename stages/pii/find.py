@@ -23,11 +23,11 @@ def finder(options: Pii, wanted: frozenset[str]) -> tuple[Find, tuple[str, ...]]
     finders: list[Find] = [partial(detect, entities=patterned, floor=options.min_score)]
     further: tuple[str, ...] = ()
     if options.names != "off" and wanted & set(NAMED):
-        from stages.pii.names import names_finder
+        from stages.pii.engines.names import names_finder
 
         finders.append(names_finder(options.model, frozenset(wanted & set(NAMED)), options.min_score))
     if options.recognizers:
-        from stages.pii.presidio import recognizers_finder
+        from stages.pii.engines.presidio import recognizers_finder
 
         find, further = recognizers_finder(options.recognizers, options.min_score)
         finders.append(find)

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.ledger import Ledger
+from pipeline.engine.stage import Work
 from pipeline.schema import Edit, apply_edits, content_id
-from pipeline.stage import Work
+from pipeline.storage.ledger import Ledger
 from stages.pii.actions import Replacer
 from stages.pii.detect import Finding
 from stages.pii.drafts import Draft

@@ -7,9 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import BeforeValidator, Field, SerializeAsAny
 
+from pipeline.engine.stage import Port, ShardStage, Work
 from pipeline.errors import MaetdolError
 from pipeline.filter import Filter
-from pipeline.stage import Port, ShardStage, Work
 
 DEFAULT = ("language", "gopher_quality", "gopher_repetition", "fineweb")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline import catalog
+from pipeline.engine import catalog
 from pipeline.errors import OptionError
 from pipeline.filter import Filter
 

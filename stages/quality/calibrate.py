@@ -23,7 +23,7 @@ from pipeline.docs import Docs
 from pipeline.errors import SourceError, WorkError
 from stages.quality.build import build
 from stages.quality.sources import Sample, samples
-from stages.text.language import Identify, bundled_model
+from stages.text.language.identify import Identify, bundled_model
 from stages.text.rules import Rule, primary, word_of
 
 if TYPE_CHECKING:

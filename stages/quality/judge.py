@@ -10,16 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.docs import Docs
+from pipeline.engine.stage import Work
 from pipeline.errors import OptionError, WorkError
 from pipeline.filter import Verdict
-from pipeline.ledger import Ledger
 from pipeline.schema import Edit, apply_edits, content_id, shape_of
-from pipeline.stage import Work
+from pipeline.storage.ledger import Ledger
 from stages.quality.spare import spared, structure
-from stages.text.edits import composed, filled
+from stages.text.lines.edits import composed, filled
 from stages.text.rules import word_of
 from stages.text.view import BLANK, TEXT, text_view
-from stages.text.words import read
+from stages.text.words.counts import read
 
 if TYPE_CHECKING:
     from stages.quality import Quality

@@ -111,7 +111,7 @@ def _opened(path: Path) -> io.TextIOBase:
 
 
 def _store_rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     store = Store(path)
     store.require()

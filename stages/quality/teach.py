@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.engine.stage import versions
 from pipeline.errors import WorkError
-from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
-from pipeline.stage import versions
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.store import Store
 from stages.quality.sources import Sample, samples
-from stages.text.classifier import CARD, line_of, probabilities
+from stages.text.classify.classifier import CARD, line_of, probabilities
 
 if TYPE_CHECKING:
     from stages.quality.commands import TrainModel

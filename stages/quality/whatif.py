@@ -17,11 +17,11 @@ import pyarrow as pa
 
 from pipeline.errors import DamagedStore, SourceError, UsageError, did_you_mean
 from pipeline.filter import Filter
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.quality import Quality
 from stages.quality.judge import names
 from stages.quality.spare import spared
-from stages.text.line_rules import LineRule
+from stages.text.lines.rules import LineRule
 from stages.text.rules import Rule, primary, word_of
 
 UNREAD = "text."

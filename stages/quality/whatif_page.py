@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.errors import UsageError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.quality.whatif import Ledgers, Tally, changed
-from stages.text.token_rates import bytes_per_token, usual
+from stages.text.words.token_rates import bytes_per_token, usual
 
 if TYPE_CHECKING:
     from stages.quality.commands import WhatIf
@@ -98,7 +98,7 @@ def page(store: str, curves: dict[str, list[tuple[float, Tally]]], rates: dict[s
     """One self-contained page: kept documents and words (tokens) over each limit."""
     from html import escape
 
-    from pipeline import charts
+    from pipeline.inspection import charts
 
     parts = []
     for limit, points in curves.items():

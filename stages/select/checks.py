@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.schema import speaks, words_of
-from stages.models.signs import leaks, refuses, repetition, same_script
+from stages.models.answer_checks import leaks, refuses, repetition, same_script
 
 
 def reasons(row: dict[str, Any], stage: Any) -> tuple[list[str], float]:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, collect, input_shards, versions
 from pipeline.errors import UsageError
-from pipeline.ledger import Ledger, Receipt
 from pipeline.options import digest
-from pipeline.pool import Pool
 from pipeline.schema import STR, words_of
-from pipeline.stage import Inputs, collect, input_shards, versions
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.store import Store
 from stages.select.checks import reasons
 
 PASS = "passes/score"
@@ -125,7 +125,7 @@ def scored(stage: Any, inputs: Inputs, shards: Sequence[tuple[Store, int, str]],
 
 def score_shard(task: Task) -> Receipt:
     """One shard of scores."""
-    from stages.models.ifd import score
+    from stages.select.ifd import score
 
     scorer = _scorer(task)
     ids, rows = [], []
@@ -151,13 +151,13 @@ def score_shard(task: Task) -> Receipt:
 
 def _scorer(task: Task) -> Any:
     """A function that runs another with the model in place."""
-    from stages.models.generate import Generator
+    from stages.models.inference.generate import Generator
 
     made = Generator(*_folders(task.models), threads=task.stage.threads, batch=task.stage.batch)
     width = min(task.stage.width, made.context)
 
     def within(do: Any) -> Any:
-        from stages.models.device import arithmetic
+        from stages.models.inference.device import arithmetic
 
         with arithmetic(task.stage.threads):
             return do(made.model.eval(), made.chat_template, made.device, width)
@@ -212,7 +212,7 @@ def across(stage: Any, entries: Sequence[Entry]) -> dict[str, tuple[str, str | N
     standing = sorted((entry for entry in entries if not entry.reasons), key=lambda entry: (-entry.value, entry.id))
     fallen: dict[str, tuple[str, str | None]] = {}
     if stage.diversity is not None:
-        from stages.models.alike import nearest_better
+        from stages.text.minhash.clusters import nearest_better
 
         for place, better in nearest_better([entry.text for entry in standing], stage.diversity).items():
             fallen[standing[place].id] = ("select.near_copy", standing[better].id)

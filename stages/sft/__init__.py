@@ -6,14 +6,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator
 
-from pipeline import catalog
+from pipeline.engine import catalog
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, Port, Stage, input_shards
 from pipeline.errors import MaetdolError
-from pipeline.ledger import Receipt
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, Port, Stage, input_shards
-from pipeline.store import Store
-from stages.models.grounding import Grounding
-from stages.models.teacher import TeacherOptions
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
+from stages.models.teacher.base import TeacherOptions
+from stages.sft.grounding import Grounding
 from stages.sft.rule import Rule
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.sft.mine import hashed
 
 COLUMNS = ["id", "rule", "question_hash", "answer_hash", "page_hash", "host", "markup"]

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError
 from pipeline.options import Options
-from pipeline.pool import Pool
-from pipeline.stage import Inputs
-from pipeline.store import Store
-from stages.models.grounding import Grounding
-from stages.models.teacher import Sampling, TeacherOptions
+from pipeline.storage.store import Store
+from stages.models.teacher.base import Sampling, TeacherOptions
 from stages.sft import Sft
+from stages.sft.grounding import Grounding
 
 
 class DryRunSft(Sft):
@@ -27,7 +27,7 @@ class DryRunSft(Sft):
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> int:  # type: ignore[override]
         """Prints the estimate; 0, or 2 (OptionError) where no teacher is named."""
-        from stages.sft.estimate import estimate
+        from stages.sft.teacher.estimate import estimate
 
         if self.teacher is None:
             raise OptionError(
@@ -68,7 +68,7 @@ class CompareTeachers(Options):
 
     def run(self) -> int:
         """Prints one line per teacher; 0, or 1 where a teacher answered nothing usable."""
-        from stages.sft.compare import compare
+        from stages.sft.teacher.compare import compare
 
         if len(self.teachers) < 2:
             raise OptionError("one teacher cannot be compared", "give --teachers twice, or a file with a list")

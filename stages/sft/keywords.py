@@ -6,8 +6,8 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from stages.models.grounding import GENERIC_KO, NOUN_PARTICLES
-from stages.models.particles import fold, is_function, is_hangul, particle, stem, words
+from stages.sft.grounding import GENERIC_KO, NOUN_PARTICLES
+from stages.text.language.particles import fold, is_function, is_hangul, particle, stem, words
 
 GENERIC_EN = frozenset(
     "people thing things way ways time times day days year years number part parts lot case cases point example examples information "

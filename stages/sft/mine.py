@@ -14,8 +14,8 @@ from typing import Any
 import pyarrow as pa
 import xxhash
 
-from pipeline.ledger import Ledger
 from pipeline.schema import CHAT, STR, child_id
+from pipeline.storage.ledger import Ledger
 from stages.sft.page import Page, language, likeness_key
 from stages.sft.rule import Candidate, Rule
 

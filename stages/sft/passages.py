@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from stages.models.grounding import sentences
+from stages.sft.grounding import sentences
 from stages.sft.page import Page, Span, language, least, untranslated
 
 _SENTENCE_END = re.compile(r"[.!?。…다요][\"'”’)」』\]]*$")

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.ledger import Ledger, Receipt
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, collect, versions
 from pipeline.options import digest, identity
-from pipeline.pool import Pool
 from pipeline.schema import CHAT
-from pipeline.stage import Inputs, collect, versions
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.store import Store
 from stages.sft import across
 from stages.sft.mine import FOUND, STAGE, Yield, ledger_of, mine, tally, yields_of
 from stages.sft.page import Page, likeness_key
-from stages.sft.taught import read_reply, sampling_fact
+from stages.sft.teacher.taught import read_reply, sampling_fact
 
 if TYPE_CHECKING:
     from stages.sft import Sft
@@ -42,7 +42,7 @@ def run(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> 
         for number in set(store.receipts()) - set(range(len(shards))):
             store.drop(number)
     if stage.teacher is not None:
-        from stages.sft.teaching import teach_all
+        from stages.sft.teacher.teaching import teach_all
 
         teach_all(stage, inputs, shards, find, cut, teach)
     return _join(stage, inputs, shards, sink, pool)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from stages.models.particles import final_consonant
 from stages.sft.page import Page
 from stages.sft.wording import ask
+from stages.text.language.particles import final_consonant
 
 _SURE_KO = re.compile(
     r"(?:니까|나요|가요|까요|는가|은가|인가|운가|른가|큰가|던가|을까|일까|할까|될까|날까|릴까|무엇인가|뭔가|뭐죠)$"

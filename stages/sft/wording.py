@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 
-from stages.models.particles import josa
+from stages.text.language.particles import josa
 
 REGISTERS = ("formal", "polite", "plain")
 _SLOT = re.compile(r"\{(\w+)(?::([^{}]+))?\}")

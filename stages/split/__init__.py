@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.ledger import Ledger
-from pipeline.stage import Inputs, Port, ShardStage, Work
+from pipeline.engine.stage import Inputs, Port, ShardStage, Work
+from pipeline.storage.ledger import Ledger
 
 
 class Split(ShardStage):

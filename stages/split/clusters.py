@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pipeline.errors import UsageError
 from pipeline.schema import shape_of
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.split.sides import groups
 
 
@@ -16,7 +16,7 @@ def clusters_of(stores: tuple[tuple[str, str], ...], similarity: float) -> dict[
 
     The name is the least of the cluster's, so that it depends on which prompts there are and not on their order. Made once a process.
     """
-    from stages.models.alike import clusters
+    from stages.text.minhash.clusters import clusters
 
     asked: dict[str, str] = {}
     for path, _ in stores:

@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 from pipeline.docs import Docs
 from pipeline.errors import did_you_mean
 from pipeline.filter import Filter, Verdict
-from stages.text.codes import fault_of
+from stages.text.language.codes import fault_of
 
 
 class Bound(NamedTuple):

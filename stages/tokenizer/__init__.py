@@ -9,11 +9,11 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.ledger import Ledger, Receipt
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, Port, Stage, collect, versions
 from pipeline.options import digest
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, Port, Stage, collect, versions
-from pipeline.store import ARTEFACT, Store
+from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.store import ARTEFACT, Store
 
 MIB = 1 << 20
 RESERVED = 4 + 256
@@ -72,7 +72,7 @@ class Tokenizer(Stage):
         return self
 
     def key(self, inputs: Inputs, *extra: Any, without: tuple[str, ...] = ()) -> str:
-        from stages.models.templates import DEFAULT
+        from stages.models.chat.templates import DEFAULT
 
         return super().key(inputs, digest(DEFAULT), *extra, without=without)
 
@@ -128,8 +128,8 @@ def train(task: Task) -> Receipt:
 
 def build(stage: Tokenizer, stores: list[Store], roll: Any, taken: Any, folder: Path) -> dict[str, Any]:
     """Train on the rows `taken`, write the tokenizer folder and its card; returns the card."""
+    from stages.models.chat.templates import DEFAULT
     from stages.models.encoder import Encoder
-    from stages.models.templates import DEFAULT
     from stages.tokenizer import card, fit, sample
     from stages.tokenizer import folder as export
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 from pydantic import field_validator
 
 from pipeline.errors import SourceError, UsageError
-from pipeline.files import sync_folder
 from pipeline.options import Options
-from pipeline.store import Store
+from pipeline.storage.files import sync_folder
+from pipeline.storage.store import Store
 
 
 class Export(Options):
@@ -91,8 +91,8 @@ class Adopt(Options):
     "The store to make."
 
     def run(self) -> int:
-        from pipeline.ledger import COLUMNS
         from pipeline.options import content_hash
+        from pipeline.storage.ledger import COLUMNS
         from stages.models.encoder import Encoder
 
         folder, sink = Path(self.folder), Store(self.store)

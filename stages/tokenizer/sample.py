@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 NO_LANGUAGE = "und"
 _SALT = b"maetdol tokenizer sample 1\0"

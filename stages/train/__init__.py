@@ -6,13 +6,20 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs, Port, Stage
 from pipeline.errors import UsageError
-from pipeline.ledger import Receipt
 from pipeline.options import CONTENT, UNKEYED
-from pipeline.pool import Pool
-from pipeline.stage import Inputs, Port, Stage
-from pipeline.store import ARTEFACT, Store
-from stages.train.parallel import check_card, check_deepspeed, check_used, check_workers, contradictions, without_effect
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import ARTEFACT, Store
+from stages.train.workers.levers import (
+    check_card,
+    check_deepspeed,
+    check_used,
+    check_workers,
+    contradictions,
+    without_effect,
+)
 
 RATES = {
     ("clm", True): 1e-3,
@@ -68,8 +75,8 @@ class Train(Stage):
     adapter is stacked on it; the reference is the same model without the new adapter. With `method: full` the adapters of
     the base are merged into it first.
 
-    Before the first step the label doctor (`stages.train.doctor`) examines the rows and refuses what would train the wrong thing,
-    and the plan (`stages.train.budget`) refuses what cannot fit; both stand in the receipt's notes.
+    Before the first step the label doctor (`stages.train.data_check`) examines the rows and refuses what would train the wrong thing,
+    and the plan (`stages.train.planning.budget`) refuses what cannot fit; both stand in the receipt's notes.
 
     mlm makes an `artefact:encoder` (a Llama whose config says `is_causal: false`, so that whoever loads it reads both ways), reward
     an `artefact:reward` (a sequence classification folder with one label). rl hands the base, the prompts of `of` and the reward
@@ -365,7 +372,7 @@ class Train(Stage):
         if standing is not None and standing.key == key:
             return [standing]
         self.check(inputs)
-        from stages.train.launch import launch
+        from stages.train.workers.launch import launch
 
         return [launch(self, inputs, sink, pool, key)]
 

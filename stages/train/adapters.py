@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import UsageError, did_you_mean
-from stages.models.chain import CARD, Link, open_link
+from stages.models.inference.chain import CARD, Link, open_link
 
 HOWS = ("cat", "linear", "svd", "ties", "dare_ties", "dare_linear", "magnitude_prune")
 
@@ -112,7 +112,7 @@ def loaded(base: Sequence[Link], entries: Sequence[Entry], dtype: Any, device: A
     """The base with every entry's adapter on it, under their own names; none active yet. UsageError for another base."""
     from peft import PeftModel
 
-    from stages.models.chain import assemble
+    from stages.models.inference.chain import assemble
 
     wanted = one_base(entries)
     if wanted is not None and wanted != [link.hash for link in base]:
@@ -188,8 +188,8 @@ def swapped(
     """What the base says under each adapter in turn (the base alone first), loaded once: texts per adapter and question."""
     import torch
 
-    from stages.models.device import arithmetic
-    from stages.models.generate import Generator, Sampling
+    from stages.models.inference.device import arithmetic
+    from stages.models.inference.generate import Generator, Sampling
 
     asked = [[{"role": "user", "content": question}] for question in questions]
     said = []

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from pipeline.errors import SourceError, UsageError
 from pipeline.options import Options
-from pipeline.store import Store
-from stages.models.device import patient
+from pipeline.storage.store import Store
 from stages.models.holdout import SHARE
+from stages.models.inference.device import patient
 from stages.train.verb import InRegistry, OnBase, OnHeldOut, Rewrites, Threaded, Trying, chain_in
 
 
@@ -34,7 +34,7 @@ class Merge(Rewrites):
         patient()
         import torch
 
-        from stages.models.device import arithmetic, number_type
+        from stages.models.inference.device import arithmetic, number_type
         from stages.train import merge
 
         out, given = self.place(), self.prepared(self.chain)
@@ -82,7 +82,7 @@ class LabelDoctor(Options):
     "Share of rows that may be longer than the context."
 
     def run(self) -> int:
-        from stages.train import doctor
+        from stages.train import data_check as doctor
 
         data, tokenizer, objective = self._data()
         colour = self.colour == "always" or (
@@ -101,9 +101,9 @@ class LabelDoctor(Options):
         return 1 if any(finding.fault for finding in findings) else 0
 
     def _data(self) -> tuple[Any, Any, str]:
-        from stages.models.templates import Chat, load_tokenizer
-        from stages.train.conversations import LONGEST, Conversations, Pairs
-        from stages.train.corpus import Corpus
+        from stages.models.chat.templates import Chat, load_tokenizer
+        from stages.train.objective.conversations import LONGEST, Conversations, Pairs
+        from stages.train.objective.corpus import Corpus
 
         store, brought = Store(self.of), Store(self.tokenizer)
         folder = brought.artefact() if brought.manifest() else Path(self.tokenizer)
@@ -146,8 +146,8 @@ class TrainPlan(Options):
     "Money per hour of the machine."
 
     def run(self) -> int:
-        from pipeline.recipe import load
-        from stages.train import outlook
+        from pipeline.engine.recipe import load
+        from stages.train.planning import outlook
 
         patient()
         red = False
@@ -299,7 +299,7 @@ class PeftBench(Trying):
 
     def run(self) -> int:
         from pipeline.errors import did_you_mean
-        from stages.train.trials import METHODS
+        from stages.train.planning.trials import METHODS
 
         for name in self.methods:
             if name not in METHODS:
@@ -322,7 +322,7 @@ class Sweep(Trying):
     "Trials at most; more combinations are refused."
 
     def run(self) -> int:
-        from stages.train.trials import grid
+        from stages.train.planning.trials import grid
 
         found = grid(self.over)
         if len(found) > self.most:
@@ -352,7 +352,7 @@ class Shrink(Rewrites):
 
     def run(self) -> int:
         patient()
-        from stages.models.device import arithmetic
+        from stages.models.inference.device import arithmetic
         from stages.train import shrink
 
         out = self.place()
@@ -392,7 +392,7 @@ class Speculate(OnHeldOut):
 
     def run(self) -> int:
         patient()
-        from stages.models.device import arithmetic
+        from stages.models.inference.device import arithmetic
         from stages.train import merge
         from stages.train.drafted import drafted
 

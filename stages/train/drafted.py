@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.errors import UsageError
-from stages.models.chain import Link, assemble
-from stages.models.generate import tokenizer_of
-from stages.models.lock import check_lock
-from stages.models.templates import Chat, load_tokenizer
+from stages.models.chat.template_lock import check_lock
+from stages.models.chat.templates import Chat, load_tokenizer
+from stages.models.inference.chain import Link, assemble
+from stages.models.inference.generate import tokenizer_of
 
 
 class Drafted(NamedTuple):

@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from pipeline.errors import InfraError, WorkError
-from stages.models.checkpoint import Checkpoints, State
-from stages.train.objectives import Measured, Objective, Positions
+from stages.train.checkpoint import Checkpoints, State
+from stages.train.objective.losses import Measured, Objective, Positions
 from stages.train.schedule import Plan, rate
-from stages.train.world import Copied, World
+from stages.train.workers.world import Copied, World
 
 
 class Loop:
@@ -38,7 +38,7 @@ class Loop:
         dtype: Any,
         world: World = World(),
     ):
-        """`model` is a model, or what holds it over several workers (`stages.train.world`)."""
+        """`model` is a model, or what holds it over several workers (`stages.train.workers.world`)."""
         self.held = model if isinstance(model, Copied) else Copied(model, world)
         self.stage, self.model, self.objective, self.plan = stage, self.held.model, objective, plan
         self.seed, self.device, self.dtype, self.world = seed, device, dtype, world

@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.errors import SourceError, UsageError
-from pipeline.store import Store
-from stages.models.answers import encode_chat
-from stages.models.chain import CARD, Link, assemble, four_bit_of, load_model, open_link
-from stages.models.rows import Row, collate, join
-from stages.models.score import divergences
-from stages.models.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
+from pipeline.storage.store import Store
+from stages.models.chat.answers import encode_chat
+from stages.models.chat.rows import Row, collate, join
+from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
+from stages.models.inference.chain import CARD, Link, assemble, four_bit_of, load_model, open_link
+from stages.models.inference.score import divergences
 from stages.train.model import Built
 
 BASES = ("full precision", "4 bits written out")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.errors import UsageError
-from stages.models.chain import Link, activate, assemble, check_stackable
+from stages.models.inference.chain import Link, activate, assemble, check_stackable
 
 ROUND = 32
 """The inner width of a layer is rounded up to a multiple of this, as matrix units like it."""
@@ -26,7 +26,7 @@ class Built(NamedTuple):
 def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: Any, device: Any) -> Built:
     """The model for `stage` (a `Train`) on `chain` (empty: from scratch)."""
     if stage.objective == "reward":
-        from stages.train.reward import build_reward
+        from stages.train.objective.reward import build_reward
 
         return build_reward(stage, chain, tokenizer, width, device)
     if not chain:

@@ -13,36 +13,36 @@ from typing import Any
 import numpy as np
 import torch
 
+from pipeline.engine.stage import versions
 from pipeline.errors import UsageError
-from pipeline.files import Local
-from pipeline.ledger import Receipt
 from pipeline.options import digest
-from pipeline.stage import versions
-from pipeline.store import ARTEFACT, Store
-from stages.models.attention import attend
-from stages.models.chain import CARD, Link, assemble, chain_of, four_bit_of, open_link
-from stages.models.checkpoint import Checkpoints
-from stages.models.device import arithmetic, number_type
-from stages.models.generate import tokenizer_of
-from stages.models.lock import check_lock, lock_of
-from stages.models.reward import RewardModel
-from stages.models.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
-from stages.train import budget as budgets
-from stages.train import doctor
-from stages.train.conversations import LONGEST, Conversations, Pairs
-from stages.train.corpus import Corpus
-from stages.train.gauge import Events, Gauge, utilisation
+from pipeline.storage.files import Local
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import ARTEFACT, Store
+from stages.models.chat.template_lock import check_lock, lock_of
+from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
+from stages.models.inference.attention import attend
+from stages.models.inference.chain import CARD, Link, assemble, chain_of, four_bit_of, open_link
+from stages.models.inference.device import arithmetic, number_type
+from stages.models.inference.generate import tokenizer_of
+from stages.models.inference.reward import RewardModel
+from stages.train import data_check as doctor
+from stages.train.checkpoint import Checkpoints
 from stages.train.loop import Loop, computed_in
-from stages.train.masked import Masked, mask_id
 from stages.train.merge import folded
 from stages.train.model import Built, build, scratch, trainable
-from stages.train.objectives import Likelihood, Preference
-from stages.train.parallel import spread
-from stages.train.reward import Reward
-from stages.train.rl import Prompts
+from stages.train.objective.conversations import LONGEST, Conversations, Pairs
+from stages.train.objective.corpus import Corpus
+from stages.train.objective.losses import Likelihood, Preference
+from stages.train.objective.masked import Masked, mask_id
+from stages.train.objective.reward import Reward
+from stages.train.objective.rl import Prompts
+from stages.train.planning import budget as budgets
+from stages.train.planning.gauge import Events, Gauge, utilisation
 from stages.train.schedule import Plan, plan
-from stages.train.sharded import Parts, frugal, held
-from stages.train.world import Copied, World
+from stages.train.workers.levers import spread
+from stages.train.workers.sharded import Parts, frugal, held
+from stages.train.workers.world import Copied, World
 
 FORMAT = 1
 
@@ -109,7 +109,7 @@ class Session:
 
     def _reinforce(self, data: Any, alive: Any, told: Any, began: float) -> Receipt:
         from stages.train.model import reinforced_base
-        from stages.train.rl import reinforce
+        from stages.train.objective.rl import reinforce
 
         per_step = max(1, self.stage.batch * self.stage.accumulation // self.stage.answers)
         steps = plan(len(data), per_step, self.stage.epochs, self.stage.steps)

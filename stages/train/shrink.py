@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.errors import UsageError
-from stages.models.chain import CARD, Link, assemble, load_model, open_link
-from stages.models.rows import Row
-from stages.models.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
+from stages.models.chat.rows import Row
+from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
+from stages.models.inference.chain import CARD, Link, assemble, load_model, open_link
 from stages.train.merge import divergence
 
 

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from pipeline.errors import UsageError
 from pipeline.options import Options
-from pipeline.store import ARTEFACT, Store
-from stages.models.device import patient
+from pipeline.storage.store import ARTEFACT, Store
 from stages.models.holdout import SHARE
+from stages.models.inference.device import patient
 
 if TYPE_CHECKING:
     from stages.train.adapters import Registry
@@ -59,8 +59,8 @@ class Rewrites(OnHeldOut):
 
     def prepared(self, stores: Sequence[str]) -> Prepared:
         """Everything there is to read, for the chain in `stores`."""
-        from stages.models.generate import tokenizer_of
-        from stages.models.templates import Chat, load_tokenizer
+        from stages.models.chat.templates import Chat, load_tokenizer
+        from stages.models.inference.generate import tokenizer_of
         from stages.train import merge
 
         chain = chain_in(stores)
@@ -116,9 +116,10 @@ class Trying(Options):
 
     def trials(self, options: dict[str, dict[str, Any]]) -> int:
         """Run `options` by name and print the table."""
-        from pipeline.pool import Inline, OnRay
-        from pipeline.stage import Inputs
-        from stages.train import Train, trials
+        from pipeline.engine.pool import Inline, OnRay
+        from pipeline.engine.stage import Inputs
+        from stages.train import Train
+        from stages.train.planning import trials
 
         patient()
         stores = {
@@ -162,7 +163,7 @@ class Trying(Options):
 
 def chain_in(stores: Sequence[str]) -> Any:
     """Artefact stores, or model and adapter folders, as a chain."""
-    from stages.models.chain import chain_of, open_link
+    from stages.models.inference.chain import chain_of, open_link
 
     found = []
     for path in stores:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.stage import Inputs, Port, ShardStage, Work
+from pipeline.engine.stage import Inputs, Port, ShardStage, Work
 
 
 class Withhold(ShardStage):

@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.docs import Docs
-from pipeline.ledger import Ledger
-from pipeline.stage import Work
-from pipeline.store import Store
-from stages.text.jaccard import Sets, shingle_sets
-from stages.text.shingles import Shingling
+from pipeline.engine.stage import Work
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
+from stages.text.minhash.jaccard import Sets, shingle_sets
+from stages.text.minhash.shingles import Shingling
 from stages.text.view import TEXT, text_view
 
 if TYPE_CHECKING:

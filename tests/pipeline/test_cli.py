@@ -202,7 +202,7 @@ def test_an_exception_in_a_filter_of_ones_own_is_named_and_debug_shows_it(maetdo
 
 
 def test_whatever_is_raised_is_one_line_with_its_type(maetdol, tmp_path, repo):
-    code = "import pipeline.look as look\ndef broken(*_): raise KeyError('a\\nb' * 400)\nlook.listing = broken\nfrom pipeline.cli import main; main()"
+    code = "import pipeline.inspection.inspect as look\ndef broken(*_): raise KeyError('a\\nb' * 400)\nlook.listing = broken\nfrom pipeline.cli import main; main()"
     environment = {**__import__("os").environ, "PYTHONPATH": str(repo)}
 
     def run(*words):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.engine.recipe import load
 from pipeline.errors import RecipeError
-from pipeline.recipe import load
 
 PLAIN = "name: x\nsteps:\n  - ingest: {from: a.txt}\n"
 

@@ -12,10 +12,10 @@ import urllib.request
 import pytest
 
 from pipeline.errors import RootLocked
-from pipeline.files import place
-from pipeline.ledger import Ledger
-from pipeline.lock import RootLock
-from pipeline.store import Store
+from pipeline.storage.files import place
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.lock import RootLock
+from pipeline.storage.store import Store
 
 SERVER = """
 import sys
@@ -92,7 +92,7 @@ def test_shards_and_artefacts_are_replaced_and_removed(bucket, make_documents, t
 
 def test_a_takedown_on_s3_leaves_what_a_local_one_does(bucket, make_documents, tmp_path):
     """Forgotten from a root on object storage: the same rows, ledgers and hashes as from a local one, and the list beside them."""
-    from pipeline import forgotten, takedown
+    from pipeline.deletion import forgotten, takedown
 
     table = make_documents(
         [f"문서 {i}" for i in range(60)], url=[f"http://{'shop' if i % 3 else 'other'}.example/{i}" for i in range(60)]
@@ -123,8 +123,8 @@ def test_a_takedown_on_s3_leaves_what_a_local_one_does(bucket, make_documents, t
 
 def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
     """Sizes by listings, hashes by `verify`, and a read that refuses: as on a local disk."""
-    from pipeline import proof, verify
     from pipeline.errors import DamagedStore
+    from pipeline.storage import proof, verify
 
     store = Store(f"{bucket}/verify/corpus")
     table = make_documents([f"문서 {i}" for i in range(40)])
@@ -172,7 +172,7 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
     )
 
 
-FETCH = "import sys; from pipeline.store import Store; sys.stdin.readline(); print((Store(sys.argv[1]).artefact() / 'deep/w.bin').stat().st_size)"
+FETCH = "import sys; from pipeline.storage.store import Store; sys.stdin.readline(); print((Store(sys.argv[1]).artefact() / 'deep/w.bin').stat().st_size)"
 
 
 @pytest.mark.slow
@@ -268,8 +268,8 @@ def answers():
 
 def test_faults_of_object_storage_are_asked_again_or_one_line_with_the_mend(monkeypatch):
     pytest.importorskip("s3fs")
-    from pipeline import files
     from pipeline.errors import InfraError, SourceError
+    from pipeline.storage import files
 
     monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
     passing, final = answers()
@@ -296,8 +296,8 @@ def test_faults_of_object_storage_are_asked_again_or_one_line_with_the_mend(monk
 RACER = """
 import sys
 from pipeline.errors import RootLocked
-from pipeline.files import place
-from pipeline.lock import RootLock
+from pipeline.storage.files import place
+from pipeline.storage.lock import RootLock
 place(sys.argv[1]).exists("x")
 print("ready", flush=True)
 for line in sys.stdin:

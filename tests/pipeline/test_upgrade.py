@@ -3,9 +3,9 @@
 import pyarrow as pa
 import pytest
 
-from pipeline.ledger import Ledger
 from pipeline.schema import CHAT, DOCUMENT, META, PAIR, current, doc_id, shape_of, upgraded
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 
 STR = pa.large_string()
 TURNS = pa.list_(pa.struct([("role", STR), ("content", STR)]))

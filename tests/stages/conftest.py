@@ -61,8 +61,8 @@ def tiny_tokenizer(tmp_path_factory) -> Any:
     """A sealed `artefact:tokenizer` store: byte-level BPE of 512 tokens with the chat marks as control tokens."""
     from transformers import PreTrainedTokenizerFast
 
-    from pipeline.ledger import COLUMNS
-    from pipeline.store import Store
+    from pipeline.storage.ledger import COLUMNS
+    from pipeline.storage.store import Store
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     raw = Tokenizer(models.BPE())
@@ -93,7 +93,7 @@ def tiny_tokenizer(tmp_path_factory) -> Any:
 
 @pytest.fixture(scope="session")
 def tokenizer(tiny_tokenizer) -> Any:
-    from stages.models.templates import load_tokenizer
+    from stages.models.chat.templates import load_tokenizer
 
     return load_tokenizer(tiny_tokenizer.artefact())
 
@@ -138,9 +138,9 @@ def pack(tokenizer: Any, texts: list[str], width: int) -> list[dict[str, Any]]:
 @pytest.fixture(scope="session")
 def make_rows_store(tmp_path_factory):
     """`make_rows_store(shape, rows)` -> a sealed store of those rows (dicts; missing columns are null)."""
-    from pipeline.ledger import Ledger
     from pipeline.schema import SHAPES
-    from pipeline.store import Store
+    from pipeline.storage.ledger import Ledger
+    from pipeline.storage.store import Store
 
     def make(shape: str, rows: list[dict[str, Any]], shards: int = 1) -> Any:
         schema = SHAPES[shape]
@@ -218,9 +218,9 @@ def tiny() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def do_train(tmp_path_factory):
     """`do_train(of, options, tokenizer=..., base=[...], sink=...)` -> the sealed store of a training run."""
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.store import Store
     from stages.train import Train
 
     def train(

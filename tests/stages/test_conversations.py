@@ -8,15 +8,15 @@ import json
 import pyarrow as pa
 import pytest
 
-from pipeline import catalog
-from pipeline.ledger import COLUMNS
-from pipeline.pool import Inline
+from pipeline.engine import catalog
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.schema import CHAT, PAIR, child_id, speaks, words_of
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import COLUMNS
+from pipeline.storage.store import Store
 from stages.augment.make import Born, _row
 from stages.mix.passes import sizes_of
-from stages.models.teacher import Request
+from stages.models.teacher.base import Request
 from stages.select import Select
 from stages.select.checks import reasons
 from stages.select.choose import compared

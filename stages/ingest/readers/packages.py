@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.options import Options
-from stages.ingest.licence import spdx
+from stages.ingest.metadata.licence import spdx
 from stages.ingest.row import Raw
 from stages.ingest.sources import PACKAGES, File
 

@@ -6,9 +6,11 @@ import ast
 import inspect
 from collections.abc import Iterator
 
-from stages.ingest import attach, charset, outline
-from stages.ingest.facts import number
-from stages.ingest.render import Rendered, Span
+from stages.ingest import charset
+from stages.ingest.html import outline
+from stages.ingest.html.render import Rendered, Span
+from stages.ingest.metadata import attach
+from stages.ingest.metadata.facts import number
 from stages.ingest.row import Document, Raw, clean, dropped, meta_list
 
 

@@ -12,7 +12,7 @@ from pipeline.errors import OptionError
 from pipeline.options import CONTENT
 from stages.text.phrases import Automaton, automaton, tally
 from stages.text.rules import Bound, Rule
-from stages.text.words import read, share
+from stages.text.words.counts import read, share
 
 
 class BadWords(Rule):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from stages.text.line_rules import LineRule
-from stages.text.lines import TERMINATED, Lines
+from stages.text.lines.rules import LineRule
+from stages.text.lines.table import TERMINATED, Lines
 
 ENGLISH = (
     "skip to content", "skip to main content", "skip to navigation", "sign in", "sign up", "log in", "log out",

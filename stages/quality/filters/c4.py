@@ -4,9 +4,9 @@ import numpy as np
 
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
-from stages.text.edits import joined
-from stages.text.line_rules import line_counts
-from stages.text.lines import ENDED, lines
+from stages.text.lines.edits import joined
+from stages.text.lines.rules import line_counts
+from stages.text.lines.table import ENDED, lines
 from stages.text.rules import Bound, Rule, languages_of
 
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")
@@ -49,7 +49,7 @@ class C4(Rule):
     @property
     def max_lines(self) -> int:
         """Lines of one text that are read; more are refused, because their edits would not fit a worker."""
-        from stages.text.outline import MAX_LINES
+        from stages.text.lines.outline import MAX_LINES
 
         return MAX_LINES
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.docs import Docs
-from stages.text.lines import lines
+from stages.text.lines.table import lines
 from stages.text.rules import Bound, Rule
 
 

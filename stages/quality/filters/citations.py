@@ -6,8 +6,8 @@ import numpy as np
 
 from pipeline.docs import Docs
 from pipeline.filter import Filter, Verdict
-from stages.text.edits import Spans
-from stages.text.lines import lines
+from stages.text.lines.edits import Spans
+from stages.text.lines.table import lines
 
 
 class Citations(Filter):

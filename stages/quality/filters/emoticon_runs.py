@@ -2,9 +2,9 @@
 
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
-from stages.text.korean import Runs
+from stages.text.language.korean import Runs
 from stages.text.rules import Bound, Rule, languages_of
-from stages.text.words import read, share
+from stages.text.words.counts import read, share
 
 
 class EmoticonRuns(Rule):

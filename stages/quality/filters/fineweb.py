@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.docs import Docs
 from stages.text.rules import Bound, Rule
-from stages.text.words import Read, share
+from stages.text.words.counts import Read, share
 
 
 class Fineweb(Rule):

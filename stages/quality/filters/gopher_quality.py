@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.docs import Docs
-from stages.text import stopwords
 from stages.text.rules import Bound, Rule, languages_of, primary
-from stages.text.words import read, share
+from stages.text.words import stopwords
+from stages.text.words.counts import read, share
 
 
 class GopherQuality(Rule):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.docs import Docs
-from stages.text.korean import hangul_words
+from stages.text.language.korean import hangul_words
 from stages.text.rules import Bound, Rule
 
 

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
 from pipeline.options import CONTENT
-from stages.text.codes import fault_of
-from stages.text.language import Identified, Identify, bundled_model
+from stages.text.language.codes import fault_of
+from stages.text.language.identify import Identified, Identify, bundled_model
 from stages.text.rules import Bound, Rule
 
 LABELS = pa.list_(pa.struct({"lang": pa.large_string(), "score": pa.float64()}))
@@ -20,7 +20,7 @@ LABELS = pa.list_(pa.struct({"lang": pa.large_string(), "score": pa.float64()}))
 class Language(Rule):
     """Identifies the language (fastText lid.176, or any fastText model), sets `lang` and `lang_score`, keeps the wanted ones.
 
-    The whole text is read. Hangul decides for Korean, so that short Korean texts are safe (`stages/text/language.py`).
+    The whole text is read. Hangul decides for Korean, so that short Korean texts are safe (`stages/text/language/identify.py`).
     """
 
     version: ClassVar[int] = 3

@@ -11,10 +11,10 @@ from pydantic import Field, field_validator
 from pipeline.docs import Docs
 from pipeline.errors import WorkError
 from pipeline.filter import Verdict
-from stages.models.judge import GREEDY, UNPARSED
-from stages.models.prompts import Lang, Prompt
-from stages.models.reply import rating
-from stages.models.teacher import UNFINISHED, Request, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import UNFINISHED, Request, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.judge import GREEDY, UNPARSED
+from stages.models.teacher.prompts import Lang, Prompt
+from stages.models.teacher.reply import rating
 from stages.text.rules import Bound, Rule, languages_of, primary
 
 CRITERION: dict[Lang, str] = {

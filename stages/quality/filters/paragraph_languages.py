@@ -8,8 +8,8 @@ import pyarrow as pa
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
 from pipeline.options import CONTENT
-from stages.text.language import Identified, bundled_model, identified
-from stages.text.lines import lines
+from stages.text.language.identify import Identified, bundled_model, identified
+from stages.text.lines.table import lines
 from stages.text.rules import Bound, Rule, languages_of, primary
 
 SPANS = pa.list_(pa.struct({"start": pa.int64(), "end": pa.int64(), "lang": pa.large_string(), "score": pa.float64()}))

@@ -37,14 +37,14 @@ class Surprise:
 
 
 def _by_model(model: str, texts: list[str], tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from stages.models.perplexity import foreteller
+    from stages.models.inference.perplexity import foreteller
 
     return foreteller(model).read(texts, tokens)
 
 
 def _by_ngrams(model: str, texts: list[str], tokens: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Words between blanks, a line at a time."""
-    from stages.text.arpa import read
+    from stages.quality.arpa import read
 
     ngrams = read(model)
     out = np.zeros((3, len(texts)))

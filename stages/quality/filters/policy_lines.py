@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from stages.text.line_rules import LineRule
-from stages.text.lines import Lines
+from stages.text.lines.rules import LineRule
+from stages.text.lines.table import Lines
 
 ENGLISH = (
     "javascript", "terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies",

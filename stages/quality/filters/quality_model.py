@@ -8,7 +8,7 @@ from pydantic import field_validator
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
 from pipeline.options import CONTENT
-from stages.text.classifier import Probability, model_file
+from stages.text.classify.classifier import Probability, model_file
 from stages.text.rules import Bound, Rule, languages_of
 
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 
 from stages.text.characters import DIGIT, UPPER
-from stages.text.line_rules import LineRule
-from stages.text.lines import Lines
+from stages.text.lines.rules import LineRule
+from stages.text.lines.table import Lines
 
 COUNTER = re.compile(
     r"\W*(\d[\d.,]*\s?[kmb천만]?\+?\s*(likes?|shares?|comments?|retweets?|reposts?|quotes?|bookmarks?|upvotes?|downvotes?"

@@ -5,7 +5,7 @@ import numpy as np
 from pipeline.docs import Docs
 from stages.text.phrases import automaton, tally
 from stages.text.rules import Bound, Rule
-from stages.text.words import read, share
+from stages.text.words.counts import read, share
 
 KOREAN = (
     "카지노", "바카라", "토토사이트", "사설토토", "먹튀", "슬롯머신", "슬롯사이트", "룰렛", "홀덤", "꽁머니", "첫충", "가입머니", "충전머니",

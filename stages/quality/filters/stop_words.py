@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.docs import Docs
-from stages.text import stopwords
 from stages.text.rules import Bound, Rule, languages_of
+from stages.text.words import stopwords
 
 
 class StopWords(Rule):

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from stages.text.line_rules import LineRule
-from stages.text.lines import ENDED, TERMINATED, Lines
+from stages.text.lines.rules import LineRule
+from stages.text.lines.table import ENDED, TERMINATED, Lines
 
 
 class TerminalLines(LineRule):

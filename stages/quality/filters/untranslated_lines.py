@@ -3,8 +3,8 @@
 import numpy as np
 
 from stages.text.characters import HANGUL, LATIN
-from stages.text.line_rules import LineRule, of_language
-from stages.text.lines import Lines
+from stages.text.lines.rules import LineRule, of_language
+from stages.text.lines.table import Lines
 
 FUNCTION_WORDS = (
     "the", "of", "and", "to", "is", "are", "in", "for", "that", "this", "with", "you", "your", "on", "as", "be", "by", "or",

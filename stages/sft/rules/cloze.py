@@ -8,12 +8,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stages.models.particles import is_hangul
 from stages.sft.keywords import Term, terms
 from stages.sft.page import Page, Span
 from stages.sft.passages import prose, sentence_count
 from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
+from stages.text.language.particles import is_hangul
 
 BLANK = "[   ]"
 _LETTER = re.compile("[A-Za-z가-힣]")

@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from stages.models.grounding import sentences
+from stages.sft.grounding import sentences
 from stages.sft.page import Page, Span, least
 from stages.sft.passages import balanced, prose
 from stages.sft.rule import Candidate, Rule

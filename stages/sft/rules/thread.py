@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stages.models.grounding import sentences
+from stages.sft.grounding import sentences
 from stages.sft.page import Block, Page, least
 from stages.sft.questions import is_question
 from stages.sft.rule import Candidate, Rule

@@ -8,13 +8,13 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from stages.models.particles import is_function, stem, words
 from stages.sft.keywords import terms
 from stages.sft.page import Page, Span, language, least, likeness_key
 from stages.sft.passages import head, prose, sentence_count
 from stages.sft.questions import clean_heading
 from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
+from stages.text.language.particles import is_function, stem, words
 
 _ENDING = re.compile(r"(?:ing|ed|es|s)$")
 _SITE = re.compile(r"\s+[|·•»«–—]\s+|\s+[-:]\s+|\s*::\s*")

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stages.models.grounding import numbers
-from stages.models.particles import words
+from stages.sft.grounding import numbers
 from stages.sft.page import Page, Span, language, squeeze
 from stages.sft.rule import Candidate, Rule
 from stages.sft.wording import ask
+from stages.text.language.particles import words
 
 OTHER = {"ko": "en", "en": "ko"}
 BESIDE = {

@@ -77,7 +77,7 @@ def ours(corpus: Path, out: Path, *flags: str) -> list[str]:
 def kept_by(tool: str, out: Path) -> set[str]:
     if not tool.startswith("maetdol"):
         return set(json.loads((out / "kept.json").read_text()))
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     return set(Store(out / "store").table(["id"])["id"].to_pylist())
 

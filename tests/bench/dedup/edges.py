@@ -51,9 +51,9 @@ def edges(total: int, seed: int, scatter: bool = False):
 
 
 def run(folder: Path, nodes: int, memory: int, say) -> None:
-    from pipeline.store import Store
-    from stages.dedup import cluster
+    from pipeline.storage.store import Store
     from stages.dedup.corpus import Corpus, Part
+    from stages.dedup.near import cluster
     from stages.dedup.passes import Task
 
     parts, first = [], 0
@@ -78,9 +78,9 @@ def run(folder: Path, nodes: int, memory: int, say) -> None:
 
 def spread(folder: Path, corpus, memory: int) -> dict:
     """Run the passes; what the receipts of the last say together, rounds and bytes written, and CPU seconds by pass."""
-    from pipeline.pool import Inline
-    from pipeline.store import Store
-    from stages.dedup import components
+    from pipeline.engine.pool import Inline
+    from pipeline.storage.store import Store
+    from stages.dedup.near import components
 
     ranges = components.ranges_of(corpus.rows, memory)
     assert ranges is not None, "one task holds it"
@@ -120,8 +120,8 @@ def main() -> None:
     given = words.parse_args()
     import pyarrow as pa
 
-    from pipeline.ledger import COLUMNS
-    from pipeline.store import Store
+    from pipeline.storage.ledger import COLUMNS
+    from pipeline.storage.store import Store
     from stages.dedup.columns import blocks
 
     link, sign = Store(given.folder / "link"), Store(given.folder / "sign")

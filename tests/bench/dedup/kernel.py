@@ -38,9 +38,10 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=7)
     given = words.parse_args()
     from pipeline.docs import Docs
-    from pipeline.store import Store
-    from stages.text import jaccard, minhash
-    from stages.text.shingles import Shingling
+    from pipeline.storage.store import Store
+    from stages.text.minhash import jaccard
+    from stages.text.minhash import signatures as minhash
+    from stages.text.minhash.shingles import Shingling
 
     how = Shingling()
     print(

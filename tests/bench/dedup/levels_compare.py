@@ -51,9 +51,9 @@ def stored(path: Path, texts: list[str], vectors=None, addresses: bool = False) 
     """The texts as a DOCUMENT store, with a column of vectors, or with addresses (each fifth page's stands twice, spelt otherwise)."""
     import pyarrow as pa
 
-    from pipeline.ledger import Ledger
     from pipeline.schema import DOCUMENT, content_id, doc_id
-    from pipeline.store import Store
+    from pipeline.storage.ledger import Ledger
+    from pipeline.storage.store import Store
 
     n = len(texts)
     known = {
@@ -144,7 +144,7 @@ def main() -> None:
 
 
 def ours(out: Path) -> list[str]:
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     return Store(out).table(["text"])["text"].to_pylist()
 

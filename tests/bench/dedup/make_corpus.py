@@ -109,9 +109,9 @@ def main() -> None:
     import numpy as np
     import pyarrow as pa
 
-    from pipeline.ledger import Ledger
     from pipeline.schema import DOCUMENT
-    from pipeline.store import Store
+    from pipeline.storage.ledger import Ledger
+    from pipeline.storage.store import Store
 
     given.out.mkdir(parents=True, exist_ok=True)
     ids, texts = zip(*documents(REPO.parent / "shared/data", given.lang, int(given.megabytes * 1e6), given.seed))

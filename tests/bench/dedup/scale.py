@@ -64,7 +64,7 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=1, help="alternating; the table shows medians")
     words.add_argument("--scratch", help="folder for the output, where the system's own is small")
     given = words.parse_args()
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     print(
         "| corpus | MB | documents | run | CPU s | wall s | ms a document | MB/s of CPU | peak MB | peak MB, one process | load |\n|"

@@ -40,7 +40,7 @@ def prepared(work: Path, rows: int) -> Path:
         folder.mkdir(parents=True, exist_ok=True)
         np.save(folder / "vectors.npy", vectors)
         stored(folder / "store", texts, vectors)
-        from pipeline.store import Store
+        from pipeline.storage.store import Store
 
         pq.write_table(
             Store(folder / "store").table(), folder / "rows.parquet", compression="none", use_dictionary=False
@@ -79,7 +79,7 @@ def quality(
 
 def gone_of(store: Path, out: Path) -> np.ndarray:
     """Rows of the input that are not in the output."""
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     before, after = (Store(path).table(["id"])["id"].to_pylist() for path in (store, out))
     held = set(after)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.dpo.commands import DpoExport
-from stages.models.templates import load_tokenizer
+from stages.models.chat.templates import load_tokenizer
 
 
 def opened(source: str, *packages: str) -> None:

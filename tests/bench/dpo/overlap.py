@@ -20,9 +20,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from pipeline.recipe import parse
-from pipeline.run import run
-from pipeline.store import Store
+from pipeline.engine.recipe import parse
+from pipeline.engine.run import run
+from pipeline.storage.store import Store
 
 SHARES = (0.0, 0.5, 1.0)
 SEEDS = (17, 18, 19)

@@ -74,9 +74,9 @@ def recipe(
     import dataclasses
     import os
 
-    from pipeline.recipe import load
-    from pipeline.run import run
-    from stages.models.device import patient
+    from pipeline.engine.recipe import load
+    from pipeline.engine.run import run
+    from stages.models.inference.device import patient
 
     patient()
     (folder / f"{name}.yaml").write_text(page if isinstance(page, str) else page.read_text("utf-8"), "utf-8")

@@ -45,7 +45,7 @@ def readers() -> dict[str, Callable[[bytes], str]]:
     from resiliparse.extract.html2text import extract_plain_text
     from trafilatura import extract
 
-    from stages.ingest import page
+    from stages.ingest.html import page
     from stages.ingest.row import Raw
 
     def ours(mode: str) -> Callable[[bytes], str]:

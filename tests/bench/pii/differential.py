@@ -104,8 +104,8 @@ def own(part: int, parts: int, least: int) -> Iterator[tuple[str, str, str]]:
 
 def compared(batch: list[tuple[str, str, str]], engine: Any, report: dict[str, Any]) -> None:
     from stages.pii.detect import detect
+    from stages.pii.engines.presidio import standing
     from stages.pii.entities import BY_NAME, PATTERNED
-    from stages.pii.presidio import standing
 
     ours: list[list[tuple[int, int, str]]] = [[] for _ in batch]
     for f in detect(pa.array([text for _, _, text in batch], pa.large_string()), frozenset(PATTERNED)):
@@ -136,7 +136,7 @@ def main() -> None:
         "--out", type=Path, required=True, help="where the report goes, written anew every few hundred texts"
     )
     options = parser.parse_args()
-    from stages.pii.presidio import analyzer
+    from stages.pii.engines.presidio import analyzer
 
     part, parts = map(int, options.part.split("/"))
     engine = analyzer("regex", languages=["en"])

@@ -166,7 +166,7 @@ def whole(text: str) -> list[tuple[int, int]]:
 
 
 def measured(folder: Path) -> dict[str, Any]:
-    from stages.pii.names import in_windows, names_finder, recogniser
+    from stages.pii.engines.names import in_windows, names_finder, recogniser
 
     both, recognise = frozenset(("person", "place")), recogniser(folder)
     finders = {
@@ -197,7 +197,7 @@ def samples(size: float) -> Iterator[tuple[str, list[str]]]:
 
 
 def timed(folder: Path, size: float) -> dict[str, dict[str, float]]:
-    from stages.pii.names import in_windows, recogniser, windows
+    from stages.pii.engines.names import in_windows, recogniser, windows
 
     recognise = recogniser(folder)
     recognise(["한 번 데운다"])

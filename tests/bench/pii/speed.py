@@ -73,11 +73,11 @@ def kernel(texts: list[str]) -> dict[str, float]:
 
 
 def stage(texts: list[str]) -> float:
-    from pipeline.ledger import Ledger
-    from pipeline.pool import Inline
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
     from pipeline.schema import DOCUMENT, content_id, doc_id
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.storage.ledger import Ledger
+    from pipeline.storage.store import Store
     from stages.pii import Pii
 
     n = len(texts)
@@ -99,8 +99,8 @@ def stage(texts: list[str]) -> float:
 
 def presidio_alone(texts: list[str], sample: float) -> dict[str, float]:
     from stages.pii.detect import detect
+    from stages.pii.engines.presidio import analyzer, standing
     from stages.pii.entities import BY_NAME, PATTERNED
-    from stages.pii.presidio import analyzer, standing
 
     rng = random.Random(17)
     chosen: list[str] = []
@@ -130,11 +130,11 @@ def presidio_alone(texts: list[str], sample: float) -> dict[str, float]:
 
 def pattern_engine(context: bool):
     """The rule book as presidio's PatternRecognizers; what patterns cannot hold (mail, addresses) is left out, to its favour."""
+    from stages.pii.engines.presidio import presidio
+    from stages.pii.engines.reference_checks import verdict
     from stages.pii.entities import BY_NAME
-    from stages.pii.labels import WORDS
-    from stages.pii.presidio import presidio
-    from stages.pii.reference_checks import verdict
-    from stages.pii.rules import LEFT_SIDES, RIGHT_SIDES, rule_book
+    from stages.pii.kernels.labels import WORDS
+    from stages.pii.kernels.rules import LEFT_SIDES, RIGHT_SIDES, rule_book
 
     module = presidio()
 
@@ -166,7 +166,7 @@ def pattern_engine(context: bool):
 
 
 def engine_of(made: list, context: bool = False):
-    from stages.pii.presidio import blank_tokens, presidio
+    from stages.pii.engines.presidio import blank_tokens, presidio
 
     module = presidio()
     registry = module.RecognizerRegistry(recognizers=made, supported_languages=["en"])
@@ -176,7 +176,7 @@ def engine_of(made: list, context: bool = False):
 
 
 def stock_engine():
-    from stages.pii.presidio import presidio
+    from stages.pii.engines.presidio import presidio
 
     presidio()
     from presidio_analyzer import predefined_recognizers as own

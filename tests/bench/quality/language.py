@@ -26,7 +26,7 @@ from fasttext.FastText import _FastText  # noqa: E402
 from results import put  # noqa: E402
 
 from pipeline.docs import Docs  # noqa: E402
-from stages.text.language import Identify, bundled_model, code  # noqa: E402
+from stages.text.language.identify import Identify, bundled_model, code  # noqa: E402
 
 
 def main() -> None:

@@ -21,11 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 import pyarrow as pa
 
 from pipeline.docs import Docs
-from pipeline.ledger import Ledger
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.schema import DOCUMENT, apply_edits, doc_id
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 from stages.quality import Quality
 from stages.quality.build import build
 

@@ -4,7 +4,7 @@
 
 Input: one `{"id", "text", "lang"}` a line. Output: one `{"id", "verdicts": {family: [kept, reason]}, "text_after_c4"}` a
 line and last a `{"cpu_seconds"}` of the four filters alone, reading and writing not counted. datatrove's word splitter is
-replaced by `str.split` and its sentence splitter by the rule `stages/text/lines.py` states, so that rules are compared
+replaced by `str.split` and its sentence splitter by the rule `stages/text/lines/table.py` states, so that rules are compared
 with rules, and speed on equal words.
 """
 

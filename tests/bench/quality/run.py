@@ -111,7 +111,7 @@ def tool(command: list[str], source: Path, target: Path) -> list[dict]:
 def decisions(results: dict[str, dict]) -> list[str]:
     out = [
         "datatrove 0.10's Gopher quality, Gopher repetition, C4 and FineWeb classes, on words between blanks and with the sentence rule of",
-        "`stages/text/lines.py` in both; published (English) limits in both languages. Ids and counts only.",
+        "`stages/text/lines/table.py` in both; published (English) limits in both languages. Ids and counts only.",
         "",
         "| language | documents | "
         + " | ".join(f"{f}: agree (dropped)" for f in FAMILIES)

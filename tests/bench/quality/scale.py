@@ -30,11 +30,11 @@ def child(shared: str, size: int) -> None:
     import pyarrow as pa
     from corpus import texts
 
-    from pipeline.ledger import Ledger
-    from pipeline.pool import Inline
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
     from pipeline.schema import DOCUMENT, doc_id
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.storage.ledger import Ledger
+    from pipeline.storage.store import Store
     from stages.quality import Quality
 
     with tempfile.TemporaryDirectory() as folder:

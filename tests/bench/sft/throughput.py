@@ -17,7 +17,7 @@ WARM = 5
 
 
 def main(folder: str) -> None:
-    from stages.ingest import page
+    from stages.ingest.html import page
     from stages.ingest.row import Raw
     from stages.sft import every_rule
     from stages.sft.mine import mine

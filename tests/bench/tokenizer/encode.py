@@ -45,11 +45,11 @@ def main() -> None:
     import pyarrow as pa
     from transformers import AutoTokenizer
 
-    from pipeline.ledger import Ledger
-    from pipeline.pool import Inline
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
     from pipeline.schema import DOCUMENT, doc_id
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.storage.ledger import Ledger
+    from pipeline.storage.store import Store
     from stages.models.encoder import Encoder
     from stages.tokenizer import Tokenizer
 

@@ -25,12 +25,12 @@ def main() -> None:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from pipeline.store import Store
-    from stages.models.device import quiet
-    from stages.models.rows import collate
-    from stages.models.score import token_logps
-    from stages.train.corpus import Corpus
-    from stages.train.objectives import Positions
+    from pipeline.storage.store import Store
+    from stages.models.chat.rows import collate
+    from stages.models.inference.device import quiet
+    from stages.models.inference.score import token_logps
+    from stages.train.objective.corpus import Corpus
+    from stages.train.objective.losses import Positions
 
     quiet()
     torch.set_num_threads(1)

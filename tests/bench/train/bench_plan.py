@@ -113,11 +113,11 @@ def one(run: Path, name: str, threads: int) -> dict[str, float | str]:
     import torch  # noqa: F401
     import yaml
 
-    from pipeline.pool import Inline
-    from pipeline.recipe import load
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
-    from stages.train import budget, outlook
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.recipe import load
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.store import Store
+    from stages.train.planning import budget, outlook
 
     options = {**CONFIGURATIONS[name], "threads": threads, "holdout": 0.1}
     ports = {port: f"{run}/{options[port]}" for port in ("of", "base", "tokenizer") if port in options}

@@ -49,12 +49,12 @@ def ours(arguments: argparse.Namespace, tokens) -> float:
     """Tokens per second of `stages.train.loop`."""
     import torch
 
-    from pipeline.store import Store
-    from stages.models.checkpoint import Checkpoints
-    from stages.models.rows import join, segment
+    from pipeline.storage.store import Store
+    from stages.models.chat.rows import join, segment
     from stages.train import Train
+    from stages.train.checkpoint import Checkpoints
     from stages.train.loop import Loop
-    from stages.train.objectives import Likelihood
+    from stages.train.objective.losses import Likelihood
     from stages.train.schedule import plan
 
     class Rows:
@@ -136,7 +136,7 @@ def main() -> None:
     import torch
     import transformers
 
-    from stages.models.device import quiet
+    from stages.models.inference.device import quiet
 
     quiet()
     torch.set_num_threads(arguments.threads)

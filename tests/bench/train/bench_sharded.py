@@ -3,7 +3,7 @@
     python tests/bench/train/bench_sharded.py [--hidden 640] [--layers 8] [--steps 2] [--turns 3]
 
 Every figure is from two fresh gloo processes on this machine, which take turns over the three kinds; medians over the turns. Memory is
-what a worker's resident memory grew by at most, from before the model was made to after the last step (`stages.train.gauge`); the
+what a worker's resident memory grew by at most, from before the model was made to after the last step (`stages.train.planning.gauge`); the
 processor's own libraries are not in it. CPU seconds are of the steps alone, of both workers together.
 """
 
@@ -42,7 +42,7 @@ class Rows:
         return len(self.tokens)
 
     def row(self, index: int, held: bool = False):
-        from stages.models.rows import join, segment
+        from stages.models.chat.rows import join, segment
 
         ids, half = self.tokens[index], self.width // 2
         return join([segment(ids[:half]), segment(ids[half:])])
@@ -59,15 +59,15 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
     import torch.distributed as dist
     from transformers import LlamaForCausalLM  # noqa: F401 - loaded before memory is counted
 
-    from stages.models.device import arithmetic
+    from stages.models.inference.device import arithmetic
     from stages.train import Train
-    from stages.train.gauge import Gauge
     from stages.train.loop import Loop
     from stages.train.model import scratch
-    from stages.train.objectives import Likelihood
+    from stages.train.objective.losses import Likelihood
+    from stages.train.planning.gauge import Gauge
     from stages.train.schedule import plan
-    from stages.train.sharded import frugal, held
-    from stages.train.world import World
+    from stages.train.workers.sharded import frugal, held
+    from stages.train.workers.world import World
 
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     shape = {

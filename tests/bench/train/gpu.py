@@ -38,7 +38,7 @@ def model_of(name: str, dtype: Any, device: Any, four_bit: bool = False) -> Any:
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from stages.models.chain import load_model
+    from stages.models.inference.chain import load_model
 
     hidden, layers, heads, kv, inner, vocabulary, tied = SHAPES[name]
     config = LlamaConfig(vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads, num_key_value_heads=kv,
@@ -72,7 +72,7 @@ class Rows:
     def row(self, index: int, held: bool = False) -> Any:
         import numpy as np
 
-        from stages.models.rows import join, segment
+        from stages.models.chat.rows import join, segment
 
         return join([segment(part) for part in np.array_split(self.tokens[index], self.parts)])
 
@@ -84,11 +84,11 @@ def ours(model: Any, stage: Any, rows: Rows, device: Any, dtype: Any, steps: int
     """Tokens per second (median of the steps after the third) and peak memory of our loop."""
     import torch
 
-    from pipeline.store import Store
-    from stages.models.checkpoint import Checkpoints
-    from stages.train.gauge import Gauge
+    from pipeline.storage.store import Store
+    from stages.train.checkpoint import Checkpoints
     from stages.train.loop import Loop
-    from stages.train.objectives import Likelihood
+    from stages.train.objective.losses import Likelihood
+    from stages.train.planning.gauge import Gauge
     from stages.train.schedule import plan
 
     gauge, seconds = Gauge(device), []
@@ -125,7 +125,7 @@ def trl(model: Any, rows: Rows, device: Any, batch: int, steps: int, rank: int) 
     from transformers import PreTrainedTokenizerFast, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from stages.train.gauge import Gauge
+    from stages.train.planning.gauge import Gauge
     from tokenizers import Tokenizer, models
 
     seconds: list[float] = []
@@ -156,7 +156,7 @@ def trl(model: Any, rows: Rows, device: Any, batch: int, steps: int, rank: int) 
 
 def loader(rows: Rows, device: Any, batch: int) -> float:
     """Tokens per second of reading and putting batches together, without a model."""
-    from stages.models.rows import collate
+    from stages.models.chat.rows import collate
 
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < 2.0:
@@ -175,10 +175,10 @@ def main() -> None:
     arguments = parser.parse_args()
     import torch
 
-    from stages.models.device import quiet
+    from stages.models.inference.device import quiet
     from stages.train import Train
-    from stages.train import budget as b
     from stages.train.model import adapted
+    from stages.train.planning import budget as b
 
     quiet()
     if not torch.cuda.is_available() and not arguments.small:

@@ -5,12 +5,12 @@ import json
 import pyarrow as pa
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError
-from pipeline.ledger import Ledger
-from pipeline.pool import Inline
 from pipeline.schema import CHAT
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 from stages.augment import Augment
 
 QUESTIONS = [

@@ -14,9 +14,9 @@ import pytest
 @pytest.fixture(scope="session")
 def dedup():
     """`dedup(sink, *sources, against=(), pool=None, **options)` -> the sealed output store."""
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.store import Store
     from stages.dedup import Dedup
 
     def run(sink: Path, *sources, against=(), pool=None, **options):
@@ -34,7 +34,7 @@ def dedup():
 @pytest.fixture(scope="session")
 def dying():
     """`dying(limit)`: an Inline pool that dies after so many tasks, as a killed driver does between two of them; `done` names them."""
-    from pipeline.pool import Inline
+    from pipeline.engine.pool import Inline
 
     class Dying:
         workers = 1
@@ -70,7 +70,7 @@ def fates():
 @pytest.fixture(scope="session")
 def jaccard():
     """`jaccard(a, b, how)` -> exact similarity of two texts, with Python sets."""
-    from stages.text.shingles import Shingling, shingles
+    from stages.text.minhash.shingles import Shingling, shingles
 
     def compare(a: str, b: str, how: Shingling = Shingling()) -> float:
         left, right = set(shingles(a, how)), set(shingles(b, how))

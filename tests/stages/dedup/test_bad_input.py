@@ -7,8 +7,8 @@ import random
 import pytest
 
 from pipeline.errors import DamagedStore, SourceError
-from pipeline.ledger import check
-from pipeline.store import Store
+from pipeline.storage.ledger import check
+from pipeline.storage.store import Store
 
 LEVELS = ["exact", "near", "url"]
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pipeline.ledger import check
+from pipeline.storage.ledger import check
 
 
 def test_every_removal_is_proven_against_its_keeper_and_no_kept_pair_is_alike(
@@ -98,8 +98,9 @@ def components(pairs: set[tuple[int, int]], count: int) -> list[int]:
 def test_templates_and_chains_are_not_merged_where_closure_would(dedup, make_store, fates, jaccard, tmp_path, capsys):
     import numpy as np
 
-    from stages.text import lsh, minhash
-    from stages.text.shingles import Shingling
+    from stages.text.minhash import lsh
+    from stages.text.minhash import signatures as minhash
+    from stages.text.minhash.shingles import Shingling
 
     texts = [*template_pages(60, seed=3), *(text for chain in chains(40, seed=4) for text in chain)]
     source = make_store(tmp_path / "in", texts)

@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import OptionError, SourceError
-from pipeline.ledger import Ledger
 from pipeline.schema import CHAT, PAIR
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 from stages.dedup import Dedup, fields
-from stages.text.lsh import Banding
-from stages.text.shingles import Shingling
+from stages.text.minhash.lsh import Banding
+from stages.text.minhash.shingles import Shingling
 
 
 def message(role: str, content: str | None) -> dict:

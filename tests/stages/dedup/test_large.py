@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from stages.dedup import verify
+from stages.dedup.near import verify
 
 
 def pages(count: int, seed: int) -> list[str]:
@@ -55,7 +55,7 @@ def test_one_long_document_and_its_near_copy(dedup, make_store, fates, tmp_path)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sign", "exact", "band", "link", "cluster", "verify", "survey", "shards"])
 def test_kill_minus_nine_in_each_pass_and_rerun_gives_the_same_bytes(make_store, corpus, tmp_path, repo, name):
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     make_store(tmp_path / "in", corpus(1500, seed=21), shards=6)
     command = [sys.executable, "-m", "pipeline.cli", "dedup", str(tmp_path / "in")]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline import progress
-from stages.dedup import verify
+from pipeline.engine import progress
+from stages.dedup.near import verify
 
 
 @pytest.mark.parametrize("large", [False, True])

@@ -7,8 +7,8 @@ import random
 import pytest
 
 from pipeline.errors import OptionError
-from stages.dedup import verify
-from stages.text.shingles import Shingling, shingles
+from stages.dedup.near import verify
+from stages.text.minhash.shingles import Shingling, shingles
 
 
 def words(seed: int, count: int) -> list[str]:

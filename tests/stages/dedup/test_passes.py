@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from pipeline import progress
-from pipeline.pool import Inline
-from stages.dedup import band, cluster, exact, link, verify
+from pipeline.engine import progress
+from pipeline.engine.pool import Inline
+from stages.dedup.exact import groups as exact
+from stages.dedup.near import band, cluster, link, verify
 
 
 class Counting:

@@ -7,10 +7,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from pipeline import progress
 from pipeline.cli import cli
+from pipeline.engine import progress
 from pipeline.errors import MaetdolError, SourceError, UsageError, WorkError
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.dedup import preview
 
 

@@ -8,8 +8,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
-from pipeline.store import Store
-from stages.dedup import address, semantic
+from pipeline.storage.store import Store
+from stages.dedup.semantic import passes as semantic
+from stages.dedup.url import address
 
 LEVELS = {
     "default": {},

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.pool import Inline
-from stages.dedup import repeats
-from stages.text import spans
-from stages.text.shingles import table
+from pipeline.engine.pool import Inline
+from stages.dedup.spans import keys as spans
+from stages.dedup.spans import repeats
+from stages.text.minhash.shingles import table
 
 WORD = re.compile(r"\w+")
 UNITS = {

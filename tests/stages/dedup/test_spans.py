@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import OptionError
 from pipeline.schema import content_id
-from stages.dedup import repeats
+from stages.dedup.spans import repeats
 
 MENU = "Home products prices about us contact careers press terms privacy cookies"
 

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from stages.dedup import address
-from stages.dedup.canonical import canonical
+from stages.dedup.url import address
+from stages.dedup.url.canonical import canonical
 
 
 def words(seed: int, count: int = 40) -> str:

@@ -2,13 +2,13 @@
 
 import pytest
 
-from pipeline.ledger import COLUMNS
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.schema import child_id
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import COLUMNS
+from pipeline.storage.store import Store
 from stages.dpo import Dpo
-from stages.models.generate import Generation
+from stages.models.inference.generate import Generation
 
 ASK = "맷돌에 대해 {0}번째로 알려 주세요."
 LABEL = "맷돌은 곡식을 가는 도구이고, {0}번째 이야기는 이렇습니다."

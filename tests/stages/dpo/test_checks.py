@@ -3,7 +3,7 @@
 import pytest
 
 from stages.dpo.checks import Limits, judge, similarity, trim, whole
-from stages.models.signs import refuses, same_script, script
+from stages.models.answer_checks import refuses, same_script, script
 
 LABEL = "맷돌은 곡식을 가는 돌입니다. 위짝을 돌려 곡식을 갑니다."
 

@@ -13,7 +13,7 @@ import yaml
 
 from pipeline.schema import bare
 from stages.dpo.commands import DpoExport
-from stages.models.templates import load_tokenizer
+from stages.models.chat.templates import load_tokenizer
 
 INFO = {"file_name", "formatting", "ranking", "columns", "tags", "split", "subset", "folder", "num_samples"}
 COLUMNS = {

@@ -3,10 +3,10 @@
 import pytest
 
 from pipeline.errors import OptionError, UsageError
-from pipeline.ledger import check
 from pipeline.schema import bare, child_id, shape_of
+from pipeline.storage.ledger import check
 from stages.dpo import Dpo
-from stages.models.generate import Generation
+from stages.models.inference.generate import Generation
 
 LABEL = "맷돌은 곡식을 가는 도구이고, {0}번째 이야기는 이렇습니다."
 

@@ -6,7 +6,7 @@ import warnings
 import pytest
 import yaml
 
-from pipeline import catalog
+from pipeline.engine import catalog
 from pipeline.errors import SourceError, UsageError
 from stages.dpo.commands import DpoExport
 from stages.dpo.formats import FORMATS, NoForm, turns
@@ -69,7 +69,7 @@ def test_trl_trains_on_preferences(pair_store, tiny_tokenizer, base_store, tmp_p
     from transformers import AutoModelForCausalLM
     from trl import DPOConfig, DPOTrainer
 
-    from stages.models.templates import load_tokenizer
+    from stages.models.chat.templates import load_tokenizer
 
     export(pair_store, tmp_path, "trl", part="train")
     data = load_dataset(

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from pipeline.errors import WorkError
-from stages.models.teacher import Reply, TeacherOptions
+from stages.models.teacher.base import Reply, TeacherOptions
 
 SOME = TeacherOptions(kind="endpoint", url="http://127.0.0.1:9", model="m")
 

@@ -2,14 +2,14 @@
 
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
-from pipeline.ledger import COLUMNS
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import COLUMNS
+from pipeline.storage.store import Store
 from stages.dpo import Dpo
 from stages.dpo.pairs import unbalanced
-from stages.models.generate import Generation
+from stages.models.inference.generate import Generation
 from tests.stages.dpo.conftest import Scripted, chat_row
 
 WEAK, STRONG = (
@@ -185,7 +185,7 @@ def test_a_trained_reward_model_scores_the_pairs(pair_store, chat_store, base_st
 
 def test_the_report_says_how_the_sides_are_told_apart(make_rows_store, make):
     """A student with a stock phrase: the probe sees it, and the page says so, with the overlap as measured."""
-    from pipeline.sections import _bias
+    from pipeline.inspection.sections import _bias
 
     of = make_rows_store("CHAT", [chat_row(n) for n in range(120)])
     pairs = make(of, weak=lambda prompt, _: "!!! " + WEAK)

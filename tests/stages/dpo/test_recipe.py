@@ -4,10 +4,10 @@ import pickle
 
 import pytest
 
-from pipeline.pool import Inline
-from pipeline.recipe import parse
-from pipeline.run import plan, run
-from pipeline.stage import Inputs
+from pipeline.engine.pool import Inline
+from pipeline.engine.recipe import parse
+from pipeline.engine.run import plan, run
+from pipeline.engine.stage import Inputs
 from stages.dpo import Dpo
 from stages.dpo import student as students
 

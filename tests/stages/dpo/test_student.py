@@ -2,12 +2,12 @@
 
 import pytest
 
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.storage.store import Store
 from stages.dpo import Dpo, StudentSampling
-from stages.models.lock import lock_of
-from stages.models.templates import Chat, load_tokenizer
+from stages.models.chat.template_lock import lock_of
+from stages.models.chat.templates import Chat, load_tokenizer
 
 SHORT = StudentSampling(max_tokens=24, threads=1, temperature=0.5, top_p=0.8)
 LOOSE = {"sampling": SHORT, "length_ratio": 8.0, "truncated": "keep", "same_language": False}

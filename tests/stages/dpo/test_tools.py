@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.schema import bare
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.dpo.commands import DpoExport
 from stages.ingest import Ingest
 from tests.stages.dpo.conftest import LABEL, chat_row

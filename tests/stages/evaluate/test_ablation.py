@@ -13,9 +13,9 @@ import sys
 import numpy as np
 import pytest
 
+from pipeline.engine.recipe import parse
 from pipeline.errors import RecipeError, UsageError
-from pipeline.recipe import parse
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.evaluate import ablation, ablation_page, proxies
 from stages.evaluate.commands import Ablate
 from stages.evaluate.proxies import Held, Measured

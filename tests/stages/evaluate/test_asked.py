@@ -8,10 +8,10 @@ import tarfile
 import numpy as np
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import SourceError, UsageError
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.evaluate import Evaluate, choices, problems
 
 torch = pytest.importorskip("torch")
@@ -235,8 +235,8 @@ def grains(tmp_path_factory):
 
 def answers_of(folder, given):
     from stages.evaluate.measure import Reader
-    from stages.models.chain import load_model
     from stages.models.encoder import Encoder
+    from stages.models.inference.chain import load_model
 
     model, encoder = load_model(folder, dtype=torch.float32, device=torch.device("cpu")).eval(), Encoder(folder)
     return model, choices.answered(Reader(model, torch.device("cpu"), torch.float32, 8, 3), encoder, given, 64)
@@ -379,7 +379,7 @@ def test_shots_stand_in_front_and_never_show_the_question_itself(grains):
 def test_evaluate_asks_choices_problems_and_a_judge(grains, chat_store, base_store, sft_store, tmp_path, monkeypatch):
     """The judge here prefers the answer that begins as the reference does; it is asked in both orders."""
     from stages.evaluate import session
-    from stages.models.teacher import Reply
+    from stages.models.teacher.base import Reply
 
     sums = tmp_path / "sums.jsonl"
     sums.write_text(

@@ -8,14 +8,14 @@ import shutil
 import numpy as np
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
-from pipeline.pool import Inline
 from pipeline.schema import doc_id
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.evaluate import Evaluate, intervals, measure
+from stages.models.chat.rows import join, segment
 from stages.models.holdout import held_out
-from stages.models.rows import join, segment
 
 torch = pytest.importorskip("torch")
 
@@ -210,7 +210,7 @@ def test_documents_may_be_measured_by_their_beginning(documents, base_store, tmp
 
 def test_of_different_shares_the_one_that_every_model_held_out_is_used(base_store, sft_store):
     from stages.evaluate.session import shares_of
-    from stages.models.chain import open_link
+    from stages.models.inference.chain import open_link
 
     model, adapter = (open_link(store.artefact()) for store in (base_store, sft_store))
     wider = adapter._replace(card={**adapter.card, "holdout": 0.5})

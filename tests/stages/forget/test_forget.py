@@ -9,10 +9,11 @@ import sqlite3
 import pyarrow.compute as pc
 import pytest
 
-from pipeline import cli, forgotten, takedown
+from pipeline import cli
+from pipeline.deletion import forgotten, lineage, takedown
 from pipeline.errors import UsageError
-from pipeline.files import place
-from pipeline.store import Store
+from pipeline.storage.files import place
+from pipeline.storage.store import Store
 from stages.ingest.takedown import members
 
 HOST = "en.maetdol.example"
@@ -23,10 +24,10 @@ ARTEFACTS = ("tokenizer", "pretrain", "sft-model", "dpo-model")
 def tables(root):
     """(store or pass, shard) -> (rows, ledger) of the whole root."""
     found = {}
-    for store in takedown.stores_of(str(root)):
-        for name, part in takedown.parts_of(store):
-            for number, receipt in takedown._receipts(part):
-                found[name, number] = takedown._rows(part, number, receipt), takedown._ledger(part, number)
+    for store in lineage.stores_of(str(root)):
+        for name, part in lineage.parts_of(store):
+            for number, receipt in lineage.receipts_of(part):
+                found[name, number] = lineage.rows_of(part, number, receipt), lineage.ledger_of(part, number)
     return found
 
 
@@ -188,8 +189,8 @@ def test_the_run_has_nothing_to_do(forgot, maetdol_run):
 
 def test_reading_it_again_does_not_bring_it_back(forgot, tmp_path):
     """The site crawled anew into the same root, and the same pages read from a folder of HTML."""
-    from pipeline.recipe import parse
-    from pipeline.run import run
+    from pipeline.engine.recipe import parse
+    from pipeline.engine.run import run
 
     _, root, _ = forgot
     shutil.copy(root / forgotten.NAME, tmp_path / forgotten.NAME)

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from pipeline import forgotten, verify
+from pipeline.deletion import forgotten
+from pipeline.engine.recipe import parse
+from pipeline.engine.run import plan, rows_of, run
 from pipeline.errors import DamagedStore
-from pipeline.files import place
-from pipeline.recipe import parse
-from pipeline.run import plan, rows_of, run
-from pipeline.store import Store
+from pipeline.storage import verify
+from pipeline.storage.files import place
+from pipeline.storage.store import Store
 from stages.forget.commands import Forget
 
 NAMES = ["맷돌", "절구", "방아", "두부", "조청", "누룩"]

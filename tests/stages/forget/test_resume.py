@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from pipeline import forgotten, takedown
-from pipeline.files import place
+from pipeline.deletion import forgotten, lineage, takedown
+from pipeline.storage.files import place
 from stages.forget.commands import Forget
 
 HOST = "http://shop.example/"
@@ -59,7 +59,7 @@ def test_a_second_takedown_keeps_the_first(root):
     Forget(root=str(root), domain=("shop.example",)).run()
     Forget(root=str(root), url=("http://other.example/1",)).run()
     assert len(forgotten.entries(place(root))) == 2 and len(list((root / "takedowns").iterdir())) == 2
-    stores = takedown.stores_of(str(root))
+    stores = lineage.stores_of(str(root))
     assert [len(store.require()["takedowns"]) for store in stores] == [2, 2] and {
         store.require()["rows"] for store in stores
     } == {159}

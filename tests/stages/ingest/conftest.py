@@ -27,7 +27,7 @@ def unpacked(shared, tmp_path_factory):
 @pytest.fixture(scope="session")
 def page():
     """`page(html, **facts)` -> the Document of a page given as str or bytes."""
-    from stages.ingest import page as pages
+    from stages.ingest.html import page as pages
     from stages.ingest.row import Raw
 
     def read(html: str | bytes, extract: str = "main", **facts):
@@ -53,10 +53,10 @@ def prose():
 @pytest.fixture
 def ingest(tmp_path):
     """`ingest(sources, sink="out", **options)` -> the sealed store, its ledger's law checked."""
-    from pipeline.ledger import check
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.ledger import check
+    from pipeline.storage.store import Store
     from stages.ingest import Ingest
 
     def run(sources, sink: str = "out", **options) -> Store:

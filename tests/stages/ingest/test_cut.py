@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline import files
 from pipeline.errors import InfraError
+from pipeline.storage import files
 from stages.ingest.readers import read_file
 from stages.ingest.sources import File
 

@@ -96,7 +96,7 @@ def test_the_same_bytes_from_another_place_and_in_any_order_of_sources(folder, i
 
 
 def test_what_is_in_the_key_and_what_is_not(folder, tmp_path):
-    from pipeline.stage import Inputs
+    from pipeline.engine.stage import Inputs
 
     def key(path, **options):
         return Ingest.build({"from": str(path), **options}, "ingest").key(Inputs())
@@ -227,9 +227,9 @@ def test_pages_are_no_labelled_rows(folder, ingest, reasons):
 
 
 def test_a_crawled_site_is_read_and_what_was_left_out_stands_in_the_ledger(repo, tmp_path, reasons, rows):
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.store import Store
 
     pages = tmp_path / "site" / "pages" / "mill.example"
     pages.mkdir(parents=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.stages.ingest.mutation import read
+from tests.stages.ingest.mutation_fuzz.hunt import read
 
 TURNS = [
     {"role": "user", "content": "Ask", "name": "u"},

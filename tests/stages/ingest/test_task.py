@@ -174,7 +174,7 @@ def test_a_record_that_no_reader_foresaw_is_a_row(ingest, rows, tmp_path, monkey
 
 def test_a_broken_file_among_many_is_named(ingest, tmp_path):
     """Where a record that gave no row stands is in its ledger row, and `trace` finds it by the file's name."""
-    from pipeline.look import trace
+    from pipeline.inspection.inspect import trace
 
     (tmp_path / "in/sub").mkdir(parents=True)
     for number in range(60):
@@ -259,9 +259,9 @@ def test_what_is_no_records_fault_stops_the_task(ingest, tmp_path, monkeypatch, 
 MEASURED = """
 import re, sys
 from pathlib import Path
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.storage.store import Store
 from stages.ingest import Ingest
 stage = Ingest.build({"from": sys.argv[1]}, "ingest")
 receipts = stage.run(Inputs(), Store(sys.argv[2]), Inline())
@@ -297,7 +297,7 @@ def test_a_packed_file_larger_than_memory_allows_is_streamed(repo, tmp_path):
     assert run.returncode == 0, run.stderr
     rows, megabytes = map(int, run.stdout.split())
     assert rows == 400 * 1024 * 1024 // len(line) and megabytes < 500
-    from pipeline.store import Store
+    from pipeline.storage.store import Store
 
     store = Store(tmp_path / "out")
     assert len(store.shards()) == 2 and store.ledgers()["reason"].drop_null().to_pylist() == ["ingest.too_large"]

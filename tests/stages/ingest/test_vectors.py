@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.cli import cli
-from pipeline.store import Store
+from pipeline.storage.store import Store
 
 WORDS = ["the mill turns by the river", "bread is baked at night", "a wheel of stone and water"]
 KINDS = [pa.list_(pa.float32()), pa.list_(pa.float64()), pa.list_(pa.float32(), 3), pa.list_(pa.int8())]

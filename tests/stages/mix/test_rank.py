@@ -5,11 +5,11 @@ import random
 import pyarrow as pa
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
-from pipeline.ledger import Ledger
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 from stages.mix import Mix
 
 SCORES = [None if n % 50 == 0 else round(random.Random(n).random(), 2) for n in range(1000)]

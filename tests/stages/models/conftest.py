@@ -8,7 +8,7 @@ import pytest
 @pytest.fixture(scope="session")
 def asked():
     """`asked(text, id=text, **more)` -> a Request with one user message."""
-    from stages.models.teacher import Request
+    from stages.models.teacher.base import Request
 
     return lambda text, **more: Request(more.pop("id", text), (("user", text),), **more)
 
@@ -19,7 +19,7 @@ def untrained(tiny_tokenizer, tmp_path_factory):
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from stages.models.templates import DEFAULT
+    from stages.models.chat.templates import DEFAULT
 
     folder = tmp_path_factory.mktemp("untrained")
     tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer.artefact())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.models.templates import Chat
+from stages.models.chat.templates import Chat
 
 INPUTS = Path(__file__).resolve().parents[4] / "shared" / "faults" / "inputs"
 pytestmark = pytest.mark.skipif(not INPUTS.is_dir(), reason="../shared/faults is not beside this checkout")

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.storage.store import Store
 from stages.pack import Pack
 from stages.tokenizer import Tokenizer
 

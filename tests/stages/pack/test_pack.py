@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError
-from pipeline.ledger import check
-from pipeline.pool import Inline
 from pipeline.schema import shape_of
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import check
+from pipeline.storage.store import Store
 from stages.models.encoder import Encoder
 from stages.models.holdout import held_out
 from stages.pack import Pack
@@ -117,7 +117,7 @@ def test_forged_tokens_in_a_page_do_not_end_it(tmp_path, make_store, packed):
 
 def test_any_hugging_face_tokenizer(tmp_path, documents, tokenizer):
     """Without the card's promise the Hugging Face side does the work; ids and spans are the same."""
-    from pipeline.ledger import COLUMNS
+    from pipeline.storage.ledger import COLUMNS
 
     folder = tmp_path / "hub"
     folder.mkdir()

@@ -11,7 +11,7 @@ import pytest
 from pipeline.errors import OptionError, SourceError
 from stages.pii import Pii
 from stages.pii.commands import Audit
-from stages.pii.names import by_rules, windows
+from stages.pii.engines.names import by_rules, windows
 
 
 def test_audit_fails_on_leaks_and_names_no_value(make_store, tmp_path, capsys):
@@ -136,4 +136,4 @@ def loaded_after(code: str, repo) -> set[str]:
 
 def test_importing_the_room_loads_nothing_heavy_and_presidio_no_torch(repo):
     assert loaded_after("import stages.pii, stages.pii.commands", repo) == set()
-    assert "torch" not in loaded_after("from stages.pii.presidio import presidio; presidio()", repo)
+    assert "torch" not in loaded_after("from stages.pii.engines.presidio import presidio; presidio()", repo)

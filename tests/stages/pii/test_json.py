@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.ledger import check
 from pipeline.schema import CHAT, PAIR
+from pipeline.storage.ledger import check
 from stages.pii import Pii
 from stages.pii.json_text import JsonText
 

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from stages.pii.automaton import compile_patterns
-from stages.pii.rules import rule_book
+from stages.pii.kernels.automaton import compile_patterns
+from stages.pii.kernels.rules import rule_book
 
 SEEDS = {
     "digits": "1", "zeros": "0", "separated digits": "1-", "spaced digits": "1 ", "dotted": "1.", "hex colons": "a:", "colons": ":", "ats": "@",

@@ -26,7 +26,7 @@ def folder(bench, tmp_path_factory):
 
 
 def test_the_model_names_persons_that_rules_do_not(bench, folder):
-    from stages.pii.names import in_windows, names_finder, recogniser
+    from stages.pii.engines.names import in_windows, names_finder, recogniser
 
     held, recognise = bench.klue()[1], recogniser(folder)
     everything = bench.judged(held, lambda texts: in_windows(texts.to_pylist(), recognise, bench.whole))["person"]

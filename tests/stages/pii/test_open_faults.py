@@ -7,8 +7,8 @@ import pytest
 
 from stages.pii.actions import canonical, hashed
 from stages.pii.detect import detect
+from stages.pii.engines.reference import all_spans, settled
 from stages.pii.entities import PATTERNED
-from stages.pii.reference import all_spans, settled
 
 KINDS = frozenset(PATTERNED)
 

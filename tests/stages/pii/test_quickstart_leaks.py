@@ -12,9 +12,9 @@ import sys
 import pyarrow as pa
 import pytest
 
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.storage.store import Store
 from stages.pii import Pii
 from stages.pii.commands import Audit, behind_pii
 

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import OptionError
-from pipeline.ledger import Ledger, check
 from pipeline.schema import CHAT, DOCUMENT, PAIR, SHAPES, TOKENS, Edit, apply_edits, content_id, merge_edits
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger, check
+from pipeline.storage.store import Store
 from stages.pii import Pii
 from stages.pii.commands import audited
 from stages.pii.entities import ENTITIES

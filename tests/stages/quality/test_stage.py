@@ -7,12 +7,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError, WorkError
 from pipeline.filter import Verdict
-from pipeline.pool import Inline
 from pipeline.schema import apply_edits, content_id
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.quality import Quality
 from stages.quality.judge import names
 

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import OptionError, SourceError, WorkError
 from pipeline.schema import doc_id
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.quality.commands import TrainModel
 from stages.quality.sources import samples
 from stages.quality.teach import at_threshold, auc, average_precision, gathered, interval

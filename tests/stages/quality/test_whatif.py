@@ -5,14 +5,14 @@ import random
 
 import pytest
 
+from pipeline.engine.recipe import parse
 from pipeline.errors import SourceError, UsageError
-from pipeline.recipe import parse
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.quality import Quality
 from stages.quality.commands import WhatIf
 from stages.quality.whatif import Ledgers, changed
 from stages.quality.whatif_page import sweep_of
-from stages.text.token_rates import bytes_per_token
+from stages.text.words.token_rates import bytes_per_token
 
 KO = "우리는 그 책을 볼 수 있는 곳에서 다시 만났다. 오늘은 날씨가 좋다. 이 길은 바다로 이어진다. 또는 산으로 간다."
 EN = "The people have to be there and that is with it. It was a good day. Of all roads this one leads to the sea."
@@ -40,7 +40,7 @@ def run(tmp_path_factory, make_store):
     make_store(root / "in", texts, shards=3, blocks=blocks)
 
     def go(name: str, filters: list, **options) -> Store:
-        from pipeline import run as runs
+        from pipeline.engine import run as runs
 
         page = {
             "name": "t",

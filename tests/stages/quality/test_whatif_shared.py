@@ -5,9 +5,9 @@ import lzma
 
 import pytest
 
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.storage.store import Store
 from stages.quality import Quality
 from stages.quality.whatif import Ledgers, changed
 

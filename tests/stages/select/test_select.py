@@ -4,12 +4,12 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError, UsageError
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
-from stages.models.alike import nearest_better
+from pipeline.storage.store import Store
 from stages.select import Select
+from stages.text.minhash.clusters import nearest_better
 
 ASK, ANSWER = "맷돌은 무엇에 쓰나요?", "맷돌은 곡식을 갈아 가루나 죽을 만드는 데 쓰는 돌로 된 도구입니다."
 

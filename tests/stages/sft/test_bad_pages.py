@@ -12,7 +12,7 @@ MANY = 10_000
 @pytest.fixture(scope="module")
 def mine_html():
     """`mine_html(html)` -> what every rule makes of a page."""
-    from stages.ingest import page as reader
+    from stages.ingest.html import page as reader
     from stages.ingest.row import Raw
     from stages.sft import every_rule
     from stages.sft.mine import mine

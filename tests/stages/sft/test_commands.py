@@ -6,13 +6,13 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import cli
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.sft import Sft
 from stages.sft.commands import CompareTeachers, DryRunSft
-from stages.sft.estimate import estimate
+from stages.sft.teacher.estimate import estimate
 
 PASSAGE = "The mill of {place} began in the spring of {year}, when twenty-three households put in fifty thousand won each. Today sixty-one households are members, and four people work at the mill from Tuesday to Saturday. The stones are dressed once every three months."
 TEXTS = [

@@ -60,7 +60,7 @@ def test_five_rules_beside_declared_questions_reach_nine_in_ten(record):
 @pytest.fixture(scope="module")
 def mined(shared):
     """`mined(archive, wanted)` -> rows by (id, key) of the archive's pages or lines that `wanted` names, with their documents."""
-    from stages.ingest import page as reader
+    from stages.ingest.html import page as reader
     from stages.ingest.row import Raw
     from stages.sft import every_rule
     from stages.sft.mine import mine
@@ -126,9 +126,9 @@ def test_the_rows_of_the_record_are_still_mined(record, mined):
 @pytest.mark.slow
 def test_korean_instruction_rows_of_the_manuals(shared, tmp_path):
     """The whole way: files, ingest, every rule, what falls across pages; counted as they stand in the store."""
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.store import Store
     from stages.ingest import Ingest
     from stages.sft import Sft
 

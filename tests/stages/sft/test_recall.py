@@ -66,7 +66,7 @@ def microdata_questions(source: str):
 @pytest.fixture(scope="module")
 def pages(shared):
     """(source, DOCUMENT row) of the pages that carry a declared question."""
-    from stages.ingest import page as reader
+    from stages.ingest.html import page as reader
     from stages.ingest.row import Raw
 
     found = []
@@ -113,7 +113,7 @@ def test_declared_questions_are_found_and_nothing_else(pages):
 @pytest.fixture(scope="module")
 def answers(shared):
     """500 mined answers with the text around them: English pages of all kinds and Korean manuals, drawn by seed."""
-    from stages.ingest import page as reader
+    from stages.ingest.html import page as reader
     from stages.ingest.row import Raw
 
     found = []
@@ -148,7 +148,7 @@ def answers(shared):
 def test_planted_faults_are_found_in_500_mined_answers(answers):
     """A fault is a number changed, a name exchanged, or a sentence added; names and sentences come from other answers of the
     same 500, by nothing but their place in the text: no table is shared with the gate."""
-    from stages.models.grounding import Grounding, sentences
+    from stages.sft.grounding import Grounding, sentences
 
     dice = random.Random(29)
     said = [item["messages"][1]["content"] for _, item in answers]

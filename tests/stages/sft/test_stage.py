@@ -2,11 +2,11 @@
 
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError
-from pipeline.pool import Inline
 from pipeline.schema import CHAT
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.sft import Sft, every_rule
 
 FORM = "Q: {q}\nA: {a}\n"

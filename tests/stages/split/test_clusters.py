@@ -5,12 +5,12 @@ import random
 import numpy as np
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
-from stages.models.alike import clusters
+from pipeline.storage.store import Store
 from stages.split import Split
+from stages.text.minhash.clusters import clusters
 
 NOUNS = "맷돌 절구 방아 두부 콩나물 메밀국수 보리차 찹쌀떡 수수경단 조청 된장 간장 고추장 막걸리 식혜 누룩 도토리묵 팥죽 깨강정 미숫가루".split()
 VERBS = [

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import OptionError, ShardFailed, UsageError
-from pipeline.ledger import check
 from pipeline.schema import CHAT, PAIR, TOKENS, child_id
+from pipeline.storage.ledger import check
 from stages.models.holdout import held_out, prompt_key
 from stages.split import Split
 from stages.split.sides import kept

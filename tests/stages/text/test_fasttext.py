@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import OptionError
-from stages.text.fasttext_apply import scorer
-from stages.text.fasttext_file import read
+from stages.text.classify.apply import scorer
+from stages.text.classify.model_file import read
 
 WORDS = (
     "맷돌 사람이 the of and go 가나다 über naïve ㅋㅋ 12 foo_bar __label__x it's well-known 日本語 東京 привет".split()
@@ -144,7 +144,7 @@ def test_lid_176_on_the_shared_texts(shared):
 
     from fasttext.FastText import _FastText
 
-    from stages.text.language import bundled_model
+    from stages.text.language.identify import bundled_model
 
     texts = []
     for name, field in (

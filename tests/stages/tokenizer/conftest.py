@@ -5,11 +5,11 @@ import random
 import pyarrow as pa
 import pytest
 
-from pipeline.ledger import Ledger
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.schema import DOCUMENT, content_id, doc_id
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 
 KOREAN = "맷돌 곡식 콩 물 두부 마을 할머니 아침 손 돌 바퀴 천천히 곱게 갈아 넣고 돌리면 나온다 그리고 다시 하루 저녁 이야기 사람들 함께".split()
 ENGLISH = "the millstone grinds grain and beans slowly while water turns a wheel of stone in every old village by the river".split()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import catalog
+from pipeline.engine import catalog
+from pipeline.engine.recipe import parse
+from pipeline.engine.run import run
 from pipeline.errors import OptionError, SourceError, UsageError
 from pipeline.options import content_hash
-from pipeline.recipe import parse
-from pipeline.run import run
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.tokenizer.commands import Adopt, Export
 
 

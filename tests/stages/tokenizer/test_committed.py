@@ -37,8 +37,8 @@ def test_the_recipe_beside_it_is_the_shipped_one(folder, repo):
 
 @pytest.mark.slow
 def test_its_recipe_makes_it_again(folder, repo, tmp_path, monkeypatch):
-    from pipeline.recipe import load
-    from pipeline.run import run
+    from pipeline.engine.recipe import load
+    from pipeline.engine.run import run
 
     monkeypatch.chdir(repo)
     recipe = load(folder / "recipe.yaml", [f"root={tmp_path / 'root'}"])

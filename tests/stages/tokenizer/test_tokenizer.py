@@ -5,8 +5,8 @@ import json
 import pytest
 
 from pipeline.errors import OptionError, StageFailed, UsageError
-from pipeline.ledger import check
 from pipeline.options import content_hash
+from pipeline.storage.ledger import check
 from stages.tokenizer import Tokenizer
 
 

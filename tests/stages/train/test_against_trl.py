@@ -2,9 +2,9 @@
 
 import pytest
 
-from stages.models.rows import collate
-from stages.models.templates import Chat
-from stages.train.conversations import Conversations, Pairs
+from stages.models.chat.rows import collate
+from stages.models.chat.templates import Chat
+from stages.train.objective.conversations import Conversations, Pairs
 
 torch = pytest.importorskip("torch")
 CPU = torch.device("cpu")
@@ -12,7 +12,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def base(base_store):
-    from stages.models.chain import load_model
+    from stages.models.inference.chain import load_model
 
     return load_model(base_store.artefact(), dtype=torch.float32, device=CPU)
 
@@ -45,7 +45,7 @@ def batch_of(trainer):
 def test_the_preference_loss_is_trls(loss, beta, per_token, base, pair_store, tokenizer, tmp_path):
     from trl import DPOConfig, DPOTrainer
 
-    from stages.train.objectives import Preference
+    from stages.train.objective.losses import Preference
 
     rows = pair_store.table().slice(0, 8).to_pylist()
     data = Pairs([pair_store], Chat(tokenizer), 64, 0.0)
@@ -77,7 +77,7 @@ def test_the_answers_asked_for_and_their_loss_are_trls(base, chat_store, tokeniz
     import datasets
     from trl import SFTConfig, SFTTrainer
 
-    from stages.train.objectives import Likelihood
+    from stages.train.objective.losses import Likelihood
 
     rows = chat_store.table().slice(0, 8).to_pylist()
     data = Conversations([chat_store], Chat(tokenizer), 64, 0.0, pack=False)

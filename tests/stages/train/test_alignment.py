@@ -2,9 +2,9 @@
 
 import pytest
 
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.storage.store import Store
 from stages.train import Train
 
 pytestmark = pytest.mark.slow
@@ -22,7 +22,7 @@ def student(chat_store, base_store, do_train):
 @pytest.fixture(scope="module")
 def pairs(chat_store, base_store, student, tmp_path_factory):
     """The stage's own pairs: the row's answer preferred to what the student says, several samples a prompt."""
-    from pipeline import catalog
+    from pipeline.engine import catalog
 
     stage = catalog.stage("dpo").build(
         {

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError, WorkError
-from pipeline.pool import Inline
 from pipeline.schema import child_id
-from pipeline.stage import Inputs
-from pipeline.store import Store
-from stages.models.templates import DEFAULT, Chat
-from stages.train import Train, doctor
-from stages.train.conversations import Conversations, Pairs
-from stages.train.corpus import Corpus
+from pipeline.storage.store import Store
+from stages.models.chat.templates import DEFAULT, Chat
+from stages.train import Train
+from stages.train import data_check as doctor
+from stages.train.objective.conversations import Conversations, Pairs
+from stages.train.objective.corpus import Corpus
 
 torch = pytest.importorskip("torch")
 CPU = torch.device("cpu")
@@ -140,7 +141,7 @@ def test_reasoning_that_the_template_leaves_out_is_counted_and_noted(make_rows_s
 
 
 def doctored(store):
-    from stages.models.templates import load_tokenizer
+    from stages.models.chat.templates import load_tokenizer
 
     return load_tokenizer(store.artefact())
 
@@ -178,7 +179,7 @@ def test_all_labels_masked_is_refused_whole_and_in_part(chat_store, base_store, 
 
 def test_labels_that_reach_into_the_next_document_are_refused(tokens_store, tokenizer, monkeypatch):
     """The fault: labels shifted over the whole row instead of inside each segment."""
-    from stages.train import corpus as module
+    from stages.train.objective import corpus as module
 
     data = Corpus([tokens_store], None, 0.2, 512)
     assert not faults(doctor.examine(data, tokenizer, "clm", 0.5))
@@ -193,7 +194,7 @@ def test_labels_that_reach_into_the_next_document_are_refused(tokens_store, toke
 
 
 def test_rows_without_labels_are_refused(tokens_store, tokenizer, monkeypatch):
-    from stages.train import corpus as module
+    from stages.train.objective import corpus as module
 
     data, right = Corpus([tokens_store], None, 0.2, 512), module.join
     monkeypatch.setattr(
@@ -219,8 +220,8 @@ def test_documents_that_see_each_other_are_refused(
     tokens_store, base_store, tiny_tokenizer, tiny, do_train, monkeypatch
 ):
     """The fault: attention without the block-diagonal mask, as a kernel that ignores it would give."""
-    from stages.models import score
-    from stages.models.chain import load_model
+    from stages.models.inference import score
+    from stages.models.inference.chain import load_model
 
     model, data = (
         load_model(base_store.artefact(), dtype=torch.float32, device=CPU),
@@ -248,7 +249,7 @@ DPO = {"objective": "dpo", "steps": 1, "threads": 1, "holdout": 0.2, "seq_len": 
 
 
 def test_exchanged_sides_are_refused_when_read(pair_store, base_store, do_train, monkeypatch):
-    from stages.train import conversations as module
+    from stages.train.objective import conversations as module
 
     right = module.encode_pair
     monkeypatch.setattr(
@@ -261,7 +262,7 @@ def test_exchanged_sides_are_refused_when_read(pair_store, base_store, do_train,
 
 
 def test_exchanged_sides_are_refused_in_the_loss(pair_store, base_store, do_train, monkeypatch):
-    from stages.train.objectives import Preference
+    from stages.train.objective.losses import Preference
 
     right = Preference._scores
     monkeypatch.setattr(
@@ -337,7 +338,7 @@ def test_shards_packed_with_another_tokenizer_of_the_same_size_are_refused(token
 def test_shards_of_another_tokenizer_are_refused_by_their_manifest_with_a_base_too(
     tokens_store, base_store, tiny_tokenizer
 ):
-    from stages.models.chain import open_link
+    from stages.models.inference.chain import open_link
     from stages.train.session import check_packed_with
 
     link = open_link(base_store.artefact())
@@ -376,7 +377,7 @@ def test_another_template_tokenizer_or_option_is_another_key(
 def test_a_store_without_its_columns_is_refused_by_name(make_rows_store, tokenizer):
     import pyarrow as pa
 
-    from pipeline.ledger import Ledger
+    from pipeline.storage.ledger import Ledger
 
     store = Store(make_rows_store("CHAT", []).path + "-bare")
     table = pa.table({"id": pa.array([child_id("x", "test", "row", 0)], pa.large_string())})

@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
-from pipeline.pool import Inline
 from pipeline.schema import child_id
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
+from stages.models.chat.templates import Chat
 from stages.models.holdout import held_out
-from stages.models.templates import Chat
 from stages.train import Train
-from stages.train.conversations import Conversations, Pairs
-from stages.train.corpus import Corpus
+from stages.train.objective.conversations import Conversations, Pairs
+from stages.train.objective.corpus import Corpus
 
 
 def test_held_out_documents_are_cut_out_of_their_rows(tokens_store):
@@ -44,7 +44,7 @@ def test_held_out_documents_are_cut_out_of_their_rows(tokens_store):
 def test_rows_that_pack_marked_are_left_out_whole(tokens_store, tmp_path):
     import pyarrow as pa
 
-    from pipeline.ledger import Ledger
+    from pipeline.storage.ledger import Ledger
 
     table = tokens_store.table()
     marked = table.append_column("heldout", pa.array([n % 3 == 0 for n in range(len(table))]))
@@ -160,8 +160,8 @@ def test_a_prompt_stands_on_one_side_in_sft_and_dpo(chat_store, pair_store, toke
 
 
 def test_the_closing_line_and_the_report_say_which_rows_were_left_out(make_rows_store, base_store, tmp_path, capsys):
-    from pipeline import sections
     from pipeline.cli import cli
+    from pipeline.inspection import sections
 
     user, answer = (
         {"role": "user", "content": "쌀은?"},
@@ -206,7 +206,7 @@ def test_rows_are_as_long_as_the_longest_where_nobody_says_and_never_what_a_base
 ):
     from types import SimpleNamespace
 
-    from stages.train.rl import Prompts
+    from stages.train.objective.rl import Prompts
     from stages.train.session import reach
 
     user, answers = (
@@ -240,8 +240,8 @@ TOOLED = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<|
 def test_tools_stand_in_what_is_planned_measured_and_asked(make_rows_store, tokenizer):
     from stages.evaluate.drawn import draw
     from stages.evaluate.measure import encode_conversations
-    from stages.train import outlook
-    from stages.train.rl import Prompts, asking
+    from stages.train.objective.rl import Prompts, asking
+    from stages.train.planning import outlook
 
     chat, tools = (
         Chat(tokenizer, TOOLED),

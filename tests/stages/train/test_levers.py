@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
 
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
-from pipeline.stage import Inputs
-from stages.models.rows import collate, join, segment
+from stages.models.chat.rows import collate, join, segment
 from stages.train import Train
 
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ class Given:
 
 
 def objective(rows):
-    from stages.train.objectives import Likelihood
+    from stages.train.objective.losses import Likelihood
 
     return Likelihood(Given(rows), 0, CPU, fixed_width=True)
 
@@ -68,7 +68,7 @@ def plain(model, rows):
 def test_the_loss_trained_on_is_the_plain_one_and_so_is_its_gradient_in_slices_of_bounded_size(
     llama, rows, monkeypatch
 ):
-    from stages.models import score
+    from stages.models.inference import score
 
     monkeypatch.setattr(score, "CELLS", CELLS)
     plain_loss = plain(llama, rows)
@@ -100,7 +100,7 @@ def kept(compute):
 
 
 def test_what_is_kept_for_the_backward_pass_does_not_grow_with_the_rows(llama, rows, monkeypatch):
-    from stages.models import score
+    from stages.models.inference import score
 
     monkeypatch.setattr(score, "CELLS", CELLS)
     assert kept(lambda: objective(rows).measure(llama, [0, 1])) == 0
@@ -127,7 +127,7 @@ def test_attention_for_a_card_without_one_is_refused_before_anything_runs(way, t
 
 
 def test_an_old_card_is_told_that_flash_is_not_for_it(monkeypatch):
-    from stages.train.parallel import check_card
+    from stages.train.workers.levers import check_card
 
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
     with pytest.raises(UsageError, match="compute capability 8.0") as fault:
@@ -137,8 +137,8 @@ def test_an_old_card_is_told_that_flash_is_not_for_it(monkeypatch):
 
 
 def test_a_budget_of_shards_is_a_workers_part(tmp_path):
-    from stages.train.budget import Machine, Shape, budget
-    from stages.train.parallel import spread
+    from stages.train.planning.budget import Machine, Shape, budget
+    from stages.train.workers.levers import spread
 
     shape = Shape(32_000, 1024, 16, 16, 16, 2752)
     whole = budget(Train(parallel="fsdp"), shape, 1024, 1 << 20, Machine("a card", 80 << 30, 1e14, True))
@@ -186,7 +186,7 @@ def test_an_option_that_would_have_no_effect_is_refused(options, told):
 
 
 def test_it_is_known_of_every_option_who_uses_it():
-    from stages.train.parallel import BY_ALL, FROM_SCRATCH, USED_BY
+    from stages.train.workers.levers import BY_ALL, FROM_SCRATCH, USED_BY
 
     assert sorted([*USED_BY, *FROM_SCRATCH, *BY_ALL]) == sorted(Train.model_fields), "each stands in one of the three"
     for users in USED_BY.values():
@@ -222,7 +222,7 @@ def test_options_that_the_stores_given_leave_without_effect_are_refused(chat_sto
 
 
 def test_trials_of_several_methods_each_take_the_shared_options_they_use():
-    from stages.train.trials import METHODS, shared
+    from stages.train.planning.trials import METHODS, shared
 
     common = {"objective": "sft", "rank": 4, "beta": 1.0}
     some = {name: METHODS[name] for name in ("full", "lora", "ia3")}

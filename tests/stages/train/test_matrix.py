@@ -5,9 +5,9 @@ With `-s` it prints the table that stands in tests/bench/train/RESULTS.md.
 
 import pytest
 
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.storage.store import Store
 from stages.train import Train
 
 pytestmark = pytest.mark.slow

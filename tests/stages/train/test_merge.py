@@ -20,7 +20,7 @@ def options(chat_store, base_store, sft_store, tmp_path):
 
 
 def test_the_merged_model_answers_as_the_adapter_on_four_bits(options, base_store, sft_store, capsys):
-    from stages.models.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, Sampling
 
     assert Merge(**options).run() == 0
     folder = options["folder"]

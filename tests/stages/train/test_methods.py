@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import UsageError
-from stages.models.rows import collate, join, segment
-from stages.models.score import token_logps, virtual_tokens
+from stages.models.chat.rows import collate, join, segment
+from stages.models.inference.score import token_logps, virtual_tokens
 from stages.train import Train
 
 torch = pytest.importorskip("torch")
@@ -22,7 +22,7 @@ def card_of(store):
 
 def assert_drawn(store):
     """The report shows the curve: loss of the steps, and of the held-out rows."""
-    from pipeline.sections import training
+    from pipeline.inspection.sections import training
 
     page = training([store])
     assert "loss (held out)" in page and page.count("<polyline") >= 2
@@ -46,7 +46,7 @@ def test_virtual_tokens_lower_the_loss_on_held_out_answers(method, virtual_store
 
 @pytest.mark.parametrize("method", sorted(VIRTUAL))
 def test_virtual_tokens_act_packed_as_alone_and_as_peft_does(method, virtual_stores, base_store, random_ids):
-    from stages.models.chain import assemble, chain_of, open_link
+    from stages.models.inference.chain import assemble, chain_of, open_link
 
     model = assemble(
         chain_of([open_link(s.artefact()) for s in (base_store, virtual_stores[method])]),
@@ -69,8 +69,8 @@ def test_virtual_tokens_act_packed_as_alone_and_as_peft_does(method, virtual_sto
 @pytest.mark.parametrize("method", sorted(VIRTUAL))
 def test_virtual_tokens_are_there_when_answers_are_generated(method, virtual_stores, base_store):
     """Greedy answers of a padded batch are what asking token by token, as training does, gives."""
-    from stages.models.generate import Generator, Sampling
-    from stages.models.score import states
+    from stages.models.inference.generate import Generator, Sampling
+    from stages.models.inference.score import states
 
     asked = [[{"role": "user", "content": text}] for text in ("how do you call 쌀?", "콩는?")]
     before, after = (
@@ -129,8 +129,8 @@ def test_masked_language_modelling_lowers_the_loss_on_hidden_tokens(
 
 
 def test_what_is_hidden_depends_on_seed_step_and_row_alone(tokens_store, tokenizer):
-    from stages.train.corpus import Corpus
-    from stages.train.masked import Masked
+    from stages.train.objective.corpus import Corpus
+    from stages.train.objective.masked import Masked
 
     data = Corpus([tokens_store], None, 0.2, 512)
     made = [Masked(data, tokenizer, CPU, seed=s, share=0.15, next_sentence=False) for s in (1, 1, 2)]
@@ -149,8 +149,8 @@ def test_what_is_hidden_depends_on_seed_step_and_row_alone(tokens_store, tokeniz
 
 
 def test_next_sentence_pairs_go_on_or_do_not(tokens_store, tokenizer):
-    from stages.train.corpus import Corpus
-    from stages.train.masked import Masked
+    from stages.train.objective.corpus import Corpus
+    from stages.train.objective.masked import Masked
 
     data = Corpus([tokens_store], None, 0.2, 512)
     objective = Masked(data, tokenizer, CPU, seed=1, share=0.15, next_sentence=True)
@@ -196,7 +196,7 @@ def test_the_reward_model_ranks_held_out_pairs_above_chance(reward_store, read_h
 
 
 def test_a_reward_adapter_is_written_whole_and_reads_as_it_was_trained(pair_store, base_store, do_train, read_history):
-    from stages.models.reward import RewardModel
+    from stages.models.inference.reward import RewardModel
 
     options = {
         "objective": "reward",
@@ -224,9 +224,9 @@ def test_a_reward_adapter_is_written_whole_and_reads_as_it_was_trained(pair_stor
 def test_online_rl_raises_the_reward_of_held_out_answers(
     kind, method, chat_store, base_store, reward_store, do_train, read_history
 ):
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.store import Store
 
     stage = Train(objective="rl", rl=kind, method=method, steps=12, batch=16, answers=8, answer_tokens=10, learning_rate=3e-3 if method == "lora" else 1e-3,
                   threads=1, holdout=0.2, seq_len=48, kl=0.0, eval_rows=16)  # fmt: skip
@@ -268,11 +268,11 @@ def test_rl_without_a_reward_and_a_reader_as_a_writer_are_refused(chat_store, ba
 @pytest.mark.parametrize("method", ["prefix", "prompt", "ia3"])
 def test_what_dpo_compares_with_is_the_base_alone(method, pair_store, base_store, monkeypatch, tmp_path):
     """Virtual tokens change the model before its first step, so the reference is measured without them."""
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
-    from stages.models.chain import load_model
-    from stages.train.objectives import Preference
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.store import Store
+    from stages.models.inference.chain import load_model
+    from stages.train.objective.losses import Preference
 
     seen = {}
     refer = Preference.refer
@@ -307,9 +307,9 @@ def test_what_was_trained_on_four_bits_is_written_out_as_it_computes(
     """The adapter is merged into the 4-bit base written out in full: the file holds no 4-bit weights, and the same function."""
     from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
-    from pipeline.pool import Inline
-    from pipeline.stage import Inputs
-    from pipeline.store import Store
+    from pipeline.engine.pool import Inline
+    from pipeline.engine.stage import Inputs
+    from pipeline.storage.store import Store
     from stages.train import merge, session
 
     ids, said = torch.arange(20, 40)[None], {}

@@ -7,17 +7,16 @@ from dataclasses import replace
 
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import WorkError
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.train import Train
 
 
 def run_and_die(options, inputs, sink, die_at, where):
     """Train until step `die_at`, then SIGKILL this process: before the step (`step`), or while its checkpoint is listed (`save`)."""
-    from stages.models import checkpoint
-    from stages.train import loop
+    from stages.train import checkpoint, loop
 
     advance, listing = loop.Loop._advance, checkpoint.Checkpoints._list
 
@@ -111,7 +110,7 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(job, deaths, jobs, for
 
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(jobs, tmp_path, monkeypatch):
-    from stages.models.checkpoint import Checkpoints
+    from stages.train.checkpoint import Checkpoints
     from stages.train.loop import Loop
 
     options, inputs = jobs["clm"]
@@ -131,7 +130,7 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(jobs, t
 
 def test_a_process_whose_driver_is_gone_ends_itself(jobs, tmp_path, monkeypatch):
     from pipeline.errors import InfraError
-    from stages.train.launch import Job, alive_check, me, train_alone
+    from stages.train.workers.launch import Job, alive_check, me, train_alone
 
     options, inputs = jobs["clm"]
     stage = Train(**options)
@@ -144,7 +143,7 @@ def test_a_process_whose_driver_is_gone_ends_itself(jobs, tmp_path, monkeypatch)
 
 
 def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(jobs):
-    from stages.train.objectives import Positions
+    from stages.train.objective.losses import Positions
 
     positions = Positions(50, 17)
     epochs = [[positions[at] for at in range(start, start + 50)] for start in (0, 50, 100)]

@@ -25,7 +25,7 @@ def options(chat_store, base_store, sft_store, tmp_path):
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_a_quantised_model_is_smaller_near_and_loads(bits, options, base_store, capsys):
-    from stages.models.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, Sampling
 
     assert commands.Shrink(**options, bits=bits).run() == 0
     assert "nats per token from what was trained" in capsys.readouterr().out

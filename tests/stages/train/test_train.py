@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.store import Store
 from stages.train import Train
 
 SFT = {"objective": "sft", "epochs": 4, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, "seq_len": 64}
@@ -196,9 +196,9 @@ def test_a_sliding_window_holds_packed_and_alone_and_trains(
     """A token sees `window` tokens back: one further away changes nothing, in a packed row as in the model's own forward pass."""
     import torch
 
-    from stages.models.chain import load_model
-    from stages.models.rows import collate, join, segment
-    from stages.models.score import token_logps
+    from stages.models.chat.rows import collate, join, segment
+    from stages.models.inference.chain import load_model
+    from stages.models.inference.score import token_logps
 
     store = do_train(tokens_store, {**tiny, "steps": 12, "window": 8, "layers": 1}, tokenizer=tiny_tokenizer)
     curve = read_history(store)
@@ -252,7 +252,7 @@ def test_generation_stops_at_the_templates_own_end_mark(chat_store, tiny_tokeniz
     """Also where it is done by whoever loads the folder with transformers alone, and after a merge."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from stages.models.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, Sampling
     from stages.train.commands import Merge
 
     (tmp_path / "gemma.jinja").write_text(GEMMA, "utf-8")

@@ -6,7 +6,8 @@ import struct
 import pytest
 
 from pipeline.errors import UsageError
-from stages.train import commands, gauge, trials
+from stages.train import commands
+from stages.train.planning import gauge, trials
 
 torch = pytest.importorskip("torch")
 SFT = {
@@ -198,7 +199,7 @@ def test_an_adapter_of_another_base_is_refused(
 
 
 def test_adapters_take_turns_on_a_base_that_is_loaded_once(registry, base_store, two, capsys):
-    from stages.models.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, Sampling
 
     question = "how do you call 쌀?"
     assert (

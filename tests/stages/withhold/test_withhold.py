@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError
-from pipeline.ledger import check
-from pipeline.pool import Inline
-from pipeline.stage import Inputs
-from pipeline.store import Store
+from pipeline.storage.ledger import check
+from pipeline.storage.store import Store
 from stages.withhold import Withhold
 from stages.withhold.known import gather, judged
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
 from stages.ingest.crawl import CrawlOptions, CrawlSummary, crawl, recording
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.engine.pool import Failure
 from pipeline.errors import DiskFull, OptionError, WorkError
-from pipeline.pool import Failure
 from stages.ingest.crawl import CrawlOptions, crawl, crawl_group, crawl_tasks
 from stages.ingest.crawl.urls import groups_of, registered_name
 

@@ -20,7 +20,7 @@ from stages.ingest.crawl.frontier import FRONTIER
 
 DRIVER = """
 import sys
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
 from stages.ingest.crawl import CrawlOptions, crawl
 crawl(CrawlOptions.model_validate_json(sys.argv[1]), sys.argv[2], Inline())
 """

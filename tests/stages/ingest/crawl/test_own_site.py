@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.pool import Inline
+from pipeline.engine.pool import Inline
 from stages.ingest.crawl import CrawlOptions, crawl, crawl_tasks
 
 

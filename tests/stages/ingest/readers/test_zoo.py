@@ -12,7 +12,7 @@ import brotli
 import pytest
 import zstandard
 
-from tests.stages.ingest.mutation import read
+from tests.stages.ingest.mutation_fuzz.hunt import read
 
 END = b"\r\n"
 zstd = zstandard.ZstdCompressor().compress

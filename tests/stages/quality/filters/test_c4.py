@@ -30,7 +30,7 @@ def test_korean_lines_end_in_a_full_stop_too(edited):
 
 
 def test_a_text_of_too_many_lines_is_refused(monkeypatch, reasons):
-    from stages.text import outline
+    from stages.text.lines import outline
 
     monkeypatch.setattr(outline, "MAX_LINES", 3)
     assert reasons("c4", ["\n".join([GOOD] * 4), "\n".join([GOOD] * 3)]) == ["c4.lines.high", None]

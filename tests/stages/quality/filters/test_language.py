@@ -13,7 +13,8 @@ from pipeline.cli import cli
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
 from stages.quality.filters.language import Language
-from stages.text import codes, language
+from stages.text.language import codes
+from stages.text.language import identify as language
 
 EN, DE = (
     "This is a sentence in plain English about the weather.",
@@ -284,7 +285,7 @@ def test_every_label_of_the_bundled_model_is_known():
 
 
 def test_the_command_and_the_recipe_end_with_2(tmp_path, make_store, capsys):
-    from pipeline import recipe
+    from pipeline.engine import recipe
     from pipeline.errors import MaetdolError
 
     make_store(tmp_path / "in", ["text"])

@@ -64,9 +64,9 @@ def test_a_model_of_this_pipeline_tells_its_own_texts_from_noise(tmp_path, batch
     torch = pytest.importorskip("torch")
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from stages.models.device import arithmetic
-    from stages.models.rows import collate, join, segment
-    from stages.models.score import token_logps
+    from stages.models.chat.rows import collate, join, segment
+    from stages.models.inference.device import arithmetic
+    from stages.models.inference.score import token_logps
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_tokenizer.artefact())
     rng = random.Random(1)

@@ -1,0 +1,453 @@
+"""Takedown: what a root no longer may hold goes from every store, and nothing else moves.
+
+Lineage is a join, so what descends from a document is found by following the ledgers. Stores are worked from the last to the
+first: while a store is rewritten, what it was made of still stands. `takedown.json` is written first and deleted last; in
+between no run starts in the root, and the same command goes on where it was killed. A shard is rewritten whole: bytes,
+index and ledger, then its receipt, which keeps its key and the hashes it is known by downstream and names the takedown. So
+nothing made of it is stale: it has lost the same rows itself.
+
+What a stage keeps beside its rows (recordings, signatures, reports) it gives up itself: `stages/<stage>/takedown.py`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.deletion import forgotten
+from pipeline.deletion.forgotten import PENDING, Forgotten
+from pipeline.deletion.lineage import (
+    Lineage,
+    Lost,
+    is_tokens,
+    ledger_of,
+    parts_of,
+    receipts_of,
+    rows_of,
+    stage_of,
+    stores_of,
+)
+from pipeline.engine import catalog
+from pipeline.errors import DamagedStore, SourceError, UsageError
+from pipeline.options import digest
+from pipeline.schema import STR
+from pipeline.storage.files import Local, Remote, place
+from pipeline.storage.ledger import COLUMNS, Ledger, Receipt
+from pipeline.storage.store import ARTEFACT, Store
+
+PART = "takedown"
+"""Folder of a store in which a shard is written before it takes its place."""
+READY = "ready.json"
+"""The new receipt, written when the shard beside it is whole: from then on it is put in place, whatever happens."""
+LOST_KEEPER = "its keeper was forgotten"
+MASKED = 0
+"""Token id in the place of forgotten ones: the row keeps its length, and no document of it is there to be trained on."""
+
+
+@dataclass
+class Found:
+    """What a takedown touches, for the person who asked for it."""
+
+    lost: Lost
+    rows: Counter = field(default_factory=Counter)
+    """Rows that go, by store (passes included, as `sft/passes/find`)."""
+    masked: Counter = field(default_factory=Counter)
+    """Packed rows in which tokens are masked, by store."""
+    saw: dict[str, int] = field(default_factory=dict)
+    """Trained things that were made from such rows: how many of them."""
+    stands_on: dict[str, list[str]] = field(default_factory=dict)
+    """Trained things that stand on one that saw them."""
+    copies: list[dict[str, Any]] = field(default_factory=list)
+    """Rows of others that were removed in favour of one that goes."""
+    outside: list[str] = field(default_factory=list)
+    """Stores of other roots that this one reads."""
+
+    def summary(self) -> dict[str, Any]:
+        """Plain JSON without anything of what was forgotten."""
+        return {
+            "takedown": self.lost.takedown, "rows": dict(self.rows), "masked": dict(self.masked), "saw": self.saw,
+            "stands_on": self.stands_on, "copies": self.copies, "outside": self.outside,
+        }  # fmt: skip
+
+
+def hook(stage: str | None) -> ModuleType | None:
+    """The stage's own part in a takedown, where it has one."""
+    if not stage or not (catalog.STAGES / stage / "takedown.py").is_file():
+        return None
+    return importlib.import_module(f"stages.{stage}.takedown")
+
+
+# -- what is there -----------------------------------------------------------------------------------------------------
+
+
+def named(root: Local | Remote, stores: Iterable[Store], wanted: Forgotten) -> set[str]:
+    """Ids of the rows that carry a forgotten address, domain or licence, or carried it before their text was deleted."""
+    found: set[str] = set()
+    for store in stores:
+        for name, part in parts_of(store):
+            for number, receipt in receipts_of(part):
+                table = rows_of(part, number, receipt)
+                if table is not None and name == f"{store.name}/{forgotten.HASHED}":
+                    found |= set(_named_once(root, table, receipt, wanted))
+                    continue
+                if table is None or "id" not in table.column_names:
+                    continue
+                for name, hides in (("url", wanted.at), ("source", wanted.at), ("licence", wanted.licensed)):
+                    if name in table.column_names:
+                        words = [word for word in pc.unique(table[name]).to_pylist() if word and hides(word)]
+                        if words:
+                            hit = pc.fill_null(
+                                pc.is_in(table[name], value_set=pa.array(words, table[name].type)), False
+                            )
+                            found |= set(table.filter(hit)["id"].to_pylist())
+    return found
+
+
+def _named_once(root: Local | Remote, kept: pa.Table, receipt: Receipt, wanted: Forgotten) -> list[str]:
+    key = forgotten.key_of(root)
+    if receipt.key != forgotten.keyed("", key).hex():
+        raise DamagedStore(
+            f"{root.path(forgotten.KEY)} is another key than the hashes were made with",
+            "restore the one that stood there first",
+        )
+    return forgotten.found_in(kept, wanted, key)
+
+
+def find(root: str, marks: list[tuple[str, str]]) -> Found:
+    """What goes from `root` for these (kind, mark), and what it touches. Nothing is written."""
+    stores = stores_of(root)
+    lineage = Lineage(stores)
+    wanted = Forgotten(frozenset(value for _, value in marks))
+    ids = {value for kind, value in marks if kind == "id"}
+    unknown = ids - lineage.knows(ids)
+    if unknown:
+        raise SourceError(
+            f"{root} knows no document {sorted(unknown)[0]}", f"look it up with `maetdol trace {root} ID_OR_URL`"
+        )
+    derived = ids - lineage.sources(ids)
+    if derived:
+        of = ", ".join(sorted(lineage.sources(derived))[:5])
+        raise UsageError(
+            f"{sorted(derived)[0]} was made of {of}",
+            "forget the document: what is made of it goes with it, and would otherwise come back",
+        )
+    sources = lineage.sources(ids | named(place(root), stores, wanted))
+    lost = Lost(
+        digest(sorted(value for _, value in marks)), frozenset(sources | lineage.reached(sources, "id", "out")), wanted
+    )
+    return touched(root, stores, lost)
+
+
+def touched(root: str, stores: list[Store], lost: Lost) -> Found:
+    """Counts of what a takedown touches, store by store."""
+    found = Found(lost)
+    gone = lost.value_set()
+    masked: set[str] = set()
+    told: set[str] = set()
+    for store in reversed(stores):
+        for name, part in parts_of(store):
+            for number, receipt in receipts_of(part):
+                rows, ledger = rows_of(part, number, receipt), ledger_of(part, number)
+                if rows is not None and is_tokens(rows.schema) and ledger is not None:
+                    hit = set(ledger.filter(pc.is_in(ledger["id"], value_set=gone))["out"].drop_null().to_pylist())
+                    masked |= hit
+                    found.masked[name] += len(hit)
+                elif rows is not None:
+                    found.rows[name] += int(pc.sum(_names(rows, gone)).as_py() or 0)
+                if ledger is not None and number == ARTEFACT:
+                    used = ledger.filter(pc.is_null(ledger["reason"]))
+                    count = len(
+                        pc.unique(
+                            used.filter(pc.is_in(used["id"], value_set=pa.array(sorted(lost.ids | masked), STR)))["id"]
+                        )
+                    )
+                    if count:
+                        found.saw[name] = count
+                if ledger is not None and part is store:
+                    found.copies += _copies(name, ledger, gone, told)
+        for entries in ((store.manifest() or {}).get("lineage") or {}).values():
+            for entry in entries:
+                if "/" in entry["store"]:
+                    found.outside.append(entry["store"])
+                elif (store.shape or "").startswith("artefact:") and entry["store"] in {*found.saw, *found.stands_on}:
+                    found.stands_on.setdefault(store.name, []).append(entry["store"])
+    _address(stores, found.copies)
+    found.rows, found.masked = (
+        Counter({k: v for k, v in found.rows.items() if v}),
+        Counter({k: v for k, v in found.masked.items() if v}),
+    )
+    found.outside = sorted(set(found.outside))
+    found.stands_on = {name: sorted(set(on)) for name, on in found.stands_on.items()}
+    return found
+
+
+def _copies(name: str, ledger: pa.Table, gone: pa.Array, told: set[str]) -> list[dict[str, Any]]:
+    """Rows of others that were removed because a forgotten one stayed."""
+    hit = pc.and_(
+        pc.is_in(ledger["keeper"], value_set=gone, skip_nulls=True), pc.invert(pc.is_in(ledger["id"], value_set=gone))
+    )
+    rows = [
+        row
+        for row in ledger.filter(pc.fill_null(hit, False)).select(["id", "reason"]).to_pylist()
+        if row["id"] not in told
+    ]
+    told |= {row["id"] for row in rows}
+    return [{"store": name, **row, "url": None} for row in rows]
+
+
+def _address(stores: list[Store], copies: list[dict[str, Any]]) -> None:
+    """Fill in the addresses of rows, from the first store that has them."""
+    waiting = {row["id"]: row for row in copies}
+    for store in reversed(stores):
+        for number, receipt in receipts_of(store):
+            table = rows_of(store, number, receipt) if waiting else None
+            if table is not None and {"id", "url"} <= set(table.column_names):
+                hit = table.filter(pc.is_in(table["id"], value_set=pa.array(sorted(waiting), STR))).select(
+                    ["id", "url"]
+                )
+                for row in hit.to_pylist():
+                    waiting.pop(row["id"])["url"] = row["url"]
+
+
+def _names(table: pa.Table, gone: pa.Array) -> pa.ChunkedArray | pa.Array:
+    """bool per row: does it carry a lost id (its own, its document's, its conversation's)?"""
+    hit: Any = pa.chunked_array([pa.array(np.zeros(len(table), dtype=bool))])
+    for column in table.schema:
+        if (column.name == "id" or column.name.endswith("_id")) and pa.types.is_large_string(column.type):
+            hit = pc.or_(hit, pc.fill_null(pc.is_in(table[column.name], value_set=gone, skip_nulls=True), False))
+    return hit
+
+
+# -- what is done ------------------------------------------------------------------------------------------------------
+
+
+def begin(root: Local | Remote, found: Found, marks: list[tuple[str, str]]) -> None:
+    """From here on the takedown is under way. The list comes second: with it alone a run could begin on half the work."""
+    root.write(
+        PENDING, (json.dumps({"marks": marks, "ids": sorted(found.lost.ids), "found": found.summary()}) + "\n").encode()
+    )
+    forgotten.note(root, found.lost.takedown, marks)
+
+
+def pending(root: Local | Remote) -> tuple[Lost, list[tuple[str, str]], dict[str, Any]] | None:
+    """The takedown that was begun and not finished, if any: what goes, by which marks, and what was said of it."""
+    if not root.exists(PENDING):
+        return None
+    told = json.loads(root.read(PENDING))
+    marks = [(kind, value) for kind, value in told["marks"]]
+    lost = Lost(told["found"]["takedown"], frozenset(told["ids"]), Forgotten(frozenset(value for _, value in marks)))
+    return lost, marks, told["found"]
+
+
+def carry_out(root: str, lost: Lost, check: Callable[[], None] = lambda: None) -> list[str]:
+    """Rewrite what holds lost rows, the last store first; returns the shards rewritten, as `dedup/00000`. `check` is called
+    before each store and raises where the root is no longer ours."""
+    done: list[str] = []
+    for store in stores_of(root):
+        check()
+        manifest, own = store.manifest(), hook(stage_of(store))
+        changed: list[str] = []
+        if own is not None:
+            changed += own.forget(store, lost)
+        tombstone = own.tombstone(store) if hasattr(own, "tombstone") else None
+        for name, part in parts_of(store):
+            _sweep(part)
+            changed += [
+                f"{name}/{number}"
+                for number, receipt in receipts_of(part)
+                if rewrite(part, number, receipt, lost, tombstone)
+            ]
+        # By the receipts, not by what was done just now: a killed takedown may have come as far as here.
+        marked = any(lost.takedown in receipt.taken.get("by", []) for _, receipt in receipts_of(store))
+        if changed or marked:
+            _drop_numbers(store)
+        if marked and manifest is not None and lost.takedown not in manifest.get("takedowns", []):
+            manifest = scrubbed(manifest, lost)
+            store.seal(
+                {**manifest, "takedowns": [*manifest.get("takedowns", []), lost.takedown]},
+                [entry["shard"] for entry in manifest["shards"]],
+            )
+        done += changed
+    return done
+
+
+def end(root: Local | Remote) -> None:
+    sweep(root, "", "takedowns")
+    root.delete(PENDING)
+
+
+def sweep(where: Local | Remote, *folders: str) -> None:
+    """Remove what writers that were killed left under temporary names; object storage has none."""
+    for folder in folders if isinstance(where, Local) else ():
+        where.sweep(folder)
+
+
+def _sweep(store: Store) -> None:
+    """Finish or undo a shard that a killed takedown was writing. Then: bytes without a receipt do not exist, and after a
+    takedown they do not lie there either."""
+    if store.place.exists(f"{PART}/{READY}"):
+        _adopt(store)
+    proven = {f"{number:05d}" if isinstance(number, int) else number for number, _ in receipts_of(store)}
+    store.place.delete(PART)
+    sweep(store.place, "", "receipts", "shards", "index", "ledger")
+    for folder in ("shards", "index", "ledger"):
+        for name in store.place.names(folder):
+            if name.partition(".")[0] not in proven:
+                store.place.delete(f"{folder}/{name}")
+
+
+def _drop_numbers(store: Store) -> None:
+    """Passes that hold nothing but numbers count rows by their place, and places have moved: they are made again when needed."""
+    for name, part in parts_of(store):
+        schema = next((rows.schema for n, r in receipts_of(part) if (rows := rows_of(part, n, r)) is not None), None)
+        if (
+            part is not store
+            and schema is not None
+            and not any(pa.types.is_large_string(column.type) for column in schema)
+        ):
+            store.place.delete(name.partition("/")[2])
+
+
+def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombstone: str | None = None) -> bool:
+    """Rewrite one shard (or the ledger of an artefact) without the lost rows. False where it holds none."""
+    gone = lost.value_set()
+    rows, before = rows_of(store, number, receipt), ledger_of(store, number)
+    ledger = None if before is None else told(before, gone, tombstone)
+    if rows is not None:
+        kept = masked(rows, gone) if is_tokens(rows.schema) else rows.filter(pc.invert(_names(rows, gone)))
+        if is_tokens(rows.schema) and len(kept) < len(rows):
+            ledger = ledger.filter(
+                pc.or_(
+                    pc.is_null(ledger["out"]),
+                    pc.is_in(ledger["out"], value_set=pa.chunked_array(kept["id"]).combine_chunks()),
+                )
+            )  # type: ignore[union-attr]
+    else:
+        kept = None
+    notes = scrubbed(receipt.notes, lost)
+    same_rows = rows is None or (len(kept) == len(rows) and (not is_tokens(rows.schema) or kept.equals(rows)))  # type: ignore[arg-type]
+    if same_rows and (before is None or ledger.equals(before)):  # type: ignore[union-attr]
+        if notes != receipt.notes:
+            by = sorted({*receipt.taken.get("by", []), lost.takedown})
+            word = f"{number:05d}" if isinstance(number, int) else number
+            store.place.write(
+                f"receipts/{word}.json", replace(receipt, notes=notes, taken={**receipt.taken, "by": by}).dumps()
+            )
+        return notes != receipt.notes
+    part = store.sub(PART)
+    if kept is not None:
+        made = part.put(
+            number, kept, ledger if ledger is not None else COLUMNS.empty_table(), key=receipt.key, stage=receipt.stage
+        )  # type: ignore[arg-type]
+        new = replace(
+            receipt, rows=made.rows, bytes=made.bytes, counts=made.counts, sizes=made.sizes, index_hash=made.index_hash
+        )
+    else:
+        made = part.put_ledger(
+            f"{number:05d}" if isinstance(number, int) else number, ledger, key=receipt.key, stage=receipt.stage
+        )  # type: ignore[arg-type]
+        outs = len(pc.unique(ledger["out"].drop_null())) if isinstance(number, int) else 0  # type: ignore[index]
+        new = replace(receipt, rows=outs, sizes={**receipt.sizes, **made.sizes} if receipt.sizes else {})
+    on_disk = {"content_hash": made.content_hash} if kept is not None else {}
+    by = sorted({*receipt.taken.get("by", []), lost.takedown})
+    new = replace(
+        new,
+        notes=notes,
+        rows_in=made.rows_in,
+        reasons=made.reasons,
+        taken={**receipt.taken, "by": by, **on_disk, "ledger_hash": made.ledger_hash},
+    )
+    part.place.write(READY, new.dumps())
+    _adopt(store)
+    return True
+
+
+def scrubbed(value: Any, lost: Lost) -> Any:
+    """Notes without the entries that name a lost row or its address; numbers stay those of the time they were counted."""
+    if isinstance(value, dict):
+        return {
+            name: scrubbed(item, lost)
+            for name, item in value.items()
+            if not _is_lost(name, lost) and not _is_lost(item, lost)
+        }
+    if isinstance(value, list):
+        return [scrubbed(item, lost) for item in value if not _tells_of(item, lost)]
+    return value
+
+
+def _tells_of(item: Any, lost: Lost) -> bool:
+    """An entry of a list goes whole where one of its own values names something lost."""
+    values = item.values() if isinstance(item, dict) else item if isinstance(item, list) else [item]
+    return any(_is_lost(value, lost) for value in values)
+
+
+def _is_lost(value: Any, lost: Lost) -> bool:
+    return isinstance(value, str) and (value in lost.ids or ("://" in value and lost.forgotten.at(value)))
+
+
+def _adopt(store: Store) -> None:
+    """Put the shard that lies ready in its place, the receipt last. May be done again after a kill: it stays ready until it is in."""
+    part = store.sub(PART)
+    new = Receipt.loads(part.place.read(READY), f"{part.path}/{READY}")
+    for folder in ("shards", "index", "ledger"):
+        for name in part.place.names(folder):
+            store.place.write(f"{folder}/{name}", part.place.read(f"{folder}/{name}"))
+    word = next(iter(part.place.names("receipts")))
+    store.place.write(f"receipts/{word}", new.dumps())
+    part.place.delete(READY)
+    store.place.delete(PART)
+
+
+def told(ledger: pa.Table, gone: pa.Array, tombstone: str | None) -> pa.Table:
+    """A ledger without the lost rows. Where input lies outside the root (`tombstone`), its id stays, with that reason alone."""
+    mine = pc.is_in(ledger["id"], value_set=gone)
+    kept = ledger.filter(pc.invert(pc.or_(mine, pc.is_in(ledger["out"], value_set=gone, skip_nulls=True))))
+    orphan = pc.fill_null(pc.is_in(kept["keeper"], value_set=gone, skip_nulls=True), False)
+    if pc.any(orphan).as_py():
+        # Through Python: a null laid over a value may leave the value's bytes in the buffer below.
+        lone = orphan.to_pylist()
+        for name, word in (("keeper", None), ("note", LOST_KEEPER)):
+            values = [word if out else value for value, out in zip(kept[name].to_pylist(), lone)]
+            kept = kept.set_column(kept.schema.get_field_index(name), kept.schema.field(name), pa.array(values, STR))
+    if tombstone is None or not pc.any(mine).as_py():
+        return kept
+    ids = pc.unique(ledger.filter(mine)["id"])
+    return Ledger.concat([kept, Ledger.rows(ids, reason=[tombstone] * len(ids))]).select(ledger.column_names)
+
+
+def masked(table: pa.Table, gone: pa.Array) -> pa.Table:
+    """Packed rows in which no lost document stands: its tokens are `MASKED`, its place is struck from `docs`. Rows that held
+    nothing else go."""
+    tokens, docs = table["input_ids"].combine_chunks(), table["docs"].combine_chunks()
+    flat = docs.values
+    hit = np.asarray(pc.fill_null(pc.is_in(pc.struct_field(flat, "id"), value_set=gone), False))
+    if not hit.any():
+        return table
+    row_at, doc_at = (array.offsets.to_numpy().astype(np.int64) for array in (tokens, docs))
+    owner = np.repeat(np.arange(len(table)), np.diff(doc_at))
+    values = tokens.values.to_numpy(zero_copy_only=False).copy()
+    starts, ends = (pc.struct_field(flat, name).to_numpy(zero_copy_only=False) for name in ("start", "end"))
+    for place_of in np.flatnonzero(hit):
+        begin = row_at[owner[place_of]]
+        values[begin + starts[place_of] : begin + ends[place_of]] = MASKED
+    sizes = np.bincount(owner[~hit], minlength=len(table))
+    left = pa.ListArray.from_arrays(
+        pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)), flat.filter(pa.array(~hit)), type=docs.type
+    )
+    made = table.set_column(
+        table.schema.get_field_index("input_ids"),
+        table.schema.field("input_ids"),
+        pa.ListArray.from_arrays(tokens.offsets, pa.array(values, tokens.values.type), type=tokens.type),
+    )
+    made = made.set_column(table.schema.get_field_index("docs"), table.schema.field("docs"), left)
+    lost_docs = np.bincount(owner[hit], minlength=len(table))
+    return made.filter(pa.array(~((sizes == 0) & (lost_docs > 0))))

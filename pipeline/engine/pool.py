@@ -1,0 +1,424 @@
+"""Where work runs: Inline (tests, small jobs, debugging) and OnRay (the real one).
+
+A pool knows nothing of stages. `each` takes a module-level function and small picklable tasks and yields, in the order of
+the tasks, either the function's result or a `Failure`. An unexpected exception fails its task and no other; only
+infrastructure faults (a dead worker, a lost node, storage timing out) are tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pipeline.engine import progress, stop
+from pipeline.engine.watchdog import LATE, watchdog
+from pipeline.errors import HeadLost, InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
+from pipeline.storage.shards import clock
+
+RETRIES = 4
+LOOK, GONE = 5.0, 20.0
+"""Seconds between two looks at the head of the cluster while nothing comes back, and after which one that does not answer is
+gone. Ray itself waits a minute, and then ends the process without a word of ours."""
+BACKOFF = 1.0
+"""Infrastructure faults are tried again this often, waiting 1, 2, 4, 8 seconds."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A task that raised: what it was called, and why."""
+
+    task: str
+    message: str
+    trace: str = ""
+    error: MaetdolError | None = None
+    """The expected error, where it was one; None for an unexpected exception."""
+
+
+class Pool(Protocol):
+    workers: int
+
+    def each(
+        self,
+        fn: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *,
+        memory: int | None = None,
+        gpus: float = 0,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
+        """Results or Failures, in task order; at most `workers` tasks in flight (default: the pool's)."""
+
+    def close(self) -> None: ...
+
+
+def name_of(task: Any) -> str:
+    return str(getattr(task, "name", task))[:200]
+
+
+def guarded(fn: Callable[[Any], Any], task: Any, tell: Callable[[str], None] | None = None) -> Any:
+    """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again. `tell` is given a line for
+    a record at which the task stays long (default: progress)."""
+    clock.restart()
+    try:
+        with watchdog.over(name_of(task), tell or (progress.current.say)):
+            return fn(task)
+    except InfraError:
+        raise
+    except MaetdolError as fault:
+        return Failure(name_of(task), str(fault), _frames(fault.__cause__) if fault.__cause__ else "", error=fault)
+    except Exception as fault:  # the pool is one of the two places where this is right
+        return Failure(name_of(task), told(fault), _frames(fault))
+
+
+def told(fault: BaseException) -> str:
+    """An unexpected exception in one line: its type, where it was raised, and what it says."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    return f"{type(fault).__name__}{place}: {' '.join(_brief(fault).split())}"
+
+
+def _frames(fault: BaseException) -> str:
+    """The frames of a traceback without the values in its message: a message may quote the text of the corpus. With
+    MAETDOL_DEBUG set all of it."""
+    if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
+        return "".join(traceback.format_exception(fault))
+    return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__
+
+
+def _brief(fault: BaseException) -> str:
+    """A message safe to log: an exception can quote the text it met, so long ones are cut."""
+    if isinstance(fault, UnicodeError):
+        return "text that is not valid Unicode"
+    text = str(fault)
+    return text if len(text) <= 300 else text[:300] + "..."
+
+
+def narrowed(work: Callable[[Any], Any], batch: Any, where: str, row: int) -> Any:
+    """`work(batch)`; an unexpected exception becomes a ShardFailed that names the row (`row`: the batch's first)."""
+    try:
+        return work(batch)
+    except MaetdolError:
+        raise
+    except Exception as fault:
+        bad = _first_bad(work, batch)
+        place = f"row {row + bad}" if bad is not None else f"rows {row}..{row + len(batch)}"
+        who = f" (id {batch.column('id')[bad].as_py()})" if bad is not None and "id" in batch.schema.names else ""
+        last = traceback.extract_tb(fault.__traceback__)[-1]
+        at = f"{os.path.basename(last.filename)}:{last.lineno}"
+        raise ShardFailed(
+            f"{where}, {place}{who}: {type(fault).__name__} at {at}",
+            "look at that row with `maetdol inspect`; other shards go on",
+        ) from fault
+
+
+def _first_bad(work: Callable[[Any], Any], batch: Any) -> int | None:
+    """Index of the first row that raises alone, or None."""
+    for index in range(len(batch)):
+        try:
+            work(batch.slice(index, 1))
+        except Exception:  # whatever it raises is what we look for
+            return index
+    return None
+
+
+class Inline:
+    """In this process, one task after the other."""
+
+    workers = 1
+
+    def each(
+        self,
+        fn: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *,
+        memory: int | None = None,
+        gpus: float = 0,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
+        for task in tasks:
+            for attempt in range(RETRIES + 1):
+                try:
+                    result = guarded(fn, task)
+                    break
+                except InfraError as fault:
+                    if attempt == RETRIES:
+                        result = Failure(name_of(task), str(fault), error=fault)
+                        break
+                    time.sleep(BACKOFF * 2**attempt)
+            yield result
+
+    def close(self) -> None: ...
+
+
+WORKER_ENV = {
+    "POLARS_MAX_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "NUMBA_NUM_THREADS": "1",
+    "ARROW_NUM_THREADS": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class OnRay:
+    """On Ray: a local instance by default, a cluster by `address`. At most `window` tasks are in flight.
+
+    `workers` bounds the tasks in flight and so the memory; a worker process is reused, so that models and compiled
+    kernels load once.
+    """
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        address: str | None = None,
+        window: int | None = None,
+        memory: int | None = None,
+    ):
+        os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self.ray = ray
+        self.workers = workers or (os.cpu_count() or 1)
+        self.memory = memory
+        self._gone = False
+        self._started = not ray.is_initialized()
+        if self._started:
+            self._start(address)
+        elif address not in (None, "auto"):
+            raise UsageError(
+                "Ray is already running in this process", "leave out `address` or close the other pool first"
+            )
+        self._head = (
+            "" if (address or "").startswith("ray://") else getattr(ray.get_runtime_context(), "gcs_address", "")
+        )
+        self._silent: float | None = None
+        if workers is None and address is not None:  # the driver's own cores say nothing of a cluster
+            self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
+        self.window = window or self.workers
+
+    def _start(self, address: str | None) -> None:
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        if address is None:
+            options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
+        else:
+            options |= {"address": address}
+        here = str(Path(__file__).resolve().parents[2])
+        options["runtime_env"] = {"env_vars": dict(WORKER_ENV)}
+        if address is None:
+            extra = {"PYTHONPATH": os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)}
+            options["runtime_env"]["env_vars"] |= extra | {
+                k: os.environ[k] for k in ("MAETDOL_PATH", "MAETDOL_DEBUG") if k in os.environ
+            }
+        elif address != "auto":  # a job submitted with --working-dir finds the code on the nodes already
+            options["runtime_env"]["py_modules"] = [os.path.join(here, "pipeline"), os.path.join(here, "stages")]
+        try:
+            with stop.kept():
+                self.ray.init(**options)
+            _hush()
+        except Exception as fault:  # what cannot start says so in many ways, a plain Exception among them
+            where = address or "on this machine"
+            raise WorkError(
+                f"Ray did not start {where}: {_brief(fault)}",
+                "try again, set run.address, or use `run: {pool: inline}`",
+            ) from None
+
+    def each(
+        self,
+        fn: Callable[[Any], Any],
+        tasks: Iterable[Any],
+        *,
+        memory: int | None = None,
+        gpus: float = 0,
+        workers: int | None = None,
+    ) -> Iterator[Any]:
+        faults = self.ray.exceptions
+        try:
+            yield from self._each(fn, tasks, memory, gpus, workers)
+        except (faults.RayError, ConnectionError) as fault:  # of a task they are met in _get(); here Ray itself fails
+            raise self._lost(
+                f"{type(fault).__name__}: {str(fault).splitlines()[0][:200] if str(fault) else ''}"
+            ) from None
+
+    def _lost(self, why: str) -> HeadLost:
+        self._gone = True
+        return HeadLost(
+            f"Ray is gone while work was under way: {why}",
+            "look at the machine's memory and disk (or the cluster's head), then run the same command again: finished shards are kept",
+        )
+
+    def _look(self) -> None:
+        """HeadLost when a local instance lost one of its processes, or the head of a cluster has not answered for a while."""
+        for kind in _dead() if self._started else ():
+            raise self._lost(f"its {kind} died")
+        if not self._head or _answers(self._head):
+            self._silent = None
+            return
+        self._silent = self._silent or time.monotonic()
+        if time.monotonic() - self._silent >= GONE:
+            raise self._lost(f"its control store at {self._head} does not answer")
+
+    def _each(
+        self, fn: Callable[[Any], Any], tasks: Iterable[Any], memory: int | None, gpus: float, workers: int | None
+    ) -> Iterator[Any]:
+        ray = self.ray
+        self._fits(gpus, memory or self.memory)
+        remote = ray.remote(max_retries=0, num_cpus=1, num_gpus=gpus, memory=memory or self.memory)(_on_ray)
+        looked = time.monotonic()
+        waiting, window = enumerate(tasks), workers or self.window
+        flying: dict[Any, tuple[int, Any, int]] = {}
+        done: dict[int, Any] = {}
+        give = 0
+        exhausted = False
+        while flying or done or not exhausted:
+            while not exhausted and len(flying) < window and len(done) + len(flying) < 4 * window:
+                try:
+                    index, task = next(waiting)
+                except StopIteration:
+                    exhausted = True
+                    break
+                flying[remote.remote(fn, task)] = (index, task, 0)
+            if flying:
+                ready, _ = ray.wait(list(flying), num_returns=1, timeout=LOOK)
+                if not ready:
+                    self._look()
+                if time.monotonic() - looked >= LATE:
+                    looked = time.monotonic()
+                    _say_late(name_of(task) for _, task, _ in flying.values())
+                for ref in ready:
+                    index, task, attempt = flying.pop(ref)
+                    outcome = self._get(ref, task, attempt)
+                    if isinstance(outcome, _Again):
+                        time.sleep(BACKOFF * 2**attempt)
+                        flying[remote.remote(fn, task)] = (index, task, attempt + 1)
+                    else:
+                        done[index] = outcome
+            while give in done:
+                yield done.pop(give)
+                give += 1
+
+    def _get(self, ref: Any, task: Any, attempt: int) -> Any:
+        from ray import exceptions as faults
+
+        infrastructure = (
+            faults.WorkerCrashedError,
+            faults.NodeDiedError,
+            faults.ObjectLostError,
+            faults.OutOfMemoryError,
+            faults.RaySystemError,
+            faults.RuntimeEnvSetupError,
+            faults.OwnerDiedError,
+        )
+        try:
+            return self.ray.get(ref)
+        except faults.LocalRayletDiedError:
+            raise self._lost("the raylet of this machine died") from None
+        except infrastructure as fault:
+            reason = f"{type(fault).__name__}: {str(fault).splitlines()[0][:200]}"
+        except faults.RayTaskError as fault:
+            if not isinstance(fault.cause, InfraError):
+                return Failure(name_of(task), f"{type(fault.cause).__name__}: {_brief(fault.cause)}")
+            reason = str(fault.cause)
+        if attempt < RETRIES:
+            return _Again()
+        lost = WorkError(
+            f"given up after {RETRIES + 1} tries: {reason}", "check the node's memory and disk; lower run.workers"
+        )
+        return Failure(name_of(task), str(lost), error=lost)
+
+    def _fits(self, gpus: float, memory: int | None) -> None:
+        """Hardware that is not there is an error at once, not a task that waits for ever."""
+        have = self.ray.cluster_resources()
+        if gpus > have.get("GPU", 0):
+            raise UsageError(
+                f"{gpus:g} GPU asked for, the cluster has {have.get('GPU', 0):g}",
+                "lower `gpus` in run.steps, or add a node",
+            )
+        if memory and memory > have.get("memory", 0):
+            raise UsageError(
+                f"{memory / 2**30:.1f} GiB a task asked for, the cluster has {have.get('memory', 0) / 2**30:.1f} GiB",
+                "lower `memory` in run.steps, or add a node",
+            )
+
+    def close(self) -> None:
+        if self._gone:  # nobody is there to say goodbye to: Ray would wait for its head, and end the process
+            self._kill()
+        elif self._started and self.ray.is_initialized():
+            self.ray.shutdown()
+
+    def _kill(self) -> None:
+        """End what is left of a local instance."""
+        from ray._private import worker
+
+        if self._started and (node := getattr(worker, "_global_node", None)) is not None:
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+
+def _dead() -> list[str]:
+    """Processes of a local Ray that have ended, by kind: `raylet`, `gcs_server`."""
+    from ray._private import worker
+
+    node = getattr(worker, "_global_node", None)
+    return (
+        [str(kind) for kind, _ in node.dead_processes() if kind in ("raylet", "gcs_server")] if node is not None else []
+    )
+
+
+def _answers(address: str) -> bool:
+    import socket
+
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK).close()
+        return True
+    except (OSError, ValueError):
+        return False
+
+
+def _hush() -> None:
+    """Ray prints the last lines of a dead raylet's log into ours; what matters of it is said by `HeadLost`."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
+    """`guarded` in a worker, whose lines reach the driver through the cluster's key-value store."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    key = _late_key(name_of(task))
+    return guarded(fn, task, lambda line: _internal_kv_put(key, line.encode("utf-8", "replace"), overwrite=True))
+
+
+def _say_late(tasks: Iterable[str]) -> None:
+    """Say what workers told of records they stay long at."""
+    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
+
+    for key in map(_late_key, tasks):
+        if line := _internal_kv_get(key):
+            progress.current.say(line.decode())
+            _internal_kv_del(key)
+
+
+def _late_key(task: str) -> bytes:
+    return f"maetdol/late/{task}".encode("utf-8", "replace")
+
+
+class _Again:
+    pass
+
+
+def failures_of(results: Sequence[Any]) -> list[Failure]:
+    return [result for result in results if isinstance(result, Failure)]
+
+
+def raise_store_errors(failure: Failure) -> None:
+    """A full disk or an unwritable root fails every shard alike: raise it at once."""
+    if isinstance(failure.error, (StoreError, UsageError)):
+        raise failure.error

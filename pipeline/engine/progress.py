@@ -1,0 +1,131 @@
+"""Progress of long work: a bar per stage on a terminal, silence elsewhere.
+
+A stage does not draw: it calls `current.expect(...)` and `current.advance(result)`, and the driver decides who listens.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.inspection.terminal import shown
+from pipeline.storage.ledger import dropped
+
+
+class Quiet:
+    """Listens to nothing; also the interface."""
+
+    def begin(self, step: str) -> None:
+        """A step starts."""
+
+    def expect(self, what: str, total: int) -> None:
+        """`total` units of `what` are to come."""
+
+    def advance(self, result: Any = None, units: int = 1) -> None:
+        """`units` are done; a Receipt (or list of them) adds rows, bytes and drops."""
+
+    def say(self, line: str) -> None:
+        """A line worth telling (a warning, a skipped part)."""
+
+    def end(self, line: str = "") -> None:
+        """The step is over."""
+
+
+class Lines(Quiet):
+    """One line when a step begins and one when it ends: for logs."""
+
+    def __init__(self, stream: Any = None):
+        self.stream = stream
+
+    def say(self, line: str) -> None:
+        print(
+            shown(line, lines=True), file=self.stream or sys.stderr, flush=True
+        )  # the stream of now: who embeds us may have closed that of then
+
+    def end(self, line: str = "") -> None:
+        if line:
+            self.say(line)
+
+
+class Bar(Quiet):
+    """A rich bar: tasks done, documents, MB/s, kept and dropped so far, time left."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.console = Console(stderr=True)
+        self.bars = Progress(
+            TextColumn("[bold]{task.description:<24}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[counts]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.task: Any = None
+        self.step = ""
+
+    def begin(self, step: str) -> None:
+        self.step, self.rows, self.dropped, self.bytes, self.since = step, 0, 0, 0, time.monotonic()
+        self.bars.start()
+
+    def expect(self, what: str, total: int) -> None:
+        if self.task is not None:
+            self.bars.remove_task(self.task)
+        self.task = self.bars.add_task(
+            what if what == self.step or not self.step else f"{self.step}: {what}", total=total, counts=""
+        )
+
+    def advance(self, result: Any = None, units: int = 1) -> None:
+        for receipt in _receipts(result):
+            self.rows += receipt.rows
+            self.bytes += receipt.bytes
+            self.dropped += dropped(receipt.reasons)
+        if self.task is None:
+            return
+        rate = self.bytes / 1e6 / max(time.monotonic() - self.since, 1e-3)
+        counts = f"{self.rows:,} kept  {self.dropped:,} dropped  {rate:.1f} MB/s" if self.rows or self.dropped else ""
+        self.bars.update(self.task, advance=units, counts=counts)
+
+    def say(self, line: str) -> None:
+        self.console.print(shown(line, lines=True), highlight=False, markup=False)
+
+    def end(self, line: str = "") -> None:
+        if self.task is not None:
+            self.bars.remove_task(self.task)
+            self.task = None
+        self.bars.stop()
+        if line:
+            self.say(line)
+
+
+def _receipts(result: Any) -> Iterable[Any]:
+    found = result if isinstance(result, (list, tuple)) else [result]
+    return [receipt for receipt in found if hasattr(receipt, "reasons")]
+
+
+def for_terminal() -> Quiet:
+    """A bar on a terminal, lines elsewhere."""
+    return Bar() if sys.stderr.isatty() else Lines()
+
+
+current: Quiet = Quiet()
+"""Who listens now; set by the driver."""
+
+
+def listen(quiet: bool) -> None:
+    """Show what happens on this terminal; nothing where `quiet`."""
+    global current
+    current = Quiet() if quiet else for_terminal()

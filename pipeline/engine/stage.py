@@ -1,0 +1,359 @@
+"""What a stage is: options with typed inputs (ports), a shape it makes, and the verb `run`.
+
+A ShardStage turns one shard into one shard, batch by batch, and needs to say only what becomes of a batch; consecutive
+ones can be fused into one task over a shard. A barrier stage (a plain Stage) sees whole stores and writes its passes as
+sub-stores. Both are resumed by receipts: a shard whose key is unchanged is not done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.engine import progress
+from pipeline.engine.pool import Failure, Pool, narrowed, raise_store_errors
+from pipeline.engine.watchdog import watchdog
+from pipeline.errors import StageFailed
+from pipeline.options import Options, digest
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.shards import clock
+from pipeline.storage.store import Store
+
+
+class Port(NamedTuple):
+    """A typed input: the shape it takes (`DOCUMENT`, `CHAT|PAIR`, `artefact:tokenizer`), one or many, needed or not."""
+
+    shape: str
+    optional: bool = False
+    many: bool = False
+    help: str = ""
+
+    def takes(self, shape: str | None) -> bool:
+        """Does a store of `shape` fit? `artefact:*` takes every artefact, `*` every store of rows."""
+        accepted = self.shape.split("|")
+        if shape is None:
+            return "*" in accepted
+        if shape.startswith("artefact:"):
+            return shape in accepted or "artefact:*" in accepted
+        return shape in accepted or "*" in accepted
+
+
+class Work(NamedTuple):
+    """What became of a batch: the rows kept (or made), and the ledger rows of every input row."""
+
+    kept: pa.RecordBatch | pa.Table
+    ledger: pa.Table
+    notes: dict[str, Any] | None = None
+    """Plain JSON; numbers are summed over the batches of a shard, dicts of numbers key by key."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The stores behind a stage's ports, and the recipe's seed."""
+
+    stores: dict[str, list[Store]] = field(default_factory=dict)
+    seed: int = 17
+    workers: int = 1
+    """Processes that one task of this step may be spread over (`run.steps.<step>.workers`): training groups."""
+    gpus: float = 0
+    hashes: dict[str, list[str]] = field(default_factory=dict)
+    """Content hash per store, where already known; filled on demand."""
+    origin: str = ""
+    """Folder of the recipe: relative file options are read from there."""
+
+    def __getitem__(self, port: str) -> list[Store]:
+        return self.stores.get(port, [])
+
+    def one(self, port: str) -> Store | None:
+        """The single store of a port, or None."""
+        stores = self[port]
+        return stores[0] if stores else None
+
+    def content(self, *, without: Sequence[str] = ()) -> dict[str, list[str]]:
+        """Content hash of every input store by port."""
+        known = {}
+        for port in sorted(self.stores):
+            if port not in without:
+                known[port] = self.hashes.get(port) or [store.content_hash for store in self.stores[port]]
+        return known
+
+    def rng(self, shard: int, name: str = "") -> np.random.Generator:
+        """A generator from (seed, name, shard) alone: the same draws on any worker."""
+        key = hashlib.blake2b(f"{self.seed}/{name}/{shard}".encode(), digest_size=16).digest()
+        return np.random.default_rng(np.frombuffer(key, dtype=np.uint64))
+
+
+class Stage(Options):
+    """A step of a recipe, a CLI command, and the verb on it."""
+
+    ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT")}
+    makes: ClassVar[str | None] = "DOCUMENT"
+    """Shape of the output, `artefact:<kind>`, or None: the shape of `of`."""
+    draws: ClassVar[bool] = False
+    """Does the stage draw random numbers? Then the seed is part of its key."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions whose versions decide the bytes; their versions are part of the key."""
+    title: ClassVar[str] = ""
+
+    def output(self, of: str | None) -> str | None:
+        """Shape of the store this will make when `of` has shape `of`; known before anything runs."""
+        return self.makes or of
+
+    def needs(self) -> tuple[str, ...]:
+        """Distributions that decide the bytes under these options; default: `libraries`."""
+        return self.libraries
+
+    def reads(self) -> Sequence[str]:
+        """Paths, globs and URLs that are read besides the ports; the output store may not overlap them."""
+        return ()
+
+    def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
+        """Key of what this stage makes of `inputs`; `extra` narrows it to a shard or pass."""
+        return digest(
+            {
+                "stage": stage_name(type(self)),
+                "options": self.fingerprint(),
+                "seed": inputs.seed if self.draws else None,
+                "libraries": versions(self.needs()),
+                "inputs": inputs.content(without=without),
+                "extra": list(extra),
+            }
+        )
+
+    def admit(self, inputs: Inputs) -> None:
+        """Raise where `inputs` are not what the options were given for; called before the output store is touched."""
+
+    def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
+        """Make the output store's shards (or artefact) that are not proven yet; returns the receipts of all of them."""
+        raise TypeError(f"{type(self).__name__} has no run()")
+
+
+def stage_name(cls: type) -> str:
+    """The folder a stage lives in is its name: `stages.quality` -> `quality`."""
+    parts = cls.__module__.split(".")
+    return (
+        parts[1] if parts[0] == "stages" and len(parts) > 1 else re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+    )
+
+
+def versions(distributions: Sequence[str]) -> dict[str, str]:
+    """Installed version per distribution, `absent` where not installed."""
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+class ShardStage(Stage):
+    """One shard in, one shard out: say what becomes of a batch."""
+
+    def work(self, batch: pa.RecordBatch) -> Work:
+        """The rows kept of `batch` and its ledger. Must accept a batch of no rows (it fixes the output's columns)."""
+        raise TypeError(f"{type(self).__name__} has no work()")
+
+    def worker(self, inputs: Inputs, shard: int) -> Callable[[pa.RecordBatch], Work]:
+        """What is called on each batch of `shard`; override to load models or draw numbers. Default: `self.work`."""
+        return self.work
+
+    def shard_key(self, inputs: Inputs, content_hash: str) -> str:
+        """Key of one output shard: this stage, its side inputs, and that one input shard."""
+        return self.key(inputs, content_hash, without=("of",))
+
+    def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
+        return run_chain([Link(self, inputs, sink, True)], pool)
+
+
+class Link(NamedTuple):
+    """One stage of a fused chain: where it writes, and whether its rows are written or only proven."""
+
+    stage: ShardStage
+    inputs: Inputs
+    sink: Store
+    written: bool
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard through a chain of shard stages."""
+
+    source: Store
+    source_stage: str
+    shard: int
+    links: tuple[Link, ...]
+    keys: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        return f"{'+'.join(stage_name(type(link.stage)) for link in self.links)} shard {self.shard:05d}"
+
+
+def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
+    """Run fused shard stages over every shard of the first link's input; returns the receipts of the last link.
+
+    All of a chain's receipts of a shard are made in one task. A shard is left alone when every link's receipt stands
+    under its current key (keys chain through content hashes, so they are known only where receipts exist).
+    """
+    tasks, proven = [], {}
+    there = [link.sink.sizes() for link in links]
+    for number, (source, shard, content) in enumerate(input_shards(links[0].inputs)):
+        first = links[0].stage.shard_key(links[0].inputs, content)
+        receipts = standing(links, number, first, there)
+        if receipts is not None:
+            proven[number] = receipts[-1]
+        else:
+            tasks.append(ShardTask(source, "", shard, tuple(_lean(link) for link in links), (first, str(number))))
+    for result in collect(pool, work_shard, tasks, stage_name(type(links[-1].stage))):
+        proven[result[-1].shard] = result[-1]
+    return [proven[number] for number in sorted(proven)]
+
+
+def _lean(link: Link) -> Link:
+    """A link whose inputs carry their hashes, so that workers need not read manifests again."""
+    return link._replace(inputs=replace(link.inputs, hashes=link.inputs.content(without=("of",))))
+
+
+def input_shards(inputs: Inputs) -> Iterator[tuple[Store, int, str]]:
+    """(store, shard, content hash) over all stores of `of`, in order; output shards are numbered along."""
+    for store in inputs["of"]:
+        for shard, content in store.hashes().items():
+            yield store, shard, content
+
+
+def standing(
+    links: Sequence[Link], number: int, first_key: str, there: Sequence[dict[str, int]]
+) -> list[Receipt] | None:
+    """The receipts of every link for output shard `number`, if all stand under current keys and what they prove is there
+    in its full length. `there`: the sizes of each sink's files."""
+    key, receipts = first_key, []
+    for position, (link, sizes) in enumerate(zip(links, there)):
+        receipt = link.sink.proven(number, sizes)
+        if receipt is None or receipt.key != key or (link.written and not receipt.written):
+            return None
+        receipts.append(receipt)
+        if position + 1 < len(links):
+            following = links[position + 1]
+            key = following.stage.shard_key(following.inputs, receipt.content_hash)
+    return receipts
+
+
+def work_shard(task: ShardTask) -> list[Receipt]:
+    """One shard through every link of its chain, batch by batch; receipts last, in chain order."""
+    number = int(task.keys[1])
+    workers = [link.stage.worker(link.inputs, task.shard) for link in task.links]
+    writers: list[Any] = []
+    try:
+        for _position, link in enumerate(task.links):
+            writer = link.sink.writer(number, stage=stage_name(type(link.stage)), key="", written=link.written)
+            writers.append(writer.__enter__())
+        seen: list[list[pa.Array]] = [[] for _ in writers]
+        notes: list[dict[str, Any]] = [{} for _ in writers]
+        row = 0
+        for batch in _with_first(task.source, task.shard):
+            _through(batch, workers, writers, seen, notes, task, row)
+            row += len(batch)
+        return _commit(task, number, writers, seen, notes)
+    finally:
+        for writer in writers:
+            writer.__exit__(None, None, None)
+
+
+def _with_first(source: Store, shard: int) -> Iterator[pa.RecordBatch]:
+    """The shard's batches; one without rows where it has none, so that columns are known."""
+    any_batch = False
+    for batch in source.batches(shard):
+        any_batch = True
+        yield batch
+    if not any_batch:
+        schema = source.read(shard).schema
+        yield pa.RecordBatch.from_pylist([], schema=schema)
+
+
+def _through(
+    batch: pa.RecordBatch, workers: list[Callable], writers: list, seen: list, notes: list, task: ShardTask, row: int
+) -> None:
+    flow = [batch]
+    for position, work in enumerate(workers):
+        following = []
+        for piece in flow:
+            if "id" in piece.schema.names:
+                seen[position].append(piece.column("id"))
+            stage = stage_name(type(task.links[position].stage))
+            watchdog.at(f"{stage},", f"shard {task.shard:05d},", f"rows {row}..{row + len(piece)}")
+            kept = narrowed(work, piece, f"{stage}, shard {task.shard:05d}", row)
+            rows = kept.kept.to_batches() if isinstance(kept.kept, pa.Table) else [kept.kept]
+            writers[position].expect(kept.kept.schema)
+            for part in rows:
+                writers[position].write(part)
+            writers[position].record(kept.ledger)
+            merge_notes(notes[position], kept.notes or {})
+            following += rows or [pa.RecordBatch.from_pylist([], schema=kept.kept.schema)]
+        flow = following
+
+
+def _commit(task: ShardTask, number: int, writers: list, seen: list, notes: list) -> list[Receipt]:
+    receipts: list[Receipt] = []
+    spent = {name: round(value / len(writers), 3) for name, value in clock.lap().items()}
+    for position, (link, writer) in enumerate(zip(task.links, writers)):
+        key = task.keys[0] if position == 0 else link.stage.shard_key(link.inputs, receipts[-1].content_hash)
+        writer.key = key
+        ids = pa.chunked_array(seen[position], pa.large_string()) if seen[position] else None
+        receipts.append(
+            writer.commit(
+                input_ids=ids,
+                notes=notes[position],
+                versions=versions(link.stage.needs()),
+                **spent,
+            )
+        )
+    return receipts
+
+
+def merge_notes(total: dict[str, Any], more: dict[str, Any]) -> None:
+    """Add `more` into `total`: numbers are summed, dicts merged, lists joined (first 50), other values kept once."""
+    for name, value in more.items():
+        if isinstance(value, dict):
+            merge_notes(total.setdefault(name, {}), value)
+        elif isinstance(value, (int, float)) and not isinstance(value, bool):
+            total[name] = total.get(name, 0) + value
+        elif isinstance(value, list):
+            total[name] = (total.get(name, []) + value)[:50]
+        else:
+            total.setdefault(name, value)
+
+
+def collect(
+    pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: str, watch: Callable[[Any], None] | None = None
+) -> list[Any]:
+    """Results of all tasks. Failed ones do not stop the others; at the end StageFailed lists them."""
+    results, failed = [], []
+    progress.current.expect(stage, len(tasks))
+    for result in pool.each(fn, tasks):
+        if isinstance(result, Failure):
+            raise_store_errors(result)
+            failed.append(result)
+        else:
+            results.append(result)
+            progress.current.advance(result)
+            if watch is not None:
+                watch(result)
+    if failed:
+        lines = "\n".join(f"  {failure.task}: {failure.message}" for failure in failed[:20])
+        more = f"\n  and {len(failed) - 20} more" if len(failed) > 20 else ""
+        if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
+            more += "".join(f"\n{failure.task}:\n{failure.trace}" for failure in failed[:5])
+        raise StageFailed(
+            f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}",
+            "mend the cause and run again: finished shards are kept",
+        )
+    return results

@@ -1,0 +1,106 @@
+"""Commands that show and explain, and change nothing: verify (unless told to repair), report, inspect, trace, list, explain, doctor."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command("verify", help="Hold every file of a run against its hash: what is damaged, and what mends it.")
+@click.argument("path", metavar="ROOT|STORE")
+@click.option(
+    "--repair",
+    is_flag=True,
+    help="Take away what is damaged and its proof (and what is extra): the next run redoes exactly that.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of lines.")
+@click.option(
+    "--workers", type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray."
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def verify_command(path: str, repair: bool, as_json: bool, workers: int, quiet: bool) -> int:
+    from pipeline.engine import progress
+    from pipeline.storage import verify
+
+    progress.listen(quiet)
+    found = verify.verify(path, workers)
+    if repair:
+        verify.repair(path, found)
+    click.echo(verify.told(path, found, repair, as_json))
+    return 1 if found.damaged and not repair else 0
+
+
+@click.command("report", help="Write the HTML report of a run.")
+@click.argument("root")
+@click.option("--out", type=click.Path(), help="Where to write the page.  [default: ROOT/report.html]")
+def report_command(root: str, out: str | None) -> int:
+    from pipeline.inspection.report import write_report
+
+    click.echo(f"report    {write_report(root, out)}")
+    return 0
+
+
+@click.command("inspect", help="Look into a store: columns, rows, counts, reasons.")
+@click.argument("store")
+@click.option("--rows", "-n", default=3, show_default=True, metavar="N", help="Rows to show.")
+@click.option("--id", "row_id", metavar="ID", help="Show the row of this id, whole.")
+@click.option("--dropped", is_flag=True, help="Show ledger rows of what was dropped instead.")
+@click.option(
+    "--columns",
+    "paths",
+    metavar="PATH,...",
+    help="Show these alone: columns, or paths such as meta.author.name or meta.tags[0].  [default: all]",
+)
+def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool, paths: str | None) -> int:
+    from pipeline.inspection.inspect import inspect
+
+    click.echo(inspect(store, rows, row_id, dropped, paths.split(",") if paths else ()))
+    return 0
+
+
+@click.command("trace", help="What happened to a document, stage by stage, and why.")
+@click.argument("root")
+@click.argument("what", metavar="ID_URL_OR_FILE")
+def trace_command(root: str, what: str) -> int:
+    from pipeline.inspection.inspect import trace
+
+    click.echo(trace(root, what))
+    return 0
+
+
+@click.command("list", help="Stages, filters, rules and recipes.")
+@click.argument("what", required=False, metavar="[stages|filters|rules|verbs|recipes]")
+def list_command(what: str | None) -> int:
+    from pipeline.inspection.inspect import listing
+
+    click.echo(listing(what))
+    return 0
+
+
+@click.command("explain", help="A stage's or filter's options, units, defaults and sources.")
+@click.argument("what", metavar="STAGE[.MEMBER]")
+def explain_command(what: str) -> int:
+    from pipeline.inspection.inspect import explain
+
+    click.echo(explain(what))
+    return 0
+
+
+@click.command("doctor", help="What is installed, what is missing, GPU or not.")
+def doctor_command() -> int:
+    from pipeline.inspection.inspect import doctor
+
+    text, healthy = doctor()
+    click.echo(text)
+    return 0 if healthy else 1
+
+
+SHOWING: dict[str, click.Command] = {
+    "verify": verify_command,
+    "report": report_command,
+    "inspect": inspect_command,
+    "trace": trace_command,
+    "list": list_command,
+    "explain": explain_command,
+    "doctor": doctor_command,
+}
+"""Word to command, in the order of the help."""

@@ -1,0 +1,62 @@
+"""Artefacts of stores on object storage: fetched once to a local cache, and held against the hashes of their receipt."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import posixpath
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
+
+from pipeline.errors import DamagedStore
+from pipeline.options import content_hash
+from pipeline.storage.files import Remote, disk_error, tried
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.proof import ARTEFACT
+
+
+def fetch(place: Remote, path: str, receipt: Receipt) -> Path:
+    """The artefact in the local cache: fetched once, whoever else wants it meanwhile, and held against its hashes."""
+    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maetdol"
+    cache = caches / receipt.content_hash
+    for name in (receipt.content_hash, *receipt.files):
+        if not name or name != posixpath.normpath(name) or name.startswith(("/", "..")) or name == "." or "\\" in name:
+            raise DamagedStore(
+                f"{path}: its receipt names the file {name!r}, which lies outside of the artefact",
+                "run the stage that made it again",
+            )
+    try:
+        caches.mkdir(parents=True, exist_ok=True)
+        with open(caches / f"{receipt.content_hash}.lock", "a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not cache.is_dir():
+                _fill(place, path, caches, cache, receipt)
+    except OSError as fault:
+        raise disk_error(fault, caches) from None
+    return cache
+
+
+def _copy(place: Remote, name: str, target: Path) -> None:
+    with place.open(name) as source, open(target, "wb") as sink:
+        shutil.copyfileobj(source, sink, 1 << 20)
+
+
+def _fill(place: Remote, path: str, caches: Path, cache: Path, receipt: Receipt) -> None:
+    with tempfile.TemporaryDirectory(prefix=f"{receipt.content_hash}.part-", dir=caches) as part:
+        whole = Path(part) / "whole"
+        whole.mkdir()
+        for name, known in receipt.files.items():
+            target = whole / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                tried(partial(_copy, place, f"{ARTEFACT}/{name}", target), path)
+            except FileNotFoundError:
+                raise DamagedStore(f"{path}/{ARTEFACT}/{name} is missing", "run the stage that made it again") from None
+            if content_hash(target) != known:
+                raise DamagedStore(
+                    f"{path}/{ARTEFACT}/{name} is not what its receipt says",
+                    "run the stage that made it again",
+                )
+        os.rename(whole, cache)

@@ -1,0 +1,471 @@
+"""The sharded Arrow store: shards, their ledgers, their receipts, a manifest, and trained artefacts (format 1).
+
+    STORE/manifest.json            what the store is; readers go by it
+    STORE/shards/NNNNN.arrow       Arrow IPC files, uncompressed so that they map
+    STORE/index/NNNNN.ids          sorted (id hash, row) pairs: random access by id
+    STORE/ledger/NNNNN.arrow       what became of every input
+    STORE/receipts/NNNNN.json      the proof, written last
+    STORE/passes/<pass>/...        a barrier stage's own sub-stores
+    STORE/artefact/...             a trained thing, proven by receipts/artefact.json
+
+A shard without receipt does not exist. Stores of every earlier version are read: columns that came later are null.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.errors import DamagedStore, SourceError, repair_hint
+from pipeline.options import content_hash, digest
+from pipeline.schema import current, fitted, shape_of, unified, upgraded
+from pipeline.storage.artefacts import fetch
+from pipeline.storage.files import Local, place, tried
+from pipeline.storage.ledger import Ledger, Receipt, sealed
+from pipeline.storage.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
+from pipeline.storage.shards import (
+    BATCH_BYTES,
+    BATCH_ROWS,
+    COUNTED,
+    INDEX,
+    SHARD_BYTES,
+    SHARD_ROWS,
+    ShardWriter,
+    build_index,
+    hash_of,
+    number_of,
+    reason_counts,
+    stamp,
+    write_table,
+)
+
+__all__ = ["ARTEFACT", "BATCH_BYTES", "BATCH_ROWS", "FORMAT", "SHARD_BYTES", "SHARD_ROWS", "Store"]
+
+
+class Store:
+    """A store at a local path or an object-storage URL (`s3://bucket/folder`). Nothing is read until it is asked for."""
+
+    def __init__(self, path: str | os.PathLike, codec: str | None = None):
+        self.place = place(path)
+        self.path = self.place.path("")
+        self.codec = codec
+
+    def __reduce__(self):
+        return (Store, (self.path, self.codec))
+
+    def __repr__(self) -> str:
+        return f"Store({self.path!r})"
+
+    @property
+    def name(self) -> str:
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    def sub(self, name: str) -> Store:
+        """A store inside this one, such as `passes/sign`."""
+        return Store(self.place.path(name))
+
+    # -- what is there ---------------------------------------------------------------------------------------------
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None where no stage has ended. DamagedStore when it cannot be read or is of a newer format."""
+        try:
+            return manifest_of(self.place.read("manifest.json"), self.path)
+        except FileNotFoundError:
+            return None
+
+    def require(self) -> dict[str, Any]:
+        """The manifest; SourceError where `path` is no finished store."""
+        manifest = self.manifest()
+        if manifest is None:
+            raise SourceError(
+                f"{self.path} is not a finished store (it has no manifest.json)",
+                "run the stage that makes it, or give another path",
+            )
+        return manifest
+
+    def receipts(self) -> dict[int, Receipt]:
+        """Every shard receipt on disk, by shard number: what is proven, finished stage or not."""
+        found = {}
+        for name in self.place.names("receipts"):
+            if name.endswith(".json") and name[:-5].isdigit():
+                found[int(name[:-5])] = Receipt.loads(
+                    self.place.read(f"receipts/{name}"), f"{self.path}/receipts/{name}"
+                )
+        return dict(sorted(found.items()))
+
+    def receipt(self, shard: int | str) -> Receipt | None:
+        """The receipt of a shard, an artefact or a ledger without a shard; None where there is none."""
+        name = f"receipts/{number_of(shard)}.json"
+        try:
+            return Receipt.loads(self.place.read(name), f"{self.path}/{name}")
+        except FileNotFoundError:
+            return None
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every file that receipts speak of, by name: a listing a folder, however many shards there are."""
+        return {name: size for folder in FOLDERS for name, size in self.place.sizes(folder).items()}
+
+    def proven(self, shard: int | str, there: dict[str, int]) -> Receipt | None:
+        """The receipt of a shard if it can be read and what it proves is `there` (`sizes()`) in its full length."""
+        if f"receipts/{number_of(shard)}.json" not in there:
+            return None
+        try:
+            receipt = self.receipt(shard)
+        except DamagedStore:
+            return None
+        return None if receipt is None or wrong_sizes(sizes_of(receipt, shard), there) else receipt
+
+    def shards(self) -> list[int]:
+        """Shard numbers, ascending: by the manifest, or by the receipts while the stage is under way."""
+        manifest = self.manifest()
+        if manifest is not None:
+            return [entry["shard"] for entry in manifest["shards"]]
+        return list(self.receipts())
+
+    def hashes(self) -> dict[int, str]:
+        """Content hash per shard."""
+        manifest = self.manifest()
+        if manifest is not None:
+            return {entry["shard"]: entry["content_hash"] for entry in manifest["shards"]}
+        return {number: receipt.content_hash for number, receipt in self.receipts().items()}
+
+    @property
+    def content_hash(self) -> str:
+        """Hash over all shards and the artefact: the identity of the store's bytes."""
+        manifest = self.manifest()
+        artefact = manifest["artefact"]["content_hash"] if manifest and manifest.get("artefact") else None
+        if manifest is None and (receipt := self.receipt(ARTEFACT)):
+            artefact = receipt.content_hash
+        return digest({"shards": {str(shard): value for shard, value in self.hashes().items()}, "artefact": artefact})
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of all shards: those of the shape, then extra ones, which a shard may lack. Bytes are not held here."""
+        shards = self.shards()
+        if not shards:
+            raise SourceError(f"{self.path} has no shards", "run the stage that makes it")
+        try:
+            return unified(current(self._schema_of(shard)) for shard in shards)
+        except ValueError as fault:
+            raise SourceError(
+                f"{self.path}: shards of unlike columns: {fault}",
+                "read it shard by shard, or make these columns of one type",
+            ) from None
+
+    @property
+    def shape(self) -> str | None:
+        """DOCUMENT, CHAT, PAIR or TOKENS; `artefact:<kind>` for a trained thing; None for other columns."""
+        manifest = self.manifest()
+        if manifest is not None:
+            return manifest["shape"]
+        return shape_of(self.schema) if self.shards() else None
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def _open(self, name: str, shard: int | str, proof: str) -> pa.ipc.RecordBatchFileReader:
+        """An Arrow file whose bytes are those that the receipt's `proof` (an attribute) is the hash of."""
+        receipt = self.receipt(shard)
+        if receipt is None:
+            raise DamagedStore(f"{self.place.path(name)} has no receipt", repair_hint(self.path))
+        with self._damage_of(name):
+            data = held(self.place, name, getattr(receipt, proof), self.path)
+            return pa.ipc.open_file(data if data is not None else pa.memory_map(self.place.path(name)))
+
+    @contextmanager
+    def _damage_of(self, name: str) -> Iterator[None]:
+        """Faults of an Arrow file as DamagedStore."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise DamagedStore(f"{self.place.path(name)} is missing", repair_hint(self.path)) from None
+        except pa.ArrowInvalid as fault:
+            raise DamagedStore(f"{self.place.path(name)} cannot be read: {fault}", repair_hint(self.path)) from None
+
+    def _schema_of(self, shard: int) -> pa.Schema:
+        """The columns of a shard as they were written: the end of its file is read."""
+        name = f"shards/{number_of(shard)}.arrow"
+
+        def read() -> pa.Schema:
+            with self.place.open(name) as handle:
+                return pa.ipc.open_file(handle).schema
+
+        with self._damage_of(name):
+            return tried(read, self.path)
+
+    def _rows(self, shard: int) -> pa.ipc.RecordBatchFileReader:
+        return self._open(f"shards/{number_of(shard)}.arrow", shard, "bytes_hash")
+
+    def read(self, shard: int) -> pa.Table:
+        """A shard as a table, memory-mapped on local disk. A fused step's shard is not on disk: see `pipeline.engine.run`.
+
+        Its bytes are held against the receipt first (once a process); DamagedStore where they differ.
+        """
+        return upgraded(self._rows(shard).read_all())
+
+    def batches(self, shard: int) -> Iterator[pa.RecordBatch]:
+        """Record batches of at most 1,024 rows or 16 MiB; a larger row stands alone. Held against the receipt like `read`."""
+        reader = self._rows(shard)
+        for index in range(reader.num_record_batches):
+            yield upgraded(reader.get_batch(index))
+
+    def ledger(self, shard: int | str) -> pa.Table:
+        """What became of the inputs of a shard (or of the artefact). Held against the receipt like `read`."""
+        return self._open(f"ledger/{number_of(shard)}.arrow", shard, "ledger_bytes_hash").read_all()
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """The whole store as one mapped table (local disk: no copy); null where a shard lacks an extra column."""
+        if not self.shards():
+            return pa.table({})
+        schema = self.schema
+        schema = pa.schema([schema.field(name) for name in columns]) if columns else schema
+        return pa.concat_tables([fitted(self.read(shard), schema) for shard in self.shards()])
+
+    def ledgers(self) -> pa.Table:
+        """All ledgers as one table."""
+        return Ledger.concat(self.ledger(name) for name in self.ledger_names())
+
+    def ledger_names(self) -> list[str]:
+        """The ledgers that are proven: of shards, of the artefact, and those without a shard."""
+        proven = {number_of(number) for number in self.shards()}
+        proven |= {
+            name[:-5] for name in self.place.names("receipts") if name.endswith(".json") and not name[:-5].isdigit()
+        }
+        return [name[:-6] for name in self.place.names("ledger") if name.endswith(".arrow") and name[:-6] in proven]
+
+    def files(self) -> list[str]:
+        """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,
+        so that extra columns may stand in some of them only (`table`, `dataset` and `scan` fill in nulls)."""
+        return [self.place.path(f"shards/{number_of(shard)}.arrow") for shard in self.shards()]
+
+    def dataset(self, columns: Sequence[str] | None = None) -> Any:
+        """The store as a Hugging Face `datasets.Dataset` over the mapped buffers, without a copy."""
+        import datasets
+
+        return datasets.Dataset(datasets.table.InMemoryTable(self.table(columns)))
+
+    def scan(self) -> Any:
+        """The store as a `pyarrow.dataset.Dataset`."""
+        import pyarrow.dataset
+
+        schema = self.schema if self.shards() else None
+        if isinstance(self.place, Local):
+            return pyarrow.dataset.dataset(self.files(), schema=schema, format="ipc")
+        prefix = [path.partition("://")[2] for path in self.files()]
+        return pyarrow.dataset.dataset(prefix, schema=schema, format="ipc", filesystem=self.place.fs)
+
+    def find(self, row_id: str) -> tuple[int, int] | None:
+        """(shard, row) of an id through the index, or None."""
+        wanted = np.uint64(int(row_id[:16], 16)) if _is_id(row_id) else None
+        if wanted is None:
+            return None
+        for shard in self.shards():
+            index = self.index(shard)
+            at = int(np.searchsorted(index["hash"], wanted))
+            while at < len(index) and index["hash"][at] == wanted:
+                row = int(index["row"][at])
+                if self.read(shard).column("id")[row].as_py() == row_id:
+                    return shard, row
+                at += 1
+        return None
+
+    def row(self, shard: int, row: int) -> dict[str, Any]:
+        return self.read(shard).slice(row, 1).to_pylist()[0]
+
+    def index(self, shard: int) -> np.ndarray:
+        """(hash, row) of every id of a shard, sorted; held against the receipt, made anew where no file is."""
+        name, receipt = f"index/{number_of(shard)}.ids", self.receipt(shard)
+        try:
+            data = self.place.read(name)
+        except FileNotFoundError:
+            return build_index(self.read(shard).column("id"))
+        if receipt and receipt.index_hash and hash_of(data) != receipt.index_hash:
+            raise DamagedStore(f"{self.place.path(name)} does not match its receipt", repair_hint(self.path))
+        return np.frombuffer(data, dtype=INDEX)
+
+    def artefact(self) -> Path:
+        """Folder of the trained thing. SourceError where the store holds none. Remote ones are fetched to a local cache."""
+        receipt = self.receipt(ARTEFACT)
+        if receipt is None:
+            raise SourceError(f"{self.path} holds no artefact", "run the stage that trains it, or give another path")
+        if isinstance(self.place, Local):
+            held_artefact(self.place.root / ARTEFACT, receipt.files, self.path)
+            return Path(self.place.path(ARTEFACT))
+        return fetch(self.place, self.path, receipt)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def writer(self, shard: int, *, stage: str, key: str, written: bool = True) -> ShardWriter:
+        """A shard under way; deletes an old receipt first. Use `with`, then `commit()`."""
+        return ShardWriter(self.place, shard, stage, key, written, self.codec)
+
+    def put(
+        self,
+        shard: int,
+        kept: pa.Table | Iterable[pa.RecordBatch],
+        ledger: pa.Table,
+        *,
+        key: str,
+        stage: str = "",
+        input_ids: pa.ChunkedArray | pa.Array | None = None,
+        notes: dict[str, Any] | None = None,
+        **proof: Any,
+    ) -> Receipt:
+        """Write one whole shard, its ledger, and last its receipt."""
+        with self.writer(shard, stage=stage, key=key) as writer:
+            batches = kept.to_batches() if isinstance(kept, pa.Table) else kept
+            if isinstance(kept, pa.Table):
+                writer.expect(kept.schema)
+            for batch in batches:
+                writer.write(batch)
+            writer.record(ledger)
+            return writer.commit(input_ids=input_ids, notes=notes or {}, **proof)
+
+    def put_artefact(
+        self,
+        folder: Path,
+        ledger: pa.Table,
+        *,
+        key: str,
+        stage: str = "",
+        notes: dict[str, Any] | None = None,
+        **proof: Any,
+    ) -> Receipt:
+        """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes."""
+        self.place.delete(f"receipts/{ARTEFACT}.json")
+        self.place.delete(ARTEFACT)
+        files, sizes = {}, {}
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            name = path.relative_to(folder).as_posix()
+            files[name], sizes[f"{ARTEFACT}/{name}"] = content_hash(path), path.stat().st_size
+            with open(path, "rb") as source, self.place.create(f"{ARTEFACT}/{name}") as sink:
+                shutil.copyfileobj(source, sink, 1 << 20)
+        written = write_table(self.place, f"ledger/{ARTEFACT}.arrow", ledger)
+        receipt = Receipt(
+            stage=stage,
+            shard=-1,
+            key=key,
+            content_hash=digest(files),
+            ledger_hash=written.hash,
+            rows=0,
+            bytes=sum(sizes.values()),
+            rows_in=len(ledger["id"].unique()),
+            reasons=reason_counts(ledger),
+            notes=notes or {},
+            files=files,
+            sizes={**sizes, f"ledger/{ARTEFACT}.arrow": written.bytes},
+            **{**stamp(), **proof},
+        )
+        self.place.write(f"receipts/{ARTEFACT}.json", receipt.dumps())
+        return receipt
+
+    def put_ledger(
+        self, name: str, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None
+    ) -> Receipt:
+        """A ledger without a shard (files that could not be opened, records that were skipped), proven by its own receipt."""
+        self.place.delete(f"receipts/{name}.json")
+        written = write_table(self.place, f"ledger/{name}.arrow", ledger)
+        receipt = Receipt(
+            stage=stage,
+            shard=-1,
+            key=key,
+            content_hash=written.hash,
+            ledger_hash=written.hash,
+            rows_in=len(ledger["id"].unique()),
+            reasons=reason_counts(ledger),
+            notes=notes or {},
+            sizes={f"ledger/{name}.arrow": written.bytes},
+            **stamp(),
+        )
+        self.place.write(f"receipts/{name}.json", receipt.dumps())
+        return receipt
+
+    def seal(self, manifest: dict[str, Any], shards: Sequence[int]) -> dict[str, Any]:
+        """Write the manifest over the receipts of `shards` and remove every shard that is not among them."""
+        receipts = self.receipts()
+        wanted = set(shards)
+        absent = sorted(wanted - set(receipts))
+        if absent:
+            raise DamagedStore(
+                f"{self.path}: shards {absent[:5]} have no receipt",
+                "run the same command again: only what is missing is redone",
+            )
+        for number in set(receipts) - wanted:
+            self.drop(number)
+        self._remove_orphans(wanted)
+        entries = [_entry(receipts[number]) for number in sorted(wanted)]
+        artefact = self.receipt(ARTEFACT)
+        full = {
+            "format": FORMAT,
+            "stage": "",
+            "shape": None,
+            "key": "",
+            "lineage": {},
+            "schema": [],
+            **manifest,
+            "rows": sum(entry["rows"] for entry in entries),
+            "bytes": sum(entry["bytes"] for entry in entries),
+            "reasons": _added(r.reasons for n, r in receipts.items() if n in wanted),
+            "counts": {
+                name: _added(r.counts.get(name, {}) for n, r in receipts.items() if n in wanted) for name in COUNTED
+            },
+            "shards": entries,
+            "artefact": _entry(artefact) if artefact else None,
+        }
+        self.write_manifest(full)
+        return full
+
+    def write_manifest(self, page: dict[str, Any]) -> None:
+        """Replace the manifest; a hash over the rest of it stands in it, so that damage is seen."""
+        self.place.write("manifest.json", (json.dumps(sealed(page), ensure_ascii=False, indent=1) + "\n").encode())
+
+    def unseal(self) -> None:
+        """Take the manifest away before a stage works on the store again."""
+        self.place.delete("manifest.json")
+
+    def drop(self, shard: int) -> None:
+        """Remove one shard, its proof first."""
+        number = number_of(shard)
+        for name in (
+            f"receipts/{number}.json",
+            f"shards/{number}.arrow",
+            f"index/{number}.ids",
+            f"ledger/{number}.arrow",
+        ):
+            self.place.delete(name)
+
+    def _remove_orphans(self, wanted: set[int]) -> None:
+        for folder, ending in (("shards", ".arrow"), ("ledger", ".arrow"), ("index", ".ids")):
+            self.place.sweep(folder)
+            for name in self.place.names(folder):
+                stem = name.removesuffix(ending)
+                if stem.isdigit() and int(stem) not in wanted:
+                    self.place.delete(f"{folder}/{name}")
+
+
+def _is_id(word: str) -> bool:
+    return len(word) == 32 and all(c in "0123456789abcdef" for c in word)
+
+
+def _entry(receipt: Receipt) -> dict[str, Any]:
+    name = f"receipts/{number_of(receipt.shard) if receipt.shard >= 0 else ARTEFACT}.json"
+    return {
+        "shard": receipt.shard, "rows": receipt.rows, "bytes": receipt.bytes, "content_hash": receipt.content_hash,
+        "ledger_hash": receipt.ledger_hash, "key": receipt.key, "written": receipt.written,
+        "sizes": {**receipt.sizes, name: len(receipt.dumps())} if receipt.sizes else {},
+    }  # fmt: skip
+
+
+def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for count in counts:
+        for word, number in count.items():
+            total[word] = total.get(word, 0) + number
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))

@@ -1,0 +1,136 @@
+"""Signatures kept between runs: a folder in which what was signed once is found again by its content.
+
+    FOLDER/<options>/          a store: one shard of signatures for each input shard, under a number made of its content
+
+A new crawl joins without the old being signed again: a shard of known content is not even read. Of a shard that is new as a
+whole (the same pages filtered otherwise, or cut into other shards) the documents are found by the hash of their text, and
+only what is new among them is signed. Signatures do not depend on bands, threshold, levels or keep policy, so that those
+change without signing again. Signatures of other options lie in another folder, and a damaged shard is named and made again.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.docs import Docs
+from pipeline.engine import progress
+from pipeline.errors import MaetdolError
+from pipeline.storage.ledger import COLUMNS
+from pipeline.storage.store import Store
+from stages.dedup.columns import column, matrix
+from stages.dedup.corpus import opened
+from stages.dedup.passes import STAGE, is_whole
+
+SAMPLE = 64
+"""Documents of a new shard that are looked up in each known shard; where none of them is found, the others are not sought."""
+MOST_SHARDS = 1000
+"""Among more known shards than this, only whole shards are recognised."""
+CONTENT = pa.schema([("content_a", pa.uint64()), ("content_b", pa.uint64()), ("content_sorted", pa.uint64())])
+"""Columns a known shard has besides its signatures: both halves of the hash of each text, and the first halves in order."""
+
+
+class Library(NamedTuple):
+    """The signatures of one set of options, and the numbers of the shards that were known when the run began."""
+
+    store: Store
+    known: tuple[int, ...]
+
+    @classmethod
+    def at(cls, folder: str, options: str) -> Library:
+        """The library in `folder` for signatures of these options (a fingerprint)."""
+        home = Store(folder)
+        others = [name for name in home.place.folders() if name != options]
+        store = home.sub(options)
+        known = tuple(int(name[:-5]) for name in store.place.names("receipts") if name[:-5].isdigit())
+        if others and not known:
+            progress.current.say(
+                f"dedup: {folder} holds signatures of other options ({', '.join(others[:3])}); everything is signed anew"
+            )
+        return cls(store, known)
+
+    def whole(self, key: str) -> pa.Table | None:
+        """The signatures of an input shard whose signing has this key; None where they are not known, or damaged (a line says so)."""
+        number = number_of(key)
+        if number not in self.known:
+            return None
+        table = self._read(number, key)
+        return table.drop_columns(CONTENT.names) if table is not None else None
+
+    def _read(self, number: int, key: str | None = None) -> pa.Table | None:
+        try:
+            receipt = self.store.receipt(number)
+            if receipt is None or (key is not None and receipt.key != key) or not is_whole(self.store, receipt):
+                return None
+            return opened(self.store, number, receipt.content_hash)
+        except MaetdolError as fault:
+            progress.current.say(f"dedup: {fault.message}; made again")
+            self.store.drop(number)
+            return None
+
+    def add(self, key: str, table: pa.Table, contents: np.ndarray) -> None:
+        """Keep the signatures of an input shard; `contents` are the hashes of its texts (`hashes_of`)."""
+        first, second = np.ascontiguousarray(contents.T)
+        columns = [*table.columns, pa.array(first), pa.array(second), pa.array(np.sort(first))]
+        whole = pa.Table.from_arrays(columns, schema=pa.schema([*table.schema, *CONTENT]))
+        self.store.put(number_of(key), whole, COLUMNS.empty_table(), key=key, stage=STAGE)
+
+    def among(self, sample: np.ndarray) -> Known:
+        """What is known of documents that come along with these (hashes): all of the shards that hold one of them."""
+        found = []
+        for number in self.known if len(self.known) <= MOST_SHARDS else ():
+            table = self._read(number)
+            if table is not None and len(table):
+                ordered = column(table, "content_sorted")
+                places = np.minimum(np.searchsorted(ordered, sample), len(ordered) - 1)
+                if (ordered[places] == sample).any():
+                    found.append(table)
+        return Known.of(found)
+
+
+class Known(NamedTuple):
+    """Signatures to take from, by content."""
+
+    first: np.ndarray
+    second: np.ndarray
+    table: pa.Table | None
+
+    @classmethod
+    def of(cls, tables: list[pa.Table]) -> Known:
+        if not tables:
+            return cls(np.zeros(0, np.uint64), np.zeros(0, np.uint64), None)
+        table = pa.concat_tables(tables).combine_chunks()
+        first, second = column(table, "content_a"), column(table, "content_b")
+        order = np.argsort(first, kind="stable")
+        return cls(first[order], second[order], table.take(pa.array(order)))
+
+    def rows(self, contents: np.ndarray) -> np.ndarray:
+        """Row of each document (int64), -1 for one that is not known."""
+        if self.table is None:
+            return np.full(len(contents), -1, np.int64)
+        places = np.minimum(np.searchsorted(self.first, contents[:, 0]), len(self.first) - 1)
+        same = (self.first[places] == contents[:, 0]) & (self.second[places] == contents[:, 1])
+        return np.where(same, places, -1)
+
+    def values(self, rows: np.ndarray) -> np.ndarray:
+        """Signatures of these rows, uint32."""
+        return matrix(self.table, "values")[rows]
+
+
+def number_of(key: str) -> int:
+    """Shard number of a key: 60 bits of it."""
+    return int(key[:15], 16)
+
+
+def hashes_of(texts: Docs) -> np.ndarray:
+    """uint64 (n, 2): XXH3-128 of each text; null texts apart from empty ones."""
+    import xxhash
+
+    ends = texts.offsets.tolist()
+    data = memoryview(texts.data)
+    found = b"".join(xxhash.xxh3_128_digest(data[first:last]) for first, last in zip(ends, ends[1:]))
+    hashes = np.frombuffer(found, np.uint64).reshape(-1, 2).copy()
+    hashes[~texts.valid] = 0
+    return hashes

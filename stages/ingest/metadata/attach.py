@@ -1,0 +1,111 @@
+"""Where a piece of structure stands in the main text.
+
+Text is compared by its letters and digits alone: white space, bullets, bars and punctuation differ between a page's
+markup and its rendering without meaning anything. A fact that stands in the text takes its words from there, so that
+`text[start:end] == block["text"]` holds for every block with a place; one that does not keeps its own words and no place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.ingest.html.render import Rendered
+from stages.ingest.metadata.facts import Fact
+
+SEARCH = 256 << 20
+"""Letters that may be searched over for one page; facts beyond it are sought only near the last one found."""
+NEAR = 65_536
+"""Letters searched from the last place found, before the whole text."""
+
+
+def blocks(rendered: Rendered, facts: list[Fact]) -> list[dict[str, Any]]:
+    """The text's own blocks and the facts with their places, in order of place; those without a place come last."""
+    own = [
+        {
+            "kind": s.kind,
+            "text": rendered.text[s.start : s.end],
+            "start": s.start,
+            "end": s.end,
+            "level": s.level,
+            "group": None,
+        }
+        for s in rendered.spans
+    ]
+    if not facts:
+        return own
+    letters = Letters(rendered)
+    placed = [letters.place(fact) for fact in facts]
+    standing = own + [block for block in placed if block["start"] is not None]
+    standing.sort(key=lambda block: (block["start"], -block["end"]))
+    return standing + [block for block in placed if block["start"] is None]
+
+
+class Letters:
+    """The letters and digits of a text in lower case, and where each stands."""
+
+    def __init__(self, rendered: Rendered):
+        self.text = rendered.text
+        self.letters, self.at = letters_of(rendered.text, rendered.marks)
+        self.cursor = 0
+        self.budget = SEARCH
+
+    def place(self, fact: Fact) -> dict[str, Any]:
+        """A block of `fact`, with its place in the text where it has one."""
+        block = {
+            "kind": fact.kind,
+            "text": fact.text,
+            "start": None,
+            "end": None,
+            "level": fact.level,
+            "group": fact.group,
+        }
+        wanted, _ = letters_of(fact.text, [])
+        found = self._find(wanted) if wanted else -1
+        if found >= 0:
+            self.cursor = found
+            start, end = self._widen(self.at[found], self.at[found + len(wanted) - 1] + 1, fact.text)
+            block |= {"text": self.text[start:end], "start": start, "end": end}
+        return block
+
+    def _find(self, wanted: str) -> int:
+        near = self._word(wanted, self.cursor, min(len(self.letters), self.cursor + NEAR + len(wanted)))
+        if near >= 0 or self.budget < len(self.letters):
+            return near
+        self.budget -= len(self.letters)
+        after = self._word(wanted, self.cursor, len(self.letters))
+        return after if after >= 0 else self._word(wanted, 0, len(self.letters))
+
+    def _word(self, wanted: str, low: int, high: int) -> int:
+        """The first place where `wanted` begins and ends at a word's border: `art` is not found in `start`."""
+        for _ in range(64):
+            found = self.letters.find(wanted, low, high)
+            if found < 0 or (self._border(found) and self._border(found + len(wanted))):
+                return found
+            low = found + 1
+        return -1
+
+    def _border(self, place: int) -> bool:
+        """Does a word begin or end before letter `place`? Anything between two letters parts them."""
+        if place <= 0 or place >= len(self.at):
+            return True
+        return self.at[place] > self.at[place - 1] + 1
+
+    def _widen(self, start: int, end: int, text: str) -> tuple[int, int]:
+        """Take in the signs that belong: those the fact itself begins and ends with, where they stand in the text."""
+        first = next(i for i, c in enumerate(text) if c.isalnum())
+        last = next(i for i in range(len(text), 0, -1) if text[i - 1].isalnum())
+        for sign in reversed("".join(text[:first].split())):
+            if start > 0 and self.text[start - 1] == sign:
+                start -= 1
+        for sign in "".join(text[last:].split()):
+            if end < len(self.text) and self.text[end] == sign:
+                end += 1
+        return start, end
+
+
+def letters_of(text: str, marks: list[tuple[int, int]]) -> tuple[str, list[int]]:
+    """Lower-case letters and digits, one character each, and their offsets; what stands in `marks` is left out."""
+    hidden = {place for start, end in marks for place in range(start, end)}
+    at = [i for i, c in enumerate(text) if c.isalnum() and i not in hidden]
+    folded = (text[i].lower() for i in at)
+    return "".join(c if len(c) == 1 else c[0] for c in folded), at

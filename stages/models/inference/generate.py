@@ -1,0 +1,262 @@
+"""Answers from a local checkpoint: batched Hugging Face inference, the same for a student, a teacher and a report.
+
+What comes out depends on the weights, the prompt, the sampling and the seed: every answer draws from a stream of its own,
+seeded by (seed, prompt, number of the sample), so that neither its neighbours in the batch nor the order of the prompts
+change it, apart from the last bits that padding can move on some hardware. torch's global random state is not touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipeline.errors import UsageError
+from stages.models.chat.template_lock import check_lock
+from stages.models.chat.templates import Chat, ChatFault, load_tokenizer
+from stages.models.inference.chain import Link, assemble, chain_of, four_bit_of, open_link
+from stages.models.inference.device import arithmetic, number_type, patient
+
+
+class Generation(NamedTuple):
+    """One answer. `finish`: `stop` (ended by itself), `length` (cut), `over_context` (the prompt does not fit), or the
+    reason of a prompt no template may see (`chat.control_token`, `chat.empty`, ...); the text is empty in the last two."""
+
+    text: str
+    finish: str
+    tokens: int
+    """Tokens made, the one that ends the answer included."""
+    prompt_tokens: int
+
+
+class Sampling(NamedTuple):
+    """How answers are drawn. `temperature` 0 is greedy."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+    """Strings that end an answer; they are cut off."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's score for every time the answer has it already (OpenAI's definition)."""
+    presence_penalty: float = 0.0
+    """Taken once from the score of every token the answer has already."""
+
+    def assistable(self) -> bool:
+        """Whether a draft model changes nothing: greedy, and nothing depends on what was made so far."""
+        return self.temperature == 0 and not (self.frequency_penalty or self.presence_penalty)
+
+
+class Generator:
+    """A model, with adapters on it if given, ready to answer.
+
+    `model` and `adapters` are artefact folders (or `Link`s); any order, the cards decide. `four_bit` loads the base in NF4;
+    None does so where the last adapter was trained that way. The tokenizer is the last artefact's own unless given; one
+    that renders the lock's probe otherwise is refused (UsageError). `batch` prompts are answered at a time.
+    """
+
+    def __init__(
+        self,
+        model: Path | str | Link,
+        adapters: Sequence[Path | str | Link] = (),
+        *,
+        tokenizer: Path | str | None = None,
+        template: str | None = None,
+        four_bit: bool | None = None,
+        dtype: str = "auto",
+        threads: int = 2,
+        batch: int = 8,
+        draft: Path | str | None = None,
+    ):
+        links = [part if isinstance(part, Link) else open_link(Path(part)) for part in (model, *adapters)]
+        self.chain = chain_of(links)
+        self.threads, self.batch = threads, batch
+        patient()
+        self.chat_template = Chat(load_tokenizer(tokenizer or tokenizer_of(self.chain), template))
+        check_lock(self.chain[-1].card.get("template_lock"), self.chat_template, f"the model in {self.chain[-1].path}")
+        with arithmetic(threads) as device:
+            self.device = device
+            wanted = four_bit_of(self.chain) if four_bit is None else four_bit
+            self.model = assemble(self.chain, dtype=number_type(dtype, device), device=device, four_bit=wanted)
+        self.draft = _draft(draft, self.tokenizer, device, dtype) if draft is not None else None
+        self.context = int(getattr(self.model.config, "max_position_embeddings", 0)) or 1 << 30
+
+    @classmethod
+    def around(cls, model: Any, chain: Sequence[Link], *, threads: int = 2, batch: int = 8) -> Generator:
+        """A generator over a `model` already put together from `chain`."""
+        self = cls.__new__(cls)
+        self.chain, self.threads, self.batch, self.model = list(chain), threads, batch, model
+        self.chat_template = Chat(load_tokenizer(tokenizer_of(chain)))
+        self.device = model.device
+        self.draft = None
+        self.context = int(getattr(model.config, "max_position_embeddings", 0)) or 1 << 30
+        return self
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.chat_template.tokenizer
+
+    def chat(
+        self,
+        conversations: Sequence[Sequence[dict[str, Any]]],
+        sampling: Sampling = Sampling(),
+        n: int = 1,
+        tools: Sequence[str | None] | None = None,
+    ) -> list[list[Generation]]:
+        """`n` answers to each conversation (rows of MESSAGES), in the order given; `tools` are the schemas beside each, as JSON text."""
+        prompts: list[np.ndarray | str] = []
+        for messages, given in zip(conversations, tools or [None] * len(conversations), strict=True):
+            try:
+                prompts.append(self.chat_template.prompt(messages, given))
+            except ChatFault as fault:
+                prompts.append(fault.reason)
+        return self._answer(prompts, sampling, n)
+
+    def complete(self, texts: Sequence[str], sampling: Sampling = Sampling(), n: int = 1) -> list[list[Generation]]:
+        """`n` continuations of each text (no template; the begin-of-sequence token in front where the tokenizer has one)."""
+        bos = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        prompts = [
+            np.asarray(
+                bos + self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"], np.int32
+            )
+            for text in texts
+        ]
+        return self._answer(prompts, sampling, n)
+
+    def _answer(self, prompts: Sequence[np.ndarray | str], sampling: Sampling, n: int) -> list[list[Generation]]:
+        """Longest prompts first, so that padding is small and a lack of memory shows at once."""
+        answers: dict[tuple[int, int], Generation] = {}
+        jobs = []
+        for index, prompt in enumerate(prompts):
+            fault = prompt if isinstance(prompt, str) else ("over_context" if len(prompt) >= self.context else None)
+            for sample in range(n):
+                if fault:
+                    answers[index, sample] = Generation("", fault, 0, 0 if isinstance(prompt, str) else len(prompt))
+                else:
+                    jobs.append((index, sample))
+        jobs.sort(key=lambda job: (-len(prompts[job[0]]), job))
+        # transformers drafts for one prompt at a time.
+        size = 1 if self.draft is not None and sampling.assistable() else self.batch
+        with arithmetic(self.threads):
+            for at in range(0, len(jobs), size):
+                some = jobs[at : at + size]
+                made = self._batch([prompts[index] for index, _ in some], [sample for _, sample in some], sampling)
+                answers.update(zip(some, made))
+        return [[answers[index, sample] for sample in range(n)] for index in range(len(prompts))]
+
+    def _batch(self, prompts: list[Any], samples: list[int], sampling: Sampling) -> list[Generation]:
+        import torch
+        from transformers import GenerationConfig, LogitsProcessorList
+
+        width = max(len(prompt) for prompt in prompts)
+        room = min(sampling.max_new_tokens, self.context - width)
+        ids = torch.full((len(prompts), width), self.tokenizer.pad_token_id, dtype=torch.long)
+        mask = torch.zeros_like(ids)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
+            mask[row, width - len(prompt) :] = 1
+        config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=room,
+            eos_token_id=self.stops(),
+            pad_token_id=self.tokenizer.pad_token_id,
+            use_cache=True,
+        )
+        shaped = [Penalise(width, sampling)] if sampling.frequency_penalty or sampling.presence_penalty else []
+        shaped += [Draw(prompts, samples, sampling, room)] if sampling.temperature > 0 else []
+        helped = {"assistant_model": self.draft} if self.draft is not None and sampling.assistable() else {}
+        with torch.inference_mode():
+            out = self.model.generate(
+                input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config,
+                logits_processor=LogitsProcessorList(shaped), **helped,
+            )  # fmt: skip
+        return [self._read(row[width:].tolist(), len(prompt), sampling.stop) for row, prompt in zip(out, prompts)]
+
+    def stops(self) -> list[int]:
+        """Ids that end an answer: the tokenizer's end token, what the template ends one with, and those the checkpoint names."""
+        named = getattr(self.model.generation_config, "eos_token_id", None)
+        named = named if isinstance(named, list) else [named]
+        return sorted({int(value) for value in (*self.chat_template.stops(), *named) if value is not None})
+
+    def _read(self, made: list[int], prompt_tokens: int, stop: tuple[str, ...]) -> Generation:
+        ends = set(self.stops())
+        at = next((i for i, token in enumerate(made) if token in ends), None)
+        kept = made if at is None else made[:at]
+        text = self.tokenizer.decode(kept, skip_special_tokens=True)
+        cut = min((text.find(word) for word in stop if word in text), default=-1)
+        if cut >= 0:
+            return Generation(text[:cut], "stop", len(kept), prompt_tokens)
+        return Generation(text, "length" if at is None else "stop", len(kept) + (at is not None), prompt_tokens)
+
+
+class Penalise:
+    """Takes the penalties for tokens an answer has already from their scores. A logits processor."""
+
+    def __init__(self, width: int, sampling: Sampling):
+        self.width, self.frequency, self.presence = width, sampling.frequency_penalty, sampling.presence_penalty
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        made = input_ids[:, self.width :]
+        counts = torch.zeros_like(scores).scatter_add_(1, made, torch.ones_like(made, dtype=scores.dtype))
+        return scores - self.frequency * counts - self.presence * (counts > 0)
+
+
+class Draw:
+    """Draws each row's next token by inverting its distribution at one uniform number of the row's own stream.
+
+    A logits processor: what it leaves is the drawn token alone, for the greedy choice that follows.
+    """
+
+    def __init__(self, prompts: Sequence[np.ndarray], samples: Sequence[int], sampling: Sampling, steps: int):
+        self.sampling, self.step = sampling, 0
+        self.uniform = np.stack(
+            [stream(sampling.seed, prompt, sample).random(steps) for prompt, sample in zip(prompts, samples)]
+        )
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        import torch
+
+        chances, order = torch.softmax(scores.float() / self.sampling.temperature, dim=-1).sort(
+            dim=-1, descending=True, stable=True
+        )
+        reached = chances.cumsum(dim=-1)
+        # The nucleus: the likeliest tokens up to the one that reaches top_p, itself included.
+        reached = reached.masked_fill(reached - chances >= self.sampling.top_p, 0.0)
+        drawn = torch.as_tensor(self.uniform[:, self.step], device=scores.device, dtype=reached.dtype)[
+            :, None
+        ] * reached.amax(dim=-1, keepdim=True)
+        at = ((reached <= drawn) & (reached > 0)).sum(dim=-1, keepdim=True).clamp(max=scores.shape[-1] - 1)
+        self.step += 1
+        return torch.full_like(scores, float("-inf")).scatter(-1, order.gather(-1, at), 0.0)
+
+
+def _draft(folder: Path | str, tokenizer: Any, device: Any, dtype: str) -> Any:
+    """A draft model that speaks the same tokens. UsageError where its tokenizer is another one."""
+    link = open_link(Path(folder))
+    theirs = load_tokenizer(tokenizer_of([link]))
+    if theirs.get_vocab() != tokenizer.get_vocab():
+        raise UsageError(
+            f"the draft model in {folder} has another tokenizer than the teacher",
+            "take a smaller model of the same family, or leave `draft` out",
+        )
+    return assemble([link], dtype=number_type(dtype, device), device=device, four_bit=False)
+
+
+def stream(seed: int, prompt: np.ndarray, sample: int) -> np.random.Generator:
+    """The random stream of one answer: a function of the seed, the prompt's tokens and the sample's number alone."""
+    key = hashlib.blake2b(prompt.astype("<i4").tobytes(), digest_size=16, key=f"{seed}/{sample}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(key, dtype=np.uint64))
+
+
+def tokenizer_of(chain: Sequence[Link]) -> Path:
+    """The folder of the tokenizer a chain was last trained with. UsageError where no link brings one."""
+    for link in reversed(chain):
+        if (link.path / "tokenizer.json").exists() or (link.path / "tokenizer_config.json").exists():
+            return link.path
+    raise UsageError(f"no artefact of the chain below {chain[-1].path} brings a tokenizer", "give the tokenizer folder")

@@ -1,0 +1,403 @@
+"""One small interface to whatever answers: an endpoint, a local model, or a recording.
+
+A `Teacher` turns requests into replies, in whatever order they are finished. A reply is an answer, or a reason why there is
+none; a bad one never raises. Every finished call is written to a journal (`stages.models.teacher.journal`) and fsynced before its
+result is handed on, under a key of model, rendered prompt and parameters: what is journaled is never asked again, by this
+run, a rerun after a kill, or a later recipe with the same journal.
+
+Reasons (closed): `teacher.unreachable`, `teacher.rate_limited` (not finished: asked again by the next run),
+`teacher.bad_answer`, `teacher.truncated`, `teacher.refused`, `teacher.not_recorded`, `teacher.budget`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+
+from pydantic import Field, field_validator, model_validator
+
+from pipeline.errors import OptionError
+from pipeline.options import CONTENT, SECRET, UNKEYED, Options, content_hash, digest
+from stages.models.teacher.reply import spoken
+
+if TYPE_CHECKING:
+    from stages.models.teacher.broker_client import KeptJournal
+    from stages.models.teacher.journal import Journal
+
+UNREACHABLE = "teacher.unreachable"
+RATE_LIMITED = "teacher.rate_limited"
+BAD_ANSWER = "teacher.bad_answer"
+TRUNCATED = "teacher.truncated"
+REFUSED = "teacher.refused"
+NOT_RECORDED = "teacher.not_recorded"
+BUDGET = "teacher.budget"
+UNFINISHED = frozenset({UNREACHABLE, RATE_LIMITED, BUDGET})
+"""Reasons under which no call was finished: not a result, so asked again by the next run."""
+
+Message = tuple[str, str]
+"""(role, content); role is system, user or assistant."""
+
+
+class Sampling(Options):
+    """Parameters of one answer; validated here, sent as they are, stored with every row."""
+
+    temperature: float = Field(0.5, ge=0.0, le=2.0)
+    "0 is greedy; 0.5 is Bonito's and Curator DiverseQA's."
+    top_p: float = Field(0.95, gt=0.0, le=1.0)
+    "Nucleus; 0.95 is Bonito's."
+    frequency_penalty: float = Field(0.0, ge=-2.0, le=2.0)
+    "OpenAI's range."
+    presence_penalty: float = Field(0.0, ge=-2.0, le=2.0)
+    "OpenAI's range."
+    max_tokens: int = Field(598, ge=1, le=131_072)
+    "Longest answer, tokens; 598 is Curator DiverseQA's. An answer that reaches it is truncated and never passes as whole."
+    seed: int | None = Field(0, ge=0, lt=2**31)
+    "Sent with every request; null leaves it to the server."
+    stop: tuple[str, ...] = Field((), max_length=4)
+    "Up to four strings that end an answer (OpenAI's limit)."
+
+    @field_validator("stop")
+    @classmethod
+    def _not_empty(cls, stop: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not word for word in stop):
+            raise ValueError("a stop string must not be empty")
+        return stop
+
+    def sent(self) -> dict[str, Any]:
+        """What goes into the request body and into the journal's key; nothing that is off."""
+        body: dict[str, Any] = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        for name in ("frequency_penalty", "presence_penalty"):
+            if getattr(self, name):
+                body[name] = getattr(self, name)
+        if self.seed is not None:
+            body["seed"] = self.seed
+        if self.stop:
+            body["stop"] = list(self.stop)
+        return body
+
+
+class Budget(Options):
+    """Where to stop, cleanly: requests beyond it get `teacher.budget` and are asked when it is raised. Counts the distinct
+    calls of this step, journaled ones included, so that a rerun stops at the same request."""
+
+    calls: int | None = Field(None, ge=0)
+    "Most distinct calls."
+    tokens: int | None = Field(None, ge=0)
+    "Most tokens, prompts and answers together, as the teacher counts them (else estimated)."
+    price: float | None = Field(None, ge=0.0)
+    "Most money, in the currency of `price_in` and `price_out`."
+
+
+class TeacherOptions(Options):
+    """Which teacher, and how it is asked."""
+
+    kind: Literal["endpoint", "local", "vllm", "recorded"]
+    "endpoint: any OpenAI-compatible server; local: a Hugging Face model folder; vllm: such a folder in vLLM on Ray, where installed; recorded: replays a journal or hand-written answers."
+    url: Annotated[str | None, UNKEYED] = None
+    "Endpoint: base URL such as http://127.0.0.1:8000/v1."
+    model: str | None = None
+    "Endpoint: the model's name as the server knows it. Recorded journal: the model that was asked, if it holds several."
+    folder: Annotated[str | list[str] | None, CONTENT] = None
+    "Local: folder of a model with its tokenizer, as a train step or save_pretrained leaves it; a list adds adapters to it."
+    draft: Annotated[str | None, UNKEYED] = None
+    "Local: folder of a smaller model with the same tokenizer that drafts greedy answers (speculative decoding); checked to change nothing."
+    recorded: Annotated[str | None, CONTENT] = None
+    "Recorded: a journal (.jsonl) or hand-written answers (.yaml: items of url, task, instruction, answer, lang, written_by)."
+    key_env: Annotated[str | None, SECRET] = None
+    "Name of the environment variable, or path of the file, that holds the API key. Never the key itself."
+    sampling: Sampling = Sampling()
+    "Sampling parameters of every answer."
+    gpus: Annotated[int, UNKEYED] = Field(1, ge=1, le=64)
+    "vLLM: accelerators of one engine (tensor parallel)."
+    max_in_flight: Annotated[int, UNKEYED] = Field(32, ge=1, le=4096)
+    "Endpoint: requests under way at once. Local: batch size."
+    retries: Annotated[int, UNKEYED] = Field(5, ge=0, le=20)
+    "Further tries of a request that was rate-limited or not answered."
+    backoff: Annotated[float, UNKEYED] = Field(1.0, gt=0.0)
+    "Seconds before the first further try; doubled each time, drawn at random below that (full jitter), at most 60."
+    timeout: Annotated[float, UNKEYED] = Field(600.0, gt=0.0)
+    "Seconds to wait for one answer."
+    keeper: Annotated[bool, UNKEYED] = True
+    "Endpoint: calls are made by a process of their own that outlives a killed run, so that a call under way is finished, journaled and found by the rerun."
+    journal: Annotated[str | None, UNKEYED] = None
+    "Path of the journal of calls; default: beside the store, as `<store>-teacher.jsonl`. Give one path to share answers between recipes."
+    budget: Budget = Budget()
+    "Where to stop asking."
+    price_in: Annotated[float, UNKEYED] = Field(0.0, ge=0.0)
+    "Price of a million prompt tokens."
+    price_out: Annotated[float, UNKEYED] = Field(0.0, ge=0.0)
+    "Price of a million answer tokens."
+    licence: str | None = None
+    "Licence or terms under which the teacher's answers stand; written into every row it makes."
+
+    @field_validator("key_env")
+    @classmethod
+    def _a_name(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch(r"[A-Z][A-Z0-9_]{1,63}|[./~][^\n]*", name):
+            raise ValueError(
+                "give the NAME of an environment variable (capitals) or the path of a file, never the key itself"
+            )
+        return name
+
+    @field_validator("url")
+    @classmethod
+    def _an_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return None
+        found = re.fullmatch(r"(https?)://([^/@\s]+)(/[^\s?#]*)?", url)
+        if not found:
+            raise ValueError("must be http(s)://host[:port][/path], without user, password or query")
+        return url.rstrip("/") if (found[3] or "/") != "/" else f"{found[1]}://{found[2]}/v1"
+
+    @model_validator(mode="after")
+    def _complete(self) -> TeacherOptions:
+        needed = {"endpoint": ("url", "model"), "local": ("folder",), "vllm": ("folder",), "recorded": ("recorded",)}[
+            self.kind
+        ]
+        missing = [name for name in needed if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"a teacher of kind {self.kind} needs {' and '.join(missing)}")
+        return self
+
+    def name(self) -> str:
+        """The model's identity in keys and rows: its name, or the kind and the content hash of its folder."""
+        if self.kind in ("local", "vllm"):
+            return f"{self.kind}:" + digest([content_hash(Path(folder)) for folder in self.folders()])
+        return self.model or "recorded"
+
+    def folders(self) -> list[str]:
+        """The model's folder, then its adapters'."""
+        return [self.folder] if isinstance(self.folder, str) else list(self.folder or [])
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to a teacher. `id` is the caller's own; `task` and `url` find hand-written answers; `doc_id` is the
+    document it comes from (for takedown)."""
+
+    id: str
+    messages: tuple[Message, ...]
+    sampling: Sampling = field(default_factory=Sampling)
+    task: str = ""
+    url: str = ""
+    doc_id: str = ""
+
+    def key(self, model: str) -> str:
+        """32 hex: model, rendered prompt and parameters, nothing else."""
+        return digest({"model": model, "messages": [list(m) for m in self.messages], "sampling": self.sampling.sent()})
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer (`text`), or the reason there is none. `note` says what was wrong without quoting anything."""
+
+    id: str
+    key: str
+    text: str | None = None
+    reason: str | None = None
+    note: str = ""
+    finish_reason: str = ""
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    seconds: float = 0.0
+    model: str = ""
+    journaled: bool = False
+    """Came from the journal: no call was made for it now."""
+    written_by: str = ""
+    """`hand` for a hand-written answer, else empty."""
+
+    @property
+    def final(self) -> bool:
+        """Whether a call was finished, well or ill."""
+        return self.reason not in UNFINISHED
+
+
+class Teacher(Protocol):
+    """Whatever answers. `name` is the model's identity."""
+
+    name: str
+
+    def answer(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        """One reply per request, in the order they are finished. Never raises for one request's sake; WorkError when no
+        request can succeed (a refused key, an unknown model)."""
+
+
+class Backend(Protocol):
+    """What makes the calls: groups of replies, each group journaled with one fsync before it is handed on."""
+
+    def replies(self, requests: Iterable[tuple[str, Request]]) -> Iterator[list[Reply]]:
+        """Groups of replies to (key, request) pairs."""
+
+
+WINDOW = 65_536
+"""Requests looked up in the journal at a time; bounds what waits in memory."""
+
+
+class Journaled:
+    """A backend behind a journal: asks only what no journal holds, counts the budget, journals before handing on."""
+
+    def __init__(self, backend: Backend, journal: Journal | KeptJournal, options: TeacherOptions):
+        self.backend, self.journal, self.options = backend, journal, options
+        self.name = options.name()
+        self.calls = 0
+        self.spent = Spent()
+        self._counted: set[str] = set()
+
+    def answer(self, requests: Iterable[Request]) -> Iterator[Reply]:
+        waiting: dict[str, list[Request]] = {}
+        for request in requests:
+            key = request.key(self.name)
+            if key in waiting:
+                waiting[key].append(request)
+                continue
+            known = self.journal.get(key)
+            if key not in self._counted:
+                if self._over():
+                    yield Reply(request.id, key, reason=BUDGET, note="the budget is spent", model=self.name)
+                    continue
+                self._counted.add(key)
+                self.spent.add(self.options, request, known)
+            if known is not None:
+                yield replace(known, id=request.id, journaled=True)
+                continue
+            waiting[key] = [request]
+            if len(waiting) >= WINDOW:
+                yield from self._ask(waiting)
+                waiting = {}
+        yield from self._ask(waiting)
+
+    def _ask(self, waiting: dict[str, list[Request]]) -> Iterator[Reply]:
+        first = {key: group[0] for key, group in waiting.items()}
+        for group in self.backend.replies(first.items()):
+            checked = [echo_checked(reply, first[reply.key]) for reply in group]
+            self.journal.append([(first[reply.key], reply) for reply in checked])
+            self.calls += sum(reply.final for reply in checked)
+            for reply in checked:
+                for request in waiting[reply.key]:
+                    yield replace(reply, id=request.id)
+
+    def close(self) -> None:
+        self.journal.close()
+
+    def _over(self) -> bool:
+        budget = self.options.budget
+        return (
+            (budget.calls is not None and self.spent.calls >= budget.calls)
+            or (budget.tokens is not None and self.spent.tokens_in + self.spent.tokens_out >= budget.tokens)
+            or (budget.price is not None and self.spent.price >= budget.price)
+        )
+
+
+@dataclass
+class Spent:
+    """What a step has asked for. Tokens of calls not yet answered are estimated: prompts at three characters a token for
+    Korean and four for other text (measured on common tokenizers), answers at their limit."""
+
+    calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    price: float = 0.0
+
+    def add(self, options: TeacherOptions, request: Request, known: Reply | None) -> None:
+        self.calls += 1
+        prompt = known.tokens_in if known and known.tokens_in is not None else estimate_tokens(request)
+        answer = known.tokens_out if known and known.tokens_out is not None else request.sampling.max_tokens
+        self.tokens_in += prompt
+        self.tokens_out += answer
+        self.price += (prompt * options.price_in + answer * options.price_out) / 1e6
+
+
+def estimate_tokens(request: Request) -> int:
+    """Tokens of a prompt before any tokenizer was asked: Hangul and Han at 1.5 characters a token, the rest at 4."""
+    text = "".join(content for _, content in request.messages)
+    dense = sum(ch > "⺀" for ch in text)
+    return int(dense / 1.5 + (len(text) - dense) / 4) + 4 * len(request.messages)
+
+
+def echo_checked(reply: Reply, request: Request) -> Reply:
+    """What every backend's reply passes before it is journaled: text that is whole Unicode (a lone surrogate is U+FFFD), without the
+    reasoning in front of it; a teacher that says nothing else, or gives the prompt back, has answered nothing."""
+    if reply.text is None:
+        return reply
+    text = spoken(whole_unicode(reply.text))
+    said = " ".join(text.split())
+    asked = {" ".join(content.split()) for role, content in request.messages if role != "assistant"}
+    if not said:
+        return replace(
+            reply,
+            text=None,
+            reason=BAD_ANSWER,
+            note="the answer is empty" if not reply.text.strip() else "the answer is reasoning alone",
+        )
+    if said in asked:
+        return replace(reply, text=None, reason=BAD_ANSWER, note="the answer is the prompt")
+    return replace(reply, text=text)
+
+
+def whole_unicode(text: str) -> str:
+    """`text` with surrogate pairs joined and lone surrogates as U+FFFD, so that it can be written as UTF-8 and read back."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def secret(name: str | None) -> str | None:
+    """The API key behind `key_env`. OptionError when it is named and not there; its value never enters a message."""
+    if name is None:
+        return None
+    if name[0] in "./~":
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise OptionError(
+                f"key_env names the file {name}, which is not there", "write the key into that file, or name another"
+            )
+        return path.read_text(encoding="utf-8").strip()
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise OptionError(f"the environment variable {name} (key_env) is not set", f"export {name}=... before the run")
+    return value
+
+
+def open_teacher(options: TeacherOptions, journal: str | Path) -> Teacher:
+    """The teacher `options` describe; `journal` is where calls are journaled unless the options name a path.
+
+    Use as `with closing(open_teacher(...)) as teacher`; one process holds a journal at a time.
+    """
+    from stages.models.teacher.journal import Journal
+    from stages.models.teacher.recorded import open_recorded
+
+    if options.kind == "recorded":
+        return open_recorded(options)
+    path = Path(options.journal or journal)
+    if options.kind == "endpoint" and options.keeper:
+        from stages.models.teacher.broker_client import KeptCalls, KeptJournal, Link
+
+        link = Link(options, path)
+        return Journaled(KeptCalls(link), KeptJournal(link), options)
+    if options.kind == "endpoint":
+        from stages.models.teacher.endpoint import Endpoint
+
+        backend: Backend = Endpoint(options)
+    elif options.kind == "vllm":
+        from stages.models.teacher.vllm import VllmTeacher
+
+        backend = VllmTeacher(options)
+    else:
+        from stages.models.teacher.local import LocalTeacher
+
+        backend = LocalTeacher(options)
+    return Journaled(backend, Journal(path), options)
+
+
+def batches(items: Iterable[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Lists of up to `size` items, in order."""
+    held: list[Any] = []
+    for item in items:
+        held.append(item)
+        if len(held) == size:
+            yield held
+            held = []
+    if held:
+        yield held

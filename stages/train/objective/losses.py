@@ -1,0 +1,185 @@
+"""What is made small: the loss of a language model on the tokens asked for, and the loss of a preference.
+
+An objective turns row numbers into a summed loss and the weight it is to be divided by. Weights of a whole step are known
+before its first forward pass, so that gradient accumulation and several workers give exactly the loss of one large batch:
+every token (every pair) counts the same wherever it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from stages.models.chat.rows import Row, collate
+from stages.models.inference.score import IGNORED, divergences, token_logps, virtual_tokens
+
+
+class Measured(NamedTuple):
+    """Of some rows: the summed loss (with gradient), its weight, and further sums to be reported per weight."""
+
+    loss: torch.Tensor
+    weight: int
+    sums: dict[str, torch.Tensor]
+
+
+class Objective(Protocol):
+    rows: int
+    held_rows: int
+
+    def weight(self, index: int) -> int: ...
+    def length(self, index: int) -> int: ...
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured: ...
+    def row_ids(self, indices: Sequence[int]) -> list[str]: ...
+    def begin(self, step: int) -> None:
+        """A step begins; most objectives need not know."""
+
+
+class Likelihood(Objective):
+    """clm and sft: the mean negative log-likelihood of the tokens asked for, in nats per token.
+
+    With a teacher, `share` of the loss trained on is the divergence from its distribution at `temperature`; what is measured
+    on held-out rows stays the likelihood, so that runs with and without a teacher can be compared.
+    """
+
+    def __init__(
+        self,
+        data: Any,
+        pad: int,
+        device: Any,
+        *,
+        fixed_width: bool,
+        teacher: Any = None,
+        share: float = 0.0,
+        temperature: float = 1.0,
+    ):
+        self.data, self.pad, self.device = data, pad, device
+        self.teacher, self.share, self.temperature = teacher, share, temperature
+        self.width = data.width if fixed_width else None
+        self.rows, self.held_rows = len(data), data.held_rows
+        self._made: dict[int, Row] = {}
+
+    def begin(self, step: int) -> None:
+        """A step's rows are put together once: for their length first, then for the forward pass."""
+        self._made.clear()
+
+    def weight(self, index: int) -> int:
+        return self.data.weight(index)
+
+    def length(self, index: int) -> int:
+        return len(self._row(index).ids)
+
+    def _row(self, index: int) -> Row:
+        if index not in self._made:
+            self._made[index] = self.data.row(index)
+        return self._made[index]
+
+    def row_ids(self, indices: Sequence[int]) -> list[str]:
+        return [self.data.row_id(index) for index in indices]
+
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
+        rows = [self.data.row(index, True) if held else self._row(index) for index in indices]
+        batch = collate(rows, self.pad, self.device, self.width)
+        weight = int((batch.labels != IGNORED).sum())
+        loss = -token_logps(model, batch).sum() if held or self.teacher is None or self.share < 1 else None
+        if held or self.teacher is None:
+            return Measured(loss, weight, {})
+        apart = divergences(model, self.teacher, batch, self.temperature).sum()
+        mixed = apart if loss is None else self.share * apart + (1 - self.share) * loss
+        return Measured(mixed, weight, {"divergence": apart})
+
+
+class Paired(Objective):
+    """An objective on pairs: each counts the same, and is as long as its longer side."""
+
+    def __init__(self, data: Any, pad: int, device: Any):
+        self.data, self.pad, self.device = data, pad, device
+        self.rows, self.held_rows = len(data), data.held_rows
+
+    def weight(self, index: int) -> int:
+        return 1
+
+    def length(self, index: int) -> int:
+        pair = self.data.pair(index)
+        return max(len(pair.chosen.ids), len(pair.rejected.ids))
+
+    def row_ids(self, indices: Sequence[int]) -> list[str]:
+        return [self.data.row_id(index) for index in indices]
+
+
+class Preference(Paired):
+    """DPO (Rafailov et al. 2023), by default on log-probabilities per token (Tulu 3's `dpo_norm`), with an SFT term.
+
+    The loss of a pair is -log sigmoid(beta * margin) + sft_weight * NLL per token of the chosen answer, where the margin is
+    the chosen answer's log-ratio to the reference less the rejected one's. The reference's log-probabilities are measured
+    once, before the first step, so that no second model is kept.
+    """
+
+    def __init__(self, data: Any, pad: int, device: Any, *, beta: float, per_token: bool, sft_weight: float):
+        super().__init__(data, pad, device)
+        self.beta, self.per_token, self.sft_weight = beta, per_token, sft_weight
+        self.reference: dict[bool, torch.Tensor] = {}
+        """held -> (pairs, 2): the reference's score of chosen and rejected."""
+
+    @torch.no_grad()
+    def refer(self, model: Any, batch: int) -> None:
+        """Measure the reference: `model` as it stands now, before any training; virtual tokens change it at once, so without them."""
+        model = model.get_base_model() if virtual_tokens(model) else model
+        for held, count in ((False, self.rows), (True, self.held_rows)):
+            found = [
+                self._scores(model, list(range(at, min(at + batch, count))), held)[0] for at in range(0, count, batch)
+            ]
+            self.reference[held] = torch.cat(found) if found else torch.zeros(0, 2, device=self.device)
+
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
+        scores, means = self._scores(model, indices, held)
+        ratios = scores - self.reference[held][list(indices)]
+        margin = ratios[:, 0] - ratios[:, 1]
+        loss = (-F.logsigmoid(self.beta * margin) - self.sft_weight * means[:, 0]).sum()
+        with torch.no_grad():
+            prefers = means[:, 0] - means[:, 1]
+            sums = {
+                "chosen_logp": means[:, 0].sum(),
+                "rejected_logp": means[:, 1].sum(),
+                "margin": (self.beta * margin).sum(),
+                "reward_accuracy": share_above(margin),
+                "accuracy": share_above(prefers),
+            }
+        return Measured(loss, len(indices), sums)
+
+    def _scores(self, model: Any, indices: Sequence[int], held: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """(n, 2) scores as the loss takes them, and (n, 2) log-probabilities per token; columns chosen, rejected."""
+        pairs = [self.data.pair(index, held) for index in indices]
+        rows = [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs]
+        batch = collate(rows, self.pad, self.device)
+        sums = token_logps(model, batch).sum(dim=1).view(2, -1).T
+        counts = (batch.labels != IGNORED).sum(dim=1).view(2, -1).T
+        means = sums / counts
+        return (means if self.per_token else sums), means
+
+
+def share_above(differences: torch.Tensor) -> torch.Tensor:
+    """How many are above zero; a tie is half."""
+    return (differences > 0).sum() + 0.5 * (differences == 0).sum()
+
+
+def order(rows: int, epoch: int, seed: int) -> np.ndarray:
+    """The order of an epoch: a permutation from (seed, epoch) alone."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+class Positions:
+    """Position in the whole run -> row, through the permutations of its epochs."""
+
+    def __init__(self, rows: int, seed: int):
+        self.rows, self.seed = rows, seed
+        self._epoch, self._order = -1, np.zeros(0, np.int64)
+
+    def __getitem__(self, position: int) -> int:
+        epoch, at = divmod(position, self.rows)
+        if epoch != self._epoch:
+            self._epoch, self._order = epoch, order(self.rows, epoch, self.seed)
+        return int(self._order[at])

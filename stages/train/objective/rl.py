@@ -1,0 +1,234 @@
+"""Online RL against a reward model, by TRL's trainers: answers are drawn, judged, and compared with one another.
+
+TRL owns the algorithm (sampling, advantages, clipping, the divergence from the base). This room gives it what it leaves open: the
+prompts of the store with the held-out ones kept back, one template with its lock, the reward model's own reading, a curve with
+held-out reward before and after, and an artefact that says what it was made from.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from pipeline.errors import InfraError, UsageError, WorkError
+from pipeline.storage.ledger import Ledger
+from stages.models.chat.templates import Chat, ChatFault
+from stages.models.holdout import held_out, prompt_key
+from stages.models.inference.generate import Generator, Sampling
+from stages.models.inference.reward import RewardModel
+from stages.train.checkpoint import Checkpoints, State
+from stages.train.objective.trl_checkpoint import Kept, kept, remembering, resume
+from stages.train.schedule import Plan
+
+
+class Prompts:
+    """Prompts of CHAT or PAIR stores: what stands before the last answer. They and `room` for an answer come to `width` tokens at most;
+    where that is `measured`, to what the longest prompt that fits comes to."""
+
+    def __init__(self, stores: Sequence[Any], chat: Chat, width: int, room: int, share: float, measured: bool = False):
+        self.width = width
+        self.ids: list[str] = []
+        self.reasons: list[str | None] = []
+        found: list[tuple[list[dict[str, Any]], str | None]] = []
+        sizes: list[int] = []
+        for store in stores:
+            column = "messages" if store.shape == "CHAT" else "prompt"
+            for shard in store.shards():
+                for batch in store.batches(shard):
+                    rows = [_question(messages or []) for messages in batch.column(column).to_pylist()]
+                    tools = batch.column("tools").to_pylist() if "tools" in batch.schema.names else [None] * len(rows)
+                    self.ids += batch.column("id").to_pylist()
+                    held = held_out([prompt_key(messages) for messages in batch.column(column).to_pylist()], share)
+                    measures = [_measure(chat, row, shown, width - room) for row, shown in zip(rows, tools)]
+                    self.reasons += [
+                        why or ("train.held_out" if out else None) for (_, why), out in zip(measures, held)
+                    ]
+                    sizes += [size for size, why in measures if why is None]
+                    found += zip(rows, tools)
+        if measured:
+            self.width = max(sizes, default=width - room) + room
+        # Of each prompt: its messages, and the tools it may call.
+        self.train = [found[n] for n, why in enumerate(self.reasons) if why is None]
+        self.held = [found[n] for n, why in enumerate(self.reasons) if why == "train.held_out"]
+        self._places = [n for n, why in enumerate(self.reasons) if why is None]
+
+    def __len__(self) -> int:
+        return len(self.train)
+
+    @property
+    def held_rows(self) -> int:
+        return len(self.held)
+
+    def ledger(self, used: np.ndarray) -> pa.Table:
+        reasons = list(self.reasons)
+        for n, reached in zip(self._places, used):
+            reasons[n] = None if reached else "train.not_reached"
+        return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons)
+
+
+def _question(messages: list[dict[str, str]]) -> list[dict[str, str]]:
+    last = max((n for n, message in enumerate(messages) if message["role"] == "assistant"), default=len(messages))
+    return messages[:last]
+
+
+def _measure(chat: Chat, messages: list[dict[str, str]], tools: str | None, most: int) -> tuple[int, str | None]:
+    """Tokens of a prompt, and why it cannot be used."""
+    try:
+        size = len(chat.prompt(messages, tools))
+    except ChatFault as fault:
+        return 0, fault.reason
+    return size, "chat.over_context" if size > most else None
+
+
+class Trained(NamedTuple):
+    """The model after RL, its new adapter's name (None: all weights), the curve, and which prompts were drawn on."""
+
+    model: Any
+    adapter: str | None
+    history: list[dict[str, Any]]
+    used: np.ndarray
+
+
+def reinforce(
+    stage: Any, model: Any, config: Any, questions: Prompts, chat: Chat, judge: RewardModel, plan: Plan, seed: int, chain: Any,
+    checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None],
+) -> Trained:  # fmt: skip
+    """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL, from the last checkpoint if there is
+    one. WorkError where it ends in no number."""
+    import datasets
+    from transformers.trainer_callback import PrinterCallback
+
+    judge.agree(chat)
+    found = kept(checkpoints)
+    drawn = {row for row, was in enumerate(found.state.tensors["more.drawn"].tolist()) if was} if found.state else set()
+    history = [found.state.scalars["more"]["first"] if found.state else _held(0, model, chain, questions, judge, stage)]
+
+    def reward(prompts: list, completions: list, **_: Any) -> list[float]:
+        asked = [asks[0]["row"] for asks in prompts]
+        drawn.update(asked)
+        answers = [{"role": "assistant", "content": answer[0]["content"]} for answer in completions]
+        return judge.score(
+            [[*questions.train[row][0], answer] for row, answer in zip(asked, answers)],
+            [questions.train[row][1] for row in asked],
+        ).tolist()
+
+    # TRL is told which prompt it is alone: what it says is rendered by this house's template (`asking`).
+    given = datasets.Dataset.from_list(
+        [{"prompt": [{"role": "user", "content": "", "row": row}]} for row in range(len(questions))]
+    )
+
+    def more() -> State:
+        return State({"drawn": torch.tensor([row in drawn for row in range(len(questions))])}, {"first": history[0]})
+
+    with tempfile.TemporaryDirectory(prefix="maetdol-rl-") as folder:
+        trainer = _trainer(stage, model, config, reward, given, chat, questions, plan, seed, folder, found, more)
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(_watch(alive, told, plan))
+        log = resume(trainer, found, folder, plan.steps)
+    for line in log:
+        if "reward" in line:
+            history.append(
+                {
+                    "kind": "train",
+                    "step": line["step"],
+                    "loss": line.get("loss", 0.0),
+                    "reward": line["reward"],
+                    "kl": line.get("kl"),
+                    "learning_rate": line.get("learning_rate"),
+                }
+            )
+    made = trainer.accelerator.unwrap_model(trainer.model)
+    if not all(torch.isfinite(p).all() for p in made.parameters()):
+        raise WorkError("rl ended with weights that are not numbers", "lower learning_rate, or raise kl")
+    history.append(_held(plan.steps, made, chain, questions, judge, stage))
+    used = np.asarray([row in drawn for row in range(len(questions))])
+    return Trained(made, "default" if config is not None else None, history, used)
+
+
+def _trainer(
+    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, questions: Prompts, plan: Plan, seed: int, folder: str, found: Kept, more: Callable[[], State]
+) -> Any:  # fmt: skip
+    from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+
+    if stage.batch % stage.answers:
+        raise UsageError(
+            f"batch {stage.batch} is no multiple of answers {stage.answers}",
+            f"set batch to {stage.answers * max(1, stage.batch // stage.answers)}",
+        )
+    settings = {
+        "output_dir": folder, "per_device_train_batch_size": stage.batch, "gradient_accumulation_steps": stage.accumulation, "max_steps": plan.steps,
+        "num_generations": stage.answers, "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl,
+        "learning_rate": stage.rate(), "lr_scheduler_type": {"wsd": "constant"}.get(stage.schedule, stage.schedule), "warmup_steps": round(stage.warmup * plan.steps),
+        "max_grad_norm": stage.clip, "weight_decay": stage.decay(), "logging_steps": stage.log_every, "save_strategy": "steps", "save_steps": stage.save_every, "report_to": [],
+        "disable_tqdm": True, "seed": seed, "data_seed": seed, "use_cpu": not torch.cuda.is_available(), "gradient_checkpointing": stage.checkpointing,
+        "bf16": stage.dtype == "bf16" or (stage.dtype == "auto" and torch.cuda.is_available()), "fp16": stage.dtype == "fp16", "log_completions": False,
+    }  # fmt: skip
+    chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl == "grpo" else (RLOOTrainer, RLOOConfig)
+    made = asking(remembering(chosen, found, more), questions, chat)(
+        model=model,
+        reward_funcs=reward,
+        args=options(**settings),
+        train_dataset=given,
+        processing_class=chat.tokenizer,
+        peft_config=config,
+    )
+    for parameter in made.model.parameters():
+        if parameter.requires_grad and parameter.dtype == torch.bfloat16 and stage.method == "qlora":
+            parameter.data = parameter.data.float()  # TRL rounds them; this house keeps what is trained in fp32
+    if made.ref_model is not None:
+        # TRL reads the reference from the folder the model came from, which is not what adapters merged into it made of it.
+        made.ref_model.load_state_dict(model.state_dict())
+    return made
+
+
+def asking(kind: type, questions: Prompts, chat: Chat) -> type:
+    """`kind`, a trainer of TRL's, whose prompts are rows of `questions`: TRL itself would render neither tools nor reasoning of a row."""
+
+    class Asking(kind):  # type: ignore[misc, valid-type]
+        def _tokenize_prompts(self, prompts: list) -> tuple[list[list[int]], None, dict]:
+            return [chat.prompt(*questions.train[asks[0]["row"]]).tolist() for asks in prompts], None, {}
+
+    return Asking
+
+
+def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], plan: Plan) -> Any:
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        """Tells the bar of every step, and ends the run when its driver is gone."""
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if not alive():
+                raise InfraError("the driver of this training is gone", "run again")
+            told({"step": state.global_step, "steps": plan.steps})
+
+    return Watch()
+
+
+def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: RewardModel, stage: Any) -> dict[str, Any]:
+    """Mean reward of greedy answers to held-out prompts; `loss` is its negative."""
+    held = questions.held[: stage.eval_rows or None]
+    asked, tools = [messages for messages, _ in held], [shown for _, shown in held]
+    if not held:
+        return {"kind": "held_out", "step": step, "weight": 0, "loss": 0.0}
+    was = model.training
+    model.eval()
+    answers = Generator.around(model, chain, threads=stage.threads, batch=stage.batch).chat(
+        asked, Sampling(stage.answer_tokens), tools=tools
+    )
+    model.train(was)
+    found = judge.score(
+        [[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(asked, answers)], tools
+    )
+    return {
+        "kind": "held_out",
+        "step": step,
+        "weight": len(found),
+        "loss": -float(found.mean()),
+        "reward": float(found.mean()),
+    }

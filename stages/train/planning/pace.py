@@ -1,0 +1,195 @@
+"""How long a run takes on this machine's processor, from steps of a small likeness of it, measured before the first step.
+
+What a matrix product reaches says little about small models, whose time goes into everything else. So the model itself is built
+twice, of one layer and of two, with the method asked for, and goes forwards and backwards over rows as long as the run's: what the
+second layer takes more is what every further one takes. On a card the plan stays with the arithmetic of `stages.train.planning.budget`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from stages.models.chat.rows import IGNORED, Row, collate, join, segment
+from stages.models.inference.chain import load_model
+from stages.models.inference.device import arithmetic
+from stages.models.inference.score import token_logps
+from stages.train.loop import computed_in
+from stages.train.model import config_of, open_layers, trainable
+from stages.train.planning.budget import Shape
+from stages.train.workers.world import optimizer_of
+
+LARGEST = 30_000_000
+"""Weights of a layer above which nothing is tried out: on a processor such a model is not trained, and a try would take minutes."""
+WORK = 4e9
+"""Floating-point operations of one try of one layer and the head, at most: longer rows and batches are taken in part."""
+TRIES = 5
+START = 1.0
+"""Seconds in which rows are read, a small model is loaded and the artefact written (quickstart's: 0.9)."""
+CPU = torch.device("cpu")
+
+
+class Rows(NamedTuple):
+    """The rows of a run as its steps see them."""
+
+    count: int
+    """Trained on in one pass; pairs count once."""
+    held: int
+    length: int
+    """Tokens of a row with its padding, of a side for pairs."""
+    asked: float
+    """Share of the tokens that are asked for."""
+    segments: int = 1
+    """Documents or conversations in a row."""
+
+
+class Pace(NamedTuple):
+    """Seconds of a batch forwards, forwards and backwards, and of an optimizer step."""
+
+    forward: float
+    both: float
+    step: float
+
+
+def seconds(stage: Any, shape: Shape, rows: Rows, steps: int) -> float | None:
+    """Of `steps` steps, the measurements on held-out rows, and what the objective asks before them. None where nothing was tried."""
+    if shape.matrices > LARGEST or stage.objective == "rl":
+        return None
+    sides = 2 if stage.objective in ("dpo", "reward") else 1
+    found = pace(*_likeness(stage, shape), rows._replace(count=0, held=0), stage.batch * sides)
+    held = math.ceil(min(rows.held, stage.eval_rows or rows.held) / stage.batch)
+    looks = 1 + (steps // stage.eval_every if stage.eval_every else 1)
+    forward = held * looks + (
+        math.ceil(rows.count / stage.batch) + math.ceil(rows.held / stage.batch) if stage.objective == "dpo" else 0
+    )
+    return START + steps * (stage.accumulation * found.both + found.step) + forward * found.forward
+
+
+def _likeness(stage: Any, shape: Shape) -> tuple[Any, Shape]:
+    """`stage` without what does not decide its pace, so that one measurement serves every run alike."""
+    same = (
+        "objective",
+        "method",
+        "open_layers",
+        "batch",
+        "dtype",
+        "checkpointing",
+        "rank",
+        "dora",
+        "targets",
+        "virtual_tokens",
+        "encoder_hidden",
+        "optimizer",
+        "threads",
+    )
+    return type(stage).model_construct(
+        **{name: field.default for name, field in type(stage).model_fields.items()}
+        | {name: getattr(stage, name) for name in same}
+    ), shape
+
+
+def pace(stage: Any, shape: Shape, rows: Rows, batch: int) -> Pace:
+    return _pace(stage.model_dump_json(), type(stage), shape, rows, batch)
+
+
+@lru_cache(maxsize=64)
+def _pace(options: str, kind: type, shape: Shape, rows: Rows, batch: int) -> Pace:
+    """Of `shape` with all its layers."""
+    stage: Any = kind.model_construct(**json.loads(options))
+    with arithmetic(stage.threads, 0):
+        one, two = (_tried(stage, shape._replace(layers=layers), rows, batch) for layers in (1, 2))
+    deep = shape.layers - 1
+    forward, both, step = (first + deep * max(0.0, second - first) for first, second in zip(one, two))
+    if stage.method == "freeze":
+        # Layers below the open ones are only gone through forwards.
+        closed = max(0, shape.layers - stage.open_layers)
+        layer = Pace(*(max(0.0, second - first) for first, second in zip(one, two)))
+        both, step = both - closed * (layer.both - layer.forward), step - closed * layer.step
+    return Pace(forward, both, step)
+
+
+def _tried(stage: Any, shape: Shape, rows: Rows, batch: int) -> Pace:
+    """Measured, with at most WORK operations at a time and the rest in proportion."""
+    model = _model(stage, shape)
+    per_token = 6 * (shape.matrices + shape.vocabulary * shape.hidden * rows.asked)
+    tokens = max(16, int(WORK / per_token))
+    length = min(rows.length, tokens)
+    some = max(1, min(batch, tokens // length))
+    share = batch * rows.length / (some * length)
+    given = collate([_row(rows, length, shape.vocabulary, n) for n in range(some)], 0, CPU, length)
+    parameters = trainable(model)
+    optimizer = optimizer_of(stage, parameters, 0.0)
+    where = computed_in(CPU, torch.bfloat16 if stage.dtype in ("bf16", "fp16") else torch.float32)
+
+    def forwards() -> torch.Tensor:
+        with where:
+            return -token_logps(model, given).sum()
+
+    @torch.no_grad()
+    def only() -> None:
+        forwards()
+
+    def both() -> None:
+        forwards().backward()
+
+    def step() -> None:
+        torch.nn.utils.clip_grad_norm_(parameters.values(), stage.clip)
+        optimizer.step()
+
+    model.train()
+    return Pace(_usual(only, stage.threads) * share, _usual(both, stage.threads) * share, _usual(step, stage.threads))
+
+
+def _row(rows: Rows, length: int, vocabulary: int, seed: int) -> Row:
+    ids = np.random.default_rng(seed).integers(0, vocabulary, length).astype(np.int32)
+    made = join([segment(part) for part in np.array_split(ids, min(rows.segments, max(1, length // 4)))])
+    labels = made.labels.copy()
+    labels[: round((1 - rows.asked) * length)] = IGNORED
+    return made._replace(labels=labels)
+
+
+def _model(stage: Any, shape: Shape) -> Any:
+    """A Llama of that shape with random weights, and the method's parts trainable."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    model: Any = LlamaForCausalLM(LlamaConfig(
+        vocab_size=shape.vocabulary, hidden_size=shape.hidden, intermediate_size=shape.intermediate, num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads, num_key_value_heads=shape.kv_heads, tie_word_embeddings=shape.tied, max_position_embeddings=1 << 16,
+        attn_implementation="sdpa",
+    ))  # fmt: skip
+    if stage.whole():
+        open_layers(stage.model_copy(update={"open_layers": shape.layers}), model)
+    else:
+        from peft import get_peft_model
+
+        if stage.method == "qlora":
+            with tempfile.TemporaryDirectory(prefix="maetdol-pace-") as folder:
+                model.save_pretrained(folder)
+                model = load_model(Path(folder), dtype=torch.float32, device=CPU, four_bit=True)
+        model.requires_grad_(False)
+        model = get_peft_model(model, config_of(stage))
+    if stage.checkpointing:
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    return model
+
+
+def _usual(what: Callable[[], None], threads: int) -> float:
+    """The median of a few tries after a first. With one thread the process's own time, so that a busy machine is not taken for a slow one."""
+    clock = time.process_time if threads == 1 else time.perf_counter
+    what()
+    found = []
+    for _ in range(TRIES):
+        began = clock()
+        what()
+        found.append(clock() - began)
+    return statistics.median(found)

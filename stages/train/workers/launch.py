@@ -1,0 +1,195 @@
+"""Where a training runs: one task of the pool, or a group of Ray Train workers when several are asked for.
+
+Either way the process that trains holds a lock on the run's folder and looks at every step whether its driver still lives:
+what a killed driver left behind ends itself, and a rerun cannot meet it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine import progress
+from pipeline.engine.pool import Failure, Pool, raise_store_errors
+from pipeline.engine.stage import Inputs
+from pipeline.errors import StageFailed, UsageError
+from pipeline.storage.files import Local
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import ARTEFACT, Store
+from stages.models.inference.device import patient
+
+PROGRESS = "passes/progress.json"
+LOOK = 1.0
+"""Seconds between two looks at the progress file."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training run, as it travels to where it is done."""
+
+    stage: Any
+    inputs: Inputs
+    sink: Store
+    key: str
+    driver: tuple[str, int, str] = field(default_factory=lambda: me())  # noqa: PLW0108 (`me` stands below)
+
+    @property
+    def name(self) -> str:
+        return f"train {self.stage.objective}"
+
+
+def launch(stage: Any, inputs: Inputs, sink: Store, pool: Pool, key: str) -> Receipt:
+    """Train, and return the artefact's receipt. StageFailed (or a usage or store error) where it did not end well."""
+    job = Job(stage, inputs, sink, key)
+    with watched(sink):
+        if inputs.workers > 1 and distributes(pool):
+            from stages.train.workers.group import train_group
+
+            train_group(job, inputs.workers, inputs.gpus)
+        else:
+            for result in pool.each(train_alone, [job], gpus=inputs.gpus):
+                _raise(result)
+    receipt = sink.receipt(ARTEFACT)
+    if receipt is None or receipt.key != key:
+        raise StageFailed(
+            "train: the training ended without an artefact", "run again: it goes on from the last checkpoint"
+        )
+    return receipt
+
+
+def _raise(result: Any) -> None:
+    if isinstance(result, Failure):
+        raise_store_errors(result)
+        if result.error is not None:
+            raise result.error
+        raise StageFailed(
+            f"train: {result.message}", "mend the cause and run again: it goes on from the last checkpoint"
+        )
+
+
+def distributes(pool: Pool) -> bool:
+    """Start the pool behind `pool`, and say that it can hold a group. UsageError for the Inline one: it has one process."""
+    from pipeline.engine.pool import Inline
+
+    list(pool.each(str, ["start"]))
+    inner: Any = pool
+    while (below := getattr(inner, "pool", None) or getattr(inner, "_pool", None)) is not None:
+        inner = below
+    if isinstance(inner, Inline):
+        raise UsageError(
+            "several training workers were asked for, but the pool is inline",
+            "use `run: {pool: ray}`, or workers: 1 for this step",
+        )
+    return True
+
+
+def train_alone(job: Job) -> Receipt | None:
+    """The whole run in this process."""
+    patient()
+    from stages.train.session import Session
+
+    with locked(job.sink), Session(job) as session:
+        return session.train(alive_check(job.driver), teller(job.sink))
+
+
+def teller(sink: Store) -> Callable[[dict[str, Any]], None]:
+    from stages.train.loop import Teller
+
+    return Teller(sink.place.path(PROGRESS) if isinstance(sink.place, Local) else None)
+
+
+# -- who lives -----------------------------------------------------------------------------------------------------
+
+
+def me() -> tuple[str, int, str]:
+    """Host, pid and start time of this process."""
+    return socket.gethostname(), os.getpid(), _started(os.getpid())
+
+
+def _started(pid: int) -> str:
+    """Start time of a process in clock ticks, so that a reused pid is not taken for the old one; empty where unknown."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return ""
+
+
+def alive_check(driver: tuple[str, int, str]) -> Callable[[], bool]:
+    """A function that says whether the driver lives; on another host Ray's own watch decides, so there it is True."""
+    host, pid, started = driver
+    if host != socket.gethostname():
+        return lambda: True
+
+    def alive() -> bool:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return False
+        except PermissionError:
+            return True
+        return _started(pid) == started
+
+    return alive
+
+
+@contextmanager
+def locked(sink: Store) -> Iterator[None]:
+    """Alone in the run's folder (local disk): waits until what a killed driver left behind has noticed and gone."""
+    if not isinstance(sink.place, Local):
+        yield
+        return
+    folder = Path(sink.place.path("passes"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "a+") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        handle.truncate(0)
+        handle.write(f"{os.getpid()}\n")
+        handle.flush()
+        yield
+
+
+# -- the bar -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def watched(sink: Store) -> Iterator[None]:
+    """Tell the driver's progress bar what the training process writes into its progress file."""
+    if not isinstance(sink.place, Local):
+        yield
+        return
+    path = Path(sink.place.path(PROGRESS))
+    path.unlink(missing_ok=True)
+    ended = threading.Event()
+    watcher = threading.Thread(target=_watch, args=(path, ended), daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _watch(path: Path, ended: threading.Event) -> None:
+    done = -1
+    while True:
+        last = ended.wait(LOOK)
+        try:
+            line = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            line = None
+        if line and line["step"] > done:
+            if done < 0:
+                progress.current.expect("steps", line["steps"])
+                done = 0
+            progress.current.advance(units=line["step"] - done)
+            done = line["step"]
+        if last:
+            return

@@ -1,0 +1,255 @@
+"""Pools: order, isolation of failures, retries of infrastructure faults alone, bounded windows, two nodes."""
+
+import os
+import sys
+import time
+
+import pytest
+
+from pipeline.engine.pool import Failure, Inline, OnRay
+from pipeline.errors import InfraError, StoreError, UsageError
+
+
+def square(n):
+    return n * n
+
+
+def fail_at_three(n):
+    if n == 3:
+        raise ValueError("three " + "secret " * 200)
+    return n
+
+
+def flaky(path):
+    """Fails twice with an infrastructure fault, then works."""
+    tries = len(open(path).read()) if os.path.exists(path) else 0
+    with open(path, "a") as out:
+        out.write("x")
+    if tries < 2:
+        raise InfraError("storage timed out")
+    return tries
+
+
+def die_once(path):
+    """Kills its own worker the first time."""
+    if not os.path.exists(path):
+        open(path, "w").close()
+        os.kill(os.getpid(), 9)
+    return "survived"
+
+
+def where(seconds):
+    time.sleep(seconds)
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
+
+
+def full_disk(_):
+    raise StoreError("no room", "free space")
+
+
+def test_inline_keeps_order_and_isolates_failures():
+    results = list(Inline().each(fail_at_three, range(6)))
+    assert [r for r in results if not isinstance(r, Failure)] == [0, 1, 2, 4, 5]
+    (failure,) = [r for r in results if isinstance(r, Failure)]
+    assert failure.task == "3" and "ValueError" in failure.message and len(failure.message) < 500
+
+
+def test_inline_retries_infrastructure_faults_only(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.engine.pool.BACKOFF", 0.001)
+    assert list(Inline().each(flaky, [str(tmp_path / "a")])) == [2]
+    assert isinstance(next(Inline().each(full_disk, [1])).error, StoreError)
+
+
+@pytest.fixture(scope="module")
+def ray_pool():
+    import ray
+
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    pool = OnRay(workers=2)
+    yield pool
+    pool.close()
+
+
+class TestOnRay:
+    def test_order_and_failures(self, ray_pool):
+        results = list(ray_pool.each(fail_at_three, range(12)))
+        assert [r if not isinstance(r, Failure) else "failed" for r in results] == [0, 1, 2, "failed", *range(4, 12)]
+
+    def test_a_dead_worker_is_tried_again(self, ray_pool, tmp_path):
+        assert list(ray_pool.each(die_once, [str(tmp_path / "mark")])) == ["survived"]
+
+    def test_infrastructure_faults_are_tried_again(self, ray_pool, tmp_path):
+        assert list(ray_pool.each(flaky, [str(tmp_path / "b")])) == [2]
+
+    def test_hardware_that_is_not_there_is_an_error_at_once(self, ray_pool):
+        with pytest.raises(UsageError, match="GPU asked for"):
+            list(ray_pool.each(square, [1], gpus=64))
+        with pytest.raises(UsageError, match="GiB a task"):
+            list(ray_pool.each(square, [1], memory=1 << 50))
+
+    def test_at_most_the_window_is_taken_from_the_tasks(self, ray_pool):
+        taken = []
+
+        def tasks():
+            for n in range(100):
+                taken.append(n)
+                yield n
+
+        stream = ray_pool.each(square, tasks())
+        assert next(stream) == 0
+        assert len(taken) <= 4 * ray_pool.window + 1, "tasks must be drawn as room appears"
+        assert list(stream) == [n * n for n in range(1, 100)]
+
+    def test_a_worker_that_stays_long_at_a_record_is_heard_by_the_driver(self, ray_pool, monkeypatch):
+        from pipeline.engine import pool, progress
+
+        said = []
+        monkeypatch.setattr(
+            progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})()
+        )
+        assert list(ray_pool.each(linger_in_a_task, [1.5])) == [1.5]
+        pool._say_late(["another", "1.5"])
+        assert len(said) == 1 and said[0].startswith("1.5: at stage, shard 00003, rows 0..7 for ")
+
+    def test_a_store_as_a_ray_dataset(self, ray_pool, tmp_path, make_store):
+        from pipeline.storage.raydata import dataset
+
+        store = make_store(tmp_path / "corpus", [f"text {i}" for i in range(50)], shards=2)
+        rows = dataset(store, ["text"]).take_all()
+        assert sorted(r["text"] for r in rows) == sorted(f"text {i}" for i in range(50))
+
+
+@pytest.mark.slow
+def test_a_node_killed_mid_run_loses_nothing():
+    """Two raylets; one is taken away while tasks run on it."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    if ray.is_initialized():
+        ray.shutdown()
+    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = cluster.add_node(num_cpus=1)
+    try:
+        pool = OnRay(workers=2, address=cluster.address)
+        seen, results = set(), []
+        for index, node in enumerate(pool.each(where, [0.5] * 40)):
+            results.append(node)
+            seen.add(node)
+            if index == 6:
+                cluster.remove_node(second, allow_graceful=False)
+        assert len(results) == 40 and not any(isinstance(r, Failure) for r in results)
+        assert len(seen) == 2, "both nodes must have worked before one died"
+        pool.close()
+    finally:
+        cluster.shutdown()
+
+
+class FakeRay:
+    """What OnRay asks of Ray, in this process: a cluster of 24 CPUs, and the most tasks that were in flight."""
+
+    def __init__(self):
+        import types
+
+        fault = type("Fault", (Exception,), {})
+        names = "WorkerCrashedError NodeDiedError ObjectLostError OutOfMemoryError RaySystemError RuntimeEnvSetupError OwnerDiedError RayTaskError RayError LocalRayletDiedError"
+        self.exceptions = types.SimpleNamespace(**dict.fromkeys(names.split(), fault))
+        self.flying, self.most = [], 0
+
+    def is_initialized(self):
+        return False
+
+    def init(self, **options):
+        self.options = options
+
+    def cluster_resources(self):
+        return {"CPU": 24.0, "memory": 1e12}
+
+    def get_runtime_context(self):
+        return self
+
+    def remote(self, **resources):
+        def given(fn):
+            return type("Remote", (), {"remote": staticmethod(self._submit)})
+
+        return given
+
+    def _submit(self, fn, task):
+        ref = object()
+        self.flying.append((ref, fn(task)))
+        self.most = max(self.most, len(self.flying))
+        return ref
+
+    def wait(self, refs, num_returns=1, timeout=None):
+        return refs[:1], refs[1:]
+
+    def get(self, ref):
+        (done,) = [pair for pair in self.flying if pair[0] is ref]
+        self.flying.remove(done)
+        return done[1]
+
+
+@pytest.fixture
+def fake_ray(monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setattr("pipeline.engine.pool._hush", lambda: None)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    return fake
+
+
+def test_without_a_word_workers_are_the_clusters_cpus_not_the_drivers(fake_ray):
+    assert OnRay(address="auto").workers == OnRay(address="ray://head:10001").window == 24
+    assert OnRay(5, address="auto").workers == 5 and OnRay().workers == 3 and fake_ray.options["num_cpus"] == 3
+
+
+@pytest.mark.parametrize(
+    "steps, most", [({}, 7), ({"one": {"workers": 2}}, 2), ({"one": {"workers": 9}}, 9), ({"other": {"workers": 2}}, 7)]
+)
+def test_the_workers_of_a_step_are_obeyed(fake_ray, steps, most):
+    from pipeline.engine.recipe import Recipe, RunOptions
+    from pipeline.engine.run import LazyPool, _Sized, make_pool
+
+    page = Recipe("t", "root", (), run=RunOptions(address="auto", workers=7, steps=steps))
+    lock = type("Held", (), {"still": lambda self: None})()
+    pool = _Sized(LazyPool(lambda: make_pool(page), 7), page.hardware("one"), lock)
+    assert list(pool.each(square, range(40))) == [n * n for n in range(40)]
+    assert fake_ray.most == most
+
+
+def linger(seconds):
+    from pipeline.engine.watchdog import watchdog
+
+    watchdog.at("stage,", "shard 00003,", "rows 0..7")
+    time.sleep(seconds)
+    watchdog.at("rows 8..9")
+    return seconds
+
+
+def linger_in_a_task(seconds):
+    """In a worker whose watchdog does not wait two minutes."""
+    from pipeline.engine import pool, watchdog
+
+    usual, watchdog.LATE = watchdog.LATE, 0.2
+    try:
+        return pool._on_ray(linger, seconds)
+    finally:
+        watchdog.LATE = usual
+
+
+def test_a_record_that_takes_long_is_named_and_nothing_is_cut_short(monkeypatch):
+    from pipeline.engine import progress
+
+    said = []
+    monkeypatch.setattr("pipeline.engine.watchdog.LATE", 0.1)
+    monkeypatch.setattr(
+        progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})()
+    )
+    assert list(Inline().each(linger, [0.5])) == [0.5]
+    assert (
+        said and all(line.startswith("0.5: at stage, shard 00003, rows 0..7 for ") for line in said) and len(said) < 4
+    )
+    said.clear()
+    assert list(Inline().each(linger, [0.0] * 3)) == [0.0] * 3 and not said

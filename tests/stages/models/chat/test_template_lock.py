@@ -1,0 +1,28 @@
+"""A model is used under the template it was trained on, or refused with the first tokens that differ."""
+
+import pytest
+
+from pipeline.errors import UsageError
+from stages.models.chat.template_lock import check_lock, lock_of
+from stages.models.chat.templates import DEFAULT, Chat
+
+
+def test_the_same_template_passes_and_a_changed_one_is_refused(tokenizer):
+    held = lock_of(Chat(tokenizer))
+    check_lock(held, Chat(tokenizer), "it")
+    check_lock(None, Chat(tokenizer), "it")
+    with pytest.raises(UsageError) as fault:
+        check_lock(held, Chat(tokenizer, DEFAULT.replace("<|user|>", "### user")), "the base")
+    assert "the base was trained under another chat template" in str(fault.value)
+    assert "'<|user|>'" in str(fault.value) and "at token" in str(fault.value)
+
+
+def test_one_blank_or_a_second_bos_is_enough(tokenizer):
+    held = lock_of(Chat(tokenizer))
+    for other in (DEFAULT.replace("'<|assistant|>\n'", "'<|assistant|>\n '"), "{{ bos_token }}" + DEFAULT):
+        assert lock_of(Chat(tokenizer, other))["hash"] != held["hash"]
+
+
+def test_a_template_that_takes_no_system_message_has_a_lock_too(tokenizer):
+    strict = "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}" + DEFAULT
+    assert lock_of(Chat(tokenizer, strict))["tokens"]

@@ -1,0 +1,333 @@
+"""Two workers with shards of one model give what one worker gives with the whole; told apart by a fault, refused where they cannot."""
+
+import json
+import os
+import signal
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.errors import UsageError
+from pipeline.storage.store import Store
+from stages.train import Train
+
+LOSS = 1e-4
+
+
+def die(rank, who, where, at):
+    """Let worker `who` be killed before step `at`, or when the checkpoint of step `at` is written in parts and not yet listed."""
+    from stages.train import loop
+    from stages.train.workers import sharded
+
+    def before(step, kind):
+        if (rank, where) == (who, kind) and step == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    advance, listing = loop.Loop._advance, sharded.Parts._list
+    loop.Loop._advance = lambda self, told: (before(self.step, "step"), advance(self, told))[1]
+    sharded.Parts._list = lambda self, steps: (before(steps[-1], "save"), listing(self, steps))[1]
+
+
+def one_of(rank, size, port, jobs, death=None):
+    """A worker of a gloo group: trains every job, each to its own store."""
+    import torch.distributed as dist
+
+    from stages.models.inference.device import patient
+
+    patient()
+    os.environ |= {"LOCAL_RANK": str(rank), "RANK": str(rank), "WORLD_SIZE": str(size)}
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    from stages.train.session import Session
+    from stages.train.workers.launch import Job
+    from stages.train.workers.world import World
+
+    if death:
+        die(rank, *death)
+    for options, inputs, sink in jobs:
+        stage = Train(**options)
+        job = Job(stage, inputs, Store(sink), stage.key(inputs))
+        with Session(job, World(rank, size, stage.tensor)) as session:
+            session.train(lambda: True, lambda line: None)
+    dist.destroy_process_group()
+
+
+def together(jobs, size=2, death=None):
+    """Train `jobs` (options, inputs, sink), one after the other, in a group of `size` processes."""
+    import torch.multiprocessing as mp
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mp.spawn(one_of, (size, port, jobs, death), size)
+
+
+def same(store, alone, read_history, *names):
+    """The curve, measured and trained, and the final weights of two runs agree."""
+    from safetensors.torch import load_file
+
+    here, there = read_history(store), read_history(alone)
+    for left, right in zip((*here.train, *here.held), (*there.train, *there.held), strict=True):
+        assert left.keys() == right.keys()
+        for name in ("loss", "weight", *(["gradient_norm"] if "gradient_norm" in left else []), *names):
+            assert left[name] == pytest.approx(right[name], abs=LOSS, rel=1e-4), (name, left, right)
+    [file] = [path.name for path in alone.artefact().glob("*.safetensors")]
+    mine, whole = (load_file(s.artefact() / file) for s in (store, alone))
+    assert mine.keys() == whole.keys()
+    for name, tensor in whole.items():
+        assert mine[name].dtype == tensor.dtype and mine[name].sub(tensor).abs().max() < LOSS, name
+    assert {p.name for p in store.artefact().iterdir()} == {p.name for p in alone.artefact().iterdir()}
+    assert not list(Path(store.place.path("passes")).glob("step-*")), "checkpoints go when the run has ended"
+
+
+@pytest.fixture(scope="module")
+def runs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store, sft_store):
+    """name -> (options, inputs). Rows of a step are no multiple of what two workers take in a pass: some pass idly."""
+    tuned = {"threads": 1, "holdout": 0.2, "seq_len": 64, "steps": 4, "batch": 3, "save_every": 2}
+    return {
+        "clm": (
+            {**tiny, "steps": 6, "batch": 3, "accumulation": 3, "save_every": 2, "eval_every": 3},
+            Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17),
+        ),
+        "sft": (
+            {**tuned, "objective": "sft", "method": "lora", "checkpointing": True},
+            Inputs({"of": [chat_store], "base": [base_store]}, 17),
+        ),
+        "dpo": (
+            {**tuned, "objective": "dpo", "method": "lora", "learning_rate": 1e-3},
+            Inputs({"of": [pair_store], "base": [base_store, sft_store]}, 17),
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def alone(runs, tmp_path_factory):
+    """`alone(name)` -> the store of a run by one worker, with the whole model."""
+    stores = {}
+
+    def run(name):
+        if name not in stores:
+            stores[name] = Store(tmp_path_factory.mktemp(f"alone-{name}"))
+            options, inputs = runs[name]
+            Train(**options).run(inputs, stores[name], Inline())
+        return stores[name]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def sharded(runs, tmp_path_factory):
+    """`tensor` -> the clm run of two workers in shards, and with layers split; one group for both."""
+    options, inputs = runs["clm"]
+    sinks = {tensor: tmp_path_factory.mktemp(f"two-{tensor}") for tensor in (1, 2)}
+    together([({**options, "parallel": "fsdp", "tensor": tensor}, inputs, sink) for tensor, sink in sinks.items()])
+    return {tensor: Store(sink) for tensor, sink in sinks.items()}
+
+
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_two_workers_with_shards_or_split_layers_give_the_loss_and_weights_of_one(tensor, alone, sharded, read_history):
+    same(sharded[tensor], alone("clm"), read_history)
+
+
+@pytest.mark.slow
+def test_adapters_and_pairs_in_shards_give_the_loss_and_weights_of_one_worker(runs, alone, tmp_path, read_history):
+    together([({**runs[name][0], "parallel": "fsdp"}, runs[name][1], tmp_path / name) for name in ("sft", "dpo")])
+    for name in ("sft", "dpo"):
+        same(Store(tmp_path / name), alone(name), read_history)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("tensor", [1, 2])
+def test_killed_and_run_again_shards_end_with_the_same_bytes(tensor, runs, sharded, tmp_path):
+    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+
+    options, inputs = runs["clm"]
+    job = ({**options, "parallel": "fsdp", "tensor": tensor}, inputs, tmp_path)
+    for who, where, at in ((1, "step", 3), (0, "save", 4)):
+        with pytest.raises((ProcessExitedException, ProcessRaisedException)):
+            together([job], death=(who, where, at))
+        index = json.loads((tmp_path / "passes/checkpoints.json").read_text())
+        assert (index["steps"], index["parts"]) == ([2], 2), "the one that was not listed does not exist"
+        assert len(list((tmp_path / "passes/step-00000002").glob("part-*/artefact/state.safetensors"))) == 2
+    together([job])
+    undisturbed = sharded[tensor]
+    assert Store(tmp_path).receipt("artefact").files == undisturbed.receipt("artefact").files
+    assert not list((tmp_path / "passes").glob("step-*"))
+
+
+@pytest.fixture(scope="module")
+def qwen(tiny_tokenizer, tmp_path_factory):
+    """A Qwen3 folder: its heads' norms are held by all workers, and each sees the gradient of its own heads."""
+    import shutil
+
+    import torch
+    from transformers import Qwen3Config, Qwen3ForCausalLM
+
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("qwen")
+    shape = {
+        "vocab_size": 512,
+        "hidden_size": 48,
+        "intermediate_size": 96,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+    }
+    Qwen3ForCausalLM(
+        Qwen3Config(**shape, max_position_embeddings=256, bos_token_id=1, eos_token_id=2, pad_token_id=3)
+    ).save_pretrained(folder)
+    for path in tiny_tokenizer.artefact().iterdir():
+        shutil.copy(path, folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "method, more",
+    [("full", {"tensor": 2}), ("freeze", {"tensor": 2}), ("full", {}), ("lora", {"dora": True, "dropout": 0.0})],
+    ids=["tensor", "freeze", "full", "dora"],
+)
+def test_another_architecture_and_other_methods(method, more, qwen, chat_store, tmp_path, read_history):
+    plain = {name: value for name, value in more.items() if name != "tensor"}
+    options = {
+        "objective": "sft",
+        "method": method,
+        "checkpoint": str(qwen),
+        "threads": 1,
+        "holdout": 0.2,
+        "seq_len": 64,
+        "steps": 4,
+        "batch": 3,
+    }
+    options |= {"learning_rate": 1e-3, "open_layers": 1}
+    inputs = Inputs({"of": [chat_store]}, 17)
+    Train(**options, **plain).run(inputs, Store(tmp_path / "alone"), Inline())
+    together([({**options, "parallel": "fsdp", **more}, inputs, tmp_path / "two")])
+    same(Store(tmp_path / "two"), Store(tmp_path / "alone"), read_history)
+
+
+@pytest.mark.slow
+def test_an_adapter_in_fp32_on_a_base_in_bf16(runs, tmp_path, read_history):
+    """Numbers of two kinds in one layer. bf16 holds three digits, and other rows share a pass: the curves agree that far."""
+    options, inputs = runs["sft"]
+    options = {**options, "dtype": "bf16", "checkpointing": False}
+    Train(**options).run(inputs, Store(tmp_path / "alone"), Inline())
+    together([({**options, "parallel": "fsdp"}, inputs, tmp_path / "two")])
+    two, alone = (read_history(Store(tmp_path / name)) for name in ("two", "alone"))
+    assert [line["loss"] for line in (*two.train, *two.held)] == pytest.approx(
+        [line["loss"] for line in (*alone.train, *alone.held)], abs=2e-2
+    )
+
+
+@pytest.mark.slow
+def test_four_workers_two_shares_of_the_rows_each_split_over_two(runs, alone, tmp_path, read_history):
+    options, inputs = runs["clm"]
+    together([({**options, "parallel": "fsdp", "tensor": 2}, inputs, tmp_path)], size=4)
+    same(Store(tmp_path), alone("clm"), read_history)
+
+
+def test_a_worker_holds_half_and_saves_half(runs, tmp_path, monkeypatch):
+    """Of every number of the model, its gradient and its optimizer state a worker keeps the half that is its own."""
+    import torch.distributed as dist
+
+    from stages.models.inference.chain import load_model
+    from stages.models.inference.device import arithmetic
+    from stages.train.workers.sharded import Sharded
+    from stages.train.workers.world import World
+
+    base = runs["sft"][1]["base"][0].artefact()
+    dist.init_process_group("fake", rank=0, world_size=2, store=dist.HashStore())
+    try:
+        with arithmetic(1, 17) as device:
+            import torch
+
+            model = load_model(base, dtype=torch.float32, device=device)
+            weights = sum(p.numel() for p in model.parameters())
+            held = Sharded(model, World(0, 2), device)
+    finally:
+        dist.destroy_process_group()
+    assert sum(shard.numel() for shard in held.parameters.values()) == weights / 2
+    assert sum(parameter.to_local().numel() for parameter in model.parameters()) == weights / 2
+
+
+def test_parts_are_read_by_as_many_workers_as_wrote_them(tmp_path):
+    from stages.train.workers.sharded import Parts
+    from stages.train.workers.world import World
+
+    Parts(Store(tmp_path), "key", 1, World(0, 2))._list([4])
+    assert Parts(Store(tmp_path), "key", 1, World(0, 2)).steps() == [4]
+    with pytest.raises(UsageError, match="written by 2 workers, this run has 3") as fault:
+        Parts(Store(tmp_path), "key", 1, World(0, 3)).steps()
+    assert "run with 2 workers again" in fault.value.mend
+    assert Parts(Store(tmp_path), "another run", 1, World(0, 3)).steps() == []
+
+
+@pytest.mark.parametrize("options, word", [
+    ({"objective": "mlm"}, "not mlm"), ({"objective": "reward"}, "not reward"), ({"objective": "rl"}, "not rl"),
+    ({"objective": "sft", "method": "qlora"}, "not qlora"), ({"objective": "sft", "method": "prompt"}, "not prompt"),
+    ({"dtype": "fp16"}, "dtype bf16"), ({"compile": True}, "leave one of them out"), ({"optimizer": "paged_adamw_8bit"}, "adamw"),
+    ({"parallel": "data", "tensor": 2}, "parallel: fsdp"), ({"objective": "sft", "method": "lora", "tensor": 2}, "full or freeze"),
+])  # fmt: skip
+def test_what_cannot_be_in_shards_is_refused_by_its_options(options, word):
+    with pytest.raises(ValidationError, match=word):
+        Train(**{"parallel": "fsdp", **options})
+
+
+def test_workers_that_do_not_fit_are_refused_with_the_lever(runs, tmp_path):
+    options, inputs = runs["clm"]
+    with pytest.raises(UsageError, match="shards a model over workers, and there is one") as fault:
+        Train(**options, parallel="fsdp").run(inputs, Store(tmp_path), Inline())
+    assert "run.steps" in fault.value.mend
+    with pytest.raises(UsageError, match="tensor: 2 does not divide 3 workers"):
+        Train(**options, parallel="fsdp", tensor=2).check(replace(inputs, workers=3))
+
+
+@pytest.mark.parametrize("shape, word", [
+    ({"num_attention_heads": 3, "num_key_value_heads": 3, "hidden_size": 48}, "heads of 3 do not split over 2"),
+    ({"num_key_value_heads": 1}, "key/value heads of 1"), ({"intermediate_size": 97}, "inner width of 97"),
+])  # fmt: skip
+def test_a_model_that_cannot_be_split_is_refused_with_its_size(shape, word):
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from stages.train.workers.sharded import split
+
+    class Mesh:
+        size = staticmethod(lambda: 2)
+
+    small = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 96,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    with pytest.raises(UsageError, match=word):
+        split(LlamaForCausalLM(LlamaConfig(**{**small, **shape})), Mesh())
+
+
+def test_an_architecture_whose_plan_is_not_known_is_refused():
+    from transformers import GPT2Config, GPT2LMHeadModel, Phi3Config, Phi3ForCausalLM
+
+    from stages.train.workers.sharded import layers_of, split
+
+    class Mesh:
+        size = staticmethod(lambda: 2)
+
+    small = {
+        "vocab_size": 64,
+        "hidden_size": 32,
+        "intermediate_size": 96,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }
+    with pytest.raises(UsageError, match="phi3 cannot be split over workers .its plan asks for colwise_gather_output"):
+        split(Phi3ForCausalLM(Phi3Config(**small, pad_token_id=0)), Mesh())
+    with pytest.raises(UsageError, match="no list of layers to shard by"):
+        layers_of(GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=4)))
