@@ -5,8 +5,9 @@ import json
 import pytest
 
 from pipeline.deletion import forgotten
+from pipeline.engine.fused import rows_of
 from pipeline.engine.recipe import parse
-from pipeline.engine.run import plan, rows_of, run
+from pipeline.engine.run import plan, run
 from pipeline.errors import DamagedStore
 from pipeline.storage import verify
 from pipeline.storage.files import place

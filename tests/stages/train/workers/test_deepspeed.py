@@ -15,7 +15,7 @@ from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
 from pipeline.storage.store import Store
 from stages.train import Train
-from tests.stages.train.test_sharded import same, together
+from tests.stages.train.workers.test_sharded import same, together
 
 HERE = importlib.util.find_spec("deepspeed") is not None
 AUTO = {
