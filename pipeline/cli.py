@@ -125,8 +125,8 @@ def _leave(code: Any) -> None:
 
 
 def _obey() -> None:
-    """Run the command line; errors are one clear line and the mend."""
-    # Libraries warn their own developers about their own renamings; a user cannot mend those.
+    """Run the command line; errors are one clear line and the hint."""
+    # Libraries warn their own developers about their own renamings; a user cannot fix those.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft|torch")
     words = [word for word in sys.argv[1:] if word != "--debug"]
     if len(words) < len(sys.argv) - 1:
@@ -157,7 +157,7 @@ def _obey() -> None:
         where = os.fsdecode(fault.filename) if isinstance(fault.filename, (str, bytes)) else "a file"
         print(
             shown(
-                f"error: {where}: {fault.strerror or fault}\n  mend: see that it is the file or folder it should be, and may be read and written",
+                f"error: {where}: {fault.strerror or fault}\n  hint: see that it is the file or folder it should be, and may be read and written",
                 lines=True,
             ),
             file=sys.stderr,
@@ -169,7 +169,7 @@ def _obey() -> None:
         _trace(fault)
         print(
             shown(
-                f"error: {told(fault)}\n  mend: add --debug to see where it came from; finished shards are kept",
+                f"error: {told(fault)}\n  hint: add --debug to see where it came from; finished shards are kept",
                 lines=True,
             ),
             file=sys.stderr,

@@ -51,7 +51,7 @@ class Docs:
     def column(self, name: str) -> pa.Array:
         return self.batch.column(name)
 
-    def once(self, measure: Callable[[Docs], T]) -> T:
+    def cached(self, measure: Callable[[Docs], T]) -> T:
         """`measure(self)`, computed at most once per batch. `measure` must be a pure function from stages/text."""
         if measure not in self._memo:
             self._memo[measure] = measure(self)

@@ -1,6 +1,6 @@
 """What can go wrong, drawn as a tree. Every error says what to do about it.
 
-MaetdolError                 message, and the mend on a line of its own
+MaetdolError                 message, and the hint on a line of its own
 ├── UsageError               the command or recipe is wrong; nothing ran             exit 2
 │   ├── OptionError          an option's value or name
 │   ├── RecipeError          a recipe's words, steps or ports
@@ -23,20 +23,20 @@ import shlex
 
 
 class MaetdolError(Exception):
-    """Base of every error a user may read. `mend` says what to do; `exit_code` is the process's."""
+    """Base of every error a user may read. `hint` says what to do; `exit_code` is the process's."""
 
     exit_code = 1
 
-    def __init__(self, message: str, mend: str = ""):
+    def __init__(self, message: str, hint: str = ""):
         super().__init__(message)
         self.message = message
-        self.mend = mend
+        self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}\n  mend: {self.mend}" if self.mend else self.message
+        return f"{self.message}\n  hint: {self.hint}" if self.hint else self.message
 
     def __reduce__(self):  # errors travel between processes
-        return (type(self), (self.message, self.mend))
+        return (type(self), (self.message, self.hint))
 
 
 class UsageError(MaetdolError):
@@ -96,7 +96,7 @@ class InfraError(MaetdolError):
 
 
 def repair_hint(store: str) -> str:
-    """What mends a store in which bytes are not those that were written. A pass is mended with the store it belongs to."""
+    """What repairs a store in which bytes are not those that were written. A pass is repaired with the store it belongs to."""
     return f"maetdol verify --repair {shlex.quote(store.partition('/passes/')[0])} and run again what made it: only what is damaged is redone"
 
 

@@ -31,9 +31,9 @@ class Filter(Options):
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions decide the verdict."""
 
-    def judge(self, docs: Docs) -> Verdict:
+    def evaluate(self, docs: Docs) -> Verdict:
         """Pure: the same batch and options give the same verdict."""
-        raise TypeError(f"{type(self).__name__} has no judge()")
+        raise TypeError(f"{type(self).__name__} has no evaluate()")
 
     @staticmethod
     def where(condition: np.ndarray, reason: str, *, otherwise: list[str | None] | None = None) -> list[str | None]:

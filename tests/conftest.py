@@ -62,7 +62,7 @@ def make_store(make_documents):
         for number in range(shards):
             part = table.slice(number * size, size)
             store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="test", stage="test", input_ids=part["id"])
-        store.seal(
+        store.commit_manifest(
             {"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, list(range(shards))
         )
         return store

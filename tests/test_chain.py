@@ -277,7 +277,7 @@ KINDS = {
 
 
 @pytest.mark.slow
-def test_one_flipped_byte_in_each_kind_of_file_is_found_named_and_mended(quickstart, maetdol_run, repo, tmp_path):
+def test_one_flipped_byte_in_each_kind_of_file_is_found_named_and_repaired(quickstart, maetdol_run, repo, tmp_path):
     """What `verify` prints is done as it stands there; then everything is byte for byte as it was."""
     root = shutil.copytree(quickstart, tmp_path / "root")
     assert maetdol(repo, "verify", str(root))[0] == 0
@@ -296,8 +296,8 @@ def test_one_flipped_byte_in_each_kind_of_file_is_found_named_and_mended(quickst
     assert code == 1 and f"{len(victims)} damaged or missing, 0 extra" in said, said
     assert all(f"damaged  {path}: " in said for path in victims)
     for line in said.splitlines():
-        if line.startswith("  mend: maetdol "):
-            words = line.removeprefix("  mend: maetdol ").partition(" and run again what made it")[0].split()
+        if line.startswith("  hint: maetdol "):
+            words = line.removeprefix("  hint: maetdol ").partition(" and run again what made it")[0].split()
             assert maetdol(repo, *words)[0] == 0
     again = maetdol_run(root, "run.pool=inline")
     assert again.returncode == 0, again.log

@@ -84,7 +84,7 @@ def stages(tmp_path_factory, repo) -> dict[str, Callable[[str], int]]:
             stage="test",
             input_ids=table.column("id"),
         )
-        source.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0])
+        source.commit_manifest({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0])
         receipts = Dedup.build({"levels": ["exact", "near"]}, "dedup").run(Inputs({"of": [source]}), sink, Inline())
         return sum(len(sink.ledger(receipt.shard)) for receipt in receipts) - 2
 

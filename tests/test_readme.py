@@ -191,8 +191,8 @@ def test_the_table_says_what_stages_read_and_make(repo, page):
         assert words_in(row.reads) == needed, f"{name} needs {needed}"
         assert spare <= words_in(row.does), f"{name}: an input that may be left out is not named"
         assert shapes(row.reads) == (set(stage.ports["of"].shape.split("|")) if "of" in stage.ports else set()), name
-        if stage.makes:
-            assert row.makes.strip() == stage.makes.removeprefix("artefact:"), name
+        if stage.output_shape:
+            assert row.makes.strip() == stage.output_shape.removeprefix("artefact:"), name
         elif stage.output is Stage.output:
             assert row.makes.strip() in ("same", "그대로"), f"{name} makes the shape it reads"
 

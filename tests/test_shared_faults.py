@@ -56,7 +56,7 @@ def ingest(tmp_path):
         stage = Ingest.build({"from": str(INPUTS / name), **options}, "ingest")
         store = Store(tmp_path / "ingest")
         receipts = stage.run(Inputs(), store, Inline())
-        store.seal(
+        store.commit_manifest(
             {"stage": "ingest", "shape": stage.output(), "key": stage.key(Inputs()), "lineage": {}, "schema": []},
             [r.shard for r in receipts],
         )
@@ -396,7 +396,7 @@ def cleaned(read: Read, tmp_path: Path) -> tuple[list[str], list[str]]:
     sink = Store(tmp_path / "pii")
     stage = Pii.build({}, "pii")
     receipts = stage.run(Inputs({"of": [read.store]}), sink, Inline())
-    sink.seal(
+    sink.commit_manifest(
         {"stage": "pii", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []},
         [receipt.shard for receipt in receipts],
     )

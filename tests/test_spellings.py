@@ -192,7 +192,7 @@ def sealed(path, table: pa.RecordBatch) -> Store:
         stage="test",
         input_ids=table.column("id"),
     )
-    store.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0])
+    store.commit_manifest({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0])
     return store
 
 

@@ -48,7 +48,7 @@ PART = "takedown"
 """Folder of a store in which a shard is written before it takes its place."""
 READY = "ready.json"
 """The new receipt, written when the shard beside it is whole: from then on it is put in place, whatever happens."""
-LOST_KEEPER = "its keeper was forgotten"
+LOST_REPRESENTATIVE = "its representative was forgotten"
 MASKED = 0
 """Token id in the place of forgotten ones: the row keeps its length, and no document of it is there to be trained on."""
 
@@ -193,7 +193,8 @@ def touched(root: str, stores: list[Store], lost: Lost) -> Found:
 def _copies(name: str, ledger: pa.Table, gone: pa.Array, told: set[str]) -> list[dict[str, Any]]:
     """Rows of others that were removed because a forgotten one stayed."""
     hit = pc.and_(
-        pc.is_in(ledger["keeper"], value_set=gone, skip_nulls=True), pc.invert(pc.is_in(ledger["id"], value_set=gone))
+        pc.is_in(ledger["duplicate_of"], value_set=gone, skip_nulls=True),
+        pc.invert(pc.is_in(ledger["id"], value_set=gone)),
     )
     rows = [
         row
@@ -272,7 +273,7 @@ def carry_out(root: str, lost: Lost, check: Callable[[], None] = lambda: None) -
             _drop_numbers(store)
         if marked and manifest is not None and lost.takedown not in manifest.get("takedowns", []):
             manifest = scrubbed(manifest, lost)
-            store.seal(
+            store.commit_manifest(
                 {**manifest, "takedowns": [*manifest.get("takedowns", []), lost.takedown]},
                 [entry["shard"] for entry in manifest["shards"]],
             )
@@ -411,11 +412,11 @@ def told(ledger: pa.Table, gone: pa.Array, tombstone: str | None) -> pa.Table:
     """A ledger without the lost rows. Where input lies outside the root (`tombstone`), its id stays, with that reason alone."""
     mine = pc.is_in(ledger["id"], value_set=gone)
     kept = ledger.filter(pc.invert(pc.or_(mine, pc.is_in(ledger["out"], value_set=gone, skip_nulls=True))))
-    orphan = pc.fill_null(pc.is_in(kept["keeper"], value_set=gone, skip_nulls=True), False)
+    orphan = pc.fill_null(pc.is_in(kept["duplicate_of"], value_set=gone, skip_nulls=True), False)
     if pc.any(orphan).as_py():
         # Through Python: a null laid over a value may leave the value's bytes in the buffer below.
         lone = orphan.to_pylist()
-        for name, word in (("keeper", None), ("note", LOST_KEEPER)):
+        for name, word in (("duplicate_of", None), ("note", LOST_REPRESENTATIVE)):
             values = [word if out else value for value, out in zip(kept[name].to_pylist(), lone)]
             kept = kept.set_column(kept.schema.get_field_index(name), kept.schema.field(name), pa.array(values, STR))
     if tombstone is None or not pc.any(mine).as_py():

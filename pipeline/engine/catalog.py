@@ -113,7 +113,7 @@ def _member_module(stage_name: str, kind: str, name: str) -> ModuleType:
     except BROKEN as fault:
         where = _where(fault, name)
         raise RecipeError(
-            f"{stage_name}/{kind}/{name}.py cannot be loaded: {where}", "mend the file; --debug shows the traceback"
+            f"{stage_name}/{kind}/{name}.py cannot be loaded: {where}", "fix the file; --debug shows the traceback"
         ) from fault
 
 

@@ -135,7 +135,7 @@ def load(path: str | os.PathLike, settings: list[str] | None = None) -> Recipe:
         where = f" line {mark.line + 1}" if mark else ""
         raise RecipeError(
             f"{path}{where}: not valid YAML: {' '.join(str(getattr(fault, 'problem', fault)).split())}",
-            "mend the indentation or quoting there",
+            "fix the indentation or quoting there",
         ) from None
     return parse(page, str(path), settings or [])
 

@@ -99,7 +99,7 @@ def describe(step: Step, inputs: Inputs) -> dict[str, Any]:
     """What the key is made of, kept in the manifest so that a later run can say what changed."""
     return {
         "options": identity(step.stage),
-        "seed": inputs.seed if step.stage.draws else None,
+        "seed": inputs.seed if step.stage.uses_rng else None,
         "libraries": versions(step.stage.needs()),
         "inputs": inputs.content(),
     }
@@ -289,7 +289,7 @@ def _on_disk(recipe: Recipe, step: Step, needed: bool) -> bool:
 
 def _forget(store: Store) -> None:
     """--from: the step's proofs go, so that it is done again."""
-    store.unseal()
+    store.invalidate_manifest()
     for shard in store.receipts():
         store.place.delete(f"receipts/{shard:05d}.json")
     store.place.delete(f"receipts/{ARTEFACT}.json")
@@ -326,9 +326,9 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
     for step in chain:
         inputs = inputs_of(recipe, step)
         _check_text_is_there(inputs, step)
-        step.stage.admit(inputs)
+        step.stage.validate_inputs(inputs)
         sink = recipe.store(step.name)
-        sink.unseal()
+        sink.invalidate_manifest()
         sink.place.delete(forgotten.HASHED)
         verify.clear(sink)
         links.append(Link(step.stage, inputs, sink, step is chain[-1]))  # type: ignore[arg-type]
@@ -386,7 +386,7 @@ def seal(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
     }
     written = link.written and numbers
     schema = [{"name": f.name, "type": str(f.type)} for f in link.sink.schema] if written else []
-    link.sink.seal(
+    link.sink.commit_manifest(
         {
             "recipe": recipe.name,
             "step": step.name,

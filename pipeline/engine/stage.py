@@ -95,9 +95,9 @@ class Stage(Options):
     """A step of a recipe, a CLI command, and the verb on it."""
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT")}
-    makes: ClassVar[str | None] = "DOCUMENT"
+    output_shape: ClassVar[str | None] = "DOCUMENT"
     """Shape of the output, `artefact:<kind>`, or None: the shape of `of`."""
-    draws: ClassVar[bool] = False
+    uses_rng: ClassVar[bool] = False
     """Does the stage draw random numbers? Then the seed is part of its key."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions decide the bytes; their versions are part of the key."""
@@ -105,7 +105,7 @@ class Stage(Options):
 
     def output(self, of: str | None) -> str | None:
         """Shape of the store this will make when `of` has shape `of`; known before anything runs."""
-        return self.makes or of
+        return self.output_shape or of
 
     def needs(self) -> tuple[str, ...]:
         """Distributions that decide the bytes under these options; default: `libraries`."""
@@ -121,14 +121,14 @@ class Stage(Options):
             {
                 "stage": stage_name(type(self)),
                 "options": self.fingerprint(),
-                "seed": inputs.seed if self.draws else None,
+                "seed": inputs.seed if self.uses_rng else None,
                 "libraries": versions(self.needs()),
                 "inputs": inputs.content(without=without),
                 "extra": list(extra),
             }
         )
 
-    def admit(self, inputs: Inputs) -> None:
+    def validate_inputs(self, inputs: Inputs) -> None:
         """Raise where `inputs` are not what the options were given for; called before the output store is touched."""
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
@@ -354,6 +354,6 @@ def collect(
             more += "".join(f"\n{failure.task}:\n{failure.trace}" for failure in failed[:5])
         raise StageFailed(
             f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}",
-            "mend the cause and run again: finished shards are kept",
+            "fix the cause and run again: finished shards are kept",
         )
     return results

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command("verify", help="Hold every file of a run against its hash: what is damaged, and what mends it.")
+@click.command("verify", help="Hold every file of a run against its hash: what is damaged, and what repairs it.")
 @click.argument("path", metavar="ROOT|STORE")
 @click.option(
     "--repair",

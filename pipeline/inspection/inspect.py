@@ -58,7 +58,7 @@ def inspect(
     lines = [shown(line) for line in lines]
     if dropped:
         table = store.ledgers()
-        table = table.filter(pc.is_valid(table["reason"])).select(["id", "reason", "keeper"]).slice(0, rows)
+        table = table.filter(pc.is_valid(table["reason"])).select(["id", "reason", "duplicate_of"]).slice(0, rows)
         return "\n".join(lines + [_brief(row) for row in table.to_pylist()])
     for shard in store.shards()[:1]:
         if manifest.get("dropped_text"):
@@ -195,7 +195,19 @@ def _carry(batch: pa.RecordBatch, what: str, names: tuple[str, ...]) -> set[str]
     return found
 
 
-COLUMNS = ["id", "out", "reason", "reasons", "keeper", "span_start", "span_end", "edits", "note", "source", "locator"]
+COLUMNS = [
+    "id",
+    "out",
+    "reason",
+    "reasons",
+    "duplicate_of",
+    "span_start",
+    "span_end",
+    "edits",
+    "note",
+    "source",
+    "locator",
+]
 
 
 def _edges(store: Store, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -241,8 +253,8 @@ def _fate(row: dict[str, Any]) -> str:
         rest = f"-> {row['out']}" if row["out"] else "used"
     if row["span_start"] is not None:
         rest += f"  span {row['span_start']}:{row['span_end']}"
-    if row["keeper"]:
-        rest += f"  keeper {row['keeper']}"
+    if row["duplicate_of"]:
+        rest += f"  duplicate of {row['duplicate_of']}"
     if row["edits"]:
         by = sorted({edit["by"].split()[0] for edit in row["edits"] if edit["by"]})
         rest += f"  {len(row['edits'])} edits" + (f" ({', '.join(by)})" if by else "")
@@ -340,8 +352,8 @@ def explain(what: str) -> str:
 
 
 def _makes(cls: type[Stage]) -> str:
-    if cls.makes:
-        return cls.makes
+    if cls.output_shape:
+        return cls.output_shape
     return "the shape of its input" if cls.output is Stage.output else "follows from its options, see above"
 
 
@@ -421,4 +433,4 @@ def why_empty(store: Store) -> str:
         if reason == "ingest.wrong_columns"
         else "look at them with `maetdol inspect --dropped`"
     )
-    return f"error: no row was kept: {count:,} times {reason}{f' ({note})' if note else ''}\n  mend: {hint}; --allow-empty takes an empty store for a good one"
+    return f"error: no row was kept: {count:,} times {reason}{f' ({note})' if note else ''}\n  hint: {hint}; --allow-empty takes an empty store for a good one"

@@ -115,7 +115,7 @@ def reasons(stores: list[Store], samples: Samples) -> str:
 
 
 def _examples(store: Store, stores: list[Store], words: list[str], samples: Samples) -> str:
-    ledger = store.ledgers().select(["id", "reason", "keeper"])
+    ledger = store.ledgers().select(["id", "reason", "duplicate_of"])
     upstream = [s for s in _upstream(store, stores) if s in with_rows(stores, "DOCUMENT")]
     rows = []
     for word in words:
@@ -175,10 +175,10 @@ def duplicates(stores: list[Store], samples: Samples) -> str:
         if store.require()["stage"] != "dedup":
             continue
         ledger = store.ledgers()
-        gone = ledger.filter(pc.is_valid(ledger["keeper"]))
+        gone = ledger.filter(pc.is_valid(ledger["duplicate_of"]))
         kept_for: dict[str, int] = {}
-        for keeper in gone["keeper"].to_pylist():
-            kept_for[keeper] = kept_for.get(keeper, 0) + 1
+        for kept in gone["duplicate_of"].to_pylist():
+            kept_for[kept] = kept_for.get(kept, 0) + 1
         sizes: dict[int, int] = {}
         for count in kept_for.values():
             sizes[count + 1] = sizes.get(count + 1, 0) + 1

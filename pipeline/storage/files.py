@@ -236,7 +236,7 @@ def disk_error(fault: OSError, target: Path | str) -> StoreError:
     if fault.errno in (errno.EACCES, errno.EROFS, errno.EPERM):
         return StoreError(f"may not write {target}: {fault.strerror}", "choose a `root` you may write to")
     return StoreError(
-        f"cannot write {target}: {fault.strerror or fault}", "mend the disk or move `root`, then run again"
+        f"cannot write {target}: {fault.strerror or fault}", "fix the disk or move `root`, then run again"
     )
 
 
@@ -362,15 +362,15 @@ REFUSED = {
     "PartialCredentialsError": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY both",
     "ProfileNotFound": "set AWS_PROFILE to a profile that exists",
     "NoRegionError": "set AWS_DEFAULT_REGION",
-    "ParamValidationError": "mend the bucket's name",
-    "NoSuchBucket": "make the bucket, or mend its name",
-    "InvalidBucketName": "mend the bucket's name",
+    "ParamValidationError": "fix the bucket's name",
+    "NoSuchBucket": "make the bucket, or fix its name",
+    "InvalidBucketName": "fix the bucket's name",
     "AuthorizationHeaderMalformed": "set AWS_DEFAULT_REGION to the bucket's region",
     "PermanentRedirect": "set AWS_DEFAULT_REGION to the bucket's region",
     "301": "set AWS_DEFAULT_REGION to the bucket's region",
     "IllegalLocationConstraintException": "set AWS_DEFAULT_REGION to the bucket's region",
 }
-"""What no second try mends: names of exceptions and codes of S3, and what to do."""
+"""What no second try helps: names of exceptions and codes of S3, and what to do."""
 
 
 def tried(call: Any, where: str) -> Any:

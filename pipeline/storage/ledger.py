@@ -37,13 +37,15 @@ COLUMNS = pa.schema(
         ("out", STR),
         ("reason", STR),
         ("reasons", pa.list_(STR)),
-        ("keeper", STR),
+        ("duplicate_of", STR),
         ("span_start", pa.int64()),
         ("span_end", pa.int64()),
         ("edits", EDITS),
         ("note", STR),
     ]
 )
+EARLIER = {"keeper": "duplicate_of"}
+"""Columns of ledgers under the names they had before; read under today's."""
 HELD_OUT = {"held_out", "other_side"}
 """Words of reasons of rows that are kept for another use."""
 REASON = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
@@ -59,7 +61,7 @@ class Ledger:
         out: Sequence[str | None] | pa.Array | None = None,
         reason: Sequence[str | None] | None = None,
         reasons: Sequence[list[str] | None] | None = None,
-        keeper: Sequence[str | None] | None = None,
+        duplicate_of: Sequence[str | None] | None = None,
         span: Sequence[tuple[int, int] | None] | None = None,
         edits: Sequence[list[Edit] | None] | None = None,
         note: Sequence[str | None] | None = None,
@@ -86,7 +88,7 @@ class Ledger:
             "out": out if isinstance(out, (pa.Array, pa.ChunkedArray)) else pa.array(out, STR),
             "reason": pa.array(why, STR),
             "reasons": pa.array(every, pa.list_(STR)),
-            "keeper": pa.array(keeper, STR) if keeper is not None else pa.nulls(n, STR),
+            "duplicate_of": pa.array(duplicate_of, STR) if duplicate_of is not None else pa.nulls(n, STR),
             "span_start": pa.array([s[0] if s else None for s in span], pa.int64())
             if span
             else pa.nulls(n, pa.int64()),
@@ -101,6 +103,11 @@ class Ledger:
             raise WorkError("ledger columns are of unequal length: " + str({k: len(v) for k, v in columns.items()}))
         schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in sorted(metrics or {}))])
         return pa.table(columns, schema=schema)
+
+    @staticmethod
+    def current(table: pa.Table) -> pa.Table:
+        """A ledger of any version with today's column names."""
+        return table.rename_columns([EARLIER.get(name, name) for name in table.column_names])
 
     @staticmethod
     def concat(tables: Iterable[pa.Table]) -> pa.Table:

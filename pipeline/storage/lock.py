@@ -295,10 +295,10 @@ class RootLock:
 
     def _in_use(self, holder: dict[str, Any] | None, path: str = "") -> RootLocked:
         where = path or self.place.path("")
-        mend = "wait for it, stop it, or write to another root"
+        hint = "wait for it, stop it, or write to another root"
         if holder and holder.get("boot") != self.me["boot"]:
-            mend += f"; if that machine is gone, wait ten minutes or delete {where}/{NAME}"
-        return RootLocked(f"{where} is in use by {_who(holder)}", mend)
+            hint += f"; if that machine is gone, wait ten minutes or delete {where}/{NAME}"
+        return RootLocked(f"{where} is in use by {_who(holder)}", hint)
 
 
 def _who(holder: dict[str, Any] | None) -> str:

@@ -218,7 +218,7 @@ class Store:
 
     def ledger(self, shard: int | str) -> pa.Table:
         """What became of the inputs of a shard (or of the artefact). Held against the receipt like `read`."""
-        return self._open(f"ledger/{number_of(shard)}.arrow", shard, "ledger_bytes_hash").read_all()
+        return Ledger.current(self._open(f"ledger/{number_of(shard)}.arrow", shard, "ledger_bytes_hash").read_all())
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """The whole store as one mapped table (local disk: no copy); null where a shard lacks an extra column."""
@@ -387,7 +387,7 @@ class Store:
         self.place.write(f"receipts/{name}.json", receipt.dumps())
         return receipt
 
-    def seal(self, manifest: dict[str, Any], shards: Sequence[int]) -> dict[str, Any]:
+    def commit_manifest(self, manifest: dict[str, Any], shards: Sequence[int]) -> dict[str, Any]:
         """Write the manifest over the receipts of `shards` and remove every shard that is not among them."""
         receipts = self.receipts()
         wanted = set(shards)
@@ -426,7 +426,7 @@ class Store:
         """Replace the manifest; a hash over the rest of it stands in it, so that damage is seen."""
         self.place.write("manifest.json", (json.dumps(sealed(page), ensure_ascii=False, indent=1) + "\n").encode())
 
-    def unseal(self) -> None:
+    def invalidate_manifest(self) -> None:
         """Take the manifest away before a stage works on the store again."""
         self.place.delete("manifest.json")
 

@@ -42,7 +42,7 @@ class Fault:
     proof: str
     """Whose word it breaks: the receipt's name without `.json`, or `manifest.json`."""
     hint: str
-    mends: bool = True
+    repairable: bool = True
     """Does a repair help?"""
 
     @property
@@ -65,7 +65,7 @@ class Found:
     def summary(self) -> dict[str, Any]:
         """Plain JSON."""
         faults = [
-            {"path": fault.path, **{k: v for k, v in asdict(fault).items() if k not in ("proof", "mends")}}
+            {"path": fault.path, **{k: v for k, v in asdict(fault).items() if k not in ("proof", "repairable")}}
             for fault in self.faults
         ]
         return {"files": self.files, "bytes": self.bytes, "damaged": self.damaged, "faults": faults}
@@ -156,8 +156,8 @@ def told(path: str, found: Found, repaired: bool, as_json: bool) -> str:
     if repaired:
         again = "; now run again what made it: only that is redone" if damaged else ""
         lines += [f"taken away{again}"] if found.faults else []
-        return "\n".join(lines + sorted({f"  mend: {fault.hint}" for fault in found.faults if not fault.mends}))
-    return "\n".join(lines + sorted({f"  mend: {fault.hint}" for fault in found.faults}))
+        return "\n".join(lines + sorted({f"  hint: {fault.hint}" for fault in found.faults if not fault.repairable}))
+    return "\n".join(lines + sorted({f"  hint: {fault.hint}" for fault in found.faults}))
 
 
 def _verify_part(store: Store, found: Found, pool: Pool, whole: bool) -> bool:
@@ -265,7 +265,7 @@ def _wrong(store: Store, receipt: Receipt, proof: str, file: str, size: int | No
     return None if found == expected else ("damaged", "its bytes are not those that were written")
 
 
-# -- mending -----------------------------------------------------------------------------------------------------------
+# -- repair -----------------------------------------------------------------------------------------------------------
 
 
 def repair(path: str, found: Found) -> None:
@@ -277,7 +277,7 @@ def repair(path: str, found: Found) -> None:
         return
     with writing(path):
         for fault in found.faults:
-            if fault.mends:
+            if fault.repairable:
                 strike(Store(fault.store), fault)
 
 
@@ -286,12 +286,12 @@ def strike(store: Store, fault: Fault) -> None:
     if fault.kind == "extra":
         store.place.delete(fault.file)
     elif fault.proof == MANIFEST:
-        store.unseal()
+        store.invalidate_manifest()
     else:
         take_away(store, fault.proof)
         owner = store.path.partition("/passes/")[0]
         if owner != store.path:
-            Store(owner).unseal()
+            Store(owner).invalidate_manifest()
 
 
 def take_away(store: Store, proof: str) -> None:

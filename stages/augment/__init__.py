@@ -24,9 +24,9 @@ class Augment(Stage):
     """
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("CHAT", help="rows to start from")}
-    makes: ClassVar[str] = "CHAT"
+    output_shape: ClassVar[str] = "CHAT"
     version: ClassVar[int] = 2
-    draws: ClassVar[bool] = True
+    uses_rng: ClassVar[bool] = True
 
     teacher: TeacherOptions | None = None
     "Who is asked; needed."
@@ -47,7 +47,7 @@ class Augment(Stage):
     confidence: float = Field(0.6, ge=0.0, le=1.0)
     "Confidence of the new rows."
 
-    def admit(self, inputs: Inputs) -> None:
+    def validate_inputs(self, inputs: Inputs) -> None:
         if self.teacher is None:
             raise OptionError("augment needs a teacher", "give `teacher: {kind: endpoint, url: ..., model: ...}`")
 
@@ -55,5 +55,5 @@ class Augment(Stage):
         """Shard by shard in this process: the gate knows every instruction that stands, and one process holds the journal."""
         from stages.augment.make import make
 
-        self.admit(inputs)
+        self.validate_inputs(inputs)
         return make(self, inputs, sink)

@@ -37,7 +37,7 @@ class Decontaminate(ShardStage):
 
     version: ClassVar[int] = 3
     ports = {"of": Port("DOCUMENT|CHAT|PAIR", many=True)}
-    makes = None
+    output_shape = None
 
     @model_validator(mode="after")
     def _needs_sets(self) -> Decontaminate:

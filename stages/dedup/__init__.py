@@ -34,7 +34,7 @@ class Dedup(Stage):
             help="Stores to compare with and leave alone: what stands there is not kept again.",
         ),
     }
-    makes: ClassVar = None
+    output_shape: ClassVar = None
     version: ClassVar[int] = 5
 
     levels: list[Literal["exact", "near", "url", "semantic"]] = Field(default_factory=lambda: ["exact", "near"])
@@ -198,7 +198,7 @@ class Dedup(Stage):
         """Shortest repeated span, in tokens."""
         return self.span_tokens or (50 if self.spans == "substring" else 10)
 
-    def admit(self, inputs: Inputs) -> None:
+    def validate_inputs(self, inputs: Inputs) -> None:
         """Refuse a plan of other inputs or options, or one that its caps stopped, before the output is touched."""
         from stages.dedup import preview
 
@@ -212,7 +212,7 @@ class Dedup(Stage):
 
         if self.apply is None:
             return Plan.of(self, inputs, sink).run(pool)
-        self.admit(inputs)
+        self.validate_inputs(inputs)
         path = Path(self.apply)
         page, plan = preview.read(path), Plan.of(self, inputs, sink, Store(preview.passes_of(path)))
         return plan.run(pool, lambda: preview.check_decisions(page, plan, path))

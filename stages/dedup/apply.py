@@ -184,7 +184,7 @@ def _ledger(ids: pa.Array, fate: Fate, keepers: pa.Array, notes: pa.Array, edits
         else pa.nulls(n, STR),
         "reason": reason,
         "reasons": pa.ListArray.from_arrays(pa.array(ends, pa.int32()), reason.drop_null()),
-        "keeper": keepers,
+        "duplicate_of": keepers,
         "edits": ledger_edits(edits, n),
         "note": notes,
         "dedup.cluster_size": pa.array(fate.members.astype(np.float64)),

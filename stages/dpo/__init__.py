@@ -47,9 +47,9 @@ class Dpo(Stage):
         "reward": Port("artefact:reward", optional=True, help="a reward model that scores both sides"),
         "sft": Port("CHAT", optional=True, many=True, help="what the student was fine-tuned on: for sft_overlap"),
     }
-    makes: ClassVar[str | None] = "PAIR"
+    output_shape: ClassVar[str | None] = "PAIR"
     version: ClassVar[int] = 2
-    draws: ClassVar[bool] = True
+    uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES
 
     method: Literal["student_reject", "teacher_vs_student", "strong_weak", "best_of_n"] = "student_reject"

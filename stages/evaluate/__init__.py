@@ -70,8 +70,8 @@ class Evaluate(Stage):
             help="models and adapters, each measured against the one before",
         ),
     }
-    makes: ClassVar[str | None] = "artefact:evaluation"
-    draws: ClassVar[bool] = True
+    output_shape: ClassVar[str | None] = "artefact:evaluation"
+    uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
 
     holdout: float | None = Field(None, gt=0, le=1)
@@ -126,6 +126,6 @@ class Evaluate(Stage):
         for result in pool.each(evaluate, [Job(self, inputs, sink, key)], gpus=inputs.gpus):
             if isinstance(result, Failure):
                 raise_store_errors(result)
-                raise result.error or StageFailed(f"evaluate: {result.message}", "mend the cause and run again")
+                raise result.error or StageFailed(f"evaluate: {result.message}", "fix the cause and run again")
             receipts.append(result)
         return receipts

@@ -55,7 +55,7 @@ def questions(path: str | Path) -> list[Question]:
         except Unfit as fault:
             raise SourceError(
                 f"{path} row {number}: {fault}",
-                "mend or remove the row; `stages/evaluate/forms.py` lists the forms; plain: prompt, choices, answer",
+                "fix or remove the row; `stages/evaluate/forms.py` lists the forms; plain: prompt, choices, answer",
             ) from None
     if not found:
         raise SourceError(f"{path} holds no question", "give a file of questions")

@@ -25,7 +25,7 @@ class Ingest(Stage):
 
     version: ClassVar[int] = 3
     ports: ClassVar[dict[str, Port]] = {}
-    makes: ClassVar[str | None] = None
+    output_shape: ClassVar[str | None] = None
     libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml")
 
     from_: Annotated[str | list[str] | None, UNKEYED] = Field(default=None, alias="from")

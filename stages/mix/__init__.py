@@ -24,8 +24,8 @@ class Mix(Stage):
     """
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT|CHAT|PAIR", many=True, help="the stores to mix")}
-    makes: ClassVar[str | None] = None
-    draws: ClassVar[bool] = True
+    output_shape: ClassVar[str | None] = None
+    uses_rng: ClassVar[bool] = True
 
     by: str = "lang"
     """What a group is: a column (`lang`, `source`, `licence`), a path into one (`meta.site`, `meta.tags[0]`), the `host` of the URL,

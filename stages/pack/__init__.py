@@ -26,7 +26,7 @@ class Pack(Stage):
         "of": Port("DOCUMENT", help="documents to pack"),
         "tokenizer": Port("artefact:tokenizer", help="the tokenizer's store"),
     }
-    makes: ClassVar[str | None] = "TOKENS"
+    output_shape: ClassVar[str | None] = "TOKENS"
     libraries: ClassVar[tuple[str, ...]] = ("sentencepiece", "tokenizers")
 
     seq_len: int = Field(2048, ge=8, le=1 << 20)

@@ -60,7 +60,7 @@ class Pii(ShardStage):
     "YAML file of further recognisers in presidio's format; they run in presidio's AnalyzerEngine on every text (slow: some 1 ms per KB)."
 
     ports = {"of": Port("DOCUMENT|CHAT|PAIR")}
-    makes = None
+    output_shape = None
 
     @field_validator("entities", "replace", "mask", "hash", "surrogate", "drop", "keep", mode="before")
     @classmethod

@@ -21,7 +21,7 @@ def _built(entries: Any) -> Any:
     try:
         return build(entries)
     except MaetdolError as fault:  # pydantic shows the words of a ValueError and names the option
-        raise ValueError(f"{fault.message}; {fault.mend}" if fault.mend else fault.message) from None
+        raise ValueError(f"{fault.message}; {fault.hint}" if fault.hint else fault.message) from None
 
 
 class Quality(ShardStage):
@@ -46,7 +46,7 @@ class Quality(ShardStage):
     "Larger texts are dropped unread (bytes of UTF-8; default 64 MiB, as in ingest)."
 
     ports = {"of": Port("DOCUMENT|CHAT|PAIR", many=True)}
-    makes = None
+    output_shape = None
 
     def needs(self) -> tuple[str, ...]:
         return tuple(sorted({name for each in self.filters for name in each.libraries}))

@@ -10,7 +10,7 @@ from pipeline.filter import Filter
 
 
 def build(entries: Any) -> tuple[Filter, ...]:
-    """Filters of a list of names and one-key mappings. OptionError or RecipeError names the entry and the mend."""
+    """Filters of a list of names and one-key mappings. OptionError or RecipeError names the entry and the hint."""
     if isinstance(entries, (str, dict)) or not hasattr(entries, "__iter__"):
         raise OptionError("filters must be a list", "write `filters: [language, {word_count: {min: 50}}]`")
     return tuple(_one(entry) for entry in entries)

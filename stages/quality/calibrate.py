@@ -106,7 +106,7 @@ def measured(texts: list[Sample], families: list[Rule], wanted: tuple[str, ...])
     for at in range(0, len(texts), 1024):
         part = texts[at : at + 1024]
         plain = Docs(pa.record_batch({"text": pa.array([s.text for s in part], pa.large_string())}))
-        found = plain.once(identify)
+        found = plain.cached(identify)
         langs = [primary(sample.lang) or lang for sample, lang in zip(part, found.langs)]
         docs = plain.with_columns({"lang": pa.array(langs, pa.large_string())})
         measures = {

@@ -29,7 +29,7 @@ def judged(stage: Quality, batch: pa.RecordBatch) -> Work:
     """What becomes of `batch` under the stage's filters."""
     view, unfit = text_view(batch, stage.fields, stage.max_bytes)
     docs = Docs(view, TEXT)
-    sizes = docs.once(read)
+    sizes = docs.cached(read)
     for row in np.flatnonzero(sizes.words == 0).tolist():
         unfit[row] = unfit[row] or BLANK
     metrics = {
@@ -44,7 +44,7 @@ def judged(stage: Quality, batch: pa.RecordBatch) -> Work:
     rounds: list[Sequence[Sequence[Edit]]] = []
     last = len(stage.filters) - 1
     for place, (name, each) in enumerate(zip(names(stage.filters), stage.filters)):
-        verdict = _one_each(each.judge(docs), docs.n, name)
+        verdict = _one_each(each.evaluate(docs), docs.n, name)
         for why, reason, lost in zip(reasons, verdict.reason, unfit, strict=True):
             if reason is not None and lost is None:
                 why.append(reason)
@@ -69,7 +69,7 @@ def _one_each(verdict: Verdict, rows: int, name: str) -> Verdict:
     if not isinstance(verdict, Verdict):
         raise WorkError(
             f"quality: filter {name} returned a {type(verdict).__name__}, no Verdict",
-            "return pipeline.filter.Verdict from judge()",
+            "return pipeline.filter.Verdict from evaluate()",
         )
     given = {"reason": verdict.reason, "edits": verdict.edits, "notes": verdict.notes}
     given |= {f"metrics[{key!r}]": values for key, values in verdict.metrics.items()}

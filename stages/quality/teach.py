@@ -97,7 +97,7 @@ def teach(order: TrainModel) -> Receipt:
         "lineage": {},
         "schema": [],
     }
-    sink.seal(manifest, [])
+    sink.commit_manifest(manifest, [])
     return receipt
 
 

@@ -2,7 +2,7 @@
 
 The ledger holds every number of every document, also of those dropped, and every filter judged every document after the
 edits before it. So rules are decided again from the numbers (`Rule.decide`), exactly as a rerun would. What changes the
-texts themselves (edits, and what is measured) cannot be asked: a rerun is named as the mend.
+texts themselves (edits, and what is measured) cannot be asked: a rerun is named as the hint.
 """
 
 from __future__ import annotations

@@ -38,8 +38,8 @@ class Select(Stage):
             help="scores them: a model, and the adapters on it",
         ),
     }
-    makes: ClassVar[str | None] = "CHAT"
-    draws: ClassVar[bool] = False
+    output_shape: ClassVar[str | None] = "CHAT"
+    uses_rng: ClassVar[bool] = False
 
     min_chars: int = Field(1, ge=1)
     "Fewest characters of the last answer."

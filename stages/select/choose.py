@@ -86,7 +86,7 @@ def choose(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]
         why = [next((word for word in words if word), None) for words in every]
         ledger = Ledger.rows(
             table["id"], reason=why, reasons=[[word for word in words if word] for words in every],
-            keeper=[fallen[entry.id][1] if not entry.reasons and entry.id in fallen else None for entry in some],
+            duplicate_of=[fallen[entry.id][1] if not entry.reasons and entry.id in fallen else None for entry in some],
             metrics={name: [entry.metrics[n] for entry in some] for n, name in enumerate(METRICS)},
         )  # fmt: skip
         kept = table.filter(pa.array(np.asarray([word is None for word in why], dtype=bool)))

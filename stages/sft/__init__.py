@@ -31,8 +31,8 @@ class Sft(Stage):
 
     version: ClassVar[int] = 3
     ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT", many=True)}
-    makes: ClassVar[str] = "CHAT"
-    draws: ClassVar[bool] = True
+    output_shape: ClassVar[str] = "CHAT"
+    uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("xxhash",)
 
     kinds: tuple[SerializeAsAny[Rule], ...] = Field(default_factory=every_rule)
@@ -76,7 +76,7 @@ class Sft(Stage):
         try:
             return tuple(cls._rule(entry) for entry in given)
         except MaetdolError as fault:
-            raise ValueError(f"{fault.message} ({fault.mend})") from None
+            raise ValueError(f"{fault.message} ({fault.hint})") from None
 
     @staticmethod
     def _rule(entry: Any) -> Rule:

@@ -126,8 +126,8 @@ class Page:
         self.url: str = row.get("url") or ""
         self._memo: dict[Callable[..., Any], Any] = {}
 
-    def once(self, measure: Callable[[Page], T]) -> T:
-        """`measure(self)`, computed at most once per page, like `Docs.once`."""
+    def cached(self, measure: Callable[[Page], T]) -> T:
+        """`measure(self)`, computed at most once per page, like `Docs.cached`."""
         if measure not in self._memo:
             self._memo[measure] = measure(self)
         return self._memo[measure]

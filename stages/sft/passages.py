@@ -21,7 +21,7 @@ def prose(page: Page, characters: int = 80) -> list[Span]:
     """Paragraphs in the page's language that read as prose: at least `characters` long (in English; Korean less), ending like a sentence, mostly
     letters, nothing lost in them."""
     shortest = least(characters, page.lang)
-    return [span for span in page.once(readable) if span.end - span.start >= shortest]
+    return [span for span in page.cached(readable) if span.end - span.start >= shortest]
 
 
 def readable(page: Page) -> list[Span]:
@@ -82,7 +82,7 @@ def head(page: Page, spans: list[Span], most: int) -> Span | None:
         end = span.end
     whole = Span(spans[0].start, end)
     own = sum(s.end - s.start for s in spans if s.end <= end)
-    if any(whole.start <= span.start < whole.end for span in page.once(foreign)):
+    if any(whole.start <= span.start < whole.end for span in page.cached(foreign)):
         return None
     return whole if 2 * own >= end - whole.start else None
 

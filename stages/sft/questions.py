@@ -86,7 +86,7 @@ def how_to(heading: str, page: Page) -> tuple[str, str] | None:
     if found is None:
         return None
     task, act = found
-    act = small("x " + act, page.once(lower_words))[2:]
+    act = small("x " + act, page.cached(lower_words))[2:]
     return task, act[:1].lower() + act[1:] if act[1:2].islower() or act[1:2] == " " else act
 
 

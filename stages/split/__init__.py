@@ -29,7 +29,7 @@ class Split(ShardStage):
     """
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("CHAT|PAIR|DOCUMENT|TOKENS", help="rows to split")}
-    makes: ClassVar[str | None] = None
+    output_shape: ClassVar[str | None] = None
 
     share: float = Field(0.8, ge=0.0, le=1.0)
     "Share of the groups to keep; rows come out in the same share where groups are many and alike."

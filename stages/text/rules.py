@@ -61,7 +61,7 @@ class Rule(Filter):
         """One float per text and measure named in `bounds` (others may be added); NaN where there is nothing to measure."""
         raise TypeError(f"{type(self).__name__} has no measure()")
 
-    def judge(self, docs: Docs) -> Verdict:
+    def evaluate(self, docs: Docs) -> Verdict:
         metrics = {name: np.asarray(values, np.float64) for name, values in self.measure(docs).items()}
         return Verdict(reason=self.decide(metrics, languages_of(docs.batch)), metrics=metrics)
 

@@ -24,7 +24,7 @@ class Tokenizer(Stage):
     """Train a SentencePiece tokenizer on a sample of the corpus and export it for Hugging Face with identical ids."""
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT", many=True, help="documents to learn from")}
-    makes: ClassVar[str | None] = "artefact:tokenizer"
+    output_shape: ClassVar[str | None] = "artefact:tokenizer"
     libraries: ClassVar[tuple[str, ...]] = ("sentencepiece",)
 
     vocab_size: int = Field(32768, ge=300, le=1 << 20)

@@ -115,7 +115,7 @@ class Adopt(Options):
                 stage="tokenizer",
                 notes={"vocab_size": encoder.size, "adopted": True},
             )
-        sink.seal(
+        sink.commit_manifest(
             {
                 "recipe": "",
                 "step": sink.name,

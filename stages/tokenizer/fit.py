@@ -41,7 +41,7 @@ class Plan(NamedTuple):
 
 
 def fit(plan: Plan, lines: Iterable[str]) -> bytes:
-    """The trained model's bytes. OptionError or WorkError with the mend when the text does not support the plan."""
+    """The trained model's bytes. OptionError or WorkError with the hint when the text does not support the plan."""
     import sentencepiece
 
     out = io.BytesIO()
@@ -96,7 +96,7 @@ def rounded(model: bytes) -> bytes:
 
 
 def _explained(plan: Plan, message: str) -> OptionError | WorkError:
-    """SentencePiece's message as one with a mend."""
+    """SentencePiece's message as one with a hint."""
     most = re.search(r"too high \((\d+)\)\. Please set it to a value <= (\d+)", message)
     if most:
         return OptionError(

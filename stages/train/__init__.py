@@ -104,9 +104,9 @@ class Train(Stage):
         ),
         "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers"),
     }
-    makes: ClassVar[str | None] = None
+    output_shape: ClassVar[str | None] = None
     version: ClassVar[int] = 2
-    draws: ClassVar[bool] = True
+    uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
 
     objective: Literal["clm", "mlm", "sft", "dpo", "reward", "rl"] = "clm"

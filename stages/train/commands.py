@@ -96,7 +96,7 @@ class LabelDoctor(Options):
         findings = doctor.examine(data, tokenizer, objective, self.most_lost)
         for finding in findings:
             print(
-                f"{'FAULT' if finding.fault else 'ok   '}  {finding.check}: {finding.value}{f'  ({finding.fault}; {finding.mend})' if finding.fault else ''}"
+                f"{'FAULT' if finding.fault else 'ok   '}  {finding.check}: {finding.value}{f'  ({finding.fault}; {finding.hint})' if finding.fault else ''}"
             )
         return 1 if any(finding.fault for finding in findings) else 0
 

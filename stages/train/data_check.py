@@ -2,7 +2,7 @@
 
 The mistakes it looks for make no error and no odd loss curve: a second begin-of-sequence token, a template whose marks stand
 around nothing, answers that never end, documents that see each other, chosen and rejected exchanged, shards packed with another
-tokenizer of the same size. Each is a number here and a refusal that names the mend. Nothing can switch it off.
+tokenizer of the same size. Each is a number here and a refusal that names the hint. Nothing can switch it off.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ MASKED = 0.01
 
 
 class Finding(NamedTuple):
-    """One check: its name, what was found, and (where it failed) the fault and its mend."""
+    """One check: its name, what was found, and (where it failed) the fault and its hint."""
 
     check: str
     value: float | int | str
     fault: str = ""
-    mend: str = ""
+    hint: str = ""
 
 
 class Segment(NamedTuple):
@@ -94,7 +94,7 @@ def refuse(findings: Sequence[Finding]) -> None:
     if faults:
         raise UsageError(
             "label doctor: " + "; ".join(f"{one.check}: {one.fault}" for one in faults),
-            " / ".join(dict.fromkeys(one.mend for one in faults)),
+            " / ".join(dict.fromkeys(one.hint for one in faults)),
         )
 
 
@@ -148,8 +148,8 @@ def _bos(parts: Sequence[Segment], tokenizer: Any, documents: bool) -> list[Find
         twice = sum(int((p.ids == bos).sum()) > 1 for p in parts)
     with_one = sum(len(p.ids) > 0 and p.ids[0] == bos for p in parts)
     fault = f"{twice} of {len(parts)} segments hold the begin-of-sequence token more than once" if twice else ""
-    mend = "let the template or the tokenizer write it, not both (a template's text is encoded without special tokens)"
-    return [Finding("begin tokens per segment", round(with_one / len(parts), 4) if parts else 0.0, fault, mend)]
+    hint = "let the template or the tokenizer write it, not both (a template's text is encoded without special tokens)"
+    return [Finding("begin tokens per segment", round(with_one / len(parts), 4) if parts else 0.0, fault, hint)]
 
 
 def _documents_end(rows: Sequence[Row], parts: Sequence[Segment], tokenizer: Any) -> Finding:
@@ -171,7 +171,7 @@ def _documents_end(rows: Sequence[Row], parts: Sequence[Segment], tokenizer: Any
 def _unmasked(parts: Sequence[Segment]) -> Finding:
     bare = sum(bool(p.trained[1:].all()) for p in parts)
     fault = f"in {bare} of {len(parts)} conversations the question is trained like the answer" if bare else ""
-    return Finding("conversations without a mask", bare, fault, "mend the template's generation marks")
+    return Finding("conversations without a mask", bare, fault, "fix the template's generation marks")
 
 
 def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> Finding:
@@ -224,10 +224,10 @@ def lost(data: Any, most: float) -> Iterator[Finding]:
         "rows left out",
         told or 0,
         fault,
-        "mend the rows or the template as the reasons say, or raise `most_lost` if so few are meant",
+        "fix the rows or the template as the reasons say, or raise `most_lost` if so few are meant",
     )
     fault = f"the template leaves {masked:.0%} of the conversations without a trained token" if masked > MASKED else ""
-    yield Finding("conversations all masked", round(masked, 4), fault, "mend the template's generation marks")
+    yield Finding("conversations all masked", round(masked, 4), fault, "fix the template's generation marks")
 
 
 # -- the tokenizer -------------------------------------------------------------------------------------------------
@@ -277,7 +277,7 @@ def _prompts(data: Any) -> Finding:
         "pairs with two prompts",
         wrong,
         f"{wrong} pairs ask differently on their two sides" if wrong else "",
-        "mend the pairs: both answers belong to one prompt",
+        "fix the pairs: both answers belong to one prompt",
     )
 
 
@@ -294,7 +294,7 @@ def _scores(data: Any) -> Finding:
         "pairs scored the other way round",
         wrong,
         fault,
-        "chosen and rejected are exchanged: mend the step that made the pairs",
+        "chosen and rejected are exchanged: fix the step that made the pairs",
     )
 
 
@@ -353,13 +353,13 @@ def sides_kept(model: Any, objective: Any, data: Any, pad: int, device: Any, dty
     exchanged = good.strip() != bad.strip() and (
         spelled[0].strip() == bad.strip() or spelled[1].strip() == good.strip()
     )
-    mend = "chosen and rejected are exchanged between the store and the loss: report this with the row"
+    hint = "chosen and rejected are exchanged between the store and the loss: report this with the row"
     found = [
         Finding(
             "answers on their side",
             int(not exchanged),
             "the answer trained as chosen is the store's rejected one" if exchanged else "",
-            mend,
+            hint,
         )
     ]
     was = model.training
@@ -377,7 +377,7 @@ def sides_kept(model: Any, objective: Any, data: Any, pad: int, device: Any, dty
     ) <= max(APART[dtype], 1e-3)
     falls = float(after.loss) < float(before.loss)
     fault = "" if same and falls else "the loss pulls towards the rejected answer"
-    return [*found, Finding("loss falls with the chosen answer", int(same and falls), fault, mend)]
+    return [*found, Finding("loss falls with the chosen answer", int(same and falls), fault, hint)]
 
 
 # -- to look at ----------------------------------------------------------------------------------------------------

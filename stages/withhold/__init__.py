@@ -19,7 +19,7 @@ class Withhold(ShardStage):
     one: a copy, an edited copy, a part of one, or a page that quotes one.
 
     Unlike `dedup`, rows are not compared with each other: copies among themselves stay. Unlike `decontaminate`, whole documents
-    are looked for, not questions. The ledger's `keeper` names the row of `against` that is shared most.
+    are looked for, not questions. The ledger's `duplicate_of` names the row of `against` that is shared most.
 
         - split:    {name: measured, of: clean, share: 0.1, by: document}
         - withhold: {name: trained, of: raw, against: measured}
@@ -31,7 +31,7 @@ class Withhold(ShardStage):
         "of": Port("DOCUMENT|CHAT|PAIR", many=True, help="rows to clear"),
         "against": Port("DOCUMENT|CHAT|PAIR", many=True, help="rows that must not be known"),
     }
-    makes: ClassVar[str | None] = None
+    output_shape: ClassVar[str | None] = None
     version: ClassVar[int] = 2
 
     share: float = Field(0.3, gt=0.0, le=1.0)

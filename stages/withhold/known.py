@@ -100,7 +100,7 @@ def judged(stage: Withhold, known: Known, batch: pa.RecordBatch) -> Work:
     ledger = Ledger.rows(
         batch.column("id"),
         reason=reasons,
-        keeper=[known.ids[text] if why else None for text, why in zip(found.which.tolist(), reasons)],
+        duplicate_of=[known.ids[text] if why else None for text, why in zip(found.which.tolist(), reasons)],
         metrics={"withhold.own": found.own, "withhold.held": found.held},
     )
     kept = np.array([why is None for why in reasons], dtype=bool)

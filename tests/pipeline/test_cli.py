@@ -58,9 +58,9 @@ def test_stage_help_shows_units_and_defaults(maetdol):
     )
 
 
-def test_bad_usage_is_exit_2_with_the_mend(maetdol, tmp_path):
+def test_bad_usage_is_exit_2_with_the_hint(maetdol, tmp_path):
     out = maetdol("dedup", "nowhere", "out")
-    assert out.returncode == 2 and "not a finished store" in out.stderr and "mend:" in out.stderr
+    assert out.returncode == 2 and "not a finished store" in out.stderr and "hint:" in out.stderr
     assert maetdol("dedup", "onlyone").returncode == 2
     out = maetdol("dedup", "a", "b", "--treshold", "0.7")
     assert out.returncode == 2 and "--threshold" in out.stderr
@@ -136,7 +136,7 @@ def test_stages_one_after_the_other(maetdol, tmp_path):
     out = maetdol("trace", ".", "http://a.example/0")
     assert out.returncode == 0 and "ingest" in out.stdout and "dedup" in out.stdout
     out = maetdol("trace", ".", "http://a.example/none")
-    assert out.returncode == 2 and "mend" in out.stderr
+    assert out.returncode == 2 and "hint" in out.stderr
     out = maetdol("report", ".")
     assert out.returncode == 0 and "<html" in (tmp_path / "report.html").read_text()
 

@@ -79,7 +79,7 @@ def test_a_mistyped_word_is_answered():
         Sample.build({"wrods": 3}, "sample")
     with pytest.raises(OptionError, match="words") as fault:
         Sample.build({"words": "many"}, "sample")
-    assert fault.value.exit_code == 2 and "explain sample" in fault.value.mend
+    assert fault.value.exit_code == 2 and "explain sample" in fault.value.hint
 
 
 def test_options_are_frozen_and_documented():

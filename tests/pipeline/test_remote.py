@@ -69,7 +69,7 @@ def test_a_store_lives_on_s3(bucket, make_documents, tmp_path):
     here = local.put(0, table, ledger, key="k", input_ids=table["id"])
     assert there.content_hash == here.content_hash
     for store in (remote, local):
-        store.seal({"shape": "DOCUMENT", "key": "k"}, [0])
+        store.commit_manifest({"shape": "DOCUMENT", "key": "k"}, [0])
     assert remote.content_hash == local.content_hash
     assert remote.read(0).equals(table) and remote.find(table["id"][17].as_py()) == (0, 17)
     assert remote.scan().count_rows() == 300
@@ -81,7 +81,7 @@ def test_shards_and_artefacts_are_replaced_and_removed(bucket, make_documents, t
     for shard in (0, 1):
         part = table.slice(shard, 1)
         store.put(shard, part, Ledger.rows(part["id"].to_pylist()), key="k")
-    store.seal({"shape": "DOCUMENT", "key": "k"}, [0])
+    store.commit_manifest({"shape": "DOCUMENT", "key": "k"}, [0])
     assert store.shards() == [0] and not store.place.exists("shards/00001.arrow")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "w.bin").write_bytes(b"123")
@@ -104,7 +104,9 @@ def test_a_takedown_on_s3_leaves_what_a_local_one_does(bucket, make_documents, t
         for number in range(3):
             rows = table.slice(20 * number, 20)
             store.put(number, rows, Ledger.rows(rows["id"]), key="k", stage="quality")
-        store.seal({"stage": "quality", "shape": "DOCUMENT", "key": "k", "options": {}, "lineage": {}}, [0, 1, 2])
+        store.commit_manifest(
+            {"stage": "quality", "shape": "DOCUMENT", "key": "k", "options": {}, "lineage": {}}, [0, 1, 2]
+        )
         found = takedown.find(root, marks)
         takedown.begin(place(root), found, marks)
         takedown.carry_out(root, found.lost)
@@ -134,7 +136,7 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "w.bin").write_bytes(bytes(range(256)) * 9)
     store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
-    store.seal({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
+    store.commit_manifest({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
     manifest = store.require()
     assert (
         not proof.wrong_sizes(proof.sealed_sizes(manifest), store.sizes())
@@ -266,7 +268,7 @@ def answers():
     return passing, final
 
 
-def test_faults_of_object_storage_are_asked_again_or_one_line_with_the_mend(monkeypatch):
+def test_faults_of_object_storage_are_asked_again_or_one_line_with_the_hint(monkeypatch):
     pytest.importorskip("s3fs")
     from pipeline.errors import InfraError, SourceError
     from pipeline.storage import files
@@ -282,12 +284,12 @@ def test_faults_of_object_storage_are_asked_again_or_one_line_with_the_mend(monk
         with pytest.raises(InfraError, match="object storage failed at s3://b/x") as caught:
             files.place("s3://b/x").read("y")
         assert fs.calls == files.STORAGE_TRIES and "\n" not in caught.value.message, name
-    for name, (fault, mend) in final.items():
+    for name, (fault, hint) in final.items():
         fs = Faulty(fault, fault)
         monkeypatch.setattr(files.Remote, "fs", fs)
         with pytest.raises(SourceError) as caught:
             files.place("s3://b/x").read("y")
-        assert mend in caught.value.mend and fs.calls == 1 and "\n" not in caught.value.message, name
+        assert hint in caught.value.hint and fs.calls == 1 and "\n" not in caught.value.message, name
     monkeypatch.setattr(files.Remote, "fs", Faulty(FileNotFoundError("no key")))
     with pytest.raises(FileNotFoundError):
         files.place("s3://b/x").read("y")
@@ -390,6 +392,6 @@ def test_an_endpoint_that_is_down_a_bucket_that_is_missing_and_nobody_s_keys_are
             out.returncode == code
             and word in out.stderr
             and "Traceback" not in out.stderr
-            and out.stderr.count("mend:") == 1
+            and out.stderr.count("hint:") == 1
         ), out.stderr
         assert not (tmp_path / "out/receipts").exists()

@@ -97,7 +97,7 @@ def before(request, tmp_path):
     for shard in range(2):
         part = table.slice(20 * shard, 20)
         store.put(shard, part, Ledger.rows(part["id"].to_pylist()), key="test", stage="test", input_ids=part["id"])
-    store.seal({"shape": request.param}, [0, 1])
+    store.commit_manifest({"shape": request.param}, [0, 1])
     return store, request.param
 
 
@@ -134,10 +134,10 @@ def test_what_was_said_is_what_is_read(before):
 
 def test_old_and_new_shards_of_one_store_are_one_table(before):
     store, shape = before
-    store.unseal()
+    store.invalidate_manifest()
     fresh = upgraded(old_table(shape, 45, stratum=["n"] * 45).slice(40))
     store.put(2, fresh, Ledger.rows(fresh["id"].to_pylist()), key="test", stage="test", input_ids=fresh["id"])
-    store.seal({"shape": shape}, [0, 1, 2])
+    store.commit_manifest({"shape": shape}, [0, 1, 2])
     assert store.table().num_rows == 45 and store.scan().to_table().num_rows == 45
 
 

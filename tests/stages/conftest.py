@@ -52,7 +52,7 @@ def sentences_of():
 
 
 def seal(store: Any, shape: str, numbers: list[int]) -> Any:
-    store.seal({"stage": "test", "shape": shape, "key": "test", "lineage": {}, "schema": []}, numbers)
+    store.commit_manifest({"stage": "test", "shape": shape, "key": "test", "lineage": {}, "schema": []}, numbers)
     return store
 
 

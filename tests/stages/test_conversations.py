@@ -77,7 +77,7 @@ def walks():
     """(stage, shape) of every stage of the catalog that gives out CHAT or PAIR."""
     for name in catalog.stage_names():
         stage = catalog.stage(name)
-        if name in EXEMPT or not (stage.makes is None or stage.makes in ROWS):
+        if name in EXEMPT or not (stage.output_shape is None or stage.output_shape in ROWS):
             continue
         for shape in ROWS:
             if shape in stage.ports["of"].shape.split("|"):

@@ -61,8 +61,8 @@ class Embedder:
             model = AutoModel.from_pretrained(str(self.folder), use_safetensors=True, dtype=torch.float32, **local)
         except (OSError, ValueError, KeyError) as fault:
             line = str(fault).strip().splitlines()[0]
-            mend = "give a folder with config.json, tokenizer.json and model.safetensors"
-            raise UsageError(f"{self.folder} holds no encoder: {line}", mend) from None
+            hint = "give a folder with config.json, tokenizer.json and model.safetensors"
+            raise UsageError(f"{self.folder} holds no encoder: {line}", hint) from None
         self._tokenizer.padding_side = "right"
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model = model.eval().to(self._device)
@@ -133,8 +133,8 @@ def _layers(folder: Path) -> tuple[str, int | None]:
     kinds = [module.get("type", "").rsplit(".", 1)[-1] for module in _read(folder / "modules.json")]
     unknown = [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]
     if unknown:
-        mend = "give an encoder that ends with pooling, or a column of vectors"
-        raise UsageError(f"{folder} has layers this reader does not know: {', '.join(unknown)}", mend)
+        hint = "give an encoder that ends with pooling, or a column of vectors"
+        raise UsageError(f"{folder} has layers this reader does not know: {', '.join(unknown)}", hint)
     pooling = next(
         (module["path"] for module in _read(folder / "modules.json") if module["type"].endswith(".Pooling")), None
     )

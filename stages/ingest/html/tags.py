@@ -43,14 +43,14 @@ def openings(source: str) -> int:
 
 _BLOCK = re.compile(r"<(?:/head|body|p|div|h[1-6]|article|section|main|table|ul|ol|dl)\b", re.I)
 _TAG = re.compile(r"</?[a-zA-Z]")
-MENDS = 3
-"""Places of one source that are mended."""
+REPAIRS = 3
+"""Places of one source that are repaired."""
 
 
-def mended(source: str) -> str:
+def repaired(source: str) -> str:
     """`source` with what reaches to its end unclosed closed early: a comment, script or style before the next block, a title or
     textarea before the next tag, a quoted value before its first `>`. A browser shows nothing of what follows those."""
-    for _ in range(MENDS):
+    for _ in range(REPAIRS):
         last = None
         for last in TOKEN.finditer(source):
             pass

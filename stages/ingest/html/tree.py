@@ -3,7 +3,7 @@
 A page is never given a number of seconds; it is given limits that make the work linear. Three shapes of page break
 parsers and extractors: nesting without end (libxml2 stops reading at 2,048 levels and drops the rest), a tag with a
 hundred thousand attributes (quadratic), and a tree of millions of nodes (extractors are quadratic in siblings). The
-first two are mended in the source by one linear pass; the third is counted, and `main_text` then takes the linear road.
+first two are repaired in the source by one linear pass; the third is counted, and `main_text` then takes the linear road.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def parse(source: str) -> Tree | None:
         root, _ = _parse(source)
     if root is None:
         return None
-    if 2 * sum(1 for _ in root.iter()) < len(_OPENING.findall(source)) and (whole := tags.mended(source)) != source:
+    if 2 * sum(1 for _ in root.iter()) < len(_OPENING.findall(source)) and (whole := tags.repaired(source)) != source:
         root, bounded = _parse(bound(whole)[0])[0], True
     root = _whole(root)
     for cell in root.iter("td", "th"):

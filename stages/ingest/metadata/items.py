@@ -84,7 +84,7 @@ def json_items(root: Any) -> list[Item]:
 
 
 def loads(text: str) -> Any:
-    """The JSON of a script, mended where pages commonly break it (comments around it, trailing commas); None if it is none."""
+    """The JSON of a script, repaired where pages commonly break it (comments around it, trailing commas); None if it is none."""
     text = text[: MAX_JSON + 1]
     if len(text) > MAX_JSON:
         return None

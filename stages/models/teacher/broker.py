@@ -172,7 +172,7 @@ class Keeper:
             self.journal.append([(request, reply)])
             said = {"reply": kept.packed_reply(reply)}
         except MaetdolError as fault:
-            said = {"fault": [type(fault).__name__, fault.message, fault.mend]}
+            said = {"fault": [type(fault).__name__, fault.message, fault.hint]}
         self.flying.pop(key, None)
         if self.run is not None:
             await self._say(self.run, said)
@@ -218,7 +218,7 @@ def main() -> None:
         try:
             keeper = Keeper(given)
         except MaetdolError as fault:
-            say({"fault": [type(fault).__name__, fault.message, fault.mend]})
+            say({"fault": [type(fault).__name__, fault.message, fault.hint]})
             return
         await keeper.serve(lambda: say({"ready": os.getpid()}))
 

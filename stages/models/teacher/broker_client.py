@@ -237,8 +237,8 @@ def unpacked_reply(given: dict[str, Any]) -> Reply:
 
 def fault_of(given: Sequence[str]) -> MaetdolError:
     """The keeper's error as one of this process."""
-    name, message, mend = given
+    name, message, hint = given
     kind = getattr(errors, name, WorkError)
     return (
-        kind(message, mend) if isinstance(kind, type) and issubclass(kind, MaetdolError) else WorkError(message, mend)
+        kind(message, hint) if isinstance(kind, type) and issubclass(kind, MaetdolError) else WorkError(message, hint)
     )

@@ -198,7 +198,7 @@ class Endpoint:
         if status == 429:
             return Trouble(RATE_LIMITED, "HTTP 429", retry_after(response.headers.get("Retry-After")))
         if status in (401, 403, 404, 405) or 300 <= status < 400:
-            raise WorkError(f"the teacher at {self.options.url} refuses every request: HTTP {status}", _mend(status))
+            raise WorkError(f"the teacher at {self.options.url} refuses every request: HTTP {status}", _hint(status))
         if status >= 500 or status == 408:
             return Trouble(UNREACHABLE, f"HTTP {status}", retry_after(response.headers.get("Retry-After")))
         if status >= 400:
@@ -219,7 +219,7 @@ async def _read(response: httpx.Response) -> bytes | None:
     return b"".join(parts)
 
 
-def _mend(status: int) -> str:
+def _hint(status: int) -> str:
     return {
         401: "check key_env: the server does not accept the key",
         403: "check key_env: the key may not use this model",

@@ -26,8 +26,8 @@ class VllmTeacher:
     def __init__(self, options: TeacherOptions):
         missing = [name for name in ("ray", "vllm") if importlib.util.find_spec(name) is None]
         if missing:
-            mend = "install it beside Maetdol on a machine with accelerators, or serve the model (`vllm serve`) and use kind: endpoint"
-            raise OptionError(f"a teacher of kind vllm needs {' and '.join(missing)}, which is not installed", mend)
+            hint = "install it beside Maetdol on a machine with accelerators, or serve the model (`vllm serve`) and use kind: endpoint"
+            raise OptionError(f"a teacher of kind vllm needs {' and '.join(missing)}, which is not installed", hint)
         self.options = options
         self.name = options.name()
         self._actor: Any = None

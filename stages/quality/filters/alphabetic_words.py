@@ -15,5 +15,5 @@ class AlphabeticWords(Rule):
     bounds = (Bound("words", low="min"),)
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         return {"words": share(reading.alpha, reading.words)}

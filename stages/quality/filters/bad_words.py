@@ -35,7 +35,7 @@ class BadWords(Rule):
         found = tally(
             docs.data, docs.offsets[:-1], docs.offsets[1:], _compiled(self.files), whole_words=not self.anywhere
         )[:, 0]
-        return {"count": found, "per_thousand": np.nan_to_num(1000 * share(found, docs.once(read).words))}
+        return {"count": found, "per_thousand": np.nan_to_num(1000 * share(found, docs.cached(read).words))}
 
 
 @cache

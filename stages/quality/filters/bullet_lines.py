@@ -19,5 +19,5 @@ class BulletLines(Rule):
     bounds = (Bound("lines", high="max"),)
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         return {"lines": share(reading.items, reading.lines)}

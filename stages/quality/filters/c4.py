@@ -53,8 +53,8 @@ class C4(Rule):
 
         return MAX_LINES
 
-    def judge(self, docs: Docs) -> Verdict:
-        table = docs.once(lines)
+    def evaluate(self, docs: Docs) -> Verdict:
+        table = docs.cached(lines)
         good = (table.longest <= self.max_word) & (table.words >= self.min_line_words)
         if self.ended:
             good &= table.has(ENDED)

@@ -17,5 +17,5 @@ class C4Paragraphs(Rule):
     bounds = (Bound("paragraphs", low="min"),)
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        table = docs.once(lines)
+        table = docs.cached(lines)
         return {"paragraphs": table.per_text(table.end - table.start >= self.length)}

@@ -15,8 +15,8 @@ class Citations(Filter):
 
     by: ClassVar[str] = "citations"
 
-    def judge(self, docs: Docs) -> Verdict:
-        table = docs.once(lines)
+    def evaluate(self, docs: Docs) -> Verdict:
+        table = docs.cached(lines)
         rows = np.repeat(table.row, np.diff(table.cite_bounds))
         starts, ends = table.cites[:, 0], table.cites[:, 1]
         count = np.bincount(rows, minlength=docs.n).astype(np.float64)

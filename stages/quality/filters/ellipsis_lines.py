@@ -15,5 +15,5 @@ class EllipsisLines(Rule):
     bounds = (Bound("lines", high="max"),)
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         return {"lines": share(reading.trailing, reading.lines)}

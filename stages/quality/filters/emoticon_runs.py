@@ -19,7 +19,7 @@ class EmoticonRuns(Rule):
     "Drop documents with a larger share of their characters in such runs."
     bounds = (Bound("characters", high="max"),)
 
-    def judge(self, docs: Docs) -> Verdict:
-        spans, totals = docs.once(Runs(self.keep))
-        metrics = {"characters": share(totals, docs.once(read).chars)}
+    def evaluate(self, docs: Docs) -> Verdict:
+        spans, totals = docs.cached(Runs(self.keep))
+        metrics = {"characters": share(totals, docs.cached(read).chars)}
         return Verdict(reason=self.decide(metrics, languages_of(docs.batch)), metrics=metrics, edits=spans)

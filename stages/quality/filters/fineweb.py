@@ -37,7 +37,7 @@ class Fineweb(Rule):
     }
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(Read(self.short))
+        reading = docs.cached(Read(self.short))
         return {
             "ended_lines": share(reading.ended, reading.full_lines),
             "short_lines": share(reading.short, reading.full_lines),

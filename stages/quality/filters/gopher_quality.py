@@ -52,7 +52,7 @@ class GopherQuality(Rule):
     calibrated = {"ko": {"min_words": 38, "min_mean_length": 2, "max_mean_length": 9}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         langs = languages_of(docs.batch)
         bullets = reading.bullets
         if langs is not None:  # datatrove's decision everywhere else

@@ -62,7 +62,7 @@ class GopherRepetition(Rule):
     }
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading, grams = docs.once(read), docs.once(repeats)
+        reading, grams = docs.cached(read), docs.cached(repeats)
         chars = reading.chars
         return {
             "paragraphs": share(reading.repeated_paragraphs, reading.paragraphs),

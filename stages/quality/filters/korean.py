@@ -33,7 +33,7 @@ class Korean(Rule):
     calibrated = {"ko": {"min_hangul": 0.25, "max_jamo": 0.3, "max_single": 0.5, "max_unspaced": 0.3}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        found = docs.once(spacing)
+        found = docs.cached(spacing)
         return {
             "hangul": hangul_words(docs),
             "jamo": np.nan_to_num(jamo_share(docs)),

@@ -44,8 +44,8 @@ class Language(Rule):
                 raise ValueError(f"keep: {fault}")
         return self
 
-    def judge(self, docs: Docs) -> Verdict:
-        found = docs.once(Identify(self.model or str(bundled_model()), self.top))
+    def evaluate(self, docs: Docs) -> Verdict:
+        found = docs.cached(Identify(self.model or str(bundled_model()), self.top))
         langs = pa.array(found.langs, pa.large_string())
         metrics = {"score": found.scores}
         columns = {"lang": langs, "lang_score": pa.array(found.scores, pa.float64(), from_pandas=True)}

@@ -19,5 +19,5 @@ class LinePunctuation(Rule):
     calibrated = {"ko": {"min": 0.062}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         return {"lines": share(reading.ended, reading.full_lines)}

@@ -63,7 +63,7 @@ class LlmJudge(Rule):
             raise ValueError("give the teacher a `journal: PATH`: a filter has no store to keep its calls beside")
         return teacher
 
-    def judge(self, docs: Docs) -> Verdict:
+    def evaluate(self, docs: Docs) -> Verdict:
         if docs.n > self.most:
             raise WorkError(
                 f"llm_judge: {docs.n:,} documents in a batch", f"raise `most` (now {self.most:,}), or judge a sample"

@@ -15,4 +15,4 @@ class LongestWord(Rule):
     bounds = (Bound("word", high="max"),)
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        return {"word": docs.once(read).longest}
+        return {"word": docs.cached(read).longest}

@@ -17,5 +17,5 @@ class LoremIpsum(Rule):
     bounds = (Bound("lines", high="max"),)
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        table = docs.once(lines)
+        table = docs.cached(lines)
         return {"lines": table.per_text(table.phrases(PHRASES)[:, 0] > 0)}

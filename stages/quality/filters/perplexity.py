@@ -93,8 +93,8 @@ class Perplexity(Rule):
                 raise ValueError(f"cuts.{lang}: the head ends ({head:g}) before the tail begins ({tail:g})")
         return cuts
 
-    def judge(self, docs: Docs) -> Verdict:
-        found = docs.once(Surprise(self.model, self.tokens))
+    def evaluate(self, docs: Docs) -> Verdict:
+        found = docs.cached(Surprise(self.model, self.tokens))
         metrics = {"perplexity": found[:, 0], "bits_per_byte": found[:, 1]}
         langs = languages_of(docs.batch)
         columns = {self.column: pa.array(self.buckets(metrics, langs), pa.large_string())} if self.cuts else {}

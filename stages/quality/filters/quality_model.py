@@ -36,8 +36,8 @@ class QualityModel(Rule):
     def _file(cls, path: str) -> str:
         return model_file(path)
 
-    def judge(self, docs: Docs) -> Verdict:
-        scores = docs.once(Probability(self.model, self.label))
+    def evaluate(self, docs: Docs) -> Verdict:
+        scores = docs.cached(Probability(self.model, self.label))
         metrics = {"score": scores}
         return Verdict(
             reason=self.decide(metrics, languages_of(docs.batch)),

@@ -21,7 +21,7 @@ class RepeatedLines(Rule):
     calibrated = {"ko": {"max": 0.374, "max_characters": None}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         return {
             "lines": share(reading.repeated_pieces, reading.pieces),
             "characters": share(reading.repeated_piece_chars, reading.chars),

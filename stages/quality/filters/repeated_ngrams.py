@@ -25,5 +25,5 @@ class RepeatedNgrams(Rule):
     bounds = tuple(Bound(f"repeated_{n}", high=f"max_{n}") for n in range(5, 11))
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        chars, dup = docs.once(read).chars, docs.once(repeats).dup
+        chars, dup = docs.cached(read).chars, docs.cached(repeats).dup
         return {f"repeated_{n}": share(dup[:, n - 5], chars) for n in range(5, 11)}

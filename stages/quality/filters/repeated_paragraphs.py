@@ -21,7 +21,7 @@ class RepeatedParagraphs(Rule):
     calibrated = {"ko": {"max": None, "max_characters": None}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         return {
             "paragraphs": share(reading.repeated_paragraphs, reading.paragraphs),
             "characters": share(reading.repeated_paragraph_chars, reading.chars),

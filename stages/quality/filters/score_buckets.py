@@ -43,12 +43,12 @@ class ScoreBuckets(Rule):
                 raise ValueError(f"edges.{name}: give rising numbers")
         return self
 
-    def judge(self, docs: Docs) -> Verdict:
+    def evaluate(self, docs: Docs) -> Verdict:
         names = docs.batch.schema.names
         try:
             scores = {name: values_at(docs.batch, name, "score_buckets") for name in self.edges}
         except UsageError as fault:
-            raise OptionError(fault.message, f"put the filter that writes it before; {fault.mend}") from None
+            raise OptionError(fault.message, f"put the filter that writes it before; {fault.hint}") from None
         bucket = self.combined(
             {name: np.array([number(value) for value in found], np.float64) for name, found in scores.items()}
         )

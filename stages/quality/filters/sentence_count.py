@@ -17,5 +17,5 @@ class SentenceCount(Rule):
     bounds = (Bound("sentences", low="min", high="max"),)
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        table = docs.once(lines)
+        table = docs.cached(lines)
         return {"sentences": table.per_text(table.sentences)}

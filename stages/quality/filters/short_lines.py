@@ -21,5 +21,5 @@ class ShortLines(Rule):
     calibrated = {"ko": {"max": None}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(Read(self.length))
+        reading = docs.cached(Read(self.length))
         return {"lines": share(reading.short, reading.full_lines)}

@@ -23,5 +23,5 @@ class Spacing(Rule):
     calibrated = {"ko": {"max_single": 0.5, "max_unspaced": 0.3}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        found = docs.once(spacing)
+        found = docs.cached(spacing)
         return {"single": np.nan_to_num(found.single, nan=0.0), "unspaced": np.nan_to_num(found.long, nan=0.0)}

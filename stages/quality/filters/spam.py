@@ -40,5 +40,5 @@ class Spam(Rule):
         total = found.sum(axis=1)
         return {
             "different": (found > 0).sum(axis=1),
-            "per_hundred": np.where(total > 1, np.nan_to_num(100 * share(total, docs.once(read).words)), 0),
+            "per_hundred": np.where(total > 1, np.nan_to_num(100 * share(total, docs.cached(read).words)), 0),
         }

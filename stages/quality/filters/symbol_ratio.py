@@ -17,5 +17,5 @@ class SymbolRatio(Rule):
     bounds = (Bound("hashes", high="max_hashes"), Bound("ellipses", high="max_ellipses"))
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        reading = docs.once(read)
+        reading = docs.cached(read)
         return {"hashes": share(reading.sharps, reading.words), "ellipses": share(reading.ellipses, reading.words)}

@@ -19,5 +19,5 @@ class TopNgrams(Rule):
     bounds = tuple(Bound(f"top_{n}", high=f"max_{n}") for n in (2, 3, 4))
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        chars, top = docs.once(read).chars, docs.once(repeats).top
+        chars, top = docs.cached(read).chars, docs.cached(repeats).top
         return {f"top_{n}": share(top[:, n - 2], chars) for n in (2, 3, 4)}

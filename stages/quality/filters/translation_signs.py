@@ -41,5 +41,5 @@ class TranslationSigns(Rule):
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
         found = tally(docs.data, docs.offsets[:-1], docs.offsets[1:], automaton((PARTICLES, NOTICES)))
-        words = docs.once(read).words
+        words = docs.cached(read).words
         return {"particles": np.nan_to_num(1000 * share(found[:, 0], words)), "notices": found[:, 1]}

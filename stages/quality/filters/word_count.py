@@ -21,4 +21,4 @@ class WordCount(Rule):
     calibrated = {"ko": {"min": 38}}
 
     def measure(self, docs: Docs) -> dict[str, np.ndarray]:
-        return {"words": docs.once(read).plain}
+        return {"words": docs.cached(read).plain}

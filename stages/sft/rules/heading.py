@@ -37,7 +37,7 @@ class Heading(Rule):
     def find(self, page: Page) -> Iterator[Candidate]:
         if sum(1 for _ in page.of_kind("post")) >= 2:
             return
-        ends = [label.start for label in page.once(labels) if label.asks]
+        ends = [label.start for label in page.cached(labels) if label.asks]
         for section in page.sections:
             if not is_question(section.heading):
                 continue

@@ -42,7 +42,7 @@ class Howto(Rule):
 
     def find(self, page: Page) -> Iterator[Candidate]:
         yield from self._declared(page)
-        ends = [label.start for label in page.once(labels) if label.asks]
+        ends = [label.start for label in page.cached(labels) if label.asks]
         for section in page.sections:
             if is_question(section.heading):
                 continue

@@ -46,7 +46,7 @@ class Interview(Rule):
     "Shortest answer, characters."
 
     def find(self, page: Page) -> Iterator[Candidate]:
-        if page.once(labels) or any(True for _ in page.of_kind("post", "question")):
+        if page.cached(labels) or any(True for _ in page.of_kind("post", "question")):
             return
         found = list(self._spoken(page))
         confidence = self.confidence

@@ -52,7 +52,7 @@ class QaText(Rule):
 def _labelled(page: Page) -> Iterator[Asked]:
     """Questions with an answer behind them; of several questions before one answer the last is the one answered."""
     asked: Label | None = None
-    for label in page.once(labels):
+    for label in page.cached(labels):
         if label.asks:
             line_end = page.text.find("\n", label.text)
             rest = page.text[label.text : line_end if line_end >= 0 else len(page.text)]

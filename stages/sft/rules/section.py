@@ -38,7 +38,7 @@ class Section(Rule):
 
     def find(self, page: Page) -> Iterator[Candidate]:
         title = topic(page)
-        if page.lang is None or not title or any(True for _ in page.of_kind("post")) or page.once(labels):
+        if page.lang is None or not title or any(True for _ in page.of_kind("post")) or page.cached(labels):
             return
         made = 0
         for section in page.sections:
@@ -51,7 +51,7 @@ class Section(Rule):
                 page, section, head, answer
             ):
                 continue
-            shown = small("x " + head, page.once(lower_words))[2:] if page.lang == "en" else head
+            shown = small("x " + head, page.cached(lower_words))[2:] if page.lang == "en" else head
             question, register = ask(
                 "section", page.lang, page.dice(f"section/{section.head.start}"), answer, title=title, heading=shown
             )

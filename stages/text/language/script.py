@@ -59,7 +59,7 @@ class Makeup:
 
 @dataclass(frozen=True)
 class Scripts:
-    """The measure: `docs.once(Scripts(500))` looks at the first 500 code points of each text, `Scripts()` at all."""
+    """The measure: `docs.cached(Scripts(500))` looks at the first 500 code points of each text, `Scripts()` at all."""
 
     head: int | None = None
 

@@ -31,8 +31,8 @@ class LineRule(Rule):
         """Which lines go. bool per line."""
         raise TypeError(f"{type(self).__name__} has no drop()")
 
-    def judge(self, docs: Docs) -> Verdict:
-        table = docs.once(lines)
+    def evaluate(self, docs: Docs) -> Verdict:
+        table = docs.cached(lines)
         gone = self.drop(table)
         words, lost = table.per_text(table.words), table.per_text(np.where(gone, table.words, 0))
         metrics = {

@@ -1,6 +1,6 @@
 """The lines of every text of a batch as a table, and how rules about lines become edits.
 
-`docs.once(lines)` gives the table. A rule says which lines to drop (a bool per line); `without` turns that into edits that
+`docs.cached(lines)` gives the table. A rule says which lines to drop (a bool per line); `without` turns that into edits that
 remove whole lines, `joined` into edits that leave exactly the kept lines, stripped, one per line (what C4 does).
 """
 

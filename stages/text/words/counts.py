@@ -44,7 +44,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Read:
-    """The measure: `docs.once(Read())`. `short` is the length in code points up to which a line counts as short."""
+    """The measure: `docs.cached(Read())`. `short` is the length in code points up to which a line counts as short."""
 
     short: int = 30
 
@@ -72,10 +72,10 @@ class Repeats:
 
 
 def repeats(docs: Docs) -> Repeats:
-    """The measure of repeated word n-grams: `docs.once(repeats)`."""
+    """The measure of repeated word n-grams: `docs.cached(repeats)`."""
     from stages.text.words.ngrams import repeated
 
-    reading = docs.once(read)
+    reading = docs.cached(read)
     top, dup = np.zeros((docs.n, 3), np.int64), np.zeros((docs.n, 6), np.int64)
     repeated(reading.hashes, reading.lens, reading.bounds, top, dup)
     return Repeats(top, dup)

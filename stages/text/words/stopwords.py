@@ -46,7 +46,7 @@ def distinct(docs: Docs, langs: pa.Array | None, lists: dict[str, tuple[str, ...
     from stages.text.words.members import count_distinct
 
     which = list_index(langs, docs.n, lists)
-    reading = docs.once(read)
+    reading = docs.cached(read)
     out = np.zeros(docs.n, np.int64)
     tables = [_table(tuple(words)) for words in lists.values()]
     if tables:

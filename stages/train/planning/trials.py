@@ -121,7 +121,7 @@ def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) ->
     for _path, trial in by_path.items():
         receipt = trial.sink.receipt(ARTEFACT)
         if receipt is not None and receipt.key == trial.stage.key(inputs):
-            trial.sink.seal(
+            trial.sink.commit_manifest(
                 {
                     "stage": "train",
                     "shape": trial.stage.output(inputs["of"][0].shape),
@@ -142,7 +142,7 @@ def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) ->
     if all(trial.notes is None for trial in found):
         raise WorkError(
             f"no trial ended well: {found[0].name}: {found[0].fault}",
-            "mend the cause and run again: trials that ended are kept",
+            "fix the cause and run again: trials that ended are kept",
         )
     return found
 

@@ -63,7 +63,7 @@ def _fit(trainer: Any) -> None:
                 raise inner from None
         raise StageFailed(
             f"train: {str(fault).splitlines()[0][:300]}",
-            "mend the cause and run again: it goes on from the last checkpoint",
+            "fix the cause and run again: it goes on from the last checkpoint",
         ) from None
 
 

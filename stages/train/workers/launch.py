@@ -71,7 +71,7 @@ def _raise(result: Any) -> None:
         if result.error is not None:
             raise result.error
         raise StageFailed(
-            f"train: {result.message}", "mend the cause and run again: it goes on from the last checkpoint"
+            f"train: {result.message}", "fix the cause and run again: it goes on from the last checkpoint"
         )
 
 

@@ -1,5 +1,5 @@
 """What goes together: of options with objectives and methods, of the levers for several workers and for attention. What does not
-is refused before anything runs, with the mend. No torch here."""
+is refused before anything runs, with the hint. No torch here."""
 
 from __future__ import annotations
 

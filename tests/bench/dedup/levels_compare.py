@@ -71,7 +71,7 @@ def stored(path: Path, texts: list[str], vectors=None, addresses: bool = False) 
     for number in range(-(-n // 50_000)):
         part = table.slice(number * 50_000, 50_000)
         store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="bench", stage="bench")
-    store.seal(
+    store.commit_manifest(
         {"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, list(range(number + 1))
     )
 

@@ -127,7 +127,7 @@ def main() -> None:
     for number in range(given.shards):
         part = table.slice(number * rows, rows)
         store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="bench", stage="bench", input_ids=part["id"])
-    store.seal(
+    store.commit_manifest(
         {
             "stage": "bench",
             "step": "bench",

@@ -90,7 +90,9 @@ def stage(texts: list[str]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         source = Store(f"{folder}/in")
         source.put(0, table, Ledger.rows(given["id"]), key="bench", stage="bench", input_ids=table["id"])
-        source.seal({"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, [0])
+        source.commit_manifest(
+            {"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, [0]
+        )
         turns = iter(range(100))
         run = lambda: Pii().run(Inputs({"of": [source]}), Store(f"{folder}/out{next(turns)}"), Inline())  # noqa: E731
         run()

@@ -41,12 +41,12 @@ def main(source: str, target: str) -> None:
         for at in range(0, len(rows), BATCH)
     ]
     for each in filters.values():
-        each.judge(Docs(batches[0].slice(0, 8)))
+        each.evaluate(Docs(batches[0].slice(0, 8)))
     out, spent = [], 0.0
     for number, batch in enumerate(batches):
         docs = Docs(batch)
         began = time.process_time()
-        verdicts = {name: each.judge(docs) for name, each in filters.items()}
+        verdicts = {name: each.evaluate(docs) for name, each in filters.items()}
         spent += time.process_time() - began
         for n, row in enumerate(rows[number * BATCH : number * BATCH + len(batch)]):
             own = {name: [v.reason[n] is None, v.reason[n]] for name, v in verdicts.items()}
@@ -69,7 +69,9 @@ def whole_stage(rows: list[dict]) -> float:
         table = pa.table([pa.array(values[f.name], f.type) for f in DOCUMENT], schema=DOCUMENT)
         source, sink = Store(f"{folder}/in"), Store(f"{folder}/out")
         source.put(0, table, Ledger.rows(table["id"].to_pylist()), key="bench", stage="bench")
-        source.seal({"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, [0])
+        source.commit_manifest(
+            {"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, [0]
+        )
         stage = Quality.build({"filters": list(FAMILIES)}, "quality")
         stage.work(table.slice(0, 8).combine_chunks().to_batches()[0])
         began = time.process_time()

@@ -58,7 +58,9 @@ def child(shared: str, size: int) -> None:
                         written + sum(len(text.text.encode("utf-8", "replace")) for text in group),
                     )
                 writer.commit()
-            source.seal({"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, [0])
+            source.commit_manifest(
+                {"stage": "bench", "shape": "DOCUMENT", "key": "bench", "lineage": {}, "schema": []}, [0]
+            )
             os._exit(0)
         assert os.waitpid(maker, 0)[1] == 0
         stage.work(next(iter(source.batches(0))).slice(0, 8))

@@ -26,7 +26,7 @@ SHOP, OTHER = "http://shop.example/", "http://other.example/"
 
 
 def sealed(store, stage, shape, lineage, shards):
-    store.seal(
+    store.commit_manifest(
         {
             "stage": stage,
             "shape": shape,
@@ -52,7 +52,7 @@ def root(tmp_path, make_documents):
     for number, rows in enumerate((table.slice(0, 4), table.slice(4))):
         raw.put(number, rows, Ledger.rows(rows["id"]), key=f"raw{number}", stage="ingest")
     sealed(raw, "ingest", "DOCUMENT", [], [0, 1])
-    copies = Ledger.rows(ids[:4], reason=[None, "dedup.near", None, None], keeper=[None, ids[0], None, None])
+    copies = Ledger.rows(ids[:4], reason=[None, "dedup.near", None, None], duplicate_of=[None, ids[0], None, None])
     unique.put(0, table.take([0, 2, 3]), copies, key="u0", stage="unknown")
     unique.put(1, table.slice(4), Ledger.rows(ids[4:]), key="u1", stage="unknown")
     sealed(unique, "unknown", "DOCUMENT", ["raw"], [0, 1])
@@ -163,7 +163,7 @@ def test_models_and_copies_are_listed_and_the_copy_stays_out(root):
     [copy] = found.copies
     assert (copy["store"], copy["reason"], copy["url"]) == ("unique", "dedup.near", OTHER + "1")
     row = next(row for row in Store(root / "unique").ledger(0).to_pylist() if row["id"] == copy["id"])
-    assert row["reason"] == "dedup.near" and row["keeper"] is None and row["note"] == takedown.LOST_KEEPER
+    assert row["reason"] == "dedup.near" and row["duplicate_of"] is None and row["note"] == takedown.LOST_REPRESENTATIVE
 
 
 def test_input_outside_the_root_leaves_its_id_and_the_reason_and_no_more(root):
@@ -283,7 +283,7 @@ def dummy(folder, shape):
     """A finished store of that shape with one row."""
     store, rows = Store(folder), pa.table({"id": pa.array(["a" * 32], pa.large_string())})
     store.put(0, rows, Ledger.rows(rows["id"]), key="k", stage="other")
-    store.seal({"stage": "other", "shape": shape, "key": "k"}, [0])
+    store.commit_manifest({"stage": "other", "shape": shape, "key": "k"}, [0])
     return str(folder)
 
 

@@ -47,7 +47,7 @@ class Whisper(Shout):
 class Count(Stage):
     """A barrier: one artefact over everything."""
 
-    makes: ClassVar = "artefact:count"
+    output_shape: ClassVar = "artefact:count"
     ports: ClassVar = {"of": Port("DOCUMENT", many=True)}
 
     def run(self, inputs, sink, pool):

@@ -81,7 +81,7 @@ def _corpus(path: Path) -> None:
         }
         table = pa.Table.from_pylist([row], schema=DOCUMENT)
         store.put(number, table, Ledger.rows(table["id"]), key="k", stage="test")
-    store.seal({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
+    store.commit_manifest({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
 
 
 def test_nohup_stays_nohup(monkeypatch):
@@ -123,7 +123,7 @@ def test_a_root_that_cannot_be_written_is_one_line(tmp_path, monkeypatch, capsys
         cli._obey()
     said = capsys.readouterr().err
     assert leaving.value.code == 1 and "Traceback" not in said
-    assert said.startswith("error: ") and "mend: " in said and len(said.strip().splitlines()) == 2
+    assert said.startswith("error: ") and "hint: " in said and len(said.strip().splitlines()) == 2
 
 
 def test_a_folder_where_a_file_should_be_is_one_line(tmp_path, monkeypatch, capsys):
@@ -138,7 +138,7 @@ def test_a_folder_where_a_file_should_be_is_one_line(tmp_path, monkeypatch, caps
         leaving.value.code == 1
         and len(said) == 2
         and str(tmp_path / "store/manifest.json") in said[0]
-        and "mend: " in said[1]
+        and "hint: " in said[1]
     )
 
 
@@ -195,7 +195,7 @@ from pipeline.filter import Filter, Verdict
 class Waits(Filter):
     folder: str = ""
 
-    def judge(self, docs):
+    def evaluate(self, docs):
         while docs.n and not (Path(self.folder) / "go").exists():
             (Path(self.folder) / "there").touch()
             time.sleep(0.2)
@@ -259,6 +259,6 @@ def test_the_death_of_the_head_is_one_line_and_a_rerun_goes_on(on_ray, tmp_path,
     os.kill(pid, signal.SIGKILL)
     out, said = process.communicate(timeout=300)
     assert process.returncode == 1 and "Traceback" not in out + said and "raylet)" not in out + said, said
-    (line, mend) = [line for line in said.splitlines() if line.strip()][-2:]
-    assert line.startswith("error: Ray is gone while work was under way") and "run the same command again" in mend
+    (line, hint) = [line for line in said.splitlines() if line.strip()][-2:]
+    assert line.startswith("error: Ray is gone while work was under way") and "run the same command again" in hint
     _goes_on(tmp_path, on_ray)

@@ -31,11 +31,13 @@ def root(tmp_path, make_documents):
         writer.record(Ledger.rows(ids))
         writer.commit()
     _ledger(raw, told)
-    raw.seal({"stage": "ingest", "shape": "DOCUMENT", "key": "k"}, [0])
+    raw.commit_manifest({"stage": "ingest", "shape": "DOCUMENT", "key": "k"}, [0])
     kept.put(
         0, table.slice(0, 20), Ledger.rows(ids, reason=[None] * 20 + ["quality.low"] * 20), key="k", stage="quality"
     )
-    kept.seal({"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": {"of": [{"store": "raw"}]}}, [0])
+    kept.commit_manifest(
+        {"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": {"of": [{"store": "raw"}]}}, [0]
+    )
     return str(tmp_path / "root")
 
 
@@ -51,7 +53,7 @@ def test_the_beginning_of_an_id_is_enough(root):
     assert "ingest.broken_record" in look.trace(root, alone)
     with pytest.raises(SourceError, match=r"10 ids begin with 00000003: .*, ") as fault:
         look.trace(root, "00000003")
-    assert whole in fault.value.message and "more digits" in fault.value.mend
+    assert whole in fault.value.message and "more digits" in fault.value.hint
     for nothing in ("0" * 31 + "a", "fffffffe", "f" * 7, "no.html"):
         with pytest.raises(SourceError, match="nothing in"):
             look.trace(root, nothing)

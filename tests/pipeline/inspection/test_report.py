@@ -51,7 +51,7 @@ def finished(tmp_path, make_store):
         input_ids=table["id"],
     )
     lineage = {"of": [{"store": "first", "content_hash": first.content_hash}]}
-    second.seal(
+    second.commit_manifest(
         {"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": lineage, "schema": [], "recipe": "t"}, [0]
     )
     return tmp_path / "run"
@@ -76,6 +76,6 @@ def test_curves_are_split_by_kind(shape, label, tmp_path):
     (folder / "history.jsonl").write_text("\n".join(map(json.dumps, rows)))
     store = Store(tmp_path / "model")
     store.put_artefact(folder, Ledger.rows([]), key="k")
-    store.seal({"stage": "train", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [])
+    store.commit_manifest({"stage": "train", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [])
     page = sections.training([store])
     assert "loss (held out)" in page and page.count("<polyline") == 2 and label in page

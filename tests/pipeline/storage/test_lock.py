@@ -265,7 +265,7 @@ def test_a_lock_that_cannot_be_written_is_one_line(fault, error, tmp_path, monke
     with pytest.raises(error, match="lock.json") as caught, RootLock(Local(tmp_path)):
         pass
     monkeypatch.undo()
-    assert caught.value.mend and not (tmp_path / "lock.json").exists()
+    assert caught.value.hint and not (tmp_path / "lock.json").exists()
 
 
 def test_whoever_died_while_taking_over_is_no_obstacle_for_ever(tmp_path, monkeypatch):

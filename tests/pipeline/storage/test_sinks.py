@@ -223,7 +223,7 @@ def test_the_store_of_an_unfinished_stage_and_of_another_step(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     rows(tmp_path / "in.jsonl", 6)
     maetdol("ingest", "in.jsonl", "raw")
-    Store(tmp_path / "raw").unseal()
+    Store(tmp_path / "raw").invalidate_manifest()
     with pytest.raises(UsageError, match="'ingest' made"):
         run(
             parse(

@@ -48,7 +48,7 @@ def test_shards_of_unlike_extra_columns_are_one_table(tmp_path, make_documents):
             table = table.append_column(name, values)
         store.put(number, table, Ledger.rows(table["id"].to_pylist()), key="k", stage="test", input_ids=table["id"])
     assert store.schema.names == [*DOCUMENT.names, "score", "v"]
-    store.seal({"stage": "test", "shape": store.shape, "key": "k"}, [0, 1, 2])
+    store.commit_manifest({"stage": "test", "shape": store.shape, "key": "k"}, [0, 1, 2])
     wanted = [(None, None), (None, None), (1.0, None), (2.0, None), (0.5, [1.0]), (None, [2.0])]
     for rows in (store.table(), store.table(["score", "v"]), store.scan().to_table(), store.dataset().data.table):
         assert list(zip(rows["score"].to_pylist(), rows["v"].to_pylist())) == wanted
@@ -56,7 +56,7 @@ def test_shards_of_unlike_extra_columns_are_one_table(tmp_path, make_documents):
 
     table = make_documents(["one"]).append_column("score", pa.array(["much"]))
     store.put(3, table, Ledger.rows(table["id"].to_pylist()), key="k", stage="test", input_ids=table["id"])
-    store.seal({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1, 2, 3])
+    store.commit_manifest({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1, 2, 3])
     with pytest.raises(SourceError, match="'score' is double here and int64 here and string there"):
         store.table()
 
@@ -75,12 +75,12 @@ def test_the_manifest_counts(store):
 
 
 def test_a_shard_without_receipt_does_not_exist(store):
-    store.unseal()
+    store.invalidate_manifest()
     store.place.delete("receipts/00001.json")
     assert store.shards() == [0, 2]
     with pytest.raises(DamagedStore, match="no receipt"):
-        store.seal({"shape": "DOCUMENT"}, [0, 1, 2])
-    store.seal({"shape": "DOCUMENT"}, [0, 2])
+        store.commit_manifest({"shape": "DOCUMENT"}, [0, 1, 2])
+    store.commit_manifest({"shape": "DOCUMENT"}, [0, 2])
     assert not store.place.exists("shards/00001.arrow"), "the orphan must go"
 
 
@@ -180,7 +180,7 @@ def test_a_newer_format_is_refused(store):
 
 def test_a_full_disk_is_one_clear_error():
     fault = disk_error(OSError(28, "No space left on device"), "x")
-    assert isinstance(fault, DiskFull) and "finished shards are kept" in fault.mend
+    assert isinstance(fault, DiskFull) and "finished shards are kept" in fault.hint
 
 
 def test_artefacts_are_proven_by_their_files(tmp_path):

@@ -1,4 +1,4 @@
-"""What is proven is checked: damage of every kind is found, named and mended by the command that is printed."""
+"""What is proven is checked: damage of every kind is found, named and repaired by the command that is printed."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Count(Stage):
     """A barrier stage: a pass, then an artefact of it."""
 
     ports = {"of": Port("DOCUMENT")}
-    makes = "artefact:count"
+    output_shape = "artefact:count"
 
     def run(self, inputs, sink, pool):
         found = sink.sub("passes/measure")
@@ -88,7 +88,7 @@ def do(root: Path) -> list[str]:
 
 
 def bytes_of(root: Path) -> dict[str, bytes]:
-    """What must be equal again after a mend: everything but when and where it was made."""
+    """What must be equal again after a hint: everything but when and where it was made."""
     found = {}
     for path in sorted(p for p in root.rglob("*") if p.is_file()):
         name = path.relative_to(root).as_posix()
@@ -157,12 +157,12 @@ def test_a_sound_root_is_clean(root):
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_one_flipped_byte_is_found_named_and_mended_by_what_is_printed(root, name):
+def test_one_flipped_byte_is_found_named_and_repaired_by_what_is_printed(root, name):
     before = bytes_of(root)
     flip(root / name)
     code, said = maetdol("verify", str(root))
     assert code == 1 and f"damaged  {root}/{name}" in said and "1 damaged" in said
-    hint = next(line for line in said.splitlines() if line.startswith("  mend: ")).removeprefix("  mend: ")
+    hint = next(line for line in said.splitlines() if line.startswith("  hint: ")).removeprefix("  hint: ")
     command, _, then = hint.partition(" and run again what made it")
     assert then and command.split()[0] == "maetdol"
     assert maetdol(*command.split()[1:])[0] == 0
@@ -204,7 +204,7 @@ def test_what_is_read_for_work_is_held_against_its_hash(root, name):
     store = Store(root / "shout")
     with pytest.raises(DamagedStore, match=name) as fault:
         store.ledgers() if "ledger" in name else do(root)
-    assert f"maetdol verify --repair {root}/shout" in fault.value.mend
+    assert f"maetdol verify --repair {root}/shout" in fault.value.hint
     assert not (root / "count/manifest.json").exists(), "nothing is sealed on damage"
 
 
@@ -268,7 +268,7 @@ def test_receipts_of_before_are_read_and_checked(root):
 
 
 class TestPagesThatAreNone:
-    """JSON that is no manifest or receipt: one line, and a hint that mends."""
+    """JSON that is no manifest or receipt: one line, and a hint that helps."""
 
     @pytest.mark.parametrize(
         "text",
@@ -308,7 +308,7 @@ class TestPagesThatAreNone:
         (root / "shout/receipts/00002.json").write_text(text)
         with pytest.raises(DamagedStore, match="receipts/00002.json is damaged") as fault:
             Store(root / "shout").receipts()
-        assert "--repair" in fault.value.mend
+        assert "--repair" in fault.value.hint
         assert do(root) == ["shout"] and bytes_of(root) == before
 
     @pytest.mark.parametrize("name", ["../../x", "/etc/passwd", "a//b", "a/../../b", "..", "a\\..\\b", "a\0b", ""])
@@ -355,4 +355,4 @@ def test_every_flipped_byte_of_a_manifest_is_seen(root):
         try:
             assert proof.manifest_of(bytes(changed), store.path) == whole, at
         except DamagedStore as fault:
-            assert "verify --repair" in fault.mend
+            assert "verify --repair" in fault.hint

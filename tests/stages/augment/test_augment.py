@@ -34,7 +34,7 @@ def source(tmp_path):
             [dict.fromkeys(CHAT.names) | row for row in rows[2 * number : 2 * number + 2]], schema=CHAT
         )
         store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="test", stage="test", input_ids=part["id"])
-    store.seal({"stage": "test", "shape": "CHAT", "key": "test", "lineage": {}, "schema": []}, [0, 1])
+    store.commit_manifest({"stage": "test", "shape": "CHAT", "key": "test", "lineage": {}, "schema": []}, [0, 1])
     return store
 
 

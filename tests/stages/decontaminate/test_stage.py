@@ -144,7 +144,7 @@ def test_null_empty_and_undecodable_texts_are_kept_and_noted(search):
     assert work.ledger["note"][0].as_py() == "not read: text.null"
 
 
-def test_no_set_is_a_usage_error_with_the_mend():
+def test_no_set_is_a_usage_error_with_the_hint():
     with pytest.raises(OptionError, match="--against"):
         Decontaminate.build({}, "decontaminate")
 

@@ -25,7 +25,7 @@ def dedup():
         store = Store(sink)
         receipts = stage.run(inputs, store, pool or Inline())
         manifest = {"stage": "dedup", "shape": sources[0].shape, "key": stage.key(inputs), "lineage": {}, "schema": []}
-        store.seal(manifest, [receipt.shard for receipt in receipts])
+        store.commit_manifest(manifest, [receipt.shard for receipt in receipts])
         return store
 
     return run
@@ -61,7 +61,8 @@ def fates():
     def read(store) -> dict[str, tuple]:
         rows = store.ledgers().to_pylist()
         return {
-            row["id"]: (row["reason"], row["keeper"], row["dedup.score"], row["dedup.cluster_size"]) for row in rows
+            row["id"]: (row["reason"], row["duplicate_of"], row["dedup.score"], row["dedup.cluster_size"])
+            for row in rows
         }
 
     return read

@@ -212,4 +212,4 @@ def test_the_same_id_in_two_stores_with_one_text_is_kept_once(dedup, make_store,
     out = dedup(tmp_path / "out", left, right)
     rows = out.ledgers().to_pylist()
     assert len(out.table()) == 1 and [row["reason"] for row in rows] == [None, "dedup.exact"]
-    assert rows[1]["keeper"] == rows[0]["id"] == rows[1]["id"]
+    assert rows[1]["duplicate_of"] == rows[0]["id"] == rows[1]["id"]

@@ -25,7 +25,7 @@ def store_of(path, rows: list[dict], shape: pa.Schema, name: str, **vectors: lis
         table = table.append_column(column, pa.array(values, pa.list_(pa.float32())))
     store = Store(path)
     store.put(0, table, Ledger.rows(table["id"].to_pylist()), key="test", input_ids=table["id"])
-    store.seal({"stage": "test", "shape": name, "key": "test", "lineage": {}, "schema": []}, [0])
+    store.commit_manifest({"stage": "test", "shape": name, "key": "test", "lineage": {}, "schema": []}, [0])
     return store
 
 

@@ -53,7 +53,7 @@ def test_without_an_overlap_everything_is_taken_and_measured():
     "inside, outside, share, word",
     [(10, 0, 0.5, "outside"), (0, 10, 0.5, "inside"), (0, 10, 1.0, "inside"), (10, 0, 0.0, "outside")],
 )
-def test_a_side_that_is_empty_names_the_mend(inside, outside, share, word):
+def test_a_side_that_is_empty_names_the_hint(inside, outside, share, word):
     with pytest.raises(UsageError, match=f"prompts {word} the SFT set.*\n.*split"):
         choose(some(inside, outside), share, None, 17)
 

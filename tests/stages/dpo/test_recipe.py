@@ -14,7 +14,7 @@ from stages.dpo import student as students
 
 @pytest.fixture
 def page(tmp_path, chats, model):
-    model.seal({"stage": "train", "shape": "artefact:model", "key": "k", "lineage": {}, "schema": []}, [])
+    model.commit_manifest({"stage": "train", "shape": "artefact:model", "key": "k", "lineage": {}, "schema": []}, [])
     of = chats(range(200), shards=2).path
 
     def make(**dpo):

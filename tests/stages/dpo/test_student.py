@@ -49,7 +49,7 @@ def test_an_untuned_student_babbles_and_the_pairs_say_so(chat_store, base_store,
 
 
 def test_dpo_trains_on_them(pairs, base_store, sft_store, do_train, read_history):
-    pairs.seal({"stage": "dpo", "shape": "PAIR", "key": "k", "lineage": {}, "schema": []}, pairs.shards())
+    pairs.commit_manifest({"stage": "dpo", "shape": "PAIR", "key": "k", "lineage": {}, "schema": []}, pairs.shards())
     options = {
         "objective": "dpo",
         "method": "lora",

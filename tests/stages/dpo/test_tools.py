@@ -63,7 +63,7 @@ def read(tmp_path):
         path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), "utf-8")
         stage, store = Ingest.build({"from": str(path), **options}, "ingest"), Store(tmp_path / f"{name}-rows")
         receipts = stage.run(Inputs(), store, Inline())
-        store.seal(
+        store.commit_manifest(
             {"stage": "ingest", "shape": stage.output(), "key": "test", "lineage": {}, "schema": []},
             [receipt.shard for receipt in receipts],
         )

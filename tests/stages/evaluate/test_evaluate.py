@@ -146,7 +146,7 @@ def test_a_model_whose_template_was_changed_is_not_measured(sft_store, base_stor
     copied.put_artefact(
         template.parent, copied.ledger("artefact"), key=receipt.key, stage=receipt.stage, notes=receipt.notes
     )
-    copied.seal(manifest, [])
+    copied.commit_manifest(manifest, [])
     with pytest.raises(UsageError, match="template"):
         Evaluate(threads=1, samples=0).run(
             Inputs({"of": [chat_store], "model": [base_store, copied]}, 17), Store(tmp_path / "out"), Inline()

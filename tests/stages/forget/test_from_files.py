@@ -174,7 +174,7 @@ def test_hashes_whose_key_is_lost_or_another_are_an_error_and_never_nothing_foun
     with pytest.raises(DamagedStore, match="its bytes are not"):
         Forget(root=dropped.root, url=(MAIL[0],)).run()
     (fault,) = verify.verify(dropped.root).faults
-    assert not fault.mends and fault.hint.endswith("--from ingest")
+    assert not fault.repairable and fault.hint.endswith("--from ingest")
 
 
 def test_text_is_deleted_where_a_run_was_killed_before_it(dropped):

@@ -22,7 +22,7 @@ def root(tmp_path, make_store):
     urls = [(HOST if n % 3 == 0 else "http://other.example/") + str(n) for n in range(240)]
     for name in ("one", "two"):
         store = make_store(tmp_path / "root" / name, texts, shards=12, url=urls)
-        store.seal({**store.require(), "stage": "quality"}, store.shards())
+        store.commit_manifest({**store.require(), "stage": "quality"}, store.shards())
     return tmp_path / "root"
 
 

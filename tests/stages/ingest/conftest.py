@@ -64,7 +64,7 @@ def ingest(tmp_path):
         stage = Ingest.build({"from": given, **options}, "ingest")
         store = Store(tmp_path / sink)
         receipts = stage.run(Inputs(), store, Inline())
-        store.seal(
+        store.commit_manifest(
             {"stage": "ingest", "shape": stage.output(), "key": stage.key(Inputs()), "lineage": {}, "schema": []},
             [r.shard for r in receipts],
         )

@@ -269,4 +269,4 @@ def test_the_command_line(repo, tmp_path):
         text=True,
         env={"PYTHONPATH": str(repo), "PATH": ""},
     )
-    assert run.returncode == 2 and "names no file" in run.stderr and "mend" in run.stderr
+    assert run.returncode == 2 and "names no file" in run.stderr and "hint" in run.stderr

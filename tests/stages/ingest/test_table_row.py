@@ -52,7 +52,7 @@ def test_reasons(row, reason):
     assert made(row).reason == reason
 
 
-def test_nothing_is_dropped_for_being_short_and_half_a_pair_of_surrogates_is_mended():
+def test_nothing_is_dropped_for_being_short_and_half_a_pair_of_surrogates_is_repaired():
     assert made({"text": "x"}).values["text"] == "x"
     assert made({"text": "a\ud800b", "k": "\udfff"}).values["text"] == "a\ufffdb"
 

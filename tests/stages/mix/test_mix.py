@@ -21,7 +21,7 @@ def mix(tmp_path, corpus, name="out", seed=17, **options) -> Store:
     sink = Store(tmp_path / name)
     stage = Mix(**options)
     receipts = stage.run(Inputs({"of": [corpus] if isinstance(corpus, Store) else corpus}, seed), sink, Inline())
-    sink.seal({"shape": "DOCUMENT", "key": "k"}, [r.shard for r in receipts])
+    sink.commit_manifest({"shape": "DOCUMENT", "key": "k"}, [r.shard for r in receipts])
     return sink
 
 

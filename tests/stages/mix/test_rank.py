@@ -29,7 +29,7 @@ def scored(tmp_path, make_documents):
             )
             table = table.append_column("score", pa.array([SCORES[n] for n in own], pa.float64()))
             store.put(shard, table, Ledger.rows(table["id"].to_pylist()), key=f"{name}/{shard}", stage="test")
-        store.seal(
+        store.commit_manifest(
             {"stage": "test", "shape": "DOCUMENT", "key": name, "lineage": {}, "schema": []}, list(range(shards))
         )
         return store
@@ -40,7 +40,7 @@ def scored(tmp_path, make_documents):
 def ranked(tmp_path, corpus, name="out", seed=17, **options) -> Store:
     sink = Store(tmp_path / name)
     receipts = Mix(**options).run(Inputs({"of": [corpus]}, seed), sink, Inline())
-    sink.seal({"shape": "DOCUMENT", "key": "k"}, [r.shard for r in receipts])
+    sink.commit_manifest({"shape": "DOCUMENT", "key": "k"}, [r.shard for r in receipts])
     return sink
 
 
@@ -104,7 +104,7 @@ def test_columns_of_any_numbers_rank_and_others_are_refused(tmp_path, scored):
     for name, values in kinds.items():
         table = corpus.read(0).append_column(name, values)
         corpus.put(0, table, Ledger.rows(table["id"].to_pylist()), key=name, stage="test")
-        corpus.seal({"stage": "test", "shape": "DOCUMENT", "key": name}, [0])
+        corpus.commit_manifest({"stage": "test", "shape": "DOCUMENT", "key": name}, [0])
         if name == "lists":
             with pytest.raises(UsageError, match="'lists' holds no numbers"):
                 ranked(tmp_path, corpus, name, rank=name, share=0.1)

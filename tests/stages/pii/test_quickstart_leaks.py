@@ -160,7 +160,7 @@ def test_audit_fails_when_one_row_of_one_store_leaks(run, tmp_path, planted, cap
         stage="mix",
         input_ids=None,
     )
-    store.seal(manifest, store.shards())
+    store.commit_manifest(manifest, store.shards())
     assert Audit(stores=(str(root),)).run() == 1
     shown = capsys.readouterr().out
     assert "phone in text: 1" in shown and "7241" not in shown

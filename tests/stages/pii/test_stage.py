@@ -217,7 +217,7 @@ def test_surrogates_are_consistent_within_a_row_and_strangers_across_rows():
     ({"names": "model"}, "go together"),
     ({"entites": ["email"]}, "entities"),
 ])  # fmt: skip
-def test_wrong_options_name_the_mend(options, words):
+def test_wrong_options_name_the_hint(options, words):
     with pytest.raises(OptionError) as fault:
         Pii.build(options, "pii")
     assert words in str(fault.value) and "sk-proj" not in str(fault.value)
@@ -318,5 +318,5 @@ def test_file_names_and_keys_of_columns_are_text_too(shape, said, tmp_path):
     store = Store(tmp_path / "raw")
     table = pa.Table.from_batches([given])
     store.put(0, table, Ledger.rows(["a"]), key="k", stage="ingest", input_ids=table["id"])
-    store.seal({"stage": "ingest", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [0])
+    store.commit_manifest({"stage": "ingest", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [0])
     assert {field for field, _ in audited(store, Pii.build({}, "pii").plan()).counts} == {"source", "meta"}

@@ -26,7 +26,7 @@ def rerun(stage: Quality, source: Store, path) -> Store:
     options = stage.model_dump(mode="json", exclude={"filters"}) | {
         "filters": [{type(f).__module__.rsplit(".", 1)[-1]: f.model_dump(mode="json")} for f in stage.filters]
     }
-    sink.seal(
+    sink.commit_manifest(
         {"stage": "quality", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": [], "options": options},
         [r.shard for r in receipts],
     )

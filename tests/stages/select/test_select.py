@@ -88,7 +88,7 @@ def test_of_rows_that_resemble_each_other_only_the_best_is_kept(select):
     sink, reasons = select([row(0, confidence=0.5), row(1, ANSWER + "!", confidence=0.9), far], diversity=0.7)
     assert reasons == ["select.near_copy", None, None]
     [told] = [entry for entry in sink.ledger(0).to_pylist() if entry["reason"]]
-    assert told["keeper"] == f"{1:032x}"
+    assert told["duplicate_of"] == f"{1:032x}"
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_empty_store(tmp_path, make_store):
         ({"hostcap": 3}, "host_cap"),
     ],
 )
-def test_bad_options_say_the_mend(options, word):
+def test_bad_options_say_the_hint(options, word):
     with pytest.raises(OptionError) as fault:
         Sft.build(options, "sft")
     assert word in str(fault.value)

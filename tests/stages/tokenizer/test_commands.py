@@ -17,7 +17,7 @@ from stages.tokenizer.commands import Adopt, Export
 @pytest.fixture
 def made(tmp_path, mixed):
     """A tokenizer made by a recipe over a sealed store; returns the step's store."""
-    mixed.seal({"stage": "ingest", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": []}, [0, 1])
+    mixed.commit_manifest({"stage": "ingest", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": []}, [0, 1])
     page = {
         "name": "t",
         "root": str(tmp_path / "root"),
@@ -50,7 +50,7 @@ def test_export_fills_the_folder_and_replaces_it_whole(made, tmp_path):
 
 
 def test_export_refuses_what_is_no_tokenizer(mixed, made, tmp_path):
-    mixed.seal({"stage": "ingest", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": []}, [0, 1])
+    mixed.commit_manifest({"stage": "ingest", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": []}, [0, 1])
     with pytest.raises(SourceError, match="holds no tokenizer"):
         Export(store=mixed.path, name="x", into=str(tmp_path)).run()
     with pytest.raises(OptionError, match="name"):

@@ -79,7 +79,7 @@ def test_hard_limit_names_the_largest_size(corpus, train):
         train(Tokenizer(hard_limit=True), store)
 
 
-def test_too_small_a_vocabulary_names_the_mend(corpus, train):
+def test_too_small_a_vocabulary_names_the_hint(corpus, train):
     store = corpus([("ko", "".join(chr(0xAC00 + 7 * n) for n in range(900)))])
     with pytest.raises(UsageError, match="lower character_coverage"):
         train(Tokenizer(vocab_size=400), store)

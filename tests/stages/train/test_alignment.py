@@ -37,7 +37,7 @@ def pairs(chat_store, base_store, student, tmp_path_factory):
     )
     sink = Store(tmp_path_factory.mktemp("pairs") / "dpo")
     receipts = stage.run(Inputs({"of": [chat_store], "student": [student]}, 17), sink, Inline())
-    sink.seal(
+    sink.commit_manifest(
         {"stage": "dpo", "shape": "PAIR", "key": "test", "lineage": {}, "schema": []},
         [receipt.shard for receipt in receipts],
     )

@@ -209,7 +209,7 @@ def test_a_context_that_most_rows_do_not_fit_is_refused_with_the_levers(chat_sto
     short = Conversations([chat_store], Chat(tokenizer), width, 0.0, pack=True)
     with pytest.raises(UsageError, match="do not fit") as fault:
         doctor.refuse(doctor.examine(short, tokenizer, "sft", 0.5))
-    assert "seq_len" in fault.value.mend and "most_lost" in fault.value.mend
+    assert "seq_len" in fault.value.hint and "most_lost" in fault.value.hint
     assert not faults(doctor.examine(short, tokenizer, "sft", 1.0))
 
 

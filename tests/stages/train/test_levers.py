@@ -123,7 +123,7 @@ def test_attention_for_a_card_without_one_is_refused_before_anything_runs(way, t
     stage = Train(attention=way)
     with pytest.raises(UsageError, match=f"attention: {way} is computed on a CUDA card") as fault:
         stage.check(Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17))
-    assert "attention: auto" in fault.value.mend
+    assert "attention: auto" in fault.value.hint
 
 
 def test_an_old_card_is_told_that_flash_is_not_for_it(monkeypatch):
@@ -132,7 +132,7 @@ def test_an_old_card_is_told_that_flash_is_not_for_it(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: (7, 5))
     with pytest.raises(UsageError, match="compute capability 8.0") as fault:
         check_card(Train(attention="flash"), True)
-    assert "flex" in fault.value.mend
+    assert "flex" in fault.value.hint
     check_card(Train(attention="flex"), True)
 
 

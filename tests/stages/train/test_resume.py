@@ -123,7 +123,7 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(jobs, t
     monkeypatch.setattr(Loop, "_measure", broken)
     with pytest.raises(WorkError, match=r"loss of step 8 is not a number \(rows [0-9a-f]{32}") as fault:
         Train(**options).run(inputs, Store(tmp_path), Inline())
-    assert "learning_rate" in fault.value.mend
+    assert "learning_rate" in fault.value.hint
     key = Train(**options).key(inputs)
     assert Checkpoints(Store(tmp_path), key).steps() == [6]
 

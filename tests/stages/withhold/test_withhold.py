@@ -41,7 +41,7 @@ def withheld(tmp_path, make_store):
         ledger = sink.ledger(0)
         check(source.table()["id"], sink.read(0)["id"], ledger, "withhold")
         names = against.table()["id"].to_pylist()
-        keepers = [names.index(one) if one else None for one in ledger["keeper"].to_pylist()]
+        keepers = [names.index(one) if one else None for one in ledger["duplicate_of"].to_pylist()]
         return ledger["reason"].to_pylist(), keepers, sink.read(0)["text"].to_pylist()
 
     return run

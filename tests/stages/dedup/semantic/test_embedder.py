@@ -108,7 +108,7 @@ def test_pooling_and_length_of_a_sentence_transformers_folder(encoder, tmp_path,
         assert np.allclose(vector, slowly(encoder, text, how, 16), atol=1e-5)
 
 
-def test_what_cannot_be_read_is_refused_with_the_mend(encoder, tmp_path):
+def test_what_cannot_be_read_is_refused_with_the_hint(encoder, tmp_path):
     with pytest.raises(UsageError, match="Dense"):
         Embedder(layered(encoder, tmp_path, {}, "Dense"))
     with pytest.raises(UsageError, match="holds no encoder"):

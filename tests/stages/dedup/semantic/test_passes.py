@@ -32,7 +32,7 @@ def vector_store(make_documents, tmp_path):
         for number in range(shards):
             part = table.slice(number * size, size)
             store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="test", stage="test", input_ids=part["id"])
-        store.seal(
+        store.commit_manifest(
             {"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, list(range(shards))
         )
         return store
@@ -265,7 +265,9 @@ def test_a_shard_without_the_column_keeps_its_rows(dedup, vector_store, fates, t
             else table.set_column(table.column_names.index("v"), "v", pa.array(column, kind))
         )
         source.put(number, table, Ledger.rows(table["id"].to_pylist()), key="test", stage="test", input_ids=table["id"])
-    source.seal({"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0, 1, 2])
+    source.commit_manifest(
+        {"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0, 1, 2]
+    )
     out = dedup(tmp_path / "out", source, levels=["semantic"], vectors="v", cells=1)
     rows = {shard: [fates(out)[name][0] for name in source.read(shard)["id"].to_pylist()] for shard in range(3)}
     for shard, reasons in rows.items():

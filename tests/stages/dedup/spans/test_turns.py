@@ -52,7 +52,9 @@ def rows_store(tmp_path):
         for number in range(shards):
             part = table.slice(number * size, size)
             store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="test", input_ids=part["id"])
-        store.seal({"stage": "test", "shape": shape, "key": "test", "lineage": {}, "schema": []}, list(range(shards)))
+        store.commit_manifest(
+            {"stage": "test", "shape": shape, "key": "test", "lineage": {}, "schema": []}, list(range(shards))
+        )
         return store
 
     return make

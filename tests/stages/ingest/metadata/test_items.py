@@ -45,7 +45,7 @@ def test_graph_and_references():
         '{"@type":"Question","text":"a\nb\tc"}',
     ],
 )
-def test_common_breakage_is_mended(script):
+def test_common_breakage_is_repaired(script):
     assert ("Question",) in types(json_of(script))
 
 

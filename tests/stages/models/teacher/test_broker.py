@@ -184,7 +184,7 @@ def test_errors_cross_the_socket(chat_server, completion, path, asked):
     refusing = teacher_of(chat_server(lambda *_: (401, {}, "")), path)
     with pytest.raises(WorkError, match="401") as fault:
         list(refusing.answer([asked("q")]))
-    assert "key_env" in fault.value.mend
+    assert "key_env" in fault.value.hint
     refusing.close()
     held = Journal(path)
     with pytest.raises(RootLocked):
@@ -203,7 +203,7 @@ def test_a_keeper_that_is_killed_is_one_clear_error_and_the_next_run_goes_on(ans
     os.kill(keeper, signal.SIGKILL)
     with pytest.raises(WorkError, match="has ended") as fault:
         next(replies)
-    assert "run again" in fault.value.mend
+    assert "run again" in fault.value.hint
     teacher.close()
     again = teacher_of(answering(0.0), path)
     assert next(iter(again.answer([asked("question 1")]))).text == "answer 1"

@@ -143,7 +143,7 @@ def test_a_refusal_that_meets_everybody_ends_the_work_and_keeps_what_is_paid(
     server = chat_server(lambda q, attempt, h: (200, {}, completion("paid")) if q == "first" else (status, {}, "no"))
     with pytest.raises(WorkError) as fault:
         ask(server, tmp_path, [asked("first"), asked("second")], max_in_flight=1)
-    assert str(status) in str(fault.value) and fault.value.mend
+    assert str(status) in str(fault.value) and fault.value.hint
     assert [line["text"] for line in journal.read(tmp_path / "journal.jsonl")] == ["paid"]
 
 

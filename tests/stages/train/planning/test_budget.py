@@ -88,7 +88,7 @@ def test_what_cannot_fit_is_refused_with_levers_that_make_it_fit():
     assert planned.memory > 120 * b.GIB and not planned.fits
     with pytest.raises(UsageError, match="needs about .* GiB .*rtx 4090 has") as fault:
         b.refuse(planned, stage, 2048)
-    assert "method: lora" in fault.value.mend or "method: qlora" in fault.value.mend
+    assert "method: lora" in fault.value.hint or "method: qlora" in fault.value.hint
     qlora = Train(objective="sft", method="qlora", batch=1, checkpointing=True)
     assert b.budget(qlora, LARGE, 2048, 10**8, card).fits
     assert b.levers(Train(objective="sft", method="qlora", batch=1, checkpointing=True), LARGE, 2048, 1, HERE)[

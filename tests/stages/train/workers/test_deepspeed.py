@@ -76,7 +76,7 @@ def test_a_configuration_that_contradicts_the_step_is_refused_before_anything_ru
     stage = Train(batch=4, accumulation=2, deepspeed=file({**AUTO, **said}))
     with pytest.raises(UsageError, match=word) as fault:
         stage.check(inputs)
-    assert any(mend in fault.value.mend for mend in ("leave", "set it"))
+    assert any(hint in fault.value.hint for hint in ("leave", "set it"))
 
 
 def test_where_it_is_not_installed_or_has_one_worker_it_is_refused(file, inputs, monkeypatch):
@@ -89,7 +89,7 @@ def test_where_it_is_not_installed_or_has_one_worker_it_is_refused(file, inputs,
     )
     with pytest.raises(UsageError, match="deepspeed is not installed") as fault:
         stage.check(inputs)
-    assert "pip install deepspeed" in fault.value.mend and "fsdp" in fault.value.mend
+    assert "pip install deepspeed" in fault.value.hint and "fsdp" in fault.value.hint
 
 
 def test_a_file_that_is_no_configuration_and_options_that_contradict(tmp_path, file, inputs):

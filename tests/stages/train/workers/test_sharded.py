@@ -263,7 +263,7 @@ def test_parts_are_read_by_as_many_workers_as_wrote_them(tmp_path):
     assert Parts(Store(tmp_path), "key", 1, World(0, 2)).steps() == [4]
     with pytest.raises(UsageError, match="written by 2 workers, this run has 3") as fault:
         Parts(Store(tmp_path), "key", 1, World(0, 3)).steps()
-    assert "run with 2 workers again" in fault.value.mend
+    assert "run with 2 workers again" in fault.value.hint
     assert Parts(Store(tmp_path), "another run", 1, World(0, 3)).steps() == []
 
 
@@ -282,7 +282,7 @@ def test_workers_that_do_not_fit_are_refused_with_the_lever(runs, tmp_path):
     options, inputs = runs["clm"]
     with pytest.raises(UsageError, match="shards a model over workers, and there is one") as fault:
         Train(**options, parallel="fsdp").run(inputs, Store(tmp_path), Inline())
-    assert "run.steps" in fault.value.mend
+    assert "run.steps" in fault.value.hint
     with pytest.raises(UsageError, match="tensor: 2 does not divide 3 workers"):
         Train(**options, parallel="fsdp", tensor=2).check(replace(inputs, workers=3))
 
