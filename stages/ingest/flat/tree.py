@@ -1,0 +1,81 @@
+"""The flat tree of a page: nodes in document order, so that whatever is below a node is a range of nodes behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from stages.ingest.flat.names import ATTRIBUTE, ELEMENTS, TAG, TEXT
+
+
+class Flat(NamedTuple):
+    """A page as arrays. Node 0 is the `html` element; kernels take the tuple as it is.
+
+    Text and attribute values are UTF-8 without character references, ranges of one arena; what lies between ranges means
+    nothing. Comments, doctypes and processing instructions are no nodes.
+    """
+
+    data: np.ndarray
+    """uint8: the arena."""
+    tag: np.ndarray
+    """int16 per node: `names.TAG`, or TEXT (0) or UNKNOWN (1)."""
+    parent: np.ndarray
+    """int32 per node; -1 for node 0."""
+    end: np.ndarray
+    """int32 per node: one past the last node below it; the node's number plus one where nothing is."""
+    depth: np.ndarray
+    """int16 per node: elements above it."""
+    first: np.ndarray
+    """int32 per node: of text where it begins in the arena, of an element its first attribute."""
+    last: np.ndarray
+    """int32 per node: one past the end of that range."""
+    attribute: np.ndarray
+    """int16 per attribute: `names.ATTRIBUTE`; the first of a name on an element counts, as in a browser."""
+    begin: np.ndarray
+    """int32 per attribute: where its value begins in the arena."""
+    stop: np.ndarray
+    """int32 per attribute: one past the value's end."""
+
+
+def value(tree: Flat, node: int, name: str) -> str | None:
+    """The value of an attribute of an element; None where it has none of that name."""
+    wanted = ATTRIBUTE[name]
+    for place in range(tree.first[node], tree.last[node]):
+        if tree.attribute[place] == wanted:
+            return text_at(tree, tree.begin[place], tree.stop[place])
+    return None
+
+
+def text_at(tree: Flat, begin: int, stop: int) -> str:
+    """A range of the arena as text."""
+    return tree.data[begin:stop].tobytes().decode("utf-8", "replace")
+
+
+def words(tree: Flat, node: int) -> str:
+    """All text below a node, as it stands, scripts and styles included."""
+    if tree.tag[node] == TEXT:
+        return text_at(tree, tree.first[node], tree.last[node])
+    inside = np.flatnonzero(tree.tag[node : tree.end[node]] == TEXT) + node
+    return b"".join(tree.data[tree.first[at] : tree.last[at]].tobytes() for at in inside).decode("utf-8", "replace")
+
+
+def elements(tree: Flat, *names: str) -> list[int]:
+    """Nodes of these element names in document order."""
+    found = np.isin(tree.tag, [TAG[name] for name in names])
+    return np.flatnonzero(found).tolist()
+
+
+def children(tree: Flat, node: int) -> Iterator[int]:
+    """Nodes right below a node, text among them."""
+    at, end = node + 1, int(tree.end[node])
+    while at < end:
+        yield at
+        at = int(tree.end[at])
+
+
+def name(tree: Flat, node: int) -> str:
+    """The element's name; empty for text and for names in no table."""
+    tag = int(tree.tag[node])
+    return ELEMENTS[tag - 2] if tag >= 2 else ""
