@@ -41,7 +41,7 @@ _SIX, _TWELVE, _TAIL = np.uint32(6), np.uint32(12), np.uint32(0x3F)
 _BLANK, _NUL = np.uint8(0x20), np.uint8(0xFF)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def mix64(value):
     value ^= value >> np.uint64(30)
     value *= _MIX_A
@@ -57,7 +57,7 @@ def begin(state):
     state[_GAP] = _ONE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fold_ascii(data, low, spaced, eojeol, fold):
     """One stretch of ASCII in vectors: its tokens in lower case, and its bytes with white space as blanks; bit 7 of what it saw."""
     seen = np.uint8(0)
@@ -261,7 +261,7 @@ def _edges(low, size, edges):
     return count
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _chained(value, chunk):
     value = (value ^ chunk) * _STEP
     return value ^ (value >> np.uint64(32))

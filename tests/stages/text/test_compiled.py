@@ -1,0 +1,194 @@
+"""Machine code kept by content: who compiles, who need not, and what an edit means."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import FunctionType
+
+import numpy as np
+import pytest
+
+from stages.text import compiled
+
+REPO = Path(__file__).resolve().parents[3]
+CALL = """
+import json, sys
+sys.stdin.readline()
+from stages.probe import scan
+found = scan.total(4)
+print(json.dumps([found, sum(scan.total.stats.cache_misses.values()), sum(scan.total.stats.cache_hits.values())]))
+"""
+SCAN = """
+from stages.probe.weights import weight
+from stages.text.compiled import kernel
+
+
+@kernel
+def total(values):
+    found = 0
+    for value in range(values):
+        found += weight(value)
+    return found
+"""
+WEIGHTS = """
+from stages.text.compiled import njit
+
+FACTOR = {factor}
+
+
+@njit(nogil=True)
+def weight(value):
+    return value * FACTOR
+"""
+
+
+def tree(folder: Path, factor: int = 2) -> Path:
+    """A copy of the code with a kernel of its own, `total`, that calls a function of another file."""
+    for name in ("__init__.py", "compiled.py"):
+        target = folder / "stages" / "text" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((REPO / "stages" / "text" / name).read_bytes())
+    probe = folder / "stages" / "probe"
+    probe.mkdir(exist_ok=True)
+    (probe / "scan.py").write_text(SCAN)
+    (probe / "weights.py").write_text(WEIGHTS.format(factor=factor))
+    return folder
+
+
+def start(code: Path, cache: Path, where: Path) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", CALL],
+        cwd=where,
+        env=os.environ | {"PYTHONPATH": str(code), "MAETDOL_CACHE": str(cache)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def call(code: Path, cache: Path, where: Path | None = None) -> list[int]:
+    """[0 + 1 + 2 + 3 times the factor, compiled, loaded] of a process of its own."""
+    return json.loads(start(code, cache, where or code).communicate("\n")[0])
+
+
+def test_another_copy_elsewhere_compiles_nothing_and_an_edit_of_what_is_imported_does(tmp_path):
+    cache = tmp_path / "cache"
+    assert call(tree(tmp_path / "one"), cache) == [12, 1, 0]
+    assert call(tree(tmp_path / "two"), cache, where=tmp_path) == [12, 0, 1]
+    assert call(tree(tmp_path / "two", factor=3), cache) == [18, 1, 0]
+    assert call(tmp_path / "one", cache) == [12, 0, 1], "the edited copy did not overwrite the other's"
+
+
+def test_of_two_processes_at_once_one_compiles(tmp_path):
+    code = tree(tmp_path / "code")
+    both = [start(code, tmp_path / "cache", code) for _ in range(2)]
+    for process in both:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    found = sorted(json.loads(process.communicate()[0]) for process in both)
+    assert found == [[12, 0, 1], [12, 1, 0]]
+    assert [path.suffix for path in (tmp_path / "cache" / "kernels").iterdir()] == [compiled.SUFFIX]
+
+
+def test_damaged_machine_code_is_compiled_again_and_a_folder_that_cannot_be_written_stops_nothing(tmp_path):
+    code = tree(tmp_path / "code")
+    call(code, tmp_path / "cache")
+    (kept,) = (tmp_path / "cache" / "kernels").iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:-100])
+    assert call(code, tmp_path / "cache") == [12, 1, 0]
+    assert kept.stat().st_size == len(whole)
+    (tmp_path / "file").write_text("not a folder")
+    assert call(code, tmp_path / "file") == [12, 1, 0]
+
+
+def made(body: str, **known: object) -> bytes:
+    names: dict = dict(known)
+    exec(f"def function(x):\n    return {body}", names)
+    return compiled.content(names["function"])
+
+
+def test_content_is_code_constants_and_whatever_is_named():
+    table = np.arange(3)
+    inner: list[FunctionType] = []
+    for factor in (1, 2):
+        names: dict = {"K": factor}
+        exec("def inner(x):\n    return x * K", names)
+        inner.append(names["inner"])
+    different = [
+        made("x + 1"),
+        made("x + 2"),
+        made("x - 1"),
+        made("x + K", K=1),
+        made("x + K", K=2),
+        made("x + K", K=1.0),
+        made("x + K", K=np.uint8(1)),
+        made("x + K", K=np.uint16(1)),
+        made("x + K", K=(1, 2)),
+        made("x + K", K=(12,)),
+        made("x + K[0]", K=table),
+        made("x + K[0]", K=table + 1),
+        made("x + K[0]", K=table.astype(np.int32)),
+        made("f(x)", f=inner[0]),
+        made("f(x)", f=inner[1]),
+        made("f(x)", f=compiled.njit(inner[0])),
+        made("f(x)", f=compiled.njit(inner[1])),
+        made("f(x)", f=compiled.njit(inline="always")(inner[1])),
+    ]
+    assert len(set(different)) == len(different)
+    assert made("f(x)", f=compiled.njit(inner[1])) == different[-2]
+    with pytest.raises(TypeError, match="content is not known"):
+        made("x + K", K=object())
+
+
+ALL = """
+import importlib, sys
+from pathlib import Path
+for path in sorted(Path("stages").rglob("*.py")):
+    if "@kernel" in path.read_text("utf-8"):
+        importlib.import_module(".".join(path.with_suffix("").parts))
+from numba.core.dispatcher import Dispatcher
+from stages.text import compiled
+found = {value.py_func for module in list(sys.modules.values()) if module.__name__.startswith("stages.")
+         for value in vars(module).values() if isinstance(value, Dispatcher)}
+print(sorted((f.__module__, f.__qualname__, compiled.content(f).hex()) for f in found))
+"""
+
+
+def test_every_kernel_has_the_same_content_in_every_process():
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", ALL],
+            cwd=REPO,
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(REPO)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert runs[0] == runs[1] and runs[0].count("stages.") > 150
+
+
+def test_what_was_used_longest_ago_is_deleted_when_there_is_no_room(tmp_path):
+    for number, age in enumerate((30, 10, 20)):
+        path = tmp_path / f"{number}{compiled.SUFFIX}"
+        path.write_bytes(bytes(100))
+        os.utime(path, (1_000_000 - age, 1_000_000 - age))
+    compiled.prune(tmp_path, 300)
+    assert len(list(tmp_path.iterdir())) == 3
+    compiled.prune(tmp_path, 200)
+    assert {path.stem for path in tmp_path.iterdir()} == {"1", "2"}
+
+
+def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
+    for name in ("MAETDOL_CACHE", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert compiled.folder() == Path.home() / ".cache" / "maetdol" / "kernels"
+    for name in ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "MAETDOL_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+        assert compiled.folder().is_relative_to(tmp_path / name)
