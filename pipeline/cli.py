@@ -40,9 +40,10 @@ class Words(click.Group):
             *sorted({verb.split()[0] for verb in catalog.verbs()} - set(catalog.stage_names())),
         ]
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         from pipeline.engine import catalog
 
+        name = cmd_name
         if name in BUILT_IN:
             return BUILT_IN[name]
         verbs = {verb: found for verb, found in catalog.verbs().items() if verb.split()[0] == name}
@@ -365,7 +366,7 @@ def _one_step(
 
     if len(places) < 2 and not (from_files and given.get("opt_crawl")):
         raise click.UsageError(f"maetdol {name} needs SOURCE and SINK, got {len(places)} path")
-    *sources, sink = places
+    sources, sink = list(places)[:-1], list(places)[-1]
     cls = catalog.stage(name)
     options = flags.values(cls, given)
     if from_files and sources:

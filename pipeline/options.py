@@ -11,7 +11,7 @@ import hashlib
 import json
 from enum import Enum
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -48,7 +48,7 @@ class Options(BaseModel):
         return digest({"options": identity(self), "parents": list(parents)})
 
     @classmethod
-    def build(cls, given: dict[str, Any] | None, where: str) -> Options:
+    def build(cls, given: dict[str, Any] | None, where: str) -> Self:
         """Validate `given`; raises OptionError that names the option, the fault and the nearest known word."""
         try:
             return cls.model_validate(given or {})

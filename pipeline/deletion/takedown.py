@@ -42,6 +42,7 @@ from pipeline.options import digest
 from pipeline.schema import STR
 from pipeline.storage.files import Local, Remote, place
 from pipeline.storage.ledger import COLUMNS, Ledger, Receipt
+from pipeline.storage.shards import number_of
 from pipeline.storage.store import ARTEFACT, Store
 
 PART = "takedown"
@@ -259,7 +260,7 @@ def carry_out(root: str, lost: Lost, check: Callable[[], None] = lambda: None) -
         changed: list[str] = []
         if own is not None:
             changed += own.forget(store, lost)
-        tombstone = own.tombstone(store) if hasattr(own, "tombstone") else None
+        tombstone = own.tombstone(store) if own is not None and hasattr(own, "tombstone") else None
         for name, part in parts_of(store):
             _sweep(part)
             changed += [
@@ -297,7 +298,7 @@ def _sweep(store: Store) -> None:
     takedown they do not lie there either."""
     if store.place.exists(f"{PART}/{READY}"):
         _adopt(store)
-    proven = {f"{number:05d}" if isinstance(number, int) else number for number, _ in receipts_of(store)}
+    proven = {number_of(number) for number, _ in receipts_of(store)}
     store.place.delete(PART)
     sweep(store.place, "", "receipts", "shards", "index", "ledger")
     for folder in ("shards", "index", "ledger"):
@@ -323,40 +324,34 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
     gone = lost.value_set()
     rows, before = rows_of(store, number, receipt), ledger_of(store, number)
     ledger = None if before is None else told(before, gone, tombstone)
+    kept, same_rows = None, True
     if rows is not None:
-        kept = masked(rows, gone) if is_tokens(rows.schema) else rows.filter(pc.invert(_names(rows, gone)))
-        if is_tokens(rows.schema) and len(kept) < len(rows):
-            ledger = ledger.filter(
-                pc.or_(
-                    pc.is_null(ledger["out"]),
-                    pc.is_in(ledger["out"], value_set=pa.chunked_array(kept["id"]).combine_chunks()),
-                )
-            )  # type: ignore[union-attr]
-    else:
-        kept = None
+        tokens = is_tokens(rows.schema)
+        kept = masked(rows, gone) if tokens else rows.filter(pc.invert(_names(rows, gone)))
+        same_rows = len(kept) == len(rows) and (not tokens or kept.equals(rows))
+        if tokens and ledger is not None and len(kept) < len(rows):
+            left = pa.chunked_array(kept["id"]).combine_chunks()
+            ledger = ledger.filter(pc.or_(pc.is_null(ledger["out"]), pc.is_in(ledger["out"], value_set=left)))
     notes = scrubbed(receipt.notes, lost)
-    same_rows = rows is None or (len(kept) == len(rows) and (not is_tokens(rows.schema) or kept.equals(rows)))  # type: ignore[arg-type]
-    if same_rows and (before is None or ledger.equals(before)):  # type: ignore[union-attr]
+    if same_rows and (ledger is None or ledger.equals(before)):
         if notes != receipt.notes:
             by = sorted({*receipt.taken.get("by", []), lost.takedown})
-            word = f"{number:05d}" if isinstance(number, int) else number
             store.place.write(
-                f"receipts/{word}.json", replace(receipt, notes=notes, taken={**receipt.taken, "by": by}).dumps()
+                f"receipts/{number_of(number)}.json",
+                replace(receipt, notes=notes, taken={**receipt.taken, "by": by}).dumps(),
             )
         return notes != receipt.notes
     part = store.sub(PART)
-    if kept is not None:
-        made = part.put(
-            number, kept, ledger if ledger is not None else COLUMNS.empty_table(), key=receipt.key, stage=receipt.stage
-        )  # type: ignore[arg-type]
+    if ledger is None:
+        ledger = COLUMNS.empty_table()
+    if kept is not None and isinstance(number, int):
+        made = part.put(number, kept, ledger, key=receipt.key, stage=receipt.stage)
         new = replace(
             receipt, rows=made.rows, bytes=made.bytes, counts=made.counts, sizes=made.sizes, index_hash=made.index_hash
         )
     else:
-        made = part.put_ledger(
-            f"{number:05d}" if isinstance(number, int) else number, ledger, key=receipt.key, stage=receipt.stage
-        )  # type: ignore[arg-type]
-        outs = len(pc.unique(ledger["out"].drop_null())) if isinstance(number, int) else 0  # type: ignore[index]
+        made = part.put_ledger(number_of(number), ledger, key=receipt.key, stage=receipt.stage)
+        outs = len(pc.unique(ledger["out"].drop_null())) if isinstance(number, int) else 0
         new = replace(receipt, rows=outs, sizes={**receipt.sizes, **made.sizes} if receipt.sizes else {})
     on_disk = {"content_hash": made.content_hash} if kept is not None else {}
     by = sorted({*receipt.taken.get("by", []), lost.takedown})

@@ -52,6 +52,7 @@ class Pool(Protocol):
         workers: int | None = None,
     ) -> Iterator[Any]:
         """Results or Failures, in task order; at most `workers` tasks in flight (default: the pool's)."""
+        ...
 
     def close(self) -> None: ...
 
@@ -60,7 +61,7 @@ def name_of(task: Any) -> str:
     return str(getattr(task, "name", task))[:200]
 
 
-def guarded(fn: Callable[[Any], Any], task: Any, tell: Callable[[str], None] | None = None) -> Any:
+def guarded(fn: Callable[[Any], Any], task: Any, tell: Callable[[str], object] | None = None) -> Any:
     """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again. `tell` is given a line for
     a record at which the task stays long (default: progress)."""
     clock.restart()
@@ -141,16 +142,18 @@ class Inline:
         workers: int | None = None,
     ) -> Iterator[Any]:
         for task in tasks:
-            for attempt in range(RETRIES + 1):
-                try:
-                    result = guarded(fn, task)
-                    break
-                except InfraError as fault:
-                    if attempt == RETRIES:
-                        result = Failure(name_of(task), str(fault), error=fault)
-                        break
-                    time.sleep(BACKOFF * 2**attempt)
-            yield result
+            yield self._one(fn, task)
+
+    def _one(self, fn: Callable[[Any], Any], task: Any) -> Any:
+        for attempt in range(RETRIES):
+            try:
+                return guarded(fn, task)
+            except InfraError:
+                time.sleep(BACKOFF * 2**attempt)
+        try:
+            return guarded(fn, task)
+        except InfraError as fault:
+            return Failure(name_of(task), str(fault), error=fault)
 
     def close(self) -> None: ...
 
@@ -204,19 +207,20 @@ class OnRay:
 
     def _start(self, address: str | None) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+        environment: dict[str, Any] = {"env_vars": dict(WORKER_ENV)}
         if address is None:
             options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
         else:
             options |= {"address": address}
         here = str(Path(__file__).resolve().parents[2])
-        options["runtime_env"] = {"env_vars": dict(WORKER_ENV)}
+        options["runtime_env"] = environment
         if address is None:
             extra = {"PYTHONPATH": os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)}
-            options["runtime_env"]["env_vars"] |= extra | {
+            environment["env_vars"] |= extra | {
                 k: os.environ[k] for k in ("MAETDOL_PATH", "MAETDOL_DEBUG") if k in os.environ
             }
         elif address != "auto":  # a job submitted with --working-dir finds the code on the nodes already
-            options["runtime_env"]["py_modules"] = [os.path.join(here, "pipeline"), os.path.join(here, "stages")]
+            environment["py_modules"] = [os.path.join(here, "pipeline"), os.path.join(here, "stages")]
         try:
             with stop.kept():
                 self.ray.init(**options)
@@ -237,10 +241,11 @@ class OnRay:
         gpus: float = 0,
         workers: int | None = None,
     ) -> Iterator[Any]:
-        faults = self.ray.exceptions
+        from ray.exceptions import RayError
+
         try:
             yield from self._each(fn, tasks, memory, gpus, workers)
-        except (faults.RayError, ConnectionError) as fault:  # of a task they are met in _get(); here Ray itself fails
+        except (RayError, ConnectionError) as fault:  # of a task they are met in _get(); here Ray itself fails
             raise self._lost(
                 f"{type(fault).__name__}: {str(fault).splitlines()[0][:200] if str(fault) else ''}"
             ) from None
@@ -268,7 +273,8 @@ class OnRay:
     ) -> Iterator[Any]:
         ray = self.ray
         self._fits(gpus, memory or self.memory)
-        remote = ray.remote(max_retries=0, num_cpus=1, num_gpus=gpus, memory=memory or self.memory)(_on_ray)
+        asked: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory or self.memory}
+        remote = ray.remote(max_retries=0, **asked)(_on_ray)
         looked = time.monotonic()
         waiting, window = enumerate(tasks), workers or self.window
         flying: dict[Any, tuple[int, Any, int]] = {}

@@ -26,12 +26,12 @@ class Hardware(Options):
     "Tasks of this step in flight; of training: the processes it is spread over. Default: `run.workers`."
     gpus: float = 0
     "GPUs per task."
-    memory: int | str | None = None
+    memory: int | None = None
     "Memory per task in bytes, or with a unit (`16GiB`), reserved on Ray."
 
-    @field_validator("memory")
+    @field_validator("memory", mode="before")
     @classmethod
-    def _bytes(cls, value: int | str | None) -> int | None:
+    def _bytes(cls, value: Any) -> Any:
         return parse_bytes(value) if isinstance(value, str) else value
 
 
@@ -46,7 +46,7 @@ class RunOptions(Options):
     "Address of a Ray cluster (`auto`, `ray://head:10001`); default: a local instance."
     window: int | None = None
     "Tasks handed to Ray at once; default: `workers`."
-    memory: int | str | None = None
+    memory: int | None = None
     "Memory per task, e.g. `2GiB`."
     fuse: bool = False
     "Run consecutive shard stages as one task over a shard; unnamed stores between them are not written."
@@ -55,9 +55,9 @@ class RunOptions(Options):
     steps: dict[str, Hardware] = Field(default_factory=dict)
     "Hardware per step."
 
-    @field_validator("memory")
+    @field_validator("memory", mode="before")
     @classmethod
-    def _bytes(cls, value: int | str | None) -> int | None:
+    def _bytes(cls, value: Any) -> Any:
         return parse_bytes(value) if isinstance(value, str) else value
 
 

@@ -25,7 +25,7 @@ class Watchdog:
         self._at = (where, time.monotonic())
 
     @contextmanager
-    def over(self, task: str, tell: Callable[[str], None]) -> Iterator[None]:
+    def over(self, task: str, tell: Callable[[str], object]) -> Iterator[None]:
         """While the block runs, `tell` is given a line for every place at which it stays long."""
         outer, ended, worker = self._at, threading.Event(), threading.get_ident()
         self._at = ((), time.monotonic())
@@ -37,7 +37,7 @@ class Watchdog:
             ended.set()
             self._at = outer
 
-    def _watch(self, task: str, tell: Callable[[str], None], ended: threading.Event, worker: int) -> None:
+    def _watch(self, task: str, tell: Callable[[str], object], ended: threading.Event, worker: int) -> None:
         said, wait = ((), 0.0), LATE
         due = LATE
         while not ended.wait(wait):

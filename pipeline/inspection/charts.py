@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 PALETTE = ("var(--c1)", "var(--c2)", "var(--c3)", "var(--c4)", "var(--c5)", "var(--c6)")
@@ -70,7 +70,7 @@ def histogram(edges: Sequence[float], groups: dict[str, Sequence[int]], *, x: st
     return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>{_legend(list(groups))}'
 
 
-def lines(series: dict[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> str:
+def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str) -> str:
     """A line per series of (x, y) points."""
     series = {name: points for name, points in series.items() if points}
     if not series:

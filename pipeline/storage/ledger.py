@@ -73,7 +73,7 @@ class Ledger:
         `metrics` maps `<filter>.<measure>` to a float per row; what is no finite number (nothing to measure) is null. WorkError on unequal lengths or a malformed reason.
         """
         n = len(ids)
-        id_array = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, STR)
+        id_array: Any = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, STR)
         why = list(reason) if reason is not None else [None] * n
         for word in {w for w in why if w is not None}:
             if not REASON.fullmatch(word):
@@ -96,12 +96,13 @@ class Ledger:
             "edits": _edits(edits, n),
             "note": pa.array(note, STR) if note is not None else pa.nulls(n, STR),
         }
-        for name in sorted(metrics or {}):
+        metrics = metrics or {}
+        for name in sorted(metrics):
             values = np.asarray(metrics[name], dtype=np.float64)
             columns[name] = pa.array(values, mask=~np.isfinite(values))
         if any(len(column) != n for column in columns.values()):
             raise WorkError("ledger columns are of unequal length: " + str({k: len(v) for k, v in columns.items()}))
-        schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in sorted(metrics or {}))])
+        schema = pa.schema([*COLUMNS, *((name, pa.float64()) for name in sorted(metrics))])
         return pa.table(columns, schema=schema)
 
     @staticmethod

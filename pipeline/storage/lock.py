@@ -269,6 +269,7 @@ class RootLock:
 
     def _refuse_below(self) -> None:
         """One who just begins below sees this lock and gives up his own, so he is waited for a moment."""
+        found = None
         for _attempt in range(TRIES):
             found = next(
                 (
@@ -281,7 +282,8 @@ class RootLock:
             if found is None:
                 return
             _wait()
-        raise self._in_use(found[1], found[0])
+        if found is not None:
+            raise self._in_use(found[1], found[0])
 
     def _held(self, where: Local | Remote) -> dict[str, Any] | None:
         """Who holds the lock of a folder now; None where nobody does."""

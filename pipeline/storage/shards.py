@@ -215,7 +215,7 @@ class ShardWriter:
                 self._flush()
 
     def _flush(self) -> None:
-        if not self._held_rows:
+        if not self._held_rows or self.schema is None or self._out is None:
             return
         # Always through a concatenation: a slice carries its parent's offsets and bitmaps, and those would reach the bytes.
         batch = pa.concat_batches([pa.RecordBatch.from_pylist([], self.schema), *self._held])
@@ -235,7 +235,7 @@ class ShardWriter:
 
     def commit(self, *, input_ids: Any = None, notes: dict[str, Any] | None = None, **proof: Any) -> Receipt:
         """Check the ledger's law, then bytes, index, ledger, and last the receipt."""
-        if self.schema is None:
+        if self.schema is None or self._out is None:
             raise DamagedStore(
                 f"{self.place.path('')}: shard {self.shard} was given no schema", "call expect() for an empty shard"
             )

@@ -247,9 +247,10 @@ class Store:
 
     def dataset(self, columns: Sequence[str] | None = None) -> Any:
         """The store as a Hugging Face `datasets.Dataset` over the mapped buffers, without a copy."""
-        import datasets
+        from datasets import Dataset
+        from datasets.table import InMemoryTable
 
-        return datasets.Dataset(datasets.table.InMemoryTable(self.table(columns)))
+        return Dataset(InMemoryTable(self.table(columns)))
 
     def scan(self) -> Any:
         """The store as a `pyarrow.dataset.Dataset`."""
@@ -320,10 +321,10 @@ class Store:
     ) -> Receipt:
         """Write one whole shard, its ledger, and last its receipt."""
         with self.writer(shard, stage=stage, key=key) as writer:
-            batches = kept.to_batches() if isinstance(kept, pa.Table) else kept
-            if isinstance(kept, pa.Table):
-                writer.expect(kept.schema)
-            for batch in batches:
+            table: Any = kept if isinstance(kept, pa.Table) else None
+            if table is not None:
+                writer.expect(table.schema)
+            for batch in kept if table is None else table.to_batches():
                 writer.write(batch)
             writer.record(ledger)
             return writer.commit(input_ids=input_ids, notes=notes or {}, **proof)
@@ -430,7 +431,7 @@ class Store:
         """Take the manifest away before a stage works on the store again."""
         self.place.delete("manifest.json")
 
-    def drop(self, shard: int) -> None:
+    def drop(self, shard: int | str) -> None:
         """Remove one shard, its proof first."""
         number = number_of(shard)
         for name in (

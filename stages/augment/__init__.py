@@ -24,7 +24,7 @@ class Augment(Stage):
     """
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("CHAT", help="rows to start from")}
-    output_shape: ClassVar[str] = "CHAT"
+    output_shape: ClassVar[str | None] = "CHAT"
     version: ClassVar[int] = 2
     uses_rng: ClassVar[bool] = True
 

@@ -125,7 +125,7 @@ class Dedup(Stage):
             from stages.dedup import preview
 
             given = {**preview.read(Path(given["apply"]))["options"], **given}
-        return {**PRESETS.get(given.get("preset"), {}), **given}
+        return {**PRESETS.get(str(given.get("preset")), {}), **given}
 
     @field_validator("keep")
     @classmethod

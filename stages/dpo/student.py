@@ -42,17 +42,17 @@ ANSWERS = pa.schema(
 class StudentSampling(Options):
     """How the student answers."""
 
-    max_tokens: int = Field(256, ge=1, le=131_072)
+    max_tokens: int = Field(default=256, ge=1, le=131_072)
     "Longest answer, tokens; one that reaches it is truncated."
-    temperature: float = Field(0.8, ge=0.0, le=2.0)
+    temperature: float = Field(default=0.8, ge=0.0, le=2.0)
     "0 is greedy; with several samples a temperature above 0 is needed."
-    top_p: float = Field(0.95, gt=0.0, le=1.0)
+    top_p: float = Field(default=0.95, gt=0.0, le=1.0)
     "Nucleus."
     stop: tuple[str, ...] = ()
     "Strings that end an answer."
-    batch: int = Field(8, ge=1)
+    batch: int = Field(default=8, ge=1)
     "Prompts answered at a time; on some hardware it moves the last bits, so it is part of the key."
-    threads: int = Field(2, ge=1)
+    threads: int = Field(default=2, ge=1)
     "CPU threads; they move the last bits of sums, so they are part of the key."
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -80,7 +81,7 @@ class Ingest(Stage):
 
         return [entry for entry in self.sources() if entry != PACKAGES]
 
-    def output(self, inputs: Any = None) -> str:
+    def output(self, of: str | None = None) -> str:
         from stages.ingest.shape import SHAPES
 
         return SHAPES[self.as_]
@@ -89,7 +90,7 @@ class Ingest(Stage):
         """Libraries decide the bytes of documents only."""
         return self.libraries if self.as_ == "document" else ()
 
-    def key(self, inputs: Inputs, *extra: Any, without: Any = ()) -> str:
+    def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
         """Options, and the names and contents of the files; of a crawl its options, for it is a recording."""
         files = self._listing(self.sources())
         return super().key(inputs, digest([[file.name, file.digest] for file in files]), *extra, without=without)

@@ -31,7 +31,7 @@ class Sft(Stage):
 
     version: ClassVar[int] = 3
     ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT", many=True)}
-    output_shape: ClassVar[str] = "CHAT"
+    output_shape: ClassVar[str | None] = "CHAT"
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("xxhash",)
 

@@ -202,15 +202,15 @@ class Passage:
 class Grounding(Options):
     """Thresholds of the gate."""
 
-    min_coverage: float = Field(0.6, ge=0.0, le=1.0)
+    min_coverage: float = Field(default=0.6, ge=0.0, le=1.0)
     "Least coverage of a sentence: two thirds content words, one third character n-grams. On the project's own site 0.6 passes 92% of hand-written Korean and all English paraphrases, and 1 to 2% of sentences about another page (0.7: 89%, 99%, 1%)."
-    ngram: int = Field(4, ge=2, le=8)
+    ngram: int = Field(default=4, ge=2, le=8)
     "Characters per n-gram, blanks removed."
     exact_numbers: bool = True
     "Every number must stand in the sentences that support the claim."
     exact_names: bool = True
     "Every name must stand in the passage."
-    copy_ratio: float = Field(0.6, ge=0.0, le=1.0)
+    copy_ratio: float = Field(default=0.6, ge=0.0, le=1.0)
     "From this word-for-word likeness on a sentence counts as a copy, in which no content word may be exchanged."
 
     def check(self, answer: str, passage: str | Passage) -> Grounds:

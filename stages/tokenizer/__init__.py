@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -71,7 +72,7 @@ class Tokenizer(Stage):
             )
         return self
 
-    def key(self, inputs: Inputs, *extra: Any, without: tuple[str, ...] = ()) -> str:
+    def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
         from stages.models.chat.templates import DEFAULT
 
         return super().key(inputs, digest(DEFAULT), *extra, without=without)

@@ -48,7 +48,7 @@ class Rewrites(OnHeldOut):
 
     folder: str
     "Where that model is written; must not exist."
-    rows: int = Field(64, ge=1)
+    rows: int = Field(default=64, ge=1)
     "Conversations to measure on, at most."
 
     def place(self) -> Path:

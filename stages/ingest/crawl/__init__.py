@@ -200,7 +200,7 @@ def crawl_tasks(options: CrawlOptions, folder: str | Path) -> list[CrawlTask]:
 
 
 def _seeds(options: CrawlOptions) -> list[str]:
-    if options.seeds:
+    if options.seeds or options.site is None:
         return options.seeds
     from stages.ingest.site import hosts_of
 

@@ -45,19 +45,19 @@ Message = tuple[str, str]
 class Sampling(Options):
     """Parameters of one answer; validated here, sent as they are, stored with every row."""
 
-    temperature: float = Field(0.5, ge=0.0, le=2.0)
+    temperature: float = Field(default=0.5, ge=0.0, le=2.0)
     "0 is greedy; 0.5 is Bonito's and Curator DiverseQA's."
-    top_p: float = Field(0.95, gt=0.0, le=1.0)
+    top_p: float = Field(default=0.95, gt=0.0, le=1.0)
     "Nucleus; 0.95 is Bonito's."
-    frequency_penalty: float = Field(0.0, ge=-2.0, le=2.0)
+    frequency_penalty: float = Field(default=0.0, ge=-2.0, le=2.0)
     "OpenAI's range."
-    presence_penalty: float = Field(0.0, ge=-2.0, le=2.0)
+    presence_penalty: float = Field(default=0.0, ge=-2.0, le=2.0)
     "OpenAI's range."
-    max_tokens: int = Field(598, ge=1, le=131_072)
+    max_tokens: int = Field(default=598, ge=1, le=131_072)
     "Longest answer, tokens; 598 is Curator DiverseQA's. An answer that reaches it is truncated and never passes as whole."
-    seed: int | None = Field(0, ge=0, lt=2**31)
+    seed: int | None = Field(default=0, ge=0, lt=2**31)
     "Sent with every request; null leaves it to the server."
-    stop: tuple[str, ...] = Field((), max_length=4)
+    stop: tuple[str, ...] = Field(default=(), max_length=4)
     "Up to four strings that end an answer (OpenAI's limit)."
 
     @field_validator("stop")
