@@ -46,6 +46,7 @@ class Words(click.Group):
         name = cmd_name
         if name in BUILT_IN:
             return BUILT_IN[name]
+        name = catalog.current_verb(catalog.current_stage(name))
         verbs = {verb: found for verb, found in catalog.verbs().items() if verb.split()[0] == name}
         if name in catalog.stage_names():
             return stage_command(name, verbs)
@@ -287,6 +288,10 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
                     help=declared.help or f"A store of {declared.shape}.",
                 )
             )
+    for old, new in cls.renamed.items():
+        if new in cls.ports:
+            many = cls.ports[new].many
+            params.append(click.Option([f"--{old.replace('_', '-')}", f"port_{old}"], multiple=many, hidden=True))
     params += [
         click.Option(
             ["--workers"],
@@ -371,7 +376,7 @@ def _one_step(
     options = flags.values(cls, given)
     if from_files and sources:
         options["from"] = list(sources)
-    for port in cls.ports:
+    for port in (*cls.ports, *(old for old, new in cls.renamed.items() if new in cls.ports)):
         paths = sources if port == "of" else _as_list(given.get(f"port_{port}"))
         if paths:
             options[port] = [_path(path) for path in paths]

@@ -20,22 +20,38 @@ def flag_name(name: str, field: FieldInfo) -> str:
 
 def options_of(cls: type[Options], leave_out: tuple[str, ...] = ()) -> list[click.Option]:
     """One click option per field of `cls`, in the order they are declared."""
-    return [_option(name, field) for name, field in cls.model_fields.items() if name not in leave_out]
+    found = [_option(name, field) for name, field in cls.model_fields.items() if name not in leave_out]
+    fields = _fields(cls)
+    return found + [_option(old, fields[new], old) for old, new in cls.renamed.items() if new in fields]
 
 
-def _option(name: str, field: FieldInfo) -> click.Option:
-    flag, target = flag_name(name, field), f"opt_{name}"
+def _fields(cls: type[Options]) -> dict[str, FieldInfo]:
+    """Fields by the name they have in a recipe."""
+    return {field.alias or name: field for name, field in cls.model_fields.items()}
+
+
+def _option(name: str, field: FieldInfo, old: str = "") -> click.Option:
+    """The flag of a field; under an `old` name it is hidden."""
+    flag, target, hidden = old.replace("_", "-") or flag_name(name, field), f"opt_{name}", bool(old)
     kind = _bare(field.annotation)
     text = " ".join((field.description or "").split())
     if kind is bool:
         default = field.default if field.default is not PydanticUndefined else False
         return click.Option(
-            [f"--{flag}/--no-{flag}", target], default=None, help=f"{text}  [default: {'on' if default else 'off'}]"
+            [f"--{flag}/--no-{flag}", target],
+            default=None,
+            hidden=hidden,
+            help=f"{text}  [default: {'on' if default else 'off'}]",
         )
     shown = _shown(field)
     help_text = f"{text}  [default: {shown}]" if shown else text
     return click.Option(
-        [f"--{flag}", target], default=None, metavar=_metavar(kind), help=help_text, multiple=_is_list(kind)
+        [f"--{flag}", target],
+        default=None,
+        hidden=hidden,
+        metavar=_metavar(kind),
+        help=help_text,
+        multiple=_is_list(kind),
     )
 
 
@@ -81,18 +97,20 @@ def values(cls: type[Options], given: dict[str, Any]) -> dict[str, Any]:
     import yaml
 
     chosen: dict[str, Any] = {}
-    for name, field in cls.model_fields.items():
+    fields = _fields(cls)
+    named = [(name, field.alias or name, field) for name, field in cls.model_fields.items()]
+    for name, word, field in named + [(old, old, fields[new]) for old, new in cls.renamed.items() if new in fields]:
         value = given.get(f"opt_{name}")
         if value is None or value == ():
             continue
         kind = _bare(field.annotation)
         try:
             if isinstance(value, tuple):
-                chosen[field.alias or name] = [item for word in value for item in _items(word)]
+                chosen[word] = [item for part in value for item in _items(part)]
             elif isinstance(value, bool) or kind is str or typing.get_origin(kind) is Literal:
-                chosen[field.alias or name] = value
+                chosen[word] = value
             else:
-                chosen[field.alias or name] = yaml.safe_load(value)
+                chosen[word] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise OptionError(
                 f"--{flag_name(name, field)} {value!r} is not readable", "quote it, or write it as YAML: '{key: value}'"

@@ -13,8 +13,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from pipeline import renamed
 from pipeline.errors import OptionError, did_you_mean
 
 
@@ -42,6 +43,13 @@ class Options(BaseModel):
     )
     version: ClassVar[int] = 1
     """Bump when the same options mean other bytes."""
+    renamed: ClassVar[dict[str, str]] = {}
+    """Options (and ports) by the name they had in the version before, and today's: read with a note."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _current_names(cls, given: Any) -> Any:
+        return renamed.current(given, cls.renamed, cls.__name__)
 
     def fingerprint(self, *parents: str) -> str:
         """Hash (32 hex) of the class name, version, keyed options and `parents` (content hashes of the inputs)."""

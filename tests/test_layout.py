@@ -9,7 +9,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"errors", "unicode", "schema", "inspection.terminal", "engine.stop", "engine.watchdog"},
+    {"errors", "unicode", "schema", "renamed", "inspection.terminal", "engine.stop", "engine.watchdog"},
     {
         "options",
         "docs",

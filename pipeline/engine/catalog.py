@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from pipeline import renamed
 from pipeline.engine.stage import Stage
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.options import Options
@@ -47,9 +48,35 @@ def stage_summary(name: str) -> str:
     return summary(STAGES / name / "__init__.py")
 
 
+def current_stage(name: str) -> str:
+    """Today's name of a stage: `name`, or that of the folder whose `FORMERLY` has it (with a note)."""
+    known = stage_names()
+    return name if name in known else _today("stage", name, {each: STAGES / each / "__init__.py" for each in known})
+
+
+def _today(what: str, name: str, sources: dict[str, Path]) -> str:
+    for today, source in sources.items():
+        if name in _words(ast.parse(source.read_text("utf-8")), "FORMERLY"):
+            renamed.note(what, name, today)
+            return today
+    return name
+
+
+def _words(node: ast.Module | ast.ClassDef, constant: str) -> tuple[str, ...]:
+    """The words of a tuple assigned to `constant` in a module or class, read without importing."""
+    for item in node.body:
+        targets = (
+            item.targets if isinstance(item, ast.Assign) else [item.target] if isinstance(item, ast.AnnAssign) else []
+        )
+        if any(isinstance(target, ast.Name) and target.id == constant for target in targets):
+            return tuple(ast.literal_eval(item.value))  # type: ignore[union-attr, arg-type]
+    return ()
+
+
 @cache
 def stage(name: str) -> type[Stage]:
-    """The Stage class of a folder; RecipeError with the nearest name otherwise."""
+    """The Stage class of a folder, by today's name or an earlier one; RecipeError with the nearest name otherwise."""
+    name = current_stage(name)
     if name not in stage_names():
         raise RecipeError(f"no stage is called {name!r}", did_you_mean(name, stage_names()))
     module = importlib.import_module(f"stages.{name}")
@@ -69,21 +96,21 @@ def stage(name: str) -> type[Stage]:
 
 def members(stage_name: str, kind: str) -> list[str]:
     """Names of the files in `stages/<stage>/<kind>/`, such as quality's filters."""
+    return sorted({path.stem for folder in _folders(stage_name, kind) for path in folder.glob("[!_]*.py")})
+
+
+def _folders(stage_name: str, kind: str) -> list[Path]:
+    """Where members are looked for: the stage's own folder first."""
     folders = [STAGES / stage_name / kind, *(extra / stage_name / kind for extra in extra_folders())]
-    return sorted(
-        {
-            path.stem
-            for folder in folders
-            if folder.is_dir()
-            for path in folder.glob("*.py")
-            if not path.stem.startswith("_")
-        }
-    )
+    return [folder for folder in folders if folder.is_dir()]
 
 
 def member(stage_name: str, kind: str, name: str, base: type[Options] = Options) -> type[Options]:
     """The one class in `stages/<stage>/<kind>/<name>.py` that derives from `base`; RecipeError with a suggestion otherwise."""
     known = members(stage_name, kind)
+    if name not in known:
+        sources = {path.stem: path for folder in _folders(stage_name, kind) for path in folder.glob("[!_]*.py")}
+        name = _today(kind.rstrip("s"), name, sources)
     if name not in known:
         raise RecipeError(f"{stage_name} has no {kind.rstrip('s')} {name!r}", did_you_mean(name, known))
     module = _member_module(stage_name, kind, name)
@@ -153,6 +180,8 @@ class Verb(NamedTuple):
     module: str
     class_name: str
     summary: str
+    formerly: tuple[str, ...] = ()
+    """Earlier names (the class's `formerly`)."""
 
     def load(self) -> type[Options]:
         return getattr(importlib.import_module(self.module), self.class_name)
@@ -166,8 +195,18 @@ def verbs() -> dict[str, Verb]:
         for node in ast.parse(source.read_text("utf-8")).body:
             if isinstance(node, ast.ClassDef) and (name := _class_word(node, "verb")):
                 line = (ast.get_docstring(node) or "").strip().split("\n")[0]
-                found[name] = Verb(name, module, node.name, line)
+                found[name] = Verb(name, module, node.name, line, _words(node, "formerly"))
     return found
+
+
+def current_verb(name: str) -> str:
+    """Today's name of a verb: `name`, or that of the verb that was called so (with a note)."""
+    known = verbs()
+    for today, verb in known.items():
+        if name not in known and name in verb.formerly:
+            renamed.note("command", name, today)
+            return today
+    return name
 
 
 def _class_word(node: ast.ClassDef, word: str) -> str | None:

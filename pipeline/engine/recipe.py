@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from pipeline import renamed
 from pipeline.engine import catalog
 from pipeline.engine.stage import Port, Stage
 from pipeline.errors import RecipeError, did_you_mean
@@ -228,11 +229,16 @@ def _override(page: dict[str, Any], raw: list[tuple[str, dict[str, Any]]], setti
 
 def _step(stage_name: str, options: dict[str, Any], earlier: list[Step], source: str) -> Step:
     cls = catalog.stage(stage_name)
-    name = str(options.pop("name", stage_name))
+    name = str(options.pop("name", stage_name))  # a step written under its stage's earlier name keeps its store
+    stage_name = catalog.current_stage(stage_name)
     if not re.fullmatch(r"[\w][\w.\-]*", name):
         raise RecipeError(f"{source}: step name {name!r} must be letters, digits, `-`, `_`, `.`", "rename the step")
     if name in {step.name for step in earlier}:
         raise RecipeError(f"{source}: two steps are called {name!r}", "give the second a `name:`")
+    try:
+        options = renamed.current(options, cls.renamed, name)
+    except ValueError as fault:
+        raise RecipeError(f"{source}: {name}: {fault}", f"see `maetdol explain {stage_name}`") from None
     given = {port: options.pop(port) for port in list(options) if port in cls.ports}
     stage = cls.build(options, name if name == stage_name else f"{stage_name}.{name}")
     ports: dict[str, tuple[str, ...]] = {}

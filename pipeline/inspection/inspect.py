@@ -330,6 +330,7 @@ def _names(kind: str) -> Iterator[tuple[str, str]]:
 
 def explain(what: str) -> str:
     """A stage (`dedup`), filter or rule (`word_count`, `quality.word_count`) in words: options, units, defaults, source."""
+    what = catalog.current_verb(catalog.current_stage(what))
     name = what.rpartition(".")[2]
     for kind, (stage, folder) in KINDS.items():
         if name in catalog.members(stage, folder) and (what == name or what.startswith(stage)):

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from pipeline.engine import catalog
 from pipeline.engine.recipe import Recipe, Step
 from pipeline.errors import DamagedStore, NewerStore, SourceError, UsageError
 from pipeline.options import CONTENT
@@ -74,7 +75,7 @@ def foreign(step: Step, sink: Store) -> str:
     made = maker(sink)
     if made is not None:
         stage, name = made
-        if stage != step.stage_name:
+        if catalog.current_stage(stage) != step.stage_name:
             return f"holds a store that {stage!r} made, not {step.stage_name!r}"
         return f"holds the store of step {name!r}, not {step.name!r}" if name and name != step.name else ""
     others = sorted(set(_entries(sink.place)) - {*PARTS, *BESIDE})
