@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import kernel, reads
 
 
-@kernel
+@kernel(reads(np.uint32), reads(np.uint32))
 def best_stretch(wanted, text):
     """The stretch of `text` that fewest insertions, deletions and replacements turn into `wanted`: (edits, start, end).
 

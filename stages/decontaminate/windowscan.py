@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, reads, writes
 from stages.text.utf8 import point
 from stages.text.words.walk import finished
 
@@ -13,7 +12,7 @@ BASE = np.uint64(0xD6E8FEB86659FD93)
 _S20 = np.uint64(20)
 
 
-@njit(nogil=True)
+@part
 def _powers():
     out = np.empty(4096, np.uint64)
     out[0] = np.uint64(1)
@@ -22,7 +21,7 @@ def _powers():
     return out
 
 
-@njit(nogil=True)
+@part
 def counted(data, start, end, normal, marks, places):
     """Write the counted characters of `data[start:end]` and their code point positions; how many there are."""
     n = 0
@@ -39,7 +38,17 @@ def counted(data, start, end, normal, marks, places):
     return n
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.uint32),
+    reads(np.uint8),
+    int64,
+    writes(np.int32),
+    writes(np.int32),
+    writes(np.int32),
+    writes(np.uint64),
+)
 def window_hashes(data, offsets, normal, weights, size, owner, first, length, hashes):
     """All windows of all texts; returns how many were written. Windows end where their weight reaches `size`."""
     powers = _powers()
@@ -65,7 +74,18 @@ def window_hashes(data, offsets, normal, weights, size, owner, first, length, ha
     return total
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.uint32),
+    reads(np.uint8),
+    int64,
+    reads(np.uint8),
+    reads(np.uint64),
+    reads(np.int32),
+    writes(np.int64, 2),
+    int64,
+)
 def look_up(data, offsets, normal, weights, size, bitmap, keys, slots, hits, room):
     """Windows of the texts that are in the index.
 
@@ -110,7 +130,7 @@ def look_up(data, offsets, normal, weights, size, bitmap, keys, slots, hits, roo
     return found
 
 
-@kernel
+@kernel(reads(np.uint64), writes(np.uint8), writes(np.uint64), writes(np.int32))
 def fill(keys_in, bitmap, keys, slots):
     """Put the distinct hashes `keys_in` (entry i) into the bitmap and the table."""
     bits = np.uint64(len(bitmap) * 8 - 1)

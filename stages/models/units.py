@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import kernel, njit
+from stages.text.compiled import inlined, int64, kernel, part, reads, writes
 
 _BLANK, _BREAK = np.uint8(0x20), np.uint8(0x0A)
 _MULTIPLY = np.uint64(0x9E3779B97F4A7C15)
@@ -58,7 +58,17 @@ def number(data: np.ndarray, offsets: np.ndarray, store: Known) -> tuple[np.ndar
     return numbers[: bounds[done]], bounds[: done + 1], done
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    writes(np.uint64),
+    writes(np.uint64),
+    writes(np.uint8),
+    writes(np.int64),
+    writes(np.int64),
+    writes(np.int32),
+    writes(np.int64),
+)
 def _number(data, offsets, slots, hashes, arena, ends, filled, numbers, bounds):
     at = 0
     for row in range(offsets.size - 1):
@@ -77,7 +87,7 @@ def _number(data, offsets, slots, hashes, arena, ends, filled, numbers, bounds):
     return offsets.size - 1
 
 
-@kernel
+@part
 def _unit(data, begin, end):
     """(end of the unit that begins here, its hash)."""
     code = (_SEED ^ np.uint64(data[begin])) * _MULTIPLY
@@ -96,13 +106,13 @@ def _unit(data, begin, end):
     return at, code * _MULTIPLY ^ (code >> np.uint64(29))
 
 
-@njit(nogil=True, inline="always")
+@inlined
 def _escaped(data, begin, at):
     """Does U+2581 (E2 96 81) stand right before `at`, inside the unit?"""
     return at - begin >= 3 and data[at - 1] == 0x81 and data[at - 2] == 0x96 and data[at - 3] == 0xE2
 
 
-@kernel
+@part
 def _find(data, begin, end, code, slots, hashes, arena, ends, filled):
     """The unit's number, entered where it is new; -1 where there is no room."""
     mask = slots.size - 1
@@ -126,7 +136,7 @@ def _find(data, begin, end, code, slots, hashes, arena, ends, filled):
     return unit
 
 
-@kernel
+@part
 def _same(data, begin, end, arena, first, last):
     if end - begin != last - first:
         return False
@@ -136,7 +146,7 @@ def _same(data, begin, end, arena, first, last):
     return True
 
 
-@kernel
+@part
 def _forget(before, slots, hashes, filled):
     """Take back the units entered since there were `before`: the newest first, so that no chain is broken."""
     mask = slots.size - 1
@@ -148,7 +158,7 @@ def _forget(before, slots, hashes, filled):
     filled[0] = before
 
 
-@kernel
+@kernel(reads(np.int32), reads(np.int64), reads(np.int64))
 def lengths(numbers, bounds, starts):
     """Tokens per text (int64), of units whose tokens are `starts[u] .. starts[u + 1]`."""
     found = np.zeros(bounds.size - 1, np.int64)
@@ -158,7 +168,7 @@ def lengths(numbers, bounds, starts):
     return found
 
 
-@kernel
+@kernel(reads(np.int32), reads(np.int64), reads(np.int32), int64)
 def join(numbers, starts, tokens, total):
     """The units' tokens end to end, int32 of length `total`."""
     out = np.empty(total, np.int32)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import part
 
 LOCAL_LIMIT = 64
 LABELS = 6
@@ -40,7 +40,7 @@ def _table(words: str) -> np.ndarray:
 _ENDINGS, _SIGNS, _SNAIL, _DOTS = _table(ENDINGS), _table("at @ 골뱅이"), _table("골뱅이"), _table("dot 점 닷")
 
 
-@kernel
+@part
 def _word(data, start, end, table):
     """Size of the table's word at `start`, ASCII letters in either case; 0 where none stands."""
     for row in range(table.shape[0]):
@@ -56,12 +56,12 @@ def _word(data, start, end, table):
     return 0
 
 
-@kernel
+@part
 def _opens(c):
     return c == 40 or c == 91 or c == 123
 
 
-@kernel
+@part
 def _sign(data, low, at):
     """Where the spelled `@` that ends at `at` begins, blanks around it included; -1 where none ends there."""
     stop = at - 1 if at > low and data[at - 1] == 32 else at
@@ -88,7 +88,7 @@ def _sign(data, low, at):
     return start - 1 if start > low and data[start - 1] == 32 else start
 
 
-@kernel
+@part
 def _dot(data, at, high):
     """Where the label behind the dot at `at`, plain or spelled, begins; -1 where no dot stands."""
     if at < high and data[at] == 46:
@@ -112,7 +112,7 @@ def _dot(data, at, high):
     return begin + size + 1 if size and begin + size < high and data[begin + size] == 32 else -1
 
 
-@kernel
+@part
 def _ending(data, start, end):
     for at in range(start, end):
         c = data[at] | 32
@@ -124,7 +124,7 @@ def _ending(data, start, end):
     return size > 0 and size == end - start
 
 
-@kernel
+@part
 def spelled_mailbox(data, low, high, at):
     """(start, end) of the address whose host begins at `at`; start -1 where there is none."""
     sign = _sign(data, low, at)

@@ -32,6 +32,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.engine import progress
+
 
 def _numba_without_scipy() -> Any:
     """numba looks for scipy when it is imported, which no kernel here needs; and nothing of it is garbage meanwhile."""
@@ -53,17 +55,21 @@ def _numba_without_scipy() -> Any:
 numba = _numba_without_scipy()
 
 import llvmlite  # noqa: E402
+from numba.core import compiler  # noqa: E402
 from numba.core.caching import _Cache  # noqa: E402
-from numba.core.compiler import CompileResult  # noqa: E402
+from numba.core.codegen import JITCodeLibrary  # noqa: E402
 from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
-from numba.core.dispatcher import Dispatcher  # noqa: E402
+from numba.core.dispatcher import Dispatcher, _FunctionCompiler  # noqa: E402
 from numba.core.registry import CPUDispatcher  # noqa: E402
 from numba.core.runtime import rtsys  # noqa: E402
 from numba.core.serialize import dumps  # noqa: E402
+from numba.core.sigutils import normalize_signature  # noqa: E402
 from numba.extending import _Intrinsic  # noqa: E402
 
 njit = numba.njit
-"""For functions that only kernels call: they are compiled into each of them, and have no file of their own."""
+int64, uint64, float64, boolean = numba.int64, numba.uint64, numba.float64, numba.boolean
+FORMAT = 1
+"""Number of the way machine code is made here: another one makes all files new."""
 SUFFIX = ".kernel"
 ROOM = 256 << 20
 """Bytes of machine code kept in the folder; above it the files used longest ago are deleted. The kernels of one version of the
@@ -128,7 +134,7 @@ def _add(hasher: Any, value: Any) -> None:
 
 def _bytes_of(value: Any) -> tuple[str, bytes]:
     if isinstance(value, Dispatcher):
-        return "kernel", content(value.py_func) + repr(sorted(value.targetoptions.items())).encode()
+        return type(value).__name__, content(value.py_func) + repr(sorted(value.targetoptions.items())).encode()
     if isinstance(value, _Intrinsic):
         return "intrinsic", content(value._defn)
     if isinstance(value, types.FunctionType):
@@ -186,6 +192,7 @@ class KernelCache(_Cache):
     def path(self, signature: Any, codegen: Any) -> Path:
         """The file of the machine code for `signature` (numba's argument types, with or without what is returned)."""
         made_of = (
+            FORMAT,
             content(self.function).hex(),
             str(signature),
             codegen.magic_tuple(),  # target, CPU and its features
@@ -206,7 +213,7 @@ class KernelCache(_Cache):
         if (data := _read(path)) is None:
             return None
         rtsys.initialize(target_context)
-        return CompileResult._rebuild(target_context, *pickle.loads(data))
+        return compiler.CompileResult._rebuild(target_context, *pickle.loads(data))
 
     def save_overload(self, sig: Any, data: Any) -> None:
         if self.enabled and not data.lifted and not data.library.has_dynamic_globals:
@@ -281,26 +288,147 @@ def _alone(path: Path) -> Iterator[None]:
 
 # -- kernels ---------------------------------------------------------------------------------------------------------------
 
+OPTIONS = {"nopython": True, "nogil": True, "boundscheck": None, "no_cfunc_wrapper": True}
+kernels: list[Kernel] = []
+"""All kernels of the modules imported so far."""
+_said: set[str] = set()
+"""Modules whose compiling this process told of."""
+
+
+def reads(dtype: Any, ndim: int = 1, layout: str = "C") -> Any:
+    """Type of an array that a kernel only reads: it may be given one that can be written as well. Layout A: any strides."""
+    return numba.types.Array(numba.from_dtype(np.dtype(dtype)), ndim, layout, readonly=True)
+
+
+def writes(dtype: Any, ndim: int = 1) -> Any:
+    """Type of a C-contiguous array that a kernel writes."""
+    return numba.types.Array(numba.from_dtype(np.dtype(dtype)), ndim, "C")
+
+
+def tuple_of(kind: Any, *fields: Any) -> Any:
+    """Type of a NamedTuple `kind`; arrays in it are `writes` whether they are written or not."""
+    return numba.types.NamedTuple(fields, kind)
+
 
 class Kernel(CPUDispatcher):
-    """numba's dispatcher, with the cache above; what many processes miss at once is compiled by one while the others wait."""
+    """A function called from Python, kept by content; what many processes miss at once is compiled by one while the others wait.
 
-    def enable_caching(self) -> None:
-        self._cache = KernelCache(self.py_func)
+    With argument types given there is one specialisation, whatever is passed: an array that can be written where one is only
+    read, a constant, another width of integer. What does not fit is a TypeError.
+    """
+
+    def __init__(self, function: Any, argument_types: tuple[Any, ...] = ()):
+        super().__init__(function, targetoptions=OPTIONS)
+        self.argument_types = argument_types
+        self._cache = KernelCache(function)
+        kernels.append(self)
+
+    def make(self) -> Any:
+        """Machine code for the argument types: from the cache, else compiled."""
+        if self._can_compile:
+            self.compile(self.argument_types)
+            self.disable_compile()
+        return self.overloads[self.argument_types].entry_point
 
     def compile(self, sig: Any) -> Any:
         with global_compiler_lock:  # numba's own, taken before ours by every thread
             path = self._cache.path(sig, self.targetctx.codegen())
-            if path.exists() or tuple(numba.core.sigutils.normalize_signature(sig)[0]) in self.overloads:
+            if path.exists() or tuple(normalize_signature(sig)[0]) in self.overloads:
                 return super().compile(sig)
             with _alone(path):
+                if not path.exists():
+                    self._tell()
                 return super().compile(sig)
 
+    def _tell(self) -> None:
+        room = self.py_func.__module__.removeprefix("stages.").rpartition(".")[0]
+        if room not in _said:
+            _said.add(room)
+            progress.current.say(f"compiling {room}, once per machine")
 
-def kernel(function: Callable[..., Any]) -> Any:
-    """`numba.njit(nogil=True)` with the cache above."""
-    if numba.config.DISABLE_JIT:
-        return function
-    compiled = Kernel(function, targetoptions={"nopython": True, "nogil": True, "boundscheck": None})
-    compiled.enable_caching()
-    return compiled
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        if self.argument_types:
+            self.make()
+        return super().get_call_template(args, kws)
+
+    def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
+        return self.make() if self.argument_types else super()._compile_for_args(*args, **kws)
+
+
+class _Part(JITCodeLibrary):
+    """LLVM code of a function that is compiled into others: neither optimised nor turned into machine code on its own."""
+
+    def _optimize_final_module(self) -> None: ...
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+
+class _PartCompiler(_FunctionCompiler):
+    def _compile_core(self, args: Any, return_type: Any) -> Any:
+        flags = compiler.Flags()
+        self.targetdescr.options.parse_as_flags(flags, self.targetoptions)
+        flags.no_compile = flags.no_cpython_wrapper = True
+        context = self.targetdescr.target_context
+        context.refresh()
+        return compiler.compile_extra(
+            self.targetdescr.typing_context,
+            context,
+            self.py_func,
+            args=args,
+            return_type=return_type,
+            flags=flags,
+            library=_Part(context.codegen(), self.py_func.__qualname__),
+            locals=self.locals,
+            pipeline_class=self.pipeline_class,
+        )
+
+
+class Part(CPUDispatcher):
+    """A function that kernels call, compiled into each of them, once whatever constants it is given.
+
+    A test may call it from Python: it is compiled for that on its own, in each process.
+    """
+
+    def __init__(self, function: Any, inline: bool = False):
+        options = OPTIONS | {"forceinline": inline}
+        super().__init__(function, targetoptions=options)
+        self._compiler = _PartCompiler(function, self.targetdescr, options, {}, compiler.Compiler)
+        self._from_python = njit(nogil=True)(function)
+
+    def compile(self, sig: Any) -> Any:
+        with global_compiler_lock:
+            args, returned = normalize_signature(sig)
+            if args not in self.overloads:
+                found = self._compiler.compile(args, returned)._replace(entry_point=object())
+                self.targetctx.insert_user_function(found.entry_point, found.fndesc, [found.library])
+                self.overloads[args] = found
+            return self.overloads[args].entry_point
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        return super().get_call_template(tuple(map(numba.types.unliteral, args)), kws)
+
+    def _compile_for_args(self, *args: Any, **kws: Any) -> Any:
+        return self._from_python._compile_for_args(*args, **kws)
+
+
+def kernel(*argument_types: Any) -> Any:
+    """`@kernel(reads(np.uint8), int64, writes(np.int64))`: a function that Python calls, with its argument types in order."""
+    if len(argument_types) == 1 and isinstance(argument_types[0], types.FunctionType):
+        return _made(Kernel, argument_types[0])
+    return lambda function: _made(Kernel, function, argument_types)
+
+
+def part(function: Callable[..., Any]) -> Any:
+    """A function that only kernels call."""
+    return _made(Part, function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A part that LLVM is to copy to where it is called, however large: for the innermost loops."""
+    return _made(Part, function, True)
+
+
+def _made(kind: Any, function: Any, *more: Any) -> Any:
+    return function if numba.config.DISABLE_JIT else kind(function, *more)

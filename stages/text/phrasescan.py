@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from numba import njit
+import numpy as np
 
 from stages.text.characters import ALNUM, HANGUL
-from stages.text.compiled import kernel
+from stages.text.compiled import boolean, kernel, part, reads, writes
 from stages.text.utf8 import point
 
 
-@njit(nogil=True)
+@part
 def _stands_alone(data, first, start, stop, last, classes):
     """No letter or digit touches `data[start:stop]` inside `data[first:last]`; Hangul may follow it."""
     if start > first:
@@ -27,7 +27,20 @@ def _stands_alone(data, first, start, stop, last, classes):
     return True
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.int64),
+    reads(np.uint16),
+    reads(np.uint16),
+    reads(np.int32, 2),
+    reads(np.int32),
+    reads(np.int32),
+    reads(np.int32),
+    writes(np.int32),
+    boolean,
+    writes(np.int32, 2),
+)
 def scan(data, starts, stops, classes, columns, step, ends, next_end, sizes, groups, whole_words, counts):
     """Add to `counts[i, g]` every phrase of group g that ends in stretch i."""
     for i in range(len(starts)):

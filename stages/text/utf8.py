@@ -8,14 +8,13 @@ an answer for any bytes. Texts that are not UTF-8 are refused before
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from stages.text.compiled import kernel
+from stages.text.compiled import inlined, kernel, reads
 
 BAD = 0xFFFD
 
 
-@njit(inline="always", nogil=True)
+@inlined
 def point(data, at, end):
     """Code point at byte `at` (of `data[:end]`) and the byte after it."""
     lead = np.int64(data[at])
@@ -42,7 +41,7 @@ def point(data, at, end):
     return np.int64(BAD), end
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64))
 def lengths(data, offsets):
     """Code points per text: bytes that are not continuation bytes. int64, n."""
     n = len(offsets) - 1
@@ -52,16 +51,4 @@ def lengths(data, offsets):
         for at in range(offsets[row], offsets[row + 1]):
             count += (data[at] & 0xC0) != 0x80
         out[row] = count
-    return out
-
-
-@kernel
-def gather(data, starts, ends, offsets):
-    """Stretches of `data` one after the other; `offsets` (n + 1) says where each goes. uint8."""
-    out = np.empty(offsets[-1], np.uint8)
-    for row in range(len(starts)):
-        to = offsets[row]
-        for at in range(starts[row], ends[row]):
-            out[to] = data[at]
-            to += 1
     return out

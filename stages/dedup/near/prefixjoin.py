@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.dedup.near.representatives import MOST, Choice, first_match
-from stages.text.compiled import kernel
+from stages.text.compiled import boolean, float64, int64, kernel, part, reads, tuple_of, writes
 from stages.text.minhash.jaccard import Sets
 from stages.text.minhash.lsh import Banding, band_keys, estimate_floor
 
@@ -130,7 +130,7 @@ def _empty(hashes: int, entries: int, docs: int, banding: Banding) -> Block:
     )
 
 
-@kernel
+@kernel(reads(np.uint64), writes(np.uint32))
 def _count(hashes, counts):
     for value in hashes:
         counts[value & np.uint64(counts.size - 1)] += np.uint32(1)
@@ -145,18 +145,51 @@ def _by_rarity(sets: Sets, counts: np.ndarray) -> np.ndarray:
     return ordered
 
 
-@kernel
+@part
 def _prefix(size, threshold):
     """How many of a set's rarest hashes decide whether it can match."""
     return size - int(np.ceil(threshold * size - 1e-9)) + 1 if size else 0
 
 
-@kernel
+@part
 def _slot(value, heads):
     return np.int64((value * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(32)) & (heads.size - 1)
 
 
-@kernel
+@kernel(
+    int64,
+    reads(np.uint32, 2),
+    reads(np.uint64, 2),
+    reads(np.uint64),
+    reads(np.int64),
+    reads(np.uint64),
+    reads(np.bool_),
+    float64,
+    float64,
+    boolean,
+    boolean,
+    tuple_of(
+        Block,
+        writes(np.uint64),
+        writes(np.int64),
+        writes(np.int64),
+        writes(np.uint32, 2),
+        writes(np.uint64, 2),
+        writes(np.int32),
+        writes(np.uint64),
+        writes(np.int32),
+        writes(np.int32),
+        writes(np.int64),
+        writes(np.int64),
+    ),
+    int64,
+    int64,
+    writes(np.int64),
+    writes(np.float64),
+    writes(np.int64, 2),
+    writes(np.int64),
+    writes(np.int64),
+)
 def _add(
     first,
     values,
@@ -208,7 +241,7 @@ def _add(
     return stop
 
 
-@kernel
+@part
 def _candidates(place, rare, block, found, most_visits, steps):
     """Put the kept documents that hold one of the hashes `rare` into `found`, in order; their number, and whether these are all."""
     count, visits, entry = 0, 0, -1
@@ -229,7 +262,7 @@ def _candidates(place, rare, block, found, most_visits, steps):
     return count, visits < most_visits or entry < 0
 
 
-@kernel
+@part
 def _keep(place, values, keys, mine, rare, block):
     """Add a kept document to the block; False when there is no room."""
     docs, entries = block.filled[0], block.filled[1]

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.dedup.near.union_find import forest, join, root
-from stages.text.compiled import kernel
+from stages.text.compiled import boolean, float64, int64, kernel, part, reads, writes
 from stages.text.minhash.jaccard import Sets, shared
 from stages.text.minhash.lsh import Banding, band_keys, estimate_floor
 
@@ -57,7 +57,7 @@ class Choice(NamedTuple):
         )
 
 
-@kernel
+@part
 def _agreement(left, right):
     """In how many places two signatures agree."""
     count = 0
@@ -66,7 +66,7 @@ def _agreement(left, right):
     return count
 
 
-@kernel
+@part
 def meets(left_keys, right_keys):
     """Do two documents share a band?"""
     for band in range(left_keys.size):
@@ -75,13 +75,13 @@ def meets(left_keys, right_keys):
     return False
 
 
-@kernel
+@part
 def _least(left, right, threshold):
     """The fewest shared hashes with which two sets of these sizes can reach the threshold."""
     return math.ceil(threshold * (left + right) / (1.0 + threshold) - 1e-9)
 
 
-@kernel
+@part
 def _compare(agreed, size, hashes, other_hashes, threshold, within, tally):
     """Exact similarity of two documents whose signatures of `size` values agree in `agreed`, -1 where it is below the threshold.
 
@@ -100,7 +100,7 @@ def _compare(agreed, size, hashes, other_hashes, threshold, within, tally):
     return score
 
 
-@kernel
+@part
 def first_match(
     values, keys, mine, others, all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps
 ):
@@ -141,7 +141,7 @@ def first_match(
     return -1, -1.0, 0
 
 
-@kernel
+@part
 def _likeliest(
     values, keys, mine, others, all_values, all_keys, hashes, ends, threshold, floor, within, most, tally, steps
 ):
@@ -176,7 +176,23 @@ def _likeliest(
     return -1, -1.0, levels.sum()
 
 
-@kernel
+@kernel(
+    reads(np.int64),
+    reads(np.bool_),
+    reads(np.uint32, 2),
+    reads(np.uint64, 2),
+    reads(np.uint64),
+    reads(np.int64),
+    float64,
+    float64,
+    boolean,
+    int64,
+    writes(np.int64),
+    writes(np.float64),
+    writes(np.int64, 2),
+    writes(np.int64),
+    writes(np.int64),
+)
 def _choose(
     bounds, fixed, values, keys, hashes, ends, threshold, floor, within, most, keeper, score, tally, left, steps
 ):
@@ -259,7 +275,9 @@ def link_buckets(
     return left[:made].copy(), right[:made].copy()
 
 
-@kernel
+@kernel(
+    reads(np.int64), reads(np.int64), reads(np.uint32, 2), float64, writes(np.int32), writes(np.int64), writes(np.int64)
+)
 def _link(starts, docs, values, least, parent, left, right):
     made = 0
     for bucket in range(starts.size - 1):

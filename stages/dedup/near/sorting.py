@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import kernel, writes
 
 BITS = 11
 """Bits of a key a pass looks at: 2,048 places that are written to at a time fit the second-level cache."""
@@ -18,7 +18,7 @@ def sorted_pairs(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.n
     return (spare_keys, spare_values) if _sort(keys, values, spare_keys, spare_values) else (keys, values)
 
 
-@kernel
+@kernel(writes(np.uint64), writes(np.int64), writes(np.uint64), writes(np.int64))
 def _sort(keys, values, spare_keys, spare_values):
     """Sort; True when the result lies in the spare arrays."""
     mask = np.uint64((1 << BITS) - 1)

@@ -7,11 +7,13 @@ range of the larger of them. Edges only ever go down, and never become more.
 
 from __future__ import annotations
 
+import numpy as np
+
 from stages.dedup.near.union_find import LARGEST
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, reads, writes
 
 
-@kernel
+@kernel(writes(np.int64), int64, reads(np.int64), reads(np.int64), writes(np.int64), writes(np.int64))
 def insert_all(parent, low, left, right, out_left, out_right):
     """Join edges (left <= right, right in the range that begins at `low`); returns how many were handed on, in `out_*`."""
     made = 0
@@ -34,7 +36,7 @@ def insert_all(parent, low, left, right, out_left, out_right):
     return made
 
 
-@kernel
+@kernel(writes(np.int64), int64)
 def flatten_from(parent, low):
     """Point every node at the first node of its path that lies below `low`, or at its root in the range."""
     for node in range(parent.size):
@@ -42,7 +44,7 @@ def flatten_from(parent, low):
             parent[node] = parent[parent[node] - low]
 
 
-@kernel
+@kernel(writes(np.int64), writes(np.int64), int64, reads(np.int64), reads(np.uint32))
 def tally(counts, weights, low, component, weight):
     """Count members and add up their weights, by component."""
     for index in range(component.size):
@@ -51,7 +53,7 @@ def tally(counts, weights, low, component, weight):
         weights[place] += weight[index]
 
 
-@kernel
+@kernel(reads(np.int64), reads(np.int64), int64, int64, writes(np.int64), writes(np.int64))
 def cut_on(counts, weights, most_weight, most_nodes, state, lots):
     """Go on cutting trees into lots where `state` (lot, weight and nodes in it) stands, as `components._cut` does in one go."""
     lot, held_weight, held_nodes = state[0], state[1], state[2]
@@ -64,7 +66,7 @@ def cut_on(counts, weights, most_weight, most_nodes, state, lots):
     state[0], state[1], state[2] = lot, held_weight, held_nodes
 
 
-@kernel
+@kernel(writes(np.int64), int64, reads(np.int64), reads(np.int64), int64, writes(np.int64), writes(np.int64))
 def place_from(places, low, component, doc, first, out_component, out_doc):
     """Put members into the window of places that begins at `first`; `places` are the next free ones, by component."""
     for index in range(component.size):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, reads, writes
 
 UNIT = 64
 """Bytes a unit of a tree's weight stands for."""
@@ -23,7 +23,7 @@ def forest(nodes: int) -> np.ndarray:
     return np.arange(nodes, dtype=np.int32 if nodes < 2**31 else np.int64)
 
 
-@kernel
+@part
 def root(parent, node):
     """The root of `node`'s tree, halving the path on the way."""
     while parent[node] != node:
@@ -32,7 +32,7 @@ def root(parent, node):
     return node
 
 
-@kernel
+@part
 def join(parent, left, right):
     """Join two trees under the smaller root; False when they already were one."""
     left, right = root(parent, left), root(parent, right)
@@ -45,7 +45,7 @@ def join(parent, left, right):
     return True
 
 
-@kernel
+@kernel(writes(np.int32), reads(np.int64, layout="A"), reads(np.int64, layout="A"))
 def join_all(parent, left, right):
     """Join every pair; returns how many joined two trees."""
     joined = 0
@@ -54,7 +54,7 @@ def join_all(parent, left, right):
     return joined
 
 
-@kernel
+@kernel(writes(np.int32))
 def flatten(parent):
     """Point every node at its root. A root is smaller than its nodes, so one sweep upwards is enough."""
     for node in range(parent.size):
@@ -98,7 +98,7 @@ def gathered(
     return Trees(members, parent, weights, trees, lots)
 
 
-@kernel
+@kernel(writes(np.int32), writes(np.uint32))
 def _count(parent, counts):
     """Nodes by root; marks nodes that stand alone. Returns (trees, nodes in them)."""
     for node in range(parent.size):
@@ -114,7 +114,7 @@ def _count(parent, counts):
     return trees, nodes
 
 
-@kernel
+@kernel(reads(np.int32), int64, reads(np.int64), writes(np.uint32))
 def _weigh(parent, first, sizes, weights):
     """Add up sizes by root, in units; returns their sum."""
     total = 0
@@ -127,7 +127,7 @@ def _weigh(parent, first, sizes, weights):
     return total
 
 
-@kernel
+@kernel(reads(np.int32), writes(np.uint32), writes(np.uint32), int64, int64)
 def _cut(parent, counts, weights, most_weight, most_nodes):
     """Put the number of its lot in place of each root's weight, and its first place in place of its count; returns the lots."""
     lot, held_weight, held_nodes, place = 0, 0, 0, 0
@@ -142,7 +142,7 @@ def _cut(parent, counts, weights, most_weight, most_nodes):
     return lot + 1 if place else 0
 
 
-@kernel
+@kernel(reads(np.int32), writes(np.uint32), writes(np.int32))
 def _place(parent, starts, members):
     for node in range(parent.size):
         if parent[node] >= 0:

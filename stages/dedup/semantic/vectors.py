@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import boolean, float64, int64, kernel, part, reads, writes
 
 SCALE = 4000.0
 """Length of a rounded vector. With the rounding of d numbers added it stays below 4096 (2**12) up to d = 36,000."""
@@ -28,7 +28,7 @@ ROUND = 1.5 * 2.0**52
 """Added to a float64 and taken off again, it leaves the nearest whole number, the even one of two."""
 
 
-@kernel
+@part
 def _length(vector):
     total = 0.0
     for value in vector:
@@ -36,13 +36,13 @@ def _length(vector):
     return math.sqrt(total)
 
 
-@kernel
+@kernel(reads(np.float32, 2), writes(np.float64))
 def _lengths(vectors, lengths):
     for row in range(vectors.shape[0]):
         lengths[row] = _length(vectors[row])
 
 
-@kernel
+@kernel(reads(np.float32, 2), writes(np.float32, 2))
 def _whole(vectors, found):
     for row in range(vectors.shape[0]):
         scale = SCALE / _length(vectors[row])
@@ -50,7 +50,7 @@ def _whole(vectors, found):
             found[row, at] = np.float32((np.float64(vectors[row, at]) * scale + ROUND) - ROUND)
 
 
-@kernel
+@part
 def _cosine(a, b):
     dot = aa = bb = 0.0
     for at in range(a.size):
@@ -61,13 +61,25 @@ def _cosine(a, b):
     return min(1.0, dot / math.sqrt(aa * bb))
 
 
-@kernel
+@kernel(reads(np.float32, 2), reads(np.float32, 2), reads(np.int64), reads(np.int64), writes(np.float64))
 def _cosines(left, right, left_at, right_at, found):
     for pair in range(left_at.size):
         found[pair] = _cosine(left[left_at[pair]], right[right_at[pair]])
 
 
-@kernel
+@kernel(
+    reads(np.float32, 2),
+    reads(np.int64),
+    float64,
+    reads(np.float32, 2),
+    reads(np.float32, 2),
+    float64,
+    boolean,
+    reads(np.bool_),
+    int64,
+    writes(np.int64),
+    writes(np.float64),
+)
 def _follow(products, rows, least, heads, others, cosine, among, free, first, leader, score):
     """`rows` of `products` lead, from the first on; `among`: heads are the first of the others, and who follows leads nobody."""
     for row in rows:
@@ -80,7 +92,7 @@ def _follow(products, rows, least, heads, others, cosine, among, free, first, le
                     leader[other], score[other] = first + row, alike
 
 
-@kernel
+@kernel(reads(np.float32, 2), reads(np.int64), reads(np.int64), writes(np.float64, 2), writes(np.bool_))
 def _move(points, before, label, sums, changed):
     for row in range(label.size):
         old, new = before[row], label[row]
@@ -95,7 +107,7 @@ def _move(points, before, label, sums, changed):
             sums[new, at] += np.float64(points[row, at])
 
 
-@kernel
+@kernel(reads(np.uint32, 2), reads(np.uint64), writes(np.uint64))
 def _mixed(bits, weights, found):
     for row in range(bits.shape[0]):
         total = np.uint64(0)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, reads, writes
 from stages.text.minhash import hashing
 from stages.text.minhash.shingles import UNSEEN, WORD_BITS
 
@@ -35,7 +35,7 @@ class Spans(NamedTuple):
     """uint32: byte behind the last."""
 
 
-@kernel
+@part
 def _mix64(value):
     value ^= value >> np.uint64(30)
     value *= _MIX_A
@@ -44,7 +44,7 @@ def _mix64(value):
     return value ^ (value >> np.uint64(31))
 
 
-@kernel
+@kernel(reads(np.uint8), int64, int64, reads(np.uint32), writes(np.uint64), writes(np.uint32), writes(np.uint32))
 def _tokens(data, begin, end, classes, hashes, starts, ends):
     """Hash and byte span (in the text) of each token; returns how many."""
     count = 0
@@ -85,7 +85,20 @@ def _tokens(data, begin, end, classes, hashes, starts, ends):
     return count
 
 
-@kernel
+@kernel(
+    reads(np.uint64),
+    reads(np.uint32),
+    int64,
+    int64,
+    int64,
+    int64,
+    int64,
+    int64,
+    writes(np.uint64),
+    writes(np.uint32),
+    writes(np.uint32),
+    writes(np.uint32),
+)
 def _slide(hashes, starts, count, width, high, size, row, made, keys, owners, firsts, lasts):
     """Every window of `width` of the `count` tokens that begins before byte `high`; returns how many windows there are now."""
     top = np.uint64(1)
@@ -106,7 +119,17 @@ def _slide(hashes, starts, count, width, high, size, row, made, keys, owners, fi
     return made
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.int64),
+    reads(np.uint32),
+    int64,
+    writes(np.uint64),
+    writes(np.uint32),
+    writes(np.uint32),
+    writes(np.uint32),
+)
 def _windows(data, offsets, rows, classes, width, keys, owners, firsts, lasts):
     """Every window of `width` tokens; it ends where the token behind it begins. Returns how many."""
     room = 0
@@ -121,7 +144,7 @@ def _windows(data, offsets, rows, classes, width, keys, owners, firsts, lasts):
     return made
 
 
-@kernel
+@part
 def _letter(data, at, end, classes):
     """(whether the code point at `at` is a letter of a token, whether it is not seen, its bytes)."""
     point = np.uint32(data[at])
@@ -136,7 +159,7 @@ def _letter(data, at, end, classes):
     return (entry & WORD_BITS) != 0, (entry & UNSEEN) != 0, size
 
 
-@kernel
+@kernel(reads(np.uint8), int64, int64, int64, reads(np.uint32))
 def _edge(data, begin, at, end, classes):
     """The first byte from `at` on that stands in no token begun before it."""
     while at < end and data[at] & 0xC0 == 0x80:
@@ -157,7 +180,18 @@ def _edge(data, begin, at, end, classes):
     return at
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.int64),
+    reads(np.uint32),
+    int64,
+    int64,
+    writes(np.uint64),
+    writes(np.uint32),
+    writes(np.uint32),
+    writes(np.uint32),
+)
 def _units(data, offsets, rows, classes, breaks, least, keys, owners, firsts, lasts):
     """Every line (breaks 1) or paragraph (breaks 2: a blank line between) of `least` tokens and more. Returns how many."""
     room = 0

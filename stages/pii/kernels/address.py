@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import part
 
 PROVINCES = (
     "서울 부산 대구 인천 광주 대전 울산 세종 경기 강원 충북 충남 전북 전남 경북 경남 제주 서울시 부산시 대구시 인천시 광주시 대전시 울산시 세종시 "
@@ -85,7 +85,7 @@ _RO, _GIL, _DONG, _RI, _GA = 0xB85C, 0xAE38, 0xB3D9, 0xB9AC, 0xAC00
 _EUP, _MYEON, _SAN, _EU, _BEON = 0xC74D, 0xBA74, 0xC0B0, 0xC73C, 0xBC88
 
 
-@kernel
+@part
 def syllable(data, at, high):
     """Code point of the Hangul syllable at byte `at`; 0 where there is none."""
     if at < 0 or at + 3 > high or data[at] < 0xEA or data[at] > 0xED:
@@ -94,7 +94,7 @@ def syllable(data, at, high):
     return point if 0xAC00 <= point <= 0xD7A3 else 0
 
 
-@kernel
+@part
 def _word_start(data, low, end, digits):
     """Where the word that ends at `end` begins: Hangul syllables, and ASCII digits if `digits`."""
     at = end
@@ -108,7 +108,7 @@ def _word_start(data, low, end, digits):
     return at
 
 
-@kernel
+@part
 def _among(data, start, end, hashes):
     value = np.int64(2166136261)
     for at in range(start, end):
@@ -117,7 +117,7 @@ def _among(data, start, end, hashes):
     return place < hashes.size and hashes[place] == value
 
 
-@kernel
+@part
 def _begins(data, at, high, table):
     """Length of the table's word that stands at `at`; 0 where none does."""
     for row in range(table.shape[0]):
@@ -134,7 +134,7 @@ def _begins(data, at, high, table):
     return 0
 
 
-@kernel
+@part
 def _number(data, at, high):
     """End of `12`, `12-3`, `12번지` or `12-3번지` at `at`; -1 when it counts something or runs on."""
     end = at
@@ -163,7 +163,7 @@ def _number(data, at, high):
     return -1 if _begins(data, end, high, _UNITS) else end
 
 
-@kernel
+@part
 def _details(data, end, high):
     """Building, floor, unit and bracketed district behind the number: where they end."""
     for _ in range(5):
@@ -190,7 +190,7 @@ def _details(data, end, high):
     return end
 
 
-@kernel
+@part
 def _unit(data, at, high):
     """End of `101동`, `지하 1층`, `B동`, `한빛아파트 3동`, `서울시청 8층` at `at`; -1 where none stands."""
     named = at
@@ -221,7 +221,7 @@ def _unit(data, at, high):
     return -1
 
 
-@kernel
+@part
 def _floor(data, at, high):
     """End of `8층`, `1203호` or `N동` at `at`, which a word of any kind may stand before; -1 where none stands."""
     stop = at
@@ -234,7 +234,7 @@ def _floor(data, at, high):
     return stop + 4 if letter and syllable(data, stop + 1, high) == _DONG else -1
 
 
-@kernel
+@part
 def _floored(data, at, end):
     """Does a floor or a room (`8층`, `1203호`) stand in `data[at:end]`?"""
     for k in range(at + 1, end - 2):
@@ -243,7 +243,7 @@ def _floored(data, at, end):
     return False
 
 
-@kernel
+@part
 def address(data, low, high, at):
     """(start, end, kind) of the address whose number begins at `at`: kind 0 none, 1 road, 2 lot, 3 only with a label."""
     place = at - 1 if at > low and data[at - 1] == 32 else at
@@ -297,7 +297,7 @@ def address(data, low, high, at):
     return start, stop, 3
 
 
-@kernel
+@part
 def _plausible(data, word, place, last):
     """Can this word be a road or a lot's district? Particles (으로) and common words cannot."""
     if place - word < 6:
@@ -310,14 +310,14 @@ def _plausible(data, word, place, last):
     return True
 
 
-@kernel
+@part
 def _only_digits(data, at, end):
     while at < end and 48 <= data[at] <= 57:
         at += 1
     return at == end
 
 
-@kernel
+@part
 def _branch(data, word, place):
     """Is the word a branch of the road before it: `228번길`, `23길`?"""
     at = word

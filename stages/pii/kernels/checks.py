@@ -18,7 +18,7 @@ import numpy as np
 
 from stages.pii.kernels import forms
 from stages.pii.kernels.rules import NUMBER
-from stages.text.compiled import kernel
+from stages.text.compiled import part
 
 DIGITS = 40
 """Room for the digits of one match; more are counted, not kept."""
@@ -55,7 +55,7 @@ _BRN_WEIGHTS = np.array([1, 3, 7, 1, 3, 7, 1, 3, 5], np.int64)
 _MONTH = np.array([0, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], np.int64)
 
 
-@kernel
+@part
 def digits_of(data, start, end, out):
     """The ASCII digits of `data[start:end]` into `out`; returns how many there are."""
     n = 0
@@ -68,7 +68,7 @@ def digits_of(data, start, end, out):
     return n
 
 
-@kernel
+@part
 def luhn(d, n):
     total = 0
     for k in range(n):
@@ -81,7 +81,7 @@ def luhn(d, n):
     return total % 10 == 0
 
 
-@kernel
+@part
 def _number(d, first, count):
     value = 0
     for k in range(first, first + count):
@@ -89,7 +89,7 @@ def _number(d, first, count):
     return value
 
 
-@kernel
+@part
 def issuer(d, n):
     """Is this a length and prefix that a card issuer uses? 0 no, 1 yes, 2 yes and typical (15 or 16 digits)."""
     two, three, four, six = _number(d, 0, 2), _number(d, 0, 3), _number(d, 0, 4), _number(d, 0, 6)
@@ -119,7 +119,7 @@ def issuer(d, n):
     return 0
 
 
-@kernel
+@part
 def birth(d):
     """Year * 10000 + month * 100 + day of a resident or foreigner number; 0 where there is no such living day."""
     g = d[6]
@@ -137,7 +137,7 @@ def birth(d):
     return year * 10000 + month * 100 + day if day <= last else 0
 
 
-@kernel
+@part
 def _resident(d, n, foreign, bare):
     if n != 13:
         return -1
@@ -159,7 +159,7 @@ def _resident(d, n, foreign, bare):
     return 0 if barcode else 1
 
 
-@kernel
+@part
 def _business(d, n):
     if n != 10:
         return -1
@@ -171,7 +171,7 @@ def _business(d, n):
     return 1 if (10 - total % 10) % 10 == d[9] and kind > 0 and _number(d, 0, 3) >= 101 else -1
 
 
-@kernel
+@part
 def _corporate(d, n):
     if n != 13:
         return -1
@@ -185,7 +185,7 @@ def _corporate(d, n):
     return 1 if known and (10 - total % 10) % 10 == d[12] else 0
 
 
-@kernel
+@part
 def _bank(data, start, end, d, n):
     """Ten to sixteen digits that are no date and no phone."""
     if n < 10 or n > 16:
@@ -198,7 +198,7 @@ def _bank(data, start, end, d, n):
     return -1 if same else 0
 
 
-@kernel
+@part
 def _dated(d, n):
     """Do the first eight digits read as a day between 1900 and 2099?"""
     if n < 8 or not ((d[0] == 1 and d[1] == 9) or (d[0] == 2 and d[1] == 0)):
@@ -207,7 +207,7 @@ def _dated(d, n):
     return 1 <= month <= 12 and 1 <= day <= 31
 
 
-@kernel
+@part
 def _service(d, n):
     if n != 8 or d[0] != 1:
         return -1
@@ -234,14 +234,14 @@ def _service(d, n):
     return 1 if known else 0
 
 
-@kernel
+@part
 def _toll_free(d, n):
     k = 1 if d[0] == 1 and n > 10 else 0
     three = _number(d, k, 3)
     return three == 800 or three == 888 or three == 877 or three == 866 or three == 855 or three == 844 or three == 833
 
 
-@kernel
+@part
 def _phone(which, data, start, end, d, n):
     """Phones that only a count of digits decides; digits behind an `x` are an extension and do not count."""
     seps, dots = 0, 0
@@ -281,7 +281,7 @@ def _phone(which, data, start, end, d, n):
     return 0
 
 
-@kernel
+@part
 def check(which, data, start, end, high, d):
     """Check number `which` of `data[start:end]`, in a text that ends at `high`; `d` int64[DIGITS] is scratch. -1 refused, 0 weak, 1 strong."""
     if which == _STRONG:
@@ -305,7 +305,7 @@ def check(which, data, start, end, high, d):
     return _of_digits(which, data, start, end, d)
 
 
-@kernel
+@part
 def _of_digits(which, data, start, end, d):
     n = digits_of(data, start, end, d)
     if n > 6 and d[0] + d[1] + d[2] + d[3] == 0:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import kernel, part, reads
 
 KEEP, DROP, HANGUL, JOINING_DASH, JOINING_DOT = -1, -2, -3, -4, -5
 
@@ -66,7 +66,7 @@ _DOTS = _among(
 )
 
 
-@kernel
+@part
 def _point(data, at, end):
     """Code point at `at` and its size in bytes; malformed bytes are points of their own."""
     c = np.int64(data[at])
@@ -85,7 +85,7 @@ def _point(data, at, end):
     return c, 1
 
 
-@kernel
+@part
 def folded(point):
     """ASCII code of what `point` stands for; KEEP as it is, DROP as nothing, HANGUL for a leading consonant; JOINING_DASH and
     JOINING_DOT for what stands for `-` and `.` between two letters or digits."""
@@ -139,7 +139,7 @@ def folded(point):
     return _joining(point)
 
 
-@kernel
+@part
 def _joining(point):
     if point > 0xFFFF or (0x3400 <= point < 0xFE00):
         return KEEP
@@ -150,17 +150,17 @@ def _joining(point):
     return JOINING_DOT if at < _DOTS.size and _DOTS[at] == point else KEEP
 
 
-@kernel
+@part
 def _digit(c):
     return 48 <= c <= 57
 
 
-@kernel
+@part
 def _alnum(c):
     return 48 <= c <= 57 or 65 <= c <= 90 or 97 <= c <= 122
 
 
-@kernel
+@part
 def _alnum_before(data, start, at):
     """Is the sign before `at` an ASCII letter or digit, or a full-width one?"""
     if at <= start:
@@ -170,14 +170,14 @@ def _alnum_before(data, start, at):
     return _alnum(data[at - 1])
 
 
-@kernel
+@part
 def _alnum_at(data, at, end):
     if at >= end:
         return False
     return _alnum(folded(_point(data, at, end)[0])) if data[at] == 0xEF else _alnum(data[at])
 
 
-@kernel
+@part
 def _stands_for(data, start, at, end, point, size):
     """What the sign at `at` is folded to where it stands: an ASCII code, KEEP, DROP or HANGUL."""
     to = folded(point)
@@ -190,7 +190,7 @@ def _stands_for(data, start, at, end, point, size):
     return (45 if to == JOINING_DASH else 46) if joins else KEEP
 
 
-@kernel
+@part
 def _inside_value(data, start, at, end):
     """Does the line break at `at` stand inside a number or an address?"""
     if at - 1 < start or at + 1 >= end:
@@ -203,7 +203,7 @@ def _inside_value(data, start, at, end):
     return _digit(before) and behind == 45 and at + 2 < end and _digit(data[at + 2])
 
 
-@kernel
+@part
 def needs_folding(data, start, end):
     """Does `data[start:end]` hold a sign that folds? One look at each byte above ASCII."""
     at = start
@@ -223,7 +223,7 @@ def needs_folding(data, start, end):
     return False
 
 
-@kernel
+@part
 def _compose(data, at, end, lead):
     """The syllable that begins with `lead` at `at`, and where it ends; 0 where no vowel follows."""
     if at + 5 >= end:
@@ -239,7 +239,7 @@ def _compose(data, at, end, lead):
     return syllable, stop
 
 
-@kernel
+@part
 def _fold(data, start, end, out, begins, ends):
     """Fold `data[start:end]` into `out`; `begins[k]:ends[k]` are the bytes that `out[k]` stands for. Returns the size.
 
@@ -274,7 +274,7 @@ def _fold(data, start, end, out, begins, ends):
     return n
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64))
 def foldable(data, offsets):
     """int64[k]: the texts that hold a sign that folds; text i is `data[offsets[i]:offsets[i + 1]]`."""
     found = np.zeros(offsets.size - 1, np.int64)
@@ -286,7 +286,7 @@ def foldable(data, offsets):
     return found[:n]
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64), reads(np.int64))
 def fold(data, offsets, items):
     """The texts `items` folded into one buffer: (bytes, offsets, begins, ends), the last two places in `data` per byte."""
     room = 0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import part
 
 SHORTEST = 7
 """Bytes of the shortest match of a rule that begins with a letter or digit; the scanner relies on it."""
@@ -26,7 +26,7 @@ for _value, _sign in enumerate(b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"):
     _BECH[_sign] = _value
 
 
-@kernel
+@part
 def octets(data, start, end, out):
     """Four decimal octets into `out`; False when one is above 255 or written with a leading zero."""
     k, value, size = 0, 0, 0
@@ -44,7 +44,7 @@ def octets(data, start, end, out):
     return k == 4
 
 
-@kernel
+@part
 def ipv4(data, start, end, d, private):
     if not octets(data, start, end, d):
         return -1
@@ -66,17 +66,17 @@ def ipv4(data, start, end, d, private):
     return 1
 
 
-@kernel
+@part
 def _hex(c):
     return 48 <= c <= 57 or 65 <= c <= 70 or 97 <= c <= 102
 
 
-@kernel
+@part
 def _value(c):
     return c - 48 if c <= 57 else (c & 0xDF) - 55
 
 
-@kernel
+@part
 def ipv6(data, start, end, d, private):
     """RFC 4291 text: eight groups, or `::` once for one or more groups of zeros; the last two may be dotted."""
     if end - start < SHORTEST and data[start] != 58:
@@ -128,7 +128,7 @@ def ipv6(data, start, end, d, private):
     return 1 if digit and (groups >= 4 or (longest >= 3 and groups >= 2)) else 0
 
 
-@kernel
+@part
 def mac(data, start, end):
     letters, zeros, ones, count, threes = 0, 0, 0, 0, 0
     for at in range(start, end):
@@ -146,7 +146,7 @@ def mac(data, start, end):
     return 1 if letters > 0 or data[start + 2] == 58 else 0
 
 
-@kernel
+@part
 def _before(data, start, at):
     """Signs other than blanks between `start` and `at`, counted to four."""
     n = 0
@@ -156,7 +156,7 @@ def _before(data, start, at):
     return n
 
 
-@kernel
+@part
 def iban(data, start, end):
     length, remainder = 0, 0
     a, b = data[start] & 0xDF, data[start + 1] & 0xDF
@@ -175,7 +175,7 @@ def iban(data, start, end):
     return 1 if length == want and remainder == 1 else -1
 
 
-@kernel
+@part
 def _polymod(check, v):
     top = check >> 25
     check = (check & 0x1FFFFFF) << 5 ^ v
@@ -192,7 +192,7 @@ def _polymod(check, v):
     return check
 
 
-@kernel
+@part
 def bech32(data, start, end):
     split, check = start, np.int64(1)
     for at in range(start, end):
@@ -210,7 +210,7 @@ def bech32(data, start, end):
     return 1 if check == 1 or check == 0x2BC830A3 else -1
 
 
-@kernel
+@part
 def varied(data, start, end):
     """Many different signs among the first 256, so that `ghp_xxxxxxxx...` in a manual stays, however long it runs on."""
     low, high = np.uint64(0), np.uint64(0)
@@ -230,7 +230,7 @@ def varied(data, start, end):
     return 1 if n >= 12 or (n >= 8 and end - start < 32) else -1
 
 
-@kernel
+@part
 def _hangul(data, at, high):
     """Code point of the three bytes at `at` read as UTF-8; 0 past the end."""
     if at + 3 > high:
@@ -238,7 +238,7 @@ def _hangul(data, at, high):
     return (np.int64(data[at]) & 15) << 12 | (np.int64(data[at + 1]) & 63) << 6 | (np.int64(data[at + 2]) & 63)
 
 
-@kernel
+@part
 def plate(data, start, end, high):
     """Tight form strong; spaced form weak, since `12주 2024` and `30조 5000` are read so."""
     after = _hangul(data, end, high)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.pii.kernels.address import syllable
-from stages.text.compiled import kernel
+from stages.text.compiled import part
 
 LOCAL_LIMIT = 64
 """RFC 5321 4.5.3.1.1."""
@@ -42,12 +42,12 @@ HANGUL_ENDINGS = ("한국", "닷컴", "닷넷", "삼성")
 _HANGUL_ENDINGS = np.array([list(_name.encode()) for _name in HANGUL_ENDINGS], np.uint8)
 
 
-@kernel
+@part
 def _letter(c):
     return 65 <= c <= 90 or 97 <= c <= 122
 
 
-@kernel
+@part
 def _no_domain(data, start, end):
     if end - start > 8:
         return False
@@ -63,7 +63,7 @@ def _no_domain(data, start, end):
     return False
 
 
-@kernel
+@part
 def _local(data, low, at):
     """Where the mailbox before `at` begins; -1 where none stands."""
     start, hangul = at, at - 3 >= low and syllable(data, at - 3, at) > 0
@@ -81,7 +81,7 @@ def _local(data, low, at):
     return -1 if start == at or data[at - 1] == 46 else start
 
 
-@kernel
+@part
 def _hangul_ending(data, label, limit):
     """Where the Hangul top-level domain at `label` ends; -1 where none stands."""
     for row in range(_HANGUL_ENDINGS.shape[0]):
@@ -94,7 +94,7 @@ def _hangul_ending(data, label, limit):
     return -1
 
 
-@kernel
+@part
 def _hangul_label(data, label, limit):
     """Where the host label that begins with a syllable ends."""
     stop = label
@@ -108,7 +108,7 @@ def _hangul_label(data, label, limit):
     return stop
 
 
-@kernel
+@part
 def mailbox(data, low, high, at, size):
     """(start, end) of the address around the `@` at `at` (`size` bytes: 3 for `%40`); start -1 where there is none."""
     start = _local(data, low, at)
@@ -152,7 +152,7 @@ def mailbox(data, low, high, at, size):
     return (start, end) if end > 0 else (-1, -1)
 
 
-@kernel
+@part
 def credentials(data, low, high, at):
     """(start, end) of `scheme://user:password@host:port` around the `@` at `at`; start -1 where there is none."""
     begin, colon = at, False

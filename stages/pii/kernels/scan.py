@@ -18,7 +18,7 @@ from stages.pii.kernels.forms import SHORTEST
 from stages.pii.kernels.labels import KINDS, NEGATIVE
 from stages.pii.kernels.mail import credentials, mailbox
 from stages.pii.spelled import spelled_mailbox
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, reads, tuple_of, writes
 
 ITEM, BEGIN, END, RULE, SCORE = range(5)
 ROOT, FREE_WALK = 1, 400
@@ -37,17 +37,17 @@ _KEY_LIMIT = 16_384
 """Bytes of a private key block behind its first line; 16,384-bit RSA takes 12,800."""
 
 
-@kernel
+@part
 def _digit(c):
     return 48 <= c <= 57
 
 
-@kernel
+@part
 def _letter(c):
     return 65 <= c <= 90 or 97 <= c <= 122
 
 
-@kernel
+@part
 def _in_url(data, low, at):
     """Does a URL's `://` stand before `at`, with at most 255 signs between that a URL may hold?"""
     for _ in range(256):
@@ -67,7 +67,7 @@ def _in_url(data, low, at):
     return False
 
 
-@kernel
+@part
 def left_sides(data, low, start):
     """Mask of what stands directly before `start`."""
     if start == low:
@@ -99,7 +99,7 @@ def left_sides(data, low, start):
     return mask
 
 
-@kernel
+@part
 def right_sides(data, end, high):
     """Mask of what stands directly behind `end`."""
     if end == high:
@@ -129,7 +129,7 @@ def right_sides(data, end, high):
     return mask
 
 
-@kernel
+@part
 def situation(book, kinds, data, low, high, start, end):
     """(0 no label, 1 a label of `kinds`, 2 one of another kind of number) and where a region's name begins, else `start`."""
     state, nearest, begin = ROOT, np.int64(0), start
@@ -168,7 +168,7 @@ def situation(book, kinds, data, low, high, start, end):
     return 0, start
 
 
-@kernel
+@part
 def _names(data, at, start):
     """Does a label that ends at `at` name the number at `start`? Not across a line in which other words stand, and not
     past another number (four digits or more) with words behind it: a label names one number."""
@@ -186,7 +186,7 @@ def _names(data, at, start):
     return not (line and words) and not since
 
 
-@kernel
+@part
 def _stands(book, data, low, high, w, end):
     """Latin labels are whole words."""
     if not book.words[w, _ALONE]:
@@ -195,7 +195,7 @@ def _stands(book, data, low, high, w, end):
     return (begin == low or not _letter(data[begin - 1])) and (end == high or not _letter(data[end]))
 
 
-@kernel
+@part
 def _settle(book, data, low, high, floor, hits, n, start, end, rule, quality):
     """Score a match and append it; returns the new count. The caller has made room."""
     column = SCORES + 3 * quality
@@ -213,7 +213,7 @@ def _settle(book, data, low, high, floor, hits, n, start, end, rule, quality):
     return n + 1
 
 
-@kernel
+@part
 def _key_block(data, end, high):
     """End of the private key whose first line ends at `end`: behind its last line, or where its text stops."""
     stop, limit = end, min(high, end + _KEY_LIMIT)
@@ -241,7 +241,7 @@ def _key_block(data, end, high):
     return stop
 
 
-@kernel
+@part
 def _walk(book, on, data, low, high, floor, start, hits, n, scratch):
     """Every rule's longest good match that begins at `start`; returns the count of hits and the farthest end."""
     state, at, begun, left, far = ROOT, start, n, -1, start
@@ -282,7 +282,7 @@ def _walk(book, on, data, low, high, floor, start, hits, n, scratch):
     return kept, far
 
 
-@kernel
+@part
 def _at_sign(book, on, data, low, high, floor, at, size, hits, n):
     if on[_MAIL]:
         start, end = mailbox(data, low, high, at, size)
@@ -295,7 +295,7 @@ def _at_sign(book, on, data, low, high, floor, at, size, hits, n):
     return n
 
 
-@kernel
+@part
 def _address(book, data, low, high, floor, at, hits, n):
     start, end, kind = address(data, low, high, at)
     if kind == 0:
@@ -304,7 +304,7 @@ def _address(book, data, low, high, floor, at, hits, n):
     return _settle(book, data, low, high, floor, hits, n, start, end, rule, _ONE * (kind != 3))
 
 
-@kernel
+@part
 def _after_sign(c, before):
     """Can a spelled `@` end here: a closing bracket or the last byte of 골뱅이, with a blank or without?"""
     if c == 32:
@@ -312,7 +312,7 @@ def _after_sign(c, before):
     return c == 0xB4 or c == 41 or c == 93 or c == 125
 
 
-@kernel
+@part
 def scan_text(book, on, data, low, high, floor, hits, n, scratch):
     """Hits of `data[low:high]` appended to `hits` from row `n`; returns the new count, -1 when room runs out."""
     room = hits.shape[0] - 96
@@ -359,7 +359,24 @@ def scan_text(book, on, data, low, high, floor, hits, n, scratch):
     return n
 
 
-@kernel
+BOOK = tuple_of(
+    tables.Book,
+    writes(np.uint8, 2),
+    writes(np.uint8),
+    writes(np.int32),
+    int64,
+    writes(np.int32),
+    writes(np.int32),
+    writes(np.int64, 2),
+    writes(np.int32),
+    int64,
+    writes(np.int32),
+    writes(np.int32),
+    writes(np.int64, 2),
+)
+
+
+@kernel(BOOK, reads(np.bool_), reads(np.uint8), reads(np.int64), int64, writes(np.int64, 2))
 def scan(book, on, data, offsets, floor, hits):
     """Hits of texts: text i is `data[offsets[i]:offsets[i + 1]]`.
 
@@ -378,7 +395,7 @@ def scan(book, on, data, offsets, floor, hits):
     return n
 
 
-@kernel
+@kernel(reads(np.uint8), int64, int64)
 def code_points(data, start, end):
     """How many code points begin in `data[start:end]`."""
     n = 0

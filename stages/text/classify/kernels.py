@@ -8,10 +8,9 @@ one's place, which changes no number.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from stages.text.characters import CJK, HANGUL, LATIN, OTHER_LETTER
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, reads, writes
 from stages.text.utf8 import point
 
 _APOSTROPHE, _HYPHEN = 0x27, 0x2D
@@ -27,7 +26,7 @@ HELD = 1 << 12
 """Words summed in 32 bits before they are added up in 64."""
 
 
-@njit(nogil=True)
+@part
 def _mixed(state):
     """SplitMix64's finaliser; never 0 or 1."""
     state = (state ^ (state >> np.uint64(30))) * _MIX_A
@@ -36,7 +35,7 @@ def _mixed(state):
     return state if state > np.uint64(1) else np.uint64(2)
 
 
-@njit(nogil=True)
+@part
 def _identity(data, start, end):
     """64-bit hash of a word's bytes."""
     state = np.uint64(_SEED)
@@ -45,13 +44,13 @@ def _identity(data, start, end):
     return _mixed(state)
 
 
-@njit(nogil=True)
+@part
 def _hashed(state, byte):
     """One step of FNV-1a as fastText has it: bytes count as signed."""
     return np.uint32((state ^ np.uint32(np.int8(byte))) * _PRIME)
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64), writes(np.uint64), writes(np.int32))
 def fill_words(arena, ends, keys, numbers):
     """Put every word's hash and number into an open-addressing table (`keys` 0: free)."""
     mask = np.uint64(len(keys) - 1)
@@ -63,7 +62,7 @@ def fill_words(arena, ends, keys, numbers):
         keys[slot], numbers[slot] = key, word
 
 
-@njit(nogil=True)
+@part
 def _number(key, keys, numbers):
     mask = np.uint64(len(keys) - 1)
     slot = key & mask
@@ -74,7 +73,7 @@ def _number(key, keys, numbers):
     return -1
 
 
-@njit(nogil=True)
+@part
 def _row_of(place, words, alive, slots):
     """The input row of an n-gram bucket, -1 where it was pruned. `alive` has a bit per bucket: few were kept, and it is small."""
     if len(slots) == 0:
@@ -84,7 +83,7 @@ def _row_of(place, words, alive, slots):
     return np.int64(words + slots[place])
 
 
-@njit(nogil=True)
+@part
 def _rest(value, by, inverse):
     """`value % by` of numbers below 2**32 without a division: it is asked of every n-gram."""
     left = value - np.int64(np.float64(value) * inverse) * by
@@ -93,7 +92,7 @@ def _rest(value, by, inverse):
     return left - by if left >= by else left
 
 
-@njit(nogil=True)
+@part
 def _add_ngrams(data, start, end, scratch, words, minn, maxn, bucket, alive, slots, rows, vector):
     """Add the rows of the character n-grams of `<word>` to `vector`; how many there were. `scratch` has room for the word and two."""
     added = 0
@@ -123,13 +122,13 @@ def _add_ngrams(data, start, end, scratch, words, minn, maxn, bucket, alive, slo
     return added
 
 
-@njit(nogil=True)
+@part
 def _is_mark(byte):
     """ASCII punctuation and control characters."""
     return byte < 0x80 and not (0x30 <= byte <= 0x39 or 0x41 <= byte <= 0x5A or 0x61 <= byte <= 0x7A)
 
 
-@njit(nogil=True)
+@part
 def _is_word(data, start, end):
     """Letters, marks around them, apostrophes and hyphens inside: no code, no number."""
     while start < end and _is_mark(data[start]):
@@ -143,7 +142,7 @@ def _is_word(data, start, end):
     return end > start
 
 
-@njit(nogil=True)
+@part
 def _letters(data, start, end, classes, counts):
     """Count the letters of a word by kind."""
     at = start
@@ -160,7 +159,7 @@ def _letters(data, start, end, classes, counts):
             counts[3] += 1
 
 
-@njit(nogil=True)
+@part
 def _is_label(data, start, end, prefix):
     if end - start < len(prefix):
         return False
@@ -170,7 +169,7 @@ def _is_label(data, start, end, prefix):
     return True
 
 
-@njit(nogil=True)
+@part
 def _is_end(data, start, end):
     """`</s>`: fastText reads no further; here it is passed over, for a tag in a page is not its end."""
     return (
@@ -182,13 +181,13 @@ def _is_end(data, start, end):
     )
 
 
-@njit(nogil=True)
+@part
 def _is_gap(byte):
     """What fastText splits words at: blank, tab, line breaks of ASCII, NUL."""
     return byte == 0x20 or byte <= 0x0D and (byte >= 0x09 or byte == 0)
 
 
-@njit(nogil=True)
+@part
 def _worked_out(
     data, start, end, key, scratch, classes, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, note
 ):
@@ -205,7 +204,27 @@ def _worked_out(
     _letters(data, start, end, classes, note[dim + 1 :])
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.int64),
+    reads(np.uint16),
+    reads(np.uint8),
+    reads(np.uint64),
+    reads(np.int32),
+    int64,
+    int64,
+    int64,
+    int64,
+    reads(np.uint8),
+    reads(np.int32),
+    reads(np.float32, 2),
+    int64,
+    int64,
+    writes(np.uint64),
+    writes(np.float32, 2),
+    writes(np.float64, 3),
+)
 def gather(
     data, starts, ends, classes, prefix, keys, numbers, words, minn, maxn, bucket, alive, slots, rows, closing, pairs, memory, notes, sums
 ):  # fmt: skip
@@ -281,7 +300,7 @@ def gather(
         part[:] = 0
 
 
-@njit(nogil=True)
+@part
 def _add_pairs(data, start, end, seen, pairs, recent, words, bucket, alive, slots, rows, into):
     """Add the word n-grams that end with this word; how many words have been seen."""
     state = _FNV
@@ -290,7 +309,7 @@ def _add_pairs(data, start, end, seen, pairs, recent, words, bucket, alive, slot
     return _push(state, seen, pairs, recent, words, bucket, alive, slots, rows, into)
 
 
-@njit(nogil=True)
+@part
 def _add_end(seen, pairs, recent, words, bucket, alive, slots, rows, into):
     """The end of the line is a word of the last n-grams too."""
     state = _FNV
@@ -299,7 +318,7 @@ def _add_end(seen, pairs, recent, words, bucket, alive, slots, rows, into):
     _push(state, seen, pairs, recent, words, bucket, alive, slots, rows, into)
 
 
-@njit(nogil=True)
+@part
 def _push(state, seen, pairs, recent, words, bucket, alive, slots, rows, into):
     recent[seen % pairs] = state
     for length in range(2, min(pairs, seen + 1) + 1):
@@ -314,13 +333,13 @@ def _push(state, seen, pairs, recent, words, bucket, alive, slots, rows, into):
     return seen + 1
 
 
-@njit(nogil=True)
+@part
 def _wide(state):
     """A word's hash as fastText widens it: through a signed 32-bit number."""
     return np.uint64(np.int64(np.int32(state)))
 
 
-@kernel
+@kernel(reads(np.float32, 2), reads(np.int32, 2), writes(np.int64, 2), writes(np.float64, 2))
 def best_leaves(dots, tree, best, scores):
     """The labels of greatest probability per row, best first, and their scores: down the tree, no further than the last of them.
 
@@ -352,7 +371,7 @@ def best_leaves(dots, tree, best, scores):
             waiting += 2
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64), reads(np.int64), writes(np.float64))
 def hangul_shares(data, starts, ends, shares):
     """Syllables of Hangul among all that may be letters, per stretch; a rough count: every other non-ASCII character is one."""
     for text in range(len(starts)):

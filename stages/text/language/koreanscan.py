@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from numba import njit
+import numpy as np
 
 from stages.text.characters import HANGUL, JAMO, PUNCT, SPACE
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, reads, writes
 from stages.text.utf8 import point
 
 COMPATIBILITY_JAMO = (0x3131, 0x318E)
 
 
-@njit(nogil=True)
+@part
 def _is_repeated(char, kind):
     """May `char` be collapsed when it stands many times in a row: loose jamo, and marks of laughter and stress."""
     return (kind & JAMO and 0x3131 <= char <= 0x318E) or char in (0x7E, 0x5E, 0x21, 0x3F, 0x2661, 0x2665, 0x3B)
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.uint16),
+    int64,
+    writes(np.int64, 2),
+    writes(np.int64),
+    int64,
+    writes(np.int64),
+)
 def runs(data, offsets, classes, keep, spans, owners, room, totals):
     """Find runs of one jamo or mark longer than `keep`: `spans` (code points beyond the first `keep`), `owners` (text).
 
@@ -48,7 +57,7 @@ def runs(data, offsets, classes, keep, spans, owners, room, totals):
     return found
 
 
-@njit(nogil=True)
+@part
 def _follows(char):
     """Could `char` be a UTF-8 continuation byte read as Latin-1 or Windows-1252?"""
     return (
@@ -75,7 +84,7 @@ def _follows(char):
     )
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64), writes(np.int64))
 def mojibake(data, offsets, out):
     """`out[i]`: code points of text i that look like another encoding's bytes read wrong.
 
@@ -112,7 +121,7 @@ def mojibake(data, offsets, out):
             out[row] += upper
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64), reads(np.uint16), int64, writes(np.int64, 2))
 def eojeol(data, offsets, classes, long_run, counts):
     """Per text: words with Hangul, those of a single syllable, Hangul code points, those in runs of more than `long_run`.
 

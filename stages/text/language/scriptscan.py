@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, reads, writes
 from stages.text.utf8 import point
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.uint16),
+    reads(np.int64),
+    int64,
+    writes(np.int64, 2),
+    writes(np.int64),
+    writes(np.int64),
+)
 def count(data, offsets, classes, flags, limit, counts, chars, ends):
     """Per text, over at most `limit` code points: how many have any bit of each of `flags`; how many there were."""
     kinds = np.zeros(1 << 16, np.int64)
@@ -40,7 +49,7 @@ _OPEN = np.array([ord(sign) for sign in '「『“"（(«《〈‹„'], np.int6
 _SHUT = np.array([ord(sign) for sign in '」』”"）)»》〉›“'], np.int64)
 
 
-@kernel
+@part
 def _closes(data, at, end, shut):
     """Byte of the sign that closes a quotation opened before `at`, or -1."""
     for _ in range(QUOTED):
@@ -55,7 +64,7 @@ def _closes(data, at, end, shut):
     return -1
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64), reads(np.int64), reads(np.uint8), writes(np.int64, 3), writes(np.int64, 2))
 def letters(data, starts, ends, table, counts, cases):
     """Per stretch: letters by script (`writing.scripts`), outside short quotations and in them (`counts`: n x 2 x scripts), and
     letters in capitals and in small letters (`cases`: n x 2). All int64."""

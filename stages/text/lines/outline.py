@@ -8,10 +8,9 @@ walk and read over where a line's end and its sentences are judged, as C4 does.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from stages.text.characters import BREAK, CLOSER, DIGIT, SPACE, TERMINAL
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, reads, writes
 from stages.text.lines.table import BLANK_ABOVE, BROKEN_BY_LF, ENDED, TERMINATED
 from stages.text.utf8 import point
 
@@ -24,7 +23,7 @@ _EDIT = np.frombuffer(b"[edit]", np.uint8)
 _NEEDED = np.frombuffer(b"[citation needed]", np.uint8)
 
 
-@njit(nogil=True)
+@part
 def _is_at(data, at, end, phrase):
     if at + len(phrase) > end:
         return False
@@ -34,7 +33,7 @@ def _is_at(data, at, end, phrase):
     return True
 
 
-@njit(nogil=True)
+@part
 def citation_end(data, at, end, classes):
     """Byte after the citation that begins at byte `at` (a `[`), or -1. A citation never crosses a line."""
     if _is_at(data, at, end, _EDIT):
@@ -52,7 +51,7 @@ def citation_end(data, at, end, classes):
     return -1
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64), int64)
 def room(data, offsets, max_lines):
     """Upper bounds for the tables: lines (at most `max_lines` a text) and citations in all texts."""
     lines = citations = 0
@@ -66,7 +65,19 @@ def room(data, offsets, max_lines):
     return lines, citations
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.uint16),
+    int64,
+    writes(np.int64),
+    writes(np.bool_),
+    writes(np.int64, 2),
+    writes(np.int32, 2),
+    writes(np.uint8),
+    writes(np.int64, 2),
+    writes(np.int64),
+)
 def outline(data, offsets, classes, max_lines, bounds, whole, places, numbers, flags, cites, cite_bounds):
     """Fill the line table.
 
@@ -198,7 +209,7 @@ def outline(data, offsets, classes, max_lines, bounds, whole, places, numbers, f
     cite_bounds[line] = cite
 
 
-@kernel
+@kernel(reads(np.uint8), reads(np.int64), reads(np.int64), reads(np.uint16), reads(np.int64), writes(np.int64, 2))
 def makeup(data, starts, ends, classes, flags, counts):
     """Characters per class: `counts[i, j]` = code points of `data[starts[i]:ends[i]]` with any of the bits `flags[j]`."""
     for i in range(len(starts)):

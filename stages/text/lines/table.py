@@ -105,7 +105,8 @@ class Lines:
         from stages.text.lines.outline import makeup
 
         counts = np.zeros((self.n, len(flags)), np.int64)
-        makeup(self.docs.data, self.places[:, 0], self.places[:, 1], classes(), np.array(flags, np.int64), counts)
+        starts, ends = np.ascontiguousarray(self.places.T)
+        makeup(self.docs.data, starts, ends, classes(), np.array(flags, np.int64), counts)
         return counts
 
     def texts(self, which: np.ndarray) -> list[str]:

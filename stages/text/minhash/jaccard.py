@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import boolean, int64, kernel, part, reads, writes
 from stages.text.minhash.shingles import Shingling, table
 from stages.text.minhash.signatures import ROOM, is_suspect, next_shingles, rewritten
 from stages.text.minhash.tokens import KINDS, STATE, begin
@@ -50,14 +50,14 @@ def shingle_sets(data: np.ndarray, offsets: np.ndarray, how: Shingling) -> Sets:
 def gather_sets(texts: Iterable[Texts], count: int) -> Sets:
     """`count` shingle sets out of texts that lie in several columns; nothing but hashes is copied."""
     runs = [np.zeros(0, np.uint64)] * count
-    for part in texts:
-        hashes, bounds, suspect = _hash_all(part.data, part.offsets, part.rows, part.how)
-        _placed(runs, part.places, hashes, bounds)
+    for column in texts:
+        hashes, bounds, suspect = _hash_all(column.data, column.offsets, column.rows, column.how)
+        _placed(runs, column.places, hashes, bounds)
         again = np.flatnonzero(suspect)
         if len(again):
-            data, offsets = rewritten(part.data, part.offsets, part.rows[again])
-            hashes, bounds, _ = _hash_all(data, offsets, np.arange(len(again)), part.how)
-            _placed(runs, part.places[again], hashes, bounds)
+            data, offsets = rewritten(column.data, column.offsets, column.rows[again])
+            hashes, bounds, _ = _hash_all(data, offsets, np.arange(len(again)), column.how)
+            _placed(runs, column.places[again], hashes, bounds)
     bounds = np.zeros(count + 1, np.int64)
     np.cumsum([len(run) for run in runs], out=bounds[1:])
     return Sets(np.concatenate(runs) if runs else np.zeros(0, np.uint64), bounds)
@@ -94,7 +94,18 @@ def _hash_all(
     return hashes, bounds, suspect
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.int64),
+    reads(np.uint32),
+    int64,
+    boolean,
+    int64,
+    writes(np.uint64),
+    writes(np.int64),
+    writes(np.bool_),
+)
 def _hash_rows(data, offsets, rows, classes, kind, fold, width, hashes, bounds, suspect):
     low, raw, spaced, edges = (
         np.empty(ROOM, np.uint8),
@@ -121,7 +132,7 @@ def _hash_rows(data, offsets, rows, classes, kind, fold, width, hashes, bounds, 
         bounds[index + 1] = total
 
 
-@kernel
+@part
 def _sorted_distinct(hashes, scratch, ends):
     """Sort hashes and leave one of each, in place; returns how many. `scratch` has as many places, `ends` (uint32) one more.
 
@@ -158,7 +169,7 @@ def _sorted_distinct(hashes, scratch, ends):
     return np.int64(write)
 
 
-@kernel
+@part
 def _inserted(hashes, size, value):
     """Insert `value` into the ascending `hashes[:size]`; False where it stands there."""
     at = size
@@ -172,7 +183,7 @@ def _inserted(hashes, size, value):
     return True
 
 
-@kernel
+@kernel(reads(np.uint64), reads(np.uint64), int64)
 def shared(left, right, least):
     """How many hashes two sorted distinct runs share; -1 as soon as `least` cannot be reached."""
     i, j, found = 0, 0, 0

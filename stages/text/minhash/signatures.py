@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import kernel, njit
+from stages.text.compiled import boolean, inlined, int64, kernel, part, reads, writes
 from stages.text.minhash import hashing
 from stages.text.minhash.shingles import SUSPECT, Shingling, normalised, table
 from stages.text.minhash.tokens import (
@@ -42,7 +42,7 @@ _POLY = np.uint64(hashing.POLY)
 _ZERO, _ONE = np.uint64(0), np.uint64(1)
 
 
-@njit(nogil=True, inline="always")
+@inlined
 def _fmix32(value):
     value ^= value >> np.uint32(16)
     value = np.uint32(value * np.uint32(0x85EBCA6B))
@@ -51,7 +51,7 @@ def _fmix32(value):
     return np.uint32(value ^ (value >> np.uint32(16)))
 
 
-@kernel
+@part
 def _hash_shingles(tokens, count, width, out):
     """64-bit hashes of the `count - width + 1` shingles over `tokens`; returns how many."""
     top = _ONE
@@ -71,7 +71,7 @@ def _hash_shingles(tokens, count, width, out):
     return made
 
 
-@kernel
+@part
 def next_shingles(data, at, end, classes, kind, fold, exact, width, low, raw, spaced, edges, tokens, state, hashes):
     """Shingle hashes of the next block of a text, into `hashes`; returns (at, made).
 
@@ -94,13 +94,13 @@ def next_shingles(data, at, end, classes, kind, fold, exact, width, low, raw, sp
     return at, made
 
 
-@kernel
+@part
 def is_suspect(state):
     """Did the scanner meet a character whose form depends on its neighbours?"""
     return (flags(state) & np.uint64(SUSPECT)) != 0
 
 
-@kernel
+@part
 def _permute(block, count, factors, terms, values):
     for k in range(factors.size):
         factor, term, least = factors[k], terms[k], values[k]
@@ -109,7 +109,21 @@ def _permute(block, count, factors, terms, values):
         values[k] = least
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.uint32),
+    int64,
+    boolean,
+    int64,
+    reads(np.uint32),
+    reads(np.uint32),
+    writes(np.uint32, 2),
+    writes(np.uint64, 2),
+    writes(np.int64),
+    writes(np.int64),
+    writes(np.bool_),
+)
 def _sign(data, offsets, classes, kind, fold, width, factors, terms, values, exact, counts, lengths, suspect):
     low, raw, spaced, edges = (
         np.empty(ROOM, np.uint8),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel, njit
+from stages.text.compiled import inlined, part
 from stages.text.minhash import hashing
 from stages.text.minhash.shingles import SPACE, WORD_BITS
 from stages.text.minhash.words64 import copy64, load64, ones, others64, store64, trailing_zeros
@@ -41,7 +41,7 @@ _SIX, _TWELVE, _TAIL = np.uint32(6), np.uint32(12), np.uint32(0x3F)
 _BLANK, _NUL = np.uint8(0x20), np.uint8(0xFF)
 
 
-@njit(nogil=True, inline="always")
+@inlined
 def mix64(value):
     value ^= value >> np.uint64(30)
     value *= _MIX_A
@@ -50,14 +50,14 @@ def mix64(value):
     return value ^ (value >> np.uint64(31))
 
 
-@kernel
+@part
 def begin(state):
     """Make a scanner's state (uint64[STATE]) ready for a text: white space at its start is no gap."""
     state[:] = _ZERO
     state[_GAP] = _ONE
 
 
-@kernel
+@part
 def _fold_ascii(data, low, spaced, eojeol, fold):
     """One stretch of ASCII in vectors: its tokens in lower case, and its bytes with white space as blanks; bit 7 of what it saw."""
     seen = np.uint8(0)
@@ -77,7 +77,7 @@ def _fold_ascii(data, low, spaced, eojeol, fold):
     return seen
 
 
-@kernel
+@part
 def _close_up(spaced, size, raw, write, gap):
     """Append `spaced[:size]` to `raw` with one blank for each run; returns (end, was the last byte a blank).
 
@@ -100,7 +100,7 @@ def _close_up(spaced, size, raw, write, gap):
     return write, gap
 
 
-@kernel
+@part
 def _decoded(data, at, end):
     """(code point, bytes) of the character at `at`, which is not ASCII; (0xFFFD, 1) for a sequence cut off or out of range."""
     first = np.uint32(data[at])
@@ -117,7 +117,7 @@ def _decoded(data, at, end):
     return np.uint32(0xFFFD), 1
 
 
-@kernel
+@part
 def _encode(point, low, at):
     """Write a code point as UTF-8; returns the place behind it."""
     if point < 0x80:
@@ -138,7 +138,7 @@ def _encode(point, low, at):
     return at + 4
 
 
-@kernel
+@part
 def _by_character(data, at, end, classes, low, low_end, raw, raw_end, state):
     """Characters one by one until the block is full or ASCII goes on; returns (at, low_end, raw_end)."""
     plain, gap, flags, chars = 0, state[_GAP], np.uint32(0), 0
@@ -191,7 +191,7 @@ def _by_character(data, at, end, classes, low, low_end, raw, raw_end, state):
     return at, low_end, raw_end
 
 
-@kernel
+@part
 def _fill(data, at, end, classes, kind, fold, exact, low, raw, spaced, state):
     """Read on until the block is full or the text ends; returns (at, low_end, raw_end)."""
     low_end, raw_end = np.int64(state[_LOW]), np.int64(state[_RAW])
@@ -215,7 +215,7 @@ def _fill(data, at, end, classes, kind, fold, exact, low, raw, spaced, state):
     return at, low_end, raw_end
 
 
-@kernel
+@part
 def _digest(raw, size, last, state):
     """Fold all but the last bytes of `raw` into the exact hash, all of it at the end of a text; holds back the rest."""
     value, at = state[_EXACT], 0
@@ -235,7 +235,7 @@ def _digest(raw, size, last, state):
     state[_EXACT], state[_RAW] = value, np.uint64(size - at)
 
 
-@kernel
+@part
 def _edges(low, size, edges):
     """Where runs of other bytes than zero begin and end in `low[:size]`, in turns; returns how many edges.
 
@@ -261,13 +261,13 @@ def _edges(low, size, edges):
     return count
 
 
-@njit(nogil=True, inline="always")
+@inlined
 def _chained(value, chunk):
     value = (value ^ chunk) * _STEP
     return value ^ (value >> np.uint64(32))
 
 
-@kernel
+@part
 def _take_words(low, size, last, edges, tokens, count, state):
     """Hash the finished runs of `low` into `tokens` from `count` on; holds back an unfinished one. Returns the new count."""
     if last:
@@ -306,7 +306,7 @@ def _take_words(low, size, last, edges, tokens, count, state):
     return count
 
 
-@kernel
+@part
 def _take_chars(low, size, tokens, count, state):
     """Hash every character of `low` into `tokens`, and a blank between two runs."""
     inside, at, gap = state[_INSIDE], 0, state[_CHAIN]
@@ -328,7 +328,7 @@ def _take_chars(low, size, tokens, count, state):
     return count
 
 
-@kernel
+@part
 def next_tokens(data, at, end, classes, kind, fold, exact, low, raw, spaced, edges, tokens, count, state):
     """Hashes of the tokens of the next block of a text into `tokens` from `count` on; returns (at, count).
 
@@ -343,19 +343,19 @@ def next_tokens(data, at, end, classes, kind, fold, exact, low, raw, spaced, edg
     return at, _take_words(low, low_end, at >= end, edges, tokens, count, state)
 
 
-@kernel
+@part
 def exact_hash(state):
     """Hash of the text that was read, white space collapsed; 0 for an empty one."""
     return mix64(state[_EXACT])
 
 
-@kernel
+@part
 def flags(state):
     """Table bits (`shingles.SUSPECT`) of what the scanner met beyond ASCII."""
     return state[_FLAGS]
 
 
-@kernel
+@part
 def characters(state):
     """Code points read."""
     return np.int64(state[_CHARS])

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from stages.text.compiled import kernel
+from stages.text.compiled import kernel, part, reads, writes
 
-_S40 = np.uint64(40)
+SHIFT = 40
+"""Bits of a hash to the right of those that say its slot."""
 
 
-@njit(nogil=True)
+@part
 def slot_of(value, size):
     """First slot of a hash in a table of `size` (a power of two)."""
-    return np.int64(np.uint64(value) >> _S40) & (size - 1)
+    return np.int64(np.uint64(value) >> np.uint64(SHIFT)) & (size - 1)
 
 
-@kernel
+@kernel(reads(np.uint64), reads(np.int64), reads(np.int64), reads(np.uint64, 2), writes(np.int64))
 def count_distinct(hashes, bounds, which, tables, out):
     """`out[i]` = different members of `tables[which[i]]` in `hashes[bounds[i]:bounds[i + 1]]`; rows of `which` -1 are left."""
     size = tables.shape[1]

@@ -9,9 +9,8 @@ of names gets a name), so no n-gram hash can collide.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from stages.text.compiled import kernel
+from stages.text.compiled import kernel, part, reads, writes
 from stages.text.words.walk import table_size
 
 FIRST, LAST = 2, 10
@@ -22,7 +21,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _S32 = np.uint64(32)
 
 
-@njit(nogil=True)
+@part
 def _name(keys, names, base, key, fresh):
     """The number `key` was given in this generation (names from `base` on), or `base + fresh`, which it then has."""
     mask = len(keys) - 1
@@ -36,7 +35,7 @@ def _name(keys, names, base, key, fresh):
     return fresh
 
 
-@njit(nogil=True)
+@part
 def _keep_repeated(places, named, count, times):
     """Compact `places`/`named` to those whose name occurs at least twice; how many are left. Written without branches."""
     left = 0
@@ -47,7 +46,7 @@ def _keep_repeated(places, named, count, times):
     return left
 
 
-@njit(nogil=True)
+@part
 def _top_chars(lens, base, n, places, named, count, times, fresh):
     """Characters covered by the commonest n-gram (of those equally common, the first), blanks between words counted."""
     most = 1
@@ -66,7 +65,7 @@ def _top_chars(lens, base, n, places, named, count, times, fresh):
     return most * size
 
 
-@njit(nogil=True)
+@part
 def _repeated_chars(lens, base, n, places, named, count, met, fresh):
     """Characters of n-grams met before, left to right, each counted n-gram skipped over as a whole."""
     for name in range(fresh):
@@ -85,7 +84,7 @@ def _repeated_chars(lens, base, n, places, named, count, met, fresh):
     return total
 
 
-@kernel
+@kernel(reads(np.uint64), reads(np.int32), reads(np.int64), writes(np.int64, 2), writes(np.int64, 2))
 def repeated(hashes, lens, bounds, top, dup):
     """Fill `top` (rows x 3: n = 2, 3, 4) and `dup` (rows x 6: n = 5 to 10) with characters.
 

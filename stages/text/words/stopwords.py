@@ -68,13 +68,13 @@ def where_listed(limit: np.ndarray, langs: pa.Array | None, lists: dict[str, tup
 @cache
 def _table(words: tuple[str, ...], size: int = 0) -> np.ndarray:
     """Open-addressing table of the words' hashes (0: free), a power of two of at least four times as many slots."""
-    from stages.text.words.members import slot_of
+    from stages.text.words.members import SHIFT
 
     hashes = word_hashes(words)
     size = size or 1 << max(4, (4 * len(hashes) - 1).bit_length())
     table = np.zeros(size, np.uint64)
     for value in hashes:
-        slot = slot_of(value, size)
+        slot = int(value) >> SHIFT & (size - 1)
         while table[slot] and table[slot] != value:
             slot = (slot + 1) % size
         table[slot] = value

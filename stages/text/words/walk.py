@@ -9,10 +9,9 @@ bits: not seen, and harmless at these rates.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from stages.text.characters import ALPHA, BREAK, PUNCT, SPACE, TERMINAL
-from stages.text.compiled import kernel
+from stages.text.compiled import inlined, int64, kernel, part, reads, writes
 from stages.text.utf8 import point
 
 COUNTS = (
@@ -38,7 +37,7 @@ _DOT, _HASH, _MINUS, _BULLET, _ELLIPSIS, _LF, _CR = 0x2E, 0x23, 0x2D, 0x2022, 0x
 _STAR, _EN_DASH, _EM_DASH, _BAR = 0x2A, 0x2013, 0x2014, 0x2015
 
 
-@njit(inline="always", nogil=True)
+@inlined
 def finished(value):
     """Spread the bits of a running hash over all 64."""
     value ^= value >> _S32
@@ -46,13 +45,13 @@ def finished(value):
     return value ^ (value >> _S29)
 
 
-@njit(inline="always", nogil=True)
+@inlined
 def fold(value, part):
     """Running hash with one more part."""
     return (value ^ part) * MIX
 
 
-@njit(nogil=True)
+@part
 def seen(keys, stamps, stamp, value):
     """True when `value` was put into this generation of the table before; puts it there."""
     mask = len(keys) - 1
@@ -66,7 +65,7 @@ def seen(keys, stamps, stamp, value):
     return False
 
 
-@njit(nogil=True)
+@part
 def table_size(wanted):
     """Power of two at least twice `wanted`."""
     size = 64
@@ -75,7 +74,7 @@ def table_size(wanted):
     return size
 
 
-@njit(inline="always", nogil=True)
+@inlined
 def _close_piece(out, keys, stamps, stamp, value, size, full, ended, short_length):
     """Count a piece between line feeds: `size` code points, `full` when it holds a word, `ended` when a terminal ends it."""
     out[PIECES] += 1
@@ -90,7 +89,7 @@ def _close_piece(out, keys, stamps, stamp, value, size, full, ended, short_lengt
         out[DUP_FULL_CHARS] += size * again
 
 
-@njit(inline="always", nogil=True)
+@inlined
 def _close_paragraph(out, keys, stamps, stamp, value, size):
     out[PARAGRAPHS] += 1
     if seen(keys, stamps, stamp, finished(value)):
@@ -98,7 +97,7 @@ def _close_paragraph(out, keys, stamps, stamp, value, size):
         out[DUP_PARAGRAPH_CHARS] += size
 
 
-@njit(nogil=True)
+@part
 def opens_item(char, blank_follows):
     """Does a line that begins with `char` look like an item of a list, as Korean pages set them?
 
@@ -137,7 +136,7 @@ def opens_item(char, blank_follows):
     )
 
 
-@njit(inline="always", nogil=True)
+@inlined
 def _through_gap(data, at, end, out, keys, stamps, stamp, value, size):
     """What the blanks `data[at:end]` between two words mean to paragraphs; the hash and length of the paragraph under way.
 
@@ -164,7 +163,7 @@ def _through_gap(data, at, end, out, keys, stamps, stamp, value, size):
         size += 1
 
 
-@njit(inline="always", nogil=True)
+@inlined
 def _through_word(data, at, after, end, char, kind, classes):
     """Read the word that begins with `char` at `at`.
 
@@ -199,7 +198,7 @@ def _through_word(data, at, after, end, char, kind, classes):
     return at, size, finished(value), kind, dots >= 3 or char == _ELLIPSIS, plain, alpha, sharps, ellipses
 
 
-@njit(nogil=True)
+@part
 def _grown(keys, stamps, stamp, wanted):
     """Tables with room for `wanted` entries, holding this generation's."""
     size = table_size(wanted)
@@ -210,7 +209,17 @@ def _grown(keys, stamps, stamp, wanted):
     return fresh_keys, fresh_stamps
 
 
-@kernel
+@kernel(
+    reads(np.uint8),
+    reads(np.int64),
+    reads(np.uint16),
+    int64,
+    int64,
+    writes(np.uint64),
+    writes(np.int32),
+    writes(np.int64, 2),
+    writes(np.int64),
+)
 def walk(data, offsets, classes, short_length, max_tokens, hashes, lens, counts, bounds):
     """Fill `counts` (n x len(COUNTS)), `hashes`, `lens` (per word) and `bounds` (n + 1, into the two)."""
     keys, stamps = np.zeros(1 << 10, np.uint64), np.zeros(1 << 10, np.int32)

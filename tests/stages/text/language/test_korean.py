@@ -23,7 +23,7 @@ def docs_of(texts: list[str]) -> Docs:
 @settings(deadline=None, max_examples=150)
 @given(TEXTS)
 def test_runs_are_those_of_a_pattern(texts):
-    edits, totals = docs_of(texts).once(Runs(2))
+    edits, totals = docs_of(texts).cached(Runs(2))
     for row, text in enumerate(texts):
         assert apply_edits(text, edits[row])[0] == RUN.sub(r"\1\1", text)
         assert totals[row] == sum(len(m[0]) for m in RUN.finditer(text))
@@ -31,14 +31,14 @@ def test_runs_are_those_of_a_pattern(texts):
 
 def test_many_runs_in_one_text():
     text = "ㅋㅋㅋ ㅠㅠㅠ " * 2000
-    edits, _ = docs_of([text]).once(Runs(2))
+    edits, _ = docs_of([text]).cached(Runs(2))
     assert apply_edits(text, edits[0])[0] == "ㅋㅋ ㅠㅠ " * 2000
 
 
 @settings(deadline=None, max_examples=150)
 @given(TEXTS)
 def test_spacing_of_eojeol(texts):
-    found = docs_of(texts).once(spacing)
+    found = docs_of(texts).cached(spacing)
     for row, text in enumerate(texts):
         words = [w for w in text.split() if re.search("[가-힣]", w)]
         single = [w for w in words if re.fullmatch(r"[.!~^]*[가-힣][.!~^]*", w)]

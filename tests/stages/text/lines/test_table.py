@@ -50,7 +50,7 @@ def slow(text: str) -> list[tuple]:
 @settings(deadline=None, max_examples=200)
 @given(TEXTS)
 def test_the_table_is_that_of_plain_python(texts):
-    table = docs_of(texts).once(table_of.lines)
+    table = docs_of(texts).cached(table_of.lines)
     ended = table.has(table_of.ENDED)
     for row, text in enumerate(texts):
         part = range(int(table.bounds[row]), int(table.bounds[row + 1]))
@@ -62,7 +62,7 @@ def test_the_table_is_that_of_plain_python(texts):
 @settings(deadline=None, max_examples=150)
 @given(TEXTS, st.randoms())
 def test_edits_leave_exactly_the_kept_lines(texts, random):
-    table = docs_of(texts).once(table_of.lines)
+    table = docs_of(texts).cached(table_of.lines)
     keep = np.array([random.random() < 0.6 for _ in range(table.n)], bool)
     joined, without = line_edits.joined(table, keep, "x"), line_edits.without(table, ~keep, "x")
     for row, text in enumerate(texts):
@@ -74,7 +74,7 @@ def test_edits_leave_exactly_the_kept_lines(texts, random):
 
 def test_paragraphs_stay_one_blank_line_apart():
     text = "one\n\nmenu\n\ntwo\nmenu\nthree\n\nmenu\n"
-    table = docs_of([text]).once(table_of.lines)
+    table = docs_of([text]).cached(table_of.lines)
     drop = np.array([line == "menu" for line in table.texts(np.ones(table.n, bool))])
     assert apply_edits(text, line_edits.without(table, drop, "x")[0])[0] == "one\n\ntwo\nthree"
 

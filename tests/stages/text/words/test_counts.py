@@ -104,7 +104,7 @@ def slow_repeated(words: list[str], n: int) -> int:
 @settings(deadline=None, max_examples=150)
 @given(st.lists(WORDS, min_size=1, max_size=5))
 def test_repeated_ngrams_are_those_of_plain_python(texts):
-    found = docs_of(texts).once(repeats)
+    found = docs_of(texts).cached(repeats)
     for row, text in enumerate(texts):
         words = text.split()
         assert found.top[row].tolist() == [slow_top(words, n) for n in (2, 3, 4)]
