@@ -5,11 +5,8 @@ Exit codes: 0 done, 1 work failed, 2 bad usage or recipe, 130 stopped by Ctrl-C,
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
 import sys
-import threading
 import warnings
 from contextlib import nullcontext
 from typing import Any
@@ -88,42 +85,19 @@ def main() -> None:
     """Entry point of a process."""
     _begin()
     stop.listen()
-    try:
-        _obey()
-    except SystemExit as leaving:
-        _leave(leaving.code)
-        raise
+    _obey()
 
 
 def _begin() -> None:
-    """Load what every command needs, without what it does not: collecting garbage among modules, OpenBLAS threads that spin
-    while they wait, and pydantic's search of every installed package for plug-ins. What the user has set stands."""
+    """Load what every command needs, without OpenBLAS threads that spin while they wait, and pydantic's search of every
+    installed package for plug-ins. What the user has set stands."""
     added = {name: value for name, value in QUIETLY.items() if name not in os.environ}
     os.environ.update(added)
-    gc.disable()
     try:
         import pipeline.engine.catalog  # noqa: F401
     finally:
-        gc.freeze()
-        gc.enable()
         for name in added:
             del os.environ[name]
-
-
-def _leave(code: Any) -> None:
-    """End the process here where nothing but this thread lives: taking modules apart one by one is a tenth of a CPU second.
-
-    Where other threads, Ray or torch are at work, or what was printed cannot be written, this returns and Python ends as ever.
-    """
-    if threading.active_count() > 1 or not isinstance(code, int) or {"ray", "torch"} & set(sys.modules):
-        return
-    atexit._run_exitfuncs()
-    try:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    except (OSError, ValueError, AttributeError):
-        return
-    os._exit(code)
 
 
 def _obey() -> None:

@@ -10,6 +10,7 @@ import ast
 import importlib
 import os
 import traceback
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -185,6 +186,13 @@ class Verb(NamedTuple):
 
     def load(self) -> type[Options]:
         return getattr(importlib.import_module(self.module), self.class_name)
+
+
+def warmers() -> list[Callable[..., tuple[str, bool]]]:
+    """What compiles or loads ahead of time: the function `warm` of each `stages/*/warm.py`."""
+    return [
+        importlib.import_module(f"stages.{source.parent.name}.warm").warm for source in sorted(STAGES.glob("*/warm.py"))
+    ]
 
 
 def verbs() -> dict[str, Verb]:

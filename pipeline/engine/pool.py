@@ -399,7 +399,12 @@ def _on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
     from ray.experimental.internal_kv import _internal_kv_put
 
     key = _late_key(name_of(task))
-    return guarded(fn, task, lambda line: _internal_kv_put(key, line.encode("utf-8", "replace"), overwrite=True))
+
+    def tell(line: str) -> None:
+        _internal_kv_put(key, line.encode("utf-8", "replace"), overwrite=True)
+
+    progress.current = progress.Told(tell)
+    return guarded(fn, task, tell)
 
 
 def _say_late(tasks: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pipeline.inspection.terminal import shown
@@ -47,6 +47,16 @@ class Lines(Quiet):
     def end(self, line: str = "") -> None:
         if line:
             self.say(line)
+
+
+class Told(Quiet):
+    """Hands lines on to `tell`: of a worker, whose driver shows them."""
+
+    def __init__(self, tell: Callable[[str], object]):
+        self.tell = tell
+
+    def say(self, line: str) -> None:
+        self.tell(line)
 
 
 class Bar(Quiet):

@@ -86,10 +86,22 @@ def explain_command(what: str) -> int:
 
 
 @click.command("doctor", help="What is installed, what is missing, GPU or not.")
-def doctor_command() -> int:
-    from pipeline.inspection.inspect import doctor
+@click.option(
+    "--warm",
+    is_flag=True,
+    help="Compile all kernels ahead, once per machine (or container: set MAETDOL_CACHE to a folder of the image). Exit code 1 where the folder cannot be written.",
+)
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def doctor_command(warm: bool, quiet: bool) -> int:
+    from pipeline.inspection.inspect import doctor, warmed
 
-    text, healthy = doctor()
+    if warm:
+        from pipeline.engine import progress
+
+        progress.listen(quiet)
+        text, healthy = warmed()
+    else:
+        text, healthy = doctor()
     click.echo(text)
     return 0 if healthy else 1
 

@@ -403,6 +403,22 @@ def doctor() -> tuple[str, bool]:
     return "\n".join(lines), not missing
 
 
+def warmed() -> tuple[str, bool]:
+    """Everything compiled ahead that stages compile on first use; False where it could not be kept."""
+    from pipeline.engine import catalog, progress
+
+    progress.current.begin("warm")
+    lines, kept = [], True
+    for warm in catalog.warmers():
+        line, is_kept = warm(
+            lambda total: progress.current.expect("kernels", total), lambda name: progress.current.advance()
+        )
+        lines.append(line)
+        kept &= is_kept
+    progress.current.end()
+    return "\n".join(lines), kept
+
+
 def _version(name: str) -> str | None:
     try:
         return importlib.metadata.version(name)

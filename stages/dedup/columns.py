@@ -24,8 +24,8 @@ class _NoPandas:
 
 
 def _arrow_without_pandas() -> None:
-    """Arrow's first conversion imports pandas to look for its types, which no column here has: a fifth of a CPU second a task's
-    process. Whoever asks Arrow for pandas afterwards still gets it."""
+    """Arrow's first conversion imports pandas to look for its types, which no column here has: .3 CPU
+    seconds a task's process (.78 against 1.09, median of five). Whoever asks Arrow for pandas afterwards still gets it."""
     if "pandas" not in sys.modules:
         sys.meta_path.insert(0, _NoPandas)  # type: ignore[arg-type]
         try:

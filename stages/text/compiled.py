@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import gc
 import hashlib
-import importlib
 import os
 import pickle
 import sys
@@ -30,41 +28,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import llvmlite
+import numba
 import numpy as np
+from numba.core import compiler
+from numba.core.caching import _Cache
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher, _FunctionCompiler
+from numba.core.registry import CPUDispatcher
+from numba.core.runtime import rtsys
+from numba.core.serialize import dumps
+from numba.core.sigutils import normalize_signature
+from numba.extending import _Intrinsic
 
 from pipeline.engine import progress
-
-
-def _numba_without_scipy() -> Any:
-    """numba looks for scipy when it is imported, which no kernel here needs; and nothing of it is garbage meanwhile."""
-    if "numba" in sys.modules:
-        return sys.modules["numba"]
-    hidden, collecting = "scipy" not in sys.modules, gc.isenabled()
-    if hidden:
-        sys.modules["scipy"] = None  # type: ignore[assignment]
-    gc.disable()
-    try:
-        return importlib.import_module("numba")
-    finally:
-        if hidden:
-            del sys.modules["scipy"]
-        if collecting:
-            gc.enable()
-
-
-numba = _numba_without_scipy()
-
-import llvmlite  # noqa: E402
-from numba.core import compiler  # noqa: E402
-from numba.core.caching import _Cache  # noqa: E402
-from numba.core.codegen import JITCodeLibrary  # noqa: E402
-from numba.core.compiler_lock import global_compiler_lock  # noqa: E402
-from numba.core.dispatcher import Dispatcher, _FunctionCompiler  # noqa: E402
-from numba.core.registry import CPUDispatcher  # noqa: E402
-from numba.core.runtime import rtsys  # noqa: E402
-from numba.core.serialize import dumps  # noqa: E402
-from numba.core.sigutils import normalize_signature  # noqa: E402
-from numba.extending import _Intrinsic  # noqa: E402
 
 njit = numba.njit
 int64, uint64, float64, boolean = numba.int64, numba.uint64, numba.float64, numba.boolean
@@ -329,6 +307,10 @@ class Kernel(CPUDispatcher):
             self.compile(self.argument_types)
             self.disable_compile()
         return self.overloads[self.argument_types].entry_point
+
+    def is_kept(self) -> bool:
+        """Is the machine code for the argument types on disk?"""
+        return self._cache.path(self.argument_types, self.targetctx.codegen()).exists()
 
     def compile(self, sig: Any) -> Any:
         with global_compiler_lock:  # numba's own, taken before ours by every thread

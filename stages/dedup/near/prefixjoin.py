@@ -269,7 +269,8 @@ def _keep(place, values, keys, mine, rare, block):
     at = block.ends[docs] if docs <= block.places.size else 0
     if docs == block.places.size or at + mine.size > block.hashes.size or entries + rare.size > block.rare.size:
         return False
-    block.hashes[at : at + mine.size] = mine
+    for index in range(mine.size):
+        block.hashes[at + index] = mine[index]
     block.ends[docs + 1] = at + mine.size
     block.places[docs] = place
     block.values[docs] = values

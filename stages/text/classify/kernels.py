@@ -204,6 +204,15 @@ def _worked_out(
     _letters(data, start, end, classes, note[dim + 1 :])
 
 
+@part
+def _hand_over(part, sums, text):
+    """Add `part` to the text's sums and empty it. Loops: a sum of arrays compiles five times as long, for its messages alone."""
+    for side in range(part.shape[0]):
+        for d in range(part.shape[1]):
+            sums[text, side, d] += part[side, d]
+            part[side, d] = 0
+
+
 @kernel(
     reads(np.uint8),
     reads(np.int64),
@@ -287,8 +296,7 @@ def gather(
                 seen = _add_pairs(data, start, at, seen, pairs, recent, words, bucket, alive, slots, rows, part[0])
             held += 1
             if held == HELD:
-                sums[text] += part
-                part[:] = 0
+                _hand_over(part, sums, text)
                 held = 0
         for side in range(2 if closing >= 0 else 0):
             for d in range(dim):
@@ -296,8 +304,7 @@ def gather(
             part[side, dim] += 1
         if pairs > 1:
             _add_end(seen, pairs, recent, words, bucket, alive, slots, rows, part[0])
-        sums[text] += part
-        part[:] = 0
+        _hand_over(part, sums, text)
 
 
 @part

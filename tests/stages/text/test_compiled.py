@@ -18,16 +18,18 @@ REPO = Path(__file__).resolve().parents[3]
 CALL = """
 import json, sys
 sys.stdin.readline()
+from pipeline.engine import progress
+progress.listen("-q" in sys.argv)
 from stages.probe import scan
 found = scan.total(4)
 print(json.dumps([found, sum(scan.total.stats.cache_misses.values()), sum(scan.total.stats.cache_hits.values())]))
 """
 SCAN = """
 from stages.probe.weights import weight
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel
 
 
-@kernel
+@kernel(int64)
 def total(values):
     found = 0
     for value in range(values):
@@ -35,12 +37,12 @@ def total(values):
     return found
 """
 WEIGHTS = """
-from stages.text.compiled import njit
+from stages.text.compiled import part
 
 FACTOR = {factor}
 
 
-@njit(nogil=True)
+@part
 def weight(value):
     return value * FACTOR
 """
@@ -48,10 +50,10 @@ def weight(value):
 
 def tree(folder: Path, factor: int = 2) -> Path:
     """A copy of the code with a kernel of its own, `total`, that calls a function of another file."""
-    for name in ("__init__.py", "compiled.py"):
-        target = folder / "stages" / "text" / name
+    for name in ("__init__.py", "text/__init__.py", "text/compiled.py"):
+        target = folder / "stages" / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes((REPO / "stages" / "text" / name).read_bytes())
+        target.write_bytes((REPO / "stages" / name).read_bytes())
     probe = folder / "stages" / "probe"
     probe.mkdir(exist_ok=True)
     (probe / "scan.py").write_text(SCAN)
@@ -59,13 +61,14 @@ def tree(folder: Path, factor: int = 2) -> Path:
     return folder
 
 
-def start(code: Path, cache: Path, where: Path) -> subprocess.Popen:
+def start(code: Path, cache: Path, where: Path, *words: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-c", CALL],
+        [sys.executable, "-c", CALL, *words],
         cwd=where,
-        env=os.environ | {"PYTHONPATH": str(code), "MAETDOL_CACHE": str(cache)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join((str(code), str(REPO))), "MAETDOL_CACHE": str(cache)},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
     )
 
@@ -81,6 +84,13 @@ def test_another_copy_elsewhere_compiles_nothing_and_an_edit_of_what_is_imported
     assert call(tree(tmp_path / "two"), cache, where=tmp_path) == [12, 0, 1]
     assert call(tree(tmp_path / "two", factor=3), cache) == [18, 1, 0]
     assert call(tmp_path / "one", cache) == [12, 0, 1], "the edited copy did not overwrite the other's"
+
+
+def test_the_first_process_says_that_it_compiles_once_per_machine_and_none_is_told_twice(tmp_path):
+    code = tree(tmp_path / "code")
+    said = [start(code, tmp_path / "cache", code).communicate("\n")[1] for _ in range(2)]
+    assert said == ["compiling probe, once per machine\n", ""]
+    assert start(code, tmp_path / "elsewhere", code, "-q").communicate("\n")[1] == ""
 
 
 def test_of_two_processes_at_once_one_compiles(tmp_path):
@@ -192,3 +202,20 @@ def test_the_folder_follows_the_environment(monkeypatch, tmp_path):
     for name in ("XDG_CACHE_HOME", "NUMBA_CACHE_DIR", "MAETDOL_CACHE"):
         monkeypatch.setenv(name, str(tmp_path / name))
         assert compiled.folder().is_relative_to(tmp_path / name)
+
+
+def test_warm_makes_every_kernel_and_says_where_nothing_can_be_kept(monkeypatch, tmp_path):
+    from stages.text.warm import warm
+
+    told: list = []
+    line, kept = warm(told.append, told.append)
+    assert kept and line.endswith(f"kept in {compiled.folder()}")
+    known = [
+        kernel for kernel in compiled.kernels if kernel.argument_types and kernel.py_func.__module__ in sys.modules
+    ]
+    assert told[0] == len(told) - 1 >= 50
+    assert all(len(kernel.overloads) == 1 for kernel in known), "one specialisation each"
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("MAETDOL_CACHE", str(tmp_path / "file"))
+    line, kept = warm(told.append, told.append)
+    assert not kept and "NOT kept" in line
