@@ -25,8 +25,9 @@ lint: install
 	$(BIN)/ruff check --quiet .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
+# Two processes: tests/conftest.py says which tests stay together.
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
 
 test-all: install
 	$(BIN)/python -m pytest

@@ -15,6 +15,20 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
 
+COSTLY = ("quickstart", "sft_store", "base_store", "site_crawl")
+"""Session fixtures that take longest to make: files that use one of them run in one process, which makes it once."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n 2 --dist loadgroup` a file stays in one process, for its own fixtures, and so do files that share a costly one."""
+    used: dict[Path, set[str]] = {}
+    for item in items:
+        used.setdefault(item.path, set()).update(getattr(item, "fixturenames", ()))
+    for item in items:
+        shared_one = next((name for name in COSTLY if name in used[item.path]), None)
+        item.add_marker(pytest.mark.xdist_group(shared_one or str(item.path.relative_to(REPO))))
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The project's root."""

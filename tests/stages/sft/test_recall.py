@@ -145,6 +145,7 @@ def answers(shared):
     return found[:500]
 
 
+@pytest.mark.slow
 def test_planted_faults_are_found_in_500_mined_answers(answers):
     """A fault is a number changed, a name exchanged, or a sentence added; names and sentences come from other answers of the
     same 500, by nothing but their place in the text: no table is shared with the gate."""
