@@ -230,10 +230,11 @@ def test_a_receipt_that_names_a_file_outside_is_refused(name, tmp_path, monkeypa
     from types import SimpleNamespace
 
     from pipeline.errors import DamagedStore
+    from pipeline.storage.artefacts import fetch
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DamagedStore, match="outside of the artefact"):
-        Store("memory://x")._fetch(SimpleNamespace(content_hash="ab" * 16, files={name: "0" * 32}))
+        fetch(Store("memory://x").place, "memory://x", SimpleNamespace(content_hash="ab" * 16, files={name: "0" * 32}))
     assert not list(tmp_path.iterdir())
 
 

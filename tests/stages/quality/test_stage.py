@@ -309,7 +309,7 @@ def test_metrics_are_finite_or_null_never_kept_as_nan(batch_of):
 def test_a_filter_that_does_not_judge_every_row_stops_the_run_by_name(judge, monkeypatch, verdict, said):
     from stages.quality.filters.word_count import WordCount
 
-    monkeypatch.setattr(WordCount, "judge", lambda self, docs: verdict(docs.n))
+    monkeypatch.setattr(WordCount, "evaluate", lambda self, docs: verdict(docs.n))
     with pytest.raises(WorkError, match=re.escape(f"filter word_count {said}")):
         judge("word_count", ["one", "two", "three"])
 
@@ -318,5 +318,7 @@ def test_what_is_no_finite_number_is_null_in_the_ledger(judge, monkeypatch):
     from stages.quality.filters.word_count import WordCount
 
     odd = np.array([np.nan, np.inf, -np.inf])
-    monkeypatch.setattr(WordCount, "judge", lambda self, docs: Verdict(reason=[None] * docs.n, metrics={"words": odd}))
+    monkeypatch.setattr(
+        WordCount, "evaluate", lambda self, docs: Verdict(reason=[None] * docs.n, metrics={"words": odd})
+    )
     assert judge("word_count", ["one", "two", "three"]).ledger["word_count.words"].to_pylist() == [None] * 3
