@@ -105,7 +105,7 @@ class Lines:
         from stages.text.lines.outline import makeup
 
         counts = np.zeros((self.n, len(flags)), np.int64)
-        starts, ends = np.ascontiguousarray(self.places.T)
+        starts, ends = np.ascontiguousarray(self.places[:, :2].T)
         makeup(self.docs.data, starts, ends, classes(), np.array(flags, np.int64), counts)
         return counts
 
