@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.ingest.flat.names import TAG, TEXT, attribute_of, table_of, tag_of
-from stages.text.compiled import kernel
+from stages.text.compiled import int64, kernel, part, writes
 
 VOID = table_of("area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr")
 RAW = table_of("script style xmp iframe noembed noframes plaintext")
@@ -18,7 +18,7 @@ SHIFTS[[*range(9), 11, 12, *range(14, 32), ord("&")]] = True
 """Bytes of text and values that do not stand for themselves: control characters, which are read as blanks, and references."""
 
 
-@kernel
+@part
 def _is(data, at, word):
     """Does `word` stand at `at`?"""
     if at + len(word) > len(data):
@@ -36,7 +36,7 @@ OPEN, SHUT, SCRIPTED, UNSCRIPTED = (
 )
 
 
-@kernel
+@part
 def _settled(data, at, to, until):
     """Bytes from `at` to the next `until` written at `to` without references; (one past what was written, place of `until`)."""
     size = len(data)
@@ -66,7 +66,7 @@ def _settled(data, at, to, until):
     return to, at
 
 
-@kernel
+@part
 def _after(data, at, byte):
     """One past the next `byte`; the end where there is none."""
     while at < len(data):
@@ -76,7 +76,7 @@ def _after(data, at, byte):
     return at
 
 
-@kernel
+@part
 def _comment(data, at):
     """One past the end of the comment, doctype or instruction that begins at `at`."""
     if not _is(data, at, OPEN):
@@ -87,7 +87,7 @@ def _comment(data, at):
     return min(at + 3, len(data))
 
 
-@kernel
+@part
 def _same(data, one, other, size):
     for place in range(size):
         if data[one + place] != data[other + place]:
@@ -95,13 +95,13 @@ def _same(data, one, other, size):
     return True
 
 
-@kernel
+@part
 def _parts(data, at):
     """Does a name end at `at`?"""
     return at < len(data) and (data[at] == 62 or data[at] == 47 or data[at] == 32 or 9 <= data[at] <= 13)
 
 
-@kernel
+@part
 def _raw(data, at, name, size, is_script):
     """Where the end tag of an element of raw text stands, whose name of `size` bytes stands at `name`.
 
@@ -127,7 +127,7 @@ def _raw(data, at, name, size, is_script):
     return at
 
 
-@kernel
+@part
 def _attributes(data, at, attribute, begin, stop, count):
     """Attributes of a tag from the blank behind its name on; (one past its `>`, attributes so far)."""
     size = len(data)
@@ -149,7 +149,10 @@ def _attributes(data, at, attribute, begin, stop, count):
     return _after(data, at, 62), count
 
 
-@kernel
+_INTS, _SHORTS = writes(np.int32), writes(np.int16)
+
+
+@kernel(writes(np.uint8), _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, int64)
 def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, limit):
     """Fill the arrays of the flat tree; (nodes, attributes, elements deeper than `limit`). Values and text are settled in place."""
     nodes = count = flattened = level = at = 0
@@ -205,7 +208,7 @@ def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, limi
     return nodes, count, flattened
 
 
-@kernel
+@part
 def _leaf(tag, parent, end, depth, first, last, nodes, above, start, ended):
     """One more node, as text until it is given a tag; the number of nodes."""
     tag[nodes] = TEXT
@@ -216,7 +219,7 @@ def _leaf(tag, parent, end, depth, first, last, nodes, above, start, ended):
     return nodes + 1
 
 
-@kernel
+@part
 def _close(end, held, named, level, found, nodes):
     """Close the innermost open element of this name, and those inside it; the level that is left."""
     for back in range(1, min(level, STRAYS) + 1):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import kernel
+from stages.text.compiled import part
 
 TEXT, UNKNOWN = 0, 1
 """Tags of a text node and of an element whose name is not in `ELEMENTS`."""
@@ -69,7 +69,7 @@ ATTRIBUTE = {name: place for place, name in enumerate(ATTRIBUTES)}
 """Id of an attribute's name; attributes of other names are not kept."""
 
 
-@kernel
+@part
 def _find(data, start, stop, table, starts, names, multiplier):
     value = np.uint32(0)
     for place in range(start, stop):
@@ -89,14 +89,14 @@ def _find(data, start, stop, table, starts, names, multiplier):
     return found
 
 
-@kernel
+@part
 def tag_of(data, start, stop):
     """The tag of the element name `data[start:stop]`; UNKNOWN where it is in no table."""
     found = _find(data, start, stop, _TAG_TABLE, _TAG_STARTS, _TAG_BYTES, _TAG_BY)
     return found if found >= 0 else UNKNOWN
 
 
-@kernel
+@part
 def attribute_of(data, start, stop):
     """The id of the attribute name `data[start:stop]`; -1 where it is in no table."""
     return _find(data, start, stop, _ATTRIBUTE_TABLE, _ATTRIBUTE_STARTS, _ATTRIBUTE_BYTES, _ATTRIBUTE_BY)
