@@ -115,6 +115,7 @@ def identified(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarra
     """The languages of the stretches `data[starts[i]:ends[i]]` (UTF-8)."""
     from stages.text.classify.kernels import hangul_shares
 
+    starts, ends = np.ascontiguousarray(starts), np.ascontiguousarray(ends)  # columns of a table come with strides
     n, shares = len(starts), np.zeros(len(starts))
     hangul_shares(data, starts, ends, shares)
     asked = np.flatnonzero(shares < CLEAR_SHARE)
