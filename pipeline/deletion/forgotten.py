@@ -183,7 +183,11 @@ def no_takedown(where: Local | Remote) -> None:
     """WorkError while a takedown of a root, or of one above it, is under way."""
     for path in (where.path(""), *parents(where.path(""))):
         if seen(place(path), PENDING):
-            raise WorkError(f"a takedown of {path} was not finished", f"finish it first: maetdol forget {path}")
+            raise _unfinished(path)
+
+
+def _unfinished(path: str) -> WorkError:
+    return WorkError(f"a takedown of {path} was not finished", f"finish it first: maetdol forget {path}")
 
 
 @contextmanager
@@ -195,6 +199,30 @@ def writing(path: str) -> Iterator[RootLock]:
     with RootLock(where) as lock:
         no_takedown(where)
         yield lock
+
+
+class Reading:
+    """Around work that copies rows of stores to where no takedown looks: none may be unfinished, begin or end meanwhile in a
+    folder that holds them. WorkError where one is."""
+
+    def __init__(self, *paths: str):
+        self.folders = [place(folder) for path in paths for folder in (place(path).path(""), *parents(path))]
+        self.before = self._lists()
+
+    def check(self) -> None:
+        """Called when everything is read, before what is made of it stands anywhere."""
+        for folder, before, now in zip(self.folders, self.before, self._lists()):
+            if before != now:
+                raise WorkError(
+                    f"a takedown of {folder.path('')} went by while it was read", "give the same command again"
+                )
+
+    def _lists(self) -> list[bytes]:
+        """What each folder has forgotten."""
+        for folder in self.folders:
+            if seen(folder, PENDING):
+                raise _unfinished(folder.path(""))
+        return [folder.read(NAME) if seen(folder, NAME) else b"" for folder in self.folders]
 
 
 # -- where the text is deleted -----------------------------------------------------------------------------------------

@@ -326,6 +326,8 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
     for step in chain:
         inputs = inputs_of(recipe, step)
         _check_text_is_there(inputs, step)
+        for store in (store for stores in inputs.stores.values() for store in stores):
+            forgotten.no_takedown(store.place)
         step.stage.validate_inputs(inputs)
         sink = recipe.store(step.name)
         sink.invalidate_manifest()

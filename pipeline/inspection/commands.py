@@ -33,9 +33,9 @@ def verify_command(path: str, repair: bool, as_json: bool, workers: int, quiet: 
 @click.argument("root")
 @click.option("--out", type=click.Path(), help="Where to write the page.  [default: ROOT/report.html]")
 def report_command(root: str, out: str | None) -> int:
-    from pipeline.inspection.report import write_report
+    from pipeline.inspection.report import report
 
-    click.echo(f"report    {write_report(root, out)}")
+    click.echo(f"report    {report(root, out)}")
     return 0
 
 

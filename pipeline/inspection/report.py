@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from pipeline.deletion.forgotten import Reading
 from pipeline.engine import catalog
+from pipeline.errors import WorkError
 from pipeline.inspection import sections
 from pipeline.inspection.inspect import stores_of
 from pipeline.inspection.sections import Samples
@@ -29,14 +31,33 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 """
 
 
+def report(root: str, target: str | None = None) -> str:
+    """`write_report` beside takedowns: WorkError, and no page that shows what is forgotten, where one went by meanwhile."""
+    reading = Reading(root)
+    page = render(root)
+    reading.check()
+    where = _written(root, target, page)
+    try:
+        reading.check()
+    except WorkError:
+        folder, _, name = where.rpartition("/")
+        place(folder or ".").delete(name)
+        raise
+    return where
+
+
 def write_report(root: str, target: str | None = None) -> str:
     """Write the report of the run at `root` to `target` (default: ROOT/report.html); returns where it lies.
 
     SourceError where `root` holds no finished stores.
     """
+    return _written(root, target, render(root))
+
+
+def _written(root: str, target: str | None, page: str) -> str:
     where = target or f"{root.rstrip('/')}/report.html"
     folder, _, name = where.rpartition("/")
-    place(folder or ".").write(name, render(root).encode("utf-8", "replace"))
+    place(folder or ".").write(name, page.encode("utf-8", "replace"))
     return where
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline.deletion.forgotten import Reading
 from pipeline.errors import SourceError, UsageError
 from pipeline.options import Options
 from pipeline.storage.files import Local
@@ -22,6 +23,7 @@ class DpoExport(Options):
 
     verb: ClassVar[str] = "dpo-export"
     arguments: ClassVar[tuple[str, ...]] = ("store", "folder")
+    writes: ClassVar[str] = "folder"
 
     store: str
     "A store of conversations or preference pairs."
@@ -71,7 +73,7 @@ class DpoExport(Options):
     def _write(self, source: Store, shape: str, write: Any, folder: Path, name: str) -> tuple[int, Counter[str]]:
         from stages.dpo.formats import NoForm
 
-        place = Local(folder)
+        place, reading = Local(folder), Reading(self.store)
         left_out: Counter[str] = Counter()
         written = 0
         with place.create(f"{name}.jsonl") as data, place.create(f"{name}.left-out.jsonl") as rest:
@@ -86,6 +88,7 @@ class DpoExport(Options):
                 for line in lines:
                     data.write(_line(line))
                     written += 1
+            reading.check()
         if not left_out:
             place.delete(f"{name}.left-out.jsonl")
         return written, left_out

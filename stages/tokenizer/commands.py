@@ -22,6 +22,7 @@ class Export(Options):
 
     verb: ClassVar[str] = "tokenizer export"
     arguments: ClassVar[tuple[str, ...]] = ("store", "name")
+    writes: ClassVar[str] = "into"
 
     store: str
     "Store of a tokenizer step, such as runs/web-ko/tokenizer."

@@ -176,6 +176,7 @@ class AdaptersAdd(InRegistry):
 
     verb: ClassVar[str] = "adapters add"
     arguments: ClassVar[tuple[str, ...]] = ("source", "name")
+    writes: ClassVar[str] = "registry"
 
     source: str
     "Store of an adapter, or a PEFT adapter folder."
@@ -194,6 +195,7 @@ class AdaptersCompose(OnBase):
 
     verb: ClassVar[str] = "adapters compose"
     arguments: ClassVar[tuple[str, ...]] = ("name",)
+    writes: ClassVar[str] = "registry"
 
     name: str
     "Name of the new adapter."
@@ -252,11 +254,12 @@ class AdaptersMerge(InRegistry, OnHeldOut):
 
     verb: ClassVar[str] = "adapters merge"
     arguments: ClassVar[tuple[str, ...]] = ("name", "of", "folder")
+    writes: ClassVar[str] = "folder"
 
     name: str
     "The adapter."
     folder: str
-    "Where the merged model is written; must not exist."
+    "Where the merged model is written; must not exist, or be empty."
     base: tuple[str, ...] = Field(min_length=1)
     "Stores of the model (and adapters) it was trained on."
     most: float = Field(0.05, gt=0)

@@ -74,7 +74,7 @@ def save(shrunk: Shrunk, chain: Sequence[Link], tokenizer_folder: Path, out: Pat
             f"the smaller model is {shrunk.divergence:.4f} nats per token away from the trained one",
             "shrink less, or raise `most`",
         )
-    out.mkdir(parents=True)
+    out.mkdir(parents=True, exist_ok=True)
     shrunk.model.save_pretrained(out)
     tokenizer = load_tokenizer(tokenizer_folder)
     copy_tokenizer(tokenizer_folder, tokenizer, out)

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pipeline.errors import UsageError
 from pipeline.options import Options
+from pipeline.storage.sinks import BESIDE
 from pipeline.storage.store import ARTEFACT, Store
 from stages.models.holdout import SHARE
 from stages.models.inference.device import patient
@@ -46,16 +47,19 @@ class Prepared(NamedTuple):
 class Rewrites(OnHeldOut):
     """A verb that writes a chain out as another model, measured on held-out conversations."""
 
+    writes: ClassVar[str] = "folder"
+
     folder: str
-    "Where that model is written; must not exist."
+    "Where that model is written; must not exist, or be empty."
     rows: int = Field(default=64, ge=1)
     "Conversations to measure on, at most."
 
     def place(self) -> Path:
         """Where to write. UsageError where something stands there."""
-        if Path(self.folder).exists():
+        out = Path(self.folder)
+        if out.exists() and not (out.is_dir() and all(path.name in BESIDE for path in out.iterdir())):
             raise UsageError(f"{self.folder} is there already", "give a folder that does not exist")
-        return Path(self.folder)
+        return out
 
     def prepared(self, stores: Sequence[str]) -> Prepared:
         """Everything there is to read, for the chain in `stores`."""

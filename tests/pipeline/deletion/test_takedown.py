@@ -309,10 +309,16 @@ def verbs_that_write():
 def verb_line(words, folder, sink):
     """A verb's command line with every field it must have; no file stands where they say."""
     cls = catalog.verbs()[words].load()
-    line = [sink if name == cls.writes else str(folder / name) for name in cls.arguments]
+    given = {name: "name" if name == "name" else str(folder / name) for name in cls.model_fields}
+    given |= {"over": "learning_rate=1e-3", "of": str(folder / "of"), cls.writes: sink}
+    line = [given[name] for name in cls.arguments]
     for name, field in cls.model_fields.items():
-        if field.is_required() and name not in cls.arguments:
-            line += [f"--{name.replace('_', '-')}", "learning_rate=1e-3" if name == "over" else str(folder / name)]
+        if (field.is_required() or name == cls.writes) and name not in cls.arguments:
+            line += (
+                2 * [f"--{name.replace('_', '-')}", given[name]]
+                if name == "of"
+                else [f"--{name.replace('_', '-')}", given[name]]
+            )
     return [*words.split(), *line]
 
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from pipeline.deletion.forgotten import writing
 from pipeline.errors import UsageError
 from stages.train.commands import Merge
 
@@ -45,7 +46,17 @@ def test_a_merge_that_goes_too_far_writes_nothing(options, tmp_path, monkeypatch
     assert not (tmp_path / "merged").exists()
 
 
-def test_a_folder_that_is_there_is_left_alone(options, tmp_path):
+def test_a_folder_with_something_in_it_is_left_alone(options, tmp_path):
     (tmp_path / "merged").mkdir()
+    (tmp_path / "merged/notes").write_text("mine")
     with pytest.raises(UsageError, match="is there already"):
         Merge(**options).run()
+    assert [path.name for path in (tmp_path / "merged").iterdir()] == ["notes"]
+
+
+def test_the_lock_of_the_folder_is_nothing_in_it(options, tmp_path):
+    """A command makes the folder to lock it."""
+    order = Merge(**options)
+    with writing(str(tmp_path / "merged")):
+        assert (tmp_path / "merged/lock.json").exists() and order.run() == 0
+    assert not (tmp_path / "merged/lock.json").exists() and (tmp_path / "merged/config.json").exists()
