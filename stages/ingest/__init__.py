@@ -24,7 +24,7 @@ class Ingest(Stage):
     types in `meta`; lists of numbers in Parquet and Arrow become columns of their own behind the shape's.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     ports: ClassVar[dict[str, Port]] = {}
     output_shape: ClassVar[str | None] = None
     libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml")

@@ -26,7 +26,7 @@ class Pii(ShardStage):
     the value. A second run changes nothing.
     """
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     entities: tuple[str, ...] = ()
     """Kinds looked for; default: all of email, phone, phone_service, card, iban, ip, ip_private, mac, url_credentials, crypto,

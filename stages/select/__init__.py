@@ -38,6 +38,7 @@ class Select(Stage):
             help="scores them: a model, and the adapters on it",
         ),
     }
+    version: ClassVar[int] = 2
     output_shape: ClassVar[str | None] = "CHAT"
     uses_rng: ClassVar[bool] = False
 

@@ -109,7 +109,7 @@ def scored(stage: Any, inputs: Inputs, shards: Sequence[tuple[Store, int, str]],
     store = sink.sub(PASS)
     base = {
         "models": inputs.content()["model"], "width": stage.width, "batch": stage.batch, "threads": stage.threads,
-        "libraries": versions(LIBRARIES), "version": 1,
+        "libraries": versions(LIBRARIES), "version": 2,
     }  # fmt: skip
     tasks = []
     for number, (source, shard, content) in enumerate(shards):
@@ -128,13 +128,14 @@ def score_shard(task: Task) -> Receipt:
     from stages.select.ifd import score
 
     scorer = _scorer(task)
-    ids, rows = [], []
+    ids, rows, tools = [], [], []
     for batch in task.source.batches(task.shard):
         ids += batch.column("id").to_pylist()
         rows += batch.column("messages").to_pylist()
+        tools += batch.column("tools").to_pylist() if "tools" in batch.schema.names else [None] * len(batch)
     found = scorer(
         lambda model, chat, device, width: score(
-            model, chat, [row or [] for row in rows], task.stage.batch, device, width
+            model, chat, [row or [] for row in rows], task.stage.batch, device, width, tools
         )
     )
     table = pa.table(

@@ -45,18 +45,18 @@ class Terms(NamedTuple):
     tokens: int
 
 
-def terms(chat: Chat, messages: Sequence[dict[str, str]], width: int) -> Terms:
+def terms(chat: Chat, messages: Sequence[dict[str, str]], width: int, tools: str | None = None) -> Terms:
     """The last answer after its conversation, and alone. ChatFault where there is none or it does not fit."""
     if not messages or messages[-1]["role"] != "assistant":
         raise ChatFault("chat.no_answer")
-    encoded = chat.encode(messages, 1)
+    encoded = chat.encode(messages, 1, tools)
     if len(encoded.ids) > width:
         raise ChatFault("chat.over_context")
     places = np.flatnonzero(encoded.trained)
     if not len(places):
         raise ChatFault("chat.all_masked")
     first, last = int(places[0]), int(places[-1]) + 1
-    opening = encoded.ids[max(0, first - opening_size(chat, messages)) : first]
+    opening = encoded.ids[max(0, first - opening_size(chat, messages, tools)) : first]
     bos = chat.tokenizer.bos_token_id
     front = [] if bos is None or int(encoded.ids[0]) != bos or (len(opening) and int(opening[0]) == bos) else [bos]
     answer, trained = encoded.ids[first:last], encoded.trained[first:last].copy()
@@ -71,25 +71,31 @@ def terms(chat: Chat, messages: Sequence[dict[str, str]], width: int) -> Terms:
     return Terms(join([segment(encoded.ids[:last], asked[:last])]), join([alone]), int(trained.sum()))
 
 
-def opening_size(chat: Chat, messages: Sequence[dict[str, str]]) -> int:
+def opening_size(chat: Chat, messages: Sequence[dict[str, str]], tools: str | None = None) -> int:
     """Tokens by which the template opens an assistant's turn."""
     asked = list(messages[:-1])
     if not asked:
         return 0
-    opened = chat.tokenizer(chat.render(asked, prompt=True), add_special_tokens=False)["input_ids"]
-    closed = chat.tokenizer(chat.render(asked), add_special_tokens=False)["input_ids"]
+    opened = chat.tokenizer(chat.render(asked, True, tools), add_special_tokens=False)["input_ids"]
+    closed = chat.tokenizer(chat.render(asked, False, tools), add_special_tokens=False)["input_ids"]
     return len(opened) - len(closed) if opened[: len(closed)] == closed else 0
 
 
 def score(
-    model: Any, chat: Chat, conversations: Sequence[Sequence[dict[str, str]]], batch: int, device: Any, width: int
+    model: Any,
+    chat: Chat,
+    conversations: Sequence[Sequence[dict[str, str]]],
+    batch: int,
+    device: Any,
+    width: int,
+    tools: Sequence[str | None] | None = None,
 ) -> list[Score]:
-    """The score of every conversation's last answer, in the order given."""
+    """The score of every conversation's last answer, in the order given; `tools` holds the schemas of each, as JSON text."""
     found: list[Score | None] = []
     todo: list[tuple[int, Terms]] = []
     for number, messages in enumerate(conversations):
         try:
-            todo.append((number, terms(chat, messages, width)))
+            todo.append((number, terms(chat, messages, width, tools[number] if tools else None)))
             found.append(None)
         except ChatFault as fault:
             found.append(Score(float("nan"), float("nan"), 0, fault.reason))

@@ -105,7 +105,7 @@ class Train(Stage):
         "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers"),
     }
     output_shape: ClassVar[str | None] = None
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
 
@@ -146,7 +146,7 @@ class Train(Stage):
     epochs: float = Field(1.0, gt=0)
     "Times over the rows."
     steps: int | None = Field(None, ge=1)
-    "Optimizer steps, instead of epochs."
+    "Optimizer steps; given, they decide and `epochs` does not (as with Hugging Face's max_steps)."
     batch: int = Field(8, ge=1)
     "Rows (pairs) in one forward pass."
     accumulation: int = Field(1, ge=1)

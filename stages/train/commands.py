@@ -401,8 +401,12 @@ class Speculate(OnHeldOut):
 
         rows = merge.held_conversations(self.of, self.holdout, self.rows)
         prompts = [
-            messages[: max((n for n, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))]
-            for messages in rows
+            row._replace(
+                messages=row.messages[
+                    : max((n for n, m in enumerate(row.messages) if m["role"] == "assistant"), default=None)
+                ]
+            )
+            for row in rows
         ]
         with arithmetic(self.threads) as device:
             found = drafted(

@@ -17,6 +17,7 @@ from stages.models.chat.template_lock import check_lock
 from stages.models.chat.templates import Chat, load_tokenizer
 from stages.models.inference.chain import Link, assemble
 from stages.models.inference.generate import tokenizer_of
+from stages.train.merge import Conversation
 
 
 class Drafted(NamedTuple):
@@ -38,7 +39,7 @@ class Drafted(NamedTuple):
 def drafted(
     target: Sequence[Link],
     draft: Sequence[Link],
-    conversations: Sequence[list[dict]],
+    conversations: Sequence[Conversation],
     max_new_tokens: int,
     ahead: int,
     device: Any,
@@ -65,8 +66,8 @@ def drafted(
     context = int(getattr(large.config, "max_position_embeddings", 1 << 20))
     same = asked = tokens = used = 0
     alone = together = 0.0
-    for messages in conversations:
-        ids = torch.from_numpy(chat.prompt(messages).astype("int64"))[None].to(device)
+    for messages, tools in conversations:
+        ids = torch.from_numpy(chat.prompt(messages, tools).astype("int64"))[None].to(device)
         options = {
             "do_sample": False, "max_new_tokens": min(max_new_tokens, context - ids.shape[1] - ahead - 1), "pad_token_id": chat.tokenizer.pad_token_id,
             "eos_token_id": chat.tokenizer.eos_token_id, "attention_mask": torch.ones_like(ids),

@@ -27,21 +27,30 @@ from stages.train.model import Built
 BASES = ("full precision", "4 bits written out")
 
 
-def held_conversations(path: str, share: float, most: int) -> list[list[dict]]:
-    """Held-out conversations of a CHAT store. SourceError for another store or an empty choice."""
+class Conversation(NamedTuple):
+    """Messages, and the schemas of the tools that stand beside them (JSON text)."""
+
+    messages: list[dict]
+    tools: str | None
+
+
+def held_conversations(path: str, share: float, most: int) -> list[Conversation]:
+    """The first `most` held-out conversations of a CHAT store. SourceError for another store."""
     from stages.models.holdout import held_out, prompt_key
 
     store = Store(path)
     if store.shape != "CHAT":
         raise SourceError(f"{path} holds {store.shape or 'no known rows'}", "give a store of conversations")
-    messages = [
-        found
-        for shard in store.shards()
-        for batch in store.batches(shard)
-        for found in batch.column("messages").to_pylist()
-    ]
-    chosen = held_out([prompt_key(found) for found in messages], share) if share < 1 else [True] * len(messages)
-    return [found for found, out in zip(messages, chosen) if out][:most]
+    found: list[Conversation] = []
+    for shard in store.shards():
+        for batch in store.batches(shard):
+            messages = [row or [] for row in batch.column("messages").to_pylist()]
+            tools = batch.column("tools").to_pylist() if "tools" in batch.schema.names else [None] * len(batch)
+            chosen = held_out([prompt_key(row) for row in messages], share) if share < 1 else [True] * len(messages)
+            found += [Conversation(*row) for *row, out in zip(messages, tools, chosen) if out]
+            if len(found) >= most:
+                return found[:most]
+    return found
 
 
 class Merged(NamedTuple):
@@ -52,9 +61,9 @@ class Merged(NamedTuple):
     divergence: dict[str, float]
 
 
-def rows_of(conversations: Sequence[list[dict]], chat: Chat, width: int) -> list[Row]:
+def rows_of(conversations: Sequence[Conversation], chat: Chat, width: int) -> list[Row]:
     """Conversations as rows. UsageError where none can be rendered."""
-    parts = [encode_chat(chat, messages, width, None)[0] for messages in conversations]
+    parts = [encode_chat(chat, one.messages, width, None, one.tools)[0] for one in conversations]
     rows = [join([part]) for part in parts if part is not None]
     if not rows:
         raise UsageError(

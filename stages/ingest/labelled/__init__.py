@@ -2,7 +2,7 @@
 
 Known by their columns, whatever their capitals: messages (TRL, OpenAI), conversations (ShareGPT), conversation (LMSYS), data
 (UltraChat), chat (Glaive), instruction/input/output (Alpaca, LLaMA-Factory), instruction/context/response (Dolly),
-system_prompt/question/response (OpenOrca), prompt and completion (TRL), query and response; prompt/chosen/rejected (TRL, explicit
+system_prompt/question/response (OpenOrca), segments with labels (axolotl), prompt and completion (TRL), query and response; prompt/chosen/rejected (TRL, explicit
 or with the prompt inside both), preferred_output (OpenAI), two answers and which is better (PKU-SafeRLHF, HelpSteer, LMSYS),
 Anthropic's transcripts, KTO's labelled completions, and lists of answers with scores or ranks. `columns` gives other names:
 `{prompt: Q, completion: A}`.
@@ -18,6 +18,7 @@ from stages.ingest.labelled.chats import (
     BESIDE,
     CONVERSATIONS,
     LABELS,
+    SEGMENTS,
     SYSTEM,
     THOUGHT,
     Chat,
@@ -49,7 +50,7 @@ COLUMNS = frozenset(
         *RANKS,
         *SCORES,
     )
-    + ("history", "winner", "labels", "preference")
+    + ("history", "winner", "labels", "preference", SEGMENTS)
     + tuple(name for names in (*SCORED, *TWO) for name in names)
 )
 """Names by which columns of labelled sets are known."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from pipeline.schema import speaks
 from stages.ingest.labelled.calls import calls, tools
 from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, parsed, text_of, wrong
 from stages.ingest.labelled.turns import SPEAKER, exchange, messages, said, transcript
+from stages.ingest.row import clean
 
 CONVERSATIONS = ("conversations", "messages", "conversation", "dialogue", "dialog", "chat", "data")
 """Columns that hold whole conversations: ShareGPT, TRL and OpenAI, LMSYS, Glaive, UltraChat. `data` and `chat` only as lists or transcripts."""
@@ -20,6 +23,9 @@ SYSTEM = ("system", "system_prompt", "system_message")
 THOUGHT = ("reasoning_content", "reasoning", "thinking", "complex_cot")
 LABELS = ("label", "kto_tag")
 SEGMENTS = "segments"
+_MARK = r"<[^<>\s]{1,60}>|\[/?[A-Z_]{2,40}\]"
+EDGE_MARKS = re.compile(rf"\A(?:\s*(?:{_MARK})){{1,8}}|(?:(?:{_MARK})\s*){{1,8}}\Z")
+"""Control tokens at the beginning and the end of a text, eight at most: without a limit a text of nothing else takes the square of its length."""
 
 
 class Chat(NamedTuple):
@@ -67,7 +73,31 @@ def conversation(given: Given) -> Asked | None:
         rule = name if name == "messages" else "sharegpt" if name == "conversations" else "conversation"
         system = [] if system == turns[:1] else system
         return Asked(system + turns, (given.own(name), *used), notes, rule)
-    return None
+    return segmented(given)
+
+
+def segmented(given: Given) -> Asked | None:
+    """Axolotl's segments of one text, each with a label that says whether it is trained; None where there are none.
+
+    They have no roles: what is trained is read as an answer, what stands before it as a question. Control tokens at the ends
+    of a segment (`<s>`, `<|im_end|>`) are taken off, since a template of ours writes its own.
+    """
+    segments = given.get(SEGMENTS)
+    if not isinstance(segments, list) or not all(
+        isinstance(part, Mapping) and isinstance(part.get("text"), str) and part.get("label") in (True, False)
+        for part in segments
+    ):
+        return None
+    turns: Messages = []
+    for trained, parts in groupby(segments, lambda part: bool(part["label"])):
+        text = EDGE_MARKS.sub("", clean("".join(part["text"] for part in parts))).strip()
+        if text:
+            turns.append(
+                {"role": "assistant", "content": text, "train": True} if trained else {"role": "user", "content": text}
+            )
+    notes = Notes()
+    notes.say("segments without roles: those trained are read as answers, the others as questions")
+    return Asked(turns, (given.own(SEGMENTS),), notes, SEGMENTS)
 
 
 _TURN_KEYS = (*SPEAKER, "input", "human", "user", "prompt", "question")
@@ -163,7 +193,7 @@ def chat(row: Mapping[str, Any]) -> Chat:
 def _answered(given: Given) -> Asked:
     found = asked(given)
     if found is None:
-        raise wrong(_unasked(given))
+        raise wrong("no column that asks: " + given.seen())
     calling = given.get("answers")
     name = next((n for n in ANSWERS if given.own(n) not in found.used and given.get(n) is not None), None)
     if name is None and isinstance(calling, str) and (made := calls(calling, found.notes)):
@@ -178,15 +208,6 @@ def _answered(given: Given) -> Asked:
         answer[-1]["reasoning"] = text_of(given.get(thought), thought)
         used.append(given.own(thought))
     return found._replace(turns=found.turns + answer, used=tuple(used))
-
-
-def _unasked(given: Given) -> str:
-    """Why no column asks. Axolotl's segments are texts in which a template is written already: who speaks where is not said, and
-    what is not to be learned may be an answer, so that they cannot be read as turns against their own word."""
-    segments = given.get(SEGMENTS)
-    if isinstance(segments, list) and all(isinstance(part, Mapping) and "text" in part for part in segments):
-        return "segments of text with a template in them (axolotl's input_output), which have no turns"
-    return "no column that asks: " + given.seen()
 
 
 def _to_the_last_answer(turns: Messages, notes: Notes) -> Messages:

@@ -217,9 +217,36 @@ _HANGUL_LABEL = re.compile("[가-힣][가-힣A-Za-z0-9-]*")
 _HANGUL_ENDING = re.compile("|".join(HANGUL_ENDINGS))
 
 
+_QUOTED = re.compile(r'(?:^|(?<=[\x00-\x20(<\[{,;:\u0080-\U0010ffff]))"([^\x00-\x1f\x7f]*)"\Z', re.DOTALL)
+_ESCAPED = re.compile(r'(?:^|(?<=[\x00-\x20"(<\[{,;:\u0080-\U0010ffff]))\\"([^\x00-\x1f\x7f]*)\\"\Z', re.DOTALL)
+
+
+def _quoted_start(text: str, at: int) -> int | None:
+    """Where the quoted mailbox of at most 64 bytes before `at` begins: at the last quote that is escaped as the closing one is."""
+    escaped = text[:at].endswith('\\"')
+    closing = at - 1 - escaped
+    opening = closing - 1
+    while opening >= 0 and len(text[opening:at].encode()) <= 64:
+        if text[opening] == '"' and (opening > 0 and text[opening - 1] == "\\") == escaped:
+            start = opening - escaped
+            inside = text[opening + 1 : closing]
+            sides = _ESCAPED if escaped else _QUOTED
+            return start if sides.match(text, start, at) and re.search(r"[A-Za-z0-9-]|[^\x00-\x7f]", inside) else None
+        if re.match(r"[\x00-\x1f\x7f]", text[opening]):
+            return None
+        opening -= 1
+    return None
+
+
 def _mail(text: str) -> Iterator[tuple[int, int]]:
     for sign in re.finditer("@|%40", text):
         before = text[max(0, sign.start() - 65) : sign.start()]
+        if before.endswith('"'):
+            start = _quoted_start(text, sign.start())
+            end = _host_end(text, sign.end())
+            if start is not None and end:
+                yield start, end
+            continue
         run = re.search(
             r"[A-Za-z0-9._%+가-힣-]*\Z" if re.search(r"[가-힣]\Z", before) else r"[A-Za-z0-9._%+-]*\Z", before
         ).group()  # type: ignore[union-attr]

@@ -27,6 +27,9 @@ for _code in b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789":
 for _code in b"._%+-":
     _LOCAL[_code] = True
 _LABEL[ord("-")] = True
+_OPENS = np.zeros(256, np.bool_)
+for _code in b"(<[{,;:":
+    _OPENS[_code] = True
 for _code in range(33, 127):
     _SECRET[_code] = _code not in b"\"'<>`/\\|()[]{}, "
 
@@ -64,8 +67,31 @@ def _no_domain(data, start, end):
 
 
 @part
+def _quoted(data, low, at):
+    """Where the quoted mailbox (RFC 5321 4.1.2, with UTF-8 by RFC 6531) that ends before `at` begins; -1 where none stands.
+
+    Both quotes may be escaped, as they are in JSON and code: then the address begins with the backslash."""
+    escaped = at - 2 >= low and data[at - 2] == 92
+    start, named = at - 1 - escaped, False
+    while start > low and at - start < LOCAL_LIMIT:
+        start -= 1
+        c = data[start]
+        if c < 32 or c == 127:
+            return -1
+        if c == 34 and escaped == (start > low and data[start - 1] == 92):
+            start -= escaped
+            before = data[start - 1] if start > low else 32
+            opens = before <= 32 or before >= 0x80 or _OPENS[before] or (escaped and before == 34)
+            return start if named and opens else -1
+        named = named or _LABEL[c] or c >= 0x80
+    return -1
+
+
+@part
 def _local(data, low, at):
     """Where the mailbox before `at` begins; -1 where none stands."""
+    if at - 1 > low and data[at - 1] == 34:
+        return _quoted(data, low, at)
     start, hangul = at, at - 3 >= low and syllable(data, at - 3, at) > 0
     while start > low and at - start <= LOCAL_LIMIT:
         if _LOCAL[data[start - 1]]:

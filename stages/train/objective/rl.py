@@ -163,7 +163,7 @@ def _trainer(
     settings = {
         "output_dir": folder, "per_device_train_batch_size": stage.batch, "gradient_accumulation_steps": stage.accumulation, "max_steps": plan.steps,
         "num_generations": stage.answers, "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl,
-        "learning_rate": stage.rate(), "lr_scheduler_type": {"wsd": "constant"}.get(stage.schedule, stage.schedule), "warmup_steps": round(stage.warmup * plan.steps),
+        "learning_rate": stage.rate(), **scheduler(stage.schedule, plan.steps, round(stage.warmup * plan.steps)),
         "max_grad_norm": stage.clip, "weight_decay": stage.decay(), "logging_steps": stage.log_every, "save_strategy": "steps", "save_steps": stage.save_every, "report_to": [],
         "disable_tqdm": True, "seed": seed, "data_seed": seed, "use_cpu": not torch.cuda.is_available(), "gradient_checkpointing": stage.checkpointing,
         "bf16": stage.dtype == "bf16" or (stage.dtype == "auto" and torch.cuda.is_available()), "fp16": stage.dtype == "fp16", "log_completions": False,
@@ -184,6 +184,15 @@ def _trainer(
         # TRL reads the reference from the folder the model came from, which is not what adapters merged into it made of it.
         made.ref_model.load_state_dict(model.state_dict())
     return made
+
+
+def scheduler(schedule: str, steps: int, warmup: int) -> dict[str, Any]:
+    """Options of transformers for a schedule of ours over `steps`, `warmup` of them rising. As `stages.train.schedule.rate`, with floor 0."""
+    if schedule != "wsd":
+        name = "constant_with_warmup" if schedule == "constant" else schedule
+        return {"lr_scheduler_type": name, "warmup_steps": warmup}
+    falling = {"num_decay_steps": max(1, round(0.2 * (steps - warmup))), "decay_type": "linear"}
+    return {"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": warmup, "lr_scheduler_kwargs": falling}
 
 
 def asking(kind: type, questions: Prompts, chat: Chat) -> type:

@@ -128,3 +128,22 @@ def test_what_cannot_be_scored_says_why(model, tiny_tokenizer, messages, reason)
     assert one.reason == reason and np.isnan(one.ifd) and fits.reason is None
     with pytest.raises(ChatFault):
         terms(chat, talks()[1], 8)
+
+
+TOOLS = '[{"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}]'
+SHOWS_TOOLS = (
+    "{% if tools %}<|system|>\n{{ tools | tojson }}</s>{% endif %}"
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}</s>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+
+
+def test_the_tools_of_a_row_stand_before_its_answer(model, tiny_tokenizer):
+    chat = Chat(load_tokenizer(tiny_tokenizer.artefact(), SHOWS_TOOLS))
+    messages = talks()[1]
+    with_tools = terms(chat, messages, 256, TOOLS)
+    assert "lookup" in chat.tokenizer.decode(with_tools.after.ids)
+    assert "lookup" not in chat.tokenizer.decode(with_tools.alone.ids)
+    assert with_tools.alone.ids.tolist() == terms(chat, messages, 256).alone.ids.tolist()
+    bare, shown = score(model, chat, [messages] * 2, 2, torch.device("cpu"), 256, [None, TOOLS])
+    assert bare.after != shown.after and bare.alone == pytest.approx(shown.alone)

@@ -60,3 +60,19 @@ def test_the_lock_of_the_folder_is_nothing_in_it(options, tmp_path):
     with writing(str(tmp_path / "merged")):
         assert (tmp_path / "merged/lock.json").exists() and order.run() == 0
     assert not (tmp_path / "merged/lock.json").exists() and (tmp_path / "merged/config.json").exists()
+
+
+def test_what_is_measured_on_is_the_conversation_with_its_tools(make_rows_store, tiny_tokenizer):
+    from stages.models.chat.templates import Chat, load_tokenizer
+    from stages.train.merge import held_conversations, rows_of
+
+    tools = '[{"type": "function", "function": {"name": "lookup", "parameters": {"type": "object"}}}]'
+    talk = [{"role": "user", "content": "콩?"}, {"role": "assistant", "content": "beans"}]
+    rows = [{"id": f"{n:032x}", "messages": talk, "tools": tools if n == 1 else None, "lang": "ko"} for n in range(4)]
+    store = make_rows_store("CHAT", rows)
+    held = held_conversations(store.path, 1, 3)
+    assert [one.tools for one in held] == [None, tools, None]
+    template = "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}</s>{% endfor %}"
+    chat = Chat(load_tokenizer(tiny_tokenizer.artefact(), template))
+    shown = ["lookup" in chat.tokenizer.decode(row.ids) for row in rows_of(held, chat, 256)]
+    assert shown == [False, True, False]

@@ -346,20 +346,41 @@ def test_deep_and_long_values_are_the_rows_fault():
                 chat(row)
 
 
-def test_segments_of_a_written_template_are_named_and_not_read_against_their_word():
+def test_segments_become_turns_by_what_is_trained():
     parts = [
         {"label": False, "text": "<s>Hello\n"},
         {"label": True, "text": "hi there!"},
-        {"label": False, "text": "goodbye"},
-        {"label": True, "text": "farewell</s>"},
+        {"label": False, "text": "</s>good"},
+        {"label": False, "text": "bye"},
+        {"label": True, "text": "fare<b>well</s>"},
     ]
+    made = chat({"segments": parts})
+    assert made.messages == [
+        {"role": "user", "content": "Hello"},
+        {"role": "assistant", "content": "hi there!", "train": True},
+        {"role": "user", "content": "goodbye"},
+        {"role": "assistant", "content": "fare<b>well", "train": True},
+    ]
+    assert made.rule == "ingest.segments" and made.used == ("segments",) and "without roles" in made.note
+
+
+@pytest.mark.parametrize(
+    "segments, reason",
+    [
+        ([{"label": False, "text": "all of it context"}], "ingest.empty"),
+        ([{"label": True, "text": "an answer to nothing"}], "ingest.empty"),
+        ([{"label": None, "text": "unlabelled"}], "ingest.wrong_columns"),
+        ([{"text": "no label"}, "no record"], "ingest.wrong_columns"),
+    ],
+)
+def test_segments_that_are_no_conversation_say_why(segments, reason):
     with pytest.raises(Misfit) as fault:
-        chat({"segments": parts})
-    assert (
-        fault.value.reason == "ingest.wrong_columns"
-        and "axolotl" in fault.value.note
-        and "hi there" not in fault.value.note
-    )
+        chat({"segments": segments})
+    assert fault.value.reason == reason and "context" not in fault.value.note
+
+
+def test_a_conversation_column_goes_before_segments():
+    parts = [{"label": False, "text": "Q"}, {"label": True, "text": "A"}]
     assert "segments" not in chat({"messages": [ASK, {"role": "assistant", "content": "A"}], "segments": parts}).used
 
 

@@ -75,6 +75,18 @@ def test_on_random_fragments(engine, find):
 def test_on_random_mail_addresses(engine, find):
     rng = random.Random(12)
     names = ["hong", "홍길동", "hong.gd", "h", "문의hong", "hong님", "a_b-", ".x", "한국", "x" * 70, ""]
+    names += [
+        '"ada lovelace"',
+        '"a@b"',
+        '"a\\"b"',
+        '""',
+        '="a"',
+        '\\"a b\\"',
+        '"\\"홍\\"',
+        '"a\tb"',
+        '"' + "y" * 63 + '"',
+        '"가' + "y" * 58 + '"',
+    ]
     signs = ["@", "@", "%40", " [at] ", "(AT)", "[@]", "{ at }", " 골뱅이 ", "골뱅이", " @ ", "at", "[at"]
     hosts = ["naver", "한국", "한국전력", "mail-", "-x", "a7", "xn--a1", "도메인a", "co", ""]
     dots = [".", ".", ".", "[dot]", " dot ", " 점 ", "(닷)", " . ", ".."]
@@ -87,7 +99,7 @@ def test_on_random_mail_addresses(engine, find):
             words[rng.randrange(7)] += rng.choice(rng.choice([names, signs, hosts, dots, ends]))
         return "".join(words)
 
-    assert agree(engine, find, [text() for _ in range(6_000)]) > 250
+    assert agree(engine, find, [text() for _ in range(8_000)]) > 250
 
 
 def test_on_korean_sentences(engine, find, korean):

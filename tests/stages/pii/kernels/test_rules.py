@@ -3,6 +3,10 @@
 import pytest
 
 FOUND = [
+    ('write to "ada lovelace"@example.org now', "email", '"ada lovelace"@example.org'),
+    ('"a@b"@example.org', "email", '"a@b"@example.org'),
+    ('문의는"홍 길동"@naver.com으로', "email", '"홍 길동"@naver.com'),
+    ('{"to": "\\"ada lovelace\\"@example.org"}', "email", '\\"ada lovelace\\"@example.org'),
     ("메일은 hong@example.co.kr로 주세요", "email", "hong@example.co.kr"),
     ("문의hong.gil-dong+1@naver.com입니다", "email", "hong.gil-dong+1@naver.com"),
     ("https://x.kr/?to=hong%40example.com&a=1", "email", "hong%40example.com"),
