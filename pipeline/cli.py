@@ -186,7 +186,7 @@ def run_command(
     from pipeline.engine import recipe as recipes
     from pipeline.engine import run as runs
     from pipeline.storage import sinks
-    from pipeline.storage.files import place
+    from pipeline.storage.files import filesystem
 
     page = recipes.load(recipe, list(settings))
     if dry_run:
@@ -201,11 +201,11 @@ def run_command(
     if not worked:
         click.echo(f"{page.name}: nothing to do, all {len(outcomes)} steps are up to date")
     target = f"{page.root.rstrip('/')}/report.html"
-    if report and (worked or not place(page.root).exists("report.html")):
+    if report and (worked or not filesystem(page.root).exists("report.html")):
         from pipeline.inspection.report import write_report
 
         write_report(page.root)
-    _say_where(page, target if place(page.root).exists("report.html") else "")
+    _say_where(page, target if filesystem(page.root).exists("report.html") else "")
     return 0
 
 
@@ -248,7 +248,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
     verbs = {words: verb for words, verb in verbs.items() if verb not in flagged}
     from_files = "of" not in cls.ports
     leave_out = ("from_",) if from_files else ()
-    params: list[click.Parameter] = [click.Argument(["places"], nargs=-1, required=True, metavar="SOURCE... SINK")]
+    params: list[click.Parameter] = [click.Argument(["paths"], nargs=-1, required=True, metavar="SOURCE... SINK")]
     params += flags.options_of(cls, leave_out)
     for verb in flagged:
         params += flags.options_of(verb.load(), tuple(cls.model_fields))
@@ -287,7 +287,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
     doc = (cls.__doc__ or "").strip() + _more_verbs(verbs)
 
     def call(
-        places: tuple[str, ...],
+        paths: tuple[str, ...],
         workers: int,
         quiet: bool,
         overwrite: bool,
@@ -295,15 +295,15 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
         seed: int = 17,
         **given: Any,
     ) -> int:
-        words = next((v for n in range(len(places), 0, -1) if (v := verbs.get(" ".join((name, *places[:n]))))), None)
+        words = next((v for n in range(len(paths), 0, -1) if (v := verbs.get(" ".join((name, *paths[:n]))))), None)
         if words is not None:
             raise click.UsageError(f"give `maetdol {words.name}` its own flags")
-        page = _one_step(name, places, workers, seed, given, from_files)
+        page = _one_step(name, paths, workers, seed, given, from_files)
         progress.listen(quiet)
         for verb in flagged:
             if given.get(f"opt_{verb.name.split(' --')[1].replace('-', '_')}") not in (None, False):
                 return _run_instead(verb, page, given)
-        return _run_stage(page, places[-1], overwrite, allow_empty)
+        return _run_stage(page, paths[-1], overwrite, allow_empty)
 
     return StageCommand(name, params=params, callback=call, help=doc, short_help=doc.split("\n")[0], verbs=verbs)
 
@@ -335,7 +335,7 @@ def _more_verbs(verbs: dict[str, Any]) -> str:
 
 
 def _one_step(
-    name: str, places: tuple[str, ...], workers: int, seed: int, given: dict[str, Any], from_files: bool
+    name: str, paths: tuple[str, ...], workers: int, seed: int, given: dict[str, Any], from_files: bool
 ) -> Any:
     """The recipe of one step that a stage's command line means."""
     from pipeline import flags
@@ -343,18 +343,18 @@ def _one_step(
     from pipeline.engine.recipe import parse
     from pipeline.storage.store import Store
 
-    if len(places) < 2 and not (from_files and given.get("opt_crawl")):
-        raise click.UsageError(f"maetdol {name} needs SOURCE and SINK, got {len(places)} path")
-    sources, sink = list(places)[:-1], list(places)[-1]
+    if len(paths) < 2 and not (from_files and given.get("opt_crawl")):
+        raise click.UsageError(f"maetdol {name} needs SOURCE and SINK, got {len(paths)} path")
+    sources, sink = list(paths[:-1]), "".join(paths[-1:])
     cls = catalog.stage(name)
     options = flags.values(cls, given)
     if from_files and sources:
         options["from"] = list(sources)
     for port in (*cls.ports, *(old for old, new in cls.renamed.items() if new in cls.ports)):
-        paths = sources if port == "of" else _as_list(given.get(f"port_{port}"))
-        if paths:
-            options[port] = [_path(path) for path in paths]
-            for path in paths:
+        stores = sources if port == "of" else _as_list(given.get(f"port_{port}"))
+        if stores:
+            options[port] = [_path(path) for path in stores]
+            for path in stores:
                 Store(path).require()
     parent, base = os.path.split(str(sink).rstrip("/"))
     options["name"] = base
@@ -405,9 +405,9 @@ def verb_command(verb: Any) -> click.Command:
     from pipeline.deletion.forgotten import writing
 
     cls = verb.load()
-    places = getattr(cls, "arguments", ())
+    arguments = getattr(cls, "arguments", ())
     params: list[click.Parameter] = []
-    for name in places:
+    for name in arguments:
         field = cls.model_fields[name]
         many = flags._is_list(flags._bare(field.annotation))
         params.append(
@@ -415,7 +415,7 @@ def verb_command(verb: Any) -> click.Command:
                 [f"opt_{name}"], nargs=-1 if many else 1, required=field.is_required(), metavar=name.upper().rstrip("_")
             )
         )
-    params += flags.options_of(cls, tuple(places))
+    params += flags.options_of(cls, tuple(arguments))
 
     def call(**given: Any) -> int:
         progress.listen(False)

@@ -1,6 +1,6 @@
 """The options object is the stage: one frozen model is YAML entry, CLI flags, help and fingerprint.
 
-An option is declared, typed, defaulted, explained and validated in one place. What an option *means* decides its part
+An option is declared, typed, defaulted, explained and validated once. What an option *means* decides its part
 in the fingerprint: a plain value counts as itself; a file or model path counts as its content, so that a renamed or
 moved file is the same and a changed one is not; a secret or a purely operational value does not count at all.
 """

@@ -1,4 +1,4 @@
-"""Paths into a row: a column, or a place in `meta` and in columns of records and lists, such as `meta.author.name` or `tags[0]`."""
+"""Paths into a row: a column, or a path into `meta` and columns of records and lists, such as `meta.author.name` or `tags[0]`."""
 
 from __future__ import annotations
 
@@ -84,6 +84,6 @@ def _walk(value: Any, rest: str) -> Any:
         if step[1] is not None:
             value = value.get(step[1]) if isinstance(value, dict) else None
         else:
-            place = int(step[2])
-            value = value[place] if isinstance(value, list) and -len(value) <= place < len(value) else None
+            item = int(step[2])
+            value = value[item] if isinstance(value, list) and -len(value) <= item < len(value) else None
     return value

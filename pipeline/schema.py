@@ -150,7 +150,7 @@ def shape_of(schema: pa.Schema) -> str | None:
 
 
 def current(schema: pa.Schema) -> pa.Schema:
-    """`schema` as this version writes it: columns and parts of records that came later stand in their places."""
+    """`schema` as this version writes it: columns and parts of records that came later stand in their order."""
     shape = SHAPES.get(shape_of(schema) or "")
     if shape is None:
         return schema
@@ -217,7 +217,7 @@ def _hash(*parts: str) -> str:
 
 
 def doc_id(source: str, locator: str, ordinal: int = 0) -> str:
-    """Identity of an input record: its source and its place there; `ordinal` tells repeats of one id apart."""
+    """Identity of an input record: its source and its locator there; `ordinal` tells repeats of one id apart."""
     return _hash("doc", source, locator) if ordinal == 0 else _hash("doc", source, locator, str(ordinal))
 
 
@@ -255,7 +255,7 @@ def apply_edits(text: str, edits: Sequence[Edit], blocks: list[dict] | None = No
 
     `edits` must be sorted and free of overlaps (`merge_edits`); ValueError otherwise. A block that stands in the text
     (start/end not null) is cut from the new text, so that `text[start:end] == block["text"]` stays true whenever it was
-    true; its offsets are mapped through the edits; one that is wholly deleted loses its place (null offsets) and its
+    true; its offsets are mapped through the edits; one that is wholly deleted loses its position (null offsets) and its
     text. A block that does not stand in the text is left alone: its text must be edited by its own edits.
     """
     if not edits:
@@ -283,16 +283,16 @@ def apply_edits(text: str, edits: Sequence[Edit], blocks: list[dict] | None = No
         ends.append(end)
         shifts.append(shift)
 
-    def moved(place: int, closing: bool) -> int:
+    def moved(position: int, closing: bool) -> int:
         # An offset inside an edit moves to the replacement's edge: a closing one behind it, an opening one before it.
-        done = bisect_right(ends, place)
+        done = bisect_right(ends, position)
         if closing:
-            inside = done < len(starts) and starts[done] < place
-            return ends[done] + shifts[done] if inside else place + (shifts[done - 1] if done else 0)
-        inside = bisect_left(starts, place) - 1
-        if inside >= done and starts[inside] < place < ends[inside]:
+            inside = done < len(starts) and starts[done] < position
+            return ends[done] + shifts[done] if inside else position + (shifts[done - 1] if done else 0)
+        inside = bisect_left(starts, position) - 1
+        if inside >= done and starts[inside] < position < ends[inside]:
             return starts[inside] + (shifts[inside - 1] if inside else 0)
-        return place + (shifts[done - 1] if done else 0)
+        return position + (shifts[done - 1] if done else 0)
 
     out = []
     for block in blocks:

@@ -1,6 +1,6 @@
 """What a root has forgotten: `forgotten.jsonl`, an input of ingest, so that no later run brings it back.
 
-An address, a domain or a licence stands there as a hash: the list itself must not be a place where the forgotten can be
+An address, a domain or a licence stands there as a hash: the list itself must not be a list in which the forgotten can be
 read. An id is a hash already. A domain takes the hosts below it; addresses are compared without scheme, fragment, default
 port and closing slash, and with one spelling of what may stand percent-encoded.
 
@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 
 from pipeline.errors import DamagedStore, WorkError
 from pipeline.options import digest
-from pipeline.storage.files import Local, Remote, parents, place, seen
+from pipeline.storage.files import Local, Remote, filesystem, parents, seen
 from pipeline.storage.lock import RootLock
 
 NAME = "forgotten.jsonl"
@@ -182,7 +182,7 @@ def note(root: Local | Remote, takedown: str, marks: Iterable[tuple[str, str]]) 
 def no_takedown(where: Local | Remote) -> None:
     """WorkError while a takedown of a root, or of one above it, is under way."""
     for path in (where.path(""), *parents(where.path(""))):
-        if seen(place(path), PENDING):
+        if seen(filesystem(path), PENDING):
             raise _unfinished(path)
 
 
@@ -194,7 +194,7 @@ def _unfinished(path: str) -> WorkError:
 def writing(path: str) -> Iterator[RootLock]:
     """Hold the lock of a folder that is written to. RootLocked where another has it, or one above or below; WorkError while a
     takedown of it or above is unfinished."""
-    where = place(path)
+    where = filesystem(path)
     no_takedown(where)
     with RootLock(where) as lock:
         no_takedown(where)
@@ -206,7 +206,7 @@ class Reading:
     folder that holds them. WorkError where one is."""
 
     def __init__(self, *paths: str):
-        self.folders = [place(folder) for path in paths for folder in (place(path).path(""), *parents(path))]
+        self.folders = [filesystem(folder) for path in paths for folder in (filesystem(path).path(""), *parents(path))]
         self.before = self._lists()
 
     def check(self) -> None:

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from pipeline.deletion.forgotten import Forgotten
 from pipeline.errors import SourceError
 from pipeline.schema import STR
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import COLUMNS, Receipt
 from pipeline.storage.store import ARTEFACT, Store
 
@@ -36,7 +36,7 @@ def _sorted(ids: frozenset[str]) -> pa.Array:
 
 def stores_of(root: str) -> list[Store]:
     """Every store of the root, finished or not, the last made first."""
-    base = place(root)
+    base = filesystem(root)
     found = {
         name: Store(base.path(name))
         for name in base.folders()
@@ -69,28 +69,28 @@ def stage_of(store: Store) -> str | None:
 def parts_of(store: Store) -> Iterator[tuple[str, Store]]:
     """The store and its passes, by name below the root."""
     yield store.name, store
-    for name in store.place.sub("passes").folders() if store.place.exists("passes") else []:
+    for name in store.fs.sub("passes").folders() if store.fs.exists("passes") else []:
         sub = store.sub(f"passes/{name}")
-        if sub.place.names("receipts"):
+        if sub.fs.names("receipts"):
             yield f"{store.name}/passes/{name}", sub
 
 
 def receipts_of(store: Store) -> Iterator[tuple[int | str, Receipt]]:
-    for name in store.place.names("receipts"):
+    for name in store.fs.names("receipts"):
         word = name.removesuffix(".json")
         yield (
             (int(word) if word.isdigit() else word),
-            Receipt.loads(store.place.read(f"receipts/{name}"), f"{store.path}/receipts/{name}"),
+            Receipt.loads(store.fs.read(f"receipts/{name}"), f"{store.path}/receipts/{name}"),
         )
 
 
 def ledger_of(store: Store, number: int | str) -> pa.Table | None:
     name = f"{number:05d}" if isinstance(number, int) else number
-    return store.ledger(number) if store.place.exists(f"ledger/{name}.arrow") else None
+    return store.ledger(number) if store.fs.exists(f"ledger/{name}.arrow") else None
 
 
 def rows_of(store: Store, number: int | str, receipt: Receipt) -> pa.Table | None:
-    whole = isinstance(number, int) and receipt.written and store.place.exists(f"shards/{number:05d}.arrow")
+    whole = isinstance(number, int) and receipt.written and store.fs.exists(f"shards/{number:05d}.arrow")
     return store.read(number) if whole else None  # type: ignore[arg-type]
 
 

@@ -40,18 +40,18 @@ from pipeline.engine import catalog
 from pipeline.errors import DamagedStore, SourceError, UsageError
 from pipeline.options import digest
 from pipeline.schema import STR
-from pipeline.storage.files import Local, Remote, place
+from pipeline.storage.files import Local, Remote, filesystem
 from pipeline.storage.ledger import COLUMNS, Ledger, Receipt
 from pipeline.storage.shards import number_of
 from pipeline.storage.store import ARTEFACT, Store
 
 PART = "takedown"
-"""Folder of a store in which a shard is written before it takes its place."""
+"""Folder of a store in which a shard is written before it replaces the old one."""
 READY = "ready.json"
-"""The new receipt, written when the shard beside it is whole: from then on it is put in place, whatever happens."""
+"""The new receipt, written when the shard beside it is whole: from then on it replaces the old one, whatever happens."""
 LOST_REPRESENTATIVE = "its representative was forgotten"
 MASKED = 0
-"""Token id in the place of forgotten ones: the row keeps its length, and no document of it is there to be trained on."""
+"""Token id written over forgotten ones: the row keeps its length, and no document of it is there to be trained on."""
 
 
 @dataclass
@@ -141,7 +141,7 @@ def find(root: str, marks: list[tuple[str, str]]) -> Found:
             f"{sorted(derived)[0]} was made of {of}",
             "forget the document: what is made of it goes with it, and would otherwise come back",
         )
-    sources = lineage.sources(ids | named(place(root), stores, wanted))
+    sources = lineage.sources(ids | named(filesystem(root), stores, wanted))
     lost = Lost(
         digest(sorted(value for _, value in marks)), frozenset(sources | lineage.reached(sources, "id", "out")), wanted
     )
@@ -296,19 +296,19 @@ def sweep(where: Local | Remote, *folders: str) -> None:
 def _sweep(store: Store) -> None:
     """Finish or undo a shard that a killed takedown was writing. Then: bytes without a receipt do not exist, and after a
     takedown they do not lie there either."""
-    if store.place.exists(f"{PART}/{READY}"):
+    if store.fs.exists(f"{PART}/{READY}"):
         _adopt(store)
     proven = {number_of(number) for number, _ in receipts_of(store)}
-    store.place.delete(PART)
-    sweep(store.place, "", "receipts", "shards", "index", "ledger")
+    store.fs.delete(PART)
+    sweep(store.fs, "", "receipts", "shards", "index", "ledger")
     for folder in ("shards", "index", "ledger"):
-        for name in store.place.names(folder):
+        for name in store.fs.names(folder):
             if name.partition(".")[0] not in proven:
-                store.place.delete(f"{folder}/{name}")
+                store.fs.delete(f"{folder}/{name}")
 
 
 def _drop_numbers(store: Store) -> None:
-    """Passes that hold nothing but numbers count rows by their place, and places have moved: they are made again when needed."""
+    """Passes that hold nothing but numbers count rows by their position, and positions have changed: they are made again when needed."""
     for name, part in parts_of(store):
         schema = next((rows.schema for n, r in receipts_of(part) if (rows := rows_of(part, n, r)) is not None), None)
         if (
@@ -316,7 +316,7 @@ def _drop_numbers(store: Store) -> None:
             and schema is not None
             and not any(pa.types.is_large_string(column.type) for column in schema)
         ):
-            store.place.delete(name.partition("/")[2])
+            store.fs.delete(name.partition("/")[2])
 
 
 def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombstone: str | None = None) -> bool:
@@ -336,7 +336,7 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
     if same_rows and (ledger is None or ledger.equals(before)):
         if notes != receipt.notes:
             by = sorted({*receipt.taken.get("by", []), lost.takedown})
-            store.place.write(
+            store.fs.write(
                 f"receipts/{number_of(number)}.json",
                 replace(receipt, notes=notes, taken={**receipt.taken, "by": by}).dumps(),
             )
@@ -362,7 +362,7 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
         reasons=made.reasons,
         taken={**receipt.taken, "by": by, **on_disk, "ledger_hash": made.ledger_hash},
     )
-    part.place.write(READY, new.dumps())
+    part.fs.write(READY, new.dumps())
     _adopt(store)
     return True
 
@@ -391,16 +391,16 @@ def _is_lost(value: Any, lost: Lost) -> bool:
 
 
 def _adopt(store: Store) -> None:
-    """Put the shard that lies ready in its place, the receipt last. May be done again after a kill: it stays ready until it is in."""
+    """Put the shard that lies ready over the old one, the receipt last. May be done again after a kill: it stays ready until it is in."""
     part = store.sub(PART)
-    new = Receipt.loads(part.place.read(READY), f"{part.path}/{READY}")
+    new = Receipt.loads(part.fs.read(READY), f"{part.path}/{READY}")
     for folder in ("shards", "index", "ledger"):
-        for name in part.place.names(folder):
-            store.place.write(f"{folder}/{name}", part.place.read(f"{folder}/{name}"))
-    word = next(iter(part.place.names("receipts")))
-    store.place.write(f"receipts/{word}", new.dumps())
-    part.place.delete(READY)
-    store.place.delete(PART)
+        for name in part.fs.names(folder):
+            store.fs.write(f"{folder}/{name}", part.fs.read(f"{folder}/{name}"))
+    word = next(iter(part.fs.names("receipts")))
+    store.fs.write(f"receipts/{word}", new.dumps())
+    part.fs.delete(READY)
+    store.fs.delete(PART)
 
 
 def told(ledger: pa.Table, gone: pa.Array, tombstone: str | None) -> pa.Table:
@@ -421,7 +421,7 @@ def told(ledger: pa.Table, gone: pa.Array, tombstone: str | None) -> pa.Table:
 
 
 def masked(table: pa.Table, gone: pa.Array) -> pa.Table:
-    """Packed rows in which no lost document stands: its tokens are `MASKED`, its place is struck from `docs`. Rows that held
+    """Packed rows in which no lost document stands: its tokens are `MASKED`, its position is struck from `docs`. Rows that held
     nothing else go."""
     tokens, docs = table["input_ids"].combine_chunks(), table["docs"].combine_chunks()
     flat = docs.values

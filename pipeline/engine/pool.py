@@ -72,15 +72,15 @@ def guarded(fn: Callable[[Any], Any], task: Any, tell: Callable[[str], object] |
         raise
     except MaetdolError as fault:
         return Failure(name_of(task), str(fault), _frames(fault.__cause__) if fault.__cause__ else "", error=fault)
-    except Exception as fault:  # the pool is one of the two places where this is right
+    except Exception as fault:  # the pool is one of the two files where this is right
         return Failure(name_of(task), told(fault), _frames(fault))
 
 
 def told(fault: BaseException) -> str:
     """An unexpected exception in one line: its type, where it was raised, and what it says."""
     frames = traceback.extract_tb(fault.__traceback__)
-    place = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
-    return f"{type(fault).__name__}{place}: {' '.join(_brief(fault).split())}"
+    position = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
+    return f"{type(fault).__name__}{position}: {' '.join(_brief(fault).split())}"
 
 
 def _frames(fault: BaseException) -> str:
@@ -107,12 +107,12 @@ def narrowed(work: Callable[[Any], Any], batch: Any, where: str, row: int) -> An
         raise
     except Exception as fault:
         bad = _first_bad(work, batch)
-        place = f"row {row + bad}" if bad is not None else f"rows {row}..{row + len(batch)}"
+        rows = f"row {row + bad}" if bad is not None else f"rows {row}..{row + len(batch)}"
         who = f" (id {batch.column('id')[bad].as_py()})" if bad is not None and "id" in batch.schema.names else ""
         last = traceback.extract_tb(fault.__traceback__)[-1]
         at = f"{os.path.basename(last.filename)}:{last.lineno}"
         raise ShardFailed(
-            f"{where}, {place}{who}: {type(fault).__name__} at {at}",
+            f"{where}, {rows}{who}: {type(fault).__name__} at {at}",
             "look at that row with `maetdol inspect`; other shards go on",
         ) from fault
 

@@ -211,20 +211,20 @@ def _override(page: dict[str, Any], raw: list[tuple[str, dict[str, Any]]], setti
     if not path:
         raise RecipeError(f"--set {target}: which option?", "write --set step.option=value")
     if first == "run":
-        place = page["run"]
+        group = page["run"]
     else:
         names = {str(options.get("name") or stage_name): options for stage_name, options in raw}
         if first not in names:
             raise RecipeError(
                 f"--set: no step is called {first!r}", did_you_mean(first, [*names, "run", "root", "seed"])
             )
-        place = names[first]
+        group = names[first]
     *folders, last = path.split(".")
     for word in folders:
-        place = place.setdefault(word, {})
-        if not isinstance(place, dict):
+        group = group.setdefault(word, {})
+        if not isinstance(group, dict):
             raise RecipeError(f"--set {target}: {word} has no parts", "set the whole option")
-    place[last] = parsed
+    group[last] = parsed
 
 
 def _step(stage_name: str, options: dict[str, Any], earlier: list[Step], source: str) -> Step:

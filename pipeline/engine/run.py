@@ -19,7 +19,7 @@ from pipeline.engine.stage import Inputs, Link, ShardStage, run_chain, versions
 from pipeline.errors import DamagedStore, NewerStore, SourceError, WorkError
 from pipeline.options import identity
 from pipeline.storage import sinks, verify
-from pipeline.storage.files import inside, place
+from pipeline.storage.files import filesystem, inside
 from pipeline.storage.ledger import COLUMNS, dropped, left_out
 from pipeline.storage.lock import RootLock
 from pipeline.storage.proof import sealed_sizes, wrong_sizes
@@ -82,7 +82,7 @@ def complete(recipe: Recipe, step: Step) -> tuple[bool, str]:
     except DamagedStore:  # its proofs stand, and it follows from them
         return False, "its manifest is damaged"
     if manifest is None:
-        partial = sum(name[:-5].isdigit() for name in sink.place.names("receipts"))
+        partial = sum(name[:-5].isdigit() for name in sink.fs.names("receipts"))
         return False, f"not finished ({partial} shards proven)" if partial else "not made yet"
     inputs = inputs_of(recipe, step)
     key = step.stage.key(inputs)
@@ -137,7 +137,7 @@ def plan(recipe: Recipe, start: str | None = None) -> list[Status]:
             if done and not (forced and step.name == start):
                 found.append(Status(step.name, "done"))
                 continue
-            state = "stale" if recipe.store(step.name).place.exists("manifest.json") else "new"
+            state = "stale" if recipe.store(step.name).fs.exists("manifest.json") else "new"
             found.append(Status(step.name, state, why or "asked for by --from", _shards_to_do(recipe, step)))
         redo.add(step.name)
     return found
@@ -219,7 +219,7 @@ def run(
 
     Raises RootLocked, WorkError (a stage failed; the other shards are kept), UsageError. Returns one Outcome per step.
     """
-    root = place(lock_at or recipe.root)
+    root = filesystem(lock_at or recipe.root)
     if start is not None:
         recipe.step(start)
     forgotten.no_takedown(root)
@@ -291,9 +291,9 @@ def _forget(store: Store) -> None:
     """--from: the step's proofs go, so that it is done again."""
     store.invalidate_manifest()
     for shard in store.receipts():
-        store.place.delete(f"receipts/{shard:05d}.json")
-    store.place.delete(f"receipts/{ARTEFACT}.json")
-    store.place.delete("passes")
+        store.fs.delete(f"receipts/{shard:05d}.json")
+    store.fs.delete(f"receipts/{ARTEFACT}.json")
+    store.fs.delete("passes")
 
 
 def fused(recipe: Recipe) -> list[list[Step]]:
@@ -327,11 +327,11 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
         inputs = inputs_of(recipe, step)
         _check_text_is_there(inputs, step)
         for store in (store for stores in inputs.stores.values() for store in stores):
-            forgotten.no_takedown(store.place)
+            forgotten.no_takedown(store.fs)
         step.stage.validate_inputs(inputs)
         sink = recipe.store(step.name)
         sink.invalidate_manifest()
-        sink.place.delete(forgotten.HASHED)
+        sink.fs.delete(forgotten.HASHED)
         verify.clear(sink)
         links.append(Link(step.stage, inputs, sink, step is chain[-1]))  # type: ignore[arg-type]
     first = chain[0]
@@ -454,19 +454,19 @@ def drop_raw(recipe: Recipe, pii: Step, ready: set[str] | None = None) -> None:
             continue
         if not manifest.get("dropped_text"):
             if names.isdisjoint(inputs_names(step)):
-                _keep_addresses(store, forgotten.key_of(place(recipe.root), make=True))
+                _keep_addresses(store, forgotten.key_of(filesystem(recipe.root), make=True))
             store.write_manifest({**manifest, "dropped_text": True})
         kept = forgotten.HASHED.partition("/")[2]
         for folder in (
             "shards",
             "index",
-            *(f"passes/{name}" for name in store.place.sub("passes").folders() if name != kept),
+            *(f"passes/{name}" for name in store.fs.sub("passes").folders() if name != kept),
         ):
-            store.place.delete(folder)
+            store.fs.delete(folder)
 
 
 def _keep_addresses(store: Store, key: bytes) -> None:
-    store.place.delete(forgotten.HASHED)
+    store.fs.delete(forgotten.HASHED)
     for number, receipt in store.receipts().items():
         if receipt.written and receipt.rows:
             hashes = (forgotten.hashed(batch, key) for batch in store.batches(number))

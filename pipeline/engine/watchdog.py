@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 LATE = 120.0
-"""Seconds at one place after which it is named, and again whenever they have doubled."""
+"""Seconds at one position after which it is named, and again whenever they have doubled."""
 
 
 class Watchdog:
@@ -21,12 +21,12 @@ class Watchdog:
         self._at: tuple[tuple[Any, ...], float] = ((), 0.0)
 
     def at(self, *where: Any) -> None:
-        """Work goes on at this place; words that name it, put together only when they are said."""
+        """Work goes on at this position; words that name it, put together only when they are said."""
         self._at = (where, time.monotonic())
 
     @contextmanager
     def over(self, task: str, tell: Callable[[str], object]) -> Iterator[None]:
-        """While the block runs, `tell` is given a line for every place at which it stays long."""
+        """While the block runs, `tell` is given a line for every position at which it stays long."""
         outer, ended, worker = self._at, threading.Event(), threading.get_ident()
         self._at = ((), time.monotonic())
         thread = threading.Thread(target=self._watch, args=(task, tell, ended, worker), daemon=True)
@@ -47,8 +47,8 @@ class Watchdog:
             spent = time.monotonic() - here[1]
             if spent >= due:
                 due = 2 * spent
-                place = " ".join(str(word) for word in here[0]) or "its beginning"
-                tell(f"{task}: at {place} for {spent:.0f} s so far{_line_of(worker)}")
+                position = " ".join(str(word) for word in here[0]) or "its beginning"
+                tell(f"{task}: at {position} for {spent:.0f} s so far{_line_of(worker)}")
             wait = max(LATE / 20, min(LATE, due - spent))
 
 

@@ -18,7 +18,7 @@ from pipeline.errors import RecipeError, SourceError, did_you_mean
 from pipeline.inspection.terminal import shown
 from pipeline.options import Options
 from pipeline.paths import values_at
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.store import ARTEFACT, Store
 
 WIDTH = 110
@@ -34,10 +34,10 @@ def inspect(
     manifest = store.require()
     root = path.rstrip("/").rpartition("/")[0] or "."
     if row_id:
-        place = store.find(row_id)
-        if place is None:
+        where = store.find(row_id)
+        if where is None:
             raise SourceError(f"{path} has no row {row_id}", f"look it up with `maetdol trace {root} {row_id}`")
-        return shown(json.dumps(store.row(*place), ensure_ascii=False, indent=1, default=str), lines=True)
+        return shown(json.dumps(store.row(*where), ensure_ascii=False, indent=1, default=str), lines=True)
     lines = [
         f"{store.name}: {manifest['stage']}, {manifest['shape']}, {manifest['rows']:,} rows in {len(manifest['shards'])} shards, {manifest['bytes']:,} bytes"
     ]
@@ -88,7 +88,7 @@ def _brief(row: dict[str, Any]) -> str:
 
 def stores_of(root: str) -> list[Store]:
     """Finished stores directly below a root, in the order they depend on each other."""
-    base = place(root)
+    base = filesystem(root)
     found = {name: Store(base.path(name)) for name in base.folders() if base.exists(f"{name}/manifest.json")}
     if not found:
         raise SourceError(f"{root} holds no finished stores", "give the root of a run, e.g. runs/quickstart")
@@ -277,11 +277,11 @@ def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
         ):
             continue
         for row_id in sorted((found | above) - told)[:50]:
-            place = store.find(row_id)
-            if place is None:
+            where = store.find(row_id)
+            if where is None:
                 continue
             told.add(row_id)
-            row = store.row(*place)
+            row = store.row(*where)
             facts = {
                 k: row.get(k)
                 for k in ("url", "source", "rule", "doc_id", "span_start", "span_end", "licence")

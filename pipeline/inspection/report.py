@@ -10,7 +10,7 @@ from pipeline.errors import WorkError
 from pipeline.inspection import sections
 from pipeline.inspection.inspect import stores_of
 from pipeline.inspection.sections import Samples
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 
 STYLE = """
 :root{--bg:#fbfaf7;--ink:#24221e;--soft:#6d685f;--line:#e3ded3;--card:#fff;--c1:#3b6ea5;--c2:#c8793a;--c3:#5b8c5a;--c4:#a24b5f;--c5:#7a64a8;--c6:#8a8578}
@@ -41,7 +41,7 @@ def report(root: str, target: str | None = None) -> str:
         reading.check()
     except WorkError:
         folder, _, name = where.rpartition("/")
-        place(folder or ".").delete(name)
+        filesystem(folder or ".").delete(name)
         raise
     return where
 
@@ -57,7 +57,7 @@ def write_report(root: str, target: str | None = None) -> str:
 def _written(root: str, target: str | None, page: str) -> str:
     where = target or f"{root.rstrip('/')}/report.html"
     folder, _, name = where.rpartition("/")
-    place(folder or ".").write(name, page.encode("utf-8", "replace"))
+    filesystem(folder or ".").write(name, page.encode("utf-8", "replace"))
     return where
 
 

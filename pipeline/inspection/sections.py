@@ -58,7 +58,7 @@ def receipts_of(store: Store) -> list[Any]:
 
 def passes_of(store: Store) -> list[Any]:
     """The receipts of a barrier stage's passes: what they took is part of what the step took."""
-    subs = [store.sub(f"passes/{name}") for name in store.place.sub("passes").folders()]
+    subs = [store.sub(f"passes/{name}") for name in store.fs.sub("passes").folders()]
     return [receipt for sub in subs for receipt in receipts_of(sub)]
 
 
@@ -138,8 +138,8 @@ def _upstream(store: Store, stores: list[Store]) -> list[Store]:
 
 def _row(stores: list[Store], row_id: str) -> dict[str, Any] | None:
     for store in stores:
-        if place := store.find(row_id):
-            return store.row(*place)
+        if found := store.find(row_id):
+            return store.row(*found)
     return None
 
 

@@ -17,7 +17,7 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.proof import ARTEFACT
 
 
-def fetch(place: Remote, path: str, receipt: Receipt) -> Path:
+def fetch(fs: Remote, path: str, receipt: Receipt) -> Path:
     """The artefact in the local cache: fetched once, whoever else wants it meanwhile, and held against its hashes."""
     caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maetdol"
     cache = caches / receipt.content_hash
@@ -32,18 +32,18 @@ def fetch(place: Remote, path: str, receipt: Receipt) -> Path:
         with open(caches / f"{receipt.content_hash}.lock", "a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not cache.is_dir():
-                _fill(place, path, caches, cache, receipt)
+                _fill(fs, path, caches, cache, receipt)
     except OSError as fault:
         raise disk_error(fault, caches) from None
     return cache
 
 
-def _copy(place: Remote, name: str, target: Path) -> None:
-    with place.open(name) as source, open(target, "wb") as sink:
+def _copy(fs: Remote, name: str, target: Path) -> None:
+    with fs.open(name) as source, open(target, "wb") as sink:
         shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _fill(place: Remote, path: str, caches: Path, cache: Path, receipt: Receipt) -> None:
+def _fill(fs: Remote, path: str, caches: Path, cache: Path, receipt: Receipt) -> None:
     with tempfile.TemporaryDirectory(prefix=f"{receipt.content_hash}.part-", dir=caches) as part:
         whole = Path(part) / "whole"
         whole.mkdir()
@@ -51,7 +51,7 @@ def _fill(place: Remote, path: str, caches: Path, cache: Path, receipt: Receipt)
             target = whole / name
             target.parent.mkdir(parents=True, exist_ok=True)
             try:
-                tried(partial(_copy, place, f"{ARTEFACT}/{name}", target), path)
+                tried(partial(_copy, fs, f"{ARTEFACT}/{name}", target), path)
             except FileNotFoundError:
                 raise DamagedStore(f"{path}/{ARTEFACT}/{name} is missing", "run the stage that made it again") from None
             if content_hash(target) != known:

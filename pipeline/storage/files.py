@@ -1,4 +1,4 @@
-"""Where bytes lie: one small face for a local folder and an object store.
+"""A folder of files, on a local disk or on object storage, behind one small interface.
 
 A write is whole or absent. Locally: a temporary name (never ending in `.arrow`), fsync, rename, fsync of the folder. On
 object storage: one put of the whole object.
@@ -34,7 +34,7 @@ def is_remote(path: str | os.PathLike) -> bool:
     return bool(colon) and scheme.lower() not in LOCAL
 
 
-def place(path: str | os.PathLike) -> Local | Remote:
+def filesystem(path: str | os.PathLike) -> Local | Remote:
     """The folder at `path`: `s3://bucket/folder` (any fsspec scheme) or a local path."""
     return Remote(str(path)) if is_remote(path) else Local(_local(path))
 
@@ -45,7 +45,7 @@ def _local(path: str | os.PathLike) -> Path:
 
 
 def canonical(path: str | os.PathLike) -> str:
-    """The one spelling of a place, for comparison: links resolved; of a URL, the scheme in small letters and no empty, `.` or
+    """The one spelling of a path, for comparison: links resolved; of a URL, the scheme in small letters and no empty, `.` or
     `..` parts.
 
     >>> canonical("S3://b//x/./y/"), canonical("s3a://b/z/../x/y")
@@ -59,7 +59,7 @@ def canonical(path: str | os.PathLike) -> str:
 
 
 def inside(inner: str | os.PathLike, outer: str | os.PathLike) -> bool:
-    """Is `inner` the place `outer`, or below it, however the two are spelled? Folders that are there are compared as the disk
+    """Is `inner` the path `outer`, or below it, however the two are spelled? Folders that are there are compared as the disk
     knows them (device and inode), so that names of other case and mounts of one folder are seen too."""
     low, high = canonical(inner), canonical(outer)
     if is_remote(low) or is_remote(high):
@@ -71,7 +71,7 @@ def inside(inner: str | os.PathLike, outer: str | os.PathLike) -> bool:
 
 
 def parents(path: str | os.PathLike) -> list[str]:
-    """The folders above a place, the nearest first; of a URL, up to its bucket."""
+    """The folders above a path, the nearest first; of a URL, up to its bucket."""
     word = canonical(path)
     if not is_remote(word):
         return [str(part) for part in Path(word).parents]
@@ -130,7 +130,7 @@ class Local:
             return []
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every file below `folder`, by its name below this place (`shards/00000.arrow`); temporary ones left out."""
+        """Bytes of every file below `folder`, by its name below this folder (`shards/00000.arrow`); temporary ones left out."""
         found, waiting = {}, [folder]
         while waiting:
             here = waiting.pop()
@@ -249,7 +249,7 @@ class Remote:
         self.url = f"{self.scheme}://{rest}"
 
     @property
-    def fs(self) -> Any:
+    def fsspec(self) -> Any:
         import fsspec
 
         options: dict[str, Any] = {}
@@ -272,27 +272,27 @@ class Remote:
         return Remote(f"{self.url}/{name}")
 
     def exists(self, name: str) -> bool:
-        return self._try(lambda: self.fs.exists(self._key(name)))
+        return self._try(lambda: self.fsspec.exists(self._key(name)))
 
     def size(self, name: str) -> int:
-        return self._try(lambda: self.fs.size(self._key(name)))
+        return self._try(lambda: self.fsspec.size(self._key(name)))
 
     def read(self, name: str) -> bytes:
-        return self._try(lambda: self.fs.cat_file(self._key(name)))
+        return self._try(lambda: self.fsspec.cat_file(self._key(name)))
 
     def open(self, name: str) -> BinaryIO:
-        return self._try(lambda: self.fs.open(self._key(name), "rb"))
+        return self._try(lambda: self.fsspec.open(self._key(name), "rb"))
 
     def names(self, folder: str) -> list[str]:
         return self._listed(folder, "file")
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every object below `folder`, by its name below this place: one listing, however many there are."""
+        """Bytes of every object below `folder`, by its name below this folder: one listing, however many there are."""
         start = len(self.prefix) + 1
 
         def listing() -> dict[str, int]:
             try:
-                found = self.fs.find(self._key(folder), detail=True)
+                found = self.fsspec.find(self._key(folder), detail=True)
             except FileNotFoundError:
                 return {}
             return {name[start:]: int(entry["size"]) for name, entry in found.items() if entry["type"] == "file"}
@@ -305,7 +305,7 @@ class Remote:
     def _listed(self, folder: str, kind: str) -> list[str]:
         def listing() -> list[str]:
             try:
-                entries = self.fs.ls(self._key(folder), detail=True, refresh=True)
+                entries = self.fsspec.ls(self._key(folder), detail=True, refresh=True)
             except FileNotFoundError:
                 return []
             return sorted(e["name"].rstrip("/").rsplit("/", 1)[1] for e in entries if e["type"] == kind)
@@ -313,14 +313,14 @@ class Remote:
         return self._try(listing)
 
     def write(self, name: str, data: bytes) -> None:
-        self._try(lambda: self.fs.pipe_file(self._key(name), data))
+        self._try(lambda: self.fsspec.pipe_file(self._key(name), data))
 
     def add(self, name: str, data: bytes) -> bool:
         """Put an object that is not there yet (`If-None-Match: *` on S3). False where it is: of several that try, one puts."""
 
         def put() -> bool:
             try:
-                self.fs.pipe_file(self._key(name), data, mode="create")
+                self.fsspec.pipe_file(self._key(name), data, mode="create")
             except FileExistsError:
                 return False
             except OSError as fault:
@@ -334,7 +334,7 @@ class Remote:
     def changed(self, name: str) -> float | None:
         """When an object was written, by the storage's clock, in seconds since 1970; None where it does not say."""
         try:
-            return self._try(lambda: self.fs.modified(self._key(name))).timestamp()
+            return self._try(lambda: self.fsspec.modified(self._key(name))).timestamp()
         except NotImplementedError:
             return None
 
@@ -343,8 +343,8 @@ class Remote:
 
     def delete(self, name: str) -> None:
         def remove() -> None:
-            if self.fs.exists(self._key(name)):
-                self.fs.rm(self._key(name), recursive=True)
+            if self.fsspec.exists(self._key(name)):
+                self.fsspec.rm(self._key(name), recursive=True)
 
         self._try(remove)
 
@@ -448,7 +448,7 @@ class Uploaded:
         with self.handle as handle:
             if kind is None:
                 handle.flush()
-                self.remote._try(lambda: self.remote.fs.put_file(handle.name, self.remote._key(self.name)))
+                self.remote._try(lambda: self.remote.fsspec.put_file(handle.name, self.remote._key(self.name)))
             elif isinstance(fault, OSError):
                 raise disk_error(fault, handle.name) from None
 

@@ -25,7 +25,7 @@ from typing import Any
 from uuid import uuid4
 
 from pipeline.errors import MaetdolError, RootLocked, SourceError
-from pipeline.storage.files import Local, Remote, disk_error, parents, place
+from pipeline.storage.files import Local, Remote, disk_error, filesystem, parents
 
 NAME = "lock.json"
 TAKING = "lock.taking"
@@ -51,8 +51,8 @@ _HELD: set[str] = set()
 class RootLock:
     """Use as a context around work on a root or a store. RootLocked where another holds it, or one above or below it."""
 
-    def __init__(self, place: Local | Remote):
-        self.place = place
+    def __init__(self, fs: Local | Remote):
+        self.fs = fs
         self.me: dict[str, Any] = {
             "token": uuid4().hex, "host": socket.gethostname(), "boot": _boot(), "space": _space(), "pid": os.getpid(), "started": _started(os.getpid()),
         }  # fmt: skip
@@ -64,8 +64,8 @@ class RootLock:
 
     def __enter__(self) -> RootLock:
         self._refuse_above()
-        self._skew = _skew(self.place) if isinstance(self.place, Remote) else 0.0
-        if isinstance(self.place, Remote) or not self._flocked():
+        self._skew = _skew(self.fs) if isinstance(self.fs, Remote) else 0.0
+        if isinstance(self.fs, Remote) or not self._flocked():
             self._made()
         self._entered, self._alive_at = True, _now()
         _HELD.add(self.me["token"])
@@ -90,7 +90,7 @@ class RootLock:
     def check(self) -> None:
         """RootLocked where another has taken the lock, or may have: called before anything is settled."""
         if not self.lost:
-            holder = _parsed(_raw(self.place))
+            holder = _parsed(_raw(self.fs))
             if (holder or {}).get("token") != self.me["token"]:
                 self.lost = f"it was taken by {_who(holder)}" if holder else "its lock.json is gone"
             elif self._file is None and _now() - self._alive_at > STALE - REFRESH:
@@ -101,7 +101,7 @@ class RootLock:
         """RootLocked where it is known that the lock was lost; nothing is read."""
         if self.lost:
             raise RootLocked(
-                f"{self.place.path('')} is no longer held by this run: {self.lost}",
+                f"{self.fs.path('')} is no longer held by this run: {self.lost}",
                 "let the other run end, then run again: finished shards are kept",
             )
 
@@ -127,12 +127,12 @@ class RootLock:
     def _write(self) -> None:
         data = self._data()
         if self._file is None:
-            self.place.write(NAME, data)
+            self.fs.write(NAME, data)
             return
         try:
             os.pwrite(self._file, data, 0)
         except OSError as fault:
-            raise disk_error(fault, self.place.path(NAME)) from None
+            raise disk_error(fault, self.fs.path(NAME)) from None
 
     def _data(self) -> bytes:
         return (
@@ -146,8 +146,8 @@ class RootLock:
     def _release(self) -> None:
         _HELD.discard(self.me["token"])
         try:
-            if not self.lost and (_parsed(_raw(self.place)) or {}).get("token") == self.me["token"]:
-                self.place.delete(NAME)
+            if not self.lost and (_parsed(_raw(self.fs)) or {}).get("token") == self.me["token"]:
+                self.fs.delete(NAME)
         except (MaetdolError, OSError):
             pass  # storage that is gone: the lock dies with its holder
         if self._file is not None:
@@ -159,7 +159,7 @@ class RootLock:
 
     def _flocked(self) -> bool:
         """Take the lock by flock; False on a file system without it."""
-        path = self.place.path(NAME)
+        path = self.fs.path(NAME)
         for _ in range(TRIES):
             try:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -184,7 +184,7 @@ class RootLock:
                 self._settle(handle)
                 return True
             os.close(handle)  # its holder removed it in between
-        raise self._in_use(_parsed(_raw(self.place)))
+        raise self._in_use(_parsed(_raw(self.fs)))
 
     def _settle(self, handle: int) -> None:
         """The file is this one's alone: take it, unless it names a holder elsewhere, or one that has no flock."""
@@ -197,17 +197,17 @@ class RootLock:
             os.ftruncate(handle, SIZE)
             self._write()
         except (OSError, MaetdolError) as fault:
-            self.place.delete(NAME)
+            self.fs.delete(NAME)
             os.close(handle)
             self._file = None
-            raise disk_error(fault, self.place.path(NAME)) if isinstance(fault, OSError) else fault from None
+            raise disk_error(fault, self.fs.path(NAME)) if isinstance(fault, OSError) else fault from None
 
     def _made(self) -> None:
         """Take the lock by exclusive creation."""
         for _ in range(TRIES):
-            if self.place.add(NAME, self._data()):
+            if self.fs.add(NAME, self._data()):
                 return
-            before = _raw(self.place)
+            before = _raw(self.fs)
             holder = _parsed(before)
             if holder and holder.get("token") == self.me["token"]:
                 return  # created, and the answer was lost on the way
@@ -216,15 +216,15 @@ class RootLock:
             if before is not None and self._take_over(before):
                 return
             _wait()
-        raise self._in_use(_parsed(_raw(self.place)))
+        raise self._in_use(_parsed(_raw(self.fs)))
 
     def _take_over(self, before: bytes) -> bool:
         """Replace a dead lock, while it is the dead one that was seen."""
         taken: list[bool] = []
 
         def take() -> None:
-            if _raw(self.place) == before:
-                self.place.write(NAME, self._data())
+            if _raw(self.fs) == before:
+                self.fs.write(NAME, self._data())
                 taken.append(True)
 
         self._alone(take)
@@ -232,15 +232,15 @@ class RootLock:
 
     def _alone(self, change: Callable[[], Any]) -> bool:
         """Call `change` while no other changes the lock: only the one who creates TAKING may. False where another does."""
-        if not self.place.add(TAKING, self._data()):
-            taker = _parsed(_raw(self.place, TAKING))
+        if not self.fs.add(TAKING, self._data()):
+            taker = _parsed(_raw(self.fs, TAKING))
             if taker is not None and not self._fresh(taker.get("seen")):
-                self.place.delete(TAKING)  # of one who died in the middle
+                self.fs.delete(TAKING)  # of one who died in the middle
             return False
         try:
             change()
         finally:
-            self.place.delete(TAKING)
+            self.fs.delete(TAKING)
         return True
 
     def _lives(self, holder: dict[str, Any]) -> bool:
@@ -262,8 +262,8 @@ class RootLock:
     # -- above and below -----------------------------------------------------------------------------------------------
 
     def _refuse_above(self) -> None:
-        for path in parents(self.place.path("")):
-            holder = self._held(place(path))
+        for path in parents(self.fs.path("")):
+            holder = self._held(filesystem(path))
             if holder is not None:
                 raise self._in_use(holder, path)
 
@@ -274,8 +274,8 @@ class RootLock:
             found = next(
                 (
                     (path, holder)
-                    for path in _below(self.place, DEPTH)
-                    if (holder := self._held(place(path))) is not None
+                    for path in _below(self.fs, DEPTH)
+                    if (holder := self._held(filesystem(path))) is not None
                 ),
                 None,
             )
@@ -296,7 +296,7 @@ class RootLock:
         return holder if holder and self._lives(holder) else None
 
     def _in_use(self, holder: dict[str, Any] | None, path: str = "") -> RootLocked:
-        where = path or self.place.path("")
+        where = path or self.fs.path("")
         hint = "wait for it, stop it, or write to another root"
         if holder and holder.get("boot") != self.me["boot"]:
             hint += f"; if that machine is gone, wait ten minutes or delete {where}/{NAME}"

@@ -50,9 +50,9 @@ class Written(NamedTuple):
     bytes: int
 
 
-def write_table(place: Local | Remote, name: str, table: pa.Table) -> Written:
+def write_table(fs: Local | Remote, name: str, table: pa.Table) -> Written:
     """Write `table` whole under `name` in canonical batches; returns its content hash and size."""
-    with place.create(name) as handle:
+    with fs.create(name) as handle:
         sink = Hashing(handle)
         with pa.ipc.new_file(sink, table.schema) as out:
             empty = pa.RecordBatch.from_pylist([], table.schema)
@@ -152,11 +152,9 @@ class Hashing:
 class ShardWriter:
     """One shard under way: batches in, whole file out. Batch borders come from the rows alone (1,024 rows or 16 MiB)."""
 
-    def __init__(
-        self, place: Local | Remote, shard: int, stage: str, key: str, written: bool, codec: str | None = None
-    ):
-        self.place, self.shard, self.stage, self.key, self.written, self.codec = (
-            place,
+    def __init__(self, fs: Local | Remote, shard: int, stage: str, key: str, written: bool, codec: str | None = None):
+        self.fs, self.shard, self.stage, self.key, self.written, self.codec = (
+            fs,
             shard,
             stage,
             key,
@@ -179,8 +177,8 @@ class ShardWriter:
 
     def __enter__(self) -> ShardWriter:
         receipt, shard, *_ = self._names
-        self.place.delete(receipt)
-        self._file = self.place.create(shard) if self.written else None
+        self.fs.delete(receipt)
+        self._file = self.fs.create(shard) if self.written else None
         self._sink = Hashing(self._file.__enter__() if self._file else None)
         return self
 
@@ -237,7 +235,7 @@ class ShardWriter:
         """Check the ledger's law, then bytes, index, ledger, and last the receipt."""
         if self.schema is None or self._out is None:
             raise DamagedStore(
-                f"{self.place.path('')}: shard {self.shard} was given no schema", "call expect() for an empty shard"
+                f"{self.fs.path('')}: shard {self.shard} was given no schema", "call expect() for an empty shard"
             )
         self._flush()
         ledger = Ledger.concat(self.ledgers)
@@ -245,7 +243,7 @@ class ShardWriter:
         sizes, index_hash = {}, ""
         ids = pa.chunked_array(self._ids, pa.large_string())
         if "id" in self.schema.names:
-            ledgers.check(input_ids, ids, ledger, f"{self.place.path('')} shard {self.shard}")
+            ledgers.check(input_ids, ids, ledger, f"{self.fs.path('')} shard {self.shard}")
         self._out.close()
         if self._file is not None:
             file, self._file = self._file, None
@@ -253,9 +251,9 @@ class ShardWriter:
             sizes[shard_name] = self._sink.size
             if "id" in self.schema.names:
                 index = build_index(ids).tobytes()
-                self.place.write(index_name, index)
+                self.fs.write(index_name, index)
                 index_hash, sizes[index_name] = hash_of(index), len(index)
-        written = write_table(self.place, ledger_name, ledger)
+        written = write_table(self.fs, ledger_name, ledger)
         sizes[ledger_name] = written.bytes
         receipt = Receipt(
             stage=self.stage, shard=self.shard, key=self.key, content_hash=self._sink.hexdigest(), ledger_hash=written.hash,
@@ -264,7 +262,7 @@ class ShardWriter:
             reasons=reason_counts(ledger), counts={k: v for k, v in self._counts.items() if v}, notes=notes or {}, written=self.written,
             **{**stamp(), **proof},
         )  # fmt: skip
-        self.place.write(receipt_name, receipt.dumps())
+        self.fs.write(receipt_name, receipt.dumps())
         return receipt
 
 

@@ -17,7 +17,7 @@ from pipeline.engine import catalog
 from pipeline.engine.recipe import Recipe, Step
 from pipeline.errors import DamagedStore, NewerStore, SourceError, UsageError
 from pipeline.options import CONTENT
-from pipeline.storage.files import Local, Remote, canonical, inside, is_remote, parents, place
+from pipeline.storage.files import Local, Remote, canonical, filesystem, inside, is_remote, parents
 from pipeline.storage.store import ARTEFACT, Store
 
 PARTS = ("manifest.json", "receipts", "shards", "index", "ledger", "passes", ARTEFACT, "takedown")
@@ -38,7 +38,7 @@ def check(recipe: Recipe, overwrite: bool = False) -> None:
         if stands and not overwrite:
             raise UsageError(
                 f"{sink.path} {stands}",
-                "write to another place, or give --overwrite: what stands there is then deleted",
+                "write to another path, or give --overwrite: what stands there is then deleted",
             )
 
 
@@ -67,7 +67,7 @@ def sweep(recipe: Recipe) -> None:
         sink = recipe.store(step.name)
         if foreign(step, sink):
             for part in PARTS:
-                sink.place.delete(part)
+                sink.fs.delete(part)
 
 
 def foreign(step: Step, sink: Store) -> str:
@@ -78,7 +78,7 @@ def foreign(step: Step, sink: Store) -> str:
         if catalog.current_stage(stage) != step.stage_name:
             return f"holds a store that {stage!r} made, not {step.stage_name!r}"
         return f"holds the store of step {name!r}, not {step.name!r}" if name and name != step.name else ""
-    others = sorted(set(_entries(sink.place)) - {*PARTS, *BESIDE})
+    others = sorted(set(_entries(sink.fs)) - {*PARTS, *BESIDE})
     return f"is not empty and no store (it holds {others[0]})" if others else ""
 
 
@@ -92,7 +92,7 @@ def maker(store: Store) -> tuple[str, str] | None:
         manifest = None
     if manifest is not None and manifest.get("stage"):
         return str(manifest["stage"]), str(manifest.get("step") or "")
-    parts = [store.place, *(store.place.sub(f"passes/{name}") for name in store.place.sub("passes").folders())]
+    parts = [store.fs, *(store.fs.sub(f"passes/{name}") for name in store.fs.sub("passes").folders())]
     for part in parts:
         for name in part.names("receipts"):
             try:
@@ -110,15 +110,15 @@ def _entries(where: Local | Remote) -> list[str]:
 
 def _is_folder(sink: Store) -> None:
     """Nothing on the way to the sink is a file."""
-    if isinstance(sink.place, Local):
-        for part in (sink.place.root, *sink.place.root.parents):
+    if isinstance(sink.fs, Local):
+        for part in (sink.fs.root, *sink.fs.root.parents):
             if part.is_file():
                 raise UsageError(f"{part} is a file, and a store is a folder", "give a folder that does not exist yet")
 
 
 def _not_in_a_store(sink: Store) -> None:
     for above in parents(sink.path):
-        if _is_store(place(above)):
+        if _is_store(filesystem(above)):
             raise UsageError(f"{sink.path} lies inside the store {above}", "write beside it, not into it")
 
 

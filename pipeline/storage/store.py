@@ -28,7 +28,7 @@ from pipeline.errors import DamagedStore, SourceError, repair_hint
 from pipeline.options import content_hash, digest
 from pipeline.schema import current, fitted, shape_of, unified, upgraded
 from pipeline.storage.artefacts import fetch
-from pipeline.storage.files import Local, place, tried
+from pipeline.storage.files import Local, filesystem, tried
 from pipeline.storage.ledger import Ledger, Receipt, sealed
 from pipeline.storage.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
 from pipeline.storage.shards import (
@@ -54,8 +54,8 @@ class Store:
     """A store at a local path or an object-storage URL (`s3://bucket/folder`). Nothing is read until it is asked for."""
 
     def __init__(self, path: str | os.PathLike, codec: str | None = None):
-        self.place = place(path)
-        self.path = self.place.path("")
+        self.fs = filesystem(path)
+        self.path = self.fs.path("")
         self.codec = codec
 
     def __reduce__(self):
@@ -70,14 +70,14 @@ class Store:
 
     def sub(self, name: str) -> Store:
         """A store inside this one, such as `passes/sign`."""
-        return Store(self.place.path(name))
+        return Store(self.fs.path(name))
 
     # -- what is there ---------------------------------------------------------------------------------------------
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest, or None where no stage has ended. DamagedStore when it cannot be read or is of a newer format."""
         try:
-            return manifest_of(self.place.read("manifest.json"), self.path)
+            return manifest_of(self.fs.read("manifest.json"), self.path)
         except FileNotFoundError:
             return None
 
@@ -94,24 +94,22 @@ class Store:
     def receipts(self) -> dict[int, Receipt]:
         """Every shard receipt on disk, by shard number: what is proven, finished stage or not."""
         found = {}
-        for name in self.place.names("receipts"):
+        for name in self.fs.names("receipts"):
             if name.endswith(".json") and name[:-5].isdigit():
-                found[int(name[:-5])] = Receipt.loads(
-                    self.place.read(f"receipts/{name}"), f"{self.path}/receipts/{name}"
-                )
+                found[int(name[:-5])] = Receipt.loads(self.fs.read(f"receipts/{name}"), f"{self.path}/receipts/{name}")
         return dict(sorted(found.items()))
 
     def receipt(self, shard: int | str) -> Receipt | None:
         """The receipt of a shard, an artefact or a ledger without a shard; None where there is none."""
         name = f"receipts/{number_of(shard)}.json"
         try:
-            return Receipt.loads(self.place.read(name), f"{self.path}/{name}")
+            return Receipt.loads(self.fs.read(name), f"{self.path}/{name}")
         except FileNotFoundError:
             return None
 
     def sizes(self) -> dict[str, int]:
         """Bytes of every file that receipts speak of, by name: a listing a folder, however many shards there are."""
-        return {name: size for folder in FOLDERS for name, size in self.place.sizes(folder).items()}
+        return {name: size for folder in FOLDERS for name, size in self.fs.sizes(folder).items()}
 
     def proven(self, shard: int | str, there: dict[str, int]) -> Receipt | None:
         """The receipt of a shard if it can be read and what it proves is `there` (`sizes()`) in its full length."""
@@ -174,10 +172,10 @@ class Store:
         """An Arrow file whose bytes are those that the receipt's `proof` (an attribute) is the hash of."""
         receipt = self.receipt(shard)
         if receipt is None:
-            raise DamagedStore(f"{self.place.path(name)} has no receipt", repair_hint(self.path))
+            raise DamagedStore(f"{self.fs.path(name)} has no receipt", repair_hint(self.path))
         with self._damage_of(name):
-            data = held(self.place, name, getattr(receipt, proof), self.path)
-            return pa.ipc.open_file(data if data is not None else pa.memory_map(self.place.path(name)))
+            data = held(self.fs, name, getattr(receipt, proof), self.path)
+            return pa.ipc.open_file(data if data is not None else pa.memory_map(self.fs.path(name)))
 
     @contextmanager
     def _damage_of(self, name: str) -> Iterator[None]:
@@ -185,16 +183,16 @@ class Store:
         try:
             yield
         except FileNotFoundError:
-            raise DamagedStore(f"{self.place.path(name)} is missing", repair_hint(self.path)) from None
+            raise DamagedStore(f"{self.fs.path(name)} is missing", repair_hint(self.path)) from None
         except pa.ArrowInvalid as fault:
-            raise DamagedStore(f"{self.place.path(name)} cannot be read: {fault}", repair_hint(self.path)) from None
+            raise DamagedStore(f"{self.fs.path(name)} cannot be read: {fault}", repair_hint(self.path)) from None
 
     def _schema_of(self, shard: int) -> pa.Schema:
         """The columns of a shard as they were written: the end of its file is read."""
         name = f"shards/{number_of(shard)}.arrow"
 
         def read() -> pa.Schema:
-            with self.place.open(name) as handle:
+            with self.fs.open(name) as handle:
                 return pa.ipc.open_file(handle).schema
 
         with self._damage_of(name):
@@ -236,14 +234,14 @@ class Store:
         """The ledgers that are proven: of shards, of the artefact, and those without a shard."""
         proven = {number_of(number) for number in self.shards()}
         proven |= {
-            name[:-5] for name in self.place.names("receipts") if name.endswith(".json") and not name[:-5].isdigit()
+            name[:-5] for name in self.fs.names("receipts") if name.endswith(".json") and not name[:-5].isdigit()
         }
-        return [name[:-6] for name in self.place.names("ledger") if name.endswith(".arrow") and name[:-6] in proven]
+        return [name[:-6] for name in self.fs.names("ledger") if name.endswith(".arrow") and name[:-6] in proven]
 
     def files(self) -> list[str]:
         """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,
         so that extra columns may stand in some of them only (`table`, `dataset` and `scan` fill in nulls)."""
-        return [self.place.path(f"shards/{number_of(shard)}.arrow") for shard in self.shards()]
+        return [self.fs.path(f"shards/{number_of(shard)}.arrow") for shard in self.shards()]
 
     def dataset(self, columns: Sequence[str] | None = None) -> Any:
         """The store as a Hugging Face `datasets.Dataset` over the mapped buffers, without a copy."""
@@ -257,10 +255,10 @@ class Store:
         import pyarrow.dataset
 
         schema = self.schema if self.shards() else None
-        if isinstance(self.place, Local):
+        if isinstance(self.fs, Local):
             return pyarrow.dataset.dataset(self.files(), schema=schema, format="ipc")
         prefix = [path.partition("://")[2] for path in self.files()]
-        return pyarrow.dataset.dataset(prefix, schema=schema, format="ipc", filesystem=self.place.fs)
+        return pyarrow.dataset.dataset(prefix, schema=schema, format="ipc", filesystem=self.fs.fsspec)
 
     def find(self, row_id: str) -> tuple[int, int] | None:
         """(shard, row) of an id through the index, or None."""
@@ -284,11 +282,11 @@ class Store:
         """(hash, row) of every id of a shard, sorted; held against the receipt, made anew where no file is."""
         name, receipt = f"index/{number_of(shard)}.ids", self.receipt(shard)
         try:
-            data = self.place.read(name)
+            data = self.fs.read(name)
         except FileNotFoundError:
             return build_index(self.read(shard).column("id"))
         if receipt and receipt.index_hash and hash_of(data) != receipt.index_hash:
-            raise DamagedStore(f"{self.place.path(name)} does not match its receipt", repair_hint(self.path))
+            raise DamagedStore(f"{self.fs.path(name)} does not match its receipt", repair_hint(self.path))
         return np.frombuffer(data, dtype=INDEX)
 
     def artefact(self) -> Path:
@@ -296,16 +294,16 @@ class Store:
         receipt = self.receipt(ARTEFACT)
         if receipt is None:
             raise SourceError(f"{self.path} holds no artefact", "run the stage that trains it, or give another path")
-        if isinstance(self.place, Local):
-            held_artefact(self.place.root / ARTEFACT, receipt.files, self.path)
-            return Path(self.place.path(ARTEFACT))
-        return fetch(self.place, self.path, receipt)
+        if isinstance(self.fs, Local):
+            held_artefact(self.fs.root / ARTEFACT, receipt.files, self.path)
+            return Path(self.fs.path(ARTEFACT))
+        return fetch(self.fs, self.path, receipt)
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
     def writer(self, shard: int, *, stage: str, key: str, written: bool = True) -> ShardWriter:
         """A shard under way; deletes an old receipt first. Use `with`, then `commit()`."""
-        return ShardWriter(self.place, shard, stage, key, written, self.codec)
+        return ShardWriter(self.fs, shard, stage, key, written, self.codec)
 
     def put(
         self,
@@ -340,15 +338,15 @@ class Store:
         **proof: Any,
     ) -> Receipt:
         """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes."""
-        self.place.delete(f"receipts/{ARTEFACT}.json")
-        self.place.delete(ARTEFACT)
+        self.fs.delete(f"receipts/{ARTEFACT}.json")
+        self.fs.delete(ARTEFACT)
         files, sizes = {}, {}
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = path.relative_to(folder).as_posix()
             files[name], sizes[f"{ARTEFACT}/{name}"] = content_hash(path), path.stat().st_size
-            with open(path, "rb") as source, self.place.create(f"{ARTEFACT}/{name}") as sink:
+            with open(path, "rb") as source, self.fs.create(f"{ARTEFACT}/{name}") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
-        written = write_table(self.place, f"ledger/{ARTEFACT}.arrow", ledger)
+        written = write_table(self.fs, f"ledger/{ARTEFACT}.arrow", ledger)
         receipt = Receipt(
             stage=stage,
             shard=-1,
@@ -364,15 +362,15 @@ class Store:
             sizes={**sizes, f"ledger/{ARTEFACT}.arrow": written.bytes},
             **{**stamp(), **proof},
         )
-        self.place.write(f"receipts/{ARTEFACT}.json", receipt.dumps())
+        self.fs.write(f"receipts/{ARTEFACT}.json", receipt.dumps())
         return receipt
 
     def put_ledger(
         self, name: str, ledger: pa.Table, *, key: str, stage: str = "", notes: dict[str, Any] | None = None
     ) -> Receipt:
         """A ledger without a shard (files that could not be opened, records that were skipped), proven by its own receipt."""
-        self.place.delete(f"receipts/{name}.json")
-        written = write_table(self.place, f"ledger/{name}.arrow", ledger)
+        self.fs.delete(f"receipts/{name}.json")
+        written = write_table(self.fs, f"ledger/{name}.arrow", ledger)
         receipt = Receipt(
             stage=stage,
             shard=-1,
@@ -385,7 +383,7 @@ class Store:
             sizes={f"ledger/{name}.arrow": written.bytes},
             **stamp(),
         )
-        self.place.write(f"receipts/{name}.json", receipt.dumps())
+        self.fs.write(f"receipts/{name}.json", receipt.dumps())
         return receipt
 
     def commit_manifest(self, manifest: dict[str, Any], shards: Sequence[int]) -> dict[str, Any]:
@@ -425,11 +423,11 @@ class Store:
 
     def write_manifest(self, page: dict[str, Any]) -> None:
         """Replace the manifest; a hash over the rest of it stands in it, so that damage is seen."""
-        self.place.write("manifest.json", (json.dumps(sealed(page), ensure_ascii=False, indent=1) + "\n").encode())
+        self.fs.write("manifest.json", (json.dumps(sealed(page), ensure_ascii=False, indent=1) + "\n").encode())
 
     def invalidate_manifest(self) -> None:
         """Take the manifest away before a stage works on the store again."""
-        self.place.delete("manifest.json")
+        self.fs.delete("manifest.json")
 
     def drop(self, shard: int | str) -> None:
         """Remove one shard, its proof first."""
@@ -440,15 +438,15 @@ class Store:
             f"index/{number}.ids",
             f"ledger/{number}.arrow",
         ):
-            self.place.delete(name)
+            self.fs.delete(name)
 
     def _remove_orphans(self, wanted: set[int]) -> None:
         for folder, ending in (("shards", ".arrow"), ("ledger", ".arrow"), ("index", ".ids")):
-            self.place.sweep(folder)
-            for name in self.place.names(folder):
+            self.fs.sweep(folder)
+            for name in self.fs.names(folder):
                 stem = name.removesuffix(ending)
                 if stem.isdigit() and int(stem) not in wanted:
-                    self.place.delete(f"{folder}/{name}")
+                    self.fs.delete(f"{folder}/{name}")
 
 
 def _is_id(word: str) -> bool:

@@ -22,7 +22,7 @@ from pipeline.engine.pool import Inline, OnRay, Pool
 from pipeline.engine.stage import collect
 from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
 from pipeline.inspection.terminal import shown
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.proof import ARTEFACT, sizes_of, wrong_sizes
 from pipeline.storage.shards import hash_of, number_of
@@ -102,7 +102,7 @@ class Checked:
 
 def stores_at(path: str) -> list[Store]:
     """The store at `path`, or those directly below it. SourceError where there are none."""
-    base = place(path)
+    base = filesystem(path)
     if _is_store(base):
         return [Store(path)]
     found = [Store(base.path(name)) for name in base.folders() if _is_store(base.sub(name))]
@@ -118,9 +118,9 @@ def _is_store(where: Any) -> bool:
 def parts_of(store: Store) -> Iterator[Store]:
     """The store and its passes."""
     yield store
-    for name in store.place.sub("passes").folders():
+    for name in store.fs.sub("passes").folders():
         sub = store.sub(f"passes/{name}")
-        if sub.place.names("receipts"):
+        if sub.fs.names("receipts"):
             yield sub
 
 
@@ -256,9 +256,9 @@ def _wrong(store: Store, receipt: Receipt, proof: str, file: str, size: int | No
         ARTEFACT: receipt.files.get(rest),
     }[folder]
     try:
-        if size is not None and (length := store.place.size(file)) != size:
+        if size is not None and (length := store.fs.size(file)) != size:
             return "damaged", f"has {length:,} bytes instead of {size:,}"
-        with store.place.open(file) as handle:
+        with store.fs.open(file) as handle:
             found = hash_of(handle, hashlib.blake2b(digest_size=16) if folder == ARTEFACT else None)
     except FileNotFoundError:
         return "missing", f"receipts/{proof}.json speaks of it"
@@ -284,7 +284,7 @@ def repair(path: str, found: Found) -> None:
 def strike(store: Store, fault: Fault) -> None:
     """Take one proof away. A pass takes the manifest of its store along, so that the next run looks at its passes again."""
     if fault.kind == "extra":
-        store.place.delete(fault.file)
+        store.fs.delete(fault.file)
     elif fault.proof == MANIFEST:
         store.invalidate_manifest()
     else:
@@ -298,7 +298,7 @@ def take_away(store: Store, proof: str) -> None:
     """The receipt first, then what it proved."""
     store.drop(proof)
     if proof == ARTEFACT:
-        store.place.delete(ARTEFACT)
+        store.fs.delete(ARTEFACT)
 
 
 def clear(store: Store) -> None:

@@ -74,7 +74,7 @@ def make(stage: Augment, inputs: Inputs, sink: Store) -> list[Receipt]:
 def _standing(sink: Store, number: int, key: str) -> Receipt | None:
     receipt = sink.receipt(number)
     good = receipt is not None and receipt.key == key and not receipt.notes.get("unfinished")
-    return receipt if good and sink.place.exists(f"shards/{number:05d}.arrow") else None
+    return receipt if good and sink.fs.exists(f"shards/{number:05d}.arrow") else None
 
 
 def _journal(stage: Augment, sink: Store) -> str:

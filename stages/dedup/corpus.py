@@ -35,7 +35,7 @@ class Part:
 def opened(store: Store, shard: int, content: str) -> pa.Table:
     """A shard as a table. Local ones stay mapped from task to task: where texts are read here and there, mapping them anew
     costs more than reading them."""
-    return _mapped(store.path, shard, content) if isinstance(store.place, Local) else store.read(shard)
+    return _mapped(store.path, shard, content) if isinstance(store.fs, Local) else store.read(shard)
 
 
 @lru_cache(maxsize=64)

@@ -70,7 +70,7 @@ def proven(sink: Store, keys: dict[int, str]) -> bool:
 def standing(sink: Store) -> dict[int, Receipt]:
     """The receipts of a pass; a damaged one is named and removed, its shard is then made again."""
     found = {}
-    for name in sink.place.names("receipts"):
+    for name in sink.fs.names("receipts"):
         number = int(name.removesuffix(".json"))
         try:
             found[number] = sink.receipt(number)
@@ -83,11 +83,11 @@ def standing(sink: Store) -> dict[int, Receipt]:
 def is_whole(sink: Store, receipt: Receipt) -> bool:
     """Do the shard's bytes match its receipt? A line names one that does not."""
     name = f"shards/{receipt.shard:05d}.arrow"
-    fault = "is missing" if not sink.place.exists(name) else None
+    fault = "is missing" if not sink.fs.exists(name) else None
     if fault is None:
-        fault = None if hash_of(sink.place.read(name)) == receipt.bytes_hash else "does not match its receipt"
+        fault = None if hash_of(sink.fs.read(name)) == receipt.bytes_hash else "does not match its receipt"
     if fault:
-        progress.current.say(f"dedup: {sink.place.path(name)} {fault}; made again")
+        progress.current.say(f"dedup: {sink.fs.path(name)} {fault}; made again")
     return fault is None
 
 

@@ -133,10 +133,10 @@ class Plan:
 
         receipts = make(self.sink, apply.run, keys, applying, pool)
         self._require_ids(keys)
-        self.store("spans").place.delete("")
-        self.store("band").place.delete("")
+        self.store("spans").fs.delete("")
+        self.store("band").fs.delete("")
         for store in levels.scratch(self):
-            store.place.delete("")
+            store.fs.delete("")
         return receipts
 
     def _require_ids(self, keys: dict[int, str]) -> None:
@@ -256,5 +256,5 @@ class Plan:
         else:
             joining = cluster.Joining(self.corpus, signs, links)
             made = make(clusters, cluster.run, keys, lambda number: joining, pool)
-        scratch.place.delete("")
+        scratch.fs.delete("")
         return cluster.Lots.of(clusters, made)

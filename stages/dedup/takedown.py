@@ -12,7 +12,7 @@ def forget(store: Store, lost: Lost) -> list[str]:
     """A signature is a row of numbers at its document's place, and documents behind a lost one move up; so a shard of
     signatures goes whole where its input loses rows, and is made again, alone, when deduplication is next redone."""
     manifest = store.manifest()
-    if not store.place.exists("passes"):
+    if not store.fs.exists("passes"):
         return []
     sign = store.sub("passes/sign")
     changed = _changed(store, manifest["lineage"], lost) if manifest else list(sign.receipts())
@@ -20,9 +20,9 @@ def forget(store: Store, lost: Lost) -> list[str]:
     for number in dropped:
         sign.drop(number)
     if dropped or not manifest:
-        for name in store.place.sub("passes").folders():
+        for name in store.fs.sub("passes").folders():
             if name != "sign":
-                store.place.delete(f"passes/{name}")
+                store.fs.delete(f"passes/{name}")
     return [f"{store.name}/passes/sign/{number}" for number in dropped]
 
 
@@ -35,7 +35,7 @@ def _changed(store: Store, lineage: dict, lost: Lost) -> list[int]:
         for entry in lineage.get(port, []):
             source = Store(entry["store"] if "/" in entry["store"] else f"{root}/{entry['store']}")
             for shard in source.shards():
-                there = source.place.exists(f"shards/{shard:05d}.arrow")
+                there = source.fs.exists(f"shards/{shard:05d}.arrow")
                 if not there or pc.any(pc.is_in(source.read(shard)["id"], value_set=gone)).as_py():
                     found.append(number)
                 number += 1

@@ -57,8 +57,7 @@ def make(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     keys = [stage.key(inputs, content) for _, _, content in input_shards(inputs)]
     standing = [sink.receipt(number) for number in range(len(keys))]
     if keys and all(
-        r is not None and r.key == k and sink.place.exists(f"shards/{r.shard:05d}.arrow")
-        for r, k in zip(standing, keys)
+        r is not None and r.key == k and sink.fs.exists(f"shards/{r.shard:05d}.arrow") for r, k in zip(standing, keys)
     ):
         return standing  # type: ignore[return-value]
     plan = planned(stage, inputs)
@@ -192,7 +191,7 @@ def draft_shard(
     made = [store.receipt(n).content_hash for store in answers.values() for n in chunks]  # type: ignore[union-attr]
     key = stage.key(inputs, "pairs", shard.content, chosen, made)
     receipt = drafts.receipt(shard.number)
-    if receipt is not None and receipt.key == key and drafts.place.exists(f"shards/{shard.number:05d}.arrow"):
+    if receipt is not None and receipt.key == key and drafts.fs.exists(f"shards/{shard.number:05d}.arrow"):
         return
     chats, dropped = [], []
     for row, why in zip(_rows(shard.store, shard.shard), shard.reasons):

@@ -114,7 +114,7 @@ def answer(
         some = list(prompts[at : at + CHUNK])
         key = digest({**base, "prompts": [p.fingerprint() for p in some]})
         receipt = store.receipt(number)
-        if receipt is None or receipt.key != key or not store.place.exists(f"shards/{number:05d}.arrow"):
+        if receipt is None or receipt.key != key or not store.fs.exists(f"shards/{number:05d}.arrow"):
             tasks.append(Task(number, some, inputs[port], stage.sampling, samples, inputs.seed, store, key))
     for stale in [number for number in store.receipts() if number * CHUNK >= len(prompts)]:
         store.drop(stale)

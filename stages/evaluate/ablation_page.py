@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.inspection.charts import number
 from pipeline.options import digest
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
 from stages.evaluate.proxies import Held, Measured
 
@@ -31,7 +31,7 @@ RECEIPT = "ablation.receipt.json"
 
 def write(folder: str, report: dict[str, Any], found: dict[str, dict[str, Measured]], held: Held, key: str) -> str:
     """`ablation.json`, `ablation.md`, `ablation.svg` and `ablation-documents.csv` into `folder`, and last their receipt; returns the table."""
-    into = place(folder)
+    into = filesystem(folder)
     text = page(report)
     files = {
         "ablation.json": (
@@ -60,7 +60,7 @@ def write(folder: str, report: dict[str, Any], found: dict[str, dict[str, Measur
 
 def standing(folder: str, key: str) -> str | None:
     """The table, where it and all beside it were made of this key and are whole."""
-    at = place(folder)
+    at = filesystem(folder)
     if not at.exists(RECEIPT):
         return None
     receipt = Receipt.loads(at.read(RECEIPT), f"{folder}/{RECEIPT}")

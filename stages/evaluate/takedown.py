@@ -17,10 +17,10 @@ def forget(store: Store, lost: Lost) -> list[str]:
     """Generated samples stand in `report.json` with the prompt and the reference they were held against; those of lost rows go."""
     receipt, manifest = store.receipt(ARTEFACT), store.manifest()
     name = f"{ARTEFACT}/report.json"
-    if receipt is None or manifest is None or not store.place.exists(name):
+    if receipt is None or manifest is None or not store.fs.exists(name):
         return []
     shown = _shown(store, manifest["lineage"], lost)
-    report = json.loads(store.place.read(name))
+    report = json.loads(store.fs.read(name))
     gone = 0
     for model in report["models"]:
         kept = [
@@ -31,15 +31,15 @@ def forget(store: Store, lost: Lost) -> list[str]:
         gone += len(model["generations"]) - len(kept)
         model["generations"] = kept
     if gone:
-        store.place.write(
+        store.fs.write(
             name, (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
         )
-    data = store.place.read(name)
+    data = store.fs.read(name)
     files = {**receipt.files, "report.json": hashlib.blake2b(data, digest_size=16).hexdigest()}
     sizes = {**receipt.sizes, name: len(data)} if receipt.sizes else {}
     if files != receipt.files:
         by = sorted({*receipt.taken.get("by", []), lost.takedown})
-        store.place.write(
+        store.fs.write(
             f"receipts/{ARTEFACT}.json",
             replace(receipt, files=files, sizes=sizes, taken={**receipt.taken, "by": by}).dumps(),
         )
@@ -54,7 +54,7 @@ def _shown(store: Store, lineage: dict, lost: Lost) -> set[str]:
     for entry in lineage.get("of", []):
         source = Store(entry["store"] if "/" in entry["store"] else f"{root}/{entry['store']}")
         for shard in source.shards():
-            if source.place.exists(f"shards/{shard:05d}.arrow"):
+            if source.fs.exists(f"shards/{shard:05d}.arrow"):
                 table = source.read(shard)
                 for row in table.filter(pc.is_in(table["id"], value_set=gone)).to_pylist():
                     found |= {row["text"]} if "text" in row else set()

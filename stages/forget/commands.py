@@ -10,7 +10,7 @@ from pipeline.deletion.lineage import Lost
 from pipeline.deletion.takedown import Found
 from pipeline.errors import UsageError
 from pipeline.options import Options
-from pipeline.storage.files import Local, Remote, place
+from pipeline.storage.files import Local, Remote, filesystem
 from pipeline.storage.lock import RootLock
 
 
@@ -41,7 +41,7 @@ class Forget(Options):
     "Say what would go; change nothing."
 
     def run(self) -> int:
-        base = place(self.root)
+        base = filesystem(self.root)
         with RootLock(base) as lock:
             under_way = takedown.pending(base)
             if self.dry_run:
@@ -90,7 +90,7 @@ class Forget(Options):
 
 def _journals(root: str) -> list[Path]:
     """Journals beside the stores, and those the options of finished steps name."""
-    if not isinstance(place(root), Local):
+    if not isinstance(filesystem(root), Local):
         return []
     found = {path for what in ("teacher", "judge") for path in Path(root).glob(f"*-{what}.jsonl")}
     for store in lineage.stores_of(root):

@@ -145,17 +145,17 @@ class Ingest(Stage):
         from pathlib import Path
 
         from pipeline.deletion.forgotten import load
-        from pipeline.storage.files import Local, place
+        from pipeline.storage.files import Local, filesystem
         from stages.ingest.crawl import crawl
         from stages.ingest.sources import recorded
         from stages.ingest.takedown import clean
 
-        if not isinstance(sink.place, Local):
+        if not isinstance(sink.fs, Local):
             raise SourceError(
                 "a crawl is recorded on a local disk, and this store is not on one",
                 "crawl into a local store; read its WARC files from there",
             )
-        summaries = crawl(self.crawl, sink.place.path("passes/crawl"), pool)
-        if forgotten := load(place(sink.path.rstrip("/").rpartition("/")[0] or ".")):
-            clean(Path(sink.place.path("passes/crawl")), forgotten)
+        summaries = crawl(self.crawl, sink.fs.path("passes/crawl"), pool)
+        if forgotten := load(filesystem(sink.path.rstrip("/").rpartition("/")[0] or ".")):
+            clean(Path(sink.fs.path("passes/crawl")), forgotten)
         return [file for summary in summaries for file in recorded(summary)]

@@ -184,7 +184,7 @@ def recorded(summary: Any) -> list[File]:
 
 def _remote(entry: str) -> Iterator[File]:
     scheme, _, rest = entry.partition("://")
-    fs = Remote(entry).fs
+    fs = Remote(entry).fsspec
     parts = rest.rstrip("/").split("/")
     fixed = next((place for place, part in enumerate(parts) if _WILD.search(part)), None)
 
@@ -214,7 +214,7 @@ def opened(file: File) -> BinaryIO:
         return open(file.path, "rb")
     remote = Remote(file.path)
     return io.BufferedReader(
-        _Object(tried(lambda: remote.fs.open(remote.prefix, "rb", block_size=8 << 20), file.path), file), 1 << 18
+        _Object(tried(lambda: remote.fsspec.open(remote.prefix, "rb", block_size=8 << 20), file.path), file), 1 << 18
     )
 
 

@@ -35,9 +35,9 @@ def tombstone(store: Store) -> str | None:
 
 def forget(store: Store, lost: Lost) -> list[str]:
     """Take the lost pages out of the store's recordings; returns the files that changed."""
-    if not isinstance(store.place, Local) or not store.place.exists("passes/crawl"):
+    if not isinstance(store.fs, Local) or not store.fs.exists("passes/crawl"):
         return []
-    return clean(Path(store.place.path("passes/crawl")), lost.forgotten, lost.ids)
+    return clean(Path(store.fs.path("passes/crawl")), lost.forgotten, lost.ids)
 
 
 def clean(folder: Path, forgotten: Forgotten, ids: frozenset[str] = frozenset()) -> list[str]:

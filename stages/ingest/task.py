@@ -20,7 +20,7 @@ from pipeline.errors import WorkError
 from pipeline.options import digest
 from pipeline.schema import SHAPES as SCHEMAS
 from pipeline.schema import STR, doc_id
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.shards import BATCH_BYTES, BATCH_ROWS, SHARD_BYTES, SHARD_ROWS
 from pipeline.storage.store import Store
@@ -89,7 +89,7 @@ def run_task(task: Task) -> list[Receipt]:
     hashes = {shard: receipts[shard].content_hash for shard in task.against}
     skip = int(done[-1].notes["read"]) if done else 0
     parts = _Parts(task, hashes, done)
-    forgotten = load(place(task.sink.path.rstrip("/").rpartition("/")[0] or "."))
+    forgotten = load(filesystem(task.sink.path.rstrip("/").rpartition("/")[0] or "."))
     try:
         for read, raw, found in outcomes(task, forgotten, skip):
             parts.add(found, raw, read)

@@ -116,9 +116,7 @@ def _each(pool: Pool, fn: Any, tasks: list[Task]) -> list[Receipt]:
     for task in tasks:
         receipt = task.sink.receipt(task.number)
         whole = (
-            receipt is not None
-            and receipt.key == task.key
-            and task.sink.place.exists(f"shards/{task.number:05d}.arrow")
+            receipt is not None and receipt.key == task.key and task.sink.fs.exists(f"shards/{task.number:05d}.arrow")
         )
         done.update({task.number: receipt}) if whole else todo.append(task)
     for receipt in collect(pool, fn, todo, "mix"):

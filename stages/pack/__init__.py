@@ -47,7 +47,7 @@ class Pack(Stage):
         for number, (source, shard, content) in enumerate(input_shards(inputs)):
             key = self.key(inputs, content, without=("of",))
             standing = sink.receipt(number)
-            if standing is not None and standing.key == key and sink.place.exists(f"shards/{number:05d}.arrow"):
+            if standing is not None and standing.key == key and sink.fs.exists(f"shards/{number:05d}.arrow"):
                 proven[number] = standing
             else:
                 tasks.append(Task(self, source, shard, tokenizer, sink, number, key))

@@ -60,7 +60,7 @@ class Audit(Options):
 
 def behind_pii(path: str) -> list[Store]:
     """The store at `path`; of a run's root, its stores of texts at and behind a step `pii`. SourceError where that is none."""
-    if Store(path).place.exists("manifest.json"):
+    if Store(path).fs.exists("manifest.json"):
         return [Store(path)]
     behind: dict[str, Store] = {}
     for store in stores_of(path):

@@ -69,8 +69,7 @@ def choose(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]
     keys = [stage.key(inputs, content) for _, _, content in shards]
     standing = [sink.receipt(number) for number in range(len(shards))]
     if shards and all(
-        r is not None and r.key == k and sink.place.exists(f"shards/{r.shard:05d}.arrow")
-        for r, k in zip(standing, keys)
+        r is not None and r.key == k and sink.fs.exists(f"shards/{r.shard:05d}.arrow") for r, k in zip(standing, keys)
     ):
         return standing  # type: ignore[return-value]
     scores = scored(stage, inputs, shards, sink, pool) if inputs["model"] else None
@@ -115,7 +114,7 @@ def scored(stage: Any, inputs: Inputs, shards: Sequence[tuple[Store, int, str]],
     for number, (source, shard, content) in enumerate(shards):
         key = digest({**base, "of": content})
         receipt = store.receipt(number)
-        if receipt is None or receipt.key != key or not store.place.exists(f"shards/{number:05d}.arrow"):
+        if receipt is None or receipt.key != key or not store.fs.exists(f"shards/{number:05d}.arrow"):
             tasks.append(Task(number, source, shard, inputs["model"], stage, store, key))
     for stale in [number for number in store.receipts() if number >= len(shards)]:
         store.drop(stale)

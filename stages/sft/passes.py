@@ -60,7 +60,7 @@ def _standing(store: Store, number: int, key: str) -> Receipt | None:
     receipt = store.receipt(number)
     return (
         receipt
-        if receipt is not None and receipt.key == key and store.place.exists(f"shards/{number:05d}.arrow")
+        if receipt is not None and receipt.key == key and store.fs.exists(f"shards/{number:05d}.arrow")
         else None
     )
 

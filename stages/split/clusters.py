@@ -22,7 +22,7 @@ def clusters_of(stores: tuple[tuple[str, str], ...], similarity: float) -> dict[
     for path, _ in stores:
         store = Store(path)
         for shard in store.shards():
-            if not store.place.exists(f"shards/{shard:05d}.arrow"):
+            if not store.fs.exists(f"shards/{shard:05d}.arrow"):
                 raise UsageError(
                     f"split by cluster looks at all rows, and those of {store.name} are not written",
                     "set run.fuse to false",

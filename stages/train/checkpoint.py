@@ -58,7 +58,7 @@ class Checkpoints:
         from safetensors.torch import save_file
 
         store = self._store(step)
-        parent = self.sink.place.path("passes") if isinstance(self.sink.place, Local) else None
+        parent = self.sink.fs.path("passes") if isinstance(self.sink.fs, Local) else None
         if parent:
             Path(parent).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
@@ -78,23 +78,23 @@ class Checkpoints:
         kept = sorted({*self.steps(), step})
         self._list(kept[-self.keep :])
         for old in kept[: -self.keep]:
-            self.sink.sub(name_of(old)).place.delete("")
+            self.sink.sub(name_of(old)).fs.delete("")
 
     def clear(self) -> None:
         """Delete every listed checkpoint: the run has ended, or its options have changed."""
-        if not self.sink.place.exists(INDEX):
+        if not self.sink.fs.exists(INDEX):
             return
         steps = self._index().get("steps", [])
-        self.sink.place.delete(INDEX)
+        self.sink.fs.delete(INDEX)
         for step in steps:
-            self.sink.sub(name_of(step)).place.delete("")
+            self.sink.sub(name_of(step)).fs.delete("")
 
     def _index(self) -> dict[str, Any]:
         """The list as it stands; empty where there is none, or not a readable one."""
-        if not self.sink.place.exists(INDEX):
+        if not self.sink.fs.exists(INDEX):
             return {}
         try:
-            return dict(json.loads(self.sink.place.read(INDEX)))
+            return dict(json.loads(self.sink.fs.read(INDEX)))
         except ValueError:
             return {}
 
@@ -103,7 +103,7 @@ class Checkpoints:
         return self.sink.sub(name_of(step))
 
     def _list(self, steps: list[int]) -> None:
-        self.sink.place.write(INDEX, json.dumps({"key": self.key, "steps": steps}).encode())
+        self.sink.fs.write(INDEX, json.dumps({"key": self.key, "steps": steps}).encode())
 
     def _load(self, step: int) -> State:
         from safetensors.torch import load

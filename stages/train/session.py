@@ -221,7 +221,7 @@ class Session:
     def _put(
         self, built: Built, data: Any, steps: Plan, history: list[dict[str, Any]], used: np.ndarray, seconds: float
     ) -> Receipt:
-        parent = self.sink.place.path("passes") if isinstance(self.sink.place, Local) else None
+        parent = self.sink.fs.path("passes") if isinstance(self.sink.fs, Local) else None
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
             out = Path(folder)
             trained = sum(p.numel() for p in trainable(built.model).values())

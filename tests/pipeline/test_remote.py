@@ -12,7 +12,8 @@ import urllib.request
 import pytest
 
 from pipeline.errors import RootLocked
-from pipeline.storage.files import place
+from pipeline.storage.artefacts import fetch
+from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.lock import RootLock
 from pipeline.storage.store import Store
@@ -82,7 +83,7 @@ def test_shards_and_artefacts_are_replaced_and_removed(bucket, make_documents, t
         part = table.slice(shard, 1)
         store.put(shard, part, Ledger.rows(part["id"].to_pylist()), key="k")
     store.commit_manifest({"shape": "DOCUMENT", "key": "k"}, [0])
-    assert store.shards() == [0] and not store.place.exists("shards/00001.arrow")
+    assert store.shards() == [0] and not store.fs.exists("shards/00001.arrow")
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "w.bin").write_bytes(b"123")
     store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
@@ -108,10 +109,12 @@ def test_a_takedown_on_s3_leaves_what_a_local_one_does(bucket, make_documents, t
             {"stage": "quality", "shape": "DOCUMENT", "key": "k", "options": {}, "lineage": {}}, [0, 1, 2]
         )
         found = takedown.find(root, marks)
-        takedown.begin(place(root), found, marks)
+        takedown.begin(filesystem(root), found, marks)
         takedown.carry_out(root, found.lost)
-        takedown.end(place(root))
-        assert takedown.pending(place(root)) is None and forgotten.load(place(root)).at("http://shop.example/1")
+        takedown.end(filesystem(root))
+        assert takedown.pending(filesystem(root)) is None and forgotten.load(filesystem(root)).at(
+            "http://shop.example/1"
+        )
         left.append(
             (
                 store.table().to_pylist(),
@@ -150,8 +153,8 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
         "receipts/00000.json",
         "manifest.json",
     ):
-        data = store.place.read(name)
-        store.place.write(name, data[:90] + bytes([data[90] ^ 1]) + data[91:])
+        data = store.fs.read(name)
+        store.fs.write(name, data[:90] + bytes([data[90] ^ 1]) + data[91:])
         (fault,) = verify.verify(f"{bucket}/verify").faults
         assert (fault.path, fault.kind) == (
             f"{bucket}/verify/corpus/{name}",
@@ -160,17 +163,17 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
         if name.startswith("shards"):
             with pytest.raises(DamagedStore, match="00001.arrow"):
                 store.read(1)
-        store.place.write(name, data[:-3])
+        store.fs.write(name, data[:-3])
         if name != "manifest.json":
             assert list(proof.wrong_sizes(proof.sealed_sizes(manifest), store.sizes())) == [name]
-        store.place.write(name, data)
-    store.place.delete("ledger/00001.arrow")
+        store.fs.write(name, data)
+    store.fs.delete("ledger/00001.arrow")
     found = verify.verify(f"{bucket}/verify")
     verify.repair(f"{bucket}/verify", found)
     assert (
         [fault.kind for fault in found.faults] == ["missing"]
         and list(store.receipts()) == [0]
-        and not store.place.exists("shards/00001.arrow")
+        and not store.fs.exists("shards/00001.arrow")
     )
 
 
@@ -217,10 +220,10 @@ def test_an_artefact_that_is_fetched_is_held_against_its_hashes(bucket, tmp_path
     (tmp_path / "model/deep/w.bin").write_bytes(b"weights")
     store.put_artefact(tmp_path / "model", Ledger.rows([]), key="k")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    store.place.write("artefact/deep/w.bin", b"changed")
+    store.fs.write("artefact/deep/w.bin", b"changed")
     with pytest.raises(DamagedStore, match="not what its receipt says"):
         store.artefact()
-    store.place.delete("artefact/deep/w.bin")
+    store.fs.delete("artefact/deep/w.bin")
     with pytest.raises(DamagedStore, match="missing"):
         store.artefact()
 
@@ -230,11 +233,10 @@ def test_a_receipt_that_names_a_file_outside_is_refused(name, tmp_path, monkeypa
     from types import SimpleNamespace
 
     from pipeline.errors import DamagedStore
-    from pipeline.storage.artefacts import fetch
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     with pytest.raises(DamagedStore, match="outside of the artefact"):
-        fetch(Store("memory://x").place, "memory://x", SimpleNamespace(content_hash="ab" * 16, files={name: "0" * 32}))
+        fetch(Store("memory://x").fs, "memory://x", SimpleNamespace(content_hash="ab" * 16, files={name: "0" * 32}))
     assert not list(tmp_path.iterdir())
 
 
@@ -278,34 +280,34 @@ def test_faults_of_object_storage_are_asked_again_or_one_line_with_the_hint(monk
     passing, final = answers()
     for name, fault in passing.items():
         fs = Faulty(fault, fault)
-        monkeypatch.setattr(files.Remote, "fs", fs)
-        assert files.place("s3://b/x").read("y") == b"data" and fs.calls == 3, name
+        monkeypatch.setattr(files.Remote, "fsspec", fs)
+        assert files.filesystem("s3://b/x").read("y") == b"data" and fs.calls == 3, name
         fs = Faulty(*[fault] * 9)
-        monkeypatch.setattr(files.Remote, "fs", fs)
+        monkeypatch.setattr(files.Remote, "fsspec", fs)
         with pytest.raises(InfraError, match="object storage failed at s3://b/x") as caught:
-            files.place("s3://b/x").read("y")
+            files.filesystem("s3://b/x").read("y")
         assert fs.calls == files.STORAGE_TRIES and "\n" not in caught.value.message, name
     for name, (fault, hint) in final.items():
         fs = Faulty(fault, fault)
-        monkeypatch.setattr(files.Remote, "fs", fs)
+        monkeypatch.setattr(files.Remote, "fsspec", fs)
         with pytest.raises(SourceError) as caught:
-            files.place("s3://b/x").read("y")
+            files.filesystem("s3://b/x").read("y")
         assert hint in caught.value.hint and fs.calls == 1 and "\n" not in caught.value.message, name
-    monkeypatch.setattr(files.Remote, "fs", Faulty(FileNotFoundError("no key")))
+    monkeypatch.setattr(files.Remote, "fsspec", Faulty(FileNotFoundError("no key")))
     with pytest.raises(FileNotFoundError):
-        files.place("s3://b/x").read("y")
+        files.filesystem("s3://b/x").read("y")
 
 
 RACER = """
 import sys
 from pipeline.errors import RootLocked
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.lock import RootLock
-place(sys.argv[1]).exists("x")
+filesystem(sys.argv[1]).exists("x")
 print("ready", flush=True)
 for line in sys.stdin:
     try:
-        with RootLock(place(line.strip())) as lock:
+        with RootLock(filesystem(line.strip())) as lock:
             print("held", flush=True)
             sys.stdin.readline()
             lock.check()
@@ -345,7 +347,7 @@ def test_of_two_processes_on_object_storage_exactly_one_holds_a_lock(rounds, buc
         assert [one.stdout.readline().strip() for one in pair] == ["ready", "ready"]
         for number in range(rounds):
             for name, seen in (("fresh", 0), ("null", None), ("old", time.time() - 3600), ("ahead", time.time() + 1e6)):
-                root = place(f"{bucket}/race/{number}-{name}")
+                root = filesystem(f"{bucket}/race/{number}-{name}")
                 if name != "fresh":
                     root.write("lock.json", json.dumps({**DEAD, "seen": seen}).encode())
                 assert both(root.path("")) == ["held", "refused"], (number, name)
@@ -356,15 +358,15 @@ def test_of_two_processes_on_object_storage_exactly_one_holds_a_lock(rounds, buc
 
 
 def test_a_lock_on_object_storage_is_respected_above_and_below_and_its_loser_stops(bucket):
-    with RootLock(place(f"{bucket}/locks/root")) as lock:
+    with RootLock(filesystem(f"{bucket}/locks/root")) as lock:
         for path in ("locks/root/step", "locks"):
-            with pytest.raises(RootLocked, match="locks/root is in use"), RootLock(place(f"{bucket}/{path}")):
+            with pytest.raises(RootLocked, match="locks/root is in use"), RootLock(filesystem(f"{bucket}/{path}")):
                 pass
         lock.refresh()
-        lock.place.write("lock.json", json.dumps({**DEAD, "seen": time.time()}).encode())
+        lock.fs.write("lock.json", json.dumps({**DEAD, "seen": time.time()}).encode())
         with pytest.raises(RootLocked, match="no longer held"):
             lock.refresh()
-    assert json.loads(lock.place.read("lock.json"))["pid"] == 7
+    assert json.loads(lock.fs.read("lock.json"))["pid"] == 7
 
 
 @pytest.mark.slow

@@ -42,9 +42,9 @@ class Library(NamedTuple):
     def at(cls, folder: str, options: str) -> Library:
         """The library in `folder` for signatures of these options (a fingerprint)."""
         home = Store(folder)
-        others = [name for name in home.place.folders() if name != options]
+        others = [name for name in home.fs.folders() if name != options]
         store = home.sub(options)
-        known = tuple(int(name[:-5]) for name in store.place.names("receipts") if name[:-5].isdigit())
+        known = tuple(int(name[:-5]) for name in store.fs.names("receipts") if name[:-5].isdigit())
         if others and not known:
             progress.current.say(
                 f"dedup: {folder} holds signatures of other options ({', '.join(others[:3])}); everything is signed anew"

@@ -55,16 +55,16 @@ def kept(checkpoints: Checkpoints) -> Kept:
 
 def _half_written(checkpoints: Checkpoints) -> list[str]:
     """Names of what a killed run left between checkpoints, deleted. On a local disk alone, where the run holds its lock."""
-    place = checkpoints.sink.place
-    if not isinstance(place, Local):
+    fs = checkpoints.sink.fs
+    if not isinstance(fs, Local):
         return []
     listed = {f"step-{step:08d}" for step in checkpoints.steps()}
-    passes = Path(place.path("passes"))
+    passes = Path(fs.path("passes"))
     names = sorted(
         path.name for pattern in ("step-*", "writing-*") for path in passes.glob(pattern) if path.name not in listed
     )
     for name in names:
-        place.delete(f"passes/{name}")
+        fs.delete(f"passes/{name}")
     return names
 
 

@@ -30,7 +30,7 @@ def train_group(job: Any, workers: int, gpus: float) -> None:
             f"{workers} training workers, the cluster has {have.get('CPU', 0):g} CPUs",
             "lower `workers` in run.steps, or raise run.workers",
         )
-    if not isinstance(job.sink.place, Local) and len(ray.nodes()) == 0:
+    if not isinstance(job.sink.fs, Local) and len(ray.nodes()) == 0:
         raise UsageError("no node is alive in the Ray cluster", "start the cluster again")
     with tempfile.TemporaryDirectory(prefix="maetdol-train-") as folder:
         trainer = TorchTrainer(

@@ -103,7 +103,7 @@ def train_alone(job: Job) -> Receipt | None:
 def teller(sink: Store) -> Callable[[dict[str, Any]], None]:
     from stages.train.loop import Teller
 
-    return Teller(sink.place.path(PROGRESS) if isinstance(sink.place, Local) else None)
+    return Teller(sink.fs.path(PROGRESS) if isinstance(sink.fs, Local) else None)
 
 
 # -- who lives -----------------------------------------------------------------------------------------------------
@@ -143,10 +143,10 @@ def alive_check(driver: tuple[str, int, str]) -> Callable[[], bool]:
 @contextmanager
 def locked(sink: Store) -> Iterator[None]:
     """Alone in the run's folder (local disk): waits until what a killed driver left behind has noticed and gone."""
-    if not isinstance(sink.place, Local):
+    if not isinstance(sink.fs, Local):
         yield
         return
-    folder = Path(sink.place.path("passes"))
+    folder = Path(sink.fs.path("passes"))
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / "lock", "a+") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -162,10 +162,10 @@ def locked(sink: Store) -> Iterator[None]:
 @contextmanager
 def watched(sink: Store) -> Iterator[None]:
     """Tell the driver's progress bar what the training process writes into its progress file."""
-    if not isinstance(sink.place, Local):
+    if not isinstance(sink.fs, Local):
         yield
         return
-    path = Path(sink.place.path(PROGRESS))
+    path = Path(sink.fs.path(PROGRESS))
     path.unlink(missing_ok=True)
     ended = threading.Event()
     watcher = threading.Thread(target=_watch, args=(path, ended), daemon=True)

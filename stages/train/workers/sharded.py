@@ -235,4 +235,4 @@ class Parts(Checkpoints):
         return self.sink.sub(f"{name_of(step)}/part-{self.world.rank:04d}")
 
     def _list(self, steps: list[int]) -> None:
-        self.sink.place.write(INDEX, json.dumps({"key": self.key, "parts": self.world.size, "steps": steps}).encode())
+        self.sink.fs.write(INDEX, json.dumps({"key": self.key, "parts": self.world.size, "steps": steps}).encode())

@@ -7,7 +7,7 @@ import pytest
 from pipeline.deletion import forgotten
 from pipeline.deletion.forgotten import Forgotten, mark
 from pipeline.errors import DamagedStore
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 
 
 def hides(kind, value, **row):
@@ -89,7 +89,7 @@ def test_licence_and_id_and_the_name_of_a_file():
 
 
 def test_the_list_says_nothing_that_could_be_read(tmp_path):
-    root = place(tmp_path)
+    root = filesystem(tmp_path)
     assert not forgotten.load(root)
     marks = [("url", mark("url", "http://hong.example/kim-younghee")), ("domain", mark("domain", "hong.example"))]
     forgotten.note(root, "t" * 32, marks)
@@ -102,4 +102,4 @@ def test_the_list_says_nothing_that_could_be_read(tmp_path):
 def test_a_damaged_list_is_an_error_and_never_an_empty_one(tmp_path):
     (tmp_path / forgotten.NAME).write_text(json.dumps({"kind": "url", "mark": "a", "takedown": "b"}) + "\n{")
     with pytest.raises(DamagedStore, match="line 2"):
-        forgotten.load(place(tmp_path))
+        forgotten.load(filesystem(tmp_path))

@@ -12,7 +12,7 @@ from pipeline.deletion import forgotten, takedown
 from pipeline.errors import RootLocked, WorkError
 from pipeline.inspection import report as reports
 from pipeline.schema import CHAT
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 from stages.dpo.commands import DpoExport
@@ -171,7 +171,7 @@ def test_of_two_exports_into_one_folder_one_waits(rounds, root, tmp_path):
 def test_a_reading_knows_what_is_above(root):
     reading = forgotten.Reading(str(root / "raw"))
     reading.check()
-    forgotten.note(place(root), "t", [("domain", forgotten.mark("domain", "x.example"))])
+    forgotten.note(filesystem(root), "t", [("domain", forgotten.mark("domain", "x.example"))])
     with pytest.raises(WorkError, match=f"a takedown of {root} went by"):
         reading.check()
-    assert takedown.pending(place(root)) is None
+    assert takedown.pending(filesystem(root)) is None

@@ -16,7 +16,7 @@ from pipeline.engine.run import run
 from pipeline.errors import RootLocked, SourceError, UsageError, WorkError
 from pipeline.schema import CHAT, TOKENS, child_id
 from pipeline.storage import verify
-from pipeline.storage.files import Local, place
+from pipeline.storage.files import Local, filesystem
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.lock import RootLock
 from pipeline.storage.store import Store
@@ -99,9 +99,9 @@ def root(tmp_path, make_documents):
 def forget(root, kind="domain", value="shop.example"):
     marks = [(kind, forgotten.mark(kind, value))]
     found = takedown.find(str(root), marks)
-    takedown.begin(place(root), found, marks)
+    takedown.begin(filesystem(root), found, marks)
     takedown.carry_out(str(root), found.lost)
-    takedown.end(place(root))
+    takedown.end(filesystem(root))
     return found
 
 
@@ -114,7 +114,7 @@ def snapshot(root):
                 rows, ledger = lineage.rows_of(part, number, receipt), lineage.ledger_of(part, number)
                 facts = (receipt.key, receipt.content_hash, receipt.rows, receipt.taken, receipt.reasons)
                 told[name, number] = (rows and rows.to_pylist(), ledger and ledger.to_pylist(), facts)
-        told[store.name] = json.loads(store.place.read("manifest.json"))
+        told[store.name] = json.loads(store.fs.read("manifest.json"))
     return told
 
 
@@ -220,17 +220,17 @@ def test_killed_before_any_write_it_is_finished_by_the_next_call(stride, root, t
         monkeypatch.setattr(Local, "write", lambda *given: step(real_write, *given))
         monkeypatch.setattr(Local, "delete", lambda *given: step(real_delete, *given))
         try:
-            takedown.begin(place(again), found, marks)
+            takedown.begin(filesystem(again), found, marks)
             takedown.carry_out(str(again), found.lost)
-            takedown.end(place(again))
+            takedown.end(filesystem(again))
             finished = True
         except Killed:
             finished = False
         monkeypatch.undo()
-        under_way = takedown.pending(place(again))
+        under_way = takedown.pending(filesystem(again))
         if under_way is not None:
             takedown.carry_out(str(again), under_way[0])
-            takedown.end(place(again))
+            takedown.end(filesystem(again))
         if (again / forgotten.NAME).exists():
             assert snapshot(again) == expected, f"killed at step {steps}"
         if finished:
@@ -333,7 +333,7 @@ def test_no_command_writes_below_a_root_that_is_locked_or_in_the_middle_of_a_tak
         if name in verbs_that_write()
         else [*command_of(name, tmp_path / "in"), sink, "-q", *NEEDS.get(name, [])]
     )
-    with RootLock(place(root)), pytest.raises(RootLocked, match="root is in use"):
+    with RootLock(filesystem(root)), pytest.raises(RootLocked, match="root is in use"):
         cli.main(line, standalone_mode=False)
     (root / forgotten.PENDING).write_text("{}")
     with pytest.raises(WorkError, match=f"a takedown of {root} was not finished.*\n.*maetdol forget {root}"):
@@ -342,7 +342,7 @@ def test_no_command_writes_below_a_root_that_is_locked_or_in_the_middle_of_a_tak
 
 
 def test_forget_waits_for_a_command_that_writes_below(root):
-    with RootLock(place(root / "unique")), pytest.raises(RootLocked, match="unique is in use"):
+    with RootLock(filesystem(root / "unique")), pytest.raises(RootLocked, match="unique is in use"):
         Forget(root=str(root), domain=("shop.example",)).run()
     assert not (root / forgotten.PENDING).exists() and not (root / forgotten.NAME).exists()
 

@@ -121,7 +121,7 @@ def test_operational_options_and_the_path_of_a_file_do_not_count(tmp_path, corpu
 def test_a_lost_shard_alone_is_redone(tmp_path, corpus):
     page = recipe(tmp_path, corpus)
     do(page)
-    page.store("shout").place.delete("receipts/00001.json")
+    page.store("shout").fs.delete("receipts/00001.json")
     assert do(page) == ["shout"], "whisper's input is byte for byte what it was"
 
 
@@ -133,7 +133,7 @@ def test_fused_and_unfused_agree(tmp_path, corpus):
         assert [e["content_hash"] for e in one["shards"]] == [e["content_hash"] for e in two["shards"]]
         assert [e["key"] for e in one["shards"]] == [e["key"] for e in two["shards"]] and one["key"] == two["key"]
         assert plain.store(name).ledgers().equals(together.store(name).ledgers())
-    assert not together.store("shout").place.exists("shards/00000.arrow")
+    assert not together.store("shout").fs.exists("shards/00000.arrow")
     assert do(together) == []
     together = recipe(tmp_path / "b", corpus, fuse=False)
     assert do(together) == ["shout"] * 3, "rows that were only proven are written once they are needed"
@@ -152,7 +152,7 @@ def test_a_failing_shard_is_named_and_the_others_are_kept(tmp_path, make_store):
 
 def test_one_driver_per_root(tmp_path, corpus):
     page = recipe(tmp_path, corpus)
-    lock = RootLock(Store(page.root).place)
+    lock = RootLock(Store(page.root).fs)
     lock.me |= {"pid": 1, "started": __import__("pipeline.storage.lock", fromlist=["_started"])._started(1)}
     lock.refresh()
     with pytest.raises(RootLocked, match="process 1"):
@@ -160,7 +160,7 @@ def test_one_driver_per_root(tmp_path, corpus):
     lock.me |= {"pid": 999_999_999}
     lock.refresh()
     assert do(page), "a dead holder's lock is taken over"
-    assert not Store(page.root).place.exists("lock.json")
+    assert not Store(page.root).fs.exists("lock.json")
 
 
 def test_from_redoes_that_step(tmp_path, corpus):
@@ -175,7 +175,7 @@ def test_dropped_text_keeps_its_proofs(tmp_path, corpus):
     page = recipe(tmp_path, corpus)
     do(page)
     runs.drop_raw(page, page.step("count"))
-    assert not page.store("shout").place.names("shards") and page.store("shout").ledgers().num_rows == 90
+    assert not page.store("shout").fs.names("shards") and page.store("shout").ledgers().num_rows == 90
     assert do(page) == []
     with pytest.raises(WorkError, match="deleted"):
         changed = recipe(tmp_path, corpus)
@@ -205,8 +205,8 @@ def dropping(tmp_path, corpus, last="whisper", of="shout"):
 def test_text_is_dropped_after_its_last_reader(tmp_path, corpus):
     page = dropping(tmp_path, corpus)
     assert do(page) == ["shout"] * 3 + ["whisper"] * 6, "the step behind pii still reads the text"
-    assert not page.store("shout").place.names("shards") and page.store("masked").place.names("shards")
-    assert do(page) == [] and corpus.place.names("shards"), "a store of another root is not dropped"
+    assert not page.store("shout").fs.names("shards") and page.store("masked").fs.names("shards")
+    assert do(page) == [] and corpus.fs.names("shards"), "a store of another root is not dropped"
 
 
 def test_a_step_that_needs_dropped_text_is_refused_before_anything_runs(tmp_path, corpus):
@@ -216,9 +216,9 @@ def test_a_step_that_needs_dropped_text_is_refused_before_anything_runs(tmp_path
     added = Recipe("t", added.root, (other, *added.steps), run=added.run)
     with pytest.raises(WorkError, match="'later' must be redone.*deleted.*\n.*--from shout"):
         do(added)
-    assert not added.store("first").place.exists("receipts")
+    assert not added.store("first").fs.exists("receipts")
     runs.run(added, start="shout", pool=Inline())
-    assert added.store("later").manifest() and not added.store("shout").place.names("shards")
+    assert added.store("later").manifest() and not added.store("shout").fs.names("shards")
 
 
 def test_a_store_that_is_a_link_out_of_the_root_is_not_dropped(tmp_path, corpus):

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import DiskFull, RootLocked, StoreError
 from pipeline.storage import lock as locks
-from pipeline.storage.files import Local, place
+from pipeline.storage.files import Local, filesystem
 from pipeline.storage.lock import RootLock
 
 RACE = """
@@ -20,7 +20,7 @@ import json, os, sys, time
 from pipeline.storage import files
 from pipeline.storage import lock
 from pipeline.errors import RootLocked
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 
 rounds, given = int(sys.argv[1]), json.loads(sys.argv[2])
 root, dead, flock, at = given["root"], given["dead"], given["flock"], given["at"]
@@ -33,7 +33,7 @@ def one(name, folder, tell, hear):
     try:
         os.read(hear, 1)
         try:
-            with lock.RootLock(place(folder)) as held:
+            with lock.RootLock(filesystem(folder)) as held:
                 os.write(tell, b"1")
                 os.read(hear, 1)
                 held.check()
@@ -47,7 +47,7 @@ seen = []
 for number in range(rounds):
     folders = [f"{root}/{number}/{at}".rstrip("/"), f"{root}/{number}"]
     for folder in folders:
-        files.place(folder).write("lock.json", json.dumps(dead).encode()) if dead else os.makedirs(folder, exist_ok=True)
+        files.filesystem(folder).write("lock.json", json.dumps(dead).encode()) if dead else os.makedirs(folder, exist_ok=True)
     pipes, children = [], []
     for who in range(2):
         up, down = os.pipe(), os.pipe()
@@ -122,7 +122,7 @@ def test_a_root_and_a_sink_below_it_exclude_each_other(rounds, repo, tmp_path):
 
 def held_by_another(tmp_path, repo, folder):
     """A process that holds the lock of `folder` until its input ends."""
-    code = "import sys; from pipeline.storage.lock import RootLock; from pipeline.storage.files import place\nwith RootLock(place(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
+    code = "import sys; from pipeline.storage.lock import RootLock; from pipeline.storage.files import filesystem\nwith RootLock(filesystem(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, str(folder)],
         cwd=repo,
@@ -140,20 +140,20 @@ def test_a_live_lock_is_respected_above_and_below_and_a_killed_one_is_taken_at_o
         for folder in ("root", "root/step", "root/deep/er"):
             with (
                 pytest.raises(RootLocked, match=f"root is in use by process {process.pid}"),
-                RootLock(place(tmp_path / folder)),
+                RootLock(filesystem(tmp_path / folder)),
             ):
                 pass
         assert not (tmp_path / "root/step").exists()
-        with RootLock(place(tmp_path / "beside")):
+        with RootLock(filesystem(tmp_path / "beside")):
             pass
     finally:
         process.kill(), process.wait()
-    with RootLock(place(tmp_path / "root/step")):
-        with pytest.raises(RootLocked, match="step is in use"), RootLock(place(tmp_path / "root")):
+    with RootLock(filesystem(tmp_path / "root/step")):
+        with pytest.raises(RootLocked, match="step is in use"), RootLock(filesystem(tmp_path / "root")):
             pass
-        with pytest.raises(RootLocked, match="step is in use"), RootLock(place(tmp_path)):
+        with pytest.raises(RootLocked, match="step is in use"), RootLock(filesystem(tmp_path)):
             pass
-    with RootLock(place(tmp_path / "root")):
+    with RootLock(filesystem(tmp_path / "root")):
         pass
     assert not list(tmp_path.rglob("lock*"))
 

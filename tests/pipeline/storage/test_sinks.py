@@ -213,9 +213,9 @@ def test_another_stages_store_is_refused_and_swept_whole_on_demand(tmp_path, mon
         maetdol("mix", "raw", "out")
     assert bytes_below(tmp_path / "out") == before
     maetdol("mix", "raw", "out", "--overwrite")
-    assert sink.require()["stage"] == "mix" and sink.require()["artefact"] is None and not sink.place.exists("artefact")
+    assert sink.require()["stage"] == "mix" and sink.require()["artefact"] is None and not sink.fs.exists("artefact")
     assert set(sink.ledgers()["id"].to_pylist()) == set(Store(tmp_path / "raw").table(["id"])["id"].to_pylist())
-    assert not sink.place.exists("passes/old") and (tmp_path / "out/mine.txt").read_text() == "kept"
+    assert not sink.fs.exists("passes/old") and (tmp_path / "out/mine.txt").read_text() == "kept"
     maetdol("mix", "raw", "out", "--seed", "5")
 
 

@@ -76,20 +76,20 @@ def test_the_manifest_counts(store):
 
 def test_a_shard_without_receipt_does_not_exist(store):
     store.invalidate_manifest()
-    store.place.delete("receipts/00001.json")
+    store.fs.delete("receipts/00001.json")
     assert store.shards() == [0, 2]
     with pytest.raises(DamagedStore, match="no receipt"):
         store.commit_manifest({"shape": "DOCUMENT"}, [0, 1, 2])
     store.commit_manifest({"shape": "DOCUMENT"}, [0, 2])
-    assert not store.place.exists("shards/00001.arrow"), "the orphan must go"
+    assert not store.fs.exists("shards/00001.arrow"), "the orphan must go"
 
 
 def test_an_interrupted_write_leaves_nothing(store, make_documents):
     with pytest.raises(KeyboardInterrupt), store.writer(7, stage="test", key="k") as writer:
         writer.write(make_documents(["half"]).to_batches()[0])
         raise KeyboardInterrupt
-    assert not [n for n in store.place.names("shards") if n.startswith("00007")]
-    assert not list((store.place.root / "shards").glob("*.part-*"))
+    assert not [n for n in store.fs.names("shards") if n.startswith("00007")]
+    assert not list((store.fs.root / "shards").glob("*.part-*"))
 
 
 def test_redoing_a_shard_takes_its_proof_away_first(store, make_documents):
@@ -161,15 +161,15 @@ def test_metrics_join_across_tables():
 
 
 def test_damage_is_named(store):
-    path = store.place.root / "shards" / "00000.arrow"
+    path = store.fs.root / "shards" / "00000.arrow"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DamagedStore, match="00000.arrow"):
         store.read(0)
-    (store.place.root / "receipts" / "00000.json").write_text("{")
+    (store.fs.root / "receipts" / "00000.json").write_text("{")
     with pytest.raises(DamagedStore, match="damaged"):
         store.receipt(0)
     with pytest.raises(SourceError, match="not a finished store"):
-        Store(store.place.root / "nowhere").require()
+        Store(store.fs.root / "nowhere").require()
 
 
 def test_a_newer_format_is_refused(store):

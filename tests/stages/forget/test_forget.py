@@ -12,7 +12,7 @@ import pytest
 from pipeline import cli
 from pipeline.deletion import forgotten, lineage, takedown
 from pipeline.errors import UsageError
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.store import Store
 from stages.ingest.takedown import members
 
@@ -220,6 +220,6 @@ def test_nothing_named_is_a_usage_error_and_a_dry_run_writes_nothing(quickstart,
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()}
     cli.cli.main(["forget", str(root), "--url", "http://maetdol.example/about", "--dry-run"], standalone_mode=False)
     assert "would go" in capsys.readouterr().out
-    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before and not place(
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before and not filesystem(
         root
     ).exists(forgotten.NAME)

@@ -10,7 +10,7 @@ from pipeline.engine.recipe import parse
 from pipeline.engine.run import plan, run
 from pipeline.errors import DamagedStore
 from pipeline.storage import verify
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from pipeline.storage.store import Store
 from stages.forget.commands import Forget
 
@@ -99,7 +99,7 @@ def test_a_file_by_its_name_and_a_root_without_text(page, tmp_path):
     recipe = parse({"name": "f", "root": str(tmp_path / "root"), "run": {"pool": "inline", "drop_raw": True}, "steps": [
         {"ingest": {"from": str(tmp_path / "raw")}}, {"pii": {"mask": ["email"]}}]})  # fmt: skip
     run(recipe)
-    assert not Store(f"{recipe.root}/ingest").place.exists("shards/00000.arrow")
+    assert not Store(f"{recipe.root}/ingest").fs.exists("shards/00000.arrow")
     Forget(root=recipe.root, domain=("shop.example",)).run()
     assert urls(recipe.store("pii")) == OTHERS
     assert [row["reason"] for row in recipe.store("ingest").ledgers().to_pylist()].count("ingest.forgotten") == 2
@@ -142,9 +142,9 @@ def dropped(tmp_path):
 )  # fmt: skip
 def test_an_address_that_pii_masked_is_found_after_its_text_was_deleted(named, left, dropped):
     before = {row["id"]: row["url"] for row in dropped.store("pii").table().to_pylist()}
-    everything = b"".join(path.read_bytes() for path in (place(dropped.root).root).rglob("*") if path.is_file())
+    everything = b"".join(path.read_bytes() for path in (filesystem(dropped.root).root).rglob("*") if path.is_file())
     assert b"younghee" not in everything and b"cheolsu" not in everything and not verify.verify(dropped.root).faults
-    assert (place(dropped.root).root / forgotten.KEY).stat().st_mode & 0o777 == 0o600
+    assert (filesystem(dropped.root).root / forgotten.KEY).stat().st_mode & 0o777 == 0o600
     ids = [
         row["id"]
         for row in dropped.store("ingest").sub(forgotten.HASHED).table().rename_columns(["id", "marks"]).to_pylist()
@@ -162,7 +162,7 @@ def test_an_address_that_pii_masked_is_found_after_its_text_was_deleted(named, l
 
 
 def test_hashes_whose_key_is_lost_or_another_are_an_error_and_never_nothing_found(dropped):
-    root = place(dropped.root)
+    root = filesystem(dropped.root)
     real = root.read(forgotten.KEY)
     for key, word in ((None, "is missing"), (b"short", "is not a key"), (b"\0" * 32, "another key")):
         root.delete(forgotten.KEY) if key is None else root.write(forgotten.KEY, key)
@@ -178,7 +178,7 @@ def test_hashes_whose_key_is_lost_or_another_are_an_error_and_never_nothing_foun
 
 
 def test_text_is_deleted_where_a_run_was_killed_before_it(dropped):
-    shards = place(dropped.root).root / "quality/shards"
+    shards = filesystem(dropped.root).root / "quality/shards"
     shards.mkdir()
     (shards / "00000.arrow").write_bytes(b"text")
     assert not any(outcome.did for outcome in run(dropped)) and not shards.exists()

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from pipeline.deletion import forgotten, lineage, takedown
-from pipeline.storage.files import place
+from pipeline.storage.files import filesystem
 from stages.forget.commands import Forget
 
 HOST = "http://shop.example/"
@@ -49,7 +49,7 @@ def stamps(root):
 
 def test_what_was_begun_is_finished_by_the_bare_verb(root, capsys):
     marks = [("domain", forgotten.mark("domain", "shop.example"))]
-    takedown.begin(place(root), takedown.find(str(root), marks), marks)
+    takedown.begin(filesystem(root), takedown.find(str(root), marks), marks)
     assert Forget(root=str(root)).run() == 0
     assert "80 rows gone" in capsys.readouterr().out and not (root / forgotten.PENDING).exists()
     assert not [path for path in root.rglob("*.arrow") if b"shop.example" in path.read_bytes()]
@@ -58,7 +58,7 @@ def test_what_was_begun_is_finished_by_the_bare_verb(root, capsys):
 def test_a_second_takedown_keeps_the_first(root):
     Forget(root=str(root), domain=("shop.example",)).run()
     Forget(root=str(root), url=("http://other.example/1",)).run()
-    assert len(forgotten.entries(place(root))) == 2 and len(list((root / "takedowns").iterdir())) == 2
+    assert len(forgotten.entries(filesystem(root))) == 2 and len(list((root / "takedowns").iterdir())) == 2
     stores = lineage.stores_of(str(root))
     assert [len(store.require()["takedowns"]) for store in stores] == [2, 2] and {
         store.require()["rows"] for store in stores

@@ -64,7 +64,7 @@ def read(monkeypatch, name, fault, times, by_place=True):
     data = FILES[name]
     monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(
-        files.Remote, "fs", SimpleNamespace(open=lambda *given, **more: Handle(data, fault, times, by_place))
+        files.Remote, "fsspec", SimpleNamespace(open=lambda *given, **more: Handle(data, fault, times, by_place))
     )
     return [
         (raw.kind, raw.reason, raw.body) for raw in read_file(File(name, f"s3://b/{name}", len(data), "etag"), 1 << 24)

@@ -54,7 +54,7 @@ def test_a_killed_task_ends_with_the_same_bytes(ingest, small_shards, tmp_path, 
     }
     read = [0, *(first.receipt(s).notes["read"] for s in first.shards())]
     for shard in lost:
-        first.place.delete(f"receipts/{shard:05d}.json")
+        first.fs.delete(f"receipts/{shard:05d}.json")
     worked = []
     take = tasks.Shaper.take
     monkeypatch.setattr(

@@ -81,7 +81,7 @@ def same(store, alone, read_history, *names):
     for name, tensor in whole.items():
         assert mine[name].dtype == tensor.dtype and mine[name].sub(tensor).abs().max() < LOSS, name
     assert {p.name for p in store.artefact().iterdir()} == {p.name for p in alone.artefact().iterdir()}
-    assert not list(Path(store.place.path("passes")).glob("step-*")), "checkpoints go when the run has ended"
+    assert not list(Path(store.fs.path("passes")).glob("step-*")), "checkpoints go when the run has ended"
 
 
 @pytest.fixture(scope="module")
