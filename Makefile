@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: install quickstart lint test test-all notebooks tokenizer clean
+.PHONY: install quickstart lint test test-all docs notebooks tokenizer clean
 
 install: $(VENV)/.installed
 
@@ -31,6 +31,10 @@ test: install
 
 test-all: install
 	$(BIN)/python -m pytest
+
+docs: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[docs]"
+	$(BIN)/mkdocs build --quiet
 
 notebooks: install
 	cd notebooks && ../$(BIN)/jupyter-execute --inplace *.ipynb

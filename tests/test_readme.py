@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from pathlib import Path
 from typing import NamedTuple
 
 import click
@@ -13,13 +14,15 @@ from pipeline.engine.stage import Stage
 from pipeline.errors import OptionError, UsageError
 from pipeline.inspection import inspect as look
 
+REPO = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "README.ko.md")
+DOCS = tuple(sorted(path.relative_to(REPO).as_posix() for path in (REPO / "docs").rglob("*.md")))
 
 
 @pytest.fixture
 def blocks(repo) -> dict[str, str]:
-    """Python blocks of the README that begin with a file name."""
-    text = (repo / "README.md").read_text("utf-8")
+    """Python blocks of docs/extending.md that begin with a file name."""
+    text = (repo / "docs/extending.md").read_text("utf-8")
     found = re.findall(r"```python\n# (\S+\.py)\n(.*?)```", text, re.DOTALL)
     return dict(found)
 
@@ -111,14 +114,18 @@ def accept(words: list[str]) -> None:
         stage = catalog.stage(words[0])
         given = flags.values(stage, context.params)
         if not stage.ports:
-            given["from"] = list(context.params["places"][:-1])
+            given["from"] = list(context.params["paths"][:-1])
         stage.build(given, words[0])
 
 
-@pytest.mark.parametrize("page", PAGES)
+def test_commands_are_found_in_the_pages(repo):
+    found = {page: len(shown((repo / page).read_text("utf-8"))) for page in (*PAGES, *DOCS)}
+    assert min(found[page] for page in (*PAGES, "docs/tutorial.md")) >= 5 and found["docs/commands.md"] >= 30
+
+
+@pytest.mark.parametrize("page", (*PAGES, *DOCS))
 def test_every_command_shown_is_one(repo, page):
     found = shown((repo / page).read_text("utf-8"))
-    assert len([words for words in found if words[0] == "maetdol"]) >= 15
     targets = set(re.findall(r"^([a-z-]+):", (repo / "Makefile").read_text("utf-8"), re.MULTILINE))
     for program, *words in found:
         assert program in ("maetdol", "make"), f"{program} is neither maetdol nor make"
@@ -148,6 +155,19 @@ def test_a_command_that_is_none_would_be_found(line):
     (words,) = commands(line)
     with pytest.raises((click.UsageError, UsageError)):
         accept(words[1:])
+
+
+@pytest.mark.parametrize("name", catalog.stage_names())
+def test_every_stage_has_a_page_with_steps_that_are_valid(repo, name):
+    import yaml
+
+    text = (repo / "docs/stages" / f"{name}.md").read_text("utf-8")
+    assert f"<!-- options: {name} -->" in text and f"stages/{name}.md" in (repo / "mkdocs.yml").read_text("utf-8")
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        for step in yaml.safe_load(block):
+            ((stage, options),) = step.items() if isinstance(step, dict) else ((step, {}),)
+            cls = catalog.stage(stage)
+            cls.build({key: value for key, value in options.items() if key != "name" and key not in cls.ports}, stage)
 
 
 # -- the table of stages -----------------------------------------------------------------------------------------------
@@ -211,3 +231,10 @@ def test_the_table_names_options_that_are_there(repo, page):
                     stage.build({}, name)
             elif default:
                 assert default == str(known[option]), f"{name}.{option} is {known[option]} by default"
+
+
+@pytest.mark.parametrize("page", (*PAGES, "CONTRIBUTING.md", *DOCS))
+def test_links_lead_to_files(repo, page):
+    links = re.findall(r"\]\(([^)#]+)\)", (repo / page).read_text("utf-8"))
+    inside = [link for link in links if not link.startswith("http")]
+    assert not [link for link in inside if not ((repo / page).parent / link).exists()]

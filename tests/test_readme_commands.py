@@ -1,4 +1,5 @@
-"""Every command block of the README, run as it stands there: on a small finished quickstart, and on what earlier blocks made."""
+"""Every command block of README, docs/commands.md and the tutorial, run as it stands there: on a small finished quickstart, and on
+what earlier blocks made."""
 
 from __future__ import annotations
 
@@ -13,10 +14,10 @@ import pytest
 from pipeline import cli
 
 
-def blocks(repo: Path) -> list[list[str]]:
+def blocks(repo: Path, page: str = "docs/commands.md") -> list[list[str]]:
     """The commands of every fenced sh block that calls maetdol, comments taken off."""
     found = []
-    for block in re.findall(r"^```sh\n(.*?)^```", (repo / "README.md").read_text("utf-8"), re.DOTALL | re.MULTILINE):
+    for block in re.findall(r"^```sh\n(.*?)^```", (repo / page).read_text("utf-8"), re.DOTALL | re.MULTILINE):
         lines = [piece for line in block.splitlines() for piece in _commands(line)]
         if any(words[0] == "maetdol" for words in lines):
             found.append(lines)
@@ -72,6 +73,21 @@ def test_stage_by_stage_by_hand(folder, repo):
     }
 
 
+def test_the_tutorial(folder, repo, capsys):
+    """Block by block, in the order of the page: commands, Python, and the recipe under the name the page gives it."""
+    text = (repo / "docs/tutorial.md").read_text("utf-8")
+    for kind, block in re.findall(r"^```(sh|python|yaml)\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        if kind == "python":
+            exec(block, {})
+        elif kind == "yaml":
+            (folder / "tutorial.yaml").write_text(block, "utf-8")
+        else:
+            for words in (words for line in block.splitlines() for words in _commands(line)):
+                run(words)
+                assert capsys.readouterr().out.strip(), shlex.join(words)
+    assert (folder / "runs/tutorial/clean.parquet").is_file() and (folder / "runs/tutorial/report.html").is_file()
+
+
 @pytest.mark.slow
 def test_further_verbs(folder, repo):
     """Needs what the blocks before it made."""
@@ -85,7 +101,7 @@ def test_further_verbs(folder, repo):
 
 
 def test_the_store_opens_as_shown(folder, repo):
-    text = (repo / "README.md").read_text("utf-8")
+    text = (repo / "docs/stores.md").read_text("utf-8")
     (shown,) = [
         block
         for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
