@@ -57,7 +57,7 @@ def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
     stream = Unpacked(handle, kinds.packed(file.name))
     head = stream.peek(kinds.HEAD)
     archive = kinds.BY_NAME.get(kinds.ending(file.name)) in ("warc", "arc")
-    if not head and not (archive and stream.fault == "damaged"):
+    if not head and not (archive and stream.fault):
         reason = (
             "ingest.empty"
             if stream.fault is None

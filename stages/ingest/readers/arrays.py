@@ -148,7 +148,11 @@ def _elements(text: _Text, lone: bool) -> Iterator[Raw]:
             yield Raw(
                 "fault", f"row:{number}", reason="ingest.too_large" if large else "ingest.broken_record", note=why
             )
-            number, sound = number + 1, False
+            number, sound = number + 1, sign in "}:"
+            if (
+                sound
+            ):  # what was read so far stood inside an element whose head is gone: its names are not those of rows
+                keys.clear()
             _go_on(text, fault, keys)
             closed = text.over()
             continue

@@ -97,6 +97,11 @@ def behind_dictionary(sample: Sample, edits: list[Edit]) -> list[Record]:
     return untouched(sample, edits) if all(start >= sample.records[0].start for start, _ in edits) else []
 
 
+def after_a_line(sample: Sample, edits: list[Edit]) -> list[Record]:
+    """Of an ARC: what is put in right before a record becomes the beginning of its first line, which is all that marks it."""
+    return [record for record in untouched(sample, edits) if not any(end == record.start for _, end in edits)]
+
+
 ZSTD = zstandard.ZstdCompressor().compress
 FORMATS = {
     "WARC": Format("warc", lambda dice: joined(warc_records(dice))),
@@ -107,7 +112,7 @@ FORMATS = {
     "WARC.zst with dictionary": Format("warc.zst", with_dictionary, behind_dictionary),
     "WARC.xz": Format("warc.xz", lambda dice: packed_whole(warc_records(dice), lzma.compress), before),
     "WARC.bz2": Format("warc.bz2", lambda dice: packed_whole(warc_records(dice), bz2.compress), before),
-    "ARC": Format("arc", lambda dice: joined(arc_records(dice))),
+    "ARC": Format("arc", lambda dice: joined(arc_records(dice)), after_a_line),
     "ARC.gz": Format("arc.gz", lambda dice: packed_apart(arc_records(dice), gzip.compress)),
 }
 
