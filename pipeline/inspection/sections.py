@@ -83,7 +83,7 @@ def funnel(stores: list[Store]) -> str:
                 escape(manifest["shape"] or ""),
                 number(into),
                 made,
-                f"{number(lost)} {meter}" if lost else "0",
+                f"{number(lost)} {meter}",
                 number(held) if held else "",
                 size(manifest["bytes"] or (manifest["artefact"] or {}).get("bytes", 0)),
                 f"{sum(r.seconds for r in spent):.1f}",
