@@ -21,7 +21,7 @@ h3{font-size:15px;margin:20px 0 6px}p{margin:6px 0}.soft,.id{color:var(--soft)}.
 nav{margin:14px 0 0;display:flex;gap:6px 14px;flex-wrap:wrap}nav a{color:var(--c1);text-decoration:none}.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;background:var(--card);border:1px solid var(--line);border-radius:6px;font-size:13.5px;margin:6px 0}
 th,td{padding:6px 10px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}th{font-weight:600;color:var(--soft);white-space:nowrap}tr:last-child td{border-bottom:0}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:anywhere}td:not(.n){min-width:146px}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:anywhere}td:not(.n){min-width:126px}
 .bars{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:8px 12px;margin:6px 0}.bar{display:grid;grid-template-columns:minmax(120px,280px) 1fr 110px;gap:10px;align-items:center;font-size:13.5px;line-height:1.75}
 .label{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}.value{text-align:right;font-variant-numeric:tabular-nums}.track{display:block;height:9px;background:var(--line);border-radius:5px;overflow:hidden}
 .track.small{display:inline-block;width:48px;height:7px;vertical-align:middle;margin-left:6px}.fill{display:block;height:100%;background:var(--c1)}.fill.drop{background:var(--c2)}

@@ -80,7 +80,7 @@ def funnel(stores: list[Store]) -> str:
             [
                 f"<b>{escape(store.name)}</b>",
                 escape(manifest["stage"]),
-                escape(manifest["shape"] or ""),
+                escape((manifest["shape"] or "").removeprefix("artefact:")),
                 number(into),
                 made,
                 f"{number(lost)} {meter}",
