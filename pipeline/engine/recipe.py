@@ -52,7 +52,7 @@ class RunOptions(Options):
     fuse: bool = False
     "Run consecutive shard stages as one task over a shard; unnamed stores between them are not written."
     drop_raw: bool = False
-    "Delete the text stores before `pii` once it is proven."
+    "Delete the text stores that a step which masks personal data was made from, once that step is proven."
     steps: dict[str, Hardware] = Field(default_factory=dict)
     "Hardware per step."
 
@@ -293,7 +293,8 @@ def _check_port(refs: tuple[str, ...], declared: Port, earlier: list[Step], name
         )
     if len(refs) > 1 and not declared.many:
         raise RecipeError(
-            f"step {name!r}: `{port}` takes one input, {len(refs)} given", "keep one, or join them with `mix` first"
+            f"step {name!r}: `{port}` takes one input, {len(refs)} given",
+            "keep one, or join them in a step of their own first",
         )
     names = [step.name for step in earlier]
     for ref in refs:

@@ -48,6 +48,7 @@ class Dpo(Stage):
         "sft": Port("CHAT", optional=True, many=True, help="what the student was fine-tuned on: for sft_overlap"),
     }
     output_shape: ClassVar[str | None] = "PAIR"
+    manifest_notes: ClassVar[tuple[str, ...]] = ("sft_overlap",)
     version: ClassVar[int] = 2
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES

@@ -26,6 +26,7 @@ class Ingest(Stage):
 
     version: ClassVar[int] = 4
     ports: ClassVar[dict[str, Port]] = {}
+    reads_from: ClassVar[tuple[str, ...]] = ("from_", "crawl")
     output_shape: ClassVar[str | None] = None
     libraries: ClassVar[tuple[str, ...]] = ("trafilatura", "resiliparse", "lxml")
 

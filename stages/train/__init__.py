@@ -105,6 +105,7 @@ class Train(Stage):
         "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers"),
     }
     output_shape: ClassVar[str | None] = None
+    manifest_notes: ClassVar[tuple[str, ...]] = ("template",)
     version: ClassVar[int] = 3
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
