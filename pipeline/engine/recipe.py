@@ -247,7 +247,7 @@ def _step(stage_name: str, options: dict[str, Any], earlier: list[Step], source:
         _check_port(refs, declared, earlier, name, port)
         if refs:
             ports[port] = refs
-    of = _shape(ports["of"][0], earlier) if ports.get("of") else None
+    of = _shape(ports["of"][0], earlier, cls.ports["of"]) if ports.get("of") else None
     return Step(name, stage_name, stage, ports, stage.output(of), options)
 
 
@@ -279,11 +279,11 @@ def is_path(ref: str) -> bool:
     return "/" in ref or os.sep in ref or ref.startswith(".") or os.path.isdir(ref)
 
 
-def _shape(ref: str, earlier: list[Step]) -> str | None:
+def _shape(ref: str, earlier: list[Step], declared: Port) -> str | None:
     for step in earlier:
         if step.name == ref:
             return step.shape
-    return Store(ref).shape if is_path(ref) else None
+    return declared.store(ref).shape if is_path(ref) else None
 
 
 def _check_port(refs: tuple[str, ...], declared: Port, earlier: list[Step], name: str, port: str) -> None:
@@ -302,7 +302,7 @@ def _check_port(refs: tuple[str, ...], declared: Port, earlier: list[Step], name
             raise RecipeError(
                 f"step {name!r}: `{port}` names {ref!r}, which is no earlier step and no path", did_you_mean(ref, names)
             )
-        shape = _shape(ref, earlier)
+        shape = _shape(ref, earlier, declared)
         if shape is not None and not declared.takes(shape):
             raise RecipeError(
                 f"step {name!r}: `{port}` takes {declared.shape}, but {ref!r} makes {shape}",

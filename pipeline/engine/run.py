@@ -55,18 +55,18 @@ def inputs_of(recipe: Recipe, step: Step, known: dict[str, list[str]] | None = N
     """The stores behind a step's ports."""
     names = {s.name for s in recipe.steps}
     stores = {
-        port: [recipe.store(ref) if ref in names else _outside(ref, port, step.name) for ref in refs]
+        port: [recipe.store(ref) if ref in names else _outside(ref, port, step) for ref in refs]
         for port, refs in step.ports.items()
     }
     hardware = recipe.hardware(step.name)
     return Inputs(stores, recipe.seed, hardware.workers or 1, hardware.gpus, dict(known or {}), recipe.root)
 
 
-def _outside(ref: str, port: str, step: str) -> Store:
-    store = Store(ref)
+def _outside(ref: str, port: str, step: Step) -> Store:
+    store = type(step.stage).ports[port].store(ref)
     if not is_path(ref) or store.manifest() is None:
         raise SourceError(
-            f"step {step!r}: `{port}: {ref}` is not a finished store",
+            f"step {step.name!r}: `{port}: {ref}` is not a finished store",
             "give the folder of a store (it holds manifest.json)",
         )
     return store

@@ -35,6 +35,8 @@ class Port(NamedTuple):
     optional: bool = False
     many: bool = False
     help: str = ""
+    opened: Callable[[str], Store | None] | None = None
+    """Reads what is no store as one (a folder of another library, an address); None for what it leaves alone."""
 
     def takes(self, shape: str | None) -> bool:
         """Does a store of `shape` fit? `artefact:*` takes every artefact, `*` every store of rows."""
@@ -44,6 +46,10 @@ class Port(NamedTuple):
         if shape.startswith("artefact:"):
             return shape in accepted or "artefact:*" in accepted
         return shape in accepted or "*" in accepted
+
+    def store(self, ref: str) -> Store:
+        """The store behind a path or address."""
+        return (self.opened(ref) if self.opened else None) or Store(ref)
 
 
 class Work(NamedTuple):
