@@ -11,7 +11,6 @@ from pipeline.engine.stage import Port, ShardStage, Work
 from pipeline.errors import MaetdolError
 from pipeline.filter import Filter
 
-MEMBERS = ("filters",)
 DEFAULT = ("language", "gopher_quality", "gopher_repetition", "fineweb")
 
 

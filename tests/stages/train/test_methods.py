@@ -22,10 +22,9 @@ def card_of(store):
 
 def assert_drawn(store):
     """The report shows the curve: loss of the steps, and of the held-out rows."""
-    from pipeline.inspection.sections import Samples
-    from stages.train.report import section
+    from pipeline.inspection.sections import training
 
-    page = section([store], Samples(list))
+    page = training([store])
     assert "loss (held out)" in page and page.count("<polyline") >= 2
 
 

@@ -1,0 +1,118 @@
+"""The learnt model: two tables of words and two forests, kept as plain arrays (.npz without pickle), and how a page is read with it."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.errors import SourceError
+from stages.ingest.extractor.blocks import Blocks, blocks_of
+from stages.ingest.extractor.choice import most_expected
+from stages.ingest.extractor.containers import extremes, know
+from stages.ingest.extractor.features import COLUMNS, fill_features
+from stages.ingest.extractor.hashing import open_table
+from stages.ingest.extractor.scan import BYTES
+from stages.ingest.extractor.second import SECOND_COLUMNS, fill_second
+from stages.ingest.extractor.trees import Forest, probabilities, steps_of, walk
+from stages.ingest.flat.tree import Flat
+
+FORMAT = 1
+"""Number of the features and of the file's layout: a model of another number is refused."""
+SHIPPED = Path(__file__).parent / "model"
+NAME = "model.npz"
+
+
+class Words(NamedTuple):
+    """Log odds of hashed words, in hundredths, as an open table for `hashing.find`."""
+
+    keys: np.ndarray
+    """uint32: a power of two of slots; 0 for a free one."""
+    values: np.ndarray
+    """int16 per slot."""
+
+
+class Model(NamedTuple):
+    classes: Words
+    """Words of class names and ids."""
+    texts: Words
+    """First words of short blocks."""
+    first: Forest
+    second: Forest
+
+
+def known_of(blocks: Blocks, classes: Words) -> np.ndarray:
+    """What is known of each container, as `containers.know`."""
+    return know(blocks.block, blocks.container, blocks.class_words, blocks.signature, *classes)
+
+
+def features_of(blocks: Blocks, known: np.ndarray, texts: Words, out: np.ndarray) -> None:
+    """Fill the first COLUMNS columns of `out` (int32, a row a block)."""
+    odds, alike = extremes(blocks.container, known)
+    fill_features(
+        blocks.block, blocks.container, known, odds, alike, blocks.text, blocks.words, len(blocks.title), *texts, out
+    )
+
+
+def said(forest: Forest, features: np.ndarray) -> np.ndarray:
+    """int32 per row: probability in thousandths."""
+    odds = np.zeros(len(features), np.int64)
+    walk(forest, features, odds)
+    out = np.empty(len(features), np.int32)
+    probabilities(odds, steps_of(), out)
+    return out
+
+
+def scored(blocks: Blocks, model: Model) -> np.ndarray:
+    """int32 per block: the probability that it is main text, in thousandths."""
+    known = known_of(blocks, model.classes)
+    features = np.empty((len(blocks.block), COLUMNS + SECOND_COLUMNS), np.int32)
+    features_of(blocks, known, model.texts, features)
+    first = said(model.first, features)
+    fill_second(blocks.block, blocks.container, known, blocks.signature, first, features, COLUMNS)
+    return said(model.second, features)
+
+
+def chosen(tree: Flat, model: Model) -> np.ndarray:
+    """Booleans by node: the text nodes that are the page's main text."""
+    blocks = blocks_of(tree)
+    kept = np.zeros(len(blocks.block) + 1, np.bool_)  # the last stands for text of no block
+    kept[:-1] = most_expected(scored(blocks, model), blocks.block[:, BYTES])
+    return kept[blocks.home]
+
+
+def packed(model: Model) -> bytes:
+    """The bytes of a model's file: the same for the same arrays."""
+    arrays = {"format": np.array([FORMAT, COLUMNS, SECOND_COLUMNS], np.int32)}
+    for name, part in zip(Model._fields, model):
+        for field, array in zip(part._fields, part):
+            arrays[f"{name}.{field}"] = array
+        if isinstance(part, Words):
+            held = part.keys > 0
+            arrays[f"{name}.keys"], arrays[f"{name}.values"] = part.keys[held], part.values[held]
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()
+
+
+@cache
+def load(folder: str | None = None) -> Model:
+    """The model in a folder of `maetdol extractor train`, or the shipped one. SourceError where it is none."""
+    path = Path(folder) if folder else SHIPPED
+    try:
+        with np.load(path / NAME, allow_pickle=False) as arrays:
+            if arrays["format"].tolist() != [FORMAT, COLUMNS, SECOND_COLUMNS]:
+                raise SourceError(
+                    f"{path / NAME} was made for other features than this version computes",
+                    "train it again: maetdol extractor train",
+                )
+            forests = [Forest(*(arrays[f"{name}.{field}"] for field in Forest._fields)) for name in ("first", "second")]
+            tables = [
+                Words(*open_table(arrays[f"{name}.keys"], arrays[f"{name}.values"])) for name in ("classes", "texts")
+            ]
+    except (OSError, KeyError, ValueError) as error:
+        raise SourceError(f"{path} holds no extractor's model", "give a folder of `maetdol extractor train`") from error
+    return Model(*tables, *forests)
