@@ -246,10 +246,8 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
     cls = catalog.stage(name)
     flagged = [verb for words, verb in verbs.items() if " --" in words and not getattr(verb.load(), "arguments", ())]
     verbs = {words: verb for words, verb in verbs.items() if verb not in flagged}
-    from_files = "of" not in cls.ports
-    leave_out = ("from_",) if from_files else ()
     params: list[click.Parameter] = [click.Argument(["paths"], nargs=-1, required=True, metavar="SOURCE... SINK")]
-    params += flags.options_of(cls, leave_out)
+    params += flags.options_of(cls, cls.reads_from[:1])
     for verb in flagged:
         params += flags.options_of(verb.load(), tuple(cls.model_fields))
     for port, declared in cls.ports.items():
@@ -298,7 +296,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
         words = next((v for n in range(len(paths), 0, -1) if (v := verbs.get(" ".join((name, *paths[:n]))))), None)
         if words is not None:
             raise click.UsageError(f"give `maetdol {words.name}` its own flags")
-        page = _one_step(name, paths, workers, seed, given, from_files)
+        page = _one_step(name, paths, workers, seed, given)
         progress.listen(quiet)
         for verb in flagged:
             if given.get(f"opt_{verb.name.split(' --')[1].replace('-', '_')}") not in (None, False):
@@ -309,7 +307,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
 
 
 class StageCommand(click.Command):
-    """A stage, whose further words (`tokenizer export ...`) are commands of their own."""
+    """A stage, whose further words (`STAGE export ...`) are commands of their own."""
 
     def __init__(self, *args: Any, verbs: dict[str, Any], **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -334,22 +332,21 @@ def _more_verbs(verbs: dict[str, Any]) -> str:
     return "\n\n\b\nFurther:\n" + "\n".join(lines) if lines else ""
 
 
-def _one_step(
-    name: str, paths: tuple[str, ...], workers: int, seed: int, given: dict[str, Any], from_files: bool
-) -> Any:
+def _one_step(name: str, paths: tuple[str, ...], workers: int, seed: int, given: dict[str, Any]) -> Any:
     """The recipe of one step that a stage's command line means."""
     from pipeline import flags
     from pipeline.engine import catalog
     from pipeline.engine.recipe import parse
     from pipeline.storage.store import Store
 
-    if len(paths) < 2 and not (from_files and given.get("opt_crawl")):
+    cls = catalog.stage(name)
+    wanted = "of" in cls.ports or (cls.reads_from and not any(given.get(f"opt_{each}") for each in cls.reads_from))
+    if len(paths) < 2 and wanted:
         raise click.UsageError(f"maetdol {name} needs SOURCE and SINK, got {len(paths)} path")
     sources, sink = list(paths[:-1]), "".join(paths[-1:])
-    cls = catalog.stage(name)
     options = flags.values(cls, given)
-    if from_files and sources:
-        options["from"] = list(sources)
+    if cls.reads_from and sources:
+        options[cls.model_fields[cls.reads_from[0]].alias or cls.reads_from[0]] = list(sources)
     for port in (*cls.ports, *(old for old, new in cls.renamed.items() if new in cls.ports)):
         stores = sources if port == "of" else _as_list(given.get(f"port_{port}"))
         if stores:

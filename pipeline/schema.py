@@ -132,7 +132,7 @@ TEXT_FIELDS = {
     "PAIR": ("prompt", "chosen", "rejected", "url", "source", "meta", "tools"),
     "TOKENS": (),
 }
-"""Every field of a shape that can hold text of the corpus; pii treats all of them."""
+"""Every field of a shape that can hold text of the corpus; all of them are searched for personal data."""
 MAIN_FIELD = {"DOCUMENT": "text", "CHAT": "messages", "PAIR": "prompt"}
 
 

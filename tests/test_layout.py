@@ -1,6 +1,7 @@
 """The house rules, kept by a test: who may import whom, no drawers, no shadowed library."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ FLOORS = [
     {"errors", "unicode", "schema", "renamed", "inspection.terminal", "engine.stop", "engine.watchdog"},
     {
         "options",
+        "own_folders",
         "docs",
         "paths",
         "storage.files",
@@ -74,6 +76,50 @@ def sources(folder: str) -> list[Path]:
 def test_pipeline_never_imports_stages():
     for path in sources("pipeline"):
         assert not {name for name in imports(path) if name.split(".")[0] == "stages"}, path
+
+
+ALSO_WORDS = {
+    "text": "what the pipeline carries",
+    "models": "what workers load",
+    "select": "a method of Arrow's tables",
+    "split": "a method of str",
+    "evaluate": "the method of a filter",
+    "forget": "the word for a takedown",
+    "train": "a field of a message, an extra of the package, a reason that was there before",
+    "in_sft": "a column of pairs, in stores that exist",
+}
+"""Names of folders of stages/ that `pipeline` says for another reason."""
+
+
+def words(tree: ast.AST) -> set[str]:
+    """The words of every string and every name of a module."""
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.append(node.value)
+        found += [
+            name
+            for field in ("id", "attr", "name", "arg", "asname")
+            if isinstance(name := getattr(node, field, None), str)
+        ]
+    spelled = " ".join(found).lower()
+    for name in ALSO_WORDS:
+        spelled = re.sub(rf"\b{name}\b", " ", spelled) if "_" in name else spelled
+    return set(re.findall("[a-z]+", spelled))
+
+
+def test_pipeline_names_no_stage():
+    """What is said or done of one stage alone comes from its folder, by a hook or a class variable."""
+    names = {path.parent.name for path in (REPO / "stages").glob("*/__init__.py")}
+    assert len(names) > 15 and {"ingest", "pii", "dedup"} <= names
+    for path in sources("pipeline"):
+        assert not words(ast.parse(path.read_text("utf-8"))) & (names - set(ALSO_WORDS)), path
+
+
+def test_a_stage_is_found_where_pipeline_names_it():
+    code = 'def drop(pii):\n    if stage == "dedup" or x.mix:\n        "of sft"\n        return in_sft'
+    assert {"pii", "dedup", "mix", "sft"} <= words(ast.parse(code))
+    assert "sft" not in words(ast.parse("in_sft"))
 
 
 def module(path: Path) -> str:

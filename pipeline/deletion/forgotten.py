@@ -1,10 +1,10 @@
-"""What a root has forgotten: `forgotten.jsonl`, an input of ingest, so that no later run brings it back.
+"""What a root has forgotten: `forgotten.jsonl`, read by what brings documents in, so that no later run brings it back.
 
 An address, a domain or a licence stands there as a hash: the list itself must not be a list in which the forgotten can be
 read. An id is a hash already. A domain takes the hosts below it; addresses are compared without scheme, fragment, default
 port and closing slash, and with one spelling of what may stand percent-encoded.
 
-Where the text before pii is deleted (run.drop_raw), addresses that held personal data stand nowhere any more. What a row can
+Where text with personal data is deleted (run.drop_raw), addresses that held personal data stand nowhere any more. What a row can
 be forgotten by is kept there as keyed hashes: without `forgotten.key` nobody can try out whom they speak of.
 """
 

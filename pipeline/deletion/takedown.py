@@ -11,12 +11,10 @@ What a stage keeps beside its rows (recordings, signatures, reports) it gives up
 
 from __future__ import annotations
 
-import importlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -60,7 +58,7 @@ class Found:
 
     lost: Lost
     rows: Counter = field(default_factory=Counter)
-    """Rows that go, by store (passes included, as `sft/passes/find`)."""
+    """Rows that go, by store (passes included, as `rows/passes/find`)."""
     masked: Counter = field(default_factory=Counter)
     """Packed rows in which tokens are masked, by store."""
     saw: dict[str, int] = field(default_factory=dict)
@@ -78,13 +76,6 @@ class Found:
             "takedown": self.lost.takedown, "rows": dict(self.rows), "masked": dict(self.masked), "saw": self.saw,
             "stands_on": self.stands_on, "copies": self.copies, "outside": self.outside,
         }  # fmt: skip
-
-
-def hook(stage: str | None) -> ModuleType | None:
-    """The stage's own part in a takedown, where it has one."""
-    if not stage or not (catalog.STAGES / stage / "takedown.py").is_file():
-        return None
-    return importlib.import_module(f"stages.{stage}.takedown")
 
 
 # -- what is there -----------------------------------------------------------------------------------------------------
@@ -251,12 +242,12 @@ def pending(root: Local | Remote) -> tuple[Lost, list[tuple[str, str]], dict[str
 
 
 def carry_out(root: str, lost: Lost, check: Callable[[], None] = lambda: None) -> list[str]:
-    """Rewrite what holds lost rows, the last store first; returns the shards rewritten, as `dedup/00000`. `check` is called
+    """Rewrite what holds lost rows, the last store first; returns the shards rewritten, as `rows/00000`. `check` is called
     before each store and raises where the root is no longer ours."""
     done: list[str] = []
     for store in stores_of(root):
         check()
-        manifest, own = store.manifest(), hook(stage_of(store))
+        manifest, own = store.manifest(), catalog.hook(stage_of(store), "takedown")
         changed: list[str] = []
         if own is not None:
             changed += own.forget(store, lost)

@@ -1,16 +1,15 @@
 """The folder is the registry: a stage is a folder of `stages/`, a filter or rule a file in one; nothing is registered.
 
 Names and one-line summaries are read from the source without importing it, so that `maetdol --help` stays quick; a class
-is imported when it is used. `MAETDOL_PATH` (folders, separated like PATH) adds a user's own: `FOLDER/quality/filters/x.py`.
+is imported when it is used. `MAETDOL_PATH` (folders, separated like PATH) adds a user's own: stages as `FOLDER/<stage>/`,
+filters, rules and readers as `FOLDER/<stage>/<kind>/x.py`, verbs in `FOLDER/<folder>/commands.py`.
 """
 
 from __future__ import annotations
 
 import ast
-import importlib
-import os
+import logging
 import traceback
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -20,44 +19,67 @@ from pipeline import renamed
 from pipeline.engine.stage import Stage
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.options import Options
+from pipeline.own_folders import extra_folders, imported
 
 STAGES = Path(__file__).resolve().parents[2] / "stages"
-NOT_STAGES = {"text", "models"}
+log = logging.getLogger("maetdol.catalog")
+
+
+def _rooms() -> dict[str, Path]:
+    """Every package below stages/ and below the folders of one's own, by name; the first of a name counts."""
+    found: dict[str, Path] = {}
+    for root in [STAGES, *extra_folders()]:
+        for source in sorted(root.glob("[!._]*/__init__.py")):
+            found.setdefault(source.parent.name, source.parent)
+    return found
+
+
+def stage_folders() -> dict[str, Path]:
+    """The folders that define a Stage, by name, sorted."""
+    return {
+        name: folder
+        for name, folder in sorted(_rooms().items())
+        if "Stage" in (folder / "__init__.py").read_text("utf-8", "replace")
+    }
 
 
 def stage_names() -> list[str]:
-    """Folders of stages/ that define a Stage, sorted."""
-    return sorted(
-        path.name
-        for path in STAGES.iterdir()
-        if path.name not in NOT_STAGES
-        and (path / "__init__.py").is_file()
-        and "Stage" in (path / "__init__.py").read_text("utf-8")
-    )
+    """Names of all stages, sorted."""
+    return list(stage_folders())
 
 
-def summary(source: Path, class_name: str | None = None) -> str:
-    """First line of a class's docstring (or the module's), read without importing."""
-    tree = ast.parse(source.read_text("utf-8"))
-    node: ast.AST = tree
-    if class_name:
-        node = next((n for n in tree.body if isinstance(n, ast.ClassDef) and n.name == class_name), tree)
-    return (ast.get_docstring(node) or "").strip().split("\n")[0]  # type: ignore[arg-type]
+def summary(source: Path) -> str:
+    """First line of the module's docstring, read without importing."""
+    return (ast.get_docstring(_parsed(source)) or "").strip().split("\n")[0]
+
+
+def _parsed(source: Path) -> ast.Module:
+    """A file's syntax tree; an empty one, with a warning, where it cannot be read: other commands go on without it."""
+    try:
+        return ast.parse(source.read_bytes())
+    except (SyntaxError, ValueError) as fault:
+        _unreadable(str(source), f"line {fault.lineno}: {fault.msg}" if isinstance(fault, SyntaxError) else str(fault))
+        return ast.Module([], [])
+
+
+@cache
+def _unreadable(source: str, why: str) -> None:
+    log.warning("%s cannot be read: %s", source, why)
 
 
 def stage_summary(name: str) -> str:
-    return summary(STAGES / name / "__init__.py")
+    return summary(stage_folders()[name] / "__init__.py")
 
 
 def current_stage(name: str) -> str:
     """Today's name of a stage: `name`, or that of the folder whose `FORMERLY` has it (with a note)."""
-    known = stage_names()
-    return name if name in known else _today("stage", name, {each: STAGES / each / "__init__.py" for each in known})
+    known = stage_folders()
+    return name if name in known else _today("stage", name, {each: known[each] / "__init__.py" for each in known})
 
 
 def _today(what: str, name: str, sources: dict[str, Path]) -> str:
     for today, source in sources.items():
-        if name in _words(ast.parse(source.read_text("utf-8")), "FORMERLY"):
+        if name in _words(_parsed(source), "FORMERLY"):
             renamed.note(what, name, today)
             return today
     return name
@@ -78,9 +100,10 @@ def _words(node: ast.Module | ast.ClassDef, constant: str) -> tuple[str, ...]:
 def stage(name: str) -> type[Stage]:
     """The Stage class of a folder, by today's name or an earlier one; RecipeError with the nearest name otherwise."""
     name = current_stage(name)
-    if name not in stage_names():
-        raise RecipeError(f"no stage is called {name!r}", did_you_mean(name, stage_names()))
-    module = importlib.import_module(f"stages.{name}")
+    folders = stage_folders()
+    if name not in folders:
+        raise RecipeError(f"no stage is called {name!r}", did_you_mean(name, list(folders)))
+    module = _loaded(f"stages.{name}", folders[name])
     found = [
         value
         for value in vars(module).values()
@@ -96,25 +119,36 @@ def stage(name: str) -> type[Stage]:
 
 
 def members(stage_name: str, kind: str) -> list[str]:
-    """Names of the files in `stages/<stage>/<kind>/`, such as quality's filters."""
-    return sorted({path.stem for folder in _folders(stage_name, kind) for path in folder.glob("[!_]*.py")})
+    """Names of the files in `stages/<stage>/<kind>/`, such as filters or rules."""
+    return sorted(member_files(stage_name, kind))
 
 
-def _folders(stage_name: str, kind: str) -> list[Path]:
-    """Where members are looked for: the stage's own folder first."""
-    folders = [STAGES / stage_name / kind, *(extra / stage_name / kind for extra in extra_folders())]
-    return [folder for folder in folders if folder.is_dir()]
+def member_files(stage_name: str, kind: str) -> dict[str, Path]:
+    """Those files by name: the stage's own first, then those of folders of one's own."""
+    found: dict[str, Path] = {}
+    for root in [STAGES, *extra_folders()]:
+        for path in sorted((root / stage_name / kind).glob("[!_]*.py")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def registries() -> dict[str, str]:
+    """Kind to stage: the folders of a stage whose files are entries of a recipe (its module's `MEMBERS`)."""
+    found: dict[str, str] = {}
+    for name, folder in stage_folders().items():
+        for kind in _words(_parsed(folder / "__init__.py"), "MEMBERS"):
+            found.setdefault(kind, name)
+    return found
 
 
 def member(stage_name: str, kind: str, name: str, base: type[Options] = Options) -> type[Options]:
     """The one class in `stages/<stage>/<kind>/<name>.py` that derives from `base`; RecipeError with a suggestion otherwise."""
-    known = members(stage_name, kind)
+    known = member_files(stage_name, kind)
     if name not in known:
-        sources = {path.stem: path for folder in _folders(stage_name, kind) for path in folder.glob("[!_]*.py")}
-        name = _today(kind.rstrip("s"), name, sources)
+        name = _today(kind.rstrip("s"), name, known)
     if name not in known:
-        raise RecipeError(f"{stage_name} has no {kind.rstrip('s')} {name!r}", did_you_mean(name, known))
-    module = _member_module(stage_name, kind, name)
+        raise RecipeError(f"{stage_name} has no {kind.rstrip('s')} {name!r}", did_you_mean(name, list(known)))
+    module = _loaded(f"stages.{stage_name}.{kind}.{name}", known[name])
     found = [
         v
         for v in vars(module).values()
@@ -129,19 +163,14 @@ def member(stage_name: str, kind: str, name: str, base: type[Options] = Options)
     return exact[0]
 
 
-def _member_module(stage_name: str, kind: str, name: str) -> ModuleType:
-    package = importlib.import_module(f"stages.{stage_name}.{kind}")
-    for extra in extra_folders():
-        folder = str(extra / stage_name / kind)
-        if os.path.isdir(folder) and folder not in package.__path__:
-            package.__path__.append(folder)
-            importlib.invalidate_caches()
+def _loaded(name: str, source: Path) -> ModuleType:
+    """Import what lies at `source`; RecipeError with line and words where that fails."""
     try:
-        return importlib.import_module(f"stages.{stage_name}.{kind}.{name}")
+        return imported(name)
     except BROKEN as fault:
-        where = _where(fault, name)
+        what = "/".join(name.split(".")[1:]) + (".py" if source.is_file() else "")
         raise RecipeError(
-            f"{stage_name}/{kind}/{name}.py cannot be loaded: {where}", "fix the file; --debug shows the traceback"
+            f"{what} cannot be loaded: {_where(fault, source)}", "fix the file; --debug shows the traceback"
         ) from fault
 
 
@@ -161,17 +190,35 @@ BROKEN = (
 """What a file of one's own may raise while it is loaded."""
 
 
-def _where(fault: BaseException, name: str) -> str:
-    """Line and words of a fault in a member's file."""
+def _where(fault: BaseException, source: Path) -> str:
+    """Line and words of a fault in a file, or in one of a folder's."""
     if isinstance(fault, SyntaxError):
         return f"line {fault.lineno}: {type(fault).__name__}: {fault.msg}"
-    lines = [frame.lineno for frame in traceback.extract_tb(fault.__traceback__) if Path(frame.filename).stem == name]
+    frames = traceback.extract_tb(fault.__traceback__)
+    lines = [frame.lineno for frame in frames if source in (path := Path(frame.filename), *path.parents)]
     at = f"line {lines[-1]}: " if lines else ""
     return f"{at}{type(fault).__name__}: {' '.join(str(fault).split())[:300]}"
 
 
-def extra_folders() -> list[Path]:
-    return [Path(part) for part in os.environ.get("MAETDOL_PATH", "").split(os.pathsep) if part]
+def hook(stage_name: str | None, name: str) -> ModuleType | None:
+    """The file `<name>.py` in a stage's folder, where it has one: its part in what the pipeline does for all stages.
+
+    `report.py`: what the report and `inspect` say of it. `takedown.py`: what it gives up beside its rows. `warm.py`: what
+    it compiles ahead.
+    """
+    folder = _rooms().get(current_stage(stage_name)) if stage_name else None
+    if folder is None or not (folder / f"{name}.py").is_file():
+        return None
+    return imported(f"stages.{folder.name}.{name}")
+
+
+def hooks(name: str) -> list[ModuleType]:
+    """That file of every folder that has one, by name of the folder."""
+    return [
+        imported(f"stages.{room}.{name}")
+        for room, folder in sorted(_rooms().items())
+        if (folder / f"{name}.py").is_file()
+    ]
 
 
 class Verb(NamedTuple):
@@ -185,25 +232,19 @@ class Verb(NamedTuple):
     """Earlier names (the class's `formerly`)."""
 
     def load(self) -> type[Options]:
-        return getattr(importlib.import_module(self.module), self.class_name)
-
-
-def warmers() -> list[Callable[..., tuple[str, bool]]]:
-    """What compiles or loads ahead of time: the function `warm` of each `stages/*/warm.py`."""
-    return [
-        importlib.import_module(f"stages.{source.parent.name}.warm").warm for source in sorted(STAGES.glob("*/warm.py"))
-    ]
+        return getattr(imported(self.module), self.class_name)
 
 
 def verbs() -> dict[str, Verb]:
     """Every verb by its words (`adapters list` has two), read without importing."""
-    found = {}
-    for source in sorted(STAGES.glob("*/commands.py")):
-        module = f"stages.{source.parent.name}.commands"
-        for node in ast.parse(source.read_text("utf-8")).body:
+    found: dict[str, Verb] = {}
+    for room, folder in sorted(_rooms().items()):
+        source = folder / "commands.py"
+        for node in _parsed(source).body if source.is_file() else ():
             if isinstance(node, ast.ClassDef) and (name := _class_word(node, "verb")):
                 line = (ast.get_docstring(node) or "").strip().split("\n")[0]
-                found[name] = Verb(name, module, node.name, line, _words(node, "formerly"))
+                verb = Verb(name, f"stages.{room}.commands", node.name, line, _words(node, "formerly"))
+                found.setdefault(name, verb)
     return found
 
 

@@ -52,7 +52,7 @@ class RunOptions(Options):
     fuse: bool = False
     "Run consecutive shard stages as one task over a shard; unnamed stores between them are not written."
     drop_raw: bool = False
-    "Delete the text stores before `pii` once it is proven."
+    "Delete the text stores that a step which masks personal data was made from, once that step is proven."
     steps: dict[str, Hardware] = Field(default_factory=dict)
     "Hardware per step."
 
@@ -247,7 +247,7 @@ def _step(stage_name: str, options: dict[str, Any], earlier: list[Step], source:
         _check_port(refs, declared, earlier, name, port)
         if refs:
             ports[port] = refs
-    of = _shape(ports["of"][0], earlier) if ports.get("of") else None
+    of = _shape(ports["of"][0], earlier, cls.ports["of"]) if ports.get("of") else None
     return Step(name, stage_name, stage, ports, stage.output(of), options)
 
 
@@ -279,11 +279,11 @@ def is_path(ref: str) -> bool:
     return "/" in ref or os.sep in ref or ref.startswith(".") or os.path.isdir(ref)
 
 
-def _shape(ref: str, earlier: list[Step]) -> str | None:
+def _shape(ref: str, earlier: list[Step], declared: Port) -> str | None:
     for step in earlier:
         if step.name == ref:
             return step.shape
-    return Store(ref).shape if is_path(ref) else None
+    return declared.store(ref).shape if is_path(ref) else None
 
 
 def _check_port(refs: tuple[str, ...], declared: Port, earlier: list[Step], name: str, port: str) -> None:
@@ -293,7 +293,8 @@ def _check_port(refs: tuple[str, ...], declared: Port, earlier: list[Step], name
         )
     if len(refs) > 1 and not declared.many:
         raise RecipeError(
-            f"step {name!r}: `{port}` takes one input, {len(refs)} given", "keep one, or join them with `mix` first"
+            f"step {name!r}: `{port}` takes one input, {len(refs)} given",
+            "keep one, or join them in a step of their own first",
         )
     names = [step.name for step in earlier]
     for ref in refs:
@@ -301,7 +302,7 @@ def _check_port(refs: tuple[str, ...], declared: Port, earlier: list[Step], name
             raise RecipeError(
                 f"step {name!r}: `{port}` names {ref!r}, which is no earlier step and no path", did_you_mean(ref, names)
             )
-        shape = _shape(ref, earlier)
+        shape = _shape(ref, earlier, declared)
         if shape is not None and not declared.takes(shape):
             raise RecipeError(
                 f"step {name!r}: `{port}` takes {declared.shape}, but {ref!r} makes {shape}",

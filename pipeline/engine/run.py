@@ -7,7 +7,7 @@ hashes, so a change of one option redoes exactly the steps (and, for shard stage
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,18 +55,18 @@ def inputs_of(recipe: Recipe, step: Step, known: dict[str, list[str]] | None = N
     """The stores behind a step's ports."""
     names = {s.name for s in recipe.steps}
     stores = {
-        port: [recipe.store(ref) if ref in names else _outside(ref, port, step.name) for ref in refs]
+        port: [recipe.store(ref) if ref in names else _outside(ref, port, step) for ref in refs]
         for port, refs in step.ports.items()
     }
     hardware = recipe.hardware(step.name)
     return Inputs(stores, recipe.seed, hardware.workers or 1, hardware.gpus, dict(known or {}), recipe.root)
 
 
-def _outside(ref: str, port: str, step: str) -> Store:
-    store = Store(ref)
+def _outside(ref: str, port: str, step: Step) -> Store:
+    store = type(step.stage).ports[port].store(ref)
     if not is_path(ref) or store.manifest() is None:
         raise SourceError(
-            f"step {step!r}: `{port}: {ref}` is not a finished store",
+            f"step {step.name!r}: `{port}: {ref}` is not a finished store",
             "give the folder of a store (it holds manifest.json)",
         )
     return store
@@ -243,7 +243,7 @@ def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Itera
     ready: set[str] = set()
     for chain in chains:
         if start in {step.name for step in chain}:
-            _forget(recipe.store(start))  # type: ignore[arg-type]
+            _invalidate(recipe.store(start))  # type: ignore[arg-type]
         todo = [step for step in chain if not (complete(recipe, step)[0] and _on_disk(recipe, step, step is chain[-1]))]
         began = time.monotonic()
         if todo:
@@ -254,7 +254,7 @@ def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Itera
         ready |= {step.name for step in chain}
         if recipe.run.drop_raw:
             for step in recipe.steps:
-                if step.stage_name == "pii" and step.name in ready:
+                if step.stage.redacts and step.name in ready:
                     drop_raw(recipe, step, ready)
 
 
@@ -287,7 +287,7 @@ def _on_disk(recipe: Recipe, step: Step, needed: bool) -> bool:
     return not needed or bool(manifest.get("dropped_text")) or all(entry["written"] for entry in manifest["shards"])
 
 
-def _forget(store: Store) -> None:
+def _invalidate(store: Store) -> None:
     """--from: the step's proofs go, so that it is done again."""
     store.invalidate_manifest()
     for shard in store.receipts():
@@ -400,18 +400,18 @@ def seal(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
             "identity": describe(step, inputs),
             "lineage": lineage,
             "schema": schema,
-            **_side_facts(link.sink),
+            **_noted(link.sink, step.stage.manifest_notes),
         },
         numbers,
     )
 
 
-def _side_facts(sink: Store) -> dict[str, Any]:
-    """What the shards' receipts say for the whole store, such as the chat template's lock."""
+def _noted(sink: Store, names: Sequence[str]) -> dict[str, Any]:
+    """The notes of these names, which receipts say for the whole store."""
     facts: dict[str, Any] = {}
     for receipt in [sink.receipt(ARTEFACT), *sink.receipts().values()]:
         for name, value in (receipt.notes if receipt else {}).items():
-            if name in ("template", "sft_overlap", "licence"):
+            if name in names:
                 facts.setdefault(name, value)
     return facts
 
@@ -439,12 +439,12 @@ def ancestors(recipe: Recipe, step: Step) -> list[Step]:
     return [s for s in recipe.steps if s.name in wanted]
 
 
-def drop_raw(recipe: Recipe, pii: Step, ready: set[str] | None = None) -> None:
-    """Delete the rows of every text store `pii` was made from whose readers are all in `ready` (default: all are); receipts,
+def drop_raw(recipe: Recipe, redacted: Step, ready: set[str] | None = None) -> None:
+    """Delete the rows of every text store `redacted` was made from whose readers are all in `ready` (default: all are); receipts,
     ledgers and manifests stay and stay valid. A store that lies outside of the root, by a link, is not touched. Of stores that
-    brought documents in, keyed hashes of the addresses stay, so that `forget` finds them."""
+    brought documents in, keyed hashes of the addresses stay, so that a takedown finds them."""
     names = {step.name for step in recipe.steps}
-    for step in ancestors(recipe, pii):
+    for step in ancestors(recipe, redacted):
         store = recipe.store(step.name)
         readers = {each.name for each in recipe.steps if step.name in inputs_names(each)}
         if (ready is not None and not readers <= ready) or not inside(store.path, recipe.root):

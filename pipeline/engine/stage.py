@@ -29,12 +29,14 @@ from pipeline.storage.store import Store
 
 
 class Port(NamedTuple):
-    """A typed input: the shape it takes (`DOCUMENT`, `CHAT|PAIR`, `artefact:tokenizer`), one or many, needed or not."""
+    """A typed input: the shape it takes (`DOCUMENT`, `CHAT|PAIR`, `artefact:model`), one or many, needed or not."""
 
     shape: str
     optional: bool = False
     many: bool = False
     help: str = ""
+    opened: Callable[[str], Store | None] | None = None
+    """Reads what is no store as one (a folder of another library, an address); None for what it leaves alone."""
 
     def takes(self, shape: str | None) -> bool:
         """Does a store of `shape` fit? `artefact:*` takes every artefact, `*` every store of rows."""
@@ -44,6 +46,10 @@ class Port(NamedTuple):
         if shape.startswith("artefact:"):
             return shape in accepted or "artefact:*" in accepted
         return shape in accepted or "*" in accepted
+
+    def store(self, ref: str) -> Store:
+        """The store behind a path or address."""
+        return (self.opened(ref) if self.opened else None) or Store(ref)
 
 
 class Work(NamedTuple):
@@ -101,7 +107,12 @@ class Stage(Options):
     """Does the stage draw random numbers? Then the seed is part of its key."""
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions decide the bytes; their versions are part of the key."""
-    title: ClassVar[str] = ""
+    redacts: ClassVar[bool] = False
+    """Is the output free of personal data, so that `run.drop_raw` may delete the text it was made from?"""
+    manifest_notes: ClassVar[tuple[str, ...]] = ()
+    """Notes of its receipts that hold for the whole store: the manifest repeats them."""
+    reads_from: ClassVar[tuple[str, ...]] = ()
+    """Fields that name what a stage without the input `of` reads; the first takes the SOURCE of a command line."""
 
     def output(self, of: str | None) -> str | None:
         """Shape of the store this will make when `of` has shape `of`; known before anything runs."""
@@ -137,7 +148,7 @@ class Stage(Options):
 
 
 def stage_name(cls: type) -> str:
-    """The folder a stage lives in is its name: `stages.quality` -> `quality`."""
+    """The folder a stage lives in is its name: `stages.NAME` -> `NAME`."""
     parts = cls.__module__.split(".")
     return (
         parts[1] if parts[0] == "stages" and len(parts) > 1 else re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()

@@ -62,7 +62,7 @@ def inspect(
         return "\n".join(lines + [_brief(row) for row in table.to_pylist()])
     for shard in store.shards()[:1]:
         if manifest.get("dropped_text"):
-            lines.append("the rows were deleted after pii (run.drop_raw); ledger and receipts remain")
+            lines.append("the rows were deleted (run.drop_raw); ledger and receipts remain")
             break
         few = rows_of(store, shard, root).slice(0, rows)
         found = {name: values_at(few, name, "inspect") for name in paths}
@@ -293,12 +293,10 @@ def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
 
 # -- list, explain, doctor ---------------------------------------------------------------------------------------------------
 
-KINDS = {"filters": ("quality", "filters"), "rules": ("sft", "rules")}
-
 
 def listing(what: str | None) -> str:
     """Names and one line each."""
-    known = ["stages", "verbs", "recipes", *KINDS]
+    known = ["stages", "verbs", "recipes", *catalog.registries()]
     if what is not None and what not in known:
         raise RecipeError(f"cannot list {what!r}", did_you_mean(what, known))
     parts = []
@@ -318,30 +316,25 @@ def _names(kind: str) -> Iterator[tuple[str, str]]:
             first = path.read_text("utf-8").split("\n", 1)[0]
             yield path.name, first.lstrip("# ").partition(": ")[2] or first.lstrip("# ")
     else:
-        stage, folder = KINDS[kind]
-        for name in catalog.members(stage, folder):
-            yield (
-                name,
-                catalog.summary(catalog.STAGES / stage / folder / f"{name}.py")
-                if (catalog.STAGES / stage / folder / f"{name}.py").exists()
-                else "",
-            )
+        files = catalog.member_files(catalog.registries()[kind], kind)
+        yield from ((name, catalog.summary(path)) for name, path in sorted(files.items()))
 
 
 def explain(what: str) -> str:
-    """A stage (`dedup`), filter or rule (`word_count`, `quality.word_count`) in words: options, units, defaults, source."""
+    """A stage, a verb or a member of a stage (`word_count`, with its stage or without) in words: options, units, defaults."""
     what = catalog.current_verb(catalog.current_stage(what))
     name = what.rpartition(".")[2]
-    for kind, (stage, folder) in KINDS.items():
-        if name in catalog.members(stage, folder) and (what == name or what.startswith(stage)):
-            return _explained(catalog.member(stage, folder, name), f"{name} ({stage} {kind.rstrip('s')})")
+    kinds = catalog.registries()
+    for kind, stage in kinds.items():
+        if name in catalog.members(stage, kind) and (what == name or what.startswith(stage)):
+            return _explained(catalog.member(stage, kind, name), f"{name} ({stage} {kind.rstrip('s')})")
     if what in catalog.verbs():
         return _explained(catalog.verbs()[what].load(), what)
     if what not in catalog.stage_names():
         every = [
             *catalog.stage_names(),
             *catalog.verbs(),
-            *(n for s, f in KINDS.values() for n in catalog.members(s, f)),
+            *(name for kind, stage in kinds.items() for name in catalog.members(stage, kind)),
         ]
         raise RecipeError(f"nothing is called {what!r}", did_you_mean(what, every))
     cls = catalog.stage(what)
@@ -409,8 +402,8 @@ def warmed() -> tuple[str, bool]:
 
     progress.current.begin("warm")
     lines, kept = [], True
-    for warm in catalog.warmers():
-        line, is_kept = warm(
+    for module in catalog.hooks("warm"):
+        line, is_kept = module.warm(
             lambda total: progress.current.expect("kernels", total), lambda name: progress.current.advance()
         )
         lines.append(line)
@@ -445,9 +438,6 @@ def why_empty(store: Store) -> str:
 
     rows = store.ledgers().select(["reason", "note"]).to_pylist()
     (reason, note), count = Counter((row["reason"], row["note"]) for row in rows if row["reason"]).most_common(1)[0]
-    hint = (
-        "give the right names: `columns: {text: body}` (--columns '{text: body}')"
-        if reason == "ingest.wrong_columns"
-        else "look at them with `maetdol inspect --dropped`"
-    )
+    module = catalog.hook(store.require()["stage"], "report")
+    hint = getattr(module, "HINTS", {}).get(reason, "look at them with `maetdol inspect --dropped`")
     return f"error: no row was kept: {count:,} times {reason}{f' ({note})' if note else ''}\n  hint: {hint}; --allow-empty takes an empty store for a good one"

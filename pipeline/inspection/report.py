@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from html import escape
+from typing import Any
 
 from pipeline.deletion.forgotten import Reading
 from pipeline.engine import catalog
@@ -11,6 +13,7 @@ from pipeline.inspection import sections
 from pipeline.inspection.inspect import stores_of
 from pipeline.inspection.sections import Samples
 from pipeline.storage.files import filesystem
+from pipeline.storage.store import Store
 
 STYLE = """
 :root{--bg:#fbfaf7;--ink:#24221e;--soft:#6d685f;--line:#e3ded3;--card:#fff;--c1:#3b6ea5;--c2:#c8793a;--c3:#5b8c5a;--c4:#a24b5f;--c5:#7a64a8;--c6:#8a8578}
@@ -21,7 +24,7 @@ h3{font-size:15px;margin:20px 0 6px}p{margin:6px 0}.soft,.id{color:var(--soft)}.
 nav{margin:14px 0 0;display:flex;gap:6px 14px;flex-wrap:wrap}nav a{color:var(--c1);text-decoration:none}.wide{overflow-x:auto}
 table{border-collapse:collapse;width:100%;background:var(--card);border:1px solid var(--line);border-radius:6px;font-size:13.5px;margin:6px 0}
 th,td{padding:6px 10px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}th{font-weight:600;color:var(--soft);white-space:nowrap}tr:last-child td{border-bottom:0}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:anywhere}td:not(.n){min-width:146px}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}td{overflow-wrap:anywhere}td:not(.n){min-width:126px}
 .bars{background:var(--card);border:1px solid var(--line);border-radius:6px;padding:8px 12px;margin:6px 0}.bar{display:grid;grid-template-columns:minmax(120px,280px) 1fr 110px;gap:10px;align-items:center;font-size:13.5px;line-height:1.75}
 .label{overflow:hidden;text-overflow:ellipsis;white-space:nowrap}.value{text-align:right;font-variant-numeric:tabular-nums}.track{display:block;height:9px;background:var(--line);border-radius:5px;overflow:hidden}
 .track.small{display:inline-block;width:48px;height:7px;vertical-align:middle;margin-left:6px}.fill{display:block;height:100%;background:var(--c1)}.fill.drop{background:var(--c2)}
@@ -69,13 +72,7 @@ def render(root: str) -> str:
         ("Funnel", sections.funnel(stores)),
         ("Why rows were dropped", sections.reasons(stores, samples)),
         ("The corpus", sections.corpus(stores)),
-        ("Duplicates", sections.duplicates(stores, samples)),
-        ("Personal data", sections.personal(stores)),
-        ("Tokenizer", sections.tokenizers(stores)),
-        ("Instructions", sections.instructions(stores, samples)),
-        ("Preference pairs", sections.preferences(stores, samples)),
-        ("Training", sections.training(stores)),
-        ("Evaluation", sections.evaluations(stores, samples)),
+        *((module.TITLE, module.section(own, samples)) for module, own in _by_stage(stores)),
     ]
     parts = [(title, body) for title, body in parts if body]
     name = stores[-1].require().get("recipe", root.rstrip("/").rpartition("/")[2])
@@ -91,11 +88,19 @@ def render(root: str) -> str:
     )
 
 
+def _by_stage(stores: list[Store]) -> Iterator[tuple[Any, list[Store]]]:
+    """The report hooks of the stages that made the stores, in the order of the run, each with its stores."""
+    made: dict[str, list[Store]] = {}
+    for store in stores:
+        made.setdefault(catalog.current_stage(store.require()["stage"]), []).append(store)
+    for stage, own in made.items():
+        module = catalog.hook(stage, "report")
+        if module is not None and hasattr(module, "section"):
+            yield module, own
+
+
 def mask(texts: list[str]) -> list[str]:
-    """Texts with every entity replaced by its tag, whatever stage they come from: a report never shows personal data."""
-    if "pii" not in catalog.stage_names():
-        return texts
-    batch = sections.empty_documents(texts)
-    work = catalog.stage("pii")().work(batch)  # type: ignore[attr-defined]
-    kept = dict(zip(work.kept.column("id").to_pylist(), work.kept.column("text").to_pylist()))
-    return [kept.get(i, "(dropped by pii)") for i in batch.column("id").to_pylist()]
+    """Texts without personal data, by every `mask` that a stage's report hook brings: whatever stage they come from."""
+    for module in catalog.hooks("report"):
+        texts = module.mask(texts) if hasattr(module, "mask") else texts
+    return texts

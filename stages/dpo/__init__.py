@@ -11,6 +11,7 @@ from pipeline.engine.stage import Inputs, Port, Stage
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dpo.student import LIBRARIES, StudentSampling
+from stages.models.inference.folder import opened
 from stages.models.teacher.base import Sampling, TeacherOptions
 
 
@@ -39,15 +40,23 @@ class Dpo(Stage):
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("CHAT", help="instruction rows: prompts and their labels"),
         "student": Port(
-            "artefact:model|artefact:adapter", many=True, help="the model that answers, and the adapters on it"
+            "artefact:model|artefact:adapter",
+            many=True,
+            help="the model that answers, and the adapters on it",
+            opened=opened,
         ),
         "strong": Port(
-            "artefact:model|artefact:adapter", optional=True, many=True, help="a better model, and the adapters on it"
+            "artefact:model|artefact:adapter",
+            optional=True,
+            many=True,
+            help="a better model, and the adapters on it",
+            opened=opened,
         ),
-        "reward": Port("artefact:reward", optional=True, help="a reward model that scores both sides"),
+        "reward": Port("artefact:reward", optional=True, help="a reward model that scores both sides", opened=opened),
         "sft": Port("CHAT", optional=True, many=True, help="what the student was fine-tuned on: for sft_overlap"),
     }
     output_shape: ClassVar[str | None] = "PAIR"
+    manifest_notes: ClassVar[tuple[str, ...]] = ("sft_overlap",)
     version: ClassVar[int] = 2
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = LIBRARIES

@@ -12,6 +12,7 @@ from pipeline.errors import StageFailed, UsageError
 from pipeline.options import CONTENT
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import ARTEFACT, Store
+from stages.models.inference.folder import opened
 from stages.models.teacher.base import TeacherOptions
 
 
@@ -68,6 +69,7 @@ class Evaluate(Stage):
             "artefact:model|artefact:adapter",
             many=True,
             help="models and adapters, each measured against the one before",
+            opened=opened,
         ),
     }
     output_shape: ClassVar[str | None] = "artefact:evaluation"

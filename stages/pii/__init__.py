@@ -27,6 +27,7 @@ class Pii(ShardStage):
     """
 
     version: ClassVar[int] = 4
+    redacts: ClassVar[bool] = True
 
     entities: tuple[str, ...] = ()
     """Kinds looked for; default: all of email, phone, phone_service, card, iban, ip, ip_private, mac, url_credentials, crypto,

@@ -11,6 +11,7 @@ from pipeline.engine.stage import Port, ShardStage, Work
 from pipeline.errors import MaetdolError
 from pipeline.filter import Filter
 
+MEMBERS = ("filters",)
 DEFAULT = ("language", "gopher_quality", "gopher_repetition", "fineweb")
 
 

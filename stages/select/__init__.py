@@ -10,6 +10,7 @@ from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, Port, Stage
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
+from stages.models.inference.folder import opened
 
 
 class Select(Stage):
@@ -36,6 +37,7 @@ class Select(Stage):
             optional=True,
             many=True,
             help="scores them: a model, and the adapters on it",
+            opened=opened,
         ),
     }
     version: ClassVar[int] = 2

@@ -16,6 +16,8 @@ from stages.models.teacher.base import TeacherOptions
 from stages.sft.grounding import Grounding
 from stages.sft.rule import Rule
 
+MEMBERS = ("rules",)
+
 
 def every_rule() -> tuple[Rule, ...]:
     """Each rule of the folder with its defaults."""

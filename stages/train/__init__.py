@@ -12,6 +12,7 @@ from pipeline.errors import UsageError
 from pipeline.options import CONTENT, UNKEYED
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import ARTEFACT, Store
+from stages.models.inference.folder import opened
 from stages.train.workers.levers import (
     check_card,
     check_deepspeed,
@@ -94,18 +95,22 @@ class Train(Stage):
             "artefact:model|artefact:adapter|artefact:encoder",
             optional=True,
             many=True,
-            help="a model and the adapters on it",
+            help="a model and the adapters on it: steps, stores, Hugging Face folders, hf://org/name@revision",
+            opened=opened,
         ),
         "teacher": Port(
             "artefact:model|artefact:adapter",
             optional=True,
             many=True,
             help="clm, sft: a model to learn the distribution of",
+            opened=opened,
         ),
-        "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers"),
+        "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers", opened=opened),
     }
+    renamed: ClassVar[dict[str, str]] = {"checkpoint": "base"}
     output_shape: ClassVar[str | None] = None
-    version: ClassVar[int] = 3
+    manifest_notes: ClassVar[tuple[str, ...]] = ("template",)
+    version: ClassVar[int] = 4
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
 
@@ -118,8 +123,6 @@ class Train(Stage):
     prefix: virtual keys and values in every layer."""
     open_layers: int = Field(2, ge=1)
     "freeze: how many of the last layers are trained, with the final norm."
-    checkpoint: Annotated[str | None, CONTENT] = None
-    "A Hugging Face model folder (safetensors) to start from, instead of `base`."
 
     hidden: int = Field(512, ge=8)
     "From scratch: width of the model."
@@ -260,7 +263,7 @@ class Train(Stage):
 
     @model_validator(mode="after")
     def _sense(self) -> Train:
-        if self.objective != "clm" and self.checkpoint is None and self.steps is None and self.epochs > 100:
+        if self.objective != "clm" and self.steps is None and self.epochs > 100:
             raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `steps` if it is meant")
         if self.window is not None and self.objective == "mlm":
             raise ValueError("mlm reads both ways, a window looks back: leave one of them out")
@@ -332,9 +335,7 @@ class Train(Stage):
                     f"{store.name} reads both ways, so it cannot write",
                     f"give objective {self.objective} a base trained with objective clm",
                 )
-        if self.checkpoint and inputs["base"]:
-            raise UsageError("both `base` and `checkpoint` are given", "give one of them")
-        based = bool(self.checkpoint or inputs["base"])
+        based = bool(inputs["base"])
         if self.optimizer != "adamw" and not cuda_is_there():
             raise UsageError(
                 f"optimizer {self.optimizer} moves its state between a card and the host, and there is no card",
@@ -356,11 +357,9 @@ class Train(Stage):
                 "give `reward` the store of a train step with objective: reward",
             )
         if not based and self.objective in ("reward", "rl"):
-            raise UsageError(f"objective {self.objective} needs a base model", "give `base` or `checkpoint`")
+            raise UsageError(f"objective {self.objective} needs a base model", "give `base`")
         if not based and self.method != "full":
-            raise UsageError(
-                f"method {self.method} needs a base model", "give `base` or `checkpoint`, or train with method: full"
-            )
+            raise UsageError(f"method {self.method} needs a base model", "give `base`, or train with method: full")
         if not based and not inputs["tokenizer"]:
             raise UsageError(
                 "training from scratch needs a tokenizer", "add a tokenizer step before it, or give `tokenizer`"

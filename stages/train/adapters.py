@@ -168,7 +168,8 @@ def compose(
         target / "adapter_model.safetensors",
         {"format": "pt"},
     )
-    config = model.peft_config[name].to_dict() | {"base_model_name_or_path": None, "inference_mode": True}
+    named = {key: entries[0].config.get(key) for key in ("base_model_name_or_path", "revision")}
+    config = model.peft_config[name].to_dict() | named | {"inference_mode": True}
     plain = {key: sorted(value) if isinstance(value, (set, frozenset)) else value for key, value in config.items()}
     (target / "adapter_config.json").write_text(
         json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8"

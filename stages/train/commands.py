@@ -14,6 +14,7 @@ from pipeline.options import Options
 from pipeline.storage.store import Store
 from stages.models.holdout import SHARE
 from stages.models.inference.device import patient
+from stages.models.inference.folder import store_of
 from stages.train.verb import InRegistry, OnBase, OnHeldOut, Rewrites, Threaded, Trying, chain_in
 
 
@@ -105,7 +106,7 @@ class LabelDoctor(Options):
         from stages.train.objective.conversations import LONGEST, Conversations, Pairs
         from stages.train.objective.corpus import Corpus
 
-        store, brought = Store(self.of), Store(self.tokenizer)
+        store, brought = Store(self.of), store_of(self.tokenizer)
         folder = brought.artefact() if brought.manifest() else Path(self.tokenizer)
         tokenizer = load_tokenizer(folder, Path(self.template).read_text(encoding="utf-8") if self.template else None)
         if store.shape == "TOKENS":
@@ -155,6 +156,28 @@ class TrainPlan(Options):
             print(line)
             red |= not fits
         return 1 if red else 0
+
+
+class ModelAdopt(Options):
+    """Take a Hugging Face model or PEFT adapter in as a store, byte for byte: for train, evaluate, dpo, select, merge.
+
+    maetdol model adopt models/Qwen3-0.6B runs/qwen3
+    """
+
+    verb: ClassVar[str] = "model adopt"
+    arguments: ClassVar[tuple[str, ...]] = ("folder", "store")
+    writes: ClassVar[str] = "store"
+
+    folder: str
+    "A folder with config.json (or adapter_config.json) and weights in safetensors, or hf://org/name@revision. No code in it is kept or run."
+    store: str
+    "The store to make."
+
+    def run(self) -> int:
+        from stages.models.inference import folder
+
+        print(folder.adopt(self.folder, Store(self.store)))
+        return 0
 
 
 class AdaptersList(InRegistry):

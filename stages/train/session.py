@@ -24,6 +24,7 @@ from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, w
 from stages.models.inference.attention import attend
 from stages.models.inference.chain import CARD, Link, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type
+from stages.models.inference.folder import ModelFolder
 from stages.models.inference.generate import tokenizer_of
 from stages.models.inference.reward import RewardModel
 from stages.train import data_check as doctor
@@ -67,7 +68,7 @@ class Session:
     def train(self, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None]) -> Receipt | None:
         """Train to the end and put the artefact; its receipt on worker 0, None on the others."""
         began = time.monotonic()
-        self.chain = base_chain(self.stage, self.inputs)
+        self.chain = base_chain(self.inputs)
         self.tokenizer, self.chat = self._tokenizer()
         data = self._data()
         if not len(data):
@@ -227,7 +228,10 @@ class Session:
             trained = sum(p.numel() for p in trainable(built.model).values())
             if self.stage.objective in ("mlm", "reward"):
                 built = folded(built)
-            save_adapter(built, out) if built.adapter else built.model.save_pretrained(out)
+            if built.adapter:
+                save_adapter(built, out, base_name(self.inputs["base"]))
+            else:
+                built.model.save_pretrained(out)
             copy_tokenizer(self.tokenizer_folder, self.tokenizer, out)
             if self.stage.objective not in ("mlm", "reward"):
                 write_stops(self.chat, out)
@@ -300,10 +304,8 @@ def built_on(stage: Any, device: Any) -> Any:
     return torch.device("cpu") if stage.parallel == "fsdp" or stage.deepspeed else device
 
 
-def base_chain(stage: Any, inputs: Any) -> list[Link]:
+def base_chain(inputs: Any) -> list[Link]:
     """The base as a chain of artefacts; empty for a model from scratch."""
-    if stage.checkpoint:
-        return chain_of([open_link(Path(stage.checkpoint))])
     links = [open_link(store.artefact(), store.receipt(ARTEFACT).content_hash) for store in inputs["base"]]
     return chain_of(links) if links else []
 
@@ -423,8 +425,20 @@ def token_count(data: Any, steps: Plan) -> int:
     return round(per_row * steps.positions)
 
 
-def save_adapter(built: Built, folder: Path) -> None:
-    """The new adapter as a PEFT folder; its configuration in one order, without the path of the base."""
+def base_name(stores: Sequence[Store]) -> dict[str, str | None]:
+    """Where PEFT finds the base of an adapter by itself: the path as the recipe says it, or a repository and its commit. None where PEFT
+    cannot: on a base that is adapters itself, or that lies remote."""
+    if len(stores) != 1 or not isinstance(stores[0].fs, Local):
+        return {"base_model_name_or_path": None, "revision": None}
+    [store] = stores
+    if isinstance(store, ModelFolder) and store.source:
+        name, _, commit = store.source.removeprefix("hf://").partition("@")
+        return {"base_model_name_or_path": name, "revision": commit}
+    return {"base_model_name_or_path": str(store.artefact()), "revision": None}
+
+
+def save_adapter(built: Built, folder: Path, base: dict[str, str | None]) -> None:
+    """The new adapter as a PEFT folder that names its base (`base_name`); its configuration in one order."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
@@ -435,6 +449,6 @@ def save_adapter(built: Built, folder: Path) -> None:
         {"format": "pt"},
     )
     config = built.model.peft_config[built.adapter].to_dict()
-    config |= {"base_model_name_or_path": None, "inference_mode": True}
+    config |= {**base, "inference_mode": True}
     plain = {name: sorted(value) if isinstance(value, (set, frozenset)) else value for name, value in config.items()}
     (folder / "adapter_config.json").write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")

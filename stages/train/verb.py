@@ -14,6 +14,7 @@ from pipeline.storage.sinks import BESIDE
 from pipeline.storage.store import ARTEFACT, Store
 from stages.models.holdout import SHARE
 from stages.models.inference.device import patient
+from stages.models.inference.folder import store_of
 
 if TYPE_CHECKING:
     from stages.train.adapters import Registry
@@ -128,7 +129,7 @@ class Trying(Options):
         patient()
         stores = {
             "of": [Store(self.of)],
-            "base": [Store(path) for path in self.base],
+            "base": [store_of(path) for path in self.base],
             "tokenizer": [Store(self.tokenizer)] if self.tokenizer else [],
         }
         inputs = Inputs({port: found for port, found in stores.items() if found}, self.seed)
@@ -166,12 +167,12 @@ class Trying(Options):
 
 
 def chain_in(stores: Sequence[str]) -> Any:
-    """Artefact stores, or model and adapter folders, as a chain."""
+    """Artefact stores, model and adapter folders, or addresses on the Hub, as a chain."""
     from stages.models.inference.chain import chain_of, open_link
 
     found = []
     for path in stores:
-        store = Store(path)
+        store = store_of(path)
         receipt = store.receipt(ARTEFACT)
         found.append(
             open_link(store.artefact(), receipt.content_hash) if receipt is not None else open_link(Path(path))

@@ -17,9 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import UsageError
-from pipeline.options import content_hash
-
-CARD = "maetdol.json"
+from stages.models.inference.folder import CARD, hash_of
 
 
 class Link(NamedTuple):
@@ -55,7 +53,7 @@ def open_link(folder: Path, known_hash: str | None = None) -> Link:
         raise UsageError(
             f"{folder} has no weights in safetensors", "convert them with safetensors; pickled weights are not read"
         )
-    return Link(folder, card, known_hash or content_hash(folder))
+    return Link(folder, card, known_hash or hash_of(folder))
 
 
 def chain_of(links: Sequence[Link]) -> list[Link]:

@@ -1,4 +1,5 @@
-from pipeline.engine.catalog import extra_folders
+import sys
 
-# Those of one's own (MAETDOL_PATH) belong to the package wherever it is imported, in a worker that is handed one too.
-__path__ += [str(folder / "sft" / "rules") for folder in extra_folders()]
+from pipeline.own_folders import extend
+
+extend(sys.modules[__name__])  # those of one's own (MAETDOL_PATH), in a worker that is handed one too

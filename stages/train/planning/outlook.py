@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline.engine.recipe import Recipe, Step, is_path
 from pipeline.errors import UsageError
 from pipeline.storage.store import Store
+from stages.models.inference.folder import store_of
 from stages.train.model import inner_width
 from stages.train.objective.conversations import LONGEST
 from stages.train.planning import budget as b
@@ -81,7 +82,7 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
     if made is None:
         return f"{step.name}: its rows are not there yet, and --tokens was not given", True
     found, shape, width, total = made.budget, made.budget.shape, made.width, made.rows.length * made.passes.positions
-    based = bool(stage.checkpoint or step.ports.get("base"))
+    based = bool(step.ports.get("base"))
     hours = found.seconds / 3600 * (made.workers if where.cuda else 1)
     each = f" for each of {made.workers} workers" if made.workers > 1 else ""
     besides = ", and what drawing and judging the answers takes" if stage.objective == "rl" else ""
@@ -109,10 +110,6 @@ def spoken(seconds: float) -> str:
 def shape_of(recipe: Recipe, step: Step) -> b.Shape:
     """The model's sizes: from its base's configuration, the base's step, or the step's own options."""
     stage: Any = step.stage
-    if stage.checkpoint:
-        from pathlib import Path
-
-        return b.shape_of(json.loads((Path(stage.checkpoint) / "config.json").read_text(encoding="utf-8")))
     for ref in step.ports.get("base", ()):
         store, below = _store(recipe, ref)
         if store.manifest() is not None and (store.artefact() / "config.json").exists():
@@ -144,7 +141,7 @@ def _vocabulary(recipe: Recipe, step: Step) -> int:
 
 def _store(recipe: Recipe, ref: str) -> tuple[Store, Step | None]:
     step = next((one for one in recipe.steps if one.name == ref), None)
-    return (Store(ref), None) if step is None and is_path(ref) else (recipe.store(ref), step)
+    return (store_of(ref), None) if step is None and is_path(ref) else (recipe.store(ref), step)
 
 
 def width_of(recipe: Recipe, step: Step) -> int:
@@ -252,7 +249,7 @@ def _chat(recipe: Recipe, step: Step) -> Any:
     stage: Any = step.stage
     refs = [*step.ports.get("tokenizer", ()), *step.ports.get("base", ())]
     stores = [store for store in (_store(recipe, ref)[0] for ref in refs) if store.manifest() is not None]
-    folder = Path(stage.checkpoint) if stage.checkpoint else stores[0].artefact() if stores else None
+    folder = stores[0].artefact() if stores else None
     if folder is None:
         return None
     template = Path(stage.template).read_text(encoding="utf-8") if stage.template else None

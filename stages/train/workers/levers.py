@@ -38,7 +38,7 @@ FROM_SCRATCH = ("hidden", "layers", "heads", "kv_heads", "intermediate", "tie_em
 """Options that shape a model from scratch: a base brings its own."""
 WITH_TEACHER = ("distil", "distil_temperature")
 BY_ALL = (
-    "objective", "method", "checkpoint", "seq_len", "template", "epochs", "steps", "batch", "accumulation", "learning_rate", "schedule", "warmup", "weight_decay", "clip",
+    "objective", "method", "seq_len", "template", "epochs", "steps", "batch", "accumulation", "learning_rate", "schedule", "warmup", "weight_decay", "clip",
     "dtype", "checkpointing", "parallel", "deepspeed", "most_lost", "holdout", "eval_rows", "log_every", "save_every", "keep", "threads", "seed",
 )  # fmt: skip
 """Options that every run uses."""
@@ -73,11 +73,6 @@ def without_effect(stage: Any) -> None:
     """ValueError where an option was given that its objective or method does not use, also where it is given its default."""
     given = chosen(stage)
     found = [f"{name} is used by {users}" for name, users in unused(given)]
-    found += [
-        f"{name} shapes a model from scratch (not one from `checkpoint`)"
-        for name in FROM_SCRATCH
-        if stage.checkpoint and given.get(name) is not None
-    ]
     if found:
         raise ValueError("; ".join(found) + ": it would have no effect, leave it out")
 

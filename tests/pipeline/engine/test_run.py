@@ -44,6 +44,10 @@ class Whisper(Shout):
     """The same under another name."""
 
 
+class Masking(Whisper):
+    redacts = True
+
+
 class Count(Stage):
     """A barrier: one artefact over everything."""
 
@@ -193,10 +197,10 @@ def test_ledgers_account_for_every_document(tmp_path, corpus):
 
 
 def dropping(tmp_path, corpus, last="whisper", of="shout"):
-    """shout -> pii (stands for it), and a later step that reads shout too; the text before pii is dropped."""
+    """shout -> a step that masks, and a later one that reads shout too; the text before the mask is dropped."""
     steps = (
         Step("shout", "shout", Shout(drop="text 7"), {"of": (corpus.path,)}, "DOCUMENT"),
-        Step("masked", "pii", Whisper(drop="TEXT 8"), {"of": ("shout",)}, "DOCUMENT"),
+        Step("masked", "masking", Masking(drop="TEXT 8"), {"of": ("shout",)}, "DOCUMENT"),
         Step(last, "whisper", Whisper(drop="TEXT 2"), {"of": (of,)}, "DOCUMENT"),
     )
     return Recipe("t", str(tmp_path / "root"), steps, run=RunOptions(pool="inline", drop_raw=True))
@@ -204,7 +208,7 @@ def dropping(tmp_path, corpus, last="whisper", of="shout"):
 
 def test_text_is_dropped_after_its_last_reader(tmp_path, corpus):
     page = dropping(tmp_path, corpus)
-    assert do(page) == ["shout"] * 3 + ["whisper"] * 6, "the step behind pii still reads the text"
+    assert do(page) == ["shout"] * 3 + ["masking"] * 3 + ["whisper"] * 3, "the step behind it still reads the text"
     assert not page.store("shout").fs.names("shards") and page.store("masked").fs.names("shards")
     assert do(page) == [] and corpus.fs.names("shards"), "a store of another root is not dropped"
 

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from pipeline.inspection import sections
 from pipeline.inspection.charts import bars, histogram, lines, number, size
 from pipeline.inspection.report import mask, render
 from pipeline.inspection.sections import Samples
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
+from stages.train import report
 
 
 def test_numbers_and_sizes_read_well():
@@ -77,5 +77,5 @@ def test_curves_are_split_by_kind(shape, label, tmp_path):
     store = Store(tmp_path / "model")
     store.put_artefact(folder, Ledger.rows([]), key="k")
     store.commit_manifest({"stage": "train", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [])
-    page = sections.training([store])
+    page = report.section([store], Samples(mask))
     assert "loss (held out)" in page and page.count("<polyline") == 2 and label in page

@@ -161,7 +161,8 @@ def test_a_prompt_stands_on_one_side_in_sft_and_dpo(chat_store, pair_store, toke
 
 def test_the_closing_line_and_the_report_say_which_rows_were_left_out(make_rows_store, base_store, tmp_path, capsys):
     from pipeline.cli import cli
-    from pipeline.inspection import sections
+    from pipeline.inspection.sections import Samples
+    from stages.train import report
 
     user, answer = (
         {"role": "user", "content": "쌀은?"},
@@ -194,7 +195,7 @@ def test_the_closing_line_and_the_report_say_which_rows_were_left_out(make_rows_
         and f"sft: trained in rows of {width} tokens, the longest there is (seq_len is not set), 3 dropped (2 chat.no_answer, 1 chat.control_token),"
         in said.err
     )
-    page = sections.training([Store(tmp_path / "sft")])
+    page = report.section([Store(tmp_path / "sft")], Samples(list))
     assert (
         "Rows left out: 2 chat.no_answer, 1 chat.control_token." in page
         and "Reasoning left out by the template: 4 rows." in page

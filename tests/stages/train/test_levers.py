@@ -162,7 +162,6 @@ def test_a_budget_of_shards_is_a_workers_part(tmp_path):
     ({"objective": "sft", "method": "ia3", "alpha": 16}, "alpha is used by method lora, qlora (not by ia3)"), ({"method": "qlora", "virtual_tokens": 8}, "prompt, prefix, ptuning (not by qlora)"),
     ({"objective": "dpo", "answers": 8}, "answers is used by objective rl (not by dpo)"), ({"objective": "rl", "floor": 0.0}, "floor is used by objective clm, mlm, sft, dpo, reward (not by rl)"),
     ({"schedule": "constant", "floor": 0.5}, "(not by constant)"), ({"objective": "reward", "pack": False}, "pack is used by objective sft"), ({"dora": False}, "dora is used by method"),
-    ({"checkpoint": ".", "hidden": 64}, "hidden shapes a model from scratch"),
 ])  # fmt: skip
 def test_an_option_that_would_have_no_effect_is_refused(options, told):
     from pipeline.errors import OptionError

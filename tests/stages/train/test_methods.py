@@ -22,9 +22,10 @@ def card_of(store):
 
 def assert_drawn(store):
     """The report shows the curve: loss of the steps, and of the held-out rows."""
-    from pipeline.inspection.sections import training
+    from pipeline.inspection.sections import Samples
+    from stages.train.report import section
 
-    page = training([store])
+    page = section([store], Samples(list))
     assert "loss (held out)" in page and page.count("<polyline") >= 2
 
 

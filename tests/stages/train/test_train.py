@@ -56,7 +56,8 @@ def test_qlora_sft_lowers_the_loss_on_held_out_answers(sft_store, base_store, re
     assert card["base"] == [base_store.receipt("artefact").content_hash]
     assert card["trained_parameters"] < card["parameters"]
     config = json.loads((sft_store.artefact() / "adapter_config.json").read_text())
-    assert config["base_model_name_or_path"] is None and config["target_modules"] == sorted(config["target_modules"])
+    assert config["base_model_name_or_path"] == str(base_store.artefact())
+    assert config["target_modules"] == sorted(config["target_modules"])
 
 
 @pytest.mark.parametrize(

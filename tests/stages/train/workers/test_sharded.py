@@ -14,6 +14,7 @@ from pipeline.engine.pool import Inline
 from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
 from pipeline.storage.store import Store
+from stages.models.inference.folder import ModelFolder
 from stages.train import Train
 
 LOSS = 1e-4
@@ -197,7 +198,6 @@ def test_another_architecture_and_other_methods(method, more, qwen, chat_store, 
     options = {
         "objective": "sft",
         "method": method,
-        "checkpoint": str(qwen),
         "threads": 1,
         "holdout": 0.2,
         "seq_len": 64,
@@ -205,7 +205,7 @@ def test_another_architecture_and_other_methods(method, more, qwen, chat_store, 
         "batch": 3,
     }
     options |= {"learning_rate": 1e-3, "open_layers": 1}
-    inputs = Inputs({"of": [chat_store]}, 17)
+    inputs = Inputs({"of": [chat_store], "base": [ModelFolder(qwen)]}, 17)
     Train(**options, **plain).run(inputs, Store(tmp_path / "alone"), Inline())
     together([({**options, "parallel": "fsdp", **more}, inputs, tmp_path / "two")])
     same(Store(tmp_path / "two"), Store(tmp_path / "alone"), read_history)

@@ -1,0 +1,41 @@
+"""What the report says of personal data, and how it masks samples of any stage."""
+
+from __future__ import annotations
+
+from html import escape
+
+import pyarrow as pa
+
+from pipeline.inspection.charts import bars
+from pipeline.inspection.sections import Samples, noted
+from pipeline.schema import DOCUMENT
+from pipeline.storage.store import Store
+
+TITLE = "Personal data"
+
+
+def section(stores: list[Store], samples: Samples) -> str:
+    """Counts per entity; never a value."""
+    parts = []
+    for store in stores:
+        shown = sorted(noted(store, "entities").items(), key=lambda item: -item[1])
+        parts.append(f"<h3>{escape(store.name)}</h3>" + (bars(shown) if shown else "<p>Nothing found.</p>"))
+    return "".join(parts)
+
+
+def mask(texts: list[str]) -> list[str]:
+    """Texts with every entity replaced by its tag."""
+    from stages.pii import Pii
+
+    batch = _documents(texts)
+    work = Pii().work(batch)
+    kept = dict(zip(work.kept.column("id").to_pylist(), work.kept.column("text").to_pylist()))
+    return [kept.get(i, "(dropped for personal data)") for i in batch.column("id").to_pylist()]
+
+
+def _documents(texts: list[str]) -> pa.RecordBatch:
+    """A DOCUMENT batch that holds only texts."""
+    columns = {f.name: pa.nulls(len(texts), f.type) for f in DOCUMENT}
+    columns["id"] = pa.array([f"{i:032x}" for i in range(len(texts))], pa.large_string())
+    columns["text"] = pa.array(texts, pa.large_string())
+    return pa.RecordBatch.from_arrays([columns[f.name] for f in DOCUMENT], schema=DOCUMENT)
