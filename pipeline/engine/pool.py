@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from pipeline import own_folders
 from pipeline.engine import progress, stop
 from pipeline.engine.watchdog import LATE, watchdog
 from pipeline.errors import HeadLost, InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
@@ -216,11 +217,13 @@ class OnRay:
         options["runtime_env"] = environment
         if address is None:
             extra = {"PYTHONPATH": os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)}
-            environment["env_vars"] |= extra | {
-                k: os.environ[k] for k in ("MAETDOL_PATH", "MAETDOL_DEBUG") if k in os.environ
-            }
+            own = {own_folders.VARIABLE: os.pathsep.join(map(str, own_folders.extra_folders()))}
+            environment["env_vars"] |= extra | own | {k: os.environ[k] for k in ("MAETDOL_DEBUG",) if k in os.environ}
         elif address != "auto":  # a job submitted with --working-dir finds the code on the nodes already
-            environment["py_modules"] = [os.path.join(here, "pipeline"), os.path.join(here, "stages")]
+            environment["py_modules"] = [
+                os.path.join(here, "pipeline"),
+                own_folders.to_ship(os.path.join(here, "stages")),
+            ]
         try:
             with stop.kept():
                 self.ray.init(**options)

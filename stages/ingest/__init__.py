@@ -134,10 +134,17 @@ class Ingest(Stage):
             done[number] = collect(pool, run_task, [task], "ingest")[0]
 
     def _listing(self, sources: list[str]) -> list:
-        from stages.ingest.readers import packages
+        """The files of `sources`; what a reader of one's own reads is keyed by that reader too."""
+        from stages.ingest.kinds import ending
+        from stages.ingest.readers import own, packages
         from stages.ingest.sources import listing
 
-        return listing(sources, lambda: packages.listing(self.packages), self.follow_links)
+        files = listing(sources, lambda: packages.listing(self.packages), self.follow_links)
+        readers = [own.reader_of(ending(file.name)) for file in files]
+        return [
+            file if reader is None else file._replace(digest=digest([file.digest, reader.fingerprint()]))
+            for file, reader in zip(files, readers)
+        ]
 
     def _crawled(self, sink: Store, pool: Any) -> list:
         """The files of the crawl, recorded below the store; first of all they are fetched."""

@@ -57,8 +57,8 @@ REASONS = {
 class Raw:
     """One input record, not looked into yet.
 
-    `kind` says what reads it: `page` (bytes of HTML), `text`, `markdown`, `rst`, `python` (bytes of such a file), `plain`
-    (text already decoded), `row` (a dict of a structured file), or `fault` (nothing to read; `reason` says why).
+    `kind` says what reads it: `page` (bytes of HTML), `text`, `markdown`, `rst`, `python` (such a file, as bytes or
+    text), `row` (a dict of a structured file), or `fault` (nothing to read; `reason` says why).
     """
 
     kind: str

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pipeline.errors import InfraError
 from stages.ingest import charset, kinds
-from stages.ingest.readers import arrays, lines, packages, tables, warc
+from stages.ingest.readers import arrays, lines, own, packages, tables, warc
 from stages.ingest.row import Raw
 from stages.ingest.sources import NOT_A_FILE, SKIPPED, File, opened
 from stages.ingest.unpack import Unpacked
@@ -67,6 +67,10 @@ def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
         )
         yield Raw("fault", "", reason=reason)
         return
+    if (reader := own.reader_of(kinds.ending(file.name))) is not None:
+        yield from reader.read(stream, max_bytes)
+        yield from lines.faults(stream)
+        return
     kind = kinds.kind(file.name, charset.as_utf8(head))
     if kind == "warc":
         yield from warc.read_warc(stream, max_bytes)
@@ -115,12 +119,9 @@ def _columns(kind: str, stream: Unpacked, handle) -> Iterator[Raw]:
 
 def _whole(kind: str, stream: Unpacked, max_bytes: int) -> Iterator[Raw]:
     """A file that is one document."""
-    pieces, size = [], 0
-    while size <= max_bytes and (piece := stream.read(1 << 20)):
-        pieces.append(piece)
-        size += len(piece)
-    if size > max_bytes:
-        yield Raw("fault", "", reason="ingest.too_large", note=f"over {max_bytes} bytes")
+    data = own.whole(stream, max_bytes)
+    if isinstance(data, Raw):
+        yield data
         return
-    yield Raw(kind, "", b"".join(pieces))
+    yield Raw(kind, "", data)
     yield from lines.faults(stream)
