@@ -32,7 +32,7 @@ def judge(make_documents):
     """`judge(filter, texts)` -> reasons, through the quality stage as a recipe would run it."""
 
     def run(name: str, texts: list[str]) -> list[str | None]:
-        stage = catalog.stage("quality").build({"filters": [name], "spare": []}, "quality")
+        stage = catalog.stage("quality").build({"filters": [name], "exempt": []}, "quality")
         ledger = stage.work(make_documents(texts).to_batches()[0]).ledger
         return ledger["reason"].to_pylist()
 
@@ -207,9 +207,9 @@ def test_the_table_says_what_stages_read_and_make(repo, page):
     for name, row in table((repo / page).read_text("utf-8")).items():
         stage = catalog.stage(name)
         needed = {port for port, declared in stage.ports.items() if not declared.optional} - {"of"}
-        spare = {port for port, declared in stage.ports.items() if declared.optional}
+        optional = {port for port, declared in stage.ports.items() if declared.optional}
         assert words_in(row.reads) == needed, f"{name} needs {needed}"
-        assert spare <= words_in(row.does), f"{name}: an input that may be left out is not named"
+        assert optional <= words_in(row.does), f"{name}: an input that may be left out is not named"
         assert shapes(row.reads) == (set(stage.ports["of"].shape.split("|")) if "of" in stage.ports else set()), name
         if stage.output_shape:
             assert row.makes.strip() == stage.output_shape.removeprefix("artefact:"), name

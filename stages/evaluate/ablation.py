@@ -5,8 +5,8 @@ seed) over one number of tokens, and all of them read the same documents. Every 
 `evaluate` step, so that what was trained or measured is not done again, and what was killed goes on with the next one.
 
 Which documents: a share (by hash of the document's id) of the steps named by `on`, by default of the raw ones, so that no filter
-has had a say in it; near-copies among them are kept once. Every text is then cleared of them by `withhold`, with the same rule:
-of copies, near-copies, extracts and pages that quote them. What was withheld stands in the ledgers.
+has had a say in it; near-copies among them are kept once. Every text is then cleared of them by `exclude_overlap`, with the same rule:
+of copies, near-copies, extracts and pages that quote them. What was excluded stands in the ledgers.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options
     steps.append({"dedup": {"name": "measured", "of": drawn}})
     for variant in variants:
         stores = [recipe.store(step).path for step in variant.steps]
-        steps.append({"withhold": {"name": f"{variant.name}-text", "of": stores, "against": "measured"}})
+        steps.append({"exclude_overlap": {"name": f"{variant.name}-text", "of": stores, "against": "measured"}})
     tokenizer = options.tokenizer or "tokenizer"
     if not options.tokenizer:
         steps.append({"tokenizer": {"of": f"{variants[0].name}-text", "vocab_size": options.vocab_size}})
@@ -199,7 +199,7 @@ def outlook(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], opti
     steps = options.proxy()["steps"]
     each, models = steps * options.batch * options.seq_len, len(variants) * options.seeds
     lines = [f"  {variant.name:<14} {' + '.join(variant.steps)}" for variant in variants]
-    held = f"measured on at most {options.documents} documents of {', '.join(on)}, withheld from every text with their near-copies"
+    held = f"measured on at most {options.documents} documents of {', '.join(on)}, excluded from every text with their near-copies"
     total = f"{models} models ({len(variants)} texts x {options.seeds} seeds), {each:,} tokens each, {models * each:,} in all"
     if steps < FEW_STEPS:
         total += f"\n{steps} steps are few to tell texts apart by: give more `tokens` or a smaller `batch`"
@@ -219,7 +219,7 @@ def outlook(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], opti
 
 
 def facts(variant: Variant, second: Recipe, seeds: int) -> dict[str, Any]:
-    """Of a variant: documents, bytes, what was withheld, tokens trained on, and how often its proxies went over the text."""
+    """Of a variant: documents, bytes, what was excluded, tokens trained on, and how often its proxies went over the text."""
     import pyarrow.compute as pc
 
     text, rows = second.store(f"{variant.name}-text"), second.store(f"{variant.name}-rows")
@@ -233,7 +233,7 @@ def facts(variant: Variant, second: Recipe, seeds: int) -> dict[str, Any]:
     manifest = text.require()
     trained = [_tokens_trained(second.store(proxy(variant, seed))) for seed in range(1, seeds + 1)]
     return {
-        "name": variant.name, "steps": list(variant.steps), "documents": manifest["rows"], "bytes": size, "withheld": manifest["reasons"],
+        "name": variant.name, "steps": list(variant.steps), "documents": manifest["rows"], "bytes": size, "excluded": manifest["reasons"],
         "tokens_there": there, "tokens": round(sum(trained) / seeds), "epochs": round(sum(trained) / seeds / max(1, there), 3),
         "parameters": notes[0]["parameters"],
     }  # fmt: skip

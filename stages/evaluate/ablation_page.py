@@ -80,16 +80,16 @@ def page(report: dict[str, Any]) -> str:
     lines = [
         f"# {report['recipe']}: {len(report['variants'])} texts, {report['seeds']} proxies of {report['variants'][0]['parameters']:,} parameters on each",
         "",
-        f"Measured on {report['documents']} documents of {', '.join(report['on'])}, which no proxy saw, nor near-copies of them (`withheld`).",
+        f"Measured on {report['documents']} documents of {', '.join(report['on'])}, which no proxy saw, nor near-copies of them (`excluded`).",
         "In brackets 95% intervals over documents (bootstrap) and seeds (Student's t), both drawn alike for every text.",
         "",
-        "| text | steps | documents | MB | withheld | tokens trained on | times over the text |",
+        "| text | steps | documents | MB | excluded | tokens trained on | times over the text |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: |",
     ]
     for one in report["variants"]:
-        withheld = sum(one["withheld"].values())
+        excluded = sum(one["excluded"].values())
         lines.append(
-            f"| {one['name']} | {' + '.join(one['steps'])} | {one['documents']:,} | {one['bytes'] / 1e6:.1f} | {withheld:,} | {one['tokens']:,} | {one['epochs']:.2f} |"
+            f"| {one['name']} | {' + '.join(one['steps'])} | {one['documents']:,} | {one['bytes'] / 1e6:.1f} | {excluded:,} | {one['tokens']:,} | {one['epochs']:.2f} |"
         )
     first = report["variants"][0]["name"]
     for name, variants in report["measures"].items():

@@ -14,8 +14,8 @@ class Ablate(Options):
 
     maetdol ablate configs/quickstart.yaml --tokens 1000000 --dry-run
 
-    The recipe's text steps are brought up to date first; then a second recipe sets the measured documents apart, withholds them and
-    their near-copies from every text (`maetdol explain withhold`), and trains the same model over the same number of tokens on
+    The recipe's text steps are brought up to date first; then a second recipe sets the measured documents apart, excludes them and
+    their near-copies from every text (`maetdol explain exclude_overlap`), and trains the same model over the same number of tokens on
     each text, once per seed. What stands is not done again. Under ROOT/ablate stand those stores and `ablation.md` (the table),
     `ablation.svg` (the plot), `ablation.json` and `ablation-documents.csv` (every document's bits under every model).
 
@@ -61,7 +61,7 @@ class Ablate(Options):
     learning_rate: float = Field(3e-3, gt=0)
     "Peak learning rate; 3e-3 is what models of a million weights want."
     holdout: float = Field(0.1, gt=0, le=0.5)
-    "Share of the documents of `on` set apart, by hash of their id; all of them are withheld from every text."
+    "Share of the documents of `on` set apart, by hash of their id; all of them are excluded from every text."
     draw: str = ""
     "Another word, another draw of these documents: for a second look that has not seen the first one's."
     documents: int = Field(300, ge=20)

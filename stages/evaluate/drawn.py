@@ -18,7 +18,7 @@ COLUMNS = {
     "PAIR": ("id", "prompt", "chosen", "rejected", "lang"),
 }
 
-SPARE = ("tools",)
+OPTIONAL = ("tools",)
 """Columns that not every store has."""
 
 
@@ -71,7 +71,7 @@ def _rows(batch: pa.RecordBatch, shape: str, share: float) -> list[dict[str, Any
             prompt_key(messages) for messages in batch.column("messages" if shape == "CHAT" else "prompt").to_pylist()
         ]
     held = held_out(keys, share) if share < 1 else np.ones(len(keys), dtype=bool)
-    names = [*COLUMNS[shape], *(name for name in SPARE if name in batch.schema.names)]
+    names = [*COLUMNS[shape], *(name for name in OPTIONAL if name in batch.schema.names)]
     taken = batch.select(names).filter(pa.array(held)).to_pylist()
     wanted = iter(taken)
     return [next(wanted) if out else None for out in held]

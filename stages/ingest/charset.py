@@ -169,7 +169,7 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
     if not data.isascii() and _is_utf8(data):
         return _as_declared(data, header, html)
     passed = 0
-    spare: tuple[int, Decoded] | None = None
+    fallback: tuple[int, Decoded] | None = None
     for learnt, label in _declared(data, header, html):
         name = codec(label)
         if name is None or not _possible(data, name):
@@ -180,12 +180,12 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
         if replaced <= max(FEW, TOLERATED * _beyond_ascii(text)) and not _contradicted(data, name, learnt, html):
             return found
         passed += 1
-        if spare is None or replaced < spare[0]:
-            spare = (replaced, found)
+        if fallback is None or replaced < fallback[0]:
+            fallback = (replaced, found)
     name = detect(data)
     text, replaced = _read(data, name)
-    if spare is not None and spare[0] < replaced:
-        return spare[1]._replace(fallbacks=passed)
+    if fallback is not None and fallback[0] < replaced:
+        return fallback[1]._replace(fallbacks=passed)
     return Decoded(text, name, "detector", passed, replaced)
 
 

@@ -35,11 +35,12 @@ class Quality(ShardStage):
     """
 
     version: ClassVar[int] = 2
+    renamed: ClassVar[dict[str, str]] = {"spare": "exempt"}
     filters: Annotated[tuple[SerializeAsAny[Filter], ...], BeforeValidator(_built)] = Field(
         default=DEFAULT, validate_default=True
     )  # type: ignore[assignment]
     "Filters in order: names, or mappings such as `{word_count: {min: 30}}`; see `maetdol list filters`."
-    spare: tuple[Literal["faq", "code", "list"], ...] = ("faq",)
+    exempt: tuple[Literal["faq", "code", "list"], ...] = ("faq",)
     "Do not drop documents with question and answer blocks (code blocks, lists) for being short or shaped like a list."
     fields: tuple[str, ...] = ()
     "Text columns judged, joined by line feeds; default: the main one. Filters that edit need the main one alone."

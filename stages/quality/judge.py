@@ -15,7 +15,7 @@ from pipeline.errors import OptionError, WorkError
 from pipeline.filter import Verdict
 from pipeline.schema import Edit, apply_edits, content_id, shape_of
 from pipeline.storage.ledger import Ledger
-from stages.quality.spare import spared, structure
+from stages.quality.exemptions import exempted, structure
 from stages.text.lines.edits import composed, filled
 from stages.text.rules import word_of
 from stages.text.view import BLANK, TEXT, text_view
@@ -127,9 +127,9 @@ def _work(
     rounds: list[Sequence[Sequence[Edit]]],
     metrics: dict[str, np.ndarray],
 ) -> Work:
-    free = spared(metrics, stage.spare, reasons)
+    free = exempted(metrics, stage.exempt, reasons)
     for row in np.flatnonzero(free).tolist():
-        notes[row].append("spared")
+        notes[row].append("exempted")
     langs = docs.batch.column("lang").to_pylist() if "lang" in docs.batch.schema.names else [None] * docs.n
     reason = [why[0] if why and not loose else None for why, loose in zip(reasons, free)]
     kept = np.array([why is None for why in reason], bool)

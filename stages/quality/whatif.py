@@ -19,8 +19,8 @@ from pipeline.errors import DamagedStore, SourceError, UsageError, did_you_mean
 from pipeline.filter import Filter
 from pipeline.storage.store import Store
 from stages.quality import Quality
+from stages.quality.exemptions import exempted
 from stages.quality.judge import names
-from stages.quality.spare import spared
 from stages.text.lines.rules import LineRule
 from stages.text.rules import Rule, primary, word_of
 
@@ -93,7 +93,7 @@ class Ledgers:
             for why, reason, lost in zip(every, each.decide(own, self.langs), self.unread):
                 if reason and not lost:
                     why.append(reason)
-        free = spared(self.metrics, stage.spare, every)
+        free = exempted(self.metrics, stage.exempt, every)
         return [None if loose or not why else why[0] for why, loose in zip(every, free)]
 
     def _prefixes(self, stage: Quality, known: list[str]) -> list[str]:
@@ -142,7 +142,7 @@ class Ledgers:
 
 
 def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()) -> Quality:
-    """`stage` with other limits (`word_count.min=30`, `spare=[]`) or without some filters. UsageError for what needs a rerun."""
+    """`stage` with other limits (`word_count.min=30`, `exempt=[]`) or without some filters. UsageError for what needs a rerun."""
     filters = list(stage.filters)
     for word in without:
         found = [each for each in filters if word_of(type(each)) == word]
@@ -155,11 +155,12 @@ def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()
                 f"{word} edits the texts that later filters judged", "run the quality step again without it"
             )
         filters = [each for each in filters if each not in found]
-    spare = stage.spare
+    exempt = stage.exempt
     for setting in settings:
         path, value = _parsed(setting)
-        if path == ["spare"]:
-            spare = tuple(value or ())
+        path[0] = Quality.renamed.get(path[0], path[0])
+        if path == ["exempt"]:
+            exempt = tuple(value or ())
             continue
         word, option = path[0], path[1:]
         at = next((n for n, each in enumerate(filters) if word_of(type(each)) == word), None)
@@ -169,7 +170,7 @@ def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()
                 did_you_mean(word, [word_of(type(f)) for f in filters]),
             )
         filters[at] = _with(filters[at], option, value, setting)
-    return stage.model_copy(update={"filters": tuple(filters), "spare": spare})
+    return stage.model_copy(update={"filters": tuple(filters), "exempt": exempt})
 
 
 def _only_judges(each: Filter) -> bool:

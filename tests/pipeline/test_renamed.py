@@ -149,3 +149,20 @@ def test_a_store_of_the_old_name_is_the_stages_own(head, tmp_path, make_store):
     words = ["skim", source.path, sink.path, "--top", "1"]
     assert CliRunner().invoke(cli, words, standalone_mode=False).return_value == 0
     assert (sink.require()["stage"], sink.require()["rows"]) == ("head", 1)
+
+
+def test_names_of_the_version_before(told):
+    """What recipes of 0.1.0 may say, and what is made of it."""
+    quality, overlap, sft = recipe.parse(
+        {
+            "steps": [
+                {"quality": {"of": "./x", "spare": ["code"]}},
+                {"withhold": {"of": "quality", "against": "./y"}},
+                {"sft": {"of": "quality", "teacher": {"kind": "recorded", "recorded": __file__, "keeper": False}}},
+            ]
+        }
+    ).steps
+    assert quality.stage.exempt == ("code",)
+    assert (overlap.name, overlap.stage_name) == ("withhold", "exclude_overlap")
+    assert sft.stage.teacher.broker is False
+    assert len(told()) == 3

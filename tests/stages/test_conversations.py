@@ -91,7 +91,7 @@ def walked(tmp_path, make_rows_store, monkeypatch):
     def run(name, shape):
         of = make_rows_store(shape, [ROWS[shape]])
         ports, options = {"of": [of]}, dict(OPTIONS.get(name, {}))
-        if name == "withhold":
+        if name == "exclude_overlap":
             ports["against"] = [
                 make_rows_store(
                     "CHAT",
@@ -147,7 +147,8 @@ def test_the_rows_have_every_field_set():
 def test_every_stage_is_walked_or_exempt():
     names = {name for name, _ in walks()}
     assert (
-        names == {"augment", "decontaminate", "dedup", "dpo", "mix", "pii", "quality", "select", "split", "withhold"}
+        names
+        == {"augment", "decontaminate", "dedup", "dpo", "mix", "pii", "quality", "select", "split", "exclude_overlap"}
         and not names & EXEMPT.keys()
     )
     assert EXEMPT.keys() <= set(catalog.stage_names())

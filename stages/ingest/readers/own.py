@@ -15,7 +15,7 @@ from stages.ingest.row import Raw
 from stages.ingest.unpack import Unpacked
 
 
-class Reader(Options):
+class FileReader(Options):
     """Bytes of one file to raw records. Says `records`, or `read` where a file is too large to be held whole."""
 
     endings: ClassVar[tuple[str, ...]] = ()
@@ -47,18 +47,18 @@ def whole(stream: Unpacked, max_bytes: int) -> bytes | Raw:
     )
 
 
-def reader_of(ending: str) -> Reader | None:
+def reader_of(ending: str) -> FileReader | None:
     """The reader of one's own for files that end so."""
     return _by_ending(tuple(extra_folders())).get(ending)
 
 
 @cache
-def _by_ending(folders: tuple[Path, ...]) -> dict[str, Reader]:
-    found: dict[str, Reader] = {}
+def _by_ending(folders: tuple[Path, ...]) -> dict[str, FileReader]:
+    found: dict[str, FileReader] = {}
     for name, path in sorted(catalog.member_files("ingest", "readers").items()):
         if not any(path.is_relative_to(folder) for folder in folders):
             continue
-        cls = catalog.member("ingest", "readers", name, Reader)
+        cls = catalog.member("ingest", "readers", name, FileReader)
         for ending in cls.endings:  # type: ignore[attr-defined]
             if ending in found:
                 raise RecipeError(

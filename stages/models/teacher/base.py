@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,7 +25,7 @@ from pipeline.options import CONTENT, SECRET, UNKEYED, Options, content_hash, di
 from stages.models.teacher.reply import spoken
 
 if TYPE_CHECKING:
-    from stages.models.teacher.broker_client import KeptJournal
+    from stages.models.teacher.broker_client import BrokerJournal
     from stages.models.teacher.journal import Journal
 
 UNREACHABLE = "teacher.unreachable"
@@ -95,6 +95,8 @@ class Budget(Options):
 class TeacherOptions(Options):
     """Which teacher, and how it is asked."""
 
+    renamed: ClassVar[dict[str, str]] = {"keeper": "broker"}
+
     kind: Literal["endpoint", "local", "vllm", "recorded"]
     "endpoint: any OpenAI-compatible server; local: a Hugging Face model folder; vllm: such a folder in vLLM on Ray, where installed; recorded: replays a journal or hand-written answers."
     url: Annotated[str | None, UNKEYED] = None
@@ -121,7 +123,7 @@ class TeacherOptions(Options):
     "Seconds before the first further try; doubled each time, drawn at random below that (full jitter), at most 60."
     timeout: Annotated[float, UNKEYED] = Field(600.0, gt=0.0)
     "Seconds to wait for one answer."
-    keeper: Annotated[bool, UNKEYED] = True
+    broker: Annotated[bool, UNKEYED] = True
     "Endpoint: calls are made by a process of their own that outlives a killed run, so that a call under way is finished, journaled and found by the rerun."
     journal: Annotated[str | None, UNKEYED] = None
     "Path of the journal of calls; default: beside the store, as `<store>-teacher.jsonl`. Give one path to share answers between recipes."
@@ -240,7 +242,7 @@ WINDOW = 65_536
 class Journaled:
     """A backend behind a journal: asks only what no journal holds, counts the budget, journals before handing on."""
 
-    def __init__(self, backend: Backend, journal: Journal | KeptJournal, options: TeacherOptions):
+    def __init__(self, backend: Backend, journal: Journal | BrokerJournal, options: TeacherOptions):
         self.backend, self.journal, self.options = backend, journal, options
         self.name = options.name()
         self.calls = 0
@@ -371,11 +373,11 @@ def open_teacher(options: TeacherOptions, journal: str | Path) -> Teacher:
     if options.kind == "recorded":
         return open_recorded(options)
     path = Path(options.journal or journal)
-    if options.kind == "endpoint" and options.keeper:
-        from stages.models.teacher.broker_client import KeptCalls, KeptJournal, Link
+    if options.kind == "endpoint" and options.broker:
+        from stages.models.teacher.broker_client import BrokerBackend, BrokerJournal, Client
 
-        link = Link(options, path)
-        return Journaled(KeptCalls(link), KeptJournal(link), options)
+        client = Client(options, path)
+        return Journaled(BrokerBackend(client), BrokerJournal(client), options)
     if options.kind == "endpoint":
         from stages.models.teacher.endpoint import Endpoint
 

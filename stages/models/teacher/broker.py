@@ -1,13 +1,13 @@
-"""The keeper of calls: a small process that makes an endpoint teacher's calls and journals them, and outlives a killed run.
+"""The broker of calls: a small process that makes an endpoint teacher's calls and journals them, and outlives a killed run.
 
 A call that is under way when its run is killed has been sent and will be charged; if nobody waits for the answer, the rerun
 has to buy it again. So the run makes no call itself: it hands requests over a Unix socket (`stages.models.teacher.broker_client`) to this
 process, which stands in a session of its own, beside the run and not below it. It holds the journal's lock, makes the call,
 fsyncs the result, and only then hands it back. A rerun finds it at work and waits for the same answer, or finds the answer
 in the journal. It ends when no run is connected and what was on the wire has been answered; requests that wait for a
-further try are then let go. Kill the keeper itself and the calls on the wire at that moment may be made again.
+further try are then let go. Kill the broker itself and the calls on the wire at that moment may be made again.
 
-Lines of JSON, to the keeper: `hello`, `get` (a key), `ask` (a key and a request), `bye`; from it: `welcome` or `busy` or
+Lines of JSON, to the broker: `hello`, `get` (a key), `ask` (a key and a request), `bye`; from it: `welcome` or `busy` or
 `other`, `got`, `reply`, `fault`, `gone` or `lingers`.
 """
 
@@ -24,7 +24,7 @@ from typing import Any
 from pipeline.errors import MaetdolError
 
 FIRST = 60.0
-"""Seconds a keeper waits for the run that started it; a run that was killed in between leaves nothing behind."""
+"""Seconds a broker waits for the run that started it; a run that was killed in between leaves nothing behind."""
 GRACE = 2.0
 """Seconds a second run waits for the first one's socket to close before it is told that the journal is in use."""
 LINE = 256 << 20
@@ -34,7 +34,7 @@ TOLD = {"fault": ["WorkError", "the process that makes the teacher's calls was t
 """What a run hears whose calls are not made because of SIGTERM."""
 
 
-class Keeper:
+class Broker:
     """One endpoint, one journal, at most one run connected at a time."""
 
     def __init__(self, given: dict[str, Any]):
@@ -116,16 +116,16 @@ class Keeper:
 
     async def _hear(self, said: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         """Do what the run asks; False when it takes its leave."""
-        from stages.models.teacher import broker_client as kept
+        from stages.models.teacher import broker_client as client
 
         if "get" in said:
             found = self.journal.get(said["get"])
-            await self._say(writer, {"got": kept.packed_reply(found) if found else None})
+            await self._say(writer, {"got": client.packed_reply(found) if found else None})
         elif "ask" in said:
-            key, request = said["ask"], kept.unpacked_request(said["request"])
+            key, request = said["ask"], client.unpacked_request(said["request"])
             known = self.journal.get(key)
             if known is not None:
-                await self._say(writer, {"reply": kept.packed_reply(known)})
+                await self._say(writer, {"reply": client.packed_reply(known)})
             elif self.leaving:
                 await self._say(writer, TOLD)
             elif key not in self.flying:
@@ -161,7 +161,7 @@ class Keeper:
     # -- one call --------------------------------------------------------------------------------------------------
 
     async def _call(self, key: str, request) -> None:
-        from stages.models.teacher import broker_client as kept
+        from stages.models.teacher import broker_client as client
         from stages.models.teacher.base import echo_checked
 
         said: dict[str, Any]
@@ -170,7 +170,7 @@ class Keeper:
                 await self.endpoint.one(self.http, key, request, lambda: self.run is not None), request
             )
             self.journal.append([(request, reply)])
-            said = {"reply": kept.packed_reply(reply)}
+            said = {"reply": client.packed_reply(reply)}
         except MaetdolError as fault:
             said = {"fault": [type(fault).__name__, fault.message, fault.hint]}
         self.flying.pop(key, None)
@@ -216,11 +216,11 @@ def main() -> None:
 
     async def keep() -> None:
         try:
-            keeper = Keeper(given)
+            broker = Broker(given)
         except MaetdolError as fault:
             say({"fault": [type(fault).__name__, fault.message, fault.hint]})
             return
-        await keeper.serve(lambda: say({"ready": os.getpid()}))
+        await broker.serve(lambda: say({"ready": os.getpid()}))
 
     asyncio.run(keep())
 

@@ -1,6 +1,6 @@
-"""The run's end of the keeper (`stages.models.teacher.broker`): find it or start it, look up, ask, and take replies.
+"""The run's end of the broker (`stages.models.teacher.broker`): find it or start it, look up, ask, and take replies.
 
-To `Journaled` it is a journal and a backend like any other; only that here the keeper has journaled a reply before it is
+To `Journaled` it is a journal and a backend like any other; only that here the broker has journaled a reply before it is
 handed over, so that appending is nothing. The socket stands in a folder that only its owner may enter.
 """
 
@@ -26,17 +26,17 @@ from pipeline.errors import MaetdolError, RootLocked, WorkError
 from stages.models.teacher.base import Reply, Request, Sampling, TeacherOptions, secret
 
 PATIENCE = 0.1
-"""Seconds between looks at a keeper that still has another teacher's calls to finish."""
+"""Seconds between looks at a broker that still has another teacher's calls to finish."""
 
 
-class Link:
-    """A connection to the keeper of one journal; starts a keeper where there is none."""
+class Client:
+    """A connection to the broker of one journal; starts a broker where there is none."""
 
     def __init__(self, options: TeacherOptions, journal: Path):
         self.journal = journal.absolute()
         self.options = options
         self.path = socket_path(self.journal)
-        self.keeper = 0
+        self.broker_pid = 0
         """Its process."""
         self._socket, self._lines = self._connect()
         self.lost = False
@@ -48,7 +48,7 @@ class Link:
             if made is not None:
                 said = self._greet(made)
                 if "welcome" in said:
-                    self.keeper = int(said["welcome"])
+                    self.broker_pid = int(said["welcome"])
                     return made, made.makefile("rb")
                 made.close()
                 if "busy" in said:
@@ -73,7 +73,7 @@ class Link:
             return None
 
     def _greet(self, made: socket.socket) -> dict[str, Any]:
-        """What the keeper says to a hello; empty when it is just ending."""
+        """What the broker says to a hello; empty when it is just ending."""
         try:
             made.sendall(json.dumps({"hello": identity_of(self.options)}).encode() + b"\n")
             said = b""
@@ -87,7 +87,7 @@ class Link:
             return {}
 
     def _start(self) -> socket.socket | None:
-        """A keeper of this journal, connected; None when one that is ending still holds the lock."""
+        """A broker of this journal, connected; None when one that is ending still holds the lock."""
         given = {
             "options": self.options.model_dump(mode="json"),
             "journal": str(self.journal),
@@ -111,7 +111,7 @@ class Link:
             raise fault
         if "ready" not in said:
             raise WorkError(
-                "the process that makes a teacher's calls did not start", f"see {log}, or set teacher.keeper to false"
+                "the process that makes a teacher's calls did not start", f"see {log}, or set teacher.broker to false"
             )
         return self._dial()
 
@@ -122,7 +122,7 @@ class Link:
             raise self._gone() from None
 
     def hear(self) -> dict[str, Any]:
-        """The next line. Raises the fault it tells of; WorkError when the keeper is gone."""
+        """The next line. Raises the fault it tells of; WorkError when the broker is gone."""
         try:
             line = self._lines.readline()
         except OSError:
@@ -141,7 +141,7 @@ class Link:
         )
 
     def close(self) -> None:
-        """Take leave. With calls still on the wire the keeper stays for them; else it is gone when this returns."""
+        """Take leave. With calls still on the wire the broker stays for them; else it is gone when this returns."""
         try:
             if not self.lost:
                 self.say({"bye": True})
@@ -153,53 +153,53 @@ class Link:
         self._socket.close()
 
 
-class KeptJournal:
-    """The journal as the keeper holds it."""
+class BrokerJournal:
+    """The journal as the broker holds it."""
 
-    def __init__(self, link: Link):
-        self._link = link
+    def __init__(self, client: Client):
+        self._client = client
 
     def get(self, key: str) -> Reply | None:
-        self._link.say({"get": key})
-        while "got" not in (said := self._link.hear()):
+        self._client.say({"get": key})
+        while "got" not in (said := self._client.hear()):
             pass  # a reply nobody waits for any more: it stands in the journal
         return unpacked_reply(said["got"]) if said["got"] else None
 
     def append(self, results: Sequence[tuple[Request, Reply]]) -> None:
-        """Nothing: the keeper journals before it replies."""
+        """Nothing: the broker journals before it replies."""
 
     def close(self) -> None:
-        self._link.close()
+        self._client.close()
 
 
-class KeptCalls:
-    """A backend whose calls the keeper makes, up to `max_in_flight` at once."""
+class BrokerBackend:
+    """A backend whose calls the broker makes, up to `max_in_flight` at once."""
 
-    def __init__(self, link: Link):
-        self._link = link
+    def __init__(self, client: Client):
+        self._client = client
 
     def replies(self, requests: Iterable[tuple[str, Request]]) -> Iterator[list[Reply]]:
         pairs = iter(requests)
         waiting: dict[str, Request] = {}
         more = True
         while more or waiting:
-            while more and len(waiting) < self._link.options.max_in_flight:
+            while more and len(waiting) < self._client.options.max_in_flight:
                 pair = next(pairs, None)
                 if pair is None:
                     more = False
                     continue
                 key, request = pair
                 waiting[key] = request
-                self._link.say({"ask": key, "request": packed_request(request)})
+                self._client.say({"ask": key, "request": packed_request(request)})
             if waiting:
-                said = self._link.hear()
+                said = self._client.hear()
                 reply = unpacked_reply(said["reply"]) if "reply" in said else None
                 if reply is not None and reply.key in waiting:
                     yield [replace(reply, id=waiting.pop(reply.key).id)]
 
 
 def socket_path(journal: Path) -> Path:
-    """Where the keeper of a journal listens: a short path (systems allow some hundred bytes) in a folder of the user's own."""
+    """Where the broker of a journal listens: a short path (systems allow some hundred bytes) in a folder of the user's own."""
     place = Path(tempfile.gettempdir())
     folder = (place if len(str(place)) < 60 else Path("/tmp")) / f"maetdol-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -207,13 +207,13 @@ def socket_path(journal: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
         raise WorkError(
             f"{folder} is not a folder that only you may enter",
-            "remove it, point TMPDIR elsewhere, or set teacher.keeper to false",
+            "remove it, point TMPDIR elsewhere, or set teacher.broker to false",
         )
     return folder / (hashlib.blake2b(os.fsencode(journal.resolve()), digest_size=10).hexdigest() + ".sock")
 
 
 def identity_of(options: TeacherOptions) -> str:
-    """What two runs must share to share a keeper: every option, and the key's value (hashed)."""
+    """What two runs must share to share a broker: every option, and the key's value (hashed)."""
     key = secret(options.key_env) or ""
     return hashlib.blake2b(f"{options.model_dump_json()}\0{key}".encode(), digest_size=16).hexdigest()
 
@@ -236,7 +236,7 @@ def unpacked_reply(given: dict[str, Any]) -> Reply:
 
 
 def fault_of(given: Sequence[str]) -> MaetdolError:
-    """The keeper's error as one of this process."""
+    """The broker's error as one of this process."""
     name, message, hint = given
     kind = getattr(errors, name, WorkError)
     return (

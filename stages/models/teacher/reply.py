@@ -110,8 +110,8 @@ def _scan(text: str) -> Iterator[Found]:
     decoder = json.JSONDecoder(strict=False, parse_int=_whole)
     tags = list(TAG.finditer(text))
     found: list[Found] = []
-    depth, at, tag, spare = 0, 0, 0, 4 * len(text) + 65_536
-    while spare > 0:
+    depth, at, tag, budget = 0, 0, 0, 4 * len(text) + 65_536
+    while budget > 0:
         while tag < len(tags) and tags[tag].start() < at:  # stood inside a value
             tag += 1
         start = None if depth else START.search(text, at)
@@ -130,10 +130,10 @@ def _scan(text: str) -> Iterator[Found]:
             found.append(Found(start.start(), at, value))
         except json.JSONDecodeError as fault:
             at = start.start() + 1
-            spare -= fault.pos - at + fault.pos // 64 + 1  # the error counts the lines before it
+            budget -= fault.pos - at + fault.pos // 64 + 1  # the error counts the lines before it
         except RecursionError:
             at = start.start() + 1
-            spare -= DEPTH
+            budget -= DEPTH
     yield from found
 
 

@@ -48,7 +48,7 @@ class Trained:
     rows: np.ndarray
     """float32, (words + n-grams) x dim."""
     out: np.ndarray
-    """float32, labels x dim (hierarchical: inner nodes and one spare row)."""
+    """float32, labels x dim (hierarchical: inner nodes and one unused row)."""
 
     @property
     def words(self) -> int:

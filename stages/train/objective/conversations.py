@@ -195,8 +195,8 @@ def _last(messages: list[dict] | None) -> str:
     return (messages[-1]["content"] or "") if messages else ""
 
 
-def _tables(stores: Sequence[Store], columns: tuple[str, ...], spare: tuple[str, ...] = ()) -> Any:
-    """Batches as dicts of `columns`, and of `spare` ones (null where a store has none). UsageError where one of `columns` is missing."""
+def _tables(stores: Sequence[Store], columns: tuple[str, ...], optional: tuple[str, ...] = ()) -> Any:
+    """Batches as dicts of `columns`, and of `optional` ones (null where a store has none). UsageError where one of `columns` is missing."""
     for store in stores:
         missing = [name for name in columns if store.shards() and name not in store.schema.names]
         if missing:
@@ -206,5 +206,5 @@ def _tables(stores: Sequence[Store], columns: tuple[str, ...], spare: tuple[str,
             )
         for shard in store.shards():
             for batch in store.batches(shard):
-                kept = [name for name in (*columns, *spare) if name in batch.schema.names]
-                yield {**{name: [None] * len(batch) for name in spare}, **batch.select(kept).to_pydict()}
+                kept = [name for name in (*columns, *optional) if name in batch.schema.names]
+                yield {**{name: [None] * len(batch) for name in optional}, **batch.select(kept).to_pydict()}

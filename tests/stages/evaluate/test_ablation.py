@@ -86,7 +86,7 @@ def test_a_store_given_by_its_path_is_measured_entire_and_a_step_in_part():
         {"name": "drawn-0", "of": "runs/x/books", "share": 0.2, "by": "document", "salt": "ablate"},
     )
     assert measured == ("dedup", {"name": "measured", "of": ["drawn-0", "sets/news"]})
-    assert [name for name, _ in rest] == ["withhold"] * 2 + ["pack"] * 2 + ["train", "evaluate"] * 4, (
+    assert [name for name, _ in rest] == ["exclude_overlap"] * 2 + ["pack"] * 2 + ["train", "evaluate"] * 4, (
         "no tokenizer is trained where one is given"
     )
     assert rest[0][1] == {"name": "raw-text", "of": ["runs/x/books", "runs/x/web"], "against": "measured"}
@@ -228,9 +228,9 @@ def test_no_proxy_saw_what_it_is_measured_on(ablated, report):
         text = Store(root / f"{variant}-text")
         assert not measured & set(text.table()["text"].to_pylist())
         assert sum(text.require()["reasons"].values()) > 0 and set(text.require()["reasons"]) <= {
-            "withhold.copy",
-            "withhold.near",
-            "withhold.holds",
+            "exclude_overlap.copy",
+            "exclude_overlap.near",
+            "exclude_overlap.holds",
         }
 
 

@@ -34,7 +34,7 @@ def page(tmp_path):
     def make(fuse=False, **quality):
         steps = [
             {"ingest": {"from": str(folder)}},
-            {"quality": {"filters": [{"word_count": {"min": 3, **quality}}], "spare": []}},
+            {"quality": {"filters": [{"word_count": {"min": 3, **quality}}], "exempt": []}},
             {"pii": {"mask": ["email"]}},
         ]
         return parse(
@@ -125,7 +125,7 @@ def dropped(tmp_path):
     )
     steps = [
         {"ingest": {"from": str(tmp_path / "raw")}},
-        {"quality": {"filters": [{"word_count": {"min": 3}}], "spare": []}},
+        {"quality": {"filters": [{"word_count": {"min": 3}}], "exempt": []}},
         {"pii": {"mask": ["email"]}},
     ]
     recipe = parse(

@@ -82,7 +82,7 @@ def test_a_lone_surrogate_is_the_replacement_character_on_every_run(chat_server,
     )
     said = []
     for _ in range(2):
-        options = TeacherOptions(kind="endpoint", url=server.url, model="tiny", keeper=False)
+        options = TeacherOptions(kind="endpoint", url=server.url, model="tiny", broker=False)
         with closing(open_teacher(options, tmp_path / "j.jsonl")) as teacher:
             said.append([(reply.text, reply.journaled) for reply in teacher.answer([asked("q")])])
     assert said == [[("a\ufffdb 🌾", False)], [("a\ufffdb 🌾", True)]]

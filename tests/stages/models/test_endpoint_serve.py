@@ -100,7 +100,7 @@ def counting(serving):
 
 @pytest.mark.slow
 def test_killed_ten_times_it_makes_as_many_calls_as_there_are_distinct_rows(counting, untrained, tmp_path, repo):
-    """kill -9 of the run and all below it, each time with calls on the wire. The keeper stands beside the run."""
+    """kill -9 of the run and all below it, each time with calls on the wire. The broker stands beside the run."""
     path = tmp_path / "journal.jsonl"
     code = CHILD.format(
         repo=str(repo),

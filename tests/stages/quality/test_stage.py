@@ -1,4 +1,4 @@
-"""The stage: order, edits before later filters, all reasons, bad input, spared pages, blocks and ids."""
+"""The stage: order, edits before later filters, all reasons, bad input, exempted pages, blocks and ids."""
 
 import re
 from pathlib import Path
@@ -170,9 +170,9 @@ def test_faq_pages_are_spared_for_their_shape(batch_of):
     assert work.ledger["reason"].to_pylist() == [None, "gopher_quality.words.low", None]
     assert (
         "gopher_quality.words.low" in work.ledger["reasons"].to_pylist()[0]
-        and "spared" in work.ledger["note"][0].as_py()
+        and "exempted" in work.ledger["note"][0].as_py()
     )
-    assert quality("gopher_quality", spare=[]).work(batch).ledger["reason"].to_pylist() == [
+    assert quality("gopher_quality", exempt=[]).work(batch).ledger["reason"].to_pylist() == [
         "gopher_quality.words.low"
     ] * 2 + ["text.null"]
 
@@ -283,7 +283,7 @@ def test_a_filter_is_one_file(tmp_path, monkeypatch, batch_of):
 
 
 def test_metrics_are_finite_or_null_never_kept_as_nan(batch_of):
-    work = quality("gopher_quality", "gopher_repetition", "fineweb", spare=[]).work(batch_of(["---", "...\n..."]))
+    work = quality("gopher_quality", "gopher_repetition", "fineweb", exempt=[]).work(batch_of(["---", "...\n..."]))
     kept = set(work.kept["id"].to_pylist())
     for name in work.ledger.column_names[9:]:
         values = np.array(work.ledger[name].to_pylist(), float)

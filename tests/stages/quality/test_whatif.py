@@ -84,7 +84,7 @@ CASES = [
         {5: {"fineweb": {"max_newlines": None, "min_ended_lines": None}}},
         {},
     ),
-    (["spare=[]"], [], {}, {"spare": []}),
+    (["exempt=[]"], [], {}, {"exempt": []}),
     ([], ["fineweb"], {5: None}, {}),
 ]
 

@@ -15,7 +15,7 @@ FILTERS = ["language", "gopher_quality", "gopher_repetition", "fineweb", "korean
 SETTINGS = [
     ["gopher_quality.min_words=20", "fineweb.max_newlines=0.5"],
     ["language.keep=[ko]", "language.min=0.9"],
-    ["gopher_repetition.languages.ko.max_top_2=0.3", "korean.max_unspaced=0.1", "spare=[]"],
+    ["gopher_repetition.languages.ko.max_top_2=0.3", "korean.max_unspaced=0.1", "exempt=[]"],
     ["paragraph_languages.max_other=0.1"],
 ]
 

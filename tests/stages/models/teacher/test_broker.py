@@ -1,4 +1,4 @@
-"""The keeper: what is on the wire when a run is killed is finished, journaled, and found by the rerun."""
+"""The broker: what is on the wire when a run is killed is finished, journaled, and found by the rerun."""
 
 import json
 import os
@@ -30,10 +30,10 @@ teacher.close()
 
 @pytest.fixture
 def path(tmp_path):
-    """The journal's; no keeper is left at it when the test ends."""
+    """The journal's; no broker is left at it when the test ends."""
     path = tmp_path / "journal.jsonl"
     yield path
-    until(lambda: not socket_path(path).exists(), "a keeper is left")
+    until(lambda: not socket_path(path).exists(), "a broker is left")
 
 
 def until(holds, otherwise: str, patience: float = 60.0) -> None:
@@ -108,7 +108,7 @@ def test_a_call_on_the_wire_outlives_its_run_and_the_keeper_ends_after_it(answer
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     assert not list(journal.read(path))
-    until(lambda: not socket_path(path).exists(), "the keeper does not end")
+    until(lambda: not socket_path(path).exists(), "the broker does not end")
     assert sorted(line["text"] for line in journal.read(path)) == ["answer 0", "answer 1", "answer 2"]
     Journal(path).close()
 
@@ -130,7 +130,7 @@ def test_requests_that_wait_for_another_try_are_let_go(chat_server, child, path)
     until(lambda: len(server.requests) == 2, "nothing was asked")
     time.sleep(0.3)
     os.killpg(run.pid, signal.SIGKILL)
-    until(lambda: not socket_path(path).exists(), "the keeper waits for a try that nobody wants", patience=20)
+    until(lambda: not socket_path(path).exists(), "the broker waits for a try that nobody wants", patience=20)
     assert len(server.requests) == 2
 
 
@@ -199,8 +199,8 @@ def test_a_keeper_that_is_killed_is_one_clear_error_and_the_next_run_goes_on(ans
     server = answering(30.0)
     teacher = teacher_of(server, path)
     replies = teacher.answer([asked("question 1")])
-    keeper = teacher.journal._link.keeper
-    os.kill(keeper, signal.SIGKILL)
+    broker = teacher.journal._client.broker_pid
+    os.kill(broker, signal.SIGKILL)
     with pytest.raises(WorkError, match="has ended") as fault:
         next(replies)
     assert "run again" in fault.value.hint
@@ -216,22 +216,24 @@ def test_told_to_end_it_finishes_what_is_on_the_wire(answering, path, asked):
     with pytest.raises(WorkError, match="told to end"):
         for place, _reply in enumerate(teacher.answer([asked(f"question {n}") for n in range(8)])):
             if place == 0:
-                os.kill(teacher.journal._link.keeper, signal.SIGTERM)
+                os.kill(teacher.journal._client.broker_pid, signal.SIGTERM)
     teacher.close()
-    until(lambda: not socket_path(path).exists(), "the keeper does not end")
+    until(lambda: not socket_path(path).exists(), "the broker does not end")
     assert len(list(journal.read(path))) == len(server.requests) < 8
 
 
 def test_told_to_end_before_a_call_was_sent_the_run_hears_of_it(chat_server, path, asked):
     busy = chat_server(lambda *_: (503, {"Retry-After": "50"}, ""))
     teacher = teacher_of(busy, path, max_in_flight=1, retries=5)
-    teacher.journal._link._socket.settimeout(15)  # without word from the keeper this is a red test, not one that hangs
-    keeper, replies = teacher.journal._link.keeper, teacher.answer([asked("question 1")])
-    threading.Timer(1.5, os.kill, (keeper, signal.SIGTERM)).start()  # it waits for a second try: nothing is on the wire
+    teacher.journal._client._socket.settimeout(
+        15
+    )  # without word from the broker this is a red test, not one that hangs
+    broker, replies = teacher.journal._client.broker_pid, teacher.answer([asked("question 1")])
+    threading.Timer(1.5, os.kill, (broker, signal.SIGTERM)).start()  # it waits for a second try: nothing is on the wire
     with pytest.raises(WorkError, match="told to end"):
         next(replies)
     teacher.close()
-    until(lambda: not socket_path(path).exists(), "the keeper does not end")
+    until(lambda: not socket_path(path).exists(), "the broker does not end")
 
 
 def test_the_key_is_in_no_file_and_on_no_command_line(chat_server, completion, path, asked, monkeypatch):

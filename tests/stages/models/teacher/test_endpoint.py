@@ -22,7 +22,7 @@ def ask(server, tmp_path, requests, **more):
         "backoff": 0.01,
         "retries": 2,
         "timeout": 5.0,
-        "keeper": False,
+        "broker": False,
         **more,
     }
     teacher = open_teacher(TeacherOptions.build(given, "teacher"), tmp_path / "journal.jsonl")
@@ -175,7 +175,7 @@ CHILD = """
 import sys
 sys.path.insert(0, {repo!r})
 from stages.models.teacher.base import Request, TeacherOptions, open_teacher
-options = TeacherOptions.build({{"kind": "endpoint", "url": {url!r}, "model": "tiny", "max_in_flight": 4, "keeper": False}}, "teacher")
+options = TeacherOptions.build({{"kind": "endpoint", "url": {url!r}, "model": "tiny", "max_in_flight": 4, "broker": False}}, "teacher")
 teacher = open_teacher(options, {journal!r})
 for reply in teacher.answer(Request(str(n), (("user", f"question {{n}}"),)) for n in range(60)):
     assert reply.text == f"answer {{reply.id}}", reply
@@ -183,7 +183,7 @@ for reply in teacher.answer(Request(str(n), (("user", f"question {{n}}"),)) for 
 
 
 def test_killed_again_and_again_no_finished_call_is_made_twice(chat_server, completion, tmp_path, repo):
-    """Without a keeper, kill -9 while calls are in flight: every question is answered, and only what was in flight is asked again."""
+    """Without a broker, kill -9 while calls are in flight: every question is answered, and only what was in flight is asked again."""
 
     def script(question, attempt, headers):
         time.sleep(0.02)

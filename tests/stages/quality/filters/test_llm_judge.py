@@ -37,7 +37,7 @@ def teacher(server, tmp_path, **more) -> dict:
         "backoff": 0.01,
         "retries": 1,
         "timeout": 5.0,
-        "keeper": False,
+        "broker": False,
         "journal": str(tmp_path / "calls.jsonl"),
         **more,
     }

@@ -1,7 +1,7 @@
 """Documents that carry structure are not dropped for being short or shaped like a list.
 
-A FAQ page is a list of short lines by nature, and worth more than its length says. It is spared only where every reason
-against it is one of length or shape: a spared page is still dropped for its language, its repetition or its words.
+A FAQ page is a list of short lines by nature, and worth more than its length says. It is exempt only where every reason
+against it is one of length or shape: an exempt page is still dropped for its language, its repetition or its words.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SHAPE = re.compile(
 
 
 def structure(batch: pa.RecordBatch) -> dict[str, np.ndarray]:
-    """Blocks of each sparing kind per row, as ledger metrics (float64)."""
+    """Blocks of each exempting kind per row, as ledger metrics (float64)."""
     return {f"document.{word}": blocks_of(batch, kinds).astype(np.float64) for word, kinds in KINDS.items()}
 
 
@@ -48,13 +48,15 @@ def blocks_of(batch: pa.RecordBatch, kinds: tuple[str, ...]) -> np.ndarray:
     return count
 
 
-def spared(metrics: Mapping[str, np.ndarray], spare: tuple[str, ...], reasons: Sequence[Sequence[str]]) -> np.ndarray:
-    """Which failed rows are kept all the same: they carry blocks that `spare` names, and failed by length or shape alone.
+def exempted(
+    metrics: Mapping[str, np.ndarray], exempt: tuple[str, ...], reasons: Sequence[Sequence[str]]
+) -> np.ndarray:
+    """Which failed rows are kept all the same: they carry blocks that `exempt` names, and failed by length or shape alone.
 
     Decided from the ledger's numbers and reasons, so that what-if decides alike.
     """
     carries = np.zeros(len(reasons), bool)
-    for word in spare:
+    for word in exempt:
         carries |= metrics[f"document.{word}"] > 0
     if not carries.any():
         return carries

@@ -18,7 +18,7 @@ from stages.text.minhash.shingles import Shingling
 from stages.text.view import TEXT, text_view
 
 if TYPE_CHECKING:
-    from stages.withhold import Withhold
+    from stages.exclude_overlap import ExcludeOverlap
 
 
 class Known(NamedTuple):
@@ -41,7 +41,7 @@ class Shares(NamedTuple):
     """int64; -1 where nothing is shared."""
 
 
-def gather(stores: Sequence[Store], stage: Withhold) -> Known:
+def gather(stores: Sequence[Store], stage: ExcludeOverlap) -> Known:
     """The runs of all rows of `stores`; kept for the next shard of the same stores."""
     contents = tuple((store.path, tuple(store.hashes().items())) for store in stores)
     return _gathered(contents, stage.width, stage.fields)
@@ -93,7 +93,7 @@ def shares(known: Known, sets: Sets) -> Shares:
     return Shares(own, held, which)
 
 
-def judged(stage: Withhold, known: Known, batch: pa.RecordBatch) -> Work:
+def judged(stage: ExcludeOverlap, known: Known, batch: pa.RecordBatch) -> Work:
     """The rows of `batch` that are not known, and the ledger of all."""
     found = shares(known, runs_of(batch, stage.fields, stage.width))
     reasons = [_reason(own, held, stage.share) for own, held in zip(found.own.tolist(), found.held.tolist())]
@@ -101,7 +101,7 @@ def judged(stage: Withhold, known: Known, batch: pa.RecordBatch) -> Work:
         batch.column("id"),
         reason=reasons,
         duplicate_of=[known.ids[text] if why else None for text, why in zip(found.which.tolist(), reasons)],
-        metrics={"withhold.own": found.own, "withhold.held": found.held},
+        metrics={"exclude_overlap.own": found.own, "exclude_overlap.held": found.held},
     )
     kept = np.array([why is None for why in reasons], dtype=bool)
     return Work(batch if kept.all() else batch.filter(pa.array(kept)), ledger)
@@ -109,7 +109,7 @@ def judged(stage: Withhold, known: Known, batch: pa.RecordBatch) -> Work:
 
 def _reason(own: float, held: float, share: float) -> str | None:
     if own >= 1.0:
-        return "withhold.copy"
+        return "exclude_overlap.copy"
     if own >= share:
-        return "withhold.near"
-    return "withhold.holds" if held >= share else None
+        return "exclude_overlap.near"
+    return "exclude_overlap.holds" if held >= share else None

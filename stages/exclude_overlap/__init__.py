@@ -1,4 +1,4 @@
-"""Withhold: leave out what stands, whole or in good part, in other stores, such as the documents models are measured on."""
+"""Exclude overlap: leave out what stands, whole or in good part, in other stores, such as the documents models are measured on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from pydantic import Field
 
 from pipeline.engine.stage import Inputs, Port, ShardStage, Work
 
+FORMERLY = ("withhold",)
 
-class Withhold(ShardStage):
+
+class ExcludeOverlap(ShardStage):
     """Leave out rows that are copies, near-copies or extracts of rows of `against`, or hold such extracts.
 
     Texts are compared as sets of `width` words in a row (a shorter text is one such run), by exact counting over every pair
@@ -22,9 +24,9 @@ class Withhold(ShardStage):
     are looked for, not questions. The ledger's `duplicate_of` names the row of `against` that is shared most.
 
         - split:    {name: measured, of: clean, share: 0.1, by: document}
-        - withhold: {name: trained, of: raw, against: measured}
+        - exclude_overlap: {name: trained, of: raw, against: measured}
 
-    Reasons: `withhold.copy` (all of it stands there), `withhold.near`, `withhold.holds` (it holds so much of one).
+    Reasons: `exclude_overlap.copy` (all of it stands there), `exclude_overlap.near`, `exclude_overlap.holds` (it holds so much of one).
     """
 
     ports: ClassVar[dict[str, Port]] = {
@@ -42,7 +44,7 @@ class Withhold(ShardStage):
     "Text columns compared, joined by line feeds; default: the main one (of chats every message)."
 
     def worker(self, inputs: Inputs, shard: int) -> Callable[[pa.RecordBatch], Work]:
-        from stages.withhold.known import gather, judged
+        from stages.exclude_overlap.known import gather, judged
 
         known = gather(inputs["against"], self)
         return lambda batch: judged(self, known, batch)

@@ -14,8 +14,8 @@ from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError
 from pipeline.storage.ledger import check
 from pipeline.storage.store import Store
-from stages.withhold import Withhold
-from stages.withhold.known import gather, judged
+from stages.exclude_overlap import ExcludeOverlap
+from stages.exclude_overlap.known import gather, judged
 
 WORDS = [
     f"{a}{b}" for a in ("mill", "grain", "stone", "맷돌", "곡식", "쌀") for b in ("s", "er", "이", "를", "ing", "에서")
@@ -31,54 +31,63 @@ KNOWN = [text_of(seed) for seed in range(4)]
 
 
 @pytest.fixture
-def withheld(tmp_path, make_store):
-    """Withhold KNOWN from the texts given: (reasons, keepers as numbers, kept texts)."""
+def excluded(tmp_path, make_store):
+    """Exclude KNOWN from the texts given: (reasons, representatives as numbers, kept texts)."""
 
     def run(texts, known=KNOWN, **options):
         source, against = make_store(tmp_path / "of", texts), make_store(tmp_path / "known", known)
         sink = Store(tmp_path / "out")
-        Withhold(**options).run(Inputs({"of": [source], "against": [against]}), sink, Inline())
+        ExcludeOverlap(**options).run(Inputs({"of": [source], "against": [against]}), sink, Inline())
         ledger = sink.ledger(0)
-        check(source.table()["id"], sink.read(0)["id"], ledger, "withhold")
+        check(source.table()["id"], sink.read(0)["id"], ledger, "exclude_overlap")
         names = against.table()["id"].to_pylist()
-        keepers = [names.index(one) if one else None for one in ledger["duplicate_of"].to_pylist()]
-        return ledger["reason"].to_pylist(), keepers, sink.read(0)["text"].to_pylist()
+        representatives = [names.index(one) if one else None for one in ledger["duplicate_of"].to_pylist()]
+        return ledger["reason"].to_pylist(), representatives, sink.read(0)["text"].to_pylist()
 
     return run
 
 
-def test_copies_edits_extracts_and_quotations_go_and_the_known_text_is_named(withheld):
+def test_copies_edits_extracts_and_quotations_go_and_the_known_text_is_named(excluded):
     words = KNOWN[1].split()
     edited = " ".join("changed" if n % 20 == 7 else word for n, word in enumerate(words))
     extract = " ".join(words[30:60])
     quotes = text_of(90, 900) + " " + " ".join(words[:70]) + " " + text_of(91, 900)
     texts = [KNOWN[0], KNOWN[0].upper().replace(" ", " ,\n"), edited, extract, quotes, text_of(50)]
-    reasons, keepers, kept = withheld(texts)
-    assert reasons == ["withhold.copy", "withhold.copy", "withhold.near", "withhold.copy", "withhold.holds", None]
-    assert keepers == [0, 0, 1, 1, 1, None] and kept == [text_of(50)]
+    reasons, representatives, kept = excluded(texts)
+    assert reasons == [
+        "exclude_overlap.copy",
+        "exclude_overlap.copy",
+        "exclude_overlap.near",
+        "exclude_overlap.copy",
+        "exclude_overlap.holds",
+        None,
+    ]
+    assert representatives == [0, 0, 1, 1, 1, None] and kept == [text_of(50)]
 
 
-def test_copies_among_the_rows_themselves_stay(withheld):
-    reasons, _, kept = withheld([text_of(50), text_of(50), text_of(51)])
+def test_copies_among_the_rows_themselves_stay(excluded):
+    reasons, _, kept = excluded([text_of(50), text_of(50), text_of(51)])
     assert reasons == [None, None, None] and len(kept) == 3
 
 
-def test_short_texts_are_known_by_the_whole_of_them(withheld):
-    reasons, _, _ = withheld(["맷돌이 돈다", "맷돌이 돈다.", "돈다 맷돌이", "", "!?"], known=["맷돌이 돈다", "", "..."])
-    assert reasons == ["withhold.copy", "withhold.copy", None, None, None], "texts without a word are alike in nothing"
+def test_short_texts_are_known_by_the_whole_of_them(excluded):
+    reasons, _, _ = excluded(["맷돌이 돈다", "맷돌이 돈다.", "돈다 맷돌이", "", "!?"], known=["맷돌이 돈다", "", "..."])
+    assert reasons == ["exclude_overlap.copy", "exclude_overlap.copy", None, None, None], (
+        "texts without a word are alike in nothing"
+    )
 
 
-def test_a_passing_quotation_stays_until_the_share_is_low_enough(withheld):
+def test_a_passing_quotation_stays_until_the_share_is_low_enough(excluded):
     words = KNOWN[2].split()
     text = text_of(60, 300) + " " + " ".join(words[:24])
-    assert withheld([text])[0] == [None]
-    assert withheld([text], share=0.1)[0] == ["withhold.holds"]
+    assert excluded([text])[0] == [None]
+    assert excluded([text], share=0.1)[0] == ["exclude_overlap.holds"]
 
 
-def test_nothing_is_known_of_an_empty_store_and_shares_are_checked(withheld):
-    assert withheld([KNOWN[0]], known=[])[0] == [None]
+def test_nothing_is_known_of_an_empty_store_and_shares_are_checked(excluded):
+    assert excluded([KNOWN[0]], known=[])[0] == [None]
     with pytest.raises(OptionError, match="share"):
-        Withhold.build({"share": 0}, "withhold")
+        ExcludeOverlap.build({"share": 0}, "exclude_overlap")
 
 
 def runs(text, width):
@@ -92,7 +101,7 @@ TEXTS = st.lists(st.lists(st.sampled_from("가 나 다 a b c".split()), max_size
 @settings(max_examples=60, deadline=None)
 @given(TEXTS, TEXTS)
 def test_shares_are_those_of_brute_force(make_documents, make_store, tmp_path_factory, texts, known):
-    stage = Withhold(share=0.5, width=3)
+    stage = ExcludeOverlap(share=0.5, width=3)
     against = make_store(tmp_path_factory.mktemp("known"), known)
     batches = make_documents(texts).combine_chunks().to_batches()
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], make_documents([]).schema)
@@ -101,7 +110,7 @@ def test_shares_are_those_of_brute_force(make_documents, make_store, tmp_path_fa
         mine = runs(text, 3)
         own = max((len(mine & runs(one, 3)) / len(mine) for one in known if mine), default=0.0)
         held = max((len(mine & runs(one, 3)) / len(runs(one, 3)) for one in known if runs(one, 3)), default=0.0)
-        assert np.isclose(ledger["withhold.own"][number].as_py(), own) and np.isclose(
-            ledger["withhold.held"][number].as_py(), held
+        assert np.isclose(ledger["exclude_overlap.own"][number].as_py(), own) and np.isclose(
+            ledger["exclude_overlap.held"][number].as_py(), held
         )
         assert (ledger["reason"][number].as_py() is None) == (own < 0.5 and held < 0.5)
