@@ -58,7 +58,7 @@ class Evaluate(Stage):
     `evaluate.empty`, `chat.*`, `pair.equal`.
     """
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     ports: ClassVar[dict[str, Port]] = {
         "of": Port(
             "DOCUMENT|CHAT|PAIR",

@@ -189,9 +189,7 @@ def _model(subject: Subject, dtype: Any, device: Any) -> Any:
 
         torch.manual_seed(subject.card["seed"])
         config = AutoConfig.from_pretrained(str(subject.chain[0].path), local_files_only=True, trust_remote_code=False)
-        return (
-            AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(device=device, dtype=dtype).eval()
-        )
+        return AutoModelForCausalLM.from_config(config).to(device=device, dtype=dtype).eval()
     return assemble(subject.chain, dtype=dtype, device=device, four_bit=four_bit_of(subject.chain))
 
 

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import torch
 
 from pipeline.errors import UsageError
+from stages.models.inference.attention import window_of
 from stages.models.inference.chain import Link, activate, assemble, check_stackable
+from stages.train.workers.levers import MASKLESS
 
 ROUND = 32
 """The inner width of a layer is rounded up to a multiple of this, as matrix units like it."""
@@ -36,12 +38,12 @@ def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: 
         model = assemble(chain, dtype=torch.float32, device=device, merge=True)
         open_layers(stage, model)
         if stage.objective == "mlm":
-            model.config.is_causal = False
+            read_both_ways(model)
         return Built(fitting(model, tokenizer, width), None, [])
     if stage.objective == "mlm":
         # Written whole, as an encoder: adapters below are merged first, the new one when it is done (`stages.train.merge.folded`).
         model = assemble(chain, dtype=torch.float32, device=device, merge=True, four_bit=stage.method == "qlora")
-        model.config.is_causal = False
+        read_both_ways(model)
         return adapted(stage, fitting(model, tokenizer, width), 0, tokenizer)
     if len(chain) > 1 and stage.method not in ("lora", "qlora"):
         raise UsageError(
@@ -52,6 +54,16 @@ def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: 
     model = assemble(chain, dtype=dtype, device=device, four_bit=stage.method == "qlora")
     fitting(model, tokenizer, width)
     return adapted(stage, model, len(chain) - 1, tokenizer)
+
+
+def read_both_ways(model: Any) -> None:
+    """Let a causal model see what follows too. UsageError where its layers look back through a window."""
+    if window := window_of(model.config):
+        raise UsageError(
+            f"{model.config.model_type} looks back {window} tokens, so it cannot read both ways",
+            "take a base without a sliding window for objective mlm",
+        )
+    model.config.is_causal = False
 
 
 def reinforced_base(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, device: Any) -> tuple[Any, Any]:
@@ -123,6 +135,11 @@ def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> Built:
     from peft import get_peft_model
 
     config = config_of(stage)
+    if stage.method in MASKLESS and (window := window_of(model.config)):
+        raise UsageError(
+            f"{model.config.model_type} looks back {window} tokens, and what stands in front of a row is soon out of its sight",
+            f"use method lora, qlora or ia3, not {stage.method}",
+        )
     names = [f"a{index}" for index in range(below + 1)]
     if below == 0:
         model = get_peft_model(model, config, adapter_name=names[0])

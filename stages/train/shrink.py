@@ -47,7 +47,7 @@ def quantised(chain: Sequence[Link], bits: int, rows: Sequence[Row], pad: int, d
                 "device_map": {"": device},
             }
             made = AutoModelForCausalLM.from_pretrained(
-                folder, local_files_only=True, trust_remote_code=False, attn_implementation="sdpa", **options
+                folder, local_files_only=True, trust_remote_code=False, **options
             ).eval()
     return Shrunk(made, divergence(whole, made, rows, pad, device, 8), {"bits": bits})
 

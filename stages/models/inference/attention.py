@@ -40,6 +40,10 @@ def attend(model: Any, way: str) -> Any:
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
     config = inner.config
     strange = [name for name in ("attn_logit_softcapping", "attention_dropout") if getattr(config, name, None)]
+    if any(hasattr(module, "sinks") for module in inner.modules()):
+        strange.append("sinks")
+    if way == "flex" and len(set(getattr(config, "layer_types", None) or ())) > 1:
+        strange.append("layers of several kinds")
     if strange:
         raise UsageError(
             f"{config.model_type} computes attention with {strange[0]}, which {way} attention does not",
@@ -62,6 +66,12 @@ def way_of(model: Any) -> str:
 
 def causal(config: Any) -> bool:
     return getattr(config, "is_causal", True) is not False
+
+
+def window_of(config: Any) -> int | None:
+    """How many tokens back a token sees in some or all layers; None where that is all of its document."""
+    kinds = getattr(config, "layer_types", None)
+    return getattr(config, "sliding_window", None) if kinds is None or "sliding_attention" in kinds else None
 
 
 # -- flex ----------------------------------------------------------------------------------------------------------

@@ -135,14 +135,13 @@ def assemble(chain: Sequence[Link], *, dtype: Any, device: Any, four_bit: bool =
 def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False, classes: bool = False) -> Any:
     """A causal language model (`classes`: a sequence classifier) from a folder of safetensors; never runs the folder's code, never
     asks the network."""
-    from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
 
     options: dict[str, Any] = {
         "dtype": dtype,
         "local_files_only": True,
         "trust_remote_code": False,
         "use_safetensors": True,
-        "attn_implementation": "sdpa",
     }
     if four_bit:
         options["quantization_config"] = BitsAndBytesConfig(
@@ -151,6 +150,9 @@ def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False,
         )  # fmt: skip
         options["device_map"] = {"": device}
     try:
+        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
+        if config.get_text_config() is not config:
+            raise ValueError(f"{config.model_type} reads more than text")
         model = (AutoModelForSequenceClassification if classes else AutoModelForCausalLM).from_pretrained(
             str(folder), **options
         )

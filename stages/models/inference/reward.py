@@ -29,7 +29,13 @@ def with_head(model: Any, pad: int | None) -> Any:
     config = model.config.__class__.from_dict(
         {**model.config.to_dict(), "num_labels": 1, "pad_token_id": pad, "architectures": None}
     )
-    made = AutoModelForSequenceClassification.from_config(config, attn_implementation="sdpa")
+    try:
+        made = AutoModelForSequenceClassification.from_config(config)
+    except ValueError as fault:
+        raise UsageError(
+            f"{config.model_type} cannot carry a reward's head: {str(fault).splitlines()[0][:200]}",
+            "take a base of another architecture for objective reward",
+        ) from None
     getattr(made, made.base_model_prefix).load_state_dict(getattr(model, model.base_model_prefix).state_dict())
     return made.to(device=model.device)
 
@@ -58,7 +64,6 @@ class RewardModel:
             "local_files_only": True,
             "trust_remote_code": False,
             "use_safetensors": True,
-            "attn_implementation": "sdpa",
         }
         self.model = AutoModelForSequenceClassification.from_pretrained(str(folder), **options).to(device).eval()
         self.device, self.batch = device, batch

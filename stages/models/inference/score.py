@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch.utils.checkpoint import checkpoint
+from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from stages.models.inference import attention
 
@@ -42,7 +43,7 @@ def divergences(model: Any, teacher: Any, batch: Any, temperature: float) -> tor
     with torch.no_grad():
         wise, wise_head = _hidden(teacher, batch)
     mine, theirs = hidden[wanted], wise[wanted]
-    rows = max(1, CELLS // (2 * outputs(head)))
+    rows = max(1, CELLS // (2 * head.outputs))
     parts = []
     for at in range(0, len(mine), rows):
         piece = (mine[at : at + rows], head, theirs[at : at + rows], wise_head, temperature)
@@ -63,7 +64,41 @@ def _apart(mine: torch.Tensor, head: Any, theirs: torch.Tensor, wise_head: Any, 
 def _hidden(model: Any, batch: Any) -> tuple[torch.Tensor, Any]:
     """The backbone's last states (rows, width, hidden) and the head that turns them into logits."""
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    return states(model, batch), inner.get_output_embeddings()
+    return states(model, batch), Head(inner)
+
+
+class Head:
+    """From last states (n, hidden) to logits (n, vocabulary) as the model itself makes them: its own forward pass with the backbone's
+    answer put in, so that what an architecture does after the last layer (Cohere and Granite scale, Gemma caps) is done here too."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def __call__(self, hidden: torch.Tensor) -> torch.Tensor:
+        modules, name = self.model._modules, self.model.base_model_prefix
+        backbone = modules[name]
+        modules[name] = _Answered(hidden[None])
+        try:
+            return type(self.model).forward(self.model, use_cache=False).logits[0]
+        finally:
+            modules[name] = backbone
+
+    @property
+    def outputs(self) -> int:
+        """How many logits it gives; the weight may lie elsewhere, in shards."""
+        head = self.model.get_output_embeddings()
+        return int(getattr(head, "out_features", None) or head.weight.shape[0])
+
+
+class _Answered(torch.nn.Module):
+    """In the backbone's place: says what it said."""
+
+    def __init__(self, hidden: torch.Tensor):
+        super().__init__()
+        self.hidden = hidden
+
+    def forward(self, *_: Any, **__: Any) -> MoeModelOutputWithPast:
+        return MoeModelOutputWithPast(last_hidden_state=self.hidden)  # type: ignore[arg-type]
 
 
 def states(model: Any, batch: Any) -> torch.Tensor:
@@ -78,7 +113,7 @@ def states(model: Any, batch: Any) -> torch.Tensor:
     if not ahead:
         if (way := attention.way_of(inner)) != "sdpa":
             return _unwritten(backbone, batch, inner.config, way)
-        mask = added(windowed(batch.mask, inner.config), inner)
+        mask = layered(batch, inner) if attention.causal(inner.config) else batch.mask
         out = backbone(input_ids=batch.ids, attention_mask=mask, position_ids=batch.positions, use_cache=False)
         return out.last_hidden_state
     rows, width = batch.ids.shape
@@ -120,21 +155,17 @@ def _unwritten(backbone: Any, batch: Any, config: Any, way: str) -> torch.Tensor
     return backbone(**flat, laid=laid, use_cache=False).last_hidden_state.view(*batch.ids.shape, -1)
 
 
-def windowed(mask: Any, config: Any) -> Any:
-    """The mask of a packed row, narrowed to the model's sliding window where it has one; None is left to the model itself."""
-    window = getattr(config, "sliding_window", None)
-    if mask is None or not window or window >= mask.shape[-1]:
-        return mask
-    at = torch.arange(mask.shape[-1], device=mask.device)
-    return mask & (at[:, None] - at[None, :] < window)
+def layered(batch: Any, model: Any) -> Any:
+    """The masks of packed rows as each kind of layer wants them, with its window where it has one; None where no row is packed. Made by
+    transformers from the positions, which start anew in every segment (some models, gpt-oss among them, would not look at them)."""
+    if batch.written is None:
+        return None
+    from transformers.masking_utils import create_masks_for_generate
 
-
-def added(mask: Any, model: Any) -> Any:
-    """On a CPU in fp32 the mask as numbers to be added: there every layer would turn it into them anew (1% of a step)."""
-    plain = mask is not None and mask.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
-    if not plain or model.get_input_embeddings().weight.dtype != torch.float32:
-        return mask
-    return torch.zeros(mask.shape).masked_fill_(~mask, float("-inf"))
+    like = torch.empty(*batch.ids.shape, 0, dtype=model.get_input_embeddings().weight.dtype, device=batch.ids.device)
+    found = create_masks_for_generate(model.config, like, None, None, batch.positions)
+    # Models whose layers are all of one kind may take no mapping.
+    return next(iter(found.values())) if isinstance(found, dict) and len(found) == 1 else found
 
 
 def virtual_tokens(model: Any) -> int:
@@ -145,13 +176,8 @@ def virtual_tokens(model: Any) -> int:
     return int(config.num_virtual_tokens) if config is not None and config.is_prompt_learning else 0
 
 
-def outputs(head: Any) -> int:
-    """How many logits a head gives; its weight may lie elsewhere, in shards."""
-    return int(getattr(head, "out_features", None) or head.weight.shape[0])
-
-
 def _asked(hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:
-    rows = max(1, CELLS // outputs(head))
+    rows = max(1, CELLS // head.outputs)
     if len(labels) <= rows:
         return _slice(hidden, head, labels)
     parts = []

@@ -219,7 +219,7 @@ def test_a_context_that_most_rows_do_not_fit_is_refused_with_the_levers(chat_sto
 def test_documents_that_see_each_other_are_refused(
     tokens_store, base_store, tiny_tokenizer, tiny, do_train, monkeypatch
 ):
-    """The fault: attention without the block-diagonal mask, as a kernel that ignores it would give."""
+    """The fault: a row as one document, as a kernel that ignores its bounds would give."""
     from stages.models.inference import score
     from stages.models.inference.chain import load_model
 
@@ -234,7 +234,7 @@ def test_documents_that_see_each_other_are_refused(
         score,
         "states",
         lambda model, batch: right(
-            model, batch._replace(mask=batch.mask if batch.mask is None else torch.ones_like(batch.mask).tril())
+            model, batch._replace(mask=None, positions=torch.arange(batch.ids.shape[1]).expand_as(batch.ids))
         ),
     )
     assert doctor.documents_apart(model, data, 3, CPU, torch.float32).value > 1e-2
