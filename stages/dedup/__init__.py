@@ -43,9 +43,9 @@ class Dedup(Stage):
     threshold: float = Field(default=0.8, gt=0.0, le=1.0)
     "Least exact similarity (0..1) of shingle sets at which a document goes (0.8: the field's usual line)."
     measure: Literal["jaccard", "containment"] = "jaccard"
-    """What is measured of a document and its keeper: shared shingles of all that either has, or (containment) of those that the
+    """What is measured of a document and its representative: shared shingles of all that either has, or (containment) of those that the
     document has, so that a page quoted whole in a longer one goes too. Pairs are still met through bands: for a page much
-    shorter than its keeper give more `bands` of fewer `rows`."""
+    shorter than its representative give more `bands` of fewer `rows`."""
     keep: str = "longest"
     """Who stays: rules joined by ' > ', the first that tells two rows apart decides, then the smaller id. source (order
     of `sources`), score (highest `score`), longest, shortest (characters), newest, oldest (`date`)."""
@@ -89,7 +89,7 @@ class Dedup(Stage):
     vectors: str | None = None
     "For level `semantic`, instead of `encoder`: a column of the rows that holds vectors (lists of numbers)."
     cosine: float = Field(default=0.95, gt=0.0, le=1.0)
-    """Least cosine with the keeper at which level `semantic` removes a row: SemDeDup's 1 - epsilon. What it means depends on the
+    """Least cosine with the representative at which level `semantic` removes a row: SemDeDup's 1 - epsilon. What it means depends on the
     encoder (NeMo Curator's guide goes from .93 to .99): look at a plan's clusters first."""
     cells: int | None = Field(default=None, ge=1, le=1_000_000)
     """k-means cells in which level `semantic` compares. Default: one for 1,024 rows, as far as a sample of 256 MiB of vectors
@@ -122,9 +122,9 @@ class Dedup(Stage):
         if not isinstance(given, dict):
             return given
         if given.get("apply"):
-            from stages.dedup import preview
+            from stages.dedup import plan
 
-            given = {**preview.read(Path(given["apply"]))["options"], **given}
+            given = {**plan.read(Path(given["apply"]))["options"], **given}
         return {**PRESETS.get(str(given.get("preset")), {}), **given}
 
     @field_validator("keep")
@@ -200,19 +200,19 @@ class Dedup(Stage):
 
     def validate_inputs(self, inputs: Inputs) -> None:
         """Refuse a plan of other inputs or options, or one that its caps stopped, before the output is touched."""
-        from stages.dedup import preview
+        from stages.dedup import plan
 
         if self.apply is not None:
-            preview.check(preview.read(Path(self.apply)), self.key(inputs), inputs, Path(self.apply))
+            plan.check(plan.read(Path(self.apply)), self.key(inputs), inputs, Path(self.apply))
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-        """The passes of `stages/dedup/plan.py`: what is proven of them is not done again."""
-        from stages.dedup import preview
-        from stages.dedup.plan import Plan
+        """The levels of `stages/dedup/levels.py`: what is proven of them is not done again."""
+        from stages.dedup import levels, plan
+        from stages.dedup.run import Run
 
         if self.apply is None:
-            return Plan.of(self, inputs, sink).run(pool)
+            return levels.write(Run.of(self, inputs, sink), pool)
         self.validate_inputs(inputs)
         path = Path(self.apply)
-        page, plan = preview.read(path), Plan.of(self, inputs, sink, Store(preview.passes_of(path)))
-        return plan.run(pool, lambda: preview.check_decisions(page, plan, path))
+        page, run = plan.read(path), Run.of(self, inputs, sink, Store(plan.passes_of(path)))
+        return levels.write(run, pool, lambda: plan.check_decisions(page, run, path))

@@ -85,19 +85,19 @@ def between(rows: pa.Table, by: str, first: int, last: int, *names: str) -> list
 
 
 def lookup(rows: pa.Table, by: str, wanted: np.ndarray, *names: str) -> list[np.ndarray]:
-    """(places in `wanted`, then `names` there) of the entries whose `by` (a sorted block column) is wanted."""
+    """(positions in `wanted`, then `names` there) of the entries whose `by` (a sorted block column) is wanted."""
     others = [list(_pieces(rows, name)) for name in names]
-    places: list[np.ndarray] = []
+    positions: list[np.ndarray] = []
     found: list[list[np.ndarray]] = [[] for _ in names]
     for number, piece in enumerate(_pieces(rows, by)):
         if not len(piece) or not len(wanted):
             continue
         at = np.minimum(np.searchsorted(piece, wanted), len(piece) - 1)
         hit = np.flatnonzero(piece[at] == wanted)
-        places.append(hit)
+        positions.append(hit)
         for held, other in zip(found, others):
             held.append(other[number][at[hit]])
-    whole = np.concatenate(places) if places else np.zeros(0, np.int64)
+    whole = np.concatenate(positions) if positions else np.zeros(0, np.int64)
     return [
         whole,
         *(np.concatenate(h) if h else np.zeros(0, _kind(rows, n).to_pandas_dtype()) for h, n in zip(found, names)),

@@ -25,18 +25,18 @@ class PlanDedup(Dedup):
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> int:  # type: ignore[override]
         """0, or 1 where a source loses more than the caps allow."""
-        from stages.dedup import preview
-        from stages.dedup.plan import Plan
+        from stages.dedup import plan
+        from stages.dedup.run import Run
 
         if self.apply is not None:
             raise UsageError("dedup: --plan and --apply together", "make the plan, look at it, then apply it")
         target = Path(self.plan)
         stage = Dedup.build(self.model_dump(exclude={"plan"}, exclude_unset=True), "dedup")
-        plan = Plan.of(stage, inputs, Store(preview.passes_of(target)))
+        run = Run.of(stage, inputs, Store(plan.passes_of(target)))
         try:
             os.makedirs(target.parent, exist_ok=True)
         except OSError as fault:
             raise disk_error(fault, target.parent) from None
-        page = preview.write(plan, inputs, pool, target)
-        print(preview.said(page, target))
+        page = plan.write(run, inputs, pool, target)
+        print(plan.said(page, target))
         return 1 if page["over_caps"] else 0

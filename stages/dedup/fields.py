@@ -106,3 +106,11 @@ def _contents(turns: pa.StructArray) -> pa.Array:
         return contents
     said = pa.array([BETWEEN.join(words_of(turn)) for turn in turns.filter(pa.array(more)).to_pylist()], contents.type)
     return pc.replace_with_mask(contents, pa.array(more), said)
+
+
+def are_vectors(kind: pa.DataType) -> bool:
+    """Is this the type of a column of vectors: lists of numbers?"""
+    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(is_such(kind) for is_such in lists) and (
+        pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
+    )

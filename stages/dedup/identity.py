@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.errors import SourceError
 from pipeline.storage.store import Store
-from stages.dedup.passes import spread
+from stages.dedup.passes import key_ranges
 
 MOST = 8 << 20
 """Ids looked at together: 100 MB of hashes and places."""
@@ -17,7 +17,7 @@ MOST = 8 << 20
 def require_unique(sink: Store, shards: list[int]) -> None:
     """SourceError that names an id which two rows of the output have, and where."""
     index = {shard: sink.index(shard) for shard in shards}
-    for low, high in spread(sum(map(len, index.values())), MOST):
+    for low, high in key_ranges(sum(map(len, index.values())), MOST):
         for shard, row, other, place in _pairs(index, low, high):
             name = sink.read(shard)["id"][row].as_py()
             if name == sink.read(other)["id"][place].as_py():

@@ -1,110 +1,86 @@
-"""The levels `url` and `semantic`: their passes, in order, over what the earlier levels left.
+"""The levels in their order, then spans, statistics and the output; each pass once, however often a run was stopped.
 
-address     canonical URLs of all rows, sorted              one task a part
-url         which row of each address stays                 one task a range of addresses
-standing, vectors, centroids, cells, semantic               see stages/dedup/semantic/passes.py
+A level is a folder with `level.py`: `decide(run, pool)` appends its rows to the decisions table; SCRATCH names passes that nothing
+reads once the output is written, NOTED those whose notes the report shows under the level's name.
+
+    sign         signatures and other measures of each text     one task a part
+    exact, near, url, semantic, spans                           see their folders
+    statistics   what each source would lose                    one task a part
+    apply        kept rows and ledger                           one task a part
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
+from pipeline.engine import progress
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import merge_notes, versions
-from pipeline.errors import OptionError
-from pipeline.options import content_hash, digest
-from pipeline.storage.store import Store
-from stages.dedup import apply
-from stages.dedup.later import Later
-from stages.dedup.passes import make, spread
-from stages.dedup.semantic import passes as semantic
-from stages.dedup.semantic.embedding import Embedding, Held, are_vectors, embed, unpacked
-from stages.dedup.url import address
+from pipeline.engine.stage import merge_notes
+from pipeline.storage.ledger import Receipt
+from stages.dedup import apply, identity, statistics
+from stages.dedup.exact import level as exact
+from stages.dedup.near import level as near
+from stages.dedup.passes import make, proven
+from stages.dedup.run import Run
+from stages.dedup.semantic import level as semantic
+from stages.dedup.signatures.minhash import compute_signatures
+from stages.dedup.spans import level as spans
+from stages.dedup.url import level as url
 
-if TYPE_CHECKING:
-    from stages.dedup.plan import Plan
-
-WHY = {"url": apply.URL, "semantic": apply.SEMANTIC}
-LIBRARIES = ("torch", "transformers", "tokenizers")
+LEVELS = {"exact": exact, "near": near, "url": url, "semantic": semantic}
 
 
-def laid_over(plan: Plan, before: str | None = None) -> tuple[Later, ...]:
-    """The later levels asked for, in order; only those before the level `before`."""
-    names = [name for name in WHY if name in plan.stage.levels]
-    return tuple(Later(plan.store(name), WHY[name]) for name in names[: names.index(before) if before else None])
+def decide(run: Run, pool: Pool) -> None:
+    """Every pass up to `statistics`: everything is decided then, and nothing written."""
+    compute_signatures(run, pool)
+    for name in run.levels:
+        LEVELS[name].decide(run, pool)
+    if run.stage.spans:
+        spans.decide(run, pool)
+    run.make("statistics", statistics.count, [run] * run.new_parts, pool)
 
 
-def settle(plan: Plan, pool: Pool) -> None:
-    """Run the later levels that are asked for."""
-    if "url" in plan.stage.levels:
-        _url(plan, pool)
-    if "semantic" in plan.stage.levels:
-        _semantic(plan, pool)
+def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> list[Receipt]:
+    """Every pass that is not proven; returns the receipts of the output's shards.
+
+    `check` is called when everything is decided and nothing is written. WorkError where the caps stop the run.
+    """
+    keys = run.keys("apply", run.new_parts)
+    if proven(run.sink, keys):
+        _require_ids(run, keys)
+        return make(run.sink, apply.write, keys, lambda number: None, pool)
+    decide(run, pool)
+    check()
+    notes = _notes(run)
+    statistics.raise_alarm(run.store("statistics"), run.stage.caps)
+    if limited := notes.get("not_all_compared"):
+        fault = f"dedup: {limited:,} documents were not compared with all their candidates: too many are nearly as similar as the threshold"
+        progress.current.say(f"{fault}; their ledger rows say so, the receipts count what was left out by similarity")
+    given = [apply.Applying(run, {} if number else notes) for number in keys]
+    receipts = make(run.sink, apply.write, keys, given.__getitem__, pool)
+    _require_ids(run, keys)
+    for name in (name for level in (*LEVELS.values(), spans) for name in level.SCRATCH):
+        run.store(name).fs.delete("")
+    return receipts
 
 
-def notes(plan: Plan) -> dict[str, Any]:
-    """What the report should know: addresses with several rows, rows that stay because they stand for others, cells."""
-    found: dict[str, Any] = {}
-    names = {"url": ("address", "url"), "semantic": ("vectors", "centroids", "semantic")}
-    for level in (name for name in WHY if name in plan.stage.levels):
-        for name in names[level]:
-            for receipt in plan.store(name).receipts().values():
-                merge_notes(found.setdefault(level, {}), receipt.notes)
+def _require_ids(run: Run, keys: dict[int, str]) -> None:
+    """Within one store ids are unique; several may have met here for the first time."""
+    if len({part.store.path for part in run.corpus.parts if not part.old}) > 1:
+        identity.require_unique(run.sink, list(keys))
+
+
+def _notes(run: Run) -> dict[str, Any]:
+    """What the report should know: banding, candidates by bin of estimated similarity, similarities removed, counts of levels."""
+    found: dict[str, Any] = {"similarity": statistics.similarities(run.store("statistics"))}
+    if "near" in run.levels:
+        found |= {"bands": run.banding.bands, "rows": run.banding.rows}
+        for receipt in run.store("near").receipts().values():
+            merge_notes(found, receipt.notes)
+    for level in (url, semantic):
+        name = level.__name__.split(".")[-2]
+        for store in (run.store(noted) for noted in level.NOTED if name in run.levels):
+            for receipt in store.receipts().values():
+                merge_notes(found.setdefault(name, {}), receipt.notes)
     return found
-
-
-def _url(plan: Plan, pool: Pool) -> None:
-    parts, found = len(plan.corpus.parts), plan.store("address")
-    applying = plan.applying("url")
-    made = make(found, address.find, plan.keys("address", parts), lambda number: applying, pool)
-    ranges = spread(sum(receipt.notes["addresses"] for receipt in made), address.MOST)
-
-    def choosing(number: int) -> address.Choosing:
-        return address.Choosing(plan.corpus, plan.store("sign"), found, plan.policy, *ranges[number])
-
-    make(plan.store("url"), address.choose, plan.keys("url", len(ranges)), choosing, pool)
-
-
-def _semantic(plan: Plan, pool: Pool) -> None:
-    stage, parts = plan.stage, len(plan.corpus.parts)
-    standing, vectors, centroids, cells = (plan.store(name) for name in ("standing", "vectors", "centroids", "cells"))
-    applying = plan.applying("semantic")
-    make(standing, semantic.stand, plan.keys("standing", parts), lambda number: applying, pool)
-
-    vectors_of = Embedding(plan.corpus, standing, plan.signing.fields, plan.signing.shape, stage.vectors, stage.encoder)
-    model = digest([content_hash(Path(stage.encoder)), versions(LIBRARIES)]) if stage.encoder else ""
-    keys = {number: vectors_of.key(number, model) for number in range(parts)}
-    embedded = make(vectors, embed, keys, lambda number: vectors_of, pool)
-    if not any(receipt.notes["vectors"] for receipt in embedded):
-        make(plan.store("semantic"), semantic.compare, {}, lambda number: None, pool)
-        return
-
-    held = Held(plan.corpus, vectors, stage.vectors)
-    clustering = semantic.Clustering(held, stage.cells)
-    make(centroids, semantic.cluster, plan.keys("centroids", 1), lambda number: clustering, pool)
-    width = unpacked(centroids.read(0)["vector"].chunks[0]).shape[1]
-    scattered = held.local() and held.count() * 4 * width <= semantic.SCATTERED
-    placing = semantic.Placing(applying, held, centroids, not scattered)
-    made = make(cells, semantic.place, plan.keys("cells", parts), lambda number: placing, pool)
-
-    lots = semantic.lots_of(made, 4 * width)
-    comparing = semantic.Comparing(held, plan.store("sign"), cells, plan.policy, stage.cosine, lots)
-    make(plan.store("semantic"), semantic.compare, plan.keys("semantic", len(lots)), lambda number: comparing, pool)
-
-
-def fits(vectors: str | None, schemas: dict[str, Any]) -> None:
-    """OptionError where an input lacks the column of vectors, or has something else under its name."""
-    for path, schema in schemas.items():
-        if vectors is not None and not (vectors in schema.names and are_vectors(schema.field(vectors).type)):
-            fault = (
-                f"{vectors!r} of {path} holds {schema.field(vectors).type}"
-                if vectors in schema.names
-                else f"{path} has no column {vectors!r}"
-            )
-            raise OptionError(f"dedup: {fault}", "name a column of lists of numbers, or give `encoder`")
-
-
-def scratch(plan: Plan) -> list[Store]:
-    """Passes that nothing reads once the output stands."""
-    return [plan.store(name) for name in ("address", "cells")]

@@ -48,7 +48,7 @@ def make(
 
     Shards of other numbers are removed. `given(number)` is what a task carries.
     """
-    there = standing(sink)
+    there = receipts_of(sink)
     for number in set(there) - set(keys):
         sink.drop(number)
     done = {number: there[number] for number in keys if number in there and there[number].key == keys[number]}
@@ -61,13 +61,13 @@ def make(
 
 def proven(sink: Store, keys: dict[int, str]) -> bool:
     """Are all these shards there, whole and under these keys?"""
-    there = standing(sink)
+    there = receipts_of(sink)
     return all(
         number in there and there[number].key == key and is_whole(sink, there[number]) for number, key in keys.items()
     )
 
 
-def standing(sink: Store) -> dict[int, Receipt]:
+def receipts_of(sink: Store) -> dict[int, Receipt]:
     """The receipts of a pass; a damaged one is named and removed, its shard is then made again."""
     found = {}
     for name in sink.fs.names("receipts"):
@@ -91,7 +91,7 @@ def is_whole(sink: Store, receipt: Receipt) -> bool:
     return fault is None
 
 
-def spread(total: int, most: int) -> Sequence[tuple[int, int]]:
+def key_ranges(total: int, most: int) -> Sequence[tuple[int, int]]:
     """The 64-bit keys in equal ranges (first, last inclusive), enough that `total` even ones are at most `most` each."""
     parts = max(1, -(-total // most))
     edges = [part * (1 << 64) // parts for part in range(parts + 1)]

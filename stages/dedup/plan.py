@@ -1,260 +1,183 @@
-"""The passes of one run in order, their keys, and what each task carries.
+"""A plan on file: what a run would remove, for a person to read, and for `--apply` to commit, that and nothing else.
 
-    sign      numbers of each document's text                 one task a shard
-    exact     groups of identical texts and their leaders     one task a range of hashes
-    band      keys of the leaders, sorted                     one task a shard
-    link      who meets whom, as a forest                     one task a range of keys
-    cluster   components, cut into lots                       one task, or several (stages/dedup/near/components.py)
-    verify    keepers by exact Jaccard                        one task a lot
-    (url, semantic: stages/dedup/levels.py)                   where `levels` asks for them
-    survey    what each source would lose                     one task a shard
-    spans     keys of lines, paragraphs or windows, sorted    one task a run of rows     (where `spans` is asked for)
-    repeats   which copy of each repeated span stays          one task a range of keys
-    apply     kept rows and ledger                            one task a shard
+    maetdol dedup A B --plan FILE     write it; B is not touched
+    maetdol dedup A B --apply FILE    commit it; refused where A is no longer what it was
 
-Every pass is a sub-store whose shards are proven by receipts, so a run that was killed goes on where it stopped. Shard
-counts follow from the input alone.
+The file is JSON. It holds the options and the content of the inputs it was made from, a fingerprint of every decision, what
+each source and host would lose, a histogram, and the largest clusters with the beginnings of their texts (it is therefore
+as private as the input). What the passes found out lies beside it, in FILE.passes, so that committing does not begin anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.engine import progress
+import numpy as np
+
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, merge_notes
-from pipeline.errors import SourceError
+from pipeline.engine.stage import Inputs
+from pipeline.errors import SourceError, UsageError
 from pipeline.options import digest
-from pipeline.schema import shape_of
-from pipeline.storage.ledger import Receipt
-from pipeline.storage.store import Store
-from stages.dedup import apply, identity, levels, survey
-from stages.dedup.corpus import Corpus
-from stages.dedup.exact import groups as exact
-from stages.dedup.fields import chosen
-from stages.dedup.keep import Policy
-from stages.dedup.near import band, cluster, components, link, sign, verify
-from stages.dedup.near.sign import Signing
-from stages.dedup.passes import make, proven, spread
-from stages.dedup.spans import repeats
-from stages.dedup.spans import statistics as trims
-from stages.dedup.spans.turns import Taken
-from stages.text.minhash.lsh import Banding
+from pipeline.storage.files import disk_error
+from stages.dedup import levels, statistics
+from stages.dedup.columns import column
+from stages.dedup.fields import columns, text_of
 
 if TYPE_CHECKING:
-    from stages.dedup import Dedup
+    from stages.dedup.run import Run
+
+FORMAT = 2
+SAMPLE = 160
+"""Characters of a sample."""
+SAMPLES = 3
+"""Removed documents shown of a cluster."""
+NAMED = 1000
+"""Sources, and hosts, named in a plan."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What one run will do, decided before it begins."""
+def write(run: Run, inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
+    """Find out what would go, and write it to `target`; returns what was written."""
+    levels.decide(run, pool)
+    store = run.store("statistics")
+    seen = statistics.counted(store)
+    lost = {kind: statistics.losses(store, kind) for kind in ("source", "host")}
+    rows, removed = (sum(count[at] for count in lost["source"].values()) for at in (0, 1))
+    rules = {name: row["rows"] for name, row in seen.get("reason", {}).items()}
+    edited = (
+        {name: [row["edited"], row["bytes"]] for name, row in seen["source"].items() if row["bytes"]} if seen else {}
+    )
+    edited = dict(sorted(edited.items(), key=lambda item: (-item[1][1], item[0])))
+    heads = sorted(
+        ((row["rows"], int(name)) for name, row in seen.get("cluster", {}).items()), key=lambda one: (-one[0], one[1])
+    )
+    limit = statistics.WARN if run.stage.caps is None else run.stage.caps
+    losing = {kind: largest_losses(counts) for kind, counts in lost.items()}
+    page = {
+        "format": FORMAT,
+        "key": run.key,
+        "decisions": decisions(run),
+        "options": run.stage.model_dump(mode="json", exclude={"apply"}, exclude_unset=True),
+        "inputs": inputs.content(),
+        "rows": rows,
+        "removed": removed,
+        "over_caps": {name: list(count) for name, count in statistics.over(lost["source"], limit).items()},
+        "rules": rules,
+        "sources": losing["source"],
+        "hosts": losing["host"],
+        "similarity": statistics.similarities(store),
+        "spans": edited,
+        "largest": clusters(run, heads[: statistics.LARGEST]),
+    }
+    partial = target.with_name(target.name + ".part")
+    try:
+        partial.write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        partial.replace(target)
+    except OSError as fault:
+        raise disk_error(fault, target) from None
+    return page
 
-    stage: Dedup
-    corpus: Corpus
-    sink: Store
-    key: str
-    signing: Signing
-    banding: Banding
-    policy: Policy
-    home: Store
-    """Where the passes lie: the sink, or beside a plan's file."""
-    taken: Taken | None = None
-    """The turns that `spans` cuts, in chats and pairs."""
 
-    @classmethod
-    def of(cls, stage: Dedup, inputs: Inputs, sink: Store, home: Store | None = None) -> Plan:
-        """SourceError where the inputs are of several shapes, OptionError where options do not fit the rows."""
-        corpus = Corpus.of(inputs)
-        schemas = {path: store.schema for path, store in {part.store.path: part.store for part in corpus.parts}.items()}
-        shapes = {shape_of(schema) for schema in schemas.values()}
-        if len(shapes) != 1 or None in shapes:
-            raise SourceError(
-                "dedup: the inputs are of different shapes: " + ", ".join(sorted(map(str, shapes))),
-                "give stores of one shape",
-            )
-        shape = shapes.pop() or ""
-        fields = chosen(stage.fields, shape)
-        taken = Taken.of(stage.fields, shape) if stage.spans and shape != "DOCUMENT" else None
-        levels.fits(stage.vectors, schemas)
-        near = "near" in stage.levels
-        banding = stage.banding() if near else Banding(1, 1)
-        signing = Signing(
-            fields,
-            shape,
-            stage.shingling(),
-            max(stage.permutations if near else 1, banding.permutations),
-            stage.hash_seed,
-            stage.languages(),
+def largest_losses(counts: dict[str, tuple[int, int]]) -> dict[str, list[int]]:
+    """name -> [rows, rows that would go] of those that lose any, the largest loss first; beyond NAMED the rest as one line."""
+    losing = sorted(
+        ((name, *count) for name, count in counts.items() if count[1]), key=lambda entry: (-entry[2], entry[0])
+    )
+    shown = {name: [rows, removed] for name, rows, removed in losing[:NAMED]}
+    if rest := losing[NAMED:]:
+        shown[f"and {len(rest):,} more"] = [sum(entry[1] for entry in rest), sum(entry[2] for entry in rest)]
+    return shown
+
+
+def said(page: dict[str, Any], target: Path) -> str:
+    """The plan in a few lines."""
+    lines = [f"{page['removed']:,} of {page['rows']:,} rows would go"]
+    lines += [f"  by {rule:<37} {count:>9,}" for rule, count in page["rules"].items()]
+    for kind in ("sources", "hosts"):
+        lines += [
+            f"  {kind[:-1]} {name:<33} {removed:>9,} of {rows:>9,}"
+            for name, (rows, removed) in list(page[kind].items())[:10]
+        ]
+    lines += [
+        f"  source {name:<33} {size:>9,} bytes cut in {rows:,} rows"
+        for name, (rows, size) in list(page["spans"].items())[:10]
+    ]
+    lines += [
+        f"  cluster of {entry['documents']:,} around {entry['representative']['id']}" for entry in page["largest"][:5]
+    ]
+    if page["over_caps"]:
+        lines.append(
+            f"stopped: {len(page['over_caps'])} sources lose too much: " + ", ".join(list(page["over_caps"])[:5])
         )
-        policies = {
-            Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()
-        }
-        if len(policies) > 1:
-            raise SourceError(
-                f"dedup: not every input has {stage.score!r} as a column",
-                "give stores that all have it as a column, or all in `meta`",
-            )
-        return cls(stage, corpus, sink, stage.key(inputs), signing, banding, policies.pop(), home or sink, taken)
+    return "\n".join([*lines, f"plan      {target}"])
 
-    def store(self, name: str) -> Store:
-        return self.home.sub(f"passes/{name}")
 
-    def keys(self, name: str, count: int) -> dict[int, str]:
-        """Key per shard of a pass that depends on everything."""
-        return {
-            number: digest({"stage": self.key, "pass": name, "of": count, "shard": number}) for number in range(count)
-        }
+def decisions(run: Run) -> str:
+    """Fingerprint of every verdict: the content of the passes that decide."""
+    names = [*run.levels, *(["repeats"] if run.stage.spans else [])]
+    return digest({name: run.store(name).hashes() for name in names})
 
-    def run(self, pool: Pool, check: Callable[[], None] = lambda: None) -> list[Receipt]:
-        """Every pass that is not proven; returns the receipts of the output's shards.
 
-        `check` is called when everything is decided and nothing is written. WorkError where the caps stop the run.
-        """
-        keys = self.keys("apply", self.new_parts)
-        if proven(self.sink, keys):
-            self._require_ids(keys)
-            return make(self.sink, apply.run, keys, lambda number: None, pool)
-        notes = self.notes(self.settle(pool))
-        check()
-        survey.raise_alarm(self.store("survey"), self.stage.caps)
-        if limited := notes.get("not_all_compared"):
-            fault = f"dedup: {limited:,} documents were not compared with all their candidates: too many are nearly as similar as the threshold"
-            progress.current.say(
-                f"{fault}; their ledger rows say so, the receipts count what was left out by similarity"
-            )
-        found = self._repeats(pool) if self.stage.spans else None
+def clusters(run: Run, largest: list[tuple[int, int]]) -> list[dict[str, Any]]:
+    """Size, and representative and some removed documents with the beginnings of their texts, of each of the largest clusters."""
+    found = []
+    for members, representative in largest:
+        docs = np.array([representative, *followers(run, representative)], np.int64)
+        rows = run.corpus.gather(docs, ["id", *columns(run.minhash.fields, run.minhash.shape)])
+        texts = text_of(rows, run.minhash.fields, run.minhash.shape).to_pylist()
+        samples = [{"id": name, "text": (text or "")[:SAMPLE]} for name, text in zip(rows["id"].to_pylist(), texts)]
+        found.append({"documents": members, "representative": samples[0], "removed": samples[1:]})
+    return found
 
-        def applying(number: int) -> apply.Applying:
-            return self.applying(None, notes if number == 0 else {})._replace(
-                repeats=found, level=self.stage.spans or "", taken=self.taken
-            )
 
-        receipts = make(self.sink, apply.run, keys, applying, pool)
-        self._require_ids(keys)
-        self.store("spans").fs.delete("")
-        self.store("band").fs.delete("")
-        for store in levels.scratch(self):
-            store.fs.delete("")
-        return receipts
+def followers(run: Run, representative: int) -> list[int]:
+    """Some documents that go because of `representative`."""
+    found: list[int] = []
+    for name in sorted(run.levels, key=["near", "exact", "url", "semantic"].index):
+        store = run.store(name)
+        for number in store.shards():
+            rows = store.read(number)
+            docs = column(rows, "doc")
+            found += docs[(column(rows, "duplicate_of") == representative) & (docs != representative)][
+                :SAMPLES
+            ].tolist()
+            if len(found) >= SAMPLES:
+                return found[:SAMPLES]
+    return found
 
-    def _require_ids(self, keys: dict[int, str]) -> None:
-        """Within one store ids are unique; several may have met here for the first time."""
-        if len({part.store.path for part in self.corpus.parts if not part.old}) > 1:
-            identity.require_unique(self.sink, list(keys))
 
-    @property
-    def new_parts(self) -> int:
-        return sum(not part.old for part in self.corpus.parts)
+def read(path: Path) -> dict[str, Any]:
+    """A plan file; SourceError where it is none."""
+    try:
+        page = json.loads(path.read_text(encoding="utf-8"))
+        if page["format"] == FORMAT and {"key", "decisions", "options", "inputs", "over_caps"} <= page.keys():
+            return page
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass
+    raise SourceError(f"dedup: {path} is no plan", "make one with `maetdol dedup SOURCE SINK --plan FILE`")
 
-    def applying(self, before: str | None = None, notes: dict[str, Any] | None = None) -> apply.Applying:
-        """What a task needs to know the fate of its rows: after every level, or after those before the level `before`."""
-        stage = self.stage
-        stores = (self.store(name) for name in ("sign", "exact", "verify"))
-        later = levels.laid_over(self, before)
-        return apply.Applying(
-            self.corpus, *stores, "exact" in stage.levels, stage.copies == "drop-all", notes or {}, later=later
+
+def check(page: dict[str, Any], key: str, inputs: Inputs, path: Path) -> None:
+    """UsageError where the plan is not of these options and inputs, or was stopped by its caps."""
+    if page["inputs"] != inputs.content():
+        raise UsageError(f"dedup: the input has changed since {path} was made", "make a new plan and look at it")
+    if page["key"] != key:
+        given = json.dumps(page["options"])
+        raise UsageError(
+            f"dedup: {path} was made with other options: {given}", "give the same ones, or none with --apply"
         )
+    if page["over_caps"]:
+        fault = f"dedup: {path} was stopped: {len(page['over_caps'])} sources lose too much"
+        raise UsageError(fault, "raise `caps` or change the threshold in a new plan")
 
-    def notes(self, surveyed: list[Receipt]) -> dict[str, Any]:
-        """What the report should know: the banding, candidates by bin of estimated similarity, similarities removed."""
-        found: dict[str, Any] = {"similarity": survey.summary(surveyed)["similarity"]}
-        if "near" in self.stage.levels:
-            found |= {"bands": self.banding.bands, "rows": self.banding.rows}
-            for receipt in self.store("verify").receipts().values():
-                merge_notes(found, receipt.notes)
-        return found | levels.notes(self)
 
-    def settle(self, pool: Pool) -> list[Receipt]:
-        """All passes up to `survey`: everything is decided then, and nothing written; returns the survey's receipts."""
-        self._decide(pool)
-        levels.settle(self, pool)
-        applying = self.applying()
-        return make(
-            self.store("survey"), survey.run, self.keys("survey", self.new_parts), lambda number: applying, pool
-        )
+def check_decisions(page: dict[str, Any], run: Run, path: Path) -> None:
+    """UsageError where the passes decided otherwise than the plan says."""
+    if page["decisions"] != decisions(run):
+        raise UsageError(f"dedup: {path} decides otherwise than this run would", "make a new plan and look at it")
 
-    def _decide(self, pool: Pool) -> None:
-        signs = self.store("sign")
-        keys = {number: self.signing.key(part.content) for number, part in enumerate(self.corpus.parts)}
-        library = self.signing.library(self.stage.signatures)
-        make(signs, sign.run, keys, lambda number: (self.corpus, self.signing, library), pool)
 
-        grouped = bool({"exact", "near"} & set(self.stage.levels))
-        ranges = spread(self.corpus.rows, exact.MOST) if grouped else []
-        exacts = self.store("exact")
-
-        def grouping(number: int) -> exact.Grouping:
-            return exact.Grouping(self.corpus, signs, self.policy, self.stage.merge_empty, *ranges[number])
-
-        make(exacts, exact.run, self.keys("exact", len(ranges)), grouping, pool)
-        lots = self._lots(pool) if "near" in self.stage.levels else cluster.Lots(self.store("cluster"))
-        settling = verify.Settling(
-            self.corpus,
-            signs,
-            exacts,
-            lots,
-            self.signing,
-            self.banding,
-            self.policy,
-            self.stage.threshold,
-            self.stage.measure == "containment",
-        )
-        make(self.store("verify"), verify.run, self.keys("verify", lots.count), lambda number: settling, pool)
-
-    def trims(self, pool: Pool) -> Store:
-        """What cutting the repeated spans would take from each source; for a plan."""
-        found, store = self._repeats(pool), self.store("trims")
-        applying = self.applying()._replace(repeats=found, level=self.stage.spans or "")
-        make(store, trims.run, self.keys("trims", self.new_parts), lambda number: applying, pool)
-        return store
-
-    def _repeats(self, pool: Pool) -> Store:
-        """Find the repeated spans of the documents that stay."""
-        spans, found, signs = self.store("spans"), self.store("repeats"), self.store("sign")
-        most = repeats.most_spans(self.stage.span_memory)
-        runs = repeats.runs_of(self.corpus, signs, most * repeats.DENSEST, self.stage.spans != "substring")
-        cutting = repeats.Cutting(
-            self.applying(), self.stage.spans or "", self.stage.shingling(), self.stage.least_span(), runs, self.taken
-        )
-        made = make(spans, repeats.find, self.keys("spans", len(runs)), lambda number: cutting, pool)
-        ranges = spread(sum(receipt.notes["spans"] for receipt in made), most)
-
-        def choosing(number: int) -> repeats.Choosing:
-            return repeats.Choosing(self.corpus, signs, spans, self.policy, *ranges[number], self.taken is not None)
-
-        make(found, repeats.choose, self.keys("repeats", len(ranges)), choosing, pool)
-        return found
-
-    def _lots(self, pool: Pool) -> cluster.Lots:
-        """Band, link and cluster."""
-        signs, bands, links = self.store("sign"), self.store("band"), self.store("link")
-        clusters, scratch = self.store("cluster"), self.store("components")
-        over = components.ranges_of(self.corpus.rows, self.stage.cluster_memory)
-        ranges = spread(self.corpus.rows * self.banding.bands, link.MOST)
-        keys = self.keys("cluster", over.count if over else 1)
-        done = proven(clusters, keys)
-        if not done:
-            keying = band.Keying(self.corpus, signs, self.store("exact"), self.banding)
-            make(bands, band.run, self.keys("band", len(band.groups(self.corpus))), lambda number: keying, pool)
-
-            def linking(number: int) -> link.Linking:
-                return link.Linking(
-                    self.corpus,
-                    signs,
-                    bands,
-                    self.banding,
-                    self.stage.threshold,
-                    *ranges[number],
-                    self.stage.measure == "containment",
-                )
-
-            make(links, link.run, self.keys("link", len(ranges)), linking, pool)
-        if over and not done:
-            made = components.Spread(self.corpus, signs, links, scratch, clusters, over, self.key, pool).run(keys)
-        else:
-            joining = cluster.Joining(self.corpus, signs, links)
-            made = make(clusters, cluster.run, keys, lambda number: joining, pool)
-        scratch.fs.delete("")
-        return cluster.Lots.of(clusters, made)
+def passes_of(path: Path) -> Path:
+    """Where a plan's passes lie."""
+    return path.with_name(path.name + ".passes")

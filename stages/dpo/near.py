@@ -24,7 +24,7 @@ def near_copies(prompts: list[str], others: Iterable[str]) -> np.ndarray:
     from stages.text.minhash.jaccard import shared, shingle_sets
     from stages.text.minhash.lsh import band_keys, for_recall
     from stages.text.minhash.shingles import Shingling
-    from stages.text.minhash.signatures import sign
+    from stages.text.minhash.signatures import compute_minhash
 
     how = Shingling("char", 5)
     banding = for_recall(THRESHOLD, RECALL, PERMUTATIONS)
@@ -33,12 +33,12 @@ def near_copies(prompts: list[str], others: Iterable[str]) -> np.ndarray:
         return found
     mine = _buffers(prompts)
     my_sets = shingle_sets(*mine, how)
-    my_keys = band_keys(sign(*mine, how, PERMUTATIONS).values, banding)
+    my_keys = band_keys(compute_minhash(*mine, how, PERMUTATIONS).values, banding)
     flat, rows = _sorted(my_keys)
     for block in _blocks(others):
         theirs = _buffers(block)
         their_sets = shingle_sets(*theirs, how)
-        keys, their_rows = _sorted(band_keys(sign(*theirs, how, PERMUTATIONS).values, banding))
+        keys, their_rows = _sorted(band_keys(compute_minhash(*theirs, how, PERMUTATIONS).values, banding))
         for left, right in _meeting(flat, rows, keys, their_rows):
             if found[left]:
                 continue

@@ -1,8 +1,8 @@
-"""Pass `cluster`: the components of all edges, cut into tasks for `verify`.
+"""Pass `cluster`: the connected components of all edges, in partitions for the tasks of `near`.
 
 One task joins the forests of every range: three arrays of four bytes per document and one per member, edges streamed.
-Columns, sorted by component, then document: `doc`, `component` (its smallest document) and `lot` (number of the verify task;
-int64 all). A lot is consecutive components of about so many bytes of text; a component that is larger is a lot of its own.
+Columns, sorted by component, then document: `doc`, `component` (its smallest document) and `partition` (number
+of the task; int64 all). A partition is consecutive components of about so many bytes of text; a larger component is alone.
 
 What one task may not hold is spread over ranges of documents (`components.py`): then the same rows lie in several shards, one
 behind the other.
@@ -26,60 +26,60 @@ if TYPE_CHECKING:
     from stages.dedup.near.union_find import Trees
 
 BYTES = 64 << 20
-"""Text per verify task, of which it holds a piece at a time."""
+"""Text per partition, of which a task it holds a piece at a time."""
 DOCS = 1 << 17
-"""Documents per verify task, for corpora of short texts."""
-LOTS = 2048
-"""Above this many tasks they grow instead, so that the number of files read back stays small."""
+"""Documents per partition, for corpora of short texts."""
+PARTITIONS = 2048
+"""Above this many partitions they grow instead, so that the number of files read back stays small."""
 
 
-class Lots(NamedTuple):
-    """The lots, and where they lie."""
+class Partitions(NamedTuple):
+    """The partitions, and where they lie."""
 
     store: Store
     held: tuple[tuple[int, int], ...] = ()
-    """(first lot, one behind the last) of each shard. A lot that reaches over several begins in the first of them."""
+    """(first partition, one behind the last) of each shard. One that reaches over several begins in the first of them."""
 
     @classmethod
-    def of(cls, store: Store, receipts: list[Receipt]) -> Lots:
-        return cls(store, tuple((receipt.notes.get("first", 0), receipt.notes["lots"]) for receipt in receipts))
+    def of(cls, store: Store, receipts: list[Receipt]) -> Partitions:
+        return cls(store, tuple((receipt.notes.get("first", 0), receipt.notes["partitions"]) for receipt in receipts))
 
     @property
     def count(self) -> int:
         return max((end for _, end in self.held), default=0)
 
-    def members(self, lot: int) -> tuple[np.ndarray, np.ndarray]:
-        """(documents, components) of a lot, by component, then document."""
-        shards = [number for number, (first, end) in enumerate(self.held) if first <= lot < end]
+    def members(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """(documents, components) of a partition, by component, then document."""
+        shards = [shard for shard, (first, end) in enumerate(self.held) if first <= number < end]
         docs, components = zip(
-            *(between(self.store.read(number), "lot", lot, lot, "doc", "component") for number in shards)
+            *(between(self.store.read(shard), "partition", number, number, "doc", "component") for shard in shards)
         )
         return np.concatenate(docs), np.concatenate(components)
 
 
-class Joining(NamedTuple):
-    """What the task needs: the corpus, its signatures and the edges."""
+class Graph(NamedTuple):
+    """The corpus, its signatures (pass `sign`) and the edges between its documents (pass `link`)."""
 
     corpus: Corpus
-    sign: Store
-    link: Store
+    signatures: Store
+    edges: Store
 
 
-def run(task: Task) -> Receipt:
+def find_components(task: Task) -> Receipt:
     """Write every component of two documents and more."""
-    from stages.dedup.near import union_find as components
+    from stages.dedup.near import union_find
 
-    given: Joining = task.given
-    parent = components.forest(given.corpus.rows)
-    for number in given.link.shards():
-        edges = given.link.read(number)
-        components.join_all(parent, column(edges, "left"), column(edges, "right"))
-    sizes = (column(given.sign.read(number), "size") for number in range(len(given.corpus.parts)))
-    trees = components.gathered(parent, sizes, BYTES, DOCS, LOTS)
-    notes = {"components": trees.trees, "documents": len(trees.members), "lots": trees.lot_count}
+    graph: Graph = task.given
+    parent = union_find.forest(graph.corpus.rows)
+    for number in graph.edges.shards():
+        edges = graph.edges.read(number)
+        union_find.join_all(parent, column(edges, "left"), column(edges, "right"))
+    sizes = (column(graph.signatures.read(number), "size") for number in range(len(graph.corpus.parts)))
+    trees = union_find.gathered(parent, sizes, BYTES, DOCS, PARTITIONS)
+    notes = {"components": trees.trees, "documents": len(trees.members), "partitions": trees.count}
     if not len(trees.members):
         nothing = np.zeros(0, np.int64)
-        return task.put(blocks(doc=nothing, component=nothing, lot=nothing), notes)
+        return task.put(blocks(doc=nothing, component=nothing, partition=nothing), notes)
     return task.sink.put(task.number, _batches(trees), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
 
 
@@ -88,4 +88,6 @@ def _batches(trees: Trees) -> Iterator[pa.RecordBatch]:
     for first in range(0, len(trees.members), BLOCK):
         docs = trees.members[first : first + BLOCK].astype(np.int64)
         component = trees.parent[docs].astype(np.int64)
-        yield from blocks(doc=docs, component=component, lot=trees.lots[component].astype(np.int64)).to_batches()
+        yield from blocks(
+            doc=docs, component=component, partition=trees.partitions[component].astype(np.int64)
+        ).to_batches()

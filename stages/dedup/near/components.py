@@ -5,7 +5,7 @@
     label-NNN   the root of each document, by doubling            one task a range that is not done
     members     who belongs to which component, for its range     one task a range
     weigh       size of each component                            one task a range
-    cut         lots, where each range begins                     one task, a range at a time
+    cut         where each range stands in the partitions         one task, a range at a time
     cluster     the columns of `cluster.py`                       one task a range
 
 No task holds more than some columns of one range (`NODE_BYTES` a document, `FIXED` besides): edges and members are streamed, so neither the number
@@ -29,10 +29,9 @@ from pipeline.options import digest
 from pipeline.storage.ledger import COLUMNS, Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import BLOCK, blocks, column
-from stages.dedup.corpus import Corpus
-from stages.dedup.near import cluster
-from stages.dedup.near import shuffle as letters
-from stages.dedup.near.shuffle import Box, Ranges, Source
+from stages.dedup.near import cluster, shuffle
+from stages.dedup.near.cluster import Graph
+from stages.dedup.near.shuffle import PartitionWriter, Ranges, Source
 from stages.dedup.passes import STAGE, Task, make
 
 DOC_BYTES = 16
@@ -56,25 +55,22 @@ def ranges_of(rows: int, memory: int) -> Ranges | None:
 
 
 class Work(NamedTuple):
-    """What every task needs: the corpus, its signatures, the edges, the ranges, and what it reads."""
+    """What every task needs: the graph, the ranges, and what it reads."""
 
-    corpus: Corpus
-    sign: Store
+    graph: Graph
     ranges: Ranges
     sources: tuple[Source, ...]
     owners: tuple[Store | None, ...] = ()
     """For `label`: where each range's labels lie; None where no document of the range was joined to a smaller one."""
     most: tuple[int, int] = (0, 0)
-    """For `cut` and `cluster`: weight and documents of a lot."""
+    """For `cut` and `cluster`: weight and documents of a partition."""
 
 
 @dataclass
-class Spread:
+class Distributed:
     """The passes of one run, in order; `key` is what all of them depend on."""
 
-    corpus: Corpus
-    sign: Store
-    link: Store
+    graph: Graph
     scratch: Store
     sink: Store
     ranges: Ranges
@@ -88,9 +84,9 @@ class Spread:
         members = self.scratch.sub("members")
         there = [number for number, store in enumerate(labels) if store is not None]
         made = self._make(
-            "members", letters_of_range, {n: self._work([(store, (n,))]) for n in there if (store := labels[n])}
+            "members", send_members, {n: self._work([(store, (n,))]) for n in there if (store := labels[n])}
         )
-        sent = letters.senders((members, receipt) for receipt in made)
+        sent = shuffle.sources_by_range((members, receipt) for receipt in made)
         everyone = range(self.ranges.count)
         weighed = self._make("weigh", weigh, {n: self._work(sent.get(n, [])) for n in everyone})
         sizes: tuple[Source, ...] = ((self.scratch.sub("weigh"), tuple(everyone)),)
@@ -105,7 +101,7 @@ class Spread:
         return make(self.sink, write, keys, given.__getitem__, self.pool)
 
     def _work(self, sources, owners=(), most=(0, 0)) -> Work:
-        return Work(self.corpus, self.sign, self.ranges, tuple(sources), tuple(owners), most)
+        return Work(self.graph, self.ranges, tuple(sources), tuple(owners), most)
 
     def _make(self, name: str, fn, given: dict[int, Work]) -> list[Receipt]:
         keys = {
@@ -116,11 +112,13 @@ class Spread:
 
     def _join(self) -> list[Store | None]:
         """The pass that holds each range's forest."""
-        links, split = self.link.shards(), self.scratch.sub("split")
+        links, split = self.graph.edges.shards(), self.scratch.sub("split")
         size = max(1, -(-len(links) // SPLITS))
         groups = [tuple(links[first : first + size]) for first in range(0, len(links), size)]
-        made = self._make("split", split_edges, {n: self._work([(self.link, group)]) for n, group in enumerate(groups)})
-        waiting = letters.senders((split, receipt) for receipt in made)
+        made = self._make(
+            "split", split_edges, {n: self._work([(self.graph.edges, group)]) for n, group in enumerate(groups)}
+        )
+        waiting = shuffle.sources_by_range((split, receipt) for receipt in made)
         states: list[Store | None] = [None] * self.ranges.count
         turn = 0
         while waiting:
@@ -132,8 +130,8 @@ class Spread:
             made = self._make(store.name, join, given)
             for number in given:
                 states[number] = store
-            waiting = letters.senders((store, receipt) for receipt in made)
-            for receipt in made:  # what a range keeps is no letter
+            waiting = shuffle.sources_by_range((store, receipt) for receipt in made)
+            for receipt in made:  # what a range keeps for itself is not sent
                 if receipt.shard in waiting:
                     waiting[receipt.shard] = _without(waiting[receipt.shard], receipt.shard)
             waiting = {number: sources for number, sources in waiting.items() if sources}
@@ -162,11 +160,11 @@ def _without(sources: list[Source], shard: int) -> list[Source]:
 
 
 def _most(weighed: list[Receipt]) -> tuple[int, int]:
-    """Weight and documents of a lot, as `components.gathered` has them."""
+    """Weight and documents of a partition, as `union_find.gathered` has them."""
     from stages.dedup.near.union_find import UNIT
 
     weight, docs = (sum(receipt.notes[name] for receipt in weighed) for name in ("weight", "documents"))
-    return max(-(-cluster.BYTES // UNIT), weight // cluster.LOTS), max(cluster.DOCS, docs // cluster.LOTS)
+    return max(-(-cluster.BYTES // UNIT), weight // cluster.PARTITIONS), max(cluster.DOCS, docs // cluster.PARTITIONS)
 
 
 def split_edges(task: Task) -> Receipt:
@@ -175,16 +173,16 @@ def split_edges(task: Task) -> Receipt:
     notes: dict = {"to": {}}
 
     def batches() -> Iterator[pa.RecordBatch]:
-        box = Box(given.ranges, "right", ("left", "right"), notes["to"])
+        writer = PartitionWriter(given.ranges, "right", ("left", "right"), notes["to"])
         for store, shards in given.sources:
             for shard in shards:
                 for batch in store.batches(shard):
                     rows = pa.Table.from_batches([batch])
                     left, right = column(rows, "left"), column(rows, "right")
-                    yield from box.add(np.minimum(left, right), np.maximum(left, right))
-        yield from box.flush()
+                    yield from writer.add(np.minimum(left, right), np.maximum(left, right))
+        yield from writer.flush()
 
-    return letters.put(task, batches(), EDGES, notes)
+    return shuffle.put(task, batches(), EDGES, notes)
 
 
 def join(task: Task) -> Receipt:
@@ -197,17 +195,17 @@ def join(task: Task) -> Receipt:
 
     def batches() -> Iterator[pa.RecordBatch]:
         parent = np.arange(low, high)
-        box = Box(given.ranges, "right", ("left", "right"), notes["to"])
-        for left, right in letters.read(given.sources, task.number, "left", "right"):
+        writer = PartitionWriter(given.ranges, "right", ("left", "right"), notes["to"])
+        for left, right in shuffle.read(given.sources, task.number, "left", "right"):
             out_left, out_right = np.empty(len(left), np.int64), np.empty(len(left), np.int64)
             made = spanning.insert_all(parent, low, left, right, out_left, out_right)
-            yield from box.add(out_left[:made].copy(), out_right[:made].copy())
-        yield from box.flush()
+            yield from writer.add(out_left[:made].copy(), out_right[:made].copy())
+        yield from writer.flush()
         spanning.flatten_from(parent, low)
         for docs, labels in _joined(parent, low):
-            yield from box.packed(task.number, {"left": labels, "right": docs})
+            yield from writer.packed(task.number, {"left": labels, "right": docs})
 
-    return letters.put(task, batches(), EDGES, notes)
+    return shuffle.put(task, batches(), EDGES, notes)
 
 
 def _joined(parent: np.ndarray, low: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -224,7 +222,7 @@ def first_labels(task: Task) -> Receipt:
     given: Work = task.given
     low, high = given.ranges.bounds(task.number)
     labels = np.arange(low, high)
-    for left, right in letters.read(given.sources, task.number, "left", "right"):
+    for left, right in shuffle.read(given.sources, task.number, "left", "right"):
         labels[right - low] = left
     return _put(task, {"label": labels}, {"moved": int((labels < low).any())})
 
@@ -241,10 +239,10 @@ def label(task: Task) -> Receipt:
     ends = np.cumsum(np.bincount(owner, minlength=1))
     del owner
     moved = 0
-    for at, place in enumerate(given.owners[: len(ends)]):
+    for at, held in enumerate(given.owners[: len(ends)]):
         mine = asking[ends[at - 1] if at else 0 : ends[at]]
-        if place is not None and len(mine):
-            moved += _look_up(place, at, ranges.bounds(at)[0], labels, mine)
+        if held is not None and len(mine):
+            moved += _look_up(held, at, ranges.bounds(at)[0], labels, mine)
     return _put(task, {"label": labels}, {"moved": moved})
 
 
@@ -275,7 +273,7 @@ def _put(task: Task, columns: dict[str, np.ndarray], notes: dict) -> Receipt:
     return task.sink.put(task.number, batches(), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
 
 
-def letters_of_range(task: Task) -> Receipt:
+def send_members(task: Task) -> Receipt:
     """Send every document that is not its component's smallest to that one's range, with its weight."""
     given: Work = task.given
     low = given.ranges.bounds(task.number)[0]
@@ -284,33 +282,33 @@ def letters_of_range(task: Task) -> Receipt:
     notes: dict = {"to": {}}
 
     def batches() -> Iterator[pa.RecordBatch]:
-        box = Box(given.ranges, "component", tuple(MEMBERS), notes["to"])
-        weights = Weights(given.corpus, given.sign)
+        writer = PartitionWriter(given.ranges, "component", tuple(MEMBERS), notes["to"])
+        weights = Weights(given.graph)
         for docs, found in _joined(labels, low):
-            yield from box.add(found, docs, weights.of(docs))
-        yield from box.flush()
+            yield from writer.add(found, docs, weights.of(docs))
+        yield from writer.flush()
 
-    return letters.put(task, batches(), MEMBERS, notes)
+    return shuffle.put(task, batches(), MEMBERS, notes)
 
 
 class Weights:
-    """Weights of documents in units of `components.UNIT`, asked for in ascending order: one part is held at a time."""
+    """Weights of documents in units of `union_find.UNIT`, asked for in ascending order: one part is held at a time."""
 
-    def __init__(self, corpus: Corpus, sign: Store):
-        self.corpus, self.sign = corpus, sign
+    def __init__(self, graph: Graph):
+        self.graph = graph
         self._number, self._sizes = -1, np.zeros(0, np.int64)
 
     def of(self, docs: np.ndarray) -> np.ndarray:
         """uint32 by document (`docs` ascending)."""
         from stages.dedup.near.union_find import LARGEST, UNIT
 
-        owner = np.searchsorted(self.corpus.firsts, docs, side="right") - 1
+        owner = np.searchsorted(self.graph.corpus.firsts, docs, side="right") - 1
         found = np.empty(len(docs), np.uint32)
         for number in np.unique(owner).tolist():
             if number != self._number:
-                self._number, self._sizes = number, column(self.sign.read(number), "size")
+                self._number, self._sizes = number, column(self.graph.signatures.read(number), "size")
             here = owner == number
-            sizes = self._sizes[docs[here] - self.corpus.parts[number].first]
+            sizes = self._sizes[docs[here] - self.graph.corpus.parts[number].first]
             found[here] = np.minimum((np.maximum(sizes, 0) + UNIT - 1) // UNIT, LARGEST)
         return found
 
@@ -323,11 +321,11 @@ def weigh(task: Task) -> Receipt:
     given: Work = task.given
     low, high = given.ranges.bounds(task.number)
     counts, weights = np.zeros(high - low, np.int64), np.zeros(high - low, np.int64)
-    for component, weight in letters.read(given.sources, task.number, "component", "weight"):
+    for component, weight in shuffle.read(given.sources, task.number, "component", "weight"):
         spanning.tally(counts, weights, low, component, weight)
     roots = np.flatnonzero(counts)
     counts, weights = counts[roots] + 1, weights[roots]
-    own = Weights(given.corpus, given.sign)
+    own = Weights(given.graph)
     roots += low
     for first in range(0, len(roots), BLOCK):
         weights[first : first + BLOCK] += own.of(roots[first : first + BLOCK])
@@ -337,7 +335,7 @@ def weigh(task: Task) -> Receipt:
 
 
 def cut(task: Task) -> Receipt:
-    """The lot with which each range begins, and what that holds already; behind the last range, where all end."""
+    """The partition with which each range begins, and what that holds already."""
     from stages.dedup.near import spanning
 
     given: Work = task.given
@@ -351,7 +349,7 @@ def cut(task: Task) -> Receipt:
                 counts, weights = column(rows, "count"), column(rows, "weight")
                 spanning.cut_on(counts, weights, *given.most, state, np.empty(len(counts), np.int64))
     whole = np.array(found)
-    return task.put(blocks(lot=whole[:, 0].copy(), weight=whole[:, 1].copy(), documents=whole[:, 2].copy()))
+    return task.put(blocks(partition=whole[:, 0].copy(), weight=whole[:, 1].copy(), documents=whole[:, 2].copy()))
 
 
 def write(task: Task) -> Receipt:
@@ -363,20 +361,20 @@ def write(task: Task) -> Receipt:
     (weighed, _), (cuts, _), *members = given.sources
     sizes, begun = weighed.read(task.number), cuts.read(0)
     roots, counts = column(sizes, "component"), column(sizes, "count")
-    state = np.array([column(begun, name)[task.number] for name in ("lot", "weight", "documents")])
-    lots = np.empty(len(roots), np.int64)
-    spanning.cut_on(counts, column(sizes, "weight"), *given.most, state, lots)
+    state = np.array([column(begun, name)[task.number] for name in ("partition", "weight", "documents")])
+    partitions = np.empty(len(roots), np.int64)
+    spanning.cut_on(counts, column(sizes, "weight"), *given.most, state, partitions)
     total = int(counts.sum())
     notes = {
         "components": len(roots),
         "documents": total,
-        "first": int(lots[0]) if total else 0,
-        "lots": int(lots[-1]) + 1 if total else 0,
+        "first": int(partitions[0]) if total else 0,
+        "partitions": int(partitions[-1]) + 1 if total else 0,
     }
 
     def batches() -> Iterator[pa.RecordBatch]:
         nothing = np.zeros(0, np.int64)
-        yield pa.RecordBatch.from_pylist([], blocks(doc=nothing, component=nothing, lot=nothing).schema)
+        yield pa.RecordBatch.from_pylist([], blocks(doc=nothing, component=nothing, partition=nothing).schema)
         for first in range(0, total, given.ranges.size):
             component, doc = _window(
                 given.ranges, task.number, members, roots, counts, first, min(given.ranges.size, total - first)
@@ -384,7 +382,7 @@ def write(task: Task) -> Receipt:
             for at in range(0, len(doc), BLOCK):
                 of = component[at : at + BLOCK]
                 yield from blocks(
-                    doc=doc[at : at + BLOCK], component=of, lot=lots[np.searchsorted(roots, of)]
+                    doc=doc[at : at + BLOCK], component=of, partition=partitions[np.searchsorted(roots, of)]
                 ).to_batches()
 
     return task.sink.put(task.number, batches(), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
@@ -393,16 +391,16 @@ def write(task: Task) -> Receipt:
 def _window(
     ranges: Ranges, number: int, members, roots: np.ndarray, counts: np.ndarray, first: int, size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """(components, documents) of the `size` places from `first` on."""
+    """(components, documents) of the `size` positions from `first` on."""
     from stages.dedup.near import spanning
 
     low, high = ranges.bounds(number)
-    places = np.zeros(high - low, np.int64)
-    places[roots - low] = np.cumsum(counts) - counts
+    positions = np.zeros(high - low, np.int64)
+    positions[roots - low] = np.cumsum(counts) - counts
     component, doc = np.empty(size, np.int64), np.empty(size, np.int64)
     for at in range(0, len(roots), BLOCK):
         some = roots[at : at + BLOCK]
-        spanning.place_from(places, low, some, some, first, component, doc)
-    for of, docs in letters.read(members, number, "component", "doc"):
-        spanning.place_from(places, low, of, docs, first, component, doc)
+        spanning.lay_out(positions, low, some, some, first, component, doc)
+    for of, docs in shuffle.read(members, number, "component", "doc"):
+        spanning.lay_out(positions, low, of, docs, first, component, doc)
     return component, doc

@@ -1,12 +1,10 @@
-"""Pass `link`: documents that share a bucket and may match, as the edges of a forest.
+"""Pass `link`: documents that share a bucket and may match, as the edges of a spanning forest.
 
 A task reads one range of keys from every part's sorted list, finds the buckets of two documents and more, and joins their
 documents: pairs whose estimate allows a match in small buckets, a star in large ones. Columns: `left`, `right` (int64).
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 
@@ -16,33 +14,19 @@ from stages.dedup.columns import between, blocks, picked
 from stages.dedup.corpus import Corpus
 from stages.dedup.near.band import groups
 from stages.dedup.passes import Task
-from stages.text.minhash.lsh import Banding
+from stages.dedup.run import KeyRange, Run
 
 MOST = 2 << 20
 """Keys per task: 34 MB while they are sorted, and at worst 1 GB of signatures of 128 values when all of them meet in small buckets."""
 
 
-class Linking(NamedTuple):
-    """What a task needs: the corpus, signatures, keys, the banding, the threshold and its range of keys."""
-
-    corpus: Corpus
-    sign: Store
-    band: Store
-    banding: Banding
-    threshold: float
-    low: int
-    high: int
-    within: bool = False
-    """Does containment decide? Then an estimate of Jaccard rules nothing out."""
-
-
-def run(task: Task) -> Receipt:
-    """Link the documents that meet under the task's keys."""
+def write_edges(task: Task) -> Receipt:
+    """Join the documents that meet under the task's keys."""
     from stages.dedup.near.representatives import link_buckets
     from stages.dedup.near.sorting import sorted_pairs
 
-    given: Linking = task.given
-    keys, docs = _in_range(given)
+    run: Run = task.given.run
+    keys, docs = _in_range(task.given)
     keys, docs = sorted_pairs(keys, docs)
     new = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.zeros(0, bool)
     bucket = np.cumsum(new) - 1
@@ -54,43 +38,45 @@ def run(task: Task) -> Receipt:
         "buckets": int(len(sizes)),
         "largest_bucket": {str(task.number): int(sizes.max(initial=0))},
     }
-    known, places, compared = _numbered(docs, sizes)
+    known, positions, compared = _numbered(docs, sizes)
     starts = np.r_[0, np.cumsum(sizes)].astype(np.int64)
-    values = signatures(given.corpus, given.sign, known[:compared], given.banding.permutations)
-    left, right = link_buckets(starts, places, values, given.banding, given.threshold, given.within, len(known))
+    values = signatures(run.corpus, run.signatures, known[:compared], run.banding.permutations)
+    left, right = link_buckets(starts, positions, values, run.banding, run.stage.threshold, run.contained, len(known))
     return task.put(blocks(left=known[left], right=known[right]), notes)
 
 
 def _numbered(docs: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """(documents, place of each entry in them, how many are compared): those of small buckets first, ascending.
+    """(documents, position of each entry in them, how many are compared): those of small buckets first, ascending.
 
     Documents met in stars alone need no signature: a bucket of millions costs sixteen bytes a document.
     """
     from stages.dedup.near.representatives import WIDEST
 
-    known, places = np.unique(docs, return_inverse=True)
+    known, positions = np.unique(docs, return_inverse=True)
     compared = np.zeros(len(known), bool)
-    compared[places[np.repeat(sizes <= WIDEST, sizes)]] = True
+    compared[positions[np.repeat(sizes <= WIDEST, sizes)]] = True
     order = np.argsort(~compared, kind="stable")
     back = np.empty(len(known), np.int64)
     back[order] = np.arange(len(known))
-    return known[order], back[places], int(compared.sum())
+    return known[order], back[positions], int(compared.sum())
 
 
-def _in_range(given: Linking) -> tuple[np.ndarray, np.ndarray]:
+def _in_range(given: KeyRange) -> tuple[np.ndarray, np.ndarray]:
+    """(keys, documents) in range."""
+    corpus, bands = given.run.corpus, given.run.store("band")
     keys, docs = [], []
-    for number, group in enumerate(groups(given.corpus)):
-        found, rows = between(given.band.read(number), "key", given.low, given.high, "key", "row")
+    for number, group in enumerate(groups(corpus)):
+        found, rows = between(bands.read(number), "key", given.low, given.high, "key", "row")
         keys.append(found)
-        docs.append(rows.astype(np.int64) + given.corpus.parts[group[0]].first)
+        docs.append(rows.astype(np.int64) + corpus.parts[group[0]].first)
     return np.concatenate(keys), np.concatenate(docs)
 
 
-def signatures(corpus: Corpus, sign: Store, docs: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` values of the signatures of the documents `docs` (ascending), uint32 (n, count)."""
+def signatures(corpus: Corpus, store: Store, docs: np.ndarray, count: int) -> np.ndarray:
+    """The first `count` values of the signatures (pass `sign`) of the documents `docs` (ascending), uint32 (n, count)."""
     owner = np.searchsorted(corpus.firsts, docs, side="right") - 1
     found = [
-        picked(sign.read(int(number)), "values", docs[owner == number] - corpus.parts[number].first, count)
+        picked(store.read(int(number)), "values", docs[owner == number] - corpus.parts[number].first, count)
         for number in np.unique(owner)
     ]
     return found[0] if len(found) == 1 else np.concatenate([np.zeros((0, count), np.uint32), *found])

@@ -1,10 +1,10 @@
-"""Greedy keepers for a component of any size: the same choice as `keepers.choose`, in bounded memory and without all pairs.
+"""Representatives in a component of any size: the same choice as `representatives.choose`, in bounded memory, without all pairs.
 
 Two sets can only reach the threshold when the rarest few of their hashes (a fifth and one, for .8) have one in common
 (prefix filtering, Chaudhuri, Ganti, Kaushik 2006). Rarity is counted within the component, so what a template gives to
 every page is left out of the index, and 700,000 pages of one template that differ in their contents never meet. Nothing
 is lost: the filter only leaves out pairs that cannot match. Where containment decides, what a document has rarest may stand
-anywhere in its keeper: then all hashes of the kept are in the index.
+anywhere in its representative: then all hashes of the kept are in the index.
 
 Kept documents fill a block of bounded size. When it is full, every later document is held against it once, and the next
 block starts empty.
@@ -45,7 +45,7 @@ class Block(NamedTuple):
 
     hashes: np.ndarray
     ends: np.ndarray
-    places: np.ndarray
+    positions: np.ndarray
     values: np.ndarray
     keys: np.ndarray
     heads: np.ndarray
@@ -68,7 +68,7 @@ def choose_large(
     most: int = MOST,
     most_visits: int = VISITS,
 ) -> Choice:
-    """Keepers among the `len(fixed)` documents of one component.
+    """Representatives among the `len(fixed)` documents of one component.
 
     `chunks(start)` yields them from position `start` on, in order of preference; it is called once to count and once a
     block. `fixed` (bool) ones are kept whatever they match. `most` and `most_visits` limit what is compared and read of one
@@ -205,7 +205,7 @@ def _add(
     block,
     most,
     most_visits,
-    keeper,
+    representative,
     score,
     tally,
     left,
@@ -216,33 +216,33 @@ def _add(
     Returns the position in the chunk of the first document that found no room, or the chunk's length.
     """
     stop = ends.size - 1
-    found = np.empty(block.places.size, np.int64)
+    found = np.empty(block.positions.size, np.int64)
     for doc in range(ends.size - 1):
-        place = first + doc
-        if keeper[place] != place:
+        position = first + doc
+        if representative[position] != position:
             continue
         mine = hashes[ends[doc] : ends[doc + 1]]
         rare = ordered[ends[doc] : ends[doc] + _prefix(mine.size, threshold)]
-        if not fixed[place]:
-            count, whole = _candidates(place, rare, block, found, most_visits, steps)
+        if not fixed[position]:
+            count, whole = _candidates(position, rare, block, found, most_visits, steps)
             other, alike, missed = first_match(
                 values[doc], keys[doc], mine, found[:count], block.values, block.keys, block.hashes, block.ends,
                 threshold, floor, within, most, tally, steps,
             )  # fmt: skip
-            left[place] += missed + (not whole)
+            left[position] += missed + (not whole)
             if other >= 0:
-                keeper[place], score[place], left[place] = block.places[other], alike, 0
-        if full or keeper[place] != place:
+                representative[position], score[position], left[position] = block.positions[other], alike, 0
+        if full or representative[position] != position:
             continue
         if not _keep(
-            place, values[doc], keys[doc], mine, ordered[ends[doc] : ends[doc + 1]] if within else rare, block
+            position, values[doc], keys[doc], mine, ordered[ends[doc] : ends[doc + 1]] if within else rare, block
         ):
             full, stop = True, doc
     return stop
 
 
 @part
-def _candidates(place, rare, block, found, most_visits, steps):
+def _candidates(position, rare, block, found, most_visits, steps):
     """Put the kept documents that hold one of the hashes `rare` into `found`, in order; their number, and whether these are all."""
     count, visits, entry = 0, 0, -1
     for value in rare:
@@ -250,8 +250,8 @@ def _candidates(place, rare, block, found, most_visits, steps):
         while entry >= 0 and visits < most_visits:
             visits += 1
             other = block.owner[entry]
-            if block.rare[entry] == value and block.met[other] != place:
-                block.met[other] = place
+            if block.rare[entry] == value and block.met[other] != position:
+                block.met[other] = position
                 found[count] = other
                 count += 1
             entry = block.following[entry]
@@ -263,16 +263,16 @@ def _candidates(place, rare, block, found, most_visits, steps):
 
 
 @part
-def _keep(place, values, keys, mine, rare, block):
+def _keep(position, values, keys, mine, rare, block):
     """Add a kept document to the block; False when there is no room."""
     docs, entries = block.filled[0], block.filled[1]
-    at = block.ends[docs] if docs <= block.places.size else 0
-    if docs == block.places.size or at + mine.size > block.hashes.size or entries + rare.size > block.rare.size:
+    at = block.ends[docs] if docs <= block.positions.size else 0
+    if docs == block.positions.size or at + mine.size > block.hashes.size or entries + rare.size > block.rare.size:
         return False
     for index in range(mine.size):
         block.hashes[at + index] = mine[index]
     block.ends[docs + 1] = at + mine.size
-    block.places[docs] = place
+    block.positions[docs] = position
     block.values[docs] = values
     block.keys[docs] = keys
     for value in rare:

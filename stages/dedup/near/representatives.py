@@ -1,8 +1,8 @@
-"""The greedy choice of keepers: who is removed because it matches, in truth and directly, one that stays.
+"""The greedy choice of representatives: a document is removed only for an exact and direct match with one that stays.
 
 Documents come in order of preference. Each is compared with those kept before it that it shares a band with; the first
 whose exact Jaccard similarity (or, asked for, the share of the document's own shingles that it has: directional containment)
-reaches the threshold is its keeper, and a document without one is kept. So no two kept
+reaches the threshold represents it, and a document without one is kept. So no two kept
 documents that were compared are alike, nothing is removed through a chain, and the outcome depends on pairs alone, not on
 what else lies in the component.
 
@@ -34,10 +34,10 @@ MOST = 256
 class Choice(NamedTuple):
     """What became of m documents, by position."""
 
-    keeper: np.ndarray
-    """int64 (m): position of the keeper; its own for one that is kept."""
+    representative: np.ndarray
+    """int64 (m): position of the representative; its own for one that is kept."""
     score: np.ndarray
-    """float64 (m): exact similarity with the keeper; NaN for one that is kept."""
+    """float64 (m): exact similarity with the representative; NaN for one that is kept."""
     tally: np.ndarray
     """int64 (BINS, 3): candidate pairs compared, those that were true, and those left out, by estimated similarity."""
     left: np.ndarray
@@ -47,7 +47,7 @@ class Choice(NamedTuple):
 
     @classmethod
     def of(cls, m: int) -> Choice:
-        """Nothing decided yet: every one of `m` documents is its own keeper."""
+        """Nothing decided yet: every one of `m` documents represents itself."""
         return cls(
             np.arange(m),
             np.full(m, np.nan),
@@ -59,7 +59,7 @@ class Choice(NamedTuple):
 
 @part
 def _agreement(left, right):
-    """In how many places two signatures agree."""
+    """How many values of two signatures agree."""
     count = 0
     for k in range(left.size):
         count += left[k] == right[k]
@@ -87,8 +87,8 @@ def _compare(agreed, size, hashes, other_hashes, threshold, within, tally):
 
     Counts into `tally`. `within`: the share of its own hashes that the other has, and not Jaccard.
     """
-    place = min(BINS - 1, agreed * BINS // size)
-    tally[place, 0] += 1
+    bin_ = min(BINS - 1, agreed * BINS // size)
+    tally[bin_, 0] += 1
     least = math.ceil(threshold * hashes.size - 1e-9) if within else _least(hashes.size, other_hashes.size, threshold)
     common = shared(hashes, other_hashes, least)
     if common < 0:
@@ -96,7 +96,7 @@ def _compare(agreed, size, hashes, other_hashes, threshold, within, tally):
     score = common / (hashes.size if within else hashes.size + other_hashes.size - common)
     if score < threshold:
         return -1.0
-    tally[place, 1] += 1
+    tally[bin_, 1] += 1
     return score
 
 
@@ -109,8 +109,8 @@ def first_match(
     Third: how many that it shares a band with were not compared, where none was found.
     """
     compared = 0
-    for place in range(others.size):
-        other = others[place]
+    for at in range(others.size):
+        other = others[at]
         if not meets(keys, all_keys[other]):
             continue
         agreed = _agreement(values, all_values[other])
@@ -122,7 +122,7 @@ def first_match(
                 values,
                 keys,
                 mine,
-                others[place:],
+                others[at:],
                 all_values,
                 all_keys,
                 hashes,
@@ -149,12 +149,12 @@ def _likeliest(
     size = values.size
     agreed = np.full(others.size, -1, np.int64)
     levels = np.zeros(size + 1, np.int64)
-    for place in range(others.size):
-        if meets(keys, all_keys[others[place]]):
+    for at in range(others.size):
+        if meets(keys, all_keys[others[at]]):
             steps[0] += 1
-            count = _agreement(values, all_values[others[place]])
+            count = _agreement(values, all_values[others[at]])
             if count >= floor * size:
-                agreed[place] = count
+                agreed[at] = count
                 levels[count] += 1
     level, room = size, most
     while level >= 0 and levels[level] <= room:
@@ -163,12 +163,12 @@ def _likeliest(
         level -= 1
     if level >= 0:
         levels[level] -= room
-    for place in range(others.size):
-        if agreed[place] < 0 or agreed[place] < level or (agreed[place] == level and room == 0):
+    for at in range(others.size):
+        if agreed[at] < 0 or agreed[at] < level or (agreed[at] == level and room == 0):
             continue
-        room -= agreed[place] == level
-        other = others[place]
-        alike = _compare(agreed[place], size, mine, hashes[ends[other] : ends[other + 1]], threshold, within, tally)
+        room -= agreed[at] == level
+        other = others[at]
+        alike = _compare(agreed[at], size, mine, hashes[ends[other] : ends[other + 1]], threshold, within, tally)
         if alike >= 0.0:
             return other, alike, 0
     for count in range(level + 1):  # what is left in `levels` was not compared
@@ -194,7 +194,7 @@ def _likeliest(
     writes(np.int64),
 )
 def _choose(
-    bounds, fixed, values, keys, hashes, ends, threshold, floor, within, most, keeper, score, tally, left, steps
+    bounds, fixed, values, keys, hashes, ends, threshold, floor, within, most, representative, score, tally, left, steps
 ):
     widest = 0
     for group in range(bounds.size - 1):
@@ -223,8 +223,8 @@ def _choose(
                 )
                 left[doc] = missed
                 if other >= 0:
-                    keeper[doc], score[doc] = other, alike
-            if keeper[doc] == doc:
+                    representative[doc], score[doc] = other, alike
+            if representative[doc] == doc:
                 kept[count] = doc
                 count += 1
 
@@ -239,7 +239,7 @@ def choose(
     within: bool = False,
     most: int = MOST,
 ) -> Choice:
-    """Keepers of the groups `bounds[i]:bounds[i + 1]`, the documents of a group in order of preference.
+    """Representatives in the groups `bounds[i]:bounds[i + 1]`, the documents of a group in order of preference.
 
     `values` (uint32, m x permutations) are their signatures and `sets` their shingles; `fixed` (bool) ones are kept
     whatever they match. Pairs whose estimate is below `lsh.estimate_floor` are not compared; `within` (containment decides)

@@ -1,7 +1,7 @@
-"""Numbers that tasks send each other: rows of `to` (the range they are for) and lists of up to 65,536 numbers.
+"""A shuffle: entries that tasks write for ranges of documents; rows of `to` (the range) and lists of up to 65,536 numbers.
 
-A task writes what it has to say in runs that fit its memory; a reader takes the rows of its own range from many shards, one
-list at a time. The receipt's note `to` counts by range what was sent, so that only shards with something to say are opened.
+A task writes in runs that fit its memory; a reader takes the rows of its own range from many shards, one list at a time. The
+receipt's note `to` counts entries by range, so that only shards that hold some for a range are opened.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Ranges(NamedTuple):
         return max(BLOCK, self.size // 4)
 
 
-class Box:
-    """Entries under way to their ranges, by the column `by`; full ones come out as record batches."""
+class PartitionWriter:
+    """Groups entries by range, by the column `by`; yields record batches where enough have come together."""
 
     def __init__(self, ranges: Ranges, by: str, names: tuple[str, ...], sent: dict[str, int]):
         self.ranges, self.by, self.names, self.sent = ranges, by, names, sent
@@ -50,7 +50,7 @@ class Box:
         self._count = 0
 
     def add(self, *columns: np.ndarray) -> Iterator[pa.RecordBatch]:
-        """Take entries; yields batches where enough have come together."""
+        """Take entries; yields batches that are full."""
         if len(columns[0]):
             self._held.append(columns)
             self._count += len(columns[0])
@@ -83,7 +83,7 @@ class Box:
 
 
 def put(task: Task, batches: Iterable[pa.RecordBatch], names: dict[str, pa.DataType], notes: dict) -> Receipt:
-    """Write a shard of letters from a stream; `notes` may grow until it ends and must not be empty."""
+    """Write a shard from a stream of such batches; `notes` may grow until it ends and must not be empty."""
     schema = pa.schema({"to": pa.int64(), **{name: pa.large_list(kind) for name, kind in names.items()}})
 
     def stream() -> Iterator[pa.RecordBatch]:
@@ -94,7 +94,7 @@ def put(task: Task, batches: Iterable[pa.RecordBatch], names: dict[str, pa.DataT
 
 
 def read(sources: Iterable[Source], to: int, *names: str) -> Iterator[list[np.ndarray]]:
-    """What the shards of `sources` have for the range `to`, in their order, a list at a time."""
+    """The entries for the range `to` in the shards of `sources`, in their order, a list at a time."""
     for store, shards in sources:
         for shard in shards:
             for batch in store.batches(shard):
@@ -104,8 +104,8 @@ def read(sources: Iterable[Source], to: int, *names: str) -> Iterator[list[np.nd
                     yield [each[row].values.to_numpy(zero_copy_only=True) for each in lists]
 
 
-def senders(made: Iterable[tuple[Store, Receipt]]) -> dict[int, list[Source]]:
-    """Who has something for each range, in the order given."""
+def sources_by_range(made: Iterable[tuple[Store, Receipt]]) -> dict[int, list[Source]]:
+    """Shards that hold entries for each range, in the order given."""
     found: dict[int, dict[str, tuple[Store, list[int]]]] = {}
     for store, receipt in made:
         for to in receipt.notes["to"]:

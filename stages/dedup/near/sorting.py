@@ -7,7 +7,7 @@ import numpy as np
 from stages.text.compiled import kernel, writes
 
 BITS = 11
-"""Bits of a key a pass looks at: 2,048 places that are written to at a time fit the second-level cache."""
+"""Bits of a key a pass looks at: 2,048 positions written to at a time fit the second-level cache."""
 PASSES = -(-64 // BITS)
 
 
@@ -37,9 +37,9 @@ def _sort(keys, values, spare_keys, spare_values):
             starts[digit] = total - starts[digit]
         for index in range(keys.size):
             digit = np.int64((keys[index] >> np.uint64(number * BITS)) & mask)
-            place = starts[digit]
-            spare_keys[place], spare_values[place] = keys[index], values[index]
-            starts[digit] = place + 1
+            at = starts[digit]
+            spare_keys[at], spare_values[at] = keys[index], values[index]
+            starts[digit] = at + 1
         keys, values, spare_keys, spare_values = spare_keys, spare_values, keys, values
         moved = not moved
     return moved

@@ -48,29 +48,29 @@ def flatten_from(parent, low):
 def tally(counts, weights, low, component, weight):
     """Count members and add up their weights, by component."""
     for index in range(component.size):
-        place = component[index] - low
-        counts[place] += 1
-        weights[place] += weight[index]
+        position = component[index] - low
+        counts[position] += 1
+        weights[position] += weight[index]
 
 
 @kernel(reads(np.int64), reads(np.int64), int64, int64, writes(np.int64), writes(np.int64))
-def cut_on(counts, weights, most_weight, most_nodes, state, lots):
-    """Go on cutting trees into lots where `state` (lot, weight and nodes in it) stands, as `components._cut` does in one go."""
-    lot, held_weight, held_nodes = state[0], state[1], state[2]
+def cut_on(counts, weights, most_weight, most_nodes, state, partitions):
+    """Go on cutting trees into partitions from `state` (partition, weight and nodes in it) on, as `union_find._cut` does in one go."""
+    partition, held_weight, held_nodes = state[0], state[1], state[2]
     for tree in range(counts.size):
         weight, nodes = min(weights[tree], LARGEST), counts[tree]
         if held_nodes and (held_weight + weight > most_weight or held_nodes + nodes > most_nodes):
-            lot, held_weight, held_nodes = lot + 1, 0, 0
+            partition, held_weight, held_nodes = partition + 1, 0, 0
         held_weight, held_nodes = held_weight + weight, held_nodes + nodes
-        lots[tree] = lot
-    state[0], state[1], state[2] = lot, held_weight, held_nodes
+        partitions[tree] = partition
+    state[0], state[1], state[2] = partition, held_weight, held_nodes
 
 
 @kernel(writes(np.int64), int64, reads(np.int64), reads(np.int64), int64, writes(np.int64), writes(np.int64))
-def place_from(places, low, component, doc, first, out_component, out_doc):
-    """Put members into the window of places that begins at `first`; `places` are the next free ones, by component."""
+def lay_out(positions, low, component, doc, first, out_component, out_doc):
+    """Put members into the window of positions that begins at `first`; `positions` are the next free ones, by component."""
     for index in range(component.size):
-        at = places[component[index] - low] - first
-        places[component[index] - low] += 1
+        at = positions[component[index] - low] - first
+        positions[component[index] - low] += 1
         if 0 <= at < out_doc.size:
             out_component[at], out_doc[at] = component[index], doc[index]

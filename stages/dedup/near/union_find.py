@@ -68,19 +68,20 @@ class Trees(NamedTuple):
     """Nodes, in the forest's own type."""
     parent: np.ndarray
     """Root of each node; -1 for one that stands alone."""
-    lots: np.ndarray
-    """uint32 by root: number of the lot its tree belongs to."""
+    partitions: np.ndarray
+    """uint32 by root: number of the partition its tree belongs to."""
     trees: int
-    lot_count: int
+    count: int
+    """Partitions."""
 
 
 def gathered(
-    parent: np.ndarray, sizes: Iterable[np.ndarray], most_bytes: int, most_nodes: int, most_lots: int
+    parent: np.ndarray, sizes: Iterable[np.ndarray], most_bytes: int, most_nodes: int, most_partitions: int
 ) -> Trees:
-    """The forest's trees, and lots of consecutive ones.
+    """The forest's trees, and partitions of consecutive ones.
 
-    `sizes` are the bytes of every node, in pieces that follow each other. A lot is trees of up to `most_bytes` or `most_nodes`,
-    a larger tree alone; more than `most_lots` of them grow instead. `parent` is flattened in place.
+    `sizes` are the bytes of every node, in pieces that follow each other. A partition is trees of up to `most_bytes` or `most_nodes`,
+    a larger tree alone; more than `most_partitions` of them grow instead. `parent` is flattened in place.
     """
     flatten(parent)
     counts = np.zeros(len(parent), np.uint32 if len(parent) < 1 << 32 else np.uint64)
@@ -90,12 +91,16 @@ def gathered(
     for piece in sizes:
         total += _weigh(parent, first, np.asarray(piece), weights)
         first += len(piece)
-    lots = _cut(
-        parent, counts, weights, max(-(-most_bytes // UNIT), total // most_lots), max(most_nodes, nodes // most_lots)
+    count = _cut(
+        parent,
+        counts,
+        weights,
+        max(-(-most_bytes // UNIT), total // most_partitions),
+        max(most_nodes, nodes // most_partitions),
     )
     members = np.empty(nodes, parent.dtype)
-    _place(parent, counts, members)
-    return Trees(members, parent, weights, trees, lots)
+    _lay_out(parent, counts, members)
+    return Trees(members, parent, weights, trees, count)
 
 
 @kernel(writes(np.int32), writes(np.uint32))
@@ -129,21 +134,21 @@ def _weigh(parent, first, sizes, weights):
 
 @kernel(reads(np.int32), writes(np.uint32), writes(np.uint32), int64, int64)
 def _cut(parent, counts, weights, most_weight, most_nodes):
-    """Put the number of its lot in place of each root's weight, and its first place in place of its count; returns the lots."""
-    lot, held_weight, held_nodes, place = 0, 0, 0, 0
+    """Replace each root's weight by the number of its partition, and its count by its first position; returns the partitions."""
+    partition, held_weight, held_nodes, position = 0, 0, 0, 0
     for node in range(parent.size):
         if parent[node] == node:
             weight, nodes = np.int64(weights[node]), np.int64(counts[node])
             if held_nodes and (held_weight + weight > most_weight or held_nodes + nodes > most_nodes):
-                lot, held_weight, held_nodes = lot + 1, 0, 0
+                partition, held_weight, held_nodes = partition + 1, 0, 0
             held_weight, held_nodes = held_weight + weight, held_nodes + nodes
-            weights[node], counts[node] = lot, place
-            place += nodes
-    return lot + 1 if place else 0
+            weights[node], counts[node] = partition, position
+            position += nodes
+    return partition + 1 if position else 0
 
 
 @kernel(reads(np.int32), writes(np.uint32), writes(np.int32))
-def _place(parent, starts, members):
+def _lay_out(parent, starts, members):
     for node in range(parent.size):
         if parent[node] >= 0:
             root_of = parent[node]

@@ -1,9 +1,9 @@
-"""Pass `vectors` of the level `semantic`: a vector for each row that stands, and where it lies.
+"""Pass `vectors` of the level `semantic`: a vector for each survivor of the earlier levels, and where it lies.
 
 Vectors of a local encoder, and columns of other numbers than float32 or of lists with nulls between them, are written: columns
 `row` (int64, in the part) and `vector` (float32 of fixed width). A column of float32 lists of one width is not copied: only the
 rows that have a vector are named, and everybody reads the numbers where they lie, in the mapped shard. The key is the part's
-content, the standing rows and where vectors come from, so that other thresholds, levels and further crawls encode nothing again.
+content, the surviving rows and where vectors come from, so that other thresholds, levels and further crawls encode nothing again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Embedding(NamedTuple):
     """What a `vectors` task needs; `column` or `encoder` says where vectors come from."""
 
     corpus: Corpus
-    standing: Store
+    survivors: Store
     fields: tuple[str, ...]
     shape: str
     column: str | None
@@ -40,7 +40,7 @@ class Embedding(NamedTuple):
     def key(self, number: int, model: str) -> str:
         """Key of the vectors of part `number`; `model` identifies the encoder."""
         source = [self.column, model, list(self.fields), self.shape]
-        given = {"input": self.corpus.parts[number].content, "rows": self.standing.hashes()[number]}
+        given = {"input": self.corpus.parts[number].content, "rows": self.survivors.hashes()[number]}
         return digest({"pass": "vectors", "version": 2, "of": source, **given})
 
 
@@ -91,23 +91,23 @@ class Held(NamedTuple):
 def embed(task: Task) -> Receipt:
     """Pass `vectors`: one part. WorkError where its vectors are of several widths."""
     given: Embedding = task.given
-    standing = column(given.standing.read(task.number), "row")
-    lying = _lying(given, task.number, standing) if given.column is not None else None
+    survivors = column(given.survivors.read(task.number), "row")
+    lying = _lying(given, task.number, survivors) if given.column is not None else None
     if lying is not None:
-        return task.put(blocks(row=lying), {"vectors": len(lying), "without": len(standing) - len(lying)})
+        return task.put(blocks(row=lying), {"vectors": len(lying), "without": len(survivors) - len(lying)})
     at = 0
     pieces: list[pa.RecordBatch] = []
     names = [given.column] if given.column is not None else columns(given.fields, given.shape)
     for batch in given.corpus.batches(task.number):
-        rows = standing[slice(*np.searchsorted(standing, (at, at + len(batch))))] - at
+        rows = survivors[slice(*np.searchsorted(survivors, (at, at + len(batch))))] - at
         found, rows = _vectors(batch.select(names).take(pa.array(rows)), rows, given) if len(rows) else (None, rows)
         if len(rows):
             pieces.append(packed(found, row=rows + at))
         at += len(batch)
     one_width({piece.schema.field("vector").type.byte_width // 4 for piece in pieces}, "in one shard")
     made = sum(map(len, pieces))
-    pieces = pieces or [packed(np.zeros((0, 1), np.float32), row=standing[:0])]
-    return task.put(pa.Table.from_batches(pieces), {"vectors": made, "without": len(standing) - made})
+    pieces = pieces or [packed(np.zeros((0, 1), np.float32), row=survivors[:0])]
+    return task.put(pa.Table.from_batches(pieces), {"vectors": made, "without": len(survivors) - made})
 
 
 def one_width(widths: set[int], where: str = "") -> int:
@@ -119,23 +119,23 @@ def one_width(widths: set[int], where: str = "") -> int:
     return min(widths, default=1)
 
 
-def _lying(given: Embedding, number: int, standing: np.ndarray) -> np.ndarray | None:
-    """The standing rows that have a vector, where the column's numbers can be read as they lie; otherwise None."""
+def _lying(given: Embedding, number: int, survivors: np.ndarray) -> np.ndarray | None:
+    """The surviving rows that have a vector, where the column's numbers can be read as they lie; otherwise None."""
     found, widths, at = [], set(), 0
     for batch in given.corpus.batches(number):
         if given.column not in batch.schema.names:
-            return standing[:0]  # a shard whose files had no such column
+            return survivors[:0]  # a shard whose files had no such column
         values = batch.column(given.column)
         vectors = as_they_lie(values)
         if vectors is None:
             return None
-        rows = standing[slice(*np.searchsorted(standing, (at, at + len(batch))))] - at
+        rows = survivors[slice(*np.searchsorted(survivors, (at, at + len(batch))))] - at
         good = usable(vectors if len(rows) == len(vectors) else vectors[rows])
         found.append(rows[good & values.is_valid().to_numpy(zero_copy_only=False)[rows]] + at)
         widths.add(vectors.shape[1])
         at += len(batch)
     one_width(widths, "in one shard")
-    return np.concatenate(found) if found else standing[:0]
+    return np.concatenate(found) if found else survivors[:0]
 
 
 def as_they_lie(values: pa.Array) -> np.ndarray | None:
@@ -152,14 +152,6 @@ def as_they_lie(values: pa.Array) -> np.ndarray | None:
     if not width:
         return None
     return values.values.slice(first, len(values) * width).to_numpy(zero_copy_only=True).reshape(-1, width)
-
-
-def are_vectors(kind: pa.DataType) -> bool:
-    """Is this the type of a column of vectors: lists of numbers?"""
-    lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-    return any(is_such(kind) for is_such in lists) and (
-        pa.types.is_integer(kind.value_type) or pa.types.is_floating(kind.value_type)
-    )
 
 
 def usable(vectors: np.ndarray) -> np.ndarray:

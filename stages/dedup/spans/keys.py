@@ -294,18 +294,22 @@ def _filled(room: int, fill, *given) -> Spans:
     return Spans(*(column[:made] for column in found))
 
 
-def cut(firsts: np.ndarray, lasts: np.ndarray, stays: np.ndarray) -> list[tuple[int, int]]:
-    """What to cut of one text: the union of the spans that go, without what lies in one that stays; sorted (first, last)."""
-    edges = np.unique(np.concatenate([firsts, lasts]).astype(np.int64))
-    covered = [_cover(edges, firsts[mask], lasts[mask]) for mask in (~stays, stays)]
+def removed(
+    docs: np.ndarray, firsts: np.ndarray, lasts: np.ndarray, stays: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(documents, first, last) of what to remove: the union of the spans of a document that go, without what lies in one that
+    stays; by document, then position. `docs` is ascending, `stays` bool."""
+    known, owner = np.unique(docs, return_inverse=True)
+    # Every document has a stretch of 2**32 positions of its own; no span reaches its end.
+    base = owner << 32
+    firsts, lasts = base + firsts, base + lasts
+    edges = np.unique(np.concatenate([firsts, lasts]))
+    begins, ends = np.searchsorted(edges, firsts), np.searchsorted(edges, lasts)
+    covered = [
+        np.cumsum(np.bincount(begins[some], minlength=len(edges)) - np.bincount(ends[some], minlength=len(edges))) > 0
+        for some in (~stays, stays)
+    ]
     goes = covered[0] & ~covered[1]
-    turns = np.flatnonzero(np.diff(np.r_[False, goes, False].astype(np.int8)))
-    return [(int(edges[a]), int(edges[b])) for a, b in turns.reshape(-1, 2)]
-
-
-def _cover(edges: np.ndarray, firsts: np.ndarray, lasts: np.ndarray) -> np.ndarray:
-    """For each stretch between two edges: does a span cover it?"""
-    steps = np.zeros(len(edges), np.int64)
-    np.add.at(steps, np.searchsorted(edges, firsts), 1)
-    np.add.at(steps, np.searchsorted(edges, lasts), -1)
-    return np.cumsum(steps)[:-1] > 0
+    bounds = np.flatnonzero(np.diff(np.r_[False, goes].astype(np.int8))).reshape(-1, 2)
+    first, last = edges[bounds[:, 0]], edges[bounds[:, 1]]
+    return known[first >> 32], first & 0xFFFFFFFF, last & 0xFFFFFFFF

@@ -1,4 +1,4 @@
-"""Repeated spans cut out of the documents that stay: edits, the edited texts, and what follows from a text."""
+"""Removal of repeated spans from the documents that stay: edits, the edited texts, and what follows from a text."""
 
 from __future__ import annotations
 
@@ -18,36 +18,58 @@ WORD = re.compile(r"\w")
 """A letter or a digit: a text without any has no words."""
 
 
-class Marks(NamedTuple):
-    """The repeated spans of one part, by document."""
+class Removals(NamedTuple):
+    """What is removed of the texts of consecutive documents, by document, then position (bytes; int64)."""
 
     docs: np.ndarray
     firsts: np.ndarray
     lasts: np.ndarray
-    stays: np.ndarray
+    holders: np.ndarray
+    """Documents that hold a copy that stays, ascending."""
     by: str
+    """What edits are of: `dedup.line`."""
 
     @classmethod
-    def of(cls, repeats: Store, level: str, first: int, rows: int) -> Marks:
-        """What the pass `repeats` found in the documents `first` to `first + rows - 1`."""
+    def of(cls, repeats: Store, level: str, first: int, rows: int) -> Removals:
+        """From what the pass `repeats` found in the documents `first` to `first + rows - 1`."""
+        from stages.dedup.spans.keys import removed
+
         names = ("doc", "first", "last", "stays")
         pieces = [between(repeats.read(number), "doc", first, first + rows - 1, *names) for number in repeats.shards()]
         docs, firsts, lasts, stays = (
             (np.concatenate(columns) for columns in zip(*pieces)) if pieces else (np.zeros(0, np.int64),) * 4
         )
-        order = np.lexsort((firsts, docs))
-        return cls(docs[order], firsts[order], lasts[order], stays[order].astype(bool), f"dedup.{level}")
+        order = np.argsort(docs, kind="stable")
+        stays = stays[order].astype(bool)
+        return cls(
+            *removed(docs[order], firsts[order], lasts[order], stays), np.unique(docs[order][stays]), f"dedup.{level}"
+        )
 
-    def by_row(self, first: int, rows: int) -> list[tuple[int, slice]]:
-        """(row, its marks) of a batch of `rows` documents from number `first` on, where a row has any."""
-        low, high = np.searchsorted(self.docs, (first, first + rows))
+    def by_row(self, first: int, keep: np.ndarray) -> list[tuple[int, slice]]:
+        """(row, its removals) of a batch whose first document is number `first`, for the rows `keep` (bool) that have any."""
+        low, high = np.searchsorted(self.docs, (first, first + len(keep)))
         found, starts = np.unique(self.docs[low:high] - first, return_index=True)
         bounds = (np.r_[starts, high - low] + low).tolist()
-        return [(row, slice(begin, end)) for row, begin, end in zip(found.tolist(), bounds, bounds[1:])]
+        return [(row, slice(*ends)) for row, *ends in zip(found.tolist(), bounds, bounds[1:]) if keep[row]]
+
+    def holds(self, doc: int) -> bool:
+        """Does the document hold a copy that stays?"""
+        at = np.searchsorted(self.holders, doc)
+        return bool(at < len(self.holders) and self.holders[at] == doc)
+
+    def edits(self, text: str, here: slice | np.ndarray, base: int = 0) -> list[Edit]:
+        """The removals `here` of a text as edits in code points; `base` is the byte of the row at which it begins."""
+        data = np.frombuffer(text.encode("utf-8"), np.uint8)
+        found, at, point = [], 0, 0
+        for first, last in zip((self.firsts[here] - base).tolist(), (self.lasts[here] - base).tolist()):
+            start = point + _points(data[at:first])
+            at, point = last, start + _points(data[first:last])
+            found.append(Edit(start, point, "", self.by))
+        return found
 
 
 class Edited(NamedTuple):
-    """A batch after its cuts."""
+    """A batch after the removal."""
 
     batch: pa.RecordBatch
     edits: dict[int, list[Edit]]
@@ -60,18 +82,14 @@ class Edited(NamedTuple):
     """Chats and pairs that would go, but hold a copy that stays (as they were)."""
 
 
-def cut_batch(batch: pa.RecordBatch, first: int, keep: np.ndarray, marks: Marks) -> Edited:
-    """Cut the repeated spans out of the rows `keep` (bool) of a batch whose first document is `first`."""
+def edit_batch(batch: pa.RecordBatch, first: int, keep: np.ndarray, removals: Removals) -> Edited:
+    """Remove the repeated spans of the rows `keep` (bool) of a batch whose first document is `first`."""
     texts, blocks, contents = {}, {}, {}
     edits: dict[int, list[Edit]] = {}
     emptied = []
-    for row, here in marks.by_row(first, len(batch)):
-        if not keep[row] or marks.stays[here].all():
-            continue
+    for row, here in removals.by_row(first, keep):
         text = batch.column("text")[row].as_py()
-        found = edits_of(text, marks, here)
-        if not found:
-            continue
+        found = removals.edits(text, here)
         edited, moved = apply_edits(text, found, batch.column("blocks")[row].as_py())
         if not WORD.search(edited):
             emptied.append(row)
@@ -80,20 +98,6 @@ def cut_batch(batch: pa.RecordBatch, first: int, keep: np.ndarray, marks: Marks)
     for name, values in (("text", texts), ("blocks", blocks), ("content_id", contents)):
         batch = replaced(batch, name, values)
     return Edited(batch, edits, np.array(emptied, np.int64))
-
-
-def edits_of(text: str, marks: Marks, here: slice | np.ndarray, base: int = 0) -> list[Edit]:
-    """The cuts of one text as edits in code points; `base` is the byte of the row at which it begins."""
-    from stages.dedup.spans.keys import cut
-
-    cuts = cut(marks.firsts[here].astype(np.int64) - base, marks.lasts[here].astype(np.int64) - base, marks.stays[here])
-    data = np.frombuffer(text.encode("utf-8"), np.uint8)
-    edits, at, point = [], 0, 0
-    for first, last in cuts:
-        start = point + _points(data[at:first])
-        at, point = last, start + _points(data[first:last])
-        edits.append(Edit(start, point, "", marks.by))
-    return edits
 
 
 def _points(data: np.ndarray) -> int:

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
 from pipeline.schema import STR, Edit, apply_edits, content_id, words_of
-from stages.dedup.spans.removal import WORD, Edited, Marks, edits_of, replaced
+from stages.dedup.spans.removal import WORD, Edited, Removals, replaced
 
 USER, ASSISTANT = "user", "assistant"
 ANSWERS = ("chosen", "rejected")
@@ -34,13 +34,13 @@ SALTS = {USER: 0, ASSISTANT: 0x9E3779B97F4A7C15}
 LEFT = "left as it is: spans cut from other rows stay here"
 
 
-class Taken(NamedTuple):
+class TurnFields(NamedTuple):
     """The turns that take part: (column, roles) in the order of the shape."""
 
     columns: tuple[tuple[str, tuple[str, ...]], ...]
 
     @classmethod
-    def of(cls, fields: Sequence[str], shape: str) -> Taken:
+    def of(cls, fields: Sequence[str], shape: str) -> TurnFields:
         """OptionError where the fields are not named, or are one answer of a pair without the other."""
         if not fields:
             words = "prompt, answer" if shape == "CHAT" else "prompt, or chosen and rejected"
@@ -68,10 +68,10 @@ class Turns(NamedTuple):
     columns: np.ndarray
     """int64: which of the columns taken."""
     slots: np.ndarray
-    """int64: place in the column's list."""
+    """int64: position in the column's list."""
 
 
-def turns_of(batch: pa.RecordBatch, taken: Taken) -> Turns:
+def turns_of(batch: pa.RecordBatch, taken: TurnFields) -> Turns:
     """The turns that take part."""
     found = [_column(batch.column(name), roles) for name, roles in taken.columns]
     contents = pa.concat_arrays([each[0] for each in found]) if len(found) > 1 else found[0][0]
@@ -89,7 +89,7 @@ def turns_of(batch: pa.RecordBatch, taken: Taken) -> Turns:
 
 
 def _column(messages: pa.ListArray, roles: tuple[str, ...]) -> tuple[pa.Array, np.ndarray, np.ndarray, np.ndarray]:
-    """(contents, rows, places in the list, salts) of the turns of these roles in one column."""
+    """(contents, rows, positions in the list, salts) of the turns of these roles in one column."""
     rows = pc.list_parent_indices(messages).to_numpy().astype(np.int64)
     flat = messages.flatten()
     if not len(flat):
@@ -104,25 +104,23 @@ def _column(messages: pa.ListArray, roles: tuple[str, ...]) -> tuple[pa.Array, n
     return pc.fill_null(flat.field("content").cast(STR), "").filter(mine), rows[here], slots[here], salts
 
 
-def cut_turns(batch: pa.RecordBatch, first: int, keep: np.ndarray, marks: Marks, taken: Taken) -> Edited:
-    """Cut the repeated spans out of the rows `keep` (bool) of a batch of chats or pairs whose first row is number `first`."""
-    cuts = [(row, here) for row, here in marks.by_row(first, len(batch)) if keep[row] and not marks.stays[here].all()]
-    rows = np.array([row for row, _ in cuts], np.int64)
+def edit_turns(batch: pa.RecordBatch, first: int, keep: np.ndarray, removals: Removals, taken: TurnFields) -> Edited:
+    """Remove the repeated spans of the rows `keep` (bool) of a batch of chats or pairs whose first row is number `first`."""
+    here = removals.by_row(first, keep)
+    rows = np.array([row for row, _ in here], np.int64)
     some = batch.select([name for name, _ in taken.columns]).take(pa.array(rows))
     turns = turns_of(some, taken)
     bounds = np.searchsorted(turns.rows, np.arange(len(rows) + 1))
     made, edits = {name: {} for name, _ in taken.columns}, {}
     emptied, alike, left = [], [], []
-    for place, (row, here) in enumerate(cuts):
-        found = _row_edits(turns, slice(bounds[place], bounds[place + 1]), marks, here)
-        if not found:
-            continue
-        lists, emptier = _edited(some, place, found, turns, taken)
-        if emptier or _became_alike(some, place, lists):
-            (left if marks.stays[here].any() else emptied if emptier else alike).append(row)
+    for at, (row, mine) in enumerate(here):
+        found = _row_edits(turns, slice(bounds[at], bounds[at + 1]), removals, mine)
+        lists, emptier = _edited(some, at, found, turns, taken)
+        if emptier or _became_alike(some, at, lists):
+            (left if removals.holds(first + row) else emptied if emptier else alike).append(row)
             continue
         edits[row] = [
-            edit._replace(by=f"{edit.by} {_place(turns, turn, taken)}") for turn, of_turn in found for edit in of_turn
+            edit._replace(by=f"{edit.by} {_path(turns, turn, taken)}") for turn, of_turn in found for edit in of_turn
         ]
         for name, values in lists.items():
             made[name][row] = values
@@ -140,28 +138,27 @@ def noted(notes: pa.Array, left: np.ndarray) -> pa.Array:
     return pc.if_else(pa.array(mask), pa.scalar(LEFT, STR), notes)
 
 
-def _row_edits(turns: Turns, mine: slice, marks: Marks, here: slice) -> list[tuple[int, list[Edit]]]:
-    """(turn, its edits) of one row; `here` are its marks."""
+def _row_edits(turns: Turns, mine: slice, removals: Removals, here: slice) -> list[tuple[int, list[Edit]]]:
+    """(turn, its edits) of one row; `mine` are its turns."""
     bases = turns.bases[mine]
-    owner = np.searchsorted(bases, marks.firsts[here], side="right") - 1
+    owner = np.searchsorted(bases, removals.firsts[here], side="right") - 1
     found = []
     for number in np.unique(owner).tolist():
         at = np.flatnonzero(owner == number) + here.start
-        edits = edits_of(turns.texts.text[mine.start + number].as_py(), marks, at, int(bases[number]))
-        if edits:
-            found.append((mine.start + number, edits))
+        text = turns.texts.text[mine.start + number].as_py()
+        found.append((mine.start + number, removals.edits(text, at, int(bases[number]))))
     return found
 
 
 def _edited(
-    some: pa.RecordBatch, place: int, found: list[tuple[int, list[Edit]]], turns: Turns, taken: Taken
+    some: pa.RecordBatch, row: int, found: list[tuple[int, list[Edit]]], turns: Turns, taken: TurnFields
 ) -> tuple[dict, bool]:
     """(column -> its messages after the edits, whether a turn lost its last word) of one row."""
     lists: dict[str, list[dict]] = {}
     emptier = False
     for turn, edits in found:
         name = taken.columns[turns.columns[turn]][0]
-        messages = lists.setdefault(name, some.column(name)[place].as_py())
+        messages = lists.setdefault(name, some.column(name)[row].as_py())
         slot = int(turns.slots[turn])
         text = apply_edits(messages[slot]["content"], edits)[0]
         emptier |= not WORD.search(text) and not messages[slot].get("tool_calls")
@@ -169,11 +166,11 @@ def _edited(
     return lists, emptier
 
 
-def _became_alike(some: pa.RecordBatch, place: int, lists: dict[str, list[dict]]) -> bool:
+def _became_alike(some: pa.RecordBatch, row: int, lists: dict[str, list[dict]]) -> bool:
     """Do the answers of a pair say the same after the edits, and did not before?"""
     if not set(lists) & set(ANSWERS):
         return False
-    before = [some.column(name)[place].as_py() for name in ANSWERS]
+    before = [some.column(name)[row].as_py() for name in ANSWERS]
     after = [lists.get(name, messages) for name, messages in zip(ANSWERS, before)]
     return _said(after[0]) == _said(after[1]) and _said(before[0]) != _said(before[1])
 
@@ -184,5 +181,5 @@ def _said(messages: list[dict] | None) -> list[tuple]:
     ]
 
 
-def _place(turns: Turns, turn: int, taken: Taken) -> str:
+def _path(turns: Turns, turn: int, taken: TurnFields) -> str:
     return f"{taken.columns[turns.columns[turn]][0]}[{turns.slots[turn]}].content"

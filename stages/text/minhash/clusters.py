@@ -66,7 +66,7 @@ def _sketched(texts: Sequence[str], threshold: float) -> tuple[list, np.ndarray]
     from stages.text.minhash.jaccard import shingle_sets
     from stages.text.minhash.lsh import band_keys, for_recall
     from stages.text.minhash.shingles import Shingling
-    from stages.text.minhash.signatures import sign
+    from stages.text.minhash.signatures import compute_minhash
 
     how = Shingling("char", 5)
     array = pa.array(list(texts), pa.large_string())
@@ -75,7 +75,7 @@ def _sketched(texts: Sequence[str], threshold: float) -> tuple[list, np.ndarray]
         np.frombuffer(data, np.uint8) if data is not None else np.zeros(0, np.uint8),
         np.frombuffer(offsets, np.int64)[: len(texts) + 1],
     )
-    keys = band_keys(sign(*flat, how, PERMUTATIONS).values, for_recall(threshold, RECALL, PERMUTATIONS))
+    keys = band_keys(compute_minhash(*flat, how, PERMUTATIONS).values, for_recall(threshold, RECALL, PERMUTATIONS))
     return shingle_sets(*flat, how), keys
 
 

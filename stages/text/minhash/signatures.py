@@ -124,7 +124,7 @@ def _permute(block, count, factors, terms, values):
     writes(np.int64),
     writes(np.bool_),
 )
-def _sign(data, offsets, classes, kind, fold, width, factors, terms, values, exact, counts, lengths, suspect):
+def _minhash(data, offsets, classes, kind, fold, width, factors, terms, values, exact, counts, lengths, suspect):
     low, raw, spaced, edges = (
         np.empty(ROOM, np.uint8),
         np.empty(ROOM, np.uint8),
@@ -174,7 +174,7 @@ def permutations(count: int, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return factors, generator.randint(0, 1 << 32, count, dtype=np.uint32)
 
 
-def sign(data: np.ndarray, offsets: np.ndarray, how: Shingling, count: int, seed: int = 1) -> Signatures:
+def compute_minhash(data: np.ndarray, offsets: np.ndarray, how: Shingling, count: int, seed: int = 1) -> Signatures:
     """Signatures of `count` permutations for the texts `data[offsets[i]:offsets[i + 1]]` (UTF-8, uint8; int64 offsets).
 
     Texts that may change under NFC or lower-casing in context are normalised by Python first and signed again.
@@ -199,7 +199,7 @@ def _signed(
         np.zeros(rows, np.int64),
     )
     suspect = np.zeros(rows, np.bool_)
-    _sign(
+    _minhash(
         data,
         offsets,
         table(how.kind, how.fold_digits),

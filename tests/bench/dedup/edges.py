@@ -70,9 +70,9 @@ def run(folder: Path, nodes: int, memory: int, say) -> None:
         Store(folder / "cluster"),
         0,
         "bench",
-        cluster.Joining(Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link")),
+        cluster.Graph(Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link")),
     )
-    receipt = cluster.run(task)
+    receipt = cluster.find_components(task)
     say.send((time.process_time() - began, receipt.notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 
 
@@ -80,7 +80,7 @@ def spread(folder: Path, corpus, memory: int) -> dict:
     """Run the passes; what the receipts of the last say together, rounds and bytes written, and CPU seconds by pass."""
     from pipeline.engine.pool import Inline
     from pipeline.storage.store import Store
-    from stages.dedup.near import components
+    from stages.dedup.near import cluster, components
 
     ranges = components.ranges_of(corpus.rows, memory)
     assert ranges is not None, "one task holds it"
@@ -95,8 +95,8 @@ def spread(folder: Path, corpus, memory: int) -> dict:
                 seconds[name] = seconds.get(name, 0.0) + time.process_time() - began
 
     sink, scratch = Store(folder / "spread"), Store(folder / "scratch")
-    work = components.Spread(
-        corpus, Store(folder / "sign"), Store(folder / "link"), scratch, sink, ranges, "bench", Timed()
+    work = components.Distributed(
+        cluster.Graph(corpus, Store(folder / "sign"), Store(folder / "link")), scratch, sink, ranges, "bench", Timed()
     )
     made = work.run({number: f"bench {number} of {ranges.count}" for number in range(ranges.count)})
     notes = {name: sum(receipt.notes[name] for receipt in made) for name in ("components", "documents")}

@@ -55,9 +55,11 @@ def main() -> None:
                 if size < MOST:
                     held.append(Docs(batch))
                     size += int(held[-1].offsets[-1] - held[-1].offsets[0])
-        tokens = sum(int(minhash.sign(d.data, d.offsets, how, 8).tokens.sum()) for d in held)
-        whole = best(given.rounds, lambda: [minhash.sign(d.data, d.offsets, how, given.permutations) for d in held])
-        few = best(given.rounds, lambda: [minhash.sign(d.data, d.offsets, how, 8) for d in held])
+        tokens = sum(int(minhash.compute_minhash(d.data, d.offsets, how, 8).tokens.sum()) for d in held)
+        whole = best(
+            given.rounds, lambda: [minhash.compute_minhash(d.data, d.offsets, how, given.permutations) for d in held]
+        )
+        few = best(given.rounds, lambda: [minhash.compute_minhash(d.data, d.offsets, how, 8) for d in held])
         sets = best(given.rounds, lambda: [jaccard.shingle_sets(d.data, d.offsets, how) for d in held])
         target = np.empty(max(len(d.data) for d in held), np.uint8)
         copy = best(given.rounds, lambda: [np.copyto(target[: len(d.data)], d.data) for d in held])

@@ -112,7 +112,7 @@ def test_templates_and_chains_are_not_merged_where_closure_would(dedup, make_sto
 
     pieces = [text.encode() for text in texts]
     offsets = np.cumsum([0, *map(len, pieces)]).astype(np.int64)
-    values = minhash.sign(np.frombuffer(b"".join(pieces), np.uint8), offsets, Shingling(), 112).values
+    values = minhash.compute_minhash(np.frombuffer(b"".join(pieces), np.uint8), offsets, Shingling(), 112).values
     keys = lsh.band_keys(values, lsh.FINEWEB)
     meet = {(a, b) for a in range(len(texts)) for b in range(a) if (keys[a] == keys[b]).any()}
     root = components(meet, len(texts))

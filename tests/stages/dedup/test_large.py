@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from stages.dedup.near import verify
+from stages.dedup.near import resolve
 
 
 def pages(count: int, seed: int) -> list[str]:
@@ -36,8 +36,8 @@ def test_a_component_settled_through_the_index_is_settled_as_pair_by_pair(
     pairwise = dedup(tmp_path / "pairs", source)
     cluster = pairwise.sub("passes/cluster").receipt(0).notes
     assert cluster["documents"] / cluster["components"] > 50, "the template draws its pages together"
-    monkeypatch.setattr(verify, "LARGE_DOCS", 20)
-    monkeypatch.setattr(verify, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr(resolve, "LARGE_DOCS", 20)
+    monkeypatch.setattr(resolve, "PIECE_BYTES", 20_000)
     indexed = dedup(tmp_path / "index", source)
     assert fates(indexed) == fates(pairwise)
     assert indexed.hashes() == pairwise.hashes()
@@ -53,7 +53,7 @@ def test_one_long_document_and_its_near_copy(dedup, make_store, fates, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sign", "exact", "band", "link", "cluster", "verify", "survey", "shards"])
+@pytest.mark.parametrize("name", ["sign", "exact", "band", "link", "cluster", "near", "statistics", "shards"])
 def test_kill_minus_nine_in_each_pass_and_rerun_gives_the_same_bytes(make_store, corpus, tmp_path, repo, name):
     from pipeline.storage.store import Store
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.engine import progress
-from stages.dedup.near import verify
+from stages.dedup.near import resolve
 
 
 @pytest.mark.parametrize("large", [False, True])
@@ -13,7 +13,7 @@ def test_what_was_not_compared_is_in_the_receipts_the_ledger_and_one_line(
     dedup, make_store, fates, tmp_path, monkeypatch, large
 ):
     if large:
-        monkeypatch.setattr(verify, "LARGE_DOCS", 100)
+        monkeypatch.setattr(resolve, "LARGE_DOCS", 100)
     said: list[str] = []
     monkeypatch.setattr(progress.current, "say", said.append)
     frame = [f"f{n}" for n in range(88)]

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from pipeline.errors import OptionError
-from stages.dedup.near import verify
+from stages.dedup.near import resolve
 from stages.text.minhash.shingles import Shingling, shingles
 
 
@@ -36,7 +36,7 @@ def test_a_page_inside_a_longer_one_goes_by_containment_and_stays_by_jaccard(ded
 @pytest.mark.parametrize("large", [False, True])
 def test_every_removal_by_containment_is_true_and_directed(dedup, make_store, fates, tmp_path, monkeypatch, large):
     if large:
-        monkeypatch.setattr(verify, "LARGE_DOCS", 3)
+        monkeypatch.setattr(resolve, "LARGE_DOCS", 3)
     draw = random.Random(5)
     texts = [words(seed, draw.randrange(30, 90)) for seed in range(40)]
     for _ in range(80):

@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.engine import progress
 from pipeline.engine.pool import Inline
-from stages.dedup.exact import groups as exact
-from stages.dedup.near import band, cluster, link, verify
+from stages.dedup.exact import level as exact
+from stages.dedup.near import band, cluster, link, resolve
 
 
 class Counting:
@@ -37,7 +37,7 @@ def small_tasks(monkeypatch):
     monkeypatch.setattr(exact, "MOST", 30)
     monkeypatch.setattr(link, "MOST", 500)
     monkeypatch.setattr(cluster, "BYTES", 1_500)
-    monkeypatch.setattr(verify, "PIECE_BYTES", 2_000)
+    monkeypatch.setattr(resolve, "PIECE_BYTES", 2_000)
 
 
 def hashes(store) -> dict:
@@ -56,11 +56,11 @@ def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(
         "band",
         "link",
         "cluster",
-        "verify",
-        "survey",
+        "near",
+        "statistics",
         "one",
     }
-    assert all(sum(name.startswith(p) for name in pool.done) > 2 for p in ("exact", "link", "verify"))
+    assert all(sum(name.startswith(p) for name in pool.done) > 2 for p in ("exact", "link", "near"))
     for workers in (2, 7):
         assert hashes(dedup(tmp_path / str(workers), source, pool=processes(workers))) == hashes(one)
     monkeypatch.undo()
@@ -129,7 +129,7 @@ def test_nothing_is_done_twice_and_a_change_redoes_what_depends_on_it(dedup, mak
     dedup(tmp_path / "out", source, pool=other, keep="shortest")
     dedup(tmp_path / "out", source, pool=wider, keep="shortest", width=4)
     assert again.done == []
-    assert "sign 00000" not in other.done and "verify 00000" in other.done
+    assert "sign 00000" not in other.done and "near 00000" in other.done
     assert "sign 00000" in wider.done
 
 

@@ -11,7 +11,7 @@ from pipeline.cli import cli
 from pipeline.engine import progress
 from pipeline.errors import MaetdolError, SourceError, UsageError, WorkError
 from pipeline.storage.store import Store
-from stages.dedup import preview
+from stages.dedup import plan as plans
 
 
 def said(*words: str) -> str:
@@ -46,9 +46,9 @@ def test_a_plan_says_what_would_go_and_touches_nothing(copies, dedup, fates, tmp
     assert (
         cluster["documents"] == 12
         and len(cluster["removed"]) == 3
-        and cluster["keeper"]["text"].startswith("word0 word1")
+        and cluster["representative"]["text"].startswith("word0 word1")
     )
-    assert cluster["keeper"]["id"] not in [removed["id"] for removed in cluster["removed"]]
+    assert cluster["representative"]["id"] not in [removed["id"] for removed in cluster["removed"]]
     assert (
         "11 of 24 rows would go" in output
         and "source farm" in output
@@ -133,8 +133,8 @@ def test_every_source_and_host_that_loses_is_named_small_ones_too(make_store, tm
     page = json.loads((tmp_path / "deep/plan.json").read_text())
     assert sum(removed for _, removed in page["sources"].values()) == 3 == len(page["hosts"])
     assert page["over_caps"] == {}, "two copies of one page are no alarm"
-    names = preview.largest_losses({f"s{n:04d}": (10, n % 7) for n in range(3000)})
-    assert len(names) == preview.NAMED + 1 and sum(removed for _, removed in names.values()) == sum(
+    names = plans.largest_losses({f"s{n:04d}": (10, n % 7) for n in range(3000)})
+    assert len(names) == plans.NAMED + 1 and sum(removed for _, removed in names.values()) == sum(
         n % 7 for n in range(3000)
     )
 

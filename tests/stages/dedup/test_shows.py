@@ -9,8 +9,8 @@ from click.testing import CliRunner
 
 from pipeline.cli import cli
 from pipeline.storage.store import Store
-from stages.dedup.semantic import passes as semantic
-from stages.dedup.url import address
+from stages.dedup.semantic import clustering as semantic
+from stages.dedup.url import level as url
 
 LEVELS = {
     "default": {},
@@ -78,8 +78,8 @@ def test_rows_keepers_and_scores_are_the_same_for_shuffled_pages_and_other_shard
 def test_the_bytes_are_the_same_for_any_number_of_workers_at_every_level(
     pages, dedup, processes, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(address, "MOST", 100)
-    monkeypatch.setattr(semantic, "LOT_BYTES", 1 << 16)
+    monkeypatch.setattr(url, "MOST", 100)
+    monkeypatch.setattr(semantic, "PARTITION_BYTES", 1 << 16)
     source = pages("in", list(range(200)), 3)
     options = {"levels": ["exact", "near", "url"], "spans": "substring", "span_memory": 8}
     one = dedup(tmp_path / "one", source, **options)

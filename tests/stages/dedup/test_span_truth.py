@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine.pool import Inline
 from stages.dedup.spans import keys as spans
-from stages.dedup.spans import repeats
+from stages.dedup.spans import level as span_level
 from stages.text.minhash.shingles import table
 
 WORD = re.compile(r"\w+")
@@ -81,7 +81,7 @@ def test_what_is_left_is_what_the_definition_leaves(dedup, make_store, tmp_path_
     @settings(max_examples=12, deadline=None)
     @given(st.lists(TEXTS, min_size=1, max_size=5), st.integers(1, 4), st.integers(5, 60))
     def holds(texts, least, most):
-        monkeypatch.setattr(repeats, "most_spans", lambda memory: most)
+        monkeypatch.setattr(span_level, "most_spans", lambda memory: most)
         folder = tmp_path_factory.mktemp(f"{level}{next(numbers)}")
         source = make_store(folder / "in", texts, shards=2)
         # Level url removes no row without an address: every text has its say.

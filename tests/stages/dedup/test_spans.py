@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import OptionError
 from pipeline.schema import content_id
-from stages.dedup.spans import repeats
+from stages.dedup.spans import level as spans
 
 MENU = "Home products prices about us contact careers press terms privacy cookies"
 
@@ -37,7 +37,7 @@ def ngrams(text: str, width: int) -> list[tuple[str, ...]]:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_substrings_left_are_those_of_the_corpus_each_once(dedup, make_store, tmp_path, monkeypatch, seed):
-    monkeypatch.setattr(repeats, "most_spans", lambda memory: 900)
+    monkeypatch.setattr(spans, "most_spans", lambda memory: 900)
     texts = passages(seed)
     source = make_store(tmp_path / "in", texts, shards=3)
     out = dedup(tmp_path / "out", source, spans="substring", span_tokens=12, levels=["exact"])

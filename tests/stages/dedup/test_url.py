@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from stages.dedup.url import address
+from stages.dedup.url import level as url
 from stages.dedup.url.canonical import canonical
 
 
@@ -41,7 +41,7 @@ def test_one_row_an_address_by_the_keep_policy(dedup, make_store, fates, tmp_pat
 def test_what_goes_matches_its_own_keeper_at_every_level_and_equals_brute_force_alone(
     dedup, make_store, fates, jaccard, tmp_path, monkeypatch, seed
 ):
-    monkeypatch.setattr(address, "MOST", 7)
+    monkeypatch.setattr(url, "MOST", 7)
     draw = random.Random(seed)
     texts, urls = [], []
     for _n in range(120):

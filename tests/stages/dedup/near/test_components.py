@@ -40,22 +40,27 @@ def laid(folder: Path, nodes: int, edges: np.ndarray, shards: int = 3) -> tuple[
 
 
 def in_one(folder: Path, corpus: Corpus, sign: Store, link: Store) -> tuple[list[np.ndarray], int]:
-    task = Task(Store(folder / "one"), 0, "test", cluster.Joining(corpus, sign, link))
-    receipt = cluster.run(task)
-    return [column(task.sink.read(0), name) for name in ("doc", "component", "lot")], receipt.notes["lots"]
+    task = Task(Store(folder / "one"), 0, "test", cluster.Graph(corpus, sign, link))
+    receipt = cluster.find_components(task)
+    return [column(task.sink.read(0), name) for name in ("doc", "component", "partition")], receipt.notes["partitions"]
 
 
 def spread(
     folder: Path, corpus: Corpus, sign: Store, link: Store, size: int, pool=None
-) -> tuple[Store, cluster.Lots, components.Spread]:
+) -> tuple[Store, cluster.Partitions, components.Distributed]:
     ranges = Ranges(corpus.rows, size)
     sink = Store(folder / "cluster")
-    work = components.Spread(corpus, sign, link, Store(folder / "scratch"), sink, ranges, "test", pool or Inline())
-    return sink, cluster.Lots.of(sink, work.run({n: f"key {n}" for n in range(ranges.count)})), work
+    work = components.Distributed(
+        cluster.Graph(corpus, sign, link), Store(folder / "scratch"), sink, ranges, "test", pool or Inline()
+    )
+    return sink, cluster.Partitions.of(sink, work.run({n: f"key {n}" for n in range(ranges.count)})), work
 
 
 def joined(sink: Store) -> list[np.ndarray]:
-    return [np.concatenate([column(sink.read(n), name) for n in sink.shards()]) for name in ("doc", "component", "lot")]
+    return [
+        np.concatenate([column(sink.read(n), name) for n in sink.shards()])
+        for name in ("doc", "component", "partition")
+    ]
 
 
 def plain(nodes: int, edges: np.ndarray) -> dict[int, int]:
@@ -77,7 +82,7 @@ def plain(nodes: int, edges: np.ndarray) -> dict[int, int]:
     return found
 
 
-def same(folder: Path, nodes: int, edges: np.ndarray, size: int, shards: int = 3) -> components.Spread:
+def same(folder: Path, nodes: int, edges: np.ndarray, size: int, shards: int = 3) -> components.Distributed:
     """Hold the spread form against the one task, and that against a search; every lot is read back whole."""
     given = laid(folder, nodes, edges, shards)
     (doc, component, lot), count = in_one(folder, *given)
@@ -93,7 +98,7 @@ def same(folder: Path, nodes: int, edges: np.ndarray, size: int, shards: int = 3
     return work
 
 
-def rounds(work: components.Spread, name: str) -> int:
+def rounds(work: components.Distributed, name: str) -> int:
     return sum(place.name.startswith(name) for place in Path(work.scratch.path).iterdir())
 
 

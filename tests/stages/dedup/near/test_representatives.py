@@ -22,7 +22,9 @@ BAGS = st.lists(st.sets(st.sampled_from(WORDS), max_size=12), min_size=1, max_si
 def measured(texts: list[str]) -> tuple[np.ndarray, jaccard.Sets]:
     pieces = [text.encode() for text in texts]
     data, offsets = np.frombuffer(b"".join(pieces), np.uint8), np.cumsum([0, *map(len, pieces)]).astype(np.int64)
-    return minhash.sign(data, offsets, HOW, BANDING.permutations).values, jaccard.shingle_sets(data, offsets, HOW)
+    return minhash.compute_minhash(data, offsets, HOW, BANDING.permutations).values, jaccard.shingle_sets(
+        data, offsets, HOW
+    )
 
 
 def plain(
@@ -54,7 +56,7 @@ def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, thr
     values, sets = measured(texts)
     expected_keeper, expected_score = plain(texts, fixed, values, threshold, within)
     small = keepers.choose(np.array([0, len(texts)]), np.array(fixed), values, sets, BANDING, threshold, within)
-    assert small.keeper.tolist() == expected_keeper
+    assert small.representative.tolist() == expected_keeper
     np.testing.assert_array_equal(small.score, expected_score)
 
     size = data.draw(st.integers(1, 5))
@@ -62,7 +64,7 @@ def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, thr
     large = prefixjoin.choose_large(
         chunker(values, sets, size), np.array(fixed), BANDING, threshold, within, most_hashes=30, most_docs=room
     )
-    assert large.keeper.tolist() == expected_keeper
+    assert large.representative.tolist() == expected_keeper
     np.testing.assert_array_equal(large.score, expected_score)
 
 
@@ -80,7 +82,7 @@ def test_components_do_not_see_each_other():
     texts = ["a b c d e", "a b c d e", "a b c d e", "a b c d e f g h"]
     values, sets = measured(texts)
     apart = keepers.choose(np.array([0, 2, 4]), np.zeros(4, bool), values, sets, BANDING, 0.8)
-    assert apart.keeper.tolist() == [0, 0, 2, 3]
+    assert apart.representative.tolist() == [0, 0, 2, 3]
 
 
 def test_tally_counts_candidates_and_confirmed_pairs():
@@ -91,7 +93,7 @@ def test_tally_counts_candidates_and_confirmed_pairs():
     ]
     values, sets = measured(texts)
     choice = keepers.choose(np.array([0, 3]), np.zeros(3, bool), values, sets, BANDING, 0.9)
-    assert choice.keeper.tolist() == [0, 0, 2]
+    assert choice.representative.tolist() == [0, 0, 2]
     assert choice.score[1] == 39 / 41
     assert choice.tally[:, 1].sum() == 1
 
@@ -142,7 +144,9 @@ def test_what_is_compared_grows_with_the_documents_and_not_with_their_pairs():
     for way in ("small", "large"):
         (half, _), (whole, found) = work(way, 2_000), work(way, 4_000)
         assert half > 200 * 2_000 and whole <= 2.3 * half, way
-        assert found.left[-1] > 0 and not found.left[:50].any() and np.array_equal(found.keeper, np.arange(4_000))
+        assert (
+            found.left[-1] > 0 and not found.left[:50].any() and np.array_equal(found.representative, np.arange(4_000))
+        )
     found = work("small", 4_000)[1]
     assert found.tally[:, 2].sum() == found.left.sum() > 0
 
@@ -158,5 +162,5 @@ def test_beyond_the_limit_the_likeliest_are_compared_and_near_copies_still_go():
             chunker(values, sets, 100), np.zeros(n + 2, bool), BANDING, 0.9, most=20, most_visits=100
         ),
     ):
-        assert found.keeper.tolist() == [*range(n), 700, 3]
+        assert found.representative.tolist() == [*range(n), 700, 3]
         assert found.left[-2:].tolist() == [0, 0]

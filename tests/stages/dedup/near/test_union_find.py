@@ -36,15 +36,15 @@ def found_in(trees: components.Trees) -> list[list[int]]:
     return [trees.members[a:b].tolist() for a, b in zip(bounds, bounds[1:])]
 
 
-def plain_lots(trees: list[list[int]], sizes: list[int], most_units: int, most_nodes: int) -> list[int]:
-    lots, lot, held, nodes = [], 0, 0, 0
+def plain_partitions(trees: list[list[int]], sizes: list[int], most_units: int, most_nodes: int) -> list[int]:
+    partitions, lot, held, nodes = [], 0, 0, 0
     for tree in trees:
         weight = sum(-(-max(sizes[node], 0) // components.UNIT) for node in tree)
         if nodes and (held + weight > most_units or nodes + len(tree) > most_nodes):
             lot, held, nodes = lot + 1, 0, 0
         held, nodes = held + weight, nodes + len(tree)
-        lots.append(lot)
-    return lots
+        partitions.append(lot)
+    return partitions
 
 
 @settings(deadline=None, max_examples=200)
@@ -59,21 +59,21 @@ def test_trees_are_the_connected_components_in_any_order_of_edges(edges, seed, m
     expected = plain(30, edges)
     assert found_in(trees) == expected and trees.trees == len(expected)
     assert joined == len(trees.members) - len(expected)
-    lots = [int(trees.lots[tree[0]]) for tree in expected]
-    assert lots == plain_lots(expected, sizes.tolist(), -(-most_bytes // components.UNIT), most_nodes)
-    assert trees.lot_count == (lots[-1] + 1 if lots else 0)
+    partitions = [int(trees.partitions[tree[0]]) for tree in expected]
+    assert partitions == plain_partitions(expected, sizes.tolist(), -(-most_bytes // components.UNIT), most_nodes)
+    assert trees.count == (partitions[-1] + 1 if partitions else 0)
 
 
-def test_lots_grow_where_there_would_be_too_many():
+def test_partitions_grow_where_there_would_be_too_many():
     parent = components.forest(2000)
     components.join_all(parent, np.arange(0, 2000, 2), np.arange(1, 2000, 2))
     trees = components.gathered(parent, [np.full(2000, 1000)], 1, 1, 10)
-    assert 8 <= trees.lot_count <= 12 and trees.trees == 1000
+    assert 8 <= trees.count <= 12 and trees.trees == 1000
 
 
 def test_no_edges_no_trees():
     trees = components.gathered(components.forest(5), [np.zeros(5, np.int64)], 1, 1, 1)
-    assert len(trees.members) == 0 and trees.lot_count == 0
+    assert len(trees.members) == 0 and trees.count == 0
 
 
 def test_skewed_edges_of_any_order_give_the_same_trees():
@@ -90,5 +90,5 @@ def test_skewed_edges_of_any_order_give_the_same_trees():
         components.join_all(parent, mixed[:, 1].copy(), mixed[:, 0].copy())
         trees = components.gathered(parent, [np.ones(nodes, np.int64)], 1 << 20, 1 << 17, 1 << 20)
         assert (trees.trees, len(trees.members)) == (1 + 1 + 50_000, nodes)
-        found.append((trees.members.tobytes(), trees.parent.tobytes(), trees.lots.tobytes()))
+        found.append((trees.members.tobytes(), trees.parent.tobytes(), trees.partitions.tobytes()))
     assert found[0] == found[1]

@@ -15,8 +15,8 @@ from pipeline.errors import MaetdolError, OptionError
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 from stages.dedup import Dedup
+from stages.dedup.semantic import clustering as semantic
 from stages.dedup.semantic import embedding
-from stages.dedup.semantic import passes as semantic
 from stages.dedup.semantic import vectors as maths
 
 
@@ -88,10 +88,10 @@ def test_what_goes_is_what_brute_force_finds_in_each_cell(
 ):
     monkeypatch.setattr(maths, "BLOCK", 16)
     monkeypatch.setattr(maths, "TILE", 5)
-    monkeypatch.setattr(semantic, "LOT_BYTES", 2_000)
+    monkeypatch.setattr(semantic, "PARTITION_BYTES", 2_000)
     monkeypatch.setattr(semantic, "WINDOW_BYTES", 900 * seed)
     monkeypatch.setattr(semantic, "SCATTERED", 1 << 20 if seed % 2 else 0)
-    monkeypatch.setattr("stages.dedup.levels.scratch", lambda plan: [])
+    monkeypatch.setattr("stages.dedup.semantic.level.SCRATCH", ())
     vectors = crowd(seed, 150)
     source = vector_store("in", vectors, shards=3)
     out = dedup(tmp_path / "out", source, levels=["semantic"], vectors="v", cosine=0.9, cells=cells)
@@ -355,12 +355,12 @@ def test_a_run_killed_in_any_pass_of_any_level_goes_on_and_gives_the_same_bytes(
         "sign",
         "address",
         "url",
-        "standing",
+        "survivors",
         "vectors",
         "centroids",
         "cells",
         "semantic",
-        "survey",
+        "statistics",
         "spans",
         "repeats",
     }

@@ -70,17 +70,17 @@ def test_units_are_the_lines_or_paragraphs_of_enough_words(breaks, pattern, text
     assert same(grouped(spans.units(*buffers(texts), table("word", False), breaks, least), texts), expected)
 
 
-SPAN = st.tuples(st.integers(0, 20), st.integers(1, 8), st.booleans())
+SPAN = st.tuples(st.integers(0, 3), st.integers(0, 20), st.integers(1, 8), st.booleans())
 
 
 @settings(deadline=None, max_examples=200)
-@given(found=st.lists(SPAN, min_size=1, max_size=10))
-def test_cuts_are_what_goes_without_what_stays(found):
-    firsts, sizes, stays = (np.array(column) for column in zip(*found))
-    goes: set[int] = set()
-    kept: set[int] = set()
-    for first, size, stay in found:
-        (kept if stay else goes).update(range(first, first + size))
-    cuts = spans.cut(firsts, firsts + sizes, stays)
-    assert {at for first, last in cuts for at in range(first, last)} == goes - kept
-    assert all(a[1] < b[0] for a, b in zip(cuts, cuts[1:]))
+@given(found=st.lists(SPAN, min_size=1, max_size=20).map(sorted))
+def test_what_is_removed_is_what_goes_without_what_stays(found):
+    docs, firsts, sizes, stays = (np.array(column) for column in zip(*found))
+    goes: set[tuple[int, int]] = set()
+    kept: set[tuple[int, int]] = set()
+    for doc, first, size, stay in found:
+        (kept if stay else goes).update((doc, at) for at in range(first, first + size))
+    removed = list(zip(*(column.tolist() for column in spans.removed(docs, firsts, firsts + sizes, stays))))
+    assert {(doc, at) for doc, first, last in removed for at in range(first, last)} == goes - kept
+    assert all(a[0] < b[0] or a[2] < b[1] for a, b in zip(removed, removed[1:]))

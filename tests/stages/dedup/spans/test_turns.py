@@ -17,9 +17,10 @@ from pipeline.errors import OptionError
 from pipeline.schema import CHAT, PAIR
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
-from stages.dedup import Dedup, preview
-from stages.dedup.plan import Plan
-from stages.dedup.spans import repeats
+from stages.dedup import Dedup
+from stages.dedup import plan as plans
+from stages.dedup.run import Run
+from stages.dedup.spans import level as spans
 
 WORD = re.compile(r"\w+")
 NOTHING = {field.name: None for field in CHAT.field("messages").type.value_type}
@@ -181,7 +182,7 @@ def test_what_is_left_is_what_the_definition_leaves(dedup, rows_store, tmp_path,
         st.lists({"CHAT": CHATS, "PAIR": PAIRS}[shape], min_size=1, max_size=5), st.integers(1, 3), st.integers(5, 60)
     )
     def holds(rows, least, most):
-        monkeypatch.setattr(repeats, "most_spans", lambda memory: most)
+        monkeypatch.setattr(spans, "most_spans", lambda memory: most)
         number = next(numbers)
         source = rows_store(f"in{number}", rows, shape, shards=2)
         ids = source.table()["id"].to_pylist()
@@ -396,7 +397,7 @@ def conversations(seed: int, rows: int) -> list[dict]:
 def test_killed_after_any_task_and_on_any_workers_the_bytes_are_the_same(
     dedup, dying, rows_store, tmp_path, monkeypatch, processes, level
 ):
-    monkeypatch.setattr(repeats, "most_spans", lambda memory: 100 if level == "line" else 2000)
+    monkeypatch.setattr(spans, "most_spans", lambda memory: 100 if level == "line" else 2000)
     source = rows_store("in", conversations(3, 30), "PAIR", 3)
     options = {"levels": ["exact"], "spans": level, "span_tokens": 12, "fields": ["prompt", "chosen", "rejected"]}
     whole = dying()
@@ -425,8 +426,8 @@ def test_a_plan_counts_what_pairs_would_lose_and_is_committed_as_it_is(dedup, ro
         {"levels": ["exact"], "spans": "line", "span_tokens": 12, "fields": ["chosen", "rejected"]},
     )
     inputs, file = Inputs({"of": [source]}), tmp_path / "plan.json"
-    page = preview.write(
-        Plan.of(Dedup.build(options, "dedup"), inputs, Store(preview.passes_of(file))), inputs, Inline(), file
+    page = plans.write(
+        Run.of(Dedup.build(options, "dedup"), inputs, Store(plans.passes_of(file))), inputs, Inline(), file
     )
     out = dedup(tmp_path / "out", source, apply=str(file))
     cut = sum(len(text[edit["start"] : edit["end"]].encode()) for text, edit in edited_texts(rows, out))

@@ -58,7 +58,7 @@ def slow_signature(text: str, how: Shingling, count: int) -> np.ndarray:
 @settings(deadline=None, max_examples=60)
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=4))
 def test_signature_equals_the_slow_reference(how, texts):
-    found = minhash.sign(*buffers(texts), how, 7)
+    found = minhash.compute_minhash(*buffers(texts), how, 7)
     for row, text in enumerate(texts):
         assert found.values[row].tolist() == slow_signature(text, how, 7).tolist()
         assert found.tokens[row] == len(shingles.tokens(text, how))
@@ -84,7 +84,7 @@ def test_ten_thousand_texts_of_both_languages_equal_datasketch(how, count):
     texts = random_texts(count, seed=11)
     hashfunc = hashing.char_shingle_hash32 if how.kind == "char" else hashing.word_shingle_hash32
     memo: dict[bytes, int] = {}
-    found = minhash.sign(*buffers(texts), how, 16, seed=3)
+    found = minhash.compute_minhash(*buffers(texts), how, 16, seed=3)
     peers = MinHash.generator(
         (shingles.shingles(text, how) for text in texts),
         num_perm=16,
@@ -97,7 +97,7 @@ def test_ten_thousand_texts_of_both_languages_equal_datasketch(how, count):
 
 def test_a_signature_loads_into_datasketch_and_compares_there():
     texts = ["one two three four five six seven", "one two three four five six eight", ""]
-    found = minhash.sign(*buffers(texts), Shingling("word", 2), 256)
+    found = minhash.compute_minhash(*buffers(texts), Shingling("word", 2), 256)
     ours = [minhash.as_datasketch(values) for values in found.values]
     theirs = MinHash(num_perm=256, hashfunc=hashing.word_shingle_hash32)
     theirs.update_batch(shingles.shingles(texts[0], Shingling("word", 2)))
@@ -111,14 +111,14 @@ def test_a_signature_loads_into_datasketch_and_compares_there():
 @pytest.mark.parametrize("how", [Shingling(), Shingling("char", 6)], ids=str)
 def test_a_text_longer_than_a_block_equals_the_reference(how):
     text = " ".join(f"w{n * n % 5000}" for n in range(9_001)) + " 끝"
-    found = minhash.sign(*buffers(["x", text, "y"]), how, 3)
+    found = minhash.compute_minhash(*buffers(["x", text, "y"]), how, 3)
     assert found.values[1].tolist() == slow_signature(text, how, 3).tolist()
 
 
 @settings(deadline=None, max_examples=300)
 @given(left=ANY_TEXT, right=ANY_TEXT)
 def test_exact_hash_is_of_the_text_with_white_space_collapsed(left, right):
-    found = minhash.sign(*buffers([left, right, "  " + left + "\n"]), Shingling(), 1).exact
+    found = minhash.compute_minhash(*buffers([left, right, "  " + left + "\n"]), Shingling(), 1).exact
     same = " ".join(shingles.normalised(left).split()) == " ".join(shingles.normalised(right).split())
     assert (found[0].tolist() == found[1].tolist()) == same
     assert found[0].tolist() == found[2].tolist()
@@ -126,7 +126,7 @@ def test_exact_hash_is_of_the_text_with_white_space_collapsed(left, right):
 
 
 def test_a_text_without_words_has_exact_hash_zero_only_when_empty():
-    found = minhash.sign(*buffers(["", " \n\t", "!?"]), Shingling(), 4)
+    found = minhash.compute_minhash(*buffers(["", " \n\t", "!?"]), Shingling(), 4)
     assert found.exact[:2].tolist() == [[0, 0], [0, 0]] and found.exact[2, 0] != 0
     assert (found.values == minhash.EMPTY).all()
 
@@ -136,13 +136,13 @@ def test_a_text_without_words_has_exact_hash_zero_only_when_empty():
 def test_bytes_that_are_no_utf8_are_read_without_leaving_the_text(data):
     guard = b"\xf0\x9f\x98\x80 tail"
     whole = np.frombuffer(data + guard, np.uint8)
-    alone = minhash.sign(whole[: len(data)].copy(), np.array([0, len(data)]), Shingling(), 4)
-    beside = minhash.sign(whole, np.array([0, len(data)]), Shingling(), 4)
+    alone = minhash.compute_minhash(whole[: len(data)].copy(), np.array([0, len(data)]), Shingling(), 4)
+    beside = minhash.compute_minhash(whole, np.array([0, len(data)]), Shingling(), 4)
     assert np.array_equal(alone.values, beside.values) and np.array_equal(alone.exact, beside.exact)
 
 
 def test_reading_starts_at_the_first_offset():
     data, offsets = buffers(["alpha beta gamma delta epsilon", "하나 둘 셋 넷 다섯", "last one here it is"])
-    whole = minhash.sign(data, offsets, Shingling(), 8)
-    part = minhash.sign(data, offsets[1:3], Shingling(), 8)
+    whole = minhash.compute_minhash(data, offsets, Shingling(), 8)
+    part = minhash.compute_minhash(data, offsets[1:3], Shingling(), 8)
     assert np.array_equal(whole.values[1:2], part.values)

@@ -1,11 +1,11 @@
-"""Signatures kept between runs: a folder in which what was signed once is found again by its content.
+"""A cache of signatures between runs: a folder in which they are found by the content of shards and texts.
 
     FOLDER/<options>/          a store: one shard of signatures for each input shard, under a number made of its content
 
-A new crawl joins without the old being signed again: a shard of known content is not even read. Of a shard that is new as a
+A new crawl joins without the signatures of the old being computed again: a shard of known content is not even read. Of a shard that is new as a
 whole (the same pages filtered otherwise, or cut into other shards) the documents are found by the hash of their text, and
-only what is new among them is signed. Signatures do not depend on bands, threshold, levels or keep policy, so that those
-change without signing again. Signatures of other options lie in another folder, and a damaged shard is named and made again.
+only those of new ones are computed. Signatures do not depend on bands, threshold, levels or keep policy, so that those
+change at no cost. Signatures of other options lie in another folder, and a damaged shard is named and made again.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ CONTENT = pa.schema([("content_a", pa.uint64()), ("content_b", pa.uint64()), ("c
 """Columns a known shard has besides its signatures: both halves of the hash of each text, and the first halves in order."""
 
 
-class Library(NamedTuple):
+class SignatureCache(NamedTuple):
     """The signatures of one set of options, and the numbers of the shards that were known when the run began."""
 
     store: Store
     known: tuple[int, ...]
 
     @classmethod
-    def at(cls, folder: str, options: str) -> Library:
-        """The library in `folder` for signatures of these options (a fingerprint)."""
+    def at(cls, folder: str, options: str) -> SignatureCache:
+        """The cache in `folder` for signatures of these options (a fingerprint)."""
         home = Store(folder)
         others = [name for name in home.fs.folders() if name != options]
         store = home.sub(options)
         known = tuple(int(name[:-5]) for name in store.fs.names("receipts") if name[:-5].isdigit())
         if others and not known:
             progress.current.say(
-                f"dedup: {folder} holds signatures of other options ({', '.join(others[:3])}); everything is signed anew"
+                f"dedup: {folder} holds signatures of other options ({', '.join(others[:3])}); all are computed anew"
             )
         return cls(store, known)
 
     def whole(self, key: str) -> pa.Table | None:
-        """The signatures of an input shard whose signing has this key; None where they are not known, or damaged (a line says so)."""
+        """The signatures of an input shard under this key; None where they are not known, or damaged (a line says so)."""
         number = number_of(key)
         if number not in self.known:
             return None
@@ -84,8 +84,8 @@ class Library(NamedTuple):
             table = self._read(number)
             if table is not None and len(table):
                 ordered = column(table, "content_sorted")
-                places = np.minimum(np.searchsorted(ordered, sample), len(ordered) - 1)
-                if (ordered[places] == sample).any():
+                at = np.minimum(np.searchsorted(ordered, sample), len(ordered) - 1)
+                if (ordered[at] == sample).any():
                     found.append(table)
         return Known.of(found)
 
@@ -110,9 +110,9 @@ class Known(NamedTuple):
         """Row of each document (int64), -1 for one that is not known."""
         if self.table is None:
             return np.full(len(contents), -1, np.int64)
-        places = np.minimum(np.searchsorted(self.first, contents[:, 0]), len(self.first) - 1)
-        same = (self.first[places] == contents[:, 0]) & (self.second[places] == contents[:, 1])
-        return np.where(same, places, -1)
+        at = np.minimum(np.searchsorted(self.first, contents[:, 0]), len(self.first) - 1)
+        same = (self.first[at] == contents[:, 0]) & (self.second[at] == contents[:, 1])
+        return np.where(same, at, -1)
 
     def values(self, rows: np.ndarray) -> np.ndarray:
         """Signatures of these rows, uint32."""

@@ -1,4 +1,4 @@
-"""Pass `sign`: one row of numbers per document, from its text alone.
+"""Pass `sign`: the MinHash signature and other measures of each document, from its text alone.
 
 Columns: `values` (fixed-size binary: the MinHash signature, uint32 each), `exact_a`, `exact_b` (uint64: identity of the
 normalised text), `tokens` (int64), `size` (int64: bytes of the text, -1 for null) and `length` (int64: its code points). Row
@@ -10,23 +10,27 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.docs import Docs
+from pipeline.engine.pool import Pool
 from pipeline.options import digest
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import column
 from stages.dedup.fields import columns, text_of
-from stages.dedup.near.signature_cache import SAMPLE, Known, Library, hashes_of
-from stages.dedup.passes import Task
+from stages.dedup.passes import Task, make
+from stages.dedup.signatures.cache import SAMPLE, Known, SignatureCache, hashes_of
 from stages.text.minhash.shingles import Shingling
 
+if TYPE_CHECKING:
+    from stages.dedup.run import Run
 
-class Signing(NamedTuple):
+
+class MinHashOptions(NamedTuple):
     """What shapes a signature."""
 
     fields: tuple[str, ...]
@@ -65,9 +69,9 @@ class Signing(NamedTuple):
             }
         )
 
-    def library(self, folder: str | None) -> Library | None:
+    def cache(self, folder: str | None) -> SignatureCache | None:
         """The signatures kept in `folder` under these options."""
-        return Library.at(folder, self.key(None)[:16]) if folder else None
+        return SignatureCache.at(folder, self.key(None)[:16]) if folder else None
 
 
 class Ways(NamedTuple):
@@ -99,35 +103,43 @@ class Measured(NamedTuple):
     lengths: np.ndarray
 
 
-def run(task: Task) -> Receipt:
-    """Sign one part of the corpus, or take its signatures from the library."""
-    corpus, signing, library = task.given
-    kind = schema(signing.permutations)
-    if library is not None:
-        known = library.whole(task.key)
+def compute_signatures(run: Run, pool: Pool) -> None:
+    """Make the pass, one task a part; the signatures of a part outlive other changes."""
+    keys = {number: run.minhash.key(part.content) for number, part in enumerate(run.corpus.parts)}
+    given = (run, run.minhash.cache(run.stage.signatures))
+    make(run.signatures, compute_part, keys, lambda number: given, pool)
+
+
+def compute_part(task: Task) -> Receipt:
+    """The signatures of one part of the corpus, computed or taken from the cache."""
+    run, cache = task.given
+    options: MinHashOptions = run.minhash
+    kind = schema(options.permutations)
+    if cache is not None:
+        known = cache.whole(task.key)
         if known is not None:
-            return task.put(known, {"signed": 0, "taken": known.num_rows})
-    signed, contents, pieces = 0, [], []
+            return task.put(known, {"computed": 0, "taken": known.num_rows})
+    computed, contents, pieces = 0, [], []
     held = None
-    for batch in corpus.batches(task.number):
+    for batch in run.corpus.batches(task.number):
         texts, ways = (
-            Docs(pa.record_batch({"text": text_of(batch, signing.fields, signing.shape)})),
-            signing.by_row(batch),
+            Docs(pa.record_batch({"text": text_of(batch, options.fields, options.shape)})),
+            options.by_row(batch),
         )
-        if library is None:
-            found = _measured(texts, ways, signing)
-            signed += texts.n
+        if cache is None:
+            found = _measured(texts, ways, options)
+            computed += texts.n
         else:
             hashes = _contents(texts, ways)
-            held = held or library.among(hashes[:: max(1, texts.n // SAMPLE), 0])
-            found, count = _completed(texts, ways, signing, held, held.rows(hashes))
-            signed += count
+            held = held or cache.among(hashes[:: max(1, texts.n // SAMPLE), 0])
+            found, count = _completed(texts, ways, options, held, held.rows(hashes))
+            computed += count
             contents.append(hashes)
         pieces.append(_batch(found, kind))
     table = pa.Table.from_batches(pieces, kind)
-    if library is not None:
-        library.add(task.key, table, np.concatenate(contents) if contents else np.zeros((0, 2), np.uint64))
-    return task.put(table, {"signed": signed, "taken": table.num_rows - signed})
+    if cache is not None:
+        cache.add(task.key, table, np.concatenate(contents) if contents else np.zeros((0, 2), np.uint64))
+    return task.put(table, {"computed": computed, "taken": table.num_rows - computed})
 
 
 def _contents(texts: Docs, ways: Ways) -> np.ndarray:
@@ -138,14 +150,14 @@ def _contents(texts: Docs, ways: Ways) -> np.ndarray:
     return hashes
 
 
-def _measured(texts: Docs, ways: Ways, signing: Signing) -> Measured:
+def _measured(texts: Docs, ways: Ways, options: MinHashOptions) -> Measured:
     if ways.which is not None:
-        pieces = [(rows, _measured(_some(texts, rows), Ways([how], None), signing)) for how, rows in ways.groups()]
+        pieces = [(rows, _measured(_some(texts, rows), Ways([how], None), options)) for how, rows in ways.groups()]
         back = np.argsort(np.concatenate([rows for rows, _ in pieces]))
         return Measured(*(np.concatenate(column)[back] for column in zip(*(piece for _, piece in pieces))))
     from stages.text.minhash import signatures as minhash
 
-    found = minhash.sign(texts.data, texts.offsets, ways.hows[0], signing.permutations, signing.seed)
+    found = minhash.compute_minhash(texts.data, texts.offsets, ways.hows[0], options.permutations, options.seed)
     sizes = np.where(texts.valid, np.diff(texts.offsets), -1)
     return Measured(found.values, found.exact, found.tokens, sizes, np.where(texts.valid, found.lengths, 0))
 
@@ -154,18 +166,18 @@ def _some(texts: Docs, rows: np.ndarray) -> Docs:
     return Docs(pa.record_batch({"text": pc.if_else(pa.array(texts.valid), texts.text, None).take(pa.array(rows))}))
 
 
-def _completed(texts: Docs, ways: Ways, signing: Signing, held: Known, rows: np.ndarray) -> tuple[Measured, int]:
-    """What is known of the texts (`rows` of `held`, -1 for a new one), the new ones signed; and how many were."""
+def _completed(texts: Docs, ways: Ways, options: MinHashOptions, held: Known, rows: np.ndarray) -> tuple[Measured, int]:
+    """What is known of the texts (`rows` of `held`, -1 for a new one), the new ones computed; and how many were."""
     new = np.flatnonzero(rows < 0)
     if len(new) == texts.n:
-        return _measured(texts, ways, signing), texts.n
+        return _measured(texts, ways, options), texts.n
     taken = np.maximum(rows, 0)
     exact = np.stack([column(held.table, "exact_a")[taken], column(held.table, "exact_b")[taken]], 1)
     whole = Measured(
         held.values(taken), exact, *(column(held.table, name)[taken] for name in ("tokens", "size", "length"))
     )
     if len(new):
-        for into, part in zip(whole, _measured(_some(texts, new), ways.of(new), signing)):
+        for into, part in zip(whole, _measured(_some(texts, new), ways.of(new), options)):
             into[new] = part
     whole.sizes[~texts.valid], whole.lengths[~texts.valid] = -1, 0
     return whole, len(new)

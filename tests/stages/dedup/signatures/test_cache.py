@@ -13,13 +13,13 @@ from stages.text.minhash import signatures as minhash
 def signed(monkeypatch):
     """How many texts were signed since it was last emptied, counted where the kernel is called."""
     counts: list[int] = []
-    real = minhash.sign
+    real = minhash.compute_minhash
 
     def counting(data, offsets, *given):
         counts.append(len(offsets) - 1)
         return real(data, offsets, *given)
 
-    monkeypatch.setattr(minhash, "sign", counting)
+    monkeypatch.setattr(minhash, "compute_minhash", counting)
     return counts
 
 
@@ -145,7 +145,9 @@ def test_signatures_in_the_folder_load_into_datasketch(dedup, make_store, tmp_pa
     library = Store(next((tmp_path / "signatures").iterdir()))
     values = matrix(library.read(library.shards()[0]), "values")
     data = text.encode()
-    expected = minhash.sign(np.frombuffer(data, np.uint8), np.array([0, len(data)]), minhash.Shingling(), 128).values
+    expected = minhash.compute_minhash(
+        np.frombuffer(data, np.uint8), np.array([0, len(data)]), minhash.Shingling(), 128
+    ).values
     assert (
         np.array_equal(values, expected)
         and minhash.as_datasketch(values[0]).jaccard(minhash.as_datasketch(expected[0])) == 1

@@ -1,0 +1,85 @@
+"""Level `exact`: documents of one normalised text; of each group the one that the keep policy prefers represents it.
+
+Only representatives go on to the level `near`, so that a million identical documents cost a sort and nothing more. A shard
+covers a range of the exact hash. Where the level is not asked for but `near` is, its rows have the reason of `near`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pipeline.engine.pool import Pool
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
+from stages.dedup.columns import between, column, lookup
+from stages.dedup.decisions import EXACT, NEAR, no_rows, rows_of
+from stages.dedup.passes import Task, key_ranges
+from stages.dedup.run import KeyRange, Run
+
+MOST = 4 << 20
+"""Documents per shard: 100 MB of hashes and numbers while a task sorts them."""
+SCRATCH = ()
+
+
+def decide(run: Run, pool: Pool) -> None:
+    """Group the documents, one task a range of hashes."""
+    ranges = key_ranges(run.corpus.rows, MOST)
+    run.make("exact", find_groups, [KeyRange(run, *ends) for ends in ranges], pool)
+
+
+def find_groups(task: Task) -> Receipt:
+    """Group the documents whose hash lies in the task's range."""
+    run: Run = task.given.run
+    docs, first_half, second_half, lengths = _in_range(task.given)
+    order = np.lexsort((second_half, first_half))
+    a, b = first_half[order], second_half[order]
+    same = (a[1:] == a[:-1]) & (b[1:] == b[:-1])
+    group = np.r_[0, np.cumsum(~same)] if len(order) else np.zeros(0, np.int64)
+    counts = np.bincount(group, minlength=1)
+    several = counts[group] > 1
+    order, group = order[several], group[several]
+    docs, lengths = docs[order], lengths[order]
+    if not len(docs):
+        return task.put(no_rows())
+    best = run.policy.order(run.corpus, docs, lengths, group)
+    docs, group = docs[best], group[best]
+    opens = np.r_[True, group[1:] != group[:-1]]
+    representative = docs[opens][np.cumsum(opens) - 1]
+    score = np.where(docs == representative, np.nan, 1.0)
+    reason = EXACT if "exact" in run.stage.levels else NEAR
+    return task.put(rows_of(reason, docs, representative, score, counts[group]))
+
+
+def _in_range(given: KeyRange) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(docs, exact_a, exact_b, lengths) of the documents in range; null texts and, unless asked for, empty ones left out."""
+    run = given.run
+    found: list[tuple[np.ndarray, ...]] = []
+    for number, part in enumerate(run.corpus.parts):
+        rows = run.signatures.read(number)
+        a, b, sizes, lengths = (column(rows, name) for name in ("exact_a", "exact_b", "size", "length"))
+        taken = (a >= np.uint64(given.low)) & (a <= np.uint64(given.high)) & (sizes >= 0)
+        if not run.stage.merge_empty:
+            taken &= (a != 0) | (b != 0)
+        at = np.flatnonzero(taken)
+        found.append((at + part.first, a[at], b[at], lengths[at]))
+    return tuple(np.concatenate(column) for column in zip(*found)) if found else (np.zeros(0, np.int64),) * 4  # type: ignore[return-value]
+
+
+class ExactGroups:
+    """The groups as the other levels read them."""
+
+    def __init__(self, store: Store):
+        self.shards = [store.read(number) for number in store.shards()]
+
+    def duplicates(self, first: int, last: int) -> np.ndarray:
+        """Those of the documents `first` to `last - 1` that have a representative."""
+        pieces = [between(shard, "doc", first, last - 1, "doc", "duplicate_of") for shard in self.shards]
+        return np.concatenate([docs[docs != other] for docs, other in pieces] or [np.zeros(0, np.int64)])
+
+    def members(self, docs: np.ndarray) -> np.ndarray:
+        """Size of the group of each document; 1 for one without a group."""
+        found = np.ones(len(docs), np.int64)
+        for shard in self.shards:
+            at, sizes = lookup(shard, "doc", docs, "members")
+            found[at] = sizes
+        return found

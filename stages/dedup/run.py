@@ -1,0 +1,148 @@
+"""One run of the stage: its inputs, options and policy, decided before it begins, and the passes it makes.
+
+A pass is a sub-store `passes/<name>` whose shards are proven by receipts, so that a run that was killed goes on where it
+stopped. How many shards it has follows from the input alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from pipeline.engine.pool import Pool
+from pipeline.engine.stage import Inputs
+from pipeline.errors import OptionError, SourceError
+from pipeline.options import digest
+from pipeline.schema import shape_of
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.store import Store
+from stages.dedup.corpus import Corpus
+from stages.dedup.decisions import Decisions
+from stages.dedup.fields import are_vectors, chosen
+from stages.dedup.keep import Policy
+from stages.dedup.passes import Task, make
+from stages.dedup.signatures.minhash import MinHashOptions
+from stages.dedup.spans.turns import TurnFields
+from stages.text.minhash.lsh import Banding
+
+if TYPE_CHECKING:
+    from stages.dedup import Dedup
+
+FORMAT = 2
+"""Of the columns of passes; those of another format are made again."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run will do. Tasks carry it."""
+
+    stage: Dedup
+    corpus: Corpus
+    sink: Store
+    key: str
+    minhash: MinHashOptions
+    banding: Banding
+    policy: Policy
+    home: Store
+    """Where the passes lie: the sink, or beside a plan's file."""
+    turns: TurnFields | None = None
+    """The turns that `spans` cuts, in chats and pairs."""
+
+    @classmethod
+    def of(cls, stage: Dedup, inputs: Inputs, sink: Store, home: Store | None = None) -> Run:
+        """SourceError where the inputs are of several shapes, OptionError where options do not fit the rows."""
+        corpus = Corpus.of(inputs)
+        schemas = {path: store.schema for path, store in {part.store.path: part.store for part in corpus.parts}.items()}
+        shapes = {shape_of(schema) for schema in schemas.values()}
+        if len(shapes) != 1 or None in shapes:
+            raise SourceError(
+                "dedup: the inputs are of different shapes: " + ", ".join(sorted(map(str, shapes))),
+                "give stores of one shape",
+            )
+        shape = shapes.pop() or ""
+        fields = chosen(stage.fields, shape)
+        turns = TurnFields.of(stage.fields, shape) if stage.spans and shape != "DOCUMENT" else None
+        _require_vectors(stage.vectors, schemas)
+        near = "near" in stage.levels
+        banding = stage.banding() if near else Banding(1, 1)
+        minhash = MinHashOptions(
+            fields,
+            shape,
+            stage.shingling(),
+            max(stage.permutations if near else 1, banding.permutations),
+            stage.hash_seed,
+            stage.languages(),
+        )
+        policies = {
+            Policy.of(stage.keep, stage.sources, stage.score, schema, corpus.new_rows) for schema in schemas.values()
+        }
+        if len(policies) > 1:
+            raise SourceError(
+                f"dedup: not every input has {stage.score!r} as a column",
+                "give stores that all have it as a column, or all in `meta`",
+            )
+        return cls(stage, corpus, sink, stage.key(inputs), minhash, banding, policies.pop(), home or sink, turns)
+
+    @property
+    def levels(self) -> list[str]:
+        """Levels that run, in their order: `near` compares the representatives of `exact`."""
+        asked = {*self.stage.levels, *(["exact"] if "near" in self.stage.levels else [])}
+        return [name for name in ("exact", "near", "url", "semantic") if name in asked]
+
+    @property
+    def signatures(self) -> Store:
+        """Shard n: the signatures of part n (`stages/dedup/signatures/minhash.py`)."""
+        return self.store("sign")
+
+    @property
+    def new_parts(self) -> int:
+        """Parts of `of`: as many as the output has shards."""
+        return sum(not part.old for part in self.corpus.parts)
+
+    @property
+    def contained(self) -> bool:
+        """Does containment in the representative decide, and not Jaccard?"""
+        return self.stage.measure == "containment"
+
+    def decisions(self, before: str | None = None) -> Decisions:
+        """The decisions table: after every level, or after those before the level `before`."""
+        names = self.levels[: self.levels.index(before)] if before else self.levels
+        drop_all = before is None and self.stage.copies == "drop-all"
+        return Decisions(tuple(self.store(name) for name in names), drop_all)
+
+    def store(self, name: str) -> Store:
+        """A pass."""
+        return self.home.sub(f"passes/{name}")
+
+    def keys(self, name: str, count: int) -> dict[int, str]:
+        """Key per shard of a pass that depends on everything, or of the output (`apply`)."""
+        more = {} if name == "apply" else {"format": FORMAT}
+        return {
+            number: digest({"stage": self.key, "pass": name, "of": count, "shard": number, **more})
+            for number in range(count)
+        }
+
+    def make(self, name: str, fn: Callable[[Task], Receipt], given: Sequence[Any], pool: Pool) -> list[Receipt]:
+        """Make the shards of a pass that are not proven; the task of shard n carries `given[n]`. Returns all their receipts."""
+        return make(self.store(name), fn, self.keys(name, len(given)), given.__getitem__, pool)
+
+
+class KeyRange(NamedTuple):
+    """What a task over a range of 64-bit keys carries: the run, and first and last key."""
+
+    run: Run
+    low: int
+    high: int
+
+
+def _require_vectors(name: str | None, schemas: dict[str, Any]) -> None:
+    """OptionError where an input lacks the column of vectors, or has something else under its name."""
+    for path, schema in schemas.items():
+        if name is not None and not (name in schema.names and are_vectors(schema.field(name).type)):
+            fault = (
+                f"{name!r} of {path} holds {schema.field(name).type}"
+                if name in schema.names
+                else f"{path} has no column {name!r}"
+            )
+            raise OptionError(f"dedup: {fault}", "name a column of lists of numbers, or give `encoder`")

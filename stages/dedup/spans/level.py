@@ -1,0 +1,213 @@
+"""Level `spans`: lines, paragraphs and substrings that stand in the corpus more than once; one copy of each stays.
+
+    spans     keys of every span of the documents that stay, sorted    one task a run of rows
+    repeats   which copy of each repeated span stays                   one task a range of keys
+
+The copy in the document that the keep policy prefers stays (in one document the first), the others go; chats and pairs are cut
+turn by turn (stages/dedup/spans/turns.py). Columns of `spans`: `key` (uint64), `doc` (int64), `first`, `last` (uint32: bytes of
+the text); of `repeats`, sorted by `doc`: `doc`, `first`, `last`, `stays` (uint8).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.docs import Docs
+from pipeline.engine.pool import Pool
+from pipeline.storage.ledger import Receipt
+from stages.dedup.columns import between, blocks, column
+from stages.dedup.passes import Task, key_ranges
+from stages.dedup.run import KeyRange, Run
+from stages.dedup.spans.turns import Turns, turns_of
+from stages.text.minhash.shingles import table
+
+if TYPE_CHECKING:
+    from stages.dedup.spans import keys as spans
+
+SPAN_BYTES = 100
+"""Memory of one span while a task sorts it: its columns, their sorted copies and the order."""
+DENSEST = 2
+"""Bytes of text from one token to the next, at least."""
+BREAKS = {"line": 1, "paragraph": 2}
+
+
+SCRATCH = ("spans",)
+
+
+class Rows(NamedTuple):
+    """What a `spans` task carries: the run, and rows of one part: several whole (bytes 0 to -1), or a piece of a long one."""
+
+    run: Run
+    part: int
+    low: int
+    """First row, and the one behind the last."""
+    high: int
+    begin: int = 0
+    """First byte, and the one behind the last."""
+    end: int = -1
+
+
+def decide(run: Run, pool: Pool) -> None:
+    """Find the repeated spans of the documents that stay."""
+    most = most_spans(run.stage.span_memory)
+    made = run.make("spans", find, runs_of(run, most * DENSEST), pool)
+    ranges = key_ranges(sum(receipt.notes["spans"] for receipt in made), most)
+    run.make("repeats", choose, [KeyRange(run, *ends) for ends in ranges], pool)
+
+
+def most_spans(memory: int) -> int:
+    """Spans that a task may hold in `memory` MiB."""
+    return max(1024, (memory << 20) // SPAN_BYTES)
+
+
+def runs_of(run: Run, most_bytes: int) -> list[Rows]:
+    """Runs of rows of about `most_bytes` each; for substrings a longer text is cut into pieces of so many, else it stands alone."""
+    found: list[Rows] = []
+    for number, part in enumerate(run.corpus.parts):
+        sizes = np.maximum(column(run.signatures.read(number), "size"), 0)
+        first = held = 0
+        for row, size in enumerate(sizes.tolist()):
+            long = size > most_bytes and run.stage.spans == "substring"
+            if row > first and (long or held + size > most_bytes):
+                found.append(Rows(run, number, first, row))
+                first, held = row, 0
+            if long:
+                pieces = range(0, size, most_bytes)
+                found += [Rows(run, number, row, row + 1, low, min(low + most_bytes, size)) for low in pieces]
+                first = row + 1
+            else:
+                held += size
+        if first < part.rows or not part.rows:
+            found.append(Rows(run, number, first, part.rows))
+    return found
+
+
+def find(task: Task) -> Receipt:
+    """Pass `spans`: the keys of one run of rows."""
+    from stages.dedup.spans.keys import merged
+
+    given: Rows = task.given
+    run, how = given.run, given.run.stage.shingling()
+    part = run.corpus.parts[given.part]
+    stays = run.decisions().of(part.first + given.low, given.high - given.low).kept
+    classes = table(how.kind, how.fold_digits)
+    found: list[spans.Spans] = []
+    at = 0
+    for batch in run.corpus.batches(given.part):
+        rows = _rows_in(stays, given.low, given.high, at, len(batch))
+        if len(rows):
+            found += _spans(given, batch, rows, part.first + at, classes)
+        at += len(batch)
+    keys, docs, firsts, lasts = (np.concatenate(columns) for columns in zip(*found)) if found else _nothing()
+    order = np.argsort(keys, kind="stable")
+    keys, docs, firsts, lasts = merged(keys[order], docs[order], firsts[order], lasts[order])
+    return task.put(blocks(key=keys, doc=docs, first=firsts, last=lasts), {"spans": len(keys)})
+
+
+def _spans(given: Rows, batch: pa.RecordBatch, rows: np.ndarray, first: int, classes: np.ndarray) -> list[spans.Spans]:
+    """The spans of some rows of a batch whose first row is number `first`."""
+    fields, piece = given.run.turns, (given.begin, given.end)
+    if fields is None:
+        texts = Docs(pa.record_batch({"text": batch.column("text")}))
+        found = _keyed(given.run, texts, rows, classes, piece)
+        return [found._replace(rows=found.rows.astype(np.int64) + first)]
+    low, high = int(rows[0]), int(rows[-1]) + 1
+    turns, rows, first = turns_of(batch.slice(low, high - low), fields), rows - low, first + low
+    items = np.flatnonzero(np.isin(turns.rows, rows))
+    if given.end < 0:
+        pieces = [_keyed(given.run, turns.texts, items, classes, piece)]
+    else:
+        sizes, bases = np.diff(turns.texts.offsets)[items], turns.bases[items]
+        reached = [
+            (item, (max(given.begin - base, 0), min(given.end - base, size)))
+            for item, base, size in zip(items, bases.tolist(), sizes.tolist())
+        ]
+        pieces = [
+            _keyed(given.run, turns.texts, np.array([item]), classes, part)
+            for item, part in reached
+            if part[0] < part[1]
+        ]
+    return [_in_rows(found, turns, first) for found in pieces]
+
+
+def _keyed(run: Run, texts: Docs, rows: np.ndarray, classes: np.ndarray, piece: tuple[int, int]) -> spans.Spans:
+    """The spans of some texts, or of a piece (first byte, the one behind the last) of one."""
+    from stages.dedup.spans import keys as spans
+
+    least = run.stage.least_span()
+    if piece[1] >= 0:
+        return spans.windows_between(texts.data, texts.offsets, int(rows[0]), classes, least, *piece)
+    if run.stage.spans == "substring":
+        return spans.windows(texts.data, texts.offsets, rows, classes, least)
+    return spans.units(texts.data, texts.offsets, rows, classes, BREAKS[run.stage.spans or ""], least)
+
+
+def _in_rows(found: spans.Spans, turns: Turns, first: int) -> spans.Spans:
+    """Spans of turns as spans of their rows."""
+    bases = turns.bases[found.rows].astype(np.uint32)
+    docs = turns.rows[found.rows] + first
+    return found._replace(
+        keys=found.keys + turns.salts[found.rows], rows=docs, firsts=found.firsts + bases, lasts=found.lasts + bases
+    )
+
+
+def _rows_in(stays: np.ndarray, low: int, high: int, at: int, size: int) -> np.ndarray:
+    """Rows of the batch that begins at row `at` which lie in the run and stay."""
+    first, last = max(low, at), min(high, at + size)
+    return np.flatnonzero(stays[first - low : last - low]) + (first - at) if first < last else np.zeros(0, np.int64)
+
+
+def _nothing() -> tuple[np.ndarray, ...]:
+    return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)
+
+
+def choose(task: Task) -> Receipt:
+    """Pass `repeats`: which copy stays, for one range of keys."""
+    given: KeyRange = task.given
+    run, found = given.run, given.run.store("spans")
+    names = ("key", "doc", "first", "last")
+    pieces = [between(found.read(number), "key", given.low, given.high, *names) for number in found.shards()]
+    keys, docs, firsts, lasts = (np.concatenate(columns) for columns in zip(*pieces)) if pieces else _nothing()
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    group = np.cumsum(np.r_[False, keys[1:] != keys[:-1]]) if len(keys) else np.zeros(0, np.int64)
+    repeated = _repeated(group, docs[order] if run.turns else None)
+    order, group = order[repeated], group[repeated]
+    docs, firsts, lasts = docs[order], firsts[order], lasts[order]
+    ranks = _ranks(run, docs)
+    best = np.lexsort((firsts, ranks, group))
+    stays = np.zeros(len(docs), np.uint8)
+    heads = best[np.r_[True, group[best][1:] != group[best][:-1]]] if len(best) else best
+    stays[heads] = 1
+    if run.turns and len(heads):
+        chosen = np.zeros(int(group[-1]) + 1, np.int64)
+        chosen[group[heads]] = docs[heads]
+        stays[docs == chosen[group]] = 1
+    by_doc = np.lexsort((firsts, docs))
+    rows = blocks(doc=docs[by_doc], first=firsts[by_doc], last=lasts[by_doc], stays=stays[by_doc])
+    return task.put(rows, {"repeated": int(stays.sum()), "cut": int(len(stays) - stays.sum())})
+
+
+def _repeated(group: np.ndarray, docs: np.ndarray | None) -> np.ndarray:
+    """Which spans stand more than once, or (with the ascending `docs` of each group) in more than one document."""
+    if not len(group):
+        return np.zeros(0, bool)
+    if docs is None:
+        return np.bincount(group)[group] > 1
+    opens = np.flatnonzero(np.r_[True, group[1:] != group[:-1]])
+    last = np.r_[opens[1:], len(group)] - 1
+    return (docs[opens] != docs[last])[group]
+
+
+def _ranks(run: Run, docs: np.ndarray) -> np.ndarray:
+    """Rank of each document by the keep policy."""
+    known, positions = np.unique(docs, return_inverse=True)
+    if not len(known):
+        return positions
+    (lengths,) = run.corpus.measured(run.signatures, known, "length")
+    ranks = np.empty(len(known), np.int64)
+    ranks[run.policy.order(run.corpus, known, lengths, np.zeros(len(known), np.int64))] = np.arange(len(known))
+    return ranks[positions]
