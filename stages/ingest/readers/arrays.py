@@ -20,6 +20,12 @@ BORDER = re.compile(r"[}\]\"0-9el]\s*,\s*(?=\{)")
 """Where an element may begin behind one that is damaged: a value, a comma, an opening brace."""
 NEAR = 4_096
 """Characters kept while a border is looked for."""
+TRIES = 4
+"""Elements looked for inside a damaged one read at most so many times the characters of the file so far; each reading is one more pass."""
+DEPTH = 400
+"""Levels of nesting that the parser surely has read before it gives up (Python's limit is 1,000 calls, ours among them)."""
+_NESTED = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]')
+_NAME = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:')
 _MARKED = re.compile(f"[{charset.UNREADABLE}\0]|\\\\u(?:[dD][89a-fA-F]|0000)")
 
 
@@ -43,6 +49,7 @@ class _Text:
         self.decoder = Decoder(stream)
         self.codec = "utf-8"
         self.held, self.at, self.began = "", 0, 0
+        self.filled = self.tried = 0
         self.rest = b""
         self.first = True
         self.ended = False
@@ -51,8 +58,8 @@ class _Text:
         """Hold about twice as much as before; False at the end of the file."""
         data = self.stream.read(max(CHUNK, len(self.held) - self.at))
         self.ended = not data
-        self.held = self.held[self.at :] + self._decoded(data)
-        self.at = 0
+        more = self._decoded(data)
+        self.held, self.at, self.filled = self.held[self.at :] + more, 0, self.filled + len(more)
         return not self.ended
 
     def _decoded(self, data: bytes) -> str:
@@ -72,6 +79,21 @@ class _Text:
         if self.first and text:
             text, self.first = text.removeprefix("\ufeff"), False
         return text
+
+    def place(self) -> int:
+        """Characters of the file before the first not yet read."""
+        return self.filled - len(self.held) + self.at
+
+    def failed(self, fault: Exception) -> int:
+        """Characters from here to where reading of the value failed; for one that nests too deep, to a depth it had before that."""
+        if isinstance(fault, json.JSONDecodeError):
+            return fault.pos - self.at
+        depth = 0
+        for sign in _NESTED.finditer(self.held, self.at) if isinstance(fault, RecursionError) else ():
+            depth += (sign[0] in "[{") - (sign[0] in "]}")
+            if depth == DEPTH:
+                return sign.end() - self.at
+        return 1
 
     def over(self) -> bool:
         """Has all of the file been read?"""
@@ -114,12 +136,13 @@ class _Text:
 
     def skip(self, wrong: int) -> None:
         """Go to where an element may begin: the last border before the place `wrong` in what is held, else the first behind it."""
-        before = [border.end() for border in BORDER.finditer(self.held, self.at, wrong)]
+        back = max(0, self.at - 1)  # the end of a value just read may be the first half of a border
+        before = [border.end() for border in BORDER.finditer(self.held, back, wrong)]
         if before and before[-1] > self.at:
             self.at = before[-1]
             return
-        while (border := BORDER.search(self.held, max(self.at, wrong - NEAR))) is None and not self.ended:
-            self.at, wrong = max(self.at, len(self.held) - NEAR), 0
+        while (border := BORDER.search(self.held, max(back, wrong - NEAR))) is None and not self.ended:
+            self.at, wrong, back = max(self.at, len(self.held) - NEAR), 0, 0
             self.fill()
         self.at = border.end() if border is not None else len(self.held)
 
@@ -153,7 +176,7 @@ def _elements(text: _Text, lone: bool) -> Iterator[Raw]:
                 sound
             ):  # what was read so far stood inside an element whose head is gone: its names are not those of rows
                 keys.clear()
-            _go_on(text, fault, keys)
+            _go_on(text, fault, keys, whole=sign == "{" and not large)
             closed = text.over()
             continue
         if lone and not number and not text.lead():
@@ -167,19 +190,50 @@ def _elements(text: _Text, lone: bool) -> Iterator[Raw]:
         yield Raw("fault", "end", reason="ingest.broken_file", note="the array is not closed")
 
 
-def _go_on(text: _Text, fault: Exception, keys: set[str]) -> None:
-    """Behind a damaged element, to the next object that can be read and has a name in common with those before all damage (`keys`)."""
+def _go_on(text: _Text, fault: Exception, keys: set[str], whole: bool) -> None:
+    """Behind a damaged element, to the next object that can be read and has a name in common with those before all damage (`keys`).
+
+    `whole`: the damaged element has its beginning, so that an element in it can be told from an object in it.
+    """
+    wrong = text.place() + text.failed(fault)
+    if whole and _inside(text, wrong, keys):
+        return
     while not text.over():
-        text.skip(fault.pos if isinstance(fault, json.JSONDecodeError) else text.at + 1)
+        text.skip(max(text.at, wrong - text.place() + text.at))
         try:
             value, _ = text.value()
         except (OverflowError, ValueError, RecursionError) as again:
-            fault = again
+            wrong = text.place() + text.failed(again)
             continue
         if isinstance(value, dict) and (not keys or keys & set(value)):
             text.at = text.began
             return
-        fault = ValueError()
+        wrong = text.place() + 1
+
+
+def _inside(text: _Text, wrong: int, keys: set[str]) -> bool:
+    """Go to the first whole element before `wrong` that a damaged one took in, as one with a bracket too many does.
+
+    An element has most of the names of those before it (`keys`) or else of the damaged one, so that an object inside an
+    element is not taken for one. `wrong` counts from the start of the file. False where there is none, or looking costs too much.
+    """
+    second = text.held.find("{", text.at + 1)
+    keys = keys or set(_NAME.findall(text.held, text.at, second if second >= 0 else len(text.held)))
+    text.tried += wrong - text.place()
+    while keys and text.tried <= TRIES * text.filled:
+        border = BORDER.search(text.held, max(0, text.at - 1), max(text.at, wrong - text.place() + text.at))
+        if border is None:
+            return False
+        text.at = border.end()
+        try:
+            value, _ = text.value()
+        except (OverflowError, ValueError, RecursionError) as fault:
+            text.tried += text.failed(fault)
+            continue
+        if isinstance(value, dict) and 2 * len(keys & set(value)) > len(keys):
+            text.at = text.began
+            return True
+    return False
 
 
 def _object(value: Any, note: str | None) -> Iterator[Raw]:

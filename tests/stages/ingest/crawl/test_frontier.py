@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import resource
 import subprocess
 import sys
 from collections import Counter
@@ -206,14 +207,17 @@ from pathlib import Path
 from stages.ingest.crawl.frontier import Frontier, Visit
 one = Frontier(Path({str(tmp_path)!r}), [f"h{{n}}.example" for n in range(1000)], {{}}, 9, max_pages=10**7)
 for block in range(1000):
-    one.offer(Visit(f"http://h{{n}}.example/a/rather/ordinary/path/{{block}}.html") for n in range(1000) for _ in (0,))
+    one.offer(Visit(f"http://h{{n}}.example/a/rather/ordinary/path/{{block}}.html") for n in range(1000))
     for more in range(9):
         one.offer(Visit(f"http://h{{n}}.example/a/rather/ordinary/path/{{block}}-{{more}}.html") for n in range(1000))
 assert one.left() == 10_000_000 and len(one.take(256, 4)) == 256
 print(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")).split()[1])
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert int(done.stdout) < 400_000, f"{done.stdout.strip()} KiB"
+    on_disk = sum(path.stat().st_size for path in tmp_path.iterdir())
+    figures = f"{int(done.stdout)} KiB of memory at the peak, {on_disk >> 20} MiB on disk"
+    print(figures, resource.getrusage(resource.RUSAGE_CHILDREN))  # for RESULTS.md
+    assert int(done.stdout) < 400_000 and on_disk < 3 << 30, figures
 
 
 def write(recorder, url, payload=b"<p>meal</p>"):

@@ -123,3 +123,46 @@ def test_broken_arrays(data, found):
 def test_an_array_longer_than_a_read():
     value = [{"text": "글" * 300, "n": n} for n in range(4000)]
     assert [row["n"] for _, row in array(json.dumps(value, ensure_ascii=False).encode(), 1 << 20)] == list(range(4000))
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_elements_taken_in_by_an_open_bracket_are_read(first):
+    rows = [{"text": f"t{n}", "tags": ["a"], "deep": {"n": [{"x": 1}, {"x": None}]}, "more": n} for n in range(6)]
+    pieces = [json.dumps(row) for row in rows]
+    pieces[first] = (
+        pieces[first].split('{"x": 1}')[0].rstrip("\n") + '{"x": 1}, {"x": 2}'
+    )  # no end: what follows is in "n"
+    wanted = [(f"row:{n}", rows[n]) for n in range(6)]
+    wanted[first] = (f"row:{first}", "ingest.broken_record")
+    assert array(f"[{', '.join(pieces)}]".encode(), 1 << 20) == wanted
+
+
+@pytest.mark.parametrize(
+    "element", ['{"text": 1, "n": [1, ', '{"a": 1, "n": [{}, {"a": {}, "n": [1, ', '{"text": [{"text": 1}, ']
+)
+def test_looking_inside_damaged_elements_is_linear(element, monkeypatch):
+    """Characters read as JSON and places looked at, for `n` elements each without its end, and for 2 `n`: each takes in all behind it."""
+    read = []
+
+    class Counted(json.JSONDecoder):
+        def raw_decode(self, text, at=0):
+            try:
+                value, end = super().raw_decode(text, at)
+            except json.JSONDecodeError as fault:
+                read.append(fault.pos - at)
+                raise
+            except RecursionError:
+                read.append(1_000 * len(element))
+                raise
+            read.append(end - at)
+            return value, end
+
+    monkeypatch.setattr(json, "JSONDecoder", Counted)
+    spent = []
+    for n in (1_500, 3_000):
+        read.clear()
+        data = b"[" + element.encode() * n
+        array(data, 1 << 20)
+        spent.append(sum(read))
+        assert spent[-1] < 80 * len(data), spent
+    assert spent[1] < 2.3 * spent[0]
