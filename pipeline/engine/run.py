@@ -88,7 +88,7 @@ def complete(recipe: Recipe, step: Step) -> tuple[bool, str]:
     key = step.stage.key(inputs)
     if manifest["key"] != key:
         return False, _difference(manifest.get("identity", {}), describe(step, inputs))
-    wrong = {} if manifest.get("dropped_text") else wrong_sizes(sealed_sizes(manifest), sink.sizes())
+    wrong = wrong_sizes(sealed_sizes(manifest), sink.sizes())
     if not wrong:
         return True, ""
     name, what = next(iter(sorted(wrong.items())))

@@ -170,12 +170,21 @@ class Store:
 
     def _open(self, name: str, shard: int | str, proof: str) -> pa.ipc.RecordBatchFileReader:
         """An Arrow file whose bytes are those that the receipt's `proof` (an attribute) is the hash of."""
-        receipt = self.receipt(shard)
-        if receipt is None:
-            raise DamagedStore(f"{self.fs.path(name)} has no receipt", repair_hint(self.path))
         with self._damage_of(name):
-            data = held(self.fs, name, getattr(receipt, proof), self.path)
+            data = self._held(name, shard, proof)
             return pa.ipc.open_file(data if data is not None else pa.memory_map(self.fs.path(name)))
+
+    def _held(self, name: str, shard: int | str, proof: str) -> bytes | None:
+        """`held` of a file by its receipt."""
+        with self._damage_of(name):
+            return held(self.fs, name, getattr(self._receipt(shard), proof), self.path)
+
+    def _receipt(self, shard: int | str) -> Receipt:
+        if (receipt := self.receipt(shard)) is None:
+            raise DamagedStore(
+                f"{self.fs.path(f'receipts/{number_of(shard)}.json')} is missing", repair_hint(self.path)
+            )
+        return receipt
 
     @contextmanager
     def _damage_of(self, name: str) -> Iterator[None]:
@@ -240,8 +249,22 @@ class Store:
 
     def files(self) -> list[str]:
         """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,
-        so that extra columns may stand in some of them only (`table`, `dataset` and `scan` fill in nulls)."""
-        return [self.fs.path(f"shards/{number_of(shard)}.arrow") for shard in self.shards()]
+        so that extra columns may stand in some of them only (`table`, `dataset` and `scan` fill in nulls).
+
+        On local disk their bytes are held against the receipts first, like `read`; on object storage, where that would fetch
+        all of them, their lengths are (`maetdol verify` holds the bytes). DamagedStore where they differ.
+        """
+        shards = self.shards()
+        names = [f"shards/{number_of(shard)}.arrow" for shard in shards]
+        if isinstance(self.fs, Local):
+            for name, shard in zip(names, shards):
+                self._held(name, shard, "bytes_hash")
+        else:
+            sizes = {name: size for shard in shards for name, size in sizes_of(self._receipt(shard), shard).items()}
+            wrong = wrong_sizes({name: sizes.get(name) for name in names}, self.fs.sizes("shards"))
+            for name, what in wrong.items():
+                raise DamagedStore(f"{self.fs.path(name)} {what}", repair_hint(self.path))
+        return [self.fs.path(name) for name in names]
 
     def dataset(self, columns: Sequence[str] | None = None) -> Any:
         """The store as a Hugging Face `datasets.Dataset` over the mapped buffers, without a copy."""
@@ -251,7 +274,7 @@ class Store:
         return Dataset(InMemoryTable(self.table(columns)))
 
     def scan(self) -> Any:
-        """The store as a `pyarrow.dataset.Dataset`."""
+        """The store as a `pyarrow.dataset.Dataset` over `files()`."""
         import pyarrow.dataset
 
         schema = self.schema if self.shards() else None

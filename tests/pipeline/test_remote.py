@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from pipeline.errors import RootLocked
+from pipeline.errors import DamagedStore, RootLocked
 from pipeline.storage.artefacts import fetch
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Ledger
@@ -74,6 +74,9 @@ def test_a_store_lives_on_s3(bucket, make_documents, tmp_path):
     assert remote.content_hash == local.content_hash
     assert remote.read(0).equals(table) and remote.find(table["id"][17].as_py()) == (0, 17)
     assert remote.scan().count_rows() == 300
+    remote.fs.write("shards/00000.arrow", remote.fs.read("shards/00000.arrow")[:-1])
+    with pytest.raises(DamagedStore, match="00000.arrow has .* bytes instead of"):
+        remote.files()
 
 
 def test_shards_and_artefacts_are_replaced_and_removed(bucket, make_documents, tmp_path):

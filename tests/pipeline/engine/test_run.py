@@ -213,6 +213,18 @@ def test_text_is_dropped_after_its_last_reader(tmp_path, corpus):
     assert do(page) == [] and corpus.fs.names("shards"), "a store of another root is not dropped"
 
 
+@pytest.mark.parametrize("name", ["ledger/00001.arrow", "receipts/00001.json"])
+def test_what_stays_of_dropped_text_is_held_against_its_size(tmp_path, corpus, name):
+    page = dropping(tmp_path, corpus)
+    do(page)
+    path = tmp_path / "root/shout" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    done, why = runs.complete(page, page.step("shout"))
+    assert not done and f"{name} has" in why
+    assert do(page).count("shout") >= 1, "made again from the corpus, which is there"
+    assert runs.complete(page, page.step("shout"))[0] and not page.store("shout").fs.names("shards")
+
+
 def test_a_step_that_needs_dropped_text_is_refused_before_anything_runs(tmp_path, corpus):
     do(dropping(tmp_path, corpus, of="masked"))
     added = dropping(tmp_path, corpus, last="later")

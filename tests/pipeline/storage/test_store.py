@@ -27,6 +27,19 @@ def test_the_libraries_open_it_as_it_is(store, tmp_path):
     assert loaded[2400]["text"] == "문서 2400 number 2400"
 
 
+def test_files_handed_out_are_those_that_were_written(store, tmp_path):
+    path = tmp_path / "corpus/shards/00001.arrow"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    for read in (store.files, store.scan):
+        with pytest.raises(DamagedStore, match="00001.arrow is damaged"):
+            read()
+    path.unlink()
+    with pytest.raises(DamagedStore, match="00001.arrow is missing"):
+        store.files()
+
+
 def test_as_a_dataset_without_a_copy(store):
     before = pa.total_allocated_bytes()
     dataset = store.dataset()
