@@ -7,6 +7,7 @@ whoever loads it renders the probe again: a difference is refused with the first
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.errors import UsageError
@@ -21,16 +22,37 @@ PROBE = (
 """The conversation; a template that refuses system messages is probed without the first."""
 
 
+ACTING = (
+    {"role": "user", "content": "weather?"},
+    {"role": "assistant", "content": "", "reasoning": "I look.", "tool_calls": [{"id": "c12345678", "name": "look", "arguments": '{"at": "Seoul"}'}]},
+    {"role": "tool", "content": "21 C", "name": "look", "tool_call_id": "c12345678"},
+    {"role": "assistant", "content": "21 C.", "reasoning": "I say it."},
+    {"role": "user", "content": "thanks"},
+)  # fmt: skip
+"""The second one: a tool called, its result, reasoning before both. A template that shows no tools has none."""
+TOOLS = '[{"type": "function", "function": {"name": "look", "description": "d", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}}]'
+
+
 def lock_of(chat: Any) -> dict[str, Any]:
-    """`{"hash": 32 hex, "tokens": [...], "ids": [...]}` of the probe under `chat` (a `stages.models.chat.templates.Chat`)."""
-    from stages.models.chat.templates import ChatFault
+    """`{"hash": 32 hex, "tokens": [...], "ids": [...]}` of the probe under `chat` (a `stages.models.chat.templates.Chat`); with `acting`,
+    the same of the second probe (None where the template shows no tools), and `date`, the day every template takes for today."""
+    from stages.models.chat.templates import DATE, ChatFault
 
     try:
-        ids = chat.prompt(PROBE)
+        lock = _rendered(chat, PROBE)
     except ChatFault:
-        ids = chat.prompt(PROBE[1:])
-    tokens = chat.tokenizer.convert_ids_to_tokens(ids.tolist())
-    return {"hash": digest([ids.tolist(), tokens]), "ids": ids.tolist(), "tokens": tokens}
+        lock = _rendered(chat, PROBE[1:])
+    try:
+        acting = _rendered(chat, ACTING, TOOLS)
+    except ChatFault:
+        acting = None
+    return {**lock, "acting": acting, "date": DATE.date().isoformat()}
+
+
+def _rendered(chat: Any, messages: Sequence[dict[str, Any]], tools: str | None = None) -> dict[str, Any]:
+    ids = chat.prompt(messages, tools).tolist()
+    tokens = chat.tokenizer.convert_ids_to_tokens(ids)
+    return {"hash": digest([ids, tokens]), "ids": ids, "tokens": tokens}
 
 
 def check_lock(held: dict[str, Any] | None, chat: Any, what: str) -> None:
@@ -38,10 +60,15 @@ def check_lock(held: dict[str, Any] | None, chat: Any, what: str) -> None:
     if held is None:
         return
     now = lock_of(chat)
-    if now["hash"] == held["hash"]:
+    differs = difference(held["tokens"], now["tokens"]) if now["hash"] != held["hash"] else ""
+    if not differs and "acting" in held:  # not in cards of before
+        before, after = held["acting"] or {"hash": "", "tokens": []}, now["acting"] or {"hash": "", "tokens": []}
+        differs = difference(before["tokens"], after["tokens"]) if before["hash"] != after["hash"] else ""
+        differs = f"with tools, {differs}" if differs else ""
+    if not differs:
         return
     raise UsageError(
-        f"{what} was trained under another chat template or tokenizer: {difference(held['tokens'], now['tokens'])}",
+        f"{what} was trained under another chat template or tokenizer: {differs}",
         "give the tokenizer that stands in the model's own artefact folder, or fine-tune again under this one",
     )
 

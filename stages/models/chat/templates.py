@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import UsageError
-from stages.models.chat.turns import NoTurns, Turns
+from stages.models.chat.turns import NoTurns, Turns, left_out
 
 ROLES = ("system", "user", "assistant", "tool")
 MARKS = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -58,7 +58,7 @@ class Encoded(NamedTuple):
     ids: np.ndarray
     trained: np.ndarray
     unseen: int = 0
-    """Answers whose reasoning the template leaves out."""
+    """Answers whose reasoning, or whose words beside a tool call, the template leaves out."""
 
 
 class Chat:
@@ -150,7 +150,9 @@ class Chat:
         ]
         if any((call["name"] or "") not in asked for call in wanted_calls):
             raise ChatFault("chat.tools")
-        unseen = sum((message.get("reasoning") or "").strip() not in text for message in answers)
+        unseen = sum(
+            (message.get("reasoning") or "").strip() not in text or left_out(message, text) for message in answers
+        )
         out = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         starts = np.asarray([start for start, _ in out["offset_mapping"]], dtype=np.int64)
         trained = np.zeros(len(starts), dtype=bool)

@@ -63,6 +63,7 @@ class Turns:
     def spans(self, messages: Sequence[Message], text: str) -> tuple[str, list[tuple[int, int]]]:
         """The text (with an end written to it where the template leaves it out) and a span per assistant turn: what is written
         after the generation prompt, up to and with the end. NoTurns where the places cannot be found."""
+        messages = _said(messages, text)
         places = self.places(messages, text)
         if places is None:
             return self._by_prefix(messages, text)
@@ -86,6 +87,7 @@ class Turns:
     def owners(self, messages: Sequence[Message], text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """For each span the assistant turn it belongs to, counted from 0, and where that turn's own part of it begins: a template may
         mark the turn's header too, which generation is given. NoTurns where that is not shown."""
+        messages = _said(messages, text)
         places = self.places(messages, text)
         if not places:
             raise NoTurns("the turns stand nowhere")
@@ -177,6 +179,17 @@ class Turns:
             return self.render(messages, prompt)
         except ValueError:
             return ""
+
+
+def left_out(message: Message, text: str) -> bool:
+    """Does a message say something beside its tool calls that the template leaves out of `text` (Llama 3.1; gpt-oss, where an answer follows)?"""
+    words = (message["content"] or "").strip()
+    return bool(words and message.get("tool_calls")) and words not in text
+
+
+def _said(messages: Sequence[Message], text: str) -> list[Message]:
+    """The messages without words that the template leaves out."""
+    return [{**message, "content": ""} if left_out(message, text) else message for message in messages]
 
 
 _CALL = {"id": "c1", "name": "f", "arguments": "{}"}

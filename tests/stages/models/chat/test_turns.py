@@ -1,6 +1,8 @@
 """The mask of every template TRL ships is the answer and its end, character by character."""
 
+import copy
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -136,6 +138,28 @@ def test_tool_calls_are_trained_or_refused(name, mask, letters):
             chat.encode(CALL, tools=tools)
     else:
         assert trained(chat, CALL, tools=tools) == mask and "look" in chat.render(CALL[:1], tools=tools)
+
+
+@pytest.mark.parametrize("name, mask", [
+    ("gptoss", ' to=functions.look<|channel|>commentary json<|message|>{"q": "x"}<|call|><|channel|>final<|message|>second answer.<|return|>'),
+    ("llama3_1", '{"name": "look", "parameters": {"q": "x"}}<|eot_id|>second answer.<|eot_id|>'),
+])  # fmt: skip
+def test_words_beside_a_call_that_the_template_leaves_out_are_counted_and_the_mask_stays_right(name, mask, letters):
+    chat = Chat(letters, next(path for path in TEMPLATES if path.stem == name).read_text("utf-8"))
+    talk = [CALL[0], {**CALL[1], "content": "let me see"}, *CALL[2:]]
+    assert trained(chat, talk) == mask and chat.encode(talk).unseen == 1
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
+def test_generation_stops_where_every_template_ends_an_answer(path, letters):
+    from transformers import AddedToken
+
+    end = re.findall(
+        r"<[^<>]+>", wanted(path.stem, ["x"]).removesuffix("</s>" if path.stem.startswith("phi3") else "")
+    )[-1]
+    own = copy.deepcopy(letters)
+    own.add_tokens([AddedToken(end, special=True)])
+    assert own.convert_tokens_to_ids(end) in Chat(own, path.read_text("utf-8")).stops()
 
 
 def test_reasoning_is_rendered_or_counted(letters):
