@@ -6,32 +6,52 @@ character references are left. So the compiled part is small, and the tree is le
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 
+from stages.ingest.flat.bound import bound
 from stages.ingest.flat.cut import cut
 from stages.ingest.flat.tree import Flat
+from stages.ingest.html import tags
 
 MAX_DEPTH = 500
 """Elements inside each other that are nodes; text deeper than that hangs on the deepest."""
+MAX_TAGS = 2_000_000
+"""Start tags of one page; the largest real page met holds 200,000."""
+_OPENING = re.compile(rb"<[a-zA-Z]")
+
+
+class TooComplex(ValueError):
+    """A source of more start tags than are read."""
 
 
 class Built(NamedTuple):
     tree: Flat
     flattened: int
     """Elements deeper than MAX_DEPTH, which are no nodes; their text is."""
+    changes: int
+    """Tags and attributes taken out of the source, or put in, before it was parsed (`bound.py`, `tags.repaired`)."""
 
 
 def build(source: str) -> Built:
-    """The flat tree of an HTML source. A source without a tag gives `html`, `head` and `body` with its text."""
+    """The flat tree of an HTML source. A source without a tag gives `html`, `head` and `body` with its text.
+
+    TooComplex where it has more than MAX_TAGS start tags. Time and memory grow with the source.
+    """
     from resiliparse.parse.html import HTMLTree
 
-    try:
-        parsed = HTMLTree.parse(source)
-    except UnicodeEncodeError:  # lone surrogates, which no file holds but a JSON row may
-        parsed = HTMLTree.parse(source.encode("utf-8", "replace").decode())
-    return from_serialised(str(parsed).encode("utf-8"))
+    found = bound(source.encode("utf-8", "replace"))  # lone surrogates, which no file holds but a JSON row may
+    changes = found.changes
+    if found.hides and 2 * found.tags < len(_OPENING.findall(found.source)):
+        found = bound(tags.repaired(source).encode("utf-8", "replace"))
+        changes += found.changes + 1
+    if found.tags > MAX_TAGS:
+        raise TooComplex(f"{found.tags} tags, over {MAX_TAGS}")
+    parsed = HTMLTree.parse(found.source.decode())
+    made = from_serialised(str(parsed).encode("utf-8"))
+    return made._replace(changes=changes)
 
 
 def from_serialised(written: bytes) -> Built:
@@ -44,4 +64,4 @@ def from_serialised(written: bytes) -> Built:
     attribute, (begin, stop) = np.empty(values, np.int16), (np.empty(values, np.int32) for _ in range(2))
     nodes, given, flattened = cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, MAX_DEPTH)
     kept = [array[:nodes] for array in (tag, parent, end, depth, first, last)]
-    return Built(Flat(data, *kept, *(array[:given] for array in (attribute, begin, stop))), flattened)
+    return Built(Flat(data, *kept, *(array[:given] for array in (attribute, begin, stop))), flattened, 0)

@@ -19,21 +19,25 @@ SHIFTS[[*range(9), 11, 12, *range(14, 32), ord("&")]] = True
 
 
 @part
-def _is(data, at, word):
-    """Does `word` stand at `at`?"""
+def small(byte):
+    """An ASCII letter as a small one."""
+    return byte | 32 if 65 <= byte <= 90 else byte
+
+
+@part
+def is_at(data, at, word):
+    """Does `word`, which has no capitals, stand at `at`?"""
     if at + len(word) > len(data):
         return False
     for place in range(len(word)):
-        if data[at + place] != word[place]:
+        if small(data[at + place]) != word[place]:
             return False
     return True
 
 
 AMP, LT, GT = (np.frombuffer(word, np.uint8) for word in (b"&amp;", b"&lt;", b"&gt;"))
 NBSP, QUOT = (np.frombuffer(word, np.uint8) for word in (b"&nbsp;", b"&quot;"))
-OPEN, SHUT, SCRIPTED, UNSCRIPTED = (
-    np.frombuffer(word, np.uint8) for word in (b"<!--", b"-->", b"<script", b"</script")
-)
+OPEN, SHUT, BANG, SCRIPTED = (np.frombuffer(word, np.uint8) for word in (b"<!--", b"-->", b"--!>", b"<script"))
 
 
 @part
@@ -48,15 +52,15 @@ def _settled(data, at, to, until):
         if SHIFTS[byte]:
             if byte != 38:
                 byte = 32
-            elif _is(data, at, AMP):
+            elif is_at(data, at, AMP):
                 step = 5
-            elif _is(data, at, LT):
+            elif is_at(data, at, LT):
                 byte, step = 60, 4
-            elif _is(data, at, GT):
+            elif is_at(data, at, GT):
                 byte, step = 62, 4
-            elif _is(data, at, QUOT):
+            elif is_at(data, at, QUOT):
                 byte, step = 34, 6
-            elif _is(data, at, NBSP):
+            elif is_at(data, at, NBSP):
                 data[to] = 0xC2
                 to += 1
                 byte, step = 0xA0, 6
@@ -77,20 +81,25 @@ def _after(data, at, byte):
 
 
 @part
-def _comment(data, at):
+def past_comment(data, at):
     """One past the end of the comment, doctype or instruction that begins at `at`."""
-    if not _is(data, at, OPEN):
+    if not is_at(data, at, OPEN):
         return _after(data, at, 62)
     at += 4
-    while at < len(data) and not (data[at] == 45 and _is(data, at, SHUT)):
+    if at < len(data) and data[at] == 62:
+        return at + 1
+    if is_at(data, at, SHUT[1:]):
+        return at + 2
+    while at < len(data) and not (data[at] == 45 and (is_at(data, at, SHUT) or is_at(data, at, BANG))):
         at += 1
-    return min(at + 3, len(data))
+    return min(at + (3 if is_at(data, at, SHUT) else 4), len(data))
 
 
 @part
-def _same(data, one, other, size):
+def same(data, one, other, size):
+    """Do the same names of `size` bytes stand at `one` and `other`?"""
     for place in range(size):
-        if data[one + place] != data[other + place]:
+        if small(data[one + place]) != small(data[other + place]):
             return False
     return True
 
@@ -102,7 +111,7 @@ def _parts(data, at):
 
 
 @part
-def _raw(data, at, name, size, is_script):
+def raw_end(data, at, name, size, is_script):
     """Where the end tag of an element of raw text stands, whose name of `size` bytes stands at `name`.
 
     A script that opened a comment may hold scripts with end tags of their own (WHATWG HTML, 13.2.5.26).
@@ -112,16 +121,16 @@ def _raw(data, at, name, size, is_script):
         byte = data[at]
         if byte == 60:
             if data[min(at + 1, len(data) - 1)] == 47 and at + 2 + size < len(data):
-                if _same(data, at + 2, name, size) and _parts(data, at + 2 + size):
+                if same(data, at + 2, name, size) and _parts(data, at + 2 + size):
                     if not doubled:
                         return at
                     doubled = False
-            elif is_script and not escaped and _is(data, at, OPEN):
+            elif is_script and not escaped and is_at(data, at, OPEN):
                 escaped = True
                 at += 3
-            elif escaped and not doubled and _is(data, at, SCRIPTED) and _parts(data, at + 7):
+            elif escaped and not doubled and is_at(data, at, SCRIPTED) and _parts(data, at + 7):
                 doubled = True
-        elif byte == 45 and escaped and _is(data, at, SHUT):
+        elif byte == 45 and escaped and is_at(data, at, SHUT):
             escaped = doubled = False
         at += 1
     return at
@@ -171,7 +180,7 @@ def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, limi
             continue
         mark = data[at + 1] if at + 1 < size else 62
         if mark == 33 or mark == 63:
-            at = _comment(data, at)
+            at = past_comment(data, at)
             continue
         name = at + 2 if mark == 47 else at + 1
         at = name
@@ -199,7 +208,7 @@ def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, limi
         level += 1
         if RAW[found]:
             start = at
-            at = _raw(data, start, name, wide, found == SCRIPT)
+            at = raw_end(data, start, name, wide, found == SCRIPT)
             if at > start:
                 own = node if node >= 0 else ~node
                 nodes = _leaf(tag, parent, end, depth, first, last, nodes, own, start, at)
