@@ -21,7 +21,7 @@ def flag_name(name: str, field: FieldInfo) -> str:
 def options_of(cls: type[Options], leave_out: tuple[str, ...] = ()) -> list[click.Option]:
     """One click option per field of `cls`, in the order they are declared."""
     found = [_option(name, field) for name, field in cls.model_fields.items() if name not in leave_out]
-    fields = _fields(cls)
+    fields = {field.alias or name: field for name, field in cls.model_fields.items() if name not in leave_out}
     return found + [_option(old, fields[new], old) for old, new in cls.renamed.items() if new in fields]
 
 

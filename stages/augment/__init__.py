@@ -28,6 +28,7 @@ class Augment(Stage):
     version: ClassVar[int] = 2
     uses_rng: ClassVar[bool] = True
 
+    renamed: ClassVar[dict[str, str]] = {"likeness": "similarity", "own_likeness": "own_similarity"}
     teacher: TeacherOptions | None = None
     "Who is asked; needed."
     methods: tuple[Literal["paraphrase", "evolve", "self_instruct"], ...] = Field(("paraphrase",), min_length=1)
@@ -38,9 +39,9 @@ class Augment(Stage):
     "Keep the rows it starts from; false leaves the new ones alone."
     shots: int = Field(4, ge=1, le=12)
     "self_instruct: instructions shown as examples (Self-Instruct: 8; small teachers follow fewer better)."
-    likeness: float = Field(0.7, gt=0.0, le=1.0)
+    similarity: float = Field(0.7, gt=0.0, le=1.0)
     "Diversity gate: a new instruction stays only if its ROUGE-L with every other one is below this (Self-Instruct's 0.7)."
-    own_likeness: float = Field(0.9, gt=0.0, le=1.0)
+    own_similarity: float = Field(0.9, gt=0.0, le=1.0)
     "A paraphrase stays only if its ROUGE-L with the instruction it says otherwise is below this."
     max_instruction: int = Field(1500, ge=20)
     "Longest instruction to start from, characters: tasks that carry a whole text are left alone."

@@ -15,8 +15,8 @@ from stages.text.language.particles import stem, words
 class Gate:
     """Instructions that stand, and whether another is unlike all of them."""
 
-    def __init__(self, likeness: float):
-        self.likeness = likeness
+    def __init__(self, similarity: float):
+        self.similarity = similarity
         self._texts: list[list[str]] = []
         self._counts: list[Counter] = []
         self._places: dict[str, list[int]] = {}
@@ -30,7 +30,7 @@ class Gate:
             self._places.setdefault(token, []).append(place)
 
     def alike(self, text: str, apart_from: str = "") -> bool:
-        """Whether the text's ROUGE-L with any that stands reaches `likeness`; one equal to `apart_from` is left out."""
+        """Whether the text's ROUGE-L with any that stands reaches `similarity`; one equal to `apart_from` is left out."""
         tokens, own = stems(text), stems(apart_from) if apart_from else None
         counts = Counter(tokens)
         shared: Counter = Counter()
@@ -40,9 +40,9 @@ class Gate:
         for place, most in shared.items():
             other = self._texts[place]
             if (
-                2 * most >= self.likeness * (len(tokens) + len(other))
+                2 * most >= self.similarity * (len(tokens) + len(other))
                 and other != own
-                and rouge_l(tokens, other) >= self.likeness
+                and rouge_l(tokens, other) >= self.similarity
             ):
                 return True
         return False

@@ -53,7 +53,7 @@ def make(stage: Augment, inputs: Inputs, sink: Store) -> list[Receipt]:
     if len(standing) == len(shards):
         return [standing[number] for number in sorted(standing)]
     given = [text for store, shard, _ in shards for row in store.read(shard).to_pylist() if (text := asked(row))]
-    gate = Gate(stage.likeness)
+    gate = Gate(stage.similarity)
     for text in given:
         gate.add(text)
     receipts = []
@@ -163,7 +163,7 @@ def _read(stage: Augment, item: Born, reply: Reply, gate: Gate) -> None:
     if (
         item.reason is None
         and item.method == "paraphrase"
-        and rouge_l(stems(item.instruction), stems(source)) >= stage.own_likeness
+        and rouge_l(stems(item.instruction), stems(source)) >= stage.own_similarity
     ):
         item.reason = "augment.alike"
     if item.reason is None and gate.alike(item.instruction, source if item.method == "paraphrase" else ""):

@@ -80,14 +80,14 @@ def asks_strong(stage: Any) -> bool:
 def planned(stage: Any, inputs: Inputs) -> Plan:
     """Which rows are asked: those with a label whose prompt is chosen, in store order."""
     sft = overlap.keys_of(inputs["sft"]) if inputs["sft"] else None
-    taught = stage.method == "teacher_vs_student"
+    by_teacher = stage.method == "teacher_vs_student"
     found = [
         (
             store,
             shard,
             content,
             [
-                overlap.candidate(row["messages"], sft, taught and Chat(row, None, 0).calls)
+                overlap.candidate(row["messages"], sft, by_teacher and Chat(row, None, 0).calls)
                 for row in _rows(store, shard)
             ],
         )
@@ -220,7 +220,11 @@ def candidates(
     if stage.method == "best_of_n":
         mine = {chat.id: {who: some.get(chat.id, []) for who, some in answers.items()} for chat in chats}
         return sides.best_and_worst(asked.scores, chats, mine, stage.candidates, limits, stage.truncated, stage.margin)
-    replies = sides.taught(chats, asked.teacher, stage.teacher_sampling) if stage.method == "teacher_vs_student" else {}
+    replies = (
+        sides.teacher_replies(chats, asked.teacher, stage.teacher_sampling)
+        if stage.method == "teacher_vs_student"
+        else {}
+    )
     found: list[Side] = []
     for chat in chats:
         given = answers["student"].get(chat.id, [])

@@ -58,7 +58,7 @@ def draft(sides: Sequence[Side], dropped: Iterable[Dropped], method: str) -> tup
 
 
 def pair_row(side: Side, method: str) -> dict[str, Any]:
-    """A PAIR row with its passport: the chat it came from, that one's document, span and rule."""
+    """A PAIR row with its provenance: the chat it came from, that one's document, span and rule."""
     row = side.chat.row
     facts = {"sample": str(side.ordinal), "finish": side.finish, "student_tokens": str(side.tokens), **side.facts}
     return {

@@ -137,7 +137,7 @@ def _checked(side: Side, cut: bool, limits: Limits) -> Side:
     return replace(side, reasons=tuple(judged.reasons), similarity=judged.similarity, length_ratio=judged.length_ratio)
 
 
-def taught(chats: Iterable[Chat], teacher: Teacher, sampling: Sampling) -> dict[str, Reply]:
+def teacher_replies(chats: Iterable[Chat], teacher: Teacher, sampling: Sampling) -> dict[str, Reply]:
     """The teacher's answer to every chat's prompt, by chat id."""
     requests = (
         Request(

@@ -56,9 +56,9 @@ class TrainModel(Options):
     "Decides the split and the training."
 
     def run(self) -> int:
-        from stages.quality.teach import teach
+        from stages.quality.train_classifier import train_classifier
 
-        receipt = teach(self)
+        receipt = train_classifier(self)
         held = receipt.notes["quality_model"]
         print(f"model     {self.sink}/artefact")
         print(

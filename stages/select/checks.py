@@ -19,7 +19,7 @@ def reasons(row: dict[str, Any], stage: Any) -> tuple[list[str], float]:
     again = repetition(answer)
     licence = row["licence"] or "none"
     terms = next((entry["value"] for entry in row["meta"] or [] if entry["key"] == "teacher_licence"), None)
-    taught = terms is not None or (row["rule"] or "").startswith("teacher.")
+    generated = terms is not None or (row["rule"] or "").startswith("teacher.")
     found = {
         "select.short": written < stage.min_chars,
         "select.long": written > stage.max_chars,
@@ -30,7 +30,7 @@ def reasons(row: dict[str, Any], stage: Any) -> tuple[list[str], float]:
         "select.template_leak": not stage.leaks and any(map(leaks, (*words_of(messages[-1]), asked))),
         "select.licence": bool(stage.licences and licence not in stage.licences) or licence in stage.without_licences,
         "select.teacher_terms": stage.teacher_licences is not None
-        and taught
+        and generated
         and (terms or "none") not in stage.teacher_licences,
     }
     return [reason for reason, holds in found.items() if holds], again

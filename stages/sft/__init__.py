@@ -1,4 +1,4 @@
-"""Instructions and answers mined from documents, by rules and where asked by a teacher; every row with its passport."""
+"""Instructions and answers mined from documents, by rules and where asked by a teacher; every row with its provenance."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class Sft(Stage):
     output_shape: ClassVar[str | None] = "CHAT"
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("xxhash",)
+    renamed: ClassVar[dict[str, str]] = {"teach": "teacher_tasks"}
 
     kinds: tuple[SerializeAsAny[Rule], ...] = Field(default_factory=every_rule)
     "Rules to mine with, by file name, with options where wanted (`- heading: {min_answer: 80}`); `maetdol list rules` names them."
@@ -45,7 +46,10 @@ class Sft(Stage):
     "Most rows of one host, drawn by hash; declared questions do not count; 0 is no cap."
     teacher: TeacherOptions | None = None
     "Who answers for passages that no rule covered; none by default."
-    teach: tuple[Literal["qa", "backtranslate", "summary", "title", "explain", "list"], ...] = ("qa", "backtranslate")
+    teacher_tasks: tuple[Literal["qa", "backtranslate", "summary", "title", "explain", "list"], ...] = (
+        "qa",
+        "backtranslate",
+    )
     "What the teacher is asked: question-answer pairs extracted and refined, the instruction a passage answers, typed tasks."
     pairs: int = Field(3, ge=1, le=8)
     "Most question-answer pairs per passage; Curator's DiverseQA takes up to 8, about one per 150 tokens."
@@ -102,7 +106,7 @@ class Sft(Stage):
         return rules
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-        """Four passes: find (per shard), across (all pages), teach (where a teacher is named), join (per shard)."""
+        """Four passes: find (per shard), across (all pages), teacher (where a teacher is named), join (per shard)."""
         from stages.sft import passes
 
         shards = list(input_shards(inputs))

@@ -211,7 +211,7 @@ class Grounding(Options):
     exact_names: bool = True
     "Every name must stand in the passage."
     copy_ratio: float = Field(default=0.6, ge=0.0, le=1.0)
-    "From this word-for-word likeness on a sentence counts as a copy, in which no content word may be exchanged."
+    "From this word-for-word similarity on a sentence counts as a copy, in which no content word may be exchanged."
 
     def check(self, answer: str, passage: str | Passage) -> Grounds:
         """Hold `answer` against `passage`; every fault of every sentence, in order."""
@@ -260,8 +260,8 @@ class Grounding(Options):
 
     def _exchanged(self, tokens: list[str], stems: list[str], support: list[int], ground: Passage) -> list[str]:
         """Numbers and content words that replace others in what is otherwise a copy of a passage sentence."""
-        likeness, matcher, source = self._closest(stems, support, ground)
-        if matcher is None or likeness < self.copy_ratio:
+        similarity, matcher, source = self._closest(stems, support, ground)
+        if matcher is None or similarity < self.copy_ratio:
             return []
         found = []
         for tag, a, b, c, d in matcher.get_opcodes():
@@ -285,7 +285,7 @@ class Grounding(Options):
     def _closest(
         self, stems: list[str], support: list[int], ground: Passage
     ) -> tuple[float, SequenceMatcher | None, list[str]]:
-        """The support sentence (alone or with the next one) most like the answer's: likeness, matcher, its stems."""
+        """The support sentence (alone or with the next one) most like the answer's: similarity, matcher, its stems."""
         best: tuple[float, SequenceMatcher | None, list[str]] = (0.0, None, [])
         for row in support:
             for source in (
@@ -294,9 +294,9 @@ class Grounding(Options):
             ):
                 matcher = SequenceMatcher(None, source, stems, autojunk=False)
                 common = sum(m.size for m in matcher.get_matching_blocks())
-                likeness = 2 * common / max(len(stems) + min(len(source), len(stems)), 1)
-                if likeness > best[0]:
-                    best = (likeness, matcher, source)
+                similarity = 2 * common / max(len(stems) + min(len(source), len(stems)), 1)
+                if similarity > best[0]:
+                    best = (similarity, matcher, source)
         return best
 
 

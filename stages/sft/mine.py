@@ -1,4 +1,4 @@
-"""Mining one shard: every rule over every page, candidates checked, told apart, and turned into rows with a passport.
+"""Mining one shard: every rule over every page, candidates checked, told apart, and turned into rows with their provenance.
 
 What a later pass needs to judge a row across pages (hashes of its question and answer, its host) stands in extra columns of
 the pass's store and not in the final one.

@@ -1,8 +1,8 @@
-"""The passes of the stage: find, across, teach, join. Each writes a store of its own and is resumed by its receipts.
+"""The passes of the stage: find, across, teacher, join. Each writes a store of its own and is resumed by its receipts.
 
 passes/find     per shard: every candidate that stands, with hashes; its ledger has what fell and why
 passes/across   per shard: which of them fall when all pages are seen (boilerplate, cap per host)
-passes/teach    per shard: the teacher's raw replies about passages no row covers
+passes/teacher    per shard: the teacher's raw replies about passages no row covers
 shards/         per shard: what is kept of all three, as CHAT rows
 """
 
@@ -24,7 +24,7 @@ from pipeline.storage.store import Store
 from stages.sft import across
 from stages.sft.mine import FOUND, STAGE, Yield, ledger_of, mine, tally, yields_of
 from stages.sft.page import Page, likeness_key
-from stages.sft.teacher.taught import read_reply, sampling_fact
+from stages.sft.teacher.replies import read_reply, sampling_fact
 
 if TYPE_CHECKING:
     from stages.sft import Sft
@@ -36,15 +36,15 @@ NEEDED = ["id", "text", "title", "url", "source", "lang", "licence", "blocks", "
 
 def run(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
     """Bring every pass up to date; returns the receipts of the output shards."""
-    teach = sink.sub("passes/teach")
+    asked = sink.sub("passes/teacher")
     find, cut = mined(stage, inputs, shards, sink, pool)
-    for store in (find, cut, teach):
+    for store in (find, cut, asked):
         for number in set(store.receipts()) - set(range(len(shards))):
             store.drop(number)
     if stage.teacher is not None:
-        from stages.sft.teacher.teaching import teach_all
+        from stages.sft.teacher.teacher_pass import ask_all
 
-        teach_all(stage, inputs, shards, find, cut, teach)
+        ask_all(stage, inputs, shards, find, cut, asked)
     return _join(stage, inputs, shards, sink, pool)
 
 
@@ -166,7 +166,7 @@ def kept_ids(cut: Store, number: int) -> set[str]:
 
 @dataclass(frozen=True)
 class JoinTask:
-    """One output shard: what was found, what fell across pages, what was taught."""
+    """One output shard: what was found, what fell across pages, what the teacher wrote."""
 
     stage: Sft
     source: Store
@@ -182,7 +182,7 @@ class JoinTask:
 
 
 def _join(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
-    parts = ["find", "across"] + (["teach"] if stage.teacher is not None else [])
+    parts = ["find", "across"] + (["teacher"] if stage.teacher is not None else [])
     tasks, proven = [], {}
     for number, (source, shard, content) in enumerate(shards):
         made = [sink.sub(f"passes/{name}").receipt(number) for name in parts]
@@ -202,21 +202,21 @@ def join_shard(task: JoinTask) -> Receipt:
     """Write one output shard."""
     stage = task.stage
     names = [rule.word for rule in stage.kinds]
-    find, cut, teach = (task.sink.sub(f"passes/{name}") for name in ("find", "across", "teach"))
+    find, cut, asked = (task.sink.sub(f"passes/{name}") for name in ("find", "across", "teacher"))
     fallen = dict(zip(*(cut.ledger(task.number)[name].to_pylist() for name in ("id", "reason"))))
-    taught = _replies(teach, task.number) if stage.teacher is not None else {}
-    if taught:
-        names += sorted({f"teacher.{reply['task']}" for replies in taught.values() for reply in replies})
-    pages = _pages(task, set(taught))
+    answered = _replies(asked, task.number) if stage.teacher is not None else {}
+    if answered:
+        names += sorted({f"teacher.{reply['task']}" for replies in answered.values() for reply in replies})
+    pages = _pages(task, set(answered))
     yields = []
     for item in yields_of(find.read(task.number), find.ledger(task.number), [rule.word for rule in stage.kinds]):
         _without_fallen(item, fallen)
-        if item.id in taught:
-            _with_taught(item, pages[item.id], taught[item.id], stage)
+        if item.id in answered:
+            _with_replies(item, pages[item.id], answered[item.id], stage)
         yields.append(item)
     notes: dict[str, Any] = {"rules": tally(yields)}
     if stage.teacher is not None:
-        notes["teacher"] = teach.receipt(task.number).notes
+        notes["teacher"] = asked.receipt(task.number).notes
     with task.sink.writer(task.number, stage=STAGE, key=task.key) as writer:
         writer.expect(CHAT)
         rows = pa.Table.from_pylist([row for item in yields for row in item.rows], schema=FOUND).select(CHAT.names)
@@ -234,10 +234,10 @@ def _without_fallen(item: Yield, fallen: dict[str, str | None]) -> None:
     item.rows = [row for row in item.rows if fallen[row["id"]] is None]
 
 
-def _replies(teach: Store, number: int) -> dict[str, list[dict[str, Any]]]:
+def _replies(asked: Store, number: int) -> dict[str, list[dict[str, Any]]]:
     """Raw replies by document."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for reply in teach.read(number).to_pylist():
+    for reply in asked.read(number).to_pylist():
         found.setdefault(reply["doc_id"], []).append(reply)
     return found
 
@@ -253,7 +253,7 @@ def _pages(task: JoinTask, wanted: set[str]) -> dict[str, Page]:
     }
 
 
-def _with_taught(item: Yield, page: Page, replies: list[dict[str, Any]], stage: Sft) -> None:
+def _with_replies(item: Yield, page: Page, replies: list[dict[str, Any]], stage: Sft) -> None:
     """Add the rows of a document's replies; a question the page was asked before is dropped."""
     asked = {likeness_key(row["messages"][0]["content"]) for row in item.rows}
     drops, options = [], stage.teacher
@@ -263,11 +263,11 @@ def _with_taught(item: Yield, page: Page, replies: list[dict[str, Any]], stage: 
     for reply in replies:
         name = f"teacher.{reply['task']}"
         confidence = 0.95 if reply["written_by"] else stage.teacher_confidence
-        taught = read_reply(page, reply, stage.grounding, stage.curate, facts, confidence)
-        item.found[name] += len(taught.rows) + len(taught.drops)
-        drops += taught.drops
-        item.notes += taught.notes
-        for row in taught.rows:
+        parsed = read_reply(page, reply, stage.grounding, stage.curate, facts, confidence)
+        item.found[name] += len(parsed.rows) + len(parsed.drops)
+        drops += parsed.drops
+        item.notes += parsed.notes
+        for row in parsed.rows:
             question = likeness_key(row["messages"][0]["content"])
             if question in asked:
                 drops.append(f"{name}.duplicate")

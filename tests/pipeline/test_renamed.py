@@ -118,6 +118,9 @@ def test_both_names_of_an_option_are_refused():
 def test_a_flag_is_taken_under_its_old_name_and_not_shown():
     known = {name: option for option in flags.options_of(Sieve) for name in option.opts}
     assert known["--holes"].hidden and known["--from-where"].hidden and not known["--mesh"].hidden
+    assert "opt_holes" not in {option.name for option in flags.options_of(Sieve, ("mesh",))}, (
+        "what is left out has no old name"
+    )
     assert flags.values(Sieve, {"opt_holes": "7", "opt_from_where": "a"}) == {"holes": 7, "from_where": "a"}
 
 
@@ -153,16 +156,24 @@ def test_a_store_of_the_old_name_is_the_stages_own(head, tmp_path, make_store):
 
 def test_names_of_the_version_before(told):
     """What recipes of 0.1.0 may say, and what is made of it."""
-    quality, overlap, sft = recipe.parse(
+    quality, overlap, sft, augment = recipe.parse(
         {
             "steps": [
                 {"quality": {"of": "./x", "spare": ["code"]}},
                 {"withhold": {"of": "quality", "against": "./y"}},
-                {"sft": {"of": "quality", "teacher": {"kind": "recorded", "recorded": __file__, "keeper": False}}},
+                {
+                    "sft": {
+                        "of": "quality",
+                        "teacher": {"kind": "recorded", "recorded": __file__, "keeper": False},
+                        "teach": ["qa"],
+                    }
+                },
+                {"augment": {"of": "sft", "likeness": 0.5, "own_likeness": 0.6}},
             ]
         }
     ).steps
     assert quality.stage.exempt == ("code",)
     assert (overlap.name, overlap.stage_name) == ("withhold", "exclude_overlap")
-    assert sft.stage.teacher.broker is False
-    assert len(told()) == 3
+    assert sft.stage.teacher.broker is False and sft.stage.teacher_tasks == ("qa",)
+    assert (augment.stage.similarity, augment.stage.own_similarity) == (0.5, 0.6)
+    assert len(told()) == 6

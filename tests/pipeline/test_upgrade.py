@@ -10,7 +10,7 @@ from pipeline.storage.store import Store
 STR = pa.large_string()
 TURNS = pa.list_(pa.struct([("role", STR), ("content", STR)]))
 ENTRIES = pa.list_(pa.struct([("key", STR), ("value", STR)]))
-PASSPORT = [("lang", STR), ("source", STR), ("url", STR), ("licence", STR)]
+PROVENANCE = [("lang", STR), ("source", STR), ("url", STR), ("licence", STR)]
 SPAN = [("doc_id", STR), ("span_start", pa.int64()), ("span_end", pa.int64()), ("rule", STR)]
 BLOCK = pa.struct(
     [
@@ -39,7 +39,7 @@ BEFORE = {
         [
             pa.field("id", STR, nullable=False),
             ("messages", TURNS),
-            *PASSPORT,
+            *PROVENANCE,
             *SPAN,
             ("confidence", pa.float64()),
             ("meta", ENTRIES),
@@ -51,7 +51,7 @@ BEFORE = {
             ("prompt", TURNS),
             ("chosen", TURNS),
             ("rejected", TURNS),
-            *PASSPORT,
+            *PROVENANCE,
             ("chat_id", STR),
             *SPAN,
         ]

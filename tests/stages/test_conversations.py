@@ -60,15 +60,15 @@ WORSE = {
     "reasoning": "No idea at all.",
     "train": True,
 }
-PASSPORT = {
+PROVENANCE = {
     "lang": "en", "source": "mill", "url": "http://mill.example/7", "licence": "CC0-1.0", "doc_id": "d" * 32, "span_start": 3, "span_end": 30,
     "rule": "labelled", "meta": [{"key": "weight", "value": "3", "type": "json"}], "tools": SCHEMAS,
 }  # fmt: skip
 ROWS = {
-    "CHAT": {"id": child_id("d", "test", "chat", 0), "messages": [*BEFORE, ANSWER], "confidence": 0.5, **PASSPORT},
+    "CHAT": {"id": child_id("d", "test", "chat", 0), "messages": [*BEFORE, ANSWER], "confidence": 0.5, **PROVENANCE},
     "PAIR": {
         "id": child_id("d", "test", "pair", 0), "prompt": BEFORE, "chosen": [ANSWER], "rejected": [WORSE], "chat_id": "c" * 32, "method": "given",
-        "score_chosen": 2.0, "score_rejected": 1.0, "in_sft": False, **PASSPORT,
+        "score_chosen": 2.0, "score_rejected": 1.0, "in_sft": False, **PROVENANCE,
     },
 }  # fmt: skip
 

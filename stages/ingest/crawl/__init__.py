@@ -37,7 +37,7 @@ REQUESTS = "requests.jsonl"
 
 
 class CrawlOptions(Options):
-    """What is crawled, how far, and with which manners. A crawl is a recording: a finished one is not repeated."""
+    """What is crawled, how far, and how politely. A crawl is a recording: a finished one is not repeated."""
 
     version: ClassVar[int] = 1
 

@@ -164,8 +164,8 @@ def settings_of(config: CrawlConfig, gate: Gate) -> dict[str, Any]:
         "TWISTED_DNS_RESOLVER": "stages.ingest.crawl.resolver.GatedResolver",
         "DOWNLOAD_HANDLERS": dict.fromkeys(("data", "file", "ftp", "s3")),
         "DOWNLOADER_MIDDLEWARES": {
-            "stages.ingest.crawl.manners.Politeness": 100,
-            "stages.ingest.crawl.manners.BackOff": 600,  # nearer to the network than decompression
+            "stages.ingest.crawl.politeness.Politeness": 100,
+            "stages.ingest.crawl.politeness.BackOff": 600,  # nearer to the network than decompression
             "scrapy.downloadermiddlewares.retry.RetryMiddleware": None,
         },
         "SPIDER_MIDDLEWARES": {f"scrapy.spidermiddlewares.{name}": None for name in NOT_NEEDED},

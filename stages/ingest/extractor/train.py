@@ -112,7 +112,7 @@ class Stage:
         return self.forest(np.ones(len(self.places), np.bool_))
 
 
-def taught(examples: list[Example], trees: int) -> tuple[Model, np.ndarray, Rows]:
+def fitted(examples: list[Example], trees: int) -> tuple[Model, np.ndarray, Rows]:
     """(model, thousandths per block out of fold, rows) of pages with labels."""
     sites = [example.site for example in examples]
     classes = Odds([class_votes(e.blocks, e.labels) for e in examples], sites, CLASS_PAGES, CLASS_ODDS)
@@ -160,7 +160,7 @@ def train(order: TrainExtractor) -> dict:
             f"{len(examples)} pages are of too few sites to learn from and to measure on",
             "give pages of more sites, with their `url`",
         )
-    model, said_second, rows = taught(examples, order.trees)
+    model, said_second, rows = fitted(examples, order.trees)
     card = {
         "what": "probability that a block of a page is its main text",
         "pages": len(examples),

@@ -3,7 +3,7 @@
 A conversation reaches a model only through a template, so the template is part of the model: `stages.models.chat.template_lock` holds it
 to that. The template comes from the tokenizer folder (its `chat_template`); a tokenizer without one gets `DEFAULT`, which
 speaks neither Korean nor English: three role marks, and the tokenizer's own end-of-sequence token after every turn, so that
-generation stops where training taught it to.
+generation stops where it was trained to.
 
 Which tokens are trained is decided on characters, never by searching for token ids: where the template carries
 `{% generation %}` marks their spans are used, and any other template is measured (`stages.models.chat.turns`).

@@ -14,7 +14,7 @@ from stages.sft import passes
 from stages.sft.grounding import Grounding
 from stages.sft.mine import hashed
 from stages.sft.page import Page
-from stages.sft.teacher.taught import asked_of, free_passages, read_reply, reply_row, request_of
+from stages.sft.teacher.replies import asked_of, free_passages, read_reply, reply_row, request_of
 
 
 class Compared(NamedTuple):
@@ -61,10 +61,10 @@ def compare(
             replies = {r.id: r for r in teacher.answer(request_of(ask, options.sampling, pairs) for ask in chosen)}
         rows, reasons, made = [], {}, 0
         for ask_id, ask in asks.items():
-            taught = read_reply(ask.page, reply_row(ask, replies[ask_id]), gate, 0, {}, 1.0)
-            rows += taught.rows
-            made += len(taught.rows) + (len(taught.drops) if replies[ask_id].reason is None else 0)
-            for reason in taught.drops:
+            parsed = read_reply(ask.page, reply_row(ask, replies[ask_id]), gate, 0, {}, 1.0)
+            rows += parsed.rows
+            made += len(parsed.rows) + (len(parsed.drops) if replies[ask_id].reason is None else 0)
+            for reason in parsed.drops:
                 reasons[reason] = reasons.get(reason, 0) + 1
         spent_in = sum(r.tokens_in or 0 for r in replies.values())
         spent_out = sum(r.tokens_out or 0 for r in replies.values())

@@ -16,8 +16,8 @@ from stages.models.teacher.base import Request, estimate_tokens, open_teacher
 from stages.models.teacher.recorded import RecordedByHand
 from stages.sft import passes
 from stages.sft.page import Page
-from stages.sft.teacher.taught import request_of
-from stages.sft.teacher.teaching import asks_of, covered
+from stages.sft.teacher.replies import request_of
+from stages.sft.teacher.teacher_pass import asks_of, covered
 
 if TYPE_CHECKING:
     from stages.sft import Sft

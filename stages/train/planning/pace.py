@@ -1,4 +1,4 @@
-"""How long a run takes on this machine's processor, from steps of a small likeness of it, measured before the first step.
+"""How long a run takes on this machine's processor, from steps of a small proxy model of it, measured before the first step.
 
 What a matrix product reaches says little about small models, whose time goes into everything else. So the model itself is built
 twice, of one layer and of two, with the method asked for, and goes forwards and backwards over rows as long as the run's: what the

@@ -124,7 +124,7 @@ def test_evolved_and_invented_instructions_are_answered_in_calls_of_their_own(ru
             ),
         )
     )
-    rows, ledger, receipts = run(server, methods=["evolve", "self_instruct"], likeness=1.0)
+    rows, ledger, receipts = run(server, methods=["evolve", "self_instruct"], similarity=1.0)
     new = [row for row in rows if row["rule"].startswith("augment.")]
     assert {row["rule"] for row in new} == {"augment.evolve", "augment.self_instruct"}
     assert all(row["messages"][1]["content"] == "As asked, this is it." and row["span_start"] is None for row in new)

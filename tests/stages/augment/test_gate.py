@@ -28,11 +28,11 @@ def test_rouge_l(one, two):
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.lists(texts, max_size=8), texts, st.sampled_from([0.3, 0.5, 0.7, 0.9]))
-def test_the_index_leaves_none_out(known, text, likeness):
-    gate = Gate(likeness)
+def test_the_index_leaves_none_out(known, text, similarity):
+    gate = Gate(similarity)
     for other in known:
         gate.add(" ".join(other))
-    assert gate.alike(" ".join(text)) == any(text and other and plain(text, other) >= likeness for other in known)
+    assert gate.alike(" ".join(text)) == any(text and other and plain(text, other) >= similarity for other in known)
 
 
 def test_korean_particles_do_not_make_another_instruction():

@@ -37,7 +37,7 @@ def page_row():
 def mined(page_row):
     """`mined(rule, text, blocks, options={}, **columns)` -> (rows, drop reasons) of one rule over one page.
 
-    Every row is held to its passport here: where it has a span, the answer is what stands there.
+    Every row is held to its provenance here: where it has a span, the answer is what stands there.
     """
     from stages.sft import rule_of
     from stages.sft.mine import mine

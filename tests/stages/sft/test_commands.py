@@ -51,7 +51,7 @@ def test_the_plan_counts_and_asks_nothing(source, serve, tmp_path, capsys):
     server = serve(GOOD)
     teacher = options(server, price_in=1.0, price_out=2.0, journal=str(tmp_path / "calls.jsonl"))
     plan = DryRunSft.build(
-        {"dry_run": True, "kinds": ["qa_text"], "teach": ["qa"], "teacher": teacher}, "sft --dry-run"
+        {"dry_run": True, "kinds": ["qa_text"], "teacher_tasks": ["qa"], "teacher": teacher}, "sft --dry-run"
     )
     inputs = Inputs({"of": [source]}, 17)
     assert (
@@ -67,7 +67,7 @@ def test_the_plan_counts_and_asks_nothing(source, serve, tmp_path, capsys):
 
 def test_what_is_journaled_costs_nothing_again(source, serve, tmp_path):
     teacher = options(serve(GOOD), journal=str(tmp_path / "calls.jsonl"), budget={"calls": 2})
-    stage = Sft.build({"kinds": ["qa_text"], "teach": ["qa"], "teacher": teacher}, "sft")
+    stage = Sft.build({"kinds": ["qa_text"], "teacher_tasks": ["qa"], "teacher": teacher}, "sft")
     stage.run(Inputs({"of": [source]}, 17), Store(tmp_path / "out"), Inline())
     cost = estimate(stage, Inputs({"of": [source]}, 17))
     assert (cost.calls, cost.journaled, cost.within_budget) == (3, 2, 2) and cost.seconds is not None
@@ -82,7 +82,7 @@ def test_a_dry_run_from_the_command_line_writes_nothing(source, serve, tmp_path)
         str(tmp_path / "out"),
         "--kinds",
         "qa_text",
-        "--teach",
+        "--teacher-tasks",
         "qa",
         "--teacher",
         json.dumps(options(server)),

@@ -93,13 +93,13 @@ def test_a_student_learns_more_in_the_same_steps_from_a_teacher(
     """Three seeds; what is compared is the likelihood of held-out text, which the teacher's share of the loss does not enter."""
     options = {**tiny, "steps": 25, "batch": 4, "hidden": 32, "heads": 2}
     for seed in (1, 2, 3):
-        alone, taught = (
+        alone, distilled = (
             read_history(
                 do_train(tokens_store, {**options, **more}, tokenizer=tiny_tokenizer, seed=seed, **ports)
             ).held[-1]["loss"]
             for more, ports in (({}, {}), ({"distil": 1.0, "distil_temperature": 1.0}, {"teacher": [base_store]}))
         )
-        assert taught < alone
+        assert distilled < alone
 
 
 def test_a_teacher_of_pairs_is_refused(pair_store, base_store, do_train):

@@ -1,4 +1,4 @@
-"""The plan's time on a processor: measured on a likeness, in proportion, and of rows as `train` reads them."""
+"""The plan's time on a processor: measured on a proxy model, in proportion, and of rows as `train` reads them."""
 
 import pytest
 

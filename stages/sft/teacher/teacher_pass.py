@@ -1,6 +1,6 @@
-"""The teach pass: shard by shard the driver asks the teacher, so that one process holds the journal and the budget.
+"""The teacher pass: shard by shard the driver asks the teacher, so that one process holds the journal and the budget.
 
-What a call gave is journaled before it counts; a shard's replies become a shard of `passes/teach`. A shard with calls that
+What a call gave is journaled before it counts; a shard's replies become a shard of `passes/teacher`. A shard with calls that
 were never finished (server down, budget spent) is proven as it is and says so in its notes; the next time the step is done
 they are asked again, and only they.
 """
@@ -27,7 +27,7 @@ from stages.sft import passes
 from stages.sft.mine import STAGE
 from stages.sft.page import Page, Span
 from stages.sft.teacher import asks
-from stages.sft.teacher.taught import REPLIES, Ask, asked_of, free_passages, reply_row, request_of
+from stages.sft.teacher.replies import REPLIES, Ask, asked_of, free_passages, reply_row, request_of
 
 if TYPE_CHECKING:
     from stages.sft import Sft
@@ -44,12 +44,12 @@ def journal_path(stage: Sft, sink: Store) -> str:
     return f"{sink.path.rstrip('/')}-teacher.jsonl"
 
 
-def teach_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cut: Store, teach: Store) -> None:
+def ask_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cut: Store, asked: Store) -> None:
     """Ask about every shard that is not proven; a teacher is opened only when there is something to ask."""
     todo = []
     for number, (source, shard, content) in enumerate(shards):
         key = _key(stage, inputs, content, find, cut, number)
-        receipt = passes._standing(teach, number, key)
+        receipt = passes._standing(asked, number, key)
         if receipt is None or receipt.notes.get("unfinished"):
             todo.append((number, source, shard, key))
     if not todo:
@@ -57,21 +57,31 @@ def teach_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cu
     root = Store(find.path.rsplit("/passes/", 1)[0])
     with closing(open_teacher(stage.teacher, journal_path(stage, root))) as teacher:
         for number, source, shard, key in todo:
-            _teach_shard(stage, inputs, teacher, source, shard, find, cut, teach, number, key)
+            _ask_shard(stage, inputs, teacher, source, shard, find, cut, asked, number, key)
 
 
 def _key(stage: Sft, inputs: Inputs, content: str, find: Store, cut: Store, number: int) -> str:
-    keyed = ("teach", "pairs", "persona", "shots", "step_by_step", "passages", "min_passage", "max_passage", "curate")
+    keyed = (
+        "teacher_tasks",
+        "pairs",
+        "persona",
+        "shots",
+        "step_by_step",
+        "passages",
+        "min_passage",
+        "max_passage",
+        "curate",
+    )
     return digest(
         {
-            "pass": "teach", "version": stage.version, "teacher": identity(stage.teacher), "of": content, "seed": inputs.seed,
+            "pass": "teacher", "version": stage.version, "teacher": identity(stage.teacher), "of": content, "seed": inputs.seed,
             "found": find.receipt(number).content_hash, "kept": cut.receipt(number).content_hash,
             "options": {name: getattr(stage, name) for name in keyed},
         }
     )  # fmt: skip
 
 
-def _teach_shard(
+def _ask_shard(
     stage: Sft,
     inputs: Inputs,
     teacher: Teacher,
@@ -79,7 +89,7 @@ def _teach_shard(
     shard: int,
     find: Store,
     cut: Store,
-    teach: Store,
+    asked: Store,
     number: int,
     key: str,
 ) -> None:
@@ -101,7 +111,7 @@ def _teach_shard(
     rows = [reply_row(pending[i], replies[i], ratings.get(i)) for i in pending]
     table = pa.Table.from_pylist(rows, schema=REPLIES)
     ledger = Ledger.rows([row["doc_id"] for row in rows], out=[row["id"] for row in rows])
-    teach.put(number, table, ledger, key=key, stage=STAGE, notes=_notes(replies))
+    asked.put(number, table, ledger, key=key, stage=STAGE, notes=_notes(replies))
 
 
 def asks_of(
@@ -113,7 +123,7 @@ def asks_of(
         yield from asked_of(page, [page.trimmed(Span(0, len(page.text)))], tasks)
         return
     spans = free_passages(page, taken.get(page.id, ()), stage.min_passage, stage.max_passage, stage.passages)
-    yield from asked_of(page, spans, stage.teach)
+    yield from asked_of(page, spans, stage.teacher_tasks)
 
 
 def covered(find: Store, cut: Store, number: int) -> dict[str, list[tuple[int, int]]]:

@@ -6,7 +6,7 @@ import pytest
 
 from stages.sft.grounding import Grounding
 from stages.sft.page import Page, Span
-from stages.sft.teacher.taught import free_passages, read_reply
+from stages.sft.teacher.replies import free_passages, read_reply
 
 TEXT = """맷돌은 위짝과 아래짝으로 이루어진다. 위짝은 돌아가고 아래짝은 움직이지 않으며, 곡식은 두 돌 사이에서 갈린다.
 
@@ -60,29 +60,29 @@ def test_passages_are_what_no_row_covers(page):
 
 
 def test_a_grounded_pair_is_a_row_with_its_passport(page, said, fact):
-    taught = read(
+    parsed = read(
         page,
         reply(
             page,
             [("두부는 언제 나오나요?", "아침 여덟 시에 나옵니다."), ("값은 얼마인가요?", "값은 한 모에 4,000원이다.")],
         ),
     )
-    assert not taught.drops and [row["rule"] for row in taught.rows] == ["teacher.qa"] * 2
-    assert said(taught.rows[0]) == ("두부는 언제 나오나요?", "아침 여덟 시에 나옵니다.")
-    first, second = ((row["span_start"], row["span_end"]) for row in taught.rows)
+    assert not parsed.drops and [row["rule"] for row in parsed.rows] == ["teacher.qa"] * 2
+    assert said(parsed.rows[0]) == ("두부는 언제 나오나요?", "아침 여덟 시에 나옵니다.")
+    first, second = ((row["span_start"], row["span_end"]) for row in parsed.rows)
     assert (
         TEXT[slice(*first)] == "두부는 아침 여덟 시에 나온다." and TEXT[slice(*second)] == "값은 한 모에 4,000원이다."
     )
     assert (
-        fact(taught.rows[0], "teacher") == "m"
-        and fact(taught.rows[0], "call") == "k"
-        and fact(taught.rows[1], "grounding") == "1.000"
+        fact(parsed.rows[0], "teacher") == "m"
+        and fact(parsed.rows[0], "call") == "k"
+        and fact(parsed.rows[1], "grounding") == "1.000"
     )
-    assert len({row["id"] for row in taught.rows}) == 2 and taught.rows[0]["confidence"] == 0.7
+    assert len({row["id"] for row in parsed.rows}) == 2 and parsed.rows[0]["confidence"] == 0.7
 
 
 def test_what_the_passage_does_not_say_is_dropped_with_the_number_named(page):
-    taught = read(
+    parsed = read(
         page,
         reply(
             page,
@@ -93,8 +93,8 @@ def test_what_the_passage_does_not_say_is_dropped_with_the_number_named(page):
             ],
         ),
     )
-    assert taught.rows == [] and taught.drops == ["grounding.number", "grounding.name", "grounding.sentence"]
-    assert taught.notes[0] == "sentence 1: number 5000 is not in the passage" and "김두부" not in " ".join(taught.notes)
+    assert parsed.rows == [] and parsed.drops == ["grounding.number", "grounding.name", "grounding.sentence"]
+    assert parsed.notes[0] == "sentence 1: number 5000 is not in the passage" and "김두부" not in " ".join(parsed.notes)
 
 
 @pytest.mark.parametrize(
@@ -124,10 +124,10 @@ def test_backtranslation_answers_with_the_passage_itself(page, said):
     row = reply(
         page, [("맷돌마을 방앗간을 소개해 주세요.", "")], "backtranslate", start=0, end=len(PARTS[0]), rating=5.0
     )
-    taught = read(page, row)
-    assert said(taught.rows[0]) == ("맷돌마을 방앗간을 소개해 주세요.", PARTS[0]) and (
-        taught.rows[0]["span_start"],
-        taught.rows[0]["span_end"],
+    parsed = read(page, row)
+    assert said(parsed.rows[0]) == ("맷돌마을 방앗간을 소개해 주세요.", PARTS[0]) and (
+        parsed.rows[0]["span_start"],
+        parsed.rows[0]["span_end"],
     ) == (0, len(PARTS[0]))
     plain = read(page, row | {"text": "맷돌마을 방앗간을 소개해 주세요."})
     assert said(plain.rows[0])[0] == "맷돌마을 방앗간을 소개해 주세요."
@@ -135,7 +135,7 @@ def test_backtranslation_answers_with_the_passage_itself(page, said):
 
 
 def test_what_a_person_wrote_is_measured_and_kept(page, fact):
-    taught = read(
+    parsed = read(
         page,
         reply(
             page,
@@ -145,7 +145,7 @@ def test_what_a_person_wrote_is_measured_and_kept(page, fact):
         ),
     )
     assert (
-        len(taught.rows) == 1
-        and fact(taught.rows[0], "written_by") == "hand"
-        and float(fact(taught.rows[0], "grounding")) < 0.6
+        len(parsed.rows) == 1
+        and fact(parsed.rows[0], "written_by") == "hand"
+        and float(fact(parsed.rows[0], "grounding")) < 0.6
     )

@@ -91,7 +91,7 @@ def reply_row(ask: Ask, reply: Reply, rating: float | None = None) -> dict[str, 
     }  # fmt: skip
 
 
-class Taught(NamedTuple):
+class Parsed(NamedTuple):
     """What one reply gave: rows, and drop reasons with notes (never words of the answer)."""
 
     rows: list[dict[str, Any]]
@@ -101,29 +101,29 @@ class Taught(NamedTuple):
 
 def read_reply(
     page: Page, reply: dict[str, Any], gate: Grounding, least_rating: int, facts: dict[str, str], confidence: float
-) -> Taught:
+) -> Parsed:
     """Parse, check and ground one raw reply."""
     if reply["reason"]:
         drops = [] if reply["reason"] == NOT_RECORDED else [reply["reason"]]
-        return Taught([], drops, [reply["note"]] if reply["note"] and drops else [])
+        return Parsed([], drops, [reply["note"]] if reply["note"] and drops else [])
     span = Span(reply["start"], reply["end"])
     passage = page.cut(span)
     pairs, fault = asks.pairs_in(reply["text"] or "")
     if pairs is None and reply["task"] == "backtranslate":
         pairs, fault = [(" ".join((reply["text"] or "").split()), "")], ""
     if pairs is None:
-        return Taught([], ["teacher.bad_answer"], [fault])
+        return Parsed([], ["teacher.bad_answer"], [fault])
     if reply["task"] == "backtranslate":
         if reply["rating"] is not None and reply["rating"] < least_rating:
-            return Taught([], ["teacher.low_rating"], [f"rated {reply['rating']:g}"])
+            return Parsed([], ["teacher.low_rating"], [f"rated {reply['rating']:g}"])
         pairs = [(instruction, passage) for instruction, _ in pairs[:1]]
-    taught = Taught([], [], [])
+    parsed = Parsed([], [], [])
     ground = Passage(passage)
     for place, (instruction, answer) in enumerate(pairs):
         reason, note, coverage = _judged(instruction, answer, passage, ground, gate, bool(reply["written_by"]))
         if reason:
-            taught.drops.append(reason)
-            taught.notes.extend([note] if note else [])
+            parsed.drops.append(reason)
+            parsed.notes.extend([note] if note else [])
             continue
         own = {
             **facts,
@@ -134,10 +134,10 @@ def read_reply(
         }
         if reply["written_by"]:
             own["written_by"] = reply["written_by"]
-        taught.rows.append(
+        parsed.rows.append(
             _row(page, reply, place, instruction, answer, _place(page, span, answer, ground), own, confidence)
         )
-    return taught
+    return parsed
 
 
 def _judged(

@@ -74,7 +74,7 @@ def run(tmp_path, make_store):
 
 def test_passages_that_no_rule_covered_are_asked_about_and_grounded(run, serve, fact):
     server = serve()
-    rows, ledger, receipts, sink = run(server, teach=["qa"], teacher={"licence": "big-terms-1.0"})
+    rows, ledger, receipts, sink = run(server, teacher_tasks=["qa"], teacher={"licence": "big-terms-1.0"})
     assert [row["rule"] for row in rows] == ["teacher.qa", "qa_text", "teacher.qa"]
     assert len(server.requests) == 2
     assert rows[0]["messages"][1]["content"] == "Today sixty-one households are members."
@@ -91,7 +91,7 @@ def test_passages_that_no_rule_covered_are_asked_about_and_grounded(run, serve, 
 
 def test_backtranslation_is_curated_by_the_teacher_itself(run, serve):
     server = serve()
-    rows, ledger, _, _ = run(server, teach=["backtranslate"])
+    rows, ledger, _, _ = run(server, teacher_tasks=["backtranslate"])
     assert [(row["rule"], row["messages"][1]["content"]) for row in rows if row["rule"] != "qa_text"] == [
         ("teacher.backtranslate", PASSAGE)
     ]
@@ -100,8 +100,8 @@ def test_backtranslation_is_curated_by_the_teacher_itself(run, serve):
 
 def test_persona_and_examples_reach_the_prompt_and_change_its_key(run, serve):
     server = serve()
-    run(server, teach=["qa"])
-    run(server, name="other", teach=["qa"], persona="You are a patient librarian.", shots=0)
+    run(server, teacher_tasks=["qa"])
+    run(server, name="other", teacher_tasks=["qa"], persona="You are a patient librarian.", shots=0)
     first, second = server.requests[0]["body"]["messages"], server.requests[-1]["body"]["messages"]
     assert [m["role"] for m in first] == ["system", "user", "assistant", "user"] and [m["role"] for m in second] == [
         "system",
@@ -113,7 +113,7 @@ def test_persona_and_examples_reach_the_prompt_and_change_its_key(run, serve):
 def test_a_teacher_that_reasons_first_is_read_by_its_json(run, chat_server, completion):
     reply = 'The passage gives a date and two counts.\n\n[{"instruction": "How many households are members of the mill?", "answer": "Today sixty-one households are members."}]'
     server = chat_server(lambda q, a, h: (200, {}, completion(reply)))
-    rows, *_ = run(server, teach=["qa"], step_by_step=True, shots=2)
+    rows, *_ = run(server, teacher_tasks=["qa"], step_by_step=True, shots=2)
     assert [row["rule"] for row in rows].count("teacher.qa") == 2 and "date and two counts" not in str(rows)
     asked = server.requests[0]["body"]["messages"]
     assert "step by step" in asked[0]["content"] and [m["role"] for m in asked].count("assistant") == 2
@@ -129,14 +129,14 @@ def test_done_again_no_call_is_made(run, serve):
 def test_another_recipe_uses_the_same_journal(run, serve, tmp_path):
     server = serve()
     shared = {"journal": str(tmp_path / "calls.jsonl")}
-    run(server, teach=["qa"], teacher=shared)
+    run(server, teacher_tasks=["qa"], teacher=shared)
     count = len(server.requests)
-    rows, *_ = run(server, name="other", teach=["qa"], teacher=shared, boilerplate_pages=0)
+    rows, *_ = run(server, name="other", teacher_tasks=["qa"], teacher=shared, boilerplate_pages=0)
     assert len(server.requests) == count and [row["rule"] for row in rows] == ["teacher.qa", "qa_text", "teacher.qa"]
 
 
 def test_a_teacher_that_is_down_loses_nothing_and_is_asked_when_it_is_up(run, serve):
-    rows, ledger, receipts, sink = run("http://127.0.0.1:9/v1", teach=["qa"])
+    rows, ledger, receipts, sink = run("http://127.0.0.1:9/v1", teacher_tasks=["qa"])
     assert [row["rule"] for row in rows] == ["qa_text"]
     assert [line["reason"] for line in ledger] == [
         "teacher.unreachable",
@@ -145,7 +145,7 @@ def test_a_teacher_that_is_down_loses_nothing_and_is_asked_when_it_is_up(run, se
         "sft.no_instruction",
     ]
     assert sum(r.notes["teacher"]["unfinished"] for r in receipts) == 2
-    rows, ledger, receipts, _ = run(serve(), teach=["qa"])
+    rows, ledger, receipts, _ = run(serve(), teacher_tasks=["qa"])
     assert [row["rule"] for row in rows] == ["teacher.qa", "qa_text", "teacher.qa"]
     assert sum(r.notes["teacher"]["unfinished"] for r in receipts) == 0
 
@@ -160,13 +160,13 @@ def test_a_teacher_that_is_down_loses_nothing_and_is_asked_when_it_is_up(run, se
 )
 def test_bad_servers_are_reasons(run, chat_server, completion, body, reason):
     body = body if body[2] is not None else (200, {}, completion("[{", "length"))
-    _, ledger, _, _ = run(chat_server(lambda *_: body), teach=["qa"])
+    _, ledger, _, _ = run(chat_server(lambda *_: body), teacher_tasks=["qa"])
     assert [line["reason"] for line in ledger] == [reason, None, reason, "sft.no_instruction"]
 
 
 def test_the_budget_is_a_reason(run, serve):
     server = serve()
-    _, ledger, _, _ = run(server, teach=["qa"], teacher={"budget": {"calls": 1}})
+    _, ledger, _, _ = run(server, teacher_tasks=["qa"], teacher={"budget": {"calls": 1}})
     assert [line["reason"] for line in ledger] == [None, None, "teacher.budget", "sft.no_instruction"] and len(
         server.requests
     ) == 1

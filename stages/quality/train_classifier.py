@@ -46,7 +46,7 @@ thread gives another model each time."""
 
 
 @dataclass(frozen=True)
-class Taught:
+class TrainingSet:
     """Texts by side (`train`, `held_out`), with their labels; texts as the lines the model reads."""
 
     ids: list[str]
@@ -59,32 +59,32 @@ class Taught:
     """bool: trained on, or measured."""
 
 
-def teach(order: TrainModel) -> Receipt:
+def train_classifier(order: TrainModel) -> Receipt:
     """Train under `order` and put model, card and ledger into its sink."""
-    taught = gathered(order)
+    examples = gathered(order)
     sink = Store(order.sink)
     key = digest(
         [
             order.fingerprint(),
             versions(("fasttext-numpy2",)),
-            digest([taught.ids, [hash_of(line) for line in taught.lines]]),
+            digest([examples.ids, [hash_of(line) for line in examples.lines]]),
         ]
     )
     with tempfile.TemporaryDirectory(prefix="maetdol-model-") as passing:
         folder = Path(passing) / "artefact"
         folder.mkdir()
         model = folder / ("model.ftz" if order.quantise else "model.bin")
-        _trained(order, taught, Path(passing) / "train.txt", model)
-        card = card_of(order, taught, str(model))
+        _trained(order, examples, Path(passing) / "train.txt", model)
+        card = card_of(order, examples, str(model))
         (folder / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", "utf-8")
         (folder / "card.md").write_text(page_of(card), "utf-8")
         ledger = Ledger.rows(
-            taught.ids,
-            out=[None] * len(taught.ids),
-            reason=[None if used else "quality_model.surplus" for used in taught.used],
+            examples.ids,
+            out=[None] * len(examples.ids),
+            reason=[None if used else "quality_model.surplus" for used in examples.used],
             note=[
                 f"{LABELS[label]}, {'held out' if held else 'trained on'}"
-                for label, held in zip(taught.labels, taught.held)
+                for label, held in zip(examples.labels, examples.held)
             ],
         )
         receipt = sink.put_artefact(folder, ledger, key=key, stage="quality", notes={"quality_model": card["held_out"]})
@@ -105,7 +105,7 @@ def hash_of(text: str) -> str:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def gathered(order: TrainModel) -> Taught:
+def gathered(order: TrainModel) -> TrainingSet:
     """All texts, once each, split by a hash of their group. WorkError where a side has too few to learn or to measure."""
     found: dict[str, tuple[Sample, int]] = {}
     for label, sources in enumerate((order.positive, order.negative)):
@@ -123,7 +123,7 @@ def gathered(order: TrainModel) -> Taught:
                     "give more texts, another `held_out`, or a `group` of more values",
                 )
     lines = [line_of(sample.text, order.chars, order.lower) for sample, _ in rows]
-    return Taught(
+    return TrainingSet(
         [sample.id for sample, _ in rows], lines, labels, held, held | _balanced(labels, held, order.max_ratio)
     )
 
@@ -143,9 +143,9 @@ def _balanced(labels: np.ndarray, held: np.ndarray, ratio: float) -> np.ndarray:
     return use
 
 
-def _trained(order: TrainModel, taught: Taught, path: Path, model: Path) -> None:
+def _trained(order: TrainModel, examples: TrainingSet, path: Path, model: Path) -> None:
     with open(path, "w", encoding="utf-8") as out:
-        for line, label, held, used in zip(taught.lines, taught.labels, taught.held, taught.used):
+        for line, label, held, used in zip(examples.lines, examples.labels, examples.held, examples.used):
             if used and not held:
                 out.write(f"__label__{LABELS[label]} {line}\n")
     train = {
@@ -162,18 +162,18 @@ def _trained(order: TrainModel, taught: Taught, path: Path, model: Path) -> None
         raise WorkError(f"fastText could not train: {last}", "lower `learning_rate`, or give more texts")
 
 
-def card_of(order: TrainModel, taught: Taught, model: str) -> dict[str, Any]:
+def card_of(order: TrainModel, examples: TrainingSet, model: str) -> dict[str, Any]:
     """What the model is and how well it tells the held-out texts apart; plain JSON, no text of the corpus."""
-    rows = np.flatnonzero(taught.held)
-    scores = np.nan_to_num(probabilities(model, [taught.lines[row] for row in rows.tolist()], LABELS[0]))
-    good = taught.labels[rows] == 0
+    rows = np.flatnonzero(examples.held)
+    scores = np.nan_to_num(probabilities(model, [examples.lines[row] for row in rows.tolist()], LABELS[0]))
+    good = examples.labels[rows] == 0
     options = order.model_dump(mode="json", exclude={"sink", "positive", "negative"})
     return {
         "labels": list(LABELS),
         "reads": {"chars": order.chars, "lower": order.lower},
         "options": options,
         "trained_on": {
-            name: int((taught.used & ~taught.held & (taught.labels == n)).sum()) for n, name in enumerate(LABELS)
+            name: int((examples.used & ~examples.held & (examples.labels == n)).sum()) for n, name in enumerate(LABELS)
         },
         "held_out": {
             "positive": int(good.sum()),

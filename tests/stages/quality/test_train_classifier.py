@@ -13,7 +13,7 @@ from pipeline.schema import doc_id
 from pipeline.storage.store import Store
 from stages.quality.commands import TrainModel
 from stages.quality.sources import samples
-from stages.quality.teach import at_threshold, auc, average_precision, gathered, interval
+from stages.quality.train_classifier import at_threshold, auc, average_precision, gathered, interval
 
 GOOD = "정확한 설명 자세한 예시 올바른 문장 차분한 문체 clear careful explained example".split()
 BAD = "대박 공짜 클릭 당첨 지금바로 무료 click winner free cheap".split()
@@ -77,16 +77,16 @@ def test_the_same_order_gives_the_same_model(texts, model, tmp_path):
 
 
 def test_a_group_stays_on_one_side(texts, tmp_path):
-    taught = gathered(order(texts, tmp_path / "x", group="site"))
+    examples = gathered(order(texts, tmp_path / "x", group="site"))
     by_id = {s.id: s.group for s in samples(str(texts / "all.jsonl"), group="site")}
     sides: dict[str, set[bool]] = {}
-    for row_id, held in zip(taught.ids, taught.held.tolist()):
+    for row_id, held in zip(examples.ids, examples.held.tolist()):
         sides.setdefault(by_id[row_id], set()).add(held)
     assert all(len(side) == 1 for side in sides.values())
 
 
 def test_the_larger_class_is_cut(texts, tmp_path):
-    taught = gathered(
+    examples = gathered(
         order(
             texts,
             tmp_path / "x",
@@ -96,8 +96,8 @@ def test_the_larger_class_is_cut(texts, tmp_path):
             held_out=0.25,
         )
     )
-    train = taught.used & ~taught.held
-    assert (train & (taught.labels == 1)).sum() == 2 * (train & (taught.labels == 0)).sum()
+    train = examples.used & ~examples.held
+    assert (train & (examples.labels == 1)).sum() == 2 * (train & (examples.labels == 0)).sum()
 
 
 def test_the_filter_scores_and_selects(model, batch_of):
