@@ -13,6 +13,7 @@ import numpy as np
 
 from stages.ingest.flat.bound import bound
 from stages.ingest.flat.cut import cut
+from stages.ingest.flat.formulas import HINTS, settled
 from stages.ingest.flat.tree import Flat
 from stages.ingest.html import tags
 
@@ -36,10 +37,17 @@ class Built(NamedTuple):
 
 
 def build(source: str) -> Built:
-    """The flat tree of an HTML source. A source without a tag gives `html`, `head` and `body` with its text.
+    """The flat tree of an HTML source, its formulas as TeX. A source without a tag gives `html`, `head` and `body` with its text.
 
     TooComplex where it has more than MAX_TAGS start tags. Time and memory grow with the source.
     """
+    made = as_parsed(source)
+    data = made.tree.data.tobytes()
+    return made._replace(tree=settled(made.tree)) if any(hint in data for hint in HINTS) else made
+
+
+def as_parsed(source: str) -> Built:
+    """As `build`, with the elements of formulas as they are."""
     from resiliparse.parse.html import HTMLTree
 
     found = bound(source.encode("utf-8", "replace"))  # lone surrogates, which no file holds but a JSON row may
@@ -50,8 +58,7 @@ def build(source: str) -> Built:
     if found.tags > MAX_TAGS:
         raise TooComplex(f"{found.tags} tags, over {MAX_TAGS}")
     parsed = HTMLTree.parse(found.source.decode())
-    made = from_serialised(str(parsed).encode("utf-8"))
-    return made._replace(changes=changes)
+    return from_serialised(str(parsed).encode("utf-8"))._replace(changes=changes)
 
 
 def from_serialised(written: bytes) -> Built:

@@ -20,8 +20,8 @@ LAYOUT = frozenset(
 """Classes of what is there for the eye, beside the formula's source."""
 PICTURES = frozenset("mwe-math-fallback-image-inline mwe-math-fallback-image-display tex latex".split())
 """Classes of pictures of a formula, whose alternative text is its TeX."""
-_FRAMES = re.compile(r"^\s*(?:\\\[(.*)\\\]|\\\((.*)\\\)|\$\$(.*)\$\$|\$(.*)\$|\{\\displaystyle(.*)\})\s*$", re.S)
-_BEYOND = {"×": r"\times ", "÷": r"\div ", "−": "-", "⋅": r"\cdot ", "·": r"\cdot ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "∞": r"\infty ",
+FRAMES = re.compile(r"^\s*(?:\\\[(.*)\\\]|\\\((.*)\\\)|\$\$(.*)\$\$|\$(.*)\$|\{\\displaystyle(.*)\})\s*$", re.S)
+BEYOND = {"×": r"\times ", "÷": r"\div ", "−": "-", "⋅": r"\cdot ", "·": r"\cdot ", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "±": r"\pm ", "∞": r"\infty ",
            "∑": r"\sum ", "∫": r"\int ", "∏": r"\prod ", "√": r"\sqrt ", "→": r"\to ", "∂": r"\partial ", "\u2061": "", "\u2062": "", "\u2063": ""}  # fmt: skip
 
 
@@ -70,17 +70,17 @@ def _written(element: Any, depth: int) -> str:
         return "".join(element.itertext())
     inner = [_written(child, depth + 1) for child in element]
     own = " ".join((element.text or "").split())
-    shape = _SHAPES.get(element.tag)
+    shape = SHAPES.get(element.tag)
     if shape is not None and len(inner) == (3 if "{2}" in shape else 2):
         return shape.format(*inner)
     if element.tag == "msqrt":
         return r"\sqrt{{{}}}".format("".join(inner))
     if element.tag == "mtr":
         return " & ".join(inner) + r" \\ "
-    return "".join(_BEYOND.get(c, c) for c in own) + "".join(inner)
+    return "".join(BEYOND.get(c, c) for c in own) + "".join(inner)
 
 
-_SHAPES = {"msup": "{0}^{{{1}}}", "msub": "{0}_{{{1}}}", "msubsup": "{0}_{{{1}}}^{{{2}}}", "mfrac": r"\frac{{{0}}}{{{1}}}", "mroot": r"\sqrt[{1}]{{{0}}}",
+SHAPES = {"msup": "{0}^{{{1}}}", "msub": "{0}_{{{1}}}", "msubsup": "{0}_{{{1}}}^{{{2}}}", "mfrac": r"\frac{{{0}}}{{{1}}}", "mroot": r"\sqrt[{1}]{{{0}}}",
            "mover": r"\overset{{{1}}}{{{0}}}", "munder": "{0}_{{{1}}}", "munderover": "{0}_{{{1}}}^{{{2}}}"}  # fmt: skip
 """TeX of elements with a fixed number of children."""
 
@@ -135,7 +135,7 @@ def _put(element: Any, words: str, display: bool) -> None:
     element.tail = tail
     element.tag = "span"
     if words:
-        inside = _FRAMES.match(words)
+        inside = FRAMES.match(words)
         words = next((part for part in inside.groups() if part is not None), words).strip() if inside else words
         element.set(MADE, "")
         for _, above in zip(range(2), element.iterancestors()):
