@@ -36,7 +36,7 @@ def gnuboard_basic(page: Page) -> str:
     )  # fmt: skip
 
 
-@template("forum", held_out=True)
+@template("forum", held_out=True, charset="cp949")
 def gnuboard_table(page: Page) -> str:
     """An older gnuboard, laid out in tables, in EUC-KR."""
     write = page.write
