@@ -27,6 +27,7 @@ FLOORS = [
     {"storage.artefacts"},
     {"storage.store"},
     {"engine.pool"},
+    {"engine.tasks"},
     {"engine.stage", "storage.raydata"},
     {"engine.catalog", "storage.verify"},
     {"engine.recipe"},

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,10 +17,9 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.engine import progress
-from pipeline.engine.pool import Failure, Pool, narrowed, raise_store_errors
+from pipeline.engine.pool import Pool, narrowed
+from pipeline.engine.tasks import resumed
 from pipeline.engine.watchdog import watchdog
-from pipeline.errors import StageFailed
 from pipeline.options import Options, digest
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.shards import clock
@@ -199,10 +197,12 @@ class ShardTask:
     """One shard through a chain of shard stages."""
 
     source: Store
-    source_stage: str
     shard: int
     links: tuple[Link, ...]
-    keys: tuple[str, ...]
+    number: int
+    """Of the output shards."""
+    key: str
+    """Of the first link."""
 
     @property
     def name(self) -> str:
@@ -215,18 +215,15 @@ def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
     All of a chain's receipts of a shard are made in one task. A shard is left alone when every link's receipt stands
     under its current key (keys chain through content hashes, so they are known only where receipts exist).
     """
-    tasks, proven = [], {}
     there = [link.sink.sizes() for link in links]
-    for number, (source, shard, content) in enumerate(input_shards(links[0].inputs)):
-        first = links[0].stage.shard_key(links[0].inputs, content)
-        receipts = standing(links, number, first, there)
-        if receipts is not None:
-            proven[number] = receipts[-1]
-        else:
-            tasks.append(ShardTask(source, "", shard, tuple(_lean(link) for link in links), (first, str(number))))
-    for result in collect(pool, work_shard, tasks, stage_name(type(links[-1].stage))):
-        proven[result[-1].shard] = result[-1]
-    return [proven[number] for number in sorted(proven)]
+    lean, first = tuple(_lean(link) for link in links), links[0]
+    tasks = [
+        ShardTask(source, shard, lean, number, first.stage.shard_key(first.inputs, content))
+        for number, (source, shard, content) in enumerate(input_shards(first.inputs))
+    ]
+    name = stage_name(type(links[-1].stage))
+    made = resumed(pool, work_shard, tasks, name, lambda task: standing(links, task.number, task.key, there))
+    return [receipts[-1] for receipts in made]
 
 
 def _lean(link: Link) -> Link:
@@ -260,12 +257,11 @@ def standing(
 
 def work_shard(task: ShardTask) -> list[Receipt]:
     """One shard through every link of its chain, batch by batch; receipts last, in chain order."""
-    number = int(task.keys[1])
     workers = [link.stage.worker(link.inputs, task.shard) for link in task.links]
     writers: list[Any] = []
     try:
         for _position, link in enumerate(task.links):
-            writer = link.sink.writer(number, stage=stage_name(type(link.stage)), key="", written=link.written)
+            writer = link.sink.writer(task.number, stage=stage_name(type(link.stage)), key="", written=link.written)
             writers.append(writer.__enter__())
         seen: list[list[pa.Array]] = [[] for _ in writers]
         notes: list[dict[str, Any]] = [{} for _ in writers]
@@ -273,7 +269,7 @@ def work_shard(task: ShardTask) -> list[Receipt]:
         for batch in _with_first(task.source, task.shard):
             _through(batch, workers, writers, seen, notes, task, row)
             row += len(batch)
-        return _commit(task, number, writers, seen, notes)
+        return _commit(task, writers, seen, notes)
     finally:
         for writer in writers:
             writer.__exit__(None, None, None)
@@ -312,11 +308,11 @@ def _through(
         flow = following
 
 
-def _commit(task: ShardTask, number: int, writers: list, seen: list, notes: list) -> list[Receipt]:
+def _commit(task: ShardTask, writers: list, seen: list, notes: list) -> list[Receipt]:
     receipts: list[Receipt] = []
     spent = {name: round(value / len(writers), 3) for name, value in clock.lap().items()}
     for position, (link, writer) in enumerate(zip(task.links, writers)):
-        key = task.keys[0] if position == 0 else link.stage.shard_key(link.inputs, receipts[-1].content_hash)
+        key = task.key if position == 0 else link.stage.shard_key(link.inputs, receipts[-1].content_hash)
         writer.key = key
         ids = pa.chunked_array(seen[position], pa.large_string()) if seen[position] else None
         receipts.append(
@@ -341,30 +337,3 @@ def merge_notes(total: dict[str, Any], more: dict[str, Any]) -> None:
             total[name] = (total.get(name, []) + value)[:50]
         else:
             total.setdefault(name, value)
-
-
-def collect(
-    pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: str, watch: Callable[[Any], None] | None = None
-) -> list[Any]:
-    """Results of all tasks. Failed ones do not stop the others; at the end StageFailed lists them."""
-    results, failed = [], []
-    progress.current.expect(stage, len(tasks))
-    for result in pool.each(fn, tasks):
-        if isinstance(result, Failure):
-            raise_store_errors(result)
-            failed.append(result)
-        else:
-            results.append(result)
-            progress.current.advance(result)
-            if watch is not None:
-                watch(result)
-    if failed:
-        lines = "\n".join(f"  {failure.task}: {failure.message}" for failure in failed[:20])
-        more = f"\n  and {len(failed) - 20} more" if len(failed) > 20 else ""
-        if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
-            more += "".join(f"\n{failure.task}:\n{failure.trace}" for failure in failed[:5])
-        raise StageFailed(
-            f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}",
-            "fix the cause and run again: finished shards are kept",
-        )
-    return results

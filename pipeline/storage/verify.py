@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pipeline.deletion.forgotten import writing
 from pipeline.engine import progress
 from pipeline.engine.pool import Inline, OnRay, Pool
-from pipeline.engine.stage import collect
+from pipeline.engine.tasks import collect
 from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
 from pipeline.inspection.terminal import shown
 from pipeline.storage.files import filesystem

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.engine.stage import Inputs, input_shards
+from pipeline.engine.tasks import valid_receipts
 from pipeline.errors import OptionError
 from pipeline.schema import CHAT, bare, child_id
 from pipeline.storage.files import is_remote
@@ -44,37 +45,25 @@ class Born:
 def make(stage: Augment, inputs: Inputs, sink: Store) -> list[Receipt]:
     """Every output shard in order; the gate is filled with all instructions given and with the new ones of shards before."""
     shards = list(input_shards(inputs))
-    keys = [stage.key(inputs, number) for number in range(len(shards))]
-    standing = {
-        number: receipt
-        for number in range(len(shards))
-        if (receipt := _standing(sink, number, keys[number])) is not None
-    }
-    if len(standing) == len(shards):
-        return [standing[number] for number in sorted(standing)]
+    keys = {number: stage.key(inputs, number) for number in range(len(shards))}
+    done = {n: receipt for n, receipt in valid_receipts(sink, keys).items() if not receipt.notes.get("unfinished")}
+    if len(done) == len(shards):
+        return list(done.values())
     given = [text for store, shard, _ in shards for row in store.read(shard).to_pylist() if (text := asked(row))]
     gate = Gate(stage.similarity)
     for text in given:
         gate.add(text)
-    receipts = []
     with closing(open_teacher(stage.teacher, _journal(stage, sink))) as teacher:
         for number, (store, shard, _) in enumerate(shards):
-            if number not in standing:
-                standing[number] = _shard(
+            if number not in done:
+                done[number] = _shard(
                     stage, inputs, teacher, store.read(shard), gate, given, sink, number, keys[number]
                 )
             else:
                 for row in sink.read(number).to_pylist():
                     if (row["rule"] or "").startswith("augment."):
                         gate.add(asked(row))
-            receipts.append(standing[number])
-    return receipts
-
-
-def _standing(sink: Store, number: int, key: str) -> Receipt | None:
-    receipt = sink.receipt(number)
-    good = receipt is not None and receipt.key == key and not receipt.notes.get("unfinished")
-    return receipt if good and sink.fs.exists(f"shards/{number:05d}.arrow") else None
+    return [done[number] for number in keys]
 
 
 def _journal(stage: Augment, sink: Store) -> str:

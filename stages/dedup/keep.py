@@ -49,7 +49,7 @@ class Policy(NamedTuple):
         return cls(rules, tuple(sources), score, tuple(_columns(rules, score, schema)), limit)
 
     def order(self, corpus: Corpus, docs: np.ndarray, lengths: np.ndarray, groups: np.ndarray) -> np.ndarray:
-        """Positions in `docs`, by group ascending, then the best keeper first.
+        """Positions in `docs`, by group ascending, then the best representative first.
 
         `lengths` is the length of each document's compared text in code points. The last word has the id.
         """

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.engine import progress
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import collect
+from pipeline.engine.tasks import drop_others, resumed
 from pipeline.errors import MaetdolError
 from pipeline.storage.ledger import COLUMNS, Receipt
 from pipeline.storage.shards import hash_of
@@ -48,36 +48,24 @@ def make(
 
     Shards of other numbers are removed. `given(number)` is what a task carries.
     """
-    there = receipts_of(sink)
-    for number in set(there) - set(keys):
-        sink.drop(number)
-    done = {number: there[number] for number in keys if number in there and there[number].key == keys[number]}
-    done = {number: receipt for number, receipt in done.items() if is_whole(sink, receipt)}
-    tasks = [Task(sink, number, key, given(number)) for number, key in keys.items() if number not in done]
-    for receipt in collect(pool, fn, tasks, f"dedup {sink.name}"):
-        done[receipt.shard] = receipt
-    return [done[number] for number in keys]
+    drop_others(sink, keys)
+    tasks = [Task(sink, number, key, given(number)) for number, key in keys.items()]
+    return resumed(pool, fn, tasks, f"dedup {sink.name}", lambda task: _whole(sink, task.number, task.key))
 
 
 def proven(sink: Store, keys: dict[int, str]) -> bool:
     """Are all these shards there, whole and under these keys?"""
-    there = receipts_of(sink)
-    return all(
-        number in there and there[number].key == key and is_whole(sink, there[number]) for number, key in keys.items()
-    )
+    return all(_whole(sink, number, key) is not None for number, key in keys.items())
 
 
-def receipts_of(sink: Store) -> dict[int, Receipt]:
-    """The receipts of a pass; a damaged one is named and removed, its shard is then made again."""
-    found = {}
-    for name in sink.fs.names("receipts"):
-        number = int(name.removesuffix(".json"))
-        try:
-            found[number] = sink.receipt(number)
-        except MaetdolError as fault:
-            progress.current.say(f"dedup: {fault.message}; made again")
-            sink.drop(number)
-    return found
+def _whole(sink: Store, number: int, key: str) -> Receipt | None:
+    """The receipt of a shard that was made under `key` and is whole; a line names what is damaged."""
+    try:
+        receipt = sink.receipt(number)
+    except MaetdolError as fault:
+        progress.current.say(f"dedup: {fault.message}; made again")
+        return None
+    return receipt if receipt is not None and receipt.key == key and is_whole(sink, receipt) else None
 
 
 def is_whole(sink: Store, receipt: Receipt) -> bool:

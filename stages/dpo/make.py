@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pipeline.engine import progress
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, input_shards, versions
+from pipeline.engine.tasks import valid_receipts
 from pipeline.errors import UsageError, WorkError
 from pipeline.options import digest
 from pipeline.storage.files import is_remote
@@ -55,11 +56,9 @@ def make(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
             "best_of_n needs someone who scores the answers", "give `judge`, or a reward model as `reward: ...`"
         )
     keys = [stage.key(inputs, content) for _, _, content in input_shards(inputs)]
-    standing = [sink.receipt(number) for number in range(len(keys))]
-    if keys and all(
-        r is not None and r.key == k and sink.fs.exists(f"shards/{r.shard:05d}.arrow") for r, k in zip(standing, keys)
-    ):
-        return standing  # type: ignore[return-value]
+    valid = valid_receipts(sink, dict(enumerate(keys)))
+    if keys and len(valid) == len(keys):
+        return list(valid.values())
     plan = planned(stage, inputs)
     answers = {"student": student.answer(plan.prompts, stage, inputs, sink, pool)}
     if asks_strong(stage):
@@ -190,8 +189,7 @@ def draft_shard(
     chunks = range(shard.first // student.CHUNK, -(-shard.last // student.CHUNK))
     made = [store.receipt(n).content_hash for store in answers.values() for n in chunks]  # type: ignore[union-attr]
     key = stage.key(inputs, "pairs", shard.content, chosen, made)
-    receipt = drafts.receipt(shard.number)
-    if receipt is not None and receipt.key == key and drafts.fs.exists(f"shards/{shard.number:05d}.arrow"):
+    if valid_receipts(drafts, {shard.number: key}):
         return
     chats, dropped = [], []
     for row, why in zip(_rows(shard.store, shard.shard), shard.reasons):

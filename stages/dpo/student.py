@@ -14,7 +14,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, collect, versions
+from pipeline.engine.stage import Inputs, versions
+from pipeline.engine.tasks import run_tasks
 from pipeline.options import Options, digest
 from pipeline.schema import STR, child_id
 from pipeline.storage.ledger import Ledger, Receipt
@@ -113,12 +114,8 @@ def answer(
     for number, at in enumerate(range(0, len(prompts), CHUNK)):
         some = list(prompts[at : at + CHUNK])
         key = digest({**base, "prompts": [p.fingerprint() for p in some]})
-        receipt = store.receipt(number)
-        if receipt is None or receipt.key != key or not store.fs.exists(f"shards/{number:05d}.arrow"):
-            tasks.append(Task(number, some, inputs[port], stage.sampling, samples, inputs.seed, store, key))
-    for stale in [number for number in store.receipts() if number * CHUNK >= len(prompts)]:
-        store.drop(stale)
-    collect(pool, answer_shard, tasks, "dpo")
+        tasks.append(Task(number, some, inputs[port], stage.sampling, samples, inputs.seed, store, key))
+    run_tasks(pool, store, answer_shard, tasks, "dpo")
     return store
 
 

@@ -6,12 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.engine.pool import Failure, Pool, raise_store_errors
+from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, Port, Stage
-from pipeline.errors import StageFailed, UsageError
+from pipeline.engine.tasks import run_tasks
+from pipeline.errors import UsageError
 from pipeline.options import CONTENT
 from pipeline.storage.ledger import Receipt
-from pipeline.storage.store import ARTEFACT, Store
+from pipeline.storage.store import Store
 from stages.models.inference.folder import opened
 from stages.models.teacher.base import TeacherOptions
 
@@ -116,18 +117,10 @@ class Evaluate(Stage):
     "CPU threads; decides last bits, so an option."
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-        key = self.key(inputs)
-        standing = sink.receipt(ARTEFACT)
-        if standing is not None and standing.key == key:
-            return [standing]
         if not inputs["model"]:
             raise UsageError("evaluate was given no model", "give `model`")
         from stages.evaluate.task import Job, evaluate
 
-        receipts = []
-        for result in pool.each(evaluate, [Job(self, inputs, sink, key)], gpus=inputs.gpus):
-            if isinstance(result, Failure):
-                raise_store_errors(result)
-                raise result.error or StageFailed(f"evaluate: {result.message}", "fix the cause and run again")
-            receipts.append(result)
-        return receipts
+        return run_tasks(
+            pool, sink, evaluate, [Job(self, inputs, sink, self.key(inputs))], "evaluate", gpus=inputs.gpus
+        )

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pipeline.engine.stage import Inputs
 from pipeline.storage.ledger import Receipt
-from pipeline.storage.store import Store
+from pipeline.storage.store import ARTEFACT, Store
 from stages.models.inference.device import patient
 
 
@@ -17,6 +17,7 @@ class Job(NamedTuple):
     inputs: Inputs
     sink: Store
     key: str
+    number: str = ARTEFACT
 
     @property
     def name(self) -> str:

@@ -7,7 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from pipeline.engine.stage import Inputs, Port, Stage, collect
+from pipeline.engine.stage import Inputs, Port, Stage
+from pipeline.engine.tasks import collect, resumed
 from pipeline.errors import SourceError
 from pipeline.options import UNKEYED, digest
 from pipeline.storage.store import Store
@@ -102,18 +103,16 @@ class Ingest(Stage):
         from stages.ingest.task import proven, run_task
 
         files = self._listing(self.sources()) + self._crawled(sink, pool)
-        todo, done = [], {}
         # The key without the listing: a shard depends on its own files alone.
         tasks = plan.tasks(files, self, sink, super().key(inputs))
-        standing = sink.receipts()
-        for task in tasks:
-            receipts, whole = proven(task, standing)
-            if whole:
-                done[task.number] = receipts
-            else:
-                todo.append(task)
-        for receipts in collect(pool, run_task, todo, "ingest"):
-            done[receipts[0].shard // plan.PARTS] = receipts
+        there = sink.receipts()
+
+        def valid(task: Any) -> list | None:
+            receipts, whole = proven(task, there)
+            return receipts if whole else None
+
+        made = resumed(pool, run_task, tasks, "ingest", valid)
+        done = {task.number: receipts for task, receipts in zip(tasks, made)}
         self._tell_apart(sink, pool, tasks, done)
         return [receipt for number in sorted(done) for receipt in done[number]]
 

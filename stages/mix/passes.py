@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, collect, input_shards
+from pipeline.engine.stage import Inputs, input_shards
+from pipeline.engine.tasks import run_tasks, valid_receipts
 from pipeline.errors import UsageError
 from pipeline.options import digest
 from pipeline.paths import number, values_at, word
@@ -65,7 +66,7 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         )
         for number, (store, shard, content) in enumerate(shards)
     ]
-    found = _each(pool, weigh, tasks)
+    found = run_tasks(pool, weighed, weigh, tasks, "mix")
     totals: dict[str, int] = {}
     for receipt in found:
         for group, size in receipt.notes["bytes"].items():
@@ -84,15 +85,14 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         )
         for task, (_, _, content) in zip(tasks, shards)
     ]
-    return _each(pool, take, taking)
+    return run_tasks(pool, sink, take, taking, "mix")
 
 
 def _repeated(weighed: Store, sink: Store, tasks: list[Task], found: list[Receipt]) -> Store:
     """The ids (as 64-bit hashes) that more than one input store holds, as a sub-store of one sorted column."""
     store = sink.sub("passes/repeated")
     key = digest([[receipt.content_hash, task.place] for receipt, task in zip(found, tasks)])
-    standing = store.receipt(0)
-    if standing is None or standing.key != key:
+    if not valid_receipts(store, {0: key}):
         by_store: dict[int, list[np.ndarray]] = {}
         for task in tasks:
             by_store.setdefault(task.place, []).append(weighed.read(task.number)["hash"].to_numpy())
@@ -109,19 +109,6 @@ def id_hashes(ids: list[str]) -> np.ndarray:
     return np.array(
         [int.from_bytes(hashlib.blake2b(i.encode(), digest_size=8).digest(), "big") for i in ids], np.uint64
     )
-
-
-def _each(pool: Pool, fn: Any, tasks: list[Task]) -> list[Receipt]:
-    done, todo = {}, []
-    for task in tasks:
-        receipt = task.sink.receipt(task.number)
-        whole = (
-            receipt is not None and receipt.key == task.key and task.sink.fs.exists(f"shards/{task.number:05d}.arrow")
-        )
-        done.update({task.number: receipt}) if whole else todo.append(task)
-    for receipt in collect(pool, fn, todo, "mix"):
-        done[receipt.shard] = receipt
-    return [done[number] for number in sorted(done)]  # type: ignore[misc]
 
 
 def rates_of(stage: Any, totals: dict[str, int]) -> dict[str, float]:

@@ -7,7 +7,8 @@ from typing import ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, Port, Stage, collect, input_shards, versions
+from pipeline.engine.stage import Inputs, Port, Stage, input_shards, versions
+from pipeline.engine.tasks import run_tasks
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.models.holdout import SHARE
@@ -42,18 +43,11 @@ class Pack(Stage):
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         tokenizer = inputs.one("tokenizer")
-        proven: dict[int, Receipt] = {}
-        tasks = []
-        for number, (source, shard, content) in enumerate(input_shards(inputs)):
-            key = self.key(inputs, content, without=("of",))
-            standing = sink.receipt(number)
-            if standing is not None and standing.key == key and sink.fs.exists(f"shards/{number:05d}.arrow"):
-                proven[number] = standing
-            else:
-                tasks.append(Task(self, source, shard, tokenizer, sink, number, key))
-        for receipt in collect(pool, pack_shard, tasks, "pack"):
-            proven[receipt.shard] = receipt
-        return [proven[number] for number in sorted(proven)]
+        tasks = [
+            Task(self, source, shard, tokenizer, sink, number, self.key(inputs, content, without=("of",)))
+            for number, (source, shard, content) in enumerate(input_shards(inputs))
+        ]
+        return run_tasks(pool, sink, pack_shard, tasks, "pack")
 
 
 class Task(NamedTuple):

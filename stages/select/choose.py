@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, collect, input_shards, versions
+from pipeline.engine.stage import Inputs, input_shards, versions
+from pipeline.engine.tasks import run_tasks, valid_receipts
 from pipeline.errors import UsageError
 from pipeline.options import digest
 from pipeline.schema import STR, words_of
@@ -66,12 +67,10 @@ def choose(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]
                 "ifd and perplexity are measured by a model", "name it: `model: pretrain` (and adapters on it)"
             )
     shards = list(input_shards(inputs))
-    keys = [stage.key(inputs, content) for _, _, content in shards]
-    standing = [sink.receipt(number) for number in range(len(shards))]
-    if shards and all(
-        r is not None and r.key == k and sink.fs.exists(f"shards/{r.shard:05d}.arrow") for r, k in zip(standing, keys)
-    ):
-        return standing  # type: ignore[return-value]
+    keys = {number: stage.key(inputs, content) for number, (_, _, content) in enumerate(shards)}
+    valid = valid_receipts(sink, keys)
+    if shards and len(valid) == len(shards):
+        return list(valid.values())
     scores = scored(stage, inputs, shards, sink, pool) if inputs["model"] else None
     entries = [
         entries_of(stage, store, shard, scores.read(number) if scores else None)
@@ -110,15 +109,11 @@ def scored(stage: Any, inputs: Inputs, shards: Sequence[tuple[Store, int, str]],
         "models": inputs.content()["model"], "width": stage.width, "batch": stage.batch, "threads": stage.threads,
         "libraries": versions(LIBRARIES), "version": 2,
     }  # fmt: skip
-    tasks = []
-    for number, (source, shard, content) in enumerate(shards):
-        key = digest({**base, "of": content})
-        receipt = store.receipt(number)
-        if receipt is None or receipt.key != key or not store.fs.exists(f"shards/{number:05d}.arrow"):
-            tasks.append(Task(number, source, shard, inputs["model"], stage, store, key))
-    for stale in [number for number in store.receipts() if number >= len(shards)]:
-        store.drop(stale)
-    collect(pool, score_shard, tasks, "select")
+    tasks = [
+        Task(number, source, shard, inputs["model"], stage, store, digest({**base, "of": content}))
+        for number, (source, shard, content) in enumerate(shards)
+    ]
+    run_tasks(pool, store, score_shard, tasks, "select")
     return store
 
 

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, collect, versions
+from pipeline.engine.stage import Inputs, versions
+from pipeline.engine.tasks import drop_others, run_tasks, valid_receipts
 from pipeline.options import digest, identity
 from pipeline.schema import CHAT
 from pipeline.storage.ledger import Ledger, Receipt
@@ -38,9 +39,7 @@ def run(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> 
     """Bring every pass up to date; returns the receipts of the output shards."""
     asked = sink.sub("passes/teacher")
     find, cut = mined(stage, inputs, shards, sink, pool)
-    for store in (find, cut, asked):
-        for number in set(store.receipts()) - set(range(len(shards))):
-            store.drop(number)
+    drop_others(asked, range(len(shards)))
     if stage.teacher is not None:
         from stages.sft.teacher.teacher_pass import ask_all
 
@@ -54,15 +53,6 @@ def mined(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -
     _find(stage, inputs, shards, find, pool)
     _across(stage, inputs, find, cut, len(shards))
     return find, cut
-
-
-def _standing(store: Store, number: int, key: str) -> Receipt | None:
-    receipt = store.receipt(number)
-    return (
-        receipt
-        if receipt is not None and receipt.key == key and store.fs.exists(f"shards/{number:05d}.arrow")
-        else None
-    )
 
 
 # -- find --------------------------------------------------------------------------------------------------------------
@@ -94,12 +84,11 @@ def _find(stage: Sft, inputs: Inputs, shards: Shards, find: Store, pool: Pool) -
         "seed": inputs.seed,
         "libraries": versions(stage.libraries),
     }
-    tasks = []
-    for number, (source, shard, content) in enumerate(shards):
-        key = digest({**base, "of": content})
-        if _standing(find, number, key) is None:
-            tasks.append(FindTask(stage, source, shard, number, inputs.seed, find, key))
-    collect(pool, find_shard, tasks, "sft")
+    tasks = [
+        FindTask(stage, source, shard, number, inputs.seed, find, digest({**base, "of": content}))
+        for number, (source, shard, content) in enumerate(shards)
+    ]
+    run_tasks(pool, find, find_shard, tasks, STAGE)
 
 
 def find_shard(task: FindTask) -> Receipt:
@@ -146,8 +135,9 @@ def _across(stage: Sft, inputs: Inputs, find: Store, cut: Store, count: int) -> 
         "cap": stage.host_cap,
         "seed": inputs.seed,
     }
-    keys = [digest({**base, "shard": number}) for number in range(count)]
-    if all(_standing(cut, number, keys[number]) for number in range(count)):
+    keys = {number: digest({**base, "shard": number}) for number in range(count)}
+    drop_others(cut, keys)
+    if len(valid_receipts(cut, keys)) == count:
         return
     fallen = across.drops(find, list(range(count)), inputs.seed, stage.boilerplate_pages, stage.host_cap)
     for number, words in enumerate(fallen):
@@ -183,19 +173,13 @@ class JoinTask:
 
 def _join(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
     parts = ["find", "across"] + (["teacher"] if stage.teacher is not None else [])
-    tasks, proven = [], {}
+    tasks = []
     for number, (source, shard, content) in enumerate(shards):
         made = [sink.sub(f"passes/{name}").receipt(number) for name in parts]
         # `across` leaves the same ids for other reasons when only a threshold moved: its ledger counts too.
         key = stage.key(inputs, content, [(r.content_hash, r.ledger_hash) for r in made], without=("of",))
-        receipt = _standing(sink, number, key)
-        if receipt is not None:
-            proven[number] = receipt
-        else:
-            tasks.append(JoinTask(stage, source, shard, number, inputs.seed, sink, key))
-    for receipt in collect(pool, join_shard, tasks, "sft"):
-        proven[receipt.shard] = receipt
-    return [proven[number] for number in sorted(proven)]
+        tasks.append(JoinTask(stage, source, shard, number, inputs.seed, sink, key))
+    return run_tasks(pool, sink, join_shard, tasks, STAGE)
 
 
 def join_shard(task: JoinTask) -> Receipt:

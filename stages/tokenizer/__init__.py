@@ -11,7 +11,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, Port, Stage, collect, versions
+from pipeline.engine.stage import Inputs, Port, Stage, versions
+from pipeline.engine.tasks import run_tasks
 from pipeline.options import digest
 from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.store import ARTEFACT, Store
@@ -78,11 +79,7 @@ class Tokenizer(Stage):
         return super().key(inputs, digest(DEFAULT), *extra, without=without)
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-        key = self.key(inputs)
-        standing = sink.receipt(ARTEFACT)
-        if standing is not None and standing.key == key:
-            return [standing]
-        return collect(pool, train, [Task(self, inputs["of"], sink, key)], "tokenizer")
+        return run_tasks(pool, sink, train, [Task(self, inputs["of"], sink, self.key(inputs))], "tokenizer")
 
 
 class Task(NamedTuple):
@@ -92,6 +89,7 @@ class Task(NamedTuple):
     stores: list[Store]
     sink: Store
     key: str
+    number: str = ARTEFACT
 
     @property
     def name(self) -> str:

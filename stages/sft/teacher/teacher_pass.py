@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.engine.stage import Inputs
+from pipeline.engine.tasks import valid_receipts
 from pipeline.errors import OptionError
 from pipeline.options import digest, identity
 from pipeline.storage.files import is_remote
@@ -46,12 +47,13 @@ def journal_path(stage: Sft, sink: Store) -> str:
 
 def ask_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cut: Store, asked: Store) -> None:
     """Ask about every shard that is not proven; a teacher is opened only when there is something to ask."""
-    todo = []
-    for number, (source, shard, content) in enumerate(shards):
-        key = _key(stage, inputs, content, find, cut, number)
-        receipt = passes._standing(asked, number, key)
-        if receipt is None or receipt.notes.get("unfinished"):
-            todo.append((number, source, shard, key))
+    keys = {number: _key(stage, inputs, content, find, cut, number) for number, (_, _, content) in enumerate(shards)}
+    valid = valid_receipts(asked, keys)
+    todo = [
+        (number, source, shard, keys[number])
+        for number, (source, shard, _) in enumerate(shards)
+        if number not in valid or valid[number].notes.get("unfinished")
+    ]
     if not todo:
         return
     root = Store(find.path.rsplit("/passes/", 1)[0])

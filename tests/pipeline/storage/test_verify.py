@@ -14,7 +14,8 @@ from pipeline.cli import cli
 from pipeline.engine import run as runs
 from pipeline.engine.pool import Inline
 from pipeline.engine.recipe import Recipe, RunOptions, Step
-from pipeline.engine.stage import Port, ShardStage, Stage, Work, collect
+from pipeline.engine.stage import Port, ShardStage, Stage, Work
+from pipeline.engine.tasks import collect
 from pipeline.errors import DamagedStore
 from pipeline.storage import proof
 from pipeline.storage.ledger import Ledger, Receipt

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipeline.errors import OptionError, StageFailed, UsageError
+from pipeline.errors import OptionError, UsageError, WorkError
 from pipeline.options import content_hash
 from pipeline.storage.ledger import check
 from stages.tokenizer import Tokenizer
@@ -86,7 +86,7 @@ def test_too_small_a_vocabulary_names_the_hint(corpus, train):
 
 
 def test_no_text_at_all(corpus, train):
-    with pytest.raises(StageFailed, match="no text to learn from"):
+    with pytest.raises(WorkError, match="^tokenizer: no text to learn from"):
         train(Tokenizer(), corpus([("en", ""), ("en", "▅▅▅\0")]))
 
 

@@ -1,4 +1,4 @@
-"""The greedy choice of keepers against a plain loop, and the large-component path against the small one."""
+"""The greedy choice of representatives against a plain loop, and the large-component path against the small one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.dedup.near import prefixjoin
-from stages.dedup.near import representatives as keepers
+from stages.dedup.near import prefixjoin, representatives
 from stages.text.minhash import jaccard, lsh
 from stages.text.minhash import signatures as minhash
 from stages.text.minhash.lsh import Banding
@@ -55,7 +54,7 @@ def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, thr
     fixed = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
     values, sets = measured(texts)
     expected_keeper, expected_score = plain(texts, fixed, values, threshold, within)
-    small = keepers.choose(np.array([0, len(texts)]), np.array(fixed), values, sets, BANDING, threshold, within)
+    small = representatives.choose(np.array([0, len(texts)]), np.array(fixed), values, sets, BANDING, threshold, within)
     assert small.representative.tolist() == expected_keeper
     np.testing.assert_array_equal(small.score, expected_score)
 
@@ -81,7 +80,7 @@ def chunker(values: np.ndarray, sets: jaccard.Sets, size: int):
 def test_components_do_not_see_each_other():
     texts = ["a b c d e", "a b c d e", "a b c d e", "a b c d e f g h"]
     values, sets = measured(texts)
-    apart = keepers.choose(np.array([0, 2, 4]), np.zeros(4, bool), values, sets, BANDING, 0.8)
+    apart = representatives.choose(np.array([0, 2, 4]), np.zeros(4, bool), values, sets, BANDING, 0.8)
     assert apart.representative.tolist() == [0, 0, 2, 3]
 
 
@@ -92,7 +91,7 @@ def test_tally_counts_candidates_and_confirmed_pairs():
         " ".join(f"w{n}" for n in range(6, 46)),
     ]
     values, sets = measured(texts)
-    choice = keepers.choose(np.array([0, 3]), np.zeros(3, bool), values, sets, BANDING, 0.9)
+    choice = representatives.choose(np.array([0, 3]), np.zeros(3, bool), values, sets, BANDING, 0.9)
     assert choice.representative.tolist() == [0, 0, 2]
     assert choice.score[1] == 39 / 41
     assert choice.tally[:, 1].sum() == 1
@@ -100,17 +99,19 @@ def test_tally_counts_candidates_and_confirmed_pairs():
 
 def test_small_buckets_join_what_may_match_and_large_ones_are_stars():
     values, _ = measured(["a b c d e f g h i j"] * 3 + ["a b c d e f g h i k", "x y z"])
-    left, right = keepers.link_buckets(np.array([0, 4, 6]), np.array([0, 1, 2, 3, 3, 4]), values, BANDING, 0.8)
+    left, right = representatives.link_buckets(np.array([0, 4, 6]), np.array([0, 1, 2, 3, 3, 4]), values, BANDING, 0.8)
     assert list(zip(left.tolist(), right.tolist())) == [(0, 1), (0, 2), (0, 3)]
-    bucket = np.arange(keepers.WIDEST + 4) % 5
-    left, right = keepers.link_buckets(np.array([0, len(bucket)]), bucket, values, BANDING, 0.8)
+    bucket = np.arange(representatives.WIDEST + 4) % 5
+    left, right = representatives.link_buckets(np.array([0, len(bucket)]), bucket, values, BANDING, 0.8)
     assert list(zip(left.tolist(), right.tolist())) == [(0, 1), (0, 2), (0, 3), (0, 4)]
 
 
 def test_a_large_bucket_is_a_star_that_needs_no_signatures():
     values = np.zeros((2, BANDING.permutations), np.uint32)
     large = np.r_[np.arange(1, 3_001), 0]
-    left, right = keepers.link_buckets(np.array([0, 2, 3_003]), np.r_[0, 1, large], values, BANDING, 0.8, False, 3_001)
+    left, right = representatives.link_buckets(
+        np.array([0, 2, 3_003]), np.r_[0, 1, large], values, BANDING, 0.8, False, 3_001
+    )
     assert len(left) == 3_000 and (left[0], right[0]) == (0, 1)
     assert sorted({*left.tolist(), *right.tolist()}) == list(range(3_001))
 
@@ -128,7 +129,7 @@ def test_what_is_compared_grows_with_the_documents_and_not_with_their_pairs():
     def work(way, n: int) -> tuple[int, np.ndarray]:
         part = jaccard.Sets(sets.hashes[: sets.bounds[n]], sets.bounds[: n + 1])
         if way == "small":
-            found = keepers.choose(np.array([0, n]), np.zeros(n, bool), values[:n], part, BANDING, 0.8)
+            found = representatives.choose(np.array([0, n]), np.zeros(n, bool), values[:n], part, BANDING, 0.8)
             return found.tally[:, 0].sum(), found
         found = prefixjoin.choose_large(
             chunker(values[:n], part, 700),
@@ -157,7 +158,7 @@ def test_beyond_the_limit_the_likeliest_are_compared_and_near_copies_still_go():
     texts += [texts[700].replace("f7 ", "g7 "), texts[3].replace("f7 ", "g7 ")]
     values, sets = measured(texts)
     for found in (
-        keepers.choose(np.array([0, n + 2]), np.zeros(n + 2, bool), values, sets, BANDING, 0.9, most=20),
+        representatives.choose(np.array([0, n + 2]), np.zeros(n + 2, bool), values, sets, BANDING, 0.9, most=20),
         prefixjoin.choose_large(
             chunker(values, sets, 100), np.zeros(n + 2, bool), BANDING, 0.9, most=20, most_visits=100
         ),

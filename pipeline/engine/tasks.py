@@ -1,0 +1,99 @@
+"""The resume loop: pool tasks whose result a receipt proves already are not run again.
+
+A receipt proves a shard or an artefact if it was written under the key that is asked for now, and the files it speaks of are
+there in their full length.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
+
+from pipeline.engine import progress
+from pipeline.engine.pool import Failure, Pool, raise_store_errors
+from pipeline.errors import StageFailed
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.proof import ARTEFACT
+from pipeline.storage.store import Store
+
+Number = TypeVar("Number", int, str)
+
+
+class Task(Protocol):
+    """What `run_tasks` must know of a task: the shard it makes, or ARTEFACT, and under which key."""
+
+    @property
+    def number(self) -> int | str: ...
+
+    @property
+    def key(self) -> str: ...
+
+
+def valid_receipts(sink: Store, keys: Mapping[Number, str]) -> dict[Number, Receipt]:
+    """The receipts of `sink` that hold under these keys (shard number or ARTEFACT -> key), in the order of the keys."""
+    there = sink.sizes()
+    found = {number: sink.proven(number, there) for number in keys}
+    return {number: receipt for number, receipt in found.items() if receipt is not None and receipt.key == keys[number]}
+
+
+def drop_others(sink: Store, numbers: Iterable[int | str]) -> None:
+    """Remove every shard of `sink` but these."""
+    wanted = set(numbers)
+    stems = (name.removesuffix(".json") for name in sink.fs.names("receipts"))
+    for number in [int(stem) for stem in stems if stem.isdigit()]:
+        if number not in wanted:
+            sink.drop(number)
+
+
+def run_tasks(
+    pool: Pool, sink: Store, fn: Callable[[Any], Receipt], tasks: Sequence[Any], stage: str, gpus: float = 0
+) -> list[Receipt]:
+    """Make the shards (or the artefact) of `sink`, one task each; those proven under their task's key stay as they are.
+
+    Returns the receipts in the order of the tasks. Shards that no task makes are removed. `fn` writes a task's output and
+    returns its receipt. StageFailed lists the tasks that failed, once all others are done.
+    """
+    drop_others(sink, (task.number for task in tasks))
+    valid = valid_receipts(sink, {task.number: task.key for task in tasks})
+    return resumed(pool, fn, tasks, stage, lambda task: valid.get(task.number), gpus)
+
+
+def resumed(
+    pool: Pool,
+    fn: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    stage: str,
+    valid: Callable[[Any], Any],
+    gpus: float = 0,
+) -> list[Any]:
+    """The result of each task, in their order: `valid(task)`, or `fn(task)` in the pool where that is None."""
+    found = [valid(task) for task in tasks]
+    made = iter(collect(pool, fn, [task for task, held in zip(tasks, found) if held is None], stage, gpus))
+    return [next(made) if held is None else held for held in found]
+
+
+def collect(pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: str, gpus: float = 0) -> list[Any]:
+    """Results of all tasks. Failed ones do not stop the others; at the end StageFailed lists them. The one task that makes an
+    artefact fails with its own error, where it has one."""
+    results, failed = [], []
+    progress.current.expect(stage, len(tasks))
+    for result in pool.each(fn, tasks, gpus=gpus):
+        if isinstance(result, Failure):
+            raise_store_errors(result)
+            failed.append(result)
+        else:
+            results.append(result)
+            progress.current.advance(result)
+    if failed and getattr(tasks[0], "number", None) == ARTEFACT and failed[0].error is not None:
+        raise failed[0].error
+    if failed:
+        lines = "\n".join(f"  {failure.task}: {failure.message}" for failure in failed[:20])
+        more = f"\n  and {len(failed) - 20} more" if len(failed) > 20 else ""
+        if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
+            more += "".join(f"\n{failure.task}:\n{failure.trace}" for failure in failed[:5])
+        raise StageFailed(
+            f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}",
+            "fix the cause and run again: finished shards are kept",
+        )
+    return results
