@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.ingest.readers import pages
 from stages.ingest.readers.values import LEFT_OUT, plain_column
 from stages.ingest.row import SET_APART, Raw, apart
 
@@ -53,15 +54,18 @@ def read_parquet(handle: BinaryIO) -> Iterator[Raw]:
 def _group(source: pq.ParquetFile, handle: BinaryIO, group: int, first: int, count: int) -> Iterator[Raw]:
     """The `count` rows of a row group: whole batches, from a damaged place on by columns, then those that are lost."""
     done, why = 0, f"the footer names {count} rows here"
+    wrong: dict[str, str] = {}
     try:
+        if wrong := pages.refused(source, handle, group):
+            raise ValueError(*wrong.values())
         for batch in source.iter_batches(batch_size=_at_a_time(source, group), row_groups=[group], use_threads=False):
             yield from rows((len(batch), dict(zip(apart(batch.schema.names), batch.columns)), ()), first + done)
             done += len(batch)
     except (TimeoutError, ConnectionError):
         raise
     except FAULTS as fault:
-        why, at = f"Parquet: {type(fault).__name__} in this row group", 0
-        for size, columns, lost in _by_column(source, handle, group):
+        why, at = f"Parquet: {next(iter(wrong.values()), type(fault).__name__)} in this row group", 0
+        for size, columns, lost in _by_column(source, handle, group, wrong):
             if at + size > done:
                 skip = max(0, done - at)
                 yield from rows(
@@ -79,8 +83,8 @@ def _at_a_time(source: pq.ParquetFile, group: int) -> int:
     return max(1, min(BATCH, BATCH_BYTES * max(1, about.num_rows) // max(1, about.total_byte_size)))
 
 
-def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int) -> Iterator[Piece]:
-    """A row group read one column at a time, abreast; a column ends where its damage begins."""
+def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int, wrong: Container[str]) -> Iterator[Piece]:
+    """A row group read one column at a time, abreast, those in `wrong` left out; a column ends where its damage begins."""
     names = source.schema_arrow.names
     # Made a dictionary by Arrow, a column with one value of bad UTF-8 cannot be had; as plain text it can.
     plain = _without_dictionaries(handle) if any(map(pa.types.is_dictionary, source.schema_arrow.types)) else source
@@ -91,6 +95,7 @@ def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int) -> Iterator
     streams = {
         name: of[name].iter_batches(batch_size=size, row_groups=[group], columns=[name], use_threads=False)
         for name in names
+        if name not in wrong
     }
     held: dict[str, pa.Array] = {}
     while streams:
