@@ -10,7 +10,7 @@ import pytest
 
 REPO = Path(__file__).resolve().parent.parent
 FLOORS = [
-    {"errors", "unicode", "schema", "renamed", "inspection.terminal", "engine.stop", "engine.watchdog"},
+    {"errors", "unicode", "schema", "urls", "renamed", "inspection.terminal", "engine.stop", "engine.watchdog"},
     {
         "options",
         "own_folders",

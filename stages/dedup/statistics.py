@@ -7,8 +7,6 @@ the size: the largest of each part. Rows that would lose a turn or everything co
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit
-
 import numpy as np
 import pyarrow as pa
 
@@ -16,6 +14,7 @@ from pipeline.engine import progress
 from pipeline.errors import WorkError
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
+from pipeline.urls import host_of
 from stages.dedup.decisions import REASONS
 from stages.dedup.passes import Task
 from stages.dedup.run import Run
@@ -47,7 +46,7 @@ def count(task: Task) -> Receipt:
     heads = heads[np.argsort(-decision.members[heads], kind="stable")][:LARGEST]
     names = {
         "source": [name or "none" for name in rows["source"].to_pylist()],
-        "host": [_host(url) or "none" for url in rows["url"].to_pylist()],
+        "host": [host_of(url) or "none" for url in rows["url"].to_pylist()],
         "reason": [REASONS[reason] for reason in decision.reason.tolist()],
         "similarity": [
             f"{np.floor(score * 20) / 20:.2f}" if has else None for score, has in zip(decision.score, scored)
@@ -80,13 +79,6 @@ def _summed(table: pa.Table) -> pa.Table:
         ["kind", "name", *COUNTS]
     )
     return found.sort_by([("kind", "ascending"), ("name", "ascending")])
-
-
-def _host(url: str | None) -> str | None:
-    try:
-        return urlsplit(url).hostname if url else None
-    except ValueError:
-        return None
 
 
 def counted(store: Store) -> dict[str, dict[str, dict[str, int]]]:

@@ -18,6 +18,7 @@ from pipeline.paths import number, values_at, word
 from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of, words_of
 from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.store import Store
+from pipeline.urls import host_of
 from stages.text.words.token_rates import bytes_per_token, usual
 
 
@@ -143,18 +144,8 @@ def groups_of(batch: pa.RecordBatch | pa.Table, by: str, place: int) -> list[str
     if by == "store":
         return [str(place)] * len(batch)
     if by == "host":
-        return [_host(url) or "none" for url in batch.column("url").to_pylist()]
+        return [host_of(url) or "none" for url in batch.column("url").to_pylist()]
     return [word(value) or "none" for value in values_at(batch, by, "mix")]
-
-
-def _host(url: str | None) -> str | None:
-    """The host of an address; None where there is none, or where it is no address (`http://[bad/`)."""
-    from urllib.parse import urlsplit
-
-    try:
-        return urlsplit(url or "").hostname
-    except ValueError:
-        return None
 
 
 def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:

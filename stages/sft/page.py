@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
 
+from pipeline.urls import host_of
 from stages.text.language.particles import fold
 
 T = TypeVar("T")
@@ -139,11 +139,7 @@ class Page:
     @cached_property
     def host(self) -> str:
         """Lower-case host of the URL, else the source's first part."""
-        try:
-            host = urlsplit(self.url).hostname
-        except ValueError:
-            host = None
-        return (host or (self.row.get("source") or "").split("/", 1)[0]).lower()
+        return (host_of(self.url) or (self.row.get("source") or "").split("/", 1)[0]).lower()
 
     @cached_property
     def lang(self) -> str | None:

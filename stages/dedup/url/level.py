@@ -16,11 +16,11 @@ import numpy as np
 
 from pipeline.engine.pool import Pool
 from pipeline.storage.ledger import Receipt
+from pipeline.urls import canonical
 from stages.dedup.columns import between, blocks
 from stages.dedup.decisions import URL, no_rows, rows_of
 from stages.dedup.passes import Task, key_ranges
 from stages.dedup.run import KeyRange, Run
-from stages.dedup.url.canonical import canonical
 
 MOST = 2 << 20
 """URLs per task of `url`: 80 MB while they are sorted."""

@@ -8,21 +8,16 @@ import re
 from functools import lru_cache
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
+from pipeline import urls
+
 LONGEST = 2048
 """Characters of the longest address that is followed."""
-TRACKING = re.compile(
-    r"utm_[a-z]+|fbclid|gclid|dclid|yclid|msclkid|mc_[ce]id|igshid|_hs(enc|mi)|spm|scm|PHPSESSID|jsessionid|sid_tt",
-    re.I,
-)
-"""Query words that name a visit and not a page."""
-PORTS = {"http": 80, "https": 443}
 
 
 def canonical(url: str) -> str | None:
     """The one form of `url` under which it is remembered and recorded; None where it is not an http(s) address.
 
-    Host in lower-case ASCII (IDNA), no default port, no fragment, no user name, dot segments resolved, percent-encoding
-    in one way, query words sorted and those that only name a visit left out.
+    Spelt as `pipeline.urls` says; user name and fragment left out, the query's words sorted, the slash at the end kept.
 
     >>> canonical("HTTP://Maetdol.Example:80/a/../soy/tofu?utm_source=x&b=2&a=1#step-1")
     'http://maetdol.example/soy/tofu?a=1&b=2'
@@ -31,21 +26,11 @@ def canonical(url: str) -> str | None:
     >>> canonical("mailto:a@b.example") is None
     True
     """
-    from w3lib.url import canonicalize_url
-
-    try:
-        parts = urlsplit(canonicalize_url(url.strip(), keep_blank_values=True))
-        host, port = host_name(parts.hostname or ""), parts.port
-    except ValueError:
+    found = urls.parsed(url)
+    if found is None or not found.can_be_asked:
         return None
-    scheme = parts.scheme.lower()
-    if scheme not in PORTS or not host:
-        return None
-    netloc = f"[{host}]" if ":" in host else host
-    if port is not None and port != PORTS[scheme]:
-        netloc += f":{port}"
-    words = [word for word in parts.query.split("&") if word and not TRACKING.fullmatch(word.partition("=")[0])]
-    return urlunsplit((scheme, netloc, parts.path or "/", "&".join(words), ""))
+    query = "&".join(sorted(found.parameters))
+    return urlunsplit((found.scheme, found.host + found.port, found.path or "/", query, ""))
 
 
 def resolved(base: str, given: str) -> str | None:
@@ -78,27 +63,9 @@ def not_pages() -> frozenset[str]:
     return frozenset(IGNORED_EXTENSIONS)
 
 
-@lru_cache(maxsize=4096)
-def host_name(host: str) -> str:
-    """`host` in lower-case ASCII, without the root's dot. ValueError where it is no host name.
-
-    >>> host_name("WWW.Example.COM.")
-    'www.example.com'
-    """
-    import idna
-
-    host = host.strip().rstrip(".").lower()
-    if host.isascii():
-        return host
-    try:
-        return idna.encode(host, uts46=True).decode("ascii")
-    except idna.IDNAError as fault:
-        raise ValueError(str(fault)) from None
-
-
 def host_of(url: str) -> str:
     """The host of a canonical address."""
-    return urlsplit(url).hostname or ""
+    return urls.host_of(url) or ""
 
 
 def origin_of(url: str) -> str:

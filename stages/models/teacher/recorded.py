@@ -12,9 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pipeline.errors import OptionError
+from pipeline.urls import canonical
 from stages.models.teacher import journal
 from stages.models.teacher.base import NOT_RECORDED, Reply, Request, TeacherOptions, echo_checked
 
@@ -66,16 +66,16 @@ class RecordedByHand:
         self.name = "hand"
         self._items: dict[tuple[str, str], list[dict[str, str]]] = {}
         for item in hand_items(path):
-            self._items.setdefault((same_page(item["url"]), item["task"]), []).append(item)
+            self._items.setdefault((canonical(item["url"]), item["task"]), []).append(item)
 
     def has(self, url: str, task: str) -> bool:
         """Whether an answer was written for this page and task."""
-        return (same_page(url), task) in self._items
+        return (canonical(url), task) in self._items
 
     def answer(self, requests: Iterable[Request]) -> Iterator[Reply]:
         for request in requests:
             key = request.key(self.name)
-            items = self._items.get((same_page(request.url), request.task))
+            items = self._items.get((canonical(request.url), request.task))
             if not items:
                 yield Reply(
                     request.id,
@@ -101,17 +101,6 @@ class RecordedByHand:
 
     def close(self) -> None:
         """Nothing is held open."""
-
-
-def same_page(url: str) -> str:
-    """A URL without fragment and closing slash, host in lower case: what a hand-written answer's page is found by."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:  # http://[bad/ is found by itself alone
-        return url
-    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}" + (
-        f"?{parts.query}" if parts.query else ""
-    )
 
 
 def hand_items(path: Path) -> list[dict[str, str]]:

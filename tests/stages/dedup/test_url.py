@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from pipeline.urls import canonical
 from stages.dedup.url import level as url
-from stages.dedup.url.canonical import canonical
 
 
 def words(seed: int, count: int = 40) -> str:

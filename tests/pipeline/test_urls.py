@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import random
 from urllib.parse import quote
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.dedup.url.canonical import TRACKING, canonical
+from pipeline import urls
+from pipeline.urls import TRACKING, canonical, host_of, parsed
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,9 @@ from stages.dedup.url.canonical import TRACKING, canonical
         ("http://a.example/p?id=7&amp;utm_campaign=z&fbclid=abc", "http://a.example/p?id=7"),
         ("https://shop.example/p?NaPm=ct%3D1&n_query=%EB%A7%B7&id=7", "https://shop.example/p?id=7"),
         ("http://[2001:DB8::1]:80/", "http://[2001:db8::1]"),
+        ("https://fu\u00dfball.example/", "https://xn--fuball-cta.example"),
+        ("https://\u2764.example/", "https://xn--qei.example"),
+        ("http://a.example/p?PHPSESSID=0f&spm=a2g0o.1&id=7", "http://a.example/p?id=7"),
     ],
 )
 def test_spellings_of_one_address(one, other):
@@ -130,3 +135,34 @@ FREAKS = [
 def test_a_host_that_would_end_early_stays_one_address(url):
     assert canonical(canonical(url)) == canonical(url)
     assert canonical(url) not in ("http://", "http://a/b", "http://aa", "http:///a")
+
+
+@pytest.mark.parametrize(
+    ("url", "asked"),
+    [
+        ("http://a.example:65535/", True),
+        ("http://a.example:65536/", False),
+        ("http://a.example:" + "9" * 5000, False),
+        ("http://a.example:x/", False),
+        ("http://[::1]/", True),
+        ("http://[:::::]/", False),
+        ("http:///x", False),
+        ("http://a^b/", False),
+        ("http://" + "맷" * 300, False),
+    ],
+)
+def test_what_can_be_asked(url, asked):
+    assert parsed(url).can_be_asked is asked
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("https://Blog.Example:8080/a", "blog.example"), ("http://[bad/", None), (None, None), ("a", None)],
+)
+def test_host_of(url, host):
+    assert host_of(url) == host
+
+
+def test_docstring_examples():
+    outcome = doctest.testmod(urls)
+    assert outcome.attempted >= 4 and not outcome.failed
