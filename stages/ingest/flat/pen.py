@@ -31,10 +31,12 @@ SPACE, GONE, LETTER = 0, 1, 2
     WAITING,
     MARKDOWN,
     QUOTES,
-) = range(17)
+    FENCE,
+    STATES,
+) = range(19)
 """Places in `Pen.state`: bytes written; separator owed; mark owed (below) and its number; line breaks met in a row; where the run of
 text under way began, or -1; open blocks; spans and marks so far; open elements; open lists, the level of the innermost list and table
-(-1: none); open `pre`; blanks that wait for the first word of a `pre`; is it Markdown; open quotes."""
+(-1: none); open `pre`; blanks that wait for the first word of a `pre`; is it Markdown; open quotes; backticks of the fence of the `pre`."""
 NO_MARK, BULLET, COUNTED, BAR, HASHES = range(5)
 NODE, SLOT, KIND, OUTER, COUNT, CELLS, ROWS = range(7)
 """Columns of `Pen.held`: the open element; where its text began, or -1; its kind of block (0: none); the level of the list or table
@@ -242,9 +244,9 @@ def _first_of_code(pen):
 
 @part
 def fence(pen):
-    """Three backticks: layout."""
+    """The backticks before or behind the lines of a `pre`: layout."""
     start = pen.state[AT]
-    for _ in range(3):
+    for _ in range(pen.state[FENCE]):
         put(pen, 96)
     noted(pen, start)
 

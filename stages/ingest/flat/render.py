@@ -86,11 +86,11 @@ def _pen(tree: Flat, mask: np.ndarray, low: int, high: int, texts: int, markdown
     size = int((tree.last[inside] - tree.first[inside]).sum())
     cells, blocks = int(CELL[tag].sum()), int((OF[tag] > 0).sum())
     lines = int(((tag == TAG["tr"]) | (tag == TAG["br"])).sum())
-    state = np.zeros(17, np.int64)
+    state = np.zeros(pens.STATES, np.int64)
     state[[pens.RUN, pens.LIST, pens.TABLE]] = -1
     state[pens.MARKDOWN] = markdown
     return pens.Pen(
-        np.empty((2 if markdown else 1) * size + GAP * (texts + blocks + 2) + 12 * (cells + lines), np.uint8),
+        np.empty((3 if markdown else 1) * size + GAP * (texts + blocks + 2) + 12 * (cells + lines), np.uint8),
         state,
         np.empty((int(tree.depth[low:high].max()) - int(tree.depth[low]) + 2, 7), np.int32),
         np.empty((texts + blocks + 2, 4), np.int32),

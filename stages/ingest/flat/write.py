@@ -14,6 +14,7 @@ from stages.ingest.flat.pen import (
     CELLS,
     COUNT,
     COUNTED,
+    FENCE,
     HASHES,
     INSIDE,
     KIND,
@@ -261,7 +262,7 @@ def _open(tree, pen, at, tag, plain):
         own[OUTER], own[COUNT], own[CELLS], own[ROWS] = state[TABLE], 0, 0, 0
         state[TABLE] = -1 if plain else level
     elif kind == CODE:
-        state[VERBATIM], state[WAITING] = 1, 0
+        state[VERBATIM], state[WAITING], state[FENCE] = 1, 0, _ticks(tree, at) if state[MARKDOWN] else 0
     elif state[MARKDOWN]:
         if kind == HEADING and not state[MARK]:
             state[MARK], state[NUMBER] = HASHES, tag - H1 + 1
@@ -304,6 +305,8 @@ def _shut(tree, pen):
         _ruled(pen)
     if tag == TABLE_TAG:
         state[TABLE] = own[OUTER]
+        if state[MARK] == BAR:  # of a last cell without text
+            state[MARK] = 0
     elif own[OUTER] != -2:
         state[LIST] = own[OUTER]
         state[LISTS] -= 1
@@ -326,6 +329,18 @@ def _shut(tree, pen):
 
 
 @part
+def _ticks(tree, at):
+    """Backticks of a fence around the text of a node: three, or one more than stand in it in a row."""
+    most, run = 2, 0
+    for node in range(at, tree.end[at]):
+        if tree.tag[node] == TEXT:
+            for place in range(tree.first[node], tree.last[node]):
+                run = run + 1 if tree.data[place] == 96 else 0
+                most = max(most, run)
+    return most + 1
+
+
+@part
 def _shut_code(pen):
     state = pen.state
     if state[VERBATIM] == 2:
@@ -344,8 +359,9 @@ def _ruled(pen):
     if not table[COUNT]:
         return
     start = state[AT]
-    put(pen, 32)
-    put(pen, 124)
+    for _ in range(table[COUNT], table[CELLS] + 1):
+        put(pen, 32)
+        put(pen, 124)
     if not table[ROWS]:
         put(pen, 10)
         put(pen, 124)

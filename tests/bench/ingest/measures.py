@@ -7,7 +7,7 @@ from collections import Counter
 from typing import NamedTuple
 
 WORD = re.compile(r"\w+")
-_LINK, _MARKS = re.compile(r"!?\[([^\]]*)\]\([^)]*\)"), re.compile(r"[*_`\\]+")
+_LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\((?:[^()]|\([^()]*\))*\)")
 _HEADING, _ITEM = re.compile(r"#{1,6}\s+(.*)"), re.compile(r"\s*(?:[-*+]|\d+[.)])\s+(.*)")
 _RULE, _OWN = re.compile(r"[\s|:-]+"), re.compile(r"^\s*(?:[-*•·+]|\d+[.)]|#{1,6}|>)\s+")
 FEWEST = 3
@@ -57,42 +57,34 @@ class Structure(Counter):
 def structure(markdown: str, found: str) -> Structure:
     """What the gold's Markdown has by way of headings, list items, table cells and lines of code, and what of it stands in `found`.
 
-    A heading and an item are on a line where a line is that text, marks of lists and headings aside; a cell where its row's cells stand on
-    one line in order and nothing else does; a line of code where it is a line unchanged, blanks at its end aside.
+    Texts are compared by their words. A heading and an item are on a line where a line is that text, marks of lists and headings aside; a
+    cell where one line is the words of its row; a line of code where it is a line unchanged, blanks at its end aside.
     """
-    counts, plain = Structure(), " ".join(found.split())
-    lines = {_plain(_OWN.sub("", line)) for line in found.split("\n")}
-    rows = {" ".join(WORD.findall(line)) for line in found.split("\n")}
-    exact = {line.rstrip() for line in found.split("\n")}
+    counts, whole = Structure(), f" {_plain(found)} "
+    lines = {_plain(part) for line in found.split("\n") for part in (line, _OWN.sub("", line))}
+    exact, flat = {line.rstrip() for line in found.split("\n")}, " ".join(found.split())
     code = False
     for line in markdown.split("\n"):
         if line.lstrip().startswith("```"):
             code = not code
         elif code:
             if len(line.strip()) >= FEWEST:
-                _count(counts, "code", " ".join(line.split()) in plain, line.rstrip() in exact)
+                _count(counts, "code", " ".join(line.split()) in flat, line.rstrip() in exact)
         elif line.lstrip().startswith("|"):
-            cells = [_plain(cell) for cell in re.split(r"(?<!\\)\|", line.strip().strip("|"))]
             if not _RULE.fullmatch(line):
-                is_row = " ".join(WORD.findall(" ".join(cells))) in rows
-                for cell in cells:
+                is_row = _plain(line.replace("|", " ")) in lines
+                for cell in map(_plain, re.split(r"(?<!\\)\|", line.strip().strip("|"))):
                     if len(cell) >= FEWEST:
-                        _count(counts, "cells", cell in plain, is_row)
-        elif heading := _HEADING.fullmatch(line.strip()):
-            _text(counts, "headings", heading[1], plain, lines)
-        elif item := _ITEM.fullmatch(line):
-            _text(counts, "items", item[1], plain, lines)
+                        _count(counts, "cells", f" {cell} " in whole, is_row)
+        elif (match := _HEADING.fullmatch(line.strip()) or _ITEM.fullmatch(line)) and len(_plain(match[1])) >= FEWEST:
+            text = _plain(match[1])
+            _count(counts, "headings" if match.re is _HEADING else "items", f" {text} " in whole, text in lines)
     return counts
 
 
 def _plain(text: str) -> str:
-    return " ".join(_MARKS.sub("", _LINK.sub(r"\1", text)).split())
-
-
-def _text(counts: Structure, what: str, text: str, plain: str, lines: set[str]) -> None:
-    text = _plain(text)
-    if len(text) >= FEWEST:
-        _count(counts, what, text in plain or text in _plain(plain), text in lines)
+    """The words of Markdown, addresses of links aside."""
+    return " ".join(WORD.findall(_LINK.sub(r"\1", text).replace("_", " ").lower()))
 
 
 def _count(counts: Structure, what: str, is_kept: bool, is_line: bool) -> None:

@@ -76,7 +76,7 @@ def _newspaper() -> Read:
 
 
 PEERS: dict[str, Callable[[], Read]] = {
-    "trafilatura": lambda: _trafilatura(),
+    "trafilatura": _trafilatura,
     "trafilatura fast": lambda: _trafilatura(fast=True),
     "trafilatura precision": lambda: _trafilatura(favor_precision=True),
     "trafilatura recall": lambda: _trafilatura(favor_recall=True),

@@ -66,6 +66,26 @@ def test_markdown():
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "html, text",
+    [
+        ("<table><tr><th>a<th>b<th>c<tr><td>1<td>2<td><tr><td>3<td><td></table><p>end", "| a | b | c |\n| --- | --- | --- |\n| 1 | 2 | |\n| 3 | | |\n\nend"),
+        ("<pre>x ``` y\n````</pre><pre>z</pre>", "`````\nx ``` y\n````\n`````\n\n```\nz\n```"),
+        ("<dl><dt>term<dd>meaning<dd>other</dl>", "term\nmeaning\nother"),
+        ("<h1>a <a href=x>link</a></h1><ol><li>one<ul><li>two</ul></ol>", "# a link\n\n1. one\n  - two"),
+        ("<pre>```" + "`" * 400 + "</pre>", "`" * 404 + "\n" + "`" * 403 + "\n" + "`" * 404),
+    ],
+)  # fmt: skip
+def test_markdown_of_odd_parts(html, text):
+    found = render(build(html).tree, markdown=True)
+    assert found.text == text
+    assert all(found.text[a:b].strip("`|-#. \n0123456789") == "" for a, b in found.marks)
+
+
+def test_a_last_cell_without_text_leaves_no_bar_behind():
+    assert render(build("<table><tr><td>a<td>b<tr><td>1<td></table><p>end").tree).text == "a | b\n1\n\nend"
+
+
 def test_a_layout_table_is_read_as_what_it_holds():
     html = "<table><tr><td><h2>Menu</h2></td><td><p>one</p><p>two</p></td></tr></table>"
     assert blocks(html) == [("heading", "Menu"), ("paragraph", "one"), ("paragraph", "two")]
