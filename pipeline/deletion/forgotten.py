@@ -202,10 +202,12 @@ def writing(path: str) -> Iterator[RootLock]:
 
 
 class Reading:
-    """Around work that copies rows of stores to where no takedown looks: none may be unfinished, begin or end meanwhile in a
-    folder that holds them. WorkError where one is."""
+    """Around work that reads stores it does not lock, and tells of them or copies their rows: no store may be written anew
+    meanwhile, no takedown be unfinished, begin or end in a folder that holds one. WorkError where one is."""
 
     def __init__(self, *paths: str):
+        self.stores = [filesystem(path) for path in paths]
+        self.made = self._manifests()
         self.folders = [filesystem(folder) for path in paths for folder in (filesystem(path).path(""), *parents(path))]
         self.before = self._lists()
 
@@ -216,6 +218,12 @@ class Reading:
                 raise WorkError(
                     f"a takedown of {folder.path('')} went by while it was read", "give the same command again"
                 )
+        for store, before, now in zip(self.stores, self.made, self._manifests()):
+            if before != now:
+                raise WorkError(f"{store.path('')} was written anew while it was read", "give the same command again")
+
+    def _manifests(self) -> list[bytes]:
+        return [store.read("manifest.json") if seen(store, "manifest.json") else b"" for store in self.stores]
 
     def _lists(self) -> list[bytes]:
         """What each folder has forgotten."""

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
+from pipeline.deletion.forgotten import writing
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs
 from pipeline.errors import UsageError
@@ -37,6 +38,7 @@ class PlanDedup(Dedup):
             os.makedirs(target.parent, exist_ok=True)
         except OSError as fault:
             raise disk_error(fault, target.parent) from None
-        page = plan.write(run, inputs, pool, target)
+        with writing(run.sink.path):
+            page = plan.write(run, inputs, pool, target)
         print(plan.said(page, target))
         return 1 if page["over_caps"] else 0

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.deletion.forgotten import Reading
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs
 from pipeline.errors import SourceError, UsageError
@@ -39,6 +40,7 @@ NAMED = 1000
 
 def write(run: Run, inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
     """Find out what would go, and write it to `target`; returns what was written."""
+    reading = Reading(*(store.path for stores in inputs.stores.values() for store in stores))
     levels.decide(run, pool)
     store = run.store("statistics")
     seen = statistics.counted(store)
@@ -70,6 +72,7 @@ def write(run: Run, inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
         "spans": edited,
         "largest": clusters(run, heads[: statistics.LARGEST]),
     }
+    reading.check()
     partial = target.with_name(target.name + ".part")
     try:
         partial.write_text(json.dumps(page, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline.deletion.forgotten import Reading
 from pipeline.errors import SourceError, UsageError
 from pipeline.inspection.inspect import stores_of
 from pipeline.options import CONTENT, Options
@@ -45,7 +46,9 @@ class Audit(Options):
         leaking = 0
         plan = self.stage().plan()
         for store in [store for path in self.stores for store in behind_pii(path)]:
+            reading = Reading(store.path)
             leaks = audited(store, plan, self.show)
+            reading.check()
             leaking += bool(leaks.counts)
             print(leaks.lines(store.path))
         return 1 if leaking else 0

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.deletion.forgotten import Reading
 from pipeline.docs import Docs
 from pipeline.errors import SourceError, WorkError
 from stages.quality.build import build
-from stages.quality.sources import Sample, samples
+from stages.quality.sources import Sample, path_of, samples
 from stages.text.language.identify import Identify, bundled_model
 from stages.text.rules import Rule, primary, word_of
 
@@ -67,6 +68,7 @@ class Limit:
 def calibrate(order: Calibrate) -> dict[str, list[Limit]]:
     """Measure, set limits, write the fragment and the report; the limits per language."""
     families = [each for each in build(list(FAMILIES)) if isinstance(each, Rule)]
+    reading = Reading(*(path_of(source) for source in (*order.source, *order.reference)))
     sample = measured(drawn(order.source, order), families, order.languages)
     reference = measured(drawn(order.reference, order), families, order.languages) if order.reference else {}
     enough = {lang: found for lang, found in sorted(sample.items()) if found.documents >= FEWEST}
@@ -79,6 +81,7 @@ def calibrate(order: Calibrate) -> dict[str, list[Limit]]:
     }
     cuts = {lang: score_cut(found.scores) for lang, found in enough.items()}
     stops = {lang: stop_words(found.words, order.stop_words) for lang, found in enough.items()}
+    reading.check()
     Path(order.out).write_text(fragment(order, enough, limits, cuts, stops), "utf-8")
     if order.report:
         Path(order.report).write_text(report(enough, reference, limits, cuts, stops), "utf-8")

@@ -50,6 +50,11 @@ def samples(source: str, field: str = "text", group: str | None = None) -> Itera
             yield Sample(known, text, str(row[group]) if group else known, row.get("lang"))
 
 
+def path_of(source: str) -> str:
+    """The path of a source, without its conditions."""
+    return str(_parsed(source)[0])
+
+
 def _is_id(value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
 

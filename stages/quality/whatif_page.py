@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from pipeline.deletion.forgotten import Reading
 from pipeline.errors import UsageError
 from pipeline.storage.store import Store
 from stages.quality.whatif import Ledgers, Tally, changed
@@ -21,6 +22,7 @@ MOST = 200
 
 def answer(asked: WhatIf) -> int:
     """Print what the settings keep; write the page where one is asked for."""
+    reading = Reading(asked.store)
     ledgers = Ledgers(Store(asked.store))
     rates = bytes_per_token(asked.tokenizer) if asked.tokenizer else {}
     base = changed(ledgers.stage, asked.set, asked.without)
@@ -41,6 +43,7 @@ def answer(asked: WhatIf) -> int:
         ]
         for value, tally in curves[limit]:
             _line(f"{limit} = {value:g}", tally, rates)
+    reading.check()
     if asked.out:
         Path(asked.out).write_text(page(asked.store, curves, rates), "utf-8")
         print(f"page      {asked.out}")

@@ -45,18 +45,28 @@ def read_parquet(handle: BinaryIO) -> Iterator[Raw]:
     except FAULTS as fault:
         yield Raw("fault", "row:0", reason="ingest.broken_file", note=f"Parquet: {type(fault).__name__} in its footer")
         return
+    try:
+        chunks = pages.chunks(handle)
+        sound = [len(columns) for columns in chunks] == [source.metadata.num_columns] * len(counts)
+    except ValueError:
+        sound = False
     first = 0
     for group, count in enumerate(counts):
-        yield from _group(source, handle, group, first, count)
+        if sound:
+            yield from _group(source, handle, group, first, count, chunks[group])
+        else:
+            yield from lost_rows(first, count, "Parquet: the footer does not say where its columns are")
         first += count
 
 
-def _group(source: pq.ParquetFile, handle: BinaryIO, group: int, first: int, count: int) -> Iterator[Raw]:
+def _group(
+    source: pq.ParquetFile, handle: BinaryIO, group: int, first: int, count: int, chunks: list[pages.Chunk]
+) -> Iterator[Raw]:
     """The `count` rows of a row group: whole batches, from a damaged place on by columns, then those that are lost."""
     done, why = 0, f"the footer names {count} rows here"
     wrong: dict[str, str] = {}
     try:
-        if wrong := pages.refused(source, handle, group):
+        if wrong := pages.refused(chunks, handle):
             raise ValueError(*wrong.values())
         for batch in source.iter_batches(batch_size=_at_a_time(source, group), row_groups=[group], use_threads=False):
             yield from rows((len(batch), dict(zip(apart(batch.schema.names), batch.columns)), ()), first + done)

@@ -1,15 +1,13 @@
 """Headers of Parquet pages, read before Arrow reads the pages: how much memory they ask for.
 
 Arrow takes the sizes in a page's header for granted, and the footer's for the whole of a column do not bound them: a few bytes
-ask for gigabytes. Headers are Thrift structs in the compact protocol (parquet-format, PageHeader).
+ask for gigabytes. Headers and footer are Thrift structs in the compact protocol (parquet-format).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
-
-import pyarrow.parquet as pq
+from typing import Any, BinaryIO, NamedTuple
 
 MEMORY = 512 << 20
 """Bytes that the pages of a row group read at one time may take unpacked: of each column its largest page and its dictionary."""
@@ -23,30 +21,55 @@ SLACK = 100
 DEPTH = 16
 
 
-def refused(source: pq.ParquetFile, handle: BinaryIO, group: int) -> dict[str, str]:
+class Chunk(NamedTuple):
+    """A column of a row group as the footer has it; `start` is its first page, its dictionary where it has one."""
+
+    name: str
+    """Of the top-level column that it belongs to."""
+    values: int
+    packed: int
+    start: int
+
+
+def chunks(handle: BinaryIO) -> list[list[Chunk]]:
+    """The columns of each row group. ValueError where the footer does not say.
+
+    Arrow's own objects for them are not used: made of a damaged footer they end the process (pyarrow 26).
+    """
+    handle.seek(-8, 2)
+    size = int.from_bytes(handle.read(4), "little")
+    handle.seek(-8 - size, 2)
+    try:
+        groups = _Compact(handle.read(size)).struct(0)[4]
+        return [[_chunk(column[3]) for column in group[1]] for group in groups]
+    except (IndexError, KeyError, TypeError, AttributeError):
+        raise ValueError("the footer is damaged") from None
+
+
+def _chunk(about: dict[int, Any]) -> Chunk:
+    """Of a ColumnMetaData: 3 is the path, 5 the number of values, 7 the packed size, 9 and 11 the first pages."""
+    data, dictionary = _count(about[9]), about.get(11)
+    start = dictionary if type(dictionary) is int and 0 < dictionary < data else data
+    return Chunk(about[3][0].decode(), _count(about[5]), _count(about[7]), start)
+
+
+def refused(columns: list[Chunk], handle: BinaryIO) -> dict[str, str]:
     """The columns of a row group whose pages are not to be read, and why: a header is damaged, or they take too much memory."""
-    about, names = source.metadata.row_group(group), source.schema_arrow.names
     wrong, total = {}, 0
-    for number in range(about.num_columns):
-        chunk = about.column(number)
-        try:
-            path = chunk.path_in_schema
-        except UnicodeDecodeError:
-            return dict.fromkeys(names, "a column's name is no UTF-8")
-        name = max((name for name in names if path == name or path.startswith(f"{name}.")), key=len, default=path)
+    for chunk in columns:
         try:
             size = sum(largest(handle, chunk))
         except ValueError as fault:
-            wrong[name] = str(fault)
+            wrong[chunk.name] = str(fault)
             continue
         if total + size > MEMORY:
-            wrong[name] = f"pages of {size} bytes unpacked"
+            wrong[chunk.name] = f"pages of {size} bytes unpacked"
         else:
             total += size
     return wrong
 
 
-def largest(handle: BinaryIO, chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
+def largest(handle: BinaryIO, chunk: Chunk) -> tuple[int, int]:
     """Bytes of the largest data page of a column and of its dictionary, unpacked. ValueError where a header is not sound."""
     data = dictionary = 0
     for kind, size in _pages(handle, chunk):
@@ -57,12 +80,10 @@ def largest(handle: BinaryIO, chunk: pq.ColumnChunkMetaData) -> tuple[int, int]:
     return data, dictionary
 
 
-def _pages(handle: BinaryIO, chunk: pq.ColumnChunkMetaData) -> Iterator[tuple[int, int]]:
+def _pages(handle: BinaryIO, chunk: Chunk) -> Iterator[tuple[int, int]]:
     """Type and unpacked size of each page, as far as Arrow reads: until all values are seen."""
-    at, values = chunk.data_page_offset, chunk.num_values
-    if chunk.has_dictionary_page and 0 < (chunk.dictionary_page_offset or 0) < at:
-        at = chunk.dictionary_page_offset
-    end = at + chunk.total_compressed_size + SLACK
+    at, values = chunk.start, chunk.values
+    end = at + chunk.packed + SLACK
     while values > 0 and at < end:
         page, length = _header(handle, at)
         kind, unpacked, packed = (_count(page.get(field)) for field in (1, 2, 3))
@@ -97,7 +118,7 @@ def _header(handle: BinaryIO, at: int) -> tuple[dict[int, Any], int]:
 
 
 class _Compact:
-    """A Thrift struct in the compact protocol: numbers and inner structs are kept, the rest is passed over.
+    """A Thrift struct in the compact protocol: numbers, bytes, lists and inner structs are kept, the rest is passed over.
 
     IndexError where it goes on behind the data, ValueError where it is none.
     """
@@ -146,18 +167,16 @@ class _Compact:
         if kind == 7:
             return self._skip(8)
         if kind == 8:
-            return self._skip(self._number())
+            size = self._number()
+            self._skip(size)
+            return self.data[self.at - size : self.at]
         if kind in (9, 10):
             return self._list(depth)
         if kind == 12:
             return self.struct(depth + 1)
         raise ValueError("a page header is damaged")
 
-    def _list(self, depth: int) -> None:
+    def _list(self, depth: int) -> list[Any]:
         head = self._byte()
-        size = head >> 4 if head >> 4 < 15 else self._number()
-        for _ in range(size):
-            if head & 15 in (1, 2):
-                self._skip(1)
-            else:
-                self._value(head & 15, depth + 1)
+        size, kind = head >> 4 if head >> 4 < 15 else self._number(), head & 15
+        return [self._skip(1) if kind in (1, 2) else self._value(kind, depth + 1) for _ in range(size)]

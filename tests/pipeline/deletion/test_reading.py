@@ -101,6 +101,35 @@ def test_a_takedown_during_an_export_leaves_no_file(root, tmp_path, monkeypatch)
     assert len((tmp_path / "out/chat.jsonl").read_text().splitlines()) == 4
 
 
+def made_again(root):
+    """The documents, made anew by another run."""
+    raw = Store(root / "raw")
+    raw.write_manifest({**raw.require(), "key": "another"})
+
+
+@pytest.mark.parametrize("change", [forget, made_again], ids=["takedown", "made again"])
+@pytest.mark.parametrize("command", ["calibrate", "pii", "dedup"])
+def test_what_is_told_of_a_store_is_told_of_one_state_of_it(command, change, root, tmp_path, monkeypatch, capsys):
+    """Commands that lock nothing, while what they read changes: no file, nothing said."""
+    from stages.dedup import levels
+    from stages.pii import commands as pii
+    from stages.quality import calibrate
+
+    raw, out = str(root / "raw"), str(tmp_path / "out/file")
+    (tmp_path / "out").mkdir()
+    where, name, line = {
+        "calibrate": (calibrate, "measured", ["calibrate", raw, "--out", out]),
+        "pii": (pii, "audited", ["pii", "--audit", raw]),
+        "dedup": (levels, "decide", ["dedup", raw, str(tmp_path / "sink"), "--plan", out]),
+    }[command]
+    monkeypatch.setattr(calibrate, "FEWEST", 1)
+    monkeypatch.setattr(where, name, after(getattr(where, name), lambda: change(root)))
+    with pytest.raises(WorkError, match="went by" if change is forget else "raw/? was written anew while it was read"):
+        cli.main(line, standalone_mode=False)
+    assert not os.path.exists(out) and "rows, " not in capsys.readouterr().out
+    assert cli.main(line, standalone_mode=False) == 0
+
+
 def in_a_child(work) -> int:
     """Fork; `work` in the child, which ends with what it returns."""
     child = os.fork()

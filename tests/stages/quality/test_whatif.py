@@ -6,9 +6,9 @@ import random
 import pytest
 
 from pipeline.engine.recipe import parse
-from pipeline.errors import SourceError, UsageError
+from pipeline.errors import SourceError, UsageError, WorkError
 from pipeline.storage.store import Store
-from stages.quality import Quality
+from stages.quality import Quality, whatif_page
 from stages.quality.commands import WhatIf
 from stages.quality.whatif import Ledgers, changed
 from stages.quality.whatif_page import sweep_of
@@ -184,3 +184,19 @@ def test_other_stores_and_cards_are_refused(tmp_path, make_store):
         Ledgers(Store(tmp_path / "in"))
     with pytest.raises(SourceError, match="no tokenizer card"):
         bytes_per_token(str(tmp_path))
+
+
+def test_a_step_made_again_while_it_was_read_gets_no_page(run, monkeypatch, tmp_path):
+    store = run("again", ["word_count"])
+
+    def meanwhile(*given):
+        store.write_manifest({**store.require(), "key": "another"})
+        return changed(*given)
+
+    monkeypatch.setattr(whatif_page, "changed", meanwhile)
+    order = WhatIf.build({"store": store.path, "out": str(tmp_path / "page.html")}, "what-if")
+    with pytest.raises(WorkError, match="was written anew while it was read"):
+        order.run()
+    assert not (tmp_path / "page.html").exists()
+    monkeypatch.undo()
+    assert order.run() == 0 and (tmp_path / "page.html").exists()

@@ -39,20 +39,21 @@ def test_headers_are_those_the_library_wrote(compression, version, dictionary):
         pa.Table.from_pylist(rows), compression=compression, data_page_version=version, use_dictionary=dictionary,
         data_page_size=4_096, write_page_checksum=True, row_group_size=1_000,
     )  # fmt: skip
-    source = opened(file)
-    for group in range(source.num_row_groups):
-        for number in range(source.metadata.num_columns):
-            chunk = source.metadata.row_group(group).column(number)
-            found = list(pages._pages(file, chunk))
-            at = min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset)))
-            headers = packed = 0
-            for _ in found:
+    about, found = opened(file).metadata, pages.chunks(file)
+    assert [len(group) for group in found] == [about.num_columns] * about.num_row_groups
+    for group, chunks in enumerate(found):
+        for number, chunk in enumerate(chunks):
+            said = about.row_group(group).column(number)
+            assert said.path_in_schema.partition(".")[0] == chunk.name and said.num_values == chunk.values
+            sizes = list(pages._pages(file, chunk))
+            at, headers, packed = chunk.start, 0, 0
+            for _ in sizes:
                 header, length = pages._header(file, at)
                 headers, packed, at = headers + length, packed + header[3], at + length + header[3]
-            assert headers + packed == chunk.total_compressed_size
-            assert headers + sum(size for _, size in found) == chunk.total_uncompressed_size
-            assert [kind for kind, _ in found].count(pages.DICTIONARY) == chunk.has_dictionary_page
-        assert pages.refused(source, file, group) == {}
+            assert headers + packed == said.total_compressed_size
+            assert headers + sum(size for _, size in sizes) == said.total_uncompressed_size
+            assert [kind for kind, _ in sizes].count(pages.DICTIONARY) == said.has_dictionary_page
+        assert pages.refused(chunks, file) == {}
 
 
 @pytest.mark.parametrize("dictionary", [True, False])
@@ -70,7 +71,7 @@ def test_columns_are_held_to_the_memory_together(monkeypatch):
     monkeypatch.setattr(pages, "MEMORY", 5_000)
     table = pa.table({name: ["x" * 2_000 + name] for name in "abcd"})
     file = written(table, use_dictionary=False)
-    assert list(pages.refused(opened(file), file, 0)) == ["c", "d"]
+    assert list(pages.refused(pages.chunks(file)[0], file)) == ["c", "d"]
 
 
 def test_nothing_is_read_where_all_is_too_large(monkeypatch):
@@ -86,8 +87,7 @@ def test_a_damaged_header_that_asks_for_gigabytes_is_refused():
     dice = random.Random("parquet/5/32")
     data, _ = mutate(parquet(dice).data, dice)
     file = io.BytesIO(data)
-    source = opened(file)
-    assert "deep" in pages.refused(source, file, 1)
+    assert "deep" in pages.refused(pages.chunks(file)[1], file)
     before = pa.default_memory_pool().max_memory()
     assert [raw.reason for raw in read_parquet(file)] == ["ingest.broken_record"] * 12
     assert pa.default_memory_pool().max_memory() < max(before, 1 << 28) + 1
@@ -106,4 +106,4 @@ def test_a_header_longer_than_the_first_look():
     header = (
         b"\x15\x00\x15\x08\x15\x06\x78\x80\x89\x7a" + bytes(2_000_000) + b"\x00"
     )  # statistics of long values stand in one
-    assert pages._header(io.BytesIO(header), 0) == ({1: 0, 2: 4, 3: 3, 10: None}, len(header))
+    assert pages._header(io.BytesIO(header), 0) == ({1: 0, 2: 4, 3: 3, 10: bytes(2_000_000)}, len(header))
