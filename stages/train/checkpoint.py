@@ -137,6 +137,8 @@ def flatten(prefix: str, state: dict[Any, Any]) -> tuple[dict[str, Any], dict[st
         for name, value in values.items():
             if isinstance(value, torch.Tensor):
                 tensors[f"{prefix}.{index}.{name}"] = value
+            elif isinstance(value, dict):  # bitsandbytes wraps its state, and shares tables among weights
+                tensors |= {f"{prefix}.{index}.{name}.{inner}": tensor.clone() for inner, tensor in value.items()}
             else:
                 rest[name] = value
         plain["state"][str(index)] = rest
@@ -148,6 +150,7 @@ def unflatten(prefix: str, tensors: dict[str, Any], plain: dict[str, Any]) -> di
     state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in plain["state"].items()}
     for full, tensor in tensors.items():
         if full.startswith(f"{prefix}."):
-            _, index, name = full.split(".", 2)
-            state.setdefault(int(index), {})[name] = tensor
+            _, index, name, *inner = full.split(".", 3)
+            values = state.setdefault(int(index), {})
+            (values.setdefault(name, {}) if inner else values)[inner[0] if inner else name] = tensor
     return {"state": state, "param_groups": plain["groups"]}

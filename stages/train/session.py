@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +17,7 @@ from pipeline.errors import UsageError
 from pipeline.options import digest
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import Receipt
+from pipeline.storage.shards import Clock
 from pipeline.storage.store import ARTEFACT, Store
 from stages.models.chat.template_lock import check_lock, lock_of
 from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
@@ -67,7 +67,7 @@ class Session:
 
     def train(self, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None]) -> Receipt | None:
         """Train to the end and put the artefact; its receipt on worker 0, None on the others."""
-        began = time.monotonic()
+        clock = Clock()
         self.chain = base_chain(self.inputs)
         self.tokenizer, self.chat = self._tokenizer()
         data = self._data()
@@ -83,7 +83,7 @@ class Session:
         torch.manual_seed(self.seed)
         steps = plan(len(data), self.stage.batch * self.stage.accumulation, self.stage.epochs, self.stage.steps)
         if self.stage.objective == "rl":
-            return self._reinforce(data, alive, told, began)
+            return self._reinforce(data, alive, told, clock)
         self.planned = self._plan(data, steps)
         gauge = Gauge(self.device)
         frugal(self.stage, self.device)
@@ -101,14 +101,20 @@ class Session:
         with Watch(self.stage, self.planned, steps, gauge, told, self.world.rank == 0) as watch:
             history = loop.run(checkpoints, alive, watch)
         self.held.gather(whole=built.adapter is None)
+        spent = self._spent(clock)
         if self.world.rank:
             return None
         self.took = watch.took()
-        receipt = self._put(built, data, steps, history, loop.visits > 0, time.monotonic() - began)
+        receipt = self._put(built, data, steps, history, loop.visits > 0, spent)
         checkpoints.clear()
         return receipt
 
-    def _reinforce(self, data: Any, alive: Any, told: Any, began: float) -> Receipt:
+    def _spent(self, clock: Clock) -> dict[str, float]:
+        """Wall-clock seconds of this run, and CPU seconds of all its workers."""
+        spent = clock.lap()
+        return {**spent, "cpu_seconds": round(sum(self.world.gather(spent["cpu_seconds"])), 3)}
+
+    def _reinforce(self, data: Any, alive: Any, told: Any, clock: Clock) -> Receipt | None:
         from stages.train.model import reinforced_base
         from stages.train.objective.rl import reinforce
 
@@ -116,14 +122,31 @@ class Session:
         steps = plan(len(data), per_step, self.stage.epochs, self.stage.steps)
         model, config = reinforced_base(self.stage, self.chain, self.tokenizer, data.width, self.device)
         judge = RewardModel(self.inputs["reward"][0].artefact(), self.device, self.dtype)
-        checkpoints = Checkpoints(self.sink, self.key, self.stage.keep)
-        if not checkpoints.steps():
+        kept = (self.sink, self.key, self.stage.keep)
+        # Each worker draws answers of its own, so each keeps its own random state.
+        checkpoints = Checkpoints(*kept) if self.world.size == 1 else Parts(*kept, self.world)
+        if self.world.rank == 0 and not checkpoints.steps():
             checkpoints.clear()
         done = reinforce(
-            self.stage, model, config, data, self.chat, judge, steps, self.seed, self.chain, checkpoints, alive, told
+            self.stage,
+            model,
+            config,
+            data,
+            self.chat,
+            judge,
+            steps,
+            self.seed,
+            self.chain,
+            checkpoints,
+            alive,
+            told,
+            self.world,
         )
+        used, spent = np.any(self.world.gather(done.used), axis=0), self._spent(clock)
+        if self.world.rank:
+            return None
         built = Built(done.model, done.adapter, [done.adapter] if done.adapter else [])
-        receipt = self._put(built, data, steps, done.history, done.used, time.monotonic() - began)
+        receipt = self._put(built, data, steps, done.history, used, spent)
         checkpoints.clear()
         return receipt
 
@@ -220,7 +243,13 @@ class Session:
     # -- what comes out --------------------------------------------------------------------------------------------
 
     def _put(
-        self, built: Built, data: Any, steps: Plan, history: list[dict[str, Any]], used: np.ndarray, seconds: float
+        self,
+        built: Built,
+        data: Any,
+        steps: Plan,
+        history: list[dict[str, Any]],
+        used: np.ndarray,
+        spent: dict[str, float],
     ) -> Receipt:
         parent = self.sink.fs.path("passes") if isinstance(self.sink.fs, Local) else None
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
@@ -256,7 +285,7 @@ class Session:
             notes["rows"] = f"rows of {data.width:,} tokens" + (
                 ", the longest there is (seq_len is not set)" if self.stage.seq_len is None else ""
             )
-            notes["took"] = {**self.took, "seconds": round(seconds, 1)}
+            notes["took"] = {**self.took, "seconds": round(spent["seconds"], 1)}
             notes["plan"] = self.planned.notes() if self.planned else {}
             notes["doctor"] = {finding.check: finding.value for finding in self.findings}
             return self.sink.put_artefact(
@@ -265,7 +294,7 @@ class Session:
                 key=self.key,
                 stage="train",
                 notes=notes,
-                seconds=round(seconds, 1),
+                **spent,
                 versions=versions(self.stage.needs()),
             )
 

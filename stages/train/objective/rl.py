@@ -7,8 +7,11 @@ held-out reward before and after, and an artefact that says what it was made fro
 
 from __future__ import annotations
 
+import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +19,9 @@ import pyarrow as pa
 import torch
 
 from pipeline.errors import InfraError, UsageError, WorkError
+from pipeline.storage.files import Local
 from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
 from stages.models.chat.templates import Chat, ChatFault
 from stages.models.holdout import held_out, prompt_key
 from stages.models.inference.generate import Generator, Sampling
@@ -24,6 +29,7 @@ from stages.models.inference.reward import RewardModel
 from stages.train.checkpoint import Checkpoints, State
 from stages.train.objective.trl_checkpoint import Kept, kept, remembering, resume
 from stages.train.schedule import Plan
+from stages.train.workers.world import World
 
 
 class Prompts:
@@ -96,7 +102,7 @@ class Trained(NamedTuple):
 
 def reinforce(
     stage: Any, model: Any, config: Any, questions: Prompts, chat: Chat, judge: RewardModel, plan: Plan, seed: int, chain: Any,
-    checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None],
+    checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], world: World = World(),
 ) -> Trained:  # fmt: skip
     """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL, from the last checkpoint if there is
     one. WorkError where it ends in no number."""
@@ -104,7 +110,7 @@ def reinforce(
     from transformers.trainer_callback import PrinterCallback
 
     judge.agree(chat)
-    found = kept(checkpoints)
+    found = kept(checkpoints, world)
     drawn = {row for row, was in enumerate(found.state.tensors["more.drawn"].tolist()) if was} if found.state else set()
     history = [found.state.scalars["more"]["first"] if found.state else _held(0, model, chain, questions, judge, stage)]
 
@@ -125,8 +131,8 @@ def reinforce(
     def more() -> State:
         return State({"drawn": torch.tensor([row in drawn for row in range(len(questions))])}, {"first": history[0]})
 
-    with tempfile.TemporaryDirectory(prefix="maetdol-rl-") as folder:
-        trainer = _trainer(stage, model, config, reward, given, chat, questions, plan, seed, folder, found, more)
+    with scratch_folder(checkpoints.sink, world.rank) as folder:
+        trainer = _trainer(stage, model, config, reward, given, chat, questions, plan, seed, folder, found, more, world)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_watch(alive, told, plan))
         log = resume(trainer, found, folder, plan.steps)
@@ -150,8 +156,24 @@ def reinforce(
     return Trained(made, "default" if config is not None else None, history, used)
 
 
+@contextmanager
+def scratch_folder(sink: Store, rank: int) -> Iterator[str]:
+    """Where TRL may write: in the run's own store, so that what a kill leaves behind is cleared by the next try."""
+    if not isinstance(sink.fs, Local):
+        with tempfile.TemporaryDirectory(prefix="maetdol-rl-") as folder:
+            yield folder
+        return
+    place = Path(sink.fs.path(f"passes/trl-{rank:04d}"))
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        yield str(place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
 def _trainer(
-    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, questions: Prompts, plan: Plan, seed: int, folder: str, found: Kept, more: Callable[[], State]
+    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, questions: Prompts, plan: Plan, seed: int, folder: str, found: Kept, more: Callable[[], State], world: World
 ) -> Any:  # fmt: skip
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -160,8 +182,12 @@ def _trainer(
             f"batch {stage.batch} is no multiple of answers {stage.answers}",
             f"set batch to {stage.answers * max(1, stage.batch // stage.answers)}",
         )
+    if stage.batch % world.size:
+        raise UsageError(
+            f"batch {stage.batch} cannot be shared by {world.size} workers", f"set batch to a multiple of {world.size}"
+        )
     settings = {
-        "output_dir": folder, "per_device_train_batch_size": stage.batch, "gradient_accumulation_steps": stage.accumulation, "max_steps": plan.steps,
+        "output_dir": folder, "per_device_train_batch_size": stage.batch // world.size, "gradient_accumulation_steps": stage.accumulation, "max_steps": plan.steps,
         "num_generations": stage.answers, "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl,
         "learning_rate": stage.rate(), **scheduler(stage.schedule, plan.steps, round(stage.warmup * plan.steps)),
         "max_grad_norm": stage.clip, "weight_decay": stage.decay(), "logging_steps": stage.log_every, "save_strategy": "steps", "save_steps": stage.save_every, "report_to": [],

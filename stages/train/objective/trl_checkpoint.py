@@ -21,6 +21,7 @@ from pipeline.engine import progress
 from pipeline.storage.files import Local
 from stages.train.checkpoint import Checkpoints, State, flatten, unflatten
 from stages.train.model import trainable
+from stages.train.workers.world import World
 
 STATE = "trainer_state.json"
 """Where transformers looks for the step, the epoch and the curve."""
@@ -39,17 +40,18 @@ class Kept(NamedTuple):
         return self.state.scalars["step"] if self.state else 0
 
 
-def kept(checkpoints: Checkpoints) -> Kept:
+def kept(checkpoints: Checkpoints, world: World = World()) -> Kept:
     """The newest whole checkpoint of this run; what is half written is deleted, and both are said."""
     state = checkpoints.latest()
     found = Kept(checkpoints, state)
     lost = [step for step in checkpoints.steps() if step > found.step]
     if lost:
         progress.current.say(f"train: the checkpoint of step {lost[-1]} is damaged; going on from step {found.step}")
-    if half := _half_written(checkpoints):
+    if half := [] if world.rank else _half_written(checkpoints):
         progress.current.say(
             f"train: {', '.join(half)} was being written when the run was killed; it is thrown away, going on from step {found.step}"
         )
+    world.wait()
     return found
 
 

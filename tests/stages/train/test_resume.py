@@ -109,6 +109,40 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(job, deaths, jobs, for
     assert not list((sink / "passes").glob("step-*")), "checkpoints go when the run has ended"
 
 
+@pytest.mark.parametrize("optimizer", ["paged_adamw_8bit", "paged_adamw_32bit"])
+def test_a_paged_optimizer_is_saved_and_goes_on(optimizer, jobs, tmp_path, monkeypatch):
+    """Its state is wrapped and shares tables; on a processor bitsandbytes computes the same without moving it. One thread: `tiny`."""
+    from stages.train.loop import Loop
+
+    monkeypatch.setattr("stages.train.cuda_is_there", lambda: True)
+    options, inputs = jobs["clm"]
+    options = {**options, "steps": 5, "save_every": 2, "eval_every": None, "optimizer": optimizer}
+    [undisturbed] = Train(**options).run(inputs, Store(tmp_path / "whole"), Inline())
+    advance = Loop._advance
+
+    def stops(self, told):
+        if self.step == 3:
+            raise WorkError("stopped", "")
+        advance(self, told)
+
+    with monkeypatch.context() as patched, pytest.raises(WorkError, match="stopped"):
+        patched.setattr(Loop, "_advance", stops)
+        Train(**options).run(inputs, Store(tmp_path / "stopped"), Inline())
+    assert list((tmp_path / "stopped/passes").glob("step-00000002"))
+    [resumed] = Train(**options).run(inputs, Store(tmp_path / "stopped"), Inline())
+    assert resumed.files == undisturbed.files
+
+
+def test_the_receipt_counts_the_cpu_seconds_of_the_whole_run(jobs, tmp_path, monkeypatch):
+    """Checkpoints have receipts of their own, and a worker's clock must not begin anew with each."""
+    import time
+
+    options, inputs = jobs["clm"]
+    began = time.process_time()
+    [receipt] = Train(**{**options, "save_every": 1}).run(inputs, Store(tmp_path), Inline())
+    assert receipt.cpu_seconds > 0.7 * (time.process_time() - began)
+
+
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(jobs, tmp_path, monkeypatch):
     from stages.train.checkpoint import Checkpoints
     from stages.train.loop import Loop
