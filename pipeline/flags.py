@@ -22,7 +22,8 @@ def options_of(cls: type[Options], leave_out: tuple[str, ...] = ()) -> list[clic
     """One click option per field of `cls`, in the order they are declared."""
     found = [_option(name, field) for name, field in cls.model_fields.items() if name not in leave_out]
     fields = {field.alias or name: field for name, field in cls.model_fields.items() if name not in leave_out}
-    return found + [_option(old, fields[new], old) for old, new in cls.renamed.items() if new in fields]
+    others = {**cls.renamed, **cls.also}
+    return found + [_option(old, fields[new], old) for old, new in others.items() if new in fields]
 
 
 def _fields(cls: type[Options]) -> dict[str, FieldInfo]:
@@ -99,7 +100,9 @@ def values(cls: type[Options], given: dict[str, Any]) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     fields = _fields(cls)
     named = [(name, field.alias or name, field) for name, field in cls.model_fields.items()]
-    for name, word, field in named + [(old, old, fields[new]) for old, new in cls.renamed.items() if new in fields]:
+    for name, word, field in named + [
+        (old, old, fields[new]) for old, new in {**cls.renamed, **cls.also}.items() if new in fields
+    ]:
         value = given.get(f"opt_{name}")
         if value is None or value == ():
             continue

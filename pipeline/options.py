@@ -46,10 +46,13 @@ class Options(BaseModel):
     renamed: ClassVar[dict[str, str]] = {}
     """Options (and ports) by the name they had in the version before, and today's: read with a note."""
 
+    also: ClassVar[dict[str, str]] = {}
+    """What other tools call an option, and its name here: read as that, without a note."""
+
     @model_validator(mode="before")
     @classmethod
     def _current_names(cls, given: Any) -> Any:
-        return renamed.current(given, cls.renamed, cls.__name__)
+        return renamed.current(renamed.current(given, cls.renamed, cls.__name__), cls.also, cls.__name__, noted=False)
 
     def fingerprint(self, *parents: str) -> str:
         """Hash (32 hex) of the class name, version, keyed options and `parents` (content hashes of the inputs)."""

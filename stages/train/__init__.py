@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -108,6 +109,14 @@ class Train(Stage):
         "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers", opened=opened),
     }
     renamed: ClassVar[dict[str, str]] = {"checkpoint": "base"}
+    also: ClassVar[dict[str, str]] = {
+        "gradient_accumulation_steps": "accumulation", "num_train_epochs": "epochs", "max_steps": "steps", "lr_scheduler_type": "schedule",
+        "warmup_ratio": "warmup", "max_grad_norm": "clip", "max_length": "seq_len", "packing": "pack", "gradient_checkpointing": "checkpointing",
+        "torch_compile": "compile", "logging_steps": "log_every", "eval_steps": "eval_every", "save_steps": "save_every", "save_total_limit": "keep",
+        "r": "rank", "lora_r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "target_modules": "targets", "use_rslora": "rank_stabilised",
+        "use_dora": "dora", "num_virtual_tokens": "virtual_tokens", "num_generations": "answers", "max_completion_length": "answer_tokens",
+    }  # fmt: skip
+    """What transformers, PEFT and TRL call the same."""
     output_shape: ClassVar[str | None] = None
     manifest_notes: ClassVar[tuple[str, ...]] = ("template",)
     version: ClassVar[int] = 4
@@ -152,6 +161,9 @@ class Train(Stage):
     "Optimizer steps; given, they decide and `epochs` does not (as with Hugging Face's max_steps)."
     batch: int = Field(8, ge=1)
     "Rows (pairs) in one forward pass."
+    per_device_train_batch_size: int | None = Field(None, ge=1)
+    """Instead of `batch`, as Hugging Face counts: rows in one forward pass of each worker, and `accumulation` passes of each, so that a step
+    sees workers x this x accumulation rows. The number of workers then decides what is trained."""
     accumulation: int = Field(1, ge=1)
     "Forward passes to a step: a step sees batch x accumulation rows, however many workers share them."
     learning_rate: float | None = Field(None, gt=0)
@@ -265,6 +277,8 @@ class Train(Stage):
     def _sense(self) -> Train:
         if self.objective != "clm" and self.steps is None and self.epochs > 100:
             raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `steps` if it is meant")
+        if self.per_device_train_batch_size and "batch" in self.model_fields_set:
+            raise ValueError("batch and per_device_train_batch_size count the same rows: give one of them")
         if self.window is not None and self.objective == "mlm":
             raise ValueError("mlm reads both ways, a window looks back: leave one of them out")
         if self.method in VIRTUAL and self.objective in WITHOUT_VIRTUAL:
@@ -286,6 +300,36 @@ class Train(Stage):
         if self.objective in ("mlm", "reward"):
             return "artefact:encoder" if self.objective == "mlm" else "artefact:reward"
         return "artefact:model" if self.whole() else "artefact:adapter"
+
+    def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
+        """The number of workers is part of it where it decides how many rows a step sees."""
+        counted = (f"workers {inputs.workers}",) if self.per_device_train_batch_size else ()
+        return super().key(inputs, *extra, *counted, without=without)
+
+    def shared_by(self, workers: int) -> Train:
+        """The same with `batch` and `accumulation` for so many workers, where `per_device_train_batch_size` was given."""
+        each = self.per_device_train_batch_size
+        if each is None:
+            return self
+        # TRL, which trains rl, shares one forward pass among the workers; elsewhere they share the passes of a step.
+        here = (
+            {"batch": each * workers}
+            if self.objective == "rl"
+            else {"batch": each, "accumulation": self.accumulation * workers}
+        )
+        return self.model_copy(update={**here, "per_device_train_batch_size": None})
+
+    def rows_of_a_step(self, workers: int) -> str:
+        """In words: how many rows a step sees, and how they are shared."""
+        shared = self.shared_by(workers)
+        rows = shared.batch * shared.accumulation
+        what = "answers" if self.objective == "rl" else "pairs" if "PAIR" in SHAPES[self.objective] else "rows"
+        group = f"{workers} worker{'s' if workers > 1 else ''}"
+        each, rest = divmod(rows, workers)
+        passes = shared.accumulation if self.objective == "rl" else -(-each // shared.batch)
+        if rest or not each or each % passes:
+            return f"{rows} {what} a step, shared by {group}"
+        return f"{group} x {each // passes} x {passes} = {rows} {what} a step"
 
     def needs(self) -> tuple[str, ...]:
         """With rl, TRL's version decides too; under DeepSpeed, its own."""
@@ -342,7 +386,7 @@ class Train(Stage):
                 "use optimizer: adamw",
             )
         check_workers(self, inputs.workers)
-        check_deepspeed(self, inputs.workers)
+        check_deepspeed(self.shared_by(inputs.workers), inputs.workers)
         check_card(self, self.attention in ("flex", "flash") and cuda_is_there())
         check_used(self, based, bool(inputs["teacher"]))
         if inputs["teacher"] and self.objective not in ("clm", "sft"):

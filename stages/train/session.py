@@ -52,7 +52,8 @@ class Session:
     """A run in one process (one of `world`). Use as a context: it fixes threads and random state inside."""
 
     def __init__(self, job: Any, world: World = World()):
-        self.stage, self.inputs, self.sink, self.key, self.world = job.stage, job.inputs, job.sink, job.key, world
+        self.stage, self.world = job.stage.shared_by(world.shares), world
+        self.inputs, self.sink, self.key = job.inputs, job.sink, job.key
         self.planned: budgets.Budget | None = None
         self.took: dict[str, Any] = {}
         self.seed = self.stage.seed if self.stage.seed is not None else self.inputs.seed
@@ -285,6 +286,7 @@ class Session:
             notes["rows"] = f"rows of {data.width:,} tokens" + (
                 ", the longest there is (seq_len is not set)" if self.stage.seq_len is None else ""
             )
+            notes["batch"] = self.stage.rows_of_a_step(self.world.shares)
             notes["took"] = {**self.took, "seconds": round(spent["seconds"], 1)}
             notes["plan"] = self.planned.notes() if self.planned else {}
             notes["doctor"] = {finding.check: finding.value for finding in self.findings}

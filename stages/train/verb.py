@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
+from pipeline import renamed
 from pipeline.errors import UsageError
 from pipeline.options import Options
 from pipeline.storage.sinks import BESIDE
@@ -139,6 +140,7 @@ class Trying(Options):
             for name, value in setting.items()
         }
 
+        common = renamed.current(common, Train.also, "train", noted=False)
         stages, faults = [], []
         for name, more in options.items():
             sink = Store(f"{self.folder}/{name}")

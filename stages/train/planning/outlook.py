@@ -53,7 +53,9 @@ class Estimate(NamedTuple):
 
 def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None = None) -> Estimate | None:
     """None where the step's rows are not there yet and `tokens` is not given."""
-    stage: Any = step.stage
+    hardware = recipe.run.steps.get(step.name)
+    workers = (hardware.workers if hardware else None) or 1
+    stage: Any = step.stage.shared_by(workers // step.stage.tensor)  # type: ignore[attr-defined]
     shape, most = shape_of(recipe, step), stage.seq_len or width_of(recipe, step)
     found_rows = rows_of(recipe, step, most, tokens)
     if found_rows is None:
@@ -66,8 +68,6 @@ def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None 
         stage.epochs,
         stage.steps,
     )
-    hardware = recipe.run.steps.get(step.name)
-    workers = (hardware.workers if hardware else None) or 1
     found = spread(b.budget(stage, shape, rows.length, rows.length * passes.positions, where), stage, workers)
     if where.cuda:  # a card each; on a processor they share what there is
         found = found._replace(seconds=found.seconds / workers)
@@ -81,6 +81,7 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
     made = estimate(recipe, step, where, tokens)
     if made is None:
         return f"{step.name}: its rows are not there yet, and --tokens was not given", True
+    stage = stage.shared_by(made.workers // stage.tensor)
     found, shape, width, total = made.budget, made.budget.shape, made.width, made.rows.length * made.passes.positions
     based = bool(step.ports.get("base"))
     hours = found.seconds / 3600 * (made.workers if where.cuda else 1)
@@ -92,6 +93,7 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
         + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
         f"  time    about {spoken(found.seconds)}{besides}"
         + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
+        f"  batch   {stage.rows_of_a_step(made.workers // stage.tensor)}",
         f"  ratio   {b.ratio(found)}" if stage.objective in ("clm", "mlm") else None,
         f"  advice  {b.advice(stage, shape, width, total, where, based)}",
     ]

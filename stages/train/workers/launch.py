@@ -49,6 +49,7 @@ class Job:
 def launch(stage: Any, inputs: Inputs, sink: Store, pool: Pool, key: str) -> Receipt:
     """Train, and return the artefact's receipt. StageFailed (or a usage or store error) where it did not end well."""
     job = Job(stage, inputs, sink, key)
+    progress.current.say(f"train: {stage.rows_of_a_step(inputs.workers // stage.tensor)}")
     with watched(sink):
         if inputs.workers > 1 and distributes(pool):
             from stages.train.workers.group import train_group

@@ -38,7 +38,7 @@ FROM_SCRATCH = ("hidden", "layers", "heads", "kv_heads", "intermediate", "tie_em
 """Options that shape a model from scratch: a base brings its own."""
 WITH_TEACHER = ("distil", "distil_temperature")
 BY_ALL = (
-    "objective", "method", "seq_len", "template", "epochs", "steps", "batch", "accumulation", "learning_rate", "schedule", "warmup", "weight_decay", "clip",
+    "objective", "method", "seq_len", "template", "epochs", "steps", "batch", "per_device_train_batch_size", "accumulation", "learning_rate", "schedule", "warmup", "weight_decay", "clip",
     "dtype", "checkpointing", "parallel", "deepspeed", "most_lost", "holdout", "eval_rows", "log_every", "save_every", "keep", "threads", "seed",
 )  # fmt: skip
 """Options that every run uses."""
