@@ -47,6 +47,8 @@ def options(name: str) -> str:
     lines += ["| Option | Default | Meaning |", "|---|---|---|"]
     for field, declared in stage.model_fields.items():
         lines.append(f"| `{declared.alias or field}` | {_default(declared)} | {_cell(declared.description or '')} |")
+    if stage.also:
+        lines += ["", "Also read: " + ", ".join(f"`{theirs}` as `{ours}`" for theirs, ours in stage.also.items()) + "."]
     return "\n".join(lines)
 
 

@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import UsageError, did_you_mean
+from pipeline.storage.files import Local
+from pipeline.storage.store import Store
 from stages.models.inference.chain import CARD, Link, open_link
+from stages.models.inference.folder import ModelFolder
+from stages.train.model import Built
 
 HOWS = ("cat", "linear", "svd", "ties", "dare_ties", "dare_linear", "magnitude_prune")
 
@@ -203,3 +207,32 @@ def swapped(
             model.set_adapter(entry.name)
             said.append([made[0].text for made in generator.chat(asked, Sampling(max_new_tokens))])
     return said
+
+
+def base_name(stores: Sequence[Store]) -> dict[str, str | None]:
+    """Where PEFT finds the base of an adapter by itself: the path as the recipe says it, or a repository and its commit. None where PEFT
+    cannot: on a base that is adapters itself, or that lies remote."""
+    if len(stores) != 1 or not isinstance(stores[0].fs, Local):
+        return {"base_model_name_or_path": None, "revision": None}
+    [store] = stores
+    if isinstance(store, ModelFolder) and store.source:
+        name, _, commit = store.source.removeprefix("hf://").partition("@")
+        return {"base_model_name_or_path": name, "revision": commit}
+    return {"base_model_name_or_path": str(store.artefact()), "revision": None}
+
+
+def save_adapter(built: Built, folder: Path, base: dict[str, str | None]) -> None:
+    """The new adapter as a PEFT folder that names its base (`base_name`); its configuration in one order."""
+    from peft import get_peft_model_state_dict
+    from safetensors.torch import save_file
+
+    state = get_peft_model_state_dict(built.model, adapter_name=built.adapter)
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())},
+        folder / "adapter_model.safetensors",
+        {"format": "pt"},
+    )
+    config = built.model.peft_config[built.adapter].to_dict()
+    config |= {**base, "inference_mode": True}
+    plain = {name: sorted(value) if isinstance(value, (set, frozenset)) else value for name, value in config.items()}
+    (folder / "adapter_config.json").write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")

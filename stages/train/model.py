@@ -10,6 +10,7 @@ import torch
 from pipeline.errors import UsageError
 from stages.models.inference.attention import window_of
 from stages.models.inference.chain import Link, activate, assemble, check_stackable
+from stages.train.embeddings import Added, grow
 from stages.train.workers.levers import MASKLESS
 
 ROUND = 32
@@ -25,8 +26,15 @@ class Built(NamedTuple):
     """Every stacked adapter in order, the new one last."""
 
 
-def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: Any, device: Any) -> Built:
-    """The model for `stage` (a `Train`) on `chain` (empty: from scratch)."""
+def build(
+    stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: Any, device: Any, more: Added | None = None
+) -> Built:
+    """The model for `stage` (a `Train`) on `chain` (empty: from scratch); `more`: what its tokenizer has beyond the base's."""
+    if more is not None and (stage.method != "full" or stage.objective not in ("clm", "sft", "dpo")):
+        raise UsageError(
+            f"the tokenizer has {len(more.ids):,} tokens that the base has not, and they are learnt by method full alone (clm, sft, dpo)",
+            "train with method: full first, and everything else on what comes out",
+        )
     if stage.objective == "reward":
         from stages.train.objective.reward import build_reward
 
@@ -36,6 +44,8 @@ def build(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: 
     if stage.whole():
         # Full training keeps its weights in fp32 and computes in `dtype`; adapters below are merged into them.
         model = assemble(chain, dtype=torch.float32, device=device, merge=True)
+        if more is not None:
+            grow(model, more, len(tokenizer))
         open_layers(stage, model)
         if stage.objective == "mlm":
             read_both_ways(model)

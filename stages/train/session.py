@@ -24,11 +24,12 @@ from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, w
 from stages.models.inference.attention import attend
 from stages.models.inference.chain import CARD, Link, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type
-from stages.models.inference.folder import ModelFolder
 from stages.models.inference.generate import tokenizer_of
 from stages.models.inference.reward import RewardModel
 from stages.train import data_check as doctor
+from stages.train.adapters import base_name, save_adapter
 from stages.train.checkpoint import Checkpoints
+from stages.train.embeddings import added, own_tokenizer
 from stages.train.loop import Loop, computed_in
 from stages.train.merge import folded
 from stages.train.model import Built, build, scratch, trainable
@@ -88,7 +89,15 @@ class Session:
         self.planned = self._plan(data, steps)
         gauge = Gauge(self.device)
         frugal(self.stage, self.device)
-        built = build(self.stage, self.chain, self.tokenizer, data.width, self.dtype, built_on(self.stage, self.device))
+        built = build(
+            self.stage,
+            self.chain,
+            self.tokenizer,
+            data.width,
+            self.dtype,
+            built_on(self.stage, self.device),
+            self.added,
+        )
         attend(built.model, self.stage.attention)
         self.held = held(self.stage, built.model, self.world, self.device)
         objective = self._objective(data, built)
@@ -155,6 +164,7 @@ class Session:
         """What the run needs. UsageError where that is more than there is."""
         if self.chain:
             shape = budgets.shape_of(json.loads((self.chain[0].path / "config.json").read_text(encoding="utf-8")))
+            shape = shape._replace(vocabulary=max(shape.vocabulary, len(self.tokenizer)))
         else:
             shape = budgets.shape_of(scratch(self.stage, self.tokenizer, data.width, empty=True).config)
         found = budgets.budget(
@@ -180,8 +190,12 @@ class Session:
         self.tokenizer_folder = folder
         tokenizer = load_tokenizer(folder, template)
         chat = Chat(tokenizer, template)
+        own = own_tokenizer(self.chain) if given else None
+        self.added = added(tokenizer, own) if own is not None else None
+        # Under an extended tokenizer the same text is other tokens: the template is held to the lock under the base's own.
+        held = chat if self.added is None else Chat(own, chat.template)
         for link in self.chain:
-            check_lock(link.card.get("template_lock"), chat, f"the base in {link.path}")
+            check_lock(link.card.get("template_lock"), held, f"the base in {link.path}")
         return tokenizer, chat
 
     def _data(self) -> Any:
@@ -286,6 +300,8 @@ class Session:
             notes["rows"] = f"rows of {data.width:,} tokens" + (
                 ", the longest there is (seq_len is not set)" if self.stage.seq_len is None else ""
             )
+            if self.added is not None:
+                notes["tokens_added"] = len(self.added.ids)
             notes["batch"] = self.stage.rows_of_a_step(self.world.shares)
             notes["took"] = {**self.took, "seconds": round(spent["seconds"], 1)}
             notes["plan"] = self.planned.notes() if self.planned else {}
@@ -454,32 +470,3 @@ def token_count(data: Any, steps: Plan) -> int:
     some = doctor.rows_of(data)
     per_row = sum(len(row.ids) for row in some) / max(1, len(some))
     return round(per_row * steps.positions)
-
-
-def base_name(stores: Sequence[Store]) -> dict[str, str | None]:
-    """Where PEFT finds the base of an adapter by itself: the path as the recipe says it, or a repository and its commit. None where PEFT
-    cannot: on a base that is adapters itself, or that lies remote."""
-    if len(stores) != 1 or not isinstance(stores[0].fs, Local):
-        return {"base_model_name_or_path": None, "revision": None}
-    [store] = stores
-    if isinstance(store, ModelFolder) and store.source:
-        name, _, commit = store.source.removeprefix("hf://").partition("@")
-        return {"base_model_name_or_path": name, "revision": commit}
-    return {"base_model_name_or_path": str(store.artefact()), "revision": None}
-
-
-def save_adapter(built: Built, folder: Path, base: dict[str, str | None]) -> None:
-    """The new adapter as a PEFT folder that names its base (`base_name`); its configuration in one order."""
-    from peft import get_peft_model_state_dict
-    from safetensors.torch import save_file
-
-    state = get_peft_model_state_dict(built.model, adapter_name=built.adapter)
-    save_file(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())},
-        folder / "adapter_model.safetensors",
-        {"format": "pt"},
-    )
-    config = built.model.peft_config[built.adapter].to_dict()
-    config |= {**base, "inference_mode": True}
-    plain = {name: sorted(value) if isinstance(value, (set, frozenset)) else value for name, value in config.items()}
-    (folder / "adapter_config.json").write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,78 @@
+"""A base under an extended tokenizer: rows of the embeddings (and of the head) for the tokens that were added.
+
+An added token begins as the mean of the tokens the base wrote it with, in what reads and in what writes: the model then says about the
+same of it as of its parts, where random rows would first have to be learnt (Hewitt 2021; Mosin et al. 2023 for continual pretraining).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+from pipeline.errors import UsageError
+from stages.models.chat.templates import load_tokenizer
+from stages.models.inference.chain import Link
+from stages.models.inference.generate import tokenizer_of
+
+
+class Added(NamedTuple):
+    """Tokens a tokenizer has and its base has not."""
+
+    ids: list[int]
+    parts: list[list[int]]
+    """Of each, the base's tokens it is made of; empty where the base cannot write it."""
+    known: int
+    """How many tokens the base's tokenizer has."""
+
+
+def own_tokenizer(chain: Sequence[Link]) -> Any:
+    """The tokenizer a base brings; None where it brings none."""
+    try:
+        return load_tokenizer(tokenizer_of(chain)) if chain else None
+    except UsageError:
+        return None
+
+
+def added(tokenizer: Any, base: Any) -> Added | None:
+    """What `tokenizer` has beyond `base`; None where that is nothing. UsageError where it is no extension: an id stands for another token."""
+    mine, theirs = tokenizer.get_vocab(), base.get_vocab()
+    by_id = {number: token for token, number in theirs.items()}
+    other = sorted(number for token, number in mine.items() if by_id.get(number, token) != token)
+    if other:
+        written = tokenizer.convert_ids_to_tokens(other[0])
+        raise UsageError(
+            f"the tokenizer is another one than the base's: {len(other):,} ids stand for other tokens (id {other[0]}: {by_id[other[0]]!r} in the "
+            f"base, {written!r} in it)",
+            "give the tokenizer the base was trained with, or one that extends it and keeps its ids",
+        )
+    new = sorted((number, token) for token, number in mine.items() if number not in by_id)
+    if not new:
+        return None
+    special = set(tokenizer.get_added_vocab())
+    parts = [_parts(token, token in special, base) for _, token in new]
+    return Added([number for number, _ in new], parts, len(base))
+
+
+def _parts(token: str, special: bool, base: Any) -> list[int]:
+    """Ids of the base's tokens that a token is made of: an entry of the vocabulary by the base's own model, as it stands there (bytes as
+    letters, `▁` for a blank); an added token by its text."""
+    if special:
+        found = base(token, add_special_tokens=False)["input_ids"]
+    else:
+        found = [piece.id for piece in base.backend_tokenizer.model.tokenize(token)]
+    return [number for number in found if number != base.unk_token_id]
+
+
+@torch.no_grad()
+def grow(model: Any, found: Added, size: int) -> None:
+    """Give `model` a row for each of `size` tokens, in what reads and in what writes, tied or not, and set those of the added ones."""
+    if size > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(size, mean_resizing=False)
+    head = model.get_output_embeddings()
+    tensors = [model.get_input_embeddings().weight, head.weight, getattr(head, "bias", None)]
+    for tensor in {id(one): one for one in tensors if one is not None}.values():
+        usual = tensor[: found.known].float().mean(0)
+        rows = [tensor[parts].float().mean(0) if parts else usual for parts in found.parts]
+        tensor[found.ids] = torch.stack(rows).to(tensor.dtype)
