@@ -199,3 +199,68 @@ def test_without_a_network_and_without_a_revision_it_says_so(hub, chat_store):
                 ]
             }
         )
+
+
+class Hub:
+    """What huggingface_hub asks of a hub, for one repository: its commit, its files, their bytes."""
+
+    def __init__(self, folder):
+        import hashlib
+        import threading
+        from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+        outer, self.asked = self, []
+        files = {path.name: path.read_bytes() for path in folder.iterdir()}
+        names = {name: hashlib.sha1(data).hexdigest() for name, data in files.items()}
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                path = self.path.split("?")[0]
+                outer.asked.append(path.rsplit("/", 1)[-1])
+                if path.startswith("/api/models/lab/qwen/tree/"):
+                    tree = [{"type": "file", "path": n, "size": len(files[n]), "oid": names[n]} for n in files]
+                    self.answer(json.dumps(tree).encode())
+                elif path.startswith("/api/models/lab/qwen"):
+                    self.answer(json.dumps({"id": "lab/qwen", "sha": COMMIT}).encode())
+                elif path.startswith("/lab/qwen/resolve/"):
+                    name = path.rsplit("/", 1)[-1]
+                    self.answer(files[name], ETag=f'"{names[name]}"', **{"X-Repo-Commit": COMMIT})
+                else:
+                    self.send_error(404)
+
+            do_HEAD = do_GET
+
+            def answer(self, body, **headers):
+                self.send_response(200)
+                for name, value in {"Content-Length": str(len(body)), **headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                if self.command == "GET":
+                    self.wfile.write(body)
+
+            def log_message(self, *given): ...
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.mark.slow
+def test_what_is_fetched_is_what_a_model_is_made_of_and_nothing_else(qwen, tmp_path):
+    """In a process of its own: huggingface_hub reads its settings when it is imported."""
+    import os
+    import subprocess
+    import sys
+
+    hub = Hub(qwen)
+    told = {
+        "HF_ENDPOINT": f"http://127.0.0.1:{hub.server.server_port}",
+        "HF_HUB_CACHE": str(tmp_path),
+        "HF_HUB_OFFLINE": "0",
+    }
+    says = "from stages.models.inference.folder import opened; s = opened('hf://lab/qwen@main'); print(s.source, s.content_hash)"
+    done = subprocess.run([sys.executable, "-c", says], env={**os.environ, **told}, capture_output=True, text=True)
+    hub.server.shutdown()
+    assert done.stdout.split() == [f"hf://lab/qwen@{COMMIT}", ModelFolder(qwen).content_hash], done.stderr
+    assert "model.safetensors" in hub.asked and not {"pytorch_model.bin", "modeling_evil.py", "README.md"} & set(
+        hub.asked
+    )
