@@ -205,7 +205,7 @@ def test_another_architecture_and_other_methods(method, more, qwen, chat_store, 
         "steps": 4,
         "batch": 3,
     }
-    options |= {"learning_rate": 1e-3, "open_layers": 1}
+    options |= {"learning_rate": 1e-3, **({"open_layers": 1} if method == "freeze" else {})}
     inputs = Inputs({"of": [chat_store], "base": [ModelFolder(qwen)]}, 17)
     Train(**options, **plain).run(inputs, Store(tmp_path / "alone"), Inline())
     together([({**options, "parallel": "fsdp", **more}, inputs, tmp_path / "two")])
