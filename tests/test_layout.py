@@ -16,6 +16,7 @@ FLOORS = [
         "own_folders",
         "docs",
         "paths",
+        "table_files",
         "storage.files",
         "storage.ledger",
         "storage.lock",

@@ -6,20 +6,15 @@ names its columns likewise. A set is recognised by its columns, not by its file 
 
 from __future__ import annotations
 
-import bz2
-import csv
-import gzip
-import io
-import json
-import lzma
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SourceError
+from pipeline.table_files import KINDS, kind_of, rows_in
 
-SUFFIXES = (".jsonl", ".ndjson", ".json", ".tsv", ".csv", ".parquet", ".arrow")
+SUFFIXES = tuple(kind for kind in KINDS if kind != ".txt")
 QUESTION = (
     "question", "query", "prompt", "premise", "sentence", "sentence1", "instruction", "problem", "input", "context", "title",
     "word", "stem", "text",
@@ -61,18 +56,16 @@ def items(path: str) -> list[Item]:
         )
     if (place / "manifest.json").is_file():
         return list(_of_store(path, place.name))
-    files = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file() and _kind(p))
+    files = (
+        [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file() and kind_of(p) in SUFFIXES)
+    )
     found = [item for file in files for item in _of_file(file, place if place.is_dir() else place.parent)]
     if not found:
         raise SourceError(
-            f"{path} holds no evaluation items", f"give files that end in {', '.join(SUFFIXES)} (also .gz, .xz, .bz2)"
+            f"{path} holds no evaluation items",
+            f"give files that end in {', '.join(SUFFIXES)} (also .gz, .xz, .bz2, .zst)",
         )
     return found
-
-
-def _kind(path: Path) -> str:
-    suffixes = [s for s in path.suffixes if s not in (".gz", ".xz", ".bz2")]
-    return suffixes[-1] if suffixes and suffixes[-1] in SUFFIXES else ""
 
 
 def _of_file(path: Path, base: Path) -> Iterator[Item]:
@@ -87,34 +80,10 @@ def _of_file(path: Path, base: Path) -> Iterator[Item]:
 
 
 def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
-    kind = _kind(path)
-    try:
-        if kind in (".parquet", ".arrow"):
-            import pyarrow.feather
-            import pyarrow.parquet
-
-            table = pyarrow.parquet.read_table(path) if kind == ".parquet" else pyarrow.feather.read_table(path)
-            yield from table.to_pylist()
-            return
-        text = _read(path)
-        if kind in (".tsv", ".csv"):
-            csv.field_size_limit(1 << 30)
-            quoting = csv.QUOTE_NONE if kind == ".tsv" else csv.QUOTE_MINIMAL
-            yield from csv.DictReader(
-                io.StringIO(text, newline=""), delimiter="\t" if kind == ".tsv" else ",", quoting=quoting
-            )
-        elif kind == ".json":
-            yield from _flattened(json.loads(text))
-        else:
-            yield from (json.loads(line) for line in text.splitlines() if line.strip())
-    except (OSError, ValueError, EOFError, lzma.LZMAError) as fault:
-        raise SourceError(f"cannot read evaluation set {path}: {fault}", "give whole, UTF-8 encoded files") from None
-
-
-def _read(path: Path) -> str:
-    opener = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}.get(path.suffix, open)
-    with opener(path, "rb") as handle:
-        return handle.read().decode("utf-8-sig")
+    if kind_of(path) != ".json":
+        return rows_in(path)
+    rows = list(rows_in(path))
+    return _flattened(rows[0] if len(rows) == 1 else rows)
 
 
 def _flattened(page: Any) -> Iterator[Mapping[str, Any]]:

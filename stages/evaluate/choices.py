@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import UsageError
-from stages.evaluate.forms import Question, questions, rows_of
+from stages.evaluate.forms import Question, questions
 from stages.models.chat.rows import Row, join, segment
 
-__all__ = ["Answered", "Choices", "Question", "answered", "chance", "load", "prompts", "rows_of"]
+__all__ = ["Answered", "Choices", "Question", "answered", "chance", "load", "prompts"]
 
 
 class Choices(NamedTuple):

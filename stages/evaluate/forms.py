@@ -1,6 +1,6 @@
 """Questions with choices from local files, in the forms the common sets come in.
 
-A file holds one question per row (JSONL, a JSON list, TSV, CSV or Parquet), in any of these forms, told apart by their fields:
+A file (`pipeline/table_files.py`) holds one question per row, in any of these forms, told apart by their fields:
 
     KoBEST BoolQ      paragraph, question, label; or Text, Question, Answer      answers 아니오, 예
     KoBEST COPA       premise, question, alternative_1, alternative_2, label; or sentence, question, 1, 2, Answer
@@ -18,14 +18,12 @@ is none of these, has no two answers, or names a right answer that is not there,
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import SourceError
+from pipeline.table_files import rows_in
 
 
 class Question(NamedTuple):
@@ -49,7 +47,7 @@ NO_YES = (" 아니오", " 예")
 def questions(path: str | Path) -> list[Question]:
     """The questions of a file. SourceError names the first row that cannot be asked, and why."""
     path, found = Path(path), []
-    for number, row in enumerate(rows_of(path), 1):
+    for number, row in enumerate(rows_in(path), 1):
         try:
             found.append(question_of(row))
         except Unfit as fault:
@@ -59,44 +57,6 @@ def questions(path: str | Path) -> list[Question]:
             ) from None
     if not found:
         raise SourceError(f"{path} holds no question", "give a file of questions")
-    return found
-
-
-def rows_of(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSONL, JSON, TSV, CSV or Parquet file. SourceError where it cannot be read."""
-    import pyarrow as pa
-
-    try:
-        if path.suffix == ".parquet":
-            import pyarrow.parquet as pq
-
-            return pq.read_table(path).to_pylist()
-        text = path.read_text(encoding="utf-8-sig")
-        if path.suffix in (".tsv", ".csv"):
-            # a quotation mark in a TSV is a letter of the text (KoBEST), in a CSV it encloses a field
-            tab = path.suffix == ".tsv"
-            return list(
-                csv.DictReader(
-                    io.StringIO(text, newline=""),
-                    delimiter="\t" if tab else ",",
-                    quoting=csv.QUOTE_NONE if tab else csv.QUOTE_MINIMAL,
-                )
-            )
-        found = (
-            json.loads(text)
-            if text.lstrip().startswith("[")
-            else [json.loads(line) for line in text.split("\n") if line.strip()]
-        )
-    except OSError as fault:
-        raise SourceError(f"cannot read {path}: {fault.strerror}", "give the path of a readable file") from None
-    except (ValueError, csv.Error, pa.ArrowException) as fault:
-        raise SourceError(
-            f"{path} cannot be read as rows: {fault}",
-            "one JSON object per line or one list, TSV or CSV with a head line, or Parquet; UTF-8",
-        ) from None
-    odd = next((number for number, row in enumerate(found, 1) if not isinstance(row, dict)), None)
-    if odd is not None:
-        raise SourceError(f"{path} row {odd}: no JSON object", "one object per line, or a list of objects")
     return found
 
 

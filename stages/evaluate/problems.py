@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import SourceError, UsageError
-from stages.evaluate.forms import rows_of
+from pipeline.table_files import rows_in
 
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
 
@@ -42,7 +42,7 @@ def load(path: str | Path, shots: int = 0, most: int | None = None) -> Problems:
     import hashlib
 
     found = []
-    for number, row in enumerate(rows_of(Path(path)), 1):
+    for number, row in enumerate(rows_in(Path(path)), 1):
         problem = _problem(row)
         if problem is None:
             raise SourceError(

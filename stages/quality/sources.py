@@ -1,17 +1,11 @@
 """Texts to learn from or to measure: stores and files, with a selection by column.
 
 A source is a path, optionally with conditions in brackets: `docs.jsonl.xz[translationtype=HT]` are the rows whose column says
-so. Files: JSONL, JSON lists, TSV, CSV, Parquet, plain text (a document per line), each also .gz, .xz, .bz2 or .zst.
+so. `pipeline/table_files.py` says which files are read; in plain text a line is a document.
 """
 
 from __future__ import annotations
 
-import bz2
-import csv
-import gzip
-import io
-import json
-import lzma
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,9 +13,7 @@ from typing import Any, NamedTuple
 
 from pipeline.errors import SourceError, did_you_mean
 from pipeline.schema import doc_id
-
-KINDS = (".jsonl", ".ndjson", ".json", ".tsv", ".csv", ".parquet", ".txt")
-PACKED = {".gz": gzip.open, ".xz": lzma.open, ".bz2": bz2.open}
+from pipeline.table_files import KINDS, kind_of, rows_in
 
 
 class Sample(NamedTuple):
@@ -78,41 +70,9 @@ def _rows(path: Path) -> Iterator[Mapping[str, Any]]:
     if path.is_dir():
         yield from _store_rows(path)
         return
-    kind = next((s for s in reversed(path.suffixes) if s not in (*PACKED, ".zst")), "")
-    if kind not in KINDS:
+    if not kind_of(path):
         raise SourceError(f"{path} is of no known kind", f"files that end in {', '.join(KINDS)} are read")
-    try:
-        if kind == ".parquet":
-            import pyarrow.parquet as pq
-
-            for batch in pq.ParquetFile(path).iter_batches(1024):
-                yield from batch.to_pylist()
-            return
-        with _opened(path) as lines:
-            yield from _parsed_lines(lines, kind)
-    except (OSError, ValueError, EOFError, lzma.LZMAError, csv.Error) as fault:
-        raise SourceError(f"cannot read {path}: {fault}", "give whole, UTF-8 encoded files") from None
-
-
-def _parsed_lines(lines: io.TextIOBase, kind: str) -> Iterator[Mapping[str, Any]]:
-    if kind in (".tsv", ".csv"):
-        csv.field_size_limit(1 << 30)
-        quoting = csv.QUOTE_NONE if kind == ".tsv" else csv.QUOTE_MINIMAL
-        yield from csv.DictReader(lines, delimiter="\t" if kind == ".tsv" else ",", quoting=quoting)
-    elif kind == ".json":
-        yield from json.load(lines)
-    elif kind == ".txt":
-        yield from ({"text": line.rstrip("\n")} for line in lines)
-    else:
-        yield from (json.loads(line) for line in lines if line.strip())
-
-
-def _opened(path: Path) -> io.TextIOBase:
-    if path.suffix == ".zst":
-        import zstandard
-
-        return zstandard.open(path, "rt", encoding="utf-8-sig", newline="")
-    return PACKED.get(path.suffix, open)(path, "rt", encoding="utf-8-sig", newline="")  # type: ignore[operator]
+    yield from rows_in(path)
 
 
 def _store_rows(path: Path) -> Iterator[Mapping[str, Any]]:
