@@ -59,7 +59,14 @@ def spellings(text: str) -> list[str]:
 
 def shaped(raw: Raw, as_: str = "document") -> dict | None:
     options = SimpleNamespace(
-        as_=as_, max_bytes=1 << 26, columns={}, extract="main", comments=True, headings=True, ranking="best-worst"
+        as_=as_,
+        max_bytes=1 << 26,
+        columns={},
+        extract="main",
+        extractor=None,
+        comments=True,
+        headings=True,
+        ranking="best-worst",
     )
     (outcome,) = Shaper(options).take(raw, "id", "file")
     return outcome.values

@@ -97,7 +97,9 @@ class Shaper:
 
     def _read(self, raw: Raw) -> Document:
         if raw.kind == "page":
-            document = page.read(raw, self.options.extract, self.options.comments, self.options.headings)
+            document = page.read(
+                raw, self.options.extract, self.options.comments, self.options.headings, self.options.extractor
+            )
         elif raw.kind in TEXT_KINDS:
             document = texts.read(raw)
         else:

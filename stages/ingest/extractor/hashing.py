@@ -57,11 +57,11 @@ def class_words(data, start, stop, salt, out, at):
     return at
 
 
-@kernel(reads(np.uint8))
-def first_word(name):
-    """Hash of the first word of a class name; 0 where it has none."""
+@kernel(reads(np.uint8), int64)
+def first_word(name, salt):
+    """Hash of the first word of a class name (`salt` 0) or another attribute; 0 where it has none."""
     out = np.zeros(4, np.uint32)
-    class_words(name, 0, len(name), 0, out, 0)
+    class_words(name, 0, len(name), salt, out, 0)
     return out[0]
 
 

@@ -67,7 +67,7 @@ def _tables(more: int | None = None) -> Tables:
         read[ATTRIBUTE[name]] = what
     hashes = np.empty(len(_ROLES), np.uint32)
     for place, name in enumerate(_ROLES):
-        hashes[place] = first_word(np.frombuffer(name.encode(), np.uint8))
+        hashes[place] = first_word(np.frombuffer(name.encode(), np.uint8), 0)
     bits = np.array([1 << bit for bit in _ROLES.values()], np.int32)
     return Tables(role, kind, code, flag, read, hashes, bits)
 

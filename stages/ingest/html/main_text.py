@@ -13,12 +13,12 @@ from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from stages.ingest.html import headings, lists, thread
-from stages.ingest.html.render import Rendered, render
+from stages.ingest.html.render import Rendered, Span, render
 from stages.ingest.html.tree import Tree, parse
 from stages.ingest.metadata.attach import letters_of
 from stages.ingest.metadata.items import Item
 
-Extract = Literal["main", "all", "resiliparse"]
+Extract = Literal["main", "learned", "trafilatura", "resiliparse", "all"]
 
 COVERS = 0.5
 """Share of Resiliparse's main content below which trafilatura's text counts as too little."""
@@ -39,16 +39,29 @@ laid out in tables nest them six or eight deep."""
 class Main(NamedTuple):
     rendered: Rendered
     by: str
-    """`trafilatura`, `resiliparse`, `all`, `thread` for the posts of a discussion, or `plain` for what was too heavy for the first two."""
+    """`learned`, `trafilatura`, `resiliparse`, `all`, `thread` for the posts of a discussion, or `plain` for what was too heavy for the first two."""
 
 
 def extract(
-    tree: Tree, mode: Extract = "main", comments: bool = True, items: Sequence[Item] = (), headed: bool = True
+    tree: Tree,
+    mode: Extract = "main",
+    comments: bool = True,
+    items: Sequence[Item] = (),
+    headed: bool = True,
+    source: str | None = None,
+    extractor: str | None = None,
 ) -> Main:
     """Main text of a page with its blocks; empty text where there is none. `items` are the page's own, to know a thread by;
-    `headed` puts headings back that trafilatura left out."""
+    `headed` puts headings back that trafilatura left out; `source` is what `learned`
+    reads, with the model in the file `extractor` or the shipped one."""
+    if mode == "learned":
+        return Main(learned(tree, source, extractor, comments), "learned")
     main = _extract(tree, mode, comments, headed)
-    if mode == "main" and comments and (posts := thread.read(tree.body, items, main.rendered)) is not None:
+    if (
+        mode in ("main", "trafilatura")
+        and comments
+        and (posts := thread.read(tree.body, items, main.rendered)) is not None
+    ):
         return Main(posts, "thread")
     return main
 
@@ -126,6 +139,21 @@ def _as_html(root: Any) -> Any:
         block.append(block.makeelement("code"))
         block[0].text = words
     return copied
+
+
+def learned(tree: Tree, source: str | None = None, extractor: str | None = None, comments: bool = True) -> Rendered:
+    """The blocks that the learnt extractor takes for main text. It reads the source; where none is given, the tree."""
+    from lxml import etree
+
+    from stages.ingest.extractor.model import chosen, load
+    from stages.ingest.flat import render as flat
+    from stages.ingest.flat.build import build
+
+    if source is None:
+        source = etree.tostring(tree.root, encoding="unicode", method="html")
+    nodes = build(source).tree
+    found = flat.render(nodes, chosen(nodes, load(extractor), comments))
+    return Rendered(found.text, [Span(*span) for span in found.spans], found.marks)
 
 
 def resiliparse(tree: Tree) -> Rendered:

@@ -17,7 +17,13 @@ ASKED = frozenset(("question", "answer", "accepted_answer", "step"))
 """Kinds for which a page without main text is kept."""
 
 
-def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True, headed: bool = True) -> Document:
+def read(
+    raw: Raw,
+    extract: main_text.Extract = "main",
+    comments: bool = True,
+    headed: bool = True,
+    extractor: str | None = None,
+) -> Document:
     """The document of a page given as bytes, or the reason why there is none."""
     if not raw.body.strip():
         return dropped("ingest.empty")
@@ -37,7 +43,7 @@ def read(raw: Raw, extract: main_text.Extract = "main", comments: bool = True, h
         return dropped("ingest.too_complex", f"{tree.nodes} elements, over {MOST_NODES}", metrics)
     found = items.read_items(tree.root)
     facts = number(_groups(schema_org.groups(found), structure.groups(tree.body)))
-    main = main_text.extract(tree, extract, comments, found, headed)
+    main = main_text.extract(tree, extract, comments, found, headed, decoded.text, extractor)
     if not main.rendered.text and not any(fact.kind in ASKED for fact in facts):
         return dropped("ingest.no_main_text", None, metrics)
     main, blocks = _with_questions(tree, main, facts)

@@ -27,7 +27,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["short", "over 64 KB"])
-@pytest.mark.parametrize("mode", ["main", "all", "resiliparse"])
+@pytest.mark.parametrize("mode", ["main", "learned", "all", "resiliparse"])
 @pytest.mark.parametrize("way", BROKEN)
 def test_broken_markup_keeps_its_text(page, way, mode, long):
     frame = BROKEN[way]
@@ -163,7 +163,7 @@ def test_large_pages_cost_time_in_proportion(name, page):
     assert large <= 2.3 * small + 0.3, (small, large)
 
 
-@pytest.mark.parametrize("mode", ["main", "all", "resiliparse"])
+@pytest.mark.parametrize("mode", ["main", "learned", "all", "resiliparse"])
 def test_a_stray_quote_in_a_long_page_hides_nothing(page, mode):
     words = "\n".join(
         f'<p class="col text wide">Paragraph {n}: the old mill grinds grain between two heavy stones.</p>'

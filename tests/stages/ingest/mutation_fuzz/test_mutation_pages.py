@@ -34,7 +34,7 @@ def a_page(dice: random.Random) -> Sample:
     return Sample(data, [Record(0, len(data), None)])
 
 
-FORMATS = {mode: Format("html", a_page, none, {"extract": mode}) for mode in ("main", "all", "resiliparse")}
+FORMATS = {mode: Format("html", a_page, none, {"extract": mode}) for mode in ("main", "learned", "all", "resiliparse")}
 
 
 @pytest.mark.parametrize("mode", FORMATS)
