@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stages.ingest import charset
+from stages.ingest.flat.build import TooComplex
 from stages.ingest.html import main_text, structure, tags
 from stages.ingest.html.tree import Tree, parse
 from stages.ingest.metadata import attach, card, items, licence, schema_org, signals
@@ -43,7 +44,10 @@ def read(
         return dropped("ingest.too_complex", f"{tree.nodes} elements, over {MOST_NODES}", metrics)
     found = items.read_items(tree.root)
     facts = number(_groups(schema_org.groups(found), structure.groups(tree.body)))
-    main = main_text.extract(tree, extract, comments, found, headed, decoded.text, extractor)
+    try:
+        main = main_text.extract(tree, extract, comments, found, headed, decoded.text, extractor)
+    except TooComplex as fault:
+        return dropped("ingest.too_complex", str(fault), metrics)
     if not main.rendered.text and not any(fact.kind in ASKED for fact in facts):
         return dropped("ingest.no_main_text", None, metrics)
     main, blocks = _with_questions(tree, main, facts)

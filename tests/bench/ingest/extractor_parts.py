@@ -50,13 +50,17 @@ def parts() -> list[tuple[str, Callable[[dict[str, Any]], None]]]:
     from stages.ingest.extractor.features import COLUMNS
     from stages.ingest.extractor.scan import BYTES
     from stages.ingest.extractor.second import SECOND_COLUMNS, fill_second
+    from stages.ingest.flat.bound import bound
     from stages.ingest.flat.build import from_serialised
     from stages.ingest.flat.render import render
 
     model = m.load()
 
+    def limit(page):
+        page["within"] = bound(page["source"].encode("utf-8", "replace")).source.decode()
+
     def parse(page):
-        page["parsed"] = HTMLTree.parse(page["source"])
+        page["parsed"] = HTMLTree.parse(page.pop("within"))
 
     def serialise(page):
         page["written"] = str(page.pop("parsed")).encode()
@@ -73,14 +77,15 @@ def parts() -> list[tuple[str, Callable[[dict[str, Any]], None]]]:
         m.features_of(page["blocks"], page["known"], model.texts, page["features"])
 
     def first(page):
-        page["p"] = m.said(model.first, page["features"])
+        page["first"] = m.odds_of(model.first, page["features"])
+        page["p"] = m.thousandths(page["first"])
 
     def around(page):
         b = page["blocks"]
         fill_second(b.block, b.container, page["known"], b.signature, page["p"], page["features"], COLUMNS)
 
     def second(page):
-        page["p"] = m.said(model.second, page["features"])
+        page["p"] = m.mixed(page["first"], m.odds_of(model.second, page["features"]))
 
     def choose(page):
         kept = np.append(most_expected(page["p"], page["blocks"].block[:, BYTES]), False)
@@ -89,9 +94,9 @@ def parts() -> list[tuple[str, Callable[[dict[str, Any]], None]]]:
     def write(page):
         page["text"] = render(page["tree"], page["chosen"]).text
 
-    steps = [parse, serialise, cut, blocks, features, first, around, second, choose, write]
+    steps = [limit, parse, serialise, cut, blocks, features, first, around, second, choose, write]
     names = [
-        "lexbor's parse", "its serialisation", "cut into the flat tree", "blocks and containers", "features", "trees, first stage",
+        "source within limits", "lexbor's parse", "its serialisation", "cut into the flat tree", "blocks and containers", "features", "trees, first stage",
         "features of the second", "trees, second stage", "choice", "rendering",
     ]  # fmt: skip
     return list(zip(names, steps))
@@ -136,7 +141,7 @@ def main() -> None:
     print(f"{len(texts)} pages, {size:.1f} MB\n{'part':28}   MB/s   share")
     for name, seconds in best.items():
         print(f"{name:28} {size / seconds:6.0f}   {seconds / total:5.1%}")
-    tree = sum(best[name] for name, _ in steps[:3])
+    tree = sum(best[name] for name, _ in steps[:4])
     print(f"{'source to text':28} {size / total:6.1f}\n{'tree to text':28} {size / (total - tree):6.1f}")
     some = texts[:: given.peers]
     share = sum(map(len, some)) / max(1, sum(map(len, texts)))
