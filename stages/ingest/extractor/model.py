@@ -11,13 +11,13 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.errors import SourceError
-from stages.ingest.extractor.blocks import Blocks, blocks_of
-from stages.ingest.extractor.choice import most_expected
+from stages.ingest.extractor.blocks import CONTROL1, Blocks, blocks_of
+from stages.ingest.extractor.choice import most_expected, with_whole_lists
 from stages.ingest.extractor.comments import are_comments
 from stages.ingest.extractor.containers import extremes, know
 from stages.ingest.extractor.features import COLUMNS, fill_features
 from stages.ingest.extractor.hashing import open_table
-from stages.ingest.extractor.scan import BYTES
+from stages.ingest.extractor.scan import BYTES, LINKS
 from stages.ingest.extractor.second import SECOND_COLUMNS, fill_second
 from stages.ingest.extractor.trees import Forest, probabilities, steps_of, walk
 from stages.ingest.flat.tree import Flat
@@ -26,6 +26,8 @@ FORMAT = 1
 """Number of the features and of the file's layout: a model of another number is refused."""
 SHIPPED = Path(__file__).parent / "model"
 NAME = "model.npz"
+PROSE = 200
+"""Bytes beside readers' comments from which they are not the page itself."""
 MIXED = 1, 2
 """Share of either stage's log odds in the answer: their mean (out of fold: .8758 for the first alone, .8774 for the second, .8787)."""
 
@@ -94,10 +96,15 @@ def chosen(tree: Flat, model: Model, comments: bool = True) -> np.ndarray:
     """Booleans by node: the text nodes that are the page's main text; without readers' `comments` where there is more than those."""
     blocks = blocks_of(tree)
     kept = np.zeros(len(blocks.block) + 1, np.bool_)  # the last stands for text of no block
-    kept[:-1] = most_expected(scored(blocks, model), blocks.block[:, BYTES])
+    if blocks.block[:, LINKS].any() or blocks.container[0, CONTROL1]:
+        best = most_expected(scored(blocks, model), blocks.block[:, BYTES])
+        kept[:-1] = with_whole_lists(best, blocks.block, blocks.container)
+    else:  # without a link or a field there is no furniture
+        kept[:-1] = True
     if not comments:
         own = kept[:-1] & ~are_comments(tree, blocks)
-        kept[:-1] = own if own.any() else kept[:-1]
+        if blocks.block[own, BYTES].sum() >= PROSE:
+            kept[:-1] = own
     return kept[blocks.home]
 
 

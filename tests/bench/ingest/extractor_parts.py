@@ -46,7 +46,7 @@ def parts() -> list[tuple[str, Callable[[dict[str, Any]], None]]]:
 
     from stages.ingest.extractor import model as m
     from stages.ingest.extractor.blocks import blocks_of
-    from stages.ingest.extractor.choice import most_expected
+    from stages.ingest.extractor.choice import most_expected, with_whole_lists
     from stages.ingest.extractor.features import COLUMNS
     from stages.ingest.extractor.scan import BYTES
     from stages.ingest.extractor.second import SECOND_COLUMNS, fill_second
@@ -88,8 +88,9 @@ def parts() -> list[tuple[str, Callable[[dict[str, Any]], None]]]:
         page["p"] = m.mixed(page["first"], m.odds_of(model.second, page["features"]))
 
     def choose(page):
-        kept = np.append(most_expected(page["p"], page["blocks"].block[:, BYTES]), False)
-        page["chosen"] = kept[page["blocks"].home]
+        b = page["blocks"]
+        kept = with_whole_lists(most_expected(page["p"], b.block[:, BYTES]), b.block, b.container)
+        page["chosen"] = np.append(kept, False)[b.home]
 
     def write(page):
         page["text"] = render(page["tree"], page["chosen"]).text

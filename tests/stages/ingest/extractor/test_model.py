@@ -49,6 +49,10 @@ def test_a_page_without_main_text_stays_empty(html):
     assert text_of(html) == ""
 
 
+def test_a_page_without_a_link_or_a_field_is_all_text():
+    assert text_of("<title>x</title><div>5 May</div><p>Short.</p><li>1</li>") == "5 May\n\nShort.\n\n- 1"
+
+
 @pytest.mark.parametrize("box", ["class=comment-list", "id=comments", "class='post-comments wide'", "id=disqus_thread"])
 def test_comments_are_left_out_on_request(box):
     line = "The mill at the river grinds another sack of barley before the evening bell rings, {} {}."
