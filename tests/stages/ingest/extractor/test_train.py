@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import SourceError, UsageError, WorkError
 from stages.ingest.commands import TrainExtractor
-from stages.ingest.extractor.model import NAME, chosen, load
+from stages.ingest.extractor.model import NAME, SHIPPED, chosen, load
 from stages.ingest.extractor.pages import example_of, read_pages, word_f1
 from stages.ingest.flat.build import build
 from stages.ingest.flat.render import render
@@ -73,6 +73,20 @@ def test_the_same_pages_give_the_same_bytes(trained, pages, tmp_path):
     TrainExtractor.build({"pages": [str(pages)], "out": str(tmp_path), "trees": 8}, "extractor train").run()
     for name in (NAME, "card.json", "card.md"):
         assert (tmp_path / name).read_bytes() == (trained / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_the_shipped_model_is_what_the_documented_command_makes(unpacked, tmp_path):
+    lightgbm = pytest.importorskip("lightgbm", reason="LightGBM (the extra `extractor`) is not installed")
+    pytest.importorskip("rapidfuzz", reason="RapidFuzz (the extra `extractor`) is not installed")
+    card = json.loads((SHIPPED / "card.json").read_text("utf-8"))
+    if lightgbm.__version__ != card["versions"]["lightgbm"]:
+        pytest.skip(f"another LightGBM than the model's ({card['versions']['lightgbm']})")
+    (folder,) = {path.parent.parent for path in unpacked("B-wcxb-dev").rglob("ground-truth/*.json")}
+    order = {"pages": [str(folder)], "out": str(tmp_path)} | {name: card[name] for name in ("licence", "attribution")}
+    TrainExtractor.build(order, "extractor train").run()
+    for name in (NAME, "card.json", "card.md"):
+        assert (tmp_path / name).read_bytes() == (SHIPPED / name).read_bytes(), name
 
 
 def test_pages_of_one_site_are_refused(pages, tmp_path):
