@@ -25,7 +25,7 @@ class Augment(Stage):
 
     ports: ClassVar[dict[str, Port]] = {"of": Port("CHAT", help="rows to start from")}
     output_shape: ClassVar[str | None] = "CHAT"
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     uses_rng: ClassVar[bool] = True
 
     renamed: ClassVar[dict[str, str]] = {"likeness": "similarity", "own_likeness": "own_similarity"}

@@ -1,6 +1,6 @@
 """What can be seen of an answer without a model: its script, refusals, leaked templates, repetition. Korean and English.
 
-Shared by the checks of preference pairs and the selection of conversations.
+Shared by the checks of preference pairs, of what a teacher writes, and the selection of conversations.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ REFUSAL = re.compile(
 REFUSAL_HEAD = 160
 """A refusal opens an answer: code points looked at."""
 LEAK = re.compile(
-    r"<\|[a-z_]{2,24}\|>|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|^\s*(?:###? ?(?:Instruction|Response|Input|Output|지시(?:문|사항)?|응답|입력|출력) ?:?\s*$)"
+    r"<\|[a-z_]{2,24}\|>|^\s*\[(?:입력|출력|맥락|Input|Output|Context)\]|<(?:start|end)_of_turn>|\[/?INST\]|<</?SYS>>|^\s*(?:###? ?(?:Instruction|Response|Input|Output|지시(?:문|사항)?|응답|입력|출력) ?:?\s*$)"
     r"|^\s*(?:Human|Assistant|System|사용자|어시스턴트|인공지능) ?: ?\S|\bBelow is an instruction that describes a task\b|아래는 작업을 설명하는 (?:명령|지시)"
     r"|\{(?:input|instruction|context|question|passage|answer|질문|지시문|문맥|답변)\}|\{\{ ?[a-z_.]+ ?\}\}|\bas (?:requested|described) in the (?:prompt|instruction)s?\b",
     re.IGNORECASE | re.MULTILINE,

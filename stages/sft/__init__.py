@@ -31,7 +31,7 @@ def rule_of(name: str, options: dict[str, Any]) -> Rule:
 class Sft(Stage):
     """Mine instructions and answers from documents by rules; a teacher fills the gaps when one is named."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     ports: ClassVar[dict[str, Port]] = {"of": Port("DOCUMENT", many=True)}
     output_shape: ClassVar[str | None] = "CHAT"
     uses_rng: ClassVar[bool] = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from stages.models.answer_checks import leaks, refuses
 from stages.models.teacher.reply import objects
 
 
@@ -38,15 +39,6 @@ def _pairs(group: list[Any]) -> tuple[list[tuple[str, str]] | None, str]:
     return pairs, ""
 
 
-REFUSAL = re.compile(
-    r"\b(?:as an ai|i(?:'m| am) sorry,? but|i cannot (?:help|assist|answer|provide)|i can't (?:help|assist|answer|provide)|language model)\b|"
-    r"죄송하지만|죄송합니다만|답변(?:을|해)? ?드릴 수 없|도와드릴 수 없|인공지능(?: 언어 모델)?(?:로서|이므로)|AI 언어 ?모델",
-    re.IGNORECASE,
-)
-LEAK = re.compile(
-    r"\[(?:입력|출력|맥락|Input|Output|Context)\]|<\|[a-z_]+\|>|\[/?INST\]|###\s*(?:Instruction|Response|Input)",
-    re.IGNORECASE,
-)
 DEICTIC = re.compile(
     r"(?:위|이|아래|본|주어진|제시된|해당) (?:글|본문|문서|문단|지문|텍스트)|\b(?:the|this) (?:text|passage|article|input|document)\b|\babove\b",
     re.IGNORECASE,
@@ -57,9 +49,9 @@ def fault_in(instruction: str, answer: str) -> str | None:
     """The ledger word of what makes a generated pair unfit on sight; None when nothing does."""
     if not instruction or not answer:
         return "teacher.bad_answer"
-    if LEAK.search(instruction) or LEAK.search(answer):
+    if leaks(instruction) or leaks(answer):
         return "teacher.template_leak"
-    if REFUSAL.search(answer[:300]):
+    if refuses(answer):
         return "teacher.refusal"
     if DEICTIC.search(instruction):
         return "teacher.unclear"

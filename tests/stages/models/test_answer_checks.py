@@ -10,7 +10,7 @@ from stages.models.answer_checks import leaks, refuses, repetition
     [
         "<|im_start|>assistant\n쌀입니다.", "[INST] 쌀은? [/INST]", "### Response:\nRice.", "### 응답:\n쌀입니다.", "Assistant: Rice.", "사용자: 쌀은 무엇입니까?",
         "Below is an instruction that describes a task. Answer it.", "아래는 작업을 설명하는 명령어입니다.", "{instruction}에 답하세요.", "Hello {{ user.name }}", "{질문}",
-        "좋습니다.\n<end_of_turn>", "Sure, as requested in the prompt, here it is.",
+        "좋습니다.\n<end_of_turn>", "[입력] 언제?", "네.\n [Output] 아홉 시", "Sure, as requested in the prompt, here it is.",
     ],
 )  # fmt: skip
 def test_leaks(text):
@@ -20,7 +20,7 @@ def test_leaks(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "## 응답 시간\n평균 3초입니다.", "The response was quick: three seconds.", "Human rights: a short history.", "if (x) { return input; }", "집합 {1, 2, 3}의 합은 6입니다.",
+        "## 응답 시간\n평균 3초입니다.", "The response was quick: three seconds.", "Human rights: a short history.", "if (x) { return input; }", "집합 {1, 2, 3}의 합은 6입니다.", "값은 data[input]에 있습니다.",
         "Use `<div>` and `</div>`.", "배열은 [1, 2]처럼 적습니다.", "The assistant of the mill weighs the grain.", "요청하신 대로 정리했습니다.",
     ],
 )  # fmt: skip

@@ -69,6 +69,7 @@ def test_nonsense_says_what_is_wrong(text):
     [
         ("언제 여나요?", "아홉 시에 엽니다.", None), ("When?", "At nine.", None), ("", "x", "teacher.bad_answer"), ("x", "", "teacher.bad_answer"),
         ("언제?", "죄송하지만 도와드릴 수 없습니다.", "teacher.refusal"), ("When?", "As an AI language model, I do not know.", "teacher.refusal"),
+        ("What predicts words?", "A language model does.", None), ("왜?", "죄송하지만은 않은 일입니다.", None),
         ("[입력] 언제?", "아홉 시.", "teacher.template_leak"), ("When?", "<|user|> nine", "teacher.template_leak"),
         ("이 글에서 말하는 시간은?", "아홉 시.", "teacher.unclear"), ("What does the text say?", "Nine.", "teacher.unclear"),
     ],
