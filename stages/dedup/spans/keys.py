@@ -16,9 +16,9 @@ import numpy as np
 from stages.text.compiled import int64, kernel, part, reads, writes
 from stages.text.minhash import hashing
 from stages.text.minhash.shingles import UNSEEN, WORD_BITS
+from stages.text.minhash.tokens import mix64
 
 _STEP, _POLY = np.uint64(hashing.STEP), np.uint64(hashing.POLY)
-_MIX_A, _MIX_B = np.uint64(hashing.MIX_A), np.uint64(hashing.MIX_B)
 _TAIL, _SIX = np.uint32(0x3F), np.uint32(6)
 
 
@@ -33,15 +33,6 @@ class Spans(NamedTuple):
     """uint32: first byte, in the text."""
     lasts: np.ndarray
     """uint32: byte behind the last."""
-
-
-@part
-def _mix64(value):
-    value ^= value >> np.uint64(30)
-    value *= _MIX_A
-    value ^= value >> np.uint64(27)
-    value *= _MIX_B
-    return value ^ (value >> np.uint64(31))
 
 
 @kernel(reads(np.uint8), int64, int64, reads(np.uint32), writes(np.uint64), writes(np.uint32), writes(np.uint32))
@@ -79,7 +70,7 @@ def _tokens(data, begin, end, classes, hashes, starts, ends):
             word = (word ^ np.uint64(letter)) * _STEP
             inside = True
         elif inside and not entry & UNSEEN:
-            hashes[count], ends[count] = _mix64(word), here - begin
+            hashes[count], ends[count] = mix64(word), here - begin
             count += 1
             word, inside = np.uint64(0), False
     return count
@@ -112,7 +103,7 @@ def _slide(hashes, starts, count, width, high, size, row, made, keys, owners, fi
         if index >= width - 1:
             if starts[index - width + 1] >= high:
                 break
-            keys[made], owners[made] = _mix64(total), row
+            keys[made], owners[made] = mix64(total), row
             firsts[made] = starts[index - width + 1]
             lasts[made] = starts[index + 1] if index + 1 < count else size
             made += 1
@@ -223,7 +214,7 @@ def _units(data, offsets, rows, classes, breaks, least, keys, owners, firsts, la
                 token += 1
                 size += 1
             if size >= least:
-                keys[made], owners[made] = _mix64(total), row
+                keys[made], owners[made] = mix64(total), row
                 firsts[made], lasts[made] = first - begin, at - begin
                 made += 1
             first = at

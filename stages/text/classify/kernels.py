@@ -11,10 +11,11 @@ import numpy as np
 
 from stages.text.characters import CJK, HANGUL, LATIN, OTHER_LETTER
 from stages.text.compiled import int64, kernel, part, reads, writes
+from stages.text.minhash.tokens import mix64
 from stages.text.utf8 import point
 
 _APOSTROPHE, _HYPHEN = 0x27, 0x2D
-_STEP, _MIX_A, _MIX_B = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_STEP = np.uint64(0x9E3779B97F4A7C15)
 _SEED = np.uint64(0xCBF29CE484222325)
 _FNV, _PRIME = np.uint32(2166136261), np.uint32(16777619)
 _PAIR = np.uint64(116049371)
@@ -28,10 +29,8 @@ HELD = 1 << 12
 
 @part
 def _mixed(state):
-    """SplitMix64's finaliser; never 0 or 1."""
-    state = (state ^ (state >> np.uint64(30))) * _MIX_A
-    state = (state ^ (state >> np.uint64(27))) * _MIX_B
-    state ^= state >> np.uint64(31)
+    """`mix64`, never 0 or 1."""
+    state = mix64(state)
     return state if state > np.uint64(1) else np.uint64(2)
 
 
