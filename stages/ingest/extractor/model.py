@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.errors import SourceError
-from stages.ingest.extractor.blocks import CONTROL1, Blocks, blocks_of
+from stages.ingest.extractor.blocks import Blocks, blocks_of
 from stages.ingest.extractor.choice import most_expected, with_whole_lists
 from stages.ingest.extractor.comments import are_comments
 from stages.ingest.extractor.containers import extremes, know
@@ -96,10 +96,10 @@ def chosen(tree: Flat, model: Model, comments: bool = True) -> np.ndarray:
     """Booleans by node: the text nodes that are the page's main text; without readers' `comments` where there is more than those."""
     blocks = blocks_of(tree)
     kept = np.zeros(len(blocks.block) + 1, np.bool_)  # the last stands for text of no block
-    if blocks.block[:, LINKS].any() or blocks.container[0, CONTROL1]:
+    if blocks.block[:, LINKS].any():
         best = most_expected(scored(blocks, model), blocks.block[:, BYTES])
         kept[:-1] = with_whole_lists(best, blocks.block, blocks.container)
-    else:  # without a link or a field there is no furniture
+    else:  # without a link there is no furniture
         kept[:-1] = True
     if not comments:
         own = kept[:-1] & ~are_comments(tree, blocks)

@@ -49,7 +49,7 @@ def test_a_page_without_main_text_stays_empty(html):
     assert text_of(html) == ""
 
 
-def test_a_page_without_a_link_or_a_field_is_all_text():
+def test_a_page_without_a_link_is_all_text():
     assert text_of("<title>x</title><div>5 May</div><p>Short.</p><li>1</li>") == "5 May\n\nShort.\n\n- 1"
 
 
