@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -426,10 +426,6 @@ def _late_key(task: str) -> bytes:
 
 class _Again:
     pass
-
-
-def failures_of(results: Sequence[Any]) -> list[Failure]:
-    return [result for result in results if isinstance(result, Failure)]
 
 
 def raise_store_errors(failure: Failure) -> None:
