@@ -8,17 +8,15 @@ text can be compared without it.
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.unicode import normalised
 from stages.ingest.flat import pen as pens
 from stages.ingest.flat.names import TAG, TEXT, table_of
 from stages.ingest.flat.tree import Flat
 from stages.ingest.flat.write import CELL, KINDS, OF, TREE, layouts, write
-from stages.text.compiled import kernel, reads
+from stages.ingest.html.render import Rendered, Span, recomposed
+from stages.text.compiled import int64, kernel, reads
 
 HIDDEN = table_of(
     "script style noscript template head title svg math button select option input textarea iframe object embed canvas audio "
@@ -29,52 +27,33 @@ GAP = 32
 """Bytes that separators and marks before one text take at most: two line ends, a quote's mark, an indented number."""
 
 
-class Span(NamedTuple):
-    """A block of the rendered text: `text[start:end]`."""
-
-    kind: str
-    start: int
-    end: int
-    level: int | None = None
-
-
-@dataclass
-class Rendered:
-    """`text`, its blocks in order, and the spans of it that stand for layout."""
-
-    text: str
-    spans: list[Span] = field(default_factory=list)
-    marks: list[tuple[int, int]] = field(default_factory=list)
-
-
-@kernel(TREE, reads(np.bool_))
-def _shown(tree, hidden):
-    mask = np.zeros(len(tree.tag), np.bool_)
-    at = 0
-    while at < len(tree.tag):
-        if hidden[tree.tag[at]]:
+@kernel(TREE, reads(np.bool_), int64, int64)
+def _shown(tree, hidden, low, high):
+    mask = np.zeros(high - low, np.bool_)
+    at = low
+    while at < high:
+        if hidden[tree.tag[at]] and at > low:
             at = tree.end[at]
         else:
-            mask[at] = tree.tag[at] == TEXT
+            mask[at - low] = tree.tag[at] == TEXT
             at += 1
     return mask
 
 
-def shown(tree: Flat, hidden: np.ndarray = HIDDEN) -> np.ndarray:
-    """Booleans by node: text that no element of `hidden` (booleans by tag) holds."""
-    return _shown(tree, hidden)
+def shown(tree: Flat, hidden: np.ndarray = HIDDEN, low: int = 0, high: int | None = None) -> np.ndarray:
+    """Booleans by node, from `low` to `high`: text that no element of `hidden` (booleans by tag) behind `low` holds."""
+    return _shown(tree, hidden, low, len(tree.tag) if high is None else high)
 
 
 def render(tree: Flat, chosen: np.ndarray | None = None, node: int = 0, markdown: bool = False) -> Rendered:
     """The text below `node`: the text nodes that are set in `chosen` (booleans by node), or all that are shown."""
     low, high = node, int(tree.end[node])
-    mask = shown(tree) if chosen is None else chosen & (tree.tag == TEXT)
+    mask = shown(tree, low=low, high=high) if chosen is None else chosen[low:high] & (tree.tag[low:high] == TEXT)
     before = np.zeros(len(mask) + 1, np.int32)
     np.cumsum(mask, out=before[1:])
-    texts = int(before[high] - before[low])
-    if not texts:
+    if not before[-1]:
         return Rendered("")
-    pen = _pen(tree, mask, low, high, texts, markdown)
+    pen = _pen(tree, mask, low, high, int(before[-1]), markdown)
     write(tree, low, high, mask, before, layouts(tree, low, high), pen)
     return _read(pen)
 
@@ -82,7 +61,7 @@ def render(tree: Flat, chosen: np.ndarray | None = None, node: int = 0, markdown
 def _pen(tree: Flat, mask: np.ndarray, low: int, high: int, texts: int, markdown: bool) -> pens.Pen:
     """Room for whatever may be written of the chosen text of a range of nodes."""
     tag = tree.tag[low:high]
-    inside = np.flatnonzero(mask[low:high]) + low
+    inside = np.flatnonzero(mask) + low
     size = int((tree.last[inside] - tree.first[inside]).sum())
     cells, blocks = int(CELL[tag].sum()), int((OF[tag] > 0).sum())
     lines = int(((tag == TAG["tr"]) | (tag == TAG["br"])).sum())
@@ -115,39 +94,5 @@ def _read(pen: pens.Pen) -> Rendered:
     ]
     bars = [(start, end) for start, end in marks.tolist()]
     if not text.isascii() and not unicodedata.is_normalized("NFC", text):
-        return composed(text, found, bars)
+        return recomposed(text, found, bars)
     return Rendered(text, found, bars)
-
-
-def _joins(character: str) -> bool:
-    """Could it compose with what stands before it? A combining mark, or a Hangul vowel or final."""
-    return unicodedata.combining(character) != 0 or "\u1161" <= character <= "\u11ff"
-
-
-def composed(text: str, spans: list[Span], marks: list[tuple[int, int]]) -> Rendered:
-    """NFC of a text and its spans: every offset is moved by composing what precedes it."""
-    places = sorted(
-        {place for span in spans for place in (span.start, span.end)} | {place for mark in marks for place in mark}
-    )
-    moved, pieces, at, last = {}, [], 0, 0
-    for place in places + [len(text)]:
-        # A border that would part a letter from its mark moves behind the mark.
-        while place < len(text) and _joins(text[place]):
-            place += 1
-        piece = normalised("NFC", text[last:place]) if place > last else ""
-        pieces.append(piece)
-        at += len(piece)
-        last = max(last, place)
-        moved[place] = at
-    ends = {original: moved[_past(text, original)] for original in places}
-    return Rendered(
-        "".join(pieces),
-        [Span(s.kind, ends[s.start], ends[s.end], s.level) for s in spans if ends[s.end] > ends[s.start]],
-        [(ends[a], ends[b]) for a, b in marks],
-    )
-
-
-def _past(text: str, place: int) -> int:
-    while place < len(text) and _joins(text[place]):
-        place += 1
-    return place

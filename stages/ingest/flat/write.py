@@ -60,7 +60,7 @@ LINES = table_of("li tr dt dd thead tbody tfoot option optgroup")
 """Elements that begin a line inside their block."""
 OF = np.zeros(len(STANDS), np.int8)
 """Kind of block by tag; 0 is none."""
-for _kind, _names in enumerate(("h1 h2 h3 h4 h5 h6", "ul ol menu dir", "blockquote", "pre listing", "table"), 1):
+for _kind, _names in enumerate(("h1 h2 h3 h4 h5 h6", "ul ol menu dir dl", "blockquote", "pre listing", "table"), 1):
     OF[[TAG[name] for name in _names.split()]] = _kind
 CELL = table_of("td th")
 TOLD = table_of("table h1 h2 h3 h4 ul ol dl pre form article")
@@ -138,19 +138,19 @@ def layouts(tree, low, high):
 
 @kernel(TREE, int64, int64, reads(np.bool_), reads(np.int32), reads(np.bool_), _PEN)
 def write(tree, low, high, chosen, before, plain, pen):
-    """Write the text nodes of `low` to `high` that are chosen; `before` counts the chosen ones before each node."""
+    """Write the text nodes of `low` to `high` that are chosen; `before` counts the chosen ones before each node. Both begin at `low`."""
     at = low
     while at < high:
         while pen.state[LEVEL] and tree.end[pen.held[pen.state[LEVEL] - 1, NODE]] <= at:
             _shut(tree, pen)
         tag = tree.tag[at]
         if tag == TEXT:
-            if chosen[at]:
+            if chosen[at - low]:
                 if pen.state[VERBATIM]:
                     say_code(pen, tree.data, tree.first[at], tree.last[at])
                 else:
                     say(pen, tree.data, tree.first[at], tree.last[at])
-        elif before[tree.end[at]] == before[at]:  # nothing in it
+        elif before[tree.end[at] - low] == before[at - low]:  # nothing in it
             if at > low and not pen.state[VERBATIM]:
                 _pass(tree, pen, at, tag)
             elif tag == BR and pen.state[VERBATIM]:

@@ -59,9 +59,14 @@ class Rendered:
 
 
 def render(root: Any, omit: Any = None, skip: frozenset[str] = frozenset(), until: Any = None) -> Rendered:
-    """The text below `root` (an lxml element), up to the element `until`; the element `omit` and elements named in `skip` are left out."""
+    """The text below `root`, up to the element `until`; the element `omit` and elements named in `skip` are left out.
+
+    `root` is an lxml element, or one of a flat tree, for which `omit` alone may be given.
+    """
     from lxml import etree
 
+    if (flat := getattr(root, "rendered", None)) is not None:
+        return flat(omit)
     writer = _Writer()
     walk = etree.iterwalk(root, events=("start", "end"))
     for event, element in walk:
@@ -314,7 +319,7 @@ class _Writer:
         text = "".join(self.pieces)
         self.spans.sort(key=lambda span: (span.start, -span.end))
         if not self.composed and not unicodedata.is_normalized("NFC", text):
-            return _recompose(text, self.spans, self.marks)
+            return recomposed(text, self.spans, self.marks)
         return Rendered(text, self.spans, self.marks)
 
 
@@ -323,7 +328,7 @@ def _joins(character: str) -> bool:
     return unicodedata.combining(character) != 0 or "\u1161" <= character <= "\u11ff"
 
 
-def _recompose(text: str, spans: list[Span], marks: list[tuple[int, int]]) -> Rendered:
+def recomposed(text: str, spans: list[Span], marks: list[tuple[int, int]]) -> Rendered:
     """NFC where a mark follows its letter from another element: every offset is moved by composing what precedes it."""
     places = sorted(
         {place for span in spans for place in (span.start, span.end)} | {place for mark in marks for place in mark}

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stages.ingest.html.render import render
+from stages.ingest.html.walk import walk
 from stages.ingest.metadata.facts import MAX_FACTS, Fact, Group
 
 BOILERPLATE = frozenset(
@@ -55,25 +56,23 @@ def _content(body: Any) -> Iterator[Any]:
 
     Every element inside is rendered once per structure around it, so nesting beyond NESTED is not followed.
     """
-    from lxml import etree
-
     inside = 0
-    walk = etree.iterwalk(body, events=("start", "end"))
-    for event, element in walk:
+    events = walk(body)
+    for event, element in events:
         tag = element.tag
         if not isinstance(tag, str):
             continue
         if event == "end":
             inside -= tag in ("dl", "details")
         elif tag in BOILERPLATE:
-            walk.skip_subtree()
+            events.skip_subtree()
         elif tag in ("dl", "details"):
             inside += 1
             if inside <= NESTED:
                 yield element
         elif _is_post(element):
             yield element
-            walk.skip_subtree()
+            events.skip_subtree()
 
 
 def _is_post(element: Any) -> bool:

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from stages.ingest.flat.element import Element
+from stages.ingest.html.walk import walk
+
 MAX_JSON = 4 << 20
 """Characters of one JSON-LD script that are read (the largest FAQ pages met hold 200 KB)."""
 NESTED = 8
@@ -141,12 +144,16 @@ def _object(
 
 def microdata_items(root: Any) -> list[Item]:
     """Items of `itemscope`, with `itemref` followed once."""
-    return _marked(root, _Microdata()) if root.xpath("boolean(//*[@itemscope])") else []
+    return _marked(root, _Microdata()) if _has(root, "itemscope") else []
 
 
 def rdfa_items(root: Any) -> list[Item]:
     """Items of `typeof` and `property` (RDFa Lite)."""
-    return _marked(root, _Rdfa()) if root.xpath("boolean(//*[@typeof])") else []
+    return _marked(root, _Rdfa()) if _has(root, "typeof") else []
+
+
+def _has(root: Any, attribute: str) -> bool:
+    return root.has(attribute) if isinstance(root, Element) else root.xpath(f"boolean(//*[@{attribute}])")
 
 
 class _Microdata:
@@ -187,19 +194,17 @@ class _Rdfa:
 
 def _marked(root: Any, words: Any) -> list[Item]:
     """One walk: the item an element's property belongs to is the nearest scope above it."""
-    from lxml import etree
-
     found: list[Item] = []
     open_items: list[tuple[Any, Item]] = []
     open_values: list[Any] = []
     referred: list[tuple[Item, list[str]]] = []
-    for event, element in etree.iterwalk(root, events=("start", "end")):
+    for event, element in walk(root):
         if not isinstance(element.tag, str):
             continue
         if event == "end":
-            if open_items and open_items[-1][0] is element:
+            if open_items and open_items[-1][0] == element:
                 open_items.pop()
-            if open_values and open_values[-1] is element:
+            if open_values and open_values[-1] == element:
                 open_values.pop()
             continue
         types = words.scope(element)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from html import unescape
 from typing import Any
 
+from stages.ingest.flat.element import Element
 from stages.ingest.html.render import render
 from stages.ingest.html.tree import parse
 from stages.ingest.metadata.facts import Fact, Group
@@ -55,6 +56,8 @@ def text_of(value: Any) -> str:
 
 def _unrendered(element: Any) -> str:
     """Words of an element that shows none: folded questions stand inside buttons. Scripts and styles are no words."""
+    if isinstance(element, Element):
+        return " ".join(" ".join(element.texts("script style template svg")).split())
     texts = element.xpath(".//text()[not(ancestor::script or ancestor::style or ancestor::template or ancestor::svg)]")
     return " ".join(" ".join(texts).split())
 
