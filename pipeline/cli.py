@@ -25,7 +25,7 @@ QUIETLY = {"OPENBLAS_THREAD_TIMEOUT": "4", "PYDANTIC_DISABLE_PLUGINS": "__all__"
 """Set while libraries are loaded: both are read then and never again."""
 
 
-class Words(click.Group):
+class CommandGroup(click.Group):
     """Finds stages and verbs in the folders; nothing is imported until a command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -69,7 +69,7 @@ class Words(click.Group):
                 formatter.write_dl([(name, verb.summary) for name, verb in verbs.items()])
 
 
-@click.group(cls=Words, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="maetdol", prog_name="maetdol")
 @click.option(
     "--debug",

@@ -33,7 +33,7 @@ class Quiet:
         """The step is over."""
 
 
-class Lines(Quiet):
+class LogLines(Quiet):
     """One line when a step begins and one when it ends: for logs."""
 
     def __init__(self, stream: Any = None):
@@ -128,7 +128,7 @@ def _receipts(result: Any) -> Iterable[Any]:
 
 def for_terminal() -> Quiet:
     """A bar on a terminal, lines elsewhere."""
-    return Bar() if sys.stderr.isatty() else Lines()
+    return Bar() if sys.stderr.isatty() else LogLines()
 
 
 current: Quiet = Quiet()

@@ -38,7 +38,7 @@ class Status:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StepOutcome:
     """What a run did with one step."""
 
     step: str
@@ -212,7 +212,7 @@ def run(
     pool: Pool | None = None,
     lock_at: str | None = None,
     overwrite: bool = False,
-) -> list[Outcome]:
+) -> list[StepOutcome]:
     """Bring every step of the recipe up to date. `start` redoes that step and what depends on it; `lock_at` locks that
     folder instead of the root (a single stage locks its sink alone); `overwrite` empties stores that another stage or step
     made and that stand where a step of this recipe writes.
@@ -237,7 +237,7 @@ def run(
                 mine.close()
 
 
-def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Iterator[Outcome]:
+def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Iterator[StepOutcome]:
     chains = fused(recipe) if recipe.run.fuse else [[step] for step in recipe.steps]
     _text_for_all(recipe, start)
     ready: set[str] = set()
@@ -420,10 +420,10 @@ def _relative(path: str, root: str) -> str:
     return path.removeprefix(root.rstrip("/") + "/")
 
 
-def _outcome(recipe: Recipe, step: Step, did: bool, seconds: float) -> Outcome:
+def _outcome(recipe: Recipe, step: Step, did: bool, seconds: float) -> StepOutcome:
     manifest = recipe.store(step.name).require()
     rows = manifest["rows"]
-    return Outcome(
+    return StepOutcome(
         step.name, did, rows, *_lost(recipe.store(step.name)), round(seconds, 1), recipe.store(step.name).path
     )
 

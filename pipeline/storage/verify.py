@@ -51,7 +51,7 @@ class Fault:
 
 
 @dataclass
-class Found:
+class Verification:
     """What a verification held, and what it found."""
 
     files: int = 0
@@ -127,10 +127,10 @@ def parts_of(store: Store) -> Iterator[Store]:
 # -- looking -----------------------------------------------------------------------------------------------------------
 
 
-def verify(path: str, workers: int = 1) -> Found:
+def verify(path: str, workers: int = 1) -> Verification:
     """Hold every file of the stores at `path` against its hash, in `workers` tasks at once (more than one starts Ray).
     Nothing is written. SourceError where there are no stores."""
-    found, stores = Found(), stores_at(path)
+    found, stores = Verification(), stores_at(path)
     pool: Pool = OnRay(workers) if workers > 1 else Inline()
     try:
         for store in stores:
@@ -144,7 +144,7 @@ def verify(path: str, workers: int = 1) -> Found:
     return found
 
 
-def told(path: str, found: Found, repaired: bool, as_json: bool) -> str:
+def told(path: str, found: Verification, repaired: bool, as_json: bool) -> str:
     """What was found, for a person or as JSON."""
     if as_json:
         return json.dumps({"path": path, **found.summary(), "repaired": repaired}, ensure_ascii=False, indent=1)
@@ -160,7 +160,7 @@ def told(path: str, found: Found, repaired: bool, as_json: bool) -> str:
     return "\n".join(lines + sorted({f"  hint: {fault.hint}" for fault in found.faults}))
 
 
-def _verify_part(store: Store, found: Found, pool: Pool, whole: bool) -> bool:
+def _verify_part(store: Store, found: Verification, pool: Pool, whole: bool) -> bool:
     """Returns False for a store whose text was deleted, and for its passes (`whole` says so): a repair helps neither."""
     there = store.sizes()
     proofs = {name[9:-5] for name in there if name.startswith("receipts/") and name.endswith(".json")}
@@ -268,7 +268,7 @@ def _wrong(store: Store, receipt: Receipt, proof: str, file: str, size: int | No
 # -- repair -----------------------------------------------------------------------------------------------------------
 
 
-def repair(path: str, found: Found) -> None:
+def repair(path: str, found: Verification) -> None:
     """Take away the proofs of what is damaged, with their files, and what is extra.
 
     Stores whose rows were deleted on purpose are left: they can only be made again from the start.

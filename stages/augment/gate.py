@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from stages.text.language.particles import stem, words
 
 
-class Gate:
+class DiversityGate:
     """Instructions that stand, and whether another is unlike all of them."""
 
     def __init__(self, similarity: float):

@@ -18,7 +18,7 @@ from pipeline.storage.files import is_remote
 from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.store import Store
 from stages.augment import wanted
-from stages.augment.gate import Gate, rouge_l, stems
+from stages.augment.gate import DiversityGate, rouge_l, stems
 from stages.models.teacher.base import UNFINISHED, Reply, Request, Teacher, open_teacher
 from stages.models.teacher.structured import fault_in, pairs_in
 
@@ -50,7 +50,7 @@ def make(stage: Augment, inputs: Inputs, sink: Store) -> list[Receipt]:
     if len(done) == len(shards):
         return list(done.values())
     given = [text for store, shard, _ in shards for row in store.read(shard).to_pylist() if (text := asked(row))]
-    gate = Gate(stage.similarity)
+    gate = DiversityGate(stage.similarity)
     for text in given:
         gate.add(text)
     with closing(open_teacher(stage.teacher, _journal(stage, sink))) as teacher:
@@ -85,7 +85,7 @@ def _shard(
     inputs: Inputs,
     teacher: Teacher,
     table: pa.Table,
-    gate: Gate,
+    gate: DiversityGate,
     given: list[str],
     sink: Store,
     number: int,
@@ -138,7 +138,7 @@ def _messages(stage: Augment, method: str, lang: str, text: str, given: list[str
     return wanted.invent(lang, [text, *dict.fromkeys(short)][: stage.shots])
 
 
-def _read(stage: Augment, item: Born, reply: Reply, gate: Gate) -> None:
+def _read(stage: Augment, item: Born, reply: Reply, gate: DiversityGate) -> None:
     """The instruction of a reply, or the reason why it falls. What stays is in the gate from then on."""
     item.calls.append(reply.key)
     item.model, item.unfinished = reply.model, reply.reason in UNFINISHED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from stages.models.teacher.base import Message
-from stages.models.teacher.prompts import Lang, Prompt
+from stages.models.teacher.prompts import Lang, PromptTemplate
 
 _FORM = {
     "ko": '{"instruction": "..."} 꼴의 JSON만 적으세요.',
@@ -47,16 +47,16 @@ _ANSWER = {
 
 
 def paraphrase(lang: Lang, instruction: str) -> tuple[Message, ...]:
-    return Prompt(lang, _PARAPHRASE[lang], _FORM[lang]).render(instruction)
+    return PromptTemplate(lang, _PARAPHRASE[lang], _FORM[lang]).render(instruction)
 
 
 def evolve(lang: Lang, instruction: str, way: int) -> tuple[Message, ...]:
-    return Prompt(lang, f"{EVOLVE[lang][way]} {_CLEAR[lang]}", _FORM[lang]).render(instruction)
+    return PromptTemplate(lang, f"{EVOLVE[lang][way]} {_CLEAR[lang]}", _FORM[lang]).render(instruction)
 
 
 def invent(lang: Lang, examples: Sequence[str]) -> tuple[Message, ...]:
     listed = "\n".join(f"{place}. {' '.join(example.split())}" for place, example in enumerate(examples, 1))
-    return Prompt(lang, f"{_INVENT[lang]} {_CLEAR[lang]}", _FORM[lang]).render(listed)
+    return PromptTemplate(lang, f"{_INVENT[lang]} {_CLEAR[lang]}", _FORM[lang]).render(listed)
 
 
 def answer(lang: Lang, instruction: str) -> tuple[Message, ...]:

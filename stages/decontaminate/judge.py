@@ -11,7 +11,7 @@ from pipeline.docs import Docs
 from pipeline.engine.stage import Work
 from pipeline.storage.ledger import Ledger
 from stages.decontaminate.index import Hits, load
-from stages.decontaminate.match import NO_ITEM, TIERS, Found, Needs, found_in, template_in
+from stages.decontaminate.match import NO_ITEM, TIERS, Match, Needs, found_in, template_in
 from stages.text.view import TEXT, text_view
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def judged(stage: Decontaminate, batch: pa.RecordBatch) -> Work:
     docs = Docs(view, TEXT)
     hits, templates = index.look_up(docs.data, docs.offsets)
     needs = Needs(stage.coverage, stage.words)
-    found: dict[int, list[Found]] = {}
+    found: dict[int, list[Match]] = {}
     bounds = np.searchsorted(hits.row, np.arange(docs.n + 1))
     for row in np.unique(hits.row).tolist():
         own = Hits(*(column[bounds[row] : bounds[row + 1]] for column in hits))
@@ -61,21 +61,21 @@ def judged(stage: Decontaminate, batch: pa.RecordBatch) -> Work:
     )
 
 
-def _reasons(items: list[Found], drop: tuple[str, ...]) -> list[str]:
+def _reasons(items: list[Match], drop: tuple[str, ...]) -> list[str]:
     return [f"decontaminate.{tier}" for tier in TIERS if tier in drop and any(f.tier == tier for f in items)]
 
 
-def _reported(items: list[Found]) -> list[str]:
+def _reported(items: list[Match]) -> list[str]:
     return [f"decontaminate.{tier}" for tier in TIERS if any(f.tier == tier for f in items)]
 
 
-def _note(known: list, items: list[Found], unread: str | None) -> str | None:
+def _note(known: list, items: list[Match], unread: str | None) -> str | None:
     named = [f"{f.tier} {known[f.item].id} {f.share:.2f}" if f.item != NO_ITEM else f.tier for f in items[:NAMED]]
     more = [f"and {len(items) - NAMED} more"] if len(items) > NAMED else []
     return "; ".join(named + more + ([f"not read: {unread}"] if unread else [])) or None
 
 
-def _notes(stage: Decontaminate, known: list, batch: pa.RecordBatch, found: dict[int, list[Found]]) -> dict:
+def _notes(stage: Decontaminate, known: list, batch: pa.RecordBatch, found: dict[int, list[Match]]) -> dict:
     """For the report: documents per tier and set, and samples of every tier by id and place (no text)."""
     tiers: dict[str, dict[str, int]] = {}
     samples: dict[str, list[dict]] = {}
@@ -93,5 +93,5 @@ def _notes(stage: Decontaminate, known: list, batch: pa.RecordBatch, found: dict
     return {"decontaminate": {"tiers": tiers, "samples": chosen, "searched": len(batch)}}
 
 
-def _set_of(known: list, found: Found) -> str:
+def _set_of(known: list, found: Match) -> str:
     return known[found.item].id.split("#")[0] if found.item != NO_ITEM else "any"

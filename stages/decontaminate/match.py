@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.unicode import compared
 from stages.decontaminate.index import QUESTION, Hits, Index, Templates
-from stages.decontaminate.windows import WEIGHT, Place, marks, place, weights
+from stages.decontaminate.windows import WEIGHT, Location, marks, place, weights
 
 ANSWERED, ASKED, QUOTED, TEMPLATE = "answered", "question", "quoted", "template"
 TIERS = (ANSWERED, ASKED, QUOTED, TEMPLATE)
@@ -45,7 +45,7 @@ HEAVY_RUN = 2.5 * WEIGHT
 """An exact run must weigh this besides its number of words, or "a b c d e f g ..." would be a quotation."""
 
 
-class Found(NamedTuple):
+class Match(NamedTuple):
     """An item in a text: code points of where its question (or passage) stands, and how much of it does."""
 
     item: int
@@ -73,7 +73,7 @@ class Chain(NamedTuple):
     run: tuple[int, int]
 
 
-def found_in(index: Index, text: str, hits: Hits, needs: Needs) -> list[Found]:
+def found_in(index: Index, text: str, hits: Hits, needs: Needs) -> list[Match]:
     """The items found in one text, best first. `hits` are this text's alone, sorted by part."""
     chains: dict[int, dict[int, Chain]] = {}
     bounds = np.flatnonzero(np.diff(hits.part, prepend=-1, append=-1))
@@ -89,28 +89,28 @@ def found_in(index: Index, text: str, hits: Hits, needs: Needs) -> list[Found]:
     return sorted((one for one in found if one), key=lambda one: (TIERS.index(one.tier), -one.share, one.item))
 
 
-def template_in(text: str, templates: Templates, row: int) -> list[Found]:
+def template_in(text: str, templates: Templates, row: int) -> list[Match]:
     """The longest run of template windows of a text, where it is long enough to be reported."""
     if not templates.length[row]:
         return []
     start, end = templates.run[row].tolist()
     heavy = int(weights()[marks(text[start:end])].sum()) >= TEMPLATE_RUN
-    return [Found(NO_ITEM, TEMPLATE, start, end, 0.0)] if heavy else []
+    return [Match(NO_ITEM, TEMPLATE, start, end, 0.0)] if heavy else []
 
 
 def _chains(part: int, windows: list[tuple[int, int, int, int, int]]) -> list[Chain]:
     """Windows of one part, in text order, as chains. Few are open at once: a part seldom stands in a text twice over."""
-    open_: list[_Open] = []
+    open_: list[_Chain] = []
     for window in windows:
         for chain in reversed(open_[-8:]):
             if chain.takes(window):
                 break
         else:
-            open_.append(_Open(window))
+            open_.append(_Chain(window))
     return [Chain(part, c.start, c.end, c.windows, c.best) for c in open_]
 
 
-class _Open:
+class _Chain:
     """A chain under way."""
 
     def __init__(self, window: tuple[int, int, int, int, int]):
@@ -132,7 +132,7 @@ class _Open:
         return True
 
 
-def _judged(index: Index, item: int, chains: dict[int, Chain], text: str, needs: Needs) -> Found | None:
+def _judged(index: Index, item: int, chains: dict[int, Chain], text: str, needs: Needs) -> Match | None:
     """What an item's chains amount to."""
     question = chains.get(QUESTION)
     if question is not None:
@@ -147,9 +147,9 @@ def _judged(index: Index, item: int, chains: dict[int, Chain], text: str, needs:
                 or (stand.share >= SENTENCE and _is_sentence(stand, text))
             )
             if alone and answer or _together(load, stand.share, answer, needs.coverage):
-                return Found(item, ANSWERED, stand.start, stand.end, round(stand.share, 3))
+                return Match(item, ANSWERED, stand.start, stand.end, round(stand.share, 3))
             if alone:
-                return Found(item, ASKED, stand.start, stand.end, round(stand.share, 3))
+                return Match(item, ASKED, stand.start, stand.end, round(stand.share, 3))
     others = [chain for kind, chain in chains.items() if kind != QUESTION]
     stands = {chain: _placed(index, chain, text) for chain in others if index.weight[chain.part] >= MIDDLE}
     good = [
@@ -158,7 +158,7 @@ def _judged(index: Index, item: int, chains: dict[int, Chain], text: str, needs:
     if not good:
         return None
     best = max(good, key=lambda chain: stands[chain].share)
-    return Found(item, QUOTED, best.start, best.end, round(stands[best].share, 3))
+    return Match(item, QUOTED, best.start, best.end, round(stands[best].share, 3))
 
 
 def _alone(load: int, share: float, coverage: float) -> bool:
@@ -166,7 +166,7 @@ def _alone(load: int, share: float, coverage: float) -> bool:
     return load >= MIDDLE and share >= max(coverage, 0.6 if load >= LONG else 0.8)
 
 
-def _is_sentence(stand: Place, text: str) -> bool:
+def _is_sentence(stand: Location, text: str) -> bool:
     """Does it stand there as a sentence of its own? Beyond quotes and brackets comes a stop, a line break or nothing."""
     before = itertools.dropwhile(_is_wrapping, reversed(text[max(0, stand.start - 8) : stand.start]))
     after = itertools.dropwhile(_is_wrapping, text[stand.end : stand.end + 8])
@@ -191,15 +191,15 @@ def _together(load: int, share: float, answer: float, coverage: float) -> bool:
     return load * share + answer >= TOGETHER and share >= (min(coverage, 0.5) if load >= LONG else 0.6)
 
 
-def _placed(index: Index, chain: Chain, text: str) -> Place:
+def _placed(index: Index, chain: Chain, text: str) -> Location:
     """Where the part stands near the place the chain found, and how much of it."""
     wanted = index.marks[chain.part]
     first = max(0, chain.start - 2 * len(wanted) - 32)
     found = place(wanted, text[first : chain.end + 2 * len(wanted) + 32])
     return (
-        Place(found.share, found.start + first, found.end + first)
+        Location(found.share, found.start + first, found.end + first)
         if found.share
-        else Place(0.0, chain.start, chain.end)
+        else Location(0.0, chain.start, chain.end)
     )
 
 
@@ -208,7 +208,7 @@ def _long_run(chain: Chain, text: str, words: int) -> bool:
     return len(stretch.split()) >= words and int(weights()[marks(stretch)].sum()) >= HEAVY_RUN
 
 
-def _answer_weight(index: Index, item: int, question: Place, text: str) -> float:
+def _answer_weight(index: Index, item: int, question: Location, text: str) -> float:
     """Weight of the heaviest answer (or solution) that stands beside the question; 0 where none does."""
     known = index.items[item]
     answers = (known.solution, *known.answers)

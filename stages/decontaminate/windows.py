@@ -56,7 +56,7 @@ def marks(text: str) -> np.ndarray:
     return points[points > 0]
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where something stands in a text, and how much of it does (0 to 1); code points."""
 
     share: float
@@ -64,7 +64,7 @@ class Place(NamedTuple):
     end: int
 
 
-def place(wanted: np.ndarray, text: str) -> Place:
+def place(wanted: np.ndarray, text: str) -> Location:
     """The stretch of `text` most like `wanted` (from `marks`): 1 - edit distance / length."""
     from stages.decontaminate.align import best_stretch
 
@@ -72,8 +72,8 @@ def place(wanted: np.ndarray, text: str) -> Place:
     counted = np.flatnonzero(points)
     edits, start, end = best_stretch(wanted, points[counted])
     if not len(wanted) or end <= start:
-        return Place(0.0, 0, 0)
-    return Place(1.0 - edits / len(wanted), int(counted[start]), int(counted[end - 1]) + 1)
+        return Location(0.0, 0, 0)
+    return Location(1.0 - edits / len(wanted), int(counted[start]), int(counted[end - 1]) + 1)
 
 
 def weight(text: str) -> int:

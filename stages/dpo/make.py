@@ -18,7 +18,7 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dpo import facts, overlap, pairs, sides, student
 from stages.dpo.checks import Limits
-from stages.dpo.sides import Chat, Side
+from stages.dpo.sides import ChatRow, Side
 from stages.models.teacher.base import TeacherOptions, open_teacher
 from stages.models.teacher.judge import Judge
 
@@ -37,11 +37,11 @@ class Shard(NamedTuple):
     last: int
 
 
-class Plan(NamedTuple):
+class PromptPlan(NamedTuple):
     """The whole run's choice of prompts."""
 
     shards: list[Shard]
-    prompts: list[student.Prompt]
+    prompts: list[student.StudentPrompt]
     sft: set[int] | None
 
 
@@ -66,7 +66,7 @@ def make(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         answers["strong"] = student.answer(plan.prompts, stage, inputs, sink, pool, "strong", many)
     drafts = sink.sub(DRAFTS)
     with ExitStack() as held:
-        asked = Asked(stage, sink, held, inputs.one("reward"))
+        asked = Teachers(stage, sink, held, inputs.one("reward"))
         for shard in plan.shards:
             draft_shard(stage, inputs, plan, shard, answers, drafts, asked)
     return finish(stage, inputs, plan, sink, drafts, keys, asked.notes())
@@ -76,7 +76,7 @@ def asks_strong(stage: Any) -> bool:
     return stage.method == "strong_weak" or (stage.method == "best_of_n" and "strong" in stage.candidates)
 
 
-def planned(stage: Any, inputs: Inputs) -> Plan:
+def planned(stage: Any, inputs: Inputs) -> PromptPlan:
     """Which rows are asked: those with a label whose prompt is chosen, in store order."""
     sft = overlap.keys_of(inputs["sft"]) if inputs["sft"] else None
     by_teacher = stage.method == "teacher_vs_student"
@@ -86,7 +86,7 @@ def planned(stage: Any, inputs: Inputs) -> Plan:
             shard,
             content,
             [
-                overlap.candidate(row["messages"], sft, by_teacher and Chat(row, None, 0).calls)
+                overlap.candidate(row["messages"], sft, by_teacher and ChatRow(row, None, 0).calls)
                 for row in _rows(store, shard)
             ],
         )
@@ -97,17 +97,17 @@ def planned(stage: Any, inputs: Inputs) -> Plan:
     )
     left_out = overlap.BEYOND if stage.sft_overlap is None else overlap.OVERLAP
     shards: list[Shard] = []
-    prompts: list[student.Prompt] = []
+    prompts: list[student.StudentPrompt] = []
     for number, (store, shard, content, some) in enumerate(found):
         reasons = [one.reason or (None if one.key in chosen else left_out) for one in some]
         first = len(prompts)
         prompts += [
-            student.Prompt(row["id"], Chat(row, None, 0).prompt, row.get("tools"))
+            student.StudentPrompt(row["id"], ChatRow(row, None, 0).prompt, row.get("tools"))
             for row, why in zip(_rows(store, shard), reasons)
             if why is None
         ]
         shards.append(Shard(number, store, shard, content, reasons, first, len(prompts)))
-    return Plan(shards, prompts, sft)
+    return PromptPlan(shards, prompts, sft)
 
 
 def _rows(store: Store, shard: int) -> Iterator[dict[str, Any]]:
@@ -115,7 +115,7 @@ def _rows(store: Store, shard: int) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-class Asked:
+class Teachers:
     """Teacher and judge, opened when first needed and closed with the run; one process holds their journals."""
 
     def __init__(self, stage: Any, sink: Store, held: ExitStack, reward: Store | None = None):
@@ -146,7 +146,7 @@ class Asked:
                 .tolist()
             )  # type: ignore[union-attr]
 
-    def scores(self, some: list[tuple[Chat, sides.Candidate]]) -> sides.Scores:
+    def scores(self, some: list[tuple[ChatRow, sides.ScoredAnswer]]) -> sides.Scores:
         """The candidates of best_of_n scored: by the reward model where there is one, else by the judge."""
         if self.reward is None:
             return sides.judged(self.judge, some)  # type: ignore[arg-type]
@@ -182,7 +182,13 @@ def _reward_model(folder: str, content: str, device: Any, batch: int) -> Any:
 
 
 def draft_shard(
-    stage: Any, inputs: Inputs, plan: Plan, shard: Shard, answers: dict[str, Store], drafts: Store, asked: Asked
+    stage: Any,
+    inputs: Inputs,
+    plan: PromptPlan,
+    shard: Shard,
+    answers: dict[str, Store],
+    drafts: Store,
+    asked: Teachers,
 ) -> None:
     """The pass of one shard: its pairs that stand the checks, unless they are there already under their key."""
     chosen = digest(shard.reasons)
@@ -195,7 +201,7 @@ def draft_shard(
     for row, why in zip(_rows(shard.store, shard.shard), shard.reasons):
         if why is None:
             one = overlap.candidate(row["messages"], plan.sft)
-            chats.append(Chat(row, one.in_sft, one.key))
+            chats.append(ChatRow(row, one.in_sft, one.key))
         else:
             dropped.append(pairs.Dropped(row["id"], (why,)))
     given = {who: student.answers_of(store, shard.first, shard.last) for who, store in answers.items()}
@@ -211,7 +217,7 @@ def draft_shard(
 
 
 def candidates(
-    stage: Any, chats: list[Chat], answers: dict[str, dict[str, list[dict[str, Any]]]], asked: Asked
+    stage: Any, chats: list[ChatRow], answers: dict[str, dict[str, list[dict[str, Any]]]], asked: Teachers
 ) -> list[Side]:
     """Every candidate pair of a shard, checked, scored and judged. `answers` are by who gave them, then by chat."""
     limits = Limits(stage.similarity_min, stage.similarity_max, stage.length_ratio, stage.same_language, stage.refusals)
@@ -246,7 +252,7 @@ def candidates(
 
 
 def finish(
-    stage: Any, inputs: Inputs, plan: Plan, sink: Store, drafts: Store, keys: list[str], judged: dict[str, Any]
+    stage: Any, inputs: Inputs, plan: PromptPlan, sink: Store, drafts: Store, keys: list[str], judged: dict[str, Any]
 ) -> list[Receipt]:
     """Trim to the cap and the overlap over all shards, and write the store."""
     balance: dict[str, str] = {}

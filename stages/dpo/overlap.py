@@ -26,7 +26,7 @@ OVERLAP = "dpo.overlap"
 BEYOND = "dpo.beyond_max"
 
 
-class Candidate(NamedTuple):
+class PromptKey(NamedTuple):
     """One CHAT row: its prompt's key (64 bits) and whether the SFT store has that prompt (None: no SFT store given)."""
 
     key: int
@@ -65,10 +65,10 @@ def hashed(key: str) -> int:
     return xxhash.xxh3_64_intdigest(key.encode("utf-8", "surrogatepass"))
 
 
-def candidate(messages: list[dict] | None, sft: set[int] | None, beyond: bool = False) -> Candidate:
+def candidate(messages: list[dict] | None, sft: set[int] | None, beyond: bool = False) -> PromptKey:
     """A row as a candidate: it needs a prompt and, as its last message, an answer to it. `beyond`: its tools are out of the teacher's reach."""
     key = hashed(prompt_key(messages))
-    return Candidate(key, None if sft is None else key in sft, _unfit(messages or [], beyond))
+    return PromptKey(key, None if sft is None else key in sft, _unfit(messages or [], beyond))
 
 
 def _unfit(messages: list[dict], beyond: bool) -> str | None:
@@ -102,7 +102,7 @@ def counts(inside: int, outside: int, overlap: float, most: int | None = None) -
 
 
 def choose(
-    candidates: Iterable[Candidate], overlap: float | None, most: int | None, seed: int
+    candidates: Iterable[PromptKey], overlap: float | None, most: int | None, seed: int
 ) -> tuple[set[int], Share]:
     """The prompts to make pairs for, and their share in the SFT store. UsageError where one side is empty that is needed.
 

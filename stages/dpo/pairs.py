@@ -134,7 +134,7 @@ def final(
         taken[key] += 1
         if taken[key] > cap:
             drop[name] = PROMPT_CAP
-    candidates = [overlap.Candidate(key, side, None) for key, side in zip(found.key, found.in_sft)]
+    candidates = [overlap.PromptKey(key, side, None) for key, side in zip(found.key, found.in_sft)]
     chosen, measured = overlap.choose(candidates, share, None, seed)
     pairs = Counter()
     for name, key, side in zip(found.id, found.key, found.in_sft):

@@ -19,8 +19,8 @@ from pipeline.schema import bare
 from stages.dpo import checks
 from stages.dpo.checks import Limits
 from stages.models.teacher.base import UNFINISHED, Reply, Request, Sampling, Teacher
+from stages.models.teacher.judge import Comparison as Compared
 from stages.models.teacher.judge import Judge
-from stages.models.teacher.judge import Pair as Compared
 
 OVER_CONTEXT = "dpo.over_context"
 TIE = "dpo.tie"
@@ -29,7 +29,7 @@ FINISHED = ("stop", "length")
 
 
 @dataclass(frozen=True)
-class Chat:
+class ChatRow:
     """A CHAT row as pairs are made of it."""
 
     row: dict[str, Any]
@@ -78,7 +78,7 @@ class Chat:
 class Side:
     """A candidate pair. `reasons` empty: it stands. `unfinished`: a call was not made; ask again."""
 
-    chat: Chat
+    chat: ChatRow
     ordinal: int
     chosen: str = ""
     rejected: str = ""
@@ -104,7 +104,7 @@ def unanswered(answer: dict[str, Any]) -> str | None:
 
 
 def against_student(
-    chat: Chat,
+    chat: ChatRow,
     answers: Sequence[dict[str, Any]],
     chosen: str,
     facts: dict[str, str],
@@ -137,7 +137,7 @@ def _checked(side: Side, cut: bool, limits: Limits) -> Side:
     return replace(side, reasons=tuple(judged.reasons), similarity=judged.similarity, length_ratio=judged.length_ratio)
 
 
-def teacher_replies(chats: Iterable[Chat], teacher: Teacher, sampling: Sampling) -> dict[str, Reply]:
+def teacher_replies(chats: Iterable[ChatRow], teacher: Teacher, sampling: Sampling) -> dict[str, Reply]:
     """The teacher's answer to every chat's prompt, by chat id."""
     requests = (
         Request(
@@ -154,7 +154,7 @@ def teacher_replies(chats: Iterable[Chat], teacher: Teacher, sampling: Sampling)
 
 
 def against_strong(
-    chat: Chat,
+    chat: ChatRow,
     strong: Sequence[dict[str, Any]],
     answers: Sequence[dict[str, Any]],
     limits: Limits,
@@ -170,7 +170,7 @@ def against_strong(
     return against_student(chat, answers, text, {"chosen_by": "strong"}, limits, truncated, match)
 
 
-class Candidate(NamedTuple):
+class ScoredAnswer(NamedTuple):
     """One answer that competes in best_of_n."""
 
     by: str
@@ -189,25 +189,25 @@ Scores = dict[str, tuple[float | None, str | None]]
 
 
 def competing(
-    chat: Chat, answers: dict[str, Sequence[dict[str, Any]]], by: Sequence[str], truncated: Any
-) -> tuple[list[Candidate], tuple[str, ...]]:
+    chat: ChatRow, answers: dict[str, Sequence[dict[str, Any]]], by: Sequence[str], truncated: Any
+) -> tuple[list[ScoredAnswer], tuple[str, ...]]:
     """The usable candidates of a chat, and why the others are not."""
     kept, reasons = [], []
     for who in by:
         if who == "label":
-            kept.append(Candidate(who, 0, chat.label, "stop", 0))
+            kept.append(ScoredAnswer(who, 0, chat.label, "stop", 0))
             continue
         for answer in answers.get(who, ()):
             text, cut = checks.whole(answer["text"], answer["finish"] == "length", truncated)
             why = unanswered(answer) or ("dpo.truncated" if cut else None) or (None if text else "dpo.empty")
             kept.append(
-                Candidate(who, answer["sample"], text, answer["finish"], answer["tokens"])
+                ScoredAnswer(who, answer["sample"], text, answer["finish"], answer["tokens"])
             ) if why is None else reasons.append(why)
     return kept, tuple(dict.fromkeys(reasons))
 
 
 def best_and_worst(
-    score: Callable[[list[tuple[Chat, Candidate]]], Scores], chats: Sequence[Chat], answers: dict[str, dict[str, Sequence[dict[str, Any]]]],
+    score: Callable[[list[tuple[ChatRow, ScoredAnswer]]], Scores], chats: Sequence[ChatRow], answers: dict[str, dict[str, Sequence[dict[str, Any]]]],
     by: Sequence[str], limits: Limits, truncated: Any, margin: float,
 ) -> list[Side]:  # fmt: skip
     """One side per chat: its best-scored candidate over its worst. `answers` are by chat id and by who gave them."""
@@ -216,7 +216,7 @@ def best_and_worst(
     return [_ranked(chat, *pools[chat.id], scores, limits, margin) for chat in chats]
 
 
-def judged(judge: Judge, asked: list[tuple[Chat, Candidate]]) -> Scores:
+def judged(judge: Judge, asked: list[tuple[ChatRow, ScoredAnswer]]) -> Scores:
     """A judge's scores; the label is shown to it as reference, except of itself."""
     items = [
         Compared(
@@ -235,7 +235,7 @@ def judged(judge: Judge, asked: list[tuple[Chat, Candidate]]) -> Scores:
 
 
 def _ranked(
-    chat: Chat, usable: list[Candidate], failed: tuple[str, ...], scores: Scores, limits: Limits, margin: float
+    chat: ChatRow, usable: list[ScoredAnswer], failed: tuple[str, ...], scores: Scores, limits: Limits, margin: float
 ) -> Side:
     given = [(*scores[f"{chat.id}/{one.name}"], one) for one in usable]
     reasons = tuple(dict.fromkeys(reason for _, reason, _ in given if reason))

@@ -57,7 +57,7 @@ class StudentSampling(Options):
     "CPU threads; they move the last bits of sums, so they are part of the key."
 
 
-class Prompt(NamedTuple):
+class StudentPrompt(NamedTuple):
     """A CHAT row to be answered: its id, the messages before the label, and the tools beside them as JSON text."""
 
     id: str
@@ -81,7 +81,7 @@ class Task(NamedTuple):
     """One shard of the pass."""
 
     number: int
-    prompts: list[Prompt]
+    prompts: list[StudentPrompt]
     students: list[Store]
     sampling: StudentSampling
     samples: int
@@ -95,7 +95,7 @@ class Task(NamedTuple):
 
 
 def answer(
-    prompts: Sequence[Prompt],
+    prompts: Sequence[StudentPrompt],
     stage: Any,
     inputs: Inputs,
     sink: Store,
@@ -121,9 +121,9 @@ def answer(
 
 def answer_shard(task: Task) -> Receipt:
     """One shard of answers."""
-    from stages.models.inference.generate import Sampling
+    from stages.models.inference.generate import SamplingParams
 
-    drawn = Sampling(
+    drawn = SamplingParams(
         task.sampling.max_tokens, task.sampling.temperature, task.sampling.top_p, task.seed, task.sampling.stop
     )
     folders = tuple(str(store.artefact()) for store in task.students)

@@ -14,7 +14,7 @@ from pipeline.inspection.charts import number
 from pipeline.options import digest
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
-from stages.evaluate.proxies import Held, Measured
+from stages.evaluate.proxies import MeasuredDocuments, VariantMeasure
 
 FORMAT = 2
 STYLE = (
@@ -29,7 +29,9 @@ WIDE, LEFT, RIGHT, ROW = 680, 130, 70, 24
 RECEIPT = "ablation.receipt.json"
 
 
-def write(folder: str, report: dict[str, Any], found: dict[str, dict[str, Measured]], held: Held, key: str) -> str:
+def write(
+    folder: str, report: dict[str, Any], found: dict[str, dict[str, VariantMeasure]], held: MeasuredDocuments, key: str
+) -> str:
     """`ablation.json`, `ablation.md`, `ablation.svg` and `ablation-documents.csv` into `folder`, and last their receipt; returns the table."""
     into = filesystem(folder)
     text = page(report)
@@ -149,7 +151,7 @@ def _panel(name: str, variants: dict[str, dict[str, Any]], top: int) -> str:
     return "".join(parts)
 
 
-def documents(found: dict[str, Measured], held: Held) -> str:
+def documents(found: dict[str, VariantMeasure], held: MeasuredDocuments) -> str:
     """Every document's bits under every proxy, as CSV, so that other intervals can be taken of them. No text of the corpus."""
     names: Sequence[str] = [f"{text}-{seed + 1}" for text, one in found.items() for seed in range(len(one.numerator))]
     size = next(iter(found.values())).denominator

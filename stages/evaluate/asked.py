@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.evaluate import choices, problems
-from stages.models.teacher.judge import Judge, Pair
+from stages.models.teacher.judge import Comparison, Judge
 
 
 def put_choices(stage: Any, subject: Any, reader: Any, encoder: Any, width: int) -> None:
@@ -51,7 +51,7 @@ def judge_all(judge: Judge, subjects: Sequence[Any], below: Any) -> None:
             continue
         texts = {one["prompt"]: one for one in before.generations}
         pairs = [
-            Pair(f"{subject.name}/{n}", one["prompt"], one["text"], texts[one["prompt"]]["text"], "ko" if one["lang"] == "ko" else "en", one["reference"])
+            Comparison(f"{subject.name}/{n}", one["prompt"], one["text"], texts[one["prompt"]]["text"], "ko" if one["lang"] == "ko" else "en", one["reference"])
             for n, one in enumerate(subject.generations) if one["prompt"] in texts
         ]  # fmt: skip
         judge.tally = type(judge.tally)()

@@ -40,7 +40,7 @@ class Reader(NamedTuple):
         return total, count
 
 
-class Documents(NamedTuple):
+class DocumentWindows(NamedTuple):
     """Documents as windows of tokens. Arrays run over documents."""
 
     windows: list[Row]
@@ -62,7 +62,7 @@ def source_of(source: str | None) -> str:
     return "/".join(folders[:2]) or last
 
 
-def cut_documents(rows: Sequence[dict[str, Any]], encoder: Encoder, width: int, bos: bool) -> Documents:
+def cut_documents(rows: Sequence[dict[str, Any]], encoder: Encoder, width: int, bos: bool) -> DocumentWindows:
     """Every token of a document's text is asked for once.
 
     A window begins with the last token of the one before, so that nothing but the first token of the document (where no
@@ -81,23 +81,25 @@ def cut_documents(rows: Sequence[dict[str, Any]], encoder: Encoder, width: int, 
             owner.append(len(sizes))
         sizes.append(len((row["text"] or "").encode()) - skipped)
     langs, sources = [row["lang"] or "und" for row in rows], [source_of(row.get("source")) for row in rows]
-    return Documents(windows, np.asarray(owner, dtype=np.int64), np.asarray(sizes, dtype=np.int64), langs, sources)
+    return DocumentWindows(
+        windows, np.asarray(owner, dtype=np.int64), np.asarray(sizes, dtype=np.int64), langs, sources
+    )
 
 
-def bits(reader: Reader, documents: Documents) -> np.ndarray:
+def bits(reader: Reader, documents: DocumentWindows) -> np.ndarray:
     """Bits of every document's text under the model (float64)."""
     sums, _ = reader.sums(documents.windows)
     return np.bincount(documents.owner, weights=-sums / np.log(2.0), minlength=len(documents.bytes))
 
 
-class Conversations(NamedTuple):
+class ConversationRows(NamedTuple):
     """Conversations that fit, as rows, and the reasons of those that do not (by id)."""
 
     rows: list[Row]
     refused: dict[str, str]
 
 
-def encode_conversations(found: Sequence[dict[str, Any]], chat: Chat, width: int) -> Conversations:
+def encode_conversations(found: Sequence[dict[str, Any]], chat: Chat, width: int) -> ConversationRows:
     rows, refused = [], {}
     for row in found:
         part, reason = encode_chat(chat, row["messages"] or [], width, None, row.get("tools"))
@@ -105,10 +107,10 @@ def encode_conversations(found: Sequence[dict[str, Any]], chat: Chat, width: int
             refused[row["id"]] = reason or "chat.empty"
         else:
             rows.append(join([part]))
-    return Conversations(rows, refused)
+    return ConversationRows(rows, refused)
 
 
-class Pairs(NamedTuple):
+class PairRows(NamedTuple):
     """Pairs that fit, both sides as rows, and the reasons of those that do not (by id)."""
 
     chosen: list[Row]
@@ -118,7 +120,7 @@ class Pairs(NamedTuple):
     refused: dict[str, str]
 
 
-def encode_pairs(found: Sequence[dict[str, Any]], chat: Chat, width: int) -> Pairs:
+def encode_pairs(found: Sequence[dict[str, Any]], chat: Chat, width: int) -> PairRows:
     chosen, rejected, longer, refused = [], [], [], {}
     for row in found:
         pair, reason = encode_pair(
@@ -130,7 +132,7 @@ def encode_pairs(found: Sequence[dict[str, Any]], chat: Chat, width: int) -> Pai
         chosen.append(pair.chosen)
         rejected.append(pair.rejected)
         longer.append(np.sign(_length(row["chosen"]) - _length(row["rejected"])))
-    return Pairs(chosen, rejected, np.asarray(longer, dtype=np.int64), refused)
+    return PairRows(chosen, rejected, np.asarray(longer, dtype=np.int64), refused)
 
 
 def _length(messages: list[dict]) -> int:
@@ -146,7 +148,7 @@ class Preferences(NamedTuple):
     rejected_sum: np.ndarray
 
 
-def preferences(reader: Reader, pairs: Pairs) -> Preferences:
+def preferences(reader: Reader, pairs: PairRows) -> Preferences:
     good, good_count = reader.sums(pairs.chosen)
     bad, bad_count = reader.sums(pairs.rejected)
     return Preferences(good / good_count, bad / bad_count, good, bad)

@@ -106,11 +106,12 @@ def prompts(problems: Problems) -> tuple[list[str], list[Problem]]:
 
 def solved(generator: Any, problems: Problems, max_new_tokens: int) -> tuple[np.ndarray, list[str]]:
     """Per problem asked: 1 where the number is right, else 0; and what was written."""
-    from stages.models.inference.generate import Sampling
+    from stages.models.inference.generate import SamplingParams
 
     texts, asked = prompts(problems)
     made = [
-        answers[0].text for answers in generator.complete(texts, Sampling(max_new_tokens, stop=("\n\n", "Question:")))
+        answers[0].text
+        for answers in generator.complete(texts, SamplingParams(max_new_tokens, stop=("\n\n", "Question:")))
     ]
     return scores(made, asked), made
 

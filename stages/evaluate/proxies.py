@@ -25,14 +25,14 @@ LEAST_OF_GROUP = 10
 """Nor do fewer of a language, or of those a recipe keeps or drops."""
 
 
-class Measured(NamedTuple):
+class VariantMeasure(NamedTuple):
     """One measure of one variant: numerators (seeds, rows) over denominators (rows)."""
 
     numerator: np.ndarray
     denominator: np.ndarray
 
 
-class Held(NamedTuple):
+class MeasuredDocuments(NamedTuple):
     """The documents measured on. Lists run over them."""
 
     rows: list[dict[str, Any]]
@@ -40,7 +40,7 @@ class Held(NamedTuple):
     """Does the recipe keep the document (its id is in the last variant)?"""
 
 
-def held_of(store: Store, kept_in: Sequence[Store], most: int, most_bytes: int) -> Held:
+def held_of(store: Store, kept_in: Sequence[Store], most: int, most_bytes: int) -> MeasuredDocuments:
     """At most `most` documents of `store`, by hash, each cut to its first `most_bytes` bytes. UsageError where there are too few."""
     from stages.evaluate.drawn import beginning, draw
 
@@ -59,7 +59,7 @@ def held_of(store: Store, kept_in: Sequence[Store], most: int, most_bytes: int) 
     }
     cut = [beginning(row, most_bytes) for row in rows]
     langs = languages([row["text"] for row in cut]) if any(row["lang"] is None for row in cut) else [None] * len(cut)
-    return Held(
+    return MeasuredDocuments(
         [{**row, "lang": row["lang"] or lang} for row, lang in zip(cut, langs)], [row["id"] in ids for row in rows]
     )
 
@@ -78,21 +78,21 @@ def languages(texts: Sequence[str]) -> list[str | None]:
     return identified(model, np.frombuffer(b"".join(data), np.uint8), ends - [len(one) for one in data], ends).langs
 
 
-def read(models: dict[str, list[Store]], held: Held) -> dict[str, dict[str, Measured]]:
+def read(models: dict[str, list[Store]], held: MeasuredDocuments) -> dict[str, dict[str, VariantMeasure]]:
     """Measure -> variant -> numbers, from what every proxy's measuring wrote: bits per byte in all and by group, accuracy per set of choices."""
-    found: dict[str, dict[str, Measured]] = {}
+    found: dict[str, dict[str, VariantMeasure]] = {}
     for name, stores in models.items():
         each = [json.loads((store.artefact() / "rows.json").read_text("utf-8")) for store in stores]
         bits, sizes = zip(*(_of(one["documents"], held) for one in each))
         for group, of in groups([row["lang"] or "und" for row in held.rows], held.kept).items():
-            found.setdefault(group, {})[name] = Measured(np.stack(bits)[:, of], sizes[0][of])
+            found.setdefault(group, {})[name] = VariantMeasure(np.stack(bits)[:, of], sizes[0][of])
         for task in each[0]["questions"]:
             right = np.stack([_only(one["questions"][task]) for one in each])
-            found.setdefault(f"accuracy ({task})", {})[name] = Measured(right, np.ones(right.shape[1]))
+            found.setdefault(f"accuracy ({task})", {})[name] = VariantMeasure(right, np.ones(right.shape[1]))
     return found
 
 
-def _of(documents: dict[str, Any], held: Held) -> tuple[np.ndarray, np.ndarray]:
+def _of(documents: dict[str, Any], held: MeasuredDocuments) -> tuple[np.ndarray, np.ndarray]:
     """Bits and bytes of the held documents, in their order."""
     at = {name: number for number, name in enumerate(documents["ids"])}
     places = [at[row["id"]] for row in held.rows]
@@ -117,7 +117,7 @@ def groups(langs: Sequence[str], kept: Sequence[bool]) -> dict[str, np.ndarray]:
 
 
 def compare(
-    found: dict[str, dict[str, Measured]], first: str, resamples: int, seed: int
+    found: dict[str, dict[str, VariantMeasure]], first: str, resamples: int, seed: int
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Per measure and variant: mean, 95% interval, and the change from the variant `first` with its interval."""
     return {
@@ -127,7 +127,7 @@ def compare(
 
 
 def _compared(
-    variants: dict[str, Measured], first: str, resamples: int, seed: int, lower: bool
+    variants: dict[str, VariantMeasure], first: str, resamples: int, seed: int, lower: bool
 ) -> dict[str, dict[str, Any]]:
     seeds, rows = variants[first].numerator.shape
     rng = np.random.default_rng(seed)
@@ -162,7 +162,7 @@ def student(seeds: int, resamples: int, rng: np.random.Generator) -> np.ndarray:
     return 1 / seeds + deviations / spread / np.sqrt(seeds * (seeds - 1))
 
 
-def _drawn(one: Measured, row_weights: np.ndarray, seed_weights: np.ndarray) -> np.ndarray:
+def _drawn(one: VariantMeasure, row_weights: np.ndarray, seed_weights: np.ndarray) -> np.ndarray:
     """The measure under every draw of rows and seeds."""
     by_seed = row_weights @ one.numerator.T
     return (by_seed * seed_weights).sum(1) / (row_weights @ one.denominator)

@@ -26,9 +26,9 @@ from stages.models.chat.template_lock import check_lock
 from stages.models.chat.templates import Chat, load_tokenizer
 from stages.models.encoder import Encoder
 from stages.models.holdout import SHARE
-from stages.models.inference.chain import Link, assemble, four_bit_of, open_link, prefixes
+from stages.models.inference.chain import ChainLink, assemble, four_bit_of, open_link, prefixes
 from stages.models.inference.device import arithmetic, number_type
-from stages.models.inference.generate import Generator, Sampling, tokenizer_of
+from stages.models.inference.generate import Generator, SamplingParams, tokenizer_of
 from stages.models.teacher.base import open_teacher
 from stages.models.teacher.judge import Judge
 
@@ -46,7 +46,7 @@ class Subject:
     """A model to be measured: its chain, or the shape whose random beginning is meant."""
 
     name: str
-    chain: list[Link]
+    chain: list[ChainLink]
     untrained: bool = False
     values: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     """Measure -> (numerator, denominator) per row."""
@@ -122,7 +122,7 @@ def below(subject: Subject, measured: Sequence[Subject]) -> Subject | None:
     )
 
 
-def shares_of(links: Sequence[Link]) -> dict[str, float]:
+def shares_of(links: Sequence[ChainLink]) -> dict[str, float]:
     """Share of `documents` and of `prompts` that every model held out.
 
     The smallest of those they were trained with: what a smaller share holds out, a larger one does too.
@@ -193,7 +193,7 @@ def _model(subject: Subject, dtype: Any, device: Any) -> Any:
     return assemble(subject.chain, dtype=dtype, device=device, four_bit=four_bit_of(subject.chain))
 
 
-def _put_bits(subject: Subject, bits: np.ndarray, documents: m.Documents) -> None:
+def _put_bits(subject: Subject, bits: np.ndarray, documents: m.DocumentWindows) -> None:
     subject.values["bits per byte"] = (bits, documents.bytes)
     for lang in sorted(set(documents.langs)):
         of = np.asarray([found == lang for found in documents.langs])
@@ -240,7 +240,7 @@ def _generate(stage: Any, subject: Subject, rows: dict, model: Any) -> list[dict
     generator = Generator.around(model, subject.chain, threads=stage.threads, batch=stage.batch)
     made = generator.chat(
         [messages for messages, *_ in prompts],
-        Sampling(stage.max_new_tokens, stage.temperature, seed=0),
+        SamplingParams(stage.max_new_tokens, stage.temperature, seed=0),
         tools=[tools for *_, tools in prompts],
     )
     return [

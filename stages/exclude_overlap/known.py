@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from stages.exclude_overlap import ExcludeOverlap
 
 
-class Known(NamedTuple):
+class KnownRuns(NamedTuple):
     """Every run of words of the known texts, sorted: `hashes[i]` stands in text `owner[i]`."""
 
     hashes: np.ndarray
@@ -41,14 +41,14 @@ class Shares(NamedTuple):
     """int64; -1 where nothing is shared."""
 
 
-def gather(stores: Sequence[Store], stage: ExcludeOverlap) -> Known:
+def gather(stores: Sequence[Store], stage: ExcludeOverlap) -> KnownRuns:
     """The runs of all rows of `stores`; kept for the next shard of the same stores."""
     contents = tuple((store.path, tuple(store.hashes().items())) for store in stores)
     return _gathered(contents, stage.width, stage.fields)
 
 
 @lru_cache(maxsize=2)
-def _gathered(contents: tuple, width: int, fields: tuple[str, ...]) -> Known:
+def _gathered(contents: tuple, width: int, fields: tuple[str, ...]) -> KnownRuns:
     runs, sizes, ids = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], []
     for path, shards in contents:
         store = Store(path)
@@ -61,7 +61,7 @@ def _gathered(contents: tuple, width: int, fields: tuple[str, ...]) -> Known:
     hashes, counts = np.concatenate(runs), np.concatenate(sizes)
     owner = np.repeat(np.arange(len(counts)), counts)
     order = np.argsort(hashes, kind="stable")
-    return Known(hashes[order], owner[order], counts, ids)
+    return KnownRuns(hashes[order], owner[order], counts, ids)
 
 
 def runs_of(batch: pa.RecordBatch, fields: tuple[str, ...], width: int) -> Sets:
@@ -71,7 +71,7 @@ def runs_of(batch: pa.RecordBatch, fields: tuple[str, ...], width: int) -> Sets:
     return shingle_sets(docs.data, docs.offsets, Shingling("word", width))
 
 
-def shares(known: Known, sets: Sets) -> Shares:
+def shares(known: KnownRuns, sets: Sets) -> Shares:
     """How much of every row is known, and how much of a known text it holds."""
     rows = len(sets.bounds) - 1
     sizes = np.diff(sets.bounds)
@@ -93,7 +93,7 @@ def shares(known: Known, sets: Sets) -> Shares:
     return Shares(own, held, which)
 
 
-def judged(stage: ExcludeOverlap, known: Known, batch: pa.RecordBatch) -> Work:
+def judged(stage: ExcludeOverlap, known: KnownRuns, batch: pa.RecordBatch) -> Work:
     """The rows of `batch` that are not known, and the ledger of all."""
     found = shares(known, runs_of(batch, stage.fields, stage.width))
     reasons = [_reason(own, held, stage.share) for own, held in zip(found.own.tolist(), found.held.tolist())]

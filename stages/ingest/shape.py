@@ -145,7 +145,7 @@ class Shaper:
                 (row_id,), None, None, "ingest.broken_record" if raw.facts.get("lost") else misfit.reason, misfit.note
             )
 
-    def _chat(self, found: labelled.Chat, row: dict[str, Any], row_id: str, file: str) -> Outcome:
+    def _chat(self, found: labelled.LabelledChat, row: dict[str, Any], row_id: str, file: str) -> Outcome:
         values = self._passport(row, found.used, file) | {
             "id": row_id,
             "messages": found.messages,
@@ -154,7 +154,7 @@ class Shaper:
         }
         return Outcome((row_id,), row_id, values, None, found.note)
 
-    def _pair(self, found: labelled.Pair, row: dict[str, Any], file: str) -> dict[str, Any]:
+    def _pair(self, found: labelled.LabelledPair, row: dict[str, Any], file: str) -> dict[str, Any]:
         return self._passport(row, found.used, file) | {
             "prompt": found.prompt,
             "chosen": found.chosen,
@@ -178,7 +178,7 @@ class Shaper:
         ids = (good.row_id, bad.row_id)
         out = child_id(ids, "ingest", "kto", 0)
         note = "; ".join(dict.fromkeys(filter(None, (good.given.note, bad.given.note)))) or None
-        found = labelled.Pair(
+        found = labelled.LabelledPair(
             given.prompt, good.given.answer, bad.given.answer, "ingest.kto", good.given.used, tools=given.tools
         )
         beside = {f"rejected.{name}": value for name, value in bad.rest().items() if value != good.row.get(name)}

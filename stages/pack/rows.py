@@ -21,7 +21,7 @@ SCHEMA = TOKENS.append(pa.field("heldout", pa.bool_()))
 _DOC = TOKENS.field("docs").type.value_type
 
 
-class Docs(NamedTuple):
+class TokenDocuments(NamedTuple):
     """The documents of a shard as tokens end to end. Lists and arrays run over the documents unless said otherwise."""
 
     ids: pa.ChunkedArray
@@ -45,7 +45,7 @@ class Docs(NamedTuple):
         return self.tokens[self.begins[doc] : self.begins[doc + 1]]
 
 
-def encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> Docs:
+def encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> TokenDocuments:
     """Encode every document of a shard once, batch by batch."""
     bos = [encoder.bos] if stage.bos and encoder.bos is not None else []
     ids: list[pa.Array] = []
@@ -68,7 +68,7 @@ def encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> Docs:
         chars.append(pc.utf8_length(text).to_numpy(zero_copy_only=False))
         sizes.append(pc.binary_length(text).to_numpy(zero_copy_only=False))
     known = pa.chunked_array(ids, pa.large_string())
-    return Docs(
+    return TokenDocuments(
         known,
         np.concatenate([*parts, np.zeros(0, np.int32)]),
         np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
@@ -103,7 +103,7 @@ def framed(
     return out, lengths
 
 
-def marks(source: Store, shard: int, encoder: Encoder, docs: Docs, wanted: set[int]) -> dict[int, np.ndarray]:
+def marks(source: Store, shard: int, encoder: Encoder, docs: TokenDocuments, wanted: set[int]) -> dict[int, np.ndarray]:
     """For the documents `wanted`: the code point at which each of their tokens begins, and at last the text's length."""
     found: dict[int, np.ndarray] = {}
     first = 0
@@ -121,7 +121,7 @@ def marks(source: Store, shard: int, encoder: Encoder, docs: Docs, wanted: set[i
 class Packed:
     """A shard's documents laid out in rows: those trained on first, then those held out."""
 
-    def __init__(self, docs: Docs, stage: Any):
+    def __init__(self, docs: TokenDocuments, stage: Any):
         self.docs, self.stage = docs, stage
         self.names: list[str] = docs.ids.to_pylist()
         self.streams = [(held, self._lay(np.flatnonzero(docs.heldout == held))) for held in (False, True)]

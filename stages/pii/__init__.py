@@ -107,13 +107,13 @@ class Pii(ShardStage):
         """What `stages.pii.rewrite` needs to treat a batch; loads models, keys and recognisers."""
         from stages.pii.actions import secret_key
         from stages.pii.find import finder
-        from stages.pii.rewrite import Plan
+        from stages.pii.rewrite import RewritePlan
 
         actions = self.actions()
         key = secret_key(self.key_env) if self.key_env and "hash" in actions.values() else None
         find, further = finder(self, frozenset(actions))
         actions |= dict.fromkeys(further, self.action)
-        return Plan(find, actions, key, self.max_count)
+        return RewritePlan(find, actions, key, self.max_count)
 
     def worker(self, inputs: Inputs, shard: int) -> Callable[[pa.RecordBatch], Work]:
         plan = self.plan()

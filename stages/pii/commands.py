@@ -16,7 +16,7 @@ from pipeline.storage.store import Store
 from stages.pii import Pii
 
 if TYPE_CHECKING:
-    from stages.pii.rewrite import Plan
+    from stages.pii.rewrite import RewritePlan
 
 
 class Audit(Options):
@@ -98,7 +98,7 @@ class Leaks:
         return "\n".join(parts + [f"  {place}" for place in self.places])
 
 
-def audited(store: Store, plan: Plan, show: int = 10) -> Leaks:
+def audited(store: Store, plan: RewritePlan, show: int = 10) -> Leaks:
     """Findings in every row of `store` whose action under `plan` is not keep. SourceError for a store without texts."""
     from stages.pii.rewrite import findings
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from stages.pii.entities import BY_NAME
 from stages.pii.kernels.book import book, switched_on
 from stages.pii.kernels.fold import fold, foldable
-from stages.pii.kernels.rules import Rule, rule_book
+from stages.pii.kernels.rules import PatternRule, rule_book
 from stages.pii.kernels.scan import BEGIN, END, ITEM, RULE, SCORE, code_points, scan
 
 BASE58_SIGNS = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
@@ -132,7 +132,7 @@ class Taken:
 
 def located(data: np.ndarray, offsets: np.ndarray, hits: list[np.ndarray]) -> list[Finding]:
     """Hits with code points for bytes; ascending hits cost one pass over the texts that have any."""
-    rules: tuple[Rule, ...] = rule_book()
+    rules: tuple[PatternRule, ...] = rule_book()
     found = []
     item, place, points = -1, 0, 0
     for hit in hits:

@@ -26,7 +26,7 @@ class _Token(NamedTuple):
     number: bool
 
 
-class Place(NamedTuple):
+class JsonValue(NamedTuple):
     """`raw[start:end]` is to be replaced by `before` + the replacement, escaped, + `after`; `value` is what stands there."""
 
     start: int
@@ -61,10 +61,10 @@ class JsonText:
             at += len(pieces[-1])
         self.seen = "".join(pieces)
 
-    def places(self, start: int, end: int) -> list[Place]:
+    def places(self, start: int, end: int) -> list[JsonValue]:
         """Where `seen[start:end]` stands in `raw`: one place for each string or number it touches, in order."""
         if self.plain:
-            return [Place(start, end, self.raw[start:end])]
+            return [JsonValue(start, end, self.raw[start:end])]
         found = []
         for number in range(max(0, bisect_right(self._starts, start) - 1), len(self.tokens)):
             token, at = self.tokens[number], self._starts[number]
@@ -75,16 +75,16 @@ class JsonText:
                 found.append(self._place(token, low, high))
         return found
 
-    def _place(self, token: _Token, low: int, high: int) -> Place:
+    def _place(self, token: _Token, low: int, high: int) -> JsonValue:
         value = token.body[low:high]
         if token.number:
-            return Place(token.start, token.end, value, f'"{token.body[:low]}', f'{token.body[high:]}"')
+            return JsonValue(token.start, token.end, value, f'"{token.body[:low]}', f'{token.body[high:]}"')
         if token.end - token.start == len(token.body):
-            return Place(token.start + low, token.start + high, value)
+            return JsonValue(token.start + low, token.start + high, value)
         ends = [token.start]
         for unit in _UNIT.finditer(self.raw, token.start, token.end):
             ends.append(unit.end())
-        return Place(ends[low], ends[high], value)
+        return JsonValue(ends[low], ends[high], value)
 
 
 def _is_json(text: str) -> bool:

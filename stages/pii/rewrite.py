@@ -31,7 +31,7 @@ ROUNDS = 12
 EDITING = ("replace", "mask", "hash", "surrogate")
 
 
-class Plan(NamedTuple):
+class RewritePlan(NamedTuple):
     """What is to be done: a finder, an action per entity, the key of the hash, and the most findings a row may have."""
 
     find: Find
@@ -40,10 +40,10 @@ class Plan(NamedTuple):
     most: int | None = None
 
 
-class Row:
+class RowDraft:
     """One row with findings: drafts of its strings, the blocks that stand in its text, counts, and what was kept."""
 
-    def __init__(self, row_id: str, values: dict[str, Any], plan: Plan):
+    def __init__(self, row_id: str, values: dict[str, Any], plan: RewritePlan):
         self.values, self.plan = values, plan
         self.replacer = Replacer(row_id, plan.actions, plan.key)
         self.drafts: dict[Slot, Draft] = {}
@@ -182,7 +182,7 @@ def findings(batch: pa.RecordBatch, find: Find) -> dict[int, dict[Slot, list[Fin
     return dict(sorted(found.items()))
 
 
-def rewritten(batch: pa.RecordBatch, plan: Plan, readable: np.ndarray) -> Work:
+def rewritten(batch: pa.RecordBatch, plan: RewritePlan, readable: np.ndarray) -> Work:
     """The batch after the plan and its ledger. `readable` bool[n]: rows that are UTF-8; the others are dropped.
 
     Ledger: reasons `pii.not_utf8`, `pii.count`, `pii.<entity>`; a metric `pii.<entity>` per kind and `pii.found`; every
@@ -218,15 +218,15 @@ def rewritten(batch: pa.RecordBatch, plan: Plan, readable: np.ndarray) -> Work:
     return Work(kept, ledger, {"entities": dict(sorted(total.items()))})
 
 
-def _rows(batch: pa.RecordBatch, found: dict[int, Any], plan: Plan) -> dict[int, Row]:
+def _rows(batch: pa.RecordBatch, found: dict[int, Any], plan: RewritePlan) -> dict[int, RowDraft]:
     fields = [*text_fields(batch.schema), *(["content_id"] if "content_id" in batch.schema.names else [])]
     wanted = pa.array(list(found), pa.int64())
     columns = {name: batch.column(name).take(wanted).to_pylist() for name in fields}
     ids = batch.column("id").take(wanted).to_pylist()
-    return {row: Row(ids[k], {name: columns[name][k] for name in fields}, plan) for k, row in enumerate(found)}
+    return {row: RowDraft(ids[k], {name: columns[name][k] for name in fields}, plan) for k, row in enumerate(found)}
 
 
-def _first_round(row: Row, by_slot: dict[Slot, list[Finding]]) -> None:
+def _first_round(row: RowDraft, by_slot: dict[Slot, list[Finding]]) -> None:
     """Findings of the row as it came. Those of standing blocks come last: most are the text's own, replaced by then."""
     later = []
     for slot, found in by_slot.items():
@@ -237,7 +237,7 @@ def _first_round(row: Row, by_slot: dict[Slot, list[Finding]]) -> None:
     row.changed = set(row.drafts) | set(later)
 
 
-def _further_rounds(rows: dict[int, Row], plan: Plan) -> None:
+def _further_rounds(rows: dict[int, RowDraft], plan: RewritePlan) -> None:
     """Look at what was edited until nothing is found there."""
     pending = {key: row for key, row in rows.items() if row.changed}
     for _ in range(ROUNDS):
@@ -261,7 +261,7 @@ def _further_rounds(rows: dict[int, Row], plan: Plan) -> None:
         pending = {key: row for key, row in pending.items() if row.changed}
 
 
-def _reason(row: Row, plan: Plan) -> str | None:
+def _reason(row: RowDraft, plan: RewritePlan) -> str | None:
     if row.dropped_by:
         return f"pii.{row.dropped_by}"
     if plan.most is not None:
@@ -271,7 +271,7 @@ def _reason(row: Row, plan: Plan) -> str | None:
     return None
 
 
-def _kept(batch: pa.RecordBatch, rows: dict[int, Row], stays: list[bool]) -> pa.RecordBatch:
+def _kept(batch: pa.RecordBatch, rows: dict[int, RowDraft], stays: list[bool]) -> pa.RecordBatch:
     changed = [row for row, work in rows.items() if work.drafts and stays[row]]
     values: dict[str, list] = defaultdict(list)
     for row in changed:

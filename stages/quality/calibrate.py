@@ -37,7 +37,7 @@ LEAST_SCORE, MOST_SCORE = 0.3, 0.9
 
 
 @dataclass
-class Language:
+class LanguageStats:
     """What was measured of one language's texts."""
 
     scores: list[float] = field(default_factory=list)
@@ -102,9 +102,9 @@ def drawn(sources: Iterable[str], order: Calibrate) -> list[Sample]:
     return found
 
 
-def measured(texts: list[Sample], families: list[Rule], wanted: tuple[str, ...]) -> dict[str, Language]:
+def measured(texts: list[Sample], families: list[Rule], wanted: tuple[str, ...]) -> dict[str, LanguageStats]:
     """Every measure of the families, by language (the one given, else the one identified)."""
-    out: dict[str, Language] = {}
+    out: dict[str, LanguageStats] = {}
     identify = Identify(str(bundled_model()))
     for at in range(0, len(texts), 1024):
         part = texts[at : at + 1024]
@@ -117,7 +117,7 @@ def measured(texts: list[Sample], families: list[Rule], wanted: tuple[str, ...])
         }
         for lang in {lang for lang in langs if lang and (not wanted or lang in wanted)}:
             rows = np.array([n for n, other in enumerate(langs) if other == lang])
-            into = out.setdefault(lang, Language())
+            into = out.setdefault(lang, LanguageStats())
             into.documents += len(rows)
             into.scores += [float(found.scores[n]) for n in rows if found.langs[n] == lang]
             for name, values in measures.items():
@@ -127,7 +127,9 @@ def measured(texts: list[Sample], families: list[Rule], wanted: tuple[str, ...])
     return out
 
 
-def limits_of(each: Rule, lang: str, sample: Language, reference: Language | None, tail: float) -> list[Limit]:
+def limits_of(
+    each: Rule, lang: str, sample: LanguageStats, reference: LanguageStats | None, tail: float
+) -> list[Limit]:
     """The limits of one family in one language."""
     family = word_of(type(each))
     out = []
@@ -188,7 +190,7 @@ def stop_words(words: Counter[str], count: int) -> list[str]:
 
 def fragment(
     order: Calibrate,
-    found: dict[str, Language],
+    found: dict[str, LanguageStats],
     limits: dict[str, list[Limit]],
     cuts: dict[str, float],
     stops: dict[str, list[str]],
@@ -234,8 +236,8 @@ def fragment(
 
 
 def report(
-    found: dict[str, Language],
-    reference: dict[str, Language],
+    found: dict[str, LanguageStats],
+    reference: dict[str, LanguageStats],
     limits: dict[str, list[Limit]],
     cuts: dict[str, float],
     stops: dict[str, list[str]],

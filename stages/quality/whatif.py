@@ -29,7 +29,7 @@ UNREAD = "text."
 
 
 @dataclass(frozen=True)
-class Tally:
+class KeptCounts:
     """What a setting keeps."""
 
     documents: int
@@ -112,7 +112,7 @@ class Ledgers:
             at += 1
         return out
 
-    def tally(self, reasons: list[str | None]) -> Tally:
+    def tally(self, reasons: list[str | None]) -> KeptCounts:
         kept = np.array([why is None for why in reasons], bool)
         words, size = np.nan_to_num(self.metrics["document.words"]), np.nan_to_num(self.metrics["document.bytes"])
         by_lang: dict[str, tuple[int, int]] = {}
@@ -124,7 +124,7 @@ class Ledgers:
         for why in reasons:
             if why is not None:
                 counts[why] = counts.get(why, 0) + 1
-        return Tally(
+        return KeptCounts(
             int(kept.sum()), int(words[kept].sum()), int(size[kept].sum()), by_lang, dict(sorted(counts.items()))
         )
 

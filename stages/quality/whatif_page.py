@@ -10,7 +10,7 @@ import numpy as np
 from pipeline.deletion.forgotten import Reading
 from pipeline.errors import UsageError
 from pipeline.storage.store import Store
-from stages.quality.whatif import Ledgers, Tally, changed
+from stages.quality.whatif import KeptCounts, Ledgers, changed
 from stages.text.words.token_rates import bytes_per_token, usual
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def answer(asked: WhatIf) -> int:
     for metric, lang, percent in map(_top, asked.top):
         of = f" in {lang}" if lang else ""
         print(f"{percent:g} % of the documents{of} have {metric} >= {ledgers.threshold(metric, percent, lang):.6g}")
-    curves: dict[str, list[tuple[float, Tally]]] = {}
+    curves: dict[str, list[tuple[float, KeptCounts]]] = {}
     for sweep in asked.sweep:
         limit, values = sweep_of(sweep)
         curves[limit] = [
@@ -50,12 +50,12 @@ def answer(asked: WhatIf) -> int:
     return 0
 
 
-def _line(label: str, tally: Tally, rates: dict[str, float]) -> None:
+def _line(label: str, tally: KeptCounts, rates: dict[str, float]) -> None:
     tokens = f"{reckoned(tally, rates):>16,.0f}" if rates else ""
     print(f"{label:<28}{tally.documents:>12,}{tally.words:>14,}{tally.bytes:>16,}{tokens}")
 
 
-def _reasons(before: Tally, after: Tally) -> None:
+def _reasons(before: KeptCounts, after: KeptCounts) -> None:
     for why in sorted(set(before.reasons) | set(after.reasons)):
         old, new = before.reasons.get(why, 0), after.reasons.get(why, 0)
         if old != new:
@@ -91,13 +91,13 @@ def sweep_of(word: str) -> tuple[str, list[float]]:
     return limit, [int(v) if v.is_integer() else v for v in values]
 
 
-def reckoned(tally: Tally, rates: dict[str, float]) -> float:
+def reckoned(tally: KeptCounts, rates: dict[str, float]) -> float:
     """Tokens from bytes per language."""
     rest = usual(rates)
     return sum(size / rates.get(lang, rest) for lang, (_, size) in tally.by_lang.items())
 
 
-def page(store: str, curves: dict[str, list[tuple[float, Tally]]], rates: dict[str, float]) -> str:
+def page(store: str, curves: dict[str, list[tuple[float, KeptCounts]]], rates: dict[str, float]) -> str:
     """One self-contained page: kept documents and words (tokens) over each limit."""
     from html import escape
 

@@ -48,7 +48,7 @@ class Task(NamedTuple):
         return f"select scores {self.number:05d}"
 
 
-class Entry(NamedTuple):
+class ScoredRow(NamedTuple):
     """A row as it is chosen by."""
 
     id: str
@@ -165,10 +165,10 @@ def _folders(stores: Sequence[Store]) -> tuple[Any, list[Any]]:
     return folders[0], folders[1:]
 
 
-def entries_of(stage: Any, store: Store, shard: int, scores: pa.Table | None) -> list[Entry]:
+def entries_of(stage: Any, store: Store, shard: int, scores: pa.Table | None) -> list[ScoredRow]:
     """Every row of a shard with what speaks against it by itself."""
     measured = scores.to_pylist() if scores is not None else None
-    found: list[Entry] = []
+    found: list[ScoredRow] = []
     for batch in store.batches(shard):
         for row in batch.to_pylist():
             why, again = reasons(row, stage)
@@ -183,7 +183,7 @@ def entries_of(stage: Any, store: Store, shard: int, scores: pa.Table | None) ->
             value = {"ifd": ifd, "perplexity": -perplexity, "confidence": row["confidence"] or 0.0}[by]
             text = compared(row["messages"] or [], stage.alike_by) if not why else ""
             found.append(
-                Entry(
+                ScoredRow(
                     row["id"],
                     tuple(why),
                     (again, ifd, perplexity, float(one["tokens"]) if one else float("nan")),
@@ -202,7 +202,7 @@ def compared(messages: Sequence[dict[str, Any]], by: str) -> str:
     return "\n".join("\n".join(words_of(m)) for m in messages if m["role"] in wanted)
 
 
-def across(stage: Any, entries: Sequence[Entry]) -> dict[str, tuple[str, str | None]]:
+def across(stage: Any, entries: Sequence[ScoredRow]) -> dict[str, tuple[str, str | None]]:
     """(reason, the row kept instead) by id of those that fall when all rows are seen: near-copies of better ones, then all but the top."""
     standing = sorted((entry for entry in entries if not entry.reasons), key=lambda entry: (-entry.value, entry.id))
     fallen: dict[str, tuple[str, str | None]] = {}

@@ -14,18 +14,18 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.models.teacher.base import TeacherOptions
 from stages.sft.grounding import Grounding
-from stages.sft.rule import Rule
+from stages.sft.rule import MiningRule
 
 MEMBERS = ("rules",)
 
 
-def every_rule() -> tuple[Rule, ...]:
+def every_rule() -> tuple[MiningRule, ...]:
     """Each rule of the folder with its defaults."""
     return tuple(rule_of(name, {}) for name in catalog.members("sft", "rules"))
 
 
-def rule_of(name: str, options: dict[str, Any]) -> Rule:
-    return catalog.member("sft", "rules", name, Rule).build(options, f"sft.{name}")  # type: ignore[return-value]
+def rule_of(name: str, options: dict[str, Any]) -> MiningRule:
+    return catalog.member("sft", "rules", name, MiningRule).build(options, f"sft.{name}")  # type: ignore[return-value]
 
 
 class Sft(Stage):
@@ -38,7 +38,7 @@ class Sft(Stage):
     libraries: ClassVar[tuple[str, ...]] = ("xxhash",)
     renamed: ClassVar[dict[str, str]] = {"teach": "teacher_tasks"}
 
-    kinds: tuple[SerializeAsAny[Rule], ...] = Field(default_factory=every_rule)
+    kinds: tuple[SerializeAsAny[MiningRule], ...] = Field(default_factory=every_rule)
     "Rules to mine with, by file name, with options where wanted (`- heading: {min_answer: 80}`); `maetdol list rules` names them."
     boilerplate_pages: int = Field(4, ge=0)
     "An answer that stands on so many pages is the site's boilerplate (declared questions: under as many different questions); 0 keeps all."
@@ -85,8 +85,8 @@ class Sft(Stage):
             raise ValueError(f"{fault.message} ({fault.hint})") from None
 
     @staticmethod
-    def _rule(entry: Any) -> Rule:
-        if isinstance(entry, Rule):
+    def _rule(entry: Any) -> MiningRule:
+        if isinstance(entry, MiningRule):
             return entry
         if isinstance(entry, str):
             return rule_of(entry, {})
@@ -98,7 +98,7 @@ class Sft(Stage):
 
     @field_validator("kinds")
     @classmethod
-    def _once(cls, rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    def _once(cls, rules: tuple[MiningRule, ...]) -> tuple[MiningRule, ...]:
         names = [rule.word for rule in rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

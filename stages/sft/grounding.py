@@ -99,7 +99,7 @@ def numbers(text: str) -> set[str]:
 
 
 @dataclass(frozen=True)
-class Fault:
+class Ungrounded:
     """One ungrounded thing: `kind` is sentence, number or name; `sentence` counts from 0; `token` is what was not found."""
 
     kind: str
@@ -121,7 +121,7 @@ class Grounds:
     """What the gate found: the least coverage of any sentence (1.0 for none) and the faults in order."""
 
     coverage: float
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[Ungrounded, ...] = ()
 
     @property
     def reason(self) -> str | None:
@@ -216,14 +216,14 @@ class Grounding(Options):
     def check(self, answer: str, passage: str | Passage) -> Grounds:
         """Hold `answer` against `passage`; every fault of every sentence, in order."""
         ground = passage if isinstance(passage, Passage) else Passage(passage)
-        faults: list[Fault] = []
+        faults: list[Ungrounded] = []
         least = 1.0
         for index, (start, end) in enumerate(sentences(answer)):
             sentence = answer[start:end]
             coverage = self._coverage(sentence, ground)
             least = min(least, coverage)
             if coverage < self.min_coverage:
-                faults.append(Fault("sentence", index, coverage=coverage))
+                faults.append(Ungrounded("sentence", index, coverage=coverage))
                 continue
             faults += self._details(sentence, index, ground)
         return Grounds(least, tuple(faults))
@@ -241,7 +241,7 @@ class Grounding(Options):
         grams = ground.grams(self.ngram)
         return (2 * by_word + sum(g in grams for g in own) / len(own)) / 3
 
-    def _details(self, sentence: str, index: int, ground: Passage) -> list[Fault]:
+    def _details(self, sentence: str, index: int, ground: Passage) -> list[Ungrounded]:
         tokens = words(sentence)
         stems = [stem(w) for w in tokens]
         support = supporting(stems, ground)
@@ -256,7 +256,7 @@ class Grounding(Options):
             strange = [w for at, w in enumerate(tokens) if _name_like(w, at) and not ground.has(w)]
             found.update((("name", word), None) for word in strange)
             found.update((("name", word), None) for word in exchanged if not word[0].isdigit())
-        return [Fault(kind, index, token) for kind, token in found]
+        return [Ungrounded(kind, index, token) for kind, token in found]
 
     def _exchanged(self, tokens: list[str], stems: list[str], support: list[int], ground: Passage) -> list[str]:
         """Numbers and content words that replace others in what is otherwise a copy of a passage sentence."""

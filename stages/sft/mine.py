@@ -17,7 +17,7 @@ import xxhash
 from pipeline.schema import CHAT, STR, child_id
 from pipeline.storage.ledger import Ledger
 from stages.sft.page import Page, language, likeness_key
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 
 FOUND = pa.schema(
     [
@@ -52,7 +52,7 @@ def hashed(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
 
 
-def mine(rules: Sequence[Rule], row: dict[str, Any], seed: int) -> Yield:
+def mine(rules: Sequence[MiningRule], row: dict[str, Any], seed: int) -> Yield:
     """Every rule over one DOCUMENT row, in order of rank."""
     page = Page(row, seed)
     out = Yield(page.id)
@@ -97,13 +97,13 @@ SHORT = 40
 """Letters below which a task's answer (a blanked word, a rating, a title) says nothing without its question."""
 
 
-def told(candidate: Candidate, rule: Rule) -> str:
+def told(candidate: Candidate, rule: MiningRule) -> str:
     """What an answer is known by across pages: itself, or with its question where many questions have that answer."""
     asked, said = candidate.keys
     return said if rule.covers or len(said) >= SHORT else f"{asked} {said}"
 
 
-def found_row(page: Page, rule: Rule, ordinal: int, candidate: Candidate) -> dict[str, Any]:
+def found_row(page: Page, rule: MiningRule, ordinal: int, candidate: Candidate) -> dict[str, Any]:
     """A row of FOUND."""
     row, span, name = page.row, candidate.span, rule.word
     meta = {"task": candidate.task, **candidate.facts}

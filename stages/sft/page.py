@@ -29,7 +29,7 @@ _NO_WORD = re.compile(r"[\W_]+")
 _SPACE = re.compile(r"\s+")
 
 
-class Span(NamedTuple):
+class TextSpan(NamedTuple):
     """A half-open range of code points."""
 
     start: int
@@ -37,7 +37,7 @@ class Span(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Block:
+class PageBlock:
     """One typed block; `start` and `end` are None where it does not stand in the text."""
 
     kind: str
@@ -48,20 +48,20 @@ class Block:
     group: int | None
 
     @property
-    def span(self) -> Span | None:
-        return Span(self.start, self.end) if self.start is not None and self.end is not None else None
+    def span(self) -> TextSpan | None:
+        return TextSpan(self.start, self.end) if self.start is not None and self.end is not None else None
 
 
 @dataclass(frozen=True)
-class Section:
+class PageSection:
     """A heading and what stands below it. `own` ends at the next heading of any level, `body` at the next of the same or a
     higher one."""
 
     heading: str
     level: int
-    head: Span
-    own: Span
-    body: Span
+    head: TextSpan
+    own: TextSpan
+    body: TextSpan
 
 
 def language(text: str) -> str | None:
@@ -154,7 +154,7 @@ class Page:
         return {item["key"]: item["value"] for item in self.row.get("meta") or [] if item.get("value") is not None}
 
     @cached_property
-    def blocks(self) -> list[Block]:
+    def blocks(self) -> list[PageBlock]:
         """The row's blocks with usable texts; a span that does not hold the block's text is not trusted."""
         out = []
         for block in self.row.get("blocks") or []:
@@ -166,34 +166,36 @@ class Page:
                 text = self.text[start:end] if squeeze(self.text[start:end]) == squeeze(text) else text
                 if text != self.text[start:end]:
                     start = end = None
-            out.append(Block(block.get("kind") or "", text, start, end, block.get("level") or 0, block.get("group")))
+            out.append(
+                PageBlock(block.get("kind") or "", text, start, end, block.get("level") or 0, block.get("group"))
+            )
         return out
 
-    def of_kind(self, *kinds: str) -> Iterator[Block]:
+    def of_kind(self, *kinds: str) -> Iterator[PageBlock]:
         return (block for block in self.blocks if block.kind in kinds)
 
     @cached_property
-    def groups(self) -> dict[int, list[Block]]:
+    def groups(self) -> dict[int, list[PageBlock]]:
         """Blocks by group, in order of first appearance."""
-        found: dict[int, list[Block]] = {}
+        found: dict[int, list[PageBlock]] = {}
         for block in self.blocks:
             if block.group is not None:
                 found.setdefault(block.group, []).append(block)
         return found
 
     @cached_property
-    def code(self) -> list[Span]:
+    def code(self) -> list[TextSpan]:
         """Spans of code: nothing is asked about them and no heading is read in them."""
         spans = [block.span for block in self.of_kind("code") if block.span]
         if not any(block.kind == "heading" for block in self.blocks):
-            spans += [Span(*m.span()) for m in _FENCE.finditer(self.text)]
+            spans += [TextSpan(*m.span()) for m in _FENCE.finditer(self.text)]
         return sorted(spans)
 
     def in_code(self, place: int) -> bool:
         return any(span.start <= place < span.end for span in self.code)
 
     @cached_property
-    def headings(self) -> list[tuple[str, int, Span]]:
+    def headings(self) -> list[tuple[str, int, TextSpan]]:
         """(text, level, span of its line) in the order of the text."""
         found = [
             (squeeze(b.text), b.level or 2, b.span)
@@ -202,14 +204,14 @@ class Page:
         ]
         if not found and "#" in self.text and not self.blocks:
             found = [
-                (m[2], len(m[1]), Span(*m.span()))
+                (m[2], len(m[1]), TextSpan(*m.span()))
                 for m in _MARKDOWN_HEADING.finditer(self.text)
                 if not self.in_code(m.start())
             ]
         return sorted(found, key=lambda item: item[2])
 
     @cached_property
-    def sections(self) -> list[Section]:
+    def sections(self) -> list[PageSection]:
         """Every heading with its own text and its whole body."""
         out, open_ends = [], {}
         stack: list[int] = []
@@ -219,19 +221,19 @@ class Page:
             stack.append(at)
         for at, (text, level, span) in enumerate(self.headings):
             following = self.headings[at + 1][2].start if at + 1 < len(self.headings) else len(self.text)
-            own = self.trimmed(Span(span.end, max(following, span.end)))
-            body = self.trimmed(Span(span.end, max(open_ends.get(at, len(self.text)), span.end)))
-            out.append(Section(text, level, span, own, body))
+            own = self.trimmed(TextSpan(span.end, max(following, span.end)))
+            body = self.trimmed(TextSpan(span.end, max(open_ends.get(at, len(self.text)), span.end)))
+            out.append(PageSection(text, level, span, own, body))
         return out
 
-    def trimmed(self, span: Span) -> Span:
+    def trimmed(self, span: TextSpan) -> TextSpan:
         """`span` without surrounding white space."""
         piece = self.text[span.start : span.end]
         left = len(piece) - len(piece.lstrip())
-        return Span(span.start + left, span.start + max(left, len(piece.rstrip())))
+        return TextSpan(span.start + left, span.start + max(left, len(piece.rstrip())))
 
     @cached_property
-    def paragraphs(self) -> list[Span]:
+    def paragraphs(self) -> list[TextSpan]:
         """Spans of running text in order: paragraph blocks, else pieces between blank lines (lines where there is none)."""
         spans = [b.span for b in self.of_kind("paragraph") if b.span and b.span.end > b.span.start]
         if spans:
@@ -241,13 +243,13 @@ class Page:
         out, at = [], 0
         for cut in [*separator.finditer(self.text), None]:
             end = cut.start() if cut else len(self.text)
-            span = self.trimmed(Span(at, end))
+            span = self.trimmed(TextSpan(at, end))
             if span.end > span.start and span.start not in heads and not self.in_code(span.start):
                 out.append(span)
             at = cut.end() if cut else end
         return out
 
-    def cut(self, span: Span) -> str:
+    def cut(self, span: TextSpan) -> str:
         return self.text[span.start : span.end]
 
     @cached_property
@@ -256,7 +258,7 @@ class Page:
         places = [place for place, letter in enumerate(self.text) if not letter.isspace()]
         return "".join(self.text[p] for p in places), places
 
-    def attach(self, piece: str, after: int = 0) -> Span | None:
+    def attach(self, piece: str, after: int = 0) -> TextSpan | None:
         """Where `piece` stands in the text, white space aside: first at or behind `after`, else anywhere; None if nowhere."""
         wanted = _SPACE.sub("", piece)
         if not wanted:
@@ -264,9 +266,9 @@ class Page:
         for place in dict.fromkeys((after, 0)):
             exact = self.text.find(piece, place)
             if exact >= 0:
-                return self.trimmed(Span(exact, exact + len(piece)))
+                return self.trimmed(TextSpan(exact, exact + len(piece)))
             dense, places = self._dense
             at = dense.find(wanted, bisect_left(places, place))
             if at >= 0:
-                return Span(places[at], places[at + len(wanted) - 1] + 1)
+                return TextSpan(places[at], places[at + len(wanted) - 1] + 1)
         return None

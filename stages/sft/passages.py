@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 
 from stages.sft.grounding import sentences
-from stages.sft.page import Page, Span, language, least, untranslated
+from stages.sft.page import Page, TextSpan, language, least, untranslated
 
 _SENTENCE_END = re.compile(r"[.!?。…다요][\"'”’)」』\]]*$")
 _GAP = re.compile(r"\w \.(?:\s|$)|\(\s*\)|\s,\s,|(?:^|\n|[가-힣,.:;]\s)(?:을|를|은|는|에|에서|으로|의|과|와)\s")
@@ -17,20 +17,20 @@ _CONTENTS = re.compile(r"(?:^|\s)(?:\d{1,2}|[A-Z])\.\d{1,2}\.(?:\d{1,2}\.)*\s")
 """Section numbers; five of them in a paragraph are a table of contents."""
 
 
-def prose(page: Page, characters: int = 80) -> list[Span]:
+def prose(page: Page, characters: int = 80) -> list[TextSpan]:
     """Paragraphs in the page's language that read as prose: at least `characters` long (in English; Korean less), ending like a sentence, mostly
     letters, nothing lost in them."""
     shortest = least(characters, page.lang)
     return [span for span in page.cached(readable) if span.end - span.start >= shortest]
 
 
-def readable(page: Page) -> list[Span]:
+def readable(page: Page) -> list[TextSpan]:
     """Paragraphs of forty characters and more (Korean less) that read as prose."""
     shortest = least(40, page.lang)
     return [span for span in page.paragraphs if span.end - span.start >= shortest and reads(page, span)]
 
 
-def reads(page: Page, span: Span) -> bool:
+def reads(page: Page, span: TextSpan) -> bool:
     text = page.cut(span)
     if (
         page.in_code(span.start)
@@ -63,14 +63,14 @@ def is_contents(text: str) -> bool:
     return len(_CONTENTS.findall(text)) >= 5
 
 
-def foreign(page: Page) -> list[Span]:
+def foreign(page: Page) -> list[TextSpan]:
     """Paragraphs in another language than the page's: what a translator left as it was."""
     if page.lang is None:
         return []
     return [span for span in page.paragraphs if language(page.cut(span)) not in (None, page.lang)]
 
 
-def head(page: Page, spans: list[Span], most: int) -> Span | None:
+def head(page: Page, spans: list[TextSpan], most: int) -> TextSpan | None:
     """The longest run of paragraphs from the first one on that fits into `most` characters; None when the first does not, or
     when what stands between them is in another language or for the most part no prose."""
     if not spans or spans[0].end - spans[0].start > most:
@@ -80,7 +80,7 @@ def head(page: Page, spans: list[Span], most: int) -> Span | None:
         if span.end - spans[0].start > most:
             break
         end = span.end
-    whole = Span(spans[0].start, end)
+    whole = TextSpan(spans[0].start, end)
     own = sum(s.end - s.start for s in spans if s.end <= end)
     if any(whole.start <= span.start < whole.end for span in page.cached(foreign)):
         return None

@@ -14,7 +14,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from pipeline.options import Options
-from stages.sft.page import Page, Span, language, least, untranslated
+from stages.sft.page import Page, TextSpan, language, least, untranslated
 
 DROPS = (
     "empty_question", "empty_answer", "short_question", "long_question", "short_answer", "long_answer", "same_text",
@@ -30,7 +30,7 @@ class Candidate:
 
     instruction: str
     answer: str
-    span: Span | None = None
+    span: TextSpan | None = None
     task: str = "answer"
     confidence: float | None = None
     drop: str | None = None
@@ -40,7 +40,7 @@ class Candidate:
     """Further facts for the row's meta: rank of the answer, register, ..."""
 
 
-class Rule(Options):
+class MiningRule(Options):
     """Base of every rule. `rank`: markup 10, term and details 20, Q:/A: 30, headings 40, generic tasks 60 and more."""
 
     rank: ClassVar[int] = 50
@@ -112,3 +112,7 @@ def other_language(question: str, answer: str) -> str | None:
     if asked and said and asked != said and "ko" in (asked, said):
         return "other_language"
     return None
+
+
+Rule = MiningRule
+"""Its name of 0.1.0, for rules of one's own, in this version."""

@@ -16,7 +16,7 @@ from stages.text.characters import classes
 
 
 @dataclass(frozen=True)
-class Automaton:
+class PhraseMatcher:
     """A compiled list of phrases in groups."""
 
     columns: np.ndarray
@@ -40,7 +40,7 @@ def folded(phrase: str) -> bytes:
 
 
 @cache
-def automaton(groups: tuple[tuple[str, ...], ...]) -> Automaton:
+def automaton(groups: tuple[tuple[str, ...], ...]) -> PhraseMatcher:
     """Compile `groups` of phrases. ValueError on an empty phrase. A phrase in two groups counts for the last."""
     phrases = {folded(phrase): group for group, members in enumerate(groups) for phrase in members}
     if b"" in phrases:
@@ -51,7 +51,7 @@ def automaton(groups: tuple[tuple[str, ...], ...]) -> Automaton:
     columns[ord("A") : ord("Z") + 1] = columns[ord("a") : ord("z") + 1]
     step, ends = _trie(list(phrases), columns, len(used) + 1)
     next_end = _link(step, ends)
-    return Automaton(
+    return PhraseMatcher(
         columns,
         np.array(step, np.int32),
         np.array(ends, np.int32),
@@ -100,7 +100,7 @@ def _link(step: list[list[int]], ends: list[int]) -> list[int]:
 
 
 def tally(
-    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, phrases: Automaton, *, whole_words: bool = False
+    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, phrases: PhraseMatcher, *, whole_words: bool = False
 ) -> np.ndarray:
     """Occurrences per stretch and group: int32, len(starts) x n_groups. Stretches are byte ranges of `data`."""
     from stages.text.phrasescan import scan

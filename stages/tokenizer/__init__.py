@@ -132,7 +132,7 @@ def build(stage: Tokenizer, stores: list[Store], roll: Any, taken: Any, folder: 
     from stages.tokenizer import card, fit, sample
     from stages.tokenizer import folder as export
 
-    plan = fit.Plan(
+    plan = fit.TrainerPlan(
         stage.vocab_size, stage.model_type, stage.symbols, stage.character_coverage, stage.split_digits, stage.hard_limit,
         int(roll.sizes[taken].sum()),
     )  # fmt: skip

@@ -27,7 +27,7 @@ _BIG = 1 << 30
 """Bytes of text from which SentencePiece needs its 64-bit path."""
 
 
-class Plan(NamedTuple):
+class TrainerPlan(NamedTuple):
     """What the trainer is asked for."""
 
     vocab_size: int
@@ -40,7 +40,7 @@ class Plan(NamedTuple):
     """Bytes of text that will come."""
 
 
-def fit(plan: Plan, lines: Iterable[str]) -> bytes:
+def fit(plan: TrainerPlan, lines: Iterable[str]) -> bytes:
     """The trained model's bytes. OptionError or WorkError with the hint when the text does not support the plan."""
     import sentencepiece
 
@@ -95,7 +95,7 @@ def rounded(model: bytes) -> bytes:
     return parsed.SerializeToString(deterministic=True)
 
 
-def _explained(plan: Plan, message: str) -> OptionError | WorkError:
+def _explained(plan: TrainerPlan, message: str) -> OptionError | WorkError:
     """SentencePiece's message as one with a hint."""
     most = re.search(r"too high \((\d+)\)\. Please set it to a value <= (\d+)", message)
     if most:

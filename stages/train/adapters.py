@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.storage.files import Local
 from pipeline.storage.store import Store
-from stages.models.inference.chain import CARD, Link, open_link
+from stages.models.inference.chain import CARD, ChainLink, open_link
 from stages.models.inference.folder import ModelFolder
-from stages.train.model import Built
+from stages.train.model import TrainableModel
 
 HOWS = ("cat", "linear", "svd", "ties", "dare_ties", "dare_linear", "magnitude_prune")
 
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
     """One adapter of a registry."""
 
     name: str
-    link: Link
+    link: ChainLink
     size: int
     """Bytes of its weights."""
 
@@ -112,7 +112,7 @@ def one_base(entries: Sequence[Entry]) -> list[str] | None:
     return list(next(iter(bases))) or None
 
 
-def loaded(base: Sequence[Link], entries: Sequence[Entry], dtype: Any, device: Any) -> Any:
+def loaded(base: Sequence[ChainLink], entries: Sequence[Entry], dtype: Any, device: Any) -> Any:
     """The base with every entry's adapter on it, under their own names; none active yet. UsageError for another base."""
     from peft import PeftModel
 
@@ -134,7 +134,7 @@ def loaded(base: Sequence[Link], entries: Sequence[Entry], dtype: Any, device: A
 
 def compose(
     registry: Registry,
-    base: Sequence[Link],
+    base: Sequence[ChainLink],
     names: Sequence[str],
     weights: Sequence[float],
     how: str,
@@ -188,13 +188,13 @@ def compose(
 
 
 def swapped(
-    base: Sequence[Link], entries: Sequence[Entry], questions: Sequence[str], max_new_tokens: int, threads: int
+    base: Sequence[ChainLink], entries: Sequence[Entry], questions: Sequence[str], max_new_tokens: int, threads: int
 ) -> list[list[str]]:
     """What the base says under each adapter in turn (the base alone first), loaded once: texts per adapter and question."""
     import torch
 
     from stages.models.inference.device import arithmetic
-    from stages.models.inference.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, SamplingParams
 
     asked = [[{"role": "user", "content": question}] for question in questions]
     said = []
@@ -202,10 +202,10 @@ def swapped(
         model = loaded(base, entries, torch.float32, device)
         generator = Generator.around(model, [*base, entries[0].link], threads=threads)
         with model.disable_adapter():
-            said.append([made[0].text for made in generator.chat(asked, Sampling(max_new_tokens))])
+            said.append([made[0].text for made in generator.chat(asked, SamplingParams(max_new_tokens))])
         for entry in entries:
             model.set_adapter(entry.name)
-            said.append([made[0].text for made in generator.chat(asked, Sampling(max_new_tokens))])
+            said.append([made[0].text for made in generator.chat(asked, SamplingParams(max_new_tokens))])
     return said
 
 
@@ -221,7 +221,7 @@ def base_name(stores: Sequence[Store]) -> dict[str, str | None]:
     return {"base_model_name_or_path": str(store.artefact()), "revision": None}
 
 
-def save_adapter(built: Built, folder: Path, base: dict[str, str | None]) -> None:
+def save_adapter(built: TrainableModel, folder: Path, base: dict[str, str | None]) -> None:
     """The new adapter as a PEFT folder that names its base (`base_name`); its configuration in one order."""
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file

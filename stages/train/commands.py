@@ -104,13 +104,13 @@ class LabelDoctor(Options):
     def _data(self) -> tuple[Any, Any, str]:
         from stages.models.chat.templates import Chat, load_tokenizer
         from stages.train.objective.conversations import LONGEST, Conversations, Pairs
-        from stages.train.objective.corpus import Corpus
+        from stages.train.objective.corpus import TokenRows
 
         store, brought = Store(self.of), store_of(self.tokenizer)
         folder = brought.artefact() if brought.manifest() else Path(self.tokenizer)
         tokenizer = load_tokenizer(folder, Path(self.template).read_text(encoding="utf-8") if self.template else None)
         if store.shape == "TOKENS":
-            return Corpus([store], None, self.holdout, len(tokenizer)), tokenizer, "clm"
+            return TokenRows([store], None, self.holdout, len(tokenizer)), tokenizer, "clm"
         width, measured = self.seq_len or LONGEST, self.seq_len is None
         if store.shape == "CHAT":
             turns = 1 if self.trains == "completion" else None

@@ -31,7 +31,7 @@ MASKED = 0.01
 """Share of conversations a template may leave without a trained token."""
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """One check: its name, what was found, and (where it failed) the fault and its hint."""
 
     check: str
@@ -64,7 +64,7 @@ def rows_of(data: Any) -> list[Row]:
     return [data.row(int(index)) for index in at]
 
 
-def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list[Finding]:
+def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list[CheckResult]:
     """Every check that needs no model."""
     rows = rows_of(data)
     parts = [part for row in rows for part in segments(row)]
@@ -88,7 +88,7 @@ def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list
     return [*found, *lost(data, most_lost)]
 
 
-def refuse(findings: Sequence[Finding]) -> None:
+def refuse(findings: Sequence[CheckResult]) -> None:
     """UsageError with every fault found."""
     faults = [one for one in findings if one.fault]
     if faults:
@@ -101,15 +101,15 @@ def refuse(findings: Sequence[Finding]) -> None:
 # -- rows ----------------------------------------------------------------------------------------------------------
 
 
-def width(data: Any) -> Finding:
+def width(data: Any) -> CheckResult:
     """Tokens of the longest row there can be: `seq_len`, or what the longest row has where that is not given."""
-    return Finding("tokens of a row", data.width)
+    return CheckResult("tokens of a row", data.width)
 
 
-def _labels(parts: Sequence[tuple[Segment, bool]]) -> Finding:
+def _labels(parts: Sequence[tuple[Segment, bool]]) -> CheckResult:
     wrong = sum(not right for _, right in parts)
     fault = f"in {wrong} of {len(parts)} segments a label is not the next token of its own segment" if wrong else ""
-    return Finding(
+    return CheckResult(
         "labels in their segment",
         wrong,
         fault,
@@ -117,9 +117,9 @@ def _labels(parts: Sequence[tuple[Segment, bool]]) -> Finding:
     )
 
 
-def _empty(rows: Sequence[Row]) -> Finding:
+def _empty(rows: Sequence[Row]) -> CheckResult:
     empty = sum(not (row.labels != IGNORED).any() for row in rows)
-    return Finding(
+    return CheckResult(
         "rows without labels",
         empty,
         f"{empty} of {len(rows)} rows train nothing" if empty else "",
@@ -127,17 +127,17 @@ def _empty(rows: Sequence[Row]) -> Finding:
     )
 
 
-def _shown(rows: Sequence[Row]) -> Finding:
+def _shown(rows: Sequence[Row]) -> CheckResult:
     tokens, asked = sum(len(row.ids) for row in rows), sum(int((row.labels != IGNORED).sum()) for row in rows)
-    return Finding("share of tokens trained", round(asked / tokens, 4) if tokens else 0.0)
+    return CheckResult("share of tokens trained", round(asked / tokens, 4) if tokens else 0.0)
 
 
-def _bos(parts: Sequence[Segment], tokenizer: Any, documents: bool) -> list[Finding]:
+def _bos(parts: Sequence[Segment], tokenizer: Any, documents: bool) -> list[CheckResult]:
     """A document begins with one at most. In a conversation the template alone writes them, one before each turn where it does so
     (Llama 2); two that touch are one too many."""
     bos = tokenizer.bos_token_id
     if bos is None:
-        return [Finding("begin tokens per segment", 0)]
+        return [CheckResult("begin tokens per segment", 0)]
     twice = sum(
         bool(((p.ids[1:] == bos) & (p.ids[:-1] == bos)).any())
         if bos != tokenizer.eos_token_id
@@ -149,10 +149,10 @@ def _bos(parts: Sequence[Segment], tokenizer: Any, documents: bool) -> list[Find
     with_one = sum(len(p.ids) > 0 and p.ids[0] == bos for p in parts)
     fault = f"{twice} of {len(parts)} segments hold the begin-of-sequence token more than once" if twice else ""
     hint = "let the template or the tokenizer write it, not both (a template's text is encoded without special tokens)"
-    return [Finding("begin tokens per segment", round(with_one / len(parts), 4) if parts else 0.0, fault, hint)]
+    return [CheckResult("begin tokens per segment", round(with_one / len(parts), 4) if parts else 0.0, fault, hint)]
 
 
-def _documents_end(rows: Sequence[Row], parts: Sequence[Segment], tokenizer: Any) -> Finding:
+def _documents_end(rows: Sequence[Row], parts: Sequence[Segment], tokenizer: Any) -> CheckResult:
     """Where a row holds several documents, some of them end in it; rows cut out of one long text may hold no end at all."""
     ended = sum(bool(p.trained[-1] and p.ids[-1] == tokenizer.eos_token_id) for p in parts)
     fault = (
@@ -160,7 +160,7 @@ def _documents_end(rows: Sequence[Row], parts: Sequence[Segment], tokenizer: Any
         if ended or len(parts) == len(rows)
         else "no document ends with a trained end-of-sequence token, so the model would never stop"
     )
-    return Finding(
+    return CheckResult(
         "documents whose end is trained",
         round(ended / len(parts), 4) if parts else 0.0,
         fault,
@@ -168,13 +168,13 @@ def _documents_end(rows: Sequence[Row], parts: Sequence[Segment], tokenizer: Any
     )
 
 
-def _unmasked(parts: Sequence[Segment]) -> Finding:
+def _unmasked(parts: Sequence[Segment]) -> CheckResult:
     bare = sum(bool(p.trained[1:].all()) for p in parts)
     fault = f"in {bare} of {len(parts)} conversations the question is trained like the answer" if bare else ""
-    return Finding("conversations without a mask", bare, fault, "fix the template's generation marks")
+    return CheckResult("conversations without a mask", bare, fault, "fix the template's generation marks")
 
 
-def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> Finding:
+def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> CheckResult:
     """Every answer's last trained token, blanks aside, is a control token: what generation stops at."""
     ends = {tokenizer.eos_token_id, *tokenizer.all_special_ids, *tokenizer.added_tokens_decoder} - {None}
     blank = {}
@@ -191,7 +191,7 @@ def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> Finding:
         if open_
         else ""
     )
-    return Finding(
+    return CheckResult(
         "answers whose end is trained",
         round(1 - open_ / len(parts), 4) if parts else 0.0,
         fault,
@@ -199,12 +199,12 @@ def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> Finding:
     )
 
 
-def _unseen(data: Any) -> Finding:
+def _unseen(data: Any) -> CheckResult:
     """Templates may leave out the reasoning of earlier answers, or of all: those answers are then learnt without it."""
-    return Finding("rows whose reasoning the template leaves out", sum(data.unseen()))
+    return CheckResult("rows whose reasoning the template leaves out", sum(data.unseen()))
 
 
-def lost(data: Any, most: float) -> Iterator[Finding]:
+def lost(data: Any, most: float) -> Iterator[CheckResult]:
     reasons = data.ledger(np.zeros(len(data), bool))["reason"].to_pylist()
     usable = [why for why in reasons if why != "train.held_out"]
     share = {
@@ -212,7 +212,7 @@ def lost(data: Any, most: float) -> Iterator[Finding]:
         for name in ("over_context", "all_masked")
     }
     over, masked = share["over_context"], share["all_masked"]
-    yield Finding(
+    yield CheckResult(
         "rows longer than the context", round(over, 4), f"{over:.0%} of the rows do not fit and would be left out" if over > most else "",
         "raise seq_len, shorten the rows upstream, or raise `most_lost` if so few are meant",
     )  # fmt: skip
@@ -220,20 +220,20 @@ def lost(data: Any, most: float) -> Iterator[Finding]:
     share_lost = sum(counts.values()) / max(1, len(usable))
     told = ", ".join(f"{count} {why}" for why, count in counts.most_common())
     fault = f"{share_lost:.0%} of the rows would be left out ({told})" if share_lost > most else ""
-    yield Finding(
+    yield CheckResult(
         "rows left out",
         told or 0,
         fault,
         "fix the rows or the template as the reasons say, or raise `most_lost` if so few are meant",
     )
     fault = f"the template leaves {masked:.0%} of the conversations without a trained token" if masked > MASKED else ""
-    yield Finding("conversations all masked", round(masked, 4), fault, "fix the template's generation marks")
+    yield CheckResult("conversations all masked", round(masked, 4), fault, "fix the template's generation marks")
 
 
 # -- the tokenizer -------------------------------------------------------------------------------------------------
 
 
-def _reads_back(data: Any, tokenizer: Any) -> Finding:
+def _reads_back(data: Any, tokenizer: Any) -> CheckResult:
     """Tokens of whole documents, spelled out and encoded again: another tokenizer of the same size gives other ids."""
     same = count = 0
     special = set(tokenizer.all_special_ids)
@@ -248,7 +248,7 @@ def _reads_back(data: Any, tokenizer: Any) -> Finding:
         if share < ALIKE
         else ""
     )
-    return Finding(
+    return CheckResult(
         "tokens that read back",
         round(share, 4),
         fault,
@@ -266,14 +266,14 @@ def _common(left: list[int], right: list[int]) -> int:
 # -- pairs ---------------------------------------------------------------------------------------------------------
 
 
-def _prompts(data: Any) -> Finding:
+def _prompts(data: Any) -> CheckResult:
     """Both sides of a pair show the same question."""
     wrong = 0
     for index in range(min(LOOK, len(data))):
         sides = [next(segments(row))[0] for row in data.pair(index)]
         first = [int(np.argmax(side.trained)) for side in sides]
         wrong += first[0] != first[1] or not np.array_equal(sides[0].ids[: first[0]], sides[1].ids[: first[1]])
-    return Finding(
+    return CheckResult(
         "pairs with two prompts",
         wrong,
         f"{wrong} pairs ask differently on their two sides" if wrong else "",
@@ -281,7 +281,7 @@ def _prompts(data: Any) -> Finding:
     )
 
 
-def _scores(data: Any) -> Finding:
+def _scores(data: Any) -> CheckResult:
     """Where pairs carry scores, the chosen answer has the higher one."""
     scored = [(good, bad) for good, bad in data.scores if good is not None and bad is not None]
     wrong = sum(good < bad for good, bad in scored)
@@ -290,7 +290,7 @@ def _scores(data: Any) -> Finding:
         if wrong > MASKED * len(scored)
         else ""
     )
-    return Finding(
+    return CheckResult(
         "pairs scored the other way round",
         wrong,
         fault,
@@ -298,7 +298,7 @@ def _scores(data: Any) -> Finding:
     )
 
 
-def _both_ways(data: Any) -> Finding:
+def _both_ways(data: Any) -> CheckResult:
     """The same two answers, once preferred this way and once that."""
     seen: set[tuple[bytes, bytes]] = set()
     wrong = 0
@@ -307,21 +307,26 @@ def _both_ways(data: Any) -> Finding:
         wrong += (rejected, chosen) in seen
         seen.add((chosen, rejected))
     fault = f"{wrong} pairs stand in the store both ways round" if wrong > MASKED * max(1, len(data)) else ""
-    return Finding("pairs both ways round", wrong, fault, "drop the contradicting pairs, or let a judge decide them")
+    return CheckResult(
+        "pairs both ways round", wrong, fault, "drop the contradicting pairs, or let a judge decide them"
+    )
 
 
 # -- with the model ------------------------------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) -> Finding:
+def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) -> CheckResult:
     """The tokens of one packed row, asked in the row and each segment alone: equal unless documents see each other."""
     row = next((data.row(n) for n in range(min(LOOK, len(data))) if data.row(n).segments.max(initial=0) > 1), None)
     if row is None:
-        return Finding("difference of packed and alone", 0.0)
-    from stages.models.chat.rows import Part, join
+        return CheckResult("difference of packed and alone", 0.0)
+    from stages.models.chat.rows import EncodedSegment, join
 
-    alone = [join([Part(row.ids[row.segments == n], row.labels[row.segments == n])]) for n in np.unique(row.segments)]
+    alone = [
+        join([EncodedSegment(row.ids[row.segments == n], row.labels[row.segments == n])])
+        for n in np.unique(row.segments)
+    ]
     was = model.training
     model.eval()
     with computed_in(device, dtype):
@@ -336,7 +341,7 @@ def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) ->
         if not value <= APART[dtype]
         else ""
     )
-    return Finding(
+    return CheckResult(
         "difference of packed and alone",
         float(f"{value:.3g}"),
         fault,
@@ -345,7 +350,7 @@ def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) ->
 
 
 @torch.no_grad()
-def sides_kept(model: Any, objective: Any, data: Any, pad: int, device: Any, dtype: Any) -> list[Finding]:
+def sides_kept(model: Any, objective: Any, data: Any, pad: int, device: Any, dtype: Any) -> list[CheckResult]:
     """The loss of a pair falls when its chosen answer gets likelier, and the answer it calls chosen is the store's."""
     index = 0
     pair, (good, bad) = data.pair(index), data.answers(index)
@@ -355,7 +360,7 @@ def sides_kept(model: Any, objective: Any, data: Any, pad: int, device: Any, dty
     )
     hint = "chosen and rejected are exchanged between the store and the loss: report this with the row"
     found = [
-        Finding(
+        CheckResult(
             "answers on their side",
             int(not exchanged),
             "the answer trained as chosen is the store's rejected one" if exchanged else "",
@@ -377,7 +382,7 @@ def sides_kept(model: Any, objective: Any, data: Any, pad: int, device: Any, dty
     ) <= max(APART[dtype], 1e-3)
     falls = float(after.loss) < float(before.loss)
     fault = "" if same and falls else "the loss pulls towards the rejected answer"
-    return [*found, Finding("loss falls with the chosen answer", int(same and falls), fault, hint)]
+    return [*found, CheckResult("loss falls with the chosen answer", int(same and falls), fault, hint)]
 
 
 # -- to look at ----------------------------------------------------------------------------------------------------

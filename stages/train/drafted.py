@@ -15,7 +15,7 @@ import torch
 from pipeline.errors import UsageError
 from stages.models.chat.template_lock import check_lock
 from stages.models.chat.templates import Chat, load_tokenizer
-from stages.models.inference.chain import Link, assemble
+from stages.models.inference.chain import ChainLink, assemble
 from stages.models.inference.generate import tokenizer_of
 from stages.train.merge import Conversation
 
@@ -37,8 +37,8 @@ class Drafted(NamedTuple):
 
 
 def drafted(
-    target: Sequence[Link],
-    draft: Sequence[Link],
+    target: Sequence[ChainLink],
+    draft: Sequence[ChainLink],
     conversations: Sequence[Conversation],
     max_new_tokens: int,
     ahead: int,

@@ -13,7 +13,7 @@ import torch
 
 from pipeline.errors import UsageError
 from stages.models.chat.templates import load_tokenizer
-from stages.models.inference.chain import Link
+from stages.models.inference.chain import ChainLink
 from stages.models.inference.generate import tokenizer_of
 
 
@@ -27,7 +27,7 @@ class Added(NamedTuple):
     """How many tokens the base's tokenizer has."""
 
 
-def own_tokenizer(chain: Sequence[Link]) -> Any:
+def own_tokenizer(chain: Sequence[ChainLink]) -> Any:
     """The tokenizer a base brings; None where it brings none."""
     try:
         return load_tokenizer(tokenizer_of(chain)) if chain else None

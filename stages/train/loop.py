@@ -19,8 +19,8 @@ import torch
 
 from pipeline.errors import InfraError, WorkError
 from stages.train.checkpoint import Checkpoints, State
-from stages.train.objective.losses import Measured, Objective, Positions
-from stages.train.schedule import Plan, rate
+from stages.train.objective.losses import LossSums, Objective, Positions
+from stages.train.schedule import StepPlan, rate
 from stages.train.workers.world import Copied, World
 
 
@@ -32,7 +32,7 @@ class Loop:
         stage: Any,
         model: Any,
         objective: Objective,
-        plan: Plan,
+        plan: StepPlan,
         seed: int,
         device: Any,
         dtype: Any,
@@ -125,7 +125,7 @@ class Loop:
             self.history.append({"kind": "train", **line})
         told({**line, "steps": self.plan.steps, "seconds": time.monotonic() - began, "tokens": total})
 
-    def _measure(self, rows: Sequence[int], held: bool = False) -> Measured:
+    def _measure(self, rows: Sequence[int], held: bool = False) -> LossSums:
         with computed_in(self.device, self.dtype):
             return self.held.ask(self.objective.measure, rows, held)
 
@@ -243,7 +243,7 @@ def hash_of(*parts: int) -> int:
     return int.from_bytes(hashlib.blake2b(json.dumps(parts).encode(), digest_size=8).digest(), "little") >> 1
 
 
-def add(sums: dict[str, torch.Tensor], measured: Measured) -> None:
+def add(sums: dict[str, torch.Tensor], measured: LossSums) -> None:
     """Add detached sums, in float64 so that their order does not show."""
     for name, value in {"loss": measured.loss, **measured.sums}.items():
         value = value.detach().double()

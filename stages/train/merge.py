@@ -20,9 +20,9 @@ from pipeline.storage.store import Store
 from stages.models.chat.answers import encode_chat
 from stages.models.chat.rows import Row, collate, join
 from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
-from stages.models.inference.chain import CARD, Link, assemble, four_bit_of, load_model, open_link
+from stages.models.inference.chain import CARD, ChainLink, assemble, four_bit_of, load_model, open_link
 from stages.models.inference.score import divergences
-from stages.train.model import Built
+from stages.train.model import TrainableModel
 
 BASES = ("full precision", "4 bits written out")
 
@@ -72,7 +72,7 @@ def rows_of(conversations: Sequence[Conversation], chat: Chat, width: int) -> li
     return rows
 
 
-def merge(chain: Sequence[Link], rows: Sequence[Row], pad: int, device: Any, batch: int = 8) -> Merged:
+def merge(chain: Sequence[ChainLink], rows: Sequence[Row], pad: int, device: Any, batch: int = 8) -> Merged:
     """The chain as one model in fp32, merged into whichever base leaves it nearer to the chain as it was trained."""
     trained = assemble(chain, dtype=torch.float32, device=device, four_bit=four_bit_of(chain))
     found: dict[str, float] = {}
@@ -85,7 +85,7 @@ def merge(chain: Sequence[Link], rows: Sequence[Row], pad: int, device: Any, bat
     return Merged(*best, found)  # type: ignore[misc]
 
 
-def _merged(chain: Sequence[Link], base: str, device: Any) -> Any:
+def _merged(chain: Sequence[ChainLink], base: str, device: Any) -> Any:
     if base == BASES[0]:
         return assemble(chain, dtype=torch.float32, device=device, merge=True)
     with tempfile.TemporaryDirectory(prefix="maetdol-merge-") as folder:
@@ -93,14 +93,14 @@ def _merged(chain: Sequence[Link], base: str, device: Any) -> Any:
             folder
         )
         return assemble(
-            [Link(Path(folder), chain[0].card, chain[0].hash), *chain[1:]],
+            [ChainLink(Path(folder), chain[0].card, chain[0].hash), *chain[1:]],
             dtype=torch.float32,
             device=device,
             merge=True,
         )
 
 
-def folded(built: Built) -> Built:
+def folded(built: TrainableModel) -> TrainableModel:
     """A trained adapter merged into its base, for what is written whole (an encoder, a reward model). A base in 4 bits is written
     out first, so that what is saved computes what was trained, and needs no library for 4 bits."""
     from peft import get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
@@ -116,7 +116,7 @@ def folded(built: Built) -> Built:
         config = model.peft_config[built.adapter]
         model = get_peft_model(model.unload().dequantize(), config, adapter_name=built.adapter)
         set_peft_model_state_dict(model, state, adapter_name=built.adapter)
-    return Built(model.merge_and_unload(), None, [])
+    return TrainableModel(model.merge_and_unload(), None, [])
 
 
 @torch.no_grad()
@@ -130,7 +130,7 @@ def divergence(trained: Any, model: Any, rows: Sequence[Row], pad: int, device: 
     return total / count
 
 
-def save(merged: Merged, chain: Sequence[Link], tokenizer_folder: Path, out: Path) -> None:
+def save(merged: Merged, chain: Sequence[ChainLink], tokenizer_folder: Path, out: Path) -> None:
     """A whole model folder with the tokenizer of the chain and a card that says what it was merged from."""
     out.mkdir(parents=True, exist_ok=True)
     merged.model.save_pretrained(out)

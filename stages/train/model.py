@@ -9,7 +9,7 @@ import torch
 
 from pipeline.errors import UsageError
 from stages.models.inference.attention import window_of
-from stages.models.inference.chain import Link, activate, assemble, check_stackable
+from stages.models.inference.chain import ChainLink, activate, assemble, check_stackable
 from stages.train.embeddings import Added, grow
 from stages.train.workers.levers import MASKLESS
 
@@ -17,7 +17,7 @@ ROUND = 32
 """The inner width of a layer is rounded up to a multiple of this, as matrix units like it."""
 
 
-class Built(NamedTuple):
+class TrainableModel(NamedTuple):
     """A model to be trained; `adapter` is the name of the new adapter, or None where all weights are trained."""
 
     model: Any
@@ -27,8 +27,14 @@ class Built(NamedTuple):
 
 
 def build(
-    stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, dtype: Any, device: Any, more: Added | None = None
-) -> Built:
+    stage: Any,
+    chain: Sequence[ChainLink],
+    tokenizer: Any,
+    width: int,
+    dtype: Any,
+    device: Any,
+    more: Added | None = None,
+) -> TrainableModel:
     """The model for `stage` (a `Train`) on `chain` (empty: from scratch); `more`: what its tokenizer has beyond the base's."""
     if more is not None and (stage.method != "full" or stage.objective not in ("clm", "sft", "dpo")):
         raise UsageError(
@@ -40,7 +46,7 @@ def build(
 
         return build_reward(stage, chain, tokenizer, width, device)
     if not chain:
-        return Built(scratch(stage, tokenizer, width).to(device), None, [])
+        return TrainableModel(scratch(stage, tokenizer, width).to(device), None, [])
     if stage.whole():
         # Full training keeps its weights in fp32 and computes in `dtype`; adapters below are merged into them.
         model = assemble(chain, dtype=torch.float32, device=device, merge=True)
@@ -49,7 +55,7 @@ def build(
         open_layers(stage, model)
         if stage.objective == "mlm":
             read_both_ways(model)
-        return Built(fitting(model, tokenizer, width), None, [])
+        return TrainableModel(fitting(model, tokenizer, width), None, [])
     if stage.objective == "mlm":
         # Written whole, as an encoder: adapters below are merged first, the new one when it is done (`stages.train.merge.folded`).
         model = assemble(chain, dtype=torch.float32, device=device, merge=True, four_bit=stage.method == "qlora")
@@ -76,7 +82,7 @@ def read_both_ways(model: Any) -> None:
     model.config.is_causal = False
 
 
-def reinforced_base(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, device: Any) -> tuple[Any, Any]:
+def reinforced_base(stage: Any, chain: Sequence[ChainLink], tokenizer: Any, width: int, device: Any) -> tuple[Any, Any]:
     """The base with its adapters merged, and the configuration of the adapter TRL puts on it (None: all weights are trained)."""
     base = assemble(chain, dtype=torch.float32, device=device, merge=True, four_bit=stage.method == "qlora")
     open_layers(stage, fitting(base, tokenizer, width))
@@ -140,7 +146,7 @@ def inner_width(hidden: int) -> int:
     return -(-8 * hidden // (3 * ROUND)) * ROUND
 
 
-def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> Built:
+def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> TrainableModel:
     """`model` with a new adapter on top of the `below` stacked ones; only the new one is trainable."""
     from peft import get_peft_model
 
@@ -162,7 +168,7 @@ def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> Built:
         parameter.requires_grad_(names[-1] in name.split("."))
         if parameter.requires_grad and parameter.dtype == torch.float16:
             parameter.data = parameter.data.float()
-    return Built(model, names[-1], names)
+    return TrainableModel(model, names[-1], names)
 
 
 def config_of(stage: Any, task: str = "CAUSAL_LM") -> Any:

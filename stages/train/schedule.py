@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple
 
 
-class Plan(NamedTuple):
+class StepPlan(NamedTuple):
     """`steps` optimizer steps over `positions` rows, `per_step` rows each (the last may be smaller)."""
 
     steps: int
@@ -14,16 +14,16 @@ class Plan(NamedTuple):
     per_step: int
 
 
-def plan(rows: int, per_step: int, epochs: float, steps: int | None) -> Plan:
+def plan(rows: int, per_step: int, epochs: float, steps: int | None) -> StepPlan:
     """Steps of a run: `steps` where given, else `epochs` times over the rows.
 
     >>> plan(100, 8, 1.5, None)
     Plan(steps=19, positions=150, per_step=8)
     """
     if steps is not None:
-        return Plan(steps, steps * per_step, per_step)
+        return StepPlan(steps, steps * per_step, per_step)
     positions = max(1, round(rows * epochs))
-    return Plan(math.ceil(positions / per_step), positions, per_step)
+    return StepPlan(math.ceil(positions / per_step), positions, per_step)
 
 
 def rate(step: int, steps: int, kind: str, warmup: float, floor: float) -> float:

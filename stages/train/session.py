@@ -22,7 +22,7 @@ from pipeline.storage.store import ARTEFACT, Store
 from stages.models.chat.template_lock import check_lock, lock_of
 from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
 from stages.models.inference.attention import attend
-from stages.models.inference.chain import CARD, Link, assemble, chain_of, four_bit_of, open_link
+from stages.models.inference.chain import CARD, ChainLink, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type
 from stages.models.inference.generate import tokenizer_of
 from stages.models.inference.reward import RewardModel
@@ -32,16 +32,16 @@ from stages.train.checkpoint import Checkpoints
 from stages.train.embeddings import added, own_tokenizer
 from stages.train.loop import Loop, computed_in
 from stages.train.merge import folded
-from stages.train.model import Built, build, scratch, trainable
+from stages.train.model import TrainableModel, build, scratch, trainable
 from stages.train.objective.conversations import LONGEST, Conversations, Pairs
-from stages.train.objective.corpus import Corpus
+from stages.train.objective.corpus import TokenRows
 from stages.train.objective.losses import Likelihood, Preference
 from stages.train.objective.masked import Masked, mask_id
 from stages.train.objective.reward import Reward
 from stages.train.objective.rl import Prompts
 from stages.train.planning import budget as budgets
 from stages.train.planning.gauge import Events, Gauge, utilisation
-from stages.train.schedule import Plan, plan
+from stages.train.schedule import StepPlan, plan
 from stages.train.workers.levers import spread
 from stages.train.workers.sharded import Parts, frugal, held
 from stages.train.workers.world import Copied, World
@@ -55,7 +55,7 @@ class Session:
     def __init__(self, job: Any, world: World = World()):
         self.stage, self.world = job.stage.shared_by(world.shares), world
         self.inputs, self.sink, self.key = job.inputs, job.sink, job.key
-        self.planned: budgets.Budget | None = None
+        self.planned: budgets.Requirements | None = None
         self.took: dict[str, Any] = {}
         self.seed = self.stage.seed if self.stage.seed is not None else self.inputs.seed
 
@@ -155,12 +155,12 @@ class Session:
         used, spent = np.any(self.world.gather(done.used), axis=0), self._spent(clock)
         if self.world.rank:
             return None
-        built = Built(done.model, done.adapter, [done.adapter] if done.adapter else [])
+        built = TrainableModel(done.model, done.adapter, [done.adapter] if done.adapter else [])
         receipt = self._put(built, data, steps, done.history, used, spent)
         checkpoints.clear()
         return receipt
 
-    def _plan(self, data: Any, steps: Plan) -> budgets.Budget:
+    def _plan(self, data: Any, steps: StepPlan) -> budgets.Requirements:
         """What the run needs. UsageError where that is more than there is."""
         if self.chain:
             shape = budgets.shape_of(json.loads((self.chain[0].path / "config.json").read_text(encoding="utf-8")))
@@ -174,7 +174,7 @@ class Session:
         budgets.refuse(found, self.stage, data.width, bool(self.chain))
         return found
 
-    def _with_model(self, data: Any, built: Built, objective: Any) -> list[doctor.Finding]:
+    def _with_model(self, data: Any, built: TrainableModel, objective: Any) -> list[doctor.CheckResult]:
         """The doctor's checks that ask the model."""
         pad, where = self.tokenizer.pad_token_id or 0, (self.device, self.dtype)
         if self.stage.objective in ("clm", "sft"):
@@ -202,7 +202,7 @@ class Session:
         stores, stage = self.inputs["of"], self.stage
         if stage.objective in ("clm", "mlm"):
             check_packed_with(stores, self.inputs.one("tokenizer"), self.chain)
-            return Corpus(stores, stage.seq_len, stage.holdout, len(self.tokenizer))
+            return TokenRows(stores, stage.seq_len, stage.holdout, len(self.tokenizer))
         width, measured = stage.seq_len or reach(self.chain), stage.seq_len is None
         if stage.objective == "sft":
             turns = 1 if stage.trains == "completion" else None
@@ -222,7 +222,7 @@ class Session:
             "raise seq_len or pack shorter rows where they are over_context; lower `holdout`; look at the store with `maetdol inspect`",
         )
 
-    def _objective(self, data: Any, built: Built) -> Any:
+    def _objective(self, data: Any, built: TrainableModel) -> Any:
         pad = self.tokenizer.pad_token_id
         if self.stage.objective == "mlm":
             hidden = {"share": self.stage.mask_share, "next_sentence": self.stage.next_sentence}
@@ -259,9 +259,9 @@ class Session:
 
     def _put(
         self,
-        built: Built,
+        built: TrainableModel,
         data: Any,
-        steps: Plan,
+        steps: StepPlan,
         history: list[dict[str, Any]],
         used: np.ndarray,
         spent: dict[str, float],
@@ -316,7 +316,7 @@ class Session:
                 versions=versions(self.stage.needs()),
             )
 
-    def _card(self, built: Built, steps: Plan, data: Any, trained: int) -> dict[str, Any]:
+    def _card(self, built: TrainableModel, steps: StepPlan, data: Any, trained: int) -> dict[str, Any]:
         whole = sum(p.numel() for p in built.model.parameters())
         return {
             "format": FORMAT,
@@ -351,7 +351,7 @@ def built_on(stage: Any, device: Any) -> Any:
     return torch.device("cpu") if stage.parallel == "fsdp" or stage.deepspeed else device
 
 
-def base_chain(inputs: Any) -> list[Link]:
+def base_chain(inputs: Any) -> list[ChainLink]:
     """The base as a chain of artefacts; empty for a model from scratch."""
     links = [open_link(store.artefact(), store.receipt(ARTEFACT).content_hash) for store in inputs["base"]]
     return chain_of(links) if links else []
@@ -380,18 +380,18 @@ def held_share(stage: Any, stores: Sequence[Store]) -> float:
     return min((share for share in packed if share is not None), default=stage.holdout)
 
 
-def inherited(chain: Sequence[Link]) -> bool:
+def inherited(chain: Sequence[ChainLink]) -> bool:
     """Did the documents a chain's model was pretrained on begin with the begin-of-sequence token? True where not known."""
     return bool(chain[0].card.get("document_bos", True)) if chain else True
 
 
-def reach(chain: Sequence[Link]) -> int:
+def reach(chain: Sequence[ChainLink]) -> int:
     """Tokens of a row at most where nobody says: as far as the model at the bottom of a chain reaches, and no more than `LONGEST`."""
     config = json.loads((chain[0].path / "config.json").read_text(encoding="utf-8")) if chain else {}
     return min(LONGEST, int(config.get("max_position_embeddings") or LONGEST))
 
 
-def check_packed_with(stores: Sequence[Store], tokenizer: Store | None, chain: Sequence[Link] = ()) -> None:
+def check_packed_with(stores: Sequence[Store], tokenizer: Store | None, chain: Sequence[ChainLink] = ()) -> None:
     """UsageError where token shards were packed with another tokenizer than the one given, or than the base was trained with."""
     wanted = tokenizer_hash(tokenizer, chain)
     name = tokenizer.name if tokenizer else "the base's own"
@@ -404,7 +404,7 @@ def check_packed_with(stores: Sequence[Store], tokenizer: Store | None, chain: S
             )
 
 
-def tokenizer_hash(tokenizer: Store | None, chain: Sequence[Link]) -> str | None:
+def tokenizer_hash(tokenizer: Store | None, chain: Sequence[ChainLink]) -> str | None:
     """Content hash of the tokenizer's store: the one given, or the one the base remembers; None where it is not known."""
     if tokenizer is not None:
         return tokenizer.content_hash
@@ -417,8 +417,8 @@ class Watch:
     def __init__(
         self,
         stage: Any,
-        planned: budgets.Budget,
-        steps: Plan,
+        planned: budgets.Requirements,
+        steps: StepPlan,
         gauge: Gauge,
         told: Callable[[dict[str, Any]], None],
         writes: bool,
@@ -465,7 +465,7 @@ class Watch:
         }
 
 
-def token_count(data: Any, steps: Plan) -> int:
+def token_count(data: Any, steps: StepPlan) -> int:
     """Tokens of the whole run: the mean row of a sample, times the rows it comes to."""
     some = doctor.rows_of(data)
     per_row = sum(len(row.ids) for row in some) / max(1, len(some))

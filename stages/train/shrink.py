@@ -18,7 +18,7 @@ import torch
 from pipeline.errors import UsageError
 from stages.models.chat.rows import Row
 from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
-from stages.models.inference.chain import CARD, Link, assemble, load_model, open_link
+from stages.models.inference.chain import CARD, ChainLink, assemble, load_model, open_link
 from stages.train.merge import divergence
 
 
@@ -30,7 +30,7 @@ class Shrunk(NamedTuple):
     note: dict[str, Any]
 
 
-def quantised(chain: Sequence[Link], bits: int, rows: Sequence[Row], pad: int, device: Any) -> Shrunk:
+def quantised(chain: Sequence[ChainLink], bits: int, rows: Sequence[Row], pad: int, device: Any) -> Shrunk:
     """The chain as one model (adapters merged) in 4 or 8 bits."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
@@ -52,7 +52,7 @@ def quantised(chain: Sequence[Link], bits: int, rows: Sequence[Row], pad: int, d
     return Shrunk(made, divergence(whole, made, rows, pad, device, 8), {"bits": bits})
 
 
-def pruned(chain: Sequence[Link], share: float, rows: Sequence[Row], pad: int, device: Any) -> Shrunk:
+def pruned(chain: Sequence[ChainLink], share: float, rows: Sequence[Row], pad: int, device: Any) -> Shrunk:
     """The chain as one model whose linear layers (all but the head) have the smallest `share` of their weights at zero."""
     whole = assemble(chain, dtype=torch.float32, device=device, merge=len(chain) > 1)
     made = assemble(chain, dtype=torch.float32, device=device, merge=len(chain) > 1)
@@ -67,7 +67,7 @@ def pruned(chain: Sequence[Link], share: float, rows: Sequence[Row], pad: int, d
     return Shrunk(made, divergence(whole, made, rows, pad, device, 8), {"pruned": share})
 
 
-def save(shrunk: Shrunk, chain: Sequence[Link], tokenizer_folder: Path, out: Path, most: float) -> int:
+def save(shrunk: Shrunk, chain: Sequence[ChainLink], tokenizer_folder: Path, out: Path, most: float) -> int:
     """The smaller model as a folder with tokenizer and card; its bytes. UsageError, and nothing written, where it is too far off."""
     if not shrunk.divergence <= most:
         raise UsageError(

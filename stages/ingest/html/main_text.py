@@ -16,7 +16,7 @@ from stages.ingest.html import headings, lists, thread
 from stages.ingest.html.render import Rendered, Span, render
 from stages.ingest.html.tree import Tree, parse
 from stages.ingest.metadata.attach import letters_of
-from stages.ingest.metadata.items import Item
+from stages.ingest.metadata.items import StructuredItem
 
 Extract = Literal["main", "learned", "trafilatura", "resiliparse", "all"]
 
@@ -46,7 +46,7 @@ def extract(
     tree: Tree,
     mode: Extract = "main",
     comments: bool = True,
-    items: Sequence[Item] = (),
+    items: Sequence[StructuredItem] = (),
     headed: bool = True,
     source: str | None = None,
     extractor: str | None = None,

@@ -13,7 +13,7 @@ from typing import Any
 
 from stages.ingest.html.render import Rendered, Span, render
 from stages.ingest.html.structure import BOILERPLATE, FEWEST_POSTS, is_post_id
-from stages.ingest.metadata.items import Item
+from stages.ingest.metadata.items import StructuredItem
 
 DISCUSSIONS = frozenset(("DiscussionForumPosting", "QAPage"))
 """Types with which a page says that it is a thread. A `Question` alone is not one: FAQ pages have those."""
@@ -33,7 +33,7 @@ PROSE = 80
 """Characters of a line that is prose: what stands above the first post of a thread otherwise are names, dates and buttons."""
 
 
-def read(body: Any, items: Iterable[Item], otherwise: Rendered) -> Rendered | None:
+def read(body: Any, items: Iterable[StructuredItem], otherwise: Rendered) -> Rendered | None:
     """The posts of a thread in order, or None where the page is none. `otherwise` is what an extractor found."""
     items = list(items)
     said = any(DISCUSSIONS & set(item.types) for item in items)
@@ -77,8 +77,8 @@ def _key(line: str) -> str:
     return "".join(c for c in line if c.isalnum())[: PROSE // 2]
 
 
-def _elements(item: Item) -> Iterable[Any]:
-    return (value for value in item.get("text", "articleBody") if not isinstance(value, (str, Item)))
+def _elements(item: StructuredItem) -> Iterable[Any]:
+    return (value for value in item.get("text", "articleBody") if not isinstance(value, (str, StructuredItem)))
 
 
 def _posts(body: Any, marked: dict[int, Any]) -> list[Any]:

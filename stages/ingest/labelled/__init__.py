@@ -21,16 +21,16 @@ from stages.ingest.labelled.chats import (
     SEGMENTS,
     SYSTEM,
     THOUGHT,
-    Chat,
     Labelled,
+    LabelledChat,
     chat,
     verdict,
 )
 from stages.ingest.labelled.given import Misfit
-from stages.ingest.labelled.pairs import CHOSEN, INDEXES, SCORED, SIGNED, TWO, Pair, pair
+from stages.ingest.labelled.pairs import CHOSEN, INDEXES, SCORED, SIGNED, TWO, LabelledPair, pair
 from stages.ingest.labelled.rankings import MANY, RANKS, SCORES, ranking
 
-__all__ = ["COLUMNS", "Chat", "Labelled", "Misfit", "Pair", "chat", "pair", "ranking", "verdict"]
+__all__ = ["COLUMNS", "Labelled", "LabelledChat", "LabelledPair", "Misfit", "chat", "pair", "ranking", "verdict"]
 
 COLUMNS = frozenset(
     (

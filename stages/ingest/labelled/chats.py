@@ -28,7 +28,7 @@ EDGE_MARKS = re.compile(rf"\A(?:\s*(?:{_MARK})){{1,8}}|(?:(?:{_MARK})\s*){{1,8}}
 """Control tokens at the beginning and the end of a text, eight at most: without a limit a text of nothing else takes the square of its length."""
 
 
-class Chat(NamedTuple):
+class LabelledChat(NamedTuple):
     messages: Messages
     rule: str
     used: tuple[str, ...]
@@ -48,7 +48,7 @@ class Labelled(NamedTuple):
     tools: str | None = None
 
 
-class Asked(NamedTuple):
+class ReadTurns(NamedTuple):
     """Turns out of some columns, what their keys left to say, and the rule's name."""
 
     turns: Messages
@@ -57,7 +57,7 @@ class Asked(NamedTuple):
     rule: str
 
 
-def conversation(given: Given) -> Asked | None:
+def conversation(given: Given) -> ReadTurns | None:
     """The column that holds a whole conversation, with the system prompt beside it; None where there is none."""
     for name in CONVERSATIONS:
         value = given.get(name)
@@ -72,11 +72,11 @@ def conversation(given: Given) -> Asked | None:
         system, used = _system(given)
         rule = name if name == "messages" else "sharegpt" if name == "conversations" else "conversation"
         system = [] if system == turns[:1] else system
-        return Asked(system + turns, (given.own(name), *used), notes, rule)
+        return ReadTurns(system + turns, (given.own(name), *used), notes, rule)
     return segmented(given)
 
 
-def segmented(given: Given) -> Asked | None:
+def segmented(given: Given) -> ReadTurns | None:
     """Axolotl's segments of one text, each with a label that says whether it is trained; None where there are none.
 
     They have no roles: what is trained is read as an answer, what stands before it as a question. Control tokens at the ends
@@ -97,7 +97,7 @@ def segmented(given: Given) -> Asked | None:
             )
     notes = Notes()
     notes.say("segments without roles: those trained are read as answers, the others as questions")
-    return Asked(turns, (given.own(SEGMENTS),), notes, SEGMENTS)
+    return ReadTurns(turns, (given.own(SEGMENTS),), notes, SEGMENTS)
 
 
 _TURN_KEYS = (*SPEAKER, "input", "human", "user", "prompt", "question")
@@ -113,7 +113,7 @@ def _holds_turns(value: Any) -> bool:
     return bare or all(isinstance(turn, Mapping) and any(key in turn for key in _TURN_KEYS) for turn in value)
 
 
-def asked(given: Given) -> Asked | None:
+def asked(given: Given) -> ReadTurns | None:
     """An instruction with its context, after system prompt and history; None where no column asks."""
     name = given.first(ASKED)
     if name is None:
@@ -142,7 +142,7 @@ def asked(given: Given) -> Asked | None:
     system, system_used = _system(given)
     history, history_used = _history(given, notes)
     rule = "alpaca" if name == "instruction" else "prompt_completion"
-    return Asked(system + history + turns, (*used, *system_used, *history_used), notes, rule)
+    return ReadTurns(system + history + turns, (*used, *system_used, *history_used), notes, rule)
 
 
 def _text_or_turns(value: Any, name: str) -> Any:
@@ -171,7 +171,7 @@ def _history(given: Given, notes: Notes) -> tuple[Messages, tuple[str, ...]]:
     return messages(history, notes), (given.own("history"),)
 
 
-def candidates(given: Given) -> Iterator[Asked]:
+def candidates(given: Given) -> Iterator[ReadTurns]:
     """Every way in which the row's columns ask, whole conversations first."""
     if (found := conversation(given)) is not None:
         yield found
@@ -179,7 +179,7 @@ def candidates(given: Given) -> Iterator[Asked]:
         yield found
 
 
-def chat(row: Mapping[str, Any]) -> Chat:
+def chat(row: Mapping[str, Any]) -> LabelledChat:
     """A conversation that ends with an answer. Misfit where there is none, or where the answer is marked as bad."""
     given = Given(row)
     if _verdict(given) is False:
@@ -187,10 +187,10 @@ def chat(row: Mapping[str, Any]) -> Chat:
     found = conversation(given) or _answered(given)
     schemas, more = tools(given, found.notes)
     turns = _to_the_last_answer(found.turns, found.notes)
-    return Chat(turns, f"ingest.{found.rule}", (*found.used, *more), found.notes.note(), schemas)
+    return LabelledChat(turns, f"ingest.{found.rule}", (*found.used, *more), found.notes.note(), schemas)
 
 
-def _answered(given: Given) -> Asked:
+def _answered(given: Given) -> ReadTurns:
     found = asked(given)
     if found is None:
         raise wrong("no column that asks: " + given.seen())

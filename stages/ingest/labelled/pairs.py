@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline.schema import speaks
 from stages.ingest.labelled.calls import tools
-from stages.ingest.labelled.chats import SYSTEM, Asked, candidates
+from stages.ingest.labelled.chats import SYSTEM, ReadTurns, candidates
 from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, parsed, wrong
 from stages.ingest.labelled.turns import messages, said, transcript
 
@@ -39,7 +39,7 @@ SIGNED = ("preference_strength", "overall_preference")
 _MARK = re.compile(r"^(?:(?:model|assistant|response|answer|output|completion|conversation)[ _]?)?([0-9a-z])$")
 
 
-class Pair(NamedTuple):
+class LabelledPair(NamedTuple):
     prompt: Messages
     chosen: Messages
     rejected: Messages
@@ -64,7 +64,7 @@ def number(value: Any, name: str) -> float | None:
     return found
 
 
-def pair(row: Mapping[str, Any]) -> Pair:
+def pair(row: Mapping[str, Any]) -> LabelledPair:
     """A preference with its prompt. Misfit where a side is missing, or both are the same."""
     given = Given(_opened(row))
     notes = Notes()
@@ -74,7 +74,7 @@ def pair(row: Mapping[str, Any]) -> Pair:
     notes.merge(prompt.notes)
     schemas, more = tools(given, notes)
     scores, scored = _scores(given)
-    found = Pair(
+    found = LabelledPair(
         prompt.turns,
         chosen,
         rejected,
@@ -173,7 +173,7 @@ def _side(value: Any, notes: Notes) -> Messages:
     return messages(value, notes)
 
 
-def _prompted(given: Given, chosen: Messages, rejected: Messages) -> tuple[Asked, Messages, Messages, str]:
+def _prompted(given: Given, chosen: Messages, rejected: Messages) -> tuple[ReadTurns, Messages, Messages, str]:
     """The prompt, the sides without it, and the rule: a column that asks, or what both sides begin with."""
     whole = all(side[0]["role"] in ("user", "system") for side in (chosen, rejected))
     found = list(candidates(given)) or list(_told_before(given))
@@ -195,7 +195,7 @@ def _prompted(given: Given, chosen: Messages, rejected: Messages) -> tuple[Asked
         used = tuple(name for prompt in found if prompt.turns[-1] in shared for name in prompt.used)
         used += (given.own(given.first(SYSTEM) or ""),) if system else ()
         return (
-            Asked(system + shared, used, Notes(), ""),
+            ReadTurns(system + shared, used, Notes(), ""),
             chosen[len(shared) :],
             rejected[len(shared) :],
             "preference_implicit",
@@ -213,13 +213,13 @@ def _further(chosen: Messages, rejected: Messages) -> int:
     return max((place + 1 for place in range(shared) if chosen[place]["role"] == "user"), default=0)
 
 
-def _told_before(given: Given) -> list[Asked]:
+def _told_before(given: Given) -> list[ReadTurns]:
     """A post (SHP) or a list of turns (HelpSteer3) that both answer, in a column of a common name."""
     for name in ("history", "context"):
         value = given.get(name)
         if value is not None:
             notes = Notes()
-            return [Asked(said(value, "user", notes), (given.own(name),), notes, "")]
+            return [ReadTurns(said(value, "user", notes), (given.own(name),), notes, "")]
     return []
 
 
@@ -240,7 +240,7 @@ def _common(chosen: Messages, rejected: Messages) -> Messages:
     return chosen[:shared]
 
 
-def checked(found: Pair) -> Pair:
+def checked(found: LabelledPair) -> LabelledPair:
     """Misfit for a side that says nothing, and for sides that say the same."""
     sides = [
         [(turn["role"], turn["content"].strip(), turn.get("reasoning"), turn.get("tool_calls")) for turn in side]

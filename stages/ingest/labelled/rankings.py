@@ -8,7 +8,7 @@ from typing import Any
 from stages.ingest.labelled.calls import tools
 from stages.ingest.labelled.chats import ANSWERS, candidates
 from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, told, wrong
-from stages.ingest.labelled.pairs import Pair, checked, number, pair
+from stages.ingest.labelled.pairs import LabelledPair, checked, number, pair
 from stages.ingest.labelled.turns import said
 
 MANY = ("answers", "responses", "completions", "candidates", "outputs", "generations")
@@ -17,7 +17,7 @@ RANKS = ("ranks", "rank")
 _SPEAKS = ("role", "from")
 
 
-def ranking(row: Mapping[str, Any], which: str) -> list[Pair]:
+def ranking(row: Mapping[str, Any], which: str) -> list[LabelledPair]:
     """Pairs of a list of answers to one prompt, by scores (higher is better), ranks (lower is better) or their order.
 
     `which`: `best-worst` one pair, `best-rest` the best against each other one, `all` every two of unlike score.
@@ -41,7 +41,7 @@ def ranking(row: Mapping[str, Any], which: str) -> list[Pair]:
     found = []
     for better, worse in chosen:
         if values[better] > values[worse] and answers[better] != answers[worse]:
-            sides = Pair(
+            sides = LabelledPair(
                 prompt.turns,
                 answers[better],
                 answers[worse],

@@ -34,7 +34,7 @@ _WRAPPERS = re.compile(
 
 
 @dataclass(eq=False)
-class Item:
+class StructuredItem:
     """One thing: its types (`Question`), its properties (name to values), its identifier if it gives one."""
 
     types: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def short(word: str) -> str:
     return _SCHEMA.sub("", word.strip())
 
 
-def read_items(root: Any) -> list[Item]:
+def read_items(root: Any) -> list[StructuredItem]:
     """Every item of a page in document order within each syntax, references resolved."""
     return [*json_items(root), *microdata_items(root), *rdfa_items(root)]
 
@@ -67,11 +67,11 @@ def read_items(root: Any) -> list[Item]:
 # -- JSON-LD -----------------------------------------------------------------------------------------------------------
 
 
-def json_items(root: Any) -> list[Item]:
+def json_items(root: Any) -> list[StructuredItem]:
     """The items of all JSON-LD scripts; one identifier means one item across them."""
-    found: list[Item] = []
-    by_id: dict[str, Item] = {}
-    pending: list[tuple[Item, str, int, str]] = []
+    found: list[StructuredItem] = []
+    by_id: dict[str, StructuredItem] = {}
+    pending: list[tuple[StructuredItem, str, int, str]] = []
     for script in root.iter("script"):
         if "ld+json" not in (script.get("type") or "").lower():
             continue
@@ -100,9 +100,14 @@ def loads(text: str) -> Any:
     return None
 
 
-def _build(value: Any, found: list[Item], by_id: dict[str, Item], pending: list[tuple[Item, str, int, str]]) -> None:
+def _build(
+    value: Any,
+    found: list[StructuredItem],
+    by_id: dict[str, StructuredItem],
+    pending: list[tuple[StructuredItem, str, int, str]],
+) -> None:
     """Turn a JSON value into items without recursion; children follow their parents in `found`."""
-    stack: list[tuple[Any, Item | None, str]] = [(value, None, "")]
+    stack: list[tuple[Any, StructuredItem | None, str]] = [(value, None, "")]
     while stack and len(found) < MAX_ITEMS:
         value, holder, name = stack.pop()
         if isinstance(value, list):
@@ -114,7 +119,13 @@ def _build(value: Any, found: list[Item], by_id: dict[str, Item], pending: list[
 
 
 def _object(
-    value: dict, holder: Item | None, name: str, stack: list, found: list[Item], by_id: dict, pending: list
+    value: dict,
+    holder: StructuredItem | None,
+    name: str,
+    stack: list,
+    found: list[StructuredItem],
+    by_id: dict,
+    pending: list,
 ) -> None:
     if "@value" in value:
         stack.append((value["@value"], holder, name))
@@ -127,7 +138,7 @@ def _object(
         return
     types = value.get("@type") or value.get("type") or ()
     types = [types] if isinstance(types, str) else types if isinstance(types, list) else []
-    item = Item(tuple(short(t) for t in types if isinstance(t, str)), {}, identity)
+    item = StructuredItem(tuple(short(t) for t in types if isinstance(t, str)), {}, identity)
     if fields or item.types:
         found.append(item)
         if identity and identity not in by_id:
@@ -142,12 +153,12 @@ def _object(
 # -- microdata and RDFa ------------------------------------------------------------------------------------------------
 
 
-def microdata_items(root: Any) -> list[Item]:
+def microdata_items(root: Any) -> list[StructuredItem]:
     """Items of `itemscope`, with `itemref` followed once."""
     return _marked(root, _Microdata()) if _has(root, "itemscope") else []
 
 
-def rdfa_items(root: Any) -> list[Item]:
+def rdfa_items(root: Any) -> list[StructuredItem]:
     """Items of `typeof` and `property` (RDFa Lite)."""
     return _marked(root, _Rdfa()) if _has(root, "typeof") else []
 
@@ -192,12 +203,12 @@ class _Rdfa:
         return element.get("resource") or element.get("about")
 
 
-def _marked(root: Any, words: Any) -> list[Item]:
+def _marked(root: Any, words: Any) -> list[StructuredItem]:
     """One walk: the item an element's property belongs to is the nearest scope above it."""
-    found: list[Item] = []
-    open_items: list[tuple[Any, Item]] = []
+    found: list[StructuredItem] = []
+    open_items: list[tuple[Any, StructuredItem]] = []
     open_values: list[Any] = []
-    referred: list[tuple[Item, list[str]]] = []
+    referred: list[tuple[StructuredItem, list[str]]] = []
     for event, element in walk(root):
         if not isinstance(element.tag, str):
             continue
@@ -211,7 +222,7 @@ def _marked(root: Any, words: Any) -> list[Item]:
         names = words.names(element)
         holder = open_items[-1][1] if open_items else None
         if types is not None:
-            item = Item(types, {}, words.identity(element), words.syntax)
+            item = StructuredItem(types, {}, words.identity(element), words.syntax)
             if len(found) < MAX_ITEMS:
                 found.append(item)
             if holder is not None:
@@ -229,7 +240,7 @@ def _marked(root: Any, words: Any) -> list[Item]:
     return found
 
 
-def _refer(root: Any, referred: list[tuple[Item, list[str]]], words: Any) -> None:
+def _refer(root: Any, referred: list[tuple[StructuredItem, list[str]]], words: Any) -> None:
     if not referred:
         return
     places = {

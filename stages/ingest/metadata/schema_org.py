@@ -15,7 +15,7 @@ from stages.ingest.flat.element import Element
 from stages.ingest.html.render import render
 from stages.ingest.html.tree import parse
 from stages.ingest.metadata.facts import Fact, Group
-from stages.ingest.metadata.items import Item
+from stages.ingest.metadata.items import StructuredItem
 from stages.ingest.row import clean
 
 QUESTIONS = frozenset(("Question",))
@@ -43,11 +43,11 @@ _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.I
 def text_of(value: Any) -> str:
     """Plain text of a property's value: a string (plain or HTML), an element, or an item that has a text or name."""
     for _ in range(4):
-        if not isinstance(value, Item):
+        if not isinstance(value, StructuredItem):
             break
         inner = value.get("text", "articleBody", "name", "description", "itemListElement")
         value = inner[0] if inner else ""
-    if isinstance(value, Item):
+    if isinstance(value, StructuredItem):
         return ""
     if isinstance(value, str):
         return _plain(value)
@@ -72,7 +72,7 @@ def _plain(text: str) -> str:
     return clean(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip())
 
 
-def groups(items: Iterable[Item]) -> list[Group]:
+def groups(items: Iterable[StructuredItem]) -> list[Group]:
     """Questions with answers, how-tos with steps, and posts, in the order the page gives them.
 
     The same content given in two syntaxes (JSON-LD and microdata) is taken once.
@@ -106,7 +106,7 @@ def _key(text: str) -> str:
     return "".join(c for c in text.casefold() if c.isalnum())
 
 
-def _question(item: Item) -> list[Fact]:
+def _question(item: StructuredItem) -> list[Fact]:
     """A question and every answer. A question of the name alone takes its text as detail; no question without an answer."""
     name = next((t for t in map(text_of, item.get("name", "headline")) if t), "")
     detail = next((t for t in map(text_of, item.get("text", "articleBody")) if t), "")
@@ -126,13 +126,13 @@ def _question(item: Item) -> list[Fact]:
     return [Fact("question", title), *answers] if title and answers else []
 
 
-def _how_to(item: Item) -> list[Fact]:
+def _how_to(item: StructuredItem) -> list[Fact]:
     title = next((t for t in map(text_of, item.get("name", "headline")) if t), "")
     steps = [Fact("step", text, place) for place, text in enumerate(_steps(item), 1)]
     return [Fact("heading", title), *steps] if title and steps else steps
 
 
-def _steps(item: Item) -> list[str]:
+def _steps(item: StructuredItem) -> list[str]:
     """Texts of the steps in order, sections flattened; a step with directions is its name and their texts."""
     texts: list[str] = []
     stack: list[Any] = list(reversed(item.get("step", "steps", "recipeInstructions")))
@@ -141,11 +141,11 @@ def _steps(item: Item) -> list[str]:
     while stack and count < 10_000:
         count += 1
         value = stack.pop()
-        if isinstance(value, Item):
+        if isinstance(value, StructuredItem):
             if id(value) in seen:
                 continue  # a section inside itself
             seen.add(id(value))
-        if isinstance(value, Item):
+        if isinstance(value, StructuredItem):
             inner = value.get("itemListElement", "itemListElements", "step", "steps")
             own = [t for t in map(text_of, (*value.get("name")[:1], *value.get("text", "description")[:1])) if t]
             if "HowToStep" in value.types or not inner:
@@ -161,7 +161,7 @@ def _steps(item: Item) -> list[str]:
     return texts
 
 
-def _post(item: Item) -> list[Fact]:
+def _post(item: StructuredItem) -> list[Fact]:
     """The text of a post or comment. Its title, if any, is a heading of the same group."""
     text = next((t for t in map(text_of, item.get("text", "articleBody", "commentText")) if t), "")
     title = next((t for t in map(text_of, item.get("headline")) if t), "")
@@ -170,10 +170,10 @@ def _post(item: Item) -> list[Fact]:
     return [Fact("heading", title), Fact("post", text)] if title and _key(title) != _key(text) else [Fact("post", text)]
 
 
-def _review(item: Item) -> list[Fact]:
+def _review(item: StructuredItem) -> list[Fact]:
     """A review's text with its rating as level, in percent of the best; nothing where it states no rating."""
     text = next((t for t in map(text_of, item.get("reviewBody", "description")) if t), "")
-    ratings = [value for value in item.get("reviewRating") if isinstance(value, Item)]
+    ratings = [value for value in item.get("reviewRating") if isinstance(value, StructuredItem)]
     if not text or not ratings:
         return []
     value, best, worst = (_number(ratings[0].get(name)) for name in ("ratingValue", "bestRating", "worstRating"))
@@ -196,7 +196,7 @@ class Card(dict):
     """What the page's own items state: `licence`, `published`, `title`, where stated."""
 
 
-def card(items: Iterable[Item]) -> Card:
+def card(items: Iterable[StructuredItem]) -> Card:
     """Licence, publication date and headline from the items that stand for the page itself; the first one wins."""
     found = Card()
     for item in items:
@@ -215,9 +215,9 @@ def card(items: Iterable[Item]) -> Card:
 
 
 def _word(value: Any) -> str:
-    if isinstance(value, Item):
+    if isinstance(value, StructuredItem):
         value = value.identity or next(iter(value.get("url", "name")), "")
-    if isinstance(value, Item):
+    if isinstance(value, StructuredItem):
         return ""
     if isinstance(value, str):
         return value.strip()

@@ -17,7 +17,7 @@ from stages.ingest.unpack import Unpacked
 def read_csv(stream: Unpacked, max_bytes: int, tabs: bool = False) -> Iterator[Raw]:
     """Rows of a CSV or TSV file under the names of its first line; a semicolon parts where the first line has no comma."""
     csv.field_size_limit(max_bytes)
-    source = _Lines(recoded(stream), line_limit(max_bytes))
+    source = _DecodedLines(recoded(stream), line_limit(max_bytes))
     first = source.first()
     mark = "\t" if tabs or ("\t" in first and "," not in first) else ";" if ";" in first and "," not in first else ","
     rows = csv.reader(source, delimiter=mark)
@@ -33,7 +33,7 @@ def read_csv(stream: Unpacked, max_bytes: int, tabs: bool = False) -> Iterator[R
     yield from faults(stream)
 
 
-class _Lines:
+class _DecodedLines:
     """The lines of a file as text with their ends, for the csv module; `codec` is that of the last record, `cut` if it was too long."""
 
     def __init__(self, stream: Unpacked | Recoded, limit: int):
@@ -58,14 +58,14 @@ class _Lines:
         self._next = [next(self, "")]
         return self._next[0]
 
-    def __iter__(self) -> _Lines:
+    def __iter__(self) -> _DecodedLines:
         return self
 
     def __next__(self) -> str:
         return self._next.pop() if self._next else next(self._lines)
 
 
-def _csv_rows(rows: Any, names: list[str], max_bytes: int, source: _Lines) -> Iterator[Raw]:
+def _csv_rows(rows: Any, names: list[str], max_bytes: int, source: _DecodedLines) -> Iterator[Raw]:
     number = 0
     while True:
         number += 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from stages.models.chat.rows import IGNORED, Part, Row, join, segment
+from stages.models.chat.rows import IGNORED, EncodedSegment, Row, join, segment
 from stages.models.chat.templates import Chat, ChatFault
 
 
@@ -43,7 +43,7 @@ def asked(part: Any) -> int:
 
 def encode_chat(
     chat: Chat, messages: list[dict], width: int, turns: int | None, tools: str | None = None
-) -> tuple[Part | None, str | None]:
+) -> tuple[EncodedSegment | None, str | None]:
     try:
         encoded = chat.encode(messages, turns, tools)
     except ChatFault as fault:

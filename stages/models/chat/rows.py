@@ -16,7 +16,7 @@ import numpy as np
 IGNORED = -100
 
 
-class Part(NamedTuple):
+class EncodedSegment(NamedTuple):
     """One segment: ids (int32), and labels shifted in it (int64: the next token, or -100)."""
 
     ids: np.ndarray
@@ -54,7 +54,7 @@ class Batch:
         return replace(self, **{"written" if name == "mask" else name: value for name, value in changes.items()})
 
 
-def segment(ids: np.ndarray, trained: np.ndarray | None = None, unseen: int = 0) -> Part:
+def segment(ids: np.ndarray, trained: np.ndarray | None = None, unseen: int = 0) -> EncodedSegment:
     """Ids and shifted labels of one segment; `trained` says which of its tokens are asked for (None: all).
 
     >>> segment(np.array([5, 6, 7], np.int32), np.array([False, False, True])).labels.tolist()
@@ -63,10 +63,10 @@ def segment(ids: np.ndarray, trained: np.ndarray | None = None, unseen: int = 0)
     labels = np.full(len(ids), IGNORED, dtype=np.int64)
     if len(ids) > 1:
         labels[:-1] = ids[1:] if trained is None else np.where(trained[1:], ids[1:], IGNORED)
-    return Part(ids, labels, unseen)
+    return EncodedSegment(ids, labels, unseen)
 
 
-def join(parts: Sequence[Part]) -> Row:
+def join(parts: Sequence[EncodedSegment]) -> Row:
     """Segments side by side as one row."""
     return Row(
         np.concatenate([part.ids for part in parts]).astype(np.int32, copy=False),

@@ -27,7 +27,7 @@ class NoTurns(ValueError):
     """A rendering does not show where its turns are."""
 
 
-class Place(NamedTuple):
+class AnswerTurn(NamedTuple):
     """One assistant turn in the text: its first and last character that stand in the row, and the bounds its header and end lie in."""
 
     before: int
@@ -106,7 +106,7 @@ class Turns:
             )
         return found
 
-    def places(self, messages: Sequence[Message], text: str) -> list[Place] | None:
+    def places(self, messages: Sequence[Message], text: str) -> list[AnswerTurn] | None:
         """Where every assistant turn stands in `text`; None where the template does not show every one of them once, in order."""
         if any(mark in text for mark in (OPEN, CLOSE, PAST)):
             return None
@@ -124,11 +124,11 @@ class Turns:
             head, tail = bounds[at], bounds[at + 2 * count - 1]
             before = marks[head - 1][1] if head else 0
             after = marks[tail + 1][1] if tail + 1 < len(marks) else len(text)
-            places.append(Place(before, marks[head][1], marks[tail][1], after))
+            places.append(AnswerTurn(before, marks[head][1], marks[tail][1], after))
             at += 2 * count
         return places
 
-    def _start(self, messages: Sequence[Message], index: int, text: str, place: Place) -> int:
+    def _start(self, messages: Sequence[Message], index: int, text: str, place: AnswerTurn) -> int:
         """Behind the generation prompt, or as much of it as this turn has; else where the turn's own words begin."""
         cuts = {len(self.opening), *(found.end() for found in re.finditer(f"{self.mark.pattern}|\n", self.opening))}
         for size in sorted(cuts, reverse=True):

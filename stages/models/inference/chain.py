@@ -20,7 +20,7 @@ from pipeline.errors import UsageError
 from stages.models.inference.folder import CARD, hash_of
 
 
-class Link(NamedTuple):
+class ChainLink(NamedTuple):
     """One artefact of a chain: its folder, its card, and the content hash that adapters above it are bound to."""
 
     path: Path
@@ -32,7 +32,7 @@ class Link(NamedTuple):
         return self.card["kind"] == "adapter"
 
 
-def open_link(folder: Path, known_hash: str | None = None) -> Link:
+def open_link(folder: Path, known_hash: str | None = None) -> ChainLink:
     """The artefact in `folder`: made here (it has a card), or any Hugging Face model or PEFT adapter folder in safetensors.
 
     UsageError where the folder is neither, or holds only pickled weights.
@@ -53,10 +53,10 @@ def open_link(folder: Path, known_hash: str | None = None) -> Link:
         raise UsageError(
             f"{folder} has no weights in safetensors", "convert them with safetensors; pickled weights are not read"
         )
-    return Link(folder, card, known_hash or hash_of(folder))
+    return ChainLink(folder, card, known_hash or hash_of(folder))
 
 
-def chain_of(links: Sequence[Link]) -> list[Link]:
+def chain_of(links: Sequence[ChainLink]) -> list[ChainLink]:
     """`links` in order, the model first and each adapter on what it was trained on.
 
     UsageError for no or two models, for an adapter whose card names another base, and for gaps.
@@ -82,7 +82,7 @@ def chain_of(links: Sequence[Link]) -> list[Link]:
     return chain
 
 
-def prefixes(links: Sequence[Link]) -> list[list[Link]]:
+def prefixes(links: Sequence[ChainLink]) -> list[list[ChainLink]]:
     """For every link the chain that ends in it: what evaluation compares, each model with the one before.
 
     Links may hold several models; an adapter goes on the chain its card names.
@@ -106,12 +106,14 @@ def prefixes(links: Sequence[Link]) -> list[list[Link]]:
     return chains
 
 
-def four_bit_of(chain: Sequence[Link]) -> bool:
+def four_bit_of(chain: Sequence[ChainLink]) -> bool:
     """Is the last link an adapter that was trained on a 4-bit base? What was written whole after it is in full precision."""
     return chain[-1].is_adapter and chain[-1].card.get("method") == "qlora"
 
 
-def assemble(chain: Sequence[Link], *, dtype: Any, device: Any, four_bit: bool = False, merge: bool = False) -> Any:
+def assemble(
+    chain: Sequence[ChainLink], *, dtype: Any, device: Any, four_bit: bool = False, merge: bool = False
+) -> Any:
     """The model of a chain on `device`, nothing trainable, adapters stacked and active (or merged into full weights).
 
     `four_bit` quantises the base to NF4 with double quantisation (QLoRA, Dettmers et al. 2023). `merge` with `four_bit`
@@ -177,7 +179,7 @@ def _plain_layout(model: Any) -> Any:
     return model
 
 
-def _stack(model: Any, adapters: Sequence[Link]) -> Any:
+def _stack(model: Any, adapters: Sequence[ChainLink]) -> Any:
     from peft import PeftModel
 
     for index, link in enumerate(adapters):

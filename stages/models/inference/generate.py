@@ -17,7 +17,7 @@ import numpy as np
 from pipeline.errors import UsageError
 from stages.models.chat.template_lock import check_lock
 from stages.models.chat.templates import Chat, ChatFault, load_tokenizer
-from stages.models.inference.chain import Link, assemble, chain_of, four_bit_of, open_link
+from stages.models.inference.chain import ChainLink, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type, patient
 
 
@@ -32,7 +32,7 @@ class Generation(NamedTuple):
     prompt_tokens: int
 
 
-class Sampling(NamedTuple):
+class SamplingParams(NamedTuple):
     """How answers are drawn. `temperature` 0 is greedy."""
 
     max_new_tokens: int = 256
@@ -61,8 +61,8 @@ class Generator:
 
     def __init__(
         self,
-        model: Path | str | Link,
-        adapters: Sequence[Path | str | Link] = (),
+        model: Path | str | ChainLink,
+        adapters: Sequence[Path | str | ChainLink] = (),
         *,
         tokenizer: Path | str | None = None,
         template: str | None = None,
@@ -72,7 +72,7 @@ class Generator:
         batch: int = 8,
         draft: Path | str | None = None,
     ):
-        links = [part if isinstance(part, Link) else open_link(Path(part)) for part in (model, *adapters)]
+        links = [part if isinstance(part, ChainLink) else open_link(Path(part)) for part in (model, *adapters)]
         self.chain = chain_of(links)
         self.threads, self.batch = threads, batch
         patient()
@@ -86,7 +86,7 @@ class Generator:
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0)) or 1 << 30
 
     @classmethod
-    def around(cls, model: Any, chain: Sequence[Link], *, threads: int = 2, batch: int = 8) -> Generator:
+    def around(cls, model: Any, chain: Sequence[ChainLink], *, threads: int = 2, batch: int = 8) -> Generator:
         """A generator over a `model` already put together from `chain`."""
         self = cls.__new__(cls)
         self.chain, self.threads, self.batch, self.model = list(chain), threads, batch, model
@@ -103,7 +103,7 @@ class Generator:
     def chat(
         self,
         conversations: Sequence[Sequence[dict[str, Any]]],
-        sampling: Sampling = Sampling(),
+        sampling: SamplingParams = SamplingParams(),
         n: int = 1,
         tools: Sequence[str | None] | None = None,
     ) -> list[list[Generation]]:
@@ -116,7 +116,9 @@ class Generator:
                 prompts.append(fault.reason)
         return self._answer(prompts, sampling, n)
 
-    def complete(self, texts: Sequence[str], sampling: Sampling = Sampling(), n: int = 1) -> list[list[Generation]]:
+    def complete(
+        self, texts: Sequence[str], sampling: SamplingParams = SamplingParams(), n: int = 1
+    ) -> list[list[Generation]]:
         """`n` continuations of each text (no template; the begin-of-sequence token in front where the tokenizer has one)."""
         bos = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
         prompts = [
@@ -127,7 +129,7 @@ class Generator:
         ]
         return self._answer(prompts, sampling, n)
 
-    def _answer(self, prompts: Sequence[np.ndarray | str], sampling: Sampling, n: int) -> list[list[Generation]]:
+    def _answer(self, prompts: Sequence[np.ndarray | str], sampling: SamplingParams, n: int) -> list[list[Generation]]:
         """Longest prompts first, so that padding is small and a lack of memory shows at once."""
         answers: dict[tuple[int, int], Generation] = {}
         jobs = []
@@ -148,7 +150,7 @@ class Generator:
                 answers.update(zip(some, made))
         return [[answers[index, sample] for sample in range(n)] for index in range(len(prompts))]
 
-    def _batch(self, prompts: list[Any], samples: list[int], sampling: Sampling) -> list[Generation]:
+    def _batch(self, prompts: list[Any], samples: list[int], sampling: SamplingParams) -> list[Generation]:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList
 
@@ -196,7 +198,7 @@ class Generator:
 class Penalise:
     """Takes the penalties for tokens an answer has already from their scores. A logits processor."""
 
-    def __init__(self, width: int, sampling: Sampling):
+    def __init__(self, width: int, sampling: SamplingParams):
         self.width, self.frequency, self.presence = width, sampling.frequency_penalty, sampling.presence_penalty
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
@@ -213,7 +215,7 @@ class Draw:
     A logits processor: what it leaves is the drawn token alone, for the greedy choice that follows.
     """
 
-    def __init__(self, prompts: Sequence[np.ndarray], samples: Sequence[int], sampling: Sampling, steps: int):
+    def __init__(self, prompts: Sequence[np.ndarray], samples: Sequence[int], sampling: SamplingParams, steps: int):
         self.sampling, self.step = sampling, 0
         self.uniform = np.stack(
             [stream(sampling.seed, prompt, sample).random(steps) for prompt, sample in zip(prompts, samples)]
@@ -254,7 +256,7 @@ def stream(seed: int, prompt: np.ndarray, sample: int) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(key, dtype=np.uint64))
 
 
-def tokenizer_of(chain: Sequence[Link]) -> Path:
+def tokenizer_of(chain: Sequence[ChainLink]) -> Path:
     """The folder of the tokenizer a chain was last trained with. UsageError where no link brings one."""
     for link in reversed(chain):
         if (link.path / "tokenizer.json").exists() or (link.path / "tokenizer_config.json").exists():

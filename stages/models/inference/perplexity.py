@@ -18,7 +18,7 @@ BATCH_TOKENS = 8192
 """Tokens of a batch, padding included."""
 
 
-class Likelihood(NamedTuple):
+class TextLikelihoods(NamedTuple):
     """What a model made of texts; arrays of one entry per text."""
 
     logp: np.ndarray
@@ -49,7 +49,7 @@ class Foreteller:
         known = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id)
         self.opening = next((token for token in known if token is not None), None)
 
-    def read(self, texts: Sequence[str], tokens: int) -> Likelihood:
+    def read(self, texts: Sequence[str], tokens: int) -> TextLikelihoods:
         """The first `tokens` tokens of every text, as far as the model's context reaches."""
         import torch
 
@@ -67,7 +67,7 @@ class Foreteller:
                 group, order = order[:size], order[size:]
                 batch = collate([join([segment(ids[n])]) for n in group], 0, self.device)
                 logp[group] = token_logps(self.model, batch).double().sum(dim=1).cpu().numpy()
-        return Likelihood(logp, counts, sizes)
+        return TextLikelihoods(logp, counts, sizes)
 
     def _encoded(self, texts: Sequence[str], width: int) -> tuple[list[np.ndarray], np.ndarray]:
         """Ids per text, the opening mark first, at most `width`; and the bytes they stand for."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from stages.models.teacher.base import Reply, Request, Sampling, Teacher
-from stages.models.teacher.prompts import Lang, Prompt
+from stages.models.teacher.prompts import Lang, PromptTemplate
 from stages.models.teacher.reply import named, rating
 
 DISAGREES = "judge.disagrees"
@@ -22,25 +22,25 @@ Winner = Literal["one", "two", "tie"]
 GREEDY = Sampling(temperature=0.0, top_p=1.0, max_tokens=256)
 """A verdict is not drawn."""
 
-PAIRWISE: dict[Lang, Prompt] = {
-    "ko": Prompt(
+PAIRWISE: dict[Lang, PromptTemplate] = {
+    "ko": PromptTemplate(
         "ko",
         "두 답변 가운데 질문에 더 잘 답한 것을 고르세요. 사실이 맞는지, 질문에 맞게 답했는지, 도움이 되는지를 봅니다. 길이와 놓인 순서는 보지 않습니다.",
         '{"verdict": "A"}, {"verdict": "B"}, {"verdict": "tie"} 가운데 하나만, JSON으로 적으세요.',
     ),
-    "en": Prompt(
+    "en": PromptTemplate(
         "en",
         "Decide which of two answers serves the question better: is it right, does it answer what was asked, does it help. Ignore length and the order they stand in.",
         'Give one of {"verdict": "A"}, {"verdict": "B"}, {"verdict": "tie"}, as JSON and nothing else.',
     ),
 }
-RUBRIC: dict[Lang, Prompt] = {
-    "ko": Prompt(
+RUBRIC: dict[Lang, PromptTemplate] = {
+    "ko": PromptTemplate(
         "ko",
         "답변을 1점에서 5점까지 매기세요. 5점: 정확하고 빠짐없으며 바로 쓸 수 있음. 4점: 작은 흠. 3점: 일부만 맞거나 모자람. 2점: 거의 도움이 안 됨. 1점: 틀렸거나 상관없음.",
         '{"score": 1에서 5 사이의 수}만, JSON으로 적으세요.',
     ),
-    "en": Prompt(
+    "en": PromptTemplate(
         "en",
         "Rate the answer from 1 to 5. 5: right, complete, ready to use. 4: small flaws. 3: partly right or lacking. 2: hardly helps. 1: wrong or beside the point.",
         'Give {"score": a number from 1 to 5}, as JSON and nothing else.',
@@ -53,7 +53,7 @@ SHOWN: dict[Lang, tuple[str, str, str, str]] = {
 
 
 @dataclass(frozen=True)
-class Pair:
+class Comparison:
     """Two answers to one question; `reference` is shown as context when given."""
 
     id: str
@@ -67,7 +67,7 @@ class Pair:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class JudgeVerdict:
     """`winner` where both orders agree, else None with a reason (`judge.*` or `teacher.*`)."""
 
     id: str
@@ -90,7 +90,7 @@ class Tally:
     unparsed: int = 0
     _lengths: list[tuple[float, float]] = field(default_factory=list)
 
-    def add(self, pair: Pair, verdict: Verdict) -> None:
+    def add(self, pair: Comparison, verdict: JudgeVerdict) -> None:
         if verdict.forward is None or verdict.backward is None:
             self.unparsed += 1
             return
@@ -130,7 +130,7 @@ class Judge:
     def __init__(self, teacher: Teacher, sampling: Sampling = GREEDY):
         self.teacher, self.sampling, self.tally = teacher, sampling, Tally()
 
-    def compare(self, pairs: Iterable[Pair]) -> Iterator[Verdict]:
+    def compare(self, pairs: Iterable[Comparison]) -> Iterator[JudgeVerdict]:
         """One verdict per pair, in the order given; each costs two calls."""
         pairs = list(pairs)
         replies = {reply.id: reply for reply in self.teacher.answer(r for pair in pairs for r in self._both(pair))}
@@ -139,7 +139,7 @@ class Judge:
             self.tally.add(pair, verdict)
             yield verdict
 
-    def score(self, items: Iterable[Pair]) -> Iterator[tuple[str, float | None, str | None]]:
+    def score(self, items: Iterable[Comparison]) -> Iterator[tuple[str, float | None, str | None]]:
         """(id, score from 1 to 5 or None, reason) of every item's first answer, in the order given."""
         items = list(items)
         replies = {reply.id: reply for reply in self.teacher.answer(self._rated(item) for item in items)}
@@ -151,32 +151,32 @@ class Judge:
                 value = rating(reply.text or "")
                 yield item.id, value, None if value is not None else UNPARSED
 
-    def _both(self, pair: Pair) -> Iterator[Request]:
+    def _both(self, pair: Comparison) -> Iterator[Request]:
         for name, first, second in (("forward", pair.one, pair.two), ("backward", pair.two, pair.one)):
             question, a, b, _ = SHOWN[pair.lang]
             shown = f"{question}: {pair.question}\n\n{a}:\n{first}\n\n{b}:\n{second}"
             messages = PAIRWISE[pair.lang].render(shown, pair.reference)
             yield Request(f"{pair.id}/{name}", messages, self.sampling, f"judge.{name}", pair.url, pair.doc_id)
 
-    def _rated(self, item: Pair) -> Request:
+    def _rated(self, item: Comparison) -> Request:
         question, _, _, answer = SHOWN[item.lang]
         messages = RUBRIC[item.lang].render(f"{question}: {item.question}\n\n{answer}:\n{item.one}", item.reference)
         return Request(item.id, messages, self.sampling, "judge.score", item.url, item.doc_id)
 
 
-def settle(pair_id: str, forward: Reply, backward: Reply) -> Verdict:
+def settle(pair_id: str, forward: Reply, backward: Reply) -> JudgeVerdict:
     """The verdict of both orders. Forward shows (one, two), so A is one; backward shows (two, one), so A is two."""
     for reply in (forward, backward):
         if reply.reason:
-            return Verdict(pair_id, None, reply.reason)
+            return JudgeVerdict(pair_id, None, reply.reason)
     said = [letter(reply.text or "") for reply in (forward, backward)]
     if None in said:
-        return Verdict(pair_id, None, UNPARSED, *said)
+        return JudgeVerdict(pair_id, None, UNPARSED, *said)
     first: Winner = {"A": "one", "B": "two", "tie": "tie"}[said[0]]
     second: Winner = {"A": "two", "B": "one", "tie": "tie"}[said[1]]
     if first != second:
-        return Verdict(pair_id, None, DISAGREES, *said)
-    return Verdict(pair_id, first, None, *said)
+        return JudgeVerdict(pair_id, None, DISAGREES, *said)
+    return JudgeVerdict(pair_id, first, None, *said)
 
 
 def letter(text: str) -> str | None:

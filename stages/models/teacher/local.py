@@ -8,7 +8,16 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import WorkError
-from stages.models.teacher.base import BAD_ANSWER, REFUSED, TRUNCATED, Reply, Request, Sampling, TeacherOptions, batches
+from stages.models.teacher.base import (
+    BAD_ANSWER,
+    REFUSED,
+    TRUNCATED,
+    Reply,
+    Request,
+    SamplingParams,
+    TeacherOptions,
+    batches,
+)
 
 PROBES = 4
 """Prompts answered with and without the draft model before it is trusted."""
@@ -34,9 +43,9 @@ class LocalTeacher:
                 for group in batches(same, size):
                     yield self._batch(group, sampling)
 
-    def _batch(self, group: list[tuple[str, Request]], sampling: Sampling) -> list[Reply]:
+    def _batch(self, group: list[tuple[str, Request]], sampling: SamplingParams) -> list[Reply]:
         from stages.models.inference.generate import Generator
-        from stages.models.inference.generate import Sampling as Drawn
+        from stages.models.inference.generate import SamplingParams as Drawn
 
         if self._generator is None:
             model, *adapters = (artefact_of(Path(folder)) for folder in self.options.folders())

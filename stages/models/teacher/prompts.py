@@ -24,7 +24,7 @@ STEPS = {
 
 
 @dataclass(frozen=True)
-class Example:
+class FewShotExample:
     """One worked example: its input (and context), and the output wanted."""
 
     input: str
@@ -33,13 +33,13 @@ class Example:
 
 
 @dataclass(frozen=True)
-class Prompt:
+class PromptTemplate:
     """A template in one language; `render` makes the messages of one request."""
 
     lang: Lang
     instruction: str
     indicator: str = ""
-    examples: tuple[Example, ...] = field(default_factory=tuple)
+    examples: tuple[FewShotExample, ...] = field(default_factory=tuple)
     persona: str = ""
     steps: bool = False
 

@@ -22,7 +22,7 @@ DEPTH = 1000
 NUMBER = re.compile(r"\s*(-?\d{1,9}(?:\.\d{1,9})?)\s*(?:/\s*(\d{1,9}(?:\.0{1,9})?))?\s*점?\s*")
 
 
-class Found(NamedTuple):
+class ParsedJson(NamedTuple):
     """A JSON value of a reply and where it stands (code points)."""
 
     start: int
@@ -47,7 +47,7 @@ def spoken(text: str) -> str:
     return "" if depth else text[at:].strip()
 
 
-def values(text: str) -> list[Found]:
+def values(text: str) -> list[ParsedJson]:
     """Whole JSON objects and lists in a reply, outermost ones, in order; none of those inside reasoning.
 
     Linear: what fruitless beginnings may cost is bounded by the length of the reply.
@@ -106,10 +106,10 @@ def _holders(value: Any, name: str) -> list[dict[str, Any]]:
     return found
 
 
-def _scan(text: str) -> Iterator[Found]:
+def _scan(text: str) -> Iterator[ParsedJson]:
     decoder = json.JSONDecoder(strict=False, parse_int=_whole)
     tags = list(TAG.finditer(text))
-    found: list[Found] = []
+    found: list[ParsedJson] = []
     depth, at, tag, budget = 0, 0, 0, 4 * len(text) + 65_536
     while budget > 0:
         while tag < len(tags) and tags[tag].start() < at:  # stood inside a value
@@ -127,7 +127,7 @@ def _scan(text: str) -> Iterator[Found]:
             break
         try:
             value, at = decoder.raw_decode(text, start.start())
-            found.append(Found(start.start(), at, value))
+            found.append(ParsedJson(start.start(), at, value))
         except json.JSONDecodeError as fault:
             at = start.start() + 1
             budget -= fault.pos - at + fault.pos // 64 + 1  # the error counts the lines before it

@@ -20,7 +20,7 @@ import pyarrow as pa
 from pipeline.errors import OptionError
 from stages.pii.detect import Finding, Taken, detect
 from stages.pii.entities import BY_NAME, PATTERNED
-from stages.pii.kernels.rules import Rule, rule_book
+from stages.pii.kernels.rules import PatternRule, rule_book
 
 if TYPE_CHECKING:
     from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, RecognizerResult
@@ -130,7 +130,7 @@ def _rule_class() -> type:
     class RuleRecognizer(base):
         """One rule of the book, read by the `regex` module and checked in plain Python."""
 
-        def __init__(self, rule: Rule, language: str = "en", floor: float = 0.5):
+        def __init__(self, rule: PatternRule, language: str = "en", floor: float = 0.5):
             self.rule, self.floor = rule, floor
             super().__init__(
                 [BY_NAME[rule.entity].presidio],

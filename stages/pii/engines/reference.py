@@ -20,7 +20,7 @@ from stages.pii.entities import BY_NAME
 from stages.pii.kernels.address import BUILDINGS, DISTRICTS, NO_LOTS, NO_ROADS, PROVINCES, UNITS
 from stages.pii.kernels.labels import KINDS, NEGATIVE, WORDS, bits_of
 from stages.pii.kernels.mail import HANGUL_ENDINGS, NO_DOMAINS
-from stages.pii.kernels.rules import LEFT_SIDES, RIGHT_SIDES, Rule, rule_book
+from stages.pii.kernels.rules import LEFT_SIDES, RIGHT_SIDES, PatternRule, rule_book
 from stages.pii.spelled import ENDINGS
 
 DIGITS_BEGIN, LETTERS_BEGIN = "(?<![0-9])(?=[{}])", "(?<![0-9A-Za-z_])(?=[{}])"
@@ -28,12 +28,12 @@ SIGN_BEGINS, COLONS_BEGIN = "(?=[+(][0-9+])", "(?<![0-9A-Za-z_:])(?=::)"
 """Where a match may begin: the first digit of a run, the first letter of a word, a sign before a digit, two colons."""
 
 
-class Span(NamedTuple):
+class FoundSpan(NamedTuple):
     """`text[start:end]` (code points) by `rule`, `score` a percentage."""
 
     start: int
     end: int
-    rule: Rule
+    rule: PatternRule
     score: int
 
 
@@ -175,7 +175,7 @@ def _begin(pattern: str) -> str:
 
 
 @cache
-def _compiled(rule: Rule) -> tuple[regex.Pattern, regex.Pattern, regex.Pattern]:
+def _compiled(rule: PatternRule) -> tuple[regex.Pattern, regex.Pattern, regex.Pattern]:
     left = "".join(side for mask, side in LEFT_SIDES.items() if rule.left & mask)
     right = "".join(side for mask, side in RIGHT_SIDES.items() if rule.right & mask)
     return (
@@ -185,7 +185,7 @@ def _compiled(rule: Rule) -> tuple[regex.Pattern, regex.Pattern, regex.Pattern]:
     )
 
 
-def _patterned(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
+def _patterned(rule: PatternRule, text: str) -> Iterator[tuple[int, int, int]]:
     """(start, end, quality): per start the longest text of the pattern with a free right side and a check that passes."""
     begins, whole, right = _compiled(rule)
     for match in begins.finditer(text, overlapped=True):
@@ -423,7 +423,7 @@ def _details(text: str, end: int) -> int:
 # -- a text under the rules ----------------------------------------------------------------------------------------------
 
 
-def spans(text: str, rule: Rule, floor: int = 50) -> list[Span]:
+def spans(text: str, rule: PatternRule, floor: int = 50) -> list[FoundSpan]:
     """Every match of `rule` in `text` with a score of `floor` or more; offsets are of the text as given."""
     folded, begins, ends = plain(text)
     found = []
@@ -437,7 +437,7 @@ def spans(text: str, rule: Rule, floor: int = 50) -> list[Span]:
             if rule.name == "private_key":
                 first, end = _key_block(folded, start, end)
             found.append(
-                Span(
+                FoundSpan(
                     begins[first if rule.region or rule.name == "private_key" else start],
                     ends[end - 1],
                     rule,
@@ -447,7 +447,7 @@ def spans(text: str, rule: Rule, floor: int = 50) -> list[Span]:
     return found
 
 
-def _matches(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
+def _matches(rule: PatternRule, text: str) -> Iterator[tuple[int, int, int]]:
     if rule.pattern:
         yield from _patterned(rule, text)
     elif rule.name == "mail":
@@ -463,10 +463,10 @@ def _matches(rule: Rule, text: str) -> Iterator[tuple[int, int, int]]:
                 yield found[0], found[1], int(rule.name != "labelled_address")
 
 
-def settled(found: list[Span], text: str) -> list[Span]:
+def settled(found: list[FoundSpan], text: str) -> list[FoundSpan]:
     """Of spans that overlap the longest (in bytes of UTF-8), then the best scored, then the earlier kind in the list."""
     order = list(BY_NAME)
-    kept: list[Span] = []
+    kept: list[FoundSpan] = []
     for span in sorted(
         found, key=lambda s: (-len(text[s.start : s.end].encode()), -s.score, s.start, order.index(s.rule.entity))
     ):
@@ -475,6 +475,6 @@ def settled(found: list[Span], text: str) -> list[Span]:
     return sorted(kept, key=lambda s: s.start)
 
 
-def all_spans(text: str, entities: frozenset[str], floor: int = 50) -> list[Span]:
+def all_spans(text: str, entities: frozenset[str], floor: int = 50) -> list[FoundSpan]:
     """The matches of every rule of `entities`, overlaps included."""
     return [span for rule in rule_book() if rule.entity in entities for span in spans(text, rule, floor)]

@@ -46,7 +46,7 @@ class Automaton(NamedTuple):
         return found
 
 
-class _Part(NamedTuple):
+class _Positions(NamedTuple):
     """A sub-pattern's sets of positions (bit masks): can be empty, begins with, ends with."""
 
     nullable: bool
@@ -61,32 +61,32 @@ class _Builder:
         self.ranges: list[tuple[int, int]] = []
         self.follow: list[int] = []
 
-    def position(self, low: int, high: int) -> _Part:
+    def position(self, low: int, high: int) -> _Positions:
         self.ranges.append((low, high))
         self.follow.append(0)
         bit = 1 << (len(self.ranges) - 1)
-        return _Part(False, bit, bit)
+        return _Positions(False, bit, bit)
 
-    def then(self, left: _Part, right: _Part) -> _Part:
+    def then(self, left: _Positions, right: _Positions) -> _Positions:
         for position in bits(left.last):
             self.follow[position] |= right.first
-        return _Part(
+        return _Positions(
             left.nullable and right.nullable,
             left.first | (right.first if left.nullable else 0),
             right.last | (left.last if right.nullable else 0),
         )
 
-    def loop(self, part: _Part) -> _Part:
+    def loop(self, part: _Positions) -> _Positions:
         for position in bits(part.last):
             self.follow[position] |= part.first
         return part
 
     @staticmethod
-    def either(left: _Part, right: _Part) -> _Part:
-        return _Part(left.nullable or right.nullable, left.first | right.first, left.last | right.last)
+    def either(left: _Positions, right: _Positions) -> _Positions:
+        return _Positions(left.nullable or right.nullable, left.first | right.first, left.last | right.last)
 
 
-EMPTY = _Part(True, 0, 0)
+EMPTY = _Positions(True, 0, 0)
 
 
 def bits(mask: int) -> list[int]:
@@ -121,26 +121,26 @@ class _Parser:
         self.at += 1
         return sign
 
-    def whole(self) -> _Part:
+    def whole(self) -> _Positions:
         part = self.choice()
         if self.at != len(self.pattern):
             raise self.fail("unexpected sign")
         return part
 
-    def choice(self) -> _Part:
+    def choice(self) -> _Positions:
         part = self.sequence()
         while self.peek() == "|":
             self.take()
             part = _Builder.either(part, self.sequence())
         return part
 
-    def sequence(self) -> _Part:
+    def sequence(self) -> _Positions:
         part = EMPTY
         while self.peek() not in ("", "|", ")"):
             part = self.builder.then(part, self.piece())
         return part
 
-    def piece(self) -> _Part:
+    def piece(self) -> _Positions:
         begin = self.at
         part = self.atom()
         low, high = self.count()
@@ -154,7 +154,7 @@ class _Parser:
         self.at = after
         return self.repeated(copies, low, high)
 
-    def repeated(self, copies: list[_Part], low: int, high: int | None) -> _Part:
+    def repeated(self, copies: list[_Positions], low: int, high: int | None) -> _Positions:
         if high is None:
             copies[-1] = self.builder.loop(copies[-1])
         tail = EMPTY
@@ -180,7 +180,7 @@ class _Parser:
             raise self.fail("bad count")
         return least, most
 
-    def atom(self) -> _Part:
+    def atom(self) -> _Positions:
         sign = self.take()
         if sign == "(":
             self.take("?")
@@ -220,8 +220,8 @@ class _Parser:
         sign = self.take()
         return self.escaped() if sign == "\\" else sign
 
-    def one_of(self, ranges: Ranges) -> _Part:
-        part: _Part | None = None
+    def one_of(self, ranges: Ranges) -> _Positions:
+        part: _Positions | None = None
         for low, high in ranges:
             for sequence in utf8_sequences(low, high):
                 branch = EMPTY

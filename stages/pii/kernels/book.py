@@ -9,7 +9,7 @@ import numpy as np
 
 from stages.pii.kernels.automaton import compile_patterns
 from stages.pii.kernels.labels import bits_of, labels
-from stages.pii.kernels.rules import NUMBER, Rule, rule_book
+from stages.pii.kernels.rules import NUMBER, PatternRule, rule_book
 
 OTHER, DIGIT, LETTER, LOW_LINE, AT, PLUS_SIGN, PAREN, COLON_SIGN, PERCENT = range(9)
 PASS, START, MAIL, SIGNED, DOUBLE_COLON, ENCODED = range(6)
@@ -92,7 +92,7 @@ def book() -> Book:
     )
 
 
-def _columns(rule: Rule) -> list[int]:
+def _columns(rule: PatternRule) -> list[int]:
     return [NUMBER[rule.check], rule.left, rule.right, bits_of(rule.labels), int(rule.region), *rule.weak, *rule.strong]
 
 

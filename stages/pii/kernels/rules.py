@@ -100,7 +100,7 @@ CHECKS: tuple[str, ...] = (
 NUMBER = {name: index for index, name in enumerate(CHECKS)}
 
 
-class Rule(NamedTuple):
+class PatternRule(NamedTuple):
     """One line of the rule book. `pattern` is empty for rules whose kernel is not the automaton (mail, addresses)."""
 
     name: str
@@ -131,11 +131,11 @@ SPACED_SIX = " [0-9] [0-9] [0-9] [0-9] [0-9] [0-9]"
 
 
 # fmt: off
-def _book() -> list[Rule]:
-    book: list[Rule] = []
+def _book() -> list[PatternRule]:
+    book: list[PatternRule] = []
 
     def rule(name, entity, pattern, check, left, right, labels="", weak=NO, strong=NO, region=False):
-        book.append(Rule(name, entity, pattern, check, left, right, labels, weak, strong, region))
+        book.append(PatternRule(name, entity, pattern, check, left, right, labels, weak, strong, region))
 
     # -- phone -------------------------------------------------------------------------------------------------------
     mobile = (85, 95, 60)
@@ -265,6 +265,6 @@ _SECRETS = {
 
 
 @cache
-def rule_book() -> tuple[Rule, ...]:
+def rule_book() -> tuple[PatternRule, ...]:
     """All rules; a rule's place in it is its number everywhere."""
     return tuple(_book())

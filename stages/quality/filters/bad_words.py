@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline.docs import Docs
 from pipeline.errors import OptionError
 from pipeline.options import CONTENT
-from stages.text.phrases import Automaton, automaton, tally
+from stages.text.phrases import PhraseMatcher, automaton, tally
 from stages.text.rules import Bound, Rule
 from stages.text.words.counts import read, share
 
@@ -39,7 +39,7 @@ class BadWords(Rule):
 
 
 @cache
-def _compiled(files: tuple[str, ...]) -> Automaton:
+def _compiled(files: tuple[str, ...]) -> PhraseMatcher:
     words: dict[str, None] = {}
     for name in files:
         try:

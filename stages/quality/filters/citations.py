@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.docs import Docs
 from pipeline.filter import Filter, Verdict
-from stages.text.lines.edits import Spans
+from stages.text.lines.edits import EditLists
 from stages.text.lines.table import lines
 
 
@@ -23,5 +23,5 @@ class Citations(Filter):
         return Verdict(
             reason=[None] * docs.n,
             metrics={"citations": count},
-            edits=Spans(docs.n, rows, starts, ends, np.zeros(len(rows), bool), self.by),
+            edits=EditLists(docs.n, rows, starts, ends, np.zeros(len(rows), bool), self.by),
         )

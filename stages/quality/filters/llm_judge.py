@@ -13,7 +13,7 @@ from pipeline.errors import WorkError
 from pipeline.filter import Verdict
 from stages.models.teacher.base import UNFINISHED, Request, Sampling, TeacherOptions, open_teacher
 from stages.models.teacher.judge import GREEDY, UNPARSED
-from stages.models.teacher.prompts import Lang, Prompt
+from stages.models.teacher.prompts import Lang, PromptTemplate
 from stages.models.teacher.reply import rating
 from stages.text.rules import Bound, Rule, languages_of, primary
 
@@ -103,7 +103,7 @@ class LlmJudge(Rule):
         )
         return Request(
             f"{own}/{key}",
-            Prompt(own, before + (self.criterion or CRITERION[own]), form).render(shown),
+            PromptTemplate(own, before + (self.criterion or CRITERION[own]), form).render(shown),
             sampling,
             "quality.judge",
         )

@@ -9,9 +9,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.keywords import Term, terms
-from stages.sft.page import Page, Span
+from stages.sft.page import Page, TextSpan
 from stages.sft.passages import prose, sentence_count
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.wording import ask
 from stages.text.language.particles import is_hangul
 
@@ -19,7 +19,7 @@ BLANK = "[   ]"
 _LETTER = re.compile("[A-Za-z가-힣]")
 
 
-class Cloze(Rule):
+class Cloze(MiningRule):
     """Two passages a page at most: a term that occurs more than once is blanked at one place; the answer is the term."""
 
     rank: ClassVar[int] = 70
@@ -54,7 +54,7 @@ class Cloze(Rule):
             if made == self.per_page:
                 return
 
-    def _blank(self, page: Page, span: Span) -> Candidate | None:
+    def _blank(self, page: Page, span: TextSpan) -> Candidate | None:
         text = page.cut(span)
         dice = page.dice(f"cloze/{span.start}")
         for term in (t for t in terms(text, page.title) if t.count >= 2):
@@ -64,7 +64,7 @@ class Cloze(Rule):
             place = dice.choice(places[1:])
             blanked = text[:place] + BLANK + text[place + len(term.form) :]
             question, register = ask("cloze", page.lang, dice, text=blanked)
-            at = Span(span.start + place, span.start + place + len(term.form))
+            at = TextSpan(span.start + place, span.start + place + len(term.form))
             return Candidate(question, term.form, at, "cloze", facts={"register": register} if register else {})
         return None
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stages.sft.page import Block, Page, least, squeeze
+from stages.sft.page import Page, PageBlock, least, squeeze
 from stages.sft.questions import NUMBER, is_question
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.rules.title import topic
 from stages.sft.wording import ask
 
@@ -19,7 +19,7 @@ _CONTENTS = re.compile(r"(?:^|\s)\d{1,2}\.\d{1,2}\.(?:\d{1,2}\.)*\s")
 _END = re.compile(r"[.!?다요음함됨]\W*$")
 
 
-class Definition(Rule):
+class Definition(MiningRule):
     """A `<dl>` term and what stands under it: a question as it is, a term as "what is". Names with values (`Author: ...`)
     are no definitions."""
 
@@ -67,9 +67,9 @@ class Definition(Rule):
         return Candidate(question, answer, span, facts={"register": register} if register else {})
 
 
-def paired(blocks: list[Block]) -> Iterator[tuple[Block, Block]]:
+def paired(blocks: list[PageBlock]) -> Iterator[tuple[PageBlock, PageBlock]]:
     """(term, definition) of one group: every definition goes to the terms directly before it."""
-    terms: list[Block] = []
+    terms: list[PageBlock] = []
     fresh = True
     for block in blocks:
         if block.kind == "term":

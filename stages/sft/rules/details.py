@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stages.sft.page import Page, squeeze
 from stages.sft.questions import is_question, worded
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 
 BUTTON = re.compile(
     r"(?:show|read|view|see|click|load|open|expand|hide|toggle)\b.{0,20}|more|details?|menu|contents|table of contents|"
@@ -24,7 +24,7 @@ CONSENT = re.compile(r"cookies?\b|쿠키", re.IGNORECASE)
 CODE = re.compile(r"[<>{}§=;\\]|\w\(|::")
 
 
-class Details(Rule):
+class Details(MiningRule):
     """A summary that asks or names something, answered by what it unfolds."""
 
     rank: ClassVar[int] = 20

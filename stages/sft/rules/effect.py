@@ -9,9 +9,9 @@ from typing import ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from stages.sft.grounding import sentences
-from stages.sft.page import Page, Span, least
+from stages.sft.page import Page, TextSpan, least
 from stages.sft.passages import balanced, prose
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.rules.title import DANGLING, shared
 from stages.sft.wording import ask
 
@@ -33,15 +33,15 @@ _REASON = {
 _LETTERS = {"ko": ("가", "나"), "en": ("A", "B")}
 
 
-class Link(NamedTuple):
+class JoinedSentences(NamedTuple):
     """Sentences joined by a connective: the span before, the one behind, and where the words behind the connective begin."""
 
-    before: Span
-    behind: Span
+    before: TextSpan
+    behind: TextSpan
     bare: int
 
 
-class Effect(Rule):
+class Effect(MiningRule):
     """Two or three sentences of one paragraph around a connective: the consequence of what is told, the reason for it, or
     which of two sentences follows from it."""
 
@@ -68,7 +68,7 @@ class Effect(Rule):
                 if made == self.per_page:
                     return
 
-    def _of(self, page: Page, span: Span, spans: list[Span]) -> Iterator[Candidate]:
+    def _of(self, page: Page, span: TextSpan, spans: list[TextSpan]) -> Iterator[Candidate]:
         for link in self._links(page, span, _CONNECTIVE[page.lang]):
             dice = page.dice(f"effect/{link.behind.start}")
             entailed = (
@@ -92,7 +92,7 @@ class Effect(Rule):
                     question, answer, link.behind, "cause", facts={"register": register} if register else {}
                 )
 
-    def _links(self, page: Page, span: Span, connective: re.Pattern) -> Iterator[Link]:
+    def _links(self, page: Page, span: TextSpan, connective: re.Pattern) -> Iterator[JoinedSentences]:
         """Sentences that open with the connective, with one or two before them that can stand alone."""
         text = page.cut(span)
         pieces = sentences(text)
@@ -114,13 +114,13 @@ class Effect(Rule):
             ):
                 continue
             bare = found.end() if found.end() < end else start
-            yield Link(
-                Span(span.start + pieces[first][0], span.start + pieces[place - 1][1]),
-                Span(span.start + start, span.start + end),
+            yield JoinedSentences(
+                TextSpan(span.start + pieces[first][0], span.start + pieces[place - 1][1]),
+                TextSpan(span.start + start, span.start + end),
                 span.start + bare,
             )
 
-    def _entailed(self, page: Page, link: Link, spans: list[Span], dice) -> Candidate | None:
+    def _entailed(self, page: Page, link: JoinedSentences, spans: list[TextSpan], dice) -> Candidate | None:
         """Which of two sentences follows: the one behind the connective, or one from elsewhere on the page about other things."""
         cause, said = page.cut(link.before), page.text[link.bare : link.behind.end].strip()
         other = self._elsewhere(page, link, spans, cause, said, dice)
@@ -136,7 +136,9 @@ class Effect(Rule):
             question, f"{letters[right]}. {said}", None, "entail", facts={"register": register} if register else {}
         )
 
-    def _elsewhere(self, page: Page, link: Link, spans: list[Span], cause: str, said: str, dice) -> str | None:
+    def _elsewhere(
+        self, page: Page, link: JoinedSentences, spans: list[TextSpan], cause: str, said: str, dice
+    ) -> str | None:
         """A sentence of another paragraph, of like length, that stands alone and shares no content word with the premise."""
         found = []
         for span in spans:

@@ -7,13 +7,13 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stages.sft.page import Block, Page
-from stages.sft.rule import Candidate, Rule
+from stages.sft.page import Page, PageBlock
+from stages.sft.rule import Candidate, MiningRule
 
 ANSWERS = ("accepted_answer", "answer")
 
 
-class Faq(Rule):
+class Faq(MiningRule):
     """schema.org questions (JSON-LD, microdata, RDFa): one row per answer, accepted ones first."""
 
     rank: ClassVar[int] = 10
@@ -44,9 +44,9 @@ class Faq(Rule):
                 )
 
 
-def asked(page: Page) -> Iterator[tuple[Block, list[Block]]]:
+def asked(page: Page) -> Iterator[tuple[PageBlock, list[PageBlock]]]:
     """Every question block with the answers of its group; without a group, with those that follow it."""
-    loose: tuple[Block, list[Block]] | None = None
+    loose: tuple[PageBlock, list[PageBlock]] | None = None
     for block in page.blocks:
         if block.kind == "question":
             if loose:

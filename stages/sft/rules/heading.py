@@ -9,10 +9,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.labels import labels
-from stages.sft.page import Page, Section, Span, likeness_key
+from stages.sft.page import Page, PageSection, TextSpan, likeness_key
 from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import NUMBER, is_question
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 
 ENDED = re.compile(r"[.!?。…:;)\]\"'”’]\s*$|[다요죠음함임됨]\s*$", re.MULTILINE)
 
@@ -27,7 +27,7 @@ CALLS = re.compile(
 """Questions put to the reader by a page that wants something; what follows is no answer."""
 
 
-class Heading(Rule):
+class Heading(MiningRule):
     """A question heading and its section, sub-sections included while they fit. Threads are left to their own rule."""
 
     rank: ClassVar[int] = 40
@@ -56,7 +56,7 @@ class Heading(Rule):
             yield Candidate(question, answer, span, confidence=self.confidence - (0 if whole else 0.1), drop=drop)
 
 
-def answer_span(page: Page, section: Section, least: int, most: int, ends: list[int]) -> tuple[Span, bool]:
+def answer_span(page: Page, section: PageSection, least: int, most: int, ends: list[int]) -> tuple[TextSpan, bool]:
     """What answers a heading: its own text where it has no sub-headings, its whole body while that fits, else the text
     before the first sub-heading; never beyond a place in `ends`. The flag says whether it is free of sub-headings."""
     own, body = (_until(page, span, ends) for span in (section.own, section.body))
@@ -67,9 +67,9 @@ def answer_span(page: Page, section: Section, least: int, most: int, ends: list[
     return body, False
 
 
-def _until(page: Page, span: Span, ends: list[int]) -> Span:
+def _until(page: Page, span: TextSpan, ends: list[int]) -> TextSpan:
     stop = next((place for place in ends if span.start <= place < span.end), span.end)
-    return whole_lines(page, page.trimmed(Span(span.start, stop)))
+    return whole_lines(page, page.trimmed(TextSpan(span.start, stop)))
 
 
 SEE_ALSO = re.compile(
@@ -100,7 +100,7 @@ DEICTIC = re.compile(
 """Questions that point to something outside them, and links to other pages."""
 
 
-def whole_lines(page: Page, span: Span) -> Span:
+def whole_lines(page: Page, span: TextSpan) -> TextSpan:
     """`span` without links to other pages at its end and without last lines that are no sentence (captions, crumbs)."""
     text = page.cut(span)
     if found := SEE_ALSO.search(text):
@@ -117,4 +117,4 @@ def whole_lines(page: Page, span: Span) -> Span:
         ):
             break
         text = before.rstrip()
-    return page.trimmed(Span(span.start, span.start + len(text)))
+    return page.trimmed(TextSpan(span.start, span.start + len(text)))

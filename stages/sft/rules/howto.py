@@ -9,10 +9,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.labels import labels
-from stages.sft.page import Block, Page, least, likeness_key, squeeze
+from stages.sft.page import Page, PageBlock, least, likeness_key, squeeze
 from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import clean_heading, how_to, is_question
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.rules.heading import ENDED, LISTED, answer_span
 from stages.sft.rules.title import DANGLING, topic
 from stages.sft.wording import ask
@@ -29,7 +29,7 @@ _TEASER = re.compile(r"^.{1,40}(?:\.\.\.|…)\s*\n", re.MULTILINE)
 _NUMBERED = re.compile(r"^\s*(?:\d{1,3}[.)]|step\s+\d+|\d+\s*단계)", re.IGNORECASE)
 
 
-class Howto(Rule):
+class Howto(MiningRule):
     """A heading that promises how something is done, with its section; declared HowTo steps, with their name."""
 
     rank: ClassVar[int] = 40
@@ -128,7 +128,7 @@ def within(task: str, act: str, page: Page) -> tuple[str, str]:
     return (f"{task}_in", title) if short and title and apart else (task, "")
 
 
-def listed(page: Page, steps: list[Block]):
+def listed(page: Page, steps: list[PageBlock]):
     """The steps as one text: as they stand in the page where they stand together, else as a numbered list without a span."""
     spans = [b.span for b in steps]
     if all(spans) and all(a.end <= b.start <= a.end + 12 for a, b in zip(spans, spans[1:])):

@@ -10,9 +10,9 @@ from typing import ClassVar, NamedTuple
 from pydantic import Field
 
 from stages.sft.labels import labels
-from stages.sft.page import Page, Span, squeeze
+from stages.sft.page import Page, TextSpan, squeeze
 from stages.sft.questions import NUMBER, is_question
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.rules.heading import CALLS
 from stages.sft.rules.title import DANGLING
 
@@ -27,10 +27,10 @@ class Turn(NamedTuple):
     """What one speaker says: the name (empty where none is given), and its span."""
 
     name: str
-    span: Span
+    span: TextSpan
 
 
-class Interview(Rule):
+class Interview(MiningRule):
     """Question paragraphs followed by answers, or the turns of two speakers one of whom asks; at least `turns` on a page."""
 
     rank: ClassVar[int] = 38
@@ -58,7 +58,7 @@ class Interview(Rule):
             drop = "stub" if CALLS.match(question) else "unclear" if DANGLING.match(question) else None
             yield Candidate(question, page.cut(span), span, confidence=confidence, drop=drop)
 
-    def _spoken(self, page: Page) -> Iterator[tuple[str, Span]]:
+    def _spoken(self, page: Page) -> Iterator[tuple[str, TextSpan]]:
         """Turns by name: the one of the two most frequent speakers whose turns are questions asks, the other answers."""
         turns = list(turns_of(page))
         both = [name for name, count in Counter(turn.name for turn in turns).most_common(2) if count >= self.turns]
@@ -77,7 +77,7 @@ class Interview(Rule):
             ):
                 yield squeeze(page.cut(asked.span)).strip("*_ "), answered.span
 
-    def _paragraphs(self, page: Page) -> Iterator[tuple[str, Span]]:
+    def _paragraphs(self, page: Page) -> Iterator[tuple[str, TextSpan]]:
         """Paragraphs that are one question, each with the prose up to the next one or the next heading."""
         heads = {span.start for _, _, span in page.headings}
         spans = [span for span in page.paragraphs if span.start not in heads]
@@ -91,7 +91,7 @@ class Interview(Rule):
                 last = min(last, at + 2)
             if last > at and spans[at + 1].start - spans[at].end <= 4:
                 question = NUMBER.sub("", _DASHED.sub("", squeeze(page.cut(spans[at])))).strip("*_ ")
-                yield question, page.trimmed(Span(spans[at + 1].start, spans[last].end))
+                yield question, page.trimmed(TextSpan(spans[at + 1].start, spans[last].end))
 
     def _is_question(self, text: str) -> bool:
         text = text.strip("*_ \t")
@@ -113,8 +113,8 @@ def turns_of(page: Page) -> Iterator[Turn]:
         if following is None:
             blank = page.text.find("\n\n", match.end(), end)
             end = blank if blank >= 0 else end
-        yield Turn(match["name"].strip(), page.trimmed(Span(match.end(), end)))
+        yield Turn(match["name"].strip(), page.trimmed(TextSpan(match.end(), end)))
 
 
-def _heading_between(page: Page, one: Span, two: Span) -> bool:
+def _heading_between(page: Page, one: TextSpan, two: TextSpan) -> bool:
     return any(one.end <= span.start < two.start for _, _, span in page.headings)

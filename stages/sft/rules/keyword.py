@@ -8,14 +8,14 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.keywords import Term, terms
-from stages.sft.page import Page, Span
+from stages.sft.page import Page, TextSpan
 from stages.sft.passages import prose, sentence_count
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.rules.title import topic
 from stages.sft.wording import ask
 
 
-class Keyword(Rule):
+class Keyword(MiningRule):
     """Two passages a page at most: either its keywords are asked for, or it is the answer to them."""
 
     rank: ClassVar[int] = 70
@@ -53,7 +53,7 @@ class Keyword(Rule):
                 continue
             yield self._make(page, span, text, repeated[: self.words], dice.random() < 0.5)
 
-    def _make(self, page: Page, span: Span, text: str, found: list[Term], write: bool) -> Candidate:
+    def _make(self, page: Page, span: TextSpan, text: str, found: list[Term], write: bool) -> Candidate:
         listed = ", ".join(term.form for term in found)
         dice = page.dice(f"keyword/{span.start}")
         if write:

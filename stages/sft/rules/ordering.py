@@ -8,9 +8,9 @@ from typing import ClassVar, NamedTuple
 
 from pydantic import Field
 
-from stages.sft.page import Page, Span, language, squeeze
+from stages.sft.page import Page, TextSpan, language, squeeze
 from stages.sft.questions import clean_heading
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.rules.howto import step_line
 from stages.sft.rules.title import topic
 from stages.sft.wording import ask
@@ -25,11 +25,11 @@ class Steps(NamedTuple):
     """Texts of consecutive steps, the span they stand in (None: nowhere together), and the name of what they do."""
 
     texts: list[str]
-    span: Span | None
+    span: TextSpan | None
     name: str
 
 
-class Ordering(Rule):
+class Ordering(MiningRule):
     """Numbered steps in the text or declared ones; one list a page."""
 
     rank: ClassVar[int] = 70
@@ -100,6 +100,6 @@ def procedures(page: Page) -> Iterator[Steps]:
 def _of(page: Page, run: list[re.Match]) -> Iterator[Steps]:
     if len(run) < 3:
         return
-    span = page.trimmed(Span(run[0].start(), run[-1].end()))
+    span = page.trimmed(TextSpan(run[0].start(), run[-1].end()))
     above = [text for text, _, head in page.headings if head.end <= span.start]
     yield Steps([match[4].strip() for match in run], span, clean_heading(above[-1]) if above else topic(page))

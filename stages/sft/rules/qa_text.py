@@ -9,8 +9,8 @@ from typing import ClassVar, NamedTuple
 from pydantic import Field
 
 from stages.sft.labels import Label, labels
-from stages.sft.page import Page, Span, squeeze
-from stages.sft.rule import Candidate, Rule
+from stages.sft.page import Page, TextSpan, squeeze
+from stages.sft.rule import Candidate, MiningRule
 
 _INLINE = re.compile(r"[ \t](?:A(?:nswer)?|답변|답)[ \t]*[:：][ \t]*", re.IGNORECASE)
 _NUMBERED = re.compile(
@@ -19,7 +19,7 @@ _NUMBERED = re.compile(
 _BLANK = re.compile(r"\n[ \t]*\n+")
 
 
-class Asked(NamedTuple):
+class FoundQuestion(NamedTuple):
     """A question found in the text: its words, where its line starts, and where its answer starts."""
 
     question: str
@@ -27,7 +27,7 @@ class Asked(NamedTuple):
     answer: int
 
 
-class QaText(Rule):
+class QaText(MiningRule):
     """Labelled questions and answers in running text; numbered questions where a page has at least two."""
 
     rank: ClassVar[int] = 30
@@ -41,7 +41,7 @@ class QaText(Rule):
         yield from _answered(page, labelled, self.confidence)
         if not labelled:
             numbered = [
-                Asked(m["rest"].strip(" *"), m.start(), m.end())
+                FoundQuestion(m["rest"].strip(" *"), m.start(), m.end())
                 for m in _NUMBERED.finditer(page.text)
                 if not page.in_code(m.start())
             ]
@@ -49,7 +49,7 @@ class QaText(Rule):
                 yield from _answered(page, numbered, self.confidence - 0.1)
 
 
-def _labelled(page: Page) -> Iterator[Asked]:
+def _labelled(page: Page) -> Iterator[FoundQuestion]:
     """Questions with an answer behind them; of several questions before one answer the last is the one answered."""
     asked: Label | None = None
     for label in page.cached(labels):
@@ -58,14 +58,16 @@ def _labelled(page: Page) -> Iterator[Asked]:
             rest = page.text[label.text : line_end if line_end >= 0 else len(page.text)]
             inline = _INLINE.search(rest)
             if inline:
-                yield Asked(squeeze(rest[: inline.start()]).strip("*_ "), label.start, label.text + inline.end())
+                yield FoundQuestion(
+                    squeeze(rest[: inline.start()]).strip("*_ "), label.start, label.text + inline.end()
+                )
             asked = None if inline else label
         elif asked is not None and (not label.number or not asked.number or label.number == asked.number):
-            yield Asked(squeeze(page.text[asked.text : label.start]).strip("*_ "), asked.start, label.text)
+            yield FoundQuestion(squeeze(page.text[asked.text : label.start]).strip("*_ "), asked.start, label.text)
             asked = None
 
 
-def _answered(page: Page, asked: list[Asked], confidence: float) -> Iterator[Candidate]:
+def _answered(page: Page, asked: list[FoundQuestion], confidence: float) -> Iterator[Candidate]:
     """An answer ends at the next question or heading; the last one after as many paragraphs as the longest before it."""
     heads = [span.start for _, _, span in page.headings]
     longest = 1
@@ -76,6 +78,6 @@ def _answered(page: Page, asked: list[Asked], confidence: float) -> Iterator[Can
             breaks = [m.start() for m in _BLANK.finditer(page.text, start) if page.text[start : m.start()].strip()]
             limit = breaks[longest - 1] if longest <= len(breaks) else len(page.text)
         limit = next((h for h in heads if start < h < limit), limit)
-        span = page.trimmed(Span(start, max(start, limit)))
+        span = page.trimmed(TextSpan(start, max(start, limit)))
         longest = max(longest, len(_BLANK.findall(page.cut(span))) + 1)
         yield Candidate(question, page.cut(span), span, confidence=confidence)

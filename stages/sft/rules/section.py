@@ -12,14 +12,14 @@ from stages.sft.labels import labels
 from stages.sft.page import Page, language, least, likeness_key
 from stages.sft.passages import reads
 from stages.sft.questions import clean_heading, how_to, is_question, lower_words, small
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.rules.heading import whole_lines
 from stages.sft.rules.howto import broken
 from stages.sft.rules.title import DANGLING, overlap, topic
 from stages.sft.wording import ask
 
 
-class Section(Rule):
+class Section(MiningRule):
     """A heading that neither asks nor promises a way, with its own text where that is prose about what the heading names."""
 
     rank: ClassVar[int] = 50
@@ -68,7 +68,7 @@ class Section(Rule):
             and inside != likeness_key(title) and not head.endswith((":", ",", "…")) and inside not in _FURNITURE
         )  # fmt: skip
 
-    def _speaks(self, page: Page, section: page_.Section, head: str, answer: str) -> bool:
+    def _speaks(self, page: Page, section: page_.PageSection, head: str, answer: str) -> bool:
         """Whether the section is prose about its heading: its first paragraph reads, names it, and hangs on nothing before."""
         first = next((span for span in page.paragraphs if section.own.start <= span.start < section.own.end), None)
         if (

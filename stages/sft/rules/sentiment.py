@@ -8,7 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.page import Page, language, least
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.wording import ask
 
 RATINGS = ("rating", "score", "stars", "rating_value", "ratingvalue", "label", "sentiment", "평점", "별점", "감정")
@@ -24,7 +24,7 @@ SAID = {
 }
 
 
-class Sentiment(Rule):
+class Sentiment(MiningRule):
     """A short text whose record states its rating in words, or in numbers on a stated scale, and reviews that a page declares
     with theirs; the middle of the scale is left out. A scale is never guessed: four of five is praise, four of ten is not."""
 

@@ -9,9 +9,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.grounding import sentences
-from stages.sft.page import Block, Page, least
+from stages.sft.page import Page, PageBlock, least
 from stages.sft.questions import is_question
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.rules.title import site_free
 
 _THANKS = re.compile(
@@ -20,7 +20,7 @@ _THANKS = re.compile(
 _QUOTED = re.compile(r"^.{0,60}(?:said|wrote|님이? (?:쓴|작성한) 글)\s*:", re.IGNORECASE)
 
 
-class Thread(Rule):
+class Thread(MiningRule):
     """A thread of posts whose first one asks: one row per reply that says something, in the order of the thread."""
 
     rank: ClassVar[int] = 35
@@ -64,7 +64,7 @@ class Thread(Rule):
                 return
 
 
-def asked(page: Page, first: Block) -> str | None:
+def asked(page: Page, first: PageBlock) -> str | None:
     """Title and first post as one question; None where neither asks."""
     title, text = site_free(page.title), first.text.strip()
     asks = is_question(title) or any(is_question(text[a:b]) for a, b in sentences(text))

@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from stages.sft.keywords import terms
-from stages.sft.page import Page, Span, language, least, likeness_key
+from stages.sft.page import Page, TextSpan, language, least, likeness_key
 from stages.sft.passages import head, prose, sentence_count
 from stages.sft.questions import clean_heading
-from stages.sft.rule import Candidate, Rule
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.wording import ask
 from stages.text.language.particles import is_function, stem, words
 
@@ -32,7 +32,7 @@ DANGLING = re.compile(
 _SUMMARY_KEYS = ("description", "og:description", "summary", "abstract")
 
 
-class Title(Rule):
+class Title(MiningRule):
     """Two tasks a page at most: its lead or description as a summary of the rest, its title, or its next paragraph."""
 
     rank: ClassVar[int] = 60
@@ -95,7 +95,7 @@ class Title(Rule):
             return None
         question, register = ask("title", page.lang, page.dice("title/ask"), text=text)
         found = page.text.find(title)
-        span = Span(found, found + len(title)) if found >= 0 else None
+        span = TextSpan(found, found + len(title)) if found >= 0 else None
         return Candidate(question, title, span, "title", self.confidence, facts=_level(register))
 
     def _continue(self, page: Page) -> Candidate | None:

@@ -8,8 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.grounding import numbers
-from stages.sft.page import Page, Span, language, squeeze
-from stages.sft.rule import Candidate, Rule
+from stages.sft.page import Page, TextSpan, language, squeeze
+from stages.sft.rule import Candidate, MiningRule
 from stages.sft.wording import ask
 from stages.text.language.particles import words
 
@@ -21,7 +21,7 @@ BESIDE = {
 """Columns that hold the other language's wording of a record's text."""
 
 
-class Translation(Rule):
+class Translation(MiningRule):
     """One row per pair, its direction drawn; pairs whose lengths or numbers disagree are no translations."""
 
     rank: ClassVar[int] = 68
@@ -46,7 +46,9 @@ class Translation(Rule):
             return
         beside = next((meta[key] for key in BESIDE[OTHER[lang]] if key in meta), "")
         if beside and language(beside) == OTHER[lang]:
-            yield self._row(page, page.trimmed(Span(0, len(page.text))), None, beside.strip(), lang, self.confidence)
+            yield self._row(
+                page, page.trimmed(TextSpan(0, len(page.text))), None, beside.strip(), lang, self.confidence
+            )
             return
         yield from self._bilingual(page)
 
@@ -72,7 +74,9 @@ class Translation(Rule):
         for one, two, lang in sorted(dice.sample(pairs, min(self.per_page, len(pairs)))):
             yield self._row(page, one, two, page.cut(two), lang, self.confidence - 0.2)
 
-    def _row(self, page: Page, own: Span, other: Span | None, beside: str, lang: str, confidence: float) -> Candidate:
+    def _row(
+        self, page: Page, own: TextSpan, other: TextSpan | None, beside: str, lang: str, confidence: float
+    ) -> Candidate:
         """The pair in a drawn direction; dropped as `unclear` where the two do not agree."""
         text = page.cut(own)
         dice = page.dice(f"translation/{own.start}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stages.models.teacher.prompts import Example, Lang, Prompt
+from stages.models.teacher.prompts import FewShotExample, Lang, PromptTemplate
 from stages.models.teacher.structured import fault_in, pairs_in
 
 Task = Literal["qa", "backtranslate", "summary", "title", "explain", "list"]
@@ -75,12 +75,12 @@ _WANTED: dict[str, dict[str, str]] = {
     },
 }
 _RATE = {
-    "ko": Prompt(
+    "ko": PromptTemplate(
         "ko",
         "지시와 답이 주어집니다. 답이 지시에 얼마나 알맞은지 1점에서 5점까지 매기세요. 5점: 지시에 꼭 맞고 군더더기가 없음. 4점: 거의 맞음. 3점: 일부만 맞음. 2점: 겉돎. 1점: 상관없음.",
         '{"score": 1에서 5 사이의 수}만, JSON으로 적으세요.',
     ),
-    "en": Prompt(
+    "en": PromptTemplate(
         "en",
         "You are given an instruction and an answer. Rate from 1 to 5 how well the answer meets the instruction. 5: exactly, nothing beside the point. 4: nearly. 3: in part. 2: barely. 1: not at all.",
         'Give {"score": a number from 1 to 5}, as JSON and nothing else.',
@@ -88,13 +88,15 @@ _RATE = {
 }
 
 
-def prompt_for(task: str, lang: Lang, pairs: int, persona: str = "", shots: int = 1, steps: bool = False) -> Prompt:
+def prompt_for(
+    task: str, lang: Lang, pairs: int, persona: str = "", shots: int = 1, steps: bool = False
+) -> PromptTemplate:
     """The prompt of a task in a language; the first `shots` examples where the task answers in pairs; `steps` asks to reason first."""
     instruction = _WANTED[task][lang].replace("{n}", str(pairs))
     if task != "backtranslate":
         instruction += " " + _GROUNDED[lang]
-    examples = tuple(Example(*shot) for shot in _SHOTS[lang][:shots]) if task == "qa" else ()
-    return Prompt(lang, instruction, _FORM[lang], examples, persona, steps)
+    examples = tuple(FewShotExample(*shot) for shot in _SHOTS[lang][:shots]) if task == "qa" else ()
+    return PromptTemplate(lang, instruction, _FORM[lang], examples, persona, steps)
 
 
 def rating(lang: Lang, instruction: str, answer: str) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ from pipeline.schema import STR, child_id
 from stages.models.teacher.base import NOT_RECORDED, Reply, Request, Sampling
 from stages.sft.grounding import Grounding, Passage, supporting
 from stages.sft.mine import STAGE, hashed
-from stages.sft.page import Page, Span, language, likeness_key
+from stages.sft.page import Page, TextSpan, language, likeness_key
 from stages.sft.passages import prose
 from stages.sft.rule import other_language
 from stages.sft.teacher import asks
@@ -46,19 +46,19 @@ class Ask(NamedTuple):
 
     id: str
     page: Page
-    span: Span
+    span: TextSpan
     task: str
 
 
-def free_passages(page: Page, taken: Iterable[tuple[int, int]], least: int, most: int, count: int) -> list[Span]:
+def free_passages(page: Page, taken: Iterable[tuple[int, int]], least: int, most: int, count: int) -> list[TextSpan]:
     """Up to `count` runs of prose that no taken span touches, each of `least` to `most` characters, in the order of the text."""
     spans = sorted(taken)
     free = [s for s in prose(page, 40) if not any(a < s.end and s.start < b for a, b in spans)]
-    out: list[Span] = []
-    run: Span | None = None
+    out: list[TextSpan] = []
+    run: TextSpan | None = None
     for span in free:
         if run is not None and span.end - run.start <= most and not any(run.end <= a < span.start for a, _ in spans):
-            run = Span(run.start, span.end)
+            run = TextSpan(run.start, span.end)
             continue
         if run is not None and run.end - run.start >= least:
             out.append(run)
@@ -76,7 +76,7 @@ def request_of(
     return Request(ask.id, prompt.render(page.cut(ask.span)), sampling, ask.task, page.url, page.id)
 
 
-def asked_of(page: Page, spans: Sequence[Span], tasks: Sequence[str]) -> Iterator[Ask]:
+def asked_of(page: Page, spans: Sequence[TextSpan], tasks: Sequence[str]) -> Iterator[Ask]:
     if page.lang is None:
         return
     for place, span in enumerate(spans):
@@ -106,7 +106,7 @@ def read_reply(
     if reply["reason"]:
         drops = [] if reply["reason"] == NOT_RECORDED else [reply["reason"]]
         return Parsed([], drops, [reply["note"]] if reply["note"] and drops else [])
-    span = Span(reply["start"], reply["end"])
+    span = TextSpan(reply["start"], reply["end"])
     passage = page.cut(span)
     pairs, fault = asks.pairs_in(reply["text"] or "")
     if pairs is None and reply["task"] == "backtranslate":
@@ -159,15 +159,17 @@ def _judged(
     return None, "", found.coverage
 
 
-def _place(page: Page, span: Span, answer: str, ground: Passage) -> Span:
+def _place(page: Page, span: TextSpan, answer: str, ground: Passage) -> TextSpan:
     """Where the answer stands: itself, else the sentences that support it, else the passage."""
     found = page.text.find(answer, span.start, span.end)
     if found >= 0:
-        return Span(found, found + len(answer))
+        return TextSpan(found, found + len(answer))
     rows = supporting([stem(w) for w in words(answer)], ground)
     if not rows:
         return span
-    return Span(span.start + min(ground.spans[r][0] for r in rows), span.start + max(ground.spans[r][1] for r in rows))
+    return TextSpan(
+        span.start + min(ground.spans[r][0] for r in rows), span.start + max(ground.spans[r][1] for r in rows)
+    )
 
 
 def _row(
@@ -176,7 +178,7 @@ def _row(
     place: int,
     instruction: str,
     answer: str,
-    span: Span,
+    span: TextSpan,
     facts: dict[str, str],
     confidence: float,
 ) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from stages.models.teacher.recorded import RecordedByHand
 from stages.models.teacher.reply import rating
 from stages.sft import passes
 from stages.sft.mine import STAGE
-from stages.sft.page import Page, Span
+from stages.sft.page import Page, TextSpan
 from stages.sft.teacher import asks
 from stages.sft.teacher.replies import REPLIES, Ask, asked_of, free_passages, reply_row, request_of
 
@@ -122,7 +122,7 @@ def asks_of(
     """Hand-written answers: the whole page, wherever one was written for it. Other teachers: passages nothing covers."""
     if by_hand is not None:
         tasks = [task for task in asks.TASKS if by_hand.has(page.url, task)]
-        yield from asked_of(page, [page.trimmed(Span(0, len(page.text)))], tasks)
+        yield from asked_of(page, [page.trimmed(TextSpan(0, len(page.text)))], tasks)
         return
     spans = free_passages(page, taken.get(page.id, ()), stage.min_passage, stage.max_passage, stage.passages)
     yield from asked_of(page, spans, stage.teacher_tasks)

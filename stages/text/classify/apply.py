@@ -14,7 +14,7 @@ from threading import Lock
 import numpy as np
 
 from stages.text.characters import classes
-from stages.text.classify.model_file import END, HIERARCHICAL, SOFTMAX, Trained, read
+from stages.text.classify.model_file import END, HIERARCHICAL, SOFTMAX, ClassifierModel, read
 
 LABEL = b"__label__"
 MEMORY = 8 << 20
@@ -39,7 +39,7 @@ class Sums:
 class Scorer:
     """A model ready to be asked. Safe to share between threads: one asks at a time."""
 
-    def __init__(self, model: Trained):
+    def __init__(self, model: ClassifierModel):
         from stages.text.classify.kernels import LETTERS, fill_words
 
         self.model = model

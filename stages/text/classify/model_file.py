@@ -26,7 +26,7 @@ END = b"</s>"
 
 
 @dataclass(frozen=True)
-class Trained:
+class ClassifierModel:
     """A model's arrays. `arena[ends[i]:ends[i + 1]]` are the bytes of word i."""
 
     dim: int
@@ -107,7 +107,7 @@ class _Bytes:
             size *= 4
 
 
-def read(path: str) -> Trained:
+def read(path: str) -> ClassifierModel:
     """The model in a file. OptionError where it is none, is of another version or was not trained to tell labels apart."""
     source = _Bytes(Path(path))
     try:
@@ -118,7 +118,7 @@ def read(path: str) -> Trained:
         ) from None
 
 
-def _trained(source: _Bytes) -> Trained:
+def _trained(source: _Bytes) -> ClassifierModel:
     magic, version = source.numbers("2i")
     if (magic, version) != (MAGIC, VERSION):
         raise ValueError(f"it opens with {magic} and {version}, not with {MAGIC} and {VERSION}")
@@ -151,7 +151,7 @@ def _trained(source: _Bytes) -> Trained:
         )
     ends = np.cumsum([0, *map(len, words)]).astype(np.int64)
     fixed = {name: int(options[name]) for name in ("dim", "word_ngrams", "loss", "bucket", "minn", "maxn")}
-    return Trained(
+    return ClassifierModel(
         **fixed,
         arena=np.frombuffer(b"".join(words) or b"\0", np.uint8),
         ends=ends,

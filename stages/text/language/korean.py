@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.docs import Docs
 from stages.text.characters import classes
 from stages.text.language.script import Scripts
-from stages.text.lines.edits import Spans
+from stages.text.lines.edits import EditLists
 from stages.text.words.counts import read, share
 
 LONG_RUN = 14
@@ -50,7 +50,7 @@ def controls(docs: Docs) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Spacing:
+class SpacingShares:
     """Per text: `single` = share of Hangul words of one syllable; `long` = share of syllables in runs without a blank."""
 
     single: np.ndarray
@@ -59,13 +59,13 @@ class Spacing:
     """int64: words with a Hangul syllable."""
 
 
-def spacing(docs: Docs) -> Spacing:
+def spacing(docs: Docs) -> SpacingShares:
     """The measure of spacing: `docs.cached(spacing)`. NaN where there is no Hangul."""
     from stages.text.language.koreanscan import eojeol
 
     counts = np.zeros((docs.n, 4), np.int64)
     eojeol(docs.data, docs.offsets, classes(), LONG_RUN, counts)
-    return Spacing(share(counts[:, 1], counts[:, 0]), share(counts[:, 3], counts[:, 2]), counts[:, 0])
+    return SpacingShares(share(counts[:, 1], counts[:, 0]), share(counts[:, 3], counts[:, 2]), counts[:, 0])
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Runs:
     keep: int = 2
     by: str = "emoticon_runs"
 
-    def __call__(self, docs: Docs) -> tuple[Spans, np.ndarray]:
+    def __call__(self, docs: Docs) -> tuple[EditLists, np.ndarray]:
         from stages.text.language.koreanscan import runs
 
         totals = np.zeros(docs.n, np.int64)
@@ -88,4 +88,4 @@ class Runs:
                 break
             room = found
         spans, owners = spans[:found], owners[:found]
-        return Spans(docs.n, owners, spans[:, 0], spans[:, 1], np.zeros(found, bool), self.by), totals
+        return EditLists(docs.n, owners, spans[:, 0], spans[:, 1], np.zeros(found, bool), self.by), totals

@@ -18,7 +18,7 @@ _EDIT = partial(tuple.__new__, Edit)
 """Makes an Edit of a tuple without a Python frame: there are many."""
 
 
-def joined(lines: Lines, keep: np.ndarray, by: str, *, citations: bool = True) -> Spans:
+def joined(lines: Lines, keep: np.ndarray, by: str, *, citations: bool = True) -> EditLists:
     """Edits per text that leave exactly the lines `keep` (bool per line), stripped, one per line: what C4 leaves.
 
     With `citations`, wiki citations inside kept lines go too.
@@ -46,7 +46,7 @@ def joined(lines: Lines, keep: np.ndarray, by: str, *, citations: bool = True) -
         starts.append(lines.cites[inside, 0])
         ends.append(lines.cites[inside, 1])
         breaks.append(np.zeros(int(inside.sum()), bool))
-    return Spans(
+    return EditLists(
         len(size), np.concatenate(rows), np.concatenate(starts), np.concatenate(ends), np.concatenate(breaks), by
     )
 
@@ -58,7 +58,7 @@ def _sizes(lines: Lines) -> np.ndarray:
     return lengths(lines.docs.data, lines.docs.offsets)
 
 
-class Spans(Sequence[list[Edit]]):
+class EditLists(Sequence[list[Edit]]):
     """One list of edits per text, held as arrays: lists are made when asked for, because most are never looked at."""
 
     def __init__(self, n: int, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray, breaks: np.ndarray, by: str):
@@ -83,7 +83,7 @@ class Spans(Sequence[list[Edit]]):
 
 def filled(edits: Sequence[Sequence[Edit]]) -> np.ndarray:
     """Which texts have edits. bool, n."""
-    return edits.filled if isinstance(edits, Spans) else np.fromiter((bool(row) for row in edits), bool, len(edits))
+    return edits.filled if isinstance(edits, EditLists) else np.fromiter((bool(row) for row in edits), bool, len(edits))
 
 
 def without(lines: Lines, drop: np.ndarray, by: str) -> list[list[Edit]]:

@@ -12,7 +12,7 @@ from stages.text.characters import classes
 
 
 @dataclass(frozen=True)
-class Reading:
+class WordCounts:
     """Counts per text (int64 arrays of length n) and the words themselves as hashes.
 
     Words are what `str.split()` gives; lengths are in code points. `lines` are those of `str.splitlines`, `pieces` those of
@@ -48,7 +48,7 @@ class Read:
 
     short: int = 30
 
-    def __call__(self, docs: Docs) -> Reading:
+    def __call__(self, docs: Docs) -> WordCounts:
         from stages.text.words import walk as onepass
 
         sizes = np.diff(docs.offsets)
@@ -57,7 +57,7 @@ class Read:
         hashes, lens = np.empty(room, np.uint64), np.empty(room, np.int32)
         bounds = np.zeros(docs.n + 1, np.int64)
         onepass.walk(docs.data, docs.offsets, classes(), self.short, onepass.MAX_TOKENS, hashes, lens, counts, bounds)
-        return Reading(counts, hashes[: bounds[-1]], lens[: bounds[-1]], bounds)
+        return WordCounts(counts, hashes[: bounds[-1]], lens[: bounds[-1]], bounds)
 
 
 read = Read()

@@ -16,7 +16,7 @@ from pipeline.errors import UsageError
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 from stages.models.chat.answers import Pair, asked, encode_chat, encode_pair
-from stages.models.chat.rows import Part, Row, best_fit, join
+from stages.models.chat.rows import EncodedSegment, Row, best_fit, join
 from stages.models.chat.templates import Chat
 from stages.models.holdout import held_out, prompt_key
 
@@ -44,7 +44,7 @@ class Conversations:
         self.width = width
         self.ids: list[str] = []
         self.reasons: list[str | None] = []
-        self._parts: list[Part | None] = []
+        self._parts: list[EncodedSegment | None] = []
         for table in _tables(stores, ("id", "messages"), ("tools",)):
             keys = [prompt_key(messages) for messages in table["messages"]]
             for row_id, messages, tools, out in zip(

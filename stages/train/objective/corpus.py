@@ -21,7 +21,7 @@ from stages.models.chat.rows import Row, join, segment
 from stages.models.holdout import held_out
 
 
-class Piece(NamedTuple):
+class TokenBatch(NamedTuple):
     """One record batch of TOKENS as flat arrays over Arrow's own buffers."""
 
     ids: pa.Array
@@ -40,7 +40,7 @@ class Piece(NamedTuple):
     """int64: where in `tokens` documents begin that are not the rest of one cut by a row's end."""
 
 
-class Corpus:
+class TokenRows:
     """Rows of TOKENS stores as training rows and held-out rows. UsageError when a token id is outside `vocabulary`."""
 
     def __init__(self, stores: Sequence[Store], seq_len: int | None, share: float, vocabulary: int):
@@ -138,7 +138,7 @@ class Corpus:
                 )
 
 
-def _piece(batch: pa.RecordBatch, share: float) -> Piece:
+def _piece(batch: pa.RecordBatch, share: float) -> TokenBatch:
     tokens, docs = batch.column("input_ids"), batch.column("docs")
     row_at = tokens.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
     doc_at = docs.offsets.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -146,7 +146,7 @@ def _piece(batch: pa.RecordBatch, share: float) -> Piece:
     start = pc.struct_field(flat, "start").to_numpy(zero_copy_only=False)
     row_of = np.repeat(row_at[:-1], np.diff(doc_at))
     whole = pc.struct_field(flat, "offset").to_numpy(zero_copy_only=False) == 0
-    return Piece(
+    return TokenBatch(
         batch.column("id"),
         tokens.values.to_numpy(),
         row_at,
@@ -165,7 +165,7 @@ def _held(batch: pa.RecordBatch, docs: pa.StructArray, per_row: np.ndarray, shar
     return held_out(pc.struct_field(docs, "id").to_pylist(), share)
 
 
-def _sizes(piece: Piece, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sizes(piece: TokenBatch, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tokens, and tokens asked for (all but the first of a document), of the chosen documents of every row."""
     lengths = np.where(chosen, piece.end - piece.start, 0).astype(np.int64)
     tokens, asked = (np.concatenate([[0], np.cumsum(values)]) for values in (lengths, np.maximum(lengths - 1, 0)))

@@ -18,7 +18,7 @@ from stages.models.chat.rows import Row, collate
 from stages.models.inference.score import IGNORED, divergences, token_logps, virtual_tokens
 
 
-class Measured(NamedTuple):
+class LossSums(NamedTuple):
     """Of some rows: the summed loss (with gradient), its weight, and further sums to be reported per weight."""
 
     loss: torch.Tensor
@@ -32,7 +32,7 @@ class Objective(Protocol):
 
     def weight(self, index: int) -> int: ...
     def length(self, index: int) -> int: ...
-    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured: ...
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> LossSums: ...
     def row_ids(self, indices: Sequence[int]) -> list[str]: ...
     def begin(self, step: int) -> None:
         """A step begins; most objectives need not know."""
@@ -80,16 +80,16 @@ class Likelihood(Objective):
     def row_ids(self, indices: Sequence[int]) -> list[str]:
         return [self.data.row_id(index) for index in indices]
 
-    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> LossSums:
         rows = [self.data.row(index, True) if held else self._row(index) for index in indices]
         batch = collate(rows, self.pad, self.device, self.width)
         weight = int((batch.labels != IGNORED).sum())
         loss = -token_logps(model, batch).sum() if held or self.teacher is None or self.share < 1 else None
         if held or self.teacher is None:
-            return Measured(loss, weight, {})
+            return LossSums(loss, weight, {})
         apart = divergences(model, self.teacher, batch, self.temperature).sum()
         mixed = apart if loss is None else self.share * apart + (1 - self.share) * loss
-        return Measured(mixed, weight, {"divergence": apart})
+        return LossSums(mixed, weight, {"divergence": apart})
 
 
 class Paired(Objective):
@@ -134,7 +134,7 @@ class Preference(Paired):
             ]
             self.reference[held] = torch.cat(found) if found else torch.zeros(0, 2, device=self.device)
 
-    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> LossSums:
         scores, means = self._scores(model, indices, held)
         ratios = scores - self.reference[held][list(indices)]
         margin = ratios[:, 0] - ratios[:, 1]
@@ -148,7 +148,7 @@ class Preference(Paired):
                 "reward_accuracy": share_above(margin),
                 "accuracy": share_above(prefers),
             }
-        return Measured(loss, len(indices), sums)
+        return LossSums(loss, len(indices), sums)
 
     def _scores(self, model: Any, indices: Sequence[int], held: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """(n, 2) scores as the loss takes them, and (n, 2) log-probabilities per token; columns chosen, rejected."""

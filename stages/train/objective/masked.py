@@ -18,7 +18,7 @@ import torch
 from pipeline.errors import UsageError
 from stages.models.chat.rows import IGNORED, Batch, Row, collate
 from stages.models.inference.score import token_logps
-from stages.train.objective.losses import Measured, Objective
+from stages.train.objective.losses import LossSums, Objective
 
 SHORTEST = 12
 """Tokens of a document below which it is not split into a pair."""
@@ -57,11 +57,11 @@ class Masked(Objective):
     def row_ids(self, indices: Sequence[int]) -> list[str]:
         return [self.data.row_id(index) for index in indices]
 
-    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> LossSums:
         rows = [self._hidden(index, held) for index in indices]
         batch = both_ways(rows, self.pad, self.device, self.data.width)
         loss = -token_logps(model, batch).sum()
-        return Measured(loss, int((batch.labels != IGNORED).sum()), {})
+        return LossSums(loss, int((batch.labels != IGNORED).sum()), {})
 
     def _hidden(self, index: int, held: bool) -> Row:
         """The row as the model sees it this step; labels stand at the hidden tokens themselves."""

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from stages.models.inference.chain import Link, assemble, load_model
+from stages.models.inference.chain import ChainLink, assemble, load_model
 from stages.models.inference.reward import rewards, with_head
-from stages.train.model import Built, config_of, fitting, open_layers
-from stages.train.objective.losses import Measured, Paired, share_above
+from stages.train.model import TrainableModel, config_of, fitting, open_layers
+from stages.train.objective.losses import LossSums, Paired, share_above
 
 CENTRE = 0.01
 """Weight of the squared sum of both rewards, which keeps them around zero (Eisenstein et al. 2023); TRL's suggestion."""
@@ -22,7 +22,7 @@ CENTRE = 0.01
 class Reward(Paired):
     """reward: -log sigmoid(reward of the chosen answer - reward of the rejected one), per pair."""
 
-    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> Measured:
+    def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> LossSums:
         pairs = [self.data.pair(index, held) for index in indices]
         found = rewards(
             model, [pair.chosen for pair in pairs] + [pair.rejected for pair in pairs], self.pad, self.device
@@ -37,10 +37,10 @@ class Reward(Paired):
                 "chosen_reward": chosen.sum(),
                 "rejected_reward": rejected.sum(),
             }
-        return Measured(loss, len(indices), sums)
+        return LossSums(loss, len(indices), sums)
 
 
-def build_reward(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, device: Any) -> Built:
+def build_reward(stage: Any, chain: Sequence[ChainLink], tokenizer: Any, width: int, device: Any) -> TrainableModel:
     """The base with a head that gives one number; all of it, its last layers, or an adapter and the head are trained."""
     from peft import get_peft_model
 
@@ -49,12 +49,12 @@ def build_reward(stage: Any, chain: Sequence[Link], tokenizer: Any, width: int, 
     if stage.whole():
         open_layers(stage, model)
         model.score.requires_grad_(True)
-        return Built(model, None, [])
+        return TrainableModel(model, None, [])
     if stage.method == "qlora":
         model = _four_bit(model, device)
     config = config_of(stage, "SEQ_CLS")
     config.modules_to_save = ["score"]
-    return Built(get_peft_model(model, config), "default", ["default"])
+    return TrainableModel(get_peft_model(model, config), "default", ["default"])
 
 
 def _four_bit(model: Any, device: Any) -> Any:

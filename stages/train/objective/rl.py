@@ -24,11 +24,11 @@ from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 from stages.models.chat.templates import Chat, ChatFault
 from stages.models.holdout import held_out, prompt_key
-from stages.models.inference.generate import Generator, Sampling
+from stages.models.inference.generate import Generator, SamplingParams
 from stages.models.inference.reward import RewardModel
 from stages.train.checkpoint import Checkpoints, State
 from stages.train.objective.trl_checkpoint import Kept, kept, remembering, resume
-from stages.train.schedule import Plan
+from stages.train.schedule import StepPlan
 from stages.train.workers.world import World
 
 
@@ -101,7 +101,7 @@ class Trained(NamedTuple):
 
 
 def reinforce(
-    stage: Any, model: Any, config: Any, questions: Prompts, chat: Chat, judge: RewardModel, plan: Plan, seed: int, chain: Any,
+    stage: Any, model: Any, config: Any, questions: Prompts, chat: Chat, judge: RewardModel, plan: StepPlan, seed: int, chain: Any,
     checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], world: World = World(),
 ) -> Trained:  # fmt: skip
     """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL, from the last checkpoint if there is
@@ -173,7 +173,7 @@ def scratch_folder(sink: Store, rank: int) -> Iterator[str]:
 
 
 def _trainer(
-    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, questions: Prompts, plan: Plan, seed: int, folder: str, found: Kept, more: Callable[[], State], world: World
+    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, questions: Prompts, plan: StepPlan, seed: int, folder: str, found: Kept, more: Callable[[], State], world: World
 ) -> Any:  # fmt: skip
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -231,10 +231,10 @@ def asking(kind: type, questions: Prompts, chat: Chat) -> type:
     return Asking
 
 
-def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], plan: Plan) -> Any:
+def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], plan: StepPlan) -> Any:
     from transformers import TrainerCallback
 
-    class Watch(TrainerCallback):
+    class ProgressCallback(TrainerCallback):
         """Tells the bar of every step, and ends the run when its driver is gone."""
 
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -242,7 +242,7 @@ def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], pl
                 raise InfraError("the driver of this training is gone", "run again")
             told({"step": state.global_step, "steps": plan.steps})
 
-    return Watch()
+    return ProgressCallback()
 
 
 def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: RewardModel, stage: Any) -> dict[str, Any]:
@@ -254,7 +254,7 @@ def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: RewardMo
     was = model.training
     model.eval()
     answers = Generator.around(model, chain, threads=stage.threads, batch=stage.batch).chat(
-        asked, Sampling(stage.answer_tokens), tools=tools
+        asked, SamplingParams(stage.answer_tokens), tools=tools
     )
     model.train(was)
     found = judge.score(

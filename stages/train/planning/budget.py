@@ -68,7 +68,7 @@ class Machine(NamedTuple):
     cuda: bool
 
 
-class Budget(NamedTuple):
+class Requirements(NamedTuple):
     """What a run needs; bytes, seconds, and the parts of the memory by name."""
 
     shape: Shape
@@ -106,7 +106,9 @@ def shape_of(config: Any) -> Shape:
     )  # fmt: skip
 
 
-def budget(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, trained: int | None = None) -> Budget:
+def budget(
+    stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, trained: int | None = None
+) -> Requirements:
     """The budget of `stage` (a `Train`) over `tokens` tokens (all passes together) in rows of `width`. `trained`, where known, is
     the number of trained weights."""
     half = stage.dtype in ("bf16", "fp16") or (stage.dtype == "auto" and machine.cuda)
@@ -138,7 +140,7 @@ def budget(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, 
     seconds = tokens * sides * (work * shape.working + attention) / machine.speed
     plain = 6 if stage.whole() else 4
     own = plain * shape.working + 2 * plain * shape.layers * shape.hidden * width // 2
-    return Budget(shape, trained, parts, tokens * sides, seconds, machine, own)
+    return Requirements(shape, trained, parts, tokens * sides, seconds, machine, own)
 
 
 def activations(shape: Shape, tokens: int, number: int, checkpointing: bool) -> int:
@@ -215,7 +217,7 @@ def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, 
     return found or ["no lever here is enough: a smaller model, or a larger machine"]
 
 
-def refuse(planned: Budget, stage: Any, width: int, based: bool = True) -> None:
+def refuse(planned: Requirements, stage: Any, width: int, based: bool = True) -> None:
     """UsageError where the run cannot fit, with the levers that would help."""
     if planned.fits:
         return
@@ -290,7 +292,7 @@ def memory_here() -> int:
 # -- advice --------------------------------------------------------------------------------------------------------
 
 
-def ratio(planned: Budget) -> str:
+def ratio(planned: Requirements) -> str:
     """Tokens per weight against the compute-optimal ratio."""
     found = planned.tokens / planned.shape.weights
     word = (

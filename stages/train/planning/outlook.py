@@ -17,7 +17,7 @@ from stages.train.model import inner_width
 from stages.train.objective.conversations import LONGEST
 from stages.train.planning import budget as b
 from stages.train.planning import pace
-from stages.train.schedule import Plan, plan
+from stages.train.schedule import StepPlan, plan
 from stages.train.workers.levers import spread
 
 VOCABULARY = 32_000
@@ -40,18 +40,18 @@ def pages(recipe: Recipe, card: str | None, tokens: float | None, price: float |
         yield page(recipe, step, b.machine(card, step.stage.threads), tokens, price)  # type: ignore[attr-defined]
 
 
-class Estimate(NamedTuple):
+class StepEstimate(NamedTuple):
     """What a step is expected to take."""
 
-    budget: b.Budget
-    passes: Plan
-    rows: pace.Rows
+    budget: b.Requirements
+    passes: StepPlan
+    rows: pace.RunRows
     width: int
     workers: int
     """Processes it is spread over; memory is what each of them needs."""
 
 
-def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None = None) -> Estimate | None:
+def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None = None) -> StepEstimate | None:
     """None where the step's rows are not there yet and `tokens` is not given."""
     hardware = recipe.run.steps.get(step.name)
     workers = (hardware.workers if hardware else None) or 1
@@ -73,7 +73,7 @@ def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None 
         found = found._replace(seconds=found.seconds / workers)
     if not where.cuda and found.fits and (tried := pace.seconds(stage, shape, rows, passes.steps)) is not None:
         found = found._replace(seconds=tried)
-    return Estimate(found, passes, rows, width, workers)
+    return StepEstimate(found, passes, rows, width, workers)
 
 
 def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, price: float | None) -> tuple[str, bool]:
@@ -162,7 +162,7 @@ def width_of(recipe: Recipe, step: Step) -> int:
     return WIDTH
 
 
-def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tuple[pace.Rows, int] | None:
+def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tuple[pace.RunRows, int] | None:
     """What the steps will see, and the tokens of a row (`width` at most): read as `train` reads them where the rows and their tokenizer
     stand (a sample of them), counted from characters where the tokenizer does not, from `tokens` where the rows do not; None where that
     is not given either."""
@@ -189,9 +189,9 @@ def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tup
     return _kept(stage, usable, _padded(lengths, stage.batch * sides), share, 1), width
 
 
-def _kept(stage: Any, count: float, length: int, asked: float, segments: int) -> pace.Rows:
+def _kept(stage: Any, count: float, length: int, asked: float, segments: int) -> pace.RunRows:
     held = round(stage.holdout * count)
-    return pace.Rows(
+    return pace.RunRows(
         max(1, round(count) - held),
         held,
         length,
@@ -200,7 +200,7 @@ def _kept(stage: Any, count: float, length: int, asked: float, segments: int) ->
     )
 
 
-def _packed(stage: Any, stores: list[Store]) -> pace.Rows:
+def _packed(stage: Any, stores: list[Store]) -> pace.RunRows:
     """Rows of `pack`: they say themselves how long they are, which are held out and where documents begin."""
     count = held = documents = width = 0
     for store in stores:

@@ -39,7 +39,7 @@ START = 1.0
 CPU = torch.device("cpu")
 
 
-class Rows(NamedTuple):
+class RunRows(NamedTuple):
     """The rows of a run as its steps see them."""
 
     count: int
@@ -61,7 +61,7 @@ class Pace(NamedTuple):
     step: float
 
 
-def seconds(stage: Any, shape: Shape, rows: Rows, steps: int) -> float | None:
+def seconds(stage: Any, shape: Shape, rows: RunRows, steps: int) -> float | None:
     """Of `steps` steps, the measurements on held-out rows, and what the objective asks before them. None where nothing was tried."""
     if shape.matrices > LARGEST or stage.objective == "rl":
         return None
@@ -98,12 +98,12 @@ def _likeness(stage: Any, shape: Shape) -> tuple[Any, Shape]:
     ), shape
 
 
-def pace(stage: Any, shape: Shape, rows: Rows, batch: int) -> Pace:
+def pace(stage: Any, shape: Shape, rows: RunRows, batch: int) -> Pace:
     return _pace(stage.model_dump_json(), type(stage), shape, rows, batch)
 
 
 @lru_cache(maxsize=64)
-def _pace(options: str, kind: type, shape: Shape, rows: Rows, batch: int) -> Pace:
+def _pace(options: str, kind: type, shape: Shape, rows: RunRows, batch: int) -> Pace:
     """Of `shape` with all its layers."""
     stage: Any = kind.model_construct(**json.loads(options))
     with arithmetic(stage.threads, 0):
@@ -118,7 +118,7 @@ def _pace(options: str, kind: type, shape: Shape, rows: Rows, batch: int) -> Pac
     return Pace(forward, both, step)
 
 
-def _tried(stage: Any, shape: Shape, rows: Rows, batch: int) -> Pace:
+def _tried(stage: Any, shape: Shape, rows: RunRows, batch: int) -> Pace:
     """Measured, with at most WORK operations at a time and the rest in proportion."""
     model = _model(stage, shape)
     per_token = 6 * (shape.matrices + shape.vocabulary * shape.hidden * rows.asked)
@@ -150,7 +150,7 @@ def _tried(stage: Any, shape: Shape, rows: Rows, batch: int) -> Pace:
     return Pace(_usual(only, stage.threads) * share, _usual(both, stage.threads) * share, _usual(step, stage.threads))
 
 
-def _row(rows: Rows, length: int, vocabulary: int, seed: int) -> Row:
+def _row(rows: RunRows, length: int, vocabulary: int, seed: int) -> Row:
     ids = np.random.default_rng(seed).integers(0, vocabulary, length).astype(np.int32)
     made = join([segment(part) for part in np.array_split(ids, min(rows.segments, max(1, length // 4)))])
     labels = made.labels.copy()

@@ -94,7 +94,7 @@ def without(given: dict[str, Any]) -> set[str]:
 
 def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) -> list[Trial]:
     """Every trial's notes or fault, in the order given. A trial whose options are wrong is a fault like any other."""
-    from stages.train.workers.launch import Job, train_alone
+    from stages.train.workers.launch import TrainingJob, train_alone
 
     done: dict[str, Trial] = {}
     jobs = []
@@ -112,7 +112,7 @@ def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) ->
         if standing is not None and standing.key == key:
             done[trial.name] = trial._replace(notes=standing.notes)
         else:
-            jobs.append((trial, Job(trial.stage, inputs, trial.sink, key)))
+            jobs.append((trial, TrainingJob(trial.stage, inputs, trial.sink, key)))
     by_path = {job.sink.path: trial for trial, job in jobs}
     finished = []
     for result in pool.each(train_alone, [job for _, job in jobs], gpus=gpus):

@@ -32,7 +32,7 @@ LOOK = 1.0
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One training run, as it travels to where it is done."""
 
     stage: Any
@@ -48,7 +48,7 @@ class Job:
 
 def launch(stage: Any, inputs: Inputs, sink: Store, pool: Pool, key: str) -> Receipt:
     """Train, and return the artefact's receipt. StageFailed (or a usage or store error) where it did not end well."""
-    job = Job(stage, inputs, sink, key)
+    job = TrainingJob(stage, inputs, sink, key)
     progress.current.say(f"train: {stage.rows_of_a_step(inputs.workers // stage.tensor)}")
     with watched(sink):
         if inputs.workers > 1 and distributes(pool):
@@ -92,7 +92,7 @@ def distributes(pool: Pool) -> bool:
     return True
 
 
-def train_alone(job: Job) -> Receipt | None:
+def train_alone(job: TrainingJob) -> Receipt | None:
     """The whole run in this process."""
     patient()
     from stages.train.session import Session

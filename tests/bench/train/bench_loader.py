@@ -29,12 +29,12 @@ def main() -> None:
     from stages.models.chat.rows import collate
     from stages.models.inference.device import quiet
     from stages.models.inference.score import token_logps
-    from stages.train.objective.corpus import Corpus
+    from stages.train.objective.corpus import TokenRows
     from stages.train.objective.losses import Positions
 
     quiet()
     torch.set_num_threads(1)
-    data, cpu = Corpus([Store(arguments.store)], None, 0.0, 1 << 30), torch.device("cpu")
+    data, cpu = TokenRows([Store(arguments.store)], None, 0.0, 1 << 30), torch.device("cpu")
     positions, tokens, began, at = Positions(len(data), 0), 0, time.process_time(), 0
     while time.process_time() - began < 3.0:
         rows = [data.row(positions[at + n]) for n in range(arguments.batch)]

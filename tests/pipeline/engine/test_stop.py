@@ -181,7 +181,7 @@ def test_inspect_trace_and_errors_show_escapes(tmp_path, make_store, capsys):
     with pytest.raises(SystemExit):
         sys.argv = ["maetdol", "inspect", f"{tmp_path}/{EVIL}"]
         cli._obey()
-    progress.Lines().say(f"file {EVIL}")
+    progress.LogLines().say(f"file {EVIL}")
     said = capsys.readouterr().err
     assert "\x1b" not in said and said.count("\\x1b") == 4
 

@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
-from stages.dpo.overlap import Candidate, candidate, choose, counts
+from stages.dpo.overlap import PromptKey, candidate, choose, counts
 
 
 def some(inside, outside):
-    return [Candidate(n, True, None) for n in range(inside)] + [
-        Candidate(10_000 + n, False, None) for n in range(outside)
+    return [PromptKey(n, True, None) for n in range(inside)] + [
+        PromptKey(10_000 + n, False, None) for n in range(outside)
     ]
 
 
@@ -59,7 +59,7 @@ def test_a_side_that_is_empty_names_the_hint(inside, outside, share, word):
 
 
 def test_one_prompt_counts_once_whatever_its_rows():
-    rows = [Candidate(1, True, None)] * 50 + [Candidate(2, False, None)]
+    rows = [PromptKey(1, True, None)] * 50 + [PromptKey(2, False, None)]
     assert choose(rows, 0.5, None, 17)[0] == {1, 2}
 
 

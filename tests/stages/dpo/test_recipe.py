@@ -53,7 +53,7 @@ def test_one_changed_check_redoes_dpo_alone_and_asks_nobody(page, scripted):
 def test_tasks_can_be_sent_to_other_processes(chats, model, tmp_path, monkeypatch):
     sent = []
     monkeypatch.setattr(students, "run_tasks", lambda pool, sink, fn, tasks, stage: sent.extend(tasks))
-    prompts = [students.Prompt(row["id"], row["messages"][:1]) for row in chats(range(3)).table().to_pylist()]
+    prompts = [students.StudentPrompt(row["id"], row["messages"][:1]) for row in chats(range(3)).table().to_pylist()]
     students.answer(prompts, Dpo(), Inputs({"student": [model]}), model, Inline())
     (task,) = sent
     again = pickle.loads(pickle.dumps(task))

@@ -261,9 +261,13 @@ def test_a_teacher_is_not_asked_where_it_would_need_tools(with_tools, make_pairs
 
 
 def test_answers_are_made_again_where_reasoning_or_tools_change():
-    from stages.dpo.student import Prompt
+    from stages.dpo.student import StudentPrompt
 
     turn = {"role": "user", "content": "?"}
-    prompts = [Prompt("a", [turn]), Prompt("a", [{**turn, "name": "minji"}]), Prompt("a", [turn], SCHEMAS)]
+    prompts = [
+        StudentPrompt("a", [turn]),
+        StudentPrompt("a", [{**turn, "name": "minji"}]),
+        StudentPrompt("a", [turn], SCHEMAS),
+    ]
     assert prompts[0].fingerprint() == ["a", [["user", "?"]]]
     assert len({json.dumps(prompt.fingerprint()) for prompt in prompts}) == 3

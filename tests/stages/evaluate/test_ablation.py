@@ -18,7 +18,7 @@ from pipeline.errors import RecipeError, UsageError
 from pipeline.storage.store import Store
 from stages.evaluate import ablation, ablation_page, proxies
 from stages.evaluate.commands import Ablate
-from stages.evaluate.proxies import Held, Measured
+from stages.evaluate.proxies import MeasuredDocuments, VariantMeasure
 
 torch = pytest.importorskip("torch")
 
@@ -109,7 +109,7 @@ def test_intervals_are_those_of_drawing_documents_and_seeds_one_by_one():
     size = rng.integers(50, 400, 40).astype(float)
     hard = rng.normal(2.0, 0.5, 40)
     texts = {
-        name: Measured((hard + shift + rng.normal(0, 0.006, (3, 1))) * size, size)
+        name: VariantMeasure((hard + shift + rng.normal(0, 0.006, (3, 1))) * size, size)
         for name, shift in (("raw", 0.0), ("curated", -0.05))
     }
     found = proxies.compare({"bits per byte": texts}, "raw", 4000, 5)["bits per byte"]
@@ -130,7 +130,10 @@ def test_intervals_are_those_of_drawing_documents_and_seeds_one_by_one():
 
 
 def test_accuracies_are_better_when_they_rise():
-    right = {"raw": Measured(np.zeros((2, 30)), np.ones(30)), "curated": Measured(np.ones((2, 30)), np.ones(30))}
+    right = {
+        "raw": VariantMeasure(np.zeros((2, 30)), np.ones(30)),
+        "curated": VariantMeasure(np.ones((2, 30)), np.ones(30)),
+    }
     found = proxies.compare({"accuracy (x)": right}, "raw", 200, 1)["accuracy (x)"]["curated"]
     assert found["better"] and not found["worse"] and found["mean"] == 1.0
 
@@ -294,12 +297,12 @@ def test_documents_no_filter_has_labelled_are_told_apart_by_language(make_store,
 
 
 def test_a_page_is_written_without_names_that_break_it():
-    found = {"bits per byte": {"a<b": Measured(np.ones((2, 20)), np.ones(20))}}
+    found = {"bits per byte": {"a<b": VariantMeasure(np.ones((2, 20)), np.ones(20))}}
     report = {"measures": proxies.compare(found, "a<b", 200, 1)}
     assert "a&lt;b" in ablation_page.plot(report) and "a<b" not in ablation_page.plot(report)
     rows = [{"id": str(n), "lang": None} for n in range(20)]
     assert (
-        ablation_page.documents(found["bits per byte"], Held(rows, [False] * 20)).splitlines()[1]
+        ablation_page.documents(found["bits per byte"], MeasuredDocuments(rows, [False] * 20)).splitlines()[1]
         == "0,und,0,1,1.000,1.000"
     )
 

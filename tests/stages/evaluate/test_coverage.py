@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stages.evaluate import proxies
-from stages.evaluate.proxies import Measured
+from stages.evaluate.proxies import VariantMeasure
 
 TRUTH = {"mean": 3.0, "change": -0.1}
 
@@ -25,7 +25,7 @@ def simulated(rng, seeds, documents, of_seeds=(0.06, 0.022)):
     texts = {}
     for name, spread, of in (("raw", of_seeds[0], hard), ("curated", of_seeds[1], hard + change)):
         seed = spread * (0.6**0.5 * rng.normal(size=seeds) + 0.4**0.5 * shared)
-        texts[name] = Measured((of + seed[:, None] + rng.normal(0, 0.025, (seeds, documents))) * size, size)
+        texts[name] = VariantMeasure((of + seed[:, None] + rng.normal(0, 0.025, (seeds, documents))) * size, size)
     return texts
 
 

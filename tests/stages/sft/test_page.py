@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.sft.page import Page, Span, language
+from stages.sft.page import Page, TextSpan, language
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_a_block_whose_span_lies_elsewhere_loses_its_place(page_row):
 
 def test_attach_ignores_white_space_and_prefers_what_follows(page_row):
     page = Page(page_row("One two.\nOne  two.\n\nThree"), 1)
-    assert page.attach("One two.") == Span(0, 8)
+    assert page.attach("One two.") == TextSpan(0, 8)
     assert page.cut(page.attach("One two.", 3)) == "One  two."
     assert page.attach("four") is None and page.attach(" ") is None
 

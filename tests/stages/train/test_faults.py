@@ -12,7 +12,7 @@ from stages.models.chat.templates import DEFAULT, Chat
 from stages.train import Train
 from stages.train import data_check as doctor
 from stages.train.objective.conversations import Conversations, Pairs
-from stages.train.objective.corpus import Corpus
+from stages.train.objective.corpus import TokenRows
 
 torch = pytest.importorskip("torch")
 CPU = torch.device("cpu")
@@ -43,7 +43,7 @@ def corpus_of(make_rows_store, tokenizer, sentences_of):
     def make(**framing):
         lines = sentences_of(5, 40)
         rows = [packed_row(tokenizer, lines[n : n + 2], number=n, **framing) for n in range(0, 40, 2)]
-        return Corpus([make_rows_store("TOKENS", rows)], None, 0.0, len(tokenizer))
+        return TokenRows([make_rows_store("TOKENS", rows)], None, 0.0, len(tokenizer))
 
     return make
 
@@ -152,7 +152,9 @@ def test_documents_that_never_end_are_refused(corpus_of, tokenizer, make_rows_st
         packed_row(tokenizer, [line], number=n, before=(), after=()) for n, line in enumerate(sentences_of(5, 20))
     ]
     assert not faults(
-        doctor.examine(Corpus([make_rows_store("TOKENS", one_long)], None, 0.0, len(tokenizer)), tokenizer, "clm", 0.5)
+        doctor.examine(
+            TokenRows([make_rows_store("TOKENS", one_long)], None, 0.0, len(tokenizer)), tokenizer, "clm", 0.5
+        )
     ), "pieces of one text"
 
 
@@ -181,7 +183,7 @@ def test_labels_that_reach_into_the_next_document_are_refused(tokens_store, toke
     """The fault: labels shifted over the whole row instead of inside each segment."""
     from stages.train.objective import corpus as module
 
-    data = Corpus([tokens_store], None, 0.2, 512)
+    data = TokenRows([tokens_store], None, 0.2, 512)
     assert not faults(doctor.examine(data, tokenizer, "clm", 0.5))
     right = module.join
 
@@ -196,7 +198,7 @@ def test_labels_that_reach_into_the_next_document_are_refused(tokens_store, toke
 def test_rows_without_labels_are_refused(tokens_store, tokenizer, monkeypatch):
     from stages.train.objective import corpus as module
 
-    data, right = Corpus([tokens_store], None, 0.2, 512), module.join
+    data, right = TokenRows([tokens_store], None, 0.2, 512), module.join
     monkeypatch.setattr(
         module, "join", lambda parts: right(parts)._replace(labels=np.full(sum(len(part.ids) for part in parts), -100))
     )
@@ -225,7 +227,7 @@ def test_documents_that_see_each_other_are_refused(
 
     model, data = (
         load_model(base_store.artefact(), dtype=torch.float32, device=CPU),
-        Corpus([tokens_store], None, 0.2, 512),
+        TokenRows([tokens_store], None, 0.2, 512),
     )
     clean = doctor.documents_apart(model, data, 3, CPU, torch.float32)
     assert not clean.fault and clean.value < 1e-5
@@ -327,11 +329,11 @@ def test_an_epoch_skipped_or_repeated_is_refused(fault, tokens_store, tiny_token
 
 def test_shards_packed_with_another_tokenizer_of_the_same_size_are_refused(tokens_store, tokenizer, make_rows_store):
     """The fault: the shards of an older tokenizer, whose ids all exist in the new one."""
-    assert not faults(doctor.examine(Corpus([tokens_store], None, 0.2, 512), tokenizer, "clm", 0.5))
+    assert not faults(doctor.examine(TokenRows([tokens_store], None, 0.2, 512), tokenizer, "clm", 0.5))
     exchange = np.arange(512)
     exchange[7:] = np.random.default_rng(0).permutation(exchange[7:])
     rows = [{**row, "input_ids": exchange[row["input_ids"]].tolist()} for row in tokens_store.table().to_pylist()]
-    stale = Corpus([make_rows_store("TOKENS", rows)], None, 0.2, 512)
+    stale = TokenRows([make_rows_store("TOKENS", rows)], None, 0.2, 512)
     assert faults(doctor.examine(stale, tokenizer, "clm", 0.5)) == {"tokens that read back"}
 
 

@@ -14,11 +14,11 @@ from stages.models.chat.templates import Chat
 from stages.models.holdout import held_out
 from stages.train import Train
 from stages.train.objective.conversations import Conversations, Pairs
-from stages.train.objective.corpus import Corpus
+from stages.train.objective.corpus import TokenRows
 
 
 def test_held_out_documents_are_cut_out_of_their_rows(tokens_store):
-    corpus = Corpus([tokens_store], None, 0.2, 512)
+    corpus = TokenRows([tokens_store], None, 0.2, 512)
     rows = tokens_store.table().to_pylist()
     ids = sorted({doc["id"] for row in rows for doc in row["docs"]})
     out = dict(zip(ids, held_out(ids, 0.2)))
@@ -50,7 +50,7 @@ def test_rows_that_pack_marked_are_left_out_whole(tokens_store, tmp_path):
     marked = table.append_column("heldout", pa.array([n % 3 == 0 for n in range(len(table))]))
     store = Store(tmp_path)
     store.put(0, marked, Ledger.rows(marked["id"].to_pylist()), key="test", stage="pack", input_ids=marked["id"])
-    corpus = Corpus([store], None, 0.9, 512)
+    corpus = TokenRows([store], None, 0.9, 512)
     assert len(corpus) + corpus.held_rows == len(table) and corpus.held_rows == -(-len(table) // 3)
     ids = table["id"].to_pylist()
     assert {corpus.row_id(n) for n in range(len(corpus))} == {row for n, row in enumerate(ids) if n % 3}
@@ -66,7 +66,7 @@ def test_the_token_ledger_accounts_for_every_row(tokens_store, base_store):
 
 
 def test_rows_longer_than_the_context_and_rows_never_reached_are_named(tokens_store):
-    corpus = Corpus([tokens_store], 40, 0.2, 512)
+    corpus = TokenRows([tokens_store], 40, 0.2, 512)
     used = np.zeros(len(corpus), bool)
     reasons = corpus.ledger(used)["reason"].to_pylist()
     assert {"train.over_context", "train.not_reached"} <= set(reasons) and None not in reasons
@@ -75,7 +75,7 @@ def test_rows_longer_than_the_context_and_rows_never_reached_are_named(tokens_st
 
 def test_shards_of_another_tokenizer_are_refused(tokens_store):
     with pytest.raises(UsageError, match="the tokenizer has 100 tokens"):
-        Corpus([tokens_store], None, 0.0, 100)
+        TokenRows([tokens_store], None, 0.0, 100)
 
 
 def test_when_nothing_is_left_the_error_counts_the_reasons(tokens_store, tiny_tokenizer, tiny, tmp_path):

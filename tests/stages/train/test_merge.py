@@ -21,7 +21,7 @@ def options(chat_store, base_store, sft_store, tmp_path):
 
 
 def test_the_merged_model_answers_as_the_adapter_on_four_bits(options, base_store, sft_store, capsys):
-    from stages.models.inference.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, SamplingParams
 
     assert Merge(**options).run() == 0
     folder = options["folder"]
@@ -33,7 +33,7 @@ def test_the_merged_model_answers_as_the_adapter_on_four_bits(options, base_stor
     assert found["full precision"] > found["4 bits written out"]
     asked = [[{"role": "user", "content": "3: how do you call 콩?"}]]
     stacked, merged = Generator(base_store.artefact(), [sft_store.artefact()], threads=1), Generator(folder, threads=1)
-    assert stacked.chat(asked, Sampling(16)) == merged.chat(asked, Sampling(16))
+    assert stacked.chat(asked, SamplingParams(16)) == merged.chat(asked, SamplingParams(16))
     assert "merged into 4 bits written out" in capsys.readouterr().out
 
 

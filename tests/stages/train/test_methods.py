@@ -70,7 +70,7 @@ def test_virtual_tokens_act_packed_as_alone_and_as_peft_does(method, virtual_sto
 @pytest.mark.parametrize("method", sorted(VIRTUAL))
 def test_virtual_tokens_are_there_when_answers_are_generated(method, virtual_stores, base_store):
     """Greedy answers of a padded batch are what asking token by token, as training does, gives."""
-    from stages.models.inference.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, SamplingParams
     from stages.models.inference.score import states
 
     asked = [[{"role": "user", "content": text}] for text in ("how do you call 쌀?", "콩는?")]
@@ -78,7 +78,7 @@ def test_virtual_tokens_are_there_when_answers_are_generated(method, virtual_sto
         Generator(base_store.artefact(), [s.artefact() for s in adapters], threads=1)
         for adapters in ([], [virtual_stores[method]])
     )
-    made = [answers[0].text for answers in after.chat(asked, Sampling(8))]
+    made = [answers[0].text for answers in after.chat(asked, SamplingParams(8))]
     for question, text in zip(asked, made):
         ids = after.chat_template.prompt(question)
         spelled = []
@@ -89,7 +89,7 @@ def test_virtual_tokens_are_there_when_answers_are_generated(method, virtual_sto
                 if spelled[-1] in after.stops():
                     break
         assert after.tokenizer.decode(spelled, skip_special_tokens=True) == text
-    assert made != [answers[0].text for answers in before.chat(asked, Sampling(8))]
+    assert made != [answers[0].text for answers in before.chat(asked, SamplingParams(8))]
 
 
 def test_a_prompt_begun_with_text_learns_more_than_one_begun_at_random(
@@ -130,10 +130,10 @@ def test_masked_language_modelling_lowers_the_loss_on_hidden_tokens(
 
 
 def test_what_is_hidden_depends_on_seed_step_and_row_alone(tokens_store, tokenizer):
-    from stages.train.objective.corpus import Corpus
+    from stages.train.objective.corpus import TokenRows
     from stages.train.objective.masked import Masked
 
-    data = Corpus([tokens_store], None, 0.2, 512)
+    data = TokenRows([tokens_store], None, 0.2, 512)
     made = [Masked(data, tokenizer, CPU, seed=s, share=0.15, next_sentence=False) for s in (1, 1, 2)]
     rows = []
     for objective in made:
@@ -150,10 +150,10 @@ def test_what_is_hidden_depends_on_seed_step_and_row_alone(tokens_store, tokeniz
 
 
 def test_next_sentence_pairs_go_on_or_do_not(tokens_store, tokenizer):
-    from stages.train.objective.corpus import Corpus
+    from stages.train.objective.corpus import TokenRows
     from stages.train.objective.masked import Masked
 
-    data = Corpus([tokens_store], None, 0.2, 512)
+    data = TokenRows([tokens_store], None, 0.2, 512)
     objective = Masked(data, tokenizer, CPU, seed=1, share=0.15, next_sentence=True)
     rng = np.random.default_rng(0)
     answers = []

@@ -164,13 +164,13 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(jobs, t
 
 def test_a_process_whose_driver_is_gone_ends_itself(jobs, tmp_path, monkeypatch):
     from pipeline.errors import InfraError
-    from stages.train.workers.launch import Job, alive_check, me, train_alone
+    from stages.train.workers.launch import TrainingJob, alive_check, me, train_alone
 
     options, inputs = jobs["clm"]
     stage = Train(**options)
     host, pid, _ = me()
     assert alive_check(me())()
-    orphan = Job(stage, inputs, Store(tmp_path), stage.key(inputs), (host, pid, "0"))
+    orphan = TrainingJob(stage, inputs, Store(tmp_path), stage.key(inputs), (host, pid, "0"))
     with pytest.raises(InfraError, match="driver of this training is gone"):
         train_alone(orphan)
     assert replace(orphan, driver=me()).name == "train clm"

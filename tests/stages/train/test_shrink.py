@@ -25,7 +25,7 @@ def options(chat_store, base_store, sft_store, tmp_path):
 
 @pytest.mark.parametrize("bits", [8, 4])
 def test_a_quantised_model_is_smaller_near_and_loads(bits, options, base_store, capsys):
-    from stages.models.inference.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, SamplingParams
 
     assert commands.Shrink(**options, bits=bits).run() == 0
     assert "nats per token from what was trained" in capsys.readouterr().out
@@ -41,7 +41,7 @@ def test_a_quantised_model_is_smaller_near_and_loads(bits, options, base_store, 
     )
     assert small < 0.7 * whole
     [[answer]] = Generator(options["folder"], threads=1).chat(
-        [[{"role": "user", "content": "how do you call 쌀?"}]], Sampling(8)
+        [[{"role": "user", "content": "how do you call 쌀?"}]], SamplingParams(8)
     )
     assert answer.text.startswith("It is")
 

@@ -253,7 +253,7 @@ def test_generation_stops_at_the_templates_own_end_mark(chat_store, tiny_tokeniz
     """Also where it is done by whoever loads the folder with transformers alone, and after a merge."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from stages.models.inference.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, SamplingParams
     from stages.train.commands import Merge
 
     (tmp_path / "gemma.jinja").write_text(GEMMA, "utf-8")
@@ -268,7 +268,7 @@ def test_generation_stops_at_the_templates_own_end_mark(chat_store, tiny_tokeniz
     model = do_train(chat_store, options, tokenizer=tiny_tokenizer)
     folder = model.artefact()
     question = [{"role": "user", "content": "3: 쌀는 영어로?"}]
-    [[answer]] = Generator(folder, threads=1).chat([question], Sampling(60))
+    [[answer]] = Generator(folder, threads=1).chat([question], SamplingParams(60))
     assert answer.finish == "stop" and answer.text and "<|" not in answer.text
     theirs, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     asked = tokenizer.apply_chat_template([question], add_generation_prompt=True, return_tensors="pt", return_dict=True)

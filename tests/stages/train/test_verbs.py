@@ -199,7 +199,7 @@ def test_an_adapter_of_another_base_is_refused(
 
 
 def test_adapters_take_turns_on_a_base_that_is_loaded_once(registry, base_store, two, capsys):
-    from stages.models.inference.generate import Generator, Sampling
+    from stages.models.inference.generate import Generator, SamplingParams
 
     question = "how do you call 쌀?"
     assert (
@@ -217,7 +217,7 @@ def test_adapters_take_turns_on_a_base_that_is_loaded_once(registry, base_store,
     for name, adapters in (("(base alone)", []), ("one", [two[0].artefact()]), ("two", [two[1].artefact()])):
         alone = (
             Generator(base_store.artefact(), adapters, threads=1)
-            .chat([[{"role": "user", "content": question}]], Sampling(8))[0][0]
+            .chat([[{"role": "user", "content": question}]], SamplingParams(8))[0][0]
             .text
         )
         assert said[name] == alone.rstrip("\n") or said[name] == alone

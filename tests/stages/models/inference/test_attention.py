@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import StageFailed, UsageError
-from stages.models.chat.rows import Part, collate, join, segment
+from stages.models.chat.rows import EncodedSegment, collate, join, segment
 
 torch = pytest.importorskip("torch")
 CPU = torch.device("cpu")
@@ -91,7 +91,8 @@ def test_flex_attention_gives_every_document_the_loss_of_the_written_mask_and_of
         written, flex = (scored(made(way, window), rows, width) for way in ("sdpa", "flex"))
         assert (written - flex).abs().max() < 1e-5
         alone = [
-            join([Part(rows[0].ids[rows[0].segments == n], rows[0].labels[rows[0].segments == n])]) for n in range(1, 6)
+            join([EncodedSegment(rows[0].ids[rows[0].segments == n], rows[0].labels[rows[0].segments == n])])
+            for n in range(1, 6)
         ]
         lone = torch.cat([scored(made("flex", window), [part])[0] for part in alone])
         assert (flex[0, : len(lone)] - lone).abs().max() < 1e-5

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stages.models.teacher.base import Reply
-from stages.models.teacher.judge import DISAGREES, UNPARSED, Judge, Pair, letter, settle
+from stages.models.teacher.judge import DISAGREES, UNPARSED, Comparison, Judge, letter, settle
 
 SAID = {"A": '{"verdict": "A"}', "B": '{"verdict": "B"}', "tie": '{"verdict": "tie"}', "?": "I like both."}
 
@@ -61,7 +61,7 @@ class Reader:
             yield Reply(request.id, "k", json.dumps({"verdict": self.better(a, b)}))
 
 
-PAIRS = [Pair("1", "q", "good", "bad"), Pair("2", "q", "bad", "good"), Pair("3", "q", "good", "good")]
+PAIRS = [Comparison("1", "q", "good", "bad"), Comparison("2", "q", "bad", "good"), Comparison("3", "q", "good", "good")]
 
 
 def test_the_better_answer_wins_wherever_it_stands():
@@ -78,7 +78,7 @@ def test_a_judge_that_takes_the_first_is_seen_through():
 
 def test_a_judge_that_likes_length_is_reported():
     judge = Judge(Reader(lambda a, b: "A" if len(a) > len(b) else "B"))
-    pairs = [Pair(str(n), "q", "x" * (1 + n % 5 * 20), "y" * 41) for n in range(40) if n % 5 != 2]
+    pairs = [Comparison(str(n), "q", "x" * (1 + n % 5 * 20), "y" * 41) for n in range(40) if n % 5 != 2]
     list(judge.compare(pairs))
     assert judge.tally.length_correlation > 0.8 and judge.tally.notes()["length_correlation"].startswith("0.")
 
@@ -92,5 +92,5 @@ def test_scores():
             for request in requests:
                 yield Reply(request.id, "k", next(texts))
 
-    scored = list(Judge(Rater()).score([Pair(str(n), "q", "a", "") for n in range(3)]))
+    scored = list(Judge(Rater()).score([Comparison(str(n), "q", "a", "") for n in range(3)]))
     assert scored == [("0", 4.0, None), ("1", None, UNPARSED), ("2", None, UNPARSED)]

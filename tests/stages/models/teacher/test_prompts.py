@@ -1,11 +1,11 @@
 """Four slots, examples as turns."""
 
-from stages.models.teacher.prompts import Example, Prompt
+from stages.models.teacher.prompts import FewShotExample, PromptTemplate
 
 
 def test_slots_in_order_and_examples_as_turns():
-    prompt = Prompt(
-        "en", "Answer.", "One word.", (Example("2+2", "four", "numbers"),), "You are a teacher.", steps=True
+    prompt = PromptTemplate(
+        "en", "Answer.", "One word.", (FewShotExample("2+2", "four", "numbers"),), "You are a teacher.", steps=True
     )
     messages = prompt.render("3+3", "sums")
     assert [role for role, _ in messages] == ["system", "user", "assistant", "user"]
@@ -15,7 +15,7 @@ def test_slots_in_order_and_examples_as_turns():
 
 
 def test_korean_zero_shot():
-    assert Prompt("ko", "답하세요.", "한 낱말로.").render("2+2") == (
+    assert PromptTemplate("ko", "답하세요.", "한 낱말로.").render("2+2") == (
         ("system", "답하세요."),
         ("user", "[입력]\n2+2\n\n[출력]\n한 낱말로."),
     )

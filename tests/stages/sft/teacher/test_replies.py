@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stages.sft.grounding import Grounding
-from stages.sft.page import Page, Span
+from stages.sft.page import Page, TextSpan
 from stages.sft.teacher.replies import free_passages, read_reply
 
 TEXT = """맷돌은 위짝과 아래짝으로 이루어진다. 위짝은 돌아가고 아래짝은 움직이지 않으며, 곡식은 두 돌 사이에서 갈린다.
@@ -51,10 +51,10 @@ def read(page, row):
 def test_passages_are_what_no_row_covers(page):
     start = TEXT.index(PARTS[1])
     assert free_passages(page, [(start + 5, start + 9)], 40, 500, 5) == [
-        Span(0, len(PARTS[0])),
-        Span(TEXT.index(PARTS[2]), len(TEXT)),
+        TextSpan(0, len(PARTS[0])),
+        TextSpan(TEXT.index(PARTS[2]), len(TEXT)),
     ]
-    assert free_passages(page, [], 40, 500, 5) == [Span(0, len(TEXT))]
+    assert free_passages(page, [], 40, 500, 5) == [TextSpan(0, len(TEXT))]
     assert len(free_passages(page, [], 40, 80, 5)) == 3 and len(free_passages(page, [], 40, 80, 2)) == 2
     assert free_passages(page, [], 400, 500, 5) == [] and free_passages(page, [(0, len(TEXT))], 40, 500, 5) == []
 

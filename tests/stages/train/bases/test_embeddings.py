@@ -108,6 +108,6 @@ def test_an_adapter_and_another_tokenizer_are_refused(
 
 
 def test_a_base_without_a_tokenizer_has_nothing_to_extend(tmp_path):
-    from stages.models.inference.chain import Link
+    from stages.models.inference.chain import ChainLink
 
-    assert own_tokenizer([]) is None and own_tokenizer([Link(tmp_path, {"kind": "model"}, "x")]) is None
+    assert own_tokenizer([]) is None and own_tokenizer([ChainLink(tmp_path, {"kind": "model"}, "x")]) is None

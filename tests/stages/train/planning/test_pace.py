@@ -12,9 +12,9 @@ SFT = {"objective": "sft", "threads": 1}
 
 @pytest.fixture(scope="module")
 def rows():
-    from stages.train.planning.pace import Rows
+    from stages.train.planning.pace import RunRows
 
-    return Rows(count=80, held=20, length=48, asked=0.5, segments=2)
+    return RunRows(count=80, held=20, length=48, asked=0.5, segments=2)
 
 
 @pytest.mark.parametrize("options", [{"objective": "clm"}, {**SFT, "method": "freeze"}, {**SFT, "method": "lora"}, {**SFT, "method": "qlora"}, {**SFT, "method": "ia3"},
@@ -89,7 +89,7 @@ def test_a_step_over_several_cards_is_planned_for_each_of_them(tmp_path):
     from pipeline.engine.recipe import load
     from stages.train.planning import outlook
 
-    def made(workers: int) -> tuple[str, outlook.Estimate]:
+    def made(workers: int) -> tuple[str, outlook.StepEstimate]:
         train = {
             "name": "it",
             "of": str(tmp_path / "rows"),

@@ -45,14 +45,14 @@ def one_of(rank, size, port, jobs, death=None):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
     from stages.train.session import Session
-    from stages.train.workers.launch import Job
+    from stages.train.workers.launch import TrainingJob
     from stages.train.workers.world import World
 
     if death:
         die(rank, *death)
     for options, inputs, sink in jobs:
         stage = Train(**options)
-        job = Job(stage, inputs, Store(sink), stage.key(inputs))
+        job = TrainingJob(stage, inputs, Store(sink), stage.key(inputs))
         with Session(job, World(rank, size, stage.tensor)) as session:
             session.train(lambda: True, lambda line: None)
     dist.destroy_process_group()
