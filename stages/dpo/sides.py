@@ -19,8 +19,7 @@ from pipeline.schema import bare
 from stages.dpo import checks
 from stages.dpo.checks import Limits
 from stages.models.teacher.base import UNFINISHED, Reply, Request, Sampling, Teacher
-from stages.models.teacher.judge import Comparison as Compared
-from stages.models.teacher.judge import Judge
+from stages.models.teacher.judge import Comparison, Judge
 
 OVER_CONTEXT = "dpo.over_context"
 TIE = "dpo.tie"
@@ -219,7 +218,7 @@ def best_and_worst(
 def judged(judge: Judge, asked: list[tuple[ChatRow, ScoredAnswer]]) -> Scores:
     """A judge's scores; the label is shown to it as reference, except of itself."""
     items = [
-        Compared(
+        Comparison(
             f"{chat.id}/{one.name}",
             chat.question,
             one.text,
@@ -298,7 +297,7 @@ def compared(judge: Judge, sides: Sequence[Side]) -> list[Side]:
     """The same candidates, those that stood so far with the judge's verdict on them."""
     standing = [n for n, side in enumerate(sides) if not side.reasons]
     pairs = [
-        Compared(f"{sides[n].chat.id}/{sides[n].ordinal}", sides[n].chat.question, sides[n].chosen, sides[n].rejected, sides[n].chat.lang,
+        Comparison(f"{sides[n].chat.id}/{sides[n].ordinal}", sides[n].chat.question, sides[n].chosen, sides[n].rejected, sides[n].chat.lang,
                  url=sides[n].chat.row["url"] or "", doc_id=sides[n].chat.row["doc_id"] or "")
         for n in standing
     ]  # fmt: skip

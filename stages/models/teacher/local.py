@@ -14,7 +14,7 @@ from stages.models.teacher.base import (
     TRUNCATED,
     Reply,
     Request,
-    SamplingParams,
+    Sampling,
     TeacherOptions,
     batches,
 )
@@ -43,15 +43,14 @@ class LocalTeacher:
                 for group in batches(same, size):
                     yield self._batch(group, sampling)
 
-    def _batch(self, group: list[tuple[str, Request]], sampling: SamplingParams) -> list[Reply]:
-        from stages.models.inference.generate import Generator
-        from stages.models.inference.generate import SamplingParams as Drawn
+    def _batch(self, group: list[tuple[str, Request]], sampling: Sampling) -> list[Reply]:
+        from stages.models.inference.generate import Generator, SamplingParams
 
         if self._generator is None:
             model, *adapters = (artefact_of(Path(folder)) for folder in self.options.folders())
             draft = artefact_of(Path(self.options.draft)) if self.options.draft else None
             self._generator = Generator(model, adapters, batch=self.options.max_in_flight, draft=draft)
-        drawn = Drawn(
+        drawn = SamplingParams(
             sampling.max_tokens,
             sampling.temperature,
             sampling.top_p,

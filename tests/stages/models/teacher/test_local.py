@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import UsageError, WorkError
 from stages.models.teacher import journal
-from stages.models.teacher.base import SamplingParams, TeacherOptions, open_teacher
+from stages.models.teacher.base import Sampling, TeacherOptions, open_teacher
 
 
 def options(folder, **more):
@@ -21,10 +21,10 @@ def answer(folder, path, requests, **more):
 
 def test_batches_are_journaled_and_never_made_again(untrained, asked, tmp_path, monkeypatch):
     requests = [
-        asked(f"질문 {n} " + "말 " * n, sampling=SamplingParams(max_tokens=4, temperature=t))
+        asked(f"질문 {n} " + "말 " * n, sampling=Sampling(max_tokens=4, temperature=t))
         for n in range(4)
         for t in (0.0,)
-    ] + [asked("x", sampling=SamplingParams(max_tokens=3, temperature=1.0, seed=5))]
+    ] + [asked("x", sampling=Sampling(max_tokens=3, temperature=1.0, seed=5))]
     first = answer(str(untrained), tmp_path / "j.jsonl", requests)
     assert len(first) == 5 and {r.reason for r in first.values()} <= {None, "teacher.truncated", "teacher.bad_answer"}
     assert all(r.tokens_in > 0 and r.model.startswith("local:") for r in first.values())
@@ -37,7 +37,7 @@ def test_batches_are_journaled_and_never_made_again(untrained, asked, tmp_path, 
 
 
 def test_one_bad_prompt_never_kills_its_batch(untrained, asked, tmp_path):
-    few = SamplingParams(max_tokens=3)
+    few = Sampling(max_tokens=3)
     replies = answer(
         str(untrained),
         tmp_path / "j.jsonl",
@@ -63,15 +63,14 @@ def test_the_name_is_the_content_not_the_path(untrained, tmp_path):
 
 def test_penalties_keep_tokens_from_coming_back(untrained, tmp_path):
     """With random weights scores lie within a few tenths: two points for every time a token stands are more than any of them."""
-    from stages.models.inference.generate import Generator
-    from stages.models.inference.generate import SamplingParams as Drawn
+    from stages.models.inference.generate import Generator, SamplingParams
 
     generator = Generator(untrained)
     for temperature in (0.0, 0.7):
         made = {}
         for penalty in (0.0, 2.0):
             text = generator.complete(
-                ["맷돌 mill"], Drawn(24, temperature, frequency_penalty=penalty, presence_penalty=penalty)
+                ["맷돌 mill"], SamplingParams(24, temperature, frequency_penalty=penalty, presence_penalty=penalty)
             )[0][0].text
             ids = generator.tokenizer(text, add_special_tokens=False)["input_ids"]
             made[penalty] = len(ids) - len(set(ids))
@@ -81,11 +80,10 @@ def test_penalties_keep_tokens_from_coming_back(untrained, tmp_path):
 def test_penalties_are_taken_once_and_per_time():
     import torch
 
-    from stages.models.inference.generate import Penalise
-    from stages.models.inference.generate import SamplingParams as Drawn
+    from stages.models.inference.generate import Penalise, SamplingParams
 
     ids, scores = torch.tensor([[9, 1, 1, 2], [9, 0, 3, 3]]), torch.zeros(2, 5)
-    after = Penalise(1, Drawn(frequency_penalty=0.5, presence_penalty=1.0))(ids, scores)
+    after = Penalise(1, SamplingParams(frequency_penalty=0.5, presence_penalty=1.0))(ids, scores)
     assert after.tolist() == [[0.0, -2.0, -1.5, 0.0, 0.0], [-1.5, 0.0, 0.0, -2.0, 0.0]]
 
 
@@ -106,7 +104,7 @@ def draft(untrained, tmp_path_factory):
 
 
 def test_a_draft_model_changes_no_answer(untrained, draft, asked, tmp_path):
-    requests = [asked(f"질문 {n}", sampling=SamplingParams(max_tokens=12, temperature=0.0)) for n in range(6)]
+    requests = [asked(f"질문 {n}", sampling=Sampling(max_tokens=12, temperature=0.0)) for n in range(6)]
     alone = answer(str(untrained), tmp_path / "a.jsonl", requests)
     helped = answer(str(untrained), tmp_path / "b.jsonl", requests, draft=str(draft))
     assert {i: (r.text, r.reason, r.tokens_out) for i, r in helped.items()} == {
@@ -136,7 +134,7 @@ def test_a_draft_model_that_changes_an_answer_is_refused_before_anything_counts(
         answer(
             str(untrained),
             tmp_path / "j.jsonl",
-            [asked("q", sampling=SamplingParams(max_tokens=3, temperature=0.0))],
+            [asked("q", sampling=Sampling(max_tokens=3, temperature=0.0))],
             draft=str(draft),
         )
     assert not list(journal.read(tmp_path / "j.jsonl"))
@@ -155,6 +153,6 @@ def test_a_draft_model_with_another_tokenizer_is_refused(untrained, draft, asked
         answer(
             str(untrained),
             tmp_path / "j.jsonl",
-            [asked("q", sampling=SamplingParams(max_tokens=3, temperature=0.0))],
+            [asked("q", sampling=Sampling(max_tokens=3, temperature=0.0))],
             draft=str(other),
         )
