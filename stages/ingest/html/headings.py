@@ -127,7 +127,6 @@ def _put(fine: Rendered, missing: list[Missing]) -> Rendered:
     last = added = 0
     for item in missing:
         if item.stands is not None:
-            fresh.append(Span("heading", item.stands.start + added, item.stands.end + added, item.level))
             continue
         gap = "" if item.place == 0 or fine.text.endswith("\n\n", 0, item.place) else "\n"
         pieces += [fine.text[last : item.place], gap, item.text, "\n\n"]
@@ -138,6 +137,11 @@ def _put(fine: Rendered, missing: list[Missing]) -> Rendered:
         last = item.place
     pieces.append(fine.text[last:])
     places = [place for place, _ in shifts]
+    fresh += [
+        Span("heading", *_moved(item.stands.start, item.stands.end, places, shifts), item.level)
+        for item in missing
+        if item.stands is not None
+    ]
     known = {(span.start, span.end) for span in fresh}
     moved = [Span(s.kind, *_moved(s.start, s.end, places, shifts), s.level) for s in fine.spans]
     spans = [s for s in moved if (s.start, s.end) not in known] + fresh

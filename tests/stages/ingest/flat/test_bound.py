@@ -100,7 +100,7 @@ def test_work_grows_with_the_source_whatever_its_shape(shape):
     assert two["options"] <= bounds.MAX_OPTIONS + 1
 
 
-@pytest.mark.parametrize("shape", SHAPES.keys() - {"framesets as words"})
+@pytest.mark.parametrize("shape", sorted(SHAPES.keys() - {"framesets as words"}))
 def test_no_word_is_lost(shape):
     """The letters of the words, in the tree as in the source."""
     source = SHAPES[shape](1_500)
