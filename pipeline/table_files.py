@@ -43,6 +43,7 @@ def rows_in(path: Path) -> Iterator[Row]:
     import pyarrow as pa
     import zstandard
 
+    number = 0
     try:
         for number, row in enumerate(_rows(path, kind_of(path)), 1):
             if not isinstance(row, dict):
@@ -55,7 +56,7 @@ def rows_in(path: Path) -> Iterator[Row]:
         ) from None
     except (ValueError, RecursionError, csv.Error, pa.ArrowException) as fault:
         raise SourceError(
-            f"cannot read {path} as rows: {fault}",
+            f"cannot read {path} as rows: row {number + 1}: {fault}",
             "one JSON object per line or one list, TSV or CSV with a head line, Parquet or Arrow; UTF-8",
         ) from None
 

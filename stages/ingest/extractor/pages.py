@@ -1,24 +1,25 @@
 """Pages with gold text: what the extractor learns from and is measured on.
 
 A source is a folder in the layout of WCXB (`html/NAME.html` beside `ground-truth/NAME.json`, whose `ground_truth.main_content` is
-the gold) or a JSONL file (`.gz` too) of rows with `html`, `text` (the gold; empty where a page has no main text), and perhaps
-`url` and `kind`. A page without gold is left out.
+the gold) or a table file (JSONL, Parquet, ...; `pipeline.table_files`) of rows with `html`, `text` (the gold; empty where a page
+has no main text), and perhaps `url` and `kind`. A page without gold is left out.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
+from types import NoneType
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.errors import SourceError
+from pipeline.table_files import rows_in
+from pipeline.urls import host_of
 from stages.ingest import charset
 from stages.ingest.extractor.blocks import Blocks, blocks_of
 from stages.ingest.extractor.labels import Labels, align, block_texts
@@ -54,42 +55,44 @@ def read_pages(source: str) -> Iterator[Page]:
     path = Path(source)
     found = _folder(path) if path.is_dir() else _lines(path) if path.is_file() else None
     if found is None:
-        raise SourceError(f"there is nothing at {path}", "give a folder in WCXB's layout or a JSONL file")
+        raise SourceError(f"there is nothing at {path}", "give a folder in WCXB's layout or a JSONL or Parquet file")
     yield from found
 
 
 def _folder(path: Path) -> Iterator[Page]:
     notes = sorted((path / "ground-truth").glob("*.json"))
     if not notes:
-        raise SourceError(f"{path} has no ground-truth/*.json", "give a folder in WCXB's layout or a JSONL file")
+        raise SourceError(
+            f"{path} has no ground-truth/*.json", "give a folder in WCXB's layout or a JSONL or Parquet file"
+        )
     for note in notes:
-        row = json.loads(note.read_text("utf-8"))
-        gold = row["ground_truth"].get("main_content")
-        if gold is not None:
+        try:
+            row = json.loads(note.read_text("utf-8"))
+            gold = row["ground_truth"].get("main_content")
             kind = (row.get("_internal") or {}).get("page_type", {}).get("primary") or ""
-            html = (path / "html" / f"{note.stem}.html").read_bytes()
+            html = (path / "html" / f"{note.stem}.html").read_bytes() if gold is not None else b""
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
+            raise SourceError(
+                f"{note} is no page with gold text: {fault}",
+                "a JSON object with ground_truth.main_content, beside html/NAME.html",
+            ) from None
+        if gold is not None:
             yield Page(note.stem, html, gold, row.get("url") or "", kind)
 
 
 def _lines(path: Path) -> Iterator[Page]:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as lines:
-        for number, line in enumerate(lines):
-            try:
-                row: Any = json.loads(line)
-                html = row["html"].encode("utf-8", "surrogatepass")
-                gold = row.get("text")
-            except (ValueError, KeyError, TypeError, AttributeError):
-                raise SourceError(
-                    f"line {number + 1} of {path} is no page", "each line is an object with `html` and `text`"
-                ) from None
-            if gold is not None:
-                yield Page(f"{path.stem}:{number}", html, gold, row.get("url") or "", row.get("kind") or "")
+    for number, row in enumerate(rows_in(path)):
+        html, gold, *others = (row.get(name) for name in ("html", "text", "url", "kind"))
+        if not isinstance(html, str) or not all(isinstance(each, (str, NoneType)) for each in (gold, *others)):
+            raise SourceError(f"row {number + 1} of {path} is no page", "each row has `html` and `text`")
+        if gold is not None:
+            url, kind = (each or "" for each in others)
+            yield Page(f"{path.stem}:{number}", html.encode("utf-8", "surrogatepass"), gold, url, kind)
 
 
 def site_of(page: Page) -> str:
     """The page's host without `www.`; its name where it has no address."""
-    host = urlsplit(page.url).hostname or ""
-    return host.removeprefix("www.") or page.name
+    return (host_of(page.url) or "").removeprefix("www.") or page.name
 
 
 def fold_of(site: str) -> int:

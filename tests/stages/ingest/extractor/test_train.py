@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from pipeline.errors import SourceError, UsageError, WorkError
 from stages.ingest.commands import TrainExtractor
 from stages.ingest.extractor.model import NAME, SHIPPED, chosen, load
-from stages.ingest.extractor.pages import example_of, read_pages, word_f1
+from stages.ingest.extractor.pages import example_of, read_pages, site_of, word_f1
 from stages.ingest.flat.build import build
 from stages.ingest.flat.render import render
 
@@ -109,8 +110,29 @@ def test_without_lightgbm_the_extra_is_named(pages, tmp_path, monkeypatch):
 def test_a_line_that_is_no_page_is_named(line, tmp_path):
     path = tmp_path / "odd.jsonl"
     path.write_text('{"html": "<p>a", "text": "a"}\n' + line + "\n", "utf-8")
-    with pytest.raises(SourceError, match="line 2"):
+    with pytest.raises(SourceError, match="row 2"):
         list(read_pages(str(path)))
+
+
+def test_a_packed_file_cut_short_is_named(tmp_path):
+    path = tmp_path / "cut.jsonl.gz"
+    path.write_bytes(gzip.compress(json.dumps(made_up(1)).encode())[:-20])
+    with pytest.raises(SourceError, match=r"cut\.jsonl\.gz"):
+        list(read_pages(str(path)))
+
+
+@pytest.mark.parametrize("note", ["{", "[]", '{"url": "u"}', '{"ground_truth": {"main_content": "no page beside it"}}'])
+def test_a_note_that_is_no_gold_is_named(note, tmp_path):
+    (tmp_path / "ground-truth").mkdir()
+    (tmp_path / "ground-truth" / "1.json").write_text(note)
+    with pytest.raises(SourceError, match=r"1\.json is no page"):
+        list(read_pages(str(tmp_path)))
+
+
+def test_the_site_of_an_address_that_is_none_is_its_page(tmp_path):
+    path = tmp_path / "odd.jsonl"
+    path.write_text(json.dumps({"html": "<p>a", "text": "a", "url": "http://[bad/"}) + "\n")
+    assert [site_of(page) for page in read_pages(str(path))] == ["odd:0"]
 
 
 def test_wcxb_s_layout(tmp_path):
