@@ -6,6 +6,7 @@ by its name (`stages.mine.Mine`) is found wherever it arrives.
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import os
 import shutil
@@ -50,7 +51,9 @@ def to_ship(stages: str) -> str:
     """
     if not extra_folders():
         return stages
-    target = os.path.join(tempfile.mkdtemp(prefix="maetdol-"), os.path.basename(stages))
+    copy = tempfile.mkdtemp(prefix="maetdol-")
+    atexit.register(shutil.rmtree, copy, ignore_errors=True)
+    target = os.path.join(copy, os.path.basename(stages))
     for folder in reversed([Path(stages), *extra_folders()]):  # the first of a name lies on top
         if folder.is_dir():
             shutil.copytree(folder, target, ignore=_NOT_CODE, dirs_exist_ok=True)
