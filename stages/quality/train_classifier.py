@@ -88,16 +88,8 @@ def train_classifier(order: TrainModel) -> Receipt:
             ],
         )
         receipt = sink.put_artefact(folder, ledger, key=key, stage="quality", notes={"quality_model": card["held_out"]})
-    manifest = {
-        "recipe": "",
-        "step": sink.name,
-        "stage": "quality-model",
-        "shape": "artefact:quality_model",
-        "key": key,
-        "lineage": {},
-        "schema": [],
-    }
-    sink.commit_manifest(manifest, [])
+    page = {"recipe": "", "step": sink.name, "stage": "quality-model", "shape": "artefact:quality_model", "key": key}
+    sink.commit_manifest(page, [])
     return receipt
 
 

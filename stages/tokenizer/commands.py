@@ -116,18 +116,8 @@ class Adopt(Options):
                 stage="tokenizer",
                 notes={"vocab_size": encoder.size, "adopted": True},
             )
-        sink.commit_manifest(
-            {
-                "recipe": "",
-                "step": sink.name,
-                "stage": "tokenizer",
-                "shape": "artefact:tokenizer",
-                "key": key,
-                "lineage": {},
-                "schema": [],
-            },
-            [],
-        )
+        page = {"recipe": "", "step": sink.name, "stage": "tokenizer", "shape": "artefact:tokenizer", "key": key}
+        sink.commit_manifest(page, [])
         print(f"tokenizer {sink.path}: {encoder.size:,} ids")
         return 0
 

@@ -170,6 +170,6 @@ def adopt(ref: str, sink: Store) -> str:
             (Path(passing) / path.name).symlink_to(path.resolve())
         notes = {"adopted": found.source or found.folder.name}
         receipt = sink.put_artefact(Path(passing), COLUMNS.empty_table(), key=key, stage="train", notes=notes)
-    page = {"recipe": "", "step": sink.name, "stage": "train", "shape": shape, "key": key, "lineage": {}, "schema": []}
+    page = {"recipe": "", "step": sink.name, "stage": "train", "shape": shape, "key": key}
     sink.commit_manifest(page, [])
     return f"{shape.removeprefix('artefact:')} {sink.path}: {receipt.bytes:,} bytes, {receipt.content_hash}"
