@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -209,21 +208,3 @@ def activate(model: Any, names: Sequence[str]) -> None:
     model.base_model.set_adapter(list(names))
     for _name, parameter in model.named_parameters():
         parameter.requires_grad_(False)
-
-
-@contextmanager
-def without_last(model: Any, names: Sequence[str]) -> Iterator[None]:
-    """A block in which the last of the stacked adapters `names` is off: the model as it was before that one."""
-    if len(names) <= 1:
-        with model.disable_adapter():
-            yield
-        return
-    trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    activate(model, names[:-1])
-    try:
-        yield
-    finally:
-        activate(model, names)
-        wanted = set(trainable)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name in wanted)

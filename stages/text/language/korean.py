@@ -16,12 +16,6 @@ LONG_RUN = 14
 """Hangul without a blank for more syllables than this is missing spacing; the longest usual compounds have a dozen."""
 
 
-def hangul_letters(docs: Docs) -> np.ndarray:
-    """Hangul among the letters (jamo count as letters). float64; NaN where there is no letter."""
-    makeup = docs.cached(Scripts())
-    return share(makeup.hangul, makeup.hangul + makeup.latin + makeup.cjk + makeup.other)
-
-
 def hangul_words(docs: Docs) -> np.ndarray:
     """Words with a Hangul syllable among all words. float64; NaN where there is no word."""
     return share(docs.cached(spacing).words, docs.cached(read).words)

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from stages.models.chat.rows import collate, join, segment
-from stages.models.inference.chain import assemble, chain_of, open_link, prefixes, without_last
+from stages.models.inference.chain import assemble, chain_of, open_link, prefixes
 
 torch = pytest.importorskip("torch")
 CPU = torch.device("cpu")
@@ -80,17 +80,6 @@ def test_an_evaluation_leaves_a_four_bit_layer_fit_for_training(base_store, rand
     model.eval()
     logps(model, random_ids(20))
     assert torch.equal(before, gradient())
-
-
-def test_the_model_under_the_last_adapter_can_be_asked(base_store, sft_store, random_ids):
-    ids = random_ids(30)
-    chain = chain_of([open_link(base_store.artefact()), open_link(sft_store.artefact())])
-    both = assemble(chain, dtype=torch.float32, device=CPU, four_bit=True)
-    below = assemble(chain[:1], dtype=torch.float32, device=CPU, four_bit=True)
-    changed = logps(both, ids)
-    with without_last(both, ["a0"]):
-        assert torch.equal(logps(both, ids), logps(below, ids))
-    assert torch.equal(logps(both, ids), changed) and not torch.equal(changed, logps(below, ids))
 
 
 def test_merged_weights_answer_as_the_stacked_adapter_does(base_store, sft_store, random_ids):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.docs import Docs
 from pipeline.schema import apply_edits
-from stages.text.language.korean import Runs, hangul_letters, spacing
+from stages.text.language.korean import Runs, spacing
 from stages.text.language.script import Scripts
 
 TEXTS = st.lists(st.text("가나다ㅋㅠ!~^a1 .\n日", max_size=40), min_size=1, max_size=5)
@@ -49,6 +49,7 @@ def test_spacing_of_eojeol(texts):
 
 def test_shares_of_scripts():
     docs = docs_of(["가나ab", "ㅋㅋ日a", "123"])
-    assert hangul_letters(docs)[:2].tolist() == [0.5, 0.5] and np.isnan(hangul_letters(docs)[2])
+    found = docs.cached(Scripts())
+    assert found.hangul.tolist() == [2, 2, 0] and (found.latin + found.cjk + found.other).tolist() == [2, 2, 0]
     head = docs.cached(Scripts(2))
     assert head.hangul.tolist() == [2, 2, 0] and head.chars.tolist() == [2, 2, 2]
