@@ -4,8 +4,8 @@
     python tests/bench/ingest/extractors.py --peers PEERS/bin/python [--ours main ...] [--sets wcxb aeb korean] [--keep FOLDER]
 
 Sets: `wcxb` the WCXB development split (1,497 pages, seven kinds), `aeb` 61 news articles, both from `../shared/data` beside the
-checkout; `korean` the made-up pages of the templates held out. `--ours` takes values of the option `extract`. Each road runs in a
-process of its own, one after the other; with `--keep` what a road found stays, and is not asked for again. `--every N` takes each
+checkout; `korean` the made-up pages of the templates held out. `--ours` takes values of the option `extract`. Each extractor runs in a
+process of its own, one after the other; with `--keep` what an extractor found stays, and is not asked for again. `--every N` takes each
 N-th page of a set. A model trained on a set (the shipped one on `wcxb`) is not measured fairly by it: see `extractor train`, which
 prints the figure out of fold.
 """
@@ -28,7 +28,7 @@ REPO = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPO))
 
 from tests.bench.ingest import measures  # noqa: E402
-from tests.bench.ingest.roads import PEERS  # noqa: E402
+from tests.bench.ingest.peers import PEERS  # noqa: E402
 
 SHARED = REPO.parent / "shared" / "data"
 
@@ -83,12 +83,14 @@ def _unpacked(name: str, folder: Path) -> Path:
     return place
 
 
-def found_by(road: str, python: str, pages: Path, kept: Path) -> dict[str, dict]:
-    """What a road found, by page; asked for where it was not kept."""
-    file = kept / f"{pages.name} {road}.jsonl"
+def found_by(extractor: str, python: str, pages: Path, kept: Path) -> dict[str, dict]:
+    """What an extractor found, by page; asked for where it was not kept."""
+    file = kept / f"{pages.name} {extractor}.jsonl"
     if not file.exists():
         part = file.with_suffix(".part")
-        subprocess.run([python, str(Path(__file__).with_name("roads.py")), road, str(pages), str(part)], check=True)
+        subprocess.run(
+            [python, str(Path(__file__).with_name("peers.py")), extractor, str(pages), str(part)], check=True
+        )
         part.rename(file)
     return {row["name"]: row for row in map(json.loads, file.read_text("utf-8", "surrogatepass").splitlines())}
 
@@ -105,14 +107,14 @@ def mean(values: list[float]) -> str:
     return f"{statistics.mean(values):.3f}".removeprefix("0") if values else "-"
 
 
-def quality(golds: list[Gold], roads: dict[str, dict[str, dict]]) -> None:
-    """One line a road: F1, precision, recall of words, of runs of four words, snippets, speed, pages that raised."""
+def quality(golds: list[Gold], extractors: dict[str, dict[str, dict]]) -> None:
+    """One line an extractor: F1, precision, recall of words, of runs of four words, snippets, speed, pages that raised."""
     size = sum(len(gold.html) for gold in golds) / 1e6
     print(
         f"\n| {len(golds)} pages, {size:.1f} MB | F1 | precision | recall | F1 of 4 words | must | must not | MB/s | raised |\n|"
         + "---|" * 9
     )
-    for name, rows in roads.items():
+    for name, rows in extractors.items():
         scores = [measures.words(rows[gold.name]["text"], gold.text) for gold in golds]
         runs = [measures.shingles(rows[gold.name]["text"], gold.text).f1 for gold in golds]
         must = [share for gold in golds if (share := measures.share(gold.must, rows[gold.name]["text"])) is not None]
@@ -126,7 +128,7 @@ def quality(golds: list[Gold], roads: dict[str, dict[str, dict]]) -> None:
         )
 
 
-def by_kind(golds: list[Gold], roads: dict[str, dict[str, dict]]) -> None:
+def by_kind(golds: list[Gold], extractors: dict[str, dict[str, dict]]) -> None:
     kinds = sorted({gold.kind for gold in golds})
     if len(kinds) < 2:
         return
@@ -137,7 +139,7 @@ def by_kind(golds: list[Gold], roads: dict[str, dict[str, dict]]) -> None:
         + " |\n|"
         + "---|" * (len(kinds) + 1)
     )
-    for name, rows in roads.items():
+    for name, rows in extractors.items():
         scores = defaultdict(list)
         for gold in golds:
             scores[gold.kind].append(measures.words(rows[gold.name]["text"], gold.text))
@@ -145,14 +147,14 @@ def by_kind(golds: list[Gold], roads: dict[str, dict[str, dict]]) -> None:
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
-def structures(golds: list[Gold], roads: dict[str, dict[str, dict]]) -> None:
+def structures(golds: list[Gold], extractors: dict[str, dict[str, dict]]) -> None:
     if not any(gold.markdown for gold in golds):
         return
     print(
         "\n| kept / on a line of its own | headings | list items | cells, by rows | lines of code, unchanged |\n|"
         + "---|" * 5
     )
-    for name, rows in roads.items():
+    for name, rows in extractors.items():
         total = measures.Structure()
         for gold in golds:
             total.update(measures.structure(gold.markdown, rows[gold.name]["text"]))
@@ -183,15 +185,15 @@ def main() -> None:
             golds = list(SETS[name](folder))[:: given.every]
             place = folder / f"{name}-{given.every}"
             lay_out(golds, place)
-            roads = {
+            extractors = {
                 f"maetdol {mode}": found_by(f"maetdol {mode}", sys.executable, place, folder) for mode in given.ours
             }
             if given.peers:
-                roads |= {road: found_by(road, given.peers, place, folder) for road in PEERS}
+                extractors |= {extractor: found_by(extractor, given.peers, place, folder) for extractor in PEERS}
             print(f"\n## {name}")
-            quality(golds, roads)
-            by_kind(golds, roads)
-            structures(golds, roads)
+            quality(golds, extractors)
+            by_kind(golds, extractors)
+            structures(golds, extractors)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def share(snippets: list[str], text: str) -> float:
 
 
 def readers() -> dict[str, Callable[[bytes], str]]:
-    """Bytes of a page to text, by each road."""
+    """Bytes of a page to text, by each extractor."""
     from resiliparse.extract.html2text import extract_plain_text
     from trafilatura import extract
 
@@ -65,13 +65,13 @@ def readers() -> dict[str, Callable[[bytes], str]]:
 
 
 def extraction(pages: list[tuple[bytes, dict]], repeats: int) -> None:
-    roads = readers()
-    for read in roads.values():
+    extractors = readers()
+    for read in extractors.values():
         read(pages[0][0])
-    seconds: dict[str, list[float]] = {name: [] for name in roads}
+    seconds: dict[str, list[float]] = {name: [] for name in extractors}
     texts: dict[str, list[str]] = {}
     for _ in range(repeats):
-        for name, read in roads.items():
+        for name, read in extractors.items():
             began = time.process_time()
             texts[name] = [read(data) for data, _ in pages]
             seconds[name].append(time.process_time() - began)
@@ -79,7 +79,7 @@ def extraction(pages: list[tuple[bytes, dict]], repeats: int) -> None:
     print(
         f"\nextraction, {len(pages)} annotated pages, {size:.1f} MB of HTML\n{'':26} MB/s   word F1   must   must not"
     )
-    for name in roads:
+    for name in extractors:
         golds = [note for _, note in pages]
         f1 = statistics.mean(word_f1(t, g["main_content"]) for t, g in zip(texts[name], golds))
         must = statistics.mean(share(g["with"], t) for t, g in zip(texts[name], golds))

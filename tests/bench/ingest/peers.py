@@ -1,6 +1,6 @@
-"""Pages to text by one road, in the Python of an environment that has it; `extractors.py` starts it.
+"""Pages to text by one extractor, in the Python of an environment that has it; `extractors.py` starts it.
 
-    python roads.py ROAD FOLDER FILE
+    python peers.py EXTRACTOR FOLDER FILE
 
 FOLDER holds `pages.jsonl`, a row a page with `name` (of the page's file in it) and `encoding`; FILE becomes a row a page with
 `name`, `text` and `seconds` of the processor. Peers are given decoded text, maetdol the bytes.
@@ -87,7 +87,7 @@ PEERS: dict[str, Callable[[], Read]] = {
 }
 
 
-def road(name: str) -> Read:
+def extractor(name: str) -> Read:
     """`maetdol MODE` with a value of `extract:`, or a peer."""
     return _maetdol(name.removeprefix("maetdol ")) if name.startswith("maetdol ") else PEERS[name]()
 
@@ -115,7 +115,7 @@ def faults() -> tuple[type[Exception], ...]:
 def main() -> None:
     name, folder, file = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     logging.disable(logging.CRITICAL)
-    read = road(name)
+    read = extractor(name)
     pages = [json.loads(line) for line in (folder / "pages.jsonl").read_text("utf-8").splitlines()]
     with contextlib.suppress(*faults()):  # imports and kernels are no part of the figure
         read((folder / pages[0]["name"]).read_bytes(), pages[0]["encoding"])
