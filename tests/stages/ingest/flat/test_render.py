@@ -6,7 +6,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stages.ingest.flat.build import build
@@ -132,10 +132,12 @@ def test_every_span_is_of_the_text_and_in_order(html, markdown):
 
 
 @settings(deadline=None, max_examples=100)
+@example("<p>a<table>\u0301</table></p>")
 @given(PAGES)
 def test_the_letters_are_those_of_the_walk_over_another_tree(html):
     """Against the rendering of lxml's tree; sources are well nested, so that both parsers read alike."""
-    letters = lambda text: [c for c in unicodedata.normalize("NFC", text) if c.isalpha()]  # noqa: E731
+    # Decomposed: a mark that stands alone in a table belongs to the letter before it in one tree, to none in the other.
+    letters = lambda text: [c for c in unicodedata.normalize("NFD", text) if c.isalpha() or unicodedata.combining(c)]  # noqa: E731
     source = f"<body><div>{html.replace('&', '')}</div>"
     tree = parse(source)
     assert tree is not None
