@@ -33,7 +33,7 @@ FLOORS = [
     {"engine.catalog", "storage.verify"},
     {"engine.recipe"},
     {"storage.sinks"},
-    {"engine.run", "engine.fused", "inspection.charts", "flags"},
+    {"engine.run", "engine.fused", "inspection.charts", "inspection.masks", "flags"},
     {"inspection.inspect", "inspection.sections", "deletion.lineage"},
     {"deletion.takedown"},
     {"inspection.report"},

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipeline.engine import catalog
 from pipeline.engine.stage import Stage
 from pipeline.errors import RecipeError, SourceError, did_you_mean
+from pipeline.inspection.masks import masked
 from pipeline.inspection.terminal import shown
 from pipeline.options import Options
 from pipeline.paths import values_at
@@ -164,9 +165,11 @@ def _ids_of(stores: list[Store], what: str) -> set[str]:
         if found:
             return found
     found = set()
+    noted = masked([what])[0] or what  # as a ledger says it
     for store in stores:
         for batch in _edges(store, ["id", "source", "locator"]):
-            found |= _carry(batch, what, ("source", "locator"))
+            for word in sorted({what, noted}):
+                found |= _carry(batch, word, ("source", "locator"))
         if store.shape == "DOCUMENT" and not store.require().get("dropped_text"):
             for shard in store.shards():
                 receipt = store.receipt(shard)

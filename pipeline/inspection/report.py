@@ -11,6 +11,7 @@ from pipeline.engine import catalog
 from pipeline.errors import WorkError
 from pipeline.inspection import sections
 from pipeline.inspection.inspect import stores_of
+from pipeline.inspection.masks import mask
 from pipeline.inspection.sections import Samples
 from pipeline.storage.files import filesystem
 from pipeline.storage.store import Store
@@ -97,10 +98,3 @@ def _by_stage(stores: list[Store]) -> Iterator[tuple[Any, list[Store]]]:
         module = catalog.hook(stage, "report")
         if module is not None and hasattr(module, "section"):
             yield module, own
-
-
-def mask(texts: list[str]) -> list[str]:
-    """Texts without personal data, by every `mask` that a stage's report hook brings: whatever stage they come from."""
-    for module in catalog.hooks("report"):
-        texts = module.mask(texts) if hasattr(module, "mask") else texts
-    return texts

@@ -17,6 +17,7 @@ from pipeline.deletion.forgotten import Forgotten, load
 from pipeline.engine.stage import versions
 from pipeline.engine.watchdog import watchdog
 from pipeline.errors import WorkError
+from pipeline.inspection.masks import masked
 from pipeline.options import digest
 from pipeline.schema import SHAPES as SCHEMAS
 from pipeline.schema import STR, doc_id
@@ -316,19 +317,20 @@ def _size(values: dict[str, Any]) -> int:
 
 def ledger(outcomes: list[Outcome]) -> Iterator[pa.Table]:
     """Ledger tables: one per set of metrics, so that what was not measured is null. `source` and `locator` tell where a dropped
-    record stands; those of a row that was kept stand in the row."""
+    record stands; those of a row that was kept stand in the row. All of it, and notes, without personal data."""
     by_metrics: dict[tuple[str, ...], list[Outcome]] = {}
     for outcome in outcomes:
         by_metrics.setdefault(tuple(sorted(outcome.metrics)), []).append(outcome)
     for names, group in by_metrics.items():
         rows = [(row_id, outcome) for outcome in group for row_id in outcome.ids]
+        said = {name: masked([getattr(outcome, name) for _, outcome in rows]) for name in ("note", "source", "locator")}
         table = Ledger.rows(
             [row_id for row_id, _ in rows],
             out=[outcome.out for _, outcome in rows],
             reason=[outcome.reason for _, outcome in rows],
-            note=[outcome.note for _, outcome in rows],
+            note=said["note"],
             metrics={name: [outcome.metrics[name] for _, outcome in rows] for name in names},
         )
         for name in ("source", "locator"):
-            table = table.append_column(name, pa.array([getattr(outcome, name) for _, outcome in rows], STR))
+            table = table.append_column(name, pa.array(said[name], STR))
         yield table

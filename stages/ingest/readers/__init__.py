@@ -83,13 +83,25 @@ def _read(file: File, handle, max_bytes: int) -> Iterator[Raw]:
     elif kind in ("csv", "tsv"):
         yield from tables.read_csv(stream, max_bytes, kind == "tsv")
     elif kind in ("parquet", "arrow"):
-        yield from _columns(kind, stream, handle)
+        yield from _columns(kind, stream, handle, max_bytes)
     elif (apart := kinds.apart(head, code=kind in (None, "html"))) is not None:
-        yield Raw("fault", "", reason=f"ingest.{apart}", note=kinds.ending(file.name) or "no ending")
+        yield Raw("fault", "", reason=f"ingest.{apart}", note=_ending(file))
     elif kind is None:
-        yield Raw("fault", "", reason="ingest.unknown_kind", note=kinds.ending(file.name) or "no ending")
+        yield Raw("fault", "", reason="ingest.unknown_kind", note=_ending(file))
     else:
         yield from _whole(READ_FROM[kind], stream, max_bytes)
+
+
+def _ending(file: File) -> str:
+    """The ending of a file's name for a note; one that is not known here may be part of a name."""
+    ending = kinds.ending(file.name)
+    return (
+        ending
+        if ending in kinds.BY_NAME or ending in kinds.NOT_TEXT
+        else "an unknown ending"
+        if ending
+        else "no ending"
+    )
 
 
 def _skipped(handle) -> Iterator[Raw]:
@@ -104,7 +116,7 @@ def _skipped(handle) -> Iterator[Raw]:
         )
 
 
-def _columns(kind: str, stream: Unpacked, handle) -> Iterator[Raw]:
+def _columns(kind: str, stream: Unpacked, handle, max_bytes: int) -> Iterator[Raw]:
     """Parquet and Arrow are read by place, so they cannot be packed as a whole."""
     if stream.packing is not None:
         yield Raw(
@@ -114,7 +126,7 @@ def _columns(kind: str, stream: Unpacked, handle) -> Iterator[Raw]:
     from stages.ingest.readers import columnar
 
     handle.seek(0)
-    yield from (columnar.read_parquet if kind == "parquet" else columnar.read_arrow)(handle)
+    yield from (columnar.read_parquet if kind == "parquet" else columnar.read_arrow)(handle, max_bytes)
 
 
 def _whole(kind: str, stream: Unpacked, max_bytes: int) -> Iterator[Raw]:

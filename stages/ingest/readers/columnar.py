@@ -7,20 +7,25 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Container, Iterator
-from typing import BinaryIO
+from collections.abc import Callable, Container, Iterator
+from functools import partial
+from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from stages.ingest.readers import pages
-from stages.ingest.readers.values import LEFT_OUT, plain_column
-from stages.ingest.row import SET_APART, Raw, apart
+from stages.ingest.readers import messages, pages, values
+from stages.ingest.readers.values import LEFT_OUT, NO_TEXT, plain_column
+from stages.ingest.row import Raw, apart
 
 BATCH = 256
 """Rows turned to Python at a time."""
 BATCH_BYTES = 32 << 20
 """Bytes of a row group, as its footer has them unpacked, read at a time: fewer rows where they are large on the average."""
+REPEATED = 1 << 20
+"""Bytes that a dictionary, or buffers to which rows point as they like, may have before fewer rows are taken at a time."""
+TEXT_BYTES = 64 << 20
+"""Most bytes of a text, where no other limit is given."""
 LOST = 1 << 16
 """Rows lost in one stretch that each have a ledger row; those beyond have one together, with their count."""
 FOOTER = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 20, "schema_depth_limit": 128}
@@ -34,8 +39,9 @@ Piece = tuple[int, dict[str, pa.Array], tuple[str, ...]]
 """How many rows, their columns, and the names of those that could not be read."""
 
 
-def read_parquet(handle: BinaryIO) -> Iterator[Raw]:
-    """Rows of a Parquet file. Of a damaged row group what can be read is kept, column by column."""
+def read_parquet(handle: BinaryIO, max_bytes: int = TEXT_BYTES) -> Iterator[Raw]:
+    """Rows of a Parquet file. Of a damaged row group what can be read is kept, column by column. `max_bytes` is the most that
+    the packed values of a row may take unpacked."""
     try:
         source = pq.ParquetFile(handle, **READING)
         _ = source.schema_arrow.names  # which raises where they are no UTF-8
@@ -53,47 +59,65 @@ def read_parquet(handle: BinaryIO) -> Iterator[Raw]:
     first = 0
     for group, count in enumerate(counts):
         if sound:
-            yield from _group(source, handle, group, first, count, chunks[group])
+            yield from _group(source, handle, group, first, count, chunks[group], max_bytes)
         else:
             yield from lost_rows(first, count, "Parquet: the footer does not say where its columns are")
         first += count
 
 
 def _group(
-    source: pq.ParquetFile, handle: BinaryIO, group: int, first: int, count: int, chunks: list[pages.Chunk]
+    source: pq.ParquetFile,
+    handle: BinaryIO,
+    group: int,
+    first: int,
+    count: int,
+    chunks: list[pages.Chunk],
+    max_bytes: int,
 ) -> Iterator[Raw]:
     """The `count` rows of a row group: whole batches, from a damaged place on by columns, then those that are lost."""
-    done, why = 0, f"the footer names {count} rows here"
+    done, why, at_a_time = 0, f"the footer names {count} rows here", 1
     wrong: dict[str, str] = {}
     try:
         if wrong := pages.refused(chunks, handle):
             raise ValueError(*wrong.values())
-        for batch in source.iter_batches(batch_size=_at_a_time(source, group), row_groups=[group], use_threads=False):
-            yield from rows((len(batch), dict(zip(apart(batch.schema.names), batch.columns)), ()), first + done)
+        at_a_time = _at_a_time(source, group, max((pages.dictionary(handle, chunk) for chunk in chunks), default=0))
+        for batch in source.iter_batches(batch_size=at_a_time, row_groups=[group], use_threads=False):
+            columns = dict(zip(apart(batch.schema.names), batch.columns))
+            yield from rows((len(batch), columns, ()), first + done, max_bytes)
             done += len(batch)
     except (TimeoutError, ConnectionError):
         raise
     except FAULTS as fault:
         why, at = f"Parquet: {next(iter(wrong.values()), type(fault).__name__)} in this row group", 0
-        for size, columns, lost in _by_column(source, handle, group, wrong):
+        readable = [chunk for chunk in chunks if chunk.name not in wrong]
+        at_a_time = _at_a_time(source, group, max((pages.dictionary(handle, chunk) for chunk in readable), default=0))
+        for size, columns, lost in _by_column(source, handle, group, wrong, at_a_time):
             if at + size > done:
                 skip = max(0, done - at)
                 yield from rows(
                     (size - skip, {name: column.slice(skip) for name, column in columns.items()}, lost),
                     first + at + skip,
+                    max_bytes,
                 )
                 done = at + size
             at += size
     yield from lost_rows(first + done, count - done, why)
 
 
-def _at_a_time(source: pq.ParquetFile, group: int) -> int:
-    """Rows of a row group to read at a time."""
+def _at_a_time(source: pq.ParquetFile, group: int, dictionary: int) -> int:
+    """Rows of a row group to read at a time; `dictionary`: bytes of its largest one, every value of which may stand in every row."""
     about = source.metadata.row_group(group)
-    return max(1, min(BATCH, BATCH_BYTES * max(1, about.num_rows) // max(1, about.total_byte_size)))
+    return min(_repeating(dictionary), max(1, BATCH_BYTES * max(1, about.num_rows) // max(1, about.total_byte_size)))
 
 
-def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int, wrong: Container[str]) -> Iterator[Piece]:
+def _repeating(size: int) -> int:
+    """Rows at a time of columns whose rows may each stand for all of `size` bytes."""
+    return max(1, min(BATCH, BATCH * REPEATED // max(1, size)))
+
+
+def _by_column(
+    source: pq.ParquetFile, handle: BinaryIO, group: int, wrong: Container[str], size: int
+) -> Iterator[Piece]:
     """A row group read one column at a time, abreast, those in `wrong` left out; a column ends where its damage begins."""
     names = source.schema_arrow.names
     # Made a dictionary by Arrow, a column with one value of bad UTF-8 cannot be had; as plain text it can.
@@ -101,7 +125,6 @@ def _by_column(source: pq.ParquetFile, handle: BinaryIO, group: int, wrong: Cont
     of = {
         name: plain if pa.types.is_dictionary(kind) else source for name, kind in zip(names, source.schema_arrow.types)
     }
-    size = _at_a_time(source, group)
     streams = {
         name: of[name].iter_batches(batch_size=size, row_groups=[group], columns=[name], use_threads=False)
         for name in names
@@ -156,55 +179,116 @@ def lost_rows(first: int, count: int, why: str) -> Iterator[Raw]:
         )
 
 
-def read_arrow(handle: BinaryIO) -> Iterator[Raw]:
-    """Rows of an Arrow IPC file or stream; every batch is validated, since its offsets come from outside."""
+class Lost(NamedTuple):
+    """A batch that is not read: why, and how many rows it has, where that can be believed."""
+
+    why: str
+    rows: int | None = None
+
+
+def read_arrow(handle: BinaryIO, max_bytes: int = TEXT_BYTES) -> Iterator[Raw]:
+    """Rows of an Arrow IPC file or stream; every batch is validated, since its offsets come from outside. `max_bytes` as above."""
     number = broken = 0
     for batch in _batches(handle):
-        if isinstance(batch, str):
+        if isinstance(batch, Lost):
+            if batch.rows is not None:
+                yield from lost_rows(number, batch.rows, f"Arrow: {batch.why}")
+                number += batch.rows
+                continue
             # Not even how many rows it has can be read: one row stands for it.
             yield Raw(
                 "fault",
                 f"batch:{broken}:row:{number}",
                 reason="ingest.broken_file",
-                note=f"Arrow: {batch} after {number} rows",
+                note=f"Arrow: {batch.why} after {number} rows",
             )
             broken += 1
             continue
         sound, lost = _sound(batch)
-        for start in range(0, len(batch), BATCH):
-            size = min(BATCH, len(batch) - start)
-            yield from rows((size, {name: column.slice(start, size) for name, column in sound.items()}, lost), number)
+        repeating = [column.get_total_buffer_size() for column in sound.values() if values.repeats(column.type)]
+        step = _repeating(max(repeating, default=0))
+        for start in range(0, len(batch), step):
+            size = min(step, len(batch) - start)
+            piece = size, {name: column.slice(start, size) for name, column in sound.items()}, lost
+            yield from rows(piece, number, max_bytes)
             number += size
 
 
-def _batches(handle: BinaryIO) -> Iterator[pa.RecordBatch | str]:
-    """The batches of a file or stream; the name of a fault in place of one that cannot be read."""
+def _batches(handle: BinaryIO) -> Iterator[pa.RecordBatch | Lost]:
+    """The batches of a file or stream, each after its metadata said what memory it asks for."""
     head = handle.read(6)
     handle.seek(0)
     name = getattr(handle, "name", None)
     try:
         source = pa.memory_map(name) if isinstance(name, str) else pa.PythonFile(handle, mode="r")
         reader = pa.ipc.open_file(source) if head == b"ARROW1" else pa.ipc.open_stream(source)
-        count, _ = reader.num_record_batches if head == b"ARROW1" else None, reader.schema.names
+        _ = reader.schema.names
+        places = messages.blocks(source) if head == b"ARROW1" else None
+        if places is not None and len(places[1]) != reader.num_record_batches:
+            raise ValueError("the footer is damaged")
     except (TimeoutError, ConnectionError):
         raise
     except FAULTS as fault:
-        yield type(fault).__name__
+        yield Lost(type(fault).__name__)
         return
-    index, place = 0, -1
-    while count is None or index < count:
+    yield from _of_stream(source, reader) if places is None else _of_file(source, reader, *places)
+
+
+def _of_file(source: pa.NativeFile, reader: Any, dictionaries: list[int], batches: list[int]) -> Iterator[Any]:
+    """The batches of a file; Arrow reads all dictionaries before the first of them."""
+    memory, why = messages.Memory(), None
+    for place in dictionaries:
         try:
-            yield reader.get_batch(index) if count is not None else reader.read_next_batch()
-        except StopIteration:
+            message = messages.at(source, place)
+            why = why or (memory.refused(message) if message is not None else "a dictionary is missing")
+        except ValueError as fault:
+            why = why or str(fault)
+    for index, place in enumerate(batches):
+        try:
+            message = messages.at(source, place)
+            if message is None or message.kind != messages.BATCH:
+                raise ValueError("a batch is missing")
+        except ValueError as fault:
+            yield Lost(str(fault))
+            continue
+        yield _batch(partial(reader.get_batch, index), message, why or memory.refused(message))
+
+
+def _of_stream(source: pa.NativeFile, reader: Any) -> Iterator[pa.RecordBatch | Lost]:
+    """The batches of a stream. Behind a dictionary that was not read, or a message without sound metadata, none is."""
+    memory, gone = messages.Memory(), None
+    place = source.tell()
+    while True:
+        begun, message = place, None
+        try:
+            while (message := messages.at(source, place)) is not None and message.kind != messages.BATCH:
+                gone = gone or (memory.refused(message) if message.kind == messages.DICTIONARY else None)
+                place = message.end
+        except ValueError as fault:
+            yield Lost(str(fault))
             return
-        except (TimeoutError, ConnectionError):
-            raise
-        except FAULTS as fault:
-            yield type(fault).__name__
-            if count is None and source.tell() <= place:
-                return
-        index += 1
-        place = source.tell() if count is None else 0
+        if message is None:
+            return
+        why = gone or memory.refused(message)
+        gone = gone or (why if place > begun else None)
+        source.seek(begun)
+        yield _batch(reader.read_next_batch, message, why)
+        place = message.end
+        if place > source.size():
+            return
+        source.seek(place)
+
+
+def _batch(read: Callable[[], pa.RecordBatch], message: messages.Message, why: str | None) -> pa.RecordBatch | Lost:
+    """The batch, or why it is lost: `why` says so before it is read."""
+    if why is not None:
+        return Lost(why, message.believed)
+    try:
+        return read()
+    except (TimeoutError, ConnectionError):
+        raise
+    except (StopIteration, *FAULTS) as fault:
+        return Lost(type(fault).__name__, message.believed)
 
 
 def _sound(batch: pa.RecordBatch) -> tuple[dict[str, pa.Array], tuple[str, ...]]:
@@ -266,13 +350,24 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
     return kind
 
 
-def rows(piece: Piece, first: int) -> Iterator[Raw]:
-    """The rows of a piece, the first of them numbered `first`; what had to be repaired or left out stands in their notes."""
+def rows(piece: Piece, first: int, max_bytes: int = TEXT_BYTES) -> Iterator[Raw]:
+    """The rows of a piece, the first of them numbered `first`; what had to be repaired or left out stands in their notes.
+
+    Values that are packed are unpacked, row by row, so that one row's are in memory.
+    """
+    size, columns, lost = piece
+    step = 1 if any(map(values.packed, columns.values())) else size
+    for start in range(0, size, step):
+        part = {name: column.slice(start, step) for name, column in columns.items()} if step < size else columns
+        yield from _rows((min(step, size - start), part, lost), first + start, values.Room(max_bytes))
+
+
+def _rows(piece: Piece, first: int, room: values.Room) -> Iterator[Raw]:
     size, columns, lost = piece
     found = {}
     for name, column in columns.items():
         try:
-            found[name] = plain_column(column)
+            found[name] = plain_column(column, room)
         except FAULTS:
             lost = (*lost, name)
     general = [f"column {name!r}: cannot be read" for name in lost]
@@ -281,7 +376,7 @@ def rows(piece: Piece, first: int) -> Iterator[Raw]:
         raw = Raw(
             "row",
             f"row:{first + place}",
-            {name: values[place] for name, (values, _) in found.items()},
+            {name: held[place] for name, (held, _) in found.items()},
             note="; ".join(notes) or None,
         )
         if lost:
@@ -289,7 +384,7 @@ def rows(piece: Piece, first: int) -> Iterator[Raw]:
         if apart_here := {
             name: kind
             for name, (_, faults) in found.items()
-            for kind in SET_APART
+            for kind in NO_TEXT
             if LEFT_OUT.format(kind) in faults.get(place, ())
         }:
             raw.facts["apart"] = apart_here

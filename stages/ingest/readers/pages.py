@@ -29,6 +29,7 @@ class Chunk(NamedTuple):
     values: int
     packed: int
     start: int
+    dictionary: bool
 
 
 def chunks(handle: BinaryIO) -> list[list[Chunk]]:
@@ -50,7 +51,7 @@ def _chunk(about: dict[int, Any]) -> Chunk:
     """Of a ColumnMetaData: 3 is the path, 5 the number of values, 7 the packed size, 9 and 11 the first pages."""
     data, dictionary = _count(about[9]), about.get(11)
     start = dictionary if type(dictionary) is int and 0 < dictionary < data else data
-    return Chunk(about[3][0].decode(), _count(about[5]), _count(about[7]), start)
+    return Chunk(about[3][0].decode(), _count(about[5]), _count(about[7]), start, start < data)
 
 
 def refused(columns: list[Chunk], handle: BinaryIO) -> dict[str, str]:
@@ -78,6 +79,11 @@ def largest(handle: BinaryIO, chunk: Chunk) -> tuple[int, int]:
         else:
             data = max(data, size)
     return data, dictionary
+
+
+def dictionary(handle: BinaryIO, chunk: Chunk) -> int:
+    """Bytes of the dictionary of a column, unpacked; 0 where it has none."""
+    return next((size for kind, size in _pages(handle, chunk) if kind == DICTIONARY), 0) if chunk.dictionary else 0
 
 
 def _pages(handle: BinaryIO, chunk: Chunk) -> Iterator[tuple[int, int]]:

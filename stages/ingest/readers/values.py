@@ -7,6 +7,7 @@ zone database or pandas: an instant of a known zone is written in UTC, so that e
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,15 +16,28 @@ import pyarrow as pa
 from pyarrow import types
 
 from stages.ingest import charset, kinds
-from stages.ingest.row import apart
+from stages.ingest.readers import codings
+from stages.ingest.row import SET_APART, apart
+from stages.ingest.unpack import packing
 
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 LEFT_OUT, RANGE = "{} values left out", "dates or times out of range left out"
-"""What a note says of a value; the first with a kind of `row.SET_APART`."""
+"""What a note says of a value; the first with one of `NO_TEXT`."""
+CODINGS = ("gzip", "zstd")
+"""Packings that a value's bytes are believed to show."""
+NO_TEXT = (*SET_APART, "too_large", "content_coding")
+"""Kinds of value that are left out, each a reason of a row whose text it was to be."""
 EPOCH = datetime(1970, 1, 1)
 
 
-def plain_column(array: pa.Array) -> tuple[list[Any], dict[int, Counter]]:
+class Room:
+    """Bytes that packed values may yet take unpacked."""
+
+    def __init__(self, left: int):
+        self.left = left
+
+
+def plain_column(array: pa.Array, room: Room) -> tuple[list[Any], dict[int, Counter]]:
     """The values of `array`, and per place (of those that had any) what was wrong there, counted by kind."""
     if _is_plain(array.type):
         try:
@@ -33,10 +47,43 @@ def plain_column(array: pa.Array) -> tuple[list[Any], dict[int, Counter]]:
     values, faults = [], {}
     for place, scalar in enumerate(array):
         told: Counter = Counter()
-        values.append(_plain(scalar, told))
+        values.append(_plain(scalar, told, room))
         if told:
             faults[place] = told
     return values, faults
+
+
+def packed(array: pa.Array) -> bool:
+    """May it hold values that take more bytes unpacked?"""
+    if _is_binary(array.type):
+        return any(scalar.is_valid and packing(bytes(scalar.as_buffer()[:8])) in CODINGS for scalar in array)
+    return not _is_plain(array.type) and _within(array.type, _is_binary)
+
+
+def repeats(kind: pa.DataType) -> bool:
+    """Can rows of this type share bytes, so that they take more one by one than all together?"""
+    return _within(
+        kind,
+        lambda inner: (
+            types.is_dictionary(inner)
+            or types.is_run_end_encoded(inner)
+            or types.is_string_view(inner)
+            or types.is_binary_view(inner)
+            or types.is_list_view(inner)
+            or types.is_large_list_view(inner)
+        ),
+    )
+
+
+def _within(kind: pa.DataType, is_such: Callable[[pa.DataType], bool]) -> bool:
+    """Is it, or a type that it is made of, such a one?"""
+    if is_such(kind):
+        return True
+    if isinstance(kind, pa.BaseExtensionType):
+        return _within(kind.storage_type, is_such)
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return _within(kind.value_type, is_such)
+    return any(_within(kind.field(place).type, is_such) for place in range(kind.num_fields))
 
 
 def _is_plain(kind: pa.DataType) -> bool:
@@ -76,7 +123,7 @@ def _is_binary(kind: pa.DataType) -> bool:
     )
 
 
-def _plain(scalar: pa.Scalar, told: Counter) -> Any:
+def _plain(scalar: pa.Scalar, told: Counter, room: Room) -> Any:
     """One value, however deep; what is wrong in it is counted in `told`, repaired where it can be and null where not."""
     kind = scalar.type
     if not scalar.is_valid:
@@ -84,22 +131,23 @@ def _plain(scalar: pa.Scalar, told: Counter) -> Any:
     if _is_text(kind):
         return _text(scalar.as_buffer().to_pybytes(), told)
     if _is_binary(kind):
-        return _bytes(scalar.as_buffer().to_pybytes(), told)
+        return _bytes(scalar.as_buffer().to_pybytes(), told, room)
     if isinstance(scalar, (pa.UuidScalar, pa.Bool8Scalar)):
         found = scalar.as_py()
         return found if isinstance(found, bool) else str(found)
     if isinstance(scalar, (pa.DictionaryScalar, pa.UnionScalar, pa.RunEndEncodedScalar, pa.ExtensionScalar)):
-        return None if scalar.value is None else _plain(scalar.value, told)
+        return None if scalar.value is None else _plain(scalar.value, told, room)
     if types.is_map(kind):
-        pairs = [(_plain(entry[0], told), _plain(entry[1], told)) for entry in scalar.values]
+        pairs = [(_plain(entry[0], told, room), _plain(entry[1], told, room)) for entry in scalar.values]
         named = dict(pairs) if all(isinstance(key, str) for key, _ in pairs) else {}
         return named if len(named) == len(pairs) else [list(pair) for pair in pairs]
     if _is_list(kind):
-        return [_plain(value, told) for value in scalar.values]
+        return [_plain(value, told, room) for value in scalar.values]
     if types.is_struct(kind):
         return dict(
             zip(
-                apart([field.name for field in kind]), (_plain(scalar[place], told) for place in range(kind.num_fields))
+                apart([field.name for field in kind]),
+                (_plain(scalar[place], told, room) for place in range(kind.num_fields)),
             )
         )
     if types.is_decimal(kind):
@@ -121,11 +169,22 @@ def _text(data: bytes, told: Counter) -> str:
         return text
 
 
-def _bytes(data: bytes, told: Counter) -> str | None:
+def _bytes(data: bytes, told: Counter, room: Room) -> str | None:
     """Bytes that are text (writers that mark no column as such are common), or nothing: `kinds.apart` tells, as for a file.
+
+    gzip and zstandard are undone, as of a response that does not name its coding.
 
     Of what is neither UTF-8 nor plainly Korean only a page is believed to be text: short values of other bytes are hashes.
     """
+    if packing(data) in CODINGS:
+        payload = codings.decoded(data, [], room.left)
+        if payload.note is not None:
+            told[payload.note] += 1
+        if payload.reason is not None:
+            told[LEFT_OUT.format(payload.reason.removeprefix("ingest."))] += 1
+            return None
+        data = payload.body
+        room.left -= len(data)
     kind, wide = kinds.apart(data), charset.wide(data[: kinds.HEAD])
     if kind in (None, "binary") and wide is None:
         try:

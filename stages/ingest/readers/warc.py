@@ -68,6 +68,11 @@ def read_arc(stream: Unpacked, limit: int) -> Iterator[Raw]:
         yield raw
 
 
+def _word(said: str) -> str:
+    """A header's word for a note; what is neither a record's type nor a media type is not quoted."""
+    return said if re.fullmatch(r"[\w.+-]{1,40}(?:/[\w.+-]{1,60})?", said) else "of no known form"
+
+
 def _stamp(digits: str) -> str | None:
     """`20140216050221` as `2014-02-16T05:02:21Z`."""
     if not re.fullmatch(r"\d{14}", digits):
@@ -94,7 +99,7 @@ def _record(frame: Frame, fields: dict[str, str], uri: str | None, limit: int) -
     if kind == "revisit":
         return Raw("fault", "", reason="ingest.revisit")
     if kind not in OWN or (uri and _scheme(uri) not in ("http", "https", "file", "ftp")):
-        return Raw("fault", "", reason="ingest.record_type", note=kind or "no type")
+        return Raw("fault", "", reason="ingest.record_type", note=_word(kind) if kind else "no type")
     raw = _conversion(frame, fields) if kind == "conversion" else _exchange(frame, fields, uri, limit)
     notes = [
         raw.note,
@@ -140,7 +145,7 @@ def _exchange(frame: Frame, fields: dict[str, str], uri: str | None, limit: int)
         return Raw("fault", "", reason=payload.reason, note=f"payload: {payload.note}")
     reads, reason = _reads(medium, payload.body, uri)
     if reads is None:
-        return Raw("fault", "", reason=reason, note=medium[:80] or "no content type")
+        return Raw("fault", "", reason=reason, note=_word(medium) if medium else "no content type")
     return Raw(
         reads, "", payload.body, charset=_charset(kind), headers=tuple((n, v) for n, v in headers if n in KEPT_HEADERS),
         note="; ".join(filter(None, ("no status line" if status is None else None, payload.note))) or None,

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from pipeline.inspection.charts import bars, histogram, lines, number, size
-from pipeline.inspection.report import mask, render
+from pipeline.inspection.masks import mask
+from pipeline.inspection.report import render
 from pipeline.inspection.sections import Samples
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store

@@ -195,6 +195,46 @@ def test_a_broken_file_among_many_is_named(ingest, tmp_path):
     assert dropped[0]["id"] in trace(str(tmp_path), "a.warc")
 
 
+NAMED = {
+    "kim.minsu@example.org.pdf": b"%PDF-1.7\n", "이력서 010-1234-5678.jsonl": b'{"text": 1}\n', "대구광역시 수성구 동대구로 23길 12.bin": b"\x00\x01\x02" * 99,
+    "sub/hong@example.com/x.jsonl": b"{\n", "notes.park@example.net": b"\x00\x01\x02" * 99,
+}  # fmt: skip
+VALUES = ("kim.minsu", "1234-5678", "23길 12", "hong@", "park@", "lee@", "choi@")
+
+
+def test_no_ledger_holds_the_personal_data_of_a_name(ingest, tmp_path):
+    """Names of files, ids that rows bring, keys and headers that notes would quote: masked by pii's rules, and found all the same."""
+    from pipeline.inspection.inspect import trace
+
+    for name, data in NAMED.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(data)
+    jsonl(tmp_path / "in/rows.jsonl", [{"id": "lee@example.org", "choi@example.org": 1}])
+    head = (
+        "WARC/1.0\r\nWARC-Type: lee@example.org\r\nWARC-Record-ID: <urn:uuid:1>\r\nContent-Length: 2\r\n\r\nhi\r\n\r\n"
+    )
+    (tmp_path / "in/odd.warc").write_text(head)
+    store = ingest(tmp_path / "in")
+    dropped = [row for row in store.ledgers().to_pylist() if row["reason"]]
+    assert len(dropped) == len(NAMED) + 2 and all(row["source"] for row in dropped)
+    said = json.dumps(dropped, ensure_ascii=False)
+    assert not [value for value in VALUES if value in said], said
+    for name in NAMED:
+        told = trace(str(tmp_path), name)
+        assert "dropped: ingest." in told and not [value for value in VALUES if value in told]
+
+
+PLAIN = ("CC-MAIN-20240102030405-20240102060708-00012.warc.gz", "2024-01-02/page.html", "record:12345678", "batch:12:row:1234567", "urn:uuid:01234567-0123-4567-8901-234567890123", "a.html", "자료.txt")  # fmt: skip
+
+
+def test_names_that_hold_nothing_are_not_looked_at(monkeypatch):
+    """The rules of pii cost seconds to load: most ledgers do without."""
+    from pipeline.inspection import masks
+
+    monkeypatch.setattr(masks, "mask", lambda texts: pytest.fail(f"looked at {texts}"))
+    assert masks.masked([*PLAIN, None, ""]) == [*PLAIN, None, ""]
+
+
 def test_an_answer_that_waited_in_vain_is_named(ingest, tmp_path):
     jsonl(
         tmp_path / "in.jsonl",

@@ -5,12 +5,14 @@ from __future__ import annotations
 import decimal
 import gzip
 import io
+import lzma
 import random
 import uuid
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
 from stages.ingest import table_row
 from stages.ingest.readers import columnar
@@ -125,7 +127,21 @@ BODIES = {
     "text in UTF-16 without a mark": ("The mill turns slowly.".encode("utf-16-le"), "The mill turns slowly.", None),
     "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", None, "ingest.pdf"),
     "PDF that is all ASCII": (b"%PDF-1.4\n1 0 obj\n<< /Type /Catalog >>\nendobj\n", None, "ingest.pdf"),
-    "gzip": (gzip.compress(PAGE.encode(), mtime=0), None, "ingest.archive"),
+    "gzip": (gzip.compress(PAGE.encode(), mtime=0), PAGE, None),
+    "gzip of CP949 in two members": (
+        gzip.compress(KOREAN[:30].encode("cp949")) + gzip.compress(KOREAN[30:].encode("cp949")),
+        KOREAN,
+        None,
+    ),
+    "zstandard": (zstandard.ZstdCompressor().compress(PAGE.encode()), PAGE, None),
+    "gzip in gzip": (gzip.compress(gzip.compress(PAGE.encode())), PAGE, None),
+    "gzip of a PDF": (gzip.compress(b"%PDF-1.7\n%\xe2\xe3\xcf\xd3\n1 0 obj\n"), None, "ingest.pdf"),
+    "damaged gzip": (
+        gzip.compress(random.Random(1).randbytes(3_000))[:20] + bytes(3_000),
+        None,
+        "ingest.content_coding",
+    ),
+    "xz": (lzma.compress(PAGE.encode()), None, "ingest.archive"),
     "PNG": (b"\x89PNG\r\n\x1a\n" + bytes(20), None, "ingest.image"),
     "hash": (bytes.fromhex("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"), None, "ingest.binary"),
     "null": (None, None, "ingest.null_text"),
@@ -167,7 +183,7 @@ def test_arrow(stream):
 def test_arrow_that_is_cut_or_wrong():
     data = arrow_bytes(True)
     found = list(read_arrow(io.BytesIO(data[: len(data) // 2])))
-    assert found[-1].reason == "ingest.broken_file" and len(found) >= 200
+    assert [raw.reason for raw in found] == [None] * 200 + ["ingest.broken_record"] * 200
     assert [raw.reason for raw in read_arrow(io.BytesIO(b"ARROW1" + b"\0" * 40))] == ["ingest.broken_file"]
 
 
@@ -237,12 +253,42 @@ def test_large_rows_are_read_a_few_at_a_time():
     pq.write_table(pa.table({"text": ["a" * (1 << 20)] * 40}), sink, compression="zstd", use_dictionary=False)
     source = pq.ParquetFile(io.BytesIO(sink.getvalue()))
     assert (
-        columnar._at_a_time(source, 0) <= 32
-        and columnar._at_a_time(pq.ParquetFile(io.BytesIO(parquet_bytes())), 0) == columnar.BATCH
+        columnar._at_a_time(source, 0, 0) <= 32
+        and columnar._at_a_time(pq.ParquetFile(io.BytesIO(parquet_bytes())), 0, 0) == columnar.BATCH
     )
     raws = list(read_parquet(io.BytesIO(sink.getvalue())))
     assert [raw.locator for raw in raws] == [f"row:{n}" for n in range(40)]
     assert all(raw.body["text"] == "a" * (1 << 20) for raw in raws)
+
+
+@pytest.mark.parametrize("lengths", [(4 << 20, 1), (100, 100)])
+def test_a_value_that_many_rows_share_is_read_a_few_at_a_time(lengths, monkeypatch):
+    """A dictionary of 4 MiB packed to a few KB, of which every row is: never 256 rows of it at once."""
+    sink, sizes = io.BytesIO(), []
+    texts = ["a" * lengths[0], "b" * lengths[1]] * 150
+    pq.write_table(pa.table({"text": texts}), sink, compression="zstd", dictionary_pagesize_limit=1 << 30)
+    assert len(sink.getvalue()) < 20_000
+    rows = columnar.rows
+    monkeypatch.setattr(columnar, "rows", lambda piece, *more: sizes.append(piece[0]) or rows(piece, *more))
+    assert [raw.body["text"] for raw in read_parquet(io.BytesIO(sink.getvalue()))] == texts
+    assert max(sizes) == (columnar.BATCH if lengths[0] == 100 else columnar.BATCH * columnar.REPEATED // (4 << 20) - 1)
+
+
+@pytest.mark.parametrize("form", ["parquet", "file", "stream"])
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
+def test_what_a_row_unpacks_is_bounded(form, pack):
+    """Bombs beside a page: over `max_bytes` they are left out with their reason, all packed values of a row together."""
+    bomb, page = pack(bytes(1 << 22)), pack(PAGE.encode())
+    table = pa.table({
+        "content": pa.array([page, bomb, page], pa.binary()), "more": pa.array([page, None, bomb], pa.binary()),
+        "deep": pa.array([[page], [bomb], [page] * 9], pa.list_(pa.binary())),
+    })  # fmt: skip
+    limit = 6 * len(PAGE.encode())
+    found = list((read_parquet if form == "parquet" else read_arrow)(io.BytesIO(written(table, form)), limit))
+    assert [table_row.read(raw, {"text": "content"}).reason for raw in found] == [None, "ingest.too_large", None]
+    assert found[0].body == {"content": PAGE, "more": PAGE, "deep": [PAGE]}
+    assert found[2].body["deep"] == [PAGE] * 5 + [None] * 4 and found[2].body["more"] is None
+    assert "too_large values left out" in found[1].note and "4 too_large" in found[2].note
 
 
 def test_a_row_group_of_which_nothing_can_be_read_has_a_row_for_each_of_its_rows():
