@@ -407,9 +407,13 @@ def verb_command(verb: Any) -> click.Command:
     for name in arguments:
         field = cls.model_fields[name]
         many = flags._is_list(flags._bare(field.annotation))
+        shown_as = name.upper().rstrip("_")
         params.append(
             click.Argument(
-                [f"opt_{name}"], nargs=-1 if many else 1, required=field.is_required(), metavar=name.upper().rstrip("_")
+                [f"opt_{name}"],
+                nargs=-1 if many else 1,
+                required=field.is_required(),
+                metavar=f"[{shown_as}...]" if many else shown_as,
             )
         )
     params += flags.options_of(cls, tuple(arguments))

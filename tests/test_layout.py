@@ -87,6 +87,7 @@ ALSO_WORDS = {
     "split": "a method of str",
     "evaluate": "the method of a filter",
     "forget": "the word for a takedown",
+    "serve": "what hosts do with pages",
     "train": "a field of a message, an extra of the package, a reason that was there before",
     "in_sft": "a column of pairs, in stores that exist",
 }

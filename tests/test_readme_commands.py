@@ -91,11 +91,14 @@ def test_the_tutorial(folder, repo, capsys):
 @pytest.mark.slow
 def test_further_verbs(folder, repo):
     """Needs what the blocks before it made."""
-    looking, by_hand, verbs = blocks(repo)
+    _, by_hand, verbs, using = blocks(repo)
     if not (folder / "runs/hand/sft").is_dir():
         for words in by_hand:
             run(words)
-    for words in verbs:
+    # What waits for a person or for clients is run by tests/stages/serve.
+    alone = [words for words in using if words[0] == "maetdol" and ("--ask" in words or words[1] == "merge")]
+    assert len(alone) == 2
+    for words in [*verbs, *alone]:
         run(words)
     assert (folder / "runs/hand/merged/manifest.json").is_file() and (folder / "runs/hand/bench/table.md").is_file()
 

@@ -13,9 +13,10 @@ from pipeline.errors import SourceError, UsageError
 from pipeline.options import Options
 from pipeline.storage.store import Store
 from stages.models.holdout import SHARE
+from stages.models.inference.chain import chain_in
 from stages.models.inference.device import patient
 from stages.models.inference.folder import store_of
-from stages.train.verb import InRegistry, OnBase, OnHeldOut, Rewrites, Threaded, Trying, chain_in
+from stages.train.verb import InRegistry, OnBase, OnHeldOut, Rewrites, Threaded, Trying
 
 
 class Merge(Rewrites):

@@ -12,8 +12,9 @@ from pipeline import renamed
 from pipeline.errors import UsageError
 from pipeline.options import Options
 from pipeline.storage.sinks import BESIDE
-from pipeline.storage.store import ARTEFACT, Store
+from pipeline.storage.store import Store
 from stages.models.holdout import SHARE
+from stages.models.inference.chain import chain_in
 from stages.models.inference.device import patient
 from stages.models.inference.folder import store_of
 
@@ -166,17 +167,3 @@ class Trying(Options):
         print(page)
         print(f"{self.folder}/table.md")
         return 0
-
-
-def chain_in(stores: Sequence[str]) -> Any:
-    """Artefact stores, model and adapter folders, or addresses on the Hub, as a chain."""
-    from stages.models.inference.chain import chain_of, open_link
-
-    found = []
-    for path in stores:
-        store = store_of(path)
-        receipt = store.receipt(ARTEFACT)
-        found.append(
-            open_link(store.artefact(), receipt.content_hash) if receipt is not None else open_link(Path(path))
-        )
-    return chain_of(found)

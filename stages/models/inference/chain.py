@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import UsageError
-from stages.models.inference.folder import CARD, hash_of
+from pipeline.storage.store import ARTEFACT
+from stages.models.inference.folder import CARD, hash_of, store_of
 
 
 class ChainLink(NamedTuple):
@@ -79,6 +80,31 @@ def chain_of(links: Sequence[ChainLink]) -> list[ChainLink]:
         chain.append(fitting)
         left.remove(fitting)
     return chain
+
+
+def chain_in(refs: Sequence[str]) -> list[ChainLink]:
+    """Stores, model and adapter folders, or addresses on the Hub, as a chain. Adapters alone bring the base that one of them names."""
+    links = [link_in(ref) for ref in refs]
+    if all(link.is_adapter for link in links):
+        links += [link_in(base) for base in list(filter(None, map(base_of, links)))[:1]]
+    return chain_of(links)
+
+
+def link_in(ref: str) -> ChainLink:
+    """The artefact behind a path or an address."""
+    store = store_of(ref)
+    receipt = store.receipt(ARTEFACT)
+    return open_link(store.artefact(), receipt.content_hash) if receipt is not None else open_link(Path(ref))
+
+
+def base_of(link: ChainLink) -> str | None:
+    """Where an adapter's configuration says its base is: a folder that is there, or a repository at a revision; None otherwise."""
+    file = link.path / "adapter_config.json"
+    config = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    name, revision = config.get("base_model_name_or_path"), config.get("revision")
+    if not name or Path(name).is_dir():
+        return name or None
+    return f"hf://{name}@{revision}" if revision else None
 
 
 def prefixes(links: Sequence[ChainLink]) -> list[list[ChainLink]]:

@@ -8,7 +8,8 @@ change it, apart from the last bits that padding can move on some hardware. torc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,15 +107,21 @@ class Generator:
         sampling: SamplingParams = SamplingParams(),
         n: int = 1,
         tools: Sequence[str | None] | None = None,
+        told: Callable[[int, int, str], bool] | None = None,
+        seeds: Sequence[int] | None = None,
     ) -> list[list[Generation]]:
-        """`n` answers to each conversation (rows of MESSAGES), in the order given; `tools` are the schemas beside each, as JSON text."""
+        """`n` answers to each conversation (rows of MESSAGES), in the order given; `tools` are the schemas beside each, as JSON text.
+
+        `told(conversation, sample, piece)` hears every piece of every answer while it is made, and says whether more of it is wanted;
+        a batch ends where none of its answers is. `seeds`: one for each conversation, in place of the one of `sampling`.
+        """
         prompts: list[np.ndarray | str] = []
         for messages, given in zip(conversations, tools or [None] * len(conversations), strict=True):
             try:
                 prompts.append(self.chat_template.prompt(messages, given))
             except ChatFault as fault:
                 prompts.append(fault.reason)
-        return self._answer(prompts, sampling, n)
+        return self._answer(prompts, sampling, n, told, seeds)
 
     def complete(
         self, texts: Sequence[str], sampling: SamplingParams = SamplingParams(), n: int = 1
@@ -129,7 +136,9 @@ class Generator:
         ]
         return self._answer(prompts, sampling, n)
 
-    def _answer(self, prompts: Sequence[np.ndarray | str], sampling: SamplingParams, n: int) -> list[list[Generation]]:
+    def _answer(
+        self, prompts: Sequence[np.ndarray | str], sampling: SamplingParams, n: int, told: Any = None, seeds: Any = None
+    ) -> list[list[Generation]]:
         """Longest prompts first, so that padding is small and a lack of memory shows at once."""
         answers: dict[tuple[int, int], Generation] = {}
         jobs = []
@@ -146,13 +155,23 @@ class Generator:
         with arithmetic(self.threads):
             for at in range(0, len(jobs), size):
                 some = jobs[at : at + size]
-                made = self._batch([prompts[index] for index, _ in some], [sample for _, sample in some], sampling)
+                heard = [partial(told, *job) for job in some] if told else None
+                streams = [(seeds[index] if seeds else sampling.seed, sample) for index, sample in some]
+                made = self._batch([prompts[index] for index, _ in some], streams, sampling, heard)
                 answers.update(zip(some, made))
         return [[answers[index, sample] for sample in range(n)] for index in range(len(prompts))]
 
-    def _batch(self, prompts: list[Any], samples: list[int], sampling: SamplingParams) -> list[Generation]:
+    def _batch(
+        self,
+        prompts: list[Any],
+        streams: list[tuple[int, int]],
+        sampling: SamplingParams,
+        told: list[Any] | None = None,
+    ) -> list[Generation]:
         import torch
-        from transformers import GenerationConfig, LogitsProcessorList
+        from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+        from stages.models.inference.streamed import Listener, check_alone
 
         width = max(len(prompt) for prompt in prompts)
         room = min(sampling.max_new_tokens, self.context - width)
@@ -169,14 +188,23 @@ class Generator:
             use_cache=True,
         )
         shaped = [Penalise(width, sampling)] if sampling.frequency_penalty or sampling.presence_penalty else []
-        shaped += [Draw(prompts, samples, sampling, room)] if sampling.temperature > 0 else []
+        shaped += [Draw(prompts, streams, sampling, room)] if sampling.temperature > 0 else []
         helped = {"assistant_model": self.draft} if self.draft is not None and sampling.assistable() else {}
+        listener = None
+        if told is not None:
+            check_alone(self.draft)
+            listener = Listener(self.tokenizer, told, set(self.stops()), sampling.stop)
+            helped = {"streamer": listener, "stopping_criteria": StoppingCriteriaList([listener])}
         with torch.inference_mode():
             out = self.model.generate(
                 input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config,
                 logits_processor=LogitsProcessorList(shaped), **helped,
             )  # fmt: skip
-        return [self._read(row[width:].tolist(), len(prompt), sampling.stop) for row, prompt in zip(out, prompts)]
+        made = [self._read(row[width:].tolist(), len(prompt), sampling.stop) for row, prompt in zip(out, prompts)]
+        if listener is not None:
+            for row, answer in enumerate(made):
+                listener.close(row, answer.text)
+        return made
 
     def stops(self) -> list[int]:
         """Ids that end an answer: the tokenizer's end token, what the template ends one with, and those the checkpoint names."""
@@ -215,10 +243,13 @@ class Draw:
     A logits processor: what it leaves is the drawn token alone, for the greedy choice that follows.
     """
 
-    def __init__(self, prompts: Sequence[np.ndarray], samples: Sequence[int], sampling: SamplingParams, steps: int):
+    def __init__(
+        self, prompts: Sequence[np.ndarray], streams: Sequence[tuple[int, int]], sampling: SamplingParams, steps: int
+    ):
+        """`streams`: the seed and the number of the sample of each row."""
         self.sampling, self.step = sampling, 0
         self.uniform = np.stack(
-            [stream(sampling.seed, prompt, sample).random(steps) for prompt, sample in zip(prompts, samples)]
+            [stream(seed, prompt, sample).random(steps) for prompt, (seed, sample) in zip(prompts, streams)]
         )
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:

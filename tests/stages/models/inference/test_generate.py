@@ -82,7 +82,9 @@ def test_drawing_follows_the_distribution_and_the_nucleus():
     chances = np.array([0.5, 0.3, 0.15, 0.05])
     scores = torch.from_numpy(np.log(np.tile(chances, (4000, 1)))).float()
     prompts = [np.array([n], np.int32) for n in range(4000)]
-    free = Draw(prompts, [0] * 4000, SamplingParams(temperature=1.0), 1)(None, scores).argmax(-1).numpy()
+    free = Draw(prompts, [(0, 0)] * 4000, SamplingParams(temperature=1.0), 1)(None, scores).argmax(-1).numpy()
     assert np.allclose(np.bincount(free, minlength=4) / 4000, chances, atol=0.03)
-    narrow = Draw(prompts, [0] * 4000, SamplingParams(temperature=1.0, top_p=0.7), 1)(None, scores).argmax(-1).numpy()
+    narrow = (
+        Draw(prompts, [(0, 0)] * 4000, SamplingParams(temperature=1.0, top_p=0.7), 1)(None, scores).argmax(-1).numpy()
+    )
     assert np.allclose(np.bincount(narrow, minlength=4) / 4000, [0.625, 0.375, 0, 0], atol=0.03)

@@ -1,0 +1,117 @@
+"""Answers while they are made: pieces of text as soon as their characters are whole, up to the end mark or a stop string.
+
+The pieces of an answer, joined, are the text that `Generator.chat` returns for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pipeline.errors import UsageError
+
+PENDING = 16
+"""Tokens that may wait for the rest of a character; bytes that are none are given out after them."""
+
+
+class Pieces:
+    """Tokens of one answer, one after another, into pieces of text.
+
+    Cost per token does not grow with the answer: what is decoded are the tokens since the piece before the last one (without those a
+    decoder takes away the blank in front of a word). `words`: strings that end the answer; what may be the beginning of one waits.
+    """
+
+    def __init__(self, tokenizer: Any, words: Sequence[str] = ()):
+        self.tokenizer, self.words = tokenizer, words
+        self.ids: list[int] = []
+        self._before, self._given = 0, 0
+        self._waiting = ""
+        self.said = ""
+        """The pieces so far."""
+        self.ended = False
+        """Was a stop string met?"""
+
+    def add(self, token: int) -> str:
+        """The piece that `token` makes whole; often empty."""
+        if self.ended:
+            return ""
+        self.ids.append(token)
+        old, new = self._text(self.ids[self._before : self._given]), self._text(self.ids[self._before :])
+        if len(new) <= len(old) or (new.endswith("\ufffd") and len(self.ids) - self._given < PENDING):
+            return ""
+        self._before, self._given = self._given, len(self.ids)
+        return self._out(new[len(old) :])
+
+    def rest(self, text: str) -> str:
+        """What is left of the whole answer `text`."""
+        left = text[len(self.said) :] if text.startswith(self.said) else ""
+        self.said += left
+        return left
+
+    def _text(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+    def _out(self, piece: str) -> str:
+        self._waiting += piece
+        sure = len(self._waiting) - begun(self._waiting, self.words)
+        upto = min((at for word in self.words if (at := self._waiting.find(word)) >= 0), default=sure + 1)
+        self.ended = upto <= sure  # one that begins later waits: an earlier one may be on its way
+        upto = min(upto, sure)
+        out, self._waiting = self._waiting[:upto], self._waiting[upto:]
+        self.said += out
+        return out
+
+
+def begun(text: str, words: Sequence[str]) -> int:
+    """How many characters at the end of `text` may be the beginning of one of `words`.
+
+    >>> begun("so\\n", ["\\n\\nUser:"]), begun("so", ["User:"]), begun("aaU", ["Us", "aUx"])
+    (1, 0, 2)
+    """
+    sizes = (
+        size for word in words for size in range(min(len(word) - 1, len(text)), 0, -1) if text.endswith(word[:size])
+    )
+    return max(sizes, default=0)
+
+
+class Listener:
+    """Hears every token of a batch: a streamer and a stopping criterion of transformers in one.
+
+    `told[row](piece)` gets each piece of a row's answer and says whether any more is wanted; generation ends where no row wants more.
+    """
+
+    def __init__(self, tokenizer: Any, told: Sequence[Callable[[str], bool]], ends: set[int], words: Sequence[str]):
+        self.told, self.ends = told, ends
+        self.rows = [Pieces(tokenizer, words) for _ in told]
+        self.open = [True] * len(told)
+        self._prompt = True
+
+    def put(self, tokens: Any) -> None:
+        if self._prompt:
+            self._prompt = False
+            return
+        for row, token in enumerate(tokens.tolist()):
+            if self.open[row]:
+                self.open[row] = token not in self.ends and self._tell(row, self.rows[row].add(token))
+                self.open[row] &= not self.rows[row].ended
+
+    def end(self) -> None:
+        """All tokens are made."""
+
+    def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+        import torch
+
+        return torch.full((len(input_ids),), not any(self.open), dtype=torch.bool, device=input_ids.device)
+
+    def close(self, row: int, text: str) -> None:
+        """Tell the rest of a row whose answer is `text`."""
+        self._tell(row, self.rows[row].rest(text))
+
+    def _tell(self, row: int, piece: str) -> bool:
+        return not piece or self.told[row](piece)
+
+
+def check_alone(draft: Any) -> None:
+    """UsageError where a draft model is given: it hands out tokens that may be taken back."""
+    if draft is not None:
+        raise UsageError("answers are not streamed with a draft model", "leave out `draft`")

@@ -1,0 +1,1 @@
+"""Models in use: a conversation in the terminal, and an OpenAI-compatible endpoint."""

@@ -1,0 +1,208 @@
+"""The HTTP side of `maetdol serve`: OpenAI's /v1/chat/completions and /v1/models, and /health.
+
+Not `transformers serve`: that one loads any model a client names, has no key, gives what a user writes as a control token to the model as
+one, and knows one adapter (5.23). Here one chain of adapters answers, under the template it was trained with.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import json
+import socket
+import time
+import uuid
+from collections.abc import AsyncIterator
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from pipeline.errors import UsageError
+from stages.models.inference.generate import Generation, Generator, SamplingParams
+from stages.serve.answering import SpokenPiece
+from stages.serve.requests import MAX_BODY, ChatRequest, RequestFault, read
+from stages.serve.worker import ChatWorker, Job
+
+LOOK = 1.0
+"""Seconds between looks whether the client of an answer that is not streamed is still there."""
+
+
+class ChatApi:
+    """The routes over a worker. `usual`: how answers are drawn where a request does not say."""
+
+    def __init__(self, worker: ChatWorker, usual: SamplingParams, name: str, key: str | None):
+        self.worker, self.usual, self.name, self.key = worker, usual, name, key
+        self.created = int(time.time())
+
+    def app(self, local: bool) -> Starlette:
+        """`local`: only requests that name this machine are answered, so that no page in a browser gets here under a name of its own."""
+        routes = [
+            Route("/health", self.health),
+            Route("/v1/models", self.models),
+            Route("/v1/chat/completions", self.complete, methods=["POST"]),
+        ]
+        hosts = [Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])] if local else []
+        return Starlette(routes=routes, middleware=hosts, exception_handlers={RequestFault: refused})
+
+    async def health(self, request: Request) -> Response:
+        return JSONResponse({"status": "ok"} if self.worker.is_alive() else {"status": "ended"})
+
+    async def models(self, request: Request) -> Response:
+        self._let_in(request)
+        one = {"id": self.name, "object": "model", "created": self.created, "owned_by": "maetdol"}
+        return JSONResponse({"object": "list", "data": [one]})
+
+    async def complete(self, request: Request) -> Response:
+        self._let_in(request)
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise RequestFault(415, "send the request as application/json")
+        asked = read(await _body(request), self.name)
+        events: asyncio.Queue[Any] = asyncio.Queue()
+        loop = asyncio.get_running_loop()
+        job = Job(
+            [message.row() for message in asked.messages], asked.sampling(self.usual), asked.drawn_from(), asked.n,
+            lambda event: loop.call_soon_threadsafe(events.put_nowait, event),
+        )  # fmt: skip
+        if not self.worker.submit(job):
+            raise RequestFault(429, "too many requests are waiting: try again later", "overloaded")
+        head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.name}
+        if asked.stream:
+            first = await self._next(events, job, request)
+            body = self._streamed(first, events, job, head, asked)
+            return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+        said: list[list[SpokenPiece]] = [[] for _ in range(asked.n)]
+        while True:
+            event = await self._next(events, job, request)
+            if isinstance(event, list):
+                choices = [_choice(number, said[number], made) for number, made in enumerate(event)]
+                done = {"object": "chat.completion", "choices": choices, "usage": _usage(event)}
+                return JSONResponse(head | done)
+            said[event[0]].append(event[1])
+
+    async def _streamed(
+        self, first: Any, events: asyncio.Queue, job: Job, head: dict[str, Any], asked: ChatRequest
+    ) -> AsyncIterator[bytes]:
+        head = head | {"object": "chat.completion.chunk"}
+        usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        more = {"usage": None} if usage else {}
+
+        def chunk(number: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
+            choice = {"index": number, "delta": delta, "finish_reason": finish}
+            return _event(head | {"choices": [choice]} | more)
+
+        try:
+            for number in range(asked.n):
+                yield chunk(number, {"role": "assistant", "content": ""})
+            event = first
+            while not isinstance(event, (list, Exception)):
+                number, piece = event
+                yield chunk(number, {"reasoning_content" if piece.thought else "content": piece.text})
+                event = await events.get()
+            if isinstance(event, Exception):
+                yield _event({"error": _error(event)[1]})
+                return
+            for number, made in enumerate(event):
+                yield chunk(number, {}, made.finish)
+            if usage:
+                yield _event(head | {"choices": [], "usage": _usage(event)})
+            yield b"data: [DONE]\n\n"
+        finally:
+            job.wanted = False
+
+    async def _next(self, events: asyncio.Queue, job: Job, request: Request) -> Any:
+        """The next event of a job. RequestFault for one that failed, or whose client is gone."""
+        while True:
+            try:
+                event = await asyncio.wait_for(events.get(), LOOK)
+            except TimeoutError:
+                if await request.is_disconnected():
+                    job.wanted = False
+                    raise RequestFault(499, "the client is gone", "closed") from None
+                continue
+            if isinstance(event, Exception):
+                status, told = _error(event)
+                raise RequestFault(status, told["message"], told["code"])
+            return event
+
+    def _let_in(self, request: Request) -> None:
+        if self.key is None:
+            return
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.key.encode()):
+            raise RequestFault(401, "the key is missing or wrong: send it as a bearer token", "invalid_api_key")
+
+
+async def _body(request: Request) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY:
+            raise RequestFault(413, f"the request is larger than {MAX_BODY >> 20} MiB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _choice(number: int, said: list[SpokenPiece], made: Generation) -> dict[str, Any]:
+    reasoning = "".join(piece.text for piece in said if piece.thought).strip()
+    message = {"role": "assistant", "content": "".join(piece.text for piece in said if not piece.thought)}
+    message |= {"reasoning_content": reasoning} if reasoning else {}
+    return {"index": number, "message": message, "finish_reason": made.finish, "logprobs": None}
+
+
+def _usage(answers: list[Generation]) -> dict[str, int]:
+    asked, made = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
+    return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
+
+
+def _event(value: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(value, ensure_ascii=False).encode("utf-8", "replace") + b"\n\n"
+
+
+def _error(fault: Exception) -> tuple[int, dict[str, Any]]:
+    """Status and body of a fault; of one nobody foresaw, its kind alone."""
+    if isinstance(fault, RequestFault):
+        return fault.status, {"message": fault.message, "type": "invalid_request_error", "code": fault.code}
+    return 500, {"message": f"the answer failed: {type(fault).__name__}", "type": "server_error", "code": "failed"}
+
+
+async def refused(request: Request, fault: Exception) -> Response:
+    status, told = _error(fault)
+    headers = {"Retry-After": "1"} if status == 429 else {}
+    return JSONResponse({"error": told}, status_code=status, headers=headers)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens at `host`. UsageError where it cannot."""
+    try:
+        family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        found = socket.socket(family, kind)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(where)
+    except OSError as fault:
+        raise UsageError(f"cannot listen at {host}:{port}: {fault.strerror or fault}", "give another port") from None
+    return found
+
+
+def serve(
+    generator: Generator,
+    usual: SamplingParams,
+    name: str,
+    key: str | None,
+    at: socket.socket,
+    waiting: int,
+    local: bool,
+) -> None:
+    """Answer until a signal ends it."""
+    worker = ChatWorker(generator, waiting)
+    worker.start()
+    app = ChatApi(worker, usual, name, key).app(local)
+    try:
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[at])
+    finally:
+        worker.end()

@@ -1,0 +1,122 @@
+"""What a client may ask under OpenAI's chat API, read strictly: what would have no effect here is refused by name."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from stages.models.inference.generate import SamplingParams
+
+MAX_BODY = 8 << 20
+"""Bytes of a request."""
+MOST_MESSAGES = 10_000
+STOPS = 16
+"""Stop strings of a request."""
+
+
+class RequestFault(Exception):
+    """A request that cannot be answered: an HTTP status, what is wrong, and a word for it."""
+
+    def __init__(self, status: int, message: str, code: str = "invalid_request_error"):
+        super().__init__(message)
+        self.status, self.message, self.code = status, message, code
+
+
+class TextPart(BaseModel):
+    """A part of a message's content."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["text"]
+    text: str
+
+
+class RequestMessage(BaseModel):
+    """A message as clients write it."""
+
+    model_config = ConfigDict(extra="ignore")
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+    reasoning_content: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The message as the templates here take it."""
+        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        role = "system" if self.role == "developer" else self.role
+        return {"role": role, "content": text, "reasoning": self.reasoning_content or None}
+
+
+class StreamOptions(BaseModel):
+    """What a stream has besides."""
+
+    include_usage: bool = False
+
+
+class TextFormat(BaseModel):
+    """The only form answers have here."""
+
+    type: Literal["text"]
+
+
+class ChatRequest(BaseModel):
+    """A chat completion asked for. `user`, `metadata`, `store` and `service_tier` are read and have no effect, as OpenAI defines them."""
+
+    model_config = ConfigDict(extra="forbid")
+    model: str = ""
+    messages: list[RequestMessage] = Field(min_length=1, max_length=MOST_MESSAGES)
+    n: int = Field(1, ge=1, le=64)
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+    max_tokens: int | None = Field(None, ge=1)
+    max_completion_tokens: int | None = Field(None, ge=1)
+    temperature: float | None = Field(None, ge=0, le=2)
+    top_p: float | None = Field(None, gt=0, le=1)
+    seed: int | None = None
+    stop: str | list[str] | None = None
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    response_format: TextFormat | None = None
+    logprobs: Literal[False] | None = None
+    user: Any = None
+    metadata: Any = None
+    store: Any = None
+    service_tier: Any = None
+
+    def sampling(self, usual: SamplingParams) -> SamplingParams:
+        """How the answers are drawn; what is not asked for is as `usual`. The seed stands apart (`drawn_from`)."""
+        stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        if len(stop) > STOPS or not all(stop):
+            raise RequestFault(400, f"stop takes up to {STOPS} strings, none of them empty")
+        asked = {
+            "max_new_tokens": self.max_completion_tokens or self.max_tokens,
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "frequency_penalty": self.frequency_penalty,
+            "presence_penalty": self.presence_penalty,
+        }
+        given = {name: value for name, value in asked.items() if value is not None}
+        return usual._replace(stop=tuple(stop), seed=0, **given)
+
+    def drawn_from(self) -> int:
+        """The seed; another one each time where none is given."""
+        return secrets.randbits(32) if self.seed is None else self.seed
+
+
+def read(body: bytes, name: str) -> ChatRequest:
+    """A request for the model `name`. RequestFault where it is none."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RequestFault(400, "the body is not JSON") from None
+    try:
+        asked = ChatRequest.model_validate(found)
+    except ValidationError as fault:
+        first = fault.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"][:4])
+        what = "is not supported here" if first["type"] == "extra_forbidden" else first["msg"]
+        raise RequestFault(400, f"{where}: {what}" if where else what) from None
+    if asked.model not in ("", name):
+        raise RequestFault(404, f"the model {asked.model[:200]!r} is not served here; {name!r} is", "model_not_found")
+    return asked

@@ -1,0 +1,131 @@
+"""One thread that computes: requests that wait are answered together, where they draw alike.
+
+What an answer is depends on its own prompt, sampling and seed (`stages.models.inference.generate`), so that it is the same alone and
+beside others.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from stages.models.chat.templates import ChatFault
+from stages.models.inference.generate import Generation, Generator, SamplingParams
+from stages.serve.answering import WHY, Parting, opens_thinking
+from stages.serve.requests import RequestFault
+
+
+@dataclass
+class Job:
+    """A request on its way. `tell` is called from the worker's thread: with (sample, piece) while answers are made, at last with the
+    answers, or with an exception."""
+
+    messages: list[dict[str, Any]]
+    sampling: SamplingParams
+    seed: int
+    n: int
+    tell: Callable[[Any], None]
+    wanted: bool = True
+    """Set to false where the client is gone."""
+    parts: list[Parting] = field(default_factory=list)
+
+    def hear(self, sample: int, text: str, last: bool = False) -> bool:
+        """Hand on a piece; false where no more is wanted."""
+        for piece in self.parts[sample].add(text, last):
+            self.tell((sample, piece))
+        return self.wanted
+
+
+class ChatWorker(threading.Thread):
+    """Answers jobs until `end`."""
+
+    def __init__(self, generator: Generator, waiting: int):
+        super().__init__(name="answers", daemon=True)
+        self.generator = generator
+        self.jobs: queue.Queue[Job | None] = queue.Queue(waiting)
+        self._next: Job | None = None
+        self._ended = False
+
+    def submit(self, job: Job) -> bool:
+        """Put a job in the queue; false where it is full."""
+        try:
+            self.jobs.put_nowait(job)
+        except queue.Full:
+            return False
+        return True
+
+    def end(self) -> None:
+        """No more jobs; those that wait are not answered."""
+        self._ended = True
+        try:
+            self.jobs.put_nowait(None)
+        except queue.Full:
+            pass
+
+    def run(self) -> None:
+        while not self._ended:
+            job = self._next or self.jobs.get()
+            self._next = None
+            if job is None:
+                return
+            together = self._alike(job)
+            ready = [one for one in together if one.wanted and self._ready(one)]
+            if not ready:
+                continue
+            try:
+                made = self._answers(ready)
+            except Exception as fault:  # one batch that fails (out of memory) does not end the server
+                for one in ready:
+                    one.tell(fault)
+                continue
+            for one, answers in zip(ready, made):
+                self._close(one, answers)
+
+    def _answers(self, ready: list[Job]) -> list[list[Generation]]:
+        asked, seeds = [one.messages for one in ready], [one.seed for one in ready]
+
+        def told(row: int, sample: int, text: str) -> bool:
+            return ready[row].hear(sample, text)
+
+        return self.generator.chat(asked, ready[0].sampling, ready[0].n, told=told, seeds=seeds)
+
+    def _alike(self, job: Job) -> list[Job]:
+        """`job` and those behind it that draw alike, as many as are answered at a time."""
+        found = [job]
+        while len(found) * job.n < self.generator.batch:
+            try:
+                other = self.jobs.get_nowait()
+            except queue.Empty:
+                break
+            if other is None or (other.sampling, other.n) != (job.sampling, job.n):
+                self._next = other
+                self._ended |= other is None
+                break
+            found.append(other)
+        return found
+
+    def _ready(self, job: Job) -> bool:
+        """Can the job be answered? If not it is told why."""
+        try:
+            size = len(self.generator.chat_template.prompt(job.messages))
+        except ChatFault as fault:
+            job.tell(RequestFault(400, f"{WHY.get(fault.reason, fault.reason)} ({fault.reason})"))
+            return False
+        except Exception as fault:  # a template or tokenizer that fails on one conversation does not end the server
+            job.tell(fault)
+            return False
+        if size >= self.generator.context:
+            words = f"the prompt has {size:,} tokens, the context {self.generator.context:,}"
+            job.tell(RequestFault(400, words, "context_length_exceeded"))
+            return False
+        thinks = opens_thinking(self.generator, job.messages)
+        job.parts = [Parting(thinks) for _ in range(job.n)]
+        return True
+
+    def _close(self, job: Job, answers: list[Generation]) -> None:
+        for sample in range(job.n):
+            job.hear(sample, "", last=True)
+        job.tell(answers)

@@ -1,0 +1,96 @@
+"""Requests that wait are answered together where they draw alike, and one that fails takes no other with it."""
+
+import pytest
+
+from stages.models.inference.generate import SamplingParams
+from stages.serve.requests import RequestFault
+from stages.serve.worker import ChatWorker, Job
+
+TEXTS = ("3: how do you call 콩?", "밀는 영어로?", "5: how do you call 쌀?")
+WARM = SamplingParams(12, temperature=1.5)
+
+
+def jobs(heard, sampling=WARM, texts=TEXTS, n=1):
+    return [
+        Job([{"role": "user", "content": text}], sampling, seed, n, heard.setdefault(text, []).append)
+        for seed, text in enumerate(texts)
+    ]
+
+
+def done(worker, some):
+    """Run the worker over jobs that all wait already."""
+    for job in some:
+        assert worker.submit(job)
+    worker.submit(None)
+    worker.run()
+
+
+def test_jobs_that_draw_alike_are_one_batch_and_get_what_they_get_alone(answering, monkeypatch):
+    batches, chat = [], answering.chat
+    monkeypatch.setattr(answering, "chat", lambda rows, *a, **k: batches.append(len(rows)) or chat(rows, *a, **k))
+    heard = {}
+    other = jobs(heard, WARM._replace(temperature=0.0), ["7: how do you call 조?"])
+    done(ChatWorker(answering, 16), [*jobs(heard), *other])
+    assert batches == [3, 1]
+    for seed, text in enumerate(TEXTS):
+        *pieces, answers = heard[text]
+        alone = chat([[{"role": "user", "content": text}]], WARM._replace(seed=seed))[0]
+        assert answers == alone
+        assert "".join(piece.text for _, piece in pieces).strip() == alone[0].text.strip()
+
+
+def test_one_that_cannot_be_asked_is_told_and_the_others_are_answered(answering):
+    heard = {}
+    done(ChatWorker(answering, 16), jobs(heard, texts=[TEXTS[0], "x </s> y", TEXTS[1], "콩 " * 300]))
+    assert isinstance(heard["x </s> y"][0], RequestFault) and "control token" in heard["x </s> y"][0].message
+    assert heard["콩 " * 300][0].code == "context_length_exceeded"
+    assert all(isinstance(heard[text][-1], list) for text in TEXTS[:2])
+
+
+def test_a_batch_that_fails_does_not_end_the_worker(answering, monkeypatch):
+    heard, chat = {}, answering.chat
+
+    def failing(rows, *rest, **more):
+        if len(rows) > 1:
+            raise RuntimeError("out of memory")
+        return chat(rows, *rest, **more)
+
+    monkeypatch.setattr(answering, "chat", failing)
+    some = jobs(heard)
+    done(ChatWorker(answering, 16), [*some[:2], *jobs(heard, WARM._replace(top_p=0.5), TEXTS[2:])])
+    assert all(isinstance(heard[text][-1], RuntimeError) for text in TEXTS[:2])
+    assert isinstance(heard[TEXTS[2]][-1], list)
+
+
+def test_one_whose_client_is_gone_is_not_answered(answering, monkeypatch):
+    heard, batches, chat = {}, [], answering.chat
+    monkeypatch.setattr(answering, "chat", lambda rows, *a, **k: batches.append(len(rows)) or chat(rows, *a, **k))
+    some = jobs(heard)
+    some[0].wanted = False
+    done(ChatWorker(answering, 16), some)
+    assert batches == [2] and heard[TEXTS[0]] == []
+
+
+def test_an_answer_nobody_wants_any_more_ends(answering):
+    heard = []
+
+    def tell(event):
+        heard.append(event)
+        job.wanted = len(heard) < 2
+
+    job = Job([{"role": "user", "content": TEXTS[0]}], SamplingParams(24), 0, 1, tell)
+    done(ChatWorker(answering, 16), [job])
+    assert heard[-1][0].tokens <= 5 and heard[-1][0].finish == "length"
+
+
+@pytest.mark.parametrize("n, together", [(1, [4, 1]), (2, [2, 2, 1]), (3, [2, 2, 1])])
+def test_no_more_answers_at_a_time_than_the_batch(answering, monkeypatch, n, together):
+    batches, chat = [], answering.chat
+    monkeypatch.setattr(answering, "chat", lambda rows, *a, **k: batches.append(len(rows)) or chat(rows, *a, **k))
+    done(ChatWorker(answering, 16), jobs({}, SamplingParams(2), [f"{n}: how do you call 쌀?" for n in range(5)], n))
+    assert batches == together
+
+
+def test_a_full_queue_says_so(answering):
+    worker = ChatWorker(answering, 2)
+    assert [worker.submit(job) for job in jobs({})] == [True, True, False]
