@@ -25,7 +25,7 @@ FLOORS = [
     },
     {"storage.shards", "filter"},
     {"storage.proof"},
-    {"storage.artefacts"},
+    {"storage.artefacts", "storage.opened"},
     {"storage.store"},
     {"engine.pool"},
     {"engine.tasks"},

@@ -18,6 +18,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -251,8 +252,8 @@ class Store:
         """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,
         so that extra columns may stand in some of them only (`table`, `dataset` and `scan` fill in nulls).
 
-        On local disk their bytes are held against the receipts first, like `read`; on object storage, where that would fetch
-        all of them, their lengths are (`maetdol verify` holds the bytes). DamagedStore where they differ.
+        On local disk their bytes are held against the receipts first, like `read`; on object storage, where whoever is given the
+        paths would fetch all of them again, their lengths are (`scan` holds the bytes). DamagedStore where they differ.
         """
         shards = self.shards()
         names = [f"shards/{number_of(shard)}.arrow" for shard in shards]
@@ -274,14 +275,12 @@ class Store:
         return Dataset(InMemoryTable(self.table(columns)))
 
     def scan(self) -> Any:
-        """The store as a `pyarrow.dataset.Dataset` over `files()`."""
-        import pyarrow.dataset
+        """The store as a `pyarrow.dataset.Dataset`. A shard is held against its receipt when it is opened, so that it is read
+        once; from object storage it is fetched whole. DamagedStore, while it is read, where it differs."""
+        from pipeline.storage.opened import dataset
 
-        schema = self.schema if self.shards() else None
-        if isinstance(self.fs, Local):
-            return pyarrow.dataset.dataset(self.files(), schema=schema, format="ipc")
-        prefix = [path.partition("://")[2] for path in self.files()]
-        return pyarrow.dataset.dataset(prefix, schema=schema, format="ipc", filesystem=self.fs.fsspec)
+        names = [f"shards/{number_of(shard)}.arrow" for shard in self.shards()]
+        return dataset(names, self.schema if names else None, partial(_content, self), self.fs.sizes("shards"))
 
     def find(self, row_id: str) -> tuple[int, int] | None:
         """(shard, row) of an id through the index, or None."""
@@ -470,6 +469,12 @@ class Store:
                 stem = name.removesuffix(ending)
                 if stem.isdigit() and int(stem) not in wanted:
                     self.fs.delete(f"{folder}/{name}")
+
+
+def _content(store: Store, name: str) -> bytes | str:
+    """The bytes of a shard's file, or the local path to map, held against its receipt."""
+    data = store._held(name, name.removeprefix("shards/").removesuffix(".arrow"), "bytes_hash")
+    return store.fs.path(name) if data is None else data
 
 
 def _is_id(word: str) -> bool:

@@ -73,7 +73,12 @@ def test_a_store_lives_on_s3(bucket, make_documents, tmp_path):
         store.commit_manifest({"shape": "DOCUMENT", "key": "k"}, [0])
     assert remote.content_hash == local.content_hash
     assert remote.read(0).equals(table) and remote.find(table["id"][17].as_py()) == (0, 17)
-    assert remote.scan().count_rows() == 300
+    assert remote.scan().count_rows() == 300 and remote.scan().to_table().equals(local.scan().to_table())
+    data = bytearray(remote.fs.read("shards/00000.arrow"))
+    data[len(data) // 2] ^= 1
+    remote.fs.write("shards/00000.arrow", bytes(data))
+    with pytest.raises(DamagedStore, match="00000.arrow is damaged"):
+        remote.scan().to_table()
     remote.fs.write("shards/00000.arrow", remote.fs.read("shards/00000.arrow")[:-1])
     with pytest.raises(DamagedStore, match="00000.arrow has .* bytes instead of"):
         remote.files()

@@ -77,6 +77,9 @@ def at(source: Any, place: int) -> Message | None:
 
     `source` is read from there; where it stands afterwards is not said.
     """
+    whole = source.seek(0, 2)
+    if not 0 <= place <= whole:
+        raise ValueError("a message's place is damaged")
     source.seek(place)
     if not (head := source.read(4)):
         return None
@@ -103,7 +106,10 @@ def at(source: Any, place: int) -> Message | None:
     unpacked, fault = 0, None
     if about.place(3) or OLD in data:
         try:
-            unpacked = sum(_unpacked(source, first + offset, length) for offset, length in about.pairs(2) if length > 0)
+            for offset, length in about.pairs(2):
+                if offset < 0 or offset + max(0, length) > min(body, whole - first):
+                    raise ValueError("a buffer's place is damaged")
+                unpacked += _unpacked(source, first + offset, length) if length > 0 else 0
         except ValueError as wrong:
             fault = str(wrong)
     return Message(kind, place, first + body, about.number(0, "<q"), unpacked, fault, number, more)
@@ -111,8 +117,6 @@ def at(source: Any, place: int) -> Message | None:
 
 def _unpacked(source: Any, place: int, length: int) -> int:
     """Bytes of a buffer unpacked, as its first eight say; of one that is not packed they say so."""
-    if place < 0:
-        raise ValueError("a buffer's place is damaged")
     source.seek(place)
     size = struct.unpack("<q", _all(source, 8))[0]
     if size < NOT_PACKED:

@@ -1,5 +1,7 @@
 """The store: whole or absent, proven last, opened as it is by the libraries its users have."""
 
+import pickle
+
 import pyarrow as pa
 import pytest
 
@@ -32,12 +34,29 @@ def test_files_handed_out_are_those_that_were_written(store, tmp_path):
     data = bytearray(path.read_bytes())
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
-    for read in (store.files, store.scan):
+    for read in (store.files, lambda: store.scan().to_table(), lambda: store.scan().count_rows()):
         with pytest.raises(DamagedStore, match="00001.arrow is damaged"):
             read()
     path.unlink()
     with pytest.raises(DamagedStore, match="00001.arrow is missing"):
         store.files()
+
+
+def test_a_scan_holds_each_shard_when_it_is_opened(store, monkeypatch):
+    """Nothing is read when the scan is made, each file is hashed once, right before it is mapped, and rows are not copied."""
+    from pipeline.storage import proof
+
+    hashed = []
+    whole = proof._xxh3
+    monkeypatch.setattr(proof, "_xxh3", lambda path: hashed.append(path.name) or whole(path))
+    scan = store.scan()
+    assert hashed == []
+    before = pa.total_allocated_bytes()
+    batches = scan.scanner(columns=["id"], fragment_readahead=1, batch_readahead=1).to_batches()
+    assert len(next(batches)["id"]) and hashed[0] == "00000.arrow"
+    assert sum(map(len, batches)) > 0 and hashed == [f"0000{n}.arrow" for n in range(3)]
+    assert pa.total_allocated_bytes() - before < 400_000
+    assert pickle.loads(pickle.dumps(scan)).count_rows() == 2500
 
 
 def test_as_a_dataset_without_a_copy(store):

@@ -250,7 +250,7 @@ FORMATS |= {
 @pytest.mark.parametrize("name", FORMATS)
 def test_mutants(name, tmp_path):
     seen = hunt(FORMATS[name], tmp_path, 300)
-    assert seen["mutants"] == 300 and not seen["ingest.failed"]
+    assert seen["mutants"] == 300 and not seen["ingest.failed"] and not seen["ingest.open_failed"]
 
 
 @pytest.mark.parametrize("name", FORMATS)

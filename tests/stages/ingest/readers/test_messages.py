@@ -155,6 +155,15 @@ def test_messages_that_are_none(data):
         messages.at(io.BytesIO(data), 0)
 
 
+@pytest.mark.parametrize("place", [-1, 4, 1 << 60])
+def test_places_outside_of_the_file_are_no_fault_of_reading(place, tmp_path):
+    """An OSError would be taken for a disk that fails."""
+    (tmp_path / "a").write_bytes(b"abc")
+    for source in (pa.memory_map(str(tmp_path / "a")), pa.PythonFile(io.BytesIO(b"abc"))):
+        with pytest.raises(ValueError):
+            messages.at(source, place)
+
+
 @pytest.mark.parametrize("data", [b"", b"ARROW1", b"ARROW1\0\0" + b"\xff" * 20 + b"ARROW1", bytes(60)])
 def test_footers_that_are_none(data):
     with pytest.raises(ValueError):
