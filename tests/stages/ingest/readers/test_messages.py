@@ -159,7 +159,7 @@ def test_messages_that_are_none(data):
 def test_places_outside_of_the_file_are_no_fault_of_reading(place, tmp_path):
     """An OSError would be taken for a disk that fails."""
     (tmp_path / "a").write_bytes(b"abc")
-    for source in (pa.memory_map(str(tmp_path / "a")), pa.PythonFile(io.BytesIO(b"abc"))):
+    for source in (pa.memory_map(str(tmp_path / "a")), pa.PythonFile(io.BytesIO(b"abc"), mode="r")):
         with pytest.raises(ValueError):
             messages.at(source, place)
 
