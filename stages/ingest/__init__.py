@@ -42,6 +42,9 @@ class Ingest(Stage):
     `main` is); Resiliparse's main content; or all of it."""
     extractor: Annotated[str | None, CONTENT] = None
     "Model of your own for `extract: learned`: the `model.npz` of `maetdol extractor train`; default: the shipped one."
+    markup: Literal["plain", "markdown"] = "plain"
+    """What the text of a page is written in. Markdown has signs before headings, fences around code, tables with bars and a rule, `>` before
+    quotes; words are not escaped, but for bars in cells. For `extract: learned` and `all`; texts of other files stay as they are."""
     comments: bool = True
     "Keep readers' comments and forum answers that stand below the main text."
     headings: bool = True
@@ -78,6 +81,10 @@ class Ingest(Stage):
         if self.extractor is not None and self.extract != "learned":
             raise ValueError(
                 f"extract: {self.extract} reads no model: leave `extractor` out, or write extract: learned"
+            )
+        if self.markup == "markdown" and self.extract not in ("learned", "all"):
+            raise ValueError(
+                f"extract: {self.extract} writes no Markdown: leave `markup` out, or write extract: learned (or all)"
             )
         return self
 

@@ -97,8 +97,9 @@ class Shaper:
 
     def _read(self, raw: Raw) -> Document:
         if raw.kind == "page":
+            given = self.options
             document = page.read(
-                raw, self.options.extract, self.options.comments, self.options.headings, self.options.extractor
+                raw, given.extract, given.comments, given.headings, given.extractor, given.markup == "markdown"
             )
         elif raw.kind in TEXT_KINDS:
             document = texts.read(raw)

@@ -62,8 +62,7 @@ from stages.ingest.extractor.tables import (
     Tables,
 )
 from stages.ingest.flat.names import TAG
-from stages.ingest.flat.tree import Flat
-from stages.ingest.flat.write import TREE
+from stages.ingest.flat.tree import TREE, Flat
 from stages.text.compiled import kernel, part, reads, tuple_of, writes
 
 # Columns of a container; pairs are running counts where it opens and where it closes.

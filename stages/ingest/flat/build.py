@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.ingest.flat.bound import bound
 from stages.ingest.flat.cut import cut
-from stages.ingest.flat.formulas import HINTS, settled
+from stages.ingest.flat.formulas import settled
 from stages.ingest.flat.tree import Flat
 from stages.ingest.html import tags
 
@@ -42,33 +42,33 @@ def build(source: str) -> Built:
     TooComplex where it has more than MAX_TAGS start tags. Time and memory grow with the source.
     """
     made = as_parsed(source)
-    data = made.tree.data.tobytes()
-    return made._replace(tree=settled(made.tree)) if any(hint in data for hint in HINTS) else made
+    return made._replace(tree=settled(made.tree))
 
 
 def as_parsed(source: str) -> Built:
     """As `build`, with the elements of formulas as they are."""
     from resiliparse.parse.html import HTMLTree
 
-    found = bound(source.encode("utf-8", "replace"))  # lone surrogates, which no file holds but a JSON row may
+    given = source.encode("utf-8", "replace")  # lone surrogates, which no file holds but a JSON row may
+    found = bound(given)
     changes = found.changes
     if found.hides and 2 * found.tags < len(_OPENING.findall(found.source)):
         found = bound(tags.repaired(source).encode("utf-8", "replace"))
         changes += found.changes + 1
     if found.tags > MAX_TAGS:
         raise TooComplex(f"{found.tags} tags, over {MAX_TAGS}")
-    parsed = HTMLTree.parse(found.source.decode())
+    parsed = HTMLTree.parse(source if found.source is given and source.isascii() else found.source.decode())
     return from_serialised(str(parsed).encode("utf-8"))._replace(changes=changes)
 
 
 def from_serialised(written: bytes) -> Built:
     """The flat tree of what an HTML parser wrote; `written` is one element."""
     data = np.frombuffer(written, np.uint8).copy()
-    most = 2 * written.count(b"<") + 2
-    values = written.count(b'="') + 1
+    most = 2 * int(np.count_nonzero(data == 60)) + 2
+    values = int(np.count_nonzero(data == 34)) // 2 + 1
     tag, depth = np.empty(most, np.int16), np.empty(most, np.int16)
     parent, end, first, last = (np.empty(most, np.int32) for _ in range(4))
-    attribute, (begin, stop) = np.empty(values, np.int16), (np.empty(values, np.int32) for _ in range(2))
-    nodes, given, flattened = cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, MAX_DEPTH)
+    attribute, (begin, stop, owner) = np.empty(values, np.int16), (np.empty(values, np.int32) for _ in range(3))
+    nodes, given, flattened = cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, owner, MAX_DEPTH)
     kept = [array[:nodes] for array in (tag, parent, end, depth, first, last)]
-    return Built(Flat(data, *kept, *(array[:given] for array in (attribute, begin, stop))), flattened, 0)
+    return Built(Flat(data, *kept, *(array[:given] for array in (attribute, begin, stop, owner))), flattened, 0)

@@ -137,7 +137,7 @@ def raw_end(data, at, name, size, is_script):
 
 
 @part
-def _attributes(data, at, attribute, begin, stop, count):
+def _attributes(data, at, attribute, begin, stop, owner, count, node):
     """Attributes of a tag from the blank behind its name on; (one past its `>`, attributes so far)."""
     size = len(data)
     while at < size and data[at] == 32:
@@ -153,7 +153,7 @@ def _attributes(data, at, attribute, begin, stop, count):
         ended, at = _settled(data, value, value, 34)
         at += 1
         if count < len(attribute):
-            attribute[count], begin[count], stop[count] = found, value, ended
+            attribute[count], begin[count], stop[count], owner[count] = found, value, ended, node
             count += 1
     return _after(data, at, 62), count
 
@@ -161,8 +161,8 @@ def _attributes(data, at, attribute, begin, stop, count):
 _INTS, _SHORTS = writes(np.int32), writes(np.int16)
 
 
-@kernel(writes(np.uint8), _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, int64)
-def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, limit):
+@kernel(writes(np.uint8), _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, _INTS, int64)
+def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, owner, limit):
     """Fill the arrays of the flat tree; (nodes, attributes, elements deeper than `limit`). Values and text are settled in place."""
     nodes = count = flattened = level = at = 0
     size = len(data)
@@ -196,10 +196,10 @@ def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, limi
         if level >= limit:
             node = ~above
             flattened += 1
-            at, _ = _attributes(data, at, attribute, begin, stop, len(attribute))
+            at, _ = _attributes(data, at, attribute, begin, stop, owner, len(attribute), node)
         else:
             fore = count
-            at, count = _attributes(data, at, attribute, begin, stop, count)
+            at, count = _attributes(data, at, attribute, begin, stop, owner, count, node)
             nodes = _leaf(tag, parent, end, depth, first, last, nodes, above, fore, count)
             tag[node] = found
         if VOID[found]:

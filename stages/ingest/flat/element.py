@@ -6,13 +6,15 @@ An element is a number in the arrays: two of the same number are equal.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from stages.ingest.flat.names import ATTRIBUTE, TAG, TEXT, table_of
+from stages.ingest.flat.find import having, holding
+from stages.ingest.flat.names import ATTRIBUTE, ATTRIBUTES, TEXT, table_of
 from stages.ingest.flat.render import Rendered, render, shown
-from stages.ingest.flat.tree import Flat, children, name, value, words
+from stages.ingest.flat.tree import Flat, children, elements, name, text_at, value, words
 
 
 class Element:
@@ -47,21 +49,29 @@ class Element:
 
     def iter(self, *tags: str) -> Iterator[Element]:
         """This element and all below it of these names, or of any."""
-        inside = self.tree.tag[self.node : self.tree.end[self.node]]
-        found = np.isin(inside, [TAG[tag] for tag in tags if tag in TAG]) if tags else inside != TEXT
-        return (Element(self.tree, at) for at in (np.flatnonzero(found) + self.node).tolist())
+        found = elements(self.tree, *tags, low=self.node, high=int(self.tree.end[self.node]))
+        return (Element(self.tree, at) for at in found)
+
+    def having(self, attribute: str, part: str = "") -> Iterator[Element]:
+        """This element and those below it that have the attribute, with `part` (in small letters) in its value."""
+        found = holding(self.tree, attribute, part) if part else having(self.tree, attribute)
+        return (Element(self.tree, at) for at in found.tolist() if self.node <= at < self.tree.end[self.node])
+
+    @property
+    def attrib(self) -> dict[str, str]:
+        """Its attributes, those that are in no table aside."""
+        tree, places = self.tree, range(self.tree.first[self.node], self.tree.last[self.node])
+        names = tree.attribute[places.start : places.stop].tolist()
+        return {ATTRIBUTES[each]: text_at(tree, tree.begin[at], tree.stop[at]) for each, at in zip(names, places)}
 
     def itertext(self) -> Iterator[str]:
         """All text below, scripts and styles included."""
         inside = np.flatnonzero(self.tree.tag[self.node : self.tree.end[self.node]] == TEXT) + self.node
         return (words(self.tree, at) for at in inside.tolist())
 
-    def has(self, attribute: str) -> bool:
-        """Has any element of the page this attribute?"""
-        return bool((self.tree.attribute == ATTRIBUTE[attribute]).any())
-
-    def walk(self) -> Walk:
-        return Walk(self)
+    def walk(self, nodes: Iterable[int]) -> Walk:
+        """Events of those of `nodes` that stand at or below it."""
+        return Walk(self.tree, sorted({at for at in nodes if self.node <= at < self.tree.end[self.node]}))
 
     def texts(self, without: str) -> list[str]:
         """Texts below, but for those inside elements of these names (parted by blanks)."""
@@ -83,31 +93,28 @@ class Element:
 
 
 class Walk:
-    """Events (`start` or `end`, element) in document order; what is below the element just started may be skipped."""
+    """Events (`start` or `end`, element) of some elements in document order; what is below the one just started may be skipped."""
 
-    def __init__(self, root: Element) -> None:
-        self.tree, self.at, self.last = root.tree, root.node, int(root.tree.end[root.node])
+    def __init__(self, tree: Flat, nodes: list[int]) -> None:
+        """`nodes` in ascending order."""
+        self.tree, self.nodes, self.at = tree, nodes, 0
+        self.ends: list[int] = tree.end[nodes].tolist()
         self.open: list[int] = []
+        """Places in `nodes` of those that are open."""
 
     def __iter__(self) -> Walk:
         return self
 
     def __next__(self) -> tuple[str, Element]:
-        tree = self.tree
-        while self.at < self.last and tree.tag[self.at] == TEXT and not self._ends():
-            self.at += 1
-        if self._ends():
-            return "end", Element(tree, self.open.pop())
-        if self.at >= self.last:
+        last = self.at == len(self.nodes)
+        if self.open and (last or self.ends[self.open[-1]] <= self.nodes[self.at]):
+            return "end", Element(self.tree, self.nodes[self.open.pop()])
+        if last:
             raise StopIteration
-        node = self.at
-        self.open.append(node)
+        self.open.append(self.at)
         self.at += 1
-        return "start", Element(tree, node)
-
-    def _ends(self) -> bool:
-        return bool(self.open) and int(self.tree.end[self.open[-1]]) <= self.at
+        return "start", Element(self.tree, self.nodes[self.at - 1])
 
     def skip_subtree(self) -> None:
         if self.open:
-            self.at = int(self.tree.end[self.open[-1]])
+            self.at = bisect_left(self.nodes, self.ends[self.open[-1]], self.at)

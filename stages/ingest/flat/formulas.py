@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.ingest.flat.names import ATTRIBUTE, TAG, TEXT
-from stages.ingest.flat.tree import Flat, children, name, text_at, value, words
+from stages.ingest.flat.find import having, holding
+from stages.ingest.flat.names import ATTRIBUTE, TAG, TEXT, names_of
+from stages.ingest.flat.tree import Flat, children, name, value, words
 from stages.ingest.html.formulas import BEYOND, DEEPEST, FRAMES, LAYOUT, PICTURES, SHAPES
 
-HINTS = (b"<math", b"<mjx-", b"math/tex", b"katex", b"MathJax", b"mwe-math", b'class="tex', b"latex")
-"""A serialised page without one of these has no formula to be settled."""
 MATH, SCRIPT, IMG, SPAN, ANNOTATION, CONTAINER = (
     TAG[each] for each in ("math", "script", "img", "span", "annotation", "mjx-container")
 )
-CLASS, STYLE = ATTRIBUTE["class"], ATTRIBUTE["style"]
+STYLE = ATTRIBUTE["style"]
+SAYS = LAYOUT | PICTURES | {"katex-display"}
+"""Class words that say something of formulas."""
+WORDS = names_of(tuple(sorted({word.lower() for word in SAYS})))
 NEAR, WITHIN = 3, 64
 """Elements beside a layout, and nodes inside each of them, that are looked at for its source."""
 
@@ -24,9 +26,10 @@ NEAR, WITHIN = 3, 64
 def settled(tree: Flat) -> Flat:
     """The tree with a text of TeX for each of its formulas; the very tree given where it has none."""
     page = _Page(tree)
-    at = 0
-    while at < len(tree.tag):
-        at = page.settle(at)
+    passed = 0
+    for at in page.candidates:
+        if at >= passed:
+            passed = page.settle(at)
     return page.made()
 
 
@@ -37,19 +40,18 @@ class _Page:
         """TeX by node; empty where nothing is to stand."""
         self.math = np.flatnonzero(tree.tag == MATH)
         self.classes = self._classes()
-        self.sources = {value(tree, at, "id") for at in np.flatnonzero(tree.tag == SCRIPT).tolist() if self.is_tex(at)}
+        tex = [at for at in holding(tree, "type", "math/tex").tolist() if self.is_tex(at)]
+        self.sources = {value(tree, at, "id") for at in tex}
+        containers = np.flatnonzero(tree.tag == CONTAINER)
+        self.candidates = sorted({*self.math.tolist(), *containers.tolist(), *tex, *self.classes})
+        """Nodes that may be a formula, or one's layout."""
 
     def _classes(self) -> dict[int, set[str]]:
         """Class words by node, of nodes with one that says something of formulas."""
-        tree, found = self.tree, {}
-        places = np.flatnonzero(tree.attribute == CLASS)
-        owners = np.flatnonzero((tree.tag != TEXT) & (tree.last > tree.first))
-        nodes = owners[np.searchsorted(tree.first[owners], places, "right") - 1]
-        for node, place in zip(nodes.tolist(), places.tolist()):
-            given = set(text_at(tree, tree.begin[place], tree.stop[place]).split())
-            if given & (LAYOUT | PICTURES | {"katex-display"}):
-                found.setdefault(node, given)
-        return found
+        found = {
+            at: set((value(self.tree, at, "class") or "").split()) for at in having(self.tree, "class", WORDS).tolist()
+        }
+        return {at: given for at, given in found.items() if given & SAYS}
 
     def settle(self, at: int) -> int:
         """See to one node; the next one to be seen to."""
@@ -190,7 +192,7 @@ class _Page:
         parent[1:] = number[parent[1:]]
         return Flat(
             np.concatenate(pieces), tag[stays], parent, number[tree.end[stays]], tree.depth[stays], first[stays], last[stays],
-            tree.attribute, tree.begin, stop,
+            tree.attribute, tree.begin, stop, np.where(stays[tree.owner], number[tree.owner], -1).astype(np.int32),
         )  # fmt: skip
 
     def _unhide(self, node: int, stop: np.ndarray) -> None:

@@ -6,9 +6,11 @@ one comparison of bytes decides. Names are compared without regard to the case o
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from stages.text.compiled import part
+from stages.text.compiled import int64, part, tuple_of, writes
 
 TEXT, UNKNOWN = 0, 1
 """Tags of a text node and of an element whose name is not in `ELEMENTS`."""
@@ -33,24 +35,40 @@ ATTRIBUTES = tuple(
     "data-post-id data-id data-username shadowrootmode slot data-content data-type data-mw".split()
 )
 
+BITS = 13
 _MASK = (1 << 32) - 1
 
 
-def _slots(names: tuple[str, ...], first: int, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """(id by slot, start of each name in the bytes of all, those bytes, multiplier); id -1 where a slot is free."""
+class Names(NamedTuple):
+    """Names in small letters, each known by a number; kernels take the tuple as it is."""
+
+    table: np.ndarray
+    """int16 by slot: a name's number; -1 where the slot is free."""
+    starts: np.ndarray
+    """int32 by number: where its name begins in `letters`; one more at the end."""
+    letters: np.ndarray
+    """uint8: all names one behind the other."""
+    multiplier: int
+
+
+NAMES = tuple_of(Names, writes(np.int16), writes(np.int32), writes(np.uint8), int64)
+
+
+def names_of(names: tuple[str, ...], first: int = 0) -> Names:
+    """The table of these names, numbered from `first` on."""
     for multiplier in range(0x9E3779B1, 0x9E3779B1 + 200_000, 2):
         taken: dict[int, int] = {}
         for place, name in enumerate(names, first):
-            taken.setdefault(_hash(name.encode(), multiplier) >> (32 - bits), place)
+            taken.setdefault(_hash(name.encode(), multiplier) >> (32 - BITS), place)
         if len(taken) == len(names):
             break
     else:
-        raise ValueError(f"no multiplier parts {len(names)} names in {bits} bits")
-    table = np.full(1 << bits, -1, np.int16)
+        raise ValueError(f"no multiplier parts {len(names)} names in {BITS} bits")
+    table = np.full(1 << BITS, -1, np.int16)
     for slot, place in taken.items():
         table[slot] = place
     starts = np.cumsum([0] * (first + 1) + [len(name) for name in names]).astype(np.int32)
-    return table, starts, np.frombuffer("".join(names).encode(), np.uint8), multiplier
+    return Names(table, starts, np.array(bytearray("".join(names).encode()), np.uint8), multiplier)
 
 
 def _hash(name: bytes, multiplier: int) -> int:
@@ -60,9 +78,7 @@ def _hash(name: bytes, multiplier: int) -> int:
     return value
 
 
-BITS = 13
-_TAG_TABLE, _TAG_STARTS, _TAG_BYTES, _TAG_BY = _slots(ELEMENTS, 2, BITS)
-_ATTRIBUTE_TABLE, _ATTRIBUTE_STARTS, _ATTRIBUTE_BYTES, _ATTRIBUTE_BY = _slots(ATTRIBUTES, 0, BITS)
+_TAGS, _NAMED = names_of(ELEMENTS, 2), names_of(ATTRIBUTES)
 TAG = {name: place for place, name in enumerate(ELEMENTS, 2)}
 """Tag of an element's name."""
 ATTRIBUTE = {name: place for place, name in enumerate(ATTRIBUTES)}
@@ -70,7 +86,9 @@ ATTRIBUTE = {name: place for place, name in enumerate(ATTRIBUTES)}
 
 
 @part
-def _find(data, start, stop, table, starts, names, multiplier):
+def find_name(data, start, stop, names):
+    """The number of the name `data[start:stop]`; -1 where it is none of `names`."""
+    table, starts, multiplier = names.table, names.starts, names.multiplier
     value = np.uint32(0)
     for place in range(start, stop):
         byte = data[place]
@@ -84,7 +102,7 @@ def _find(data, start, stop, table, starts, names, multiplier):
         byte = data[place]
         if 65 <= byte <= 90:
             byte |= 32
-        if names[starts[found] + place - start] != byte:
+        if names.letters[starts[found] + place - start] != byte:
             return -1
     return found
 
@@ -92,14 +110,14 @@ def _find(data, start, stop, table, starts, names, multiplier):
 @part
 def tag_of(data, start, stop):
     """The tag of the element name `data[start:stop]`; UNKNOWN where it is in no table."""
-    found = _find(data, start, stop, _TAG_TABLE, _TAG_STARTS, _TAG_BYTES, _TAG_BY)
+    found = find_name(data, start, stop, _TAGS)
     return found if found >= 0 else UNKNOWN
 
 
 @part
 def attribute_of(data, start, stop):
     """The id of the attribute name `data[start:stop]`; -1 where it is in no table."""
-    return _find(data, start, stop, _ATTRIBUTE_TABLE, _ATTRIBUTE_STARTS, _ATTRIBUTE_BYTES, _ATTRIBUTE_BY)
+    return find_name(data, start, stop, _NAMED)
 
 
 def table_of(names: str) -> np.ndarray:

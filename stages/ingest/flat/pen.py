@@ -38,6 +38,8 @@ SPACE, GONE, LETTER = 0, 1, 2
 text under way began, or -1; open blocks; spans and marks so far; open elements; open lists, the level of the innermost list and table
 (-1: none); open `pre`; blanks that wait for the first word of a `pre`; is it Markdown; open quotes; backticks of the fence of the `pre`."""
 NO_MARK, BULLET, COUNTED, BAR, HASHES = range(5)
+HEADING, LISTING, QUOTE, CODE, TABLES = range(1, 6)
+"""Kinds of block (`write.KINDS`); a paragraph is 0."""
 NODE, SLOT, KIND, OUTER, COUNT, CELLS, ROWS = range(7)
 """Columns of `Pen.held`: the open element; where its text began, or -1; its kind of block (0: none); the level of the list or table
 around it; of a list its next number (-1: bullets), of a table the last cell of the row that has text; of a table the cells of its row
@@ -124,6 +126,16 @@ def begun(pen):
 
 
 @part
+def _behind_marks(pen, first):
+    """Headings that begin at `first` begin behind what was written there as layout."""
+    for level in range(pen.state[LEVEL] - 1, -1, -1):
+        if pen.held[level, SLOT] != first:
+            break
+        if pen.held[level, KIND] == HEADING:
+            pen.held[level, SLOT] = pen.state[AT]
+
+
+@part
 def _decimal(pen, number):
     size = 1
     while size < 1_000_000_000 and number >= 10 * size:
@@ -146,16 +158,17 @@ def gap(pen):
                     put(pen, 10)
             elif owed == BLANK and (mark != BAR or not pen.held[state[TABLE], COUNT]):
                 put(pen, 32)
-        start = state[AT]
+        first = start = state[AT]
+        begun(pen)
         if state[QUOTES] and state[MARKDOWN] and (owed >= LINE or not start):
             put(pen, 62)
             put(pen, 32)
             noted(pen, start)
             start = state[AT]
-        begun(pen)
         if mark:
             _mark(pen, mark)
             noted(pen, start)
+        _behind_marks(pen, first)
         state[OWED] = state[MARK] = 0
     state[BREAKS] = 0
 
@@ -235,6 +248,7 @@ def _first_of_code(pen):
     if state[MARKDOWN]:
         fence(pen)
         put(pen, 10)
+        pen.held[state[LEVEL] - 1, SLOT] = state[AT]
     for _ in range(state[WAITING] // TAB):
         put(pen, 9)
     for _ in range(state[WAITING] % TAB):
@@ -290,13 +304,13 @@ def end_run(pen, size):
     state = pen.state
     if state[RUN] >= 0:
         if not state[INSIDE] and state[AT] > state[RUN]:
-            span(pen, 0, state[RUN], 0)
+            span(pen, 0, state[RUN], state[AT], 0)
         state[RUN] = -1
     state[OWED] = max(state[OWED], size)
 
 
 @part
-def span(pen, kind, start, level):
+def span(pen, kind, start, stop, level):
     row = pen.state[SPANS]
-    pen.spans[row, 0], pen.spans[row, 1], pen.spans[row, 2], pen.spans[row, 3] = kind, start, pen.state[AT], level
+    pen.spans[row, 0], pen.spans[row, 1], pen.spans[row, 2], pen.spans[row, 3] = kind, start, stop, level
     pen.state[SPANS] += 1

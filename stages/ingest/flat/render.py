@@ -13,8 +13,8 @@ import numpy as np
 
 from stages.ingest.flat import pen as pens
 from stages.ingest.flat.names import TAG, TEXT, table_of
-from stages.ingest.flat.tree import Flat
-from stages.ingest.flat.write import CELL, KINDS, OF, TREE, layouts, write
+from stages.ingest.flat.tree import TREE, Flat
+from stages.ingest.flat.write import CELL, KINDS, OF, layouts, write
 from stages.ingest.html.render import Rendered, Span, recomposed
 from stages.text.compiled import int64, kernel, reads
 
@@ -28,21 +28,22 @@ GAP = 32
 
 
 @kernel(TREE, reads(np.bool_), int64, int64)
-def _shown(tree, hidden, low, high):
+def outside(tree, hidden, low, high):
+    """Booleans by node, from `low` to `high`: nodes that no element of `hidden` (booleans by tag) behind `low` is or holds."""
     mask = np.zeros(high - low, np.bool_)
     at = low
     while at < high:
         if hidden[tree.tag[at]] and at > low:
             at = tree.end[at]
         else:
-            mask[at - low] = tree.tag[at] == TEXT
+            mask[at - low] = True
             at += 1
     return mask
 
 
 def shown(tree: Flat, hidden: np.ndarray = HIDDEN, low: int = 0, high: int | None = None) -> np.ndarray:
-    """Booleans by node, from `low` to `high`: text that no element of `hidden` (booleans by tag) behind `low` holds."""
-    return _shown(tree, hidden, low, len(tree.tag) if high is None else high)
+    """Booleans by node, from `low` to `high`: text that no element of `hidden` behind `low` holds."""
+    return outside(tree, hidden, low, len(tree.tag) if high is None else high) & (tree.tag[low:high] == TEXT)
 
 
 def render(tree: Flat, chosen: np.ndarray | None = None, node: int = 0, markdown: bool = False) -> Rendered:

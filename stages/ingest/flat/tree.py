@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
-from stages.ingest.flat.names import ATTRIBUTE, ELEMENTS, TAG, TEXT
+from stages.ingest.flat.names import ATTRIBUTE, ELEMENTS, TAG, TEXT, table_of
+from stages.text.compiled import tuple_of, writes
 
 
 class Flat(NamedTuple):
@@ -37,6 +39,13 @@ class Flat(NamedTuple):
     """int32 per attribute: where its value begins in the arena."""
     stop: np.ndarray
     """int32 per attribute: one past the value's end."""
+    owner: np.ndarray
+    """int32 per attribute: the element that has it; -1 of one that is no longer in the tree."""
+
+
+_BYTES, _SHORTS, _INTS = writes(np.uint8), writes(np.int16), writes(np.int32)
+TREE = tuple_of(Flat, _BYTES, _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, _INTS)
+"""Type of a flat tree as an argument of a kernel."""
 
 
 def value(tree: Flat, node: int, name: str) -> str | None:
@@ -61,10 +70,17 @@ def words(tree: Flat, node: int) -> str:
     return b"".join(tree.data[tree.first[at] : tree.last[at]].tobytes() for at in inside).decode("utf-8", "replace")
 
 
-def elements(tree: Flat, *names: str) -> list[int]:
-    """Nodes of these element names in document order."""
-    found = np.isin(tree.tag, [TAG[name] for name in names])
-    return np.flatnonzero(found).tolist()
+def elements(tree: Flat, *names: str, low: int = 0, high: int | None = None) -> list[int]:
+    """Nodes of these element names, or of any, from `low` to `high`, in document order."""
+    tags = tree.tag[low:high]
+    known = [TAG[name] for name in names if name in TAG]
+    found = tags == known[0] if len(known) == 1 else _table(names)[tags] if names else tags != TEXT
+    return (np.flatnonzero(found) + low).tolist()
+
+
+@cache
+def _table(names: tuple[str, ...]) -> np.ndarray:
+    return table_of(" ".join(name for name in names if name in TAG))
 
 
 def children(tree: Flat, node: int) -> Iterator[int]:

@@ -12,15 +12,18 @@ from stages.ingest.flat.pen import (
     BREAKS,
     BULLET,
     CELLS,
+    CODE,
     COUNT,
     COUNTED,
     FENCE,
     HASHES,
+    HEADING,
     INSIDE,
     KIND,
     LEVEL,
     LINE,
     LIST,
+    LISTING,
     LISTS,
     MARK,
     MARKDOWN,
@@ -29,10 +32,12 @@ from stages.ingest.flat.pen import (
     OUTER,
     OWED,
     PARAGRAPH,
+    QUOTE,
     QUOTES,
     ROWS,
     SLOT,
     TABLE,
+    TABLES,
     VERBATIM,
     WAITING,
     Pen,
@@ -45,11 +50,10 @@ from stages.ingest.flat.pen import (
     span,
     trim,
 )  # fmt: skip
-from stages.ingest.flat.tree import Flat
+from stages.ingest.flat.tree import TREE
 from stages.text.compiled import int64, kernel, part, reads, tuple_of, writes
 
 KINDS = ("paragraph", "heading", "list", "quote", "code", "table")
-HEADING, LISTING, QUOTE, CODE, TABLES = range(1, 6)
 
 STANDS = table_of(
     "p div section article main header footer nav aside form fieldset figure figcaption address hr dl details summary body html "
@@ -93,11 +97,8 @@ def _equals(tree, place, word):
     return True
 
 
-_BYTES, _SHORTS, _INTS = writes(np.uint8), writes(np.int16), writes(np.int32)
-TREE = tuple_of(Flat, _BYTES, _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS)
-"""Type of a flat tree as an argument of a kernel."""
 _ROWS = writes(np.int32, 2)
-_PEN = tuple_of(Pen, _BYTES, writes(np.int64), _ROWS, _ROWS, _ROWS, _INTS)
+_PEN = tuple_of(Pen, writes(np.uint8), writes(np.int64), _ROWS, _ROWS, _ROWS, writes(np.int32))
 
 
 @kernel(TREE, int64, int64)
@@ -299,8 +300,7 @@ def _shut(tree, pen):
     state = pen.state
     own = pen.held[state[LEVEL] - 1]
     tag, kind = tree.tag[own[NODE]], own[KIND]
-    if kind == CODE:
-        _shut_code(pen)
+    stop = _shut_code(pen) if kind == CODE else state[AT]
     if tag == TR and state[TABLE] >= 0 and state[MARKDOWN]:
         _ruled(pen)
     if tag == TABLE_TAG:
@@ -324,8 +324,8 @@ def _shut(tree, pen):
     if kind == QUOTE and state[MARKDOWN]:
         state[QUOTES] -= 1
     held = pen.counts[LISTING] + pen.counts[TABLES]
-    if own[SLOT] >= 0 and state[AT] > own[SLOT] and not pen.counts[kind] and (kind in (CODE, HEADING) or not held):
-        span(pen, kind, own[SLOT], tag - H1 + 1 if kind == HEADING else 0)
+    if own[SLOT] >= 0 and stop > own[SLOT] and not pen.counts[kind] and (kind in (CODE, HEADING) or not held):
+        span(pen, kind, own[SLOT], stop, tag - H1 + 1 if kind == HEADING else 0)
 
 
 @part
@@ -342,13 +342,17 @@ def _ticks(tree, at):
 
 @part
 def _shut_code(pen):
+    """Where its text ends; in Markdown a fence stands behind that."""
     state = pen.state
+    stop = state[AT]
     if state[VERBATIM] == 2:
         trim(pen, True)
+        stop = state[AT]
         if state[MARKDOWN]:
             put(pen, 10)
             fence(pen)
     state[VERBATIM] = 0
+    return stop
 
 
 @part

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from stages.ingest.html.render import Rendered, Span
-from stages.ingest.metadata.attach import NEAR, SEARCH, letters_of
+from stages.ingest.metadata.attach import NEAR, SEARCH
+from stages.ingest.metadata.letters import key_of, letters_of
 
 ANCHOR = 24
 """Letters of what follows a heading that must stand in the main text."""
@@ -116,7 +117,7 @@ def _line_before(text: str, start: int, longest: int) -> Span | None:
 
 
 def _key(text: str) -> str:
-    return letters_of(text, [])[0]
+    return key_of(text)
 
 
 def _put(fine: Rendered, missing: list[Missing]) -> Rendered:

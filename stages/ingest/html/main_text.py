@@ -12,11 +12,13 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
+from stages.ingest.flat import render as flat
+from stages.ingest.flat.tree import Flat
 from stages.ingest.html import headings, lists, thread
-from stages.ingest.html.render import Rendered, Span, render
+from stages.ingest.html.render import Rendered, render
 from stages.ingest.html.tree import Tree, parse
-from stages.ingest.metadata.attach import letters_of
 from stages.ingest.metadata.items import StructuredItem
+from stages.ingest.metadata.letters import letters_of
 
 Extract = Literal["main", "learned", "trafilatura", "resiliparse", "all"]
 
@@ -48,14 +50,9 @@ def extract(
     comments: bool = True,
     items: Sequence[StructuredItem] = (),
     headed: bool = True,
-    source: str | None = None,
-    extractor: str | None = None,
 ) -> Main:
     """Main text of a page with its blocks; empty text where there is none. `items` are the page's own, to know a thread by;
-    `headed` puts headings back that trafilatura left out; `source` is what `learned`
-    reads, with the model in the file `extractor` or the shipped one."""
-    if mode == "learned":
-        return Main(learned(tree, source, extractor, comments), "learned")
+    `headed` puts headings back that trafilatura left out."""
     main = _extract(tree, mode, comments, headed)
     if (
         mode in ("main", "trafilatura")
@@ -67,8 +64,6 @@ def extract(
 
 
 def _extract(tree: Tree, mode: Extract, comments: bool, headed: bool) -> Main:
-    if mode == "all":
-        return Main(render(tree.body), "all")
     if tree.weight > MAX_WEIGHT:
         return Main(render(tree.body, skip=FURNITURE), "plain")
     rough = resiliparse(tree)
@@ -141,19 +136,15 @@ def _as_html(root: Any) -> Any:
     return copied
 
 
-def learned(tree: Tree, source: str | None = None, extractor: str | None = None, comments: bool = True) -> Rendered:
-    """The blocks that the learnt extractor takes for main text. It reads the source; where none is given, the tree."""
-    from lxml import etree
-
+def of_elements(
+    tree: Flat, mode: Extract, comments: bool = True, markdown: bool = False, extractor: str | None = None
+) -> Main:
+    """What `learned` and `all` read of a flat tree: the blocks that the model in the file `extractor`, or the shipped one, takes for main
+    text; or all that is shown."""
     from stages.ingest.extractor.model import chosen, load
-    from stages.ingest.flat import render as flat
-    from stages.ingest.flat.build import build
 
-    if source is None:
-        source = etree.tostring(tree.root, encoding="unicode", method="html")
-    nodes = build(source).tree
-    found = flat.render(nodes, chosen(nodes, load(extractor), comments))
-    return Rendered(found.text, [Span(*span) for span in found.spans], found.marks)
+    kept = chosen(tree, load(extractor), comments) if mode == "learned" else None
+    return Main(flat.render(tree, kept, markdown=markdown), mode)
 
 
 def resiliparse(tree: Tree) -> Rendered:

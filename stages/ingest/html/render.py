@@ -63,10 +63,10 @@ def render(root: Any, omit: Any = None, skip: frozenset[str] = frozenset(), unti
 
     `root` is an lxml element, or one of a flat tree, for which `omit` alone may be given.
     """
-    from lxml import etree
-
     if (flat := getattr(root, "rendered", None)) is not None:
         return flat(omit)
+    from lxml import etree
+
     writer = _Writer()
     walk = etree.iterwalk(root, events=("start", "end"))
     for event, element in walk:

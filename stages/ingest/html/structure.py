@@ -6,6 +6,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from stages.ingest.flat.element import Element
+from stages.ingest.flat.find import having, holding
+from stages.ingest.flat.names import names_of, table_of
+from stages.ingest.flat.render import outside
+from stages.ingest.flat.tree import elements
 from stages.ingest.html.render import render
 from stages.ingest.html.walk import walk
 from stages.ingest.metadata.facts import MAX_FACTS, Fact, Group
@@ -28,7 +35,9 @@ FEWEST_POSTS = 2
 """One post is an article; a thread has at least two."""
 NESTED = 4
 """Definition lists and details inside each other that are read."""
-_POST_ID = re.compile(r"^(?:post_message_|post_text_|msg_)\d+$")
+POST_IDS = ("post_message_", "post_text_", "msg_")
+_POST_ID = re.compile(rf"^(?:{'|'.join(POST_IDS)})\d+$")
+POSTS, FURNITURE = names_of(tuple(sorted(POST_BODY))), table_of(" ".join(BOILERPLATE))
 
 
 def groups(body: Any) -> list[Group]:
@@ -57,7 +66,7 @@ def _content(body: Any) -> Iterator[Any]:
     Every element inside is rendered once per structure around it, so nesting beyond NESTED is not followed.
     """
     inside = 0
-    events = walk(body)
+    events = walk(body, _candidates)
     for event, element in events:
         tag = element.tag
         if not isinstance(tag, str):
@@ -73,6 +82,15 @@ def _content(body: Any) -> Iterator[Any]:
         elif _is_post(element):
             yield element
             events.skip_subtree()
+
+
+def _candidates(body: Element) -> list[int]:
+    """Nodes of the elements that `_content` may yield."""
+    tree, low, high = body.tree, body.node, int(body.tree.end[body.node])
+    ids = np.concatenate([holding(tree, "id", prefix) for prefix in POST_IDS])
+    found = np.concatenate([elements(tree, "dl", "details", low=low, high=high), having(tree, "class", POSTS), ids])
+    found = found[(found >= low) & (found < high)].astype(np.int64)
+    return found[outside(tree, FURNITURE, low, high)[found - low]].tolist() if len(found) else []
 
 
 def _is_post(element: Any) -> bool:

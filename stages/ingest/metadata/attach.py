@@ -11,6 +11,7 @@ from typing import Any
 
 from stages.ingest.html.render import Rendered
 from stages.ingest.metadata.facts import Fact
+from stages.ingest.metadata.letters import letters_of
 
 SEARCH = 256 << 20
 """Letters that may be searched over for one page; facts beyond it are sought only near the last one found."""
@@ -63,7 +64,8 @@ class Letters:
         found = self._find(wanted) if wanted else -1
         if found >= 0:
             self.cursor = found
-            start, end = self._widen(self.at[found], self.at[found + len(wanted) - 1] + 1, fact.text)
+            first, last = int(self.at[found]), int(self.at[found + len(wanted) - 1])
+            start, end = self._widen(first, last + 1, fact.text)
             block |= {"text": self.text[start:end], "start": start, "end": end}
         return block
 
@@ -88,7 +90,7 @@ class Letters:
         """Does a word begin or end before letter `place`? Anything between two letters parts them."""
         if place <= 0 or place >= len(self.at):
             return True
-        return self.at[place] > self.at[place - 1] + 1
+        return bool(self.at[place] > self.at[place - 1] + 1)
 
     def _widen(self, start: int, end: int, text: str) -> tuple[int, int]:
         """Take in the signs that belong: those the fact itself begins and ends with, where they stand in the text."""
@@ -101,11 +103,3 @@ class Letters:
             if end < len(self.text) and self.text[end] == sign:
                 end += 1
         return start, end
-
-
-def letters_of(text: str, marks: list[tuple[int, int]]) -> tuple[str, list[int]]:
-    """Lower-case letters and digits, one character each, and their offsets; what stands in `marks` is left out."""
-    hidden = {place for start, end in marks for place in range(start, end)}
-    at = [i for i, c in enumerate(text) if c.isalnum() and i not in hidden]
-    folded = (text[i].lower() for i in at)
-    return "".join(c if len(c) == 1 else c[0] for c in folded), at

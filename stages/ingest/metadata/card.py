@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
+
+from stages.ingest.html.walk import having
 
 _LANG = re.compile(r"^([a-z]{2,3})(?:[-_][a-z0-9]{1,8})*$", re.I)
 _SEPARATOR = re.compile(r"\s+[-|–—•·»:]\s+")
@@ -14,25 +17,34 @@ LONGEST_TITLE = 1_000
 """Characters; a longer title is a broken page's body."""
 
 
-def _meta(root: Any, *names: str) -> str | None:
-    for wanted in names:
-        for element in root.iter("meta"):
-            name = (element.get("property") or element.get("name") or element.get("itemprop") or "").lower()
-            content = (element.get("content") or "").strip()
-            if name == wanted and content:
-                return content
-    return None
+class Head:
+    """A page's root element, and the attributes of its `meta` elements in document order, taken once."""
+
+    def __init__(self, root: Any) -> None:
+        self.root = root
+        self.metas: list[Mapping[str, str]] = [dict(element.attrib) for element in root.iter("meta")]
+
+    def meta(self, *names: str) -> str | None:
+        """The first content under the first of these names that has any."""
+        for wanted in names:
+            for meta in self.metas:
+                name = (meta.get("property") or meta.get("name") or meta.get("itemprop") or "").lower()
+                content = (meta.get("content") or "").strip()
+                if name == wanted and content:
+                    return content
+        return None
 
 
-def title(root: Any, stated: str | None = None) -> str | None:
+def title(head: Head, stated: str | None = None) -> str | None:
     """The page's title, white space as one blank.
 
     A heading of first order that shares most of its words with the title element or og:title is the title without the
     site's name; else the page's own headline, og:title, the title element, the first heading.
     """
+    root = head.root
     headings = [words for h in list(root.iter("h1"))[:20] if (words := _words("".join(h.itertext())))]
     element = next((words for t in root.iter("title") if (words := _words("".join(t.itertext())))), "")
-    graph, site = _words(_meta(root, "og:title")), _words(_meta(root, "og:site_name"))
+    graph, site = _words(head.meta("og:title")), _words(head.meta("og:site_name"))
     parts = _SEPARATOR.split(element)
     sites = {site, parts[-1] if len(parts) > 1 else ""}
     wide = set(f"{element} {graph} {_words(stated)}".casefold().split())
@@ -50,18 +62,16 @@ def _words(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
-def language(root: Any, header: str | None = None) -> str | None:
+def language(head: Head, header: str | None = None) -> str | None:
     """The primary language subtag a page declares (`ko-KR` -> `ko`), from html, its meta tags or the HTTP header."""
+    root, body = head.root, head.root.find("body")
     declared = (
         root.get("lang"),
         root.get("{http://www.w3.org/XML/1998/namespace}lang") or root.get("xml:lang"),
-        root.find("body").get("lang") if root.find("body") is not None else None,
-        next(
-            (m.get("content") for m in root.iter("meta") if (m.get("http-equiv") or "").lower() == "content-language"),
-            None,
-        ),
+        body.get("lang") if body is not None else None,
+        next((m.get("content") for m in head.metas if (m.get("http-equiv") or "").lower() == "content-language"), None),
         header,
-        _meta(root, "og:locale"),
+        head.meta("og:locale"),
     )
     return next((found for word in declared if (found := tag(word))), None)
 
@@ -76,26 +86,27 @@ def tag(word: str | None) -> str | None:
     return match.group(1).lower() if match else None
 
 
-def address(root: Any, fetched: str | None) -> str | None:
+def address(head: Head, fetched: str | None) -> str | None:
     """The canonical address where the page gives one on its own host, else the one it was fetched from.
 
     A canonical link to another host, or from an inner page to the front page, is not believed: sites set it wrongly.
     """
     if fetched is not None and not _web(fetched):
         return fetched
+    root = head.root
     base = next((b.get("href") for b in root.iter("base") if b.get("href")), None)
     here = _join(fetched, base) if base else fetched
     link = next(
         (
             x.get("href")
-            for x in root.iter("link")
-            if "canonical" in (x.get("rel") or "").lower().split() and x.get("href")
+            for x in having(root, "rel", "canonical")
+            if x.tag == "link" and "canonical" in x.get("rel").lower().split() and x.get("href")
         ),
         None,
     )
     canonical = _join(here, link.strip()) if link else None
     if canonical is None:
-        stated = None if fetched else _meta(root, "og:url")
+        stated = None if fetched else head.meta("og:url")
         return fetched or (stated if stated and _web(stated) else None)
     if fetched is None:
         return canonical
@@ -125,11 +136,11 @@ def _host(netloc: str) -> str:
     return netloc.lower().rpartition("@")[2].removeprefix("www.")
 
 
-def published(root: Any, stated: str | None = None) -> str | None:
+def published(head: Head, stated: str | None = None) -> str | None:
     """The day a page says it was published, `YYYY-MM-DD...` as stated, or None."""
     for candidate in (
         stated,
-        _meta(root, "article:published_time", "datepublished", "dc.date.issued", "dcterms.created", "date"),
+        head.meta("article:published_time", "datepublished", "dc.date.issued", "dcterms.created", "date"),
     ):
         if candidate and _DATE.match(candidate):
             return candidate[:35]

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from stages.ingest.flat.element import Element
-from stages.ingest.html.walk import walk
+from stages.ingest.html.walk import having, walk
 
 MAX_JSON = 4 << 20
 """Characters of one JSON-LD script that are read (the largest FAQ pages met hold 200 KB)."""
@@ -72,8 +71,8 @@ def json_items(root: Any) -> list[StructuredItem]:
     found: list[StructuredItem] = []
     by_id: dict[str, StructuredItem] = {}
     pending: list[tuple[StructuredItem, str, int, str]] = []
-    for script in root.iter("script"):
-        if "ld+json" not in (script.get("type") or "").lower():
+    for script in having(root, "type", "ld+json"):
+        if script.tag != "script":
             continue
         value = loads("".join(script.itertext()))
         if value is not None:
@@ -155,20 +154,18 @@ def _object(
 
 def microdata_items(root: Any) -> list[StructuredItem]:
     """Items of `itemscope`, with `itemref` followed once."""
-    return _marked(root, _Microdata()) if _has(root, "itemscope") else []
+    return _marked(root, _Microdata())
 
 
 def rdfa_items(root: Any) -> list[StructuredItem]:
     """Items of `typeof` and `property` (RDFa Lite)."""
-    return _marked(root, _Rdfa()) if _has(root, "typeof") else []
-
-
-def _has(root: Any, attribute: str) -> bool:
-    return root.has(attribute) if isinstance(root, Element) else root.xpath(f"boolean(//*[@{attribute}])")
+    return _marked(root, _Rdfa())
 
 
 class _Microdata:
     syntax = "microdata"
+    attributes = ("itemscope", "itemprop")
+    """The one that makes an item, and the one that makes a property."""
 
     @staticmethod
     def scope(element: Any) -> tuple[str, ...] | None:
@@ -187,6 +184,7 @@ class _Microdata:
 
 class _Rdfa:
     syntax = "rdfa"
+    attributes = ("typeof", "property")
 
     @staticmethod
     def scope(element: Any) -> tuple[str, ...] | None:
@@ -205,11 +203,13 @@ class _Rdfa:
 
 def _marked(root: Any, words: Any) -> list[StructuredItem]:
     """One walk: the item an element's property belongs to is the nearest scope above it."""
+    if next(iter(having(root, words.attributes[0])), None) is None:
+        return []
     found: list[StructuredItem] = []
     open_items: list[tuple[Any, StructuredItem]] = []
     open_values: list[Any] = []
     referred: list[tuple[StructuredItem, list[str]]] = []
-    for event, element in walk(root):
+    for event, element in walk(root, lambda root: (at.node for each in words.attributes for at in root.having(each))):
         if not isinstance(element.tag, str):
             continue
         if event == "end":
@@ -243,9 +243,7 @@ def _marked(root: Any, words: Any) -> list[StructuredItem]:
 def _refer(root: Any, referred: list[tuple[StructuredItem, list[str]]], words: Any) -> None:
     if not referred:
         return
-    places = {
-        element.get("id"): element for element in root.iter() if isinstance(element.tag, str) and element.get("id")
-    }
+    places = {name: element for element in having(root, "id") if (name := element.get("id"))}
     uses: Counter = Counter()
     for item, names in referred:
         for place in names[:100]:

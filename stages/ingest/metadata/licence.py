@@ -7,7 +7,9 @@ link to a Creative Commons licence counts only where the page links to exactly o
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from stages.ingest.html.walk import having
+from stages.ingest.metadata.card import Head
 
 _CC = re.compile(r"creativecommons\.org/(licenses|publicdomain|licences)/([a-z+\-]+)/?([0-9]\.[0-9])?", re.I)
 _GNU = re.compile(r"gnu\.org/(?:licenses|copyleft)/(?:old-licenses/)?(agpl|lgpl|gpl|fdl)(?:-([0-9.]+))?", re.I)
@@ -64,19 +66,21 @@ def _creative(match: re.Match) -> str:
     return f"CC-{kind.upper()}" + (f"-{number}" if number else "")
 
 
-def of_page(root: Any, card: dict[str, str]) -> str | None:
+def of_page(head: Head, card: dict[str, str]) -> str | None:
     """What a page states, the strongest statement first; None where it states nothing."""
-    for element in root.iter("a", "link", "area"):
+    root = head.root
+    for element in having(root, "rel", "licen"):
         words = (element.get("rel") or "").lower().split()
-        if "license" in words or "licence" in words:
+        if element.tag in ("a", "link", "area") and ("license" in words or "licence" in words):
             if found := spdx(element.get("href") or "".join(element.itertext())):
                 return found
     if found := spdx(card.get("licence")):
         return found
-    for element in root.iter("meta"):
-        name = (element.get("name") or element.get("property") or "").lower()
+    for meta in head.metas:
+        name = (meta.get("name") or meta.get("property") or "").lower()
         if name in ("dc.rights.license", "dcterms.license", "dc.license", "license", "licence", "copyright-license"):
-            if found := spdx(element.get("content")):
+            if found := spdx(meta.get("content")):
                 return found
-    linked = {_creative(match) for a in root.iter("a") if (match := _CC.search(a.get("href") or ""))}
+    links = having(root, "href", "creativecommons.org/")
+    linked = {_creative(match) for a in links if a.tag == "a" and (match := _CC.search(a.get("href") or ""))}
     return linked.pop() if len(linked) == 1 else None

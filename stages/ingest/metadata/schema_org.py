@@ -11,11 +11,13 @@ from collections.abc import Iterable
 from html import unescape
 from typing import Any
 
+from stages.ingest.flat import render as flat
+from stages.ingest.flat.build import TooComplex, build
 from stages.ingest.flat.element import Element
 from stages.ingest.html.render import render
-from stages.ingest.html.tree import parse
 from stages.ingest.metadata.facts import Fact, Group
 from stages.ingest.metadata.items import StructuredItem
+from stages.ingest.metadata.letters import key_of
 from stages.ingest.row import clean
 
 QUESTIONS = frozenset(("Question",))
@@ -66,8 +68,10 @@ def _plain(text: str) -> str:
     if _ENTITY.search(text) and not _TAG.search(text):
         text = unescape(text)
     if _TAG.search(text):
-        tree = parse(text)
-        return render(tree.body).text if tree is not None else ""
+        try:
+            return flat.render(build(text).tree).text
+        except TooComplex:
+            return ""
     lines = [" ".join(line.split()) for line in text.replace("\r\n", "\n").split("\n")]
     return clean(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip())
 
@@ -95,22 +99,18 @@ def groups(items: Iterable[StructuredItem]) -> list[Group]:
         else:
             continue
         size += sum(len(fact.text) for fact in facts)
-        key = tuple((fact.kind, _key(fact.text)) for fact in facts)
+        key = tuple((fact.kind, key_of(fact.text)) for fact in facts)
         if facts and key not in seen:
             seen.add(key)
             found.append(Group(tuple(facts)))
     return found
 
 
-def _key(text: str) -> str:
-    return "".join(c for c in text.casefold() if c.isalnum())
-
-
 def _question(item: StructuredItem) -> list[Fact]:
     """A question and every answer. A question of the name alone takes its text as detail; no question without an answer."""
     name = next((t for t in map(text_of, item.get("name", "headline")) if t), "")
     detail = next((t for t in map(text_of, item.get("text", "articleBody")) if t), "")
-    title = "\n\n".join(t for t in (name, detail) if t) if _key(detail) != _key(name) else name
+    title = "\n\n".join(t for t in (name, detail) if t) if key_of(detail) != key_of(name) else name
     answers: list[Fact] = []
     seen: set[str] = set()
     for kind, property_name in (
@@ -120,8 +120,8 @@ def _question(item: StructuredItem) -> list[Fact]:
     ):
         for value in item.get(property_name):
             text = text_of(value)
-            if text and _key(text) not in seen:
-                seen.add(_key(text))
+            if text and key_of(text) not in seen:
+                seen.add(key_of(text))
                 answers.append(Fact(kind, text))
     return [Fact("question", title), *answers] if title and answers else []
 
@@ -150,7 +150,7 @@ def _steps(item: StructuredItem) -> list[str]:
             own = [t for t in map(text_of, (*value.get("name")[:1], *value.get("text", "description")[:1])) if t]
             if "HowToStep" in value.types or not inner:
                 parts = own or [t for t in map(text_of, inner) if t]
-                if len(parts) == 2 and _key(parts[1]).startswith(_key(parts[0])):
+                if len(parts) == 2 and key_of(parts[1]).startswith(key_of(parts[0])):
                     parts = parts[1:]
                 if parts:
                     texts.append("\n".join(parts))
@@ -167,7 +167,11 @@ def _post(item: StructuredItem) -> list[Fact]:
     title = next((t for t in map(text_of, item.get("headline")) if t), "")
     if not text:
         return []
-    return [Fact("heading", title), Fact("post", text)] if title and _key(title) != _key(text) else [Fact("post", text)]
+    return (
+        [Fact("heading", title), Fact("post", text)]
+        if title and key_of(title) != key_of(text)
+        else [Fact("post", text)]
+    )
 
 
 def _review(item: StructuredItem) -> list[Fact]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any
+
+from stages.ingest.metadata.card import Head
 
 KNOWN = frozenset(
     "noindex nofollow noarchive nosnippet nocache noimageindex notranslate noai noimageai noml indexifembedded none nopagereadaloud".split()
@@ -19,14 +20,14 @@ META_NAMES = frozenset(
 _WORDS = re.compile(r"[\s,;]+")
 
 
-def read(root: Any, headers: Iterable[tuple[str, str]] = ()) -> list[str]:
+def read(head: Head | None, headers: Iterable[tuple[str, str]] = ()) -> list[str]:
     """Sorted signals: robots words, `tdm-reservation`, and usage preferences such as `train-ai=n`.
 
     A word that a header gives for one named crawler only (`gptbot: noindex`) is kept with its name.
     """
     found: set[str] = set()
-    if root is not None:
-        for meta in root.iter("meta"):
+    if head is not None:
+        for meta in head.metas:
             name = (meta.get("name") or meta.get("http-equiv") or "").strip().lower()
             content = (meta.get("content") or "").lower()
             if name in META_NAMES:

@@ -223,6 +223,44 @@ def test_pages_are_no_labelled_rows(folder, ingest, reasons):
     assert reasons(ingest(folder / "notes.md", **{"as": "chat"})) == {"ingest.wrong_columns": 1}
 
 
+PAGE = (
+    '<html lang=en><head><title>Mill</title><script type=\'application/ld+json\'>{"@type": "Question", "name": "How fine?", '
+    '"acceptedAnswer": {"text": "As fine as <b>flour</b>."}}</script></head><body><h2>How fine?</h2><p>As fine as flour.</p>'
+    "<ol><li>Dress the stone<li>Turn it</ol><pre>turn()\n  again()</pre><table><tr><th>grain<th>kg<tr><td>rye<td>3</table></body></html>"
+)
+
+
+@pytest.mark.parametrize("extract", ["learned", "all"])
+def test_a_page_as_markdown_with_its_blocks_in_place(tmp_path, ingest, rows, extract):
+    (tmp_path / "a.html").write_text(PAGE)
+    plain = rows(ingest(tmp_path / "a.html", "plain", extract=extract))[0]
+    marked = rows(ingest(tmp_path / "a.html", "marked", extract=extract, markup="markdown"))[0]
+    assert marked["text"] == (
+        "## How fine?\n\nAs fine as flour.\n\n1. Dress the stone\n2. Turn it\n\n```\nturn()\n  again()\n```\n\n"
+        "| grain | kg |\n| --- | --- |\n| rye | 3 |"
+    )
+    assert (
+        plain["text"]
+        == "How fine?\n\nAs fine as flour.\n\n1. Dress the stone\n2. Turn it\n\nturn()\n  again()\n\ngrain | kg\nrye | 3"
+    )
+    for row in (plain, marked):
+        assert all(row["text"][b["start"] : b["end"]] == b["text"] for b in row["blocks"])
+        assert {
+            b["text"]: b["group"] for b in row["blocks"] if b["kind"] in ("question", "answer", "accepted_answer")
+        } == {
+            "How fine?": 0,
+            "As fine as flour.": 0,
+        }
+    words = [[(b["kind"], b["text"]) for b in row["blocks"] if b["kind"] != "table"] for row in (plain, marked)]
+    assert words[0] == words[1] and len(words[0]) == 6
+
+
+def test_markdown_is_refused_where_nothing_writes_it(tmp_path):
+    with pytest.raises(OptionError, match="extract: resiliparse writes no Markdown") as refused:
+        Ingest.build({"from": str(tmp_path), "extract": "resiliparse", "markup": "markdown"}, "ingest")
+    assert "learned" in str(refused.value) + (refused.value.hint or "")
+
+
 # -- the crawl, the command line ---------------------------------------------------------------------------------------
 
 

@@ -4,42 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from stages.ingest import charset
 from stages.ingest.flat.build import build
 from stages.ingest.flat.element import Element
-from stages.ingest.html import structure
+from stages.ingest.flat.find import having
+from stages.ingest.flat.names import names_of
+from stages.ingest.flat.tree import elements
 from stages.ingest.html.render import render
-from stages.ingest.html.tree import parse
 from stages.ingest.html.walk import walk
-from stages.ingest.metadata import card, items, licence, schema_org, signals
-
-HEADERS = [("X-Robots-Tag", "noarchive"), ("Content-Language", "ko-KR")]
-
-
-def read(root, body) -> dict:
-    """What a page gives besides its text."""
-    found = items.read_items(root)
-    stated = schema_org.card(found)
-    return {
-        "groups": [
-            [(fact.kind, fact.text) for fact in group.facts]
-            for group in schema_org.groups(found) + structure.groups(body)
-        ],
-        "types": [item.types for item in found],
-        "stated": stated,
-        "title": card.title(root, stated.get("title")),
-        "url": card.address(root, "https://example.org/a/b"),
-        "lang": card.language(root, "en"),
-        "published": card.published(root, stated.get("published")),
-        "licence": licence.of_page(root, stated),
-        "signals": signals.read(root, HEADERS),
-    }
-
-
-def both(source: str) -> tuple[dict, dict]:
-    tree, root = parse(source), Element(build(source).tree)
-    assert tree is not None
-    return read(root, root.find("body")), read(tree.root, tree.body)
-
+from tests.bench.ingest.korean.pages import made
+from tests.bench.ingest.two_trees import both, differing
 
 HEAD = (
     '<html lang="ko-KR"><head><title>Grinding well - Mill</title><meta property="og:title" content="Grinding well"><link rel="canonical" href="/c">'
@@ -66,12 +40,23 @@ def test_readers_give_the_same_over_both_trees(part):
     for head in ("", HEAD):
         flat, walked = both(f"{head}<body>{PARTS[part]}</body>")
         assert flat == walked
-        assert bool(head) == (flat["lang"] == "ko") and (part == "nothing" or flat["groups"] or flat["licence"])
+        assert bool(head) == (flat["language"] == "ko")
+        assert part == "nothing" or flat["items"] or flat["structure"] or flat["licence"]
+
+
+def test_readers_give_the_same_over_made_up_korean_pages():
+    seen = set()
+    for page in made(each=1):
+        flat, walked = both(charset.decode(page.html, None).text)
+        assert flat == walked, page.name
+        seen |= {field for field in flat if flat[field]}
+    assert seen >= {"structure", "title", "language"}
 
 
 def test_a_walk_meets_each_element_twice_and_skips_what_it_is_told():
     tree = build("<div><p>a<b>c</b></p>d<ul><li>e</ul></div>").tree
-    events = [(event, element.tag) for event, element in Element(tree, 3).walk()]
+    every = elements(tree)
+    events = [(event, element.tag) for event, element in Element(tree, 3).walk(every)]
     assert events == [
         ("start", "div"),
         ("start", "p"),
@@ -84,12 +69,38 @@ def test_a_walk_meets_each_element_twice_and_skips_what_it_is_told():
         ("end", "ul"),
         ("end", "div"),
     ]
-    found, events = [], walk(Element(tree, 3))
+    some = [at.node for name in ("li", "p", "html") for at in Element(tree).iter(name)]
+    assert [(event, element.tag) for event, element in Element(tree, 3).walk(some)] == [
+        ("start", "p"),
+        ("end", "p"),
+        ("start", "li"),
+        ("end", "li"),
+    ]
+    found, events = [], walk(Element(tree, 3), lambda _: every)
     for event, element in events:
         found.append((event, element.tag))
         if event == "start" and element.tag == "p":
             events.skip_subtree()
     assert ("start", "b") not in found and found[1:3] == [("start", "p"), ("end", "p")] and found[-1] == ("end", "div")
+
+
+def test_elements_are_found_by_words_and_parts_of_their_attributes():
+    """As the loop over all elements finds them; a range, letters of another case, and a name repeated on an element."""
+    source = (
+        '<div class="Post-Body x" id=msg_1><p class="post-bodyy">a</p><a rel="nofollow LICENSE" href=1>b</a></div>'
+        '<span class="x\tpost-body"></span><a class="xpost-body" rel=licence>c</a><i class=y class="post-body">d</i>'
+    )
+    root = Element(build(source).tree)
+    every = list(root.iter())
+    words = names_of(("post-body", "cooked"))
+    slow = [at.node for at in every if {"post-body", "cooked"} & set((at.get("class") or "").lower().split())]
+    assert having(root.tree, "class", words).tolist() == slow and len(slow) == 2
+    assert [at.attrib for at in root.having("rel", "licen")] == [
+        {"rel": "nofollow LICENSE", "href": "1"},
+        {"class": "xpost-body", "rel": "licence"},
+    ]
+    assert [at.node for at in root.having("class")] == [at.node for at in every if at.get("class") is not None]
+    assert [at.tag for at in next(root.iter("div")).having("class")] == ["div", "p"]
 
 
 def test_an_element_is_rendered_by_itself_though_one_around_it_is_hidden():
@@ -102,11 +113,8 @@ def test_an_element_is_rendered_by_itself_though_one_around_it_is_hidden():
 @pytest.mark.slow
 def test_readers_give_the_same_over_real_pages(unpacked):
     """libxml2 and lexbor mend broken markup differently: a few pages may differ, in what stands in broken parts."""
-    differing, pages = (
-        [],
-        sorted(unpacked("B-wcxb-dev-sample").rglob("*.html")) + sorted(unpacked("B-aeb-61").rglob("*.html")),
-    )
-    for path in pages:
-        flat, walked = both(path.read_bytes().decode("utf-8", "replace"))
-        differing += [(path.name, key) for key in flat if flat[key] != walked[key]]
-    assert len(differing) <= 0.03 * len(pages), differing
+    pages = sorted(unpacked("B-wcxb-dev-sample").rglob("*.html")) + sorted(unpacked("B-aeb-61").rglob("*.html"))
+    found = [
+        (path.name, field) for path in pages for field, _, _ in differing(path.read_bytes().decode("utf-8", "replace"))
+    ]
+    assert len(found) <= 0.03 * len(pages), found

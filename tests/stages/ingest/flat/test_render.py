@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from stages.ingest.flat.build import build
 from stages.ingest.flat.render import render, shown
 from stages.ingest.flat.tree import elements
+from stages.ingest.html import outline
 from stages.ingest.html.render import render as walked
 from stages.ingest.html.tree import parse
 
@@ -61,9 +62,31 @@ def test_blocks():
 
 def test_markdown():
     assert blocks(PAGE, markdown=True) == [
-        ("heading", "## Head"), ("paragraph", "loose"), ("paragraph", "para"), ("list", "- a"), ("code", "```\nc\n d\n```"),
-        ("quote", "q1\n\n> q2"), ("table", "| 1 | 2 |\n| --- | --- |\n| 3 | 4 |\n| | a\\|b |"),
+        ("heading", "Head"), ("paragraph", "loose"), ("paragraph", "para"), ("list", "- a"), ("code", "c\n d"),
+        ("quote", "> q1\n\n> q2"), ("table", "| 1 | 2 |\n| --- | --- |\n| 3 | 4 |\n| | a\\|b |"),
     ]  # fmt: skip
+
+
+def test_blocks_of_markdown_are_those_that_its_text_says():
+    """As the reader of Markdown files finds them: a heading without its signs, code without its fence."""
+    html = (
+        PAGE
+        + "<ul><li><h3>in a list</h3><li>b</ul><blockquote><h4>quoted</h4>x</blockquote><pre>\n  a ```\n\nb</pre><ol><li>1</ol>end"
+    )
+    found = render(build(html).tree, markdown=True)
+    kinds = ("heading", "code", "table", "list")
+    own = [
+        span
+        for span in found.spans
+        if span.kind in kinds and found.text[span.start : span.end] not in ("in a list", "quoted")
+    ]
+    assert own == [span for span in outline.markdown(found.text) if span.kind in kinds]
+    assert {"in a list", "quoted"} <= {found.text[s.start : s.end] for s in found.spans if s.kind == "heading"}
+    plain = render(build(html).tree)
+    for kind in ("heading", "code", "paragraph"):
+        assert [plain.text[s.start : s.end] for s in plain.spans if s.kind == kind] == [
+            found.text[s.start : s.end] for s in found.spans if s.kind == kind
+        ]
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from stages.ingest.html.tree import parse
-from stages.ingest.metadata.card import address, language, published, tag, title
+from stages.ingest.metadata.card import Head, address, language, published, tag, title
 
 
 def root(html: str):
-    return parse(html).root
+    return Head(parse(html).root)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stages.ingest.html.tree import parse
+from stages.ingest.metadata.card import Head
 from stages.ingest.metadata.licence import of_page, spdx
 
 
@@ -31,7 +32,7 @@ def test_words(stated, word):
 
 
 def licence(html: str, card=None):
-    return of_page(parse(html).root, card or {})
+    return of_page(Head(parse(html).root), card or {})
 
 
 def test_the_strongest_statement_wins():

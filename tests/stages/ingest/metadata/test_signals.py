@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from stages.ingest.html.tree import parse
+from stages.ingest.metadata.card import Head
 from stages.ingest.metadata.signals import read
 
 
@@ -21,7 +22,7 @@ from stages.ingest.metadata.signals import read
     ],
 )
 def test_tags(html, found):
-    assert read(parse(f"<head>{html}</head><body>x").root) == found
+    assert read(Head(parse(f"<head>{html}</head><body>x").root)) == found
 
 
 @pytest.mark.parametrize(
