@@ -150,6 +150,24 @@ class TestOneRun:
         assert "<script" not in page and "http://127" not in page
         assert not [value for value in planted(repo) if value in page]
 
+    def test_every_model_has_its_card(self, quickstart, repo):
+        from huggingface_hub import ModelCard
+
+        report = json.loads((quickstart / "evaluate" / "artefact" / "report.json").read_text("utf-8"))
+        for name in ("pretrain", "sft-model", "dpo-model"):
+            card = ModelCard.load(quickstart / name / "artefact" / "README.md")
+            chain = Store(quickstart / name).receipt(ARTEFACT).content_hash
+            (measured,) = [
+                m for m in report["models"] if m["chain"] and m["chain"][-1] == chain and m["name"] != "untrained"
+            ]
+            assert {one.metric_type: one.metric_value for one in card.data.eval_results} == measured["metrics"]
+            assert (
+                set(card.data.language) == {"en", "ko"}
+                and "CC-BY-4.0" in card.text
+                and "| site | ingest |" in card.text
+            )
+            assert not [value for value in planted(repo) if value in card.text]
+
     def test_the_notebooks_run_on_it(self, quickstart, repo):
         import nbformat
         from nbclient import NotebookClient

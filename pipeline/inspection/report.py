@@ -51,7 +51,8 @@ def report(root: str, target: str | None = None) -> str:
 
 
 def write_report(root: str, target: str | None = None) -> str:
-    """Write the report of the run at `root` to `target` (default: ROOT/report.html); returns where it lies.
+    """Write the report of the run at `root` to `target` (default: ROOT/report.html, and the pages of its stages beside it);
+    returns where it lies.
 
     SourceError where `root` holds no finished stores.
     """
@@ -60,6 +61,11 @@ def write_report(root: str, target: str | None = None) -> str:
 
 def _written(root: str, target: str | None, page: str) -> str:
     where = target or f"{root.rstrip('/')}/report.html"
+    if target is None:
+        stores = stores_of(root)
+        for module, _ in _by_stage(stores):
+            for name, text in module.pages(stores) if hasattr(module, "pages") else ():
+                filesystem(root).write(name, text.encode("utf-8", "replace"))
     folder, _, name = where.rpartition("/")
     filesystem(folder or ".").write(name, page.encode("utf-8", "replace"))
     return where

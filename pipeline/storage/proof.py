@@ -20,6 +20,8 @@ from pipeline.storage.shards import hash_of, number_of
 
 FORMAT = 1
 ARTEFACT = "artefact"
+PAGE = f"{ARTEFACT}/README.md"
+"""What a report writes about an artefact, beside its files: no part of it, made anew by every report."""
 FOLDERS = ("receipts", "shards", "ledger", "index", ARTEFACT)
 """Folders of a store whose files are proven by receipts."""
 MANIFEST: dict[str, type | tuple[type, ...]] = {

@@ -24,7 +24,7 @@ from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
 from pipeline.inspection.terminal import shown
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
-from pipeline.storage.proof import ARTEFACT, sizes_of, wrong_sizes
+from pipeline.storage.proof import ARTEFACT, PAGE, sizes_of, wrong_sizes
 from pipeline.storage.shards import hash_of, number_of
 from pipeline.storage.store import Store
 
@@ -186,7 +186,7 @@ def _verify_part(store: Store, found: Verification, pool: Pool, whole: bool) -> 
         found.faults += [
             _fault(store, name, kind, what, checked.proof, rows and whole) for name, kind, what in checked.wrong
         ]
-    for name in sorted(set(there) - known):
+    for name in sorted(set(there) - known - {PAGE}):
         if not _may_belong(name, unknown):
             found.faults.append(_fault(store, name, "extra", "nothing speaks of it", ""))
     return rows and whole

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from html import escape
 from typing import Any
 
 from pipeline.inspection.charts import lines, number
 from pipeline.inspection.sections import Samples
 from pipeline.storage.ledger import left_out
+from pipeline.storage.proof import PAGE
 from pipeline.storage.store import ARTEFACT, Store
 
 TITLE = "Training"
@@ -41,6 +43,14 @@ def section(stores: list[Store], samples: Samples) -> str:
         drawn = "".join(lines(groups[word], x="step", y=label) for word, label in kinds.items())
         parts.append(f'<h3>{escape(store.name)}</h3>{_left_out(store)}<div class="two">{drawn}</div>')
     return "".join(parts)
+
+
+def pages(stores: list[Store]) -> Iterator[tuple[str, str]]:
+    """The model cards: README.md beside the weights."""
+    from stages.train.model_card import pages as cards
+
+    for store, text in cards(stores):
+        yield f"{store.name}/{PAGE}", text
 
 
 def _left_out(store: Store) -> str:
