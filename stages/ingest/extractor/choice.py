@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.ingest.extractor.blocks import BLOCK0, BLOCK1, OWN_TAG
+from stages.ingest.extractor.blocks import ABOVE, BLOCK0, BLOCK1, OWN_TAG
 from stages.ingest.extractor.containers import ROWS
-from stages.ingest.extractor.scan import BYTES
+from stages.ingest.extractor.scan import BYTES, LINKS
 from stages.ingest.flat.names import table_of
 from stages.text.compiled import kernel, reads
 
 LEAST = 0.2
 """Expected F1 below which a page is taken to have no main text (out of fold: F1 .8787 to .8807, from pages whose gold is empty)."""
-LISTS = table_of("ul ol dl menu dir")
+LISTS, TABLES = table_of("ul ol dl menu dir"), table_of("table")
+LIKELY = 150
+"""Thousandths that the blocks of a list without links have at least, their mean by bytes, to be kept with what stands around them."""
+SURE, TOP, DOUBTED = 900, 950, 30
+"""Thousandths: what wanted blocks are raised to, the most that one is raised to, and what the lowest are taken for."""
 AROUND = 4
 """Bytes added to each block's length, so that short ones count as the words they are."""
 
@@ -53,21 +57,65 @@ def most_expected(p, size):
     return out
 
 
-@kernel(reads(np.bool_), ROWS, ROWS)
-def with_whole_lists(kept, block, container):
-    """Booleans per block: those kept, and the rest of every list of which two thirds, by bytes, are kept.
+@kernel(reads(np.int32), reads(np.int64, 1, "A"), reads(np.bool_))
+def as_wanted(p, size, group):
+    """Thousandths per block: those of the `group` (booleans) raised as if the page's main text were known to hold it.
 
-    Out of fold the mean F1 is .8807 with it and without; half a list is of less use than its figure.
+    Whether a page's comments belong to its main text is one question for all of them, and p is the answer to that times how
+    likely each block is text of a comment: so p is divided by the share that four fifths of the group's bytes do not pass. Out of fold,
+    with readers' comments as groups: forums .800 to .811, articles, whose gold has none, .959 to .954.
+    """
+    counts = np.zeros(1001, np.int64)
+    total = np.int64(0)
+    for i in range(len(p)):
+        if group[i]:
+            counts[p[i]] += size[i]
+            total += size[i]
+    said, most = np.int64(0), 0
+    while most < 1000 and 5 * (said + counts[most]) < 4 * total:
+        said += counts[most]
+        most += 1
+    out = p.copy()
+    if most < SURE:
+        for i in range(len(p)):
+            if group[i]:
+                out[i] = min(SURE * p[i] // max(most, DOUBTED), TOP)
+    return out
+
+
+@kernel(reads(np.bool_), reads(np.int32), ROWS, ROWS)
+def with_whole_lists(kept, said, block, container):
+    """Booleans per block: those kept, and the rest of every list of which two thirds, by bytes, are kept; and whole lists and tables that
+    have no link, are not unlikely (LIKELY), and stand in a box of which seven tenths of the rest are kept.
+
+    Out of fold the mean F1 is .8794 without either, .8796 with the first and .8796 with both; half a list is of less use than its figure.
     """
     n = len(block)
-    sums = np.zeros((n + 1, 2), np.int64)
+    sums = np.zeros((n + 1, 4), np.int64)
     for i in range(n):
         sums[i + 1, 0] = sums[i, 0] + block[i, BYTES]
         sums[i + 1, 1] = sums[i, 1] + (block[i, BYTES] if kept[i] else 0)
+        sums[i + 1, 2] = sums[i, 2] + np.int64(said[i]) * block[i, BYTES]
+        sums[i + 1, 3] = sums[i, 3] + block[i, LINKS]
     change = np.zeros(n + 1, np.int64)
+    passed = 0
     for c in range(len(container)):
         a, z = container[c, BLOCK0], container[c, BLOCK1]
-        if LISTS[container[c, OWN_TAG]] and z > a and 3 * (sums[z, 1] - sums[a, 1]) >= 2 * (sums[z, 0] - sums[a, 0]):
+        tag = container[c, OWN_TAG]
+        if z <= a or not (LISTS[tag] or TABLES[tag]):
+            continue
+        size, had = sums[z, 0] - sums[a, 0], sums[z, 1] - sums[a, 1]
+        whole = LISTS[tag] and 3 * had >= 2 * size
+        if a >= passed:  # the outermost
+            passed = z
+            if not whole and sums[z, 3] == sums[a, 3] and sums[z, 2] - sums[a, 2] >= LIKELY * size:
+                up = container[c, ABOVE]
+                while up and container[up, BLOCK0] == a and container[up, BLOCK1] == z:
+                    up = container[up, ABOVE]
+                x, y = container[up, BLOCK0], container[up, BLOCK1]
+                rest = sums[y, 0] - sums[x, 0] - size
+                whole = up > 0 and rest > 0 and 10 * (sums[y, 1] - sums[x, 1] - had) >= 7 * rest
+        if whole:
             change[a] += 1
             change[z] -= 1
     out = np.zeros(n, np.bool_)

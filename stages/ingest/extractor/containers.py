@@ -109,3 +109,12 @@ def extremes(container, known):
             low[c], high[c], alike[c] = min(low[c], low[up]), max(high[c], high[up]), max(alike[c], alike[up])
         out[c] = low[c] + high[c]
     return out, alike
+
+
+@kernel(ROWS, reads(np.bool_))
+def below(container, boxes):
+    """Booleans by container: the boxes and whatever stands in one."""
+    out = boxes.copy()
+    for c in range(1, len(out)):
+        out[c] |= out[container[c, ABOVE]]
+    return out

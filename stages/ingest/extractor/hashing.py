@@ -58,11 +58,16 @@ def class_words(data, start, stop, salt, out, at):
 
 
 @kernel(reads(np.uint8), int64)
-def first_word(name, salt):
+def name_words(name, salt):
+    """Hashes of the words of a class name (`salt` 0) or another attribute's value, and of each with the word before it."""
+    out = np.zeros(2 * len(name) + 2, np.uint32)
+    return out[: class_words(name, 0, len(name), salt, out, 0)]
+
+
+def first_word(name: np.ndarray, salt: int) -> int:
     """Hash of the first word of a class name (`salt` 0) or another attribute; 0 where it has none."""
-    out = np.zeros(4, np.uint32)
-    class_words(name, 0, len(name), salt, out, 0)
-    return out[0]
+    words = name_words(name, salt)
+    return words[0] if len(words) else np.uint32(0)
 
 
 @part

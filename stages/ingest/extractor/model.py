@@ -11,14 +11,15 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.errors import SourceError
-from stages.ingest.extractor.blocks import Blocks, blocks_of
-from stages.ingest.extractor.choice import most_expected, with_whole_lists
-from stages.ingest.extractor.comments import are_comments
-from stages.ingest.extractor.containers import extremes, know
+from stages.ingest.extractor.blocks import FLAGS, Blocks, blocks_of
+from stages.ingest.extractor.choice import as_wanted, most_expected, with_whole_lists
+from stages.ingest.extractor.comments import are_answers, are_comments
+from stages.ingest.extractor.containers import below, extremes, know
 from stages.ingest.extractor.features import COLUMNS, fill_features
 from stages.ingest.extractor.hashing import open_table
-from stages.ingest.extractor.scan import BYTES, LINKS
+from stages.ingest.extractor.scan import BYTES, LINKS, OWNER
 from stages.ingest.extractor.second import SECOND_COLUMNS, fill_second
+from stages.ingest.extractor.tables import FLAG
 from stages.ingest.extractor.trees import Forest, probabilities, steps_of, walk
 from stages.ingest.flat.tree import Flat
 
@@ -93,19 +94,30 @@ def scored(blocks: Blocks, model: Model) -> np.ndarray:
 
 
 def chosen(tree: Flat, model: Model, comments: bool = True) -> np.ndarray:
-    """Booleans by node: the text nodes that are the page's main text; without readers' `comments` where there is more than those."""
+    """Booleans by node: the text nodes that are the page's main text, with readers' `comments`; without them where there is more than those."""
     blocks = blocks_of(tree)
+    linked = blocks.block[:, LINKS].any()
     kept = np.zeros(len(blocks.block) + 1, np.bool_)  # the last stands for text of no block
-    if blocks.block[:, LINKS].any():
-        best = most_expected(scored(blocks, model), blocks.block[:, BYTES])
-        kept[:-1] = with_whole_lists(best, blocks.block, blocks.container)
-    else:  # without a link there is no furniture
-        kept[:-1] = True
-    if not comments:
-        own = kept[:-1] & ~are_comments(tree, blocks)
-        if blocks.block[own, BYTES].sum() >= PROSE:
-            kept[:-1] = own
+    kept[:-1] = taken(tree, blocks, scored(blocks, model) if linked else None, comments)
     return kept[blocks.home]
+
+
+def taken(tree: Flat, blocks: Blocks, said: np.ndarray | None, comments: bool) -> np.ndarray:
+    """Booleans by block: the page's main text, by what was `said` of each (thousandths); None where no block has a link."""
+    size = blocks.block[:, BYTES]
+    if said is None:  # without a link there is no furniture, or it is named
+        rows = blocks.container
+        kept = ~below(rows, (rows[:, FLAGS] >> FLAG["nav"]) & 1 > 0)[blocks.block[:, OWNER]]
+        kept = kept if kept.any() else ~kept
+    else:
+        if comments and (answers := are_answers(tree, blocks)).any():
+            said = as_wanted(said, size, answers)
+        kept = with_whole_lists(most_expected(said, size), said, blocks.block, blocks.container)
+    if not comments:
+        own = kept & ~are_comments(tree, blocks)
+        if size[own].sum() >= PROSE:
+            return own
+    return kept
 
 
 def packed(model: Model) -> bytes:

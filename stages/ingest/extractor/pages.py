@@ -22,10 +22,13 @@ from pipeline.table_files import rows_in
 from pipeline.urls import host_of
 from stages.ingest import charset
 from stages.ingest.extractor.blocks import Blocks, blocks_of
+from stages.ingest.extractor.comments import are_answers
 from stages.ingest.extractor.labels import Labels, align, block_texts
 from stages.ingest.flat.build import build
+from stages.ingest.flat.tree import value
 
 WORD = re.compile(r"\w+")
+LANGUAGE = re.compile("[A-Za-z]{2,3}(?![A-Za-z])")
 FOLDS = 5
 
 
@@ -44,6 +47,10 @@ class Example(NamedTuple):
     labels: Labels
     site: str
     kind: str
+    language: str
+    """What the page's `html` element says, without region; empty where it says nothing."""
+    answers: np.ndarray
+    """Booleans by block: readers' comments and posts."""
     words: list[np.ndarray]
     """int64 per block: the gold's number of each of its words, -1 where the gold has it not."""
     gold: np.ndarray
@@ -111,8 +118,10 @@ def example_of(page: Page) -> Example | None:
     ids: dict[str, int] = {}
     gold = np.array([ids.setdefault(word, len(ids)) for word in WORD.findall(page.gold.lower())], np.int64)
     words = [np.array([ids.get(word, -1) for word in WORD.findall(text.lower())], np.int64) for text in texts]
+    language = LANGUAGE.match(value(tree, 0, "lang") or "")
     return Example(
-        blocks._replace(home=np.zeros(0, np.int32)), labels, site_of(page), page.kind, words, np.bincount(gold, minlength=len(ids))
+        blocks._replace(home=np.zeros(0, np.int32)), labels, site_of(page), page.kind, language[0].lower() if language else "",
+        are_answers(tree, blocks), words, np.bincount(gold, minlength=len(ids)),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.engine.stage import versions
 from pipeline.errors import UsageError, WorkError
-from stages.ingest.extractor.choice import most_expected
+from stages.ingest.extractor.choice import as_wanted, most_expected
 from stages.ingest.extractor.features import COLUMNS
 from stages.ingest.extractor.hashing import open_table
 from stages.ingest.extractor.learn import Odds, class_votes, text_votes
@@ -32,6 +32,8 @@ MOST_ROWS = 250
 """Blocks of one page that are learnt from; of more, so many are drawn by hash and stand for all."""
 CLASS_PAGES, TEXT_PAGES = 4, 6
 """Pages from which a class word, and a word of text, is looked at."""
+FEW_PAGES = 8
+"""Pages of a language under which it has no line of its own in the card."""
 CLASS_ODDS, TEXT_ODDS = 0.1, 0.2
 """Log odds below which a word says nothing."""
 OPTIONS: dict[str, Any] = {
@@ -143,15 +145,32 @@ def fitted(examples: list[Example], trees: int) -> tuple[Model, np.ndarray, Rows
     return model, mixed(odds, two.out_of_fold()), rows
 
 
-def figures(examples: list[Example], said: np.ndarray, rows: Rows) -> dict[str, dict[str, float]]:
-    """Word F1 out of fold by kind of page: the mean over its pages."""
-    found: dict[str, list[float]] = {}
+Figures = dict[str, dict[str, float]]
+"""By kind or language, and `all`: `pages`, their mean `f1`, and that with readers' comments among the text (`with_comments`)."""
+
+
+def figures(examples: list[Example], said: np.ndarray, rows: Rows) -> tuple[Figures, Figures]:
+    """Word F1 out of fold, the mean over pages: by kind of page, and by language (`unknown` where a page says none)."""
+    by_kind: dict[str, list[tuple[float, float]]] = {}
+    by_language: dict[str, list[tuple[float, float]]] = {}
     for place, example in enumerate(examples):
-        kept = most_expected(said[rows.of(place)], example.blocks.block[:, BYTES])
-        value = word_f1(example, kept)
+        own, size = said[rows.of(place)], example.blocks.block[:, BYTES]
+        alone, wanted = (word_f1(example, most_expected(p, size)) for p in (own, as_wanted(own, size, example.answers)))
+        by_language.setdefault(example.language or "unknown", []).append((alone, wanted))
         for kind in ("all", example.kind or "unknown"):
-            found.setdefault(kind, []).append(value)
-    return {kind: {"pages": len(some), "f1": round(float(np.mean(some)), 4)} for kind, some in sorted(found.items())}
+            by_kind.setdefault(kind, []).append((alone, wanted))
+    few = [language for language, pages in by_language.items() if len(pages) < FEW_PAGES]
+    if few:
+        by_language["others"] = [page for language in few for page in by_language.pop(language)]
+    return _means(by_kind), _means(by_language)
+
+
+def _means(found: dict[str, list[tuple[float, float]]]) -> Figures:
+    means = {name: np.mean(pages, axis=0).round(4).tolist() for name, pages in found.items()}
+    return {
+        name: {"pages": len(found[name]), "f1": alone, "with_comments": wanted}
+        for name, (alone, wanted) in sorted(means.items())
+    }
 
 
 def train(order: TrainExtractor) -> dict:
@@ -164,6 +183,7 @@ def train(order: TrainExtractor) -> dict:
             "give pages of more sites, with their `url`",
         )
     model, said, rows = fitted(examples, order.trees)
+    by_kind, by_language = figures(examples, said, rows)
     card = {
         "what": "probability that a block of a page is its main text",
         "pages": len(examples),
@@ -174,7 +194,8 @@ def train(order: TrainExtractor) -> dict:
         "versions": versions(("lightgbm",)),
         "licence": order.licence,
         "attribution": order.attribution,
-        "out_of_fold": figures(examples, said, rows),
+        "out_of_fold": by_kind,
+        "out_of_fold_by_language": by_language,
     }
     out = Path(order.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -196,11 +217,23 @@ def page_of(card: dict) -> str:
         f"Licence of the gold: {card['licence'] or 'not stated'}. Attribution: {card['attribution'] or 'not stated'}.",
         "",
         "Word F1 of the chosen blocks against the gold, mean over pages, out of fold (five folds, sites apart); the tables of words leave",
-        "out a page's own site.",
+        "out a page's own site. With comments (`comments: true`), readers' comments and the posts of threads are taken for wanted, though the",
+        "gold of an article may have none.",
         "",
-        "| kind of page | pages | word F1 |",
-        "|---|---|---|",
-        *(f"| {kind} | {found['pages']:,} | {found['f1']:.4f} |" for kind, found in card["out_of_fold"].items()),
+    ]
+    for title, name in (("kind of page", "out_of_fold"), ("language, as pages state it", "out_of_fold_by_language")):
+        lines += [f"| {title} | pages | word F1 | with comments |", "|---|---|---|---|"]
+        lines += [
+            f"| {which} | {found['pages']:,} | {found['f1']:.4f} | {found['with_comments']:.4f} |"
+            for which, found in card[name].items()
+        ]
+        lines.append("")
+    weak = sorted(
+        (kind for kind in card["out_of_fold"] if kind != "all"), key=lambda kind: card["out_of_fold"][kind]["f1"]
+    )
+    lines += [
+        f"Weakest, worst first: {', '.join(weak[:3])}. It knows no kind of page, and no language, that the pages it learnt from lack, and reads",
+        "only what stands in the page's source: what a script would fetch is not there.",
     ]
     return "\n".join(lines) + "\n"
 

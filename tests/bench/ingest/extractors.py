@@ -7,7 +7,7 @@ Sets: `wcxb` the WCXB development split (1,497 pages, seven kinds), `aeb` 61 new
 checkout; `korean` the made-up pages of the templates held out. `--ours` takes values of the option `extract`. Each extractor runs in a
 process of its own, one after the other; with `--keep` what an extractor found stays, and is not asked for again. `--every N` takes each
 N-th page of a set. A model trained on a set (the shipped one on `wcxb`) is not measured fairly by it: see `extractor train`, which
-prints the figure out of fold.
+prints the figure out of fold, and `out_of_fold.py`. A value with `, no comments` behind it is read with `comments: false`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Gold:
 
 
 def wcxb(folder: Path) -> Iterator[Gold]:
-    for note in sorted(_unpacked("B-wcxb-dev", folder).rglob("ground-truth/*.json")):
+    for note in sorted(unpacked("B-wcxb-dev", folder).rglob("ground-truth/*.json")):
         row = json.loads(note.read_text("utf-8"))
         truth = row["ground_truth"]
         html = (note.parent.parent / "html" / f"{note.stem}.html").read_bytes()
@@ -57,7 +57,7 @@ def wcxb(folder: Path) -> Iterator[Gold]:
 
 
 def aeb(folder: Path) -> Iterator[Gold]:
-    note = next(_unpacked("B-aeb-61", folder).rglob("ground-truth.json"))
+    note = next(unpacked("B-aeb-61", folder).rglob("ground-truth.json"))
     for name, row in sorted(json.loads(note.read_text("utf-8")).items()):
         yield Gold(
             f"{name}.html", "article", next(note.parent.rglob(f"{name}.html")).read_bytes(), "utf-8", row["articleBody"]
@@ -75,7 +75,7 @@ def korean(folder: Path) -> Iterator[Gold]:
 SETS = {"wcxb": wcxb, "aeb": aeb, "korean": korean}
 
 
-def _unpacked(name: str, folder: Path) -> Path:
+def unpacked(name: str, folder: Path) -> Path:
     place = folder / name
     if not place.is_dir():
         with tarfile.open(SHARED / f"{name}.tar.xz") as archive:

@@ -25,7 +25,8 @@ def _maetdol(mode: str) -> Read:
     from stages.ingest.html import page
     from stages.ingest.row import Raw
 
-    return lambda data, _: page.read(Raw("page", "", data), mode).values.get("text", "")
+    reading, _, without = mode.partition(", ")
+    return lambda data, _: page.read(Raw("page", "", data), reading, comments=not without).values.get("text", "")
 
 
 def _trafilatura(**options: bool) -> Read:

@@ -80,6 +80,14 @@ def made(each: int = EACH, held_out: bool | None = None) -> Iterator[Made]:
             )  # fmt: skip
 
 
+def rows(each: int = EACH, held_out: bool = False) -> Iterator[dict[str, str]]:
+    """The pages to train on, or those held out, as rows of `html`, `text`, `url` and `kind`."""
+    for page in made(each, held_out):
+        host = page.name.partition("-")[0].replace("_", "-")
+        html = page.html.decode("cp949" if b"charset='euc-kr'" in page.html else "utf-8")
+        yield {"html": html, "text": page.gold, "url": f"https://{host}.example/{page.name}", "kind": page.kind}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("file", help="JSONL to write: a row a page with html, text, url and kind")
@@ -87,10 +95,7 @@ def main() -> None:
     parser.add_argument("--held-out", action="store_true", help="the templates that are never trained on")
     given = parser.parse_args()
     with open(given.file, "w", encoding="utf-8") as file:
-        for page in made(given.each, given.held_out):
-            host = page.name.partition("-")[0].replace("_", "-")
-            html = page.html.decode("cp949" if b"charset='euc-kr'" in page.html else "utf-8")
-            row = {"html": html, "text": page.gold, "url": f"https://{host}.example/{page.name}", "kind": page.kind}
+        for row in rows(given.each, given.held_out):
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
 
 

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.ingest.extractor.blocks import blocks_of
-from stages.ingest.extractor.choice import AROUND, LEAST, most_expected, with_whole_lists
+from stages.ingest.extractor.choice import (
+    AROUND,
+    DOUBTED,
+    LEAST,
+    LIKELY,
+    SURE,
+    TOP,
+    as_wanted,
+    most_expected,
+    with_whole_lists,
+)
 from stages.ingest.flat.build import build
 
 block = st.tuples(st.integers(0, 300) | st.integers(0, 999), st.integers(1, 5000))
@@ -33,6 +44,19 @@ def test_no_prefix_is_expected_better(blocks):
         assert best < LEAST
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 999), st.integers(1, 5000), st.booleans()), min_size=1, max_size=30))
+def test_wanted_blocks_are_raised_to_what_four_fifths_of_their_bytes_say(blocks):
+    p, size, group = (np.array(column, kind) for column, kind in zip(zip(*blocks), (np.int32, np.int64, np.bool_)))
+    raised = as_wanted(p, size, group)
+    assert raised[~group].tolist() == p[~group].tolist()
+    if group.any():
+        total = int(size[group].sum())
+        most = min(said for said in p[group] if 5 * int(size[group & (p <= said)].sum()) >= 4 * total)
+        wanted = p[group] if most >= SURE else np.minimum(SURE * p[group].astype(int) // max(most, DOUBTED), TOP)
+        assert raised[group].tolist() == wanted.tolist()
+
+
 def test_a_block_is_taken_from_about_half_of_the_expected_f1():
     size = np.array([40, 800, 300, 900, 60], np.int64)
     for doubtful, taken in ((550, True), (350, False)):
@@ -47,10 +71,32 @@ def test_a_list_is_whole_from_two_thirds_of_its_bytes():
 
     def whole(*kept: int) -> set[int]:
         mask = np.isin(np.arange(7), kept)
-        return set(np.flatnonzero(with_whole_lists(mask, blocks.block, blocks.container)).tolist())
+        unlikely = np.zeros(7, np.int32)
+        return set(np.flatnonzero(with_whole_lists(mask, unlikely, blocks.block, blocks.container)).tolist())
 
     assert whole(b, c, d) == {b, c, d}  # 14 of 22 bytes
     assert whole(b, c, d, e) == {b, c, d, e, f}
     assert whole(a, d, g) == {a, d, g}
     assert whole(a, d, e) == {a, d, e}
     assert whole() == set()
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "<dl><dt>a</dt><dd>bb</dd></dl>",
+        "<ul><li>a</li><li>bb</li></ul>",
+        "<table><tr><td>a</td><td>bb</td></tr></table>",
+    ],
+)
+def test_a_list_or_table_without_links_goes_with_what_stands_around_it(listed):
+    def kept(source: str, said: int, *text: int) -> list[int]:
+        blocks = blocks_of(build(source).tree)
+        mask, p = np.isin(np.arange(4), text), np.full(4, said, np.int32)
+        return np.flatnonzero(with_whole_lists(mask, p, blocks.block, blocks.container)).tolist()
+
+    source = f"<div><p>cccccc</p>{listed}<p>dddd</p></div>"
+    assert kept(source, LIKELY, 0, 3) == [0, 1, 2, 3]
+    assert kept(source, LIKELY - 1, 0, 3) == [0, 3]
+    assert kept(source, LIKELY, 0) == [0]  # six of ten bytes around it
+    assert kept(source.replace("bb", "<a href=x>bb</a>"), LIKELY, 0, 3) == [0, 3]

@@ -51,6 +51,9 @@ def test_a_page_without_main_text_stays_empty(html):
 
 def test_a_page_without_a_link_is_all_text():
     assert text_of("<title>x</title><div>5 May</div><p>Short.</p><li>1</li>") == "5 May\n\nShort.\n\n- 1"
+    assert (
+        text_of("<nav>Menu</nav><p>Short.</p>") == "Short." and text_of("<nav><p>All of it.</p></nav>") == "All of it."
+    )
 
 
 @pytest.mark.parametrize("box", ["class=comment-list", "id=comments", "class='post-comments wide'", "id=disqus_thread"])
@@ -112,4 +115,4 @@ def test_articles_it_has_not_learnt_from(unpacked):
             some.append(word_f1(text_of(source, comments), row["articleBody"]))
     assert len(scores[True]) == 61
     # One of them has readers' comments, three times as long as the article.
-    assert statistics.mean(scores[False]) >= 0.955 and statistics.mean(scores[True]) >= 0.945
+    assert statistics.mean(scores[False]) >= 0.965 and statistics.mean(scores[True]) >= 0.95

@@ -14,6 +14,7 @@ from stages.ingest.extractor.model import NAME, SHIPPED, chosen, load
 from stages.ingest.extractor.pages import example_of, read_pages, site_of, word_f1
 from stages.ingest.flat.build import build
 from stages.ingest.flat.render import render
+from tests.bench.ingest.korean.pages import rows
 
 WORDS = "mill river barley sack wheel stone bell evening grain flour bread oven miller weir sluice gate".split()
 
@@ -31,7 +32,7 @@ def made_up(number: int) -> dict:
     menu = "".join(f"<li><a href=/{w}>{w.title()}</a></li>" for w in rng.choice(WORDS, 12))
     cards = "".join(f"<div class=card><a href=/x>{sentence(rng)}</a></div>" for _ in range(6))
     html = (
-        f"<title>{WORDS[site % 16]}</title><div class='site{site} nav-menu'><ul>{menu}</ul></div><div class='{wrap}'>"
+        f"<html{' lang=en-GB' * (site % 2)}><title>{WORDS[site % 16]}</title><div class='site{site} nav-menu'><ul>{menu}</ul></div><div class='{wrap}'>"
         f"<h1>{WORDS[site % 16].title()} news</h1>{text}</div><div class='related sidebar'>{cards}</div>"
         f"<div class=footer-links><a href=/p>Privacy</a> <a href=/t>Terms</a></div>"
     )
@@ -68,6 +69,12 @@ def test_the_card_states_the_figures_out_of_fold(trained):
     assert card["pages"] == 90 and card["sites"] == 30 and card["versions"]["lightgbm"]
     assert card["out_of_fold"]["article"] == card["out_of_fold"]["all"]
     assert card["out_of_fold"]["all"]["pages"] == 90 and card["out_of_fold"]["all"]["f1"] > 0.95
+    assert card["out_of_fold"]["all"]["with_comments"] == card["out_of_fold"]["all"]["f1"]  # the pages have none
+    assert {language: found["pages"] for language, found in card["out_of_fold_by_language"].items()} == {
+        "en": 45,
+        "unknown": 45,
+    }
+    assert "| en | 45 |" in (trained / "card.md").read_text("utf-8")
 
 
 def test_the_same_pages_give_the_same_bytes(trained, pages, tmp_path):
@@ -84,7 +91,11 @@ def test_the_shipped_model_is_what_the_documented_command_makes(unpacked, tmp_pa
     if lightgbm.__version__ != card["versions"]["lightgbm"]:
         pytest.skip(f"another LightGBM than the model's ({card['versions']['lightgbm']})")
     (folder,) = {path.parent.parent for path in unpacked("B-wcxb-dev").rglob("ground-truth/*.json")}
-    order = {"pages": [str(folder)], "out": str(tmp_path)} | {name: card[name] for name in ("licence", "attribution")}
+    korean = tmp_path / "korean.jsonl"
+    korean.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows()), "utf-8")
+    order = {"pages": [str(folder), str(korean)], "out": str(tmp_path)} | {
+        name: card[name] for name in ("licence", "attribution")
+    }
     TrainExtractor.build(order, "extractor train").run()
     for name in (NAME, "card.json", "card.md"):
         assert (tmp_path / name).read_bytes() == (SHIPPED / name).read_bytes(), name

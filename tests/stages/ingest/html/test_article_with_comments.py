@@ -48,15 +48,25 @@ CASES = [(name, *SYSTEMS[name], ARTICLE, COMMENTS) for name in SYSTEMS] + [
 ]
 
 
-@pytest.mark.parametrize("mode", ["main", "all", "resiliparse"])
+MENU = "".join(f"<li><a href=/{name}>{name}</a></li>" for name in "Home News Sport Weather Shop Contact".split())
+SITE = (
+    f"<header><nav><ul>{MENU}</ul></nav></header>{{}}<aside><h3>Related</h3><ul>{MENU}</ul></aside>"
+    "<footer><p>Copyright 2026 Example Ltd. All rights reserved.</p><a href=/privacy>Privacy policy</a></footer>"
+)
+
+
+def source_of(frame, post, article, comments, shell="{}"):
+    body = frame.format(a="".join(f"<p>{p}</p>" for p in article), c="".join(post.format(c) for c in comments))
+    return f"<html><head><title>The mill</title></head><body>{shell.format(body)}</body></html>"
+
+
+@pytest.mark.parametrize(
+    "mode, shell", [("main", "{}"), ("learned", "{}"), ("learned", SITE), ("all", "{}"), ("resiliparse", "{}")]
+)
 @pytest.mark.parametrize("name, frame, post, article, comments", CASES, ids=[case[0] for case in CASES])
-def test_article_and_comments(page, mode, name, frame, post, article, comments):
-    source = (
-        "<html><head><title>The mill</title></head><body>"
-        + frame.format(a="".join(f"<p>{p}</p>" for p in article), c="".join(post.format(c) for c in comments))
-        + "</body></html>"
-    )
-    text = page(source, mode).values["text"]
+def test_article_and_comments(page, mode, shell, name, frame, post, article, comments):
+    text = page(source_of(frame, post, article, comments, shell), mode).values["text"]
+    assert "Copyright" not in text and "Weather" not in text
     assert [text.count(p) for p in article] == [1] * len(article)
     assert [text.count(c) for c in comments] == [1] * len(comments)
     assert max(map(text.index, article)) < min(map(text.index, comments))
@@ -67,3 +77,17 @@ def test_without_comments_the_article_stands_alone(name, frame, post, article, c
     source = frame.format(a="".join(f"<p>{p}</p>" for p in article), c="".join(post.format(c) for c in comments))
     text = pages.read(Raw("page", "", source.encode()), "main", comments=False).values["text"]
     assert all(p in text for p in article)
+
+
+BOXED = [
+    case
+    for case in CASES
+    if case[0] in ("replies", "wordpress", "disqus", "one container", "gnuboard", "xe", "tistory", "dc", "memo")
+]
+
+
+@pytest.mark.parametrize("name, frame, post, article, comments", BOXED, ids=[case[0] for case in BOXED])
+def test_the_learnt_extractor_leaves_boxes_of_comments_out_on_request(name, frame, post, article, comments):
+    source = source_of(frame, post, article, comments, SITE)
+    text = pages.read(Raw("page", "", source.encode()), "learned", comments=False).values["text"]
+    assert all(p in text for p in article) and not any(c in text for c in comments)
