@@ -1,14 +1,10 @@
 """Problems whose answer is a number, by generation: the model writes, the last number it writes is compared (GSM8K).
 
-What counts as said is what lm-evaluation-harness's two filters of GSM8K find, in this order: the number behind `####`
-(strict-match), else the last number (flexible-extract).
-
 Forms of a row: `question` and `answer` with the result after `####` (GSM8K), or `context`, `chain_of_thought` and `answer` (llm-foundry).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,8 +13,7 @@ import numpy as np
 
 from pipeline.errors import SourceError, UsageError
 from pipeline.table_files import rows_in
-
-NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+from stages.models.number_said import plain, said
 
 
 class Problem(NamedTuple):
@@ -71,30 +66,6 @@ def _problem(row: dict[str, Any]) -> Problem | None:
     else:
         return None
     return found if found.question.strip() and found.answer else None
-
-
-def plain(text: str) -> str:
-    """A number as it is compared: no commas, no trailing zeros.
-
-    >>> plain(" 1,200.50"), plain("18"), plain("none")
-    ('1200.5', '18', '')
-    """
-    found = NUMBER.findall(text)
-    if not found:
-        return ""
-    value = found[-1].replace(",", "")
-    return value.rstrip("0").rstrip(".") if "." in value else value
-
-
-def said(text: str) -> str:
-    """The number a written answer comes to: what follows its first `####`, else its last number.
-
-    >>> said("3 + 4 = 7\\n#### 7\\n\\n99"), said("so there are 1,200 of them"), said("I do not know")
-    ('7', '1200', '')
-    """
-    _, marked, rest = text.partition("####")
-    found = NUMBER.search(rest) if marked else None
-    return plain(found.group()) if found else plain(text)
 
 
 def prompts(problems: Problems) -> tuple[list[str], list[Problem]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, Port, Stage
@@ -14,6 +14,7 @@ from pipeline.options import CONTENT, UNKEYED
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import ARTEFACT, Store
 from stages.models.inference.folder import opened
+from stages.train.objective.judging import RewardFunction, built
 from stages.train.workers.levers import (
     check_card,
     check_deepspeed,
@@ -23,6 +24,7 @@ from stages.train.workers.levers import (
     without_effect,
 )
 
+MEMBERS = ("rewards",)
 RATES = {
     ("clm", True): 1e-3,
     ("clm", False): 2e-4,
@@ -81,8 +83,8 @@ class Train(Stage):
     and the plan (`stages.train.planning.budget`) refuses what cannot fit; both stand in the receipt's notes.
 
     mlm makes an `artefact:encoder` (a Llama whose config says `is_causal: false`, so that whoever loads it reads both ways), reward
-    an `artefact:reward` (a sequence classification folder with one label). rl hands the base, the prompts of `of` and the reward
-    model to TRL's trainer, whose state is kept in checkpoints of this house, so that it resumes like the others.
+    an `artefact:reward` (a sequence classification folder with one label). rl hands the base, the prompts of `of` and who judges
+    answers to TRL's trainer, whose state is kept in checkpoints of this house, so that it resumes like the others.
     """
 
     ports: ClassVar[dict[str, Port]] = {
@@ -125,7 +127,7 @@ class Train(Stage):
 
     objective: Literal["clm", "mlm", "sft", "dpo", "reward", "rl"] = "clm"
     """clm: foretell every token of packed documents; mlm: say what hidden tokens were; sft: foretell the answers in conversations;
-    dpo: prefer the chosen answer of a pair; reward: give it the higher number; rl: answer prompts so that a reward model likes it."""
+    dpo: prefer the chosen answer of a pair; reward: give it the higher number; rl: answer prompts so that functions and a reward model like it."""
     method: Literal["full", "freeze", "lora", "qlora", "ia3", "prefix", "prompt", "ptuning"] = "full"
     """full: all weights; freeze: the last layers alone; lora: an adapter; qlora: an adapter on a base in 4 bits (NF4, double
     quantisation); ia3: a scale per activation; prompt, ptuning: virtual tokens in front, learnt directly or through a small network;
@@ -248,6 +250,12 @@ class Train(Stage):
     kl: float = Field(0.04, ge=0)
     "rl: weight of the divergence from the base (DeepSeekMath: 0.04)."
 
+    rewards: Annotated[tuple[SerializeAsAny[RewardFunction], ...], BeforeValidator(built)] = ()
+    """rl: functions that judge answers, instead of a reward model or beside it: `[numeric, {length: {most: 400, weight: 0.2}}, mine.py:score]`;
+    see `maetdol list rewards`. All rewards are added."""
+    reward_weight: float = Field(1.0, allow_inf_nan=False)
+    "rl: what the reward model's number is multiplied with before it is added to those of `rewards`."
+
     sft_weight: float = Field(0.1, ge=0)
     "dpo: weight of the chosen answer's loss per token, which keeps its probability from falling along with the rejected one's."
 
@@ -335,6 +343,7 @@ class Train(Stage):
         """With rl, TRL's version decides too; under DeepSpeed, its own."""
         return (
             *self.libraries,
+            *sorted({name for one in self.rewards for name in one.libraries}),
             *(("trl",) if self.objective == "rl" else ()),
             *(("deepspeed",) if self.deepspeed else ()),
         )
@@ -388,17 +397,19 @@ class Train(Stage):
         check_workers(self, inputs.workers)
         check_deepspeed(self.shared_by(inputs.workers), inputs.workers)
         check_card(self, self.attention in ("flex", "flash") and cuda_is_there())
-        check_used(self, based, bool(inputs["teacher"]))
+        check_used(self, based, bool(inputs["teacher"]), bool(inputs["reward"]))
         if inputs["teacher"] and self.objective not in ("clm", "sft"):
             what = "its reward" if self.objective == "rl" else "hidden tokens" if self.objective == "mlm" else "pairs"
             raise UsageError(
                 f"{self.objective} learns from {what}, not from a teacher",
                 "leave out `teacher`, or use objective clm or sft",
             )
-        if (self.objective == "rl") != bool(inputs["reward"]):
+        if self.objective != "rl" and inputs["reward"]:
+            raise UsageError("only rl takes a reward model", "leave out `reward`")
+        if self.objective == "rl" and not (inputs["reward"] or self.rewards):
             raise UsageError(
-                "rl needs a reward model, and nothing else takes one",
-                "give `reward` the store of a train step with objective: reward",
+                "rl needs somebody who judges answers",
+                "give `rewards` functions, or `reward` the store of a train step with objective: reward",
             )
         if not based and self.objective in ("reward", "rl"):
             raise UsageError(f"objective {self.objective} needs a base model", "give `base`")

@@ -25,7 +25,6 @@ from stages.models.inference.attention import attend
 from stages.models.inference.chain import CARD, ChainLink, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type
 from stages.models.inference.generate import tokenizer_of
-from stages.models.inference.reward import RewardModel
 from stages.train import data_check as doctor
 from stages.train.adapters import base_name, save_adapter
 from stages.train.checkpoint import Checkpoints
@@ -35,6 +34,7 @@ from stages.train.merge import folded
 from stages.train.model import TrainableModel, build, scratch, trainable
 from stages.train.objective.conversations import LONGEST, Conversations, Pairs
 from stages.train.objective.corpus import TokenRows
+from stages.train.objective.judging import judge_of
 from stages.train.objective.losses import Likelihood, Preference
 from stages.train.objective.masked import Masked, mask_id
 from stages.train.objective.reward import Reward
@@ -131,7 +131,7 @@ class Session:
         per_step = max(1, self.stage.batch * self.stage.accumulation // self.stage.answers)
         steps = plan(len(data), per_step, self.stage.epochs, self.stage.steps)
         model, config = reinforced_base(self.stage, self.chain, self.tokenizer, data.width, self.device)
-        judge = RewardModel(self.inputs["reward"][0].artefact(), self.device, self.dtype)
+        judge = judge_of(self.stage, self.inputs["reward"], self.device, self.dtype)
         kept = (self.sink, self.key, self.stage.keep)
         # Each worker draws answers of its own, so each keeps its own random state.
         checkpoints = Checkpoints(*kept) if self.world.size == 1 else Parts(*kept, self.world)

@@ -1,7 +1,7 @@
-"""Online RL against a reward model, by TRL's trainers: answers are drawn, judged, and compared with one another.
+"""Online RL against reward functions and a reward model, by TRL's trainers: answers are drawn, judged, and compared with one another.
 
 TRL owns the algorithm (sampling, advantages, clipping, the divergence from the base). This room gives it what it leaves open: the
-prompts of the store with the held-out ones kept back, one template with its lock, the reward model's own reading, a curve with
+prompts of the store with the held-out ones kept back, one template with its lock, who judges answers (`stages.train.objective.judging`), a curve with
 held-out reward before and after, and an artefact that says what it was made from.
 """
 
@@ -25,8 +25,8 @@ from pipeline.storage.store import Store
 from stages.models.chat.templates import Chat, ChatFault
 from stages.models.holdout import held_out, prompt_key
 from stages.models.inference.generate import Generator, SamplingParams
-from stages.models.inference.reward import RewardModel
 from stages.train.checkpoint import Checkpoints, State
+from stages.train.objective.judging import Judge
 from stages.train.objective.trl_checkpoint import Kept, kept, remembering, resume
 from stages.train.schedule import StepPlan
 from stages.train.workers.world import World
@@ -41,12 +41,15 @@ class Prompts:
         self.ids: list[str] = []
         self.reasons: list[str | None] = []
         found: list[tuple[list[dict[str, Any]], str | None]] = []
+        own: list[str | None] = []
         sizes: list[int] = []
         for store in stores:
             column = "messages" if store.shape == "CHAT" else "prompt"
             for shard in store.shards():
                 for batch in store.batches(shard):
                     rows = [_question(messages or []) for messages in batch.column(column).to_pylist()]
+                    answered = batch.column("messages" if column == "messages" else "chosen").to_pylist()
+                    own += [_answer(messages or []) for messages in answered]
                     tools = batch.column("tools").to_pylist() if "tools" in batch.schema.names else [None] * len(rows)
                     self.ids += batch.column("id").to_pylist()
                     held = held_out([prompt_key(messages) for messages in batch.column(column).to_pylist()], share)
@@ -61,6 +64,9 @@ class Prompts:
         # Of each prompt: its messages, and the tools it may call.
         self.train = [found[n] for n, why in enumerate(self.reasons) if why is None]
         self.held = [found[n] for n, why in enumerate(self.reasons) if why == "train.held_out"]
+        # Of each prompt: what the row itself answers, if it does.
+        self.answers = [own[n] for n, why in enumerate(self.reasons) if why is None]
+        self.held_answers = [own[n] for n, why in enumerate(self.reasons) if why == "train.held_out"]
         self._places = [n for n, why in enumerate(self.reasons) if why is None]
 
     def __len__(self) -> int:
@@ -82,6 +88,11 @@ def _question(messages: list[dict[str, str]]) -> list[dict[str, str]]:
     return messages[:last]
 
 
+def _answer(messages: list[dict[str, Any]]) -> str | None:
+    """The last answer of a row."""
+    return next((message["content"] for message in reversed(messages) if message["role"] == "assistant"), None)
+
+
 def _measure(chat: Chat, messages: list[dict[str, str]], tools: str | None, most: int) -> tuple[int, str | None]:
     """Tokens of a prompt, and why it cannot be used."""
     try:
@@ -101,7 +112,7 @@ class Trained(NamedTuple):
 
 
 def reinforce(
-    stage: Any, model: Any, config: Any, questions: Prompts, chat: Chat, judge: RewardModel, plan: StepPlan, seed: int, chain: Any,
+    stage: Any, model: Any, config: Any, questions: Prompts, chat: Chat, judge: Judge, plan: StepPlan, seed: int, chain: Any,
     checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], world: World = World(),
 ) -> Trained:  # fmt: skip
     """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL, from the last checkpoint if there is
@@ -109,7 +120,7 @@ def reinforce(
     import datasets
     from transformers.trainer_callback import PrinterCallback
 
-    judge.agree(chat)
+    judge.agree(chat, questions.answers)
     found = kept(checkpoints, world)
     drawn = {row for row, was in enumerate(found.state.tensors["more.drawn"].tolist()) if was} if found.state else set()
     history = [found.state.scalars["more"]["first"] if found.state else _held(0, model, chain, questions, judge, stage)]
@@ -121,6 +132,7 @@ def reinforce(
         return judge.score(
             [[*questions.train[row][0], answer] for row, answer in zip(asked, answers)],
             [questions.train[row][1] for row in asked],
+            [questions.answers[row] for row in asked],
         ).tolist()
 
     # TRL is told which prompt it is alone: what it says is rendered by this house's template (`asking`).
@@ -245,7 +257,7 @@ def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], pl
     return ProgressCallback()
 
 
-def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: RewardModel, stage: Any) -> dict[str, Any]:
+def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: Judge, stage: Any) -> dict[str, Any]:
     """Mean reward of greedy answers to held-out prompts; `loss` is its negative."""
     held = questions.held[: stage.eval_rows or None]
     asked, tools = [messages for messages, _ in held], [shown for _, shown in held]
@@ -258,7 +270,9 @@ def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: RewardMo
     )
     model.train(was)
     found = judge.score(
-        [[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(asked, answers)], tools
+        [[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(asked, answers)],
+        tools,
+        questions.held_answers[: len(held)],
     )
     return {
         "kind": "held_out",
@@ -266,4 +280,5 @@ def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: RewardMo
         "weight": len(found),
         "loss": -float(found.mean()),
         "reward": float(found.mean()),
+        **{f"reward {name}": mean for name, mean in judge.means.items()},
     }

@@ -28,7 +28,9 @@ USED_BY: dict[str, dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("distil", "distil_temperature"), {"objective": ("clm", "sft")}),
     **dict.fromkeys(("beta", "length_normalised", "sft_weight"), {"objective": ("dpo",)}),
     **dict.fromkeys(("mask_share", "next_sentence"), {"objective": ("mlm",)}),
-    **dict.fromkeys(("rl", "answers", "answer_tokens", "temperature", "kl"), {"objective": ("rl",)}),
+    **dict.fromkeys(
+        ("rl", "answers", "answer_tokens", "temperature", "kl", "rewards", "reward_weight"), {"objective": ("rl",)}
+    ),
     **dict.fromkeys(("optimizer", "compile", "attention", "eval_every", "tensorboard"), {"objective": LEARNT_HERE}),
     "floor": {"objective": LEARNT_HERE, "schedule": ("cosine", "linear", "wsd")},
     "tensor": {"parallel": ("fsdp",)},
@@ -77,7 +79,7 @@ def without_effect(stage: Any) -> None:
         raise ValueError("; ".join(found) + ": it would have no effect, leave it out")
 
 
-def check_used(stage: Any, base: bool, teacher: bool) -> None:
+def check_used(stage: Any, base: bool, teacher: bool, judged: bool = True) -> None:
     """UsageError where an option was given that has no effect beside the stores given."""
     given = chosen(stage)
     if base and (shaping := [name for name in FROM_SCRATCH if given.get(name) is not None]):
@@ -89,6 +91,10 @@ def check_used(stage: Any, base: bool, teacher: bool) -> None:
         raise UsageError(
             f"{', '.join(learning)} is used with a teacher, and none is given",
             f"leave out {', '.join(learning)}, or give `teacher` a model",
+        )
+    if not judged and "reward_weight" in given:
+        raise UsageError(
+            "reward_weight is used with a reward model, and none is given", "leave it out, or give `reward`"
         )
 
 

@@ -262,7 +262,7 @@ def test_a_prompt_on_another_adapter_is_refused(chat_store, base_store, sft_stor
 
 
 def test_rl_without_a_reward_and_a_reader_as_a_writer_are_refused(chat_store, base_store, reward_store, do_train):
-    with pytest.raises(UsageError, match="rl needs a reward model"):
+    with pytest.raises(UsageError, match="rl needs somebody who judges"):
         do_train(chat_store, {"objective": "rl", "steps": 1, "threads": 1}, base=[base_store])
 
 

@@ -1,0 +1,1 @@
+"""Reward functions for `rl`, a file each."""
