@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
 
+from pipeline.deletion.forgotten import Reading
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError
@@ -35,7 +36,10 @@ class DryRunSft(Sft):
                 "give --teacher '{kind: endpoint, url: ..., model: ...}'",
             )
         chosen = self.model_dump(exclude={"dry_run"}, exclude_unset=True) | {"kinds": self.kinds}
-        print(estimate(Sft.build(chosen, "sft"), inputs).said())
+        reading = Reading(*(store.path for stores in inputs.stores.values() for store in stores))
+        found = estimate(Sft.build(chosen, "sft"), inputs).said()
+        reading.check()
+        print(found)
         return 0
 
 
@@ -74,7 +78,9 @@ class CompareTeachers(Options):
             raise OptionError("one teacher cannot be compared", "give --teachers twice, or a file with a list")
         source = Store(self.source)
         source.require()
+        reading = Reading(source.path)
         table = compare(self.teachers, source, self.probes, self.pairs, Path(self.journals), self.grounding, self.seed)
+        reading.check()
         print("\n".join(row.said() for row in table))
         return 0 if all(row.usable for row in table) else 1
 
