@@ -30,6 +30,8 @@ class Filter(Options):
 
     libraries: ClassVar[tuple[str, ...]] = ()
     """Distributions whose versions decide the verdict."""
+    calls: ClassVar[bool] = False
+    """Does it ask others, who may charge for it? Then no row is tried twice to find one that takes long."""
 
     def evaluate(self, docs: Docs) -> Verdict:
         """Pure: the same batch and options give the same verdict."""

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from pipeline import own_folders
 from pipeline.engine import progress, stop
@@ -25,6 +25,8 @@ RETRIES = 4
 LOOK, GONE = 5.0, 20.0
 """Seconds between two looks at the head of the cluster while nothing comes back, and after which one that does not answer is
 gone. Ray itself waits a minute, and then ends the process without a word of ours."""
+CAREFUL = 2
+"""From this try on a task at which workers die is worked on row by row first, so that the row is known."""
 BACKOFF = 1.0
 """Infrastructure faults are tried again this often, waiting 1, 2, 4, 8 seconds."""
 
@@ -126,6 +128,19 @@ def _first_bad(work: Callable[[Any], Any], batch: Any) -> int | None:
         except Exception:  # whatever it raises is what we look for
             return index
     return None
+
+
+def each_row(worker: Callable[[], Callable[[Any], Any]], batch: Any, where: str, row: int) -> Iterator[str]:
+    """Works on each row of the batch alone with what `worker` gives, and before that says which it is (`row`: the batch's
+    first). Nothing comes of it."""
+    work = worker()
+    for index in range(len(batch)):
+        who = f" (id {batch.column('id')[index].as_py()})" if "id" in batch.schema.names else ""
+        yield f"{where}, row {row + index}{who}"
+        try:
+            work(batch.slice(index, 1))
+        except Exception:  # what fails is met by `narrowed`
+            continue
 
 
 class Inline:
@@ -277,7 +292,7 @@ class OnRay:
         ray = self.ray
         self._fits(gpus, memory or self.memory)
         asked: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory or self.memory}
-        remote = ray.remote(max_retries=0, **asked)(_on_ray)
+        remote, careful = (ray.remote(max_retries=0, **asked)(run) for run in (_on_ray, _carefully_on_ray))
         looked = time.monotonic()
         waiting, window = enumerate(tasks), workers or self.window
         flying: dict[Any, tuple[int, Any, int]] = {}
@@ -304,7 +319,8 @@ class OnRay:
                     outcome = self._get(ref, task, attempt)
                     if isinstance(outcome, _Again):
                         time.sleep(BACKOFF * 2**attempt)
-                        flying[remote.remote(fn, task)] = (index, task, attempt + 1)
+                        again = careful if outcome.died and attempt + 1 >= CAREFUL else remote
+                        flying[again.remote(fn, task)] = (index, task, attempt + 1)
                     else:
                         done[index] = outcome
             while give in done:
@@ -314,6 +330,7 @@ class OnRay:
     def _get(self, ref: Any, task: Any, attempt: int) -> Any:
         from ray import exceptions as faults
 
+        died = (faults.WorkerCrashedError, faults.OutOfMemoryError)
         infrastructure = (
             faults.WorkerCrashedError,
             faults.NodeDiedError,
@@ -323,20 +340,25 @@ class OnRay:
             faults.RuntimeEnvSetupError,
             faults.OwnerDiedError,
         )
+        fatal = False
         try:
             return self.ray.get(ref)
         except faults.LocalRayletDiedError:
             raise self._lost("the raylet of this machine died") from None
         except infrastructure as fault:
-            reason = f"{type(fault).__name__}: {str(fault).splitlines()[0][:200]}"
+            reason, fatal = f"{type(fault).__name__}: {str(fault).splitlines()[0][:200]}", isinstance(fault, died)
         except faults.RayTaskError as fault:
             if not isinstance(fault.cause, InfraError):
                 return Failure(name_of(task), f"{type(fault.cause).__name__}: {_brief(fault.cause)}")
             reason = str(fault.cause)
         if attempt < RETRIES:
-            return _Again()
+            return _Again(fatal)
+        row = _told(_row_key(name_of(task))) if fatal else ""
         lost = WorkError(
-            f"given up after {RETRIES + 1} tries: {reason}", "check the node's memory and disk; lower run.workers"
+            f"given up after {RETRIES + 1} tries{f', the last at {row}' if row else ''}: {reason}",
+            "look at that row with `maetdol inspect`; `maetdol forget ROOT --id ID` leaves it out"
+            if row
+            else "check the node's memory and disk; lower run.workers",
         )
         return Failure(name_of(task), str(lost), error=lost)
 
@@ -410,22 +432,46 @@ def _on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
     return guarded(fn, task, tell)
 
 
-def _say_late(tasks: Iterable[str]) -> None:
-    """Say what workers told of records they stay long at."""
+def _carefully_on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
+    """`_on_ray` for a task at which workers died: every row is tried alone first, and the driver is told of it before."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    key = _row_key(name_of(task))
+    watchdog.careful = lambda words: _internal_kv_put(key, words.encode("utf-8", "replace"), overwrite=True)
+    try:
+        return _on_ray(fn, task)
+    finally:
+        watchdog.careful = None
+
+
+def _told(key: bytes) -> str:
+    """What a worker put under a key, which is taken away."""
     from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
 
-    for key in map(_late_key, tasks):
-        if line := _internal_kv_get(key):
-            progress.current.say(line.decode())
-            _internal_kv_del(key)
+    if line := _internal_kv_get(key):
+        _internal_kv_del(key)
+    return line.decode() if line else ""
+
+
+def _say_late(tasks: Iterable[str]) -> None:
+    """Say what workers told of records they stay long at."""
+    for line in map(_told, map(_late_key, tasks)):
+        if line:
+            progress.current.say(line)
 
 
 def _late_key(task: str) -> bytes:
     return f"maetdol/late/{task}".encode("utf-8", "replace")
 
 
-class _Again:
-    pass
+def _row_key(task: str) -> bytes:
+    return f"maetdol/row/{task}".encode("utf-8", "replace")
+
+
+class _Again(NamedTuple):
+    """A task that is to be tried again; `died`: it ended its worker."""
+
+    died: bool
 
 
 def raise_store_errors(failure: Failure) -> None:

@@ -12,12 +12,13 @@ import importlib.metadata
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.engine.pool import Pool, narrowed
+from pipeline.engine.pool import Pool, each_row, narrowed
 from pipeline.engine.tasks import resumed
 from pipeline.engine.watchdog import watchdog
 from pipeline.options import Options, digest
@@ -175,6 +176,10 @@ class ShardStage(Stage):
         """What is called on each batch of `shard`; override to load models or draw numbers. Default: `self.work`."""
         return self.work
 
+    def repeatable(self) -> bool:
+        """May rows be worked on a second time, one by one, to find one that takes long or ends its process? Default: yes."""
+        return True
+
     def shard_key(self, inputs: Inputs, content_hash: str) -> str:
         """Key of one output shard: this stage, its side inputs, and that one input shard."""
         return self.key(inputs, content_hash, without=("of",))
@@ -258,6 +263,8 @@ def standing(
 def work_shard(task: ShardTask) -> list[Receipt]:
     """One shard through every link of its chain, batch by batch; receipts last, in chain order."""
     workers = [link.stage.worker(link.inputs, task.shard) for link in task.links]
+    # Rows that are tried alone are given to workers of their own, so that nothing these remember is touched.
+    spare = [cache(partial(link.stage.worker, link.inputs, task.shard)) for link in task.links]
     writers: list[Any] = []
     try:
         for _position, link in enumerate(task.links):
@@ -267,7 +274,7 @@ def work_shard(task: ShardTask) -> list[Receipt]:
         notes: list[dict[str, Any]] = [{} for _ in writers]
         row = 0
         for batch in _with_first(task.source, task.shard):
-            _through(batch, workers, writers, seen, notes, task, row)
+            _through(batch, workers, spare, writers, seen, notes, task, row)
             row += len(batch)
         return _commit(task, writers, seen, notes)
     finally:
@@ -287,7 +294,14 @@ def _with_first(source: Store, shard: int) -> Iterator[pa.RecordBatch]:
 
 
 def _through(
-    batch: pa.RecordBatch, workers: list[Callable], writers: list, seen: list, notes: list, task: ShardTask, row: int
+    batch: pa.RecordBatch,
+    workers: list[Callable],
+    spare: list[Callable],
+    writers: list,
+    seen: list,
+    notes: list,
+    task: ShardTask,
+    row: int,
 ) -> None:
     flow = [batch]
     for position, work in enumerate(workers):
@@ -296,15 +310,18 @@ def _through(
             if "id" in piece.schema.names:
                 seen[position].append(piece.column("id"))
             stage = stage_name(type(task.links[position].stage))
-            watchdog.at(f"{stage},", f"shard {task.shard:05d},", f"rows {row}..{row + len(piece)}")
-            kept = narrowed(work, piece, f"{stage}, shard {task.shard:05d}", row)
-            rows = kept.kept.to_batches() if isinstance(kept.kept, pa.Table) else [kept.kept]
+            where = f"{stage}, shard {task.shard:05d}"
+            again = partial(each_row, spare[position], piece, where, row)
+            rows = again if task.links[position].stage.repeatable() else None
+            watchdog.at(f"{where},", f"rows {row}..{row + len(piece)}", rows=rows)
+            kept = narrowed(work, piece, where, row)
+            parts = kept.kept.to_batches() if isinstance(kept.kept, pa.Table) else [kept.kept]
             writers[position].expect(kept.kept.schema)
-            for part in rows:
+            for part in parts:
                 writers[position].write(part)
             writers[position].record(kept.ledger)
             merge_notes(notes[position], kept.notes or {})
-            following += rows or [pa.RecordBatch.from_pylist([], schema=kept.kept.schema)]
+            following += parts or [pa.RecordBatch.from_pylist([], schema=kept.kept.schema)]
         flow = following
 
 

@@ -8,27 +8,45 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 LATE = 120.0
 """Seconds at one position after which it is named, and again whenever they have doubled."""
+
+
+class Position(NamedTuple):
+    """Words that name where work is, since when, and how its rows are tried one by one (yields the words of each before it is)."""
+
+    words: tuple[Any, ...] = ()
+    since: float = 0.0
+    rows: Callable[[], Iterator[str]] | None = None
 
 
 class Watchdog:
     """Of one process: the task it is at (`over`), and within it the batch or record (`at`)."""
 
     def __init__(self) -> None:
-        self._at: tuple[tuple[Any, ...], float] = ((), 0.0)
+        self._at = Position()
+        self.careful: Callable[[str], object] | None = None
+        """Told of every row before work on it begins, where a worker died at this task before."""
 
-    def at(self, *where: Any) -> None:
-        """Work goes on at this position; words that name it, put together only when they are said."""
-        self._at = (where, time.monotonic())
+    def at(self, *where: Any, rows: Callable[[], Iterator[str]] | None = None) -> None:
+        """Work goes on at this position; words that name it, put together only when they are said.
+
+        Of a batch `rows` finds the row that takes long: once the batch does, its rows are tried a second time, one by one, in a
+        thread beside the work, which goes on.
+        """
+        self._at = Position(where, time.monotonic(), rows)
+        if self.careful is not None:
+            for words in rows() if rows is not None else ():
+                self.careful(words)
+            self.careful(" ".join(map(str, where)))
 
     @contextmanager
     def over(self, task: str, tell: Callable[[str], object]) -> Iterator[None]:
         """While the block runs, `tell` is given a line for every position at which it stays long."""
         outer, ended, worker = self._at, threading.Event(), threading.get_ident()
-        self._at = ((), time.monotonic())
+        self._at = Position(since=time.monotonic())
         thread = threading.Thread(target=self._watch, args=(task, tell, ended, worker), daemon=True)
         thread.start()
         try:
@@ -38,18 +56,39 @@ class Watchdog:
             self._at = outer
 
     def _watch(self, task: str, tell: Callable[[str], object], ended: threading.Event, worker: int) -> None:
-        said, wait = ((), 0.0), LATE
+        said, wait, trial = Position(), LATE, None
         due = LATE
         while not ended.wait(wait):
             here = self._at
-            if here != said:
-                said, due = here, LATE
-            spent = time.monotonic() - here[1]
+            if here is not said:
+                said, due, trial = here, LATE, None
+            spent = time.monotonic() - here.since
             if spent >= due:
                 due = 2 * spent
-                position = " ".join(str(word) for word in here[0]) or "its beginning"
-                tell(f"{task}: at {position} for {spent:.0f} s so far{_line_of(worker)}")
+                position = " ".join(str(word) for word in here.words) or "its beginning"
+                trial = trial or (_Trial(here.rows, lambda here=here: self._at is here) if here.rows else None)
+                tell(f"{task}: at {position}{trial.slow() if trial else ''} for {spent:.0f} s so far{_line_of(worker)}")
             wait = max(LATE / 20, min(LATE, due - spent))
+
+
+class _Trial:
+    """The rows of a batch tried one by one in a thread of their own, as long as work is `still` at the batch."""
+
+    def __init__(self, rows: Callable[[], Iterator[str]], still: Callable[[], bool]):
+        self._now = ("", time.monotonic())
+        threading.Thread(target=self._run, args=(rows, still), daemon=True).start()
+
+    def _run(self, rows: Callable[[], Iterator[str]], still: Callable[[], bool]) -> None:
+        for words in rows():
+            self._now = (words, time.monotonic())
+            if not still():
+                return
+        self._now = ("", time.monotonic())
+
+    def slow(self) -> str:
+        """The row that is being tried, where it alone takes long."""
+        words, since = self._now
+        return f", {words}" if words and time.monotonic() - since >= LATE / 2 else ""
 
 
 def _line_of(thread: int) -> str:

@@ -40,6 +40,8 @@ class LlmJudge(Rule):
     what it says for the rest. One process holds a journal: run the step with one worker.
     """
 
+    calls: ClassVar[bool] = True
+
     teacher: TeacherOptions
     "Who is asked: an endpoint, a local model, or a recording; `journal` names the file of calls."
     criterion: str | None = None

@@ -120,13 +120,29 @@ def test_what_is_told_of_a_store_is_told_of_one_state_of_it(command, change, roo
     (tmp_path / "out").mkdir()
     asked = [json.dumps({"kind": "recorded", "recorded": str(tmp_path / f"{n}.yaml")}) for n in "ab"]
     for n in "ab":
-        (tmp_path / f"{n}.yaml").write_text("- {url: http://none.example/, task: qa, instruction: Why, answer: Because, lang: en, written_by: hand}\n")
+        (tmp_path / f"{n}.yaml").write_text(
+            "- {url: http://none.example/, task: qa, instruction: Why, answer: Because, lang: en, written_by: hand}\n"
+        )
     where, name, line = {
         "calibrate": (calibrate, "measured", ["calibrate", raw, "--out", out]),
         "pii": (pii, "audited", ["pii", "--audit", raw]),
         "dedup": (levels, "decide", ["dedup", raw, str(tmp_path / "sink"), "--plan", out]),
         "sft": (estimate, "estimate", ["sft", raw, str(tmp_path / "sink"), "--teacher", asked[0], "--dry-run"]),
-        "teacher": (compare, "compare", ["teacher", "compare", raw, "--teachers", asked[0], "--teachers", asked[1], "--journals", str(tmp_path / "calls")]),
+        "teacher": (
+            compare,
+            "compare",
+            [
+                "teacher",
+                "compare",
+                raw,
+                "--teachers",
+                asked[0],
+                "--teachers",
+                asked[1],
+                "--journals",
+                str(tmp_path / "calls"),
+            ],
+        ),
     }[command]
     monkeypatch.setattr(calibrate, "FEWEST", 1)
     monkeypatch.setattr(where, name, after(getattr(where, name), lambda: change(root)))

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from functools import partial
 
 import pytest
 
@@ -113,6 +114,12 @@ class TestOnRay:
         pool._say_late(["another", "1.5"])
         assert len(said) == 1 and said[0].startswith("1.5: at stage, shard 00003, rows 0..7 for ")
 
+    def test_the_row_at_which_workers_die_is_named(self, ray_pool, monkeypatch):
+        monkeypatch.setattr("pipeline.engine.pool.BACKOFF", 0.01)
+        (failure,) = ray_pool.each(work_a_batch, ["die"])
+        assert "given up after 5 tries, the last at stage, shard 00003, row 12 (id c): " in failure.message
+        assert "forget ROOT --id" in failure.message
+
     def test_a_store_as_a_ray_dataset(self, ray_pool, tmp_path, make_store):
         from pipeline.storage.raydata import dataset
 
@@ -219,6 +226,24 @@ def test_the_workers_of_a_step_are_obeyed(fake_ray, steps, most):
     assert fake_ray.most == most
 
 
+def work_a_batch(how, seconds=0.0):
+    """A batch of four rows, of which one ends its process or takes long."""
+    import pyarrow as pa
+
+    from pipeline.engine.pool import each_row
+    from pipeline.engine.watchdog import watchdog
+
+    def work(batch):
+        if "odd" in batch["text"].to_pylist():
+            os.kill(os.getpid(), 9) if how == "die" else time.sleep(seconds)
+
+    batch = pa.RecordBatch.from_pydict({"id": list("abcd"), "text": ["x", "y", "odd", "z"]})
+    rows = partial(each_row, lambda: work, batch, "stage, shard 00003", 10)
+    watchdog.at("stage, shard 00003,", "rows 10..14", rows=rows)
+    work(batch)
+    return how
+
+
 def linger(seconds):
     from pipeline.engine.watchdog import watchdog
 
@@ -237,6 +262,20 @@ def linger_in_a_task(seconds):
         return pool._on_ray(linger, seconds)
     finally:
         watchdog.LATE = usual
+
+
+def test_the_row_of_a_batch_that_takes_long_is_named(monkeypatch):
+    from pipeline.engine import progress
+
+    said = []
+    monkeypatch.setattr("pipeline.engine.watchdog.LATE", 0.1)
+    heard = type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})
+    monkeypatch.setattr(progress, "current", heard())
+    assert list(Inline().each(lambda how: work_a_batch(how, 1.5), ["linger"])) == ["linger"]
+    assert any(
+        line.startswith("linger: at stage, shard 00003, rows 10..14, stage, shard 00003, row 12 (id c) for ")
+        for line in said
+    ), said
 
 
 def test_a_record_that_takes_long_is_named_and_nothing_is_cut_short(monkeypatch):

@@ -243,3 +243,41 @@ def test_a_store_that_is_a_link_out_of_the_root_is_not_dropped(tmp_path, corpus)
     (tmp_path / "root/shout").symlink_to(tmp_path / "elsewhere")
     do(page)
     assert len(list((tmp_path / "elsewhere/shards").glob("*.arrow"))) == 3
+
+
+class Counting(Shout):
+    """Whose worker remembers how many batches it saw: rows that are tried alone must not be among them."""
+
+    def worker(self, inputs, shard):
+        seen = []
+
+        def work(batch):
+            seen.append(len(batch))
+            return self.work(batch)._replace(notes={"batches": len(seen)})
+
+        return work
+
+
+def test_rows_are_tried_alone_without_a_trace(corpus, tmp_path, monkeypatch):
+    """As at a task where a worker died: every row is told of before, then the batch, and the shards are the same."""
+    from pipeline.engine.stage import Inputs
+    from pipeline.engine.watchdog import watchdog
+
+    told, made = [], []
+    for number, careful in enumerate((None, told.append)):
+        monkeypatch.setattr(watchdog, "careful", careful)
+        made.append(
+            [
+                (r.content_hash, r.notes)
+                for r in Counting().run(Inputs({"of": [corpus]}, 1), Store(tmp_path / str(number)), Inline())
+            ]
+        )
+    assert made[0] == made[1] and len(told) == 93
+    ids = corpus.table(["id"])["id"].to_pylist()
+    assert [word.partition("(id ")[2].rstrip(")") for word in told if "(id " in word] == ids
+    assert told[30].endswith("shard 00000, rows 0..30") and told[0].endswith(f"shard 00000, row 0 (id {ids[0]})")
+
+    monkeypatch.setattr(Counting, "repeatable", lambda self: False)
+    told.clear()
+    Counting().run(Inputs({"of": [corpus]}, 1), Store(tmp_path / "2"), Inline())
+    assert [word.rpartition("rows ")[2] for word in told] == ["0..30"] * 3

@@ -106,3 +106,10 @@ def test_blank_texts_are_not_asked_about(judge, server, tmp_path):
         judge("llm_judge", ["...", ""], teacher=teacher(server, tmp_path)).ledger["reason"][1].as_py() == "text.blank"
     )
     assert [request["body"]["messages"][-1]["content"].count("...") for request in server.requests] == [1]
+
+
+def test_no_document_is_asked_about_twice_to_find_a_slow_one(server, tmp_path):
+    from stages.quality import Quality
+
+    assert Quality().repeatable()
+    assert not Quality(filters=["word_count", {"llm_judge": {"teacher": teacher(server, tmp_path)}}]).repeatable()
