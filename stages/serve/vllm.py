@@ -35,9 +35,15 @@ def command(chain: list[ChainLink], name: str, host: str, port: int, dtype: str 
         return [*words, "--served-model-name", name]
     config = json.loads((chain[-1].path / "adapter_config.json").read_text(encoding="utf-8"))
     rank = int(config.get("r") or 0)
-    if len(chain) > 2 or config.get("peft_type") != "LORA" or config.get("use_dora") or rank > RANKS[-1]:
+    if (
+        len(chain) > 2
+        or config.get("peft_type") != "LORA"
+        or config.get("use_dora")
+        or rank > RANKS[-1]
+        or config.get("trainable_token_indices")
+    ):
         raise UsageError(
-            "vLLM serves a model with one LoRA adapter of a rank up to 512 on it, and this chain is another one",
+            "vLLM serves a model with one LoRA adapter of a rank up to 512 (and no tokens of its own) on it, and this chain is another one",
             "merge it into one model first (`maetdol merge`), or use engine: transformers",
         )
     most = next(size for size in RANKS if size >= rank)

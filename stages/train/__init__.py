@@ -42,7 +42,7 @@ RATES = {
 """Default learning rates by (objective, all weights). SFT and DPO adapters: Zephyr's QLoRA recipes (2e-4, 5e-6); DPO of all
 weights: Tulu 3 (5e-7); SFT of all weights: Alpaca (2e-5); pretraining: what GPT-3's table extrapolates to below 100 M weights;
 mlm: RoBERTa's base (6e-4), rounded down; reward and rl: TRL's defaults (1e-4 for reward, 1e-6 for rl), ten times for adapters."""
-METHOD_RATES = {"ia3": 5e-3, "prefix": 5e-3, "prompt": 1e-2, "ptuning": 1e-3}
+METHOD_RATES = {"embeddings": 1e-3, "ia3": 5e-3, "prefix": 5e-3, "prompt": 1e-2, "ptuning": 1e-3}
 """Methods that train few numbers need larger steps: IA3 and prefix tuning 5e-3 (PEFT's method comparison, tuned entries); prompt
 and P-tuning by the matrix in tests/bench/train. For sft and clm; for other objectives as much smaller as a LoRA's is."""
 SHAPES = {
@@ -128,8 +128,9 @@ class Train(Stage):
     objective: Literal["clm", "mlm", "sft", "dpo", "reward", "rl"] = "clm"
     """clm: foretell every token of packed documents; mlm: say what hidden tokens were; sft: foretell the answers in conversations;
     dpo: prefer the chosen answer of a pair; reward: give it the higher number; rl: answer prompts so that functions and a reward model like it."""
-    method: Literal["full", "freeze", "lora", "qlora", "ia3", "prefix", "prompt", "ptuning"] = "full"
-    """full: all weights; freeze: the last layers alone; lora: an adapter; qlora: an adapter on a base in 4 bits (NF4, double
+    method: Literal["full", "freeze", "embeddings", "lora", "qlora", "ia3", "prefix", "prompt", "ptuning"] = "full"
+    """full: all weights; freeze: the last layers alone; embeddings: the rows of the tokens that its tokenizer adds to the base's alone, in
+    what reads and what writes, so that a second step may train the rest; lora: an adapter (with those rows, where there are any); qlora: an adapter on a base in 4 bits (NF4, double
     quantisation); ia3: a scale per activation; prompt, ptuning: virtual tokens in front, learnt directly or through a small network;
     prefix: virtual keys and values in every layer."""
     open_layers: int = Field(2, ge=1)
@@ -299,6 +300,8 @@ class Train(Stage):
             )
         if self.optimizer.startswith("paged") and self.dtype == "fp16":
             raise ValueError("paged optimizers do not take the scaled loss of fp16: use dtype bf16")
+        if self.method == "embeddings" and self.objective not in ("clm", "sft"):
+            raise ValueError(f"method embeddings learns from text and answers (clm, sft), not by {self.objective}")
         contradictions(self)
         without_effect(self)
         return self
@@ -307,7 +310,7 @@ class Train(Stage):
         """`artefact:model`, `artefact:adapter`, `artefact:encoder` (mlm) or `artefact:reward`."""
         if self.objective in ("mlm", "reward"):
             return "artefact:encoder" if self.objective == "mlm" else "artefact:reward"
-        return "artefact:model" if self.whole() else "artefact:adapter"
+        return "artefact:model" if self.whole() or self.method == "embeddings" else "artefact:adapter"
 
     def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
         """The number of workers is part of it where it decides how many rows a step sees."""

@@ -116,7 +116,7 @@ def loaded(base: Sequence[ChainLink], entries: Sequence[Entry], dtype: Any, devi
     """The base with every entry's adapter on it, under their own names; none active yet. UsageError for another base."""
     from peft import PeftModel
 
-    from stages.models.inference.chain import assemble
+    from stages.models.inference.chain import assemble, learnt_rows_of
 
     wanted = one_base(entries)
     if wanted is not None and wanted != [link.hash for link in base]:
@@ -125,6 +125,11 @@ def loaded(base: Sequence[ChainLink], entries: Sequence[Entry], dtype: Any, devi
             "give the base they were trained on",
         )
     model = assemble(base, dtype=dtype, device=device, merge=len(base) > 1)
+    if own := [entry.name for entry in entries if learnt_rows_of(entry.link.path)]:
+        raise UsageError(
+            f"the adapter {own[0]} has tokens of its own, which cannot take turns with others on one base",
+            "merge it into its base (`maetdol merge`)",
+        )
     first, *rest = entries
     model = PeftModel.from_pretrained(model, str(first.link.path), adapter_name=first.name, is_trainable=False)
     for entry in rest:
@@ -226,7 +231,8 @@ def save_adapter(built: TrainableModel, folder: Path, base: dict[str, str | None
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    state = get_peft_model_state_dict(built.model, adapter_name=built.adapter)
+    # Rows of added tokens are the adapter's own; the matrices they stand in are the base's.
+    state = get_peft_model_state_dict(built.model, adapter_name=built.adapter, save_embedding_layers=False)
     save_file(
         {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(state.items())},
         folder / "adapter_model.safetensors",

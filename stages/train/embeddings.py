@@ -1,4 +1,5 @@
-"""A base under an extended tokenizer: rows of the embeddings (and of the head) for the tokens that were added.
+"""A base under an extended tokenizer: rows of the embeddings (and of the head) for the tokens that were added. They are learnt with all
+weights (full), alone (embeddings: the way to begin), or beside an adapter that keeps them (lora, qlora).
 
 An added token begins as the mean of the tokens the base wrote it with, in what reads and in what writes: the model then says about the
 same of it as of its parts, where random rows would first have to be learnt (Hewitt 2021; Mosin et al. 2023 for continual pretraining).
@@ -63,6 +64,48 @@ def _parts(token: str, special: bool, base: Any) -> list[int]:
     else:
         found = [piece.id for piece in base.backend_tokenizer.model.tokenize(token)]
     return [number for number in found if number != base.unk_token_id]
+
+
+def check_learnt(stage: Any, chain: Sequence[ChainLink], found: Added | None) -> None:
+    """UsageError where `stage` (a `Train`) cannot learn the tokens its tokenizer adds, or is to learn rows that there are none of."""
+    if stage.method == "embeddings":
+        if found is None:
+            raise UsageError(
+                "method embeddings trains the rows of the tokens that its tokenizer adds to the base's, and it adds none",
+                "give `tokenizer` one that extends the base's, or use method full or lora",
+            )
+        return
+    if found is None:
+        return
+    if stage.objective not in BY or stage.method not in BY[stage.objective]:
+        ways = "; ".join(f"{objective}: {', '.join(methods)}" for objective, methods in BY.items())
+        raise UsageError(
+            f"the tokenizer has {len(found.ids):,} tokens that the base has not; they are learnt by {ways}",
+            "train one of these first, and everything else on what comes out",
+        )
+    if stage.method != "full" and len(chain) > 1:
+        raise UsageError(
+            f"the tokenizer has {len(found.ids):,} tokens that the base has not, and the base is a model with adapters",
+            "merge them into it first (`maetdol merge`), or use method full",
+        )
+
+
+BY = {"clm": ("full", "embeddings", "lora", "qlora"), "sft": ("full", "embeddings", "lora", "qlora"), "dpo": ("full",)}
+"""Objectives and methods that learn added tokens. A preference is compared with the base alone, which knows nothing of them."""
+
+
+def learnt_rows(model: Any, found: Added) -> dict[str, list[int]]:
+    """For PEFT's `trainable_token_indices`: the matrix that reads and, where it is another one, the matrix that writes, by name, and the
+    rows of the added tokens. UsageError where the head has a bias, which PEFT leaves out."""
+    reads, writes = model.get_input_embeddings(), model.get_output_embeddings()
+    if getattr(writes, "bias", None) is not None:
+        raise UsageError(
+            f"the head of {model.config.model_type} has a bias, whose rows for added tokens an adapter does not keep",
+            "use method full",
+        )
+    modules = [reads] if writes is None or writes.weight is reads.weight else [reads, writes]
+    names = {id(module): name.rpartition(".")[2] for name, module in model.named_modules()}
+    return {names[id(module)]: found.ids for module in modules}
 
 
 @torch.no_grad()

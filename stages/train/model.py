@@ -10,7 +10,7 @@ import torch
 from pipeline.errors import UsageError
 from stages.models.inference.attention import window_of
 from stages.models.inference.chain import ChainLink, activate, assemble, check_stackable
-from stages.train.embeddings import Added, grow
+from stages.train.embeddings import Added, check_learnt, grow, learnt_rows
 from stages.train.workers.levers import MASKLESS
 
 ROUND = 32
@@ -36,11 +36,7 @@ def build(
     more: Added | None = None,
 ) -> TrainableModel:
     """The model for `stage` (a `Train`) on `chain` (empty: from scratch); `more`: what its tokenizer has beyond the base's."""
-    if more is not None and (stage.method != "full" or stage.objective not in ("clm", "sft", "dpo")):
-        raise UsageError(
-            f"the tokenizer has {len(more.ids):,} tokens that the base has not, and they are learnt by method full alone (clm, sft, dpo)",
-            "train with method: full first, and everything else on what comes out",
-        )
+    check_learnt(stage, chain, more)
     if stage.objective == "reward":
         from stages.train.objective.reward import build_reward
 
@@ -56,6 +52,11 @@ def build(
         if stage.objective == "mlm":
             read_both_ways(model)
         return TrainableModel(fitting(model, tokenizer, width), None, [])
+    if stage.method == "embeddings":
+        # Written whole too: the rows are put into the weights when they are learnt (`stages.train.merge.folded`).
+        model = assemble(chain, dtype=torch.float32, device=device, merge=True)
+        grow(model, more, len(tokenizer))  # type: ignore[arg-type]
+        return adapted(stage, fitting(model, tokenizer, width), 0, tokenizer, more)
     if stage.objective == "mlm":
         # Written whole, as an encoder: adapters below are merged first, the new one when it is done (`stages.train.merge.folded`).
         model = assemble(chain, dtype=torch.float32, device=device, merge=True, four_bit=stage.method == "qlora")
@@ -68,8 +69,10 @@ def build(
         )
     # fp16 trains its adapters in fp32 and computes the base in fp16; weights below bf16 and fp32 stay as computed.
     model = assemble(chain, dtype=dtype, device=device, four_bit=stage.method == "qlora")
+    if more is not None:
+        grow(model, more, len(tokenizer))
     fitting(model, tokenizer, width)
-    return adapted(stage, model, len(chain) - 1, tokenizer)
+    return adapted(stage, model, len(chain) - 1, tokenizer, more)
 
 
 def read_both_ways(model: Any) -> None:
@@ -146,11 +149,11 @@ def inner_width(hidden: int) -> int:
     return -(-8 * hidden // (3 * ROUND)) * ROUND
 
 
-def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> TrainableModel:
-    """`model` with a new adapter on top of the `below` stacked ones; only the new one is trainable."""
+def adapted(stage: Any, model: Any, below: int, tokenizer: Any, more: Added | None = None) -> TrainableModel:
+    """`model` with a new adapter on top of the `below` stacked ones; only the new one is trainable. It keeps the rows of the tokens `more`."""
     from peft import get_peft_model
 
-    config = config_of(stage)
+    config = config_of(stage, rows=learnt_rows(model, more) if more is not None else None)
     if stage.method in MASKLESS and (window := window_of(model.config)):
         raise UsageError(
             f"{model.config.model_type} looks back {window} tokens, and what stands in front of a row is soon out of its sight",
@@ -166,15 +169,26 @@ def adapted(stage: Any, model: Any, below: int, tokenizer: Any) -> TrainableMode
     begin_with_text(stage, model, names[-1], tokenizer)
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(names[-1] in name.split("."))
-        if parameter.requires_grad and parameter.dtype == torch.float16:
+        rows = "trainable_tokens_delta" in name  # PEFT keeps these in the type of the matrix, unlike its other weights
+        if parameter.requires_grad and (parameter.dtype == torch.float16 or rows):
             parameter.data = parameter.data.float()
     return TrainableModel(model, names[-1], names)
 
 
-def config_of(stage: Any, task: str = "CAUSAL_LM") -> Any:
-    """PEFT's configuration of the stage's adapter."""
-    from peft import IA3Config, LoraConfig, PrefixTuningConfig, PromptEncoderConfig, PromptTuningConfig
+def config_of(stage: Any, task: str = "CAUSAL_LM", rows: dict[str, list[int]] | None = None) -> Any:
+    """PEFT's configuration of the stage's adapter; `rows`: of which matrices it learns which (`learnt_rows`)."""
+    from peft import (
+        IA3Config,
+        LoraConfig,
+        PrefixTuningConfig,
+        PromptEncoderConfig,
+        PromptTuningConfig,
+        TrainableTokensConfig,
+    )
 
+    if stage.method == "embeddings":
+        [ids] = {tuple(ids) for ids in (rows or {}).values()}
+        return TrainableTokensConfig(task_type=task, token_indices=list(ids), target_modules=list(rows or {}))
     if stage.method == "ia3":
         # PEFT's own choice for the architecture (keys, values, the gated layer's way out) unless `targets` names others.
         return IA3Config(
@@ -197,6 +211,7 @@ def config_of(stage: Any, task: str = "CAUSAL_LM") -> Any:
         target_modules=list(stage.targets) or "all-linear",
         bias="none",
         task_type=task,
+        trainable_token_indices=rows,
     )
 
 

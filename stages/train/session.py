@@ -164,7 +164,9 @@ class Session:
         """What the run needs. UsageError where that is more than there is."""
         if self.chain:
             shape = budgets.shape_of(json.loads((self.chain[0].path / "config.json").read_text(encoding="utf-8")))
-            shape = shape._replace(vocabulary=max(shape.vocabulary, len(self.tokenizer)))
+            shape = shape._replace(
+                vocabulary=max(shape.vocabulary, len(self.tokenizer)), added=len(self.added.ids) if self.added else 0
+            )
         else:
             shape = budgets.shape_of(scratch(self.stage, self.tokenizer, data.width, empty=True).config)
         found = budgets.budget(
@@ -270,7 +272,7 @@ class Session:
         with tempfile.TemporaryDirectory(prefix="writing-", dir=parent) as folder:
             out = Path(folder)
             trained = sum(p.numel() for p in trainable(built.model).values())
-            if self.stage.objective in ("mlm", "reward"):
+            if self.stage.objective in ("mlm", "reward") or self.stage.method == "embeddings":
                 built = folded(built)
             if built.adapter:
                 save_adapter(built, out, base_name(self.inputs["base"]))

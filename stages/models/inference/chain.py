@@ -205,18 +205,53 @@ def _plain_layout(model: Any) -> Any:
 
 
 def _stack(model: Any, adapters: Sequence[ChainLink]) -> Any:
-    from peft import PeftModel
+    from peft import PeftConfig, PeftModel
 
+    for link in adapters:
+        put_rows(model, link.path)
     for index, link in enumerate(adapters):
-        name = f"a{index}"
+        name, config = f"a{index}", PeftConfig.from_pretrained(str(link.path))
+        if learnt_rows_of(link.path):
+            config.trainable_token_indices = None  # they stand in the base by now
         if index == 0:
-            model = PeftModel.from_pretrained(model, str(link.path), adapter_name=name, is_trainable=False)
+            model = PeftModel.from_pretrained(
+                model, str(link.path), adapter_name=name, is_trainable=False, config=config
+            )
         else:
-            model.load_adapter(str(link.path), adapter_name=name, is_trainable=False)
+            model.load_adapter(str(link.path), adapter_name=name, is_trainable=False, peft_config=config)
     if len(adapters) > 1:
         check_stackable(model)
         activate(model, [f"a{index}" for index in range(len(adapters))])
     return model
+
+
+def learnt_rows_of(adapter: Path) -> dict[str, list[int]]:
+    """Of which matrices an adapter brings which rows: those of tokens it has learnt beside it (PEFT's `trainable_token_indices`)."""
+    found = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8")).get("trainable_token_indices")
+    return found if isinstance(found, dict) else {"": found} if found else {}
+
+
+def put_rows(model: Any, adapter: Path) -> None:
+    """Write the rows that an adapter brings into the base's matrices, which get as many rows as that takes.
+
+    PEFT itself (0.21) keeps them beside the base, and then neither saves nor loads another adapter on top."""
+    import torch
+    from safetensors import safe_open
+
+    rows = learnt_rows_of(adapter)
+    if not rows:
+        return
+    size = 1 + max(number for ids in rows.values() for number in ids)
+    if size > model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(size, mean_resizing=False)
+    modules = {name.rpartition(".")[2]: module for name, module in model.named_modules()}
+    modules[""] = model.get_input_embeddings()
+    with safe_open(adapter / "adapter_model.safetensors", framework="pt") as state, torch.no_grad():
+        kept = {name.split(".")[-3]: name for name in state.keys() if name.endswith(".trainable_tokens_delta")}  # noqa: SIM118
+        for name, ids in rows.items():
+            weight = modules[name].weight
+            found = state.get_tensor(kept[name] if name else next(iter(kept.values())))
+            weight[torch.tensor(ids, device=weight.device)] = found.to(weight)
 
 
 def check_stackable(model: Any) -> None:

@@ -41,6 +41,8 @@ class Shape(NamedTuple):
     kv_heads: int
     intermediate: int
     tied: bool = True
+    added: int = 0
+    """Tokens whose rows are learnt beside an adapter, or alone."""
 
     @property
     def matrices(self) -> int:
@@ -161,9 +163,12 @@ def trained_weights(stage: Any, shape: Shape) -> int:
         return shape.weights
     if stage.method == "freeze":
         return stage.open_layers * (shape.matrices + 2 * shape.hidden) + shape.hidden
+    rows = shape.added * shape.hidden * (1 if shape.tied else 2)
+    if stage.method == "embeddings":
+        return rows
     if stage.method in ("lora", "qlora"):
         ends = 2 * (shape.hidden + shape.hidden) + 2 * (shape.hidden + kv) + 3 * (shape.hidden + shape.intermediate)
-        return shape.layers * stage.rank * ends
+        return shape.layers * stage.rank * ends + rows
     if stage.method == "ia3":
         return shape.layers * (2 * kv + shape.intermediate)
     if stage.method == "prefix":
