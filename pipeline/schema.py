@@ -83,13 +83,13 @@ DOCUMENT = pa.schema(
         ("meta", META),
     ]
 )
-_PASSPORT = [("lang", STR), ("source", STR), ("url", STR), ("licence", STR)]
+_PROVENANCE = [("lang", STR), ("source", STR), ("url", STR), ("licence", STR)]
 _SPAN = [("doc_id", STR), ("span_start", pa.int64()), ("span_end", pa.int64()), ("rule", STR)]
 CHAT = pa.schema(
     [
         pa.field("id", STR, nullable=False),
         ("messages", MESSAGES),
-        *_PASSPORT,
+        *_PROVENANCE,
         *_SPAN,
         ("confidence", pa.float64()),
         ("meta", META),
@@ -103,7 +103,7 @@ PAIR = pa.schema(
         ("prompt", MESSAGES),
         ("chosen", MESSAGES),
         ("rejected", MESSAGES),
-        *_PASSPORT,
+        *_PROVENANCE,
         ("chat_id", STR),
         *_SPAN,
         ("method", STR),

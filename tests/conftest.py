@@ -65,7 +65,7 @@ def make_documents():
 
 @pytest.fixture(scope="session")
 def make_store(make_documents):
-    """`make_store(path, texts, shards=1, **columns)` -> a sealed DOCUMENT store."""
+    """`make_store(path, texts, shards=1, **columns)` -> a committed DOCUMENT store."""
     from pipeline.storage.ledger import Ledger
     from pipeline.storage.store import Store
 
@@ -92,7 +92,7 @@ SMALL = [
     "pretrain.layers=2",
     "pretrain.steps=10",
     "sft-model.steps=4",
-    "sft-model.most_lost=1",  # at 128 tokens most conversations do not fit, and the label doctor would say so
+    "sft-model.most_lost=1",  # at 128 tokens most conversations do not fit, and the data check would say so
     "dpo.max_prompts=40",
     "dpo.sampling={max_tokens: 24, temperature: 0.8}",
     "dpo.length_ratio=1000",

@@ -288,7 +288,7 @@ KINDS = {
     "artefact": "tokenizer/artefact/tokenizer.model",
     "artefact's receipt": "dpo-model/receipts/artefact.json",
     "artefact's ledger": "evaluate/ledger/artefact.arrow",
-    "pass": "dedup/passes/sign/shards/*.arrow",
+    "pass": "dedup/passes/minhash/shards/*.arrow",
     "pass's ledger": "sft/passes/find/ledger/*.arrow",
     "pass's receipt": "sft-unique/passes/exact/receipts/*.json",
 }

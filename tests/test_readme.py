@@ -12,7 +12,7 @@ from pipeline import cli, flags
 from pipeline.engine import catalog
 from pipeline.engine.stage import Stage
 from pipeline.errors import OptionError, UsageError
-from pipeline.inspection import inspect as look
+from pipeline.inspection import inspect as inspecting
 
 REPO = Path(__file__).resolve().parent.parent
 PAGES = ("README.md", "README.ko.md")
@@ -104,9 +104,9 @@ def accept(words: list[str]) -> None:
         return
     context = parsed(words)
     if words[0] == "explain" and context.params["what"] != "STAGE":
-        look.explain(context.params["what"])
+        inspecting.explain(context.params["what"])
     elif words[0] == "list":
-        look.listing(context.params["what"])
+        inspecting.listing(context.params["what"])
     elif context.info_name in catalog.verbs():
         verb = catalog.verbs()[context.info_name].load()
         verb.build(flags.values(verb, context.params), context.info_name)
@@ -178,7 +178,7 @@ class Row(NamedTuple):
 
     does: str
     reads: str
-    makes: str
+    output_shape: str
     options: str
 
 
@@ -212,9 +212,9 @@ def test_the_table_says_what_stages_read_and_make(repo, page):
         assert optional <= words_in(row.does), f"{name}: an input that may be left out is not named"
         assert shapes(row.reads) == (set(stage.ports["of"].shape.split("|")) if "of" in stage.ports else set()), name
         if stage.output_shape:
-            assert row.makes.strip() == stage.output_shape.removeprefix("artefact:"), name
+            assert row.output_shape.strip() == stage.output_shape.removeprefix("artefact:"), name
         elif stage.output is Stage.output:
-            assert row.makes.strip() in ("same", "그대로"), f"{name} makes the shape it reads"
+            assert row.output_shape.strip() in ("same", "그대로"), f"{name} makes the shape it reads"
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -90,7 +90,7 @@ def whole(text: str, parts: list[str]) -> None:
     at = 0
     for part in parts:
         found = text.find(part, at)
-        assert found >= 0, f"not in the text, or not in its place: {part[:60]!r}"
+        assert found >= 0, f"not in the text, or not at its position: {part[:60]!r}"
         at = found + len(part)
     assert all(text.count(part) == sum(other.count(part) for other in parts) for part in parts)
 
@@ -401,7 +401,7 @@ def cleaned(read: Read, tmp_path: Path) -> tuple[list[str], list[str]]:
         [receipt.shard for receipt in receipts],
     )
     leaks = audited(sink, Audit(stores=(sink.path,)).stage().plan())
-    return [row["text"] for row in sink.read(0).to_pylist()], leaks.places
+    return [row["text"] for row in sink.read(0).to_pylist()], leaks.examples
 
 
 def test_values_behind_odd_signs_are_found(ingest, tmp_path):

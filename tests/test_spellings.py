@@ -97,8 +97,11 @@ def test_every_reader_gives_one_row_for_every_spelling(text):
 def test_a_clean_text_stays_as_it_is_and_blocks_move_with_their_lines(text):
     from pipeline.schema import apply_edits
 
-    once = clean(text)
-    assert clean(once) == once and once.splitlines() == once.removesuffix("\n").split("\n")[: None if once else 0]
+    cleaned = clean(text)
+    assert (
+        clean(cleaned) == cleaned
+        and cleaned.splitlines() == cleaned.removesuffix("\n").split("\n")[: None if cleaned else 0]
+    )
     plain = "".join(char for char in text if char not in "\u0301\ud83d")
     blocks = [
         {"kind": "paragraph", "text": plain[at : at + 4], "start": at, "end": min(at + 4, len(plain))}
@@ -182,12 +185,12 @@ def test_the_stages_decide_alike(stages, tmp_path):
         kept = []
         for number, table in enumerate(tables):
             sink = Store(tmp_path / f"{spans}-{number}")
-            stage, source = Dedup.build({"spans": spans}, "dedup"), sealed(tmp_path / f"in-{spans}-{number}", table)
+            stage, source = Dedup.build({"spans": spans}, "dedup"), committed(tmp_path / f"in-{spans}-{number}", table)
             kept.append([sink.read(r.shard) for r in stage.run(Inputs({"of": [source]}), sink, Inline())])
         assert all(other == kept[0] for other in kept[1:])
 
 
-def sealed(path, table: pa.RecordBatch) -> Store:
+def committed(path, table: pa.RecordBatch) -> Store:
     from pipeline.storage.ledger import Ledger
 
     store = Store(path)

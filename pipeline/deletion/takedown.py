@@ -63,8 +63,8 @@ class Found:
     """Packed rows in which tokens are masked, by store."""
     saw: dict[str, int] = field(default_factory=dict)
     """Trained things that were made from such rows: how many of them."""
-    stands_on: dict[str, list[str]] = field(default_factory=dict)
-    """Trained things that stand on one that saw them."""
+    depends_on: dict[str, list[str]] = field(default_factory=dict)
+    """Trained things that were made from one that saw them."""
     copies: list[dict[str, Any]] = field(default_factory=list)
     """Rows of others that were removed in favour of one that goes."""
     outside: list[str] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Found:
         """Plain JSON without anything of what was forgotten."""
         return {
             "takedown": self.lost.takedown, "rows": dict(self.rows), "masked": dict(self.masked), "saw": self.saw,
-            "stands_on": self.stands_on, "copies": self.copies, "outside": self.outside,
+            "depends_on": self.depends_on, "copies": self.copies, "outside": self.outside,
         }  # fmt: skip
 
 
@@ -170,15 +170,15 @@ def touched(root: str, stores: list[Store], lost: Lost) -> Found:
             for entry in entries:
                 if "/" in entry["store"]:
                     found.outside.append(entry["store"])
-                elif (store.shape or "").startswith("artefact:") and entry["store"] in {*found.saw, *found.stands_on}:
-                    found.stands_on.setdefault(store.name, []).append(entry["store"])
+                elif (store.shape or "").startswith("artefact:") and entry["store"] in {*found.saw, *found.depends_on}:
+                    found.depends_on.setdefault(store.name, []).append(entry["store"])
     _address(stores, found.copies)
     found.rows, found.masked = (
         Counter({k: v for k, v in found.rows.items() if v}),
         Counter({k: v for k, v in found.masked.items() if v}),
     )
     found.outside = sorted(set(found.outside))
-    found.stands_on = {name: sorted(set(on)) for name, on in found.stands_on.items()}
+    found.depends_on = {name: sorted(set(on)) for name, on in found.depends_on.items()}
     return found
 
 
@@ -423,9 +423,9 @@ def masked(table: pa.Table, gone: pa.Array) -> pa.Table:
     owner = np.repeat(np.arange(len(table)), np.diff(doc_at))
     values = tokens.values.to_numpy(zero_copy_only=False).copy()
     starts, ends = (pc.struct_field(flat, name).to_numpy(zero_copy_only=False) for name in ("start", "end"))
-    for place_of in np.flatnonzero(hit):
-        begin = row_at[owner[place_of]]
-        values[begin + starts[place_of] : begin + ends[place_of]] = MASKED
+    for span in np.flatnonzero(hit):
+        begin = row_at[owner[span]]
+        values[begin + starts[span] : begin + ends[span]] = MASKED
     sizes = np.bincount(owner[~hit], minlength=len(table))
     left = pa.ListArray.from_arrays(
         pa.array(np.concatenate([[0], np.cumsum(sizes)]).astype(np.int32)), flat.filter(pa.array(~hit)), type=docs.type

@@ -22,7 +22,7 @@ from pipeline.errors import HeadLost, InfraError, MaetdolError, ShardFailed, Sto
 from pipeline.storage.shards import clock
 
 RETRIES = 4
-LOOK, GONE = 5.0, 20.0
+CHECK_EVERY, GONE = 5.0, 20.0
 """Seconds between two looks at the head of the cluster while nothing comes back, and after which one that does not answer is
 gone. Ray itself waits a minute, and then ends the process without a word of ours."""
 CAREFUL = 2
@@ -275,7 +275,7 @@ class OnRay:
             "look at the machine's memory and disk (or the cluster's head), then run the same command again: finished shards are kept",
         )
 
-    def _look(self) -> None:
+    def _check_workers(self) -> None:
         """HeadLost when a local instance lost one of its processes, or the head of a cluster has not answered for a while."""
         for kind in _dead() if self._started else ():
             raise self._lost(f"its {kind} died")
@@ -293,7 +293,7 @@ class OnRay:
         self._fits(gpus, memory or self.memory)
         asked: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory or self.memory}
         remote, careful = (ray.remote(max_retries=0, **asked)(run) for run in (_on_ray, _carefully_on_ray))
-        looked = time.monotonic()
+        checked = time.monotonic()
         waiting, window = enumerate(tasks), workers or self.window
         flying: dict[Any, tuple[int, Any, int]] = {}
         done: dict[int, Any] = {}
@@ -308,11 +308,11 @@ class OnRay:
                     break
                 flying[remote.remote(fn, task)] = (index, task, 0)
             if flying:
-                ready, _ = ray.wait(list(flying), num_returns=1, timeout=LOOK)
+                ready, _ = ray.wait(list(flying), num_returns=1, timeout=CHECK_EVERY)
                 if not ready:
-                    self._look()
-                if time.monotonic() - looked >= LATE:
-                    looked = time.monotonic()
+                    self._check_workers()
+                if time.monotonic() - checked >= LATE:
+                    checked = time.monotonic()
                     _say_late(name_of(task) for _, task, _ in flying.values())
                 for ref in ready:
                     index, task, attempt = flying.pop(ref)
@@ -405,7 +405,7 @@ def _answers(address: str) -> bool:
 
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CHECK_EVERY).close()
         return True
     except (OSError, ValueError):
         return False

@@ -22,7 +22,7 @@ from pipeline.storage import sinks, verify
 from pipeline.storage.files import filesystem, inside
 from pipeline.storage.ledger import COLUMNS, dropped, left_out
 from pipeline.storage.lock import RootLock
-from pipeline.storage.proof import sealed_sizes, wrong_sizes
+from pipeline.storage.proof import committed_sizes, wrong_sizes
 from pipeline.storage.shards import clock
 from pipeline.storage.store import ARTEFACT, Store
 
@@ -88,7 +88,7 @@ def complete(recipe: Recipe, step: Step) -> tuple[bool, str]:
     key = step.stage.key(inputs)
     if manifest["key"] != key:
         return False, _difference(manifest.get("identity", {}), describe(step, inputs))
-    wrong = wrong_sizes(sealed_sizes(manifest), sink.sizes())
+    wrong = wrong_sizes(committed_sizes(manifest), sink.sizes())
     if not wrong:
         return True, ""
     name, what = next(iter(sorted(wrong.items())))
@@ -146,7 +146,7 @@ def plan(recipe: Recipe, start: str | None = None) -> list[Status]:
 def _shards_to_do(recipe: Recipe, step: Step) -> str:
     if not isinstance(step.stage, ShardStage):
         return ""
-    from pipeline.engine.stage import input_shards, standing
+    from pipeline.engine.stage import input_shards, valid_receipts
 
     inputs, sink = inputs_of(recipe, step), recipe.store(step.name)
     total = todo = 0
@@ -154,7 +154,7 @@ def _shards_to_do(recipe: Recipe, step: Step) -> str:
     for number, (_, _, content) in enumerate(input_shards(inputs)):
         total += 1
         key = step.stage.shard_key(inputs, content)
-        todo += standing([Link(step.stage, inputs, sink, True)], number, key, there) is None
+        todo += valid_receipts([Link(step.stage, inputs, sink, True)], number, key, there) is None
     return f"{todo} of {total} shards"
 
 
@@ -267,9 +267,9 @@ def _text_for_all(recipe: Recipe, start: str | None) -> None:
         refs = inputs_names(step)
         if step.name == start or redo & set(refs) or not complete(recipe, step)[0]:
             redo.add(step.name)
-            standing = inputs_of(recipe, step).stores.items()
+            ports = inputs_of(recipe, step).stores.items()
             kept = [
-                [store for ref, store in zip(step.ports[port], stores) if ref not in redo] for port, stores in standing
+                [store for ref, store in zip(step.ports[port], stores) if ref not in redo] for port, stores in ports
             ]
             _check_text_is_there(Inputs({str(at): stores for at, stores in enumerate(kept)}), step)
 
@@ -344,7 +344,7 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
         numbers = [receipt.shard for receipt in receipts if receipt.shard >= 0]
     for step, link in zip(chain, links):
         lock.check()
-        seal(recipe, step, link, numbers)
+        commit(recipe, step, link, numbers)
     manifest = links[-1].sink.require()
     made = f"{manifest['rows']:,} rows" if manifest["shards"] else _trained(links[-1].sink)
     lost, why = _lost(links[-1].sink)
@@ -376,7 +376,7 @@ def _check_text_is_there(inputs: Inputs, step: Step) -> None:
                 )
 
 
-def seal(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
+def commit(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
     """The manifest of a finished step: what it is, what made it, from what."""
     inputs = inputs_of(recipe, step)
     lineage = {

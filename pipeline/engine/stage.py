@@ -227,7 +227,7 @@ def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
         for number, (source, shard, content) in enumerate(input_shards(first.inputs))
     ]
     name = stage_name(type(links[-1].stage))
-    made = resumed(pool, work_shard, tasks, name, lambda task: standing(links, task.number, task.key, there))
+    made = resumed(pool, work_shard, tasks, name, lambda task: valid_receipts(links, task.number, task.key, there))
     return [receipts[-1] for receipts in made]
 
 
@@ -243,7 +243,7 @@ def input_shards(inputs: Inputs) -> Iterator[tuple[Store, int, str]]:
             yield store, shard, content
 
 
-def standing(
+def valid_receipts(
     links: Sequence[Link], number: int, first_key: str, there: Sequence[dict[str, int]]
 ) -> list[Receipt] | None:
     """The receipts of every link for output shard `number`, if all stand under current keys and what they prove is there
@@ -264,7 +264,7 @@ def work_shard(task: ShardTask) -> list[Receipt]:
     """One shard through every link of its chain, batch by batch; receipts last, in chain order."""
     workers = [link.stage.worker(link.inputs, task.shard) for link in task.links]
     # Rows that are tried alone are given to workers of their own, so that nothing these remember is touched.
-    spare = [cache(partial(link.stage.worker, link.inputs, task.shard)) for link in task.links]
+    row_workers = [cache(partial(link.stage.worker, link.inputs, task.shard)) for link in task.links]
     writers: list[Any] = []
     try:
         for _position, link in enumerate(task.links):
@@ -274,7 +274,7 @@ def work_shard(task: ShardTask) -> list[Receipt]:
         notes: list[dict[str, Any]] = [{} for _ in writers]
         row = 0
         for batch in _with_first(task.source, task.shard):
-            _through(batch, workers, spare, writers, seen, notes, task, row)
+            _through(batch, workers, row_workers, writers, seen, notes, task, row)
             row += len(batch)
         return _commit(task, writers, seen, notes)
     finally:
@@ -296,7 +296,7 @@ def _with_first(source: Store, shard: int) -> Iterator[pa.RecordBatch]:
 def _through(
     batch: pa.RecordBatch,
     workers: list[Callable],
-    spare: list[Callable],
+    row_workers: list[Callable],
     writers: list,
     seen: list,
     notes: list,
@@ -311,7 +311,7 @@ def _through(
                 seen[position].append(piece.column("id"))
             stage = stage_name(type(task.links[position].stage))
             where = f"{stage}, shard {task.shard:05d}"
-            again = partial(each_row, spare[position], piece, where, row)
+            again = partial(each_row, row_workers[position], piece, where, row)
             rows = again if task.links[position].stage.repeatable() else None
             watchdog.at(f"{where},", f"rows {row}..{row + len(piece)}", rows=rows)
             kept = narrowed(work, piece, where, row)

@@ -87,13 +87,13 @@ def lines(series: Mapping[str, Sequence[tuple[float, float]]], *, x: str, y: str
     parts = []
     for i in range(5):
         level = y0 + (y1 - y0) * i / 4
-        place = at(x0, level).split(",")[1]
-        parts.append(f'<line x1="{left}" y1="{place}" x2="{width - 12}" y2="{place}" class="grid"/>')
-        parts.append(f'<text x="{left - 6}" y="{float(place) + 4:.1f}" text-anchor="end">{number(level)}</text>')
+        height_at = at(x0, level).split(",")[1]
+        parts.append(f'<line x1="{left}" y1="{height_at}" x2="{width - 12}" y2="{height_at}" class="grid"/>')
+        parts.append(f'<text x="{left - 6}" y="{float(height_at) + 4:.1f}" text-anchor="end">{number(level)}</text>')
     for i in range(5):
-        place = x0 + (x1 - x0) * i / 4
+        height_at = x0 + (x1 - x0) * i / 4
         parts.append(
-            f'<text x="{at(place, y0).split(",")[0]}" y="{height - bottom + 14}" text-anchor="middle">{number(round(place))}</text>'
+            f'<text x="{at(height_at, y0).split(",")[0]}" y="{height - bottom + 14}" text-anchor="middle">{number(round(height_at))}</text>'
         )
     for colour, (name, points) in zip(PALETTE, series.items()):
         path = " ".join(at(*p) for p in points)

@@ -137,7 +137,7 @@ def trace(root: str, what: str) -> str:
             # Of an ancestor only what leads here; of the row itself and what came of it, everything.
             if row["out"] in line or row["id"] in own:
                 count += 1
-                shown_rows += [f"  {_fate(row)}"] if count <= MOST else []
+                shown_rows += [f"  {_decision(row)}"] if count <= MOST else []
         if count:
             lines += [f"{shown(store.name)} ({shown(store.require()['stage'])})", *shown_rows]
             lines += [f"  ... {count - MOST} more rows"] if count > MOST else []
@@ -244,7 +244,7 @@ def _matching(store: Store, ids: set[str]) -> Iterator[dict[str, Any]]:
         yield from batch.filter(hit).to_pylist() if pc.any(hit).as_py() else ()
 
 
-def _fate(row: dict[str, Any]) -> str:
+def _decision(row: dict[str, Any]) -> str:
     who = row["id"]
     if row["reason"]:
         rest = f"dropped: {row['reason']}"

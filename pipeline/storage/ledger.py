@@ -240,13 +240,13 @@ class Receipt:
 
     def dumps(self) -> bytes:
         """JSON, with a hash over the rest: a receipt proves itself too."""
-        return (json.dumps(sealed(asdict(self)), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
+        return (json.dumps(with_hash(asdict(self)), ensure_ascii=False, indent=1, sort_keys=True) + "\n").encode()
 
     @classmethod
     def loads(cls, data: bytes, where: str = "receipt") -> Receipt:
         """DamagedStore when the bytes are no receipt, or not those that were written."""
         try:
-            given = unsealed(json.loads(data))
+            given = checked_page(json.loads(data))
             known = {f.name: f for f in fields(cls)}
             for name, value in given.items():
                 if name in known and not _fits(value, known[name]):
@@ -262,13 +262,13 @@ class Receipt:
             ) from None
 
 
-def sealed(page: dict[str, Any]) -> dict[str, Any]:
+def with_hash(page: dict[str, Any]) -> dict[str, Any]:
     """`page` with `hash`, a hash over all the rest of it."""
     rest = {name: value for name, value in page.items() if name != "hash"}
     return {**rest, "hash": _hash(rest)}
 
 
-def unsealed(page: Any, sizes: Callable[[dict[str, Any]], bool] = lambda page: "sizes" in page) -> dict[str, Any]:
+def checked_page(page: Any, sizes: Callable[[dict[str, Any]], bool] = lambda page: "sizes" in page) -> dict[str, Any]:
     """`page` without its `hash`; ValueError where it is no mapping or the hash is not that of the rest.
 
     Older pages have neither a hash nor sizes (says `sizes`) and are taken as they are.

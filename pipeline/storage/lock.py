@@ -88,7 +88,7 @@ class RootLock:
     # -- held ----------------------------------------------------------------------------------------------------------
 
     def check(self) -> None:
-        """RootLocked where another has taken the lock, or may have: called before anything is settled."""
+        """RootLocked where another has taken the lock, or may have: called before anything is decided."""
         if not self.lost:
             holder = _parsed(_raw(self.fs))
             if (holder or {}).get("token") != self.me["token"]:
@@ -181,12 +181,12 @@ class RootLock:
                     return False
                 raise disk_error(fault, path) from None
             if _same(handle, path):
-                self._settle(handle)
+                self._take(handle)
                 return True
             os.close(handle)  # its holder removed it in between
         raise self._in_use(_parsed(_raw(self.fs)))
 
-    def _settle(self, handle: int) -> None:
+    def _take(self, handle: int) -> None:
         """The file is this one's alone: take it, unless it names a holder elsewhere, or one that has no flock."""
         holder = _parsed(os.pread(handle, 1 << 16, 0))
         if holder and self._lives(holder):

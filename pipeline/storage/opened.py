@@ -13,7 +13,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 
-class Shards(fs.FileSystemHandler):
+class ShardFiles(fs.FileSystemHandler):
     """What `dataset` reads through."""
 
     def __init__(self, held: Callable[[str], bytes | str], sizes: dict[str, int]):
@@ -54,5 +54,5 @@ def dataset(
     or the local path to map; `sizes` says how long the files are."""
     import pyarrow.dataset
 
-    there = fs.PyFileSystem(Shards(held, {name: sizes.get(name, 0) for name in names}))
+    there = fs.PyFileSystem(ShardFiles(held, {name: sizes.get(name, 0) for name in names}))
     return pyarrow.dataset.dataset(names, schema=schema, format="ipc", filesystem=there)

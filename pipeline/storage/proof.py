@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.errors import DamagedStore, NewerStore, repair_hint
 from pipeline.options import content_hash
 from pipeline.storage.files import Local, Remote
-from pipeline.storage.ledger import Receipt, inside, unsealed
+from pipeline.storage.ledger import Receipt, checked_page, inside
 from pipeline.storage.shards import hash_of, number_of
 
 FORMAT = 1
@@ -49,7 +49,7 @@ ENTRY: dict[str, type] = {
 def manifest_of(data: bytes, path: str) -> dict[str, Any]:
     """The manifest of the store at `path`; DamagedStore where the bytes are none, or not those that were written."""
     try:
-        page = unsealed(json.loads(data), lambda _: b'"sizes": {' in data)
+        page = checked_page(json.loads(data), lambda _: b'"sizes": {' in data)
         if isinstance(page.get("format"), int) and page["format"] > FORMAT:
             raise NewerStore(f"{path} is of format {page['format']}, this reader knows {FORMAT}", "upgrade maetdol")
         _typed(page, MANIFEST, "it")
@@ -88,7 +88,7 @@ def sizes_of(receipt: Receipt, shard: int | str) -> dict[str, int | None]:
     return {**rows, f"ledger/{number}.arrow": None, **{f"{ARTEFACT}/{name}": None for name in receipt.files}}
 
 
-def sealed_sizes(manifest: dict[str, Any]) -> dict[str, int | None]:
+def committed_sizes(manifest: dict[str, Any]) -> dict[str, int | None]:
     """Bytes of each file that a manifest speaks of, receipts included; rows that were deleted on purpose (drop_raw) left out."""
     expected: dict[str, int | None] = {}
     for entry in manifest["shards"]:

@@ -28,7 +28,7 @@ def dataset(store: Store, columns: Sequence[str] | None = None) -> Any:
     if columns:
         schema = pa.schema([schema.field(name) for name in columns])
 
-    class Shards(Datasource):
+    class ShardSource(Datasource):
         def estimate_inmemory_data_size(self) -> int:
             return int(manifest["bytes"])
 
@@ -41,7 +41,7 @@ def dataset(store: Store, columns: Sequence[str] | None = None) -> Any:
                 tasks.append(ReadTask(_reader(store.path, entry["shard"], schema), metadata, schema=schema))
             return tasks
 
-    return ray.data.read_datasource(Shards())
+    return ray.data.read_datasource(ShardSource())
 
 
 def _reader(path: str, shard: int, schema: pa.Schema) -> Any:

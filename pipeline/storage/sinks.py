@@ -34,10 +34,10 @@ def check(recipe: Recipe, overwrite: bool = False) -> None:
         sink = recipe.store(step.name)
         _is_folder(sink)
         _not_in_a_store(sink)
-        stands = foreign(step, sink)
-        if stands and not overwrite:
+        occupied = foreign(step, sink)
+        if occupied and not overwrite:
             raise UsageError(
-                f"{sink.path} {stands}",
+                f"{sink.path} {occupied}",
                 "write to another path, or give --overwrite: what stands there is then deleted",
             )
 

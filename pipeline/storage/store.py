@@ -30,7 +30,7 @@ from pipeline.options import content_hash, digest
 from pipeline.schema import current, fitted, shape_of, unified, upgraded
 from pipeline.storage.artefacts import fetch
 from pipeline.storage.files import Local, filesystem, tried
-from pipeline.storage.ledger import Ledger, Receipt, sealed
+from pipeline.storage.ledger import Ledger, Receipt, with_hash
 from pipeline.storage.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
 from pipeline.storage.shards import (
     BATCH_BYTES,
@@ -70,7 +70,7 @@ class Store:
         return self.path.rstrip("/").rsplit("/", 1)[-1]
 
     def sub(self, name: str) -> Store:
-        """A store inside this one, such as `passes/sign`."""
+        """A store inside this one, such as `passes/minhash`."""
         return Store(self.fs.path(name))
 
     # -- what is there ---------------------------------------------------------------------------------------------
@@ -445,7 +445,7 @@ class Store:
 
     def write_manifest(self, page: dict[str, Any]) -> None:
         """Replace the manifest; a hash over the rest of it stands in it, so that damage is seen."""
-        self.fs.write("manifest.json", (json.dumps(sealed(page), ensure_ascii=False, indent=1) + "\n").encode())
+        self.fs.write("manifest.json", (json.dumps(with_hash(page), ensure_ascii=False, indent=1) + "\n").encode())
 
     def invalidate_manifest(self) -> None:
         """Take the manifest away before a stage works on the store again."""

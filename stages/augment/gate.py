@@ -19,15 +19,15 @@ class DiversityGate:
         self.similarity = similarity
         self._texts: list[list[str]] = []
         self._counts: list[Counter] = []
-        self._places: dict[str, list[int]] = {}
+        self._postings: dict[str, list[int]] = {}
 
     def add(self, text: str) -> None:
         tokens = stems(text)
-        place = len(self._texts)
+        number = len(self._texts)
         self._texts.append(tokens)
         self._counts.append(Counter(tokens))
         for token in set(tokens):
-            self._places.setdefault(token, []).append(place)
+            self._postings.setdefault(token, []).append(number)
 
     def alike(self, text: str, apart_from: str = "") -> bool:
         """Whether the text's ROUGE-L with any that stands reaches `similarity`; one equal to `apart_from` is left out."""
@@ -35,10 +35,10 @@ class DiversityGate:
         counts = Counter(tokens)
         shared: Counter = Counter()
         for token, count in counts.items():
-            for place in self._places.get(token, ()):
-                shared[place] += min(count, self._counts[place][token])
-        for place, most in shared.items():
-            other = self._texts[place]
+            for number in self._postings.get(token, ()):
+                shared[number] += min(count, self._counts[number][token])
+        for number, most in shared.items():
+            other = self._texts[number]
             if (
                 2 * most >= self.similarity * (len(tokens) + len(other))
                 and other != own
@@ -60,6 +60,6 @@ def rouge_l(one: Sequence[str], two: Sequence[str]) -> float:
     row = [0] * (len(two) + 1)
     for token in one:
         before = 0
-        for place, other in enumerate(two, 1):
-            before, row[place] = row[place], before + 1 if token == other else max(row[place], row[place - 1])
+        for number, other in enumerate(two, 1):
+            before, row[number] = row[number], before + 1 if token == other else max(row[number], row[number - 1])
     return 2 * row[-1] / (len(one) + len(two))

@@ -194,11 +194,11 @@ def _write(stage: Augment, rows: list[dict[str, Any]], born: list[Born], sink: S
         made = [_row(stage, item) for item in children.get(row["id"], ()) if item.reason is None]
         mine = ([row] if stage.keep else []) + made
         kept += mine
-        for place, out in enumerate(mine or [None]):
+        for made_number, out in enumerate(mine or [None]):
             ids.append(row["id"])
             outs.append(out["id"] if out else None)
             reason.append(None if out else fallen[0] if fallen else "augment.not_drawn")
-            every.append(fallen if place == 0 and out else [reason[-1]] if not out else [])
+            every.append(fallen if made_number == 0 and out else [reason[-1]] if not out else [])
     ends: dict[str, int] = {}
     for item in born:
         word = f"{item.method}.{item.reason or 'kept'}"

@@ -55,7 +55,7 @@ def evolve(lang: Lang, instruction: str, way: int) -> tuple[Message, ...]:
 
 
 def invent(lang: Lang, examples: Sequence[str]) -> tuple[Message, ...]:
-    listed = "\n".join(f"{place}. {' '.join(example.split())}" for place, example in enumerate(examples, 1))
+    listed = "\n".join(f"{number}. {' '.join(example.split())}" for number, example in enumerate(examples, 1))
     return PromptTemplate(lang, f"{_INVENT[lang]} {_CLEAR[lang]}", _FORM[lang]).render(listed)
 
 

@@ -54,6 +54,6 @@ class Decontaminate(ShardStage):
         return self.work
 
     def work(self, batch: pa.RecordBatch) -> Work:
-        from stages.decontaminate.judge import judged
+        from stages.decontaminate.evaluate import evaluated
 
-        return judged(self, batch)
+        return evaluated(self, batch)

@@ -1,4 +1,4 @@
-"""The kernel of `windows.place`: a short string against every stretch of a longer one."""
+"""The kernel of `windows.locate`: a short string against every stretch of a longer one."""
 
 from __future__ import annotations
 

@@ -49,17 +49,15 @@ class Item:
 
 def items(path: str) -> list[Item]:
     """Every item of a file or of all files in a folder. SourceError names file and columns where none can be read."""
-    place = Path(path)
-    if not place.exists():
+    root = Path(path)
+    if not root.exists():
         raise SourceError(
             f"there is no evaluation set at {path}", "give a JSONL, TSV, CSV or Parquet file, or a folder of them"
         )
-    if (place / "manifest.json").is_file():
-        return list(_of_store(path, place.name))
-    files = (
-        [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.is_file() and kind_of(p) in SUFFIXES)
-    )
-    found = [item for file in files for item in _of_file(file, place if place.is_dir() else place.parent)]
+    if (root / "manifest.json").is_file():
+        return list(_of_store(path, root.name))
+    files = [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file() and kind_of(p) in SUFFIXES)
+    found = [item for file in files for item in _of_file(file, root if root.is_dir() else root.parent)]
     if not found:
         raise SourceError(
             f"{path} holds no evaluation items",

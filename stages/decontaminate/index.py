@@ -65,16 +65,14 @@ class Layer:
     length: np.ndarray
     template: np.ndarray
 
-    def look_up(self, data: np.ndarray, offsets: np.ndarray) -> tuple[Hits, np.ndarray]:
+    def lookup(self, data: np.ndarray, offsets: np.ndarray) -> tuple[Hits, np.ndarray]:
         """Windows of the texts that stand in this layer; and the template windows among them (int64, m x 4: text, start, end, at)."""
-        from stages.decontaminate.windowscan import look_up
+        from stages.decontaminate.windowscan import lookup
 
         room = 1 << 14
         while True:
             raw = np.empty((room, 5), np.int64)
-            found = look_up(
-                data, offsets, normal(), weights(), self.size, self.bitmap, self.keys, self.slots, raw, room
-            )
+            found = lookup(data, offsets, normal(), weights(), self.size, self.bitmap, self.keys, self.slots, raw, room)
             if found <= room:
                 break
             room = found
@@ -116,9 +114,9 @@ class Index:
     too_short: int
     """Items whose question is too light to be found: fewer than a dozen letters or four syllables."""
 
-    def look_up(self, data: np.ndarray, offsets: np.ndarray) -> tuple[Hits, Templates]:
+    def lookup(self, data: np.ndarray, offsets: np.ndarray) -> tuple[Hits, Templates]:
         """Windows of parts of which enough stand in a text, and what of the texts is template."""
-        pairs = [layer.look_up(data, offsets) for layer in self.layers]
+        pairs = [layer.lookup(data, offsets) for layer in self.layers]
         hits = Hits(*(np.concatenate(columns) for columns in zip(*(hits for hits, _ in pairs))))
         templates = _templates([found for _, found in pairs], len(offsets) - 1)
         order = np.lexsort((hits.first, hits.start, hits.part, hits.row))
@@ -142,9 +140,9 @@ def _templates(layers: list[np.ndarray], texts: int) -> Templates:
         fresh[1:] = (row[1:] != row[:-1]) | (at[1:] != at[:-1] + 1)
         first = np.flatnonzero(fresh)
         sizes = np.diff(np.append(first, len(row)))
-        for place, size in zip(first.tolist(), sizes.tolist()):
-            if size > length[row[place]]:
-                length[row[place]], run[row[place]] = size, (start[place], end[place + size - 1])
+        for i, size in zip(first.tolist(), sizes.tolist()):
+            if size > length[row[i]]:
+                length[row[i]], run[row[i]] = size, (start[i], end[i + size - 1])
     return Templates(count, run, length)
 
 

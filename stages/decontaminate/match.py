@@ -1,7 +1,7 @@
 """From windows found to items found: candidates by windows, certainty by alignment, and what that amounts to.
 
 Windows that follow each other in the text as they do in the item say where to look; the question is then aligned with that
-place letter by letter. The shorter a question, the more of it must stand there, and short ones count beside their answer
+position letter by letter. The shorter a question, the more of it must stand there, and short ones count beside their answer
 alone: short sentences are met by chance (영화를 보고 눈물을 흘렸다 in film reviews), beside their answers they are not.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from pipeline.unicode import compared
 from stages.decontaminate.index import QUESTION, Hits, Index, Templates
-from stages.decontaminate.windows import WEIGHT, Location, marks, place, weights
+from stages.decontaminate.windows import WEIGHT, Location, locate, marks, weights
 
 ANSWERED, ASKED, QUOTED, TEMPLATE = "answered", "question", "quoted", "template"
 TIERS = (ANSWERED, ASKED, QUOTED, TEMPLATE)
@@ -32,7 +32,7 @@ NEAR = 400
 """Code points around a question in which its answer is looked for."""
 LONG, MIDDLE, SHORT = 3 * WEIGHT, 2 * WEIGHT, WEIGHT
 """Weights of questions: 72, 48 and 24 letters (24, 16 and 8 syllables)."""
-ANSWER_LIKENESS = 0.75
+ANSWER_SIMILARITY = 0.75
 """An answer of half a window and more stands there when this much of it does."""
 SENTENCE = 0.7
 """A short question counts alone where so much of it stands as a sentence of its own."""
@@ -85,7 +85,7 @@ def found_in(index: Index, text: str, hits: Hits, needs: Needs) -> list[Match]:
         best = max(_chains(part, list(windows)), key=lambda chain: chain.windows)
         if best.windows >= index.needed[part]:
             chains.setdefault(int(index.owner[part]), {})[int(index.kind[part])] = best
-    found = (_judged(index, item, own, text, needs) for item, own in chains.items())
+    found = (_evaluated(index, item, own, text, needs) for item, own in chains.items())
     return sorted((one for one in found if one), key=lambda one: (TIERS.index(one.tier), -one.share, one.item))
 
 
@@ -132,33 +132,35 @@ class _Chain:
         return True
 
 
-def _judged(index: Index, item: int, chains: dict[int, Chain], text: str, needs: Needs) -> Match | None:
+def _evaluated(index: Index, item: int, chains: dict[int, Chain], text: str, needs: Needs) -> Match | None:
     """What an item's chains amount to."""
     question = chains.get(QUESTION)
     if question is not None:
-        stand = _placed(index, question, text)
+        location = _located(index, question, text)
         load = int(index.weight[question.part])
         quoted = _long_run(question, text, needs.words)
-        if _likely(load, stand.share, needs.coverage) or quoted:
-            answer = _answer_weight(index, item, stand, text)
+        if _likely(load, location.share, needs.coverage) or quoted:
+            answer = _answer_weight(index, item, location, text)
             alone = (
                 quoted
-                or _alone(load, stand.share, needs.coverage)
-                or (stand.share >= SENTENCE and _is_sentence(stand, text))
+                or _alone(load, location.share, needs.coverage)
+                or (location.share >= SENTENCE and _is_sentence(location, text))
             )
-            if alone and answer or _together(load, stand.share, answer, needs.coverage):
-                return Match(item, ANSWERED, stand.start, stand.end, round(stand.share, 3))
+            if alone and answer or _together(load, location.share, answer, needs.coverage):
+                return Match(item, ANSWERED, location.start, location.end, round(location.share, 3))
             if alone:
-                return Match(item, ASKED, stand.start, stand.end, round(stand.share, 3))
+                return Match(item, ASKED, location.start, location.end, round(location.share, 3))
     others = [chain for kind, chain in chains.items() if kind != QUESTION]
-    stands = {chain: _placed(index, chain, text) for chain in others if index.weight[chain.part] >= MIDDLE}
+    locations = {chain: _located(index, chain, text) for chain in others if index.weight[chain.part] >= MIDDLE}
     good = [
-        c for c, stand in stands.items() if stand.share >= max(needs.coverage, 0.6) or _long_run(c, text, needs.words)
+        c
+        for c, location in locations.items()
+        if location.share >= max(needs.coverage, 0.6) or _long_run(c, text, needs.words)
     ]
     if not good:
         return None
-    best = max(good, key=lambda chain: stands[chain].share)
-    return Match(item, QUOTED, best.start, best.end, round(stands[best].share, 3))
+    best = max(good, key=lambda chain: locations[chain].share)
+    return Match(item, QUOTED, best.start, best.end, round(locations[best].share, 3))
 
 
 def _alone(load: int, share: float, coverage: float) -> bool:
@@ -166,10 +168,10 @@ def _alone(load: int, share: float, coverage: float) -> bool:
     return load >= MIDDLE and share >= max(coverage, 0.6 if load >= LONG else 0.8)
 
 
-def _is_sentence(stand: Location, text: str) -> bool:
+def _is_sentence(location: Location, text: str) -> bool:
     """Does it stand there as a sentence of its own? Beyond quotes and brackets comes a stop, a line break or nothing."""
-    before = itertools.dropwhile(_is_wrapping, reversed(text[max(0, stand.start - 8) : stand.start]))
-    after = itertools.dropwhile(_is_wrapping, text[stand.end : stand.end + 8])
+    before = itertools.dropwhile(_is_wrapping, reversed(text[max(0, location.start - 8) : location.start]))
+    after = itertools.dropwhile(_is_wrapping, text[location.end : location.end + 8])
     return next(before, "\n") in STOPS and next(after, "\n") in STOPS
 
 
@@ -191,11 +193,11 @@ def _together(load: int, share: float, answer: float, coverage: float) -> bool:
     return load * share + answer >= TOGETHER and share >= (min(coverage, 0.5) if load >= LONG else 0.6)
 
 
-def _placed(index: Index, chain: Chain, text: str) -> Location:
-    """Where the part stands near the place the chain found, and how much of it."""
+def _located(index: Index, chain: Chain, text: str) -> Location:
+    """Where the part stands near the position the chain found, and how much of it."""
     wanted = index.marks[chain.part]
     first = max(0, chain.start - 2 * len(wanted) - 32)
-    found = place(wanted, text[first : chain.end + 2 * len(wanted) + 32])
+    found = locate(wanted, text[first : chain.end + 2 * len(wanted) + 32])
     return (
         Location(found.share, found.start + first, found.end + first)
         if found.share
@@ -223,17 +225,17 @@ def _answer_weight(index: Index, item: int, question: Location, text: str) -> fl
         load = float(weights()[wanted].sum())
         if load <= best:
             continue
-        if load < WEIGHT // 2 and _stands(answer, before[-NEAR // 4 :] + "\n" + after[:NEAR]):
+        if load < WEIGHT // 2 and _occurs(answer, before[-NEAR // 4 :] + "\n" + after[:NEAR]):
             best = load
         elif load < WEIGHT // 2:  # a word, edited: it counts right behind the question alone
-            if load >= WORD and place(wanted, after[: 2 * len(answer) + 16]).share >= ANSWER_LIKENESS:
+            if load >= WORD and locate(wanted, after[: 2 * len(answer) + 16]).share >= ANSWER_SIMILARITY:
                 best = load
-        elif place(wanted, before + "\n" + after[: NEAR + 2 * len(answer)]).share >= ANSWER_LIKENESS:
+        elif locate(wanted, before + "\n" + after[: NEAR + 2 * len(answer)]).share >= ANSWER_SIMILARITY:
             best = load
     return best
 
 
-def _stands(answer: str, beside: str) -> bool:
+def _occurs(answer: str, beside: str) -> bool:
     """Does a short answer stand there as words of its own?"""
     word = compared(answer).strip().lower().rstrip(".")
     return (

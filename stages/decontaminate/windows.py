@@ -64,7 +64,7 @@ class Location(NamedTuple):
     end: int
 
 
-def place(wanted: np.ndarray, text: str) -> Location:
+def locate(wanted: np.ndarray, text: str) -> Location:
     """The stretch of `text` most like `wanted` (from `marks`): 1 - edit distance / length."""
     from stages.decontaminate.align import best_stretch
 

@@ -22,19 +22,19 @@ def _powers():
 
 
 @part
-def counted(data, start, end, normal, marks, places):
+def counted(data, start, end, normal, marks, positions):
     """Write the counted characters of `data[start:end]` and their code point positions; how many there are."""
     n = 0
     at = start
-    place = 0
+    position = 0
     while at < end:
         char, at = point(data, at, end)
         mark = normal[char]
         if mark:
             marks[n] = mark
-            places[n] = place
+            positions[n] = position
             n += 1
-        place += 1
+        position += 1
     return n
 
 
@@ -55,10 +55,10 @@ def window_hashes(data, offsets, normal, weights, size, owner, first, length, ha
     longest = 0
     for row in range(len(offsets) - 1):
         longest = max(longest, offsets[row + 1] - offsets[row])
-    marks, places = np.empty(longest, np.uint32), np.empty(longest, np.int64)
+    marks, positions = np.empty(longest, np.uint32), np.empty(longest, np.int64)
     total = 0
     for row in range(len(offsets) - 1):
-        n = counted(data, offsets[row], offsets[row + 1], normal, marks, places)
+        n = counted(data, offsets[row], offsets[row + 1], normal, marks, positions)
         value, load, begin = np.uint64(0), 0, 0
         for stop in range(n):
             value = value * BASE + np.uint64(marks[stop])
@@ -86,7 +86,7 @@ def window_hashes(data, offsets, normal, weights, size, owner, first, length, ha
     writes(np.int64, 2),
     int64,
 )
-def look_up(data, offsets, normal, weights, size, bitmap, keys, slots, hits, room):
+def lookup(data, offsets, normal, weights, size, bitmap, keys, slots, hits, room):
     """Windows of the texts that are in the index.
 
     `bitmap` (bits, a power of two) is asked first; `keys` and `slots` are an open-addressing table from hash to entry
@@ -99,10 +99,10 @@ def look_up(data, offsets, normal, weights, size, bitmap, keys, slots, hits, roo
     longest = 0
     for row in range(len(offsets) - 1):
         longest = max(longest, offsets[row + 1] - offsets[row])
-    marks, places = np.empty(longest, np.uint32), np.empty(longest, np.int64)
+    marks, positions = np.empty(longest, np.uint32), np.empty(longest, np.int64)
     found = 0
     for row in range(len(offsets) - 1):
-        n = counted(data, offsets[row], offsets[row + 1], normal, marks, places)
+        n = counted(data, offsets[row], offsets[row + 1], normal, marks, positions)
         value, load, begin = np.uint64(0), 0, 0
         for stop in range(n):
             value = value * BASE + np.uint64(marks[stop])
@@ -122,7 +122,7 @@ def look_up(data, offsets, normal, weights, size, bitmap, keys, slots, hits, roo
                 if keys[slot] == key:
                     if found < room:
                         hits[found, 0], hits[found, 1] = row, slots[slot]
-                        hits[found, 2], hits[found, 3] = places[begin], places[stop] + 1
+                        hits[found, 2], hits[found, 3] = positions[begin], positions[stop] + 1
                         hits[found, 4] = begin
                     found += 1
                     break

@@ -17,7 +17,7 @@ from pipeline.storage.ledger import COLUMNS, Receipt
 from stages.dedup.columns import between, column
 from stages.dedup.corpus import Corpus
 from stages.dedup.decisions import ALIKE, EMPTIED, EXACT, NEAR, REASONS, SEMANTIC, URL, Decision
-from stages.dedup.passes import Task
+from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.spans.removal import Edited, Removals, edit_batch, ledger_edits
 from stages.dedup.spans.turns import edit_turns, noted
@@ -34,7 +34,7 @@ class Applying(NamedTuple):
     notes: dict[str, Any]
 
 
-def write(task: Task) -> Receipt:
+def write(task: PassTask) -> Receipt:
     """Write one output shard."""
     given: Applying = task.given
     run = given.run

@@ -1,6 +1,6 @@
 """The rows that are compared: every shard of `of` and `against` in one numbering, and how to fetch rows by number.
 
-A document's number is its place in the input (shards in order, rows in order). Numbers name documents between passes and
+A document's number is its position in the input (shards in order, rows in order). Numbers name documents between passes and
 decide nothing: what decides is text, keep policy and id, so that another shard layout gives the same result.
 """
 
@@ -20,7 +20,7 @@ from stages.dedup.columns import column
 
 
 @dataclass(frozen=True)
-class Part:
+class InputPart:
     """One shard of the corpus: rows `first` to `first + rows` of the numbering."""
 
     store: Store
@@ -47,17 +47,17 @@ def _mapped(path: str, shard: int, content: str) -> pa.Table:
 class Corpus:
     """All parts, those of `of` first: part n is output shard n."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[InputPart, ...]
 
     @classmethod
     def of(cls, inputs: Inputs) -> Corpus:
-        parts: list[Part] = []
+        parts: list[InputPart] = []
         first = 0
         for port in ("of", "against"):
             for store in inputs[port]:
                 rows = _rows(store)
                 for shard, content in store.hashes().items():
-                    parts.append(Part(store, shard, content, first, rows[shard], port == "against"))
+                    parts.append(InputPart(store, shard, content, first, rows[shard], port == "against"))
                     first += rows[shard]
         return cls(tuple(parts))
 
@@ -80,8 +80,8 @@ class Corpus:
         yield from opened(part.store, part.shard, part.content).to_batches()
 
     def find(self, docs: np.ndarray, columns: Sequence[str]) -> Iterator[tuple[pa.RecordBatch, np.ndarray, np.ndarray]]:
-        """(batch, rows, places): each record batch that holds some of `docs` (int64, any order), where in it they stand
-        (ascending), and their places in `docs`."""
+        """(batch, rows, positions): each record batch that holds some of `docs` (int64, any order), where in it they stand
+        (ascending), and their positions in `docs`."""
         order = np.argsort(docs, kind="stable")
         wanted = docs[order]
         at = 0
@@ -96,24 +96,24 @@ class Corpus:
 
     def gather(self, docs: np.ndarray, columns: Sequence[str]) -> pa.Table:
         """`columns` of the documents `docs` (int64, any order), in that order."""
-        pieces, places = [], []
+        pieces, positions = [], []
         for batch, rows, at in self.find(docs, columns):
             pieces.append(batch.take(pa.array(rows)))
-            places.append(at)
+            positions.append(at)
         if not pieces:
             return _chosen(self.parts[0].store.read(self.parts[0].shard), columns).slice(0, 0)
         back = np.empty(len(docs), np.int64)
-        back[np.concatenate(places)] = np.arange(len(docs))
+        back[np.concatenate(positions)] = np.arange(len(docs))
         whole = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="permissive")
         return whole.combine_chunks().take(pa.array(back)).combine_chunks()
 
-    def measured(self, sign: Store, docs: np.ndarray, *names: str) -> list[np.ndarray]:
-        """Number columns of the pass `sign` for the documents `docs` (int64, any order)."""
+    def measured(self, signatures: Store, docs: np.ndarray, *names: str) -> list[np.ndarray]:
+        """Number columns of the pass `minhash` for the documents `docs` (int64, any order)."""
         found = [np.zeros(len(docs), np.int64) for _ in names]
         owner = np.searchsorted(self.firsts, docs, side="right") - 1
         for number in np.unique(owner):
             here = owner == number
-            rows = sign.read(int(number))
+            rows = signatures.read(int(number))
             for values, name in zip(found, names):
                 values[here] = column(rows, name)[docs[here] - self.parts[number].first]
         return found

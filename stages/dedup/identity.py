@@ -11,16 +11,16 @@ from pipeline.storage.store import Store
 from stages.dedup.passes import key_ranges
 
 MOST = 8 << 20
-"""Ids looked at together: 100 MB of hashes and places."""
+"""Ids looked at together: 100 MB of hashes and positions."""
 
 
 def require_unique(sink: Store, shards: list[int]) -> None:
     """SourceError that names an id which two rows of the output have, and where."""
     index = {shard: sink.index(shard) for shard in shards}
     for low, high in key_ranges(sum(map(len, index.values())), MOST):
-        for shard, row, other, place in _pairs(index, low, high):
+        for shard, row, other, row_there in _pairs(index, low, high):
             name = sink.read(shard)["id"][row].as_py()
-            if name == sink.read(other)["id"][place].as_py():
+            if name == sink.read(other)["id"][row_there].as_py():
                 raise SourceError(
                     f"dedup: the id {name} stands in shards {shard} and {other} of the output, with texts that are not alike",
                     "give one of the stores with --against, keep one version by level `url`, or ingest both into one store",

@@ -110,21 +110,21 @@ def _ranks(values: pa.ChunkedArray) -> np.ndarray:
         if isinstance(values, pa.ChunkedArray)
         else values.dictionary_encode()
     )
-    place = np.empty(len(words.dictionary), np.int64)
-    place[pc.sort_indices(words.dictionary).to_numpy()] = np.arange(len(place))
-    return place[words.indices.to_numpy(zero_copy_only=False)]
+    rank = np.empty(len(words.dictionary), np.int64)
+    rank[pc.sort_indices(words.dictionary).to_numpy()] = np.arange(len(rank))
+    return rank[words.indices.to_numpy(zero_copy_only=False)]
 
 
 def _source_ranks(values: pa.ChunkedArray, sources: Sequence[str]) -> np.ndarray:
     """Place in `sources` of the first entry that a row's source equals or begins with; unlisted sources come last."""
     words = pc.fill_null(values.cast(pa.large_string()), "").combine_chunks().dictionary_encode()
-    places = [
-        next((place for place, wanted in enumerate(sources) if name.startswith(wanted)), len(sources))
+    ranks = [
+        next((rank for rank, wanted in enumerate(sources) if name.startswith(wanted)), len(sources))
         for name in words.dictionary.to_pylist()
     ]
     return (
-        np.array(places, np.int64)[words.indices.to_numpy(zero_copy_only=False)]
-        if places
+        np.array(ranks, np.int64)[words.indices.to_numpy(zero_copy_only=False)]
+        if ranks
         else np.zeros(len(values), np.int64)
     )
 
@@ -141,8 +141,8 @@ def _dates(values: pa.ChunkedArray) -> np.ndarray:
     """Seconds since 1970 of ISO 8601 dates (no zone: UTC); NaN where none can be read."""
     words = values.cast(pa.large_string()).combine_chunks().dictionary_encode()
     stamps = np.array([_stamp(word) for word in words.dictionary.to_pylist()] + [np.nan], np.float64)
-    places = pc.fill_null(words.indices, len(stamps) - 1).to_numpy(zero_copy_only=False)
-    return stamps[places]
+    ranks = pc.fill_null(words.indices, len(stamps) - 1).to_numpy(zero_copy_only=False)
+    return stamps[ranks]
 
 
 def _stamp(word: str) -> float:

@@ -3,7 +3,7 @@
 A level is a folder with `level.py`: `decide(run, pool)` appends its rows to the decisions table; SCRATCH names passes that nothing
 reads once the output is written, NOTED those whose notes the report shows under the level's name.
 
-    sign         signatures and other measures of each text     one task a part
+    minhash      signatures and other measures of each text     one task a part
     exact, near, url, semantic, spans                           see their folders
     statistics   what each source would lose                    one task a part
     apply        kept rows and ledger                           one task a part

@@ -21,10 +21,12 @@ from pipeline.storage.shards import hash_of
 from pipeline.storage.store import Store
 
 STAGE = "dedup"
+SIGNATURES, SIGNATURES_BEFORE = "minhash", "sign"
+"""The folder of the signatures, and its name in stores of 0.1.0."""
 
 
 @dataclass(frozen=True)
-class Task:
+class PassTask:
     """One shard to make: where it goes, under which key, and what the pass needs to know."""
 
     sink: Store
@@ -42,15 +44,21 @@ class Task:
 
 
 def make(
-    sink: Store, fn: Callable[[Task], Receipt], keys: dict[int, str], given: Callable[[int], Any], pool: Pool
+    sink: Store, fn: Callable[[PassTask], Receipt], keys: dict[int, str], given: Callable[[int], Any], pool: Pool
 ) -> list[Receipt]:
     """Make the shards `keys` (number -> key) of a pass that are not proven; returns their receipts by number.
 
     Shards of other numbers are removed. `given(number)` is what a task carries.
     """
     drop_others(sink, keys)
-    tasks = [Task(sink, number, key, given(number)) for number, key in keys.items()]
+    tasks = [PassTask(sink, number, key, given(number)) for number, key in keys.items()]
     return resumed(pool, fn, tasks, f"dedup {sink.name}", lambda task: _whole(sink, task.number, task.key))
+
+
+def signatures_of(home: Store) -> Store:
+    """The pass `minhash` of a store; a store of 0.1.0 goes on under the old name, so that nothing is computed again."""
+    old = home.sub(f"passes/{SIGNATURES_BEFORE}")
+    return old if old.fs.exists("receipts") else home.sub(f"passes/{SIGNATURES}")
 
 
 def proven(sink: Store, keys: dict[int, str]) -> bool:

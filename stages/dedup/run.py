@@ -21,7 +21,7 @@ from stages.dedup.corpus import Corpus
 from stages.dedup.decisions import Decisions
 from stages.dedup.fields import are_vectors, chosen
 from stages.dedup.keep import Policy
-from stages.dedup.passes import Task, make
+from stages.dedup.passes import PassTask, make, signatures_of
 from stages.dedup.signatures.minhash import MinHashOptions
 from stages.dedup.spans.turns import TurnFields
 from stages.text.minhash.lsh import Banding
@@ -93,7 +93,7 @@ class Run:
     @property
     def signatures(self) -> Store:
         """Shard n: the signatures of part n (`stages/dedup/signatures/minhash.py`)."""
-        return self.store("sign")
+        return signatures_of(self.home)
 
     @property
     def new_parts(self) -> int:
@@ -123,7 +123,7 @@ class Run:
             for number in range(count)
         }
 
-    def make(self, name: str, fn: Callable[[Task], Receipt], given: Sequence[Any], pool: Pool) -> list[Receipt]:
+    def make(self, name: str, fn: Callable[[PassTask], Receipt], given: Sequence[Any], pool: Pool) -> list[Receipt]:
         """Make the shards of a pass that are not proven; the task of shard n carries `given[n]`. Returns all their receipts."""
         return make(self.store(name), fn, self.keys(name, len(given)), given.__getitem__, pool)
 

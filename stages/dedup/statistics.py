@@ -16,7 +16,7 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from pipeline.urls import host_of
 from stages.dedup.decisions import REASONS
-from stages.dedup.passes import Task
+from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.spans.removal import Removals
 
@@ -29,17 +29,17 @@ FEWEST = 10
 COUNTS = ("rows", "removed", "edited", "bytes")
 
 
-def count(task: Task) -> Receipt:
+def count(task: PassTask) -> Receipt:
     """Count one part."""
     run: Run = task.given
     part = run.corpus.parts[task.number]
     decision = run.decisions().of(part.first, part.rows)
     docs = np.arange(part.first, part.first + part.rows)
-    cut = np.zeros(part.rows, np.int64)
+    taken = np.zeros(part.rows, np.int64)
     if run.stage.spans:
         removals = Removals.of(run.store("repeats"), run.stage.spans, part.first, part.rows)
-        np.add.at(cut, removals.docs - part.first, removals.lasts - removals.firsts)
-        cut[~decision.kept] = 0
+        np.add.at(taken, removals.docs - part.first, removals.lasts - removals.firsts)
+        taken[~decision.kept] = 0
     rows = part.store.read(part.shard)
     scored = ~np.isnan(decision.score)
     heads = np.flatnonzero((decision.duplicate_of == docs) & (decision.members > 1))
@@ -52,7 +52,7 @@ def count(task: Task) -> Receipt:
             f"{np.floor(score * 20) / 20:.2f}" if has else None for score, has in zip(decision.score, scored)
         ],
     }
-    numbers = {"rows": np.ones(part.rows, np.int64), "removed": ~decision.kept, "edited": cut > 0, "bytes": cut}
+    numbers = {"rows": np.ones(part.rows, np.int64), "removed": ~decision.kept, "edited": taken > 0, "bytes": taken}
     numbers = {name: pa.array(values.astype(np.int64)) for name, values in numbers.items()}
     found = [
         pa.table(

@@ -1,4 +1,4 @@
-"""What dedup gives up in a takedown: the signatures of shards that change, and every pass that counts rows by their place."""
+"""What dedup gives up in a takedown: the signatures of shards that change, and every pass that counts rows by their position."""
 
 from __future__ import annotations
 
@@ -6,24 +6,25 @@ import pyarrow.compute as pc
 
 from pipeline.deletion.lineage import Lost
 from pipeline.storage.store import Store
+from stages.dedup.passes import signatures_of
 
 
 def forget(store: Store, lost: Lost) -> list[str]:
-    """A signature is a row of numbers at its document's place, and documents behind a lost one move up; so a shard of
+    """A signature is a row of numbers at its document's position, and documents behind a lost one move up; so a shard of
     signatures goes whole where its input loses rows, and is made again, alone, when deduplication is next redone."""
     manifest = store.manifest()
     if not store.fs.exists("passes"):
         return []
-    sign = store.sub("passes/sign")
-    changed = _changed(store, manifest["lineage"], lost) if manifest else list(sign.receipts())
-    dropped = [number for number in changed if sign.receipt(number) is not None]
+    signatures = signatures_of(store)
+    changed = _changed(store, manifest["lineage"], lost) if manifest else list(signatures.receipts())
+    dropped = [number for number in changed if signatures.receipt(number) is not None]
     for number in dropped:
-        sign.drop(number)
+        signatures.drop(number)
     if dropped or not manifest:
         for name in store.fs.sub("passes").folders():
-            if name != "sign":
+            if name != signatures.name:
                 store.fs.delete(f"passes/{name}")
-    return [f"{store.name}/passes/sign/{number}" for number in dropped]
+    return [f"{store.name}/passes/{signatures.name}/{number}" for number in dropped]
 
 
 def _changed(store: Store, lineage: dict, lost: Lost) -> list[int]:

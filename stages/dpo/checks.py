@@ -27,7 +27,7 @@ class Limits(NamedTuple):
     refusals: bool = False
 
 
-class Judged(NamedTuple):
+class AnswerCheck(NamedTuple):
     """The reasons against a pair (none: it stands), and the numbers behind them."""
 
     reasons: list[str]
@@ -37,7 +37,7 @@ class Judged(NamedTuple):
     """Characters of the rejected answer over those of the chosen one."""
 
 
-def judge(chosen: str, rejected: str, truncated: bool, limits: Limits) -> Judged:
+def check(chosen: str, rejected: str, truncated: bool, limits: Limits) -> AnswerCheck:
     """Hold a pair of answers to `limits`; `truncated` says that one was cut and is not to be used as it is."""
     one, two = plain(chosen), plain(rejected)
     alike = similarity(one, two)
@@ -52,7 +52,7 @@ def judge(chosen: str, rejected: str, truncated: bool, limits: Limits) -> Judged
         "dpo.unrelated": bool(one and two) and alike < limits.similarity_min,
         "dpo.refusal": not limits.refusals and refuses(chosen),
     }
-    return Judged([reason for reason, holds in found.items() if holds], alike, ratio)
+    return AnswerCheck([reason for reason, holds in found.items() if holds], alike, ratio)
 
 
 def plain(text: str) -> str:

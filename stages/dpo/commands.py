@@ -73,10 +73,10 @@ class DpoExport(Options):
     def _write(self, source: Store, shape: str, write: Any, folder: Path, name: str) -> tuple[int, Counter[str]]:
         from stages.dpo.formats import NoForm
 
-        place, reading = Local(folder), Reading(self.store)
+        target, reading = Local(folder), Reading(self.store)
         left_out: Counter[str] = Counter()
         written = 0
-        with place.create(f"{name}.jsonl") as data, place.create(f"{name}.left-out.jsonl") as rest:
+        with target.create(f"{name}.jsonl") as data, target.create(f"{name}.left-out.jsonl") as rest:
             for row, reason in self._rows(source, shape):
                 try:
                     lines = [] if reason else list(write(row))
@@ -90,7 +90,7 @@ class DpoExport(Options):
                     written += 1
             reading.check()
         if not left_out:
-            place.delete(f"{name}.left-out.jsonl")
+            target.delete(f"{name}.left-out.jsonl")
         return written, left_out
 
     def _rows(self, source: Store, shape: str) -> Iterator[tuple[dict[str, Any], str | None]]:

@@ -155,7 +155,7 @@ def trl_load(shape: str, path: str) -> str:
 
 
 def plain(messages: Messages | None, thinks: bool = False) -> Messages:
-    """Role and content alone. NoForm for what they have no place for; reasoning goes before the answer as LLaMA-Factory has it,
+    """Role and content alone. NoForm for what they cannot hold; reasoning goes before the answer as LLaMA-Factory has it,
     where the format `thinks`."""
     return [_plain(turn, thinks) for turn in messages or []]
 
@@ -235,7 +235,7 @@ def _shared(turn: Row) -> Row:
 
 SPEAKER = {"user": "human", "assistant": "gpt"}
 ASKING = ("human", "observation")
-"""Speakers at the first, third, ... place; gpt and function_call stand between them."""
+"""Speakers at the first, third, ... position; gpt and function_call stand between them."""
 
 
 def _conversation(messages: Messages) -> tuple[str, list[Row]]:

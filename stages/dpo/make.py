@@ -20,7 +20,7 @@ from stages.dpo import facts, overlap, pairs, sides, student
 from stages.dpo.checks import Limits
 from stages.dpo.sides import ChatRow, Side
 from stages.models.teacher.base import TeacherOptions, open_teacher
-from stages.models.teacher.judge import Judge
+from stages.models.teacher.judge import PairJudge
 
 DRAFTS = "passes/pairs"
 
@@ -120,7 +120,7 @@ class Teachers:
 
     def __init__(self, stage: Any, sink: Store, held: ExitStack, reward: Store | None = None):
         self.stage, self.sink, self.held, self.reward = stage, sink, held, reward
-        self._judge: Judge | None = None
+        self._judge: PairJudge | None = None
         self._teacher: Any = None
 
     @property
@@ -130,9 +130,9 @@ class Teachers:
         return self._teacher
 
     @property
-    def judge(self) -> Judge | None:
+    def judge(self) -> PairJudge | None:
         if self._judge is None and self.stage.judge is not None:
-            self._judge = Judge(self._open(self.stage.judge, "judge"))
+            self._judge = PairJudge(self._open(self.stage.judge, "judge"))
         return self._judge
 
     def rewards(self, conversations: list[list[dict[str, Any]]], tools: list[str | None]) -> list[float]:
@@ -261,7 +261,7 @@ def finish(
         balance = pairs.unbalanced(
             (drafts.read(shard.number) for shard in plan.shards), stage.length_balance, inputs.seed
         )
-    seen = pairs.places(
+    seen = pairs.drafted_pairs(
         (drafts.read(shard.number).select(["id", "prompt_hash", "in_sft"]) for shard in plan.shards), balance
     )
     drop, prompts, rows = pairs.final(seen, stage.sft_overlap, stage.per_prompt, inputs.seed)
@@ -279,7 +279,7 @@ def finish(
         }  # fmt: skip
     receipts = []
     for shard in plan.shards:
-        table, ledger = pairs.trimmed(drafts.read(shard.number), drafts.ledger(shard.number), drop)
+        table, ledger = pairs.without_dropped(drafts.read(shard.number), drafts.ledger(shard.number), drop)
         notes = pairs.lengths(table)
         if shard.number == 0:
             # Facts of the whole store stand in the first receipt alone, since a report adds the shards' notes up.

@@ -41,16 +41,16 @@ def draft(sides: Sequence[Side], dropped: Iterable[Dropped], method: str) -> tup
     for side in sides:
         by_chat.setdefault(side.chat.id, []).append(side)
     for name, mine in by_chat.items():
-        standing = [side for side in mine if not side.reasons]
+        survivors = [side for side in mine if not side.reasons]
         why = Counter(side.reasons[0] for side in mine if side.reasons)
         note = (
             ", ".join(f"{reason} {count}" for reason, count in sorted(why.items())) if why and len(mine) > 1 else None
         )
-        for side in standing:
+        for side in survivors:
             row = pair_row(side, method)
             rows.append(row)
             entries.append(_entry(name, row["id"], (), _metrics(side), note))
-        if not standing:
+        if not survivors:
             first = mine[0]
             reasons = tuple(dict.fromkeys(reason for side in mine for reason in side.reasons))
             entries.append(_entry(name, None, reasons, _metrics(first), note))
@@ -101,7 +101,7 @@ def ledger_of(entries: list[dict[str, Any]]) -> pa.Table:
     )
 
 
-class Places(NamedTuple):
+class DraftedPairs(NamedTuple):
     """The drafted pairs of all shards: what the last choice is made from. Lists of one length, in store order."""
 
     id: list[str]
@@ -109,8 +109,8 @@ class Places(NamedTuple):
     in_sft: list[bool | None]
 
 
-def places(tables: Iterable[pa.Table], without: dict[str, str] | None = None) -> Places:
-    found = Places([], [], [])
+def drafted_pairs(tables: Iterable[pa.Table], without: dict[str, str] | None = None) -> DraftedPairs:
+    found = DraftedPairs([], [], [])
     for table in tables:
         if without:
             table = table.filter(pa.array([name not in without for name in table["id"].to_pylist()], pa.bool_()))
@@ -121,7 +121,7 @@ def places(tables: Iterable[pa.Table], without: dict[str, str] | None = None) ->
 
 
 def final(
-    found: Places, share: float | None, cap: int, seed: int
+    found: DraftedPairs, share: float | None, cap: int, seed: int
 ) -> tuple[dict[str, str], overlap.Share, overlap.Share]:
     """Reasons by id of the pairs to drop after all, and the overlap of what stays: on prompts, and on pairs.
 
@@ -169,7 +169,7 @@ def _hashed(seed: int, name: str) -> int:
     return xxhash.xxh3_64_intdigest(name.encode(), seed=seed & (2**64 - 1))
 
 
-def trimmed(table: pa.Table, ledger: pa.Table, drop: dict[str, str]) -> tuple[pa.Table, pa.Table]:
+def without_dropped(table: pa.Table, ledger: pa.Table, drop: dict[str, str]) -> tuple[pa.Table, pa.Table]:
     """A drafted shard and its ledger without the pairs to drop; a chat all of whose pairs go keeps one row, with the reason."""
     kept = table.filter(pa.array(np.asarray([name not in drop for name in table["id"].to_pylist()], dtype=bool)))
     entries = ledger.select(["id", "out", "reasons", "note", *METRICS]).to_pylist()

@@ -65,7 +65,7 @@ def _bias(store: Store) -> str:
         told += [f"<strong>{escape(sides['warning'])}</strong>"] if "warning" in sides else []
     if judge := notes.get("judge"):
         told.append(
-            f"the judge settled {number(judge['judged'])} pairs: {number(judge['ties'])} ties, {number(judge['flips'])} decided by position "
+            f"the judge compared {number(judge['judged'])} pairs: {number(judge['ties'])} ties, {number(judge['flips'])} decided by position "
             f"(flip rate {judge.get('flip_rate', '?')}), {number(judge['unparsed'])} unparsed; correlation of verdict and length {judge['length_correlation']}"
         )
     return f'<p class="soft">{"; ".join(told)}.</p>' if told else ""

@@ -19,7 +19,7 @@ from pipeline.schema import bare
 from stages.dpo import checks
 from stages.dpo.checks import Limits
 from stages.models.teacher.base import UNFINISHED, Reply, Request, Sampling, Teacher
-from stages.models.teacher.judge import Comparison, Judge
+from stages.models.teacher.judge import Comparison, PairJudge
 
 OVER_CONTEXT = "dpo.over_context"
 TIE = "dpo.tie"
@@ -132,7 +132,7 @@ def _draw(answer_id: str) -> float:
 
 
 def _checked(side: Side, cut: bool, limits: Limits) -> Side:
-    judged = checks.judge(side.chosen, side.rejected, cut, limits)
+    judged = checks.check(side.chosen, side.rejected, cut, limits)
     return replace(side, reasons=tuple(judged.reasons), similarity=judged.similarity, length_ratio=judged.length_ratio)
 
 
@@ -215,7 +215,7 @@ def best_and_worst(
     return [_ranked(chat, *pools[chat.id], scores, limits, margin) for chat in chats]
 
 
-def judged(judge: Judge, asked: list[tuple[ChatRow, ScoredAnswer]]) -> Scores:
+def judged(judge: PairJudge, asked: list[tuple[ChatRow, ScoredAnswer]]) -> Scores:
     """A judge's scores; the label is shown to it as reference, except of itself."""
     items = [
         Comparison(
@@ -238,7 +238,7 @@ def _ranked(
 ) -> Side:
     given = [(*scores[f"{chat.id}/{one.name}"], one) for one in usable]
     reasons = tuple(dict.fromkeys(reason for _, reason, _ in given if reason))
-    scored = [(score, place, one) for place, (score, reason, one) in enumerate(given) if reason is None]
+    scored = [(score, number, one) for number, (score, reason, one) in enumerate(given) if reason is None]
     if len(scored) < 2 or UNFINISHED & set(reasons):
         return Side(chat, 0, reasons=(*reasons, *failed) or ("dpo.too_few_answers",))
     best = max(scored, key=lambda one: (one[0], -one[1]))
@@ -266,19 +266,19 @@ def rewarded(
     most: float | None,
 ) -> list[Side]:
     """The same candidates, those that stood so far with the rewards of both sides, and whether their difference is in the band."""
-    standing = [n for n, side in enumerate(sides) if not side.reasons]
+    survivors = [n for n, side in enumerate(sides) if not side.reasons]
     said = [
         [*sides[n].chat.prompt, {"role": "assistant", "content": text}]
-        for n in standing
+        for n in survivors
         for text in (sides[n].chosen, sides[n].rejected)
     ]
     values = (
-        [float(value) for value in score(said, [sides[n].chat.tools for n in standing for _ in range(2)])]
+        [float(value) for value in score(said, [sides[n].chat.tools for n in survivors for _ in range(2)])]
         if said
         else []
     )
     done = list(sides)
-    for n, good, bad in zip(standing, values[::2], values[1::2]):
+    for n, good, bad in zip(survivors, values[::2], values[1::2]):
         apart = good - bad
         why = (
             STUDENT_WINS
@@ -293,16 +293,16 @@ def rewarded(
     return done
 
 
-def compared(judge: Judge, sides: Sequence[Side]) -> list[Side]:
+def compared(judge: PairJudge, sides: Sequence[Side]) -> list[Side]:
     """The same candidates, those that stood so far with the judge's verdict on them."""
-    standing = [n for n, side in enumerate(sides) if not side.reasons]
+    survivors = [n for n, side in enumerate(sides) if not side.reasons]
     pairs = [
         Comparison(f"{sides[n].chat.id}/{sides[n].ordinal}", sides[n].chat.question, sides[n].chosen, sides[n].rejected, sides[n].chat.lang,
                  url=sides[n].chat.row["url"] or "", doc_id=sides[n].chat.row["doc_id"] or "")
-        for n in standing
+        for n in survivors
     ]  # fmt: skip
     done = list(sides)
-    for n, verdict in zip(standing, judge.compare(pairs)):
+    for n, verdict in zip(survivors, judge.compare(pairs)):
         why = {"one": None, "two": STUDENT_WINS, "tie": TIE}[verdict.winner] if verdict.winner else verdict.reason
         done[n] = done[n] if why is None else replace(done[n], reasons=(why,))
     return done

@@ -77,7 +77,7 @@ class StudentPrompt(NamedTuple):
         return [self.id, turns, *filter(None, [self.tools])]
 
 
-class Task(NamedTuple):
+class StudentTask(NamedTuple):
     """One shard of the pass."""
 
     number: int
@@ -114,12 +114,12 @@ def answer(
     for number, at in enumerate(range(0, len(prompts), CHUNK)):
         some = list(prompts[at : at + CHUNK])
         key = digest({**base, "prompts": [p.fingerprint() for p in some]})
-        tasks.append(Task(number, some, inputs[port], stage.sampling, samples, inputs.seed, store, key))
+        tasks.append(StudentTask(number, some, inputs[port], stage.sampling, samples, inputs.seed, store, key))
     run_tasks(pool, store, answer_shard, tasks, "dpo")
     return store
 
 
-def answer_shard(task: Task) -> Receipt:
+def answer_shard(task: StudentTask) -> Receipt:
     """One shard of answers."""
     from stages.models.inference.generate import SamplingParams
 

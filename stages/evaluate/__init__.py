@@ -119,8 +119,8 @@ class Evaluate(Stage):
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         if not inputs["model"]:
             raise UsageError("evaluate was given no model", "give `model`")
-        from stages.evaluate.task import Job, evaluate
+        from stages.evaluate.task import EvaluateJob, evaluate
 
         return run_tasks(
-            pool, sink, evaluate, [Job(self, inputs, sink, self.key(inputs))], "evaluate", gpus=inputs.gpus
+            pool, sink, evaluate, [EvaluateJob(self, inputs, sink, self.key(inputs))], "evaluate", gpus=inputs.gpus
         )

@@ -60,7 +60,7 @@ def write(
     return text
 
 
-def standing(folder: str, key: str) -> str | None:
+def valid_page(folder: str, key: str) -> str | None:
     """The table, where it and all beside it were made of this key and are whole."""
     at = filesystem(folder)
     if not at.exists(RECEIPT):
@@ -158,7 +158,7 @@ def documents(found: dict[str, VariantMeasure], held: MeasuredDocuments) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(["id", "lang", "kept", "bytes", *names])
-    for place_, (row, kept) in enumerate(zip(held.rows, held.kept)):
-        bits = [f"{value:.3f}" for one in found.values() for value in one.numerator[:, place_]]
-        writer.writerow([row["id"], row["lang"] or "und", int(kept), int(size[place_]), *bits])
+    for document, (row, kept) in enumerate(zip(held.rows, held.kept)):
+        bits = [f"{value:.3f}" for one in found.values() for value in one.numerator[:, document]]
+        writer.writerow([row["id"], row["lang"] or "und", int(kept), int(size[document]), *bits])
     return out.getvalue()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.evaluate import choices, problems
-from stages.models.teacher.judge import Comparison, Judge
+from stages.models.teacher.judge import Comparison, PairJudge
 
 
 def put_choices(stage: Any, subject: Any, reader: Any, encoder: Any, width: int) -> None:
@@ -43,10 +43,10 @@ def put_problems(stage: Any, subject: Any, generator: Any) -> None:
             }
 
 
-def judge_all(judge: Judge, subjects: Sequence[Any], below: Any) -> None:
+def judge_all(judge: PairJudge, subjects: Sequence[Any], below: Any) -> None:
     """Every model's written answers against those of the model below it; a tie, and a verdict the two orders do not share, is half."""
-    for place, subject in enumerate(subjects):
-        before = below(subject, subjects[:place])
+    for number, subject in enumerate(subjects):
+        before = below(subject, subjects[:number])
         if before is None or not subject.generations or not before.generations:
             continue
         texts = {one["prompt"]: one for one in before.generations}

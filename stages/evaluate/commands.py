@@ -124,7 +124,7 @@ class Ablate(Options):
             "options": self.model_dump(mode="json", exclude={"recipe", "set", "dry_run", "pool", "workers"}),
         }
         key = ablation.key(recipe, measured, kept_in, {**told, "variants": variants})
-        text = ablation_page.standing(ablation.folder(recipe), key)
+        text = ablation_page.valid_page(ablation.folder(recipe), key)
         if text is not None:
             print(f"{text}{second.name}: nothing to do, all {len(second.steps)} steps and the table are up to date")
             return 0

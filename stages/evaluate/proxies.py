@@ -95,8 +95,8 @@ def read(models: dict[str, list[Store]], held: MeasuredDocuments) -> dict[str, d
 def _of(documents: dict[str, Any], held: MeasuredDocuments) -> tuple[np.ndarray, np.ndarray]:
     """Bits and bytes of the held documents, in their order."""
     at = {name: number for number, name in enumerate(documents["ids"])}
-    places = [at[row["id"]] for row in held.rows]
-    return _only(documents["bits"])[places], np.asarray(documents["bytes"], dtype=float)[places]
+    positions = [at[row["id"]] for row in held.rows]
+    return _only(documents["bits"])[positions], np.asarray(documents["bytes"], dtype=float)[positions]
 
 
 def _only(by_model: dict[str, list[float]]) -> np.ndarray:

@@ -30,7 +30,7 @@ from stages.models.inference.chain import ChainLink, assemble, four_bit_of, open
 from stages.models.inference.device import arithmetic, number_type
 from stages.models.inference.generate import Generator, SamplingParams, tokenizer_of
 from stages.models.teacher.base import open_teacher
-from stages.models.teacher.judge import Judge
+from stages.models.teacher.judge import PairJudge
 
 FORMAT = 1
 NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo", "rl": "rl"}
@@ -78,11 +78,11 @@ def measure_all(job: Any) -> Receipt:
     refused: dict[str, dict[str, str]] = {shape: {} for shape in rows}
     guess: np.ndarray | None = None
     with arithmetic(stage.threads, inputs.seed) as device:
-        for place, subject in enumerate(subjects):
-            guess = _measure(stage, subject, below(subject, subjects[:place]), rows, refused, device, guess)
+        for at_subject, subject in enumerate(subjects):
+            guess = _measure(stage, subject, below(subject, subjects[:at_subject]), rows, refused, device, guess)
     if stage.judge is not None:
         with closing(open_teacher(stage.judge, f"{job.sink.path.rstrip('/')}-judge.jsonl")) as teacher:
-            asked.judge_all(Judge(teacher), [subject for subject in subjects if not subject.untrained], below)
+            asked.judge_all(PairJudge(teacher), [subject for subject in subjects if not subject.untrained], below)
     report = compose(stage, subjects, shares, guess, inputs.seed)
     ledger = Ledger.concat(found.ledger(refused[shape]) for shape, found in rows.items() if found.ids)
     with tempfile.TemporaryDirectory(prefix="maetdol-evaluate-") as folder:

@@ -10,7 +10,7 @@ from pipeline.storage.store import ARTEFACT, Store
 from stages.models.inference.device import patient
 
 
-class Job(NamedTuple):
+class EvaluateJob(NamedTuple):
     """One evaluation, as it travels to where it is done."""
 
     stage: Any
@@ -24,7 +24,7 @@ class Job(NamedTuple):
         return "evaluate"
 
 
-def evaluate(job: Job) -> Receipt:
+def evaluate(job: EvaluateJob) -> Receipt:
     """Measure, and put the artefact."""
     patient()
     from stages.evaluate.session import measure_all

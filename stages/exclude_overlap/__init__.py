@@ -44,7 +44,7 @@ class ExcludeOverlap(ShardStage):
     "Text columns compared, joined by line feeds; default: the main one (of chats every message)."
 
     def worker(self, inputs: Inputs, shard: int) -> Callable[[pa.RecordBatch], Work]:
-        from stages.exclude_overlap.known import gather, judged
+        from stages.exclude_overlap.known import evaluated, gather
 
         known = gather(inputs["against"], self)
-        return lambda batch: judged(self, known, batch)
+        return lambda batch: evaluated(self, known, batch)

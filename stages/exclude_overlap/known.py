@@ -93,7 +93,7 @@ def shares(known: KnownRuns, sets: Sets) -> Shares:
     return Shares(own, held, which)
 
 
-def judged(stage: ExcludeOverlap, known: KnownRuns, batch: pa.RecordBatch) -> Work:
+def evaluated(stage: ExcludeOverlap, known: KnownRuns, batch: pa.RecordBatch) -> Work:
     """The rows of `batch` that are not known, and the ledger of all."""
     found = shares(known, runs_of(batch, stage.fields, stage.width))
     reasons = [_reason(own, held, stage.share) for own, held in zip(found.own.tolist(), found.held.tolist())]

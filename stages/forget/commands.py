@@ -119,9 +119,9 @@ def _say(summary: dict[str, Any], done: str) -> None:
         print(
             f"saw it: {name} was made from {count:,} such rows and is not changed; to be free of them: maetdol run RECIPE --from {name}"
         )
-    for name, on in summary["stands_on"].items():
+    for name, on in summary.get("depends_on", summary.get("stands_on", {})).items():  # 0.1.0 wrote `stands_on`
         if name not in summary["saw"]:
-            print(f"saw it: {name} stands on {', '.join(on)}")
+            print(f"saw it: {name} was made from {', '.join(on)}")
     if summary["copies"]:
         stores = sorted({row["store"] for row in summary["copies"]})
         print(

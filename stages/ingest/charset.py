@@ -43,9 +43,9 @@ HEAD = 8192
 META_HEAD = 131_072
 """Bytes searched for a declaration. The standard says 1,024; real pages put scripts before it."""
 TOLERATED = 0.2
-"""Unreadable places for each character beyond ASCII from which a declared charset is given up: what is ASCII proves nothing."""
+"""Unreadable positions for each character beyond ASCII from which a declared charset is given up: what is ASCII proves nothing."""
 FEW = 2
-"""Unreadable places that speak against no label: so little evidence would let the detector guess."""
+"""Unreadable positions that speak against no label: so little evidence would let the detector guess."""
 SURE = 8
 """Characters beyond ASCII that must read as Korean before a label of another script is not believed."""
 DETECT = 131_072
@@ -66,7 +66,7 @@ _ISO_2022 = ((b"\x1b$)C", "iso2022_kr"), (b"\x1b$B", "iso2022_jp_ext"), (b"\x1b$
 """Escapes that turn seven-bit text to Korean or Japanese, and the codec."""
 _HZ = re.compile(rb"~\{((?:[!-w][!-~])+)~\}")
 UNREADABLE = "\udcff"
-"""What the error handler `maetdol.unreadable` puts for each place that cannot be decoded: no text decodes to it, so it can be
+"""What the error handler `maetdol.unreadable` puts for each position that cannot be decoded: no text decodes to it, so it can be
 counted, and told from a U+FFFD that stood there."""
 codecs.register_error("maetdol.unreadable", lambda fault: (UNREADABLE, fault.end))  # type: ignore[attr-defined]
 
@@ -206,7 +206,7 @@ def _marked(data: bytes, name: str) -> bool:
 
 
 def _is_utf8(data: bytes) -> bool:
-    """UTF-8 throughout, or with a damaged or cut place among many that are not."""
+    """UTF-8 throughout, or with a damaged or cut position among many that are not."""
     return _strict(data, "utf-8") is not None or mostly_utf8(data)
 
 
@@ -255,7 +255,7 @@ def wide(head: bytes) -> str | None:
     if not head.count(0):
         return None
     units = len(head) // 4
-    fourth = [head[place::4].count(0) for place in range(4)]
+    fourth = [head[i::4].count(0) for i in range(4)]
     even, odd = fourth[0] + fourth[2], fourth[1] + fourth[3]
     # Bytes that are UTF-8 with a few NUL among them are that; where they are not, blanks and line ends have the only NUL.
     least = (0.8 if mostly_utf8(head) else 0.02) * 2 * units
@@ -289,7 +289,7 @@ def escaped(head: bytes) -> str | None:
 
 def _is_hz(head: bytes) -> bool:
     """Is every stretch between ~{ and ~} one of pairs, most of them common hanzi (level 1 of GB 2312)?"""
-    pairs = [stretch[place] for stretch in _HZ.findall(head) for place in range(0, len(stretch), 2)]
+    pairs = [stretch[i] for stretch in _HZ.findall(head) for i in range(0, len(stretch), 2)]
     common = sum(0x30 <= first <= 0x57 for first in pairs)
     return len(pairs) >= 4 and 5 * common >= 4 * len(pairs) and len(_HZ.findall(head)) == head.count(b"~{")
 
@@ -355,7 +355,7 @@ def detect(data: bytes) -> str:
 
 
 def mostly_utf8(data: bytes) -> bool:
-    """Valid UTF-8, or UTF-8 with a damaged or cut place: three readable multi-byte characters for each that is not.
+    """Valid UTF-8, or UTF-8 with a damaged or cut position: three readable multi-byte characters for each that is not.
 
     Text in any other charset decodes as UTF-8 into next to no readable multi-byte characters.
     """

@@ -1,6 +1,6 @@
 """What kind of input bytes are: by their first bytes where they say so, else by their name, else by what the text looks like.
 
-One place decides it, for files and for what a crawler brought home: `kind` what a file is read as, `apart` what is no text.
+One module decides it, for files and for what a crawler brought home: `kind` what a file is read as, `apart` what is no text.
 """
 
 from __future__ import annotations

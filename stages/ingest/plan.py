@@ -12,7 +12,7 @@ from pipeline.options import digest
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.ingest.sources import File
-from stages.ingest.task import PARTS, Task
+from stages.ingest.task import PARTS, IngestTask
 
 GROUP_BYTES = 64 << 20
 """Bytes of small files in one task (64 MiB): a quarter of a minute of pages on one core."""
@@ -34,10 +34,12 @@ def groups(files: Iterable[File]) -> list[tuple[File, ...]]:
     return [*found, tuple(held)] if held else found
 
 
-def tasks(files: list[File], options: Any, sink: Store, key: str) -> list[Task]:
+def tasks(files: list[File], options: Any, sink: Store, key: str) -> list[IngestTask]:
     """One task per group; its key is the stage's with the names and contents of its files."""
     return [
-        Task(number, group, options, sink, digest([key, [[file.name, file.digest, file.within] for file in group]]))
+        IngestTask(
+            number, group, options, sink, digest([key, [[file.name, file.digest, file.within] for file in group]])
+        )
         for number, group in enumerate(groups(files))
     ]
 
@@ -59,10 +61,10 @@ def collisions(sink: Store, receipts: Iterable[Receipt]) -> dict[int, tuple[int,
     mark, owner = mark[order], owner[order]
     again = np.flatnonzero(mark[1:] == mark[:-1]) + 1
     found: dict[int, set[int]] = defaultdict(set)
-    for place in again:
-        first = place - 1
-        while first >= 0 and mark[first] == mark[place]:
-            if owner[first] // PARTS != owner[place] // PARTS:
-                found[int(owner[place]) // PARTS].add(int(owner[first]))
+    for line_number in again:
+        first = line_number - 1
+        while first >= 0 and mark[first] == mark[line_number]:
+            if owner[first] // PARTS != owner[line_number] // PARTS:
+                found[int(owner[line_number]) // PARTS].add(int(owner[first]))
             first -= 1
     return {task: tuple(sorted(shards)) for task, shards in sorted(found.items())}

@@ -27,7 +27,7 @@ REASONS = {
     "ingest.open_failed": "the file could not be opened or read",
     "ingest.not_a_file": "no regular file of the folder: a pipe, socket or device, or a link that leads out of it (`follow_links`)",
     "ingest.unknown_kind": "the file is of no kind that holds text (an image, a style sheet, a binary)",
-    "ingest.broken_file": "the file is damaged and nothing after that place could be read",
+    "ingest.broken_file": "the file is damaged and nothing after that position could be read",
     "ingest.truncated_gzip": "the compressed file ends before its end; the records before that are kept",
     "ingest.broken_record": "a record whose header, length or encoding does not hold; reading went on behind it",
     "ingest.empty": "a file, record or text without a character",
@@ -165,12 +165,12 @@ def _at_breaks(text: str) -> Iterator[tuple[int, int]]:
 def _lines(text: str) -> str:
     """The text with the ends of its lines as they stay."""
     lines = text.split("\n")
-    odd = [place for place, line in enumerate(lines) if line and line[-1] in _LAST]
-    for place in odd:
-        line = lines[place]
+    odd = [i for i, line in enumerate(lines) if line and line[-1] in _LAST]
+    for i in odd:
+        line = lines[i]
         kept = line.rstrip(BLANKS)
-        breaks = line.endswith("  ") and place < len(lines) - 1
-        lines[place] = "" if not kept.strip(UNSEEN) else kept + "  " if breaks else kept
+        breaks = line.endswith("  ") and i < len(lines) - 1
+        lines[i] = "" if not kept.strip(UNSEEN) else kept + "  " if breaks else kept
     return "\n".join(lines) if odd else text
 
 

@@ -33,7 +33,7 @@ class Outcome(NamedTuple):
     source: str | None = None
     """Of a record that gave no row: the file it stands in, so that it can be found again."""
     locator: str | None = None
-    """Its place in that file."""
+    """Its locator in that file."""
 
 
 class Waiting(NamedTuple):
@@ -44,7 +44,7 @@ class Waiting(NamedTuple):
     row: dict[str, Any]
 
     def rest(self) -> dict[str, Any]:
-        """The columns that have no place of their own."""
+        """The columns that have no field of their own."""
         return {name: value for name, value in self.row.items() if name not in self.given.used}
 
 
@@ -147,7 +147,7 @@ class Shaper:
             )
 
     def _chat(self, found: labelled.LabelledChat, row: dict[str, Any], row_id: str, file: str) -> Outcome:
-        values = self._passport(row, found.used, file) | {
+        values = self._provenance(row, found.used, file) | {
             "id": row_id,
             "messages": found.messages,
             "rule": found.rule,
@@ -156,7 +156,7 @@ class Shaper:
         return Outcome((row_id,), row_id, values, None, found.note)
 
     def _pair(self, found: labelled.LabelledPair, row: dict[str, Any], file: str) -> dict[str, Any]:
-        return self._passport(row, found.used, file) | {
+        return self._provenance(row, found.used, file) | {
             "prompt": found.prompt,
             "chosen": found.chosen,
             "rejected": found.rejected,
@@ -185,7 +185,7 @@ class Shaper:
         beside = {f"rejected.{name}": value for name, value in bad.rest().items() if value != good.row.get(name)}
         yield Outcome(ids, out, self._pair(found, good.row | beside, file) | {"id": out}, None, note)
 
-    def _passport(self, row: dict[str, Any], used: tuple[str, ...], file: str) -> dict[str, Any]:
+    def _provenance(self, row: dict[str, Any], used: tuple[str, ...], file: str) -> dict[str, Any]:
         rest = {name: value for name, value in row.items() if name not in used}
         known = {ours: table_row.word(rest, table_row.KNOWN[ours]) for ours in ("lang", "url", "licence")}
         return known | {"source": clean(file), "meta": meta_list(rest)}

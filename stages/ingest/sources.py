@@ -86,7 +86,7 @@ def _local(entry: str, follow: bool) -> Iterator[File]:
         yield _file(path, path.parent, True)
     elif _WILD.search(entry):
         parts = path.parts
-        fixed = next(place for place, part in enumerate(parts) if _WILD.search(part))
+        fixed = next(depth for depth, part in enumerate(parts) if _WILD.search(part))
         root = Path(*parts[:fixed]) if fixed else Path(".")
         for match in sorted(root.glob(str(Path(*parts[fixed:])))):
             if match.is_dir() and not match.is_symlink():
@@ -186,7 +186,7 @@ def _remote(entry: str) -> Iterator[File]:
     scheme, _, rest = entry.partition("://")
     fs = Remote(entry).fsspec
     parts = rest.rstrip("/").split("/")
-    fixed = next((place for place, part in enumerate(parts) if _WILD.search(part)), None)
+    fixed = next((depth for depth, part in enumerate(parts) if _WILD.search(part)), None)
 
     def listed() -> tuple[str, dict[str, Any]]:
         if fixed is not None:
@@ -225,13 +225,13 @@ class _Object(io.RawIOBase):
     def __init__(self, handle: Any, file: File):
         super().__init__()
         self._handle, self._file, self._at = handle, file, 0
-        self._by_place = handle.seekable()
+        self._seekable = handle.seekable()
 
     def readable(self) -> bool:
         return True
 
     def seekable(self) -> bool:
-        return self._by_place
+        return self._seekable
 
     def seek(self, offset: int, whence: int = 0) -> int:
         self._at = self._handle.seek(offset, whence)
@@ -242,14 +242,14 @@ class _Object(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         data = self._piece(len(buffer))
-        if not data and len(buffer) and self._by_place and self._at < self._file.size:
+        if not data and len(buffer) and self._seekable and self._at < self._file.size:
             raise self._cut(f"it ended after {self._at:,} of {self._file.size:,} bytes")
         buffer[: len(data)] = data
         self._at += len(data)
         return len(data)
 
     def _piece(self, size: int) -> bytes:
-        if self._by_place:
+        if self._seekable:
             return tried(lambda: self._again(size), self._file.path)
         try:
             return self._handle.read(size)

@@ -1,4 +1,4 @@
-"""A row of a structured file to a document: its text as it is, known columns in their places, all others in `meta`."""
+"""A row of a structured file to a document: its text as it is, known columns in their fields, all others in `meta`."""
 
 from __future__ import annotations
 

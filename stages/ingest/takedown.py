@@ -93,13 +93,13 @@ def filler(size: int) -> bytes:
 
 
 def _blank(path: Path, forgotten: Forgotten, ids: frozenset[str]) -> bool:
-    places = [(begin, end) for _, begin, end in _lost(path, forgotten, ids)]
-    if places:
+    spans = [(begin, end) for _, begin, end in _lost(path, forgotten, ids)]
+    if spans:
         packed = bytearray(path.read_bytes())
-        for begin, end in places:
+        for begin, end in spans:
             packed[begin:end] = filler(end - begin)
         Local(path.parent).write(path.name, bytes(packed))
-    return bool(places)
+    return bool(spans)
 
 
 def _lines(path: Path, hides: Callable[[str], bool]) -> list[str]:

@@ -40,7 +40,7 @@ LEDGER_ROWS = 1 << 20
 
 
 @dataclass(frozen=True)
-class Task:
+class IngestTask:
     """Files to read, and what the proof of the result must say."""
 
     number: int
@@ -57,12 +57,12 @@ class Task:
         return f"ingest task {self.number} ({self.files[0].name}{more})" if self.files else f"ingest task {self.number}"
 
 
-def part_key(task: Task, part: int, against: dict[int, str]) -> str:
+def part_key(task: IngestTask, part: int, against: dict[int, str]) -> str:
     """Key of one shard of a task; `against` maps earlier shards to their content hashes."""
     return digest([task.key, part, {str(shard): value for shard, value in sorted(against.items())}])
 
 
-def proven(task: Task, receipts: dict[int, Receipt]) -> tuple[list[Receipt], bool]:
+def proven(task: IngestTask, receipts: dict[int, Receipt]) -> tuple[list[Receipt], bool]:
     """The task's leading shards whose receipts still count, and whether they are all of it."""
     found: list[Receipt] = []
     for part in range(PARTS):
@@ -80,7 +80,7 @@ def proven(task: Task, receipts: dict[int, Receipt]) -> tuple[list[Receipt], boo
     return found, True
 
 
-def run_task(task: Task) -> list[Receipt]:
+def run_task(task: IngestTask) -> list[Receipt]:
     """Make the task's shards; returns the receipts of all of them, those that stood included."""
     numbers = range(task.number * PARTS, (task.number + 1) * PARTS)
     receipts = {n: r for n in (*numbers, *task.against) if (r := task.sink.receipt(n)) is not None}
@@ -99,7 +99,9 @@ def run_task(task: Task) -> list[Receipt]:
         parts.abandon()
 
 
-def outcomes(task: Task, forgotten: Forgotten, skip: int = 0) -> Iterator[tuple[int | None, Raw | None, list[Outcome]]]:
+def outcomes(
+    task: IngestTask, forgotten: Forgotten, skip: int = 0
+) -> Iterator[tuple[int | None, Raw | None, list[Outcome]]]:
     """Each record's number, the record, and what became of it, in order; at the end of those that waited for another.
 
     The first `skip` records are read past. A record whose reading or shaping fails in a way nobody foresaw is a row like others.
@@ -116,18 +118,18 @@ def outcomes(task: Task, forgotten: Forgotten, skip: int = 0) -> Iterator[tuple[
         made = guarded(shaped, raw, row_id, file)
         found = [Outcome((row_id,), None, None, made.reason, made.note)] if isinstance(made, Raw) else made
         waiting[row_id] = file, raw.locator
-        found = [_placed(outcome, waiting) for outcome in found]
+        found = [_with_source(outcome, waiting) for outcome in found]
         if read > skip:
             yield read, raw, found
-    yield None, None, [_placed(_hidden(outcome, forgotten), waiting) for outcome in shaper.finish()]
+    yield None, None, [_with_source(_hidden(outcome, forgotten), waiting) for outcome in shaper.finish()]
 
 
-def _placed(outcome: Outcome, waiting: dict[str, tuple[str, str]]) -> Outcome:
-    """The outcome, with file and place where it is a dropped record's; an answer that waits for its counterpart keeps its own."""
-    places = [waiting.pop(row_id, (None, None)) for row_id in outcome.ids]
+def _with_source(outcome: Outcome, waiting: dict[str, tuple[str, str]]) -> Outcome:
+    """The outcome, with file and locator where it is a dropped record's; an answer that waits for its counterpart keeps its own."""
+    origins = [waiting.pop(row_id, (None, None)) for row_id in outcome.ids]
     if outcome.reason is None or outcome.reason == FORGOTTEN:
         return outcome
-    source, locator = places[0]
+    source, locator = origins[0]
     return outcome._replace(source=clean(source) if source else None, locator=clean(locator) if locator else None)
 
 
@@ -138,7 +140,7 @@ def _hidden(outcome: Outcome, forgotten: Forgotten) -> Outcome:
     return Outcome(outcome.ids, None, None, FORGOTTEN)
 
 
-def _records(task: Task) -> Iterator[tuple[Raw, str, str]]:
+def _records(task: IngestTask) -> Iterator[tuple[Raw, str, str]]:
     """Every record of the task's files with its id; a repeated id gets an ordinal and a note."""
     taken = _Taken(task)
     columns = task.options.columns
@@ -167,7 +169,7 @@ def _read(file: File, max_bytes: int) -> Iterator[Raw]:
 class _Taken:
     """Ids given so far (64 bits of each) and those of earlier shards that may collide."""
 
-    def __init__(self, task: Task):
+    def __init__(self, task: IngestTask):
         self.seen: set[int] = set()
         for shard in task.against:
             self.seen |= {int(row_id[:16], 16) for row_id in task.sink.ledger(shard)["id"].to_pylist()}
@@ -191,7 +193,7 @@ class _Taken:
 class _Parts:
     """The shard under way: outcomes gathered to batches, batches to a shard, and a new shard where one is full."""
 
-    task: Task
+    task: IngestTask
     against: dict[int, str]
     done: list[Receipt]
     outcomes: list[Outcome] = field(default_factory=list)

@@ -23,7 +23,7 @@ FEED = {"gzip": 16_384, "xz": 65_536, "bzip2": 65_536, "zstd": 2_048}
 SALVAGE = 64
 """Packed bytes given at a time to find how far a damaged member can be read."""
 KEPT = 1 << 20
-"""Packed bytes of the member under way that are kept behind the place of reading: in them a member may begin that a damaged one ran over."""
+"""Packed bytes of the member under way that are kept behind the reading position: in them a member may begin that a damaged one ran over."""
 AGAIN = 4
 """How many times the packed bytes may be searched again, all damaged members together."""
 OPENS = 4_096
@@ -77,7 +77,7 @@ class Unpacked(io.RawIOBase):
             self._read_dictionary()
 
     @property
-    def place(self) -> int:
+    def position(self) -> int:
         """Where in the unpacked bytes of the file the next read begins."""
         return self.unpacked - len(self._ready) + self._taken
 
@@ -129,7 +129,7 @@ class Unpacked(io.RawIOBase):
         return b""
 
     def _refill(self) -> bool:
-        """More packed bytes behind those held; of those before the place of reading the last KEPT of this member stay."""
+        """More packed bytes behind those held; of those before the reading position the last KEPT of this member stay."""
         more = self._handle.read(CHUNK)
         if more:
             start = max(self._begun, self._at - KEPT)

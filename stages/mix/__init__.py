@@ -29,7 +29,7 @@ class Mix(Stage):
 
     by: str = "lang"
     """What a group is: a column (`lang`, `source`, `licence`), a path into one (`meta.site`, `meta.tags[0]`), the `host` of the URL,
-    or the `store` a row comes from (by its place in `of`: 0, 1, ...)."""
+    or the `store` a row comes from (by its number in `of`: 0, 1, ...)."""
     weights: dict[str, float] = Field(default_factory=dict)
     "Weight per group, e.g. `{ko: 0.6, en: 0.4}`; any sum. `other` stands for every group not named. Empty: as they are."
     budget: str | int | None = None
@@ -57,7 +57,7 @@ class Mix(Stage):
     @field_validator("weights", mode="before")
     @classmethod
     def _words(cls, weights: object) -> object:
-        # YAML reads `no:` (Norwegian) as false and a store's place as a number: groups are words.
+        # YAML reads `no:` (Norwegian) as false and a store's number as a number: groups are words.
         return (
             {("no" if key is False else str(key)): value for key, value in weights.items()}
             if isinstance(weights, dict)

@@ -22,19 +22,19 @@ from pipeline.urls import host_of
 from stages.text.words.token_rates import bytes_per_token, usual
 
 
-class Task(NamedTuple):
+class MixTask(NamedTuple):
     """One input shard."""
 
     stage: Any
     source: Store
-    place: int
+    store_number: int
     shard: int
     number: int
     key: str
     sink: Store
     seed: int
     rates: dict[str, float] | None = None
-    cuts: dict[str, tuple[float, int]] | None = None
+    thresholds: dict[str, tuple[float, int]] | None = None
     """Per group, score and hash of the last row that comes once more; None where rows are drawn by hash."""
     repeated: Store | None = None
     """Where ids that stand in more than one input store are written; None where there is one store."""
@@ -45,7 +45,7 @@ class Task(NamedTuple):
 
 
 def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-    places = {store.path: place for place, store in enumerate(inputs["of"])}
+    store_numbers = {store.path: store_number for store_number, store in enumerate(inputs["of"])}
     shards = [(store, shard, content) for store, shard, content in input_shards(inputs)]
     weighed = sink.sub("passes/weigh")
     measure = [
@@ -55,13 +55,13 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         bytes_per_token(stage.tokenizer) if stage.tokenizer else None,
     ]
     tasks = [
-        Task(
+        MixTask(
             stage,
             store,
-            places[store.path],
+            store_numbers[store.path],
             shard,
             number,
-            digest([stage.by, content, places[store.path], *measure]),
+            digest([stage.by, content, store_numbers[store.path], *measure]),
             weighed,
             inputs.seed,
         )
@@ -73,30 +73,30 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         for group, size in receipt.notes["bytes"].items():
             totals[group] = totals.get(group, 0) + size
     rates = rates_of(stage, totals)
-    cuts = cuts_of(rates, [weighed.read(task.number) for task in tasks]) if stage.rank else None
-    repeated = _repeated(weighed, sink, tasks, found) if len(places) > 1 else None
+    thresholds = thresholds_of(rates, [weighed.read(task.number) for task in tasks]) if stage.rank else None
+    repeated = _repeated(weighed, sink, tasks, found) if len(store_numbers) > 1 else None
     # The key of a shard names the rates it was taken at: they follow from all shards.
     taking = [
         task._replace(
             sink=sink,
             rates=rates,
-            cuts=cuts,
+            thresholds=thresholds,
             repeated=repeated,
-            key=stage.key(inputs, content, [rates, _said(cuts)], without=("of",)),
+            key=stage.key(inputs, content, [rates, _said(thresholds)], without=("of",)),
         )
         for task, (_, _, content) in zip(tasks, shards)
     ]
     return run_tasks(pool, sink, take, taking, "mix")
 
 
-def _repeated(weighed: Store, sink: Store, tasks: list[Task], found: list[Receipt]) -> Store:
+def _repeated(weighed: Store, sink: Store, tasks: list[MixTask], found: list[Receipt]) -> Store:
     """The ids (as 64-bit hashes) that more than one input store holds, as a sub-store of one sorted column."""
     store = sink.sub("passes/repeated")
-    key = digest([[receipt.content_hash, task.place] for receipt, task in zip(found, tasks)])
+    key = digest([[receipt.content_hash, task.store_number] for receipt, task in zip(found, tasks)])
     if not valid_receipts(store, {0: key}):
         by_store: dict[int, list[np.ndarray]] = {}
         for task in tasks:
-            by_store.setdefault(task.place, []).append(weighed.read(task.number)["hash"].to_numpy())
+            by_store.setdefault(task.store_number, []).append(weighed.read(task.number)["hash"].to_numpy())
         distinct = [np.unique(np.concatenate(parts)) for parts in by_store.values()]
         hashes, times = np.unique(np.concatenate(distinct), return_counts=True)
         store.put(
@@ -139,10 +139,10 @@ def _shares(weights: dict[str, float], present: dict[str, int]) -> dict[str, flo
     return {group: part / total for group, part in parts.items()} if total else dict.fromkeys(present, 0.0)
 
 
-def groups_of(batch: pa.RecordBatch | pa.Table, by: str, place: int) -> list[str]:
+def groups_of(batch: pa.RecordBatch | pa.Table, by: str, store_number: int) -> list[str]:
     """The group of every row; `none` where the column is null."""
     if by == "store":
-        return [str(place)] * len(batch)
+        return [str(store_number)] * len(batch)
     if by == "host":
         return [host_of(url) or "none" for url in batch.column("url").to_pylist()]
     return [word(value) or "none" for value in values_at(batch, by, "mix")]
@@ -182,14 +182,14 @@ def amounts_of(batch: pa.RecordBatch, tokenizer: str | None) -> np.ndarray:
     return np.rint(sizes / np.array([rates.get(lang or "", rest) for lang in langs])).astype(np.int64)
 
 
-def weigh(task: Task) -> Receipt:
+def weigh(task: MixTask) -> Receipt:
     """Bytes per group of one shard, in the receipt; the hash of every id."""
     totals: dict[str, int] = {}
     hashes, ranked = [np.zeros(0, np.uint64)], []
     for batch in task.source.batches(task.shard):
         ids, groups, sizes = (
             batch.column("id").to_pylist(),
-            groups_of(batch, task.stage.by, task.place),
+            groups_of(batch, task.stage.by, task.store_number),
             amounts_of(batch, task.stage.tokenizer),
         )
         hashes.append(id_hashes(ids))
@@ -200,7 +200,7 @@ def weigh(task: Task) -> Receipt:
                 "group": pa.array(groups, STR),
                 "size": sizes,
                 "score": scores_of(batch, task.stage.rank),
-                "draw": draws(ids, task.seed),
+                "draw": random_numbers(ids, task.seed),
             }
             ranked.append(pa.table(columns))
     table = pa.table({"hash": pa.array(np.concatenate(hashes), pa.uint64())})
@@ -224,51 +224,57 @@ def scores_of(batch: pa.RecordBatch, column: str) -> np.ndarray:
     return np.where(np.isnan(values), -np.inf, values)
 
 
-def draws(ids: list[str], seed: int) -> np.ndarray:
+def random_numbers(ids: list[str], seed: int) -> np.ndarray:
     """A number per row (int64) that decides between equal scores."""
     return np.array(
         [int.from_bytes(hashlib.blake2b(f"{seed}/{i}".encode(), digest_size=7).digest(), "big") for i in ids], np.int64
     )
 
 
-def cuts_of(rates: dict[str, float], weighed: list[pa.Table]) -> dict[str, tuple[float, int]]:
+def thresholds_of(rates: dict[str, float], weighed: list[pa.Table]) -> dict[str, tuple[float, int]]:
     """Per group, score and draw of the last row that comes once more: the best rows whose bytes fill the rest of the rate."""
     table = pa.concat_tables(
         [part for part in weighed if "group" in part.column_names] or [pa.table({"group": pa.array([], STR)})]
     )
-    cuts: dict[str, tuple[float, int]] = {}
+    thresholds: dict[str, tuple[float, int]] = {}
     for group, rate in rates.items():
         own = table.filter(pc.equal(table["group"], group))
         if not len(own):
             continue
-        size, score, draw = (own[name].to_numpy() for name in ("size", "score", "draw"))
-        order = np.lexsort((draw, -score))
+        size, score, number_drawn = (own[name].to_numpy() for name in ("size", "score", "draw"))
+        order = np.lexsort((number_drawn, -score))
         taken = int(np.searchsorted(np.cumsum(size[order]), (rate - np.floor(rate)) * size.sum() + 0.5, side="right"))
-        cuts[group] = (float(score[order[taken - 1]]), int(draw[order[taken - 1]])) if taken else (float("inf"), -1)
-    return cuts
+        thresholds[group] = (
+            (float(score[order[taken - 1]]), int(number_drawn[order[taken - 1]])) if taken else (float("inf"), -1)
+        )
+    return thresholds
 
 
-def _said(cuts: dict[str, tuple[float, int]] | None) -> dict[str, str] | None:
+def _said(thresholds: dict[str, tuple[float, int]] | None) -> dict[str, str] | None:
     """Cuts as words: JSON has no infinity."""
-    return {group: f"{score!r} {draw}" for group, (score, draw) in cuts.items()} if cuts is not None else None
+    return (
+        {group: f"{score!r} {number_drawn}" for group, (score, number_drawn) in thresholds.items()}
+        if thresholds is not None
+        else None
+    )
 
 
 def best(
     ids: list[str],
     groups: list[str],
     rates: dict[str, float],
-    cuts: dict[str, tuple[float, int]],
+    thresholds: dict[str, tuple[float, int]],
     scores: np.ndarray,
     seed: int,
 ) -> np.ndarray:
     """How often each row comes (int64, n): floor(rate), and once more down to its group's cut."""
     rate = np.array([rates.get(group, 0.0) for group in groups])
     least, last = (
-        (np.array(column) for column in zip(*(cuts.get(group, (np.inf, -1)) for group in groups)))
+        (np.array(column) for column in zip(*(thresholds.get(group, (np.inf, -1)) for group in groups)))
         if groups
         else (np.zeros(0), np.zeros(0))
     )
-    more = (scores > least) | ((scores == least) & (draws(ids, seed) <= last))
+    more = (scores > least) | ((scores == least) & (random_numbers(ids, seed) <= last))
     return (np.floor(rate) + more).astype(np.int64)
 
 
@@ -281,35 +287,39 @@ def copies(ids: list[str], groups: list[str], rates: dict[str, float], seed: int
     return (np.floor(rate) + (np.array(drawn) < rate - np.floor(rate))).astype(np.int64)
 
 
-def out_id(row_id: str, place: int, copy: int) -> str:
-    """The id of a row's copy; `place` is its store's where an earlier store may hold the same id, else 0."""
-    own = child_id(row_id, "mix", "store", place) if place else row_id
+def out_id(row_id: str, store_number: int, copy: int) -> str:
+    """The id of a row's copy; `store_number` is its store's where an earlier store may hold the same id, else 0."""
+    own = child_id(row_id, "mix", "store", store_number) if store_number else row_id
     return own if copy == 0 else child_id(own, "mix", "copy", copy)
 
 
-def take(task: Task) -> Receipt:
+def take(task: MixTask) -> Receipt:
     """One shard, each row as often as it comes; repeats get ids of their own."""
-    notes: dict[str, Any] = {"rates": task.rates, "repeats": 0} | ({"cuts": _said(task.cuts)} if task.cuts else {})
-    twice = task.repeated.read(0)["hash"].to_numpy() if task.repeated and task.place else np.zeros(0, np.uint64)
+    notes: dict[str, Any] = {"rates": task.rates, "repeats": 0} | (
+        {"cuts": _said(task.thresholds)} if task.thresholds else {}
+    )
+    twice = task.repeated.read(0)["hash"].to_numpy() if task.repeated and task.store_number else np.zeros(0, np.uint64)
     with task.sink.writer(task.number, stage="mix", key=task.key) as writer:
         table = task.source.read(task.shard)
         writer.expect(table.schema)
         for batch in task.source.batches(task.shard):
             ids = batch.column("id").to_pylist()
-            groups = groups_of(batch, task.stage.by, task.place)
-            if task.cuts is None:
+            groups = groups_of(batch, task.stage.by, task.store_number)
+            if task.thresholds is None:
                 times = copies(ids, groups, task.rates or {}, task.seed)
             else:
-                times = best(ids, groups, task.rates or {}, task.cuts, scores_of(batch, task.stage.rank), task.seed)
+                times = best(
+                    ids, groups, task.rates or {}, task.thresholds, scores_of(batch, task.stage.rank), task.seed
+                )
             outs = [
-                (row, out_id(i, task.place if again else 0, k))
+                (row, out_id(i, task.store_number if again else 0, k))
                 for row, (i, n, again) in enumerate(zip(ids, times.tolist(), np.isin(id_hashes(ids), twice)))
                 for k in range(n)
             ]
             taken = batch.take(pa.array([row for row, _ in outs], pa.int64()))
             writer.write(taken.set_column(0, batch.schema.field(0), pa.array([out for _, out in outs], STR)))
             gone = [row for row, n in enumerate(times.tolist()) if n == 0]
-            over = "mix.over_budget" if task.cuts is None else "mix.below_rank"
+            over = "mix.over_budget" if task.thresholds is None else "mix.below_rank"
             why = [over if (task.rates or {}).get(groups[row]) else "mix.not_weighted" for row in gone]
             writer.record(
                 Ledger.rows(

@@ -19,7 +19,7 @@ _UPPER, _LOWER = np.uint64(0xFFFFFFFF00000000), np.uint64(0xFFFFFFFF)
 _SEED = np.uint64(0xCBF29CE484222325)
 
 
-class Known(NamedTuple):
+class KnownUnits(NamedTuple):
     """Units seen so far; unit i is `arena[ends[i]:ends[i + 1]]`."""
 
     slots: np.ndarray
@@ -34,10 +34,10 @@ class Known(NamedTuple):
     """int64 (1): units."""
 
 
-def known(units: int, room: int) -> Known:
+def known(units: int, room: int) -> KnownUnits:
     """Room for `units` units of `room` bytes together."""
     slots = 1 << max(4, int(units * 2 - 1).bit_length())
-    return Known(
+    return KnownUnits(
         np.zeros(slots, np.uint64),
         np.zeros(units, np.uint64),
         np.zeros(room, np.uint8),
@@ -46,7 +46,7 @@ def known(units: int, room: int) -> Known:
     )
 
 
-def number(data: np.ndarray, offsets: np.ndarray, store: Known) -> tuple[np.ndarray, np.ndarray, int]:
+def number(data: np.ndarray, offsets: np.ndarray, store: KnownUnits) -> tuple[np.ndarray, np.ndarray, int]:
     """The units of texts `data[offsets[i]:offsets[i + 1]]`: (numbers int32, bounds int64 per text, texts done).
 
     Fewer texts are done than given where `store` has no room for all of a text's units: go on from there with a fresh one. A text is

@@ -1,4 +1,4 @@
-"""Tokenise documents and pack them into rows of one length, with every document's place kept."""
+"""Tokenise documents and pack them into rows of one length, with every document's position kept."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stages.models.holdout import SHARE
 
 
 class Pack(Stage):
-    """Tokenise documents and pack them into rows of one length, with every document's place kept.
+    """Tokenise documents and pack them into rows of one length, with every document's position kept.
 
     A row holds `input_ids` and `docs`: which document fills tokens start..end, and from which of its own tokens on (`offset`).
     A document's tokens are the begin-of-sequence token, its text, the end-of-sequence token. Rows never mix documents held
@@ -44,13 +44,13 @@ class Pack(Stage):
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         tokenizer = inputs.one("tokenizer")
         tasks = [
-            Task(self, source, shard, tokenizer, sink, number, self.key(inputs, content, without=("of",)))
+            PackTask(self, source, shard, tokenizer, sink, number, self.key(inputs, content, without=("of",)))
             for number, (source, shard, content) in enumerate(input_shards(inputs))
         ]
         return run_tasks(pool, sink, pack_shard, tasks, "pack")
 
 
-class Task(NamedTuple):
+class PackTask(NamedTuple):
     """One shard of documents into one shard of rows."""
 
     stage: Pack
@@ -66,7 +66,7 @@ class Task(NamedTuple):
         return f"pack shard {self.shard:05d}"
 
 
-def pack_shard(task: Task) -> Receipt:
+def pack_shard(task: PackTask) -> Receipt:
     """Encode a shard, lay its documents out, write rows, ledger and receipt."""
     from stages.models.encoder import Encoder
     from stages.pack.rows import Packed, encoded, marks

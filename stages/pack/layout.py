@@ -1,4 +1,4 @@
-"""How documents fill rows: pure functions from token counts to places.
+"""How documents fill rows: pure functions from token counts to positions.
 
 Two ways. `concat` lays the documents end to end and cuts every `seq_len` tokens: no room is lost, and most rows begin in the
 middle of a document. `best_fit` cuts only what is longer than a row and puts each piece into the fullest row that still holds

@@ -95,10 +95,10 @@ def framed(
     out = np.empty(int(ends[-1]) if len(ends) else 0, np.int32)
     text = np.ones(len(out), dtype=bool)
     begins = (ends - lengths)[kept]
-    for place, token in enumerate(before):
-        out[begins + place], text[begins + place] = token, False
-    for place, token in enumerate(reversed(after), 1):
-        out[ends[kept] - place], text[ends[kept] - place] = token, False
+    for i, token in enumerate(before):
+        out[begins + i], text[begins + i] = token, False
+    for i, token in enumerate(reversed(after), 1):
+        out[ends[kept] - i], text[ends[kept] - i] = token, False
     out[text] = tokens[np.repeat(kept, sizes)]
     return out, lengths
 

@@ -22,7 +22,7 @@ class Pii(ShardStage):
     Looked at are all fields of the shape: of a document its text, title, url, blocks and meta values, of chats and pairs
     every message. Blocks move with the text. Without options every kind that patterns can find becomes its typed tag
     (`<EMAIL>`), public hotlines alone stay. A kind named in `mask`, `hash`, `surrogate`, `replace`, `drop` or `keep` gets
-    that action, the others `action`. The ledger holds place, kind, rule, score and replacement of every finding, never
+    that action, the others `action`. The ledger holds position, kind, rule, score and replacement of every finding, never
     the value. A second run changes nothing.
     """
 

@@ -40,7 +40,7 @@ class Audit(Options):
     recognizers: Annotated[str | None, CONTENT] = None
     "YAML file of further presidio recognisers, as in the stage."
     show: int = Field(10, ge=0)
-    "Rows named per store, by id, field and place."
+    "Rows named per store, by id, field and position."
 
     def run(self) -> int:
         leaking = 0
@@ -82,12 +82,12 @@ def has_texts(store: Store) -> bool:
 
 
 class Leaks:
-    """What an audit found: counts by (field, kind), and the first places."""
+    """What an audit found: counts by (field, kind), and the first examples."""
 
     def __init__(self) -> None:
         self.rows = 0
         self.counts: Counter[tuple[str, str]] = Counter()
-        self.places: list[str] = []
+        self.examples: list[str] = []
 
     def lines(self, path: str) -> str:
         if not self.counts:
@@ -95,7 +95,7 @@ class Leaks:
         found = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         parts = [f"{path}: {self.rows:,} rows, {sum(self.counts.values()):,} LEAKS"]
         parts += [f"  {kind} in {field}: {n:,}" for (field, kind), n in found]
-        return "\n".join(parts + [f"  {place}" for place in self.places])
+        return "\n".join(parts + [f"  {example}" for example in self.examples])
 
 
 def audited(store: Store, plan: RewritePlan, show: int = 10) -> Leaks:
@@ -116,8 +116,8 @@ def audited(store: Store, plan: RewritePlan, show: int = 10) -> Leaks:
                         if plan.actions[finding.entity] == "keep":
                             continue
                         leaks.counts[slot.field, finding.entity] += 1
-                        if len(leaks.places) < show:
-                            leaks.places.append(
-                                f"{batch.column('id')[row]} {slot.place} {finding.start}:{finding.end} {finding.entity} ({finding.rule})"
+                        if len(leaks.examples) < show:
+                            leaks.examples.append(
+                                f"{batch.column('id')[row]} {slot.path} {finding.start}:{finding.end} {finding.entity} ({finding.rule})"
                             )
     return leaks

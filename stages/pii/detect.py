@@ -1,4 +1,4 @@
-"""From texts to findings: fold, scan, verify, settle overlaps, count code points."""
+"""From texts to findings: fold, scan, verify, resolve overlaps, count code points."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ BASE58_SIGNS = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 class Finding(NamedTuple):
-    """One place in one text: `text[start:end]` (code points) is a value of `entity`, found by `rule`, `score` in 0..1.
+    """One span of one text: `text[start:end]` (code points) is a value of `entity`, found by `rule`, `score` in 0..1.
 
-    `item` is the text's index; `low` and `high` are the same place as bytes of the buffer that was scanned.
+    `item` is the text's index; `low` and `high` are the same span as bytes of the buffer that was scanned.
     """
 
     item: int
@@ -40,12 +40,12 @@ def buffers(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
     if not len(texts):
         return np.zeros(0, np.uint8), np.zeros(1, np.int64)
     _, offsets, data = texts.buffers()
-    places = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    bounds = np.frombuffer(offsets, np.int64)[texts.offset : texts.offset + len(texts) + 1]
     bytes_ = np.frombuffer(data, np.uint8) if data is not None and data.size else np.zeros(0, np.uint8)
-    return _sealed(bytes_), _sealed(places)
+    return _read_only(bytes_), _read_only(bounds)
 
 
-def _sealed(array: np.ndarray) -> np.ndarray:
+def _read_only(array: np.ndarray) -> np.ndarray:
     """Read-only, so that kernels are compiled for one type of array."""
     array = array.view()
     array.flags.writeable = False
@@ -61,8 +61,8 @@ def raw_hits(data: np.ndarray, offsets: np.ndarray, entities: frozenset[str], fl
     hits = _scan(data, offsets, entities, floor)
     if not odd.size:
         return hits
-    out, places, begins, ends = fold(data, offsets, odd)
-    more = _scan(_sealed(out), _sealed(places), entities, floor)
+    out, bounds, begins, ends = fold(data, offsets, odd)
+    more = _scan(_read_only(out), _read_only(bounds), entities, floor)
     more[:, BEGIN] = begins[more[:, BEGIN]]
     more[:, END] = ends[more[:, END] - 1]
     more[:, ITEM] = odd[more[:, ITEM]]
@@ -82,13 +82,13 @@ def _scan(data: np.ndarray, offsets: np.ndarray, entities: frozenset[str], floor
 
 
 def detect(texts: pa.Array, entities: frozenset[str], floor: float = 0.5) -> list[Finding]:
-    """Findings of a large_string array, by text and place, free of overlaps."""
+    """Findings of a large_string array, by text and position, free of overlaps."""
     data, offsets = buffers(texts)
-    return located(data, offsets, settled(data, offsets, raw_hits(data, offsets, entities, floor)))
+    return located(data, offsets, without_overlaps(data, offsets, raw_hits(data, offsets, entities, floor)))
 
 
-def settled(data: np.ndarray, offsets: np.ndarray, hits: np.ndarray) -> list[np.ndarray]:
-    """Hits that stand, ascending by item and place. Of hits that overlap the longest stands, then the best scored.
+def without_overlaps(data: np.ndarray, offsets: np.ndarray, hits: np.ndarray) -> list[np.ndarray]:
+    """Hits that stand, ascending by item and position. Of hits that overlap the longest stands, then the best scored.
 
     Hits whose proof needs more than the kernels have (the hash of a base58 address) are verified here.
     """
@@ -114,7 +114,7 @@ def _apart(hits: list[np.ndarray]) -> list[np.ndarray]:
 
 
 class Taken:
-    """Places that are taken, apart from each other; asking for one costs a search, so that a text may hold any number."""
+    """Spans that are taken, apart from each other; asking for one costs a search, so that a text may hold any number."""
 
     def __init__(self) -> None:
         self.starts: list[int] = []
@@ -134,14 +134,14 @@ def located(data: np.ndarray, offsets: np.ndarray, hits: list[np.ndarray]) -> li
     """Hits with code points for bytes; ascending hits cost one pass over the texts that have any."""
     rules: tuple[PatternRule, ...] = rule_book()
     found = []
-    item, place, points = -1, 0, 0
+    item, byte, points = -1, 0, 0
     for hit in hits:
         if hit[ITEM] != item:
-            item, place, points = int(hit[ITEM]), int(offsets[hit[ITEM]]), 0
+            item, byte, points = int(hit[ITEM]), int(offsets[hit[ITEM]]), 0
         low, high = int(hit[BEGIN]), int(hit[END])
-        start = points + int(code_points(data, place, low))
+        start = points + int(code_points(data, byte, low))
         end = start + int(code_points(data, low, high))
-        place, points = high, end
+        byte, points = high, end
         rule = rules[hit[RULE]]
         found.append(Finding(item, start, end, rule.entity, rule.name, int(hit[SCORE]) / 100, low, high))
     return found
@@ -149,7 +149,7 @@ def located(data: np.ndarray, offsets: np.ndarray, hits: list[np.ndarray]) -> li
 
 @cache
 def _ranks() -> list[int]:
-    """Place of each rule's kind among the kinds: decides between equals."""
+    """Position of each rule's kind among the kinds: decides between equals."""
     order = list(BY_NAME)
     return [order.index(rule.entity) for rule in rule_book()]
 

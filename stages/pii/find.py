@@ -44,7 +44,7 @@ def _together(finders: list[Find], texts: pa.Array) -> list[Finding]:
 
 
 def apart(found: list[Finding]) -> list[Finding]:
-    """Findings of one text without overlaps, by place."""
+    """Findings of one text without overlaps, by position."""
     taken = Taken()
     ranked = sorted(found, key=lambda f: (f.start - f.end, -f.score, f.start))
     return sorted((finding for finding in ranked if taken.take(finding.start, finding.end)), key=lambda f: f.start)

@@ -1,4 +1,4 @@
-"""JSON text as a reader sees it: its strings decoded, its keys as labels; and where in the JSON text a place of that stands.
+"""JSON text as a reader sees it: its strings decoded, its keys as labels; and where in the JSON text a span of that lies.
 
 The arguments of tools, tool schemas and values of `meta` are JSON. `전화\\n010-1234-5678` there is a letter before the number, and
 `\\uc11c\\uc6b8` is no Hangul: so strings are decoded before they are looked at. What is edited stays JSON: a replacement is escaped,
@@ -61,8 +61,8 @@ class JsonText:
             at += len(pieces[-1])
         self.seen = "".join(pieces)
 
-    def places(self, start: int, end: int) -> list[JsonValue]:
-        """Where `seen[start:end]` stands in `raw`: one place for each string or number it touches, in order."""
+    def values(self, start: int, end: int) -> list[JsonValue]:
+        """Where `seen[start:end]` stands in `raw`: one span for each string or number it touches, in order."""
         if self.plain:
             return [JsonValue(start, end, self.raw[start:end])]
         found = []
@@ -72,10 +72,10 @@ class JsonText:
                 break
             low, high = max(0, start - at), min(len(token.body), end - at)
             if low < high:
-                found.append(self._place(token, low, high))
+                found.append(self._value(token, low, high))
         return found
 
-    def _place(self, token: _Token, low: int, high: int) -> JsonValue:
+    def _value(self, token: _Token, low: int, high: int) -> JsonValue:
         value = token.body[low:high]
         if token.number:
             return JsonValue(token.start, token.end, value, f'"{token.body[:low]}', f'{token.body[high:]}"')

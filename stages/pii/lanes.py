@@ -1,4 +1,4 @@
-"""The text-bearing fields of a batch as flat columns of strings, each string with the row and place it came from."""
+"""The text-bearing fields of a batch as flat columns of strings, each string with the row and position it came from."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JSON = "json"
 
 
 class Slot(NamedTuple):
-    """One string of a row: a field, the place in its list (-1 where it is no list), the part of the record there."""
+    """One string of a row: a field, the position in its list (-1 where it is no list), the part of the record there."""
 
     field: str
     at: int = -1
@@ -34,7 +34,7 @@ class Slot(NamedTuple):
     """Is the string JSON text? Then it is looked at as `stages.pii.json_text` sees it."""
 
     @property
-    def place(self) -> str:
+    def path(self) -> str:
         """`text`, or `messages[1].tool_calls[0].arguments`."""
         return self.field if self.at < 0 else f"{self.field}[{self.at}].{self.part}"
 
@@ -48,8 +48,8 @@ class Lane(NamedTuple):
     field: str
     texts: pa.Array
     rows: np.ndarray
-    places: np.ndarray
-    """int64: place in the list, -1: no list."""
+    positions: np.ndarray
+    """int64: position in the list, -1: no list."""
     part: str = ""
     calls: np.ndarray | None = None
     """int64: which tool call of the turn."""
@@ -57,7 +57,7 @@ class Lane(NamedTuple):
 
     def slot(self, item: int) -> Slot:
         part = self.part if self.calls is None else CALLED.format(int(self.calls[item]))
-        return Slot(self.field, int(self.places[item]), part, self.json)
+        return Slot(self.field, int(self.positions[item]), part, self.json)
 
 
 def text_fields(schema: pa.Schema) -> tuple[str, ...]:
@@ -82,8 +82,8 @@ def lanes(batch: pa.RecordBatch) -> list[Lane]:
 
 
 def _of_list(name: str, column: pa.Array) -> list[Lane]:
-    rows, places, flat = pc.list_parent_indices(column).to_numpy(), _places(column), pc.list_flatten(column)
-    found = [Lane(name, _filled(pc.struct_field(flat, part)), rows, places, part) for part in PARTS[name]]
+    rows, positions, flat = pc.list_parent_indices(column).to_numpy(), _positions(column), pc.list_flatten(column)
+    found = [Lane(name, _filled(pc.struct_field(flat, part)), rows, positions, part) for part in PARTS[name]]
     if name == "meta":
         is_json = pc.fill_null(pc.equal(pc.struct_field(flat, "type"), JSON), False).to_numpy(zero_copy_only=False)
         values, keys = found
@@ -93,12 +93,12 @@ def _of_list(name: str, column: pa.Array) -> list[Lane]:
         turns = pc.list_parent_indices(calls).to_numpy()
         if len(turns):
             arguments = _filled(pc.struct_field(pc.list_flatten(calls), "arguments"))
-            found.append(_seen(Lane(name, arguments, rows[turns], places[turns], calls=_places(calls))))
+            found.append(_seen(Lane(name, arguments, rows[turns], positions[turns], calls=_positions(calls))))
     return found
 
 
-def _places(column: pa.Array) -> np.ndarray:
-    """int64: of every item of a list column, its place in its list."""
+def _positions(column: pa.Array) -> np.ndarray:
+    """int64: of every item of a list column, its position in its list."""
     rows = pc.list_parent_indices(column).to_numpy()
     if not len(rows):
         return np.zeros(0, np.int64)
@@ -107,7 +107,7 @@ def _places(column: pa.Array) -> np.ndarray:
 
 
 def _some(lane: Lane, mine: np.ndarray) -> Lane:
-    return lane._replace(texts=lane.texts.filter(pa.array(mine)), rows=lane.rows[mine], places=lane.places[mine])
+    return lane._replace(texts=lane.texts.filter(pa.array(mine)), rows=lane.rows[mine], positions=lane.positions[mine])
 
 
 def _seen(lane: Lane) -> Lane:

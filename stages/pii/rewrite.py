@@ -53,7 +53,7 @@ class RowDraft:
         self.changed: set[Slot] = set()
         self.blocks: list[dict] | None = values.get("blocks")
         text = values.get("text") or ""
-        self.standing = [
+        self.in_text = [
             b["start"] is not None and b["end"] is not None and text[b["start"] : b["end"]] == b["text"]
             for b in self.blocks or ()
         ]
@@ -61,17 +61,17 @@ class RowDraft:
     def take(self, slot: Slot, findings: Sequence[Finding], first: bool) -> set[Slot]:
         """Record findings of one string as it stands now; returns the slots whose text changed."""
         home, shift = slot, 0
-        if self.stands(slot):
+        if self.lies_in_text(slot):
             home, shift = TEXT, self._blocks_now()[slot.at]["start"]
         text = self.now(slot)
         seen = JsonText(text) if slot.json else None
         edits: list[Edit] = []
         for finding in findings:
             action = self.plan.actions[finding.entity]
-            by = f"{finding.entity} {finding.rule} {finding.score:.2f} {home.place}"
+            by = f"{finding.entity} {finding.rule} {finding.score:.2f} {home.path}"
             if seen is not None:
                 spots = [
-                    spot for spot in seen.places(finding.start, finding.end) if not edits or spot.start >= edits[-1].end
+                    spot for spot in seen.values(finding.start, finding.end) if not edits or spot.start >= edits[-1].end
                 ]
                 if not spots:
                     continue
@@ -102,9 +102,9 @@ class RowDraft:
             self.drafts[slot] = Draft(self._given(slot))
         return self.drafts[slot]
 
-    def stands(self, slot: Slot) -> bool:
+    def lies_in_text(self, slot: Slot) -> bool:
         """Is `slot` a block that stands in the text?"""
-        return slot.field == "blocks" and self.standing[slot.at]
+        return slot.field == "blocks" and self.in_text[slot.at]
 
     def seen(self, slot: Slot) -> str:
         """The string at `slot` as it is looked at."""
@@ -112,7 +112,7 @@ class RowDraft:
 
     def now(self, slot: Slot) -> str:
         """The string at `slot` as it stands now."""
-        if self.stands(slot):
+        if self.lies_in_text(slot):
             return self._blocks_now()[slot.at]["text"] or ""
         return self.drafts[slot].text if slot in self.drafts else self._given(slot)
 
@@ -130,12 +130,12 @@ class RowDraft:
             return self.blocks or []
         return apply_edits(draft.original, draft.edits, self.blocks)[1] or []
 
-    def standing_blocks(self) -> list[tuple[Slot, str]]:
+    def blocks_in_text(self) -> list[tuple[Slot, str]]:
         """The blocks in the text that have changed with it, or that something was found in, as they are now."""
         found = []
-        for k, (now, given, stands) in enumerate(zip(self._blocks_now(), self.blocks or (), self.standing)):
+        for k, (now, given, lies_in_text) in enumerate(zip(self._blocks_now(), self.blocks or (), self.in_text)):
             slot = Slot("blocks", k, "text")
-            if stands and (now["text"] != given["text"] or slot in self.changed):
+            if lies_in_text and (now["text"] != given["text"] or slot in self.changed):
                 found.append((slot, now["text"] or ""))
         return found
 
@@ -190,7 +190,7 @@ def rewritten(batch: pa.RecordBatch, plan: RewritePlan, readable: np.ndarray) ->
     """
     whole = bool(readable.all())
     view = batch if whole else batch.filter(pa.array(readable))
-    places = np.flatnonzero(readable)
+    positions = np.flatnonzero(readable)
     found = findings(view, plan.find)
     rows = _rows(view, found, plan)
     for row, by_slot in found.items():
@@ -201,7 +201,7 @@ def rewritten(batch: pa.RecordBatch, plan: RewritePlan, readable: np.ndarray) ->
     counts = {entity: np.zeros(len(batch)) for entity in plan.actions}
     total: Counter[str] = Counter()
     for row, work in rows.items():
-        at = int(places[row])
+        at = int(positions[row])
         made = work.edits()
         for _slot, edit in made:
             if edit.replacement is not None:
@@ -211,7 +211,7 @@ def rewritten(batch: pa.RecordBatch, plan: RewritePlan, readable: np.ndarray) ->
             counts[entity][at] = n
         total += work.counts
         reason[at] = _reason(work, plan)
-    kept = _kept(view, rows, [reason[int(places[row])] is None for row in range(len(view))])
+    kept = _kept(view, rows, [reason[int(positions[row])] is None for row in range(len(view))])
     metrics = {f"pii.{entity}": values for entity, values in counts.items()}
     metrics["pii.found"] = np.sum(list(counts.values()), axis=0) if counts else np.zeros(len(batch))
     ledger = Ledger.rows(batch.column("id"), reason=reason, edits=edits, metrics=metrics)
@@ -230,7 +230,7 @@ def _first_round(row: RowDraft, by_slot: dict[Slot, list[Finding]]) -> None:
     """Findings of the row as it came. Those of standing blocks come last: most are the text's own, replaced by then."""
     later = []
     for slot, found in by_slot.items():
-        if row.stands(slot):
+        if row.lies_in_text(slot):
             later.append(slot)
         else:
             row.take(slot, found, True)
@@ -243,9 +243,9 @@ def _further_rounds(rows: dict[int, RowDraft], plan: RewritePlan) -> None:
     for _ in range(ROUNDS):
         strings: list[tuple[int, Slot, str]] = []
         for key, row in pending.items():
-            strings += [(key, slot, row.seen(slot)) for slot in sorted(row.changed) if not row.stands(slot)]
-            if any(row.standing):
-                strings += [(key, slot, text) for slot, text in row.standing_blocks()]
+            strings += [(key, slot, row.seen(slot)) for slot in sorted(row.changed) if not row.lies_in_text(slot)]
+            if any(row.in_text):
+                strings += [(key, slot, text) for slot, text in row.blocks_in_text()]
         if not strings:
             return
         again: dict[tuple[int, Slot], list[Finding]] = defaultdict(list)
@@ -257,7 +257,7 @@ def _further_rounds(rows: dict[int, RowDraft], plan: RewritePlan) -> None:
         for (key, slot), found in again.items():
             row = rows[key]
             # A block is read again where its text was edited in this round: its offsets were those of before.
-            row.changed |= {slot} if row.stands(slot) and TEXT in row.changed else row.take(slot, found, False)
+            row.changed |= {slot} if row.lies_in_text(slot) and TEXT in row.changed else row.take(slot, found, False)
         pending = {key: row for key, row in pending.items() if row.changed}
 
 

@@ -140,13 +140,13 @@ def spelled_mailbox(data, low, high, at):
     if sign - start < 2 or data[sign - 1] == 46:
         return -1, -1
     label, end = at, -1
-    for place in range(LABELS):
+    for number in range(LABELS):
         stop = label
         while stop < high and stop - label <= LABEL_LIMIT and _LABEL[data[stop]]:
             stop += 1
         if stop == label or stop - label > LABEL_LIMIT or data[label] == 45 or data[stop - 1] == 45:
             break
-        if place > 0 and _ending(data, label, stop):
+        if number > 0 and _ending(data, label, stop):
             end = stop
         label = _dot(data, stop, high)
         if label < 0 or label >= high:

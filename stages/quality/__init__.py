@@ -57,6 +57,6 @@ class Quality(ShardStage):
         return not any(each.calls for each in self.filters)
 
     def work(self, batch: pa.RecordBatch) -> Work:
-        from stages.quality.judge import judged
+        from stages.quality.evaluate import evaluated
 
-        return judged(self, batch)
+        return evaluated(self, batch)

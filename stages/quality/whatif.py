@@ -19,8 +19,8 @@ from pipeline.errors import DamagedStore, SourceError, UsageError, did_you_mean
 from pipeline.filter import Filter
 from pipeline.storage.store import Store
 from stages.quality import Quality
+from stages.quality.evaluate import names
 from stages.quality.exemptions import exempted
-from stages.quality.judge import names
 from stages.text.lines.rules import LineRule
 from stages.text.rules import Rule, primary, word_of
 
@@ -150,7 +150,7 @@ def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()
             raise UsageError(
                 f"no filter {word!r} in this step", did_you_mean(word, [word_of(type(each)) for each in filters])
             )
-        if any(not _only_judges(each) for each in found) and filters.index(found[0]) < len(filters) - 1:
+        if any(not _only_evaluates(each) for each in found) and filters.index(found[0]) < len(filters) - 1:
             raise UsageError(
                 f"{word} edits the texts that later filters judged", "run the quality step again without it"
             )
@@ -173,7 +173,7 @@ def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()
     return stage.model_copy(update={"filters": tuple(filters), "exempt": exempt})
 
 
-def _only_judges(each: Filter) -> bool:
+def _only_evaluates(each: Filter) -> bool:
     return isinstance(each, Rule) and not isinstance(each, LineRule) and word_of(type(each)) not in EDITORS
 
 

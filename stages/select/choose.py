@@ -32,7 +32,7 @@ SCORES = pa.schema(
 METRICS = ("select.repetition", "select.ifd", "select.perplexity", "select.tokens")
 
 
-class Task(NamedTuple):
+class SelectTask(NamedTuple):
     """One shard to score."""
 
     number: int
@@ -110,14 +110,14 @@ def scored(stage: Any, inputs: Inputs, shards: Sequence[tuple[Store, int, str]],
         "libraries": versions(LIBRARIES), "version": 2,
     }  # fmt: skip
     tasks = [
-        Task(number, source, shard, inputs["model"], stage, store, digest({**base, "of": content}))
+        SelectTask(number, source, shard, inputs["model"], stage, store, digest({**base, "of": content}))
         for number, (source, shard, content) in enumerate(shards)
     ]
     run_tasks(pool, store, score_shard, tasks, "select")
     return store
 
 
-def score_shard(task: Task) -> Receipt:
+def score_shard(task: SelectTask) -> Receipt:
     """One shard of scores."""
     from stages.select.ifd import score
 
@@ -144,7 +144,7 @@ def score_shard(task: Task) -> Receipt:
     )
 
 
-def _scorer(task: Task) -> Any:
+def _scorer(task: SelectTask) -> Any:
     """A function that runs another with the model in place."""
     from stages.models.inference.generate import Generator
 
@@ -204,17 +204,17 @@ def compared(messages: Sequence[dict[str, Any]], by: str) -> str:
 
 def across(stage: Any, entries: Sequence[ScoredRow]) -> dict[str, tuple[str, str | None]]:
     """(reason, the row kept instead) by id of those that fall when all rows are seen: near-copies of better ones, then all but the top."""
-    standing = sorted((entry for entry in entries if not entry.reasons), key=lambda entry: (-entry.value, entry.id))
+    survivors = sorted((entry for entry in entries if not entry.reasons), key=lambda entry: (-entry.value, entry.id))
     fallen: dict[str, tuple[str, str | None]] = {}
     if stage.diversity is not None:
         from stages.text.minhash.clusters import nearest_better
 
-        for place, better in nearest_better([entry.text for entry in standing], stage.diversity).items():
-            fallen[standing[place].id] = ("select.near_copy", standing[better].id)
-    standing = [entry for entry in standing if entry.id not in fallen]
+        for index, better in nearest_better([entry.text for entry in survivors], stage.diversity).items():
+            fallen[survivors[index].id] = ("select.near_copy", survivors[better].id)
+    survivors = [entry for entry in survivors if entry.id not in fallen]
     if stage.top is not None:
         most = (
-            int(stage.top) if stage.top > 1 or isinstance(stage.top, int) else int(np.ceil(stage.top * len(standing)))
+            int(stage.top) if stage.top > 1 or isinstance(stage.top, int) else int(np.ceil(stage.top * len(survivors)))
         )
-        fallen |= {entry.id: ("select.not_top", None) for entry in standing[most:]}
+        fallen |= {entry.id: ("select.not_top", None) for entry in survivors[most:]}
     return fallen

@@ -52,10 +52,10 @@ def terms(chat: Chat, messages: Sequence[dict[str, str]], width: int, tools: str
     encoded = chat.encode(messages, 1, tools)
     if len(encoded.ids) > width:
         raise ChatFault("chat.over_context")
-    places = np.flatnonzero(encoded.trained)
-    if not len(places):
+    positions = np.flatnonzero(encoded.trained)
+    if not len(positions):
         raise ChatFault("chat.all_masked")
-    first, last = int(places[0]), int(places[-1]) + 1
+    first, last = int(positions[0]), int(positions[-1]) + 1
     opening = encoded.ids[max(0, first - opening_size(chat, messages, tools)) : first]
     bos = chat.tokenizer.bos_token_id
     front = [] if bos is None or int(encoded.ids[0]) != bos or (len(opening) and int(opening[0]) == bos) else [bos]

@@ -27,9 +27,9 @@ from pipeline.errors import UsageError
 from stages.models.inference.generate import Generation, Generator, SamplingParams
 from stages.serve.answering import SpokenPiece
 from stages.serve.requests import MAX_BODY, ChatRequest, RequestFault, read
-from stages.serve.worker import ChatWorker, Job
+from stages.serve.worker import ChatJob, ChatWorker
 
-LOOK = 1.0
+CHECK_EVERY = 1.0
 """Seconds between looks whether the client of an answer that is not streamed is still there."""
 
 
@@ -65,7 +65,7 @@ class ChatApi:
         asked = read(await _body(request), self.name)
         events: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
-        job = Job(
+        job = ChatJob(
             [message.row() for message in asked.messages], asked.sampling(self.usual), asked.drawn_from(), asked.n,
             lambda event: loop.call_soon_threadsafe(events.put_nowait, event),
         )  # fmt: skip
@@ -86,7 +86,7 @@ class ChatApi:
             said[event[0]].append(event[1])
 
     async def _streamed(
-        self, first: Any, events: asyncio.Queue, job: Job, head: dict[str, Any], asked: ChatRequest
+        self, first: Any, events: asyncio.Queue, job: ChatJob, head: dict[str, Any], asked: ChatRequest
     ) -> AsyncIterator[bytes]:
         head = head | {"object": "chat.completion.chunk"}
         usage = bool(asked.stream_options and asked.stream_options.include_usage)
@@ -115,11 +115,11 @@ class ChatApi:
         finally:
             job.wanted = False
 
-    async def _next(self, events: asyncio.Queue, job: Job, request: Request) -> Any:
+    async def _next(self, events: asyncio.Queue, job: ChatJob, request: Request) -> Any:
         """The next event of a job. RequestFault for one that failed, or whose client is gone."""
         while True:
             try:
-                event = await asyncio.wait_for(events.get(), LOOK)
+                event = await asyncio.wait_for(events.get(), CHECK_EVERY)
             except TimeoutError:
                 if await request.is_disconnected():
                     job.wanted = False

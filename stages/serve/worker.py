@@ -19,7 +19,7 @@ from stages.serve.requests import RequestFault
 
 
 @dataclass
-class Job:
+class ChatJob:
     """A request on its way. `tell` is called from the worker's thread: with (sample, piece) while answers are made, at last with the
     answers, or with an exception."""
 
@@ -45,11 +45,11 @@ class ChatWorker(threading.Thread):
     def __init__(self, generator: Generator, waiting: int):
         super().__init__(name="answers", daemon=True)
         self.generator = generator
-        self.jobs: queue.Queue[Job | None] = queue.Queue(waiting)
-        self._next: Job | None = None
+        self.jobs: queue.Queue[ChatJob | None] = queue.Queue(waiting)
+        self._next: ChatJob | None = None
         self._ended = False
 
-    def submit(self, job: Job) -> bool:
+    def submit(self, job: ChatJob) -> bool:
         """Put a job in the queue; false where it is full."""
         try:
             self.jobs.put_nowait(job)
@@ -84,7 +84,7 @@ class ChatWorker(threading.Thread):
             for one, answers in zip(ready, made):
                 self._close(one, answers)
 
-    def _answers(self, ready: list[Job]) -> list[list[Generation]]:
+    def _answers(self, ready: list[ChatJob]) -> list[list[Generation]]:
         asked, seeds = [one.messages for one in ready], [one.seed for one in ready]
 
         def told(row: int, sample: int, text: str) -> bool:
@@ -92,7 +92,7 @@ class ChatWorker(threading.Thread):
 
         return self.generator.chat(asked, ready[0].sampling, ready[0].n, told=told, seeds=seeds)
 
-    def _alike(self, job: Job) -> list[Job]:
+    def _alike(self, job: ChatJob) -> list[ChatJob]:
         """`job` and those behind it that draw alike, as many as are answered at a time."""
         found = [job]
         while len(found) * job.n < self.generator.batch:
@@ -107,7 +107,7 @@ class ChatWorker(threading.Thread):
             found.append(other)
         return found
 
-    def _ready(self, job: Job) -> bool:
+    def _ready(self, job: ChatJob) -> bool:
         """Can the job be answered? If not it is told why."""
         try:
             size = len(self.generator.chat_template.prompt(job.messages))
@@ -125,7 +125,7 @@ class ChatWorker(threading.Thread):
         job.parts = [Parting(thinks) for _ in range(job.n)]
         return True
 
-    def _close(self, job: Job, answers: list[Generation]) -> None:
+    def _close(self, job: ChatJob, answers: list[Generation]) -> None:
         for sample in range(job.n):
             job.hear(sample, "", last=True)
         job.tell(answers)

@@ -350,9 +350,13 @@ def _misplaced(sentence: str, ground: Passage) -> list[str]:
     for at, word in enumerate(tokens):
         if not word[0].isdigit():
             continue
-        for known, place in zip(ground.beside, (at - 1, at + 1)):
-            if 0 <= place < len(tokens) and not tokens[place][0].isdigit() and fold(tokens[place]) not in FUNCTION_EN:
-                others = known.get(stem(tokens[place]))
+        for known, position in zip(ground.beside, (at - 1, at + 1)):
+            if (
+                0 <= position < len(tokens)
+                and not tokens[position][0].isdigit()
+                and fold(tokens[position]) not in FUNCTION_EN
+            ):
+                others = known.get(stem(tokens[position]))
                 if others and number(word) not in others:
                     found.append(number(word))
                     break

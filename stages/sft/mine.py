@@ -16,7 +16,7 @@ import xxhash
 
 from pipeline.schema import CHAT, STR, child_id
 from pipeline.storage.ledger import Ledger
-from stages.sft.page import Page, language, likeness_key
+from stages.sft.page import Page, comparison_key, language
 from stages.sft.rule import Candidate, MiningRule
 
 FOUND = pa.schema(
@@ -60,7 +60,7 @@ def mine(rules: Sequence[MiningRule], row: dict[str, Any], seed: int) -> Yield:
     for rule in sorted(rules, key=lambda rule: (rule.rank, rule.word)):
         name = rule.word
         for ordinal, candidate in enumerate(rule.find(page)):
-            settle(candidate, page)
+            resolve_span(candidate, page)
             rule.checked(candidate, page)
             out.found[name] += 1
             if candidate.drop is None and repeated(candidate, name, asked):
@@ -72,7 +72,7 @@ def mine(rules: Sequence[MiningRule], row: dict[str, Any], seed: int) -> Yield:
     return out
 
 
-def settle(candidate: Candidate, page: Page) -> None:
+def resolve_span(candidate: Candidate, page: Page) -> None:
     """Trim both sides; where the answer has a span, the answer is what stands there."""
     candidate.instruction = candidate.instruction.strip()
     if candidate.span is not None:
@@ -80,7 +80,7 @@ def settle(candidate: Candidate, page: Page) -> None:
         candidate.answer = page.cut(candidate.span)
     else:
         candidate.answer = candidate.answer.strip()
-    candidate.keys = likeness_key(candidate.instruction), likeness_key(candidate.answer)
+    candidate.keys = comparison_key(candidate.instruction), comparison_key(candidate.answer)
 
 
 def repeated(candidate: Candidate, name: str, asked: dict[str, tuple[str, set[str]]]) -> bool:
@@ -147,8 +147,8 @@ def ledger_of(yields: Iterable[Yield], names: Sequence[str]) -> pa.Table:
     for item in yields:
         kept = Counter(row["rule"] for row in item.rows)
         reason = None if item.rows else (item.drops[0] if item.drops else NO_INSTRUCTION)
-        for place, row in enumerate(item.rows or [None]):
-            first = place == 0
+        for number, row in enumerate(item.rows or [None]):
+            first = number == 0
             ids.append(item.id)
             outs.append(row["id"] if row else None)
             reasons.append(reason)

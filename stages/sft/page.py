@@ -109,7 +109,7 @@ def squeeze(text: str) -> str:
     return _SPACE.sub(" ", text).strip()
 
 
-def likeness_key(text: str) -> str:
+def comparison_key(text: str) -> str:
     """What two wordings of one question share: folded letters and digits only."""
     return _NO_WORD.sub("", fold(text))
 
@@ -191,8 +191,8 @@ class Page:
             spans += [TextSpan(*m.span()) for m in _FENCE.finditer(self.text)]
         return sorted(spans)
 
-    def in_code(self, place: int) -> bool:
-        return any(span.start <= place < span.end for span in self.code)
+    def in_code(self, position: int) -> bool:
+        return any(span.start <= position < span.end for span in self.code)
 
     @cached_property
     def headings(self) -> list[tuple[str, int, TextSpan]]:
@@ -255,20 +255,20 @@ class Page:
     @cached_property
     def _dense(self) -> tuple[str, list[int]]:
         """The text without white space, and where each remaining character stands."""
-        places = [place for place, letter in enumerate(self.text) if not letter.isspace()]
-        return "".join(self.text[p] for p in places), places
+        positions = [position for position, letter in enumerate(self.text) if not letter.isspace()]
+        return "".join(self.text[p] for p in positions), positions
 
     def attach(self, piece: str, after: int = 0) -> TextSpan | None:
         """Where `piece` stands in the text, white space aside: first at or behind `after`, else anywhere; None if nowhere."""
         wanted = _SPACE.sub("", piece)
         if not wanted:
             return None
-        for place in dict.fromkeys((after, 0)):
-            exact = self.text.find(piece, place)
+        for position in dict.fromkeys((after, 0)):
+            exact = self.text.find(piece, position)
             if exact >= 0:
                 return self.trimmed(TextSpan(exact, exact + len(piece)))
-            dense, places = self._dense
-            at = dense.find(wanted, bisect_left(places, place))
+            dense, positions = self._dense
+            at = dense.find(wanted, bisect_left(positions, position))
             if at >= 0:
-                return TextSpan(places[at], places[at + len(wanted) - 1] + 1)
+                return TextSpan(positions[at], positions[at + len(wanted) - 1] + 1)
         return None

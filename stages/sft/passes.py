@@ -24,7 +24,7 @@ from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.store import Store
 from stages.sft import across
 from stages.sft.mine import FOUND, STAGE, Yield, ledger_of, mine, tally, yields_of
-from stages.sft.page import Page, likeness_key
+from stages.sft.page import Page, comparison_key
 from stages.sft.teacher.replies import read_reply, sampling_fact
 
 if TYPE_CHECKING:
@@ -239,7 +239,7 @@ def _pages(task: JoinTask, wanted: set[str]) -> dict[str, Page]:
 
 def _with_replies(item: Yield, page: Page, replies: list[dict[str, Any]], stage: Sft) -> None:
     """Add the rows of a document's replies; a question the page was asked before is dropped."""
-    asked = {likeness_key(row["messages"][0]["content"]) for row in item.rows}
+    asked = {comparison_key(row["messages"][0]["content"]) for row in item.rows}
     drops, options = [], stage.teacher
     facts = {"sampling": sampling_fact(options.sampling)} if options.kind != "recorded" else {}
     if options.licence:
@@ -252,7 +252,7 @@ def _with_replies(item: Yield, page: Page, replies: list[dict[str, Any]], stage:
         drops += parsed.drops
         item.notes += parsed.notes
         for row in parsed.rows:
-            question = likeness_key(row["messages"][0]["content"])
+            question = comparison_key(row["messages"][0]["content"])
             if question in asked:
                 drops.append(f"{name}.duplicate")
             else:

@@ -367,7 +367,7 @@ class _PartCompiler(_FunctionCompiler):
         )
 
 
-class Part(CPUDispatcher):
+class KernelPart(CPUDispatcher):
     """A function that kernels call, compiled into each of them, once whatever constants it is given.
 
     A test may call it from Python: it is compiled for that on its own, in each process.
@@ -404,12 +404,12 @@ def kernel(*argument_types: Any) -> Any:
 
 def part(function: Callable[..., Any]) -> Any:
     """A function that only kernels call."""
-    return _made(Part, function)
+    return _made(KernelPart, function)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """A part that LLVM is to copy to where it is called, however large: for the innermost loops."""
-    return _made(Part, function, True)
+    return _made(KernelPart, function, True)
 
 
 def _made(kind: Any, function: Any, *more: Any) -> Any:

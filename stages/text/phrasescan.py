@@ -10,7 +10,7 @@ from stages.text.utf8 import point
 
 
 @part
-def _stands_alone(data, first, start, stop, last, classes):
+def _is_whole_word(data, first, start, stop, last, classes):
     """No letter or digit touches `data[start:stop]` inside `data[first:last]`; Hangul may follow it."""
     if start > first:
         before = start - 1
@@ -51,6 +51,6 @@ def scan(data, starts, stops, classes, columns, step, ends, next_end, sizes, gro
             while here >= 0:
                 phrase = ends[here]
                 after = at + 1
-                if not whole_words or _stands_alone(data, starts[i], after - sizes[phrase], after, stops[i], classes):
+                if not whole_words or _is_whole_word(data, starts[i], after - sizes[phrase], after, stops[i], classes):
                     counts[i, groups[phrase]] += 1
                 here = next_end[here]

@@ -79,10 +79,10 @@ class Tokenizer(Stage):
         return super().key(inputs, digest(DEFAULT), *extra, without=without)
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-        return run_tasks(pool, sink, train, [Task(self, inputs["of"], sink, self.key(inputs))], "tokenizer")
+        return run_tasks(pool, sink, train, [TrainTask(self, inputs["of"], sink, self.key(inputs))], "tokenizer")
 
 
-class Task(NamedTuple):
+class TrainTask(NamedTuple):
     """One training."""
 
     stage: Tokenizer
@@ -96,7 +96,7 @@ class Task(NamedTuple):
         return "tokenizer training"
 
 
-def train(task: Task) -> Receipt:
+def train(task: TrainTask) -> Receipt:
     """Sample, train, export, measure, and put the artefact with the ledger of which documents were used."""
     import numpy as np
 

@@ -73,7 +73,7 @@ def card(
     costs: dict[str, Any],
     libraries: dict[str, str],
 ) -> dict[str, Any]:
-    """card.json: everything above as plain values; nothing in it depends on time, place or run."""
+    """card.json: everything above as plain values; nothing in it depends on time, path or run."""
     return {
         "format": FORMAT,
         "vocab_size": encoder.size,

@@ -100,7 +100,7 @@ class Adopt(Options):
         if not folder.is_dir():
             raise SourceError(f"no folder at {folder}", "give the folder of a Hugging Face tokenizer")
         if sink.manifest() is not None:
-            raise UsageError(f"{self.store} is there already", "choose another place, or remove it")
+            raise UsageError(f"{self.store} is there already", "choose another path, or remove it")
         encoder = Encoder(folder)
         key = content_hash(folder)
         with tempfile.TemporaryDirectory(prefix="maetdol-adopt-") as passing:

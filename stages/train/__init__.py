@@ -79,7 +79,7 @@ class Train(Stage):
     adapter is stacked on it; the reference is the same model without the new adapter. With `method: full` the adapters of
     the base are merged into it first.
 
-    Before the first step the label doctor (`stages.train.data_check`) examines the rows and refuses what would train the wrong thing,
+    Before the first step the data check (`stages.train.data_check`) examines the rows and refuses what would train the wrong thing,
     and the plan (`stages.train.planning.budget`) refuses what cannot fit; both stand in the receipt's notes.
 
     mlm makes an `artefact:encoder` (a Llama whose config says `is_causal: false`, so that whoever loads it reads both ways), reward
@@ -126,7 +126,7 @@ class Train(Stage):
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
 
     objective: Literal["clm", "mlm", "sft", "dpo", "reward", "rl"] = "clm"
-    """clm: foretell every token of packed documents; mlm: say what hidden tokens were; sft: foretell the answers in conversations;
+    """clm: predict every token of packed documents; mlm: say what hidden tokens were; sft: predict the answers in conversations;
     dpo: prefer the chosen answer of a pair; reward: give it the higher number; rl: answer prompts so that functions and a reward model like it."""
     method: Literal["full", "freeze", "embeddings", "lora", "qlora", "ia3", "prefix", "prompt", "ptuning"] = "full"
     """full: all weights; freeze: the last layers alone; embeddings: the rows of the tokens that its tokenizer adds to the base's alone, in
@@ -261,7 +261,7 @@ class Train(Stage):
     "dpo: weight of the chosen answer's loss per token, which keeps its probability from falling along with the rejected one's."
 
     most_lost: float = Field(0.5, ge=0, le=1)
-    "Share of rows that may be left out for any reason (held-out ones aside); above it the label doctor refuses and counts the reasons."
+    "Share of rows that may be left out for any reason (held-out ones aside); above it the data check refuses and counts the reasons."
 
     holdout: float = Field(0.05, ge=0, lt=1)
     "Share of prompts (sft, dpo) held out of training; for clm, rows from `pack` say themselves what is held out."

@@ -55,13 +55,14 @@ class Merge(Rewrites):
         return 0
 
 
-class LabelDoctor(Options):
+class DataCheck(Options):
     """Show what rows ask a model to learn, token by token, and examine them as train does; ends red where train would refuse.
 
-    maetdol label-doctor runs/quickstart/sft-rows runs/quickstart/pretrain
+    maetdol data-check runs/quickstart/sft-rows runs/quickstart/pretrain
     """
 
-    verb: ClassVar[str] = "label-doctor"
+    verb: ClassVar[str] = "data-check"
+    formerly: ClassVar[tuple[str, ...]] = ("label-doctor",)
     arguments: ClassVar[tuple[str, ...]] = ("of", "tokenizer")
 
     of: str

@@ -1,4 +1,4 @@
-"""The label doctor: what the rows ask a model to learn, examined before the first step; a fault stops the run.
+"""The data check: what the rows ask a model to learn, examined before the first step; a fault stops the run.
 
 The mistakes it looks for make no error and no odd loss curve: a second begin-of-sequence token, a template whose marks stand
 around nothing, answers that never end, documents that see each other, chosen and rejected exchanged, shards packed with another
@@ -93,7 +93,7 @@ def refuse(findings: Sequence[CheckResult]) -> None:
     faults = [one for one in findings if one.fault]
     if faults:
         raise UsageError(
-            "label doctor: " + "; ".join(f"{one.check}: {one.fault}" for one in faults),
+            "data check: " + "; ".join(f"{one.check}: {one.fault}" for one in faults),
             " / ".join(dict.fromkeys(one.hint for one in faults)),
         )
 

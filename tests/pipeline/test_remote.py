@@ -150,7 +150,7 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
     store.commit_manifest({"stage": "test", "shape": "DOCUMENT", "key": "k"}, [0, 1])
     manifest = store.require()
     assert (
-        not proof.wrong_sizes(proof.sealed_sizes(manifest), store.sizes())
+        not proof.wrong_sizes(proof.committed_sizes(manifest), store.sizes())
         and not verify.verify(f"{bucket}/verify").faults
     )
     for name in (
@@ -173,7 +173,7 @@ def test_damage_on_s3_is_found_and_taken_away(bucket, make_documents, tmp_path):
                 store.read(1)
         store.fs.write(name, data[:-3])
         if name != "manifest.json":
-            assert list(proof.wrong_sizes(proof.sealed_sizes(manifest), store.sizes())) == [name]
+            assert list(proof.wrong_sizes(proof.committed_sizes(manifest), store.sizes())) == [name]
         store.fs.write(name, data)
     store.fs.delete("ledger/00001.arrow")
     found = verify.verify(f"{bucket}/verify")

@@ -23,13 +23,13 @@ def test_an_edit_inside_a_block_changes_the_block_and_moves_the_next():
     assert "<EMAIL>" in moved[1]["text"]
 
 
-def test_a_block_wholly_removed_loses_its_place_and_its_text():
+def test_a_block_wholly_removed_loses_its_position_and_its_text():
     text, moved = apply_edits(TEXT, [Edit(0, 12, "")], [block(0, 11), block(12, 20)])
     assert moved[0]["text"] == "" and moved[0]["start"] is None
     assert text[moved[1]["start"] : moved[1]["end"]] == TEXT[12:20]
 
 
-def test_a_block_without_place_is_left_alone():
+def test_a_block_without_position_is_left_alone():
     free = {"kind": "question", "text": "왜?", "start": None, "end": None}
     assert apply_edits(TEXT, [Edit(0, 3, "")], [free])[1] == [free]
 

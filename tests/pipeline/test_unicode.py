@@ -40,21 +40,21 @@ def test_no_run_is_longer_than_the_standard_allows_and_nothing_but_joiners_is_ad
     "marks", ["\u0301\u0323", "\u0344", "\u0301", "\u0f73\u0f72", "a\u0301\u0323" * 3 + "\u0301" * 40]
 )
 def test_twice_the_marks_are_twice_the_work(monkeypatch, marks):
-    looked = 0
+    calls = 0
     plain = unicode._opening_marks
 
     def counted(char: str) -> int:
-        nonlocal looked
-        looked += 1
+        nonlocal calls
+        calls += 1
         return plain(char)
 
     unicode._long_runs()  # made once, not part of the work
     monkeypatch.setattr(unicode, "_opening_marks", counted)
     work = []
     for times in (2_000, 4_000):
-        looked = 0
+        calls = 0
         safe = stream_safe("e" + marks * times)
-        work.append(looked + sum(run * run for run in runs(safe)))
+        work.append(calls + sum(run * run for run in runs(safe)))
     assert 2_000 < work[0] and work[1] <= 2.05 * work[0]
 
 

@@ -51,14 +51,14 @@ def sentences_of():
     return sentences
 
 
-def seal(store: Any, shape: str, numbers: list[int]) -> Any:
+def commit(store: Any, shape: str, numbers: list[int]) -> Any:
     store.commit_manifest({"stage": "test", "shape": shape, "key": "test", "lineage": {}, "schema": []}, numbers)
     return store
 
 
 @pytest.fixture(scope="session")
 def tiny_tokenizer(tmp_path_factory) -> Any:
-    """A sealed `artefact:tokenizer` store: byte-level BPE of 512 tokens with the chat marks as control tokens."""
+    """A committed `artefact:tokenizer` store: byte-level BPE of 512 tokens with the chat marks as control tokens."""
     from transformers import PreTrainedTokenizerFast
 
     from pipeline.storage.ledger import COLUMNS
@@ -88,7 +88,7 @@ def tiny_tokenizer(tmp_path_factory) -> Any:
     tokenizer.save_pretrained(folder / "made")
     store = Store(folder / "store")
     store.put_artefact(folder / "made", COLUMNS.empty_table(), key="test", stage="tokenizer")
-    return seal(store, "artefact:tokenizer", [])
+    return commit(store, "artefact:tokenizer", [])
 
 
 @pytest.fixture(scope="session")
@@ -137,7 +137,7 @@ def pack(tokenizer: Any, texts: list[str], width: int) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def make_rows_store(tmp_path_factory):
-    """`make_rows_store(shape, rows)` -> a sealed store of those rows (dicts; missing columns are null)."""
+    """`make_rows_store(shape, rows)` -> a committed store of those rows (dicts; missing columns are null)."""
     from pipeline.schema import SHAPES
     from pipeline.storage.ledger import Ledger
     from pipeline.storage.store import Store
@@ -150,7 +150,7 @@ def make_rows_store(tmp_path_factory):
         for number in range(shards):
             part = table.slice(number * size, size)
             store.put(number, part, Ledger.rows(part["id"].to_pylist()), key="test", stage="test", input_ids=part["id"])
-        return seal(store, shape, list(range(shards)))
+        return commit(store, shape, list(range(shards)))
 
     return make
 
@@ -217,7 +217,7 @@ def tiny() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def do_train(tmp_path_factory):
-    """`do_train(of, options, tokenizer=..., base=[...], sink=...)` -> the sealed store of a training run."""
+    """`do_train(of, options, tokenizer=..., base=[...], sink=...)` -> the committed store of a training run."""
     from pipeline.engine.pool import Inline
     from pipeline.engine.stage import Inputs
     from pipeline.storage.store import Store
@@ -242,7 +242,7 @@ def do_train(tmp_path_factory):
         stage = Train(**options)
         store = Store(sink or tmp_path_factory.mktemp("trained"))
         stage.run(Inputs(stores, seed), store, Inline())
-        return seal(store, stage.output(of.shape), [])
+        return commit(store, stage.output(of.shape), [])
 
     return train
 

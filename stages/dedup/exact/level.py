@@ -13,7 +13,7 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import between, column, lookup
 from stages.dedup.decisions import EXACT, NEAR, no_rows, rows_of
-from stages.dedup.passes import Task, key_ranges
+from stages.dedup.passes import PassTask, key_ranges
 from stages.dedup.run import KeyRange, Run
 
 MOST = 4 << 20
@@ -27,7 +27,7 @@ def decide(run: Run, pool: Pool) -> None:
     run.make("exact", find_groups, [KeyRange(run, *ends) for ends in ranges], pool)
 
 
-def find_groups(task: Task) -> Receipt:
+def find_groups(task: PassTask) -> Receipt:
     """Group the documents whose hash lies in the task's range."""
     run: Run = task.given.run
     docs, first_half, second_half, lengths = _in_range(task.given)

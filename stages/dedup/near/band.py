@@ -13,7 +13,7 @@ from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import blocks, column, picked
 from stages.dedup.corpus import Corpus
 from stages.dedup.exact.level import ExactGroups
-from stages.dedup.passes import Task
+from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.text.minhash.lsh import band_keys
 
@@ -30,7 +30,7 @@ def groups(corpus: Corpus) -> list[range]:
     return [range(first, min(first + size, len(corpus.parts))) for first in range(0, len(corpus.parts), size)]
 
 
-def write_keys(task: Task) -> Receipt:
+def write_keys(task: PassTask) -> Receipt:
     """Write the sorted keys of one group of parts."""
     from stages.dedup.near.sorting import sorted_pairs
 

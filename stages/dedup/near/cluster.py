@@ -20,7 +20,7 @@ from pipeline.storage.ledger import COLUMNS, Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import BLOCK, between, blocks, column
 from stages.dedup.corpus import Corpus
-from stages.dedup.passes import STAGE, Task
+from stages.dedup.passes import STAGE, PassTask
 
 if TYPE_CHECKING:
     from stages.dedup.near.union_find import Trees
@@ -58,14 +58,14 @@ class Partitions(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The corpus, its signatures (pass `sign`) and the edges between its documents (pass `link`)."""
+    """The corpus, its signatures (pass `minhash`) and the edges between its documents (pass `link`)."""
 
     corpus: Corpus
     signatures: Store
     edges: Store
 
 
-def find_components(task: Task) -> Receipt:
+def find_components(task: PassTask) -> Receipt:
     """Write every component of two documents and more."""
     from stages.dedup.near import union_find
 

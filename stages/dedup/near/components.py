@@ -32,7 +32,7 @@ from stages.dedup.columns import BLOCK, blocks, column
 from stages.dedup.near import cluster, shuffle
 from stages.dedup.near.cluster import Graph
 from stages.dedup.near.shuffle import PartitionWriter, Ranges, Source
-from stages.dedup.passes import STAGE, Task, make
+from stages.dedup.passes import STAGE, PassTask, make
 
 DOC_BYTES = 16
 """Memory of a document in the one task of `cluster`; twice that from 2^31 documents on."""
@@ -54,7 +54,7 @@ def ranges_of(rows: int, memory: int) -> Ranges | None:
     return Ranges(rows, -(-rows // count))
 
 
-class Work(NamedTuple):
+class ComponentWork(NamedTuple):
     """What every task needs: the graph, the ranges, and what it reads."""
 
     graph: Graph
@@ -100,10 +100,10 @@ class Distributed:
         }
         return make(self.sink, write, keys, given.__getitem__, self.pool)
 
-    def _work(self, sources, owners=(), most=(0, 0)) -> Work:
-        return Work(self.graph, self.ranges, tuple(sources), tuple(owners), most)
+    def _work(self, sources, owners=(), most=(0, 0)) -> ComponentWork:
+        return ComponentWork(self.graph, self.ranges, tuple(sources), tuple(owners), most)
 
-    def _make(self, name: str, fn, given: dict[int, Work]) -> list[Receipt]:
+    def _make(self, name: str, fn, given: dict[int, ComponentWork]) -> list[Receipt]:
         keys = {
             n: digest({"of": self.key, "pass": name, "rows": self.ranges.rows, "size": self.ranges.size, "shard": n})
             for n in given
@@ -167,9 +167,9 @@ def _most(weighed: list[Receipt]) -> tuple[int, int]:
     return max(-(-cluster.BYTES // UNIT), weight // cluster.PARTITIONS), max(cluster.DOCS, docs // cluster.PARTITIONS)
 
 
-def split_edges(task: Task) -> Receipt:
+def split_edges(task: PassTask) -> Receipt:
     """Send edges to the ranges of their larger documents."""
-    given: Work = task.given
+    given: ComponentWork = task.given
     notes: dict = {"to": {}}
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -185,11 +185,11 @@ def split_edges(task: Task) -> Receipt:
     return shuffle.put(task, batches(), EDGES, notes)
 
 
-def join(task: Task) -> Receipt:
+def join(task: PassTask) -> Receipt:
     """Join a range's edges; keep a parent for each of its documents, and send on what is left over."""
     from stages.dedup.near import spanning
 
-    given: Work = task.given
+    given: ComponentWork = task.given
     low, high = given.ranges.bounds(task.number)
     notes: dict = {"to": {}}
 
@@ -217,9 +217,9 @@ def _joined(parent: np.ndarray, low: int) -> Iterator[tuple[np.ndarray, np.ndarr
             yield docs[at], labels[at]
 
 
-def first_labels(task: Task) -> Receipt:
+def first_labels(task: PassTask) -> Receipt:
     """A range's forest as a label for every document: its root in the range, or a document below it."""
-    given: Work = task.given
+    given: ComponentWork = task.given
     low, high = given.ranges.bounds(task.number)
     labels = np.arange(low, high)
     for left, right in shuffle.read(given.sources, task.number, "left", "right"):
@@ -227,9 +227,9 @@ def first_labels(task: Task) -> Receipt:
     return _put(task, {"label": labels}, {"moved": int((labels < low).any())})
 
 
-def label(task: Task) -> Receipt:
+def label(task: PassTask) -> Receipt:
     """Replace labels below the range by the labels that those documents have themselves."""
-    given: Work = task.given
+    given: ComponentWork = task.given
     ranges, low = given.ranges, given.ranges.bounds(task.number)[0]
     store, (number,) = given.sources[0]
     labels = np.array(column(store.read(number), "label"))
@@ -242,11 +242,11 @@ def label(task: Task) -> Receipt:
     for at, held in enumerate(given.owners[: len(ends)]):
         mine = asking[ends[at - 1] if at else 0 : ends[at]]
         if held is not None and len(mine):
-            moved += _look_up(held, at, ranges.bounds(at)[0], labels, mine)
+            moved += _lookup(held, at, ranges.bounds(at)[0], labels, mine)
     return _put(task, {"label": labels}, {"moved": moved})
 
 
-def _look_up(store: Store, number: int, low: int, labels: np.ndarray, mine: np.ndarray) -> int:
+def _lookup(store: Store, number: int, low: int, labels: np.ndarray, mine: np.ndarray) -> int:
     """Set labels[mine] to the labels of the documents they name, which lie in one range; returns how many changed."""
     mine = mine[np.argsort(labels[mine])]
     wanted = labels[mine] - low
@@ -261,7 +261,7 @@ def _look_up(store: Store, number: int, low: int, labels: np.ndarray, mine: np.n
     return moved
 
 
-def _put(task: Task, columns: dict[str, np.ndarray], notes: dict) -> Receipt:
+def _put(task: PassTask, columns: dict[str, np.ndarray], notes: dict) -> Receipt:
     """Long columns, a block at a time."""
 
     def batches() -> Iterator[pa.RecordBatch]:
@@ -273,9 +273,9 @@ def _put(task: Task, columns: dict[str, np.ndarray], notes: dict) -> Receipt:
     return task.sink.put(task.number, batches(), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
 
 
-def send_members(task: Task) -> Receipt:
+def send_members(task: PassTask) -> Receipt:
     """Send every document that is not its component's smallest to that one's range, with its weight."""
-    given: Work = task.given
+    given: ComponentWork = task.given
     low = given.ranges.bounds(task.number)[0]
     store, (number,) = given.sources[0]
     labels = column(store.read(number), "label")
@@ -313,12 +313,12 @@ class Weights:
         return found
 
 
-def weigh(task: Task) -> Receipt:
+def weigh(task: PassTask) -> Receipt:
     """Documents and weight of every component whose smallest document lies in the range."""
     from stages.dedup.near import spanning
     from stages.dedup.near.union_find import LARGEST
 
-    given: Work = task.given
+    given: ComponentWork = task.given
     low, high = given.ranges.bounds(task.number)
     counts, weights = np.zeros(high - low, np.int64), np.zeros(high - low, np.int64)
     for component, weight in shuffle.read(given.sources, task.number, "component", "weight"):
@@ -334,11 +334,11 @@ def weigh(task: Task) -> Receipt:
     return _put(task, {"component": roots, "count": counts, "weight": weights}, notes)
 
 
-def cut(task: Task) -> Receipt:
+def cut(task: PassTask) -> Receipt:
     """The partition with which each range begins, and what that holds already."""
     from stages.dedup.near import spanning
 
-    given: Work = task.given
+    given: ComponentWork = task.given
     state = np.zeros(3, np.int64)
     found = []
     for store, numbers in given.sources:
@@ -352,14 +352,14 @@ def cut(task: Task) -> Receipt:
     return task.put(blocks(partition=whole[:, 0].copy(), weight=whole[:, 1].copy(), documents=whole[:, 2].copy()))
 
 
-def write(task: Task) -> Receipt:
+def write(task: PassTask) -> Receipt:
     """The members of a range's components, by component, then document: a window at a time, so that none is too large."""
     from stages.dedup.near import spanning
 
-    given: Work = task.given
+    given: ComponentWork = task.given
     low, high = given.ranges.bounds(task.number)
-    (weighed, _), (cuts, _), *members = given.sources
-    sizes, begun = weighed.read(task.number), cuts.read(0)
+    (weighed, _), (begins, _), *members = given.sources
+    sizes, begun = weighed.read(task.number), begins.read(0)
     roots, counts = column(sizes, "component"), column(sizes, "count")
     state = np.array([column(begun, name)[task.number] for name in ("partition", "weight", "documents")])
     partitions = np.empty(len(roots), np.int64)

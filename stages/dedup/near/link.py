@@ -13,14 +13,14 @@ from pipeline.storage.store import Store
 from stages.dedup.columns import between, blocks, picked
 from stages.dedup.corpus import Corpus
 from stages.dedup.near.band import groups
-from stages.dedup.passes import Task
+from stages.dedup.passes import PassTask
 from stages.dedup.run import KeyRange, Run
 
 MOST = 2 << 20
 """Keys per task: 34 MB while they are sorted, and at worst 1 GB of signatures of 128 values when all of them meet in small buckets."""
 
 
-def write_edges(task: Task) -> Receipt:
+def write_edges(task: PassTask) -> Receipt:
     """Join the documents that meet under the task's keys."""
     from stages.dedup.near.representatives import link_buckets
     from stages.dedup.near.sorting import sorted_pairs
@@ -73,7 +73,7 @@ def _in_range(given: KeyRange) -> tuple[np.ndarray, np.ndarray]:
 
 
 def signatures(corpus: Corpus, store: Store, docs: np.ndarray, count: int) -> np.ndarray:
-    """The first `count` values of the signatures (pass `sign`) of the documents `docs` (ascending), uint32 (n, count)."""
+    """The first `count` values of the signatures (pass `minhash`) of the documents `docs` (ascending), uint32 (n, count)."""
     owner = np.searchsorted(corpus.firsts, docs, side="right") - 1
     found = [
         picked(store.read(int(number)), "values", docs[owner == number] - corpus.parts[number].first, count)

@@ -32,7 +32,7 @@ VISITS = 1 << 12
 """Entries of a block's index that are read for one document: what a near-copy shares is rare and read first."""
 
 
-class Chunk(NamedTuple):
+class JoinChunk(NamedTuple):
     """Consecutive documents of a component, in order of preference."""
 
     first: int
@@ -58,7 +58,7 @@ class Block(NamedTuple):
 
 
 def choose_large(
-    chunks: Callable[[int], Iterator[Chunk]],
+    chunks: Callable[[int], Iterator[JoinChunk]],
     fixed: np.ndarray,
     banding: Banding,
     threshold: float,

@@ -20,7 +20,7 @@ from stages.dedup.exact.level import ExactGroups
 from stages.dedup.fields import text_of
 from stages.dedup.near.cluster import Partitions
 from stages.dedup.near.link import signatures
-from stages.dedup.passes import Task
+from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Members(NamedTuple):
     bounds: np.ndarray
 
 
-def resolve(task: Task) -> Receipt:
+def resolve(task: PassTask) -> Receipt:
     """Choose the representatives of one partition."""
     run: Run = task.given.run
     members = _read(task.given, task.number)
@@ -107,18 +107,18 @@ def _pieces(members: Members) -> Iterator[tuple[int, int]]:
 
 
 def _choose(run: Run, piece: Members) -> Choice:
-    from stages.dedup.near.prefixjoin import Chunk, choose_large
+    from stages.dedup.near.prefixjoin import JoinChunk, choose_large
     from stages.dedup.near.representatives import choose
 
     fixed = piece.docs >= run.policy.limit
     how = (run.banding, run.stage.threshold, run.contained)
 
-    def chunk(low: int, high: int) -> Chunk:
-        return Chunk(low, _values(run, piece.docs[low:high]), _sets(run, piece.docs[low:high]))
+    def chunk(low: int, high: int) -> JoinChunk:
+        return JoinChunk(low, _values(run, piece.docs[low:high]), _sets(run, piece.docs[low:high]))
 
     if len(piece.bounds) == 2 and (len(piece.docs) > LARGE_DOCS or piece.sizes.sum() > PIECE_BYTES):
 
-        def chunks(start: int) -> Iterator[Chunk]:
+        def chunks(start: int) -> Iterator[JoinChunk]:
             return (chunk(low, high) for low, high in _cut(piece.sizes, start))
 
         return choose_large(chunks, fixed, *how)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.storage.ledger import COLUMNS, Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import BLOCK
-from stages.dedup.passes import STAGE, Task
+from stages.dedup.passes import STAGE, PassTask
 
 Source = tuple[Store, tuple[int, ...]]
 """Shards of one pass."""
@@ -82,7 +82,7 @@ class PartitionWriter:
         yield pa.record_batch({"to": pa.array(np.full(len(ends) - 1, to, np.int64)), **lists})
 
 
-def put(task: Task, batches: Iterable[pa.RecordBatch], names: dict[str, pa.DataType], notes: dict) -> Receipt:
+def put(task: PassTask, batches: Iterable[pa.RecordBatch], names: dict[str, pa.DataType], notes: dict) -> Receipt:
     """Write a shard from a stream of such batches; `notes` may grow until it ends and must not be empty."""
     schema = pa.schema({"to": pa.int64(), **{name: pa.large_list(kind) for name, kind in names.items()}})
 

@@ -14,12 +14,12 @@ PASSES = -(-64 // BITS)
 def sorted_pairs(keys: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """`keys` (uint64) ascending and `values` (int64) along with them; equal keys keep their order."""
     keys, values = np.array(keys), np.array(values, np.int64)
-    spare_keys, spare_values = np.empty_like(keys), np.empty_like(values)
-    return (spare_keys, spare_values) if _sort(keys, values, spare_keys, spare_values) else (keys, values)
+    other_keys, other_values = np.empty_like(keys), np.empty_like(values)
+    return (other_keys, other_values) if _sort(keys, values, other_keys, other_values) else (keys, values)
 
 
 @kernel(writes(np.uint64), writes(np.int64), writes(np.uint64), writes(np.int64))
-def _sort(keys, values, spare_keys, spare_values):
+def _sort(keys, values, other_keys, other_values):
     """Sort; True when the result lies in the spare arrays."""
     mask = np.uint64((1 << BITS) - 1)
     counts = np.zeros((PASSES, 1 << BITS), np.int64)
@@ -38,8 +38,8 @@ def _sort(keys, values, spare_keys, spare_values):
         for index in range(keys.size):
             digit = np.int64((keys[index] >> np.uint64(number * BITS)) & mask)
             at = starts[digit]
-            spare_keys[at], spare_values[at] = keys[index], values[index]
+            other_keys[at], other_values[at] = keys[index], values[index]
             starts[digit] = at + 1
-        keys, values, spare_keys, spare_values = spare_keys, spare_values, keys, values
+        keys, values, other_keys, other_values = other_keys, other_values, keys, values
         moved = not moved
     return moved

@@ -18,7 +18,7 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import column
 from stages.dedup.exact.level import ExactGroups
-from stages.dedup.passes import Task
+from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.semantic.embedding import Held, one_width, packed, unpacked
 
@@ -47,7 +47,7 @@ class Clustering(NamedTuple):
     """Are vectors written in the order of cells?"""
 
 
-def train(task: Task) -> Receipt:
+def train(task: PassTask) -> Receipt:
     """Pass `centroids`: k-means over the sample that a hash of the vectors picks, the same for any layout."""
     from stages.dedup.semantic import vectors as math
 
@@ -84,7 +84,7 @@ def _sample(pieces: Iterator[np.ndarray], most: int, width: int) -> np.ndarray:
     return held
 
 
-def assign(task: Task) -> Receipt:
+def assign(task: PassTask) -> Receipt:
     """Pass `cells`: the vectors of one part by their nearest centroid; notes how many there are in each cell."""
     from stages.dedup.semantic import vectors as math
 

@@ -41,10 +41,10 @@ class Embedder:
         self.pooling, limit = _layers(self.folder)
         self._load()
         longest = getattr(self._tokenizer, "model_max_length", None) or 1 << 30
-        places = getattr(self._model.config, "max_position_embeddings", None) or 1 << 30
+        positions = getattr(self._model.config, "max_position_embeddings", None) or 1 << 30
         if getattr(self._model.config, "model_type", "") in ("roberta", "xlm-roberta", "camembert", "mpnet"):
-            places -= 2  # their positions begin behind the padding's number
-        limit = limit or min(longest, places)
+            positions -= 2  # their positions begin behind the padding's number
+        limit = limit or min(longest, positions)
         self.limit = int(limit if limit < 1 << 20 else MOST_TOKENS)
 
     def _load(self) -> None:

@@ -22,7 +22,7 @@ from pipeline.storage.store import Store
 from stages.dedup.columns import blocks, column
 from stages.dedup.corpus import Corpus
 from stages.dedup.fields import columns, text_of
-from stages.dedup.passes import Task
+from stages.dedup.passes import PassTask
 
 ONE_MODEL = "give a column that holds the vectors of one model"
 
@@ -88,7 +88,7 @@ class Held(NamedTuple):
             at += len(batch)
 
 
-def embed(task: Task) -> Receipt:
+def embed(task: PassTask) -> Receipt:
     """Pass `vectors`: one part. WorkError where its vectors are of several widths."""
     given: Embedding = task.given
     survivors = column(given.survivors.read(task.number), "row")

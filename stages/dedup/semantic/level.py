@@ -25,7 +25,7 @@ from pipeline.options import content_hash, digest
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import blocks
 from stages.dedup.decisions import SEMANTIC, rows_of
-from stages.dedup.passes import Task, make
+from stages.dedup.passes import PassTask, make
 from stages.dedup.run import Run
 from stages.dedup.semantic import clustering
 from stages.dedup.semantic.clustering import Clustering, Partition, Window
@@ -69,14 +69,14 @@ def decide(run: Run, pool: Pool) -> None:
     run.make("semantic", compare, [Comparing(run, given.vectors, *cells) for cells in partitions], pool)
 
 
-def find_survivors(task: Task) -> Receipt:
+def find_survivors(task: PassTask) -> Receipt:
     """Pass `survivors`: the rows of one part that stay so far. Column: `row` (int64, in the part)."""
     run: Run = task.given
     part = run.corpus.parts[task.number]
     return task.put(blocks(row=np.flatnonzero(run.decisions("semantic").of(part.first, part.rows).kept)))
 
 
-def compare(task: Task) -> Receipt:
+def compare(task: PassTask) -> Receipt:
     """Pass `semantic`: one partition of cells."""
     given: Comparing = task.given
     run = given.run

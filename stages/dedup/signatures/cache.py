@@ -77,7 +77,7 @@ class SignatureCache(NamedTuple):
         whole = pa.Table.from_arrays(columns, schema=pa.schema([*table.schema, *CONTENT]))
         self.store.put(number_of(key), whole, COLUMNS.empty_table(), key=key, stage=STAGE)
 
-    def among(self, sample: np.ndarray) -> Known:
+    def among(self, sample: np.ndarray) -> CachedSignatures:
         """What is known of documents that come along with these (hashes): all of the shards that hold one of them."""
         found = []
         for number in self.known if len(self.known) <= MOST_SHARDS else ():
@@ -87,10 +87,10 @@ class SignatureCache(NamedTuple):
                 at = np.minimum(np.searchsorted(ordered, sample), len(ordered) - 1)
                 if (ordered[at] == sample).any():
                     found.append(table)
-        return Known.of(found)
+        return CachedSignatures.of(found)
 
 
-class Known(NamedTuple):
+class CachedSignatures(NamedTuple):
     """Signatures to take from, by content."""
 
     first: np.ndarray
@@ -98,7 +98,7 @@ class Known(NamedTuple):
     table: pa.Table | None
 
     @classmethod
-    def of(cls, tables: list[pa.Table]) -> Known:
+    def of(cls, tables: list[pa.Table]) -> CachedSignatures:
         if not tables:
             return cls(np.zeros(0, np.uint64), np.zeros(0, np.uint64), None)
         table = pa.concat_tables(tables).combine_chunks()

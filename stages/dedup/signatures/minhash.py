@@ -1,4 +1,4 @@
-"""Pass `sign`: the MinHash signature and other measures of each document, from its text alone.
+"""Pass `minhash`: the MinHash signature and other measures of each document, from its text alone.
 
 Columns: `values` (fixed-size binary: the MinHash signature, uint32 each), `exact_a`, `exact_b` (uint64: identity of the
 normalised text), `tokens` (int64), `size` (int64: bytes of the text, -1 for null) and `length` (int64: its code points). Row
@@ -22,8 +22,8 @@ from pipeline.options import digest
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import column
 from stages.dedup.fields import columns, text_of
-from stages.dedup.passes import Task, make
-from stages.dedup.signatures.cache import SAMPLE, Known, SignatureCache, hashes_of
+from stages.dedup.passes import SIGNATURES_BEFORE, PassTask, make
+from stages.dedup.signatures.cache import SAMPLE, CachedSignatures, SignatureCache, hashes_of
 from stages.text.minhash.shingles import Shingling
 
 if TYPE_CHECKING:
@@ -58,10 +58,11 @@ class MinHashOptions(NamedTuple):
         return Ways(hows, words.indices.to_numpy(zero_copy_only=False))
 
     def key(self, content: str | None) -> str:
-        """Key of the signatures of an input shard; another Unicode version may know other letters."""
+        """Key of the signatures of an input shard; another Unicode version may know other letters. Signatures of 0.1.0 stay valid,
+        so the pass has its old name here."""
         return digest(
             {
-                "pass": "sign",
+                "pass": SIGNATURES_BEFORE,
                 "version": 4,
                 "options": list(self),
                 "unicode": unicodedata.unidata_version,
@@ -110,7 +111,7 @@ def compute_signatures(run: Run, pool: Pool) -> None:
     make(run.signatures, compute_part, keys, lambda number: given, pool)
 
 
-def compute_part(task: Task) -> Receipt:
+def compute_part(task: PassTask) -> Receipt:
     """The signatures of one part of the corpus, computed or taken from the cache."""
     run, cache = task.given
     options: MinHashOptions = run.minhash
@@ -166,7 +167,9 @@ def _some(texts: Docs, rows: np.ndarray) -> Docs:
     return Docs(pa.record_batch({"text": pc.if_else(pa.array(texts.valid), texts.text, None).take(pa.array(rows))}))
 
 
-def _completed(texts: Docs, ways: Ways, options: MinHashOptions, held: Known, rows: np.ndarray) -> tuple[Measured, int]:
+def _completed(
+    texts: Docs, ways: Ways, options: MinHashOptions, held: CachedSignatures, rows: np.ndarray
+) -> tuple[Measured, int]:
     """What is known of the texts (`rows` of `held`, -1 for a new one), the new ones computed; and how many were."""
     new = np.flatnonzero(rows < 0)
     if len(new) == texts.n:

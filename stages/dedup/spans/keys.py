@@ -144,8 +144,8 @@ def _letter(data, at, end, classes):
         return False, False, 1
     if size > 1:
         point &= np.uint32(0xFF >> (size + 1))
-        for place in range(1, size):
-            point = (point << _SIX) | (np.uint32(data[at + place]) & _TAIL)
+        for i in range(1, size):
+            point = (point << _SIX) | (np.uint32(data[at + i]) & _TAIL)
     entry = classes[min(point, np.uint32(classes.size - 1))]
     return (entry & WORD_BITS) != 0, (entry & UNSEEN) != 0, size
 
@@ -256,7 +256,7 @@ def windows_between(
 
 
 def merged(keys: np.ndarray, docs: np.ndarray, firsts: np.ndarray, lasts: np.ndarray) -> tuple[np.ndarray, ...]:
-    """The same spans (by key, then document, then place), overlapping repeats of a key in one document drawn together.
+    """The same spans (by key, then document, then position), overlapping repeats of a key in one document drawn together.
 
     The first of each document stays apart: it may be the copy that stays. So a text of one word a million times over is two
     spans and not a million.

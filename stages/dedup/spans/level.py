@@ -19,9 +19,9 @@ from pipeline.docs import Docs
 from pipeline.engine.pool import Pool
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import between, blocks, column
-from stages.dedup.passes import Task, key_ranges
+from stages.dedup.passes import PassTask, key_ranges
 from stages.dedup.run import KeyRange, Run
-from stages.dedup.spans.turns import Turns, turns_of
+from stages.dedup.spans.turns import TurnTexts, turns_of
 from stages.text.minhash.shingles import table
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ BREAKS = {"line": 1, "paragraph": 2}
 SCRATCH = ("spans",)
 
 
-class Rows(NamedTuple):
+class SpanRows(NamedTuple):
     """What a `spans` task carries: the run, and rows of one part: several whole (bytes 0 to -1), or a piece of a long one."""
 
     run: Run
@@ -63,33 +63,33 @@ def most_spans(memory: int) -> int:
     return max(1024, (memory << 20) // SPAN_BYTES)
 
 
-def runs_of(run: Run, most_bytes: int) -> list[Rows]:
+def runs_of(run: Run, most_bytes: int) -> list[SpanRows]:
     """Runs of rows of about `most_bytes` each; for substrings a longer text is cut into pieces of so many, else it stands alone."""
-    found: list[Rows] = []
+    found: list[SpanRows] = []
     for number, part in enumerate(run.corpus.parts):
         sizes = np.maximum(column(run.signatures.read(number), "size"), 0)
         first = held = 0
         for row, size in enumerate(sizes.tolist()):
             long = size > most_bytes and run.stage.spans == "substring"
             if row > first and (long or held + size > most_bytes):
-                found.append(Rows(run, number, first, row))
+                found.append(SpanRows(run, number, first, row))
                 first, held = row, 0
             if long:
                 pieces = range(0, size, most_bytes)
-                found += [Rows(run, number, row, row + 1, low, min(low + most_bytes, size)) for low in pieces]
+                found += [SpanRows(run, number, row, row + 1, low, min(low + most_bytes, size)) for low in pieces]
                 first = row + 1
             else:
                 held += size
         if first < part.rows or not part.rows:
-            found.append(Rows(run, number, first, part.rows))
+            found.append(SpanRows(run, number, first, part.rows))
     return found
 
 
-def find(task: Task) -> Receipt:
+def find(task: PassTask) -> Receipt:
     """Pass `spans`: the keys of one run of rows."""
     from stages.dedup.spans.keys import merged
 
-    given: Rows = task.given
+    given: SpanRows = task.given
     run, how = given.run, given.run.stage.shingling()
     part = run.corpus.parts[given.part]
     stays = run.decisions().of(part.first + given.low, given.high - given.low).kept
@@ -107,7 +107,9 @@ def find(task: Task) -> Receipt:
     return task.put(blocks(key=keys, doc=docs, first=firsts, last=lasts), {"spans": len(keys)})
 
 
-def _spans(given: Rows, batch: pa.RecordBatch, rows: np.ndarray, first: int, classes: np.ndarray) -> list[spans.Spans]:
+def _spans(
+    given: SpanRows, batch: pa.RecordBatch, rows: np.ndarray, first: int, classes: np.ndarray
+) -> list[spans.Spans]:
     """The spans of some rows of a batch whose first row is number `first`."""
     fields, piece = given.run.turns, (given.begin, given.end)
     if fields is None:
@@ -145,7 +147,7 @@ def _keyed(run: Run, texts: Docs, rows: np.ndarray, classes: np.ndarray, piece: 
     return spans.units(texts.data, texts.offsets, rows, classes, BREAKS[run.stage.spans or ""], least)
 
 
-def _in_rows(found: spans.Spans, turns: Turns, first: int) -> spans.Spans:
+def _in_rows(found: spans.Spans, turns: TurnTexts, first: int) -> spans.Spans:
     """Spans of turns as spans of their rows."""
     bases = turns.bases[found.rows].astype(np.uint32)
     docs = turns.rows[found.rows] + first
@@ -164,7 +166,7 @@ def _nothing() -> tuple[np.ndarray, ...]:
     return np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.uint32), np.zeros(0, np.uint32)
 
 
-def choose(task: Task) -> Receipt:
+def choose(task: PassTask) -> Receipt:
     """Pass `repeats`: which copy stays, for one range of keys."""
     given: KeyRange = task.given
     run, found = given.run, given.run.store("spans")

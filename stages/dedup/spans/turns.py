@@ -55,7 +55,7 @@ class TurnFields(NamedTuple):
         return cls(tuple((word, ROLES[word]) for word in ("prompt", *ANSWERS) if word in fields))
 
 
-class Turns(NamedTuple):
+class TurnTexts(NamedTuple):
     """Turns of a batch, by row and then in their order."""
 
     texts: Docs
@@ -71,7 +71,7 @@ class Turns(NamedTuple):
     """int64: position in the column's list."""
 
 
-def turns_of(batch: pa.RecordBatch, taken: TurnFields) -> Turns:
+def turns_of(batch: pa.RecordBatch, taken: TurnFields) -> TurnTexts:
     """The turns that take part."""
     found = [_column(batch.column(name), roles) for name, roles in taken.columns]
     contents = pa.concat_arrays([each[0] for each in found]) if len(found) > 1 else found[0][0]
@@ -85,7 +85,7 @@ def turns_of(batch: pa.RecordBatch, taken: TurnFields) -> Turns:
     ends = np.cumsum(sizes) if len(sizes) else sizes
     opening = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]]) if len(rows) else rows
     before = np.repeat((ends - sizes)[opening], np.diff(np.r_[opening, len(rows)]))
-    return Turns(texts, rows, ends - sizes - before, salts[order], columns[order], slots[order])
+    return TurnTexts(texts, rows, ends - sizes - before, salts[order], columns[order], slots[order])
 
 
 def _column(messages: pa.ListArray, roles: tuple[str, ...]) -> tuple[pa.Array, np.ndarray, np.ndarray, np.ndarray]:
@@ -138,7 +138,7 @@ def noted(notes: pa.Array, left: np.ndarray) -> pa.Array:
     return pc.if_else(pa.array(mask), pa.scalar(LEFT, STR), notes)
 
 
-def _row_edits(turns: Turns, mine: slice, removals: Removals, here: slice) -> list[tuple[int, list[Edit]]]:
+def _row_edits(turns: TurnTexts, mine: slice, removals: Removals, here: slice) -> list[tuple[int, list[Edit]]]:
     """(turn, its edits) of one row; `mine` are its turns."""
     bases = turns.bases[mine]
     owner = np.searchsorted(bases, removals.firsts[here], side="right") - 1
@@ -151,7 +151,7 @@ def _row_edits(turns: Turns, mine: slice, removals: Removals, here: slice) -> li
 
 
 def _edited(
-    some: pa.RecordBatch, row: int, found: list[tuple[int, list[Edit]]], turns: Turns, taken: TurnFields
+    some: pa.RecordBatch, row: int, found: list[tuple[int, list[Edit]]], turns: TurnTexts, taken: TurnFields
 ) -> tuple[dict, bool]:
     """(column -> its messages after the edits, whether a turn lost its last word) of one row."""
     lists: dict[str, list[dict]] = {}
@@ -181,5 +181,5 @@ def _said(messages: list[dict] | None) -> list[tuple]:
     ]
 
 
-def _path(turns: Turns, turn: int, taken: TurnFields) -> str:
+def _path(turns: TurnTexts, turn: int, taken: TurnFields) -> str:
     return f"{taken.columns[turns.columns[turn]][0]}[{turns.slots[turn]}].content"

@@ -19,7 +19,7 @@ from pipeline.storage.ledger import Receipt
 from pipeline.urls import canonical
 from stages.dedup.columns import between, blocks
 from stages.dedup.decisions import URL, no_rows, rows_of
-from stages.dedup.passes import Task, key_ranges
+from stages.dedup.passes import PassTask, key_ranges
 from stages.dedup.run import KeyRange, Run
 
 MOST = 2 << 20
@@ -36,7 +36,7 @@ def decide(run: Run, pool: Pool) -> None:
     run.make("url", choose, [KeyRange(run, *ends) for ends in ranges], pool)
 
 
-def write_keys(task: Task) -> Receipt:
+def write_keys(task: PassTask) -> Receipt:
     """Pass `address`: the keys of one part."""
     run: Run = task.given
     part = run.corpus.parts[task.number]
@@ -55,7 +55,7 @@ def write_keys(task: Task) -> Receipt:
     return task.put(blocks(key=halves[order, 0], check=halves[order, 1], **columns), {"addresses": len(rows)})
 
 
-def choose(task: Task) -> Receipt:
+def choose(task: PassTask) -> Receipt:
     """Pass `url`: which row of each URL of the task's range stays."""
     low, high = task.given.low, task.given.high
     addresses = task.given.run.store("address")
@@ -64,11 +64,11 @@ def choose(task: Task) -> Receipt:
     order = np.lexsort((docs, check, key))
     key, check = key[order], check[order]
     group = np.cumsum(np.r_[False, (key[1:] != key[:-1]) | (check[1:] != check[:-1])][: len(key)])
-    rows = Rows(group, docs[order], duplicate_of[order], members[order])
+    rows = UrlRows(group, docs[order], duplicate_of[order], members[order])
     return _decided(task, rows)
 
 
-class Rows(NamedTuple):
+class UrlRows(NamedTuple):
     """Rows of some URLs: which URL (ascending), and their decisions so far."""
 
     group: np.ndarray
@@ -77,7 +77,7 @@ class Rows(NamedTuple):
     members: np.ndarray
 
 
-def _decided(task: Task, rows: Rows) -> Receipt:
+def _decided(task: PassTask, rows: UrlRows) -> Receipt:
     """Write the decisions that change; notes URLs of several rows that stayed so far, and rows that stay nevertheless because they
     stand for others."""
     run: Run = task.given.run
@@ -105,7 +105,7 @@ def _decided(task: Task, rows: Rows) -> Receipt:
     return task.put(rows_of(URL, docs[changed], docs[to], score, total[to]), notes)
 
 
-def _followers(rows: Rows, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _followers(rows: UrlRows, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(row, position in `heads` of its representative) of those with the URL of their representative: they match directly what
     that one does."""
     by_doc = np.argsort(rows.docs[heads])

@@ -5,7 +5,7 @@ one pool task, and each task starts Scrapy in a child process (its reactor runs 
 
     <fingerprint>/<group>/00000.warc.gz ...   one response a record, one record a gzip member; URLs without ports
     <fingerprint>/<group>/skipped.jsonl       url, reason (stages.ingest.crawl.reasons) and, where known, status, to, note
-    <fingerprint>/<group>/frontier.sqlite     what was seen, settled and is to do; on the disk before the next step is taken
+    <fingerprint>/<group>/frontier.sqlite     what was seen, finished and is to do; on the disk before the next step is taken
     <fingerprint>/<group>/finished.json       written last; a finished crawl is not repeated without `refresh`
 
 After kill -9 the same call goes on: what is recorded stays, what was on its way is asked once more. Other options have
@@ -99,11 +99,11 @@ class CrawlOptions(Options):
 
     @field_validator("hosts")
     @classmethod
-    def _places(cls, hosts: dict[str, str]) -> dict[str, str]:
-        for name, place in hosts.items():
-            address, colon, port = place.rpartition(":")
+    def _host_addresses(cls, hosts: dict[str, str]) -> dict[str, str]:
+        for name, target in hosts.items():
+            address, colon, port = target.rpartition(":")
             if not colon or not address or not port.isdigit():
-                raise ValueError(f"{name}: {place!r} is not ADDRESS:PORT")
+                raise ValueError(f"{name}: {target!r} is not ADDRESS:PORT")
         return hosts
 
     @model_validator(mode="after")
@@ -189,13 +189,13 @@ def crawl_tasks(options: CrawlOptions, folder: str | Path) -> list[CrawlTask]:
     told = options.model_copy(update={"site": site, "refresh": False}).model_dump_json()
     tasks = []
     for name, hosts in groups.items():
-        place = recording(options, folder).resolve() / name
-        if _settled(place, hosts, options.scope):
+        target = recording(options, folder).resolve() / name
+        if _is_complete(target, hosts, options.scope):
             continue
-        place.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         own = tuple(url for url in seeds if group_of[host_of(url)] == name)
         others = tuple(sorted((host, group) for host, group in group_of.items() if group != name))
-        tasks.append(CrawlTask(name, str(place), tuple(hosts), own, others, told))
+        tasks.append(CrawlTask(name, str(target), tuple(hosts), own, others, told))
     return tasks
 
 
@@ -215,20 +215,20 @@ def _groups(options: CrawlOptions, seeds: list[str]) -> dict[str, list[str]]:
     return groups_of([host_of(url) for url in seeds], options.groups)
 
 
-def _settled(place: Path, hosts: list[str], scope: str) -> bool:
+def _is_complete(target: Path, hosts: list[str], scope: str) -> bool:
     """Finished, and no other group has noted a link to an address that this one does not know."""
     from stages.ingest.crawl.finish import finished
     from stages.ingest.crawl.frontier import knows_all, links_to
 
-    summary = finished(place)
+    summary = finished(target)
     if summary is None:
         return False
     links = (
         visit.url
         for other, read in summary["read"].items()
-        for visit, _ in links_to(place.parent / other, hosts, read, scope)
+        for visit, _ in links_to(target.parent / other, hosts, read, scope)
     )
-    return knows_all(place, links)
+    return knows_all(target, links)
 
 
 def crawl_group(task: CrawlTask) -> CrawlSummary:
@@ -242,12 +242,12 @@ def crawl_group(task: CrawlTask) -> CrawlSummary:
     folder = Path(task.folder)
     folder.mkdir(parents=True, exist_ok=True)
     options = CrawlOptions.model_validate_json(task.options)
-    mapped = {name.lower(): _place(place) for name, place in options.hosts.items()}
+    mapped = {name.lower(): _host_and_port(target) for name, target in options.hosts.items()}
     (folder / "finished.json").unlink(missing_ok=True)
     with ExitStack() as stack:
         if options.site:
             server = stack.enter_context(SiteServer(options.site, log=folder / REQUESTS))
-            mapped = {host: _place(server.address) for host in server.hosts} | mapped
+            mapped = {host: _host_and_port(server.address) for host in server.hosts} | mapped
         config = CrawlConfig(
             group=task.name, folder=task.folder, hosts=list(task.hosts), seeds=list(task.seeds),
             others=dict(task.others), mapped=mapped, options=options,
@@ -276,8 +276,8 @@ def crawl_group(task: CrawlTask) -> CrawlSummary:
     return summary_of(folder)
 
 
-def _place(place: str) -> tuple[str, int]:
-    address, _, port = place.rpartition(":")
+def _host_and_port(target: str) -> tuple[str, int]:
+    address, _, port = target.rpartition(":")
     return address.strip("[]"), int(port)
 
 

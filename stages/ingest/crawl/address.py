@@ -58,7 +58,7 @@ class Gate:
         self.allow_private = frozenset(allow_private)
         self.refused: set[str] = set()
 
-    def admit(self, host: str, addresses: list[str]) -> list[str]:
+    def allowed(self, host: str, addresses: list[str]) -> list[str]:
         """The addresses of `host` that may be connected to, in their order."""
         host = host.lower()
         kept = addresses if host in self.allow_private else [one for one in addresses if is_public(one)]

@@ -1,6 +1,6 @@
 """What has been seen, what is done and what is to do: the crawl's memory, a SQLite file beside its WARC files.
 
-One transaction settles one address: the reason (null = recorded), where its record ends in the WARC files, and what was
+One transaction finishes one address: the reason (null = recorded), where its record ends in the WARC files, and what was
 found on the page. A page and its links therefore stand together or not at all, and after a kill the addresses that are
 asked again are those that were on their way. Memory does not grow with the number of addresses, and a page costs one
 commit however many links it has.
@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS foreign_links (seq INTEGER PRIMARY KEY AUTOINCREMENT,
 CREATE TABLE IF NOT EXISTS counts (name TEXT PRIMARY KEY, n INTEGER NOT NULL) WITHOUT ROWID;
 """
 PENDING, DONE, PASSED = 0, 1, 2
-"""States: to ask; settled; left out for now (a nearer way may still lead there)."""
+"""States: to ask; finished; left out for now (a nearer way may still lead there)."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Visit:
 
 
 class Frontier:
-    """`offer` what was found, `take` what to ask next, `settle` what was asked.
+    """`offer` what was found, `take` what to ask next, `record` what became of it.
 
     hosts: those of this group. others: host -> group, for links that another group follows. depth: the greatest distance
     followed. max_pages: requests per host. scope: `domain` follows every host of a registered name.
@@ -98,7 +98,7 @@ class Frontier:
         with self._transaction():
             return self._remember(visits)
 
-    def settle(
+    def record(
         self,
         url: str,
         reason: str | None,
@@ -179,7 +179,7 @@ class Frontier:
         return state
 
     def _first_state(self, visit: Visit, host: str) -> tuple[int, str | None]:
-        """What never needs a request is settled at once."""
+        """What never needs a request is finished at once."""
         if visit.depth > self.depth:
             return PASSED, reasons.DEPTH
         if len(visit.url) > LONGEST:
@@ -250,7 +250,7 @@ class Frontier:
         self._db.execute(query, (host, more))
 
     def _shut(self, host: str) -> None:
-        """Everything of a spent host that is not on its way is settled in one statement."""
+        """Everything of a spent host that is not on its way is finished in one statement."""
         away = [url for url, its in self.on_their_way.items() if its == host]
         marks = ", ".join("?" * len(away))
         with self._transaction():
@@ -258,7 +258,7 @@ class Frontier:
             self._db.execute(query, (DONE, reasons.PAGE_LIMIT, host, *away))
 
     def left(self) -> int:
-        """Addresses seen and not settled."""
+        """Addresses seen and not finished."""
         return self._one("SELECT count(*) FROM urls INDEXED BY pending WHERE state = 0")
 
     # -- the recording -------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ class Frontier:
         )
 
     def forget(self, lengths: dict[int, int]) -> None:
-        """Settled pages whose record is not in the files (`lengths`: number -> bytes that are whole) are to do again."""
+        """Finished pages whose record is not in the files (`lengths`: number -> bytes that are whole) are to do again."""
         numbers = [
             number
             for (number,) in self._rows("SELECT DISTINCT warc FROM urls INDEXED BY recorded WHERE warc IS NOT NULL")

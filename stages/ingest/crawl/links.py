@@ -42,14 +42,14 @@ def links_of(response: Any, user_agent: str, most: int) -> Links:
     refresh = None if closed else _refresh(response)
     if refresh and (url := resolved(base, refresh)):
         found[url] = None
-    looked_at = 0
+    visited = 0
     for given, nofollow in _given(tree):
         if closed or nofollow:
             barred += 1
-        elif looked_at == most:
+        elif visited == most:
             beyond += 1
         else:
-            looked_at += 1
+            visited += 1
             if url := resolved(base, _escaped(given, response.encoding)):
                 found[url] = None
     return Links(list(found), barred, beyond)

@@ -38,8 +38,8 @@ class GatedResolver:
     ) -> Any:
         known = self.gate.mapped.get(hostName.lower())
         if known is None:
-            judged = _Judged(resolutionReceiver, hostName, self.gate)
-            return self.inner.resolveHostName(judged, hostName, portNumber, addressTypes, transportSemantics)
+            checked = _Checked(resolutionReceiver, hostName, self.gate)
+            return self.inner.resolveHostName(checked, hostName, portNumber, addressTypes, transportSemantics)
         kind = IPv6Address if ":" in known[0] else IPv4Address
         resolution = _Known(hostName)
         resolutionReceiver.resolutionBegan(resolution)
@@ -58,8 +58,8 @@ class _Known:
 
 
 @implementer(IResolutionReceiver)
-class _Judged:
-    """Collects the addresses of one look-up and hands on those that the gate admits."""
+class _Checked:
+    """Collects the addresses of one look-up and hands on those that the gate allows."""
 
     def __init__(self, receiver: Any, host: str, gate: Gate):
         self.receiver, self.host, self.gate = receiver, host, gate
@@ -72,8 +72,8 @@ class _Judged:
         self.found.append(address)
 
     def resolutionComplete(self) -> None:
-        admitted = set(self.gate.admit(self.host, [one.host for one in self.found]))
+        usable = set(self.gate.allowed(self.host, [one.host for one in self.found]))
         for one in self.found:
-            if one.host in admitted:
+            if one.host in usable:
                 self.receiver.addressResolved(one)
         self.receiver.resolutionComplete()

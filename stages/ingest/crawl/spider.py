@@ -85,22 +85,22 @@ class GroupSpider(scrapy.Spider):
     def arrived(self, response: Response) -> Iterator[scrapy.Request]:
         visit: Visit = response.meta["visit"]
         try:
-            self.settle(visit, response)
+            self.record(visit, response)
         except (OSError, MaetdolError, sqlite3.Error):
             raise  # no fault of the page: the disk's or the frontier's
         except Exception as fault:  # the guard around one page: whatever it holds, the crawl of its host goes on
-            self.frontier.settle(visit.url, reasons.ERROR, status=response.status, note=type(fault).__name__)
+            self.frontier.record(visit.url, reasons.ERROR, status=response.status, note=type(fault).__name__)
         yield from self.requests(host_of(visit.url))
 
-    def settle(self, visit: Visit, response: Response) -> None:
+    def record(self, visit: Visit, response: Response) -> None:
         """Write down what came of a visit."""
         if 300 <= response.status < 400 and b"Location" in response.headers:
             self.redirected(visit, response)
         elif not 200 <= response.status < 300:
-            self.frontier.settle(visit.url, reasons.http(response.status), status=response.status)
+            self.frontier.record(visit.url, reasons.http(response.status), status=response.status)
         elif "download_stopped" in response.flags:
             note = response.meta.get("content_type", "")[:100]
-            self.frontier.settle(visit.url, reasons.CONTENT_TYPE, status=response.status, note=note)
+            self.frontier.record(visit.url, reasons.CONTENT_TYPE, status=response.status, note=note)
         else:
             self.recorded(visit, response)
 
@@ -111,7 +111,7 @@ class GroupSpider(scrapy.Spider):
         number, end = self.recorder.add(visit.url, response.status, headers, response.body, address)
         found = [Visit(url, visit.depth + 1) for url in links.addresses]
         facts = {"status": response.status, "warc": number, "end": end, "barred": links.barred or None, "note": note}
-        self.frontier.settle(visit.url, None, found, beyond=links.beyond, **facts)
+        self.frontier.record(visit.url, None, found, beyond=links.beyond, **facts)
 
     def links(self, response: Response) -> tuple[Links, str | None]:
         """A page whose links cannot be read is recorded all the same, with the fault's name as a note."""
@@ -125,19 +125,19 @@ class GroupSpider(scrapy.Spider):
         chain = (*visit.via, visit.url)
         facts: dict[str, Any] = {"status": response.status, "to": target}
         if target is None:
-            self.frontier.settle(visit.url, reasons.SCHEME, **facts)
+            self.frontier.record(visit.url, reasons.SCHEME, **facts)
         elif target in chain:
-            self.frontier.settle(visit.url, reasons.REDIRECT_LOOP, **facts)
+            self.frontier.record(visit.url, reasons.REDIRECT_LOOP, **facts)
         elif len(chain) > self.options.redirects:
-            self.frontier.settle(visit.url, reasons.REDIRECT_LIMIT, **facts)
+            self.frontier.record(visit.url, reasons.REDIRECT_LIMIT, **facts)
         else:
             reason = reasons.REDIRECT if self.frontier.follows(host_of(target)) else reasons.OUTSIDE
-            self.frontier.settle(visit.url, reason, [Visit(target, visit.depth, chain)], **facts)
+            self.frontier.record(visit.url, reason, [Visit(target, visit.depth, chain)], **facts)
 
     def failed(self, failure: Failure) -> Iterator[scrapy.Request]:
         url = failure.request.meta["visit"].url
         reason, note = reason_of(failure.value, url, self.crawler.settings["CRAWL_GATE"])
-        self.frontier.settle(url, reason, note=note, durable=not isinstance(failure.value, Skipped))
+        self.frontier.record(url, reason, note=note, durable=not isinstance(failure.value, Skipped))
         yield from self.requests(host_of(url))
 
     def broken(self, failure: Failure, **_: Any) -> None:

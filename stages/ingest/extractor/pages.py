@@ -32,7 +32,7 @@ LANGUAGE = re.compile("[A-Za-z]{2,3}(?![A-Za-z])")
 FOLDS = 5
 
 
-class Page(NamedTuple):
+class LabelledPage(NamedTuple):
     name: str
     html: bytes
     gold: str
@@ -57,7 +57,7 @@ class Example(NamedTuple):
     """int64 per distinct word of the gold: how often it stands there."""
 
 
-def read_pages(source: str) -> Iterator[Page]:
+def read_pages(source: str) -> Iterator[LabelledPage]:
     """The pages of a source in order of name or line. SourceError where it is none."""
     path = Path(source)
     found = _folder(path) if path.is_dir() else _lines(path) if path.is_file() else None
@@ -66,7 +66,7 @@ def read_pages(source: str) -> Iterator[Page]:
     yield from found
 
 
-def _folder(path: Path) -> Iterator[Page]:
+def _folder(path: Path) -> Iterator[LabelledPage]:
     notes = sorted((path / "ground-truth").glob("*.json"))
     if not notes:
         raise SourceError(
@@ -84,20 +84,20 @@ def _folder(path: Path) -> Iterator[Page]:
                 "a JSON object with ground_truth.main_content, beside html/NAME.html",
             ) from None
         if gold is not None:
-            yield Page(note.stem, html, gold, row.get("url") or "", kind)
+            yield LabelledPage(note.stem, html, gold, row.get("url") or "", kind)
 
 
-def _lines(path: Path) -> Iterator[Page]:
+def _lines(path: Path) -> Iterator[LabelledPage]:
     for number, row in enumerate(rows_in(path)):
         html, gold, *others = (row.get(name) for name in ("html", "text", "url", "kind"))
         if not isinstance(html, str) or not all(isinstance(each, (str, NoneType)) for each in (gold, *others)):
             raise SourceError(f"row {number + 1} of {path} is no page", "each row has `html` and `text`")
         if gold is not None:
             url, kind = (each or "" for each in others)
-            yield Page(f"{path.stem}:{number}", html.encode("utf-8", "surrogatepass"), gold, url, kind)
+            yield LabelledPage(f"{path.stem}:{number}", html.encode("utf-8", "surrogatepass"), gold, url, kind)
 
 
-def site_of(page: Page) -> str:
+def site_of(page: LabelledPage) -> str:
     """The page's host without `www.`; its name where it has no address."""
     return (host_of(page.url) or "").removeprefix("www.") or page.name
 
@@ -107,7 +107,7 @@ def fold_of(site: str) -> int:
     return int.from_bytes(hashlib.blake2b(site.encode(), digest_size=4).digest(), "big") % FOLDS
 
 
-def example_of(page: Page) -> Example | None:
+def example_of(page: LabelledPage) -> Example | None:
     """The page with its labels; None where page and gold are too long to align."""
     tree = build(charset.decode(page.html, None).text).tree
     blocks = blocks_of(tree)

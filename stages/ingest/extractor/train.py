@@ -86,7 +86,7 @@ def lightgbm() -> Any:
     return lightgbm
 
 
-class Stage:
+class TreeStage:
     """One stage's features, binned once for all folds."""
 
     def __init__(self, features: np.ndarray, rows: Rows, trees: int, options: dict[str, Any]) -> None:
@@ -134,13 +134,13 @@ def fitted(examples: list[Example], trees: int) -> tuple[Model, np.ndarray, Rows
         about, short = apart[example.site]
         known.append(known_of(example.blocks, about))
         features_of(example.blocks, known[-1], short, features[rows.of(place)])
-    one = Stage(np.ascontiguousarray(features[:, :COLUMNS]), rows, trees, OPTIONS)
+    one = TreeStage(np.ascontiguousarray(features[:, :COLUMNS]), rows, trees, OPTIONS)
     odds, first = one.out_of_fold(), one.whole()
     said = thousandths(odds)
     for place, (example, what) in enumerate(zip(examples, known)):
         of, blocks = rows.of(place), example.blocks
         fill_second(blocks.block, blocks.container, what, blocks.signature, said[of], features[of], COLUMNS)
-    two = Stage(features, rows, trees, SECOND)
+    two = TreeStage(features, rows, trees, SECOND)
     model = Model(Words(*open_table(*classes.without())), Words(*open_table(*texts.without())), first, two.whole())
     return model, mixed(odds, two.out_of_fold()), rows
 

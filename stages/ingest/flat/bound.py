@@ -78,7 +78,7 @@ TEXT_HTML, XHTML = (np.frombuffer(word, np.uint8) for word in (b"text/html", b"a
 CDATA, CDATA_END = (np.frombuffer(word, np.uint8) for word in (b"<![cdata[", b"]]>"))
 
 
-class Bound(NamedTuple):
+class BoundedSource(NamedTuple):
     source: bytes
     changes: int
     """Tags and attributes taken out, and end tags put in."""
@@ -88,7 +88,7 @@ class Bound(NamedTuple):
     """Does a comment, tag or element of raw text reach to the end unclosed?"""
 
 
-def bound(source: bytes) -> Bound:
+def bound(source: bytes) -> BoundedSource:
     """`source` (UTF-8) within the limits; the very bytes given where it is."""
     data = np.frombuffer(source, np.uint8)
     now = _new(0)
@@ -104,7 +104,7 @@ def bound(source: bytes) -> Bound:
         now.state[FRAMES] = frames
         read(data, now)
         source = now.out.tobytes()
-    return Bound(source, changes, tags, bool(hides))
+    return BoundedSource(source, changes, tags, bool(hides))
 
 
 def _new(room: int) -> Open:

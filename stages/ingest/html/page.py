@@ -96,7 +96,7 @@ def read(
     return Document(values, None, note, metrics)
 
 
-class Page(NamedTuple):
+class ParsedPage(NamedTuple):
     """A page parsed once: into the flat tree, which all of it is then read from, or into lxml's (`tree`)."""
 
     root: Any
@@ -108,17 +108,17 @@ class Page(NamedTuple):
     tree: Tree | None = None
 
 
-def _parsed(source: str, flat: bool) -> Page | None:
+def _parsed(source: str, flat: bool) -> ParsedPage | None:
     """The page of a source; None where there is no element in it. TooComplex where it has too many."""
     if flat:
         built = build(source)
         root = Element(built.tree)
         nodes = int(np.count_nonzero(built.tree.tag))
-        return Page(root, root.find("body") or root, nodes, built.changes + built.flattened > 0)
+        return ParsedPage(root, root.find("body") or root, nodes, built.changes + built.flattened > 0)
     if source.count("<") > MOST_NODES and (count := tags.openings(source)) > MOST_NODES:
         raise TooComplex(f"{count} tags, over {MOST_NODES}")
     tree = parse(source)
-    return None if tree is None else Page(tree.root, tree.body, tree.nodes, tree.bounded, tree)
+    return None if tree is None else ParsedPage(tree.root, tree.body, tree.nodes, tree.bounded, tree)
 
 
 def _with_questions(tree: Tree | None, main: main_text.Main, facts: list[Fact]) -> tuple[main_text.Main, list[dict]]:

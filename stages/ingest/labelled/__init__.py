@@ -7,7 +7,7 @@ or with the prompt inside both), preferred_output (OpenAI), two answers and whic
 Anthropic's transcripts, KTO's labelled completions, and lists of answers with scores or ranks. `columns` gives other names:
 `{prompt: Q, completion: A}`.
 
-Nothing a row says is lost in silence: a column that has no place in the shape goes to `meta`, a key of a turn that has none is
+Nothing a row says is lost in silence: a column the shape does not have goes to `meta`, a key of a turn that has none is
 named in the ledger's note, and a value of a type that no reading fits is a Misfit.
 """
 

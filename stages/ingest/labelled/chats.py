@@ -32,7 +32,7 @@ class LabelledChat(NamedTuple):
     messages: Messages
     rule: str
     used: tuple[str, ...]
-    """Columns that have their place in the row; the others go to `meta`."""
+    """Columns the row has; the others go to `meta`."""
     note: str | None = None
     tools: str | None = None
 
@@ -211,7 +211,7 @@ def _answered(given: Given) -> ReadTurns:
 
 
 def _to_the_last_answer(turns: Messages, notes: Notes) -> Messages:
-    last = next((place for place in range(len(turns), 0, -1) if turns[place - 1]["role"] == "assistant"), 0)
+    last = next((i for i in range(len(turns), 0, -1) if turns[i - 1]["role"] == "assistant"), 0)
     if last < len(turns):
         notes.say(f"{len(turns) - last} turns after the last answer left out")
     if (

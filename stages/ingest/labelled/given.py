@@ -1,4 +1,4 @@
-"""A row of a labelled set under reading: its columns by name, and what is to be said of the parts that found no place."""
+"""A row of a labelled set under reading: its columns by name, and what is to be said of the parts that were left out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Notes:
         self.said[note] = None
 
     def unplaced(self, keys: Iterable[Any]) -> None:
-        """Keys of turns, parts or calls that have no place in a conversation."""
+        """Keys of turns, parts or calls that a conversation does not have."""
         self.keys |= dict.fromkeys(clean(str(key))[:40] for key in keys)
 
     def merge(self, other: Notes) -> None:

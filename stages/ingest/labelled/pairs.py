@@ -210,7 +210,7 @@ def _further(chosen: Messages, rejected: Messages) -> int:
     shared = 0
     while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
         shared += 1
-    return max((place + 1 for place in range(shared) if chosen[place]["role"] == "user"), default=0)
+    return max((i + 1 for i in range(shared) if chosen[i]["role"] == "user"), default=0)
 
 
 def _told_before(given: Given) -> list[ReadTurns]:

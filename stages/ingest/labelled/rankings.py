@@ -31,12 +31,12 @@ def ranking(row: Mapping[str, Any], which: str) -> list[LabelledPair]:
         raise wrong("no column that asks: " + given.seen())
     schemas, more = tools(given, prompt.notes)
     answers, values, scored = _scored(given, given.get(name), prompt.notes)
-    order = sorted(range(len(answers)), key=lambda place: (-values[place], place))
+    order = sorted(range(len(answers)), key=lambda rank: (-values[rank], rank))
     if len(order) < 2:
         raise Misfit("ingest.unpaired", "fewer than two answers")
     chosen = {"best-worst": [(order[0], order[-1])], "best-rest": [(order[0], other) for other in order[1:]]}.get(
         which
-    ) or [(a, b) for place, a in enumerate(order) for b in order[place + 1 :]]
+    ) or [(a, b) for rank, a in enumerate(order) for b in order[rank + 1 :]]
     used = (*prompt.used, given.own(name), *scored, *more)
     found = []
     for better, worse in chosen:
@@ -73,14 +73,14 @@ def _scored(given: Given, entries: list[Any], notes: Notes) -> tuple[list[Messag
                 raise wrong("not one score per answer")
             return answers, [sign * value for value in values], (given.own(name),)  # type: ignore[operator]
     if all(value is None for value in own):
-        return answers, [-float(place) for place in range(len(answers))], ()
+        return answers, [-float(rank) for rank in range(len(answers))], ()
     if None in own:
         raise wrong("not one score per answer")
     return answers, own, ()  # type: ignore[return-value]
 
 
 def _answer(entry: Any, notes: Notes) -> tuple[Messages, float | None]:
-    """An answer and its own score; keys beside them have no place."""
+    """An answer and its own score; keys beside them are left out."""
     if not isinstance(entry, (str, Mapping, list, tuple)):
         raise wrong(f"an answer is a {type(entry).__name__}")
     if not isinstance(entry, Mapping) or any(key in entry for key in _SPEAKS):

@@ -1,4 +1,4 @@
-"""Turns of a conversation, whatever they call role and content: each key has its place in the row, or is named in a note."""
+"""Turns of a conversation, whatever they call role and content: each key is a field of the row, or is named in a note."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def messages(value: Any, notes: Notes) -> Messages:
     if all(isinstance(turn, str) for turn in value):
         if len(value) < 2:
             raise wrong("a list of one text is no conversation")
-        return [{"role": ("user", "assistant")[place % 2], "content": clean(text)} for place, text in enumerate(value)]
+        return [{"role": ("user", "assistant")[i % 2], "content": clean(text)} for i, text in enumerate(value)]
     return [turn for entry in value for turn in _entry(entry, notes)]
 
 
@@ -174,7 +174,7 @@ def _called(value: Any, notes: Notes) -> list[dict[str, Any]] | None:
 
 
 def _further(made: dict[str, Any], rest: dict[str, Any], notes: Notes) -> None:
-    """Reasoning, calls, names and the word on training, each at its place; what is left of the record is noted."""
+    """Reasoning, calls, names and the word on training, each in its field; what is left of the record is noted."""
     for key in REASONING:
         if isinstance(rest.get(key), str) and made.get("reasoning") in (None, clean(rest[key])):
             made["reasoning"] = clean(rest.pop(key))

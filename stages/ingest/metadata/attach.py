@@ -2,7 +2,7 @@
 
 Text is compared by its letters and digits alone: white space, bullets, bars and punctuation differ between a page's
 markup and its rendering without meaning anything. A fact that stands in the text takes its words from there, so that
-`text[start:end] == block["text"]` holds for every block with a place; one that does not keeps its own words and no place.
+`text[start:end] == block["text"]` holds for every block with a position; one that is not in the text keeps its own words and no position.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from stages.ingest.metadata.letters import letters_of
 SEARCH = 256 << 20
 """Letters that may be searched over for one page; facts beyond it are sought only near the last one found."""
 NEAR = 65_536
-"""Letters searched from the last place found, before the whole text."""
+"""Letters searched from the last position found, before the whole text."""
 
 
 def blocks(rendered: Rendered, facts: list[Fact]) -> list[dict[str, Any]]:
-    """The text's own blocks and the facts with their places, in order of place; those without a place come last."""
+    """The text's own blocks and the facts with their positions, in text order; those without a position come last."""
     own = [
         {
             "kind": s.kind,
@@ -35,10 +35,10 @@ def blocks(rendered: Rendered, facts: list[Fact]) -> list[dict[str, Any]]:
     if not facts:
         return own
     letters = Letters(rendered)
-    placed = [letters.place(fact) for fact in facts]
-    standing = own + [block for block in placed if block["start"] is not None]
-    standing.sort(key=lambda block: (block["start"], -block["end"]))
-    return standing + [block for block in placed if block["start"] is None]
+    located = [letters.locate(fact) for fact in facts]
+    in_text = own + [block for block in located if block["start"] is not None]
+    in_text.sort(key=lambda block: (block["start"], -block["end"]))
+    return in_text + [block for block in located if block["start"] is None]
 
 
 class Letters:
@@ -50,8 +50,8 @@ class Letters:
         self.cursor = 0
         self.budget = SEARCH
 
-    def place(self, fact: Fact) -> dict[str, Any]:
-        """A block of `fact`, with its place in the text where it has one."""
+    def locate(self, fact: Fact) -> dict[str, Any]:
+        """A block of `fact`, with its position in the text where it has one."""
         block = {
             "kind": fact.kind,
             "text": fact.text,
@@ -78,7 +78,7 @@ class Letters:
         return after if after >= 0 else self._word(wanted, 0, len(self.letters))
 
     def _word(self, wanted: str, low: int, high: int) -> int:
-        """The first place where `wanted` begins and ends at a word's border: `art` is not found in `start`."""
+        """The first position where `wanted` begins and ends at a word's border: `art` is not found in `start`."""
         for _ in range(64):
             found = self.letters.find(wanted, low, high)
             if found < 0 or (self._border(found) and self._border(found + len(wanted))):
@@ -86,11 +86,11 @@ class Letters:
             low = found + 1
         return -1
 
-    def _border(self, place: int) -> bool:
-        """Does a word begin or end before letter `place`? Anything between two letters parts them."""
-        if place <= 0 or place >= len(self.at):
+    def _border(self, position: int) -> bool:
+        """Does a word begin or end before letter `position`? Anything between two letters parts them."""
+        if position <= 0 or position >= len(self.at):
             return True
-        return bool(self.at[place] > self.at[place - 1] + 1)
+        return bool(self.at[position] > self.at[position - 1] + 1)
 
     def _widen(self, start: int, end: int, text: str) -> tuple[int, int]:
         """Take in the signs that belong: those the fact itself begins and ends with, where they stand in the text."""

@@ -1,4 +1,4 @@
-"""A fact: a piece of structure that stands beside the main text, before its place in that text is sought."""
+"""A fact: a piece of structure that stands beside the main text, before its position in that text is looked up."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def number(groups: list[Group]) -> list[Fact]:
         if not group.facts or (group.facts in seen):
             continue
         seen.add(group.facts)
-        place = len(seen) - 1
-        facts += [fact._replace(group=place) for fact in group.facts]
+        group_number = len(seen) - 1
+        facts += [fact._replace(group=group_number) for fact in group.facts]
         if len(facts) >= MAX_FACTS:
             break
     return facts

@@ -78,10 +78,10 @@ def json_items(root: Any) -> list[StructuredItem]:
         if value is not None:
             _build(value, found, by_id, pending)
     uses: Counter = Counter()
-    for holder, name, place, identity in pending:
+    for holder, name, reference, identity in pending:
         uses[identity] += 1
         if identity in by_id and by_id[identity] is not holder and uses[identity] <= REFERRED:
-            holder.properties[name][place] = by_id[identity]
+            holder.properties[name][reference] = by_id[identity]
     return found
 
 
@@ -243,13 +243,13 @@ def _marked(root: Any, words: Any) -> list[StructuredItem]:
 def _refer(root: Any, referred: list[tuple[StructuredItem, list[str]]], words: Any) -> None:
     if not referred:
         return
-    places = {name: element for element in having(root, "id") if (name := element.get("id"))}
+    by_id_attribute = {name: element for element in having(root, "id") if (name := element.get("id"))}
     uses: Counter = Counter()
     for item, names in referred:
-        for place in names[:100]:
-            uses[place] += 1
-            if place in places and uses[place] <= REFERRED:
-                for element in _properties(places[place], words):
+        for reference in names[:100]:
+            uses[reference] += 1
+            if reference in by_id_attribute and uses[reference] <= REFERRED:
+                for element in _properties(by_id_attribute[reference], words):
                     for name in words.names(element):
                         item.add(name, _value(element))
 

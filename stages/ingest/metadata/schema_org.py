@@ -128,7 +128,7 @@ def _question(item: StructuredItem) -> list[Fact]:
 
 def _how_to(item: StructuredItem) -> list[Fact]:
     title = next((t for t in map(text_of, item.get("name", "headline")) if t), "")
-    steps = [Fact("step", text, place) for place, text in enumerate(_steps(item), 1)]
+    steps = [Fact("step", text, number) for number, text in enumerate(_steps(item), 1)]
     return [Fact("heading", title), *steps] if title and steps else steps
 
 

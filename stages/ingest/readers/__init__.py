@@ -117,7 +117,7 @@ def _skipped(handle) -> Iterator[Raw]:
 
 
 def _columns(kind: str, stream: Unpacked, handle, max_bytes: int) -> Iterator[Raw]:
-    """Parquet and Arrow are read by place, so they cannot be packed as a whole."""
+    """Parquet and Arrow are read by seeking, so they cannot be packed as a whole."""
     if stream.packing is not None:
         yield Raw(
             "fault", "", reason="ingest.broken_file", note=f"a {kind} file inside {stream.packing}: unpack it first"

@@ -42,7 +42,7 @@ def read_json(stream: Unpacked, max_bytes: int) -> Iterator[Raw]:
 
 
 class _Text:
-    """The decoded file from the first place not yet read, filled on demand."""
+    """The decoded file from the first character not yet read, filled on demand."""
 
     def __init__(self, stream: Unpacked | Recoded, limit: int):
         self.stream, self.limit = stream, limit
@@ -63,7 +63,7 @@ class _Text:
         return not self.ended
 
     def _decoded(self, data: bytes) -> str:
-        """What can be decoded so far: up to the last place where no character can be cut, in whatever charset."""
+        """What can be decoded so far: up to the last position where no character can be cut, in whatever charset."""
         data, self.rest = self.rest + data, b""
         if not self.ended and not data.isascii():
             cut = max(data.rfind(mark) for mark in (b"\n", b'"', b",", b" ", b":")) + 1
@@ -80,7 +80,7 @@ class _Text:
             text, self.first = text.removeprefix("\ufeff"), False
         return text
 
-    def place(self) -> int:
+    def position(self) -> int:
         """Characters of the file before the first not yet read."""
         return self.filled - len(self.held) + self.at
 
@@ -135,7 +135,7 @@ class _Text:
         return load(self.held[start:end], self.codec)
 
     def skip(self, wrong: int) -> None:
-        """Go to where an element may begin: the last border before the place `wrong` in what is held, else the first behind it."""
+        """Go to where an element may begin: the last border before the position `wrong` in what is held, else the first behind it."""
         back = max(0, self.at - 1)  # the end of a value just read may be the first half of a border
         before = [border.end() for border in BORDER.finditer(self.held, back, wrong)]
         if before and before[-1] > self.at:
@@ -195,20 +195,20 @@ def _go_on(text: _Text, fault: Exception, keys: set[str], whole: bool) -> None:
 
     `whole`: the damaged element has its beginning, so that an element in it can be told from an object in it.
     """
-    wrong = text.place() + text.failed(fault)
+    wrong = text.position() + text.failed(fault)
     if whole and _inside(text, wrong, keys):
         return
     while not text.over():
-        text.skip(max(text.at, wrong - text.place() + text.at))
+        text.skip(max(text.at, wrong - text.position() + text.at))
         try:
             value, _ = text.value()
         except (OverflowError, ValueError, RecursionError) as again:
-            wrong = text.place() + text.failed(again)
+            wrong = text.position() + text.failed(again)
             continue
         if isinstance(value, dict) and (not keys or keys & set(value)):
             text.at = text.began
             return
-        wrong = text.place() + 1
+        wrong = text.position() + 1
 
 
 def _inside(text: _Text, wrong: int, keys: set[str]) -> bool:
@@ -219,9 +219,9 @@ def _inside(text: _Text, wrong: int, keys: set[str]) -> bool:
     """
     second = text.held.find("{", text.at + 1)
     keys = keys or set(_NAME.findall(text.held, text.at, second if second >= 0 else len(text.held)))
-    text.tried += wrong - text.place()
+    text.tried += wrong - text.position()
     while keys and text.tried <= TRIES * text.filled:
-        border = BORDER.search(text.held, max(0, text.at - 1), max(text.at, wrong - text.place() + text.at))
+        border = BORDER.search(text.held, max(0, text.at - 1), max(text.at, wrong - text.position() + text.at))
         if border is None:
             return False
         text.at = border.end()

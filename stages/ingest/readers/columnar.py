@@ -74,7 +74,7 @@ def _group(
     chunks: list[pages.Chunk],
     max_bytes: int,
 ) -> Iterator[Raw]:
-    """The `count` rows of a row group: whole batches, from a damaged place on by columns, then those that are lost."""
+    """The `count` rows of a row group: whole batches, from the damaged position on by columns, then those that are lost."""
     done, why, at_a_time = 0, f"the footer names {count} rows here", 1
     wrong: dict[str, str] = {}
     try:
@@ -179,7 +179,7 @@ def lost_rows(first: int, count: int, why: str) -> Iterator[Raw]:
         )
 
 
-class Lost(NamedTuple):
+class LostBatch(NamedTuple):
     """A batch that is not read: why, and how many rows it has, where that can be believed."""
 
     why: str
@@ -190,7 +190,7 @@ def read_arrow(handle: BinaryIO, max_bytes: int = TEXT_BYTES) -> Iterator[Raw]:
     """Rows of an Arrow IPC file or stream; every batch is validated, since its offsets come from outside. `max_bytes` as above."""
     number = broken = 0
     for batch in _batches(handle):
-        if isinstance(batch, Lost):
+        if isinstance(batch, LostBatch):
             if batch.rows is not None:
                 yield from lost_rows(number, batch.rows, f"Arrow: {batch.why}")
                 number += batch.rows
@@ -214,7 +214,7 @@ def read_arrow(handle: BinaryIO, max_bytes: int = TEXT_BYTES) -> Iterator[Raw]:
             number += size
 
 
-def _batches(handle: BinaryIO) -> Iterator[pa.RecordBatch | Lost]:
+def _batches(handle: BinaryIO) -> Iterator[pa.RecordBatch | LostBatch]:
     """The batches of a file or stream, each after its metadata said what memory it asks for."""
     head = handle.read(6)
     handle.seek(0)
@@ -223,72 +223,74 @@ def _batches(handle: BinaryIO) -> Iterator[pa.RecordBatch | Lost]:
         source = pa.memory_map(name) if isinstance(name, str) else pa.PythonFile(handle, mode="r")
         reader = pa.ipc.open_file(source) if head == b"ARROW1" else pa.ipc.open_stream(source)
         _ = reader.schema.names
-        places = messages.blocks(source) if head == b"ARROW1" else None
-        if places is not None and len(places[1]) != reader.num_record_batches:
+        layout = messages.blocks(source) if head == b"ARROW1" else None
+        if layout is not None and len(layout[1]) != reader.num_record_batches:
             raise ValueError("the footer is damaged")
     except (TimeoutError, ConnectionError):
         raise
     except FAULTS as fault:
-        yield Lost(type(fault).__name__)
+        yield LostBatch(type(fault).__name__)
         return
-    yield from _of_stream(source, reader) if places is None else _of_file(source, reader, *places)
+    yield from _of_stream(source, reader) if layout is None else _of_file(source, reader, *layout)
 
 
 def _of_file(source: pa.NativeFile, reader: Any, dictionaries: list[int], batches: list[int]) -> Iterator[Any]:
     """The batches of a file; Arrow reads all dictionaries before the first of them."""
     memory, why = messages.Memory(), None
-    for place in dictionaries:
+    for position in dictionaries:
         try:
-            message = messages.at(source, place)
+            message = messages.at(source, position)
             why = why or (memory.refused(message) if message is not None else "a dictionary is missing")
         except ValueError as fault:
             why = why or str(fault)
-    for index, place in enumerate(batches):
+    for index, position in enumerate(batches):
         try:
-            message = messages.at(source, place)
+            message = messages.at(source, position)
             if message is None or message.kind != messages.BATCH:
                 raise ValueError("a batch is missing")
         except ValueError as fault:
-            yield Lost(str(fault))
+            yield LostBatch(str(fault))
             continue
         yield _batch(partial(reader.get_batch, index), message, why or memory.refused(message))
 
 
-def _of_stream(source: pa.NativeFile, reader: Any) -> Iterator[pa.RecordBatch | Lost]:
+def _of_stream(source: pa.NativeFile, reader: Any) -> Iterator[pa.RecordBatch | LostBatch]:
     """The batches of a stream. Behind a dictionary that was not read, or a message without sound metadata, none is."""
     memory, gone = messages.Memory(), None
-    place = source.tell()
+    position = source.tell()
     while True:
-        begun, message = place, None
+        begun, message = position, None
         try:
-            while (message := messages.at(source, place)) is not None and message.kind != messages.BATCH:
+            while (message := messages.at(source, position)) is not None and message.kind != messages.BATCH:
                 gone = gone or (memory.refused(message) if message.kind == messages.DICTIONARY else None)
-                place = message.end
+                position = message.end
         except ValueError as fault:
-            yield Lost(str(fault))
+            yield LostBatch(str(fault))
             return
         if message is None:
             return
         why = gone or memory.refused(message)
-        gone = gone or (why if place > begun else None)
+        gone = gone or (why if position > begun else None)
         source.seek(begun)
         yield _batch(reader.read_next_batch, message, why)
-        place = message.end
-        if place > source.size():
+        position = message.end
+        if position > source.size():
             return
-        source.seek(place)
+        source.seek(position)
 
 
-def _batch(read: Callable[[], pa.RecordBatch], message: messages.Message, why: str | None) -> pa.RecordBatch | Lost:
+def _batch(
+    read: Callable[[], pa.RecordBatch], message: messages.Message, why: str | None
+) -> pa.RecordBatch | LostBatch:
     """The batch, or why it is lost: `why` says so before it is read."""
     if why is not None:
-        return Lost(why, message.believed)
+        return LostBatch(why, message.believed)
     try:
         return read()
     except (TimeoutError, ConnectionError):
         raise
     except (StopIteration, *FAULTS) as fault:
-        return Lost(type(fault).__name__, message.believed)
+        return LostBatch(type(fault).__name__, message.believed)
 
 
 def _sound(batch: pa.RecordBatch) -> tuple[dict[str, pa.Array], tuple[str, ...]]:
@@ -332,7 +334,10 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
         return pa.map_(_as_bytes(kind.key_type), _as_bytes(kind.item_type), kind.keys_sorted)
     if types.is_struct(kind):
         return pa.struct(
-            [kind.field(place).with_type(_as_bytes(kind.field(place).type)) for place in range(kind.num_fields)]
+            [
+                kind.field(position).with_type(_as_bytes(kind.field(position).type))
+                for position in range(kind.num_fields)
+            ]
         )
     for is_such, make in (
         (types.is_list, pa.list_),
@@ -345,7 +350,9 @@ def _as_bytes(kind: pa.DataType) -> pa.DataType:
     if types.is_fixed_size_list(kind):
         return pa.list_(kind.value_field.with_type(_as_bytes(kind.value_type)), kind.list_size)
     if types.is_union(kind):
-        fields = [kind.field(place).with_type(_as_bytes(kind.field(place).type)) for place in range(kind.num_fields)]
+        fields = [
+            kind.field(position).with_type(_as_bytes(kind.field(position).type)) for position in range(kind.num_fields)
+        ]
         return pa.union(fields, kind.mode, kind.type_codes)
     return kind
 
@@ -371,12 +378,12 @@ def _rows(piece: Piece, first: int, room: values.Room) -> Iterator[Raw]:
         except FAULTS:
             lost = (*lost, name)
     general = [f"column {name!r}: cannot be read" for name in lost]
-    for place in range(size):
-        notes = general + [said(name, faults[place]) for name, (_, faults) in found.items() if place in faults]
+    for position in range(size):
+        notes = general + [said(name, faults[position]) for name, (_, faults) in found.items() if position in faults]
         raw = Raw(
             "row",
-            f"row:{first + place}",
-            {name: held[place] for name, (held, _) in found.items()},
+            f"row:{first + position}",
+            {name: held[position] for name, (held, _) in found.items()},
             note="; ".join(notes) or None,
         )
         if lost:
@@ -385,7 +392,7 @@ def _rows(piece: Piece, first: int, room: values.Room) -> Iterator[Raw]:
             name: kind
             for name, (_, faults) in found.items()
             for kind in NO_TEXT
-            if LEFT_OUT.format(kind) in faults.get(place, ())
+            if LEFT_OUT.format(kind) in faults.get(position, ())
         }:
             raw.facts["apart"] = apart_here
         yield raw

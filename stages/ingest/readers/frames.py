@@ -36,7 +36,7 @@ _MARK = b"\xef\xbb\xbf"
 class Frame(NamedTuple):
     """`head` and `body` of a record, or `reason` (and `note`) why there is no body; `size` is the body's length as declared.
 
-    `start` and `end` are its place in the unpacked bytes of the file; blank lines stand between two frames and nothing else.
+    `start` and `end` are its span in the unpacked bytes of the file; blank lines stand between two frames and nothing else.
     """
 
     number: int
@@ -54,7 +54,7 @@ class _Window:
 
     def __init__(self, stream: Unpacked):
         self.stream = stream
-        self.at = stream.place
+        self.at = stream.position
         self.held = bytearray()
         self.ended = False
 

@@ -55,11 +55,11 @@ def read_jsonl(stream: Unpacked, max_bytes: int) -> Iterator[Raw]:
     text = recoded(stream)
     decoder = Decoder(text)
     for number, (line, size) in enumerate(lines(text, line_limit(max_bytes), decoder), 1):
-        place = f"line:{number}"
+        locator = f"line:{number}"
         if line is None:
-            yield Raw("fault", place, reason="ingest.too_large", note=f"a line of {size} bytes")
+            yield Raw("fault", locator, reason="ingest.too_large", note=f"a line of {size} bytes")
         elif line.strip():
-            yield _row(*decoder.decode(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line), place)
+            yield _row(*decoder.decode(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line), locator)
     yield from faults(stream)
 
 
@@ -70,20 +70,22 @@ def faults(stream: Unpacked | Recoded) -> Iterator[Raw]:
         yield Raw("fault", "end", reason=reason, note=f"{stream.packing} data {stream.fault}")
 
 
-def _row(text: str, codec: str, place: str) -> Raw:
+def _row(text: str, codec: str, locator: str) -> Raw:
     note = None
     try:
         value, note = load(text, codec)
     except (ValueError, RecursionError) as fault:
-        return Raw("fault", place, reason="ingest.broken_record", note=f"no JSON: {brief(fault)}")
-    return row_of(value, place, note)
+        return Raw("fault", locator, reason="ingest.broken_record", note=f"no JSON: {brief(fault)}")
+    return row_of(value, locator, note)
 
 
-def row_of(value: Any, place: str, note: str | None = None) -> Raw:
+def row_of(value: Any, locator: str, note: str | None = None) -> Raw:
     """The row of a JSON value, or why it is none."""
     if not isinstance(value, dict):
-        return Raw("fault", place, reason="ingest.wrong_columns", note=f"a JSON {type(value).__name__}, not an object")
-    return Raw("row", place, value, note=note)
+        return Raw(
+            "fault", locator, reason="ingest.wrong_columns", note=f"a JSON {type(value).__name__}, not an object"
+        )
+    return Raw("row", locator, value, note=note)
 
 
 def load(text: str, codec: str) -> tuple[Any, str | None]:

@@ -27,7 +27,7 @@ NOT_PACKED = -1
 
 
 class Message(NamedTuple):
-    """One message: its kind, where it begins, the place behind it, and of a batch or dictionary what it holds."""
+    """One message: its kind, where it begins, the byte behind it, and of a batch or dictionary what it holds."""
 
     kind: int
     start: int
@@ -72,15 +72,15 @@ class Memory:
         return None
 
 
-def at(source: Any, place: int) -> Message | None:
-    """The message that begins at `place` of a file; None at the end of a stream. ValueError where there is no sound one.
+def at(source: Any, at_byte: int) -> Message | None:
+    """The message that begins at `at_byte` of a file; None at the end of a stream. ValueError where there is no sound one.
 
     `source` is read from there; where it stands afterwards is not said.
     """
     whole = source.seek(0, 2)
-    if not 0 <= place <= whole:
+    if not 0 <= at_byte <= whole:
         raise ValueError("a message's place is damaged")
-    source.seek(place)
+    source.seek(at_byte)
     if not (head := source.read(4)):
         return None
     size, lead = _number(head, "<i", 0), 4
@@ -93,18 +93,18 @@ def at(source: Any, place: int) -> Message | None:
     data = _all(source, size)
     message = _Table(data, _number(data, "<I", 0))
     kind, body = message.number(1, "<B"), message.number(3, "<q")
-    first = place + lead + size
+    first = at_byte + lead + size
     if body < 0:
         raise ValueError("a message's length is damaged")
     if kind not in KINDS:
         raise ValueError("a message is of no kind")
     if kind not in (DICTIONARY, BATCH):
-        return Message(kind, place, first + body)
+        return Message(kind, at_byte, first + body)
     about, number, more = message.table(2), 0, False
     if kind == DICTIONARY:
         number, more, about = about.number(0, "<q"), bool(about.number(2, "<B")), about.table(1)
     unpacked, fault = 0, None
-    if about.place(3) or OLD in data:
+    if about.at_byte(3) or OLD in data:
         try:
             for offset, length in about.pairs(2):
                 if offset < 0 or offset + max(0, length) > min(body, whole - first):
@@ -112,12 +112,12 @@ def at(source: Any, place: int) -> Message | None:
                 unpacked += _unpacked(source, first + offset, length) if length > 0 else 0
         except ValueError as wrong:
             fault = str(wrong)
-    return Message(kind, place, first + body, about.number(0, "<q"), unpacked, fault, number, more)
+    return Message(kind, at_byte, first + body, about.number(0, "<q"), unpacked, fault, number, more)
 
 
-def _unpacked(source: Any, place: int, length: int) -> int:
+def _unpacked(source: Any, at_byte: int, length: int) -> int:
     """Bytes of a buffer unpacked, as its first eight say; of one that is not packed they say so."""
-    source.seek(place)
+    source.seek(at_byte)
     size = struct.unpack("<q", _all(source, 8))[0]
     if size < NOT_PACKED:
         raise ValueError("a buffer's length is damaged")
@@ -146,23 +146,23 @@ def _all(source: Any, size: int) -> bytes:
     return data
 
 
-def _number(data: bytes, how: str, place: int) -> int:
-    if place < 0:
+def _number(data: bytes, how: str, at_byte: int) -> int:
+    if at_byte < 0:
         raise ValueError("a place in a message is damaged")
     try:
-        return struct.unpack_from(how, data, place)[0]
+        return struct.unpack_from(how, data, at_byte)[0]
     except struct.error:
         raise ValueError("a place in a message is damaged") from None
 
 
 class _Table:
-    """A FlatBuffers table: its fields by number, nought where it has none. ValueError where a place lies outside."""
+    """A FlatBuffers table: its fields by number, nought where it has none. ValueError where an offset lies outside."""
 
-    def __init__(self, data: bytes, place: int):
-        self.data, self.start = data, place
-        self.fields = place - _number(data, "<i", place)
+    def __init__(self, data: bytes, at_byte: int):
+        self.data, self.start = data, at_byte
+        self.fields = at_byte - _number(data, "<i", at_byte)
 
-    def place(self, field: int) -> int:
+    def at_byte(self, field: int) -> int:
         """Where a field stands; 0 where it does not."""
         slot = 4 + 2 * field
         if slot + 2 > _number(self.data, "<H", self.fields):
@@ -171,24 +171,24 @@ class _Table:
         return self.start + offset if offset else 0
 
     def number(self, field: int, how: str) -> int:
-        place = self.place(field)
-        return _number(self.data, how, place) if place else 0
+        at_byte = self.at_byte(field)
+        return _number(self.data, how, at_byte) if at_byte else 0
 
     def table(self, field: int) -> _Table:
-        place = self.place(field)
-        if not place:
+        at_byte = self.at_byte(field)
+        if not at_byte:
             raise ValueError("a message lacks its header")
-        return _Table(self.data, place + _number(self.data, "<I", place))
+        return _Table(self.data, at_byte + _number(self.data, "<I", at_byte))
 
     def _vector(self, field: int, how: str) -> Iterator[tuple[int, ...]]:
-        place = self.place(field)
-        if not place:
+        at_byte = self.at_byte(field)
+        if not at_byte:
             return
-        place += _number(self.data, "<I", place)
-        count, size = _number(self.data, "<I", place), struct.calcsize(how)
-        if place + 4 + count * size > len(self.data):
+        at_byte += _number(self.data, "<I", at_byte)
+        count, size = _number(self.data, "<I", at_byte), struct.calcsize(how)
+        if at_byte + 4 + count * size > len(self.data):
             raise ValueError("a list in a message is longer than it")
-        yield from struct.iter_unpack(how, self.data[place + 4 : place + 4 + count * size])
+        yield from struct.iter_unpack(how, self.data[at_byte + 4 : at_byte + 4 + count * size])
 
     def pairs(self, field: int) -> Iterator[tuple[int, ...]]:
         """Place and length of each buffer of a batch."""

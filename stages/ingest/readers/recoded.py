@@ -61,7 +61,7 @@ def recoded(stream: Unpacked) -> Unpacked | Recoded:
 class Decoder:
     """Lines of one file to text: UTF-8 where they are that, else the charset that the other lines around them are of too.
 
-    What cannot be read stands as `charset.UNREADABLE`, once for each place.
+    What cannot be read stands as `charset.UNREADABLE`, once for each position.
     """
 
     def __init__(self, stream: Unpacked | Recoded):

@@ -69,25 +69,25 @@ def _csv_rows(rows: Any, names: list[str], max_bytes: int, source: _DecodedLines
     number = 0
     while True:
         number += 1
-        place = f"row:{number}"
+        locator = f"row:{number}"
         source.codec, source.cut = "utf-8", False
         try:
             values = next(rows, None)
         except csv.Error as fault:
             large = "field larger" in str(fault)
             why = f"a field over {max_bytes} bytes" if large else "not readable as CSV"
-            yield Raw("fault", place, reason="ingest.too_large" if large else "ingest.broken_record", note=why)
+            yield Raw("fault", locator, reason="ingest.too_large" if large else "ingest.broken_record", note=why)
             continue
         if source.cut:
-            yield Raw("fault", place, reason="ingest.too_large", note=f"a line over {line_limit(max_bytes)} bytes")
+            yield Raw("fault", locator, reason="ingest.too_large", note=f"a line over {line_limit(max_bytes)} bytes")
             continue
         if values is None:
             return
         if values:
-            yield _row(values, names, place, source.codec)
+            yield _row(values, names, locator, source.codec)
 
 
-def _row(values: list[str], names: list[str], place: str, codec: str) -> Raw:
+def _row(values: list[str], names: list[str], locator: str, codec: str) -> Raw:
     """The row of a record; fields beyond the names are called by their number."""
     lost = sum(value.count(charset.UNREADABLE) + value.count("\0") for value in values)
     if lost:
@@ -97,4 +97,4 @@ def _row(values: list[str], names: list[str], place: str, codec: str) -> Raw:
     if len(values) != len(names):
         notes.append(f"{len(values)} fields, the first line has {len(names)}")
         row |= {f"_{extra}": value for extra, value in enumerate(values[len(names) :], len(names) + 1)}
-    return Raw("row", place, row, note="; ".join(filter(None, notes)) or None)
+    return Raw("row", locator, row, note="; ".join(filter(None, notes)) or None)

@@ -38,18 +38,18 @@ class Room:
 
 
 def plain_column(array: pa.Array, room: Room) -> tuple[list[Any], dict[int, Counter]]:
-    """The values of `array`, and per place (of those that had any) what was wrong there, counted by kind."""
+    """The values of `array`, and per index (of those that had any) what was wrong there, counted by kind."""
     if _is_plain(array.type):
         try:
             return array.to_pylist(), {}
         except (UnicodeDecodeError, ValueError):
             pass  # not UTF-8, or two fields of one name: value by value
     values, faults = [], {}
-    for place, scalar in enumerate(array):
+    for index, scalar in enumerate(array):
         told: Counter = Counter()
         values.append(_plain(scalar, told, room))
         if told:
-            faults[place] = told
+            faults[index] = told
     return values, faults
 
 
@@ -83,13 +83,13 @@ def _within(kind: pa.DataType, is_such: Callable[[pa.DataType], bool]) -> bool:
         return _within(kind.storage_type, is_such)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
         return _within(kind.value_type, is_such)
-    return any(_within(kind.field(place).type, is_such) for place in range(kind.num_fields))
+    return any(_within(kind.field(index).type, is_such) for index in range(kind.num_fields))
 
 
 def _is_plain(kind: pa.DataType) -> bool:
     """Is what Arrow makes of such a value what JSON can say?"""
     if types.is_struct(kind) or _is_list(kind):
-        return all(_is_plain(kind.field(place).type) for place in range(kind.num_fields))
+        return all(_is_plain(kind.field(index).type) for index in range(kind.num_fields))
     return (
         types.is_integer(kind)
         or types.is_floating(kind)
@@ -147,7 +147,7 @@ def _plain(scalar: pa.Scalar, told: Counter, room: Room) -> Any:
         return dict(
             zip(
                 apart([field.name for field in kind]),
-                (_plain(scalar[place], told, room) for place in range(kind.num_fields)),
+                (_plain(scalar[index], told, room) for index in range(kind.num_fields)),
             )
         )
     if types.is_decimal(kind):

@@ -1,7 +1,7 @@
 """The one form every objective trains on: a row of token ids, cut into segments that do not see each other.
 
 A segment is a document, a conversation or one side of a pair. Labels are shifted here, inside each segment, so that the last
-token of one document is never asked to foretell the first of the next; whatever packs segments into a row can then not get
+token of one document never predicts the first of the next; whatever packs segments into a row can then not get
 it wrong.
 """
 

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import UsageError
-from stages.models.chat.turns import NoTurns, Turns, left_out
+from stages.models.chat.turns import NoTurns, TemplateTurns, left_out
 
 ROLES = ("system", "user", "assistant", "tool")
 MARKS = ("<|system|>", "<|user|>", "<|assistant|>")
@@ -84,9 +84,9 @@ class Chat:
         self._control = control_tokens(tokenizer, self.template)
 
     @cached_property
-    def turns(self) -> Turns:
+    def turns(self) -> TemplateTurns:
         """Where assistant turns begin and end under this template."""
-        return Turns(self.render, self._control)
+        return TemplateTurns(self.render, self._control)
 
     @cached_property
     def parts(self) -> bool:
@@ -185,7 +185,7 @@ class Chat:
                 raise ChatFault("chat.control_token")
 
     def _spans(
-        self, messages: Any, text: str, spans: Any, wanted: list[bool], turns: Turns
+        self, messages: Any, text: str, spans: Any, wanted: list[bool], turns: TemplateTurns
     ) -> tuple[str, list[tuple[int, int]]]:
         """The text and the spans of the turns that are wanted."""
         if not self.marked:

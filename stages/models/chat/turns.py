@@ -2,7 +2,7 @@
 
 A template may rewrite earlier turns (Qwen3 drops their reasoning), end the last one otherwise than the others (gpt-oss), or leave its
 end to the next header (GLM-4), so what a turn adds to a prefix is not always what stands in the whole. Each text is therefore rendered
-a second time with private-use characters around it; where taking them out gives the first rendering again, they show the places.
+a second time with private-use characters around it; where taking them out gives the first rendering again, they show the positions.
 From there a turn begins behind what opens it (the generation prompt) and ends with what ends it, both learnt from short probes.
 """
 
@@ -36,7 +36,7 @@ class AnswerTurn(NamedTuple):
     after: int
 
 
-class Turns:
+class TemplateTurns:
     """The assistant's turns under one template. `render(messages, prompt=False)` gives text or raises ValueError; `control` finds the
     tokenizer's control tokens."""
 
@@ -62,23 +62,23 @@ class Turns:
 
     def spans(self, messages: Sequence[Message], text: str) -> tuple[str, list[tuple[int, int]]]:
         """The text (with an end written to it where the template leaves it out) and a span per assistant turn: what is written
-        after the generation prompt, up to and with the end. NoTurns where the places cannot be found."""
+        after the generation prompt, up to and with the end. NoTurns where the turns cannot be found."""
         messages = _said(messages, text)
-        places = self.places(messages, text)
-        if places is None:
+        answer_turns = self.answer_turns(messages, text)
+        if answer_turns is None:
             return self._by_prefix(messages, text)
         found = []
-        for (index, message), place in zip(_answers(messages), places):
+        for (index, message), turn in zip(_answers(messages), answer_turns):
             ends = [*self.call_ends, *self.ends] if message.get("tool_calls") else [*self.ends, self.borrowed]
-            at = [(text.find(end, place.last, place.after), end) for end in ends if end]
-            stop = min(((where + len(end)) for where, end in at if where >= 0), default=place.last)
-            if self.borrowed and place.after == len(text) and stop == place.last:
-                text = text.rstrip("\n") + self.borrowed if text[place.last :].isspace() else text + self.borrowed
+            at = [(text.find(end, turn.last, turn.after), end) for end in ends if end]
+            stop = min(((where + len(end)) for where, end in at if where >= 0), default=turn.last)
+            if self.borrowed and turn.after == len(text) and stop == turn.last:
+                text = text.rstrip("\n") + self.borrowed if text[turn.last :].isspace() else text + self.borrowed
                 stop = len(text)
-            found.append((self._start(messages, index, text, place), stop))
+            found.append((self._start(messages, index, text, turn), stop))
         return text, found
 
-    def under(self, render: Render) -> Turns:
+    def under(self, render: Render) -> TemplateTurns:
         """The same template where conversations are rendered with more than themselves (tools)."""
         made = copy(self)
         made.render = render
@@ -88,25 +88,25 @@ class Turns:
         """For each span the assistant turn it belongs to, counted from 0, and where that turn's own part of it begins: a template may
         mark the turn's header too, which generation is given. NoTurns where that is not shown."""
         messages = _said(messages, text)
-        places = self.places(messages, text)
-        if not places:
+        answer_turns = self.answer_turns(messages, text)
+        if not answer_turns:
             raise NoTurns("the turns stand nowhere")
-        firsts = [place.first for place in places]
+        firsts = [turn.first for turn in answer_turns]
         found = []
         for start, end in spans:
             n = max(0, bisect_left(firsts, end) - 1)
-            inside = start >= places[n].before and start < places[n].first
+            inside = start >= answer_turns[n].before and start < answer_turns[n].first
             found.append(
                 (
                     n,
-                    max(start, self._start(messages, [i for i, _ in _answers(messages)][n], text, places[n]))
+                    max(start, self._start(messages, [i for i, _ in _answers(messages)][n], text, answer_turns[n]))
                     if inside
                     else start,
                 )
             )
         return found
 
-    def places(self, messages: Sequence[Message], text: str) -> list[AnswerTurn] | None:
+    def answer_turns(self, messages: Sequence[Message], text: str) -> list[AnswerTurn] | None:
         """Where every assistant turn stands in `text`; None where the template does not show every one of them once, in order."""
         if any(mark in text for mark in (OPEN, CLOSE, PAST)):
             return None
@@ -119,27 +119,27 @@ class Turns:
         if plain != text or kinds != [OPEN, CLOSE] * sum(counts) or not all(counts):
             return None
         bounds = [n for n, (kind, _) in enumerate(marks) if kind != PAST]
-        places, at = [], 0
+        answer_turns, at = [], 0
         for count in counts:
             head, tail = bounds[at], bounds[at + 2 * count - 1]
             before = marks[head - 1][1] if head else 0
             after = marks[tail + 1][1] if tail + 1 < len(marks) else len(text)
-            places.append(AnswerTurn(before, marks[head][1], marks[tail][1], after))
+            answer_turns.append(AnswerTurn(before, marks[head][1], marks[tail][1], after))
             at += 2 * count
-        return places
+        return answer_turns
 
-    def _start(self, messages: Sequence[Message], index: int, text: str, place: AnswerTurn) -> int:
+    def _start(self, messages: Sequence[Message], index: int, text: str, turn: AnswerTurn) -> int:
         """Behind the generation prompt, or as much of it as this turn has; else where the turn's own words begin."""
         cuts = {len(self.opening), *(found.end() for found in re.finditer(f"{self.mark.pattern}|\n", self.opening))}
         for size in sorted(cuts, reverse=True):
-            at = text.find(self.opening[:size], place.before, place.first) if size else -1
+            at = text.find(self.opening[:size], turn.before, turn.first) if size else -1
             if at >= 0:
                 return at + size
         before = self._try(messages[:index], prompt=True) if not self.opening else ""
         return (
             len(before)
-            if before and text.startswith(before) and place.before <= len(before) <= place.first
-            else place.first
+            if before and text.startswith(before) and turn.before <= len(before) <= turn.first
+            else turn.first
         )
 
     def _by_prefix(self, messages: Sequence[Message], text: str) -> tuple[str, list[tuple[int, int]]]:
@@ -214,7 +214,7 @@ def _marked(message: Message) -> Message:
 
 
 def _taken_out(text: str) -> tuple[list[tuple[str, int]], str]:
-    """The marks of a text (kind, place in the text without them), and that text."""
+    """The marks of a text (kind, position in the text without them), and that text."""
     marks, parts, size = [], [], 0
     for part in re.split(f"([{OPEN}{CLOSE}{PAST}])", text):
         if part in (OPEN, CLOSE, PAST):

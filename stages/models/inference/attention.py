@@ -5,7 +5,7 @@ differently. Positions start anew in every document, so they tell where document
 to one of them refuses to be called any other way than through `stages.models.inference.score`: without bounds documents would see each other.
 
 Proven on a CPU: the numbers of flex attention against the written mask, and the bounds handed to the flash kernel, with a plain
-loop in its place. Neither kernel has run on a card here; there the label doctor compares packed rows with lone ones before step 1.
+loop in its place. Neither kernel has run on a card here; there the data check compares packed rows with lone ones before step 1.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where tensors live and how arithmetic is fixed: one place decides device, number type and thread count.
+"""Where tensors live and how arithmetic is fixed: one module decides device, number type and thread count.
 
 On a CPU the order in which a sum is split over threads changes its last bits, so the thread count is an option of whoever
 computes and never what the machine happens to have free. Library chatter about absent optional kernels is silenced here.

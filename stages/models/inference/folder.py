@@ -159,7 +159,7 @@ def adopt(ref: str, sink: Store) -> str:
             f"{ref} is no model folder", "give a Hugging Face model or PEFT adapter folder, or hf://org/name@revision"
         )
     if sink.manifest() is not None:
-        raise UsageError(f"{sink.path} is there already", "choose another place, or remove it")
+        raise UsageError(f"{sink.path} is there already", "choose another path, or remove it")
     if not any(path.suffix == ".safetensors" for path in parts(found.folder)):
         raise UsageError(
             f"{ref} has no weights in safetensors", "convert them with safetensors; pickled weights are not read"

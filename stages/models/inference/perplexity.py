@@ -1,4 +1,4 @@
-"""How well a causal language model foretells texts: log-likelihoods in batches, one model per process.
+"""How well a causal language model predicts texts: log-likelihoods in batches, one model per process.
 
 The model is a checkpoint of this pipeline (a store or its artefact folder) or any Hugging Face causal model folder in
 safetensors. A text is read from its start up to a number of tokens; texts of like length share a batch, so that little is
@@ -22,9 +22,9 @@ class TextLikelihoods(NamedTuple):
     """What a model made of texts; arrays of one entry per text."""
 
     logp: np.ndarray
-    """float64: natural logarithm of the probability of the tokens foretold; 0 where there were none."""
+    """float64: natural logarithm of the probability of the tokens predicted; 0 where there were none."""
     tokens: np.ndarray
-    """int64: tokens foretold."""
+    """int64: tokens predicted."""
     bytes: np.ndarray
     """int64: bytes of UTF-8 those tokens stand for."""
 

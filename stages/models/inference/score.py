@@ -64,10 +64,10 @@ def _apart(mine: torch.Tensor, head: Any, theirs: torch.Tensor, wise_head: Any, 
 def _hidden(model: Any, batch: Any) -> tuple[torch.Tensor, Any]:
     """The backbone's last states (rows, width, hidden) and the head that turns them into logits."""
     inner = model.get_base_model() if hasattr(model, "peft_config") else model
-    return states(model, batch), Head(inner)
+    return states(model, batch), ScoringHead(inner)
 
 
-class Head:
+class ScoringHead:
     """From last states (n, hidden) to logits (n, vocabulary) as the model itself makes them: its own forward pass with the backbone's
     answer put in, so that what an architecture does after the last layer (Cohere and Granite scale, Gemma caps) is done here too."""
 

@@ -200,8 +200,8 @@ class BrokerBackend:
 
 def socket_path(journal: Path) -> Path:
     """Where the broker of a journal listens: a short path (systems allow some hundred bytes) in a folder of the user's own."""
-    place = Path(tempfile.gettempdir())
-    folder = (place if len(str(place)) < 60 else Path("/tmp")) / f"maetdol-{os.getuid()}"
+    temporary = Path(tempfile.gettempdir())
+    folder = (temporary if len(str(temporary)) < 60 else Path("/tmp")) / f"maetdol-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:

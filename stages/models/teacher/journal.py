@@ -43,7 +43,7 @@ class Journal:
             ) from None
         if fresh:
             sync_folder(path.parent)
-        self._places: dict[bytes, int] = {}
+        self._offsets: dict[bytes, int] = {}
         self._end = self._scan()
 
     def _scan(self) -> int:
@@ -56,17 +56,17 @@ class Journal:
                 break
             entry = _entry(line, self.path, at)
             if entry.get("final", True):
-                self._places[bytes.fromhex(entry["key"])] = at
+                self._offsets[bytes.fromhex(entry["key"])] = at
             at += len(line)
         self._file.seek(0, os.SEEK_END)
         return at
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._offsets)
 
     def get(self, key: str) -> Reply | None:
         """The journaled result under `key`, or None where no call was finished."""
-        at = self._places.get(bytes.fromhex(key))
+        at = self._offsets.get(bytes.fromhex(key))
         if at is None:
             return None
         self._file.seek(at)
@@ -86,7 +86,7 @@ class Journal:
             raise disk_error(fault, self.path) from None
         for (_, reply), line in zip(results, lines):
             if reply.final:
-                self._places[bytes.fromhex(reply.key)] = self._end
+                self._offsets[bytes.fromhex(reply.key)] = self._end
             self._end += len(line)
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 A judge that prefers whatever stands first says nothing, so every pair is shown in both orders and a verdict counts only when
 both agree; where they do not, there is none (`judge.disagrees`). A tie in both orders is a tie. What the judge says is
-read by `stages.models.teacher.reply`; the mapping from its letters back to the two answers is one function (`settle`).
+read by `stages.models.teacher.reply`; the mapping from its letters back to the two answers is one function (`resolve`).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Tally:
         }  # fmt: skip
 
 
-class Judge:
+class PairJudge:
     """Pairwise verdicts and rubric scores from a teacher. `tally` holds what to report."""
 
     def __init__(self, teacher: Teacher, sampling: Sampling = GREEDY):
@@ -135,7 +135,7 @@ class Judge:
         pairs = list(pairs)
         replies = {reply.id: reply for reply in self.teacher.answer(r for pair in pairs for r in self._both(pair))}
         for pair in pairs:
-            verdict = settle(pair.id, replies[f"{pair.id}/forward"], replies[f"{pair.id}/backward"])
+            verdict = resolve(pair.id, replies[f"{pair.id}/forward"], replies[f"{pair.id}/backward"])
             self.tally.add(pair, verdict)
             yield verdict
 
@@ -164,7 +164,7 @@ class Judge:
         return Request(item.id, messages, self.sampling, "judge.score", item.url, item.doc_id)
 
 
-def settle(pair_id: str, forward: Reply, backward: Reply) -> JudgeVerdict:
+def resolve(pair_id: str, forward: Reply, backward: Reply) -> JudgeVerdict:
     """The verdict of both orders. Forward shows (one, two), so A is one; backward shows (two, one), so A is two."""
     for reply in (forward, backward):
         if reply.reason:

@@ -119,7 +119,7 @@ def hand_items(path: Path) -> list[dict[str, str]]:
             f"{path} holds no list of answers", "give a YAML list of {url, task, instruction, answer, lang, written_by}"
         )
     whole = []
-    for place, item in enumerate(items, 1):
+    for number, item in enumerate(items, 1):
         missing = FIELDS - set(item) if isinstance(item, dict) else FIELDS
         strange = set(item) - FIELDS if isinstance(item, dict) else set()
         if missing or strange:
@@ -128,10 +128,10 @@ def hand_items(path: Path) -> list[dict[str, str]]:
                 if missing
                 else f"has unknown fields {', '.join(sorted(map(str, strange)))}"
             )
-            raise OptionError(f"{path}: item {place} {fault}", f"an item is {{{', '.join(sorted(FIELDS))}}}")
+            raise OptionError(f"{path}: item {number} {fault}", f"an item is {{{', '.join(sorted(FIELDS))}}}")
         if not all(isinstance(item[name], str) and item[name].strip() for name in FIELDS):
             raise OptionError(
-                f"{path}: item {place} has an empty or non-text field", "quote texts; every field is needed"
+                f"{path}: item {number} has an empty or non-text field", "quote texts; every field is needed"
             )
         whole.append({name: item[name].strip() for name in FIELDS})
     return whole

@@ -150,9 +150,9 @@ def _rule_class() -> type:
     return RuleRecognizer
 
 
-def standing(text: str, results: list[RecognizerResult]) -> list[RecognizerResult]:
+def without_overlaps(text: str, results: list[RecognizerResult]) -> list[RecognizerResult]:
     """Results without overlaps by the rule of the kernels: the longest (bytes of UTF-8), the best scored, the earlier kind."""
-    order = {entity.presidio: place for place, entity in enumerate(BY_NAME.values())}
+    order = {entity.presidio: number for number, entity in enumerate(BY_NAME.values())}
     taken = Taken()
     ranked = sorted(
         results, key=lambda r: (-len(text[r.start : r.end].encode()), -r.score, r.start, order.get(r.entity_type, 99))
@@ -222,7 +222,7 @@ def recognizers_finder(path: str, floor: float) -> tuple[Callable[[pa.Array], li
             )
             found += [
                 Finding(item, r.start, r.end, names[r.entity_type], "presidio", round(float(r.score), 2))
-                for r in standing(text, results)
+                for r in without_overlaps(text, results)
             ]
         return found
 

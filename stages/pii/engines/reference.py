@@ -164,7 +164,7 @@ def situation(text: str, start: int, end: int, kinds: int) -> tuple[int, int]:
 
 
 def _begin(pattern: str) -> str:
-    """The places where `pattern` may begin. Only the signs that can be its first are named: an engine skips the rest at once."""
+    """The positions where `pattern` may begin. Only the signs that can be its first are named: an engine skips the rest at once."""
     whole = regex.compile(pattern)
     firsts = [sign for sign in map(chr, range(128)) if whole.match(sign, partial=True)]
     digits = "".join(sign for sign in firsts if sign.isdigit())
@@ -206,9 +206,9 @@ def _key_block(text: str, start: int, end: int) -> tuple[int, int]:
     if start >= 5 and text[start - 5] == "-" and text[start - 1] == "-":
         start -= 5
     body = re.compile(r"[^\u0080-\U0010ffff<>`]*").match(text, end, end + 16_384).group()  # type: ignore[union-attr]
-    for place in re.finditer(r"-...-END", body, re.DOTALL):
-        stop = _KEY_END.match(body, place.start())
-        return start, end + (stop.end() if stop else place.end())
+    for i in re.finditer(r"-...-END", body, re.DOTALL):
+        stop = _KEY_END.match(body, i.start())
+        return start, end + (stop.end() if stop else i.end())
     return start, end + len(re.sub(r"[\x00-\x20]+\Z", "", body))
 
 
@@ -259,22 +259,22 @@ def _mail(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _host_end(text: str, at: int) -> int | None:
-    end = place = None
+    end = i = None
     limit = min(len(text), at + 253)
     while True:
-        if place and (ending := _HANGUL_ENDING.match(text, at, limit)):
+        if i and (ending := _HANGUL_ENDING.match(text, at, limit)):
             return ending.end()
         if hangul := _HANGUL_LABEL.match(text, at, limit):
             stop = hangul.end()
             if text[stop : stop + 1] != "." or hangul.group().endswith("-") or stop + 1 >= limit:
                 return end
-            at, place = stop + 1, True
+            at, i = stop + 1, True
             continue
         label = _LABEL.match(text, at, limit)
         word = label.group().rstrip("-") if label else ""
         if not label or not word or word.startswith("-"):
             return end
-        if place and (re.fullmatch("[A-Za-z]{2,24}", word) or re.match("(?i)xn-..", word)):
+        if i and (re.fullmatch("[A-Za-z]{2,24}", word) or re.match("(?i)xn-..", word)):
             end = None if word.lower() in NO_DOMAINS else at + len(word)
         stop = at + len(word)
         if (
@@ -283,7 +283,7 @@ def _host_end(text: str, at: int) -> int | None:
             or stop + 1 >= limit
         ):
             return end
-        at, place = stop + 1, True
+        at, i = stop + 1, True
 
 
 _SPELLED_SIGN = re.compile(r" ?(?:[\[({] ?(?:[aA][tT]|@|골뱅이) ?[\])}]|골뱅이) ?(?=[A-Za-z0-9])")
@@ -298,11 +298,11 @@ def _spelled_mail(text: str) -> Iterator[tuple[int, int]]:
         if len(run) > 64 or len(local) < 2 or local.endswith("."):
             continue
         at, end = sign.end(), 0
-        for place in range(6):
+        for i in range(6):
             label = _SPELLED_LABEL.match(text, at)
             if label is None or len(label.group()) > 63 or label.group().startswith("-") or label.group().endswith("-"):
                 break
-            if place and re.fullmatch(rf"(?i)[a-z]{{2}}|{'|'.join(ENDINGS.split())}", label.group()):
+            if i and re.fullmatch(rf"(?i)[a-z]{{2}}|{'|'.join(ENDINGS.split())}", label.group()):
                 end = label.end()
             dot = _SPELLED_DOT.match(text, label.end())
             if dot is None:
@@ -463,7 +463,7 @@ def _matches(rule: PatternRule, text: str) -> Iterator[tuple[int, int, int]]:
                 yield found[0], found[1], int(rule.name != "labelled_address")
 
 
-def settled(found: list[FoundSpan], text: str) -> list[FoundSpan]:
+def without_overlaps(found: list[FoundSpan], text: str) -> list[FoundSpan]:
     """Of spans that overlap the longest (in bytes of UTF-8), then the best scored, then the earlier kind in the list."""
     order = list(BY_NAME)
     kept: list[FoundSpan] = []

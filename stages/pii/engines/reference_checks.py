@@ -73,8 +73,8 @@ def _numeric(check: str, value: str, number: str) -> int:
 
 def luhn(number: str) -> bool:
     total = 0
-    for place, digit in enumerate(map(int, reversed(number))):
-        total += digit if place % 2 == 0 else sum(divmod(2 * digit, 10))
+    for i, digit in enumerate(map(int, reversed(number))):
+        total += digit if i % 2 == 0 else sum(divmod(2 * digit, 10))
     return total % 10 == 0
 
 

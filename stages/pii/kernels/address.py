@@ -113,8 +113,8 @@ def _among(data, start, end, hashes):
     value = np.int64(2166136261)
     for at in range(start, end):
         value = ((value ^ np.int64(data[at])) * 16777619) & 0xFFFFFFFF
-    place = np.searchsorted(hashes, value)
-    return place < hashes.size and hashes[place] == value
+    i = np.searchsorted(hashes, value)
+    return i < hashes.size and hashes[i] == value
 
 
 @part
@@ -246,19 +246,19 @@ def _floored(data, at, end):
 @part
 def address(data, low, high, at):
     """(start, end, kind) of the address whose number begins at `at`: kind 0 none, 1 road, 2 lot, 3 only with a label."""
-    place = at - 1 if at > low and data[at - 1] == 32 else at
-    last = syllable(data, place - 3, place) if place - 3 >= low else 0
-    if last == _SAN and place - 4 >= low and data[place - 4] == 32:
-        place -= 4
-        last = syllable(data, place - 3, place) if place - 3 >= low else 0
+    i = at - 1 if at > low and data[at - 1] == 32 else at
+    last = syllable(data, i - 3, i) if i - 3 >= low else 0
+    if last == _SAN and i - 4 >= low and data[i - 4] == 32:
+        i -= 4
+        last = syllable(data, i - 3, i) if i - 3 >= low else 0
     if last not in (_RO, _GIL, _DONG, _RI, _GA):
         return 0, 0, 0
     floor = max(low, at - LIMIT)
-    word = _word_start(data, floor, place, True)
+    word = _word_start(data, floor, i, True)
     road = last in (_RO, _GIL)
-    branch = last == _GIL and _branch(data, word, place)
-    common = (last in (_DONG, _RI)) and _among(data, word, place, _NO_LOTS)
-    if not branch and not _plausible(data, word, place, last):
+    branch = last == _GIL and _branch(data, word, i)
+    common = (last in (_DONG, _RI)) and _among(data, word, i, _NO_LOTS)
+    if not branch and not _plausible(data, word, i, last):
         return 0, 0, 0
     end = _number(data, at, high)
     if end < 0:
@@ -292,21 +292,21 @@ def address(data, low, high, at):
         return begin, stop, 1 if road else 2
     if common:
         return 0, 0, 0
-    if road and _floored(data, end, stop) and not _among(data, word, place, _NO_ROADS):
+    if road and _floored(data, end, stop) and not _among(data, word, i, _NO_ROADS):
         return start, stop, 1  # a floor or a room says as much as a county's name
     return start, stop, 3
 
 
 @part
-def _plausible(data, word, place, last):
+def _plausible(data, word, i, last):
     """Can this word be a road or a lot's district? Particles (으로) and common words cannot."""
-    if place - word < 6:
+    if i - word < 6:
         return False
-    before = syllable(data, place - 6, place)
+    before = syllable(data, i - 6, i)
     if last == _RO:
-        return before != _EU and not _only_digits(data, word, place - 3)
+        return before != _EU and not _only_digits(data, word, i - 3)
     if last == _GA:
-        return 48 <= data[place - 4] <= 57
+        return 48 <= data[i - 4] <= 57
     return True
 
 
@@ -318,10 +318,10 @@ def _only_digits(data, at, end):
 
 
 @part
-def _branch(data, word, place):
+def _branch(data, word, i):
     """Is the word a branch of the road before it: `228번길`, `23길`?"""
     at = word
-    while at < place and 48 <= data[at] <= 57:
+    while at < i and 48 <= data[at] <= 57:
         at += 1
-    rest = place - at
-    return at > word and (rest == 3 or (rest == 6 and syllable(data, at, place) == _BEON))
+    rest = i - at
+    return at > word and (rest == 3 or (rest == 6 and syllable(data, at, i) == _BEON))

@@ -178,7 +178,7 @@ def _alnum_at(data, at, end):
 
 
 @part
-def _stands_for(data, start, at, end, point, size):
+def _folded_there(data, start, at, end, point, size):
     """What the sign at `at` is folded to where it stands: an ASCII code, KEEP, DROP or HANGUL."""
     to = folded(point)
     if to != JOINING_DASH and to != JOINING_DOT:
@@ -217,7 +217,7 @@ def needs_folding(data, start, end):
             at += 3
         else:
             point, size = _point(data, at, end)
-            if _stands_for(data, start, at, end, point, size) != KEEP:
+            if _folded_there(data, start, at, end, point, size) != KEEP:
                 return True
             at += size
     return False
@@ -251,7 +251,7 @@ def _fold(data, start, end, out, begins, ends):
         if point == 10:
             to = DROP if _inside_value(data, start, at, end) else KEEP
         else:
-            to = _stands_for(data, start, at, end, point, size)
+            to = _folded_there(data, start, at, end, point, size)
         if to == HANGUL:
             syllable, stop = _compose(data, at, end, point)
             if syllable > 0:
@@ -288,14 +288,14 @@ def foldable(data, offsets):
 
 @kernel(reads(np.uint8), reads(np.int64), reads(np.int64))
 def fold(data, offsets, items):
-    """The texts `items` folded into one buffer: (bytes, offsets, begins, ends), the last two places in `data` per byte."""
+    """The texts `items` folded into one buffer: (bytes, offsets, begins, ends), the last two offsets in `data` per byte."""
     room = 0
     for item in items:
         room += offsets[item + 1] - offsets[item]
     out, begins, ends = np.empty(room, np.uint8), np.empty(room, np.int64), np.empty(room, np.int64)
-    places = np.zeros(items.size + 1, np.int64)
+    item_bounds = np.zeros(items.size + 1, np.int64)
     for k in range(items.size):
-        at = places[k]
+        at = item_bounds[k]
         size = _fold(data, offsets[items[k]], offsets[items[k] + 1], out[at:], begins[at:], ends[at:])
-        places[k + 1] = at + size
-    return out[: places[-1]], places, begins, ends
+        item_bounds[k + 1] = at + size
+    return out[: item_bounds[-1]], item_bounds, begins, ends

@@ -82,7 +82,7 @@ WORDS: dict[str, str] = {
 }
 
 
-class Labels(NamedTuple):
+class LabelTable(NamedTuple):
     """The label automaton: per word its kind bit, its length in bytes, its reaches, and whether it must stand alone."""
 
     automaton: Automaton
@@ -94,13 +94,13 @@ class Labels(NamedTuple):
 
 
 @cache
-def labels() -> Labels:
+def labels() -> LabelTable:
     """All labels, compiled once per process."""
     rows = [(word.replace("_", " "), kind) for kind, words in WORDS.items() for word in words.split()]
     rows.sort(key=lambda row: (-len(row[0].encode()), row))
     encoded = [word.encode() for word, _ in rows]
     kinds = [KINDS[kind] for _, kind in rows]
-    return Labels(
+    return LabelTable(
         find_words([word for word, _ in rows]),
         np.array([bit for bit, _, _ in kinds], np.int64),
         np.array([len(word) for word in encoded], np.int64),

@@ -140,17 +140,17 @@ def mailbox(data, low, high, at, size):
     start = _local(data, low, at)
     if start < 0:
         return -1, -1
-    label, end, place = at + size, -1, 0
+    label, end, labels_before = at + size, -1, 0
     limit = min(high, label + DOMAIN_LIMIT)
     while label < limit:
         if syllable(data, label, limit) > 0:
-            ending = _hangul_ending(data, label, limit) if place > 0 else -1
+            ending = _hangul_ending(data, label, limit) if labels_before > 0 else -1
             if ending > 0:
                 return start, ending
             stop = _hangul_label(data, label, limit)
             if stop + 1 >= limit or data[stop] != 46 or data[stop - 1] == 45:
                 break
-            label, place = stop + 1, place + 1
+            label, labels_before = stop + 1, labels_before + 1
             continue
         stop, letters = label, True
         while stop < limit and _LABEL[data[stop]]:
@@ -166,7 +166,7 @@ def mailbox(data, low, high, at, size):
             for k in range(label, stop):
                 letters = letters and _letter(data[k])
         puny = stop - label > 4 and data[label] | 32 == 120 and data[label + 1] | 32 == 110 and data[label + 2] == 45
-        if place > 0 and (puny or (letters and 2 <= stop - label <= 24)):
+        if labels_before > 0 and (puny or (letters and 2 <= stop - label <= 24)):
             end = stop
             if _no_domain(data, label, stop):
                 end = -1
@@ -174,7 +174,7 @@ def mailbox(data, low, high, at, size):
             break
         if not _LABEL[data[stop + 1]] and (end > 0 or syllable(data, stop + 1, limit) == 0):
             break
-        label, place = stop + 1, place + 1
+        label, labels_before = stop + 1, labels_before + 1
     return (start, end) if end > 0 else (-1, -1)
 
 

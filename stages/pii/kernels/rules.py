@@ -266,5 +266,5 @@ _SECRETS = {
 
 @cache
 def rule_book() -> tuple[PatternRule, ...]:
-    """All rules; a rule's place in it is its number everywhere."""
+    """All rules; a rule's position in it is its number everywhere."""
     return tuple(_book())

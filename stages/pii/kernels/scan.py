@@ -141,7 +141,7 @@ def situation(book, kinds, data, low, high, start, end):
             if (
                 (size == 0 or size == book.words[w, _SIZE])
                 and gap <= book.words[w, _BEFORE]
-                and _stands(book, data, low, high, w, at + 1)
+                and _whole_word(book, data, low, high, w, at + 1)
                 and _names(data, at + 1, start)
             ):
                 nearest = (nearest if size else 0) | book.words[w, _BIT]
@@ -159,7 +159,7 @@ def situation(book, kinds, data, low, high, start, end):
         for k in range(book.label_first[state], book.label_first[state + 1]):
             w = book.label_words[k]
             gap = at + 1 - book.words[w, _SIZE] - end
-            if gap <= book.words[w, _BEHIND] and _stands(book, data, low, high, w, at + 1):
+            if gap <= book.words[w, _BEHIND] and _whole_word(book, data, low, high, w, at + 1):
                 if book.words[w, _BIT] & kinds:
                     return 1, start
                 if book.words[w, _BIT] & NEGATIVE:
@@ -187,7 +187,7 @@ def _names(data, at, start):
 
 
 @part
-def _stands(book, data, low, high, w, end):
+def _whole_word(book, data, low, high, w, end):
     """Latin labels are whole words."""
     if not book.words[w, _ALONE]:
         return True
@@ -196,7 +196,7 @@ def _stands(book, data, low, high, w, end):
 
 
 @part
-def _settle(book, data, low, high, floor, hits, n, start, end, rule, quality):
+def _append(book, data, low, high, floor, hits, n, start, end, rule, quality):
     """Score a match and append it; returns the new count. The caller has made room."""
     column = SCORES + 3 * quality
     plain = book.rules[rule, column]
@@ -272,7 +272,7 @@ def _walk(book, on, data, low, high, floor, start, hits, n, scratch):
     kept = begun
     for row in range(begun, n):
         end, rule, quality = hits[row, END], hits[row, RULE], hits[row, SCORE]
-        kept = _settle(book, data, low, high, floor, hits, kept, start, end, rule, quality)
+        kept = _append(book, data, low, high, floor, hits, kept, start, end, rule, quality)
     for row in range(begun, kept):
         if hits[row, RULE] == _KEY:
             if start - 5 >= low and data[start - 1] == 45 and data[start - 5] == 45:
@@ -287,11 +287,11 @@ def _at_sign(book, on, data, low, high, floor, at, size, hits, n):
     if on[_MAIL]:
         start, end = mailbox(data, low, high, at, size)
         if start >= 0:
-            n = _settle(book, data, low, high, floor, hits, n, start, end, _MAIL, _ONE)
+            n = _append(book, data, low, high, floor, hits, n, start, end, _MAIL, _ONE)
     if on[_CREDENTIALS] and size == 1:
         start, end = credentials(data, low, high, at)
         if start >= 0:
-            n = _settle(book, data, low, high, floor, hits, n, start, end, _CREDENTIALS, _ONE)
+            n = _append(book, data, low, high, floor, hits, n, start, end, _CREDENTIALS, _ONE)
     return n
 
 
@@ -301,7 +301,7 @@ def _address(book, data, low, high, floor, at, hits, n):
     if kind == 0:
         return n
     rule = _ROAD if kind == 1 else (_LOT if kind == 2 else _LABELLED)
-    return _settle(book, data, low, high, floor, hits, n, start, end, rule, _ONE * (kind != 3))
+    return _append(book, data, low, high, floor, hits, n, start, end, rule, _ONE * (kind != 3))
 
 
 @part
@@ -344,7 +344,7 @@ def scan_text(book, on, data, low, high, floor, hits, n, scratch):
             if mails and at > low and _after_sign(data[at - 1], data[at - 2] if at - 1 > low else 0):
                 start, end = spelled_mailbox(data, low, high, at)
                 if start >= 0:
-                    n = _settle(book, data, low, high, floor, hits, n, start, end, _SPELLED, _ONE)
+                    n = _append(book, data, low, high, floor, hits, n, start, end, _SPELLED, _ONE)
         elif act == MAIL:
             n = _at_sign(book, on, data, low, high, floor, at, _ONE, hits, n)
         elif act == SIGNED:

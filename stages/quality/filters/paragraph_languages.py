@@ -41,8 +41,8 @@ class ParagraphLanguages(Rule):
         table = docs.cached(lines)
         size = table.end - table.start
         asked = np.flatnonzero(size >= self.min_chars)
-        places = table.places[asked]
-        found = identified(self.model or str(bundled_model()), docs.data, places[:, 0], places[:, 1], 1)
+        spans = table.spans[asked]
+        found = identified(self.model or str(bundled_model()), docs.data, spans[:, 0], spans[:, 1], 1)
         sure = np.nan_to_num(found.scores) >= self.min_score
         langs = languages_of(docs.batch)
         own = [primary(lang) for lang in langs.to_pylist()] if langs is not None else [None] * docs.n
@@ -57,14 +57,14 @@ class ParagraphLanguages(Rule):
             other[row] = 1 - weights.get(main, 0) / sum(weights.values()) if weights else 0.0
             languages[row] = len(weights)
         metrics = {"other": other, "languages": languages}
-        columns = {self.column: _spans(places, found, bounds)} if self.column else {}
+        columns = {self.column: _spans(spans, found, bounds)} if self.column else {}
         return Verdict(self.decide(metrics, languages_of(docs.batch)), metrics, columns=columns)
 
 
-def _spans(places: np.ndarray, found: Identified, bounds: np.ndarray) -> pa.Array:
+def _spans(spans: np.ndarray, found: Identified, bounds: np.ndarray) -> pa.Array:
     """The paragraphs of every text with their languages."""
     rows = [
         {"start": start, "end": end, "lang": lang, "score": None if np.isnan(score) else score}
-        for (start, end), lang, score in zip(places[:, 2:4].tolist(), found.langs, found.scores.tolist())
+        for (start, end), lang, score in zip(spans[:, 2:4].tolist(), found.langs, found.scores.tolist())
     ]
     return pa.array([rows[first:last] for first, last in zip(bounds[:-1].tolist(), bounds[1:].tolist())], SPANS)

@@ -20,7 +20,7 @@ _LETTER = re.compile("[A-Za-z가-힣]")
 
 
 class Cloze(MiningRule):
-    """Two passages a page at most: a term that occurs more than once is blanked at one place; the answer is the term."""
+    """Two passages a page at most: a term that occurs more than once is blanked once; the answer is the term."""
 
     rank: ClassVar[int] = 70
     covers: ClassVar[bool] = False
@@ -58,13 +58,13 @@ class Cloze(MiningRule):
         text = page.cut(span)
         dice = page.dice(f"cloze/{span.start}")
         for term in (t for t in terms(text, page.title) if t.count >= 2):
-            places = occurrences(text, term)
-            if len(places) < 2:
+            starts = occurrences(text, term)
+            if len(starts) < 2:
                 continue
-            place = dice.choice(places[1:])
-            blanked = text[:place] + BLANK + text[place + len(term.form) :]
+            blank_at = dice.choice(starts[1:])
+            blanked = text[:blank_at] + BLANK + text[blank_at + len(term.form) :]
             question, register = ask("cloze", page.lang, dice, text=blanked)
-            at = TextSpan(span.start + place, span.start + place + len(term.form))
+            at = TextSpan(span.start + blank_at, span.start + blank_at + len(term.form))
             return Candidate(question, term.form, at, "cloze", facts={"register": register} if register else {})
         return None
 
@@ -72,13 +72,13 @@ class Cloze(MiningRule):
 def occurrences(text: str, term: Term) -> list[int]:
     """Where the term stands as a word of its own (in Korean: at the head of a word)."""
     form, latin, found = term.form, not is_hangul(term.form), []
-    place = text.find(form)
-    while place >= 0:
-        end = place + len(form)
-        if not _LETTER.match(text[place - 1 : place]) and not (
+    blank_at = text.find(form)
+    while blank_at >= 0:
+        end = blank_at + len(form)
+        if not _LETTER.match(text[blank_at - 1 : blank_at]) and not (
             latin and text[end : end + 1].isascii() and text[end : end + 1].isalpha()
         ):
-            found.append(place)
-            place = end - 1
-        place = text.find(form, place + 1)
+            found.append(blank_at)
+            blank_at = end - 1
+        blank_at = text.find(form, blank_at + 1)
     return found

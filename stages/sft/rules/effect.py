@@ -96,16 +96,16 @@ class Effect(MiningRule):
         """Sentences that open with the connective, with one or two before them that can stand alone."""
         text = page.cut(span)
         pieces = sentences(text)
-        for place, (start, end) in enumerate(pieces[1:], 1):
+        for number, (start, end) in enumerate(pieces[1:], 1):
             found = connective.match(text, start, end)
             if not found:
                 continue
-            first = place - 1
+            first = number - 1
             if first and (
                 DANGLING.match(text, pieces[first][0]) or pieces[first][1] - pieces[first][0] < 2 * self.min_cause
             ):
                 first -= 1
-            cause = text[pieces[first][0] : pieces[place - 1][1]]
+            cause = text[pieces[first][0] : pieces[number - 1][1]]
             if (
                 len(cause) < least(self.min_cause, page.lang)
                 or DANGLING.match(cause)
@@ -115,7 +115,7 @@ class Effect(MiningRule):
                 continue
             bare = found.end() if found.end() < end else start
             yield JoinedSentences(
-                TextSpan(span.start + pieces[first][0], span.start + pieces[place - 1][1]),
+                TextSpan(span.start + pieces[first][0], span.start + pieces[number - 1][1]),
                 TextSpan(span.start + start, span.start + end),
                 span.start + bare,
             )

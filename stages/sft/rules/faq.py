@@ -28,15 +28,15 @@ class Faq(MiningRule):
             ranked = sorted(answers, key=lambda block: ANSWERS.index(block.kind))
             if not ranked:
                 yield Candidate(question.text.strip(), "", confidence=self.confidence)
-            for place, block in enumerate(ranked):
+            for number, block in enumerate(ranked):
                 text = block.text.strip()
                 span = block.span or (page.attach(text, after) if text else None)
                 if span is not None:
                     span = page.trimmed(span)
                     after = span.end
                     text = page.cut(span)
-                beside = place > 0 or (block.kind == "answer" and any(b.kind == "accepted_answer" for b in answers))
-                facts = {"answer_rank": str(place + 1), "answers": str(len(ranked))}
+                beside = number > 0 or (block.kind == "answer" and any(b.kind == "accepted_answer" for b in answers))
+                facts = {"answer_rank": str(number + 1), "answers": str(len(ranked))}
                 if any(b.kind == "accepted_answer" for b in answers):
                     facts["accepted"] = "true" if block.kind == "accepted_answer" else "false"
                 yield Candidate(

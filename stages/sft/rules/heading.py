@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.labels import labels
-from stages.sft.page import Page, PageSection, TextSpan, likeness_key
+from stages.sft.page import Page, PageSection, TextSpan, comparison_key
 from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import NUMBER, is_question
 from stages.sft.rule import Candidate, MiningRule
@@ -58,7 +58,7 @@ class Heading(MiningRule):
 
 def answer_span(page: Page, section: PageSection, least: int, most: int, ends: list[int]) -> tuple[TextSpan, bool]:
     """What answers a heading: its own text where it has no sub-headings, its whole body while that fits, else the text
-    before the first sub-heading; never beyond a place in `ends`. The flag says whether it is free of sub-headings."""
+    before the first sub-heading; never beyond a position in `ends`. The flag says whether it is free of sub-headings."""
     own, body = (_until(page, span, ends) for span in (section.own, section.body))
     if own == body or body.end - body.start > most:
         return own, True
@@ -68,7 +68,7 @@ def answer_span(page: Page, section: PageSection, least: int, most: int, ends: l
 
 
 def _until(page: Page, span: TextSpan, ends: list[int]) -> TextSpan:
-    stop = next((place for place in ends if span.start <= place < span.end), span.end)
+    stop = next((position for position in ends if span.start <= position < span.end), span.end)
     return whole_lines(page, page.trimmed(TextSpan(span.start, stop)))
 
 
@@ -110,7 +110,7 @@ def whole_lines(page: Page, span: TextSpan) -> TextSpan:
         before, _, last = text.rpartition("\n")
         if page.in_code(span.start + len(before) + 1) or LISTED.match(last):
             break
-        caption = likeness_key(last) in likeness_key(before) and not last.rstrip().endswith((".", "?", "!", "다"))
+        caption = comparison_key(last) in comparison_key(before) and not last.rstrip().endswith((".", "?", "!", "다"))
         if not caption and (
             len(last) > 60
             or (ENDED.search(last) and not last.endswith((":", "：")) and not (korean and is_latin(last)))

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from stages.sft.labels import labels
-from stages.sft.page import Page, PageBlock, least, likeness_key, squeeze
+from stages.sft.page import Page, PageBlock, comparison_key, least, squeeze
 from stages.sft.passages import gapped, is_contents
 from stages.sft.questions import clean_heading, how_to, is_question
 from stages.sft.rule import Candidate, MiningRule
@@ -124,7 +124,7 @@ def within(task: str, act: str, page: Page) -> tuple[str, str]:
     """(task, title): short acts are asked for in the context of the page's title, where that says more than they do."""
     title = topic(page)
     short = len(act.replace(" ", "")) < (10 if page.lang == "ko" else 12) and task in ("how", "how_to")
-    apart = likeness_key(act)[:4] not in likeness_key(title)
+    apart = comparison_key(act)[:4] not in comparison_key(title)
     return (f"{task}_in", title) if short and title and apart else (task, "")
 
 
@@ -136,7 +136,7 @@ def listed(page: Page, steps: list[PageBlock]):
         return page.cut(span), span
     lines = [step_line(b.text) for b in steps]
     if not any(_NUMBERED.match(line) for line in lines):
-        lines = [f"{place}. {line}" for place, line in enumerate(lines, 1)]
+        lines = [f"{number}. {line}" for number, line in enumerate(lines, 1)]
     return "\n".join(lines), None
 
 

@@ -84,7 +84,7 @@ class Interview(MiningRule):
         asked = [at for at, span in enumerate(spans) if self._is_question(page.cut(span))]
         for at, following in zip(asked, [*asked[1:], len(spans)]):
             last = next(
-                (place - 1 for place in range(at + 1, following) if _heading_between(page, spans[at], spans[place])),
+                (number - 1 for number in range(at + 1, following) if _heading_between(page, spans[at], spans[number])),
                 following - 1,
             )
             if following == len(spans):

@@ -67,7 +67,7 @@ class Ordering(MiningRule):
         while shuffled == texts:
             dice.shuffle(shuffled)
         shown = "\n".join(f"- {text}" for text in shuffled)
-        answer = "\n".join(f"{place}. {text}" for place, text in enumerate(texts, 1))
+        answer = "\n".join(f"{n}. {text}" for n, text in enumerate(texts, 1))
         question, register = ask("order", page.lang, dice, answer, title=steps.name, text=shown)
         same = steps.span is not None and page.cut(steps.span) == answer
         return Candidate(

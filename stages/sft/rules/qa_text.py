@@ -71,9 +71,9 @@ def _answered(page: Page, asked: list[FoundQuestion], confidence: float) -> Iter
     """An answer ends at the next question or heading; the last one after as many paragraphs as the longest before it."""
     heads = [span.start for _, _, span in page.headings]
     longest = 1
-    for place, (question, _, start) in enumerate(asked):
-        if place + 1 < len(asked):
-            limit = asked[place + 1].start
+    for i, (question, _, start) in enumerate(asked):
+        if i + 1 < len(asked):
+            limit = asked[i + 1].start
         else:
             breaks = [m.start() for m in _BLANK.finditer(page.text, start) if page.text[start : m.start()].strip()]
             limit = breaks[longest - 1] if longest <= len(breaks) else len(page.text)

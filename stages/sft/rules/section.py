@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stages.sft import page as page_
 from stages.sft.labels import labels
-from stages.sft.page import Page, language, least, likeness_key
+from stages.sft.page import Page, comparison_key, language, least
 from stages.sft.passages import reads
 from stages.sft.questions import clean_heading, how_to, is_question, lower_words, small
 from stages.sft.rule import Candidate, MiningRule
@@ -62,10 +62,10 @@ class Section(MiningRule):
 
     def _names(self, page: Page, head: str, title: str) -> bool:
         """Whether the heading names one thing in the page's language, and another than the page's title."""
-        inside = likeness_key(head)
+        inside = comparison_key(head)
         return (
             2 <= len(head) <= self.max_heading and language(head) in (None, page.lang) and len(inside) >= 2
-            and inside != likeness_key(title) and not head.endswith((":", ",", "…")) and inside not in _FURNITURE
+            and inside != comparison_key(title) and not head.endswith((":", ",", "…")) and inside not in _FURNITURE
         )  # fmt: skip
 
     def _speaks(self, page: Page, section: page_.PageSection, head: str, answer: str) -> bool:

@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from stages.sft.keywords import terms
-from stages.sft.page import Page, TextSpan, language, least, likeness_key
+from stages.sft.page import Page, TextSpan, comparison_key, language, least
 from stages.sft.passages import head, prose, sentence_count
 from stages.sft.questions import clean_heading
 from stages.sft.rule import Candidate, MiningRule
@@ -89,7 +89,9 @@ class Title(MiningRule):
         if not title or shown is None or not self.min_answer <= len(title) <= 120 or len(title) < 2:
             return None
         text = page.cut(shown)
-        if language(title) not in (None, page.lang) or likeness_key(title) in likeness_key(text[: len(title) + 200]):
+        if language(title) not in (None, page.lang) or comparison_key(title) in comparison_key(
+            text[: len(title) + 200]
+        ):
             return None
         if sentence_count(text) < 3 or overlap(title, text) < self.min_overlap or len(words(title)) < 2:
             return None
@@ -153,7 +155,7 @@ def overlap(piece: str, text: str) -> float:
     """Share of the content words of `piece` whose roots stand in `text`; 0 without content words."""
     wanted = {root(w) for w in words(piece) if not is_function(w)}
     have = {root(w) for w in words(text)}
-    dense = likeness_key(text)
+    dense = comparison_key(text)
     return sum(w in have or (len(w) > 1 and w in dense) for w in wanted) / len(wanted) if wanted else 0.0
 
 
@@ -161,7 +163,7 @@ def turns_on(summary: str, text: str) -> bool:
     """Whether a summary names at least three of the five words its text turns on (all of them where it has fewer)."""
     heavy = [term for term in terms(text, most=5) if term.count >= 2]
     have = {root(w) for w in words(summary)}
-    dense = likeness_key(summary)
+    dense = comparison_key(summary)
     named = sum(root(term.form) in have or term.stem in dense for term in heavy)
     return len(heavy) >= 2 and named >= min(3, len(heavy))
 

@@ -16,7 +16,7 @@ from pipeline.schema import STR, child_id
 from stages.models.teacher.base import NOT_RECORDED, Reply, Request, Sampling
 from stages.sft.grounding import Grounding, Passage, supporting
 from stages.sft.mine import STAGE, hashed
-from stages.sft.page import Page, TextSpan, language, likeness_key
+from stages.sft.page import Page, TextSpan, comparison_key, language
 from stages.sft.passages import prose
 from stages.sft.rule import other_language
 from stages.sft.teacher import asks
@@ -79,9 +79,9 @@ def request_of(
 def asked_of(page: Page, spans: Sequence[TextSpan], tasks: Sequence[str]) -> Iterator[Ask]:
     if page.lang is None:
         return
-    for place, span in enumerate(spans):
+    for number, span in enumerate(spans):
         for task in tasks:
-            yield Ask(child_id(page.id, STAGE, f"teacher.{task}", place), page, span, task)
+            yield Ask(child_id(page.id, STAGE, f"teacher.{task}", number), page, span, task)
 
 
 def reply_row(ask: Ask, reply: Reply, rating: float | None = None) -> dict[str, Any]:
@@ -119,8 +119,8 @@ def read_reply(
         pairs = [(instruction, passage) for instruction, _ in pairs[:1]]
     parsed = Parsed([], [], [])
     ground = Passage(passage)
-    for place, (instruction, answer) in enumerate(pairs):
-        reason, note, coverage = _judged(instruction, answer, passage, ground, gate, bool(reply["written_by"]))
+    for number, (instruction, answer) in enumerate(pairs):
+        reason, note, coverage = _evaluated(instruction, answer, passage, ground, gate, bool(reply["written_by"]))
         if reason:
             parsed.drops.append(reason)
             parsed.notes.extend([note] if note else [])
@@ -135,12 +135,12 @@ def read_reply(
         if reply["written_by"]:
             own["written_by"] = reply["written_by"]
         parsed.rows.append(
-            _row(page, reply, place, instruction, answer, _place(page, span, answer, ground), own, confidence)
+            _row(page, reply, number, instruction, answer, _source_span(page, span, answer, ground), own, confidence)
         )
     return parsed
 
 
-def _judged(
+def _evaluated(
     instruction: str, answer: str, passage: str, ground: Passage, gate: Grounding, by_hand: bool
 ) -> tuple[str | None, str, float]:
     """(reason, note, coverage). What a person wrote for the page is measured and not dropped."""
@@ -149,7 +149,7 @@ def _judged(
     fault = asks.fault_in(instruction, answer) or (
         "teacher.other_language" if other_language(instruction, answer) else None
     )
-    if fault is None and likeness_key(instruction) == likeness_key(answer):
+    if fault is None and comparison_key(instruction) == comparison_key(answer):
         fault = "teacher.bad_answer"
     if fault and not by_hand:
         return fault, "", 0.0
@@ -159,7 +159,7 @@ def _judged(
     return None, "", found.coverage
 
 
-def _place(page: Page, span: TextSpan, answer: str, ground: Passage) -> TextSpan:
+def _source_span(page: Page, span: TextSpan, answer: str, ground: Passage) -> TextSpan:
     """Where the answer stands: itself, else the sentences that support it, else the passage."""
     found = page.text.find(answer, span.start, span.end)
     if found >= 0:
@@ -175,7 +175,7 @@ def _place(page: Page, span: TextSpan, answer: str, ground: Passage) -> TextSpan
 def _row(
     page: Page,
     reply: dict[str, Any],
-    place: int,
+    number: int,
     instruction: str,
     answer: str,
     span: TextSpan,
@@ -184,7 +184,7 @@ def _row(
 ) -> dict[str, Any]:
     rule = f"teacher.{reply['task']}"
     return {
-        "id": child_id(reply["id"], STAGE, rule, place),
+        "id": child_id(reply["id"], STAGE, rule, number),
         "messages": [{"role": "user", "content": instruction}, {"role": "assistant", "content": answer}],
         "lang": language(instruction + "\n" + answer) or page.lang,
         "source": page.row.get("source"),
@@ -196,8 +196,8 @@ def _row(
         "rule": rule,
         "confidence": confidence,
         "meta": [{"key": key, "value": value} for key, value in sorted(facts.items())],
-        "question_hash": hashed(likeness_key(instruction)),
-        "answer_hash": hashed(likeness_key(answer)),
+        "question_hash": hashed(comparison_key(instruction)),
+        "answer_hash": hashed(comparison_key(answer)),
         "page_hash": hashed(page.url or page.id),
         "host": page.host,
         "markup": False,

@@ -104,10 +104,10 @@ class Scorer:
         n = len(self.labels)
         scores = np.ones((2 * n - 1, len(dots)))
         right = 1 / (1 + np.exp(-dots.T))
-        for place in range(n - 2, -1, -1):
-            low, high = self.model.tree[place]
-            scores[low] = scores[n + place] * (1 - right[place] + SMALLEST)
-            scores[high] = scores[n + place] * (right[place] + SMALLEST)
+        for i in range(n - 2, -1, -1):
+            low, high = self.model.tree[i]
+            scores[low] = scores[n + i] * (1 - right[i] + SMALLEST)
+            scores[high] = scores[n + i] * (right[i] + SMALLEST)
         return scores[:n].T
 
     def top(self, means: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -27,12 +27,12 @@ def line_of(text: str, chars: int, lower: bool) -> str:
 
 def model_file(path: str) -> str:
     """The model file of a store, of its artefact folder, or the file itself. OptionError where there is none."""
-    place = Path(path)
-    for folder in (place / "artefact", place):
+    root = Path(path)
+    for folder in (root / "artefact", root):
         for name in MODELS:
             if (folder / name).is_file():
                 return str(folder / name)
-    if place.is_file():
+    if root.is_file():
         return path
     raise OptionError(
         f"there is no classifier at {path}",

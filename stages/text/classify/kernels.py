@@ -2,7 +2,7 @@
 
 A word's vector is the sum of its own row and of the rows of its n-grams. Texts share most of their words, so the sums are
 remembered by the word's 64-bit hash; the memory is small enough for a processor's cache, and a later word takes an earlier
-one's place, which changes no number.
+one's index, which changes no number.
 """
 
 from __future__ import annotations
@@ -73,13 +73,13 @@ def _number(key, keys, numbers):
 
 
 @part
-def _row_of(place, words, alive, slots):
+def _row_of(at_slot, words, alive, slots):
     """The input row of an n-gram bucket, -1 where it was pruned. `alive` has a bit per bucket: few were kept, and it is small."""
     if len(slots) == 0:
-        return words + place
-    if not alive[place >> 3] & (1 << (place & 7)):
+        return words + at_slot
+    if not alive[at_slot >> 3] & (1 << (at_slot & 7)):
         return np.int64(-1)
-    return np.int64(words + slots[place])
+    return np.int64(words + slots[at_slot])
 
 
 @part
@@ -240,7 +240,7 @@ def gather(
 
     First of all that stands there, as fastText reads it, the end of the line (`closing`: its row, -1 for none) included; then of
     the words alone. `pairs`: the longest word n-gram that counts (in the first sum alone); 1: none do. `memory` holds the hash
-    and the kind (lowest bit: is a word) of what is in `notes` at the same place.
+    and the kind (lowest bit: is a word) of what is in `notes` at the same index.
     """
     dim, width = rows.shape[1], notes.shape[1]
     mask = np.uint64(len(memory) - 1)
@@ -362,11 +362,11 @@ def best_leaves(dots, tree, best, scores):
             if chance <= scores[row, count - 1]:
                 continue
             if node < labels:
-                place = count - 1
-                while place > 0 and scores[row, place - 1] < chance:
-                    best[row, place], scores[row, place] = best[row, place - 1], scores[row, place - 1]
-                    place -= 1
-                best[row, place], scores[row, place] = node, chance
+                at_slot = count - 1
+                while at_slot > 0 and scores[row, at_slot - 1] < chance:
+                    best[row, at_slot], scores[row, at_slot] = best[row, at_slot - 1], scores[row, at_slot - 1]
+                    at_slot -= 1
+                best[row, at_slot], scores[row, at_slot] = node, chance
                 continue
             right = 1.0 / (1.0 + np.exp(-np.float64(dots[row, node - labels])))
             low, high = chance * (1.0 - right + SMALLEST), chance * (right + SMALLEST)

@@ -65,13 +65,13 @@ class ClassifierModel:
         weight[:n] = self.counts
         children = np.zeros((max(n - 1, 0), 2), np.int32)
         leaf, node = n - 1, n
-        for place in range(n - 1):
+        for i in range(n - 1):
             for side in (0, 1):
                 if leaf >= 0 and weight[leaf] < weight[node]:
-                    children[place, side], leaf = leaf, leaf - 1
+                    children[i, side], leaf = leaf, leaf - 1
                 else:
-                    children[place, side], node = node, node + 1
-            weight[n + place] = weight[children[place]].sum()
+                    children[i, side], node = node, node + 1
+            weight[n + i] = weight[children[i]].sum()
         return children
 
 

@@ -35,7 +35,7 @@ def runs(data, offsets, classes, keep, spans, owners, room, totals):
     found = 0
     for row in range(len(offsets) - 1):
         at, end = offsets[row], offsets[row + 1]
-        place = run = 0
+        position = run = 0
         last = -1
         while True:
             char = -1
@@ -44,7 +44,7 @@ def runs(data, offsets, classes, keep, spans, owners, room, totals):
             if char != last:
                 if run > keep and _is_repeated(last, classes[last]):
                     if found < room:
-                        spans[found, 0], spans[found, 1] = place - run + keep, place
+                        spans[found, 0], spans[found, 1] = position - run + keep, position
                         owners[found] = row
                     found += 1
                     totals[row] += run
@@ -53,7 +53,7 @@ def runs(data, offsets, classes, keep, spans, owners, room, totals):
             if char < 0:
                 break
             run += 1
-            place += 1
+            position += 1
     return found
 
 

@@ -58,9 +58,9 @@ def written() -> dict[str, frozenset[int]]:
 
 @cache
 def scripts() -> np.ndarray:
-    """Per code point: 0, or the script's place in SCRIPTS plus 1, and the bits UPPER and LOWER. uint8, read-only."""
+    """Per code point: 0, or the script's index in SCRIPTS plus 1, and the bits UPPER and LOWER. uint8, read-only."""
     table = np.zeros(CODE_POINTS, np.uint8)
-    numbers = {name: place + 1 for place, name in enumerate(SCRIPTS)} | {"HIRAGANA": KANA + 1, "KATAKANA": KANA + 1}
+    numbers = {name: number + 1 for number, name in enumerate(SCRIPTS)} | {"HIRAGANA": KANA + 1, "KATAKANA": KANA + 1}
     for first, last, script in (
         (0x3400, 0x4DBF, HAN),
         (0x4E00, 0x9FFF, HAN),

@@ -78,11 +78,11 @@ def room(data, offsets, max_lines):
     writes(np.int64, 2),
     writes(np.int64),
 )
-def outline(data, offsets, classes, max_lines, bounds, whole, places, numbers, flags, cites, cite_bounds):
+def outline(data, offsets, classes, max_lines, bounds, whole, spans, numbers, flags, cites, cite_bounds):
     """Fill the line table.
 
     `bounds` (rows + 1) says which lines are whose; `whole` (rows) is False where a text has more than `max_lines`.
-    `places` (lines x 6): first byte, byte after the last, first code point, code point after the last (all of the line
+    `spans` (lines x 6): first byte, byte after the last, first code point, code point after the last (all of the line
     without its outer blanks), code point where the line begins, code point where the next line begins. `numbers`
     (lines x 4): words, longest word, sentences, citations. `cites` (citations x 2): code points; `cite_bounds` per line.
     """
@@ -194,13 +194,13 @@ def outline(data, offsets, classes, max_lines, bounds, whole, places, numbers, f
                 mark |= BLANK_ABOVE
             blank_above = False
             flags[line] = mark
-            places[line, 0], places[line, 1], places[line, 2], places[line, 3] = (
+            spans[line, 0], spans[line, 1], spans[line, 2], spans[line, 3] = (
                 first_byte,
                 last_byte,
                 first_cp,
                 last_cp,
             )
-            places[line, 4], places[line, 5] = line_start, cp
+            spans[line, 4], spans[line, 5] = line_start, cp
             numbers[line, 0], numbers[line, 1] = words, longest
             numbers[line, 2], numbers[line, 3] = sentences + pending, cite - found
             cite_bounds[line] = found

@@ -34,7 +34,7 @@ class Lines:
     """int64, texts + 1: text i's lines are `bounds[i]:bounds[i + 1]`."""
     whole: np.ndarray
     """bool per text: False where the text has more lines than the table holds (`outline.MAX_LINES`)."""
-    places: np.ndarray
+    spans: np.ndarray
     numbers: np.ndarray
     flags: np.ndarray
     cites: np.ndarray
@@ -53,22 +53,22 @@ class Lines:
     @property
     def start(self) -> np.ndarray:
         """Code point of the first character that is not blank."""
-        return self.places[:, 2]
+        return self.spans[:, 2]
 
     @property
     def end(self) -> np.ndarray:
         """Code point after the last character that is not blank."""
-        return self.places[:, 3]
+        return self.spans[:, 3]
 
     @property
     def begin(self) -> np.ndarray:
         """Code point where the line begins, blanks included."""
-        return self.places[:, 4]
+        return self.spans[:, 4]
 
     @property
     def following(self) -> np.ndarray:
         """Code point after the line's break."""
-        return self.places[:, 5]
+        return self.spans[:, 5]
 
     @property
     def words(self) -> np.ndarray:
@@ -94,7 +94,7 @@ class Lines:
         """Occurrences per line and phrase group (int32, lines x groups); only lines `among` are read, others get 0."""
         chosen = np.arange(self.n) if among is None else np.flatnonzero(among)
         found = tally(
-            self.docs.data, self.places[chosen, 0], self.places[chosen, 1], automaton(groups), whole_words=whole_words
+            self.docs.data, self.spans[chosen, 0], self.spans[chosen, 1], automaton(groups), whole_words=whole_words
         )
         out = np.zeros((self.n, len(groups)), np.int32)
         out[chosen] = found
@@ -105,14 +105,14 @@ class Lines:
         from stages.text.lines.outline import makeup
 
         counts = np.zeros((self.n, len(flags)), np.int64)
-        starts, ends = np.ascontiguousarray(self.places[:, :2].T)
+        starts, ends = np.ascontiguousarray(self.spans[:, :2].T)
         makeup(self.docs.data, starts, ends, classes(), np.array(flags, np.int64), counts)
         return counts
 
     def texts(self, which: np.ndarray) -> list[str]:
         """The lines `which` (bool per line) as strings, without their outer blanks."""
         data = self.docs.data
-        return [bytes(data[a:b]).decode("utf-8", "replace") for a, b in self.places[which, :2].tolist()]
+        return [bytes(data[a:b]).decode("utf-8", "replace") for a, b in self.spans[which, :2].tolist()]
 
     @property
     def from_end(self) -> np.ndarray:
@@ -131,11 +131,11 @@ def lines(docs: Docs) -> Lines:
 
     n_lines, n_cites = outline.room(docs.data, docs.offsets, outline.MAX_LINES)
     bounds, whole = np.zeros(docs.n + 1, np.int64), np.ones(docs.n, bool)
-    places, numbers = np.empty((n_lines, 6), np.int64), np.empty((n_lines, 4), np.int32)
+    spans, numbers = np.empty((n_lines, 6), np.int64), np.empty((n_lines, 4), np.int32)
     flags = np.empty(n_lines, np.uint8)
     cites, cite_bounds = np.empty((n_cites, 2), np.int64), np.zeros(n_lines + 1, np.int64)
     outline.outline(
-        docs.data, docs.offsets, classes(), outline.MAX_LINES, bounds, whole, places, numbers, flags, cites, cite_bounds
+        docs.data, docs.offsets, classes(), outline.MAX_LINES, bounds, whole, spans, numbers, flags, cites, cite_bounds
     )
     n = bounds[-1]
-    return Lines(docs, bounds, whole, places[:n], numbers[:n], flags[:n], cites[: cite_bounds[n]], cite_bounds[: n + 1])
+    return Lines(docs, bounds, whole, spans[:n], numbers[:n], flags[:n], cites[: cite_bounds[n]], cite_bounds[: n + 1])

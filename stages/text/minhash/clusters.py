@@ -16,7 +16,7 @@ RECALL = 0.99
 
 
 def nearest_better(texts: Sequence[str], threshold: float) -> dict[int, int]:
-    """Place of every text that falls -> place of the kept one, earlier in `texts`, that it resembles.
+    """Index of every text that falls -> index of the kept one, earlier in `texts`, that it resembles.
 
     Quality first, diversity by distance from what is taken already: the greedy choice of Deita (Liu et al. 2023) with MinHash
     in the place of embeddings. `texts` come in order of quality, and one is taken unless it is too near one taken before.
@@ -26,39 +26,39 @@ def nearest_better(texts: Sequence[str], threshold: float) -> dict[int, int]:
     sets, keys = _sketched(texts, threshold)
     kept: dict[int, list[int]] = {}
     fallen: dict[int, int] = {}
-    for place, row in enumerate(keys.tolist()):
+    for i, row in enumerate(keys.tolist()):
         others = sorted({other for key in row for other in kept.get(key, ())})
-        better = next((other for other in others if _alike(sets[place], sets[other], threshold)), None)
+        better = next((other for other in others if _alike(sets[i], sets[other], threshold)), None)
         if better is not None:
-            fallen[place] = better
+            fallen[i] = better
             continue
         for key in row:
-            kept.setdefault(key, []).append(place)
+            kept.setdefault(key, []).append(i)
     return fallen
 
 
 def clusters(texts: Sequence[str], threshold: float) -> np.ndarray:
-    """int64 per text: the first place of its cluster. Texts that resemble each other are in one, and so are their others."""
+    """int64 per text: the first index of its cluster. Texts that resemble each other are in one, and so are their others."""
     leader = np.arange(len(texts))
     if len(texts) < 2:
         return leader
     sets, keys = _sketched(texts, threshold)
 
-    def root(place: int) -> int:
-        while leader[place] != place:
-            leader[place] = leader[leader[place]]
-            place = int(leader[place])
-        return place
+    def root(i: int) -> int:
+        while leader[i] != i:
+            leader[i] = leader[leader[i]]
+            i = int(leader[i])
+        return i
 
     met: dict[int, list[int]] = {}
-    for place, row in enumerate(keys.tolist()):
+    for i, row in enumerate(keys.tolist()):
         for key in dict.fromkeys(row):
             for other in met.get(key, ()):
-                one, two = root(place), root(other)
-                if one != two and _alike(sets[place], sets[other], threshold):
+                one, two = root(i), root(other)
+                if one != two and _alike(sets[i], sets[other], threshold):
                     leader[max(one, two)] = min(one, two)
-            met.setdefault(key, []).append(place)
-    return np.asarray([root(place) for place in range(len(texts))], dtype=np.int64)
+            met.setdefault(key, []).append(i)
+    return np.asarray([root(i) for i in range(len(texts))], dtype=np.int64)
 
 
 def _sketched(texts: Sequence[str], threshold: float) -> tuple[list, np.ndarray]:

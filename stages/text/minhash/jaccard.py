@@ -1,4 +1,4 @@
-"""Exact Jaccard similarity over shingle sets, and the greedy choice of keepers that rests on it.
+"""Exact Jaccard similarity over shingle sets, and the greedy choice of representatives that rests on it.
 
 A set is a sorted run of distinct 64-bit shingle hashes; many sets lie in one flat array with bounds.
 """
@@ -16,7 +16,7 @@ from stages.text.minhash.signatures import ROOM, is_suspect, next_shingles, rewr
 from stages.text.minhash.tokens import KINDS, STATE, begin
 
 _ZERO, _ONE, _TWO = np.uint64(0), np.uint64(1), np.uint64(2)
-"""Unsigned places: numba asks of a signed one whether it counts from the end."""
+"""Unsigned indices: numba asks of a signed one whether it counts from the end."""
 
 
 class Sets(NamedTuple):
@@ -30,14 +30,14 @@ class Sets(NamedTuple):
 
 
 class Texts(NamedTuple):
-    """Some rows of a text column, where it lies: row `rows[i]` is the text of set `places[i]`."""
+    """Some rows of a text column, where it lies: row `rows[i]` is the text of set `numbers[i]`."""
 
     data: np.ndarray
     """UTF-8, uint8."""
     offsets: np.ndarray
     """int64, one more than the column has rows."""
     rows: np.ndarray
-    places: np.ndarray
+    numbers: np.ndarray
     how: Shingling
 
 
@@ -52,21 +52,21 @@ def gather_sets(texts: Iterable[Texts], count: int) -> Sets:
     runs = [np.zeros(0, np.uint64)] * count
     for column in texts:
         hashes, bounds, suspect = _hash_all(column.data, column.offsets, column.rows, column.how)
-        _placed(runs, column.places, hashes, bounds)
+        _fill(runs, column.numbers, hashes, bounds)
         again = np.flatnonzero(suspect)
         if len(again):
             data, offsets = rewritten(column.data, column.offsets, column.rows[again])
             hashes, bounds, _ = _hash_all(data, offsets, np.arange(len(again)), column.how)
-            _placed(runs, column.places[again], hashes, bounds)
+            _fill(runs, column.numbers[again], hashes, bounds)
     bounds = np.zeros(count + 1, np.int64)
     np.cumsum([len(run) for run in runs], out=bounds[1:])
     return Sets(np.concatenate(runs) if runs else np.zeros(0, np.uint64), bounds)
 
 
-def _placed(runs: list[np.ndarray], places: np.ndarray, hashes: np.ndarray, bounds: np.ndarray) -> None:
+def _fill(runs: list[np.ndarray], numbers: np.ndarray, hashes: np.ndarray, bounds: np.ndarray) -> None:
     edges = bounds.tolist()
-    for at, place in enumerate(places.tolist()):
-        runs[place] = hashes[edges[at] : edges[at + 1]]
+    for at, number in enumerate(numbers.tolist()):
+        runs[number] = hashes[edges[at] : edges[at + 1]]
 
 
 def _hash_all(
@@ -134,10 +134,10 @@ def _hash_rows(data, offsets, rows, classes, kind, fold, width, hashes, bounds, 
 
 @part
 def _sorted_distinct(hashes, scratch, ends):
-    """Sort hashes and leave one of each, in place; returns how many. `scratch` has as many places, `ends` (uint32) one more.
+    """Sort hashes and leave one of each, in place; returns how many. `scratch` has as many entries, `ends` (uint32) one more.
 
-    Hashes are spread evenly, so their highest bits name the place of each within a few: one pass to count, one to scatter.
-    What then stands one place off, a fifth of them, is put right without a branch; only the rest is inserted.
+    Hashes are spread evenly, so their highest bits name the index of each within a few: one pass to count, one to scatter.
+    What then stands one index off, a fifth of them, is put right without a branch; only the rest is inserted.
     """
     n, bits = np.uint64(hashes.size), 1
     while (2 << bits) < hashes.size:
@@ -177,8 +177,8 @@ def _inserted(hashes, size, value):
         at -= 1
     if at > 0 and hashes[at - 1] == value:
         return False
-    for place in range(size, at, -1):
-        hashes[place] = hashes[place - 1]
+    for number in range(size, at, -1):
+        hashes[number] = hashes[number - 1]
     hashes[at] = value
     return True
 

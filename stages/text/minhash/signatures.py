@@ -76,7 +76,7 @@ def next_shingles(data, at, end, classes, kind, fold, exact, width, low, raw, sp
     """Shingle hashes of the next block of a text, into `hashes`; returns (at, made).
 
     Start a text with a fresh `state` (`scan.begin`), and call while at < end; `tokens` and `hashes` have `ROOM + width`
-    places, the other arrays what `scan.next_tokens` says. Without `exact` the exact hash is not made.
+    entries, the other arrays what `scan.next_tokens` says. Without `exact` the exact hash is not made.
     """
     held = np.int64(state[HELD])
     at, count = next_tokens(data, at, end, classes, kind, fold, exact, low, raw, spaced, edges, tokens, held, state)
@@ -88,8 +88,8 @@ def next_shingles(data, at, end, classes, kind, fold, exact, width, low, raw, sp
         state[HELD] = np.uint64(count)
         return at, 0
     made = _hash_shingles(tokens, count, size, hashes)
-    for place in range(size - 1):
-        tokens[place] = tokens[count - size + 1 + place]
+    for i in range(size - 1):
+        tokens[i] = tokens[count - size + 1 + i]
     state[HELD] = np.uint64(size - 1)
     return at, made
 
@@ -137,14 +137,14 @@ def _minhash(data, offsets, classes, kind, fold, width, factors, terms, values, 
     for row in range(offsets.size - 1):
         at, end = offsets[row], offsets[row + 1]
         begin(state)
-        digest, place = _ZERO, _ONE
+        digest, i = _ZERO, _ONE
         while at < end:
             at, made = next_shingles(
                 data, at, end, classes, kind, fold, True, width, low, raw, spaced, edges, tokens, state, hashes
             )
             for j in range(made):
-                digest += hashes[j] * (place + np.uint64(2 * j))
-            place += np.uint64(2 * made)
+                digest += hashes[j] * (i + np.uint64(2 * j))
+            i += np.uint64(2 * made)
             for j in range(made):
                 block[j] = _fmix32(np.uint32(hashes[j] >> np.uint64(32)))
             _permute(block, made, factors, terms, values[row])
@@ -179,16 +179,16 @@ def compute_minhash(data: np.ndarray, offsets: np.ndarray, how: Shingling, count
 
     Texts that may change under NFC or lower-casing in context are normalised by Python first and signed again.
     """
-    found, suspect = _signed(data, offsets, how, count, seed)
+    found, suspect = _computed(data, offsets, how, count, seed)
     again = np.flatnonzero(suspect)
     if len(again):
-        part, _ = _signed(*rewritten(data, offsets, again), how, count, seed)
+        part, _ = _computed(*rewritten(data, offsets, again), how, count, seed)
         for whole, piece in zip(found[:3], part):
             whole[again] = piece
     return found
 
 
-def _signed(
+def _computed(
     data: np.ndarray, offsets: np.ndarray, how: Shingling, count: int, seed: int
 ) -> tuple[Signatures, np.ndarray]:
     rows = len(offsets) - 1

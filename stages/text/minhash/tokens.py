@@ -28,7 +28,7 @@ WORD, EOJEOL, CHAR = 0, 1, 2
 KINDS = {"word": WORD, "eojeol": EOJEOL, "char": CHAR}
 
 STATE = 10
-"""Places of a scanner's state (uint64)."""
+"""Indices of a scanner's state (uint64)."""
 _LOW, _RAW, _CHAIN, _GAP, _EXACT, _FLAGS, _INSIDE, _CHARS, HELD, SEEN = range(STATE)
 """Bytes held back of either stream, hash of the unfinished token, was the last a blank, exact hash, flags met, char tokens:
 was there one; code points; then, for whoever uses the tokens: how many are held back, how many were seen."""
@@ -119,7 +119,7 @@ def _decoded(data, at, end):
 
 @part
 def _encode(point, low, at):
-    """Write a code point as UTF-8; returns the place behind it."""
+    """Write a code point as UTF-8; returns the index behind it."""
     if point < 0x80:
         low[at] = point
         return at + 1
@@ -230,8 +230,8 @@ def _digest(raw, size, last, state):
         value = (value ^ chunk) * _EXACT_STEP
         value = (value << np.uint64(29)) | (value >> np.uint64(35))
         at = size
-    for place in range(size - at):
-        raw[place] = raw[at + place]
+    for j in range(size - at):
+        raw[j] = raw[at + j]
     state[_EXACT], state[_RAW] = value, np.uint64(size - at)
 
 
@@ -248,13 +248,13 @@ def _edges(low, size, edges):
             mask &= (_ONE << np.uint64(size - base)) - _ONE
         turns = mask ^ ((mask << _ONE) | before)
         before = mask >> np.uint64(63)
-        place = np.uint64(count)
+        j = np.uint64(count)
         count += np.int64(ones(turns))
-        while place < np.uint64(count):
+        while j < np.uint64(count):
             for step in range(8):
-                edges[place + np.uint64(step)] = base + np.int64(trailing_zeros(turns))
+                edges[j + np.uint64(step)] = base + np.int64(trailing_zeros(turns))
                 turns &= turns - _ONE
-            place += _EIGHT
+            j += _EIGHT
     if count & 1:
         edges[count] = size
         count += 1
@@ -282,7 +282,7 @@ def _take_words(low, size, last, edges, tokens, count, state):
     for word in range(words):
         at = edges[_TWO * word]
         length = edges[_TWO * word + _ONE] - at
-        if length <= 16:  # nearly always; both halves are hashed, for which of them counts cannot be foretold
+        if length <= 16:  # nearly always; both halves are hashed, for which of them counts cannot be predicted
             half = _chained(chain, load64(low, at) & (~_ZERO >> np.uint64(max(64 - 8 * length, 0))))
             both = _chained(half, load64(low, at + 8) & (~_ZERO >> np.uint64(min(128 - 8 * length, 63))))
             tokens[first + word] = both if length > 8 else half
@@ -300,8 +300,8 @@ def _take_words(low, size, last, edges, tokens, count, state):
         while size - keep > 8:
             chain = _chained(chain, load64(low, keep))
             keep += 8
-    for place in range(size - keep):
-        low[place] = low[keep + place]
+    for j in range(size - keep):
+        low[j] = low[keep + j]
     state[_CHAIN], state[_LOW] = chain, np.uint64(size - keep)
     return count
 
@@ -332,7 +332,7 @@ def _take_chars(low, size, tokens, count, state):
 def next_tokens(data, at, end, classes, kind, fold, exact, low, raw, spaced, edges, tokens, count, state):
     """Hashes of the tokens of the next block of a text into `tokens` from `count` on; returns (at, count).
 
-    `low`, `raw` and `spaced` (uint8) have BLOCK + SLACK places, `edges` (int64) as many; `tokens` has room for BLOCK + SLACK more.
+    `low`, `raw` and `spaced` (uint8) have BLOCK + SLACK entries, `edges` (int64) as many; `tokens` has room for BLOCK + SLACK more.
     Start a text with a fresh `state` (`begin`), and call while at < end. Without `exact` the exact hash is left out.
     """
     at, low_end, raw_end = _fill(data, at, end, classes, kind, fold, exact, low, raw, spaced, state)

@@ -45,8 +45,8 @@ def store64(typing, array, index, value):
 
 
 @intrinsic
-def copy64(typing, source, index, sink, place):
-    """Copy 64 bytes of a uint8 array from `index` on to another from `place` on; both must have them."""
+def copy64(typing, source, index, sink, position):
+    """Copy 64 bytes of a uint8 array from `index` on to another from `position` on; both must have them."""
 
     def made(context, builder, signature, given):
         value = _lanes(context, builder, signature.args[0], given[0], given[1])

@@ -1,8 +1,8 @@
 """Repeated word n-grams of every length from 2 to 10, exactly, for little more than the price of one table.
 
-An n-gram can only occur twice where both of its (n-1)-grams do. So words are named by small numbers, then only places
-whose word and next word both occur again are looked up as pairs, then only places where two repeated pairs overlap as
-triples, and so on: each level's list of places is short and shrinks to nothing in ordinary text. Names are exact (a pair
+An n-gram can only occur twice where both of its (n-1)-grams do. So words are named by small numbers, then only positions
+whose word and next word both occur again are looked up as pairs, then only positions where two repeated pairs overlap as
+triples, and so on: each level's list of positions is short and shrinks to nothing in ordinary text. Names are exact (a pair
 of names gets a name), so no n-gram hash can collide.
 """
 
@@ -36,49 +36,49 @@ def _name(keys, names, base, key, fresh):
 
 
 @part
-def _keep_repeated(places, named, count, times):
-    """Compact `places`/`named` to those whose name occurs at least twice; how many are left. Written without branches."""
+def _keep_repeated(positions, named, count, times):
+    """Compact `positions`/`named` to those whose name occurs at least twice; how many are left. Written without branches."""
     left = 0
     for i in range(count):
-        places[left] = places[i]
+        positions[left] = positions[i]
         named[left] = named[i]
         left += times[named[i]] >= 2
     return left
 
 
 @part
-def _top_chars(lens, base, n, places, named, count, times, fresh):
+def _top_chars(lens, base, n, positions, named, count, times, fresh):
     """Characters covered by the commonest n-gram (of those equally common, the first), blanks between words counted."""
     most = 1
     for name in range(fresh):
         if times[name] > most:
             most = times[name]
-    place = 0
+    position = 0
     if most > 1:
         for i in range(count):
             if times[named[i]] == most:
-                place = places[i]
+                position = positions[i]
                 break
     size = n - 1
     for j in range(n):
-        size += lens[base + place + j]
+        size += lens[base + position + j]
     return most * size
 
 
 @part
-def _repeated_chars(lens, base, n, places, named, count, met, fresh):
+def _repeated_chars(lens, base, n, positions, named, count, met, fresh):
     """Characters of n-grams met before, left to right, each counted n-gram skipped over as a whole."""
     for name in range(fresh):
         met[name] = 0
     total = 0
     free = 0
     for i in range(count):
-        if places[i] < free:
+        if positions[i] < free:
             continue
         if met[named[i]]:
             for j in range(n):
-                total += lens[base + places[i] + j]
-            free = places[i] + n
+                total += lens[base + positions[i] + j]
+            free = positions[i] + n
         else:
             met[named[i]] = 1
     return total
@@ -97,7 +97,7 @@ def repeated(hashes, lens, bounds, top, dup):
     size = table_size(longest)
     keys = np.zeros(size, np.uint64)
     names = np.full(size, -1, np.int64)
-    places = np.zeros(longest + 1, np.int32)
+    positions = np.zeros(longest + 1, np.int32)
     named = np.zeros(longest + 1, np.int32)
     times = np.zeros(longest + 1, np.int32)
     met = np.zeros(longest + 1, np.uint8)
@@ -111,9 +111,9 @@ def repeated(hashes, lens, bounds, top, dup):
             name = _name(own_keys, own_names, base, hashes[first + i], fresh)
             fresh += name == fresh
             times[name] += 1
-            places[i] = i
+            positions[i] = i
             named[i] = name
-        count = _keep_repeated(places, named, words, times)
+        count = _keep_repeated(positions, named, words, times)
         times[:fresh] = 0
         base += fresh
         for n in range(FIRST, LAST + 1):
@@ -122,19 +122,19 @@ def repeated(hashes, lens, bounds, top, dup):
             fresh = 0
             pairs = 0
             for i in range(count - 1):
-                if places[i + 1] != places[i] + 1:
+                if positions[i + 1] != positions[i] + 1:
                     continue
                 key = (np.uint64(named[i]) << _S32) | np.uint64(named[i + 1])
                 name = _name(own_keys, own_names, base, key, fresh)
                 fresh += name == fresh
                 times[name] += 1
-                places[pairs] = places[i]
+                positions[pairs] = positions[i]
                 named[pairs] = name
                 pairs += 1
-            count = _keep_repeated(places, named, pairs, times)
+            count = _keep_repeated(positions, named, pairs, times)
             if n <= TOP_LAST:
-                top[row, n - FIRST] = _top_chars(lens, first, n, places, named, count, times, fresh)
+                top[row, n - FIRST] = _top_chars(lens, first, n, positions, named, count, times, fresh)
             elif count > 0:
-                dup[row, n - TOP_LAST - 1] = _repeated_chars(lens, first, n, places, named, count, met, fresh)
+                dup[row, n - TOP_LAST - 1] = _repeated_chars(lens, first, n, positions, named, count, met, fresh)
             times[:fresh] = 0
             base += fresh

@@ -12,8 +12,8 @@ from pipeline.errors import SourceError
 
 def bytes_per_token(path: str) -> dict[str, float]:
     """Bytes per token per language (`all` for the rest) of a tokenizer's store or folder. SourceError where there is no card."""
-    place = Path(path)
-    for card in (place / "artefact" / "card.json", place / "card.json"):
+    root = Path(path)
+    for card in (root / "artefact" / "card.json", root / "card.json"):
         if card.is_file():
             found = json.loads(card.read_text("utf-8"))
             costs = found.get("measured", {}).get("by_language", {})

@@ -52,25 +52,25 @@ def edges(total: int, seed: int, scatter: bool = False):
 
 def run(folder: Path, nodes: int, memory: int, say) -> None:
     from pipeline.storage.store import Store
-    from stages.dedup.corpus import Corpus, Part
+    from stages.dedup.corpus import Corpus, InputPart
     from stages.dedup.near import cluster
-    from stages.dedup.passes import Task
+    from stages.dedup.passes import PassTask
 
     parts, first = [], 0
     while first < nodes:
         rows = min(1 << 20, nodes - first)
-        parts.append(Part(Store(folder / "none"), len(parts), "", first, rows, False))
+        parts.append(InputPart(Store(folder / "none"), len(parts), "", first, rows, False))
         first += rows
     began = time.process_time()
     if memory:
         notes = spread(folder, Corpus(tuple(parts)), memory)
         say.send((time.process_time() - began, notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
         return
-    task = Task(
+    task = PassTask(
         Store(folder / "cluster"),
         0,
         "bench",
-        cluster.Graph(Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link")),
+        cluster.Graph(Corpus(tuple(parts)), Store(folder / "minhash"), Store(folder / "link")),
     )
     receipt = cluster.find_components(task)
     say.send((time.process_time() - began, receipt.notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
@@ -96,7 +96,12 @@ def spread(folder: Path, corpus, memory: int) -> dict:
 
     sink, scratch = Store(folder / "spread"), Store(folder / "scratch")
     work = components.Distributed(
-        cluster.Graph(corpus, Store(folder / "sign"), Store(folder / "link")), scratch, sink, ranges, "bench", Timed()
+        cluster.Graph(corpus, Store(folder / "minhash"), Store(folder / "link")),
+        scratch,
+        sink,
+        ranges,
+        "bench",
+        Timed(),
     )
     made = work.run({number: f"bench {number} of {ranges.count}" for number in range(ranges.count)})
     notes = {name: sum(receipt.notes[name] for receipt in made) for name in ("components", "documents")}
@@ -124,13 +129,13 @@ def main() -> None:
     from pipeline.storage.store import Store
     from stages.dedup.columns import blocks
 
-    link, sign = Store(given.folder / "link"), Store(given.folder / "sign")
+    link, signatures = Store(given.folder / "link"), Store(given.folder / "minhash")
     for number, (left, right, nodes) in enumerate(edges(given.edges, given.seed, given.scatter)):
         if link.receipt(number) is None:
             link.put(number, blocks(left=left, right=right), COLUMNS.empty_table(), key="bench")
     for number in range(-(-nodes // (1 << 20))):
         rows = min(1 << 20, nodes - (number << 20))
-        sign.put(
+        signatures.put(
             number, pa.table({"size": pa.array(np.full(rows, 4000, np.int64))}), COLUMNS.empty_table(), key="bench"
         )
     ear, mouth = multiprocessing.Pipe()

@@ -2,7 +2,7 @@
 
     python tests/bench/dedup/kernel.py CORPUS [CORPUS ...] [--permutations 128] [--rounds 7]
 
-CORPUS comes from make_corpus.py; up to 64 MB of it are held as Arrow batches, as the pass `sign` reads them. The best round
+CORPUS comes from make_corpus.py; up to 64 MB of it are held as Arrow batches, as the pass `minhash` reads them. The best round
 counts. The bound is measured beside it: the permutations alone over hashes that lie in the first cache, and copying the text.
 """
 

@@ -100,7 +100,7 @@ def dolma(corpus: Path, out: Path, **more: str) -> None:
     (work / "documents").mkdir(parents=True, exist_ok=True)
     for path in corpus.glob("*.jsonl"):
         (work / "documents" / path.name).symlink_to(path.resolve())
-    places = {"processes": 1, "work_dir": {"input": str(work / "in"), "output": str(work / "out")}}
+    common = {"processes": 1, "work_dir": {"input": str(work / "in"), "output": str(work / "out")}}
     documents = [str(work / "documents/*.jsonl")]
     bloom = {
         "file": str(work / "bloom"),
@@ -116,7 +116,7 @@ def dolma(corpus: Path, out: Path, **more: str) -> None:
         "paragraphs": {"attribute_name": "again", **more},
     }
     programs.deduper_entrypoint(
-        json.dumps({"documents": documents, "dedupe": paragraphs, "bloom_filter": bloom, **places})
+        json.dumps({"documents": documents, "dedupe": paragraphs, "bloom_filter": bloom, **common})
     )
     stream = {
         "name": "kept",
@@ -125,7 +125,7 @@ def dolma(corpus: Path, out: Path, **more: str) -> None:
         "attributes": ["lines"],
     }
     stream["span_replacement"] = [{"span": "$.attributes.again", "min_score": 0.5, "replacement": ""}]
-    programs.mixer_entrypoint(json.dumps({"streams": [stream], **places}))
+    programs.mixer_entrypoint(json.dumps({"streams": [stream], **common}))
     out.write_text("{}")
 
 
@@ -146,13 +146,13 @@ def faiss_rows(rows: Path, out: Path) -> None:
 
     table = pq.read_table(rows)
     given = table["v"].combine_chunks()
-    gone, keeper, alike = semdedup(given.flatten().to_numpy().reshape(len(table), -1))
+    gone, representative, alike = semdedup(given.flatten().to_numpy().reshape(len(table), -1))
     keep = np.ones(len(table), bool)
     keep[gone] = False
     pq.write_table(table.filter(pa.array(keep)), out.with_suffix(".parquet"), compression="none", use_dictionary=False)
     ids = table["id"].combine_chunks()
     pq.write_table(
-        pa.table({"id": ids.take(pa.array(gone)), "keeper": ids.take(pa.array(keeper)), "cosine": alike}),
+        pa.table({"id": ids.take(pa.array(gone)), "duplicate_of": ids.take(pa.array(representative)), "cosine": alike}),
         out.with_suffix(".ledger.parquet"),
     )
     out.write_text(json.dumps({"removed": len(gone)}))
@@ -173,15 +173,15 @@ def semdedup(vectors):
     _, cell = kmeans.index.search(given, 1)
     order = np.argsort(cell[:, 0], kind="stable")
     starts = np.flatnonzero(np.diff(cell[order, 0], prepend=-1))
-    gone, keeper, alike = [], [], []
+    gone, representative, alike = [], [], []
     for rows in np.split(order, starts[1:]):
         products = np.triu(given[rows] @ given[rows].T, 1)
         best = products.max(axis=0)
         hit = np.flatnonzero(best >= 0.95)
         gone.append(rows[hit])
-        keeper.append(rows[products[:, hit].argmax(axis=0)])
+        representative.append(rows[products[:, hit].argmax(axis=0)])
         alike.append(best[hit])
-    return np.concatenate(gone), np.concatenate(keeper), np.concatenate(alike)
+    return np.concatenate(gone), np.concatenate(representative), np.concatenate(alike)
 
 
 if __name__ == "__main__":

@@ -39,8 +39,8 @@ def grams(words: np.ndarray) -> np.ndarray:
         return words
     count = max(1, len(words) - WIDTH + 1)
     total = np.zeros(count, np.uint64)
-    for place in range(min(WIDTH, len(words))):
-        total = mixed(total * ODD + words[place : place + count])
+    for i in range(min(WIDTH, len(words))):
+        total = mixed(total * ODD + words[i : i + count])
     return np.unique(total)
 
 
@@ -64,9 +64,9 @@ def frequencies(held: np.ndarray, most: int) -> np.ndarray:
     shift = np.uint64(64 - int(np.log2(parts)) if parts > 1 else 63)
     for part in range(parts):
         pieces = [low + np.flatnonzero(held[low : low + most] >> shift == part) for low in range(0, len(held), most)]
-        places = np.concatenate(pieces) if parts > 1 else np.arange(len(held))
-        _, back, counts = np.unique(held[places], return_inverse=True, return_counts=True)
-        found[places] = np.minimum(counts, 65_535)[back]
+        positions = np.concatenate(pieces) if parts > 1 else np.arange(len(held))
+        _, back, counts = np.unique(held[positions], return_inverse=True, return_counts=True)
+        found[positions] = np.minimum(counts, 65_535)[back]
     return found
 
 

@@ -122,9 +122,9 @@ def until(make: Callable[[], str], size: float) -> Iterator[dict]:
 def edited(text: str, rng: random.Random) -> str:
     """One word in a hundred replaced by another word of the same text."""
     words = text.split(" ")
-    for place in range(len(words)):
+    for i in range(len(words)):
         if rng.random() < EDITED:
-            words[place] = rng.choice(words)
+            words[i] = rng.choice(words)
     return " ".join(words)
 
 

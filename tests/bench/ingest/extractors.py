@@ -76,11 +76,11 @@ SETS = {"wcxb": wcxb, "aeb": aeb, "korean": korean}
 
 
 def unpacked(name: str, folder: Path) -> Path:
-    place = folder / name
-    if not place.is_dir():
+    target = folder / name
+    if not target.is_dir():
         with tarfile.open(SHARED / f"{name}.tar.xz") as archive:
-            archive.extractall(place, filter="data")
-    return place
+            archive.extractall(target, filter="data")
+    return target
 
 
 def found_by(extractor: str, python: str, pages: Path, kept: Path) -> dict[str, dict]:
@@ -95,12 +95,12 @@ def found_by(extractor: str, python: str, pages: Path, kept: Path) -> dict[str, 
     return {row["name"]: row for row in map(json.loads, file.read_text("utf-8", "surrogatepass").splitlines())}
 
 
-def lay_out(golds: list[Gold], place: Path) -> None:
-    place.mkdir(exist_ok=True)
+def lay_out(golds: list[Gold], target: Path) -> None:
+    target.mkdir(exist_ok=True)
     for gold in golds:
-        (place / gold.name).write_bytes(gold.html)
+        (target / gold.name).write_bytes(gold.html)
     rows = (json.dumps({"name": gold.name, "encoding": gold.encoding}) for gold in golds)
-    (place / "pages.jsonl").write_text("\n".join(rows), "utf-8")
+    (target / "pages.jsonl").write_text("\n".join(rows), "utf-8")
 
 
 def mean(values: list[float]) -> str:
@@ -183,13 +183,13 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name in given.sets:
             golds = list(SETS[name](folder))[:: given.every]
-            place = folder / f"{name}-{given.every}"
-            lay_out(golds, place)
+            target = folder / f"{name}-{given.every}"
+            lay_out(golds, target)
             extractors = {
-                f"maetdol {mode}": found_by(f"maetdol {mode}", sys.executable, place, folder) for mode in given.ours
+                f"maetdol {mode}": found_by(f"maetdol {mode}", sys.executable, target, folder) for mode in given.ours
             }
             if given.peers:
-                extractors |= {extractor: found_by(extractor, given.peers, place, folder) for extractor in PEERS}
+                extractors |= {extractor: found_by(extractor, given.peers, target, folder) for extractor in PEERS}
             print(f"\n## {name}")
             quality(golds, extractors)
             by_kind(golds, extractors)

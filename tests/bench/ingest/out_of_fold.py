@@ -21,7 +21,7 @@ sys.path.insert(0, str(REPO))
 from stages.ingest import charset  # noqa: E402
 from stages.ingest.extractor.blocks import blocks_of  # noqa: E402
 from stages.ingest.extractor.model import taken  # noqa: E402
-from stages.ingest.extractor.pages import Page, example_of, read_pages  # noqa: E402
+from stages.ingest.extractor.pages import LabelledPage, example_of, read_pages  # noqa: E402
 from stages.ingest.extractor.scan import LINKS  # noqa: E402
 from stages.ingest.extractor.train import fitted  # noqa: E402
 from stages.ingest.flat.build import build  # noqa: E402
@@ -38,7 +38,8 @@ def main() -> None:
     (layout,) = {note.parent.parent for note in unpacked("B-wcxb-dev", folder).rglob("ground-truth/*.json")}
     pages = list(read_pages(str(layout)))
     korean = (
-        Page(str(at), row["html"].encode(), row["text"], row["url"], row["kind"]) for at, row in enumerate(rows())
+        LabelledPage(str(at), row["html"].encode(), row["text"], row["url"], row["kind"])
+        for at, row in enumerate(rows())
     )
     examples = [(page, example_of(page)) for page in (*pages, *korean)]
     learnt = [(page, example) for page, example in examples if example is not None]

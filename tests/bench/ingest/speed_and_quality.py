@@ -4,7 +4,7 @@
 
 Real pages (WCXB development sample, AEB) and archives come from `../shared/data` beside the checkout. Times are processor
 seconds of this process; readings take turns, and the median of the repeats is shown. `trafilatura` and `resiliparse`
-stand for themselves with their own rendering; `maetdol` rows include charset, tree, items, blocks and their places.
+stand for themselves with their own rendering; `maetdol` rows include charset, tree, items, blocks and their positions.
 """
 
 from __future__ import annotations
@@ -124,17 +124,17 @@ def main() -> None:
     if not SHARED.is_dir():
         sys.exit("the real pages (../shared/data) are not beside this checkout")
     logging.disable(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as scratch:
         for name in ("B-wcxb-dev-sample", "A-warc-open"):
             with tarfile.open(SHARED / f"{name}.tar.xz") as archive:
-                archive.extractall(place, filter="data")
-        notes = sorted(Path(place).rglob("dev/*.json"))[: given.pages]
+                archive.extractall(scratch, filter="data")
+        notes = sorted(Path(scratch).rglob("dev/*.json"))[: given.pages]
         pages = [
             (path.with_suffix(".html").read_bytes(), json.loads(path.read_text("utf-8"))["ground_truth"])
             for path in notes
         ]
         extraction(pages, given.repeats)
-        reading(given.repeats, Path(place))
+        reading(given.repeats, Path(scratch))
 
 
 if __name__ == "__main__":

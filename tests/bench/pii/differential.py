@@ -5,7 +5,7 @@
 Texts are all strings of all files in ../shared/data: the values of every JSON and CSV file, whole pages, the bodies of web
 archives; equal strings once, none cut. Strings below `--least` characters are left out: no rule matches fewer than seven
 signs. A part takes every n-th string by the hash of its text, so that parts weigh the same. The report holds counts,
-and of a text that differs its file, its hash and the places, never the text.
+and of a text that differs its file, its hash and the positions, never the text.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def own(part: int, parts: int, least: int) -> Iterator[tuple[str, str, str]]:
 
 def compared(batch: list[tuple[str, str, str]], engine: Any, report: dict[str, Any]) -> None:
     from stages.pii.detect import detect
-    from stages.pii.engines.presidio import standing
+    from stages.pii.engines.presidio import without_overlaps
     from stages.pii.entities import BY_NAME, PATTERNED
 
     ours: list[list[tuple[int, int, str]]] = [[] for _ in batch]
@@ -112,7 +112,8 @@ def compared(batch: list[tuple[str, str, str]], engine: Any, report: dict[str, A
         ours[f.item].append((f.start, f.end, BY_NAME[f.entity].presidio))
     for (name, digest, text), mine in zip(batch, ours):
         theirs = [
-            (r.start, r.end, r.entity_type) for r in standing(text, engine.analyze(text, "en", score_threshold=0.5))
+            (r.start, r.end, r.entity_type)
+            for r in without_overlaps(text, engine.analyze(text, "en", score_threshold=0.5))
         ]
         corpus = report["corpora"].setdefault(name.split(":")[0], Counter(texts=0, bytes=0, spans=0, differing=0))
         corpus.update(texts=1, bytes=len(text.encode()), spans=len(mine), differing=mine != theirs)

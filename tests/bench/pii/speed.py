@@ -101,7 +101,7 @@ def stage(texts: list[str]) -> float:
 
 def presidio_alone(texts: list[str], sample: float) -> dict[str, float]:
     from stages.pii.detect import detect
-    from stages.pii.engines.presidio import analyzer, standing
+    from stages.pii.engines.presidio import analyzer, without_overlaps
     from stages.pii.entities import BY_NAME, PATTERNED
 
     rng = random.Random(17)
@@ -112,7 +112,7 @@ def presidio_alone(texts: list[str], sample: float) -> dict[str, float]:
     engine = analyzer("regex", languages=["en"])
     results: list[list] = []
     spent = seconds(
-        lambda: results.extend(standing(t, engine.analyze(t, "en", score_threshold=0.5)) for t in chosen), 1
+        lambda: results.extend(without_overlaps(t, engine.analyze(t, "en", score_threshold=0.5)) for t in chosen), 1
     )
     ours: list[set] = [set() for _ in chosen]
     for f in detect(pa.array(chosen, pa.large_string()), frozenset(PATTERNED)):

@@ -1,6 +1,6 @@
 """Real English and Korean texts for the benchmarks of quality, from the shared data beside the checkout.
 
-Ids name the file and the place in it; no text leaves this machine: the tables written from it hold ids and counts only.
+Ids name the file and the line in it; no text leaves this machine: the tables written from it hold ids and counts only.
 """
 
 from __future__ import annotations

@@ -39,11 +39,11 @@ class Blanks(word_tokenizers.WordTokenizer):
 
     def span_tokenize(self, text: str) -> list[tuple[int, int]]:
         spans, start, stopped, pending = [], 0, False, False
-        for place, char in enumerate(text):
+        for i, char in enumerate(text):
             if char.isspace():
                 if stopped:
-                    spans.append((start, place))
-                    start, stopped, pending = place, False, False
+                    spans.append((start, i))
+                    start, stopped, pending = i, False, False
             elif char in TERMINAL_PUNCTUATION:
                 stopped = pending = True
             elif not (stopped and char in CLOSERS):

@@ -17,7 +17,7 @@ from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 from stages.dpo.commands import DpoExport
 from stages.forget.commands import Forget
-from tests.pipeline.deletion.test_takedown import OTHER, SHOP, sealed
+from tests.pipeline.deletion.test_takedown import OTHER, SHOP, commit
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def root(tmp_path, make_documents):
     table = make_documents(texts, url=urls)
     raw, chat = Store(tmp_path / "root/raw"), Store(tmp_path / "root/chat")
     raw.put(0, table, Ledger.rows(table["id"]), key="r", stage="ingest")
-    sealed(raw, "ingest", "DOCUMENT", [], [0])
+    commit(raw, "ingest", "DOCUMENT", [], [0])
     rows = [
         dict.fromkeys(CHAT.names)
         | {"id": f"{n:032x}", "doc_id": row["id"], "messages": [{"role": "user", "content": row["text"]}, {"role": "assistant", "content": "Yes."}]}
@@ -43,7 +43,7 @@ def root(tmp_path, make_documents):
         key="c",
         stage="chat",
     )
-    sealed(chat, "chat", "CHAT", ["raw"], [0])
+    commit(chat, "chat", "CHAT", ["raw"], [0])
     return tmp_path / "root"
 
 

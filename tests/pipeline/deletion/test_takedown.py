@@ -25,7 +25,7 @@ from stages.forget.commands import Forget
 SHOP, OTHER = "http://shop.example/", "http://other.example/"
 
 
-def sealed(store, stage, shape, lineage, shards):
+def commit(store, stage, shape, lineage, shards):
     store.commit_manifest(
         {
             "stage": stage,
@@ -51,11 +51,11 @@ def root(tmp_path, make_documents):
     raw, unique = Store(folder / "raw"), Store(folder / "unique")
     for number, rows in enumerate((table.slice(0, 4), table.slice(4))):
         raw.put(number, rows, Ledger.rows(rows["id"]), key=f"raw{number}", stage="ingest")
-    sealed(raw, "ingest", "DOCUMENT", [], [0, 1])
+    commit(raw, "ingest", "DOCUMENT", [], [0, 1])
     copies = Ledger.rows(ids[:4], reason=[None, "dedup.near", None, None], duplicate_of=[None, ids[0], None, None])
     unique.put(0, table.take([0, 2, 3]), copies, key="u0", stage="unknown")
     unique.put(1, table.slice(4), Ledger.rows(ids[4:]), key="u1", stage="unknown")
-    sealed(unique, "unknown", "DOCUMENT", ["raw"], [0, 1])
+    commit(unique, "unknown", "DOCUMENT", ["raw"], [0, 1])
     chat = Store(folder / "chat")
     out = [child_id(i, "sft", "faq", 0) for i in ids]
     rows = [
@@ -70,7 +70,7 @@ def root(tmp_path, make_documents):
         key="c0",
         stage="chat",
     )
-    sealed(chat, "chat", "CHAT", ["unique"], [0])
+    commit(chat, "chat", "CHAT", ["unique"], [0])
     chat.sub("passes/numbers").put(0, pa.table({"place": [1, 2, 3]}), Ledger.rows([]), key="n0", stage="chat")
     pack = Store(folder / "pack")
     packed = [
@@ -87,12 +87,12 @@ def root(tmp_path, make_documents):
     ]
     ledger = Ledger.rows([ids[0], ids[3], ids[2], ids[3]], out=["a" * 32, "a" * 32, "b" * 32, "c" * 32])
     pack.put(0, pa.Table.from_pylist(packed, TOKENS), ledger, key="p0", stage="pack")
-    sealed(pack, "pack", "TOKENS", ["unique"], [0])
+    commit(pack, "pack", "TOKENS", ["unique"], [0])
     model = Store(folder / "model")
     (tmp_path / "files").mkdir()
     (tmp_path / "files/weights").write_bytes(b"w")
     model.put_artefact(tmp_path / "files", Ledger.rows(["a" * 32, "c" * 32], out=[None, None]), key="m", stage="train")
-    sealed(model, "train", "artefact:model", ["pack"], [])
+    commit(model, "train", "artefact:model", ["pack"], [])
     return folder
 
 
@@ -172,7 +172,7 @@ def test_input_outside_the_root_leaves_its_id_and_the_reason_and_no_more(root):
     assert [row["reason"] for row in rows] == ["ingest.forgotten"] * 2 and {row["out"] for row in rows} == {None}
 
 
-def test_passes_of_mere_numbers_are_dropped_where_places_moved(root):
+def test_passes_of_mere_numbers_are_dropped_where_positions_moved(root):
     forget(root, "licence", "cc0")
     assert not (root / "chat/passes/numbers").exists()
 

@@ -158,7 +158,7 @@ def test_inspect_trace_and_errors_show_escapes(tmp_path, make_store, capsys):
     """Titles, addresses and sources of the world, in every cell that is printed."""
     from pipeline import cli
     from pipeline.engine import progress
-    from pipeline.inspection import inspect as look
+    from pipeline.inspection import inspect as inspecting
 
     store = make_store(
         tmp_path / "root" / "corpus",
@@ -170,14 +170,14 @@ def test_inspect_trace_and_errors_show_escapes(tmp_path, make_store, capsys):
     )
     row = store.read(0)["id"][0].as_py()
     for said in (
-        look.inspect(store.path),
-        look.inspect(store.path, row_id=row),
-        look.inspect(store.path, dropped=True),
-        look.trace(str(tmp_path / "root"), row),
-        look.trace(str(tmp_path / "root"), EVIL),
+        inspecting.inspect(store.path),
+        inspecting.inspect(store.path, row_id=row),
+        inspecting.inspect(store.path, dropped=True),
+        inspecting.trace(str(tmp_path / "root"), row),
+        inspecting.trace(str(tmp_path / "root"), EVIL),
     ):
         assert said and not [c for c in said if c in EVIL and c not in "[2J]0;owned31m"]
-    assert "\\x1b[2J" in look.inspect(store.path)
+    assert "\\x1b[2J" in inspecting.inspect(store.path)
     with pytest.raises(SystemExit):
         sys.argv = ["maetdol", "inspect", f"{tmp_path}/{EVIL}"]
         cli._obey()

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import SourceError
-from pipeline.inspection import inspect as look
+from pipeline.inspection import inspect as inspecting
 from pipeline.schema import STR
 from pipeline.storage.ledger import COLUMNS, Ledger
 from pipeline.storage.store import Store
@@ -48,20 +48,20 @@ def _ledger(store, table):
 
 def test_the_beginning_of_an_id_is_enough(root):
     whole = f"{3:08x}{7:024x}"
-    assert look.trace(root, whole[:30] + whole[30:]) == look.trace(root, whole)
+    assert inspecting.trace(root, whole[:30] + whole[30:]) == inspecting.trace(root, whole)
     alone = "f" * 12
-    assert "ingest.broken_record" in look.trace(root, alone)
+    assert "ingest.broken_record" in inspecting.trace(root, alone)
     with pytest.raises(SourceError, match=r"10 ids begin with 00000003: .*, ") as fault:
-        look.trace(root, "00000003")
+        inspecting.trace(root, "00000003")
     assert whole in fault.value.message and "more digits" in fault.value.hint
     for nothing in ("0" * 31 + "a", "fffffffe", "f" * 7, "no.html"):
         with pytest.raises(SourceError, match="nothing in"):
-            look.trace(root, nothing)
+            inspecting.trace(root, nothing)
 
 
 @pytest.mark.parametrize("name", ["crawl/broken one.html", "broken one.html", "/data/crawl/broken one.html", "f" * 8])
 def test_a_broken_file_among_many_is_found_by_its_name(root, name):
-    said = look.trace(root, name)
+    said = inspecting.trace(root, name)
     assert (
         "dropped: ingest.broken_record" in said
         and "from crawl/broken one.html offset:40" in said
@@ -70,21 +70,21 @@ def test_a_broken_file_among_many_is_found_by_its_name(root, name):
 
 
 def test_a_file_stands_for_all_its_records(root):
-    said = look.trace(root, "crawl/1.warc")
+    said = inspecting.trace(root, "crawl/1.warc")
     assert said.count("from crawl/1.warc") == 13 and said.count("dropped: quality.low") == len(
         [i for i in range(20, 40) if i % 3 == 1]
     )
 
 
 def test_a_url_still_stands_for_its_documents(root):
-    assert f"{3:08x}{7:024x}" in look.trace(root, "http://x/7")
+    assert f"{3:08x}{7:024x}" in inspecting.trace(root, "http://x/7")
 
 
 def test_ledgers_are_never_whole_in_memory(root, monkeypatch):
     monkeypatch.setattr(Store, "ledgers", lambda self: pytest.fail("all ledgers as one table"))
-    assert look.trace(root, "f" * 32) and COLUMNS
+    assert inspecting.trace(root, "f" * 32) and COLUMNS
 
 
 def test_only_some_of_many_rows_are_shown(root, monkeypatch):
-    monkeypatch.setattr(look, "MOST", 5)
-    assert "... 8 more rows" in look.trace(root, "crawl/1.warc")
+    monkeypatch.setattr(inspecting, "MOST", 5)
+    assert "... 8 more rows" in inspecting.trace(root, "crawl/1.warc")

@@ -116,7 +116,7 @@ def test_spellings_of_object_storage(source, sink):
         sinks.apart(parse(page))
 
 
-def test_places_that_merely_look_alike_are_apart():
+def test_paths_that_merely_look_alike_are_apart():
     assert not inside("s3://b/xy", "s3://b/x") and not inside("/t/xy", "/t/x") and not inside("s3://c/x", "s3://b/x")
     assert canonical("s3://b/x") != canonical("gs://b/x") and inside("/t/x/y", "/t/x") and not inside("/t/x", "/t/x/y")
 
@@ -245,7 +245,7 @@ def test_the_store_of_an_unfinished_stage_and_of_another_step(tmp_path, monkeypa
     maetdol("ingest", "in.jsonl", "moved", "--overwrite")
 
 
-def test_a_folder_that_is_no_store_a_file_and_a_place_inside_a_store(tmp_path, monkeypatch):
+def test_a_folder_that_is_no_store_a_file_and_a_path_inside_a_store(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows(tmp_path / "in.jsonl", 2)
     (tmp_path / "home").mkdir(), (tmp_path / "home/letter.txt").write_text("dear")

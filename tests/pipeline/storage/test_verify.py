@@ -206,7 +206,7 @@ def test_what_is_read_for_work_is_held_against_its_hash(root, name):
     with pytest.raises(DamagedStore, match=name) as fault:
         store.ledgers() if "ledger" in name else do(root)
     assert f"maetdol verify --repair {root}/shout" in fault.value.hint
-    assert not (root / "count/manifest.json").exists(), "nothing is sealed on damage"
+    assert not (root / "count/manifest.json").exists(), "nothing is committed on damage"
 
 
 def test_an_index_and_an_artefact_are_held_where_they_are_used(root):
@@ -317,10 +317,10 @@ class TestPagesThatAreNone:
     def test_names_that_leave_the_store_are_refused(self, root, name, part):
         path = root / "count/receipts/artefact.json"
         told = {word: value for word, value in json.loads(path.read_text()).items() if word not in ("hash", "sizes")}
-        from pipeline.storage.ledger import sealed
+        from pipeline.storage.ledger import with_hash
 
         told[part] = {name: "0" * 32} if part == "files" else {name: 3}
-        path.write_text(json.dumps(sealed(told)))
+        path.write_text(json.dumps(with_hash(told)))
         for use in (
             Store(root / "count").artefact,
             Store(root / "count").ledgers,

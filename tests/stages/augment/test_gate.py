@@ -10,7 +10,7 @@ def plain(one, two) -> float:
     """ROUGE-L by recursion over all subsequences of the shorter text."""
     best = 0
     for mask in range(1 << len(one)):
-        picked = [token for place, token in enumerate(one) if mask >> place & 1]
+        picked = [token for i, token in enumerate(one) if mask >> i & 1]
         rest = iter(two)
         if all(token in rest for token in picked):
             best = max(best, len(picked))

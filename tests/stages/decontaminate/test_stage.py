@@ -52,12 +52,12 @@ def test_many_items_in_one_text_are_judged_by_what_stands_beside_each(search, mo
     """No copy of the rest of the text per item: what an answer is looked for in does not grow with the text."""
     from stages.decontaminate import match
 
-    looked: list[int] = []
-    plain = match._stands
-    monkeypatch.setattr(match, "_stands", lambda answer, beside: looked.append(len(beside)) or plain(answer, beside))
-    monkeypatch.setattr(match, "marks", lambda text, plain=match.marks: looked.append(len(text)) or plain(text))
+    sizes: list[int] = []
+    plain = match._occurs
+    monkeypatch.setattr(match, "_occurs", lambda answer, beside: sizes.append(len(beside)) or plain(answer, beside))
+    monkeypatch.setattr(match, "marks", lambda text, plain=match.marks: sizes.append(len(text)) or plain(text))
     work = search([f"{SHEEP} 33 " + FILLER * 200, f"{FILLER * 100}{SHEEP} 33"])
-    assert tier(work) == [["decontaminate.answered"]] * 2 and looked and max(looked) < 2_000
+    assert tier(work) == [["decontaminate.answered"]] * 2 and sizes and max(sizes) < 2_000
 
 
 def test_korean_questions_with_and_without_their_answer(search):
@@ -157,7 +157,7 @@ def test_the_sets_count_by_content(tmp_path):
     assert key("a.jsonl", "x") == key("b.jsonl", "x") != key("c.jsonl", "y")
 
 
-def test_notes_hold_counts_and_places_but_no_text(search):
+def test_notes_hold_counts_and_positions_but_no_text(search):
     notes = search([f"{SHEEP} 33", FILLER]).notes["decontaminate"]
     assert notes["tiers"] == {"answered": {"math.jsonl": 1}} and notes["searched"] == 2
     assert "farmer" not in json.dumps(notes)

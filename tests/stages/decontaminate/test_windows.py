@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.decontaminate.windows import WEIGHT, all_windows, marks, normalised, place, weight
+from stages.decontaminate.windows import WEIGHT, all_windows, locate, marks, normalised, weight
 
 
 def windows(*texts: str) -> list[list[int]]:
@@ -42,7 +42,7 @@ def test_what_is_quoted_is_found_wherever_it_stands(before, quoted, after):
     assert set(part) <= set(whole)
 
 
-def slow_likeness(wanted: str, text: str) -> float:
+def slow_similarity(wanted: str, text: str) -> float:
     best = len(wanted)
     row = [0] * (len(text) + 1)
     for i, a in enumerate(wanted, 1):
@@ -56,14 +56,14 @@ def slow_likeness(wanted: str, text: str) -> float:
 
 @settings(deadline=None, max_examples=150)
 @given(st.text("ab가", min_size=1, max_size=12), st.text("ab가 .", max_size=25))
-def test_a_place_is_the_stretch_of_least_edit_distance(wanted, text):
-    found = place(marks(wanted), text)
-    assert abs(found.share - slow_likeness(wanted, normalised(text))) < 1e-9
+def test_a_location_is_the_stretch_of_least_edit_distance(wanted, text):
+    found = locate(marks(wanted), text)
+    assert abs(found.share - slow_similarity(wanted, normalised(text))) < 1e-9
     if found.share:
-        assert abs(found.share - slow_likeness(wanted, normalised(text[found.start : found.end]))) < 1e-9
+        assert abs(found.share - slow_similarity(wanted, normalised(text[found.start : found.end]))) < 1e-9
 
 
-def test_a_place_is_counted_in_code_points_and_as_long_as_it_can_be():
-    assert place(marks("나다"), "가, 나 (다)! 라") == (1.0, 3, 7)
-    assert place(marks("whichplant"), "so which plant plant")[:2] == (1.0, 3)
-    assert place(marks("abcdef"), "ab ab cdef").start in (0, 3) and place(marks("가"), "") == (0.0, 0, 0)
+def test_a_location_is_counted_in_code_points_and_as_long_as_it_can_be():
+    assert locate(marks("나다"), "가, 나 (다)! 라") == (1.0, 3, 7)
+    assert locate(marks("whichplant"), "so which plant plant")[:2] == (1.0, 3)
+    assert locate(marks("abcdef"), "ab ab cdef").start in (0, 3) and locate(marks("가"), "") == (0.0, 0, 0)

@@ -13,7 +13,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def dedup():
-    """`dedup(sink, *sources, against=(), pool=None, **options)` -> the sealed output store."""
+    """`dedup(sink, *sources, against=(), pool=None, **options)` -> the committed output store."""
     from pipeline.engine.pool import Inline
     from pipeline.engine.stage import Inputs
     from pipeline.storage.store import Store
@@ -55,8 +55,8 @@ def dying():
 
 
 @pytest.fixture(scope="session")
-def fates():
-    """`fates(store)` -> {id: (reason, keeper, score, cluster size)} from its ledgers."""
+def decisions():
+    """`decisions(store)` -> {id: (reason, duplicate_of, score, cluster size)} from its ledgers."""
 
     def read(store) -> dict[str, tuple]:
         rows = store.ledgers().to_pylist()

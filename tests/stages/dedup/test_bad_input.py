@@ -77,7 +77,7 @@ def test_a_million_identical_documents(dedup, make_store, tmp_path):
 
 
 @pytest.mark.slow
-def test_one_document_of_200_megabytes(dedup, make_store, fates, tmp_path):
+def test_one_document_of_200_megabytes(dedup, make_store, decisions, tmp_path):
     draw = random.Random(1)
     words = [f"w{n}" for n in range(30_000)]
     long = " ".join(draw.choices(words, k=33_000_000))
@@ -89,7 +89,7 @@ def test_one_document_of_200_megabytes(dedup, make_store, fates, tmp_path):
         url=["http://a.example/"] * 2 + [None] * 2,
     )
     out = dedup(tmp_path / "out", source, levels=LEVELS, spans="substring", span_memory=256)
-    assert [fate[0] for fate in fates(out).values()] == [None, "dedup.near", None, None]
+    assert [decision[0] for decision in decisions(out).values()] == [None, "dedup.near", None, None]
     assert out.table()["text"].to_pylist() == [long, "and a few more", "a short one"], (
         "of the part its own words are left"
     )
@@ -107,12 +107,12 @@ def template(count: int, seed: int) -> list[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [700_000])
-def test_a_bucket_of_template_pages(dedup, make_store, fates, jaccard, tmp_path, count):
+def test_a_bucket_of_template_pages(dedup, make_store, decisions, jaccard, tmp_path, count):
     texts = template(count, 3)
     source = make_store(tmp_path / "in", texts, shards=3)
     text = dict(zip(source.table()["id"].to_pylist(), texts))
     out = dedup(tmp_path / "out", source, threshold=0.9)
-    gone = [(key, fate[1]) for key, fate in fates(out).items() if fate[0]]
+    gone = [(key, decision[1]) for key, decision in decisions(out).items() if decision[0]]
     assert len(gone) >= count // 100
-    assert all(jaccard(text[key], text[keeper]) >= 0.9 for key, keeper in gone[:2000])
+    assert all(jaccard(text[key], text[representative]) >= 0.9 for key, representative in gone[:2000])
     assert len(out.table()) + len(gone) == count

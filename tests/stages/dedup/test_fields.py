@@ -61,16 +61,16 @@ CHATS = [
         (("messages",), [[0, 3], [1], [2]]),
     ],
 )
-def test_chats_are_alike_by_all_messages_by_prompt_or_by_answer(dedup, fates, tmp_path, word, groups):
+def test_chats_are_alike_by_all_messages_by_prompt_or_by_answer(dedup, decisions, tmp_path, word, groups):
     source = store_of(tmp_path / "in", [{"messages": messages} for messages in CHATS], CHAT, "CHAT")
-    found = fates(dedup(tmp_path / "out", source, fields=list(word)))
+    found = decisions(dedup(tmp_path / "out", source, fields=list(word)))
     ids = source.table()["id"].to_pylist()
-    keeper = [found[key][1] or key for key in ids]
-    assert [[n for n in range(4) if keeper[n] == head] for head in dict.fromkeys(keeper[:4])] == groups
+    representative = [found[key][1] or key for key in ids]
+    assert [[n for n in range(4) if representative[n] == head] for head in dict.fromkeys(representative[:4])] == groups
     assert [found[key][0] for key in ids[4:]] == [None, None]
 
 
-def test_pairs_are_alike_by_all_three_or_by_prompt(dedup, fates, tmp_path):
+def test_pairs_are_alike_by_all_three_or_by_prompt(dedup, decisions, tmp_path):
     def pair(prompt: str, chosen: str, rejected: str) -> dict:
         return {
             name: [message(role, text)]
@@ -87,11 +87,13 @@ def test_pairs_are_alike_by_all_three_or_by_prompt(dedup, fates, tmp_path):
         pair(QUESTION, "one answer", "bad"),
     ]
     source = store_of(tmp_path / "in", rows, PAIR, "PAIR")
-    assert [fate[0] for fate in fates(dedup(tmp_path / "out", source)).values()].count(None) == 2
-    assert [fate[0] for fate in fates(dedup(tmp_path / "prompts", source, fields=["prompt"])).values()].count(None) == 1
+    assert [decision[0] for decision in decisions(dedup(tmp_path / "out", source)).values()].count(None) == 2
+    assert [
+        decision[0] for decision in decisions(dedup(tmp_path / "prompts", source, fields=["prompt"])).values()
+    ].count(None) == 1
 
 
-def test_pairs_of_one_sense_and_chats_of_one_address(dedup, fates, tmp_path):
+def test_pairs_of_one_sense_and_chats_of_one_address(dedup, decisions, tmp_path):
     prompts = [
         {
             "prompt": [message("user", text)],
@@ -107,15 +109,15 @@ def test_pairs_of_one_sense_and_chats_of_one_address(dedup, fates, tmp_path):
         "PAIR",
         v=[[1.0, 0.0, 0.1], [0.0, 1.0, 0.0], [2.0, 0.0, 0.21], [0.0, 0.0, 1.0]],
     )
-    found = fates(dedup(tmp_path / "sense", pairs, levels=["semantic"], vectors="v", cosine=0.95, cells=1))
-    assert [fate[0] for fate in found.values()].count("dedup.semantic") == 1 and {
-        fate[3] for fate in found.values()
+    found = decisions(dedup(tmp_path / "sense", pairs, levels=["semantic"], vectors="v", cosine=0.95, cells=1))
+    assert [decision[0] for decision in found.values()].count("dedup.semantic") == 1 and {
+        decision[3] for decision in found.values()
     } == {1, 2}
     urls = ["http://a.example/x?utm_source=z", "http://A.example:80/x", "http://a.example/y", None]
     chats = store_of(
         tmp_path / "chats", [{"messages": [message("user", url or "없음")], "url": url} for url in urls], CHAT, "CHAT"
     )
-    assert [fate[0] for fate in fates(dedup(tmp_path / "address", chats, levels=["url"])).values()].count(
+    assert [decision[0] for decision in decisions(dedup(tmp_path / "address", chats, levels=["url"])).values()].count(
         "dedup.url"
     ) == 1
 
@@ -189,7 +191,7 @@ def test_banding_follows_from_recall_weights_preset_or_is_given():
     assert Dedup(weights=[0.5, 0.5], threshold=0.7).banding().rows > 6
 
 
-def test_shingles_of_characters_and_folded_digits_change_what_is_alike(dedup, make_store, fates, tmp_path):
+def test_shingles_of_characters_and_folded_digits_change_what_is_alike(dedup, make_store, decisions, tmp_path):
     texts = [
         "page 17 of the mill book with many words",
         "page 93 of the mill book with many words",
@@ -200,8 +202,8 @@ def test_shingles_of_characters_and_folded_digits_change_what_is_alike(dedup, ma
 
     def gone(**options) -> int:
         return sum(
-            fate[0] is not None
-            for fate in fates(dedup(tmp_path / f"out{len(str(options))}", source, **options)).values()
+            decision[0] is not None
+            for decision in decisions(dedup(tmp_path / f"out{len(str(options))}", source, **options)).values()
         )
 
     assert gone() == 0

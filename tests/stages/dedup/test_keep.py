@@ -57,22 +57,22 @@ LINES = [
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_the_first_rule_that_tells_two_rows_apart_decides(rows, dedup, fates, tmp_path, line):
+def test_the_first_rule_that_tells_two_rows_apart_decides(rows, dedup, decisions, tmp_path, line):
     source, given = rows
     best = min(given, key=lambda row: (*(worth(rule, row) for rule in line.split(" > ")), row[3]))
-    found = fates(dedup(tmp_path / "out", source, keep=line, sources=SOURCES, score="score"))
-    assert {key: (reason, keeper) for key, (reason, keeper, *_) in found.items() if key == best[3]} == {
+    found = decisions(dedup(tmp_path / "out", source, keep=line, sources=SOURCES, score="score"))
+    assert {key: (reason, representative) for key, (reason, representative, *_) in found.items() if key == best[3]} == {
         best[3]: (None, None)
     }
     for _, _, _, key, text in given:
-        reason, keeper, score, size = found[key]
+        reason, representative, score, size = found[key]
         assert size == len(given)
         if key != best[3]:
-            assert keeper == best[3] and (reason == "dedup.exact") == (text == best[4] and score == 1.0)
+            assert representative == best[3] and (reason == "dedup.exact") == (text == best[4] and score == 1.0)
             assert reason == "dedup.exact" or (reason == "dedup.near" and 0.8 <= score <= 1.0)
 
 
-def test_every_mode_with_its_reasons(make_store, dedup, fates, tmp_path):
+def test_every_mode_with_its_reasons(make_store, dedup, decisions, tmp_path):
     texts, dates = (
         [TEXT, TEXT, TEXT + " more", "a text that stands alone"],
         ["2024-01-01", "2024-02-01", "2024-03-01", None],
@@ -81,7 +81,7 @@ def test_every_mode_with_its_reasons(make_store, dedup, fates, tmp_path):
     source = make_store(tmp_path / "in", texts, date=dates, id=ids)
 
     def reasons(name: str, **options) -> list[str | None]:
-        found = fates(dedup(tmp_path / name, source, **options))
+        found = decisions(dedup(tmp_path / name, source, **options))
         return [found[key][0] for key in ids]
 
     assert reasons("one") == ["dedup.near", "dedup.near", None, None], "keep-one: the longest"

@@ -29,8 +29,8 @@ def pages(count: int, seed: int) -> list[str]:
     return [" ".join([*frame[:40], *own, *frame[40:]]) for own in made]
 
 
-def test_a_component_settled_through_the_index_is_settled_as_pair_by_pair(
-    dedup, make_store, fates, tmp_path, monkeypatch
+def test_a_component_resolved_through_the_index_is_resolved_as_pair_by_pair(
+    dedup, make_store, decisions, tmp_path, monkeypatch
 ):
     source = make_store(tmp_path / "in", pages(500, seed=12))
     pairwise = dedup(tmp_path / "pairs", source)
@@ -39,21 +39,21 @@ def test_a_component_settled_through_the_index_is_settled_as_pair_by_pair(
     monkeypatch.setattr(resolve, "LARGE_DOCS", 20)
     monkeypatch.setattr(resolve, "PIECE_BYTES", 20_000)
     indexed = dedup(tmp_path / "index", source)
-    assert fates(indexed) == fates(pairwise)
+    assert decisions(indexed) == decisions(pairwise)
     assert indexed.hashes() == pairwise.hashes()
 
 
-def test_one_long_document_and_its_near_copy(dedup, make_store, fates, tmp_path):
+def test_one_long_document_and_its_near_copy(dedup, make_store, decisions, tmp_path):
     words = [f"w{n * 7919 % 100_003}" for n in range(200_000)]
     text = " ".join(words)
     source = make_store(tmp_path / "in", [text, " ".join(words[:-40]), "short one"])
-    found = list(fates(dedup(tmp_path / "out", source)).values())
-    assert [fate[0] for fate in found] == [None, "dedup.near", None]
+    found = list(decisions(dedup(tmp_path / "out", source)).values())
+    assert [decision[0] for decision in found] == [None, "dedup.near", None]
     assert found[1][2] > 0.999
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["sign", "exact", "band", "link", "cluster", "near", "statistics", "shards"])
+@pytest.mark.parametrize("name", ["minhash", "exact", "band", "link", "cluster", "near", "statistics", "shards"])
 def test_kill_minus_nine_in_each_pass_and_rerun_gives_the_same_bytes(make_store, corpus, tmp_path, repo, name):
     from pipeline.storage.store import Store
 

@@ -10,7 +10,7 @@ from stages.dedup.near import resolve
 
 @pytest.mark.parametrize("large", [False, True])
 def test_what_was_not_compared_is_in_the_receipts_the_ledger_and_one_line(
-    dedup, make_store, fates, tmp_path, monkeypatch, large
+    dedup, make_store, decisions, tmp_path, monkeypatch, large
 ):
     if large:
         monkeypatch.setattr(resolve, "LARGE_DOCS", 100)
@@ -20,7 +20,7 @@ def test_what_was_not_compared_is_in_the_receipts_the_ledger_and_one_line(
     texts = [" ".join([*frame, *(f"o{doc}x{n}" for n in range(12))]) for doc in range(700)]
     texts.append(texts[650] + " end")
     done = dedup(tmp_path / "out", make_store(tmp_path / "in", texts))
-    gone = [fate for fate in fates(done).values() if fate[0]]
+    gone = [decision for decision in decisions(done).values() if decision[0]]
     assert len(gone) == 1 and gone[0][0] == "dedup.near" and gone[0][2] > 0.95
     notes = done.receipt(0).notes
     limited = [row["note"] for row in done.ledgers().to_pylist() if row["note"]]

@@ -10,6 +10,7 @@ from pipeline.engine import progress
 from pipeline.engine.pool import Inline
 from stages.dedup.exact import level as exact
 from stages.dedup.near import band, cluster, link, resolve
+from stages.dedup.passes import signatures_of
 
 
 class Counting:
@@ -51,7 +52,7 @@ def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(
     pool = Counting()
     one = dedup(tmp_path / "one", source, pool=pool)
     assert {name.split()[0] for name in pool.done} == {
-        "sign",
+        "minhash",
         "exact",
         "band",
         "link",
@@ -68,7 +69,7 @@ def test_many_small_tasks_in_any_number_of_workers_give_the_bytes_of_one(
 
 
 @pytest.mark.parametrize("keep", ["longest", "oldest"])
-def test_layout_and_order_of_rows_do_not_matter(dedup, make_store, fates, corpus, tmp_path, keep):
+def test_layout_and_order_of_rows_do_not_matter(dedup, make_store, decisions, corpus, tmp_path, keep):
     texts = corpus(200, seed=6)
     dates = [f"2024-01-{random.Random(n).randrange(1, 28):02d}" for n in range(len(texts))]
     ids = [f"{random.Random(n).getrandbits(128):032x}" for n in range(len(texts))]
@@ -77,35 +78,37 @@ def test_layout_and_order_of_rows_do_not_matter(dedup, make_store, fates, corpus
         order = random.Random(number).sample(range(len(texts)), len(texts)) if number else range(len(texts))
         columns = {"id": [ids[n] for n in order], "date": [dates[n] for n in order]}
         source = make_store(tmp_path / f"in{number}", [texts[n] for n in order], shards=shards, **columns)
-        found.append(fates(dedup(tmp_path / f"out{number}", source, keep=keep)))
+        found.append(decisions(dedup(tmp_path / f"out{number}", source, keep=keep)))
     assert found[0] == found[1] == found[2]
 
 
-def test_three_increments_give_what_one_run_gives(dedup, make_store, fates, corpus, tmp_path):
+def test_three_increments_give_what_one_run_gives(dedup, make_store, decisions, corpus, tmp_path):
     texts = corpus(240, seed=7)
     ids = [f"{random.Random(-n - 1).getrandbits(128):032x}" for n in range(len(texts))]
     dates = [f"2024-0{1 + n // 80}-{1 + n % 28:02d}" for n in range(len(texts))]
     whole = make_store(tmp_path / "whole", texts, shards=2, id=ids, date=dates)
-    at_once = fates(dedup(tmp_path / "at_once", whole, keep="oldest"))
+    at_once = decisions(dedup(tmp_path / "at_once", whole, keep="oldest"))
     made, grown = [], {}
     for crawl in range(3):
         rows = slice(80 * crawl, 80 * crawl + 80)
         source = make_store(tmp_path / f"crawl{crawl}", texts[rows], id=ids[rows], date=dates[rows])
         made.append(dedup(tmp_path / f"out{crawl}", source, against=made, keep="oldest"))
-        grown |= fates(made[-1])
-    assert {key: fate[1:3] for key, fate in grown.items()} == {key: fate[1:3] for key, fate in at_once.items()}
+        grown |= decisions(made[-1])
+    assert {key: decision[1:3] for key, decision in grown.items()} == {
+        key: decision[1:3] for key, decision in at_once.items()
+    }
 
 
-def test_against_leaves_old_rows_alone_and_keeps_nothing_they_have(dedup, make_store, fates, tmp_path):
+def test_against_leaves_old_rows_alone_and_keeps_nothing_they_have(dedup, make_store, decisions, tmp_path):
     base = " ".join(f"word{n}" for n in range(60))
     old = make_store(tmp_path / "old", [base, base + " again"])
     new = make_store(
         tmp_path / "new", [base + " and much much longer", base, "something else altogether, with words of its own"]
     )
     out = dedup(tmp_path / "out", new, against=[old])
-    found = list(fates(out).values())
-    assert [fate[0] for fate in found] == ["dedup.near", "dedup.exact", None]
-    assert {fate[1] for fate in found[:2]} <= set(old.table()["id"].to_pylist())
+    found = list(decisions(out).values())
+    assert [decision[0] for decision in found] == ["dedup.near", "dedup.exact", None]
+    assert {decision[1] for decision in found[:2]} <= set(old.table()["id"].to_pylist())
     assert out.shards() == [0] and len(out.table()) == 1
 
 
@@ -129,8 +132,19 @@ def test_nothing_is_done_twice_and_a_change_redoes_what_depends_on_it(dedup, mak
     dedup(tmp_path / "out", source, pool=other, keep="shortest")
     dedup(tmp_path / "out", source, pool=wider, keep="shortest", width=4)
     assert again.done == []
-    assert "sign 00000" not in other.done and "near 00000" in other.done
-    assert "sign 00000" in wider.done
+    assert "minhash 00000" not in other.done and "near 00000" in other.done
+    assert "minhash 00000" in wider.done
+
+
+def test_signatures_of_a_store_of_before_are_found_under_their_old_name(dedup, make_store, corpus, tmp_path):
+    source = make_store(tmp_path / "in", corpus(60, seed=8), shards=2)
+    expected = hashes(dedup(tmp_path / "out", source))
+    (tmp_path / "out/passes/minhash").rename(tmp_path / "out/passes/sign")
+    pool = Counting()
+    again = dedup(tmp_path / "out", source, pool=pool, keep="shortest")
+    assert "near 00000" in pool.done and not [name for name in pool.done if name.startswith(("sign", "minhash"))]
+    assert hashes(dedup(tmp_path / "out", source)) == expected and not (tmp_path / "out/passes/minhash").exists()
+    assert signatures_of(again).name == "sign"
 
 
 class Heard(progress.Quiet):
@@ -145,8 +159,8 @@ class Heard(progress.Quiet):
 def test_damaged_signatures_are_named_and_made_again(dedup, make_store, corpus, tmp_path, monkeypatch, hurt):
     source = make_store(tmp_path / "in", corpus(60, seed=8), shards=2)
     expected = hashes(dedup(tmp_path / "out", source))
-    signs = tmp_path / "out/passes/sign"
-    victim = signs / ("receipts/00001.json" if hurt == "receipt" else "shards/00001.arrow")
+    signatures = tmp_path / "out/passes/minhash"
+    victim = signatures / ("receipts/00001.json" if hurt == "receipt" else "shards/00001.arrow")
     if hurt == "gone":
         victim.unlink()
     else:
@@ -156,12 +170,12 @@ def test_damaged_signatures_are_named_and_made_again(dedup, make_store, corpus, 
     heard, pool = Heard(), Counting()
     monkeypatch.setattr(progress, "current", heard)
     dedup(tmp_path / "out", source, pool=pool, keep="shortest")
-    assert "sign 00001" in pool.done and "sign 00000" not in pool.done
-    assert any("passes/sign" in line and "00001" in line for line in heard.lines)
+    assert "minhash 00001" in pool.done and "minhash 00000" not in pool.done
+    assert any("passes/minhash" in line and "00001" in line for line in heard.lines)
     assert hashes(dedup(tmp_path / "out", source)) == expected
 
 
-def test_identical_texts_are_one_group_and_meet_in_no_bucket(make_store, dedup, fates, tmp_path):
+def test_identical_texts_are_one_group_and_meet_in_no_bucket(make_store, dedup, decisions, tmp_path):
     count = 20_000
     source = make_store(tmp_path / "in", ["the very same words on each page"] * count + ["other words here"], shards=2)
     out = dedup(tmp_path / "out", source)

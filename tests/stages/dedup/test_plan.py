@@ -32,7 +32,7 @@ def copies(make_store, tmp_path):
     return make_store(tmp_path / "in", texts, shards=2, source=sources, url=urls)
 
 
-def test_a_plan_says_what_would_go_and_touches_nothing(copies, dedup, fates, tmp_path):
+def test_a_plan_says_what_would_go_and_touches_nothing(copies, dedup, decisions, tmp_path):
     output = said(
         "dedup", str(tmp_path / "in"), str(tmp_path / "out"), "--plan", str(tmp_path / "plan.json"), "--quiet"
     )
@@ -58,7 +58,7 @@ def test_a_plan_says_what_would_go_and_touches_nothing(copies, dedup, fates, tmp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "plan.json", "plan.json.passes"]
 
 
-def test_apply_commits_the_plan_and_refuses_others(copies, dedup, fates, make_store, tmp_path):
+def test_apply_commits_the_plan_and_refuses_others(copies, dedup, decisions, make_store, tmp_path):
     plan = str(tmp_path / "plan.json")
     said(
         "dedup",
@@ -194,13 +194,13 @@ def test_caps_stop_a_run_before_anything_is_written_and_without_them_it_warns(co
     assert [line for line in heard.lines if "farm 11 of 12" in line]
 
 
-def test_drop_all_keeps_only_what_has_no_copy(copies, dedup, fates, tmp_path):
+def test_drop_all_keeps_only_what_has_no_copy(copies, dedup, decisions, tmp_path):
     out = dedup(tmp_path / "out", copies, copies="drop-all")
-    found = fates(out)
+    found = decisions(out)
     assert len(out.table()) == 12 and set(out.table()["source"].to_pylist()) == {"press"}
-    head = [key for key, fate in found.items() if fate[0] == "dedup.has_copies"]
+    head = [key for key, decision in found.items() if decision[0] == "dedup.has_copies"]
     assert len(head) == 1 and found[head[0]][1] is None and found[head[0]][3] == 12
-    assert {fate[1] for fate in found.values() if fate[0] in ("dedup.exact", "dedup.near")} == set(head)
+    assert {decision[1] for decision in found.values() if decision[0] in ("dedup.exact", "dedup.near")} == set(head)
 
 
 def test_no_flags_are_needed(make_store, tmp_path):

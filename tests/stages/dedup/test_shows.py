@@ -41,8 +41,8 @@ def names(manual) -> dict[str, str]:
     return {f"{n:032x}": page["id"] for n, page in enumerate(manual[0])}
 
 
-def test_the_plain_command_removes_what_is_alike_and_nothing_else(manual, pages, fates, tmp_path):
-    """Show 1: every removed page has a true Jaccard of .8 with its keeper; 99 % of the pages with a partner are resolved."""
+def test_the_plain_command_removes_what_is_alike_and_nothing_else(manual, pages, decisions, tmp_path):
+    """Show 1: every removed page has a true Jaccard of .8 with its representative; 99 % of the pages with a partner are resolved."""
     pages("in", list(range(pages.count)), 2)
     result = CliRunner().invoke(
         cli,
@@ -52,8 +52,8 @@ def test_the_plain_command_removes_what_is_alike_and_nothing_else(manual, pages,
     )
     assert "dropped" in result.output
     truth, name = manual[1], names(manual)
-    found = fates(Store(tmp_path / "out"))
-    gone = {name[key]: name[keeper] for key, (reason, keeper, *_) in found.items() if reason}
+    found = decisions(Store(tmp_path / "out"))
+    gone = {name[key]: name[representative] for key, (reason, representative, *_) in found.items() if reason}
     assert all(truth[frozenset(pair)] >= 0.8 for pair in gone.items()) and not set(gone.values()) & set(gone)
     partners = {page for pair, alike in truth.items() if alike >= 0.8 for page in pair}
     unresolved = {page for pair, alike in truth.items() if alike >= 0.8 and not pair & gone.keys() for page in pair}
@@ -61,18 +61,20 @@ def test_the_plain_command_removes_what_is_alike_and_nothing_else(manual, pages,
 
 
 @pytest.mark.parametrize("level", LEVELS)
-def test_rows_keepers_and_scores_are_the_same_for_shuffled_pages_and_other_shards(pages, dedup, fates, tmp_path, level):
+def test_rows_representatives_and_scores_are_the_same_for_shuffled_pages_and_other_shards(
+    pages, dedup, decisions, tmp_path, level
+):
     """Show 3, on real pages and at every level."""
     found, left = [], []
     for number, shards in enumerate((1, 5)):
         order = random.Random(number).sample(range(pages.count), pages.count) if number else list(range(pages.count))
         out = dedup(tmp_path / f"out{number}", pages(f"in{number}", order, shards), **LEVELS[level])
-        found.append(fates(out))
+        found.append(decisions(out))
         left.append({row["id"]: row["text"] for row in out.table(["id", "text"]).to_pylist()})
     assert found[0] == found[1] and left[0] == left[1]
-    assert sum(fate[0] is not None for fate in found[0].values()) > 300
+    assert sum(decision[0] is not None for decision in found[0].values()) > 300
     if level == "url":
-        assert [fate[0] for fate in found[0].values()].count("dedup.url") > 10
+        assert [decision[0] for decision in found[0].values()].count("dedup.url") > 10
 
 
 def test_the_bytes_are_the_same_for_any_number_of_workers_at_every_level(
@@ -90,14 +92,16 @@ def test_the_bytes_are_the_same_for_any_number_of_workers_at_every_level(
         ]
 
 
-def test_three_crawls_one_after_the_other_give_what_one_run_gives(pages, dedup, fates, tmp_path):
+def test_three_crawls_one_after_the_other_give_what_one_run_gives(pages, dedup, decisions, tmp_path):
     """Show 3: under the keep policy of crawl dates, A-against-B three times is one run over everything."""
     everything = list(range(pages.count))
-    at_once = fates(dedup(tmp_path / "at_once", pages("all", everything, 2), keep="oldest"))
+    at_once = decisions(dedup(tmp_path / "at_once", pages("all", everything, 2), keep="oldest"))
     made, grown = [], {}
     for month in (1, 2, 3):
         crawl = [n for n in everything if int(pages.dates[n][5:7]) == month]
         made.append(dedup(tmp_path / f"out{month}", pages(f"crawl{month}", crawl), against=made, keep="oldest"))
-        grown |= fates(made[-1])
-    assert {key: fate[:3] for key, fate in grown.items()} == {key: fate[:3] for key, fate in at_once.items()}
-    assert sum(fate[0] is not None for fate in grown.values()) > 300
+        grown |= decisions(made[-1])
+    assert {key: decision[:3] for key, decision in grown.items()} == {
+        key: decision[:3] for key, decision in at_once.items()
+    }
+    assert sum(decision[0] is not None for decision in grown.values()) > 300

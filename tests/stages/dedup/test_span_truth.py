@@ -59,11 +59,11 @@ def expected(texts: dict[str, str], level: str, least: int) -> dict[str, str]:
         for key in texts
         for words, first, last in spans_of(texts[key], level, least)
     ]
-    places: dict[tuple, list] = {}
-    for words, *place in found:
-        places.setdefault(words, []).append(tuple(place))
+    occurrences: dict[tuple, list] = {}
+    for words, *occurrence in found:
+        occurrences.setdefault(words, []).append(tuple(occurrence))
     goes, stays = {key: set() for key in texts}, {key: set() for key in texts}
-    for copies in (sorted(held) for held in places.values() if len(held) > 1):
+    for copies in (sorted(held) for held in occurrences.values() if len(held) > 1):
         for number, (_, first, last, key) in enumerate(copies):
             (goes if number else stays)[key].update(range(first, last))
     left = {
@@ -108,11 +108,11 @@ def test_windows_of_pieces_are_the_windows_of_the_text(texts, width, piece):
         ]
         for name, column in zip(spans.Spans._fields, whole):
             assert np.concatenate([getattr(part, name) for part in parts]).tolist() == column.tolist()
-        places = [
+        occurrences = [
             (len(texts[row][:first].encode()), len(texts[row][:last].encode()))
             for _, first, last in spans_of(texts[row], "substring", width)
         ]
-        assert list(zip(whole.firsts.tolist(), whole.lasts.tolist())) == places
+        assert list(zip(whole.firsts.tolist(), whole.lasts.tolist())) == occurrences
 
 
 def test_repeats_drawn_together_keep_the_first_of_each_document():

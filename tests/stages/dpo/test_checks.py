@@ -2,14 +2,14 @@
 
 import pytest
 
-from stages.dpo.checks import Limits, judge, similarity, trim, whole
+from stages.dpo.checks import Limits, check, similarity, trim, whole
 from stages.models.answer_checks import refuses, same_script, script
 
 LABEL = "맷돌은 곡식을 가는 돌입니다. 위짝을 돌려 곡식을 갑니다."
 
 
 def reasons(chosen, rejected, truncated=False, **limits):
-    return judge(chosen, rejected, truncated, Limits(**limits)).reasons
+    return check(chosen, rejected, truncated, Limits(**limits)).reasons
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,7 @@ def test_each_reason(chosen, rejected, expected):
 
 
 def test_a_pair_that_stands():
-    good = judge(LABEL, "맷돌은 돌로 만든 바퀴이고 수레를 끄는 데 씁니다.", False, Limits())
+    good = check(LABEL, "맷돌은 돌로 만든 바퀴이고 수레를 끄는 데 씁니다.", False, Limits())
     assert good.reasons == [] and 0 < good.similarity < 0.5 and 0.5 < good.length_ratio < 2
 
 

@@ -140,8 +140,8 @@ def _alpaca(row, columns, ranking):
 
 def _sharegpt(row, columns, ranking):
     spoken = row[columns["messages"]]
-    places = (("human", "observation"), ("gpt", "function_call"))
-    assert all(m["from"] in places[n % 2] for n, m in enumerate(spoken)), (
+    roles = (("human", "observation"), ("gpt", "function_call"))
+    assert all(m["from"] in roles[n % 2] for n, m in enumerate(spoken)), (
         "human and observation at odd, gpt and function_call at even places"
     )
     assert isinstance(row[columns["tools"]], str)

@@ -1,4 +1,4 @@
-"""student_reject: pairs, passports, reasons, the overlap with SFT, and what is done again."""
+"""student_reject: pairs, provenance, reasons, the overlap with SFT, and what is done again."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def held(chats_store, pairs):
     return ledger.to_pylist()
 
 
-def test_pairs_are_conversational_and_carry_their_passport(chats, make_pairs, scripted):
+def test_pairs_are_conversational_and_carry_their_provenance(chats, make_pairs, scripted):
     scripted()
     of = chats(range(10), shards=2)
     pairs = make_pairs(of)

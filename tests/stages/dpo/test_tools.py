@@ -203,7 +203,7 @@ def test_llama_factory_has_turns_of_calls_and_results(make_rows_store, exported)
 
 
 @pytest.mark.parametrize("to", ["axolotl", "axolotl-chatml", "llamafactory-alpaca"])
-def test_what_a_format_has_no_place_for_is_named(to, make_rows_store, exported):
+def test_what_a_format_cannot_hold_is_named(to, make_rows_store, exported):
     ask, answer = [{"role": "user", "content": "?"}], [{"role": "assistant", "content": "3"}]
     rejected = [{"role": "assistant", "content": "4"}]
     rows = [

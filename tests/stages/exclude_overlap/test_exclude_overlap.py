@@ -15,7 +15,7 @@ from pipeline.errors import OptionError
 from pipeline.storage.ledger import check
 from pipeline.storage.store import Store
 from stages.exclude_overlap import ExcludeOverlap
-from stages.exclude_overlap.known import gather, judged
+from stages.exclude_overlap.known import evaluated, gather
 
 WORDS = [
     f"{a}{b}" for a in ("mill", "grain", "stone", "맷돌", "곡식", "쌀") for b in ("s", "er", "이", "를", "ing", "에서")
@@ -105,7 +105,7 @@ def test_shares_are_those_of_brute_force(make_documents, make_store, tmp_path_fa
     against = make_store(tmp_path_factory.mktemp("known"), known)
     batches = make_documents(texts).combine_chunks().to_batches()
     batch = batches[0] if batches else pa.RecordBatch.from_pylist([], make_documents([]).schema)
-    ledger = judged(stage, gather([against], stage), batch).ledger
+    ledger = evaluated(stage, gather([against], stage), batch).ledger
     for number, text in enumerate(texts):
         mine = runs(text, 3)
         own = max((len(mine & runs(one, 3)) / len(mine) for one in known if mine), default=0.0)

@@ -110,7 +110,7 @@ def test_no_other_row_changes(forgot):
     compared = 0
     for key, (rows, ledger) in tables(before).items():
         if key not in after:
-            passes = {"sign", "exact", "link", "cluster", "weigh", "near", "statistics"}
+            passes = {"minhash", "exact", "link", "cluster", "weigh", "near", "statistics"}
             assert "/passes/" in key[0] and key[0].split("/")[-1] in passes, key
             continue
         now, told = after[key]
@@ -145,7 +145,7 @@ def test_records_make_room_for_nothing_and_no_offset_moves(forgot):
         now = root / path.relative_to(before)
         assert now.stat().st_size == path.stat().st_size
         old, new = list(members(path)), list(members(now))
-        assert [place[1:] for place in new] == [place[1:] for place in old]
+        assert [listed[1:] for listed in new] == [listed[1:] for listed in old]
         assert [head for head, *_ in new if head] == [
             head for head, *_ in old if HOST.encode() not in head.partition(b"\r\n\r\n")[0]
         ]
@@ -154,11 +154,11 @@ def test_records_make_room_for_nothing_and_no_offset_moves(forgot):
 def test_the_crawl_remembers_every_other_address_as_before(forgot):
     before, root, _ = forgot
     for path in sorted((before / "site/passes/crawl").rglob("frontier.sqlite")):
-        old, new = (settled(one) for one in (path, root / path.relative_to(before)))
+        old, new = (urls_of(one) for one in (path, root / path.relative_to(before)))
         assert old and new == {url: facts for url, facts in old.items() if HOST not in url}
 
 
-def settled(frontier):
+def urls_of(frontier):
     with sqlite3.connect(frontier) as db:
         return {url: facts for url, *facts in db.execute('SELECT url, state, reason, warc, "end" FROM urls')}
 
@@ -170,7 +170,9 @@ def test_calls_made_for_it_are_gone_and_the_others_stand_byte_for_byte(forgot):
 
 def test_the_list_names_what_saw_it(forgot):
     told = json.loads(next((forgot[1] / "takedowns").iterdir()).read_text())
-    assert {"tokenizer", "pretrain"} <= set(told["saw"]) and set(told["saw"]) | set(told["stands_on"]) >= set(ARTEFACTS)
+    assert {"tokenizer", "pretrain"} <= set(told["saw"]) and set(told["saw"]) | set(told["depends_on"]) >= set(
+        ARTEFACTS
+    )
     assert told["rows"]["sft"] and told["rows"]["site"] and told["masked"]["pack"] and told["calls"] == 1
 
 

@@ -52,7 +52,7 @@ def prose():
 
 @pytest.fixture
 def ingest(tmp_path):
-    """`ingest(sources, sink="out", **options)` -> the sealed store, its ledger's law checked."""
+    """`ingest(sources, sink="out", **options)` -> the committed store, its ledger's law checked."""
     from pipeline.engine.pool import Inline
     from pipeline.engine.stage import Inputs
     from pipeline.storage.ledger import check

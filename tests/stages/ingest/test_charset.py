@@ -63,7 +63,7 @@ def test_an_unknown_label_is_a_counted_fallback():
     assert decoded.text == KOREAN and decoded.fallbacks == 1
 
 
-def test_a_damaged_place_does_not_change_the_charset():
+def test_a_damaged_position_does_not_change_the_charset():
     data = bytearray((KOREAN * 40).encode())
     data[101] = 0xFF
     decoded = decode(bytes(data))
@@ -248,7 +248,7 @@ def test_a_true_mark_is_believed_before_a_word(text, coded):
     assert decoded.text == text and decoded.learnt == "bom"
 
 
-def test_a_true_mark_is_believed_before_a_damaged_place():
+def test_a_true_mark_is_believed_before_a_damaged_position():
     data = bytearray(UTF16 + (PAGE * 20).encode("utf-16-le"))
     data[100:102] = b"\x00\xdc"
     assert decode(bytes(data)).learnt == "bom"

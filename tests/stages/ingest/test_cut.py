@@ -32,18 +32,18 @@ FILES = {"a.jsonl": LINES, "a.jsonl.gz": gzip.compress(LINES, 0), "a.parquet": t
 class Handle(io.BytesIO):
     """Fails `times` times where a read reaches beyond the middle; with no fault, it ends there."""
 
-    def __init__(self, data, fault, times, by_place=True):
+    def __init__(self, data, fault, times, can_seek=True):
         super().__init__(data)
-        self.fault, self.times, self.by_place, self.middle = fault, times, by_place, len(data) // 2
+        self.fault, self.times, self.can_seek, self.middle = fault, times, can_seek, len(data) // 2
 
     def seekable(self):
-        return self.by_place
+        return self.can_seek
 
     def read(self, size=-1):
         if self.tell() + max(size, 0) > self.middle and self.times:
             self.times -= 1
             if self.fault is not None:
-                super().read(size // 2)  # the place is lost
+                super().read(size // 2)  # the position is lost
                 raise self.fault
             return super().read(max(0, self.middle - self.tell()))
         return super().read(size)
@@ -60,11 +60,11 @@ def faults():
     ]
 
 
-def read(monkeypatch, name, fault, times, by_place=True):
+def read(monkeypatch, name, fault, times, can_seek=True):
     data = FILES[name]
     monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(
-        files.Remote, "fsspec", SimpleNamespace(open=lambda *given, **more: Handle(data, fault, times, by_place))
+        files.Remote, "fsspec", SimpleNamespace(open=lambda *given, **more: Handle(data, fault, times, can_seek))
     )
     return [
         (raw.kind, raw.reason, raw.body) for raw in read_file(File(name, f"s3://b/{name}", len(data), "etag"), 1 << 24)
@@ -89,4 +89,4 @@ def test_one_that_goes_on_failing_is_the_storage_s_fault_and_no_half_file(name, 
 def test_a_stream_that_cannot_be_asked_again_is_given_up_at_once(monkeypatch):
     for fault in faults():
         with pytest.raises(InfraError, match="s3://b/a"):
-            read(monkeypatch, "a.jsonl", fault, 1, by_place=False)
+            read(monkeypatch, "a.jsonl", fault, 1, can_seek=False)

@@ -22,33 +22,33 @@ from stages.ingest.row import REASONS
 @pytest.fixture
 def folder(tmp_path, prose):
     """One file of each kind, some of them broken."""
-    place = tmp_path / "in"
-    (place / "site").mkdir(parents=True)
+    root = tmp_path / "in"
+    (root / "site").mkdir(parents=True)
     korean = "아침마다 방앗간에서는 맷돌이 돌고 곡식이 곱게 갈린다. " * 8
-    (place / "site/page.html").write_text(
+    (root / "site/page.html").write_text(
         f"<html lang=en><title>Mill</title><body><article><h1>Mill</h1><p>{prose()}</p></article></body></html>"
     )
-    (place / "site/korean").write_bytes(f"<html><body><h1>방앗간</h1><p>{korean}</p></body></html>".encode("cp949"))
-    (place / "site/style.css").write_text("a {}")
-    (place / "site/empty.html").write_text("")
-    (place / "site/shell.html").write_text("<html><body><div id=app></div></body></html>")
-    (place / "notes.md").write_text("# Notes\n\nwords\n")
-    (place / "manual.rst").write_text("Manual\n======\n\nwords\n")
-    (place / "plain.txt").write_text("plain words")
-    (place / "mill.py").write_text('"""Docstring words."""\n')
+    (root / "site/korean").write_bytes(f"<html><body><h1>방앗간</h1><p>{korean}</p></body></html>".encode("cp949"))
+    (root / "site/style.css").write_text("a {}")
+    (root / "site/empty.html").write_text("")
+    (root / "site/shell.html").write_text("<html><body><div id=app></div></body></html>")
+    (root / "notes.md").write_text("# Notes\n\nwords\n")
+    (root / "manual.rst").write_text("Manual\n======\n\nwords\n")
+    (root / "plain.txt").write_text("plain words")
+    (root / "mill.py").write_text('"""Docstring words."""\n')
     rows = [{"id": "a", "text": "x"}, {"text": None}, {"body": 1}, {"id": "a", "text": "e\u0301", "stars": 5}]
     lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
-    (place / "rows.jsonl.gz").write_bytes(gzip.compress(lines))
-    (place / "rows.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(lines))
-    (place / "rows.jsonl.xz").write_bytes(lzma.compress(lines))
-    (place / "cut.jsonl.gz").write_bytes(gzip.compress(lines)[:-12])
-    (place / "table.csv").write_bytes("text,이름\n글,하나\n".encode("cp949"))
+    (root / "rows.jsonl.gz").write_bytes(gzip.compress(lines))
+    (root / "rows.jsonl.zst").write_bytes(zstandard.ZstdCompressor().compress(lines))
+    (root / "rows.jsonl.xz").write_bytes(lzma.compress(lines))
+    (root / "cut.jsonl.gz").write_bytes(gzip.compress(lines)[:-12])
+    (root / "table.csv").write_bytes("text,이름\n글,하나\n".encode("cp949"))
     table = pa.table({"text": ["parquet words"], "n": [1]})
-    pq.write_table(table, place / "table.parquet")
-    with pa.ipc.new_file(place / "table.arrow", table.schema) as out:
+    pq.write_table(table, root / "table.parquet")
+    with pa.ipc.new_file(root / "table.arrow", table.schema) as out:
         out.write_table(table)
-    (place / "broken.parquet").write_bytes(b"PAR1 no table")
-    return place
+    (root / "broken.parquet").write_bytes(b"PAR1 no table")
+    return root
 
 
 def test_a_folder_of_everything(folder, ingest, rows, reasons):
@@ -85,7 +85,7 @@ def test_a_folder_of_everything(folder, ingest, rows, reasons):
     assert set(why) - {None} <= set(REASONS) and store.read(store.shards()[0]).schema == DOCUMENT
 
 
-def test_the_same_bytes_from_another_place_and_in_any_order_of_sources(folder, ingest, tmp_path):
+def test_the_same_bytes_from_another_folder_and_in_any_order_of_sources(folder, ingest, tmp_path):
     first = ingest([folder / "site", folder / "notes.md", folder / "table.csv"], "one")
     moved = tmp_path / "elsewhere"
     folder.rename(moved)
@@ -130,11 +130,11 @@ def test_a_saved_dataset(ingest, rows, tmp_path):
 
 
 def test_an_unreadable_file_is_a_row(ingest, reasons, tmp_path):
-    place = tmp_path / "in"
-    place.mkdir()
-    (place / "a.txt").write_text("words")
-    (place / "gone.txt").symlink_to(place / "nowhere")
-    assert reasons(ingest(place)) == {None: 1, "ingest.open_failed": 1}
+    root = tmp_path / "in"
+    root.mkdir()
+    (root / "a.txt").write_text("words")
+    (root / "gone.txt").symlink_to(root / "nowhere")
+    assert reasons(ingest(root)) == {None: 1, "ingest.open_failed": 1}
 
 
 @pytest.mark.parametrize(

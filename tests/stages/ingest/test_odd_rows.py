@@ -1,4 +1,4 @@
-"""A value of any type in any place of a row, labelled or not: a row's fault with a reason, or kept; never the task's."""
+"""A value of any type in any field of a row, labelled or not: a row's fault with a reason, or kept; never the task's."""
 
 from __future__ import annotations
 
@@ -57,15 +57,15 @@ def replaced(value: Any) -> Iterator[Any]:
             yield {key: own for key, own in value.items() if key != name}
             yield from ({**value, name: odd} for odd in replaced(value[name]))
     elif isinstance(value, list):
-        for place in range(len(value)):
-            yield value[:place] + value[place + 1 :]
-            yield from ([*value[:place], odd, *value[place + 1 :]] for odd in replaced(value[place]))
+        for i in range(len(value)):
+            yield value[:i] + value[i + 1 :]
+            yield from ([*value[:i], odd, *value[i + 1 :]] for odd in replaced(value[i]))
 
 
 @pytest.mark.parametrize(
     "shape, number", [(shape, number) for shape, rows in ROWS.items() for number in range(len(rows))]
 )
-def test_any_value_in_any_place(tmp_path, shape, number):
+def test_any_value_in_any_field(tmp_path, shape, number):
     sound = json.dumps(ROWS[shape][number])
     lines = [json.dumps(row).replace(json.dumps(NUMBER), "1e999") for row in replaced(ROWS[shape][number])]
     path = tmp_path / "rows.jsonl"

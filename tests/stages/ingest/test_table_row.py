@@ -1,4 +1,4 @@
-"""A structured row keeps its text; known columns find their place, all others go into meta."""
+"""A structured row keeps its text; known columns find their field, all others go into meta."""
 
 from __future__ import annotations
 

@@ -74,8 +74,8 @@ def test_repeats_come_once_more_from_the_best(tmp_path, scored):
         tmp_path, scored("in", 2, list(range(1000))), rank="score", weights={"en": 1}, budget=250 * 150, max_repeats=2
     )
     copies: dict[int, int] = {}
-    for place in out.ledgers().filter(out.ledgers()["reason"].is_null()).to_pylist():
-        copies[int(place["id"], 16)] = copies.get(int(place["id"], 16), 0) + 1
+    for row in out.ledgers().filter(out.ledgers()["reason"].is_null()).to_pylist():
+        copies[int(row["id"], 16)] = copies.get(int(row["id"], 16), 0) + 1
     twice = [SCORES[n] for n, times in copies.items() if times == 2]
     once = [SCORES[n] for n, times in copies.items() if times == 1 and SCORES[n] is not None]
     assert len(copies) == 250 and len(twice) == 125 and min(twice) >= max(once)

@@ -205,7 +205,7 @@ class Korean:
 
     # -- sentences ---------------------------------------------------------------------------------------------------
 
-    def place(self, value: str, entity: str, maker: str, labels: tuple[str, ...] = ()) -> Sentence:
+    def put_value(self, value: str, entity: str, maker: str, labels: tuple[str, ...] = ()) -> Sentence:
         """`value` in a sentence, a particle attached; behind one of `labels` where it needs one."""
         template = self.r.choice(HOLDER if labels else NEUTRAL)
         label = self.r.choice(labels) if labels else ""
@@ -228,7 +228,7 @@ class Korean:
 
     def positives(self) -> list[Callable[[], Sentence]]:
         """A maker per kind of personal data; those that no form betrays come with a label."""
-        r, put = self.r, self.place
+        r, put = self.r, self.put_value
         rrn, frn = ("주민등록번호", "주민번호", "주민 번호"), ("외국인등록번호", "외국인 등록번호")
 
         def account() -> Sentence:
@@ -318,7 +318,7 @@ class Korean:
 
     def negatives(self) -> list[Callable[[], Sentence]]:
         """Numbers that are nobody's, as they stand in ordinary text."""
-        r, d, put = self.r, self.digits, self.place
+        r, d, put = self.r, self.digits, self.put_value
 
         def bare(value: str, maker: str, *labels: str) -> Sentence:
             return put(value, "", maker, labels)

@@ -113,7 +113,7 @@ def test_every_further_field_of_chats_and_pairs():
     )
 
 
-def test_what_is_kept_or_dropped_is_told_by_its_place():
+def test_what_is_kept_or_dropped_is_named_by_its_path():
     text = json.dumps({"x": f"\n{MAIL}"})
     work = run([{"id": "c", "messages": [call(text)]}], keep=["email"])
     (edit,) = work.ledger.to_pylist()[0]["edits"]
@@ -130,14 +130,14 @@ VALUES = st.recursive(
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(VALUES, st.booleans(), st.data())
-def test_places_of_what_is_seen(value, escaped, data):
+def test_values_of_what_is_seen(value, escaped, data):
     raw = json.dumps(value, ensure_ascii=escaped)
     text = JsonText(raw)
     start = data.draw(st.integers(0, len(text.seen)))
     end = data.draw(st.integers(start, len(text.seen)))
-    places = text.places(start, end)
-    assert all(a.end <= b.start for a, b in zip(places, places[1:]))
-    for place in places:
-        assert place.value in text.seen[start:end]
-        edited = raw[: place.start] + place.filled('"<X>\\') + raw[place.end :]
+    values = text.values(start, end)
+    assert all(a.end <= b.start for a, b in zip(values, values[1:]))
+    for spot in values:
+        assert spot.value in text.seen[start:end]
+        edited = raw[: spot.start] + spot.filled('"<X>\\') + raw[spot.end :]
         assert '"<X>\\' in JsonText(edited).seen and json.loads(edited, strict=False) is not None

@@ -74,7 +74,7 @@ def test_kilometres_of_addresses_do_not_hide_a_number(find):
 
 
 def test_a_row_with_thousands_of_findings_costs_what_they_cost(make_documents):
-    """One page of a phone book, with blocks, against one eight times as long: found, settled, edited, moved along."""
+    """One page of a phone book, with blocks, against one eight times as long: found, resolved, edited, moved along."""
     from stages.pii import Pii
 
     def rows(n):

@@ -126,16 +126,16 @@ def test_the_planted_values_are_nowhere_after_pii_nor_in_a_ledger_or_log_before(
     assert leaking(run.root, planted) == set()
 
 
-@pytest.mark.parametrize("place", ["site/ledger/00000.arrow", "quality/receipts/00000.json", "dedup/manifest.json", "pii/shards/00000.arrow", "pii/ledger/00000.arrow", "sft/shards/00000.arrow",
+@pytest.mark.parametrize("where", ["site/ledger/00000.arrow", "quality/receipts/00000.json", "dedup/manifest.json", "pii/shards/00000.arrow", "pii/ledger/00000.arrow", "sft/shards/00000.arrow",
                                    "report.html", "terminal.log", "tokenizer/artefact/tokenizer.json", "pretrain/artefact/log.jsonl"])  # fmt: skip
-def test_a_value_put_anywhere_is_noticed(run, planted, tmp_path, place):
-    target = tmp_path / place
+def test_a_value_put_anywhere_is_noticed(run, planted, tmp_path, where):
+    target = tmp_path / where
     target.parent.mkdir(parents=True, exist_ok=True)
-    if (run.root / place).exists():
-        shutil.copy(run.root / place, target)
+    if (run.root / where).exists():
+        shutil.copy(run.root / where, target)
     with target.open("ab") as file:
         file.write(b"x" + planted[0] + b"x")
-    assert leaking(tmp_path, planted) == {place}
+    assert leaking(tmp_path, planted) == {where}
 
 
 def test_audit_finds_nothing_in_any_store_of_the_run(run, capsys):

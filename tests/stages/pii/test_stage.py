@@ -260,7 +260,7 @@ FRAGMENTS = [MAIL, PHONE, RRN, "4111-1111-1111-1111", "국민은행 123456-01-12
     st.lists(st.integers(0, 60), max_size=6),
     st.sampled_from(["replace", "mask", "surrogate"]),
 )
-def test_any_text_any_blocks_idempotent_and_blocks_stay_in_their_place(parts, cuts, action):
+def test_any_text_any_blocks_idempotent_and_blocks_keep_their_position(parts, cuts, action):
     text = "".join(parts)
     bounds = sorted({0, len(text), *(min(cut, len(text)) for cut in cuts)})
     blocks = [

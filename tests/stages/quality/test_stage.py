@@ -14,7 +14,7 @@ from pipeline.filter import Verdict
 from pipeline.schema import apply_edits, content_id
 from pipeline.storage.store import Store
 from stages.quality import Quality
-from stages.quality.judge import names
+from stages.quality.evaluate import names
 
 PROSE = "The people of the town have to be there and that is with it, as it was before. " * 6
 
@@ -164,7 +164,7 @@ FAQ = [
 ]
 
 
-def test_faq_pages_are_spared_for_their_shape(batch_of):
+def test_faq_pages_are_exempt_for_their_shape(batch_of):
     batch = batch_of(["Open?\nYes.", "Open?\nYes.", None], blocks=[FAQ, None, FAQ])
     work = quality("gopher_quality", "fineweb").work(batch)
     assert work.ledger["reason"].to_pylist() == [None, "gopher_quality.words.low", None]
@@ -177,7 +177,7 @@ def test_faq_pages_are_spared_for_their_shape(batch_of):
     ] * 2 + ["text.null"]
 
 
-def test_faq_pages_are_not_spared_for_their_language(batch_of):
+def test_faq_pages_are_not_exempt_for_their_language(batch_of):
     work = quality({"language": {"keep": ["ko"]}}, "gopher_quality").work(
         batch_of(["Is it open today? Yes, it is."], blocks=[FAQ])
     )

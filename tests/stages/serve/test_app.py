@@ -17,7 +17,7 @@ from stages.models.teacher.base import Request, Sampling, TeacherOptions, open_t
 from stages.serve.answering import SpokenPiece
 from stages.serve.app import ChatApi, listening
 from stages.serve.requests import ChatRequest
-from stages.serve.worker import Job
+from stages.serve.worker import ChatJob
 
 REPO = Path(__file__).resolve().parents[3]
 ASKED = [{"role": "user", "content": "3: how do you call 콩?"}]
@@ -140,7 +140,7 @@ def test_a_client_that_goes_away_wants_no_more():
 
     async def go():
         api, told = ChatApi(None, SamplingParams(), "mill", None), asyncio.Queue()
-        job = Job(ASKED, SamplingParams(), 0, 1, told.put_nowait)
+        job = ChatJob(ASKED, SamplingParams(), 0, 1, told.put_nowait)
         body = api._streamed((0, SpokenPiece("a", False)), told, job, {}, ChatRequest(messages=ASKED, stream=True))
         first = [await anext(body) for _ in range(2)]
         assert b'"content": "a"' in first[1] and job.wanted

@@ -4,7 +4,7 @@ import pytest
 
 from stages.models.inference.generate import SamplingParams
 from stages.serve.requests import RequestFault
-from stages.serve.worker import ChatWorker, Job
+from stages.serve.worker import ChatJob, ChatWorker
 
 TEXTS = ("3: how do you call 콩?", "밀는 영어로?", "5: how do you call 쌀?")
 WARM = SamplingParams(12, temperature=1.5)
@@ -12,7 +12,7 @@ WARM = SamplingParams(12, temperature=1.5)
 
 def jobs(heard, sampling=WARM, texts=TEXTS, n=1):
     return [
-        Job([{"role": "user", "content": text}], sampling, seed, n, heard.setdefault(text, []).append)
+        ChatJob([{"role": "user", "content": text}], sampling, seed, n, heard.setdefault(text, []).append)
         for seed, text in enumerate(texts)
     ]
 
@@ -78,7 +78,7 @@ def test_an_answer_nobody_wants_any_more_ends(answering):
         heard.append(event)
         job.wanted = len(heard) < 2
 
-    job = Job([{"role": "user", "content": TEXTS[0]}], SamplingParams(24), 0, 1, tell)
+    job = ChatJob([{"role": "user", "content": TEXTS[0]}], SamplingParams(24), 0, 1, tell)
     done(ChatWorker(answering, 16), [job])
     assert heard[-1][0].tokens <= 5 and heard[-1][0].finish == "length"
 

@@ -11,22 +11,22 @@ import pytest
 def page_row():
     """`page_row(text, blocks=[(kind, text[, group[, level]])], **columns)` -> a DOCUMENT row as a dict.
 
-    A block stands where its text first occurs behind the block before it; one that does not occur has no place.
+    A block stands where its text first occurs behind the block before it; one that does not occur has no position.
     """
     from pipeline.schema import DOCUMENT, doc_id
 
     def make(text: str, blocks: list[tuple] = (), **columns: Any) -> dict[str, Any]:
-        placed, cursor = [], 0
+        listed, cursor = [], 0
         for kind, piece, *rest in blocks:
             group, level = (*rest, None, None)[:2]
             at = text.find(piece, cursor)
             at = text.find(piece) if at < 0 else at
-            place = (at, at + len(piece)) if at >= 0 else (None, None)
-            cursor = place[0] if at >= 0 else cursor
-            placed.append(
-                {"kind": kind, "text": piece, "start": place[0], "end": place[1], "level": level, "group": group}
+            span = (at, at + len(piece)) if at >= 0 else (None, None)
+            cursor = span[0] if at >= 0 else cursor
+            listed.append(
+                {"kind": kind, "text": piece, "start": span[0], "end": span[1], "level": level, "group": group}
             )
-        row = dict.fromkeys(DOCUMENT.names) | {"text": text, "blocks": placed, "source": "test", "meta": []}
+        row = dict.fromkeys(DOCUMENT.names) | {"text": text, "blocks": listed, "source": "test", "meta": []}
         row["id"] = columns.pop("id", None) or doc_id("test", columns.get("url") or text[:50])
         return row | columns
 

@@ -14,9 +14,9 @@ from stages.sft import Sft
 from stages.sft.commands import CompareTeachers, DryRunSft
 from stages.sft.teacher.estimate import estimate
 
-PASSAGE = "The mill of {place} began in the spring of {year}, when twenty-three households put in fifty thousand won each. Today sixty-one households are members, and four people work at the mill from Tuesday to Saturday. The stones are dressed once every three months."
+PASSAGE = "The mill of {town} began in the spring of {year}, when twenty-three households put in fifty thousand won each. Today sixty-one households are members, and four people work at the mill from Tuesday to Saturday. The stones are dressed once every three months."
 TEXTS = [
-    PASSAGE.format(place=place, year=year) for place, year in (("Solnae", 2009), ("Garim", 1998), ("Wolgok", 2015))
+    PASSAGE.format(town=town, year=year) for town, year in (("Solnae", 2009), ("Garim", 1998), ("Wolgok", 2015))
 ] + ["Q: Is this covered by a rule already?\nA: It is, because the question and its answer are labelled in the text."]
 GOOD = [
     {"instruction": "How many households are members of the mill?", "answer": "Today sixty-one households are members."}

@@ -38,7 +38,7 @@ def test_sections_nest(page_row):
     ]  # fmt: skip
 
 
-def test_a_block_whose_span_lies_elsewhere_loses_its_place(page_row):
+def test_a_block_whose_span_lies_elsewhere_loses_its_position(page_row):
     row = page_row("Some text here", [("question", "text", 0)])
     row["blocks"][0] |= {"text": "other", "start": 5, "end": 9}
     assert Page(row, 1).blocks[0].span is None

@@ -148,7 +148,7 @@ def answers(shared):
 @pytest.mark.slow
 def test_planted_faults_are_found_in_500_mined_answers(answers):
     """A fault is a number changed, a name exchanged, or a sentence added; names and sentences come from other answers of the
-    same 500, by nothing but their place in the text: no table is shared with the gate."""
+    same 500, by nothing but their position in the text: no table is shared with the gate."""
     from stages.sft.grounding import Grounding, sentences
 
     dice = random.Random(29)
@@ -171,7 +171,7 @@ def test_planted_faults_are_found_in_500_mined_answers(answers):
 
 
 def _faults(answer, other, strange, passage, name, dice, sentences):
-    """(kind, answer with one fault), where the answer has a place for it."""
+    """(kind, answer with one fault), where the answer can hold it."""
     start, end = dice.choice(sentences(other))
     if end - start > 40 and other[start:end] not in passage:
         yield "sentence", f"{answer} {other[start:end]}"

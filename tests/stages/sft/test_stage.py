@@ -28,7 +28,7 @@ def run(tmp_path, make_store, texts=TEXTS, shards=2, name="out", **options):
     return source, sink, receipts
 
 
-def test_every_document_stands_in_the_ledger_and_every_row_has_its_passport(tmp_path, make_store):
+def test_every_document_stands_in_the_ledger_and_every_row_has_its_provenance(tmp_path, make_store):
     source, sink, receipts = run(tmp_path, make_store)
     rows = [row for n in sink.receipts() for row in sink.read(n).to_pylist()]
     assert sink.read(0).schema.equals(CHAT) and {row["rule"] for row in rows} == {"qa_text"}

@@ -16,7 +16,7 @@ from stages.tokenizer.commands import Adopt, Export
 
 @pytest.fixture
 def made(tmp_path, mixed):
-    """A tokenizer made by a recipe over a sealed store; returns the step's store."""
+    """A tokenizer made by a recipe over a committed store; returns the step's store."""
     mixed.commit_manifest({"stage": "ingest", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": []}, [0, 1])
     page = {
         "name": "t",

@@ -40,7 +40,7 @@ def test_same_bytes_whatever_the_shards_and_their_order(mixed, corpus, train, ki
     assert len(models) == 1
 
 
-def test_a_standing_receipt_is_not_trained_again(mixed, train, monkeypatch):
+def test_a_valid_receipt_is_not_trained_again(mixed, train, monkeypatch):
     stage = Tokenizer(vocab_size=600)
     first = train(stage, mixed).receipt("artefact")
     monkeypatch.setattr("stages.tokenizer.fit.fit", lambda *_: pytest.fail("trained again"))

@@ -40,7 +40,7 @@ def registry(two, tmp_path, capsys):
 # -- labels and plans --------------------------------------------------------------------------------------------------
 
 
-def test_the_label_doctor_shows_and_examines(
+def test_the_data_check_shows_and_examines(
     chat_store, pair_store, tokens_store, tiny_tokenizer, base_store, tmp_path, capsys
 ):
     for store, check in (
@@ -48,11 +48,11 @@ def test_the_label_doctor_shows_and_examines(
         (chat_store, "answers whose end is trained"),
         (pair_store, "pairs with two prompts"),
     ):
-        assert commands.LabelDoctor(of=store.path, tokenizer=tiny_tokenizer.path, rows=1, seq_len=64).run() == 0
+        assert commands.DataCheck(of=store.path, tokenizer=tiny_tokenizer.path, rows=1, seq_len=64).run() == 0
         said = capsys.readouterr().out
         assert f"ok     {check}" in said and "⟦" in said
     assert (
-        commands.LabelDoctor(
+        commands.DataCheck(
             of=chat_store.path, tokenizer=str(base_store.artefact()), rows=1, seq_len=64, colour="always"
         ).run()
         == 0
@@ -64,7 +64,7 @@ def test_the_label_doctor_shows_and_examines(
         "utf-8",
     )
     assert (
-        commands.LabelDoctor(
+        commands.DataCheck(
             of=chat_store.path, tokenizer=tiny_tokenizer.path, seq_len=64, template=str(bad), rows=0
         ).run()
         == 1

@@ -17,41 +17,41 @@ from pipeline.engine.pool import Inline
 from pipeline.storage.ledger import COLUMNS
 from pipeline.storage.store import BATCH_BYTES, Store
 from stages.dedup.columns import blocks, column
-from stages.dedup.corpus import Corpus, Part
+from stages.dedup.corpus import Corpus, InputPart
 from stages.dedup.near import cluster, components
 from stages.dedup.near.shuffle import Ranges
-from stages.dedup.passes import Task
+from stages.dedup.passes import PassTask
 
 SIZES = [0, 40, 700, 64, 65, -1]
 
 
 def laid(folder: Path, nodes: int, edges: np.ndarray, shards: int = 3) -> tuple[Corpus, Store, Store]:
     """Link shards with these edges, and signatures with sizes, in two parts."""
-    link, sign = Store(folder / "link"), Store(folder / "sign")
+    link, signatures = Store(folder / "link"), Store(folder / "minhash")
     for number, some in enumerate(np.array_split(edges, shards)):
         link.put(number, blocks(left=some[:, 0].copy(), right=some[:, 1].copy()), COLUMNS.empty_table(), key="test")
     parts, first = [], 0
     for number, rows in enumerate((nodes // 3, nodes - nodes // 3)):
-        parts.append(Part(Store(folder / "none"), number, "", first, rows, False))
+        parts.append(InputPart(Store(folder / "none"), number, "", first, rows, False))
         sizes = np.resize(np.array(SIZES, np.int64), nodes)[first : first + rows]
-        sign.put(number, pa.table({"size": pa.array(sizes)}), COLUMNS.empty_table(), key="test")
+        signatures.put(number, pa.table({"size": pa.array(sizes)}), COLUMNS.empty_table(), key="test")
         first += rows
-    return Corpus(tuple(parts)), sign, link
+    return Corpus(tuple(parts)), signatures, link
 
 
-def in_one(folder: Path, corpus: Corpus, sign: Store, link: Store) -> tuple[list[np.ndarray], int]:
-    task = Task(Store(folder / "one"), 0, "test", cluster.Graph(corpus, sign, link))
+def in_one(folder: Path, corpus: Corpus, signatures: Store, link: Store) -> tuple[list[np.ndarray], int]:
+    task = PassTask(Store(folder / "one"), 0, "test", cluster.Graph(corpus, signatures, link))
     receipt = cluster.find_components(task)
     return [column(task.sink.read(0), name) for name in ("doc", "component", "partition")], receipt.notes["partitions"]
 
 
 def spread(
-    folder: Path, corpus: Corpus, sign: Store, link: Store, size: int, pool=None
+    folder: Path, corpus: Corpus, signatures: Store, link: Store, size: int, pool=None
 ) -> tuple[Store, cluster.Partitions, components.Distributed]:
     ranges = Ranges(corpus.rows, size)
     sink = Store(folder / "cluster")
     work = components.Distributed(
-        cluster.Graph(corpus, sign, link), Store(folder / "scratch"), sink, ranges, "test", pool or Inline()
+        cluster.Graph(corpus, signatures, link), Store(folder / "scratch"), sink, ranges, "test", pool or Inline()
     )
     return sink, cluster.Partitions.of(sink, work.run({n: f"key {n}" for n in range(ranges.count)})), work
 
@@ -85,33 +85,33 @@ def plain(nodes: int, edges: np.ndarray) -> dict[int, int]:
 def same(folder: Path, nodes: int, edges: np.ndarray, size: int, shards: int = 3) -> components.Distributed:
     """Hold the spread form against the one task, and that against a search; every lot is read back whole."""
     given = laid(folder, nodes, edges, shards)
-    (doc, component, lot), count = in_one(folder, *given)
+    (doc, component, partition), count = in_one(folder, *given)
     assert dict(zip(doc.tolist(), component.tolist())) == plain(nodes, edges)
-    sink, lots, work = spread(folder, *given, size)
-    assert [values.tobytes() for values in joined(sink)] == [values.tobytes() for values in (doc, component, lot)]
-    assert lots.count == count
+    sink, partitions, work = spread(folder, *given, size)
+    assert [values.tobytes() for values in joined(sink)] == [values.tobytes() for values in (doc, component, partition)]
+    assert partitions.count == count
     for number in range(count):
-        assert [values.tolist() for values in lots.members(number)] == [
-            doc[lot == number].tolist(),
-            component[lot == number].tolist(),
+        assert [values.tolist() for values in partitions.members(number)] == [
+            doc[partition == number].tolist(),
+            component[partition == number].tolist(),
         ]
     return work
 
 
 def rounds(work: components.Distributed, name: str) -> int:
-    return sum(place.name.startswith(name) for place in Path(work.scratch.path).iterdir())
+    return sum(entry.name.startswith(name) for entry in Path(work.scratch.path).iterdir())
 
 
 @settings(deadline=None, max_examples=15)
 @given(
     edges=st.lists(st.tuples(st.integers(0, 39), st.integers(0, 39)), max_size=60),
     size=st.integers(4, 39),
-    lot=st.sampled_from([(1, 1), (300, 4), (64 << 20, 1 << 17)]),
+    partition=st.sampled_from([(1, 1), (300, 4), (64 << 20, 1 << 17)]),
 )
-def test_any_ranges_give_the_rows_of_the_one_task(tmp_path_factory, edges, size, lot):
+def test_any_ranges_give_the_rows_of_the_one_task(tmp_path_factory, edges, size, partition):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster, "BYTES", lot[0])
-        patch.setattr(cluster, "DOCS", lot[1])
+        patch.setattr(cluster, "BYTES", partition[0])
+        patch.setattr(cluster, "DOCS", partition[1])
         same(tmp_path_factory.mktemp("any"), 40, np.array(edges, np.int64).reshape(-1, 2), size)
 
 
@@ -206,10 +206,15 @@ def killed(folder: Path, edges: np.ndarray, tasks: int, inside: bool) -> None:
         try:
             parts, first = [], 0
             for number, rows in enumerate((500, 1000)):
-                parts.append(Part(Store(folder / "none"), number, "", first, rows, False))
+                parts.append(InputPart(Store(folder / "none"), number, "", first, rows, False))
                 first += rows
             spread(
-                folder, Corpus(tuple(parts)), Store(folder / "sign"), Store(folder / "link"), 400, Dying(tasks, inside)
+                folder,
+                Corpus(tuple(parts)),
+                Store(folder / "minhash"),
+                Store(folder / "link"),
+                400,
+                Dying(tasks, inside),
             )
         finally:
             os._exit(0)

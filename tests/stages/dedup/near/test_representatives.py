@@ -34,17 +34,17 @@ def plain(
     floor = 0 if within else lsh.estimate_floor(threshold, BANDING.permutations)
     bands = values.reshape(len(texts), BANDING.bands, BANDING.rows)
     kept: list[int] = []
-    keeper, score = list(range(len(texts))), [float("nan")] * len(texts)
+    chosen, score = list(range(len(texts))), [float("nan")] * len(texts)
     for doc, mine in enumerate(sets):
         for other in [] if fixed[doc] else kept:
             meet = (bands[doc] == bands[other]).all(axis=1).any() and (values[doc] == values[other]).mean() >= floor
             alike = len(mine & sets[other]) / len(mine if within else mine | sets[other]) if mine | sets[other] else 0.0
             if meet and alike >= threshold:
-                keeper[doc], score[doc] = other, alike
+                chosen[doc], score[doc] = other, alike
                 break
-        if keeper[doc] == doc:
+        if chosen[doc] == doc:
             kept.append(doc)
-    return keeper, score
+    return chosen, score
 
 
 @settings(deadline=None, max_examples=150)
@@ -53,9 +53,9 @@ def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, thr
     texts = [" ".join(sorted(bag)) for bag in bags if bag] or ["a"]
     fixed = data.draw(st.lists(st.booleans(), min_size=len(texts), max_size=len(texts)))
     values, sets = measured(texts)
-    expected_keeper, expected_score = plain(texts, fixed, values, threshold, within)
+    expected_representative, expected_score = plain(texts, fixed, values, threshold, within)
     small = representatives.choose(np.array([0, len(texts)]), np.array(fixed), values, sets, BANDING, threshold, within)
-    assert small.representative.tolist() == expected_keeper
+    assert small.representative.tolist() == expected_representative
     np.testing.assert_array_equal(small.score, expected_score)
 
     size = data.draw(st.integers(1, 5))
@@ -63,7 +63,7 @@ def test_choice_equals_the_plain_loop_in_small_and_in_large_components(bags, thr
     large = prefixjoin.choose_large(
         chunker(values, sets, size), np.array(fixed), BANDING, threshold, within, most_hashes=30, most_docs=room
     )
-    assert large.representative.tolist() == expected_keeper
+    assert large.representative.tolist() == expected_representative
     np.testing.assert_array_equal(large.score, expected_score)
 
 
@@ -72,7 +72,9 @@ def chunker(values: np.ndarray, sets: jaccard.Sets, size: int):
         for low in range(start, len(values), size):
             high = min(low + size, len(values))
             ends = sets.bounds[low : high + 1]
-            yield prefixjoin.Chunk(low, values[low:high], jaccard.Sets(sets.hashes[ends[0] : ends[-1]], ends - ends[0]))
+            yield prefixjoin.JoinChunk(
+                low, values[low:high], jaccard.Sets(sets.hashes[ends[0] : ends[-1]], ends - ends[0])
+            )
 
     return chunks
 

@@ -22,7 +22,7 @@ def test_parents_and_what_is_handed_on_join_what_the_edges_joined(edges, low):
     assert (out_left[:made] < out_right[:made]).all() and (out_right[:made] < low).all()
     spanning.flatten_from(parent, low)
     assert (parent <= np.arange(low, 30)).all()
-    assert all(place < low or parent[place - low] == place for place in parent), (
+    assert all(node < low or parent[node - low] == node for node in parent), (
         "one step leads out of the range, or to a root"
     )
 

@@ -37,13 +37,13 @@ def found_in(trees: components.Trees) -> list[list[int]]:
 
 
 def plain_partitions(trees: list[list[int]], sizes: list[int], most_units: int, most_nodes: int) -> list[int]:
-    partitions, lot, held, nodes = [], 0, 0, 0
+    partitions, partition, held, nodes = [], 0, 0, 0
     for tree in trees:
         weight = sum(-(-max(sizes[node], 0) // components.UNIT) for node in tree)
         if nodes and (held + weight > most_units or nodes + len(tree) > most_nodes):
-            lot, held, nodes = lot + 1, 0, 0
+            partition, held, nodes = partition + 1, 0, 0
         held, nodes = held + weight, nodes + len(tree)
-        partitions.append(lot)
+        partitions.append(partition)
     return partitions
 
 

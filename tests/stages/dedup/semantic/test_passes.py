@@ -84,7 +84,7 @@ def cells_of(out: Store) -> dict[int, int]:
 
 @pytest.mark.parametrize(("seed", "cells"), [(1, 1), (2, 1), (3, 5), (4, 9)])
 def test_what_goes_is_what_brute_force_finds_in_each_cell(
-    dedup, vector_store, fates, monkeypatch, tmp_path, seed, cells
+    dedup, vector_store, decisions, monkeypatch, tmp_path, seed, cells
 ):
     monkeypatch.setattr(maths, "BLOCK", 16)
     monkeypatch.setattr(maths, "TILE", 5)
@@ -95,7 +95,7 @@ def test_what_goes_is_what_brute_force_finds_in_each_cell(
     vectors = crowd(seed, 150)
     source = vector_store("in", vectors, shards=3)
     out = dedup(tmp_path / "out", source, levels=["semantic"], vectors="v", cosine=0.9, cells=cells)
-    found, ids = fates(out), source.table()["id"].to_pylist()
+    found, ids = decisions(out), source.table()["id"].to_pylist()
     texts = source.table()["text"].to_pylist()
     cell = cells_of(out)
     assert len(set(cell.values())) == cells
@@ -103,11 +103,11 @@ def test_what_goes_is_what_brute_force_finds_in_each_cell(
     truth = expected(order, vectors, [cell[n] for n in range(150)], 0.9)
     assert 20 < len(truth) < 130
     for n, key in enumerate(ids):
-        reason, keeper, score, size = found[key]
+        reason, representative, score, size = found[key]
         if n in truth:
-            assert (reason, keeper, score) == ("dedup.semantic", ids[truth[n][0]], truth[n][1])
+            assert (reason, representative, score) == ("dedup.semantic", ids[truth[n][0]], truth[n][1])
         else:
-            assert (reason, keeper, score) == (None, None, None)
+            assert (reason, representative, score) == (None, None, None)
         head = truth[n][0] if n in truth else n
         assert size == 1 + sum(to == head for to, _ in truth.values())
 
@@ -172,7 +172,7 @@ def test_most_of_what_goes_in_one_cell_goes_in_many(dedup, vector_store, capsys,
     assert rows[1] < 2500 and 3000 - rows[30] >= 0.97 * (3000 - rows[1])
 
 
-def test_the_same_rows_keepers_and_scores_for_any_layout(dedup, vector_store, fates, tmp_path):
+def test_the_same_rows_representatives_and_scores_for_any_layout(dedup, vector_store, decisions, tmp_path):
     vectors, ids = crowd(7, 300), [f"{n:032x}" for n in range(300)]
     order = random.Random(1).sample(range(300), 300)
     one = vector_store("one", vectors, 1, id=ids)
@@ -184,9 +184,9 @@ def test_the_same_rows_keepers_and_scores_for_any_layout(dedup, vector_store, fa
         texts=[f"text number {n} of its own" for n in order],
     )
     options = {"levels": ["exact", "near", "semantic"], "vectors": "v", "cosine": 0.9, "cells": 6}
-    first = fates(dedup(tmp_path / "a", one, **options))
-    assert first == fates(dedup(tmp_path / "b", many, **options))
-    assert [fate[0] for fate in first.values()].count("dedup.semantic") > 50
+    first = decisions(dedup(tmp_path / "a", one, **options))
+    assert first == decisions(dedup(tmp_path / "b", many, **options))
+    assert [decision[0] for decision in first.values()].count("dedup.semantic") > 50
 
 
 LISTS = [pa.list_(pa.float32()), pa.list_(pa.float32(), 16), pa.large_list(pa.float32()), pa.list_(pa.float64())]
@@ -238,12 +238,12 @@ def test_what_cannot_be_read_in_place_is_copied(values):
     assert embedding.as_they_lie(values) is None
 
 
-def test_rows_without_a_vector_stay_and_are_counted(dedup, vector_store, fates, tmp_path):
+def test_rows_without_a_vector_stay_and_are_counted(dedup, vector_store, decisions, tmp_path):
     vectors = [[1.0, 2.0], [2.0, 4.0], None, [0.0, 0.0], [float("nan"), 1.0], None, [-1.0, -2.0]]
     for kind in (pa.list_(pa.float64()), pa.list_(pa.float32(), 2), pa.large_list(pa.float16())):
         source = vector_store(f"in{len(str(kind))}", vectors, 2, kind)
         out = dedup(tmp_path / f"out{len(str(kind))}", source, levels=["semantic"], vectors="v")
-        reasons = sorted(str(fate[0]) for fate in fates(out).values())
+        reasons = sorted(str(decision[0]) for decision in decisions(out).values())
         assert reasons == ["None"] * 6 + ["dedup.semantic"]
         assert out.receipt(0).notes["semantic"]["without"] == 4
     assert (
@@ -253,7 +253,7 @@ def test_rows_without_a_vector_stay_and_are_counted(dedup, vector_store, fates, 
 
 
 @pytest.mark.parametrize("lacking", [0, 1, 2])
-def test_a_shard_without_the_column_keeps_its_rows(dedup, vector_store, fates, tmp_path, lacking):
+def test_a_shard_without_the_column_keeps_its_rows(dedup, vector_store, decisions, tmp_path, lacking):
     """As a file without vectors makes it; the other shards are of several number types."""
     source = vector_store("in", [[1.0, 2.0], [2.0, 4.0], [3.0, 1.0], [6.0, 2.0], [-1.0, 0.0], [0.0, 5.0]], 3)
     for number, kind in enumerate([pa.list_(pa.float32()), pa.list_(pa.float64()), pa.list_(pa.float32(), 2)]):
@@ -269,7 +269,7 @@ def test_a_shard_without_the_column_keeps_its_rows(dedup, vector_store, fates, t
         {"stage": "test", "shape": "DOCUMENT", "key": "test", "lineage": {}, "schema": []}, [0, 1, 2]
     )
     out = dedup(tmp_path / "out", source, levels=["semantic"], vectors="v", cells=1)
-    rows = {shard: [fates(out)[name][0] for name in source.read(shard)["id"].to_pylist()] for shard in range(3)}
+    rows = {shard: [decisions(out)[name][0] for name in source.read(shard)["id"].to_pylist()] for shard in range(3)}
     for shard, reasons in rows.items():
         assert sorted(map(str, reasons)) == ["None", "dedup.semantic" if shard < 2 and shard != lacking else "None"]
     assert out.receipt(0).notes["semantic"]["without"] == 2
@@ -300,8 +300,8 @@ def test_vectors_of_two_models_are_refused(dedup, vector_store, tmp_path):
             Dedup.build({"levels": ["semantic"], **options}, "dedup")
 
 
-def test_levels_together_against_an_older_store(dedup, vector_store, fates, tmp_path):
-    """Near-duplicates follow nobody: their keeper stays. Identical texts go where their leader goes."""
+def test_levels_together_against_an_older_store(dedup, vector_store, decisions, tmp_path):
+    """Near-duplicates follow nobody: their representative stays. Identical texts go where their leader goes."""
     base = " ".join(f"word{n}" for n in range(60))
     texts = [
         base + " tail",
@@ -314,17 +314,19 @@ def test_levels_together_against_an_older_store(dedup, vector_store, fates, tmp_
     source = vector_store("in", vectors, 1, texts=texts)
     ids = source.table()["id"].to_pylist()
     options = {"levels": ["exact", "near", "semantic"], "vectors": "v", "cosine": 0.99}
-    found = fates(dedup(tmp_path / "out", source, **options))
+    found = decisions(dedup(tmp_path / "out", source, **options))
     assert [found[key][0] for key in ids] == [None, "dedup.near", "dedup.semantic", "dedup.semantic", None]
     assert found[ids[2]][1:] == found[ids[3]][1:] == (ids[4], cosine(vectors[2], vectors[4]), 3)
     old = vector_store("old", [[1.0, 1 / 64]], 1, texts=["an old text that says this"], id=["0" * 32])
-    found = fates(dedup(tmp_path / "new", source, against=[old], **options))
+    found = decisions(dedup(tmp_path / "new", source, against=[old], **options))
     assert found[ids[0]][0] is None, "it stands for a near-duplicate that the old text was not compared with"
-    found = fates(dedup(tmp_path / "alone", source, against=[old], **options | {"levels": ["semantic"]}))
+    found = decisions(dedup(tmp_path / "alone", source, against=[old], **options | {"levels": ["semantic"]}))
     assert found[ids[0]][:2] == found[ids[1]][:2] == ("dedup.semantic", "0" * 32)
 
 
-def test_one_cell_of_many_equal_vectors_is_settled_block_by_block(dedup, vector_store, fates, monkeypatch, tmp_path):
+def test_one_cell_of_many_equal_vectors_is_resolved_block_by_block(
+    dedup, vector_store, decisions, monkeypatch, tmp_path
+):
     monkeypatch.setattr(maths, "BLOCK", 64)
     source = vector_store("in", [[1.0, 2.0, 3.0]] * 5_000 + [[3.0, -1.0, 0.0]], 3)
     out = dedup(tmp_path / "out", source, levels=["semantic"], vectors="v", cells=4)
@@ -352,7 +354,7 @@ def test_a_run_killed_in_any_pass_of_any_level_goes_on_and_gives_the_same_bytes(
     whole = dying()
     expected = dedup(tmp_path / "whole", source, pool=whole, **options)
     passes = {
-        "sign",
+        "minhash",
         "address",
         "url",
         "survivors",

@@ -10,7 +10,7 @@ from stages.text.minhash import signatures as minhash
 
 
 @pytest.fixture
-def signed(monkeypatch):
+def computed(monkeypatch):
     """How many texts were signed since it was last emptied, counted where the kernel is called."""
     counts: list[int] = []
     real = minhash.compute_minhash
@@ -37,7 +37,7 @@ def took(counts: list[int]) -> int:
     return total
 
 
-def test_a_new_crawl_joins_without_signing_the_old(dedup, make_store, corpus, fates, tmp_path, signed):
+def test_a_new_crawl_joins_without_signing_the_old(dedup, make_store, corpus, decisions, tmp_path, computed):
     texts = corpus(240, seed=31)
     dates = [f"20{20 + n // 80}-01-01" for n in range(240)]
     crawls = [
@@ -47,72 +47,72 @@ def test_a_new_crawl_joins_without_signing_the_old(dedup, make_store, corpus, fa
     folder = str(tmp_path / "signatures")
     for n, crawl in enumerate(crawls):
         dedup(tmp_path / f"out{n}", crawl, against=crawls[:n], keep="oldest", signatures=folder)
-        assert took(signed) == sum(text not in texts[: 80 * n] for text in texts[80 * n : 80 * n + 80]), (
+        assert took(computed) == sum(text not in texts[: 80 * n] for text in texts[80 * n : 80 * n + 80]), (
             "what the crawls before it had is known"
         )
     without = dedup(tmp_path / "plain", crawls[2], against=crawls[:2], keep="oldest")
-    assert took(signed) == 240
+    assert took(computed) == 240
     assert (
         without.content_hash
         == dedup(tmp_path / "again", crawls[2], against=crawls[:2], keep="oldest", signatures=folder).content_hash
     )
-    assert took(signed) == 0
-    assert fates(without) == fates(
+    assert took(computed) == 0
+    assert decisions(without) == decisions(
         dedup(tmp_path / "out2", crawls[2], against=crawls[:2], keep="oldest", signatures=folder)
     )
 
 
-def test_other_bands_thresholds_and_keepers_sign_nothing(dedup, make_store, corpus, tmp_path, signed):
+def test_other_bands_thresholds_and_representatives_compute_nothing(dedup, make_store, corpus, tmp_path, computed):
     source = make_store(tmp_path / "in", corpus(100, seed=32), shards=3)
     folder = str(tmp_path / "signatures")
     dedup(tmp_path / "out", source, signatures=folder)
-    assert took(signed) == 100
+    assert took(computed) == 100
     for n, options in enumerate([{"bands": 20, "rows": 5}, {"threshold": 0.7}, {"keep": "shortest"}, {"recall": 0.9}]):
         other = dedup(tmp_path / f"other{n}", source, signatures=folder, **options)
-        assert took(signed) == 0
+        assert took(computed) == 0
         assert other.content_hash == dedup(tmp_path / f"plain{n}", source, **options).content_hash
-        assert took(signed) == 100
+        assert took(computed) == 100
 
 
-def test_rebanding_in_place_signs_nothing(dedup, make_store, corpus, tmp_path, signed):
+def test_rebanding_in_place_computes_nothing(dedup, make_store, corpus, tmp_path, computed):
     source = make_store(tmp_path / "in", corpus(60, seed=33))
     dedup(tmp_path / "out", source)
-    took(signed)
+    took(computed)
     dedup(tmp_path / "out", source, bands=14, rows=8)
-    assert took(signed) == 0
+    assert took(computed) == 0
 
 
-def test_the_same_pages_in_other_shards_are_found_by_their_text(dedup, make_store, corpus, tmp_path, signed):
+def test_the_same_pages_in_other_shards_are_found_by_their_text(dedup, make_store, corpus, tmp_path, computed):
     texts = corpus(200, seed=34) + [None, ""]
     folder = str(tmp_path / "signatures")
     dedup(tmp_path / "out", make_store(tmp_path / "in", texts, shards=2), signatures=folder)
-    assert took(signed) == 202
+    assert took(computed) == 202
     fewer = make_store(tmp_path / "fewer", [*texts[5:190], None, "", "a page that was not there before"], shards=3)
     found = dedup(tmp_path / "out2", fewer, signatures=folder)
-    assert took(signed) == 1
+    assert took(computed) == 1
     assert found.content_hash == dedup(tmp_path / "plain", fewer).content_hash
-    table = [found.sub("passes/sign").read(n) for n in range(3)]
-    plain = [dedup(tmp_path / "plain", fewer).sub("passes/sign").read(n) for n in range(3)]
+    table = [found.sub("passes/minhash").read(n) for n in range(3)]
+    plain = [dedup(tmp_path / "plain", fewer).sub("passes/minhash").read(n) for n in range(3)]
     assert [t.to_pydict() for t in table] == [t.to_pydict() for t in plain]
 
 
-def test_signatures_of_other_options_are_named_and_not_used(dedup, make_store, corpus, tmp_path, signed, monkeypatch):
+def test_signatures_of_other_options_are_named_and_not_used(dedup, make_store, corpus, tmp_path, computed, monkeypatch):
     source = make_store(tmp_path / "in", corpus(40, seed=35))
     folder = str(tmp_path / "signatures")
     dedup(tmp_path / "out", source, signatures=folder)
     heard = Heard()
     monkeypatch.setattr(progress, "current", heard)
-    took(signed)
+    took(computed)
     out = dedup(tmp_path / "wider", source, signatures=folder, width=4)
-    assert took(signed) == 40 and any("signatures of other options" in line for line in heard.lines)
+    assert took(computed) == 40 and any("signatures of other options" in line for line in heard.lines)
     assert out.content_hash == dedup(tmp_path / "plain", source, width=4).content_hash
-    took(signed), heard.lines.clear()
+    took(computed), heard.lines.clear()
     dedup(tmp_path / "back", source, signatures=folder)
-    assert took(signed) == 0 and not heard.lines
+    assert took(computed) == 0 and not heard.lines
 
 
 @pytest.mark.parametrize("hurt", ["shard", "torn", "gone", "receipt"])
-def test_damaged_signatures_are_named_and_made_again(dedup, make_store, corpus, tmp_path, signed, monkeypatch, hurt):
+def test_damaged_signatures_are_named_and_made_again(dedup, make_store, corpus, tmp_path, computed, monkeypatch, hurt):
     source = make_store(tmp_path / "in", [f"page {n} {text}" for n, text in enumerate(corpus(60, seed=36))], shards=2)
     folder = tmp_path / "signatures"
     expected = dedup(tmp_path / "out", source, signatures=str(folder)).content_hash
@@ -128,12 +128,12 @@ def test_damaged_signatures_are_named_and_made_again(dedup, make_store, corpus, 
         victim.write_bytes(data if hurt == "shard" else b"{")
     heard = Heard()
     monkeypatch.setattr(progress, "current", heard)
-    took(signed)
+    took(computed)
     assert dedup(tmp_path / "out2", source, signatures=str(folder)).content_hash == expected
-    assert took(signed) == 30 and any(victim.stem in line for line in heard.lines)
+    assert took(computed) == 30 and any(victim.stem in line for line in heard.lines)
     heard.lines.clear()
     assert dedup(tmp_path / "out3", source, signatures=str(folder)).content_hash == expected
-    assert took(signed) == 0 and not heard.lines
+    assert took(computed) == 0 and not heard.lines
 
 
 def test_signatures_in_the_folder_load_into_datasketch(dedup, make_store, tmp_path):

@@ -48,8 +48,8 @@ def test_windows_are_all_runs_of_tokens(texts, width):
         words = list(re.finditer(r"\w+", text))
         for at in range(len(words) - width + 1):
             end = words[at + width].start() if at + width < len(words) else len(text)
-            place = (row, bytes_before(text, words[at].start()), bytes_before(text, end))
-            expected.setdefault(tuple(w[0].lower() for w in words[at : at + width]), set()).add(place)
+            occurrence = (row, bytes_before(text, words[at].start()), bytes_before(text, end))
+            expected.setdefault(tuple(w[0].lower() for w in words[at : at + width]), set()).add(occurrence)
     assert same(grouped(spans.windows(*buffers(texts), table("word", False), width), texts), expected)
 
 

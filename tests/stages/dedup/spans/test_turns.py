@@ -81,7 +81,7 @@ def units(text: str, level: str, least: int) -> list[tuple[tuple[str, ...], int,
 
 
 def turns(row: dict, fields: list[str], shape: str) -> list[tuple[str, int, str, str]]:
-    """(column, place, role, text) of the turns that may lose text."""
+    """(column, path, role, text) of the turns that may lose text."""
     found = []
     for word in fields:
         column = "messages" if shape == "CHAT" else word
@@ -97,13 +97,13 @@ def expected(
     rows: dict[str, dict], fields: list[str], shape: str, level: str, least: int, order: list[str]
 ) -> dict[str, dict | str]:
     """id -> the row as it is left, or the reason it goes."""
-    places: dict[tuple, list] = {}
+    occurrences: dict[tuple, list] = {}
     for key, row in rows.items():
         for column, at, role, text in turns(row, fields, shape):
             for words, first, last in units(text, level, least):
-                places.setdefault((role, words), []).append((order.index(key), key, column, at, first, last))
+                occurrences.setdefault((role, words), []).append((order.index(key), key, column, at, first, last))
     goes, stays = {}, {}
-    for copies in places.values():
+    for copies in occurrences.values():
         best = min(copies)[0]
         if len({copy[0] for copy in copies}) > 1:
             for rank, key, column, at, first, last in copies:
@@ -232,8 +232,8 @@ def test_a_refrain_of_answers_stays_once_and_the_ledger_names_the_turn(dedup, ro
         ]
     for row, ledger in zip(rows, out.ledgers().to_pylist()):
         for edit in ledger["edits"] or ():
-            level, place = edit["by"].split()
-            at = int(re.fullmatch(r"messages\[(\d)\]\.content", place)[1])
+            level, path = edit["by"].split()
+            at = int(re.fullmatch(r"messages\[(\d)\]\.content", path)[1])
             assert level == "dedup.line" and row["messages"][at]["content"][edit["start"] : edit["end"]].strip() in (
                 CAUTION,
                 DISCLAIMER,

@@ -70,7 +70,7 @@ class Receiver:
         self.complete = True
 
 
-def look_up(reactor, gate, host, port=80):
+def resolve(reactor, gate, host, port=80):
     receiver = Receiver()
     GatedResolver(reactor, gate).install_on_reactor()
     resolver = reactor.nameResolver
@@ -83,29 +83,29 @@ def look_up(reactor, gate, host, port=80):
 def test_a_name_that_changes_its_mind_is_refused_the_second_time():
     """DNS rebinding: the check is made on every look-up, and the connection goes to what that look-up gave."""
     reactor, gate = Names(["93.184.216.34"], ["127.0.0.1"]), Gate({}, ())
-    assert look_up(reactor, gate, "rebind.example") == [("93.184.216.34", 80)]
-    assert look_up(reactor, gate, "rebind.example") == []
+    assert resolve(reactor, gate, "rebind.example") == [("93.184.216.34", 80)]
+    assert resolve(reactor, gate, "rebind.example") == []
     assert gate.refused == {"rebind.example"}
 
 
 def test_private_addresses_among_public_ones_are_taken_out():
     reactor, gate = Names(["10.0.0.1", "8.8.8.8", "::1"]), Gate({}, ())
-    assert look_up(reactor, gate, "mixed.example") == [("8.8.8.8", 80)]
+    assert resolve(reactor, gate, "mixed.example") == [("8.8.8.8", 80)]
     assert not gate.refused
 
 
 def test_a_name_without_addresses_is_not_refused_but_unknown():
     gate = Gate({}, ())
-    assert look_up(Names([]), gate, "nothing.example") == []
+    assert resolve(Names([]), gate, "nothing.example") == []
     assert not gate.refused
 
 
 def test_names_that_may_be_inside():
-    assert look_up(Names(["127.0.0.1"]), Gate({}, ["inside.example"]), "inside.example") == [("127.0.0.1", 80)]
-    assert look_up(Names(["127.0.0.1"]), Gate({}, ["inside.example"]), "other.example") == []
+    assert resolve(Names(["127.0.0.1"]), Gate({}, ["inside.example"]), "inside.example") == [("127.0.0.1", 80)]
+    assert resolve(Names(["127.0.0.1"]), Gate({}, ["inside.example"]), "other.example") == []
 
 
 def test_a_mapped_name_is_never_looked_up_and_brings_its_port():
     gate = Gate({"site.example": ("127.0.0.1", 4321), "six.example": ("::1", 99)}, ())
-    assert look_up(Names(), gate, "Site.Example", 80) == [("127.0.0.1", 4321)]
-    assert look_up(Names(), gate, "six.example", 443) == [("::1", 99)]
+    assert resolve(Names(), gate, "Site.Example", 80) == [("127.0.0.1", 4321)]
+    assert resolve(Names(), gate, "six.example", 443) == [("::1", 99)]

@@ -38,8 +38,8 @@ def test_a_page_and_its_links_stand_together(tmp_path):
     first = frontier(tmp_path)
     assert first.offer([Visit(A), Visit(A)]) == 1
     assert asked(first) == [A]
-    first.settle(A, None, [Visit(B, 1), Visit(C, 1)], warc=0, end=100)
-    first.settle(B, "crawl.http_404", status=404)
+    first.record(A, None, [Visit(B, 1), Visit(C, 1)], warc=0, end=100)
+    first.record(B, "crawl.http_404", status=404)
     first.close()
     again = frontier(tmp_path)
     assert asked(again) == [C]
@@ -60,7 +60,7 @@ def found():
         yield Visit(f"http://a.example/{{n}}", 1)
     if {where!r} == "during the page":
         os._exit(9)
-one.settle({A!r}, None, found(), warc=0, end=100, durable=False)
+one.record({A!r}, None, found(), warc=0, end=100, durable=False)
 os._exit(9)
 """
     assert subprocess.run([sys.executable, "-c", script]).returncode == 9
@@ -86,7 +86,7 @@ def test_damage_is_an_error_that_says_what_to_do(tmp_path):
 def test_too_deep_is_remembered_until_a_nearer_way_is_found(tmp_path):
     one = frontier(tmp_path, depth=1)
     one.offer([Visit(A)])
-    one.settle(A, None, [Visit(B, 2)], warc=0, end=1)
+    one.record(A, None, [Visit(B, 2)], warc=0, end=1)
     assert list(one.skipped()) == [{"url": B, "reason": "crawl.depth"}]
     one.offer([Visit(B, 1)])
     assert asked(one) == [B]
@@ -96,7 +96,7 @@ def test_too_deep_is_remembered_until_a_nearer_way_is_found(tmp_path):
 def test_links_elsewhere_are_counted_and_links_of_other_groups_are_noted_for_them(tmp_path):
     one = frontier(tmp_path, others={"b.example": "b"})
     one.offer([Visit(A)])
-    one.settle(
+    one.record(
         A,
         None,
         [Visit("http://b.example/x", 1), Visit("http://c.example/", 1), Visit("http://www.a.example/y", 1)],
@@ -114,7 +114,7 @@ def test_links_elsewhere_are_counted_and_links_of_other_groups_are_noted_for_the
 def test_a_registered_name_is_followed_as_a_whole_where_asked_for(tmp_path):
     one = Frontier(tmp_path, ["shop.a.co.kr"], {"www.b.co.kr": "b"}, 9, scope="domain")
     one.offer([Visit("http://shop.a.co.kr/")])
-    one.settle(
+    one.record(
         "http://shop.a.co.kr/",
         None,
         [Visit(f"http://{host}/", 1) for host in ("news.a.co.kr", "x.b.co.kr", "c.co.kr")],
@@ -137,23 +137,23 @@ def test_hosts_take_turns_and_one_host_never_holds_more_than_its_share(tmp_path)
     while one.on_their_way:
         url = next(iter(one.on_their_way))
         order.append(url)
-        one.settle(url, "crawl.http_404", status=404)
+        one.record(url, "crawl.http_404", status=404)
         one.take(30 - len(one.on_their_way), 2, url.split("/")[2])
     assert len(order) == 1000 == len(set(order)), "every address is asked once"
 
 
-def test_a_spent_host_is_settled_at_once_and_its_later_links_too(tmp_path):
+def test_a_spent_host_is_finished_at_once_and_its_later_links_too(tmp_path):
     one = frontier(tmp_path, max_pages=2)
     one.offer([Visit(f"http://a.example/{n}") for n in range(15)])
     away = asked(one, 3)
     assert [one.claim(url) for url in away] == [True, True, False]
     statements = []
     one._db.set_trace_callback(statements.append)
-    one.settle(away[0], None, warc=0, end=1, status=200)
+    one.record(away[0], None, warc=0, end=1, status=200)
     assert asked(one) == []
-    assert len(statements) < 15, "one statement settles all that is left"
-    one.settle(away[1], "crawl.http_404", [Visit(B, 1)], status=404)
-    one.settle(away[2], "crawl.page_limit")
+    assert len(statements) < 15, "one statement finishes all that is left"
+    one.record(away[1], "crawl.http_404", [Visit(B, 1)], status=404)
+    one.record(away[2], "crawl.page_limit")
     assert one.left() == 0 and one.summary()["skipped"] == {"crawl.http_404": 1, "crawl.page_limit": 14}
     one.offer(Visit(f"http://a.example/more-{n}") for n in range(100))
     assert one.left() == 0
@@ -166,7 +166,7 @@ def test_pages_claimed_before_a_kill_count_after_it(tmp_path):
     one.offer([Visit(url) for url in (A, B, C, A + "a", B + "b")])
     for url in asked(one, 2):
         one.claim(url)
-    one.settle(A, "crawl.timeout")
+    one.record(A, "crawl.timeout")
     one._db.close()  # killed: B is on its way
     again = frontier(tmp_path, max_pages=3)
     assert [again.claim(url) for url in asked(again)] == [True, True, False, False]
@@ -178,7 +178,7 @@ def test_a_page_costs_one_commit_however_many_links_it_has(tmp_path, links):
     one.offer([Visit(A)])
     statements = []
     one._db.set_trace_callback(statements.append)
-    one.settle(A, None, (Visit(f"http://a.example/{n}", 1) for n in range(links)), warc=0, end=1)
+    one.record(A, None, (Visit(f"http://a.example/{n}", 1) for n in range(links)), warc=0, end=1)
     assert statements.count("COMMIT") == 1
     before = len(statements)
     asked(one, 16, 4, "a.example")
@@ -188,7 +188,7 @@ def test_a_page_costs_one_commit_however_many_links_it_has(tmp_path, links):
 def test_what_is_forgotten_is_in_no_byte_of_the_file(tmp_path):
     one = frontier(tmp_path, others={"b.example": "b"})
     one.offer([Visit(A), Visit(B), Visit(C, 0, (A, B))])
-    one.settle(B, "crawl.redirect", [Visit("http://b.example/secret", 1)], status=302, to=A)
+    one.record(B, "crawl.redirect", [Visit("http://b.example/secret", 1)], status=302, to=A)
     one.close()
     path = tmp_path / FRONTIER
     assert forget_addresses(path, lambda url: url in (A, "http://b.example/secret")) is True
@@ -246,7 +246,7 @@ def test_a_recording_that_lost_records_sends_their_pages_back(tmp_path):
     memory.offer([Visit(A), Visit(B)])
     for url in (A, B):
         number, end = write(recorder, url)
-        memory.settle(url, None, warc=number, end=end)
+        memory.record(url, None, warc=number, end=end)
     recorder.close()
     memory.close()
     path = tmp_path / "00000.warc.gz"

@@ -27,9 +27,9 @@ crawl(CrawlOptions.model_validate_json(sys.argv[1]), sys.argv[2], Inline())
 GROUP = "maetdol.example"
 
 
-def settled(place: Path) -> int:
+def finished_urls(recorded: Path) -> int:
     try:
-        with sqlite3.connect(f"file:{place / FRONTIER}?mode=ro", uri=True, timeout=30) as db:
+        with sqlite3.connect(f"file:{recorded / FRONTIER}?mode=ro", uri=True, timeout=30) as db:
             return db.execute("SELECT count(*) FROM urls WHERE state = 1").fetchone()[0]
     except sqlite3.OperationalError:  # not made yet
         return 0
@@ -40,9 +40,9 @@ def wait_until(condition) -> None:
         time.sleep(0.01)
 
 
-def free(place: Path) -> bool:
-    """Whether the child that crawled in `place` is gone: its lock is the kernel's to give."""
-    with open(place / LOCK, "a+") as lock:
+def free(recorded: Path) -> bool:
+    """Whether the child that crawled in `recorded` is gone: its lock is the kernel's to give."""
+    with open(recorded / LOCK, "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -60,12 +60,12 @@ def only(own_site: Path, **more) -> CrawlOptions:
     return CrawlOptions(**{"site": str(own_site), "seeds": seeds, "delay": 0.03, "backoff": 0.05, **more})
 
 
-def damage(place: Path) -> None:
+def damage(recorded: Path) -> None:
     """What a kill may leave behind: half a record, half a frame of the frontier's log."""
-    for path in place.glob("*.warc.gz"):
+    for path in recorded.glob("*.warc.gz"):
         with open(path, "ab") as file:
             file.write(path.read_bytes()[:700])
-    with open(place / f"{FRONTIER}-wal", "ab") as file:
+    with open(recorded / f"{FRONTIER}-wal", "ab") as file:
         file.write(b"\0" * 1000)
 
 
@@ -85,21 +85,21 @@ def proof(crawled, undisturbed, most_twice: int) -> None:
 
 def test_driver_and_child_killed_in_mid_crawl(own_site, repo, site_crawl, run_crawl, tmp_path):
     options = only(own_site)
-    place = recording(options, tmp_path) / GROUP
+    recorded = recording(options, tmp_path) / GROUP
     driver = drive(options, tmp_path, repo)
-    wait_until(lambda: settled(place) > 20)
+    wait_until(lambda: finished_urls(recorded) > 20)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    wait_until(lambda: free(place))
-    before = settled(place)
-    damage(place)
+    wait_until(lambda: free(recorded))
+    before = finished_urls(recorded)
+    damage(recorded)
 
     (task,) = crawl_tasks(options, tmp_path)
-    killer = subprocess.Popen([sys.executable, "-c", KILLER, str(place), str(before + 15)])
+    killer = subprocess.Popen([sys.executable, "-c", KILLER, str(recorded), str(before + 15)])
     with pytest.raises(InfraError):
         crawl_group(task)
     killer.wait()
-    damage(place)
+    damage(recorded)
     crawled = run_crawl(tmp_path, **options.model_dump())
     proof(crawled, site_crawl, most_twice=2 * 4)
 
@@ -133,15 +133,15 @@ def test_a_pool_goes_on_by_itself_after_the_child_is_killed(own_site, site_crawl
 @pytest.mark.slow
 def test_killed_at_ten_random_moments(own_site, repo, site_crawl, run_crawl, tmp_path):
     options = only(own_site)
-    place = recording(options, tmp_path) / GROUP
+    recorded = recording(options, tmp_path) / GROUP
     moments = random.Random(17)
     for _ in range(10):
-        target = settled(place) + moments.randint(1, 12)
+        target = finished_urls(recorded) + moments.randint(1, 12)
         driver = drive(options, tmp_path, repo)
-        wait_until(lambda: settled(place) >= target or driver.poll() is not None)
+        wait_until(lambda: finished_urls(recorded) >= target or driver.poll() is not None)
         time.sleep(moments.random() * 0.05)
         driver.kill()
         driver.wait()
-        wait_until(lambda: not place.is_dir() or free(place))
+        wait_until(lambda: not recorded.is_dir() or free(recorded))
     crawled = run_crawl(tmp_path, **options.model_dump())
     proof(crawled, site_crawl, most_twice=10 * 4)

@@ -91,7 +91,7 @@ print(json.dumps([[r.url for r in following], list(spider.frontier.skipped()), s
 
 
 def test_a_page_of_very_many_links(make_site, run_crawl, tmp_path):
-    """Links past `max_links` are counted; past `max_pages` they are settled at once; nothing of either is asked."""
+    """Links past `max_links` are counted; past `max_pages` they are finished at once; nothing of either is asked."""
     links = "".join(f"<a href=/{n}>{n}</a>" for n in range(60_000))
     pages = {"/": f"<!DOCTYPE html><p>Grain.</p>{links}", **{f"/{n}": "<p>flour" for n in range(30)}}
     site = make_site(tmp_path / "site", {"a.example": pages})

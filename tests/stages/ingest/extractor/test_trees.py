@@ -16,17 +16,17 @@ def grown(rng, trees: int) -> Forest:
         deepest, waiting = 0, [(-1, 0)]
         while waiting:
             slot, level = waiting.pop()
-            place = len(feature)
+            number = len(feature)
             deepest = max(deepest, level)
             if slot >= 0:
-                child[slot] = place
+                child[slot] = number
             splits = level < 6 and rng.random() < 0.7
             feature.append(int(rng.integers(5)) if splits else 0)
             threshold.append(int(rng.integers(-50, 50)) if splits else NEVER)
-            child += [place, place]
+            child += [number, number]
             leaf.append(0 if splits else int(rng.integers(-SCALE, SCALE)))
             if splits:
-                waiting += [(2 * place, level + 1), (2 * place + 1, level + 1)]
+                waiting += [(2 * number, level + 1), (2 * number + 1, level + 1)]
         depth.append(deepest)
     kinds = np.int16, np.int32, np.int32, np.int32, np.int32, np.int16
     return Forest(*(np.array(x, kind) for x, kind in zip((feature, threshold, child, leaf, root, depth), kinds)))

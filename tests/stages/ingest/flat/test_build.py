@@ -49,8 +49,8 @@ def flat(tree: Flat) -> list[tuple]:
             found.append((int(tree.depth[at]), None, words(tree, at)))
         else:
             given: dict[str, str] = {}
-            for place in range(tree.first[at], tree.last[at]):
-                given.setdefault(ATTRIBUTES[tree.attribute[place]], text_at(tree, tree.begin[place], tree.stop[place]))
+            for i in range(tree.first[at], tree.last[at]):
+                given.setdefault(ATTRIBUTES[tree.attribute[i]], text_at(tree, tree.begin[i], tree.stop[i]))
             found.append((int(tree.depth[at]), name(tree, at), given))
         at = int(tree.end[at]) if name(tree, at) == "template" else at + 1
     return found
@@ -100,9 +100,9 @@ def test_what_no_parser_wrote_is_cut_without_leaving_the_arena(inside):
 
 @pytest.mark.parametrize(("names", "of", "first"), [(ELEMENTS, tag_of, 2), (ATTRIBUTES, attribute_of, 0)])
 def test_every_name_is_found_and_others_are_not(names, of, first):
-    for place, word in enumerate(names, first):
+    for i, word in enumerate(names, first):
         for spelt in (word, word.upper()):
-            assert of(np.frombuffer(spelt.encode(), np.uint8), 0, len(word)) == place
+            assert of(np.frombuffer(spelt.encode(), np.uint8), 0, len(word)) == i
         for other in (word + "z", word[:-1] + "\x7f", "z" + word):
             data = np.frombuffer(other.encode(), np.uint8)
             assert of(data, 0, len(other)) == (-1 if first == 0 else 1), other

@@ -1,4 +1,4 @@
-"""Keys of a turn: each has its place in the row, or is named in the note of the ledger."""
+"""Keys of a turn: each is a field of the row, or is named in the note of the ledger."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def last(*turns, **columns):
         ({"name": None, "weight": None, "tool_calls": None, "reasoning": "", "train": None}, {}),
     ],
 )  # fmt: skip
-def test_each_key_has_a_place(turn, place):
+def test_each_key_is_a_field(turn, place):
     made, note = last({"role": "assistant", "content": "A", **turn})
     assert made == {"role": "assistant", "content": "A", **place} and note is None
 
@@ -88,7 +88,7 @@ def test_each_key_has_a_place(turn, place):
         ({f"key{n}": 1 for n in range(20)}, ["key0", "and 8 more"]),
     ],
 )
-def test_what_has_no_place_is_named(turn, words):
+def test_what_is_no_field_is_named(turn, words):
     _, note = last({"role": "assistant", "content": "A", **turn})
     assert note and all(word in note for word in words)
 
@@ -324,7 +324,7 @@ def test_a_score_that_is_no_number_is_the_rows_fault(score):
     if isinstance(score, (float, int)) and not isinstance(score, bool):
         with pytest.raises(Misfit):
             pair(row)
-    else:  # what is no number at all has no place among the scores: it goes to `meta`
+    else:  # what is no number at all is not among the scores: it goes to `meta`
         assert "score_chosen" not in pair(row).used and pair(row).score_rejected == 1.0
 
 
@@ -389,7 +389,7 @@ SHARED = {
     "c2-content-parts.jsonl": 1, "c3-openai-toolcalls.jsonl": 1, "c4-query-response.jsonl": 1, "x3-history.jsonl": 0,
 }  # fmt: skip
 """Rows kept of each file."""
-PLACED = {
+WORDS_OF = {
     "09-reasoning.jsonl": ("because two and two", "three"), "11-systemprompt.jsonl": ("Be brief.", "SYSTEM: you can call f"),
     "c1-dolly-context.jsonl": ("A mill has two stones.", "closed_qa"), "07-tools.jsonl": ("Seoul", "21 C"),
     "c2-content-parts.jsonl": ("What is a millstone used for?", "It grinds grain into flour."), "c3-openai-toolcalls.jsonl": ("lookup", '{\\"q\\": \\"millstone\\"}', "grinding", "c1"),
@@ -407,7 +407,7 @@ def test_the_shared_conversations_are_kept_with_all_they_say(name, ingest, rows,
         {None: SHARED[name]} if kept else {"ingest.wrong_columns": 1}
     )
     text = json.dumps(kept, ensure_ascii=False)
-    assert all(word in text for word in PLACED.get(name, ()))
+    assert all(word in text for word in WORDS_OF.get(name, ()))
     turns = [turn for row in kept for turn in row["messages"]]
     assert all(turn["content"].strip() or turn["tool_calls"] or turn["role"] != "system" for turn in turns), (
         "no empty system turn"

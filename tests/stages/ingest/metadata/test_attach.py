@@ -10,36 +10,36 @@ from stages.ingest.metadata import attach
 from stages.ingest.metadata.facts import Fact
 
 
-def placed(text: str, *facts: Fact, marks=()) -> list[tuple[str, str, int | None]]:
+def located(text: str, *facts: Fact, marks=()) -> list[tuple[str, str, int | None]]:
     found = attach.blocks(Rendered(text, [], list(marks)), list(facts))
     return [(block["kind"], block["text"], block["start"]) for block in found]
 
 
 def test_white_space_signs_and_bullets_do_not_matter():
     text = "Why?\n\nBecause:\n\n- one\n- two, of course!"
-    assert placed(text, Fact("question", "Why?"), Fact("answer", "Because: one two of course!", group=0), marks=[(16, 18), (22, 24)]) == [
+    assert located(text, Fact("question", "Why?"), Fact("answer", "Because: one two of course!", group=0), marks=[(16, 18), (22, 24)]) == [
         ("question", "Why?", 0), ("answer", "Because:\n\n- one\n- two, of course!", 6),
     ]  # fmt: skip
 
 
 def test_numbers_of_a_list_are_passed_over_only_where_they_are_marks():
     text = "1. wash\n2. dry"
-    assert placed(text, Fact("answer", "wash dry"), marks=[(0, 3), (8, 11)])[0][2] == 3
-    assert placed(text, Fact("answer", "wash dry"))[0][2] is None
+    assert located(text, Fact("answer", "wash dry"), marks=[(0, 3), (8, 11)])[0][2] == 3
+    assert located(text, Fact("answer", "wash dry"))[0][2] is None
 
 
 def test_words_are_found_whole():
-    assert placed("The start of art.", Fact("term", "art")) == [("term", "art", 13)]
-    assert placed("starting", Fact("term", "art")) == [("term", "art", None)]
+    assert located("The start of art.", Fact("term", "art")) == [("term", "art", 13)]
+    assert located("starting", Fact("term", "art")) == [("term", "art", None)]
 
 
 def test_what_does_not_stand_there_keeps_its_words_and_comes_last():
-    found = placed("alpha beta", Fact("answer", "gamma"), Fact("term", "Beta"), Fact("term", "..."))
+    found = located("alpha beta", Fact("answer", "gamma"), Fact("term", "Beta"), Fact("term", "..."))
     assert found == [("term", "beta", 6), ("answer", "gamma", None), ("term", "...", None)]
 
 
 def test_repeats_are_found_one_after_the_other():
-    found = placed(
+    found = located(
         "Q one\nA\nQ two\nA",
         Fact("question", "Q one"),
         Fact("answer", "A"),
@@ -60,7 +60,7 @@ TEXT = st.text(st.sampled_from("ab한 .\n-1İß"), max_size=40)
 
 @settings(deadline=None, max_examples=400)
 @given(TEXT, st.lists(TEXT, max_size=6))
-def test_a_block_with_a_place_is_the_text_there(text, facts):
+def test_a_block_with_a_position_is_the_text_there(text, facts):
     for block in attach.blocks(Rendered(text), [Fact("answer", fact) for fact in facts]):
         if block["start"] is not None:
             assert text[block["start"] : block["end"]] == block["text"] != ""
@@ -69,12 +69,12 @@ def test_a_block_with_a_place_is_the_text_there(text, facts):
             assert attach.blocks(Rendered(text), [Fact("answer", fact)])[0]["start"] is not None
 
 
-def test_after_the_budget_only_near_places_are_searched(monkeypatch):
+def test_after_the_budget_only_near_positions_are_searched(monkeypatch):
     monkeypatch.setattr(attach, "SEARCH", 0)
     monkeypatch.setattr(attach, "NEAR", 10)
-    assert placed("near far away words and more words end", Fact("term", "near"), Fact("term", "end"))[0] == (
+    assert located("near far away words and more words end", Fact("term", "near"), Fact("term", "end"))[0] == (
         "term",
         "near",
         0,
     )
-    assert placed("near far away words and more words end", Fact("term", "end")) == [("term", "end", None)]
+    assert located("near far away words and more words end", Fact("term", "end")) == [("term", "end", None)]

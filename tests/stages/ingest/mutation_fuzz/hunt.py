@@ -80,7 +80,7 @@ class Format:
 
 
 def mutate(data: bytes, dice: random.Random) -> tuple[bytes, list[Edit]]:
-    """One to three edits of random kind; they do not overlap, and places are those of the sound file."""
+    """One to three edits of random kind; they do not overlap, and positions are those of the sound file."""
     edits: list[tuple[int, int, bytes]] = []
     for _ in range(dice.choice((1, 1, 1, 2, 3))):
         start, end, put = dice.choice(MUTATORS)(data, dice)
@@ -188,7 +188,7 @@ def read(path: Path, options: dict[str, Any]) -> Read:
     AssertionError where a record has no row, an id stands twice, or a row has neither output nor reason.
     """
     stage = Ingest.build({"from": str(path), **options}, "ingest")
-    task = tasks.Task(0, (File(path.name, str(path), 0, ""),), stage, Store(path.parent / "none"), "key")
+    task = tasks.IngestTask(0, (File(path.name, str(path), 0, ""),), stage, Store(path.parent / "none"), "key")
     found, raws = [], 0
     for _, raw, outcomes in tasks.outcomes(task, Forgotten()):
         raws += raw is not None

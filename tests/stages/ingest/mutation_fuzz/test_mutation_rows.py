@@ -171,7 +171,7 @@ def lines_untouched(sample: Sample, edits: list[Edit]) -> list[Record]:
 
 
 def before_the_footer(sample: Sample, edits: list[Edit]) -> list[Record]:
-    """Row groups or batches before the first edit, where the index at the end (and with it all places) is untouched."""
+    """Row groups or batches before the first edit, where the index at the end (and with it all positions) is untouched."""
     footer = max(record.end for record in sample.records)
     return before(sample, edits) if all(end <= footer and start < footer for start, end in edits) else []
 

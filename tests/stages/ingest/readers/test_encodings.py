@@ -62,7 +62,7 @@ def test_every_charset_is_read_right(reader, encoding):
 @pytest.mark.parametrize("encoding", ["utf-8", "cp949", "utf-16-le"])
 @pytest.mark.parametrize("reader", list(READERS))
 def test_what_cannot_be_read_is_counted_for_its_own_record(reader, encoding):
-    """One place of the second record is spoiled; U+FFFD that stood in the file (first record) is no loss."""
+    """One byte sequence of the second record is spoiled; U+FFFD that stood in the file (first record) is no loss."""
     read, write = READERS[reader]
     rows = KOREAN if encoding == "cp949" else ["\ufffd" + KOREAN[0], *KOREAN[1:]]
     data = write(rows).encode(encoding)

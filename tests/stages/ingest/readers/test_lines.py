@@ -141,7 +141,7 @@ def test_elements_taken_in_by_an_open_bracket_are_read(first):
     "element", ['{"text": 1, "n": [1, ', '{"a": 1, "n": [{}, {"a": {}, "n": [1, ', '{"text": [{"text": 1}, ']
 )
 def test_looking_inside_damaged_elements_is_linear(element, monkeypatch):
-    """Characters read as JSON and places looked at, for `n` elements each without its end, and for 2 `n`: each takes in all behind it."""
+    """Characters read as JSON and positions read, for `n` elements each without its end, and for 2 `n`: each takes in all behind it."""
     read = []
 
     class Counted(json.JSONDecoder):

@@ -66,8 +66,8 @@ class Counted:
     def __init__(self, pattern: re.Pattern, steps: list[int]):
         self.pattern, self.steps = pattern, steps
 
-    def match(self, data, *place):
-        found = self.pattern.match(data, *place)
+    def match(self, data, *bounds):
+        found = self.pattern.match(data, *bounds)
         self.steps[0] += 1 + (found.end() - found.start() if found else 0)
         return found
 

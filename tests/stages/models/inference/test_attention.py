@@ -1,7 +1,7 @@
 """Documents of a packed row stay apart without a written mask: flex attention's numbers, and the bounds the flash kernel is handed.
 
 torch has no backward pass of flex attention on a CPU and no flash kernel there: flex is compared forward, and a plain loop over the
-bounds stands for the flash kernel. What a card computes is compared by the label doctor when a run begins.
+bounds stands for the flash kernel. What a card computes is compared by the data check when a run begins.
 """
 
 import numpy as np
@@ -190,7 +190,7 @@ def test_in_bf16_the_kernel_gets_bf16(rows, handed):
     assert (written - flash).abs().mean() < 2e-2
 
 
-def test_the_label_doctor_finds_bounds_that_are_wrong(rows, handed, monkeypatch):
+def test_the_data_check_finds_bounds_that_are_wrong(rows, handed, monkeypatch):
     from stages.models.inference import attention
     from stages.train.data_check import documents_apart
 

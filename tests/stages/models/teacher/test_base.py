@@ -87,7 +87,7 @@ def test_a_teacher_that_gives_the_prompt_back_has_answered_nothing(tmp_path, ask
     assert (reply.reason, note in reply.note) == ("teacher.bad_answer", True) if note else reply.reason is None
 
 
-def test_the_budget_stops_cleanly_and_a_rerun_stops_at_the_same_place(tmp_path, asked):
+def test_the_budget_stops_cleanly_and_a_rerun_stops_at_the_same_call(tmp_path, asked):
     questions = [asked(str(n)) for n in range(6)]
     for _ in range(2):
         backend = Backend()
@@ -163,7 +163,7 @@ def test_url_without_a_path_gets_v1():
     assert options(url="http://h/api/v2/").url == "http://h/api/v2"
 
 
-def test_the_secret_comes_from_its_place(tmp_path, monkeypatch):
+def test_the_secret_comes_from_its_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("TEACHER_KEY", " s3cret ")
     assert secret("TEACHER_KEY") == "s3cret"
     (tmp_path / "key").write_text("t0ken\n")

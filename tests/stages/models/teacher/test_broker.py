@@ -101,7 +101,7 @@ def test_killed_again_and_again_it_makes_exactly_as_many_calls_as_there_are_ques
     assert len({line["key"] for line in journal.read(path)}) == len(list(journal.read(path))) == 40
 
 
-def test_a_call_on_the_wire_outlives_its_run_and_the_keeper_ends_after_it(answering, child, path):
+def test_a_call_on_the_wire_outlives_its_run_and_the_broker_ends_after_it(answering, child, path):
     server = answering(1.0)
     run = child(given(server), path, 3)
     until(lambda: len(server.requests) == 3, "nothing was asked")
@@ -195,7 +195,7 @@ def test_errors_cross_the_socket(chat_server, completion, path, asked):
         teacher_of("http://127.0.0.1:9/v1", path)
 
 
-def test_a_keeper_that_is_killed_is_one_clear_error_and_the_next_run_goes_on(answering, path, asked):
+def test_a_broker_that_is_killed_is_one_clear_error_and_the_next_run_goes_on(answering, path, asked):
     server = answering(30.0)
     teacher = teacher_of(server, path)
     replies = teacher.answer([asked("question 1")])
@@ -214,8 +214,8 @@ def test_told_to_end_it_finishes_what_is_on_the_wire(answering, path, asked):
     server = answering(0.5)
     teacher = teacher_of(server, path, max_in_flight=2)
     with pytest.raises(WorkError, match="told to end"):
-        for place, _reply in enumerate(teacher.answer([asked(f"question {n}") for n in range(8)])):
-            if place == 0:
+        for number, _reply in enumerate(teacher.answer([asked(f"question {n}") for n in range(8)])):
+            if number == 0:
                 os.kill(teacher.journal._client.broker_pid, signal.SIGTERM)
     teacher.close()
     until(lambda: not socket_path(path).exists(), "the broker does not end")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from stages.models.teacher.base import Reply
-from stages.models.teacher.judge import DISAGREES, UNPARSED, Comparison, Judge, letter, settle
+from stages.models.teacher.judge import DISAGREES, UNPARSED, Comparison, PairJudge, letter, resolve
 
 SAID = {"A": '{"verdict": "A"}', "B": '{"verdict": "B"}', "tie": '{"verdict": "tie"}', "?": "I like both."}
 
@@ -21,13 +21,13 @@ def reply(letter):
         ("A", "tie", None, DISAGREES), ("tie", "B", None, DISAGREES), ("?", "A", None, UNPARSED),
     ],
 )  # fmt: skip
-def test_settle(forward, backward, winner, reason):
-    verdict = settle("x", reply(forward), reply(backward))
+def test_resolve(forward, backward, winner, reason):
+    verdict = resolve("x", reply(forward), reply(backward))
     assert (verdict.winner, verdict.reason) == (winner, reason)
 
 
 def test_a_teacher_that_fails_gives_its_reason():
-    assert settle("x", Reply("x", "k", reason="teacher.truncated"), reply("A")).reason == "teacher.truncated"
+    assert resolve("x", Reply("x", "k", reason="teacher.truncated"), reply("A")).reason == "teacher.truncated"
 
 
 @pytest.mark.parametrize(
@@ -65,19 +65,19 @@ PAIRS = [Comparison("1", "q", "good", "bad"), Comparison("2", "q", "bad", "good"
 
 
 def test_the_better_answer_wins_wherever_it_stands():
-    judge = Judge(Reader(lambda a, b: "tie" if a == b else ("A" if a == "good" else "B")))
+    judge = PairJudge(Reader(lambda a, b: "tie" if a == b else ("A" if a == "good" else "B")))
     assert [v.winner for v in judge.compare(PAIRS)] == ["one", "two", "tie"]
     assert judge.tally.judged == 3 and judge.tally.ties == 1 and judge.tally.flip_rate == 0.0
     assert len(judge.teacher.asked) == 6
 
 
 def test_a_judge_that_takes_the_first_is_seen_through():
-    judge = Judge(Reader(lambda a, b: "A"))
+    judge = PairJudge(Reader(lambda a, b: "A"))
     assert [v.winner for v in judge.compare(PAIRS)] == [None] * 3 and judge.tally.flip_rate == 1.0
 
 
 def test_a_judge_that_likes_length_is_reported():
-    judge = Judge(Reader(lambda a, b: "A" if len(a) > len(b) else "B"))
+    judge = PairJudge(Reader(lambda a, b: "A" if len(a) > len(b) else "B"))
     pairs = [Comparison(str(n), "q", "x" * (1 + n % 5 * 20), "y" * 41) for n in range(40) if n % 5 != 2]
     list(judge.compare(pairs))
     assert judge.tally.length_correlation > 0.8 and judge.tally.notes()["length_correlation"].startswith("0.")
@@ -92,5 +92,5 @@ def test_scores():
             for request in requests:
                 yield Reply(request.id, "k", next(texts))
 
-    scored = list(Judge(Rater()).score([Comparison(str(n), "q", "a", "") for n in range(3)]))
+    scored = list(PairJudge(Rater()).score([Comparison(str(n), "q", "a", "") for n in range(3)]))
     assert scored == [("0", 4.0, None), ("1", None, UNPARSED), ("2", None, UNPARSED)]

@@ -25,14 +25,15 @@ def engine():
 
 
 def agree(engine, find, texts):
-    from stages.pii.engines.presidio import standing
+    from stages.pii.engines.presidio import without_overlaps
 
     kernel = [[] for _ in texts]
     for f in find(texts):
         kernel[f.item].append((f.start, f.end, BY_NAME[f.entity].presidio))
     for text, found in zip(texts, kernel):
         wanted = [
-            (r.start, r.end, r.entity_type) for r in standing(text, engine.analyze(text, "en", score_threshold=0.5))
+            (r.start, r.end, r.entity_type)
+            for r in without_overlaps(text, engine.analyze(text, "en", score_threshold=0.5))
         ]
         assert found == wanted, [text[a:b] for a, b, _ in set(found) ^ set(wanted)]
     return sum(map(len, kernel))
@@ -145,10 +146,10 @@ def test_on_all_shared_texts(shared, repo, tmp_path):
 
 
 def test_the_kernels_in_presidio_find_the_same(find):
-    from stages.pii.engines.presidio import analyzer, standing
+    from stages.pii.engines.presidio import analyzer, without_overlaps
 
     text = "메일 hong@example.co.kr로, 010-1234-5678입니다. 주민번호 900101-1234568, 카드 4111-1111-1111-1111"
-    results = standing(text, analyzer("kernel", languages=["ko"]).analyze(text, "ko"))
+    results = without_overlaps(text, analyzer("kernel", languages=["ko"]).analyze(text, "ko"))
     assert [(r.start, r.end, r.entity_type) for r in results] == [
         (f.start, f.end, BY_NAME[f.entity].presidio) for f in find([text])
     ]

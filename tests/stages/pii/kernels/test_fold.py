@@ -26,12 +26,12 @@ def folded(texts: list[str]):
 @settings(deadline=None, max_examples=300)
 @given(st.lists(SIGNS, min_size=1, max_size=4))
 def test_agrees_with_plain_python(texts):
-    data, offsets, items, (out, places, begins, ends) = folded(texts)
+    data, offsets, items, (out, bounds, begins, ends) = folded(texts)
     for k, item in enumerate(items):
         text = texts[item]
         wanted, starts, stops = plain(text)
-        assert bytes(out[places[k] : places[k + 1]]).decode() == wanted
-        at = places[k]
+        assert bytes(out[bounds[k] : bounds[k + 1]]).decode() == wanted
+        at = bounds[k]
         for sign, start, stop in zip(wanted, starts, stops):
             assert begins[at] - offsets[item] == len(text[:start].encode())
             assert ends[at] - offsets[item] == len(text[:stop].encode())

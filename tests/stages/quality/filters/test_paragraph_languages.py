@@ -31,7 +31,7 @@ def test_short_and_unsure_paragraphs_do_not_count(reasons):
     )
 
 
-def test_every_paragraph_with_its_place(judge):
+def test_every_paragraph_with_its_span(judge):
     text = f"  {EN}\nshort\n\n{KO}"
     rows = judge("paragraph_languages", [text, "x"], column="paragraphs", max_other=None).kept["paragraphs"].to_pylist()
     assert [(row["lang"], text[row["start"] : row["end"]]) for row in rows[0]] == [("en", EN), ("ko", KO)] and rows[

@@ -1,4 +1,4 @@
-"""A term blanked out at one of its places."""
+"""A term blanked out where it occurs."""
 
 from stages.sft.rules.cloze import BLANK
 

@@ -59,7 +59,7 @@ def test_passages_are_what_no_row_covers(page):
     assert free_passages(page, [], 400, 500, 5) == [] and free_passages(page, [(0, len(TEXT))], 40, 500, 5) == []
 
 
-def test_a_grounded_pair_is_a_row_with_its_passport(page, said, fact):
+def test_a_grounded_pair_is_a_row_with_its_provenance(page, said, fact):
     parsed = read(
         page,
         reply(

@@ -25,8 +25,8 @@ def _store(array, at, value):
 
 
 @kernel
-def _copy(source, at, sink, place):
-    copy64(source, at, sink, place)
+def _copy(source, at, sink, position):
+    copy64(source, at, sink, position)
 
 
 @kernel
@@ -53,11 +53,11 @@ def test_eight_bytes_are_one_little_endian_number(data, at, value):
 
 
 @settings(deadline=None, max_examples=100)
-@given(source=BYTES, sink=BYTES, at=st.integers(0, ROOM - 64), place=st.integers(0, ROOM - 64))
-def test_copy64_moves_64_bytes_and_no_other(source, sink, at, place):
+@given(source=BYTES, sink=BYTES, at=st.integers(0, ROOM - 64), position=st.integers(0, ROOM - 64))
+def test_copy64_moves_64_bytes_and_no_other(source, sink, at, position):
     target = array_of(sink)
-    _copy(array_of(source), at, target, place)
-    assert target.tobytes() == sink[:place] + source[at : at + 64] + sink[place + 64 :]
+    _copy(array_of(source), at, target, position)
+    assert target.tobytes() == sink[:position] + source[at : at + 64] + sink[position + 64 :]
 
 
 @settings(deadline=None, max_examples=200)
@@ -69,7 +69,7 @@ def test_copy64_moves_64_bytes_and_no_other(source, sink, at, place):
 @example(data=bytes(ROOM), at=0, byte=0)
 @example(data=b"\xff" * ROOM, at=3, byte=0)
 def test_others64_has_a_bit_for_every_byte_that_differs(data, at, byte):
-    expected = sum(1 << place for place in range(64) if data[at + place] != byte)
+    expected = sum(1 << position for position in range(64) if data[at + position] != byte)
     assert int(_others(array_of(data), at, np.uint8(byte))) == expected
 
 

@@ -161,10 +161,10 @@ def hub(qwen, tmp_path, monkeypatch):
     """huggingface_hub's cache with the folder as `lab/qwen`, its branch `main` at `COMMIT`; no network."""
     from huggingface_hub import constants
 
-    place = tmp_path / "cache" / "models--lab--qwen"
-    shutil.copytree(qwen, place / "snapshots" / COMMIT)
-    (place / "refs").mkdir()
-    (place / "refs" / "main").write_text(COMMIT)
+    cache = tmp_path / "cache" / "models--lab--qwen"
+    shutil.copytree(qwen, cache / "snapshots" / COMMIT)
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(COMMIT)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     fetched.cache_clear()

@@ -23,12 +23,12 @@ SAMPLES = 5
 """Samples per tier of a batch that the report may show."""
 
 
-def judged(stage: Decontaminate, batch: pa.RecordBatch) -> Work:
+def evaluated(stage: Decontaminate, batch: pa.RecordBatch) -> Work:
     """What becomes of `batch`: rows with an item in a dropped tier go, all that was found is in the ledger."""
     index = load(stage.against, stage.template_items)
     view, unread = text_view(batch, stage.fields, 1 << 62)
     docs = Docs(view, TEXT)
-    hits, templates = index.look_up(docs.data, docs.offsets)
+    hits, templates = index.lookup(docs.data, docs.offsets)
     needs = Needs(stage.coverage, stage.words)
     found: dict[int, list[Match]] = {}
     bounds = np.searchsorted(hits.row, np.arange(docs.n + 1))
@@ -76,7 +76,7 @@ def _note(known: list, items: list[Match], unread: str | None) -> str | None:
 
 
 def _notes(stage: Decontaminate, known: list, batch: pa.RecordBatch, found: dict[int, list[Match]]) -> dict:
-    """For the report: documents per tier and set, and samples of every tier by id and place (no text)."""
+    """For the report: documents per tier and set, and samples of every tier by id and position (no text)."""
     tiers: dict[str, dict[str, int]] = {}
     samples: dict[str, list[dict]] = {}
     ids = batch.column("id")

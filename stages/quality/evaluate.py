@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from stages.quality import Quality
 
 
-def judged(stage: Quality, batch: pa.RecordBatch) -> Work:
+def evaluated(stage: Quality, batch: pa.RecordBatch) -> Work:
     """What becomes of `batch` under the stage's filters."""
     view, unfit = text_view(batch, stage.fields, stage.max_bytes)
     docs = Docs(view, TEXT)
@@ -43,7 +43,7 @@ def judged(stage: Quality, batch: pa.RecordBatch) -> Work:
     columns: dict[str, pa.Array] = {}
     rounds: list[Sequence[Sequence[Edit]]] = []
     last = len(stage.filters) - 1
-    for place, (name, each) in enumerate(zip(names(stage.filters), stage.filters)):
+    for number, (name, each) in enumerate(zip(names(stage.filters), stage.filters)):
         verdict = _one_each(each.evaluate(docs), docs.n, name)
         for why, reason, lost in zip(reasons, verdict.reason, unfit, strict=True):
             if reason is not None and lost is None:
@@ -58,7 +58,7 @@ def judged(stage: Quality, batch: pa.RecordBatch) -> Work:
             docs = docs.with_columns(set_)
         if verdict.edits is not None:
             _refuse_edits_of_views(stage, batch, name)
-            wanted = np.ones(docs.n, bool) if place < last else np.array([not why for why in reasons], bool)
+            wanted = np.ones(docs.n, bool) if number < last else np.array([not why for why in reasons], bool)
             docs = _edited(docs, verdict.edits, wanted)
             rounds.append(verdict.edits)
     return _work(stage, batch, docs, reasons, notes, columns, rounds, metrics)
