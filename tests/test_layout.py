@@ -25,7 +25,7 @@ FLOORS = [
     },
     {"storage.shards", "filter"},
     {"storage.proof"},
-    {"storage.artefacts", "storage.opened"},
+    {"storage.artefacts", "storage.opened", "storage.recordings"},
     {"storage.store"},
     {"engine.pool"},
     {"engine.tasks"},

@@ -14,6 +14,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pipeline.deletion.forgotten import writing
@@ -22,6 +23,7 @@ from pipeline.engine.pool import Inline, OnRay, Pool
 from pipeline.engine.tasks import collect
 from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
 from pipeline.inspection.terminal import shown
+from pipeline.storage import recordings
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.proof import ARTEFACT, PAGE, sizes_of, wrong_sizes
@@ -138,6 +140,7 @@ def verify(path: str, workers: int = 1) -> Verification:
             whole = True
             for part in parts_of(store):
                 whole = _verify_part(part, found, pool, whole)
+            _verify_recordings(store, found)
             progress.current.end()
     finally:
         pool.close()
@@ -190,6 +193,18 @@ def _verify_part(store: Store, found: Verification, pool: Pool, whole: bool) -> 
         if not _may_belong(name, unknown):
             found.faults.append(_fault(store, name, "extra", "nothing speaks of it", ""))
     return rows and whole
+
+
+def _verify_recordings(store: Store, found: Verification) -> None:
+    """What a step recorded below its passes."""
+    for folder in recordings.below(store.path):
+        whole, faults = recordings.wrong(folder)
+        found.files += whole
+        below = folder.relative_to(store.path).as_posix()
+        for name, (kind, what) in sorted(faults.items()):
+            found.faults.append(
+                Fault(store.path, f"{below}/{name}", kind, what, recordings.FINISHED, recordings.hint(folder))
+            )
 
 
 def _entries(manifest: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -285,6 +300,8 @@ def strike(store: Store, fault: Fault) -> None:
     """Take one proof away. A pass takes the manifest of its store along, so that the next run looks at its passes again."""
     if fault.kind == "extra":
         store.fs.delete(fault.file)
+    elif fault.proof == recordings.FINISHED:
+        recordings.give_up(Path(fault.path).parent)
     elif fault.proof == MANIFEST:
         store.invalidate_manifest()
     else:

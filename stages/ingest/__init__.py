@@ -167,7 +167,7 @@ class Ingest(Stage):
 
         from pipeline.deletion.forgotten import load
         from pipeline.storage.files import Local, filesystem
-        from stages.ingest.crawl import crawl
+        from stages.ingest.crawl import crawl, summaries
         from stages.ingest.sources import recorded
         from stages.ingest.takedown import clean
 
@@ -176,7 +176,9 @@ class Ingest(Stage):
                 "a crawl is recorded on a local disk, and this store is not on one",
                 "crawl into a local store; read its WARC files from there",
             )
-        summaries = crawl(self.crawl, sink.fs.path("passes/crawl"), pool)
+        folder = sink.fs.path("passes/crawl")
+        made = crawl(self.crawl, folder, pool)
         if forgotten := load(filesystem(sink.path.rstrip("/").rpartition("/")[0] or ".")):
-            clean(Path(sink.fs.path("passes/crawl")), forgotten)
-        return [file for summary in summaries for file in recorded(summary)]
+            clean(Path(folder), forgotten)
+            made = summaries(self.crawl, folder)
+        return [file for summary in made for file in recorded(summary)]

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.errors import InfraError, SourceError
+from pipeline.storage import recordings
 from pipeline.storage.files import REFUSED, Remote, is_remote, storage_faults, tried, walk
 
 PACKAGES = "installed-packages"
@@ -168,15 +169,18 @@ def _digest(path: str, size: int, changed: int) -> str:
 
 
 def recorded(summary: Any) -> list[File]:
-    """The files of one crawled group: its WARC files, and the account of what was not fetched."""
+    """The files of one crawled group: its WARC files, and the account of what was not fetched. DamagedStore where one is not what
+    was recorded."""
     found = []
     for path in map(Path, summary.warcs):
         found.append(_file(path, path.parent, True)._replace(name=f"crawl/{summary.group}/{path.name}"))
     skipped = Path(summary.skipped_file)
-    return [
-        *found,
-        _file(skipped, skipped.parent, True)._replace(name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED),
-    ]
+    found.append(
+        _file(skipped, skipped.parent, True)._replace(name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED)
+    )
+    for file in found:
+        recordings.hold(Path(file.path), file.digest, summary.hashes)
+    return found
 
 
 # -- object storage ----------------------------------------------------------------------------------------------------

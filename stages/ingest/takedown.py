@@ -17,6 +17,7 @@ from typing import Any
 from pipeline.deletion.forgotten import Forgotten
 from pipeline.deletion.lineage import Lost
 from pipeline.schema import doc_id
+from pipeline.storage import recordings
 from pipeline.storage.files import TEMPORARY, Local
 from pipeline.storage.store import Store
 from stages.ingest.crawl.frontier import FRONTIER, forget_addresses
@@ -42,6 +43,11 @@ def forget(store: Store, lost: Lost) -> list[str]:
 
 def clean(folder: Path, forgotten: Forgotten, ids: frozenset[str] = frozenset()) -> list[str]:
     """Every recording below `folder` without what is forgotten. Archives come last: what they name is looked up first."""
+    with recordings.rewritten(sorted(path.parent for path in folder.rglob(recordings.FINISHED))):
+        return _cleaned(folder, forgotten, ids)
+
+
+def _cleaned(folder: Path, forgotten: Forgotten, ids: frozenset[str]) -> list[str]:
     for left in folder.rglob(f"*{TEMPORARY}*"):
         left.unlink()
     archives = sorted(folder.rglob("*.warc.gz"))

@@ -14,10 +14,9 @@ another fingerprint and so a folder of their own. Nothing heavy is imported here
 
 from __future__ import annotations
 
-import json
 import shutil
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import DiskFull, InfraError, SourceError, WorkError
 from pipeline.options import CONTENT, UNKEYED, Options
+from pipeline.storage import recordings
 
 LOG = "crawl.log"
 LOCK = "lock"
@@ -155,6 +155,8 @@ class CrawlSummary:
     """Links to hosts that are not crawled, each time one was met."""
     beyond: int = 0
     """Links that were not looked at: past `max_links` of their page, or past what is remembered of their host."""
+    hashes: dict[str, str] = field(default_factory=dict)
+    """Of its files, by name; of a crawl of before there are none."""
 
 
 def crawl(options: CrawlOptions, folder: str | Path, pool: Any) -> list[CrawlSummary]:
@@ -288,9 +290,10 @@ def summaries(options: CrawlOptions, folder: str | Path) -> list[CrawlSummary]:
 
 def summary_of(folder: Path) -> CrawlSummary:
     """The summary of the finished group in `folder`."""
-    from stages.ingest.crawl.finish import FINISHED, SKIPPED
+    from stages.ingest.crawl.finish import SKIPPED
 
-    told = json.loads((folder / FINISHED).read_text("utf-8"))
+    told = recordings.read(folder)
+    assert told is not None, "the group is finished"
     return CrawlSummary(
         group=told["group"],
         folder=str(folder),
@@ -300,4 +303,5 @@ def summary_of(folder: Path) -> CrawlSummary:
         skipped_file=str(folder / SKIPPED),
         outside=told["outside"],
         beyond=told["beyond"],
+        hashes=told.get("hashes", {}),
     )

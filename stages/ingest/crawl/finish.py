@@ -8,24 +8,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pipeline.storage import recordings
+
 SKIPPED = "skipped.jsonl"
-FINISHED = "finished.json"
 
 
 def finish(folder: Path, group: str, frontier: Any, read: dict[str, int]) -> None:
-    """Write `skipped.jsonl` (every address that gave no record) and then `finished.json` (counts, files, links read from other groups)."""
+    """Write `skipped.jsonl` (every address that gave no record) and then `finished.json` (counts, files and their hashes, links read from other groups)."""
     _put(folder / SKIPPED, (json.dumps(row, ensure_ascii=False) + "\n" for row in frontier.skipped()))
     files = {path.name: path.stat().st_size for path in sorted(folder.glob("*.warc.gz"))}
-    summary = {"group": group, **frontier.summary(), "files": files, "read": read}
-    _put(folder / FINISHED, [json.dumps(summary, ensure_ascii=False, indent=1) + "\n"])
+    proven = recordings.hashes(folder, [*files, SKIPPED])
+    recordings.write(folder, {"group": group, **frontier.summary(), "files": files, "read": read, "hashes": proven})
 
 
 def finished(folder: Path) -> dict[str, Any] | None:
-    """The summary of a finished group, or None. Files that were shortened or lost since make it unfinished."""
-    path = folder / FINISHED
-    if not path.is_file():
+    """The summary of a finished group, or None. Files that were shortened or lost since make it unfinished. DamagedStore where it
+    is not what was written."""
+    summary = recordings.read(folder)
+    if summary is None:
         return None
-    summary = json.loads(path.read_text("utf-8"))
     for name, size in summary["files"].items():
         file = folder / name
         if not file.is_file() or file.stat().st_size != size:
