@@ -17,7 +17,7 @@ from stages.models.inference.folder import opened
 from stages.train.objective.judging import RewardFunction, built
 from stages.train.workers.levers import (
     check_card,
-    check_deepspeed,
+    check_reports,
     check_used,
     check_workers,
     contradictions,
@@ -121,9 +121,9 @@ class Train(Stage):
     """What transformers, PEFT and TRL call the same."""
     output_shape: ClassVar[str | None] = None
     manifest_notes: ClassVar[tuple[str, ...]] = ("template",)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     uses_rng: ClassVar[bool] = True
-    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "peft", "bitsandbytes")
+    libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "peft", "bitsandbytes")
 
     objective: Literal["clm", "mlm", "sft", "dpo", "reward", "rl"] = "clm"
     """clm: predict every token of packed documents; mlm: say what hidden tokens were; sft: predict the answers in conversations;
@@ -193,14 +193,8 @@ class Train(Stage):
     "Gradient checkpointing: compute activations twice instead of keeping them."
 
     parallel: Literal["data", "fsdp"] = "data"
-    """With several workers: data, the whole model on each of them; fsdp, weights, gradients and optimizer state in shards over all (torch's
-    FSDP2, after ZeRO-3, Rajbhandari et al. 2020), for clm, sft, dpo with full, freeze or lora. A teacher stays whole on each."""
-    tensor: int = Field(1, ge=1)
-    """With parallel: fsdp: workers that share the heads and inner widths of every layer (Shoeybi et al. 2019), side by side on one machine;
-    the others share the rows. For full and freeze. Pipeline parallel (layers on different workers) is not built."""
-    deepspeed: Annotated[str | None, CONTENT] = None
-    """File with DeepSpeed's configuration (JSON, ZeRO stage 1 to 3) for several workers, where the package is installed; what the step has options
-    for (batch, clip, rate, dtype) is refused there unless it agrees or says "auto". Run on CPU over gloo with 0.19.8, not on a card."""
+    """With several workers, by accelerate: data, the whole model on each of them (DDP); fsdp, weights, gradients and optimizer state in shards
+    over all (FSDP2, after ZeRO-3, Rajbhandari et al. 2020), for clm, sft, dpo with full, freeze or lora. A teacher stays whole on each."""
     attention: Literal["auto", "sdpa", "flex", "flash"] = "auto"
     """sdpa: a block-diagonal mask, everywhere; flex: torch's flex attention with a block mask of the documents; flash: flash attention 2 over
     the bounds of the documents, as torch brings it (`varlen_attn`; bf16 or fp16, no package needed). These two on CUDA only; neither has run on
@@ -275,8 +269,10 @@ class Train(Stage):
     "Steps between checkpoints."
     keep: Annotated[int, UNKEYED] = Field(1, ge=1)
     "Checkpoints kept while training."
+    report_to: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], UNKEYED] = ()
+    "Where every step's loss, rate, gradient and speed are sent as well (transformers' callbacks; the package must be installed)."
     tensorboard: Annotated[str | None, UNKEYED] = None
-    "Folder for a TensorBoard event file: loss, rate, gradient, tokens per second, MFU and memory of every step."
+    "Folder for TensorBoard's event file, with report_to: tensorboard."
     threads: int = Field(2, ge=1)
     "CPU threads of a worker. An option, not what the machine has: sums are split by it, so it decides last bits."
     seed: int | None = None
@@ -343,12 +339,11 @@ class Train(Stage):
         return f"{group} x {each // passes} x {passes} = {rows} {what} a step"
 
     def needs(self) -> tuple[str, ...]:
-        """With rl, TRL's version decides too; under DeepSpeed, its own."""
+        """With rl, TRL's version decides too."""
         return (
             *self.libraries,
             *sorted({name for one in self.rewards for name in one.libraries}),
             *(("trl",) if self.objective == "rl" else ()),
-            *(("deepspeed",) if self.deepspeed else ()),
         )
 
     def whole(self) -> bool:
@@ -398,7 +393,7 @@ class Train(Stage):
                 "use optimizer: adamw",
             )
         check_workers(self, inputs.workers)
-        check_deepspeed(self.shared_by(inputs.workers), inputs.workers)
+        check_reports(self)
         check_card(self, self.attention in ("flex", "flash") and cuda_is_there())
         check_used(self, based, bool(inputs["teacher"]), bool(inputs["reward"]))
         if inputs["teacher"] and self.objective not in ("clm", "sft"):

@@ -16,8 +16,8 @@ import torch
 
 from pipeline.errors import UsageError
 from stages.models.chat.rows import IGNORED, Row, collate
+from stages.models.inference.device import computed_in
 from stages.models.inference.score import token_logps
-from stages.train.loop import computed_in
 
 LOOK = 2048
 """Rows examined at most, spread evenly over the run's."""

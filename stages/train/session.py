@@ -21,15 +21,16 @@ from pipeline.storage.shards import Clock
 from pipeline.storage.store import ARTEFACT, Store
 from stages.models.chat.template_lock import check_lock, lock_of
 from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, write_stops
-from stages.models.inference.attention import attend
 from stages.models.inference.chain import CARD, ChainLink, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type
 from stages.models.inference.generate import tokenizer_of
 from stages.train import data_check as doctor
 from stages.train.adapters import base_name, save_adapter
-from stages.train.checkpoint import Checkpoints
 from stages.train.embeddings import added, own_tokenizer
-from stages.train.loop import Loop, computed_in
+from stages.train.engine import trainer
+from stages.train.engine.checkpoint import Checkpoints, Parts
+from stages.train.engine.schedule import StepPlan, plan
+from stages.train.engine.shards import frugal
 from stages.train.merge import folded
 from stages.train.model import TrainableModel, build, scratch, trainable
 from stages.train.objective.conversations import LONGEST, Conversations, Pairs
@@ -40,11 +41,9 @@ from stages.train.objective.masked import Masked, mask_id
 from stages.train.objective.reward import Reward
 from stages.train.objective.rl import Prompts
 from stages.train.planning import budget as budgets
-from stages.train.planning.gauge import Events, Gauge, utilisation
-from stages.train.schedule import StepPlan, plan
+from stages.train.planning.gauge import Gauge, utilisation
 from stages.train.workers.levers import spread
-from stages.train.workers.sharded import Parts, frugal, held
-from stages.train.workers.world import Copied, World
+from stages.train.workers.world import World
 
 FORMAT = 1
 
@@ -53,7 +52,7 @@ class Session:
     """A run in one process (one of `world`). Use as a context: it fixes threads and random state inside."""
 
     def __init__(self, job: Any, world: World = World()):
-        self.stage, self.world = job.stage.shared_by(world.shares), world
+        self.stage, self.world = job.stage.shared_by(world.size), world
         self.inputs, self.sink, self.key = job.inputs, job.sink, job.key
         self.planned: budgets.Requirements | None = None
         self.took: dict[str, Any] = {}
@@ -90,32 +89,21 @@ class Session:
         gauge = Gauge(self.device)
         frugal(self.stage, self.device)
         built = build(
-            self.stage,
-            self.chain,
-            self.tokenizer,
-            data.width,
-            self.dtype,
-            built_on(self.stage, self.device),
-            self.added,
-        )
-        attend(built.model, self.stage.attention)
-        self.held = held(self.stage, built.model, self.world, self.device)
-        objective = self._objective(data, built)
-        self.findings += self._with_model(data, built, objective)
-        doctor.refuse(self.findings)
-        kept = (self.sink, self.key, self.stage.keep)
-        checkpoints = Checkpoints(*kept) if type(self.held) is Copied else Parts(*kept, self.world)
-        if self.world.rank == 0 and not checkpoints.steps():
-            checkpoints.clear()
-        loop = Loop(self.stage, self.held, objective, steps, self.seed, self.device, self.dtype, self.world)
-        with Watch(self.stage, self.planned, steps, gauge, told, self.world.rank == 0) as watch:
-            history = loop.run(checkpoints, alive, watch)
-        self.held.gather(whole=built.adapter is None)
+            self.stage, self.chain, self.tokenizer, data.width, self.dtype, built_on(self.stage, self.device), self.added
+        )  # fmt: skip
+        objective = self._objective(data)
+        checkpoints = self._checkpoints()
+        watch = Watch(self.planned, steps, gauge, told)
+        done = trainer.train(
+            self.stage, built.model, objective, steps, self.seed, self.dtype, checkpoints, self.world, alive=alive, told=watch,
+            first=lambda ask: self._with_model(ask, data, objective),
+        )  # fmt: skip
+        self.findings += [doctor.CheckResult(*finding) for finding in done.first]
         spent = self._spent(clock)
         if self.world.rank:
             return None
         self.took = watch.took()
-        receipt = self._put(built, data, steps, history, loop.visits > 0, spent)
+        receipt = self._put(built, data, steps, done.history, done.visits > 0, spent)
         checkpoints.clear()
         return receipt
 
@@ -123,6 +111,12 @@ class Session:
         """Wall-clock seconds of this run, and CPU seconds of all its workers."""
         spent = clock.lap()
         return {**spent, "cpu_seconds": round(sum(self.world.gather(spent["cpu_seconds"])), 3)}
+
+    def _checkpoints(self, kind: type[Checkpoints] = Checkpoints) -> Checkpoints:
+        found = kind(self.sink, self.key, self.stage.keep, self.world)
+        if self.world.rank == 0 and not found.steps():
+            found.clear()
+        return found
 
     def _reinforce(self, data: Any, alive: Any, told: Any, clock: Clock) -> Receipt | None:
         from stages.train.model import reinforced_base
@@ -132,11 +126,8 @@ class Session:
         steps = plan(len(data), per_step, self.stage.epochs, self.stage.steps)
         model, config = reinforced_base(self.stage, self.chain, self.tokenizer, data.width, self.device)
         judge = judge_of(self.stage, self.inputs["reward"], self.device, self.dtype)
-        kept = (self.sink, self.key, self.stage.keep)
         # Each worker draws answers of its own, so each keeps its own random state.
-        checkpoints = Checkpoints(*kept) if self.world.size == 1 else Parts(*kept, self.world)
-        if self.world.rank == 0 and not checkpoints.steps():
-            checkpoints.clear()
+        checkpoints = self._checkpoints(Checkpoints if self.world.size == 1 else Parts)
         done = reinforce(
             self.stage,
             model,
@@ -176,12 +167,17 @@ class Session:
         budgets.refuse(found, self.stage, data.width, bool(self.chain))
         return found
 
-    def _with_model(self, data: Any, built: TrainableModel, objective: Any) -> list[doctor.CheckResult]:
-        """The doctor's checks that ask the model."""
+    def _with_model(self, ask: trainer.Ask, data: Any, objective: Any) -> list[doctor.CheckResult]:
+        """Before the first step: what the objective measures of the model it begins with, and the doctor's checks that ask the model."""
         pad, where = self.tokenizer.pad_token_id or 0, (self.device, self.dtype)
-        if self.stage.objective in ("clm", "sft"):
-            return [self.held.ask(doctor.documents_apart, data, pad, *where)]
-        return self.held.ask(doctor.sides_kept, objective, data, pad, *where) if self.stage.objective == "dpo" else []
+        found: list[doctor.CheckResult] = []
+        if isinstance(objective, Preference):
+            objective.refer(ask, self.stage.batch, self.world)
+            found = ask(doctor.sides_kept, objective, data, pad, *where)
+        elif self.stage.objective in ("clm", "sft"):
+            found = [ask(doctor.documents_apart, data, pad, *where)]
+        doctor.refuse(found)
+        return found
 
     # -- what goes in ----------------------------------------------------------------------------------------------
 
@@ -224,7 +220,7 @@ class Session:
             "raise seq_len or pack shorter rows where they are over_context; lower `holdout`; look at the store with `maetdol inspect`",
         )
 
-    def _objective(self, data: Any, built: TrainableModel) -> Any:
+    def _objective(self, data: Any) -> Any:
         pad = self.tokenizer.pad_token_id
         if self.stage.objective == "mlm":
             hidden = {"share": self.stage.mask_share, "next_sentence": self.stage.next_sentence}
@@ -240,13 +236,9 @@ class Session:
             }
             return Likelihood(data, pad if pad is not None else 0, self.device, fixed_width=fixed, **learned)
         stage = self.stage
-        found = Preference(
+        return Preference(
             data, pad, self.device, beta=stage.pull(), per_token=stage.length_normalised, sft_weight=stage.sft_weight
         )
-        built.model.eval()
-        with computed_in(self.device, self.dtype):
-            self.held.ask(found.refer, stage.batch)
-        return found
 
     def _teacher(self) -> Any:
         """The model to learn from, or None. UsageError where it does not read this run's tokens as this run writes them."""
@@ -304,7 +296,7 @@ class Session:
             )
             if self.added is not None:
                 notes["tokens_added"] = len(self.added.ids)
-            notes["batch"] = self.stage.rows_of_a_step(self.world.shares)
+            notes["batch"] = self.stage.rows_of_a_step(self.world.size)
             notes["took"] = {**self.took, "seconds": round(spent["seconds"], 1)}
             notes["plan"] = self.planned.notes() if self.planned else {}
             notes["doctor"] = {finding.check: finding.value for finding in self.findings}
@@ -350,7 +342,7 @@ class Session:
 
 def built_on(stage: Any, device: Any) -> Any:
     """Where the model is put together: where it is trained, or on the host when the card will hold shards of it only."""
-    return torch.device("cpu") if stage.parallel == "fsdp" or stage.deepspeed else device
+    return torch.device("cpu") if stage.parallel == "fsdp" else device
 
 
 def base_chain(inputs: Any) -> list[ChainLink]:
@@ -414,56 +406,27 @@ def tokenizer_hash(tokenizer: Store | None, chain: Sequence[ChainLink]) -> str |
 
 
 class Watch:
-    """Hears of every step: hands it on to the bar, and with its rate, share of the peak and memory to TensorBoard."""
+    """Hears of every step: hands it on to the bar, and keeps how fast steps went."""
 
     def __init__(
-        self,
-        stage: Any,
-        planned: budgets.Requirements,
-        steps: StepPlan,
-        gauge: Gauge,
-        told: Callable[[dict[str, Any]], None],
-        writes: bool,
+        self, planned: budgets.Requirements, steps: StepPlan, gauge: Gauge, told: Callable[[dict[str, Any]], None]
     ):
         self.planned, self.gauge, self.told = planned, gauge, told
         self.per_step = planned.tokens / steps.steps
         self.rates: list[float] = []
-        self.folder = stage.tensorboard if writes else None
-
-    def __enter__(self) -> Watch:
-        self.events = Events(self.folder) if self.folder else None
-        return self
-
-    def __exit__(self, *fault: Any) -> None:
-        if self.events is not None:
-            self.events.close()
 
     def __call__(self, line: dict[str, Any]) -> None:
         self.rates.append(self.per_step / max(line["seconds"], 1e-9))
         self.told(line)
-        if self.events is not None:
-            values = {
-                name: float(line[name])
-                for name in line
-                if name not in ("step", "steps", "weight", "seconds", "tokens") and line[name] is not None
-            }
-            values |= {"tokens_per_second": self.rates[-1]} | {
-                name: float(value) for name, value in self._machine(self.rates[-1]).items() if value is not None
-            }
-            self.events.tell(line["step"], values)
-
-    def _machine(self, rate: float) -> dict[str, Any]:
-        work = self.planned.work_per_token
-        return {"mfu": utilisation(work, rate, budgets.peak_of(self.planned.machine)), "peak_memory": self.gauge.peak()}
 
     def took(self) -> dict[str, Any]:
         """Median rate of the steps of this process, the share of the peak that is, and the highest memory."""
         rate = float(np.median(self.rates)) if self.rates else 0.0
-        found = self._machine(rate)
+        share = utilisation(self.planned.work_per_token, rate, budgets.peak_of(self.planned.machine))
         return {
             "tokens_per_second": round(rate, 1),
-            "mfu": round(found["mfu"], 4) if found["mfu"] else None,
-            "peak_memory": found["peak_memory"],
+            "mfu": round(share, 4) if share else None,
+            "peak_memory": self.gauge.peak(),
         }
 
 

@@ -63,3 +63,12 @@ def number_type(name: str, device: Any) -> Any:
     if name == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
         raise UsageError("this card does not compute in bf16", "set dtype: fp32")
     return {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
+
+
+def computed_in(device: Any, dtype: Any) -> Any:
+    """The block in which matrices are multiplied in `dtype`; fp32 is left alone."""
+    import torch
+
+    return torch.autocast(
+        device.type, dtype=dtype if dtype != torch.float32 else torch.bfloat16, enabled=dtype != torch.float32
+    )

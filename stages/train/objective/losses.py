@@ -7,15 +7,15 @@ every token (every pair) counts the same wherever it lies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from stages.models.chat.rows import Row, collate
 from stages.models.inference.score import IGNORED, divergences, token_logps, virtual_tokens
+from stages.train.workers.world import World
 
 
 class LossSums(NamedTuple):
@@ -36,6 +36,13 @@ class Objective(Protocol):
     def row_ids(self, indices: Sequence[int]) -> list[str]: ...
     def begin(self, step: int) -> None:
         """A step begins; most objectives need not know."""
+
+    def remembered(self) -> dict[str, torch.Tensor]:
+        """What was measured before the first step and is kept with checkpoints."""
+        return {}
+
+    def recall(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Take up what `remembered` gave."""
 
 
 class Likelihood(Objective):
@@ -102,8 +109,8 @@ class Paired(Objective):
     def weight(self, index: int) -> int:
         return 1
 
-    def length(self, index: int) -> int:
-        pair = self.data.pair(index)
+    def length(self, index: int, held: bool = False) -> int:
+        pair = self.data.pair(index, held)
         return max(len(pair.chosen.ids), len(pair.rejected.ids))
 
     def row_ids(self, indices: Sequence[int]) -> list[str]:
@@ -124,15 +131,26 @@ class Preference(Paired):
         self.reference: dict[bool, torch.Tensor] = {}
         """held -> (pairs, 2): the reference's score of chosen and rejected."""
 
-    @torch.no_grad()
-    def refer(self, model: Any, batch: int) -> None:
-        """Measure the reference: `model` as it stands now, before any training; virtual tokens change it at once, so without them."""
-        model = model.get_base_model() if virtual_tokens(model) else model
+    def refer(self, ask: Callable[..., Any], batch: int, world: World = World()) -> None:
+        """Measure the reference: the model that `ask(question, *given)` asks, as it stands now, before any training."""
         for held, count in ((False, self.rows), (True, self.held_rows)):
-            found = [
-                self._scores(model, list(range(at, min(at + batch, count))), held)[0] for at in range(0, count, batch)
-            ]
-            self.reference[held] = torch.cat(found) if found else torch.zeros(0, 2, device=self.device)
+            found = torch.zeros(count, 2, device=self.device)
+            order = sorted(range(count), key=lambda index: -self.length(index, held))
+            for at in range(0, count, batch * world.size):
+                mine = order[at + world.rank * batch :][: min(batch, max(0, count - at - world.rank * batch))]
+                scores = ask(self._referred, mine or order[:1], held)
+                found[mine] = scores[: len(mine)]
+            self.reference[held] = world.sum(found)
+
+    def _referred(self, model: Any, indices: Sequence[int], held: bool) -> torch.Tensor:
+        # Virtual tokens change a model at once, so its reference is the one without them.
+        return self._scores(model.get_base_model() if virtual_tokens(model) else model, indices, held)[0]
+
+    def remembered(self) -> dict[str, torch.Tensor]:
+        return {f"reference.{held}": scores for held, scores in self.reference.items()}
+
+    def recall(self, tensors: dict[str, torch.Tensor]) -> None:
+        self.reference = {held: tensors[f"reference.{held}"].to(self.device) for held in (False, True)}
 
     def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> LossSums:
         scores, means = self._scores(model, indices, held)
@@ -164,22 +182,3 @@ class Preference(Paired):
 def share_above(differences: torch.Tensor) -> torch.Tensor:
     """How many are above zero; a tie is half."""
     return (differences > 0).sum() + 0.5 * (differences == 0).sum()
-
-
-def order(rows: int, epoch: int, seed: int) -> np.ndarray:
-    """The order of an epoch: a permutation from (seed, epoch) alone."""
-    return np.random.default_rng([seed, epoch]).permutation(rows)
-
-
-class Positions:
-    """Position in the whole run -> row, through the permutations of its epochs."""
-
-    def __init__(self, rows: int, seed: int):
-        self.rows, self.seed = rows, seed
-        self._epoch, self._order = -1, np.zeros(0, np.int64)
-
-    def __getitem__(self, position: int) -> int:
-        epoch, at = divmod(position, self.rows)
-        if epoch != self._epoch:
-            self._epoch, self._order = epoch, order(self.rows, epoch, self.seed)
-        return int(self._order[at])

@@ -7,11 +7,7 @@ held-out reward before and after, and an artefact that says what it was made fro
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,16 +15,16 @@ import pyarrow as pa
 import torch
 
 from pipeline.errors import InfraError, UsageError, WorkError
-from pipeline.storage.files import Local
 from pipeline.storage.ledger import Ledger
-from pipeline.storage.store import Store
 from stages.models.chat.templates import Chat, ChatFault
 from stages.models.holdout import held_out, prompt_key
+from stages.models.inference.device import number_type
 from stages.models.inference.generate import Generator, SamplingParams
-from stages.train.checkpoint import Checkpoints, State
+from stages.train.engine.arguments import reporting, settings
+from stages.train.engine.checkpoint import Checkpoints, State
+from stages.train.engine.schedule import StepPlan
+from stages.train.engine.state import Kept, kept, remembering, resume, scratch_folder
 from stages.train.objective.judging import Judge
-from stages.train.objective.trl_checkpoint import Kept, kept, remembering, resume
-from stages.train.schedule import StepPlan
 from stages.train.workers.world import World
 
 
@@ -122,8 +118,9 @@ def reinforce(
 
     judge.agree(chat, questions.answers)
     found = kept(checkpoints, world)
-    drawn = {row for row, was in enumerate(found.state.tensors["more.drawn"].tolist()) if was} if found.state else set()
-    history = [found.state.scalars["more"]["first"] if found.state else _held(0, model, chain, questions, judge, stage)]
+    before = found.more()
+    drawn = set(torch.nonzero(before.tensors["drawn"])[:, 0].tolist()) if found.state else set()
+    history = [before.scalars["first"] if found.state else _held(0, model, chain, questions, judge, stage)]
 
     def reward(prompts: list, completions: list, **_: Any) -> list[float]:
         asked = [asks[0]["row"] for asks in prompts]
@@ -140,7 +137,7 @@ def reinforce(
         [{"prompt": [{"role": "user", "content": "", "row": row}]} for row in range(len(questions))]
     )
 
-    def more() -> State:
+    def more(trainer: Any) -> State:
         return State({"drawn": torch.tensor([row in drawn for row in range(len(questions))])}, {"first": history[0]})
 
     with scratch_folder(checkpoints.sink, world.rank) as folder:
@@ -168,24 +165,8 @@ def reinforce(
     return Trained(made, "default" if config is not None else None, history, used)
 
 
-@contextmanager
-def scratch_folder(sink: Store, rank: int) -> Iterator[str]:
-    """Where TRL may write: in the run's own store, so that what a kill leaves behind is cleared by the next try."""
-    if not isinstance(sink.fs, Local):
-        with tempfile.TemporaryDirectory(prefix="maetdol-rl-") as folder:
-            yield folder
-        return
-    place = Path(sink.fs.path(f"passes/trl-{rank:04d}"))
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    try:
-        yield str(place)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-
-
 def _trainer(
-    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, questions: Prompts, plan: StepPlan, seed: int, folder: str, found: Kept, more: Callable[[], State], world: World
+    stage: Any, model: Any, config: Any, reward: Any, given: Any, chat: Chat, questions: Prompts, plan: StepPlan, seed: int, folder: str, found: Kept, more: Callable[[Any], State], world: World
 ) -> Any:  # fmt: skip
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
@@ -198,19 +179,16 @@ def _trainer(
         raise UsageError(
             f"batch {stage.batch} cannot be shared by {world.size} workers", f"set batch to a multiple of {world.size}"
         )
-    settings = {
-        "output_dir": folder, "per_device_train_batch_size": stage.batch // world.size, "gradient_accumulation_steps": stage.accumulation, "max_steps": plan.steps,
-        "num_generations": stage.answers, "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl,
-        "learning_rate": stage.rate(), **scheduler(stage.schedule, plan.steps, round(stage.warmup * plan.steps)),
-        "max_grad_norm": stage.clip, "weight_decay": stage.decay(), "logging_steps": stage.log_every, "save_strategy": "steps", "save_steps": stage.save_every, "report_to": [],
-        "disable_tqdm": True, "seed": seed, "data_seed": seed, "use_cpu": not torch.cuda.is_available(), "gradient_checkpointing": stage.checkpointing,
-        "bf16": stage.dtype == "bf16" or (stage.dtype == "auto" and torch.cuda.is_available()), "fp16": stage.dtype == "fp16", "log_completions": False,
+    asked = {
+        "per_device_train_batch_size": stage.batch // world.size, "gradient_accumulation_steps": stage.accumulation, "num_generations": stage.answers,
+        "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl, "logging_steps": stage.log_every,
+        "gradient_checkpointing": stage.checkpointing, "log_completions": False, "report_to": reporting(stage),
     }  # fmt: skip
     chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl == "grpo" else (RLOOTrainer, RLOOConfig)
     made = asking(remembering(chosen, found, more), questions, chat)(
         model=model,
         reward_funcs=reward,
-        args=options(**settings),
+        args=options(**settings(stage, plan, seed, folder, number_type(stage.dtype, model.device)) | asked),
         train_dataset=given,
         processing_class=chat.tokenizer,
         peft_config=config,
@@ -218,19 +196,11 @@ def _trainer(
     for parameter in made.model.parameters():
         if parameter.requires_grad and parameter.dtype == torch.bfloat16 and stage.method == "qlora":
             parameter.data = parameter.data.float()  # TRL rounds them; this house keeps what is trained in fp32
+    torch.set_num_threads(stage.threads)  # accelerate chooses a number of its own for groups on processors
     if made.ref_model is not None:
         # TRL reads the reference from the folder the model came from, which is not what adapters merged into it made of it.
         made.ref_model.load_state_dict(model.state_dict())
     return made
-
-
-def scheduler(schedule: str, steps: int, warmup: int) -> dict[str, Any]:
-    """Options of transformers for a schedule of ours over `steps`, `warmup` of them rising. As `stages.train.schedule.rate`, with floor 0."""
-    if schedule != "wsd":
-        name = "constant_with_warmup" if schedule == "constant" else schedule
-        return {"lr_scheduler_type": name, "warmup_steps": warmup}
-    falling = {"num_decay_steps": max(1, round(0.2 * (steps - warmup))), "decay_type": "linear"}
-    return {"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": warmup, "lr_scheduler_kwargs": falling}
 
 
 def asking(kind: type, questions: Prompts, chat: Chat) -> type:

@@ -13,11 +13,11 @@ from pipeline.engine.recipe import Recipe, Step, is_path
 from pipeline.errors import UsageError
 from pipeline.storage.store import Store
 from stages.models.inference.folder import store_of
+from stages.train.engine.schedule import StepPlan, plan
 from stages.train.model import inner_width
 from stages.train.objective.conversations import LONGEST
 from stages.train.planning import budget as b
 from stages.train.planning import pace
-from stages.train.schedule import StepPlan, plan
 from stages.train.workers.levers import spread
 
 VOCABULARY = 32_000
@@ -55,7 +55,7 @@ def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None 
     """None where the step's rows are not there yet and `tokens` is not given."""
     hardware = recipe.run.steps.get(step.name)
     workers = (hardware.workers if hardware else None) or 1
-    stage: Any = step.stage.shared_by(workers // step.stage.tensor)  # type: ignore[attr-defined]
+    stage: Any = step.stage.shared_by(workers)  # type: ignore[attr-defined]
     shape, most = shape_of(recipe, step), stage.seq_len or width_of(recipe, step)
     found_rows = rows_of(recipe, step, most, tokens)
     if found_rows is None:
@@ -81,7 +81,7 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
     made = estimate(recipe, step, where, tokens)
     if made is None:
         return f"{step.name}: its rows are not there yet, and --tokens was not given", True
-    stage = stage.shared_by(made.workers // stage.tensor)
+    stage = stage.shared_by(made.workers)
     found, shape, width, total = made.budget, made.budget.shape, made.width, made.rows.length * made.passes.positions
     based = bool(step.ports.get("base"))
     hours = found.seconds / 3600 * (made.workers if where.cuda else 1)
@@ -93,7 +93,7 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
         + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
         f"  time    about {spoken(found.seconds)}{besides}"
         + (f", about {hours * price:,.2f} at {price:g} an hour" if price is not None else ""),
-        f"  batch   {stage.rows_of_a_step(made.workers // stage.tensor)}",
+        f"  batch   {stage.rows_of_a_step(made.workers)}",
         f"  ratio   {b.ratio(found)}" if stage.objective in ("clm", "mlm") else None,
         f"  advice  {b.advice(stage, shape, width, total, where, based)}",
     ]

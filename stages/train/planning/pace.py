@@ -22,12 +22,10 @@ import torch
 
 from stages.models.chat.rows import IGNORED, Row, collate, join, segment
 from stages.models.inference.chain import load_model
-from stages.models.inference.device import arithmetic
+from stages.models.inference.device import arithmetic, computed_in
 from stages.models.inference.score import token_logps
-from stages.train.loop import computed_in
 from stages.train.model import config_of, open_layers, trainable
 from stages.train.planning.budget import Shape
-from stages.train.workers.world import optimizer_of
 
 LARGEST = 30_000_000
 """Weights of a layer above which nothing is tried out: on a processor such a model is not trained, and a try would take minutes."""
@@ -128,7 +126,7 @@ def _tried(stage: Any, shape: Shape, rows: RunRows, batch: int) -> Pace:
     share = batch * rows.length / (some * length)
     given = collate([_row(rows, length, shape.vocabulary, n) for n in range(some)], 0, CPU, length)
     parameters = trainable(model)
-    optimizer = optimizer_of(stage, parameters, 0.0)
+    optimizer = torch.optim.AdamW(list(parameters.values()), lr=0.0, fused=True)
     where = computed_in(CPU, torch.bfloat16 if stage.dtype in ("bf16", "fp16") else torch.float32)
 
     def forwards() -> torch.Tensor:

@@ -78,7 +78,7 @@ def train_worker(config: dict[str, Any]) -> None:
 
     job = config["job"]
     context = train.get_context()
-    world = World(context.get_world_rank(), context.get_world_size(), job.stage.tensor)
+    world = World(context.get_world_rank(), context.get_world_size())
     if world.rank:
         with Session(job, world) as session:
             session.train(alive_check(job.driver), lambda line: None)

@@ -11,6 +11,7 @@ import json
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -49,7 +50,7 @@ class TrainingJob:
 def launch(stage: Any, inputs: Inputs, sink: Store, pool: Pool, key: str) -> Receipt:
     """Train, and return the artefact's receipt. StageFailed (or a usage or store error) where it did not end well."""
     job = TrainingJob(stage, inputs, sink, key)
-    progress.current.say(f"train: {stage.rows_of_a_step(inputs.workers // stage.tensor)}")
+    progress.current.say(f"train: {stage.rows_of_a_step(inputs.workers)}")
     with watched(sink):
         if inputs.workers > 1 and distributes(pool):
             from stages.train.workers.group import train_group
@@ -101,10 +102,25 @@ def train_alone(job: TrainingJob) -> Receipt | None:
         return session.train(alive_check(job.driver), teller(job.sink))
 
 
-def teller(sink: Store) -> Callable[[dict[str, Any]], None]:
-    from stages.train.loop import Teller
-
+def teller(sink: Store) -> Teller:
     return Teller(sink.fs.path(PROGRESS) if isinstance(sink.fs, Local) else None)
+
+
+class Teller:
+    """Writes how far a run is to a small file for the driver's bar, at most once a second. Nothing reads it back."""
+
+    def __init__(self, path: str | None):
+        self.path, self.told = path, 0.0
+
+    def __call__(self, line: dict[str, Any]) -> None:
+        now = time.monotonic()
+        if self.path is None or (now - self.told < 1.0 and line["step"] < line["steps"]):
+            return
+        self.told = now
+        part = f"{self.path}.part-{os.getpid()}"
+        with open(part, "w", encoding="utf-8") as out:
+            json.dump(line, out)
+        os.replace(part, self.path)
 
 
 # -- who lives -----------------------------------------------------------------------------------------------------

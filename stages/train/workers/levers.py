@@ -3,6 +3,7 @@ is refused before anything runs, with the hint. No torch here."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,9 +32,8 @@ USED_BY: dict[str, dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(
         ("rl", "answers", "answer_tokens", "temperature", "kl", "rewards", "reward_weight"), {"objective": ("rl",)}
     ),
-    **dict.fromkeys(("optimizer", "compile", "attention", "eval_every", "tensorboard"), {"objective": LEARNT_HERE}),
-    "floor": {"objective": LEARNT_HERE, "schedule": ("cosine", "linear", "wsd")},
-    "tensor": {"parallel": ("fsdp",)},
+    **dict.fromkeys(("compile", "attention", "eval_every"), {"objective": LEARNT_HERE}),
+    "floor": {"schedule": ("cosine", "linear", "wsd")},
 }
 """Options that not every run uses: by which option's values they are used."""
 FROM_SCRATCH = ("hidden", "layers", "heads", "kv_heads", "intermediate", "tie_embeddings", "window")
@@ -41,7 +41,8 @@ FROM_SCRATCH = ("hidden", "layers", "heads", "kv_heads", "intermediate", "tie_em
 WITH_TEACHER = ("distil", "distil_temperature")
 BY_ALL = (
     "objective", "method", "seq_len", "template", "epochs", "steps", "batch", "per_device_train_batch_size", "accumulation", "learning_rate", "schedule", "warmup", "weight_decay", "clip",
-    "dtype", "checkpointing", "parallel", "deepspeed", "most_lost", "holdout", "eval_rows", "log_every", "save_every", "keep", "threads", "seed",
+    "dtype", "checkpointing", "parallel", "most_lost", "holdout", "eval_rows", "log_every", "save_every", "keep", "threads", "seed",
+    "optimizer", "report_to", "tensorboard",
 )  # fmt: skip
 """Options that every run uses."""
 
@@ -100,26 +101,21 @@ def check_used(stage: Any, base: bool, teacher: bool, judged: bool = True) -> No
 
 def contradictions(stage: Any) -> None:
     """ValueError where the options of a `Train` contradict one another."""
-    if stage.deepspeed and stage.parallel == "fsdp":
-        raise ValueError("deepspeed and parallel: fsdp shard the same things: leave one of them out")
-    if stage.deepspeed or stage.parallel == "fsdp":
-        name = "deepspeed" if stage.deepspeed else "parallel: fsdp"
+    if stage.parallel == "fsdp":
         for what, value, known in (
             ("objective", stage.objective, SHARDED["objectives"]),
             ("method", stage.method, SHARDED["methods"]),
         ):
             if value not in known:
-                raise ValueError(f"{name} takes {what} {', '.join(known)}, not {value}: use parallel: data")
+                raise ValueError(f"parallel: fsdp takes {what} {', '.join(known)}, not {value}: use parallel: data")
         if stage.dtype == "fp16":
-            raise ValueError(f"{name} does not scale a loss in fp16: use dtype bf16")
+            raise ValueError("parallel: fsdp does not scale a loss in fp16: use dtype bf16")
         if stage.compile:
-            raise ValueError(f"compile and {name} have not been proven together: leave one of them out")
+            raise ValueError("compile and parallel: fsdp have not been proven together: leave one of them out")
         if stage.optimizer != "adamw":
             raise ValueError(
-                f"{name} keeps the optimizer's state in shards, paged optimizers move it to the host: use optimizer adamw"
+                "parallel: fsdp keeps the optimizer's state in shards, paged optimizers move it to the host: use optimizer adamw"
             )
-    if stage.tensor > 1 and (stage.parallel != "fsdp" or stage.method == "lora"):
-        raise ValueError("tensor needs parallel: fsdp and method full or freeze")
     if stage.attention in ("flex", "flash"):
         if stage.objective == "rl":
             raise ValueError("rl trains through TRL, which chooses its attention itself: leave out attention")
@@ -136,19 +132,14 @@ def check_workers(stage: Any, workers: int) -> None:
             "parallel: fsdp shards a model over workers, and there is one",
             "set `workers` of this step in run.steps to 2 or more, or use parallel: data",
         )
-    if workers % stage.tensor:
-        raise UsageError(
-            f"tensor: {stage.tensor} does not divide {workers} workers",
-            f"set `workers` of this step in run.steps to a multiple of {stage.tensor}",
-        )
 
 
-def check_deepspeed(stage: Any, workers: int) -> None:
-    """UsageError where the file of `deepspeed` cannot be followed here."""
-    if stage.deepspeed:
-        from stages.train.workers.deepspeed import check
-
-        check(stage, workers)
+def check_reports(stage: Any) -> None:
+    """UsageError where a package that `report_to` names is not installed."""
+    packages = {"tensorboard": ("tensorboard", "tensorboardX")}
+    for name in (*stage.report_to, *(["tensorboard"] if stage.tensorboard else [])):
+        if not any(importlib.util.find_spec(package) for package in packages.get(name, (name,))):
+            raise UsageError(f"{name} is not installed", f"`pip install {name}`, or leave it out of report_to")
 
 
 def check_card(stage: Any, there: bool) -> None:
@@ -170,24 +161,10 @@ def check_card(stage: Any, there: bool) -> None:
 
 def spread(planned: Any, stage: Any, workers: int) -> Any:
     """A worker's part of a budget (`stages.train.planning.budget.Budget`): what is kept in shards is spread over all workers."""
-    zero = 3 if stage.parallel == "fsdp" else zero_stage(stage)
-    if not zero:
+    if stage.parallel != "fsdp":
         return planned
-    names = ("optimizer", "gradients", "weights")[:zero]
-    cut = {name: planned.parts[name] // workers for name in names}
-    if zero == 3:
-        # A layer and the embeddings stand whole while they are computed.
-        shape = planned.shape
-        cut["gathered"] = 4 * (
-            shape.matrices // stage.tensor + shape.vocabulary * shape.hidden * (1 if shape.tied else 2)
-        )
+    cut = {name: planned.parts[name] // workers for name in ("optimizer", "gradients", "weights")}
+    # A layer and the embeddings stand whole while they are computed.
+    shape = planned.shape
+    cut["gathered"] = 4 * (shape.matrices + shape.vocabulary * shape.hidden * (1 if shape.tied else 2))
     return planned._replace(parts={**planned.parts, **cut})
-
-
-def zero_stage(stage: Any) -> int:
-    """What DeepSpeed's configuration keeps in shards: 1, moments; 2, gradients too; 3, weights too. 0 without DeepSpeed."""
-    if not stage.deepspeed:
-        return 0
-    from stages.train.workers.deepspeed import read
-
-    return int(read(stage.deepspeed).get("zero_optimization", {}).get("stage", 0))

@@ -46,16 +46,16 @@ def llama(arguments: argparse.Namespace):
 
 
 def ours(arguments: argparse.Namespace, tokens) -> float:
-    """Tokens per second of `stages.train.loop`."""
+    """Tokens per second of `stages.train.engine.trainer`."""
     import torch
 
     from pipeline.storage.store import Store
     from stages.models.chat.rows import join, segment
     from stages.train import Train
-    from stages.train.checkpoint import Checkpoints
-    from stages.train.loop import Loop
+    from stages.train.engine.checkpoint import Checkpoints
+    from stages.train.engine.schedule import plan
+    from stages.train.engine.trainer import train
     from stages.train.objective.losses import Likelihood
-    from stages.train.schedule import plan
 
     class Rows:
         width, held_rows = arguments.width, 0
@@ -73,18 +73,13 @@ def ours(arguments: argparse.Namespace, tokens) -> float:
     stage = Train(batch=arguments.batch, steps=arguments.steps, save_every=10**6, threads=arguments.threads)
     cpu = torch.device("cpu")
     objective = Likelihood(Rows(), 3, cpu, fixed_width=True)
-    loop = Loop(
-        stage,
-        llama(arguments),
-        objective,
-        plan(len(tokens), arguments.batch, 1.0, arguments.steps),
-        0,
-        cpu,
-        torch.float32,
-    )
+    steps = plan(len(tokens), arguments.batch, 1.0, arguments.steps)
     seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
-        loop.run(Checkpoints(Store(folder), "bench"), lambda: True, lambda line: seconds.append(time.process_time()))
+        train(
+            stage, llama(arguments), objective, steps, 0, torch.float32, Checkpoints(Store(folder), "bench"),
+            told=lambda line: seconds.append(time.process_time()),
+        )  # fmt: skip
     return rate(arguments, seconds)
 
 

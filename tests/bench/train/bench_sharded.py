@@ -1,10 +1,10 @@
-"""Peak memory of a worker and tokens per CPU second of two workers: the whole model on each, in shards, its layers split.
+"""Peak memory of a worker and tokens per CPU second of two workers: the whole model on each, or in shards.
 
     python tests/bench/train/bench_sharded.py [--hidden 640] [--layers 8] [--steps 2] [--turns 3]
 
-Every figure is from two fresh gloo processes on this machine, which take turns over the three kinds; medians over the turns. Memory is
+Every figure is from two fresh gloo processes on this machine, which take turns over both kinds; medians over the turns. Memory is
 what a worker's resident memory grew by at most, from before the model was made to after the last step (`stages.train.planning.gauge`); the
-processor's own libraries are not in it. CPU seconds are of the steps alone, of both workers together.
+processor's own libraries are not in it. CPU seconds are of the whole run, of both workers together.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import platform
 import socket
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-KINDS = {"data": {}, "fsdp": {"parallel": "fsdp"}, "tensor": {"parallel": "fsdp", "tensor": 2}}
+KINDS = {"data": {}, "fsdp": {"parallel": "fsdp"}}
 
 
 class Rows:
@@ -59,14 +60,16 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
     import torch.distributed as dist
     from transformers import LlamaForCausalLM  # noqa: F401 - loaded before memory is counted
 
+    from pipeline.storage.store import Store
     from stages.models.inference.device import arithmetic
     from stages.train import Train
-    from stages.train.loop import Loop
+    from stages.train.engine.checkpoint import Checkpoints
+    from stages.train.engine.schedule import plan
+    from stages.train.engine.shards import frugal
+    from stages.train.engine.trainer import train
     from stages.train.model import scratch
     from stages.train.objective.losses import Likelihood
     from stages.train.planning.gauge import Gauge
-    from stages.train.schedule import plan
-    from stages.train.workers.sharded import frugal, held
     from stages.train.workers.world import World
 
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
@@ -77,7 +80,7 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
         "batch": arguments.batch,
     }
     stage = Train(**shape, accumulation=2, steps=arguments.steps, threads=1, **KINDS[kind])
-    world = World(rank, 2, stage.tensor)
+    world = World(rank, 2)
     names = type(
         "Names",
         (),
@@ -88,18 +91,14 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
         frugal(stage, device)
         whole = scratch(stage, names, arguments.width)
         weights = sum(parameter.numel() for parameter in whole.parameters())
-        held_model = held(stage, whole, world, device)
-        del whole
         rows = Rows(2 * arguments.batch * arguments.steps, arguments.width, arguments.vocabulary)
         passes = plan(len(rows), 2 * arguments.batch, 1.0, arguments.steps)
-        loop = Loop(
-            stage, held_model, Likelihood(rows, 0, device, fixed_width=True), passes, 0, device, torch.float32, world
-        )
-        loop.model.train()
+        objective = Likelihood(rows, 0, device, fixed_width=True)
         began = time.process_time()
-        for _ in range(arguments.steps):
-            loop._advance(lambda line: None)
-        out.put((gauge.peak(), time.process_time() - began, weights, loop.history[-1]["loss"]))
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints = Checkpoints(Store(folder), "bench", world=world)
+            done = train(stage, whole, objective, passes, 0, torch.float32, checkpoints, world)
+        out.put((gauge.peak(), time.process_time() - began, weights, done.history[-1]["loss"]))
     dist.barrier()
     dist.destroy_process_group()
 

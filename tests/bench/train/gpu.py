@@ -81,15 +81,15 @@ class Rows:
 
 
 def ours(model: Any, stage: Any, rows: Rows, device: Any, dtype: Any, steps: int) -> dict[str, float]:
-    """Tokens per second (median of the steps after the third) and peak memory of our loop."""
+    """Tokens per second (median of the steps after the third) and peak memory of our trainer."""
     import torch
 
     from pipeline.storage.store import Store
-    from stages.train.checkpoint import Checkpoints
-    from stages.train.loop import Loop
+    from stages.train.engine.checkpoint import Checkpoints
+    from stages.train.engine.schedule import plan
+    from stages.train.engine.trainer import train
     from stages.train.objective.losses import Likelihood
     from stages.train.planning.gauge import Gauge
-    from stages.train.schedule import plan
 
     gauge, seconds = Gauge(device), []
 
@@ -98,18 +98,10 @@ def ours(model: Any, stage: Any, rows: Rows, device: Any, dtype: Any, steps: int
             torch.cuda.synchronize()
         seconds.append(time.perf_counter())
 
-    loop = Loop(
-        stage,
-        model,
-        Likelihood(rows, 0, device, fixed_width=True),
-        plan(len(rows), stage.batch, 1.0, steps),
-        0,
-        device,
-        dtype,
-    )
-    loop._save = lambda checkpoints: None  # the last step's checkpoint is not what is timed
+    objective = Likelihood(rows, 0, device, fixed_width=True)
     with tempfile.TemporaryDirectory() as folder:
-        loop.run(Checkpoints(Store(folder), "bench"), lambda: True, told)
+        checkpoints = Checkpoints(Store(folder), "bench")
+        train(stage, model, objective, plan(len(rows), stage.batch, 1.0, steps), 0, dtype, checkpoints, told=told)
     took = [b - a for a, b in zip(seconds[2:], seconds[3:])]
     return {
         "tokens_per_second": stage.batch * rows.width / statistics.median(took),

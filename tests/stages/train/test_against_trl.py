@@ -1,112 +1,150 @@
-"""TRL is the specification: on the same rows its trainers and this room give the same loss."""
+"""TRL and transformers are the specification: given this house's rows and settings, their own trainers reach the same loss at every step."""
 
+import copy
+
+import datasets
+import numpy as np
 import pytest
 
-from stages.models.chat.rows import collate
-from stages.models.chat.templates import Chat
-from stages.train.objective.conversations import Conversations, Pairs
+from stages.models.chat.rows import IGNORED
 
 torch = pytest.importorskip("torch")
-CPU = torch.device("cpu")
+TUNED = {
+    "steps": 6,
+    "batch": 6,
+    "threads": 1,
+    "holdout": 0.2,
+    "seq_len": 64,
+    "schedule": "linear",
+    "warmup": 0.4,
+    "floor": 0.1,
+    "eval_rows": 8,
+}
 
 
-@pytest.fixture(scope="module")
-def base(base_store):
-    from stages.models.inference.chain import load_model
+@pytest.fixture
+def ours(do_train, read_history, monkeypatch):
+    """`ours(store, options, base)` -> what a run was given (its model copied), and its losses."""
+    from stages.train import session
 
-    return load_model(base_store.artefact(), dtype=torch.float32, device=CPU)
+    def run(store, options, **ports):
+        seen, train = {}, session.trainer.train
+
+        def watched(stage, model, objective, plan, seed, *more, **named):
+            seen.update(stage=stage, model=copy.deepcopy(model), objective=objective, plan=plan, seed=seed)
+            return train(stage, model, objective, plan, seed, *more, **named)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(session.trainer, "train", watched)
+            made = do_train(store, options, **ports)
+        seen["losses"] = [line["loss"] for line in read_history(made).train]
+        return seen
+
+    return run
 
 
-def settings(tmp_path, **more):
-    return {
-        "output_dir": str(tmp_path),
+def visited(run):
+    """Row numbers as the run visited them, a list a step."""
+    from stages.train.engine.schedule import Positions
+
+    positions = Positions(run["objective"].rows, run["seed"])
+    return [[positions[at] for at in run["plan"].of(step)] for step in range(run["plan"].steps)]
+
+
+def settings(run, folder, **more):
+    """The same settings, for their configuration."""
+    from stages.train.engine import arguments
+
+    same = arguments.settings(run["stage"], run["plan"], run["seed"], str(folder), torch.float32)
+    plain = {
+        "save_strategy": "no",
         "report_to": [],
-        "use_cpu": True,
-        "bf16": False,
-        "per_device_train_batch_size": 8,
-        "max_length": 64,
-        "disable_tqdm": True,
-        **more,
+        "gradient_checkpointing": False,
+        "train_sampling_strategy": "sequential",
     }
+    return same | plain | {"per_device_train_batch_size": run["stage"].batch, "max_length": None} | more
 
 
-def batch_of(trainer):
-    """The trainer's first eight rows, in the store's order."""
-    rows = trainer.train_dataset
-    columns = [
-        name
-        for name in ("input_ids", "assistant_masks", "prompt_ids", "chosen_ids", "rejected_ids", "labels")
-        if name in rows.column_names
-    ]
-    return trainer.data_collator([{name: rows[n][name] for name in columns} for n in range(8)])
+def losses(trainer):
+    trainer.train()
+    return [line["loss"] for line in trainer.state.log_history if "grad_norm" in line]
 
 
-@pytest.mark.parametrize("loss, beta, per_token", [("sigmoid_norm", 5.0, True), ("sigmoid", 0.1, False)])
-def test_the_preference_loss_is_trls(loss, beta, per_token, base, pair_store, tokenizer, tmp_path):
-    from trl import DPOConfig, DPOTrainer
-
-    from stages.train.objective.losses import Preference
-
-    rows = pair_store.table().slice(0, 8).to_pylist()
-    data = Pairs([pair_store], Chat(tokenizer), 64, 0.0)
-    policy, reference = shaken(base), base
-    ours = Preference(data, tokenizer.pad_token_id, CPU, beta=beta, per_token=per_token, sft_weight=0.0)
-    ours.refer(reference, 16)
-    with torch.no_grad():
-        mine = ours.measure(policy, list(range(8)))
-    import datasets
-
-    given = datasets.Dataset.from_list([{name: row[name] for name in ("prompt", "chosen", "rejected")} for row in rows])
-    trainer = DPOTrainer(
-        policy,
-        reference,
-        DPOConfig(**settings(tmp_path, loss_type=[loss], beta=beta)),
-        train_dataset=given,
-        processing_class=tokenizer,
-    )
-    policy.eval()
-    with torch.no_grad():
-        theirs = trainer.compute_loss(policy, batch_of(trainer))
-    assert float(mine.loss) / mine.weight == pytest.approx(float(theirs), abs=2e-4)
-    assert float(theirs) != pytest.approx(0.6931, abs=1e-2), (
-        "the policy differs from the reference, or nothing is shown"
-    )
+def exported(row):
+    """A row of segments as their dataset holds one: labels not shifted, and how long its segments are."""
+    lengths = np.bincount(row.segments)[1:].tolist()
+    begins = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+    labels = np.concatenate([[IGNORED], row.labels[:-1]])
+    labels[begins] = IGNORED
+    return {"input_ids": row.ids.tolist(), "labels": labels.tolist(), "seq_lengths": lengths}
 
 
-def test_the_answers_asked_for_and_their_loss_are_trls(base, chat_store, tokenizer, tmp_path):
-    import datasets
+@pytest.mark.parametrize("objective, more", [
+    ("clm", {"weight_decay": 0.1}), ("sft", {"pack": True}), ("sft", {"pack": False}), ("sft", {"pack": False, "method": "lora", "accumulation": 2, "batch": 3}),
+], ids=["clm", "packed", "alone", "lora-accumulated"])  # fmt: skip
+def test_trls_sft_trainer_reaches_the_same_loss_at_every_step(
+    objective, more, ours, tokens_store, chat_store, base_store, tokenizer, tmp_path
+):
     from trl import SFTConfig, SFTTrainer
 
-    from stages.train.objective.losses import Likelihood
-
-    rows = chat_store.table().slice(0, 8).to_pylist()
-    data = Conversations([chat_store], Chat(tokenizer), 64, 0.0, pack=False)
-    ours = Likelihood(data, tokenizer.pad_token_id, CPU, fixed_width=False)
-    with torch.no_grad():
-        mine = ours.measure(base, list(range(8)))
-    given = datasets.Dataset.from_list([{"messages": row["messages"]} for row in rows])
-    trainer = SFTTrainer(
-        shaken(base, 0.0),
-        SFTConfig(**settings(tmp_path, assistant_only_loss=True)),
-        train_dataset=given,
-        processing_class=tokenizer,
+    store = tokens_store if objective == "clm" else chat_store
+    run = ours(store, {**TUNED, "objective": objective, "learning_rate": 2e-3, **more}, base=[base_store])
+    packed = objective == "clm" or run["stage"].pack
+    rows = [exported(run["objective"].data.row(index)) for step in visited(run) for index in step]
+    given = datasets.Dataset.from_list(
+        rows if packed else [{k: row[k] for k in ("input_ids", "labels")} for row in rows]
     )
-    theirs_batch = batch_of(trainer)
-    batch = collate([data.row(n) for n in range(8)], tokenizer.pad_token_id, CPU)
-    assert (theirs_batch["labels"][:, 1:] == batch.labels[:, :-1]).all()
-    trainer.model.eval()
-    with torch.no_grad():
-        theirs = trainer.compute_loss(trainer.model, theirs_batch)
-    assert float(mine.loss) / mine.weight == pytest.approx(float(theirs), abs=1e-4)
+    more = {"padding_free": packed, "dataset_kwargs": {"skip_prepare_dataset": True}}
+    more |= {"gradient_accumulation_steps": run["stage"].accumulation}
+    theirs = SFTTrainer(
+        run["model"], SFTConfig(**settings(run, tmp_path, **more)), train_dataset=given, processing_class=tokenizer
+    )
+    assert run["losses"] == pytest.approx(losses(theirs), abs=1e-5)
+    assert run["losses"][-1] < run["losses"][0] - 0.05, "something is learnt, or nothing is shown"
 
 
-def shaken(model, by: float = 0.02):
-    """A copy of the model with noise on its weights."""
-    import copy
+def sides(pair):
+    """A pair's prompt and both answers as token ids."""
+    at = int(np.flatnonzero(pair.chosen.labels != IGNORED)[0]) + 1
+    other = int(np.flatnonzero(pair.rejected.labels != IGNORED)[0]) + 1
+    assert at == other and (pair.chosen.ids[:at] == pair.rejected.ids[:at]).all()
+    return {"prompt_ids": pair.chosen.ids[:at].tolist(), "chosen_ids": pair.chosen.ids[at:].tolist(), "rejected_ids": pair.rejected.ids[at:].tolist()}  # fmt: skip
 
-    made = copy.deepcopy(model)
-    draw = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(by * torch.randn(parameter.shape, generator=draw))
-    return made
+
+def as_given(kind):
+    """`kind`, a trainer of TRL's, that takes rows of token ids as they are."""
+    return type(kind.__name__, (kind,), {"_prepare_dataset": lambda self, dataset, *_, **__: dataset})
+
+
+@pytest.mark.parametrize("loss", [
+    {"length_normalised": False, "beta": 0.5}, {"length_normalised": True, "beta": 5.0},
+], ids=["sigmoid", "sigmoid_norm"])  # fmt: skip
+def test_trls_dpo_trainer_reaches_the_same_loss_at_every_step(loss, ours, pair_store, base_store, tokenizer, tmp_path):
+    from trl import DPOConfig, DPOTrainer
+
+    options = {**TUNED, "objective": "dpo", "method": "full", "learning_rate": 5e-4, "sft_weight": 0.0, **loss}
+    run = ours(pair_store, options, base=[base_store])
+    given = datasets.Dataset.from_list([sides(run["objective"].data.pair(n)) for step in visited(run) for n in step])
+    named = "sigmoid_norm" if loss["length_normalised"] else "sigmoid"
+    theirs = as_given(DPOTrainer)(
+        run["model"], copy.deepcopy(run["model"]), DPOConfig(**settings(run, tmp_path, loss_type=[named], beta=loss["beta"])),
+        train_dataset=given, processing_class=tokenizer,
+    )  # fmt: skip
+    assert run["losses"] == pytest.approx(losses(theirs), abs=1e-5)
+    assert run["losses"][-1] < run["losses"][0] - 0.05
+
+
+def test_trls_reward_trainer_reaches_the_same_loss_at_every_step(ours, pair_store, base_store, tokenizer, tmp_path):
+    from trl import RewardConfig, RewardTrainer
+
+    from stages.train.objective.reward import CENTRE
+
+    run = ours(pair_store, {**TUNED, "objective": "reward", "learning_rate": 5e-4}, base=[base_store])
+    pairs = [run["objective"].data.pair(n) for step in visited(run) for n in step]
+    given = datasets.Dataset.from_list(
+        [{"chosen_ids": pair.chosen.ids.tolist(), "rejected_ids": pair.rejected.ids.tolist()} for pair in pairs]
+    )
+    arguments = RewardConfig(**settings(run, tmp_path, center_rewards_coefficient=CENTRE))
+    theirs = as_given(RewardTrainer)(run["model"], arguments, train_dataset=given, processing_class=tokenizer)
+    assert run["losses"] == pytest.approx(losses(theirs), abs=1e-5)
+    assert run["losses"][-1] < run["losses"][0] - 0.05

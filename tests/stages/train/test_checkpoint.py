@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.storage.store import Store
-from stages.train.checkpoint import INDEX, Checkpoints, State, flatten, unflatten
+from stages.train.engine.checkpoint import INDEX, Checkpoints, State, flatten, unflatten
 
 torch = pytest.importorskip("torch")
 

@@ -16,21 +16,21 @@ from stages.train import Train
 
 def run_and_die(options, inputs, sink, die_at, where):
     """Train until step `die_at`, then SIGKILL this process: before the step (`step`), or while its checkpoint is listed (`save`)."""
-    from stages.train import checkpoint, loop
+    from stages.train.engine import checkpoint, trainer
 
-    advance, listing = loop.Loop._advance, checkpoint.Checkpoints._list
+    begin, listing = trainer.PlannedTrainer.begin_step, checkpoint.Checkpoints._list
 
-    def advanced(self, told):
-        if where == "step" and self.step == die_at:
+    def began(self, step):
+        if where == "step" and step == die_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        advance(self, told)
+        begin(self, step)
 
     def listed(self, steps):
         if where == "save" and steps[-1] >= die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         listing(self, steps)
 
-    loop.Loop._advance, checkpoint.Checkpoints._list = advanced, listed
+    trainer.PlannedTrainer.begin_step, checkpoint.Checkpoints._list = began, listed
     Train(**options).run(inputs, Store(sink), Inline())
 
 
@@ -112,21 +112,21 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(job, deaths, jobs, for
 @pytest.mark.parametrize("optimizer", ["paged_adamw_8bit", "paged_adamw_32bit"])
 def test_a_paged_optimizer_is_saved_and_goes_on(optimizer, jobs, tmp_path, monkeypatch):
     """Its state is wrapped and shares tables; on a processor bitsandbytes computes the same without moving it. One thread: `tiny`."""
-    from stages.train.loop import Loop
+    from stages.train.engine.trainer import PlannedTrainer
 
     monkeypatch.setattr("stages.train.cuda_is_there", lambda: True)
     options, inputs = jobs["clm"]
     options = {**options, "steps": 5, "save_every": 2, "eval_every": None, "optimizer": optimizer}
     [undisturbed] = Train(**options).run(inputs, Store(tmp_path / "whole"), Inline())
-    advance = Loop._advance
+    begin = PlannedTrainer.begin_step
 
-    def stops(self, told):
-        if self.step == 3:
+    def stops(self, step):
+        if step == 3:
             raise WorkError("stopped", "")
-        advance(self, told)
+        begin(self, step)
 
     with monkeypatch.context() as patched, pytest.raises(WorkError, match="stopped"):
-        patched.setattr(Loop, "_advance", stops)
+        patched.setattr(PlannedTrainer, "begin_step", stops)
         Train(**options).run(inputs, Store(tmp_path / "stopped"), Inline())
     assert list((tmp_path / "stopped/passes").glob("step-00000002"))
     [resumed] = Train(**options).run(inputs, Store(tmp_path / "stopped"), Inline())
@@ -144,17 +144,19 @@ def test_the_receipt_counts_the_cpu_seconds_of_the_whole_run(jobs, tmp_path, mon
 
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(jobs, tmp_path, monkeypatch):
-    from stages.train.checkpoint import Checkpoints
-    from stages.train.loop import Loop
+    from stages.train.engine.checkpoint import Checkpoints
+    from stages.train.engine.trainer import PlannedTrainer
 
     options, inputs = jobs["clm"]
-    measure = Loop._measure
+    compute = PlannedTrainer.compute_loss
 
-    def broken(self, rows, held=False):
-        found = measure(self, rows, held)
-        return found._replace(loss=found.loss * float("nan")) if self.step == 7 and not held else found
+    def broken(self, model, given, *more, **named):
+        found = compute(self, model, given, *more, **named)
+        if given[0] == 7:
+            self._sums["loss"] = self._sums["loss"] * float("nan")
+        return found
 
-    monkeypatch.setattr(Loop, "_measure", broken)
+    monkeypatch.setattr(PlannedTrainer, "compute_loss", broken)
     with pytest.raises(WorkError, match=r"loss of step 8 is not a number \(rows [0-9a-f]{32}") as fault:
         Train(**options).run(inputs, Store(tmp_path), Inline())
     assert "learning_rate" in fault.value.hint
@@ -177,7 +179,7 @@ def test_a_process_whose_driver_is_gone_ends_itself(jobs, tmp_path, monkeypatch)
 
 
 def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(jobs):
-    from stages.train.objective.losses import Positions
+    from stages.train.engine.schedule import Positions
 
     positions = Positions(50, 17)
     epochs = [[positions[at] for at in range(start, start + 50)] for start in (0, 50, 100)]
@@ -186,22 +188,32 @@ def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(jobs):
     assert positions[3] == epochs[0][3], "asked out of order it says the same"
 
 
-def test_the_learning_rate_is_a_function_of_the_step():
-    from stages.train.schedule import plan, rate
+@pytest.mark.parametrize("kind, warmup, floor, wanted", [
+    ("linear", 0.2, 0.0, {0: 0.0, 1: 0.5, 2: 1.0, 6: 0.5, 9: 0.125}), ("linear", 0.0, 1.0, {0: 1.0, 9: 1.0}), ("constant", 0.0, 0.1, {0: 1.0, 9: 1.0}),
+    ("wsd", 0.0, 0.1, {0: 1.0, 8: 1.0, 9: 0.55}), ("cosine", 0.0, 0.1, {0: 1.0, 5: 0.55}), ("cosine", 0.1, 0.0, {0: 1.0}),
+])  # fmt: skip
+def test_the_learning_rate_is_a_function_of_the_step(kind, warmup, floor, wanted):
+    """Of ten steps; a rise of one step is none."""
+    import torch
+    from transformers import get_scheduler
 
-    assert [round(rate(s, 10, "linear", 0.2, 0.0), 2) for s in range(10)] == [
-        0.5,
-        1.0,
-        1.0,
-        0.88,
-        0.75,
-        0.62,
-        0.5,
-        0.38,
-        0.25,
-        0.12,
-    ]
-    assert rate(9, 10, "constant", 0.0, 0.1) == 1.0
-    assert rate(70, 100, "wsd", 0.0, 0.1) == 1.0 and rate(99, 100, "wsd", 0.0, 0.1) < 0.2
-    assert rate(99, 100, "cosine", 0.0, 0.1) == pytest.approx(0.1, abs=1e-3)
+    from stages.train.engine.arguments import scheduler
+
+    given = scheduler(kind, 10, warmup, floor, 2.0)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
+    made = get_scheduler(
+        given["lr_scheduler_type"], optimizer, given["warmup_steps"], 10, scheduler_specific_kwargs=given.get("lr_scheduler_kwargs")
+    )  # fmt: skip
+    seen = []
+    for _ in range(10):
+        seen.append(made.get_last_lr()[0] / 2.0)
+        optimizer.step()
+        made.step()
+    assert {step: seen[step] for step in wanted} == pytest.approx(wanted)
+
+
+def test_the_steps_of_a_run():
+    from stages.train.engine.schedule import plan
+
     assert plan(10, 4, 1.0, None) == (3, 10, 4) and plan(10, 4, 1.0, 7) == (7, 28, 4)
+    assert list(plan(10, 4, 1.0, None).of(2)) == [8, 9]

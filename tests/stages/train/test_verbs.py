@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from stages.train import commands
-from stages.train.planning import gauge, trials
+from stages.train.planning import trials
 
 torch = pytest.importorskip("torch")
 SFT = {
@@ -240,23 +240,36 @@ def test_a_named_adapter_is_merged_and_measured(registry, base_store, chat_store
 # -- what is written while training ------------------------------------------------------------------------------------
 
 
-def test_tensorboard_events_are_whole_records_with_right_checksums(
-    tokens_store, tiny_tokenizer, tiny, do_train, tmp_path
-):
-    import doctest
-
-    assert doctest.testmod(gauge).failed == 0
+def test_every_step_is_reported_to_tensorboard(tokens_store, tiny_tokenizer, tiny, do_train, tmp_path, read_history):
+    """By transformers' own callback, each number under its name."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
     store = do_train(tokens_store, {**tiny, "steps": 3, "tensorboard": str(tmp_path)}, tokenizer=tiny_tokenizer)
-    [path] = tmp_path.iterdir()
-    data, at, records = path.read_bytes(), 0, []
-    while at < len(data):
-        size, checked = struct.unpack_from("<QI", data, at)
-        assert checked == gauge.masked(data[at : at + 8])
-        body = data[at + 12 : at + 12 + size]
-        assert struct.unpack_from("<I", data, at + 12 + size)[0] == gauge.masked(body)
-        records.append(body)
+    [path] = tmp_path.rglob("*tfevents*")
+    data, at, told = path.read_bytes(), 0, {}
+    while at < len(data):  # a record: its size, a checksum, the event, a checksum
+        [size] = struct.unpack_from("<Q", data, at)
+        event = event_pb2.Event.FromString(data[at + 12 : at + 12 + size])
+        for value in event.summary.value:
+            told.setdefault(value.tag, {})[event.step] = value.simple_value
         at += size + 16
-    assert len(records) == 4 and b"brain.Event:2" in records[0]
-    assert all(name in records[-1] for name in (b"loss", b"tokens_per_second", b"peak_memory", b"learning_rate"))
+    curve = read_history(store)
+    assert told["train/loss"] == pytest.approx({line["step"]: line["loss"] for line in curve.train}, rel=1e-5)
+    assert told["eval/loss"] == pytest.approx({line["step"]: line["loss"] for line in curve.held}, rel=1e-5)
+    assert {"train/tokens_per_second", "train/learning_rate", "train/gradient_norm"} <= set(told)
     took = store.receipt("artefact").notes["took"]
-    assert took["tokens_per_second"] > 0 and took["mfu"] is None
+    assert took["tokens_per_second"] > 0 and took["peak_memory"] > 0 and took["mfu"] is None
+
+
+def test_a_logger_that_is_not_installed_is_refused_before_anything_runs(
+    tokens_store, tiny_tokenizer, tiny, monkeypatch
+):
+    import importlib.util
+
+    from pipeline.engine.stage import Inputs
+    from pipeline.errors import UsageError
+    from stages.train import Train
+
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "wandb" else find(name, *rest))
+    with pytest.raises(UsageError, match="wandb is not installed"):
+        Train(**tiny, report_to=["wandb"]).check(Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17))

@@ -96,7 +96,7 @@ def run_and_die(job, inputs, sink, die_at, where):
     import safetensors.torch
 
     from stages.models.inference import reward
-    from stages.train import checkpoint
+    from stages.train.engine import checkpoint
     from stages.train.objective import rl
 
     def die(*_, **__):
@@ -224,29 +224,3 @@ def test_the_reference_of_a_full_run_is_the_base_with_its_adapters(
     inputs = Inputs({"of": [chat_store], "base": [base_store, sft_store], "reward": [reward_store]}, 17)
     Train(**{**RL, "steps": 1, "kl": 0.1}).run(inputs, Store(tmp_path), Inline())
     assert read_history(Store(tmp_path)).train[0]["kl"] == pytest.approx(0.0, abs=1e-6)
-
-
-@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant", "wsd"])
-def test_the_rate_runs_as_where_the_house_trains_itself(schedule):
-    """transformers' schedule with the options it is given, against `stages.train.schedule.rate` with floor 0."""
-    from transformers import get_scheduler
-
-    from stages.train.objective.rl import scheduler
-    from stages.train.schedule import rate
-
-    steps, warmup = 100, 5
-    given = scheduler(schedule, steps, warmup)
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    made = get_scheduler(
-        given["lr_scheduler_type"], optimizer, warmup, steps, scheduler_specific_kwargs=given.get("lr_scheduler_kwargs")
-    )
-    seen = []
-    for _ in range(steps):
-        seen.append(made.get_last_lr()[0])
-        optimizer.step()
-        made.step()
-    wanted = [rate(step, steps, schedule, 0.05, 0.0) for step in range(steps)]
-    # Ours reaches its peak with the last step of the rise, theirs with the one after it.
-    assert seen[1 : warmup + 1] == pytest.approx(wanted[:warmup]) and seen[warmup:] == pytest.approx(
-        wanted[warmup:], abs=0.02
-    )

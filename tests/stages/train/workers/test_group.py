@@ -43,9 +43,7 @@ def losses(store, read_history):
     return [line["loss"] for line in (*curve.train, *curve.held)]
 
 
-@pytest.mark.parametrize(
-    "parallel", [{}, {"parallel": "fsdp"}, {"parallel": "fsdp", "tensor": 2}], ids=["data", "fsdp", "tensor"]
-)
+@pytest.mark.parametrize("parallel", [{}, {"parallel": "fsdp"}], ids=["data", "fsdp"])
 def test_two_workers_give_the_loss_of_one(parallel, job, alone, ray_pool, tmp_path, read_history):
     options, inputs = job
     [receipt] = Train(**options, **parallel).run(replace(inputs, workers=2), Store(tmp_path), ray_pool)

@@ -30,5 +30,5 @@ def test_two_workers_of_rl_write_apart_and_a_killed_run_ends_with_the_same_bytes
     whole, killed = (Store(tmp_path / name).receipt("artefact") for name in ("whole", "killed"))
     assert killed.files == whole.files
     assert json.loads((tmp_path / "whole/artefact/maetdol.json").read_text())["objective"] == "rl"
-    assert not list(passes.glob("trl-*")) and not list(passes.glob("step-*"))
+    assert not list(passes.glob("trainer-*")) and not list(passes.glob("step-*"))
     assert whole.cpu_seconds > 1

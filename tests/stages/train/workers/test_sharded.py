@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,17 +20,16 @@ LOSS = 1e-4
 
 
 def die(rank, who, where, at):
-    """Let worker `who` be killed before step `at`, or when the checkpoint of step `at` is written in parts and not yet listed."""
-    from stages.train import loop
-    from stages.train.workers import sharded
+    """Let worker `who` be killed before step `at`, or when the checkpoint of step `at` is written and not yet listed."""
+    from stages.train.engine import checkpoint, trainer
 
     def before(step, kind):
         if (rank, where) == (who, kind) and step == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    advance, listing = loop.Loop._advance, sharded.Parts._list
-    loop.Loop._advance = lambda self, told: (before(self.step, "step"), advance(self, told))[1]
-    sharded.Parts._list = lambda self, steps: (before(steps[-1], "save"), listing(self, steps))[1]
+    begin, listing = trainer.PlannedTrainer.begin_step, checkpoint.Checkpoints._list
+    trainer.PlannedTrainer.begin_step = lambda self, step: (before(step, "step"), begin(self, step))[1]
+    checkpoint.Checkpoints._list = lambda self, steps: (before(steps[-1], "save"), listing(self, steps))[1]
 
 
 def one_of(rank, size, port, jobs, death=None):
@@ -53,7 +51,7 @@ def one_of(rank, size, port, jobs, death=None):
     for options, inputs, sink in jobs:
         stage = Train(**options)
         job = TrainingJob(stage, inputs, Store(sink), stage.key(inputs))
-        with Session(job, World(rank, size, stage.tensor)) as session:
+        with Session(job, World(rank, size)) as session:
             session.train(lambda: True, lambda line: None)
     dist.destroy_process_group()
 
@@ -122,17 +120,17 @@ def alone(runs, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def sharded(runs, tmp_path_factory):
-    """`tensor` -> the clm run of two workers in shards, and with layers split; one group for both."""
+def grouped(runs, tmp_path_factory):
+    """`parallel` -> the clm run of two workers, each with the whole model and with shards of it; one group for both."""
     options, inputs = runs["clm"]
-    sinks = {tensor: tmp_path_factory.mktemp(f"two-{tensor}") for tensor in (1, 2)}
-    together([({**options, "parallel": "fsdp", "tensor": tensor}, inputs, sink) for tensor, sink in sinks.items()])
-    return {tensor: Store(sink) for tensor, sink in sinks.items()}
+    sinks = {parallel: tmp_path_factory.mktemp(f"two-{parallel}") for parallel in ("data", "fsdp")}
+    together([({**options, "parallel": parallel}, inputs, sink) for parallel, sink in sinks.items()])
+    return {parallel: Store(sink) for parallel, sink in sinks.items()}
 
 
-@pytest.mark.parametrize("tensor", [1, 2])
-def test_two_workers_with_shards_or_split_layers_give_the_loss_and_weights_of_one(tensor, alone, sharded, read_history):
-    same(sharded[tensor], alone("clm"), read_history)
+@pytest.mark.parametrize("parallel", ["data", "fsdp"])
+def test_two_workers_give_the_loss_and_weights_of_one(parallel, alone, grouped, read_history):
+    same(grouped[parallel], alone("clm"), read_history)
 
 
 @pytest.mark.slow
@@ -143,22 +141,32 @@ def test_adapters_and_pairs_in_shards_give_the_loss_and_weights_of_one_worker(ru
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tensor", [1, 2])
-def test_killed_and_run_again_shards_end_with_the_same_bytes(tensor, runs, sharded, tmp_path):
+@pytest.mark.parametrize("parallel", ["data", "fsdp"])
+def test_a_killed_group_ends_with_the_same_bytes(parallel, runs, grouped, tmp_path):
     from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
     options, inputs = runs["clm"]
-    job = ({**options, "parallel": "fsdp", "tensor": tensor}, inputs, tmp_path)
+    job = ({**options, "parallel": parallel}, inputs, tmp_path)
     for who, where, at in ((1, "step", 3), (0, "save", 4)):
         with pytest.raises((ProcessExitedException, ProcessRaisedException)):
             together([job], death=(who, where, at))
         index = json.loads((tmp_path / "passes/checkpoints.json").read_text())
-        assert (index["steps"], index["parts"]) == ([2], 2), "the one that was not listed does not exist"
-        assert len(list((tmp_path / "passes/step-00000002").glob("part-*/artefact/state.safetensors"))) == 2
+        assert index["steps"] == [2], "the one that was not listed does not exist"
     together([job])
-    undisturbed = sharded[tensor]
-    assert Store(tmp_path).receipt("artefact").files == undisturbed.receipt("artefact").files
+    assert Store(tmp_path).receipt("artefact").files == grouped[parallel].receipt("artefact").files
     assert not list((tmp_path / "passes").glob("step-*"))
+
+
+@pytest.mark.slow
+def test_a_run_begun_by_two_workers_is_ended_by_one(runs, alone, tmp_path, read_history):
+    """A checkpoint holds whole tensors, whoever wrote it."""
+    from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+
+    options, inputs = runs["clm"]
+    with pytest.raises((ProcessExitedException, ProcessRaisedException)):
+        together([({**options, "parallel": "data"}, inputs, tmp_path)], death=(0, "step", 3))
+    Train(**options).run(inputs, Store(tmp_path), Inline())
+    same(Store(tmp_path), alone("clm"), read_history)
 
 
 @pytest.fixture(scope="module")
@@ -191,11 +199,10 @@ def qwen(tiny_tokenizer, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "method, more",
-    [("full", {"tensor": 2}), ("freeze", {"tensor": 2}), ("full", {}), ("lora", {"dora": True, "dropout": 0.0})],
-    ids=["tensor", "freeze", "full", "dora"],
+    [("freeze", {}), ("full", {}), ("lora", {"dora": True, "dropout": 0.0})],
+    ids=["freeze", "full", "dora"],
 )
 def test_another_architecture_and_other_methods(method, more, qwen, chat_store, tmp_path, read_history):
-    plain = {name: value for name, value in more.items() if name != "tensor"}
     options = {
         "objective": "sft",
         "method": method,
@@ -207,7 +214,7 @@ def test_another_architecture_and_other_methods(method, more, qwen, chat_store, 
     }
     options |= {"learning_rate": 1e-3, **({"open_layers": 1} if method == "freeze" else {})}
     inputs = Inputs({"of": [chat_store], "base": [ModelFolder(qwen)]}, 17)
-    Train(**options, **plain).run(inputs, Store(tmp_path / "alone"), Inline())
+    Train(**options, **more).run(inputs, Store(tmp_path / "alone"), Inline())
     together([({**options, "parallel": "fsdp", **more}, inputs, tmp_path / "two")])
     same(Store(tmp_path / "two"), Store(tmp_path / "alone"), read_history)
 
@@ -225,39 +232,8 @@ def test_an_adapter_in_fp32_on_a_base_in_bf16(runs, tmp_path, read_history):
     )
 
 
-@pytest.mark.slow
-def test_four_workers_two_shares_of_the_rows_each_split_over_two(runs, alone, tmp_path, read_history):
-    options, inputs = runs["clm"]
-    together([({**options, "parallel": "fsdp", "tensor": 2}, inputs, tmp_path)], size=4)
-    same(Store(tmp_path), alone("clm"), read_history)
-
-
-def test_a_worker_holds_half_and_saves_half(runs, tmp_path, monkeypatch):
-    """Of every number of the model, its gradient and its optimizer state a worker keeps the half that is its own."""
-    import torch.distributed as dist
-
-    from stages.models.inference.chain import load_model
-    from stages.models.inference.device import arithmetic
-    from stages.train.workers.sharded import Sharded
-    from stages.train.workers.world import World
-
-    base = runs["sft"][1]["base"][0].artefact()
-    dist.init_process_group("fake", rank=0, world_size=2, store=dist.HashStore())
-    try:
-        with arithmetic(1, 17) as device:
-            import torch
-
-            model = load_model(base, dtype=torch.float32, device=device)
-            weights = sum(p.numel() for p in model.parameters())
-            held = Sharded(model, World(0, 2), device)
-    finally:
-        dist.destroy_process_group()
-    assert sum(shard.numel() for shard in held.parameters.values()) == weights / 2
-    assert sum(parameter.to_local().numel() for parameter in model.parameters()) == weights / 2
-
-
 def test_parts_are_read_by_as_many_workers_as_wrote_them(tmp_path):
-    from stages.train.workers.sharded import Parts
+    from stages.train.engine.checkpoint import Parts
     from stages.train.workers.world import World
 
     Parts(Store(tmp_path), "key", 1, World(0, 2))._list([4])
@@ -272,7 +248,6 @@ def test_parts_are_read_by_as_many_workers_as_wrote_them(tmp_path):
     ({"objective": "mlm"}, "not mlm"), ({"objective": "reward"}, "not reward"), ({"objective": "rl"}, "not rl"),
     ({"objective": "sft", "method": "qlora"}, "not qlora"), ({"objective": "sft", "method": "prompt"}, "not prompt"),
     ({"dtype": "fp16"}, "dtype bf16"), ({"compile": True}, "leave one of them out"), ({"optimizer": "paged_adamw_8bit"}, "adamw"),
-    ({"parallel": "data", "tensor": 2}, "parallel: fsdp"), ({"objective": "sft", "method": "lora", "tensor": 2}, "full or freeze"),
 ])  # fmt: skip
 def test_what_cannot_be_in_shards_is_refused_by_its_options(options, word):
     with pytest.raises(ValidationError, match=word):
@@ -284,51 +259,12 @@ def test_workers_that_do_not_fit_are_refused_with_the_lever(runs, tmp_path):
     with pytest.raises(UsageError, match="shards a model over workers, and there is one") as fault:
         Train(**options, parallel="fsdp").run(inputs, Store(tmp_path), Inline())
     assert "run.steps" in fault.value.hint
-    with pytest.raises(UsageError, match="tensor: 2 does not divide 3 workers"):
-        Train(**options, parallel="fsdp", tensor=2).check(replace(inputs, workers=3))
 
 
-@pytest.mark.parametrize("shape, word", [
-    ({"num_attention_heads": 3, "num_key_value_heads": 3, "hidden_size": 48}, "heads of 3 do not split over 2"),
-    ({"num_key_value_heads": 1}, "key/value heads of 1"), ({"intermediate_size": 97}, "inner width of 97"),
-])  # fmt: skip
-def test_a_model_that_cannot_be_split_is_refused_with_its_size(shape, word):
-    from transformers import LlamaConfig, LlamaForCausalLM
+def test_an_architecture_whose_layers_are_not_known_is_refused():
+    import torch
 
-    from stages.train.workers.sharded import split
+    from stages.train.engine.shards import settings
 
-    class Mesh:
-        size = staticmethod(lambda: 2)
-
-    small = {
-        "vocab_size": 64,
-        "hidden_size": 32,
-        "intermediate_size": 96,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    }
-    with pytest.raises(UsageError, match=word):
-        split(LlamaForCausalLM(LlamaConfig(**{**small, **shape})), Mesh())
-
-
-def test_an_architecture_whose_plan_is_not_known_is_refused():
-    from transformers import GPT2Config, GPT2LMHeadModel, Phi3Config, Phi3ForCausalLM
-
-    from stages.train.workers.sharded import layers_of, split
-
-    class Mesh:
-        size = staticmethod(lambda: 2)
-
-    small = {
-        "vocab_size": 64,
-        "hidden_size": 32,
-        "intermediate_size": 96,
-        "num_hidden_layers": 1,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    }
-    with pytest.raises(UsageError, match="phi3 cannot be split over workers .its plan asks for colwise_gather_output"):
-        split(Phi3ForCausalLM(Phi3Config(**small, pad_token_id=0)), Mesh())
     with pytest.raises(UsageError, match="no list of layers to shard by"):
-        layers_of(GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=1, n_head=4)))
+        settings(Train(parallel="fsdp"), torch.nn.Linear(2, 2))

@@ -13,11 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.errors import DamagedStore
+from pipeline.errors import DamagedStore, UsageError
 from pipeline.options import content_hash
 from pipeline.storage.files import Local, disk_error
 from pipeline.storage.ledger import COLUMNS
 from pipeline.storage.store import ARTEFACT, Store
+from stages.train.workers.world import World
 
 INDEX = "passes/checkpoints.json"
 
@@ -30,10 +31,11 @@ class State(NamedTuple):
 
 
 class Checkpoints:
-    """The checkpoints of one training run in `sink`; `key` is the run's, so that another run's are never taken up."""
+    """The checkpoints of one training run in `sink`; `key` is the run's, so that another run's are never taken up. Of several workers the
+    first writes, and all read."""
 
-    def __init__(self, sink: Store, key: str, keep: int = 1):
-        self.sink, self.key, self.keep = sink, key, max(keep, 1)
+    def __init__(self, sink: Store, key: str, keep: int = 1, world: World = World()):
+        self.sink, self.key, self.keep, self.world = sink, key, max(keep, 1), world
 
     def steps(self) -> list[int]:
         """Steps with a proven checkpoint of this run, ascending."""
@@ -51,8 +53,10 @@ class Checkpoints:
 
     def save(self, step: int, state: State) -> None:
         """Write the checkpoint of `step`, list it, and delete those beyond `keep`. DiskFull leaves the older ones in place."""
-        self._put(step, state)
-        self._keep(step)
+        if self.world.rank == 0:
+            self._put(step, state)
+            self._keep(step)
+        self.world.wait()
 
     def _put(self, step: int, state: State) -> None:
         from safetensors.torch import save_file
@@ -119,6 +123,43 @@ class Checkpoints:
             load((folder / "state.safetensors").read_bytes()),
             json.loads((folder / "state.json").read_text(encoding="utf-8")),
         )
+
+
+class Parts(Checkpoints):
+    """Checkpoints of which every worker writes its own part; one is listed when all have. Read by as many workers as wrote it."""
+
+    def steps(self) -> list[int]:
+        found = super().steps()
+        parts = self._index().get("parts", 1) if found else self.world.size
+        if parts != self.world.size:
+            raise UsageError(
+                f"the checkpoints were written by {parts} workers, this run has {self.world.size}",
+                f"run with {parts} workers again, or delete `passes` in the step's folder to begin anew",
+            )
+        return found
+
+    def latest(self) -> State | None:
+        """The newest checkpoint of which every worker can read its part."""
+        for step in reversed(self.steps()):
+            try:
+                state = self._load(step)
+            except DamagedStore:
+                state = None
+            if all(self.world.gather(state is not None)):
+                return state
+        return None
+
+    def save(self, step: int, state: State) -> None:
+        self._put(step, state)
+        self.world.wait()
+        if self.world.rank == 0:
+            self._keep(step)
+
+    def _store(self, step: int) -> Store:
+        return self.sink.sub(f"{name_of(step)}/part-{self.world.rank:04d}")
+
+    def _list(self, steps: list[int]) -> None:
+        self.sink.fs.write(INDEX, json.dumps({"key": self.key, "parts": self.world.size, "steps": steps}).encode())
 
 
 def name_of(step: int) -> str:

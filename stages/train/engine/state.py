@@ -1,7 +1,7 @@
-"""A TRL training that is killed and goes on: what its trainer holds, kept as this house keeps checkpoints.
+"""A training that is killed and goes on: what transformers' and TRL's trainers hold, kept as this house keeps checkpoints.
 
 transformers' own checkpoints pickle the optimizer, the schedule and the random state, and a kill leaves half of one behind. Here
-the same things go into one proven checkpoint (`stages.train.checkpoint`): tensors in safetensors, the rest in JSON. Random state
+the same things go into one proven checkpoint (`stages.train.engine.checkpoint`): tensors in safetensors, the rest in JSON. Random state
 is part of it, since TRL draws answers from it, and so is how often the prompts were shuffled, which transformers does not count.
 """
 
@@ -10,7 +10,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +22,9 @@ import torch
 
 from pipeline.engine import progress
 from pipeline.storage.files import Local
-from stages.train.checkpoint import Checkpoints, State, flatten, unflatten
+from pipeline.storage.store import Store
+from stages.train.engine.checkpoint import Checkpoints, State, flatten, unflatten
+from stages.train.engine.shards import full, like
 from stages.train.model import trainable
 from stages.train.workers.world import World
 
@@ -38,6 +43,15 @@ class Kept(NamedTuple):
     @property
     def step(self) -> int:
         return self.state.scalars["step"] if self.state else 0
+
+    def more(self) -> State:
+        """What the caller had kept beside the trainer's state; empty where nothing was kept."""
+        if self.state is None:
+            return State({}, {})
+        tensors = {name: tensor for name, tensor in self.state.tensors.items() if name.startswith("more.")}
+        return State(
+            {name.removeprefix("more."): tensor for name, tensor in tensors.items()}, self.state.scalars["more"]
+        )
 
 
 def kept(checkpoints: Checkpoints, world: World = World()) -> Kept:
@@ -70,12 +84,12 @@ def _half_written(checkpoints: Checkpoints) -> list[str]:
     return names
 
 
-def remembering(kind: type, found: Kept, more: Callable[[], State]) -> type:
-    """`kind`, a trainer of TRL's, that saves to and goes on from `found`; `more` is what the caller wants kept with it."""
+def remembering(kind: type, found: Kept, more: Callable[[Any], State]) -> type:
+    """`kind`, a trainer of transformers' or TRL's, that saves to and goes on from `found`; `more(trainer)` is what the caller wants kept with it."""
 
     class Remembering(kind):  # type: ignore[misc, valid-type]
         def _save_checkpoint(self, model: Any, trial: Any) -> None:
-            found.checkpoints.save(self.state.global_step, _taken(self, more()))
+            found.checkpoints.save(self.state.global_step, _taken(self, more(self)))
 
         def _get_train_sampler(self, *given: Any) -> Any:
             """TRL's sampler shuffles on from the epoch before: epochs that are done are drawn again and dropped."""
@@ -90,7 +104,13 @@ def remembering(kind: type, found: Kept, more: Callable[[], State]) -> type:
         def _load_optimizer_and_scheduler(self, checkpoint: Any) -> None:
             if checkpoint is not None:
                 scalars = found.state.scalars  # type: ignore[union-attr]
-                self.optimizer.load_state_dict(unflatten("optimizer", found.state.tensors, scalars["optimizer"]))  # type: ignore[union-attr]
+                state = unflatten("optimizer", found.state.tensors, scalars["optimizer"])  # type: ignore[union-attr]
+                held = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+                for index, values in state["state"].items():
+                    values |= {
+                        name: like(value, held[index]) for name, value in values.items() if torch.is_tensor(value)
+                    }
+                self.optimizer.load_state_dict(state)
                 self.lr_scheduler.load_state_dict(scalars["schedule"])
 
         def _load_scaler(self, checkpoint: Any) -> None:
@@ -122,14 +142,15 @@ def resume(trainer: Any, found: Kept, folder: str, steps: int) -> list[dict[str,
 @torch.no_grad()
 def put_weights(model: Any, state: State | None) -> None:
     for name, parameter in trainable(model).items():
-        parameter.copy_(state.tensors[f"weight.{name}"])  # type: ignore[union-attr]
+        parameter.copy_(like(state.tensors[f"weight.{name}"], parameter))  # type: ignore[union-attr]
 
 
 def _taken(trainer: Any, more: State) -> State:
     """What the trainer has to know to go on from here."""
     tensors, plain = flatten("optimizer", trainer.optimizer.state_dict())
+    tensors = {name: full(tensor) for name, tensor in tensors.items()}
     tensors |= {
-        f"weight.{name}": parameter
+        f"weight.{name}": full(parameter)
         for name, parameter in trainable(trainer.accelerator.unwrap_model(trainer.model)).items()
     }
     tensors |= {"random.torch": torch.get_rng_state()} | {
@@ -144,10 +165,15 @@ def _taken(trainer: Any, more: State) -> State:
         "optimizer": plain, "schedule": trainer.lr_scheduler.state_dict(), "scaler": scaler.state_dict() if scaler is not None else {},
         "trainer": dataclasses.asdict(trainer.state), "more": more.scalars, "epochs": int(trainer.state.epoch),
         "python": [list(words), *numbers], "numpy": [keys.tolist(), *rest],
-        "passes": trainer._step, "loss": float(trainer._tr_loss), "losses": trainer._total_loss_scalar, "logged": trainer._globalstep_last_logged,
-        "metrics": {name: list(values) for name, values in trainer._metrics["train"].items()},
+        "passes": getattr(trainer, "_step", 0), "loss": float(trainer._tr_loss), "losses": trainer._total_loss_scalar,
+        "logged": trainer._globalstep_last_logged, "metrics": {name: list(values) for name, values in _metrics(trainer).items()},
     }  # fmt: skip
     return State(tensors, scalars)
+
+
+def _metrics(trainer: Any) -> dict[str, list[float]]:
+    """Of TRL's trainers: what they have measured since the last line of the curve."""
+    return getattr(trainer, "_metrics", {}).get("train", {})
 
 
 def _restore(trainer: Any, state: Any) -> None:
@@ -159,7 +185,7 @@ def _restore(trainer: Any, state: Any) -> None:
     )
     trainer._tr_loss = torch.tensor(scalars["loss"], device=trainer.args.device)
     for name, values in scalars["metrics"].items():
-        trainer._metrics["train"][name].extend(values)
+        _metrics(trainer)[name].extend(values)
     words, more = scalars["python"]
     random.setstate((PYTHON, tuple(words), more))
     keys, *rest = scalars["numpy"]
@@ -167,3 +193,19 @@ def _restore(trainer: Any, state: Any) -> None:
     torch.set_rng_state(state.tensors["random.torch"])
     if torch.cuda.is_available():
         torch.cuda.set_rng_state_all([state.tensors[f"random.cuda.{n}"] for n in range(torch.cuda.device_count())])
+
+
+@contextmanager
+def scratch_folder(sink: Store, rank: int) -> Iterator[str]:
+    """Where a trainer may write: in the run's own store, so that what a kill leaves behind is cleared by the next try."""
+    if not isinstance(sink.fs, Local):
+        with tempfile.TemporaryDirectory(prefix="maetdol-train-") as folder:
+            yield folder
+        return
+    place = Path(sink.fs.path(f"passes/trainer-{rank:04d}"))
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    try:
+        yield str(place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
