@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.errors import DamagedStore
 from pipeline.storage.files import Local, filesystem
-from pipeline.storage.ledger import sealed, unsealed
+from pipeline.storage.ledger import checked_page, with_hash
 from pipeline.storage.shards import hash_of
 
 FINISHED = "finished.json"
@@ -32,14 +32,14 @@ def hashes(folder: Path, names: Iterable[str]) -> dict[str, str]:
 
 def write(folder: Path, page: dict[str, Any]) -> None:
     """Replace `finished.json`."""
-    text = json.dumps(sealed(page), ensure_ascii=False, indent=1) + "\n"
+    text = json.dumps(with_hash(page), ensure_ascii=False, indent=1) + "\n"
     Local(folder).write(FINISHED, text.encode())
 
 
 def read(folder: Path) -> dict[str, Any] | None:
     """What `finished.json` says; None where there is none. DamagedStore where it is not what was written."""
     try:
-        return unsealed(json.loads((folder / FINISHED).read_bytes()), lambda page: "hashes" in page)
+        return checked_page(json.loads((folder / FINISHED).read_bytes()), lambda page: "hashes" in page)
     except FileNotFoundError:
         return None
     except (ValueError, RecursionError):
