@@ -131,7 +131,10 @@ def meta_label(data: bytes) -> str | None:
 
 def _meta(head: str) -> str | None:
     unseen = None
+    last = head.lower().rfind("charset")
     for token in tags.TOKEN.finditer(head):
+        if token.start() > last:
+            return None
         name = (token["name"] or "").lower()
         if unseen is not None:
             unseen = None if token["close"] and name == unseen else unseen
@@ -166,8 +169,10 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
     if (name := wide(data[:HEAD]) or escaped(data)) is not None:
         text, replaced = _read(data, name)
         return Decoded(text, name, "detector", 0, replaced)
-    if not data.isascii() and _is_utf8(data):
-        return _as_declared(data, header, html)
+    if not data.isascii() and ((strict := _strict(data, "utf-8")) is not None or mostly_utf8(data)):
+        text, replaced = (strict, 0) if strict is not None else _read(data, "utf-8")
+        learnt, passed = _as_declared(data, header, html)
+        return Decoded(text, "utf-8", learnt, passed, replaced)
     passed = 0
     fallback: tuple[int, Decoded] | None = None
     for learnt, label in _declared(data, header, html):
@@ -205,20 +210,14 @@ def _marked(data: bytes, name: str) -> bool:
     return not mostly_utf8(head) or (head.isascii() and 20 * sum(map(head.count, b" \n")) <= len(head))
 
 
-def _is_utf8(data: bytes) -> bool:
-    """UTF-8 throughout, or with a damaged or cut position among many that are not."""
-    return _strict(data, "utf-8") is not None or mostly_utf8(data)
-
-
-def _as_declared(data: bytes, header: str | None, html: bool) -> Decoded:
-    """Bytes that are UTF-8; labels that say something else are counted."""
-    text, replaced = _read(data, "utf-8")
+def _as_declared(data: bytes, header: str | None, html: bool) -> tuple[str, int]:
+    """Where it stands that bytes which are UTF-8 are that, and how many labels said something else."""
     passed = 0
     for learnt, label in _declared(data, header, html):
         if codec(label) == "utf-8":
-            return Decoded(text, "utf-8", learnt, passed, replaced)
+            return learnt, passed
         passed += 1
-    return Decoded(text, "utf-8", "detector", passed, replaced)
+    return "detector", passed
 
 
 def _beyond_ascii(text: str) -> int:
@@ -282,7 +281,7 @@ def _reads(text: str) -> bool:
 
 def escaped(head: bytes) -> str | None:
     """The codec of seven-bit text with the escapes of ISO-2022 or HZ, or None."""
-    if not (b"\x1b" in head or b"~{" in head) or not head.isascii():
+    if not head.isascii() or not (b"\x1b" in head or b"~{" in head):
         return None
     return next((name for mark, name in _ISO_2022 if mark in head), None) or ("hz" if _is_hz(head) else None)
 

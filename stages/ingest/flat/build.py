@@ -49,7 +49,11 @@ def as_parsed(source: str) -> Built:
     """As `build`, with the elements of formulas as they are."""
     from resiliparse.parse.html import HTMLTree
 
-    given = source.encode("utf-8", "replace")  # lone surrogates, which no file holds but a JSON row may
+    try:
+        given = source.encode()
+    except UnicodeEncodeError:  # lone surrogates, which no file holds but a JSON row may
+        given = source.encode("utf-8", "replace")
+        source = given.decode()
     found = bound(given)
     changes = found.changes
     if found.hides and 2 * found.tags < len(_OPENING.findall(found.source)):
@@ -57,7 +61,7 @@ def as_parsed(source: str) -> Built:
         changes += found.changes + 1
     if found.tags > MAX_TAGS:
         raise TooComplex(f"{found.tags} tags, over {MAX_TAGS}")
-    parsed = HTMLTree.parse(source if found.source is given and source.isascii() else found.source.decode())
+    parsed = HTMLTree.parse(source if found.source is given else found.source.decode())
     return from_serialised(str(parsed).encode("utf-8"))._replace(changes=changes)
 
 

@@ -22,6 +22,7 @@ WIDER = 2.0
 """How much longer the other reading may be: more, and it brings the site's furniture with the questions."""
 MOST_NODES = 2_000_000
 """Elements of one page; the largest real page met holds 200,000."""
+BOUNDED = "tags nested too deep, over-long or one of thousands in a menu were taken out, or one left open was closed"
 ASKED = frozenset(("question", "answer", "accepted_answer", "step"))
 """Kinds for which a page without main text is kept."""
 
@@ -84,15 +85,7 @@ def read(
     if decoded.replaced:
         note = f"ingest.bad_utf8: {decoded.replaced} characters unreadable as {decoded.encoding}"
     if page.bounded:
-        note = "; ".join(
-            filter(
-                None,
-                (
-                    note,
-                    "tags nested deeper than 200, over-long or one of thousands in a menu were taken out, or one left open was closed",
-                ),
-            )
-        )
+        note = "; ".join(filter(None, (note, BOUNDED)))
     return Document(values, None, note, metrics)
 
 

@@ -46,16 +46,15 @@ def groups(body: Any) -> list[Group]:
     posts: list[Group] = []
     count = 0
     for element in _content(body):
-        if element.tag == "dl":
-            fresh = list(_definitions(element))
-        elif element.tag == "details":
-            fresh = list(_details(element))
+        if element.tag in ("dl", "details"):
+            for group in _definitions(element) if element.tag == "dl" else _details(element):
+                found.append(group)
+                count += len(group.facts)
+                if count > MAX_FACTS:
+                    break
         else:
             posts += _post(element)
-            continue
-        found += fresh
-        count += sum(len(group.facts) for group in fresh)
-        if count > MAX_FACTS:
+        if count > MAX_FACTS or len(posts) > MAX_FACTS:
             break
     return found + (posts if len(posts) >= FEWEST_POSTS else [])
 

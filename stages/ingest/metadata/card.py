@@ -23,16 +23,16 @@ class Head:
     def __init__(self, root: Any) -> None:
         self.root = root
         self.metas: list[Mapping[str, str]] = [dict(element.attrib) for element in root.iter("meta")]
+        self.named: dict[str, str] = {}
+        """The first content under each name, in small letters, that has any."""
+        for meta in self.metas:
+            if content := (meta.get("content") or "").strip():
+                name = meta.get("property") or meta.get("name") or meta.get("itemprop") or ""
+                self.named.setdefault(name.lower(), content)
 
     def meta(self, *names: str) -> str | None:
-        """The first content under the first of these names that has any."""
-        for wanted in names:
-            for meta in self.metas:
-                name = (meta.get("property") or meta.get("name") or meta.get("itemprop") or "").lower()
-                content = (meta.get("content") or "").strip()
-                if name == wanted and content:
-                    return content
-        return None
+        """The content under the first of these names that has any."""
+        return next((self.named[name] for name in names if name in self.named), None)
 
 
 def title(head: Head, stated: str | None = None) -> str | None:

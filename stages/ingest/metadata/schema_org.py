@@ -15,7 +15,7 @@ from stages.ingest.flat import render as flat
 from stages.ingest.flat.build import TooComplex, build
 from stages.ingest.flat.element import Element
 from stages.ingest.html.render import render
-from stages.ingest.metadata.facts import Fact, Group
+from stages.ingest.metadata.facts import MAX_FACTS, Fact, Group
 from stages.ingest.metadata.items import StructuredItem
 from stages.ingest.metadata.letters import key_of
 from stages.ingest.row import clean
@@ -83,9 +83,9 @@ def groups(items: Iterable[StructuredItem]) -> list[Group]:
     """
     found: list[Group] = []
     seen: set[tuple] = set()
-    size = 0
+    size = count = 0
     for item in items:
-        if size > MOST:
+        if size > MOST or count > MAX_FACTS:
             break
         kinds = set(item.types)
         if kinds & QUESTIONS:
@@ -102,6 +102,7 @@ def groups(items: Iterable[StructuredItem]) -> list[Group]:
         key = tuple((fact.kind, key_of(fact.text)) for fact in facts)
         if facts and key not in seen:
             seen.add(key)
+            count += len(facts)
             found.append(Group(tuple(facts)))
     return found
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from stages.ingest.flat.build import build
+from stages.ingest.flat.element import Element
+from stages.ingest.html import structure
+from stages.ingest.html.render import render
 from stages.ingest.html.structure import groups
 from stages.ingest.html.tree import parse
 from stages.ingest.metadata.facts import MAX_FACTS, Fact, Group, number
@@ -59,3 +65,15 @@ def test_numbering_takes_a_repeated_group_once_and_ends():
     assert [fact.group for fact in number([pair, Group((Fact("post", "x"),)), pair])] == [0, 0, 1]
     many = [Group((Fact("post", str(i)),)) for i in range(MAX_FACTS + 500)]
     assert len(number(many)) == MAX_FACTS
+
+
+@pytest.mark.parametrize("part", ["<dl>{}</dl>", "{}"], ids=["entries of one list", "posts"])
+def test_what_is_beyond_the_most_facts_of_a_page_is_not_rendered(monkeypatch, part):
+    """The facts would be left out behind that number, after each had been rendered."""
+    one = "<dt>term {0}</dt><dd>means {0}</dd>" if "dl" in part else "<div class=post-body>post {0}</div>"
+    root = Element(build(part.format("".join(one.format(number) for number in range(400)))).tree)
+    calls = []
+    monkeypatch.setattr(structure, "MAX_FACTS", 20)
+    monkeypatch.setattr(structure, "render", lambda *given, **more: calls.append(1) or render(*given, **more))
+    found = structure.groups(root)
+    assert 20 < sum(len(group.facts) for group in found) <= 22 and len(calls) <= 26
