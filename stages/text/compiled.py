@@ -145,8 +145,8 @@ def _bytes_of(value: Any) -> tuple[str, bytes]:
 class KernelCache(_Cache):
     """Machine code of one function: a file per argument types, named by content and so never stale nor overwritten by another."""
 
-    def __init__(self, function: types.FunctionType):
-        self.function = function
+    def __init__(self, function: types.FunctionType, options: dict[str, Any]):
+        self.function, self.options = function, options
         self.enabled = True
 
     @property
@@ -171,6 +171,7 @@ class KernelCache(_Cache):
         """The file of the machine code for `signature` (numba's argument types, with or without what is returned)."""
         made_of = (
             FORMAT,
+            sorted(self.options.items()),
             content(self.function).hex(),
             str(signature),
             codegen.magic_tuple(),  # target, CPU and its features
@@ -267,6 +268,9 @@ def _alone(path: Path) -> Iterator[None]:
 # -- kernels ---------------------------------------------------------------------------------------------------------------
 
 OPTIONS = {"nopython": True, "nogil": True, "boundscheck": None, "no_cfunc_wrapper": True}
+UNCOUNTED = {"_nrt": False}
+"""Options of a function that neither allocates nor returns an array, so that no references need be counted: numba counts those of
+every array at every call, in half the time of a loop that calls small parts, and a third of that of compiling it."""
 kernels: list[Kernel] = []
 """All kernels of the modules imported so far."""
 _said: set[str] = set()
@@ -295,10 +299,11 @@ class Kernel(CPUDispatcher):
     read, a constant, another width of integer. What does not fit is a TypeError.
     """
 
-    def __init__(self, function: Any, argument_types: tuple[Any, ...] = ()):
-        super().__init__(function, targetoptions=OPTIONS)
+    def __init__(self, function: Any, argument_types: tuple[Any, ...] = (), counted: bool = True):
+        options = OPTIONS if counted else OPTIONS | UNCOUNTED
+        super().__init__(function, targetoptions=options)
         self.argument_types = argument_types
-        self._cache = KernelCache(function)
+        self._cache = KernelCache(function, options)
         kernels.append(self)
 
     def make(self) -> Any:
@@ -373,8 +378,8 @@ class KernelPart(CPUDispatcher):
     A test may call it from Python: it is compiled for that on its own, in each process.
     """
 
-    def __init__(self, function: Any, inline: bool = False):
-        options = OPTIONS | {"forceinline": inline}
+    def __init__(self, function: Any, inline: bool = False, counted: bool = True):
+        options = OPTIONS | {"forceinline": inline} | ({} if counted else UNCOUNTED)
         super().__init__(function, targetoptions=options)
         self._compiler = _PartCompiler(function, self.targetdescr, options, {}, compiler.Compiler)
         self._from_python = njit(nogil=True)(function)
@@ -395,16 +400,24 @@ class KernelPart(CPUDispatcher):
         return self._from_python._compile_for_args(*args, **kws)
 
 
-def kernel(*argument_types: Any) -> Any:
-    """`@kernel(reads(np.uint8), int64, writes(np.int64))`: a function that Python calls, with its argument types in order."""
+def kernel(*argument_types: Any, counted: bool = True) -> Any:
+    """`@kernel(reads(np.uint8), int64, writes(np.int64))`: a function that Python calls, with its argument types in order.
+
+    `counted=False` for one that neither allocates nor returns an array (`UNCOUNTED`).
+    """
     if len(argument_types) == 1 and isinstance(argument_types[0], types.FunctionType):
         return _made(Kernel, argument_types[0])
-    return lambda function: _made(Kernel, function, argument_types)
+    return lambda function: _made(Kernel, function, argument_types, counted)
 
 
 def part(function: Callable[..., Any]) -> Any:
     """A function that only kernels call."""
     return _made(KernelPart, function)
+
+
+def uncounted(function: Callable[..., Any]) -> Any:
+    """A part that neither allocates nor returns an array (`UNCOUNTED`); one that allocates is refused when it is compiled."""
+    return _made(Part, function, False, False)
 
 
 def inlined(function: Callable[..., Any]) -> Any:

@@ -43,7 +43,7 @@ from stages.ingest.flat.open import (
     room_in_list,
     settle,
 )  # fmt: skip
-from stages.text.compiled import kernel, part, reads, tuple_of, writes
+from stages.text.compiled import kernel, reads, tuple_of, uncounted, writes
 
 MAX_DEPTH = 400
 """Elements inside each other; tags deeper than that lose their tags. Browsers cap at 512; real pages stay under 60."""
@@ -124,7 +124,7 @@ _INTS, _ROWS = writes(np.int32), writes(np.int32, 2)
 _OPEN = tuple_of(Open, writes(np.uint8), writes(np.int64), _ROWS, _INTS, _INTS, _ROWS, writes(np.uint64, 2))
 
 
-@kernel(reads(np.uint8), _OPEN)
+@kernel(reads(np.uint8), _OPEN, counted=False)
 def read(data, now):
     """Read the source once: what it holds into `now.state`, and what passes into `now.out` where that has room."""
     at, size, most = 0, len(data), REBUILD_TIMES * len(data) + REBUILD_FLOOR
@@ -149,7 +149,7 @@ def read(data, now):
     now.state[DROPPED] -= 1
 
 
-@part
+@uncounted
 def _comment(data, now, at):
     """One past a comment, doctype, instruction or, in SVG and MathML, a CDATA section."""
     if foreign(now) and is_at(data, at, CDATA):
@@ -165,19 +165,19 @@ def _comment(data, now, at):
     return end
 
 
-@part
+@uncounted
 def _past_name(data, at):
     while at < len(data) and not (data[at] == 62 or data[at] == 47 or _blank(data[at])):
         at += 1
     return at
 
 
-@part
+@uncounted
 def _blank(byte):
     return byte == 32 or byte == 9 or byte == 10 or byte == 12 or byte == 13
 
 
-@part
+@uncounted
 def _start(data, now, at, most):
     """One past the start tag at `at`, for an element of raw text past its end tag."""
     state, name = now.state, at + 1
@@ -217,7 +217,7 @@ def _start(data, now, at, most):
     return end
 
 
-@part
+@uncounted
 def _past_raw(data, now, at, name, size, tag):
     end = raw_end(data, at, name, size, tag == SCRIPT)
     if end < len(data):
@@ -227,7 +227,7 @@ def _past_raw(data, now, at, name, size, tag):
     return min(end, len(data))
 
 
-@part
+@uncounted
 def _end(data, now, at):
     """One past the end tag at `at`."""
     name = at + 2
@@ -246,7 +246,7 @@ def _end(data, now, at):
     return end
 
 
-@part
+@uncounted
 def _fits(data, now, tag, name, stop):
     """May this start tag stand?"""
     state, inside = now.state, foreign(now)
@@ -271,7 +271,7 @@ def _fits(data, now, tag, name, stop):
     return state[STACKED] < MAX_DEPTH
 
 
-@part
+@uncounted
 def _attribute(data, at):
     """(begin of the next attribute's name, its end, one past its value); begin -1 where the tag or the source ends."""
     size = len(data)
@@ -286,7 +286,7 @@ def _attribute(data, at):
     return begin, at, _past_value(data, at)
 
 
-@part
+@uncounted
 def _attributes(data, now, at, keeps):
     """From behind a tag's name to one past its `>`, two past the end where there is none; does the tag end in `/>`?
 
@@ -305,7 +305,7 @@ def _attributes(data, now, at, keeps):
     return (at + 1, data[at - 1] == 47) if at < size else (size + 2, False)
 
 
-@part
+@uncounted
 def _says_html(data, at):
     """Does the tag whose name ends at `at` give the encoding under which the content of `annotation-xml` is HTML?"""
     while True:
@@ -321,7 +321,7 @@ def _says_html(data, at):
             )
 
 
-@part
+@uncounted
 def _past_value(data, at):
     """One past the value of the attribute whose name ends at `at`; `at` where it has none."""
     size, look = len(data), at
@@ -343,7 +343,7 @@ def _past_value(data, at):
     return look
 
 
-@part
+@uncounted
 def _many(data, now, kind, begin, stop):
     """Is this an unknown name that is one too many? Kind 0 are elements, 1 attributes."""
     value = np.uint64(14695981039346656037)  # FNV-1a

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.ingest.flat.names import TAG, TEXT, attribute_of, table_of, tag_of
-from stages.text.compiled import int64, kernel, part, writes
+from stages.text.compiled import int64, kernel, uncounted, writes
 
 VOID = table_of("area base basefont bgsound br col embed frame hr img input keygen link meta param source track wbr")
 RAW = table_of("script style xmp iframe noembed noframes plaintext")
@@ -18,13 +18,13 @@ SHIFTS[[*range(9), 11, 12, *range(14, 32), ord("&")]] = True
 """Bytes of text and values that do not stand for themselves: control characters, which are read as blanks, and references."""
 
 
-@part
+@uncounted
 def small(byte):
     """An ASCII letter as a small one."""
     return byte | 32 if 65 <= byte <= 90 else byte
 
 
-@part
+@uncounted
 def is_at(data, at, word):
     """Does `word`, which has no capitals, stand at `at`?"""
     if at + len(word) > len(data):
@@ -40,7 +40,7 @@ NBSP, QUOT = (np.frombuffer(word, np.uint8) for word in (b"&nbsp;", b"&quot;"))
 OPEN, SHUT, BANG, SCRIPTED = (np.frombuffer(word, np.uint8) for word in (b"<!--", b"-->", b"--!>", b"<script"))
 
 
-@part
+@uncounted
 def _settled(data, at, to, until):
     """Bytes from `at` to the next `until` written at `to` without references; (one past what was written, place of `until`)."""
     size = len(data)
@@ -70,7 +70,7 @@ def _settled(data, at, to, until):
     return to, at
 
 
-@part
+@uncounted
 def _after(data, at, byte):
     """One past the next `byte`; the end where there is none."""
     while at < len(data):
@@ -80,7 +80,7 @@ def _after(data, at, byte):
     return at
 
 
-@part
+@uncounted
 def past_comment(data, at):
     """One past the end of the comment, doctype or instruction that begins at `at`."""
     if not is_at(data, at, OPEN):
@@ -95,7 +95,7 @@ def past_comment(data, at):
     return min(at + (3 if is_at(data, at, SHUT) else 4), len(data))
 
 
-@part
+@uncounted
 def same(data, one, other, size):
     """Do the same names of `size` bytes stand at `one` and `other`?"""
     for place in range(size):
@@ -104,13 +104,13 @@ def same(data, one, other, size):
     return True
 
 
-@part
+@uncounted
 def _parts(data, at):
     """Does a name end at `at`?"""
     return at < len(data) and (data[at] == 62 or data[at] == 47 or data[at] == 32 or 9 <= data[at] <= 13)
 
 
-@part
+@uncounted
 def raw_end(data, at, name, size, is_script):
     """Where the end tag of an element of raw text stands, whose name of `size` bytes stands at `name`.
 
@@ -136,7 +136,7 @@ def raw_end(data, at, name, size, is_script):
     return at
 
 
-@part
+@uncounted
 def _attributes(data, at, attribute, begin, stop, owner, count, node):
     """Attributes of a tag from the blank behind its name on; (one past its `>`, attributes so far)."""
     size = len(data)
@@ -217,7 +217,7 @@ def cut(data, tag, parent, end, depth, first, last, attribute, begin, stop, owne
     return nodes, count, flattened
 
 
-@part
+@uncounted
 def _leaf(tag, parent, end, depth, first, last, nodes, above, start, ended):
     """One more node, as text until it is given a tag; the number of nodes."""
     tag[nodes] = TEXT
@@ -228,7 +228,7 @@ def _leaf(tag, parent, end, depth, first, last, nodes, above, start, ended):
     return nodes + 1
 
 
-@part
+@uncounted
 def _close(end, held, named, level, found, nodes):
     """Close the innermost open element of this name, and those inside it; the level that is left."""
     for back in range(1, min(level, STRAYS) + 1):

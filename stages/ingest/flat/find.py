@@ -7,7 +7,7 @@ import numpy as np
 from stages.ingest.flat.cut import is_at
 from stages.ingest.flat.names import ATTRIBUTE, NAMES, Names, find_name
 from stages.ingest.flat.tree import TREE, Flat
-from stages.text.compiled import int64, kernel, part, reads
+from stages.text.compiled import int64, kernel, reads, uncounted
 
 
 @kernel(TREE, int64, NAMES)
@@ -21,7 +21,7 @@ def _worded(tree, attribute, names):
     return found[:count]
 
 
-@part
+@uncounted
 def _has_word(data, at, stop, names):
     while at < stop:
         first = at

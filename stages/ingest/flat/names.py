@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import int64, part, tuple_of, writes
+from stages.text.compiled import int64, tuple_of, uncounted, writes
 
 TEXT, UNKNOWN = 0, 1
 """Tags of a text node and of an element whose name is not in `ELEMENTS`."""
@@ -85,7 +85,7 @@ ATTRIBUTE = {name: place for place, name in enumerate(ATTRIBUTES)}
 """Id of an attribute's name; attributes of other names are not kept."""
 
 
-@part
+@uncounted
 def find_name(data, start, stop, names):
     """The number of the name `data[start:stop]`; -1 where it is none of `names`."""
     table, starts, multiplier = names.table, names.starts, names.multiplier
@@ -107,14 +107,14 @@ def find_name(data, start, stop, names):
     return found
 
 
-@part
+@uncounted
 def tag_of(data, start, stop):
     """The tag of the element name `data[start:stop]`; UNKNOWN where it is in no table."""
     found = find_name(data, start, stop, _TAGS)
     return found if found >= 0 else UNKNOWN
 
 
-@part
+@uncounted
 def attribute_of(data, start, stop):
     """The id of the attribute name `data[start:stop]`; -1 where it is in no table."""
     return find_name(data, start, stop, _NAMED)

@@ -12,7 +12,7 @@ import numpy as np
 
 from stages.ingest.flat.cut import same
 from stages.ingest.flat.names import ELEMENTS, TAG, TEXT, UNKNOWN, table_of
-from stages.text.compiled import part
+from stages.text.compiled import uncounted
 
 FORMATTING = table_of("a b big code em font i nobr s small strike strong tt u")
 SVG_POINTS, MATH_POINTS = table_of("foreignobject desc title"), table_of("mi mo mn ms mtext annotation-xml")
@@ -110,7 +110,7 @@ class Open(NamedTuple):
     """uint64 [2, slots]: hashes of the unknown names met."""
 
 
-@part
+@uncounted
 def leave(now, data, begin, stop):
     """Write the source up to `begin`, and go on behind `stop`."""
     state = now.state
@@ -122,14 +122,14 @@ def leave(now, data, begin, stop):
     state[DROPPED] += 1
 
 
-@part
+@uncounted
 def put(now, byte):
     if len(now.out):
         now.out[now.state[PUT]] = byte
     now.state[PUT] += 1
 
 
-@part
+@uncounted
 def foreign(now):
     """Is the content of the innermost element SVG or MathML?"""
     if not now.state[STACKED]:
@@ -138,12 +138,12 @@ def foreign(now):
     return kind in (SVGS, MATHS)
 
 
-@part
+@uncounted
 def _top(now):
     return now.stack[now.state[STACKED] - 1, NAMED] if now.state[STACKED] else TEXT
 
 
-@part
+@uncounted
 def push(now, tag, begin, stop, serial, is_html):
     """An element opens, an `annotation-xml` of which the content `is_html`; where there is no room left it does not."""
     state, level = now.state, now.state[STACKED]
@@ -173,7 +173,7 @@ def push(now, tag, begin, stop, serial, is_html):
         state[LISTED] += 1
 
 
-@part
+@uncounted
 def pop(now, level):
     """Close the elements from `level` up: formatting elements among them are loose, those inside a cell forgotten."""
     state = now.state
@@ -191,7 +191,7 @@ def pop(now, level):
                 now.active[place, STANDS] = 0
 
 
-@part
+@uncounted
 def _place(now, serial):
     """The place in the list of the formatting element of this number; -1 where it is no longer there."""
     place = now.state[LISTED] - 1
@@ -202,7 +202,7 @@ def _place(now, serial):
     return -1
 
 
-@part
+@uncounted
 def _inner(now, tag, scope):
     """The level of the innermost open `tag` with nothing of `scope` inside it; -1 where there is none."""
     if not now.count[tag]:
@@ -215,28 +215,34 @@ def _inner(now, tag, scope):
     return -1
 
 
-@part
+@uncounted
 def _pop_to(now, level):
     if level >= 0:
         pop(now, level)
 
 
-@part
+@uncounted
+def _taken_out(rows, place, last):
+    """The rows behind `place` move up by one. By numbers, since the copy of a whole row takes numba two seconds to compile."""
+    for at in range(place, last):
+        for column in range(rows.shape[1]):
+            rows[at, column] = rows[at + 1, column]
+
+
+@uncounted
 def _unlisted(now, place):
-    for at in range(place, now.state[LISTED] - 1):
-        now.active[at] = now.active[at + 1]
     now.state[LISTED] -= 1
+    _taken_out(now.active, place, now.state[LISTED])
 
 
-@part
+@uncounted
 def _unstacked(now, level):
     now.count[now.stack[level, NAMED]] -= 1
-    for at in range(level, now.state[STACKED] - 1):
-        now.stack[at] = now.stack[at + 1]
     now.state[STACKED] -= 1
+    _taken_out(now.stack, level, now.state[STACKED])
 
 
-@part
+@uncounted
 def _adopted(now, tag):
     """The end tag of a formatting element; is there one in the list?"""
     place = now.state[LISTED] - 1
@@ -266,7 +272,7 @@ def _adopted(now, tag):
     return True
 
 
-@part
+@uncounted
 def settle(now, tag):
     """Close what a start tag closes; does its element open? Not one outside its table, nor a form or select inside another."""
     if foreign(now):
@@ -312,7 +318,7 @@ def settle(now, tag):
     return True
 
 
-@part
+@uncounted
 def _close_item(now, one, other):
     """Close the innermost open item of these two names; other special elements hold it."""
     for level in range(now.state[STACKED] - 1, -1, -1):
@@ -324,7 +330,7 @@ def _close_item(now, one, other):
             return
 
 
-@part
+@uncounted
 def _holder(now):
     """What holds rows and cells here: the innermost table or template; TEXT where there is neither."""
     for level in range(now.state[STACKED] - 1, -1, -1):
@@ -333,7 +339,7 @@ def _holder(now):
     return TEXT
 
 
-@part
+@uncounted
 def _table_part(now, tag):
     holder = _holder(now)
     if holder != TABLE:
@@ -344,7 +350,7 @@ def _table_part(now, tag):
     return True
 
 
-@part
+@uncounted
 def closed(now, data, tag, begin, stop):
     """The end tag of the name `data[begin:stop]`."""
     level = now.state[STACKED] - 1
@@ -383,7 +389,7 @@ def closed(now, data, tag, begin, stop):
                 return
 
 
-@part
+@uncounted
 def _inner_heading(now):
     for level in range(now.state[STACKED] - 1, -1, -1):
         if HEADINGS[now.stack[level, NAMED]]:
@@ -393,14 +399,14 @@ def _inner_heading(now):
     return -1
 
 
-@part
+@uncounted
 def _is_named(now, data, level, begin, stop):
     """Is the element of this level one of the name `data[begin:stop]`?"""
     row = now.stack[level]
     return row[STOP] - row[BEGIN] == stop - begin and same(data, row[BEGIN], begin, stop - begin)
 
 
-@part
+@uncounted
 def room_in_list(now, most):
     """May one more formatting element be left open before the last marker?"""
     if now.state[SPENT] or now.state[LISTED] + 1 >= len(now.active):
@@ -411,7 +417,7 @@ def room_in_list(now, most):
     return now.state[LISTED] - 1 - place < most
 
 
-@part
+@uncounted
 def listed(now, data, tag, begin, stop):
     """Add a formatting element, whose start tag is `data[begin:stop]`, to the list; its serial number."""
     state = now.state
@@ -431,7 +437,7 @@ def listed(now, data, tag, begin, stop):
     return state[SERIALS]
 
 
-@part
+@uncounted
 def rebuilt(now, data, at, most):
     """Open the loose formatting elements again before what stands at `at`; end them all where that was done for over `most` bytes."""
     state, active = now.state, now.active
@@ -452,7 +458,7 @@ def rebuilt(now, data, at, most):
     state[SPENT] = state[REBUILT] > most
 
 
-@part
+@uncounted
 def _ended(now, data, at, place):
     """Write end tags of the loose formatting elements from `place` on."""
     leave(now, data, at, at)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import part
+from stages.text.compiled import uncounted
 
 NO_GAP, BLANK, LINE, PARAGRAPH = 0, 1, 2, 3
 """What is owed before the next word."""
@@ -65,7 +65,7 @@ class Pen(NamedTuple):
     """int32 by kind: open blocks."""
 
 
-@part
+@uncounted
 def what(data, at, stop):
     """(kind, bytes) of the character that begins at `at`; white space as `str.split` knows it."""
     byte = data[at]
@@ -99,13 +99,13 @@ def what(data, at, stop):
     return LETTER, min(3, stop - at)
 
 
-@part
+@uncounted
 def put(pen, byte):
     pen.out[pen.state[AT]] = byte
     pen.state[AT] += 1
 
 
-@part
+@uncounted
 def noted(pen, start):
     """What was written from `start` on stands for layout."""
     if pen.state[AT] > start:
@@ -113,7 +113,7 @@ def noted(pen, start):
         pen.state[MARKS] += 1
 
 
-@part
+@uncounted
 def begun(pen):
     """Text begins here: of every open element that had none, and of the run."""
     state, held = pen.state, pen.held
@@ -125,7 +125,7 @@ def begun(pen):
         state[RUN] = state[AT]
 
 
-@part
+@uncounted
 def _behind_marks(pen, first):
     """Headings that begin at `first` begin behind what was written there as layout."""
     for level in range(pen.state[LEVEL] - 1, -1, -1):
@@ -135,7 +135,7 @@ def _behind_marks(pen, first):
             pen.held[level, SLOT] = pen.state[AT]
 
 
-@part
+@uncounted
 def _decimal(pen, number):
     size = 1
     while size < 1_000_000_000 and number >= 10 * size:
@@ -145,7 +145,7 @@ def _decimal(pen, number):
         size //= 10
 
 
-@part
+@uncounted
 def gap(pen):
     """Write what is owed before a word: separator and mark."""
     state = pen.state
@@ -173,7 +173,7 @@ def gap(pen):
     state[BREAKS] = 0
 
 
-@part
+@uncounted
 def _mark(pen, mark):
     state = pen.state
     if mark == HASHES:
@@ -193,7 +193,7 @@ def _mark(pen, mark):
     put(pen, 32)
 
 
-@part
+@uncounted
 def _bars(pen):
     """The bar before a cell; in Markdown one before a row's first cell too, and one for each cell without text."""
     table = pen.held[pen.state[TABLE]]
@@ -206,7 +206,7 @@ def _bars(pen):
     table[COUNT] = table[CELLS]
 
 
-@part
+@uncounted
 def say(pen, data, at, stop):
     """Text of a line: white space as one blank, zero-width characters gone."""
     state, out = pen.state, pen.out
@@ -240,7 +240,7 @@ def say(pen, data, at, stop):
     state[AT] = to
 
 
-@part
+@uncounted
 def _first_of_code(pen):
     """Separator, in Markdown a fence, and the blanks before the first word of a `pre`."""
     state = pen.state
@@ -256,7 +256,7 @@ def _first_of_code(pen):
     state[VERBATIM] = 2
 
 
-@part
+@uncounted
 def fence(pen):
     """The backticks before or behind the lines of a `pre`: layout."""
     start = pen.state[AT]
@@ -265,7 +265,7 @@ def fence(pen):
     noted(pen, start)
 
 
-@part
+@uncounted
 def say_code(pen, data, at, stop):
     """Text of a `pre`: as it stands, but for blanks at ends of lines and empty lines before the first word."""
     state = pen.state
@@ -290,7 +290,7 @@ def say_code(pen, data, at, stop):
         at += size
 
 
-@part
+@uncounted
 def trim(pen, lines):
     """Take blanks, and with `lines` line ends, from the end of what is written."""
     out, state = pen.out, pen.state
@@ -298,7 +298,7 @@ def trim(pen, lines):
         state[AT] -= 1
 
 
-@part
+@uncounted
 def end_run(pen, size):
     """The end of a run of text: what stood loose before it is a paragraph (kind 0)."""
     state = pen.state
@@ -309,7 +309,7 @@ def end_run(pen, size):
     state[OWED] = max(state[OWED], size)
 
 
-@part
+@uncounted
 def span(pen, kind, start, stop, level):
     row = pen.state[SPANS]
     pen.spans[row, 0], pen.spans[row, 1], pen.spans[row, 2], pen.spans[row, 3] = kind, start, stop, level

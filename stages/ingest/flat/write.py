@@ -51,7 +51,7 @@ from stages.ingest.flat.pen import (
     trim,
 )  # fmt: skip
 from stages.ingest.flat.tree import TREE
-from stages.text.compiled import int64, kernel, part, reads, tuple_of, writes
+from stages.text.compiled import int64, kernel, reads, tuple_of, uncounted, writes
 
 KINDS = ("paragraph", "heading", "list", "quote", "code", "table")
 
@@ -77,7 +77,7 @@ START, REVERSED, ROLE = ATTRIBUTE["start"], ATTRIBUTE["reversed"], ATTRIBUTE["ro
 PRESENTATION = np.frombuffer(b"presentation", np.uint8)
 
 
-@part
+@uncounted
 def given(tree, node, name):
     """The place of an attribute of a node among the attributes; -1 where it has none of that name."""
     for place in range(tree.first[node], tree.last[node]):
@@ -86,7 +86,7 @@ def given(tree, node, name):
     return -1
 
 
-@part
+@uncounted
 def _equals(tree, place, word):
     begin = tree.begin[place]
     if tree.stop[place] - begin != len(word):
@@ -137,7 +137,7 @@ def layouts(tree, low, high):
     return plain
 
 
-@kernel(TREE, int64, int64, reads(np.bool_), reads(np.int32), reads(np.bool_), _PEN)
+@kernel(TREE, int64, int64, reads(np.bool_), reads(np.int32), reads(np.bool_), _PEN, counted=False)
 def write(tree, low, high, chosen, before, plain, pen):
     """Write the text nodes of `low` to `high` that are chosen; `before` counts the chosen ones before each node. Both begin at `low`."""
     at = low
@@ -166,7 +166,7 @@ def write(tree, low, high, chosen, before, plain, pen):
     end_run(pen, PARAGRAPH)
 
 
-@part
+@uncounted
 def _line_of_code(pen):
     if pen.state[VERBATIM] == 2:
         trim(pen, False)
@@ -175,7 +175,7 @@ def _line_of_code(pen):
         pen.state[WAITING] = 0
 
 
-@part
+@uncounted
 def _pass(tree, pen, at, tag):
     """An element without chosen text: it parts what stands before and behind it, and counts as an item."""
     state = pen.state
@@ -191,7 +191,7 @@ def _pass(tree, pen, at, tag):
             pen.held[state[LIST], COUNT] += 1
 
 
-@part
+@uncounted
 def _break(pen):
     state = pen.state
     state[BREAKS] += 1
@@ -203,7 +203,7 @@ def _break(pen):
         state[OWED] = max(state[OWED], LINE)
 
 
-@part
+@uncounted
 def _apart(pen, size, row):
     """Part what comes from what was: by a line inside lists, by a blank inside a cell unless a `row` begins."""
     if pen.state[TABLE] >= 0 and not row:
@@ -212,7 +212,7 @@ def _apart(pen, size, row):
         end_run(pen, min(size, LINE) if pen.state[LISTS] or pen.state[TABLE] >= 0 else size)
 
 
-@part
+@uncounted
 def _cell(pen):
     state = pen.state
     if state[TABLE] < 0:
@@ -224,7 +224,7 @@ def _cell(pen):
     state[OWED] = max(state[OWED], BLANK)
 
 
-@part
+@uncounted
 def _open(tree, pen, at, tag, plain):
     state = pen.state
     if tag == BR:
@@ -270,7 +270,7 @@ def _open(tree, pen, at, tag, plain):
         state[QUOTES] += kind == QUOTE
 
 
-@part
+@uncounted
 def _first(tree, at):
     """The first number of an ordered list."""
     place = given(tree, at, START)
@@ -285,7 +285,7 @@ def _first(tree, at):
     return number if tree.stop[place] > tree.begin[place] else 1
 
 
-@part
+@uncounted
 def _bullet(pen):
     state = pen.state
     state[MARK] = BULLET
@@ -294,7 +294,7 @@ def _bullet(pen):
         pen.held[state[LIST], COUNT] += 1
 
 
-@part
+@uncounted
 def _shut(tree, pen):
     """The innermost open element ends."""
     state = pen.state
@@ -328,7 +328,7 @@ def _shut(tree, pen):
         span(pen, kind, own[SLOT], stop, tag - H1 + 1 if kind == HEADING else 0)
 
 
-@part
+@uncounted
 def _ticks(tree, at):
     """Backticks of a fence around the text of a node: three, or one more than stand in it in a row."""
     most, run = 2, 0
@@ -340,7 +340,7 @@ def _ticks(tree, at):
     return most + 1
 
 
-@part
+@uncounted
 def _shut_code(pen):
     """Where its text ends; in Markdown a fence stands behind that."""
     state = pen.state
@@ -355,7 +355,7 @@ def _shut_code(pen):
     return stop
 
 
-@part
+@uncounted
 def _ruled(pen):
     """The end of a row in Markdown, and the rule below the first."""
     state = pen.state
