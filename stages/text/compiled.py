@@ -389,6 +389,12 @@ class KernelPart(CPUDispatcher):
             args, returned = normalize_signature(sig)
             if args not in self.overloads:
                 found = self._compiler.compile(args, returned)._replace(entry_point=object())
+                if UNCOUNTED.items() <= self.targetoptions.items() and isinstance(
+                    found.signature.return_type, numba.types.Array
+                ):
+                    raise TypeError(
+                        f"{self.py_func.__qualname__} returns an array: make it a part, which counts references"
+                    )
                 self.targetctx.insert_user_function(found.entry_point, found.fndesc, [found.library])
                 self.overloads[args] = found
             return self.overloads[args].entry_point

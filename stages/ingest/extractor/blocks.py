@@ -63,7 +63,7 @@ from stages.ingest.extractor.tables import (
 )
 from stages.ingest.flat.names import TAG
 from stages.ingest.flat.tree import TREE, Flat
-from stages.text.compiled import kernel, part, reads, tuple_of, writes
+from stages.text.compiled import kernel, reads, tuple_of, uncounted, writes
 
 # Columns of a container; pairs are running counts where it opens and where it closes.
 ABOVE, CODE, FLAGS, DEPTH, BLOCK0, BLOCK1, NODE, WORD0, WORD1, IMAGE0, IMAGE1, CONTROL0, CONTROL1, CHILDREN, PLACE, OWN_TAG = range(16)  # fmt: skip
@@ -101,7 +101,7 @@ class Blocks(NamedTuple):
     """uint32: hashes of the distinct words of the page's title."""
 
 
-@part
+@uncounted
 def _holds(data, start, stop, word):
     for i in range(start, stop - len(word) + 1):
         k = 0
@@ -112,7 +112,7 @@ def _holds(data, start, stop, word):
     return False
 
 
-@part
+@uncounted
 def _close(run, here, block, count, words, texts, titles):
     """Ends the open run: a block where it has text. Returns the new count of blocks."""
     if run[BYTES]:
@@ -131,7 +131,7 @@ def _close(run, here, block, count, words, texts, titles):
     return count
 
 
-@part
+@uncounted
 def _links_to(data, attribute, begin, stop, read, first, last, run):
     """Counts where a link leads: inside the page or to a script, or to a full address."""
     for k in range(first, last):
@@ -143,7 +143,7 @@ def _links_to(data, attribute, begin, stop, read, first, last, run):
                 run[OUTWARD] += 1
 
 
-@part
+@uncounted
 def _open(tree, tables, node, row, named, at):
     """Fills what a container's tag and attributes say; returns (next free place of class words, signature)."""
     tag = tree.tag[node]
@@ -182,7 +182,7 @@ def _open(tree, tables, node, row, named, at):
     return at, sign
 
 
-@part
+@uncounted
 def _sizes(tree, tables):
     """How many text nodes, containers and named attributes of containers there are."""
     texts, levels, attributes = 0, 1, 0

@@ -20,7 +20,7 @@ from stages.ingest.extractor.blocks import (
 )
 from stages.ingest.extractor.hashing import find, groups, mix
 from stages.ingest.extractor.scan import BYTES, LINKED, LINKS, MONEY, PUNCT
-from stages.text.compiled import kernel, part, reads
+from stages.text.compiled import kernel, reads, uncounted
 
 # Columns of what is known of a container.
 SIZE, LINK_SHARE, COUNT, SHARE, ODDS, LEAST, MOST, SUM, ALIKE, PROSE, PICTURES, CONTROLS, FLAGS_ABOVE, NEXT, PLACES, STOPS, PRICES, ALIKE_SIZE = range(18)  # fmt: skip
@@ -30,7 +30,7 @@ PROSE_BYTES = 80
 """Bytes from which a block with little of it linked counts as a paragraph."""
 
 
-@part
+@uncounted
 def is_prose(size, linked):
     return size > PROSE_BYTES and 10 * linked < 3 * size
 

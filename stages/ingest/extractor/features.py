@@ -57,7 +57,7 @@ from stages.ingest.extractor.scan import (
 from stages.ingest.extractor.scan import CODE as CODE_BYTES
 from stages.ingest.extractor.tables import CODE as CODES
 from stages.ingest.extractor.tables import FLAG, FLAG_BITS
-from stages.text.compiled import int64, kernel, part, reads, writes
+from stages.text.compiled import int64, kernel, part, reads, uncounted, writes
 
 LEVELS = 7
 """Containers above a block that are looked at, each holding more than the one before."""
@@ -105,7 +105,7 @@ def own(block, text, words, title, keys, values, M, at):
     return at + 33
 
 
-@part
+@uncounted
 def chains(block, container, known, M, at):
     """The block's own container, and what any of those above it is."""
     for i in range(len(block)):
@@ -124,7 +124,7 @@ def chains(block, container, known, M, at):
     return at + FLAG_BITS + 7
 
 
-@part
+@uncounted
 def ancestors(block, container, known, odds, alike, M, at):
     """LEVELS containers above the block, each holding more than the one before."""
     for i in range(len(block)):
@@ -182,7 +182,7 @@ def around(block, container, known, M, at):
     return at + 34
 
 
-@part
+@uncounted
 def sections(block, container, known, words, keys, values, M, at):
     """The heading above, how far it is, and where the first h1 stands."""
     n = len(block)
@@ -239,7 +239,7 @@ def prose_homes(block, container, known, M, at):
     return at + 6
 
 
-@part
+@uncounted
 def page(block, container, known, M, at):
     """The page as a whole, the same on every block; returns the next column."""
     n = len(block)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.text.compiled import int64, kernel, part, reads
+from stages.text.compiled import int64, kernel, part, reads, uncounted
 
 OFFSET = np.uint32(2166136261)
 PRIME = np.uint32(16777619)
@@ -16,12 +16,12 @@ MOST_WORDS = 12
 """Words read of one attribute's value."""
 
 
-@part
+@uncounted
 def step(state, byte):
     return np.uint32(np.uint32(state ^ np.uint32(byte)) * PRIME)
 
 
-@part
+@uncounted
 def class_words(data, start, stop, salt, out, at):
     """Writes the hashes of an attribute's words to `out[at:]`, with the pairs of words in one class name; returns the next free place."""
     state = np.uint32(OFFSET ^ np.uint32(salt))
@@ -70,7 +70,7 @@ def first_word(name: np.ndarray, salt: int) -> int:
     return words[0] if len(words) else np.uint32(0)
 
 
-@part
+@uncounted
 def find(keys, values, key):
     """Value of a key in an open table (a power of two of slots, 0 for a free one), or 0."""
     mask = len(keys) - 1
@@ -105,7 +105,7 @@ def open_table(words: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nd
     return fill(words, values, 1 << max(4, int(2 * len(words)).bit_length()))
 
 
-@part
+@uncounted
 def mix(a, b):
     """One 64-bit key of two."""
     x = np.uint64(np.uint64(a) * np.uint64(0x9E3779B97F4A7C15)) + np.uint64(b)

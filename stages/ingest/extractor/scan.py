@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.ingest.extractor.hashing import OFFSET, mix, step
-from stages.text.compiled import part
+from stages.text.compiled import uncounted
 
 # Columns of a block.
 OWNER, NODE0, NODE1, BYTES, LINKED, LINKS, STRONG, BUTTON, CODE, PUNCT, WORDS, DIGITS, ENDING, UPPER, IMAGES, YEARS, TIMES, MONEY, MARKS, CAPITALS, FRAGMENT, OUTWARD, TITLED = range(23)  # fmt: skip
@@ -19,7 +19,7 @@ SENTENCE, COMMA, CLOSING, DIGIT, LETTER, OTHER_LETTER, OTHER = 1, 2, 3, 4, 5, 6,
 """Kinds of a block's last character."""
 
 
-@part
+@uncounted
 def _wide(data, i, stop):
     """Punctuation of three bytes at `i`: SENTENCE, COMMA or CLOSING, 8 for a currency sign, 9 for a bullet or arrow, 0 for none."""
     if i + 2 >= stop:
@@ -36,7 +36,7 @@ def _wide(data, i, stop):
     return 0
 
 
-@part
+@uncounted
 def end_word(run, state, length, words, row, titles):
     """A word is over: its hash is kept, and looked for in the title."""
     if length == 0:
@@ -50,7 +50,7 @@ def end_word(run, state, length, words, row, titles):
             run[TITLED] += 1
 
 
-@part
+@uncounted
 def scan(data, start, stop, node, run, words, row, titles):
     """Adds a text node to the open run; white space in a row counts one byte, none at either end of the run."""
     size, waiting, digit_run, number = run[BYTES], run[WAITING], run[RUN], run[NUMBER]
@@ -144,7 +144,7 @@ def scan(data, start, stop, node, run, words, row, titles):
     run[MARKS] += marks
 
 
-@part
+@uncounted
 def title_words(data, start, stop, out, count):
     """Adds the hashes of a text's distinct words to `out[:count]`; returns the new count."""
     state = OFFSET

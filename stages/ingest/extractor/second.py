@@ -9,14 +9,14 @@ from stages.ingest.extractor.containers import NEXT, ROWS, SIZE
 from stages.ingest.extractor.features import H1, H6, LEVELS
 from stages.ingest.extractor.hashing import groups, mix
 from stages.ingest.extractor.scan import BYTES, OWNER
-from stages.text.compiled import int64, kernel, part, reads, writes
+from stages.text.compiled import int64, kernel, part, reads, uncounted, writes
 
 ONE = 1000
 """Probabilities are thousandths."""
 SECOND_COLUMNS = 9 + 3 + 3 * LEVELS + 2 + 4 + 4 + 4
 
 
-@part
+@uncounted
 def _beside(block, p, sums, M, at):
     """The block's own probability, four neighbours on each side, and means within 3, 8 and 25 blocks, by bytes."""
     n = len(p)
@@ -33,7 +33,7 @@ def _beside(block, p, sums, M, at):
     return at + 12
 
 
-@part
+@uncounted
 def _above(block, container, known, sums, M, at):
     """Of LEVELS containers: mean probability by bytes, share of the page's probable bytes, mean by blocks."""
     whole = max(sums[len(block), 1], 1)
@@ -71,7 +71,7 @@ def _alike(block, container, signature, p, M, at):
     return at + 2
 
 
-@part
+@uncounted
 def _under_heading(block, container, p, sums, M, at):
     """The heading above: its probability and that of what stands under it; the same of the section before."""
     n = len(block)
@@ -92,7 +92,7 @@ def _under_heading(block, container, p, sums, M, at):
     return at + 4
 
 
-@part
+@uncounted
 def _homes(block, container, known, sums, M, at):
     """Where the block stands to the smallest containers with six and nine tenths of the page's probable bytes, and how probable those are."""
     n = len(block)

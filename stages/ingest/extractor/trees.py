@@ -47,7 +47,7 @@ def _next(forest, X, row, node):
     return np.uint64(forest.child[np.uint64(2) * node + right])
 
 
-@kernel(FOREST, reads(np.int32, 2), writes(np.int64))
+@kernel(FOREST, reads(np.int32, 2), writes(np.int64), counted=False)
 def walk(forest, X, out):
     """Adds the log odds of each row of `X` (int32) to `out` (int64). Four rows go down a tree side by side: none waits for another."""
     n = len(X)
@@ -73,7 +73,7 @@ def walk(forest, X, out):
                     out[row + 3] += forest.leaf[at_d]
 
 
-@kernel(reads(np.int64), reads(np.int32), writes(np.int32))
+@kernel(reads(np.int64), reads(np.int32), writes(np.int32), counted=False)
 def probabilities(odds, steps, out):
     """Log odds in 1/65,536 to thousandths: how many of the ascending `steps` are not above each."""
     for row in range(len(odds)):

@@ -219,3 +219,45 @@ def test_warm_makes_every_kernel_and_says_where_nothing_can_be_kept(monkeypatch,
     monkeypatch.setenv("MAETDOL_CACHE", str(tmp_path / "file"))
     line, kept = warm(told.append, told.append)
     assert not kept and "NOT kept" in line
+
+
+def test_an_uncounted_part_writes_what_it_is_given_and_may_not_own_an_array():
+    @compiled.uncounted
+    def doubled(values):
+        row = values[1]
+        for place in range(len(row)):
+            row[place] *= 2
+
+    @compiled.uncounted
+    def sliced(values):
+        return values[1:]
+
+    @compiled.uncounted
+    def made(count):
+        return np.zeros(count, np.int64)[0]
+
+    def kernel(part):
+        def run(values):
+            part(values)
+
+        return compiled.Kernel(run, (compiled.writes(np.int64, 2),), counted=False)
+
+    values = np.arange(6).reshape(2, 3)
+    before = sys.getrefcount(values)
+    kernel(doubled)(values)
+    after = sys.getrefcount(values)
+    assert before == after and values.tolist() == [[0, 1, 2], [6, 8, 10]]
+    for wrong in (sliced, made):
+        with pytest.raises(Exception, match="returns an array|NRT|array"):
+            kernel(wrong)(values)
+
+
+def test_options_are_part_of_what_a_kernel_is_known_by():
+    def run(values):
+        values[0] = 1
+
+    types, seen = (compiled.writes(np.int64),), set()
+    for counted in (True, False):
+        made = compiled.Kernel(run, types, counted)
+        seen.add(made._cache.path(types, made.targetctx.codegen()).name)
+    assert len(seen) == 2
