@@ -423,7 +423,7 @@ def part(function: Callable[..., Any]) -> Any:
 
 def uncounted(function: Callable[..., Any]) -> Any:
     """A part that neither allocates nor returns an array (`UNCOUNTED`); one that allocates is refused when it is compiled."""
-    return _made(Part, function, False, False)
+    return _made(KernelPart, function, False, False)
 
 
 def inlined(function: Callable[..., Any]) -> Any:
