@@ -161,7 +161,13 @@ def adapted(stage: Any, model: Any, below: int, tokenizer: Any, more: Added | No
         )
     names = [f"a{index}" for index in range(below + 1)]
     if below == 0:
-        model = get_peft_model(model, config, adapter_name=names[0])
+        try:
+            model = get_peft_model(model, config, adapter_name=names[0])
+        except ValueError as fault:
+            raise UsageError(
+                f"PEFT puts no such adapter on {model.config.model_type}: {str(fault).splitlines()[0][:200]}",
+                "leave out dora and dropout where experts stand in one tensor, or name other layers in targets",
+            ) from None
     else:
         model.add_adapter(names[-1], config)
         check_stackable(model)

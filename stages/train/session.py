@@ -41,6 +41,7 @@ from stages.train.objective.masked import Masked, mask_id
 from stages.train.objective.reward import Reward
 from stages.train.objective.rl import Prompts
 from stages.train.planning import budget as budgets
+from stages.train.planning.counted import counted
 from stages.train.planning.gauge import Gauge, utilisation
 from stages.train.workers.levers import spread
 from stages.train.workers.world import World
@@ -154,7 +155,7 @@ class Session:
     def _plan(self, data: Any, steps: StepPlan) -> budgets.Requirements:
         """What the run needs. UsageError where that is more than there is."""
         if self.chain:
-            shape = budgets.shape_of(json.loads((self.chain[0].path / "config.json").read_text(encoding="utf-8")))
+            shape = counted(json.loads((self.chain[0].path / "config.json").read_text(encoding="utf-8")))
             shape = shape._replace(
                 vocabulary=max(shape.vocabulary, len(self.tokenizer)), added=len(self.added.ids) if self.added else 0
             )

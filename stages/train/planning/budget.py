@@ -31,8 +31,25 @@ CARDS = {
 """Memory in GB and dense bf16 (T4: fp16) peak in FLOP/s, from the makers' sheets."""
 
 
+class Counts(NamedTuple):
+    """Weights counted on a model itself (`stages.train.planning.counted`)."""
+
+    weights: int
+    working: int
+    """Those a token is multiplied with: of experts the share it chooses, of the embeddings the head alone."""
+    linear: tuple[tuple[str, int, int], ...]
+    """Where an adapter goes: the name, and the widths from and to (of experts in one tensor: of all together)."""
+    quantised: int
+    """Weights of the linear layers but the head: what QLoRA keeps in 4 bits. Experts in one tensor are none."""
+    layers: tuple[int, ...]
+    """Weights of each layer."""
+    vocabulary: int
+    """Rows of the embeddings."""
+    tied: bool
+
+
 class Shape(NamedTuple):
-    """A Llama-like model's sizes."""
+    """A model's sizes: those of a Llama, or `counts` where it is another one."""
 
     vocabulary: int
     hidden: int
@@ -43,22 +60,45 @@ class Shape(NamedTuple):
     tied: bool = True
     added: int = 0
     """Tokens whose rows are learnt beside an adapter, or alone."""
+    head: int | None = None
+    """Width of an attention head where it is not hidden / heads."""
+    counts: Counts | None = None
+
+    @property
+    def queries(self) -> int:
+        """Width of all queries of a token."""
+        return self.heads * (self.head or self.hidden // self.heads)
+
+    @property
+    def keys(self) -> int:
+        """Width of its keys, and of its values."""
+        return self.queries * self.kv_heads // self.heads
 
     @property
     def matrices(self) -> int:
-        """Weights of the linear layers of one layer."""
-        kv = self.hidden * self.kv_heads // self.heads
-        return 2 * self.hidden * self.hidden + 2 * self.hidden * kv + 3 * self.hidden * self.intermediate
+        """Weights of the linear layers of one layer (the largest)."""
+        if self.counts:
+            return max(self.counts.layers, default=0)
+        return 2 * self.hidden * (self.queries + self.keys) + 3 * self.hidden * self.intermediate
 
     @property
     def weights(self) -> int:
-        embedding = self.vocabulary * self.hidden * (1 if self.tied else 2)
-        return embedding + self.layers * (self.matrices + 2 * self.hidden) + self.hidden
+        sides = 1 if self.tied else 2
+        if self.counts:  # an extended tokenizer gives it more rows
+            return self.counts.weights + max(0, self.vocabulary - self.counts.vocabulary) * self.hidden * sides
+        return self.vocabulary * self.hidden * sides + self.layers * (self.matrices + 2 * self.hidden) + self.hidden
 
     @property
     def working(self) -> int:
         """Weights a token is multiplied with: the layers and the head, not the embedding's look-up."""
+        if self.counts:
+            return self.counts.working
         return self.layers * self.matrices + self.vocabulary * self.hidden
+
+    @property
+    def quantised(self) -> int:
+        """Weights that QLoRA keeps in 4 bits: those of the linear layers, without the head."""
+        return self.counts.quantised if self.counts else self.layers * self.matrices
 
 
 class Machine(NamedTuple):
@@ -121,7 +161,11 @@ def budget(
     rows = stage.batch * sides
     parts = {
         "weights": 4 * (shape.weights if stage.whole() else trained)
-        + round(frozen * (0.53 if stage.method == "qlora" else number)),
+        + (
+            round(0.53 * shape.quantised + number * (frozen - shape.quantised))
+            if stage.method == "qlora"
+            else frozen * number
+        ),
         "gradients": 4 * trained,
         "optimizer": {"adamw": 8, "paged_adamw_32bit": 8, "paged_adamw_8bit": 2}[stage.optimizer] * trained,
         "activations": activations(
@@ -138,10 +182,10 @@ def budget(
     if not machine.cuda:
         parts["process"] = PROCESS
     work = (6 if stage.whole() else 4) + (2 if stage.checkpointing else 0)
-    attention = 2 * work * shape.layers * shape.hidden * width // 2
+    attention = 2 * work * shape.layers * shape.queries * width // 2
     seconds = tokens * sides * (work * shape.working + attention) / machine.speed
     plain = 6 if stage.whole() else 4
-    own = plain * shape.working + 2 * plain * shape.layers * shape.hidden * width // 2
+    own = plain * shape.working + 2 * plain * shape.layers * shape.queries * width // 2
     return Requirements(shape, trained, parts, tokens * sides, seconds, machine, own)
 
 
@@ -150,22 +194,27 @@ def activations(shape: Shape, tokens: int, number: int, checkpointing: bool) -> 
 
     Checked against what autograd really keeps (tests/stages/train/planning/test_budget.py).
     """
-    kv = shape.hidden * shape.kv_heads // shape.heads
-    layer = number * (3 * shape.hidden + 2 * (shape.hidden + kv) + 4 * shape.intermediate) + 4 * 4 * shape.hidden
+    inputs = 3 * shape.hidden + 2 * (shape.queries + shape.keys) + 4 * shape.intermediate
+    layer = number * inputs + 4 * 4 * shape.hidden
     kept = shape.layers * 4 * shape.hidden + layer if checkpointing else shape.layers * layer
     return tokens * (kept + 4 * 3 * shape.hidden)
 
 
 def trained_weights(stage: Any, shape: Shape) -> int:
     """Weights that learn, by method."""
-    kv = shape.hidden * shape.kv_heads // shape.heads
+    kv = shape.keys
     if stage.method == "full":
         return shape.weights
+    if stage.method == "freeze" and shape.counts:
+        return sum(shape.counts.layers[-stage.open_layers :]) + shape.hidden
     if stage.method == "freeze":
         return stage.open_layers * (shape.matrices + 2 * shape.hidden) + shape.hidden
     rows = shape.added * shape.hidden * (1 if shape.tied else 2)
     if stage.method == "embeddings":
         return rows
+    if stage.method in ("lora", "qlora") and shape.counts:
+        wanted = [(a, b) for name, a, b in shape.counts.linear if not stage.targets or name in stage.targets]
+        return stage.rank * sum(a + b for a, b in wanted) + (sum(b for _, b in wanted) if stage.dora else 0) + rows
     if stage.method in ("lora", "qlora"):
         ends = 2 * (shape.hidden + shape.hidden) + 2 * (shape.hidden + kv) + 3 * (shape.hidden + shape.intermediate)
         return shape.layers * stage.rank * ends + rows

@@ -18,6 +18,7 @@ from stages.train.model import inner_width
 from stages.train.objective.conversations import LONGEST
 from stages.train.planning import budget as b
 from stages.train.planning import pace
+from stages.train.planning.counted import counted
 from stages.train.workers.levers import spread
 
 VOCABULARY = 32_000
@@ -115,7 +116,7 @@ def shape_of(recipe: Recipe, step: Step) -> b.Shape:
     for ref in step.ports.get("base", ()):
         store, below = _store(recipe, ref)
         if store.manifest() is not None and (store.artefact() / "config.json").exists():
-            return b.shape_of(json.loads((store.artefact() / "config.json").read_text(encoding="utf-8")))
+            return counted(json.loads((store.artefact() / "config.json").read_text(encoding="utf-8")))
         if below is not None and below.stage_name == "train" and below.stage.whole():  # type: ignore[attr-defined]
             return shape_of(recipe, below)
     return b.Shape(
