@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -152,6 +153,20 @@ def test_what_is_compared_grows_with_the_documents_and_not_with_their_pairs():
         )
     found = work("small", 4_000)[1]
     assert found.tally[:, 2].sum() == found.left.sum() > 0
+
+
+@pytest.mark.parametrize("most_visits", [100, 400])
+def test_the_work_on_one_document_has_a_ceiling(most_visits):
+    """However many documents are alike: entries of the index read, signatures compared, exact comparisons. That is why the
+    first thousands cost more than twice as much at twice the number: not all of them meet as many others as they may."""
+    n, most = 1_500, 30
+    values, sets = alike(n, own=20, frame=80)
+    found = prefixjoin.choose_large(
+        chunker(values, sets, 700), np.zeros(n, bool), BANDING, 0.8, most=most, most_visits=most_visits
+    )
+    compared, read = found.steps.tolist()
+    assert 0.5 * most_visits * n < read <= most_visits * n
+    assert 0 < compared <= (most_visits + 1) * n and found.tally[:, 0].sum() <= 2 * most * n
 
 
 def test_beyond_the_limit_the_likeliest_are_compared_and_near_copies_still_go():
