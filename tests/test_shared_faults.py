@@ -272,7 +272,7 @@ def test_a_stray_quote_costs_nothing(ingest):
 # -- 5: pages ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("extract", ["main", "all", "resiliparse"])
+@pytest.mark.parametrize("extract", ["main", "trafilatura", "all", "resiliparse"])
 def test_a_formula_stands_once_as_tex(ingest, extract):
     text, page = ingest("08-math.html", extract=extract).texts[0], given("08-math.html").decode()
     assert text.count(r"1.3\times 10^{-4}") == page.count('<annotation encoding="application/x-tex">') == 3
@@ -280,7 +280,7 @@ def test_a_formula_stands_once_as_tex(ingest, extract):
     assert all(words in text for words in ("The energy is", "joule in the mean", "Katex:", "end of it."))
 
 
-@pytest.mark.parametrize("extract", ["main", "all", "resiliparse"])
+@pytest.mark.parametrize("extract", ["main", "trafilatura", "all", "resiliparse"])
 @pytest.mark.parametrize("name", ["24d-list.html", "24e-bodyul.html"])
 def test_every_item_is_a_line_of_its_own(ingest, name, extract):
     text = ingest(name, extract=extract).texts[0]

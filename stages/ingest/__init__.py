@@ -15,6 +15,9 @@ from pipeline.storage.store import Store
 from stages.ingest.crawl import CrawlOptions
 from stages.ingest.readers.packages import Packages
 
+READ_BY_MODEL = "main", "learned"
+"""Values of `extract` by which the learnt extractor reads."""
+
 
 class Ingest(Stage):
     """Read pages, texts, tables and labelled sets into rows: charset, main text, structure, provenance.
@@ -25,7 +28,7 @@ class Ingest(Stage):
     types in `meta`; lists of numbers in Parquet and Arrow become columns of their own behind the shape's.
     """
 
-    version: ClassVar[int] = 8
+    version: ClassVar[int] = 9
     ports: ClassVar[dict[str, Port]] = {}
     output_shape: ClassVar[str | None] = None
     reads_from: ClassVar[tuple[str, ...]] = ("from_", "crawl")
@@ -38,17 +41,17 @@ class Ingest(Stage):
     crawl: CrawlOptions | None = None
     "Crawl into WARC files first, inside the store, and read those; see CrawlOptions."
     extract: Literal["main", "learned", "trafilatura", "resiliparse", "all"] = "main"
-    """Text of a page: its main text; `learned` by the shipped model (faster, better on pages that are no articles); trafilatura's (what
-    `main` is); Resiliparse's main content; or all of it."""
+    """Text of a page: its main text, by the learnt extractor (`main`; `learned` is the same); what trafilatura finds (or Resiliparse, where
+    trafilatura finds little); Resiliparse's main content; or all of it."""
     extractor: Annotated[str | None, CONTENT] = None
-    "Model of your own for `extract: learned`: the `model.npz` of `maetdol extractor train`; default: the shipped one."
+    "Model of your own for `extract: main`: the `model.npz` of `maetdol extractor train`; default: the shipped one."
     markup: Literal["plain", "markdown"] = "plain"
     """What the text of a page is written in. Markdown has signs before headings, fences around code, tables with bars and a rule, `>` before
-    quotes; words are not escaped, but for bars in cells. For `extract: learned` and `all`; texts of other files stay as they are."""
+    quotes; words are not escaped, but for bars in cells. For `extract: main` and `all`; texts of other files stay as they are."""
     comments: bool = True
     "Keep readers' comments and forum answers that stand below the main text."
     headings: bool = True
-    "Put headings back that the extractor left out, where the text they stand over was kept (Resiliparse's reading knows them)."
+    "With `extract: trafilatura`, put headings back that it left out, where the text under them was kept (Resiliparse's reading knows them)."
     as_: Literal["document", "chat", "pair", "ranking"] = Field(default="document", alias="as")
     "What rows become: documents, conversations, preference pairs, or pairs of several ranked answers."
     columns: dict[str, str] = Field(default_factory=dict)
@@ -78,13 +81,11 @@ class Ingest(Stage):
     def _something(self) -> Ingest:
         if not self.sources() and self.crawl is None:
             raise ValueError("nothing to read: give `from:` (paths, globs, folders, installed-packages) or `crawl:`")
-        if self.extractor is not None and self.extract != "learned":
+        if self.extractor is not None and self.extract not in READ_BY_MODEL:
+            raise ValueError(f"extract: {self.extract} reads no model: leave `extractor` out, or write extract: main")
+        if self.markup == "markdown" and self.extract not in (*READ_BY_MODEL, "all"):
             raise ValueError(
-                f"extract: {self.extract} reads no model: leave `extractor` out, or write extract: learned"
-            )
-        if self.markup == "markdown" and self.extract not in ("learned", "all"):
-            raise ValueError(
-                f"extract: {self.extract} writes no Markdown: leave `markup` out, or write extract: learned (or all)"
+                f"extract: {self.extract} writes no Markdown: leave `markup` out, or write extract: main (or all)"
             )
         return self
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from pipeline.errors import SourceError
 from stages.ingest.extractor.blocks import FLAGS, Blocks, blocks_of
-from stages.ingest.extractor.choice import as_wanted, most_expected, with_whole_lists
+from stages.ingest.extractor.choice import as_wanted, made_whole, most_expected
 from stages.ingest.extractor.comments import are_answers, are_comments
 from stages.ingest.extractor.containers import below, extremes, know
 from stages.ingest.extractor.features import COLUMNS, fill_features
@@ -112,7 +112,7 @@ def taken(tree: Flat, blocks: Blocks, said: np.ndarray | None, comments: bool) -
     else:
         if comments and (answers := are_answers(tree, blocks)).any():
             said = as_wanted(said, size, answers)
-        kept = with_whole_lists(most_expected(said, size), said, blocks.block, blocks.container)
+        kept = made_whole(most_expected(said, size), said, blocks.block, blocks.container)
     if not comments:
         own = kept & ~are_comments(tree, blocks)
         if size[own].sum() >= PROSE:

@@ -1,9 +1,9 @@
-"""The main text of a page: trafilatura first, Resiliparse where trafilatura finds little, the whole page on request.
+"""The main text of a page: by the learnt extractor (`main`, also called `learned`) or all of it from the flat tree; by trafilatura or
+Resiliparse from lxml's.
 
-Measured on 228 annotated pages of seven kinds (WCXB development sample, word F1 / must-have snippets / must-not): see
-`tests/bench/ingest`. trafilatura's fast cascade is the most precise on articles and manuals but returns a fraction of
-forum threads, listings and shop pages; Resiliparse's main content finds those and costs a twentieth. Where the first
-covers less than half of the second, the second is taken.
+With `trafilatura`, Resiliparse's main content is taken where trafilatura finds less than half of it: its fast cascade is precise on
+articles and manuals but returns a fraction of forum threads, listings and shop pages. What each finds on annotated pages stands in
+`tests/bench/ingest`.
 """
 
 from __future__ import annotations
@@ -46,19 +46,15 @@ class Main(NamedTuple):
 
 def extract(
     tree: Tree,
-    mode: Extract = "main",
+    mode: Extract = "trafilatura",
     comments: bool = True,
     items: Sequence[StructuredItem] = (),
     headed: bool = True,
 ) -> Main:
-    """Main text of a page with its blocks; empty text where there is none. `items` are the page's own, to know a thread by;
+    """What `trafilatura` and `resiliparse` read, with its blocks; empty text where there is none. `items` are the page's own, to know a thread by;
     `headed` puts headings back that trafilatura left out."""
     main = _extract(tree, mode, comments, headed)
-    if (
-        mode in ("main", "trafilatura")
-        and comments
-        and (posts := thread.read(tree.body, items, main.rendered)) is not None
-    ):
+    if mode == "trafilatura" and comments and (posts := thread.read(tree.body, items, main.rendered)) is not None:
         return Main(posts, "thread")
     return main
 
@@ -139,12 +135,12 @@ def _as_html(root: Any) -> Any:
 def of_elements(
     tree: Flat, mode: Extract, comments: bool = True, markdown: bool = False, extractor: str | None = None
 ) -> Main:
-    """What `learned` and `all` read of a flat tree: the blocks that the model in the file `extractor`, or the shipped one, takes for main
-    text; or all that is shown."""
+    """What the other readings take of a flat tree: the blocks that the model in the file `extractor`, or the shipped one, takes for main
+    text; or, with `all`, all that is shown."""
     from stages.ingest.extractor.model import chosen, load
 
-    kept = chosen(tree, load(extractor), comments) if mode == "learned" else None
-    return Main(flat.render(tree, kept, markdown=markdown), mode)
+    kept = None if mode == "all" else chosen(tree, load(extractor), comments)
+    return Main(flat.render(tree, kept, markdown=markdown), "all" if mode == "all" else "learned")
 
 
 def resiliparse(tree: Tree) -> Rendered:

@@ -16,7 +16,7 @@ from stages.ingest.metadata.facts import Fact, Group, number
 from stages.ingest.metadata.letters import key_of
 from stages.ingest.row import Document, Raw, clean, dropped, meta_list
 
-FLAT = frozenset(("learned", "all"))
+FLAT = frozenset(("main", "learned", "all"))
 """Readings (`extract`) of the flat tree; the others are of lxml's."""
 WIDER = 2.0
 """How much longer the other reading may be: more, and it brings the site's furniture with the questions."""

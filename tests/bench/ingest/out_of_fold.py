@@ -20,7 +20,7 @@ sys.path.insert(0, str(REPO))
 
 from stages.ingest import charset  # noqa: E402
 from stages.ingest.extractor.blocks import blocks_of  # noqa: E402
-from stages.ingest.extractor.model import taken  # noqa: E402
+from stages.ingest.extractor.model import scored, taken  # noqa: E402
 from stages.ingest.extractor.pages import LabelledPage, example_of, read_pages  # noqa: E402
 from stages.ingest.extractor.scan import LINKS  # noqa: E402
 from stages.ingest.extractor.train import fitted  # noqa: E402
@@ -41,16 +41,19 @@ def main() -> None:
         LabelledPage(str(at), row["html"].encode(), row["text"], row["url"], row["kind"])
         for at, row in enumerate(rows())
     )
-    examples = [(page, example_of(page)) for page in (*pages, *korean)]
+    examples = ((page, example_of(page)) for page in (*pages, *korean))
     learnt = [(page, example) for page, example in examples if example is not None]
-    _, said, places = fitted([example for _, example in learnt], TREES)
+    model, said, places = fitted([example for _, example in learnt], TREES)
     of = {page.name: said[places.of(place)] for place, (page, _) in enumerate(learnt)}
     for comments, name in ((True, "learned out of fold"), (False, "learned out of fold, no comments")):
         with open(folder / f"wcxb-1 maetdol {name}.jsonl", "w", encoding="utf-8") as file:
             for page in pages:
                 tree = build(charset.decode(page.html, None).text).tree
                 blocks = blocks_of(tree)
-                kept = taken(tree, blocks, of.get(page.name) if blocks.block[:, LINKS].any() else None, comments)
+                said = (
+                    of[page.name] if page.name in of else scored(blocks, model)
+                )  # too long to learn from, or without gold
+                kept = taken(tree, blocks, said if blocks.block[:, LINKS].any() else None, comments)
                 text = render(tree, np.append(kept, False)[blocks.home]).text
                 file.write(
                     json.dumps({"name": f"{page.name}.html", "text": text, "seconds": 1e-9, "fault": None}) + "\n"

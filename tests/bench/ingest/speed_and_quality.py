@@ -56,6 +56,7 @@ def readers() -> dict[str, Callable[[bytes], str]]:
 
     return {
         "maetdol main": ours("main"),
+        "maetdol trafilatura": ours("trafilatura"),
         "maetdol resiliparse": ours("resiliparse"),
         "maetdol all": ours("all"),
         "trafilatura fast": lambda data: extract(text(data), fast=True) or "",

@@ -230,7 +230,7 @@ PAGE = (
 )
 
 
-@pytest.mark.parametrize("extract", ["learned", "all"])
+@pytest.mark.parametrize("extract", ["main", "learned", "all"])
 def test_a_page_as_markdown_with_its_blocks_in_place(tmp_path, ingest, rows, extract):
     (tmp_path / "a.html").write_text(PAGE)
     plain = rows(ingest(tmp_path / "a.html", "plain", extract=extract))[0]
@@ -258,7 +258,7 @@ def test_a_page_as_markdown_with_its_blocks_in_place(tmp_path, ingest, rows, ext
 def test_markdown_is_refused_where_nothing_writes_it(tmp_path):
     with pytest.raises(OptionError, match="extract: resiliparse writes no Markdown") as refused:
         Ingest.build({"from": str(tmp_path), "extract": "resiliparse", "markup": "markdown"}, "ingest")
-    assert "learned" in str(refused.value) + (refused.value.hint or "")
+    assert "extract: main" in str(refused.value) + (refused.value.hint or "")
 
 
 # -- the crawl, the command line ---------------------------------------------------------------------------------------

@@ -16,8 +16,8 @@ from stages.ingest.extractor.choice import (
     SURE,
     TOP,
     as_wanted,
+    made_whole,
     most_expected,
-    with_whole_lists,
 )
 from stages.ingest.flat.build import build
 
@@ -72,12 +72,13 @@ def test_a_list_is_whole_from_two_thirds_of_its_bytes():
     def whole(*kept: int) -> set[int]:
         mask = np.isin(np.arange(7), kept)
         unlikely = np.zeros(7, np.int32)
-        return set(np.flatnonzero(with_whole_lists(mask, unlikely, blocks.block, blocks.container)).tolist())
+        return set(np.flatnonzero(made_whole(mask, unlikely, blocks.block, blocks.container)).tolist())
 
     assert whole(b, c, d) == {b, c, d}  # 14 of 22 bytes
     assert whole(b, c, d, e) == {b, c, d, e, f}
-    assert whole(a, d, g) == {a, d, g}
+    assert whole(a, g) == {a, b, c, d, e, f, g}  # between two kept paragraphs
     assert whole(a, d, e) == {a, d, e}
+    assert whole(d, e, g) == {d, e, g}
     assert whole() == set()
 
 
@@ -93,10 +94,34 @@ def test_a_list_or_table_without_links_goes_with_what_stands_around_it(listed):
     def kept(source: str, said: int, *text: int) -> list[int]:
         blocks = blocks_of(build(source).tree)
         mask, p = np.isin(np.arange(4), text), np.full(4, said, np.int32)
-        return np.flatnonzero(with_whole_lists(mask, p, blocks.block, blocks.container)).tolist()
+        return np.flatnonzero(made_whole(mask, p, blocks.block, blocks.container)).tolist()
 
-    source = f"<div><p>cccccc</p>{listed}<p>dddd</p></div>"
-    assert kept(source, LIKELY, 0, 3) == [0, 1, 2, 3]
-    assert kept(source, LIKELY - 1, 0, 3) == [0, 3]
+    source = f"<div><p>cccccc</p><p>dddd</p>{listed}</div>"
+    assert kept(source, LIKELY, 0, 1) == [0, 1, 2, 3]
+    assert kept(source, LIKELY - 1, 0, 1) == [0, 1]
     assert kept(source, LIKELY, 0) == [0]  # six of ten bytes around it
-    assert kept(source.replace("bb", "<a href=x>bb</a>"), LIKELY, 0, 3) == [0, 3]
+    assert kept(source.replace("bb", "<a href=x>bb</a>"), LIKELY, 0, 1) == [0, 1]
+
+
+def test_a_heading_goes_with_what_stands_under_it():
+    source = "<h2>aa</h2><p>bb</p><h2>cc</h2><h3>dd</h3><p>ee</p><h2><a href=x>ff</a></h2><p>gg</p><h1>hh</h1><p>ii</p>"
+    blocks = blocks_of(build(source).tree)
+    text = np.isin(np.arange(9), [1, 4, 6, 8])
+    assert np.flatnonzero(made_whole(text, np.zeros(9, np.int32), blocks.block, blocks.container)).tolist() == [
+        0,
+        1,
+        3,
+        4,
+        6,
+        8,
+    ]
+
+
+def test_code_goes_with_what_stands_around_it():
+    blocks = blocks_of(build("<p>aa</p><div><ul><li>bb</li></ul><pre>cc</pre><p>dd</p></div>").tree)
+
+    def kept(*text: int) -> list[int]:
+        mask = np.isin(np.arange(4), text)
+        return np.flatnonzero(made_whole(mask, np.zeros(4, np.int32), blocks.block, blocks.container)).tolist()
+
+    assert kept(1, 3) == [1, 2, 3] and kept(0, 3) == [0, 3] and kept(1) == [1]

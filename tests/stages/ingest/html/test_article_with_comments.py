@@ -61,7 +61,7 @@ def source_of(frame, post, article, comments, shell="{}"):
 
 
 @pytest.mark.parametrize(
-    "mode, shell", [("main", "{}"), ("learned", "{}"), ("learned", SITE), ("all", "{}"), ("resiliparse", "{}")]
+    "mode, shell", [("trafilatura", "{}"), ("main", "{}"), ("main", SITE), ("all", "{}"), ("resiliparse", "{}")]
 )
 @pytest.mark.parametrize("name, frame, post, article, comments", CASES, ids=[case[0] for case in CASES])
 def test_article_and_comments(page, mode, shell, name, frame, post, article, comments):
@@ -72,10 +72,11 @@ def test_article_and_comments(page, mode, shell, name, frame, post, article, com
     assert max(map(text.index, article)) < min(map(text.index, comments))
 
 
+@pytest.mark.parametrize("mode", ["main", "trafilatura"])
 @pytest.mark.parametrize("name, frame, post, article, comments", CASES[:2], ids=["replies", "wordpress"])
-def test_without_comments_the_article_stands_alone(name, frame, post, article, comments):
+def test_without_comments_the_article_stands_alone(mode, name, frame, post, article, comments):
     source = frame.format(a="".join(f"<p>{p}</p>" for p in article), c="".join(post.format(c) for c in comments))
-    text = pages.read(Raw("page", "", source.encode()), "main", comments=False).values["text"]
+    text = pages.read(Raw("page", "", source.encode()), mode, comments=False).values["text"]
     assert all(p in text for p in article)
 
 
@@ -89,5 +90,5 @@ BOXED = [
 @pytest.mark.parametrize("name, frame, post, article, comments", BOXED, ids=[case[0] for case in BOXED])
 def test_the_learnt_extractor_leaves_boxes_of_comments_out_on_request(name, frame, post, article, comments):
     source = source_of(frame, post, article, comments, SITE)
-    text = pages.read(Raw("page", "", source.encode()), "learned", comments=False).values["text"]
+    text = pages.read(Raw("page", "", source.encode()), "main", comments=False).values["text"]
     assert all(p in text for p in article) and not any(c in text for c in comments)

@@ -27,7 +27,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("long", [False, True], ids=["short", "over 64 KB"])
-@pytest.mark.parametrize("mode", ["main", "learned", "all", "resiliparse"])
+@pytest.mark.parametrize("mode", ["main", "trafilatura", "all", "resiliparse"])
 @pytest.mark.parametrize("way", BROKEN)
 def test_broken_markup_keeps_its_text(page, way, mode, long):
     frame = BROKEN[way]
@@ -79,7 +79,7 @@ HOSTILE = {
 }  # fmt: skip
 
 
-def calls(source: bytes, read) -> int:
+def calls(source: bytes, read, mode: str) -> int:
     """Calls of functions, Python's and C's, while a page is read: a measure of work that no busy machine moves."""
     count = 0
 
@@ -89,17 +89,18 @@ def calls(source: bytes, read) -> int:
 
     sys.setprofile(counted)
     try:
-        read(source, "main")
+        read(source, mode)
     finally:
         sys.setprofile(None)
     return count
 
 
+@pytest.mark.parametrize("mode", ["main", "trafilatura"])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_work_is_linear(name, page):
+def test_work_is_linear(name, mode, page):
     lead, unit, times = HOSTILE[name]
-    page("<p>warm</p>", "main")
-    small, large = (calls((lead + unit * n).encode(), page) for n in (times // 2, times))
+    page("<p>warm</p>", mode)
+    small, large = (calls((lead + unit * n).encode(), page, mode) for n in (times // 2, times))
     assert large <= 2.3 * small + 5_000, (small, large)
 
 
@@ -163,7 +164,7 @@ def test_large_pages_cost_time_in_proportion(name, page):
     assert large <= 2.3 * small + 0.3, (small, large)
 
 
-@pytest.mark.parametrize("mode", ["main", "learned", "all", "resiliparse"])
+@pytest.mark.parametrize("mode", ["main", "trafilatura", "all", "resiliparse"])
 def test_a_stray_quote_in_a_long_page_hides_nothing(page, mode):
     words = "\n".join(
         f'<p class="col text wide">Paragraph {n}: the old mill grinds grain between two heavy stones.</p>'

@@ -7,7 +7,7 @@ import pytest
 MATH = '<math xmlns="http://www.w3.org/1998/Math/MathML"{more}>{inner}</math>'
 TREE = "<mrow><mn>1.3</mn><mo>×</mo><msup><mn>10</mn><mrow><mo>-</mo><mn>4</mn></mrow></msup></mrow>"
 NOTED = f'<semantics>{TREE}<annotation encoding="application/x-tex">1.3\\times 10^{{-4}}</annotation></semantics>'
-MODES = ("main", "learned", "all", "resiliparse")
+MODES = ("main", "trafilatura", "all", "resiliparse")
 
 
 def mathml(inner: str = NOTED, more: str = "") -> str:

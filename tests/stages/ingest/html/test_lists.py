@@ -7,7 +7,7 @@ import pytest
 from stages.ingest.html import lists
 from stages.ingest.html.tree import parse
 
-MODES = ("main", "all", "resiliparse")
+MODES = ("main", "trafilatura", "all", "resiliparse")
 ITEMS = (
     "One thing to do in the morning before the mill is started",
     "Another thing to do at noon while the stones are turning",
@@ -47,13 +47,13 @@ def test_items_of_a_list_in_an_article(page, prose, mode, fill, shape):
     )
 
 
-@pytest.mark.parametrize("mode", (*MODES, "learned"))
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_page_that_is_a_list(page, mode, shape):
     check(page(SHAPES[shape].format("".join(f"<li>{item}</li>" for item in ITEMS)), mode).values["text"])
 
 
-@pytest.mark.parametrize("mode", (*MODES, "learned"))
+@pytest.mark.parametrize("mode", MODES)
 def test_other_lists(page, prose, mode):
     terms = "<dl>" + "".join(f"<dt>Term {n} of the list</dt><dd>{item}</dd>" for n, item in enumerate(ITEMS)) + "</dl>"
     text = page(f"<article><p>{prose(4)}</p>{terms}<p>{prose(6)}</p></article>", mode).values["text"]

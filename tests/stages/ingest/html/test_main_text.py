@@ -223,9 +223,9 @@ def test_beyond_the_limits_the_page_is_read_straight_through(page, prose, monkey
     html = f"<body><nav>menu words</nav><article><h1>Head</h1><p>{prose()}</p></article></body>"
     monkeypatch.setattr(main_text, "MAX_NODES", 1)
     by = lambda document: next(e["value"] for e in document.values["meta"] if e["key"] == "extractor")  # noqa: E731
-    assert by(page(html)) == "resiliparse"
+    assert by(page(html, "trafilatura")) == "resiliparse"
     monkeypatch.setattr(main_text, "MAX_WEIGHT", 1)
-    document = page(html)
+    document = page(html, "trafilatura")
     assert (
         by(document) == "plain"
         and "menu words" not in document.values["text"]

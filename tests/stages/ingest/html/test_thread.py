@@ -1,4 +1,4 @@
-"""A discussion's text is its posts."""
+"""A discussion's text is its posts; with trafilatura beside them nothing else is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ def by(document):
 
 def test_posts_in_order_without_cards(page, prose):
     posts = [f"Post number {i} says this. {prose(3)}" for i in range(4)]
-    document = page("<body><h1>Thread</h1><ul>" + "".join(POST.format(p) for p in posts) + "</ul>")
+    source = (
+        "<body><nav><a href=/>Forum</a></nav><h1>Thread</h1><ul>" + "".join(POST.format(p) for p in posts) + "</ul>"
+    )
+    places = [page(source).values["text"].find(post) for post in posts]
+    assert places == sorted(places) and places[0] >= 0 and "Forum" not in page(source).values["text"]
+    document = page(source, "trafilatura")
     assert by(document) == "thread" and document.values["text"] == "\n\n".join(posts)
     standing = [b for b in document.values["blocks"] if b["kind"] == "post"]
     assert [b["text"] for b in standing] == posts and all(b["start"] is not None for b in standing)
@@ -23,14 +28,15 @@ def test_what_schema_says_is_a_thread(page, prose):
     answer = '<div itemprop="suggestedAnswer" itemscope itemtype="https://schema.org/Answer"><i>5 votes</i><div itemprop="text">{}</div></div>'
     html = f"""<body itemscope itemtype="https://schema.org/QAPage"><div itemprop="mainEntity" itemscope itemtype="https://schema.org/Question">
     <h1 itemprop="name">Why?</h1><div itemprop="text">{prose(3)}</div>{answer.format("First. " + prose(2))}{answer.format("Second. " + prose(2))}</div>"""
-    document = page(html)
+    assert all(words in page(html).values["text"] for words in ("sack number 2", "First.", "Second."))
+    document = page(html, "trafilatura")
     assert by(document) == "thread" and "votes" not in document.values["text"] and "Second." in document.values["text"]
 
 
 def test_questions_of_an_article_make_no_thread(page, prose):
     faq = '<div itemscope itemtype="https://schema.org/Question"><h3 itemprop="name">Q?</h3><p itemprop="acceptedAnswer" itemscope itemtype="https://schema.org/Answer"><span itemprop="text">{}</span></p></div>'
     html = f'<body itemscope itemtype="https://schema.org/FAQPage"><article><p>{prose(20)}</p></article>{faq.format(prose(3))}{faq.format(prose(4))}'
-    assert by(page(html)) != "thread"
+    assert by(page(html, "trafilatura")) != "thread"
 
 
 def test_a_blog_with_comments_is_no_thread(page, prose):
@@ -40,7 +46,7 @@ def test_a_blog_with_comments_is_no_thread(page, prose):
         + comment.format(prose(3))
         + comment.format(prose(2))
     )
-    assert by(page(html)) != "thread" and "sack number 19" in page(html).values["text"]
+    assert by(page(html, "trafilatura")) != "thread" and "sack number 19" in page(html, "trafilatura").values["text"]
 
 
 def test_class_words_in_a_small_corner_do_not_take_over(page, prose):
@@ -48,7 +54,7 @@ def test_class_words_in_a_small_corner_do_not_take_over(page, prose):
         f"<body><article>{''.join(f'<p>{prose(12)} {i}</p>' for i in range(9))}</article>"
         + '<div class="message-body">Write to us about this now.</div>' * 2
     )
-    assert by(page(html)) != "thread"
+    assert by(page(html, "trafilatura")) != "thread"
 
 
 def test_a_post_in_json_alone_is_a_block(page, prose):

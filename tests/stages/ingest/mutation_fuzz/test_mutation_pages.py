@@ -34,7 +34,9 @@ def a_page(dice: random.Random) -> Sample:
     return Sample(data, [Record(0, len(data), None)])
 
 
-FORMATS = {mode: Format("html", a_page, none, {"extract": mode}) for mode in ("main", "learned", "all", "resiliparse")}
+FORMATS = {
+    mode: Format("html", a_page, none, {"extract": mode}) for mode in ("main", "trafilatura", "all", "resiliparse")
+}
 
 
 @pytest.mark.parametrize("mode", FORMATS)
