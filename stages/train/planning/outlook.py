@@ -89,7 +89,8 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
     each = f" for each of {made.workers} workers" if made.workers > 1 else ""
     besides = ", and what drawing and judging the answers takes" if stage.objective == "rl" else ""
     lines = [
-        f"{step.name}: {stage.objective}, {stage.method}; {shape.weights:,} weights, {found.trained:,} trained; {made.passes.steps:,} steps over {total:,} tokens in rows of {width}",
+        f"{step.name}: {stage.objective}, {stage.method}; {shape.weights:,} weights, {found.trained:,} trained; {made.passes.steps:,} steps over {total:,} tokens in rows of {width:,}"
+        + (", the longest there is (seq_len is not set)" if stage.seq_len is None else ""),
         f"  memory  {found.memory / b.GIB:.2f} GiB of {where.memory / b.GIB:.1f} ({where.name}){each}: "
         + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
         f"  time    about {spoken(found.seconds)}{besides}"
@@ -116,7 +117,9 @@ def shape_of(recipe: Recipe, step: Step) -> b.Shape:
     for ref in step.ports.get("base", ()):
         store, below = _store(recipe, ref)
         if store.manifest() is not None and (store.artefact() / "config.json").exists():
-            return counted(json.loads((store.artefact() / "config.json").read_text(encoding="utf-8")))
+            shape = counted(json.loads((store.artefact() / "config.json").read_text(encoding="utf-8")))
+            size = _vocabulary(recipe, step) if step.ports.get("tokenizer") else 0  # an extended one gives it rows
+            return shape._replace(vocabulary=max(shape.vocabulary, size), added=max(0, size - shape.vocabulary))
         if below is not None and below.stage_name == "train" and below.stage.whole():  # type: ignore[attr-defined]
             return shape_of(recipe, below)
     return b.Shape(

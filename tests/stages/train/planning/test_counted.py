@@ -133,3 +133,38 @@ def test_published_sizes():
         "num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "tie_word_embeddings": True,
     }  # fmt: skip
     assert counted(qwen).weights == 596_049_920 and counted(qwen).head == 128
+
+
+def test_the_plan_of_a_recipe_reads_base_tokenizer_and_rows(chat_store, tiny_tokenizer, tmp_path):
+    """A mixture of experts whose tokenizer is extended, under FSDP on two cards: real row lengths, per card."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    from pipeline.engine.recipe import parse
+    from stages.train.planning import outlook
+
+    shape = {**architectures.SHAPE, **architectures.OTHERS["Qwen3Moe"], "vocab_size": 500}
+    small = Qwen3MoeForCausalLM(Qwen3MoeConfig(**shape))
+    small.save_pretrained(tmp_path / "base")
+    common = {
+        "of": chat_store.path,
+        "base": str(tmp_path / "base"),
+        "tokenizer": tiny_tokenizer.path,
+        "objective": "sft",
+        "steps": 10,
+    }
+    steps = [
+        {"train": {"name": "whole", "method": "full", "parallel": "fsdp", "pack": False, **common}},
+        {"train": {"name": "adapter", "method": "lora", "rank": 2, "seq_len": 48, **common}},
+    ]
+    run = {"steps": {"whole": {"workers": 2, "gpus": 1}}}
+    recipe = parse({"name": "x", "root": str(tmp_path / "run"), "steps": steps, "run": run})
+    whole, adapter = (outlook.estimate(recipe, step, CARD) for step in recipe.steps)
+    weights = sum(p.numel() for p in small.parameters()) + 12 * 32
+    sides = 1 if small.config.tie_word_embeddings else 2
+    assert whole.budget.shape.weights == weights + (sides - 1) * 12 * 32 and whole.budget.shape.added == 12
+    assert whole.workers == 2 and whole.budget.parts["weights"] == 4 * whole.budget.shape.weights // 2
+    assert whole.width < 64, "the longest conversation, not what the base reaches"
+    [(text, fits), (other, _)] = list(outlook.pages(recipe, "h100", None, 2.0))
+    assert "the longest there is (seq_len is not set)" in text and "for each of 2 workers" in text and fits
+    assert "in rows of 48;" not in other and "seq_len is not set" not in other
+    assert adapter.budget.trained == b.trained_weights(recipe.steps[1].stage, adapter.budget.shape)
