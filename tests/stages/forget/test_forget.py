@@ -135,7 +135,8 @@ def test_no_other_row_changes(forgot):
 def test_files_without_such_rows_are_not_touched(forgot):
     before, root, lost = forgot
     for path in sorted(p for name in ("packages", *ARTEFACTS) for p in (before / name).rglob("*") if p.is_file()):
-        if path.name not in ("manifest.json", "artefact.json", "artefact.arrow"):
+        card = path.name == "README.md" and path.parent.parent.name != "tokenizer"  # written anew with the report
+        if path.name not in ("manifest.json", "artefact.json", "artefact.arrow") and not card:
             assert (root / path.relative_to(before)).read_bytes() == path.read_bytes(), path
 
 
