@@ -131,7 +131,8 @@ def meta_label(data: bytes) -> str | None:
 
 def _meta(head: str) -> str | None:
     unseen = None
-    last = head.lower().rfind("charset")
+    small = head.lower()
+    last = small.rfind("<meta", 0, max(0, small.rfind("charset")))
     for token in tags.TOKEN.finditer(head):
         if token.start() > last:
             return None

@@ -31,14 +31,17 @@ def _hashes(names: list[str], salt: int) -> np.ndarray:
     return np.array([name_words(np.frombuffer(name.encode(), np.uint8), salt)[-1] for name in names], np.uint32)
 
 
-_WORDS = np.array([first_word(np.frombuffer(word.encode(), np.uint8), salt) for word in WORDS for salt in (0, ID)])
-_POSTS = np.concatenate([_hashes(sorted(POST_BODY), 0), _hashes(["post_message_", "post_text_", "msg_"], ID)])
+_WORDS = np.sort(
+    [first_word(np.frombuffer(word.encode(), np.uint8), salt) for word in WORDS for salt in (0, ID)]
+).astype(np.uint32)
+_POSTS = np.sort(np.concatenate([_hashes(sorted(POST_BODY), 0), _hashes(["post_message_", "post_text_", "msg_"], ID)]))
 """Of each name the hash of its last two words together: `postBody` and `js-post-body` are `post-body` too."""
 
 
 def _having(blocks: Blocks, hashes: np.ndarray) -> np.ndarray:
-    """Booleans by container: is one of its class words or of those of its id among `hashes`?"""
-    found = np.concatenate([[0], np.cumsum(np.isin(blocks.class_words, hashes))])
+    """Booleans by container: is one of its class words or of those of its id among `hashes` (in ascending order)?"""
+    near = hashes[np.minimum(np.searchsorted(hashes, blocks.class_words), len(hashes) - 1)]
+    found = np.concatenate([[0], np.cumsum(near == blocks.class_words)])
     return found[blocks.container[:, WORD1]] > found[blocks.container[:, WORD0]]
 
 
