@@ -131,8 +131,8 @@ def meta_label(data: bytes) -> str | None:
 
 def _meta(head: str) -> str | None:
     unseen = None
-    small = head.lower()
-    last = small.rfind("<meta", 0, max(0, small.rfind("charset")))
+    small = head.encode("latin-1").lower()
+    last = small.rfind(b"<meta", 0, max(0, small.rfind(b"charset")))
     for token in tags.TOKEN.finditer(head):
         if token.start() > last:
             return None

@@ -253,3 +253,18 @@ def test_a_true_mark_is_believed_before_a_damaged_position():
     data[100:102] = b"\x00\xdc"
     assert decode(bytes(data)).learnt == "bom"
     assert decode(b"\xef\xbb\xbf" + KOREAN.encode() * 3 + b"\xb0").learnt == "bom"
+
+
+@pytest.mark.parametrize(
+    "head, label",
+    [
+        (b"<META content='text/html; CharSet=euc-kr' http-equiv=content-type>", "euc-kr"),
+        (b"<meta name=a><script charset=big5></script><p>", None),
+        (b"<meta name=a><script>'<meta charset=big5>'</script><meta charset=euc-kr>", "euc-kr"),
+        (b"<meta charset=euc-kr><script>'<meta charset=big5>'</script>", "euc-kr"),
+        (b"<meta content='<meta' charset=euc-kr>", "euc-kr"),
+        (b"charset<meta name=x>", None),
+    ],
+)
+def test_a_label_is_found_before_the_last_mention_of_a_charset(head, label):
+    assert meta_label(head) == label
