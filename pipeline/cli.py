@@ -19,7 +19,6 @@ from pipeline.inspection.commands import SHOWING
 from pipeline.inspection.terminal import shown
 
 RUN_HELP = "Run a recipe: bring every step up to date."
-DEBUG = "MAETDOL_DEBUG"
 """Environment variable: show tracebacks."""
 QUIETLY = {"OPENBLAS_THREAD_TIMEOUT": "4", "PYDANTIC_DISABLE_PLUGINS": "__all__"}
 """Set while libraries are loaded: both are read then and never again."""
@@ -75,7 +74,7 @@ class CommandGroup(click.Group):
     "--debug",
     is_flag=True,
     expose_value=False,
-    help="Show the traceback of an error; anywhere on the command line, or MAETDOL_DEBUG=1.",
+    help="Show what is logged for debugging, and the traceback of an error; anywhere on the command line, or MAETDOL_DEBUG=1.",
 )
 def cli() -> None:
     """Maetdol grinds raw web text into corpora, tokenizers, instruction and preference sets, and trains on them."""
@@ -106,7 +105,8 @@ def _obey() -> None:
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers|trl|peft|torch")
     words = [word for word in sys.argv[1:] if word != "--debug"]
     if len(words) < len(sys.argv) - 1:
-        os.environ[DEBUG] = "1"  # workers are told too
+        os.environ[progress.DEBUG] = "1"  # workers are told too
+        progress.set_level()
     try:
         code = cli.main(words, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
@@ -154,7 +154,7 @@ def _obey() -> None:
 
 
 def _trace(fault: BaseException) -> None:
-    if os.environ.get(DEBUG, "0") not in ("", "0"):
+    if progress.debugging():
         import traceback
 
         traceback.print_exception(fault)
@@ -177,7 +177,7 @@ OVERWRITE = "Delete the store of another stage or step that stands where this wr
     help="Override an option (repeat); also root=, seed=, run.workers=.",
 )
 @click.option("--dry-run", is_flag=True, help="Say what would be done, and why; do nothing.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress; warnings alone.")
 @click.option("--overwrite", is_flag=True, help=OVERWRITE)
 @click.option("--report/--no-report", default=True, help="Write ROOT/report.html at the end.  [default: on]")
 def run_command(
@@ -280,7 +280,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
             is_flag=True,
             help="A store without a row is no failure.  [default: exit 1 where all was dropped]",
         ),
-        click.Option(["--quiet", "-q"], is_flag=True, help="No progress."),
+        click.Option(["--quiet", "-q"], is_flag=True, help="No progress; warnings alone."),
     ]
     doc = (cls.__doc__ or "").strip() + _more_verbs(verbs)
 

@@ -7,6 +7,8 @@ infrastructure faults (a dead worker, a lost node, storage timing out) are tried
 
 from __future__ import annotations
 
+import itertools
+import logging
 import os
 import time
 import traceback
@@ -17,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline import own_folders
 from pipeline.engine import progress, stop
-from pipeline.engine.watchdog import LATE, watchdog
+from pipeline.engine.watchdog import watchdog
 from pipeline.errors import HeadLost, InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
 from pipeline.storage.shards import clock
 
@@ -60,17 +62,24 @@ class Pool(Protocol):
     def close(self) -> None: ...
 
 
+log = logging.getLogger("maetdol.pool")
+MOST_LINES = 1_000
+"""Log lines of one task that a worker sends to the driver."""
+
+
 def name_of(task: Any) -> str:
     return str(getattr(task, "name", task))[:200]
 
 
-def guarded(fn: Callable[[Any], Any], task: Any, tell: Callable[[str], object] | None = None) -> Any:
-    """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again. `tell` is given a line for
-    a record at which the task stays long (default: progress)."""
+def guarded(fn: Callable[[Any], Any], task: Any) -> Any:
+    """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again."""
     clock.restart()
+    began = time.monotonic()
     try:
-        with watchdog.over(name_of(task), tell or (progress.current.say)):
-            return fn(task)
+        with watchdog.over(name_of(task)):
+            made = fn(task)
+        log.debug("%s: done in %.1f s", name_of(task), time.monotonic() - began)
+        return made
     except InfraError:
         raise
     except MaetdolError as fault:
@@ -89,7 +98,7 @@ def told(fault: BaseException) -> str:
 def _frames(fault: BaseException) -> str:
     """The frames of a traceback without the values in its message: a message may quote the text of the corpus. With
     MAETDOL_DEBUG set all of it."""
-    if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
+    if progress.debugging():
         return "".join(traceback.format_exception(fault))
     return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__
 
@@ -223,7 +232,8 @@ class OnRay:
 
     def _start(self, address: str | None) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        environment: dict[str, Any] = {"env_vars": dict(WORKER_ENV)}
+        told = {name: os.environ[name] for name in (progress.DEBUG, progress.LEVEL) if name in os.environ}
+        environment: dict[str, Any] = {"env_vars": WORKER_ENV | told}
         if address is None:
             options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
         else:
@@ -233,7 +243,7 @@ class OnRay:
         if address is None:
             extra = {"PYTHONPATH": os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)}
             own = {own_folders.VARIABLE: os.pathsep.join(map(str, own_folders.extra_folders()))}
-            environment["env_vars"] |= extra | own | {k: os.environ[k] for k in ("MAETDOL_DEBUG",) if k in os.environ}
+            environment["env_vars"] |= extra | own
         elif address != "auto":  # a job submitted with --working-dir finds the code on the nodes already
             environment["py_modules"] = [
                 os.path.join(here, "pipeline"),
@@ -311,9 +321,9 @@ class OnRay:
                 ready, _ = ray.wait(list(flying), num_returns=1, timeout=CHECK_EVERY)
                 if not ready:
                     self._check_workers()
-                if time.monotonic() - checked >= LATE:
+                if time.monotonic() - checked >= CHECK_EVERY:
                     checked = time.monotonic()
-                    _say_late(name_of(task) for _, task, _ in flying.values())
+                    _show_lines()
                 for ref in ready:
                     index, task, attempt = flying.pop(ref)
                     outcome = self._get(ref, task, attempt)
@@ -326,6 +336,7 @@ class OnRay:
             while give in done:
                 yield done.pop(give)
                 give += 1
+        _show_lines()
 
     def _get(self, ref: Any, task: Any, attempt: int) -> Any:
         from ray import exceptions as faults
@@ -420,16 +431,19 @@ def _hush() -> None:
 
 
 def _on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
-    """`guarded` in a worker, whose lines reach the driver through the cluster's key-value store."""
+    """`guarded` in a worker, whose log reaches the driver through the cluster's key-value store."""
     from ray.experimental.internal_kv import _internal_kv_put
 
-    key = _late_key(name_of(task))
+    prefix, number = _lines_key(), itertools.count()
 
-    def tell(line: str) -> None:
-        _internal_kv_put(key, line.encode("utf-8", "replace"), overwrite=True)
+    def send(line: str) -> None:
+        if (n := next(number)) < MOST_LINES:
+            key = f"{prefix}{time.time_ns():020d}/{os.getpid()}/{n}"
+            _internal_kv_put(key.encode(), line.encode("utf-8", "replace"))
 
-    progress.current = progress.Told(tell)
-    return guarded(fn, task, tell)
+    progress.current = progress.Forwarded(send)
+    progress.set_level()
+    return guarded(fn, task)
 
 
 def _carefully_on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
@@ -453,15 +467,21 @@ def _told(key: bytes) -> str:
     return line.decode() if line else ""
 
 
-def _say_late(tasks: Iterable[str]) -> None:
-    """Say what workers told of records they stay long at."""
-    for line in map(_told, map(_late_key, tasks)):
-        if line:
-            progress.current.say(line)
+def _show_lines() -> None:
+    """Show what workers of this driver have logged since the last call, oldest first."""
+    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list
+
+    for key in sorted(_internal_kv_list(_lines_key().encode())):
+        if line := _internal_kv_get(key):
+            progress.current.say(line.decode())
+        _internal_kv_del(key)
 
 
-def _late_key(task: str) -> bytes:
-    return f"maetdol/late/{task}".encode("utf-8", "replace")
+def _lines_key() -> str:
+    """Where the lines of this driver's workers lie."""
+    import ray
+
+    return f"maetdol/log/{ray.get_runtime_context().get_job_id()}/"
 
 
 def _row_key(task: str) -> bytes:

@@ -1,10 +1,14 @@
-"""Progress of long work: a bar per stage on a terminal, silence elsewhere.
+"""Progress of long work, and the lines of the log: a bar per stage on a terminal, lines elsewhere.
 
-A stage does not draw: it calls `current.expect(...)` and `current.advance(result)`, and the driver decides who listens.
+A stage does not draw: it calls `current.expect(...)` and `current.advance(result)`, and the driver decides who listens. What
+it has to report goes to `logging.getLogger("maetdol.<module>")`: records of INFO and above are shown between the bars, of
+WARNING and above with --quiet, all of them, with time and module, with --debug. Those of workers are shown by the driver.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -27,7 +31,7 @@ class Quiet:
         """`units` are done; a Receipt (or list of them) adds rows, bytes and drops."""
 
     def say(self, line: str) -> None:
-        """A line worth telling (a warning, a skipped part)."""
+        """A line of the log."""
 
     def end(self, line: str = "") -> None:
         """The step is over."""
@@ -49,14 +53,21 @@ class LogLines(Quiet):
             self.say(line)
 
 
-class Told(Quiet):
-    """Hands lines on to `tell`: of a worker, whose driver shows them."""
+class Warnings(LogLines):
+    """Lines of the log alone."""
 
-    def __init__(self, tell: Callable[[str], object]):
-        self.tell = tell
+    def end(self, line: str = "") -> None:
+        """Nothing: the step's closing line is progress."""
+
+
+class Forwarded(Quiet):
+    """Hands lines on to `send`: of a worker, whose driver shows them."""
+
+    def __init__(self, send: Callable[[str], object]):
+        self.send = send
 
     def say(self, line: str) -> None:
-        self.tell(line)
+        self.send(line)
 
 
 class Bar(Quiet):
@@ -135,7 +146,44 @@ current: Quiet = Quiet()
 """Who listens now; set by the driver."""
 
 
+LEVEL = "MAETDOL_LOG"
+"""Environment variable of the least level that is shown; workers of this machine inherit it."""
+DEBUG = "MAETDOL_DEBUG"
+log = logging.getLogger("maetdol")
+
+
+def debugging() -> bool:
+    return os.environ.get(DEBUG, "0") not in ("", "0")
+
+
+class _Shown(logging.Handler):
+    """Shows records where progress is shown; where nobody listens, warnings alone, on standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if type(current) is not Quiet:
+            current.say(self.format(record))
+        elif record.levelno >= logging.WARNING:
+            LogLines().say(self.format(record))
+
+
+_shown = _Shown()
+log.addHandler(_shown)
+
+
+def set_level() -> None:
+    """Take the level from MAETDOL_DEBUG, else from MAETDOL_LOG, else INFO."""
+    name = "DEBUG" if debugging() else os.environ.get(LEVEL, "INFO").upper()
+    log.setLevel(name if name in logging.getLevelNamesMapping() else "INFO")
+    _shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s") if debugging() else None)
+
+
+set_level()
+
+
 def listen(quiet: bool) -> None:
-    """Show what happens on this terminal; nothing where `quiet`."""
+    """Show progress and the log on this terminal; warnings alone where `quiet`."""
     global current
-    current = Quiet() if quiet else for_terminal()
+    current = Warnings() if quiet else for_terminal()
+    if quiet:
+        os.environ[LEVEL] = "WARNING"
+    set_level()

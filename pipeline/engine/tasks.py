@@ -6,7 +6,7 @@ there in their full length.
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
@@ -17,6 +17,7 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.proof import ARTEFACT
 from pipeline.storage.store import Store
 
+log = logging.getLogger("maetdol.tasks")
 Number = TypeVar("Number", int, str)
 
 
@@ -69,6 +70,7 @@ def resumed(
 ) -> list[Any]:
     """The result of each task, in their order: `valid(task)`, or `fn(task)` in the pool where that is None."""
     found = [valid(task) for task in tasks]
+    log.debug("%s: %d of %d tasks were done before", stage, sum(held is not None for held in found), len(tasks))
     made = iter(collect(pool, fn, [task for task, held in zip(tasks, found) if held is None], stage, gpus))
     return [next(made) if held is None else held for held in found]
 
@@ -90,7 +92,7 @@ def collect(pool: Pool, fn: Callable[[Any], Any], tasks: Sequence[Any], stage: s
     if failed:
         lines = "\n".join(f"  {failure.task}: {failure.message}" for failure in failed[:20])
         more = f"\n  and {len(failed) - 20} more" if len(failed) > 20 else ""
-        if os.environ.get("MAETDOL_DEBUG", "0") not in ("", "0"):
+        if progress.debugging():
             more += "".join(f"\n{failure.task}:\n{failure.trace}" for failure in failed[:5])
         raise StageFailed(
             f"{stage}: {len(failed)} of {len(tasks)} tasks failed\n{lines}{more}",

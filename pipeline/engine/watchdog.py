@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+log = logging.getLogger("maetdol.watchdog")
 LATE = 120.0
 """Seconds at one position after which it is named, and again whenever they have doubled."""
 
@@ -43,11 +45,11 @@ class Watchdog:
             self.careful(" ".join(map(str, where)))
 
     @contextmanager
-    def over(self, task: str, tell: Callable[[str], object]) -> Iterator[None]:
-        """While the block runs, `tell` is given a line for every position at which it stays long."""
+    def over(self, task: str) -> Iterator[None]:
+        """While the block runs, every position at which it stays long is logged."""
         outer, ended, worker = self._at, threading.Event(), threading.get_ident()
         self._at = Position(since=time.monotonic())
-        thread = threading.Thread(target=self._watch, args=(task, tell, ended, worker), daemon=True)
+        thread = threading.Thread(target=self._watch, args=(task, ended, worker), daemon=True)
         thread.start()
         try:
             yield
@@ -55,7 +57,7 @@ class Watchdog:
             ended.set()
             self._at = outer
 
-    def _watch(self, task: str, tell: Callable[[str], object], ended: threading.Event, worker: int) -> None:
+    def _watch(self, task: str, ended: threading.Event, worker: int) -> None:
         said, wait, trial = Position(), LATE, None
         due = LATE
         while not ended.wait(wait):
@@ -67,7 +69,8 @@ class Watchdog:
                 due = 2 * spent
                 position = " ".join(str(word) for word in here.words) or "its beginning"
                 trial = trial or (_Trial(here.rows, lambda here=here: self._at is here) if here.rows else None)
-                tell(f"{task}: at {position}{trial.slow() if trial else ''} for {spent:.0f} s so far{_line_of(worker)}")
+                position += trial.slow() if trial else ""
+                log.warning("%s: at %s for %.0f s so far%s", task, position, spent, _line_of(worker))
             wait = max(LATE / 20, min(LATE, due - spent))
 
 

@@ -16,7 +16,7 @@ import click
 @click.option(
     "--workers", type=int, default=1, metavar="N", show_default=True, help="Tasks in flight; more than 1 starts Ray."
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress; warnings alone.")
 def verify_command(path: str, repair: bool, as_json: bool, workers: int, quiet: bool) -> int:
     from pipeline.engine import progress
     from pipeline.storage import verify
@@ -91,7 +91,7 @@ def explain_command(what: str) -> int:
     is_flag=True,
     help="Compile all kernels ahead, once per machine (or container: set MAETDOL_CACHE to a folder of the image). Exit code 1 where the folder cannot be written.",
 )
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress; warnings alone.")
 def doctor_command(warm: bool, quiet: bool) -> int:
     from pipeline.inspection.inspect import doctor, warmed
 

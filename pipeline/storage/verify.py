@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.proof import ARTEFACT, PAGE, sizes_of, wrong_sizes
 from pipeline.storage.shards import hash_of, number_of
 from pipeline.storage.store import Store
+
+log = logging.getLogger("maetdol.verify")
 
 MANIFEST = "manifest.json"
 
@@ -326,7 +329,7 @@ def clear(store: Store) -> None:
         for name in [name for name in there if name.startswith("receipts/") and name.endswith(".json")]:
             proof = name[9:-5]
             if part.proven(proof, there) is None:
-                progress.current.say(f"{part.path}: {_why(part, proof, there)}; made again")
+                log.warning(f"{part.path}: {_why(part, proof, there)}; made again")
                 take_away(part, proof)
 
 

@@ -11,10 +11,10 @@ reads once the output is written, NOTED those whose notes the report shows under
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.engine import progress
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import merge_notes
 from pipeline.storage.ledger import Receipt
@@ -27,6 +27,8 @@ from stages.dedup.semantic import level as semantic
 from stages.dedup.signatures.minhash import compute_signatures
 from stages.dedup.spans import level as spans
 from stages.dedup.url import level as url
+
+log = logging.getLogger("maetdol.dedup")
 
 LEVELS = {"exact": exact, "near": near, "url": url, "semantic": semantic}
 
@@ -56,7 +58,7 @@ def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> lis
     statistics.raise_alarm(run.store("statistics"), run.stage.caps)
     if limited := notes.get("not_all_compared"):
         fault = f"dedup: {limited:,} documents were not compared with all their candidates: too many are nearly as similar as the threshold"
-        progress.current.say(f"{fault}; their ledger rows say so, the receipts count what was left out by similarity")
+        log.warning(f"{fault}; their ledger rows say so, the receipts count what was left out by similarity")
     given = [apply.Applying(run, {} if number else notes) for number in keys]
     receipts = make(run.sink, apply.write, keys, given.__getitem__, pool)
     _require_ids(run, keys)

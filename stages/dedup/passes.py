@@ -6,19 +6,21 @@ bad disk damaged is named and made again, before anything reads it.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 
-from pipeline.engine import progress
 from pipeline.engine.pool import Pool
 from pipeline.engine.tasks import drop_others, resumed
 from pipeline.errors import MaetdolError
 from pipeline.storage.ledger import COLUMNS, Receipt
 from pipeline.storage.shards import hash_of
 from pipeline.storage.store import Store
+
+log = logging.getLogger("maetdol.dedup")
 
 STAGE = "dedup"
 SIGNATURES, SIGNATURES_BEFORE = "minhash", "sign"
@@ -71,7 +73,7 @@ def _whole(sink: Store, number: int, key: str) -> Receipt | None:
     try:
         receipt = sink.receipt(number)
     except MaetdolError as fault:
-        progress.current.say(f"dedup: {fault.message}; made again")
+        log.warning(f"dedup: {fault.message}; made again")
         return None
     return receipt if receipt is not None and receipt.key == key and is_whole(sink, receipt) else None
 
@@ -83,7 +85,7 @@ def is_whole(sink: Store, receipt: Receipt) -> bool:
     if fault is None:
         fault = None if hash_of(sink.fs.read(name)) == receipt.bytes_hash else "does not match its receipt"
     if fault:
-        progress.current.say(f"dedup: {sink.fs.path(name)} {fault}; made again")
+        log.warning(f"dedup: {sink.fs.path(name)} {fault}; made again")
     return fault is None
 
 

@@ -7,10 +7,11 @@ the size: the largest of each part. Rows that would lose a turn or everything co
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pyarrow as pa
 
-from pipeline.engine import progress
 from pipeline.errors import WorkError
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
@@ -19,6 +20,8 @@ from stages.dedup.decisions import REASONS
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.spans.removal import Removals
+
+log = logging.getLogger("maetdol.dedup")
 
 LARGEST = 20
 """Clusters a plan shows."""
@@ -113,7 +116,7 @@ def raise_alarm(store: Store, caps: float | None) -> None:
     if caps is not None:
         fault = f"dedup: {len(loud)} sources lose more than {caps:.0%} of their rows: {shown}{more}"
         raise WorkError(fault, "look at `maetdol dedup A B --plan FILE`, then raise `caps` or change the threshold")
-    progress.current.say(f"dedup: {len(loud)} sources lose over half of their rows: {shown}{more}")
+    log.warning(f"dedup: {len(loud)} sources lose over half of their rows: {shown}{more}")
 
 
 def similarities(store: Store) -> dict[str, int]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from pipeline.engine import progress
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, input_shards, versions
 from pipeline.engine.tasks import valid_receipts
@@ -21,6 +21,8 @@ from stages.dpo.checks import Limits
 from stages.dpo.sides import ChatRow, Side
 from stages.models.teacher.base import TeacherOptions, open_teacher
 from stages.models.teacher.judge import PairJudge
+
+log = logging.getLogger("maetdol.dpo")
 
 DRAFTS = "passes/pairs"
 
@@ -269,7 +271,7 @@ def finish(
     numbers = [shard.number for shard in plan.shards]
     whole: dict[str, Any] = {**judged, "sides": facts.sides(drafts, numbers, drop)}
     if warning := whole["sides"].get("warning"):
-        progress.current.say(
+        log.warning(
             f"dpo: {warning} (a probe of fifty steps is right {whole['sides']['probe_accuracy']:.0%} of the time)"
         )
     if plan.sft is not None:

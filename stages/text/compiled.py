@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import logging
 import os
 import pickle
 import sys
@@ -42,7 +43,8 @@ from numba.core.serialize import dumps
 from numba.core.sigutils import normalize_signature
 from numba.extending import _Intrinsic
 
-from pipeline.engine import progress
+log = logging.getLogger("maetdol.compiled")
+
 
 njit = numba.njit
 int64, uint64, float64, boolean = numba.int64, numba.uint64, numba.float64, numba.boolean
@@ -331,7 +333,7 @@ class Kernel(CPUDispatcher):
         room = self.py_func.__module__.removeprefix("stages.").rpartition(".")[0]
         if room not in _said:
             _said.add(room)
-            progress.current.say(f"compiling {room}, once per machine")
+            log.info(f"compiling {room}, once per machine")
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         if self.argument_types:

@@ -10,19 +10,21 @@ change at no cost. Signatures of other options lie in another folder, and a dama
 
 from __future__ import annotations
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from pipeline.docs import Docs
-from pipeline.engine import progress
 from pipeline.errors import MaetdolError
 from pipeline.storage.ledger import COLUMNS
 from pipeline.storage.store import Store
 from stages.dedup.columns import column, matrix
 from stages.dedup.corpus import opened
 from stages.dedup.passes import STAGE, is_whole
+
+log = logging.getLogger("maetdol.dedup")
 
 SAMPLE = 64
 """Documents of a new shard that are looked up in each known shard; where none of them is found, the others are not sought."""
@@ -46,7 +48,7 @@ class SignatureCache(NamedTuple):
         store = home.sub(options)
         known = tuple(int(name[:-5]) for name in store.fs.names("receipts") if name[:-5].isdigit())
         if others and not known:
-            progress.current.say(
+            log.warning(
                 f"dedup: {folder} holds signatures of other options ({', '.join(others[:3])}); all are computed anew"
             )
         return cls(store, known)
@@ -66,7 +68,7 @@ class SignatureCache(NamedTuple):
                 return None
             return opened(self.store, number, receipt.content_hash)
         except MaetdolError as fault:
-            progress.current.say(f"dedup: {fault.message}; made again")
+            log.warning(f"dedup: {fault.message}; made again")
             self.store.drop(number)
             return None
 

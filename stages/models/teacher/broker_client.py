@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import socket
 import stat
@@ -24,6 +25,8 @@ import pipeline
 from pipeline import errors
 from pipeline.errors import MaetdolError, RootLocked, WorkError
 from stages.models.teacher.base import Reply, Request, Sampling, TeacherOptions, secret
+
+log = logging.getLogger("maetdol.broker")
 
 PATIENCE = 0.1
 """Seconds between looks at a broker that still has another teacher's calls to finish."""
@@ -57,9 +60,7 @@ class Client:
                         "wait for it to end, or give this step a journal of its own",
                     )
                 if "other" in said and not told:
-                    print(
-                        f"{self.journal}: waiting for calls of an earlier run that are still under way", file=sys.stderr
-                    )
+                    log.info("%s: waiting for calls of an earlier run that are still under way", self.journal)
                     told = True
             time.sleep(PATIENCE)
 

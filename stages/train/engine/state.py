@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import random
 import shutil
 import tempfile
@@ -20,13 +21,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from pipeline.engine import progress
 from pipeline.storage.files import Local
 from pipeline.storage.store import Store
 from stages.train.engine.checkpoint import Checkpoints, State, flatten, unflatten
 from stages.train.engine.shards import full, like
 from stages.train.model import trainable
 from stages.train.workers.world import World
+
+log = logging.getLogger("maetdol.train")
 
 STATE = "trainer_state.json"
 """Where transformers looks for the step, the epoch and the curve."""
@@ -60,9 +62,9 @@ def kept(checkpoints: Checkpoints, world: World = World()) -> Kept:
     found = Kept(checkpoints, state)
     lost = [step for step in checkpoints.steps() if step > found.step]
     if lost:
-        progress.current.say(f"train: the checkpoint of step {lost[-1]} is damaged; going on from step {found.step}")
+        log.warning(f"train: the checkpoint of step {lost[-1]} is damaged; going on from step {found.step}")
     if half := [] if world.rank else _half_written(checkpoints):
-        progress.current.say(
+        log.warning(
             f"train: {', '.join(half)} was being written when the run was killed; it is thrown away, going on from step {found.step}"
         )
     world.wait()

@@ -104,15 +104,26 @@ class TestOnRay:
         assert list(stream) == [n * n for n in range(1, 100)]
 
     def test_a_worker_that_stays_long_at_a_record_is_heard_by_the_driver(self, ray_pool, monkeypatch):
-        from pipeline.engine import pool, progress
+        from pipeline.engine import progress
 
         said = []
         monkeypatch.setattr(
             progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})()
         )
         assert list(ray_pool.each(linger_in_a_task, [1.5])) == [1.5]
-        pool._say_late(["another", "1.5"])
-        assert len(said) == 1 and said[0].startswith("1.5: at stage, shard 00003, rows 0..7 for ")
+        assert 0 < len(said) < 5 and all(line.startswith("1.5: at stage, shard 00003, rows 0..7 for ") for line in said)
+
+    def test_what_a_worker_logs_is_shown_by_the_driver_in_order(self, ray_pool, monkeypatch):
+        from pipeline.engine import progress
+
+        said = []
+        monkeypatch.setattr(
+            progress, "current", type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})()
+        )
+        assert list(ray_pool.each(log_lines, [3, 2])) == [3, 2]
+        assert sorted(said) == sorted(f"{of}: line {n}" for of in (3, 2) for n in range(of))
+        assert [line for line in said if line.startswith("3")] == [f"3: line {n}" for n in range(3)]
+        assert list(ray_pool.each(log_lines, [1])) == [1] and len(said) == 6, "each line is shown once"
 
     def test_the_row_at_which_workers_die_is_named(self, ray_pool, monkeypatch):
         monkeypatch.setattr("pipeline.engine.pool.BACKOFF", 0.01)
@@ -203,6 +214,7 @@ def fake_ray(monkeypatch):
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setattr("pipeline.engine.pool._hush", lambda: None)
+    monkeypatch.setattr("pipeline.engine.pool._show_lines", lambda: None)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     return fake
 
@@ -276,6 +288,15 @@ def test_the_row_of_a_batch_that_takes_long_is_named(monkeypatch):
         line.startswith("linger: at stage, shard 00003, rows 10..14, stage, shard 00003, row 12 (id c) for ")
         for line in said
     ), said
+
+
+def log_lines(count):
+    import logging
+
+    for n in range(count):
+        logging.getLogger("maetdol.test").info("%s: line %s", count, n)
+        logging.getLogger("maetdol.test").debug("not shown")
+    return count
 
 
 def test_a_record_that_takes_long_is_named_and_nothing_is_cut_short(monkeypatch):
