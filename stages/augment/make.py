@@ -19,7 +19,8 @@ from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.store import Store
 from stages.augment import wanted
 from stages.augment.gate import DiversityGate, rouge_l, stems
-from stages.models.teacher.base import UNFINISHED, Reply, Request, Teacher, open_teacher
+from stages.models.teacher.base import UNFINISHED, Reply, Request, Teacher
+from stages.models.teacher.journaled import open_teacher
 from stages.models.teacher.structured import fault_in, pairs_in
 
 if TYPE_CHECKING:

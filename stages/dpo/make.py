@@ -19,7 +19,8 @@ from pipeline.storage.store import Store
 from stages.dpo import facts, overlap, pairs, sides, student
 from stages.dpo.checks import Limits
 from stages.dpo.sides import ChatRow, Side
-from stages.models.teacher.base import TeacherOptions, open_teacher
+from stages.models.teacher.base import TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 from stages.models.teacher.judge import PairJudge
 
 log = logging.getLogger("maetdol.dpo")

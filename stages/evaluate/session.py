@@ -29,7 +29,7 @@ from stages.models.holdout import SHARE
 from stages.models.inference.chain import ChainLink, assemble, four_bit_of, open_link, prefixes
 from stages.models.inference.device import arithmetic, number_type
 from stages.models.inference.generate import Generator, SamplingParams, tokenizer_of
-from stages.models.teacher.base import open_teacher
+from stages.models.teacher.journaled import open_teacher
 from stages.models.teacher.judge import PairJudge
 
 FORMAT = 1

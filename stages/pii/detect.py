@@ -130,6 +130,13 @@ class Taken:
         return True
 
 
+def apart(found: list[Finding]) -> list[Finding]:
+    """Findings of one text without overlaps, by position."""
+    taken = Taken()
+    ranked = sorted(found, key=lambda f: (f.start - f.end, -f.score, f.start))
+    return sorted((finding for finding in ranked if taken.take(finding.start, finding.end)), key=lambda f: f.start)
+
+
 def located(data: np.ndarray, offsets: np.ndarray, hits: list[np.ndarray]) -> list[Finding]:
     """Hits with code points for bytes; ascending hits cost one pass over the texts that have any."""
     rules: tuple[PatternRule, ...] = rule_book()

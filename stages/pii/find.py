@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from stages.pii.detect import Finding, Taken, detect
+from stages.pii.detect import Finding, apart, detect
 from stages.pii.entities import NAMED, PATTERNED
 
 if TYPE_CHECKING:
@@ -41,10 +41,3 @@ def _together(finders: list[Find], texts: pa.Array) -> list[Finding]:
         for finding in find(texts):
             by_item.setdefault(finding.item, []).append(finding)
     return [finding for item in sorted(by_item) for finding in apart(by_item[item])]
-
-
-def apart(found: list[Finding]) -> list[Finding]:
-    """Findings of one text without overlaps, by position."""
-    taken = Taken()
-    ranked = sorted(found, key=lambda f: (f.start - f.end, -f.score, f.start))
-    return sorted((finding for finding in ranked if taken.take(finding.start, finding.end)), key=lambda f: f.start)

@@ -9,6 +9,7 @@ from pydantic import Field, SerializeAsAny, field_validator
 from pipeline.engine import catalog
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, Port, Stage, input_shards
+from pipeline.engine.tasks import drop_others
 from pipeline.errors import MaetdolError
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
@@ -108,6 +109,11 @@ class Sft(Stage):
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         """Four passes: find (per shard), across (all pages), teacher (where a teacher is named), join (per shard)."""
         from stages.sft import passes
+        from stages.sft.teacher.teacher_pass import ask_all
 
-        shards = list(input_shards(inputs))
-        return passes.run(self, inputs, shards, sink, pool)
+        shards, replies = list(input_shards(inputs)), sink.sub("passes/teacher")
+        find, cut = passes.mined(self, inputs, shards, sink, pool)
+        drop_others(replies, range(len(shards)))
+        if self.teacher is not None:
+            ask_all(self, inputs, shards, find, cut, replies)
+        return passes.join(self, inputs, shards, sink, pool)

@@ -35,18 +35,6 @@ NEEDED = ["id", "text", "title", "url", "source", "lang", "licence", "blocks", "
 """Columns a page is made of."""
 
 
-def run(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
-    """Bring every pass up to date; returns the receipts of the output shards."""
-    asked = sink.sub("passes/teacher")
-    find, cut = mined(stage, inputs, shards, sink, pool)
-    drop_others(asked, range(len(shards)))
-    if stage.teacher is not None:
-        from stages.sft.teacher.teacher_pass import ask_all
-
-        ask_all(stage, inputs, shards, find, cut, asked)
-    return _join(stage, inputs, shards, sink, pool)
-
-
 def mined(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> tuple[Store, Store]:
     """The first two passes: what was found, and what of it stands across all pages."""
     find, cut = sink.sub("passes/find"), sink.sub("passes/across")
@@ -171,7 +159,7 @@ class JoinTask:
         return f"sft shard {self.number:05d}"
 
 
-def _join(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
+def join(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
     parts = ["find", "across"] + (["teacher"] if stage.teacher is not None else [])
     tasks = []
     for number, (source, shard, content) in enumerate(shards):

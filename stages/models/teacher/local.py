@@ -8,16 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import WorkError
-from stages.models.teacher.base import (
-    BAD_ANSWER,
-    REFUSED,
-    TRUNCATED,
-    Reply,
-    Request,
-    Sampling,
-    TeacherOptions,
-    batches,
-)
+from stages.models.teacher.base import BAD_ANSWER, REFUSED, TRUNCATED, Reply, Request, Sampling, TeacherOptions, batches
 
 PROBES = 4
 """Prompts answered with and without the draft model before it is trusted."""

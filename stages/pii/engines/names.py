@@ -20,7 +20,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from pipeline.errors import OptionError
-from stages.pii.detect import Finding
+from stages.pii.detect import Finding, apart
 
 SURNAMES = "김이박최정강조윤장임한오서신권황안송류전홍고문양손배백허유남심노하곽성차주우구민진지엄채원천방공현함변염추도석선설마길"
 COMPOUND = "남궁|황보|제갈|사공|선우|서문|독고|동방"
@@ -107,7 +107,7 @@ def names_finder(model: str | None, wanted: frozenset[str], floor: float) -> Cal
             for finding in in_windows(strings, recognise):
                 if finding.entity in wanted:
                     made[finding.item].append(finding)
-        return [f for found in made for f in _apart([f for f in found if f.score >= floor])]
+        return [f for found in made for f in apart([f for f in found if f.score >= floor])]
 
     return find
 
@@ -142,12 +142,6 @@ def _pieces(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
         yield start, stop
         start = stop
     yield start, end
-
-
-def _apart(found: list[Finding]) -> list[Finding]:
-    from stages.pii.find import apart
-
-    return apart(found)
 
 
 Span = tuple[int, int, str, float]

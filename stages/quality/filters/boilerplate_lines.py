@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from stages.text.lines.flags import TERMINATED
 from stages.text.lines.rules import LineRule
-from stages.text.lines.table import TERMINATED, Lines
+from stages.text.lines.table import Lines
 
 ENGLISH = (
     "skip to content", "skip to main content", "skip to navigation", "sign in", "sign up", "log in", "log out",

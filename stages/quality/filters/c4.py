@@ -5,8 +5,9 @@ import numpy as np
 from pipeline.docs import Docs
 from pipeline.filter import Verdict
 from stages.text.lines.edits import joined
+from stages.text.lines.flags import ENDED
 from stages.text.lines.rules import line_counts
-from stages.text.lines.table import ENDED, lines
+from stages.text.lines.table import lines
 from stages.text.rules import Bound, Rule, languages_of
 
 POLICY = ("terms of use", "privacy policy", "cookie policy", "uses cookies", "use of cookies", "use cookies")

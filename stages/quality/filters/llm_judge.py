@@ -11,7 +11,8 @@ from pydantic import Field, field_validator
 from pipeline.docs import Docs
 from pipeline.errors import WorkError
 from pipeline.filter import Verdict
-from stages.models.teacher.base import UNFINISHED, Request, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import UNFINISHED, Request, Sampling, TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 from stages.models.teacher.judge import GREEDY, UNPARSED
 from stages.models.teacher.prompts import Lang, PromptTemplate
 from stages.models.teacher.reply import rating

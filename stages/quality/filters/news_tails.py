@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 
+from stages.text.lines.flags import TERMINATED
 from stages.text.lines.rules import LineRule
-from stages.text.lines.table import TERMINATED, Lines
+from stages.text.lines.table import Lines
 
 TAIL = re.compile(
     r"^\s*[▶☞■◆●※▲△▷→]|[ⓒ©]|무단\s?전재|재배포\s?금지|저작권자|Copyright|All rights reserved"

@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from stages.text.lines.flags import ENDED, TERMINATED
 from stages.text.lines.rules import LineRule
-from stages.text.lines.table import ENDED, TERMINATED, Lines
+from stages.text.lines.table import Lines
 
 
 class TerminalLines(LineRule):

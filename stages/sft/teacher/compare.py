@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from pipeline.options import digest
 from pipeline.storage.store import Store
-from stages.models.teacher.base import TeacherOptions, open_teacher
+from stages.models.teacher.base import TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 from stages.sft import passes
 from stages.sft.grounding import Grounding
 from stages.sft.mine import hashed

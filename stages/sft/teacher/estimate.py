@@ -12,7 +12,8 @@ from pipeline.engine.pool import Inline
 from pipeline.engine.stage import Inputs, input_shards
 from pipeline.storage.store import Store
 from stages.models.teacher import journal
-from stages.models.teacher.base import Request, estimate_tokens, open_teacher
+from stages.models.teacher.base import Request, estimate_tokens
+from stages.models.teacher.journaled import open_teacher
 from stages.models.teacher.recorded import RecordedByHand
 from stages.sft import passes
 from stages.sft.page import Page

@@ -20,7 +20,8 @@ from pipeline.options import digest, identity
 from pipeline.storage.files import is_remote
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
-from stages.models.teacher.base import UNFINISHED, Reply, Request, Teacher, open_teacher
+from stages.models.teacher.base import UNFINISHED, Reply, Request, Teacher
+from stages.models.teacher.journaled import open_teacher
 from stages.models.teacher.judge import GREEDY
 from stages.models.teacher.recorded import RecordedByHand
 from stages.models.teacher.reply import rating

@@ -12,7 +12,8 @@ from itertools import repeat
 import numpy as np
 
 from pipeline.schema import Edit
-from stages.text.lines.table import BLANK_ABOVE, BROKEN_BY_LF, Lines
+from stages.text.lines.flags import BLANK_ABOVE, BROKEN_BY_LF
+from stages.text.lines.table import Lines
 
 _EDIT = partial(tuple.__new__, Edit)
 """Makes an Edit of a tuple without a Python frame: there are many."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from stages.text.characters import BREAK, CLOSER, DIGIT, SPACE, TERMINAL
 from stages.text.compiled import int64, kernel, part, reads, writes
-from stages.text.lines.table import BLANK_ABOVE, BROKEN_BY_LF, ENDED, TERMINATED
+from stages.text.lines.flags import BLANK_ABOVE, BROKEN_BY_LF, ENDED, TERMINATED
 from stages.text.utf8 import point
 
 MAX_LINES = 1 << 20

@@ -5,9 +5,10 @@ from contextlib import closing
 
 import pytest
 
-from stages.models.teacher.base import BAD_ANSWER, Reply, TeacherOptions, echo_checked, open_teacher
+from stages.models.teacher.base import BAD_ANSWER, Reply, TeacherOptions, echo_checked
 from stages.models.teacher.endpoint import MOST_TOKENS, parse, retry_after
 from stages.models.teacher.journal import line_of
+from stages.models.teacher.journaled import open_teacher
 
 BASE = Reply("x", "0" * 32)
 

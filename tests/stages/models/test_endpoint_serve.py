@@ -17,7 +17,8 @@ import psutil
 import pytest
 
 from stages.models.teacher import journal
-from stages.models.teacher.base import Request, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import Request, Sampling, TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 
 QUESTIONS = 40
 KILLS = 10
@@ -26,7 +27,8 @@ IN_FLIGHT = 2
 CHILD = """
 import sys
 sys.path.insert(0, {repo!r})
-from stages.models.teacher.base import Request, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import Request, Sampling, TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 options = TeacherOptions.build({{"kind": "endpoint", "url": {url!r}, "model": {model!r}, "max_in_flight": {in_flight}}}, "teacher")
 teacher = open_teacher(options, {journal!r})
 for reply in teacher.answer(Request(str(n), (("user", f"question {{n}}"),), Sampling(max_tokens=6, temperature=0.0)) for n in range({questions})):

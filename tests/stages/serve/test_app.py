@@ -13,7 +13,8 @@ import pytest
 
 from pipeline.errors import UsageError
 from stages.models.inference.generate import SamplingParams
-from stages.models.teacher.base import Request, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import Request, Sampling, TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 from stages.serve.answering import SpokenPiece
 from stages.serve.app import ChatApi, listening
 from stages.serve.requests import ChatRequest

@@ -4,8 +4,9 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import OptionError
-from stages.models.teacher.base import Journaled, Reply, Sampling, TeacherOptions, secret
+from stages.models.teacher.base import Reply, Sampling, TeacherOptions, secret
 from stages.models.teacher.journal import Journal
+from stages.models.teacher.journaled import Journaled
 
 
 class Backend:

@@ -12,14 +12,16 @@ import pytest
 
 from pipeline.errors import DamagedStore, RootLocked, WorkError
 from stages.models.teacher import journal
-from stages.models.teacher.base import TeacherOptions, open_teacher
+from stages.models.teacher.base import TeacherOptions
 from stages.models.teacher.broker_client import socket_path
 from stages.models.teacher.journal import Journal
+from stages.models.teacher.journaled import open_teacher
 
 CHILD = """
 import sys
 sys.path.insert(0, {repo!r})
-from stages.models.teacher.base import Request, TeacherOptions, open_teacher
+from stages.models.teacher.base import Request, TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 options = TeacherOptions.build({given!r}, "teacher")
 teacher = open_teacher(options, {journal!r})
 for reply in teacher.answer(Request(str(n), (("user", f"question {{n}}"),)) for n in range({questions})):

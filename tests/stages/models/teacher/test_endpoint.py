@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.errors import WorkError
 from stages.models.teacher import endpoint, journal
-from stages.models.teacher.base import Request, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import Request, Sampling, TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 
 
 def ask(server, tmp_path, requests, **more):
@@ -174,7 +175,8 @@ def test_retry_after_as_a_date():
 CHILD = """
 import sys
 sys.path.insert(0, {repo!r})
-from stages.models.teacher.base import Request, TeacherOptions, open_teacher
+from stages.models.teacher.base import Request, TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 options = TeacherOptions.build({{"kind": "endpoint", "url": {url!r}, "model": "tiny", "max_in_flight": 4, "broker": False}}, "teacher")
 teacher = open_teacher(options, {journal!r})
 for reply in teacher.answer(Request(str(n), (("user", f"question {{n}}"),)) for n in range(60)):

@@ -4,7 +4,8 @@ import pytest
 
 from pipeline.errors import UsageError, WorkError
 from stages.models.teacher import journal
-from stages.models.teacher.base import Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import Sampling, TeacherOptions
+from stages.models.teacher.journaled import open_teacher
 
 
 def options(folder, **more):

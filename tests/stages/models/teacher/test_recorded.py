@@ -5,8 +5,9 @@ import json
 import pytest
 
 from pipeline.errors import OptionError
-from stages.models.teacher.base import Reply, Request, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import Reply, Request, Sampling, TeacherOptions
 from stages.models.teacher.journal import Journal
+from stages.models.teacher.journaled import open_teacher
 
 ITEM = {
     "url": "http://Mill.example/about/",

@@ -10,8 +10,9 @@ import pytest
 
 from pipeline.errors import OptionError
 from stages.models.teacher import vllm as vllm_teacher
-from stages.models.teacher.base import Journaled, Sampling, TeacherOptions, open_teacher
+from stages.models.teacher.base import Sampling, TeacherOptions
 from stages.models.teacher.journal import Journal
+from stages.models.teacher.journaled import Journaled, open_teacher
 
 
 def options(folder, **more):

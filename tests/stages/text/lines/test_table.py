@@ -11,6 +11,7 @@ from pipeline.docs import Docs
 from pipeline.schema import apply_edits
 from stages.text.characters import CLOSER, TERMINAL, classes
 from stages.text.lines import edits as line_edits
+from stages.text.lines import flags
 from stages.text.lines import table as table_of
 
 CITATION = re.compile(r"\[\d*]|\[edit]|\[citation needed]")
@@ -51,7 +52,7 @@ def slow(text: str) -> list[tuple]:
 @given(TEXTS)
 def test_the_table_is_that_of_plain_python(texts):
     table = docs_of(texts).cached(table_of.lines)
-    ended = table.has(table_of.ENDED)
+    ended = table.has(flags.ENDED)
     for row, text in enumerate(texts):
         part = range(int(table.bounds[row]), int(table.bounds[row + 1]))
         assert [
