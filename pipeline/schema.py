@@ -241,19 +241,10 @@ class Edit(NamedTuple):
     by: str = ""
 
 
-def merge_edits(edits: Iterable[Edit]) -> list[Edit]:
-    """Sorted edits without overlaps: of two that overlap the earlier, then the longer, stands."""
-    kept: list[Edit] = []
-    for edit in sorted(edits, key=lambda e: (e.start, -e.end, e.replacement)):
-        if not kept or edit.start >= kept[-1].end:
-            kept.append(edit)
-    return kept
-
-
 def apply_edits(text: str, edits: Sequence[Edit], blocks: list[dict] | None = None) -> tuple[str, list[dict] | None]:
     """The edited text, and its blocks moved along: the one way text is ever edited.
 
-    `edits` must be sorted and free of overlaps (`merge_edits`); ValueError otherwise. A block that stands in the text
+    `edits` must be sorted and free of overlaps; ValueError otherwise. A block that stands in the text
     (start/end not null) is cut from the new text, so that `text[start:end] == block["text"]` stays true whenever it was
     true; its offsets are mapped through the edits; one that is wholly deleted loses its position (null offsets) and its
     text. A block that does not stand in the text is left alone: its text must be edited by its own edits.

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.schema import Edit, apply_edits, child_id, content_id, doc_id, merge_edits
+from pipeline.schema import Edit, apply_edits, child_id, content_id, doc_id
+from tests.edits import merge_edits
 
 TEXT = "맷돌은 곡식을 간다. mail a@b.kr now. 끝."
 

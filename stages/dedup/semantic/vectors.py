@@ -3,7 +3,7 @@
 A sum of floating-point numbers changes with the order in which a library adds them. So directions are rounded to whole
 numbers: `whole` maps a vector to integers of length about SCALE, held in float32. The product of two of them, and every sum of
 some of its terms, is a whole number below 2**24 (by Cauchy and Schwarz), which float32 holds exactly: a matrix product by any
-BLAS, in any order, is exact. What it nominates is then measured by `cosines`, term by term in float64.
+BLAS, in any order, is exact. What it nominates is then measured by `_cosine`, term by term in float64.
 """
 
 from __future__ import annotations
@@ -59,12 +59,6 @@ def _cosine(a, b):
         aa += x * x
         bb += y * y
     return min(1.0, dot / math.sqrt(aa * bb))
-
-
-@kernel(reads(np.float32, 2), reads(np.float32, 2), reads(np.int64), reads(np.int64), writes(np.float64))
-def _cosines(left, right, left_at, right_at, found):
-    for pair in range(left_at.size):
-        found[pair] = _cosine(left[left_at[pair]], right[right_at[pair]])
 
 
 @kernel(
@@ -123,13 +117,6 @@ def lengths(vectors: np.ndarray) -> np.ndarray:
     """Euclidean length (float64) of each row of float32 `vectors`, summed from left to right."""
     found = np.empty(len(vectors))
     _lengths(vectors, found)
-    return found
-
-
-def cosines(left: np.ndarray, right: np.ndarray, left_at: np.ndarray, right_at: np.ndarray) -> np.ndarray:
-    """Cosine (float64) of the rows `left[left_at[i]]` and `right[right_at[i]]` of float32 matrices, summed from left to right."""
-    found = np.empty(len(left_at))
-    _cosines(left, right, left_at.astype(np.int64), right_at.astype(np.int64), found)
     return found
 
 

@@ -60,7 +60,7 @@ class Client:
                         "wait for it to end, or give this step a journal of its own",
                     )
                 if "other" in said and not told:
-                    log.info("%s: waiting for calls of an earlier run that are still under way", self.journal)
+                    log.warning("%s: waiting for calls of an earlier run that are still under way", self.journal)
                     told = True
             time.sleep(PATIENCE)
 

@@ -20,7 +20,7 @@ from stages.pii.entities import BY_NAME
 from stages.pii.kernels.address import BUILDINGS, DISTRICTS, NO_LOTS, NO_ROADS, PROVINCES, UNITS
 from stages.pii.kernels.labels import KINDS, NEGATIVE, WORDS, bits_of
 from stages.pii.kernels.mail import HANGUL_ENDINGS, NO_DOMAINS
-from stages.pii.kernels.rules import LEFT_SIDES, RIGHT_SIDES, PatternRule, rule_book
+from stages.pii.kernels.rules import LEFT_SIDES, RIGHT_SIDES, PatternRule
 from stages.pii.spelled import ENDINGS
 
 DIGITS_BEGIN, LETTERS_BEGIN = "(?<![0-9])(?=[{}])", "(?<![0-9A-Za-z_])(?=[{}])"
@@ -473,8 +473,3 @@ def without_overlaps(found: list[FoundSpan], text: str) -> list[FoundSpan]:
         if all(span.end <= other.start or span.start >= other.end for other in kept):
             kept.append(span)
     return sorted(kept, key=lambda s: s.start)
-
-
-def all_spans(text: str, entities: frozenset[str], floor: int = 50) -> list[FoundSpan]:
-    """The matches of every rule of `entities`, overlaps included."""
-    return [span for rule in rule_book() if rule.entity in entities for span in spans(text, rule, floor)]

@@ -67,12 +67,3 @@ def word_shingle_hash32(shingle: bytes) -> int:
 def char_shingle_hash32(shingle: bytes) -> int:
     """`hashfunc` for `datasketch.MinHash` where a shingle is a run of characters, in UTF-8."""
     return shingle_hash32(shingle.decode("utf-8"))
-
-
-def exact_hash64(text: str) -> int:
-    """64-bit hash of a text, runs of white space read as one blank and none at its ends; case and marks count."""
-    state = 0
-    for chunk in _chunks(" ".join(text.split()).encode("utf-8").replace(b"\0", b"\xff")):
-        state = (state ^ chunk) * EXACT_STEP & MASK64
-        state = (state << 29 | state >> 35) & MASK64
-    return mix64(state)

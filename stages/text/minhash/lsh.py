@@ -30,11 +30,6 @@ FINEWEB = Banding(14, 8)
 """FineWeb's and datatrove's choice (datatrove, MinhashConfig): recall .92 at .8."""
 
 
-def meeting(similarity: float, banding: Banding) -> float:
-    """Probability (0..1) that two documents of this Jaccard similarity share a band."""
-    return 1.0 - (1.0 - similarity**banding.rows) ** banding.bands
-
-
 def for_recall(threshold: float, recall: float, permutations: int) -> Banding | None:
     """The banding of longest rows within `permutations` values that meets `recall` at `threshold`, fewest bands; or None."""
     for rows in range(permutations, 0, -1):

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import OptionError
-from pipeline.schema import CHAT, DOCUMENT, PAIR, SHAPES, TOKENS, Edit, apply_edits, content_id, merge_edits
+from pipeline.schema import CHAT, DOCUMENT, PAIR, SHAPES, TOKENS, Edit, apply_edits, content_id
 from pipeline.storage.ledger import Ledger, check
 from pipeline.storage.store import Store
 from stages.pii import Pii
 from stages.pii.commands import audited
 from stages.pii.entities import ENTITIES
+from tests.edits import merge_edits
 
 MAIL, PHONE, RRN = "hong@example.co.kr", "010-1234-5678", "900101-1234568"
 BODY = f"연락\n메일 {MAIL}로, 전화 {PHONE}입니다.\n주민번호 {RRN}"

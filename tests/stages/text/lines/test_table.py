@@ -84,7 +84,8 @@ CUTS = st.lists(st.tuples(st.integers(0, 14), st.integers(0, 4), st.sampled_from
 
 
 def edits_of(cuts: list[tuple[int, int, str]], size: int) -> list:
-    from pipeline.schema import Edit, merge_edits
+    from pipeline.schema import Edit
+    from tests.edits import merge_edits
 
     return merge_edits(
         [Edit(start, min(start + width, size), word, "t") for start, width, word in cuts if start <= size]
