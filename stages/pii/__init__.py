@@ -26,7 +26,7 @@ class Pii(ShardStage):
     the value. A second run changes nothing.
     """
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     redacts: ClassVar[bool] = True
 
     entities: tuple[str, ...] = ()

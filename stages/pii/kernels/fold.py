@@ -9,7 +9,8 @@ Folded: U+FF01..FF5E and U+3000 to ASCII; blanks of other widths to a blank; hyp
 and mathematical digits to ASCII digits; signs without a width (zero-width, bidirectional, soft hyphen, grapheme joiner,
 variation selectors, fillers, tags) to nothing; conjoining jamo to syllables (the arithmetic of Unicode 3.12). Between two
 letters or digits only: long-vowel marks and box lines to `-`, middle dots, bullets and ideographic full stops to `.`. A
-line break goes where it stands inside a value: beside a dash between digits, behind the `@` of an address.
+line break goes where it stands inside a value: beside a dash between digits, within a group of digits between dashes, behind
+the `@` of an address.
 """
 
 from __future__ import annotations
@@ -191,6 +192,22 @@ def _folded_there(data, start, at, end, point, size):
 
 
 @part
+def _parts_a_group(data, start, at, end):
+    """Does the line break at `at` part a group of at most four digits with a dash and a digit on either side?
+
+    The last group of a number, and the first, are left: the next line may begin with a number of its own.
+    """
+    left, right = at - 1, at + 1
+    while left >= start and at - left <= 4 and _digit(data[left]):
+        left -= 1
+    while right < end and right - at <= 4 and _digit(data[right]):
+        right += 1
+    if right - left - 2 > 4 or left - 1 < start or right + 1 >= end:
+        return False
+    return data[left] == 45 and data[right] == 45 and _digit(data[left - 1]) and _digit(data[right + 1])
+
+
+@part
 def _inside_value(data, start, at, end):
     """Does the line break at `at` stand inside a number or an address?"""
     if at - 1 < start or at + 1 >= end:
@@ -200,6 +217,8 @@ def _inside_value(data, start, at, end):
         return _digit(data[at - 2]) and _digit(behind)
     if before == 64 and at - 2 >= start:
         return _alnum(data[at - 2]) and _alnum(behind)
+    if _digit(before) and _digit(behind):
+        return _parts_a_group(data, start, at, end)
     return _digit(before) and behind == 45 and at + 2 < end and _digit(data[at + 2])
 
 

@@ -172,9 +172,29 @@ def test_the_same_signs_between_words_change_nothing(text):
     assert found(text) == []
 
 
-@pytest.mark.parametrize("value", ["010-\n1234-5678", "010-1234\n-5678", "hong@\nexample.com"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "010-\n1234-5678",
+        "010-1234\n-5678",
+        "hong@\nexample.com",
+        "010-1\n234-5678",
+        "010-12\n34-5678",
+        "010-123\n4-5678",
+    ],
+)
 def test_a_line_break_inside_a_value(value):
     assert [v for _, v in found(f"x {value} y")] == [value]
+
+
+@pytest.mark.parametrize("text", ["02-123-4567\n02-234-5678", "010-1234-5678\n010-2345-6789", "031-987-6543\n12 sacks"])
+def test_a_line_break_between_values_parts_them(text):
+    assert [value for _, value in found(text)] == [line for line in text.split("\n") if "-" in line]
+
+
+@pytest.mark.parametrize("text", ["score 2-1\n3-0 end", "1-2\n3-4\n5-6", "10-12\n34-56", "a-1\n2-b"])
+def test_line_breaks_between_other_numbers_change_nothing(text):
+    assert found(text) == []
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from stages.pii.engines.reference import plain
 
 SIGNS = st.text(
-    alphabet="01a가각ㄱ\u1100\u1112\u1161\u1175\u11a8\u11c2\u11a7０９＠－　\u00a0\u00ad\u200b\u2013\u2212\u0663\u06f7\U0001d7d9\ufeff\u202eé漢\U0001f600",
+    alphabet="01-\na가각ㄱ\u1100\u1112\u1161\u1175\u11a8\u11c2\u11a7０９＠－　\u00a0\u00ad\u200b\u2013\u2212\u0663\u06f7\U0001d7d9\ufeff\u202eé漢\U0001f600",
     max_size=24,
 )
 
