@@ -33,7 +33,7 @@ from stages.models.teacher.journaled import open_teacher
 from stages.models.teacher.judge import PairJudge
 
 FORMAT = 1
-NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo", "rl": "rl"}
+NAMES = {"clm": "pretrained", "sft": "sft", "dpo": "dpo", "kto": "kto", "orpo": "orpo", "rl": "rl"}
 LOWER = {"bits per byte", "loss on answers"}
 """Measures that are better when they fall; the others are better when they rise. Log-probabilities are neither."""
 MOST_SOURCES, LEAST_OF_SOURCE = 12, 5

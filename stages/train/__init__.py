@@ -34,6 +34,10 @@ RATES = {
     ("sft", False): 2e-4,
     ("dpo", True): 5e-7,
     ("dpo", False): 5e-6,
+    ("kto", True): 5e-7,
+    ("kto", False): 5e-6,
+    ("orpo", True): 8e-6,
+    ("orpo", False): 8e-5,
     ("reward", True): 1e-5,
     ("reward", False): 1e-4,
     ("rl", True): 1e-6,
@@ -41,7 +45,8 @@ RATES = {
 }
 """Default learning rates by (objective, all weights). SFT and DPO adapters: Zephyr's QLoRA recipes (2e-4, 5e-6); DPO of all
 weights: Tulu 3 (5e-7); SFT of all weights: Alpaca (2e-5); pretraining: what GPT-3's table extrapolates to below 100 M weights;
-mlm: RoBERTa's base (6e-4), rounded down; reward and rl: TRL's defaults (1e-4 for reward, 1e-6 for rl), ten times for adapters."""
+mlm: RoBERTa's base (6e-4), rounded down; kto and orpo of all weights: their papers (5e-7, 8e-6); reward and rl: TRL's defaults (1e-4 for
+reward, 1e-6 for rl), ten times for adapters."""
 METHOD_RATES = {"embeddings": 1e-3, "ia3": 5e-3, "prefix": 5e-3, "prompt": 1e-2, "ptuning": 1e-3}
 """Methods that train few numbers need larger steps: IA3 and prefix tuning 5e-3 (PEFT's method comparison, tuned entries); prompt
 and P-tuning by the matrix in tests/bench/train. For sft and clm; for other objectives as much smaller as a LoRA's is."""
@@ -50,6 +55,8 @@ SHAPES = {
     "mlm": ("TOKENS",),
     "sft": ("CHAT",),
     "dpo": ("PAIR",),
+    "kto": ("PAIR",),
+    "orpo": ("PAIR",),
     "reward": ("PAIR",),
     "rl": ("CHAT", "PAIR"),
 }
@@ -71,7 +78,7 @@ class Train(Stage):
     the tokenizer and its chat template, `maetdol.json` (what it was made from, template lock) and `history.jsonl`.
 
     `history.jsonl`: a JSON object per line. `kind` is `train` (a logged step) or `held_out`; `step` counts optimizer steps,
-    `loss` is nats per token (clm, sft) or per pair (dpo), `weight` the tokens or pairs behind it, `learning_rate`,
+    `loss` is nats per token (clm, sft), per pair (dpo, orpo) or per answer (kto), `weight` the tokens, pairs or (kto) answers behind it, `learning_rate`,
     `gradient_norm`; for dpo also `chosen_logp` and `rejected_logp` (nats per token), `margin` (beta times the difference of
     log-ratios), `reward_accuracy` (margin above zero) and `accuracy` (chosen likelier per token than rejected).
 
@@ -91,7 +98,7 @@ class Train(Stage):
         "of": Port(
             "TOKENS|CHAT|PAIR",
             many=True,
-            help="what to train on: TOKENS for clm and mlm, CHAT for sft, PAIR for dpo and reward, either for rl",
+            help="what to train on: TOKENS for clm and mlm, CHAT for sft, PAIR for dpo, kto, orpo and reward, either for rl",
         ),
         "tokenizer": Port("artefact:tokenizer", optional=True, help="its tokenizer; default: the base's own"),
         "base": Port(
@@ -125,9 +132,10 @@ class Train(Stage):
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "peft", "bitsandbytes")
 
-    objective: Literal["clm", "mlm", "sft", "dpo", "reward", "rl"] = "clm"
+    objective: Literal["clm", "mlm", "sft", "dpo", "kto", "orpo", "reward", "rl"] = "clm"
     """clm: predict every token of packed documents; mlm: say what hidden tokens were; sft: predict the answers in conversations;
-    dpo: prefer the chosen answer of a pair; reward: give it the higher number; rl: answer prompts so that functions and a reward model like it."""
+    dpo: prefer the chosen answer of a pair; kto: take every answer of a pair by itself, wanted or not; orpo: learn the chosen answer and prefer it,
+    without a reference; reward: give it the higher number; rl: answer prompts so that functions and a reward model like it."""
     method: Literal["full", "freeze", "embeddings", "lora", "qlora", "ia3", "prefix", "prompt", "ptuning"] = "full"
     """full: all weights; freeze: the last layers alone; embeddings: the rows of the tokens that its tokenizer adds to the base's alone, in
     what reads and what writes, so that a second step may train the rest; lora: an adapter (with those rows, where there are any); qlora: an adapter on a base in 4 bits (NF4, double
@@ -219,9 +227,19 @@ class Train(Stage):
     "With a `teacher`: both distributions are softened by it; the divergence is scaled by its square."
 
     beta: float | None = Field(None, gt=0)
-    "dpo: how hard it is pulled to the reference. Default: 5 per token (Tulu 3's dpo_norm), 0.1 on sums (Rafailov et al.)."
-    length_normalised: bool = True
-    "dpo: compare log-probabilities per token, so that longer answers are not preferred for their length."
+    """dpo, kto: how hard it is pulled to the reference; orpo: weight of the odds ratio. Default: 0.1 (Rafailov et al.), but 5 for sigmoid_norm
+    (Tulu 3) and 2 for simpo (Meng et al.)."""
+    loss_type: Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust", "apo_zero", "apo_down", "simpo"] = "sigmoid"
+    """dpo: sigmoid is Rafailov's; sigmoid_norm, ipo and simpo compare log-probabilities per token, so that longer answers are not preferred for
+    their length (simpo without a reference); hinge is SLiC's; robust takes labels to be wrong in part; apo_zero and apo_down move both answers."""
+    label_smoothing: float = Field(0.1, ge=0, lt=0.5)
+    "dpo, loss_type robust: share of the pairs whose sides may be exchanged."
+    simpo_gamma: float = Field(0.5, ge=0)
+    "dpo, loss_type simpo: margin the chosen answer is to have."
+    desirable_weight: float = Field(1.0, gt=0)
+    "kto: weight of chosen answers."
+    undesirable_weight: float = Field(1.0, gt=0)
+    "kto: weight of rejected answers."
     virtual_tokens: int = Field(32, ge=1)
     "prompt, prefix, ptuning: how many virtual tokens (PEFT's comparison: 50 for prefix, 20 to 100 elsewhere)."
     prompt_text: str = "Read the question and answer it briefly and truly. 질문을 읽고 짧고 바르게 답하십시오."
@@ -367,8 +385,10 @@ class Train(Stage):
         )
 
     def pull(self) -> float:
-        """DPO's beta."""
-        return self.beta or (5.0 if self.length_normalised else 0.1)
+        """Beta of dpo, kto and orpo."""
+        return self.beta or (
+            {"sigmoid_norm": 5.0, "simpo": 2.0}.get(self.loss_type, 0.1) if self.objective == "dpo" else 0.1
+        )
 
     def check(self, inputs: Inputs) -> None:
         """UsageError where the ports do not fit the objective; nothing has run by then."""

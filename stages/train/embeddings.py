@@ -90,7 +90,13 @@ def check_learnt(stage: Any, chain: Sequence[ChainLink], found: Added | None) ->
         )
 
 
-BY = {"clm": ("full", "embeddings", "lora", "qlora"), "sft": ("full", "embeddings", "lora", "qlora"), "dpo": ("full",)}
+BY = {
+    "clm": ("full", "embeddings", "lora", "qlora"),
+    "sft": ("full", "embeddings", "lora", "qlora"),
+    "dpo": ("full",),
+    "kto": ("full",),
+    "orpo": ("full",),
+}
 """Objectives and methods that learn added tokens. A preference is compared with the base alone, which knows nothing of them."""
 
 

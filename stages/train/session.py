@@ -36,8 +36,9 @@ from stages.train.model import TrainableModel, build, scratch, trainable
 from stages.train.objective.conversations import LONGEST, Conversations, Pairs
 from stages.train.objective.corpus import TokenRows
 from stages.train.objective.judging import judge_of
-from stages.train.objective.losses import Likelihood, Preference
+from stages.train.objective.losses import Likelihood
 from stages.train.objective.masked import Masked, mask_id
+from stages.train.objective.preferences import Kto, OddsRatio, Paired, Preference, Referred
 from stages.train.objective.reward import Reward
 from stages.train.objective.rl import Prompts
 from stages.train.planning import budget as budgets
@@ -172,8 +173,9 @@ class Session:
         """Before the first step: what the objective measures of the model it begins with, and the doctor's checks that ask the model."""
         pad, where = self.tokenizer.pad_token_id or 0, (self.device, self.dtype)
         found: list[doctor.CheckResult] = []
-        if isinstance(objective, Preference):
+        if isinstance(objective, Referred):
             objective.refer(ask, self.stage.batch, self.world)
+        if isinstance(objective, Paired):
             found = ask(doctor.sides_kept, objective, data, pad, *where)
         elif self.stage.objective in ("clm", "sft"):
             found = [ask(doctor.documents_apart, data, pad, *where)]
@@ -228,18 +230,26 @@ class Session:
             return Masked(data, self.tokenizer, self.device, seed=self.seed, **hidden)
         if self.stage.objective == "reward":
             return Reward(data, pad, self.device)
-        if self.stage.objective != "dpo":
-            fixed = self.stage.objective == "clm" or self.stage.pack
-            learned = {
-                "teacher": self._teacher(),
-                "share": self.stage.distil,
-                "temperature": self.stage.distil_temperature,
-            }
-            return Likelihood(data, pad if pad is not None else 0, self.device, fixed_width=fixed, **learned)
         stage = self.stage
-        return Preference(
-            data, pad, self.device, beta=stage.pull(), per_token=stage.length_normalised, sft_weight=stage.sft_weight
-        )
+        if stage.objective == "dpo":
+            sharper = {"smoothing": stage.label_smoothing, "gamma": stage.simpo_gamma}
+            return Preference(
+                data,
+                pad,
+                self.device,
+                loss_type=stage.loss_type,
+                beta=stage.pull(),
+                sft_weight=stage.sft_weight,
+                **sharper,
+            )
+        if stage.objective == "kto":
+            weights = {"desirable": stage.desirable_weight, "undesirable": stage.undesirable_weight}
+            return Kto(data, pad, self.device, beta=stage.pull(), **weights)
+        if stage.objective == "orpo":
+            return OddsRatio(data, pad, self.device, beta=stage.pull())
+        fixed = stage.objective == "clm" or stage.pack
+        learned = {"teacher": self._teacher(), "share": stage.distil, "temperature": stage.distil_temperature}
+        return Likelihood(data, pad if pad is not None else 0, self.device, fixed_width=fixed, **learned)
 
     def _teacher(self) -> Any:
         """The model to learn from, or None. UsageError where it does not read this run's tokens as this run writes them."""

@@ -66,8 +66,12 @@ class Passes(Dataset):
             self.objective.begin(step)
             # Alike lengths in one forward pass waste little on padding; the order is a function of the rows alone.
             self.rows.sort(key=lambda row: (-self.objective.length(row), row))
-        mine = self.rows[self.world.rank :: self.world.size]
-        return step, number, mine[number * self.batch : (number + 1) * self.batch]
+        return step, number, self.mine()[number]
+
+    def mine(self) -> list[list[int]]:
+        """This worker's passes of the step rows were last laid out for."""
+        rows = self.rows[self.world.rank :: self.world.size]
+        return [rows[number * self.batch : (number + 1) * self.batch] for number in range(self.per_step)]
 
 
 class PlannedTrainer(Trainer):
@@ -124,6 +128,7 @@ class PlannedTrainer(Trainer):
         self._began = time.monotonic()
         self._total = sum(self.objective.weight(row) for row in self.passes.rows)
         self._sums: dict[str, torch.Tensor] = {}
+        self.objective.prepare(self.ask, self.passes.rows, self.passes.mine(), self.world)
         torch.manual_seed(hash_of(self.args.seed, step, self.world.rank))
 
     def compute_loss(

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from stages.models.inference.chain import ChainLink, assemble, load_model
 from stages.models.inference.reward import rewards, with_head
 from stages.train.model import TrainableModel, config_of, fitting, open_layers
-from stages.train.objective.losses import LossSums, Paired, share_above
+from stages.train.objective.losses import LossSums
+from stages.train.objective.preferences import Paired, share_above
 
 CENTRE = 0.01
 """Weight of the squared sum of both rewards, which keeps them around zero (Eisenstein et al. 2023); TRL's suggestion."""

@@ -157,7 +157,7 @@ def budget(
     trained = trained_weights(stage, shape) if trained is None else trained
     frozen = 0 if stage.whole() else shape.weights
     number = 2 if half else 4
-    sides = 2 if stage.objective in ("dpo", "reward") else 1
+    sides = 2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1
     rows = stage.batch * sides
     parts = {
         "weights": 4 * (shape.weights if stage.whole() else trained)

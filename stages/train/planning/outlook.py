@@ -183,7 +183,7 @@ def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tup
         return None
     lengths, asked = (np.asarray(column) for column in zip(*parts))
     width = width if stage.seq_len else min(width, int(lengths.max()))
-    share, sides = float(asked.sum() / lengths.sum()), 2 if stage.objective in ("dpo", "reward") else 1
+    share, sides = float(asked.sum() / lengths.sum()), 2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1
     usable = count * len(parts) / (sides * len(sample))
     if stage.objective == "sft" and stage.pack:
         each = max(1.0, width / float(lengths.mean()))

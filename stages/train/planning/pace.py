@@ -63,12 +63,14 @@ def seconds(stage: Any, shape: Shape, rows: RunRows, steps: int) -> float | None
     """Of `steps` steps, the measurements on held-out rows, and what the objective asks before them. None where nothing was tried."""
     if shape.matrices > LARGEST or stage.objective == "rl":
         return None
-    sides = 2 if stage.objective in ("dpo", "reward") else 1
+    sides = 2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1
     found = pace(*_likeness(stage, shape), rows._replace(count=0, held=0), stage.batch * sides)
     held = math.ceil(min(rows.held, stage.eval_rows or rows.held) / stage.batch)
     looks = 1 + (steps // stage.eval_every if stage.eval_every else 1)
     forward = held * looks + (
-        math.ceil(rows.count / stage.batch) + math.ceil(rows.held / stage.batch) if stage.objective == "dpo" else 0
+        math.ceil(rows.count / stage.batch) + math.ceil(rows.held / stage.batch)
+        if stage.objective in ("dpo", "kto")
+        else 0
     )
     return START + steps * (stage.accumulation * found.both + found.step) + forward * found.forward
 

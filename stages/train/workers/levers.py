@@ -9,14 +9,14 @@ from typing import Any
 
 from pipeline.errors import UsageError
 
-SHARDED = {"objectives": ("clm", "sft", "dpo"), "methods": ("full", "freeze", "lora")}
+SHARDED = {"objectives": ("clm", "sft", "dpo", "kto", "orpo"), "methods": ("full", "freeze", "lora")}
 """What can be trained in shards. A base in 4 bits is kept in bitsandbytes' own packed form, which torch's sharding does not cut;
 virtual tokens, masked LM and reward models have not been proven there; online RL is TRL's."""
 MASKLESS = ("prompt", "prefix", "ptuning")
 """Methods whose virtual tokens every segment sees: only a written mask says so."""
 
 ADAPTED = ("lora", "qlora")
-LEARNT_HERE = ("clm", "mlm", "sft", "dpo", "reward")
+LEARNT_HERE = ("clm", "mlm", "sft", "dpo", "reward", "kto", "orpo")
 """Objectives whose loop is this house's; rl's is TRL's."""
 USED_BY: dict[str, dict[str, tuple[str, ...]]] = {
     "open_layers": {"method": ("freeze",)},
@@ -27,7 +27,9 @@ USED_BY: dict[str, dict[str, tuple[str, ...]]] = {
     "encoder_hidden": {"method": ("ptuning",)},
     **dict.fromkeys(("pack", "trains"), {"objective": ("sft",)}),
     **dict.fromkeys(("distil", "distil_temperature"), {"objective": ("clm", "sft")}),
-    **dict.fromkeys(("beta", "length_normalised", "sft_weight"), {"objective": ("dpo",)}),
+    "beta": {"objective": ("dpo", "kto", "orpo")},
+    **dict.fromkeys(("loss_type", "sft_weight", "label_smoothing", "simpo_gamma"), {"objective": ("dpo",)}),
+    **dict.fromkeys(("desirable_weight", "undesirable_weight"), {"objective": ("kto",)}),
     **dict.fromkeys(("mask_share", "next_sentence"), {"objective": ("mlm",)}),
     **dict.fromkeys(
         ("rl", "answers", "answer_tokens", "temperature", "kl", "rewards", "reward_weight"), {"objective": ("rl",)}
@@ -101,6 +103,9 @@ def check_used(stage: Any, base: bool, teacher: bool, judged: bool = True) -> No
 
 def contradictions(stage: Any) -> None:
     """ValueError where the options of a `Train` contradict one another."""
+    for name, kind in (("label_smoothing", "robust"), ("simpo_gamma", "simpo")):
+        if name in stage.model_fields_set and stage.loss_type != kind:
+            raise ValueError(f"{name} is used by loss_type {kind} (not by {stage.loss_type}): leave it out")
     if stage.parallel == "fsdp":
         for what, value, known in (
             ("objective", stage.objective, SHARDED["objectives"]),

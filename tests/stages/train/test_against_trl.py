@@ -116,22 +116,109 @@ def as_given(kind):
     return type(kind.__name__, (kind,), {"_prepare_dataset": lambda self, dataset, *_, **__: dataset})
 
 
-@pytest.mark.parametrize("loss", [
-    {"length_normalised": False, "beta": 0.5}, {"length_normalised": True, "beta": 5.0},
-], ids=["sigmoid", "sigmoid_norm"])  # fmt: skip
+PREFERENCES = {
+    "sigmoid": {"beta": 0.5}, "sigmoid_norm": {"beta": 5.0}, "ipo": {"beta": 0.2}, "hinge": {"beta": 0.2}, "robust": {"beta": 0.5, "label_smoothing": 0.2},
+    "apo_zero": {"beta": 0.5}, "apo_down": {"beta": 0.5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", sorted(PREFERENCES))
 def test_trls_dpo_trainer_reaches_the_same_loss_at_every_step(loss, ours, pair_store, base_store, tokenizer, tmp_path):
     from trl import DPOConfig, DPOTrainer
 
-    options = {**TUNED, "objective": "dpo", "method": "full", "learning_rate": 5e-4, "sft_weight": 0.0, **loss}
-    run = ours(pair_store, options, base=[base_store])
+    options = {
+        **TUNED,
+        "objective": "dpo",
+        "method": "full",
+        "learning_rate": 5e-4,
+        "sft_weight": 0.0,
+        "loss_type": loss,
+    }
+    run = ours(pair_store, {**options, **PREFERENCES[loss]}, base=[base_store])
     given = datasets.Dataset.from_list([sides(run["objective"].data.pair(n)) for step in visited(run) for n in step])
-    named = "sigmoid_norm" if loss["length_normalised"] else "sigmoid"
     theirs = as_given(DPOTrainer)(
-        run["model"], copy.deepcopy(run["model"]), DPOConfig(**settings(run, tmp_path, loss_type=[named], beta=loss["beta"])),
+        run["model"], copy.deepcopy(run["model"]), DPOConfig(**settings(run, tmp_path, loss_type=[loss], **PREFERENCES[loss])),
         train_dataset=given, processing_class=tokenizer,
     )  # fmt: skip
+    # ipo squares differences of what are sums over tokens there and here.
+    assert run["losses"] == pytest.approx(losses(theirs), abs=1e-5, rel=2e-6)
+    assert run["losses"][-1] < run["losses"][0] - 0.01
+
+
+def unpaired(run):
+    """Both sides of a step's pairs as answers of their own, the chosen ones first, each beside the answer of the row before."""
+    data, rows = run["objective"].data, []
+    for step in visited(run):
+        for side, label in (("chosen_ids", True), ("rejected_ids", False)):
+            for index in step:
+                own, before = sides(data.pair(index)), sides(data.pair((index - 1) % len(data)))
+                rows.append({"prompt_ids": own["prompt_ids"], "completion_ids": own[side], "KL_completion_ids": before[side], "label": label})  # fmt: skip
+    return datasets.Dataset.from_list(rows)
+
+
+def test_trls_kto_trainer_reaches_the_same_loss_at_every_step(ours, pair_store, base_store, tokenizer, tmp_path):
+    from trl import KTOConfig, KTOTrainer
+
+    weights = {"beta": 0.3, "desirable_weight": 1.3, "undesirable_weight": 0.8}
+    run = ours(pair_store, {**TUNED, "objective": "kto", "learning_rate": 5e-4, **weights}, base=[base_store])
+    given = settings(run, tmp_path, **weights) | {"per_device_train_batch_size": 2 * run["stage"].batch}
+    theirs = as_given(KTOTrainer)(
+        run["model"],
+        copy.deepcopy(run["model"]),
+        KTOConfig(**given),
+        train_dataset=unpaired(run),
+        processing_class=tokenizer,
+    )
     assert run["losses"] == pytest.approx(losses(theirs), abs=1e-5)
-    assert run["losses"][-1] < run["losses"][0] - 0.05
+    assert run["losses"][-1] < run["losses"][0] - 0.01
+
+
+def test_the_losses_without_a_reference_are_trls(ours, pair_store, base_store):
+    """ORPO's and SimPO's trainers stand in TRL's experimental part and take text alone: their formulas are asked, on the same numbers."""
+    from types import SimpleNamespace
+
+    from trl.experimental.cpo import CPOTrainer
+    from trl.experimental.orpo import ORPOTrainer
+
+    run = ours(pair_store, {**TUNED, "steps": 1, "objective": "orpo", "beta": 0.4}, base=[base_store])
+    rows = [run["objective"].data.pair(n) for n in visited(run)[0]]
+    logps, nll = [], []
+    for pair in rows:
+        for row in pair:
+            with torch.no_grad():
+                logits = run["model"](input_ids=torch.tensor(row.ids, dtype=torch.long)[None]).logits[0].log_softmax(-1)
+            labels = torch.tensor(row.labels)
+            asked = labels != IGNORED
+            logps.append(logits[asked].gather(1, labels[asked][:, None]).mean())
+            if row is pair.chosen:
+                ids = torch.tensor(row.ids, dtype=torch.long)
+                nll += logits[:-1].gather(1, ids[1:, None])[:, 0].tolist()
+    chosen, rejected = torch.stack(logps[::2]), torch.stack(logps[1::2])
+    like = SimpleNamespace(beta=0.4, accelerator=SimpleNamespace(device="cpu"))
+    theirs = -np.mean(nll) - float(ORPOTrainer.odds_ratio_loss(like, chosen, rejected)[0].mean())
+    assert run["losses"][0] == pytest.approx(theirs, abs=1e-5)
+    run = ours(
+        pair_store,
+        {
+            **TUNED,
+            "steps": 1,
+            "objective": "dpo",
+            "loss_type": "simpo",
+            "beta": 2.0,
+            "simpo_gamma": 0.7,
+            "sft_weight": 0.0,
+        },
+        base=[base_store],
+    )
+    like = SimpleNamespace(
+        beta=2.0,
+        loss_type="simpo",
+        simpo_gamma=0.7,
+        label_smoothing=0.0,
+        alpha=0.0,
+        accelerator=SimpleNamespace(device="cpu"),
+    )
+    assert run["losses"][0] == pytest.approx(float(CPOTrainer.cpo_loss(like, chosen, rejected)[0].mean()), abs=1e-5)
 
 
 def test_trls_reward_trainer_reaches_the_same_loss_at_every_step(ours, pair_store, base_store, tokenizer, tmp_path):

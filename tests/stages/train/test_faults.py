@@ -264,11 +264,11 @@ def test_exchanged_sides_are_refused_when_read(pair_store, base_store, do_train,
 
 
 def test_exchanged_sides_are_refused_in_the_loss(pair_store, base_store, do_train, monkeypatch):
-    from stages.train.objective.losses import Preference
+    from stages.train.objective.preferences import AnswerLogps, Preference
 
-    right = Preference._scores
+    right = Preference.answers
     monkeypatch.setattr(
-        Preference, "_scores", lambda self, *given: tuple(found.flip(1) for found in right(self, *given))
+        Preference, "answers", lambda self, *given: AnswerLogps(*(found.flip(1) for found in right(self, *given)))
     )
     with pytest.raises(UsageError, match="pulls towards the rejected"):
         do_train(pair_store, DPO, base=[base_store])

@@ -151,7 +151,7 @@ def test_a_budget_of_shards_is_a_workers_part():
 
 
 @pytest.mark.parametrize("options, told", [
-    ({"rank": 4}, "rank is used by method lora, qlora (not by full)"), ({"objective": "sft", "beta": 0.1}, "beta is used by objective dpo (not by sft)"),
+    ({"rank": 4}, "rank is used by method lora, qlora (not by full)"), ({"objective": "sft", "beta": 0.1}, "beta is used by objective dpo, kto, orpo (not by sft)"),
     ({"objective": "sft", "method": "ia3", "alpha": 16}, "alpha is used by method lora, qlora (not by ia3)"), ({"method": "qlora", "virtual_tokens": 8}, "prompt, prefix, ptuning (not by qlora)"),
     ({"objective": "dpo", "answers": 8}, "answers is used by objective rl (not by dpo)"), ({"schedule": "constant", "floor": 0.5}, "(not by constant)"), ({"objective": "reward", "pack": False}, "pack is used by objective sft"), ({"dora": False}, "dora is used by method"),
 ])  # fmt: skip

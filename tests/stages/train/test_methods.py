@@ -276,7 +276,7 @@ def test_what_dpo_compares_with_is_the_base_alone(method, pair_store, base_store
     from pipeline.engine.stage import Inputs
     from pipeline.storage.store import Store
     from stages.models.inference.chain import load_model
-    from stages.train.objective.losses import Preference
+    from stages.train.objective.preferences import Preference
 
     seen = {}
     refer = Preference.refer
@@ -285,8 +285,8 @@ def test_what_dpo_compares_with_is_the_base_alone(method, pair_store, base_store
         refer(self, ask, batch, *more)
         bare = load_model(base_store.artefact(), dtype=torch.float32, device=CPU)
         with torch.no_grad():
-            seen["bare"] = self._scores(bare, range(8), False)[0]
-            seen["began"] = ask(lambda model: self._scores(model, range(8), False)[0])
+            seen["bare"] = self.answers(bare, range(8), False).sums
+            seen["began"] = ask(lambda model: self.answers(model, range(8), False).sums)
         seen["reference"] = self.reference[False][:8].clone()
 
     monkeypatch.setattr(Preference, "refer", watched)
@@ -300,8 +300,8 @@ def test_what_dpo_compares_with_is_the_base_alone(method, pair_store, base_store
         "seq_len": 48,
     }
     Train(**options).run(Inputs({"of": [pair_store], "base": [base_store]}, 17), Store(tmp_path), Inline())
-    assert torch.allclose(seen["reference"], seen["bare"], atol=1e-5)
-    assert torch.allclose(seen["began"], seen["bare"], atol=1e-5) == (method == "ia3")
+    assert torch.allclose(seen["reference"], seen["bare"], atol=1e-4)
+    assert torch.allclose(seen["began"], seen["bare"], atol=1e-4) == (method == "ia3")
 
 
 @pytest.mark.parametrize("objective, of", [("mlm", "tokens"), ("reward", "pairs")])

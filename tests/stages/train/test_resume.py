@@ -72,6 +72,18 @@ def jobs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
             {**prefer, "objective": "reward", "method": "lora"},
             Inputs({"of": [pair_store], "base": [base_store]}, 17),
         ),
+        "kto": (
+            {**prefer, "objective": "kto", "method": "lora", "accumulation": 2},
+            Inputs({"of": [pair_store], "base": [base_store]}, 17),
+        ),
+        "orpo": (
+            {
+                name: value
+                for name, value in {**prefer, "objective": "orpo", "method": "full"}.items()
+                if name != "dropout"
+            },
+            Inputs({"of": [pair_store], "base": [base_store]}, 17),
+        ),
         "prefix": (
             {
                 "objective": "sft",
@@ -91,6 +103,7 @@ def jobs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
 @pytest.mark.parametrize("job, deaths", [
     ("clm", [("step", 2), ("step", 7), ("save", 9)]), ("dpo", [("save", 4), ("step", 7)]), ("epochs", [("step", 4), ("step", 5), ("save", 10)]),
     pytest.param("mlm", [("step", 3)], marks=pytest.mark.slow), pytest.param("reward", [("step", 5)], marks=pytest.mark.slow),
+    pytest.param("kto", [("step", 5)], marks=pytest.mark.slow), pytest.param("orpo", [("save", 4)], marks=pytest.mark.slow),
     pytest.param("prefix", [("step", 3)], marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_killed_and_run_again_it_ends_with_the_same_bytes(job, deaths, jobs, forks, tmp_path):

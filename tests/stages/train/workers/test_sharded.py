@@ -97,6 +97,13 @@ def runs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
             {**tuned, "objective": "sft", "method": "lora", "checkpointing": True},
             Inputs({"of": [chat_store], "base": [base_store]}, 17),
         ),
+        **{
+            name: (
+                {**tuned, "objective": name, "method": "lora", "learning_rate": 1e-3},
+                Inputs({"of": [pair_store], "base": [base_store]}, 17),
+            )
+            for name in ("kto", "orpo")
+        },
         "dpo": (
             {**tuned, "objective": "dpo", "method": "lora", "learning_rate": 1e-3},
             Inputs({"of": [pair_store], "base": [base_store, sft_store]}, 17),
@@ -135,8 +142,9 @@ def test_two_workers_give_the_loss_and_weights_of_one(parallel, alone, grouped, 
 
 @pytest.mark.slow
 def test_adapters_and_pairs_in_shards_give_the_loss_and_weights_of_one_worker(runs, alone, tmp_path, read_history):
-    together([({**runs[name][0], "parallel": "fsdp"}, runs[name][1], tmp_path / name) for name in ("sft", "dpo")])
-    for name in ("sft", "dpo"):
+    names = ("sft", "dpo", "kto", "orpo")
+    together([({**runs[name][0], "parallel": "fsdp"}, runs[name][1], tmp_path / name) for name in names])
+    for name in names:
         same(Store(tmp_path / name), alone(name), read_history)
 
 
