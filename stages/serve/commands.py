@@ -77,16 +77,12 @@ class ChatCommand(Answers):
         if at_terminal:
             terminal.converse(typed, self.model)
             return 0
-        if self.ask is not None:
-            return 0 if terminal.answer(self.ask).kept else 1
-        kept = True
-        for question in questions(sys.stdin, self.lines):
-            if self.lines:
-                if not terminal.obey(question):
-                    break
-            else:
-                kept = terminal.answer(question.strip()).kept
-        return 0 if kept else 1
+        for question in [self.ask] if self.ask is not None else questions(sys.stdin, self.lines):
+            if not self.lines or self.ask is not None:
+                terminal.answer(question.strip())
+            elif not terminal.obey(question):
+                break
+        return 0
 
 
 class Serve(Answers):

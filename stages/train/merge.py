@@ -23,6 +23,7 @@ from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, w
 from stages.models.inference.chain import CARD, ChainLink, assemble, four_bit_of, load_model, open_link
 from stages.models.inference.score import divergences
 from stages.train.model import TrainableModel
+from stages.train.model_card import merged_page
 
 BASES = ("full precision", "4 bits written out")
 
@@ -143,4 +144,5 @@ def save(merged: Merged, chain: Sequence[ChainLink], tokenizer_folder: Path, out
         "document_bos": bottom.get("document_bos", True), "merged_into": merged.base, "merge_divergence": merged.divergence,
     }  # fmt: skip
     (out / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (out / "README.md").write_text(merged_page(out.name, chain, card), encoding="utf-8")
     open_link(out)

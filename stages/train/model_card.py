@@ -10,8 +10,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+from pipeline.errors import MaetdolError
 from pipeline.inspection.charts import number
 from pipeline.storage.store import ARTEFACT, Store
+from stages.models.inference.chain import ChainLink
 from stages.models.inference.folder import CARD
 
 TASKS = {"artefact:encoder": "fill-mask", "artefact:reward": "text-classification"}
@@ -20,6 +22,7 @@ CLASSES = {
     "artefact:model": "AutoModelForCausalLM", "artefact:adapter": "AutoPeftModelForCausalLM", "artefact:encoder": "AutoModelForCausalLM",
     "artefact:reward": "AutoModelForSequenceClassification",
 }  # fmt: skip
+DATA = "## What it was trained on"
 LICENCES = 12
 """Licences (and languages) of a store that are named; the others are counted together."""
 
@@ -67,7 +70,7 @@ def page(store: Store, stores: dict[str, Store]) -> str:
     parts = [
         f"# {store.name}",
         _made(store, card, base, receipt.notes),
-        "## What it was trained on\n\n" + _data(above, receipt),
+        f"{DATA}\n\n{_data(above, receipt)}",
         "## How it was measured\n\n" + _measured(measured, receipt.notes),
         "## Use\n\n" + _use(store, base),
         "## Limits\n\n" + _limits(card, above, measured, receipt.notes),
@@ -87,13 +90,27 @@ def lineage(store: Store, stores: dict[str, Store]) -> list[Store]:
     def visit(one: Store) -> None:
         for port, entries in one.require()["lineage"].items():
             for entry in entries if port != "tokenizer" and (one is not store or port == "of") else ():
-                above = stores.get(entry["store"])
-                if above is not None and above not in found and not (above.shape or "").startswith("artefact:"):
-                    visit(above)
+                above = stores.get(entry["store"]) or _elsewhere(entry["store"])
+                if (
+                    above is not None
+                    and above.path not in [one.path for one in found]
+                    and not (above.shape or "").startswith("artefact:")
+                ):
+                    if entry["store"] in stores:
+                        visit(above)
                     found.append(above)
 
     visit(store)
     return found
+
+
+def _elsewhere(path: str) -> Store | None:
+    """A store outside of the root, where it is still there; what it was made of is not followed."""
+    try:
+        store = Store(path) if "/" in path else None
+        return store if store is not None and store.manifest() is not None else None
+    except MaetdolError:
+        return None
 
 
 def languages(above: Sequence[Store]) -> list[str]:
@@ -229,3 +246,31 @@ def _limits(card: dict[str, Any], above: Sequence[Store], measured: Sequence[Fig
     if unseen:
         lines.append(f"The template leaves out the reasoning of {unseen:,} rows: it has not learnt to write it.")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def merged_page(name: str, chain: Sequence[ChainLink], card: dict[str, Any]) -> str:
+    """The card of a model that was merged from a chain: what of, and how near it is. What the parts were trained on is told by the cards
+    that lie beside them, section by section."""
+    from huggingface_hub import ModelCardData
+
+    head = ModelCardData(
+        library_name="transformers", pipeline_tag="text-generation", tags=["maetdol", "merged"], model_name=name
+    )
+    rows = [
+        f"| {_cell(link.path.parent.name if link.path.name == ARTEFACT else link.path.name)} | {link.card.get('objective') or 'from elsewhere'} "
+        f"| {link.card.get('method')} | `{link.hash}` |"
+        for link in chain
+    ]
+    near = card["merge_divergence"][card["merged_into"]]
+    told = [
+        f"# {name}",
+        f"A language model merged with Maetdol from a base and its adapters, into {card['merged_into']}: {near:.2g} nats per token (KL "
+        "divergence on held-out answers) from what was trained.",
+        "| part | objective | method | content hash |\n| --- | --- | --- | --- |\n" + "\n".join(rows),
+    ]
+    for link in chain:
+        page = link.path / "README.md"
+        text = page.read_text(encoding="utf-8") if "objective" in link.card and page.is_file() else ""
+        if found := text.partition(DATA)[2].partition("\n## ")[0].strip():
+            told.append(f"## What {_cell(link.path.parent.name)} was trained on\n\n{found}")
+    return f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(told) + "\n"

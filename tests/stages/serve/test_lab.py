@@ -115,3 +115,8 @@ def test_the_merged_model_is_one_like_any_other(lab, chat_store):
     [link] = chain_in([str(lab / "merged")])
     assert not link.is_adapter and link.card["base"] == [] and len(link.card["made_from"]) == 3
     assert link.card["merge_divergence"][link.card["merged_into"]] < 1e-4
+    from huggingface_hub import ModelCard
+
+    card = ModelCard.load(lab / "merged" / "README.md")
+    assert card.data.library_name == "transformers" and all(f"`{one}`" in card.text for one in link.card["made_from"])
+    assert "## What tuned was trained on" in card.text and "| pairs | dpo |" in card.text

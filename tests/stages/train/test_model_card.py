@@ -91,6 +91,17 @@ def test_it_says_what_it_was_made_of(root):
     assert "It was not evaluated." in page(stores(root)["tuned"], stores(root))
 
 
+def test_rows_from_another_root_are_named(root, chat_store):
+    lineage = {
+        "of": [{"store": chat_store.path, "content_hash": "0" * 32}, {"store": "/gone/away", "content_hash": "0" * 32}]
+    }
+    tuned = stores(root)["tuned"]
+    tuned.commit_manifest(
+        {"stage": "train", "shape": "artefact:adapter", "key": "k", "lineage": lineage, "schema": []}, []
+    )
+    assert f"| {chat_store.name} | test | 160 | 0 | ko 100% |" in page(stores(root)["tuned"], stores(root))
+
+
 def test_it_is_no_part_of_the_artefact(root):
     """Identity, proof and resume do not see it: an adapter trained on the model still finds it."""
     before = {
