@@ -24,6 +24,15 @@ def prose(page: Page, characters: int = 80) -> list[TextSpan]:
     return [span for span in page.cached(readable) if span.end - span.start >= shortest]
 
 
+def several_sentences(page: Page, characters: int, most: int) -> list[TextSpan]:
+    """Of `prose`, the paragraphs of at most `most` characters and at least three sentences."""
+    return [
+        span
+        for span in prose(page, characters)
+        if span.end - span.start <= most and sentence_count(page.cut(span)) >= 3
+    ]
+
+
 def readable(page: Page) -> list[TextSpan]:
     """Paragraphs of forty characters and more (Korean less) that read as prose."""
     shortest = least(40, page.lang)

@@ -142,17 +142,8 @@ def kept_ids(cut: Store, number: int) -> set[str]:
 # -- join --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class JoinTask:
+class JoinTask(FindTask):
     """One output shard: what was found, what fell across pages, what the teacher wrote."""
-
-    stage: Sft
-    source: Store
-    shard: int
-    number: int
-    seed: int
-    sink: Store
-    key: str
 
     @property
     def name(self) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from stages.sft.keywords import Term, terms
 from stages.sft.page import Page, TextSpan
-from stages.sft.passages import prose, sentence_count
+from stages.sft.passages import several_sentences
 from stages.sft.rule import Candidate, MiningRule
 from stages.sft.wording import ask
 from stages.text.language.particles import is_hangul
@@ -38,11 +38,7 @@ class Cloze(MiningRule):
     def find(self, page: Page) -> Iterator[Candidate]:
         if page.lang is None:
             return
-        spans = [
-            s
-            for s in prose(page, self.min_passage)
-            if s.end - s.start <= self.max_passage and sentence_count(page.cut(s)) >= 3
-        ]
+        spans = several_sentences(page, self.min_passage, self.max_passage)
         dice = page.dice("cloze")
         dice.shuffle(spans)
         made = 0
