@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 
 def block_words(document, kind):
     return [block["text"] for block in document.values["blocks"] if block["kind"] == kind]
@@ -112,3 +114,25 @@ def test_post_given_by_an_item_is_not_given_again_by_the_layout(page, prose):
     post = '<div itemscope itemtype="https://schema.org/Comment"><div itemprop="text" class="comment-body"><p>{}</p></div></div>'
     document = page("<body>" + post.format(prose(4) + " one") + post.format(prose(5) + " two"))
     assert sorted(words[-3:] for words in block_words(document, "post")) == ["one", "two"]
+
+
+@pytest.mark.parametrize("extract", ["main", "all"])
+def test_a_page_is_parsed_once(page, prose, monkeypatch, extract):
+    """Everything of it is read from the flat tree: no second tree, nothing written out and parsed again."""
+    from lxml import etree
+
+    from stages.ingest.html import page as pages
+
+    html = (
+        f'<html lang=ko><head><title>Mill</title><meta name=robots content=noai><script type="application/ld+json">{json.dumps(FAQ)}</script></head>'
+        f'<body><h1>Mill</h1><p>{prose(8)}</p><dl><dt>quern</dt><dd>a mill</dd></dl><div itemscope itemtype="https://schema.org/Comment">'
+        '<p itemprop=text>fine</p></div><a rel=license href="https://creativecommons.org/licenses/by/4.0/">CC</a></body></html>'
+    )
+    built = []
+    made = pages.build
+    monkeypatch.setattr(pages, "build", lambda source: built.append(source) or made(source))
+    for name in ("fromstring", "HTML", "tostring", "iterwalk"):
+        monkeypatch.setattr(etree, name, None)
+    document = page(html, extract)
+    assert built == [html] and document.values["signals"] == ["noai"] and document.values["licence"] == "CC-BY-4.0"
+    assert {block["kind"] for block in document.values["blocks"]} >= {"question", "term", "post"}
