@@ -10,7 +10,7 @@ from pipeline.options import UNKEYED, Options
 
 
 class TrainExtractor(Options):
-    """Train the extractor of `extract: learned` from pages with gold text, with figures out of fold by kind of page.
+    """Train the extractor of `extract: main` from pages with gold text, with figures out of fold by kind of page.
 
     A source is a folder in the layout of WCXB (`html/NAME.html`, `ground-truth/NAME.json`) or a table file (JSONL, Parquet, ...) of rows with `html`,
     `text` (the gold), and perhaps `url` and `kind`. Needs LightGBM: pip install maetdol[extractor].
