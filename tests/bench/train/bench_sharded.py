@@ -72,6 +72,10 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
     from stages.train.planning.gauge import Gauge
     from stages.train.workers.world import World
 
+    names = ("LOCAL_RANK", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+    os.environ |= dict(
+        zip(names, (str(rank), str(rank), "2", "2", "127.0.0.1", str(port)))
+    )  # as accelerate asks for them
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     shape = {
         "hidden": arguments.hidden,
