@@ -16,7 +16,7 @@ import click
 from pipeline.engine import progress, stop
 from pipeline.errors import HeadLost, MaetdolError, did_you_mean
 from pipeline.inspection.commands import SHOWING
-from pipeline.inspection.terminal import shown
+from pipeline.inspection.terminal import escaped
 
 RUN_HELP = "Run a recipe: bring every step up to date."
 """Environment variable: show tracebacks."""
@@ -123,7 +123,7 @@ def _obey() -> None:
         sys.exit(0)
     except MaetdolError as fault:
         _trace(fault)
-        print(shown(f"error: {fault}", lines=True), file=sys.stderr)
+        print(escaped(f"error: {fault}", lines=True), file=sys.stderr)
         if isinstance(fault, HeadLost):  # Ray's own end waits for a head that is gone
             sys.stderr.flush()
             os._exit(fault.exit_code)
@@ -132,7 +132,7 @@ def _obey() -> None:
         _trace(fault)
         where = os.fsdecode(fault.filename) if isinstance(fault.filename, (str, bytes)) else "a file"
         print(
-            shown(
+            escaped(
                 f"error: {where}: {fault.strerror or fault}\n  hint: see that it is the file or folder it should be, and may be read and written",
                 lines=True,
             ),
@@ -140,12 +140,12 @@ def _obey() -> None:
         )
         sys.exit(1)
     except Exception as fault:  # the last guard: whatever it is, the user gets one line
-        from pipeline.engine.pool import told
+        from pipeline.engine.pool import message_of
 
         _trace(fault)
         print(
-            shown(
-                f"error: {told(fault)}\n  hint: add --debug to see where it came from; finished shards are kept",
+            escaped(
+                f"error: {message_of(fault)}\n  hint: add --debug to see where it came from; finished shards are kept",
                 lines=True,
             ),
             file=sys.stderr,

@@ -44,8 +44,8 @@ def _option(name: str, field: FieldInfo, old: str = "") -> click.Option:
             hidden=hidden,
             help=f"{text}  [default: {'on' if default else 'off'}]",
         )
-    shown = _shown(field)
-    help_text = f"{text}  [default: {shown}]" if shown else text
+    shown_default = default_text(field)
+    help_text = f"{text}  [default: {shown_default}]" if shown_default else text
     return click.Option(
         [f"--{flag}", target],
         default=None,
@@ -82,7 +82,7 @@ def _metavar(kind: Any) -> str:
     return "VALUE" if not _is_list(kind) else "VALUE (repeat or a,b)"
 
 
-def _shown(field: FieldInfo) -> str:
+def default_text(field: FieldInfo) -> str:
     default = field.get_default(call_default_factory=True) if field.default_factory else field.default
     if default is PydanticUndefined or default is None:
         return ""

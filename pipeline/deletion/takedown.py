@@ -144,7 +144,7 @@ def touched(root: str, stores: list[Store], lost: Lost) -> Found:
     found = Found(lost)
     gone = lost.value_set()
     masked: set[str] = set()
-    told: set[str] = set()
+    listed_ids: set[str] = set()
     for store in reversed(stores):
         for name, part in parts_of(store):
             for number, receipt in receipts_of(part):
@@ -165,7 +165,7 @@ def touched(root: str, stores: list[Store], lost: Lost) -> Found:
                     if count:
                         found.saw[name] = count
                 if ledger is not None and part is store:
-                    found.copies += _copies(name, ledger, gone, told)
+                    found.copies += _copies(name, ledger, gone, listed_ids)
         for entries in ((store.manifest() or {}).get("lineage") or {}).values():
             for entry in entries:
                 if "/" in entry["store"]:
@@ -182,7 +182,7 @@ def touched(root: str, stores: list[Store], lost: Lost) -> Found:
     return found
 
 
-def _copies(name: str, ledger: pa.Table, gone: pa.Array, told: set[str]) -> list[dict[str, Any]]:
+def _copies(name: str, ledger: pa.Table, gone: pa.Array, listed_ids: set[str]) -> list[dict[str, Any]]:
     """Rows of others that were removed because a forgotten one stayed."""
     hit = pc.and_(
         pc.is_in(ledger["duplicate_of"], value_set=gone, skip_nulls=True),
@@ -191,9 +191,9 @@ def _copies(name: str, ledger: pa.Table, gone: pa.Array, told: set[str]) -> list
     rows = [
         row
         for row in ledger.filter(pc.fill_null(hit, False)).select(["id", "reason"]).to_pylist()
-        if row["id"] not in told
+        if row["id"] not in listed_ids
     ]
-    told |= {row["id"] for row in rows}
+    listed_ids |= {row["id"] for row in rows}
     return [{"store": name, **row, "url": None} for row in rows]
 
 
@@ -235,10 +235,12 @@ def pending(root: Local | Remote) -> tuple[Lost, list[tuple[str, str]], dict[str
     """The takedown that was begun and not finished, if any: what goes, by which marks, and what was said of it."""
     if not root.exists(PENDING):
         return None
-    told = json.loads(root.read(PENDING))
-    marks = [(kind, value) for kind, value in told["marks"]]
-    lost = Lost(told["found"]["takedown"], frozenset(told["ids"]), Forgotten(frozenset(value for _, value in marks)))
-    return lost, marks, told["found"]
+    listed_ids = json.loads(root.read(PENDING))
+    marks = [(kind, value) for kind, value in listed_ids["marks"]]
+    lost = Lost(
+        listed_ids["found"]["takedown"], frozenset(listed_ids["ids"]), Forgotten(frozenset(value for _, value in marks))
+    )
+    return lost, marks, listed_ids["found"]
 
 
 def carry_out(root: str, lost: Lost, check: Callable[[], None] = lambda: None) -> list[str]:
@@ -314,7 +316,7 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
     """Rewrite one shard (or the ledger of an artefact) without the lost rows. False where it holds none."""
     gone = lost.value_set()
     rows, before = rows_of(store, number, receipt), ledger_of(store, number)
-    ledger = None if before is None else told(before, gone, tombstone)
+    ledger = None if before is None else listed_ids(before, gone, tombstone)
     kept, same_rows = None, True
     if rows is not None:
         tokens = is_tokens(rows.schema)
@@ -394,7 +396,7 @@ def _adopt(store: Store) -> None:
     store.fs.delete(PART)
 
 
-def told(ledger: pa.Table, gone: pa.Array, tombstone: str | None) -> pa.Table:
+def listed_ids(ledger: pa.Table, gone: pa.Array, tombstone: str | None) -> pa.Table:
     """A ledger without the lost rows. Where input lies outside the root (`tombstone`), its id stays, with that reason alone."""
     mine = pc.is_in(ledger["id"], value_set=gone)
     kept = ledger.filter(pc.invert(pc.or_(mine, pc.is_in(ledger["out"], value_set=gone, skip_nulls=True))))

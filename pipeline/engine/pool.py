@@ -85,10 +85,10 @@ def guarded(fn: Callable[[Any], Any], task: Any) -> Any:
     except MaetdolError as fault:
         return Failure(name_of(task), str(fault), _frames(fault.__cause__) if fault.__cause__ else "", error=fault)
     except Exception as fault:  # the pool is one of the two files where this is right
-        return Failure(name_of(task), told(fault), _frames(fault))
+        return Failure(name_of(task), message_of(fault), _frames(fault))
 
 
-def told(fault: BaseException) -> str:
+def message_of(fault: BaseException) -> str:
     """An unexpected exception in one line: its type, where it was raised, and what it says."""
     frames = traceback.extract_tb(fault.__traceback__)
     position = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
@@ -232,8 +232,8 @@ class OnRay:
 
     def _start(self, address: str | None) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        told = {name: os.environ[name] for name in (progress.DEBUG, progress.LEVEL) if name in os.environ}
-        environment: dict[str, Any] = {"env_vars": WORKER_ENV | told}
+        inherited = {name: os.environ[name] for name in (progress.DEBUG, progress.LEVEL) if name in os.environ}
+        environment: dict[str, Any] = {"env_vars": WORKER_ENV | inherited}
         if address is None:
             options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
         else:
@@ -301,8 +301,8 @@ class OnRay:
     ) -> Iterator[Any]:
         ray = self.ray
         self._fits(gpus, memory or self.memory)
-        asked: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory or self.memory}
-        remote, careful = (ray.remote(max_retries=0, **asked)(run) for run in (_on_ray, _carefully_on_ray))
+        resources: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory or self.memory}
+        remote, careful = (ray.remote(max_retries=0, **resources)(run) for run in (_on_ray, _carefully_on_ray))
         checked = time.monotonic()
         waiting, window = enumerate(tasks), workers or self.window
         flying: dict[Any, tuple[int, Any, int]] = {}
@@ -364,7 +364,7 @@ class OnRay:
             reason = str(fault.cause)
         if attempt < RETRIES:
             return _Again(fatal)
-        row = _told(_row_key(name_of(task))) if fatal else ""
+        row = _taken_line(_row_key(name_of(task))) if fatal else ""
         lost = WorkError(
             f"given up after {RETRIES + 1} tries{f', the last at {row}' if row else ''}: {reason}",
             "look at that row with `maetdol inspect`; `maetdol forget ROOT --id ID` leaves it out"
@@ -458,7 +458,7 @@ def _carefully_on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
         watchdog.careful = None
 
 
-def _told(key: bytes) -> str:
+def _taken_line(key: bytes) -> str:
     """What a worker put under a key, which is taken away."""
     from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from pipeline.inspection.terminal import shown
+from pipeline.inspection.terminal import escaped
 from pipeline.storage.ledger import dropped
 
 
@@ -45,7 +45,7 @@ class LogLines(Quiet):
 
     def say(self, line: str) -> None:
         print(
-            shown(line, lines=True), file=self.stream or sys.stderr, flush=True
+            escaped(line, lines=True), file=self.stream or sys.stderr, flush=True
         )  # the stream of now: who embeds us may have closed that of then
 
     def end(self, line: str = "") -> None:
@@ -121,7 +121,7 @@ class Bar(Quiet):
         self.bars.update(self.task, advance=units, counts=counts)
 
     def say(self, line: str) -> None:
-        self.console.print(shown(line, lines=True), highlight=False, markup=False)
+        self.console.print(escaped(line, lines=True), highlight=False, markup=False)
 
     def end(self, line: str = "") -> None:
         if self.task is not None:

@@ -58,12 +58,12 @@ class Watchdog:
             self._at = outer
 
     def _watch(self, task: str, ended: threading.Event, worker: int) -> None:
-        said, wait, trial = Position(), LATE, None
+        last, wait, trial = Position(), LATE, None
         due = LATE
         while not ended.wait(wait):
             here = self._at
-            if here is not said:
-                said, due, trial = here, LATE, None
+            if here is not last:
+                last, due, trial = here, LATE, None
             spent = time.monotonic() - here.since
             if spent >= due:
                 due = 2 * spent

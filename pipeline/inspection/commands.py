@@ -25,7 +25,7 @@ def verify_command(path: str, repair: bool, as_json: bool, workers: int, quiet: 
     found = verify.verify(path, workers)
     if repair:
         verify.repair(path, found)
-    click.echo(verify.told(path, found, repair, as_json))
+    click.echo(verify.report_text(path, found, repair, as_json))
     return 1 if found.damaged and not repair else 0
 
 

@@ -16,7 +16,7 @@ from pipeline.engine import catalog
 from pipeline.engine.stage import Stage
 from pipeline.errors import RecipeError, SourceError, did_you_mean
 from pipeline.inspection.masks import masked
-from pipeline.inspection.terminal import shown
+from pipeline.inspection.terminal import escaped
 from pipeline.options import Options
 from pipeline.paths import values_at
 from pipeline.storage.files import filesystem
@@ -38,7 +38,7 @@ def inspect(
         where = store.find(row_id)
         if where is None:
             raise SourceError(f"{path} has no row {row_id}", f"look it up with `maetdol trace {root} {row_id}`")
-        return shown(json.dumps(store.row(*where), ensure_ascii=False, indent=1, default=str), lines=True)
+        return escaped(json.dumps(store.row(*where), ensure_ascii=False, indent=1, default=str), lines=True)
     lines = [
         f"{store.name}: {manifest['stage']}, {manifest['shape']}, {manifest['rows']:,} rows in {len(manifest['shards'])} shards, {manifest['bytes']:,} bytes"
     ]
@@ -56,7 +56,7 @@ def inspect(
         if manifest["schema"]
         else []
     )
-    lines = [shown(line) for line in lines]
+    lines = [escaped(line) for line in lines]
     if dropped:
         table = store.ledgers()
         table = table.filter(pc.is_valid(table["reason"])).select(["id", "reason", "duplicate_of"]).slice(0, rows)
@@ -80,7 +80,7 @@ def _brief(row: dict[str, Any]) -> str:
         if value in (None, [], ""):
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        cells.append(f"  {shown(name):<12} " + shown(textwrap.shorten(text, WIDTH, placeholder=" ...")))
+        cells.append(f"  {escaped(name):<12} " + escaped(textwrap.shorten(text, WIDTH, placeholder=" ...")))
     return "\n".join(["-" * 20, *cells])
 
 
@@ -113,7 +113,9 @@ def made_by(root: str, *stages: str) -> list[Store]:
     there are none. For notebooks: a root of any recipe can be looked at by what its steps are, whatever their names."""
     found = [(store, store.require()) for store in stores_of(root)]
     return [
-        store for store, told in found if told.get("stage") in stages and told["rows"] and not told.get("dropped_text")
+        store
+        for store, manifest in found
+        if manifest.get("stage") in stages and manifest["rows"] and not manifest.get("dropped_text")
     ]
 
 
@@ -139,7 +141,7 @@ def trace(root: str, what: str) -> str:
                 count += 1
                 shown_rows += [f"  {_decision(row)}"] if count <= MOST else []
         if count:
-            lines += [f"{shown(store.name)} ({shown(store.require()['stage'])})", *shown_rows]
+            lines += [f"{escaped(store.name)} ({escaped(store.require()['stage'])})", *shown_rows]
             lines += [f"  ... {count - MOST} more rows"] if count > MOST else []
     return "\n".join(lines + _where(stores, found, above))
 
@@ -265,12 +267,12 @@ def _decision(row: dict[str, Any]) -> str:
         rest += f"  note: {textwrap.shorten(row['note'], 80, placeholder=' ...')}"
     if row.get("source"):
         rest += f"  from {row['source']}" + (f" {row['locator']}" if row.get("locator") else "")
-    return shown(f"{who}  {rest}")
+    return escaped(f"{who}  {rest}")
 
 
 def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
     """Page, span and rule of the rows asked for and of the documents above them, from the first store that has each."""
-    lines, told = [], set()
+    lines, named_ids = [], set()
     for store in stores:
         manifest = store.require()
         if (
@@ -279,18 +281,18 @@ def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
             or not all(e["written"] for e in manifest["shards"])
         ):
             continue
-        for row_id in sorted((found | above) - told)[:50]:
+        for row_id in sorted((found | above) - named_ids)[:50]:
             where = store.find(row_id)
             if where is None:
                 continue
-            told.add(row_id)
+            named_ids.add(row_id)
             row = store.row(*where)
             facts = {
                 k: row.get(k)
                 for k in ("url", "source", "rule", "doc_id", "span_start", "span_end", "licence")
                 if row.get(k) is not None
             }
-            lines.append(f"{store.name}: {row_id}  " + "  ".join(shown(f"{k}={v}") for k, v in facts.items()))
+            lines.append(f"{store.name}: {row_id}  " + "  ".join(escaped(f"{k}={v}") for k, v in facts.items()))
     return lines
 
 
@@ -355,12 +357,12 @@ def _makes(cls: type[Stage]) -> str:
 
 
 def _explained(cls: type[Options], title: str) -> str:
-    from pipeline.flags import _shown
+    from pipeline.flags import default_text
 
     lines = [title, "", textwrap.dedent("    " + (cls.__doc__ or "").strip()), "", "options"]
     for name, field in cls.model_fields.items():
-        shown = _shown(field)
-        lines.append(f"  {field.alias or name}" + (f" = {shown}" if shown else ""))
+        default = default_text(field)
+        lines.append(f"  {field.alias or name}" + (f" = {default}" if default else ""))
         lines += textwrap.wrap(
             " ".join((field.description or "").split()), WIDTH, initial_indent="      ", subsequent_indent="      "
         )

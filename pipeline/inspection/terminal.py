@@ -10,7 +10,7 @@ STEERS = re.compile(
 )
 
 
-def shown(text: str, lines: bool = False) -> str:
+def escaped(text: str, lines: bool = False) -> str:
     r"""`text` with control and bidi characters and lone surrogates as escapes; `lines` lets line feeds stand.
 
     >>> shown("a\x1b[31mb\u202e"), shown("one\ntwo"), shown("one\ntwo\r", lines=True)

@@ -23,7 +23,7 @@ from pipeline.engine import progress
 from pipeline.engine.pool import Inline, OnRay, Pool
 from pipeline.engine.tasks import collect
 from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
-from pipeline.inspection.terminal import shown
+from pipeline.inspection.terminal import escaped
 from pipeline.storage import recordings
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
@@ -150,11 +150,11 @@ def verify(path: str, workers: int = 1) -> Verification:
     return found
 
 
-def told(path: str, found: Verification, repaired: bool, as_json: bool) -> str:
+def report_text(path: str, found: Verification, repaired: bool, as_json: bool) -> str:
     """What was found, for a person or as JSON."""
     if as_json:
         return json.dumps({"path": path, **found.summary(), "repaired": repaired}, ensure_ascii=False, indent=1)
-    lines = [shown(f"{fault.kind:<8} {fault.path}: {fault.what}") for fault in found.faults]
+    lines = [escaped(f"{fault.kind:<8} {fault.path}: {fault.what}") for fault in found.faults]
     damaged = sum(fault.kind != "extra" for fault in found.faults)
     lines.append(
         f"{found.files:,} files, {found.bytes:,} bytes hold; {damaged:,} damaged or missing, {len(found.faults) - damaged:,} extra"

@@ -40,5 +40,5 @@ class PlanDedup(Dedup):
             raise disk_error(fault, target.parent) from None
         with writing(run.sink.path):
             page = plan.write(run, inputs, pool, target)
-        print(plan.said(page, target))
+        print(plan.as_text(page, target))
         return 1 if page["over_caps"] else 0

@@ -104,8 +104,8 @@ def _contents(turns: pa.StructArray) -> pa.Array:
             more |= pc.is_valid(turns.field(name)).to_numpy(zero_copy_only=False)
     if not more.any():
         return contents
-    said = pa.array([BETWEEN.join(words_of(turn)) for turn in turns.filter(pa.array(more)).to_pylist()], contents.type)
-    return pc.replace_with_mask(contents, pa.array(more), said)
+    words = pa.array([BETWEEN.join(words_of(turn)) for turn in turns.filter(pa.array(more)).to_pylist()], contents.type)
+    return pc.replace_with_mask(contents, pa.array(more), words)
 
 
 def are_vectors(kind: pa.DataType) -> bool:

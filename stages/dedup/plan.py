@@ -87,13 +87,13 @@ def largest_losses(counts: dict[str, tuple[int, int]]) -> dict[str, list[int]]:
     losing = sorted(
         ((name, *count) for name, count in counts.items() if count[1]), key=lambda entry: (-entry[2], entry[0])
     )
-    shown = {name: [rows, removed] for name, rows, removed in losing[:NAMED]}
+    named = {name: [rows, removed] for name, rows, removed in losing[:NAMED]}
     if rest := losing[NAMED:]:
-        shown[f"and {len(rest):,} more"] = [sum(entry[1] for entry in rest), sum(entry[2] for entry in rest)]
-    return shown
+        named[f"and {len(rest):,} more"] = [sum(entry[1] for entry in rest), sum(entry[2] for entry in rest)]
+    return named
 
 
-def said(page: dict[str, Any], target: Path) -> str:
+def as_text(page: dict[str, Any], target: Path) -> str:
     """The plan in a few lines."""
     lines = [f"{page['removed']:,} of {page['rows']:,} rows would go"]
     lines += [f"  by {rule:<37} {count:>9,}" for rule, count in page["rules"].items()]

@@ -34,7 +34,7 @@ def section(stores: list[Store], samples: Samples) -> str:
         parts.append(bars([(f"{s} alike", n) for s, n in sorted(sizes.items())], unit=" clusters"))
         largest = sorted(kept_for.items(), key=lambda item: (-item[1], item[0]))[:5]
         rows = [(k, n, row_in([store], k)) for k, n in largest]
-        shown = samples.show(as_text(row) for _, _, row in rows)
-        body = [[f'<span class="id">{k[:12]}</span>', number(n + 1), text] for (k, n, _), text in zip(rows, shown)]
+        masked = samples.show(as_text(row) for _, _, row in rows)
+        body = [[f'<span class="id">{k[:12]}</span>', number(n + 1), text] for (k, n, _), text in zip(rows, masked)]
         parts.append(table(["kept", "alike", "sample"], body, (1,)))
     return "".join(parts)

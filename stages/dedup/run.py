@@ -87,8 +87,8 @@ class Run:
     @property
     def levels(self) -> list[str]:
         """Levels that run, in their order: `near` compares the representatives of `exact`."""
-        asked = {*self.stage.levels, *(["exact"] if "near" in self.stage.levels else [])}
-        return [name for name in ("exact", "near", "url", "semantic") if name in asked]
+        wanted = {*self.stage.levels, *(["exact"] if "near" in self.stage.levels else [])}
+        return [name for name in ("exact", "near", "url", "semantic") if name in wanted]
 
     @property
     def signatures(self) -> Store:

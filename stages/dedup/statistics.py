@@ -111,12 +111,12 @@ def raise_alarm(store: Store, caps: float | None) -> None:
     loud = over(losses(store, "source"), WARN if caps is None else caps)
     if not loud:
         return
-    shown = ", ".join(f"{name} {removed:,} of {rows:,}" for name, (rows, removed) in list(loud.items())[:5])
+    listed = ", ".join(f"{name} {removed:,} of {rows:,}" for name, (rows, removed) in list(loud.items())[:5])
     more = f" and {len(loud) - 5} more" if len(loud) > 5 else ""
     if caps is not None:
-        fault = f"dedup: {len(loud)} sources lose more than {caps:.0%} of their rows: {shown}{more}"
+        fault = f"dedup: {len(loud)} sources lose more than {caps:.0%} of their rows: {listed}{more}"
         raise WorkError(fault, "look at `maetdol dedup A B --plan FILE`, then raise `caps` or change the threshold")
-    log.warning(f"dedup: {len(loud)} sources lose over half of their rows: {shown}{more}")
+    log.warning(f"dedup: {len(loud)} sources lose over half of their rows: {listed}{more}")
 
 
 def similarities(store: Store) -> dict[str, int]:

@@ -70,8 +70,8 @@ def _problem(row: dict[str, Any]) -> Problem | None:
 
 def prompts(problems: Problems) -> tuple[list[str], list[Problem]]:
     """A prompt per problem asked; the first `shots` problems are the examples and are not asked."""
-    shown, asked = problems.problems[: problems.shots], problems.problems[problems.shots :]
-    front = "".join(f"Question: {one.question}\nAnswer: {one.worked}\n\n" for one in shown)
+    examples, asked = problems.problems[: problems.shots], problems.problems[problems.shots :]
+    front = "".join(f"Question: {one.question}\nAnswer: {one.worked}\n\n" for one in examples)
     return [f"{front}Question: {one.question}\nAnswer:" for one in asked], asked
 
 

@@ -19,14 +19,14 @@ def forget(store: Store, lost: Lost) -> list[str]:
     name = f"{ARTEFACT}/report.json"
     if receipt is None or manifest is None or not store.fs.exists(name):
         return []
-    shown = _shown(store, manifest["lineage"], lost)
+    lost_texts = _lost_texts(store, manifest["lineage"], lost)
     report = json.loads(store.fs.read(name))
     gone = 0
     for model in report["models"]:
         kept = [
             sample
             for sample in model["generations"]
-            if sample["prompt"] not in shown and sample["reference"] not in shown
+            if sample["prompt"] not in lost_texts and sample["reference"] not in lost_texts
         ]
         gone += len(model["generations"]) - len(kept)
         model["generations"] = kept
@@ -46,7 +46,7 @@ def forget(store: Store, lost: Lost) -> list[str]:
     return [f"{store.name}/{name}"] if gone else []
 
 
-def _shown(store: Store, lineage: dict, lost: Lost) -> set[str]:
+def _lost_texts(store: Store, lineage: dict, lost: Lost) -> set[str]:
     """Every message of the lost rows of the stores that were evaluated on."""
     root = store.path.rstrip("/").rpartition("/")[0] or "."
     gone = lost.value_set()

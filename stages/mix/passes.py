@@ -82,7 +82,7 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
             rates=rates,
             thresholds=thresholds,
             repeated=repeated,
-            key=stage.key(inputs, content, [rates, _said(thresholds)], without=("of",)),
+            key=stage.key(inputs, content, [rates, _as_words(thresholds)], without=("of",)),
         )
         for task, (_, _, content) in zip(tasks, shards)
     ]
@@ -250,7 +250,7 @@ def thresholds_of(rates: dict[str, float], weighed: list[pa.Table]) -> dict[str,
     return thresholds
 
 
-def _said(thresholds: dict[str, tuple[float, int]] | None) -> dict[str, str] | None:
+def _as_words(thresholds: dict[str, tuple[float, int]] | None) -> dict[str, str] | None:
     """Cuts as words: JSON has no infinity."""
     return (
         {group: f"{score!r} {number_drawn}" for group, (score, number_drawn) in thresholds.items()}
@@ -296,7 +296,7 @@ def out_id(row_id: str, store_number: int, copy: int) -> str:
 def take(task: MixTask) -> Receipt:
     """One shard, each row as often as it comes; repeats get ids of their own."""
     notes: dict[str, Any] = {"rates": task.rates, "repeats": 0} | (
-        {"cuts": _said(task.thresholds)} if task.thresholds else {}
+        {"cuts": _as_words(task.thresholds)} if task.thresholds else {}
     )
     twice = task.repeated.read(0)["hash"].to_numpy() if task.repeated and task.store_number else np.zeros(0, np.uint64)
     with task.sink.writer(task.number, stage="mix", key=task.key) as writer:

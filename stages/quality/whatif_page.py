@@ -20,23 +20,23 @@ MOST = 200
 """Settings of one sweep."""
 
 
-def answer(asked: WhatIf) -> int:
+def answer(options: WhatIf) -> int:
     """Print what the settings keep; write the page where one is asked for."""
-    reading = Reading(asked.store)
-    ledgers = Ledgers(Store(asked.store))
-    rates = bytes_per_token(asked.tokenizer) if asked.tokenizer else {}
-    base = changed(ledgers.stage, asked.set, asked.without)
+    reading = Reading(options.store)
+    ledgers = Ledgers(Store(options.store))
+    rates = bytes_per_token(options.tokenizer) if options.tokenizer else {}
+    base = changed(ledgers.stage, options.set, options.without)
     before, after = ledgers.tally(ledgers.decided(ledgers.stage)), ledgers.tally(ledgers.decided(base))
     print(f"{'':<28}{'documents':>12}{'words':>14}{'bytes':>16}{'tokens' if rates else '':>16}")
     _line("as it ran", before, rates)
-    if asked.set or asked.without:
+    if options.set or options.without:
         _line("with these settings", after, rates)
         _reasons(before, after)
-    for metric, lang, percent in map(_top, asked.top):
+    for metric, lang, percent in map(_top, options.top):
         of = f" in {lang}" if lang else ""
         print(f"{percent:g} % of the documents{of} have {metric} >= {ledgers.threshold(metric, percent, lang):.6g}")
     curves: dict[str, list[tuple[float, KeptCounts]]] = {}
-    for sweep in asked.sweep:
+    for sweep in options.sweep:
         limit, values = sweep_of(sweep)
         curves[limit] = [
             (value, ledgers.tally(ledgers.decided(changed(base, [f"{limit}={value!r}"])))) for value in values
@@ -44,9 +44,9 @@ def answer(asked: WhatIf) -> int:
         for value, tally in curves[limit]:
             _line(f"{limit} = {value:g}", tally, rates)
     reading.check()
-    if asked.out:
-        Path(asked.out).write_text(page(asked.store, curves, rates), "utf-8")
-        print(f"page      {asked.out}")
+    if options.out:
+        Path(options.out).write_text(page(options.store, curves, rates), "utf-8")
+        print(f"page      {options.out}")
     return 0
 
 

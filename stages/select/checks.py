@@ -15,7 +15,7 @@ def reasons(row: dict[str, Any], stage: Any) -> tuple[list[str], float]:
         return ["select.no_answer"], 0.0
     answer = (messages[-1]["content"] or "").strip()
     written = len("\n".join(words_of({**messages[-1], "content": answer, "reasoning": None})))
-    asked = next((m["content"] or "" for m in reversed(messages[:-1]) if m["role"] == "user"), "")
+    question = next((m["content"] or "" for m in reversed(messages[:-1]) if m["role"] == "user"), "")
     again = repetition(answer)
     licence = row["licence"] or "none"
     terms = next((entry["value"] for entry in row["meta"] or [] if entry["key"] == "teacher_licence"), None)
@@ -24,10 +24,10 @@ def reasons(row: dict[str, Any], stage: Any) -> tuple[list[str], float]:
         "select.short": written < stage.min_chars,
         "select.long": written > stage.max_chars,
         "select.language": bool(stage.languages and row["lang"] not in stage.languages)
-        or (stage.same_language and not same_script(asked, answer)),
+        or (stage.same_language and not same_script(question, answer)),
         "select.repetition": again > stage.max_repetition,
         "select.refusal": not stage.refusals and refuses(answer),
-        "select.template_leak": not stage.leaks and any(map(leaks, (*words_of(messages[-1]), asked))),
+        "select.template_leak": not stage.leaks and any(map(leaks, (*words_of(messages[-1]), question))),
         "select.licence": bool(stage.licences and licence not in stage.licences) or licence in stage.without_licences,
         "select.teacher_terms": stage.teacher_licences is not None
         and generated

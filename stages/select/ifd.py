@@ -61,23 +61,23 @@ def terms(chat: Chat, messages: Sequence[dict[str, str]], width: int, tools: str
     front = [] if bos is None or int(encoded.ids[0]) != bos or (len(opening) and int(opening[0]) == bos) else [bos]
     answer, trained = encoded.ids[first:last], encoded.trained[first:last].copy()
     before = np.concatenate([np.asarray(front, np.int32), opening]).astype(np.int32)
-    asked = encoded.trained.copy()
+    counted = encoded.trained.copy()
     if not len(before):
         # Nothing stands in front of the answer when it is alone: its first token cannot be asked for there, so nowhere.
-        trained[0] = asked[first] = False
+        trained[0] = counted[first] = False
     if not trained.any():
         raise ChatFault("chat.all_masked")
     alone = segment(np.concatenate([before, answer]), np.concatenate([np.zeros(len(before), bool), trained]))
-    return Terms(join([segment(encoded.ids[:last], asked[:last])]), join([alone]), int(trained.sum()))
+    return Terms(join([segment(encoded.ids[:last], counted[:last])]), join([alone]), int(trained.sum()))
 
 
 def opening_size(chat: Chat, messages: Sequence[dict[str, str]], tools: str | None = None) -> int:
     """Tokens by which the template opens an assistant's turn."""
-    asked = list(messages[:-1])
-    if not asked:
+    counted = list(messages[:-1])
+    if not counted:
         return 0
-    opened = chat.tokenizer(chat.render(asked, True, tools), add_special_tokens=False)["input_ids"]
-    closed = chat.tokenizer(chat.render(asked, False, tools), add_special_tokens=False)["input_ids"]
+    opened = chat.tokenizer(chat.render(counted, True, tools), add_special_tokens=False)["input_ids"]
+    closed = chat.tokenizer(chat.render(counted, False, tools), add_special_tokens=False)["input_ids"]
     return len(opened) - len(closed) if opened[: len(closed)] == closed else 0
 
 

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from pipeline.engine import stop
 from pipeline.errors import UsageError, WorkError
-from pipeline.inspection.terminal import shown
+from pipeline.inspection.terminal import escaped
 from stages.models.teacher.base import whole_unicode
 from stages.serve.answering import SpokenPiece
 from stages.serve.dialogue import AnsweredTurn, Dialogue
@@ -44,7 +44,7 @@ class Terminal:
                 self.out.write(f"{PLAIN if self.colours else ''}\n")
                 self._note("stopped")
             except WorkError as fault:
-                self.notes.write(shown(f"{fault}\n", lines=True))
+                self.notes.write(escaped(f"{fault}\n", lines=True))
 
     def obey(self, line: str, before: str = "") -> bool:
         """Ask what a line says, or follow the command it is; false where that is to end. WorkError where it cannot be asked."""
@@ -82,14 +82,14 @@ class Terminal:
         return turn
 
     def _write(self, piece: SpokenPiece) -> None:
-        text = shown(piece.text, lines=True)
+        text = escaped(piece.text, lines=True)
         if piece.thought:
             text = (f"{DIM}{text}{PLAIN}" if self.colours else text) if self.reasoning else ""
         self.out.write(text)
         self.out.flush()
 
     def _note(self, what: str, **values: object) -> None:
-        self.notes.write(shown(self.told[what].format(**values) + "\n", lines=True))
+        self.notes.write(escaped(self.told[what].format(**values) + "\n", lines=True))
         self.notes.flush()
 
 

@@ -18,7 +18,7 @@ def clusters_of(stores: tuple[tuple[str, str], ...], similarity: float) -> dict[
     """
     from stages.text.minhash.clusters import clusters
 
-    asked: dict[str, str] = {}
+    questions: dict[str, str] = {}
     for path, _ in stores:
         store = Store(path)
         for shard in store.shards():
@@ -28,9 +28,9 @@ def clusters_of(stores: tuple[tuple[str, str], ...], similarity: float) -> dict[
                     "set run.fuse to false",
                 )
             for batch in store.batches(shard):
-                asked |= dict(zip(groups(batch, "prompt"), _questions(batch), strict=True))
-    names = sorted(asked)
-    leaders = clusters([asked[name] for name in names], similarity)
+                questions |= dict(zip(groups(batch, "prompt"), _questions(batch), strict=True))
+    names = sorted(questions)
+    leaders = clusters([questions[name] for name in names], similarity)
     return {name: names[leader] for name, leader in zip(names, leaders.tolist())}
 
 

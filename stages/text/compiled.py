@@ -275,7 +275,7 @@ UNCOUNTED = {"_nrt": False}
 every array at every call, in half the time of a loop that calls small parts, and a third of that of compiling it."""
 kernels: list[Kernel] = []
 """All kernels of the modules imported so far."""
-_said: set[str] = set()
+_announced: set[str] = set()
 """Modules whose compiling this process told of."""
 
 
@@ -331,8 +331,8 @@ class Kernel(CPUDispatcher):
 
     def _tell(self) -> None:
         room = self.py_func.__module__.removeprefix("stages.").rpartition(".")[0]
-        if room not in _said:
-            _said.add(room)
+        if room not in _announced:
+            _announced.add(room)
             log.info(f"compiling {room}, once per machine")
 
     def get_call_template(self, args: Any, kws: Any) -> Any:

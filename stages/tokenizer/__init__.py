@@ -145,7 +145,7 @@ def build(stage: Tokenizer, stores: list[Store], roll: Any, taken: Any, folder: 
     encoder = Encoder(folder)
     probed, on = sample.probe(roll, taken, int(stage.probe_mb * MIB))
     facts = card.card(
-        asked=stage.vocab_size,
+        requested_size=stage.vocab_size,
         encoder=encoder,
         options=stage.model_dump(mode="json", exclude={"vocab_size", "probe_mb"}),
         sample=sample.account(stores, roll, taken),

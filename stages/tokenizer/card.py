@@ -66,7 +66,7 @@ def measure(encoder: Encoder, texts: Iterable[tuple[str, str]]) -> dict[str, dic
 
 def card(
     *,
-    asked: int,
+    requested_size: int,
     encoder: Encoder,
     options: dict[str, Any],
     sample: dict[str, Any],
@@ -77,8 +77,8 @@ def card(
     return {
         "format": FORMAT,
         "vocab_size": encoder.size,
-        "asked": asked,
-        "limited_by_corpus": encoder.size < asked,
+        "asked": requested_size,
+        "limited_by_corpus": encoder.size < requested_size,
         "base": list(BASE),
         "options": options,
         "ids": {"unk": 0, "bos": encoder.bos, "eos": encoder.eos, "pad": encoder.pad},
@@ -95,8 +95,8 @@ def page(facts: dict[str, Any]) -> str:
         f"\n{facts['asked']:,} were asked for; the sample supports no more.\n" if facts["limited_by_corpus"] else ""
     )
     rows = [
-        f"| {lang} | {cost['documents']:,} | {cost['bytes']:,} | {_shown(cost['fertility'])} | {_shown(cost['bytes_per_token'])} "
-        f"| {_shown(cost['characters_per_token'])} | {_shown(cost['byte_share'])} |"
+        f"| {lang} | {cost['documents']:,} | {cost['bytes']:,} | {_number(cost['fertility'])} | {_number(cost['bytes_per_token'])} "
+        f"| {_number(cost['characters_per_token'])} | {_number(cost['byte_share'])} |"
         for lang, cost in measured["by_language"].items()
     ]
     trained = [
@@ -130,5 +130,5 @@ Licences as the sources state them: {licences or "none stated"}.
 """
 
 
-def _shown(value: float | None) -> str:
+def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"

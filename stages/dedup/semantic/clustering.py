@@ -52,14 +52,14 @@ def train(task: PassTask) -> Receipt:
     from stages.dedup.semantic import vectors as math
 
     given: Clustering = task.given
-    vectors, asked = given.vectors, given.run.stage.cells
+    vectors, requested = given.vectors, given.run.stage.cells
     parts = vectors.vectors.shards()
     width = one_width({piece.shape[1] for number in parts for piece in islice(vectors.pieces(number), 1)})
-    cells = asked or max(1, round(vectors.count() / CELL))
+    cells = requested or max(1, round(vectors.count() / CELL))
     most = max(1, SAMPLE_BYTES // (4 * width))
     pieces = (piece for number in parts for piece in vectors.pieces(number))
     sample = _sample(pieces, min(most, cells * PER_CELL[1]), width)
-    cells = min(cells, max(1, len(sample) // PER_CELL[0]) if asked is None else max(1, len(sample)))
+    cells = min(cells, max(1, len(sample) // PER_CELL[0]) if requested is None else max(1, len(sample)))
     found = math.kmeans(math.whole(sample), cells, ROUNDS) if cells > 1 else math.whole(sample[:1])
     return task.put(
         pa.Table.from_batches([packed(found, cell=np.arange(len(found)))]),

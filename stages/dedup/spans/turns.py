@@ -172,10 +172,10 @@ def _became_alike(some: pa.RecordBatch, row: int, lists: dict[str, list[dict]]) 
         return False
     before = [some.column(name)[row].as_py() for name in ANSWERS]
     after = [lists.get(name, messages) for name, messages in zip(ANSWERS, before)]
-    return _said(after[0]) == _said(after[1]) and _said(before[0]) != _said(before[1])
+    return _contents(after[0]) == _contents(after[1]) and _contents(before[0]) != _contents(before[1])
 
 
-def _said(messages: list[dict] | None) -> list[tuple]:
+def _contents(messages: list[dict] | None) -> list[tuple]:
     return [
         (turn["role"], content_id(turn["content"] or ""), *words_of({**turn, "content": ""})) for turn in messages or ()
     ]

@@ -40,19 +40,19 @@ class ParagraphLanguages(Rule):
     def evaluate(self, docs: Docs) -> Verdict:
         table = docs.cached(lines)
         size = table.end - table.start
-        asked = np.flatnonzero(size >= self.min_chars)
-        spans = table.spans[asked]
+        long_enough = np.flatnonzero(size >= self.min_chars)
+        spans = table.spans[long_enough]
         found = identified(self.model or str(bundled_model()), docs.data, spans[:, 0], spans[:, 1], 1)
         sure = np.nan_to_num(found.scores) >= self.min_score
         langs = languages_of(docs.batch)
         own = [primary(lang) for lang in langs.to_pylist()] if langs is not None else [None] * docs.n
         other, languages = np.zeros(docs.n), np.zeros(docs.n)
-        bounds = np.searchsorted(table.row[asked], np.arange(docs.n + 1))
+        bounds = np.searchsorted(table.row[long_enough], np.arange(docs.n + 1))
         for row, (first, last) in enumerate(zip(bounds[:-1].tolist(), bounds[1:].tolist())):
             weights: dict[str, int] = {}
             for at in range(first, last):
                 if sure[at]:
-                    weights[found.langs[at]] = weights.get(found.langs[at], 0) + int(size[asked[at]])
+                    weights[found.langs[at]] = weights.get(found.langs[at], 0) + int(size[long_enough[at]])
             main = own[row] or max(sorted(weights), key=lambda lang: weights[lang], default="")
             other[row] = 1 - weights.get(main, 0) / sum(weights.values()) if weights else 0.0
             languages[row] = len(weights)

@@ -102,10 +102,11 @@ class Perplexity(Rule):
 
     def decide(self, metrics: Mapping[str, np.ndarray], langs: pa.Array | None) -> list[str | None]:
         """As every rule; then by bucket. What has no perplexity is dropped where anything may be."""
-        asked = self.drop or any(limit is not None for limit in (self.min, self.max, self.max_bits))
+        has_limits = self.drop or any(limit is not None for limit in (self.min, self.max, self.max_bits))
         nothing = np.isnan(np.asarray(metrics["perplexity"], np.float64))
         return [
-            why or ("perplexity.empty" if asked and empty else f"perplexity.{bucket}" if bucket in self.drop else None)
+            why
+            or ("perplexity.empty" if has_limits and empty else f"perplexity.{bucket}" if bucket in self.drop else None)
             for why, empty, bucket in zip(
                 super().decide(metrics, langs), nothing.tolist(), self.buckets(metrics, langs)
             )

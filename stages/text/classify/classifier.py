@@ -66,14 +66,14 @@ class Probability:
 
 def probabilities(model: str, lines: list[str], label: str) -> np.ndarray:
     """Probability of `label` per line. OptionError where the model does not know the label."""
-    asked = scorer(model)
+    compiled = scorer(model)
     wanted = label if label.startswith(LABEL) else LABEL + label
-    if wanted not in asked.labels:
-        known = ", ".join(sorted(name.removeprefix(LABEL) for name in asked.labels)[:20])
+    if wanted not in compiled.labels:
+        known = ", ".join(sorted(name.removeprefix(LABEL) for name in compiled.labels)[:20])
         raise OptionError(f"the model knows no label {label!r}", f"known: {known}")
     text = pa.array(lines, pa.large_string())
     offsets = np.frombuffer(text.buffers()[1], np.int64)[: len(lines) + 1] if lines else np.zeros(1, np.int64)
     data = np.frombuffer(text.buffers()[2] or b"", np.uint8)
-    sums = asked.sums(data, offsets[:-1], offsets[1:])
-    scores = asked.probabilities(sums.means[:, 0])[:, asked.labels.index(wanted)]
+    sums = compiled.sums(data, offsets[:-1], offsets[1:])
+    scores = compiled.probabilities(sums.means[:, 0])[:, compiled.labels.index(wanted)]
     return np.where((sums.features[:, 0] > 0) & (np.diff(offsets) > 0), np.minimum(scores, 1.0), np.nan)

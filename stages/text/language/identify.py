@@ -118,32 +118,32 @@ def identified(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarra
     starts, ends = np.ascontiguousarray(starts), np.ascontiguousarray(ends)  # columns of a table come with strides
     n, shares = len(starts), np.zeros(len(starts))
     hangul_shares(data, starts, ends, shares)
-    asked = np.flatnonzero(shares < CLEAR_SHARE)
-    found = _asked(model, data, starts[asked], ends[asked], top)
+    unclear = np.flatnonzero(shares < CLEAR_SHARE)
+    found = _scored(model, data, starts[unclear], ends[unclear], top)
     langs, scores = np.full(n, "ko", object), shares.copy()
     labels, label_scores = np.full((n, top), "ko", object), np.zeros((n, top))
     label_scores[:, 0] = shares
-    langs[asked], scores[asked], labels[asked], label_scores[asked] = found
+    langs[unclear], scores[unclear], labels[unclear], label_scores[unclear] = found
     return Identified(langs.tolist(), scores, labels, label_scores)
 
 
-def _asked(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, top: int) -> tuple[np.ndarray, ...]:
+def _scored(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, top: int) -> tuple[np.ndarray, ...]:
     """What the model says, held to the script: languages, scores, labels of the whole text and their scores."""
     from stages.text.classify.apply import scorer
 
-    asked = scorer(model)
+    unclear = scorer(model)
     outside, everywhere, capitals = _letters(data, starts, ends)
-    sums = asked.sums(*_in_small_letters(data, starts, ends, capitals))
-    names = np.array([code(label) for label in asked.labels], object)
+    sums = unclear.sums(*_in_small_letters(data, starts, ends, capitals))
+    names = np.array([code(label) for label in unclear.labels], object)
     count = max(top, min(TRIED, len(names)))
-    numbers, whole = asked.top(sums.means[:, 0], count)
+    numbers, whole = unclear.top(sums.means[:, 0], count)
     whole = np.where(sums.features[:, :1] > 0, whole, 0.0)
     labels, scores = names[numbers], whole.copy()
     first = np.full((len(starts), top), None, object)
     first_scores = np.zeros((len(starts), top))
     first[:, : labels.shape[1]], first_scores[:, : labels.shape[1]] = labels[:, :top], whole[:, :top]
     unsure = np.flatnonzero((whole[:, 0] < SURE) & (sums.letters[:, 1].sum(axis=1) > 0))
-    again, second = asked.top(sums.means[unsure, 1], count)
+    again, second = unclear.top(sums.means[unsure, 1], count)
     labels[unsure], scores[unsure] = names[again], np.where(sums.features[unsure, 1:] > 0, second, 0.0)
     # of what is no word the letters count only where there is no word
     letters = np.where((sums.letters[:, 1].sum(axis=1) > 0)[:, None], sums.letters[:, 1], sums.letters[:, 0])

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.inspection.terminal import shown
+from pipeline.inspection.terminal import escaped
 from pipeline.storage.store import Store
 
 
@@ -144,11 +144,11 @@ def test_a_folder_where_a_file_should_be_is_one_line(tmp_path, monkeypatch, caps
 
 def test_nothing_that_steers_a_terminal_is_shown():
     assert (
-        shown("a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800")
+        escaped("a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800")
         == r"a\x1b]0;x\x07b\x9bc\u202ed\u2066\u200f\x00\x7f\ud800"
     )
-    assert shown("한국어 日本語 é 👩‍🌾 \t") == "한국어 日本語 é 👩‍🌾 \t"
-    assert shown("one\ntwo\r\n\u2028", lines=True) == "one\ntwo\\x0d\n\\u2028" and shown("a\nb") == "a\\x0ab"
+    assert escaped("한국어 日本語 é 👩‍🌾 \t") == "한국어 日本語 é 👩‍🌾 \t"
+    assert escaped("one\ntwo\r\n\u2028", lines=True) == "one\ntwo\\x0d\n\\u2028" and escaped("a\nb") == "a\\x0ab"
 
 
 EVIL = "\x1b[2J\x1b]0;owned\x07\x9b31m\u202e\x08"
