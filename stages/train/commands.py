@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline.deletion.forgotten import Reading
 from pipeline.errors import SourceError, UsageError
 from pipeline.options import Options
 from pipeline.storage.store import Store
@@ -87,16 +88,18 @@ class DataCheck(Options):
     def run(self) -> int:
         from stages.train import data_check as doctor
 
+        reading = Reading(self.of)
         data, tokenizer, objective = self._data()
         colour = self.colour == "always" or (
             self.colour == "auto" and sys.stdout.isatty() and "NO_COLOR" not in os.environ
         )
-        shown = doctor.rows_of(data)[: self.rows * (2 if objective == "dpo" else 1)] if len(data) else []
-        for row in shown:
-            print(f"{doctor.view(row, tokenizer, colour)}\n{'-' * 40}")
         if not len(data):
             raise UsageError("no row is left to train on", "look at the store's ledger, or raise --seq-len")
+        rows = doctor.rows_of(data)[: self.rows * (2 if objective == "dpo" else 1)]
         findings = doctor.examine(data, tokenizer, objective, self.most_lost)
+        reading.check()
+        for row in rows:
+            print(f"{doctor.view(row, tokenizer, colour)}\n{'-' * 40}")
         for finding in findings:
             print(
                 f"{'FAULT' if finding.fault else 'ok   '}  {finding.check}: {finding.value}{f'  ({finding.fault}; {finding.hint})' if finding.fault else ''}"

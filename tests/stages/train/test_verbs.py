@@ -1,12 +1,15 @@
 """The verbs around training, as a user calls them: labels looked at, steps planned, methods and options compared, adapters kept."""
 
 import json
+import os
 import struct
 
 import pytest
 
-from pipeline.errors import UsageError
-from stages.train import commands
+from pipeline.deletion import forgotten
+from pipeline.errors import UsageError, WorkError
+from pipeline.storage.files import filesystem
+from stages.train import commands, data_check
 from stages.train.planning import trials
 
 torch = pytest.importorskip("torch")
@@ -71,6 +74,24 @@ def test_the_data_check_shows_and_examines(
     )
     said = capsys.readouterr().out
     assert "FAULT  begin tokens per segment" in said and "FAULT  answers whose end is trained" in said
+
+
+def test_the_data_check_prints_nothing_of_a_store_that_is_forgotten_meanwhile(
+    chat_store, tiny_tokenizer, monkeypatch, capsys
+):
+    examine, folder = data_check.examine, filesystem(os.path.dirname(chat_store.path))
+
+    def forget_and_examine(*args):
+        forgotten.note(folder, "t", [("domain", forgotten.mark("domain", "x.example"))])
+        return examine(*args)
+
+    monkeypatch.setattr(data_check, "examine", forget_and_examine)
+    try:
+        with pytest.raises(WorkError, match="a takedown of .* went by"):
+            commands.DataCheck(of=chat_store.path, tokenizer=tiny_tokenizer.path, seq_len=64).run()
+    finally:
+        folder.delete(forgotten.NAME)
+    assert capsys.readouterr().out == ""
 
 
 def test_the_plan_of_a_recipe_is_told_before_anything_runs(repo, tmp_path, capsys):
