@@ -28,6 +28,8 @@ TEXT_BYTES = 64 << 20
 """Most bytes of a text, where no other limit is given."""
 LOST = 1 << 16
 """Rows lost in one stretch that each have a ledger row; those beyond have one together, with their count."""
+ROWS_PER_BYTE = 1_000
+"""Rows read of a row group for each packed byte of it: pyarrow writes 700 nulls a byte, deflate packs 1,032 to one."""
 FOOTER = {"thrift_string_size_limit": 64 << 20, "thrift_container_size_limit": 1 << 20, "schema_depth_limit": 128}
 """Most that a Parquet footer is believed: bytes of one string, entries of one list, levels of nesting."""
 READING = {"pre_buffer": False, "buffer_size": 1 << 20, "page_checksum_verification": True, **FOOTER}
@@ -75,6 +77,8 @@ def _group(
     max_bytes: int,
 ) -> Iterator[Raw]:
     """The `count` rows of a row group: whole batches, from the damaged position on by columns, then those that are lost."""
+    packed = min(handle.seek(0, 2), sum(chunk.packed for chunk in chunks))
+    most = messages.FREE + ROWS_PER_BYTE * packed
     done, why, at_a_time = 0, f"the footer names {count} rows here", 1
     wrong: dict[str, str] = {}
     try:
@@ -85,6 +89,9 @@ def _group(
             columns = dict(zip(apart(batch.schema.names), batch.columns))
             yield from rows((len(batch), columns, ()), first + done, max_bytes)
             done += len(batch)
+            if done >= most:
+                why = f"Parquet: {count} rows in {packed} bytes"
+                break
     except (TimeoutError, ConnectionError):
         raise
     except FAULTS as fault:
@@ -101,6 +108,8 @@ def _group(
                 )
                 done = at + size
             at += size
+            if done >= most:
+                break
     yield from lost_rows(first + done, count - done, why)
 
 

@@ -333,6 +333,21 @@ def test_a_footer_that_claims_rows_there_are_not(claimed, monkeypatch):
     assert len(found) <= 651 and sum(raw.reason is None for raw in found) in (0, 600) and found[-1].reason is not None
 
 
+def test_rows_that_take_no_bytes_are_not_read_without_end(monkeypatch):
+    monkeypatch.setattr(columnar, "LOST", 50)
+    monkeypatch.setattr(columnar, "BATCH", 100)
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": pa.array([None] * 5_000, pa.string())}), sink)
+    assert len(list(read_parquet(io.BytesIO(sink.getvalue())))) == 5_000
+    monkeypatch.setattr(columnar, "ROWS_PER_BYTE", 0)
+    monkeypatch.setattr(columnar.messages, "FREE", 200)
+    found = list(read_parquet(io.BytesIO(sink.getvalue())))
+    assert [raw.locator for raw in found] == [f"row:{number}" for number in range(251)]
+    assert found[-2].reason == "ingest.broken_record" and found[-1].note.startswith(
+        "4750 more rows; Parquet: 5000 rows in "
+    )
+
+
 @pytest.mark.parametrize(
     "footer",
     [
