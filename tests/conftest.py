@@ -29,6 +29,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group(shared_one or str(item.path.relative_to(REPO))))
 
 
+@pytest.fixture(autouse=True)
+def loud():
+    """A command called with --quiet in this process is over with its test."""
+    yield
+    from pipeline.engine import progress
+
+    if os.environ.pop(progress.QUIET, None):
+        progress.set_level()
+
+
 @pytest.fixture(scope="session")
 def repo() -> Path:
     """The project's root."""

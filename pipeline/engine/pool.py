@@ -232,7 +232,9 @@ class OnRay:
 
     def _start(self, address: str | None) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        inherited = {name: os.environ[name] for name in (progress.DEBUG, progress.LEVEL) if name in os.environ}
+        inherited = {
+            name: os.environ[name] for name in (progress.DEBUG, progress.QUIET, progress.LEVEL) if name in os.environ
+        }
         environment: dict[str, Any] = {"env_vars": WORKER_ENV | inherited}
         if address is None:
             options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}

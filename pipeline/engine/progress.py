@@ -147,8 +147,10 @@ current: Quiet = Quiet()
 
 
 LEVEL = "MAETDOL_LOG"
-"""Environment variable of the least level that is shown; workers of this machine inherit it."""
+"""Environment variable of the least level that is shown; workers inherit it, as they do these two."""
 DEBUG = "MAETDOL_DEBUG"
+QUIET = "MAETDOL_QUIET"
+"""Set while a command listens with --quiet."""
 log = logging.getLogger("maetdol")
 
 
@@ -171,8 +173,8 @@ log.addHandler(_shown)
 
 
 def set_level() -> None:
-    """Take the level from MAETDOL_DEBUG, else from MAETDOL_LOG, else INFO."""
-    name = "DEBUG" if debugging() else os.environ.get(LEVEL, "INFO").upper()
+    """DEBUG with MAETDOL_DEBUG, WARNING where the command is quiet, else what MAETDOL_LOG names, else INFO."""
+    name = "DEBUG" if debugging() else "WARNING" if QUIET in os.environ else os.environ.get(LEVEL, "INFO").upper()
     log.setLevel(name if name in logging.getLevelNamesMapping() else "INFO")
     _shown.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s") if debugging() else None)
 
@@ -185,5 +187,7 @@ def listen(quiet: bool) -> None:
     global current
     current = Warnings() if quiet else for_terminal()
     if quiet:
-        os.environ[LEVEL] = "WARNING"
+        os.environ[QUIET] = "1"
+    else:
+        os.environ.pop(QUIET, None)
     set_level()

@@ -1,10 +1,12 @@
-"""What an evaluation gives up in a takedown: the samples in its report that show a lost row."""
+"""What an evaluation gives up in a takedown: the samples in its report that show a lost row, and the numbers of lost documents."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from dataclasses import replace
+from itertools import compress
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -14,36 +16,60 @@ from pipeline.storage.store import ARTEFACT, Store
 
 
 def forget(store: Store, lost: Lost) -> list[str]:
-    """Generated samples stand in `report.json` with the prompt and the reference they were held against; those of lost rows go."""
+    """Generated samples stand in `report.json` with the prompt and the reference they were held against; those of lost rows go.
+    So do the numbers of lost documents in `rows.json`, which stand there by their ids."""
     receipt, manifest = store.receipt(ARTEFACT), store.manifest()
-    name = f"{ARTEFACT}/report.json"
-    if receipt is None or manifest is None or not store.fs.exists(name):
+    if receipt is None or manifest is None:
         return []
     lost_texts = _lost_texts(store, manifest["lineage"], lost)
-    report = json.loads(store.fs.read(name))
-    gone = 0
-    for model in report["models"]:
-        kept = [
-            sample
-            for sample in model["generations"]
-            if sample["prompt"] not in lost_texts and sample["reference"] not in lost_texts
-        ]
-        gone += len(model["generations"]) - len(kept)
-        model["generations"] = kept
-    if gone:
-        store.fs.write(
-            name, (json.dumps(report, ensure_ascii=False, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
-        )
-    data = store.fs.read(name)
-    files = {**receipt.files, "report.json": hashlib.blake2b(data, digest_size=16).hexdigest()}
-    sizes = {**receipt.sizes, name: len(data)} if receipt.sizes else {}
+    files, sizes, changed = dict(receipt.files), dict(receipt.sizes), []
+    for file, indent, cut in (
+        ("report.json", 1, lambda report: _without_samples(report, lost_texts)),
+        ("rows.json", None, lambda rows: _without_documents(rows, lost)),
+    ):
+        name = f"{ARTEFACT}/{file}"
+        if not store.fs.exists(name):
+            continue
+        found = json.loads(store.fs.read(name))
+        if cut(found):
+            text = json.dumps(found, ensure_ascii=False, indent=indent, sort_keys=indent is not None, allow_nan=False)
+            store.fs.write(name, f"{text}\n".encode())
+            changed.append(f"{store.name}/{name}")
+        data = store.fs.read(
+            name
+        )  # also where a takedown that was killed has cut it, and the receipt does not know yet
+        files[file] = hashlib.blake2b(data, digest_size=16).hexdigest()
+        if sizes:
+            sizes[name] = len(data)
     if files != receipt.files:
         by = sorted({*receipt.taken.get("by", []), lost.takedown})
         store.fs.write(
             f"receipts/{ARTEFACT}.json",
             replace(receipt, files=files, sizes=sizes, taken={**receipt.taken, "by": by}).dumps(),
         )
-    return [f"{store.name}/{name}"] if gone else []
+    return changed
+
+
+def _without_samples(report: dict[str, Any], lost_texts: set[str]) -> bool:
+    """Cut the samples of lost rows out of `report.json`; was there one?"""
+    before = sum(len(model["generations"]) for model in report["models"])
+    for model in report["models"]:
+        model["generations"] = [
+            sample
+            for sample in model["generations"]
+            if sample["prompt"] not in lost_texts and sample["reference"] not in lost_texts
+        ]
+    return before != sum(len(model["generations"]) for model in report["models"])
+
+
+def _without_documents(rows: dict[str, Any], lost: Lost) -> bool:
+    """Cut lost documents out of `rows.json`; was there one?"""
+    found = rows["documents"]
+    stays = [name not in lost.ids for name in found["ids"]]
+    for name in ("ids", "bytes"):
+        found[name] = list(compress(found[name], stays))
+    found["bits"] = {model: list(compress(bits, stays)) for model, bits in found["bits"].items()}
+    return not all(stays)
 
 
 def _lost_texts(store: Store, lineage: dict, lost: Lost) -> set[str]:

@@ -13,12 +13,12 @@ LOG = logging.getLogger("maetdol.test")
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch):
-    for name in (progress.LEVEL, progress.DEBUG):
+    for name in (progress.LEVEL, progress.DEBUG, progress.QUIET):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setattr(progress, "current", progress.current)
     yield
-    for name in (progress.LEVEL, progress.DEBUG):
+    for name in (progress.LEVEL, progress.DEBUG, progress.QUIET):
         os.environ.pop(name, None)
     progress.set_level()
 
@@ -38,7 +38,9 @@ def test_information_is_shown_beside_progress(capsys):
 def test_quiet_leaves_warnings(capsys):
     progress.listen(quiet=True)
     assert said(capsys) == ["a line of warning"]
-    assert os.environ[progress.LEVEL] == "WARNING", "workers are told"
+    assert progress.QUIET in os.environ, "workers are told"
+    progress.listen(quiet=False)
+    assert said(capsys) == ["a line of info", "a line of warning", "the step: done"], "it ends with the command"
 
 
 def test_debug_shows_everything_with_time_level_and_module(capsys, monkeypatch):

@@ -219,3 +219,21 @@ def test_nothing_named_is_a_usage_error_and_a_dry_run_writes_nothing(quickstart,
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*") if path.is_file()} == before and not filesystem(
         root
     ).exists(forgotten.NAME)
+
+
+def test_an_evaluation_keeps_no_numbers_of_a_lost_document(quickstart, tmp_path):
+    root = tmp_path / "run"
+    shutil.copytree(quickstart, root)
+    file = root / "evaluate" / "artefact" / "rows.json"
+    before = json.loads(file.read_text())
+    gone = before["documents"]["ids"][1]
+    assert not cli.cli.main(["forget", str(root), "--id", gone], standalone_mode=False)
+    documents, old = json.loads(file.read_text())["documents"], before["documents"]
+    at = [n for n, name in enumerate(old["ids"]) if name in documents["ids"]]
+    assert gone not in documents["ids"] and 0 < len(at) < len(old["ids"])
+    assert documents == {
+        "ids": [old["ids"][n] for n in at],
+        "bytes": [old["bytes"][n] for n in at],
+        "bits": {model: [bits[n] for n in at] for model, bits in old["bits"].items()},
+    }
+    assert cli.cli.main(["verify", str(root)], standalone_mode=False) == 0
