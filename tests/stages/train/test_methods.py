@@ -232,7 +232,7 @@ def test_online_rl_raises_the_reward_of_held_out_answers(
     from pipeline.engine.stage import Inputs
     from pipeline.storage.store import Store
 
-    stage = Train(objective="rl", rl=kind, method=method, steps=12, batch=16, answers=8, answer_tokens=10, learning_rate=3e-3 if method == "lora" else 5e-4,
+    stage = Train(objective="rl", rl=kind, method=method, steps=12, batch=16, answers=8, answer_tokens=10, learning_rate=3e-3 if method == "lora" else 2e-3,
                   threads=1, holdout=0.2, seq_len=48, kl=0.0, eval_rows=16)  # fmt: skip
     sink = Store(base_store.path).sub(f"rl-{kind}")
     [receipt] = stage.run(
