@@ -23,14 +23,13 @@ from pipeline.engine.watchdog import watchdog
 from pipeline.errors import HeadLost, InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
 from pipeline.storage.shards import clock
 
-RETRIES = 4
+RETRIES, BACKOFF = 4, 1.0
+"""Infrastructure faults are tried again this often, waiting 1, 2, 4, 8 seconds."""
 CHECK_EVERY, GONE = 5.0, 20.0
 """Seconds between two looks at the head of the cluster while nothing comes back, and after which one that does not answer is
 gone. Ray itself waits a minute, and then ends the process without a word of ours."""
 CAREFUL = 2
 """From this try on a task at which workers die is worked on row by row first, so that the row is known."""
-BACKOFF = 1.0
-"""Infrastructure faults are tried again this often, waiting 1, 2, 4, 8 seconds."""
 
 
 @dataclass(frozen=True)
@@ -232,9 +231,7 @@ class OnRay:
 
     def _start(self, address: str | None) -> None:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        inherited = {
-            name: os.environ[name] for name in (progress.DEBUG, progress.QUIET, progress.LEVEL) if name in os.environ
-        }
+        inherited = {name: os.environ[name] for name in progress.INHERITED if name in os.environ}
         environment: dict[str, Any] = {"env_vars": WORKER_ENV | inherited}
         if address is None:
             options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}

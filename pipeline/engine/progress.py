@@ -147,10 +147,12 @@ current: Quiet = Quiet()
 
 
 LEVEL = "MAETDOL_LOG"
-"""Environment variable of the least level that is shown; workers inherit it, as they do these two."""
+"""Environment variable of the least level that is shown."""
 DEBUG = "MAETDOL_DEBUG"
 QUIET = "MAETDOL_QUIET"
 """Set while a command listens with --quiet."""
+INHERITED = LEVEL, DEBUG, QUIET
+"""What workers are told."""
 log = logging.getLogger("maetdol")
 
 
