@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import threading
@@ -21,6 +22,7 @@ from typing import Any
 from pipeline.engine import progress
 from pipeline.engine.pool import Failure, Pool, raise_store_errors
 from pipeline.engine.stage import Inputs
+from pipeline.engine.watchdog import watchdog
 from pipeline.errors import StageFailed, UsageError
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import Receipt
@@ -30,6 +32,9 @@ from stages.models.inference.device import patient
 PROGRESS = "passes/progress.json"
 LOOK = 1.0
 """Seconds between two looks at the progress file."""
+EVERY = 60.0
+"""Seconds between two lines of the log where there is no bar."""
+log = logging.getLogger("maetdol.train")
 
 
 @dataclass(frozen=True)
@@ -107,16 +112,17 @@ def teller(sink: Store) -> Teller:
 
 
 class Teller:
-    """Writes how far a run is to a small file for the driver's bar, at most once a second. Nothing reads it back."""
+    """Writes how far a run is to a small file for the driver's bar, at most once a second; the watchdog hears of every step."""
 
     def __init__(self, path: str | None):
-        self.path, self.told = path, 0.0
+        self.path, self.written = path, 0.0
 
     def __call__(self, line: dict[str, Any]) -> None:
         now = time.monotonic()
-        if self.path is None or (now - self.told < 1.0 and line["step"] < line["steps"]):
+        watchdog.at("step", line["step"], "of", line["steps"])
+        if self.path is None or (now - self.written < 1.0 and line["step"] < line["steps"]):
             return
-        self.told = now
+        self.written = now
         part = f"{self.path}.part-{os.getpid()}"
         with open(part, "w", encoding="utf-8") as out:
             json.dump(line, out)
@@ -195,7 +201,7 @@ def watched(sink: Store) -> Iterator[None]:
 
 
 def _watch(path: Path, ended: threading.Event) -> None:
-    done = -1
+    done, logged = -1, time.monotonic()
     while True:
         last = ended.wait(LOOK)
         try:
@@ -203,10 +209,16 @@ def _watch(path: Path, ended: threading.Event) -> None:
         except (OSError, ValueError):
             line = None
         if line and line["step"] > done:
+            now = time.monotonic()
             if done < 0:
                 progress.current.expect("steps", line["steps"])
-                done = 0
+                done, first, began = 0, line["step"], now
             progress.current.advance(units=line["step"] - done)
             done = line["step"]
+            if now - logged >= EVERY and not isinstance(progress.current, progress.Bar):
+                logged, loss = now, f", loss {line['loss']:.3f}" if "loss" in line else ""
+                seconds = (line["steps"] - done) * (now - began) / max(1, done - first)
+                left = f", about {seconds:.0f} s left" if done > first else ""
+                log.info("train: step %d of %d%s%s", done, line["steps"], loss, left)
         if last:
             return
