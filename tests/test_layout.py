@@ -297,3 +297,62 @@ def test_a_class_name_stands_once():
                 homes.setdefault(node.name, []).append(path.relative_to(REPO).as_posix())
     assert len(homes) > 500
     assert not {name: where for name, where in homes.items() if len(where) > 1}
+
+
+def names_in(path: Path) -> set[str]:
+    """Names a module has at its top: defined, assigned or imported there, in whichever branch, and the modules beside a package."""
+    tree, found = ast.parse(path.read_text("utf-8")), set[str]()
+    inside = {
+        id(node)
+        for scope in ast.walk(tree)
+        if isinstance(scope, SCOPES)
+        for node in ast.walk(scope)
+        if node is not scope
+    }
+    for node in ast.walk(tree):
+        if id(node) in inside:
+            continue
+        if isinstance(node, SCOPES):
+            found.add(node.name)
+        elif isinstance(node, (ast.Import, ast.ImportFrom)):
+            found |= {(alias.asname or alias.name).partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+    return found | ({part.stem for part in path.parent.iterdir()} if path.name == "__init__.py" else set())
+
+
+SCOPES = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+
+
+def missing(path: Path) -> list[str]:
+    """Names that a file imports from modules of ours, inside functions too, and that are not in them."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.module
+            and node.module.partition(".")[0] in ("pipeline", "stages", "tests")
+        ):
+            base = REPO / node.module.replace(".", "/")
+            file = base.with_suffix(".py") if base.with_suffix(".py").is_file() else base / "__init__.py"
+            there = names_in(file) if file.is_file() else {part.stem for part in base.glob("*")}
+            found += [f"{node.module}.{alias.name}" for alias in node.names if alias.name not in there]
+    return found
+
+
+def test_what_is_imported_is_there():
+    """Benches too, which no other test imports."""
+    faults = {
+        str(path): names
+        for folder in ("pipeline", "stages", "tests")
+        for path in sources(folder)
+        if (names := missing(path))
+    }
+    assert not faults
+
+
+def test_an_import_of_what_is_gone_is_found(tmp_path):
+    (file := tmp_path / "a.py").write_text(
+        "def f():\n    from pipeline.errors import UsageError, Gone\n    from pipeline import cli, none\n"
+    )
+    assert missing(file) == ["pipeline.errors.Gone", "pipeline.none"]

@@ -52,7 +52,7 @@ class RewardFunction(Options):
 
     def score(self, answers: Sequence[JudgedAnswer]) -> Sequence[float]:
         """A reward for each answer, mostly 0 to 1."""
-        raise NotImplementedError
+        raise TypeError(f"{type(self).__name__} has no score()")
 
 
 def built(entries: Any) -> tuple[RewardFunction, ...]:

@@ -29,8 +29,8 @@ def main() -> None:
     from stages.models.chat.rows import collate
     from stages.models.inference.device import quiet
     from stages.models.inference.score import token_logps
+    from stages.train.engine.schedule import Positions
     from stages.train.objective.corpus import TokenRows
-    from stages.train.objective.losses import Positions
 
     quiet()
     torch.set_num_threads(1)
