@@ -1,4 +1,7 @@
-"""Sources full of faults through ingest, quality, dedup and pii by the command line: no end before time, every row accounted for."""
+"""Sources full of faults from ingest to packed tokens and instructions by the command line: no end before time, every row accounted for.
+
+What was given is counted where it is made; ledgers and rows are read with Arrow alone, by no reader of ours.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.cli import cli
-from pipeline.storage.store import Store
 from tests.stages.ingest.readers.test_zoo import warc
 
-STEPS = ("ingest", "quality", "dedup", "pii")
+STEPS = ("ingest", "quality", "dedup", "pii", "decontaminate")
+AFTER = ("tokenizer", "pack", "sft", "unique")
 PLANTED = ("barley.miller@example.org", "010-2345-6789")
 ENGLISH = """the of and to that with have be river stone water miller barley evening field harvest winter bread wheel village people market road
 bridge garden window morning summer children letter question answer history country mountain forest winter weather journey kitchen table music
@@ -30,16 +33,25 @@ KOREAN = """맷돌은 물레방아가 보리를 저녁에 마을에서 사람들
 나뭇잎이 흔들렸다 배를 타고 섬으로 떠난 친구에게 편지를 썼다 부엌에서는 빵 굽는 냄새가 났고 화덕 옆에 앉아 몸을 녹였다"""
 
 
-class Chain(NamedTuple):
-    """The stores of a chain, in order."""
+class Walk(NamedTuple):
+    """The stores of a chain by step, in order."""
 
-    stores: list[Store]
+    stores: dict[str, Path]
 
     def ledger(self, step: str) -> list[dict[str, Any]]:
-        return self.stores[STEPS.index(step)].ledgers().select(["id", "out", "reason", "note"]).to_pylist()
+        return arrow(self.stores[step], "ledger", ["id", "out", "reason", "note"])
 
-    def rows(self, step: str = "pii") -> list[dict[str, Any]]:
-        return self.stores[STEPS.index(step)].table().to_pylist()
+    def rows(self, step: str = "decontaminate") -> list[dict[str, Any]]:
+        return arrow(self.stores[step], "shards")
+
+
+def arrow(store: Path, folder: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """The rows of every Arrow file of a folder of a store, in order."""
+    found: list[dict[str, Any]] = []
+    for path in sorted((store / folder).glob("*.arrow")):
+        table = pa.ipc.open_file(path).read_all()
+        found += (table.select(columns) if columns else table).to_pylist()
+    return found
 
 
 def prose(seed: int, lines: int = 8) -> str:
@@ -54,48 +66,112 @@ def prose(seed: int, lines: int = 8) -> str:
     return "\n".join(" ".join(piece).capitalize() + "." for piece in pieces)
 
 
-def chain(folder: Path, source: Path, **flags: list[str]) -> Chain:
-    """The four steps, each as `maetdol STEP IN OUT -q` with its own flags; every one must end with 0."""
-    stores, before = [], source
-    for number, step in enumerate(STEPS):
-        out = folder / f"{number}-{step}"
-        words = [step, str(before), str(out), "-q", *flags.get(step, [])]
-        assert cli.main(words, standalone_mode=False) == 0, words
-        stores.append(Store(out))
-        before = out
-    return Chain(stores)
+ITEM = {
+    "question": "Which of the seven mills along the northern river had two wheels before the flood took the lower one away?",
+    "answer": "the mill of the widow",
+}
 
 
-def accounted(made: Chain) -> None:
+def contaminated(seed: int) -> str:
+    """Prose that gives an item of the evaluation set away."""
+    return f"{prose(seed)}\n{ITEM['question']} It was {ITEM['answer']}, as everybody knew.\n{prose(seed + 3)}"
+
+
+def asked(seed: int) -> str:
+    """Prose with a question and its answer, which sft mines."""
+    return f"{prose(seed)}\n\nQ: What did the people of the village carry over the bridge?\nA: {prose(seed + 3, 1)}\n"
+
+
+def step(*words: str) -> None:
+    """`maetdol WORDS -q` in this process; it must end with 0."""
+    assert cli.main([*words, "-q"], standalone_mode=False) == 0, words
+
+
+def evaluation_set(folder: Path) -> list[str]:
+    """The flags of decontaminate for a set of one item."""
+    (folder / "against.jsonl").write_text(json.dumps(ITEM) + "\n")
+    return ["--against", str(folder / "against.jsonl")]
+
+
+def chain(folder: Path, source: Path, to: str = AFTER[-1], **flags: list[str]) -> Walk:
+    """Every step up to `to` as `maetdol STEP IN OUT` with its own flags. What decontaminate leaves is learnt from, packed and mined."""
+    steps = (*STEPS, *AFTER)
+    stores = {name: folder / f"{number}-{name}" for number, name in enumerate(steps)}
+    of = dict(zip(STEPS, (source, *(stores[name] for name in STEPS))))
+    of |= {name: stores["sft" if name == "unique" else STEPS[-1]] for name in AFTER}
+    own = {
+        "decontaminate": evaluation_set(folder),
+        "tokenizer": ["--vocab-size", "700"],
+        "pack": ["--tokenizer", str(stores["tokenizer"]), "--seq-len", "64"],
+        "unique": ["--fields", "prompt"],
+    } | flags
+    done = steps[: steps.index(to) + 1]
+    for name in done:
+        step("dedup" if name == "unique" else name, str(of[name]), str(stores[name]), *own.get(name, []))
+    return Walk({name: stores[name] for name in done})
+
+
+def accounted(made: Walk) -> None:
     """At every step: a ledger row for every id that came, an output or a reason, and in the store what the ledger says."""
     came: list[str] | None = None
-    for store in made.stores:
-        ledger = store.ledgers()
-        ids, outs, reasons = (ledger[name].to_pylist() for name in ("id", "out", "reason"))
-        rows = store.table()
-        if came is not None:
-            assert sorted(set(ids)) == sorted(came), f"{store.name}: ids that came are not those of the ledger"
-        assert len(set(came or ids)) == len(came or ids)
-        assert Counter(out for out in outs if out is not None) == Counter(rows["id"].to_pylist()), (
-            f"{store.name}: outputs are not the rows"
-        )
-        assert all((out is None) == (reason is not None) for out, reason in zip(outs, reasons)), (
-            f"{store.name}: a row with neither output nor reason"
-        )
-        for text in rows["text"].to_pylist():
-            text.encode("utf-8")
-            assert "\r" not in text
-        for entry in (entry for meta in rows["meta"].to_pylist() for entry in meta or ()):
-            if entry["type"] == "json" and entry["value"] is not None:
-                json.loads(entry["value"])
-        came = rows["id"].to_pylist()
+    for name in STEPS:
+        came = one_step(made, name, came)
+        for row in made.rows(name):
+            row["text"].encode("utf-8")
+            assert "\r" not in row["text"]
+            for entry in row["meta"] or ():
+                if entry["type"] == "json" and entry["value"] is not None:
+                    json.loads(entry["value"])
+    if "unique" not in made.stores:
+        return
+    assert came is not None
+    learnt = made.ledger("tokenizer")
+    assert sorted(row["id"] for row in learnt) == sorted(came), (
+        "the tokenizer's ledger says of every document what it was used for"
+    )
+    packed = one_step(made, "pack", came, several=True)
+    spans: dict[str, list[tuple[int, int]]] = {}
+    for row in arrow(made.stores["pack"], "ledger"):
+        if row["out"] is not None:
+            spans.setdefault(row["id"], []).append((row["span_start"], row["span_end"]))
+    for row in made.rows():
+        if row["id"] in spans:
+            covered(sorted(spans[row["id"]]), len(row["text"]))
+    ends = [end for row in made.rows("pack") for end in row["docs"] if end["offset"] == 0]
+    assert sorted(end["id"] for end in ends) == sorted(spans), "every document begins once"
+    assert len(set(packed)) == len(packed)
+    one_step(made, "unique", one_step(made, "sft", came, several=True))
 
 
-def nothing_personal(made: Chain) -> None:
-    """Nothing that was planted stands in any column or ledger of the last store."""
-    last = made.stores[-1]
-    shown = json.dumps([last.table().to_pylist(), last.ledgers().to_pylist()], ensure_ascii=False, default=str)
-    assert not [value for value in PLANTED if value in shown]
+def covered(spans: list[tuple[int, int]], length: int) -> None:
+    """Spans of code points, one after the other, that are a text of so many."""
+    assert [0, *(end for _, end in spans)] == [*(start for start, _ in spans), length]
+
+
+def one_step(made: Walk, name: str, came: list[str] | None, several: bool = False) -> list[str]:
+    """The law of one step, and the ids it gives. `several`: a row of its own for each of the outputs of an id."""
+    ledger, ids = made.ledger(name), [row["id"] for row in made.rows(name)]
+    if came is not None:
+        assert {row["id"] for row in ledger} == set(came), f"{name}: ids that came are not those of the ledger"
+        assert several or len(ledger) == len(came), name
+    outs = [row["out"] for row in ledger if row["out"] is not None]
+    assert (set(outs) == set(ids) if several else Counter(outs) == Counter(ids)) and len(set(ids)) == len(ids), (
+        f"{name}: outputs are not the rows"
+    )
+    assert all((row["out"] is None) == (row["reason"] is not None) for row in ledger), (
+        f"{name}: a row with neither output nor reason"
+    )
+    return ids
+
+
+def nothing_personal(made: Walk) -> None:
+    """Nothing that was planted stands in any file that is written after pii, as it is or in JSON's spelling."""
+    steps = list(made.stores)
+    for name in steps[steps.index("pii") :]:
+        shown = json.dumps([made.rows(name), arrow(made.stores[name], "ledger")], ensure_ascii=False, default=str)
+        assert not [value for value in PLANTED if value in shown], name
+        files = [path for path in made.stores[name].rglob("*") if path.is_file()]
+        assert files and not [path for path in files for value in PLANTED if value.encode() in path.read_bytes()], name
 
 
 # -- JSON lines --------------------------------------------------------------------------------------------------------
@@ -131,6 +207,7 @@ def lines_of(rows: int) -> list[bytes]:
         b'{"title": "no text"}',
         b'{"text": "NaN", "n": NaN}',
     ]
+    lines += [json.dumps({"text": text}).encode() for text in (contaminated(900), asked(910))]
     lines.append(lines[0])
     return lines
 
@@ -150,14 +227,15 @@ def test_json_lines_of_any_line_end(tmp_path):
         data = "".join(line + ends[n % len(ends)] for n, line in enumerate(lines)).encode(coding)
         (tmp_path / name).mkdir()
         (tmp_path / name / "rows.jsonl").write_bytes(data.rstrip(b"\r\n") if name == "crlf" else data)
-        made[name] = chain(tmp_path / name, tmp_path / name / "rows.jsonl")
+        made[name] = chain(tmp_path / name, tmp_path / name / "rows.jsonl", AFTER[-1] if name == "crlf" else STEPS[-1])
         accounted(made[name])
         nothing_personal(made[name])
     told = {name: [Counter(row["reason"] for row in own.ledger(step)) for step in STEPS] for name, own in made.items()}
     texts = {name: [row["text"] for row in own.rows()] for name, own in made.items()}
     for name in FORMS:
         assert told[name] == told["lf"] and texts[name] == texts["lf"], name
-    assert told["lf"][0][None] == 14 and told["lf"][2]["dedup.exact"] == 1 and len(texts["lf"]) >= 8
+    assert told["lf"][0][None] == 16 and told["lf"][2]["dedup.exact"] == 1 and len(texts["lf"]) >= 8
+    assert told["lf"][-1]["decontaminate.answered"] == 1 and len(made["crlf"].rows("unique")) >= 1
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -190,7 +268,13 @@ def odd_tables(folder: Path, rows: int) -> int:
     pq.write_table(pa.table({"text": bad, **columns}), folder / "a.parquet", row_group_size=5)
     vectors = pa.array([[float(n), 1.0, -n] for n in range(rows - 1)] + [None], pa.list_(pa.float32(), 3))
     other = pa.table(
-        {"text": pa.array([prose(100 + n) for n in range(rows)], pa.large_string()), **columns, "emb": vectors}
+        {
+            "text": pa.array(
+                [contaminated(103), asked(109), *(prose(100 + n) for n in range(2, rows))], pa.large_string()
+            ),
+            **columns,
+            "emb": vectors,
+        }
     )
     pq.write_table(other, folder / "b.parquet")
     wide = other.set_column(
@@ -221,10 +305,11 @@ def test_tables_of_odd_values(tmp_path, monkeypatch):
     reasons = Counter(row["reason"] for row in made.ledger("ingest"))
     assert reasons[None] == records - 1 and reasons.total() == records + 2, reasons
     assert "�" in next(row["text"] for row in made.rows("ingest") if row["title"] == "No 0")
-    assert {row["emb"] is None for row in made.rows()} == {True, False}
+    assert {row.get("emb") is None for row in made.rows()} == {True, False}
     assert Counter(row["reason"] for row in made.ledger("dedup"))["dedup.semantic"] >= 8, (
         "the same vectors stand in two files"
     )
+    assert Counter(row["reason"] for row in made.ledger("decontaminate"))["decontaminate.answered"] == 1
     last = {entry["key"]: entry["value"] for entry in made.rows()[-1]["meta"]}
     assert json.loads(last["deep"])["by"][0]["n"] is None and last["price"].startswith("0.00")
 
@@ -246,7 +331,8 @@ def odd_pages() -> tuple[dict[str, bytes], dict[str, str]]:
         "list": page_of(304, "<ul><li>river stone and bread<ol><li>water of the mill</ol><li>a field of barley</ul>"), "replies": page_of(306, "".join(f"<div class=comment-content><p>{prose(400 + n, 2)}</p></div>" for n in range(3))),
         "personal": page_of(307, f"<p>Write to <a href='mailto:{PLANTED[0]}'>{PLANTED[0]}</a> or call {PLANTED[1]}.</p>"), "left-open": page_of(309, "<div class='a\"\"><b><i><p>" + prose(310, 3)).replace("</article></body></html>", ""),
         "control": page_of(312) + "&#1; &#xFFFE; \x00\x1b", "formula": page_of(313, "<math alttext='a^{2}'><msup><mi>a</mi><mn>2</mn></msup></math>"), "deep": page_of(315, "<div>" * 3000 + "deep"), "line-ends": page_of(316).replace("\n", "\r\n \t\r\n"),
-        "menu": page_of(318, "<select>" + "<option>x" * 1500 + "</select>"), "marks": page_of(319, "<p>a" + "\u0301\u0323" * 200), "stated": page_of(321, '<script type="application/ld+json">{"@type": "Question", "name": "' + PLANTED[0] + '", "acceptedAnswer": {"a": NaN}}</script>'),
+        "menu": page_of(318, "<select>" + "<option>x" * 1500 + "</select>"), "marks": page_of(319, "<p>a" + "\u0301\u0323" * 200), "contaminated": page_of(330, f"<p>{ITEM['question']} It was {ITEM['answer']}, as everybody knew.</p>"),
+        "asked": page_of(333, f"<dl><dt>What did the people of the village carry over the bridge?</dt><dd>{prose(334, 1)}</dd></dl>"), "stated": page_of(321, '<script type="application/ld+json">{"@type": "Question", "name": "' + PLANTED[0] + '", "acceptedAnswer": {"a": NaN}}</script>'),
     }  # fmt: skip
     pages = {name: source.encode() for name, source in kept.items()}
     pages |= {
@@ -268,7 +354,7 @@ def odd_pages() -> tuple[dict[str, bytes], dict[str, str]]:
     )
 
 
-def told_of_pages(made: Chain, reasons: dict[str, str], pages: int) -> None:
+def told_of_pages(made: Walk, reasons: dict[str, str], pages: int) -> None:
     """The chain's accounts, the reasons of the odd pages, and what became of those with words."""
     accounted(made)
     nothing_personal(made)
@@ -281,6 +367,7 @@ def told_of_pages(made: Chain, reasons: dict[str, str], pages: int) -> None:
         row["reason"] for step in STEPS[1:] for row in made.ledger(step)
     )
     read = [row["text"] for row in made.rows("ingest")]
+    assert Counter(row["reason"] for row in made.ledger("decontaminate"))["decontaminate.answered"] == 1
     assert sum(sum("가" <= c <= "힣" for c in text) > 300 for text in read) >= 4, (
         "the Korean pages, whatever their bytes"
     )
@@ -330,3 +417,77 @@ def test_an_archive_of_odd_pages(tmp_path):
     assert told["ingest.record_type"] == 2 and told["ingest.http_status"] == 1 and told["ingest.broken_record"] == 2
     told_of_pages(made, reasons, len(pages) + 3)
     assert told.total() == len(pages) + 3 + len(others) + 2
+
+
+# -- conversations -----------------------------------------------------------------------------------------------------
+
+TOOLS = [{"type": "function", "function": {"name": "weigh", "parameters": {"type": "object", "properties": {}}}}]
+
+
+def odd_conversations() -> tuple[list[str], int]:
+    """JSON of conversations in the shapes of many sets, sound and odd, and how many of them are none."""
+
+    def turns(seed: int, **more: Any) -> list[dict[str, Any]]:
+        question = f"{prose(seed, 1)} Why is that so?"
+        return [{"role": "user", "content": question}, {"role": "assistant", "content": prose(seed + 1, 2), **more}]
+
+    said = f"Write to {PLANTED[0]} or call {PLANTED[1]}."
+    call = {"id": "c1", "type": "function", "function": {"name": "weigh", "arguments": json.dumps({"to": PLANTED[0]})}}
+    answered = {"role": "tool", "tool_call_id": "c1", "content": said}
+    sound: list[Any] = [
+        {"messages": turns(500)},
+        {"messages": [{"role": "system", "content": ""}, *turns(503)]},
+        {"messages": [*turns(506, reasoning_content=said), *turns(509)], "tools": TOOLS},
+        {"messages": [{"role": "user", "content": prose(512, 1)}, {"role": "assistant", "content": None, "tool_calls": [call]}, answered, turns(515)[1]], "tools": json.dumps(TOOLS)},
+        {"conversations": [{"from": "human", "value": prose(518, 1)}, {"from": "gpt", "value": prose(519, 2)}], "none": None},
+        {"instruction": prose(521, 1), "input": "", "output": prose(522, 2), "system": said},
+        {"prompt": prose(524, 1), "response": prose(525, 2), "score": "NaN"},
+        {"question": prose(527, 1).replace(". ", ".\r\n"), "answer": prose(528, 2).replace("\n", "\r\n \t\r\n")},
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": prose(530, 1)}]}, turns(533, weight=0)[1]], "deep": {"a": [{"b": PLANTED[0]}]}},
+        {"messages": turns(536), "meta": {PLANTED[1]: [1, None, "x"]}},
+        {"messages": [{"role": "user", "content": ITEM["question"]}, {"role": "assistant", "content": f"It was {ITEM['answer']}, as everybody knew."}]},
+        {"messages": turns(500)},
+    ]  # fmt: skip
+    odd: list[Any] = [
+        {"messages": []}, {"messages": None}, {"messages": [7, None]}, {"messages": {"role": "user"}}, {}, [], None,
+        {"messages": [{"role": "user", "content": "Nobody answered this."}]}, {"text": "no conversation at all"},
+        {"messages": [{"role": "miller", "content": "Who is that?"}, *turns(540)]}, {"instruction": None, "output": 17},
+        {"instruction": prose(542, 1), "output": "", "history": 3.5},
+    ]  # fmt: skip
+    lines = [json.dumps(row, ensure_ascii=number % 2 == 0) for number, row in enumerate(sound)]
+    lines[4:4] = [json.dumps(row) for row in odd]
+    lines[2:2] = ['{"messages": [{"role": "user", "content": "cut', '{"messages": NaN}', "\x00"]
+    return lines, len(odd) + 3
+
+
+def test_conversations_of_any_shape(tmp_path):
+    """JSON lines with CRLF through the steps that take conversations, to two sides of a split that have all of them."""
+    lines, odd = odd_conversations()
+    (tmp_path / "rows.jsonl").write_bytes("\r\n".join(lines).encode())
+    steps = (*STEPS, "split", "rest")
+    stores = {name: tmp_path / f"{number}-{name}" for number, name in enumerate(steps)}
+    flags = {
+        "ingest": ["--as", "chat"],
+        "quality": ["--filters", "[{word_count: {min: 5}}, {repeated_lines: {}}]"],
+        "decontaminate": evaluation_set(tmp_path),
+        "split": ["--share", "0.5"],
+        "rest": ["--share", "0.5", "--rest"],
+    }
+    before, came, made = tmp_path / "rows.jsonl", None, Walk(stores)
+    for name in steps:
+        step("split" if name == "rest" else name, str(before), str(stores[name]), *flags.get(name, []))
+        given = one_step(made, name, came)
+        if name in STEPS:
+            before, came = stores[name], given
+    told = {name: Counter(row["reason"] for row in made.ledger(name)) for name in steps}
+    assert told["ingest"].total() == len(lines) and told["ingest"][None] == len(lines) - odd, told["ingest"]
+    assert told["dedup"]["dedup.exact"] == 1 and told["decontaminate"]["decontaminate.answered"] == 1, told
+    sides = [{row["id"] for row in made.rows(name)} for name in ("split", "rest")]
+    assert all(sides) and sides[0] | sides[1] == set(came or ()) and not sides[0] & sides[1]
+    rows = made.rows("ingest")
+    assert (
+        any(turn["tool_calls"] for row in rows for turn in row["messages"])
+        and sum(bool(row["tools"]) for row in rows) == 2
+    )
+    assert not any("\r" in (turn["content"] or "") for row in rows for turn in row["messages"])
+    nothing_personal(made)
