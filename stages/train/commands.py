@@ -156,11 +156,13 @@ class TrainPlan(Options):
         from stages.train.planning import outlook
 
         patient()
-        red = False
-        for line, fits in outlook.pages(load(self.recipe, list(self.set)), self.card, self.tokens, self.price):
-            print(line)
-            red |= not fits
-        return 1 if red else 0
+        recipe = load(self.recipe, list(self.set))
+        reading = Reading(*outlook.stores_read(recipe))
+        pages = list(outlook.pages(recipe, self.card, self.tokens, self.price))
+        reading.check()
+        for text, _ in pages:
+            print(text)
+        return 0 if all(fits for _, fits in pages) else 1
 
 
 class ModelAdopt(Options):

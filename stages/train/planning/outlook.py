@@ -41,6 +41,14 @@ def pages(recipe: Recipe, card: str | None, tokens: float | None, price: float |
         yield page(recipe, step, b.machine(card, step.stage.threads), tokens, price)  # type: ignore[attr-defined]
 
 
+def stores_read(recipe: Recipe) -> list[str]:
+    """Paths of the stores that plans of its train steps read, whether they are there yet or not."""
+    refs = {
+        ref: None for step in recipe.steps if step.stage_name == "train" for of in step.ports.values() for ref in of
+    }
+    return [_store(recipe, ref)[0].path for ref in refs]
+
+
 class StepEstimate(NamedTuple):
     """What a step is expected to take."""
 

@@ -10,7 +10,7 @@ from pipeline.deletion import forgotten
 from pipeline.errors import UsageError, WorkError
 from pipeline.storage.files import filesystem
 from stages.train import commands, data_check
-from stages.train.planning import trials
+from stages.train.planning import outlook, trials
 
 torch = pytest.importorskip("torch")
 SFT = {
@@ -92,6 +92,43 @@ def test_the_data_check_prints_nothing_of_a_store_that_is_forgotten_meanwhile(
     finally:
         folder.delete(forgotten.NAME)
     assert capsys.readouterr().out == ""
+
+
+def test_a_plan_says_nothing_of_rows_that_are_forgotten_meanwhile(
+    chat_store, tiny_tokenizer, tmp_path, monkeypatch, capsys
+):
+    recipe, folder = tmp_path / "r.yaml", filesystem(os.path.dirname(chat_store.path))
+    step = {"objective": "sft", "of": chat_store.path, "tokenizer": tiny_tokenizer.path, "hidden": 32, "layers": 1}
+    recipe.write_text(json.dumps({"name": "r", "root": str(tmp_path / "run"), "steps": [{"train": step}]}))
+    plan = commands.TrainPlan(recipe=str(recipe), card="h100")
+    assert plan.run() == 0 and "train: sft" in capsys.readouterr().out
+    rows_of = outlook.rows_of
+
+    def read_and_forget(*given):
+        found = rows_of(*given)
+        forgotten.note(folder, "t", [("domain", forgotten.mark("domain", "x.example"))])
+        return found
+
+    monkeypatch.setattr(outlook, "rows_of", read_and_forget)
+    try:
+        with pytest.raises(WorkError, match="a takedown of .* went by"):
+            plan.run()
+    finally:
+        folder.delete(forgotten.NAME)
+    assert capsys.readouterr().out == ""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / forgotten.PENDING).write_text("{}")
+    recipe.write_text(
+        json.dumps(
+            {
+                "name": "r",
+                "root": str(tmp_path / "run"),
+                "steps": [{"train": {**step, "of": str(tmp_path / "run/chat")}}],
+            }
+        )
+    )
+    with pytest.raises(WorkError, match="was not finished"):
+        plan.run()
 
 
 def test_the_plan_of_a_recipe_is_told_before_anything_runs(repo, tmp_path, capsys):

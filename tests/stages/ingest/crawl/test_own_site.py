@@ -120,17 +120,6 @@ def test_ids_follow_from_address_and_payload(site_crawl):
     assert len({record["id"] for record in records.values()}) == len(records)
 
 
-def test_a_crawl_delay_is_kept(site_crawl, own_site):
-    times = [
-        json.loads(line)["time"]
-        for group in site_crawl.groups if group.group == "jangteo.example"
-        for line in (Path(group.folder) / "requests.jsonl").read_text().splitlines()
-    ]  # fmt: skip
-    asked = sorted(times)
-    pauses = [later - sooner for sooner, later in zip(asked, asked[1:])]
-    assert len(asked) == 6 and min(pauses) > 0.15, "robots.txt asks for 0.2 seconds between requests"
-
-
 def test_a_finished_crawl_is_not_repeated(site_crawl):
     folder = site_crawl.folder.parent
     before = site_crawl.requests()
