@@ -1,14 +1,18 @@
 """The report's charts and sections on small stores; the whole page is proven by tests/test_chain.py."""
 
 import json
+import re
 
 import pytest
 
+from pipeline.cli import cli
 from pipeline.inspection.charts import bars, histogram, lines, number, size
+from pipeline.inspection.inspect import trace
 from pipeline.inspection.masks import mask
 from pipeline.inspection.report import render
 from pipeline.inspection.sections import Samples
 from pipeline.storage.ledger import Ledger
+from pipeline.storage.shards import Clock
 from pipeline.storage.store import Store
 from stages.train import report
 
@@ -80,3 +84,62 @@ def test_curves_are_split_by_kind(shape, label, tmp_path):
     store.commit_manifest({"stage": "train", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [])
     page = report.section([store], Samples(mask))
     assert "loss (held out)" in page and page.count("<polyline") == 2 and label in page
+
+
+def test_every_id_that_is_shown_can_be_traced(finished):
+    shown = re.findall(r'class="id">([0-9a-f]+)<', render(str(finished)))
+    assert shown and {len(row_id) for row_id in shown} == {12}
+    for row_id in shown:
+        assert "dropped: word_count.low" in trace(str(finished), row_id)
+
+
+def funnel_of(root) -> dict[str, dict[str, str]]:
+    """Step -> column -> what the funnel of the report's page says, tags cut out."""
+    page = render(str(root))
+    page = page[page.index("<h2>Funnel</h2>") :]
+    lines = re.findall(r"<tr>(.*?)</tr>", page[: page.index("</table>")], re.S)
+    cells = [
+        [re.sub("<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, re.S)]
+        for line in lines
+    ]
+    return {row[0]: dict(zip(cells[0], row, strict=True)) for row in cells[1:]}
+
+
+def test_the_seconds_of_a_barrier_stage_are_those_of_its_passes_too(tmp_path, make_store, monkeypatch):
+    """Each receipt counts 2.5 seconds of wall time and 1.5 of the CPU here: dedup's are those of its passes and of its shards."""
+    monkeypatch.setattr(Clock, "lap", lambda self: {"seconds": 2.5, "cpu_seconds": 1.5})
+    texts = [f"Grain number {n} is carried over the bridge to the mill by the river." for n in range(6)]
+    make_store(tmp_path / "run/raw", texts * 2, shards=2)
+    assert (
+        cli.main(["dedup", str(tmp_path / "run/raw"), str(tmp_path / "run/unique"), "-q"], standalone_mode=False) == 0
+    )
+    own = list((tmp_path / "run/unique/receipts").glob("*.json"))
+    passes = list((tmp_path / "run/unique/passes").glob("*/receipts/*.json"))
+    assert own and len(passes) > len(own)
+    said = funnel_of(tmp_path / "run")["unique"]
+    made = len(own) + len(passes)
+    assert (said["wall seconds"], said["CPU seconds"]) == (f"{2.5 * made:.1f}", f"{1.5 * made:.1f}")
+
+
+def test_rows_held_out_are_no_drops(tmp_path, make_store):
+    """Those of a split's other side and of an evaluation set stand in a column of their own, and among no reasons of drops."""
+    raw = make_store(tmp_path / "run/raw", [f"Grain number {n} for the mill." for n in range(40)])
+    assert cli.main(["split", raw.path, str(tmp_path / "run/half"), "--share", "0.5", "-q"], standalone_mode=False) == 0
+    kept = Store(tmp_path / "run/half").require()["rows"]
+    said = funnel_of(tmp_path / "run")["half"]
+    assert 0 < kept < 40 and (said["in"], said["out"], said["dropped"], said["held out"]) == (
+        "40",
+        str(kept),
+        "0",
+        str(40 - kept),
+    )
+    assert "split.other_side" not in render(str(tmp_path / "run"))
+    ids = raw.table()["id"].to_pylist()
+    model = Store(tmp_path / "run/model")
+    (folder := tmp_path / "m").mkdir()
+    (folder / "config.json").write_text("{}")
+    reasons = ["train.held_out"] * 7 + ["chat.over_context"] * 3 + [None] * 30
+    model.put_artefact(folder, Ledger.rows(ids, out=[None] * 40, reason=reasons), key="k")
+    model.commit_manifest({"stage": "train", "shape": "artefact:model", "key": "k", "lineage": {}, "schema": []}, [])
+    said = funnel_of(tmp_path / "run")["model"]
+    assert (said["in"], said["out"], said["dropped"], said["held out"]) == ("40", "artefact", "3", "7")
