@@ -42,6 +42,8 @@ HEAD = 8192
 """Bytes looked at for how a file is coded."""
 META_HEAD = 131_072
 """Bytes searched for a declaration. The standard says 1,024; real pages put scripts before it."""
+NEAR = 4096
+"""Bytes whose tags are read before it is looked up where the last declaration may stand."""
 TOLERATED = 0.2
 """Unreadable positions for each character beyond ASCII from which a declared charset is given up: what is ASCII proves nothing."""
 FEW = 2
@@ -59,6 +61,7 @@ COMMON = frozenset(
 _LABEL = re.compile(r"\s*([A-Za-z0-9_:.\-]+)")
 _XML = re.compile(rb"""<\?xml[^>]{0,256}?encoding\s*=\s*["']([A-Za-z0-9_:.\-]+)""", re.I)
 _CDATA = re.compile(r"<!\[CDATA\[.*?(?:\]\]>|\Z)", re.S)
+_META = re.compile(f"<meta{tags.ATTRIBUTES}", re.I)
 _HEADER = re.compile(r"""charset\s*=\s*["']?\s*([A-Za-z0-9_:.\-]+)""", re.I)
 
 
@@ -124,18 +127,24 @@ def meta_label(data: bytes) -> str | None:
     """The charset an HTML page declares: XML declaration or meta tag, none inside comments, scripts, CDATA and other raw text."""
     head = data[:META_HEAD]
     declared = _XML.match(head.lstrip())
-    label = declared.group(1).decode("ascii") if declared else _meta(_CDATA.sub("", head.decode("latin-1")))
+    label = declared.group(1).decode("ascii") if declared else _meta_outside(head.decode("latin-1"))
     # A page whose tag can be read as ASCII is not UTF-16, whatever the tag says.
     return "utf-8" if label and label.lower().replace("_", "-").startswith(("utf-16", "utf-32")) else label
 
 
+def _meta_outside(head: str) -> str | None:
+    """The label of the first meta tag that gives one, outside CDATA."""
+    at = head.find("<![CDATA[")
+    return _meta(head) if at < 0 else _meta(head[:at]) or _meta(_CDATA.sub("", head))
+
+
 def _meta(head: str) -> str | None:
-    unseen = None
-    small = head.encode("latin-1").lower()
-    last = small.rfind(b"<meta", 0, max(0, small.rfind(b"charset")))
+    unseen = last = None
     for token in tags.TOKEN.finditer(head):
-        if token.start() > last:
-            return None
+        if token.start() >= NEAR:  # most pages have said it by now: the rest is read as far as it may be said at all
+            last = _last_meta(head) if last is None else last
+            if token.start() > last:
+                return None
         name = (token["name"] or "").lower()
         if unseen is not None:
             unseen = None if token["close"] and name == unseen else unseen
@@ -149,6 +158,15 @@ def _meta(head: str) -> str | None:
             if label and (match := _LABEL.match(label)):
                 return match.group(1)
     return None
+
+
+def _last_meta(head: str) -> int:
+    """Where the last meta tag with a charset begins, those in comments and scripts among them; -1 where there is none."""
+    small, last, at = head.encode("latin-1").lower(), -1, -1
+    while (at := small.find(b"<meta", at + 1)) >= 0:
+        if (tag := _META.match(head, at)) and "charset" in tag[0].lower():
+            last = at
+    return last
 
 
 def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Decoded:

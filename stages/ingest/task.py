@@ -80,10 +80,19 @@ def proven(task: IngestTask, receipts: dict[int, Receipt]) -> tuple[list[Receipt
     return found, True
 
 
+def receipts_of(task: IngestTask) -> dict[int, Receipt]:
+    """By shard: the task's own up to the first that has none, since nothing behind it counts, and those of `against`."""
+    found = {shard: receipt for shard in task.against if (receipt := task.sink.receipt(shard)) is not None}
+    for shard in range(task.number * PARTS, (task.number + 1) * PARTS):
+        if (receipt := task.sink.receipt(shard)) is None:
+            break
+        found[shard] = receipt
+    return found
+
+
 def run_task(task: IngestTask) -> list[Receipt]:
     """Make the task's shards; returns the receipts of all of them, those that stood included."""
-    numbers = range(task.number * PARTS, (task.number + 1) * PARTS)
-    receipts = {n: r for n in (*numbers, *task.against) if (r := task.sink.receipt(n)) is not None}
+    receipts = receipts_of(task)
     done, whole = proven(task, receipts)
     if whole:
         return done

@@ -60,9 +60,10 @@ class Element:
     @property
     def attrib(self) -> dict[str, str]:
         """Its attributes, those that are in no table aside."""
-        tree, places = self.tree, range(self.tree.first[self.node], self.tree.last[self.node])
-        names = tree.attribute[places.start : places.stop].tolist()
-        return {ATTRIBUTES[each]: text_at(tree, tree.begin[at], tree.stop[at]) for each, at in zip(names, places)}
+        tree, node = self.tree, self.node
+        own = slice(tree.first[node], tree.last[node])
+        places = zip(*(array[own].tolist() for array in (tree.attribute, tree.begin, tree.stop)))
+        return {ATTRIBUTES[each]: text_at(tree, begin, stop) for each, begin, stop in places}
 
     def itertext(self) -> Iterator[str]:
         """All text below, scripts and styles included."""

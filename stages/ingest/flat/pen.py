@@ -42,12 +42,14 @@ HEADING, LISTING, QUOTE, CODE, TABLES = range(1, 6)
 """Kinds of block (`write.KINDS`); a paragraph is 0."""
 NODE, SLOT, KIND, OUTER, COUNT, CELLS, ROWS = range(7)
 """Columns of `Pen.held`: the open element; where its text began, or -1; its kind of block (0: none); the level of the list or table
-around it; of a list its next number (-1: bullets), of a table the last cell of the row that has text; of a table the cells of its row
-and the rows with text so far."""
+around it; of a list its next number (-1: bullets), of a table the last cell of the row that has text; of a table the cells of its row,
+of a list the column at which its item's text begins; of a table the rows with text so far."""
 TAB = 1 << 20
 """What a tabulator adds to `WAITING`, where a blank adds one."""
 INDENT = 8
 """Lists inside lists that are indented."""
+WIDEST = 4 * INDENT
+"""Columns of indentation in Markdown."""
 
 
 class Pen(NamedTuple):
@@ -174,8 +176,19 @@ def gap(pen):
 
 
 @uncounted
+def _indentation(pen):
+    """Blanks before the mark of an item: two a list around it; in Markdown as far as the text of the item around it begins."""
+    state = pen.state
+    if not state[MARKDOWN]:
+        return 2 * (min(state[LISTS], INDENT) - 1)
+    outer = pen.held[state[LIST], OUTER] if state[LIST] >= 0 else -1
+    return pen.held[outer, CELLS] if outer >= 0 else 0
+
+
+@uncounted
 def _mark(pen, mark):
     state = pen.state
+    start = state[AT]
     if mark == HASHES:
         for _ in range(state[NUMBER]):
             put(pen, 35)
@@ -183,13 +196,15 @@ def _mark(pen, mark):
         _bars(pen)
         return
     else:
-        for _ in range(2 * (min(state[LISTS], INDENT) - 1)):
+        for _ in range(_indentation(pen)):
             put(pen, 32)
         if mark == BULLET:
             put(pen, 45)
         else:
             _decimal(pen, state[NUMBER])
             put(pen, 46)
+        if state[LIST] >= 0:
+            pen.held[state[LIST], CELLS] = min(state[AT] + 1 - start, WIDEST)
     put(pen, 32)
 
 
@@ -244,16 +259,56 @@ def say(pen, data, at, stop):
 def _first_of_code(pen):
     """Separator, in Markdown a fence, and the blanks before the first word of a `pre`."""
     state = pen.state
+    marked = state[MARK]
     gap(pen)
     if state[MARKDOWN]:
+        if not marked:
+            _indent(pen)
         fence(pen)
-        put(pen, 10)
+        line(pen)
         pen.held[state[LEVEL] - 1, SLOT] = state[AT]
     for _ in range(state[WAITING] // TAB):
         put(pen, 9)
     for _ in range(state[WAITING] % TAB):
         put(pen, 32)
-    state[VERBATIM] = 2
+    state[VERBATIM], state[WAITING] = 2, 0
+
+
+@uncounted
+def _indent(pen):
+    """In Markdown: blanks as far as the text of the list's item begins, so that code behind it is of the item."""
+    state = pen.state
+    if state[MARKDOWN] and state[LIST] >= 0:
+        start = state[AT]
+        for _ in range(pen.held[state[LIST], CELLS]):
+            put(pen, 32)
+        noted(pen, start)
+
+
+@uncounted
+def line(pen):
+    """A line of code begins: in Markdown inside quotes and items as those go on."""
+    state = pen.state
+    put(pen, 10)
+    if state[QUOTES]:
+        start = state[AT]
+        put(pen, 62)
+        put(pen, 32)
+        noted(pen, start)
+    _indent(pen)
+
+
+@uncounted
+def _lines_of_code(pen):
+    """The line ends that wait for a word behind them."""
+    state = pen.state
+    for _ in range(state[WAITING] - 1):
+        put(pen, 10)
+        if state[QUOTES]:
+            put(pen, 62)
+            noted(pen, state[AT] - 1)
+    line(pen)
+    state[WAITING] = 0
 
 
 @uncounted
@@ -284,18 +339,45 @@ def say_code(pen, data, at, stop):
                 _first_of_code(pen)
         if state[VERBATIM] == 2:
             if byte == 10:
-                trim(pen, False)
-            for place in range(at, at + size):
-                put(pen, data[place])
+                end_line(pen)
+            else:
+                if state[WAITING]:
+                    _lines_of_code(pen)
+                for place in range(at, at + size):
+                    put(pen, data[place])
         at += size
 
 
 @uncounted
-def trim(pen, lines):
-    """Take blanks, and with `lines` line ends, from the end of what is written."""
-    out, state = pen.out, pen.state
+def end_line(pen):
+    """A line of code ends: the next begins where there is more to say."""
+    _trim(pen, False)
+    pen.state[WAITING] += 1
+
+
+@uncounted
+def end_code(pen):
+    """The text of a `pre` ends with its last word."""
+    state = pen.state
+    _trim(pen, True)
+    while state[MARKS] and pen.marks[state[MARKS] - 1, 1] == state[AT]:  # signs of quotes before lines without a word
+        state[AT] = pen.marks[state[MARKS] - 1, 0]
+        state[MARKS] -= 1
+        _trim(pen, True)
+    state[WAITING] = 0
+
+
+@uncounted
+def _trim(pen, lines):
+    """Take blanks, and with `lines` line ends, from the end of what is written, and from marks what stood there."""
+    out, state, marks = pen.out, pen.state, pen.marks
     while state[AT] and (out[state[AT] - 1] == 32 or out[state[AT] - 1] == 9 or (lines and out[state[AT] - 1] == 10)):
         state[AT] -= 1
+    while state[MARKS] and marks[state[MARKS] - 1, 1] > state[AT]:
+        if marks[state[MARKS] - 1, 0] >= state[AT]:
+            state[MARKS] -= 1
+        else:
+            marks[state[MARKS] - 1, 1] = state[AT]
 
 
 @uncounted

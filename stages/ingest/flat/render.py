@@ -23,8 +23,9 @@ HIDDEN = table_of(
     "video map area source track img link meta datalist dialog"
 )
 """Elements without text of the page."""
-GAP = 32
-"""Bytes that separators and marks before one text take at most: two line ends, a quote's mark, an indented number."""
+GAP = 64
+"""Bytes that separators and marks before one text or line of code take at most: two line ends, a quote's mark, an indented number, or
+the blanks of one."""
 
 
 @kernel(TREE, reads(np.bool_), int64, int64)
@@ -66,15 +67,16 @@ def _pen(tree: Flat, mask: np.ndarray, low: int, high: int, texts: int, markdown
     size = int((tree.last[inside] - tree.first[inside]).sum())
     cells, blocks = int(CELL[tag].sum()), int((OF[tag] > 0).sum())
     lines = int(((tag == TAG["tr"]) | (tag == TAG["br"])).sum())
+    coded = int(np.count_nonzero(tree.data == 10)) + lines if markdown and blocks else 0
     state = np.zeros(pens.STATES, np.int64)
     state[[pens.RUN, pens.LIST, pens.TABLE]] = -1
     state[pens.MARKDOWN] = markdown
     return pens.Pen(
-        np.empty((3 if markdown else 1) * size + GAP * (texts + blocks + 2) + 12 * (cells + lines), np.uint8),
+        np.empty((3 if markdown else 1) * size + GAP * (texts + blocks + coded + 2) + 12 * (cells + lines), np.uint8),
         state,
         np.empty((int(tree.depth[low:high].max()) - int(tree.depth[low]) + 2, 7), np.int32),
         np.empty((texts + blocks + 2, 4), np.int32),
-        np.empty((3 * texts + lines + 2 * blocks + 2, 2), np.int32),
+        np.empty((4 * texts + lines + 4 * blocks + 2 * coded + 2, 2), np.int32),
         np.zeros(len(KINDS), np.int32),
     )
 

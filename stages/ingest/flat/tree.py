@@ -50,16 +50,18 @@ TREE = tuple_of(Flat, _BYTES, _SHORTS, _INTS, _INTS, _SHORTS, _INTS, _INTS, _SHO
 
 def value(tree: Flat, node: int, name: str) -> str | None:
     """The value of an attribute of an element; None where it has none of that name."""
+    at, last = int(tree.first[node]), int(tree.last[node])
+    names = tree.attribute[at:last].tolist()
     wanted = ATTRIBUTE[name]
-    for place in range(tree.first[node], tree.last[node]):
-        if tree.attribute[place] == wanted:
-            return text_at(tree, tree.begin[place], tree.stop[place])
-    return None
+    if wanted not in names:
+        return None
+    at += names.index(wanted)
+    return text_at(tree, int(tree.begin[at]), int(tree.stop[at]))
 
 
 def text_at(tree: Flat, begin: int, stop: int) -> str:
     """A range of the arena as text."""
-    return tree.data[begin:stop].tobytes().decode("utf-8", "replace")
+    return str(tree.data[begin:stop], "utf-8", "replace")
 
 
 def words(tree: Flat, node: int) -> str:

@@ -41,14 +41,16 @@ from stages.ingest.flat.pen import (
     VERBATIM,
     WAITING,
     Pen,
+    end_code,
+    end_line,
     end_run,
     fence,
+    line,
     noted,
     put,
     say,
     say_code,
     span,
-    trim,
 )  # fmt: skip
 from stages.ingest.flat.tree import TREE
 from stages.text.compiled import int64, kernel, reads, tuple_of, uncounted, writes
@@ -169,8 +171,7 @@ def write(tree, low, high, chosen, before, plain, pen):
 @uncounted
 def _line_of_code(pen):
     if pen.state[VERBATIM] == 2:
-        trim(pen, False)
-        put(pen, 10)
+        end_line(pen)
     else:
         pen.state[WAITING] = 0
 
@@ -256,7 +257,7 @@ def _open(tree, pen, at, tag, plain):
         pen.counts[kind] += 1
         state[INSIDE] += 1
     if tag in (UL, OL):
-        own[OUTER], own[COUNT] = state[LIST], (_first(tree, at) if tag == OL else -1)
+        own[OUTER], own[COUNT], own[CELLS] = state[LIST], (_first(tree, at) if tag == OL else -1), 0
         state[LIST] = level
         state[LISTS] += 1
     elif tag == TABLE_TAG:
@@ -346,10 +347,10 @@ def _shut_code(pen):
     state = pen.state
     stop = state[AT]
     if state[VERBATIM] == 2:
-        trim(pen, True)
+        end_code(pen)
         stop = state[AT]
         if state[MARKDOWN]:
-            put(pen, 10)
+            line(pen)
             fence(pen)
     state[VERBATIM] = 0
     return stop

@@ -18,8 +18,9 @@ _ATTRIBUTE = rf"""=?+[^\s/>=]++(?>\s*+=\s*+{_VALUE}?+)?+"""
 ATTRIBUTES = rf"""(?>[\s/]++|{_ATTRIBUTE}|=)*+"""
 """What stands between a tag's name and its `>`."""
 TOKEN = re.compile(
-    r"<!--(?>-?>|.*?(?:--!?>|\Z))"
-    rf"|<(?P<raw>{'|'.join(RAW)})(?=[\s/>]){ATTRIBUTES}(?:>|\Z)(?P<inside>.*?)(?:</(?P=raw)(?=[\s/>])|(?P<open>\Z))"
+    r"<!--(?>-?>|[^-]*+(?:-(?!-!?>)[^-]*+)*+(?:--!?>|\Z))"
+    rf"|<(?P<raw>{'|'.join(RAW)})(?=[\s/>]){ATTRIBUTES}(?:>|\Z)"
+    r"(?P<inside>[^<]*+(?:<(?!/(?P=raw)[\s/>])[^<]*+)*+)(?:</(?P=raw)(?=[\s/>])|(?P<open>\Z))"
     rf"|<(?P<close>/?)(?P<name>[a-zA-Z][^\s/>]*+)(?P<attributes>{ATTRIBUTES})(?:>|\Z)",
     re.S | re.I,
 )

@@ -95,14 +95,28 @@ def test_blocks_of_markdown_are_those_that_its_text_says():
         ("<table><tr><th>a<th>b<th>c<tr><td>1<td>2<td><tr><td>3<td><td></table><p>end", "| a | b | c |\n| --- | --- | --- |\n| 1 | 2 | |\n| 3 | | |\n\nend"),
         ("<pre>x ``` y\n````</pre><pre>z</pre>", "`````\nx ``` y\n````\n`````\n\n```\nz\n```"),
         ("<dl><dt>term<dd>meaning<dd>other</dl>", "term\nmeaning\nother"),
-        ("<h1>a <a href=x>link</a></h1><ol><li>one<ul><li>two</ul></ol>", "# a link\n\n1. one\n  - two"),
+        ("<h1>a <a href=x>link</a></h1><ol><li>one<ul><li>two</ul></ol>", "# a link\n\n1. one\n   - two"),
+        ("<ul><li>one<pre>a\n\n   \n b \n\n</pre>two<li><pre>c\nd</pre></ul>", "- one\n  ```\n  a\n\n\n   b\n  ```\ntwo\n- ```\n  c\n  d\n  ```"),
+        ("<ol start=10><li>ten<pre>a<br>b</pre></ol>", "10. ten\n    ```\n    a\n    b\n    ```"),
+        ("<blockquote><p>said<pre>a\n\n  b\n   \n</pre></blockquote><pre>c\nd</pre>", "> said\n\n> ```\n> a\n>\n>   b\n> ```\n\n```\nc\nd\n```"),
         ("<pre>```" + "`" * 400 + "</pre>", "`" * 404 + "\n" + "`" * 403 + "\n" + "`" * 404),
     ],
 )  # fmt: skip
 def test_markdown_of_odd_parts(html, text):
     found = render(build(html).tree, markdown=True)
     assert found.text == text
-    assert all(found.text[a:b].strip("`|-#. \n0123456789") == "" for a, b in found.marks)
+    assert all(found.text[a:b].strip("`|-#>. \n0123456789") == "" for a, b in found.marks)
+
+
+def test_code_in_items_and_quotes_is_read_there_by_a_reader_of_markdown():
+    reader = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
+    code = "for x in y:\n\n    print(x)\n"
+    for outer in ("<ul><li>one{}<li>two</ul>", "<ol start=12><li>one<ol><li>in{}</ol></ol>", "<blockquote><p>said{}</blockquote>"):
+        text = render(build(outer.format(f"<pre>{code}</pre>")).tree, markdown=True).text
+        tokens = reader.MarkdownIt().parse(text)
+        (fence,) = [token for token in tokens if token.type == "fence"]
+        assert fence.content == code and fence.level >= 1
+        assert fence.level == 2 * outer.count("<li>", 0, outer.index("{}")) or "quote" in outer
 
 
 def test_a_last_cell_without_text_leaves_no_bar_behind():
