@@ -114,7 +114,15 @@ def peers(python: str, folder: Path, name: str, archive: Path) -> tuple[dict[str
     found = {}
     for part in ("read", "filter", "dedup", "tokens"):
         found[part] = spent(
-            [python, script, part, str(archive.parent), str(folder / name), str(bundled_model()), str(REPO / "tokenizers/maetdol-site/tokenizer.json")]  # fmt: skip
+            [
+                python,
+                script,
+                part,
+                str(archive.parent),
+                str(folder / name),
+                str(bundled_model()),
+                str(REPO / "tokenizers/maetdol-site/tokenizer.json"),
+            ]  # fmt: skip
         )
     found["all"] = sum(found.values())
     return found, json.loads((folder / name / "counts.json").read_text())
@@ -124,7 +132,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peer", help="the Python of an environment with end_to_end_peer.txt; without it ours alone")
     parser.add_argument("--every", type=int, default=1, help="each N-th page (default 1)")
-    parser.add_argument("--rounds", type=int, default=1, help="rounds; the least seconds of each part count (default 1)")
+    parser.add_argument(
+        "--rounds", type=int, default=1, help="rounds; the least seconds of each part count (default 1)"
+    )
     parser.add_argument("--keep", type=Path, help="a folder for archive and stores")
     given = parser.parse_args()
     if not SHARED.is_dir():
@@ -146,7 +156,9 @@ def main() -> None:
         spent(command_of(folder, "warm", steps_of(few, tokenizer)))
         runs = [ours(folder, f"ours{number}", archive, tokenizer) for number in range(given.rounds)]
         mine = {part: min(run[part] for run in runs) for part in runs[0]}
-        print(f"{size['pages']:,} pages, {size['bytes'] / 1e6:.1f} MB of HTML in {archive.stat().st_size / 1e6:.1f} MB of warc.gz")
+        print(
+            f"{size['pages']:,} pages, {size['bytes'] / 1e6:.1f} MB of HTML in {archive.stat().st_size / 1e6:.1f} MB of warc.gz"
+        )
         print(f"maetdol: {_told(mine)}\n  {counted(folder, 'ours0')}", flush=True)
         if given.peer:
             tries = [peers(given.peer, folder, f"peer{number}", archive) for number in range(given.rounds)]

@@ -15,11 +15,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "quality"))
 
-from datatrove.executor import LocalPipelineExecutor  # noqa: E402
-from datatrove.pipeline.readers import JsonlReader, WarcReader  # noqa: E402
-from datatrove.pipeline.writers import JsonlWriter  # noqa: E402
-from datatrove.utils import word_tokenizers  # noqa: E402
-from peer_datatrove import Blanks  # noqa: E402
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.readers import JsonlReader, WarcReader
+from datatrove.pipeline.writers import JsonlWriter
+from datatrove.utils import word_tokenizers
+from peer_datatrove import Blanks
 
 PATIENCE = 3600
 """Seconds for one page."""
@@ -50,7 +50,12 @@ def filter_(folder: Path, lid: str) -> None:
 
     models.cached_asset_path_or_download = lambda *_, **__: lid  # in place of the larger lid.176.bin from the net
     language = LanguageFilter(["en", "ko"])
-    rules = [GopherRepetitionFilter(), GopherQualityFilter(), C4QualityFilter(filter_no_terminal_punct=False), FineWebQualityFilter()]
+    rules = [
+        GopherRepetitionFilter(),
+        GopherQualityFilter(),
+        C4QualityFilter(filter_no_terminal_punct=False),
+        FineWebQualityFilter(),
+    ]
     run([reader(folder / "read"), language, *rules, writer(folder / "filter")], folder, "filter")
 
 

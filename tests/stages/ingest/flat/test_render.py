@@ -111,7 +111,11 @@ def test_markdown_of_odd_parts(html, text):
 def test_code_in_items_and_quotes_is_read_there_by_a_reader_of_markdown():
     reader = pytest.importorskip("markdown_it", reason="markdown-it-py is not installed")
     code = "for x in y:\n\n    print(x)\n"
-    for outer in ("<ul><li>one{}<li>two</ul>", "<ol start=12><li>one<ol><li>in{}</ol></ol>", "<blockquote><p>said{}</blockquote>"):
+    for outer in (
+        "<ul><li>one{}<li>two</ul>",
+        "<ol start=12><li>one<ol><li>in{}</ol></ol>",
+        "<blockquote><p>said{}</blockquote>",
+    ):
         text = render(build(outer.format(f"<pre>{code}</pre>")).tree, markdown=True).text
         tokens = reader.MarkdownIt().parse(text)
         (fence,) = [token for token in tokens if token.type == "fence"]
