@@ -307,7 +307,7 @@ def stage_command(name: str, verbs: dict[str, Any]) -> click.Command:
 
 
 class StageCommand(click.Command):
-    """A stage, whose further words (`STAGE export ...`) are commands of their own."""
+    """A stage, whose further words (`STAGE WORD ...`) are commands of their own."""
 
     def __init__(self, *args: Any, verbs: dict[str, Any], **kwargs: Any):
         super().__init__(*args, **kwargs)

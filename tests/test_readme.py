@@ -146,7 +146,7 @@ def test_every_command_shown_is_one(repo, page):
         "maetdol explain dedupe",
         'maetdol explain "tokenizer import"',
         "maetdol tokenizer export STORE",
-        "maetdol dpo-export A B --to trlx",
+        "maetdol export A B --to trlx",
         "maetdol quality A B --filters word_counts",
         "maetdol <stage> SOURCE SINK [--threshold 1]",
     ],

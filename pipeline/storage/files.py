@@ -295,7 +295,9 @@ class Remote:
                 found = self.fsspec.find(self._key(folder), detail=True)
             except FileNotFoundError:
                 return {}
-            return {name[start:]: int(entry["size"]) for name, entry in found.items() if entry["type"] == "file"}
+            return {
+                name.lstrip("/")[start:]: int(entry["size"]) for name, entry in found.items() if entry["type"] == "file"
+            }
 
         return self._try(listing)
 

@@ -42,6 +42,17 @@ def check(recipe: Recipe, overwrite: bool = False) -> None:
             )
 
 
+def outside(folder: str, *sources: str) -> None:
+    """UsageError where a folder that a verb fills with files is a store or lies in one, or holds what is read, or is a file."""
+    sink = Store(folder)
+    _is_folder(sink)
+    _not_in_a_store(sink)
+    if _is_store(sink.fs):
+        raise UsageError(f"{folder} is a store", "give another folder: files of another kind have no part in it")
+    for source in sources:
+        _apart(source, [sink], "this command")
+
+
 def apart(recipe: Recipe) -> None:
     """Raise UsageError where a step would write into what it, or a step after it, reads. Nothing but names is looked at."""
     names = {step.name for step in recipe.steps}

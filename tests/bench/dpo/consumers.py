@@ -20,7 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
 from pipeline.storage.store import Store
-from stages.dpo.commands import DpoExport
+from stages.export.commands import StoreExport
 from stages.models.chat.templates import load_tokenizer
 
 
@@ -33,7 +33,7 @@ def opened(source: str, *packages: str) -> None:
 
 
 def export(store: Store, folder: str, to: str) -> list[dict]:
-    DpoExport(store=store.path, folder=folder, to=to).run()
+    StoreExport(store=store.path, out=folder, to=to).run()
     return [json.loads(line) for line in Path(folder, f"{store.name}.jsonl").read_text("utf-8").splitlines()]
 
 

@@ -15,7 +15,7 @@ from pipeline.schema import CHAT
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
-from stages.dpo.commands import DpoExport
+from stages.export.commands import StoreExport
 from stages.forget.commands import Forget
 from tests.pipeline.deletion.test_takedown import OTHER, SHOP, commit
 
@@ -177,7 +177,7 @@ def test_exports_raced_by_a_takedown_hold_all_or_what_is_left(rounds, root, tmp_
         def exported(own=own, out=out, ready=ready) -> int:
             os.read(ready, 1)
             try:
-                return DpoExport(store=str(own / "chat"), folder=str(out)).run()
+                return StoreExport(store=str(own / "chat"), out=str(out)).run()
             except WorkError:
                 return 3
 
@@ -215,7 +215,7 @@ def test_of_two_exports_into_one_folder_one_waits(rounds, root, tmp_path):
         codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
         assert codes in ([0, 0], [0, 4]), codes
         assert [len(json.loads(row)["messages"]) for row in open(tmp_path / f"out{number}/chat.jsonl")] == [2] * 8
-        assert sorted(os.listdir(tmp_path / f"out{number}")) == ["chat.jsonl"]
+        assert sorted(os.listdir(tmp_path / f"out{number}")) == ["chat.jsonl", "export.json"]
         refused += codes[1] == 4
     assert refused or rounds < 200
 

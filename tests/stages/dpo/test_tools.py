@@ -8,7 +8,7 @@ from pipeline.engine.pool import Inline
 from pipeline.engine.stage import Inputs
 from pipeline.schema import bare
 from pipeline.storage.store import Store
-from stages.dpo.commands import DpoExport
+from stages.export.commands import StoreExport
 from stages.ingest import Ingest
 from tests.stages.dpo.conftest import LABEL, chat_row
 from tests.stages.dpo.test_judged import SOME, ScriptedTeacher
@@ -75,7 +75,7 @@ def read(tmp_path):
 @pytest.fixture
 def exported(tmp_path):
     def run(store, to):
-        DpoExport(store=store.path, folder=str(tmp_path / to), to=to).run()
+        StoreExport(store=store.path, out=str(tmp_path / to), to=to).run()
         left_out = tmp_path / to / f"{store.name}.left-out.jsonl"
         lines = [json.loads(line) for line in (tmp_path / to / f"{store.name}.jsonl").read_text("utf-8").splitlines()]
         return lines, [

@@ -7,8 +7,14 @@ axolotl's dataset-formats and rlhf pages. A row a format has no form for raises 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
+
+from pipeline.errors import SourceError, UsageError
+from pipeline.storage.files import filesystem
+from stages.export import files
+from stages.export.files import FileTask
 
 Row = dict[str, Any]
 Messages = list[Row]
@@ -372,3 +378,61 @@ FORMATS: dict[str, Format] = {
     "axolotl": Format(axolotl_chat, axolotl_pair, axolotl_yaml("chat_template.default"), axolotl_load),
     "axolotl-chatml": Format(None, chatml_pair, axolotl_yaml("chatml.prompt_pairs"), axolotl_load),
 }
+
+
+def write_rows(task: FileTask) -> dict[str, Any]:
+    """The one file of a format for trainers, and beside it the ids of rows that have no form in it."""
+    order, plan = task.order, task.plan
+    proofs: dict[str, Any] = {}
+    left_out: Counter[str] = Counter()
+    written = 0
+    target = filesystem(order.out)
+    data_name, rest_name = f"{task.name}.jsonl", f"{task.name}.left-out.jsonl"
+    with files.create(order.out, data_name, proofs) as data, files.create(order.out, rest_name, proofs) as rest:
+        for row, reason in _wanted(task):
+            try:
+                lines = [] if reason else list(plan.write(row))
+            except NoForm as fault:
+                lines, reason = [], str(fault)
+            if reason:
+                left_out[reason] += 1
+                rest.write(_line({"id": row["id"], "reason": reason}))
+            for line in lines:
+                data.write(_line(line))
+                written += 1
+    if not left_out:
+        target.delete(rest_name)
+        del proofs[rest_name]
+    return {"files": proofs, "rows": written, "left_out": dict(sorted(left_out.items()))}
+
+
+class RowPlan(NamedTuple):
+    """What holds for the whole file."""
+
+    shape: str
+    write: Callable[[Row], Iterator[Row]]
+
+
+def planned(to: str, shape: str) -> RowPlan:
+    """How rows of a shape are written in a format. UsageError where it has no form for them."""
+    write = FORMATS[to].chat if shape == "CHAT" else FORMATS[to].pair if shape == "PAIR" else None
+    if write is None:
+        fitting = [name for name, one in FORMATS.items() if {"CHAT": one.chat, "PAIR": one.pair}.get(shape)]
+        if not fitting:
+            raise SourceError(f"{to} has no form for {shape} rows", "give the store of an sft or dpo step")
+        raise UsageError(f"{to} has no form for {shape} rows", f"choose one of {', '.join(fitting)}")
+    return RowPlan(shape, write)
+
+
+def _wanted(task: FileTask) -> Iterator[tuple[Row, str | None]]:
+    """Every row, and why it is not wanted."""
+    part = task.order.part
+    for batch in files.batches(task.store(), task.parts):
+        held = files.held_rows(batch, task.plan.shape, task.order.holdout).tolist()
+        for row, out in zip(batch.to_pylist(), held):
+            wanted = part == "all" or (part == "heldout") == out
+            yield row, None if wanted else ("export.held_out" if out else "export.not_held_out")
+
+
+def _line(value: Row) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode() + b"\n"

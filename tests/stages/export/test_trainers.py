@@ -8,8 +8,8 @@ import yaml
 
 from pipeline.engine import catalog
 from pipeline.errors import SourceError, UsageError
-from stages.dpo.commands import DpoExport
-from stages.dpo.formats import FORMATS, NoForm, turns
+from stages.export.commands import StoreExport, Trainers
+from stages.export.trainers import FORMATS, NoForm, turns
 from stages.models.holdout import held_out, prompt_key
 
 ROLES = ("system", "user", "assistant")
@@ -20,7 +20,7 @@ def lines(path):
 
 
 def export(store, folder, to, **more):
-    DpoExport(store=store.path, folder=str(folder), to=to, **more).run()
+    StoreExport(store=store.path, out=str(folder), to=to, **more).run()
     return lines(folder / f"{store.name}.jsonl")
 
 
@@ -46,7 +46,7 @@ def talk(make_rows_store):
 
 
 def test_the_verb_is_found():
-    assert "dpo-export" in catalog.verbs()
+    assert "export" in catalog.verbs() and catalog.current_verb("dpo-export") == "export"
 
 
 def test_trl_forms(pair_store, talk, tmp_path):
@@ -168,4 +168,4 @@ def test_turns_must_alternate():
     with pytest.raises(NoForm):
         turns([])
     assert turns([{"role": "system", "content": ""}, {"role": "user", "content": "a"}]) == ("", [("a", None)])
-    assert set(FORMATS) == set(DpoExport.model_fields["to"].annotation.__args__)
+    assert set(FORMATS) == set(Trainers.__args__)

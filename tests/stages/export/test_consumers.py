@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.schema import bare
-from stages.dpo.commands import DpoExport
+from stages.export.commands import StoreExport
 from stages.models.chat.templates import load_tokenizer
 
 INFO = {"file_name", "formatting", "ranking", "columns", "tags", "split", "subset", "folder", "num_samples"}
@@ -35,7 +35,7 @@ DEFAULTS = {"prompt": "instruction", "query": "input", "response": "output", "me
 
 
 def export(store, folder, to):
-    DpoExport(store=store.path, folder=str(folder), to=to).run()
+    StoreExport(store=store.path, out=str(folder), to=to).run()
     return [json.loads(line) for line in (folder / f"{store.name}.jsonl").read_text("utf-8").splitlines()]
 
 
