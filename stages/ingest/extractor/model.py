@@ -67,7 +67,7 @@ def features_of(blocks: Blocks, known: np.ndarray, texts: Words, out: np.ndarray
 def odds_of(forest: Forest, features: np.ndarray) -> np.ndarray:
     """int64 per row: log odds in 1/65,536."""
     odds = np.zeros(len(features), np.int64)
-    walk(forest, features, odds)
+    walk(forest.walked, features, odds)
     return odds
 
 

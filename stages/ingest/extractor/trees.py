@@ -6,7 +6,7 @@ integers, leaves are log odds in 1/65,536, so that a sum is the same on every ma
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,9 +20,7 @@ NEVER = (1 << 31) - 1
 """Threshold of a leaf: the walk stays on it."""
 
 
-class Forest(NamedTuple):
-    """Trees one behind the other; a node's children are numbers within the whole. Kernels take the tuple as it is."""
-
+class Nodes(NamedTuple):
     feature: np.ndarray
     """int16 per node: column of the features; 0 for a leaf."""
     threshold: np.ndarray
@@ -37,19 +35,51 @@ class Forest(NamedTuple):
     """int16 per tree: splits on its longest path."""
 
 
-FOREST = tuple_of(Forest, *(writes(kind) for kind in (np.int16, np.int32, np.int32, np.int32, np.int32, np.int16)))
+class Forest(Nodes):
+    """Trees one behind the other; a node's children are numbers within the whole."""
+
+    @cached_property
+    def walked(self) -> Walked:
+        """The same trees with the two children of a node side by side, so that the second is found without looking it up."""
+        children, splits = self.child.reshape(-1, 2), self.threshold != NEVER
+        nodes, trees = [self.root.astype(np.int64)], [np.arange(len(self.root))]
+        while splits[nodes[-1]].any():
+            inside = splits[nodes[-1]]
+            trees.append(np.repeat(trees[-1][inside], 2))
+            nodes.append(children[nodes[-1][inside]].ravel().astype(np.int64))
+        order = np.argsort(np.concatenate(trees), kind="stable")
+        old = np.concatenate(nodes)[order]
+        place = np.zeros(len(self.feature), np.int32)
+        place[old] = np.arange(len(old))
+        first = np.where(splits[old], place[children[old, 0]], place[old]).astype(np.int32)
+        return Walked(self.feature[old], self.threshold[old], first, self.leaf[old], place[self.root], self.depth)
+
+
+class Walked(NamedTuple):
+    """A forest as it is walked; kernels take the tuple as it is."""
+
+    feature: np.ndarray
+    threshold: np.ndarray
+    first: np.ndarray
+    """int32 per node: its first child, the second stands behind it; a leaf's is itself."""
+    leaf: np.ndarray
+    root: np.ndarray
+    depth: np.ndarray
+
+
+WALKED = tuple_of(Walked, *(writes(kind) for kind in (np.int16, np.int32, np.int32, np.int32, np.int32, np.int16)))
 
 
 @inlined
 def _next(forest, X, row, node):
     """The child that a row goes to; indices without a sign, which need no test for being negative."""
     right = np.uint64(X[row, np.uint64(forest.feature[node])] > forest.threshold[node])
-    return np.uint64(forest.child[np.uint64(2) * node + right])
+    return np.uint64(forest.first[node]) + right
 
 
-@kernel(FOREST, reads(np.int32, 2), writes(np.int64), counted=False)
+@kernel(WALKED, reads(np.int32, 2), writes(np.int64), counted=False)
 def walk(forest, X, out):
-    """Adds the log odds of each row of `X` (int32) to `out` (int64). Four rows go down a tree side by side: none waits for another."""
+    """`forest` is `Forest.walked`. Adds the log odds of each row of `X` (int32) to `out` (int64). Four rows go down a tree side by side: none waits for another."""
     n = len(X)
     for start in range(0, n, ROWS):
         stop = min(start + ROWS, n)

@@ -45,7 +45,7 @@ def test_walk():
     rng = np.random.default_rng(3)
     forest, rows = grown(rng, 20), rng.integers(-60, 60, (150, 5)).astype(np.int32)
     out = np.zeros(150, np.int64)
-    walk(forest, rows, out)
+    walk(forest.walked, rows, out)
     assert out.tolist() == [plainly(forest, row) for row in rows]
 
 
@@ -64,5 +64,5 @@ def test_walk_says_what_lightgbm_says():
     options = {"objective": "cross_entropy", "num_leaves": 15, "verbose": -1, "num_threads": 1}
     booster = lightgbm.train(options, lightgbm.Dataset(rows, share, params=options), 20)
     out = np.zeros(800, np.int64)
-    walk(from_lightgbm(booster)[0], rows, out)
+    walk(from_lightgbm(booster)[0].walked, rows, out)
     assert np.abs(out / SCALE - booster.predict(rows, raw_score=True)).max() < 20 / SCALE
