@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 MARKS = 30
 """Marks in a row, after decomposition, before a joiner parts them (UAX 15, D3)."""
@@ -89,4 +89,28 @@ def compared(text: str) -> str:
     """The form in which texts are compared: NFC, without characters that nobody sees. Case and white space stay."""
     if text.isascii():
         return text
-    return normalised("NFC", _IGNORED.sub("", text))
+    return normalised("NFC", _IGNORED.sub("", text) if _may_hold_ignored(text) else text)
+
+
+LOOKED_UP = 512
+"""Characters from which a text is looked through by numpy before the pattern, which takes eight times as long a character."""
+
+
+def _may_hold_ignored(text: str) -> bool:
+    if len(text) < LOOKED_UP:
+        return True
+    import numpy as np
+
+    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return bool(_ignored_table().take(points, mode="clip").any())
+
+
+@cache
+def _ignored_table() -> Any:
+    """Booleans by code point, up to one past the last that is ignored."""
+    import numpy as np
+
+    table = np.zeros(IGNORED[-1][1] + 2, np.bool_)
+    for first, last in IGNORED:
+        table[first : last + 1] = True
+    return table
