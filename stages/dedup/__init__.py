@@ -35,7 +35,7 @@ class Dedup(Stage):
         ),
     }
     output_shape: ClassVar = None
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
 
     levels: list[Literal["exact", "near", "url", "semantic"]] = Field(default_factory=lambda: ["exact", "near"])
     """What counts as a duplicate. exact: the same text but for white space and Unicode form; near: similar shingles; url: the

@@ -6,8 +6,9 @@ every page is left out of the index, and 700,000 pages of one template that diff
 is lost: the filter only leaves out pairs that cannot match. Where containment decides, what a document has rarest may stand
 anywhere in its representative: then all hashes of the kept are in the index.
 
-Kept documents fill a block of bounded size. When it is full, every later document is held against it once, and the next
-block starts empty.
+Kept documents fill a block of bounded size. When it is full, later documents are held against it once, as many as fill `BLOCKS` of
+them, and the next block starts empty. What a document may cost halves with every block at which it reached its limit. So the work on
+a document has a ceiling however many blocks there are, and only documents that reach a limit see less than everything before them.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ DOCS = 1 << 17
 """Kept documents a block holds: 90 MB of signatures and keys of 128 values."""
 VISITS = 1 << 12
 """Entries of a block's index that are read for one document: what a near-copy shares is rare and read first."""
+BLOCKS = 64
+"""Blocks that a document is held against at most, the last before it: 8 million kept documents, or 1.6 billion of their hashes."""
+LEAST, LEAST_VISITS = 8, 64
+"""What halving leaves of the exact comparisons and of the entries read: in every block the likeliest few."""
 
 
 class JoinChunk(NamedTuple):
@@ -67,28 +72,34 @@ def choose_large(
     most_docs: int = DOCS,
     most: int = MOST,
     most_visits: int = VISITS,
+    most_blocks: int = BLOCKS,
 ) -> Choice:
     """Representatives among the `len(fixed)` documents of one component.
 
     `chunks(start)` yields them from position `start` on, in order of preference; it is called once to count and once a
-    block. `fixed` (bool) ones are kept whatever they match. `most` and `most_visits` limit what is compared and read of one
-    document, in each block.
+    block, up to where that block reaches. `fixed` (bool) ones are kept whatever they match. `most` and `most_visits` limit what is
+    compared and read of one document in a block, `most_blocks` how many blocks it is held against.
     """
     m = len(fixed)
     choice = Choice.of(m)
     floor = 0.0 if within else estimate_floor(threshold, banding.permutations)
     counts = np.zeros(COUNTERS, np.uint32)
-    largest = 0
+    sizes = np.zeros(m + 1, np.int64)
     for chunk in chunks(0):
         _count(chunk.sets.hashes, counts)
-        largest = max(largest, int(np.diff(chunk.sets.bounds).max(initial=0)))
+        sizes[chunk.first + 1 : chunk.first + len(chunk.values) + 1] = np.diff(chunk.sets.bounds)
+    largest, before = int(sizes.max()), np.cumsum(sizes)
+    limited = np.zeros(m, np.int64)
     start = 0
     while start < m:
         block = _empty(
             max(most_hashes, largest), max(most_hashes if within else most_hashes // 2, largest), most_docs, banding
         )
-        full = False
+        full, reach = False, m
         for chunk in chunks(start):
+            if chunk.first >= reach:
+                break
+            chunk = _up_to(chunk, reach)
             keys = band_keys(chunk.values, banding)
             ordered = _by_rarity(chunk.sets, counts)
             stop = _add(
@@ -105,13 +116,26 @@ def choose_large(
                 block,
                 most,
                 most_visits,
+                limited,
                 *choice,
             )
             if not full and stop < len(chunk.values):
                 full, start = True, chunk.first + stop
+                volume = before[start] + most_blocks * max(most_hashes, largest)
+                reach = min(
+                    start + most_blocks * most_docs, max(start + 1, int(np.searchsorted(before, volume, "right")) - 1)
+                )
         if not full:
             break
+        choice.left[reach:] += (choice.representative[reach:] == np.arange(reach, m)) & ~fixed[reach:]
     return choice
+
+
+def _up_to(chunk: JoinChunk, reach: int) -> JoinChunk:
+    """The documents of a chunk before position `reach`."""
+    count = min(len(chunk.values), reach - chunk.first)
+    bounds = chunk.sets.bounds[: count + 1]
+    return JoinChunk(chunk.first, chunk.values[:count], Sets(chunk.sets.hashes[: bounds[-1]], bounds))
 
 
 def _empty(hashes: int, entries: int, docs: int, banding: Banding) -> Block:
@@ -185,6 +209,7 @@ def _slot(value, heads):
     int64,
     int64,
     writes(np.int64),
+    writes(np.int64),
     writes(np.float64),
     writes(np.int64, 2),
     writes(np.int64),
@@ -205,6 +230,7 @@ def _add(
     block,
     most,
     most_visits,
+    limited,
     representative,
     score,
     tally,
@@ -213,7 +239,8 @@ def _add(
 ):
     """Decide the documents of a chunk against `block`; keep those without a match in it while it is not `full`.
 
-    Returns the position in the chunk of the first document that found no room, or the chunk's length.
+    `limited` counts for each document the blocks at which it reached a limit. Returns the position in the chunk of the first document
+    that found no room, or the chunk's length.
     """
     stop = ends.size - 1
     found = np.empty(block.positions.size, np.int64)
@@ -224,12 +251,15 @@ def _add(
         mine = hashes[ends[doc] : ends[doc + 1]]
         rare = ordered[ends[doc] : ends[doc] + _prefix(mine.size, threshold)]
         if not fixed[position]:
-            count, whole = _candidates(position, rare, block, found, most_visits, steps)
+            visits = max(min(most_visits, LEAST_VISITS), most_visits >> limited[position])
+            room = max(min(most, LEAST), most >> limited[position])
+            count, whole = _candidates(position, rare, block, found, visits, steps)
             other, alike, missed = first_match(
                 values[doc], keys[doc], mine, found[:count], block.values, block.keys, block.hashes, block.ends,
-                threshold, floor, within, most, tally, steps,
+                threshold, floor, within, room, tally, steps,
             )  # fmt: skip
             left[position] += missed + (not whole)
+            limited[position] += missed > 0 or not whole
             if other >= 0:
                 representative[position], score[position], left[position] = block.positions[other], alike, 0
         if full or representative[position] != position:

@@ -41,7 +41,7 @@ class Choice(NamedTuple):
     tally: np.ndarray
     """int64 (BINS, 3): candidate pairs compared, those that were true, and those left out, by estimated similarity."""
     left: np.ndarray
-    """int64 (m): candidates of a kept document that were not compared; where its index was not read to the end, one more."""
+    """int64 (m): candidates of a kept document that were not compared; one more for each index that was not read to the end, or not at all."""
     steps: np.ndarray
     """int64 (2): pairs of signatures compared, entries of an index read."""
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.engine import progress
 from stages.dedup.near import resolve
 
 
 @pytest.mark.parametrize("large", [False, True])
 def test_what_was_not_compared_is_in_the_receipts_the_ledger_and_one_line(
-    dedup, make_store, decisions, tmp_path, monkeypatch, large
+    dedup, make_store, decisions, tmp_path, monkeypatch, caplog, large
 ):
     if large:
         monkeypatch.setattr(resolve, "LARGE_DOCS", 100)
-    said: list[str] = []
-    monkeypatch.setattr(progress.current, "say", said.append)
     frame = [f"f{n}" for n in range(88)]
     texts = [" ".join([*frame, *(f"o{doc}x{n}" for n in range(12))]) for doc in range(700)]
     texts.append(texts[650] + " end")
@@ -26,7 +23,7 @@ def test_what_was_not_compared_is_in_the_receipts_the_ledger_and_one_line(
     limited = [row["note"] for row in done.ledgers().to_pylist() if row["note"]]
     assert len(limited) == notes["not_all_compared"] > 100 and "not compared with all its candidates" in limited[0]
     assert sum(bin.get("left_out", 0) for bin in notes["candidates"].values()) > 1_000
-    assert any(f"{len(limited):,} documents were not compared with all" in line for line in said)
+    assert any(f"{len(limited):,} documents were not compared with all" in line for line in caplog.messages)
 
 
 def test_of_few_candidates_none_is_left_out(dedup, make_store, tmp_path):

@@ -169,6 +169,62 @@ def test_the_work_on_one_document_has_a_ceiling(most_visits):
     assert 0 < compared <= (most_visits + 1) * n and found.tally[:, 0].sum() <= 2 * most * n
 
 
+def counted_chunks(values: np.ndarray, sets: jaccard.Sets, size: int, read: list[int]):
+    """`chunker`, with the number of documents of each chunk put into `read`."""
+
+    def chunks(start: int):
+        for chunk in chunker(values, sets, size)(start):
+            read.append(len(chunk.values))
+            yield chunk
+
+    return chunks
+
+
+def test_over_many_blocks_the_work_grows_with_the_documents_too():
+    """20 and 40 blocks of kept documents, none of which matches another: passes over the documents, entries of the indexes read,
+    signatures and sets compared."""
+    values, sets = alike(4_000)
+
+    def work(n: int) -> np.ndarray:
+        part, read = jaccard.Sets(sets.hashes[: sets.bounds[n]], sets.bounds[: n + 1]), []
+        found = prefixjoin.choose_large(
+            counted_chunks(values[:n], part, 50, read), np.zeros(n, bool), BANDING, 0.8,
+            most_hashes=1 << 20, most_docs=100, most=20, most_visits=80, most_blocks=5,
+        )  # fmt: skip
+        assert np.array_equal(found.representative, np.arange(n)) and found.left[700:].min() > 0
+        return np.array([sum(read), found.tally[:, 0].sum(), *found.steps])
+
+    half, whole = work(2_000), work(4_000)
+    assert (half > 0).all() and (whole <= 2.3 * half).all(), (half, whole)
+    assert half[0] <= (5 + 3) * 2_000
+    assert half[1] <= sum(2 * max(8, 20 >> block) for block in range(6)) * 2_000, "halved in every block, down to 8"
+    assert half[2] <= sum(max(64, 80 >> block) + 1 for block in range(6)) * 2_000
+
+
+def test_in_later_blocks_near_copies_still_go():
+    """Documents that reached their limits in block after block: the copies of one of the first block and of a later one go all the same."""
+    frame = [f"f{n}" for n in range(88)]
+    texts = [" ".join([*frame, *(f"o{doc}x{n}" for n in range(12))]) for doc in range(900)]
+    texts += [texts[20].replace("f7 ", "g7 "), texts[640].replace("f7 ", "g7 ")]
+    values, sets = measured(texts)
+    found = prefixjoin.choose_large(
+        chunker(values, sets, 50), np.zeros(902, bool), BANDING, 0.8, most_docs=100, most=20, most_visits=100
+    )
+    assert found.representative.tolist() == [*range(900), 20, 640]
+    assert found.left[-2:].tolist() == [0, 0] and found.left[899] > found.left[150] > 0
+
+
+def test_a_block_reaches_as_far_as_it_is_said_to():
+    texts = [f"w{doc}a w{doc}b w{doc}c w{doc}d" for doc in range(60)]
+    texts += [texts[3], texts[55]]
+    values, sets = measured(texts)
+    found = prefixjoin.choose_large(
+        chunker(values, sets, 1), np.zeros(62, bool), BANDING, 0.8, most_docs=10, most_blocks=2
+    )
+    assert found.representative.tolist() == [*range(61), 55], "the first block ends at 10, and reaches to 30"
+    assert found.left[:30].tolist() == [0] * 30 and found.left[30:].tolist() == [1] * 10 + [2] * 10 + [3] * 10 + [4, 0]
+
+
 def test_beyond_the_limit_the_likeliest_are_compared_and_near_copies_still_go():
     frame, n = [f"f{n}" for n in range(88)], 900
     texts = [" ".join([*frame, *(f"o{doc}x{n}" for n in range(12))]) for doc in range(n)]
