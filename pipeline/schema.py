@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipeline.unicode import compared
+from pipeline.unicode import folded
 
 STR = pa.large_string()
 BLOCK = pa.struct(
@@ -207,13 +207,12 @@ def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     )
 
 
-def _hash(*parts: str) -> str:
-    hasher = hashlib.blake2b(digest_size=16)
+def _hash(*parts: str | bytes) -> str:
+    pieces: list[bytes] = []
     for part in parts:
-        data = part.encode("utf-8", "surrogatepass")
-        hasher.update(len(data).to_bytes(8, "little"))
-        hasher.update(data)
-    return hasher.hexdigest()
+        data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
+        pieces += (len(data).to_bytes(8, "little"), data)
+    return hashlib.blake2b(b"".join(pieces), digest_size=16).hexdigest()
 
 
 def doc_id(source: str, locator: str, ordinal: int = 0) -> str:
@@ -223,7 +222,7 @@ def doc_id(source: str, locator: str, ordinal: int = 0) -> str:
 
 def content_id(text: str) -> str:
     """Identity of the words: NFC without characters that nobody sees, case-folded, runs of white space as one blank."""
-    return _hash("content", " ".join(compared(text).casefold().split()))
+    return _hash("content", folded(text))
 
 
 def child_id(parents: str | Sequence[str], stage: str, rule: str, ordinal: int) -> str:

@@ -12,6 +12,8 @@ import unicodedata
 from functools import cache
 from typing import Any, Literal
 
+import numpy as np
+
 MARKS = 30
 """Marks in a row, after decomposition, before a joiner parts them (UAX 15, D3)."""
 JOINER = "\u034f"
@@ -26,13 +28,19 @@ IGNORED = (
 """Default_Ignorable_Code_Point (Unicode 15, DerivedCoreProperties): soft hyphens, joiners, zero-width and directional marks, variation
 selectors, fillers and tags, none of which is seen. Some carry meaning (Persian, Indic scripts, emoji): they are left out where texts
 are compared, never of a text."""
+_ODD_BLANK = re.compile("[\x1c-\x1f]")
+"""White space of ASCII in strings that is none in bytes."""
 _IGNORED = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in IGNORED) + "]+")
 
 
 @cache
 def _long_runs() -> re.Pattern[str]:
     """Runs of marks that may have to be cut: a mark is up to two, and the character before them brings up to three."""
-    marks = [point for point in range(0x300, _LAST_MARK + 1) if _opening_marks(chr(point))]
+    marks = [
+        point
+        for point in range(0x300, _LAST_MARK + 1)
+        if unicodedata.combining(char := chr(point)) or unicodedata.decomposition(char) and _opening_marks(char)
+    ]
     ranges: list[list[int]] = []
     for point in marks:
         if ranges and ranges[-1][1] == point - 1:
@@ -83,6 +91,47 @@ def normalised(form: Literal["NFC", "NFD", "NFKC", "NFKD"], text: str) -> str:
     if text.isascii() or unicodedata.is_normalized(form, text):  # linear: marks out of order end it
         return text
     return unicodedata.normalize(form, stream_safe(text))
+
+
+_LONG = 128
+"""Characters from which on a text's are looked up by numpy, in a fifth of the time."""
+
+
+_FOLD = bytes(range(256)).lower().translate(bytes.maketrans(b"\t\n\r\v\f", b"     "))
+"""Letters of ASCII as small ones, its white space as blanks."""
+
+
+@cache
+def _unlike() -> np.ndarray:
+    """Per unit of UTF-16 (bool, 65,536): does a text with it differ from its words in more than case and blanks of ASCII?
+
+    True of what nobody sees, of what folds to something else, of other white space, and of surrogates: of all whose kind
+    one unit does not tell.
+    """
+    found = np.zeros(1 << 16, np.bool_)
+    for point in (*range(0x1C, 0x20), *range(0x80, 0x3400), *range(0xA000, 0xAC00), *range(0xD7A4, 1 << 16)):
+        char = chr(point)  # between them are ideographs and Hangul syllables
+        found[point] = char.isspace() or char.casefold() != char
+    found[0xD800:0xE000] = True
+    for first, last in IGNORED:
+        found[first : last + 1] = True
+    return found
+
+
+def folded(text: str) -> bytes:
+    """UTF-8 of a text's words in the form of `compared`, case-folded, with one blank between them."""
+    if len(text) >= _LONG:
+        if text.isascii():
+            plain = not _ODD_BLANK.search(text)
+        else:
+            units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), np.uint16)
+            plain = not _unlike()[units].any() and unicodedata.is_normalized("NFC", text)
+        if plain:
+            data = text.encode().translate(_FOLD)
+            while b"  " in data:
+                data = data.replace(b"  ", b" ")
+            return data.strip(b" ")
+    return " ".join(compared(text).casefold().split()).encode("utf-8", "surrogatepass")
 
 
 def compared(text: str) -> str:

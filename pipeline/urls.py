@@ -117,8 +117,10 @@ def host_of(url: str | None) -> str | None:
     >>> host_of("https://Blog.example:8080/a"), host_of("http://[bad/"), host_of(None)
     ('blog.example', None, None)
     """
+    if not url:
+        return None
     try:
-        return urlsplit(url or "").hostname
+        return urlsplit(url).hostname
     except ValueError:
         return None
 

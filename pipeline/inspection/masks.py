@@ -18,7 +18,9 @@ def mask(texts: list[str]) -> list[str]:
 def masked(names: Sequence[str | None]) -> list[str | None]:
     """Names of files, places in them and notes without personal data. Most cannot hold any and are not looked at."""
     odd = sorted({name for name in names if name and _may(name)})
-    found = dict(zip(odd, mask(odd), strict=True)) if odd else {}
+    if not odd:
+        return list(names)
+    found = dict(zip(odd, mask(odd), strict=True))
     return [found.get(name, name) if name else name for name in names]
 
 

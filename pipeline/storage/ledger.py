@@ -80,14 +80,17 @@ class Ledger:
                 raise WorkError(
                     f"reason {word!r} is not of the form stage.word", "use a closed vocabulary such as word_count.low"
                 )
+        reason_array = pa.array(why, STR)
         if out is None:
-            out = [i if w is None else None for i, w in zip(id_array.to_pylist(), why)]
-        every = reasons if reasons is not None else [[w] if w else [] for w in why]
+            out = id_array.cast(STR)
+            if reason_array.null_count < n == len(why):
+                dropped_rows = reason_array.is_valid().to_numpy(zero_copy_only=False)
+                out = out.take(pa.array(np.arange(n), mask=dropped_rows))  # no bytes of theirs behind the nulls
         columns: dict[str, Any] = {
             "id": id_array,
             "out": out if isinstance(out, (pa.Array, pa.ChunkedArray)) else pa.array(out, STR),
-            "reason": pa.array(why, STR),
-            "reasons": pa.array(every, pa.list_(STR)),
+            "reason": reason_array,
+            "reasons": pa.array(reasons, pa.list_(STR)) if reasons is not None else _alone(reason_array),
             "duplicate_of": pa.array(duplicate_of, STR) if duplicate_of is not None else pa.nulls(n, STR),
             "span_start": pa.array([s[0] if s else None for s in span], pa.int64())
             if span
@@ -125,6 +128,12 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` with the columns of `schema`, null where it lacks one."""
     columns = [table.column(f.name) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in schema]
     return pa.table(columns, schema=schema)
+
+
+def _alone(reason: pa.Array) -> pa.Array:
+    """Lists of the one reason, empty where there is none."""
+    ends = np.cumsum(reason.is_valid().to_numpy(zero_copy_only=False), dtype=np.int32)
+    return pa.ListArray.from_arrays(pa.array(np.concatenate(([np.int32(0)], ends))), reason.drop_null())
 
 
 def _edits(edits: Sequence[list[Edit] | None] | None, n: int) -> pa.Array:

@@ -39,23 +39,30 @@ def evaluated(stage: Decontaminate, batch: pa.RecordBatch) -> Work:
     for row in np.flatnonzero(templates.length).tolist():
         if row not in found and (items := template_in(docs.text[row].as_py(), templates, row)):
             found[row] = items
-    reasons = [_reasons(found.get(row, []), stage.drop) for row in range(docs.n)]
-    best = [found[row][0] if row in found else None for row in range(docs.n)]
+    reason: list[str | None] = [None] * docs.n
+    reasons: list[list[str]] = [[]] * docs.n
+    span: list[tuple[int, int] | None] = [None] * docs.n
+    note = [None if why is None else _note(index.items, [], why) for why in unread]
+    coverage, counts = np.zeros(docs.n), np.zeros(docs.n)
+    for row, items in found.items():  # few rows have any
+        dropped = _reasons(items, stage.drop)
+        reason[row], reasons[row] = dropped[0] if dropped else None, dropped or _reported(items)
+        span[row], coverage[row] = (items[0].start, items[0].end), items[0].share
+        note[row] = _note(index.items, items, unread[row])
+        counts[row] = sum(f.item != NO_ITEM for f in items)
     ledger = Ledger.rows(
         batch.column("id"),
-        reason=[why[0] if why else None for why in reasons],
-        reasons=[why or _reported(found.get(row, [])) for row, why in enumerate(reasons)],
-        span=[(one.start, one.end) if one else None for one in best],
-        note=[_note(index.items, found.get(row, []), unread[row]) for row in range(docs.n)],
+        reason=reason,
+        reasons=reasons if found else None,
+        span=span if found else None,
+        note=note,
         metrics={
-            "decontaminate.coverage": np.array([one.share if one else 0.0 for one in best]),
-            "decontaminate.items": np.array(
-                [sum(f.item != NO_ITEM for f in found.get(row, ())) for row in range(docs.n)], np.float64
-            ),
+            "decontaminate.coverage": coverage,
+            "decontaminate.items": counts,
             "decontaminate.template_windows": templates.count.astype(np.float64),
         },
     )
-    kept = np.array([not why for why in reasons], bool)
+    kept = np.array([why is None for why in reason], bool)
     return Work(
         batch.filter(pa.array(kept)) if not kept.all() else batch, ledger, _notes(stage, index.items, batch, found)
     )

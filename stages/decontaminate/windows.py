@@ -17,6 +17,8 @@ from stages.text.characters import ALNUM, CJK, CODE_POINTS, HANGUL, classes
 
 WEIGHT = 24
 HEAVY = 3
+LAST_CASED = 0x2_0000
+"""No letter from here on has a case (Unicode 16): ideographs, tags, private use."""
 
 
 @cache
@@ -24,8 +26,9 @@ def normal() -> np.ndarray:
     """What each code point counts as: its lower case (full-width forms as ASCII), 0 where it does not count. uint32."""
     points = np.arange(CODE_POINTS, dtype=np.uint32)
     points[0xD800:0xE000] = 0
-    lower = np.strings.lower(points.view("U1")).astype("U1")
-    table = lower.view(np.uint32).copy()
+    table = points.copy()
+    cased = points[:LAST_CASED]
+    table[:LAST_CASED] = np.strings.lower(cased.view("U1")).astype("U1").view(np.uint32)
     table[0xFF10:0xFF1A] = points[0x30:0x3A]
     table[0xFF21:0xFF3B] = points[0x61:0x7B]
     table[0xFF41:0xFF5B] = points[0x61:0x7B]

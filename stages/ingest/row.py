@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import zip_longest
 from typing import Any, TypeVar
 
@@ -118,6 +119,9 @@ UNSEEN = (
 )
 """Also joiners, marks of direction, fillers and variation selectors, which mean something beside a letter: a line of nothing else is empty."""
 _LAST = frozenset(UNSEEN)
+_ENDS = _LAST | frozenset(BREAKS + "\n")
+_SHORT = 256
+"""Code points up to which one pass over a text costs less than to look for each of nine characters."""
 _PIECE = 1 << 20
 """Code points whose lines are in memory at once."""
 
@@ -131,14 +135,26 @@ def clean(text: str) -> str:
     """
     if not text.isascii():
         try:
-            text.encode()
+            text.encode("utf-16-le")  # the quickest that refuses lone surrogates
         except UnicodeEncodeError:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
         text = normalised("NFC", text)
     return _plain_lines(text)
 
 
+@lru_cache(maxsize=1 << 10)
+def _clean_name(name: str) -> str:
+    return clean(name)
+
+
+def clean_name(name: str) -> str:
+    """`clean` of what many rows have in common: the name of their file or of a column."""
+    return _clean_name(name) if len(name) < _SHORT else clean(name)
+
+
 def _plain_lines(text: str) -> str:
+    if len(text) < _SHORT and len(text.splitlines()) == 1 and text[-1] not in _ENDS:
+        return text  # one line, as most fields are
     if "\r" in text:
         text = text.replace("\r\n", "\n")
     for mark in BREAKS if not text.isascii() else BREAKS[:6]:
@@ -212,8 +228,8 @@ def meta_list(meta: Mapping[str, Any]) -> list[dict[str, str | None]]:
     for key, value in meta.items():
         text = isinstance(value, str)
         word = value if text else canonical(value)
-        if word is not None and (text or word != "null"):
-            entries.append({"key": clean(str(key)), "value": clean(word), "type": None if text else "json"})
+        if text or word != "null":
+            entries.append({"key": clean_name(str(key)), "value": clean(word), "type": None if text else "json"})
     return entries
 
 

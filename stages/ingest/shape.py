@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from pipeline.schema import apply_edits, child_id, content_id
 from stages.ingest import labelled, table_row
-from stages.ingest.html import page
-from stages.ingest.readers import texts
-from stages.ingest.row import Document, Raw, clean, dropped, line_edits, meta_list
+from stages.ingest.row import Document, Raw, clean_name, dropped, line_edits, meta_list
 from stages.ingest.vectors import taken
 
 As = Literal["document", "chat", "pair", "ranking"]
@@ -56,22 +54,23 @@ class Shaper:
         self.vectors = vectors or {}
         self._waiting: dict[tuple[bool, str], deque[Waiting]] = defaultdict(deque)
 
-    def take(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
+    def take(self, raw: Raw, row_id: str, file: str) -> list[Outcome]:
         """The outcomes of one record; a labelled answer may wait for its counterpart."""
         vectors = taken(raw.body, self.vectors) if raw.kind == "row" and self.vectors else {}
-        for outcome in self._shaped(raw, row_id, file):
-            yield (
-                outcome._replace(values=outcome.values | vectors) if vectors and outcome.values is not None else outcome
-            )
+        found = self._shaped(raw, row_id, file)
+        if vectors:
+            return [o if o.values is None else o._replace(values=o.values | vectors) for o in found]
+        return list(found)
 
-    def _shaped(self, raw: Raw, row_id: str, file: str) -> Iterator[Outcome]:
+    def _shaped(self, raw: Raw, row_id: str, file: str) -> Iterable[Outcome]:
         if raw.kind == "fault":
-            yield Outcome((row_id,), None, None, raw.reason, raw.note, raw.metrics)
-        elif self.options.as_ == "document":
-            yield self._document(raw, row_id, file)
-        else:
-            for outcome in self._labelled(raw, row_id, file):
-                yield outcome._replace(note="; ".join(filter(None, (raw.note, outcome.note)))) if raw.note else outcome
+            return (Outcome((row_id,), None, None, raw.reason, raw.note, raw.metrics),)
+        if self.options.as_ == "document":
+            return (self._document(raw, row_id, file),)
+        found = self._labelled(raw, row_id, file)
+        if raw.note:
+            return [o._replace(note="; ".join(filter(None, (raw.note, o.note)))) for o in found]
+        return found
 
     def finish(self) -> Iterator[Outcome]:
         """Labelled answers whose counterpart never came."""
@@ -83,30 +82,36 @@ class Shaper:
 
     def _document(self, raw: Raw, row_id: str, file: str) -> Outcome:
         document = self._read(raw)
-        document.metrics |= raw.metrics
+        if raw.metrics:
+            document.metrics |= raw.metrics
         if raw.note and raw.note != document.note:
             document.note = "; ".join(filter(None, (raw.note, document.note)))
         if document.reason is not None:
             return Outcome((row_id,), None, None, document.reason, document.note, document.metrics)
         values = document.values | {
             "id": row_id,
-            "source": clean(file),
+            "source": clean_name(file),
             "content_id": content_id(document.values["text"]),
         }
         return Outcome((row_id,), row_id, values, None, document.note, document.metrics)
 
     def _read(self, raw: Raw) -> Document:
         if raw.kind == "page":
+            from stages.ingest.html import page  # with numba, which rows and texts need not load
+
             given = self.options
             document = page.read(
                 raw, given.extract, given.comments, given.headings, given.extractor, given.markup == "markdown"
             )
         elif raw.kind in TEXT_KINDS:
+            from stages.ingest.readers import texts
+
             document = texts.read(raw)
         else:
             document = table_row.read(raw, self.options.columns)
         text = document.values.get("text") or ""
-        if edits := line_edits(text):  # a page whose markup held such lines
+        # A page's markup and a Python source's docstrings may hold such lines; other texts are clean as they are read.
+        if raw.kind in ("page", "python") and (edits := line_edits(text)):
             text, blocks = apply_edits(text, edits, document.values["blocks"])
             document.values |= {"text": text, "blocks": blocks}
         if 4 * len(text) > self.options.max_bytes and len(text.encode()) > self.options.max_bytes:
@@ -188,4 +193,4 @@ class Shaper:
     def _provenance(self, row: dict[str, Any], used: tuple[str, ...], file: str) -> dict[str, Any]:
         rest = {name: value for name, value in row.items() if name not in used}
         known = {ours: table_row.word(rest, table_row.KNOWN[ours]) for ours in ("lang", "url", "licence")}
-        return known | {"source": clean(file), "meta": meta_list(rest)}
+        return known | {"source": clean_name(file), "meta": meta_list(rest)}

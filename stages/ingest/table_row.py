@@ -20,6 +20,7 @@ KNOWN = {
 """Columns of a document and the names under which files commonly hold them."""
 
 
+_NAMES = frozenset(name for names in KNOWN.values() for name in names)
 TALK = frozenset(("messages", "conversations", "instruction", "prompt", "completion", "response", "chosen"))
 """Columns that rows of labelled sets have."""
 
@@ -42,11 +43,10 @@ def own_id(row: Mapping[str, Any], columns: Mapping[str, str]) -> str | None:
 def read(raw: Raw, columns: Mapping[str, str]) -> Document:
     """The document of a row. Nothing is dropped for being short; `row.clean` is the only change to the text."""
     row = renamed(raw.body, columns)
-    if columns.get("text", "text") in raw.facts.get("lost", ()):
+    name = columns.get("text", "text")
+    if raw.facts and name in raw.facts.get("lost", ()):
         return dropped("ingest.broken_record", raw.note)
-    if (kind := raw.facts.get("apart", {}).get(columns.get("text", "text"))) is not None and raw.body.get(
-        columns.get("text", "text")
-    ) is None:
+    if raw.facts and (kind := raw.facts.get("apart", {}).get(name)) is not None and raw.body.get(name) is None:
         return dropped(f"ingest.{kind}", raw.note)
     if "text" not in row:
         names = ", ".join(sorted(map(str, raw.body))[:12])
@@ -55,22 +55,23 @@ def read(raw: Raw, columns: Mapping[str, str]) -> Document:
             if TALK & set(map(str, raw.body))
             else ""
         )
-        return dropped("ingest.wrong_columns", f"no column {columns.get('text', 'text')!r} among: {names[:200]}{more}")
+        return dropped("ingest.wrong_columns", f"no column {name!r} among: {names[:200]}{more}")
     text = row.pop("text")
     if text is None:
         return dropped("ingest.null_text")
     if not isinstance(text, str):
         return dropped("ingest.wrong_columns", f"text is a {type(text).__name__}")
     text = clean(text)
-    if not text.strip():
+    if not text or text.isspace():
         return dropped("ingest.empty")
     values: dict[str, Any] = {"text": text, "signals": [], "blocks": []}
-    for ours, names in KNOWN.items():
-        values[ours] = word(row, names)
-    if values["lang"] is not None and (primary := tag(values["lang"])):
-        values["lang"] = primary
-    if values["licence"] is not None:
-        values["licence"] = spdx(values["licence"])
+    if not _NAMES.isdisjoint(row):
+        for ours, names in KNOWN.items():
+            values[ours] = word(row, names)
+        if values["lang"] is not None and (primary := tag(values["lang"])):
+            values["lang"] = primary
+        if values["licence"] is not None:
+            values["licence"] = spdx(values["licence"])
     values["meta"] = meta_list(row)
     return Document(values, None, raw.note)
 

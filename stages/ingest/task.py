@@ -135,16 +135,21 @@ def outcomes(
 
 def _with_source(outcome: Outcome, waiting: dict[str, tuple[str, str]]) -> Outcome:
     """The outcome, with file and locator where it is a dropped record's; an answer that waits for its counterpart keeps its own."""
-    origins = [waiting.pop(row_id, (None, None)) for row_id in outcome.ids]
+    source, locator = waiting.pop(outcome.ids[0], (None, None))
+    for row_id in outcome.ids[1:]:
+        waiting.pop(row_id, None)
     if outcome.reason is None or outcome.reason == FORGOTTEN:
         return outcome
-    source, locator = origins[0]
     return outcome._replace(source=clean(source) if source else None, locator=clean(locator) if locator else None)
 
 
 def _hidden(outcome: Outcome, forgotten: Forgotten) -> Outcome:
     """What was forgotten does not come back: the id stays in the ledger, with the reason alone."""
-    if outcome.values is None or (forgotten.marks.isdisjoint(outcome.ids) and not forgotten.hides(outcome.values)):
+    if (
+        not forgotten.marks
+        or outcome.values is None
+        or (forgotten.marks.isdisjoint(outcome.ids) and not forgotten.hides(outcome.values))
+    ):
         return outcome
     return Outcome(outcome.ids, None, None, FORGOTTEN)
 

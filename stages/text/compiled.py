@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import io
 import logging
 import os
 import pickle
@@ -24,7 +25,7 @@ import sys
 import tempfile
 import time
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ njit = numba.njit
 int64, uint64, float64, boolean = numba.int64, numba.uint64, numba.float64, numba.boolean
 FORMAT = 1
 """Number of the way machine code is made here: another one makes all files new."""
-SUFFIX = ".kernel"
+SUFFIX, ARRAYS = ".kernel", ".npz"
 ROOM = 256 << 20
 """Bytes of machine code kept in the folder; above it the files used longest ago are deleted. The kernels of one version of the
 code take about 10 MB."""
@@ -229,6 +230,21 @@ def _write(path: Path, data: bytes) -> None:
         prune(path.parent)
     except OSError:
         return
+
+
+def stored(name: str, made_of: Sequence[bytes], make: Callable[[], Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """The arrays of `make()`, from the folder where they were made of the same bytes before, with the same numpy; else made and kept."""
+    hasher = hashlib.blake2b(f"{FORMAT} {np.__version__}".encode(), digest_size=16)
+    for part in made_of:
+        hasher.update(len(part).to_bytes(8, "little") + part)
+    path = folder() / f"{name}-{hasher.hexdigest()}{ARRAYS}"
+    if (data := _read(path)) is None:
+        made = io.BytesIO()
+        np.savez(made, **make())
+        data = made.getvalue()
+        _write(path, data)
+    with np.load(io.BytesIO(data), allow_pickle=False) as found:
+        return dict(found)
 
 
 def _proof(data: bytes) -> bytes:

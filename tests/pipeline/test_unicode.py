@@ -61,3 +61,28 @@ def test_twice_the_marks_are_twice_the_work(monkeypatch, marks):
 def test_what_nobody_sees_is_not_compared_and_what_is_seen_is():
     assert compared("m\u00adi\u200bl\u2060l\ufe0f\U000e0061") == "mill"
     assert compared("cafe\u0301") == "café" and compared("Mill  x") == "Mill  x"
+
+
+MIXED = st.text(
+    st.one_of(
+        st.sampled_from(
+            "aA  \t\n\r\v\f\x1c\x1f\x85\xa0\u3000\u2028\u200b\xad\ufeffßÉİſΣςKŁ가각힣ᄀ\u0301\U0001d465\ud800\uffa0ㅤꭰ"
+        ),
+        st.characters(),
+    ),
+    max_size=60,
+)
+
+
+@settings(deadline=None, max_examples=400)
+@given(MIXED, st.sampled_from(["", "가 나다  라\n" * 30, "The  words.\n\n" * 12, "\u201c안녕\u201d " * 40]))
+def test_long_texts_fold_as_short_ones_do(odd, plain):
+    """By looking up units of UTF-16 and folding bytes, or character by character: the same words."""
+    for text in (odd + plain, plain + odd, odd * 5):
+        assert unicode.folded(text) == " ".join(compared(text).casefold().split()).encode("utf-8", "surrogatepass")
+
+
+def test_every_character_folds_in_a_long_text_as_in_a_short_one():
+    for point in (*range(0x3400), *range(0xA000, 0xAC00), *range(0xD7A4, 0x1_0100), 0x1D465, 0x1E900):
+        text = chr(point) + "가나 " * 50
+        assert unicode.folded(text) == " ".join(compared(text).casefold().split()).encode("utf-8", "surrogatepass")

@@ -98,7 +98,7 @@ def load(text: str, codec: str) -> tuple[Any, str | None]:
         return found[0] if found[1] is None else "\\ufffd"
 
     text, note = told(text, codec)
-    if "\\ud" in text or "\\uD" in text or "\\u0000" in text:
+    if "\\u" in text and ("\\ud" in text or "\\uD" in text or "\\u0000" in text):
         text = _ESCAPE.sub(whole, text)
     if halves:
         note = "; ".join(filter(None, (note, f"{halves} escapes that are no character")))

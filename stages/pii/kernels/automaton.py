@@ -12,7 +12,8 @@ step is a few wide ANDs; the whole rule book builds in a fraction of a second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -350,6 +351,20 @@ def _byte_classes(ranges: Sequence[tuple[int, int]]) -> tuple[np.ndarray, list[i
     order: dict[int, int] = {}
     classes = np.array([order.setdefault(mask, len(order)) for mask in masks], np.uint8)
     return classes, list(order)
+
+
+def kept(build: Callable[[Sequence[str]], Automaton], words: Sequence[str]) -> Automaton:
+    """`build(words)`, made once per machine: a second of CPU that every process, each of a report too, would spend again.
+
+    It is kept beside machine code, under a name that is a hash of this file's source and of `words`.
+    """
+    from stages.text.compiled import stored
+
+    source = Path(__file__).read_bytes()
+    arrays = stored(
+        f"automaton.{build.__name__}", [source, *(word.encode() for word in words)], lambda: build(words)._asdict()
+    )
+    return Automaton(**arrays | {"width": int(arrays["width"])})
 
 
 def find_words(words: Sequence[str]) -> Automaton:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.pii.kernels.automaton import compile_patterns
+from stages.pii.kernels.automaton import compile_patterns, kept
 from stages.pii.kernels.labels import bits_of, labels
 from stages.pii.kernels.rules import NUMBER, PatternRule, rule_book
 
@@ -74,7 +74,7 @@ def book() -> Book:
     """The compiled rule book of this process."""
     rules = rule_book()
     patterned = [index for index, rule in enumerate(rules) if rule.pattern]
-    automaton = compile_patterns([rules[index].pattern for index in patterned])
+    automaton = kept(compile_patterns, [rules[index].pattern for index in patterned])
     words = labels()
     return Book(
         signs=np.stack([_signs(), automaton.classes, words.automaton.classes]),

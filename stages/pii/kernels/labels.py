@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.pii.kernels.automaton import Automaton, find_words
+from stages.pii.kernels.automaton import Automaton, find_words, kept
 
 KINDS: dict[str, tuple[int, int, int]] = {
     # kind: (bit, reach before the number, reach behind it), reaches in bytes of UTF-8
@@ -101,7 +101,7 @@ def labels() -> LabelTable:
     encoded = [word.encode() for word, _ in rows]
     kinds = [KINDS[kind] for _, kind in rows]
     return LabelTable(
-        find_words([word for word, _ in rows]),
+        kept(find_words, [word for word, _ in rows]),
         np.array([bit for bit, _, _ in kinds], np.int64),
         np.array([len(word) for word in encoded], np.int64),
         np.array([before for _, before, _ in kinds], np.int64),

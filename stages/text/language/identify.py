@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
@@ -80,6 +81,14 @@ def code(label: str) -> str:
     return ISO_639_1.get(word, word)
 
 
+@lru_cache(4)
+def _codes(model: str) -> np.ndarray:
+    """The languages of a model's labels, in their order."""
+    from stages.text.classify.apply import scorer
+
+    return np.array([code(label) for label in scorer(model).labels], object)
+
+
 @dataclass(frozen=True)
 class Identified:
     """Language and score (0 to 1) per text, and what the model said of the whole text."""
@@ -134,7 +143,7 @@ def _scored(model: str, data: np.ndarray, starts: np.ndarray, ends: np.ndarray, 
     unclear = scorer(model)
     outside, everywhere, capitals = _letters(data, starts, ends)
     sums = unclear.sums(*_in_small_letters(data, starts, ends, capitals))
-    names = np.array([code(label) for label in unclear.labels], object)
+    names = _codes(model)
     count = max(top, min(TRIED, len(names)))
     numbers, whole = unclear.top(sums.means[:, 0], count)
     whole = np.where(sums.features[:, :1] > 0, whole, 0.0)
@@ -191,6 +200,18 @@ def _in_small_letters(
     return np.concatenate([data, np.frombuffer(b"".join(small), np.uint8)]), starts, ends
 
 
+@cache
+def _held() -> tuple[dict[str, int], np.ndarray, np.ndarray]:
+    """Languages that are held to scripts: the row of each, which scripts (languages x scripts, 0 or 1), and whether it is Chinese.
+    Row 0 is that of all others."""
+    rows = {lang: row for row, lang in enumerate(sorted(written()), 1)}
+    writes, chinese = np.zeros((len(rows) + 1, len(SCRIPTS)), np.int64), np.zeros(len(rows) + 1, bool)
+    for lang, row in rows.items():
+        writes[row, sorted(written()[lang])] = 1
+        chinese[row] = lang in CHINESE
+    return rows, writes, chinese
+
+
 def _possible(labels: np.ndarray, scores: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The guesses without those that the scripts rule out (score 0), and the language that owns a text's script as one more guess."""
     total = np.maximum(letters.sum(axis=1), 1)
@@ -198,11 +219,14 @@ def _possible(labels: np.ndarray, scores: np.ndarray, letters: np.ndarray) -> tu
     decided = letters.max(axis=1) >= MAIN_SHARE * total
     kana = letters[:, KANA] >= np.maximum(KANA_SHARE * (letters[:, KANA] + letters[:, HAN]), 1)
     scores = scores.copy()
-    for lang in set(labels.ravel().tolist()) & set(written()):
-        share = letters[:, sorted(written()[lang])].sum(axis=1) / total
-        least = np.where(main == LATIN, 0.0, np.where(decided, MAIN_SHARE, SOME_SHARE))
-        out = (share < least) | (share == 0.0) | (kana & (main != LATIN) & (lang in CHINESE))
-        scores[(labels == lang) & out[:, None]] = 0.0
+    least = np.where(main == LATIN, 0.0, np.where(decided, MAIN_SHARE, SOME_SHARE))
+    not_chinese = kana & (main != LATIN)
+    rows, writes, chinese = _held()
+    for column in range(labels.shape[1]):
+        of = np.fromiter(map(rows.get, labels[:, column].tolist(), repeat(0)), np.int64, len(labels))
+        share = (letters * writes[of]).sum(axis=1) / total
+        out = (share < least) | (share == 0.0) | (not_chinese & chinese[of])
+        scores[(of > 0) & out, column] = 0.0
     scores[decided & (main == OTHER)] = 0.0
     owners = np.array([OWNERS.get(name, "") for name in SCRIPTS], object)[main]
     owners = np.where(decided & (main == HAN) & kana, "ja", owners)

@@ -37,8 +37,10 @@ def list_index(langs: pa.Array | None, n: int, lists: dict[str, tuple[str, ...]]
     fallback = order.index(UNKNOWN) if UNKNOWN in order else -1
     if langs is None:
         return np.full(n, fallback, np.int64)
-    words = [primary(lang) for lang in langs.to_pylist()]
-    return np.array([fallback if w is None else order.index(w) if w in lists else -1 for w in words], np.int64)
+    given = langs.to_pylist()
+    words = {lang: primary(lang) for lang in set(given)}
+    of = {lang: fallback if w is None else order.index(w) if w in lists else -1 for lang, w in words.items()}
+    return np.fromiter(map(of.__getitem__, given), np.int64, n)
 
 
 def distinct(docs: Docs, langs: pa.Array | None, lists: dict[str, tuple[str, ...]]) -> np.ndarray:

@@ -232,3 +232,20 @@ def test_artefacts_are_proven_by_their_files(tmp_path):
 def test_receipts_survive_the_round_trip():
     receipt = Receipt("s", 1, "k", "c", "l", reasons={"a.b": 2}, notes={"n": [1]})
     assert Receipt.loads(receipt.dumps()) == receipt
+
+
+@pytest.mark.parametrize("dropped", [[], [1], [0, 1, 2]])
+def test_a_ledgers_derived_columns_are_those_that_could_be_given(dropped):
+    """In their buffers too, which reach the file: nothing of a dropped id stands behind its null."""
+    ids = ["one", "two", "three"]
+    why = ["quality.low" if row in dropped else None for row in range(3)]
+    derived = Ledger.rows(pa.array(ids, pa.large_string()), reason=why)
+    given = Ledger.rows(
+        ids,
+        reason=why,
+        out=[None if reason else one for one, reason in zip(ids, why, strict=True)],
+        reasons=[[reason] if reason else [] for reason in why],
+    )
+    assert derived.equals(given)
+    size = {name: pa.concat_arrays(derived[name].chunks).nbytes for name in ("out", "reasons")}
+    assert size == {name: pa.concat_arrays(given[name].chunks).nbytes for name in ("out", "reasons")}

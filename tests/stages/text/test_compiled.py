@@ -261,3 +261,23 @@ def test_options_are_part_of_what_a_kernel_is_known_by():
         made = compiled.Kernel(run, types, counted)
         seen.add(made._cache.path(types, made.targetctx.codegen()).name)
     assert len(seen) == 2
+
+
+def test_arrays_are_made_once_per_machine_and_again_where_their_file_is_damaged(monkeypatch, tmp_path):
+    monkeypatch.setenv("MAETDOL_CACHE", str(tmp_path))
+    made = []
+
+    def make():
+        made.append(1)
+        return {"moves": np.arange(5, dtype=np.int32), "width": 7}
+
+    for _ in range(2):
+        found = compiled.stored("table", [b"a", b"b"], make)
+        assert found["moves"].dtype == np.int32 and found["moves"].tolist() == [0, 1, 2, 3, 4] and found["width"] == 7
+    assert len(made) == 1
+    compiled.stored("table", [b"ab"], make)  # other parts of the same bytes
+    assert len(made) == 2
+    (path, _) = sorted(compiled.folder().glob("table-*.npz"), key=lambda path: path.stat().st_mtime_ns)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert compiled.stored("table", [b"a", b"b"], make)["moves"].tolist() == [0, 1, 2, 3, 4]
+    assert len(made) == 3

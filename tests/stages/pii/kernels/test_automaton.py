@@ -2,11 +2,12 @@
 
 import re
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.pii.kernels.automaton import compile_patterns, find_words, utf8_sequences
+from stages.pii.kernels.automaton import compile_patterns, find_words, kept, utf8_sequences
 from stages.pii.kernels.rules import rule_book
 
 PATTERNS = [
@@ -94,3 +95,14 @@ def test_every_pattern_of_the_rule_book_reads_the_same_in_re():
                 state = moves[state, automaton.classes[out[-1]]]
             if automaton.first[state] != automaton.first[state + 1]:
                 assert re.fullmatch(rule.pattern, out.decode("utf-8", "surrogatepass")), rule.name
+
+
+@pytest.mark.parametrize(("build", "words"), [(compile_patterns, PATTERNS), (find_words, ["card", "전화", "car"])])
+def test_one_that_was_kept_is_the_same(monkeypatch, tmp_path, build, words):
+    monkeypatch.setenv("MAETDOL_CACHE", str(tmp_path))
+    fresh = build(words)
+    for _ in range(2):
+        for one, other in zip(fresh, kept(build, words), strict=True):
+            assert type(one) is type(other) and np.array_equal(one, other)
+            assert not isinstance(one, np.ndarray) or one.dtype == other.dtype
+    assert len(list(tmp_path.rglob("*.npz"))) == 1
