@@ -12,7 +12,8 @@ import time
 import pyarrow.compute as pc
 import pytest
 
-from pipeline.inspection.inspect import stores_of, trace
+from pipeline.inspection.inspect import stores_of
+from pipeline.inspection.trace import trace
 from pipeline.storage.store import ARTEFACT, Store
 
 TEXT_STEPS = "site packages quality dedup pii decontaminate mix tokenizer pack sft sft-unique sft-rows".split()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 
@@ -39,29 +41,57 @@ def report_command(root: str, out: str | None) -> int:
     return 0
 
 
-@click.command("inspect", help="Look into a store: columns, rows, counts, reasons.")
-@click.argument("store")
-@click.option("--rows", "-n", default=3, show_default=True, metavar="N", help="Rows to show.")
+@click.command("inspect", help="Look into a store: columns, counts, reasons, rows chosen; of a root, its stores.")
+@click.argument("store", metavar="STORE|ROOT")
+@click.option("--rows", "-n", default=3, show_default=True, metavar="N", help="Rows to show, at most 1,000.")
 @click.option("--id", "row_id", metavar="ID", help="Show the row of this id, whole.")
-@click.option("--dropped", is_flag=True, help="Show ledger rows of what was dropped instead.")
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Rows for which this holds: \"lang = 'ko' AND lang_score < 0.7\"; with --dropped over the ledger's columns, such as '\"word_count.words\" > 40'.",
+)
+@click.option(
+    "--grep", metavar="PATTERN", help="Rows whose text holds this regular expression (Rust's: no look-around)."
+)
+@click.option("--literal", is_flag=True, help="--grep looks for the words as they are.")
+@click.option("--sample", is_flag=True, help="Random rows, the same for the same --seed.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Of --sample.")
+@click.option(
+    "--dropped",
+    is_flag=True,
+    help="Show what was dropped instead: its text from the step before, the numbers measured, and the limits. --grep then reads the texts of 20,000 dropped rows at most.",
+)
+@click.option("--reason", metavar="WORD", help="Dropped for this reason, such as gopher_quality.words.low.")
+@click.option("--nearest", is_flag=True, help="With --reason: those nearest to the limit first.")
+@click.option("--json", "as_json", is_flag=True, help="Rows as JSON, one a line.")
 @click.option(
     "--columns",
     "paths",
     metavar="PATH,...",
     help="Show these alone: columns, or paths such as meta.author.name or meta.tags[0].  [default: all]",
 )
-def inspect_command(store: str, rows: int, row_id: str | None, dropped: bool, paths: str | None) -> int:
-    from pipeline.inspection.inspect import inspect
+def inspect_command(
+    store: str, row_id: str | None, where: str | None, grep: str | None, as_json: bool, paths: str | None, **asked: Any
+) -> int:
+    names = paths.split(",") if paths else ()
+    chosen = [where, grep, as_json, asked["sample"], asked["dropped"], asked["reason"], asked["nearest"]]
+    if not any(chosen):
+        from pipeline.inspection.inspect import inspect
 
-    click.echo(inspect(store, rows, row_id, dropped, paths.split(",") if paths else ()))
+        click.echo(inspect(store, asked["rows"], row_id, names))
+        return 0
+    from pipeline.inspection.selection import Selection, lines
+
+    for line in lines(store, Selection(row_id=row_id, where=where, grep=grep, paths=names, **asked), as_json):
+        click.echo(line)
     return 0
 
 
-@click.command("trace", help="What happened to a document, stage by stage, and why.")
+@click.command("trace", help="What happened to a document, stage by stage, and why: numbers and limits.")
 @click.argument("root")
 @click.argument("what", metavar="ID_URL_OR_FILE")
 def trace_command(root: str, what: str) -> int:
-    from pipeline.inspection.inspect import trace
+    from pipeline.inspection.trace import trace
 
     click.echo(trace(root, what))
     return 0

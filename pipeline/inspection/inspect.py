@@ -1,36 +1,34 @@
-"""Looking into stores: inspect, trace, list, explain, doctor. Text for a terminal; nothing is changed."""
+"""Looking into stores: inspect, list, explain, doctor. Text for a terminal; nothing is changed."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import json
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipeline.engine import catalog
 from pipeline.engine.stage import Stage
 from pipeline.errors import RecipeError, SourceError, did_you_mean
-from pipeline.inspection.masks import masked
+from pipeline.inspection.charts import size
 from pipeline.inspection.terminal import escaped
 from pipeline.options import Options
 from pipeline.paths import values_at
 from pipeline.storage.files import filesystem
+from pipeline.storage.ledger import dropped
 from pipeline.storage.store import ARTEFACT, Store
 
 WIDTH = 110
 
 
-def inspect(
-    path: str, rows: int = 3, row_id: str | None = None, dropped: bool = False, paths: Sequence[str] = ()
-) -> str:
-    """A store at a glance: shape, rows, counts by language and reason, columns, and a few rows, of `paths` alone where given."""
+def inspect(path: str, rows: int = 3, row_id: str | None = None, paths: Sequence[str] = ()) -> str:
+    """A store at a glance: shape, rows, counts by language and reason, columns, and a few rows, of `paths` alone where given; of a
+    root, its stores. `pipeline.inspection.selection` chooses rows."""
     from pipeline.engine.fused import rows_of
 
+    if is_root(path):
+        return listed(path)
     store = Store(path)
     manifest = store.require()
     root = path.rstrip("/").rpartition("/")[0] or "."
@@ -39,6 +37,44 @@ def inspect(
         if where is None:
             raise SourceError(f"{path} has no row {row_id}", f"look it up with `maetdol trace {root} {row_id}`")
         return escaped(json.dumps(store.row(*where), ensure_ascii=False, indent=1, default=str), lines=True)
+    lines = glance(store)
+    for shard in store.shards()[:1]:
+        if manifest.get("dropped_text"):
+            lines.append("the rows were deleted (run.drop_raw); ledger and receipts remain")
+            break
+        few = rows_of(store, shard, root).slice(0, rows)
+        found = {name: values_at(few, name, "inspect") for name in paths}
+        lines += [
+            brief(row)
+            for row in ([dict(zip(found, each)) for each in zip(*found.values())] if found else few.to_pylist())
+        ]
+    return "\n".join(lines)
+
+
+def is_root(path: str) -> bool:
+    """Is it a folder of stores rather than a store?"""
+    base = filesystem(path)
+    return not base.exists("manifest.json") and any(base.exists(f"{name}/manifest.json") for name in base.folders())
+
+
+def listed(root: str) -> str:
+    """The finished stores of a root, a line each, in the order they depend on each other."""
+    lines = [f"{'store':<20} {'stage':<16} {'shape':<16} {'rows':>12} {'dropped':>10} {'bytes':>10}"]
+    for store in stores_of(root):
+        manifest = store.require()
+        made = manifest["artefact"] or {}
+        lines.append(
+            escaped(
+                f"{store.name:<20} {manifest['stage']:<16} {(manifest['shape'] or ''):<16} {manifest['rows']:>12,}"
+                f" {dropped(manifest['reasons']):>10,} {size(manifest['bytes'] or made.get('bytes', 0)):>10}"
+            )
+        )
+    return "\n".join(lines)
+
+
+def glance(store: Store) -> list[str]:
+    """A store in a few lines: what made it, counts, reasons, files of an artefact, columns."""
+    manifest = store.require()
     lines = [
         f"{store.name}: {manifest['stage']}, {manifest['shape']}, {manifest['rows']:,} rows in {len(manifest['shards'])} shards, {manifest['bytes']:,} bytes"
     ]
@@ -56,35 +92,21 @@ def inspect(
         if manifest["schema"]
         else []
     )
-    lines = [escaped(line) for line in lines]
-    if dropped:
-        table = store.ledgers()
-        table = table.filter(pc.is_valid(table["reason"])).select(["id", "reason", "duplicate_of"]).slice(0, rows)
-        return "\n".join(lines + [_brief(row) for row in table.to_pylist()])
-    for shard in store.shards()[:1]:
-        if manifest.get("dropped_text"):
-            lines.append("the rows were deleted (run.drop_raw); ledger and receipts remain")
-            break
-        few = rows_of(store, shard, root).slice(0, rows)
-        found = {name: values_at(few, name, "inspect") for name in paths}
-        lines += [
-            _brief(row)
-            for row in ([dict(zip(found, each)) for each in zip(*found.values())] if found else few.to_pylist())
-        ]
-    return "\n".join(lines)
+    return [escaped(line) for line in lines]
 
 
-def _brief(row: dict[str, Any]) -> str:
+def brief(row: dict[str, Any], width: int = WIDTH) -> str:
+    """A row for a terminal, a line a value, cut to `width` characters."""
     cells = []
     for name, value in row.items():
         if value in (None, [], ""):
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-        cells.append(f"  {escaped(name):<12} " + escaped(textwrap.shorten(text, WIDTH, placeholder=" ...")))
+        cells.append(f"  {escaped(name):<12} " + escaped(textwrap.shorten(text, width, placeholder=" ...")))
     return "\n".join(["-" * 20, *cells])
 
 
-# -- trace -----------------------------------------------------------------------------------------------------------------
+# -- stores ----------------------------------------------------------------------------------------------------------------
 
 
 def stores_of(root: str) -> list[Store]:
@@ -117,183 +139,6 @@ def made_by(root: str, *stages: str) -> list[Store]:
         for store, manifest in found
         if manifest.get("stage") in stages and manifest["rows"] and not manifest.get("dropped_text")
     ]
-
-
-def trace(root: str, what: str) -> str:
-    """What an id (its first 8 digits and more), or what came of a URL or file, was made of, and what became of it, stage by
-    stage. SourceError where nothing is known of it, or where several ids begin so. Ledgers are read batch by batch."""
-    stores = stores_of(root)
-    found = _ids_of(stores, what)
-    if not found:
-        raise SourceError(
-            f"nothing in {root} has the id, URL or file {what}",
-            "give a row id (8 to 32 hex digits), a document's URL, or the name of an input file",
-        )
-    above = _reached(stores, found, "out", "id")
-    below = _reached(stores, found, "id", "out")
-    own, line = found | below, found | below | above
-    lines = []
-    for store in stores:
-        shown_rows, count = [], 0
-        for row in _matching(store, line):
-            # Of an ancestor only what leads here; of the row itself and what came of it, everything.
-            if row["out"] in line or row["id"] in own:
-                count += 1
-                shown_rows += [f"  {_decision(row)}"] if count <= MOST else []
-        if count:
-            lines += [f"{escaped(store.name)} ({escaped(store.require()['stage'])})", *shown_rows]
-            lines += [f"  ... {count - MOST} more rows"] if count > MOST else []
-    return "\n".join(lines + _where(stores, found, above))
-
-
-MOST = 200
-"""Ledger rows shown of a store."""
-ID = re.compile("[0-9a-f]{8,32}")
-
-
-def _ids_of(stores: list[Store], what: str) -> set[str]:
-    """An id, or the one that begins so; a URL, source or input file stands for the rows that carry it."""
-    if ID.fullmatch(what):
-        found = {
-            i
-            for store in stores
-            for batch in _edges(store, ["id", "out"])
-            for name in ("id", "out")
-            for i in _begins(batch[name], what)
-        }
-        if len(found) > 1:
-            listed = ", ".join(sorted(found)[:10]) + (" ..." if len(found) > 10 else "")
-            raise SourceError(f"{len(found)} ids begin with {what}: {listed}", "give more digits")
-        if found:
-            return found
-    found = set()
-    noted = masked([what])[0] or what  # as a ledger says it
-    for store in stores:
-        for batch in _edges(store, ["id", "source", "locator"]):
-            for word in sorted({what, noted}):
-                found |= _carry(batch, word, ("source", "locator"))
-        if store.shape == "DOCUMENT" and not store.require().get("dropped_text"):
-            for shard in store.shards():
-                receipt = store.receipt(shard)
-                for batch in store.batches(shard) if receipt and receipt.written else ():
-                    found |= _carry(batch, what, ("url", "source"))
-    return found
-
-
-def _begins(column: pa.Array, what: str) -> list[str]:
-    return pc.unique(column.filter(pc.fill_null(pc.starts_with(column, what), False))).to_pylist()
-
-
-def _carry(batch: pa.RecordBatch, what: str, names: tuple[str, ...]) -> set[str]:
-    """Ids of the rows in which one of the columns says `what`; a path fits the file's name alone, and the other way round."""
-    found: set[str] = set()
-    for name in names:
-        if name in batch.schema.names and pa.types.is_large_string(batch.schema.field(name).type):
-            words = [
-                w
-                for w in pc.unique(batch[name]).to_pylist()
-                if w and (w == what or w.endswith(f"/{what}") or what.endswith(f"/{w}"))
-            ]
-            if words:
-                hit = pc.is_in(batch[name], value_set=pa.array(words, batch.schema.field(name).type))
-                found |= set(batch["id"].filter(pc.fill_null(hit, False)).to_pylist())
-    return found
-
-
-COLUMNS = [
-    "id",
-    "out",
-    "reason",
-    "reasons",
-    "duplicate_of",
-    "span_start",
-    "span_end",
-    "edits",
-    "note",
-    "source",
-    "locator",
-]
-
-
-def _edges(store: Store, names: list[str]) -> Iterator[pa.RecordBatch]:
-    """All ledgers of a store, batch by batch, with those of the columns that they have."""
-    for ledger in store.ledger_names():
-        for batch in store.ledger(ledger).to_batches():
-            yield batch.select([name for name in names if name in batch.schema.names])
-
-
-def _reached(stores: list[Store], start: set[str], by: str, to: str) -> set[str]:
-    """Ids reached from `start` through all ledgers: `out` to `id` climbs to ancestors, `id` to `out` goes down."""
-    found: set[str] = set()
-    frontier = set(start)
-    while frontier:
-        following: set[str] = set()
-        wanted = pa.array(sorted(frontier), pa.large_string())
-        for store in stores:
-            for batch in _edges(store, [by, to]):
-                following |= set(
-                    batch[to].filter(pc.is_in(batch[by], value_set=wanted, skip_nulls=True)).drop_null().to_pylist()
-                )
-        frontier = following - found - start
-        found |= frontier
-    return found
-
-
-def _matching(store: Store, ids: set[str]) -> Iterator[dict[str, Any]]:
-    wanted = pa.array(sorted(ids), pa.large_string())
-    for batch in _edges(store, COLUMNS):
-        hit = pc.is_in(batch["id"], value_set=wanted)
-        yield from batch.filter(hit).to_pylist() if pc.any(hit).as_py() else ()
-
-
-def _decision(row: dict[str, Any]) -> str:
-    who = row["id"]
-    if row["reason"]:
-        rest = f"dropped: {row['reason']}"
-        if len(row["reasons"] or []) > 1:
-            rest += " (also " + ", ".join(r for r in row["reasons"] if r != row["reason"]) + ")"
-    elif row["out"] == row["id"]:
-        rest = "kept"
-    else:
-        rest = f"-> {row['out']}" if row["out"] else "used"
-    if row["span_start"] is not None:
-        rest += f"  span {row['span_start']}:{row['span_end']}"
-    if row["duplicate_of"]:
-        rest += f"  duplicate of {row['duplicate_of']}"
-    if row["edits"]:
-        by = sorted({edit["by"].split()[0] for edit in row["edits"] if edit["by"]})
-        rest += f"  {len(row['edits'])} edits" + (f" ({', '.join(by)})" if by else "")
-    if row["note"]:
-        rest += f"  note: {textwrap.shorten(row['note'], 80, placeholder=' ...')}"
-    if row.get("source"):
-        rest += f"  from {row['source']}" + (f" {row['locator']}" if row.get("locator") else "")
-    return escaped(f"{who}  {rest}")
-
-
-def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
-    """Page, span and rule of the rows asked for and of the documents above them, from the first store that has each."""
-    lines, named_ids = [], set()
-    for store in stores:
-        manifest = store.require()
-        if (
-            store.shape not in ("DOCUMENT", "CHAT", "PAIR")
-            or manifest.get("dropped_text")
-            or not all(e["written"] for e in manifest["shards"])
-        ):
-            continue
-        for row_id in sorted((found | above) - named_ids)[:50]:
-            where = store.find(row_id)
-            if where is None:
-                continue
-            named_ids.add(row_id)
-            row = store.row(*where)
-            facts = {
-                k: row.get(k)
-                for k in ("url", "source", "rule", "doc_id", "span_start", "span_end", "licence")
-                if row.get(k) is not None
-            }
-            lines.append(f"{store.name}: {row_id}  " + "  ".join(escaped(f"{k}={v}") for k, v in facts.items()))
-    return lines
 
 
 # -- list, explain, doctor ---------------------------------------------------------------------------------------------------

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Any
 
 import pyarrow.compute as pc
 
 from pipeline.inspection.charts import bars, number, table
+from pipeline.inspection.limits import Limit
 from pipeline.inspection.sections import Samples, as_text, row_in
 from pipeline.storage.store import Store
+from stages.dedup import Dedup
 
 TITLE = "Duplicates"
 
@@ -38,3 +41,9 @@ def section(stores: list[Store], samples: Samples) -> str:
         body = [[f'<span class="id">{k[:12]}</span>', number(n + 1), text] for (k, n, _), text in zip(rows, masked)]
         parts.append(table(["kept", "alike", "sample"], body, (1,)))
     return "".join(parts)
+
+
+def limits(options: dict[str, Any]) -> list[Limit]:
+    """The least similarity at which a row is a near duplicate."""
+    stage: Dedup = Dedup.build(options, "dedup")  # type: ignore[assignment]
+    return [Limit("dedup.near", "dedup.score", "high", "threshold", stage.threshold, closed=True)]

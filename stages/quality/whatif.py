@@ -61,56 +61,20 @@ class Ledgers:
     @cached_property
     def langs(self) -> pa.Array:
         """Language per row, from the ledger's note."""
-        notes = self.table["note"].to_pylist()
-        found = [n.split(";")[0].removeprefix("lang=") if n and n.startswith("lang=") else None for n in notes]
-        return pa.array(found, pa.large_string())
+        return langs_of(self.table)
 
     @cached_property
     def metrics(self) -> dict[str, np.ndarray]:
         """Every metric column (float64, NaN for null)."""
-        fixed = [name for name in self.table.column_names if "." in name]
-        return {name: self.table[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in fixed}
+        return metrics_of(self.table)
 
     @cached_property
     def unread(self) -> list[str | None]:
-        return [
-            next((why for why in row or () if why.startswith(UNREAD)), None)
-            for row in self.table["reasons"].to_pylist()
-        ]
+        return unread_of(self.table["reasons"].to_pylist())
 
     def decided(self, stage: Quality) -> list[str | None]:
         """The reason per document under `stage`'s limits; its filters must be those of this step, or some of them."""
-        every: list[list[str]] = [[why] if why else [] for why in self.unread]
-        used = self._prefixes(stage, names(self.stage.filters))
-        for prefix, each in zip(used, stage.filters):
-            if not isinstance(each, Rule):
-                continue
-            own = {
-                name.removeprefix(f"{prefix}."): values
-                for name, values in self.metrics.items()
-                if name.startswith(f"{prefix}.")
-            }
-            for why, reason, lost in zip(every, each.decide(own, self.langs), self.unread):
-                if reason and not lost:
-                    why.append(reason)
-        free = exempted(self.metrics, stage.exempt, every)
-        return [None if loose or not why else why[0] for why, loose in zip(every, free)]
-
-    def _prefixes(self, stage: Quality, known: list[str]) -> list[str]:
-        """The metric prefix of each of `stage`'s filters: in order, those of the same word."""
-        out: list[str] = []
-        at = 0
-        for each in stage.filters:
-            word = word_of(type(each))
-            while at < len(known) and known[at].split("#")[0] != word:
-                at += 1
-            if at == len(known):
-                raise UsageError(
-                    f"{word} did not run in this step, or not in this order", "run the quality step again with it"
-                )
-            out.append(known[at])
-            at += 1
-        return out
+        return decided(stage, prefixes(stage, names(self.stage.filters)), self.metrics, self.langs, self.unread)
 
     def tally(self, reasons: list[str | None]) -> KeptCounts:
         kept = np.array([why is None for why in reasons], bool)
@@ -141,6 +105,59 @@ class Ledgers:
         return float(values[min(len(values) - 1, int(np.ceil(len(values) * (1 - percent / 100))))])
 
 
+def langs_of(ledger: pa.Table) -> pa.Array:
+    """Language per ledger row, from its note."""
+    notes = ledger["note"].to_pylist()
+    found = [n.split(";")[0].removeprefix("lang=") if n and n.startswith("lang=") else None for n in notes]
+    return pa.array(found, pa.large_string())
+
+
+def metrics_of(ledger: pa.Table) -> dict[str, np.ndarray]:
+    """Every metric column of a ledger (float64, NaN for null)."""
+    fixed = [name for name in ledger.column_names if "." in name]
+    return {name: ledger[name].to_numpy(zero_copy_only=False).astype(np.float64) for name in fixed}
+
+
+def unread_of(reasons: list[list[str] | None]) -> list[str | None]:
+    """The reason of each text that no filter could judge."""
+    return [next((why for why in row or () if why.startswith(UNREAD)), None) for row in reasons]
+
+
+def decided(
+    stage: Quality, used: list[str], metrics: dict[str, np.ndarray], langs: pa.Array, unread: list[str | None]
+) -> list[str | None]:
+    """The reason per ledger row under `stage`'s limits; `used` are the metric prefixes of its filters."""
+    every: list[list[str]] = [[why] if why else [] for why in unread]
+    for prefix, each in zip(used, stage.filters):
+        if not isinstance(each, Rule):
+            continue
+        own = {
+            name.removeprefix(f"{prefix}."): values for name, values in metrics.items() if name.startswith(f"{prefix}.")
+        }
+        for why, reason, lost in zip(every, each.decide(own, langs), unread):
+            if reason and not lost:
+                why.append(reason)
+    free = exempted(metrics, stage.exempt, every)
+    return [None if loose or not why else why[0] for why, loose in zip(every, free)]
+
+
+def prefixes(stage: Quality, known: list[str]) -> list[str]:
+    """The metric prefix of each of `stage`'s filters: in order, those of the same word."""
+    out: list[str] = []
+    at = 0
+    for each in stage.filters:
+        word = word_of(type(each))
+        while at < len(known) and known[at].split("#")[0] != word:
+            at += 1
+        if at == len(known):
+            raise UsageError(
+                f"{word} did not run in this step, or not in this order", "run the quality step again with it"
+            )
+        out.append(known[at])
+        at += 1
+    return out
+
+
 def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()) -> Quality:
     """`stage` with other limits (`word_count.min=30`, `exempt=[]`) or without some filters. UsageError for what needs a rerun."""
     filters = list(stage.filters)
@@ -157,7 +174,7 @@ def changed(stage: Quality, settings: Iterable[str], without: Iterable[str] = ()
         filters = [each for each in filters if each not in found]
     exempt = stage.exempt
     for setting in settings:
-        path, value = _parsed(setting)
+        path, value = parsed(setting)
         path[0] = Quality.renamed.get(path[0], path[0])
         if path == ["exempt"]:
             exempt = tuple(value or ())
@@ -181,7 +198,7 @@ EDITORS = ("c4", "citations", "emoticon_runs")
 """Filters besides the line rules that edit."""
 
 
-def _parsed(setting: str) -> tuple[list[str], Any]:
+def parsed(setting: str) -> tuple[list[str], Any]:
     import yaml
 
     path, equals, value = setting.partition("=")

@@ -406,3 +406,29 @@ def test_an_endpoint_that_is_down_a_bucket_that_is_missing_and_nobody_s_keys_are
             and out.stderr.count("hint:") == 1
         ), out.stderr
         assert not (tmp_path / "out/receipts").exists()
+
+
+def test_questions_to_a_store_on_object_storage(bucket, tmp_path, make_store):
+    """The same answers as on disk; polars fetches parts of the files."""
+    from pipeline.inspection import query
+
+    texts = [f"text {i} " + ("맷돌" if i % 7 == 0 else "mill") for i in range(300)]
+    local = make_store(tmp_path / "root" / "first", texts, shards=3)
+    url = f"{bucket}/questions"
+    remote = filesystem(f"{url}/first")
+    for name in local.fs.sizes(""):
+        remote.write(name, local.fs.read(name))
+    there = Store(f"{url}/first")
+    assert query.take(query.grep(query.rows(there), "맷돌"), 50) == query.take(
+        query.grep(query.rows(local), "맷돌"), 50
+    )
+    assert query.sample(there, 5, 3) == query.sample(local, 5, 3) and query.count(query.ledger(there)) == 300
+    table = local.read(0)
+    for base, first in ((str(tmp_path / "root"), local), (url, there)):
+        second = Store(f"{base}/second")
+        ledger = Ledger.rows(table["id"], reason=["test.low"] * 4 + [None] * (len(table) - 4))
+        second.put(0, table.slice(4), ledger, key="k", stage="test", input_ids=table["id"])
+        lineage = {"of": [{"store": "first", "content_hash": first.content_hash}]}
+        second.commit_manifest({"stage": "test", "shape": "DOCUMENT", "key": "k", "lineage": lineage}, [0])
+    asked = [query.dropped(Store(f"{base}/second"), base, pattern="mill") for base in (str(tmp_path / "root"), url)]
+    assert asked[0] == asked[1] and len(asked[0]) == 3 and asked[0][0]["row"]["text"] == "text 1 mill"

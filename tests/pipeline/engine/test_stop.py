@@ -159,6 +159,8 @@ def test_inspect_trace_and_errors_show_escapes(tmp_path, make_store, capsys):
     from pipeline import cli
     from pipeline.engine import progress
     from pipeline.inspection import inspect as inspecting
+    from pipeline.inspection import selection
+    from pipeline.inspection.trace import trace
 
     store = make_store(
         tmp_path / "root" / "corpus",
@@ -172,9 +174,10 @@ def test_inspect_trace_and_errors_show_escapes(tmp_path, make_store, capsys):
     for said in (
         inspecting.inspect(store.path),
         inspecting.inspect(store.path, row_id=row),
-        inspecting.inspect(store.path, dropped=True),
-        inspecting.trace(str(tmp_path / "root"), row),
-        inspecting.trace(str(tmp_path / "root"), EVIL),
+        *selection.lines(store.path, selection.Selection(grep="text", where="lang IS NOT NULL")),
+        *selection.lines(store.path, selection.Selection(sample=True), as_json=True),
+        trace(str(tmp_path / "root"), row),
+        trace(str(tmp_path / "root"), EVIL),
     ):
         assert said and not [c for c in said if c in EVIL and c not in "[2J]0;owned31m"]
     assert "\\x1b[2J" in inspecting.inspect(store.path)

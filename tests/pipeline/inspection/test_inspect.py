@@ -4,9 +4,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import SourceError
-from pipeline.inspection import inspect as inspecting
+from pipeline.inspection import trace as tracing
 from pipeline.schema import STR
-from pipeline.storage.ledger import COLUMNS, Ledger
+from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 
 
@@ -48,20 +48,20 @@ def _ledger(store, table):
 
 def test_the_beginning_of_an_id_is_enough(root):
     whole = f"{3:08x}{7:024x}"
-    assert inspecting.trace(root, whole[:30] + whole[30:]) == inspecting.trace(root, whole)
+    assert tracing.trace(root, whole[:30] + whole[30:]) == tracing.trace(root, whole)
     alone = "f" * 12
-    assert "ingest.broken_record" in inspecting.trace(root, alone)
+    assert "ingest.broken_record" in tracing.trace(root, alone)
     with pytest.raises(SourceError, match=r"10 ids begin with 00000003: .*, ") as fault:
-        inspecting.trace(root, "00000003")
+        tracing.trace(root, "00000003")
     assert whole in fault.value.message and "more digits" in fault.value.hint
     for nothing in ("0" * 31 + "a", "fffffffe", "f" * 7, "no.html"):
         with pytest.raises(SourceError, match="nothing in"):
-            inspecting.trace(root, nothing)
+            tracing.trace(root, nothing)
 
 
 @pytest.mark.parametrize("name", ["crawl/broken one.html", "broken one.html", "/data/crawl/broken one.html", "f" * 8])
 def test_a_broken_file_among_many_is_found_by_its_name(root, name):
-    said = inspecting.trace(root, name)
+    said = tracing.trace(root, name)
     assert (
         "dropped: ingest.broken_record" in said
         and "from crawl/broken one.html offset:40" in said
@@ -70,21 +70,21 @@ def test_a_broken_file_among_many_is_found_by_its_name(root, name):
 
 
 def test_a_file_stands_for_all_its_records(root):
-    said = inspecting.trace(root, "crawl/1.warc")
+    said = tracing.trace(root, "crawl/1.warc")
     assert said.count("from crawl/1.warc") == 13 and said.count("dropped: quality.low") == len(
         [i for i in range(20, 40) if i % 3 == 1]
     )
 
 
 def test_a_url_still_stands_for_its_documents(root):
-    assert f"{3:08x}{7:024x}" in inspecting.trace(root, "http://x/7")
+    assert f"{3:08x}{7:024x}" in tracing.trace(root, "http://x/7")
 
 
 def test_ledgers_are_never_whole_in_memory(root, monkeypatch):
     monkeypatch.setattr(Store, "ledgers", lambda self: pytest.fail("all ledgers as one table"))
-    assert inspecting.trace(root, "f" * 32) and COLUMNS
+    assert tracing.trace(root, "f" * 32)
 
 
 def test_only_some_of_many_rows_are_shown(root, monkeypatch):
-    monkeypatch.setattr(inspecting, "MOST", 5)
-    assert "... 8 more rows" in inspecting.trace(root, "crawl/1.warc")
+    monkeypatch.setattr(tracing, "MOST", 5)
+    assert "... 8 more rows" in tracing.trace(root, "crawl/1.warc")

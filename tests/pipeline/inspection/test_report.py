@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.cli import cli
 from pipeline.inspection.charts import bars, histogram, lines, number, size
-from pipeline.inspection.inspect import trace
+from pipeline.inspection.trace import trace
 from pipeline.inspection.masks import mask
 from pipeline.inspection.report import render
 from pipeline.inspection.sections import Samples

@@ -174,7 +174,7 @@ def test_a_record_that_no_reader_foresaw_is_a_row(ingest, rows, tmp_path, monkey
 
 def test_a_broken_file_among_many_is_named(ingest, tmp_path):
     """Where a record that gave no row stands is in its ledger row, and `trace` finds it by the file's name."""
-    from pipeline.inspection.inspect import trace
+    from pipeline.inspection.trace import trace
 
     (tmp_path / "in/sub").mkdir(parents=True)
     for number in range(60):
@@ -204,7 +204,7 @@ VALUES = ("kim.minsu", "1234-5678", "23길 12", "hong@", "park@", "lee@", "choi@
 
 def test_no_ledger_holds_the_personal_data_of_a_name(ingest, tmp_path):
     """Names of files, ids that rows bring, keys and headers that notes would quote: masked by pii's rules, and found all the same."""
-    from pipeline.inspection.inspect import trace
+    from pipeline.inspection.trace import trace
 
     for name, data in NAMED.items():
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,441 @@
+"""Questions to the stores of a root, of any size: polars scans over shards and ledgers, each with a limit.
+
+    from pipeline.inspection.query import dropped, grep, ledger, rows, sample, take, where
+
+    store = Store("runs/web-ko/quality")
+    take(grep(rows(store), "개인정보"), 20)                         # rows as dictionaries
+    take(where(ledger(store), '"word_count.words" > 40'), 20)
+    sample(store, 20, seed=7, condition="lang = 'ko'")
+    dropped(store, root="runs/web-ko", reason="word_count.low", count=20)
+
+`rows` and `ledger` are `polars.LazyFrame`s: nothing is read until `take`, `count` or a `collect` of one's own. Columns that are not
+asked for are not read. Local files are held against their receipts once a process, as every reader of a store does; of object
+storage, where polars fetches the parts it needs, lengths are compared.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipeline.errors import SourceError, UsageError, did_you_mean
+from pipeline.inspection.limits import Limit, limits_of, measured
+from pipeline.schema import TEXT_FIELDS, upgraded
+from pipeline.storage.files import Local
+from pipeline.storage.ledger import EARLIER
+from pipeline.storage.proof import held
+from pipeline.storage.store import Store
+
+if TYPE_CHECKING:
+    import polars as pl
+
+MOST = 1000
+"""Rows that one question may ask for."""
+PATTERN = 1000
+"""Characters of a search pattern or condition."""
+NATIVE = ("s3", "gs", "az", "abfs", "abfss", "http", "https")
+"""Object storage that polars reads by itself; every other is read through fsspec, shard by shard."""
+
+
+# -- scans -----------------------------------------------------------------------------------------------------------------
+
+
+def rows(store: Store) -> pl.LazyFrame:
+    """The rows of a store. SourceError where they are not on disk."""
+    manifest = store.require()
+    if manifest.get("dropped_text"):
+        raise SourceError(
+            f"{store.path}: the rows were deleted (run.drop_raw)", "ask its ledger, or the store before it"
+        )
+    if not manifest["shards"]:
+        raise SourceError(f"{store.path} holds an artefact and no rows", "ask its ledger")
+    if not all(entry["written"] for entry in manifest["shards"]):
+        raise SourceError(
+            f"{store.path} was made in passing (run.fuse): its rows are not on disk",
+            "ask its ledger, or a store beside it",
+        )
+    if not _native(store):
+        import polars as pl
+
+        return pl.scan_pyarrow_dataset(store.scan())
+    return _scanned(store.files())
+
+
+def ledger(store: Store) -> pl.LazyFrame:
+    """The ledgers of a store, one row per input at least. A metric that a ledger lacks is null."""
+    import polars as pl
+
+    names = store.ledger_names()
+    if not names:
+        raise SourceError(f"{store.path} has no ledger", "run the stage that makes it")
+    if not _native(store):
+        frames: list[Any] = [pl.from_arrow(store.ledger(name)) for name in names]
+        return pl.concat([frame.lazy() for frame in frames], how="diagonal_relaxed")
+    if isinstance(store.fs, Local):
+        for name in names:
+            receipt = store.receipt(int(name) if name.isdigit() else name)
+            if receipt is not None:
+                held(store.fs, f"ledger/{name}.arrow", receipt.ledger_bytes_hash, store.path)
+    return _scanned([store.fs.path(f"ledger/{name}.arrow") for name in names])
+
+
+def _native(store: Store) -> bool:
+    return isinstance(store.fs, Local) or store.fs.scheme in NATIVE
+
+
+def _scanned(paths: list[str]) -> pl.LazyFrame:
+    """Arrow files as one frame: those of equal columns in one scan, columns that some lack null there."""
+    import polars as pl
+
+    groups: list[tuple[Any, list[str]]] = []
+    for path in paths:
+        schema = pl.scan_ipc(path, glob=False, storage_options=_storage(path)).collect_schema()
+        if groups and groups[-1][0] == schema:
+            groups[-1][1].append(path)
+        else:
+            groups.append((schema, [path]))
+    frames = [pl.scan_ipc(own, glob=False, storage_options=_storage(own[0])) for _, own in groups]
+    frames = [frame.rename(EARLIER, strict=False) for frame in frames]
+    return frames[0] if len(frames) == 1 else pl.concat(frames, how="diagonal_relaxed")
+
+
+def _storage(path: str) -> Any:
+    """Where object storage is and who asks, from the environment; None for local files."""
+    if not path.startswith("s3://"):
+        return None
+    names = {
+        "aws_endpoint_url": "AWS_ENDPOINT_URL",
+        "aws_access_key_id": "AWS_ACCESS_KEY_ID",
+        "aws_secret_access_key": "AWS_SECRET_ACCESS_KEY",
+        "aws_session_token": "AWS_SESSION_TOKEN",
+        "aws_region": "AWS_DEFAULT_REGION",
+    }
+    found = {name: os.environ[variable] for name, variable in names.items() if os.environ.get(variable)}
+    return (
+        {**found, "aws_allow_http": "true"} if found.get("aws_endpoint_url", "").startswith("http:") else found or None
+    )
+
+
+# -- conditions ------------------------------------------------------------------------------------------------------------
+
+
+def where(frame: pl.LazyFrame, condition: str) -> pl.LazyFrame:
+    """Rows for which an SQL expression holds: `lang = 'ko' AND lang_score < 0.7`. Names with a dot stand in double quotes.
+
+    UsageError where it cannot be read or names a column that is not there.
+    """
+    import polars as pl
+
+    _short(condition)
+    with questions(frame):
+        expression = pl.sql_expr(condition)
+        known = set(frame.collect_schema())
+        unknown = sorted(set(expression.meta.root_names()) - known)
+        if unknown:
+            raise UsageError(f"there is no column {unknown[0]!r}", did_you_mean(unknown[0], sorted(known)))
+        return frame.filter(expression)
+
+
+def grep(frame: pl.LazyFrame, pattern: str, columns: Sequence[str] = (), literal: bool = False) -> pl.LazyFrame:
+    """Rows in which a text column holds `pattern`: a regular expression (Rust's: linear time, no look-around), or the words
+    themselves where `literal`. `columns`: default all that hold text of the corpus, messages and metadata included."""
+    import polars as pl
+
+    _short(pattern)
+    schema = frame.collect_schema()
+    for name in columns:
+        if name not in schema:
+            raise UsageError(f"there is no column {name!r}", did_you_mean(name, schema.names()))
+    wanted = columns or [name for name in schema if name in TEXT]
+    found = [held for name in wanted if (held := _holds(pl.col(name), schema[name], pattern, literal)) is not None]
+    if not found:
+        raise UsageError("no column of these rows holds text", "name one that does with columns")
+    return frame.filter(pl.any_horizontal(found))
+
+
+TEXT = {name for names in TEXT_FIELDS.values() for name in names} | {"note", "locator"}
+"""Columns that are searched."""
+
+
+def _holds(value: pl.Expr, kind: Any, pattern: str, literal: bool) -> pl.Expr | None:
+    """Does a value of this type hold the pattern anywhere? None for types without text."""
+    import polars as pl
+
+    if kind == pl.String:
+        return value.str.contains(pattern, literal=literal).fill_null(False)
+    if isinstance(kind, pl.List):
+        inner = _holds(pl.element(), kind.inner, pattern, literal)
+        return None if inner is None else value.list.eval(inner).list.any().fill_null(False)
+    if isinstance(kind, pl.Struct):
+        parts = [
+            own
+            for field in kind.fields
+            if (own := _holds(value.struct.field(field.name), field.dtype, pattern, literal)) is not None
+        ]
+        return pl.any_horizontal(parts) if parts else None
+    return None
+
+
+def _short(words: str) -> None:
+    if len(words) > PATTERN:
+        raise UsageError(f"a pattern or condition of {len(words):,} characters", f"write at most {PATTERN:,}")
+
+
+@contextmanager
+def questions(frame: pl.LazyFrame | None = None) -> Iterator[None]:
+    """Faults of polars as UsageError: what was asked cannot be read, or does not fit the columns."""
+    import polars as pl
+
+    try:
+        yield
+    except pl.exceptions.PolarsError as fault:
+        line = " ".join(str(fault).partition("This error occurred")[0].split())[:300]
+        hint = "write it as Rust's regex crate reads it, or ask for the words as they are (literal)"
+        if "regex" not in line:
+            hint = "text in single quotes, column names with a dot in double ones"
+        raise UsageError(f"cannot be asked: {line}", hint) from None
+
+
+# -- answers ---------------------------------------------------------------------------------------------------------------
+
+
+def take(frame: pl.LazyFrame, count: int, offset: int = 0) -> list[dict[str, Any]]:
+    """At most `count` rows from the `offset`-th on, as dictionaries: reading ends when they are found."""
+    with questions(frame):
+        return frame.slice(offset, min(count, MOST)).collect(engine="streaming").to_dicts()
+
+
+def count(frame: pl.LazyFrame, by: str | None = None, most: int = 100) -> Any:
+    """Rows, or the `most` commonest values of a column with their rows, the commonest first."""
+    import polars as pl
+
+    with questions(frame):
+        if by is None:
+            return int(frame.select(pl.len()).collect(engine="streaming").item())
+        counted = (
+            frame.group_by(by).agg(pl.len().alias("rows")).sort("rows", by, descending=[True, False], nulls_last=True)
+        )
+        return [(row[by], row["rows"]) for row in counted.head(most).collect(engine="streaming").to_dicts()]
+
+
+def sample(
+    store: Store,
+    number: int,
+    seed: int = 0,
+    condition: str | None = None,
+    pattern: str | None = None,
+    literal: bool = False,
+) -> list[dict[str, Any]]:
+    """`number` random rows: the same for the same seed, store and version of polars, wherever the shards begin. Ids alone are read
+    of all rows (and what the condition asks for), whole rows of those drawn."""
+    import polars as pl
+
+    frame = rows(store)
+    frame = where(frame, condition) if condition else frame
+    frame = grep(frame, pattern, literal=literal) if pattern else frame
+    with questions(frame):
+        drawn = frame.select("id", draw=pl.col("id").hash(seed)).bottom_k(min(number, MOST), by=["draw", "id"])
+        ids = drawn.collect(engine="streaming").sort("draw", "id")["id"].to_list()
+    found = by_ids(store, ids)
+    return [found[row_id] for row_id in ids if row_id in found]
+
+
+def by_ids(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Rows of a store by id, those of `ids` that it has. Local stores are read by their index, others by a scan."""
+    import polars as pl
+
+    if not isinstance(store.fs, Local):
+        scanned = take(rows(store).filter(pl.col("id").is_in(list(ids))), len(ids))
+        return {row["id"]: row for row in scanned}
+    asked = set(ids)
+    wanted = np.unique(np.array([int(row_id[:16], 16) for row_id in asked if _is_id(row_id)], np.uint64))
+    found: dict[str, dict[str, Any]] = {}
+    for shard in store.shards() if len(wanted) else ():
+        index = store.index(shard)
+        first, last = (np.searchsorted(index["hash"], wanted, side) for side in ("left", "right"))
+        numbers = [int(n) for a, b in zip(first, last) for n in index["row"][a:b]]
+        if numbers:
+            table = upgraded(store.read(shard))
+            for number in sorted(numbers):
+                row = table.slice(number, 1).to_pylist()[0]
+                if row["id"] in asked:
+                    found[row["id"]] = row
+    return found
+
+
+def _is_id(word: str) -> bool:
+    return len(word) == 32 and all(c in "0123456789abcdef" for c in word)
+
+
+# -- what was dropped --------------------------------------------------------------------------------------------------------
+
+
+class Dropped(dict[str, Any]):
+    """A ledger row of a dropped row, with `measured` (list of Measured), `text_of` (name of the store the row stands in, or None)
+    and `row` (the row there, or None)."""
+
+
+def dropped_ledger(store: Store, reason: str | None = None) -> pl.LazyFrame:
+    """Ledger rows of what was dropped (for `reason`)."""
+    import polars as pl
+
+    frame = ledger(store)
+    return frame.filter(pl.col("reason").is_not_null() if reason is None else pl.col("reason") == reason)
+
+
+def nearest_first(frame: pl.LazyFrame, limit: Limit) -> pl.LazyFrame:
+    """Ledger rows in the order of how near their number is to the limit."""
+    return (
+        frame.sort(distance(limit).fill_null(float("inf")), "id") if limit.metric in frame.collect_schema() else frame
+    )
+
+
+def distance(limit: Limit) -> pl.Expr:
+    """How far each ledger row's number is from the limit, as `nearness` counts it; null where either is not there."""
+    import polars as pl
+
+    bound = bound_of(limit)
+    return (pl.col(limit.metric) - bound).abs() / pl.when(bound == 0).then(1.0).otherwise(bound.abs())
+
+
+def bound_of(limit: Limit) -> pl.Expr:
+    """The limit of each ledger row."""
+    import polars as pl
+
+    usual = pl.lit(limit.value, pl.Float64)
+    if not (limit.language and limit.languages):
+        return usual
+    lang = pl.col("note").str.extract(limit.language, 1)
+    known = list(limit.languages)
+    others = lang.replace_strict(
+        known, [limit.languages[name] for name in known], default=None, return_dtype=pl.Float64
+    )
+    return pl.when(lang.is_in(known)).then(others).otherwise(usual)
+
+
+def dropped(
+    store: Store,
+    root: str,
+    reason: str | None = None,
+    count: int = 20,
+    offset: int = 0,
+    seed: int | None = None,
+    condition: str | None = None,
+    pattern: str | None = None,
+    nearest: bool = False,
+    literal: bool = False,
+) -> list[Dropped]:
+    """Dropped rows with what was measured of them, the limits, and their text from the store before.
+
+    `seed`: random ones; `nearest`: those nearest to the limit of `reason` first; `condition` is over the ledger's columns, `pattern`
+    over the text: of at most `SEARCHED` dropped rows.
+    """
+    import polars as pl
+
+    frame = dropped_ledger(store, reason)
+    frame = where(frame, condition) if condition else frame
+    limits = limits_of(store)
+    own = [limit for limit in limits if limit.reason == reason]
+    if seed is not None:
+        frame = frame.with_columns(draw=pl.col("id").hash(seed)).bottom_k(
+            min(SEARCHED if pattern else count + offset, SEARCHED), by=["draw", "id"]
+        )
+        frame = frame.sort("draw", "id").drop("draw")
+    elif nearest and own:
+        frame = nearest_first(frame, own[0])
+    if not pattern:
+        return shown(store, root, take(frame, count, offset), limits)
+    found: list[Dropped] = []
+    for start in range(0, SEARCHED, MOST):
+        some = take(frame, MOST, start)
+        found += [each for each in shown(store, root, some, limits) if matches(each["row"], pattern, literal)]
+        if len(found) >= count + offset or len(some) < MOST:
+            break
+    return found[offset : offset + count]
+
+
+SEARCHED = 20_000
+"""Dropped rows whose texts one search reads."""
+
+
+def matches(row: dict[str, Any] | None, pattern: str, literal: bool = False) -> bool:
+    """Does a text column of a row hold the pattern, as `grep` says?"""
+    import polars as pl
+
+    if row is None:
+        return False
+    texts = list(_texts({name: value for name, value in row.items() if name in TEXT}))
+    _short(pattern)
+    with questions():
+        return bool(pl.Series(texts, dtype=pl.String).str.contains(pattern, literal=literal).any())
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts(inner)
+
+
+def shown(
+    store: Store, root: str, ledger_rows: list[dict[str, Any]], limits: list[Limit] | None = None
+) -> list[Dropped]:
+    """Ledger rows with their numbers, and with the rows that stand before the step."""
+    limits = limits_of(store) if limits is None else limits
+    before = upstream_rows(store, root, [row["id"] for row in ledger_rows])
+    return [
+        Dropped(
+            row,
+            measured=measured(row, limits),
+            text_of=before.get(row["id"], (None, None))[0],
+            row=before.get(row["id"], (None, None))[1],
+        )
+        for row in ledger_rows
+    ]
+
+
+def upstream_rows(store: Store, root: str, ids: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Rows by id as they stood before a step: name of the store and row. Where a store before was made in passing or its rows were
+    deleted, those before that are asked (the text is then as it stood there)."""
+    found: dict[str, tuple[str, dict[str, Any]]] = {}
+    waiting, seen = _before(store, root), set()
+    while waiting and len(found) < len(set(ids)):
+        here = waiting.pop(0)
+        if here.path in seen:
+            continue
+        seen.add(here.path)
+        if whole(here):
+            missing = [row_id for row_id in dict.fromkeys(ids) if row_id not in found]
+            found |= {row_id: (here.name, row) for row_id, row in by_ids(here, missing).items()}
+        else:
+            waiting += _before(here, root)
+    return found
+
+
+def _before(store: Store, root: str) -> list[Store]:
+    names = [entry["store"] for entry in (store.require().get("lineage") or {}).get("of", ())]
+    paths = [name if "/" in name else f"{root.rstrip('/')}/{name}" for name in names]
+    return [found for path in paths if (found := Store(path)).manifest() is not None]
+
+
+def whole(store: Store) -> bool:
+    """Are the rows of a store on disk?"""
+    manifest = store.require()
+    return bool(
+        manifest["shards"]
+        and not manifest.get("dropped_text")
+        and all(entry["written"] for entry in manifest["shards"])
+    )
+
+
+def metrics_of(frame: pl.LazyFrame) -> list[str]:
+    """Names of the metric columns of a ledger."""
+    return [name for name in frame.collect_schema() if "." in name]

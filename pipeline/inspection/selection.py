@@ -1,0 +1,140 @@
+"""Rows of a store that someone asked for, as lines for a terminal or as JSON: `maetdol inspect --where ... --grep ... --dropped`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from pipeline.errors import SourceError, UsageError, did_you_mean
+from pipeline.inspection import query
+from pipeline.inspection.inspect import brief, glance, is_root, listed, stores_of
+from pipeline.inspection.sections import as_text
+from pipeline.inspection.terminal import STEERS
+from pipeline.paths import values_at
+from pipeline.storage.store import Store
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is asked of a store."""
+
+    rows: int = 3
+    """At most so many, up to `query.MOST`."""
+    row_id: str | None = None
+    where: str | None = None
+    grep: str | None = None
+    literal: bool = False
+    dropped: bool = False
+    reason: str | None = None
+    sample: bool = False
+    seed: int = 0
+    nearest: bool = False
+    paths: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.rows <= query.MOST:
+            raise UsageError(f"--rows {self.rows}", f"give a number from 1 to {query.MOST:,}")
+        if self.nearest and (self.sample or not self.reason):
+            raise UsageError("--nearest needs --reason, and no --sample", "rows are sorted by one number alone")
+
+
+def lines(path: str, asked: Selection, as_json: bool = False) -> Iterator[str]:
+    """The answer, a line (or row) at a time."""
+    if is_root(path):
+        yield from _root_rows(path) if as_json else [listed(path)]
+        return
+    store = Store(path)
+    rows = found(store, path.rstrip("/").rpartition("/")[0] or ".", asked)
+    if not as_json:
+        yield glance(store)[0]
+    for row in rows:
+        yield as_line(row) if as_json else (_told(row, asked) if isinstance(row, query.Dropped) else brief(row))
+
+
+def found(store: Store, root: str, asked: Selection) -> list[dict[str, Any]]:
+    """The rows; of dropped ones `query.Dropped`."""
+    if asked.row_id:
+        rows = list(query.by_ids(store, [asked.row_id]).values())
+        if not rows:
+            raise SourceError(
+                f"{store.path} has no row {asked.row_id}", f"look it up with `maetdol trace {root} {asked.row_id}`"
+            )
+        return _paths(rows, asked.paths)
+    if asked.dropped or asked.reason:
+        _known(store, asked.reason)
+        return list(
+            query.dropped(
+                store, root, asked.reason, asked.rows, seed=asked.seed if asked.sample else None, condition=asked.where,
+                pattern=asked.grep, nearest=asked.nearest, literal=asked.literal,
+            )
+        )  # fmt: skip
+    if asked.sample:
+        rows = query.sample(store, asked.rows, asked.seed, asked.where, asked.grep, asked.literal)
+    else:
+        frame = query.rows(store)
+        frame = query.where(frame, asked.where) if asked.where else frame
+        frame = query.grep(frame, asked.grep, literal=asked.literal) if asked.grep else frame
+        rows = query.take(frame, asked.rows)
+    return _paths(rows, asked.paths)
+
+
+def _paths(rows: list[dict[str, Any]], paths: Sequence[str]) -> list[dict[str, Any]]:
+    if not paths or not rows:
+        return rows
+    table = pa.Table.from_pylist(rows)
+    columns = {name: values_at(table, name, "inspect") for name in paths}
+    return [dict(zip(columns, each)) for each in zip(*columns.values())]
+
+
+def _known(store: Store, reason: str | None) -> None:
+    known = store.require()["reasons"]
+    if reason is not None and reason not in known:
+        own = [word for word, _ in query.count(query.dropped_ledger(store), "reason")]  # of ledgers without a shard too
+        if reason not in own:
+            raise UsageError(f"{store.path} dropped nothing for {reason!r}", did_you_mean(reason, own))
+
+
+TOLD = 600
+"""Characters shown of the text of a dropped row."""
+
+
+def _told(row: query.Dropped, asked: Selection) -> str:
+    """A dropped row for a terminal: reasons, numbers, note, and its text."""
+    more = [word for word in row["reasons"] or () if word != row["reason"]]
+    shown = {
+        "id": row["id"],
+        "reason": row["reason"] + (f" (also {', '.join(more)})" if more else ""),
+        "measured": ", ".join(map(str, row["measured"])),
+        "duplicate_of": row["duplicate_of"],
+        "note": row["note"],
+        "source": row.get("source"),
+        "locator": row.get("locator"),
+    }
+    if row["row"] is None:
+        return brief(shown, TOLD)
+    if asked.paths:
+        return brief({**shown, **_paths([row["row"]], asked.paths)[0]}, TOLD)
+    return brief({**shown, "url": row["row"].get("url"), f"in {row['text_of']}": as_text(row["row"])}, TOLD)
+
+
+def _root_rows(root: str) -> Iterator[str]:
+    for store in stores_of(root):
+        manifest = store.require()
+        yield as_line(
+            {name: manifest[name] for name in ("stage", "shape", "rows", "bytes", "reasons")} | {"store": store.name}
+        )
+
+
+def as_line(row: dict[str, Any]) -> str:
+    """A row as one line of JSON that steers no terminal."""
+    if isinstance(row, query.Dropped):
+        row = {**row, "measured": [number._asdict() for number in row["measured"]]}
+    text = json.dumps(row, ensure_ascii=False, default=str)
+    return STEERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+__all__ = ["Selection", "as_line", "found", "lines"]

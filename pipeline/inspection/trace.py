@@ -1,0 +1,182 @@
+"""What happened to a row, stage by stage: its ancestors, its decisions with numbers and limits, and what was made of it."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import SourceError
+from pipeline.inspection.inspect import stores_of
+from pipeline.inspection.limits import Limit, limits_of, measured
+from pipeline.inspection.masks import masked
+from pipeline.inspection.terminal import escaped
+from pipeline.storage.store import Store
+
+
+def trace(root: str, what: str) -> str:
+    """What an id (its first 8 digits and more), or what came of a URL or file, was made of, and what became of it, stage by
+    stage. SourceError where nothing is known of it, or where several ids begin so. Ledgers are read batch by batch."""
+    stores = stores_of(root)
+    found = _ids_of(stores, what)
+    if not found:
+        raise SourceError(
+            f"nothing in {root} has the id, URL or file {what}",
+            "give a row id (8 to 32 hex digits), a document's URL, or the name of an input file",
+        )
+    above = _reached(stores, found, "out", "id")
+    below = _reached(stores, found, "id", "out")
+    own, line = found | below, found | below | above
+    lines = []
+    for store in stores:
+        shown_rows, count, limits = [], 0, limits_of(store)
+        for row in _matching(store, line):
+            # Of an ancestor only what leads here; of the row itself and what came of it, everything.
+            if row["out"] in line or row["id"] in own:
+                count += 1
+                shown_rows += [f"  {_decision(row, limits)}"] if count <= MOST else []
+        if count:
+            lines += [f"{escaped(store.name)} ({escaped(store.require()['stage'])})", *shown_rows]
+            lines += [f"  ... {count - MOST} more rows"] if count > MOST else []
+    return "\n".join(lines + _where(stores, found, above))
+
+
+MOST = 200
+"""Ledger rows shown of a store."""
+ID = re.compile("[0-9a-f]{8,32}")
+
+
+def _ids_of(stores: list[Store], what: str) -> set[str]:
+    """An id, or the one that begins so; a URL, source or input file stands for the rows that carry it."""
+    if ID.fullmatch(what):
+        found = {
+            i
+            for store in stores
+            for batch in _edges(store, ["id", "out"])
+            for name in ("id", "out")
+            for i in _begins(batch[name], what)
+        }
+        if len(found) > 1:
+            listed = ", ".join(sorted(found)[:10]) + (" ..." if len(found) > 10 else "")
+            raise SourceError(f"{len(found)} ids begin with {what}: {listed}", "give more digits")
+        if found:
+            return found
+    found = set()
+    noted = masked([what])[0] or what  # as a ledger says it
+    for store in stores:
+        for batch in _edges(store, ["id", "source", "locator"]):
+            for word in sorted({what, noted}):
+                found |= _carry(batch, word, ("source", "locator"))
+        if store.shape == "DOCUMENT" and not store.require().get("dropped_text"):
+            for shard in store.shards():
+                receipt = store.receipt(shard)
+                for batch in store.batches(shard) if receipt and receipt.written else ():
+                    found |= _carry(batch, what, ("url", "source"))
+    return found
+
+
+def _begins(column: pa.Array, what: str) -> list[str]:
+    return pc.unique(column.filter(pc.fill_null(pc.starts_with(column, what), False))).to_pylist()
+
+
+def _carry(batch: pa.RecordBatch, what: str, names: tuple[str, ...]) -> set[str]:
+    """Ids of the rows in which one of the columns says `what`; a path fits the file's name alone, and the other way round."""
+    found: set[str] = set()
+    for name in names:
+        if name in batch.schema.names and pa.types.is_large_string(batch.schema.field(name).type):
+            words = [
+                w
+                for w in pc.unique(batch[name]).to_pylist()
+                if w and (w == what or w.endswith(f"/{what}") or what.endswith(f"/{w}"))
+            ]
+            if words:
+                hit = pc.is_in(batch[name], value_set=pa.array(words, batch.schema.field(name).type))
+                found |= set(batch["id"].filter(pc.fill_null(hit, False)).to_pylist())
+    return found
+
+
+def _edges(store: Store, names: Sequence[str] = ()) -> Iterator[pa.RecordBatch]:
+    """All ledgers of a store, batch by batch, with those of the columns (default: all) that they have."""
+    for ledger in store.ledger_names():
+        for batch in store.ledger(ledger).to_batches():
+            yield batch.select([name for name in names if name in batch.schema.names]) if names else batch
+
+
+def _reached(stores: list[Store], start: set[str], by: str, to: str) -> set[str]:
+    """Ids reached from `start` through all ledgers: `out` to `id` climbs to ancestors, `id` to `out` goes down."""
+    found: set[str] = set()
+    frontier = set(start)
+    while frontier:
+        following: set[str] = set()
+        wanted = pa.array(sorted(frontier), pa.large_string())
+        for store in stores:
+            for batch in _edges(store, [by, to]):
+                following |= set(
+                    batch[to].filter(pc.is_in(batch[by], value_set=wanted, skip_nulls=True)).drop_null().to_pylist()
+                )
+        frontier = following - found - start
+        found |= frontier
+    return found
+
+
+def _matching(store: Store, ids: set[str]) -> Iterator[dict[str, Any]]:
+    wanted = pa.array(sorted(ids), pa.large_string())
+    for batch in _edges(store):
+        hit = pc.is_in(batch["id"], value_set=wanted)
+        yield from batch.filter(hit).to_pylist() if pc.any(hit).as_py() else ()
+
+
+def _decision(row: dict[str, Any], limits: list[Limit]) -> str:
+    who = row["id"]
+    if row["reason"]:
+        rest = f"dropped: {row['reason']}"
+        if len(row["reasons"] or []) > 1:
+            rest += " (also " + ", ".join(r for r in row["reasons"] if r != row["reason"]) + ")"
+        if numbers := measured(row, limits):
+            rest += "  " + ", ".join(map(str, numbers))
+    elif row["out"] == row["id"]:
+        rest = "kept"
+    else:
+        rest = f"-> {row['out']}" if row["out"] else "used"
+    if row["span_start"] is not None:
+        rest += f"  span {row['span_start']}:{row['span_end']}"
+    if row["duplicate_of"]:
+        rest += f"  duplicate of {row['duplicate_of']}"
+    if row["edits"]:
+        by = sorted({edit["by"].split()[0] for edit in row["edits"] if edit["by"]})
+        rest += f"  {len(row['edits'])} edits" + (f" ({', '.join(by)})" if by else "")
+    if row["note"]:
+        rest += f"  note: {textwrap.shorten(row['note'], 80, placeholder=' ...')}"
+    if row.get("source"):
+        rest += f"  from {row['source']}" + (f" {row['locator']}" if row.get("locator") else "")
+    return escaped(f"{who}  {rest}")
+
+
+def _where(stores: list[Store], found: set[str], above: set[str]) -> list[str]:
+    """Page, span and rule of the rows asked for and of the documents above them, from the first store that has each."""
+    lines, named_ids = [], set()
+    for store in stores:
+        manifest = store.require()
+        if (
+            store.shape not in ("DOCUMENT", "CHAT", "PAIR")
+            or manifest.get("dropped_text")
+            or not all(e["written"] for e in manifest["shards"])
+        ):
+            continue
+        for row_id in sorted((found | above) - named_ids)[:50]:
+            where = store.find(row_id)
+            if where is None:
+                continue
+            named_ids.add(row_id)
+            row = store.row(*where)
+            facts = {
+                k: row.get(k)
+                for k in ("url", "source", "rule", "doc_id", "span_start", "span_end", "licence")
+                if row.get(k) is not None
+            }
+            lines.append(f"{store.name}: {row_id}  " + "  ".join(escaped(f"{k}={v}") for k, v in facts.items()))
+    return lines
