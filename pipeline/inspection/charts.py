@@ -42,8 +42,10 @@ def bars(counts: Sequence[tuple[str, float]], *, unit: str = "", most: int = 20)
     return f'<div class="bars">{"".join(rows)}</div>'
 
 
-def histogram(edges: Sequence[float], groups: dict[str, Sequence[int]], *, x: str) -> str:
-    """Stacked columns per bin; `edges` has one more entry than each group's counts."""
+def histogram(edges: Sequence[float], groups: dict[str, Sequence[int]], *, x: str, limit: float | None = None) -> str:
+    """Stacked columns per bin; `edges` has one more entry than each group's counts. `limit`: a line of class `limit` stands there
+    (at the nearest end where it lies outside), with the ends of the axis beside it (`data-low`, `data-high`, `data-left`,
+    `data-right`) for scripts that move it."""
     width, height, left, bottom = 640, 190, 46, 34
     bins = len(edges) - 1
     totals = [sum(counts[i] for counts in groups.values()) for i in range(bins)]
@@ -67,6 +69,12 @@ def histogram(edges: Sequence[float], groups: dict[str, Sequence[int]], *, x: st
     parts.append(f'<text x="{(width + left) / 2:.0f}" y="{height - 4}" text-anchor="middle">{escape(x)}</text>')
     parts.append(f'<text x="{left - 6}" y="16" text-anchor="end">{number(top)}</text>')
     parts.append(f'<line x1="{left}" y1="{height - bottom}" x2="{width - 8}" y2="{height - bottom}" class="axis"/>')
+    if limit is not None:
+        low, high = edges[0], edges[-1]
+        at = left + (min(max(limit, low), high) - low) / ((high - low) or 1) * (width - left - 8)
+        parts.append(
+            f'<line class="limit" x1="{at:.1f}" x2="{at:.1f}" y1="2" y2="{height - bottom}" data-low="{low!r}" data-high="{high!r}" data-left="{left}" data-right="{width - 8}"/>'
+        )
     return f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>{_legend(list(groups))}'
 
 

@@ -61,7 +61,7 @@ def report_command(root: str, out: str | None) -> int:
     is_flag=True,
     help="Show what was dropped instead: its text from the step before, the numbers measured, and the limits. --grep then reads the texts of 20,000 dropped rows at most.",
 )
-@click.option("--reason", metavar="WORD", help="Dropped for this reason, such as gopher_quality.words.low.")
+@click.option("--reason", metavar="WORD", help="Dropped for this reason, such as word_count.low.")
 @click.option("--nearest", is_flag=True, help="With --reason: those nearest to the limit first.")
 @click.option("--json", "as_json", is_flag=True, help="Rows as JSON, one a line.")
 @click.option(

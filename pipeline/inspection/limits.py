@@ -2,7 +2,7 @@
 
 What a stage knows of its own limits it says in its `report.py`:
 
-    limits(options) -> list[Limit]              the limits of a finished step, from the options in its manifest
+    limits(options) -> list[MetricLimit]              the limits of a finished step, from the options in its manifest
     changed(options, settings) -> options       its options with other limits, as `word_count.min=30`; UsageError for the rest
     decide(options, ledger) -> list[str | None] the reason of every ledger row anew, from the numbers alone
 
@@ -20,7 +20,7 @@ from pipeline.engine import catalog
 from pipeline.storage.store import Store
 
 
-class Limit(NamedTuple):
+class MetricLimit(NamedTuple):
     """One limit: a reason, the ledger column it is decided by, and the value that column is held against."""
 
     reason: str
@@ -50,7 +50,7 @@ class Limit(NamedTuple):
         return value < limit if self.end == "low" else value > limit or (self.closed and value == limit)
 
 
-class Measured(NamedTuple):
+class Measurement(NamedTuple):
     """What was measured of a row, against what."""
 
     metric: str
@@ -63,18 +63,18 @@ class Measured(NamedTuple):
         return f"{self.metric} {self.value:.6g} {self.sign} {self.limit:.6g} ({self.option})"
 
 
-def limits_of(store: Store) -> list[Limit]:
+def limits_of(store: Store) -> list[MetricLimit]:
     """The limits a finished store was made with; empty where its stage does not say."""
     manifest = store.require()
     return _limits(manifest.get("stage"), manifest.get("options") or {})
 
 
-def _limits(stage: str | None, options: Mapping[str, Any]) -> list[Limit]:
+def _limits(stage: str | None, options: Mapping[str, Any]) -> list[MetricLimit]:
     module = catalog.hook(stage, "report")
     return module.limits(dict(options)) if module is not None and hasattr(module, "limits") else []
 
 
-def measured(row: Mapping[str, Any], limits: list[Limit]) -> list[Measured]:
+def measured(row: Mapping[str, Any], limits: list[MetricLimit]) -> list[Measurement]:
     """The numbers that a ledger row was dropped by, its first reason first; empty where none is known."""
     found = []
     for reason in row.get("reasons") or ([row["reason"]] if row.get("reason") else []):
@@ -82,7 +82,7 @@ def measured(row: Mapping[str, Any], limits: list[Limit]) -> list[Measured]:
             value, against = row.get(limit.metric), limit.of(row.get("note"))
             if limit.reason == reason and value is not None and against is not None and limit.fails(value, against):
                 sign = "<" if limit.end == "low" else ">=" if limit.closed else ">"
-                found.append(Measured(limit.metric, value, sign, against, limit.option))
+                found.append(Measurement(limit.metric, value, sign, against, limit.option))
     return found
 
 

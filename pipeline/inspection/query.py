@@ -2,7 +2,7 @@
 
     from pipeline.inspection.query import dropped, grep, ledger, rows, sample, take, where
 
-    store = Store("runs/web-ko/quality")
+    store = Store("runs/web-ko/filtered")
     take(grep(rows(store), "개인정보"), 20)                         # rows as dictionaries
     take(where(ledger(store), '"word_count.words" > 40'), 20)
     sample(store, 20, seed=7, condition="lang = 'ko'")
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipeline.errors import SourceError, UsageError, did_you_mean
-from pipeline.inspection.limits import Limit, limits_of, measured
+from pipeline.inspection.limits import MetricLimit, limits_of, measured
 from pipeline.schema import TEXT_FIELDS, upgraded
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import EARLIER
@@ -244,6 +244,14 @@ def sample(
     return [found[row_id] for row_id in ids if row_id in found]
 
 
+def drawn(frame: pl.LazyFrame, seed: int, number: int) -> pl.LazyFrame:
+    """`number` random rows of a frame with ids, whole, in the order they are drawn; for ledgers, whose rows are small."""
+    import polars as pl
+
+    some = frame.with_columns(draw=pl.col("id").hash(seed)).bottom_k(min(number, SEARCHED), by=["draw", "id"])
+    return some.sort("draw", "id").drop("draw")
+
+
 def by_ids(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Rows of a store by id, those of `ids` that it has. Local stores are read by their index, others by a scan."""
     import polars as pl
@@ -274,8 +282,8 @@ def _is_id(word: str) -> bool:
 # -- what was dropped --------------------------------------------------------------------------------------------------------
 
 
-class Dropped(dict[str, Any]):
-    """A ledger row of a dropped row, with `measured` (list of Measured), `text_of` (name of the store the row stands in, or None)
+class DroppedRow(dict[str, Any]):
+    """A ledger row of a dropped row, with `measured` (list of Measurement), `text_of` (name of the store the row stands in, or None)
     and `row` (the row there, or None)."""
 
 
@@ -287,14 +295,14 @@ def dropped_ledger(store: Store, reason: str | None = None) -> pl.LazyFrame:
     return frame.filter(pl.col("reason").is_not_null() if reason is None else pl.col("reason") == reason)
 
 
-def nearest_first(frame: pl.LazyFrame, limit: Limit) -> pl.LazyFrame:
+def nearest_first(frame: pl.LazyFrame, limit: MetricLimit) -> pl.LazyFrame:
     """Ledger rows in the order of how near their number is to the limit."""
     return (
         frame.sort(distance(limit).fill_null(float("inf")), "id") if limit.metric in frame.collect_schema() else frame
     )
 
 
-def distance(limit: Limit) -> pl.Expr:
+def distance(limit: MetricLimit) -> pl.Expr:
     """How far each ledger row's number is from the limit, as `nearness` counts it; null where either is not there."""
     import polars as pl
 
@@ -302,7 +310,7 @@ def distance(limit: Limit) -> pl.Expr:
     return (pl.col(limit.metric) - bound).abs() / pl.when(bound == 0).then(1.0).otherwise(bound.abs())
 
 
-def bound_of(limit: Limit) -> pl.Expr:
+def bound_of(limit: MetricLimit) -> pl.Expr:
     """The limit of each ledger row."""
     import polars as pl
 
@@ -328,28 +336,23 @@ def dropped(
     pattern: str | None = None,
     nearest: bool = False,
     literal: bool = False,
-) -> list[Dropped]:
-    """Dropped rows with what was measured of them, the limits, and their text from the store before.
+) -> list[DroppedRow]:
+    """DroppedRow rows with what was measured of them, the limits, and their text from the store before.
 
     `seed`: random ones; `nearest`: those nearest to the limit of `reason` first; `condition` is over the ledger's columns, `pattern`
     over the text: of at most `SEARCHED` dropped rows.
     """
-    import polars as pl
-
     frame = dropped_ledger(store, reason)
     frame = where(frame, condition) if condition else frame
     limits = limits_of(store)
     own = [limit for limit in limits if limit.reason == reason]
     if seed is not None:
-        frame = frame.with_columns(draw=pl.col("id").hash(seed)).bottom_k(
-            min(SEARCHED if pattern else count + offset, SEARCHED), by=["draw", "id"]
-        )
-        frame = frame.sort("draw", "id").drop("draw")
+        frame = drawn(frame, seed, SEARCHED if pattern else count + offset)
     elif nearest and own:
         frame = nearest_first(frame, own[0])
     if not pattern:
         return shown(store, root, take(frame, count, offset), limits)
-    found: list[Dropped] = []
+    found: list[DroppedRow] = []
     for start in range(0, SEARCHED, MOST):
         some = take(frame, MOST, start)
         found += [each for each in shown(store, root, some, limits) if matches(each["row"], pattern, literal)]
@@ -359,7 +362,7 @@ def dropped(
 
 
 SEARCHED = 20_000
-"""Dropped rows whose texts one search reads."""
+"""DroppedRow rows whose texts one search reads."""
 
 
 def matches(row: dict[str, Any] | None, pattern: str, literal: bool = False) -> bool:
@@ -386,13 +389,13 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def shown(
-    store: Store, root: str, ledger_rows: list[dict[str, Any]], limits: list[Limit] | None = None
-) -> list[Dropped]:
+    store: Store, root: str, ledger_rows: list[dict[str, Any]], limits: list[MetricLimit] | None = None
+) -> list[DroppedRow]:
     """Ledger rows with their numbers, and with the rows that stand before the step."""
     limits = limits_of(store) if limits is None else limits
     before = upstream_rows(store, root, [row["id"] for row in ledger_rows])
     return [
-        Dropped(
+        DroppedRow(
             row,
             measured=measured(row, limits),
             text_of=before.get(row["id"], (None, None))[0],

@@ -52,11 +52,11 @@ def lines(path: str, asked: Selection, as_json: bool = False) -> Iterator[str]:
     if not as_json:
         yield glance(store)[0]
     for row in rows:
-        yield as_line(row) if as_json else (_told(row, asked) if isinstance(row, query.Dropped) else brief(row))
+        yield as_line(row) if as_json else (_told(row, asked) if isinstance(row, query.DroppedRow) else brief(row))
 
 
 def found(store: Store, root: str, asked: Selection) -> list[dict[str, Any]]:
-    """The rows; of dropped ones `query.Dropped`."""
+    """The rows; of dropped ones `query.DroppedRow`."""
     if asked.row_id:
         rows = list(query.by_ids(store, [asked.row_id]).values())
         if not rows:
@@ -102,7 +102,7 @@ TOLD = 600
 """Characters shown of the text of a dropped row."""
 
 
-def _told(row: query.Dropped, asked: Selection) -> str:
+def _told(row: query.DroppedRow, asked: Selection) -> str:
     """A dropped row for a terminal: reasons, numbers, note, and its text."""
     more = [word for word in row["reasons"] or () if word != row["reason"]]
     shown = {
@@ -131,7 +131,7 @@ def _root_rows(root: str) -> Iterator[str]:
 
 def as_line(row: dict[str, Any]) -> str:
     """A row as one line of JSON that steers no terminal."""
-    if isinstance(row, query.Dropped):
+    if isinstance(row, query.DroppedRow):
         row = {**row, "measured": [number._asdict() for number in row["measured"]]}
     text = json.dumps(row, ensure_ascii=False, default=str)
     return STEERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -5,44 +5,75 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import SourceError
 from pipeline.inspection.inspect import stores_of
-from pipeline.inspection.limits import Limit, limits_of, measured
+from pipeline.inspection.limits import limits_of, measured
 from pipeline.inspection.masks import masked
 from pipeline.inspection.terminal import escaped
 from pipeline.storage.store import Store
+
+
+class StoreHistory(NamedTuple):
+    """What a store's ledger says of a row and its line."""
+
+    store: Store
+    rows: list[dict[str, Any]]
+    """Ledger rows, at most MOST, each with `measured` (numbers and limits)."""
+    count: int
+    """All of them."""
 
 
 def trace(root: str, what: str) -> str:
     """What an id (its first 8 digits and more), or what came of a URL or file, was made of, and what became of it, stage by
     stage. SourceError where nothing is known of it, or where several ids begin so. Ledgers are read batch by batch."""
     stores = stores_of(root)
+    found, above = line_of(stores, root, what)
+    lines = []
+    for store, rows, count in steps_of(stores, found, above):
+        lines += [
+            f"{escaped(store.name)} ({escaped(store.require()['stage'])})",
+            *(f"  {_decision(row)}" for row in rows),
+        ]
+        lines += [f"  ... {count - MOST} more rows"] if count > MOST else []
+    return "\n".join(lines + _where(stores, found, above))
+
+
+def happened(stores: list[Store], root: str, what: str) -> tuple[set[str], list[StoreHistory]]:
+    """The ids that `what` stands for (see `trace`), and what every store's ledger says of them, of what they were made of and of
+    what was made of them."""
+    found, above = line_of(stores, root, what)
+    return found, list(steps_of(stores, found, above))
+
+
+def line_of(stores: list[Store], root: str, what: str) -> tuple[set[str], set[str]]:
+    """The ids that `what` stands for, and their ancestors."""
     found = _ids_of(stores, what)
     if not found:
         raise SourceError(
             f"nothing in {root} has the id, URL or file {what}",
             "give a row id (8 to 32 hex digits), a document's URL, or the name of an input file",
         )
-    above = _reached(stores, found, "out", "id")
+    return found, _reached(stores, found, "out", "id")
+
+
+def steps_of(stores: list[Store], found: set[str], above: set[str]) -> Iterator[StoreHistory]:
+    """What the ledgers say, in the order of the stores; those that say nothing left out."""
     below = _reached(stores, found, "id", "out")
     own, line = found | below, found | below | above
-    lines = []
     for store in stores:
-        shown_rows, count, limits = [], 0, limits_of(store)
+        rows, count, limits = [], 0, limits_of(store)
         for row in _matching(store, line):
             # Of an ancestor only what leads here; of the row itself and what came of it, everything.
             if row["out"] in line or row["id"] in own:
                 count += 1
-                shown_rows += [f"  {_decision(row, limits)}"] if count <= MOST else []
+                rows += [{**row, "measured": measured(row, limits)}] if count <= MOST else []
         if count:
-            lines += [f"{escaped(store.name)} ({escaped(store.require()['stage'])})", *shown_rows]
-            lines += [f"  ... {count - MOST} more rows"] if count > MOST else []
-    return "\n".join(lines + _where(stores, found, above))
+            yield StoreHistory(store, rows, count)
 
 
 MOST = 200
@@ -130,13 +161,13 @@ def _matching(store: Store, ids: set[str]) -> Iterator[dict[str, Any]]:
         yield from batch.filter(hit).to_pylist() if pc.any(hit).as_py() else ()
 
 
-def _decision(row: dict[str, Any], limits: list[Limit]) -> str:
+def _decision(row: dict[str, Any]) -> str:
     who = row["id"]
     if row["reason"]:
         rest = f"dropped: {row['reason']}"
         if len(row["reasons"] or []) > 1:
             rest += " (also " + ", ".join(r for r in row["reasons"] if r != row["reason"]) + ")"
-        if numbers := measured(row, limits):
+        if numbers := row["measured"]:
             rest += "  " + ", ".join(map(str, numbers))
     elif row["out"] == row["id"]:
         rest = "kept"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.engine import catalog
 from pipeline.errors import UsageError, did_you_mean
-from pipeline.inspection.limits import Limit, limits_of
+from pipeline.inspection.limits import MetricLimit, limits_of
 from pipeline.inspection.query import ledger, metrics_of, questions
 from pipeline.storage.store import Store
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class Change(dict[str, Any]):
+class WhatIfChange(dict[str, Any]):
     """`kept` and `dropped`: reasons of rows that would come back (by the reason they were dropped for) and go (by the new one), with
     counts; `before` and `after`: rows dropped; `options`: the step's options as a recipe would have them; `ids`: some of each."""
 
@@ -25,7 +25,7 @@ SHOWN = 20
 """Ids of rows that would change their decision."""
 
 
-def what_if(store: Store, settings: Sequence[str]) -> Change:
+def what_if(store: Store, settings: Sequence[str]) -> WhatIfChange:
     """What other limits (`word_count.min=30`) would change, from the ledger alone; exactly as a rerun of the step would decide.
 
     Only rows whose number lies between the old and the new limit are decided again, batch by batch. UsageError where the stage cannot
@@ -58,13 +58,15 @@ def what_if(store: Store, settings: Sequence[str]) -> Change:
                         ids[name].append(row_id)
     before = sum(manifest["reasons"].values())
     ordered = [dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))) for counts in (back, gone)]
-    return Change(
+    return WhatIfChange(
         kept=ordered[0], dropped=ordered[1], before=before, after=before - sum(back.values()) + sum(gone.values()),
         options=options_after, ids=ids,
     )  # fmt: skip
 
 
-def _may_change(before: list[Limit], after: list[Limit], named: set[str], frame: pl.LazyFrame) -> pl.Expr | None:
+def _may_change(
+    before: list[MetricLimit], after: list[MetricLimit], named: set[str], frame: pl.LazyFrame
+) -> pl.Expr | None:
     """Rows whose decision may differ; None where any may: something other than a limit's value was changed."""
     import polars as pl
 

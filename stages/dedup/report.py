@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from pipeline.inspection.charts import bars, number, table
-from pipeline.inspection.limits import Limit
+from pipeline.inspection.limits import MetricLimit
 from pipeline.inspection.sections import Samples, as_text, row_in
 from pipeline.storage.store import Store
 from stages.dedup import Dedup
@@ -43,7 +43,7 @@ def section(stores: list[Store], samples: Samples) -> str:
     return "".join(parts)
 
 
-def limits(options: dict[str, Any]) -> list[Limit]:
+def limits(options: dict[str, Any]) -> list[MetricLimit]:
     """The least similarity at which a row is a near duplicate."""
     stage: Dedup = Dedup.build(options, "dedup")  # type: ignore[assignment]
-    return [Limit("dedup.near", "dedup.score", "high", "threshold", stage.threshold, closed=True)]
+    return [MetricLimit("dedup.near", "dedup.score", "high", "threshold", stage.threshold, closed=True)]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.inspection.limits import Limit
+from pipeline.inspection.limits import MetricLimit
 from stages.quality import DEFAULT, Quality
 from stages.quality.evaluate import names
 from stages.quality.whatif import changed as _changed
@@ -18,7 +18,7 @@ LANGUAGE = r"^lang=([^;]+)"
 """The language in the note of a ledger row."""
 
 
-def limits(options: dict[str, Any]) -> list[Limit]:
+def limits(options: dict[str, Any]) -> list[MetricLimit]:
     """Every limit of the step's rules, by language where they differ."""
     stage: Quality = Quality.build(options, "quality")  # type: ignore[assignment]
     found = []
@@ -28,7 +28,7 @@ def limits(options: dict[str, Any]) -> list[Limit]:
     return found
 
 
-def _of_rule(prefix: str, each: Rule) -> list[Limit]:
+def _of_rule(prefix: str, each: Rule) -> list[MetricLimit]:
     stem, found = word_of(type(each)), []
     langs = sorted({*each.languages, *getattr(each, "stop_words", {}), *getattr(each, "words", {})})
     for bound in each.bounds:
@@ -41,7 +41,7 @@ def _of_rule(prefix: str, each: Rule) -> list[Limit]:
             others = {lang: value for lang, value in zip(langs, own) if value != usual}
             if usual is not None or others:
                 found.append(
-                    Limit(
+                    MetricLimit(
                         f"{name}.{end}", f"{prefix}.{bound.measure}", end, f"{stem}.{option}", usual, others,
                         language=LANGUAGE,
                     )
