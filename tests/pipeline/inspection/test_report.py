@@ -7,10 +7,10 @@ import pytest
 
 from pipeline.cli import cli
 from pipeline.inspection.charts import bars, histogram, lines, number, size
-from pipeline.inspection.trace import trace
 from pipeline.inspection.masks import mask
 from pipeline.inspection.report import render
 from pipeline.inspection.sections import Samples
+from pipeline.inspection.trace import trace
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.shards import Clock
 from pipeline.storage.store import Store
