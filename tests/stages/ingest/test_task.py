@@ -75,6 +75,26 @@ def test_nothing_is_done_twice(ingest, tmp_path, monkeypatch):
     ingest(tmp_path / "in.jsonl")
 
 
+def test_a_task_asks_for_as_many_receipts_as_there_are_and_one(ingest, small_shards, tmp_path, monkeypatch):
+    jsonl(tmp_path / "in.jsonl", [{"text": f"row {n}"} for n in range(30)])
+    asked = []
+    receipts_of = tasks.receipts_of
+
+    def counted(task):
+        receipt = type(task.sink).receipt
+        with monkeypatch.context() as patch:
+            patch.setattr(type(task.sink), "receipt", lambda self, shard: asked.append(shard) or receipt(self, shard))
+            return receipts_of(task)
+
+    monkeypatch.setattr(tasks, "receipts_of", counted)
+    first = ingest(tmp_path / "in.jsonl")
+    assert asked == [0]
+    asked.clear()
+    first.fs.delete("receipts/00002.json")
+    ingest(tmp_path / "in.jsonl")
+    assert asked == [0, 1, 2]
+
+
 def test_one_changed_file_redoes_its_own_task(ingest, tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "GROUP_FILES", 1)
     folder = tmp_path / "in"
