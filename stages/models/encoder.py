@@ -45,7 +45,7 @@ class Encoder:
         self.folder = Path(folder)
         self._pieces = self._hub = self._fast = None
         self._units: Units | None = None
-        if _ours(self.folder):
+        if ours(self.folder):
             self._open_pieces()
         else:
             self._open_hub()
@@ -254,7 +254,7 @@ def _crosses(piece: str) -> bool:
     return "\n" in piece or "▁" in piece.lstrip("▁")
 
 
-def _ours(folder: Path) -> bool:
+def ours(folder: Path) -> bool:
     """Does the folder's card promise equal ids from SentencePiece?"""
     card = folder / "card.json"
     if not card.is_file() or not (folder / "tokenizer.model").is_file():

@@ -150,6 +150,28 @@ Licences as the sources state them: {licences or "none stated"}.
 """
 
 
+def extension_page(facts: dict[str, Any]) -> str:
+    """README.md of an extended tokenizer."""
+    found = facts["extension"]
+    rows = _rows({"before": facts["before"]["by_language"], "after": facts["measured"]["by_language"]})
+    limited = (
+        "" if found["added"] == found["asked"] else f" {found['asked']:,} were asked for; the sample supports no more."
+    )
+    return f"""# Tokenizer of {facts["vocab_size"]:,} tokens, {found["added"]:,} of them added
+
+The first {found["base_size"]:,} ids are those of the base.{limited} {found["characters"]:,} of the new tokens are characters the base has no
+piece for. {found["left_out"]:,} pairs were left out because the base has their token; {found["steps"]:,} of the new tokens are only
+merged on the way to others, every other one is what a text is cut into. Of {found["words"]:,} distinct words of held-out text without a new token, {found["moved"]:,} are cut otherwise than by the base.
+`{MAP}` says which tokens of the base each new one was written with; `maetdol train` begins its embedding with their mean.
+
+Measured on {facts["measured"]["on"]}.
+
+| tokenizer {HEAD.replace(chr(10) + "|", chr(10) + "|---|", 1)}
+{chr(10).join(rows)}
+"""
+
+
+MAP = "extension.json"
 COLUMNS = ("documents", "bytes", "fertility", "bytes_per_token", "characters_per_token", "byte_share", "part_share")
 HEAD = """| language | documents | bytes | fertility | bytes per token | characters per token | byte share | part share | exact |
 |---|---|---|---|---|---|---|---|---|"""

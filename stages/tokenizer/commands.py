@@ -1,4 +1,4 @@
-"""Verbs of the tokenizer: put a trained one where a project keeps it, and take one in from elsewhere."""
+"""Verbs of the tokenizer: put a trained one where a project keeps it, take one in from elsewhere, add tokens to one."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from pydantic import field_validator
+from pydantic import Field, field_validator
 
 from pipeline.errors import SourceError, UsageError
-from pipeline.options import Options
+from pipeline.options import Options, digest
 from pipeline.storage.files import sync_folder
 from pipeline.storage.store import Store
 
@@ -119,6 +119,56 @@ class Adopt(Options):
         page = {"recipe": "", "step": sink.name, "stage": "tokenizer", "shape": "artefact:tokenizer", "key": key}
         sink.commit_manifest(page, [])
         print(f"tokenizer {sink.path}: {encoder.size:,} ids")
+        return 0
+
+
+class Extend(Options):
+    """Add tokens learnt on a corpus to a byte-level or SentencePiece BPE tokenizer; every id of before stays what it is."""
+
+    verb: ClassVar[str] = "tokenizer extend"
+    arguments: ClassVar[tuple[str, ...]] = ("base", "store")
+    writes: ClassVar[str] = "store"
+
+    base: str
+    "The tokenizer to extend: a store, or a Hugging Face folder (local; no code in it is run)."
+    store: str
+    "The store to make."
+    corpus: list[str] = Field(min_length=1)
+    "Stores of documents to learn from."
+    tokens: int = Field(8192, ge=1, le=1 << 20)
+    "Tokens to add. Where the sample supports fewer, as many as it does, and the card says so."
+    sample_mb: float = Field(64.0, gt=0)
+    "Text to learn from, MiB: documents by hash of their id until it is reached. It is held in memory, as its ids are."
+    balance: Literal["corpus", "even"] | dict[str, float] = "corpus"
+    "Languages in the sample: as in the corpus, the same for each, or weights such as `{ko: 2, en: 1}` (others are left out)."
+    probe_mb: float = Field(4.0, gt=0)
+    "Text for the figures of before and after, MiB, of documents outside the sample where there are any."
+
+    def run(self) -> int:
+        from pipeline.options import content_hash
+        from pipeline.storage.ledger import Ledger
+        from stages.tokenizer.extended import build
+
+        sink = Store(self.store)
+        if sink.manifest() is not None:
+            raise UsageError(f"{self.store} is there already", "choose another path, or remove it")
+        folder = Store(self.base).artefact() if Store(self.base).manifest() is not None else Path(self.base)
+        if not folder.is_dir():
+            raise SourceError(f"no tokenizer at {self.base}", "give a store or the folder of a Hugging Face tokenizer")
+        stores = [Store(path) for path in self.corpus]
+        key = digest([content_hash(folder), [store.content_hash for store in stores], self.fingerprint()])
+        with tempfile.TemporaryDirectory(prefix="maetdol-extend-") as passing:
+            made = build(self, folder, stores, Path(passing) / "made")
+            sink.put_artefact(
+                Path(passing) / "made",
+                Ledger.rows(made.ids, out=[None] * len(made.ids), reason=made.verdict),
+                key=key,
+                stage="tokenizer",
+                notes={"vocab_size": made.card["vocab_size"], "extension": made.card["extension"]},
+            )
+        page = {"recipe": "", "step": sink.name, "stage": "tokenizer", "shape": "artefact:tokenizer", "key": key}
+        sink.commit_manifest(page, [])
+        print(made.said(sink.path))
         return 0
 
 

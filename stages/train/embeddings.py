@@ -7,7 +7,9 @@ same of it as of its parts, where random rows would first have to be learnt (Hew
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -52,8 +54,19 @@ def added(tokenizer: Any, base: Any) -> Added | None:
     if not new:
         return None
     special = set(tokenizer.get_added_vocab())
-    parts = [_parts(token, token in special, base) for _, token in new]
+    mapped = _mapped(tokenizer, len(base))
+    parts = [
+        mapped[str(number)] if str(number) in mapped else _parts(token, token in special, base) for number, token in new
+    ]
     return Added([number for number, _ in new], parts, len(base))
+
+
+def _mapped(tokenizer: Any, known: int) -> dict[str, list[int]]:
+    """What `tokenizer extend` wrote beside its tokenizer of the tokens each new id was written with, where it was made of a base of as
+    many tokens; else nothing."""
+    path = Path(tokenizer.name_or_path) / "extension.json"
+    page = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return page.get("tokens", {}) if page.get("base") == known else {}
 
 
 def _parts(token: str, special: bool, base: Any) -> list[int]:
