@@ -27,7 +27,7 @@ FLOORS = [
     {"storage.proof"},
     {"storage.artefacts", "storage.opened", "storage.recordings"},
     {"storage.store"},
-    {"engine.pool"},
+    {"engine.pool", "storage.packed_rows"},
     {"engine.tasks"},
     {"engine.stage", "storage.raydata"},
     {"engine.catalog", "storage.verify"},

@@ -47,3 +47,20 @@ def limits(options: dict[str, Any]) -> list[MetricLimit]:
     """The least similarity at which a row is a near duplicate."""
     stage: Dedup = Dedup.build(options, "dedup")  # type: ignore[assignment]
     return [MetricLimit("dedup.near", "dedup.score", "high", "threshold", stage.threshold, closed=True)]
+
+
+def card(stores: list[Store]) -> list[str]:
+    """What the card of an exported data set says."""
+    lines = []
+    for store in stores:
+        manifest = store.require()
+        options = manifest.get("identity", {}).get("options", {}).get("keyed", {})
+        gone = manifest["reasons"]
+        told = ", ".join(f"`{reason}` {count:,}" for reason, count in gone.items()) or "none"
+        limit = (
+            f" (threshold {options['threshold']}, kept: {options['keep']})"
+            if {"threshold", "keep"} <= set(options)
+            else ""
+        )
+        lines.append(f"{store.name}{limit}: {sum(gone.values()):,} rows removed; {told}.")
+    return lines

@@ -12,8 +12,9 @@ from pipeline.engine.pool import Inline, OnRay, Pool
 from pipeline.engine.stage import versions
 from pipeline.engine.tasks import resumed
 from pipeline.errors import MaetdolError, SourceError, UsageError, WorkError
-from pipeline.options import UNKEYED, Options, digest, identity
+from pipeline.options import SECRET, UNKEYED, Options, digest, identity
 from pipeline.storage import sinks
+from pipeline.storage.files import is_remote
 from pipeline.storage.store import Store
 from stages.models.holdout import SHARE
 
@@ -86,6 +87,25 @@ class StoreExport(Options):
     workers: Annotated[int, UNKEYED] = Field(1, ge=1)
     "Files written at once; more than 1 starts Ray."
 
+    card: Annotated[bool, UNKEYED] = True
+    """Write README.md, a dataset card with the front matter the Hugging Face Hub reads: counts, languages, licences by share, every step
+    with its limits and what it dropped, known limits. One that is there and is not ours stays."""
+    push: Annotated[str | None, UNKEYED] = None
+    "Then upload OUT to the Hugging Face Hub (or HF_ENDPOINT): hf://datasets/ORG/NAME, or hf://datasets/ORG/NAME@BRANCH."
+    token_env: Annotated[str, SECRET] = "HF_TOKEN"
+    "Name of the environment variable that holds the hub's token; the token itself is never an option."
+    private: Annotated[bool, UNKEYED] = True
+    "Where `push` makes the repository, only its owners see it."
+
+    @field_validator("push")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        from stages.export.push import ADDRESS
+
+        if value is not None and not ADDRESS.fullmatch(value):
+            raise ValueError("give hf://datasets/ORG/NAME")
+        return value
+
     @field_validator("size")
     @classmethod
     def _bytes(cls, value: str | int | None) -> int | None:
@@ -99,10 +119,11 @@ class StoreExport(Options):
     def run(self) -> int:
         """UsageError for a format that does not take these rows; WorkError where the store was written anew, or forgotten from,
         meanwhile: nothing stays then."""
-        from stages.export import files
+        from stages.export import card, files, push
 
         source = Store(self.store)
         self._check(source)
+        token = push.token_of(self.token_env) if self.push else ""
         order = (
             self
             if self.to
@@ -126,9 +147,17 @@ class StoreExport(Options):
         self._check_again(reading)
         page = _page(order, source, key, receipts)
         beside = _beside(order, source, plan, page)
+        if self.card and ("README.md" in earlier.more or not earlier.fs.exists("README.md")):
+            beside["README.md"] = card.card(
+                source, page, _load(order.model_copy(update={"out": "."}), source, plan, page)
+            )
         files.finish(self.out, page, beside)
         self._check_again(reading)
-        return _told(order, source, plan, page)
+        code = _told(order, source, plan, page)
+        if self.push and not code:
+            names = [name for part in receipts for name in part["files"]] + [*beside, files.DONE]
+            print(f"pushed to {push.push(self.out, names, self.push, token, self.private)}")
+        return code
 
     def _check(self, source: Store) -> None:
         manifest = source.require()
@@ -139,6 +168,8 @@ class StoreExport(Options):
                 f"{self.store} has no rows on disk", "run its recipe with fuse: false, or give the step after it"
             )
         sinks.outside(self.out, self.store)
+        if self.push and is_remote(self.out):
+            raise UsageError("only a local folder can be pushed", "export to a folder of this machine")
         for option, forms in USED_BY.items():
             if option in self.model_fields_set and self.to is not None and self.to not in forms:
                 raise UsageError(f"{self.to} does not use --{option}", f"leave it out; {', '.join(forms)} do")
@@ -202,6 +233,7 @@ def _page(order: StoreExport, source: Store, key: str, receipts: list[dict[str, 
         "store": source.name,
         "shape": source.shape,
         "to": order.to,
+        "part": order.part,
         "key": key,
         "rows": sum(receipt["rows"] for receipt in receipts),
         "left_out": total([receipt["left_out"] for receipt in receipts]),
@@ -235,7 +267,7 @@ def _beside(order: StoreExport, source: Store, plan: Any, page: dict[str, Any]) 
 
 def _told(order: StoreExport, source: Store, plan: Any, page: dict[str, Any]) -> int:
     """Say what was written; 1 where there were rows and none was."""
-    from stages.export import tables, tokens, trainers
+    from stages.export import trainers
 
     out, names, to = order.out.rstrip("/"), names_of(page), str(order.to)
     size = sum(proof["bytes"] for receipt in page["parts"] for proof in receipt["files"].values())
@@ -247,13 +279,19 @@ def _told(order: StoreExport, source: Store, plan: Any, page: dict[str, Any]) ->
         print(f"left out: {counts}{listed}")
     if not page["rows"] and source.require()["rows"]:
         return 1
-    if names:
-        line = (
-            tables.FORMS[to].load(out, names)
-            if to in tables.FORMS
-            else tokens.FORMS[to].load(out, names, plan)
-            if to in tokens.FORMS
-            else trainers.FORMATS[to].load(source.shape or "", f"{out}/{names[0]}")
-        )
-        print(f"load with: {line}")
+    print(f"load with: {_load(order, source, plan, page)}")
     return 0
+
+
+def _load(order: StoreExport, source: Store, plan: Any, page: dict[str, Any]) -> str:
+    """The line that opens what was written."""
+    from stages.export import tables, tokens, trainers
+
+    out, names, to = order.out.rstrip("/"), names_of(page), str(order.to)
+    if not names:
+        return "# there are no rows"
+    if to in tables.FORMS:
+        return tables.FORMS[to].load(out, names)
+    if to in tokens.FORMS:
+        return tokens.FORMS[to].load(out, names, plan)
+    return trainers.FORMATS[to].load(source.shape or "", f"{out}/{names[0]}")

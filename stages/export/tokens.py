@@ -198,14 +198,14 @@ def datatrove(task: FileTask, sequences: Iterator[Sequences], proofs: dict[str, 
 
 
 def _short(count: int) -> str:
-    """
+    """Three digits and a prefix, as `humanize.metric` has it.
+
     >>> _short(999), _short(12_345), _short(7_000_000)
-    ('999 ', '12.3 K', '7.0 M')
+    ('999 ', '12.3 k', '7.00 M')
     """
-    size, mark = next(
-        ((size, mark) for size, mark in ((10**9, "G"), (10**6, "M"), (10**3, "K")) if count >= size), (1, "")
-    )
-    return f"{count / size:.1f} {mark}" if mark else f"{count} "
+    size, mark = next(((10**n, m) for n, m in ((12, "T"), (9, "G"), (6, "M"), (3, "k")) if count >= 10**n), (1, ""))
+    digits = 2 - (len(str(count // size)) - 1)
+    return f"{count / size:.{digits}f} {mark}"
 
 
 # -- MDS -----------------------------------------------------------------------------------------------------------------------

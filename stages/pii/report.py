@@ -23,6 +23,18 @@ def section(stores: list[Store], samples: Samples) -> str:
     return "".join(parts)
 
 
+def card(stores: list[Store]) -> list[str]:
+    """What the card of an exported data set says: counts per entity, never a value."""
+    lines = []
+    for store in stores:
+        found = sorted(noted(store, "entities").items(), key=lambda item: -item[1])
+        options = store.require().get("identity", {}).get("options", {}).get("keyed", {})
+        told = ", ".join(f"{entity} {count:,}" for entity, count in found) or "nothing found"
+        action = f" (action: {options['action']})" if "action" in options else ""
+        lines.append(f"{store.name}{action}: {told}.")
+    return lines
+
+
 def mask(texts: list[str]) -> list[str]:
     """Texts with every entity replaced by its tag."""
     from stages.pii import Pii

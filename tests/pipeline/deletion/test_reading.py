@@ -215,7 +215,7 @@ def test_of_two_exports_into_one_folder_one_waits(rounds, root, tmp_path):
         codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
         assert codes in ([0, 0], [0, 4]), codes
         assert [len(json.loads(row)["messages"]) for row in open(tmp_path / f"out{number}/chat.jsonl")] == [2] * 8
-        assert sorted(os.listdir(tmp_path / f"out{number}")) == ["chat.jsonl", "export.json"]
+        assert sorted(os.listdir(tmp_path / f"out{number}")) == ["README.md", "chat.jsonl", "export.json"]
         refused += codes[1] == 4
     assert refused or rounds < 200
 

@@ -233,10 +233,12 @@ def test_other_options_replace_what_was_there(store, tmp_path):
     (out / "mine.txt").write_text("kept")
     export(store, out, to="datasets")
     assert {p.name for p in out.rglob("*") if p.is_file()} == {
-        "mine.txt", "export.json", "dataset_info.json", "state.json", "data-00000-of-00001.arrow",
+        "mine.txt", "README.md", "export.json", "dataset_info.json", "state.json", "data-00000-of-00001.arrow",
     }  # fmt: skip
     export(store, out, to="csv")
-    assert {p.name for p in out.rglob("*") if p.is_file()} == {"mine.txt", "export.json", "corpus-00000-of-00001.csv"}
+    assert {p.name for p in out.rglob("*") if p.is_file()} == {
+        "mine.txt", "README.md", "export.json", "corpus-00000-of-00001.csv",
+    }  # fmt: skip
 
 
 def test_a_receipt_deletes_nothing_outside(store, tmp_path):
