@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, input_shards
 from pipeline.engine.tasks import run_tasks, valid_receipts
-from pipeline.errors import UsageError
+from pipeline.errors import UsageError, did_you_mean
 from pipeline.options import digest
 from pipeline.paths import number, values_at, word
 from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of, words_of
 from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.store import Store
 from pipeline.urls import host_of
+from stages.mix import curve
 from stages.text.words.token_rates import bytes_per_token, usual
 
 
@@ -36,6 +37,8 @@ class MixTask(NamedTuple):
     rates: dict[str, float] | None = None
     thresholds: dict[str, tuple[float, int]] | None = None
     """Per group, score and hash of the last row that comes once more; None where rows are drawn by hash."""
+    edges: dict[str, curve.Edges] | None = None
+    """Per group, where the rates of a curve change; None without one."""
     repeated: Store | None = None
     """Where ids that stand in more than one input store are written; None where there is one store."""
 
@@ -53,6 +56,7 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         stage.rank,
         inputs.seed if stage.rank else 0,
         bytes_per_token(stage.tokenizer) if stage.tokenizer else None,
+        [stage.repeat_by, stage.repeat_rates] if stage.repeat_by else None,
     ]
     tasks = [
         MixTask(
@@ -72,8 +76,15 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     for receipt in found:
         for group, size in receipt.notes["bytes"].items():
             totals[group] = totals.get(group, 0) + size
+    _all_there(stage.weights, totals)
     rates = rates_of(stage, totals)
-    thresholds = thresholds_of(rates, [weighed.read(task.number) for task in tasks]) if stage.rank else None
+    thresholds = edges = None
+    if stage.rank:
+        tables = [weighed.read(task.number) for task in tasks]
+        if stage.curve:
+            edges = curve.edges_of(stage.curve, rates, tables)
+        else:
+            thresholds = thresholds_of(rates, tables)
     repeated = _repeated(weighed, sink, tasks, found) if len(store_numbers) > 1 else None
     # The key of a shard names the rates it was taken at: they follow from all shards.
     taking = [
@@ -81,12 +92,25 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
             sink=sink,
             rates=rates,
             thresholds=thresholds,
+            edges=edges,
             repeated=repeated,
-            key=stage.key(inputs, content, [rates, _as_words(thresholds)], without=("of",)),
+            key=stage.key(inputs, content, [rates, _as_words(thresholds), curve.words_of(edges)], without=("of",)),
         )
         for task, (_, _, content) in zip(tasks, shards)
     ]
     return run_tasks(pool, sink, take, taking, "mix")
+
+
+def _all_there(weights: dict[str, float], totals: dict[str, int]) -> None:
+    """UsageError where a group has a weight and no row is of it: a word that is spelt otherwise would shift all shares."""
+    absent = [group for group, weight in weights.items() if weight and group != "other" and group not in totals]
+    if absent and totals:
+        groups = sorted(totals, key=lambda group: (-totals[group], group))
+        shown = ", ".join(groups[:20]) + (f" and {len(groups) - 20:,} more" if len(groups) > 20 else "")
+        raise UsageError(
+            f"mix: no row is of the group {absent[0]!r}, which has a weight; there are {shown}",
+            did_you_mean(absent[0], groups) if len(groups) <= 20 else "name one of these, or leave the weight out",
+        )
 
 
 def _repeated(weighed: Store, sink: Store, tasks: list[MixTask], found: list[Receipt]) -> Store:
@@ -117,20 +141,32 @@ def rates_of(stage: Any, totals: dict[str, int]) -> dict[str, float]:
     present = {group: size for group, size in totals.items() if size}
     if not present:
         return dict.fromkeys(totals, 1.0)
-    shares = _shares(stage.weights, present)
+    if stage.unimax:
+        budget = stage.share * sum(present.values()) if stage.share else stage.budget or sum(present.values())
+        return _rounded(curve.unimax(present, budget, stage.max_repeats), totals, 1.0)
+    shares = _shares(stage.weights, present, stage.temperature)
+    weighted = stage.weights or stage.temperature
     if stage.share:
         budget = stage.share * sum(present.values())
-    elif not stage.weights:
+    elif not weighted:
         budget = stage.budget or sum(present.values())
     else:
         budget = stage.budget or min(present[g] * stage.max_repeats / share for g, share in shares.items() if share)
     rates = {g: min(share * budget / present[g], stage.max_repeats) for g, share in shares.items()}
-    return {group: round(rates.get(group, 0.0 if stage.weights else 1.0), 9) for group in sorted(totals)}
+    return _rounded(rates, totals, 0.0 if stage.weights else 1.0)
 
 
-def _shares(weights: dict[str, float], present: dict[str, int]) -> dict[str, float]:
+def _rounded(rates: dict[str, float], totals: dict[str, int], empty: float) -> dict[str, float]:
+    """Rates of all groups; `empty` of those without a byte."""
+    return {group: round(rates.get(group, empty), 9) for group in sorted(totals)}
+
+
+def _shares(weights: dict[str, float], present: dict[str, int], temperature: float | None) -> dict[str, float]:
     """Each present group's share of the budget; `other` is divided by size among the groups not named."""
     whole = sum(present.values())
+    if temperature:
+        parts = {group: (size / whole) ** (1 / temperature) for group, size in present.items()}
+        return {group: part / sum(parts.values()) for group, part in parts.items()}
     if not weights:
         return {group: size / whole for group, size in present.items()}
     rest = sum(size for group, size in present.items() if group not in weights)
@@ -139,8 +175,10 @@ def _shares(weights: dict[str, float], present: dict[str, int]) -> dict[str, flo
     return {group: part / total for group, part in parts.items()} if total else dict.fromkeys(present, 0.0)
 
 
-def groups_of(batch: pa.RecordBatch | pa.Table, by: str, store_number: int) -> list[str]:
-    """The group of every row; `none` where the column is null."""
+def groups_of(batch: pa.RecordBatch | pa.Table, by: str | tuple[str, ...], store_number: int) -> list[str]:
+    """The group of every row; `none` where the column is null. Of several columns: their groups with `|` between."""
+    if not isinstance(by, str):
+        return ["|".join(parts) for parts in zip(*(groups_of(batch, column, store_number) for column in by))]
     if by == "store":
         return [str(store_number)] * len(batch)
     if by == "host":
@@ -192,6 +230,8 @@ def weigh(task: MixTask) -> Receipt:
             groups_of(batch, task.stage.by, task.store_number),
             amounts_of(batch, task.stage.tokenizer),
         )
+        if task.stage.repeat_by:
+            sizes = np.rint(sizes * factors_of(batch, task.stage)).astype(np.int64)
         hashes.append(id_hashes(ids))
         for group, size in zip(groups, sizes.tolist()):
             totals[group] = totals.get(group, 0) + size
@@ -208,6 +248,11 @@ def weigh(task: MixTask) -> Receipt:
         for name in ranked[0].column_names:
             table = table.append_column(name, pa.concat_tables(ranked)[name])
     return task.sink.put(task.number, table, Ledger.rows([]), key=task.key, stage="mix", notes={"bytes": totals})
+
+
+def factors_of(batch: pa.RecordBatch, stage: Any) -> np.ndarray:
+    """What a row's rate is multiplied by for its number (float64)."""
+    return curve.factors(scores_of(batch, stage.repeat_by), stage.repeat_rates)
 
 
 def scores_of(batch: pa.RecordBatch, column: str) -> np.ndarray:
@@ -278,9 +323,22 @@ def best(
     return (np.floor(rate) + more).astype(np.int64)
 
 
-def copies(ids: list[str], groups: list[str], rates: dict[str, float], seed: int) -> np.ndarray:
+def row_rates(batch: pa.RecordBatch, task: MixTask, ids: list[str], groups: list[str]) -> np.ndarray:
+    """The rate of every row (float64): its group's, times what the curve or its number say."""
+    rates = task.rates or {}
+    rate = np.array([rates.get(group, 0.0) for group in groups], np.float64)
+    if task.edges is not None:
+        scores, draws = scores_of(batch, task.stage.rank), random_numbers(ids, task.seed)
+        rate *= curve.rates_in(task.edges, groups, scores, draws)
+        if task.stage.sets_totals:
+            rate /= np.array([task.edges[group].mean or 1.0 for group in groups], np.float64)
+    if task.stage.repeat_by:
+        rate *= factors_of(batch, task.stage)
+    return rate
+
+
+def copies(ids: list[str], rate: np.ndarray, seed: int) -> np.ndarray:
     """How often each row comes (int64, n): floor(rate), and once more where a hash of (seed, id) is below the rest."""
-    rate = np.array([rates.get(group, 0.0) for group in groups])
     drawn = [
         int.from_bytes(hashlib.blake2b(f"{seed}/{i}".encode(), digest_size=7).digest(), "big") / 2**56 for i in ids
     ]
@@ -302,11 +360,13 @@ def take(task: MixTask) -> Receipt:
     with task.sink.writer(task.number, stage="mix", key=task.key) as writer:
         table = task.source.read(task.shard)
         writer.expect(table.schema)
+        rate = np.zeros(0)
         for batch in task.source.batches(task.shard):
             ids = batch.column("id").to_pylist()
             groups = groups_of(batch, task.stage.by, task.store_number)
             if task.thresholds is None:
-                times = copies(ids, groups, task.rates or {}, task.seed)
+                rate = row_rates(batch, task, ids, groups)
+                times = copies(ids, rate, task.seed)
             else:
                 times = best(
                     ids, groups, task.rates or {}, task.thresholds, scores_of(batch, task.stage.rank), task.seed
@@ -319,8 +379,11 @@ def take(task: MixTask) -> Receipt:
             taken = batch.take(pa.array([row for row, _ in outs], pa.int64()))
             writer.write(taken.set_column(0, batch.schema.field(0), pa.array([out for _, out in outs], STR)))
             gone = [row for row, n in enumerate(times.tolist()) if n == 0]
-            over = "mix.over_budget" if task.thresholds is None else "mix.below_rank"
-            why = [over if (task.rates or {}).get(groups[row]) else "mix.not_weighted" for row in gone]
+            over = [
+                "mix.below_rank" if task.thresholds or (task.edges and not rate[row]) else "mix.over_budget"
+                for row in gone
+            ]
+            why = [word if (task.rates or {}).get(groups[row]) else "mix.not_weighted" for row, word in zip(gone, over)]
             writer.record(
                 Ledger.rows(
                     [ids[row] for row, _ in outs] + [ids[row] for row in gone],

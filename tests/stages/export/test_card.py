@@ -147,7 +147,13 @@ class Hub(BaseHTTPRequestHandler):
             for line in map(json.loads, body.splitlines()):
                 if line["key"] == "file":
                     hub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
-            return self.say({"commitUrl": "http://127.0.0.1/c", "commitOid": "0" * 40, "success": True})
+            return self.say(
+                {
+                    "commitUrl": f"http://127.0.0.1:{hub.server_port}/datasets/lab/corpus/commit/{40 * chr(48)}",
+                    "commitOid": "0" * 40,
+                    "success": True,
+                }
+            )
         return self.say({}, 404)
 
     def do_GET(self):
@@ -193,7 +199,11 @@ def test_an_export_is_pushed_with_its_card(hub, safe, tmp_path, repo, monkeypatc
     monkeypatch.chdir(repo)
     done = pushed(hub, safe, tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert hub.made[0]["name"] == "corpus" and hub.made[0]["organization"] == "lab" and hub.made[0]["private"] is True
+    assert (
+        hub.made[0]["name"] == "corpus"
+        and hub.made[0]["organization"] == "lab"
+        and hub.made[0]["visibility"] == "private"
+    )
     there = {
         p.relative_to(tmp_path / "out").as_posix(): p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file()
     }
