@@ -64,7 +64,7 @@ class StoreExport(Options):
     "A store of any shape."
     out: Annotated[str, UNKEYED]
     "Folder to write into."
-    to: Tables | Trainers | Tokens | None = None
+    to: Literal[Tables, Trainers, Tokens] | None = None
     """Format; default: trl for conversations and pairs, else parquet. trl-completion is for conversations; trl-kto, trl-reward and
     axolotl-chatml are for pairs."""
     size: int | str | None = None
