@@ -35,6 +35,7 @@ def about(name: str) -> str:
 def options(name: str) -> str:
     """Inputs and options of a stage, as two tables."""
     from pipeline.engine import catalog
+    from pipeline.flags import fields_of
 
     stage = catalog.stage(name)
     lines = ["## Inputs and output", "", "| Input | Shape | |", "|---|---|---|"]
@@ -45,8 +46,8 @@ def options(name: str) -> str:
         lines.append("| `from` | files, folders, globs, URLs | |")
     lines += ["", f"Output: {stage.output_shape or 'the shape of its input (see above)'}.", "", "## Options", ""]
     lines += ["| Option | Default | Meaning |", "|---|---|---|"]
-    for field, declared in stage.model_fields.items():
-        lines.append(f"| `{declared.alias or field}` | {_default(declared)} | {_cell(declared.description or '')} |")
+    for word, (_, declared) in fields_of(stage).items():
+        lines.append(f"| `{word}` | {_default(declared)} | {_cell(declared.description or '')} |")
     if stage.also:
         lines += ["", "Also read: " + ", ".join(f"`{theirs}` as `{ours}`" for theirs, ours in stage.also.items()) + "."]
     return "\n".join(lines)
@@ -67,10 +68,12 @@ def _cell(text: str) -> str:
 
 
 def _default(declared: Any) -> str:
+    from pipeline.options import group_of
+
     if declared.is_required():
         return "needed"
     value = declared.get_default(call_default_factory=True)
-    if value is None or value == () or value == "":
+    if value is None or value == () or value == "" or group_of(declared):
         return "none"
     text = ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
     return f"`{_cell(text)}`" if len(text) < 60 else "see `maetdol explain`"

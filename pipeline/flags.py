@@ -11,29 +11,61 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from pipeline.errors import OptionError
-from pipeline.options import Options
+from pipeline.options import Options, group_of
 
 
-def flag_name(name: str, field: FieldInfo) -> str:
-    return (field.alias or name).rstrip("_").replace("_", "-")
+def flag_name(word: str) -> str:
+    return word.rstrip("_").replace("_", "-")
 
 
 def options_of(cls: type[Options], leave_out: tuple[str, ...] = ()) -> list[click.Option]:
-    """One click option per field of `cls`, in the order they are declared."""
-    found = [_option(name, field) for name, field in cls.model_fields.items() if name not in leave_out]
-    fields = {field.alias or name: field for name, field in cls.model_fields.items() if name not in leave_out}
+    """One click option per field of `cls`, in the order they are declared; after a group those in it (`--lora.r`)."""
+    fields = {word: field for word, (name, field) in fields_of(cls).items() if name.partition(".")[0] not in leave_out}
+    found = [_option(word, _target(fields_of(cls)[word][0]), field) for word, field in fields.items()]
     others = {**cls.renamed, **cls.also}
-    return found + [_option(old, fields[new], old) for old, new in others.items() if new in fields]
+    return found + [
+        _option(old, _target(old), fields[new], hidden=True)
+        for old, new in others.items()
+        if new in fields and old not in fields
+    ]
 
 
-def _fields(cls: type[Options]) -> dict[str, FieldInfo]:
-    """Fields by the name they have in a recipe."""
-    return {field.alias or name: field for name, field in cls.model_fields.items()}
+def fields_of(cls: type[Options]) -> dict[str, tuple[str, FieldInfo]]:
+    """Fields by the word they have in a recipe, with their name; those of a group after it, as `group.field`."""
+    found: dict[str, tuple[str, FieldInfo]] = {}
+    for name, field in cls.model_fields.items():
+        word = field.alias or name
+        found[word] = name, field
+        if group := group_of(field):
+            found |= {
+                f"{word}.{inner}": (f"{name}.{inner_name}", inside)
+                for inner, (inner_name, inside) in fields_of(group).items()
+            }
+    return found
 
 
-def _option(name: str, field: FieldInfo, old: str = "") -> click.Option:
-    """The flag of a field; under an `old` name it is hidden."""
-    flag, target, hidden = old.replace("_", "-") or flag_name(name, field), f"opt_{name}", bool(old)
+def flat(given: dict[str, Any]) -> dict[str, Any]:
+    """Options without groups: those in one under their full names.
+
+    >>> flat({"lora": {"r": 8}, "seed": 1})
+    {'lora.r': 8, 'seed': 1}
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        found |= (
+            {f"{name}.{inner}": each for inner, each in value.items()} if isinstance(value, dict) else {name: value}
+        )
+    return found
+
+
+def _target(name: str) -> str:
+    """What click calls the value of a field."""
+    return f"opt_{name.replace('.', '__')}"
+
+
+def _option(word: str, target: str, field: FieldInfo, hidden: bool = False) -> click.Option:
+    """The flag of a field called `word`."""
+    flag = flag_name(word)
     kind = _bare(field.annotation)
     text = " ".join((field.description or "").split())
     if kind is bool:
@@ -98,12 +130,14 @@ def values(cls: type[Options], given: dict[str, Any]) -> dict[str, Any]:
     import yaml
 
     chosen: dict[str, Any] = {}
-    fields = _fields(cls)
-    named = [(name, field.alias or name, field) for name, field in cls.model_fields.items()]
-    for name, word, field in named + [
-        (old, old, fields[new]) for old, new in {**cls.renamed, **cls.also}.items() if new in fields
+    fields = fields_of(cls)
+    named = [(_target(name), word, field) for word, (name, field) in fields.items()]
+    for target, word, field in named + [
+        (_target(old), old, fields[new][1])
+        for old, new in {**cls.renamed, **cls.also}.items()
+        if new in fields and old not in fields
     ]:
-        value = given.get(f"opt_{name}")
+        value = given.get(target)
         if value is None or value == ():
             continue
         kind = _bare(field.annotation)
@@ -116,7 +150,7 @@ def values(cls: type[Options], given: dict[str, Any]) -> dict[str, Any]:
                 chosen[word] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise OptionError(
-                f"--{flag_name(name, field)} {value!r} is not readable", "quote it, or write it as YAML: '{key: value}'"
+                f"--{flag_name(word)} {value!r} is not readable", "quote it, or write it as YAML: '{key: value}'"
             ) from None
     return chosen
 

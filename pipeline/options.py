@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from pipeline import renamed
 from pipeline.errors import OptionError, did_you_mean
@@ -44,7 +45,7 @@ class Options(BaseModel):
     version: ClassVar[int] = 1
     """Bump when the same options mean other bytes."""
     renamed: ClassVar[dict[str, str]] = {}
-    """Options (and ports) by the name they had in the version before, and today's: read with a note."""
+    """Options (and ports) by the name they had in the version before, and today's (`lora.r`: in a group): read with a note."""
 
     also: ClassVar[dict[str, str]] = {}
     """What other tools call an option, and its name here: read as that, without a note."""
@@ -52,7 +53,13 @@ class Options(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _current_names(cls, given: Any) -> Any:
-        return renamed.current(renamed.current(given, cls.renamed, cls.__name__), cls.also, cls.__name__, noted=False)
+        return cls.under_current_names(given, cls.__name__)
+
+    @classmethod
+    def under_current_names(cls, given: Any, who: str) -> Any:
+        """`given` as today's options, those of a group inside it; `who` is told in notes. ValueError where one is given twice."""
+        given = renamed.current(given, cls.renamed, who)
+        return renamed.nested(renamed.current(given, cls.also, who, noted=False))
 
     def fingerprint(self, *parents: str) -> str:
         """Hash (32 hex) of the class name, version, keyed options and `parents` (content hashes of the inputs)."""
@@ -71,6 +78,8 @@ def _explain(cls: type[Options], fault: ValidationError, where: str) -> tuple[st
     error = fault.errors()[0]
     path = ".".join(str(part) for part in error["loc"])
     if error["type"] == "extra_forbidden":
+        for part in error["loc"][:-1]:
+            cls = group_of(cls.model_fields[part]) or cls if part in cls.model_fields else cls
         known = [field.alias or name for name, field in cls.model_fields.items()]
         return f"{where}: no option {path!r}", did_you_mean(str(error["loc"][-1]), known)
     message = error["msg"].removeprefix("Value error, ")
@@ -78,6 +87,12 @@ def _explain(cls: type[Options], fault: ValidationError, where: str) -> tuple[st
         f"{where}: {path or 'options'}: {message}",
         f"see `maetdol explain {where.split('.')[0]}` for units and defaults",
     )
+
+
+def group_of(field: FieldInfo) -> type[Options] | None:
+    """The options that stand inside an option; None where it holds a plain value."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Options) else None
 
 
 def identity(options: Options) -> dict[str, Any]:

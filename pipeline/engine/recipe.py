@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline import renamed
 from pipeline.engine import catalog
 from pipeline.engine.stage import Port, Stage
 from pipeline.errors import RecipeError, did_you_mean
@@ -214,17 +213,31 @@ def _override(page: dict[str, Any], raw: list[tuple[str, dict[str, Any]]], setti
         group = page["run"]
     else:
         names = {str(options.get("name") or stage_name): options for stage_name, options in raw}
+        stages = {id(options): stage_name for stage_name, options in raw}
         if first not in names:
             raise RecipeError(
                 f"--set: no step is called {first!r}", did_you_mean(first, [*names, "run", "root", "seed"])
             )
         group = names[first]
+        path = _under_current_names(stages[id(group)], group, path)
     *folders, last = path.split(".")
     for word in folders:
         group = group.setdefault(word, {})
         if not isinstance(group, dict):
             raise RecipeError(f"--set {target}: {word} has no parts", "set the whole option")
     group[last] = parsed
+
+
+def _under_current_names(stage_name: str, options: dict[str, Any], path: str) -> str:
+    """`options` and the `path` of one of them as the stage calls them today, so that an override meets what it overrides."""
+    cls = catalog.stage(stage_name)
+    try:
+        current = cls.under_current_names(dict(options), stage_name)
+    except ValueError:  # said where the step is read
+        return path
+    options.clear()
+    options.update(current)
+    return {**cls.renamed, **cls.also}.get(path, path)
 
 
 def _step(stage_name: str, options: dict[str, Any], earlier: list[Step], source: str) -> Step:
@@ -236,7 +249,7 @@ def _step(stage_name: str, options: dict[str, Any], earlier: list[Step], source:
     if name in {step.name for step in earlier}:
         raise RecipeError(f"{source}: two steps are called {name!r}", "give the second a `name:`")
     try:
-        options = renamed.current(options, cls.renamed, name)
+        options = cls.under_current_names(options, name)
     except ValueError as fault:
         raise RecipeError(f"{source}: {name}: {fault}", f"see `maetdol explain {stage_name}`") from None
     given = {port: options.pop(port) for port in list(options) if port in cls.ports}

@@ -202,12 +202,12 @@ def _makes(cls: type[Stage]) -> str:
 
 
 def _explained(cls: type[Options], title: str) -> str:
-    from pipeline.flags import default_text
+    from pipeline.flags import default_text, fields_of
 
     lines = [title, "", textwrap.dedent("    " + (cls.__doc__ or "").strip()), "", "options"]
-    for name, field in cls.model_fields.items():
+    for word, (_, field) in fields_of(cls).items():
         default = default_text(field)
-        lines.append(f"  {field.alias or name}" + (f" = {default}" if default else ""))
+        lines.append(f"  {word}" + (f" = {default}" if default else ""))
         lines += textwrap.wrap(
             " ".join((field.description or "").split()), WIDTH, initial_indent="      ", subsequent_indent="      "
         )

@@ -196,7 +196,7 @@ def measurement(variant: Variant, seed: int) -> str:
 
 def outlook(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options: Any) -> str:
     """What would be done: the texts, the models, the tokens, and which steps stand already."""
-    steps = options.proxy()["steps"]
+    steps = options.proxy()["max_steps"]
     each, models = steps * options.batch * options.seq_len, len(variants) * options.seeds
     lines = [f"  {variant.name:<14} {' + '.join(variant.steps)}" for variant in variants]
     held = f"measured on at most {options.documents} documents of {', '.join(on)}, excluded from every text with their near-copies"

@@ -82,8 +82,9 @@ class Ablate(Options):
     def proxy(self) -> dict[str, Any]:
         """The train options of every proxy."""
         return {
-            "hidden": self.hidden, "layers": self.layers, "heads": self.heads, "batch": self.batch, "learning_rate": self.learning_rate,
-            "steps": max(1, self.tokens // (self.batch * self.seq_len)), "log_every": 20, "threads": self.threads, "save_every": 1000,
+            "model": {"hidden_size": self.hidden, "num_hidden_layers": self.layers, "num_attention_heads": self.heads},
+            "max_steps": max(1, self.tokens // (self.batch * self.seq_len)), "optimizer": {"learning_rate": self.learning_rate},
+            "per_device_train_batch_size": self.batch, "logging_steps": 20, "threads": self.threads, "save_steps": 1000,
         }  # fmt: skip
 
     def measuring(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ WHY = {
     "chat.control_token": "the text spells a control token of the model's template",
     "chat.system": "the model's template takes no system turn",
     "chat.role": "the model's template does not know one of the roles",
+    "chat.tools": "the tools, or the arguments of a call, are no JSON that the model's template takes",
     "chat.template": "the model's template refuses this conversation",
     "chat.empty": "there is an empty message",
     "over_context": "the conversation is longer than the model's context",
@@ -100,7 +101,7 @@ class Parting:
             yield SpokenPiece(text, self.thinks)
 
 
-def opens_thinking(generator: Generator, messages: Sequence[dict[str, Any]]) -> bool:
+def opens_thinking(generator: Generator, messages: Sequence[dict[str, Any]], tools: str | None = None) -> bool:
     """Does the template open the reasoning itself, so that its mark does not stand in the answer?"""
-    tags = list(TAG.finditer(generator.chat_template.render(messages, True)[-64:]))
+    tags = list(TAG.finditer(generator.chat_template.render(messages, True, tools)[-64:]))
     return bool(tags) and not any(tags[-1].groups())

@@ -67,7 +67,7 @@ class ChatApi:
         loop = asyncio.get_running_loop()
         job = ChatJob(
             [message.row() for message in asked.messages], asked.sampling(self.usual), asked.drawn_from(), asked.n,
-            lambda event: loop.call_soon_threadsafe(events.put_nowait, event),
+            lambda event: loop.call_soon_threadsafe(events.put_nowait, event), asked.schemas(),
         )  # fmt: skip
         if not self.worker.submit(job):
             raise RequestFault(429, "too many requests are waiting: try again later", "overloaded")

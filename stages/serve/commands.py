@@ -69,6 +69,7 @@ class ChatCommand(Answers):
         from stages.serve.words import words_of
 
         generator = loaded(self.refs, dtype=self.dtype, threads=self.threads, batch=1)
+        generator.remember()
         sampling = drawn_as(generator, self.temperature, self.top_p, self.seed)
         dialogue = Dialogue(generator, sampling._replace(max_new_tokens=self.max_new_tokens), self.system)
         at_terminal = sys.stdin.isatty() and self.ask is None

@@ -33,19 +33,54 @@ class TextPart(BaseModel):
     text: str
 
 
+class CalledFunction(BaseModel):
+    """What a tool call asks for."""
+
+    name: str
+    arguments: str = "{}"
+
+
+class ToolCall(BaseModel):
+    """A call that an answer of before made."""
+
+    id: str = ""
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
 class RequestMessage(BaseModel):
     """A message as clients write it."""
 
     model_config = ConfigDict(extra="ignore")
-    role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[TextPart] | None = None
     reasoning_content: str | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
 
     def row(self) -> dict[str, Any]:
         """The message as the templates here take it."""
-        text = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        text = self.content or "" if not isinstance(self.content, list) else "".join(part.text for part in self.content)
         role = "system" if self.role == "developer" else self.role
-        return {"role": role, "content": text, "reasoning": self.reasoning_content or None}
+        calls = [{"id": call.id, **call.function.model_dump()} for call in self.tool_calls or ()]
+        more = {"tool_calls": calls} if calls else {}
+        more |= {name: value for name in ("name", "tool_call_id") if (value := getattr(self, name))}
+        return {"role": role, "content": text, "reasoning": self.reasoning_content or None, **more}
+
+
+class FunctionSchema(BaseModel):
+    """What a tool is called and takes; a JSON schema under `parameters`."""
+
+    model_config = ConfigDict(extra="allow")
+    name: str
+
+
+class Tool(BaseModel):
+    """A tool that the model may call."""
+
+    type: Literal["function"]
+    function: FunctionSchema
 
 
 class StreamOptions(BaseModel):
@@ -77,6 +112,8 @@ class ChatRequest(BaseModel):
     stop: str | list[str] | None = None
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
+    tools: list[Tool] | None = Field(None, max_length=1000)
+    tool_choice: Literal["auto", "none"] | None = None
     response_format: TextFormat | None = None
     logprobs: Literal[False] | None = None
     user: Any = None
@@ -98,6 +135,12 @@ class ChatRequest(BaseModel):
         }
         given = {name: value for name, value in asked.items() if value is not None}
         return usual._replace(stop=tuple(stop), seed=0, **given)
+
+    def schemas(self) -> str | None:
+        """The tools that the template shows, as JSON text."""
+        if not self.tools or self.tool_choice == "none":
+            return None
+        return json.dumps([tool.model_dump() for tool in self.tools], ensure_ascii=False)
 
     def drawn_from(self) -> int:
         """The seed; another one each time where none is given."""

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from stages.models.chat.templates import ChatFault
 from stages.models.inference.generate import Generation, Generator, SamplingParams
 from stages.serve.answering import WHY, Parting, opens_thinking
@@ -28,6 +30,8 @@ class ChatJob:
     seed: int
     n: int
     tell: Callable[[Any], None]
+    tools: str | None = None
+    """Schemas of the tools it may call, as JSON text."""
     wanted: bool = True
     """Set to false where the client is gone."""
     parts: list[Parting] = field(default_factory=list)
@@ -90,7 +94,8 @@ class ChatWorker(threading.Thread):
         def told(row: int, sample: int, text: str) -> bool:
             return ready[row].hear(sample, text)
 
-        return self.generator.chat(asked, ready[0].sampling, ready[0].n, told=told, seeds=seeds)
+        tools = [one.tools for one in ready]
+        return self.generator.chat(asked, ready[0].sampling, ready[0].n, tools, told=told, seeds=seeds)
 
     def _alike(self, job: ChatJob) -> list[ChatJob]:
         """`job` and those behind it that draw alike, as many as are answered at a time."""
@@ -109,8 +114,13 @@ class ChatWorker(threading.Thread):
 
     def _ready(self, job: ChatJob) -> bool:
         """Can the job be answered? If not it is told why."""
+        template = self.generator.chat_template
         try:
-            size = len(self.generator.chat_template.prompt(job.messages))
+            prompt = template.prompt(job.messages, job.tools)
+            if job.tools and np.array_equal(prompt, template.prompt(job.messages)):
+                job.tell(RequestFault(400, "tools: the model's template shows none"))
+                return False
+            size = len(prompt)
         except ChatFault as fault:
             job.tell(RequestFault(400, f"{WHY.get(fault.reason, fault.reason)} ({fault.reason})"))
             return False
@@ -121,7 +131,7 @@ class ChatWorker(threading.Thread):
             words = f"the prompt has {size:,} tokens, the context {self.generator.context:,}"
             job.tell(RequestFault(400, words, "context_length_exceeded"))
             return False
-        thinks = opens_thinking(self.generator, job.messages)
+        thinks = opens_thinking(self.generator, job.messages, job.tools)
         job.parts = [Parting(thinks) for _ in range(job.n)]
         return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, Port, Stage
@@ -14,10 +14,26 @@ from pipeline.options import CONTENT, UNKEYED
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import ARTEFACT, Store
 from stages.models.inference.folder import opened
-from stages.train.objective.judging import RewardFunction, built
+from stages.train.groups import (
+    DistillationOptions,
+    DpoOptions,
+    FreezeOptions,
+    Ia3Options,
+    KtoOptions,
+    LoraOptions,
+    MlmOptions,
+    ModelOptions,
+    OptimizerOptions,
+    OrpoOptions,
+    PromptTuningOptions,
+    RlOptions,
+    SftOptions,
+    of_before,
+    short_name,
+)
 from stages.train.workers.levers import (
     check_card,
-    check_reports,
+    check_installed,
     check_used,
     check_workers,
     contradictions,
@@ -117,18 +133,36 @@ class Train(Stage):
         ),
         "reward": Port("artefact:reward", optional=True, help="rl: the model that judges answers", opened=opened),
     }
-    renamed: ClassVar[dict[str, str]] = {"checkpoint": "base"}
-    also: ClassVar[dict[str, str]] = {
-        "gradient_accumulation_steps": "accumulation", "num_train_epochs": "epochs", "max_steps": "steps", "lr_scheduler_type": "schedule",
-        "warmup_ratio": "warmup", "max_grad_norm": "clip", "max_length": "seq_len", "packing": "pack", "gradient_checkpointing": "checkpointing",
-        "torch_compile": "compile", "logging_steps": "log_every", "eval_steps": "eval_every", "save_steps": "save_every", "save_total_limit": "keep",
-        "r": "rank", "lora_r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "target_modules": "targets", "use_rslora": "rank_stabilised",
-        "use_dora": "dora", "num_virtual_tokens": "virtual_tokens", "num_generations": "answers", "max_completion_length": "answer_tokens",
+    renamed: ClassVar[dict[str, str]] = {
+        "checkpoint": "base", "open_layers": "freeze.trainable_layers", "hidden": "model.hidden_size", "layers": "model.num_hidden_layers",
+        "heads": "model.num_attention_heads", "kv_heads": "model.num_key_value_heads", "intermediate": "model.intermediate_size",
+        "tie_embeddings": "model.tie_word_embeddings", "window": "model.sliding_window", "seq_len": "max_length", "pack": "sft.packing",
+        "trains": "sft.trains", "epochs": "num_train_epochs", "steps": "max_steps", "batch": "per_device_train_batch_size",
+        "accumulation": "gradient_accumulation_steps", "schedule": "optimizer.lr_scheduler_type", "warmup": "optimizer.warmup_ratio",
+        "floor": "optimizer.min_lr_rate", "clip": "optimizer.max_grad_norm", "optimizer": "optimizer.optim", "compile": "torch_compile",
+        "checkpointing": "gradient_checkpointing", "attention": "attn_implementation", "rank": "lora.r", "alpha": "lora.lora_alpha",
+        "dropout": "lora.lora_dropout", "rank_stabilised": "lora.use_rslora", "dora": "lora.use_dora", "targets": "lora.target_modules",
+        "distil": "distillation.share", "distil_temperature": "distillation.temperature", "sft_weight": "dpo.sft_weight",
+        "virtual_tokens": "prompt_tuning.num_virtual_tokens", "prompt_text": "prompt_tuning.prompt_tuning_init_text",
+        "encoder_hidden": "prompt_tuning.encoder_hidden_size", "mask_share": "mlm.mlm_probability", "next_sentence": "mlm.next_sentence",
+        "rl": "rl.algorithm", "answers": "rl.num_generations", "answer_tokens": "rl.max_completion_length", "kl": "rl.beta",
+        "rewards": "rl.rewards", "reward_weight": "rl.reward_weight", "eval_every": "eval_steps", "log_every": "logging_steps",
+        "save_every": "save_steps", "keep": "save_total_limit", "tensorboard": "logging_dir",
     }  # fmt: skip
-    """What transformers, PEFT and TRL call the same."""
+    also: ClassVar[dict[str, str]] = {
+        "learning_rate": "optimizer.learning_rate", "lr_scheduler_type": "optimizer.lr_scheduler_type", "warmup_ratio": "optimizer.warmup_ratio",
+        "weight_decay": "optimizer.weight_decay", "max_grad_norm": "optimizer.max_grad_norm", "optim": "optimizer.optim", "packing": "sft.packing",
+        "r": "lora.r", "lora_r": "lora.r", "lora_alpha": "lora.lora_alpha", "lora_dropout": "lora.lora_dropout", "use_rslora": "lora.use_rslora",
+        "use_dora": "lora.use_dora", "target_modules": "lora.target_modules", "num_virtual_tokens": "prompt_tuning.num_virtual_tokens",
+        "mlm_probability": "mlm.mlm_probability", "beta": "dpo.beta", "loss_type": "dpo.loss_type", "label_smoothing": "dpo.label_smoothing",
+        "simpo_gamma": "dpo.simpo_gamma", "desirable_weight": "kto.desirable_weight", "undesirable_weight": "kto.undesirable_weight",
+        "num_generations": "rl.num_generations", "max_completion_length": "rl.max_completion_length", "temperature": "rl.temperature",
+        "train_batch_size": "global_batch_size",
+    }  # fmt: skip
+    """transformers, PEFT and TRL write their options side by side: so written they are read too."""
     output_shape: ClassVar[str | None] = None
     manifest_notes: ClassVar[tuple[str, ...]] = ("template",)
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "peft", "bitsandbytes")
 
@@ -141,155 +175,91 @@ class Train(Stage):
     what reads and what writes, so that a second step may train the rest; lora: an adapter (with those rows, where there are any); qlora: an adapter on a base in 4 bits (NF4, double
     quantisation); ia3: a scale per activation; prompt, ptuning: virtual tokens in front, learnt directly or through a small network;
     prefix: virtual keys and values in every layer."""
-    open_layers: int = Field(2, ge=1)
-    "freeze: how many of the last layers are trained, with the final norm."
+    model: ModelOptions = ModelOptions()
+    "From scratch: shape of the new model; a base brings its own."
 
-    hidden: int = Field(512, ge=8)
-    "From scratch: width of the model."
-    layers: int = Field(8, ge=1)
-    "From scratch: number of layers."
-    heads: int = Field(8, ge=1)
-    "From scratch: attention heads."
-    kv_heads: int | None = Field(None, ge=1)
-    "From scratch: key/value heads shared by groups of heads; default: as many as heads."
-    intermediate: int | None = Field(None, ge=8)
-    "From scratch: width inside the gated layers; default: 8/3 of hidden, rounded up to a multiple of 32."
-    tie_embeddings: bool = True
-    "From scratch: one matrix for reading and writing tokens; right for small models, where it is most of the weights."
-
-    seq_len: int | None = Field(None, ge=8)
+    max_length: int | None = Field(None, ge=8)
     "Tokens in a row. Default: the longest row there is; of conversations and pairs at most 4,096, and what the base reaches."
-    pack: bool = True
-    "sft: several conversations in a row, which do not see each other; 3.7 times as fast on short ones (TRL)."
-    trains: Literal["assistant", "completion"] = "assistant"
-    "sft: ask for every answer of a conversation, or for the last one alone."
     template: Annotated[str | None, CONTENT] = None
     "sft, dpo: file of a Jinja chat template, instead of the tokenizer's own."
 
-    epochs: float = Field(1.0, gt=0)
+    num_train_epochs: float = Field(1.0, gt=0)
     "Times over the rows."
-    steps: int | None = Field(None, ge=1)
-    "Optimizer steps; given, they decide and `epochs` does not (as with Hugging Face's max_steps)."
-    batch: int = Field(8, ge=1)
-    "Rows (pairs) in one forward pass."
-    per_device_train_batch_size: int | None = Field(None, ge=1)
-    """Instead of `batch`, as Hugging Face counts: rows in one forward pass of each worker, and `accumulation` passes of each, so that a step
-    sees workers x this x accumulation rows. The number of workers then decides what is trained."""
-    accumulation: int = Field(1, ge=1)
-    "Forward passes to a step: a step sees batch x accumulation rows, however many workers share them."
-    learning_rate: float | None = Field(None, gt=0)
-    "Peak learning rate; default by objective and method: clm 1e-3, sft 2e-5 (adapter 2e-4), dpo 5e-7 (adapter 5e-6)."
-    schedule: Literal["cosine", "linear", "constant", "wsd"] = "cosine"
-    "How the rate falls after the warmup; wsd stays up until the last fifth."
-    warmup: float = Field(0.05, ge=0, lt=1)
-    "Share of the steps in which the rate rises."
-    floor: float = Field(0.1, ge=0, le=1)
-    "Where the rate ends, as a share of its peak; 0.1 is Chinchilla's."
-    weight_decay: float | None = Field(None, ge=0)
-    "On matrices. Default: 0.1 for clm (GPT-3, Llama), 0 otherwise."
-    clip: float = Field(1.0, gt=0)
-    "Longest gradient, as a norm (GPT-3, Llama)."
-    optimizer: Literal["adamw", "paged_adamw_8bit", "paged_adamw_32bit"] = "adamw"
-    "paged_*: bitsandbytes optimizers that move their state to the host when a card is full."
+    max_steps: int | None = Field(None, ge=1)
+    "Optimizer steps; given, they decide and num_train_epochs does not."
+    per_device_train_batch_size: int = Field(8, ge=1)
+    "Rows (pairs, rl: answers) in one forward pass of each worker."
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    "Forward passes of each worker to a step: a step sees workers x per_device_train_batch_size x this rows."
+    global_batch_size: int | None = Field(None, ge=1)
+    """Rows of a step, however many workers share them: as many forward passes are made as that takes. With gradient_accumulation_steps given
+    as well the two must agree. Without it the number of workers decides what a step sees, and so what is trained."""
+    optimizer: OptimizerOptions = OptimizerOptions()
+    "The optimizer and its rate."
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     "What is computed in; auto: bf16 on CUDA, fp32 on CPU; fp16 with a scaled loss, for cards without bf16. Trained weights are kept in fp32."
-    window: int | None = Field(None, ge=8)
-    "From scratch: how many tokens back a token sees (sliding window, as Mistral's); default: all of its document."
-    compile: bool = False
+    use_liger_kernel: bool = False
+    "Liger's Triton kernels for norms, rotary embeddings and gated layers, on CUDA; the package liger-kernel must be installed."
+    torch_compile: bool = False
     "torch.compile the layers: 15 to 27% faster steps on CUDA after minutes of compiling (torchtune, axolotl); needs a C++ compiler."
-    checkpointing: bool = False
-    "Gradient checkpointing: compute activations twice instead of keeping them."
+    gradient_checkpointing: bool = False
+    "Compute activations twice instead of keeping them."
 
     parallel: Literal["data", "fsdp"] = "data"
     """With several workers, by accelerate: data, the whole model on each of them (DDP); fsdp, weights, gradients and optimizer state in shards
     over all (FSDP2, after ZeRO-3, Rajbhandari et al. 2020), for clm, sft, dpo with full, freeze or lora. A teacher stays whole on each."""
-    attention: Literal["auto", "sdpa", "flex", "flash"] = "auto"
+    attn_implementation: Annotated[Literal["auto", "sdpa", "flex", "flash"], BeforeValidator(short_name)] = "auto"
     """sdpa: a block-diagonal mask, everywhere; flex: torch's flex attention with a block mask of the documents; flash: flash attention 2 over
     the bounds of the documents, as torch brings it (`varlen_attn`; bf16 or fp16, no package needed). These two on CUDA only; neither has run on
     a card here, so auto is sdpa."""
 
-    rank: int = Field(16, ge=1)
-    "lora, qlora: rank of the adapter (Zephyr's SFT: 16)."
-    alpha: int | None = Field(None, ge=1)
-    "lora, qlora: scale of the adapter over its rank; default: 2 x rank."
-    dropout: float = Field(0.0, ge=0, lt=1)
-    "lora, qlora: dropout before the adapter."
-    rank_stabilised: bool = False
-    "lora, qlora: scale by the root of the rank (rsLoRA), best of PEFT's comparison at rank 64."
-    dora: bool = False
-    "lora, qlora: train magnitude apart from direction (DoRA)."
-    targets: tuple[str, ...] = ()
-    "lora, qlora: names of the linear layers that get an adapter; default: all but the head."
-
-    distil: float = Field(0.5, ge=0, le=1)
-    "With a `teacher`: share of the loss that is the divergence from it, the rest being the text's own (Hinton et al. 2015)."
-    distil_temperature: float = Field(2.0, gt=0)
-    "With a `teacher`: both distributions are softened by it; the divergence is scaled by its square."
-
-    beta: float | None = Field(None, gt=0)
-    """dpo, kto: how hard it is pulled to the reference; orpo: weight of the odds ratio. Default: 0.1 (Rafailov et al.), but 5 for sigmoid_norm
-    (Tulu 3) and 2 for simpo (Meng et al.)."""
-    loss_type: Literal["sigmoid", "sigmoid_norm", "ipo", "hinge", "robust", "apo_zero", "apo_down", "simpo"] = "sigmoid"
-    """dpo: sigmoid is Rafailov's; sigmoid_norm, ipo and simpo compare log-probabilities per token, so that longer answers are not preferred for
-    their length (simpo without a reference); hinge is SLiC's; robust takes labels to be wrong in part; apo_zero and apo_down move both answers."""
-    label_smoothing: float = Field(0.1, ge=0, lt=0.5)
-    "dpo, loss_type robust: share of the pairs whose sides may be exchanged."
-    simpo_gamma: float = Field(0.5, ge=0)
-    "dpo, loss_type simpo: margin the chosen answer is to have."
-    desirable_weight: float = Field(1.0, gt=0)
-    "kto: weight of chosen answers."
-    undesirable_weight: float = Field(1.0, gt=0)
-    "kto: weight of rejected answers."
-    virtual_tokens: int = Field(32, ge=1)
-    "prompt, prefix, ptuning: how many virtual tokens (PEFT's comparison: 50 for prefix, 20 to 100 elsewhere)."
-    prompt_text: str = "Read the question and answer it briefly and truly. 질문을 읽고 짧고 바르게 답하십시오."
-    "prompt, prefix: what the virtual tokens begin as, repeated to their number. Say the task: begun at random they hardly learn."
-    encoder_hidden: int = Field(128, ge=8)
-    "ptuning: width of the network behind the virtual tokens, used while training only."
-
-    mask_share: float = Field(0.15, gt=0, lt=1)
-    "mlm: share of the tokens that are asked for (BERT: 0.15)."
-    next_sentence: bool = False
-    "mlm: documents split in two, half of them going on with another's second half; the first token says which (BERT)."
-
-    rl: Literal["grpo", "rloo"] = "grpo"
-    "rl: TRL's trainer: group-relative policy optimisation (Shao et al. 2024), or REINFORCE leave-one-out (Ahmadian et al. 2024)."
-    answers: int = Field(8, ge=2)
-    "rl: answers drawn to a prompt, compared with one another (TRL: 8)."
-    answer_tokens: int = Field(256, ge=1)
-    "rl: longest answer drawn (TRL: 256)."
-    temperature: float = Field(1.0, gt=0)
-    "rl: of the answers drawn while training (TRL: 1)."
-    kl: float = Field(0.04, ge=0)
-    "rl: weight of the divergence from the base (DeepSeekMath: 0.04)."
-
-    rewards: Annotated[tuple[SerializeAsAny[RewardFunction], ...], BeforeValidator(built)] = ()
-    """rl: functions that judge answers, instead of a reward model or beside it: `[numeric, {length: {most: 400, weight: 0.2}}, mine.py:score]`;
-    see `maetdol list rewards`. All rewards are added."""
-    reward_weight: float = Field(1.0, allow_inf_nan=False)
-    "rl: what the reward model's number is multiplied with before it is added to those of `rewards`."
-
-    sft_weight: float = Field(0.1, ge=0)
-    "dpo: weight of the chosen answer's loss per token, which keeps its probability from falling along with the rejected one's."
+    freeze: FreezeOptions = FreezeOptions()
+    "method freeze."
+    lora: LoraOptions = LoraOptions()
+    "methods lora and qlora: the adapter."
+    ia3: Ia3Options = Ia3Options()
+    "method ia3."
+    prompt_tuning: PromptTuningOptions = PromptTuningOptions()
+    "methods prompt, prefix and ptuning: the virtual tokens."
+    mlm: MlmOptions = MlmOptions()
+    "objective mlm: what is hidden."
+    sft: SftOptions = SftOptions()
+    "objective sft: what of a conversation is asked for."
+    distillation: DistillationOptions = DistillationOptions()
+    "objectives clm and sft with a `teacher`."
+    dpo: DpoOptions = DpoOptions()
+    "objective dpo: the loss."
+    kto: KtoOptions = KtoOptions()
+    "objective kto: the loss."
+    orpo: OrpoOptions = OrpoOptions()
+    "objective orpo: the loss."
+    rl: RlOptions = RlOptions()
+    "objective rl: the algorithm, the answers drawn, and who judges them."
 
     most_lost: float = Field(0.5, ge=0, le=1)
     "Share of rows that may be left out for any reason (held-out ones aside); above it the data check refuses and counts the reasons."
 
     holdout: float = Field(0.05, ge=0, lt=1)
     "Share of prompts (sft, dpo) held out of training; for clm, rows from `pack` say themselves what is held out."
-    eval_every: int | None = Field(None, ge=1)
+    eval_steps: int | None = Field(None, ge=1)
     "Steps between measurements on held-out rows; default: before the first and after the last only."
+    load_best_model_at_end: bool = False
+    "What comes out is the model of the lowest held-out loss, not the last one. With eval_steps."
+    early_stopping_patience: int | None = Field(None, ge=1)
+    "End the run when so many measurements in a row did not lower the held-out loss. With eval_steps."
+    early_stopping_threshold: float = Field(0.0, ge=0)
+    "Nats by which it must fall to count as lower."
     eval_rows: int = Field(256, ge=0)
     "Held-out rows to measure on while training; 0: all."
-    log_every: int = Field(1, ge=1)
+    logging_steps: int = Field(1, ge=1)
     "Steps between lines of the loss curve."
-    save_every: Annotated[int, UNKEYED] = Field(100, ge=1)
+    save_steps: Annotated[int, UNKEYED] = Field(100, ge=1)
     "Steps between checkpoints."
-    keep: Annotated[int, UNKEYED] = Field(1, ge=1)
+    save_total_limit: Annotated[int, UNKEYED] = Field(1, ge=1)
     "Checkpoints kept while training."
     report_to: Annotated[tuple[Literal["tensorboard", "wandb", "mlflow", "trackio"], ...], UNKEYED] = ()
     "Where every step's loss, rate, gradient and speed are sent as well (transformers' callbacks; the package must be installed)."
-    tensorboard: Annotated[str | None, UNKEYED] = None
+    logging_dir: Annotated[str | None, UNKEYED] = None
     "Folder for TensorBoard's event file, with report_to: tensorboard."
     threads: int = Field(2, ge=1)
     "CPU threads of a worker. An option, not what the machine has: sums are split by it, so it decides last bits."
@@ -298,21 +268,19 @@ class Train(Stage):
 
     @model_validator(mode="after")
     def _sense(self) -> Train:
-        if self.objective != "clm" and self.steps is None and self.epochs > 100:
-            raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `steps` if it is meant")
-        if self.per_device_train_batch_size and "batch" in self.model_fields_set:
-            raise ValueError("batch and per_device_train_batch_size count the same rows: give one of them")
-        if self.window is not None and self.objective == "mlm":
+        if self.objective != "clm" and self.max_steps is None and self.num_train_epochs > 100:
+            raise ValueError("more than 100 epochs of fine-tuning is a slip of the pen: set `max_steps` if it is meant")
+        if self.model.sliding_window is not None and self.objective == "mlm":
             raise ValueError("mlm reads both ways, a window looks back: leave one of them out")
         if self.method in VIRTUAL and self.objective in WITHOUT_VIRTUAL:
             raise ValueError(
                 f"objective {self.objective} {WITHOUT_VIRTUAL[self.objective]}: use method lora, qlora or ia3, not {self.method}"
             )
-        if self.method == "prefix" and self.checkpointing:
+        if self.method == "prefix" and self.gradient_checkpointing:
             raise ValueError(
                 "prefix tuning stands in the key/value cache, which gradient checkpointing does without: leave one of them out"
             )
-        if self.optimizer.startswith("paged") and self.dtype == "fp16":
+        if self.optimizer.optim.startswith("paged") and self.dtype == "fp16":
             raise ValueError("paged optimizers do not take the scaled loss of fp16: use dtype bf16")
         if self.method == "embeddings" and self.objective not in ("clm", "sft"):
             raise ValueError(f"method embeddings learns from text and answers (clm, sft), not by {self.objective}")
@@ -326,41 +294,39 @@ class Train(Stage):
             return "artefact:encoder" if self.objective == "mlm" else "artefact:reward"
         return "artefact:model" if self.whole() or self.method == "embeddings" else "artefact:adapter"
 
+    @classmethod
+    def under_current_names(cls, given: Any, who: str) -> Any:
+        """As everywhere; and what depends on the method, the objective or on other options."""
+        return super().under_current_names(of_before(given, who), who)
+
     def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
         """The number of workers is part of it where it decides how many rows a step sees."""
-        counted = (f"workers {inputs.workers}",) if self.per_device_train_batch_size else ()
+        counted = () if self.global_batch_size else (f"workers {inputs.workers}",)
         return super().key(inputs, *extra, *counted, without=without)
 
     def shared_by(self, workers: int) -> Train:
-        """The same with `batch` and `accumulation` for so many workers, where `per_device_train_batch_size` was given."""
-        each = self.per_device_train_batch_size
-        if each is None:
-            return self
-        # TRL, which trains rl, shares one forward pass among the workers; elsewhere they share the passes of a step.
-        here = (
-            {"batch": each * workers}
-            if self.objective == "rl"
-            else {"batch": each, "accumulation": self.accumulation * workers}
-        )
-        return self.model_copy(update={**here, "per_device_train_batch_size": None})
+        """The same for so many workers: `global_batch_size` rows a step, and at most `per_device_train_batch_size` of them in a pass."""
+        rows = self.global_batch_size or workers * self.per_device_train_batch_size * self.gradient_accumulation_steps
+        each = min(self.per_device_train_batch_size, -(-rows // workers))
+        passes = -(-rows // (workers * each))
+        shared = {"global_batch_size": rows, "per_device_train_batch_size": each, "gradient_accumulation_steps": passes}
+        return self.model_copy(update=shared)
 
     def rows_of_a_step(self, workers: int) -> str:
         """In words: how many rows a step sees, and how they are shared."""
         shared = self.shared_by(workers)
-        rows = shared.batch * shared.accumulation
+        rows, passes = shared.global_batch_size, shared.gradient_accumulation_steps
         what = "answers" if self.objective == "rl" else "pairs" if "PAIR" in SHAPES[self.objective] else "rows"
         group = f"{workers} worker{'s' if workers > 1 else ''}"
-        each, rest = divmod(rows, workers)
-        passes = shared.accumulation if self.objective == "rl" else -(-each // shared.batch)
-        if rest or not each or each % passes:
+        if rows != workers * passes * shared.per_device_train_batch_size:
             return f"{rows} {what} a step, shared by {group}"
-        return f"{group} x {each // passes} x {passes} = {rows} {what} a step"
+        return f"{group} x {shared.per_device_train_batch_size} x {passes} = {rows} {what} a step"
 
     def needs(self) -> tuple[str, ...]:
         """With rl, TRL's version decides too."""
         return (
             *self.libraries,
-            *sorted({name for one in self.rewards for name in one.libraries}),
+            *sorted({name for one in self.rl.rewards for name in one.libraries}),
             *(("trl",) if self.objective == "rl" else ()),
         )
 
@@ -370,9 +336,9 @@ class Train(Stage):
 
     def rate(self) -> float:
         """Peak learning rate."""
-        if self.learning_rate is None and self.method in METHOD_RATES:
+        if self.optimizer.learning_rate is None and self.method in METHOD_RATES:
             return METHOD_RATES[self.method] * (RATES[self.objective, False] / RATES["sft", False])
-        return self.learning_rate or RATES[self.objective, self.whole()]
+        return self.optimizer.learning_rate or RATES[self.objective, self.whole()]
 
     def betas(self) -> tuple[float, float]:
         """Adam's; 0.95 for pretraining (GPT-3, Llama), 0.999 for fine-tuning."""
@@ -380,15 +346,14 @@ class Train(Stage):
 
     def decay(self) -> float:
         """Weight decay of matrices."""
-        return (
-            self.weight_decay if self.weight_decay is not None else (0.1 if self.objective in ("clm", "mlm") else 0.0)
-        )
+        given = self.optimizer.weight_decay
+        return given if given is not None else (0.1 if self.objective in ("clm", "mlm") else 0.0)
 
     def pull(self) -> float:
         """Beta of dpo, kto and orpo."""
-        return self.beta or (
-            {"sigmoid_norm": 5.0, "simpo": 2.0}.get(self.loss_type, 0.1) if self.objective == "dpo" else 0.1
-        )
+        if self.objective != "dpo":
+            return self.kto.beta if self.objective == "kto" else self.orpo.beta
+        return self.dpo.beta or {"sigmoid_norm": 5.0, "simpo": 2.0}.get(self.dpo.loss_type, 0.1)
 
     def check(self, inputs: Inputs) -> None:
         """UsageError where the ports do not fit the objective; nothing has run by then."""
@@ -407,14 +372,14 @@ class Train(Stage):
                     f"give objective {self.objective} a base trained with objective clm",
                 )
         based = bool(inputs["base"])
-        if self.optimizer != "adamw" and not cuda_is_there():
+        if self.optimizer.optim != "adamw" and not cuda_is_there():
             raise UsageError(
-                f"optimizer {self.optimizer} moves its state between a card and the host, and there is no card",
-                "use optimizer: adamw",
+                f"optimizer {self.optimizer.optim} moves its state between a card and the host, and there is no card",
+                "use optimizer: {optim: adamw}",
             )
         check_workers(self, inputs.workers)
-        check_reports(self)
-        check_card(self, self.attention in ("flex", "flash") and cuda_is_there())
+        check_installed(self)
+        check_card(self, self.attn_implementation in ("flex", "flash") and cuda_is_there())
         check_used(self, based, bool(inputs["teacher"]), bool(inputs["reward"]))
         if inputs["teacher"] and self.objective not in ("clm", "sft"):
             what = "its reward" if self.objective == "rl" else "hidden tokens" if self.objective == "mlm" else "pairs"
@@ -424,7 +389,7 @@ class Train(Stage):
             )
         if self.objective != "rl" and inputs["reward"]:
             raise UsageError("only rl takes a reward model", "leave out `reward`")
-        if self.objective == "rl" and not (inputs["reward"] or self.rewards):
+        if self.objective == "rl" and not (inputs["reward"] or self.rl.rewards):
             raise UsageError(
                 "rl needs somebody who judges answers",
                 "give `rewards` functions, or `reward` the store of a train step with objective: reward",

@@ -72,7 +72,7 @@ class DataCheck(Options):
     "The store of a tokenizer or model, or a Hugging Face tokenizer folder."
     template: str | None = None
     "File of a Jinja chat template, instead of the tokenizer's own."
-    seq_len: int | None = Field(None, ge=8)
+    max_length: int | None = Field(None, ge=8)
     "Tokens of a conversation's context. Default: as train's, the longest one, 4,096 at most."
     trains: Literal["assistant", "completion"] = "assistant"
     "Every answer of a conversation, or the last one alone."
@@ -94,7 +94,7 @@ class DataCheck(Options):
             self.colour == "auto" and sys.stdout.isatty() and "NO_COLOR" not in os.environ
         )
         if not len(data):
-            raise UsageError("no row is left to train on", "look at the store's ledger, or raise --seq-len")
+            raise UsageError("no row is left to train on", "look at the store's ledger, or raise --max-length")
         rows = doctor.rows_of(data)[: self.rows * (2 if objective == "dpo" else 1)]
         findings = doctor.examine(data, tokenizer, objective, self.most_lost)
         reading.check()
@@ -116,7 +116,7 @@ class DataCheck(Options):
         tokenizer = load_tokenizer(folder, Path(self.template).read_text(encoding="utf-8") if self.template else None)
         if store.shape == "TOKENS":
             return TokenRows([store], None, self.holdout, len(tokenizer)), tokenizer, "clm"
-        width, measured = self.seq_len or LONGEST, self.seq_len is None
+        width, measured = self.max_length or LONGEST, self.max_length is None
         if store.shape == "CHAT":
             turns = 1 if self.trains == "completion" else None
             return (

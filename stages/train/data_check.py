@@ -102,7 +102,7 @@ def refuse(findings: Sequence[CheckResult]) -> None:
 
 
 def width(data: Any) -> CheckResult:
-    """Tokens of the longest row there can be: `seq_len`, or what the longest row has where that is not given."""
+    """Tokens of the longest row there can be: `max_length`, or what the longest row has where that is not given."""
     return CheckResult("tokens of a row", data.width)
 
 
@@ -214,7 +214,7 @@ def lost(data: Any, most: float) -> Iterator[CheckResult]:
     over, masked = share["over_context"], share["all_masked"]
     yield CheckResult(
         "rows longer than the context", round(over, 4), f"{over:.0%} of the rows do not fit and would be left out" if over > most else "",
-        "raise seq_len, shorten the rows upstream, or raise `most_lost` if so few are meant",
+        "raise max_length, shorten the rows upstream, or raise `most_lost` if so few are meant",
     )  # fmt: skip
     counts = Counter(why for why in usable if why not in (None, "train.not_reached"))
     share_lost = sum(counts.values()) / max(1, len(usable))

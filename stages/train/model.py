@@ -96,7 +96,7 @@ def open_layers(stage: Any, model: Any) -> None:
     """Make trainable what `full` or `freeze` trains."""
     model.requires_grad_(stage.method == "full")
     if stage.method == "freeze":
-        for part in (*model.base_model.layers[-stage.open_layers :], model.base_model.norm):
+        for part in (*model.base_model.layers[-stage.freeze.trainable_layers :], model.base_model.norm):
             part.requires_grad_(True)
 
 
@@ -105,32 +105,35 @@ def scratch(stage: Any, tokenizer: Any, width: int, empty: bool = False) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
     # A Mistral is a Llama that looks back through a window.
-    configured, made = (LlamaConfig, LlamaForCausalLM) if stage.window is None else (MistralConfig, MistralForCausalLM)
-    if stage.hidden % stage.heads or (stage.hidden // stage.heads) % 2:
+    shape = stage.model
+    windowed = shape.sliding_window is not None
+    configured, made = (MistralConfig, MistralForCausalLM) if windowed else (LlamaConfig, LlamaForCausalLM)
+    heads, kv_heads = shape.num_attention_heads, shape.num_key_value_heads or shape.num_attention_heads
+    if shape.hidden_size % heads or (shape.hidden_size // heads) % 2:
         raise UsageError(
-            f"hidden {stage.hidden} does not split into {stage.heads} heads of even width",
-            "choose hidden as a multiple of 2 x heads",
+            f"hidden_size {shape.hidden_size} does not split into {heads} heads of even width",
+            "choose model.hidden_size as a multiple of 2 x num_attention_heads",
         )
-    kv_heads = stage.kv_heads or stage.heads
-    if stage.heads % kv_heads:
+    if heads % kv_heads:
         raise UsageError(
-            f"{stage.heads} heads cannot share {kv_heads} key/value heads", "choose kv_heads as a divisor of heads"
+            f"{heads} heads cannot share {kv_heads} key/value heads",
+            "choose model.num_key_value_heads as a divisor of num_attention_heads",
         )
     config = configured(
         vocab_size=len(tokenizer),
-        hidden_size=stage.hidden,
-        intermediate_size=stage.intermediate or inner_width(stage.hidden),
-        num_hidden_layers=stage.layers,
-        num_attention_heads=stage.heads,
+        hidden_size=shape.hidden_size,
+        intermediate_size=shape.intermediate_size or inner_width(shape.hidden_size),
+        num_hidden_layers=shape.num_hidden_layers,
+        num_attention_heads=heads,
         num_key_value_heads=kv_heads,
         max_position_embeddings=width,
-        tie_word_embeddings=stage.tie_embeddings,
+        tie_word_embeddings=shape.tie_word_embeddings,
         bos_token_id=tokenizer.bos_token_id,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         attn_implementation="sdpa",
         dtype="float32",
-        **({} if stage.window is None else {"sliding_window": stage.window}),
+        **({"sliding_window": shape.sliding_window} if windowed else {}),
     )
     if stage.objective == "mlm":
         config.is_causal = False
@@ -166,7 +169,7 @@ def adapted(stage: Any, model: Any, below: int, tokenizer: Any, more: Added | No
         except ValueError as fault:
             raise UsageError(
                 f"PEFT puts no such adapter on {model.config.model_type}: {str(fault).splitlines()[0][:200]}",
-                "leave out dora and dropout where experts stand in one tensor, or name other layers in targets",
+                "leave out use_dora and lora_dropout where experts stand in one tensor, or name other layers in target_modules",
             ) from None
     else:
         model.add_adapter(names[-1], config)
@@ -196,25 +199,29 @@ def config_of(stage: Any, task: str = "CAUSAL_LM", rows: dict[str, list[int]] | 
         [ids] = {tuple(ids) for ids in (rows or {}).values()}
         return TrainableTokensConfig(task_type=task, token_indices=list(ids), target_modules=list(rows or {}))
     if stage.method == "ia3":
-        # PEFT's own choice for the architecture (keys, values, the gated layer's way out) unless `targets` names others.
+        # PEFT's own choice for the architecture (keys, values, the gated layer's way out) unless `target_modules` names others.
         return IA3Config(
             task_type=task,
-            **({"target_modules": list(stage.targets), "feedforward_modules": []} if stage.targets else {}),
+            **(
+                {"target_modules": list(named), "feedforward_modules": []}
+                if (named := stage.ia3.target_modules)
+                else {}
+            ),
         )
-    virtual = {"task_type": task, "num_virtual_tokens": stage.virtual_tokens}
+    virtual = {"task_type": task, "num_virtual_tokens": stage.prompt_tuning.num_virtual_tokens}
     if stage.method == "prompt":
         return PromptTuningConfig(**virtual)
     if stage.method == "prefix":
         return PrefixTuningConfig(**virtual)
     if stage.method == "ptuning":
-        return PromptEncoderConfig(**virtual, encoder_hidden_size=stage.encoder_hidden)
+        return PromptEncoderConfig(**virtual, encoder_hidden_size=stage.prompt_tuning.encoder_hidden_size)
     return LoraConfig(
-        r=stage.rank,
-        lora_alpha=stage.alpha or 2 * stage.rank,
-        lora_dropout=stage.dropout,
-        use_rslora=stage.rank_stabilised,
-        use_dora=stage.dora,
-        target_modules=list(stage.targets) or "all-linear",
+        r=stage.lora.r,
+        lora_alpha=stage.lora.scale(),
+        lora_dropout=stage.lora.lora_dropout,
+        use_rslora=stage.lora.use_rslora,
+        use_dora=stage.lora.use_dora,
+        target_modules=list(stage.lora.target_modules) or "all-linear",
         bias="none",
         task_type=task,
         trainable_token_indices=rows,
@@ -231,10 +238,11 @@ def begin_with_text(stage: Any, model: Any, name: str, tokenizer: Any) -> None:
     if stage.method not in ("prompt", "prefix"):
         return
     bos = [tokenizer.bos_token_id] if tokenizer.bos_token_id is not None else []
-    words = [*bos, *tokenizer(stage.prompt_text, add_special_tokens=False)["input_ids"]]
+    given, count = stage.prompt_tuning.prompt_tuning_init_text, stage.prompt_tuning.num_virtual_tokens
+    words = [*bos, *tokenizer(given, add_special_tokens=False)["input_ids"]]
     if len(words) == len(bos):
-        raise UsageError("prompt_text holds no token", "give some words of the task")
-    cycle = [*words, *(words[len(bos) :] * stage.virtual_tokens)][: stage.virtual_tokens]
+        raise UsageError("prompt_tuning_init_text holds no token", "give some words of the task")
+    cycle = [*words, *(words[len(bos) :] * count)][:count]
     ids = torch.tensor([cycle], device=model.device)
     if stage.method == "prefix":
         from peft.tuners.cartridge.utils import initialize_kv_prefix_from_past_key_values
@@ -261,7 +269,7 @@ def fitting(model: Any, tokenizer: Any, width: int) -> Any:
     reach = getattr(model.config, "max_position_embeddings", None)
     if reach and width > reach:
         raise UsageError(
-            f"rows of {width} tokens, but the base model reaches {reach}", f"set seq_len to at most {reach}"
+            f"rows of {width} tokens, but the base model reaches {reach}", f"set max_length to at most {reach}"
         )
     return model
 

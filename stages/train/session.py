@@ -76,6 +76,8 @@ class Session:
         data = self._data()
         if not len(data):
             self._nothing(data)
+        if (self.stage.load_best_model_at_end or self.stage.early_stopping_patience) and not data.held_rows:
+            raise UsageError("no row is held out, so nothing says which model is best", "raise holdout")
         self.findings = (
             [doctor.width(data), *doctor.lost(data, self.stage.most_lost)]
             if self.stage.objective == "rl"
@@ -84,7 +86,7 @@ class Session:
         doctor.refuse(self.findings)
         self.dtype = number_type(self.stage.dtype, self.device)
         torch.manual_seed(self.seed)
-        steps = plan(len(data), self.stage.batch * self.stage.accumulation, self.stage.epochs, self.stage.steps)
+        steps = plan(len(data), self.stage.global_batch_size, self.stage.num_train_epochs, self.stage.max_steps)
         if self.stage.objective == "rl":
             return self._reinforce(data, alive, told, clock)
         self.planned = self._plan(data, steps)
@@ -105,7 +107,9 @@ class Session:
         if self.world.rank:
             return None
         self.took = watch.took()
-        receipt = self._put(built, data, steps, done.history, done.visits > 0, spent)
+        if self.stage.eval_steps:
+            self.took |= {"lowest_loss_after": done.best}
+        receipt = self._put(built, data, steps._replace(steps=done.steps), done.history, done.visits > 0, spent)
         checkpoints.clear()
         return receipt
 
@@ -115,7 +119,7 @@ class Session:
         return {**spent, "cpu_seconds": round(sum(self.world.gather(spent["cpu_seconds"])), 3)}
 
     def _checkpoints(self, kind: type[Checkpoints] = Checkpoints) -> Checkpoints:
-        found = kind(self.sink, self.key, self.stage.keep, self.world)
+        found = kind(self.sink, self.key, self.stage.save_total_limit, self.world)
         if self.world.rank == 0 and not found.steps():
             found.clear()
         return found
@@ -124,8 +128,8 @@ class Session:
         from stages.train.model import reinforced_base
         from stages.train.objective.rl import reinforce
 
-        per_step = max(1, self.stage.batch * self.stage.accumulation // self.stage.answers)
-        steps = plan(len(data), per_step, self.stage.epochs, self.stage.steps)
+        per_step = max(1, self.stage.global_batch_size // self.stage.rl.num_generations)
+        steps = plan(len(data), per_step, self.stage.num_train_epochs, self.stage.max_steps)
         model, config = reinforced_base(self.stage, self.chain, self.tokenizer, data.width, self.device)
         judge = judge_of(self.stage, self.inputs["reward"], self.device, self.dtype)
         # Each worker draws answers of its own, so each keeps its own random state.
@@ -174,7 +178,7 @@ class Session:
         pad, where = self.tokenizer.pad_token_id or 0, (self.device, self.dtype)
         found: list[doctor.CheckResult] = []
         if isinstance(objective, Referred):
-            objective.refer(ask, self.stage.batch, self.world)
+            objective.refer(ask, self.stage.per_device_train_batch_size, self.world)
         if isinstance(objective, Paired):
             found = ask(doctor.sides_kept, objective, data, pad, *where)
         elif self.stage.objective in ("clm", "sft"):
@@ -203,15 +207,15 @@ class Session:
         stores, stage = self.inputs["of"], self.stage
         if stage.objective in ("clm", "mlm"):
             check_packed_with(stores, self.inputs.one("tokenizer"), self.chain)
-            return TokenRows(stores, stage.seq_len, stage.holdout, len(self.tokenizer))
-        width, measured = stage.seq_len or reach(self.chain), stage.seq_len is None
+            return TokenRows(stores, stage.max_length, stage.holdout, len(self.tokenizer))
+        width, measured = stage.max_length or reach(self.chain), stage.max_length is None
         if stage.objective == "sft":
-            turns = 1 if stage.trains == "completion" else None
+            turns = 1 if stage.sft.trains == "completion" else None
             return Conversations(
-                stores, self.chat, width, stage.holdout, pack=stage.pack, turns=turns, measured=measured
+                stores, self.chat, width, stage.holdout, pack=stage.sft.packing, turns=turns, measured=measured
             )
         if stage.objective == "rl":
-            return Prompts(stores, self.chat, width, stage.answer_tokens, stage.holdout, measured)
+            return Prompts(stores, self.chat, width, stage.rl.max_completion_length, stage.holdout, measured)
         return Pairs(stores, self.chat, width, stage.holdout, measured)
 
     def _nothing(self, data: Any) -> None:
@@ -220,35 +224,39 @@ class Session:
         counts = ", ".join(f"{entry['counts']} {entry['values']}" for entry in reasons) or "no rows at all"
         raise UsageError(
             f"no row is left to train on ({counts})",
-            "raise seq_len or pack shorter rows where they are over_context; lower `holdout`; look at the store with `maetdol inspect`",
+            "raise max_length or pack shorter rows where they are over_context; lower `holdout`; look at the store with `maetdol inspect`",
         )
 
     def _objective(self, data: Any) -> Any:
         pad = self.tokenizer.pad_token_id
         if self.stage.objective == "mlm":
-            hidden = {"share": self.stage.mask_share, "next_sentence": self.stage.next_sentence}
+            hidden = {"share": self.stage.mlm.mlm_probability, "next_sentence": self.stage.mlm.next_sentence}
             return Masked(data, self.tokenizer, self.device, seed=self.seed, **hidden)
         if self.stage.objective == "reward":
             return Reward(data, pad, self.device)
         stage = self.stage
         if stage.objective == "dpo":
-            sharper = {"smoothing": stage.label_smoothing, "gamma": stage.simpo_gamma}
+            sharper = {"smoothing": stage.dpo.label_smoothing, "gamma": stage.dpo.simpo_gamma}
             return Preference(
                 data,
                 pad,
                 self.device,
-                loss_type=stage.loss_type,
+                loss_type=stage.dpo.loss_type,
                 beta=stage.pull(),
-                sft_weight=stage.sft_weight,
+                sft_weight=stage.dpo.sft_weight,
                 **sharper,
             )
         if stage.objective == "kto":
-            weights = {"desirable": stage.desirable_weight, "undesirable": stage.undesirable_weight}
+            weights = {"desirable": stage.kto.desirable_weight, "undesirable": stage.kto.undesirable_weight}
             return Kto(data, pad, self.device, beta=stage.pull(), **weights)
         if stage.objective == "orpo":
             return OddsRatio(data, pad, self.device, beta=stage.pull())
-        fixed = stage.objective == "clm" or stage.pack
-        learned = {"teacher": self._teacher(), "share": stage.distil, "temperature": stage.distil_temperature}
+        fixed = stage.objective == "clm" or stage.sft.packing
+        learned = {
+            "teacher": self._teacher(),
+            "share": stage.distillation.share,
+            "temperature": stage.distillation.temperature,
+        }
         return Likelihood(data, pad if pad is not None else 0, self.device, fixed_width=fixed, **learned)
 
     def _teacher(self) -> Any:
@@ -303,7 +311,7 @@ class Session:
             }
             notes["left_out"] = left_out(ledger)
             notes["rows"] = f"rows of {data.width:,} tokens" + (
-                ", the longest there is (seq_len is not set)" if self.stage.seq_len is None else ""
+                ", the longest there is (max_length is not set)" if self.stage.max_length is None else ""
             )
             if self.added is not None:
                 notes["tokens_added"] = len(self.added.ids)
@@ -335,7 +343,7 @@ class Session:
             "seed": self.seed,
             "steps": steps.steps,
             # What it can be asked for: where the longest row decided, as far as a longer one could have gone.
-            "width": self.stage.seq_len or reach(self.chain)
+            "width": self.stage.max_length or reach(self.chain)
             if self.chain and self.stage.objective not in ("clm", "mlm")
             else data.width,
             "document_bos": data.begins_with(self.tokenizer.bos_token_id)

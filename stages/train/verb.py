@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
-from pipeline import renamed
 from pipeline.errors import UsageError
+from pipeline.flags import flat
 from pipeline.options import Options
 from pipeline.storage.sinks import BESIDE
 from pipeline.storage.store import Store
@@ -111,7 +111,7 @@ class Trying(Options):
     tokenizer: str | None = None
     "Store of the tokenizer; needed without a base."
     set: tuple[str, ...] = ()
-    "Options of every trial, as `option=value`: objective, steps, batch, ..."
+    "Options of every trial, as `option=value`: objective, max_steps, lora.r, ..."
     seed: int = 17
     "Of all trials."
     pool: Literal["inline", "ray"] = "inline"
@@ -141,7 +141,7 @@ class Trying(Options):
             for name, value in setting.items()
         }
 
-        common = renamed.current(common, Train.also, "train", noted=False)
+        common = flat(Train.under_current_names(common, "train"))
         stages, faults = [], []
         for name, more in options.items():
             sink = Store(f"{self.folder}/{name}")

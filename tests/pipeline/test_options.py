@@ -4,6 +4,7 @@ from typing import Annotated
 
 import pytest
 
+from pipeline import flags
 from pipeline.errors import OptionError
 from pipeline.options import CONTENT, SECRET, UNKEYED, Options, content_hash
 
@@ -86,3 +87,22 @@ def test_options_are_frozen_and_documented():
     with pytest.raises(Exception, match="frozen"):
         Sample().words = 3
     assert Sample.model_fields["words"].description == "Fewest words."
+
+
+def test_options_of_a_group_are_flags_and_dotted_names():
+    found = {option.opts[0]: option for option in flags.options_of(Sample)}
+    assert "How alike." in found["--inner.threshold"].help and "[default: 0.8]" in found["--inner.threshold"].help
+    given = flags.values(Sample, {found["--inner.threshold"].name: "0.5", "opt_words": "7"})
+    assert given == {"inner.threshold": 0.5, "words": 7}
+    assert Sample.build(given, "sample") == Sample(words=7, inner=Inner(threshold=0.5))
+    assert flags.flat({"inner": {"threshold": 0.5}, "words": 7}) == given
+
+
+def test_an_option_is_given_once_by_itself_or_in_its_group():
+    with pytest.raises(OptionError, match="'inner.threshold' is given twice"):
+        Sample.build({"inner": {"threshold": 0.5}, "inner.threshold": 0.6}, "sample")
+    with pytest.raises(OptionError, match="no option 'inner.treshold'") as fault:
+        Sample.build({"inner.treshold": 0.6}, "sample")
+    assert "did you mean 'threshold'" in str(fault.value)
+    with pytest.raises(OptionError, match="no option 'outer'"):
+        Sample.build({"outer.threshold": 0.6}, "sample")

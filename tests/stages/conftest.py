@@ -206,7 +206,14 @@ def pair_store(make_rows_store):
     return make_rows_store("PAIR", rows)
 
 
-TINY = {"hidden": 64, "layers": 2, "heads": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3}
+TINY = {
+    "model.hidden_size": 64,
+    "model.num_hidden_layers": 2,
+    "model.num_attention_heads": 4,
+    "threads": 1,
+    "holdout": 0.2,
+    "learning_rate": 3e-3,
+}
 """A Llama of some 140,000 weights."""
 
 
@@ -250,7 +257,7 @@ def do_train(tmp_path_factory):
 @pytest.fixture(scope="session")
 def base_store(tokens_store, tiny_tokenizer, tiny, do_train):
     """A tiny Llama pretrained for 60 steps; its curve is in history.jsonl."""
-    return do_train(tokens_store, {**tiny, "steps": 60, "batch": 8}, tokenizer=tiny_tokenizer)
+    return do_train(tokens_store, {**tiny, "max_steps": 60, "per_device_train_batch_size": 8}, tokenizer=tiny_tokenizer)
 
 
 @pytest.fixture(scope="session")
@@ -261,12 +268,12 @@ def sft_store(chat_store, base_store, do_train):
         {
             "objective": "sft",
             "method": "qlora",
-            "epochs": 5,
-            "batch": 4,
+            "num_train_epochs": 5,
+            "per_device_train_batch_size": 4,
             "threads": 1,
             "holdout": 0.2,
             "learning_rate": 3e-3,
-            "seq_len": 64,
+            "max_length": 64,
         },
         base=[base_store],
     )

@@ -20,6 +20,7 @@ from stages.models.chat.template_lock import check_lock
 from stages.models.chat.templates import Chat, ChatFault, load_tokenizer
 from stages.models.inference.chain import ChainLink, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type, patient
+from stages.models.inference.streamed import Listener, check_alone, spelled
 
 
 class Generation(NamedTuple):
@@ -84,6 +85,7 @@ class Generator:
             wanted = four_bit_of(self.chain) if four_bit is None else four_bit
             self.model = assemble(self.chain, dtype=number_type(dtype, device), device=device, four_bit=wanted)
         self.draft = _draft(draft, self.tokenizer, device, dtype) if draft is not None else None
+        self.before: PromptCache | None = None
         self.context = int(getattr(self.model.config, "max_position_embeddings", 0)) or 1 << 30
 
     @classmethod
@@ -93,9 +95,13 @@ class Generator:
         self.chain, self.threads, self.batch, self.model = list(chain), threads, batch, model
         self.chat_template = Chat(load_tokenizer(tokenizer_of(chain)))
         self.device = model.device
-        self.draft = None
+        self.draft = self.before = None
         self.context = int(getattr(model.config, "max_position_embeddings", 0)) or 1 << 30
         return self
+
+    def remember(self) -> None:
+        """From now on compute once what one prompt has in common with the one before it, as the turns of a conversation have."""
+        self.before = PromptCache(self.model)
 
     @property
     def tokenizer(self) -> Any:
@@ -171,8 +177,6 @@ class Generator:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-        from stages.models.inference.streamed import Listener, check_alone
-
         width = max(len(prompt) for prompt in prompts)
         room = min(sampling.max_new_tokens, self.context - width)
         ids = torch.full((len(prompts), width), self.tokenizer.pad_token_id, dtype=torch.long)
@@ -195,11 +199,16 @@ class Generator:
             check_alone(self.draft)
             listener = Listener(self.tokenizer, told, set(self.stops()), sampling.stop)
             helped = {"streamer": listener, "stopping_criteria": StoppingCriteriaList([listener])}
+        kept = self.before if len(prompts) == 1 and self.draft is None else None
+        if kept is not None:
+            helped |= kept.shared_with(prompts[0])
         with torch.inference_mode():
             out = self.model.generate(
                 input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config,
                 logits_processor=LogitsProcessorList(shaped), **helped,
             )  # fmt: skip
+        if kept is not None:
+            kept.ids = out[0].tolist()
         made = [self._read(row[width:].tolist(), len(prompt), sampling.stop) for row, prompt in zip(out, prompts)]
         if listener is not None:
             for row, answer in enumerate(made):
@@ -216,11 +225,39 @@ class Generator:
         ends = set(self.stops())
         at = next((i for i, token in enumerate(made) if token in ends), None)
         kept = made if at is None else made[:at]
-        text = self.tokenizer.decode(kept, skip_special_tokens=True)
+        text = spelled(self.tokenizer, kept)
         cut = min((text.find(word) for word in stop if word in text), default=-1)
         if cut >= 0:
             return Generation(text[:cut], "stop", len(kept), prompt_tokens)
         return Generation(text, "length" if at is None else "stop", len(kept) + (at is not None), prompt_tokens)
+
+
+class PromptCache:
+    """Keys and values of the last prompt and its answer, of which the next one keeps what it has in common."""
+
+    def __init__(self, model: Any):
+        self.model = model
+        self.ids: list[int] = []
+        self._cache: Any = None
+
+    def shared_with(self, prompt: np.ndarray) -> dict[str, Any]:
+        """`past_key_values` for this prompt, cut to what it begins with; none where the model's layers cannot be cut (windows, states,
+        virtual tokens)."""
+        from transformers import DynamicCache
+        from transformers.cache_utils import DynamicLayer
+
+        if getattr(self.model, "peft_config", None) and self.model.active_peft_config.is_prompt_learning:
+            return {}
+        if self._cache is None:
+            self._cache = DynamicCache(config=self.model.config)
+        if any(type(layer) is not DynamicLayer for layer in self._cache.layers):
+            return {}
+        # One token at least has to be asked for; the last one made was never read.
+        same = min(len(self.ids), len(prompt), int(self._cache.get_seq_length())) - 1
+        least = next((at for at in range(max(0, same)) if self.ids[at] != prompt[at]), max(0, same))
+        if (more := int(self._cache.get_seq_length()) - least) > 0:
+            self._cache.crop(-more)
+        return {"past_key_values": self._cache}
 
 
 class Penalise:

@@ -14,6 +14,58 @@ PENDING = 16
 """Tokens that may wait for the rest of a character; bytes that are none are given out after them."""
 
 
+MARKS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
+"""Control tokens of a template that names what a model says by channel (gpt-oss)."""
+REASONS = "analysis"
+"""The channel of what is thought before an answer."""
+
+
+class Channels:
+    """Tells text from the marks and names of channels, which decoding would leave out (the marks) and leave in (the names). Reasoning is
+    put between `<think>` and `</think>`, which whoever reads an answer here knows."""
+
+    def __init__(self, tokenizer: Any):
+        words = tokenizer.get_added_vocab()
+        self.tokenizer = tokenizer
+        self.marks = {words[mark]: mark for mark in MARKS} if words.keys() >= set(MARKS) else {}
+        self.header: list[int] | None = None
+        self.thinks = False
+
+    def add(self, token: int) -> str | None:
+        """What is said in the place of `token`; None where it is text."""
+        if not self.marks:
+            return None
+        mark = self.marks.get(token)
+        if mark in ("<|channel|>", "<|start|>"):
+            self.header = []
+        elif mark == "<|message|>" and self.header is not None:
+            channel = self.tokenizer.decode(self.header, skip_special_tokens=True)
+            self.header = None
+            was, self.thinks = self.thinks, channel.strip().startswith(REASONS)
+            return "" if was == self.thinks else "<think>" if self.thinks else "</think>"
+        elif mark is None and self.header is None:
+            return None
+        elif mark is None:
+            self.header.append(token)  # type: ignore[union-attr]
+        return ""
+
+
+def spelled(tokenizer: Any, ids: Sequence[int]) -> str:
+    """The text of an answer, without control tokens."""
+    channels = Channels(tokenizer)
+    if not channels.marks:
+        return tokenizer.decode(ids, skip_special_tokens=True)
+    parts: list[str] = []
+    text: list[int] = []
+    for token in ids:
+        if (instead := channels.add(token)) is None:
+            text.append(token)
+            continue
+        parts += [tokenizer.decode(text, skip_special_tokens=True), instead]
+        text = []
+    return "".join(parts) + tokenizer.decode(text, skip_special_tokens=True)
+
+
 class Pieces:
     """Tokens of one answer, one after another, into pieces of text.
 
@@ -23,6 +75,7 @@ class Pieces:
 
     def __init__(self, tokenizer: Any, words: Sequence[str] = ()):
         self.tokenizer, self.words = tokenizer, words
+        self.channels = Channels(tokenizer)
         self.ids: list[int] = []
         self._before, self._given = 0, 0
         self._waiting = ""
@@ -35,6 +88,10 @@ class Pieces:
         """The piece that `token` makes whole; often empty."""
         if self.ended:
             return ""
+        if (instead := self.channels.add(token)) is not None:
+            rest = self._text(self.ids[self._before :])[len(self._text(self.ids[self._before : self._given])) :]
+            self._before = self._given = len(self.ids)
+            return self._out(rest + instead)
         self.ids.append(token)
         old, new = self._text(self.ids[self._before : self._given]), self._text(self.ids[self._before :])
         if len(new) <= len(old) or (new.endswith("\ufffd") and len(self.ids) - self._given < PENDING):

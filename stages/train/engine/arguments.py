@@ -15,12 +15,13 @@ OPTIMIZERS = {"adamw": "adamw_torch_fused"}
 
 def settings(stage: Any, plan: StepPlan, seed: int, folder: str, dtype: Any) -> dict[str, Any]:
     """Of every objective: steps, rate, optimizer, number type and when to save. `folder` is where the trainer may write."""
+    by = stage.optimizer
     return {
-        "output_dir": folder, "max_steps": plan.steps, "learning_rate": stage.rate(), "weight_decay": stage.decay(), "max_grad_norm": stage.clip,
-        "adam_beta1": stage.betas()[0], "adam_beta2": stage.betas()[1], "optim": OPTIMIZERS.get(stage.optimizer, stage.optimizer),
-        **scheduler(stage.schedule, plan.steps, stage.warmup, stage.floor, stage.rate()), "seed": seed, "data_seed": seed,
+        "output_dir": folder, "max_steps": plan.steps, "learning_rate": stage.rate(), "weight_decay": stage.decay(), "max_grad_norm": by.max_grad_norm,
+        "adam_beta1": stage.betas()[0], "adam_beta2": stage.betas()[1], "optim": OPTIMIZERS.get(by.optim, by.optim),
+        **scheduler(by.lr_scheduler_type, plan.steps, by.warmup_ratio, by.min_lr_rate, stage.rate()), "seed": seed, "data_seed": seed,
         "bf16": dtype == torch.bfloat16, "fp16": dtype == torch.float16, "use_cpu": not torch.cuda.is_available(), "disable_tqdm": True,
-        "save_strategy": "steps", "save_steps": stage.save_every, "logging_steps": 1, "logging_nan_inf_filter": False,
+        "save_strategy": "steps", "save_steps": stage.save_steps, "logging_steps": 1, "logging_nan_inf_filter": False,
     }  # fmt: skip
 
 
@@ -47,6 +48,6 @@ def scheduler(schedule: str, steps: int, warmup: float, floor: float, peak: floa
 
 def reporting(stage: Any) -> list[str]:
     """Names of transformers' callbacks that hear of every step; TensorBoard's takes its folder from the environment."""
-    if stage.tensorboard:
-        os.environ["TENSORBOARD_LOGGING_DIR"] = stage.tensorboard
-    return sorted({*stage.report_to, *(["tensorboard"] if stage.tensorboard else [])})
+    if stage.logging_dir:
+        os.environ["TENSORBOARD_LOGGING_DIR"] = stage.logging_dir
+    return sorted({*stage.report_to, *(["tensorboard"] if stage.logging_dir else [])})

@@ -24,6 +24,7 @@ from pipeline.errors import InfraError, WorkError
 from stages.models.inference.attention import attend
 from stages.train.engine import shards
 from stages.train.engine.arguments import reporting, settings
+from stages.train.engine.best import BestLoss
 from stages.train.engine.checkpoint import Checkpoints, State
 from stages.train.engine.schedule import Positions, StepPlan, hash_of
 from stages.train.engine.state import Kept, kept, remembering, resume, scratch_folder
@@ -92,6 +93,9 @@ class PlannedTrainer(Trainer):
         self.visits = np.zeros(objective.rows, dtype=np.int32)
         """Times each row was trained on; kept with the checkpoints, and held against the plan at the end."""
         self.weight_seen = 0
+        self.best = BestLoss(
+            stage.load_best_model_at_end, stage.early_stopping_patience, stage.early_stopping_threshold
+        )
         self.remove_callback(PrinterCallback)
         self.add_callback(Beginning(self))
         torch.set_num_threads(stage.threads)  # accelerate chooses a number of its own for groups on processors
@@ -157,7 +161,7 @@ class PlannedTrainer(Trainer):
         self.weight_seen += self._total
         line = {"step": step, "loss": found.pop("loss"), "learning_rate": logs["learning_rate"], "gradient_norm": logs["grad_norm"]}  # fmt: skip
         line |= {"weight": self.weight_seen, **found}
-        if step % self.stage.log_every == 0 or step in (1, self.state.max_steps):
+        if step % self.stage.logging_steps == 0 or step in (1, self.state.max_steps):
             self.history.append({"kind": "train", **line})
         seconds = time.monotonic() - self._began
         self.told({**line, "steps": self.state.max_steps, "seconds": seconds, "tokens": self._total})
@@ -174,10 +178,13 @@ class PlannedTrainer(Trainer):
         if found:
             self.report(found)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        if found:
+            self.best.measured(self.state.global_step, found["eval_loss"], self.model)
+            self.control.should_training_stop |= self.best.enough
         return found
 
     def _held_out(self) -> dict[str, float]:
-        batch, count = self.stage.batch, self.objective.held_rows
+        batch, count = self.stage.per_device_train_batch_size, self.objective.held_rows
         count = min(count, self.stage.eval_rows) if self.stage.eval_rows else count
         if not count:
             return {}
@@ -207,30 +214,39 @@ class PlannedTrainer(Trainer):
         ids = ", ".join(self.objective.row_ids(rows[:4]))
         raise WorkError(
             f"the loss of step {step} is not a number (rows {ids}{', ...' if len(rows) > 4 else ''})",
-            f"lower learning_rate (now {self.args.learning_rate:g}) or clip, look at these rows with `maetdol inspect`; the last checkpoint is kept",
+            f"lower learning_rate (now {self.args.learning_rate:g}) or max_grad_norm, look at these rows with `maetdol inspect`; the last checkpoint is kept",
         )
 
     # -- between steps ---------------------------------------------------------------------------------------------
 
     def more(self) -> State:
         """What a checkpoint holds beside the trainer's own state."""
-        tensors = {"visits": torch.from_numpy(self.visits), **self.objective.remembered()}
-        return State(tensors, {"history": self.history, "weight_seen": self.weight_seen, "begun": self.begun})
+        best = self.best.remembered()
+        tensors = {"visits": torch.from_numpy(self.visits), **best.tensors, **self.objective.remembered()}
+        plain = {"history": self.history, "weight_seen": self.weight_seen, "begun": self.begun, "best": best.scalars}
+        return State(tensors, plain)
 
     def go_on(self, found: Kept) -> None:
         """Take up what `more` gave."""
         tensors, more = found.more()
         self.visits = tensors.pop("visits").numpy().copy()
+        self.best.recall(tensors, more["best"], self.model)
         self.objective.recall(tensors)
         self.history, self.weight_seen, self.begun = more["history"], more["weight_seen"], more["begun"]
 
 
 class Done(NamedTuple):
-    """A run at its end: the curve, how often each row was trained on, and what was found before the first step."""
+    """A run at its end."""
 
     history: list[dict[str, Any]]
     visits: np.ndarray
+    """How often each row was trained on."""
     first: list[Any]
+    """What was found before the first step."""
+    steps: int
+    """Fewer than planned where the held-out loss fell no longer."""
+    best: int
+    """After how many steps the held-out loss was lowest."""
 
 
 class Beginning(TrainerCallback):
@@ -251,13 +267,13 @@ def trainer_of(
     **more: Any,
 ) -> PlannedTrainer:  # fmt: skip
     """The trainer of a run of `model`, which goes on from `found`; `given` and `more` are `PlannedTrainer`'s."""
-    passes = Passes(objective, plan, stage.batch, seed, world)
+    passes = Passes(objective, plan, stage.per_device_train_batch_size, seed, world)
     arguments = TrainingArguments(
         **settings(stage, plan, seed, folder, dtype),
-        per_device_train_batch_size=stage.batch,
+        per_device_train_batch_size=stage.per_device_train_batch_size,
         gradient_accumulation_steps=passes.per_step,
         eval_strategy="steps",
-        eval_steps=stage.eval_every or plan.steps,
+        eval_steps=stage.eval_steps or plan.steps,
         eval_on_start=found.state is None,
         report_to=reporting(stage),
         **shards.settings(stage, model),
@@ -282,19 +298,25 @@ def train(
         trainer = trainer_of(stage, model, objective, plan, seed, dtype, world, folder, found, alive, told, first)
         if found.state is not None:
             trainer.go_on(found)
-        resume(trainer, found, folder, plan.steps)
+        resume(trainer, found, folder, found.step if trainer.best.enough else plan.steps)
+    trainer.best.put(trainer.model)
+    done = max(trainer.state.global_step, found.step)
     if stage.parallel == "fsdp":
         shards.gather(model, all(parameter.requires_grad for parameter in model.parameters()), world.rank)
-    check_visits(trainer.visits, plan.positions)
-    return Done(trainer.history, trainer.visits, trainer.begun)
+    check_visits(trainer.visits, min(plan.positions, done * plan.per_step))
+    return Done(trainer.history, trainer.visits, trainer.begun, done, trainer.best.step)
 
 
 def prepared(stage: Any, model: Any) -> None:
     """Set `model` to the stage's attention, recomputing of activations and compiling."""
-    attend(model, stage.attention)
-    if stage.checkpointing:
+    attend(model, stage.attn_implementation)
+    if stage.use_liger_kernel:
+        from transformers.integrations.liger import apply_liger_kernel
+
+        apply_liger_kernel(model.get_base_model() if hasattr(model, "peft_config") else model, None)
+    if stage.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
-    if stage.compile:
+    if stage.torch_compile:
         inner = model.get_base_model() if hasattr(model, "peft_config") else model
         getattr(inner, inner.base_model_prefix).compile()
 

@@ -21,7 +21,7 @@ from stages.models.chat.templates import Chat
 from stages.models.holdout import held_out, prompt_key
 
 LONGEST = 4096
-"""Tokens of a row at most where `seq_len` is not given."""
+"""Tokens of a row at most where `max_length` is not given."""
 USED = (None, "train.held_out")
 """Reasons of rows that are trained on or measured on."""
 

@@ -137,4 +137,4 @@ def judge_of(stage: Any, models: Sequence[Any], device: Any, dtype: Any) -> Judg
     from stages.models.inference.reward import RewardModel
 
     model = RewardModel(models[0].artefact(), device, dtype) if models else None
-    return Judge(stage.rewards, model, stage.reward_weight)
+    return Judge(stage.rl.rewards, model, stage.rl.reward_weight)

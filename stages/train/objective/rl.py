@@ -159,7 +159,7 @@ def reinforce(
             )
     made = trainer.accelerator.unwrap_model(trainer.model)
     if not all(torch.isfinite(p).all() for p in made.parameters()):
-        raise WorkError("rl ended with weights that are not numbers", "lower learning_rate, or raise kl")
+        raise WorkError("rl ended with weights that are not numbers", "lower learning_rate, or raise rl.beta")
     history.append(_held(plan.steps, made, chain, questions, judge, stage))
     used = np.asarray([row in drawn for row in range(len(questions))])
     return Trained(made, "default" if config is not None else None, history, used)
@@ -170,21 +170,27 @@ def _trainer(
 ) -> Any:  # fmt: skip
     from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
 
-    if stage.batch % stage.answers:
+    each, passes, wanted = (
+        stage.per_device_train_batch_size,
+        stage.gradient_accumulation_steps,
+        stage.rl.num_generations,
+    )
+    if each * world.size * passes != stage.global_batch_size:
         raise UsageError(
-            f"batch {stage.batch} is no multiple of answers {stage.answers}",
-            f"set batch to {stage.answers * max(1, stage.batch // stage.answers)}",
+            f"{stage.global_batch_size} answers a step cannot be shared by {world.size} workers in passes of {each}",
+            f"set global_batch_size to a multiple of {each * world.size}",
         )
-    if stage.batch % world.size:
+    if each * world.size % wanted:
         raise UsageError(
-            f"batch {stage.batch} cannot be shared by {world.size} workers", f"set batch to a multiple of {world.size}"
+            f"{each * world.size} answers in a pass of all workers are no multiple of num_generations {wanted}",
+            f"set per_device_train_batch_size x workers to a multiple of {wanted}",
         )
     asked = {
-        "per_device_train_batch_size": stage.batch // world.size, "gradient_accumulation_steps": stage.accumulation, "num_generations": stage.answers,
-        "max_completion_length": stage.answer_tokens, "temperature": stage.temperature, "beta": stage.kl, "logging_steps": stage.log_every,
-        "gradient_checkpointing": stage.checkpointing, "log_completions": False, "report_to": reporting(stage),
+        "per_device_train_batch_size": each, "gradient_accumulation_steps": passes, "num_generations": wanted,
+        "max_completion_length": stage.rl.max_completion_length, "temperature": stage.rl.temperature, "beta": stage.rl.beta, "logging_steps": stage.logging_steps,
+        "gradient_checkpointing": stage.gradient_checkpointing, "log_completions": False, "report_to": reporting(stage),
     }  # fmt: skip
-    chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl == "grpo" else (RLOOTrainer, RLOOConfig)
+    chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl.algorithm == "grpo" else (RLOOTrainer, RLOOConfig)
     made = asking(remembering(chosen, found, more), questions, chat)(
         model=model,
         reward_funcs=reward,
@@ -235,8 +241,8 @@ def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: Judge, s
         return {"kind": "held_out", "step": step, "weight": 0, "loss": 0.0}
     was = model.training
     model.eval()
-    answers = Generator.around(model, chain, threads=stage.threads, batch=stage.batch).chat(
-        asked, SamplingParams(stage.answer_tokens), tools=tools
+    answers = Generator.around(model, chain, threads=stage.threads, batch=stage.per_device_train_batch_size).chat(
+        asked, SamplingParams(stage.rl.max_completion_length), tools=tools
     )
     model.train(was)
     found = judge.score(

@@ -158,7 +158,7 @@ def budget(
     frozen = 0 if stage.whole() else shape.weights
     number = 2 if half else 4
     sides = 2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1
-    rows = stage.batch * sides
+    rows = stage.per_device_train_batch_size * sides
     parts = {
         "weights": 4 * (shape.weights if stage.whole() else trained)
         + (
@@ -167,21 +167,23 @@ def budget(
             else frozen * number
         ),
         "gradients": 4 * trained,
-        "optimizer": {"adamw": 8, "paged_adamw_32bit": 8, "paged_adamw_8bit": 2}[stage.optimizer] * trained,
+        "optimizer": {"adamw": 8, "paged_adamw_32bit": 8, "paged_adamw_8bit": 2}[stage.optimizer.optim] * trained,
         "activations": activations(
-            shape._replace(layers=min(shape.layers, stage.open_layers)) if stage.method == "freeze" else shape,
+            shape._replace(layers=min(shape.layers, stage.freeze.trainable_layers))
+            if stage.method == "freeze"
+            else shape,
             rows * width,
             number,
-            stage.checkpointing,
+            stage.gradient_checkpointing,
         ),
         "logits": 3 * 4 * min(rows * width * shape.vocabulary, CELLS),
         "mask": rows * width * width
-        if stage.objective in ("clm", "mlm") or (stage.objective == "sft" and stage.pack)
+        if stage.objective in ("clm", "mlm") or (stage.objective == "sft" and stage.sft.packing)
         else 0,
     }
     if not machine.cuda:
         parts["process"] = PROCESS
-    work = (6 if stage.whole() else 4) + (2 if stage.checkpointing else 0)
+    work = (6 if stage.whole() else 4) + (2 if stage.gradient_checkpointing else 0)
     attention = 2 * work * shape.layers * shape.queries * width // 2
     seconds = tokens * sides * (work * shape.working + attention) / machine.speed
     plain = 6 if stage.whole() else 4
@@ -206,69 +208,58 @@ def trained_weights(stage: Any, shape: Shape) -> int:
     if stage.method == "full":
         return shape.weights
     if stage.method == "freeze" and shape.counts:
-        return sum(shape.counts.layers[-stage.open_layers :]) + shape.hidden
+        return sum(shape.counts.layers[-stage.freeze.trainable_layers :]) + shape.hidden
     if stage.method == "freeze":
-        return stage.open_layers * (shape.matrices + 2 * shape.hidden) + shape.hidden
+        return stage.freeze.trainable_layers * (shape.matrices + 2 * shape.hidden) + shape.hidden
     rows = shape.added * shape.hidden * (1 if shape.tied else 2)
     if stage.method == "embeddings":
         return rows
     if stage.method in ("lora", "qlora") and shape.counts:
-        wanted = [(a, b) for name, a, b in shape.counts.linear if not stage.targets or name in stage.targets]
-        return stage.rank * sum(a + b for a, b in wanted) + (sum(b for _, b in wanted) if stage.dora else 0) + rows
+        lora = stage.lora
+        wanted = [
+            (a, b) for name, a, b in shape.counts.linear if not lora.target_modules or name in lora.target_modules
+        ]
+        return lora.r * sum(a + b for a, b in wanted) + (sum(b for _, b in wanted) if lora.use_dora else 0) + rows
     if stage.method in ("lora", "qlora"):
         ends = 2 * (shape.hidden + shape.hidden) + 2 * (shape.hidden + kv) + 3 * (shape.hidden + shape.intermediate)
-        return shape.layers * stage.rank * ends + rows
+        return shape.layers * stage.lora.r * ends + rows
     if stage.method == "ia3":
         return shape.layers * (2 * kv + shape.intermediate)
     if stage.method == "prefix":
-        return stage.virtual_tokens * shape.layers * 2 * kv
-    return stage.virtual_tokens * shape.hidden + (
-        stage.encoder_hidden * (2 * shape.hidden + stage.encoder_hidden) if stage.method == "ptuning" else 0
-    )
+        return stage.prompt_tuning.num_virtual_tokens * shape.layers * 2 * kv
+    inner = stage.prompt_tuning.encoder_hidden_size if stage.method == "ptuning" else 0
+    return stage.prompt_tuning.num_virtual_tokens * shape.hidden + inner * (2 * shape.hidden + inner)
 
 
 def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, based: bool = True) -> list[str]:
     """What would make it fit, the least change first; a last line where nothing does. Adapters need a model to start from (`based`)."""
-    smaller = {
-        "batch": max(1, stage.batch // 4),
-        "accumulation": stage.accumulation * (stage.batch // max(1, stage.batch // 4)),
-    }
-    steps: list[tuple[str, dict[str, Any], int]] = (
-        [("checkpointing: true", {"checkpointing": True}, width)] if stage.method != "prefix" else []
+    each, passes = stage.per_device_train_batch_size, stage.gradient_accumulation_steps
+    checkpointing, lora, qlora = {"gradient_checkpointing": True}, {"method": "lora"}, {"method": "qlora"}
+    smaller, one = (
+        {"per_device_train_batch_size": size, "gradient_accumulation_steps": passes * -(-each // size)}
+        for size in (max(1, each // 4), 1)
     )
-    if stage.batch > 1:
-        steps += [(f"batch: {smaller['batch']}, accumulation: {smaller['accumulation']}", smaller, width)]
-        least = {"batch": 1, "accumulation": stage.batch * stage.accumulation}
-        steps += [
-            (f"batch: 1, accumulation: {least['accumulation']}", least, width),
-            (
-                f"batch: 1, accumulation: {least['accumulation']}, checkpointing: true",
-                {**least, "checkpointing": True},
-                width,
-            ),
-        ]
+    steps: list[tuple[dict[str, Any], int]] = [(checkpointing, width)] if stage.method != "prefix" else []
+    if each > 1:
+        steps += [(smaller, width), (one, width), (one | checkpointing, width)]
     if machine.cuda:
-        steps += [("optimizer: paged_adamw_8bit", {"optimizer": "paged_adamw_8bit"}, width)]
+        paged = stage.optimizer.model_copy(update={"optim": "paged_adamw_8bit"})
+        steps += [({"optimizer": paged}, width)]
     if based and stage.whole() and stage.objective != "rl":
-        adapters = {"batch": 1, "accumulation": stage.batch * stage.accumulation, "checkpointing": True}
-        steps += [
-            ("method: lora", {"method": "lora"}, width),
-            ("method: lora, batch: 1, checkpointing: true", {"method": "lora", **adapters}, width),
-        ]
-        steps += [("method: qlora, batch: 1, checkpointing: true", {"method": "qlora", **adapters}, width)]
-    steps += [
-        (
-            f"seq_len: {width // 2}, batch: 1, checkpointing: true",
-            {"batch": 1, "checkpointing": stage.method != "prefix"},
-            width // 2,
-        )
-    ]
+        steps += [(lora, width), (lora | one | checkpointing, width), (qlora | one | checkpointing, width)]
+    steps += [({"max_length": width // 2} | one | (checkpointing if stage.method != "prefix" else {}), width // 2)]
     found = [
-        words
-        for words, change, reach in steps
+        _words(change)
+        for change, reach in steps
         if budget(stage.model_copy(update=change), shape, reach, tokens, machine).fits
     ]
     return found or ["no lever here is enough: a smaller model, or a larger machine"]
+
+
+def _words(change: dict[str, Any]) -> str:
+    """Options as a recipe says them."""
+    plain = {name: "{optim: paged_adamw_8bit}" if name == "optimizer" else value for name, value in change.items()}
+    return ", ".join(f"{name}: {str(value).lower()}" for name, value in plain.items())
 
 
 def refuse(planned: Requirements, stage: Any, width: int, based: bool = True) -> None:
@@ -363,7 +354,7 @@ def advice(stage: Any, shape: Shape, width: int, tokens: int, where: Machine, ba
     """Full or an adapter, and why, with the source."""
 
     def fits(method: str) -> bool:
-        least = {"method": method, "batch": 1, "checkpointing": True}
+        least = {"method": method, "per_device_train_batch_size": 1, "gradient_checkpointing": True}
         return budget(stage.model_copy(update=least), shape, width, tokens, where).fits
 
     if stage.objective in ("clm", "mlm"):

@@ -65,17 +65,17 @@ def estimate(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None 
     hardware = recipe.run.steps.get(step.name)
     workers = (hardware.workers if hardware else None) or 1
     stage: Any = step.stage.shared_by(workers)  # type: ignore[attr-defined]
-    shape, most = shape_of(recipe, step), stage.seq_len or width_of(recipe, step)
+    shape, most = shape_of(recipe, step), stage.max_length or width_of(recipe, step)
     found_rows = rows_of(recipe, step, most, tokens)
     if found_rows is None:
         return None
     rows, width = found_rows
-    per_step = stage.batch * stage.accumulation
+    rows_a_step: int = stage.global_batch_size
     passes = plan(
         rows.count,
-        max(1, per_step // stage.answers) if stage.objective == "rl" else per_step,
-        stage.epochs,
-        stage.steps,
+        max(1, rows_a_step // stage.rl.num_generations) if stage.objective == "rl" else rows_a_step,
+        stage.num_train_epochs,
+        stage.max_steps,
     )
     found = spread(b.budget(stage, shape, rows.length, rows.length * passes.positions, where), stage, workers)
     if where.cuda:  # a card each; on a processor they share what there is
@@ -98,7 +98,7 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
     besides = ", and what drawing and judging the answers takes" if stage.objective == "rl" else ""
     lines = [
         f"{step.name}: {stage.objective}, {stage.method}; {shape.weights:,} weights, {found.trained:,} trained; {made.passes.steps:,} steps over {total:,} tokens in rows of {width:,}"
-        + (", the longest there is (seq_len is not set)" if stage.seq_len is None else ""),
+        + (", the longest there is (max_length is not set)" if stage.max_length is None else ""),
         f"  memory  {found.memory / b.GIB:.2f} GiB of {where.memory / b.GIB:.1f} ({where.name}){each}: "
         + ", ".join(f"{name} {size / b.GIB:.2f}" for name, size in found.parts.items()),
         f"  time    about {spoken(found.seconds)}{besides}"
@@ -132,12 +132,12 @@ def shape_of(recipe: Recipe, step: Step) -> b.Shape:
             return shape_of(recipe, below)
     return b.Shape(
         _vocabulary(recipe, step),
-        stage.hidden,
-        stage.layers,
-        stage.heads,
-        stage.kv_heads or stage.heads,
-        stage.intermediate or inner_width(stage.hidden),
-        stage.tie_embeddings,
+        stage.model.hidden_size,
+        stage.model.num_hidden_layers,
+        stage.model.num_attention_heads,
+        stage.model.num_key_value_heads or stage.model.num_attention_heads,
+        stage.model.intermediate_size or inner_width(stage.model.hidden_size),
+        stage.model.tie_word_embeddings,
     )
 
 
@@ -170,7 +170,7 @@ def width_of(recipe: Recipe, step: Step) -> int:
             config = json.loads((store.artefact() / "config.json").read_text(encoding="utf-8"))
             return min(LONGEST, int(config.get("max_position_embeddings") or LONGEST))
         if made is not None and made.stage_name == "train":
-            return made.stage.seq_len or width_of(recipe, made)  # type: ignore[attr-defined]
+            return made.stage.max_length or width_of(recipe, made)  # type: ignore[attr-defined]
     return WIDTH
 
 
@@ -190,15 +190,15 @@ def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tup
     if not parts:
         return None
     lengths, asked = (np.asarray(column) for column in zip(*parts))
-    width = width if stage.seq_len else min(width, int(lengths.max()))
+    width = width if stage.max_length else min(width, int(lengths.max()))
     share, sides = float(asked.sum() / lengths.sum()), 2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1
     usable = count * len(parts) / (sides * len(sample))
-    if stage.objective == "sft" and stage.pack:
+    if stage.objective == "sft" and stage.sft.packing:
         each = max(1.0, width / float(lengths.mean()))
         return _kept(
             stage, usable / each, width, share * min(1.0, each * float(lengths.mean()) / width), round(each)
         ), width
-    return _kept(stage, usable, _padded(lengths, stage.batch * sides), share, 1), width
+    return _kept(stage, usable, _padded(lengths, stage.per_device_train_batch_size * sides), share, 1), width
 
 
 def _kept(stage: Any, count: float, length: int, asked: float, segments: int) -> pace.RunRows:
@@ -207,7 +207,7 @@ def _kept(stage: Any, count: float, length: int, asked: float, segments: int) ->
         max(1, round(count) - held),
         held,
         length,
-        stage.mask_share if stage.objective == "mlm" else asked,
+        stage.mlm.mlm_probability if stage.objective == "mlm" else asked,
         max(1, segments),
     )
 
@@ -227,7 +227,7 @@ def _packed(stage: Any, stores: list[Store]) -> pace.RunRows:
                 )
                 marked = "heldout" in batch.schema.names
                 held += int(pc.sum(batch.column("heldout")).as_py() or 0) if marked else 0
-    width = stage.seq_len or max(width, 1)
+    width = stage.max_length or max(width, 1)
     if not held:
         return _kept(stage, count, width, 1.0, round(documents / max(1, count)))
     return _kept(stage, 0, width, 1.0, round(documents / max(1, count)))._replace(count=max(1, count - held), held=held)
@@ -276,7 +276,7 @@ def _parts(stage: Any, chat: Any, row: dict[str, Any], width: int) -> list[tuple
 
     if "messages" in row:
         part, _ = encode_chat(
-            chat, row["messages"] or [], width, 1 if stage.trains == "completion" else None, row.get("tools")
+            chat, row["messages"] or [], width, 1 if stage.sft.trains == "completion" else None, row.get("tools")
         )
         return [] if part is None else [(len(part.ids), asked(part))]
     pair, _ = encode_pair(

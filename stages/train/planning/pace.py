@@ -7,7 +7,6 @@ second layer takes more is what every further one takes. On a card the plan stay
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import tempfile
@@ -64,55 +63,38 @@ def seconds(stage: Any, shape: Shape, rows: RunRows, steps: int) -> float | None
     if shape.matrices > LARGEST or stage.objective == "rl":
         return None
     sides = 2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1
-    found = pace(*_likeness(stage, shape), rows._replace(count=0, held=0), stage.batch * sides)
-    held = math.ceil(min(rows.held, stage.eval_rows or rows.held) / stage.batch)
-    looks = 1 + (steps // stage.eval_every if stage.eval_every else 1)
+    found = pace(*_likeness(stage, shape), rows._replace(count=0, held=0), stage.per_device_train_batch_size * sides)
+    held = math.ceil(min(rows.held, stage.eval_rows or rows.held) / stage.per_device_train_batch_size)
+    looks = 1 + (steps // stage.eval_steps if stage.eval_steps else 1)
     forward = held * looks + (
-        math.ceil(rows.count / stage.batch) + math.ceil(rows.held / stage.batch)
+        math.ceil(rows.count / stage.per_device_train_batch_size)
+        + math.ceil(rows.held / stage.per_device_train_batch_size)
         if stage.objective in ("dpo", "kto")
         else 0
     )
-    return START + steps * (stage.accumulation * found.both + found.step) + forward * found.forward
+    return START + steps * (stage.gradient_accumulation_steps * found.both + found.step) + forward * found.forward
 
 
 def _likeness(stage: Any, shape: Shape) -> tuple[Any, Shape]:
     """`stage` without what does not decide its pace, so that one measurement serves every run alike."""
     same = (
-        "objective",
-        "method",
-        "open_layers",
-        "batch",
-        "dtype",
-        "checkpointing",
-        "rank",
-        "dora",
-        "targets",
-        "virtual_tokens",
-        "encoder_hidden",
-        "optimizer",
-        "threads",
-    )
-    return type(stage).model_construct(
-        **{name: field.default for name, field in type(stage).model_fields.items()}
-        | {name: getattr(stage, name) for name in same}
-    ), shape
-
-
-def pace(stage: Any, shape: Shape, rows: RunRows, batch: int) -> Pace:
-    return _pace(stage.model_dump_json(), type(stage), shape, rows, batch)
+        "objective", "method", "freeze", "lora", "ia3", "prompt_tuning", "per_device_train_batch_size", "dtype", "gradient_checkpointing", "threads",
+    )  # fmt: skip
+    kept = {name: getattr(stage, name) for name in same}
+    optimizer = type(stage.optimizer)(optim=stage.optimizer.optim)
+    return type(stage).model_construct(**kept, optimizer=optimizer), shape
 
 
 @lru_cache(maxsize=64)
-def _pace(options: str, kind: type, shape: Shape, rows: RunRows, batch: int) -> Pace:
+def pace(stage: Any, shape: Shape, rows: RunRows, batch: int) -> Pace:
     """Of `shape` with all its layers."""
-    stage: Any = kind.model_construct(**json.loads(options))
     with arithmetic(stage.threads, 0):
         one, two = (_tried(stage, shape._replace(layers=layers), rows, batch) for layers in (1, 2))
     deep = shape.layers - 1
     forward, both, step = (first + deep * max(0.0, second - first) for first, second in zip(one, two))
     if stage.method == "freeze":
         # Layers below the open ones are only gone through forwards.
-        closed = max(0, shape.layers - stage.open_layers)
+        closed = max(0, shape.layers - stage.freeze.trainable_layers)
         layer = Pace(*(max(0.0, second - first) for first, second in zip(one, two)))
         both, step = both - closed * (layer.both - layer.forward), step - closed * layer.step
     return Pace(forward, both, step)
@@ -143,7 +125,7 @@ def _tried(stage: Any, shape: Shape, rows: RunRows, batch: int) -> Pace:
         forwards().backward()
 
     def step() -> None:
-        torch.nn.utils.clip_grad_norm_(parameters.values(), stage.clip)
+        torch.nn.utils.clip_grad_norm_(parameters.values(), stage.optimizer.max_grad_norm)
         optimizer.step()
 
     model.train()
@@ -178,7 +160,7 @@ def _model(stage: Any, shape: Shape) -> Any:
                 model = load_model(Path(folder), dtype=torch.float32, device=CPU, four_bit=True)
         model.requires_grad_(False)
         model = get_peft_model(model, config_of(stage))
-    if stage.checkpointing:
+    if stage.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
     return model
 

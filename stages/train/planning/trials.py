@@ -14,14 +14,15 @@ from typing import Any, NamedTuple
 from pipeline.engine.pool import Failure, Pool
 from pipeline.engine.stage import Inputs
 from pipeline.errors import MaetdolError, UsageError, WorkError
+from pipeline.flags import fields_of
 from pipeline.storage.store import ARTEFACT, Store
 
 METHODS: dict[str, dict[str, Any]] = {
     "full": {"method": "full"},
     "freeze": {"method": "freeze"},
     "lora": {"method": "lora"},
-    "lora-rank-stabilised": {"method": "lora", "rank_stabilised": True, "rank": 64},
-    "lora-dora": {"method": "lora", "dora": True},
+    "lora-rank-stabilised": {"method": "lora", "lora.use_rslora": True, "lora.r": 64},
+    "lora-dora": {"method": "lora", "lora.use_dora": True},
     "qlora": {"method": "qlora"},
     "ia3": {"method": "ia3"},
     "prefix": {"method": "prefix"},
@@ -48,10 +49,10 @@ class Trial(NamedTuple):
 
 
 def grid(settings: Sequence[str]) -> list[dict[str, Any]]:
-    """`learning_rate=1e-3|3e-3`, `batch=8|16` -> every combination as options. UsageError for a word without `=`.
+    """`optimizer.learning_rate=1e-3|3e-3`, `lora.r=8|16` -> every combination as options. UsageError for a word without `=`.
 
-    >>> grid(["batch=4|8", "rank=16"])
-    [{'batch': 4, 'rank': 16}, {'batch': 8, 'rank': 16}]
+    >>> grid(["lora.r=4|8", "max_steps=16"])
+    [{'lora.r': 4, 'max_steps': 16}, {'lora.r': 8, 'max_steps': 16}]
     """
     import yaml
 
@@ -60,7 +61,8 @@ def grid(settings: Sequence[str]) -> list[dict[str, Any]]:
         name, equals, words = setting.partition("=")
         if not equals or not words:
             raise UsageError(
-                f"{setting!r} is no range of an option", "write option=value|value, e.g. learning_rate=1e-3|3e-3"
+                f"{setting!r} is no range of an option",
+                "write option=value|value, e.g. learning_rate=1e-3|3e-3 or lora.r=8|16",
             )
         names.append(name)
         values.append([_typed(yaml.safe_load(word)) for word in words.split("|")])
@@ -86,10 +88,10 @@ def shared(common: dict[str, Any], more: dict[str, Any], trials: Mapping[str, di
 def without(given: dict[str, Any]) -> set[str]:
     """Names of options that have no effect beside the others; none where those that decide about it are no options of `train`."""
     from stages.train import Train
-    from stages.train.workers.levers import USED_BY, unused
+    from stages.train.workers.levers import deciding, unused
 
-    deciding = {by: Train.model_fields[by].default for users in USED_BY.values() for by in users}
-    return {name for name, _ in unused(deciding | given)}
+    fields = fields_of(Train)
+    return {name for name, _ in unused({name: fields[name][1].default for name in deciding()} | given)}
 
 
 def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) -> list[Trial]:

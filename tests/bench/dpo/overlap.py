@@ -53,7 +53,7 @@ def main(base: str, out: str) -> None:
             steps = [
                 {"dpo": {**made_of, **PAIRS, "sft": where["sft-rows"], "sft_overlap": share, "max_prompts": PROMPTS}},
                 {"train": {"name": "model", "objective": "dpo", "method": "qlora", "of": "dpo", "base": [where["pretrain"], where["sft-model"]],
-                           "beta": 1.0, "steps": STEPS, "learning_rate": 1.0e-3, "sft_weight": 0.5, "holdout": 0.2}},
+                           "beta": 1.0, "max_steps": STEPS, "learning_rate": 1.0e-3, "dpo.sft_weight": 0.5, "holdout": 0.2}},
                 {"evaluate": {"of": [where["sft-unique"], f"{common}/dpo"], "model": [where["pretrain"], where["sft-model"], "model"], "rows": 400, "samples": 0}},
             ]  # fmt: skip
             run(recipe(root, steps, seed))

@@ -70,7 +70,12 @@ def ours(arguments: argparse.Namespace, tokens) -> float:
             half = arguments.width // 2
             return join([segment(tokens[index, :half]), segment(tokens[index, half:])])
 
-    stage = Train(batch=arguments.batch, steps=arguments.steps, save_every=10**6, threads=arguments.threads)
+    stage = Train(
+        per_device_train_batch_size=arguments.batch,
+        max_steps=arguments.steps,
+        save_steps=10**6,
+        threads=arguments.threads,
+    )
     cpu = torch.device("cpu")
     objective = Likelihood(Rows(), 3, cpu, fixed_width=True)
     steps = plan(len(tokens), arguments.batch, 1.0, arguments.steps)

@@ -78,12 +78,12 @@ def worker(rank: int, port: int, arguments: argparse.Namespace, kind: str, out) 
     )  # as accelerate asks for them
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     shape = {
-        "hidden": arguments.hidden,
-        "layers": arguments.layers,
-        "heads": arguments.hidden // 64,
-        "batch": arguments.batch,
+        "model.hidden_size": arguments.hidden,
+        "model.num_hidden_layers": arguments.layers,
+        "model.num_attention_heads": arguments.hidden // 64,
+        "per_device_train_batch_size": arguments.batch,
     }
-    stage = Train(**shape, accumulation=2, steps=arguments.steps, threads=1, **KINDS[kind])
+    stage = Train(**shape, gradient_accumulation_steps=2, max_steps=arguments.steps, threads=1, **KINDS[kind])
     world = World(rank, 2)
     names = type(
         "Names",

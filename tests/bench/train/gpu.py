@@ -101,10 +101,19 @@ def ours(model: Any, stage: Any, rows: Rows, device: Any, dtype: Any, steps: int
     objective = Likelihood(rows, 0, device, fixed_width=True)
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = Checkpoints(Store(folder), "bench")
-        train(stage, model, objective, plan(len(rows), stage.batch, 1.0, steps), 0, dtype, checkpoints, told=told)
+        train(
+            stage,
+            model,
+            objective,
+            plan(len(rows), stage.per_device_train_batch_size, 1.0, steps),
+            0,
+            dtype,
+            checkpoints,
+            told=told,
+        )
     took = [b - a for a, b in zip(seconds[2:], seconds[3:])]
     return {
-        "tokens_per_second": stage.batch * rows.width / statistics.median(took),
+        "tokens_per_second": stage.per_device_train_batch_size * rows.width / statistics.median(took),
         "peak_gib": (gauge.peak() or 0) / 2**30,
     }
 
@@ -182,7 +191,7 @@ def main() -> None:
     tune = [("small", 2, 64)] if small else [("1B", 8, 2048), ("3B", 1, 2048)]
     for name, batch, width in pretrain:
         rows = Rows(batch * 4, width, SHAPES[name][5], 4)
-        stage = Train(batch=batch, steps=arguments.steps, compile=device.type == "cuda")
+        stage = Train(per_device_train_batch_size=batch, max_steps=arguments.steps, torch_compile=device.type == "cuda")
         model = model_of(name, torch.float32, device)
         shape = b.shape_of(model.config)
         done = ours(model, stage, rows, device, dtype, arguments.steps)
@@ -198,9 +207,9 @@ def main() -> None:
             stage = Train(
                 objective="sft",
                 method=method,
-                batch=batch,
-                steps=arguments.steps,
-                checkpointing=method == "qlora" and not small,
+                per_device_train_batch_size=batch,
+                max_steps=arguments.steps,
+                gradient_checkpointing=method == "qlora" and not small,
             )
             model = adapted(stage, model_of(name, dtype, device, four_bit=method == "qlora"), 0, None).model
             found.append(
@@ -220,7 +229,7 @@ def main() -> None:
                 device,
                 batch,
                 arguments.steps,
-                stage.rank,
+                stage.lora.r,
             )
             found.append({"what": method, "by": "TRL", "shape": name, "batch": batch, "width": width, **peer})
     versions = {

@@ -99,3 +99,15 @@ def test_every_recipe_of_the_project_is_valid(repo, monkeypatch):
     assert "quickstart.yaml" in names
     for name in names:
         assert load(repo / "configs" / name).steps, name
+
+
+def test_an_override_meets_what_it_overrides_whatever_both_are_called():
+    """By an earlier name, by another tool's, in a group or with a dot."""
+    for given in ({"learning_rate": 1.0}, {"optimizer": {"learning_rate": 1.0}}, {"optimizer.learning_rate": 1.0}):
+        for name in ("learning_rate", "optimizer.learning_rate"):
+            step = {"train": {"tokenizer": "tokenizer", **given}}
+            made = parse(page(step), "page", [f"train.{name}=0.5"]).step("train").stage
+            assert made.optimizer.learning_rate == 0.5, (given, name)
+    step = {"train": {"tokenizer": "tokenizer", "model": {"hidden_size": 64, "num_hidden_layers": 4}}}
+    made = parse(page(step), "page", ["train.hidden=32"]).step("train").stage
+    assert (made.model.hidden_size, made.model.num_hidden_layers) == (32, 4)

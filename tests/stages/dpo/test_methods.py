@@ -164,12 +164,12 @@ def test_a_trained_reward_model_scores_the_pairs(pair_store, chat_store, base_st
         pair_store,
         {
             "objective": "reward",
-            "epochs": 6,
-            "batch": 8,
+            "num_train_epochs": 6,
+            "per_device_train_batch_size": 8,
             "threads": 1,
             "holdout": 0.2,
             "learning_rate": 3e-3,
-            "seq_len": 64,
+            "max_length": 64,
         },
         base=[base_store],
     )

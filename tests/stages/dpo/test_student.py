@@ -53,11 +53,11 @@ def test_dpo_trains_on_them(pairs, base_store, sft_store, do_train, read_history
     options = {
         "objective": "dpo",
         "method": "lora",
-        "steps": 2,
-        "batch": 4,
+        "max_steps": 2,
+        "per_device_train_batch_size": 4,
         "threads": 1,
         "holdout": 0.2,
-        "seq_len": 64,
+        "max_length": 64,
     }
     tuned = do_train(pairs, options, base=[base_store, sft_store])
     assert read_history(tuned).train[-1]["loss"] > 0

@@ -43,12 +43,12 @@ def preferred(pair_store, base_store, sft_store, do_train):
     options = {
         "objective": "dpo",
         "method": "qlora",
-        "epochs": 2,
-        "batch": 4,
+        "num_train_epochs": 2,
+        "per_device_train_batch_size": 4,
         "threads": 1,
         "holdout": 0.2,
         "learning_rate": 1e-3,
-        "seq_len": 64,
+        "max_length": 64,
     }
     return do_train(pair_store, options, base=[base_store, sft_store])
 
@@ -90,7 +90,7 @@ def test_the_untrained_model_is_the_one_training_began_with(
 ):
     """A run of one step at a rate of nothing ends where it began."""
     still = do_train(
-        tokens_store, {**tiny, "steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}, tokenizer=tiny_tokenizer
+        tokens_store, {**tiny, "max_steps": 1, "learning_rate": 1e-12, "weight_decay": 0.0}, tokenizer=tiny_tokenizer
     )
     store = Store(still.path).sub("evaluated")
     Evaluate(threads=1, documents=25, untrained=False).run(

@@ -88,9 +88,16 @@ def test_what_is_asked_for_is_done(url, answering):
     assert [choice["finish_reason"] for choice in choices] == [one.finish for one in made]
 
 
+TOOLS = [
+    {
+        "type": "function",
+        "function": {"name": "look_up", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}},
+    }
+]
 REFUSED = [
     ({"messages": []}, 400, "messages"),
-    ({"messages": ASKED, "tools": [{}]}, 400, "tools: is not supported here"),
+    ({"messages": ASKED, "tools": [{}]}, 400, "tools.0.type: Field required"),
+    ({"messages": ASKED, "tools": TOOLS}, 400, "tools: the model's template shows none"),
     ({"messages": ASKED, "logprobs": True}, 400, "logprobs"),
     ({"messages": ASKED, "response_format": {"type": "json_object"}}, 400, "response_format"),
     ({"messages": ASKED, "temperature": "hot"}, 400, "temperature"),

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.errors import UsageError, WorkError
-from stages.models.inference.generate import Generation, SamplingParams
+from stages.models.inference.generate import Generation, PromptCache, SamplingParams
 from stages.serve.answering import TEMPERATURE, drawn_as, loaded
 from stages.serve.dialogue import Dialogue
 
@@ -34,6 +34,32 @@ def test_the_model_sees_what_was_said_before(answering):
     assert first.answer.startswith("It is") and first.finish == "stop" and first.kept and len(dialogue.turns) == 4
     dialogue.reset()
     assert dialogue.turns == [] and dialogue.system == "Be brief."
+
+
+def test_turns_of_before_are_not_computed_again(answering, monkeypatch):
+    """Counted in tokens that go through the embedding; what is said is the same."""
+    questions = ("3: how do you call 콩?", "밀는 영어로?", "5: how do you call 쌀?")
+    read: list[int] = []
+    hook = answering.model.get_input_embeddings().register_forward_hook(
+        lambda _, given, __: read.append(given[0].numel())
+    )
+    try:
+        fresh = Dialogue(answering, GREEDY)
+        wanted = [ask(fresh, question).answer for question in questions]
+        again = sum(read)
+        monkeypatch.setattr(answering, "before", PromptCache(answering.model))
+        read.clear()
+        dialogue = Dialogue(answering, GREEDY)
+        assert [ask(dialogue, question).answer for question in questions] == wanted
+        whole = len(answering.chat_template.prompt(dialogue.turns))
+        assert sum(read) < whole + 2 * len(questions) < again
+        dialogue.reset()
+        assert (
+            ask(dialogue, questions[1]).answer
+            == answering.chat([[{"role": "user", "content": questions[1]}]], GREEDY)[0][0].text.strip()
+        )
+    finally:
+        hook.remove()
 
 
 def test_turns_that_no_longer_fit_go_first_with_their_answers(answering, monkeypatch):

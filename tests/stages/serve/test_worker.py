@@ -3,10 +3,14 @@
 import pytest
 
 from stages.models.inference.generate import SamplingParams
-from stages.serve.requests import RequestFault
+from stages.serve.requests import ChatRequest, RequestFault
 from stages.serve.worker import ChatJob, ChatWorker
 
 TEXTS = ("3: how do you call 콩?", "밀는 영어로?", "5: how do you call 쌀?")
+TOOL = {
+    "type": "function",
+    "function": {"name": "look_up", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}},
+}
 WARM = SamplingParams(12, temperature=1.5)
 
 
@@ -94,3 +98,43 @@ def test_no_more_answers_at_a_time_than_the_batch(answering, monkeypatch, n, tog
 def test_a_full_queue_says_so(answering):
     worker = ChatWorker(answering, 2)
     assert [worker.submit(job) for job in jobs({})] == [True, True, False]
+
+
+def test_tools_are_shown_by_a_template_that_has_them(answering, monkeypatch):
+    from stages.models.chat.templates import DEFAULT, Chat
+
+    tools = ChatRequest.model_validate({"messages": [{"role": "user", "content": "x"}], "tools": [TOOL]}).schemas()
+    template = "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}" + DEFAULT
+    monkeypatch.setattr(answering, "chat_template", Chat(answering.tokenizer, template))
+    heard: dict = {}
+    with_tools, plain = jobs(heard, texts=TEXTS[:1])[0], jobs(heard, texts=TEXTS[1:2])[0]
+    with_tools.tools = tools
+    done(ChatWorker(answering, 16), [with_tools, plain])
+    alone = answering.chat([[{"role": "user", "content": TEXTS[0]}]], WARM._replace(seed=0), tools=[tools])[0]
+    assert heard[TEXTS[0]][-1] == alone
+    without = answering.chat([[{"role": "user", "content": TEXTS[0]}]], WARM._replace(seed=0))[0]
+    assert alone[0].prompt_tokens > without[0].prompt_tokens
+
+
+def test_calls_and_their_results_come_as_rows_have_them():
+    asked = ChatRequest.model_validate(
+        {
+            "tool_choice": "none",
+            "tools": [TOOL],
+            "messages": [
+                {"role": "user", "content": "콩?"},
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [
+                        {"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": '{"q": "콩"}'}}
+                    ],
+                },
+                {"role": "tool", "tool_call_id": "c1", "content": "beans"},
+            ],
+        }
+    )
+    assert asked.schemas() is None, "tool_choice none shows none"
+    _, called, result = [message.row() for message in asked.messages]
+    assert called["tool_calls"] == [{"id": "c1", "name": "look_up", "arguments": '{"q": "콩"}'}]
+    assert called["content"] == "" and result["tool_call_id"] == "c1" and result["role"] == "tool"

@@ -10,14 +10,14 @@ from stages.models.chat.rows import IGNORED
 
 torch = pytest.importorskip("torch")
 TUNED = {
-    "steps": 6,
-    "batch": 6,
+    "max_steps": 6,
+    "per_device_train_batch_size": 6,
     "threads": 1,
     "holdout": 0.2,
-    "seq_len": 64,
-    "schedule": "linear",
-    "warmup": 0.4,
-    "floor": 0.1,
+    "max_length": 64,
+    "optimizer.lr_scheduler_type": "linear",
+    "optimizer.warmup_ratio": 0.4,
+    "optimizer.min_lr_rate": 0.1,
     "eval_rows": 8,
 }
 
@@ -80,7 +80,7 @@ def exported(row):
 
 
 @pytest.mark.parametrize("objective, more", [
-    ("clm", {"weight_decay": 0.1}), ("sft", {"pack": True}), ("sft", {"pack": False}), ("sft", {"pack": False, "method": "lora", "accumulation": 2, "batch": 3}),
+    ("clm", {"weight_decay": 0.1}), ("sft", {"sft.packing": True}), ("sft", {"sft.packing": False}), ("sft", {"sft.packing": False, "method": "lora", "gradient_accumulation_steps": 2, "per_device_train_batch_size": 3}),
 ], ids=["clm", "packed", "alone", "lora-accumulated"])  # fmt: skip
 def test_trls_sft_trainer_reaches_the_same_loss_at_every_step(
     objective, more, ours, tokens_store, chat_store, base_store, tokenizer, tmp_path
@@ -131,7 +131,7 @@ def test_trls_dpo_trainer_reaches_the_same_loss_at_every_step(loss, ours, pair_s
         "objective": "dpo",
         "method": "full",
         "learning_rate": 5e-4,
-        "sft_weight": 0.0,
+        "dpo.sft_weight": 0.0,
         "loss_type": loss,
     }
     run = ours(pair_store, {**options, **PREFERENCES[loss]}, base=[base_store])
@@ -180,7 +180,7 @@ def test_the_losses_without_a_reference_are_trls(ours, pair_store, base_store):
     from trl.experimental.cpo import CPOTrainer
     from trl.experimental.orpo import ORPOTrainer
 
-    run = ours(pair_store, {**TUNED, "steps": 1, "objective": "orpo", "beta": 0.4}, base=[base_store])
+    run = ours(pair_store, {**TUNED, "max_steps": 1, "objective": "orpo", "beta": 0.4}, base=[base_store])
     rows = [run["objective"].data.pair(n) for n in visited(run)[0]]
     logps, nll = [], []
     for pair in rows:
@@ -201,12 +201,12 @@ def test_the_losses_without_a_reference_are_trls(ours, pair_store, base_store):
         pair_store,
         {
             **TUNED,
-            "steps": 1,
+            "max_steps": 1,
             "objective": "dpo",
             "loss_type": "simpo",
             "beta": 2.0,
             "simpo_gamma": 0.7,
-            "sft_weight": 0.0,
+            "dpo.sft_weight": 0.0,
         },
         base=[base_store],
     )

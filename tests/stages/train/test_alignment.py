@@ -8,14 +8,16 @@ from pipeline.storage.store import Store
 from stages.train import Train
 
 pytestmark = pytest.mark.slow
-TUNE = {"threads": 1, "holdout": 0.2, "seq_len": 64}
+TUNE = {"threads": 1, "holdout": 0.2, "max_length": 64}
 
 
 @pytest.fixture(scope="module")
 def student(chat_store, base_store, do_train):
     """Fine-tuned for a few passes: it answers in form, and often names the wrong grain."""
     return do_train(
-        chat_store, {**TUNE, "objective": "sft", "epochs": 3, "batch": 4, "learning_rate": 3e-3}, base=[base_store]
+        chat_store,
+        {**TUNE, "objective": "sft", "num_train_epochs": 3, "per_device_train_batch_size": 4, "learning_rate": 3e-3},
+        base=[base_store],
     )
 
 
@@ -56,8 +58,8 @@ def test_dpo_raises_preference_accuracy_above_sfts(seed, pairs, base_store, stud
         **TUNE,
         "objective": "dpo",
         "method": "lora",
-        "epochs": 4,
-        "batch": 8,
+        "num_train_epochs": 4,
+        "per_device_train_batch_size": 8,
         "learning_rate": 3e-3,
         "beta": 1.0,
         "eval_rows": 0,
@@ -74,7 +76,14 @@ def test_dpo_raises_preference_accuracy_above_sfts(seed, pairs, base_store, stud
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_the_reward_model_ranks_them_above_chance(seed, pairs, base_store, student, read_history, tmp_path):
-    options = {**TUNE, "objective": "reward", "epochs": 12, "batch": 8, "learning_rate": 1e-3, "eval_rows": 0}
+    options = {
+        **TUNE,
+        "objective": "reward",
+        "num_train_epochs": 12,
+        "per_device_train_batch_size": 8,
+        "learning_rate": 1e-3,
+        "eval_rows": 0,
+    }
     before, after = held(options, Inputs({"of": [pairs], "base": [student]}, seed), Store(tmp_path), read_history)
     print(
         f"seed {seed}: reward accuracy {before['accuracy']:.3f} at random, {after['accuracy']:.3f} trained, {after['weight']} held-out pairs"

@@ -71,7 +71,7 @@ def test_documents_with_two_begin_tokens_are_refused(corpus_of, tokenizer):
 def test_a_template_that_writes_a_second_begin_token_is_refused(chat_store, base_store, do_train, tmp_path):
     twice = tmp_path / "twice.jinja"
     twice.write_text("{{ bos_token }}" + DEFAULT, "utf-8")
-    options = {"objective": "sft", "steps": 1, "threads": 1, "seq_len": 64}
+    options = {"objective": "sft", "max_steps": 1, "threads": 1, "max_length": 64}
     bare = chat_store, {**options, "template": str(twice)}
     with pytest.raises(UsageError, match="another chat template|begin-of-sequence token more than once"):
         do_train(*bare, base=[base_store])
@@ -211,7 +211,7 @@ def test_a_context_that_most_rows_do_not_fit_is_refused_with_the_levers(chat_sto
     short = Conversations([chat_store], Chat(tokenizer), width, 0.0, pack=True)
     with pytest.raises(UsageError, match="do not fit") as fault:
         doctor.refuse(doctor.examine(short, tokenizer, "sft", 0.5))
-    assert "seq_len" in fault.value.hint and "most_lost" in fault.value.hint
+    assert "max_length" in fault.value.hint and "most_lost" in fault.value.hint
     assert not faults(doctor.examine(short, tokenizer, "sft", 1.0))
 
 
@@ -241,13 +241,13 @@ def test_documents_that_see_each_other_are_refused(
     )
     assert doctor.documents_apart(model, data, 3, CPU, torch.float32).value > 1e-2
     with pytest.raises(UsageError, match="documents see each other"):
-        do_train(tokens_store, {**tiny, "steps": 1}, tokenizer=tiny_tokenizer)
+        do_train(tokens_store, {**tiny, "max_steps": 1}, tokenizer=tiny_tokenizer)
 
 
 # -- chosen and rejected -----------------------------------------------------------------------------------------------
 
 
-DPO = {"objective": "dpo", "steps": 1, "threads": 1, "holdout": 0.2, "seq_len": 64}
+DPO = {"objective": "dpo", "max_steps": 1, "threads": 1, "holdout": 0.2, "max_length": 64}
 
 
 def test_exchanged_sides_are_refused_when_read(pair_store, base_store, do_train, monkeypatch):
@@ -306,7 +306,7 @@ def test_an_epoch_skipped_or_repeated_is_refused(fault, tokens_store, tiny_token
     from stages.train.engine import trainer
 
     inputs = Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)
-    stage = Train(**{**tiny, "epochs": 3, "batch": 32})
+    stage = Train(**{**tiny, "num_train_epochs": 3, "per_device_train_batch_size": 32})
     [sound] = stage.run(inputs, Store(tmp_path / "sound"), Inline())
     assert sound.notes["last"]["step"] > 6
     if fault == "skipped":
@@ -370,7 +370,7 @@ def test_another_template_tokenizer_or_option_is_another_key(
     assert Train(objective="sft", template=str(template)).key(inputs) != key
     other = Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17, hashes={"tokenizer": ["another"]})
     assert Train().key(other) != Train().key(Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17))
-    assert Train(objective="sft", seq_len=64).key(inputs) != Train(objective="sft").key(inputs)
+    assert Train(objective="sft", max_length=64).key(inputs) != Train(objective="sft").key(inputs)
 
 
 def test_a_store_without_its_columns_is_refused_by_name(make_rows_store, tokenizer):

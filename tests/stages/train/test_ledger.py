@@ -79,7 +79,7 @@ def test_shards_of_another_tokenizer_are_refused(tokens_store):
 
 
 def test_when_nothing_is_left_the_error_counts_the_reasons(tokens_store, tiny_tokenizer, tiny, tmp_path):
-    stage = Train(**{**tiny, "seq_len": 8, "steps": 2})
+    stage = Train(**{**tiny, "max_length": 8, "max_steps": 2})
     with pytest.raises(UsageError, match="no row is left to train on .*train.over_context"):
         stage.run(Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17), Store(tmp_path), Inline())
 
@@ -192,7 +192,7 @@ def test_the_closing_line_and_the_report_say_which_rows_were_left_out(make_rows_
     width = Store(tmp_path / "sft").receipt("artefact").notes["doctor"]["tokens of a row"]
     assert (
         width < 64
-        and f"sft: trained in rows of {width} tokens, the longest there is (seq_len is not set), 3 dropped (2 chat.no_answer, 1 chat.control_token),"
+        and f"sft: trained in rows of {width} tokens, the longest there is (max_length is not set), 3 dropped (2 chat.no_answer, 1 chat.control_token),"
         in said.err
     )
     page = report.section([Store(tmp_path / "sft")], Samples(list))

@@ -12,37 +12,51 @@ from stages.train import Train
 
 pytestmark = pytest.mark.slow
 SEEDS = (1, 2, 3)
-TUNE = {"threads": 1, "holdout": 0.2, "seq_len": 48}
-SFT = {**TUNE, "objective": "sft", "batch": 4, "epochs": 3}
-DPO = {**TUNE, "objective": "dpo", "batch": 4, "epochs": 1}
-REWARD = {**TUNE, "objective": "reward", "batch": 8, "epochs": 3}
-MLM = {"objective": "mlm", "steps": 40, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3}
-RL = {**TUNE, "objective": "rl", "batch": 16, "answers": 8, "answer_tokens": 10, "steps": 32, "eval_rows": 24}
+TUNE = {"threads": 1, "holdout": 0.2, "max_length": 48}
+SFT = {**TUNE, "objective": "sft", "per_device_train_batch_size": 4, "num_train_epochs": 3}
+DPO = {**TUNE, "objective": "dpo", "per_device_train_batch_size": 4, "num_train_epochs": 1}
+REWARD = {**TUNE, "objective": "reward", "per_device_train_batch_size": 8, "num_train_epochs": 3}
+MLM = {"objective": "mlm", "max_steps": 40, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3}
+RL = {
+    **TUNE,
+    "objective": "rl",
+    "per_device_train_batch_size": 16,
+    "rl.num_generations": 8,
+    "rl.max_completion_length": 10,
+    "max_steps": 32,
+    "eval_rows": 24,
+}
 CASES = {
-    "clm, full, from scratch": {"objective": "clm", "steps": 30},
-    "clm, full, continued": {"objective": "clm", "steps": 10, "threads": 1, "holdout": 0.2},
+    "clm, full, from scratch": {"objective": "clm", "max_steps": 30},
+    "clm, full, continued": {"objective": "clm", "max_steps": 10, "threads": 1, "holdout": 0.2},
     "clm, lora, continued": {
         "objective": "clm",
         "method": "lora",
-        "steps": 40,
+        "max_steps": 40,
         "threads": 1,
         "holdout": 0.2,
         "learning_rate": 3e-3,
     },
-    "clm, full, from a teacher": {"objective": "clm", "steps": 30, "distil": 0.5, "hidden": 32, "heads": 2},
-    "mlm, full, from scratch": {"objective": "mlm", "steps": 40},
-    "mlm with next-sentence pairs": {"objective": "mlm", "steps": 40, "next_sentence": True},
+    "clm, full, from a teacher": {
+        "objective": "clm",
+        "max_steps": 30,
+        "distillation.share": 0.5,
+        "model.hidden_size": 32,
+        "model.num_attention_heads": 2,
+    },
+    "mlm, full, from scratch": {"objective": "mlm", "max_steps": 40},
+    "mlm with next-sentence pairs": {"objective": "mlm", "max_steps": 40, "mlm.next_sentence": True},
     "mlm, lora, continued": {**MLM, "method": "lora"},
     "mlm, qlora, continued": {**MLM, "method": "qlora"},
     "mlm, ia3, continued": {**MLM, "method": "ia3"},
     "sft, full": {**SFT, "learning_rate": 3e-3},
-    "sft, freeze": {**SFT, "method": "freeze", "open_layers": 1, "learning_rate": 3e-3},
+    "sft, freeze": {**SFT, "method": "freeze", "freeze.trainable_layers": 1, "learning_rate": 3e-3},
     "sft, lora": {**SFT, "method": "lora", "learning_rate": 3e-3},
-    "sft, lora, rank-stabilised": {**SFT, "method": "lora", "rank_stabilised": True, "learning_rate": 3e-3},
-    "sft, lora, DoRA": {**SFT, "method": "lora", "dora": True, "learning_rate": 3e-3},
+    "sft, lora, rank-stabilised": {**SFT, "method": "lora", "lora.use_rslora": True, "learning_rate": 3e-3},
+    "sft, lora, DoRA": {**SFT, "method": "lora", "lora.use_dora": True, "learning_rate": 3e-3},
     "sft, qlora (NF4 base)": {**SFT, "method": "qlora", "learning_rate": 3e-3},
-    "sft, qlora, rank-stabilised": {**SFT, "method": "qlora", "rank_stabilised": True, "learning_rate": 3e-3},
-    "sft, qlora, DoRA": {**SFT, "method": "qlora", "dora": True, "learning_rate": 3e-3},
+    "sft, qlora, rank-stabilised": {**SFT, "method": "qlora", "lora.use_rslora": True, "learning_rate": 3e-3},
+    "sft, qlora, DoRA": {**SFT, "method": "qlora", "lora.use_dora": True, "learning_rate": 3e-3},
     "sft, ia3": {**SFT, "method": "ia3"},
     "sft, prefix": {**SFT, "method": "prefix"},
     "sft, prompt": {**SFT, "method": "prompt"},
@@ -61,12 +75,18 @@ CASES = {
     "reward, lora": {**REWARD, "method": "lora", "learning_rate": 3e-3},
     "reward, qlora": {**REWARD, "method": "qlora", "learning_rate": 3e-3},
     "reward, ia3": {**REWARD, "method": "ia3", "learning_rate": 3e-3},
-    "rl, GRPO, lora": {**RL, "method": "lora", "learning_rate": 3e-3, "kl": 0.01},
-    "rl, GRPO, full": {**RL, "learning_rate": 1e-3, "kl": 0.0},
-    "rl, RLOO, lora": {**RL, "method": "lora", "rl": "rloo", "learning_rate": 3e-3, "kl": 0.01},
-    "rl, GRPO, freeze": {**RL, "method": "freeze", "learning_rate": 3e-3, "kl": 0.0},
-    "rl, GRPO, qlora": {**RL, "method": "qlora", "learning_rate": 3e-3, "kl": 0.01},
-    "rl, GRPO, ia3, after six steps of SFT": {**RL, "method": "ia3", "learning_rate": 1e-1, "kl": 0.0, "steps": 64},
+    "rl, GRPO, lora": {**RL, "method": "lora", "learning_rate": 3e-3, "rl.beta": 0.01},
+    "rl, GRPO, full": {**RL, "learning_rate": 1e-3, "rl.beta": 0.0},
+    "rl, RLOO, lora": {**RL, "method": "lora", "rl.algorithm": "rloo", "learning_rate": 3e-3, "rl.beta": 0.01},
+    "rl, GRPO, freeze": {**RL, "method": "freeze", "learning_rate": 3e-3, "rl.beta": 0.0},
+    "rl, GRPO, qlora": {**RL, "method": "qlora", "learning_rate": 3e-3, "rl.beta": 0.01},
+    "rl, GRPO, ia3, after six steps of SFT": {
+        **RL,
+        "method": "ia3",
+        "learning_rate": 1e-1,
+        "rl.beta": 0.0,
+        "max_steps": 64,
+    },
 }
 
 
@@ -78,7 +98,9 @@ def reward_store(pair_store, base_store, do_train):
 @pytest.fixture(scope="module")
 def student_store(chat_store, base_store, do_train):
     """It seldom answers yet: scales of activations alone cannot teach it a new token, only make likelier what it may say."""
-    return do_train(chat_store, {**SFT, "epochs": 1, "steps": 6, "learning_rate": 2e-3}, base=[base_store])
+    return do_train(
+        chat_store, {**SFT, "num_train_epochs": 1, "max_steps": 6, "learning_rate": 2e-3}, base=[base_store]
+    )
 
 
 @pytest.fixture(scope="module")

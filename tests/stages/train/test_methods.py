@@ -12,7 +12,14 @@ from stages.train import Train
 
 torch = pytest.importorskip("torch")
 CPU = torch.device("cpu")
-SFT = {"objective": "sft", "epochs": 3, "batch": 4, "threads": 1, "holdout": 0.2, "seq_len": 48}
+SFT = {
+    "objective": "sft",
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 4,
+    "threads": 1,
+    "holdout": 0.2,
+    "max_length": 48,
+}
 VIRTUAL = {"prompt": {"learning_rate": 3e-2}, "prefix": {"learning_rate": 3e-2}, "ptuning": {"learning_rate": 3e-3}}
 
 
@@ -33,7 +40,9 @@ def assert_drawn(store):
 def virtual_stores(chat_store, base_store, do_train):
     """An adapter of each prompt method on the tiny Llama."""
     return {
-        method: do_train(chat_store, {**SFT, "method": method, "virtual_tokens": 12, **more}, base=[base_store])
+        method: do_train(
+            chat_store, {**SFT, "method": method, "prompt_tuning.num_virtual_tokens": 12, **more}, base=[base_store]
+        )
         for method, more in VIRTUAL.items()
     }
 
@@ -100,7 +109,12 @@ def test_a_prompt_begun_with_text_learns_more_than_one_begun_at_random(
 ):
     from stages.train import model
 
-    options = {**SFT, "method": "prompt", "virtual_tokens": 12, "prompt_text": "how do you call rice? It is rice."}
+    options = {
+        **SFT,
+        "method": "prompt",
+        "prompt_tuning.num_virtual_tokens": 12,
+        "prompt_tuning.prompt_tuning_init_text": "how do you call rice? It is rice.",
+    }
     for seed in (1, 2, 3):
         text = read_history(do_train(chat_store, options, base=[base_store], seed=seed)).held[-1]["loss"]
         with monkeypatch.context() as patched:
@@ -116,7 +130,7 @@ def test_masked_language_modelling_lowers_the_loss_on_hidden_tokens(
     from transformers import AutoModelForCausalLM
 
     store = do_train(
-        tokens_store, {**tiny, "objective": "mlm", "steps": 60, "next_sentence": True}, tokenizer=tiny_tokenizer
+        tokens_store, {**tiny, "objective": "mlm", "max_steps": 60, "mlm.next_sentence": True}, tokenizer=tiny_tokenizer
     )
     curve, card = read_history(store), card_of(store)
     assert curve.held[-1]["loss"] < 0.75 * curve.held[0]["loss"]
@@ -182,11 +196,11 @@ def test_next_sentence_pairs_go_on_or_do_not(tokens_store, tokenizer):
 def reward_store(pair_store, base_store, do_train):
     options = {
         "objective": "reward",
-        "epochs": 3,
-        "batch": 8,
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 8,
         "threads": 1,
         "holdout": 0.2,
-        "seq_len": 48,
+        "max_length": 48,
         "learning_rate": 1e-3,
     }
     return do_train(pair_store, options, base=[base_store])
@@ -205,11 +219,11 @@ def test_a_reward_adapter_is_written_whole_and_reads_as_it_was_trained(pair_stor
     options = {
         "objective": "reward",
         "method": "lora",
-        "epochs": 3,
-        "batch": 8,
+        "num_train_epochs": 3,
+        "per_device_train_batch_size": 8,
         "threads": 1,
         "holdout": 0.2,
-        "seq_len": 48,
+        "max_length": 48,
         "learning_rate": 3e-3,
     }
     store = do_train(pair_store, options, base=[base_store])
@@ -232,8 +246,8 @@ def test_online_rl_raises_the_reward_of_held_out_answers(
     from pipeline.engine.stage import Inputs
     from pipeline.storage.store import Store
 
-    stage = Train(objective="rl", rl=kind, method=method, steps=12, batch=16, answers=8, answer_tokens=10, learning_rate=3e-3 if method == "lora" else 2e-3,
-                  threads=1, holdout=0.2, seq_len=48, kl=0.0, eval_rows=16)  # fmt: skip
+    stage = Train(objective="rl", **{"rl.algorithm": kind}, method=method, max_steps=12, per_device_train_batch_size=16, **{"rl.num_generations": 8}, **{"rl.max_completion_length": 10}, learning_rate=3e-3 if method == "lora" else 2e-3,
+                  threads=1, holdout=0.2, max_length=48, **{"rl.beta": 0.0}, eval_rows=16)  # fmt: skip
     sink = Store(base_store.path).sub(f"rl-{kind}")
     [receipt] = stage.run(
         Inputs({"of": [chat_store], "base": [base_store], "reward": [reward_store]}, 17), sink, Inline()
@@ -245,14 +259,14 @@ def test_online_rl_raises_the_reward_of_held_out_answers(
 
 
 def test_fp16_trains_with_a_scaled_loss(tokens_store, tiny_tokenizer, tiny, do_train, read_history):
-    curve = read_history(do_train(tokens_store, {**tiny, "steps": 20, "dtype": "fp16"}, tokenizer=tiny_tokenizer))
+    curve = read_history(do_train(tokens_store, {**tiny, "max_steps": 20, "dtype": "fp16"}, tokenizer=tiny_tokenizer))
     assert curve.held[-1]["loss"] < 0.9 * curve.held[0]["loss"]
 
 
 @pytest.mark.parametrize("options, word", [
     ({"objective": "reward", "method": "prompt"}, "cannot be merged"), ({"objective": "mlm", "method": "prefix"}, "cannot be merged"),
     ({"objective": "rl", "method": "ptuning"}, "padding between virtual tokens"),
-    ({"method": "prefix", "checkpointing": True}, "cache"), ({"dtype": "fp16", "optimizer": "paged_adamw_8bit"}, "scaled loss"),
+    ({"method": "prefix", "gradient_checkpointing": True}, "cache"), ({"dtype": "fp16", "optimizer.optim": "paged_adamw_8bit"}, "scaled loss"),
 ])  # fmt: skip
 def test_what_does_not_go_together_is_refused_by_name(options, word):
     with pytest.raises(UsageError, match=word):
@@ -266,7 +280,7 @@ def test_a_prompt_on_another_adapter_is_refused(chat_store, base_store, sft_stor
 
 def test_rl_without_a_reward_and_a_reader_as_a_writer_are_refused(chat_store, base_store, reward_store, do_train):
     with pytest.raises(UsageError, match="rl needs somebody who judges"):
-        do_train(chat_store, {"objective": "rl", "steps": 1, "threads": 1}, base=[base_store])
+        do_train(chat_store, {"objective": "rl", "max_steps": 1, "threads": 1}, base=[base_store])
 
 
 @pytest.mark.parametrize("method", ["prefix", "prompt", "ia3"])
@@ -293,11 +307,11 @@ def test_what_dpo_compares_with_is_the_base_alone(method, pair_store, base_store
     options = {
         "objective": "dpo",
         "method": method,
-        "steps": 1,
-        "batch": 4,
+        "max_steps": 1,
+        "per_device_train_batch_size": 4,
         "threads": 1,
         "holdout": 0.2,
-        "seq_len": 48,
+        "max_length": 48,
     }
     Train(**options).run(Inputs({"of": [pair_store], "base": [base_store]}, 17), Store(tmp_path), Inline())
     assert torch.allclose(seen["reference"], seen["bare"], atol=1e-4)
@@ -328,12 +342,12 @@ def test_what_was_trained_on_four_bits_is_written_out_as_it_computes(
     options = {
         "objective": objective,
         "method": "qlora",
-        "steps": 3,
-        "batch": 4,
+        "max_steps": 3,
+        "per_device_train_batch_size": 4,
         "threads": 1,
         "holdout": 0.2,
         "learning_rate": 3e-3,
-        **({"seq_len": 48} if of == "pairs" else {}),
+        **({"max_length": 48} if of == "pairs" else {}),
     }
     Train(**options).run(
         Inputs({"of": [pair_store if of == "pairs" else tokens_store], "base": [base_store]}, 17),

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.engine.pool import Inline
 from pipeline.engine.stage import Inputs
-from pipeline.errors import WorkError
+from pipeline.errors import UsageError, WorkError
 from pipeline.storage.store import Store
 from stages.train import Train
 
@@ -44,28 +44,28 @@ def forks():
 
 @pytest.fixture(scope="module")
 def jobs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store, sft_store):
-    pretrain = {**tiny, "steps": 10, "save_every": 3, "eval_every": 4}
+    pretrain = {**tiny, "max_steps": 10, "save_steps": 3, "eval_steps": 4}
     prefer = {
         "objective": "dpo",
         "method": "qlora",
-        "dropout": 0.1,
-        "steps": 8,
-        "batch": 4,
+        "lora.lora_dropout": 0.1,
+        "max_steps": 8,
+        "per_device_train_batch_size": 4,
         "threads": 1,
         "holdout": 0.2,
-        "seq_len": 64,
-        "save_every": 2,
+        "max_length": 64,
+        "save_steps": 2,
     }
     return {
         "clm": (pretrain, Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)),
         "dpo": (prefer, Inputs({"of": [pair_store], "base": [base_store, sft_store]}, 17)),
         # Three epochs of some five steps; rows are no multiple of a step, so the borders lie inside steps.
         "epochs": (
-            {**tiny, "epochs": 3, "batch": 32, "save_every": 1},
+            {**tiny, "num_train_epochs": 3, "per_device_train_batch_size": 32, "save_steps": 1},
             Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17),
         ),
         "mlm": (
-            {**tiny, "objective": "mlm", "steps": 6, "save_every": 2, "next_sentence": True},
+            {**tiny, "objective": "mlm", "max_steps": 6, "save_steps": 2, "mlm.next_sentence": True},
             Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17),
         ),
         "reward": (
@@ -73,7 +73,7 @@ def jobs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
             Inputs({"of": [pair_store], "base": [base_store]}, 17),
         ),
         "kto": (
-            {**prefer, "objective": "kto", "method": "lora", "accumulation": 2},
+            {**prefer, "objective": "kto", "method": "lora", "gradient_accumulation_steps": 2},
             Inputs({"of": [pair_store], "base": [base_store]}, 17),
         ),
         "orpo": (
@@ -88,12 +88,12 @@ def jobs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
             {
                 "objective": "sft",
                 "method": "prefix",
-                "steps": 6,
-                "batch": 4,
+                "max_steps": 6,
+                "per_device_train_batch_size": 4,
                 "threads": 1,
                 "holdout": 0.2,
-                "seq_len": 48,
-                "save_every": 2,
+                "max_length": 48,
+                "save_steps": 2,
             },
             Inputs({"of": [chat_store], "base": [base_store]}, 17),
         ),
@@ -122,6 +122,49 @@ def test_killed_and_run_again_it_ends_with_the_same_bytes(job, deaths, jobs, for
     assert not list((sink / "passes").glob("step-*")), "checkpoints go when the run has ended"
 
 
+@pytest.fixture(scope="module")
+def overfitting(chat_store, base_store):
+    """Learns its rows by heart until the held-out loss rises; at a constant rate, so that a shorter run is the beginning of a longer one."""
+    options = {
+        "objective": "sft", "per_device_train_batch_size": 4, "max_steps": 60, "threads": 1, "holdout": 0.2, "max_length": 64, "save_steps": 3, "eval_steps": 4,
+        "optimizer": {"learning_rate": 1e-2, "lr_scheduler_type": "constant", "warmup_ratio": 0.0},
+    }  # fmt: skip
+    return options, Inputs({"of": [chat_store], "base": [base_store]}, 17)
+
+
+def test_a_run_ends_when_the_held_out_loss_falls_no_longer_and_the_best_model_comes_out(
+    overfitting, forks, tmp_path, read_history
+):
+    options, inputs = overfitting
+    ending = {**options, "early_stopping_patience": 2, "load_best_model_at_end": True}
+    [whole] = Train(**ending).run(inputs, Store(tmp_path / "whole"), Inline())
+    held = {line["step"]: line["loss"] for line in read_history(Store(tmp_path / "whole")).held}
+    best, last = min(held, key=held.get), max(held)
+    assert 0 < best == last - 8 < 52, "two measurements after the lowest, and long before the end"
+    assert whole.notes["steps"] == last and whole.notes["took"]["lowest_loss_after"] == best
+    [short] = Train(**{**options, "max_steps": best}).run(inputs, Store(tmp_path / "short"), Inline())
+    assert whole.files["model.safetensors"] == short.files["model.safetensors"]
+    for death in (("step", best + 2), ("step", last - 1)):  # with the best behind it; and just before its end
+        child = forks.Process(target=run_and_die, args=(ending, inputs, str(tmp_path / "killed"), death[1], death[0]))
+        child.start()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+    [resumed] = Train(**ending).run(inputs, Store(tmp_path / "killed"), Inline())
+    assert resumed.files == whole.files
+
+
+def test_what_is_best_needs_to_be_measured(overfitting, tmp_path):
+    options, inputs = overfitting
+    for given, told in (
+        ({"early_stopping_patience": 2, "eval_steps": None}, "say with eval_steps how often"),
+        ({"early_stopping_threshold": 0.1}, "used with early_stopping_patience"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            Train(**{**options, **given})
+    with pytest.raises(UsageError, match="no row is held out"):
+        Train(**{**options, "load_best_model_at_end": True, "holdout": 0.0}).run(inputs, Store(tmp_path), Inline())
+
+
 @pytest.mark.parametrize("optimizer", ["paged_adamw_8bit", "paged_adamw_32bit"])
 def test_a_paged_optimizer_is_saved_and_goes_on(optimizer, jobs, tmp_path, monkeypatch):
     """Its state is wrapped and shares tables; on a processor bitsandbytes computes the same without moving it. One thread: `tiny`."""
@@ -129,7 +172,7 @@ def test_a_paged_optimizer_is_saved_and_goes_on(optimizer, jobs, tmp_path, monke
 
     monkeypatch.setattr("stages.train.cuda_is_there", lambda: True)
     options, inputs = jobs["clm"]
-    options = {**options, "steps": 5, "save_every": 2, "eval_every": None, "optimizer": optimizer}
+    options = {**options, "max_steps": 5, "save_steps": 2, "eval_steps": None, "optimizer.optim": optimizer}
     [undisturbed] = Train(**options).run(inputs, Store(tmp_path / "whole"), Inline())
     begin = PlannedTrainer.begin_step
 
@@ -152,7 +195,7 @@ def test_the_receipt_counts_the_cpu_seconds_of_the_whole_run(jobs, tmp_path, mon
 
     options, inputs = jobs["clm"]
     began = time.process_time()
-    [receipt] = Train(**{**options, "save_every": 1}).run(inputs, Store(tmp_path), Inline())
+    [receipt] = Train(**{**options, "save_steps": 1}).run(inputs, Store(tmp_path), Inline())
     assert receipt.cpu_seconds > 0.7 * (time.process_time() - began)
 
 

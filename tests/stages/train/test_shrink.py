@@ -70,7 +70,15 @@ def test_a_draft_changes_no_token_and_saves_passes(
     chat_store, tokens_store, base_store, tiny_tokenizer, tiny, do_train, capsys
 ):
     small = do_train(
-        tokens_store, {**tiny, "hidden": 32, "heads": 2, "layers": 1, "steps": 40}, tokenizer=tiny_tokenizer
+        tokens_store,
+        {
+            **tiny,
+            "model.hidden_size": 32,
+            "model.num_attention_heads": 2,
+            "model.num_hidden_layers": 1,
+            "max_steps": 40,
+        },
+        tokenizer=tiny_tokenizer,
     )
     assert (
         commands.Speculate(

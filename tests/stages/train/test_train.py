@@ -10,8 +10,24 @@ from pipeline.errors import UsageError
 from pipeline.storage.store import Store
 from stages.train import Train
 
-SFT = {"objective": "sft", "epochs": 4, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 3e-3, "seq_len": 64}
-DPO = {"objective": "dpo", "epochs": 2, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 1e-3, "seq_len": 64}
+SFT = {
+    "objective": "sft",
+    "num_train_epochs": 4,
+    "per_device_train_batch_size": 4,
+    "threads": 1,
+    "holdout": 0.2,
+    "learning_rate": 3e-3,
+    "max_length": 64,
+}
+DPO = {
+    "objective": "dpo",
+    "num_train_epochs": 2,
+    "per_device_train_batch_size": 4,
+    "threads": 1,
+    "holdout": 0.2,
+    "learning_rate": 1e-3,
+    "max_length": 64,
+}
 
 
 def test_pretraining_from_scratch_lowers_the_held_out_loss(base_store, read_history):
@@ -41,10 +57,10 @@ def test_the_artefact_is_a_model_folder_with_its_card(base_store, tokenizer):
 
 def test_training_again_gives_the_same_bytes(tokens_store, tiny_tokenizer, tiny, do_train):
     runs = [
-        do_train(tokens_store, {**tiny, "steps": 4}, tokenizer=tiny_tokenizer).receipt("artefact") for _ in range(2)
+        do_train(tokens_store, {**tiny, "max_steps": 4}, tokenizer=tiny_tokenizer).receipt("artefact") for _ in range(2)
     ]
     assert runs[0].files == runs[1].files and runs[0].content_hash == runs[1].content_hash
-    other = do_train(tokens_store, {**tiny, "steps": 4}, tokenizer=tiny_tokenizer, seed=18)
+    other = do_train(tokens_store, {**tiny, "max_steps": 4}, tokenizer=tiny_tokenizer, seed=18)
     assert other.receipt("artefact").content_hash != runs[0].content_hash
 
 
@@ -62,7 +78,11 @@ def test_qlora_sft_lowers_the_loss_on_held_out_answers(sft_store, base_store, re
 
 @pytest.mark.parametrize(
     "changed",
-    [{"method": "full"}, {"method": "lora", "dora": True}, {"method": "lora", "rank_stabilised": True, "pack": False}],
+    [
+        {"method": "full"},
+        {"method": "lora", "lora.use_dora": True},
+        {"method": "lora", "lora.use_rslora": True, "sft.packing": False},
+    ],
 )
 def test_other_methods_lower_it_too(changed, chat_store, base_store, do_train, read_history):
     curve = read_history(do_train(chat_store, {**SFT, **changed}, base=[base_store]))
@@ -70,14 +90,15 @@ def test_other_methods_lower_it_too(changed, chat_store, base_store, do_train, r
 
 
 @pytest.mark.parametrize(
-    "changed, share", [({"method": "freeze", "open_layers": 1}, 0.6), ({"method": "ia3", "learning_rate": 3e-2}, 0.1)]
+    "changed, share",
+    [({"method": "freeze", "freeze.trainable_layers": 1}, 0.6), ({"method": "ia3", "learning_rate": 3e-2}, 0.1)],
 )
 def test_a_part_of_the_weights_is_trained_and_the_rest_is_left(
     changed, share, chat_store, base_store, do_train, read_history
 ):
     from safetensors.torch import load_file
 
-    store = do_train(chat_store, {**SFT, "epochs": 2, **changed}, base=[base_store])
+    store = do_train(chat_store, {**SFT, "num_train_epochs": 2, **changed}, base=[base_store])
     curve, card = read_history(store), json.loads((store.artefact() / "maetdol.json").read_text())
     assert curve.held[-1]["loss"] < curve.held[0]["loss"] - 0.1
     assert 0 < card["trained_parameters"] < share * card["parameters"]
@@ -91,13 +112,22 @@ def test_a_student_learns_more_in_the_same_steps_from_a_teacher(
     tokens_store, tiny_tokenizer, tiny, base_store, do_train, read_history
 ):
     """Three seeds; what is compared is the likelihood of held-out text, which the teacher's share of the loss does not enter."""
-    options = {**tiny, "steps": 25, "batch": 4, "hidden": 32, "heads": 2}
+    options = {
+        **tiny,
+        "max_steps": 25,
+        "per_device_train_batch_size": 4,
+        "model.hidden_size": 32,
+        "model.num_attention_heads": 2,
+    }
     for seed in (1, 2, 3):
         alone, distilled = (
             read_history(
                 do_train(tokens_store, {**options, **more}, tokenizer=tiny_tokenizer, seed=seed, **ports)
             ).held[-1]["loss"]
-            for more, ports in (({}, {}), ({"distil": 1.0, "distil_temperature": 1.0}, {"teacher": [base_store]}))
+            for more, ports in (
+                ({}, {}),
+                ({"distillation.share": 1.0, "distillation.temperature": 1.0}, {"teacher": [base_store]}),
+            )
         )
         assert distilled < alone
 
@@ -122,7 +152,9 @@ def test_dpo_on_the_sft_adapter_raises_the_margin_and_keeps_the_chosen_answers(
 
 def test_dpo_of_all_weights_merges_what_lies_below(pair_store, base_store, sft_store, do_train, read_history):
     store = do_train(
-        pair_store, {**DPO, "method": "full", "learning_rate": 3e-4, "epochs": 1}, base=[base_store, sft_store]
+        pair_store,
+        {**DPO, "method": "full", "learning_rate": 3e-4, "num_train_epochs": 1},
+        base=[base_store, sft_store],
     )
     first, last = read_history(store).held
     assert last["margin"] > first["margin"]
@@ -136,12 +168,12 @@ def test_bf16_gradient_checkpointing_and_accumulation_train_too(
 ):
     options = {
         **tiny,
-        "steps": 12,
+        "max_steps": 12,
         "dtype": "bf16",
-        "checkpointing": True,
-        "batch": 4,
-        "accumulation": 2,
-        "schedule": "wsd",
+        "gradient_checkpointing": True,
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "optimizer.lr_scheduler_type": "wsd",
     }
     curve = read_history(do_train(tokens_store, options, tokenizer=tiny_tokenizer))
     assert curve.held[-1]["loss"] < 0.9 * curve.held[0]["loss"]
@@ -153,12 +185,21 @@ def test_accumulation_gives_the_step_of_one_large_batch(
     """Tokens weigh the same wherever they lie, so 2 x 8 rows and 8 x 2 rows are one step; rows of unequal length too."""
     for store, extra, ports in (
         (tokens_store, dict(tiny), {"tokenizer": tiny_tokenizer}),
-        (chat_store, {**SFT, "method": "full", "pack": False}, {"base": [base_store]}),
+        (chat_store, {**SFT, "method": "full", "sft.packing": False}, {"base": [base_store]}),
     ):
         extra.pop("epochs", None)
         curves = [
             read_history(
-                do_train(store, {**extra, "steps": 5, "batch": batch, "accumulation": 16 // batch}, **ports)
+                do_train(
+                    store,
+                    {
+                        **extra,
+                        "max_steps": 5,
+                        "per_device_train_batch_size": batch,
+                        "gradient_accumulation_steps": 16 // batch,
+                    },
+                    **ports,
+                )
             ).train
             for batch in (16, 2)
         ]
@@ -167,12 +208,12 @@ def test_accumulation_gives_the_step_of_one_large_batch(
 
 def test_a_second_run_does_nothing_and_another_option_starts_anew(tokens_store, tiny_tokenizer, tiny, tmp_path):
     inputs = Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17)
-    stage = Train(**{**tiny, "steps": 3})
+    stage = Train(**{**tiny, "max_steps": 3})
     [first] = stage.run(inputs, Store(tmp_path), Inline())
     [again] = stage.run(inputs, Store(tmp_path), Inline())
     assert again.finished == first.finished
-    assert stage.key(inputs) == Train(**{**tiny, "steps": 3, "save_every": 1}).key(inputs)
-    [other] = Train(**{**tiny, "steps": 4}).run(inputs, Store(tmp_path), Inline())
+    assert stage.key(inputs) == Train(**{**tiny, "max_steps": 3, "save_steps": 1}).key(inputs)
+    [other] = Train(**{**tiny, "max_steps": 4}).run(inputs, Store(tmp_path), Inline())
     assert other.key != first.key and other.notes["last"]["step"] == 4
 
 
@@ -183,9 +224,9 @@ def test_the_manifest_words_of_a_store(base_store, sft_store):
 
 def test_options_refuse_what_makes_no_sense():
     for given, word in (
-        ({"dora": True}, "dora"),
-        ({"objective": "sft", "epochs": 500}, "epochs"),
-        ({"rank": 0}, "rank"),
+        ({"lora.use_dora": True}, "dora"),
+        ({"objective": "sft", "num_train_epochs": 500}, "epochs"),
+        ({"lora.r": 0}, "lora.r"),
     ):
         with pytest.raises(UsageError, match=word):
             Train.build(given, "train")
@@ -201,7 +242,11 @@ def test_a_sliding_window_holds_packed_and_alone_and_trains(
     from stages.models.inference.chain import load_model
     from stages.models.inference.score import token_logps
 
-    store = do_train(tokens_store, {**tiny, "steps": 12, "window": 8, "layers": 1}, tokenizer=tiny_tokenizer)
+    store = do_train(
+        tokens_store,
+        {**tiny, "max_steps": 12, "model.sliding_window": 8, "model.num_hidden_layers": 1},
+        tokenizer=tiny_tokenizer,
+    )
     curve = read_history(store)
     assert curve.held[-1]["loss"] < 0.9 * curve.held[0]["loss"]
     model, ids = load_model(store.artefact(), dtype=torch.float32, device=torch.device("cpu")).eval(), random_ids(24)
@@ -222,11 +267,13 @@ def test_levers_that_cannot_be_pulled_here_are_refused(
 
     if not torch.cuda.is_available():
         with pytest.raises(UsageError, match="there is no card"):
-            do_train(tokens_store, {**tiny, "steps": 1, "optimizer": "paged_adamw_8bit"}, tokenizer=tiny_tokenizer)
+            do_train(
+                tokens_store, {**tiny, "max_steps": 1, "optimizer.optim": "paged_adamw_8bit"}, tokenizer=tiny_tokenizer
+            )
     with pytest.raises(UsageError, match="window shapes a model from scratch"):
-        do_train(chat_store, {**SFT, "window": 16}, base=[base_store])
+        do_train(chat_store, {**SFT, "model.sliding_window": 16}, base=[base_store])
     with pytest.raises(UsageError, match="looks back"):
-        Train.build({"objective": "mlm", "window": 16}, "train")
+        Train.build({"objective": "mlm", "model.sliding_window": 16}, "train")
 
 
 @pytest.mark.slow
@@ -238,7 +285,11 @@ def test_compiled_layers_train_to_the_same_curve(tokens_store, tiny_tokenizer, t
         pytest.skip("no C++ compiler on this machine")
     plain, compiled = (
         read_history(
-            do_train(tokens_store, {**tiny, "layers": 1, "steps": 4, "compile": flag}, tokenizer=tiny_tokenizer)
+            do_train(
+                tokens_store,
+                {**tiny, "model.num_hidden_layers": 1, "max_steps": 4, "torch_compile": flag},
+                tokenizer=tiny_tokenizer,
+            )
         ).train
         for flag in (False, True)
     )
@@ -260,9 +311,9 @@ def test_generation_stops_at_the_templates_own_end_mark(chat_store, tiny_tokeniz
     options = {
         **tiny,
         "objective": "sft",
-        "steps": 50,
-        "batch": 8,
-        "pack": False,
+        "max_steps": 50,
+        "per_device_train_batch_size": 8,
+        "sft.packing": False,
         "template": str(tmp_path / "gemma.jinja"),
     }
     model = do_train(chat_store, options, tokenizer=tiny_tokenizer)
@@ -277,7 +328,14 @@ def test_generation_stops_at_the_templates_own_end_mark(chat_store, tiny_tokeniz
     assert tokenizer.decode(made[:-1]) == answer.text
     adapter = do_train(
         chat_store,
-        {"objective": "sft", "method": "lora", "steps": 1, "batch": 4, "threads": 1, "holdout": 0.2},
+        {
+            "objective": "sft",
+            "method": "lora",
+            "max_steps": 1,
+            "per_device_train_batch_size": 4,
+            "threads": 1,
+            "holdout": 0.2,
+        },
         base=[model],
     )
     assert (

@@ -16,12 +16,12 @@ torch = pytest.importorskip("torch")
 SFT = {
     "objective": "sft",
     "method": "lora",
-    "steps": 20,
-    "batch": 4,
+    "max_steps": 20,
+    "per_device_train_batch_size": 4,
     "threads": 1,
     "holdout": 0.2,
     "learning_rate": 3e-3,
-    "seq_len": 48,
+    "max_length": 48,
 }
 
 
@@ -51,12 +51,12 @@ def test_the_data_check_shows_and_examines(
         (chat_store, "answers whose end is trained"),
         (pair_store, "pairs with two prompts"),
     ):
-        assert commands.DataCheck(of=store.path, tokenizer=tiny_tokenizer.path, rows=1, seq_len=64).run() == 0
+        assert commands.DataCheck(of=store.path, tokenizer=tiny_tokenizer.path, rows=1, max_length=64).run() == 0
         said = capsys.readouterr().out
         assert f"ok     {check}" in said and "⟦" in said
     assert (
         commands.DataCheck(
-            of=chat_store.path, tokenizer=str(base_store.artefact()), rows=1, seq_len=64, colour="always"
+            of=chat_store.path, tokenizer=str(base_store.artefact()), rows=1, max_length=64, colour="always"
         ).run()
         == 0
     )
@@ -68,7 +68,7 @@ def test_the_data_check_shows_and_examines(
     )
     assert (
         commands.DataCheck(
-            of=chat_store.path, tokenizer=tiny_tokenizer.path, seq_len=64, template=str(bad), rows=0
+            of=chat_store.path, tokenizer=tiny_tokenizer.path, max_length=64, template=str(bad), rows=0
         ).run()
         == 1
     )
@@ -88,7 +88,7 @@ def test_the_data_check_prints_nothing_of_a_store_that_is_forgotten_meanwhile(
     monkeypatch.setattr(data_check, "examine", forget_and_examine)
     try:
         with pytest.raises(WorkError, match="a takedown of .* went by"):
-            commands.DataCheck(of=chat_store.path, tokenizer=tiny_tokenizer.path, seq_len=64).run()
+            commands.DataCheck(of=chat_store.path, tokenizer=tiny_tokenizer.path, max_length=64).run()
     finally:
         folder.delete(forgotten.NAME)
     assert capsys.readouterr().out == ""
@@ -142,7 +142,7 @@ def test_the_plan_of_a_recipe_is_told_before_anything_runs(repo, tmp_path, capsy
         and "at 2 an hour" in said
         and "sft-model: sft, qlora" in said
     )
-    large = (*settings, "pretrain.hidden=16384", "pretrain.layers=64", "pretrain.heads=64")
+    large = (*settings, "pretrain.model.hidden_size=16384", "pretrain.layers=64", "pretrain.heads=64")
     assert commands.TrainPlan(recipe=recipe, set=large, tokens=6e5, card="t4").run() == 1
     assert "DOES NOT FIT" in capsys.readouterr().out
     assert commands.TrainPlan(recipe=recipe, set=settings).run() == 0
@@ -154,7 +154,7 @@ def test_the_plan_of_a_recipe_is_told_before_anything_runs(repo, tmp_path, capsy
 
 def test_methods_are_compared_in_one_table_and_not_run_again(chat_store, base_store, tmp_path, capsys):
     options = {"of": chat_store.path, "folder": str(tmp_path / "bench"), "base": (base_store.path,), "methods": ("lora", "ia3", "prompt"),
-               "set": ("objective=sft", "steps=6", "batch=4", "threads=1", "holdout=0.2", "seq_len=48")}  # fmt: skip
+               "set": ("objective=sft", "max_steps=6", "per_device_train_batch_size=4", "threads=1", "holdout=0.2", "max_length=48")}  # fmt: skip
     assert commands.PeftBench(**options).run() == 0
     table = (tmp_path / "bench/table.md").read_text()
     rows = [line for line in table.splitlines() if line.startswith("| ") and "trial" not in line and "---" not in line]
@@ -175,7 +175,14 @@ def test_methods_are_compared_in_one_table_and_not_run_again(chat_store, base_st
 
 def test_a_method_its_objective_refuses_is_a_line_of_the_table(pair_store, base_store, tmp_path, capsys):
     options = {"of": pair_store.path, "folder": str(tmp_path), "base": (base_store.path,), "methods": ("prompt", "ia3")}
-    settings = ("objective=reward", "steps=2", "batch=4", "threads=1", "holdout=0.2", "seq_len=48")
+    settings = (
+        "objective=reward",
+        "max_steps=2",
+        "per_device_train_batch_size=4",
+        "threads=1",
+        "holdout=0.2",
+        "max_length=48",
+    )
     assert commands.PeftBench(**options, set=settings).run() == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[2].startswith("| ia3 |") and "cannot be merged" in next(
@@ -186,9 +193,12 @@ def test_a_method_its_objective_refuses_is_a_line_of_the_table(pair_store, base_
 
 
 def test_a_sweep_ranks_combinations_and_a_bad_one_leaves_the_others(tokens_store, tiny_tokenizer, tmp_path, capsys):
-    assert trials.grid(["learning_rate=1e-3|3e-3", "batch=8|16"])[0] == {"learning_rate": 1e-3, "batch": 8}
+    assert trials.grid(["learning_rate=1e-3|3e-3", "per_device_train_batch_size=8|16"])[0] == {
+        "learning_rate": 1e-3,
+        "per_device_train_batch_size": 8,
+    }
     options = {"of": tokens_store.path, "folder": str(tmp_path), "tokenizer": tiny_tokenizer.path, "over": ("learning_rate=1e-4|5e-3", "method=full|lora"),
-               "set": ("hidden=32", "layers=1", "heads=2", "steps=8", "threads=1", "holdout=0.2")}  # fmt: skip
+               "set": ("model.hidden_size=32", "model.num_hidden_layers=1", "model.num_attention_heads=2", "max_steps=8", "threads=1", "holdout=0.2")}  # fmt: skip
     assert commands.Sweep(**options).run() == 0
     rows = (tmp_path / "table.md").read_text().splitlines()[2:]
     assert rows[0].startswith("| learning_rate=0.005,method=full") and rows[1].startswith(
@@ -247,8 +257,8 @@ def test_a_composed_adapter_is_the_weighted_sum_of_its_parts(registry, base_stor
 def test_an_adapter_of_another_base_is_refused(
     registry, chat_store, tokens_store, tiny_tokenizer, tiny, do_train, base_store
 ):
-    other = do_train(tokens_store, {**tiny, "steps": 2}, tokenizer=tiny_tokenizer, seed=5)
-    foreign = do_train(chat_store, {**SFT, "steps": 2}, base=[other])
+    other = do_train(tokens_store, {**tiny, "max_steps": 2}, tokenizer=tiny_tokenizer, seed=5)
+    foreign = do_train(chat_store, {**SFT, "max_steps": 2}, base=[other])
     commands.AdaptersAdd(source=foreign.path, name="foreign", registry=registry).run()
     with pytest.raises(UsageError, match="different bases"):
         commands.AdaptersCompose(name="x", of=("one", "foreign"), base=(base_store.path,), registry=registry).run()
@@ -301,7 +311,7 @@ def test_a_named_adapter_is_merged_and_measured(registry, base_store, chat_store
 def test_every_step_is_reported_to_tensorboard(tokens_store, tiny_tokenizer, tiny, do_train, tmp_path, read_history):
     """By transformers' own callback, each number under its name."""
     event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
-    store = do_train(tokens_store, {**tiny, "steps": 3, "tensorboard": str(tmp_path)}, tokenizer=tiny_tokenizer)
+    store = do_train(tokens_store, {**tiny, "max_steps": 3, "logging_dir": str(tmp_path)}, tokenizer=tiny_tokenizer)
     [path] = tmp_path.rglob("*tfevents*")
     data, at, told = path.read_bytes(), 0, {}
     while at < len(data):  # a record: its size, a checksum, the event, a checksum

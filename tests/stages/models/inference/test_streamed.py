@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from pipeline.errors import UsageError
 from stages.models.inference.generate import Generator, SamplingParams
-from stages.models.inference.streamed import Listener, Pieces, begun
+from stages.models.inference.streamed import Listener, Pieces, begun, spelled
+from stages.serve.answering import Parting
 
 ASKED = [
     [{"role": "user", "content": text}] for text in ("3: how do you call 콩?", "밀는 영어로?", "5: how do you call 쌀?")
@@ -129,3 +130,43 @@ def test_a_listener_stops_a_batch_when_all_rows_have_ended(tokenizer):
     listener.put(torch.tensor([20, tokenizer.eos_token_id]))
     assert listener(ids, None).all() and listener.rows[0].ids == []
     assert np.array_equal(listener.rows[1].ids, [20])
+
+
+@pytest.fixture(scope="module")
+def gptoss():
+    """gpt-oss's own chat template over a tokenizer of one token a byte."""
+    from stages.models.chat.templates import Chat
+    from tests.stages.models.chat.test_turns import TEMPLATES, letters
+
+    template = next((path for path in TEMPLATES if path.stem == "gptoss"), None)
+    if template is None:
+        pytest.skip("TRL, which brings gpt-oss's template, is not installed")
+    tokenizer = letters.__wrapped__()
+    marks = ["<|start|>", "<|end|>", "<|message|>", "<|channel|>", "<|constrain|>", "<|return|>", "<|call|>"]
+    tokenizer.add_special_tokens({"additional_special_tokens": marks})
+    return Chat(tokenizer, template.read_text("utf-8"))
+
+
+@pytest.mark.parametrize(
+    "reasoning, wanted",
+    [(None, "넷 🌾 <b>"), ("둘에 둘을 더하면?", "<think>둘에 둘을 더하면?</think>넷 🌾 <b>")],
+)
+def test_channels_of_gpt_oss_are_told_as_reasoning_and_answer(gptoss, reasoning, wanted):
+    """What the template writes as an answer is what the model generates: its marks are control tokens, its channels' names text."""
+    talk = [
+        {"role": "user", "content": "2 + 2?"},
+        {"role": "assistant", "content": "넷 🌾 <b>", "reasoning": reasoning},
+    ]
+    encoded = gptoss.encode(talk)
+    ids = encoded.ids[len(gptoss.prompt(talk[:1])) :].tolist()
+    ids = ids[: next(at for at, token in enumerate(ids) if token in gptoss.stops())]
+    plain = gptoss.tokenizer.decode(ids, skip_special_tokens=True)
+    assert "final" in plain and "<think>" not in plain, "what decoding alone makes of it"
+    assert spelled(gptoss.tokenizer, ids) == wanted
+    pieces = Pieces(gptoss.tokenizer)
+    assert "".join(said(pieces, ids)) + pieces.rest(wanted) == wanted
+    part = Parting()
+    told = [piece for token in said(Pieces(gptoss.tokenizer), ids) for piece in part.add(token)]
+    told += part.add("", last=True)
+    assert "".join(one.text for one in told if one.thought) == (reasoning or "")
+    assert "".join(one.text for one in told if not one.thought) == "넷 🌾 <b>"

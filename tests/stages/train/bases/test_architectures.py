@@ -145,13 +145,13 @@ def test_an_adapter_trains_saves_reloads_and_merges(
     options = {
         "objective": "sft",
         "method": method,
-        "rank": 4,
+        "lora.r": 4,
         "learning_rate": 3e-3,
-        "batch": 4,
-        "steps": 12,
+        "per_device_train_batch_size": 4,
+        "max_steps": 12,
         "threads": 1,
         "holdout": 0.2,
-        "seq_len": 128,
+        "max_length": 128,
     }
     store = do_train(chat_store, options, base=[ModelFolder(folder)])
     curve = read_history(store)
@@ -179,7 +179,7 @@ def test_an_adapter_trains_saves_reloads_and_merges(
 @pytest.mark.parametrize("name, options, told", [
     ("Exaone4", {"objective": "sft", "method": "prompt"}, "exaone4 looks back 16 tokens"),
     ("Mistral", {"objective": "mlm", "method": "lora"}, "mistral looks back 16 tokens, so it cannot read both ways"),
-    ("GptOss", {"objective": "sft", "method": "lora", "attention": "flex"}, "gpt_oss computes attention with sinks"),
+    ("GptOss", {"objective": "sft", "method": "lora", "attn_implementation": "flex"}, "gpt_oss computes attention with sinks"),
 ])  # fmt: skip
 def test_what_cannot_be_right_is_refused_by_name(
     name, options, told, folder_of, tokens_store, chat_store, do_train, monkeypatch
@@ -189,7 +189,7 @@ def test_what_cannot_be_right_is_refused_by_name(
     with pytest.raises(UsageError, match=told):
         do_train(
             of,
-            {**options, "steps": 1, "threads": 1, "holdout": 0.2, "most_lost": 1.0},
+            {**options, "max_steps": 1, "threads": 1, "holdout": 0.2, "most_lost": 1.0},
             base=[ModelFolder(folder_of(name))],
         )
 

@@ -72,7 +72,7 @@ def test_rows_are_the_mean_of_the_parts_in_what_reads_and_in_what_writes(tied, r
 
 
 def test_continual_pretraining_under_it(extended, base_store, tokens_store, do_train, read_history):
-    options = {"steps": 2, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 1e-5}
+    options = {"max_steps": 2, "per_device_train_batch_size": 4, "threads": 1, "holdout": 0.2, "learning_rate": 1e-5}
     store = do_train(tokens_store, options, tokenizer=extended, base=[base_store])
     plain = do_train(tokens_store, options, base=[base_store])
     from transformers import AutoModelForCausalLM
@@ -86,7 +86,7 @@ def test_continual_pretraining_under_it(extended, base_store, tokens_store, do_t
     )
 
 
-OPTIONS = {"steps": 3, "batch": 4, "threads": 1, "holdout": 0.2, "learning_rate": 1e-2}
+OPTIONS = {"max_steps": 3, "per_device_train_batch_size": 4, "threads": 1, "holdout": 0.2, "learning_rate": 1e-2}
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,9 @@ def spoken(extended, make_rows_store):
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
 def base(request, tokens_store, tiny_tokenizer, tiny, do_train):
     return do_train(
-        tokens_store, {**tiny, "steps": 20, "batch": 8, "tie_embeddings": request.param}, tokenizer=tiny_tokenizer
+        tokens_store,
+        {**tiny, "max_steps": 20, "per_device_train_batch_size": 8, "model.tie_word_embeddings": request.param},
+        tokenizer=tiny_tokenizer,
     )
 
 
@@ -127,7 +129,7 @@ def test_the_added_rows_alone(base, extended, spoken, do_train, read_history):
     """Everything else is byte for byte the base's; what comes out is a whole model, on which a second step trains the rest."""
     from safetensors.torch import load_file
 
-    store = do_train(spoken, {**OPTIONS, "method": "embeddings", "steps": 12}, tokenizer=extended, base=[base])
+    store = do_train(spoken, {**OPTIONS, "method": "embeddings", "max_steps": 12}, tokenizer=extended, base=[base])
     assert store.shape == "artefact:model" and not (store.artefact() / "adapter_config.json").exists()
     before, after = load_file(base.artefact() / "model.safetensors"), load_file(store.artefact() / "model.safetensors")
     rows = matrices(store.artefact())
@@ -153,7 +155,7 @@ def test_an_adapter_keeps_the_rows_it_has_learnt(method, base, extended, spoken,
 
     from stages.models.inference.chain import assemble, chain_in
 
-    store = do_train(spoken, {**OPTIONS, "method": method, "rank": 4}, tokenizer=extended, base=[base])
+    store = do_train(spoken, {**OPTIONS, "method": method, "lora.r": 4}, tokenizer=extended, base=[base])
     state = load_file(store.artefact() / "adapter_model.safetensors")
     tied = len(matrices(base.artefact())) == 1
     rows = {name: tensor for name, tensor in state.items() if "lora_" not in name}
@@ -175,7 +177,9 @@ def test_an_adapter_keeps_the_rows_it_has_learnt(method, base, extended, spoken,
     assert not torch.allclose(logits(changed), logits(stacked), atol=1e-3)
     # It serves the next step: an adapter is stacked on it, and its tokenizer is the extended one.
     preferred = do_train(
-        pair_store, {**OPTIONS, "objective": "dpo", "method": "lora", "steps": 1, "seq_len": 64}, base=[base, store]
+        pair_store,
+        {**OPTIONS, "objective": "dpo", "method": "lora", "max_steps": 1, "max_length": 64},
+        base=[base, store],
     )
     assert len(load_tokenizer(preferred.artefact())) == 516
     three = assemble(chain_in([base.path, store.path, preferred.path]), dtype=torch.float32, device=cpu)
@@ -186,7 +190,7 @@ def test_what_cannot_learn_added_tokens_is_refused(
     extended, base_store, sft_store, spoken, pair_store, tokens_store, tiny_tokenizer, do_train, tmp_path
 ):
     refused = [
-        (pair_store, {"objective": "dpo", "method": "lora", "seq_len": 64}, [base_store], "4 tokens that the base has not; they are learnt by clm"),
+        (pair_store, {"objective": "dpo", "method": "lora", "max_length": 64}, [base_store], "4 tokens that the base has not; they are learnt by clm"),
         (spoken, {"method": "ia3"}, [base_store], "they are learnt by clm: full, embeddings, lora, qlora"),
         (spoken, {"method": "lora"}, [base_store, sft_store], "the base is a model with adapters"),
     ]  # fmt: skip

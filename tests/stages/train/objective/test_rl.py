@@ -16,32 +16,38 @@ from stages.train import Train
 torch = pytest.importorskip("torch")
 RL = {
     "objective": "rl",
-    "batch": 8,
-    "answers": 4,
-    "answer_tokens": 6,
+    "per_device_train_batch_size": 8,
+    "rl.num_generations": 4,
+    "rl.max_completion_length": 6,
     "threads": 1,
     "holdout": 0.2,
-    "seq_len": 48,
+    "max_length": 48,
     "eval_rows": 8,
     "learning_rate": 3e-3,
-    "steps": 6,
-    "save_every": 2,
+    "max_steps": 6,
+    "save_steps": 2,
 }
 JOBS = {
-    "grpo": {**RL, "method": "lora", "dropout": 0.1, "save_every": 1, "keep": 2},
+    "grpo": {**RL, "method": "lora", "lora.lora_dropout": 0.1, "save_steps": 1, "save_total_limit": 2},
     # 61 prompts at two a step and no adapter: the second epoch is reached, lines of the curve stretch over checkpoints.
     "rloo": {
         **RL,
-        "rl": "rloo",
-        "steps": 66,
-        "save_every": 25,
-        "log_every": 4,
-        "accumulation": 1,
-        "kl": 0.02,
+        "rl.algorithm": "rloo",
+        "max_steps": 66,
+        "save_steps": 25,
+        "logging_steps": 4,
+        "gradient_accumulation_steps": 1,
+        "rl.beta": 0.02,
         "learning_rate": 1e-4,
         "holdout": 0.6,
     },
-    "accumulated": {**RL, "method": "lora", "accumulation": 2, "batch": 4, "steps": 5},
+    "accumulated": {
+        **RL,
+        "method": "lora",
+        "gradient_accumulation_steps": 2,
+        "per_device_train_batch_size": 4,
+        "max_steps": 5,
+    },
 }
 
 
@@ -61,11 +67,11 @@ def reward_store(pair_store, base_store, do_train):
         pair_store,
         {
             "objective": "reward",
-            "epochs": 1,
-            "batch": 8,
+            "num_train_epochs": 1,
+            "per_device_train_batch_size": 8,
             "threads": 1,
             "holdout": 0.2,
-            "seq_len": 48,
+            "max_length": 48,
             "learning_rate": 1e-3,
         },
         base=[base_store],
@@ -222,5 +228,5 @@ def test_the_reference_of_a_full_run_is_the_base_with_its_adapters(
 ):
     """Before the first step the policy is nowhere away from it; TRL alone would measure from the base without them."""
     inputs = Inputs({"of": [chat_store], "base": [base_store, sft_store], "reward": [reward_store]}, 17)
-    Train(**{**RL, "steps": 1, "kl": 0.1}).run(inputs, Store(tmp_path), Inline())
+    Train(**{**RL, "max_steps": 1, "rl.beta": 0.1}).run(inputs, Store(tmp_path), Inline())
     assert read_history(Store(tmp_path)).train[0]["kl"] == pytest.approx(0.0, abs=1e-6)

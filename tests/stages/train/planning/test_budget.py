@@ -33,7 +33,7 @@ def test_weights_are_counted_to_the_last_one(shape):
     "options",
     [
         {"method": "freeze"},
-        {"method": "lora", "rank": 8},
+        {"method": "lora", "lora.r": 8},
         {"method": "ia3"},
         {"method": "prompt"},
         {"method": "prefix"},
@@ -83,23 +83,27 @@ def test_activations_are_about_what_autograd_keeps(checkpointing):
 
 
 def test_what_cannot_fit_is_refused_with_levers_that_make_it_fit():
-    stage, card = Train(objective="sft", batch=16), b.machine("rtx 4090")
+    stage, card = Train(objective="sft", per_device_train_batch_size=16), b.machine("rtx 4090")
     planned = b.budget(stage, LARGE, 2048, 10**8, card)
     assert planned.memory > 120 * b.GIB and not planned.fits
     with pytest.raises(UsageError, match="needs about .* GiB .*rtx 4090 has") as fault:
         b.refuse(planned, stage, 2048)
     assert "method: lora" in fault.value.hint or "method: qlora" in fault.value.hint
-    qlora = Train(objective="sft", method="qlora", batch=1, checkpointing=True)
+    qlora = Train(objective="sft", method="qlora", per_device_train_batch_size=1, gradient_checkpointing=True)
     assert b.budget(qlora, LARGE, 2048, 10**8, card).fits
-    assert b.levers(Train(objective="sft", method="qlora", batch=1, checkpointing=True), LARGE, 2048, 1, HERE)[
-        0
-    ].startswith("no lever")
+    assert b.levers(
+        Train(objective="sft", method="qlora", per_device_train_batch_size=1, gradient_checkpointing=True),
+        LARGE,
+        2048,
+        1,
+        HERE,
+    )[0].startswith("no lever")
 
 
 def test_a_run_that_cannot_fit_here_does_not_begin(tokens_store, tiny_tokenizer, tiny, do_train, monkeypatch):
     monkeypatch.setattr(b, "memory_here", lambda: 4 << 20)
     with pytest.raises(UsageError, match="the run needs about"):
-        do_train(tokens_store, {**tiny, "steps": 1, "batch": 64}, tokenizer=tiny_tokenizer)
+        do_train(tokens_store, {**tiny, "max_steps": 1, "per_device_train_batch_size": 64}, tokenizer=tiny_tokenizer)
 
 
 def test_the_receipt_carries_the_plan(base_store):
@@ -113,11 +117,25 @@ def test_anchors_from_published_measurements_are_met():
     three = b.Shape(128_256, 3072, 28, 24, 8, 8192)
     card = b.machine("a100-80gb")
     lora, qlora = (
-        b.budget(Train(objective="sft", method=m, batch=2, rank=8, checkpointing=True), three, 4096, 10**8, card)
+        b.budget(
+            Train(
+                objective="sft", method=m, per_device_train_batch_size=2, **{"lora.r": 8}, gradient_checkpointing=True
+            ),
+            three,
+            4096,
+            10**8,
+            card,
+        )
         for m in ("lora", "qlora")
     )
     assert 8.5 / 2 < lora.memory / b.GIB < 8.5 * 2 and 4.6 / 2 < qlora.memory / b.GIB < 4.6 * 2
-    eight = b.budget(Train(objective="sft", method="qlora", batch=2, checkpointing=True), LARGE, 2048, 10**8, card)
+    eight = b.budget(
+        Train(objective="sft", method="qlora", per_device_train_batch_size=2, gradient_checkpointing=True),
+        LARGE,
+        2048,
+        10**8,
+        card,
+    )
     assert eight.memory < 10 * b.GIB
 
 

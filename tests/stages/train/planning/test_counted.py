@@ -35,7 +35,9 @@ def test_weights_are_counted_to_the_last_one(model):
     assert plan(model).parts["weights"] == 4 * shape.weights == plan(model).parts["gradients"]
 
 
-@pytest.mark.parametrize("options", [{"rank": 4}, {"rank": 4, "targets": ("o_proj",)}, {"rank": 4, "dora": True}])
+@pytest.mark.parametrize(
+    "options", [{"lora.r": 4}, {"lora.r": 4, "lora.target_modules": ("o_proj",)}, {"lora.r": 4, "lora.use_dora": True}]
+)
 def test_adapters_train_what_peft_makes(model, options):
     from peft import get_peft_model
 
@@ -50,7 +52,7 @@ def test_adapters_train_what_peft_makes(model, options):
     except ValueError:
         from stages.train.model import adapted
 
-        assert options.get("dora") and ".experts." in " ".join(name for name, _ in model.named_parameters())
+        assert options.get("lora.use_dora") and ".experts." in " ".join(name for name, _ in model.named_parameters())
         with torch.device("meta"):
             empty = type(model)._from_config(model.config)
         with pytest.raises(UsageError, match=f"no such adapter on {model.config.model_type}"):
@@ -62,7 +64,7 @@ def test_adapters_train_what_peft_makes(model, options):
 def test_last_layers_are_what_is_opened(model):
     from stages.train.model import open_layers
 
-    stage = Train(objective="sft", method="freeze", open_layers=1)
+    stage = Train(objective="sft", method="freeze", **{"freeze.trainable_layers": 1})
     with torch.device("meta"):
         empty = type(model)._from_config(model.config)
     open_layers(stage, empty)
@@ -150,11 +152,11 @@ def test_the_plan_of_a_recipe_reads_base_tokenizer_and_rows(chat_store, tiny_tok
         "base": str(tmp_path / "base"),
         "tokenizer": tiny_tokenizer.path,
         "objective": "sft",
-        "steps": 10,
+        "max_steps": 10,
     }
     steps = [
-        {"train": {"name": "whole", "method": "full", "parallel": "fsdp", "pack": False, **common}},
-        {"train": {"name": "adapter", "method": "lora", "rank": 2, "seq_len": 48, **common}},
+        {"train": {"name": "whole", "method": "full", "parallel": "fsdp", "sft.packing": False, **common}},
+        {"train": {"name": "adapter", "method": "lora", "lora.r": 2, "max_length": 48, **common}},
     ]
     run = {"steps": {"whole": {"workers": 2, "gpus": 1}}}
     recipe = parse({"name": "x", "root": str(tmp_path / "run"), "steps": steps, "run": run})
@@ -165,6 +167,6 @@ def test_the_plan_of_a_recipe_reads_base_tokenizer_and_rows(chat_store, tiny_tok
     assert whole.workers == 2 and whole.budget.parts["weights"] == 4 * whole.budget.shape.weights // 2
     assert whole.width < 64, "the longest conversation, not what the base reaches"
     [(text, fits), (other, _)] = list(outlook.pages(recipe, "h100", None, 2.0))
-    assert "the longest there is (seq_len is not set)" in text and "for each of 2 workers" in text and fits
-    assert "in rows of 48;" not in other and "seq_len is not set" not in other
+    assert "the longest there is (max_length is not set)" in text and "for each of 2 workers" in text and fits
+    assert "in rows of 48;" not in other and "max_length is not set" not in other
     assert adapter.budget.trained == b.trained_weights(recipe.steps[1].stage, adapter.budget.shape)

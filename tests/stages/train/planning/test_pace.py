@@ -46,7 +46,7 @@ def test_what_is_too_large_for_a_processor_is_not_tried(rows):
     assert pace.seconds(Train(objective="rl", threads=1), SHAPE, rows, 10) is None
 
 
-@pytest.mark.parametrize("options", [{}, {"pack": False, "batch": 8}])
+@pytest.mark.parametrize("options", [{}, {"sft.packing": False, "per_device_train_batch_size": 8}])
 def test_rows_are_those_train_reads(options, chat_store, base_store, tmp_path):
     import yaml
 
@@ -93,10 +93,10 @@ def test_a_step_over_several_cards_is_planned_for_each_of_them(tmp_path):
         train = {
             "name": "it",
             "of": str(tmp_path / "rows"),
-            "hidden": 1024,
-            "layers": 16,
+            "model.hidden_size": 1024,
+            "model.num_hidden_layers": 16,
             "parallel": "fsdp",
-            "seq_len": 1024,
+            "max_length": 1024,
         }
         page = {
             "name": "x",

@@ -26,7 +26,7 @@ def ray_pool():
 
 @pytest.fixture(scope="module")
 def job(tokens_store, tiny_tokenizer, tiny):
-    return {**tiny, "steps": 12, "batch": 4, "save_every": 2}, Inputs(
+    return {**tiny, "max_steps": 12, "global_batch_size": 4, "save_steps": 2}, Inputs(
         {"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17
     )
 
@@ -73,18 +73,18 @@ def test_a_group_that_loses_a_worker_goes_on_from_its_checkpoint(
 
     killer = threading.Thread(target=kill_one, daemon=True)
     killer.start()
-    Train(**{**options, "steps": 60}).run(replace(inputs, workers=2), Store(tmp_path), ray_pool)
+    Train(**{**options, "max_steps": 60}).run(replace(inputs, workers=2), Store(tmp_path), ray_pool)
     killer.join()
     assert killed and killed[0] != os.getpid(), "no worker was killed, so nothing was shown"
     assert read_history(Store(tmp_path)).train[-1]["step"] == 60
     two = Store(tmp_path / "two")
-    Train(**{**options, "steps": 60}).run(replace(inputs, workers=2), two, ray_pool)
+    Train(**{**options, "max_steps": 60}).run(replace(inputs, workers=2), two, ray_pool)
     assert (two.artefact() / "history.jsonl").read_bytes() == (
         Store(tmp_path).artefact() / "history.jsonl"
     ).read_bytes(), "bit by bit"
     assert two.receipt("artefact").files == Store(tmp_path).receipt("artefact").files
     whole = Store(tmp_path / "whole")
-    Train(**{**options, "steps": 60, "parallel": "data"}).run(inputs, whole, Inline())
+    Train(**{**options, "max_steps": 60, "parallel": "data"}).run(inputs, whole, Inline())
     assert losses(Store(tmp_path), read_history) == pytest.approx(losses(whole, read_history), abs=1e-3)
 
 

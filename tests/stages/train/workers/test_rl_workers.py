@@ -9,8 +9,8 @@ from pipeline.storage.store import Store
 from tests.stages.train.workers.test_sharded import together
 
 OPTIONS = {
-    "objective": "rl", "method": "lora", "rank": 4, "steps": 4, "batch": 8, "answers": 4, "answer_tokens": 8, "seq_len": 48, "threads": 1,
-    "holdout": 0.9, "save_every": 2, "learning_rate": 1e-3, "eval_rows": 4,
+    "objective": "rl", "method": "lora", "lora.r": 4, "max_steps": 4, "global_batch_size": 8, "rl.num_generations": 4, "rl.max_completion_length": 8, "max_length": 48, "threads": 1,
+    "holdout": 0.9, "save_steps": 2, "learning_rate": 1e-3, "eval_rows": 4,
 }  # fmt: skip
 
 
@@ -18,7 +18,14 @@ OPTIONS = {
 def test_two_workers_of_rl_write_apart_and_a_killed_run_ends_with_the_same_bytes(
     chat_store, pair_store, base_store, do_train, tmp_path
 ):
-    judged = {"objective": "reward", "steps": 4, "batch": 8, "threads": 1, "holdout": 0.2, "seq_len": 48}
+    judged = {
+        "objective": "reward",
+        "max_steps": 4,
+        "per_device_train_batch_size": 8,
+        "threads": 1,
+        "holdout": 0.2,
+        "max_length": 48,
+    }
     reward = do_train(pair_store, judged, base=[base_store])
     inputs = Inputs({"of": [chat_store], "base": [base_store], "reward": [reward]}, 17)
     together([(OPTIONS, inputs, tmp_path / "whole")])

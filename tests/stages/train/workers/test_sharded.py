@@ -87,14 +87,29 @@ def same(store, alone, read_history, *names):
 @pytest.fixture(scope="module")
 def runs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store, sft_store):
     """name -> (options, inputs). Rows of a step are no multiple of what two workers take in a pass: some pass idly."""
-    tuned = {"threads": 1, "holdout": 0.2, "seq_len": 64, "steps": 4, "batch": 3, "save_every": 2}
+    tuned = {
+        "threads": 1,
+        "holdout": 0.2,
+        "max_length": 64,
+        "max_steps": 4,
+        "per_device_train_batch_size": 3,
+        "global_batch_size": 3,
+        "save_steps": 2,
+    }
     return {
         "clm": (
-            {**tiny, "steps": 6, "batch": 3, "accumulation": 3, "save_every": 2, "eval_every": 3},
+            {
+                **tiny,
+                "max_steps": 6,
+                "per_device_train_batch_size": 3,
+                "global_batch_size": 9,
+                "save_steps": 2,
+                "eval_steps": 3,
+            },
             Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17),
         ),
         "sft": (
-            {**tuned, "objective": "sft", "method": "lora", "checkpointing": True},
+            {**tuned, "objective": "sft", "method": "lora", "gradient_checkpointing": True},
             Inputs({"of": [chat_store], "base": [base_store]}, 17),
         ),
         **{
@@ -207,7 +222,7 @@ def qwen(tiny_tokenizer, tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "method, more",
-    [("freeze", {}), ("full", {}), ("lora", {"dora": True, "dropout": 0.0})],
+    [("freeze", {}), ("full", {}), ("lora", {"lora.use_dora": True, "lora.lora_dropout": 0.0})],
     ids=["freeze", "full", "dora"],
 )
 def test_another_architecture_and_other_methods(method, more, qwen, chat_store, tmp_path, read_history):
@@ -216,11 +231,12 @@ def test_another_architecture_and_other_methods(method, more, qwen, chat_store, 
         "method": method,
         "threads": 1,
         "holdout": 0.2,
-        "seq_len": 64,
-        "steps": 4,
-        "batch": 3,
+        "max_length": 64,
+        "max_steps": 4,
+        "per_device_train_batch_size": 3,
+        "global_batch_size": 3,
     }
-    options |= {"learning_rate": 1e-3, **({"open_layers": 1} if method == "freeze" else {})}
+    options |= {"learning_rate": 1e-3, **({"freeze.trainable_layers": 1} if method == "freeze" else {})}
     inputs = Inputs({"of": [chat_store], "base": [ModelFolder(qwen)]}, 17)
     Train(**options, **more).run(inputs, Store(tmp_path / "alone"), Inline())
     together([({**options, "parallel": "fsdp", **more}, inputs, tmp_path / "two")])
@@ -231,7 +247,7 @@ def test_another_architecture_and_other_methods(method, more, qwen, chat_store, 
 def test_an_adapter_in_fp32_on_a_base_in_bf16(runs, tmp_path, read_history):
     """Numbers of two kinds in one layer. bf16 holds three digits, and other rows share a pass: the curves agree that far."""
     options, inputs = runs["sft"]
-    options = {**options, "dtype": "bf16", "checkpointing": False}
+    options = {**options, "dtype": "bf16", "gradient_checkpointing": False}
     Train(**options).run(inputs, Store(tmp_path / "alone"), Inline())
     together([({**options, "parallel": "fsdp"}, inputs, tmp_path / "two")])
     two, alone = (read_history(Store(tmp_path / name)) for name in ("two", "alone"))
@@ -255,7 +271,7 @@ def test_parts_are_read_by_as_many_workers_as_wrote_them(tmp_path):
 @pytest.mark.parametrize("options, word", [
     ({"objective": "mlm"}, "not mlm"), ({"objective": "reward"}, "not reward"), ({"objective": "rl"}, "not rl"),
     ({"objective": "sft", "method": "qlora"}, "not qlora"), ({"objective": "sft", "method": "prompt"}, "not prompt"),
-    ({"dtype": "fp16"}, "dtype bf16"), ({"compile": True}, "leave one of them out"), ({"optimizer": "paged_adamw_8bit"}, "adamw"),
+    ({"dtype": "fp16"}, "dtype bf16"), ({"torch_compile": True}, "leave one of them out"), ({"optimizer.optim": "paged_adamw_8bit"}, "adamw"),
 ])  # fmt: skip
 def test_what_cannot_be_in_shards_is_refused_by_its_options(options, word):
     with pytest.raises(ValidationError, match=word):
