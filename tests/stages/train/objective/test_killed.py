@@ -82,7 +82,13 @@ def run_and_die(options, inputs, sink, where, at):
 @pytest.fixture(scope="module")
 def forks():
     context = multiprocessing.get_context("forkserver")
-    preloaded = ["stages.train.session", "peft", "bitsandbytes", "transformers", "tests.stages.train.objective.test_killed"]
+    preloaded = [
+        "stages.train.session",
+        "peft",
+        "bitsandbytes",
+        "transformers",
+        "tests.stages.train.objective.test_killed",
+    ]
     context.set_forkserver_preload(preloaded)
     return context
 
