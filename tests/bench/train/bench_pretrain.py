@@ -145,7 +145,8 @@ def main() -> None:
     for _ in range(arguments.turns):
         found["here"].append(ours(arguments, tokens))
         found["transformers Trainer"].append(theirs(arguments, tokens))
-    result = {name: round(statistics.median(values)) for name, values in found.items()}
+    result: dict[str, float] = {name: round(statistics.median(values)) for name, values in found.items()}
+    result["ratio of medians"] = round(result["here"] / result["transformers Trainer"], 3)
     print(json.dumps({"tokens per second": result, "device": platform.processor() or platform.machine(), "threads": arguments.threads,
                       "torch": torch.__version__, "transformers": transformers.__version__, "shape": vars(arguments)}, indent=1))  # fmt: skip
 
