@@ -69,7 +69,9 @@ def korean(folder: Path) -> Iterator[Gold]:
 
     for page in made(held_out=True):
         encoding = "cp949" if b"charset='euc-kr'" in page.html else "utf-8"
-        yield Gold(f"{page.name}.html", page.kind, page.html, encoding, page.gold, page.must, page.must_not)
+        yield Gold(
+            f"{page.name}.html", page.kind, page.html, encoding, page.gold, page.must, page.must_not, page.markdown
+        )
 
 
 SETS = {"wcxb": wcxb, "aeb": aeb, "korean": korean}

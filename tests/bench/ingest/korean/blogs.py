@@ -116,3 +116,25 @@ def magazine_blog(page: Page) -> str:
         + page.some(1, 5, "<div class='cmt_item'><strong>{nick}</strong> <span>{day}</span><p class='desc_comment'>{text}</p></div>")
         + f"</div><div class='wrap_recommend'><h3>작품 선택</h3>{page.titles(6, '<a><strong>{}</strong></a>')}</div><div class='service_footer'>{page.footer(2)}</div>",
     )  # fmt: skip
+
+
+@template("article", held_out=True)
+def developers_blog(page: Page) -> str:
+    """A blog of developers: sections under headings, code, a list, a table of contents beside the post."""
+    write = page.write
+    paragraph, code = "<p>{}</p>", "<pre><code class='language-text hljs'>{}</code></pre>"
+    sections = "".join(
+        f"{page.heading(2)}{page.paragraphs(paragraph, 1, 3)}{page.code(code)}{page.heading(3)}{page.paragraphs(paragraph, 1, 2)}"
+        f"{page.listing(2, 4) if number else ''}"
+        for number in range(2)
+    )
+    return document(
+        page,
+        f"<div id='root'><header class='header-wrap'><a class='logo' href='/'>기록</a><nav class='header-menu'><ul>{page.menu(3)}</ul></nav><button>새 글 작성</button></header>"
+        f"<div class='post-head'><h1>{page.title}</h1><div class='information'><span class='username'><a>{write.nick()}</a></span><span class='separator'>·</span><span>{write.day()}</span><button>팔로우</button></div><div class='tags'>{page.titles(3, '<a class=tag>{}</a>')}</div></div>"
+        f"<div class='toc-positioner'><div class='toc-wrapper'>{page.titles(3, '<div class=toc-item><a href=#{n}>{}</a></div>')}</div></div><div class='post-content'><div class='atom-one'>{sections}</div></div>"
+        f"<div class='profile'><div class='name'>{write.nick()}</div><div class='description'>{write.noun()} 하는 사람</div></div><div class='post-links'>{page.titles(2, '<a><div class=description>이전 포스트</div><h3>{}</h3></a>')}</div>"
+        "<div class='comments'><h4>댓글</h4><div class='comment-list'>"
+        + page.some(1, 3, "<div class='comment'><div class='comment-head'><span class='username'>{nick}</span><span class='date'>{day}</span></div><div class='comment-text'><p>{text}</p></div><a>답글 달기</a></div>")
+        + f"</div></div><div class='related-post'><h4>관심 있을 만한 포스트</h4>{page.titles(4, '<div class=card><a><h4>{}</h4></a><span>{day}</span></div>')}</div><footer>{page.footer(2)}</footer></div>",
+    )  # fmt: skip

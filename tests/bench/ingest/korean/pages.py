@@ -34,6 +34,8 @@ class Made(NamedTuple):
     """Snippets of the gold."""
     must_not: list[str]
     """Snippets of furniture: titles of other pages, lines of the footer."""
+    markdown: str
+    """Headings, items and code of the gold, of templates that note them."""
 
 
 class _Noted(Page):
@@ -77,6 +79,7 @@ def made(each: int = EACH, held_out: bool | None = None) -> Iterator[Made]:
             yield Made(
                 f"{template.name}-{number}", template.kind, template.held_out, source.encode(template.charset, "xmlcharrefreplace"), gold,
                 [page.gold[at][:60].strip() for at in sorted({0, len(page.gold) // 2, len(page.gold) - 1})], must_not[:2] + must_not[-2:],
+                "\n".join(page.markdown),
             )  # fmt: skip
 
 

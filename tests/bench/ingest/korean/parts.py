@@ -23,6 +23,15 @@ FOOTERS = [
 ]  # fmt: skip
 
 
+CODE = [
+    "def average(values):\n    total = 0\n    for value in values:\n        if value > {n}:\n            total += value\n    return total / max(len(values), {m})",
+    "server:\n  port: 80{n}\n  workers: {m}\nlogging:\n  level: info\n  file: /var/log/mill.log",
+    "$ mill build --jobs {m}\nreading 1{n} files\n\nwritten to build/out",
+    "SELECT station, COUNT(*) AS visits\n  FROM readings\n WHERE level < {n} AND day >= '2021-0{m}-01'\n GROUP BY station;",
+]
+"""Short pieces of code; `{n}` and `{m}` are numbers."""
+
+
 class Page:
     """`gold` holds the text that an extractor should find, a line each; `kind` and `title` of the page stand beside it."""
 
@@ -30,12 +39,32 @@ class Page:
         self.dice = dice
         self.write = Writer(dice)
         self.gold: list[str] = []
+        self.markdown: list[str] = []
+        """Headings, items and code of the gold as Markdown."""
         self.title = self.write.title()
 
     def keep(self, text: str) -> str:
         """Text of the main content, as HTML."""
         self.gold.append(text)
         return html.escape(text, quote=False)
+
+    def heading(self, level: int) -> str:
+        """A section's heading."""
+        text = self.write.title()
+        self.markdown.append(f"{'#' * level} {text}")
+        return f"<h{level}>{self.keep(text)}</h{level}>"
+
+    def listing(self, low: int, high: int) -> str:
+        """A list of remarks."""
+        items = [self.write.remark() for _ in range(self.dice.randint(low, high))]
+        self.markdown += [f"- {text}" for text in items]
+        return "<ul>" + "".join(f"<li>{self.keep(text)}</li>" for text in items) + "</ul>"
+
+    def code(self, form: str) -> str:
+        """A few lines of code, in `form` with {} for them."""
+        lines = self.dice.choice(CODE).format(n=self.write.count(99), m=self.write.count(9)).splitlines()
+        self.markdown += ["```", *lines, "```"]
+        return form.format("\n".join(self.keep(line) if line.strip() else line for line in lines))
 
     def paragraphs(self, form: str, low: int = 3, high: int = 8) -> str:
         """Paragraphs of main content, each in `form` (with `{}` for its text)."""
