@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -207,22 +208,36 @@ def fitted(rows: pa.Table, schema: pa.Schema) -> pa.Table:
     )
 
 
-def _hash(*parts: str | bytes) -> str:
-    pieces: list[bytes] = []
-    for part in parts:
-        data = part if isinstance(part, bytes) else part.encode("utf-8", "surrogatepass")
-        pieces += (len(data).to_bytes(8, "little"), data)
-    return hashlib.blake2b(b"".join(pieces), digest_size=16).hexdigest()
+def _packed(data: bytes) -> bytes:
+    """With its length before it, so that no two lists of parts are the same bytes."""
+    return len(data).to_bytes(8, "little") + data
+
+
+def _hash(*parts: str) -> str:
+    data = b"".join(_packed(part.encode("utf-8", "surrogatepass")) for part in parts)
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def doc_id(source: str, locator: str, ordinal: int = 0) -> str:
     """Identity of an input record: its source and its locator there; `ordinal` tells repeats of one id apart."""
-    return _hash("doc", source, locator) if ordinal == 0 else _hash("doc", source, locator, str(ordinal))
+    if ordinal:
+        return _hash("doc", source, locator, str(ordinal))
+    own = _packed(locator.encode("utf-8", "surrogatepass"))
+    return hashlib.blake2b(_source(source) + own, digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=256)
+def _source(source: str) -> bytes:
+    """What the records of one source have in common."""
+    return _packed(b"doc") + _packed(source.encode("utf-8", "surrogatepass"))
+
+
+_CONTENT = _packed(b"content")
 
 
 def content_id(text: str) -> str:
     """Identity of the words: NFC without characters that nobody sees, case-folded, runs of white space as one blank."""
-    return _hash("content", folded(text))
+    return hashlib.blake2b(_CONTENT + _packed(folded(text)), digest_size=16).hexdigest()
 
 
 def child_id(parents: str | Sequence[str], stage: str, rule: str, ordinal: int) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -141,24 +141,20 @@ def compared(text: str) -> str:
     return normalised("NFC", _IGNORED.sub("", text) if _may_hold_ignored(text) else text)
 
 
-LOOKED_UP = 512
+_MANY = 512
 """Characters from which a text is looked through by numpy before the pattern, which takes eight times as long a character."""
 
 
 def _may_hold_ignored(text: str) -> bool:
-    if len(text) < LOOKED_UP:
+    if len(text) < _MANY:
         return True
-    import numpy as np
-
     points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
     return bool(_ignored_table().take(points, mode="clip").any())
 
 
 @cache
-def _ignored_table() -> Any:
+def _ignored_table() -> np.ndarray:
     """Booleans by code point, up to one past the last that is ignored."""
-    import numpy as np
-
     table = np.zeros(IGNORED[-1][1] + 2, np.bool_)
     for first, last in IGNORED:
         table[first : last + 1] = True

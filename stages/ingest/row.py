@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -138,7 +139,8 @@ def clean(text: str) -> str:
             text.encode("utf-16-le")  # the quickest that refuses lone surrogates
         except UnicodeEncodeError:
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        text = normalised("NFC", text)
+        if not unicodedata.is_normalized("NFC", text):
+            text = normalised("NFC", text)
     return _plain_lines(text)
 
 

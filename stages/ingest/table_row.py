@@ -37,6 +37,8 @@ def renamed(row: Mapping[str, Any], columns: Mapping[str, str]) -> dict[str, Any
 def own_id(row: Mapping[str, Any], columns: Mapping[str, str]) -> str | None:
     """The row's identity in its own file, where it gives one."""
     value = row.get(columns.get("id", "id"))
+    if type(value) is str:
+        return value or None
     return str(value) if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value) else None
 
 

@@ -119,15 +119,17 @@ def outcomes(
     waiting: dict[str, tuple[str, str]] = {}
 
     def shaped(raw: Raw, row_id: str, file: str) -> list[Outcome]:
-        return [_hidden(outcome, forgotten) for outcome in shaper.take(raw, row_id, file)]
+        found = shaper.take(raw, row_id, file)
+        return [_hidden(outcome, forgotten) for outcome in found] if forgotten.marks else found
 
     for read, (raw, row_id, file) in enumerate(_records(task), 1):
         if read <= skip and task.options.as_ == "document":
             continue
         made = guarded(shaped, raw, row_id, file)
         found = [Outcome((row_id,), None, None, made.reason, made.note)] if isinstance(made, Raw) else made
-        waiting[row_id] = file, raw.locator
-        found = [_with_source(outcome, waiting) for outcome in found]
+        if len(found) != 1 or found[0].reason is not None or found[0].ids != (row_id,):
+            waiting[row_id] = file, raw.locator
+            found = [_with_source(outcome, waiting) for outcome in found]
         if read > skip:
             yield read, raw, found
     yield None, None, [_with_source(_hidden(outcome, forgotten), waiting) for outcome in shaper.finish()]
@@ -324,7 +326,8 @@ def _size(values: dict[str, Any]) -> int:
     """About how many bytes a row will take."""
     text = values.get("text")
     if text is not None:
-        return 3 * len(text) + sum(len(block["text"]) for block in values.get("blocks") or ())
+        blocks = values.get("blocks")
+        return 3 * len(text) + (sum(len(block["text"]) for block in blocks) if blocks else 0)
     sides = [values.get(name) or () for name in ("messages", "prompt", "chosen", "rejected")]
     said = sum(len(turn["content"]) + len(turn.get("reasoning") or "") for side in sides for turn in side)
     called = sum(len(call["arguments"]) for side in sides for turn in side for call in turn.get("tool_calls") or ())

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import hashlib
 import io
 import logging
@@ -283,6 +284,18 @@ def _alone(path: Path) -> Iterator[None]:
             name.unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without the search for cycles: numba makes objects by the million that stay, and a tenth of compiling went into searching them."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
 # -- kernels ---------------------------------------------------------------------------------------------------------------
 
 OPTIONS = {"nopython": True, "nogil": True, "boundscheck": None, "no_cfunc_wrapper": True}
@@ -343,7 +356,8 @@ class Kernel(CPUDispatcher):
             with _alone(path):
                 if not path.exists():
                     self._tell()
-                return super().compile(sig)
+                with _uncollected():
+                    return super().compile(sig)
 
     def _tell(self) -> None:
         room = self.py_func.__module__.removeprefix("stages.").rpartition(".")[0]

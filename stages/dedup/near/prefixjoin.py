@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stages.dedup.near.representatives import MOST, Choice, first_match
+from stages.dedup.near.sorting import sort_first
 from stages.text.compiled import boolean, float64, int64, kernel, part, reads, tuple_of, writes
 from stages.text.minhash.jaccard import Sets
 from stages.text.minhash.lsh import Banding, band_keys, estimate_floor
@@ -288,7 +289,7 @@ def _candidates(position, rare, block, found, most_visits, steps):
         if entry >= 0:
             break
     steps[1] += visits
-    found[:count].sort()
+    sort_first(found, count)
     return count, visits < most_visits or entry < 0
 
 
@@ -303,8 +304,10 @@ def _keep(position, values, keys, mine, rare, block):
         block.hashes[at + index] = mine[index]
     block.ends[docs + 1] = at + mine.size
     block.positions[docs] = position
-    block.values[docs] = values
-    block.keys[docs] = keys
+    for index in range(values.size):
+        block.values[docs, index] = values[index]
+    for index in range(keys.size):
+        block.keys[docs, index] = keys[index]
     for value in rare:
         slot = _slot(value, block.heads)
         block.rare[entries] = value

@@ -147,9 +147,10 @@ def _likeliest(
 ):
     """As `first_match`, of the `most` whose signatures agree most; of equal ones the first."""
     size = values.size
-    agreed = np.full(others.size, -1, np.int64)
+    agreed = np.empty(others.size, np.int64)
     levels = np.zeros(size + 1, np.int64)
     for at in range(others.size):
+        agreed[at] = -1
         if meets(keys, all_keys[others[at]]):
             steps[0] += 1
             count = _agreement(values, all_values[others[at]])
@@ -171,9 +172,11 @@ def _likeliest(
         alike = _compare(agreed[at], size, mine, hashes[ends[other] : ends[other + 1]], threshold, within, tally)
         if alike >= 0.0:
             return other, alike, 0
+    missed = 0
     for count in range(level + 1):  # what is left in `levels` was not compared
         tally[min(BINS - 1, count * BINS // size), 2] += levels[count]
-    return -1, -1.0, levels.sum()
+        missed += levels[count]
+    return -1, -1.0, missed
 
 
 @kernel(

@@ -8,11 +8,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from stages.ingest import charset
 from stages.ingest.readers.recoded import Decoder, Recoded, recoded, told
 from stages.ingest.row import Raw
 from stages.ingest.unpack import Unpacked
 
 CHUNK = 1 << 20
+_decoded = json.JSONDecoder().decode
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2}|u0000)|.)", re.S
 )
@@ -39,8 +41,10 @@ def lines(stream: Unpacked | Recoded, limit: int, decoder: Decoder | None = None
         *whole, last = chunk.split(end)
         for part in whole:
             size += len(part)
-            yield (b"".join([*held, part]) if size <= limit else None), size
-            held, size = [], 0
+            yield (None if size > limit else b"".join([*held, part]) if held else part), size
+            if held:
+                held = []
+            size = 0
         size += len(last)
         if size <= limit:
             held.append(last)
@@ -58,7 +62,7 @@ def read_jsonl(stream: Unpacked, max_bytes: int) -> Iterator[Raw]:
         locator = f"line:{number}"
         if line is None:
             yield Raw("fault", locator, reason="ingest.too_large", note=f"a line of {size} bytes")
-        elif line.strip():
+        elif line and not line.isspace():
             yield _row(*decoder.decode(line.removeprefix(codecs.BOM_UTF8) if number == 1 else line), locator)
     yield from faults(stream)
 
@@ -90,6 +94,8 @@ def row_of(value: Any, locator: str, note: str | None = None) -> Raw:
 
 def load(text: str, codec: str) -> tuple[Any, str | None]:
     """The value of a JSON text, and a note of what could not be read in it: bytes, NUL characters, halves of surrogate pairs."""
+    if codec == "utf-8" and not ("\\u" in text or "\0" in text or charset.UNREADABLE in text):
+        return _decoded(text), None
     halves = 0
 
     def whole(found: re.Match) -> str:
@@ -102,7 +108,7 @@ def load(text: str, codec: str) -> tuple[Any, str | None]:
         text = _ESCAPE.sub(whole, text)
     if halves:
         note = "; ".join(filter(None, (note, f"{halves} escapes that are no character")))
-    return json.loads(text), note
+    return _decoded(text), note
 
 
 def brief(fault: BaseException) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.pii.kernels.among import holds
 from stages.text.compiled import part
 
 PROVINCES = (
@@ -113,8 +114,7 @@ def _among(data, start, end, hashes):
     value = np.int64(2166136261)
     for at in range(start, end):
         value = ((value ^ np.int64(data[at])) * 16777619) & 0xFFFFFFFF
-    i = np.searchsorted(hashes, value)
-    return i < hashes.size and hashes[i] == value
+    return holds(hashes, value)
 
 
 @part

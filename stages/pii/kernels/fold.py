@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.pii.kernels.among import holds
 from stages.text.compiled import kernel, part, reads
 
 KEEP, DROP, HANGUL, JOINING_DASH, JOINING_DOT = -1, -2, -3, -4, -5
@@ -144,11 +145,9 @@ def folded(point):
 def _joining(point):
     if point > 0xFFFF or (0x3400 <= point < 0xFE00):
         return KEEP
-    at = np.searchsorted(_DASHES, point)
-    if at < _DASHES.size and _DASHES[at] == point:
+    if holds(_DASHES, point):
         return JOINING_DASH
-    at = np.searchsorted(_DOTS, point)
-    return JOINING_DOT if at < _DOTS.size and _DOTS[at] == point else KEEP
+    return JOINING_DOT if holds(_DOTS, point) else KEEP
 
 
 @part

@@ -192,7 +192,8 @@ def _worked_out(
 ):
     """Write what is known of a word to `note`: its vector, then how many rows that is, then its letters by kind."""
     dim = rows.shape[1]
-    note[:] = 0
+    for at in range(note.size):
+        note[at] = 0
     number = _number(key, keys, numbers)
     if number >= 0:
         for d in range(dim):

@@ -143,7 +143,8 @@ def _sorted_distinct(hashes, scratch, ends):
     while (2 << bits) < hashes.size:
         bits += 1
     shift, buckets = np.uint64(64 - bits), np.uint64(1 << bits)
-    ends[: buckets + _ONE] = 0
+    for bucket in range(buckets + _ONE):
+        ends[bucket] = 0
     for index in range(n):
         ends[(hashes[index] >> shift) + _ONE] += np.uint32(1)
     for bucket in range(buckets):

@@ -53,7 +53,8 @@ def mix64(value):
 @part
 def begin(state):
     """Make a scanner's state (uint64[STATE]) ready for a text: white space at its start is no gap."""
-    state[:] = _ZERO
+    for at in range(state.size):
+        state[at] = _ZERO
     state[_GAP] = _ONE
 
 

@@ -20,7 +20,10 @@ def slot_of(value, size):
 def count_distinct(hashes, bounds, which, tables, out):
     """`out[i]` = different members of `tables[which[i]]` in `hashes[bounds[i]:bounds[i + 1]]`; rows of `which` -1 are left."""
     size = tables.shape[1]
-    met = np.full(tables.shape, -1, np.int64)
+    met = np.empty(tables.shape, np.int64)
+    for table in range(tables.shape[0]):
+        for slot in range(size):
+            met[table, slot] = -1
     for row in range(len(bounds) - 1):
         table = which[row]
         if table < 0:

@@ -96,7 +96,9 @@ def repeated(hashes, lens, bounds, top, dup):
         longest = max(longest, bounds[row + 1] - bounds[row])
     size = table_size(longest)
     keys = np.zeros(size, np.uint64)
-    names = np.full(size, -1, np.int64)
+    names = np.empty(size, np.int64)
+    for slot in range(size):
+        names[slot] = -1
     positions = np.zeros(longest + 1, np.int32)
     named = np.zeros(longest + 1, np.int32)
     times = np.zeros(longest + 1, np.int32)
@@ -114,7 +116,8 @@ def repeated(hashes, lens, bounds, top, dup):
             positions[i] = i
             named[i] = name
         count = _keep_repeated(positions, named, words, times)
-        times[:fresh] = 0
+        for name in range(fresh):
+            times[name] = 0
         base += fresh
         for n in range(FIRST, LAST + 1):
             if words < n:
@@ -136,5 +139,6 @@ def repeated(hashes, lens, bounds, top, dup):
                 top[row, n - FIRST] = _top_chars(lens, first, n, positions, named, count, times, fresh)
             elif count > 0:
                 dup[row, n - TOP_LAST - 1] = _repeated_chars(lens, first, n, positions, named, count, met, fresh)
-            times[:fresh] = 0
+            for name in range(fresh):
+                times[name] = 0
             base += fresh

@@ -293,8 +293,8 @@ def test_a_row_the_columns_cannot_hold_is_a_fault_of_its_own(ingest, rows, tmp_p
     take = tasks.Shaper.take
 
     def odd(self, raw, row_id, file):
-        for outcome in take(self, raw, row_id, file):
-            yield outcome._replace(values=outcome.values | {"title": 2**70 if raw.body["text"] == "row 3" else None})
+        title = 2**70 if raw.body["text"] == "row 3" else None
+        return [outcome._replace(values=outcome.values | {"title": title}) for outcome in take(self, raw, row_id, file)]
 
     monkeypatch.setattr(tasks.Shaper, "take", odd)
     store = ingest(tmp_path / "in.jsonl")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from stages.dedup.near.sorting import sorted_pairs
+from stages.dedup.near.sorting import sort_first, sorted_pairs
 
 
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
@@ -25,3 +25,12 @@ def test_long_lists(most):
     order = np.argsort(given, kind="stable")
     found = sorted_pairs(given, np.arange(len(given)))
     assert np.array_equal(found[0], given[order]) and np.array_equal(found[1], order)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.integers(-5, 5) | st.integers(-(1 << 62), 1 << 62), max_size=300), st.integers(0, 300))
+def test_the_first_values_are_sorted_in_place_and_the_others_left(values, count):
+    count = min(count, len(values))
+    array = np.array(values, np.int64)
+    sort_first(array, count)
+    assert array.tolist() == [*sorted(values[:count]), *values[count:]]

@@ -106,3 +106,15 @@ def test_one_that_was_kept_is_the_same(monkeypatch, tmp_path, build, words):
             assert type(one) is type(other) and np.array_equal(one, other)
             assert not isinstance(one, np.ndarray) or one.dtype == other.dtype
     assert len(list(tmp_path.rglob("*.npz"))) == 1
+
+
+def test_the_rule_book_is_made_ahead_and_what_cannot_be_kept_is_said(monkeypatch, tmp_path):
+    from stages.pii.warm import warm
+
+    monkeypatch.setenv("MAETDOL_CACHE", str(tmp_path))
+    line, kept = warm(lambda _: None, lambda _: None)
+    assert kept and str(tmp_path) in line and len(list(tmp_path.rglob("*.npz"))) == 2
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("MAETDOL_CACHE", str(tmp_path / "file"))
+    line, kept = warm(lambda _: None, lambda _: None)
+    assert not kept and "NOT kept" in line
