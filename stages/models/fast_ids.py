@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-PROBE = 1 << 20
+PROBE = 1 << 18
 """Bytes of the first texts that are encoded both ways."""
 EACH = 1 << 15
 """Bytes of texts of every later batch that are."""

@@ -32,8 +32,8 @@ class Pack(Stage):
 
     seq_len: int = Field(2048, ge=8, le=1 << 20)
     "Tokens of a row. The last row of a shard, and with best_fit a few others, may be shorter; nothing is padded."
-    method: Literal["best_fit", "concat"] = "best_fit"
-    "best_fit: only documents longer than a row are cut (Ding et al. 2024); concat: end to end, cut every seq_len tokens."
+    method: Literal["best_fit", "concat", "bucketed"] = "best_fit"
+    "best_fit: only documents longer than a row are cut (Ding et al. 2024); concat: end to end, cut every seq_len tokens; bucketed: a row a document, rows of like length together."
     bos: bool = True
     "Put the begin-of-sequence token before every document, where the tokenizer has one."
     min_tokens: int = Field(1, ge=1)

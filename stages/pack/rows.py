@@ -130,8 +130,7 @@ class Packed:
     def _lay(self, members: np.ndarray) -> layout.Layout:
         """The layout of some documents, with `doc` counted over all of the shard's."""
         lengths = np.diff(self.docs.begins)[members]
-        how = layout.best_fit if self.stage.method == "best_fit" else layout.concat
-        lay = how(lengths, self.stage.seq_len)
+        lay = layout.METHODS[self.stage.method](lengths, self.stage.seq_len)
         return lay._replace(doc=members[lay.doc] if len(lay.doc) else lay.doc)
 
     def tables(self) -> Iterator[pa.Table]:
@@ -206,7 +205,10 @@ class Packed:
         """Counts for the report, summed over shards."""
         docs = self.docs
         kept = np.diff(docs.begins)
-        room = sum(lay.rows for _, lay in self.streams) * self.stage.seq_len
+        rows = sum(lay.rows for _, lay in self.streams)
+        room = rows * self.stage.seq_len
+        if self.stage.method == "bucketed":
+            room = sum(int(layout.widths(lay.length, self.stage.seq_len).sum()) for _, lay in self.streams)
         by_language: Counter[str] = Counter()
         for lang, size in zip(docs.langs, kept.tolist()):
             by_language[lang] += size

@@ -14,7 +14,7 @@ from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs, Port, Stage, versions
 from pipeline.engine.tasks import run_tasks
 from pipeline.options import digest
-from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import ARTEFACT, Store
 from stages.tokenizer import byte_level, fit, patterns
 
@@ -131,17 +131,15 @@ class TrainTask(NamedTuple):
 
 def train(task: TrainTask) -> Receipt:
     """Sample, train, export, measure, and put the artefact with the ledger of which documents were used."""
-    import numpy as np
-
     from stages.tokenizer import sample
 
     stage = task.stage
     roll = sample.call(task.stores)
     verdict = sample.choose(roll, sample.shares(roll, stage.balance, int(stage.sample_mb * MIB)))
-    taken = np.asarray([why is None for why in verdict], dtype=bool)
+    taken = verdict == sample.TAKEN
     with tempfile.TemporaryDirectory(prefix="maetdol-tokenizer-") as folder:
         facts, speeds = build(stage, task.stores, task.beside, roll, taken, Path(folder) / "made")
-        ledger = Ledger.rows(roll.ids, out=[None] * len(roll.ids), reason=verdict)
+        ledger = sample.ledger(roll, verdict)
         said = ("vocab_size", "asked", "sample", "measured", "beside")
         notes = {name: facts[name] for name in said if name in facts}
         notes["mb_per_cpu_s"] = speeds

@@ -146,7 +146,6 @@ class Extend(Options):
 
     def run(self) -> int:
         from pipeline.options import content_hash
-        from pipeline.storage.ledger import Ledger
         from stages.tokenizer.extended import build
 
         sink = Store(self.store)
@@ -161,7 +160,7 @@ class Extend(Options):
             made = build(self, folder, stores, Path(passing) / "made")
             sink.put_artefact(
                 Path(passing) / "made",
-                Ledger.rows(made.ids, out=[None] * len(made.ids), reason=made.verdict),
+                made.ledger,
                 key=key,
                 stage="tokenizer",
                 notes={"vocab_size": made.card["vocab_size"], "extension": made.card["extension"]},

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
+import pyarrow as pa
 
 from pipeline.errors import UsageError, WorkError
 from pipeline.storage.store import Store
@@ -25,10 +25,9 @@ COPIED = {".json", ".jinja", ".txt"}
 
 
 class Made(NamedTuple):
-    """The card, and of each document of the corpus whether it was learnt from."""
+    """The card, and the ledger of which documents of the corpus were learnt from."""
 
-    ids: list[str]
-    verdict: list[str | None]
+    ledger: pa.Table
     card: dict[str, Any]
 
     def said(self, path: str) -> str:
@@ -58,7 +57,7 @@ def build(asked: Any, folder: Path, stores: list[Store], out: Path) -> Made:
     base = extend.opened(folder)
     roll = sample.call(stores)
     verdict = sample.choose(roll, sample.shares(roll, asked.balance, int(asked.sample_mb * MIB)))
-    taken = np.asarray([why is None for why in verdict], dtype=bool)
+    taken = verdict == sample.TAKEN
     probed, on = sample.probe(roll, taken, int(asked.probe_mb * MIB))
 
     def held_out() -> Iterator[str]:
@@ -92,7 +91,7 @@ def build(asked: Any, folder: Path, stores: list[Store], out: Path) -> Made:
     }  # fmt: skip
     (out / "card.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (out / "README.md").write_text(card.extension_page(facts), encoding="utf-8")
-    return Made(roll.ids, verdict, facts)
+    return Made(sample.ledger(roll, verdict), facts)
 
 
 def write(base: extend.Base, folder: Path, page: dict[str, Any], found: extend.Extension, out: Path) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 
 NO_LANGUAGE = "und"
@@ -24,27 +25,52 @@ _REFUSED = str.maketrans("", "", "\0▅")
 """NUL ends a string inside the trainer, U+2585 is its own mark for an unknown: it skips lines that hold one."""
 
 
-class Roll(NamedTuple):
-    """The corpus as seen by the sampler: one entry per row."""
+REASONS = (None, "tokenizer.budget", "tokenizer.empty", "tokenizer.language")
+"""What a verdict's numbers say: taken, or why not."""
+TAKEN, BUDGET, EMPTY, LANGUAGE = range(4)
 
-    ids: list[str]
+
+class Roll(NamedTuple):
+    """The corpus as seen by the sampler: one entry per row, 18 bytes of memory each where shards are mapped."""
+
+    ids: pa.ChunkedArray
+    """Those of the shards themselves, a chunk per batch: not copied from a mapped file."""
+    keys: np.ndarray
+    """uint64, a hash of the id: the order in which documents are taken."""
     sizes: np.ndarray
     """int64, UTF-8 bytes of the text; 0 for null."""
-    langs: np.ndarray
-    """object array of language codes, `und` where none is known."""
+    codes: np.ndarray
+    """int16, numbers of the languages in `languages`."""
+    languages: list[str]
+    """Codes of languages, `und` where none is known."""
+
+    def of(self, lang: str) -> np.ndarray:
+        """bool per row: is it in that language?"""
+        return self.codes == self.languages.index(lang)
 
 
 def call(stores: list[Store]) -> Roll:
-    """Ids, byte sizes and languages of every row of `stores`, in store order."""
-    ids: list[str] = []
-    sizes, langs = [np.zeros(0, np.int64)], [np.zeros(0, object)]
+    """Ids, byte sizes and languages of every row of `stores`, in store order. Of the texts only their lengths are read."""
+    import xxhash
+
+    ids, languages = [], dict[str, int]()
+    keys, sizes, codes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int16)]
     for batch in _batches(stores):
-        ids += batch.column("id").to_pylist()
-        sizes.append(
-            pc.fill_null(pc.binary_length(batch.column("text")), 0).to_numpy(zero_copy_only=False).astype(np.int64)
-        )
-        langs.append(pc.fill_null(batch.column("lang"), NO_LANGUAGE).to_numpy(zero_copy_only=False).astype(object))
-    return Roll(ids, np.concatenate(sizes), np.concatenate(langs))
+        ids.append(batch.column("id").cast(pa.large_string()))
+        hashes = (xxhash.xxh3_64_intdigest(_SALT + name.encode()) for name in ids[-1].to_pylist())
+        keys.append(np.fromiter(hashes, np.uint64, len(batch)))
+        length = pc.fill_null(pc.binary_length(batch.column("text")), 0)
+        sizes.append(length.to_numpy(zero_copy_only=False).astype(np.int64))
+        coded = pc.fill_null(batch.column("lang"), NO_LANGUAGE).dictionary_encode()
+        known = [languages.setdefault(lang, len(languages)) for lang in coded.dictionary.to_pylist()]
+        codes.append(np.asarray([*known, 0], np.int16)[coded.indices.to_numpy(zero_copy_only=False)])
+    return Roll(
+        pa.chunked_array(ids, pa.large_string()),
+        np.concatenate(keys),
+        np.concatenate(sizes),
+        np.concatenate(codes),
+        list(languages),
+    )
 
 
 def shares(roll: Roll, balance: str | Mapping[str, float], budget: int) -> dict[str, float]:
@@ -53,8 +79,8 @@ def shares(roll: Roll, balance: str | Mapping[str, float], budget: int) -> dict[
     `corpus`: in proportion to the corpus. `even`: the same for every language. A mapping: by its weights, nothing for a
     language it does not name. What a language cannot fill goes to the others in the same proportion.
     """
-    have = {lang: float(roll.sizes[roll.langs == lang].sum()) for lang in sorted(set(roll.langs.tolist()))}
-    have = {lang: size for lang, size in have.items() if size}
+    totals = np.bincount(roll.codes, weights=roll.sizes, minlength=len(roll.languages))
+    have = {lang: float(size) for lang, size in sorted(zip(roll.languages, totals.tolist())) if size}
     if isinstance(balance, str):
         weights = have if balance == "corpus" else dict.fromkeys(have, 1.0)
     else:
@@ -74,31 +100,30 @@ def shares(roll: Roll, balance: str | Mapping[str, float], budget: int) -> dict[
     return given
 
 
-def choose(roll: Roll, given: Mapping[str, float]) -> list[str | None]:
-    """Per row: None where it is taken, else why not: `tokenizer.empty`, `tokenizer.language`, `tokenizer.budget`.
+def choose(roll: Roll, given: Mapping[str, float]) -> np.ndarray:
+    """Per row (int8, numbers of `REASONS`): is it taken, and why not?
 
     A document is taken while its language's budget is not yet spent, so that the sample may exceed it by one document.
     """
-    verdict: list[str | None] = ["tokenizer.budget"] * len(roll.ids)
-    spent = dict.fromkeys(given, 0.0)
-    for row in ranks(roll.ids):
-        size, lang = int(roll.sizes[row]), roll.langs[row]
-        if size == 0:
-            verdict[row] = "tokenizer.empty"
-        elif lang not in given:
-            verdict[row] = "tokenizer.language"
-        elif spent[lang] < given[lang]:
-            verdict[row] = None
-            spent[lang] += size
+    verdict = np.full(len(roll.sizes), LANGUAGE, np.int8)
+    order = np.argsort(roll.keys, kind="stable")
+    for code, lang in enumerate(roll.languages):
+        if lang in given:
+            rows = order[roll.codes[order] == code]
+            sizes = roll.sizes[rows]
+            verdict[rows] = np.where(np.cumsum(sizes) - sizes < given[lang], TAKEN, BUDGET)
+    verdict[roll.sizes == 0] = EMPTY
     return verdict
 
 
-def ranks(ids: list[str]) -> np.ndarray:
-    """Row numbers in the order of the hash of their ids."""
-    import xxhash
-
-    keys = np.asarray([xxhash.xxh3_64_intdigest(_SALT + i.encode()) for i in ids], dtype=np.uint64)
-    return np.argsort(keys, kind="stable")
+def ledger(roll: Roll, verdict: np.ndarray) -> pa.Table:
+    """The ledger of a sample: nothing comes out of a row; its reason where it was not taken."""
+    parts, at = [Ledger.rows([])], 0
+    for ids in roll.ids.chunks:
+        reasons = [REASONS[number] for number in verdict[at : at + len(ids)].tolist()]
+        parts.append(Ledger.rows(ids, out=pa.nulls(len(ids), pa.large_string()), reason=reasons))
+        at += len(ids)
+    return Ledger.concat(parts)
 
 
 def texts(stores: list[Store], wanted: np.ndarray) -> Iterator[tuple[str, str]]:
@@ -119,19 +144,19 @@ def probe(roll: Roll, taken: np.ndarray, budget: int) -> tuple[np.ndarray, str]:
         if outside.any()
         else (taken, "documents of the sample itself")
     )
-    chosen, spent = np.zeros(len(roll.ids), dtype=bool), 0
-    for row in ranks(roll.ids)[::-1]:
-        if pool[row] and spent < budget:
-            chosen[row] = True
-            spent += int(roll.sizes[row])
+    order = np.argsort(roll.keys, kind="stable")[::-1]
+    rows = order[pool[order]]
+    sizes = roll.sizes[rows]
+    chosen = np.zeros(len(pool), dtype=bool)
+    chosen[rows[np.cumsum(sizes) - sizes < budget]] = True
     return chosen, what
 
 
 def account(stores: list[Store], roll: Roll, taken: np.ndarray) -> dict[str, Any]:
     """What the sample holds: documents, bytes, languages, stated licences."""
-    langs = sorted(set(roll.langs[taken].tolist()))
+    langs = sorted(roll.languages[code] for code in np.unique(roll.codes[taken]).tolist())
     by_language = {
-        lang: {"documents": int((here := taken & (roll.langs == lang)).sum()), "bytes": int(roll.sizes[here].sum())}
+        lang: {"documents": int((here := taken & roll.of(lang)).sum()), "bytes": int(roll.sizes[here].sum())}
         for lang in langs
     }
     return {

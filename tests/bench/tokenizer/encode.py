@@ -1,98 +1,153 @@
-"""MB/s of tokenising real text on one core: SentencePiece on lists, words of a column once, the Hugging Face tokenizer.
+"""MB/s of tokenising real text on one core, by every library that reads the tokenizer, and of `pack`; the ids of all are compared.
 
-    python tests/bench/tokenizer/encode.py [--megabytes 20] [--vocab-size 32768]
+    python tests/bench/tokenizer/encode.py [--megabytes 4] [--pack-megabytes 34] [--vocab-size 32768]
 
-Text: Korean technical Markdown, Korean film reviews, the English Python manual (`../shared/data`), in thirds. The tokenizer is
-trained on a sample of the same. Times are CPU seconds of this process; the ids of all three are compared.
+Text: Korean technical Markdown, the English Python manual, Korean film reviews (`../shared/data`); the first `--megabytes` of each, for
+`pack` the first `--pack-megabytes`. The tokenizers are trained on the same. Times are CPU seconds of this process, one thread; each
+way begins with nothing remembered. Printed as Markdown: RESULTS.md is what it printed.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import lzma
 import os
 import sys
 import tempfile
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("RAYON_NUM_THREADS", "1")
 REPO = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPO))
-SOURCES = (
-    ("C-cpp-docs-ko.jsonl.xz", "markdown"),
-    ("C-nsmc-reviews.jsonl.xz", "text"),
-    ("C-python311-rst-en.jsonl.xz", "text"),
-)
+SOURCES = {
+    "Korean Markdown": ("C-cpp-docs-ko.jsonl.xz", "markdown"),
+    "English manual": ("C-python311-rst-en.jsonl.xz", "text"),
+    "Korean reviews": ("C-nsmc-reviews.jsonl.xz", "text"),
+}
+KINDS = {
+    "byte_bpe, llama3": {"model_type": "byte_bpe", "pattern": "llama3"},
+    "byte_bpe, gpt4o": {"model_type": "byte_bpe", "pattern": "gpt4o"},
+    "byte_bpe, qwen": {"model_type": "byte_bpe", "pattern": "qwen"},
+    "bpe": {"model_type": "bpe"},
+    "unigram": {"model_type": "unigram"},
+}
+READERS = ("SentencePiece", "tokenizers", "tiktoken", "gigatoken", "Encoder")
 
 
-def texts(budget: int) -> list[str]:
-    """About `budget` bytes, a third of each source, in its order."""
-    found = []
-    for name, field in SOURCES:
-        size = 0
-        with lzma.open(REPO.parent / "shared" / "data" / name, "rt", encoding="utf-8") as rows:
-            for row in rows:
-                found.append(json.loads(row)[field])
-                size += len(found[-1].encode())
-                if size > budget / len(SOURCES):
-                    break
+def texts(name: str, budget: int) -> list[str]:
+    """About `budget` bytes of a source, in its order; all of it where it has fewer."""
+    file, field = SOURCES[name]
+    found, size = [], 0
+    with lzma.open(REPO.parent / "shared" / "data" / file, "rt", encoding="utf-8") as rows:
+        for row in rows:
+            found.append(json.loads(row)[field])
+            size += len(found[-1].encode())
+            if size > budget:
+                break
+    return found
+
+
+def store_of(given: list[str], path: str):
+    """A committed DOCUMENT store of one shard."""
+    import pyarrow as pa
+
+    from pipeline.schema import DOCUMENT, doc_id
+    from pipeline.storage.ledger import Ledger
+    from pipeline.storage.store import Store
+
+    store = Store(path)
+    rows = [
+        dict.fromkeys(DOCUMENT.names) | {"id": doc_id("bench", str(n)), "text": text, "lang": "und"}
+        for n, text in enumerate(given)
+    ]
+    table = pa.Table.from_pylist(rows, schema=DOCUMENT)
+    store.put(0, table, Ledger.rows(table["id"]), key="bench", stage="ingest")
+    store.commit_manifest({"stage": "ingest", "shape": "DOCUMENT", "key": "k", "lineage": {}, "schema": []}, [0])
+    return store
+
+
+def ways(folder: Path, kind: str, given: list[str]):
+    """By reader: a function that gives the ids of all texts end to end, made anew each time."""
+    import numpy as np
+    import pyarrow as pa
+    from transformers import AutoTokenizer
+
+    from stages.models.encoder import Encoder
+    from stages.models.fast_ids import faster
+
+    column, encoder = pa.array(given, pa.large_string()), Encoder(folder)
+    encoder.encode_column(column.slice(0, 1))
+    hub = AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer
+    hub.encode_special_tokens = True
+    flat = lambda parts: [number for part in parts for number in part]  # noqa: E731
+    found = {"tokenizers": lambda: flat(one.ids for one in hub.encode_batch_fast(given, add_special_tokens=False))}
+    fast = faster(hub, None)
+    if fast is not None:
+        found["gigatoken"] = lambda: fast._fast(column)[0]
+    if kind.startswith("byte_bpe"):
+        import tiktoken
+
+        said = json.loads((folder / "tiktoken.json").read_text())
+        lines = (line.split() for line in (folder / "ranks.tiktoken").read_bytes().splitlines())
+        ranks = tiktoken.Encoding("it", mergeable_ranks={base64.b64decode(a): int(b) for a, b in lines}, **said)
+        found["tiktoken"] = lambda: flat(ranks.encode_ordinary(text) for text in given)
+    else:
+        import sentencepiece
+
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(folder / "tokenizer.model"))
+        found["SentencePiece"] = lambda: np.concatenate(pieces.encode(given, return_type="numpy", num_threads=1))
+    found["Encoder"] = lambda: encoder.encode_column(column)[0]
     return found
 
 
 def main() -> None:
-    import pyarrow as pa
-    from transformers import AutoTokenizer
+    import numpy as np
 
     from pipeline.engine.pool import Inline
     from pipeline.engine.stage import Inputs
-    from pipeline.schema import DOCUMENT, doc_id
-    from pipeline.storage.ledger import Ledger
     from pipeline.storage.store import Store
-    from stages.models.encoder import Encoder
+    from stages.pack import Pack
     from stages.tokenizer import Tokenizer
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--megabytes", type=float, default=20.0)
+    parser.add_argument("--megabytes", type=float, default=4.0)
+    parser.add_argument("--pack-megabytes", type=float, default=34.0)
     parser.add_argument("--vocab-size", type=int, default=32768)
     asked = parser.parse_args()
-    given = texts(int(asked.megabytes * 1e6))
-    size = sum(len(text.encode()) for text in given) / 1e6
-    column = pa.array(given, pa.large_string())
+    named = ("sentencepiece", "tokenizers", "tiktoken", "gigatoken")
+    print(", ".join(f"{name} {version(name)}" for name in named))
+    print(f"\n| tokenizer | text, MB | {' | '.join(READERS)} | pack | ids |\n|{'---|' * (len(READERS) + 4)}")
+    given = {name: texts(name, int(asked.megabytes * 1e6)) for name in SOURCES}
+    larger = {name: texts(name, int(asked.pack_megabytes * 1e6)) for name in SOURCES}
     with tempfile.TemporaryDirectory() as folder:
-        docs = Store(f"{folder}/docs")
-        rows = [
-            dict.fromkeys(DOCUMENT.names) | {"id": doc_id("bench", str(n)), "text": text, "lang": "und"}
-            for n, text in enumerate(given)
-        ]
-        table = pa.Table.from_pylist(rows, schema=DOCUMENT)
-        docs.put(0, table, Ledger.rows(table["id"]), key="bench", stage="ingest")
-        for kind in ("bpe", "unigram"):
-            began = time.process_time()
+        corpus = store_of([text for some in given.values() for text in some], f"{folder}/docs")
+        stores = {name: store_of(some, f"{folder}/{number}") for number, (name, some) in enumerate(larger.items())}
+        for kind, options in KINDS.items():
             sink = Store(f"{folder}/{kind}")
-            Tokenizer(vocab_size=asked.vocab_size, model_type=kind, sample_mb=asked.megabytes / 2).run(
-                Inputs({"of": [docs]}), sink, Inline()
+            Tokenizer(vocab_size=asked.vocab_size, probe_mb=0.2, **options).run(
+                Inputs({"of": [corpus]}), sink, Inline()
             )
-            print(f"{kind}: trained on {asked.megabytes / 2:g} MB in {time.process_time() - began:.1f} s of all cores")
-            encoder, hub = Encoder(sink.artefact()), AutoTokenizer.from_pretrained(str(sink.artefact()))
-            encoder.encode_column(column.slice(0, 1))
-            ways = {
-                "column": encoder.encode_column(column)[0].tolist,
-                "lists": lambda: [token for one in encoder.encode(given) for token in one.tolist()],
-                "hugging face": lambda: [
-                    token
-                    for one in hub(given, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-                    for token in one
-                ],
-            }
-            ids = {}
-            for name, way in ways.items():
+            for name, some in given.items():
+                size = sum(len(text.encode()) for text in some) / 1e6
+                speeds, ids = {}, {}
+                for reader, way in ways(sink.artefact(), kind, some).items():
+                    began = time.process_time()
+                    ids[reader] = way()
+                    speeds[reader] = f"{size / (time.process_time() - began):.1f}"
+                same = all(np.array_equal(ids["tokenizers"], one) for one in ids.values())
+                whole = sum(len(text.encode()) for text in larger[name]) / 1e6
                 began = time.process_time()
-                ids[name] = way()
-                spent = time.process_time() - began
-                print(f"  {name:<13} {size / spent:6.1f} MB/s  {len(ids[name]):,} tokens")
-            assert ids["column"] == ids["lists"] == ids["hugging face"]
+                packed = Store(f"{folder}/{kind}-{name}")
+                Pack().run(Inputs({"of": [stores[name]], "tokenizer": [sink]}), packed, Inline())
+                pack = f"{whole / (time.process_time() - began):.1f}"
+                cells = [speeds.get(reader, "-") for reader in READERS]
+                count = f"{len(ids['tokenizers']):,} {'the same' if same else 'DIFFER'}"
+                print(f"| {kind} | {name}, {size:.1f} | {' | '.join(cells)} | {pack} | {count} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.pack.layout import best_fit, concat
+from stages.pack.layout import best_fit, bucketed, concat, widths
 
 lengths = st.lists(st.integers(0, 60), max_size=60)
 
 
-@pytest.mark.parametrize("how", [concat, best_fit])
+@pytest.mark.parametrize("how", [concat, best_fit, bucketed])
 @settings(deadline=None, max_examples=200)
 @given(sizes=lengths, seq_len=st.integers(1, 25))
 def test_every_token_once(how, sizes, seq_len):
@@ -45,3 +45,13 @@ def test_windows_are_packed_apart(monkeypatch):
     monkeypatch.setattr("stages.pack.layout.WINDOW", 4)
     lay = best_fit(np.full(10, 3), 6)
     assert lay.row.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+@settings(deadline=None, max_examples=100)
+@given(sizes=lengths, seq_len=st.integers(1, 25))
+def test_buckets_hold_rows_of_like_length(sizes, seq_len):
+    lay = bucketed(np.array(sizes, dtype=np.int64), seq_len)
+    wide = widths(lay.length, seq_len)
+    assert len(set(lay.row.tolist())) == len(lay.row) and (np.diff(wide) >= 0).all()
+    assert (lay.length <= wide).all() and (wide < 2 * np.maximum(lay.length, 1)).all()
+    assert sorted(lay.length.tolist()) == sorted(best_fit(np.array(sizes), seq_len).length.tolist())

@@ -137,3 +137,19 @@ def test_any_hugging_face_tokenizer(tmp_path, documents, tokenizer):
 def test_bad_options_are_refused(given):
     with pytest.raises(OptionError):
         Pack.build(given, "pack")
+
+
+def test_the_report_says_padding_and_what_was_cut(documents, packed):
+    """Recounted from the rows: room of a bucketed row is its bucket's width, of the others `seq_len`."""
+    from pipeline.inspection.sections import Samples
+    from stages.pack.report import section
+
+    for method in ("best_fit", "concat", "bucketed"):
+        store = packed(documents, method, seq_len=64, method=method)
+        sizes = [len(row) for row in store.table()["input_ids"].to_pylist()]
+        room = sum(min(64, 1 << (size - 1).bit_length()) for size in sizes) if method == "bucketed" else 64 * len(sizes)
+        kept = store.ledgers().filter(pa.compute.is_valid(store.ledgers()["out"]))["id"].to_pylist()
+        cut = sum(kept.count(name) > 1 for name in set(kept)) / len(set(kept))
+        page = section([store], Samples(None))
+        assert f"{100 * (1 - sum(sizes) / room):.2f}" in page and f"{100 * cut:.2f}" in page
+    assert section([documents], Samples(None)) == ""
