@@ -14,7 +14,7 @@ from pipeline.errors import MaetdolError
 from pipeline.inspection.charts import number
 from pipeline.storage.store import ARTEFACT, Store
 from stages.models.inference.chain import ChainLink
-from stages.models.inference.folder import CARD
+from stages.models.inference.folder import CARD, page_of
 
 TASKS = {"artefact:encoder": "fill-mask", "artefact:reward": "text-classification"}
 """The Hub's word for what a model does; `text-generation` for all others."""
@@ -54,8 +54,10 @@ def page(store: Store, stores: dict[str, Store]) -> str:
     measured = list(figures(receipt.content_hash, stores.values()))
     task = TASKS.get(store.shape or "", "text-generation")
     base = bases(manifest)
+    licence = base_licence(base, stores)
     head = ModelCardData(
         language=languages(above) or None,
+        **licence,
         library_name="peft" if store.shape == "artefact:adapter" else "transformers",
         pipeline_tag=task,
         tags=["maetdol", card["objective"], card["method"]],
@@ -69,7 +71,7 @@ def page(store: Store, stores: dict[str, Store]) -> str:
     )  # fmt: skip
     parts = [
         f"# {store.name}",
-        _made(store, card, base, receipt.notes),
+        _made(store, card, base, receipt.notes, _cell(licence.get("license_name") or licence.get("license") or "")),
         f"{DATA}\n\n{_data(above, receipt)}",
         "## How it was measured\n\n" + _measured(measured, receipt.notes),
         "## Use\n\n" + _use(store, base),
@@ -132,11 +134,33 @@ def figures(content_hash: str, stores: Any) -> Iterator[Figure]:
                     yield Figure(store.name, name, value, model.get("intervals", {}).get(name))
 
 
-def _made(store: Store, card: dict[str, Any], base: list[str], notes: dict[str, Any]) -> str:
+def base_licence(base: Sequence[str], stores: dict[str, Store]) -> dict[str, str]:
+    """`license`, and where it has them `license_name` and `license_link`, of the model from elsewhere below `base`, as its own page states
+    them; empty where there is none, or none is stated."""
+    from huggingface_hub import ModelCard
+    from yaml import YAMLError
+
+    for ref in base:
+        if ref in stores:
+            if found := base_licence(bases(stores[ref].require()), stores):
+                return found
+        elif (page := page_of(ref)) is not None:
+            try:
+                data = ModelCard(page.read_text(encoding="utf-8")).data.to_dict()
+            except (ValueError, OSError, YAMLError):  # a page that is none says nothing
+                continue
+            if isinstance(data.get("license"), str):
+                names = ("license", "license_name", "license_link")
+                return {name: data[name] for name in names if isinstance(data.get(name), str)}
+    return {}
+
+
+def _made(store: Store, card: dict[str, Any], base: list[str], notes: dict[str, Any], licence: str) -> str:
     kind = {"artefact:adapter": "An adapter", "artefact:encoder": "An encoder", "artefact:reward": "A reward model"}
     rows = {
         "Objective": f"{card['objective']}, method {card['method']}",
         "Base": ", ".join(f"`{one}`" for one in base) or "none: trained from scratch",
+        "Licence of the base, as its page states it": (licence or "not stated") if base else None,
         "Content hashes below it": ", ".join(f"`{one}`" for one in card.get("made_from") or []) or None,
         "Weights": f"{card['parameters']:,}, {card['trained_parameters']:,} of them trained",
         "Steps": f"{card['steps']:,} ({notes['batch']})" if notes.get("batch") else f"{card['steps']:,}",

@@ -22,6 +22,8 @@ from pipeline.storage.store import ARTEFACT, Store
 CARD = "maetdol.json"
 PARTS = ("*.safetensors", "*.json", "*.jsonl", "*.jinja", "*.model", "*.txt", "*.tiktoken", "LICEN[CS]E*", "NOTICE*")
 """Files of a model folder that are read: weights in safetensors, configurations, tokenizers, templates, licences. No code, nothing pickled."""
+PAGE = "README.md"
+"""What a model is and under which licence; no part of its content."""
 HUB = re.compile(r"hf://([\w.\-]+/[\w.\-]+)(?:@([\w.\-/]+))?/?")
 
 
@@ -141,7 +143,7 @@ def fetched(address: str) -> ModelFolder:
 
     disable_progress_bars()
     try:
-        folder = Path(snapshot_download(match[1], revision=match[2], allow_patterns=list(PARTS)))
+        folder = Path(snapshot_download(match[1], revision=match[2], allow_patterns=[*PARTS, PAGE]))
     except (OSError, ValueError, RevisionResolutionError) as fault:
         raise SourceError(
             f"{address} cannot be fetched: {type(fault).__name__}: {str(fault).strip().splitlines()[0][:200]}",
@@ -149,6 +151,17 @@ def fetched(address: str) -> ModelFolder:
             f"where there is one (`hf download {match[1]} --revision {match[2]}`) and give the folder",
         ) from None
     return ModelFolder(folder, f"hf://{match[1]}@{folder.name}")
+
+
+def page_of(ref: str) -> Path | None:
+    """The README.md beside a model from elsewhere (a folder, or `hf://org/name@revision` as it lies in the cache); None where none is there."""
+    folder = Path(ref)
+    if match := HUB.fullmatch(ref):
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(match[1], PAGE, revision=match[2])
+        return Path(found) if isinstance(found, str) else None
+    return folder / PAGE if (folder / PAGE).is_file() else None
 
 
 def adopt(ref: str, sink: Store) -> str:

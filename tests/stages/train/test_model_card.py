@@ -129,3 +129,23 @@ def test_shares_of_rows():
     )
     many = shares({f"L{n:02d}": 100 - n for n in range(20)}, sum(100 - n for n in range(20)))
     assert many.count(",") == 12 and many.endswith("8 others 37%")
+
+
+@pytest.mark.parametrize("stated, told", [
+    ("license: apache-2.0", {"license": "apache-2.0"}), ("license: other\nlicense_name: gemma\nlicense_link: https://x.example/terms", {"license": "other", "license_name": "gemma", "license_link": "https://x.example/terms"}),
+    ("tags: [a]", {}), ("license: [", {}),
+])  # fmt: skip
+def test_the_licence_of_the_base_is_on_the_card(root, tmp_path, stated, told):
+    """Of the model from elsewhere that stands below all: below a step of this root too."""
+    from huggingface_hub import ModelCard
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "README.md").write_text(f"---\n{stated}\n---\n# A model", encoding="utf-8")
+    base, tuned = Store(tmp_path / "base"), Store(tmp_path / "tuned")
+    seal(base, "train", "artefact:model", {"of": ["pages"], "base": [str(elsewhere)]})
+    text = page(tuned, {store.name: store for store in (base, tuned)})
+    head = ModelCard(text).data.to_dict()
+    assert {name: head[name] for name in ("license", "license_name", "license_link") if name in head} == told
+    named = told.get("license_name") or told.get("license") or "not stated"
+    assert f"| Licence of the base, as its page states it | {named} |" in text
