@@ -173,3 +173,17 @@ def test_killed_layouts_go_on(to, tokens_store, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "run_task", real)
     export(tokens_store, tmp_path / "out", to=to, size=2000)
     assert digests(tmp_path / "out") == digests(tmp_path / "clean")
+
+
+def test_pieces_of_a_document_are_ordered_by_where_they_stand_in_it(make_rows_store, tmp_path):
+    """best_fit puts the end of a long document into an earlier row than its begin."""
+
+    def piece(name, start, end, offset):
+        return {"id": name, "start": start, "end": end, "offset": offset}
+
+    rows = [
+        {"id": f"{0:032x}", "input_ids": [4, 5, 9], "docs": [piece("a", 0, 2, 3), piece("b", 2, 3, 0)]},
+        {"id": f"{1:032x}", "input_ids": [1, 2, 3], "docs": [piece("a", 0, 3, 0)]},
+    ]
+    export(make_rows_store("TOKENS", rows), tmp_path, to="mds", unit="documents")
+    assert list(mds_samples(tmp_path)) == [("a", [1, 2, 3, 4, 5]), ("b", [9])]
