@@ -2,8 +2,8 @@
 
 Three habits decide what Korean and Western pages read like. Every Korean label (`euc-kr`, `ks_c_5601-1987`, ...) means
 CP949, because that is what pages so labelled hold and a strict EUC-KR decoder loses 8,822 syllables. A Western
-single-byte label decodes *any* bytes, so it proves nothing: it gives way to valid UTF-8 and to a contradicting label
-that decodes cleanly. And whatever is not taken at its first word is counted, so that a crawl's ledger shows it.
+single-byte label decodes *any* bytes, so it proves nothing: it gives way to valid UTF-8, to a contradicting label
+that decodes cleanly, and to what is surely Chinese or Japanese (`east_asian`). And whatever is not taken at its first word is counted, so that a crawl's ledger shows it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from stages.ingest.east_asian import east_asian
 from stages.ingest.html import tags
 
 KOREAN = frozenset(
@@ -327,14 +328,15 @@ def _possible(data: bytes, name: str) -> bool:
 
 
 def _contradicted(data: bytes, name: str, learnt: str, html: bool) -> bool:
-    """Does a label stand against better evidence: a Western one against a meta tag that fits, any against Korean text?"""
+    """Does a label stand against better evidence: a Western one against a meta tag that fits or against Chinese and Japanese text,
+    any against Korean text?"""
     if data.isascii():
         return False
     if name in WESTERN and learnt == "header" and html:
         other = codec(meta_label(data))
         if other is not None and other not in WESTERN and _strict(data, other) is not None:
             return True
-    return name != "cp949" and _korean(data, SURE)
+    return name != "cp949" and (_korean(data, SURE) or (name in WESTERN and east_asian(data) is not None))
 
 
 def _strict(data: bytes, name: str) -> str | None:
@@ -368,6 +370,8 @@ def detect(data: bytes) -> str:
 
     if _korean(data):
         return "cp949"
+    if (name := east_asian(data)) is not None:
+        return name
     guess = codec(detect_encoding(data[:DETECT], html5_compatible=False))
     return guess if guess not in (None, "utf-8") else "cp1252"
 
