@@ -140,7 +140,7 @@ def _obey() -> None:
         )
         sys.exit(1)
     except Exception as fault:  # the last guard: whatever it is, the user gets one line
-        from pipeline.engine.pool import message_of
+        from pipeline.engine.guard import message_of
 
         _trace(fault)
         print(

@@ -11,36 +11,29 @@ import itertools
 import logging
 import os
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pipeline import own_folders
-from pipeline.engine import progress, stop
-from pipeline.engine.watchdog import watchdog
-from pipeline.errors import HeadLost, InfraError, MaetdolError, ShardFailed, StoreError, UsageError, WorkError
-from pipeline.storage.shards import clock
+from pipeline.engine import on_worker, progress, stop
+from pipeline.engine.guard import Failure, brief, guarded, name_of
+from pipeline.errors import HeadLost, InfraError, StoreError, UsageError, WorkError
 
 RETRIES, BACKOFF = 4, 1.0
 """Infrastructure faults are tried again this often, waiting 1, 2, 4, 8 seconds."""
 CHECK_EVERY, GONE = 5.0, 20.0
 """Seconds between two looks at the head of the cluster while nothing comes back, and after which one that does not answer is
 gone. Ray itself waits a minute, and then ends the process without a word of ours."""
+NODES_LOST = 20
+"""Nodes that may go away under one task, none of them counted as a try."""
+LEAST_MEMORY = 1 << 30
+"""What a task without `memory` is taken to have had where it ran out of it, bytes."""
+INFRASTRUCTURE = ("ObjectLostError", "RaySystemError", "RuntimeEnvSetupError", "OwnerDiedError")
+"""Faults of Ray that say nothing of the task, besides those of workers and nodes."""
 CAREFUL = 2
 """From this try on a task at which workers die is worked on row by row first, so that the row is known."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A task that raised: what it was called, and why."""
-
-    task: str
-    message: str
-    trace: str = ""
-    error: MaetdolError | None = None
-    """The expected error, where it was one; None for an unexpected exception."""
 
 
 class Pool(Protocol):
@@ -62,93 +55,6 @@ class Pool(Protocol):
 
 
 log = logging.getLogger("maetdol.pool")
-MOST_LINES = 1_000
-"""Log lines of one task that a worker sends to the driver."""
-
-
-def name_of(task: Any) -> str:
-    return str(getattr(task, "name", task))[:200]
-
-
-def guarded(fn: Callable[[Any], Any], task: Any) -> Any:
-    """`fn(task)`, or a Failure. Infrastructure faults are raised on, for the pool to try again."""
-    clock.restart()
-    began = time.monotonic()
-    try:
-        with watchdog.over(name_of(task)):
-            made = fn(task)
-        log.debug("%s: done in %.1f s", name_of(task), time.monotonic() - began)
-        return made
-    except InfraError:
-        raise
-    except MaetdolError as fault:
-        return Failure(name_of(task), str(fault), _frames(fault.__cause__) if fault.__cause__ else "", error=fault)
-    except Exception as fault:  # the pool is one of the two files where this is right
-        return Failure(name_of(task), message_of(fault), _frames(fault))
-
-
-def message_of(fault: BaseException) -> str:
-    """An unexpected exception in one line: its type, where it was raised, and what it says."""
-    frames = traceback.extract_tb(fault.__traceback__)
-    position = f" at {os.path.basename(frames[-1].filename)}:{frames[-1].lineno} in {frames[-1].name}" if frames else ""
-    return f"{type(fault).__name__}{position}: {' '.join(_brief(fault).split())}"
-
-
-def _frames(fault: BaseException) -> str:
-    """The frames of a traceback without the values in its message: a message may quote the text of the corpus. With
-    MAETDOL_DEBUG set all of it."""
-    if progress.debugging():
-        return "".join(traceback.format_exception(fault))
-    return "".join(traceback.format_tb(fault.__traceback__)) + type(fault).__name__
-
-
-def _brief(fault: BaseException) -> str:
-    """A message safe to log: an exception can quote the text it met, so long ones are cut."""
-    if isinstance(fault, UnicodeError):
-        return "text that is not valid Unicode"
-    text = str(fault)
-    return text if len(text) <= 300 else text[:300] + "..."
-
-
-def narrowed(work: Callable[[Any], Any], batch: Any, where: str, row: int) -> Any:
-    """`work(batch)`; an unexpected exception becomes a ShardFailed that names the row (`row`: the batch's first)."""
-    try:
-        return work(batch)
-    except MaetdolError:
-        raise
-    except Exception as fault:
-        bad = _first_bad(work, batch)
-        rows = f"row {row + bad}" if bad is not None else f"rows {row}..{row + len(batch)}"
-        who = f" (id {batch.column('id')[bad].as_py()})" if bad is not None and "id" in batch.schema.names else ""
-        last = traceback.extract_tb(fault.__traceback__)[-1]
-        at = f"{os.path.basename(last.filename)}:{last.lineno}"
-        raise ShardFailed(
-            f"{where}, {rows}{who}: {type(fault).__name__} at {at}",
-            "look at that row with `maetdol inspect`; other shards go on",
-        ) from fault
-
-
-def _first_bad(work: Callable[[Any], Any], batch: Any) -> int | None:
-    """Index of the first row that raises alone, or None."""
-    for index in range(len(batch)):
-        try:
-            work(batch.slice(index, 1))
-        except Exception:  # whatever it raises is what we look for
-            return index
-    return None
-
-
-def each_row(worker: Callable[[], Callable[[Any], Any]], batch: Any, where: str, row: int) -> Iterator[str]:
-    """Works on each row of the batch alone with what `worker` gives, and before that says which it is (`row`: the batch's
-    first). Nothing comes of it."""
-    work = worker()
-    for index in range(len(batch)):
-        who = f" (id {batch.column('id')[index].as_py()})" if "id" in batch.schema.names else ""
-        yield f"{where}, row {row + index}{who}"
-        try:
-            work(batch.slice(index, 1))
-        except Exception:  # what fails is met by `narrowed`
-            continue
 
 
 class Inline:
@@ -193,7 +99,8 @@ WORKER_ENV = {
 
 
 class OnRay:
-    """On Ray: a local instance by default, a cluster by `address`. At most `window` tasks are in flight.
+    """On Ray: a local instance by default, a cluster by `address`. At most `window` tasks are in flight. Tasks wait up to `wait`
+    seconds for hardware the cluster lacks.
 
     `workers` bounds the tasks in flight and so the memory; a worker process is reused, so that models and compiled
     kernels load once.
@@ -205,6 +112,7 @@ class OnRay:
         address: str | None = None,
         window: int | None = None,
         memory: int | None = None,
+        wait: float = 0,
     ):
         os.environ.setdefault("RAY_DATA_USE_DATASOURCE_V2", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -212,7 +120,7 @@ class OnRay:
 
         self.ray = ray
         self.workers = workers or (os.cpu_count() or 1)
-        self.memory = memory
+        self.memory, self.wait = memory, wait
         self._gone = False
         self._started = not ray.is_initialized()
         if self._started:
@@ -255,7 +163,7 @@ class OnRay:
         except Exception as fault:  # what cannot start says so in many ways, a plain Exception among them
             where = address or "on this machine"
             raise WorkError(
-                f"Ray did not start {where}: {_brief(fault)}",
+                f"Ray did not start {where}: {brief(fault)}",
                 "try again, set run.address, or use `run: {pool: inline}`",
             ) from None
 
@@ -273,9 +181,7 @@ class OnRay:
         try:
             yield from self._each(fn, tasks, memory, gpus, workers)
         except (RayError, ConnectionError) as fault:  # of a task they are met in _get(); here Ray itself fails
-            raise self._lost(
-                f"{type(fault).__name__}: {str(fault).splitlines()[0][:200] if str(fault) else ''}"
-            ) from None
+            raise self._lost(_first_line(fault)) from None
 
     def _lost(self, why: str) -> HeadLost:
         self._gone = True
@@ -298,93 +204,126 @@ class OnRay:
     def _each(
         self, fn: Callable[[Any], Any], tasks: Iterable[Any], memory: int | None, gpus: float, workers: int | None
     ) -> Iterator[Any]:
-        ray = self.ray
-        self._fits(gpus, memory or self.memory)
-        resources: dict[str, Any] = {"num_cpus": 1, "num_gpus": gpus, "memory": memory or self.memory}
-        remote, careful = (ray.remote(max_retries=0, **resources)(run) for run in (_on_ray, _carefully_on_ray))
-        checked = time.monotonic()
-        waiting, window = enumerate(tasks), workers or self.window
-        flying: dict[Any, tuple[int, Any, int]] = {}
+        """Results in the order of the tasks. They wait here for those before them; the work itself waits for no slow task."""
         done: dict[int, Any] = {}
         give = 0
-        exhausted = False
-        while flying or done or not exhausted:
-            while not exhausted and len(flying) < window and len(done) + len(flying) < 4 * window:
-                try:
-                    index, task = next(waiting)
-                except StopIteration:
-                    exhausted = True
-                    break
-                flying[remote.remote(fn, task)] = (index, task, 0)
-            if flying:
-                ready, _ = ray.wait(list(flying), num_returns=1, timeout=CHECK_EVERY)
-                if not ready:
-                    self._check_workers()
-                if time.monotonic() - checked >= CHECK_EVERY:
-                    checked = time.monotonic()
-                    _show_lines()
-                for ref in ready:
-                    index, task, attempt = flying.pop(ref)
-                    outcome = self._get(ref, task, attempt)
-                    if isinstance(outcome, _Again):
-                        time.sleep(BACKOFF * 2**attempt)
-                        again = careful if outcome.died and attempt + 1 >= CAREFUL else remote
-                        flying[again.remote(fn, task)] = (index, task, attempt + 1)
-                    else:
-                        done[index] = outcome
+        for index, result in self._as_they_come(fn, tasks, memory or self.memory, gpus, workers or self.window):
+            done[index] = result
             while give in done:
                 yield done.pop(give)
                 give += 1
-        _show_lines()
 
-    def _get(self, ref: Any, task: Any, attempt: int) -> Any:
+    def _as_they_come(
+        self, fn: Callable[[Any], Any], tasks: Iterable[Any], memory: int | None, gpus: float, window: int
+    ) -> Iterator[tuple[int, Any]]:
+        """(index, result) of each task, whichever is done first; at most `window` tasks are under way or wait for another try."""
+        submit = self._submitter(fn, gpus)
+        patience = _Patience(partial(self._lacking, gpus, memory), self.wait)
+        waiting, checked = enumerate(tasks), time.monotonic()
+        flying: dict[Any, _Try] = {}
+        later: list[_Try] = []
+        while True:
+            now = time.monotonic()
+            due = [one for one in later if one.due <= now]
+            later = [one for one in later if one.due > now]
+            room = window - len(flying) - len(later) - len(due)
+            due += (_Try(index, task, memory) for index, task in itertools.islice(waiting, max(0, room)))
+            flying |= {submit(one): one for one in due}
+            pause = min([CHECK_EVERY, *(one.due - now for one in later)])
+            if not flying and not later:
+                break
+            if not flying:
+                time.sleep(max(0.0, pause))
+                continue
+            ready, _ = self.ray.wait(list(flying), num_returns=1, timeout=max(0.0, pause))
+            if time.monotonic() - checked >= CHECK_EVERY:
+                checked = time.monotonic()
+                on_worker.show_lines()
+                if not ready:
+                    self._check_workers()
+                    patience.check()
+            for ref in ready:
+                one = flying.pop(ref)
+                outcome = self._get(ref, one)
+                if isinstance(outcome, _Try):
+                    later.append(outcome)
+                else:
+                    patience.ends()
+                    yield one.index, outcome
+        on_worker.show_lines()
+
+    def _submitter(self, fn: Callable[[Any], Any], gpus: float) -> Callable[[_Try], Any]:
+        """What hands a task to Ray."""
+        calls = (on_worker.on_ray, on_worker.on_ray_carefully)
+        usual, careful = (self.ray.remote(max_retries=0, num_cpus=1, num_gpus=gpus)(call) for call in calls)
+
+        def submit(one: _Try) -> Any:
+            call = careful if one.died and one.attempt >= CAREFUL else usual
+            return call.options(memory=one.memory).remote(fn, one.task)
+
+        return submit
+
+    def _get(self, ref: Any, one: _Try) -> Any:
+        """The result of a task, its Failure, or its next try."""
         from ray import exceptions as faults
 
-        died = (faults.WorkerCrashedError, faults.OutOfMemoryError)
-        infrastructure = (
-            faults.WorkerCrashedError,
-            faults.NodeDiedError,
-            faults.ObjectLostError,
-            faults.OutOfMemoryError,
-            faults.RaySystemError,
-            faults.RuntimeEnvSetupError,
-            faults.OwnerDiedError,
-        )
-        fatal = False
+        fatal, others = False, tuple(getattr(faults, name) for name in INFRASTRUCTURE)
         try:
             return self.ray.get(ref)
         except faults.LocalRayletDiedError:
             raise self._lost("the raylet of this machine died") from None
-        except infrastructure as fault:
-            reason, fatal = f"{type(fault).__name__}: {str(fault).splitlines()[0][:200]}", isinstance(fault, died)
+        except faults.NodeDiedError as fault:
+            if one.nodes < NODES_LOST:
+                return one.after_a_lost_node()
+            reason = _first_line(fault)
+        except faults.OutOfMemoryError as fault:
+            reason, fatal = _first_line(fault), True
+            if one.attempt < RETRIES:
+                return self._with_more_memory(one)
+        except faults.WorkerCrashedError as fault:
+            reason, fatal = _first_line(fault), True
+        except others as fault:
+            reason = _first_line(fault)
         except faults.RayTaskError as fault:
             if not isinstance(fault.cause, InfraError):
-                return Failure(name_of(task), f"{type(fault.cause).__name__}: {_brief(fault.cause)}")
+                return Failure(name_of(one.task), f"{type(fault.cause).__name__}: {brief(fault.cause)}")
             reason = str(fault.cause)
-        if attempt < RETRIES:
-            return _Again(fatal)
-        row = _taken_line(_row_key(name_of(task))) if fatal else ""
+        if one.attempt < RETRIES:
+            return one.again(fatal)
+        row = on_worker.taken_line(on_worker.row_key(name_of(one.task))) if fatal else ""
         lost = WorkError(
             f"given up after {RETRIES + 1} tries{f', the last at {row}' if row else ''}: {reason}",
             "look at that row with `maetdol inspect`; `maetdol forget ROOT --id ID` leaves it out"
             if row
             else "check the node's memory and disk; lower run.workers",
         )
-        return Failure(name_of(task), str(lost), error=lost)
+        return Failure(name_of(one.task), str(lost), error=lost)
 
-    def _fits(self, gpus: float, memory: int | None) -> None:
-        """Hardware that is not there is an error at once, not a task that waits for ever."""
+    def _with_more_memory(self, one: _Try) -> _Try:
+        """The next try of a task whose worker ran out of memory: twice as much reserved, as far as a node has it."""
+        largest = max(
+            (int(node["Resources"].get("memory", 0)) for node in self.ray.nodes() if node["Alive"]), default=0
+        )
+        more = max(min(2 * (one.memory or LEAST_MEMORY), largest), one.memory or 0) or None
+        if more != one.memory:
+            log.warning(f"{name_of(one.task)}: out of memory; tried again with {(more or 0) / 2**30:.1f} GiB reserved")
+        return one.again(died=True)._replace(memory=more)
+
+    def _lacking(self, gpus: float, memory: int | None) -> UsageError | None:
+        """What of a task's hardware the cluster does not have now: an error, rather than a task that waits for ever."""
         have = self.ray.cluster_resources()
+        hint = "add a node; where an autoscaler brings nodes, give run.wait"
         if gpus > have.get("GPU", 0):
-            raise UsageError(
+            return UsageError(
                 f"{gpus:g} GPU asked for, the cluster has {have.get('GPU', 0):g}",
-                "lower `gpus` in run.steps, or add a node",
+                f"lower `gpus` in run.steps, or {hint}",
             )
         if memory and memory > have.get("memory", 0):
-            raise UsageError(
+            return UsageError(
                 f"{memory / 2**30:.1f} GiB a task asked for, the cluster has {have.get('memory', 0) / 2**30:.1f} GiB",
-                "lower `memory` in run.steps, or add a node",
+                f"lower `memory` in run.steps, or {hint}",
             )
+        return None
 
     def close(self) -> None:
         if self._gone:  # nobody is there to say goodbye to: Ray would wait for its head, and end the process
@@ -429,68 +368,54 @@ def _hush() -> None:
         worker.print_to_stdstream = lambda *_, **__: None
 
 
-def _on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
-    """`guarded` in a worker, whose log reaches the driver through the cluster's key-value store."""
-    from ray.experimental.internal_kv import _internal_kv_put
+class _Patience:
+    """How long hardware that no node has is waited for: `wait` seconds, until a task has come back."""
 
-    prefix, number = _lines_key(), itertools.count()
+    def __init__(self, lacking: Callable[[], UsageError | None], wait: float):
+        self.lacking, self.wait, self.began, self.over = lacking, wait, time.monotonic(), False
+        self.check()
 
-    def send(line: str) -> None:
-        if (n := next(number)) < MOST_LINES:
-            key = f"{prefix}{time.time_ns():020d}/{os.getpid()}/{n}"
-            _internal_kv_put(key.encode(), line.encode("utf-8", "replace"))
+    def check(self) -> None:
+        """UsageError where something is lacking still and was waited for."""
+        if self.over:
+            return
+        fault = self.lacking()
+        if fault is None:
+            self.over = True
+        elif time.monotonic() - self.began >= self.wait:
+            words = f", after {self.wait:g} seconds of waiting" if self.wait else ""
+            raise UsageError(f"{fault.message}{words}", fault.hint)
 
-    progress.current = progress.Forwarded(send)
-    progress.set_level()
-    return guarded(fn, task)
-
-
-def _carefully_on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
-    """`_on_ray` for a task at which workers died: every row is tried alone first, and the driver is told of it before."""
-    from ray.experimental.internal_kv import _internal_kv_put
-
-    key = _row_key(name_of(task))
-    watchdog.careful = lambda words: _internal_kv_put(key, words.encode("utf-8", "replace"), overwrite=True)
-    try:
-        return _on_ray(fn, task)
-    finally:
-        watchdog.careful = None
+    def ends(self) -> None:
+        self.over = True
 
 
-def _taken_line(key: bytes) -> str:
-    """What a worker put under a key, which is taken away."""
-    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
+class _Try(NamedTuple):
+    """A task under way, or to be tried again at `due` (monotonic seconds)."""
 
-    if line := _internal_kv_get(key):
-        _internal_kv_del(key)
-    return line.decode() if line else ""
+    index: int
+    task: Any
+    memory: int | None
+    """Bytes reserved for it."""
+    attempt: int = 0
+    """Tries before this one that count."""
+    nodes: int = 0
+    """Nodes that went away under it."""
+    died: bool = False
+    """Its last try ended its worker."""
+    due: float = 0.0
 
+    def again(self, died: bool) -> _Try:
+        due = time.monotonic() + BACKOFF * 2**self.attempt
+        return self._replace(attempt=self.attempt + 1, died=died, due=due)
 
-def _show_lines() -> None:
-    """Show what workers of this driver have logged since the last call, oldest first."""
-    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list
-
-    for key in sorted(_internal_kv_list(_lines_key().encode())):
-        if line := _internal_kv_get(key):
-            progress.current.say(line.decode())
-        _internal_kv_del(key)
-
-
-def _lines_key() -> str:
-    """Where the lines of this driver's workers lie."""
-    import ray
-
-    return f"maetdol/log/{ray.get_runtime_context().get_job_id()}/"
+    def after_a_lost_node(self) -> _Try:
+        """Spot machines go away: that says nothing against the task."""
+        return self._replace(nodes=self.nodes + 1, due=time.monotonic() + BACKOFF)
 
 
-def _row_key(task: str) -> bytes:
-    return f"maetdol/row/{task}".encode("utf-8", "replace")
-
-
-class _Again(NamedTuple):
-    """A task that is to be tried again; `died`: it ended its worker."""
-
-    died: bool
+def _first_line(fault: BaseException) -> str:
+    return f"{type(fault).__name__}: {str(fault).splitlines()[0][:200] if str(fault) else ''}"
 
 
 def raise_store_errors(failure: Failure) -> None:

@@ -162,7 +162,8 @@ def make_pool(recipe: Recipe) -> Pool:
     """The pool a recipe asks for."""
     if recipe.run.pool == "inline":
         return Inline()
-    return OnRay(recipe.run.workers, recipe.run.address, recipe.run.window, recipe.run.memory)
+    run = recipe.run
+    return OnRay(run.workers, run.address, run.window, run.memory, run.wait)
 
 
 class LazyPool:

@@ -18,7 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.engine.pool import Pool, each_row, narrowed
+from pipeline.engine.guard import each_row, narrowed
+from pipeline.engine.pool import Pool
 from pipeline.engine.tasks import resumed
 from pipeline.engine.watchdog import watchdog
 from pipeline.options import Options, digest

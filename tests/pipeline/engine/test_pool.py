@@ -166,15 +166,18 @@ def test_a_node_killed_mid_run_loses_nothing():
 
 
 class FakeRay:
-    """What OnRay asks of Ray, in this process: a cluster of 24 CPUs, and the most tasks that were in flight."""
+    """What OnRay asks of Ray, in this process: a cluster of 24 CPUs and 8 GB, and the most tasks that were in flight.
+
+    A task that returns an exception class of `exceptions` ends with that fault.
+    """
 
     def __init__(self):
         import types
 
-        fault = type("Fault", (Exception,), {})
-        names = "WorkerCrashedError NodeDiedError ObjectLostError OutOfMemoryError RaySystemError RuntimeEnvSetupError OwnerDiedError RayTaskError RayError LocalRayletDiedError"
-        self.exceptions = types.SimpleNamespace(**dict.fromkeys(names.split(), fault))
-        self.flying, self.most = [], 0
+        base = type("RayError", (Exception,), {})
+        names = "WorkerCrashedError NodeDiedError ObjectLostError OutOfMemoryError RaySystemError RuntimeEnvSetupError OwnerDiedError RayTaskError LocalRayletDiedError"
+        self.exceptions = types.SimpleNamespace(RayError=base, **{n: type(n, (base,), {}) for n in names.split()})
+        self.flying, self.most, self.reserved, self.gpus = [], 0, [], iter([0, 0, 2])
 
     def is_initialized(self):
         return False
@@ -183,14 +186,19 @@ class FakeRay:
         self.options = options
 
     def cluster_resources(self):
-        return {"CPU": 24.0, "memory": 1e12}
+        return {"CPU": 24.0, "memory": 8e9, "GPU": next(self.gpus, 2)}
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"memory": 4e9}}, {"Alive": False, "Resources": {"memory": 9e9}}]
 
     def get_runtime_context(self):
         return self
 
     def remote(self, **resources):
         def given(fn):
-            return type("Remote", (), {"remote": staticmethod(self._submit)})
+            remote = type("Remote", (), {"remote": staticmethod(self._submit)})
+            remote.options = staticmethod(lambda memory: self.reserved.append(memory) or remote)
+            return remote
 
         return given
 
@@ -206,6 +214,8 @@ class FakeRay:
     def get(self, ref):
         (done,) = [pair for pair in self.flying if pair[0] is ref]
         self.flying.remove(done)
+        if isinstance(done[1], type):
+            raise done[1]("lost")
         return done[1]
 
 
@@ -213,8 +223,10 @@ class FakeRay:
 def fake_ray(monkeypatch):
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
+    monkeypatch.setitem(sys.modules, "ray.exceptions", fake.exceptions)
+    monkeypatch.setattr("pipeline.engine.pool.BACKOFF", 0.0)
     monkeypatch.setattr("pipeline.engine.pool._hush", lambda: None)
-    monkeypatch.setattr("pipeline.engine.pool._show_lines", lambda: None)
+    monkeypatch.setattr("pipeline.engine.on_worker.show_lines", lambda: None)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     return fake
 
@@ -238,11 +250,76 @@ def test_the_workers_of_a_step_are_obeyed(fake_ray, steps, most):
     assert fake_ray.most == most
 
 
+def test_nodes_that_go_away_are_not_counted_as_tries_of_a_task(fake_ray):
+    left = [fake_ray.exceptions.NodeDiedError] * 9
+    assert list(OnRay(address="auto").each(lambda task: left.pop() if left else task, ["whole"])) == ["whole"]
+    (failure,) = OnRay(address="auto").each(lambda _: fake_ray.exceptions.NodeDiedError, ["lost"])
+    assert isinstance(failure, Failure) and "NodeDiedError" in failure.message
+
+
+def test_a_task_that_ran_out_of_memory_is_tried_again_with_more_as_far_as_a_node_has_it(fake_ray, caplog):
+    left = [fake_ray.exceptions.OutOfMemoryError] * 3
+    pool = OnRay(address="auto", memory=1_500_000_000)
+    assert list(pool.each(lambda task: left.pop() if left else task, ["whole"])) == ["whole"]
+    assert fake_ray.reserved == [1_500_000_000, 3_000_000_000, 4_000_000_000, 4_000_000_000]
+    assert [line for line in caplog.messages if "out of memory" in line] == [
+        "whole: out of memory; tried again with 2.8 GiB reserved",
+        "whole: out of memory; tried again with 3.7 GiB reserved",
+    ]
+
+
+def test_work_waits_for_no_slow_task_and_results_come_in_order(fake_ray):
+    begun = []
+    fake_ray.wait = lambda refs, **_: (refs[-1:], refs[:-1])  # the first task is done last
+    stream = OnRay(workers=3, address="auto").each(lambda task: begun.append(task) or task, range(50))
+    assert next(stream) == 0 and begun == list(range(50))
+    assert list(stream) == list(range(1, 50)) and fake_ray.most == 3
+
+
+def test_a_task_that_waits_for_its_next_try_holds_no_other_up(fake_ray, monkeypatch):
+    import types
+
+    clock, begun, left = [0.0], [], [fake_ray.exceptions.NodeDiedError]
+
+    def sleep(seconds):
+        assert sorted(begun) == list(range(20)), "slept while there was work"
+        clock[0] += seconds
+
+    monkeypatch.setattr(
+        "pipeline.engine.pool.time",
+        types.SimpleNamespace(monotonic=lambda: clock[0], time_ns=time.time_ns, sleep=sleep),
+    )
+    monkeypatch.setattr("pipeline.engine.pool.BACKOFF", 8.0)
+
+    def work(task):
+        begun.append(task) if task not in begun else None
+        return left.pop() if task == 0 and left else task
+
+    assert list(OnRay(workers=3, address="auto").each(work, range(20))) == list(range(20))
+    assert clock[0] == 8.0
+
+
+def test_hardware_that_an_autoscaler_brings_is_waited_for(fake_ray, monkeypatch):
+    monkeypatch.setattr("pipeline.engine.pool.CHECK_EVERY", 0.0)
+    monkeypatch.setattr("pipeline.engine.pool.OnRay._check_workers", lambda self: None)
+    with pytest.raises(UsageError, match="1 GPU asked for, the cluster has 0") as fault:
+        list(OnRay(address="auto").each(square, [1], gpus=1))
+    assert "run.wait" in fault.value.hint
+    fake_ray.gpus, answers = iter([0, 0, 1]), iter([[], [], []])
+    usual = fake_ray.wait
+    fake_ray.wait = lambda refs, **_: (next(answers), refs) if fake_ray.asked() else usual(refs)
+    fake_ray.asked = lambda: answers.__length_hint__() > 0
+    assert list(OnRay(address="auto", wait=600).each(square, [7], gpus=1)) == [49]
+    fake_ray.gpus, fake_ray.wait = iter([0] * 1000), lambda refs, **_: ([], refs)
+    with pytest.raises(UsageError, match="the cluster has 0, after 0.01 seconds of waiting"):
+        list(OnRay(address="auto", wait=0.01).each(square, [7], gpus=1))
+
+
 def work_a_batch(how, seconds=0.0):
     """A batch of four rows, of which one ends its process or takes long."""
     import pyarrow as pa
 
-    from pipeline.engine.pool import each_row
+    from pipeline.engine.guard import each_row
     from pipeline.engine.watchdog import watchdog
 
     def work(batch):
@@ -267,11 +344,11 @@ def linger(seconds):
 
 def linger_in_a_task(seconds):
     """In a worker whose watchdog does not wait two minutes."""
-    from pipeline.engine import pool, watchdog
+    from pipeline.engine import on_worker, watchdog
 
     usual, watchdog.LATE = watchdog.LATE, 0.2
     try:
-        return pool._on_ray(linger, seconds)
+        return on_worker.on_ray(linger, seconds)
     finally:
         watchdog.LATE = usual
 

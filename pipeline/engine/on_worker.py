@@ -1,0 +1,76 @@
+"""What a task of the pool on Ray does in its worker, and how its log lines reach the driver: through the cluster's key-value
+store, for a worker's own output is not the driver's terminal.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.engine import progress
+from pipeline.engine.guard import guarded, name_of
+from pipeline.engine.watchdog import watchdog
+
+MOST_LINES = 1_000
+"""Log lines of one task that a worker sends to the driver."""
+
+
+def on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
+    """`guarded` in a worker, whose log reaches the driver through the cluster's key-value store."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    prefix, number = _lines_key(), itertools.count()
+
+    def send(line: str) -> None:
+        if (n := next(number)) < MOST_LINES:
+            key = f"{prefix}{time.time_ns():020d}/{os.getpid()}/{n}"
+            _internal_kv_put(key.encode(), line.encode("utf-8", "replace"))
+
+    progress.current = progress.Forwarded(send)
+    progress.set_level()
+    return guarded(fn, task)
+
+
+def on_ray_carefully(fn: Callable[[Any], Any], task: Any) -> Any:
+    """`on_ray` for a task at which workers died: every row is tried alone first, and the driver is told of it before."""
+    from ray.experimental.internal_kv import _internal_kv_put
+
+    key = row_key(name_of(task))
+    watchdog.careful = lambda words: _internal_kv_put(key, words.encode("utf-8", "replace"), overwrite=True)
+    try:
+        return on_ray(fn, task)
+    finally:
+        watchdog.careful = None
+
+
+def taken_line(key: bytes) -> str:
+    """What a worker put under a key, which is taken away."""
+    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
+
+    if line := _internal_kv_get(key):
+        _internal_kv_del(key)
+    return line.decode() if line else ""
+
+
+def show_lines() -> None:
+    """Show what workers of this driver have logged since the last call, oldest first."""
+    from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_list
+
+    for key in sorted(_internal_kv_list(_lines_key().encode())):
+        if line := _internal_kv_get(key):
+            progress.current.say(line.decode())
+        _internal_kv_del(key)
+
+
+def _lines_key() -> str:
+    """Where the lines of this driver's workers lie."""
+    import ray
+
+    return f"maetdol/log/{ray.get_runtime_context().get_job_id()}/"
+
+
+def row_key(task: str) -> bytes:
+    return f"maetdol/row/{task}".encode("utf-8", "replace")
