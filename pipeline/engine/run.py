@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.deletion import forgotten
-from pipeline.engine import progress
+from pipeline.engine import nodes, progress
 from pipeline.engine.pool import Inline, OnRay, Pool
 from pipeline.engine.recipe import Recipe, Step, is_path
 from pipeline.engine.stage import Inputs, Link, ShardStage, run_chain, versions
@@ -163,7 +163,14 @@ def make_pool(recipe: Recipe) -> Pool:
     if recipe.run.pool == "inline":
         return Inline()
     run = recipe.run
-    return OnRay(run.workers, run.address, run.window, run.memory, run.wait)
+    pool = OnRay(run.workers, run.address, run.window, run.memory, run.wait)
+    if run.address is not None:
+        try:
+            nodes.check(pool.ray, recipe.root, sorted({name for step in recipe.steps for name in step.stage.needs()}))
+        except BaseException:
+            pool.close()
+            raise
+    return pool
 
 
 class LazyPool:

@@ -225,6 +225,7 @@ def fake_ray(monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", fake)
     monkeypatch.setitem(sys.modules, "ray.exceptions", fake.exceptions)
     monkeypatch.setattr("pipeline.engine.pool.BACKOFF", 0.0)
+    monkeypatch.setattr("pipeline.engine.nodes.check", lambda ray, root, needs: None)
     monkeypatch.setattr("pipeline.engine.pool._hush", lambda: None)
     monkeypatch.setattr("pipeline.engine.on_worker.show_lines", lambda: None)
     monkeypatch.setattr(os, "cpu_count", lambda: 3)

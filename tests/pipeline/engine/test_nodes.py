@@ -1,0 +1,52 @@
+"""Nodes of a cluster: each sees the root and has the driver's versions, or the run does not begin."""
+
+import pytest
+
+from pipeline.engine import nodes
+from pipeline.engine.nodes import Node
+from pipeline.errors import UsageError
+
+
+def test_nodes_that_do_not_see_the_root_are_named():
+    with pytest.raises(UsageError, match="b, c \\(2 of 3 nodes\\) do not see /data/root") as fault:
+        nodes.compare([Node("a", True, {}), Node("b", False, {}), Node("c", False, {})], "/data/root", {})
+    assert "s3://" in fault.value.hint
+    with pytest.raises(UsageError, match="^b does not see /data/root"):
+        nodes.compare([Node("b", False, {})], "/data/root", {})
+
+
+def test_a_node_of_other_versions_is_named_with_both():
+    mine = {"pyarrow": "26.0.0", "numpy": "2.4.0"}
+    same, other = Node("a", True, dict(mine)), Node("b", True, mine | {"pyarrow": "25.0.0"})
+    nodes.compare([same], "s3://b/root", mine)
+    with pytest.raises(UsageError, match="b has pyarrow 25.0.0, the driver pyarrow 26.0.0 \\(1 of 2 nodes differ\\)"):
+        nodes.compare([same, other], "s3://b/root", mine)
+
+
+def test_what_a_node_answers(tmp_path):
+    (tmp_path / "mark").touch()
+    assert nodes.answer(tmp_path / "mark", ["numpy"]).sees and not nodes.answer(tmp_path / "other", []).sees
+    assert nodes.answer(None, ["numpy", "no-such-package"]).versions["no-such-package"] == "absent"
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_a_root_that_a_node_does_not_see_is_refused(tmp_path, monkeypatch):
+    """Two raylets on this machine see the same disk; a file that is gone by the time they look is as good as another disk."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    if ray.is_initialized():
+        ray.shutdown()
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    try:
+        ray.init(address=cluster.address, log_to_driver=False)
+        nodes.check(ray, str(tmp_path / "root"), ["numpy", "pyarrow"])
+        assert list((tmp_path / "root").iterdir()) == [], "the mark is taken away"
+        monkeypatch.setattr("pathlib.Path.touch", lambda self: None)
+        with pytest.raises(UsageError, match="2 of 2 nodes"):
+            nodes.check(ray, str(tmp_path / "root"), ["numpy"])
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
