@@ -105,14 +105,15 @@ _FOLD = bytes(range(256)).lower().translate(bytes.maketrans(b"\t\n\r\v\f", b"   
 def _unlike() -> np.ndarray:
     """Per unit of UTF-16 (bool, 65,536): does a text with it differ from its words in more than case and blanks of ASCII?
 
-    True of what nobody sees, of what folds to something else, of other white space, and of surrogates: of all whose kind
-    one unit does not tell.
+    True of what nobody sees, of what folds to something else, of other white space, and of what begins a pair of surrogates, but for
+    emoji: of all whose kind one unit does not tell.
     """
     found = np.zeros(1 << 16, np.bool_)
     for point in (*range(0x1C, 0x20), *range(0x80, 0x3400), *range(0xA000, 0xAC00), *range(0xD7A4, 1 << 16)):
         char = chr(point)  # between them are ideographs and Hangul syllables
         found[point] = char.isspace() or char.casefold() != char
-    found[0xD800:0xE000] = True
+    found[0xD800:0xDC00] = True
+    found[0xD83C:0xD83F] = False  # U+1F000 to U+1FBFF: emoji and other signs
     for first, last in IGNORED:
         found[first : last + 1] = True
     return found
@@ -121,13 +122,14 @@ def _unlike() -> np.ndarray:
 def folded(text: str) -> bytes:
     """UTF-8 of a text's words in the form of `compared`, case-folded, with one blank between them."""
     if len(text) >= _LONG:
+        text = text.replace("\xa0", " ")  # white space that is common in pages
         if text.isascii():
             plain = not _ODD_BLANK.search(text)
         else:
             units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), np.uint16)
             plain = not _unlike()[units].any() and unicodedata.is_normalized("NFC", text)
         if plain:
-            data = text.encode().translate(_FOLD)
+            data = text.encode("utf-8", "surrogatepass").translate(_FOLD)
             while b"  " in data:
                 data = data.replace(b"  ", b" ")
             return data.strip(b" ")

@@ -186,9 +186,10 @@ def _lines(text: str) -> str:
     odd = [i for i, line in enumerate(lines) if line and line[-1] in _LAST]
     for i in odd:
         line = lines[i]
-        kept = line.rstrip(BLANKS)
-        breaks = line.endswith("  ") and i < len(lines) - 1
-        lines[i] = "" if not kept.strip(UNSEEN) else kept + "  " if breaks else kept
+        kept = "" if line.isspace() else line.rstrip(BLANKS)
+        if kept and kept[-1] in _LAST and not kept.strip(UNSEEN):
+            kept = ""
+        lines[i] = kept + "  " if kept and line.endswith("  ") and i < len(lines) - 1 else kept
     return "\n".join(lines) if odd else text
 
 

@@ -66,7 +66,7 @@ def test_what_nobody_sees_is_not_compared_and_what_is_seen_is():
 MIXED = st.text(
     st.one_of(
         st.sampled_from(
-            "aA  \t\n\r\v\f\x1c\x1f\x85\xa0\u3000\u2028\u200b\xad\ufeffßÉİſΣςKŁ가각힣ᄀ\u0301\U0001d465\ud800\uffa0ㅤꭰ"
+            "aA  \t\n\r\v\f\x1c\x1f\x85\xa0\u3000\u2028\u200b\xad\ufeffßÉİſΣςKŁ가각힣ᄀ\u0301\U0001d465\U0001f600\ud800\ud83d\udc00\uffa0ㅤꭰ"
         ),
         st.characters(),
     ),
@@ -83,6 +83,14 @@ def test_long_texts_fold_as_short_ones_do(odd, plain):
 
 
 def test_every_character_folds_in_a_long_text_as_in_a_short_one():
-    for point in (*range(0x3400), *range(0xA000, 0xAC00), *range(0xD7A4, 0x1_0100), 0x1D465, 0x1E900):
+    for point in (
+        *range(0x3400),
+        *range(0xA000, 0xAC00),
+        *range(0xD7A4, 0x1_0100),
+        0x1D465,
+        0x1E900,
+        *range(0x1F000, 0x1FC00),
+        0xE0041,
+    ):
         text = chr(point) + "가나 " * 50
         assert unicode.folded(text) == " ".join(compared(text).casefold().split()).encode("utf-8", "surrogatepass")
