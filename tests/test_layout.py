@@ -22,6 +22,7 @@ FLOORS = [
         "storage.lock",
         "deletion.forgotten",
         "engine.progress",
+        "engine.shared",
     },
     {"storage.shards", "filter"},
     {"storage.proof", "engine.guard", "engine.on_worker"},

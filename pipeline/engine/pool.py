@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from pipeline import own_folders
-from pipeline.engine import on_worker, progress, stop
+from pipeline.engine import on_worker, progress, shared, stop
 from pipeline.engine.guard import Failure, brief, guarded, name_of
 from pipeline.errors import HeadLost, InfraError, StoreError, UsageError, WorkError
 
@@ -136,17 +136,17 @@ class OnRay:
         if workers is None and address is not None:  # the driver's own cores say nothing of a cluster
             self.workers = max(1, int(ray.cluster_resources().get("CPU", 1)))
         self.window = window or self.workers
+        shared.begin(ray.put)
 
     def _start(self, address: str | None) -> None:
-        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         inherited = {name: os.environ[name] for name in progress.INHERITED if name in os.environ}
         environment: dict[str, Any] = {"env_vars": WORKER_ENV | inherited}
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "runtime_env": environment}
         if address is None:
             options |= {"address": "local", "num_cpus": self.workers, "include_dashboard": False}
         else:
             options |= {"address": address}
         here = str(Path(__file__).resolve().parents[2])
-        options["runtime_env"] = environment
         if address is None:
             extra = {"PYTHONPATH": os.pathsep.join(p for p in (here, os.environ.get("PYTHONPATH", "")) if p)}
             own = {own_folders.VARIABLE: os.pathsep.join(map(str, own_folders.extra_folders()))}
@@ -326,6 +326,7 @@ class OnRay:
         return None
 
     def close(self) -> None:
+        shared.begin(None)
         if self._gone:  # nobody is there to say goodbye to: Ray would wait for its head, and end the process
             self._kill()
         elif self._started and self.ray.is_initialized():

@@ -7,7 +7,7 @@ hashes, so a change of one option redoes exactly the steps (and, for shard stage
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from pipeline.errors import DamagedStore, NewerStore, SourceError, WorkError
 from pipeline.options import identity
 from pipeline.storage import sinks, verify
 from pipeline.storage.files import filesystem, inside
-from pipeline.storage.ledger import COLUMNS, dropped, left_out
+from pipeline.storage.ledger import COLUMNS, Receipt, dropped, left_out
 from pipeline.storage.lock import RootLock
 from pipeline.storage.proof import committed_sizes, wrong_sizes
 from pipeline.storage.shards import clock
@@ -146,15 +146,16 @@ def plan(recipe: Recipe, start: str | None = None) -> list[Status]:
 def _shards_to_do(recipe: Recipe, step: Step) -> str:
     if not isinstance(step.stage, ShardStage):
         return ""
-    from pipeline.engine.stage import input_shards, valid_receipts
+    from pipeline.engine.stage import input_shards, lean_link, valid_receipts
 
-    inputs, sink = inputs_of(recipe, step), recipe.store(step.name)
+    sink = recipe.store(step.name)
+    link = lean_link(Link(step.stage, inputs_of(recipe, step), sink, True))
     total = todo = 0
     there = [sink.sizes()]
-    for number, (_, _, content) in enumerate(input_shards(inputs)):
+    for number, (_, _, content) in enumerate(input_shards(link.inputs)):
         total += 1
-        key = step.stage.shard_key(inputs, content)
-        todo += valid_receipts([Link(step.stage, inputs, sink, True)], number, key, there) is None
+        key = step.stage.shard_key(link.inputs, content)
+        todo += valid_receipts([link], number, key, there) is None
     return f"{todo} of {total} shards"
 
 
@@ -344,15 +345,12 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
         links.append(Link(step.stage, inputs, sink, step is chain[-1]))  # type: ignore[arg-type]
     first = chain[0]
     sized = _Sized(pool, recipe.hardware(first.name), lock)
-    if len(chain) > 1:
-        receipts = run_chain(links, sized)
-        numbers = [receipt.shard for receipt in receipts]
-    else:
-        receipts = first.stage.run(links[0].inputs, links[0].sink, sized)
-        numbers = [receipt.shard for receipt in receipts if receipt.shard >= 0]
+    alone = len(chain) == 1
+    receipts = first.stage.run(links[0].inputs, links[0].sink, sized) if alone else run_chain(links, sized)
+    known = {receipt.shard: receipt for receipt in sorted(receipts, key=lambda each: each.shard) if receipt.shard >= 0}
     for step, link in zip(chain, links):
         lock.check()
-        commit(recipe, step, link, numbers)
+        commit(recipe, step, link, list(known), known if step is chain[-1] else None)
     manifest = links[-1].sink.require()
     made = f"{manifest['rows']:,} rows" if manifest["shards"] else _trained(links[-1].sink)
     lost, why = _lost(links[-1].sink)
@@ -384,8 +382,8 @@ def _check_text_is_there(inputs: Inputs, step: Step) -> None:
                 )
 
 
-def commit(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
-    """The manifest of a finished step: what it is, what made it, from what."""
+def commit(recipe: Recipe, step: Step, link: Link, numbers: list[int], known: dict[int, Receipt] | None = None) -> None:
+    """The manifest of a finished step: what it is, what made it, from what. `known`: its shards' receipts, where they are."""
     inputs = inputs_of(recipe, step)
     lineage = {
         port: [
@@ -396,6 +394,7 @@ def commit(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
     }
     written = link.written and numbers
     schema = [{"name": f.name, "type": str(f.type)} for f in link.sink.schema] if written else []
+    receipts = link.sink.receipts() if known is None else known
     link.sink.commit_manifest(
         {
             "recipe": recipe.name,
@@ -408,16 +407,17 @@ def commit(recipe: Recipe, step: Step, link: Link, numbers: list[int]) -> None:
             "identity": describe(step, inputs),
             "lineage": lineage,
             "schema": schema,
-            **_noted(link.sink, step.stage.manifest_notes),
+            **_noted([link.sink.receipt(ARTEFACT), *receipts.values()], step.stage.manifest_notes),
         },
         numbers,
+        receipts,
     )
 
 
-def _noted(sink: Store, names: Sequence[str]) -> dict[str, Any]:
+def _noted(receipts: Iterable[Receipt | None], names: Sequence[str]) -> dict[str, Any]:
     """The notes of these names, which receipts say for the whole store."""
     facts: dict[str, Any] = {}
-    for receipt in [sink.receipt(ARTEFACT), *sink.receipts().values()]:
+    for receipt in receipts:
         for name, value in (receipt.notes if receipt else {}).items():
             if name in names:
                 facts.setdefault(name, value)

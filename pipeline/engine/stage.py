@@ -222,18 +222,19 @@ def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
     under its current key (keys chain through content hashes, so they are known only where receipts exist).
     """
     there = [link.sink.sizes() for link in links]
-    lean, first = tuple(_lean(link) for link in links), links[0]
+    lean = tuple(lean_link(link) for link in links)
+    first = lean[0]
     tasks = [
         ShardTask(source, shard, lean, number, first.stage.shard_key(first.inputs, content))
         for number, (source, shard, content) in enumerate(input_shards(first.inputs))
     ]
     name = stage_name(type(links[-1].stage))
-    made = resumed(pool, work_shard, tasks, name, lambda task: valid_receipts(links, task.number, task.key, there))
+    made = resumed(pool, work_shard, tasks, name, lambda task: valid_receipts(lean, task.number, task.key, there))
     return [receipts[-1] for receipts in made]
 
 
-def _lean(link: Link) -> Link:
-    """A link whose inputs carry their hashes, so that workers need not read manifests again."""
+def lean_link(link: Link) -> Link:
+    """A link whose inputs carry their hashes, so that no manifest is read again for each shard."""
     return link._replace(inputs=replace(link.inputs, hashes=link.inputs.content(without=("of",))))
 
 

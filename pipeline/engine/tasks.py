@@ -38,10 +38,11 @@ def valid_receipts(sink: Store, keys: Mapping[Number, str]) -> dict[Number, Rece
     return {number: receipt for number, receipt in found.items() if receipt is not None and receipt.key == keys[number]}
 
 
-def drop_others(sink: Store, numbers: Iterable[int | str]) -> None:
-    """Remove every shard of `sink` but these."""
+def drop_others(sink: Store, numbers: Iterable[int | str], there: Iterable[str] | None = None) -> None:
+    """Remove every shard of `sink` but these. `there`: names of its files, where they are known (`sink.sizes()`)."""
     wanted = set(numbers)
-    stems = (name.removesuffix(".json") for name in sink.fs.names("receipts"))
+    names = [f"receipts/{name}" for name in sink.fs.names("receipts")] if there is None else there
+    stems = (name[9:].removesuffix(".json") for name in names if name.startswith("receipts/"))
     for number in [int(stem) for stem in stems if stem.isdigit()]:
         if number not in wanted:
             sink.drop(number)

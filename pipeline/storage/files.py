@@ -117,6 +117,12 @@ class Local:
     def read(self, name: str) -> bytes:
         return (self.root / name).read_bytes()
 
+    def read_range(self, name: str, first: int, size: int) -> bytes:
+        """`size` bytes of a file from the byte `first` on; fewer where it ends before."""
+        with self.open(name) as handle:
+            handle.seek(first)
+            return handle.read(size)
+
     def open(self, name: str) -> BinaryIO:
         """The file, to be read in pieces."""
         return open(self.root / name, "rb", buffering=0)  # type: ignore[return-value]
@@ -240,6 +246,10 @@ def disk_error(fault: OSError, target: Path | str) -> StoreError:
     )
 
 
+OBJECTS = (".arrow", ".ids", ".json")
+"""Endings of names that are always objects and never folders."""
+
+
 class Remote:
     """A folder on object storage, through fsspec. Credentials come from the environment, never from options."""
 
@@ -278,7 +288,21 @@ class Remote:
         return self._try(lambda: self.fsspec.size(self._key(name)))
 
     def read(self, name: str) -> bytes:
-        return self._try(lambda: self.fsspec.cat_file(self._key(name)))
+        # Asked for in one stream, s3fs does not ask for the length first.
+        more = {"max_concurrency": 1} if self.scheme == "s3" else {}
+        return self._try(lambda: self.fsspec.cat_file(self._key(name), **more))
+
+    def read_range(self, name: str, first: int, size: int) -> bytes:
+        """`size` bytes of an object from the byte `first` on, by one ranged GET."""
+        return self._try(lambda: self.fsspec.cat_file(self._key(name), start=first, end=first + size)) if size else b""
+
+    def read_ranges(self, name: str, ranges: list[tuple[int, int]]) -> list[bytes]:
+        """Bytes of an object from each first one to the one before each last, by as many ranged GETs, several at once."""
+        wanted = [(first, last) for first, last in ranges if last > first]
+        starts, ends = [first for first, _ in wanted], [last for _, last in wanted]
+        keys = [self._key(name)] * len(wanted)
+        got = iter(self._try(lambda: self.fsspec.cat_ranges(keys, starts, ends, on_error="raise")) if wanted else ())
+        return [next(got) if last > first else b"" for first, last in ranges]
 
     def open(self, name: str) -> BinaryIO:
         return self._try(lambda: self.fsspec.open(self._key(name), "rb"))
@@ -344,9 +368,16 @@ class Remote:
         return Uploaded(self, name)
 
     def delete(self, name: str) -> None:
+        """Remove an object, or all objects below a folder: one request for a name of ours, else a listing and what it finds."""
+
         def remove() -> None:
-            if self.fsspec.exists(self._key(name)):
-                self.fsspec.rm(self._key(name), recursive=True)
+            try:
+                if posixpath.splitext(name)[1] in OBJECTS:
+                    self.fsspec.rm_file(self._key(name))
+                elif found := self.fsspec.find(self._key(name)):
+                    self.fsspec.rm(found)
+            except FileNotFoundError:
+                return
 
         self._try(remove)
 

@@ -120,14 +120,22 @@ class Hashing:
         import xxhash
 
         self.handle, self.size, self.closed = handle, 0, False
-        self._hash = xxhash.xxh3_128()
+        self._hash, self._piece = xxhash.xxh3_128(), None
+        self._new = xxhash.xxh3_128
 
     def write(self, data: Any) -> int:
         self._hash.update(memoryview(data))
+        if self._piece is not None:
+            self._piece.update(memoryview(data))
         self.size += len(data)
         if self.handle is not None:
             self.handle.write(data)
         return len(data)
+
+    def piece(self) -> str:
+        """Hash of what was written since the last call; the first call begins the first piece."""
+        ended, self._piece = self._piece, self._new()
+        return ended.hexdigest() if ended is not None else ""
 
     def tell(self) -> int:
         return self.size
@@ -162,8 +170,10 @@ class ShardWriter:
             codec,
         )
         self.schema: pa.Schema | None = None
-        self.rows = 0
+        self.rows = self._cut = 0
         self.ledgers: list[pa.Table] = []
+        self.ledgered = True
+        """Is a ledger written? The rows of a pass are no documents."""
         self._held: list[pa.RecordBatch] = []
         self._held_rows = self._held_bytes = 0
         self._ids: list[pa.Array] = []
@@ -212,6 +222,19 @@ class ShardWriter:
             if self._held_rows == BATCH_ROWS or at < len(batch):
                 self._flush()
 
+    def begin_pieces(self, schema: pa.Schema) -> None:
+        """From here on rows lie in pieces that are read alone: what stands before the first is written."""
+        self.expect(schema)
+        self._out.write_batch(pa.RecordBatch.from_pylist([], self.schema))  # type: ignore[union-attr]
+        self._sink.piece()
+        self._cut = self._sink.size
+
+    def end_piece(self) -> tuple[int, int, str]:
+        """End the piece of the rows since the last one; its first byte, length and XXH3-128."""
+        self._flush()
+        first, self._cut = self._cut, self._sink.size
+        return first, self._cut - first, self._sink.piece()
+
     def _flush(self) -> None:
         if not self._held_rows or self.schema is None or self._out is None:
             return
@@ -253,8 +276,10 @@ class ShardWriter:
                 index = build_index(ids).tobytes()
                 self.fs.write(index_name, index)
                 index_hash, sizes[index_name] = hash_of(index), len(index)
-        written = write_table(self.fs, ledger_name, ledger)
-        sizes[ledger_name] = written.bytes
+        written = Written("", 0)
+        if self.ledgered:
+            written = write_table(self.fs, ledger_name, ledger)
+            sizes[ledger_name] = written.bytes
         receipt = Receipt(
             stage=self.stage, shard=self.shard, key=self.key, content_hash=self._sink.hexdigest(), ledger_hash=written.hash,
             index_hash=index_hash, sizes=sizes,

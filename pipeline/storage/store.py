@@ -127,7 +127,8 @@ class Store:
         manifest = self.manifest()
         if manifest is not None:
             return [entry["shard"] for entry in manifest["shards"]]
-        return list(self.receipts())
+        stems = (name.removesuffix(".json") for name in self.fs.names("receipts"))
+        return sorted(int(stem) for stem in stems if stem.isdigit())
 
     def hashes(self) -> dict[int, str]:
         """Content hash per shard."""
@@ -178,13 +179,13 @@ class Store:
     def _held(self, name: str, shard: int | str, proof: str) -> bytes | None:
         """`held` of a file by its receipt."""
         with self._damage_of(name):
-            return held(self.fs, name, getattr(self._receipt(shard), proof), self.path)
+            return held(self.fs, name, getattr(self.require_receipt(shard), proof), self.path)
 
-    def _receipt(self, shard: int | str) -> Receipt:
+    def require_receipt(self, shard: int | str) -> Receipt:
+        """The receipt; DamagedStore where there is none."""
         if (receipt := self.receipt(shard)) is None:
-            raise DamagedStore(
-                f"{self.fs.path(f'receipts/{number_of(shard)}.json')} is missing", repair_hint(self.path)
-            )
+            name = self.fs.path(f"receipts/{number_of(shard)}.json")
+            raise DamagedStore(f"{name} is missing", repair_hint(self.path))
         return receipt
 
     @contextmanager
@@ -251,7 +252,6 @@ class Store:
     def files(self) -> list[str]:
         """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,
         so that extra columns may stand in some of them only (`table`, `dataset` and `scan` fill in nulls).
-
         On local disk their bytes are held against the receipts first, like `read`; on object storage, where whoever is given the
         paths would fetch all of them again, their lengths are (`scan` holds the bytes). DamagedStore where they differ.
         """
@@ -261,7 +261,9 @@ class Store:
             for name, shard in zip(names, shards):
                 self._held(name, shard, "bytes_hash")
         else:
-            sizes = {name: size for shard in shards for name, size in sizes_of(self._receipt(shard), shard).items()}
+            sizes = {
+                name: size for shard in shards for name, size in sizes_of(self.require_receipt(shard), shard).items()
+            }
             wrong = wrong_sizes({name: sizes.get(name) for name in names}, self.fs.sizes("shards"))
             for name, what in wrong.items():
                 raise DamagedStore(f"{self.fs.path(name)} {what}", repair_hint(self.path))
@@ -331,7 +333,7 @@ class Store:
         self,
         shard: int,
         kept: pa.Table | Iterable[pa.RecordBatch],
-        ledger: pa.Table,
+        ledger: pa.Table | None,
         *,
         key: str,
         stage: str = "",
@@ -339,14 +341,14 @@ class Store:
         notes: dict[str, Any] | None = None,
         **proof: Any,
     ) -> Receipt:
-        """Write one whole shard, its ledger, and last its receipt."""
+        """Write one whole shard, its ledger (None: its rows are no documents), and last its receipt."""
         with self.writer(shard, stage=stage, key=key) as writer:
-            table: Any = kept if isinstance(kept, pa.Table) else None
-            if table is not None:
-                writer.expect(table.schema)
-            for batch in kept if table is None else table.to_batches():
+            if isinstance(kept, pa.Table):
+                writer.expect(kept.schema)
+            for batch in kept.to_batches() if isinstance(kept, pa.Table) else kept:
                 writer.write(batch)
-            writer.record(ledger)
+            writer.ledgered = ledger is not None
+            writer.ledgers += [] if ledger is None else [ledger]
             return writer.commit(input_ids=input_ids, notes=notes or {}, **proof)
 
     def put_artefact(
@@ -408,9 +410,11 @@ class Store:
         self.fs.write(f"receipts/{name}.json", receipt.dumps())
         return receipt
 
-    def commit_manifest(self, manifest: dict[str, Any], shards: Sequence[int]) -> dict[str, Any]:
-        """Write the manifest over the receipts of `shards` and remove every shard that is not among them."""
-        receipts = self.receipts()
+    def commit_manifest(
+        self, manifest: dict[str, Any], shards: Sequence[int], known: dict[int, Receipt] | None = None
+    ) -> dict[str, Any]:
+        """Write the manifest over the receipts of `shards` (`known`, else those on disk) and remove every other shard."""
+        receipts = self.receipts() if known is None else known
         wanted = set(shards)
         absent = sorted(wanted - set(receipts))
         if absent:
@@ -418,8 +422,6 @@ class Store:
                 f"{self.path}: shards {absent[:5]} have no receipt",
                 "run the same command again: only what is missing is redone",
             )
-        for number in set(receipts) - wanted:
-            self.drop(number)
         self._remove_orphans(wanted)
         entries = [_entry(receipts[number]) for number in sorted(wanted)]
         artefact = self.receipt(ARTEFACT)
@@ -463,7 +465,7 @@ class Store:
             self.fs.delete(name)
 
     def _remove_orphans(self, wanted: set[int]) -> None:
-        for folder, ending in (("shards", ".arrow"), ("ledger", ".arrow"), ("index", ".ids")):
+        for folder, ending in (("receipts", ".json"), ("shards", ".arrow"), ("ledger", ".arrow"), ("index", ".ids")):
             self.fs.sweep(folder)
             for name in self.fs.names(folder):
                 stem = name.removesuffix(ending)

@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from pipeline.schema import STR, Edit
 from pipeline.storage.ledger import COLUMNS, Receipt
-from stages.dedup.columns import between, column
-from stages.dedup.corpus import Corpus
+from stages.dedup.columns import column
+from stages.dedup.corpus import opened
 from stages.dedup.decisions import ALIKE, EMPTIED, EXACT, NEAR, REASONS, SEMANTIC, URL, Decision
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
@@ -39,15 +39,16 @@ def write(task: PassTask) -> Receipt:
     given: Applying = task.given
     run = given.run
     part = run.corpus.parts[task.number]
-    decision = run.decisions().of(part.first, part.rows)
-    representatives = _ids(run.corpus, decision)
-    notes = _remarks(run, task.number)
+    decision = run.decided(task.number)
+    representatives = _ids(decision)
+    notes = _remarks(run, task.number, decision)
+    table = opened(part.store, part.shard, part.content)
     removals = Removals.of(run.store("repeats"), run.stage.spans, part.first, part.rows) if run.stage.spans else None
     seen: list[pa.Array] = []
     with task.sink.writer(task.number, stage="dedup", key=task.key) as writer:
-        writer.expect(widened(part.store.read(part.shard).schema))
+        writer.expect(widened(table.schema))
         at = 0
-        for batch in run.corpus.batches(task.number):
+        for batch in table.to_batches():
             rows = slice(at, at + len(batch))
             mine, remarks, edits = decision[rows], notes.slice(at, len(batch)), {}
             if removals is not None:
@@ -73,28 +74,18 @@ def widened(schema: pa.Schema) -> pa.Schema:
     return pa.schema([f for f in schema if f.name != SIZE] + [pa.field(SIZE, pa.int64())])
 
 
-def _ids(corpus: Corpus, decision: Decision) -> pa.Array:
+def _ids(decision: Decision) -> pa.Array:
     """Id of each row's representative; null for rows that have none."""
     has = np.isin(decision.reason, (EXACT, NEAR, URL, SEMANTIC))
-    gone = np.flatnonzero(has)
-    known, positions = np.unique(decision.duplicate_of[gone], return_inverse=True)
-    ids = corpus.gather(known, ["id"])["id"].combine_chunks() if len(known) else pa.array([], STR)
-    picks = np.zeros(len(has), np.int64)
-    picks[gone] = positions
-    return ids.take(pa.array(picks, mask=~has)).cast(STR)
+    return pa.array([name.decode() if known else None for name, known in zip(decision.kept_id.tolist(), has)], STR)
 
 
-def _remarks(run: Run, number: int) -> pa.Array:
+def _remarks(run: Run, number: int, decision: Decision) -> pa.Array:
     """A note for each row that could not be compared, only as a whole, or not with all its candidates; null for the others."""
-    signatures = run.signatures.read(number)
-    sizes, tokens, exact = (column(signatures, name) for name in ("size", "tokens", "exact_a"))
+    measures = run.store("measures").read(number)
+    sizes, tokens, exact = (column(measures, name) for name in ("size", "tokens", "exact_a"))
     code = np.where(sizes < 0, 0, np.where(tokens > 0, 4, np.where(exact == 0, 1, 2)))
-    part = run.corpus.parts[number]
-    near = run.store("near")
-    for shard in near.shards() if "near" in run.levels else ():
-        ends = (part.first, part.first + part.rows - 1)
-        docs, left = between(near.read(shard), "doc", *ends, "doc", "not_compared")
-        code[docs[left > 0] - part.first] = 3
+    code[decision.left > 0] = 3
     words = pa.array([NULL_TEXT, NO_TEXT, NO_WORDS, LIMITED], STR)
     return words.take(pa.array(np.minimum(code, 3), mask=code == 4))
 

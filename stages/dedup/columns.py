@@ -43,7 +43,15 @@ def blocks(**columns: np.ndarray) -> pa.Table:
     """A table of number columns of one length, in blocks."""
     total = len(next(iter(columns.values())))
     ends = pa.array(np.minimum(np.arange(0, total + BLOCK, BLOCK), total) if total else np.zeros(1), pa.int64())
-    return pa.table({name: pa.LargeListArray.from_arrays(ends, pa.array(values)) for name, values in columns.items()})
+    return pa.table({name: pa.LargeListArray.from_arrays(ends, _stored(values)) for name, values in columns.items()})
+
+
+def _stored(values: np.ndarray) -> pa.Array:
+    """Numbers, or words of up to so many bytes (dtype S, shorter ones filled up with zeros)."""
+    if values.dtype.kind != "S":
+        return pa.array(values)
+    held = pa.py_buffer(np.ascontiguousarray(values))
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(values.dtype.itemsize), len(values), [None, held])
 
 
 def column(rows: pa.Table, name: str) -> np.ndarray:
@@ -51,18 +59,24 @@ def column(rows: pa.Table, name: str) -> np.ndarray:
     pieces = list(_pieces(rows, name))
     if len(pieces) == 1:
         return pieces[0]
-    return np.concatenate(pieces) if pieces else np.zeros(0, _kind(rows, name).to_pandas_dtype())
+    return np.concatenate(pieces) if pieces else np.zeros(0, _kind(rows, name))
 
 
-def _kind(rows: pa.Table, name: str) -> pa.DataType:
+def _kind(rows: pa.Table, name: str) -> Any:
     kind = rows.schema.field(name).type
-    return kind.value_type if pa.types.is_large_list(kind) else kind
+    kind = kind.value_type if pa.types.is_large_list(kind) else kind
+    return f"S{kind.byte_width}" if pa.types.is_fixed_size_binary(kind) else kind.to_pandas_dtype()
 
 
 def _pieces(rows: pa.Table, name: str) -> Iterator[np.ndarray]:
     for chunk in rows[name].chunks:
         flat = chunk.flatten() if pa.types.is_large_list(chunk.type) else chunk
-        yield flat.to_numpy(zero_copy_only=True)
+        if pa.types.is_fixed_size_binary(flat.type):
+            width = flat.type.byte_width
+            held = np.frombuffer(flat.buffers()[1] or b"", f"S{width}")
+            yield held[flat.offset : flat.offset + len(flat)]
+        else:
+            yield flat.to_numpy(zero_copy_only=True)
 
 
 def between(rows: pa.Table, by: str, first: int, last: int, *names: str) -> list[np.ndarray]:
@@ -78,10 +92,7 @@ def between(rows: pa.Table, by: str, first: int, last: int, *names: str) -> list
             high = np.searchsorted(piece, piece.dtype.type(last), side="right")
             for held, other in zip(found, others):
                 held.append(other[number][low:high])
-    return [
-        np.concatenate(held) if held else np.zeros(0, _kind(rows, name).to_pandas_dtype())
-        for held, name in zip(found, names)
-    ]
+    return [np.concatenate(held) if held else np.zeros(0, _kind(rows, name)) for held, name in zip(found, names)]
 
 
 def lookup(rows: pa.Table, by: str, wanted: np.ndarray, *names: str) -> list[np.ndarray]:
@@ -100,7 +111,7 @@ def lookup(rows: pa.Table, by: str, wanted: np.ndarray, *names: str) -> list[np.
     whole = np.concatenate(positions) if positions else np.zeros(0, np.int64)
     return [
         whole,
-        *(np.concatenate(h) if h else np.zeros(0, _kind(rows, n).to_pandas_dtype()) for h, n in zip(found, names)),
+        *(np.concatenate(h) if h else np.zeros(0, _kind(rows, n)) for h, n in zip(found, names)),
     ]
 
 

@@ -16,7 +16,6 @@ import pyarrow as pa
 from pipeline.engine.stage import Inputs
 from pipeline.storage.files import Local
 from pipeline.storage.store import Store
-from stages.dedup.columns import column
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Corpus:
         while at < len(wanted):
             part = self.parts[int(np.searchsorted(self.firsts, wanted[at], side="right")) - 1]
             first = part.first
-            for batch in _chosen(opened(part.store, part.shard, part.content), columns).to_batches():
+            for batch in with_columns(opened(part.store, part.shard, part.content), columns).to_batches():
                 stop = at + int(np.searchsorted(wanted[at:], first + len(batch)))
                 if stop > at:
                     yield batch, wanted[at:stop] - first, order[at:stop]
@@ -101,25 +100,24 @@ class Corpus:
             pieces.append(batch.take(pa.array(rows)))
             positions.append(at)
         if not pieces:
-            return _chosen(self.parts[0].store.read(self.parts[0].shard), columns).slice(0, 0)
+            return with_columns(self.parts[0].store.read(self.parts[0].shard), columns).slice(0, 0)
         back = np.empty(len(docs), np.int64)
         back[np.concatenate(positions)] = np.arange(len(docs))
         whole = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="permissive")
         return whole.combine_chunks().take(pa.array(back)).combine_chunks()
 
-    def measured(self, signatures: Store, docs: np.ndarray, *names: str) -> list[np.ndarray]:
-        """Number columns of the pass `minhash` for the documents `docs` (int64, any order)."""
-        found = [np.zeros(len(docs), np.int64) for _ in names]
-        owner = np.searchsorted(self.firsts, docs, side="right") - 1
-        for number in np.unique(owner):
-            here = owner == number
-            rows = signatures.read(int(number))
-            for values, name in zip(found, names):
-                values[here] = column(rows, name)[docs[here] - self.parts[number].first]
-        return found
+    def groups(self, rows: int, parts: int = 256) -> list[range]:
+        """Consecutive parts of at most so many rows together, and at most `parts`; a larger part is alone."""
+        found, first, held = [], 0, 0
+        for number, part in enumerate(self.parts):
+            if number > first and (held + part.rows > rows or number - first == parts):
+                found.append(range(first, number))
+                first, held = number, 0
+            held += part.rows
+        return [*found, range(first, len(self.parts))] if self.parts else []
 
 
-def _chosen(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
+def with_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """These columns; an extra one that the shard lacks is null."""
     lacking = [name for name in columns if name not in rows.column_names]
     for name in lacking:

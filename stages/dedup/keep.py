@@ -8,7 +8,7 @@ Documents that every rule finds equal are ordered by id, so that the order is to
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from pipeline.errors import OptionError
 from pipeline.paths import number, values_at
-from stages.dedup.corpus import Corpus
 
 RULES = ("source", "score", "longest", "shortest", "newest", "oldest")
 
@@ -48,22 +47,32 @@ class Policy(NamedTuple):
         rules = parse(line)
         return cls(rules, tuple(sources), score, tuple(_columns(rules, score, schema)), limit)
 
-    def order(self, corpus: Corpus, docs: np.ndarray, lengths: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    @property
+    def worths(self) -> tuple[str, ...]:
+        """Rules that ask more of a row than the length of its text."""
+        return tuple(rule for rule in self.rules if rule not in ("longest", "shortest"))
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Columns of the pass `measures` that `order` takes."""
+        return ("name", "length", *self.worths)
+
+    def measured(self, rows: pa.Table) -> dict[str, np.ndarray]:
+        """A number per row (float64) for each of `worths`, smaller is better; what is missing or cannot be read comes last."""
+        return {rule: self._worth(rule, rows).astype(np.float64) for rule in self.worths}
+
+    def order(self, docs: np.ndarray, marks: Mapping[str, np.ndarray], groups: np.ndarray) -> np.ndarray:
         """Positions in `docs`, by group ascending, then the best representative first.
 
-        `lengths` is the length of each document's compared text in code points. The last word has the id.
+        `marks` are columns of the pass `measures`: `name` (the id), `length` (code points of the compared text) and `worths`. The last word
+        has the id.
         """
-        rows = corpus.gather(docs, self.columns)
-        keys = [docs, _ranks(pc.fill_null(rows["id"].cast(pa.large_string()), ""))]
-        keys += [self._worth(rule, rows, lengths) for rule in reversed(self.rules)]
+        lengths = {"longest": -marks["length"], "shortest": marks["length"]}
+        keys = [docs, *_byte_keys(marks["name"])]
+        keys += [lengths[rule] if rule in lengths else marks[rule] for rule in reversed(self.rules)]
         return np.lexsort([*keys, docs < self.limit, groups])
 
-    def _worth(self, rule: str, rows: pa.Table, lengths: np.ndarray) -> np.ndarray:
-        """A number per row, smaller is better; what is missing or cannot be read comes last."""
-        if rule == "longest":
-            return -lengths
-        if rule == "shortest":
-            return lengths
+    def _worth(self, rule: str, rows: pa.Table) -> np.ndarray:
         if rule == "source":
             return _source_ranks(rows["source"], self.sources)
         found = (
@@ -72,6 +81,13 @@ class Policy(NamedTuple):
             else _dates(rows["date"]) * (1 if rule == "oldest" else -1)
         )
         return np.where(np.isnan(found), np.inf, found)
+
+
+def _byte_keys(words: np.ndarray) -> list[np.ndarray]:
+    """Keys for `lexsort` (the last decides first) by which words (dtype S) are in the order of their bytes."""
+    width = -(-words.dtype.itemsize // 8)
+    halves = words.astype(f"S{8 * width}").view(">u8").reshape(len(words), width)
+    return [halves[:, at].astype(np.uint64) for at in reversed(range(width))]
 
 
 def _column(score: str, names: Sequence[str]) -> str:
@@ -101,18 +117,6 @@ def _columns(rules: Sequence[str], score: str | None, schema: pa.Schema) -> list
                 raise OptionError(f"dedup: no column {score!r} in these rows", "give `score:` a column of the input")
             needed.append(_column(score, schema.names))
     return list(dict.fromkeys(needed))
-
-
-def _ranks(values: pa.ChunkedArray) -> np.ndarray:
-    """Rank of each string by its UTF-8 bytes; equal strings share one."""
-    words = (
-        values.combine_chunks().dictionary_encode()
-        if isinstance(values, pa.ChunkedArray)
-        else values.dictionary_encode()
-    )
-    rank = np.empty(len(words.dictionary), np.int64)
-    rank[pc.sort_indices(words.dictionary).to_numpy()] = np.arange(len(rank))
-    return rank[words.indices.to_numpy(zero_copy_only=False)]
 
 
 def _source_ranks(values: pa.ChunkedArray, sources: Sequence[str]) -> np.ndarray:

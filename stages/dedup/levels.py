@@ -4,7 +4,9 @@ A level is a folder with `level.py`: `decide(run, pool)` appends its rows to the
 reads once the output is written, NOTED those whose notes the report shows under the level's name.
 
     minhash      signatures and other measures of each text     one task a part
+    measures     what levels compare and prefer by               made beside it
     exact, near, url, semantic, spans                           see their folders
+    decided      what became of the rows of each part           one task some parts
     statistics   what each source would lose                    one task a part
     apply        kept rows and ledger                           one task a part
 """
@@ -17,13 +19,16 @@ from typing import Any
 
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import merge_notes
+from pipeline.engine.tasks import drop_others
 from pipeline.storage.ledger import Receipt
 from stages.dedup import apply, identity, statistics
+from stages.dedup.decisions import consolidate
 from stages.dedup.exact import level as exact
 from stages.dedup.near import level as near
 from stages.dedup.passes import make, proven
 from stages.dedup.run import Run
 from stages.dedup.semantic import level as semantic
+from stages.dedup.signatures.measures import measure
 from stages.dedup.signatures.minhash import compute_signatures
 from stages.dedup.spans import level as spans
 from stages.dedup.url import level as url
@@ -36,8 +41,10 @@ LEVELS = {"exact": exact, "near": near, "url": url, "semantic": semantic}
 def decide(run: Run, pool: Pool) -> None:
     """Every pass up to `statistics`: everything is decided then, and nothing written."""
     compute_signatures(run, pool)
+    measure(run, pool)
     for name in run.levels:
         LEVELS[name].decide(run, pool)
+    consolidate(run, pool)
     if run.stage.spans:
         spans.decide(run, pool)
     run.make("statistics", statistics.count, [run] * run.new_parts, pool)
@@ -49,20 +56,22 @@ def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> lis
     `check` is called when everything is decided and nothing is written. WorkError where the caps stop the run.
     """
     keys = run.keys("apply", run.new_parts)
-    if proven(run.sink, keys):
+    if (made := proven(run.sink, keys)) is not None:
+        drop_others(run.sink, keys)
         _require_ids(run, keys)
-        return make(run.sink, apply.write, keys, lambda number: None, pool)
+        return made
     decide(run, pool)
     check()
-    notes = _notes(run)
-    statistics.raise_alarm(run.store("statistics"), run.stage.caps)
+    seen = statistics.counted(run.store("statistics"))
+    notes = _notes(run, seen)
+    statistics.raise_alarm(seen, run.stage.caps)
     if limited := notes.get("not_all_compared"):
         fault = f"dedup: {limited:,} documents were not compared with all their candidates: too many are nearly as similar as the threshold"
         log.warning(f"{fault}; their ledger rows say so, the receipts count what was left out by similarity")
     given = [apply.Applying(run, {} if number else notes) for number in keys]
     receipts = make(run.sink, apply.write, keys, given.__getitem__, pool)
     _require_ids(run, keys)
-    for name in (name for level in (*LEVELS.values(), spans) for name in level.SCRATCH):
+    for name in ("decided", *(name for level in (*LEVELS.values(), spans) for name in level.SCRATCH)):
         run.store(name).fs.delete("")
     return receipts
 
@@ -73,9 +82,9 @@ def _require_ids(run: Run, keys: dict[int, str]) -> None:
         identity.require_unique(run.sink, list(keys))
 
 
-def _notes(run: Run) -> dict[str, Any]:
+def _notes(run: Run, seen: statistics.Counts) -> dict[str, Any]:
     """What the report should know: banding, candidates by bin of estimated similarity, similarities removed, counts of levels."""
-    found: dict[str, Any] = {"similarity": statistics.similarities(run.store("statistics"))}
+    found: dict[str, Any] = {"similarity": statistics.similarities(seen)}
     if "near" in run.levels:
         found |= {"bands": run.banding.bands, "rows": run.banding.rows}
         for receipt in run.store("near").receipts().values():

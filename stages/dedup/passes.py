@@ -7,7 +7,7 @@ bad disk damaged is named and made again, before anything reads it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from pipeline.engine.pool import Pool
 from pipeline.engine.tasks import drop_others, resumed
-from pipeline.errors import MaetdolError
-from pipeline.storage.ledger import COLUMNS, Receipt
-from pipeline.storage.shards import hash_of
+from pipeline.errors import DamagedStore, MaetdolError, repair_hint
+from pipeline.storage.files import Local
+from pipeline.storage.ledger import Receipt
+from pipeline.storage.shards import hash_of, number_of
 from pipeline.storage.store import Store
 
 log = logging.getLogger("maetdol.dedup")
@@ -41,8 +42,39 @@ class PassTask:
         return f"{self.sink.name} {self.number:05d}"
 
     def put(self, table: pa.Table, notes: dict[str, Any] | None = None) -> Receipt:
-        """Write the shard; a pass has no documents of its own, so its ledger is empty."""
-        return self.sink.put(self.number, table, COLUMNS.empty_table(), key=self.key, stage=STAGE, notes=notes)
+        """Write the shard; a pass has no documents of its own, so it has no ledger."""
+        return self.sink.put(self.number, table, None, key=self.key, stage=STAGE, notes=notes)
+
+    def put_pieces(
+        self, schema: pa.Schema, pieces: Iterable[tuple[int, pa.Table]], notes: dict[str, Any] | None = None
+    ) -> Receipt:
+        """Write the shard as pieces, each for the reader of its number, who gets it by one ranged read (`piece`). The receipt notes
+        where they lie and their hashes."""
+        found: dict[str, list[tuple[int, int, str]]] = {}
+        with self.sink.writer(self.number, stage=STAGE, key=self.key) as writer:
+            writer.ledgered = False
+            writer.begin_pieces(schema)
+            for to, table in pieces:
+                for batch in table.to_batches():
+                    writer.write(batch)
+                found.setdefault(str(to), []).append(writer.end_piece())
+            columns = schema.serialize().to_pybytes().hex()
+            return writer.commit(notes={**(notes or {}), "pieces": found, "columns": columns})
+
+
+def piece(store: Store, shard: int, to: int) -> pa.Table:
+    """What a shard written by `put_pieces` holds for the reader `to`, held against its hash; a table without rows where nothing."""
+    receipt = store.require_receipt(shard)
+    schema = pa.ipc.read_schema(pa.py_buffer(bytes.fromhex(receipt.notes["columns"])))
+    name, batches = f"shards/{number_of(shard)}.arrow", []
+    for first, size, expected in receipt.notes["pieces"].get(str(to), ()):
+        data = store.fs.read_range(name, first, size)
+        if hash_of(data) != expected:
+            raise DamagedStore(f"{store.fs.path(name)} does not match its receipt", repair_hint(store.path))
+        source = pa.BufferReader(data)
+        while source.tell() < size:
+            batches.append(pa.ipc.read_record_batch(pa.ipc.read_message(source), schema))
+    return pa.Table.from_batches(batches, schema)
 
 
 def make(
@@ -52,38 +84,50 @@ def make(
 
     Shards of other numbers are removed. `given(number)` is what a task carries.
     """
-    drop_others(sink, keys)
+    there = sink.sizes()
+    drop_others(sink, keys, there)
     tasks = [PassTask(sink, number, key, given(number)) for number, key in keys.items()]
-    return resumed(pool, fn, tasks, f"dedup {sink.name}", lambda task: _whole(sink, task.number, task.key))
+    return resumed(pool, fn, tasks, f"dedup {sink.name}", lambda task: _whole(sink, task.number, task.key, there))
 
 
 def signatures_of(home: Store) -> Store:
     """The pass `minhash` of a store; a store of 0.1.0 goes on under the old name, so that nothing is computed again."""
     old = home.sub(f"passes/{SIGNATURES_BEFORE}")
-    return old if old.fs.exists("receipts") else home.sub(f"passes/{SIGNATURES}")
+    return old if old.fs.names("receipts") else home.sub(f"passes/{SIGNATURES}")
 
 
-def proven(sink: Store, keys: dict[int, str]) -> bool:
-    """Are all these shards there, whole and under these keys?"""
-    return all(_whole(sink, number, key) is not None for number, key in keys.items())
+def proven(sink: Store, keys: dict[int, str]) -> list[Receipt] | None:
+    """The receipts of all these shards, if every one is there, whole and under its key."""
+    there, found = sink.sizes(), []
+    for number, key in keys.items():
+        if (receipt := _whole(sink, number, key, there)) is None:
+            return None
+        found.append(receipt)
+    return found
 
 
-def _whole(sink: Store, number: int, key: str) -> Receipt | None:
-    """The receipt of a shard that was made under `key` and is whole; a line names what is damaged."""
+def _whole(sink: Store, number: int, key: str, there: dict[str, int]) -> Receipt | None:
+    """The receipt of a shard that was made under `key` and is whole; a line names what is damaged. `there`: `sink.sizes()`."""
+    if f"receipts/{number_of(number)}.json" not in there:
+        return None
     try:
         receipt = sink.receipt(number)
     except MaetdolError as fault:
         log.warning(f"dedup: {fault.message}; made again")
         return None
-    return receipt if receipt is not None and receipt.key == key and is_whole(sink, receipt) else None
+    return receipt if receipt is not None and receipt.key == key and is_whole(sink, receipt, there) else None
 
 
-def is_whole(sink: Store, receipt: Receipt) -> bool:
-    """Do the shard's bytes match its receipt? A line names one that does not."""
-    name = f"shards/{receipt.shard:05d}.arrow"
-    fault = "is missing" if not sink.fs.exists(name) else None
-    if fault is None:
-        fault = None if hash_of(sink.fs.read(name)) == receipt.bytes_hash else "does not match its receipt"
+def is_whole(sink: Store, receipt: Receipt, there: dict[str, int] | None = None) -> bool:
+    """Do the shard's bytes match its receipt? A line names one that does not. On object storage, which takes objects whole and
+    checks them itself, their length is held here and their hash where they are read."""
+    name = f"shards/{number_of(receipt.shard)}.arrow"
+    there = sink.fs.sizes("shards") if there is None else there
+    fault = "is missing" if name not in there else None
+    if fault is None and there[name] != receipt.sizes.get(name, there[name]):
+        fault = "does not match its receipt"
+    if fault is None and isinstance(sink.fs, Local) and hash_of(sink.fs.read(name)) != receipt.bytes_hash:
+        fault = "does not match its receipt"
     if fault:
         log.warning(f"dedup: {sink.fs.path(name)} {fault}; made again")
     return fault is None

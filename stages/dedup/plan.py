@@ -44,7 +44,7 @@ def write(run: Run, inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
     levels.decide(run, pool)
     store = run.store("statistics")
     seen = statistics.counted(store)
-    lost = {kind: statistics.losses(store, kind) for kind in ("source", "host")}
+    lost = {kind: statistics.losses(seen, kind) for kind in ("source", "host")}
     rows, removed = (sum(count[at] for count in lost["source"].values()) for at in (0, 1))
     rules = {name: row["rows"] for name, row in seen.get("reason", {}).items()}
     edited = (
@@ -68,7 +68,7 @@ def write(run: Run, inputs: Inputs, pool: Pool, target: Path) -> dict[str, Any]:
         "rules": rules,
         "sources": losing["source"],
         "hosts": losing["host"],
-        "similarity": statistics.similarities(store),
+        "similarity": statistics.similarities(seen),
         "spans": edited,
         "largest": clusters(run, heads[: statistics.LARGEST]),
     }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pipeline.engine import shared
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError, SourceError
@@ -17,8 +18,9 @@ from pipeline.options import digest
 from pipeline.schema import shape_of
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
+from stages.dedup import decisions
 from stages.dedup.corpus import Corpus
-from stages.dedup.decisions import Decisions
+from stages.dedup.decisions import Decision, Decisions
 from stages.dedup.fields import are_vectors, chosen
 from stages.dedup.keep import Policy
 from stages.dedup.passes import PassTask, make, signatures_of
@@ -29,7 +31,7 @@ from stages.text.minhash.lsh import Banding
 if TYPE_CHECKING:
     from stages.dedup import Dedup
 
-FORMAT = 2
+FORMAT = 3
 """Of the columns of passes; those of another format are made again."""
 
 
@@ -48,6 +50,8 @@ class Run:
     """Where the passes lie: the sink, or beside a plan's file."""
     turns: TurnFields | None = None
     """The turns that `spans` cuts, in chats and pairs."""
+
+    __reduce__ = shared.reduced
 
     @classmethod
     def of(cls, stage: Dedup, inputs: Inputs, sink: Store, home: Store | None = None) -> Run:
@@ -110,6 +114,12 @@ class Run:
         names = self.levels[: self.levels.index(before)] if before else self.levels
         drop_all = before is None and self.stage.copies == "drop-all"
         return Decisions(tuple(self.store(name) for name in names), drop_all)
+
+    def decided(self, number: int, before: str | None = None) -> Decision:
+        """What became of the documents of part `number`: read from the pass `decided`."""
+        groups = self.corpus.groups(decisions.GROUP_ROWS)
+        shard = next(at for at, group in enumerate(groups) if number in group)
+        return decisions.decided(self.store(decisions.name_of(before)), shard, number, self.corpus.parts[number])
 
     def store(self, name: str) -> Store:
         """A pass."""

@@ -15,7 +15,6 @@ import pyarrow as pa
 from pipeline.errors import WorkError
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
-from pipeline.urls import host_of
 from stages.dedup.decisions import REASONS
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
@@ -36,20 +35,20 @@ def count(task: PassTask) -> Receipt:
     """Count one part."""
     run: Run = task.given
     part = run.corpus.parts[task.number]
-    decision = run.decisions().of(part.first, part.rows)
+    decision = run.decided(task.number)
     docs = np.arange(part.first, part.first + part.rows)
     taken = np.zeros(part.rows, np.int64)
     if run.stage.spans:
         removals = Removals.of(run.store("repeats"), run.stage.spans, part.first, part.rows)
         np.add.at(taken, removals.docs - part.first, removals.lasts - removals.firsts)
         taken[~decision.kept] = 0
-    rows = part.store.read(part.shard)
+    names = run.store("names").read(task.number)
     scored = ~np.isnan(decision.score)
     heads = np.flatnonzero((decision.duplicate_of == docs) & (decision.members > 1))
     heads = heads[np.argsort(-decision.members[heads], kind="stable")][:LARGEST]
-    names = {
-        "source": [name or "none" for name in rows["source"].to_pylist()],
-        "host": [host_of(url) or "none" for url in rows["url"].to_pylist()],
+    words = {
+        "source": names["source"].to_pylist(),
+        "host": names["host"].to_pylist(),
         "reason": [REASONS[reason] for reason in decision.reason.tolist()],
         "similarity": [
             f"{np.floor(score * 20) / 20:.2f}" if has else None for score, has in zip(decision.score, scored)
@@ -65,7 +64,7 @@ def count(task: PassTask) -> Receipt:
                 **numbers,
             }
         )
-        for kind, each in names.items()
+        for kind, each in words.items()
     ]
     counted = _summed(pa.concat_tables(found).drop_null())
     none = pa.array(np.zeros(len(heads), np.int64))
@@ -93,9 +92,13 @@ def counted(store: Store) -> dict[str, dict[str, dict[str, int]]]:
     return found
 
 
-def losses(store: Store, kind: str) -> dict[str, tuple[int, int]]:
+Counts = dict[str, dict[str, dict[str, int]]]
+"""What `counted` gives."""
+
+
+def losses(seen: Counts, kind: str) -> dict[str, tuple[int, int]]:
     """name -> (rows, rows that go) of the sources or hosts, over all parts."""
-    return {name: (row["rows"], row["removed"]) for name, row in counted(store).get(kind, {}).items()}
+    return {name: (row["rows"], row["removed"]) for name, row in seen.get(kind, {}).items()}
 
 
 def over(lost: dict[str, tuple[int, int]], limit: float) -> dict[str, tuple[int, int]]:
@@ -106,9 +109,9 @@ def over(lost: dict[str, tuple[int, int]], limit: float) -> dict[str, tuple[int,
     return dict(sorted(found.items(), key=lambda item: (-item[1][1], item[0])))
 
 
-def raise_alarm(store: Store, caps: float | None) -> None:
+def raise_alarm(seen: Counts, caps: float | None) -> None:
     """WorkError where a source loses more than `caps` allows; without caps, one line for those that lose over half."""
-    loud = over(losses(store, "source"), WARN if caps is None else caps)
+    loud = over(losses(seen, "source"), WARN if caps is None else caps)
     if not loud:
         return
     listed = ", ".join(f"{name} {removed:,} of {rows:,}" for name, (rows, removed) in list(loud.items())[:5])
@@ -119,6 +122,6 @@ def raise_alarm(store: Store, caps: float | None) -> None:
     log.warning(f"dedup: {len(loud)} sources lose over half of their rows: {listed}{more}")
 
 
-def similarities(store: Store) -> dict[str, int]:
+def similarities(seen: Counts) -> dict[str, int]:
     """Rows that go by similarity: `0.80` covers .80 up to .85."""
-    return {name: row["rows"] for name, row in counted(store).get("similarity", {}).items()}
+    return {name: row["rows"] for name, row in seen.get("similarity", {}).items()}

@@ -254,7 +254,7 @@ class Faulty:
     def __init__(self, *faults):
         self.faults, self.calls = list(faults), 0
 
-    def cat_file(self, key):
+    def cat_file(self, key, **_):
         self.calls += 1
         if self.faults:
             raise self.faults.pop(0)

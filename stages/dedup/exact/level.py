@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.engine.pool import Pool
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
-from stages.dedup.columns import between, column, lookup
+from stages.dedup.columns import column, lookup
 from stages.dedup.decisions import EXACT, NEAR, no_rows, rows_of
 from stages.dedup.passes import PassTask, key_ranges
 from stages.dedup.run import KeyRange, Run
@@ -30,7 +30,8 @@ def decide(run: Run, pool: Pool) -> None:
 def find_groups(task: PassTask) -> Receipt:
     """Group the documents whose hash lies in the task's range."""
     run: Run = task.given.run
-    docs, first_half, second_half, lengths = _in_range(task.given)
+    docs, marks = _in_range(task.given)
+    first_half, second_half = marks.pop("exact_a"), marks.pop("exact_b")
     order = np.lexsort((second_half, first_half))
     a, b = first_half[order], second_half[order]
     same = (a[1:] == a[:-1]) & (b[1:] == b[:-1])
@@ -38,31 +39,38 @@ def find_groups(task: PassTask) -> Receipt:
     counts = np.bincount(group, minlength=1)
     several = counts[group] > 1
     order, group = order[several], group[several]
-    docs, lengths = docs[order], lengths[order]
+    docs, marks = docs[order], {name: values[order] for name, values in marks.items()}
     if not len(docs):
         return task.put(no_rows())
-    best = run.policy.order(run.corpus, docs, lengths, group)
+    best = run.policy.order(docs, marks, group)
     docs, group = docs[best], group[best]
     opens = np.r_[True, group[1:] != group[:-1]]
-    representative = docs[opens][np.cumsum(opens) - 1]
+    first = np.cumsum(opens) - 1
+    representative = docs[opens][first]
+    names = marks["name"][best][opens][first]
     score = np.where(docs == representative, np.nan, 1.0)
     reason = EXACT if "exact" in run.stage.levels else NEAR
-    return task.put(rows_of(reason, docs, representative, score, counts[group]))
+    return task.put(rows_of(reason, docs, representative, score, counts[group], names))
 
 
-def _in_range(given: KeyRange) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(docs, exact_a, exact_b, lengths) of the documents in range; null texts and, unless asked for, empty ones left out."""
+def _in_range(given: KeyRange) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(documents, their `exact_a`, `exact_b` and what the keep policy reads) in range; null texts and, unless asked for, empty ones
+    left out."""
     run = given.run
-    found: list[tuple[np.ndarray, ...]] = []
+    names = ("exact_a", "exact_b", *run.policy.reads)
+    docs: list[np.ndarray] = []
+    found: dict[str, list[np.ndarray]] = {name: [] for name in names}
     for number, part in enumerate(run.corpus.parts):
-        rows = run.signatures.read(number)
-        a, b, sizes, lengths = (column(rows, name) for name in ("exact_a", "exact_b", "size", "length"))
+        rows = run.store("measures").read(number)
+        a, b, sizes = (column(rows, name) for name in ("exact_a", "exact_b", "size"))
         taken = (a >= np.uint64(given.low)) & (a <= np.uint64(given.high)) & (sizes >= 0)
         if not run.stage.merge_empty:
             taken &= (a != 0) | (b != 0)
         at = np.flatnonzero(taken)
-        found.append((at + part.first, a[at], b[at], lengths[at]))
-    return tuple(np.concatenate(column) for column in zip(*found)) if found else (np.zeros(0, np.int64),) * 4  # type: ignore[return-value]
+        docs.append(at + part.first)
+        for name in names:
+            found[name].append(column(rows, name)[at])
+    return np.concatenate(docs), {name: np.concatenate(pieces) for name, pieces in found.items()}
 
 
 class ExactGroups:
@@ -70,11 +78,6 @@ class ExactGroups:
 
     def __init__(self, store: Store):
         self.shards = [store.read(number) for number in store.shards()]
-
-    def duplicates(self, first: int, last: int) -> np.ndarray:
-        """Those of the documents `first` to `last - 1` that have a representative."""
-        pieces = [between(shard, "doc", first, last - 1, "doc", "duplicate_of") for shard in self.shards]
-        return np.concatenate([docs[docs != other] for docs, other in pieces] or [np.zeros(0, np.int64)])
 
     def members(self, docs: np.ndarray) -> np.ndarray:
         """Size of the group of each document; 1 for one without a group."""

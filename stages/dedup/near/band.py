@@ -1,44 +1,63 @@
-"""Pass `band`: the keys under which each document may meet others, sorted, so that any range of keys is one slice.
+"""Pass `band`: the keys under which each document may meet others, in pieces for the tasks of `link`, each sorted.
 
-Columns, sorted by `key`: `key` (uint64) and `row` (uint32, counted from the first part in the list). Documents without tokens
-and all but the representative of a group of identical ones have no keys. How many ranges are read later is free: the sorted list
-serves any.
+Columns: `key` (uint64) and `row` (uint32, counted from the first part of the list). Documents without tokens and all but the
+representative of a group of identical ones have no keys. A list has the keys of so many parts as one task sorts, for every task
+of `link` reads a piece of every list.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 import numpy as np
+import pyarrow as pa
 
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import blocks, column, picked
-from stages.dedup.corpus import Corpus
-from stages.dedup.exact.level import ExactGroups
-from stages.dedup.passes import PassTask
+from stages.dedup.passes import PassTask, key_ranges
 from stages.dedup.run import Run
 from stages.text.minhash.lsh import band_keys
 
-LISTS = 4096
-"""Lists of keys at most."""
+LIST_KEYS = 4 << 20
+"""Keys of a list: 100 MB while they are sorted."""
 PIECE = 8192
 """Signatures keyed at once: some four megabytes."""
 
 
-def groups(corpus: Corpus) -> list[range]:
-    """The parts whose keys lie in one list: single parts, and of very many parts several together, because every task of the
-    next pass opens every list."""
-    size = max(1, -(-len(corpus.parts) // LISTS))
-    return [range(first, min(first + size, len(corpus.parts))) for first in range(0, len(corpus.parts), size)]
+def groups(run: Run) -> list[range]:
+    """The parts whose keys lie in one list."""
+    return run.corpus.groups(max(1, LIST_KEYS // run.banding.bands))
+
+
+class Keying(NamedTuple):
+    """What a task carries: the run, and how many tasks of `link` there will be."""
+
+    run: Run
+    ranges: int
 
 
 def write_keys(task: PassTask) -> Receipt:
-    """Write the sorted keys of one group of parts."""
+    """Write the keys of one group of parts."""
     from stages.dedup.near.sorting import sorted_pairs
 
-    run: Run = task.given
-    group = groups(run.corpus)[task.number]
+    given: Keying = task.given
+    run = given.run
+    group = groups(run)[task.number]
     found = [_keys(run, number, run.corpus.parts[group[0]].first) for number in group]
     keys, owners = sorted_pairs(*(np.concatenate(column) for column in zip(*found)))
-    return task.put(blocks(key=keys, row=owners.astype(np.uint32)))
+    owners = owners.astype(np.uint32)
+    lows = np.array([low for low, _ in key_ranges(given.ranges, 1)], np.uint64)
+    ends = [*np.searchsorted(keys, lows[1:]).tolist(), len(keys)]
+
+    def pieces() -> Iterator[tuple[int, pa.Table]]:
+        first = 0
+        for to, end in enumerate(ends):
+            if end > first:
+                yield to, blocks(key=keys[first:end], row=owners[first:end])
+            first = end
+
+    return task.put_pieces(blocks(key=keys[:0], row=owners[:0]).schema, pieces())
 
 
 def _keys(run: Run, number: int, base: int) -> tuple[np.ndarray, np.ndarray]:
@@ -46,8 +65,8 @@ def _keys(run: Run, number: int, base: int) -> tuple[np.ndarray, np.ndarray]:
     part = run.corpus.parts[number]
     signatures = run.signatures.read(number)
     taken = column(signatures, "tokens") > 0
-    duplicates = ExactGroups(run.store("exact")).duplicates(part.first, part.first + part.rows)
-    taken[duplicates - part.first] = False
+    before = run.decided(number, "near")
+    taken &= before.duplicate_of == np.arange(part.first, part.first + part.rows)
     rows = np.flatnonzero(taken)
     keys = np.empty((len(rows), run.banding.bands), np.uint64)
     for first in range(0, len(rows), PIECE):

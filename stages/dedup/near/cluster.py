@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.storage.ledger import COLUMNS, Receipt
+from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import BLOCK, between, blocks, column
 from stages.dedup.corpus import Corpus
@@ -58,10 +58,10 @@ class Partitions(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """The corpus, its signatures (pass `minhash`) and the edges between its documents (pass `link`)."""
+    """The corpus, the sizes of its texts (pass `measures`) and the edges between its documents (pass `link`)."""
 
     corpus: Corpus
-    signatures: Store
+    measures: Store
     edges: Store
 
 
@@ -74,13 +74,13 @@ def find_components(task: PassTask) -> Receipt:
     for number in graph.edges.shards():
         edges = graph.edges.read(number)
         union_find.join_all(parent, column(edges, "left"), column(edges, "right"))
-    sizes = (column(graph.signatures.read(number), "size") for number in range(len(graph.corpus.parts)))
+    sizes = (column(graph.measures.read(number), "size") for number in range(len(graph.corpus.parts)))
     trees = union_find.gathered(parent, sizes, BYTES, DOCS, PARTITIONS)
     notes = {"components": trees.trees, "documents": len(trees.members), "partitions": trees.count}
     if not len(trees.members):
         nothing = np.zeros(0, np.int64)
         return task.put(blocks(doc=nothing, component=nothing, partition=nothing), notes)
-    return task.sink.put(task.number, _batches(trees), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
+    return task.sink.put(task.number, _batches(trees), None, key=task.key, stage=STAGE, notes=notes)
 
 
 def _batches(trees: Trees) -> Iterator[pa.RecordBatch]:

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from pipeline.engine.pool import Pool
 from pipeline.options import digest
-from pipeline.storage.ledger import COLUMNS, Receipt
+from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import BLOCK, blocks, column
 from stages.dedup.near import cluster, shuffle
@@ -270,7 +270,7 @@ def _put(task: PassTask, columns: dict[str, np.ndarray], notes: dict) -> Receipt
         for first in range(0, total, BLOCK):
             yield from blocks(**{name: values[first : first + BLOCK] for name, values in columns.items()}).to_batches()
 
-    return task.sink.put(task.number, batches(), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
+    return task.sink.put(task.number, batches(), None, key=task.key, stage=STAGE, notes=notes)
 
 
 def send_members(task: PassTask) -> Receipt:
@@ -306,7 +306,7 @@ class Weights:
         found = np.empty(len(docs), np.uint32)
         for number in np.unique(owner).tolist():
             if number != self._number:
-                self._number, self._sizes = number, column(self.graph.signatures.read(number), "size")
+                self._number, self._sizes = number, column(self.graph.measures.read(number), "size")
             here = owner == number
             sizes = self._sizes[docs[here] - self.graph.corpus.parts[number].first]
             found[here] = np.minimum((np.maximum(sizes, 0) + UNIT - 1) // UNIT, LARGEST)
@@ -385,7 +385,7 @@ def write(task: PassTask) -> Receipt:
                     doc=doc[at : at + BLOCK], component=of, partition=partitions[np.searchsorted(roots, of)]
                 ).to_batches()
 
-    return task.sink.put(task.number, batches(), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
+    return task.sink.put(task.number, batches(), None, key=task.key, stage=STAGE, notes=notes)
 
 
 def _window(

@@ -1,6 +1,6 @@
 """Pass `link`: documents that share a bucket and may match, as the edges of a spanning forest.
 
-A task reads one range of keys from every part's sorted list, finds the buckets of two documents and more, and joins their
+A task reads one range of keys from every sorted list, finds the buckets of two documents and more, and joins their
 documents: pairs whose estimate allows a match in small buckets, a star in large ones. Columns: `left`, `right` (int64).
 """
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
-from stages.dedup.columns import between, blocks, picked
+from stages.dedup.columns import blocks, column, picked
 from stages.dedup.corpus import Corpus
 from stages.dedup.near.band import groups
-from stages.dedup.passes import PassTask
-from stages.dedup.run import KeyRange, Run
+from stages.dedup.passes import PassTask, piece
+from stages.dedup.run import Run
 
 MOST = 2 << 20
 """Keys per task: 34 MB while they are sorted, and at worst 1 GB of signatures of 128 values when all of them meet in small buckets."""
@@ -25,8 +25,8 @@ def write_edges(task: PassTask) -> Receipt:
     from stages.dedup.near.representatives import link_buckets
     from stages.dedup.near.sorting import sorted_pairs
 
-    run: Run = task.given.run
-    keys, docs = _in_range(task.given)
+    run: Run = task.given
+    keys, docs = _in_range(run, task.number)
     keys, docs = sorted_pairs(keys, docs)
     new = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.zeros(0, bool)
     bucket = np.cumsum(new) - 1
@@ -61,14 +61,13 @@ def _numbered(docs: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return known[order], back[positions], int(compared.sum())
 
 
-def _in_range(given: KeyRange) -> tuple[np.ndarray, np.ndarray]:
-    """(keys, documents) in range."""
-    corpus, bands = given.run.corpus, given.run.store("band")
+def _in_range(run: Run, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """(keys, documents) of a range."""
     keys, docs = [], []
-    for number, group in enumerate(groups(corpus)):
-        found, rows = between(bands.read(number), "key", given.low, given.high, "key", "row")
-        keys.append(found)
-        docs.append(rows.astype(np.int64) + corpus.parts[group[0]].first)
+    for at, group in enumerate(groups(run)):
+        rows = piece(run.store("band"), at, number)
+        keys.append(column(rows, "key"))
+        docs.append(column(rows, "row").astype(np.int64) + run.corpus.parts[group[0]].first)
     return np.concatenate(keys), np.concatenate(docs)
 
 

@@ -11,21 +11,20 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 
-from pipeline.docs import Docs
 from pipeline.storage.ledger import Receipt
 from stages.dedup.decisions import NEAR, rows_of
 from stages.dedup.exact.level import ExactGroups
-from stages.dedup.fields import text_of
+from stages.dedup.near import texts
 from stages.dedup.near.cluster import Partitions
 from stages.dedup.near.link import signatures
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
+from stages.dedup.signatures.measures import marks_of
 
 if TYPE_CHECKING:
     from stages.dedup.near.representatives import Choice
-    from stages.text.minhash.jaccard import Sets, Texts
+    from stages.text.minhash.jaccard import Sets
 
 PIECE_BYTES = 64 << 20
 """A component of more text is resolved through an index, half as much of it held at once; its shingle sets take as much again."""
@@ -49,6 +48,13 @@ class Members(NamedTuple):
     docs: np.ndarray
     sizes: np.ndarray
     bounds: np.ndarray
+    marks: dict[str, np.ndarray]
+    """Of the pass `measures`."""
+
+    def some(self, low: int, high: int, bounds: np.ndarray) -> Members:
+        """The documents `low` to `high - 1`."""
+        marks = {name: values[low:high] for name, values in self.marks.items()}
+        return Members(self.docs[low:high], self.sizes[low:high], bounds, marks)
 
 
 def resolve(task: PassTask) -> Receipt:
@@ -60,7 +66,7 @@ def resolve(task: PassTask) -> Receipt:
     tally = 0
     for first, last in _pieces(members):
         low, high = members.bounds[first], members.bounds[last]
-        piece = Members(members.docs[low:high], members.sizes[low:high], members.bounds[first : last + 1] - low)
+        piece = members.some(low, high, members.bounds[first : last + 1] - low)
         choice = _choose(run, piece)
         representative[low:high], score[low:high] = choice.representative + low, choice.score
         left[low:high] = choice.left
@@ -68,7 +74,8 @@ def resolve(task: PassTask) -> Receipt:
     weights = ExactGroups(run.store("exact")).members(members.docs)
     sizes = np.bincount(representative, weights=weights, minlength=count).astype(np.int64)[representative]
     duplicate_of = members.docs[representative]
-    table = rows_of(NEAR, members.docs, duplicate_of, score, sizes, not_compared=left)
+    ids = members.marks["name"][representative]
+    table = rows_of(NEAR, members.docs, duplicate_of, score, sizes, ids, not_compared=left)
     if not count:
         return task.put(table)
     limited = {"not_all_compared": int((left > 0).sum())} if left.any() else {}
@@ -78,11 +85,12 @@ def resolve(task: PassTask) -> Receipt:
 def _read(given: Resolving, number: int) -> Members:
     run = given.run
     docs, components = given.partitions.members(number)
-    sizes, lengths = run.corpus.measured(run.signatures, docs, "size", "length")
-    order = run.policy.order(run.corpus, docs, lengths, components)
+    marks = marks_of(run, docs, (*texts.READS, *run.policy.reads))
+    order = run.policy.order(docs, marks, components)
     components = components[order]
     starts = np.flatnonzero(np.r_[True, components[1:] != components[:-1]])
-    return Members(docs[order], sizes[order], np.r_[starts, len(docs)])
+    marks = {name: values[order] for name, values in marks.items()}
+    return Members(docs[order], marks["size"], np.r_[starts, len(docs)], marks)
 
 
 def _pieces(members: Members) -> Iterator[tuple[int, int]]:
@@ -114,7 +122,7 @@ def _choose(run: Run, piece: Members) -> Choice:
     how = (run.banding, run.stage.threshold, run.contained)
 
     def chunk(low: int, high: int) -> JoinChunk:
-        return JoinChunk(low, _values(run, piece.docs[low:high]), _sets(run, piece.docs[low:high]))
+        return JoinChunk(low, _values(run, piece.docs[low:high]), _sets(run, piece.some(low, high, piece.bounds)))
 
     if len(piece.bounds) == 2 and (len(piece.docs) > LARGE_DOCS or piece.sizes.sum() > PIECE_BYTES):
 
@@ -146,25 +154,10 @@ def _values(run: Run, docs: np.ndarray) -> np.ndarray:
     return found
 
 
-def _sets(run: Run, docs: np.ndarray) -> Sets:
+def _sets(run: Run, members: Members) -> Sets:
     from stages.text.minhash.jaccard import gather_sets
 
-    return gather_sets(_texts(run, docs), len(docs))
-
-
-def _texts(run: Run, docs: np.ndarray) -> Iterator[Texts]:
-    """The documents' texts where they lie: a plain text column is read from the mapped shard, others are put together."""
-    from stages.text.minhash.jaccard import Texts
-
-    fields, shape = run.minhash.fields, run.minhash.shape
-    plain = shape == "DOCUMENT" and len(fields) == 1
-    for batch, rows, positions in run.corpus.find(docs, run.minhash.columns):
-        if not plain:
-            batch, rows = batch.take(pa.array(rows)), np.arange(len(rows))
-        texts = Docs(pa.record_batch({"text": text_of(batch, fields, shape)}))
-        for how, some in run.minhash.by_row(batch).of(rows).groups():
-            at = slice(None) if some is None else some
-            yield Texts(texts.data, texts.offsets, rows[at], positions[at], how)
+    return gather_sets(texts.texts(run, members.docs, members.marks), len(members.docs))
 
 
 def _bins(tally: np.ndarray) -> dict[str, dict[str, int]]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.storage.ledger import COLUMNS, Receipt
+from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import BLOCK
 from stages.dedup.passes import STAGE, PassTask
@@ -90,7 +90,7 @@ def put(task: PassTask, batches: Iterable[pa.RecordBatch], names: dict[str, pa.D
         yield pa.RecordBatch.from_pylist([], schema)
         yield from batches
 
-    return task.sink.put(task.number, stream(), COLUMNS.empty_table(), key=task.key, stage=STAGE, notes=notes)
+    return task.sink.put(task.number, stream(), None, key=task.key, stage=STAGE, notes=notes)
 
 
 def read(sources: Iterable[Source], to: int, *names: str) -> Iterator[list[np.ndarray]]:

@@ -96,7 +96,7 @@ def assign(task: PassTask) -> Receipt:
     order = np.argsort(cell, kind="stable")
     numbers, counts = np.unique(cell, return_counts=True)
     docs = given.vectors.rows(task.number)[order] + part.first
-    members = run.decisions("semantic").of(part.first, part.rows).members[docs - part.first]
+    members = run.decided(task.number, "semantic").members[docs - part.first]
     identical = ExactGroups(run.store("exact")).members(docs) if "exact" in run.levels else 1
     table = pa.table({"cell": cell[order], "doc": docs, "members": members, "alone": members == identical})
     if given.sort:

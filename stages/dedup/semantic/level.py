@@ -24,14 +24,15 @@ from pipeline.engine.stage import versions
 from pipeline.options import content_hash, digest
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import blocks
-from stages.dedup.decisions import SEMANTIC, rows_of
+from stages.dedup.decisions import SEMANTIC, consolidate, rows_of
 from stages.dedup.passes import PassTask, make
 from stages.dedup.run import Run
 from stages.dedup.semantic import clustering
 from stages.dedup.semantic.clustering import Clustering, Partition, Window
 from stages.dedup.semantic.embedding import Embedding, Held, embed, unpacked
+from stages.dedup.signatures.measures import marks_of
 
-SCRATCH = ("cells",)
+SCRATCH = ("cells", "decided-semantic")
 NOTED = ("vectors", "centroids", "semantic")
 LIBRARIES = ("torch", "transformers", "tokenizers")
 
@@ -48,6 +49,7 @@ class Comparing(NamedTuple):
 def decide(run: Run, pool: Pool) -> None:
     """Embed what the earlier levels left, cut it into cells, and compare within each."""
     stage, parts, vectors = run.stage, len(run.corpus.parts), run.store("vectors")
+    consolidate(run, pool, "semantic")
     run.make("survivors", find_survivors, [run] * parts, pool)
 
     embedding = Embedding(
@@ -72,8 +74,7 @@ def decide(run: Run, pool: Pool) -> None:
 def find_survivors(task: PassTask) -> Receipt:
     """Pass `survivors`: the rows of one part that stay so far. Column: `row` (int64, in the part)."""
     run: Run = task.given
-    part = run.corpus.parts[task.number]
-    return task.put(blocks(row=np.flatnonzero(run.decisions("semantic").of(part.first, part.rows).kept)))
+    return task.put(blocks(row=np.flatnonzero(run.decided(task.number, "semantic").kept)))
 
 
 def compare(task: PassTask) -> Receipt:
@@ -81,8 +82,8 @@ def compare(task: PassTask) -> Receipt:
     given: Comparing = task.given
     run = given.run
     partition = Partition(given.vectors, run.store("cells"), given.first, given.last)
-    (lengths,) = run.corpus.measured(run.signatures, partition.docs, "length")
-    order = run.policy.order(run.corpus, partition.docs, lengths, partition.cell)
+    marks = marks_of(run, partition.docs, run.policy.reads)
+    order = run.policy.order(partition.docs, marks, partition.cell)
     cell, docs, members = partition.cell[order], partition.docs[order], partition.members[order]
     # Identical texts go along; whoever represents others that were compared with it alone has to stay.
     free = (docs < run.policy.limit) & partition.alone[order]
@@ -96,7 +97,7 @@ def compare(task: PassTask) -> Receipt:
     np.add.at(total, found[gone], members[gone])
     changed = np.union1d(gone, found[gone]).astype(np.int64)
     to = found[changed]
-    rows = rows_of(SEMANTIC, docs[changed], docs[to], score[changed], total[to])
+    rows = rows_of(SEMANTIC, docs[changed], docs[to], score[changed], total[to], marks["name"][order][to])
     return task.put(rows, {"rows": len(order), "held": int((~free).sum())})
 
 

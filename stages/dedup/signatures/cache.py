@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from pipeline.docs import Docs
 from pipeline.errors import MaetdolError
-from pipeline.storage.ledger import COLUMNS
 from pipeline.storage.store import Store
 from stages.dedup.columns import column, matrix
 from stages.dedup.corpus import opened
@@ -77,7 +76,7 @@ class SignatureCache(NamedTuple):
         first, second = np.ascontiguousarray(contents.T)
         columns = [*table.columns, pa.array(first), pa.array(second), pa.array(np.sort(first))]
         whole = pa.Table.from_arrays(columns, schema=pa.schema([*table.schema, *CONTENT]))
-        self.store.put(number_of(key), whole, COLUMNS.empty_table(), key=key, stage=STAGE)
+        self.store.put(number_of(key), whole, None, key=key, stage=STAGE)
 
     def among(self, sample: np.ndarray) -> CachedSignatures:
         """What is known of documents that come along with these (hashes): all of the shards that hold one of them."""

@@ -24,6 +24,7 @@ from stages.dedup.columns import column
 from stages.dedup.fields import columns, text_of
 from stages.dedup.passes import SIGNATURES_BEFORE, PassTask, make
 from stages.dedup.signatures.cache import SAMPLE, CachedSignatures, SignatureCache, hashes_of
+from stages.dedup.signatures.measures import PartMeasures
 from stages.text.minhash.shingles import Shingling
 
 if TYPE_CHECKING:
@@ -56,6 +57,19 @@ class MinHashOptions(NamedTuple):
         if len(set(hows)) == 1:
             return Ways(hows[:1], None)
         return Ways(hows, words.indices.to_numpy(zero_copy_only=False))
+
+    @property
+    def hows(self) -> list[Shingling]:
+        """The ways in which texts are cut: the common one, then that of each language."""
+        return [self.how, *(how for _, how in self.languages)]
+
+    def ways(self, batch: pa.RecordBatch) -> np.ndarray:
+        """Position in `hows` of the way in which each row is cut, int8."""
+        found = np.zeros(len(batch), np.int8)
+        for at, (lang, _) in enumerate(self.languages, 1):
+            same = pc.fill_null(pc.equal(batch.column("lang").cast(pa.large_string()), lang), False)
+            found[same.to_numpy(zero_copy_only=False)] = at
+        return found
 
     def key(self, content: str | None) -> str:
         """Key of the signatures of an input shard; another Unicode version may know other letters. Signatures of 0.1.0 stay valid,
@@ -112,16 +126,16 @@ def compute_signatures(run: Run, pool: Pool) -> None:
 
 
 def compute_part(task: PassTask) -> Receipt:
-    """The signatures of one part of the corpus, computed or taken from the cache."""
+    """The signatures of one part of the corpus, computed or taken from the cache; its measures on the way."""
     run, cache = task.given
     options: MinHashOptions = run.minhash
     kind = schema(options.permutations)
     if cache is not None:
         known = cache.whole(task.key)
-        if known is not None:
+        if known is not None:  # `measure` reads the rows
             return task.put(known, {"computed": 0, "taken": known.num_rows})
     computed, contents, pieces = 0, [], []
-    held = None
+    held, measures = None, PartMeasures(run)
     for batch in run.corpus.batches(task.number):
         texts, ways = (
             Docs(pa.record_batch({"text": text_of(batch, options.fields, options.shape)})),
@@ -137,9 +151,11 @@ def compute_part(task: PassTask) -> Receipt:
             computed += count
             contents.append(hashes)
         pieces.append(_batch(found, kind))
+        measures.add(batch, texts)
     table = pa.Table.from_batches(pieces, kind)
     if cache is not None:
         cache.add(task.key, table, np.concatenate(contents) if contents else np.zeros((0, 2), np.uint64))
+    measures.put(task.number, table)
     return task.put(table, {"computed": computed, "taken": table.num_rows - computed})
 
 

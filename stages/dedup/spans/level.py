@@ -21,6 +21,7 @@ from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import between, blocks, column
 from stages.dedup.passes import PassTask, key_ranges
 from stages.dedup.run import KeyRange, Run
+from stages.dedup.signatures.measures import marks_of
 from stages.dedup.spans.turns import TurnTexts, turns_of
 from stages.text.minhash.shingles import table
 
@@ -67,7 +68,7 @@ def runs_of(run: Run, most_bytes: int) -> list[SpanRows]:
     """Runs of rows of about `most_bytes` each; for substrings a longer text is cut into pieces of so many, else it stands alone."""
     found: list[SpanRows] = []
     for number, part in enumerate(run.corpus.parts):
-        sizes = np.maximum(column(run.signatures.read(number), "size"), 0)
+        sizes = np.maximum(column(run.store("measures").read(number), "size"), 0)
         first = held = 0
         for row, size in enumerate(sizes.tolist()):
             long = size > most_bytes and run.stage.spans == "substring"
@@ -92,7 +93,7 @@ def find(task: PassTask) -> Receipt:
     given: SpanRows = task.given
     run, how = given.run, given.run.stage.shingling()
     part = run.corpus.parts[given.part]
-    stays = run.decisions().of(part.first + given.low, given.high - given.low).kept
+    stays = run.decided(given.part).kept[given.low : given.high]
     classes = table(how.kind, how.fold_digits)
     found: list[spans.Spans] = []
     at = 0
@@ -209,7 +210,7 @@ def _ranks(run: Run, docs: np.ndarray) -> np.ndarray:
     known, positions = np.unique(docs, return_inverse=True)
     if not len(known):
         return positions
-    (lengths,) = run.corpus.measured(run.signatures, known, "length")
+    marks = marks_of(run, known, run.policy.reads)
     ranks = np.empty(len(known), np.int64)
-    ranks[run.policy.order(run.corpus, known, lengths, np.zeros(len(known), np.int64))] = np.arange(len(known))
+    ranks[run.policy.order(known, marks, np.zeros(len(known), np.int64))] = np.arange(len(known))
     return ranks[positions]

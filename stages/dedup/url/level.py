@@ -18,19 +18,21 @@ from pipeline.engine.pool import Pool
 from pipeline.storage.ledger import Receipt
 from pipeline.urls import canonical
 from stages.dedup.columns import between, blocks
-from stages.dedup.decisions import URL, no_rows, rows_of
+from stages.dedup.decisions import URL, consolidate, no_rows, rows_of
 from stages.dedup.passes import PassTask, key_ranges
 from stages.dedup.run import KeyRange, Run
+from stages.dedup.signatures.measures import marks_of
 
 MOST = 2 << 20
 """URLs per task of `url`: 80 MB while they are sorted."""
-SCRATCH = ("address",)
+SCRATCH = ("address", "decided-url")
 NOTED = ("address", "url")
 COLUMNS = ("key", "check", "doc", "duplicate_of", "members")
 
 
 def decide(run: Run, pool: Pool) -> None:
     """Write the keys of all parts, then decide range by range."""
+    consolidate(run, pool, "url")
     made = run.make("address", write_keys, [run] * len(run.corpus.parts), pool)
     ranges = key_ranges(sum(receipt.notes["addresses"] for receipt in made), MOST)
     run.make("url", choose, [KeyRange(run, *ends) for ends in ranges], pool)
@@ -40,7 +42,7 @@ def write_keys(task: PassTask) -> Receipt:
     """Pass `address`: the keys of one part."""
     run: Run = task.given
     part = run.corpus.parts[task.number]
-    before = run.decisions("url").of(part.first, part.rows)
+    before = run.decided(task.number, "url")
     keys, found = [], []
     for at, url in enumerate(
         url for batch in run.corpus.batches(task.number) for url in batch.column("url").to_pylist()
@@ -86,8 +88,11 @@ def _decided(task: PassTask, rows: UrlRows) -> Receipt:
     heads = heads[np.bincount(group[heads], minlength=1)[group[heads]] > 1]
     if not len(heads):
         return task.put(no_rows(), {"pages": 0, "held": 0})
-    (lengths,) = run.corpus.measured(run.signatures, docs[heads], "length")
-    heads = heads[run.policy.order(run.corpus, docs[heads], lengths, group[heads])]
+    marks = marks_of(run, docs[heads], run.policy.reads)
+    by_worth = run.policy.order(docs[heads], marks, group[heads])
+    heads = heads[by_worth]
+    names = np.zeros(len(docs), marks["name"].dtype)
+    names[heads] = marks["name"][by_worth]
     opens = np.r_[True, group[heads][1:] != group[heads][:-1]]
     best = heads[opens][np.cumsum(opens) - 1]
     follower, head = _followers(rows, heads)
@@ -102,7 +107,7 @@ def _decided(task: PassTask, rows: UrlRows) -> Receipt:
     to = np.r_[best[free], best[head[taken]], kept].astype(np.int64)
     score = np.where(changed == to, np.nan, 1.0)
     notes = {"pages": int(opens.sum()), "held": int((~free & ~opens).sum())}
-    return task.put(rows_of(URL, docs[changed], docs[to], score, total[to]), notes)
+    return task.put(rows_of(URL, docs[changed], docs[to], score, total[to], names[to]), notes)
 
 
 def _followers(rows: UrlRows, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
