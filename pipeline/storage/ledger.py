@@ -82,10 +82,11 @@ class Ledger:
                 )
         reason_array = pa.array(why, STR)
         if out is None:
-            out = id_array.cast(STR)
+            own = id_array.cast(STR)
             if reason_array.null_count < n == len(why):
                 dropped_rows = reason_array.is_valid().to_numpy(zero_copy_only=False)
-                out = out.take(pa.array(np.arange(n), mask=dropped_rows))  # no bytes of theirs behind the nulls
+                own = own.take(pa.array(np.arange(n), mask=dropped_rows))  # no bytes of theirs behind the nulls
+            out = own
         columns: dict[str, Any] = {
             "id": id_array,
             "out": out if isinstance(out, (pa.Array, pa.ChunkedArray)) else pa.array(out, STR),
