@@ -21,6 +21,8 @@ COMMON = 0.2
 """Share of hiragana, or of the hundred commonest hanzi: in the UN's declaration of human rights 48 to 50 % in three Japanese and 35 to 46 % in 15 Chinese versions."""
 BEYOND = 0.1
 """Share of the hiragana from `ふ` on, which the letters of EUC-KR (ㅋㅋㅋ, ㅠㅠ) do not reach in the same bytes; 26 to 31 % there."""
+LEAST_COMMON = 4
+"""Different ones of the commonest hanzi: a word of another script, said again and again, is one or two."""
 PAIRED = 1.2
 """Bytes beyond ASCII for each character: accents among ASCII letters have one."""
 
@@ -81,13 +83,15 @@ def _reads(head: bytes, page: CodePage) -> bool:
         kana = [character for character in other if "\u3041" <= character <= "\u3093"]
         return len(kana) >= COMMON * len(other) and sum(kana_ >= "ふ" for kana_ in kana) >= BEYOND * len(kana)
     hanzi = [character for character in other if "\u4e00" <= character <= "\u9fff"]
+    common = page.common.intersection(hanzi)
     first_bytes = {
         character.encode(page.codec)[0] for character in set(hanzi)
     }  # letters of another script fill a row or two
     return (
-        len(hanzi) >= LEAST
+        len(set(hanzi)) >= LEAST
+        and len(common) >= LEAST_COMMON
         and 2 * len(first_bytes) >= LEAST
-        and sum(character in page.common for character in hanzi) >= COMMON * len(hanzi)
+        and sum(character in common for character in hanzi) >= COMMON * len(hanzi)
     )
 
 
