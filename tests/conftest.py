@@ -150,6 +150,28 @@ def quickstart(tmp_path_factory, maetdol_run) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def site_root(tmp_path_factory, repo) -> Path:
+    """pages -> quality -> unique -> clean, of the files of configs/site (English and Korean) and of docs."""
+    from pipeline.engine.recipe import parse
+    from pipeline.engine.run import run
+
+    root = tmp_path_factory.mktemp("site") / "root"
+    steps = [
+        {"ingest": {"name": "pages", "from": [str(repo / "configs/site"), str(repo / "docs")]}},
+        {"quality": {"filters": [
+            {"language": {"keep": ["ko", "en"], "min": 0.5}},
+            {"word_count": {"min": 60, "languages": {"ko": {"min": 150}}}},
+            "gopher_quality",
+            {"fineweb": {"min_ended_lines": None}},
+        ]}},
+        {"dedup": {"name": "unique", "threshold": 0.3}},
+        {"pii": {"name": "clean"}},
+    ]  # fmt: skip
+    run(parse({"name": "site", "root": str(root), "seed": 17, "steps": steps, "run": {"pool": "inline"}}))
+    return root
+
+
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Bytes are named by their argument: packed data holds the time, and two processes must collect the same names."""
     return argname if isinstance(val, bytes) and len(val) > 8 else None

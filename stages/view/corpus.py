@@ -1,0 +1,127 @@
+"""What the pages show: the stores of one root (and of another to compare with), texts fit to be shown, labels."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from pipeline.errors import MaetdolError, SourceError
+from pipeline.inspection import query
+from pipeline.inspection.inspect import stores_of
+from pipeline.inspection.limits import MetricLimit, limits_of
+from pipeline.inspection.masks import mask, masked
+from pipeline.storage.files import inside
+from pipeline.storage.store import Store
+
+FRESH = 5.0
+"""Seconds for which the list of stores is not read again."""
+CUT = 1_200
+"""Characters of a text in a list."""
+EDGE = 200
+"""Characters read beyond what is shown, for what a cut would leave a part of."""
+WHOLE = 200_000
+"""Characters of a text on a page of its own."""
+
+
+class NotInRoot(MaetdolError):
+    """A store or row that this root does not have."""
+
+
+class ShownRoot:
+    """A root, opened to be shown."""
+
+    def __init__(self, root: str, against: str | None = None, reveal: bool = False, who: str = "someone"):
+        self.root, self.against, self.reveal, self.who = root.rstrip("/"), against, reveal, who
+        self._read = float("-inf")
+        self._stores: dict[str, Store] = {}
+        self._other: dict[str, Store] = {}
+        self.stores()
+
+    @property
+    def name(self) -> str:
+        return self.root.rpartition("/")[2]
+
+    def stores(self) -> dict[str, Store]:
+        """The finished stores by name, in the order they depend on each other."""
+        if time.monotonic() - self._read > FRESH:
+            self._stores = {store.name: store for store in stores_of(self.root)}
+            self._other = {store.name: store for store in stores_of(self.against)} if self.against else {}
+            self._read = time.monotonic()
+        return self._stores
+
+    def forget_list(self) -> None:
+        """Read the list of stores again at the next page."""
+        self._read = float("-inf")
+
+    def other(self) -> dict[str, Store]:
+        """Those of the root compared with."""
+        self.stores()
+        return self._other
+
+    def store(self, name: str) -> Store:
+        """The store of that name: names are looked up, never made into paths."""
+        found = self.stores().get(name)
+        if found is None:
+            raise NotInRoot(f"no store {name!r} in this root", "choose one of the list")
+        return found
+
+    def limits(self, store: Store) -> list[MetricLimit]:
+        return limits_of(store)
+
+    def before(self, store: Store) -> list[Store]:
+        """The stores that one was made of, inside this root alone."""
+        names = [entry["store"] for entry in (store.require().get("lineage") or {}).get("of", ())]
+        known = self.stores()
+        found = [name.rstrip("/").rpartition("/")[2] for name in names if "/" not in name or inside(name, self.root)]
+        return [known[name] for name in found if name in known]
+
+    def upstream(self, store: Store, ids: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Rows as they stood before a step."""
+        found: dict[str, tuple[str, dict[str, Any]]] = {}
+        waiting, seen = self.before(store), set()
+        while waiting and len(found) < len(set(ids)):
+            here = waiting.pop(0)
+            if here.name in seen:
+                continue
+            seen.add(here.name)
+            if query.whole(here):
+                missing = [row_id for row_id in dict.fromkeys(ids) if row_id not in found]
+                found |= {row_id: (here.name, row) for row_id, row in query.by_ids(here, missing).items()}
+            else:
+                waiting += self.before(here)
+        return found
+
+    def anywhere(self, row_id: str) -> list[tuple[Store, dict[str, Any]]]:
+        """Every store that has a row of this id, with the row."""
+        found = []
+        for store in self.stores().values():
+            if query.whole(store) and (rows := query.by_ids(store, [row_id])):
+                found.append((store, rows[row_id]))
+        return found
+
+    def fit(self, texts: list[str], cut: int = CUT) -> list[str]:
+        """The beginnings of texts as they may be shown: personal data is masked, unless it is to be revealed, before they are cut, so
+        that no part of a number is left at the end."""
+        wide = [text[: cut + EDGE] for text in texts]
+        told = wide if self.reveal or not wide else mask(wide)
+        return [
+            new[:cut] + (" …" if len(new) > cut or len(text) > cut + EDGE else "") for new, text in zip(told, texts)
+        ]
+
+    def fit_around(self, text: str, start: int, end: int, near: int) -> tuple[str, str]:
+        """What stands before and after a part of a text, `near` characters each, likewise."""
+        left, right = text[max(0, start - near - EDGE) : start], text[end : end + near + EDGE]
+        told = [left, right] if self.reveal else mask([left, right])
+        return told[0][-near:], told[1][:near]
+
+    def notes(self, rows: list[dict[str, Any]]) -> list[str]:
+        """Notes, sources and positions of ledger rows as they may be shown."""
+        told = [" ".join(filter(None, (row.get("source"), row.get("locator"), row.get("note")))) for row in rows]
+        return told if self.reveal else [note or "" for note in masked(told)]
+
+
+def required(given: dict[str, str], name: str) -> str:
+    """A value that a page cannot do without."""
+    if not (value := given.get(name)):
+        raise SourceError(f"{name} is missing from the address", "go back to the first page")
+    return value

@@ -1,0 +1,136 @@
+"""What pages are made with: templates, addresses, and texts as they may be shown, with marks and differences."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import jinja2
+from markupsafe import Markup
+
+from pipeline.errors import UsageError
+from pipeline.inspection.charts import number, size
+from pipeline.inspection.masks import masked
+from pipeline.inspection.sections import as_text
+from stages.view.corpus import CUT, EDGE, WHOLE, ShownRoot
+from stages.view.words import PageWords
+
+
+def page(template: str, corpus: ShownRoot, words: PageWords, **given: Any) -> str:
+    """A template with what every page has. Everything is escaped but what is made of escaped parts (Markup)."""
+    return _templates().get_template(template).render(corpus=corpus, t=words, **given)
+
+
+def _templates() -> jinja2.Environment:
+    global _kept
+    if _kept is None:
+        _kept = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+            autoescape=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        _kept.filters |= {"number": number, "size": size, "path": lambda parts: at(*parts), "asked": asked}
+    return _kept
+
+
+_kept: jinja2.Environment | None = None
+
+
+def at(*parts: str) -> str:
+    """A path of this site: every part is quoted whole, slashes too.
+
+    >>> at("s", "a/../b", "rows")
+    '/s/a%2F..%2Fb/rows'
+    """
+    return "/" + "/".join(quote(part, safe="") for part in parts)
+
+
+def asked(given: dict[str, Any], **changes: Any) -> str:
+    """The question of an address with changes; what is empty is left out."""
+    return urlencode({name: value for name, value in {**given, **changes}.items() if value not in (None, "")})
+
+
+def count_of(given: dict[str, str], name: str, usual: int, most: int) -> int:
+    """A whole number of the address, from 0 to `most`. UsageError for anything else."""
+    word = given.get(name) or str(usual)
+    if not word.isdecimal() or len(word) > 18 or int(word) > most:
+        raise UsageError(f"{name} {word[:20]!r}", f"a number from 0 to {most:,}")
+    return int(word)
+
+
+def with_texts(
+    corpus: ShownRoot, cards: list[dict[str, Any]], pattern: str = "", literal: bool = False, cut: int = CUT
+) -> list[dict[str, Any]]:
+    """Cards with the text, title and address of their rows as they may be shown, what was looked for marked."""
+    starts = [begin(as_text(card["row"]), pattern, literal, cut) for card in cards]
+    wide = [as_text(card["row"])[max(0, start - EDGE) :] for card, start in zip(cards, starts)]
+    told = corpus.fit(wide, cut + EDGE)
+    texts = ["… " + text[EDGE:] if start else _ended(text, cut) for text, start in zip(told, starts)]
+    names = ("url", "source", "locator", "note")
+    for card, text in zip(cards, texts):
+        card["text"] = marked(text, pattern, literal)
+        row = card["row"] or {}
+        told = [card.get(name) or row.get(name) for name in names]
+        card |= dict(zip(names, told if corpus.reveal else masked(told)))
+        card["lang"] = row.get("lang")
+    return cards
+
+
+def begin(text: str, pattern: str, literal: bool, cut: int) -> int:
+    """Where what is shown of a text begins, so that what was looked for is in it."""
+    found = _match(pattern, literal, text)
+    return max(EDGE, found.start() - cut // 3) if found and found.start() > max(EDGE, cut * 2 // 3) else 0
+
+
+def _ended(text: str, cut: int) -> str:
+    return text if len(text) <= cut else text[:cut] + " …"
+
+
+def _match(pattern: str, literal: bool, text: str) -> re.Match[str] | None:
+    """Where a pattern stands, as far as Python reads it as the search did; to mark, not to decide."""
+    if not pattern or len(text) > WHOLE:
+        return None
+    if not literal and re.search(r"[+*}]\s*\)?\s*[+*{]", pattern):
+        return None  # may take Python's engine long; the search itself is linear
+    try:
+        return re.search(re.escape(pattern) if literal else pattern, text)
+    except (re.error, RecursionError, OverflowError):
+        return None
+
+
+def marked(text: str, pattern: str, literal: bool) -> Markup:
+    """Escaped text in which the first place of the pattern is marked."""
+    found = _match(pattern, literal, text)
+    if not found or found.start() == found.end():
+        return Markup(escape(text))
+    parts = text[: found.start()], found[0], text[found.end() :]
+    return Markup("{}<mark>{}</mark>{}").format(*parts)
+
+
+COMPARED = 20_000
+"""Characters of each of two texts that are compared word by word."""
+
+
+def difference(old: str, new: str, near: int = 160) -> Markup:
+    """Two texts as one, with what went and what came marked; long stretches that are equal are left out."""
+    left, right = (re.findall(r"\w+|\s+|[^\w\s]", text[:COMPARED]) for text in (old, new))
+    parts = []
+    for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        gone, come = "".join(left[a:b]), "".join(right[c:d])
+        if tag == "equal":
+            short = f"{gone[:near]} … {gone[-near:]}" if len(gone) > 2 * near + 40 else gone
+            parts.append(escape(short))
+            continue
+        parts += [f"<del>{escape(gone)}</del>"] if gone else []
+        parts += [f"<ins>{escape(come)}</ins>"] if come else []
+    return Markup("".join(parts))
+
+
+def fault_free(word: str) -> str:
+    """A word as part of a file's name."""
+    return re.sub(r"[^\w.-]", "-", word, flags=re.ASCII)[:80] or "rows"

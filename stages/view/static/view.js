@@ -1,0 +1,106 @@
+"use strict";
+// Theme, keys, labels, sorting, copying, and the limit that is moved. Texts are only ever set as text; the one part of a page that is
+// fetched as HTML comes from this server, escaped there.
+const root = document.documentElement;
+const kept = localStorage.getItem("theme");
+if (kept) root.dataset.theme = kept;
+document.getElementById("theme")?.addEventListener("click", () => {
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("theme", root.dataset.theme);
+});
+for (const link of document.querySelectorAll("a[data-language]")) {
+  const where = new URL(location.href);
+  where.searchParams.set("language", link.hreflang);
+  link.href = where.pathname + where.search;
+}
+
+const cards = () => [...document.querySelectorAll(".card[data-id]")];
+const here = () => document.activeElement?.closest(".card[data-id]");
+function step(by) {
+  const all = cards(), now = all.indexOf(here());
+  const next = all[Math.min(all.length - 1, Math.max(0, now + by))];
+  next?.focus();
+  next?.scrollIntoView({block: "nearest"});
+}
+async function label(card, value, tags = "", why = "") {
+  const body = new URLSearchParams({id: card.dataset.id, store: card.dataset.store, label: value, tags, why});
+  const answer = await fetch("/label", {method: "POST", body});
+  const said = card.querySelector(".given");
+  if (!answer.ok) { if (said) said.textContent = "✗ " + answer.status; return; }
+  const entry = await answer.json();
+  card.classList.toggle("kept-label", entry.label === "keep");
+  card.classList.toggle("drop-label", entry.label === "drop");
+  if (said) said.textContent = [entry.label, ...entry.tags].filter(Boolean).join(", ");
+}
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
+  const card = here();
+  if (event.key === "j") step(1);
+  else if (event.key === "k") step(-1);
+  else if (event.key === "/") { (document.getElementById("search") ?? document.getElementById("find"))?.focus(); event.preventDefault(); }
+  else if (card && event.key === "1") label(card, "keep");
+  else if (card && event.key === "2") label(card, "drop");
+  else if (card && event.key === "0") label(card, "");
+  else if (card && event.key === "t") {
+    const tags = prompt("tags, with commas");
+    if (tags !== null) label(card, "", tags);
+  } else if (card && event.key === "Enter" && event.target === card) card.querySelector("a")?.click();
+});
+
+for (const head of document.querySelectorAll(".sortable th")) {
+  head.tabIndex = 0;
+  const sort = () => {
+    const at = head.cellIndex, body = head.closest("table").tBodies[0], up = head.getAttribute("aria-sort") === "descending";
+    for (const other of head.parentNode.children) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const value = (row) => row.cells[at].dataset.value ?? row.cells[at].textContent;
+    const number = head.classList.contains("n");
+    const rows = [...body.rows].sort((a, b) => number ? Number(value(b)) - Number(value(a)) : value(b).localeCompare(value(a)));
+    body.append(...(up ? rows.reverse() : rows));
+  };
+  head.addEventListener("click", sort);
+  head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
+}
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (button) navigator.clipboard?.writeText(button.previousElementSibling.textContent);
+});
+
+const form = document.getElementById("move"), line = document.querySelector("#chart .limit"), field = document.getElementById("value");
+if (form) {
+  let waiting = 0, asked = 0;
+  const ask = async () => {
+    const mine = ++asked;
+    const answer = await fetch(form.dataset.from + "?" + new URLSearchParams(new FormData(form)));
+    const text = await answer.text();
+    if (mine !== asked) return;
+    const part = new DOMParser().parseFromString(text, "text/html");
+    document.getElementById("change").replaceChildren(...(part.querySelector("main") ?? part.body).childNodes);
+  };
+  form.addEventListener("submit", (event) => { event.preventDefault(); ask(); });
+  field.addEventListener("input", () => { clearTimeout(waiting); waiting = setTimeout(ask, 250); move(Number(field.value)); });
+  const ends = () => ["low", "high", "left", "right"].map((name) => Number(line.dataset[name]));
+  const move = (value) => {
+    if (!line || !Number.isFinite(value)) return;
+    const [low, high, left, right] = ends();
+    const x = left + (Math.min(Math.max(value, low), high) - low) / ((high - low) || 1) * (right - left);
+    line.setAttribute("x1", x); line.setAttribute("x2", x);
+  };
+  if (line) {
+    const chart = line.closest("svg");
+    let dragging = false;
+    const to = (event) => {
+      const [low, high, left, right] = ends(), box = chart.getBoundingClientRect(), width = chart.viewBox.baseVal.width;
+      const x = (event.clientX - box.left) / box.width * width;
+      const value = low + (Math.min(Math.max(x, left), right) - left) / (right - left) * (high - low);
+      field.value = Number(value.toPrecision(high - low > 50 ? 3 : 4));
+      move(Number(field.value));
+      clearTimeout(waiting); waiting = setTimeout(ask, 120);
+    };
+    chart.addEventListener("pointerdown", (event) => { dragging = true; chart.setPointerCapture(event.pointerId); to(event); });
+    chart.addEventListener("pointermove", (event) => { if (dragging) to(event); });
+    chart.addEventListener("pointerup", () => { dragging = false; });
+  }
+  ask();
+}
