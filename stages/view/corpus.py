@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -35,7 +36,18 @@ class ShownRoot:
         self._read = float("-inf")
         self._stores: dict[str, Store] = {}
         self._other: dict[str, Store] = {}
+        self._one = threading.Lock()
         self.stores()
+
+    def masked(self, texts: list[str]) -> list[str]:
+        """Texts without personal data, one page after another: what finds it is compiled at first use, which two threads must not."""
+        with self._one:
+            return mask(texts)
+
+    def named(self, names: list[str | None]) -> list[str | None]:
+        """Names, sources and notes likewise."""
+        with self._one:
+            return masked(names)
 
     @property
     def name(self) -> str:
@@ -103,7 +115,7 @@ class ShownRoot:
         """The beginnings of texts as they may be shown: personal data is masked, unless it is to be revealed, before they are cut, so
         that no part of a number is left at the end."""
         wide = [text[: cut + EDGE] for text in texts]
-        told = wide if self.reveal or not wide else mask(wide)
+        told = wide if self.reveal or not wide else self.masked(wide)
         return [
             new[:cut] + (" …" if len(new) > cut or len(text) > cut + EDGE else "") for new, text in zip(told, texts)
         ]
@@ -111,13 +123,13 @@ class ShownRoot:
     def fit_around(self, text: str, start: int, end: int, near: int) -> tuple[str, str]:
         """What stands before and after a part of a text, `near` characters each, likewise."""
         left, right = text[max(0, start - near - EDGE) : start], text[end : end + near + EDGE]
-        told = [left, right] if self.reveal else mask([left, right])
+        told = [left, right] if self.reveal else self.masked([left, right])
         return told[0][-near:], told[1][:near]
 
     def notes(self, rows: list[dict[str, Any]]) -> list[str]:
         """Notes, sources and positions of ledger rows as they may be shown."""
         told = [" ".join(filter(None, (row.get("source"), row.get("locator"), row.get("note")))) for row in rows]
-        return told if self.reveal else [note or "" for note in masked(told)]
+        return told if self.reveal else [note or "" for note in self.named(told)]
 
 
 def required(given: dict[str, str], name: str) -> str:

@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from pipeline.errors import UsageError
 from pipeline.inspection.charts import number, size
-from pipeline.inspection.masks import masked
 from pipeline.inspection.sections import as_text
 from stages.view.corpus import CUT, EDGE, WHOLE, ShownRoot
 from stages.view.words import PageWords
@@ -76,7 +75,7 @@ def with_texts(
         card["text"] = marked(text, pattern, literal)
         row = card["row"] or {}
         told = [card.get(name) or row.get(name) for name in names]
-        card |= dict(zip(names, told if corpus.reveal else masked(told)))
+        card |= dict(zip(names, told if corpus.reveal else corpus.named(told)))
         card["lang"] = row.get("lang")
     return cards
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +106,15 @@ class Browser:
         return answer["result"].get("value")
 
     def until(self, code: str) -> Any:
-        """Wait until an expression holds on the page."""
-        return self.js(
-            f"new Promise(done => {{ const look = () => {{ const v = {code}; v ? done(v) : setTimeout(look, 40); }}; look(); }})"
-        )
+        """Wait until an expression holds, on this page or the one that is being opened."""
+        for _ in range(3000):
+            answer = self._wait(self._send("Runtime.evaluate", {"expression": code, "returnByValue": True})).get(
+                "result", {}
+            )
+            if found := answer.get("result", {}).get("value"):
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"never: {code}")
 
     def press(self, key: str) -> None:
         for kind in ("keyDown", "keyUp"):

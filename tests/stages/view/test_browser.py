@@ -59,7 +59,7 @@ def test_a_person_finds_drags_labels_and_reads(browser, repo, site_root, tmp_pat
         assert "drop" in browser.go(f"{home}/labels") and "long, odd" in browser.js("document.body.innerText")
         # the limit is dragged, and what would change follows
         browser.go(f"{home}/s/quality/metric/word_count.words?option=word_count.min")
-        browser.until("document.getElementById('after')")
+        browser.until("!!document.getElementById('after')")
         box = browser.js(
             "(() => { const b = document.querySelector('#chart svg').getBoundingClientRect(); return [b.left, b.top, b.width, b.height]; })()"
         )
