@@ -157,12 +157,17 @@ def edits_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     kinds = query.count(edits.with_columns(kind=kind_of()), "kind")
     chosen = edits.with_columns(kind=kind_of())
     found = query.take(chosen.filter(pl.col("kind") == kind) if kind else chosen, EDITS + 1, start)
+    ids = sorted({row["id"] for row in found})
+    every = query.take(query.ledger(store).filter(pl.col("id").is_in(ids)).select("id", "edits"), query.MOST)
+    others = {row["id"]: row["edits"] or [] for row in every}
     before = corpus.upstream(store, [row["id"] for row in found])
     shown = []
     for edit in found[:EDITS]:
         whole = edited_text(before.get(edit["id"], (None, {}))[1] or {}, edit["by"] or "")
+        value = whole[edit["start"] : edit["end"]]
+        if not corpus.reveal:  # a window says less of a number beside it than the whole text did
+            whole, value = hidden(whole, others.get(edit["id"], []), edit["by"] or ""), "█" * min(len(value), 24)
         left, right = corpus.fit_around(whole, edit["start"], edit["end"], AROUND)
-        value = whole[edit["start"] : edit["end"]] if corpus.reveal else "█" * min(edit["end"] - edit["start"], 24)
         shown.append({**edit, "left": left, "right": right, "value": value, "there": bool(whole)})
     return page(
         "edits.jinja",
@@ -176,6 +181,16 @@ def edits_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
         more=len(found) > EDITS,
         shown=EDITS,
     )
+
+
+def hidden(text: str, edits: list[dict[str, Any]], by: str) -> str:
+    """A text without what the edits of its field replace, as long as before."""
+    field = by.rpartition(" ")[2]
+    for edit in edits:
+        if (edit["by"] or "").rpartition(" ")[2] == field:
+            start, end = edit["start"], min(edit["end"], len(text))
+            text = text[:start] + "█" * (end - start) + text[end:]
+    return text
 
 
 STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d{1,9})\]")
