@@ -161,7 +161,8 @@ def extension_page(facts: dict[str, Any]) -> str:
 
 The first {found["base_size"]:,} ids are those of the base.{limited} {found["characters"]:,} of the new tokens are characters the base has no
 piece for. {found["left_out"]:,} pairs were left out because the base has their token; {found["steps"]:,} of the new tokens are only
-merged on the way to others, every other one is what a text is cut into. Of {found["words"]:,} distinct words of held-out text without a new token, {found["moved"]:,} are cut otherwise than by the base.
+merged on the way to others, every other one is what a text is cut into. Held-out text has {found["words"]:,} distinct words without a
+new token; {found["moved"]:,} of all its distinct words are cut where the base does not cut.
 `{MAP}` says which tokens of the base each new one was written with; `maetdol train` begins its embedding with their mean.
 
 Measured on {facts["measured"]["on"]}.

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -299,15 +300,36 @@ def unreached(base: Base, page: dict[str, Any], tokens: list[str], texts: Iterab
 
 
 def moved(base: Base, page: dict[str, Any], texts: Iterable[str]) -> tuple[int, int]:
-    """Distinct words of `texts` in which no new token stands: (how many, how many of them are cut otherwise than by the base)."""
+    """Of the distinct words of `texts`: (in how many no new token stands, how many are cut otherwise than by the base).
+
+    A word is cut otherwise where no new token stands and its ids differ, or where it is cut in a position in which the base does not cut.
+    """
     new = _plain(_library(page))
     words = sorted({word for text in texts for word in _spaced(text)})
     mine, theirs = (
         [one.ids for one in library.encode_batch_fast(words, add_special_tokens=False)]
         for library in (new, base.library)
     )
-    same = [(a, b) for a, b in zip(mine, theirs) if max(a, default=0) < base.size]
-    return len(same), sum(a != b for a, b in same)
+    sizes = _bytes_of(base, page)
+    untouched = sum(max(ids, default=0) < base.size for ids in mine)
+    other = sum(
+        not _cuts(after, sizes) <= _cuts(before, sizes) or (max(after, default=0) < base.size and after != before)
+        for after, before in zip(mine, theirs)
+    )
+    return untouched, other
+
+
+def _bytes_of(base: Base, page: dict[str, Any]) -> dict[int, int]:
+    """Bytes of the vocabulary's spelling of each id; one for the tokens of bytes."""
+    single = {f"<0x{byte:02X}>" for byte in range(256)}
+    return {
+        number: len(word) if base.byte_level else 1 if word in single else len(word.encode())
+        for word, number in page["model"]["vocab"].items()
+    }
+
+
+def _cuts(ids: list[int], sizes: dict[int, int]) -> set[int]:
+    return set(accumulate(sizes[number] for number in ids))
 
 
 def _spaced(text: str) -> Iterator[str]:

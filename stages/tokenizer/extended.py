@@ -38,7 +38,7 @@ class Made(NamedTuple):
         )
         lines = [
             f"tokenizer {path}: {self.card['vocab_size']:,} ids, {found['added']:,} added{short}",
-            f"words without a new token: {found['words']:,}, {found['moved']:,} of them cut otherwise than before",
+            f"held-out words without a new token: {found['words']:,}; words cut in positions where the base does not cut: {found['moved']:,}",
         ]
         after = self.card["measured"]["by_language"]
         for lang, cost in self.card["before"]["by_language"].items():

@@ -253,3 +253,17 @@ def test_what_cannot_be_extended_is_refused_with_the_reason(tmp_path, module_cor
             Extend(base=str(folder), corpus=[str(tmp_path / "docs")], store=str(tmp_path / "out")).run()
     with pytest.raises(SourceError, match="no tokenizer at"):
         Extend(base=str(tmp_path / "gone"), corpus=[str(tmp_path / "docs")], store=str(tmp_path / "out")).run()
+
+
+def test_merges_in_front_of_the_bases_are_found(extended):
+    """The measure of what is cut otherwise, with the fault put in."""
+    from stages.tokenizer import extend
+
+    _, base, store = extended
+    opened, page = extend.opened(base), json.loads((store.artefact() / "tokenizer.json").read_text())
+    texts = [prose(n, lang) + " stonewheel waterstone" for n in range(60) for lang in ("ko", "en")]
+    assert extend.moved(opened, page, texts)[1] == 0
+    old = len(opened.page["model"]["merges"])
+    merges, new = page["model"]["merges"][:old], page["model"]["merges"][old:]
+    page["model"]["merges"] = [*new, *merges]
+    assert extend.moved(opened, page, texts)[1] > 0
