@@ -101,6 +101,12 @@ class Encoder:
         """
         if self._pieces is not None:
             return np.concatenate([[0], np.cumsum(self._width[ids])]).astype(np.int64)
+        if self._whole_offsets:
+            raw = np.frombuffer(text.encode(), np.uint8)
+            ends = np.cumsum(self._byte_width[ids])
+            if len(ids) and ends[-1] == len(raw):
+                begun = np.cumsum(raw & 0xC0 != 0x80) - 1
+                return np.concatenate([[0], begun[ends[:-1]], [len(text)]]).astype(np.int64)
         starts = [start for start, _ in self._hub.encode(text, add_special_tokens=False).offsets]
         return np.asarray([*starts, len(text)], dtype=np.int64)
 
@@ -139,6 +145,16 @@ class Encoder:
     def byte_level(self) -> bool:
         """Are its tokens spelled in letters for bytes?"""
         return self._hub is not None and '"ByteLevel"' in json.dumps(json.loads(self._hub.to_str())["decoder"])
+
+    @cached_property
+    def _whole_offsets(self) -> bool:
+        """Is a token's offset that of its first byte's character? Not where the tokenizer leaves out the blank it begins with."""
+        trims = '"trim_offsets": true' in json.dumps(json.loads(self._hub.to_str())["post_processor"])
+        return self.byte_level and not trims
+
+    @cached_property
+    def _byte_width(self) -> np.ndarray:
+        return np.asarray([len(self.token_bytes(number)) for number in range(self.size)], dtype=np.int64)
 
     def token_bytes(self, number: int) -> bytes:
         """What an id of a byte-level tokenizer writes."""

@@ -178,3 +178,14 @@ def test_what_cannot_be_is_refused(corpus, train):
     ):
         with pytest.raises(OptionError):
             Tokenizer.build(bad, "tokenizer")
+
+
+def test_marks_are_the_librarys_offsets(opened):
+    """Counted from bytes, without encoding the text again."""
+    _, folder, hub, _ = opened
+    encoder = Encoder(folder)
+    for text in filter(None, TEXTS):
+        (ids,) = encoder.encode([text])
+        expected = [start for start, _ in hub.backend_tokenizer.encode(text, add_special_tokens=False).offsets]
+        if len(expected) == len(ids):
+            assert encoder.marks(text, ids).tolist() == [*expected, len(text)]

@@ -256,14 +256,14 @@ def test_what_cannot_be_extended_is_refused_with_the_reason(tmp_path, module_cor
 
 
 def test_merges_in_front_of_the_bases_are_found(extended):
-    """The measure of what is cut otherwise, with the fault put in."""
+    """The measure of what is cut otherwise, with the fault put in: a pair within a word that the base has whole."""
     from stages.tokenizer import extend
 
-    _, base, store = extended
-    opened, page = extend.opened(base), json.loads((store.artefact() / "tokenizer.json").read_text())
-    texts = [prose(n, lang) + " stonewheel waterstone" for n in range(60) for lang in ("ko", "en")]
-    assert extend.moved(opened, page, texts)[1] == 0
-    old = len(opened.page["model"]["merges"])
-    merges, new = page["model"]["merges"][:old], page["model"]["merges"][old:]
-    page["model"]["merges"] = [*new, *merges]
-    assert extend.moved(opened, page, texts)[1] > 0
+    if extended[0] not in ("qwen", "own"):
+        pytest.skip("words that are tokens are taken whole (llama3), or the base has each of these pairs (llama2)")
+    opened = extend.opened(extended[1])
+    pair = next([a, b] for a, b in ("ra", "to", "wh", "lo", "mi", "gr", "ai") if a + b not in opened.vocabulary)
+    page = extend.page_of(opened, ["".join(pair)], [pair])
+    assert extend.moved(opened, page, ENGLISH)[1] == 0
+    page["model"]["merges"].insert(0, page["model"]["merges"].pop())
+    assert extend.moved(opened, page, ENGLISH)[1] > 0
