@@ -48,7 +48,7 @@ class RunOptions(Options):
     "Tasks handed to Ray at once; default: `workers`."
     memory: int | None = None
     "Memory per task, e.g. `2GiB`."
-    wait: float = Field(0, ge=0)
+    wait: float = Field(default=0, ge=0)
     "Seconds a task may wait for a GPU or memory that no node has; give it where an autoscaler brings nodes."
     fuse: bool = False
     "Run consecutive shard stages as one task over a shard; unnamed stores between them are not written."
