@@ -51,7 +51,18 @@ def run(words: list[str]) -> None:
     assert not code, f"{shlex.join(words)} ended with {code}"
 
 
-def test_looking_at_a_run(folder, repo, capsys):
+@pytest.fixture
+def served_once(monkeypatch):
+    """A server that is started ends at its first turn."""
+    uvicorn = pytest.importorskip("uvicorn")
+
+    async def ends(self, counter):
+        return True
+
+    monkeypatch.setattr(uvicorn.Server, "on_tick", ends)
+
+
+def test_looking_at_a_run(folder, repo, capsys, served_once):
     looking, *_ = blocks(repo)
     for words in looking:
         run(words)

@@ -149,8 +149,8 @@ class Encoder:
     @cached_property
     def _whole_offsets(self) -> bool:
         """Is a token's offset that of its first byte's character? Not where the tokenizer leaves out the blank it begins with."""
-        trims = '"trim_offsets": true' in json.dumps(json.loads(self._hub.to_str())["post_processor"])
-        return self.byte_level and not trims
+        cut_blanks = '"trim_offsets": true' in json.dumps(json.loads(self._hub.to_str())["post_processor"])
+        return self.byte_level and not cut_blanks
 
     @cached_property
     def _byte_width(self) -> np.ndarray:

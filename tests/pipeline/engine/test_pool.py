@@ -188,6 +188,9 @@ class FakeRay:
     def cluster_resources(self):
         return {"CPU": 24.0, "memory": 8e9, "GPU": next(self.gpus, 2)}
 
+    def put(self, value):
+        return value
+
     def nodes(self):
         return [{"Alive": True, "Resources": {"memory": 4e9}}, {"Alive": False, "Resources": {"memory": 9e9}}]
 

@@ -8,8 +8,9 @@ import pytest
 
 from pipeline.engine import progress
 from pipeline.engine.pool import Inline
+from stages.dedup.corpus import Corpus
 from stages.dedup.exact import level as exact
-from stages.dedup.near import band, cluster, link, resolve
+from stages.dedup.near import cluster, link, resolve
 from stages.dedup.passes import signatures_of
 
 
@@ -188,7 +189,8 @@ def test_identical_texts_are_one_group_and_meet_in_no_bucket(make_store, dedup, 
 def test_keys_of_several_parts_in_one_list_give_the_same(dedup, make_store, corpus, tmp_path, monkeypatch):
     source = make_store(tmp_path / "in", corpus(150, seed=14), shards=7)
     expected = dedup(tmp_path / "single", source)
-    monkeypatch.setattr(band, "LISTS", 3)
+    usual = Corpus.groups
+    monkeypatch.setattr(Corpus, "groups", lambda corpus, rows, parts=256: usual(corpus, rows, min(parts, 3)))
     pool = Counting()
     found = dedup(tmp_path / "grouped", source, pool=pool)
     assert [name for name in pool.done if name.startswith("band")] == ["band 00000", "band 00001", "band 00002"]

@@ -62,7 +62,12 @@ def settings(run, folder, **more):
         "gradient_checkpointing": False,
         "train_sampling_strategy": "sequential",
     }
-    return same | plain | {"per_device_train_batch_size": run["stage"].batch, "max_length": None} | more
+    return (
+        same
+        | plain
+        | {"per_device_train_batch_size": run["stage"].per_device_train_batch_size, "max_length": None}
+        | more
+    )
 
 
 def losses(trainer):
@@ -89,13 +94,13 @@ def test_trls_sft_trainer_reaches_the_same_loss_at_every_step(
 
     store = tokens_store if objective == "clm" else chat_store
     run = ours(store, {**TUNED, "objective": objective, "learning_rate": 2e-3, **more}, base=[base_store])
-    packed = objective == "clm" or run["stage"].pack
+    packed = objective == "clm" or run["stage"].sft.packing
     rows = [exported(run["objective"].data.row(index)) for step in visited(run) for index in step]
     given = datasets.Dataset.from_list(
         rows if packed else [{k: row[k] for k in ("input_ids", "labels")} for row in rows]
     )
     more = {"padding_free": packed, "dataset_kwargs": {"skip_prepare_dataset": True}}
-    more |= {"gradient_accumulation_steps": run["stage"].accumulation}
+    more |= {"gradient_accumulation_steps": run["stage"].gradient_accumulation_steps}
     theirs = SFTTrainer(
         run["model"], SFTConfig(**settings(run, tmp_path, **more)), train_dataset=given, processing_class=tokenizer
     )
@@ -161,7 +166,9 @@ def test_trls_kto_trainer_reaches_the_same_loss_at_every_step(ours, pair_store, 
 
     weights = {"beta": 0.3, "desirable_weight": 1.3, "undesirable_weight": 0.8}
     run = ours(pair_store, {**TUNED, "objective": "kto", "learning_rate": 5e-4, **weights}, base=[base_store])
-    given = settings(run, tmp_path, **weights) | {"per_device_train_batch_size": 2 * run["stage"].batch}
+    given = settings(run, tmp_path, **weights) | {
+        "per_device_train_batch_size": 2 * run["stage"].per_device_train_batch_size
+    }
     theirs = as_given(KTOTrainer)(
         run["model"],
         copy.deepcopy(run["model"]),

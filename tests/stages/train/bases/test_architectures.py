@@ -184,7 +184,7 @@ def test_an_adapter_trains_saves_reloads_and_merges(
 def test_what_cannot_be_right_is_refused_by_name(
     name, options, told, folder_of, tokens_store, chat_store, do_train, monkeypatch
 ):
-    monkeypatch.setattr("stages.train.cuda_is_there", lambda: options.get("attention") == "flex")
+    monkeypatch.setattr("stages.train.cuda_is_there", lambda: options.get("attn_implementation") == "flex")
     of = tokens_store if options["objective"] == "mlm" else chat_store
     with pytest.raises(UsageError, match=told):
         do_train(
