@@ -111,7 +111,7 @@ def test_further_verbs(folder, repo):
     assert len(alone) == 2
     for words in [*verbs, *alone]:
         run(words)
-    assert (folder / "runs/hand/merged/manifest.json").is_file() and (folder / "runs/hand/bench/table.md").is_file()
+    assert (folder / "runs/hand/merged/model.safetensors").is_file() and (folder / "runs/hand/bench/table.md").is_file()
 
 
 def test_the_store_opens_as_shown(folder, repo):
