@@ -343,9 +343,10 @@ class Store:
     ) -> Receipt:
         """Write one whole shard, its ledger (None: its rows are no documents), and last its receipt."""
         with self.writer(shard, stage=stage, key=key) as writer:
-            if isinstance(kept, pa.Table):
-                writer.expect(kept.schema)
-            for batch in kept.to_batches() if isinstance(kept, pa.Table) else kept:
+            table: Any = kept if isinstance(kept, pa.Table) else None
+            if table is not None:
+                writer.expect(table.schema)
+            for batch in kept if table is None else table.to_batches():
                 writer.write(batch)
             writer.ledgered = ledger is not None
             writer.ledgers += [] if ledger is None else [ledger]
