@@ -348,8 +348,7 @@ class Store:
                 writer.expect(table.schema)
             for batch in kept if table is None else table.to_batches():
                 writer.write(batch)
-            writer.ledgered = ledger is not None
-            writer.ledgers += [] if ledger is None else [ledger]
+            writer.ledgered, writer.ledgers = ledger is not None, [] if ledger is None else [ledger]
             return writer.commit(input_ids=input_ids, notes=notes or {}, **proof)
 
     def put_artefact(
