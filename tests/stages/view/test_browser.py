@@ -13,6 +13,8 @@ from pipeline.inspection.what_if import what_if
 from pipeline.storage.store import Store
 from tests.stages.view.browser import Browser
 
+pytestmark = pytest.mark.slow  # a browser takes minutes on two cores
+
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
