@@ -1,5 +1,6 @@
 """Pools: order, isolation of failures, retries of infrastructure faults alone, bounded windows, two nodes."""
 
+import itertools
 import os
 import sys
 import time
@@ -314,7 +315,7 @@ def test_hardware_that_an_autoscaler_brings_is_waited_for(fake_ray, monkeypatch)
     fake_ray.wait = lambda refs, **_: (next(answers), refs) if fake_ray.asked() else usual(refs)
     fake_ray.asked = lambda: answers.__length_hint__() > 0
     assert list(OnRay(address="auto", wait=600).each(square, [7], gpus=1)) == [49]
-    fake_ray.gpus, fake_ray.wait = iter([0] * 1000), lambda refs, **_: ([], refs)
+    fake_ray.gpus, fake_ray.wait = itertools.repeat(0), lambda refs, **_: ([], refs)
     with pytest.raises(UsageError, match="the cluster has 0, after 0.01 seconds of waiting"):
         list(OnRay(address="auto", wait=0.01).each(square, [7], gpus=1))
 
