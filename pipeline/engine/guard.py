@@ -1,5 +1,6 @@
-"""What stands around a task and around a batch: an unexpected exception fails its own task, named as far as the row, and no
-other. The pool is the only one that tries again.
+"""How the pool calls a task, and a stage a batch: an unexpected exception fails its own task, named as far as the row, and no other.
+
+Every exception is caught here, so that none need be anywhere else in the engine; what is tried again is the pool's to say.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def guarded(fn: Callable[[Any], Any], task: Any) -> Any:
         raise
     except MaetdolError as fault:
         return Failure(name_of(task), str(fault), _frames(fault.__cause__) if fault.__cause__ else "", error=fault)
-    except Exception as fault:  # the pool is one of the two files where this is right
+    except Exception as fault:  # whatever a task raises is that task's failure
         return Failure(name_of(task), message_of(fault), _frames(fault))
 
 
@@ -81,7 +82,7 @@ def narrowed(work: Callable[[Any], Any], batch: Any, where: str, row: int) -> An
         return work(batch)
     except MaetdolError:
         raise
-    except Exception as fault:
+    except Exception as fault:  # raised again below, with the row it is about
         bad = _first_bad(work, batch)
         rows = f"row {row + bad}" if bad is not None else f"rows {row}..{row + len(batch)}"
         who = f" (id {batch.column('id')[bad].as_py()})" if bad is not None and "id" in batch.schema.names else ""

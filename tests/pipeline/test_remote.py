@@ -366,9 +366,9 @@ def test_of_two_processes_on_object_storage_exactly_one_holds_a_lock(rounds, buc
 
 
 def test_a_lock_on_object_storage_is_respected_above_and_below_and_its_loser_stops(bucket):
-    with RootLock(filesystem(f"{bucket}/locks/root")) as lock:
-        for path in ("locks/root/step", "locks"):
-            with pytest.raises(RootLocked, match="locks/root is in use"), RootLock(filesystem(f"{bucket}/{path}")):
+    with RootLock(filesystem(f"{bucket}/locks/run")) as lock:
+        for path in ("locks/run/step", "locks"):
+            with pytest.raises(RootLocked, match="locks/run is in use"), RootLock(filesystem(f"{bucket}/{path}")):
                 pass
         lock.refresh()
         lock.fs.write("lock.json", json.dumps({**DEAD, "seen": time.time()}).encode())

@@ -124,7 +124,7 @@ def _request(parts: list[str]) -> Request:
 
 
 def _folder(path: str) -> str:
-    """`/mill/root/store/passes/band/shards/00000.arrow` -> `passes/band`."""
+    """The folder of an object within its store: `passes/band` of `BUCKET/RUN/STORE/passes/band/shards/00000.arrow`."""
     below = path.strip("/").split("/")[3:]
     if not below:
         return "root"
