@@ -16,15 +16,15 @@ storage, where polars fetches the parts it needs, lengths are compared.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import SourceError, UsageError, did_you_mean
+from pipeline.errors import SourceError
+from pipeline.inspection.conditions import grep, matches, questions, where
 from pipeline.inspection.limits import MetricLimit, limits_of, measured
-from pipeline.schema import TEXT_FIELDS, upgraded
+from pipeline.schema import upgraded
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import EARLIER
 from pipeline.storage.proof import held
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
 MOST = 1000
 """Rows that one question may ask for."""
-PATTERN = 1000
-"""Characters of a search pattern or condition."""
 NATIVE = ("s3", "gs", "az", "abfs", "abfss", "http", "https")
 """Object storage that polars reads by itself; every other is read through fsspec, shard by shard."""
 
@@ -120,92 +118,12 @@ def _storage(path: str) -> Any:
     )
 
 
-# -- conditions ------------------------------------------------------------------------------------------------------------
-
-
-def where(frame: pl.LazyFrame, condition: str) -> pl.LazyFrame:
-    """Rows for which an SQL expression holds: `lang = 'ko' AND lang_score < 0.7`. Names with a dot stand in double quotes.
-
-    UsageError where it cannot be read or names a column that is not there.
-    """
-    import polars as pl
-
-    _short(condition)
-    with questions(frame):
-        expression = pl.sql_expr(condition)
-        known = set(frame.collect_schema())
-        unknown = sorted(set(expression.meta.root_names()) - known)
-        if unknown:
-            raise UsageError(f"there is no column {unknown[0]!r}", did_you_mean(unknown[0], sorted(known)))
-        return frame.filter(expression)
-
-
-def grep(frame: pl.LazyFrame, pattern: str, columns: Sequence[str] = (), literal: bool = False) -> pl.LazyFrame:
-    """Rows in which a text column holds `pattern`: a regular expression (Rust's: linear time, no look-around), or the words
-    themselves where `literal`. `columns`: default all that hold text of the corpus, messages and metadata included."""
-    import polars as pl
-
-    _short(pattern)
-    schema = frame.collect_schema()
-    for name in columns:
-        if name not in schema:
-            raise UsageError(f"there is no column {name!r}", did_you_mean(name, schema.names()))
-    wanted = columns or [name for name in schema if name in TEXT]
-    found = [held for name in wanted if (held := _holds(pl.col(name), schema[name], pattern, literal)) is not None]
-    if not found:
-        raise UsageError("no column of these rows holds text", "name one that does with columns")
-    return frame.filter(pl.any_horizontal(found))
-
-
-TEXT = {name for names in TEXT_FIELDS.values() for name in names} | {"note", "locator"}
-"""Columns that are searched."""
-
-
-def _holds(value: pl.Expr, kind: Any, pattern: str, literal: bool) -> pl.Expr | None:
-    """Does a value of this type hold the pattern anywhere? None for types without text."""
-    import polars as pl
-
-    if kind == pl.String:
-        return value.str.contains(pattern, literal=literal).fill_null(False)
-    if isinstance(kind, pl.List):
-        inner = _holds(pl.element(), kind.inner, pattern, literal)
-        return None if inner is None else value.list.eval(inner).list.any().fill_null(False)
-    if isinstance(kind, pl.Struct):
-        parts = [
-            own
-            for field in kind.fields
-            if (own := _holds(value.struct.field(field.name), field.dtype, pattern, literal)) is not None
-        ]
-        return pl.any_horizontal(parts) if parts else None
-    return None
-
-
-def _short(words: str) -> None:
-    if len(words) > PATTERN:
-        raise UsageError(f"a pattern or condition of {len(words):,} characters", f"write at most {PATTERN:,}")
-
-
-@contextmanager
-def questions(frame: pl.LazyFrame | None = None) -> Iterator[None]:
-    """Faults of polars as UsageError: what was asked cannot be read, or does not fit the columns."""
-    import polars as pl
-
-    try:
-        yield
-    except pl.exceptions.PolarsError as fault:
-        line = " ".join(str(fault).partition("This error occurred")[0].split())[:300]
-        hint = "write it as Rust's regex crate reads it, or ask for the words as they are (literal)"
-        if "regex" not in line:
-            hint = "text in single quotes, column names with a dot in double ones"
-        raise UsageError(f"cannot be asked: {line}", hint) from None
-
-
 # -- answers ---------------------------------------------------------------------------------------------------------------
 
 
 def take(frame: pl.LazyFrame, count: int, offset: int = 0) -> list[dict[str, Any]]:
     """At most `count` rows from the `offset`-th on, as dictionaries: reading ends when they are found."""
-    with questions(frame):
+    with questions():
         return frame.slice(offset, min(count, MOST)).collect(engine="streaming").to_dicts()
 
 
@@ -213,7 +131,7 @@ def count(frame: pl.LazyFrame, by: str | None = None, most: int = 100) -> Any:
     """Rows, or the `most` commonest values of a column with their rows, the commonest first."""
     import polars as pl
 
-    with questions(frame):
+    with questions():
         if by is None:
             return int(frame.select(pl.len()).collect(engine="streaming").item())
         counted = (
@@ -237,7 +155,7 @@ def sample(
     frame = rows(store)
     frame = where(frame, condition) if condition else frame
     frame = grep(frame, pattern, literal=literal) if pattern else frame
-    with questions(frame):
+    with questions():
         drawn = frame.select("id", draw=pl.col("id").hash(seed)).bottom_k(min(number, MOST), by=["draw", "id"])
         ids = drawn.collect(engine="streaming").sort("draw", "id")["id"].to_list()
     found = by_ids(store, ids)
@@ -363,29 +281,6 @@ def dropped(
 
 SEARCHED = 20_000
 """DroppedRow rows whose texts one search reads."""
-
-
-def matches(row: dict[str, Any] | None, pattern: str, literal: bool = False) -> bool:
-    """Does a text column of a row hold the pattern, as `grep` says?"""
-    import polars as pl
-
-    if row is None:
-        return False
-    texts = list(_texts({name: value for name, value in row.items() if name in TEXT}))
-    _short(pattern)
-    with questions():
-        return bool(pl.Series(texts, dtype=pl.String).str.contains(pattern, literal=literal).any())
-
-
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for inner in value.values():
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
 
 
 def shown(

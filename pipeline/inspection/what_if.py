@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.engine import catalog
 from pipeline.errors import UsageError, did_you_mean
+from pipeline.inspection.conditions import questions
 from pipeline.inspection.limits import MetricLimit, limits_of
-from pipeline.inspection.query import ledger, metrics_of, questions
+from pipeline.inspection.query import ledger, metrics_of
 from pipeline.storage.store import Store
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def what_if(store: Store, settings: Sequence[str]) -> WhatIfChange:
     back: dict[str, int] = {}
     gone: dict[str, int] = {}
     ids: dict[str, list[str]] = {"kept": [], "dropped": []}
-    with questions(frame):
+    with questions():
         for batch in frame.collect_batches(chunk_size=65_536, lazy=True, engine="streaming"):
             table: pa.Table = batch.to_arrow()
             for row_id, old, new in zip(
@@ -96,7 +97,7 @@ def histogram(store: Store, metric: str, bins: int = 40) -> tuple[list[float], l
     if metric not in frame.collect_schema():
         raise UsageError(f"the ledger has no metric {metric!r}", did_you_mean(metric, metrics_of(frame)))
     values = frame.select(value=pl.col(metric), kept=pl.col("reason").is_null()).drop_nulls("value")
-    with questions(values):
+    with questions():
         ends = values.select(
             low=pl.col("value").quantile(0.005), high=pl.col("value").quantile(0.995)
         ).collect(engine="streaming").to_dicts()[0]  # fmt: skip

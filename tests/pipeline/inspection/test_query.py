@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.errors import SourceError, UsageError
 from pipeline.inspection import query
+from pipeline.inspection.conditions import place
 from pipeline.inspection.limits import limits_of, measured, nearness
 from pipeline.inspection.selection import Selection, found, lines
 from pipeline.inspection.trace import trace
@@ -96,6 +97,56 @@ def test_what_cannot_be_asked_is_said_in_a_line(stores, condition, words):
     with pytest.raises(UsageError) as fault:
         query.take(query.where(query.rows(stores["pages"]), condition), 3)
     assert words in str(fault.value) and "\n" not in fault.value.message and len(fault.value.message) < 400
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["id IN (SELECT secret FROM read_csv('{file}'))", "id IN (FROM read_csv('{file}'))", "EXISTS (SELECT 1 FROM read_csv('{file}'))",
+     "(SELECT secret FROM read_csv('{file}')) = 'x'", "id IN (WITH t AS (SELECT * FROM read_csv('{file}')) SELECT secret FROM t)",
+     "id IN (SELECT secret FROM '{file}')", "id = 'a' -- '\nOR id IN (FROM read_csv('{file}'))", "id /* ' */ IN (FROM read_csv('{file}'))",
+     "id IN (FROM \"read_csv\"('{file}'))", "id = E'\\' OR id IN (FROM read_csv('{file}')) OR '", "id IN (FROM read_ipc('{file}'))"],
+)  # fmt: skip
+def test_no_condition_reads_a_file(stores, tmp_path, condition):
+    """polars opens what stands after FROM while it parses, and names the columns of the file in its error."""
+    file = tmp_path / "passwords.csv"
+    file.write_text("hunter2\nvalue\n")
+    with pytest.raises(UsageError, match="there is no (column|function)|cannot be asked") as fault:
+        query.take(query.where(query.rows(stores["pages"]), condition.replace("{file}", str(file))), 3)
+    assert "hunter2" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    ["RPAD(id, 1000000000, 'x') = 'y'", "lpad(id, 1000000000) = 'y'", "\"rpad\"(id, 1000000000, 'x') = 'y'", "rpad (id, 9, 'x') = 'y'",
+     "REPLACE(REPLACE(text, 'a', text), 'b', text) = 'y'", "text || text || text = 'y'", "GENERATE_SERIES(1, 1000000000) IS NULL"],
+)  # fmt: skip
+def test_no_condition_makes_a_text_larger_than_those_it_reads(stores, condition):
+    with pytest.raises(UsageError, match="there is no|cannot be asked"):
+        query.where(query.rows(stores["pages"]), condition)
+
+
+@pytest.mark.parametrize(
+    ("condition", "holds"),
+    [("lang IN ('ko', 'it''s -- no comment')", lambda row: row["lang"] == "ko"), ("LENGTH(text)>=800", lambda row: len(row["text"]) >= 800),
+     ("NOT (lang = 'en' OR title IS NULL)", lambda row: row["lang"] not in ("en", None) and row["title"] is not None),
+     ("title ILIKE '%MILL%' AND CAST(LENGTH(title) AS DOUBLE) / 2 < 1e2", lambda row: "mill" in (row["title"] or "").lower()),
+     ("CASE WHEN \"lang\" = 'ko' THEN starts_with(text, '맷') ELSE FALSE END", lambda row: row["lang"] == "ko" and row["text"][0] == "맷"),
+     ("array_length(blocks) BETWEEN 2 AND 5", lambda row: 2 <= len(row["blocks"] or ()) <= 5)],
+)  # fmt: skip
+def test_what_conditions_may_hold(stores, pages, condition, holds):
+    assert ids(query.take(query.where(query.rows(stores["pages"]), condition), 1000)) == [
+        row["id"] for row in pages if holds(row)
+    ]
+
+
+def test_a_pattern_is_placed_as_it_is_found():
+    text = "맷돌 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' ends"
+    for pattern in ("돌", "(?i)ENDS", "a+'", "[^\\x00-\\x7f]+"):
+        found = re.search(pattern, text)
+        assert found is not None and place(text, pattern) == found.span()
+    assert (
+        place(text, "(a|aa)+$") is None and place(text, "x*") is None and place(text, "' e", literal=True) == (52, 55)
+    )
 
 
 def test_a_bad_pattern_is_said_in_a_line(stores):
