@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from pipeline.errors import UsageError
 from stages.models.inference.attention import window_of
-from stages.models.inference.chain import ChainLink, activate, assemble, check_stackable
+from stages.models.inference.chain import ChainLink, activate, assemble, check_stackable, load_model
+from stages.models.inference.reward import with_head
 from stages.train.embeddings import Added, check_learnt, grow, learnt_rows
 from stages.train.workers.levers import MASKLESS
 
@@ -38,9 +41,7 @@ def build(
     """The model for `stage` (a `Train`) on `chain` (empty: from scratch); `more`: what its tokenizer has beyond the base's."""
     check_learnt(stage, chain, more)
     if stage.objective == "reward":
-        from stages.train.objective.reward import build_reward
-
-        return build_reward(stage, chain, tokenizer, width, device)
+        return with_reward_head(stage, chain, tokenizer, width, device)
     if not chain:
         return TrainableModel(scratch(stage, tokenizer, width).to(device), None, [])
     if stage.whole():
@@ -73,6 +74,30 @@ def build(
         grow(model, more, len(tokenizer))
     fitting(model, tokenizer, width)
     return adapted(stage, model, len(chain) - 1, tokenizer, more)
+
+
+def with_reward_head(stage: Any, chain: Sequence[ChainLink], tokenizer: Any, width: int, device: Any) -> TrainableModel:
+    """The base with a head that gives one number; all of it, its last layers, or an adapter and the head are trained."""
+    from peft import get_peft_model
+
+    base = fitting(assemble(chain, dtype=torch.float32, device=device, merge=True), tokenizer, width)
+    model = with_head(base, tokenizer.pad_token_id)
+    if stage.whole():
+        open_layers(stage, model)
+        model.score.requires_grad_(True)
+        return TrainableModel(model, None, [])
+    if stage.method == "qlora":
+        model = _four_bit(model, device)
+    config = config_of(stage, "SEQ_CLS")
+    config.modules_to_save = ["score"]
+    return TrainableModel(get_peft_model(model, config), "default", ["default"])
+
+
+def _four_bit(model: Any, device: Any) -> Any:
+    """The backbone in NF4, the head as it is."""
+    with tempfile.TemporaryDirectory(prefix="maetdol-reward-") as folder:
+        model.save_pretrained(folder)
+        return load_model(Path(folder), dtype=torch.float32, device=device, four_bit=True, classes=True)
 
 
 def read_both_ways(model: Any) -> None:
@@ -254,8 +279,8 @@ def begin_with_text(stage: Any, model: Any, name: str, tokenizer: Any) -> None:
         )
         return
     embedded = model.get_input_embeddings()(ids)[0]
-    place = model.prompt_encoder[name].embedding.weight
-    place.copy_(embedded.to(place.dtype))
+    virtual = model.prompt_encoder[name].embedding.weight
+    virtual.copy_(embedded.to(virtual.dtype))
 
 
 def fitting(model: Any, tokenizer: Any, width: int) -> Any:

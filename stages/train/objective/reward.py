@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from stages.models.inference.chain import ChainLink, assemble, load_model
-from stages.models.inference.reward import rewards, with_head
-from stages.train.model import TrainableModel, config_of, fitting, open_layers
+from stages.models.inference.reward import rewards
 from stages.train.objective.losses import LossSums
 from stages.train.objective.preferences import Paired, share_above
 
@@ -39,27 +35,3 @@ class Reward(Paired):
                 "rejected_reward": rejected.sum(),
             }
         return LossSums(loss, len(indices), sums)
-
-
-def build_reward(stage: Any, chain: Sequence[ChainLink], tokenizer: Any, width: int, device: Any) -> TrainableModel:
-    """The base with a head that gives one number; all of it, its last layers, or an adapter and the head are trained."""
-    from peft import get_peft_model
-
-    base = fitting(assemble(chain, dtype=torch.float32, device=device, merge=True), tokenizer, width)
-    model = with_head(base, tokenizer.pad_token_id)
-    if stage.whole():
-        open_layers(stage, model)
-        model.score.requires_grad_(True)
-        return TrainableModel(model, None, [])
-    if stage.method == "qlora":
-        model = _four_bit(model, device)
-    config = config_of(stage, "SEQ_CLS")
-    config.modules_to_save = ["score"]
-    return TrainableModel(get_peft_model(model, config), "default", ["default"])
-
-
-def _four_bit(model: Any, device: Any) -> Any:
-    """The backbone in NF4, the head as it is."""
-    with tempfile.TemporaryDirectory(prefix="maetdol-reward-") as folder:
-        model.save_pretrained(folder)
-        return load_model(Path(folder), dtype=torch.float32, device=device, four_bit=True, classes=True)

@@ -8,6 +8,8 @@ from typing import Any
 from pipeline.errors import StageFailed, UsageError
 from pipeline.storage.files import Local
 from stages.models.inference.device import patient
+from stages.train.workers.process import alive_check, locked, progress_writer
+from stages.train.workers.world import World
 
 FAILURES = 3
 """Times a group that lost a worker is started again; it goes on from the last checkpoint."""
@@ -73,8 +75,6 @@ def train_worker(config: dict[str, Any]) -> None:
     from ray import train
 
     from stages.train.session import Session
-    from stages.train.workers.launch import alive_check, locked, teller
-    from stages.train.workers.world import World
 
     job = config["job"]
     context = train.get_context()
@@ -84,4 +84,4 @@ def train_worker(config: dict[str, Any]) -> None:
             session.train(alive_check(job.driver), lambda line: None)
         return
     with locked(job.sink), Session(job, world) as session:
-        session.train(alive_check(job.driver), teller(job.sink))
+        session.train(alive_check(job.driver), progress_writer(job.sink))

@@ -6,14 +6,11 @@ what a killed driver left behind ends itself, and a rerun cannot meet it.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,17 +19,17 @@ from typing import Any
 from pipeline.engine import progress
 from pipeline.engine.pool import Failure, Pool, raise_store_errors
 from pipeline.engine.stage import Inputs
-from pipeline.engine.watchdog import watchdog
 from pipeline.errors import StageFailed, UsageError
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import ARTEFACT, Store
 from stages.models.inference.device import patient
+from stages.train.workers.group import train_group
+from stages.train.workers.process import PROGRESS, alive_check, locked, progress_writer, this_process
 
-PROGRESS = "passes/progress.json"
-LOOK = 1.0
+POLL_SECONDS = 1.0
 """Seconds between two looks at the progress file."""
-EVERY = 60.0
+LOG_SECONDS = 60.0
 """Seconds between two lines of the log where there is no bar."""
 log = logging.getLogger("maetdol.train")
 
@@ -45,7 +42,7 @@ class TrainingJob:
     inputs: Inputs
     sink: Store
     key: str
-    driver: tuple[str, int, str] = field(default_factory=lambda: me())  # noqa: PLW0108 (`me` stands below)
+    driver: tuple[str, int, str] = field(default_factory=this_process)
 
     @property
     def name(self) -> str:
@@ -58,8 +55,6 @@ def launch(stage: Any, inputs: Inputs, sink: Store, pool: Pool, key: str) -> Rec
     progress.current.say(f"train: {stage.rows_of_a_step(inputs.workers)}")
     with watched(sink):
         if inputs.workers > 1 and distributes(pool):
-            from stages.train.workers.group import train_group
-
             train_group(job, inputs.workers, inputs.gpus)
         else:
             for result in pool.each(train_alone, [job], gpus=inputs.gpus):
@@ -104,82 +99,7 @@ def train_alone(job: TrainingJob) -> Receipt | None:
     from stages.train.session import Session
 
     with locked(job.sink), Session(job) as session:
-        return session.train(alive_check(job.driver), teller(job.sink))
-
-
-def teller(sink: Store) -> Teller:
-    return Teller(sink.fs.path(PROGRESS) if isinstance(sink.fs, Local) else None)
-
-
-class Teller:
-    """Writes how far a run is to a small file for the driver's bar, at most once a second; the watchdog hears of every step."""
-
-    def __init__(self, path: str | None):
-        self.path, self.written = path, 0.0
-
-    def __call__(self, line: dict[str, Any]) -> None:
-        now = time.monotonic()
-        watchdog.at("step", line["step"], "of", line["steps"])
-        if self.path is None or (now - self.written < 1.0 and line["step"] < line["steps"]):
-            return
-        self.written = now
-        part = f"{self.path}.part-{os.getpid()}"
-        with open(part, "w", encoding="utf-8") as out:
-            json.dump(line, out)
-        os.replace(part, self.path)
-
-
-# -- who lives -----------------------------------------------------------------------------------------------------
-
-
-def me() -> tuple[str, int, str]:
-    """Host, pid and start time of this process."""
-    return socket.gethostname(), os.getpid(), _started(os.getpid())
-
-
-def _started(pid: int) -> str:
-    """Start time of a process in clock ticks, so that a reused pid is not taken for the old one; empty where unknown."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return ""
-
-
-def alive_check(driver: tuple[str, int, str]) -> Callable[[], bool]:
-    """A function that says whether the driver lives; on another host Ray's own watch decides, so there it is True."""
-    host, pid, started = driver
-    if host != socket.gethostname():
-        return lambda: True
-
-    def alive() -> bool:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            return True
-        return _started(pid) == started
-
-    return alive
-
-
-@contextmanager
-def locked(sink: Store) -> Iterator[None]:
-    """Alone in the run's folder (local disk): waits until what a killed driver left behind has noticed and gone."""
-    if not isinstance(sink.fs, Local):
-        yield
-        return
-    folder = Path(sink.fs.path("passes"))
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "a+") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        handle.truncate(0)
-        handle.write(f"{os.getpid()}\n")
-        handle.flush()
-        yield
-
-
-# -- the bar -------------------------------------------------------------------------------------------------------
+        return session.train(alive_check(job.driver), progress_writer(job.sink))
 
 
 @contextmanager
@@ -203,7 +123,7 @@ def watched(sink: Store) -> Iterator[None]:
 def _watch(path: Path, ended: threading.Event) -> None:
     done, logged = -1, time.monotonic()
     while True:
-        last = ended.wait(LOOK)
+        last = ended.wait(POLL_SECONDS)
         try:
             line = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -215,7 +135,7 @@ def _watch(path: Path, ended: threading.Event) -> None:
                 done, first, began = 0, line["step"], now
             progress.current.advance(units=line["step"] - done)
             done = line["step"]
-            if now - logged >= EVERY and not isinstance(progress.current, progress.Bar):
+            if now - logged >= LOG_SECONDS and not isinstance(progress.current, progress.Bar):
                 logged, loss = now, f", loss {line['loss']:.3f}" if "loss" in line else ""
                 seconds = (line["steps"] - done) * (now - began) / max(1, done - first)
                 left = f", about {seconds:.0f} s left" if done > first else ""

@@ -222,16 +222,17 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_checkpoint(jobs, t
 
 def test_a_process_whose_driver_is_gone_ends_itself(jobs, tmp_path, monkeypatch):
     from pipeline.errors import InfraError
-    from stages.train.workers.launch import TrainingJob, alive_check, me, train_alone
+    from stages.train.workers.launch import TrainingJob, train_alone
+    from stages.train.workers.process import alive_check, this_process
 
     options, inputs = jobs["clm"]
     stage = Train(**options)
-    host, pid, _ = me()
-    assert alive_check(me())()
+    host, pid, _ = this_process()
+    assert alive_check(this_process())()
     orphan = TrainingJob(stage, inputs, Store(tmp_path), stage.key(inputs), (host, pid, "0"))
     with pytest.raises(InfraError, match="driver of this training is gone"):
         train_alone(orphan)
-    assert replace(orphan, driver=me()).name == "train clm"
+    assert replace(orphan, driver=this_process()).name == "train clm"
 
 
 def test_every_epoch_takes_every_row_once_in_an_order_of_its_own(jobs):

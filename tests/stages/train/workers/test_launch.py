@@ -5,16 +5,16 @@ import time
 
 from pipeline.engine.watchdog import watchdog
 from pipeline.storage.store import Store
-from stages.train.workers import launch
+from stages.train.workers import launch, process
 
 
 def test_steps_are_logged_where_there_is_no_bar(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(launch, "EVERY", 0.0)
-    monkeypatch.setattr(launch, "LOOK", 0.01)
+    monkeypatch.setattr(launch, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(launch, "POLL_SECONDS", 0.01)
     sink = Store(tmp_path)
     (tmp_path / "passes").mkdir()
     with caplog.at_level(logging.INFO, "maetdol.train"), launch.watched(sink):
-        written = launch.teller(sink)
+        written = process.progress_writer(sink)
         for line in ({"step": 3, "loss": 2.5}, {"step": 8}):
             written.written = float("-inf")
             written({**line, "steps": 8})
