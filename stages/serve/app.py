@@ -51,7 +51,9 @@ class ChatApi:
         return Starlette(routes=routes, middleware=hosts, exception_handlers={RequestFault: refused})
 
     async def health(self, request: Request) -> Response:
-        return JSONResponse({"status": "ok"} if self.worker.is_alive() else {"status": "ended"})
+        if self.worker.is_alive():
+            return JSONResponse({"status": "ok"})
+        return JSONResponse({"status": "ended"}, status_code=503)
 
     async def models(self, request: Request) -> Response:
         self._let_in(request)

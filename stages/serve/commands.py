@@ -58,7 +58,7 @@ class ChatCommand(Answers):
     "Show what a model thinks before it answers. Default: at a terminal alone."
     language: Literal["auto", "ko", "en"] = "auto"
     "Of prompts and notes; auto: that of the locale."
-    seed: int | None = Field(None, ge=0)
+    seed: int | None = Field(None, ge=0, lt=2**63)
     "Of what is drawn. Default: another one each time."
 
     def run(self) -> int:

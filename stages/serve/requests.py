@@ -108,7 +108,7 @@ class ChatRequest(BaseModel):
     max_completion_tokens: int | None = Field(None, ge=1)
     temperature: float | None = Field(None, ge=0, le=2)
     top_p: float | None = Field(None, gt=0, le=1)
-    seed: int | None = None
+    seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     stop: str | list[str] | None = None
     frequency_penalty: float | None = Field(None, ge=-2, le=2)
     presence_penalty: float | None = Field(None, ge=-2, le=2)
@@ -151,6 +151,9 @@ def read(body: bytes, name: str) -> ChatRequest:
     """A request for the model `name`. RequestFault where it is none."""
     try:
         found = json.loads(body)
+        json.dumps(found, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # "\\ud800" is JSON, and half a character
+        raise RequestFault(400, "the body holds text that is not valid Unicode") from None
     except (ValueError, RecursionError):
         raise RequestFault(400, "the body is not JSON") from None
     try:

@@ -271,7 +271,7 @@ def _call(call: dict[str, Any], objects: bool) -> dict[str, Any]:
     if objects:
         try:
             arguments = json.loads(arguments)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise ChatFault("chat.tools") from None
     return {
         "id": call["id"] or "",
@@ -284,7 +284,7 @@ def schemas(tools: Any) -> list[dict[str, Any]] | None:
     """Tool schemas as a list. ChatFault where the JSON text is none."""
     try:
         found = json.loads(tools) if isinstance(tools, str) else tools
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ChatFault("chat.tools") from None
     if found and not (isinstance(found, list) and all(isinstance(tool, dict) for tool in found)):
         raise ChatFault("chat.tools")

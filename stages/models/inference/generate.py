@@ -159,13 +159,32 @@ class Generator:
         # transformers drafts for one prompt at a time.
         size = 1 if self.draft is not None and sampling.assistable() else self.batch
         with arithmetic(self.threads):
-            for at in range(0, len(jobs), size):
-                some = jobs[at : at + size]
+            for some in self._together(jobs, prompts, sampling, size):
                 heard = [partial(told, *job) for job in some] if told else None
                 streams = [(seeds[index] if seeds else sampling.seed, sample) for index, sample in some]
                 made = self._batch([prompts[index] for index, _ in some], streams, sampling, heard)
                 answers.update(zip(some, made))
         return [[answers[index, sample] for sample in range(n)] for index in range(len(prompts))]
+
+    def _room(self, prompt: Any, sampling: SamplingParams) -> int:
+        """Tokens that the answer to a prompt may have."""
+        return min(sampling.max_new_tokens, self.context - len(prompt))
+
+    def _together(
+        self, jobs: list[tuple[int, int]], prompts: Sequence[Any], sampling: SamplingParams, size: int
+    ) -> list[list[tuple[int, int]]]:
+        """`jobs`, longest prompts first, in batches of up to `size` whose answers have the same room: beside a prompt that nearly fills
+        the context a short one would be cut with it."""
+        batches: list[list[tuple[int, int]]] = []
+        last = 0
+        for job in jobs:
+            room = self._room(prompts[job[0]], sampling)
+            if batches and room == last and len(batches[-1]) < size:
+                batches[-1].append(job)
+            else:
+                batches.append([job])
+            last = room
+        return batches
 
     def _batch(
         self,
@@ -178,7 +197,7 @@ class Generator:
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
         width = max(len(prompt) for prompt in prompts)
-        room = min(sampling.max_new_tokens, self.context - width)
+        room = self._room(prompts[0], sampling)
         ids = torch.full((len(prompts), width), self.tokenizer.pad_token_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
         for row, prompt in enumerate(prompts):
@@ -257,6 +276,7 @@ class PromptCache:
         least = next((at for at in range(max(0, same)) if self.ids[at] != prompt[at]), max(0, same))
         if (more := int(self._cache.get_seq_length()) - least) > 0:
             self._cache.crop(-more)
+        self.ids = self.ids[:least]  # all that is sure of the cache until this answer is made: it may be interrupted
         return {"past_key_values": self._cache}
 
 

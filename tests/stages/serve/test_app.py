@@ -101,6 +101,8 @@ REFUSED = [
     ({"messages": ASKED, "logprobs": True}, 400, "logprobs"),
     ({"messages": ASKED, "response_format": {"type": "json_object"}}, 400, "response_format"),
     ({"messages": ASKED, "temperature": "hot"}, 400, "temperature"),
+    ({"messages": ASKED, "seed": 10**80}, 400, "seed"),
+    ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "not valid Unicode"),
     ({"messages": ASKED, "stop": [""]}, 400, "none of them empty"),
     ({"messages": [{"role": "user", "content": "x </s> y"}]}, 400, "spells a control token"),
     ({"messages": [{"role": "user", "content": "콩 " * 300}]}, 400, "tokens, the context"),
@@ -112,7 +114,10 @@ REFUSED = [
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("body, status, words", REFUSED, ids=[words for _, _, words in REFUSED])
 def test_what_cannot_be_done_is_refused_by_name(url, body, status, words, stream):
-    got = httpx.post(f"{url}/chat/completions", json={**body, "stream": stream}, timeout=None)
+    sent = json.dumps({**body, "stream": stream})
+    got = httpx.post(
+        f"{url}/chat/completions", content=sent, headers={"content-type": "application/json"}, timeout=None
+    )
     assert got.status_code == status and words in got.json()["error"]["message"]
 
 

@@ -5,6 +5,7 @@ import shutil
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from pipeline.errors import UsageError, WorkError
 from stages.models.inference.generate import Generation, PromptCache, SamplingParams
@@ -60,6 +61,27 @@ def test_turns_of_before_are_not_computed_again(answering, monkeypatch):
         )
     finally:
         hook.remove()
+
+
+def test_an_answer_that_is_stopped_leaves_nothing_of_its_prompt(answering, monkeypatch):
+    """The prompt behind it begins like the one before it, and is not taken for what was computed last."""
+    kept = PromptCache(answering.model)
+    monkeypatch.setattr(answering, "before", kept)
+    first, stopped, second = (
+        [{"role": "user", "content": text}] for text in ("밀 콩 쌀 a", "조 조 조 조", "밀 콩 쌀 b")
+    )
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    answering.chat([first], GREEDY)
+    with pytest.raises(KeyboardInterrupt):
+        answering.chat([stopped], GREEDY, told=stop)
+    answering.chat([second], GREEDY)
+    prompt = answering.chat_template.prompt(second)
+    found = kept._cache.layers[0].keys[..., : len(prompt), :]
+    fresh = answering.model(input_ids=torch.from_numpy(prompt[None].astype("int64")), use_cache=True).past_key_values
+    assert torch.allclose(found, fresh.layers[0].keys, atol=1e-4)
 
 
 def test_turns_that_no_longer_fit_go_first_with_their_answers(answering, monkeypatch):

@@ -30,6 +30,16 @@ def test_the_answers_and_what_ends_them_are_trained_and_nothing_else(tokenizer):
     assert trained_text(Chat(tokenizer), TALK, turns=1) == "콩: beans</s>"
 
 
+def test_json_that_is_nested_without_end_is_a_fault_of_its_row(tokenizer):
+    deep = "[" * 100_000
+    call = {"id": "1", "name": "look_up", "arguments": deep}
+    talk = [TALK[1], {"role": "assistant", "content": "", "tool_calls": [call]}]
+    calling = Chat(tokenizer, DEFAULT + "{# tool_calls #}")
+    for chat, messages, tools in ((calling, talk, None), (Chat(tokenizer), TALK, deep)):
+        with pytest.raises(ChatFault, match="chat.tools"):
+            chat.encode(messages, tools=tools)
+
+
 def test_a_template_without_marks_gives_the_same_mask(tokenizer):
     marked, plain = Chat(tokenizer).encode(TALK), Chat(tokenizer, UNMARKED).encode(TALK)
     assert (marked.ids == plain.ids).all() and (marked.trained == plain.trained).all()

@@ -46,6 +46,15 @@ def test_samples_depend_on_seed_and_number_not_on_order(generator):
     assert generator.chat(ASKED, sampling._replace(seed=6)) != [a[:1] for a in forth]
 
 
+def test_a_prompt_that_nearly_fills_the_context_does_not_cut_the_one_beside_it(generator, monkeypatch):
+    long = [{"role": "user", "content": "콩 밀 " * 12}]
+    monkeypatch.setattr(generator, "context", len(generator.chat_template.prompt(long)) + 3)
+    sampling = SamplingParams(max_new_tokens=16)
+    alone = [generator.chat([asked], sampling)[0] for asked in (ASKED[0], long)]
+    assert alone[0][0].tokens > 3 and alone[1][0].tokens <= 3
+    assert generator.chat([ASKED[0], long], sampling) == alone
+
+
 def test_the_global_random_state_is_left_alone(generator):
     import torch
 
