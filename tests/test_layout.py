@@ -26,7 +26,7 @@ FLOORS = [
     },
     {"storage.shards", "filter"},
     {"storage.proof", "engine.guard", "engine.on_worker"},
-    {"storage.artefacts", "storage.opened", "storage.recordings"},
+    {"storage.artefacts", "storage.input_hashes", "storage.opened", "storage.recordings"},
     {"storage.store"},
     {"engine.pool", "storage.packed_rows"},
     {"engine.tasks"},

@@ -58,8 +58,8 @@ def inputs_of(recipe: Recipe, step: Step, known: dict[str, list[str]] | None = N
         port: [recipe.store(ref) if ref in names else _outside(ref, port, step) for ref in refs]
         for port, refs in step.ports.items()
     }
-    hardware = recipe.hardware(step.name)
-    return Inputs(stores, recipe.seed, hardware.workers or 1, hardware.gpus, dict(known or {}), recipe.root)
+    hardware, home = recipe.hardware(step.name), recipe.store(step.name).path
+    return Inputs(stores, recipe.seed, hardware.workers or 1, hardware.gpus, dict(known or {}), recipe.root, home)
 
 
 def _outside(ref: str, port: str, step: Step) -> Store:
@@ -248,6 +248,9 @@ def run(
 
 def _walk(recipe: Recipe, start: str | None, pool: Any, lock: RootLock) -> Iterator[StepOutcome]:
     chains = fused(recipe) if recipe.run.fuse else [[step] for step in recipe.steps]
+    for step in recipe.steps:
+        if step.stage.reads():
+            step.stage.prepare(inputs_of(recipe, step), pool)
     _text_for_all(recipe, start)
     ready: set[str] = set()
     for chain in chains:

@@ -74,6 +74,8 @@ class Inputs:
     """Content hash per store, where already known; filled on demand."""
     origin: str = ""
     """Folder of the recipe: relative file options are read from there."""
+    home: str = ""
+    """Folder of the store that is made, where the stage may remember things between runs; empty: nowhere."""
 
     def __getitem__(self, port: str) -> list[Store]:
         return self.stores.get(port, [])
@@ -138,6 +140,9 @@ class Stage(Options):
                 "extra": list(extra),
             }
         )
+
+    def prepare(self, inputs: Inputs, pool: Pool) -> None:
+        """Work that `key` needs, of a stage that reads paths: called once a run, before `key`."""
 
     def validate_inputs(self, inputs: Inputs) -> None:
         """Raise where `inputs` are not what the options were given for; called before the output store is touched."""

@@ -17,12 +17,13 @@ from pipeline.engine import catalog
 from pipeline.engine.recipe import Recipe, Step
 from pipeline.errors import DamagedStore, NewerStore, SourceError, UsageError
 from pipeline.options import CONTENT
+from pipeline.storage import input_hashes
 from pipeline.storage.files import Local, Remote, canonical, filesystem, inside, is_remote, parents
 from pipeline.storage.store import ARTEFACT, Store
 
 PARTS = ("manifest.json", "receipts", "shards", "index", "ledger", "passes", ARTEFACT, "takedown")
 """What a store is made of; the manifest and the proofs first, so that a sweep that is killed leaves nothing that counts."""
-BESIDE = ("lock.json", "lock.taking")
+BESIDE = ("lock.json", "lock.taking", input_hashes.NAME)
 """What may lie in a store and is none of it."""
 
 

@@ -24,7 +24,7 @@ from pipeline.engine.pool import Inline, OnRay, Pool
 from pipeline.engine.tasks import collect
 from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
 from pipeline.inspection.terminal import escaped
-from pipeline.storage import recordings
+from pipeline.storage import input_hashes, recordings
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.proof import ARTEFACT, PAGE, sizes_of, wrong_sizes
@@ -144,6 +144,7 @@ def verify(path: str, workers: int = 1) -> Verification:
             for part in parts_of(store):
                 whole = _verify_part(part, found, pool, whole)
             _verify_recordings(store, found)
+            _verify_inputs(store, found, pool)
             progress.current.end()
     finally:
         pool.close()
@@ -208,6 +209,26 @@ def _verify_recordings(store: Store, found: Verification) -> None:
             found.faults.append(
                 Fault(store.path, f"{below}/{name}", kind, what, recordings.FINISHED, recordings.hint(folder))
             )
+
+
+def _verify_inputs(store: Store, found: Verification, pool: Pool) -> None:
+    """The hashes that a step remembers of its input files, each held against the file where that is still what it was."""
+    try:
+        known = input_hashes.parsed(store.fs.read(input_hashes.NAME))
+    except FileNotFoundError:
+        return
+    except ValueError as fault:
+        found.faults.append(_fault(store, input_hashes.NAME, "damaged", str(fault), input_hashes.NAME))
+        return
+    found.files += 1
+    tasks = input_hashes.tasks(known)
+    for made in (
+        each for some in collect(pool, input_hashes.hash_all, tasks, f"inputs of {store.name}") for each in some
+    ):
+        found.bytes += made.mark.size
+        if known.get(made.mark, made.digest) != made.digest:
+            what = f"{made.mark.path} has other bytes than when it was hashed, yet the same length, times and inode"
+            found.faults.append(_fault(store, input_hashes.NAME, "damaged", what, input_hashes.NAME))
 
 
 def _entries(manifest: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
@@ -305,6 +326,8 @@ def strike(store: Store, fault: Fault) -> None:
         store.fs.delete(fault.file)
     elif fault.proof == recordings.FINISHED:
         recordings.give_up(Path(fault.path).parent)
+    elif fault.proof == input_hashes.NAME:
+        store.fs.delete(input_hashes.NAME)
     elif fault.proof == MANIFEST:
         store.invalidate_manifest()
     else:

@@ -7,10 +7,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from pipeline.engine.pool import Inline
 from pipeline.engine.stage import Inputs, Port, Stage
 from pipeline.engine.tasks import collect, resumed
 from pipeline.errors import SourceError
 from pipeline.options import CONTENT, UNKEYED, digest
+from pipeline.storage import input_hashes
 from pipeline.storage.store import Store
 from stages.ingest.crawl import CrawlOptions
 from stages.ingest.readers.packages import Packages
@@ -109,7 +111,7 @@ class Ingest(Stage):
 
     def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
         """Options, and the names and contents of the files; of a crawl its options, for it is a recording."""
-        files = self._listing(self.sources())
+        files = self._listing(inputs)
         return super().key(inputs, digest([[file.name, file.digest] for file in files]), *extra, without=without)
 
     def run(self, inputs: Inputs, sink: Store, pool: Any) -> list:
@@ -117,7 +119,7 @@ class Ingest(Stage):
         from stages.ingest import plan
         from stages.ingest.task import proven, run_task
 
-        files = self._listing(self.sources()) + self._crawled(sink, pool)
+        files = self._listing(inputs) + self._crawled(sink, pool)
         # The key without the listing: a shard depends on its own files alone.
         tasks = plan.tasks(files, self, sink, super().key(inputs))
         there = sink.receipts()
@@ -147,13 +149,27 @@ class Ingest(Stage):
             task = replace(tasks[number], against=tuple(sorted({*before, *shards})))
             done[number] = collect(pool, run_task, [task], "ingest")[0]
 
-    def _listing(self, sources: list[str]) -> list:
-        """The files of `sources`; what a reader of one's own reads is keyed by that reader too."""
-        from stages.ingest.kinds import ending
-        from stages.ingest.readers import own, packages
+    def prepare(self, inputs: Inputs, pool: Any) -> None:
+        """Hash the input files whose hashes are not known: in tasks, where it is more than one task's work."""
+        hashes = input_hashes.begin(inputs.home)
+        self._files(hashes.peek)
+        tasks = input_hashes.tasks(hashes.wanted)
+        where = pool if len(tasks) > 1 else Inline()
+        found = collect(where, input_hashes.hash_all, tasks, "ingest hashes") if tasks else []
+        hashes.take(made for some in found for made in some)
+
+    def _files(self, digest_of: Any) -> list:
+        from stages.ingest.readers import packages
         from stages.ingest.sources import listing
 
-        files = listing(sources, lambda: packages.listing(self.packages), self.follow_links)
+        return listing(self.sources(), lambda: packages.listing(self.packages), self.follow_links, digest_of)
+
+    def _listing(self, inputs: Inputs) -> list:
+        """The files of `from`; what a reader of one's own reads is keyed by that reader too."""
+        from stages.ingest.kinds import ending
+        from stages.ingest.readers import own
+
+        files = self._files(input_hashes.of_store(inputs.home).of)
         readers = [own.reader_of(ending(file.name)) for file in files]
         return [
             file if reader is None else file._replace(digest=digest([file.digest, reader.fingerprint()]))

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import stat
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.errors import InfraError, SourceError
 from pipeline.storage import recordings
 from pipeline.storage.files import REFUSED, Remote, is_remote, storage_faults, tried, walk
+from pipeline.storage.input_hashes import of_store
 
 PACKAGES = "installed-packages"
 """The named source: documentation of what is installed."""
@@ -41,8 +42,14 @@ class File(NamedTuple):
     """The named source it belongs to, for what is not read as a plain file."""
 
 
-def listing(given: list[str], packages: Any = None, follow: bool = False) -> list[File]:
-    """Every file of `given`, sorted by name. SourceError where an entry names nothing. `packages` lists the named source.
+def listing(
+    given: list[str],
+    packages: Any = None,
+    follow: bool = False,
+    digest: Callable[[str, os.stat_result], str] | None = None,
+) -> list[File]:
+    """Every file of `given`, sorted by name. SourceError where an entry names nothing. `packages` lists the named source; `digest`
+    gives the hash of a local file of this path and status (default: by reading it).
 
     What is no regular file, and a link that leads out of its folder (unless `follow`), is listed to be accounted for: never opened.
     """
@@ -51,7 +58,7 @@ def listing(given: list[str], packages: Any = None, follow: bool = False) -> lis
         if entry == PACKAGES:
             found += packages()
             continue
-        files = list(_remote(entry) if is_remote(entry) else _local(entry, follow))
+        files = list(_remote(entry) if is_remote(entry) else _local(entry, follow, digest or of_store("").of))
         if not files:
             raise SourceError(
                 f"{entry} names no file",
@@ -78,22 +85,22 @@ def _apart(files: list[File]) -> list[File]:
 # -- local -------------------------------------------------------------------------------------------------------------
 
 
-def _local(entry: str, follow: bool) -> Iterator[File]:
+def _local(entry: str, follow: bool, digest: Callable[[str, os.stat_result], str]) -> Iterator[File]:
     path = Path(entry.removeprefix("file://")).expanduser()
     if path.is_dir():
-        yield from (_file(each, path, follow) for each in _inside(path))
+        yield from (_file(each, path, follow, digest) for each in _inside(path))
     elif path.exists():
         # Named by hand, a link is followed: it was asked for.
-        yield _file(path, path.parent, True)
+        yield _file(path, path.parent, True, digest)
     elif _WILD.search(entry):
         parts = path.parts
         fixed = next(depth for depth, part in enumerate(parts) if _WILD.search(part))
         root = Path(*parts[:fixed]) if fixed else Path(".")
         for match in sorted(root.glob(str(Path(*parts[fixed:])))):
             if match.is_dir() and not match.is_symlink():
-                yield from (_file(each, root, follow) for each in _inside(match))
+                yield from (_file(each, root, follow, digest) for each in _inside(match))
             elif not any(part.startswith(".") for part in match.relative_to(root).parts):
-                yield _file(match, root, follow)
+                yield _file(match, root, follow, digest)
 
 
 def _inside(folder: Path) -> Iterator[Path]:
@@ -124,7 +131,7 @@ def saved_dataset(folder: Path) -> set[str] | None:
         return None
 
 
-def _file(path: Path, root: Path, follow: bool) -> File:
+def _file(path: Path, root: Path, follow: bool, digest: Callable[[str, os.stat_result], str]) -> File:
     """The file at `path`; what must not be opened says why in `within`, and stands in the listing so that it stands in the ledger."""
     name = path.relative_to(root).as_posix()
     try:
@@ -132,7 +139,7 @@ def _file(path: Path, root: Path, follow: bool) -> File:
         odd = _odd(path, root, status.st_mode, follow)
         if odd is not None:
             return File(name, str(path), 0, f"not a file: {odd}", NOT_A_FILE + odd)
-        return File(name, str(path), status.st_size, _digest(str(path), status.st_size, status.st_mtime_ns))
+        return File(name, str(path), status.st_size, digest(str(path), status))
     except OSError as fault:
         return File(name, str(path), 0, f"unreadable:{fault.errno}")
 
@@ -156,27 +163,17 @@ def _odd(path: Path, root: Path, mode: int, follow: bool) -> str | None:
     return odd
 
 
-@lru_cache(maxsize=100_000)
-def _digest(path: str, size: int, changed: int) -> str:
-    """XXH3-128 of a file's bytes; remembered in this process while size and time stay."""
-    import xxhash
-
-    hasher = xxhash.xxh3_128()
-    with open(path, "rb") as handle:
-        while chunk := handle.read(1 << 20):
-            hasher.update(chunk)
-    return hasher.hexdigest()
-
-
 def recorded(summary: Any) -> list[File]:
     """The files of one crawled group: its WARC files, and the account of what was not fetched. DamagedStore where one is not what
     was recorded."""
-    found = []
+    found, digest = [], of_store("").of
     for path in map(Path, summary.warcs):
-        found.append(_file(path, path.parent, True)._replace(name=f"crawl/{summary.group}/{path.name}"))
+        found.append(_file(path, path.parent, True, digest)._replace(name=f"crawl/{summary.group}/{path.name}"))
     skipped = Path(summary.skipped_file)
     found.append(
-        _file(skipped, skipped.parent, True)._replace(name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED)
+        _file(skipped, skipped.parent, True, digest)._replace(
+            name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED
+        )
     )
     for file in found:
         recordings.hold(Path(file.path), file.digest, summary.hashes)

@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.deletion.forgotten import Forgotten
 from pipeline.deletion.lineage import Lost
 from pipeline.schema import doc_id
-from pipeline.storage import recordings
+from pipeline.storage import input_hashes, recordings
 from pipeline.storage.files import TEMPORARY, Local
 from pipeline.storage.store import Store
 from stages.ingest.crawl.frontier import FRONTIER, forget_addresses
@@ -35,7 +35,8 @@ def tombstone(store: Store) -> str | None:
 
 
 def forget(store: Store, lost: Lost) -> list[str]:
-    """Take the lost pages out of the store's recordings; returns the files that changed."""
+    """Take the lost pages out of the store's recordings; returns the files that changed. Names of input files are not kept either."""
+    store.fs.delete(input_hashes.NAME)
     if not isinstance(store.fs, Local) or not store.fs.exists("passes/crawl"):
         return []
     return clean(Path(store.fs.path("passes/crawl")), lost.forgotten, lost.ids)
