@@ -25,6 +25,7 @@ class InputPart:
     store: Store
     shard: int
     content: str
+    """Hash of its bytes."""
     first: int
     rows: int
     old: bool
@@ -54,10 +55,9 @@ class Corpus:
         first = 0
         for port in ("of", "against"):
             for store in inputs[port]:
-                rows = _rows(store)
-                for shard, content in store.hashes().items():
-                    parts.append(InputPart(store, shard, content, first, rows[shard], port == "against"))
-                    first += rows[shard]
+                for shard, content, rows in _shards(store):
+                    parts.append(InputPart(store, shard, content, first, rows, port == "against"))
+                    first += rows
         return cls(tuple(parts))
 
     @property
@@ -125,8 +125,11 @@ def with_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     return rows.select(list(columns))
 
 
-def _rows(store: Store) -> dict[int, int]:
+def _shards(store: Store) -> list[tuple[int, str, int]]:
+    """(number, hash of its bytes as they lie there, rows) of every shard. A takedown leaves a shard its hash in the manifest, and moves
+    the rows behind a lost one: what is kept of its rows by their positions goes by the bytes."""
     manifest = store.manifest()
-    if manifest is not None:
-        return {entry["shard"]: entry["rows"] for entry in manifest["shards"]}
-    return {number: receipt.rows for number, receipt in store.receipts().items()}
+    if manifest is not None and not manifest.get("takedowns"):
+        return [(entry["shard"], entry["content_hash"], entry["rows"]) for entry in manifest["shards"]]
+    receipts = ((number, store.require_receipt(number)) for number in store.shards())
+    return [(number, receipt.bytes_hash, receipt.rows) for number, receipt in receipts]

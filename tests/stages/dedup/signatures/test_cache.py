@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pipeline.deletion import takedown
 from pipeline.engine import progress
 from stages.text.minhash import signatures as minhash
 
@@ -94,6 +95,20 @@ def test_the_same_pages_in_other_shards_are_found_by_their_text(dedup, make_stor
     table = [found.sub("passes/minhash").read(n) for n in range(3)]
     plain = [dedup(tmp_path / "plain", fewer).sub("passes/minhash").read(n) for n in range(3)]
     assert [t.to_pydict() for t in table] == [t.to_pydict() for t in plain]
+
+
+def test_after_a_takedown_signatures_are_those_of_the_rows_that_are_left(dedup, make_store, corpus, tmp_path, computed):
+    """By a cache, and in a store of another root, which a takedown does not reach."""
+    root, folder = tmp_path / "root", str(tmp_path / "signatures")
+    source = make_store(root / "in", corpus(60, seed=37), shards=2)
+    dedup(tmp_path / "out", source, signatures=folder)
+    found = takedown.find(str(root), [("id", source.read(0)["id"][3].as_py())])
+    takedown.carry_out(str(root), found.lost)
+    expected = dedup(tmp_path / "plain", source, threshold=0.7).content_hash
+    took(computed)
+    assert dedup(tmp_path / "out", source, signatures=folder, threshold=0.7).content_hash == expected
+    assert took(computed) == 0, "texts are found one by one"
+    assert dedup(tmp_path / "out", source, threshold=0.7).content_hash == expected
 
 
 def test_signatures_of_other_options_are_named_and_not_used(dedup, make_store, corpus, tmp_path, computed, monkeypatch):
