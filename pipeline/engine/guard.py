@@ -106,12 +106,33 @@ def _first_bad(work: Callable[[Any], Any], batch: Any) -> int | None:
 
 def each_row(worker: Callable[[], Callable[[Any], Any]], batch: Any, where: str, row: int) -> Iterator[str]:
     """Works on each row of the batch alone with what `worker` gives, and before that says which it is (`row`: the batch's
-    first). Nothing comes of it."""
+    first). Nothing comes of it. Rows that must be left out are not tried."""
     work = worker()
     for index in range(len(batch)):
-        who = f" (id {batch.column('id')[index].as_py()})" if "id" in batch.schema.names else ""
-        yield f"{where}, row {row + index}{who}"
+        words = _words(batch, index, where, row)
+        if words in watchdog.fatal:
+            continue
+        yield words
         try:
             work(batch.slice(index, 1))
         except Exception:  # what fails is met by `narrowed`
             continue
+
+
+def around_fatal(batch: Any, where: str, row: int) -> tuple[list[tuple[int, Any]], list[str]]:
+    """The stretches of a batch between the rows that must be left out (`watchdog.fatal`), each with the number of its first row,
+    and the ids of those rows. Where no row is left, one stretch without rows."""
+    if not watchdog.fatal or "id" not in batch.schema.names:
+        return [(row, batch)], []
+    fatal = [n for n in range(len(batch)) if _words(batch, n, where, row) in watchdog.fatal]
+    stretches, start = [], 0
+    for end in [*fatal, len(batch)]:
+        if end > start:
+            stretches.append((row + start, batch.slice(start, end - start)))
+        start = end + 1
+    return stretches or [(row, batch.slice(0, 0))], [batch.column("id")[n].as_py() for n in fatal]
+
+
+def _words(batch: Any, index: int, where: str, row: int) -> str:
+    who = f" (id {batch.column('id')[index].as_py()})" if "id" in batch.schema.names else ""
+    return f"{where}, row {row + index}{who}"

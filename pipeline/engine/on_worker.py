@@ -8,7 +8,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.engine import progress
 from pipeline.engine.guard import guarded, name_of
@@ -34,25 +34,39 @@ def on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
     return guarded(fn, task)
 
 
-def on_ray_carefully(fn: Callable[[Any], Any], task: Any) -> Any:
-    """`on_ray` for a task at which workers died: every row is tried alone first, and the driver is told of it before."""
+def on_ray_carefully(fn: Callable[[Any], Any], task: Any, fatal: tuple[str, ...] = ()) -> Any:
+    """`on_ray` for a task at which workers died: every row is tried alone first, and the driver is told of it before. The records
+    `fatal` are left out."""
     from ray.experimental.internal_kv import _internal_kv_put
 
-    key = row_key(name_of(task))
-    watchdog.careful = lambda words: _internal_kv_put(key, words.encode("utf-8", "replace"), overwrite=True)
+    key = _position_key(name_of(task))
+
+    def tell(words: str, record: bool) -> None:
+        _internal_kv_put(key, f"{int(record)}{words}".encode("utf-8", "replace"), overwrite=True)
+
+    watchdog.careful, watchdog.fatal = tell, frozenset(fatal)
     try:
         return on_ray(fn, task)
     finally:
-        watchdog.careful = None
+        watchdog.careful, watchdog.fatal = None, frozenset()
 
 
-def taken_line(key: bytes) -> str:
-    """What a worker put under a key, which is taken away."""
+class Last(NamedTuple):
+    """Where a worker was when it ended."""
+
+    words: str = ""
+    record: bool = False
+    """Is it the position of one record?"""
+
+
+def taken_position(task: str) -> Last:
+    """Where the last careful try of a task was when its worker ended. It is forgotten."""
     from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
 
+    key = _position_key(task)
     if line := _internal_kv_get(key):
         _internal_kv_del(key)
-    return line.decode() if line else ""
+    return Last(line[1:].decode(), line[:1] == b"1") if line else Last()
 
 
 def show_lines() -> None:
@@ -72,5 +86,5 @@ def _lines_key() -> str:
     return f"maetdol/log/{ray.get_runtime_context().get_job_id()}/"
 
 
-def row_key(task: str) -> bytes:
+def _position_key(task: str) -> bytes:
     return f"maetdol/row/{task}".encode("utf-8", "replace")

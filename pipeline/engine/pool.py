@@ -34,6 +34,8 @@ INFRASTRUCTURE = ("ObjectLostError", "RaySystemError", "RuntimeEnvSetupError", "
 """Faults of Ray that say nothing of the task, besides those of workers and nodes."""
 CAREFUL = 2
 """From this try on a task at which workers die is worked on row by row first, so that the row is known."""
+MOST_FATAL = 8
+"""Records of one task that are left out because workers died at them; beyond that the fault is not theirs, and the task fails."""
 
 
 class Pool(Protocol):
@@ -259,7 +261,7 @@ class OnRay:
 
         def submit(one: _Try) -> Any:
             call = careful if one.died and one.attempt >= CAREFUL else usual
-            return call.options(memory=one.memory).remote(fn, one.task)
+            return call.options(memory=one.memory).remote(fn, one.task, *((one.fatal,) if one.fatal else ()))
 
         return submit
 
@@ -278,8 +280,7 @@ class OnRay:
             reason = _first_line(fault)
         except faults.OutOfMemoryError as fault:
             reason, fatal = _first_line(fault), True
-            if one.attempt < RETRIES:
-                return self._with_more_memory(one)
+            one = self._with_more_memory(one)
         except faults.WorkerCrashedError as fault:
             reason, fatal = _first_line(fault), True
         except others as fault:
@@ -288,26 +289,32 @@ class OnRay:
             if not isinstance(fault.cause, InfraError):
                 return Failure(name_of(one.task), f"{type(fault.cause).__name__}: {brief(fault.cause)}")
             reason = str(fault.cause)
+        last = on_worker.taken_position(name_of(one.task)) if fatal else on_worker.Last()
+        same, one = last == one.last, one._replace(last=last)
         if one.attempt < RETRIES:
             return one.again(fatal)
-        row = on_worker.taken_line(on_worker.row_key(name_of(one.task))) if fatal else ""
+        if last.record and same and len(one.fatal) < MOST_FATAL:
+            log.warning(
+                f"{name_of(one.task)}: workers ended {RETRIES + 1} times, the last ones at {last.words}: it is left out"
+            )
+            return one.without(last.words)
         lost = WorkError(
-            f"given up after {RETRIES + 1} tries{f', the last at {row}' if row else ''}: {reason}",
-            "look at that row with `maetdol inspect`; `maetdol forget ROOT --id ID` leaves it out"
-            if row
-            else "check the node's memory and disk; lower run.workers",
+            f"given up after {RETRIES + 1} tries{f', the last at {last.words}' if last.words else ''}: {reason}",
+            "check the node's memory and disk, and that its libraries work; lower run.workers",
         )
         return Failure(name_of(one.task), str(lost), error=lost)
 
     def _with_more_memory(self, one: _Try) -> _Try:
-        """The next try of a task whose worker ran out of memory: twice as much reserved, as far as a node has it."""
+        """A task whose worker ran out of memory, with twice as much reserved for its next try, as far as a node has it."""
+        if one.attempt == RETRIES:
+            return one
         largest = max(
             (int(node["Resources"].get("memory", 0)) for node in self.ray.nodes() if node["Alive"]), default=0
         )
         more = max(min(2 * (one.memory or LEAST_MEMORY), largest), one.memory or 0) or None
         if more != one.memory:
             log.warning(f"{name_of(one.task)}: out of memory; tried again with {(more or 0) / 2**30:.1f} GiB reserved")
-        return one.again(died=True)._replace(memory=more)
+        return one._replace(memory=more)
 
     def _lacking(self, gpus: float, memory: int | None) -> UsageError | None:
         """What of a task's hardware the cluster does not have now: an error, rather than a task that waits for ever."""
@@ -404,11 +411,19 @@ class _Try(NamedTuple):
     """Nodes that went away under it."""
     died: bool = False
     """Its last try ended its worker."""
+    last: on_worker.Last = on_worker.Last()
+    """Where that was, as far as it is known."""
+    fatal: tuple[str, ...] = ()
+    """Records that are left out."""
     due: float = 0.0
 
     def again(self, died: bool) -> _Try:
         due = time.monotonic() + BACKOFF * 2**self.attempt
         return self._replace(attempt=self.attempt + 1, died=died, due=due)
+
+    def without(self, record: str) -> _Try:
+        """The next try leaves this record out, and is a careful one, so that the next such record has as many tries as this one."""
+        return self._replace(fatal=(*self.fatal, record), attempt=CAREFUL - 1).again(died=True)
 
     def after_a_lost_node(self) -> _Try:
         """Spot machines go away: that says nothing against the task."""

@@ -18,12 +18,12 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipeline.engine.guard import each_row, narrowed
+from pipeline.engine.guard import around_fatal, each_row, narrowed
 from pipeline.engine.pool import Pool
 from pipeline.engine.tasks import resumed
 from pipeline.engine.watchdog import watchdog
 from pipeline.options import Options, digest
-from pipeline.storage.ledger import Receipt
+from pipeline.storage.ledger import PROCESS_ENDED, Ledger, Receipt
 from pipeline.storage.shards import clock
 from pipeline.storage.store import Store
 
@@ -321,14 +321,18 @@ def _through(
             again = partial(each_row, row_workers[position], piece, where, row)
             rows = again if task.links[position].stage.repeatable() else None
             watchdog.at(f"{where},", f"rows {row}..{row + len(piece)}", rows=rows)
-            kept = narrowed(work, piece, where, row)
-            parts = kept.kept.to_batches() if isinstance(kept.kept, pa.Table) else [kept.kept]
-            writers[position].expect(kept.kept.schema)
-            for part in parts:
-                writers[position].write(part)
-            writers[position].record(kept.ledger)
-            merge_notes(notes[position], kept.notes or {})
-            following += parts or [pa.RecordBatch.from_pylist([], schema=kept.kept.schema)]
+            stretches, fatal = around_fatal(piece, where, row)
+            for first, stretch in stretches:
+                kept = narrowed(work, stretch, where, first)
+                parts = kept.kept.to_batches() if isinstance(kept.kept, pa.Table) else [kept.kept]
+                writers[position].expect(kept.kept.schema)
+                for part in parts:
+                    writers[position].write(part)
+                writers[position].record(kept.ledger)
+                merge_notes(notes[position], kept.notes or {})
+                following += parts or [pa.RecordBatch.from_pylist([], schema=kept.kept.schema)]
+            if fatal:
+                writers[position].record(Ledger.rows(fatal, reason=[f"{stage}.{PROCESS_ENDED}"] * len(fatal)))
         flow = following
 
 

@@ -29,8 +29,11 @@ class Watchdog:
 
     def __init__(self) -> None:
         self._at = Position()
-        self.careful: Callable[[str], object] | None = None
-        """Told of every row before work on it begins, where a worker died at this task before."""
+        self.careful: Callable[[str, bool], object] | None = None
+        """Told of every position before work there begins, and whether it is that of one record, where a worker died at this task before."""
+        self.fatal: frozenset[str] = frozenset()
+        """Records of this task at which worker processes ended again and again (out of memory, a fault in a native library): they are
+        left out."""
 
     def at(self, *where: Any, rows: Callable[[], Iterator[str]] | None = None) -> None:
         """Work goes on at this position; words that name it, put together only when they are said.
@@ -41,8 +44,19 @@ class Watchdog:
         self._at = Position(where, time.monotonic(), rows)
         if self.careful is not None:
             for words in rows() if rows is not None else ():
-                self.careful(words)
-            self.careful(" ".join(map(str, where)))
+                self.careful(words, True)
+            self.careful(" ".join(map(str, where)), False)
+
+    def at_record(self, *where: Any) -> bool:
+        """Work comes to this one record; True where it must be left out (`fatal`)."""
+        self._at = Position(where, time.monotonic())
+        if self.careful is None:
+            return False
+        words = " ".join(map(str, where))
+        if words in self.fatal:
+            return True
+        self.careful(words, True)
+        return False
 
     @contextmanager
     def over(self, task: str) -> Iterator[None]:

@@ -48,6 +48,8 @@ EARLIER = {"keeper": "duplicate_of"}
 """Columns of ledgers under the names they had before; read under today's."""
 HELD_OUT = {"held_out", "other_side"}
 """Words of reasons of rows that are kept for another use."""
+PROCESS_ENDED = "process_ended"
+"""Word of the reason of a row at which worker processes ended again and again: out of memory, or a fault in a native library."""
 REASON = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)+")
 
 

@@ -51,6 +51,7 @@ REASONS = {
     "ingest.unpaired": "a labelled or ranked answer that found no counterpart to the same prompt",
     "ingest.equal_pair": "a preference pair whose two answers are the same",
     "ingest.failed": "a record that no reader foresaw; the note names the kind of fault",
+    "ingest.process_ended": "a record at which worker processes ended again and again: out of memory, or a fault in a native library",
 }
 """The closed vocabulary of why an input gave no row."""
 

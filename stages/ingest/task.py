@@ -22,7 +22,7 @@ from pipeline.options import digest
 from pipeline.schema import SHAPES as SCHEMAS
 from pipeline.schema import STR, doc_id
 from pipeline.storage.files import filesystem
-from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.ledger import PROCESS_ENDED, Ledger, Receipt
 from pipeline.storage.shards import BATCH_BYTES, BATCH_ROWS, SHARD_BYTES, SHARD_ROWS
 from pipeline.storage.store import Store
 from stages.ingest.readers import read_file
@@ -33,6 +33,7 @@ from stages.ingest.table_row import own_id
 from stages.ingest.vectors import vectors_of
 
 FORGOTTEN = "ingest.forgotten"
+ENDED = f"ingest.{PROCESS_ENDED}"
 PARTS = 1000
 """Shards of one task at most: a shard's number is 1,000 times its task's, plus its part."""
 LEDGER_ROWS = 1 << 20
@@ -166,16 +167,23 @@ def _records(task: IngestTask) -> Iterator[tuple[Raw, str, str]]:
             if raw.kind == "row" and (own := own_id(raw.body, columns)) is not None:
                 locator = f"id:{own}"
             row_id, ordinal = taken.give(source, locator)
-            watchdog.at("record", locator, "of", file.name)
+            if watchdog.at_record("record", locator, "of", file.name, "id", row_id):
+                raw = Raw("fault", raw.locator, reason=ENDED, source=raw.source)
             if ordinal:
                 raw.note = "; ".join(filter(None, (raw.note, f"repeat {ordinal} of an id")))
             yield raw, row_id, file.name
 
 
 def _read(file: File, max_bytes: int) -> Iterator[Raw]:
-    """The records of a file; where its reader fails unforeseen the rest of the file is one more row."""
+    """The records of a file; where its reader fails unforeseen, or workers end in it, the rest of the file is one more row."""
     found, number = read_file(file, max_bytes), 0
-    while (raw := guarded(next, found, None)) is not None:
+    while True:
+        if watchdog.at_record("what follows record", number, "of", file.name):
+            yield Raw("fault", f"after:{number}", reason=ENDED)
+            return
+        raw: Raw | None = guarded(lambda: next(found, None))
+        if raw is None:
+            return
         if raw.reason == "ingest.failed":
             raw.locator = raw.locator or f"after:{number}"
         number += 1

@@ -8,6 +8,7 @@ from functools import partial
 
 import pytest
 
+from pipeline.engine import on_worker
 from pipeline.engine.pool import Failure, Inline, OnRay
 from pipeline.errors import InfraError, StoreError, UsageError
 
@@ -126,12 +127,6 @@ class TestOnRay:
         assert [line for line in said if line.startswith("3")] == [f"3: line {n}" for n in range(3)]
         assert list(ray_pool.each(log_lines, [1])) == [1] and len(said) == 6, "each line is shown once"
 
-    def test_the_row_at_which_workers_die_is_named(self, ray_pool, monkeypatch):
-        monkeypatch.setattr("pipeline.engine.pool.BACKOFF", 0.01)
-        (failure,) = ray_pool.each(work_a_batch, ["die"])
-        assert "given up after 5 tries, the last at stage, shard 00003, row 12 (id c): " in failure.message
-        assert "forget ROOT --id" in failure.message
-
     def test_a_store_as_a_ray_dataset(self, ray_pool, tmp_path, make_store):
         from pipeline.storage.raydata import dataset
 
@@ -232,6 +227,7 @@ def fake_ray(monkeypatch):
     monkeypatch.setattr("pipeline.engine.nodes.check", lambda ray, root, needs: None)
     monkeypatch.setattr("pipeline.engine.pool._hush", lambda: None)
     monkeypatch.setattr("pipeline.engine.on_worker.show_lines", lambda: None)
+    monkeypatch.setattr("pipeline.engine.on_worker.taken_position", lambda task: on_worker.Last())
     monkeypatch.setattr(os, "cpu_count", lambda: 3)
     return fake
 
@@ -320,8 +316,8 @@ def test_hardware_that_an_autoscaler_brings_is_waited_for(fake_ray, monkeypatch)
         list(OnRay(address="auto", wait=0.01).each(square, [7], gpus=1))
 
 
-def work_a_batch(how, seconds=0.0):
-    """A batch of four rows, of which one ends its process or takes long."""
+def work_a_batch(name, seconds):
+    """A batch of four rows, of which one takes long."""
     import pyarrow as pa
 
     from pipeline.engine.guard import each_row
@@ -329,13 +325,13 @@ def work_a_batch(how, seconds=0.0):
 
     def work(batch):
         if "odd" in batch["text"].to_pylist():
-            os.kill(os.getpid(), 9) if how == "die" else time.sleep(seconds)
+            time.sleep(seconds)
 
     batch = pa.RecordBatch.from_pydict({"id": list("abcd"), "text": ["x", "y", "odd", "z"]})
     rows = partial(each_row, lambda: work, batch, "stage, shard 00003", 10)
     watchdog.at("stage, shard 00003,", "rows 10..14", rows=rows)
     work(batch)
-    return how
+    return name
 
 
 def linger(seconds):
@@ -349,7 +345,7 @@ def linger(seconds):
 
 def linger_in_a_task(seconds):
     """In a worker whose watchdog does not wait two minutes."""
-    from pipeline.engine import on_worker, watchdog
+    from pipeline.engine import watchdog
 
     usual, watchdog.LATE = watchdog.LATE, 0.2
     try:
@@ -365,7 +361,7 @@ def test_the_row_of_a_batch_that_takes_long_is_named(monkeypatch):
     monkeypatch.setattr("pipeline.engine.watchdog.LATE", 0.1)
     heard = type("Heard", (progress.Quiet,), {"say": lambda self, line: said.append(line)})
     monkeypatch.setattr(progress, "current", heard())
-    assert list(Inline().each(lambda how: work_a_batch(how, 1.5), ["linger"])) == ["linger"]
+    assert list(Inline().each(lambda name: work_a_batch(name, 1.5), ["linger"])) == ["linger"]
     assert any(
         line.startswith("linger: at stage, shard 00003, rows 10..14, stage, shard 00003, row 12 (id c) for ")
         for line in said
