@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from enum import Enum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -130,14 +132,40 @@ def _content(value: Any) -> Any:
         return None
     if isinstance(value, (list, tuple)):
         return [_content(item) for item in value]
-    return content_hash(Path(value))
+    return known_hash(Path(value))
 
 
 def content_hash(path: Path) -> str:
     """BLAKE2b-128 (32 hex) of a file, or of a folder's sorted relative names and bytes. OptionError when absent."""
+    return _of_all(path, _file_hash)
+
+
+def known_hash(path: Path) -> str:
+    """`content_hash`, of which this process reads no file again while it stays the same by inode, time and length: what an option
+    names is part of the key of every shard."""
+    return _of_all(path, _known)
+
+
+def _of_all(path: Path, hash_of: Callable[[Path], str]) -> str:
     if path.is_dir():
-        parts = {str(p.relative_to(path)): content_hash(p) for p in sorted(path.rglob("*")) if p.is_file()}
-        return digest(parts)
+        return digest({str(p.relative_to(path)): hash_of(p) for p in sorted(path.rglob("*")) if p.is_file()})
+    return hash_of(path)
+
+
+def _known(path: Path) -> str:
+    try:
+        stat = path.stat()
+    except OSError:
+        return _file_hash(path)
+    return _remembered(path, stat.st_dev, stat.st_ino, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _remembered(path: Path, *_: int) -> str:
+    return _file_hash(path)
+
+
+def _file_hash(path: Path) -> str:
     try:
         hasher = hashlib.blake2b(digest_size=16)
         with open(path, "rb") as handle:

@@ -1,10 +1,11 @@
 """The options object: validated with a suggestion, fingerprinted by what it means."""
 
+import os
 from typing import Annotated
 
 import pytest
 
-from pipeline import flags
+from pipeline import flags, options
 from pipeline.errors import OptionError
 from pipeline.options import CONTENT, SECRET, UNKEYED, Options, content_hash
 
@@ -57,6 +58,23 @@ def test_a_file_counts_by_content(tmp_path):
     assert a.fingerprint() != b.fingerprint()
     with pytest.raises(OptionError, match="cannot read"):
         Sample(model=str(tmp_path / "absent")).fingerprint()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_file_that_stays_the_same_is_read_once(tmp_path, monkeypatch, folder):
+    """A key is asked for once a shard, and a model may be as large as many of them."""
+    target = tmp_path / "model" / "weights"
+    target.parent.mkdir()
+    target.write_text("weights")
+    read = []
+    real = options._file_hash
+    monkeypatch.setattr(options, "_file_hash", lambda path: read.append(path) or real(path))
+    named = Sample(model=str(target.parent if folder else target))
+    before = {named.fingerprint() for _ in range(5)}
+    assert read == [target]
+    target.write_text("changed")
+    os.utime(target, ns=(1, 1))  # a disk may keep time in steps too large for a test
+    assert named.fingerprint() not in before and len(read) == 2
 
 
 def test_a_folder_counts_by_its_names_and_bytes(tmp_path):

@@ -21,7 +21,7 @@ import numpy as np
 
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import versions
-from pipeline.options import content_hash, digest
+from pipeline.options import digest, known_hash
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import blocks
 from stages.dedup.decisions import SEMANTIC, consolidate, rows_of
@@ -55,7 +55,7 @@ def decide(run: Run, pool: Pool) -> None:
     embedding = Embedding(
         run.corpus, run.store("survivors"), run.minhash.fields, run.minhash.shape, stage.vectors, stage.encoder
     )
-    model = digest([content_hash(Path(stage.encoder)), versions(LIBRARIES)]) if stage.encoder else ""
+    model = digest([known_hash(Path(stage.encoder)), versions(LIBRARIES)]) if stage.encoder else ""
     keys = {number: embedding.key(number, model) for number in range(parts)}
     embedded = make(vectors, embed, keys, lambda number: embedding, pool)
     if not any(receipt.notes["vectors"] for receipt in embedded):

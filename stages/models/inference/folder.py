@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import SourceError, UsageError
-from pipeline.options import content_hash, digest
+from pipeline.options import digest, known_hash
 from pipeline.storage.ledger import COLUMNS, Receipt
 from pipeline.storage.store import ARTEFACT, Store
 
@@ -36,12 +36,7 @@ def parts(folder: Path) -> list[Path]:
 
 def hashes(folder: Path) -> dict[str, str]:
     """Content hash per file that makes the model; read once while none of them changes."""
-    return dict(_hashes(tuple((str(path), (at := path.stat()).st_size, at.st_mtime_ns) for path in parts(folder))))
-
-
-@lru_cache
-def _hashes(files: tuple[tuple[str, int, int], ...]) -> tuple[tuple[str, str], ...]:
-    return tuple((Path(name).name, content_hash(Path(name))) for name, _, _ in files)
+    return {path.name: known_hash(path) for path in parts(folder)}
 
 
 def hash_of(folder: Path) -> str:

@@ -21,7 +21,7 @@ from typing import Annotated, Any, ClassVar, Literal, Protocol
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.errors import OptionError
-from pipeline.options import CONTENT, SECRET, UNKEYED, Options, content_hash, digest
+from pipeline.options import CONTENT, SECRET, UNKEYED, Options, digest, known_hash
 from stages.models.teacher.reply import spoken
 
 UNREACHABLE = "teacher.unreachable"
@@ -164,7 +164,7 @@ class TeacherOptions(Options):
     def name(self) -> str:
         """The model's identity in keys and rows: its name, or the kind and the content hash of its folder."""
         if self.kind in ("local", "vllm"):
-            return f"{self.kind}:" + digest([content_hash(Path(folder)) for folder in self.folders()])
+            return f"{self.kind}:" + digest([known_hash(Path(folder)) for folder in self.folders()])
         return self.model or "recorded"
 
     def folders(self) -> list[str]:
