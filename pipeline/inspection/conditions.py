@@ -80,7 +80,10 @@ def questions() -> Iterator[None]:
     try:
         yield
     except pl.exceptions.PolarsError as fault:
-        line = " ".join(str(fault).partition("This error occurred")[0].split())[:300]
+        line = re.sub(
+            r'\[".*', "[...]", str(fault).partition("This error occurred")[0], flags=re.S
+        )  # no values of rows
+        line = " ".join(line.split())[:300]
         regex = "write it as Rust's regex crate reads it, or ask for the words as they are (literal)"
         raise UsageError(f"cannot be asked: {line}", regex if "regex" in line else HINT) from None
 

@@ -16,7 +16,9 @@ storage, where polars fetches the parts it needs, lengths are compared.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,8 +177,8 @@ def by_ids(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     import polars as pl
 
     if not isinstance(store.fs, Local):
-        scanned = take(rows(store).filter(pl.col("id").is_in(list(ids))), len(ids))
-        return {row["id"]: row for row in scanned}
+        scanned = rows(store).filter(pl.col("id").is_in(list(ids))).collect(engine="streaming")
+        return {row["id"]: row for row in scanned.to_dicts()}
     asked = set(ids)
     wanted = np.unique(np.array([int(row_id[:16], 16) for row_id in asked if _is_id(row_id)], np.uint64))
     found: dict[str, dict[str, Any]] = {}
@@ -198,6 +200,10 @@ def _is_id(word: str) -> bool:
 
 
 # -- what was dropped --------------------------------------------------------------------------------------------------------
+
+
+Before = Callable[[Store], list[Store]]
+"""The stores that one was made of."""
 
 
 class DroppedRow(dict[str, Any]):
@@ -254,57 +260,71 @@ def dropped(
     pattern: str | None = None,
     nearest: bool = False,
     literal: bool = False,
+    before: Before | None = None,
 ) -> list[DroppedRow]:
-    """DroppedRow rows with what was measured of them, the limits, and their text from the store before.
+    """Dropped rows with what was measured of them, the limits, and their text from the store before.
 
     `seed`: random ones; `nearest`: those nearest to the limit of `reason` first; `condition` is over the ledger's columns, `pattern`
-    over the text: of at most `SEARCHED` dropped rows.
+    over the text: of at most `SEARCHED` dropped rows. `before`: the stores that one was made of; default: those its lineage names.
     """
-    frame = dropped_ledger(store, reason)
-    frame = where(frame, condition) if condition else frame
-    limits = limits_of(store)
-    own = [limit for limit in limits if limit.reason == reason]
-    if seed is not None:
-        frame = drawn(frame, seed, SEARCHED if pattern else count + offset)
-    elif nearest and own:
-        frame = nearest_first(frame, own[0])
-    if not pattern:
-        return shown(store, root, take(frame, count, offset), limits)
-    found: list[DroppedRow] = []
-    for start in range(0, SEARCHED, MOST):
-        some = take(frame, MOST, start)
-        found += [each for each in shown(store, root, some, limits) if matches(each["row"], pattern, literal)]
-        if len(found) >= count + offset or len(some) < MOST:
-            break
-    return found[offset : offset + count]
+    first, most = (0, SEARCHED) if pattern else (offset, min(count, MOST))
+    found = each_dropped(store, root, reason, first, most, seed, condition, pattern, nearest, literal, before)
+    return list(islice(found, offset - first, offset - first + count))
 
 
 SEARCHED = 20_000
-"""DroppedRow rows whose texts one search reads."""
+"""Dropped rows whose texts one search reads."""
+HELD = 250
+"""Dropped rows whose texts are held at a time."""
 
 
-def shown(
-    store: Store, root: str, ledger_rows: list[dict[str, Any]], limits: list[MetricLimit] | None = None
-) -> list[DroppedRow]:
+def each_dropped(
+    store: Store,
+    root: str,
+    reason: str | None = None,
+    first: int = 0,
+    most: int = SEARCHED,
+    seed: int | None = None,
+    condition: str | None = None,
+    pattern: str | None = None,
+    nearest: bool = False,
+    literal: bool = False,
+    before: Before | None = None,
+) -> Iterator[DroppedRow]:
+    """As `dropped`, one after another: of `most` dropped rows from the `first`-th on, those whose text holds `pattern`."""
+    limits, before = limits_of(store), before or partial(stores_before, root=root)
+    frame = dropped_ledger(store, reason)
+    frame = where(frame, condition) if condition else frame
+    own = [limit for limit in limits if limit.reason == reason]
+    if seed is not None:
+        frame = drawn(frame, seed, first + most)
+    elif nearest and own:
+        frame = nearest_first(frame, own[0])
+    for start in range(first, first + most, MOST):
+        some = take(frame, min(MOST, first + most - start), start)
+        for at in range(0, len(some), HELD):
+            for row in _shown(store, some[at : at + HELD], limits, before):
+                if not pattern or matches(row["row"], pattern, literal):
+                    yield row
+        if len(some) < MOST:
+            return
+
+
+def _shown(
+    store: Store, ledger_rows: list[dict[str, Any]], limits: list[MetricLimit], before: Before
+) -> Iterator[DroppedRow]:
     """Ledger rows with their numbers, and with the rows that stand before the step."""
-    limits = limits_of(store) if limits is None else limits
-    before = upstream_rows(store, root, [row["id"] for row in ledger_rows])
-    return [
-        DroppedRow(
-            row,
-            measured=measured(row, limits),
-            text_of=before.get(row["id"], (None, None))[0],
-            row=before.get(row["id"], (None, None))[1],
-        )
-        for row in ledger_rows
-    ]
+    found = upstream_rows(store, [row["id"] for row in ledger_rows], before)
+    for row in ledger_rows:
+        name, whole_row = found.get(row["id"], (None, None))
+        yield DroppedRow(row, measured=measured(row, limits), text_of=name, row=whole_row)
 
 
-def upstream_rows(store: Store, root: str, ids: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+def upstream_rows(store: Store, ids: Sequence[str], before: Before) -> dict[str, tuple[str, dict[str, Any]]]:
     """Rows by id as they stood before a step: name of the store and row. Where a store before was made in passing or its rows were
     deleted, those before that are asked (the text is then as it stood there)."""
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    waiting, seen = _before(store, root), set()
+    waiting, seen = before(store), set()
     while waiting and len(found) < len(set(ids)):
         here = waiting.pop(0)
         if here.path in seen:
@@ -314,11 +334,12 @@ def upstream_rows(store: Store, root: str, ids: Sequence[str]) -> dict[str, tupl
             missing = [row_id for row_id in dict.fromkeys(ids) if row_id not in found]
             found |= {row_id: (here.name, row) for row_id, row in by_ids(here, missing).items()}
         else:
-            waiting += _before(here, root)
+            waiting += before(here)
     return found
 
 
-def _before(store: Store, root: str) -> list[Store]:
+def stores_before(store: Store, root: str) -> list[Store]:
+    """The finished stores that one was made of."""
     names = [entry["store"] for entry in (store.require().get("lineage") or {}).get("of", ())]
     paths = [name if "/" in name else f"{root.rstrip('/')}/{name}" for name in names]
     return [found for path in paths if (found := Store(path)).manifest() is not None]

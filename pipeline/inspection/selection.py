@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -17,6 +17,9 @@ from pipeline.inspection.terminal import STEERS
 from pipeline.paths import values_at
 from pipeline.storage.store import Store
 
+if TYPE_CHECKING:
+    import polars as pl
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -24,6 +27,8 @@ class Selection:
 
     rows: int = 3
     """At most so many, up to `query.MOST`."""
+    offset: int = 0
+    """Those before are left out."""
     row_id: str | None = None
     where: str | None = None
     grep: str | None = None
@@ -55,8 +60,8 @@ def lines(path: str, asked: Selection, as_json: bool = False) -> Iterator[str]:
         yield as_line(row) if as_json else (_told(row, asked) if isinstance(row, query.DroppedRow) else brief(row))
 
 
-def found(store: Store, root: str, asked: Selection) -> list[dict[str, Any]]:
-    """The rows; of dropped ones `query.DroppedRow`."""
+def found(store: Store, root: str, asked: Selection, before: query.Before | None = None) -> list[dict[str, Any]]:
+    """The rows; of dropped ones `query.DroppedRow`. `before`: see `query.dropped`."""
     if asked.row_id:
         rows = list(query.by_ids(store, [asked.row_id]).values())
         if not rows:
@@ -68,18 +73,22 @@ def found(store: Store, root: str, asked: Selection) -> list[dict[str, Any]]:
         _known(store, asked.reason)
         return list(
             query.dropped(
-                store, root, asked.reason, asked.rows, seed=asked.seed if asked.sample else None, condition=asked.where,
-                pattern=asked.grep, nearest=asked.nearest, literal=asked.literal,
+                store, root, asked.reason, asked.rows, asked.offset, asked.seed if asked.sample else None, asked.where, asked.grep,
+                asked.nearest, asked.literal, before,
             )
         )  # fmt: skip
     if asked.sample:
         rows = query.sample(store, asked.rows, asked.seed, asked.where, asked.grep, asked.literal)
     else:
-        frame = query.rows(store)
-        frame = query.where(frame, asked.where) if asked.where else frame
-        frame = query.grep(frame, asked.grep, literal=asked.literal) if asked.grep else frame
-        rows = query.take(frame, asked.rows)
+        rows = query.take(frame_of(store, asked), asked.rows, asked.offset)
     return _paths(rows, asked.paths)
+
+
+def frame_of(store: Store, asked: Selection) -> pl.LazyFrame:
+    """The rows of a store that are asked for, in their order."""
+    frame = query.rows(store)
+    frame = query.where(frame, asked.where) if asked.where else frame
+    return query.grep(frame, asked.grep, literal=asked.literal) if asked.grep else frame
 
 
 def _paths(rows: list[dict[str, Any]], paths: Sequence[str]) -> list[dict[str, Any]]:
@@ -135,6 +144,3 @@ def as_line(row: dict[str, Any]) -> str:
         row = {**row, "measured": [number._asdict() for number in row["measured"]]}
     text = json.dumps(row, ensure_ascii=False, default=str)
     return STEERS.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-__all__ = ["Selection", "as_line", "found", "lines"]

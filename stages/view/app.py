@@ -29,7 +29,7 @@ from stages.view.documents import PAGES as DOCUMENTS
 from stages.view.keeping import PAGES as KEEPING
 from stages.view.pages import PAGES
 from stages.view.render import page
-from stages.view.words import words_for
+from stages.view.words import PageWords
 
 STATIC = Path(__file__).parent / "static"
 KINDS = {"view.css": "text/css", "view.js": "text/javascript"}
@@ -102,13 +102,13 @@ class ViewApp:
         return answer
 
     def _made(self, function: Callable[..., Any], request: Request, form: dict[str, str]) -> Response:
-        words = words_for(self._language(request))
+        words = PageWords(self._language(request))
         try:
             made = function(self.corpus, {**dict(request.query_params), **form, **request.path_params}, words)
-        except NotInRoot as fault:
-            return HTMLResponse(page("fault.jinja", self.corpus, words, fault=fault), 404)
         except MaetdolError as fault:
-            return HTMLResponse(page("fault.jinja", self.corpus, words, fault=fault), 400)
+            (said,) = self.corpus.fit([fault.message])
+            shown = page("fault.jinja", self.corpus, words, message=said, hint=fault.hint)
+            return HTMLResponse(shown, 404 if isinstance(fault, NotInRoot) else 400)
         answer = made if isinstance(made, Response) else HTMLResponse(made)
         if (chosen := request.query_params.get("language")) in ("en", "ko"):
             answer.set_cookie("maetdol-language", chosen, samesite="strict")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from pipeline.errors import MaetdolError, SourceError
@@ -20,6 +21,8 @@ CUT = 1_200
 """Characters of a text in a list."""
 EDGE = 200
 """Characters read beyond what is shown, for what a cut would leave a part of."""
+LISTED = 200
+"""Entries of a list on a row's page."""
 WHOLE = 200_000
 """Characters of a text on a page of its own."""
 
@@ -37,6 +40,8 @@ class ShownRoot:
         self._stores: dict[str, Store] = {}
         self._other: dict[str, Store] = {}
         self._one = threading.Lock()
+        self.journal: dict[str, dict[str, Any]] = {}
+        """Labels that were read, by file."""
         self.stores()
 
     def masked(self, texts: list[str]) -> list[str]:
@@ -89,19 +94,7 @@ class ShownRoot:
 
     def upstream(self, store: Store, ids: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
         """Rows as they stood before a step."""
-        found: dict[str, tuple[str, dict[str, Any]]] = {}
-        waiting, seen = self.before(store), set()
-        while waiting and len(found) < len(set(ids)):
-            here = waiting.pop(0)
-            if here.name in seen:
-                continue
-            seen.add(here.name)
-            if query.whole(here):
-                missing = [row_id for row_id in dict.fromkeys(ids) if row_id not in found]
-                found |= {row_id: (here.name, row) for row_id, row in query.by_ids(here, missing).items()}
-            else:
-                waiting += self.before(here)
-        return found
+        return query.upstream_rows(store, ids, self.before)
 
     def anywhere(self, row_id: str) -> list[tuple[Store, dict[str, Any]]]:
         """Every store that has a row of this id, with the row."""
@@ -116,20 +109,60 @@ class ShownRoot:
         that no part of a number is left at the end."""
         wide = [text[: cut + EDGE] for text in texts]
         told = wide if self.reveal or not wide else self.masked(wide)
-        return [
-            new[:cut] + (" …" if len(new) > cut or len(text) > cut + EDGE else "") for new, text in zip(told, texts)
-        ]
+        shown = []
+        for new, text in zip(told, texts):
+            # A part of a number at the end of what was read is never shown, however short the masks before it are.
+            end = cut if len(text) <= cut + EDGE else max(0, min(cut, len(new) - EDGE))
+            shown.append(new[:end] + (" …" if len(new) > end or len(text) > cut + EDGE else ""))
+        return shown
 
-    def fit_around(self, text: str, start: int, end: int, near: int) -> tuple[str, str]:
-        """What stands before and after a part of a text, `near` characters each, likewise."""
-        left, right = text[max(0, start - near - EDGE) : start], text[end : end + near + EDGE]
-        told = [left, right] if self.reveal else self.masked([left, right])
-        return told[0][-near:], told[1][:near]
+    def fit_around(
+        self, text: str, start: int, end: int, near: int, gone: Iterable[tuple[int, int]] = ()
+    ) -> tuple[str, str]:
+        """What stands before and after a part of a text, `near` characters each, likewise; `gone`: parts that are not shown."""
+        first, last = max(0, start - near - EDGE), min(len(text), end + near + EDGE)
+        part = text[first:last] if self.reveal else hidden(text, gone, first, last)
+        told = [part[: start - first], part[end - first :]]
+        left, right = told if self.reveal else self.masked(told)
+        left = left[EDGE:] if first else left
+        right = right[: max(0, len(right) - EDGE)] if last < len(text) else right
+        return left[-near:], right[:near]
+
+    def fit_within(self, values: list[Any], cut: int | None = None) -> list[Any]:
+        """Values of any depth, every string in them as it may be shown; `cut`: of each string, and of lists beyond LISTED."""
+        texts: list[str] = []
+
+        def walked(value: Any, leaf: Callable[[str], str]) -> Any:
+            if isinstance(value, str):
+                return leaf(value)
+            if isinstance(value, dict):
+                return {name: walked(inner, leaf) for name, inner in value.items()}
+            if isinstance(value, list):
+                return [walked(inner, leaf) for inner in (value if cut is None else value[:LISTED])]
+            return value
+
+        def noted(text: str) -> str:
+            texts.append(text)
+            return text
+
+        some = [walked(value, noted) for value in values]
+        told = iter(self.fit(texts, 1 << 40 if cut is None else cut))
+        return [walked(value, lambda _: next(told)) for value in some]
 
     def notes(self, rows: list[dict[str, Any]]) -> list[str]:
         """Notes, sources and positions of ledger rows as they may be shown."""
         told = [" ".join(filter(None, (row.get("source"), row.get("locator"), row.get("note")))) for row in rows]
-        return told if self.reveal else [note or "" for note in self.named(told)]
+        return told if self.reveal else [note or "" for note in self.named([*told])]
+
+
+def hidden(text: str, gone: Iterable[tuple[int, int]], first: int, last: int) -> str:
+    """A part of a text without what stands in `gone`, as long as before."""
+    part = text[first:last]
+    for start, end in gone:
+        if start < last and end > first:
+            a, b = max(start, first) - first, min(end, last) - first
+            part = part[:a] + "█" * (b - a) + part[b:]
+    return part
 
 
 def required(given: dict[str, str], name: str) -> str:

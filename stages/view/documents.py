@@ -10,8 +10,10 @@ from typing import Any
 from markupsafe import Markup
 
 from pipeline.inspection import query
+from pipeline.inspection.limits import measured
 from pipeline.inspection.sections import as_text
 from pipeline.inspection.trace import happened
+from stages.view import labels
 from stages.view.corpus import CUT, WHOLE, NotInRoot, ShownRoot
 from stages.view.render import count_of, difference, page, with_texts
 from stages.view.turns import painted, sides
@@ -62,18 +64,17 @@ def row_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     if row_id not in found:
         raise NotInRoot(f"{store.name} has no row {row_id}", "look for it by its life")
     row = found[row_id]
-    shown = [
-        (name, value) for name, value in row.items() if name not in ("text", "messages", "prompt", "chosen", "rejected")
-    ]
-    lines = [
-        (name, json.dumps(value, ensure_ascii=False, default=str)) for name, value in shown if value not in (None, [])
-    ]
-    values = corpus.fit([value for _, value in lines], CUT * 4)
+    apart = ("id", "text", "messages", "prompt", "chosen", "rejected")
+    columns = [(name, value) for name, value in row.items() if name not in apart and value not in (None, [])]
+    told = corpus.fit_within(
+        [value for _, value in columns], CUT * 4
+    )  # a string at a time: JSON would hide what begins a line
+    values = [json.dumps(value, ensure_ascii=False, default=str)[: CUT * 4] for value in told]
     text = corpus.fit([row["text"] or ""], WHOLE)[0] if "text" in row else None
     return page(
         "row.jinja", corpus, t, store=store, row_id=row_id, text=text, lang=row.get("lang"),
-        cells=[(name, value) for (name, _), value in zip(lines, values)], sides=sides(corpus, row),
-        painted=painted(corpus, store, row, given.get("model") or ""), given=given,
+        cells=[(name, value) for (name, _), value in zip(columns, values)], sides=sides(corpus, row),
+        painted=painted(corpus, store, row, given.get("model") or ""), said=labels.of(corpus, [row_id]).get(row_id),
     )  # fmt: skip
 
 
@@ -121,14 +122,12 @@ def group_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     before = corpus.upstream(store, [row_id, *(row["id"] for row in found)])
     texts = corpus.fit([as_text(before[row_id][1]) if row_id in before else ""], WHOLE)
     limits, members = corpus.limits(store), []
-    from pipeline.inspection.limits import measured
-
+    said = labels.of(corpus, [row["id"] for row in found])
     for row in found[:MEMBERS]:
-        whole = before.get(row["id"], (None, None))[1]
-        (text,) = corpus.fit([as_text(whole)], WHOLE)
+        (text,) = corpus.fit([as_text(before.get(row["id"], (None, None))[1])], WHOLE)
         scores = {name: row[name] for name in row if name.endswith((".score", ".similarity")) and row[name] is not None}
         members.append({"id": row["id"], "reason": row["reason"], "scores": scores, "numbers": measured(row, limits),
-                        "text": difference(texts[0], text), "url": (whole or {}).get("url")})  # fmt: skip
+                        "text": difference(texts[0], text), "said": said.get(row["id"])})  # fmt: skip
     return page("group.jinja", corpus, t, store=store, row_id=row_id, text=texts[0], members=members, start=start,
                 more=len(found) > MEMBERS, shown=MEMBERS)  # fmt: skip
 
@@ -162,13 +161,17 @@ def edits_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     others = {row["id"]: row["edits"] or [] for row in every}
     before = corpus.upstream(store, [row["id"] for row in found])
     shown = []
-    for edit in found[:EDITS]:
+    replacements = corpus.fit([edit["replacement"] or "" for edit in found[:EDITS]])
+    for edit, replacement in zip(found[:EDITS], replacements):
         whole = edited_text(before.get(edit["id"], (None, {}))[1] or {}, edit["by"] or "")
+        # A window says less of a number beside it than the whole text did: what other edits replace is not shown either.
+        gone = ((each["start"], each["end"]) for each in others.get(edit["id"], ()) if field_of(each) == field_of(edit))
+        left, right = corpus.fit_around(whole, edit["start"], edit["end"], AROUND, gone)
         value = whole[edit["start"] : edit["end"]]
-        if not corpus.reveal:  # a window says less of a number beside it than the whole text did
-            whole, value = hidden(whole, others.get(edit["id"], []), edit["by"] or ""), "█" * min(len(value), 24)
-        left, right = corpus.fit_around(whole, edit["start"], edit["end"], AROUND)
-        shown.append({**edit, "left": left, "right": right, "value": value, "there": bool(whole)})
+        value = value[:CUT] if corpus.reveal else "█" * min(len(value), 24)
+        shown.append(
+            {**edit, "left": left, "right": right, "value": value, "replacement": replacement, "there": bool(whole)}
+        )
     return page(
         "edits.jinja",
         corpus,
@@ -183,14 +186,9 @@ def edits_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     )
 
 
-def hidden(text: str, edits: list[dict[str, Any]], by: str) -> str:
-    """A text without what the edits of its field replace, as long as before."""
-    field = by.rpartition(" ")[2]
-    for edit in edits:
-        if (edit["by"] or "").rpartition(" ")[2] == field:
-            start, end = edit["start"], min(edit["end"], len(text))
-            text = text[:start] + "█" * (end - start) + text[end:]
-    return text
+def field_of(edit: dict[str, Any]) -> str:
+    """The field that an edit's positions are of: the last word of its rule."""
+    return (edit["by"] or "").rpartition(" ")[2]
 
 
 STEP = re.compile(r"\.?([^.\[\]]+)|\[(\d{1,9})\]")

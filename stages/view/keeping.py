@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import io
+import itertools
 import json
+import tempfile
+from collections.abc import Iterator
 from typing import Any
 
-from starlette.responses import JSONResponse, RedirectResponse, Response
+import pyarrow as pa
+from starlette.responses import JSONResponse, RedirectResponse, Response, StreamingResponse
 
 from pipeline.errors import UsageError
 from pipeline.inspection import query
 from pipeline.inspection.sections import receipts_of
+from pipeline.inspection.selection import Selection, frame_of
+from pipeline.schema import STR
 from pipeline.storage.ledger import dropped
+from pipeline.storage.store import Store
 from stages.view import labels
+from stages.view.asked import limit_of, selection_of
 from stages.view.corpus import NotInRoot, ShownRoot, required
 from stages.view.pages import reasons_of
 from stages.view.render import count_of, fault_free, page, with_texts
@@ -24,11 +31,8 @@ def labels_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     entries = labels.read(corpus)
     start = count_of(given, "start", 0, 100_000)
     some = entries[start : start + 50]
-    found: dict[str, dict[str, Any]] = {}
-    for store in corpus.stores().values():
-        if query.whole(store) and store.shape == "DOCUMENT" and store.name != labels.NAME:
-            found |= query.by_ids(store, [entry["id"] for entry in some if entry["id"] not in found])
-    cards = [{**entry, "row": found.get(entry["id"])} for entry in some]
+    found = labels.rows_of(corpus, some)
+    cards = [{**entry, "row": found.get(entry["id"], (None, None))[1]} for entry in some]
     counts = {name: sum(entry["label"] == name for entry in entries) for name in labels.LABELS}
     return page("labels.jinja", corpus, t, entries=with_texts(corpus, cards, cut=240), counts=counts, total=len(entries), start=start,
                 more=len(entries) > start + 50, written=labels.NAME in corpus.stores())  # fmt: skip
@@ -36,7 +40,7 @@ def labels_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
 
 def label(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> Response:
     """Note a label, as a page's script sends it."""
-    words = [given.get(name, "") for name in ("label", "tags", "why")]
+    words = [given.get(name) for name in ("label", "tags", "why")]
     return JSONResponse(labels.add(corpus, required(given, "id"), required(given, "store"), *words))
 
 
@@ -49,83 +53,89 @@ def labels_store(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> Resp
 
 EXPORTED = 10_000
 """Rows of an export."""
+BATCH = 256
+"""Rows that an export holds at a time."""
 
 
 def export(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> Response:
     """What a page shows, as JSONL or Parquet: rows of a store, or dropped rows with numbers and limits."""
     store, kind = corpus.store(given["store"]), given.get("as") or "jsonl"
-    most, pattern = count_of(given, "rows", 1000, EXPORTED), given.get("grep") or None
     if kind not in ("jsonl", "parquet"):
         raise UsageError(f"as {kind[:20]!r}", "jsonl or parquet")
-    rows: list[dict[str, Any]] = []
-    if given.get("reason") or given.get("side") == "dropped":
-        frame = query.dropped_ledger(store, given.get("reason") or None)
-        frame = query.where(frame, given["where"]) if given.get("where") else frame
-        for start in range(0, most, query.MOST):
-            some = query.take(frame, min(query.MOST, most - start), start)
-            before = corpus.upstream(store, [row["id"] for row in some])
-            for row in some:
-                whole = before.get(row["id"], (None, None))[1]
-                if pattern and not query.matches(whole, pattern, bool(given.get("literal"))):
-                    continue
-                numbers = [number._asdict() for number in query.measured(row, corpus.limits(store))]
-                rows.append({"id": row["id"], "reason": row["reason"], "reasons": row["reasons"], "measured": numbers, "note": row["note"],
-                             "text": (whole or {}).get("text"), "url": (whole or {}).get("url")})  # fmt: skip
-            if len(some) < query.MOST:
-                break
-    else:
-        frame = query.rows(store)
-        frame = query.where(frame, given["where"]) if given.get("where") else frame
-        frame = query.grep(frame, pattern, literal=bool(given.get("literal"))) if pattern else frame
-        for start in range(0, most, query.MOST):
-            some = query.take(frame, min(query.MOST, most - start), start)
-            rows += some
-            if len(some) < query.MOST:
-                break
-    rows = masked_rows(corpus, rows)
-    name = fault_free(f"{store.name}-{given.get('reason') or 'rows'}.{kind}")
+    asked = selection_of(store, given, limit_of(corpus, store, given.get("reason")))
+    most = count_of(given, "rows", EXPORTED, EXPORTED)
+    tables = (_dropped if asked.dropped or asked.reason else _kept)(corpus, store, asked, most)
+    tables = itertools.chain(
+        list(itertools.islice(tables, 2)), tables
+    )  # what cannot be asked is said before anything is sent
+    name = fault_free(f"{store.name}-{asked.reason or 'rows'}.{kind}")
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     if kind == "jsonl":
-        body = "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows).encode(
-            "utf-8", "replace"
-        )
-        return Response(body, media_type="application/x-ndjson", headers=headers)
-    import pyarrow as pa
+        return StreamingResponse(map(_lines, tables), media_type="application/x-ndjson", headers=headers)
+    return StreamingResponse(_parquet(tables), media_type="application/vnd.apache.parquet", headers=headers)
+
+
+def _kept(corpus: ShownRoot, store: Store, asked: Selection, most: int) -> Iterator[pa.Table]:
+    frame = frame_of(store, asked)
+    schema = frame.head(0).collect().to_arrow().schema
+    if asked.sample:
+        rows = query.sample(store, min(most, query.MOST), asked.seed, asked.where, asked.grep, asked.literal)
+        yield _masked(corpus, rows, schema)
+        return
+    yield schema.empty_table()
+    with query.questions():
+        for batch in frame.head(most).collect_batches(chunk_size=BATCH, lazy=True, engine="streaming"):
+            yield _masked(corpus, batch.to_dicts(), schema)
+
+
+DROPPED = pa.schema(
+    [("id", STR), ("reason", STR), ("reasons", pa.list_(STR)),
+     ("measured", pa.list_(pa.struct([("metric", STR), ("value", pa.float64()), ("sign", STR), ("limit", pa.float64()), ("option", STR)]))),
+     ("note", STR), ("text", STR), ("url", STR)]
+)  # fmt: skip
+"""Columns of dropped rows."""
+
+
+def _dropped(corpus: ShownRoot, store: Store, asked: Selection, most: int) -> Iterator[pa.Table]:
+    yield DROPPED.empty_table()
+    found = itertools.islice(
+        query.each_dropped(
+            store, corpus.root, asked.reason, most=query.SEARCHED if asked.grep else most, seed=asked.seed if asked.sample else None,
+            condition=asked.where, pattern=asked.grep, nearest=asked.nearest, literal=asked.literal, before=corpus.before,
+        ),
+        most,
+    )  # fmt: skip
+    while some := list(itertools.islice(found, BATCH)):
+        rows = [
+            {**{name: row[name] for name in ("id", "reason", "reasons", "note")}, "measured": [each._asdict() for each in row["measured"]],
+             **{name: (row["row"] or {}).get(name) for name in ("text", "url")}}
+            for row in some
+        ]  # fmt: skip
+        yield _masked(corpus, rows, DROPPED)
+
+
+def _masked(corpus: ShownRoot, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
+    """Rows whose strings hold no personal data, unless it is to be revealed."""
+    told = corpus.fit_within([{name: value for name, value in row.items() if name != "id"} for row in rows])
+    return pa.Table.from_pylist([{"id": row["id"], **new} for row, new in zip(rows, told)], schema=schema)
+
+
+def _lines(table: pa.Table) -> bytes:
+    lines = (json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in table.to_pylist())
+    return "".join(lines).encode("utf-8", "replace")
+
+
+def _parquet(tables: Iterator[pa.Table]) -> Iterator[bytes]:
     import pyarrow.parquet as pq
 
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows), sink)
-    return Response(sink.getvalue(), media_type="application/vnd.apache.parquet", headers=headers)
-
-
-def masked_rows(corpus: ShownRoot, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows whose strings hold no personal data, unless it is to be revealed."""
-    if corpus.reveal:
-        return rows
-    texts: list[str] = []
-
-    def collect(value: Any) -> Any:
-        if isinstance(value, str):
-            texts.append(value)
-        elif isinstance(value, dict):
-            for inner in value.values():
-                collect(inner)
-        elif isinstance(value, list):
-            for inner in value:
-                collect(inner)
-
-    for row in rows:
-        collect({name: value for name, value in row.items() if name != "id"})
-    told = iter(corpus.fit(texts, 1 << 30))
-
-    def replaced(value: Any) -> Any:
-        if isinstance(value, str):
-            return next(told)
-        if isinstance(value, dict):
-            return {name: replaced(inner) for name, inner in value.items()}
-        return [replaced(inner) for inner in value] if isinstance(value, list) else value
-
-    return [{"id": row["id"], **replaced({name: value for name, value in row.items() if name != "id"})} for row in rows]
+    first = next(tables)
+    with tempfile.TemporaryFile() as file:
+        with pq.ParquetWriter(file, first.schema) as writer:
+            for table in tables:
+                writer.write_table(table)
+        file.seek(0)
+        while part := file.read(1 << 20):
+            yield part
 
 
 # -- two roots ---------------------------------------------------------------------------------------------------------------

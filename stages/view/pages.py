@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
@@ -11,20 +12,16 @@ from pipeline.engine import catalog
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.inspection import query
 from pipeline.inspection.charts import histogram as drawn
-from pipeline.inspection.limits import MetricLimit, measured, nearness
+from pipeline.inspection.limits import nearness
 from pipeline.inspection.sections import Samples, receipts_of
+from pipeline.inspection.selection import Selection, found
 from pipeline.inspection.what_if import histogram, what_if
 from pipeline.storage.ledger import dropped, held_out
 from pipeline.storage.store import Store
+from stages.view.asked import SHOWN, as_python, limit_of, selection_of
 from stages.view.corpus import NotInRoot, ShownRoot, required
-from stages.view.render import count_of, page, with_texts
+from stages.view.render import page, with_texts
 from stages.view.words import PageWords
-
-SHOWN = 20
-"""Rows of a page."""
-FAR = 5_000
-"""Rows one can page through."""
-
 
 # -- funnel ----------------------------------------------------------------------------------------------------------------
 
@@ -70,8 +67,14 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
         said = module.section([store], Samples(corpus.fit))
     metrics = query.metrics_of(query.ledger(store)) if store.ledger_names() else []
     options = yaml.safe_dump(manifest.get("options") or {}, allow_unicode=True, sort_keys=False)
+    counts = {}
+    for name, commonest in manifest["counts"].items():
+        some = list(commonest.items())[:SHOWN]
+        told = corpus.fit([word for word, _ in some])
+        # What is masked is no link: its address would say it.
+        counts[name] = [(word if word == new else None, new, rows) for (word, rows), new in zip(some, told)]
     return page(
-        "store.jinja", corpus, t, store=store, manifest=manifest, reasons=reasons_of(receipts_of(store)), limits=limits, metrics=metrics,
+        "store.jinja", corpus, t, store=store, manifest=manifest, reasons=reasons_of(receipts_of(store)), limits=limits, counts=counts, metrics=metrics,
         options=options, said=Markup(said), has_rows=query.whole(store),
     )  # fmt: skip
 
@@ -85,47 +88,28 @@ def reason_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     known = reasons_of(receipts_of(store))
     if reason not in known:
         raise NotInRoot(f"{store.name} dropped nothing for {reason!r}", did_you_mean(reason, list(known)))
-    limits = corpus.limits(store)
-    own = next((limit for limit in limits if limit.reason == reason), None)
-    order = given.get("order") or ("nearest" if own else "first")
-    start = count_of(given, "start", 0, FAR)
-    frame = query.dropped_ledger(store, reason)
-    frame = query.where(frame, given["where"]) if given.get("where") else frame
-    if order == "random":
-        frame = query.drawn(frame, count_of(given, "seed", 1, 2**63 - 1), start + SHOWN + 1)
-    elif order == "nearest" and own:
-        frame = query.nearest_first(frame, own)
-    found = query.take(frame, SHOWN + 1, start)
-    cards = dropped_cards(corpus, store, found[:SHOWN], limits, given.get("grep", ""), bool(given.get("literal")))
+    own = limit_of(corpus, store, reason)
+    asked = selection_of(store, given, own)
+    rows = found(store, corpus.root, asked, corpus.before)
+    order = "random" if asked.sample else "nearest" if asked.nearest else "first"
     return page(
-        "reason.jinja", corpus, t, store=store, reason=reason, total=known[reason], limit=own, order=order, cards=cards, start=start,
-        more=len(found) > SHOWN, given=given, shown=SHOWN, code=as_python(corpus, store, reason=reason, nearest=order == "nearest"),
+        "reason.jinja", corpus, t, store=store, reason=reason, total=known[reason], limit=own, order=order,
+        cards=dropped_cards(corpus, rows[:SHOWN], asked), start=asked.offset, more=len(rows) > SHOWN, given=given, shown=SHOWN,
+        code=as_python(corpus, store, asked),
     )  # fmt: skip
 
 
-def dropped_cards(
-    corpus: ShownRoot,
-    store: Store,
-    rows: list[dict[str, Any]],
-    limits: list[MetricLimit],
-    pattern: str = "",
-    literal: bool = False,
-) -> list[dict[str, Any]]:
-    """What a card shows of each dropped row; where a pattern is given, of those whose text holds it."""
-    before = corpus.upstream(store, [row["id"] for row in rows])
-    cards = []
-    for row in rows:
-        where, whole = before.get(row["id"], (None, None))
-        if pattern and not query.matches(whole, pattern, literal):
-            continue
-        numbers = measured(row, limits)
-        card = {
+def dropped_cards(corpus: ShownRoot, rows: list[dict[str, Any]], asked: Selection) -> list[dict[str, Any]]:
+    """What a card shows of each dropped row."""
+    cards = [
+        {
             "id": row["id"], "reason": row["reason"], "also": [word for word in row["reasons"] or () if word != row["reason"]],
-            "numbers": [(each, nearness(each.value, each.limit)) for each in numbers], "note": row["note"], "of": where,
-            "source": row.get("source"), "locator": row.get("locator"), "representative": row["duplicate_of"], "row": whole,
-        }  # fmt: skip
-        cards.append(card)
-    return with_texts(corpus, cards, pattern, literal)
+            "numbers": [(each, nearness(each.value, each.limit)) for each in row["measured"]], "note": row["note"], "of": row["text_of"],
+            "source": row.get("source"), "locator": row.get("locator"), "representative": row["duplicate_of"], "row": row["row"],
+        }
+        for row in rows
+    ]  # fmt: skip
+    return with_texts(corpus, cards, asked.grep or "", asked.literal)
 
 
 # -- metrics and what-if -------------------------------------------------------------------------------------------------------
@@ -172,59 +156,21 @@ def what_if_part(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
 def rows_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """Rows of a store: searched, chosen, drawn; kept and dropped side by side where asked."""
     store = corpus.store(given["store"])
-    start, pattern, literal = count_of(given, "start", 0, FAR), given.get("grep", ""), bool(given.get("literal"))
     side = given.get("side") or ("kept" if query.whole(store) else "dropped")
-    cards, lost, more = [], [], False
+    asked = selection_of(store, given)
+    kept, lost = [], []
     if side in ("kept", "both"):
-        if given.get("seed"):
-            seed = count_of(given, "seed", 0, 2**63 - 1)
-            found = query.sample(store, SHOWN, seed, given.get("where"), pattern or None, literal)
-        else:
-            frame = query.rows(store)
-            frame = query.where(frame, given["where"]) if given.get("where") else frame
-            frame = query.grep(frame, pattern, literal=literal) if pattern else frame
-            found = query.take(frame, SHOWN + 1, start)
-            more = len(found) > SHOWN
-        cards = [{"id": row["id"], "reason": None, "row": row, "of": store.name} for row in found[:SHOWN]]
-        cards = with_texts(corpus, cards, pattern, literal)
-    if side in ("dropped", "both"):
-        seed = count_of(given, "seed", 0, 2**63 - 1) if given.get("seed") else None
-        frame = query.dropped_ledger(store)
-        if given.get("where") and side == "dropped":
-            frame = query.where(frame, given["where"])
-        read = 1000 if pattern else SHOWN + 1
-        frame = query.drawn(frame, seed, read) if seed is not None else frame
-        found = query.take(frame, read, start)
-        lost = dropped_cards(corpus, store, found if pattern else found[:SHOWN], corpus.limits(store), pattern, literal)
-        more |= len(found if not pattern else lost) > SHOWN
-        lost = lost[:SHOWN]
+        kept = found(store, corpus.root, replace(asked, dropped=False))
+    if side in ("dropped", "both"):  # a condition beside both is over the columns of rows
+        own = replace(asked, dropped=True, where=asked.where if side == "dropped" else None)
+        lost = found(store, corpus.root, own, corpus.before)
+    cards = [{"id": row["id"], "reason": None, "row": row, "of": store.name} for row in kept[:SHOWN]]
     columns = [field["name"] for field in store.require()["schema"]]
     return page(
-        "rows.jinja", corpus, t, store=store, cards=cards, lost=lost, side=side, start=start, more=more, given=given, shown=SHOWN,
-        columns=columns, has_rows=query.whole(store),
-        code=as_python(corpus, store, **{name: given.get(name) for name in ("where", "grep", "seed")}, literal=literal),
+        "rows.jinja", corpus, t, store=store, cards=with_texts(corpus, cards, asked.grep or "", asked.literal),
+        lost=dropped_cards(corpus, lost[:SHOWN], asked), side=side, start=asked.offset, given=given, shown=SHOWN, columns=columns,
+        more=max(0 if asked.sample else len(kept), len(lost)) > SHOWN, has_rows=query.whole(store), code=as_python(corpus, store, asked),
     )  # fmt: skip
-
-
-def as_python(corpus: ShownRoot, store: Store, **asked_for: Any) -> str:
-    """The question as Python, to be copied."""
-    head = "from pipeline.inspection import query\nfrom pipeline.storage.store import Store\n\n"
-    head += f"store = Store({store.path!r})\n"
-    if "reason" in asked_for:
-        nearest = ", nearest=True" if asked_for["nearest"] else ""
-        return f"{head}query.dropped(store, {corpus.root!r}, {asked_for['reason']!r}, 20{nearest})"
-    literal = ", literal=True" if asked_for.get("literal") else ""
-    if asked_for.get("seed"):
-        more = "".join(
-            f", {name}={asked_for[own]!r}"
-            for name, own in (("condition", "where"), ("pattern", "grep"))
-            if asked_for[own]
-        )
-        return f"{head}query.sample(store, 20, {int(asked_for['seed'])}{more}{literal})"
-    frame = "query.rows(store)"
-    frame = f"query.where({frame}, {asked_for['where']!r})" if asked_for.get("where") else frame
-    frame = f"query.grep({frame}, {asked_for['grep']!r}{literal})" if asked_for.get("grep") else frame
-    return f"{head}query.take({frame}, 20)"
 
 
 PAGES: list[tuple[str, str, Any]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from html import escape
 from pathlib import Path
@@ -11,10 +10,13 @@ from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup
+from rapidfuzz.distance import LCSseq
 
 from pipeline.errors import UsageError
 from pipeline.inspection.charts import number, size
+from pipeline.inspection.conditions import place
 from pipeline.inspection.sections import as_text
+from stages.view import labels
 from stages.view.corpus import CUT, EDGE, WHOLE, ShownRoot
 from stages.view.words import PageWords
 
@@ -71,44 +73,32 @@ def with_texts(
     told = corpus.fit(wide, cut + EDGE)
     texts = ["… " + text[EDGE:] if start else _ended(text, cut) for text, start in zip(told, starts)]
     names = ("url", "source", "locator", "note")
+    said = labels.of(corpus, [card["id"] for card in cards])
     for card, text in zip(cards, texts):
         card["text"] = marked(text, pattern, literal)
         row = card["row"] or {}
         told = [card.get(name) or row.get(name) for name in names]
         card |= dict(zip(names, told if corpus.reveal else corpus.named(told)))
-        card["lang"] = row.get("lang")
+        card |= {"lang": row.get("lang"), "said": said.get(card["id"])}
     return cards
 
 
 def begin(text: str, pattern: str, literal: bool, cut: int) -> int:
     """Where what is shown of a text begins, so that what was looked for is in it."""
-    found = _match(pattern, literal, text)
-    return max(EDGE, found.start() - cut // 3) if found and found.start() > max(EDGE, cut * 2 // 3) else 0
+    found = place(text[:WHOLE], pattern, literal) if pattern else None
+    return max(EDGE, found[0] - cut // 3) if found and found[0] > max(EDGE, cut * 2 // 3) else 0
 
 
 def _ended(text: str, cut: int) -> str:
     return text if len(text) <= cut else text[:cut] + " …"
 
 
-def _match(pattern: str, literal: bool, text: str) -> re.Match[str] | None:
-    """Where a pattern stands, as far as Python reads it as the search did; to mark, not to decide."""
-    if not pattern or len(text) > WHOLE:
-        return None
-    if not literal and re.search(r"[+*}]\s*\)?\s*[+*{]", pattern):
-        return None  # may take Python's engine long; the search itself is linear
-    try:
-        return re.search(re.escape(pattern) if literal else pattern, text)
-    except (re.error, RecursionError, OverflowError):
-        return None
-
-
 def marked(text: str, pattern: str, literal: bool) -> Markup:
     """Escaped text in which the first place of the pattern is marked."""
-    found = _match(pattern, literal, text)
-    if not found or found.start() == found.end():
+    found = place(text, pattern, literal) if pattern else None
+    if not found:
         return Markup(escape(text))
-    parts = text[: found.start()], found[0], text[found.end() :]
-    return Markup("{}<mark>{}</mark>{}").format(*parts)
+    return Markup("{}<mark>{}</mark>{}").format(text[: found[0]], text[slice(*found)], text[found[1] :])
 
 
 COMPARED = 20_000
@@ -116,12 +106,13 @@ COMPARED = 20_000
 
 
 def difference(old: str, new: str, near: int = 160) -> Markup:
-    """Two texts as one, with what went and what came marked; long stretches that are equal are left out."""
+    """Two texts as one, with what went and what came marked; long stretches that are equal are left out. Work and memory are bits for
+    each pair of tokens at most, whatever the texts are."""
     left, right = (re.findall(r"\w+|\s+|[^\w\s]", text[:COMPARED]) for text in (old, new))
     parts = []
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        gone, come = "".join(left[a:b]), "".join(right[c:d])
-        if tag == "equal":
+    for code in LCSseq.opcodes(left, right):
+        gone, come = "".join(left[code.src_start : code.src_end]), "".join(right[code.dest_start : code.dest_end])
+        if code.tag == "equal":
             short = f"{gone[:near]} … {gone[-near:]}" if len(gone) > 2 * near + 40 else gone
             parts.append(escape(short))
             continue

@@ -83,25 +83,31 @@ def painted(corpus: ShownRoot, store: Store, row: dict[str, Any], model: str) ->
     from stages.models.chat.templates import ChatFault
 
     try:
-        chat = _chat(str(corpus.store(model).artefact()))
+        made = corpus.store(model)
+        chat = _chat(str(made.artefact()), made.content_hash)
         told = [("", row["messages"])] if "messages" in row else [
             (name, [*(row["prompt"] or []), *(row[name] or [])]) for name in ("chosen", "rejected")
         ]  # fmt: skip
-        found = [(name, _pieces(chat, messages, row.get("tools"), "messages" not in row)) for name, messages in told]
+        found = [
+            (name, _pieces(chat, corpus, messages, row.get("tools"), "messages" not in row)) for name, messages in told
+        ]
         return {"models": known, "model": model, "sides": found, "fault": ""}
     except (ChatFault, UsageError) as fault:
         return {"models": known, "model": model, "sides": [], "fault": str(fault)}
 
 
 @lru_cache(maxsize=4)
-def _chat(folder: str) -> Any:
+def _chat(folder: str, content_hash: str) -> Any:
     from stages.models.chat.templates import Chat, load_tokenizer
 
     return Chat(load_tokenizer(folder))
 
 
-def _pieces(chat: Any, messages: list[dict[str, Any]], tools: Any, last_alone: bool) -> list[TokenRun]:
-    """Of a pair the last answer alone is trained."""
+def _pieces(
+    chat: Any, corpus: ShownRoot, messages: list[dict[str, Any]], tools: Any, last_alone: bool
+) -> list[TokenRun]:
+    """Of a pair the last answer alone is trained. Messages are masked before they are rendered: tokens would be too late."""
+    messages = corpus.fit_within(messages)
     encoded = chat.encode(messages, turns=1 if last_alone else None, tools=tools)
     tokenizer = chat.tokenizer
     special = set(tokenizer.all_special_ids) | set(tokenizer.added_tokens_decoder)
@@ -119,7 +125,8 @@ def decoded(corpus: ShownRoot, store: Store, row: dict[str, Any]) -> list[TokenR
     """A packed row as text, a piece a document; token numbers where the tokenizer it was packed with is not in this root."""
     names = [entry["store"].rpartition("/")[2] for entry in (store.require().get("lineage") or {}).get("tokenizer", ())]
     known = [corpus.stores()[name] for name in names if name in corpus.stores()]
-    read = _reader(str(known[0].artefact())) if known else lambda ids: " ".join(map(str, ids))
+    made = known[0] if known else None
+    read = _reader(str(made.artefact()), made.content_hash) if made else lambda ids: " ".join(map(str, ids))
     ids = row["input_ids"][:TOKENS]
     bounds = [(doc["start"], doc["end"]) for doc in row["docs"] or ()] or [(0, len(ids))]
     texts = corpus.fit([read(ids[start:end]) for start, end in bounds], CUT * 10)
@@ -127,7 +134,7 @@ def decoded(corpus: ShownRoot, store: Store, row: dict[str, Any]) -> list[TokenR
 
 
 @lru_cache(maxsize=4)
-def _reader(folder: str) -> Any:
+def _reader(folder: str, content_hash: str) -> Any:
     from tokenizers import Tokenizer
 
     tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")

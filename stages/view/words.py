@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 KOREAN = {
     "after": "바뀐 뒤", "all": "전체", "also": "다른 사유", "alike": "서로 같은 글", "apply": "적용", "as Python": "Python으로", "before": "지금",
     "both": "나란히", "bytes": "바이트", "came": "새로 생김", "changed": "바뀜", "chosen": "고른 답", "clear": "지우기", "columns": "컬럼",
@@ -30,9 +28,5 @@ class PageWords:
     def __init__(self, language: str):
         self.language = language
 
-    def __call__(self, words: str, **given: Any) -> str:
+    def __call__(self, words: str) -> str:
         return KOREAN.get(words, words) if self.language == "ko" else words
-
-
-def words_for(language: str) -> PageWords:
-    return PageWords(language)

@@ -23,8 +23,8 @@ function step(by) {
   next?.focus();
   next?.scrollIntoView({block: "nearest"});
 }
-async function label(card, value, tags = "", why = "") {
-  const body = new URLSearchParams({id: card.dataset.id, store: card.dataset.store, label: value, tags, why});
+async function label(card, given) {  // what is not given stays as it was
+  const body = new URLSearchParams({id: card.dataset.id, store: card.dataset.store, ...given});
   const answer = await fetch("/label", {method: "POST", body});
   const said = card.querySelector(".given");
   if (!answer.ok) { if (said) said.textContent = "✗ " + answer.status; return; }
@@ -39,12 +39,12 @@ document.addEventListener("keydown", (event) => {
   if (event.key === "j") step(1);
   else if (event.key === "k") step(-1);
   else if (event.key === "/") { (document.getElementById("search") ?? document.getElementById("find"))?.focus(); event.preventDefault(); }
-  else if (card && event.key === "1") label(card, "keep");
-  else if (card && event.key === "2") label(card, "drop");
-  else if (card && event.key === "0") label(card, "");
+  else if (card && event.key === "1") label(card, {label: "keep"});
+  else if (card && event.key === "2") label(card, {label: "drop"});
+  else if (card && event.key === "0") label(card, {label: "", tags: ""});
   else if (card && event.key === "t") {
     const tags = prompt("tags, with commas");
-    if (tags !== null) label(card, "", tags);
+    if (tags !== null) label(card, {tags});
   } else if (card && event.key === "Enter" && event.target === card) card.querySelector("a")?.click();
 });
 

@@ -1,0 +1,59 @@
+"""What an address asks of a store. A page, its export and its Python are of one question."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.inspection import query
+from pipeline.inspection.limits import MetricLimit
+from pipeline.inspection.selection import Selection
+from pipeline.storage.store import Store
+from stages.view.corpus import ShownRoot
+from stages.view.render import count_of
+
+SHOWN = 20
+"""Rows of a page."""
+FAR = 5_000
+"""Rows one can page through."""
+
+
+def selection_of(store: Store, given: dict[str, str], limit: MetricLimit | None = None) -> Selection:
+    """The rows that an address asks for, one more than a page shows; `limit`: what those of its reason can be sorted by."""
+    reason = given.get("reason") or None
+    order = given.get("order") or ("nearest" if limit else "first")
+    sample = order == "random" or (not reason and bool(given.get("seed")))
+    return Selection(
+        SHOWN + 1, count_of(given, "start", 0, FAR), where=given.get("where") or None, grep=given.get("grep") or None,
+        literal=bool(given.get("literal")), dropped=given.get("side") == "dropped" or not query.whole(store), reason=reason, sample=sample,
+        seed=count_of(given, "seed", 1, 2**63 - 1), nearest=order == "nearest" and limit is not None,
+    )  # fmt: skip
+
+
+def limit_of(corpus: ShownRoot, store: Store, reason: str | None) -> MetricLimit | None:
+    """The limit that a reason is of."""
+    return next((limit for limit in corpus.limits(store) if limit.reason == reason), None)
+
+
+def as_python(corpus: ShownRoot, store: Store, asked: Selection) -> str:
+    """The question as Python, to be copied."""
+    head = "from pipeline.inspection import query\nfrom pipeline.storage.store import Store\n\n"
+    head += f"store = Store({store.path!r})\n"
+    if asked.dropped or asked.reason:
+        more = _named(reason=asked.reason, count=SHOWN, offset=asked.offset, seed=asked.seed if asked.sample else None, condition=asked.where,
+                      pattern=asked.grep, nearest=asked.nearest, literal=asked.literal)  # fmt: skip
+        return f"{head}query.dropped(store, {corpus.root!r}{more})"
+    if asked.sample:
+        more = _named(seed=asked.seed, condition=asked.where, pattern=asked.grep, literal=asked.literal)
+        return f"{head}query.sample(store, {SHOWN}{more})"
+    frame = "query.rows(store)"
+    frame = f"query.where({frame}, {asked.where!r})" if asked.where else frame
+    frame = f"query.grep({frame}, {asked.grep!r}{_named(literal=asked.literal)})" if asked.grep else frame
+    return f"{head}query.take({frame}, {SHOWN}{_named(offset=asked.offset)})"
+
+
+def _named(**values: Any) -> str:
+    return "".join(
+        f", {name}={value!r}"
+        for name, value in values.items()
+        if value not in (None, False) and (value or name == "seed")
+    )
