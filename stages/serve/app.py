@@ -29,8 +29,10 @@ from stages.serve.answering import SpokenPiece
 from stages.serve.requests import MAX_BODY, ChatRequest, RequestFault, read
 from stages.serve.worker import ChatJob, ChatWorker
 
-CHECK_EVERY = 1.0
-"""Seconds between looks whether the client of an answer that is not streamed is still there."""
+BACKLOG = 2048
+"""Connections that may wait to be taken (uvicorn's number)."""
+LATER = (429, 503)
+"""Statuses after which a client may ask again."""
 
 
 class ChatApi:
@@ -74,18 +76,19 @@ class ChatApi:
         if not self.worker.submit(job):
             raise RequestFault(429, "too many requests are waiting: try again later", "overloaded")
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.name}
-        if asked.stream:
-            first = await self._next(events, job, request)
-            body = self._streamed(first, events, job, head, asked)
-            return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-        said: list[list[SpokenPiece]] = [[] for _ in range(asked.n)]
-        while True:
-            event = await self._next(events, job, request)
-            if isinstance(event, list):
-                choices = [_choice(number, said[number], made) for number, made in enumerate(event)]
-                done = {"object": "chat.completion", "choices": choices, "usage": _usage(event)}
-                return JSONResponse(head | done)
-            said[event[0]].append(event[1])
+        watch = asyncio.create_task(_gone(request, job, events))
+        try:
+            if asked.stream:
+                first = _sound(await events.get())
+                body = self._streamed(first, events, job, head, asked)
+                return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
+            said: list[list[SpokenPiece]] = [[] for _ in range(asked.n)]
+            while not isinstance(event := _sound(await events.get()), list):
+                said[event[0]].append(event[1])
+        finally:
+            watch.cancel()
+        choices = [_choice(number, said[number], made) for number, made in enumerate(event)]
+        return JSONResponse(head | {"object": "chat.completion", "choices": choices, "usage": _usage(event)})
 
     async def _streamed(
         self, first: Any, events: asyncio.Queue, job: ChatJob, head: dict[str, Any], asked: ChatRequest
@@ -117,27 +120,28 @@ class ChatApi:
         finally:
             job.wanted = False
 
-    async def _next(self, events: asyncio.Queue, job: ChatJob, request: Request) -> Any:
-        """The next event of a job. RequestFault for one that failed, or whose client is gone."""
-        while True:
-            try:
-                event = await asyncio.wait_for(events.get(), CHECK_EVERY)
-            except TimeoutError:
-                if await request.is_disconnected():
-                    job.wanted = False
-                    raise RequestFault(499, "the client is gone", "closed") from None
-                continue
-            if isinstance(event, Exception):
-                status, told = _error(event)
-                raise RequestFault(status, told["message"], told["code"])
-            return event
-
     def _let_in(self, request: Request) -> None:
         if self.key is None:
             return
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self.key.encode()):
             raise RequestFault(401, "the key is missing or wrong: send it as a bearer token", "invalid_api_key")
+
+
+def _sound(event: Any) -> Any:
+    """An event of a job; RequestFault for one that failed."""
+    if isinstance(event, Exception):
+        status, told = _error(event)
+        raise RequestFault(status, told["message"], told["code"])
+    return event
+
+
+async def _gone(request: Request, job: ChatJob, events: asyncio.Queue) -> None:
+    """End a job when its client is gone. Not for an answer that is streamed, whose body is closed then."""
+    while (await request.receive())["type"] != "http.disconnect":
+        continue
+    job.wanted = False
+    events.put_nowait(RequestFault(499, "the client is gone", "closed"))
 
 
 async def _body(request: Request) -> bytes:
@@ -175,20 +179,37 @@ def _error(fault: Exception) -> tuple[int, dict[str, Any]]:
 
 async def refused(request: Request, fault: Exception) -> Response:
     status, told = _error(fault)
-    headers = {"Retry-After": "1"} if status == 429 else {}
+    headers = {"Retry-After": "1"} if status in LATER else {}
     return JSONResponse({"error": told}, status_code=status, headers=headers)
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A socket that listens at `host`. UsageError where it cannot."""
+    """A socket that listens at `host`; who connects waits until somebody answers. UsageError where it cannot: only a socket that listens
+    keeps others from its port."""
+    found = None
     try:
         family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         found = socket.socket(family, kind)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         found.bind(where)
+        found.listen(BACKLOG)
     except OSError as fault:
+        if found is not None:
+            found.close()
         raise UsageError(f"cannot listen at {host}:{port}: {fault.strerror or fault}", "give another port") from None
     return found
+
+
+class EndingServer(uvicorn.Server):
+    """A server whose worker ends with it: requests that wait are told, and do not keep it until they are answered."""
+
+    def __init__(self, config: uvicorn.Config, worker: ChatWorker):
+        super().__init__(config)
+        self.worker = worker
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.worker.end()
+        await super().shutdown(sockets)
 
 
 def serve(
@@ -200,11 +221,11 @@ def serve(
     waiting: int,
     local: bool,
 ) -> None:
-    """Answer until a signal ends it."""
+    """Answer until a signal ends it, and what is under way then."""
     worker = ChatWorker(generator, waiting)
     worker.start()
     app = ChatApi(worker, usual, name, key).app(local)
     try:
-        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False)).run(sockets=[at])
+        EndingServer(uvicorn.Config(app, log_level="warning", access_log=False), worker).run(sockets=[at])
     finally:
         worker.end()

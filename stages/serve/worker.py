@@ -52,29 +52,41 @@ class ChatWorker(threading.Thread):
         self.jobs: queue.Queue[ChatJob | None] = queue.Queue(waiting)
         self._next: ChatJob | None = None
         self._ended = False
+        self._door = threading.Lock()
+        """Held while a job comes in, or nothing more is to come."""
 
     def submit(self, job: ChatJob) -> bool:
-        """Put a job in the queue; false where it is full."""
-        try:
-            self.jobs.put_nowait(job)
-        except queue.Full:
-            return False
-        return True
+        """Put a job in the queue; false where it is full, or nothing is answered any more."""
+        with self._door:
+            if self._ended:
+                return False
+            try:
+                self.jobs.put_nowait(job)
+            except queue.Full:
+                return False
+            return True
 
     def end(self) -> None:
-        """No more jobs; those that wait are not answered."""
-        self._ended = True
-        try:
-            self.jobs.put_nowait(None)
-        except queue.Full:
-            pass
+        """No more jobs; those that wait are told, what is under way is answered."""
+        with self._door:
+            self._ended = True
+            try:
+                while True:
+                    self._turn_away(self.jobs.get_nowait())
+            except queue.Empty:
+                self.jobs.put_nowait(None)
+
+    @staticmethod
+    def _turn_away(job: ChatJob | None) -> None:
+        if job is not None:
+            job.tell(RequestFault(503, "the server is ending: ask again later", "ending"))
 
     def run(self) -> None:
         while not self._ended:
             job = self._next or self.jobs.get()
             self._next = None
             if job is None:
-                return
+                break
             together = self._alike(job)
             ready = [one for one in together if one.wanted and self._ready(one)]
             if not ready:
@@ -87,6 +99,7 @@ class ChatWorker(threading.Thread):
                 continue
             for one, answers in zip(ready, made):
                 self._close(one, answers)
+        self._turn_away(self._next)
 
     def _answers(self, ready: list[ChatJob]) -> list[list[Generation]]:
         asked, seeds = [one.messages for one in ready], [one.seed for one in ready]

@@ -5,6 +5,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import httpx
 import pytest
 
 from pipeline.errors import UsageError
-from stages.models.inference.generate import SamplingParams
+from stages.models.inference.generate import Generation, SamplingParams
 from stages.models.teacher.base import Request, Sampling, TeacherOptions
 from stages.models.teacher.journaled import open_teacher
 from stages.serve.answering import SpokenPiece
@@ -163,6 +165,37 @@ def test_a_client_that_goes_away_wants_no_more():
     assert asyncio.run(go()) is False
 
 
+def test_a_client_that_goes_away_ends_an_answer_that_is_not_streamed():
+    """However fast its pieces come."""
+    jobs, sent = [], []
+
+    class Talker:
+        def submit(self, job):
+            jobs.append(job)
+            threading.Thread(target=self.talk, args=(job,)).start()
+            return True
+
+        def talk(self, job):
+            for _ in range(2000):
+                if job.wanted:
+                    job.tell((0, SpokenPiece("a", False)))
+                    time.sleep(0.001)
+            job.tell([Generation("a", "stop", 1, 1)])
+
+    body = json.dumps({"messages": ASKED}).encode()
+    coming = iter([{"type": "http.request", "body": body}, {"type": "http.disconnect"}])
+
+    async def receive():
+        return next(coming)
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions", "query_string": b"", "headers": [(b"content-type", b"application/json")]}  # fmt: skip
+    asyncio.run(ChatApi(Talker(), SamplingParams(), "mill", None).app(False)(scope, receive, send))
+    assert sent[0]["status"] == 499 and not jobs[0].wanted
+
+
 def test_a_key_is_asked_for(base_store, tmp_path):
     (tmp_path / "key").write_text(KEY)
     process, url = started(base_store.path, "--key-env", str(tmp_path / "key"))
@@ -182,7 +215,5 @@ def test_other_machines_need_a_key_and_a_taken_port_is_said(base_store):
 
     with pytest.raises(UsageError, match="can be reached by other machines"):
         Serve(model=base_store.path, host="0.0.0.0").run()
-    with closing(listening("127.0.0.1", 0)) as taken:
-        taken.listen()
-        with pytest.raises(UsageError, match="cannot listen at 127.0.0.1"):
-            listening("127.0.0.1", taken.getsockname()[1])
+    with closing(listening("127.0.0.1", 0)) as taken, pytest.raises(UsageError, match="cannot listen at 127.0.0.1"):
+        listening("127.0.0.1", taken.getsockname()[1])

@@ -66,6 +66,22 @@ def test_a_batch_that_fails_does_not_end_the_worker(answering, monkeypatch):
     assert isinstance(heard[TEXTS[2]][-1], list)
 
 
+def test_where_the_server_ends_those_that_wait_are_told_and_what_is_under_way_is_answered(answering, monkeypatch):
+    heard, chat = {}, answering.chat
+    some = [*jobs(heard)[:1], *jobs(heard, WARM._replace(top_p=0.5), TEXTS[1:])]
+    worker = ChatWorker(answering, 16)
+
+    def ending(*given, **more):
+        worker.end()
+        return chat(*given, **more)
+
+    monkeypatch.setattr(answering, "chat", ending)
+    done(worker, some)
+    assert isinstance(heard[TEXTS[0]][-1], list)
+    assert [heard[text][0].status for text in TEXTS[1:]] == [503, 503], "the one taken out of the queue too"
+    assert not worker.submit(some[0])
+
+
 def test_one_whose_client_is_gone_is_not_answered(answering, monkeypatch):
     heard, batches, chat = {}, [], answering.chat
     monkeypatch.setattr(answering, "chat", lambda rows, *a, **k: batches.append(len(rows)) or chat(rows, *a, **k))
