@@ -1,4 +1,4 @@
-"""Every command block of README, docs/commands.md and the tutorial, run as it stands there: on a small finished quickstart, and on
+"""Every command block of the READMEs, docs/commands.md and the tutorial, run as it stands there: on a small finished quickstart, and on
 what earlier blocks made."""
 
 from __future__ import annotations
@@ -62,8 +62,10 @@ def served_once(monkeypatch):
     monkeypatch.setattr(uvicorn.Server, "on_tick", ends)
 
 
-def test_looking_at_a_run(folder, repo, capsys, served_once):
-    looking, *_ = blocks(repo)
+@pytest.mark.parametrize("page", ["README.md", "README.ko.md", "docs/commands.md"])
+def test_looking_at_a_run(page, folder, repo, capsys, served_once):
+    looking, *others = blocks(repo, page)
+    assert not others or page.startswith("docs"), "every block of the first page is run"
     for words in looking:
         run(words)
         assert capsys.readouterr().out.strip(), shlex.join(words)
