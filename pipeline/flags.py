@@ -143,23 +143,33 @@ def values(cls: type[Options], given: dict[str, Any]) -> dict[str, Any]:
         kind = _bare(field.annotation)
         try:
             if isinstance(value, tuple):
-                chosen[word] = [item for part in value for item in _items(part)]
+                chosen[word] = [item for part in value for item in _items(part, _of_words(kind))]
             elif isinstance(value, bool) or kind is str or typing.get_origin(kind) is Literal:
                 chosen[word] = value
             else:
                 chosen[word] = yaml.safe_load(value)
-        except yaml.YAMLError:
+        except (yaml.YAMLError, ValueError, RecursionError, OverflowError):  # a date of no calendar is a ValueError
             raise OptionError(
                 f"--{flag_name(word)} {value!r} is not readable", "quote it, or write it as YAML: '{key: value}'"
             ) from None
     return chosen
 
 
-def _items(word: str) -> list[Any]:
-    """`a,b` -> two words; `[..]` and `{..}` are YAML."""
+def _of_words(kind: Any) -> bool:
+    """Is this a list of text, in which YAML would take `no`, `007` and `2026-01-01` for something else?"""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return all(_of_words(each) for each in typing.get_args(kind) if _is_list(each))
+    items = [_bare(each) for each in typing.get_args(kind) if each is not Ellipsis]
+    literals = (typing.get_args(each) if typing.get_origin(each) is Literal else [each] for each in items)
+    return bool(items) and all(one is str or isinstance(one, str) for some in literals for one in some)
+
+
+def _items(given: str, words: bool) -> list[Any]:
+    """`a,b` -> two items, as text where they are `words`; `[..]`, `{..}` and what stands between quotation marks are YAML."""
     import yaml
 
-    if word[:1] in "[{":
-        parsed = yaml.safe_load(word)
+    if given[:1] in "[{":
+        parsed = yaml.safe_load(given)
         return parsed if isinstance(parsed, list) else [parsed]
-    return [yaml.safe_load(part) if part.strip() else part for part in word.split(",")]
+    parts = (part.strip() for part in given.split(","))
+    return [part if not part or (words and part[0] not in "\"'") else yaml.safe_load(part) for part in parts]

@@ -310,7 +310,7 @@ class AdaptersMerge(InRegistry, OnHeldOut):
 class PeftBench(Trying):
     """Train every method on your own rows from the same base, and show score, memory, time and size in one table.
 
-    maetdol peft-bench runs/quickstart/sft-rows bench --base runs/quickstart/pretrain --set objective=sft --set steps=50
+    maetdol peft-bench runs/quickstart/sft-rows bench --base runs/quickstart/pretrain --set objective=sft --set max_steps=50
     """
 
     verb: ClassVar[str] = "peft-bench"
@@ -343,7 +343,7 @@ class PeftBench(Trying):
 class Sweep(Trying):
     """Train with every combination of some options, side by side, and show them best first.
 
-    maetdol sweep runs/quickstart/pack sweep --tokenizer runs/quickstart/tokenizer --over 'learning_rate=1e-3|3e-3' --over 'batch=8|16' --set steps=50
+    maetdol sweep runs/quickstart/pack sweep --tokenizer runs/quickstart/tokenizer --over 'learning_rate=1e-3|3e-3' --over 'per_device_train_batch_size=8|16' --set max_steps=50
     """
 
     verb: ClassVar[str] = "sweep"

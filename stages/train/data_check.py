@@ -299,14 +299,15 @@ def _scores(data: Any) -> CheckResult:
 
 
 def _both_ways(data: Any) -> CheckResult:
-    """The same two answers, once preferred this way and once that."""
+    """The same two answers, once preferred this way and once that: among the first pairs, for such pairs are made side by side."""
     seen: set[tuple[bytes, bytes]] = set()
     wrong = 0
     for index in range(min(LOOK, len(data))):
         chosen, rejected = (row.ids.tobytes() for row in data.pair(index))
         wrong += (rejected, chosen) in seen
         seen.add((chosen, rejected))
-    fault = f"{wrong} pairs stand in the store both ways round" if wrong > MASKED * max(1, len(data)) else ""
+    looked = min(LOOK, len(data))
+    fault = f"{wrong} of {looked} pairs stand in the store both ways round" if wrong > MASKED * looked else ""
     return CheckResult(
         "pairs both ways round", wrong, fault, "drop the contradicting pairs, or let a judge decide them"
     )
@@ -345,7 +346,7 @@ def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) ->
         "difference of packed and alone",
         float(f"{value:.3g}"),
         fault,
-        "this model's attention does not take a mask (its attn_implementation); train with pack: false",
+        "this model's attention does not take a mask (its attn_implementation); train with sft: {packing: false}, or pack with method: bucketed",
     )
 
 

@@ -135,12 +135,12 @@ class Trying(Options):
             "tokenizer": [Store(self.tokenizer)] if self.tokenizer else [],
         }
         inputs = Inputs({port: found for port, found in stores.items() if found}, self.seed)
-        common = {
-            name: value
-            for [setting] in map(trials.grid, ([one] for one in self.set))
-            for name, value in setting.items()
-        }
-
+        settings = trials.grid(self.set)
+        if len(settings) > 1:
+            raise UsageError(
+                "--set gives every trial one value of an option", "vary an option by `maetdol sweep --over`"
+            )
+        common = settings[0]
         common = flat(Train.under_current_names(common, "train"))
         stages, faults = [], []
         for name, more in options.items():

@@ -84,6 +84,20 @@ def test_a_folder_counts_by_its_names_and_bytes(tmp_path):
     assert content_hash(tmp_path / "x") != content_hash(tmp_path / "y")
 
 
+@pytest.mark.parametrize(
+    "words", ["no,007,2026-01-01", "no, 007 , 2026-01-01", "[no, '007', x]", "12345678901234567890", "2026-13-45"]
+)
+def test_words_of_a_flag_are_words(words):
+    """YAML reads some of them as truth values, numbers, dates and no date at all."""
+    kinds = flags.values(Sample, {"opt_kinds": (words,)})["kinds"]
+    if words.startswith("["):
+        assert kinds == [False, "007", "x"], "what is written as YAML is YAML"
+    else:
+        assert Sample(kinds=kinds).kinds == tuple(part.strip() for part in words.split(","))
+    with pytest.raises(OptionError, match="--words '2026-13-45' is not readable"):
+        flags.values(Sample, {"opt_words": "2026-13-45"})
+
+
 def test_the_class_version_counts():
     before = Sample().fingerprint()
     Sample.version = 2

@@ -16,17 +16,18 @@ from pipeline.errors import UsageError
 
 
 def patient() -> None:
-    """Let threads that wait sleep instead of spin; call before the first `import torch` of a process.
+    """Let threads that wait sleep instead of spin, and bitsandbytes not speak of kernels it lacks while it is imported; call before the
+    first `import torch` of a process.
 
     Where another process wants the same core, spinning threads wait for one that is not running: on two busy cores a step
     took ten times as long (500 tokens/s against 5,900). Alone on a machine it costs nothing that could be measured.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def quiet() -> None:
-    """Silence progress bars and notes about optional kernels of transformers and bitsandbytes."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    """Silence progress bars and notes about optional kernels of transformers."""
     from transformers.utils import logging as chatter
 
     chatter.set_verbosity_error()

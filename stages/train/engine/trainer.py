@@ -1,9 +1,9 @@
-"""clm, mlm, sft, dpo and reward on transformers' `Trainer`, which runs the steps; what accelerate is configured for (several workers,
+"""Every objective but rl on transformers' `Trainer`, which runs the steps; what accelerate is configured for (several workers,
 shards, number types) comes with it. What stays ours is what a row is, which rows a step sees, and what is kept between steps.
 
 Resuming is exact because the order of rows and the random state of a step are functions of (seed, step), and everything else (weights,
-optimizer, schedule, curve) is one proven checkpoint (`stages.train.engine.state`). Several workers share the rows of a step, not the
-other way round: `batch` x `accumulation` rows make a step however many there are, and every token weighs the same.
+optimizer, schedule, curve) is one proven checkpoint (`stages.train.engine.state`). Several workers share the rows of a step
+(`global_batch_size`), and every token weighs the same.
 """
 
 from __future__ import annotations

@@ -150,7 +150,7 @@ def _model(stage: Any, shape: Shape) -> Any:
         attn_implementation="sdpa",
     ))  # fmt: skip
     if stage.whole():
-        open_layers(stage.model_copy(update={"open_layers": shape.layers}), model)
+        open_layers(stage, model)
     else:
         from peft import get_peft_model
 

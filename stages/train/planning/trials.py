@@ -65,7 +65,10 @@ def grid(settings: Sequence[str]) -> list[dict[str, Any]]:
                 "write option=value|value, e.g. learning_rate=1e-3|3e-3 or lora.r=8|16",
             )
         names.append(name)
-        values.append([_typed(yaml.safe_load(word)) for word in words.split("|")])
+        try:
+            values.append([_typed(yaml.safe_load(word)) for word in words.split("|")])
+        except (yaml.YAMLError, ValueError, RecursionError, OverflowError):
+            raise UsageError(f"{setting!r} is not readable", "quote its values, or write them as YAML") from None
     return [dict(zip(names, chosen)) for chosen in itertools.product(*values)]
 
 

@@ -297,6 +297,21 @@ def test_pairs_that_stand_both_ways_round_are_refused(pair_store, make_rows_stor
     assert faults(doctor.examine(data, tokenizer, "dpo", 0.5)) == {"pairs both ways round"}
 
 
+def test_pairs_both_ways_round_are_seen_in_a_store_of_any_size(pair_store, tokenizer):
+    """The share is that of the pairs looked at."""
+
+    class Mirrored(Pairs):
+        def __len__(self):
+            return 1_000_000
+
+        def pair(self, index):
+            chosen, rejected = super().pair(index // 2 % 100)
+            return (rejected, chosen) if index % 2 else (chosen, rejected)
+
+    data = Mirrored([pair_store], Chat(tokenizer), 64, 0.0)
+    assert doctor._both_ways(data).fault.endswith("of 2048 pairs stand in the store both ways round")
+
+
 # -- a skipped epoch ---------------------------------------------------------------------------------------------------
 
 

@@ -209,6 +209,10 @@ def test_a_sweep_ranks_combinations_and_a_bad_one_leaves_the_others(tokens_store
         commands.Sweep(**{**options, "most": 3}).run()
     with pytest.raises(UsageError, match="no range"):
         trials.grid(["batch"])
+    with pytest.raises(UsageError, match="is not readable"):
+        trials.grid(["lora.r=[8"])
+    with pytest.raises(UsageError, match="one value of an option"):
+        commands.Sweep(**{**options, "set": ("max_steps=8|9",)}).run()
 
 
 # -- adapters ----------------------------------------------------------------------------------------------------------
