@@ -39,7 +39,7 @@ class ShownRoot:
         self._read = float("-inf")
         self._stores: dict[str, Store] = {}
         self._other: dict[str, Store] = {}
-        self._one = threading.Lock()
+        self._one, self.labelling = threading.Lock(), threading.Lock()
         self.journal: dict[str, dict[str, Any]] = {}
         """Labels that were read, by file."""
         self.stores()

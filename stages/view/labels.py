@@ -44,15 +44,16 @@ def add(
     if len(row_id) != 32 or not set(row_id) <= set("0123456789abcdef"):
         raise UsageError("a label needs the id of a row", "32 hex digits")
     corpus.store(store)
-    before = _last(corpus).get(row_id) or {}
-    entry = {
-        "id": row_id, "store": store, "who": corpus.who, "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "label": before.get("label") if label is None else label or None,
-        "why": before.get("why") if why is None else why.strip()[:MOST] or None,
-        "tags": before.get("tags") or [] if tags is None else sorted({tag.strip() for tag in tags[:MOST].split(",") if tag.strip()}),
-    }  # fmt: skip
-    name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
-    filesystem(corpus.root).write(f"{JOURNAL}/{name}", (json.dumps(entry, ensure_ascii=False) + "\n").encode())
+    with corpus.labelling:  # of two at once the second adds to the first
+        before = _last(corpus).get(row_id) or {}
+        entry = {
+            "id": row_id, "store": store, "who": corpus.who, "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "label": before.get("label") if label is None else label or None,
+            "why": before.get("why") if why is None else why.strip()[:MOST] or None,
+            "tags": before.get("tags") or [] if tags is None else sorted({tag.strip() for tag in tags[:MOST].split(",") if tag.strip()}),
+        }  # fmt: skip
+        name = f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.json"
+        filesystem(corpus.root).write(f"{JOURNAL}/{name}", (json.dumps(entry, ensure_ascii=False) + "\n").encode())
     return entry
 
 

@@ -8,7 +8,7 @@ KOREAN = {
     "compare": "비교", "conversation": "대화", "copy": "복사", "count": "수", "dark or light": "어둡게/밝게", "document": "문서", "documents": "문서",
     "drag the line or type a limit": "선을 끌거나 기준값을 입력하세요", "drop": "버림", "dropped": "버린 행", "duplicates": "중복", "edits": "고친 곳",
     "everything about it": "이 문서의 모든 단계", "export": "내보내기", "from the limit": "기준에서", "find a document by id, URL or file": "id, URL, 파일 이름으로 문서 찾기",
-    "first": "순서대로", "funnel": "흐름", "held out": "남겨 둠", "in": "입력", "keep": "남김", "kept": "남긴 행", "keys": "단축키", "label": "라벨", "labels": "라벨",
+    "first": "순서대로", "funnel": "흐름", "held out": "남겨 둠", "in": "입력", "it holds for every language": "모든 언어에 적용됩니다", "keep": "남김", "kept": "남긴 행", "keys": "단축키", "label": "라벨", "labels": "라벨",
     "language": "언어", "life of a document": "문서의 일생", "limit": "기준", "limits": "기준값", "literal": "그대로 찾기", "made of": "재료", "measured": "잰 값",
     "members": "묶인 글", "metric": "지표", "metrics": "지표", "model": "모델", "more": "더 보기", "nearest": "기준에 가까운 순", "next": "다음", "no rows": "행이 없습니다",
     "no texts on disk": "이 스토어의 글은 디스크에 없습니다", "not found": "찾지 못했습니다", "nothing would change": "바뀌는 것이 없습니다", "option": "옵션", "options": "옵션",

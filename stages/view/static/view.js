@@ -23,11 +23,13 @@ function step(by) {
   next?.focus();
   next?.scrollIntoView({block: "nearest"});
 }
-async function label(card, given) {  // what is not given stays as it was
+let labelling = Promise.resolve();
+const label = (card, given) => { labelling = labelling.then(() => note(card, given)); };  // in the order of the keys
+async function note(card, given) {  // what is not given stays as it was
   const body = new URLSearchParams({id: card.dataset.id, store: card.dataset.store, ...given});
-  const answer = await fetch("/label", {method: "POST", body});
+  const answer = await fetch("/label", {method: "POST", body}).catch(() => null);
   const said = card.querySelector(".given");
-  if (!answer.ok) { if (said) said.textContent = "✗ " + answer.status; return; }
+  if (!answer?.ok) { if (said) said.textContent = "✗ " + (answer?.status ?? ""); return; }
   const entry = await answer.json();
   card.classList.toggle("kept-label", entry.label === "keep");
   card.classList.toggle("drop-label", entry.label === "drop");

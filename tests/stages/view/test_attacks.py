@@ -190,6 +190,18 @@ def test_tags_leave_a_label_and_a_label_leaves_tags(root):
     assert gone["label"] is None and "drop-label" not in at.get("/s/pages/rows").text
 
 
+def test_of_two_at_once_the_second_adds_to_the_first(root):
+    from concurrent.futures import ThreadPoolExecutor
+
+    corpus = ShownRoot(str(root), who="reader")
+    ids = Store(root / "pages").table(["id"])["id"].to_pylist()[:20]
+    with ThreadPoolExecutor(8) as pool:
+        for row_id in ids:
+            pool.submit(labels.add, corpus, row_id, "pages", "keep")
+            pool.submit(labels.add, corpus, row_id, "pages", tags="odd")
+    assert {(entry["label"], *entry["tags"]) for entry in labels.read(corpus)} == {("keep", "odd")}
+
+
 def test_a_labelled_row_is_the_one_that_was_seen(root):
     """A text labelled after `pii` goes into the store of labels without personal data; a dropped one as it stood before the step."""
     corpus = ShownRoot(str(root), who="reader")

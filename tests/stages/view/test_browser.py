@@ -52,12 +52,16 @@ def test_a_person_finds_drags_labels_and_reads(browser, repo, site_root, tmp_pat
         assert "word_count.low" in browser.go(link) and "token" not in browser.js("location.href")
         # funnel -> reason -> the texts, nearest to the limit first
         browser.js("[...document.querySelectorAll('a')].find(a => a.textContent === 'word_count.low').click()")
-        browser.until("document.querySelectorAll('.card').length > 3 && document.title.startsWith('word_count.low')")
+        browser.until(
+            "document.readyState === 'complete' && document.title.startsWith('word_count.low')"
+        )  # keys need the script
+        assert browser.js("document.querySelectorAll('.card').length") > 3
         assert re.search(r"word_count\.words \d+ < (60|150)", browser.js("document.body.innerText"))
         # labels by keyboard
-        for key in ("j", "1", "j", "2", "j", "t"):
+        for key in ("j", "1", "t", "j", "2", "j", "t"):
             browser.press(key)
         browser.until("[...document.querySelectorAll('.given')].filter(e => e.textContent).length === 3")
+        browser.until("document.querySelector('.given').textContent === 'keep, long, odd'")
         assert "drop" in browser.go(f"{home}/labels") and "long, odd" in browser.js("document.body.innerText")
         # the limit is dragged, and what would change follows
         browser.go(f"{home}/s/quality/metric/word_count.words?option=word_count.min")
@@ -87,16 +91,7 @@ def test_a_person_finds_drags_labels_and_reads(browser, repo, site_root, tmp_pat
         browser.size(380)
         browser.go(home)
         assert browser.js("document.documentElement.scrollWidth <= innerWidth + 1")
-        assert (
-            not browser.faults
-            and not browser.dialogs[1:]
-            and {
-                url.partition("/s")[0].partition("/l")[0].rstrip("/")
-                for url in browser.requests
-                if url.startswith("http")
-            }
-            >= {home}
-        )
+        assert not browser.faults and len(browser.dialogs) == 2 and len(browser.requests) > 9
         assert not [url for url in browser.requests if not url.startswith(home) and not url.startswith("about:")]
     finally:
         process.terminate()
