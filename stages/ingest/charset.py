@@ -33,6 +33,8 @@ WIDER = {
 }  # fmt: skip
 """A label's code page is the wider one that browsers use for it (WHATWG Encoding, section 4.2)."""
 
+_NO_MAC_CAPITALS = bytes(set(range(256)) - set(range(0x80, 0xA0)))
+"""All bytes but the capitals of Mac Cyrillic."""
 WESTERN = frozenset({"cp1252", "cp1254", "cp1250", "iso8859-15", "mac_roman"})
 """Single-byte code pages that accept nearly any bytes."""
 
@@ -373,6 +375,8 @@ def detect(data: bytes) -> str:
     if (name := east_asian(data)) is not None:
         return name
     guess = codec(detect_encoding(data[:DETECT], html5_compatible=False))
+    if guess == "mac-cyrillic" and not data[:DETECT].translate(None, _NO_MAC_CAPITALS):
+        guess = "cp1251"  # a text in it would have no capital letter
     return guess if guess not in (None, "utf-8") else "cp1252"
 
 

@@ -108,7 +108,7 @@ MAGIC: tuple[tuple[str, bytes], ...] = (
     ),
     (
         "office",
-        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|\{\\rtf\d|HWP Document File|PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|docProps/|word/|xl/|ppt/|mimetypeapplication/)",
+        rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1|\{\\rtf\d|HWP Document File|%!PS-Adobe-|PK\x03\x04.{26}(?:\[Content_Types\]\.xml|_rels/|docProps/|word/|xl/|ppt/|mimetypeapplication/)",
     ),
     (
         "archive",

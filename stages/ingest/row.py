@@ -19,7 +19,7 @@ from pipeline.unicode import normalised
 Made = TypeVar("Made")
 
 SET_APART = {
-    "pdf": "a PDF document", "office": "a document of an office program (Word, HWP, ODF, RTF)", "image": "an image", "audio": "sound", "video": "film", "font": "a font",
+    "pdf": "a PDF document", "office": "a document of an office program (Word, HWP, ODF, RTF, PostScript)", "image": "an image", "audio": "sound", "video": "film", "font": "a font",
     "archive": "an archive or packed file", "program": "a program", "script": "a script", "style": "a style sheet", "data": "data of a program (JSON, SQLite, a table)",
     "binary": "bytes of a kind not known here",
 }  # fmt: skip

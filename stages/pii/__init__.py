@@ -26,7 +26,7 @@ class Pii(ShardStage):
     the value. A second run changes nothing.
     """
 
-    version: ClassVar[int] = 5
+    version: ClassVar[int] = 6
     redacts: ClassVar[bool] = True
 
     entities: tuple[str, ...] = ()

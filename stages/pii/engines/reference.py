@@ -17,7 +17,7 @@ import regex
 
 from stages.pii.engines.reference_checks import verdict
 from stages.pii.entities import BY_NAME
-from stages.pii.kernels.address import BUILDINGS, DISTRICTS, NO_LOTS, NO_ROADS, PROVINCES, UNITS
+from stages.pii.kernels.address import BRANCHES, BUILDINGS, DISTRICTS, NO_LOTS, NO_ROADS, PROVINCES, UNITS
 from stages.pii.kernels.labels import KINDS, NEGATIVE, WORDS, bits_of
 from stages.pii.kernels.mail import HANGUL_ENDINGS, NO_DOMAINS
 from stages.pii.kernels.rules import LEFT_SIDES, RIGHT_SIDES, PatternRule
@@ -344,7 +344,7 @@ _NUMBERED = re.compile(r"[0-9A-Za-z가-힣-]*?(?:[0-9]|(?<![0-9A-Za-z가-힣-])[
 _NAMED = re.compile(rf"[0-9A-Za-z가-힣-]*(?:{_BUILDING}) ")
 _WORD_FLOOR = re.compile(r"([0-9A-Za-z가-힣-]+) (?:[0-9]{1,5}(?:호실|[호층])|[A-Za-z]동)")
 _FLOOR = re.compile("[0-9][호층]")
-_BRANCH = re.compile("[0-9]+번?길")
+_BRANCH = re.compile(f"[0-9]+번?[{BRANCHES}]?길")
 _DISTRICT_NOTE = re.compile(r"\([^)\n]{0,78}?[동가리][,)]")
 
 

@@ -48,6 +48,8 @@ NO_ROADS = (
     "고속도로 산책로 등산로 자전거도로 횡단보도로 제각기로 하나로 둘로 셋으로 개별로 종류별로 단계별로 날짜별로 연도별로 최초로 최대로"
 )
 BUILDINGS = "아파트 빌딩 타워 빌라 오피스텔 맨션 주택 센터 상가 하이츠 파크 캐슬 자이 래미안 푸르지오 힐스테이트 마을 단지 연립 지하 별관 본관"
+BRANCHES = "가나다라마바사아자차카타파하안"
+"""What may stand between the number of a branch and its 길."""
 UNITS = "개 명 년 월 일 시 분 초 원 천 억 곳 회 번째 번길 길 대 배 권 건 군데 여 호선 미터 킬로 만원 만명"
 LIMIT = 240
 """Bytes an address may reach back from its number."""
@@ -64,7 +66,8 @@ def _hashes(words: str) -> np.ndarray:
     return np.array(sorted({_hash(word) for word in words.split()}), np.int64)
 
 
-_PROVINCES, _DISTRICTS, _NO_LOTS, _NO_ROADS = (
+_BRANCHES, _PROVINCES, _DISTRICTS, _NO_LOTS, _NO_ROADS = (
+    _hashes(" ".join(BRANCHES)),
     _hashes(PROVINCES),
     _hashes(DISTRICTS),
     _hashes(NO_LOTS),
@@ -319,9 +322,12 @@ def _only_digits(data, at, end):
 
 @part
 def _branch(data, word, i):
-    """Is the word a branch of the road before it: `228번길`, `23길`?"""
+    """Is the word a branch of the road before it: `228번길`, `23길`, `99번안길`, `5나길`?"""
     at = word
     while at < i and 48 <= data[at] <= 57:
         at += 1
-    rest = i - at
-    return at > word and (rest == 3 or (rest == 6 and syllable(data, at, i) == _BEON))
+    if at == word:
+        return False
+    if syllable(data, at, i) == _BEON:
+        at += 3
+    return i - at == 3 or (i - at == 6 and _among(data, at, i - 3, _BRANCHES))

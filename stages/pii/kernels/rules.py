@@ -153,8 +153,8 @@ def _book() -> list[PatternRule]:
     nanp = "(?:[+]?1[-. ])?(?:[(][2-9][0-9]{2}[)] ?|[2-9][0-9]{2}[-.])[0-9]{3}[-.][0-9]{4}(?: ?(?:x|ext[.]? ?)[0-9]{1,5})?"
     rule("north_american", "phone", nanp, "phone_not_toll", TIGHT, LOOSE | UNDER, "phone", strong=(65, 90, 0))
     rule("labelled", "phone", f"(?:[(][0-9]{{1,5}}[)][-. ]?)?[0-9]{{1,12}}(?:{NEXT}[0-9]{{1,8}}){{0,5}}(?:x[0-9]{{1,5}})?", "phone_any", TIGHT | SPACED, LOOSE, "phone", weak=(10, 70, 0))
-    slashed = "(?:[(]0[1-9][0-9]{0,3}[)]|0[1-9][0-9]{0,3}) ?/ ?[0-9]{2,8}(?:[-. ][0-9]{1,8}){0,4}"
-    rule("labelled_slash", "phone", slashed, "phone_any", TIGHT | SPACED, LOOSE, "phone", weak=(10, 70, 0))
+    apart = "(?:[(]0[1-9][0-9]{0,3}[)]|0[1-9][0-9]{0,3})(?: ?/ ?| - ?)[0-9]{2,8}(?:[-. ][0-9]{1,8}){0,4}"
+    rule("labelled_apart", "phone", apart, "phone_any", TIGHT | SPACED, LOOSE, "phone", weak=(10, 70, 0))
     rule("kr_hotline", "phone_service", "1[568][0-9]{2} ?[-.] ?[0-9]{4}", "phone_service", TIGHT, LOOSE, "phone", weak=(20, 80, 0), strong=(70, 85, 0))
     rule("kr_hotline_bare", "phone_service", "1[568][0-9]{6}", "phone_service", TIGHT, LOOSE, "phone", weak=(10, 80, 0), strong=(20, 80, 0))
     rule("kr_free", "phone_service", f"0[68]0{SEP}[0-9]{{3,4}}{SEP}[0-9]{{4}}", "strong", JOIN, LOOSE, "phone", strong=(80, 90, 0))

@@ -148,6 +148,12 @@ def test_a_true_label_is_believed(language, label):
     assert decoded.text == words and decoded.learnt == "header" and decoded.fallbacks == 0
 
 
+@pytest.mark.parametrize("name", ["cp1251", "mac_cyrillic", "koi8-r"])
+def test_short_russian_is_read_in_its_own_charset(name):
+    text = "Мельница стоит у реки и мелет ячмень по вечерам.\n" * 3
+    assert decode(text.encode(name)).text == text
+
+
 def test_hz_is_told_by_its_escapes():
     assert decode(LANGUAGES["zh"].encode("hz")).text == LANGUAGES["zh"]
     script = "var a = {b: '~{' + c + '~}'};"

@@ -37,7 +37,17 @@ def test_an_address_is_found_whole(address):
     assert found(f"주소: {address}\n다음 줄") == [("kr_address", address)]
 
 
-@pytest.mark.parametrize("address", ["논현로 71길 5", "동대구로 23길 12", "종로 1길 50"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "논현로 71길 5",
+        "동대구로 23길 12",
+        "종로 1길 50",
+        "논현로 99번안길 12",
+        "동탄대로 5나길 14",
+        "순환로 87번나길 3-1",
+    ],
+)
 def test_a_blank_before_the_branch_and_a_label(address):
     assert found(f"주소: {address}") == [("kr_address", address)]
 
@@ -73,6 +83,9 @@ def test_adverbs_and_common_words_are_no_addresses(text):
         ("Tel: 069 / 900 09 123", ["069 / 900 09 123"]),
         ("Telefon: 030/12 34 56 78", ["030/12 34 56 78"]),
         ("Tel (0221) / 4710123", ["(0221) / 4710123"]),
+        ("Tel: 030 - 12345678", ["030 - 12345678"]),
+        ("Tel: 0221 – 47 10 123", ["0221 – 47 10 123"]),
+        ("Tel. 030 - 901820, 2019 - 2021", ["030 - 901820"]),
         ("Tel: 02-123-4567 / 02-234-5678", ["02-123-4567", "02-234-5678"]),
     ],
 )

@@ -153,6 +153,7 @@ def test_a_record_the_crawler_cut_is_noted_and_measured():
         (b"PK\3\4\x14\0" + bytes(20) + b"\5\0\0\0a.txt", "ingest.archive"),
         (b"PK\3\4\x14\0" + bytes(20) + b"\x13\0\0\0[Content_Types].xml", "ingest.office"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "ingest.office"),
+        (b"%!PS-Adobe-3.0\n/size 12 def\n(words) show\n", "ingest.office"),
         (b"Rar!\x1a\7\1\0", "ingest.archive"),
         (b"ID3\3\0\0\0\0\0\0", "ingest.audio"),
         (b"\0\0\0\x20ftypisom\0\0\2\0", "ingest.video"),
