@@ -17,11 +17,11 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.docs import Docs
-from pipeline.errors import MaetdolError
+from pipeline.errors import DamagedStore
 from pipeline.storage.store import Store
 from stages.dedup.columns import column, matrix
 from stages.dedup.corpus import opened
-from stages.dedup.passes import STAGE, is_whole
+from stages.dedup.passes import STAGE
 
 log = logging.getLogger("maetdol.dedup")
 
@@ -61,12 +61,13 @@ class SignatureCache(NamedTuple):
         return table.drop_columns(CONTENT.names) if table is not None else None
 
     def _read(self, number: int, key: str | None = None) -> pa.Table | None:
+        """A known shard, held against its receipt once a process: every new shard looks into all of them."""
         try:
             receipt = self.store.receipt(number)
-            if receipt is None or (key is not None and receipt.key != key) or not is_whole(self.store, receipt):
+            if receipt is None or (key is not None and receipt.key != key):
                 return None
             return opened(self.store, number, receipt.content_hash)
-        except MaetdolError as fault:
+        except DamagedStore as fault:
             log.warning(f"dedup: {fault.message}; made again")
             self.store.drop(number)
             return None
@@ -78,17 +79,27 @@ class SignatureCache(NamedTuple):
         whole = pa.Table.from_arrays(columns, schema=pa.schema([*table.schema, *CONTENT]))
         self.store.put(number_of(key), whole, None, key=key, stage=STAGE)
 
-    def among(self, sample: np.ndarray) -> CachedSignatures:
-        """What is known of documents that come along with these (hashes): all of the shards that hold one of them."""
-        found = []
+    def among(self, contents: np.ndarray) -> CachedSignatures:
+        """What is known of the documents of a new shard (`hashes_of`): of each one row, out of the shards that hold one of a sample."""
+        found, wanted = [], np.unique(contents[:, 0])
+        sample = contents[:: max(1, len(contents) // SAMPLE), 0]
         for number in self.known if len(self.known) <= MOST_SHARDS else ():
+            if not len(wanted):
+                break
             table = self._read(number)
-            if table is not None and len(table):
-                ordered = column(table, "content_sorted")
-                at = np.minimum(np.searchsorted(ordered, sample), len(ordered) - 1)
-                if (ordered[at] == sample).any():
-                    found.append(table)
+            if table is not None and len(table) and _in(sample, column(table, "content_sorted")).any():
+                first, rows = np.unique(column(table, "content_a"), return_index=True)
+                here = _in(first, wanted)
+                found.append(table.take(pa.array(np.sort(rows[here]))))
+                wanted = wanted[~_in(wanted, first[here])]
         return CachedSignatures.of(found)
+
+
+def _in(values: np.ndarray, ordered: np.ndarray) -> np.ndarray:
+    """bool by value: does it stand in `ordered` (ascending)?"""
+    if not len(ordered):
+        return np.zeros(len(values), bool)
+    return ordered[np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)] == values
 
 
 class CachedSignatures(NamedTuple):

@@ -23,7 +23,7 @@ from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import column
 from stages.dedup.fields import columns, text_of
 from stages.dedup.passes import SIGNATURES_BEFORE, PassTask, make
-from stages.dedup.signatures.cache import SAMPLE, CachedSignatures, SignatureCache, hashes_of
+from stages.dedup.signatures.cache import CachedSignatures, SignatureCache, hashes_of
 from stages.dedup.signatures.measures import PartMeasures
 from stages.text.minhash.shingles import Shingling
 
@@ -57,6 +57,10 @@ class MinHashOptions(NamedTuple):
         if len(set(hows)) == 1:
             return Ways(hows[:1], None)
         return Ways(hows, words.indices.to_numpy(zero_copy_only=False))
+
+    def texts(self, batch: pa.RecordBatch) -> tuple[Docs, Ways]:
+        """The compared texts of a batch, and how each is cut."""
+        return Docs(pa.record_batch({"text": text_of(batch, self.fields, self.shape)})), self.by_row(batch)
 
     @property
     def hows(self) -> list[Shingling]:
@@ -134,27 +138,23 @@ def compute_part(task: PassTask) -> Receipt:
         known = cache.whole(task.key)
         if known is not None:  # `measure` reads the rows
             return task.put(known, {"computed": 0, "taken": known.num_rows})
-    computed, contents, pieces = 0, [], []
-    held, measures = None, PartMeasures(run)
-    for batch in run.corpus.batches(task.number):
-        texts, ways = (
-            Docs(pa.record_batch({"text": text_of(batch, options.fields, options.shape)})),
-            options.by_row(batch),
-        )
-        if cache is None:
-            found = _measured(texts, ways, options)
-            computed += texts.n
+    computed, at, pieces, measures = 0, 0, [], PartMeasures(run)
+    batches = list(run.corpus.batches(task.number))  # of a shard that lies mapped, or was fetched whole
+    contents = [_contents(*options.texts(batch)) for batch in batches if cache is not None]
+    hashes = np.concatenate([np.zeros((0, 2), np.uint64), *contents])
+    held = cache.among(hashes) if cache is not None else None
+    for batch in batches:
+        texts, ways = options.texts(batch)
+        if held is None:
+            found, count = _measured(texts, ways, options), texts.n
         else:
-            hashes = _contents(texts, ways)
-            held = held or cache.among(hashes[:: max(1, texts.n // SAMPLE), 0])
-            found, count = _completed(texts, ways, options, held, held.rows(hashes))
-            computed += count
-            contents.append(hashes)
+            found, count = _completed(texts, ways, options, held, held.rows(hashes[at : at + texts.n]))
+        computed, at = computed + count, at + texts.n
         pieces.append(_batch(found, kind))
         measures.add(batch, texts)
     table = pa.Table.from_batches(pieces, kind)
     if cache is not None:
-        cache.add(task.key, table, np.concatenate(contents) if contents else np.zeros((0, 2), np.uint64))
+        cache.add(task.key, table, hashes)
     measures.put(task.number, table)
     return task.put(table, {"computed": computed, "taken": table.num_rows - computed})
 

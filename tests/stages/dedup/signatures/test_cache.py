@@ -7,6 +7,9 @@ import pytest
 
 from pipeline.deletion import takedown
 from pipeline.engine import progress
+from pipeline.storage import proof
+from stages.dedup import corpus as corpora
+from stages.dedup.signatures.cache import CachedSignatures
 from stages.text.minhash import signatures as minhash
 
 
@@ -95,6 +98,27 @@ def test_the_same_pages_in_other_shards_are_found_by_their_text(dedup, make_stor
     table = [found.sub("passes/minhash").read(n) for n in range(3)]
     plain = [dedup(tmp_path / "plain", fewer).sub("passes/minhash").read(n) for n in range(3)]
     assert [t.to_pydict() for t in table] == [t.to_pydict() for t in plain]
+
+
+def test_known_shards_are_hashed_once_and_of_them_is_held_what_a_new_one_has(
+    dedup, make_store, corpus, tmp_path, monkeypatch
+):
+    """A page that stands in every shard does not bring all of them into memory."""
+    folder, hashed, held = str(tmp_path / "signatures"), [], []
+    texts = [f"page {n} {text}" for n, text in enumerate(corpus(120, seed=38))]
+    common = "the same words stand on many pages of this place"
+    known = [text for n in range(0, 60, 20) for text in (common, *texts[n : n + 19])]
+    dedup(tmp_path / "out", make_store(tmp_path / "in", known, shards=3), signatures=folder)
+    xxh3, of = proof._xxh3, CachedSignatures.of
+    monkeypatch.setattr(proof, "_xxh3", lambda path: hashed.append(path) or xxh3(path))
+    monkeypatch.setattr(CachedSignatures, "of", lambda tables: held.append(sum(map(len, tables))) or of(tables))
+    monkeypatch.setattr(proof, "_held", set())
+    corpora._mapped.cache_clear()
+    new = [text for n in range(60, 120, 20) for text in (common, *texts[n : n + 19])]
+    dedup(tmp_path / "out2", make_store(tmp_path / "in2", new, shards=3), signatures=folder)
+    assert held == [1, 1, 1]
+    of_cache = [path for path in hashed if folder in str(path)]
+    assert len(of_cache) == len(set(of_cache)) == 3
 
 
 def test_after_a_takedown_signatures_are_those_of_the_rows_that_are_left(dedup, make_store, corpus, tmp_path, computed):
