@@ -119,20 +119,26 @@ def _unlike() -> np.ndarray:
     return found
 
 
+_PLAIN = re.compile("[\t-\r -~\u3131-\u3163\u3165-\u318e\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]*")
+"""A text of ASCII, Hangul and ideographs: in NFC whatever follows what, all of it seen, and with no case but ASCII's."""
+
+
 def folded(text: str) -> bytes:
     """UTF-8 of a text's words in the form of `compared`, case-folded, with one blank between them."""
-    if len(text) >= _LONG:
+    if len(text) < _LONG:
+        plain = _PLAIN.fullmatch(text) is not None
+    else:
         text = text.replace("\xa0", " ")  # white space that is common in pages
         if text.isascii():
             plain = not _ODD_BLANK.search(text)
         else:
             units = np.frombuffer(text.encode("utf-16-le", "surrogatepass"), np.uint16)
             plain = not _unlike()[units].any() and unicodedata.is_normalized("NFC", text)
-        if plain:
-            data = text.encode("utf-8", "surrogatepass").translate(_FOLD)
-            while b"  " in data:
-                data = data.replace(b"  ", b" ")
-            return data.strip(b" ")
+    if plain:
+        data = text.encode("utf-8", "surrogatepass").translate(_FOLD)
+        while b"  " in data:
+            data = data.replace(b"  ", b" ")
+        return data.strip(b" ")
     return " ".join(compared(text).casefold().split()).encode("utf-8", "surrogatepass")
 
 

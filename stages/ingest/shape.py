@@ -88,11 +88,8 @@ class Shaper:
             document.note = "; ".join(filter(None, (raw.note, document.note)))
         if document.reason is not None:
             return Outcome((row_id,), None, None, document.reason, document.note, document.metrics)
-        values = document.values | {
-            "id": row_id,
-            "source": clean_name(file),
-            "content_id": content_id(document.values["text"]),
-        }
+        values = document.values
+        values["id"], values["source"], values["content_id"] = row_id, clean_name(file), content_id(values["text"])
         return Outcome((row_id,), row_id, values, None, document.note, document.metrics)
 
     def _read(self, raw: Raw) -> Document:

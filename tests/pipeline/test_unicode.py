@@ -94,3 +94,9 @@ def test_every_character_folds_in_a_long_text_as_in_a_short_one():
     ):
         text = chr(point) + "가나 " * 50
         assert unicode.folded(text) == " ".join(compared(text).casefold().split()).encode("utf-8", "surrogatepass")
+
+
+def test_every_character_folds_in_a_short_text_as_word_by_word():
+    for point in (*range(0x1_0100), 0x1D465, 0x1E900, *range(0x1F000, 0x1FC00), 0xE0041):
+        text = f"A 가{chr(point)}나  다"  # behind a syllable, to which a jamo would be put
+        assert unicode.folded(text) == " ".join(compared(text).casefold().split()).encode("utf-8", "surrogatepass")

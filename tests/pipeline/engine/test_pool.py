@@ -1,5 +1,6 @@
 """Pools: order, isolation of failures, retries of infrastructure faults alone, bounded windows, two nodes."""
 
+import gc
 import itertools
 import os
 import sys
@@ -57,6 +58,22 @@ def test_inline_keeps_order_and_isolates_failures():
     assert [r for r in results if not isinstance(r, Failure)] == [0, 1, 2, 4, 5]
     (failure,) = [r for r in results if isinstance(r, Failure)]
     assert failure.task == "3" and "ValueError" in failure.message and len(failure.message) < 500
+
+
+def test_cycles_are_searched_seldom_in_a_task_and_as_before_behind_it():
+    searched = []
+
+    def make(_):
+        gc.callbacks.append(found := lambda phase, _: searched.append(phase))
+        rows = [[{"id": n}] for n in range(30_000)]
+        gc.callbacks.remove(found)
+        return len(rows), gc.get_freeze_count()
+
+    before = gc.get_threshold(), gc.get_freeze_count()
+    [(made, frozen)] = Inline().each(make, ["task"])
+    assert made == 30_000 and frozen > before[1] + 10_000  # the modules'
+    assert 0 < searched.count("start") <= 8
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
 
 
 def test_inline_retries_infrastructure_faults_only(tmp_path, monkeypatch):
