@@ -1,13 +1,14 @@
 """Extractors side by side on annotated pages: quality by kind of page, snippets, structure, and MB/s of one processor second.
 
     python -m venv PEERS && PEERS/bin/pip install -r tests/bench/ingest/peers.txt
-    python tests/bench/ingest/extractors.py --peers PEERS/bin/python [--ours main ...] [--sets wcxb aeb korean] [--keep FOLDER]
+    python tests/bench/ingest/extractors.py --peers PEERS/bin/python [--ours main ...] [--out-of-fold] [--sets wcxb aeb korean] [--keep FOLDER]
 
 Sets: `wcxb` the WCXB development split (1,497 pages, seven kinds), `aeb` 61 news articles, both from `../shared/data` beside the
 checkout; `korean` the made-up pages of the templates held out. `--ours` takes values of the option `extract`. Each extractor runs in a
 process of its own, one after the other; with `--keep` what an extractor found stays, and is not asked for again. `--every N` takes each
-N-th page of a set. A model trained on a set (the shipped one on `wcxb`) is not measured fairly by it: see `extractor train`, which
-prints the figure out of fold, and `out_of_fold.py`. A value with `, no comments` behind it is read with `comments: false`.
+N-th page of a set. A model trained on a set (the shipped one on `wcxb`) is not measured fairly by it: `--out-of-fold` fits it in five folds
+first (`out_of_fold.py`) and shows what that finds beside the shipped one, which tells the speed. A value with `, no comments` behind it
+is read with `comments: false`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ sys.path.insert(0, str(REPO))
 from tests.bench.ingest import measures  # noqa: E402
 from tests.bench.ingest.peers import PEERS  # noqa: E402
 
+OUT_OF_FOLD = ("maetdol learned out of fold", "maetdol learned out of fold, no comments")
+"""What `out_of_fold.py` writes; it measures no seconds."""
 SHARED = REPO.parent / "shared" / "data"
 
 
@@ -97,6 +100,18 @@ def found_by(extractor: str, python: str, pages: Path, kept: Path) -> dict[str, 
     return {row["name"]: row for row in map(json.loads, file.read_text("utf-8", "surrogatepass").splitlines())}
 
 
+def out_of_fold(golds: list[Gold], folder: Path) -> dict[str, dict[str, dict]]:
+    """What models that have not learnt from a page's site find in it; fitted where that was not kept."""
+    if not all((folder / f"wcxb-1 {name}.jsonl").exists() for name in OUT_OF_FOLD):
+        subprocess.run([sys.executable, str(Path(__file__).with_name("out_of_fold.py")), str(folder)], check=True)
+    wanted = {gold.name for gold in golds}
+    files = {name: (folder / f"wcxb-1 {name}.jsonl").read_text("utf-8").splitlines() for name in OUT_OF_FOLD}
+    return {
+        name: {row["name"]: row for row in map(json.loads, lines) if row["name"] in wanted}
+        for name, lines in files.items()
+    }
+
+
 def lay_out(golds: list[Gold], target: Path) -> None:
     target.mkdir(exist_ok=True)
     for gold in golds:
@@ -124,9 +139,10 @@ def quality(golds: list[Gold], extractors: dict[str, dict[str, dict]]) -> None:
             share for gold in golds if (share := measures.share(gold.must_not, rows[gold.name]["text"])) is not None
         ]
         seconds = sum(rows[gold.name]["seconds"] for gold in golds)
+        speed = f"{size / seconds:.1f}" if name not in OUT_OF_FOLD else ""
         print(
             f"| {name} | {mean([s.f1 for s in scores])} | {mean([s.precision for s in scores])} | {mean([s.recall for s in scores])} | {mean(runs)} "
-            f"| {mean(must)} | {mean(must_not)} | {size / seconds:.1f} | {sum(row['fault'] is not None for row in rows.values())} |"
+            f"| {mean(must)} | {mean(must_not)} | {speed} | {sum(row['fault'] is not None for row in rows.values())} |"
         )
 
 
@@ -174,6 +190,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peers", help="the Python of an environment with peers.txt; without it ours alone")
     parser.add_argument("--ours", nargs="*", default=["main"], help="values of extract (default main)")
+    parser.add_argument(
+        "--out-of-fold",
+        action="store_true",
+        help="of wcxb also what models find that have not learnt from a page's site",
+    )
     parser.add_argument("--sets", nargs="*", default=list(SETS), choices=SETS)
     parser.add_argument("--keep", type=Path, help="a folder for pages and what was found in them")
     parser.add_argument("--every", type=int, default=1, help="each N-th page of a set (default 1)")
@@ -190,6 +211,8 @@ def main() -> None:
             extractors = {
                 f"maetdol {mode}": found_by(f"maetdol {mode}", sys.executable, target, folder) for mode in given.ours
             }
+            if given.out_of_fold and name == "wcxb":
+                extractors = out_of_fold(golds, folder) | extractors
             if given.peers:
                 extractors |= {extractor: found_by(extractor, given.peers, target, folder) for extractor in PEERS}
             print(f"\n## {name}")

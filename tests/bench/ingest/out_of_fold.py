@@ -3,8 +3,8 @@
     python tests/bench/ingest/out_of_fold.py FOLDER
 
 fits the model as `maetdol extractor train` does (some eight minutes of one core; needs the extra `extractor`), with the made-up
-Korean training pages among the rest, and writes into FOLDER what `extractors.py --keep FOLDER --sets wcxb --ours "learned out of fold"
-"learned out of fold, no comments"` then measures beside the others. The seconds it states are none.
+Korean training pages among the rest, and writes into FOLDER what `extractors.py --out-of-fold --keep FOLDER` (which starts it) then
+measures beside the others. The seconds it states are none.
 """
 
 from __future__ import annotations
