@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,24 +48,37 @@ def steps_of(curve: Points) -> list[tuple[float, float]]:
     ]
 
 
+def by_group(weighed: Iterable[pa.Table]) -> Iterator[tuple[str, np.ndarray, np.ndarray, np.ndarray]]:
+    """Group, and size (int64), score (float64) and draw (int64) of its rows, out of those of all rows: sorted once, whatever the number
+    of groups. Parts without rows may lack the columns."""
+    parts = [part for part in weighed if "group" in part.column_names]
+    if not parts:
+        return
+    table = pa.concat_tables(parts)
+    groups = table["group"].combine_chunks().dictionary_encode()
+    number = groups.indices.to_numpy()
+    order = np.argsort(number, kind="stable")
+    bounds = np.searchsorted(number[order], np.arange(len(groups.dictionary) + 1))
+    columns = [table[name].to_numpy() for name in ("size", "score", "draw")]
+    for at, name in enumerate(groups.dictionary.to_pylist()):
+        own = order[bounds[at] : bounds[at + 1]]
+        size, score, draw = (column[own] for column in columns)
+        yield name, size, score, draw
+
+
 def edges_of(curve: Points, groups: Iterable[str], weighed: list[pa.Table]) -> dict[str, Edges]:
     """The edges of every group, out of group, size, score and draw of all rows."""
-    table = pa.concat_tables([part for part in weighed if "group" in part.column_names])
     steps = steps_of(curve)
     uppers, factors = np.array([share for share, _ in steps[:-1]]), np.array([rate for _, rate in steps], np.float64)
-    names, number = np.unique(table["group"].to_numpy(zero_copy_only=False).astype(str), return_inverse=True)
-    size, score, draw = (table[name].to_numpy() for name in ("size", "score", "draw"))
-    order = np.lexsort((draw, score, number))
-    bounds = np.searchsorted(number[order], np.arange(len(names) + 1))
     found = {}
-    for at, name in enumerate(names.tolist()):
-        own = order[bounds[at] : bounds[at + 1]]
-        whole = size[own].astype(np.float64)
+    for name, size, score, draw in by_group(weighed):
+        order = np.lexsort((draw, score))
+        whole = size[order].astype(np.float64)
         total = whole.sum()
-        worse = (np.cumsum(whole) - whole / 2) / total if total else np.zeros(len(own))
+        worse = (np.cumsum(whole) - whole / 2) / total if total else np.zeros(len(order))
         first = np.searchsorted(worse, uppers, side="left")
-        there = first < len(own)
-        behind = own[np.minimum(first, len(own) - 1)]
+        there = first < len(order)
+        behind = order[np.minimum(first, len(order) - 1)]
         scores = np.where(there, score[behind], np.inf)
         draws = np.where(there, draw[behind], np.iinfo(np.int64).max)
         rates = factors[np.searchsorted(uppers, worse, side="right")]

@@ -278,15 +278,11 @@ def random_numbers(ids: list[str], seed: int) -> np.ndarray:
 
 def thresholds_of(rates: dict[str, float], weighed: list[pa.Table]) -> dict[str, tuple[float, int]]:
     """Per group, score and draw of the last row that comes once more: the best rows whose bytes fill the rest of the rate."""
-    table = pa.concat_tables(
-        [part for part in weighed if "group" in part.column_names] or [pa.table({"group": pa.array([], STR)})]
-    )
     thresholds: dict[str, tuple[float, int]] = {}
-    for group, rate in rates.items():
-        own = table.filter(pc.equal(table["group"], group))
-        if not len(own):
+    for group, size, score, number_drawn in curve.by_group(weighed):
+        if group not in rates:
             continue
-        size, score, number_drawn = (own[name].to_numpy() for name in ("size", "score", "draw"))
+        rate = rates[group]
         order = np.lexsort((number_drawn, -score))
         taken = int(np.searchsorted(np.cumsum(size[order]), (rate - np.floor(rate)) * size.sum() + 0.5, side="right"))
         thresholds[group] = (

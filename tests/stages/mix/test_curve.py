@@ -4,6 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from pipeline.engine.pool import Inline
@@ -11,7 +12,7 @@ from pipeline.engine.stage import Inputs
 from pipeline.errors import OptionError, UsageError
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
-from stages.mix import Mix
+from stages.mix import Mix, curve
 from stages.mix.curve import STEPS, steps_of
 from stages.mix.passes import rates_of
 
@@ -171,3 +172,26 @@ def test_a_weight_of_a_group_that_is_not_there_is_an_error(tmp_path, make_store)
 def test_options_that_do_not_go_together_are_named(options, match):
     with pytest.raises(OptionError, match=match):
         Mix.build(options, "mix")
+
+
+def test_groups_are_told_apart_in_one_sort_and_none_is_no_fault():
+    """As many groups as rows, names that end in a zero byte, parts without rows: edges and thresholds as a filter a group gives them."""
+    from stages.mix.passes import thresholds_of
+
+    draw = np.random.default_rng(3)
+    names = [f"g{n % 40}" + "\x00" * (n % 2) for n in range(600)]
+    parts = [
+        pa.table({"group": pa.array(names[at : at + 200], pa.large_string()), "size": draw.integers(1, 9, 200), "score": draw.random(200),
+                  "draw": draw.integers(0, 1 << 40, 200)})
+        for at in (0, 200, 400)
+    ]  # fmt: skip
+    rates = dict.fromkeys(sorted(set(names)), 0.5)
+    whole = pa.concat_tables(parts)
+    apart = {name: [whole.filter(pc.equal(whole["group"], name))] for name in rates}
+    points = [(0.4, 0), (0.4, 1), (1, 2)]
+    one = curve.edges_of(points, rates, [pa.table({"id": ["x"]}), *parts])
+    for name, own in apart.items():
+        (alone,) = curve.edges_of(points, [name], own).values()
+        assert all(np.array_equal(a, b) for a, b in zip(one[name], alone))
+    assert thresholds_of(rates, parts) == {name: thresholds_of({name: 0.5}, own)[name] for name, own in apart.items()}
+    assert len(one) == len(rates) == 40 and curve.edges_of(points, [], []) == {} == thresholds_of({}, [])
