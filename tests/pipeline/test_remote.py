@@ -2,12 +2,10 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
 
 import pytest
 
@@ -17,49 +15,14 @@ from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.lock import RootLock
 from pipeline.storage.store import Store
-
-SERVER = """
-import sys
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import run_simple
-run_simple("127.0.0.1", int(sys.argv[1]), DomainDispatcherApplication(create_backend_app), threaded=False)
-"""
+from tests.s3 import served
 
 
 @pytest.fixture(scope="module")
 def bucket():
-    """`s3://bucket` on a moto server of its own process. It takes one request after another: S3 decides a conditional put in
-    one step, and moto looks first and writes then."""
     pytest.importorskip("moto.server", reason="moto[server] is not installed")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    saved = dict(os.environ)
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER, str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).read()
-                break
-            except OSError:
-                time.sleep(0.2)
-        import fsspec
-
-        fsspec.filesystem("s3", client_kwargs={"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}).mkdir("mill")
-        yield "s3://mill"
-    finally:
-        server.kill()
-        server.wait()
-        os.environ.clear()
-        os.environ.update(saved)
+    with served("mill") as path:
+        yield path
 
 
 def test_a_store_lives_on_s3(bucket, make_documents, tmp_path):

@@ -12,14 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
-import os
 import re
-import socket
-import subprocess
 import sys
 import tempfile
-import time
-import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,26 +24,6 @@ from typing import Any, NamedTuple
 REPO = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(REPO))
 
-SERVER = """
-import sys
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import run_simple
-
-app, log = DomainDispatcherApplication(create_backend_app), open(sys.argv[2], "a", buffering=1)
-
-def counted(environ, start):
-    state = {}
-    def begin(status, headers, *more):
-        state["status"] = status[:3]
-        return start(status, headers, *more)
-    body = [bytes(piece) for piece in app(environ, begin)]
-    sent = sum(map(len, body)) if environ["REQUEST_METHOD"] != "HEAD" else 0
-    print(environ["REQUEST_METHOD"], state["status"], environ.get("CONTENT_LENGTH") or 0, sent,
-          environ["PATH_INFO"], environ.get("QUERY_STRING") or "-", sep="\\t", file=log)
-    return body
-
-run_simple("127.0.0.1", int(sys.argv[1]), counted, threaded=False)
-"""
 BUCKET = "mill"
 ROWS = 32
 """Documents of a shard."""
@@ -134,40 +109,15 @@ def _folder(path: str) -> str:
 @contextmanager
 def server() -> Iterator[Counted]:
     """A moto server with the bucket `mill`; the environment points at it while the block lasts."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    saved = dict(os.environ)
-    os.environ |= {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
+    from tests.s3 import served
+
     with tempfile.TemporaryDirectory(prefix="maetdol-requests-") as folder:
         log = Path(folder) / "log"
         log.touch()
-        command = [sys.executable, "-c", SERVER, str(port), str(log)]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            for _ in range(300):
-                try:
-                    urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).read()
-                    break
-                except OSError:
-                    time.sleep(0.2)
-            import fsspec
-
-            endpoint = {"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}
-            fsspec.filesystem("s3", client_kwargs=endpoint).mkdir(BUCKET)
+        with served(BUCKET, log):
             counted = Counted(log)
             counted.since()
             yield counted
-        finally:
-            process.kill()
-            process.wait()
-            os.environ.clear()
-            os.environ.update(saved)
 
 
 def laid(root: str, texts: Sequence[str], rows: int = ROWS) -> tuple[str, int]:

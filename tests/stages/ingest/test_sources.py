@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
-import time
 
 import pytest
 
 from pipeline.errors import SourceError
 from stages.ingest.sources import listing, opened
+from tests.s3 import served
 
 
 def names(*entries) -> list[str]:
@@ -73,41 +71,14 @@ def test_a_saved_dataset_is_its_rows_alone(tmp_path):
 def bucket():
     """A bucket on a real S3 server process on loopback."""
     pytest.importorskip("s3fs")
-    pytest.importorskip("moto")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    settings = {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    saved = {name: os.environ.get(name) for name in settings}
-    os.environ.update(settings)
-    try:
-        import s3fs
+    pytest.importorskip("moto.server", reason="moto[server] is not installed")
+    import fsspec
 
-        fs = s3fs.S3FileSystem(client_kwargs={"endpoint_url": settings["AWS_ENDPOINT_URL"]}, use_listings_cache=False)
-        while server.poll() is None:
-            try:
-                fs.mkdir("raw-bucket")
-                break
-            except OSError:
-                time.sleep(0.2)
+    with served("raw-bucket") as path:
+        fs = fsspec.filesystem("s3", client_kwargs={"endpoint_url": os.environ["AWS_ENDPOINT_URL"]})
         for name in ("in/a.txt", "in/b/c.jsonl"):
             fs.pipe_file(f"raw-bucket/{name}", f'{{"text": "words of {name}"}}'.encode())
-        yield "s3://raw-bucket"
-    finally:
-        server.terminate()
-        server.wait()
-        for name, value in saved.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+        yield path
 
 
 def test_object_storage_is_listed_and_read_as_a_disk_is(bucket, ingest, rows):
@@ -123,7 +94,6 @@ def test_object_storage_is_listed_and_read_as_a_disk_is(bucket, ingest, rows):
 def odd_folder(tmp_path):
     """A folder with a sound file, a pipe, a socket, links within, out of it and to a device, and a name of CP949 bytes."""
     import os
-    import socket
 
     folder = tmp_path / "in"
     folder.mkdir()
