@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from pipeline.errors import UsageError, did_you_mean
+from pipeline.urls import host_of
 
 _STEP = re.compile(r"\.?([^.\[\]]+)|\[(-?\d{1,9})\]")
 
@@ -34,6 +35,18 @@ def values_at(rows: pa.RecordBatch | pa.Table, path: str, who: str) -> list[Any]
     if not rest:
         return values
     return [_of_meta(value, rest.lstrip(".")) if name == "meta" else _walk(value, rest) for value in values]
+
+
+def groups_of(rows: pa.RecordBatch | pa.Table, by: str | Sequence[str], store_number: int, who: str) -> list[str]:
+    """The group of every row by a column or path, the `host` of its URL or its `store`; `none` where nothing stands there. By
+    several: their groups with `|` between. UsageError (its line begins with `who`) where the rows have no such column."""
+    if not isinstance(by, str):
+        return ["|".join(parts) for parts in zip(*(groups_of(rows, column, store_number, who) for column in by))]
+    if by == "store":
+        return [str(store_number)] * len(rows)
+    if by == "host":
+        return [host_of(url) or "none" for url in rows.column("url").to_pylist()]
+    return [word(value) or "none" for value in values_at(rows, by, who)]
 
 
 def number(value: Any) -> float:

@@ -99,11 +99,12 @@ def page(report: dict[str, Any]) -> str:
         unit = "lower is better" if name.startswith("bits") else "higher is better"
         lines += ["", f"**{name}** ({unit}; {rows} {'documents' if name.startswith('bits') else 'questions'})", ""]
         lines += [f"| text | mean | by seed | change from {first} | |", "| --- | --- | --- | --- | --- |"]
-        lines += [_line(text, one, text == first) for text, one in variants.items()]
+        lines += [compared_line(text, one, text == first) for text, one in variants.items()]
     return "\n".join(lines)
 
 
-def _line(name: str, one: dict[str, Any], first: bool) -> str:
+def compared_line(name: str, one: dict[str, Any], first: bool) -> str:
+    """A row of a table: mean, seeds, the change from the `first` text and what it shows."""
     low, high = one["interval"]
     change = (
         "" if first else f"{one['change']:+.4f} [{one['change_interval'][0]:+.4f}, {one['change_interval'][1]:+.4f}]"

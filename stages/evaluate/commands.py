@@ -4,12 +4,68 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from pipeline.options import Options
 
 
-class Ablate(Options):
+class WithProxies(Options):
+    """A verb that trains small models (proxies) and measures them on documents none has seen."""
+
+    tokens: int = Field(2_000_000, ge=1000)
+    "Tokens every proxy is trained on; a smaller text is gone over more often."
+    seeds: int = Field(3, ge=2, le=16)
+    "Proxies of each text that is compared; intervals are over documents and seeds, and three seeds make them wide where seeds differ: five or more tell finer changes."
+    tokenizer: str | None = None
+    "Store of a tokenizer; default: one is trained on the text (of the first variant)."
+    vocab_size: int = Field(4096, ge=300)
+    "Size of that tokenizer."
+    hidden: int = Field(128, ge=16)
+    "Width of a proxy."
+    layers: int = Field(4, ge=1)
+    "Layers of a proxy."
+    heads: int = Field(4, ge=1)
+    "Attention heads of a proxy."
+    seq_len: int = Field(256, ge=16)
+    "Tokens in a row."
+    batch: int = Field(16, ge=1)
+    "Rows in a step."
+    learning_rate: float = Field(3e-3, gt=0)
+    "Peak learning rate; 3e-3 is what models of a million weights want."
+    holdout: float = Field(0.1, gt=0, le=0.5)
+    "Share of the documents set apart, by hash of their id; all of them are excluded from every text."
+    draw: str = ""
+    "Another word, another draw of these documents: for a second look that has not seen the first one's."
+    documents: int = Field(300, ge=20)
+    "Documents of these to measure on, at most."
+    document_bytes: int = Field(4096, ge=64)
+    "A document is measured by its first so many bytes, so that a few long ones do not decide."
+    bootstrap: int = Field(10_000, ge=200)
+    "Resamples behind an interval."
+    threads: int = Field(2, ge=1)
+    "CPU threads of a proxy."
+    pool: Literal["ray", "inline"] = "inline"
+    "Where proxies are trained: in this process, or in the workers of Ray."
+    workers: int = Field(1, ge=1)
+    "Workers, with Ray."
+
+    def proxy(self) -> dict[str, Any]:
+        """The train options of every proxy."""
+        return {
+            "model": {"hidden_size": self.hidden, "num_hidden_layers": self.layers, "num_attention_heads": self.heads},
+            "max_steps": max(1, self.tokens // (self.batch * self.seq_len)), "optimizer": {"learning_rate": self.learning_rate},
+            "per_device_train_batch_size": self.batch, "logging_steps": 20, "threads": self.threads, "save_steps": 1000,
+        }  # fmt: skip
+
+    def measuring(self) -> dict[str, Any]:
+        """The evaluate options of every proxy."""
+        return {
+            "holdout": 1.0, "untrained": False, "documents": self.documents, "document_bytes": self.document_bytes, "samples": 0, "width": self.seq_len,
+            "batch": self.batch, "threads": self.threads, "dtype": "fp32",
+        }  # fmt: skip
+
+
+class Ablate(WithProxies):
     """Train small proxies on a recipe's raw, filtered, deduplicated and curated text, and measure all on documents none has seen.
 
     maetdol ablate configs/quickstart.yaml --tokens 1000000 --dry-run
@@ -40,59 +96,17 @@ class Ablate(Options):
     "Answered questions shown before each of them."
     questions: int = Field(500, ge=1)
     "Questions of each file, at most, by hash."
-    tokens: int = Field(2_000_000, ge=1000)
-    "Tokens every proxy is trained on; a smaller text is gone over more often."
-    seeds: int = Field(3, ge=2, le=16)
-    "Proxies per variant; intervals are over documents and seeds, and three seeds make them wide where seeds differ: five or more tell finer changes."
-    tokenizer: str | None = None
-    "Store of a tokenizer; default: one is trained on the first variant's text."
-    vocab_size: int = Field(4096, ge=300)
-    "Size of that tokenizer."
-    hidden: int = Field(128, ge=16)
-    "Width of a proxy."
-    layers: int = Field(4, ge=1)
-    "Layers of a proxy."
-    heads: int = Field(4, ge=1)
-    "Attention heads of a proxy."
-    seq_len: int = Field(256, ge=16)
-    "Tokens in a row."
-    batch: int = Field(16, ge=1)
-    "Rows in a step."
-    learning_rate: float = Field(3e-3, gt=0)
-    "Peak learning rate; 3e-3 is what models of a million weights want."
-    holdout: float = Field(0.1, gt=0, le=0.5)
-    "Share of the documents of `on` set apart, by hash of their id; all of them are excluded from every text."
-    draw: str = ""
-    "Another word, another draw of these documents: for a second look that has not seen the first one's."
-    documents: int = Field(300, ge=20)
-    "Documents of these to measure on, at most."
-    document_bytes: int = Field(4096, ge=64)
-    "A document is measured by its first so many bytes, so that a few long ones do not decide."
-    bootstrap: int = Field(10_000, ge=200)
-    "Resamples behind an interval."
-    threads: int = Field(2, ge=1)
-    "CPU threads of a proxy."
-    pool: Literal["ray", "inline"] = "inline"
-    "Where proxies are trained: in this process, or in the workers of Ray."
-    workers: int = Field(1, ge=1)
-    "Workers, with Ray."
     dry_run: bool = False
     "Say which texts, how many models and tokens, and what of it stands already; train nothing."
 
-    def proxy(self) -> dict[str, Any]:
-        """The train options of every proxy."""
-        return {
-            "model": {"hidden_size": self.hidden, "num_hidden_layers": self.layers, "num_attention_heads": self.heads},
-            "max_steps": max(1, self.tokens // (self.batch * self.seq_len)), "optimizer": {"learning_rate": self.learning_rate},
-            "per_device_train_batch_size": self.batch, "logging_steps": 20, "threads": self.threads, "save_steps": 1000,
-        }  # fmt: skip
-
     def measuring(self) -> dict[str, Any]:
-        """The evaluate options of every proxy."""
+        """The evaluate options of every proxy, with the questions."""
         return {
-            "holdout": 1.0, "untrained": False, "documents": self.documents, "document_bytes": self.document_bytes, "samples": 0, "width": self.seq_len,
-            "batch": self.batch, "threads": self.threads, "choices": list(self.choices), "shots": [self.shots], "questions": self.questions, "dtype": "fp32",
-        }  # fmt: skip
+            **super().measuring(),
+            "choices": list(self.choices),
+            "shots": [self.shots],
+            "questions": self.questions,
+        }
 
     def run(self) -> int:
         from pipeline.engine.recipe import load
@@ -137,4 +151,65 @@ class Ablate(Options):
         }  # fmt: skip
         print(ablation_page.write(ablation.folder(recipe), report, found, held, key))
         print(f"{ablation.folder(recipe)}/ablation.md, ablation.svg, ablation.json, ablation-documents.csv")
+        return 0
+
+
+class MixSearch(WithProxies):
+    """Look for the weights of a recipe's mix: proxies on sampled mixtures, a regression over them, its best mixture put to the test.
+
+    maetdol mix-search configs/quickstart.yaml --tokens 500000 --dry-run
+
+    Whatever is left at its default is the mix step's: the groups (`by`), the budget, the most repeats. The recipe's steps before it are
+    brought up to date; a second recipe sets the measured documents apart and excludes them and their near-copies from the text. One
+    proxy is trained on each sampled mixture, over one number of tokens; a regression says what any mixture within the caps would
+    measure. The mixture it has best is then trained beside the natural one and all groups alike (as far as the caps allow), once per
+    seed, so that what is shown does not rest on the regression. What is done is not done again. Under ROOT/mix-search stand
+    `mix-search.md` (the table, and the weights to copy), `mix-search.json` (all numbers), and the stores.
+    """
+
+    verb: ClassVar[str] = "mix-search"
+    arguments: ClassVar[tuple[str, ...]] = ("recipe",)
+
+    recipe: str
+    "A recipe with a step that mixes documents."
+    set: tuple[str, ...] = ()
+    "Another value for the recipe: `step.option=value`, `root=...`."
+    step: str | None = None
+    "The mix step; default: the only one."
+    mixtures: int | None = Field(None, ge=4, le=4096)
+    "Mixtures to train a proxy on; default: four for each group, twelve at least. More can be added later."
+    check: int = Field(4, ge=0, le=256)
+    "Mixtures besides that the regression is not fitted to, but held against."
+    groups: int = Field(12, ge=2, le=64)
+    "Groups that are weighed: the largest ones; the others are one, called `other`."
+    target: dict[str, float] = Field(default_factory=dict)
+    "What is to be good: weight per group of the bits per byte on its documents, e.g. `{ko: 2, en: 1}`. Default: all measured groups alike."
+    budget: str | int | None = None
+    "Bytes of text of the mixture that is looked for, e.g. `2GB`; it sets the caps. Default: the step's budget or share, else as much as there is."
+    max_repeats: float | None = Field(None, gt=0.0, le=64.0)
+    "Most copies of a row in that mixture, which caps the shares of small groups. Default: the step's."
+    gpus: float = Field(0, ge=0)
+    "GPUs a proxy takes, with Ray; 0.25: four proxies on a card."
+    dry_run: bool = False
+    "Say how many models and tokens, and about how much computing; train nothing."
+
+    @field_validator("budget")
+    @classmethod
+    def _bytes(cls, value: str | int | None) -> int | None:
+        from pipeline.engine.recipe import parse_bytes
+
+        return parse_bytes(value) if isinstance(value, str) else value
+
+    def run(self) -> int:
+        from pipeline.engine.recipe import load
+        from stages.evaluate.mixing import search, table
+        from stages.models.inference.device import patient
+
+        patient()
+        recipe = load(self.recipe, list(self.set))
+        if self.dry_run:
+            print(search.outlook(recipe, self))
+            return 0
+        print(table.write(search.folder(recipe), search.search(recipe, self)))
+        print(f"{search.folder(recipe)}/mix-search.md, mix-search.json")
         return 0

@@ -14,11 +14,10 @@ from pipeline.engine.stage import Inputs, input_shards
 from pipeline.engine.tasks import run_tasks, valid_receipts
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.options import digest
-from pipeline.paths import number, values_at, word
+from pipeline.paths import groups_of, number, values_at
 from pipeline.schema import MAIN_FIELD, STR, child_id, shape_of, words_of
 from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.store import Store
-from pipeline.urls import host_of
 from stages.mix import curve
 from stages.text.words.token_rates import bytes_per_token, usual
 
@@ -175,17 +174,6 @@ def _shares(weights: dict[str, float], present: dict[str, int], temperature: flo
     return {group: part / total for group, part in parts.items()} if total else dict.fromkeys(present, 0.0)
 
 
-def groups_of(batch: pa.RecordBatch | pa.Table, by: str | tuple[str, ...], store_number: int) -> list[str]:
-    """The group of every row; `none` where the column is null. Of several columns: their groups with `|` between."""
-    if not isinstance(by, str):
-        return ["|".join(parts) for parts in zip(*(groups_of(batch, column, store_number) for column in by))]
-    if by == "store":
-        return [str(store_number)] * len(batch)
-    if by == "host":
-        return [host_of(url) or "none" for url in batch.column("url").to_pylist()]
-    return [word(value) or "none" for value in values_at(batch, by, "mix")]
-
-
 def sizes_of(batch: pa.RecordBatch | pa.Table) -> np.ndarray:
     """Bytes of UTF-8 text per row (int64, n): the text of documents, every word of conversations and pairs with their tools."""
     shape = shape_of(batch.schema) or "DOCUMENT"
@@ -227,7 +215,7 @@ def weigh(task: MixTask) -> Receipt:
     for batch in task.source.batches(task.shard):
         ids, groups, sizes = (
             batch.column("id").to_pylist(),
-            groups_of(batch, task.stage.by, task.store_number),
+            groups_of(batch, task.stage.by, task.store_number, "mix"),
             amounts_of(batch, task.stage.tokenizer),
         )
         if task.stage.repeat_by:
@@ -359,7 +347,7 @@ def take(task: MixTask) -> Receipt:
         rate = np.zeros(0)
         for batch in task.source.batches(task.shard):
             ids = batch.column("id").to_pylist()
-            groups = groups_of(batch, task.stage.by, task.store_number)
+            groups = groups_of(batch, task.stage.by, task.store_number, "mix")
             if task.thresholds is None:
                 rate = row_rates(batch, task, ids, groups)
                 times = copies(ids, rate, task.seed)
