@@ -202,7 +202,7 @@ class MixSearch(WithProxies):
 
     def run(self) -> int:
         from pipeline.engine.recipe import load
-        from stages.evaluate.mixing import search, table
+        from stages.evaluate.mixing import search, swarm, table
         from stages.models.inference.device import patient
 
         patient()
@@ -210,6 +210,6 @@ class MixSearch(WithProxies):
         if self.dry_run:
             print(search.outlook(recipe, self))
             return 0
-        print(table.write(search.folder(recipe), search.search(recipe, self)))
-        print(f"{search.folder(recipe)}/mix-search.md, mix-search.json")
+        print(table.write(swarm.folder(recipe), search.search(recipe, self)))
+        print(f"{swarm.folder(recipe)}/mix-search.md, mix-search.json")
         return 0

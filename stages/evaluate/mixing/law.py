@@ -1,6 +1,6 @@
 """What a mixture's proxy will measure, from those that were trained: a regression per measured group, and its best mixture.
 
-Three forms are tried, and the one that foretells left-out mixtures best is taken: losses linear in the shares (RegMix, Liu et
+Three forms are tried, and the one that predicts left-out mixtures best is taken: losses linear in the shares (RegMix, Liu et
 al. 2024), linear in their logarithms, and exponential in the shares above a floor (data mixing laws, Ye et al. 2024). Each is a
 ridge regression in closed form, so that leaving every mixture out once, and fitting hundreds of resamples, costs nothing.
 """
@@ -95,7 +95,7 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float | None:
 
     if len(one) < 3 or not np.ptp(one) or not np.ptp(other):
         return None
-    return float(spearmanr(one, other).statistic)
+    return float(spearmanr(one, other)[0])
 
 
 def _left_out(shares: np.ndarray, losses: np.ndarray, form: str, ridge: float, floor: float) -> np.ndarray:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from pipeline.engine import progress
 from pipeline.engine.recipe import Recipe, Step, is_path
 from pipeline.engine.run import ancestors, make_pool, plan, run
 from pipeline.engine.tasks import collect
@@ -15,9 +16,7 @@ from pipeline.errors import UsageError, did_you_mean
 from pipeline.storage.store import ARTEFACT
 from stages.evaluate import proxies
 from stages.evaluate.mixing import law, mixtures, swarm, table
-from stages.evaluate.mixing.swarm import Groups, Held, Member, folder
-
-__all__ = ["folder", "outlook", "search"]
+from stages.evaluate.mixing.swarm import Groups, MeasuredGroups, Member
 
 LEAST_MIXTURES, PER_GROUP = 12, 4
 """Mixtures by default. A regression has a coefficient for each group; RegMix has 512 for 17 groups, most searches fewer than 10 each."""
@@ -28,25 +27,24 @@ OPERATIONS = 6
 def search(recipe: Recipe, options: Any) -> dict[str, Any]:
     """Everything up to the report. UsageError where the recipe has nothing to search, WorkError where a proxy failed."""
     step = swarm.mix_step(recipe, options.step)
+    mix: Any = step.stage
     run(_before(recipe, step))
     second = swarm.base(recipe, step, options)
     run(second)
     found = swarm.groups(second, options.groups)
     budget = _budget(step, found, options)
-    caps = swarm.caps(found, budget, options.max_repeats or step.stage.max_repeats)
+    caps = swarm.caps(found, budget, options.max_repeats or mix.max_repeats)
     count = options.mixtures or max(LEAST_MIXTURES, PER_GROUP * len(found.names))
     drawn = mixtures.sampled(found.natural, caps, count + options.check, recipe.seed)
 
-    def members(shares: Sequence[np.ndarray], names: Sequence[str], seeds: int) -> list[Member]:
-        made = [
-            swarm.member(second, found, step.stage.by, name, one, seeds, options) for name, one in zip(names, shares)
-        ]
+    def members(shares: Iterable[np.ndarray], names: Sequence[str], seeds: int) -> list[Member]:
+        made = [swarm.member(second, found, mix.by, name, one, seeds, options) for name, one in zip(names, shares)]
         _train(recipe, made, options)
         return made
 
     # The checked mixtures come first in the draw, so that they stay what they are when mixtures are added.
     all_members = members(drawn, [f"{number:04d}" for number in range(len(drawn))], 1)
-    held = swarm.held(second, found, step.stage.by, all_members[0].recipe.store("measured-1"))
+    held = swarm.held(second, found, mix.by, all_members[0].recipe.store("measured-1"))
     target = _target(held, options.target)
     shares = np.stack([swarm.realised(one, found) for one in all_members])
     losses = np.stack([swarm.losses(one, 1, held) for one in all_members])
@@ -69,7 +67,7 @@ def search(recipe: Recipe, options: Any) -> dict[str, Any]:
     loss = losses @ target
     receipt = all_members[0].recipe.store("proxy-1").receipt(ARTEFACT)
     return {
-        "format": table.FORMAT, "recipe": recipe.name, "step": step.name, "by": step.stage.by, "seeds": options.seeds,
+        "format": table.FORMAT, "recipe": recipe.name, "step": step.name, "by": mix.by, "seeds": options.seeds,
         "mixtures": count, "tokens": options.tokens, "parameters": receipt.notes["parameters"] if receipt else 0,
         "documents": int(held.members.sum()), "budget": round(budget), "few": held.few,
         "target": dict(zip(held.names, target.round(6).tolist())),
@@ -102,12 +100,12 @@ def _before(recipe: Recipe, step: Step) -> Recipe:
 
 def _budget(step: Step, found: Groups, options: Any) -> float:
     """Bytes of the mixture that is looked for."""
-    stage, there = step.stage, float(found.sizes.sum())
+    stage: Any = step.stage
     if options.budget:
         return float(options.budget)
     if stage.tokenizer and stage.budget:
         raise UsageError(f"step {step.name!r} has its budget in tokens", "say it in bytes with --budget")
-    return float(stage.budget or (stage.share or 1.0) * there)
+    return float(stage.budget or (stage.share or 1.0) * found.sizes.sum())
 
 
 def _train(recipe: Recipe, members: Sequence[Member], options: Any) -> None:
@@ -116,13 +114,15 @@ def _train(recipe: Recipe, members: Sequence[Member], options: Any) -> None:
     if not todo:
         return
     pool = make_pool(swarm.pool_of(recipe, options))
+    progress.current.begin("mix-search")
     try:
-        collect(pool, swarm.train, todo, "mix-search", gpus=options.gpus)
+        collect(pool, swarm.train, todo, "mixtures", gpus=options.gpus)
     finally:
+        progress.current.end()
         pool.close()
 
 
-def _target(held: Held, weights: dict[str, float]) -> np.ndarray:
+def _target(held: MeasuredGroups, weights: dict[str, float]) -> np.ndarray:
     """Weight of each measured group (sum 1). UsageError for a group that is not measured."""
     for name in weights:
         if name not in held.names:
@@ -136,20 +136,20 @@ def _target(held: Held, weights: dict[str, float]) -> np.ndarray:
     return found / found.sum()
 
 
-def _quality(name: str, foretold: np.ndarray, measured: np.ndarray) -> dict[str, float | None]:
-    """Rank correlation (Spearman) and root mean square error of what was foretold."""
-    rank = law.rank_correlation(foretold, measured)
-    off = float(np.sqrt(np.mean((foretold - measured) ** 2))) if len(measured) else None
+def _quality(name: str, predicted: np.ndarray, measured: np.ndarray) -> dict[str, float | None]:
+    """Rank correlation (Spearman) and root mean square error of what was predicted."""
+    rank = law.rank_correlation(predicted, measured)
+    off = float(np.sqrt(np.mean((predicted - measured) ** 2))) if len(measured) else None
     return {
         f"rank_{name}": None if rank is None else round(rank, 4),
         f"off_{name}": None if off is None else round(off, 5),
     }
 
 
-def _rows(found: Groups, shares: np.ndarray, foretold: np.ndarray, measured: np.ndarray) -> list[dict[str, Any]]:
+def _rows(found: Groups, shares: np.ndarray, predicted: np.ndarray, measured: np.ndarray) -> list[dict[str, Any]]:
     return [
-        {"shares": dict(zip(found.names, one.round(4).tolist())), "foretold": round(float(said), 5), "measured": round(float(was), 5)}
-        for one, said, was in zip(shares, foretold, measured)
+        {"shares": dict(zip(found.names, one.round(4).tolist())), "predicted": round(float(said), 5), "measured": round(float(was), 5)}
+        for one, said, was in zip(shares, predicted, measured)
     ]  # fmt: skip
 
 
@@ -157,7 +157,7 @@ def _yaml(step: Step, found: Groups, shares: np.ndarray, options: Any) -> list[s
     """The lines of the recipe."""
     import yaml
 
-    stage = step.stage
+    stage: Any = step.stage
     by = stage.by if isinstance(stage.by, str) else list(stage.by)
     mixed: dict[str, Any] = {"name": step.name} if step.name != "mix" else {}
     mixed |= {"by": by, "weights": {name: float(share) for name, share in zip(found.names, shares)}}
@@ -173,12 +173,13 @@ def _yaml(step: Step, found: Groups, shares: np.ndarray, options: Any) -> list[s
 def outlook(recipe: Recipe, options: Any) -> str:
     """What would be trained, and about how much computing that is; which of the recipe's own steps come first."""
     step = swarm.mix_step(recipe, options.step)
+    stage: Any = step.stage
     sources = [ref if is_path(ref) else recipe.store(ref).path for ref in step.ports["of"]]
     lines = [f"  {path}" for path in sources]
     todo = [status.step for status in plan(_before(recipe, step)) if status.state != "done"]
     if todo:
         lines.append(f"first the recipe's own steps: {', '.join(todo)}")
-    lines.append(f"groups by {step.stage.by}, at most {options.groups}")
+    lines.append(f"groups by {stage.by}, at most {options.groups}")
     at_least = options.mixtures or LEAST_MIXTURES
     by_group = "" if options.mixtures else f" (or {PER_GROUP} for each group, if that is more)"
     models = at_least + options.check + 3 * options.seeds
@@ -202,10 +203,10 @@ def _cost(options: Any, models: int) -> str:
         torch.ones(options.batch * options.seq_len, options.hidden),
         torch.ones(options.hidden, 4 * options.hidden),
     )
-    rows @ wide
+    torch.mm(rows, wide)
     began, done = time.perf_counter(), 0
     while time.perf_counter() - began < 0.2:
-        rows @ wide
+        torch.mm(rows, wide)
         done += 1
     speed = done * 2 * rows.numel() * wide.shape[1] / (time.perf_counter() - began)
     hours = work / speed / 3600

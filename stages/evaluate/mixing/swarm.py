@@ -8,6 +8,7 @@ done is not done again, and what was killed goes on.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ SALT = "mix-search"
 """Parts the documents measured on from other divisions by hash; `draw` is written behind it."""
 OTHER = "other"
 """The group of all groups that are not among the largest, as `mix` calls it."""
-SPARE = 1.1
+MARGIN = 1.1
 """Text of a mixture over what its tokens take by the tokenizer's card, so that it is not gone over twice."""
 MOST_REPEATS = 64
 """What `mix` allows: proxies are kept from repeats by caps of the search alone."""
@@ -103,7 +104,8 @@ def base(recipe: Recipe, step: Step, options: Any) -> Recipe:
     texts = [f"text-{number}" for number in range(len(stores))]
     if not options.tokenizer:
         steps.append({"tokenizer": {"of": texts, "vocab_size": options.vocab_size}})
-    steps.append({"mix": {"name": "natural", "of": texts, "by": step.stage.by}})
+    stage: Any = step.stage
+    steps.append({"mix": {"name": "natural", "of": texts, "by": stage.by}})
     run_ = {"pool": "inline", "workers": 1}
     page = {
         "name": f"{recipe.name}-mix-search",
@@ -154,7 +156,7 @@ def member(second: Recipe, found: Groups, by: Any, name: str, shares: np.ndarray
     from stages.text.words.token_rates import bytes_per_token, usual
 
     tokenizer = options.tokenizer or second.store("tokenizer").path
-    budget = round(options.tokens * usual(bytes_per_token(tokenizer)) * SPARE)
+    budget = round(options.tokens * usual(bytes_per_token(tokenizer)) * MARGIN)
     texts = [second.store(step.name).path for step in second.steps if step.name.startswith("text-")]
     weights = {group: float(share) for group, share in zip(found.names, shares)}
     mixed = {"of": texts, "by": by, "weights": weights, "budget": budget, "max_repeats": MOST_REPEATS}
@@ -173,13 +175,14 @@ def member(second: Recipe, found: Groups, by: Any, name: str, shares: np.ndarray
 
 
 def train(task: Member) -> str:
-    """Bring one mixture's recipe up to date, where the pool runs it. Its lines would drown those of the search."""
-    before = progress.current
+    """Bring one mixture's recipe up to date, where the pool runs it; one line when it is done in place of those of its steps."""
+    before, began = progress.current, time.monotonic()
     progress.current = progress.Quiet()
     try:
         run(task.recipe)
     finally:
         progress.current = before
+    progress.current.say(f"mixture {task.name}: trained and measured, {time.monotonic() - began:.1f} s")
     return task.name
 
 
@@ -196,7 +199,7 @@ def realised(task: Member, found: Groups) -> np.ndarray:
     return found.shares({name: sizes[name] * rates[name] for name in sizes})
 
 
-class Held(NamedTuple):
+class MeasuredGroups(NamedTuple):
     """The measured documents by group."""
 
     names: list[str]
@@ -207,7 +210,7 @@ class Held(NamedTuple):
     """Groups of too few documents to speak of, and how many they have."""
 
 
-def held(second: Recipe, found: Groups, by: Any, measured: Store) -> Held:
+def held(second: Recipe, found: Groups, by: Any, measured: Store) -> MeasuredGroups:
     """The groups of the documents that `measured`, one proxy's measuring, names."""
     group_of: dict[str, str] = {}
     for number, step in enumerate(step for step in second.steps if step.name.startswith("drawn-")):
@@ -225,16 +228,16 @@ def held(second: Recipe, found: Groups, by: Any, measured: Store) -> Held:
             "raise `holdout` or `documents`, or give the recipe more text",
         )
     few = {name: counts[name] for name in found.names if name not in enough}
-    return Held(enough, np.stack([rows == name for name in enough]), few)
+    return MeasuredGroups(enough, np.stack([rows == name for name in enough]), few)
 
 
-def losses(task: Member, seed: int, groups_held: Held) -> np.ndarray:
+def losses(task: Member, seed: int, groups_held: MeasuredGroups) -> np.ndarray:
     """Bits per byte of one proxy on each measured group."""
     bits, size = _bits(task.recipe.store(f"measured-{seed}"))
     return (groups_held.members @ bits) / (groups_held.members @ size)
 
 
-def measures(task: Member, seeds: int, groups_held: Held, target: np.ndarray) -> dict[str, VariantMeasure]:
+def measures(task: Member, seeds: int, groups_held: MeasuredGroups, target: np.ndarray) -> dict[str, VariantMeasure]:
     """Bits per byte of `target`, and of each measured group, under every seed's proxy."""
     bits, sizes = zip(*(_bits(task.recipe.store(f"measured-{seed}")) for seed in range(1, seeds + 1)))
     size = sizes[0]

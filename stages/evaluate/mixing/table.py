@@ -21,7 +21,7 @@ def write(folder: str, report: dict[str, Any]) -> str:
 
 
 def page(report: dict[str, Any]) -> str:
-    """The groups and their shares, the law and how well it foretells, the comparison, and the weights as YAML."""
+    """The groups and their shares, the law and how well it predicts, the comparison, and the weights as YAML."""
     by = report["by"] if isinstance(report["by"], str) else ", ".join(report["by"])
     lines = [
         f"# {report['recipe']}: {report['mixtures']} mixtures of {len(report['groups'])} groups by {by}",
@@ -47,7 +47,7 @@ def _target(target: dict[str, float]) -> str:
 
 
 def _law(law: dict[str, Any]) -> list[str]:
-    """How well the regression foretells mixtures it was not fitted to."""
+    """How well the regression predicts mixtures it was not fitted to."""
     change, low, high = law["change"]
     lines = [
         f"Regression: {law['form']}. Each mixture left out in turn: rank correlation {_number(law['rank_left_out'])}, off by {law['off_left_out']:.4f} "
@@ -57,10 +57,10 @@ def _law(law: dict[str, Any]) -> list[str]:
     if law["checked"]:
         rank, off = _number(law["rank_checked"]), law["off_checked"]
         lines += [f"{len(law['checked'])} more mixtures it never saw: rank correlation {rank}, off by {off:.4f}.", ""]
-        lines += ["| shares | foretold | measured |", "| --- | ---: | ---: |"]
+        lines += ["| shares | predicted | measured |", "| --- | ---: | ---: |"]
         for one in law["checked"]:
             shares = ", ".join(f"{name} {share:.3f}" for name, share in one["shares"].items())
-            lines.append(f"| {shares} | {one['foretold']:.4f} | {one['measured']:.4f} |")
+            lines.append(f"| {shares} | {one['predicted']:.4f} | {one['measured']:.4f} |")
     return lines
 
 

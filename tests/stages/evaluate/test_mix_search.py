@@ -15,7 +15,7 @@ from pipeline.errors import OptionError, RecipeError, UsageError
 from pipeline.storage.store import ARTEFACT, Store
 from stages.evaluate.commands import MixSearch
 from stages.evaluate.mixing import law, mixtures, search, swarm
-from stages.evaluate.mixing.swarm import Groups, Held
+from stages.evaluate.mixing.swarm import Groups, MeasuredGroups
 
 torch = pytest.importorskip("torch")
 
@@ -51,7 +51,7 @@ def planted(shares, floor=1.0):
     return np.stack([floor + np.exp(-1.5 * shares[:, 0] - 0.7 * shares[:, 2]), floor + np.exp(-1.2 * shares[:, 1])], 1)
 
 
-def test_a_left_out_mixture_is_foretold_by_the_law_of_all_others():
+def test_a_left_out_mixture_is_predicted_by_the_law_of_all_others():
     """The closed form gives what fitting again without each mixture gives."""
     shares = mixtures.sampled(np.array([0.5, 0.3, 0.2]), np.ones(3), 15, 1)
     losses = planted(shares) + np.random.default_rng(2).normal(0, 0.01, (15, 2))
@@ -80,7 +80,7 @@ def test_the_law_finds_the_best_mixture_of_a_planted_one():
     assert low < high < 0 and low - 0.02 < real < high + 0.02 and change == pytest.approx(real, abs=0.03)
 
 
-def test_losses_without_any_pattern_are_not_foretold():
+def test_losses_without_any_pattern_are_not_predicted():
     shares = mixtures.sampled(np.array([0.5, 0.3, 0.2]), np.ones(3), 24, 1)
     losses = 2 + np.random.default_rng(3).normal(0, 0.05, (24, 1))
     _, left_out = law.fit(shares, losses, np.ones(1))
@@ -101,7 +101,7 @@ def test_the_smallest_groups_are_weighed_as_one():
 
 
 def test_a_target_names_measured_groups():
-    held = Held(["ko", "en"], np.ones((2, 3), bool), {"ja": 4})
+    held = MeasuredGroups(["ko", "en"], np.ones((2, 3), bool), {"ja": 4})
     assert search._target(held, {}) == pytest.approx([0.5, 0.5])
     assert search._target(held, {"ko": 3, "en": 1}) == pytest.approx([0.75, 0.25])
     for weights, fault in (
