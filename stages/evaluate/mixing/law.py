@@ -91,11 +91,11 @@ def change(
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float | None:
     """Spearman's, None where either does not vary."""
-    from scipy.stats import spearmanr
+    from scipy.stats import rankdata
 
     if len(one) < 3 or not np.ptp(one) or not np.ptp(other):
         return None
-    return float(spearmanr(one, other)[0])
+    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
 
 
 def _left_out(shares: np.ndarray, losses: np.ndarray, form: str, ridge: float, floor: float) -> np.ndarray:
