@@ -109,15 +109,20 @@ def difference(old: str, new: str, near: int = 160) -> Markup:
     """Two texts as one, with what went and what came marked; long stretches that are equal are left out. Work and memory are bits for
     each pair of tokens at most, whatever the texts are."""
     left, right = (re.findall(r"\w+|\s+|[^\w\s]", text[:COMPARED]) for text in (old, new))
-    parts = []
-    for code in LCSseq.opcodes(left, right):
-        gone, come = "".join(left[code.src_start : code.src_end]), "".join(right[code.dest_start : code.dest_end])
-        if code.tag == "equal":
-            short = f"{gone[:near]} … {gone[-near:]}" if len(gone) > 2 * near + 40 else gone
-            parts.append(escape(short))
+    parts, gone, come = [], "", ""
+    for code in [*LCSseq.opcodes(left, right), None]:
+        if (
+            code is not None and code.tag != "equal"
+        ):  # what went stands before what came, in whichever order they are told
+            gone += "".join(left[code.src_start : code.src_end])
+            come += "".join(right[code.dest_start : code.dest_end])
             continue
         parts += [f"<del>{escape(gone)}</del>"] if gone else []
         parts += [f"<ins>{escape(come)}</ins>"] if come else []
+        gone = come = ""
+        if code is not None:
+            same = "".join(left[code.src_start : code.src_end])
+            parts.append(escape(f"{same[:near]} … {same[-near:]}" if len(same) > 2 * near + 40 else same))
     return Markup("".join(parts))
 
 

@@ -134,6 +134,12 @@ def test_differences_of_monotonous_texts_are_told(word):
     assert "<ins>맷돌" in told and "<del>" in told
 
 
+def test_what_went_stands_before_what_came():
+    assert difference("for fifteen years", "for fourteen years <b>") == (
+        "for <del>fifteen</del><ins>fourteen</ins> years<ins> &lt;b&gt;</ins>"
+    )
+
+
 def test_what_other_edits_replace_is_not_shown():
     gone = [(10 * i, 10 * i + 4) for i in range(5_000)]
     assert hidden("abcd------" * 5_000, gone, 20_000, 20_031) == "████------" * 3 + "█"
