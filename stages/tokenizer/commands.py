@@ -151,7 +151,8 @@ class Extend(Options):
         sink = Store(self.store)
         if sink.manifest() is not None:
             raise UsageError(f"{self.store} is there already", "choose another path, or remove it")
-        folder = Store(self.base).artefact() if Store(self.base).manifest() is not None else Path(self.base)
+        base = Store(self.base) if Store(self.base).manifest() is not None else None
+        folder = base.artefact() if base else Path(self.base)
         if not folder.is_dir():
             raise SourceError(f"no tokenizer at {self.base}", "give a store or the folder of a Hugging Face tokenizer")
         stores = [Store(path) for path in self.corpus]
@@ -165,7 +166,14 @@ class Extend(Options):
                 stage="tokenizer",
                 notes={"vocab_size": made.card["vocab_size"], "extension": made.card["extension"]},
             )
-        page = {"recipe": "", "step": sink.name, "stage": "tokenizer", "shape": "artefact:tokenizer", "key": key}
+        root = f"{sink.path.rpartition('/')[0]}/"
+        lineage = {
+            port: [{"store": store.path.removeprefix(root), "content_hash": store.content_hash} for store in made_of]
+            for port, made_of in (("of", stores), ("base", [base] if base else []))
+        }
+        page = {
+            "recipe": "", "step": sink.name, "stage": "tokenizer", "shape": "artefact:tokenizer", "key": key, "lineage": lineage,
+        }  # fmt: skip
         sink.commit_manifest(page, [])
         print(made.said(sink.path))
         return 0

@@ -230,6 +230,22 @@ def test_the_same_again_and_what_the_corpus_does_not_hold_is_said(tmp_path, make
         Extend(base=said["base"], corpus=[str(tmp_path / "none")], store=str(tmp_path / "three")).run()
 
 
+def test_a_root_knows_what_it_was_made_of(tmp_path, make_store):
+    """A takedown, a report and a second extension find corpus and base by it."""
+    from pipeline.inspection.inspect import stores_of
+
+    own(tmp_path / "base")
+    docs = make_store(tmp_path / "words", [prose(n, "ko") for n in range(60)])
+    for base, name in (("base", "later"), ("later", "again")):
+        Extend(
+            base=str(tmp_path / base), store=str(tmp_path / name), corpus=[docs.path], tokens=8, sample_mb=0.03
+        ).run()
+    first, second = (Store(tmp_path / name).require()["lineage"] for name in ("later", "again"))
+    assert first == {"of": [{"store": "words", "content_hash": docs.content_hash}], "base": []}
+    assert second["of"] == first["of"] and [entry["store"] for entry in second["base"]] == ["later"]
+    assert [store.name for store in stores_of(str(tmp_path))] == ["words", "later", "again"]
+
+
 def test_what_cannot_be_extended_is_refused_with_the_reason(tmp_path, module_corpus, make_store):
     from tokenizers import Tokenizer as Library
     from tokenizers import models
