@@ -67,7 +67,7 @@ class Url(NamedTuple):
     """With its `#`; empty but for `#!`."""
 
     @property
-    def can_be_asked(self) -> bool:
+    def is_fetchable(self) -> bool:
         """Has it a host (a name in ASCII, or an address) and a port that there is?"""
         number = self.port[1:] or "0"
         if not self.host or not self.host.isascii() or len(number) > 5 or int(number) >= 1 << 16:

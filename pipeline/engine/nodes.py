@@ -41,9 +41,11 @@ def check(ray: Any, root: str, needs: Sequence[str]) -> None:
         if mark is not None:
             mark.parent.mkdir(parents=True, exist_ok=True)
             mark.touch()
-        asked = ray.remote(max_retries=0, num_cpus=0)(answer)
+        inspect_node = ray.remote(max_retries=0, num_cpus=0)(answer)
         refs = [
-            asked.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(mark, needs)
+            inspect_node.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote(
+                mark, needs
+            )
             for node in nodes
         ]
         ready, late = ray.wait(refs, num_returns=len(refs), timeout=ANSWER) if refs else ([], [])

@@ -71,18 +71,24 @@ def report_command(root: str, out: str | None) -> int:
     help="Show these alone: columns, or paths such as meta.author.name or meta.tags[0].  [default: all]",
 )
 def inspect_command(
-    store: str, row_id: str | None, where: str | None, grep: str | None, as_json: bool, paths: str | None, **asked: Any
+    store: str,
+    row_id: str | None,
+    where: str | None,
+    grep: str | None,
+    as_json: bool,
+    paths: str | None,
+    **options: Any,
 ) -> int:
     names = paths.split(",") if paths else ()
-    chosen = [where, grep, as_json, asked["sample"], asked["dropped"], asked["reason"], asked["nearest"]]
+    chosen = [where, grep, as_json, options["sample"], options["dropped"], options["reason"], options["nearest"]]
     if not any(chosen):
         from pipeline.inspection.inspect import inspect
 
-        click.echo(inspect(store, asked["rows"], row_id, names))
+        click.echo(inspect(store, options["rows"], row_id, names))
         return 0
     from pipeline.inspection.selection import Selection, lines
 
-    for line in lines(store, Selection(row_id=row_id, where=where, grep=grep, paths=names, **asked), as_json):
+    for line in lines(store, Selection(row_id=row_id, where=where, grep=grep, paths=names, **options), as_json):
         click.echo(line)
     return 0
 

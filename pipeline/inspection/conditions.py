@@ -158,7 +158,7 @@ def _texts(value: Any) -> Iterator[str]:
             yield from _texts(inner)
 
 
-def place(text: str, pattern: str, literal: bool = False) -> tuple[int, int] | None:
+def first_span(text: str, pattern: str, literal: bool = False) -> tuple[int, int] | None:
     """Where a text first holds the pattern, in characters, as `grep` finds it; None where it does not, or holds nothing there."""
     import polars as pl
 

@@ -179,8 +179,8 @@ def by_ids(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     if not isinstance(store.fs, Local):
         scanned = rows(store).filter(pl.col("id").is_in(list(ids))).collect(engine="streaming")
         return {row["id"]: row for row in scanned.to_dicts()}
-    asked = set(ids)
-    wanted = np.unique(np.array([int(row_id[:16], 16) for row_id in asked if _is_id(row_id)], np.uint64))
+    requested = set(ids)
+    wanted = np.unique(np.array([int(row_id[:16], 16) for row_id in requested if _is_id(row_id)], np.uint64))
     found: dict[str, dict[str, Any]] = {}
     for shard in store.shards() if len(wanted) else ():
         index = store.index(shard)
@@ -190,7 +190,7 @@ def by_ids(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
             table = upgraded(store.read(shard))
             for number in sorted(numbers):
                 row = table.slice(number, 1).to_pylist()[0]
-                if row["id"] in asked:
+                if row["id"] in requested:
                     found[row["id"]] = row
     return found
 

@@ -47,48 +47,53 @@ class Selection:
             raise UsageError("--nearest needs --reason, and no --sample", "rows are sorted by one number alone")
 
 
-def lines(path: str, asked: Selection, as_json: bool = False) -> Iterator[str]:
+def lines(path: str, selection: Selection, as_json: bool = False) -> Iterator[str]:
     """The answer, a line (or row) at a time."""
     if is_root(path):
         yield from _root_rows(path) if as_json else [listed(path)]
         return
     store = Store(path)
-    rows = found(store, path.rstrip("/").rpartition("/")[0] or ".", asked)
+    rows = found(store, path.rstrip("/").rpartition("/")[0] or ".", selection)
     if not as_json:
         yield glance(store)[0]
     for row in rows:
-        yield as_line(row) if as_json else (_told(row, asked) if isinstance(row, query.DroppedRow) else brief(row))
+        yield (
+            as_line(row)
+            if as_json
+            else (brief_dropped(row, selection) if isinstance(row, query.DroppedRow) else brief(row))
+        )
 
 
-def found(store: Store, root: str, asked: Selection, before: query.Before | None = None) -> list[dict[str, Any]]:
+def found(store: Store, root: str, selection: Selection, before: query.Before | None = None) -> list[dict[str, Any]]:
     """The rows; of dropped ones `query.DroppedRow`. `before`: see `query.dropped`."""
-    if asked.row_id:
-        rows = list(query.by_ids(store, [asked.row_id]).values())
+    if selection.row_id:
+        rows = list(query.by_ids(store, [selection.row_id]).values())
         if not rows:
             raise SourceError(
-                f"{store.path} has no row {asked.row_id}", f"look it up with `maetdol trace {root} {asked.row_id}`"
+                f"{store.path} has no row {selection.row_id}",
+                f"look it up with `maetdol trace {root} {selection.row_id}`",
             )
-        return _paths(rows, asked.paths)
-    if asked.dropped or asked.reason:
-        _known(store, asked.reason)
+        return _paths(rows, selection.paths)
+    if selection.dropped or selection.reason:
+        _known(store, selection.reason)
         return list(
             query.dropped(
-                store, root, asked.reason, asked.rows, asked.offset, asked.seed if asked.sample else None, asked.where, asked.grep,
-                asked.nearest, asked.literal, before,
+                store, root, selection.reason, selection.rows, selection.offset, selection.seed if selection.sample else None, selection.where, selection.grep,
+                selection.nearest, selection.literal, before,
             )
         )  # fmt: skip
-    if asked.sample:
-        rows = query.sample(store, asked.rows, asked.seed, asked.where, asked.grep, asked.literal)
+    if selection.sample:
+        rows = query.sample(store, selection.rows, selection.seed, selection.where, selection.grep, selection.literal)
     else:
-        rows = query.take(frame_of(store, asked), asked.rows, asked.offset)
-    return _paths(rows, asked.paths)
+        rows = query.take(frame_of(store, selection), selection.rows, selection.offset)
+    return _paths(rows, selection.paths)
 
 
-def frame_of(store: Store, asked: Selection) -> pl.LazyFrame:
+def frame_of(store: Store, selection: Selection) -> pl.LazyFrame:
     """The rows of a store that are asked for, in their order."""
     frame = query.rows(store)
-    frame = query.where(frame, asked.where) if asked.where else frame
-    return query.grep(frame, asked.grep, literal=asked.literal) if asked.grep else frame
+    frame = query.where(frame, selection.where) if selection.where else frame
+    return query.grep(frame, selection.grep, literal=selection.literal) if selection.grep else frame
 
 
 def _paths(rows: list[dict[str, Any]], paths: Sequence[str]) -> list[dict[str, Any]]:
@@ -107,14 +112,14 @@ def _known(store: Store, reason: str | None) -> None:
             raise UsageError(f"{store.path} dropped nothing for {reason!r}", did_you_mean(reason, own))
 
 
-TOLD = 600
+DROPPED_WIDTH = 600
 """Characters shown of the text of a dropped row."""
 
 
-def _told(row: query.DroppedRow, asked: Selection) -> str:
+def brief_dropped(row: query.DroppedRow, selection: Selection) -> str:
     """A dropped row for a terminal: reasons, numbers, note, and its text."""
     more = [word for word in row["reasons"] or () if word != row["reason"]]
-    shown = {
+    fields = {
         "id": row["id"],
         "reason": row["reason"] + (f" (also {', '.join(more)})" if more else ""),
         "measured": ", ".join(map(str, row["measured"])),
@@ -124,10 +129,10 @@ def _told(row: query.DroppedRow, asked: Selection) -> str:
         "locator": row.get("locator"),
     }
     if row["row"] is None:
-        return brief(shown, TOLD)
-    if asked.paths:
-        return brief({**shown, **_paths([row["row"]], asked.paths)[0]}, TOLD)
-    return brief({**shown, "url": row["row"].get("url"), f"in {row['text_of']}": as_text(row["row"])}, TOLD)
+        return brief(fields, DROPPED_WIDTH)
+    if selection.paths:
+        return brief({**fields, **_paths([row["row"]], selection.paths)[0]}, DROPPED_WIDTH)
+    return brief({**fields, "url": row["row"].get("url"), f"in {row['text_of']}": as_text(row["row"])}, DROPPED_WIDTH)
 
 
 def _root_rows(root: str) -> Iterator[str]:

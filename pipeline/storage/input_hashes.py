@@ -1,7 +1,7 @@
 """Hashes of input files on local disks, remembered in the store that is made of them: a run with nothing to do reads no input.
 
 An entry counts while path, length, times of content and of status, and inode are what they were. The time of the status is set
-by the kernel alone, so that a program that puts the time of the content back is seen. A file that changed less than SETTLED
+by the kernel alone, so that a program that puts the time of the content back is seen. A file that changed less than UNCHANGED_FOR
 before it was hashed is not remembered: a further change might fall into the same tick of the clock. `maetdol verify` hashes
 every file anew. A page that is not what was written is no page: all files are hashed again.
 """
@@ -34,7 +34,7 @@ COLUMNS = pa.schema(
     ]
 )
 """`modified`, `changed`: st_mtime_ns and st_ctime_ns."""
-SETTLED = 2_000_000_000
+UNCHANGED_FOR = 2_000_000_000
 """Nanoseconds (2 s): the coarsest clock of a file system in use, that of FAT."""
 TASK_BYTES = 64 << 20
 """Bytes of files that one task hashes (64 MiB); a larger file is alone."""
@@ -65,9 +65,9 @@ class Hashed(NamedTuple):
     began: int
 
     @property
-    def settled(self) -> bool:
+    def is_unchanged(self) -> bool:
         """Had it lain unchanged for long enough to be remembered?"""
-        return max(self.mark.modified, self.mark.changed) < self.began - SETTLED
+        return max(self.mark.modified, self.mark.changed) < self.began - UNCHANGED_FOR
 
 
 def hashed(path: str) -> Hashed | None:
@@ -135,10 +135,10 @@ class InputHashes:
         return made.digest if made is not None else self._known.get(mark)
 
     def take(self, found: Iterable[Hashed]) -> None:
-        """Take in what tasks hashed, and write what is settled of the files that `peek` was asked for into the store."""
+        """Take in what tasks hashed, and write what is unchanged of the files that `peek` was asked for into the store."""
         self._new.update((made.mark, made) for made in found)
-        settled = {mark: made.digest for mark, made in self._new.items() if made.settled}
-        kept = {mark: digest for mark, digest in {**self._known, **settled}.items() if mark in self._seen}
+        unchanged = {mark: made.digest for mark, made in self._new.items() if made.is_unchanged}
+        kept = {mark: digest for mark, digest in {**self._known, **unchanged}.items() if mark in self._seen}
         if self._where is not None and kept != self._known:
             self._known = kept
             self._where.write(NAME, _page(kept))

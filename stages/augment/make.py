@@ -50,7 +50,7 @@ def make(stage: Augment, inputs: Inputs, sink: Store) -> list[Receipt]:
     done = {n: receipt for n, receipt in valid_receipts(sink, keys).items() if not receipt.notes.get("unfinished")}
     if len(done) == len(shards):
         return list(done.values())
-    given = [text for store, shard, _ in shards for row in store.read(shard).to_pylist() if (text := asked(row))]
+    given = [text for store, shard, _ in shards for row in store.read(shard).to_pylist() if (text := question_of(row))]
     gate = DiversityGate(stage.similarity)
     for text in given:
         gate.add(text)
@@ -63,7 +63,7 @@ def make(stage: Augment, inputs: Inputs, sink: Store) -> list[Receipt]:
             else:
                 for row in sink.read(number).to_pylist():
                     if (row["rule"] or "").startswith("augment."):
-                        gate.add(asked(row))
+                        gate.add(question_of(row))
     return [done[number] for number in keys]
 
 
@@ -75,7 +75,7 @@ def _journal(stage: Augment, sink: Store) -> str:
     return f"{sink.path.rstrip('/')}-teacher.jsonl"
 
 
-def asked(row: dict[str, Any]) -> str:
+def question_of(row: dict[str, Any]) -> str:
     """The instruction of a conversation of one turn; empty for others."""
     messages = row["messages"] or []
     return messages[0]["content"] if [m["role"] for m in messages] == ["user", "assistant"] else ""
@@ -103,7 +103,7 @@ def _shard(
 
 def _drawn(stage: Augment, rows: list[dict[str, Any]], given: list[str], seed: int) -> Iterator[Born]:
     for row in rows:
-        text, lang = asked(row), row["lang"]
+        text, lang = question_of(row), row["lang"]
         tooled = bool(row.get("tools")) or any(turn.get("tool_calls") for turn in row["messages"] or ())
         if not text or lang not in ("ko", "en") or len(text) > stage.max_instruction:
             continue
@@ -148,7 +148,7 @@ def _read(stage: Augment, item: Born, reply: Reply, gate: DiversityGate) -> None
         return
     pairs, _ = pairs_in(reply.text or "")
     item.instruction = pairs[0][0] if pairs and len(pairs) == 1 else ""
-    source = asked(item.parent)
+    source = question_of(item.parent)
     item.reason = fault_in(item.instruction, "-")
     if (
         item.reason is None

@@ -200,14 +200,14 @@ def _of_store(path: str, name: str) -> Iterator[Item]:
         for batch in store.batches(shard):
             for row in batch.to_pylist():
                 if "messages" in row:
-                    said = {
+                    by_role = {
                         role: [m["content"] for m in row["messages"] if m["role"] == role]
                         for role in ("user", "assistant")
                     }
-                    answer = (said["assistant"] or [""])[0]
+                    answer = (by_role["assistant"] or [""])[0]
                     yield Item(
                         f"{name}#{row['id']}",
-                        (said["user"] or [""])[0],
+                        (by_role["user"] or [""])[0],
                         "",
                         (answer,) if len(answer) <= 60 else (),
                         answer,

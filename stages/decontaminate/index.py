@@ -175,8 +175,10 @@ def build(found: list[Item], template_items: int) -> Index:
         windows += np.bincount(layer.part[np.repeat(~layer.template, np.diff(layer.bounds))], minlength=len(texts))
     needed = np.maximum(1, np.minimum(np.ceil(FEWEST * windows), ENOUGH)).astype(np.int64)
     needed[loads < 2 * WEIGHT] = 1  # one edit may leave no more of a short part
-    asked = len(set(owners[(kinds == QUESTION) & (windows > 0)].tolist()))
-    return Index(found, owners, kinds, [marks(text) for text in texts], loads, needed, layers, len(found) - asked)
+    with_question = len(set(owners[(kinds == QUESTION) & (windows > 0)].tolist()))
+    return Index(
+        found, owners, kinds, [marks(text) for text in texts], loads, needed, layers, len(found) - with_question
+    )
 
 
 def _layer(texts: list[str], numbers: np.ndarray, size: int, wordings: np.ndarray, template_items: int) -> Layer:

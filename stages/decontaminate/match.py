@@ -17,8 +17,8 @@ from pipeline.unicode import compared
 from stages.decontaminate.index import QUESTION, Hits, Index, Templates
 from stages.decontaminate.windows import WEIGHT, Location, locate, marks, weights
 
-ANSWERED, ASKED, QUOTED, TEMPLATE = "answered", "question", "quoted", "template"
-TIERS = (ANSWERED, ASKED, QUOTED, TEMPLATE)
+ANSWERED, QUESTION_FOUND, QUOTED, TEMPLATE = "answered", "question", "quoted", "template"
+TIERS = (ANSWERED, QUESTION_FOUND, QUOTED, TEMPLATE)
 """Question and answer together; the question alone; public text an item quotes or its worked solution alone; what many items share."""
 NO_ITEM = -1
 TEMPLATE_RUN = 2 * WEIGHT
@@ -149,7 +149,7 @@ def _evaluated(index: Index, item: int, chains: dict[int, Chain], text: str, nee
             if alone and answer or _together(load, location.share, answer, needs.coverage):
                 return Match(item, ANSWERED, location.start, location.end, round(location.share, 3))
             if alone:
-                return Match(item, ASKED, location.start, location.end, round(location.share, 3))
+                return Match(item, QUESTION_FOUND, location.start, location.end, round(location.share, 3))
     others = [chain for kind, chain in chains.items() if kind != QUESTION]
     locations = {chain: _located(index, chain, text) for chain in others if index.weight[chain.part] >= MIDDLE}
     good = [

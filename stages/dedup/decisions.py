@@ -186,11 +186,11 @@ def _consolidate(task: PassTask) -> Receipt:
     base = parts[0].first
     found = run.decisions(before).of(base, sum(part.rows for part in parts))
     docs = np.arange(base, base + len(found.reason))
-    told = ~found.kept | (found.duplicate_of != docs) | (found.members > 1) | (found.left > 0)
+    changed = ~found.kept | (found.duplicate_of != docs) | (found.members > 1) | (found.left > 0)
 
     def pieces() -> Iterator[tuple[int, pa.Table]]:
         for number, part in zip(run.corpus.groups(GROUP_ROWS)[task.number], parts):
-            at = np.flatnonzero(told[part.first - base : part.first - base + part.rows]) + (part.first - base)
+            at = np.flatnonzero(changed[part.first - base : part.first - base + part.rows]) + (part.first - base)
             if len(at):
                 yield number, blocks(doc=docs[at], **{name: values[at] for name, values in found._asdict().items()})
 
@@ -203,9 +203,9 @@ def _consolidate(task: PassTask) -> Receipt:
 def decided(store: Store, shard: int, number: int, part: InputPart) -> Decision:
     """What became of the documents of part `number`, out of shard `shard` of the pass `decided`."""
     rows = piece(store, shard, number)
-    told = {name: column(rows, name) for name in rows.column_names}
-    found = Decision.none(part.first, part.rows, told["kept_id"].dtype.itemsize)
-    at = told.pop("doc") - part.first
-    for name, values in told.items():
+    columns = {name: column(rows, name) for name in rows.column_names}
+    found = Decision.none(part.first, part.rows, columns["kept_id"].dtype.itemsize)
+    at = columns.pop("doc") - part.first
+    for name, values in columns.items():
         getattr(found, name)[at] = values
     return found

@@ -56,11 +56,11 @@ def card(stores: list[Store]) -> list[str]:
         manifest = store.require()
         options = manifest.get("identity", {}).get("options", {}).get("keyed", {})
         gone = manifest["reasons"]
-        told = ", ".join(f"`{reason}` {count:,}" for reason, count in gone.items()) or "none"
+        reasons = ", ".join(f"`{reason}` {count:,}" for reason, count in gone.items()) or "none"
         limit = (
             f" (threshold {options['threshold']}, kept: {options['keep']})"
             if {"threshold", "keep"} <= set(options)
             else ""
         )
-        lines.append(f"{store.name}{limit}: {sum(gone.values()):,} rows removed; {told}.")
+        lines.append(f"{store.name}{limit}: {sum(gone.values()):,} rows removed; {reasons}.")
     return lines

@@ -24,22 +24,22 @@ def near_share(sft: list[Store], drafts: Store, shards: list[int], drop: dict[st
     """Share of the prompts that stand in the SFT store or have a near-copy there."""
     from stages.dpo.near import near_copies
 
-    asked = {row["prompt_hash"]: row for row in _kept(drafts, shards, drop, ("prompt_hash", "prompt", "in_sft"))}
+    prompts = {row["prompt_hash"]: row for row in _kept(drafts, shards, drop, ("prompt_hash", "prompt", "in_sft"))}
     others = (
-        first_asked(messages)
+        first_question(messages)
         for store in sft
         for shard in store.shards()
         for batch in store.batches(shard)
         for messages in batch.column("messages").to_pylist()
         if messages
     )
-    if not asked:
+    if not prompts:
         return None
-    near = near_copies([first_asked(row["prompt"]) for row in asked.values()], others)
-    return sum(bool(hit or row["in_sft"]) for hit, row in zip(near, asked.values())) / len(asked)
+    near = near_copies([first_question(row["prompt"]) for row in prompts.values()], others)
+    return sum(bool(hit or row["in_sft"]) for hit, row in zip(near, prompts.values())) / len(prompts)
 
 
-def first_asked(messages: list[dict[str, Any]]) -> str:
+def first_question(messages: list[dict[str, Any]]) -> str:
     """The text of the first user message, which a prompt is known by."""
     return next((message["content"] or "" for message in messages if message["role"] == "user"), "")
 

@@ -69,10 +69,10 @@ def make(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         answers["strong"] = student.answer(plan.prompts, stage, inputs, sink, pool, "strong", many)
     drafts = sink.sub(DRAFTS)
     with ExitStack() as held:
-        asked = Teachers(stage, sink, held, inputs.one("reward"))
+        teachers = Teachers(stage, sink, held, inputs.one("reward"))
         for shard in plan.shards:
-            draft_shard(stage, inputs, plan, shard, answers, drafts, asked)
-    return finish(stage, inputs, plan, sink, drafts, keys, asked.notes())
+            draft_shard(stage, inputs, plan, shard, answers, drafts, teachers)
+    return finish(stage, inputs, plan, sink, drafts, keys, teachers.notes())
 
 
 def asks_strong(stage: Any) -> bool:
@@ -191,7 +191,7 @@ def draft_shard(
     shard: Shard,
     answers: dict[str, Store],
     drafts: Store,
-    asked: Teachers,
+    teachers: Teachers,
 ) -> None:
     """The pass of one shard: its pairs that stand the checks, unless they are there already under their key."""
     chosen = digest(shard.reasons)
@@ -208,7 +208,7 @@ def draft_shard(
         else:
             dropped.append(pairs.Dropped(row["id"], (why,)))
     given = {who: student.answers_of(store, shard.first, shard.last) for who, store in answers.items()}
-    found = candidates(stage, chats, given, asked)
+    found = candidates(stage, chats, given, teachers)
     waiting = sum(side.unfinished and "teacher.budget" not in side.reasons for side in found)
     if waiting:
         raise WorkError(
@@ -220,15 +220,17 @@ def draft_shard(
 
 
 def candidates(
-    stage: Any, chats: list[ChatRow], answers: dict[str, dict[str, list[dict[str, Any]]]], asked: Teachers
+    stage: Any, chats: list[ChatRow], answers: dict[str, dict[str, list[dict[str, Any]]]], teachers: Teachers
 ) -> list[Side]:
     """Every candidate pair of a shard, checked, scored and judged. `answers` are by who gave them, then by chat."""
     limits = Limits(stage.similarity_min, stage.similarity_max, stage.length_ratio, stage.same_language, stage.refusals)
     if stage.method == "best_of_n":
         mine = {chat.id: {who: some.get(chat.id, []) for who, some in answers.items()} for chat in chats}
-        return sides.best_and_worst(asked.scores, chats, mine, stage.candidates, limits, stage.truncated, stage.margin)
+        return sides.best_and_worst(
+            teachers.scores, chats, mine, stage.candidates, limits, stage.truncated, stage.margin
+        )
     replies = (
-        sides.teacher_replies(chats, asked.teacher, stage.teacher_sampling)
+        sides.teacher_replies(chats, teachers.teacher, stage.teacher_sampling)
         if stage.method == "teacher_vs_student"
         else {}
     )
@@ -249,9 +251,9 @@ def candidates(
             facts["teacher_licence"] = stage.teacher.licence
         chosen = (reply.text or "").strip() if reply is not None else chat.label
         found += sides.against_student(chat, given, chosen, facts, limits, stage.truncated, stage.match_length)
-    if asked.reward is not None:
-        found = sides.rewarded(asked.rewards, found, stage.margin_min, stage.margin_max)
-    return sides.compared(asked.judge, found) if asked.judge is not None else found
+    if teachers.reward is not None:
+        found = sides.rewarded(teachers.rewards, found, stage.margin_min, stage.margin_max)
+    return sides.compared(teachers.judge, found) if teachers.judge is not None else found
 
 
 def finish(

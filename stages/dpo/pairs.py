@@ -174,13 +174,13 @@ def without_dropped(table: pa.Table, ledger: pa.Table, drop: dict[str, str]) -> 
     kept = table.filter(pa.array(np.asarray([name not in drop for name in table["id"].to_pylist()], dtype=bool)))
     entries = ledger.select(["id", "out", "reasons", "note", *METRICS]).to_pylist()
     alive = {entry["id"] for entry in entries if entry["out"] is not None and entry["out"] not in drop}
-    out, told = [], set()
+    out, reported = [], set()
     for entry in entries:
         why = drop.get(entry["out"]) if entry["out"] is not None else None
         if why is None:
             out.append(entry)
-        elif entry["id"] not in alive and entry["id"] not in told:
-            told.add(entry["id"])
+        elif entry["id"] not in alive and entry["id"] not in reported:
+            reported.add(entry["id"])
             out.append({**entry, "out": None, "reasons": [why]})
     return kept.select(PAIR.names), ledger_of(out)
 

@@ -49,26 +49,26 @@ def section(stores: list[Store], samples: Samples) -> str:
 def _bias(store: Store) -> str:
     """How the sides are told apart, the overlap as measured, and what is to be known of the judge; facts of the whole store."""
     notes = next((receipt.notes for receipt in receipts_of(store) if "sides" in receipt.notes), {})
-    told = []
+    sentences = []
     if overlap := notes.get("sft_overlap"):
         near = overlap["share_with_near_copies"]
-        told.append(
+        sentences.append(
             f"asked for {overlap['asked']}, measured {overlap['share']:.3f} of {number(overlap['prompts'])} prompts in the SFT set"
             + (f", {near:.3f} with near-copies" if near is not None else "")
             if overlap["share"] is not None
             else "no prompts are left"
         )
     if sides := notes.get("sides"):
-        told.append(
+        sentences.append(
             f"a probe of fifty steps tells the sides apart in {100 * sides['probe_accuracy']:.0f}% of the cases, length alone in {100 * sides['length_accuracy']:.0f}%"
         )
-        told += [f"<strong>{escape(sides['warning'])}</strong>"] if "warning" in sides else []
+        sentences += [f"<strong>{escape(sides['warning'])}</strong>"] if "warning" in sides else []
     if judge := notes.get("judge"):
-        told.append(
+        sentences.append(
             f"the judge compared {number(judge['judged'])} pairs: {number(judge['ties'])} ties, {number(judge['flips'])} decided by position "
             f"(flip rate {judge.get('flip_rate', '?')}), {number(judge['unparsed'])} unparsed; correlation of verdict and length {judge['length_correlation']}"
         )
-    return f'<p class="soft">{"; ".join(told)}.</p>' if told else ""
+    return f'<p class="soft">{"; ".join(sentences)}.</p>' if sentences else ""
 
 
 def _lengths(column: pa.ChunkedArray) -> np.ndarray:

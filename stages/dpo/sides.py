@@ -215,7 +215,7 @@ def best_and_worst(
     return [_ranked(chat, *pools[chat.id], scores, limits, margin) for chat in chats]
 
 
-def judged(judge: PairJudge, asked: list[tuple[ChatRow, ScoredAnswer]]) -> Scores:
+def judged(judge: PairJudge, candidates: list[tuple[ChatRow, ScoredAnswer]]) -> Scores:
     """A judge's scores; the label is shown to it as reference, except of itself."""
     items = [
         Comparison(
@@ -228,7 +228,7 @@ def judged(judge: PairJudge, asked: list[tuple[ChatRow, ScoredAnswer]]) -> Score
             chat.row["url"] or "",
             chat.row["doc_id"] or "",
         )
-        for chat, one in asked
+        for chat, one in candidates
     ]
     return {name: (score, reason) for name, score, reason in judge.score(items)}
 
@@ -267,14 +267,14 @@ def rewarded(
 ) -> list[Side]:
     """The same candidates, those that stood so far with the rewards of both sides, and whether their difference is in the band."""
     survivors = [n for n, side in enumerate(sides) if not side.reasons]
-    said = [
+    conversations = [
         [*sides[n].chat.prompt, {"role": "assistant", "content": text}]
         for n in survivors
         for text in (sides[n].chosen, sides[n].rejected)
     ]
     values = (
-        [float(value) for value in score(said, [sides[n].chat.tools for n in survivors for _ in range(2)])]
-        if said
+        [float(value) for value in score(conversations, [sides[n].chat.tools for n in survivors for _ in range(2)])]
+        if conversations
         else []
     )
     done = list(sides)

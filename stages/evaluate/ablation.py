@@ -169,13 +169,13 @@ def set_apart(second: Recipe) -> Recipe:
     return replace(second, steps=second.steps[: names.index("measured") + 1])
 
 
-def key(recipe: Recipe, measured: dict[str, list[Store]], kept_in: Sequence[Store], told: dict[str, Any]) -> str:
+def key(recipe: Recipe, measured: dict[str, list[Store]], kept_in: Sequence[Store], settings: dict[str, Any]) -> str:
     """What the table, the plot and the numbers are made of: every measuring by key and content, and how it is `told`."""
     receipts = {name: [store.receipt(ARTEFACT) for store in stores] for name, stores in measured.items()}
     proofs = {name: [[one.key, one.content_hash] for one in found] for name, found in receipts.items()}  # type: ignore[union-attr]
     kept = [store.content_hash for store in kept_in]
     return digest(
-        {"version": VERSION, "recipe": recipe.name, "seed": recipe.seed, "measured": proofs, "kept": kept, **told}
+        {"version": VERSION, "recipe": recipe.name, "seed": recipe.seed, "measured": proofs, "kept": kept, **settings}
     )
 
 

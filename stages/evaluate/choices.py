@@ -65,8 +65,8 @@ def prompts(choices: Choices) -> list[str]:
     for number, question in enumerate(choices.questions):
         rng = np.random.default_rng(int(_hash(question), 16))
         others = (choices.questions[n] for n in rng.permutation(len(choices.questions)) if n != number)
-        shown = [one for one in others if one.prompt != question.prompt][: choices.shots]
-        made.append("\n\n".join([*(one.prompt + one.answers[one.right] for one in shown), question.prompt]))
+        examples = [one for one in others if one.prompt != question.prompt][: choices.shots]
+        made.append("\n\n".join([*(one.prompt + one.answers[one.right] for one in examples), question.prompt]))
     return made
 
 
@@ -109,9 +109,9 @@ def _row(context: np.ndarray, answer: np.ndarray, bos: int | None, width: int) -
     tokens = np.concatenate([np.asarray(front, np.int32), context[max(0, len(context) - room) :], answer]).astype(
         np.int32
     )
-    asked = np.zeros(len(tokens), dtype=bool)
-    asked[len(tokens) - len(answer) :] = True
-    return join([segment(tokens, asked)]), len(context) <= room
+    scored = np.zeros(len(tokens), dtype=bool)
+    scored[len(tokens) - len(answer) :] = True
+    return join([segment(tokens, scored)]), len(context) <= room
 
 
 def _alike(sums: np.ndarray, choices: Choices) -> np.ndarray:

@@ -134,18 +134,18 @@ class Ablate(WithProxies):
             variant.name: [second.store(ablation.measurement(variant, seed)) for seed in range(1, self.seeds + 1)]
             for variant in variants
         }
-        told = {
+        settings = {
             "on": on,
             "options": self.model_dump(mode="json", exclude={"recipe", "set", "dry_run", "pool", "workers"}),
         }
-        key = ablation.key(recipe, measured, kept_in, {**told, "variants": variants})
+        key = ablation.key(recipe, measured, kept_in, {**settings, "variants": variants})
         text = ablation_page.valid_page(ablation.folder(recipe), key)
         if text is not None:
             print(f"{text}{second.name}: nothing to do, all {len(second.steps)} steps and the table are up to date")
             return 0
         found = proxies.read(measured, held)
         report = {
-            "format": ablation_page.FORMAT, "recipe": recipe.name, "seeds": self.seeds, "documents": len(held.rows), **told,
+            "format": ablation_page.FORMAT, "recipe": recipe.name, "seeds": self.seeds, "documents": len(held.rows), **settings,
             "variants": [ablation.facts(variant, second, self.seeds) for variant in variants],
             "measures": proxies.compare(found, variants[0].name, self.bootstrap, recipe.seed),
         }  # fmt: skip

@@ -126,14 +126,18 @@ def _joined(row: Row, field: str) -> str:
 
 
 def _foundry(row: Row) -> tuple[str, tuple[str, ...], int]:
-    asked = _text(row, "query")
-    return asked + ("\nAnswer:" if asked.startswith("Question:") else ""), _listed(row, "choices"), _number(row, "gold")
+    question = _text(row, "query")
+    return (
+        question + ("\nAnswer:" if question.startswith("Question:") else ""),
+        _listed(row, "choices"),
+        _number(row, "gold"),
+    )
 
 
 def _arc(row: Row) -> tuple[str, tuple[str, ...], int]:
-    asked, given = row["question"], row.get("choices")
-    if isinstance(asked, Mapping):
-        asked, given = asked.get("stem"), asked.get("choices")
+    question, given = row["question"], row.get("choices")
+    if isinstance(question, Mapping):
+        question, given = question.get("stem"), question.get("choices")
     try:
         if isinstance(given, Mapping):
             texts, labels = list(given["text"]), list(given["label"])
@@ -141,11 +145,11 @@ def _arc(row: Row) -> tuple[str, tuple[str, ...], int]:
             texts, labels = [one["text"] for one in given], [one["label"] for one in given]  # type: ignore[union-attr]
     except (TypeError, KeyError):
         raise Unfit("choices have no text and label") from None
-    if not isinstance(asked, str):
+    if not isinstance(question, str):
         raise Unfit("the question has no text")
     if len(texts) != len(labels) or row["answerKey"] not in labels:
         raise Unfit(f"answerKey {row['answerKey']!r} is none of the labels {', '.join(map(str, labels))}")
-    return f"Question: {asked}\nAnswer:", tuple(f" {text}" for text in texts), labels.index(row["answerKey"])
+    return f"Question: {question}\nAnswer:", tuple(f" {text}" for text in texts), labels.index(row["answerKey"])
 
 
 FOUR = ("1", "2", "3", "4")

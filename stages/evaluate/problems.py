@@ -13,7 +13,7 @@ import numpy as np
 
 from pipeline.errors import SourceError, UsageError
 from pipeline.table_files import rows_in
-from stages.models.number_said import plain, said
+from stages.models.final_number import number_of, plain
 
 
 class Problem(NamedTuple):
@@ -70,23 +70,23 @@ def _problem(row: dict[str, Any]) -> Problem | None:
 
 def prompts(problems: Problems) -> tuple[list[str], list[Problem]]:
     """A prompt per problem asked; the first `shots` problems are the examples and are not asked."""
-    examples, asked = problems.problems[: problems.shots], problems.problems[problems.shots :]
+    examples, questions = problems.problems[: problems.shots], problems.problems[problems.shots :]
     front = "".join(f"Question: {one.question}\nAnswer: {one.worked}\n\n" for one in examples)
-    return [f"{front}Question: {one.question}\nAnswer:" for one in asked], asked
+    return [f"{front}Question: {one.question}\nAnswer:" for one in questions], questions
 
 
 def solved(generator: Any, problems: Problems, max_new_tokens: int) -> tuple[np.ndarray, list[str]]:
     """Per problem asked: 1 where the number is right, else 0; and what was written."""
     from stages.models.inference.generate import SamplingParams
 
-    texts, asked = prompts(problems)
+    texts, questions = prompts(problems)
     made = [
         answers[0].text
         for answers in generator.complete(texts, SamplingParams(max_new_tokens, stop=("\n\n", "Question:")))
     ]
-    return scores(made, asked), made
+    return scores(made, questions), made
 
 
-def scores(made: Sequence[str], asked: Sequence[Problem]) -> np.ndarray:
+def scores(made: Sequence[str], questions: Sequence[Problem]) -> np.ndarray:
     """1 where the number written is the right one."""
-    return np.asarray([float(said(text) == one.answer != "") for text, one in zip(made, asked)])
+    return np.asarray([float(number_of(text) == one.answer != "") for text, one in zip(made, questions)])

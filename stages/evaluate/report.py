@@ -65,9 +65,9 @@ def _generations(report: dict[str, Any], samples: Samples) -> str:
     models = report.get("models", [])
     prompts = list(dict.fromkeys(g["prompt"] for model in models for g in model.get("generations", [])))
     for prompt in prompts:
-        said = [
+        columns = [
             next((g["text"] for g in model.get("generations", []) if g["prompt"] == prompt), "") for model in models
         ]
-        body.append(samples.show([prompt, *said]))
+        body.append(samples.show([prompt, *columns]))
     head = ["prompt", *(escape(str(model.get("name"))) for model in models)]
     return f"<details open><summary>what each model writes</summary>{table(head, body)}</details>" if body else ""

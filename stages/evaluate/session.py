@@ -19,7 +19,7 @@ from pipeline.engine.stage import versions
 from pipeline.errors import UsageError
 from pipeline.storage.ledger import Ledger, Receipt
 from pipeline.storage.store import ARTEFACT, Store
-from stages.evaluate import asked, intervals
+from stages.evaluate import answered, intervals
 from stages.evaluate import drawn as drawing
 from stages.evaluate import measure as m
 from stages.models.chat.template_lock import check_lock
@@ -52,7 +52,7 @@ class Subject:
     """Measure -> (numerator, denominator) per row."""
     preferences: Any = None
     generations: list[dict[str, Any]] = field(default_factory=list)
-    asked: dict[str, Any] = field(default_factory=dict)
+    answered: dict[str, Any] = field(default_factory=dict)
     """Particulars of choices, problems and the judge."""
 
     @property
@@ -82,7 +82,7 @@ def measure_all(job: Any) -> Receipt:
             guess = _measure(stage, subject, below(subject, subjects[:at_subject]), rows, refused, device, guess)
     if stage.judge is not None:
         with closing(open_teacher(stage.judge, f"{job.sink.path.rstrip('/')}-judge.jsonl")) as teacher:
-            asked.judge_all(PairJudge(teacher), [subject for subject in subjects if not subject.untrained], below)
+            answered.judge_all(PairJudge(teacher), [subject for subject in subjects if not subject.untrained], below)
     report = compose(stage, subjects, shares, guess, inputs.seed)
     ledger = Ledger.concat(found.ledger(refused[shape]) for shape, found in rows.items() if found.ids)
     with tempfile.TemporaryDirectory(prefix="maetdol-evaluate-") as folder:
@@ -160,11 +160,11 @@ def _measure(
         }
         _put_bits(subject, m.bits(reader, documents), documents)
     if stage.choices:
-        asked.put_choices(stage, subject, reader, Encoder(folder), width)
+        answered.put_choices(stage, subject, reader, Encoder(folder), width)
     if subject.untrained:
         return guess
     if stage.problems:
-        asked.put_problems(
+        answered.put_problems(
             stage, subject, Generator.around(model, subject.chain, threads=stage.threads, batch=stage.batch)
         )
     if rows["CHAT"].rows:
@@ -283,7 +283,7 @@ def compose(stage: Any, subjects: Sequence[Subject], shares: dict[str, float], g
                 "intervals": bounds,
                 "counts": _counts(subject),
                 "generations": subject.generations,
-                **subject.asked,
+                **subject.answered,
             }
         )
     return {"format": FORMAT, "holdout": shares, "models": models, "comparisons": _comparisons(stage, subjects, seed)}
@@ -297,7 +297,7 @@ def numbers(subjects: Sequence[Subject], documents: Sequence[dict[str, Any]]) ->
             if name == "bits per byte":
                 found["documents"]["ids"], found["documents"]["bytes"] = [row["id"] for row in documents], over.tolist()
                 found["documents"]["bits"][subject.name] = [round(value, 4) for value in number.tolist()]
-            elif name.startswith("accuracy (") and name[10:-1] in subject.asked.get("choices", {}):
+            elif name.startswith("accuracy (") and name[10:-1] in subject.answered.get("choices", {}):
                 found["questions"].setdefault(name[10:-1], {})[subject.name] = number.astype(int).tolist()
     return found
 

@@ -137,19 +137,19 @@ def _shares(title: str, name: str, counts: dict[str, int], rows: int) -> str:
     if not counts or not rows:
         return ""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = ordered[:MOST_ROWS]
-    shown += (
+    counted = ordered[:MOST_ROWS]
+    counted += (
         [(f"{len(ordered) - MOST_ROWS} others", sum(n for _, n in ordered[MOST_ROWS:]))] if ordered[MOST_ROWS:] else []
     )
-    shown += [("not stated", rest)] if (rest := rows - sum(counts.values())) > 0 else []
+    counted += [("not stated", rest)] if (rest := rows - sum(counts.values())) > 0 else []
     return f"## {title}\n\n" + _table(
-        [name, "rows", "share"], [[w or "not stated", n, f"{n / rows:.2%}"] for w, n in shown]
+        [name, "rows", "share"], [[w or "not stated", n, f"{n / rows:.2%}"] for w, n in counted]
     )
 
 
 def _funnel(steps: list[Store]) -> str:
     """What went into each step and came out of it, why rows were dropped, and the limits that were set."""
-    rows, told = [], []
+    rows, texts = [], []
     for store in steps:
         manifest = store.require()
         into = sum(receipt.rows_in for receipt in receipts_of(store))
@@ -159,9 +159,9 @@ def _funnel(steps: list[Store]) -> str:
         words = [f"Dropped: {', '.join(f'`{word}` {n:,}' for word, n in reasons)}."] if reasons else []
         page = yaml.safe_dump(_bare(limits), allow_unicode=True, sort_keys=True, width=110).strip()
         words += [f"```yaml\n{page}\n```"] if limits else []
-        told += [f"### {store.name}\n\n" + "\n\n".join(words)] if words else []
+        texts += [f"### {store.name}\n\n" + "\n\n".join(words)] if words else []
     table = _table(["step", "stage", "rows in", "rows out", "dropped"], rows)
-    return "\n\n".join(["## How it was made", table, *told])
+    return "\n\n".join(["## How it was made", table, *texts])
 
 
 def _bare(value: Any) -> Any:

@@ -74,8 +74,8 @@ def held_rows(batch: pa.RecordBatch, shape: str | None, share: float) -> np.ndar
     if shape == "DOCUMENT":
         return held_out(document_keys(batch), share)
     if shape in ("CHAT", "PAIR"):
-        asked = batch.column("messages" if shape == "CHAT" else "prompt").to_pylist()
-        return held_out([prompt_key(messages) for messages in asked], share)
+        prompts = batch.column("messages" if shape == "CHAT" else "prompt").to_pylist()
+        return held_out([prompt_key(messages) for messages in prompts], share)
     raise UsageError("these rows do not say what is held out of training", "leave --part out, or pack them again")
 
 

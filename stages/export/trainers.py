@@ -41,8 +41,10 @@ def turns(messages: Messages) -> tuple[str, list[tuple[str, str | None]]]:
     system, rest = led(messages)
     if not rest or [message["role"] for message in rest] != [("user", "assistant")[n % 2] for n in range(len(rest))]:
         raise NoForm("export.turns")
-    said = [message["content"] for message in rest]
-    return system, [(said[n], said[n + 1] if n + 1 < len(said) else None) for n in range(0, len(said), 2)]
+    contents = [message["content"] for message in rest]
+    return system, [
+        (contents[n], contents[n + 1] if n + 1 < len(contents) else None) for n in range(0, len(contents), 2)
+    ]
 
 
 def led(messages: Messages) -> tuple[str, Messages]:
@@ -195,30 +197,30 @@ def _without_tools(row: Row) -> None:
 def alpaca_chat(row: Row) -> Iterator[Row]:
     _without_tools(row)
     learned(row["messages"])
-    system, said = turns(plain(row["messages"], thinks=True))
-    if said[-1][1] is None:
+    system, exchanges = turns(plain(row["messages"], thinks=True))
+    if exchanges[-1][1] is None:
         raise NoForm("export.turns")
     yield {
-        "instruction": said[-1][0],
+        "instruction": exchanges[-1][0],
         "input": "",
-        "output": said[-1][1],
+        "output": exchanges[-1][1],
         "system": system,
-        "history": [list(turn) for turn in said[:-1]],
+        "history": [list(turn) for turn in exchanges[:-1]],
     }
 
 
 def alpaca_pair(row: Row) -> Iterator[Row]:
     _without_tools(row)
-    system, said = turns(plain(row["prompt"], thinks=True))
-    if said[-1][1] is not None:
+    system, exchanges = turns(plain(row["prompt"], thinks=True))
+    if exchanges[-1][1] is not None:
         raise NoForm("export.turns")
     sides = {side: _plain(_one(row[side]), True)["content"] for side in ("chosen", "rejected")}
     yield {
-        "instruction": said[-1][0],
+        "instruction": exchanges[-1][0],
         "input": "",
         **sides,
         "system": system,
-        "history": [list(turn) for turn in said[:-1]],
+        "history": [list(turn) for turn in exchanges[:-1]],
     }
 
 
@@ -247,26 +249,26 @@ ASKING = ("human", "observation")
 def _conversation(messages: Messages) -> tuple[str, list[Row]]:
     """(system, turns). NoForm where asking and answering do not alternate."""
     system, rest = led(messages)
-    said = [_shared(turn) for turn in rest]
-    if not said or any((turn["from"] in ASKING) != (n % 2 == 0) for n, turn in enumerate(said)):
+    exchanges = [_shared(turn) for turn in rest]
+    if not exchanges or any((turn["from"] in ASKING) != (n % 2 == 0) for n, turn in enumerate(exchanges)):
         raise NoForm("export.turns")
-    return system, said
+    return system, exchanges
 
 
 def sharegpt_chat(row: Row) -> Iterator[Row]:
     learned(row["messages"])
-    system, said = _conversation(row["messages"])
-    if len(said) % 2:
+    system, exchanges = _conversation(row["messages"])
+    if len(exchanges) % 2:
         raise NoForm("export.turns")
-    yield {"conversations": said, "system": system, "tools": row.get("tools") or ""}
+    yield {"conversations": exchanges, "system": system, "tools": row.get("tools") or ""}
 
 
 def sharegpt_pair(row: Row) -> Iterator[Row]:
-    system, said = _conversation(row["prompt"])
-    if len(said) % 2 == 0:
+    system, exchanges = _conversation(row["prompt"])
+    if len(exchanges) % 2 == 0:
         raise NoForm("export.turns")
     yield {
-        "conversations": said,
+        "conversations": exchanges,
         **{side: _shared(_one(row[side])) for side in ("chosen", "rejected")},
         "system": system,
         "tools": row.get("tools") or "",
@@ -326,12 +328,12 @@ def axolotl_pair(row: Row) -> Iterator[Row]:
 
 def chatml_pair(row: Row) -> Iterator[Row]:
     _without_tools(row)
-    system, said = turns(plain(row["prompt"]))
-    if len(said) > 1:
+    system, exchanges = turns(plain(row["prompt"]))
+    if len(exchanges) > 1:
         raise NoForm("export.many_turns")
     yield {
         "system": system,
-        "prompt": said[0][0],
+        "prompt": exchanges[0][0],
         **{side: _plain(_one(row[side]), False)["content"] for side in ("chosen", "rejected")},
     }
 

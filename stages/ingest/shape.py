@@ -171,10 +171,10 @@ class Shaper:
 
     def _meet(self, given: labelled.Labelled, row: dict[str, Any], row_id: str, file: str) -> Iterator[Outcome]:
         """Pair a labelled answer with the earliest waiting one of the other label to the same prompt and tools."""
-        asked = json.dumps([given.prompt, given.tools], ensure_ascii=False)
-        others = self._waiting[not given.good, asked]
+        prompt = json.dumps([given.prompt, given.tools], ensure_ascii=False)
+        others = self._waiting[not given.good, prompt]
         if not others or others[0].given.answer == given.answer:
-            self._waiting[given.good, asked].append(Waiting(row_id, given, row))
+            self._waiting[given.good, prompt].append(Waiting(row_id, given, row))
             return
         mine, other = Waiting(row_id, given, row), others.popleft()
         good, bad = (mine, other) if given.good else (other, mine)

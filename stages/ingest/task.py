@@ -271,7 +271,7 @@ class _Parts:
         self.writer.expect(self.schema)
         self.kept = self.size = self.entries = 0
         self.kinds: Counter = Counter()
-        self.told: dict[str, Counter] = {
+        self.counts: dict[str, Counter] = {
             "charset": Counter(),
             "extractor": Counter(),
             "signals": Counter(),
@@ -281,11 +281,11 @@ class _Parts:
     def _count(self, values: dict[str, Any]) -> None:
         for entry in values.get("meta") or ():
             if entry["key"] in ("charset", "extractor"):
-                self.told[entry["key"]][entry["value"]] += 1
+                self.counts[entry["key"]][entry["value"]] += 1
         for signal in values.get("signals") or ():
-            self.told["signals"][signal] += 1
+            self.counts["signals"][signal] += 1
         for block in values.get("blocks") or ():
-            self.told["blocks"][block["kind"]] += 1
+            self.counts["blocks"][block["kind"]] += 1
 
     def _flush(self) -> None:
         batch, self.outcomes = batched(self.outcomes, self.schema)
@@ -306,7 +306,7 @@ class _Parts:
             "against": sorted(self.against),
             "records": dict(sorted(self.kinds.items())),
         }
-        notes |= {name: dict(sorted(count.items())) for name, count in self.told.items() if count}
+        notes |= {name: dict(sorted(count.items())) for name, count in self.counts.items() if count}
         self.done.append(self.writer.commit(notes=notes, versions=versions(self.task.options.needs())))
         self.writer = None
 
@@ -337,9 +337,9 @@ def _size(values: dict[str, Any]) -> int:
         blocks = values.get("blocks")
         return 3 * len(text) + (sum(len(block["text"]) for block in blocks) if blocks else 0)
     sides = [values.get(name) or () for name in ("messages", "prompt", "chosen", "rejected")]
-    said = sum(len(turn["content"]) + len(turn.get("reasoning") or "") for side in sides for turn in side)
+    written = sum(len(turn["content"]) + len(turn.get("reasoning") or "") for side in sides for turn in side)
     called = sum(len(call["arguments"]) for side in sides for turn in side for call in turn.get("tool_calls") or ())
-    return 3 * (said + called + len(values.get("tools") or ""))
+    return 3 * (written + called + len(values.get("tools") or ""))
 
 
 def ledger(outcomes: list[Outcome]) -> Iterator[pa.Table]:
@@ -350,14 +350,16 @@ def ledger(outcomes: list[Outcome]) -> Iterator[pa.Table]:
         by_metrics.setdefault(tuple(sorted(outcome.metrics)), []).append(outcome)
     for names, group in by_metrics.items():
         rows = [(row_id, outcome) for outcome in group for row_id in outcome.ids]
-        said = {name: masked([getattr(outcome, name) for _, outcome in rows]) for name in ("note", "source", "locator")}
+        texts = {
+            name: masked([getattr(outcome, name) for _, outcome in rows]) for name in ("note", "source", "locator")
+        }
         table = Ledger.rows(
             [row_id for row_id, _ in rows],
             out=[outcome.out for _, outcome in rows],
             reason=[outcome.reason for _, outcome in rows],
-            note=said["note"],
+            note=texts["note"],
             metrics={name: [outcome.metrics[name] for _, outcome in rows] for name in names},
         )
         for name in ("source", "locator"):
-            table = table.append_column(name, pa.array(said[name], STR))
+            table = table.append_column(name, pa.array(texts[name], STR))
         yield table

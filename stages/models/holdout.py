@@ -56,9 +56,9 @@ def prompt_key(messages: Sequence[dict[str, str]] | None) -> str:
     True
     """
     messages = messages or []
-    asked = next((m["content"] for m in messages if m["role"] == "user"), None)
-    if asked is None:
-        asked = messages[0]["content"] if messages else ""
-    folded = normalised("NFKC", asked or "").casefold()
+    question = next((m["content"] for m in messages if m["role"] == "user"), None)
+    if question is None:
+        question = messages[0]["content"] if messages else ""
+    folded = normalised("NFKC", question or "").casefold()
     kept = "".join(ch for ch in folded if ch.isalnum())
     return kept or folded

@@ -13,11 +13,11 @@ from pipeline.schema import TEXT_FIELDS, shape_of
 from stages.pii.json_text import JsonText
 from stages.text.encoding import valid_rows
 
-SAID = ("content", "reasoning", "name")
+MESSAGE_FIELDS = ("content", "reasoning", "name")
 PARTS = {
     "blocks": ("text",),
     "meta": ("value", "key"),
-    **dict.fromkeys(("messages", "prompt", "chosen", "rejected"), SAID),
+    **dict.fromkeys(("messages", "prompt", "chosen", "rejected"), MESSAGE_FIELDS),
 }
 """In a field that is a list of records, the parts that hold text; turns hold the arguments of their tool calls besides."""
 CALLED = "tool_calls[{}].arguments"

@@ -29,9 +29,9 @@ def card(stores: list[Store]) -> list[str]:
     for store in stores:
         found = sorted(noted(store, "entities").items(), key=lambda item: -item[1])
         options = store.require().get("identity", {}).get("options", {}).get("keyed", {})
-        told = ", ".join(f"{entity} {count:,}" for entity, count in found) or "nothing found"
+        counts = ", ".join(f"{entity} {count:,}" for entity, count in found) or "nothing found"
         action = f" (action: {options['action']})" if "action" in options else ""
-        lines.append(f"{store.name}{action}: {told}.")
+        lines.append(f"{store.name}{action}: {counts}.")
     return lines
 
 

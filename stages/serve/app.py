@@ -66,35 +66,35 @@ class ChatApi:
         self._let_in(request)
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise RequestFault(415, "send the request as application/json")
-        asked = read(await _body(request), self.name)
+        chat_request = read(await _body(request), self.name)
         events: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
         job = ChatJob(
-            [message.row() for message in asked.messages], asked.sampling(self.usual), asked.drawn_from(), asked.n,
-            lambda event: loop.call_soon_threadsafe(events.put_nowait, event), asked.schemas(),
+            [message.row() for message in chat_request.messages], chat_request.sampling(self.usual), chat_request.drawn_from(), chat_request.n,
+            lambda event: loop.call_soon_threadsafe(events.put_nowait, event), chat_request.schemas(),
         )  # fmt: skip
         if not self.worker.submit(job):
             raise RequestFault(429, "too many requests are waiting: try again later", "overloaded")
         head = {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": self.name}
         watch = asyncio.create_task(_gone(request, job, events))
         try:
-            if asked.stream:
+            if chat_request.stream:
                 first = _sound(await events.get())
-                body = self._streamed(first, events, job, head, asked)
+                body = self._streamed(first, events, job, head, chat_request)
                 return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-            said: list[list[SpokenPiece]] = [[] for _ in range(asked.n)]
+            pieces: list[list[SpokenPiece]] = [[] for _ in range(chat_request.n)]
             while not isinstance(event := _sound(await events.get()), list):
-                said[event[0]].append(event[1])
+                pieces[event[0]].append(event[1])
         finally:
             watch.cancel()
-        choices = [_choice(number, said[number], made) for number, made in enumerate(event)]
+        choices = [_choice(number, pieces[number], made) for number, made in enumerate(event)]
         return JSONResponse(head | {"object": "chat.completion", "choices": choices, "usage": _usage(event)})
 
     async def _streamed(
-        self, first: Any, events: asyncio.Queue, job: ChatJob, head: dict[str, Any], asked: ChatRequest
+        self, first: Any, events: asyncio.Queue, job: ChatJob, head: dict[str, Any], chat_request: ChatRequest
     ) -> AsyncIterator[bytes]:
         head = head | {"object": "chat.completion.chunk"}
-        usage = bool(asked.stream_options and asked.stream_options.include_usage)
+        usage = bool(chat_request.stream_options and chat_request.stream_options.include_usage)
         more = {"usage": None} if usage else {}
 
         def chunk(number: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
@@ -102,7 +102,7 @@ class ChatApi:
             return _event(head | {"choices": [choice]} | more)
 
         try:
-            for number in range(asked.n):
+            for number in range(chat_request.n):
                 yield chunk(number, {"role": "assistant", "content": ""})
             event = first
             while not isinstance(event, (list, Exception)):
@@ -131,8 +131,8 @@ class ChatApi:
 def _sound(event: Any) -> Any:
     """An event of a job; RequestFault for one that failed."""
     if isinstance(event, Exception):
-        status, told = _error(event)
-        raise RequestFault(status, told["message"], told["code"])
+        status, error = _error(event)
+        raise RequestFault(status, error["message"], error["code"])
     return event
 
 
@@ -154,16 +154,16 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _choice(number: int, said: list[SpokenPiece], made: Generation) -> dict[str, Any]:
-    reasoning = "".join(piece.text for piece in said if piece.thought).strip()
-    message = {"role": "assistant", "content": "".join(piece.text for piece in said if not piece.thought)}
+def _choice(number: int, pieces: list[SpokenPiece], made: Generation) -> dict[str, Any]:
+    reasoning = "".join(piece.text for piece in pieces if piece.thought).strip()
+    message = {"role": "assistant", "content": "".join(piece.text for piece in pieces if not piece.thought)}
     message |= {"reasoning_content": reasoning} if reasoning else {}
     return {"index": number, "message": message, "finish_reason": made.finish, "logprobs": None}
 
 
 def _usage(answers: list[Generation]) -> dict[str, int]:
-    asked, made = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
-    return {"prompt_tokens": asked, "completion_tokens": made, "total_tokens": asked + made}
+    chat_request, made = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
+    return {"prompt_tokens": chat_request, "completion_tokens": made, "total_tokens": chat_request + made}
 
 
 def _event(value: dict[str, Any]) -> bytes:
@@ -178,9 +178,9 @@ def _error(fault: Exception) -> tuple[int, dict[str, Any]]:
 
 
 async def refused(request: Request, fault: Exception) -> Response:
-    status, told = _error(fault)
+    status, error = _error(fault)
     headers = {"Retry-After": "1"} if status in LATER else {}
-    return JSONResponse({"error": told}, status_code=status, headers=headers)
+    return JSONResponse({"error": error}, status_code=status, headers=headers)
 
 
 def listening(host: str, port: int) -> socket.socket:

@@ -36,41 +36,41 @@ class Dialogue:
         """Forget all turns; the system turn stays."""
         self.turns = []
 
-    def ask(self, question: str, told: Callable[[SpokenPiece], None]) -> AnsweredTurn:
+    def ask(self, question: str, on_piece: Callable[[SpokenPiece], None]) -> AnsweredTurn:
         """Ask, and hand every piece of the answer on. WorkError, and nothing is kept, where the question cannot be asked."""
-        asked = {"role": "user", "content": question}
-        first, shown = self._shown(asked)
-        part = Parting(opens_thinking(self.generator, shown))
-        said: list[SpokenPiece] = []
+        user_turn = {"role": "user", "content": question}
+        first, messages = self._within_context(user_turn)
+        part = Parting(opens_thinking(self.generator, messages))
+        pieces: list[SpokenPiece] = []
 
         def hear(_: int, __: int, text: str) -> bool:
             for piece in part.add(text):
-                said.append(piece)
-                told(piece)
+                pieces.append(piece)
+                on_piece(piece)
             return True
 
-        made = self.generator.chat([shown], self.sampling, told=hear)[0][0]
+        made = self.generator.chat([messages], self.sampling, on_text=hear)[0][0]
         for piece in part.add("", last=True):
-            said.append(piece)
-            told(piece)
-        answer, reasoning = ("".join(p.text for p in said if p.thought is kind).strip() for kind in (False, True))
+            pieces.append(piece)
+            on_piece(piece)
+        answer, reasoning = ("".join(p.text for p in pieces if p.thought is kind).strip() for kind in (False, True))
         answered = {"role": "assistant", "content": answer, "reasoning": reasoning or None}
         kept = self._keepable(answered)
         if kept:
-            self.turns = [*self.turns[first:], asked, answered]
+            self.turns = [*self.turns[first:], user_turn, answered]
         return AnsweredTurn(answer, reasoning, made.finish, first, kept)
 
-    def _shown(self, asked: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+    def _within_context(self, user_turn: dict[str, Any]) -> tuple[int, list[dict[str, Any]]]:
         """The messages the model is shown, and how many turns at the beginning are not among them: questions go with their answers."""
         above = [{"role": "system", "content": self.system}] if self.system.strip() else []
         for first in range(0, len(self.turns) + 1, 2):
-            shown = [*above, *self.turns[first:], asked]
+            messages = [*above, *self.turns[first:], user_turn]
             try:
-                size = len(self.generator.chat_template.prompt(shown))
+                size = len(self.generator.chat_template.prompt(messages))
             except ChatFault as fault:
                 raise WorkError(WHY.get(fault.reason, fault.reason), HINTS.get(fault.reason, "ask otherwise")) from None
             if size < self.generator.context:
-                return first, shown
+                return first, messages
         raise WorkError(
             f"the question does not fit the model's context of {self.generator.context:,} tokens",
             "ask a shorter one, or shorten the system turn",

@@ -126,14 +126,14 @@ class ChatRequest(BaseModel):
         stop = [self.stop] if isinstance(self.stop, str) else self.stop or []
         if len(stop) > STOPS or not all(stop):
             raise RequestFault(400, f"stop takes up to {STOPS} strings, none of them empty")
-        asked = {
+        limits = {
             "max_new_tokens": self.max_completion_tokens or self.max_tokens,
             "temperature": self.temperature,
             "top_p": self.top_p,
             "frequency_penalty": self.frequency_penalty,
             "presence_penalty": self.presence_penalty,
         }
-        given = {name: value for name, value in asked.items() if value is not None}
+        given = {name: value for name, value in limits.items() if value is not None}
         return usual._replace(stop=tuple(stop), seed=0, **given)
 
     def schemas(self) -> str | None:
@@ -157,12 +157,14 @@ def read(body: bytes, name: str) -> ChatRequest:
     except (ValueError, RecursionError):
         raise RequestFault(400, "the body is not JSON") from None
     try:
-        asked = ChatRequest.model_validate(found)
+        chat_request = ChatRequest.model_validate(found)
     except ValidationError as fault:
         first = fault.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"][:4])
         what = "is not supported here" if first["type"] == "extra_forbidden" else first["msg"]
         raise RequestFault(400, f"{where}: {what}" if where else what) from None
-    if asked.model not in ("", name):
-        raise RequestFault(404, f"the model {asked.model[:200]!r} is not served here; {name!r} is", "model_not_found")
-    return asked
+    if chat_request.model not in ("", name):
+        raise RequestFault(
+            404, f"the model {chat_request.model[:200]!r} is not served here; {name!r} is", "model_not_found"
+        )
+    return chat_request

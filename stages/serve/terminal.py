@@ -22,8 +22,8 @@ DIM, PLAIN = "\x1b[2m", "\x1b[0m"
 class Terminal:
     """A dialogue as lines of text: answers go to `out`, notes to `notes`. `told`: what is said in the user's language (`words`)."""
 
-    def __init__(self, dialogue: Dialogue, told: dict[str, str], out: TextIO, notes: TextIO, reasoning: bool):
-        self.dialogue, self.told, self.out, self.notes, self.reasoning = dialogue, told, out, notes, reasoning
+    def __init__(self, dialogue: Dialogue, texts: dict[str, str], out: TextIO, notes: TextIO, reasoning: bool):
+        self.dialogue, self.texts, self.out, self.notes, self.reasoning = dialogue, texts, out, notes, reasoning
         self.colours = out.isatty()
 
     def converse(self, read: Callable[[str], str], model: str) -> None:
@@ -31,12 +31,12 @@ class Terminal:
         self._note("hello", model=model, context=f"{self.dialogue.generator.context:,}")
         while True:
             try:
-                line = read(self.told["you"])
+                line = read(self.texts["you"])
             except (EOFError, KeyboardInterrupt):
                 self.out.write("\n")
                 return
             try:
-                if not self.obey(line, self.told["model"]):
+                if not self.obey(line, self.texts["model"]):
                     return
             except KeyboardInterrupt:
                 if stop.exit_code() != INTERRUPTED:
@@ -89,7 +89,7 @@ class Terminal:
         self.out.flush()
 
     def _note(self, what: str, **values: object) -> None:
-        self.notes.write(escaped(self.told[what].format(**values) + "\n", lines=True))
+        self.notes.write(escaped(self.texts[what].format(**values) + "\n", lines=True))
         self.notes.flush()
 
 

@@ -102,13 +102,13 @@ class ChatWorker(threading.Thread):
         self._turn_away(self._next)
 
     def _answers(self, ready: list[ChatJob]) -> list[list[Generation]]:
-        asked, seeds = [one.messages for one in ready], [one.seed for one in ready]
+        prompts, seeds = [one.messages for one in ready], [one.seed for one in ready]
 
-        def told(row: int, sample: int, text: str) -> bool:
+        def on_text(row: int, sample: int, text: str) -> bool:
             return ready[row].hear(sample, text)
 
         tools = [one.tools for one in ready]
-        return self.generator.chat(asked, ready[0].sampling, ready[0].n, tools, told=told, seeds=seeds)
+        return self.generator.chat(prompts, ready[0].sampling, ready[0].n, tools, on_text=on_text, seeds=seeds)
 
     def _alike(self, job: ChatJob) -> list[ChatJob]:
         """`job` and those behind it that draw alike, as many as are answered at a time."""

@@ -37,7 +37,7 @@ class DryRunSft(Sft):
             )
         chosen = self.model_dump(exclude={"dry_run"}, exclude_unset=True) | {"kinds": self.kinds}
         reading = Reading(*(store.path for stores in inputs.stores.values() for store in stores))
-        found = estimate(Sft.build(chosen, "sft"), inputs).said()
+        found = estimate(Sft.build(chosen, "sft"), inputs).summary()
         reading.check()
         print(found)
         return 0
@@ -81,7 +81,7 @@ class CompareTeachers(Options):
         reading = Reading(source.path)
         table = compare(self.teachers, source, self.probes, self.pairs, Path(self.journals), self.grounding, self.seed)
         reading.check()
-        print("\n".join(row.said() for row in table))
+        print("\n".join(row.summary() for row in table))
         return 0 if all(row.usable for row in table) else 1
 
 

@@ -56,14 +56,14 @@ def mine(rules: Sequence[MiningRule], row: dict[str, Any], seed: int) -> Yield:
     """Every rule over one DOCUMENT row, in order of rank."""
     page = Page(row, seed)
     out = Yield(page.id)
-    asked: dict[str, tuple[str, set[str]]] = {}
+    seen_questions: dict[str, tuple[str, set[str]]] = {}
     for rule in sorted(rules, key=lambda rule: (rule.rank, rule.word)):
         name = rule.word
         for ordinal, candidate in enumerate(rule.find(page)):
             resolve_span(candidate, page)
             rule.checked(candidate, page)
             out.found[name] += 1
-            if candidate.drop is None and repeated(candidate, name, asked):
+            if candidate.drop is None and repeated(candidate, name, seen_questions):
                 candidate.drop = "duplicate"
             if candidate.drop:
                 out.drops.append(f"{name}.{candidate.drop}")
@@ -83,10 +83,10 @@ def resolve_span(candidate: Candidate, page: Page) -> None:
     candidate.keys = comparison_key(candidate.instruction), comparison_key(candidate.answer)
 
 
-def repeated(candidate: Candidate, name: str, asked: dict[str, tuple[str, set[str]]]) -> bool:
+def repeated(candidate: Candidate, name: str, seen_questions: dict[str, tuple[str, set[str]]]) -> bool:
     """Whether this page has asked the same before: the same question by an earlier rule, or the same pair by this one."""
     question, answer = candidate.keys
-    first, answers = asked.setdefault(question, (name, set()))
+    first, answers = seen_questions.setdefault(question, (name, set()))
     if first != name or answer in answers:
         return True
     answers.add(answer)
@@ -97,10 +97,10 @@ SHORT = 40
 """Letters below which a task's answer (a blanked word, a rating, a title) says nothing without its question."""
 
 
-def told(candidate: Candidate, rule: MiningRule) -> str:
+def answer_key(candidate: Candidate, rule: MiningRule) -> str:
     """What an answer is known by across pages: itself, or with its question where many questions have that answer."""
-    asked, said = candidate.keys
-    return said if rule.covers or len(said) >= SHORT else f"{asked} {said}"
+    question, answer = candidate.keys
+    return answer if rule.covers or len(answer) >= SHORT else f"{question} {answer}"
 
 
 def found_row(page: Page, rule: MiningRule, ordinal: int, candidate: Candidate) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def found_row(page: Page, rule: MiningRule, ordinal: int, candidate: Candidate) 
         "confidence": round(float(candidate.confidence), 4),
         "meta": [{"key": key, "value": value} for key, value in sorted(meta.items())],
         "question_hash": hashed(candidate.keys[0]),
-        "answer_hash": hashed(told(candidate, rule)),
+        "answer_hash": hashed(answer_key(candidate, rule)),
         "page_hash": hashed(page.url or page.id),
         "host": page.host,
         "markup": rule.markup,

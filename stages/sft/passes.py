@@ -165,9 +165,9 @@ def join_shard(task: JoinTask) -> Receipt:
     """Write one output shard."""
     stage = task.stage
     names = [rule.word for rule in stage.kinds]
-    find, cut, asked = (task.sink.sub(f"passes/{name}") for name in ("find", "across", "teacher"))
+    find, cut, teacher = (task.sink.sub(f"passes/{name}") for name in ("find", "across", "teacher"))
     fallen = dict(zip(*(cut.ledger(task.number)[name].to_pylist() for name in ("id", "reason"))))
-    answered = _replies(asked, task.number) if stage.teacher is not None else {}
+    answered = _replies(teacher, task.number) if stage.teacher is not None else {}
     if answered:
         names += sorted({f"teacher.{reply['task']}" for replies in answered.values() for reply in replies})
     pages = _pages(task, set(answered))
@@ -179,7 +179,7 @@ def join_shard(task: JoinTask) -> Receipt:
         yields.append(item)
     notes: dict[str, Any] = {"rules": tally(yields)}
     if stage.teacher is not None:
-        notes["teacher"] = asked.receipt(task.number).notes
+        notes["teacher"] = teacher.receipt(task.number).notes
     with task.sink.writer(task.number, stage=STAGE, key=task.key) as writer:
         writer.expect(CHAT)
         rows = pa.Table.from_pylist([row for item in yields for row in item.rows], schema=FOUND).select(CHAT.names)
@@ -197,10 +197,10 @@ def _without_fallen(item: Yield, fallen: dict[str, str | None]) -> None:
     item.rows = [row for row in item.rows if fallen[row["id"]] is None]
 
 
-def _replies(asked: Store, number: int) -> dict[str, list[dict[str, Any]]]:
+def _replies(teacher: Store, number: int) -> dict[str, list[dict[str, Any]]]:
     """Raw replies by document."""
     found: dict[str, list[dict[str, Any]]] = {}
-    for reply in asked.read(number).to_pylist():
+    for reply in teacher.read(number).to_pylist():
         found.setdefault(reply["doc_id"], []).append(reply)
     return found
 
@@ -218,7 +218,7 @@ def _pages(task: JoinTask, wanted: set[str]) -> dict[str, Page]:
 
 def _with_replies(item: Yield, page: Page, replies: list[dict[str, Any]], stage: Sft) -> None:
     """Add the rows of a document's replies; a question the page was asked before is dropped."""
-    asked = {comparison_key(row["messages"][0]["content"]) for row in item.rows}
+    questions = {comparison_key(row["messages"][0]["content"]) for row in item.rows}
     drops, options = [], stage.teacher
     facts = {"sampling": sampling_fact(options.sampling)} if options.kind != "recorded" else {}
     if options.licence:
@@ -232,10 +232,10 @@ def _with_replies(item: Yield, page: Page, replies: list[dict[str, Any]], stage:
         item.notes += parsed.notes
         for row in parsed.rows:
             question = comparison_key(row["messages"][0]["content"])
-            if question in asked:
+            if question in questions:
                 drops.append(f"{name}.duplicate")
             else:
-                asked.add(question)
+                questions.add(question)
                 item.rows.append(row)
     item.drops = drops + item.drops
 

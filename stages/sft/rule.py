@@ -82,10 +82,10 @@ class MiningRule(Options):
 
     def _fault(self, candidate: Candidate, page: Page) -> str | None:
         question, answer = candidate.instruction.strip(), candidate.answer.strip()
-        asked, said = candidate.keys
-        if not asked:
+        of_question, of_answer = candidate.keys
+        if not of_question:
             return "empty_question"
-        if not said:
+        if not of_answer:
             return "empty_answer"
         if self.markup:
             return None
@@ -98,7 +98,7 @@ class MiningRule(Options):
             return "short_answer"
         if len(answer) > self.max_answer:
             return "long_answer"
-        if asked == said:
+        if of_question == of_answer:
             return "same_text"
         return None if candidate.task.startswith("translate_") else other_language(question, answer)
 
@@ -106,10 +106,10 @@ class MiningRule(Options):
 def other_language(question: str, answer: str) -> str | None:
     """A Korean question with an answer that has no Korean or holds an English sentence (a page translated in part), or the
     other way round."""
-    asked, said = language(question), language(answer)
-    if asked == "ko" and untranslated(answer):
+    of_question, of_answer = language(question), language(answer)
+    if of_question == "ko" and untranslated(answer):
         return "other_language"
-    if asked and said and asked != said and "ko" in (asked, said):
+    if of_question and of_answer and of_question != of_answer and "ko" in (of_question, of_answer):
         return "other_language"
     return None
 

@@ -140,8 +140,8 @@ def train(task: TrainTask) -> Receipt:
     with tempfile.TemporaryDirectory(prefix="maetdol-tokenizer-") as folder:
         facts, speeds = build(stage, task.stores, task.beside, roll, taken, Path(folder) / "made")
         ledger = sample.ledger(roll, verdict)
-        said = ("vocab_size", "asked", "sample", "measured", "beside")
-        notes = {name: facts[name] for name in said if name in facts}
+        reported = ("vocab_size", "asked", "sample", "measured", "beside")
+        notes = {name: facts[name] for name in reported if name in facts}
         notes["mb_per_cpu_s"] = speeds
         return task.sink.put_artefact(
             Path(folder) / "made",

@@ -175,7 +175,7 @@ class Extend(Options):
             "recipe": "", "step": sink.name, "stage": "tokenizer", "shape": "artefact:tokenizer", "key": key, "lineage": lineage,
         }  # fmt: skip
         sink.commit_manifest(page, [])
-        print(made.said(sink.path))
+        print(made.summary(sink.path))
         return 0
 
 

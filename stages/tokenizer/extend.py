@@ -191,8 +191,10 @@ def _candidates(base: Base, rows: list[str], symbols: dict[str, str], count: int
     made = Library(models.BPE())
     made.pre_tokenizer = pre_tokenizers.Split(_CUT, "removed")
     alphabet = sorted(symbols)
-    asked = len(alphabet) + count + count // 4 + 64
-    trainer = trainers.BpeTrainer(vocab_size=asked, min_frequency=TWICE, initial_alphabet=alphabet, show_progress=False)
+    requested = len(alphabet) + count + count // 4 + 64
+    trainer = trainers.BpeTrainer(
+        vocab_size=requested, min_frequency=TWICE, initial_alphabet=alphabet, show_progress=False
+    )
     made.train_from_iterator(rows, trainer)
     taken = base.vocabulary.keys() | base.added.keys()
     spelled, new, left_out = dict(symbols), dict[str, None](), 0

@@ -30,7 +30,7 @@ class Made(NamedTuple):
     ledger: pa.Table
     card: dict[str, Any]
 
-    def said(self, path: str) -> str:
+    def summary(self, path: str) -> str:
         """What the command prints: sizes, what moved, tokens per word of before and after."""
         found = self.card["extension"]
         short = (
@@ -49,21 +49,21 @@ class Made(NamedTuple):
         return "\n".join(lines)
 
 
-def build(asked: Any, folder: Path, stores: list[Store], out: Path) -> Made:
+def build(options: Any, folder: Path, stores: list[Store], out: Path) -> Made:
     """Learn, check and write; `asked` is the command. WorkError where nothing is learnt; UsageError where the base cannot be extended or
     its two files would no longer agree."""
     from stages.models.encoder import FORMAT, Encoder, ours
 
     base = extend.opened(folder)
     roll = sample.call(stores)
-    verdict = sample.choose(roll, sample.shares(roll, asked.balance, int(asked.sample_mb * MIB)))
+    verdict = sample.choose(roll, sample.shares(roll, options.balance, int(options.sample_mb * MIB)))
     taken = verdict == sample.TAKEN
-    probed, on = sample.probe(roll, taken, int(asked.probe_mb * MIB))
+    probed, on = sample.probe(roll, taken, int(options.probe_mb * MIB))
 
     def held_out() -> Iterator[str]:
         return (text for _, text in sample.texts(stores, probed))
 
-    found = extend.learn(base, (text for _, text in sample.texts(stores, taken)), asked.tokens)
+    found = extend.learn(base, (text for _, text in sample.texts(stores, taken)), options.tokens)
     if not found.tokens:
         raise WorkError(
             "tokenizer: nothing to add", "give a corpus in which words are written with several tokens, twice each"
@@ -81,10 +81,10 @@ def build(asked: Any, folder: Path, stores: list[Store], out: Path) -> Made:
         "format": FORMAT if own else "extended",
         "vocab_size": new.size,
         "extension": {
-            "base_size": base.size, "asked": asked.tokens, "added": len(found.tokens), "characters": found.characters,
+            "base_size": base.size, "asked": options.tokens, "added": len(found.tokens), "characters": found.characters,
             "left_out": found.left_out, "steps": found.steps, "words": words, "moved": moved,
         },
-        "options": asked.model_dump(mode="json", include={"tokens", "sample_mb", "balance"}),
+        "options": options.model_dump(mode="json", include={"tokens", "sample_mb", "balance"}),
         "sample": sample.account(stores, roll, taken),
         "before": {"on": on, "by_language": before},
         "measured": {"on": on, "by_language": after},

@@ -405,9 +405,9 @@ class Train(Stage):
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         key = self.key(inputs)
-        standing = sink.receipt(ARTEFACT)
-        if standing is not None and standing.key == key:
-            return [standing]
+        receipt = sink.receipt(ARTEFACT)
+        if receipt is not None and receipt.key == key:
+            return [receipt]
         self.check(inputs)
         from stages.train.workers.launch import launch
 

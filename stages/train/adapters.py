@@ -72,7 +72,7 @@ class Registry:
     def entries(self) -> list[Entry]:
         return [self.entry(name) for name in self.names()]
 
-    def place(self, name: str) -> Path:
+    def path_of(self, name: str) -> Path:
         """Where a new adapter goes. UsageError for a name that is taken or is none."""
         if not re.fullmatch(r"[\w][\w.\-]*", name):
             raise UsageError(f"{name!r} is no name of an adapter", "use letters, digits, `-`, `_`, `.`")
@@ -84,7 +84,7 @@ class Registry:
 
     def add(self, source: Path, name: str) -> Entry:
         """Copy an adapter folder in. UsageError where it is none; a copy half made is never seen."""
-        target = self.place(name)
+        target = self.path_of(name)
         link = open_link(source)
         if not link.is_adapter:
             raise UsageError(
@@ -101,12 +101,12 @@ def one_base(entries: Sequence[Entry]) -> list[str] | None:
     """The base all entries were trained on (content hashes from the bottom). UsageError where they differ."""
     bases = {tuple(entry.link.card.get("base") or ()) for entry in entries}
     if len(bases) > 1:
-        told = ", ".join(
+        named_bases = ", ".join(
             f"{entry.name} on {'+'.join(h[:8] for h in entry.link.card.get('base') or []) or 'any'}"
             for entry in entries
         )
         raise UsageError(
-            f"these adapters were trained on different bases: {told}",
+            f"these adapters were trained on different bases: {named_bases}",
             "compose adapters of one base, or train them again on one",
         )
     return list(next(iter(bases))) or None
@@ -151,7 +151,7 @@ def compose(
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    target = registry.place(name)
+    target = registry.path_of(name)
     entries = [registry.entry(one) for one in names]
     kinds = {entry.config["peft_type"] for entry in entries}
     if kinds != {"LORA"} or any(entry.config.get("use_dora") for entry in entries):
@@ -201,17 +201,17 @@ def swapped(
     from stages.models.inference.device import arithmetic
     from stages.models.inference.generate import Generator, SamplingParams
 
-    asked = [[{"role": "user", "content": question}] for question in questions]
-    said = []
+    conversations = [[{"role": "user", "content": question}] for question in questions]
+    generated = []
     with arithmetic(threads) as device:
         model = loaded(base, entries, torch.float32, device)
         generator = Generator.around(model, [*base, entries[0].link], threads=threads)
         with model.disable_adapter():
-            said.append([made[0].text for made in generator.chat(asked, SamplingParams(max_new_tokens))])
+            generated.append([made[0].text for made in generator.chat(conversations, SamplingParams(max_new_tokens))])
         for entry in entries:
             model.set_adapter(entry.name)
-            said.append([made[0].text for made in generator.chat(asked, SamplingParams(max_new_tokens))])
-    return said
+            generated.append([made[0].text for made in generator.chat(conversations, SamplingParams(max_new_tokens))])
+    return generated
 
 
 def base_name(stores: Sequence[Store]) -> dict[str, str | None]:

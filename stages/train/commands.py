@@ -40,7 +40,7 @@ class Merge(Rewrites):
         from stages.models.inference.device import arithmetic, number_type
         from stages.train import merge
 
-        out, given = self.place(), self.prepared(self.chain)
+        out, given = self.out_folder(), self.prepared(self.chain)
         with arithmetic(self.threads) as device:
             merged = merge.merge(given.chain, given.rows, given.tokenizer.pad_token_id, device)
             for base, value in merged.divergence.items():
@@ -86,7 +86,7 @@ class DataCheck(Options):
     "Share of rows that may be longer than the context."
 
     def run(self) -> int:
-        from stages.train import data_check as doctor
+        from stages.train import data_check
 
         reading = Reading(self.of)
         data, tokenizer, objective = self._data()
@@ -95,11 +95,11 @@ class DataCheck(Options):
         )
         if not len(data):
             raise UsageError("no row is left to train on", "look at the store's ledger, or raise --max-length")
-        rows = doctor.rows_of(data)[: self.rows * (2 if objective == "dpo" else 1)]
-        findings = doctor.examine(data, tokenizer, objective, self.most_lost)
+        rows = data_check.rows_of(data)[: self.rows * (2 if objective == "dpo" else 1)]
+        findings = data_check.examine(data, tokenizer, objective, self.most_lost)
         reading.check()
         for row in rows:
-            print(f"{doctor.view(row, tokenizer, colour)}\n{'-' * 40}")
+            print(f"{data_check.view(row, tokenizer, colour)}\n{'-' * 40}")
         for finding in findings:
             print(
                 f"{'FAULT' if finding.fault else 'ok   '}  {finding.check}: {finding.value}{f'  ({finding.fault}; {finding.hint})' if finding.fault else ''}"
@@ -267,14 +267,14 @@ class AdaptersSwap(OnBase, Threaded):
 
         patient()
         registry = self.adapters()
-        said = swapped(
+        generated = swapped(
             chain_in(self.base),
             [registry.entry(name) for name in self.of],
             [self.question],
             self.max_new_tokens,
             self.threads,
         )
-        for name, [text] in zip(("(base alone)", *self.of), said):
+        for name, [text] in zip(("(base alone)", *self.of), generated):
             print(f"{name}: {text}")
         return 0
 
@@ -388,7 +388,7 @@ class Shrink(Rewrites):
         from stages.models.inference.device import arithmetic
         from stages.train import shrink
 
-        out = self.place()
+        out = self.out_folder()
         if (self.bits is None) == (self.prune is None):
             raise UsageError("shrink takes --bits or --prune", "give one of them")
         given = self.prepared(self.chain)

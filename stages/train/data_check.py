@@ -19,7 +19,7 @@ from stages.models.chat.rows import IGNORED, Row, collate
 from stages.models.inference.device import computed_in
 from stages.models.inference.score import token_logps
 
-LOOK = 2048
+SAMPLE_ROWS = 2048
 """Rows examined at most, spread evenly over the run's."""
 READ = 24
 """Documents whose tokens are spelled out and read again."""
@@ -51,14 +51,14 @@ def segments(row: Row) -> Iterator[tuple[Segment, bool]]:
     """The segments of a row, and whether every label is its segment's next token."""
     for number in np.unique(row.segments):
         ids, labels = row.ids[row.segments == number], row.labels[row.segments == number]
-        asked = labels[:-1] != IGNORED
-        right = labels[-1] == IGNORED and (labels[:-1][asked] == ids[1:][asked]).all()
-        yield Segment(ids, np.concatenate([[False], asked])), bool(right)
+        trained = labels[:-1] != IGNORED
+        right = labels[-1] == IGNORED and (labels[:-1][trained] == ids[1:][trained]).all()
+        yield Segment(ids, np.concatenate([[False], trained])), bool(right)
 
 
 def rows_of(data: Any) -> list[Row]:
-    """At most LOOK training rows of `data`, spread evenly; both sides of pairs."""
-    at = np.unique(np.linspace(0, len(data) - 1, min(LOOK, len(data))).astype(np.int64)) if len(data) else []
+    """At most SAMPLE_ROWS training rows of `data`, spread evenly; both sides of pairs."""
+    at = np.unique(np.linspace(0, len(data) - 1, min(SAMPLE_ROWS, len(data))).astype(np.int64)) if len(data) else []
     if hasattr(data, "pair"):
         return [side for index in at for side in data.pair(int(index))]
     return [data.row(int(index)) for index in at]
@@ -72,7 +72,7 @@ def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list
         width(data),
         _labels(parts),
         _empty(rows),
-        _shown(rows),
+        trained_share(rows),
         *_bos([part for part, _ in parts], tokenizer, objective in ("clm", "mlm")),
     ]
     if objective in ("clm", "mlm"):
@@ -127,9 +127,9 @@ def _empty(rows: Sequence[Row]) -> CheckResult:
     )
 
 
-def _shown(rows: Sequence[Row]) -> CheckResult:
-    tokens, asked = sum(len(row.ids) for row in rows), sum(int((row.labels != IGNORED).sum()) for row in rows)
-    return CheckResult("share of tokens trained", round(asked / tokens, 4) if tokens else 0.0)
+def trained_share(rows: Sequence[Row]) -> CheckResult:
+    tokens, trained = sum(len(row.ids) for row in rows), sum(int((row.labels != IGNORED).sum()) for row in rows)
+    return CheckResult("share of tokens trained", round(trained / tokens, 4) if tokens else 0.0)
 
 
 def _bos(parts: Sequence[Segment], tokenizer: Any, documents: bool) -> list[CheckResult]:
@@ -180,12 +180,14 @@ def _answers_end(parts: Sequence[Segment], tokenizer: Any) -> CheckResult:
     blank = {}
     open_ = 0
     for part in parts:
-        asked = part.ids[part.trained].tolist()
+        trained = part.ids[part.trained].tolist()
         while (
-            asked and asked[-1] not in ends and blank.setdefault(asked[-1], not tokenizer.decode([asked[-1]]).strip())
+            trained
+            and trained[-1] not in ends
+            and blank.setdefault(trained[-1], not tokenizer.decode([trained[-1]]).strip())
         ):
-            asked.pop()
-        open_ += not asked or asked[-1] not in ends
+            trained.pop()
+        open_ += not trained or trained[-1] not in ends
     fault = (
         f"{open_} of {len(parts)} answers do not train the token that ends them, so the model would never stop"
         if open_
@@ -218,11 +220,11 @@ def lost(data: Any, most: float) -> Iterator[CheckResult]:
     )  # fmt: skip
     counts = Counter(why for why in usable if why not in (None, "train.not_reached"))
     share_lost = sum(counts.values()) / max(1, len(usable))
-    told = ", ".join(f"{count} {why}" for why, count in counts.most_common())
-    fault = f"{share_lost:.0%} of the rows would be left out ({told})" if share_lost > most else ""
+    counted = ", ".join(f"{count} {why}" for why, count in counts.most_common())
+    fault = f"{share_lost:.0%} of the rows would be left out ({counted})" if share_lost > most else ""
     yield CheckResult(
         "rows left out",
-        told or 0,
+        counted or 0,
         fault,
         "fix the rows or the template as the reasons say, or raise `most_lost` if so few are meant",
     )
@@ -269,7 +271,7 @@ def _common(left: list[int], right: list[int]) -> int:
 def _prompts(data: Any) -> CheckResult:
     """Both sides of a pair show the same question."""
     wrong = 0
-    for index in range(min(LOOK, len(data))):
+    for index in range(min(SAMPLE_ROWS, len(data))):
         sides = [next(segments(row))[0] for row in data.pair(index)]
         first = [int(np.argmax(side.trained)) for side in sides]
         wrong += first[0] != first[1] or not np.array_equal(sides[0].ids[: first[0]], sides[1].ids[: first[1]])
@@ -302,12 +304,12 @@ def _both_ways(data: Any) -> CheckResult:
     """The same two answers, once preferred this way and once that: among the first pairs, for such pairs are made side by side."""
     seen: set[tuple[bytes, bytes]] = set()
     wrong = 0
-    for index in range(min(LOOK, len(data))):
+    for index in range(min(SAMPLE_ROWS, len(data))):
         chosen, rejected = (row.ids.tobytes() for row in data.pair(index))
         wrong += (rejected, chosen) in seen
         seen.add((chosen, rejected))
-    looked = min(LOOK, len(data))
-    fault = f"{wrong} of {looked} pairs stand in the store both ways round" if wrong > MASKED * looked else ""
+    sampled = min(SAMPLE_ROWS, len(data))
+    fault = f"{wrong} of {sampled} pairs stand in the store both ways round" if wrong > MASKED * sampled else ""
     return CheckResult(
         "pairs both ways round", wrong, fault, "drop the contradicting pairs, or let a judge decide them"
     )
@@ -319,7 +321,9 @@ def _both_ways(data: Any) -> CheckResult:
 @torch.no_grad()
 def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) -> CheckResult:
     """The tokens of one packed row, asked in the row and each segment alone: equal unless documents see each other."""
-    row = next((data.row(n) for n in range(min(LOOK, len(data))) if data.row(n).segments.max(initial=0) > 1), None)
+    row = next(
+        (data.row(n) for n in range(min(SAMPLE_ROWS, len(data))) if data.row(n).segments.max(initial=0) > 1), None
+    )
     if row is None:
         return CheckResult("difference of packed and alone", 0.0)
     from stages.models.chat.rows import EncodedSegment, join
@@ -335,8 +339,8 @@ def documents_apart(model: Any, data: Any, pad: int, device: Any, dtype: Any) ->
         single = token_logps(model, collate(alone, pad, device))
     model.train(was)
     apart = torch.cat([single[n, : len(part.ids)] for n, part in enumerate(alone)])
-    asked = torch.from_numpy(row.labels != IGNORED).to(device)
-    value = float((packed[: len(row.ids)] - apart)[asked].abs().mean()) if asked.any() else 0.0
+    trained = torch.from_numpy(row.labels != IGNORED).to(device)
+    value = float((packed[: len(row.ids)] - apart)[trained].abs().mean()) if trained.any() else 0.0
     fault = (
         f"a token of a packed row differs by {value:.4f} nats from the same token alone: documents see each other"
         if not value <= APART[dtype]

@@ -64,7 +64,7 @@ def drafted(
     passes = [0]
     large.register_forward_pre_hook(lambda *_: passes.__setitem__(0, passes[0] + 1))
     context = int(getattr(large.config, "max_position_embeddings", 1 << 20))
-    same = asked = tokens = used = 0
+    same = proposed = tokens = used = 0
     alone = together = 0.0
     for messages, tools in conversations:
         ids = torch.from_numpy(chat.prompt(messages, tools).astype("int64"))[None].to(device)
@@ -74,7 +74,7 @@ def drafted(
         }  # fmt: skip
         if options["max_new_tokens"] < 1:
             continue  # the prompt leaves no room for an answer
-        asked += 1
+        proposed += 1
         began = time.perf_counter()
         plain = large.generate(ids, **options)
         alone += time.perf_counter() - began
@@ -84,4 +84,4 @@ def drafted(
         used += passes[0]
         tokens += made.shape[1] - ids.shape[1]
         same += bool(torch.equal(plain, made))
-    return Drafted(same, asked, tokens, used, alone, together)
+    return Drafted(same, proposed, tokens, used, alone, together)

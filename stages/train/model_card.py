@@ -169,8 +169,8 @@ def _made(store: Store, card: dict[str, Any], base: list[str], notes: dict[str, 
         "Computed in": f"{card['dtype']} on {card['device']}",
         "Chat template": f"`{notes['template']}` (hash of a probe; `chat_template.jinja`)" if notes.get("template") else None,
     }  # fmt: skip
-    told = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
-    return f"{kind.get(store.shape or '', 'A language model')} made with Maetdol.\n\n| | |\n| --- | --- |\n{told}"
+    filled = "\n".join(f"| {name} | {value} |" for name, value in rows.items() if value)
+    return f"{kind.get(store.shape or '', 'A language model')} made with Maetdol.\n\n| | |\n| --- | --- |\n{filled}"
 
 
 def _data(above: Sequence[Store], receipt: Any) -> str:
@@ -181,18 +181,18 @@ def _data(above: Sequence[Store], receipt: Any) -> str:
         cells = [store.name, page["stage"], f"{page['rows']:,}", f"{dropped:,}", _shares_of(store, "lang")]
         lines.append(f"| {' | '.join(map(_cell, cells))} |")
     lost = {why: n for why, n in receipt.reasons.items() if why}
-    told = ", ".join(f"{n:,} {why}" for why, n in sorted(lost.items(), key=lambda item: (-item[1], item[0])))
+    reasons = ", ".join(f"{n:,} {why}" for why, n in sorted(lost.items(), key=lambda item: (-item[1], item[0])))
     return (
         "\n".join(lines)
-        + f"\n\nOf {receipt.rows_in:,} rows read, not trained on: {told or 'none'}.\n\n{_licences(above)}"
+        + f"\n\nOf {receipt.rows_in:,} rows read, not trained on: {reasons or 'none'}.\n\n{_licences(above)}"
     )
 
 
 def _licences(above: Sequence[Store]) -> str:
     """Of the sources, and of the last store whose rows still say theirs, by share of the rows."""
     counted = [store for store in above if store.require()["counts"].get("licence")]
-    told = [store for store in counted if not store.require()["lineage"].get("of") or store is counted[-1]]
-    lines = [f"- {_cell(store.name)}: {_cell(_shares_of(store, 'licence'))}" for store in told]
+    listed = [store for store in counted if not store.require()["lineage"].get("of") or store is counted[-1]]
+    lines = [f"- {_cell(store.name)}: {_cell(_shares_of(store, 'licence'))}" for store in listed]
     return "Licences, as the sources state them, by share of the rows:\n\n" + ("\n".join(lines) or "- not recorded")
 
 
@@ -286,7 +286,7 @@ def merged_page(name: str, chain: Sequence[ChainLink], card: dict[str, Any]) -> 
         for link in chain
     ]
     near = card["merge_divergence"][card["merged_into"]]
-    told = [
+    sections = [
         f"# {name}",
         f"A language model merged with Maetdol from a base and its adapters, into {card['merged_into']}: {near:.2g} nats per token (KL "
         "divergence on held-out answers) from what was trained.",
@@ -296,5 +296,5 @@ def merged_page(name: str, chain: Sequence[ChainLink], card: dict[str, Any]) -> 
         page = link.path / "README.md"
         text = page.read_text(encoding="utf-8") if "objective" in link.card and page.is_file() else ""
         if found := text.partition(DATA)[2].partition("\n## ")[0].strip():
-            told.append(f"## What {_cell(link.path.parent.name)} was trained on\n\n{found}")
-    return f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(told) + "\n"
+            sections.append(f"## What {_cell(link.path.parent.name)} was trained on\n\n{found}")
+    return f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(sections) + "\n"

@@ -57,9 +57,9 @@ def _left_out(store: Store) -> str:
     """Rows a model was trained without, by reason, and those it was trained on without their reasoning."""
     found = store.receipt(ARTEFACT)
     unseen = found.notes.get("doctor", {}).get("rows whose reasoning the template leaves out") if found else 0
-    told = left_out(found.notes.get("left_out") or {}) if found else ""
+    counts = left_out(found.notes.get("left_out") or {}) if found else ""
     lines = [
-        f"Rows left out: {told}." if told else "",
+        f"Rows left out: {counts}." if counts else "",
         f"Reasoning left out by the template: {number(unseen)} rows." if unseen else "",
     ]
     return f"<p>{escape(' '.join(line for line in lines if line))}</p>" if any(lines) else ""

@@ -24,7 +24,7 @@ from stages.models.chat.templates import Chat, copy_tokenizer, load_tokenizer, w
 from stages.models.inference.chain import CARD, ChainLink, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type
 from stages.models.inference.generate import tokenizer_of
-from stages.train import data_check as doctor
+from stages.train import data_check
 from stages.train.adapters import base_name, save_adapter
 from stages.train.embeddings import added, own_tokenizer
 from stages.train.engine import trainer
@@ -68,7 +68,7 @@ class Session:
     def __exit__(self, *fault: Any) -> None:
         self._stack.close()
 
-    def train(self, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None]) -> Receipt | None:
+    def train(self, alive: Callable[[], bool], on_step: Callable[[dict[str, Any]], None]) -> Receipt | None:
         """Train to the end and put the artefact; its receipt on worker 0, None on the others."""
         clock = Clock()
         self.chain = base_chain(self.inputs)
@@ -79,16 +79,16 @@ class Session:
         if (self.stage.load_best_model_at_end or self.stage.early_stopping_patience) and not data.held_rows:
             raise UsageError("no row is held out, so nothing says which model is best", "raise holdout")
         self.findings = (
-            [doctor.width(data), *doctor.lost(data, self.stage.most_lost)]
+            [data_check.width(data), *data_check.lost(data, self.stage.most_lost)]
             if self.stage.objective == "rl"
-            else doctor.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
+            else data_check.examine(data, self.tokenizer, self.stage.objective, self.stage.most_lost)
         )
-        doctor.refuse(self.findings)
+        data_check.refuse(self.findings)
         self.dtype = number_type(self.stage.dtype, self.device)
         torch.manual_seed(self.seed)
         steps = plan(len(data), self.stage.global_batch_size, self.stage.num_train_epochs, self.stage.max_steps)
         if self.stage.objective == "rl":
-            return self._reinforce(data, alive, told, clock)
+            return self._reinforce(data, alive, on_step, clock)
         self.planned = self._plan(data, steps)
         gauge = Gauge(self.device)
         frugal(self.stage, self.device)
@@ -97,12 +97,12 @@ class Session:
         )  # fmt: skip
         objective = self._objective(data)
         checkpoints = self._checkpoints()
-        watch = Watch(self.planned, steps, gauge, told)
+        watch = Watch(self.planned, steps, gauge, on_step)
         done = trainer.train(
-            self.stage, built.model, objective, steps, self.seed, self.dtype, checkpoints, self.world, alive=alive, told=watch,
+            self.stage, built.model, objective, steps, self.seed, self.dtype, checkpoints, self.world, alive=alive, on_step=watch,
             first=lambda ask: self._with_model(ask, data, objective),
         )  # fmt: skip
-        self.findings += [doctor.CheckResult(*finding) for finding in done.first]
+        self.findings += [data_check.CheckResult(*finding) for finding in done.first]
         spent = self._spent(clock)
         if self.world.rank:
             return None
@@ -124,7 +124,7 @@ class Session:
             found.clear()
         return found
 
-    def _reinforce(self, data: Any, alive: Any, told: Any, clock: Clock) -> Receipt | None:
+    def _reinforce(self, data: Any, alive: Any, on_step: Any, clock: Clock) -> Receipt | None:
         from stages.train.model import reinforced_base
         from stages.train.objective.rl import reinforce
 
@@ -146,7 +146,7 @@ class Session:
             self.chain,
             checkpoints,
             alive,
-            told,
+            on_step,
             self.world,
         )
         used, spent = np.any(self.world.gather(done.used), axis=0), self._spent(clock)
@@ -173,17 +173,17 @@ class Session:
         budgets.refuse(found, self.stage, data.width, bool(self.chain))
         return found
 
-    def _with_model(self, ask: trainer.Ask, data: Any, objective: Any) -> list[doctor.CheckResult]:
+    def _with_model(self, ask: trainer.Ask, data: Any, objective: Any) -> list[data_check.CheckResult]:
         """Before the first step: what the objective measures of the model it begins with, and the doctor's checks that ask the model."""
         pad, where = self.tokenizer.pad_token_id or 0, (self.device, self.dtype)
-        found: list[doctor.CheckResult] = []
+        found: list[data_check.CheckResult] = []
         if isinstance(objective, Referred):
             objective.refer(ask, self.stage.per_device_train_batch_size, self.world)
         if isinstance(objective, Paired):
-            found = ask(doctor.sides_kept, objective, data, pad, *where)
+            found = ask(data_check.sides_kept, objective, data, pad, *where)
         elif self.stage.objective in ("clm", "sft"):
-            found = [ask(doctor.documents_apart, data, pad, *where)]
-        doctor.refuse(found)
+            found = [ask(data_check.documents_apart, data, pad, *where)]
+        data_check.refuse(found)
         return found
 
     # -- what goes in ----------------------------------------------------------------------------------------------
@@ -428,15 +428,15 @@ class Watch:
     """Hears of every step: hands it on to the bar, and keeps how fast steps went."""
 
     def __init__(
-        self, planned: budgets.Requirements, steps: StepPlan, gauge: Gauge, told: Callable[[dict[str, Any]], None]
+        self, planned: budgets.Requirements, steps: StepPlan, gauge: Gauge, on_step: Callable[[dict[str, Any]], None]
     ):
-        self.planned, self.gauge, self.told = planned, gauge, told
+        self.planned, self.gauge, self.on_step = planned, gauge, on_step
         self.per_step = planned.tokens / steps.steps
         self.rates: list[float] = []
 
     def __call__(self, line: dict[str, Any]) -> None:
         self.rates.append(self.per_step / max(line["seconds"], 1e-9))
-        self.told(line)
+        self.on_step(line)
 
     def took(self) -> dict[str, Any]:
         """Median rate of the steps of this process, the share of the peak that is, and the highest memory."""
@@ -451,6 +451,6 @@ class Watch:
 
 def token_count(data: Any, steps: StepPlan) -> int:
     """Tokens of the whole run: the mean row of a sample, times the rows it comes to."""
-    some = doctor.rows_of(data)
+    some = data_check.rows_of(data)
     per_row = sum(len(row.ids) for row in some) / max(1, len(some))
     return round(per_row * steps.positions)

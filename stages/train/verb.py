@@ -57,7 +57,7 @@ class Rewrites(OnHeldOut):
     rows: int = Field(default=64, ge=1)
     "Conversations to measure on, at most."
 
-    def place(self) -> Path:
+    def out_folder(self) -> Path:
         """Where to write. UsageError where something stands there."""
         out = Path(self.folder)
         if out.exists() and not (out.is_dir() and all(path.name in BESIDE for path in out.iterdir())):
@@ -74,8 +74,8 @@ class Rewrites(OnHeldOut):
         folder = tokenizer_of(chain)
         tokenizer = load_tokenizer(folder)
         width = int(chain[-1].card.get("width") or 1024)
-        asked = merge.held_conversations(self.of, self.holdout, self.rows)
-        return Prepared(chain, tokenizer, folder, merge.rows_of(asked, Chat(tokenizer), width))
+        conversations = merge.held_conversations(self.of, self.holdout, self.rows)
+        return Prepared(chain, tokenizer, folder, merge.rows_of(conversations, Chat(tokenizer), width))
 
 
 class InRegistry(Options):

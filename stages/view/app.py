@@ -106,8 +106,8 @@ class ViewApp:
         try:
             made = function(self.corpus, {**dict(request.query_params), **form, **request.path_params}, words)
         except MaetdolError as fault:
-            (said,) = self.corpus.fit([fault.message])
-            shown = page("fault.jinja", self.corpus, words, message=said, hint=fault.hint)
+            (fitted,) = self.corpus.fit([fault.message])
+            shown = page("fault.jinja", self.corpus, words, message=fitted, hint=fault.hint)
             return HTMLResponse(shown, 404 if isinstance(fault, NotInRoot) else 400)
         answer = made if isinstance(made, Response) else HTMLResponse(made)
         if (chosen := request.query_params.get("language")) in ("en", "ko"):

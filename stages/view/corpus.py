@@ -108,9 +108,9 @@ class ShownRoot:
         """The beginnings of texts as they may be shown: personal data is masked, unless it is to be revealed, before they are cut, so
         that no part of a number is left at the end."""
         wide = [text[: cut + EDGE] for text in texts]
-        told = wide if self.reveal or not wide else self.masked(wide)
+        masked_texts = wide if self.reveal or not wide else self.masked(wide)
         shown = []
-        for new, text in zip(told, texts):
+        for new, text in zip(masked_texts, texts):
             # A part of a number at the end of what was read is never shown, however short the masks before it are.
             end = cut if len(text) <= cut + EDGE else max(0, min(cut, len(new) - EDGE))
             shown.append(new[:end] + (" …" if len(new) > end or len(text) > cut + EDGE else ""))
@@ -122,8 +122,8 @@ class ShownRoot:
         """What stands before and after a part of a text, `near` characters each, likewise; `gone`: parts that are not shown."""
         first, last = max(0, start - near - EDGE), min(len(text), end + near + EDGE)
         part = text[first:last] if self.reveal else hidden(text, gone, first, last)
-        told = [part[: start - first], part[end - first :]]
-        left, right = told if self.reveal else self.masked(told)
+        masked_texts = [part[: start - first], part[end - first :]]
+        left, right = masked_texts if self.reveal else self.masked(masked_texts)
         left = left[EDGE:] if first else left
         right = right[: max(0, len(right) - EDGE)] if last < len(text) else right
         return left[-near:], right[:near]
@@ -146,13 +146,15 @@ class ShownRoot:
             return text
 
         some = [walked(value, noted) for value in values]
-        told = iter(self.fit(texts, 1 << 40 if cut is None else cut))
-        return [walked(value, lambda _: next(told)) for value in some]
+        masked_texts = iter(self.fit(texts, 1 << 40 if cut is None else cut))
+        return [walked(value, lambda _: next(masked_texts)) for value in some]
 
     def notes(self, rows: list[dict[str, Any]]) -> list[str]:
         """Notes, sources and positions of ledger rows as they may be shown."""
-        told = [" ".join(filter(None, (row.get("source"), row.get("locator"), row.get("note")))) for row in rows]
-        return told if self.reveal else [note or "" for note in self.named([*told])]
+        masked_texts = [
+            " ".join(filter(None, (row.get("source"), row.get("locator"), row.get("note")))) for row in rows
+        ]
+        return masked_texts if self.reveal else [note or "" for note in self.named([*masked_texts])]
 
 
 def hidden(text: str, gone: Iterable[tuple[int, int]], first: int, last: int) -> str:

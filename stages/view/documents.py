@@ -66,15 +66,15 @@ def row_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     row = found[row_id]
     apart = ("id", "text", "messages", "prompt", "chosen", "rejected")
     columns = [(name, value) for name, value in row.items() if name not in apart and value not in (None, [])]
-    told = corpus.fit_within(
+    fitted = corpus.fit_within(
         [value for _, value in columns], CUT * 4
     )  # a string at a time: JSON would hide what begins a line
-    values = [json.dumps(value, ensure_ascii=False, default=str)[: CUT * 4] for value in told]
+    values = [json.dumps(value, ensure_ascii=False, default=str)[: CUT * 4] for value in fitted]
     text = corpus.fit([row["text"] or ""], WHOLE)[0] if "text" in row else None
     return page(
         "row.jinja", corpus, t, store=store, row_id=row_id, text=text, lang=row.get("lang"),
         cells=[(name, value) for (name, _), value in zip(columns, values)], sides=sides(corpus, row),
-        painted=painted(corpus, store, row, given.get("model") or ""), said=labels.of(corpus, [row_id]).get(row_id),
+        painted=painted(corpus, store, row, given.get("model") or ""), label=labels.of(corpus, [row_id]).get(row_id),
     )  # fmt: skip
 
 
@@ -122,12 +122,12 @@ def group_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     before = corpus.upstream(store, [row_id, *(row["id"] for row in found)])
     texts = corpus.fit([as_text(before[row_id][1]) if row_id in before else ""], WHOLE)
     limits, members = corpus.limits(store), []
-    said = labels.of(corpus, [row["id"] for row in found])
+    labelled = labels.of(corpus, [row["id"] for row in found])
     for row in found[:MEMBERS]:
         (text,) = corpus.fit([as_text(before.get(row["id"], (None, None))[1])], WHOLE)
         scores = {name: row[name] for name in row if name.endswith((".score", ".similarity")) and row[name] is not None}
         members.append({"id": row["id"], "reason": row["reason"], "scores": scores, "numbers": measured(row, limits),
-                        "text": difference(texts[0], text), "said": said.get(row["id"])})  # fmt: skip
+                        "text": difference(texts[0], text), "said": labelled.get(row["id"])})  # fmt: skip
     return page("group.jinja", corpus, t, store=store, row_id=row_id, text=texts[0], members=members, start=start,
                 more=len(found) > MEMBERS, shown=MEMBERS)  # fmt: skip
 

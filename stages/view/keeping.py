@@ -19,10 +19,10 @@ from pipeline.schema import STR
 from pipeline.storage.ledger import dropped
 from pipeline.storage.store import Store
 from stages.view import labels
-from stages.view.asked import limit_of, selection_of
 from stages.view.corpus import NotInRoot, ShownRoot, required
 from stages.view.pages import reasons_of
 from stages.view.render import count_of, fault_free, page, with_texts
+from stages.view.selected import limit_of, selection_of
 from stages.view.words import PageWords
 
 
@@ -62,24 +62,26 @@ def export(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> Response:
     store, kind = corpus.store(given["store"]), given.get("as") or "jsonl"
     if kind not in ("jsonl", "parquet"):
         raise UsageError(f"as {kind[:20]!r}", "jsonl or parquet")
-    asked = selection_of(store, given, limit_of(corpus, store, given.get("reason")))
+    compared = selection_of(store, given, limit_of(corpus, store, given.get("reason")))
     most = count_of(given, "rows", EXPORTED, EXPORTED)
-    tables = (_dropped if asked.dropped or asked.reason else _kept)(corpus, store, asked, most)
+    tables = (_dropped if compared.dropped or compared.reason else _kept)(corpus, store, compared, most)
     tables = itertools.chain(
         list(itertools.islice(tables, 2)), tables
     )  # what cannot be asked is said before anything is sent
-    name = fault_free(f"{store.name}-{asked.reason or 'rows'}.{kind}")
+    name = fault_free(f"{store.name}-{compared.reason or 'rows'}.{kind}")
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     if kind == "jsonl":
         return StreamingResponse(map(_lines, tables), media_type="application/x-ndjson", headers=headers)
     return StreamingResponse(_parquet(tables), media_type="application/vnd.apache.parquet", headers=headers)
 
 
-def _kept(corpus: ShownRoot, store: Store, asked: Selection, most: int) -> Iterator[pa.Table]:
-    frame = frame_of(store, asked)
+def _kept(corpus: ShownRoot, store: Store, compared: Selection, most: int) -> Iterator[pa.Table]:
+    frame = frame_of(store, compared)
     schema = frame.head(0).collect().to_arrow().schema
-    if asked.sample:
-        rows = query.sample(store, min(most, query.MOST), asked.seed, asked.where, asked.grep, asked.literal)
+    if compared.sample:
+        rows = query.sample(
+            store, min(most, query.MOST), compared.seed, compared.where, compared.grep, compared.literal
+        )
         yield _masked(corpus, rows, schema)
         return
     yield schema.empty_table()
@@ -96,12 +98,12 @@ DROPPED = pa.schema(
 """Columns of dropped rows."""
 
 
-def _dropped(corpus: ShownRoot, store: Store, asked: Selection, most: int) -> Iterator[pa.Table]:
+def _dropped(corpus: ShownRoot, store: Store, compared: Selection, most: int) -> Iterator[pa.Table]:
     yield DROPPED.empty_table()
     found = itertools.islice(
         query.each_dropped(
-            store, corpus.root, asked.reason, most=query.SEARCHED if asked.grep else most, seed=asked.seed if asked.sample else None,
-            condition=asked.where, pattern=asked.grep, nearest=asked.nearest, literal=asked.literal, before=corpus.before,
+            store, corpus.root, compared.reason, most=query.SEARCHED if compared.grep else most, seed=compared.seed if compared.sample else None,
+            condition=compared.where, pattern=compared.grep, nearest=compared.nearest, literal=compared.literal, before=corpus.before,
         ),
         most,
     )  # fmt: skip
@@ -116,8 +118,8 @@ def _dropped(corpus: ShownRoot, store: Store, asked: Selection, most: int) -> It
 
 def _masked(corpus: ShownRoot, rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:
     """Rows whose strings hold no personal data, unless it is to be revealed."""
-    told = corpus.fit_within([{name: value for name, value in row.items() if name != "id"} for row in rows])
-    return pa.Table.from_pylist([{"id": row["id"], **new} for row, new in zip(rows, told)], schema=schema)
+    fitted = corpus.fit_within([{name: value for name, value in row.items() if name != "id"} for row in rows])
+    return pa.Table.from_pylist([{"id": row["id"], **new} for row, new in zip(rows, fitted)], schema=schema)
 
 
 def _lines(table: pa.Table) -> bytes:
@@ -171,7 +173,7 @@ def compare_step(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
         for one in (store, other)
     ]
     parts = []
-    for title, own, rest, asked in (
+    for title, own, rest, compared in (
         ("kept here alone", kept[0], kept[1], other),
         ("kept there alone", kept[1], kept[0], store),
     ):
@@ -179,13 +181,13 @@ def compare_step(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
         total = query.count(alone)
         ids = [row["id"] for row in query.take(alone.sort("id"), 20, start)]
         why = (
-            {row["id"]: row for row in query.take(query.ledger(asked).filter(pl.col("id").is_in(ids)), 1000)}
+            {row["id"]: row for row in query.take(query.ledger(compared).filter(pl.col("id").is_in(ids)), 1000)}
             if ids
             else {}
         )
         holder = store if title == "kept here alone" else other
         rows = query.by_ids(holder, ids) if query.whole(holder) else {}
-        limits = corpus.limits(asked)
+        limits = corpus.limits(compared)
         cards = [{"id": row_id, "row": rows.get(row_id), "reason": (why.get(row_id) or {}).get("reason"),
                   "numbers": [(number, 0) for number in query.measured(why[row_id], limits)] if row_id in why else [],
                   "of": holder.name, "note": (why.get(row_id) or {}).get("note")} for row_id in ids]  # fmt: skip

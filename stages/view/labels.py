@@ -88,11 +88,11 @@ def _last(corpus: ShownRoot) -> dict[str, dict[str, Any]]:
 
 def rows_of(corpus: ShownRoot, entries: list[dict[str, Any]]) -> dict[str, tuple[str, dict[str, Any]]]:
     """Store and row of each label: the document as it was seen there, or as it stood before the step where it was dropped."""
-    asked: dict[str, list[str]] = {}
+    ids_of: dict[str, list[str]] = {}
     for entry in entries:
-        asked.setdefault(entry["store"], []).append(entry["id"])
+        ids_of.setdefault(entry["store"], []).append(entry["id"])
     found: dict[str, tuple[str, dict[str, Any]]] = {}
-    for name, row_ids in asked.items():
+    for name, row_ids in ids_of.items():
         store = corpus.stores().get(name)
         if store is None or name == NAME:
             continue
@@ -116,8 +116,8 @@ def write_store(corpus: ShownRoot) -> Store:
     schema = pa.schema([*DOCUMENT, ("label", STR), ("tags", pa.list_(STR)), ("why", STR)])
     ordered = sorted(found)
     columns = ("label", "tags", "why")
-    told = [{**found[row_id][1], **{name: entries[row_id][name] for name in columns}} for row_id in ordered]
-    table = pa.Table.from_pylist(told, schema=schema)
+    labelled = [{**found[row_id][1], **{name: entries[row_id][name] for name in columns}} for row_id in ordered]
+    table = pa.Table.from_pylist(labelled, schema=schema)
     names = sorted({name for name, _ in found.values()})
     lineage = [{"store": name, "content_hash": corpus.store(name).content_hash} for name in names]
     key = digest({"labels": [entries[row_id] for row_id in ordered], "of": lineage})

@@ -18,9 +18,9 @@ from pipeline.inspection.selection import Selection, found
 from pipeline.inspection.what_if import histogram, what_if
 from pipeline.storage.ledger import dropped, held_out
 from pipeline.storage.store import Store
-from stages.view.asked import SHOWN, as_python, limit_of, selection_of
 from stages.view.corpus import NotInRoot, ShownRoot, required
 from stages.view.render import page, with_texts
+from stages.view.selected import SHOWN, as_python, limit_of, selection_of
 from stages.view.words import PageWords
 
 # -- funnel ----------------------------------------------------------------------------------------------------------------
@@ -61,21 +61,21 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     store = corpus.store(given["store"])
     manifest = store.require()
     limits = corpus.limits(store)
-    said = ""
+    section = ""
     module = catalog.hook(manifest["stage"], "report") if not manifest["rows"] else None
     if module is not None and hasattr(module, "section"):
-        said = module.section([store], Samples(corpus.fit))
+        section = module.section([store], Samples(corpus.fit))
     metrics = query.metrics_of(query.ledger(store)) if store.ledger_names() else []
     options = yaml.safe_dump(manifest.get("options") or {}, allow_unicode=True, sort_keys=False)
     counts = {}
     for name, commonest in manifest["counts"].items():
         some = list(commonest.items())[:SHOWN]
-        told = corpus.fit([word for word, _ in some])
+        fitted = corpus.fit([word for word, _ in some])
         # What is masked is no link: its address would say it.
-        counts[name] = [(word if word == new else None, new, rows) for (word, rows), new in zip(some, told)]
+        counts[name] = [(word if word == new else None, new, rows) for (word, rows), new in zip(some, fitted)]
     return page(
         "store.jinja", corpus, t, store=store, manifest=manifest, reasons=reasons_of(receipts_of(store)), limits=limits, counts=counts, metrics=metrics,
-        options=options, said=Markup(said), has_rows=query.whole(store),
+        options=options, section=Markup(section), has_rows=query.whole(store),
     )  # fmt: skip
 
 
@@ -89,17 +89,17 @@ def reason_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     if reason not in known:
         raise NotInRoot(f"{store.name} dropped nothing for {reason!r}", did_you_mean(reason, list(known)))
     own = limit_of(corpus, store, reason)
-    asked = selection_of(store, given, own)
-    rows = found(store, corpus.root, asked, corpus.before)
-    order = "random" if asked.sample else "nearest" if asked.nearest else "first"
+    selection = selection_of(store, given, own)
+    rows = found(store, corpus.root, selection, corpus.before)
+    order = "random" if selection.sample else "nearest" if selection.nearest else "first"
     return page(
         "reason.jinja", corpus, t, store=store, reason=reason, total=known[reason], limit=own, order=order,
-        cards=dropped_cards(corpus, rows[:SHOWN], asked), start=asked.offset, more=len(rows) > SHOWN, given=given, shown=SHOWN,
-        code=as_python(corpus, store, asked),
+        cards=dropped_cards(corpus, rows[:SHOWN], selection), start=selection.offset, more=len(rows) > SHOWN, given=given, shown=SHOWN,
+        code=as_python(corpus, store, selection),
     )  # fmt: skip
 
 
-def dropped_cards(corpus: ShownRoot, rows: list[dict[str, Any]], asked: Selection) -> list[dict[str, Any]]:
+def dropped_cards(corpus: ShownRoot, rows: list[dict[str, Any]], selection: Selection) -> list[dict[str, Any]]:
     """What a card shows of each dropped row."""
     cards = [
         {
@@ -109,7 +109,7 @@ def dropped_cards(corpus: ShownRoot, rows: list[dict[str, Any]], asked: Selectio
         }
         for row in rows
     ]  # fmt: skip
-    return with_texts(corpus, cards, asked.grep or "", asked.literal)
+    return with_texts(corpus, cards, selection.grep or "", selection.literal)
 
 
 # -- metrics and what-if -------------------------------------------------------------------------------------------------------
@@ -157,19 +157,19 @@ def rows_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """Rows of a store: searched, chosen, drawn; kept and dropped side by side where asked."""
     store = corpus.store(given["store"])
     side = given.get("side") or ("kept" if query.whole(store) else "dropped")
-    asked = selection_of(store, given)
+    selection = selection_of(store, given)
     kept, lost = [], []
     if side in ("kept", "both"):
-        kept = found(store, corpus.root, replace(asked, dropped=False))
+        kept = found(store, corpus.root, replace(selection, dropped=False))
     if side in ("dropped", "both"):  # a condition beside both is over the columns of rows
-        own = replace(asked, dropped=True, where=asked.where if side == "dropped" else None)
+        own = replace(selection, dropped=True, where=selection.where if side == "dropped" else None)
         lost = found(store, corpus.root, own, corpus.before)
     cards = [{"id": row["id"], "reason": None, "row": row, "of": store.name} for row in kept[:SHOWN]]
     columns = [field["name"] for field in store.require()["schema"]]
     return page(
-        "rows.jinja", corpus, t, store=store, cards=with_texts(corpus, cards, asked.grep or "", asked.literal),
-        lost=dropped_cards(corpus, lost[:SHOWN], asked), side=side, start=asked.offset, given=given, shown=SHOWN, columns=columns,
-        more=max(0 if asked.sample else len(kept), len(lost)) > SHOWN, has_rows=query.whole(store), code=as_python(corpus, store, asked),
+        "rows.jinja", corpus, t, store=store, cards=with_texts(corpus, cards, selection.grep or "", selection.literal),
+        lost=dropped_cards(corpus, lost[:SHOWN], selection), side=side, start=selection.offset, given=given, shown=SHOWN, columns=columns,
+        more=max(0 if selection.sample else len(kept), len(lost)) > SHOWN, has_rows=query.whole(store), code=as_python(corpus, store, selection),
     )  # fmt: skip
 
 

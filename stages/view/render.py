@@ -14,7 +14,7 @@ from rapidfuzz.distance import LCSseq
 
 from pipeline.errors import UsageError
 from pipeline.inspection.charts import number, size
-from pipeline.inspection.conditions import place
+from pipeline.inspection.conditions import first_span
 from pipeline.inspection.sections import as_text
 from stages.view import labels
 from stages.view.corpus import CUT, EDGE, WHOLE, ShownRoot
@@ -35,7 +35,12 @@ def _templates() -> jinja2.Environment:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        _kept.filters |= {"number": number, "size": size, "path": lambda parts: at(*parts), "asked": asked}
+        _kept.filters |= {
+            "number": number,
+            "size": size,
+            "path": lambda parts: at(*parts),
+            "query_string": query_string,
+        }
     return _kept
 
 
@@ -51,7 +56,7 @@ def at(*parts: str) -> str:
     return "/" + "/".join(quote(part, safe="") for part in parts)
 
 
-def asked(given: dict[str, Any], **changes: Any) -> str:
+def query_string(given: dict[str, Any], **changes: Any) -> str:
     """The question of an address with changes; what is empty is left out."""
     return urlencode({name: value for name, value in {**given, **changes}.items() if value not in (None, "")})
 
@@ -70,22 +75,22 @@ def with_texts(
     """Cards with the text, title and address of their rows as they may be shown, what was looked for marked."""
     starts = [begin(as_text(card["row"]), pattern, literal, cut) for card in cards]
     wide = [as_text(card["row"])[max(0, start - EDGE) :] for card, start in zip(cards, starts)]
-    told = corpus.fit(wide, cut + EDGE)
-    texts = ["… " + text[EDGE:] if start else _ended(text, cut) for text, start in zip(told, starts)]
+    masked_texts = corpus.fit(wide, cut + EDGE)
+    texts = ["… " + text[EDGE:] if start else _ended(text, cut) for text, start in zip(masked_texts, starts)]
     names = ("url", "source", "locator", "note")
-    said = labels.of(corpus, [card["id"] for card in cards])
+    labelled = labels.of(corpus, [card["id"] for card in cards])
     for card, text in zip(cards, texts):
         card["text"] = marked(text, pattern, literal)
         row = card["row"] or {}
-        told = [card.get(name) or row.get(name) for name in names]
-        card |= dict(zip(names, told if corpus.reveal else corpus.named(told)))
-        card |= {"lang": row.get("lang"), "said": said.get(card["id"])}
+        masked_texts = [card.get(name) or row.get(name) for name in names]
+        card |= dict(zip(names, masked_texts if corpus.reveal else corpus.named(masked_texts)))
+        card |= {"lang": row.get("lang"), "said": labelled.get(card["id"])}
     return cards
 
 
 def begin(text: str, pattern: str, literal: bool, cut: int) -> int:
     """Where what is shown of a text begins, so that what was looked for is in it."""
-    found = place(text[:WHOLE], pattern, literal) if pattern else None
+    found = first_span(text[:WHOLE], pattern, literal) if pattern else None
     return max(EDGE, found[0] - cut // 3) if found and found[0] > max(EDGE, cut * 2 // 3) else 0
 
 
@@ -95,7 +100,7 @@ def _ended(text: str, cut: int) -> str:
 
 def marked(text: str, pattern: str, literal: bool) -> Markup:
     """Escaped text in which the first place of the pattern is marked."""
-    found = place(text, pattern, literal) if pattern else None
+    found = first_span(text, pattern, literal) if pattern else None
     if not found:
         return Markup(escape(text))
     return Markup("{}<mark>{}</mark>{}").format(text[: found[0]], text[slice(*found)], text[found[1] :])

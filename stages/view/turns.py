@@ -85,11 +85,12 @@ def painted(corpus: ShownRoot, store: Store, row: dict[str, Any], model: str) ->
     try:
         made = corpus.store(model)
         chat = _chat(str(made.artefact()), made.content_hash)
-        told = [("", row["messages"])] if "messages" in row else [
+        named_turns = [("", row["messages"])] if "messages" in row else [
             (name, [*(row["prompt"] or []), *(row[name] or [])]) for name in ("chosen", "rejected")
         ]  # fmt: skip
         found = [
-            (name, _pieces(chat, corpus, messages, row.get("tools"), "messages" not in row)) for name, messages in told
+            (name, _pieces(chat, corpus, messages, row.get("tools"), "messages" not in row))
+            for name, messages in named_turns
         ]
         return {"models": known, "model": model, "sides": found, "fault": ""}
     except (ChatFault, UsageError) as fault:

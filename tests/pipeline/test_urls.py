@@ -152,7 +152,7 @@ def test_a_host_that_would_end_early_stays_one_address(url):
     ],
 )
 def test_what_can_be_asked(url, asked):
-    assert parsed(url).can_be_asked is asked
+    assert parsed(url).is_fetchable is asked
 
 
 @pytest.mark.parametrize(

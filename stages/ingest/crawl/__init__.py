@@ -170,8 +170,8 @@ def crawl(options: CrawlOptions, folder: str | Path, pool: Any) -> list[CrawlSum
     while tasks := crawl_tasks(options, folder):
         failed = [outcome for outcome in pool.each(crawl_group, tasks) if not isinstance(outcome, CrawlSummary)]
         if failed:
-            told = f"crawl of {failed[0].task}: {failed[0].message}"
-            raise failed[0].error or WorkError(told, "run again to go on where it stopped")
+            message = f"crawl of {failed[0].task}: {failed[0].message}"
+            raise failed[0].error or WorkError(message, "run again to go on where it stopped")
     return summaries(options, folder)
 
 
@@ -188,7 +188,7 @@ def crawl_tasks(options: CrawlOptions, folder: str | Path) -> list[CrawlTask]:
     groups = _groups(options, seeds)
     group_of = {host: name for name, hosts in groups.items() for host in hosts}
     site = str(Path(options.site).resolve()) if options.site else None
-    told = options.model_copy(update={"site": site, "refresh": False}).model_dump_json()
+    serialized = options.model_copy(update={"site": site, "refresh": False}).model_dump_json()
     tasks = []
     for name, hosts in groups.items():
         target = recording(options, folder).resolve() / name
@@ -197,7 +197,7 @@ def crawl_tasks(options: CrawlOptions, folder: str | Path) -> list[CrawlTask]:
         target.mkdir(parents=True, exist_ok=True)
         own = tuple(url for url in seeds if group_of[host_of(url)] == name)
         others = tuple(sorted((host, group) for host, group in group_of.items() if group != name))
-        tasks.append(CrawlTask(name, str(target), tuple(hosts), own, others, told))
+        tasks.append(CrawlTask(name, str(target), tuple(hosts), own, others, serialized))
     return tasks
 
 
@@ -292,16 +292,16 @@ def summary_of(folder: Path) -> CrawlSummary:
     """The summary of the finished group in `folder`."""
     from stages.ingest.crawl.finish import SKIPPED
 
-    told = recordings.read(folder)
-    assert told is not None, "the group is finished"
+    recording_of = recordings.read(folder)
+    assert recording_of is not None, "the group is finished"
     return CrawlSummary(
-        group=told["group"],
+        group=recording_of["group"],
         folder=str(folder),
-        warcs=tuple(str(folder / name) for name in told["files"]),
-        recorded=told["recorded"],
-        skipped=told["skipped"],
+        warcs=tuple(str(folder / name) for name in recording_of["files"]),
+        recorded=recording_of["recorded"],
+        skipped=recording_of["skipped"],
         skipped_file=str(folder / SKIPPED),
-        outside=told["outside"],
-        beyond=told["beyond"],
-        hashes=told.get("hashes", {}),
+        outside=recording_of["outside"],
+        beyond=recording_of["beyond"],
+        hashes=recording_of.get("hashes", {}),
     )

@@ -125,7 +125,7 @@ class Frontier:
             if url in self._claimed:
                 claimed = self._claimed.pop(url)
                 self._claims[claimed] -= 1
-                self._asked(claimed, 1)
+                self._count_visits(claimed, 1)
             self._remember(found)
         host = self.on_their_way.pop(url, None)
         if host is not None:
@@ -245,7 +245,7 @@ class Frontier:
         found = self._row("SELECT asked FROM hosts WHERE host = ?", host)
         return (found[0] if found else 0) + self._claims.get(host, 0) >= self.max_pages
 
-    def _asked(self, host: str, more: int) -> None:
+    def _count_visits(self, host: str, more: int) -> None:
         query = "INSERT INTO hosts (host, asked) VALUES (?, ?) ON CONFLICT (host) DO UPDATE SET asked = asked + excluded.asked"
         self._db.execute(query, (host, more))
 
@@ -281,7 +281,7 @@ class Frontier:
                 for host, count in self._rows(
                     'SELECT host, count(*) FROM urls WHERE warc = ? AND "end" > ? GROUP BY host', *lost
                 ):
-                    self._asked(host, -count)
+                    self._count_visits(host, -count)
                 query = 'UPDATE urls SET state = 0, status = NULL, warc = NULL, "end" = NULL, facts = NULL WHERE warc = ? AND "end" > ?'
                 self._db.execute(query, lost)
 
@@ -293,8 +293,14 @@ class Frontier:
             for url, reason, status, facts in self._db.execute(
                 "SELECT url, reason, status, facts FROM urls WHERE reason IS NOT NULL ORDER BY url"
             ):
-                told = json.loads(facts or "{}")
-                row = {"url": url, "reason": reason, "status": status, "to": told.get("to"), "note": told.get("note")}
+                details = json.loads(facts or "{}")
+                row = {
+                    "url": url,
+                    "reason": reason,
+                    "status": status,
+                    "to": details.get("to"),
+                    "note": details.get("note"),
+                }
                 yield {name: value for name, value in row.items() if value is not None}
 
     def summary(self) -> dict[str, Any]:
@@ -335,7 +341,7 @@ class Frontier:
         try:
             yield
         except sqlite3.DatabaseError as fault:
-            raise _told(fault, self._path) from None
+            raise readable_fault(fault, self._path) from None
 
     def _count(self, name: str, more: int) -> None:
         if more:
@@ -404,7 +410,7 @@ def forget_addresses(path: Path, hides: Callable[[str], bool]) -> bool:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return changed
     except sqlite3.DatabaseError as fault:
-        raise _told(fault, path) from None
+        raise readable_fault(fault, path) from None
     finally:
         db.close()
 
@@ -420,12 +426,12 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
     try:
         yield db if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'foreign_links'").fetchone() else None
     except sqlite3.DatabaseError as fault:
-        raise _told(fault, path) from None
+        raise readable_fault(fault, path) from None
     finally:
         db.close()
 
 
-def _told(fault: sqlite3.DatabaseError, path: Path) -> Exception:
+def readable_fault(fault: sqlite3.DatabaseError, path: Path) -> Exception:
     """A full disk as OSError, damage as DamagedStore; anything else is a fault of ours and stays as it is."""
     code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:

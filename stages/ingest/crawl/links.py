@@ -89,10 +89,10 @@ def _refresh(response: Any) -> str | None:
 
 def directives(tree: Any, headers: Any, agent: str) -> set[str]:
     """What the page asks of robots in general and of `agent` by name, in lower case."""
-    said: set[str] = set()
+    found: set[str] = set()
     for tag in tree.iterfind(".//meta[@name][@content]"):
         if tag.get("name").strip().lower() in ("robots", agent.lower()):
-            said.update(_words(tag.get("content")))
+            found.update(_words(tag.get("content")))
     for value in headers.getlist(b"X-Robots-Tag"):
         name, colon, rest = value.decode("latin-1").partition(":")
         if colon and name.strip().lower() not in (
@@ -101,10 +101,10 @@ def directives(tree: Any, headers: Any, agent: str) -> set[str]:
             "max-video-preview",
             "unavailable_after",
         ):
-            said.update(_words(rest) if name.strip().lower() == agent.lower() else ())
+            found.update(_words(rest) if name.strip().lower() == agent.lower() else ())
         else:
-            said.update(_words(value.decode("latin-1")))
-    return said
+            found.update(_words(value.decode("latin-1")))
+    return found
 
 
 def _words(text: str) -> list[str]:

@@ -87,18 +87,18 @@ class Robots:
         self.agent = agent
         self.obey = obey
         self.clock = clock
-        self.asked: dict[str, tuple[float, asyncio.Task[Rules]]] = {}
+        self.fetches: dict[str, tuple[float, asyncio.Task[Rules]]] = {}
 
     async def rules(self, origin: str) -> Rules:
         """The rules of `origin` (scheme://host[:port]); those who ask together wait for one answer."""
         if not self.obey:
             return Rules(None, self.agent)
-        if origin not in self.asked or self.clock() - self.asked[origin][0] > KEPT:
-            self.asked.pop(origin, None)
-            self.asked[origin] = self.clock(), asyncio.ensure_future(self._fetch(origin))
-            if len(self.asked) > HOSTS:
-                self.asked.pop(next(iter(self.asked)))
-        return await asyncio.shield(self.asked[origin][1])
+        if origin not in self.fetches or self.clock() - self.fetches[origin][0] > KEPT:
+            self.fetches.pop(origin, None)
+            self.fetches[origin] = self.clock(), asyncio.ensure_future(self._fetch(origin))
+            if len(self.fetches) > HOSTS:
+                self.fetches.pop(next(iter(self.fetches)))
+        return await asyncio.shield(self.fetches[origin][1])
 
     async def _fetch(self, origin: str) -> Rules:
         url: str | None = f"{origin}/robots.txt"

@@ -27,7 +27,7 @@ def canonical(url: str) -> str | None:
     True
     """
     found = urls.parsed(url)
-    if found is None or not found.can_be_asked:
+    if found is None or not found.is_fetchable:
         return None
     query = "&".join(sorted(found.parameters))
     return urlunsplit((found.scheme, found.host + found.port, found.path or "/", query, ""))

@@ -14,10 +14,10 @@ named in the ledger's note, and a value of a type that no reading fits is a Misf
 from stages.ingest.labelled.calls import TOOLS
 from stages.ingest.labelled.chats import (
     ANSWERS,
-    ASKED,
     BESIDE,
     CONVERSATIONS,
     LABELS,
+    PROMPT_COLUMNS,
     SEGMENTS,
     SYSTEM,
     THOUGHT,
@@ -36,7 +36,7 @@ COLUMNS = frozenset(
     (
         *TOOLS,
         *ANSWERS,
-        *ASKED,
+        *PROMPT_COLUMNS,
         *BESIDE,
         *CONVERSATIONS,
         *LABELS,

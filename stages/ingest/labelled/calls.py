@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from stages.ingest.labelled.given import Given, Notes, absent, first_of, json_text, parsed, told, wrong
+from stages.ingest.labelled.given import Given, Notes, absent, first_of, json_text, parsed, without_absent, wrong
 from stages.ingest.row import clean
 
 TOOLS = ("tools", "functions")
@@ -29,9 +29,15 @@ def calls(value: Any, notes: Notes) -> list[dict[str, Any]] | None:
 def _call(call: Any, notes: Notes) -> dict[str, Any]:
     if not isinstance(call, Mapping):
         raise wrong(f"a tool call is a {type(call).__name__}")
-    rest = told(call)
+    rest = without_absent(call)
     function = rest.pop("function", None)
-    inner = told(function) if isinstance(function, Mapping) else {"name": function} if function is not None else {}
+    inner = (
+        without_absent(function)
+        if isinstance(function, Mapping)
+        else {"name": function}
+        if function is not None
+        else {}
+    )
     name, arguments = (
         next((found for part in (inner, rest) if (found := first_of(part, names)) is not None), None)
         for names in (("name",), ARGUMENTS)

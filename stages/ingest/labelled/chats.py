@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from pipeline.schema import speaks
 from stages.ingest.labelled.calls import calls, tools
 from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, parsed, text_of, wrong
-from stages.ingest.labelled.turns import SPEAKER, exchange, messages, said, transcript
+from stages.ingest.labelled.turns import SPEAKER, as_turns, exchange, messages, transcript
 from stages.ingest.row import clean
 
 CONVERSATIONS = ("conversations", "messages", "conversation", "dialogue", "dialog", "chat", "data")
 """Columns that hold whole conversations: ShareGPT, TRL and OpenAI, LMSYS, Glaive, UltraChat. `data` and `chat` only as lists or transcripts."""
-ASKED = ("prompt", "instruction", "question", "query", "input", "질문", "지시", "q")
+PROMPT_COLUMNS = ("prompt", "instruction", "question", "query", "input", "질문", "지시", "q")
 ANSWERS = ("completion", "response", "output", "answer", "generation", "답변", "응답", "a")
 BESIDE = ("input", "query", "context", "article", "passage")
 """Columns with what an instruction is about: Alpaca's input, LLaMA-Factory's query, Dolly's context."""
@@ -64,7 +64,7 @@ def conversation(given: Given) -> ReadTurns | None:
         if (
             value is None
             or (name in CONVERSATIONS[2:] and not _holds_turns(value))
-            or (name == "data" and given.first(ASKED))
+            or (name == "data" and given.first(PROMPT_COLUMNS))
         ):
             continue
         notes = Notes()
@@ -113,13 +113,13 @@ def _holds_turns(value: Any) -> bool:
     return bare or all(isinstance(turn, Mapping) and any(key in turn for key in _TURN_KEYS) for turn in value)
 
 
-def asked(given: Given) -> ReadTurns | None:
+def prompt_turns(given: Given) -> ReadTurns | None:
     """An instruction with its context, after system prompt and history; None where no column asks."""
-    name = given.first(ASKED)
+    name = given.first(PROMPT_COLUMNS)
     if name is None:
         return None
     notes = Notes()
-    turns = said(_text_or_turns(given.get(name), name), "user", notes)
+    turns = as_turns(_text_or_turns(given.get(name), name), "user", notes)
     used = [given.own(name)]
     if isinstance(given.get(name), str):
         beside = [
@@ -175,7 +175,7 @@ def candidates(given: Given) -> Iterator[ReadTurns]:
     """Every way in which the row's columns ask, whole conversations first."""
     if (found := conversation(given)) is not None:
         yield found
-    if (found := asked(given)) is not None:
+    if (found := prompt_turns(given)) is not None:
         yield found
 
 
@@ -191,7 +191,7 @@ def chat(row: Mapping[str, Any]) -> LabelledChat:
 
 
 def _answered(given: Given) -> ReadTurns:
-    found = asked(given)
+    found = prompt_turns(given)
     if found is None:
         raise wrong("no column that asks: " + given.seen())
     calling = given.get("answers")
@@ -201,7 +201,7 @@ def _answered(given: Given) -> ReadTurns:
     elif name is None:
         raise wrong("no column that answers: " + given.seen())
     else:
-        answer = said(_text_or_turns(given.get(name), name), "assistant", found.notes)
+        answer = as_turns(_text_or_turns(given.get(name), name), "assistant", found.notes)
     used = [*found.used, given.own(name)]
     thought = given.first(THOUGHT)
     if thought is not None and isinstance(given.get(thought), str) and "reasoning" not in answer[-1]:

@@ -30,27 +30,27 @@ class Notes:
     """What a row says that no column holds, for its ledger row: in order, once each."""
 
     def __init__(self) -> None:
-        self.said: dict[str, None] = {}
+        self.lines: dict[str, None] = {}
         self.keys: dict[str, None] = {}
 
     def say(self, note: str) -> None:
-        self.said[note] = None
+        self.lines[note] = None
 
     def unplaced(self, keys: Iterable[Any]) -> None:
         """Keys of turns, parts or calls that a conversation does not have."""
         self.keys |= dict.fromkeys(clean(str(key))[:40] for key in keys)
 
     def merge(self, other: Notes) -> None:
-        self.said |= other.said
+        self.lines |= other.lines
         self.keys |= other.keys
 
     def note(self) -> str | None:
-        said = list(self.said)
+        notes = list(self.lines)
         if self.keys:
             named = list(self.keys)
             more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
-            said.append(f"keys of turns without a place: {', '.join(named[:NAMED])}{more}")
-        return "; ".join(said) or None
+            notes.append(f"keys of turns without a place: {', '.join(named[:NAMED])}{more}")
+        return "; ".join(notes) or None
 
 
 def absent(value: Any) -> bool:
@@ -58,7 +58,7 @@ def absent(value: Any) -> bool:
     return value is None or (isinstance(value, (str, list, tuple, dict)) and not value)
 
 
-def told(record: Mapping[Any, Any]) -> dict[str, Any]:
+def without_absent(record: Mapping[Any, Any]) -> dict[str, Any]:
     """The keys of a record that say something: a table gives every record the keys of all, as nulls."""
     return {str(key): value for key, value in record.items() if not absent(value)}
 

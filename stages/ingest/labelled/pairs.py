@@ -11,7 +11,7 @@ from pipeline.schema import speaks
 from stages.ingest.labelled.calls import tools
 from stages.ingest.labelled.chats import SYSTEM, ReadTurns, candidates
 from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, parsed, wrong
-from stages.ingest.labelled.turns import messages, said, transcript
+from stages.ingest.labelled.turns import as_turns, messages, transcript
 
 CHOSEN = {
     "chosen": "rejected",
@@ -107,9 +107,9 @@ def _sides(given: Given) -> tuple[tuple[Any, Any], tuple[str, ...]]:
         first, second = (_interleaved(given, name) for name in names)
         if first is None or second is None:
             continue
-        second_is_better, said_by = _better(given, names)
+        second_is_better, decided_by = _better(given, names)
         sides = (second, first) if second_is_better else (first, second)
-        return sides, (*map(given.own, names), *map(given.own, said_by))
+        return sides, (*map(given.own, names), *map(given.own, decided_by))
     raise wrong("no chosen and rejected: " + given.seen())
 
 
@@ -167,7 +167,7 @@ def _above(first: float, second: float) -> bool:
 def _side(value: Any, notes: Notes) -> Messages:
     """One side: turns, one turn, an answer, or a transcript of Human and Assistant."""
     if isinstance(value, str):
-        return transcript(value) or said(value, "assistant", notes)
+        return transcript(value) or as_turns(value, "assistant", notes)
     if not isinstance(value, (list, tuple, Mapping)):
         raise wrong(f"an answer is a {type(value).__name__}")
     return messages(value, notes)
@@ -176,7 +176,7 @@ def _side(value: Any, notes: Notes) -> Messages:
 def _prompted(given: Given, chosen: Messages, rejected: Messages) -> tuple[ReadTurns, Messages, Messages, str]:
     """The prompt, the sides without it, and the rule: a column that asks, or what both sides begin with."""
     whole = all(side[0]["role"] in ("user", "system") for side in (chosen, rejected))
-    found = list(candidates(given)) or list(_told_before(given))
+    found = list(candidates(given)) or list(context_turns(given))
     for prompt in found:
         cut = _without(chosen, prompt.turns), _without(rejected, prompt.turns)
         if all(cut):
@@ -213,13 +213,13 @@ def _further(chosen: Messages, rejected: Messages) -> int:
     return max((i + 1 for i in range(shared) if chosen[i]["role"] == "user"), default=0)
 
 
-def _told_before(given: Given) -> list[ReadTurns]:
+def context_turns(given: Given) -> list[ReadTurns]:
     """A post (SHP) or a list of turns (HelpSteer3) that both answer, in a column of a common name."""
     for name in ("history", "context"):
         value = given.get(name)
         if value is not None:
             notes = Notes()
-            return [ReadTurns(said(value, "user", notes), (given.own(name),), notes, "")]
+            return [ReadTurns(as_turns(value, "user", notes), (given.own(name),), notes, "")]
     return []
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from stages.ingest.labelled.calls import tools
 from stages.ingest.labelled.chats import ANSWERS, candidates
-from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, told, wrong
+from stages.ingest.labelled.given import Given, Messages, Misfit, Notes, without_absent, wrong
 from stages.ingest.labelled.pairs import LabelledPair, checked, number, pair
-from stages.ingest.labelled.turns import said
+from stages.ingest.labelled.turns import as_turns
 
 MANY = ("answers", "responses", "completions", "candidates", "outputs", "generations")
 SCORES = ("scores", "ratings", "score", "rating", "overall_score", "fine-grained_score")
@@ -84,12 +84,12 @@ def _answer(entry: Any, notes: Notes) -> tuple[Messages, float | None]:
     if not isinstance(entry, (str, Mapping, list, tuple)):
         raise wrong(f"an answer is a {type(entry).__name__}")
     if not isinstance(entry, Mapping) or any(key in entry for key in _SPEAKS):
-        return said(entry, "assistant", notes), None
-    rest = told(entry)
+        return as_turns(entry, "assistant", notes), None
+    rest = without_absent(entry)
     name = next((n for n in ("text", "content", *ANSWERS) if isinstance(rest.get(n), (str, list))), None)
     if name is None:
         raise wrong("an answer without text")
-    answer = said(rest.pop(name), "assistant", notes)
+    answer = as_turns(rest.pop(name), "assistant", notes)
     for names, sign in ((SCORES, 1.0), (RANKS, -1.0)):
         for key in names:
             if key in rest:

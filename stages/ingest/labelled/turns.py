@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from stages.ingest.labelled.calls import calls
-from stages.ingest.labelled.given import Messages, Misfit, Notes, absent, first_of, json_text, parsed, told, wrong
+from stages.ingest.labelled.given import (
+    Messages,
+    Misfit,
+    Notes,
+    absent,
+    first_of,
+    json_text,
+    parsed,
+    without_absent,
+    wrong,
+)
 from stages.ingest.row import clean
 
 ROLES = {
@@ -59,7 +69,7 @@ def messages(value: Any, notes: Notes) -> Messages:
     return [turn for entry in value for turn in _entry(entry, notes)]
 
 
-def said(value: Any, role: str, notes: Notes) -> Messages:
+def as_turns(value: Any, role: str, notes: Notes) -> Messages:
     """A string as one turn of `role`; a list, a record or JSON text of turns as its turns."""
     if not isinstance(value, str):
         return messages(value, notes)
@@ -95,11 +105,11 @@ def _entry(entry: Any, notes: Notes) -> Messages:
         return exchange(entry, notes)
     if not isinstance(entry, Mapping):
         raise wrong(f"a turn is a {type(entry).__name__}")
-    rest = told(entry)
+    rest = without_absent(entry)
     word = first_of(rest, SPEAKER)
     if word is None:
         return _spoken(entry, rest, notes)
-    word = told(word).get("role") if isinstance(word, Mapping) else word
+    word = without_absent(word).get("role") if isinstance(word, Mapping) else word
     word = str(word).strip().lower()
     role = ROLES.get(word)
     if role is None:
@@ -129,7 +139,7 @@ def exchange(pair: Any, notes: Notes) -> Messages:
     """What was asked and what was answered, as a list of two."""
     if not isinstance(pair, (list, tuple)) or len(pair) != 2 or any(part is None for part in pair):
         raise wrong("an exchange is no list of two")
-    return [*said(pair[0], "user", notes), *said(pair[1], "assistant", notes)]
+    return [*as_turns(pair[0], "user", notes), *as_turns(pair[1], "assistant", notes)]
 
 
 def _turn(entry: Mapping[str, Any], rest: dict[str, Any], role: str, calling: bool, notes: Notes) -> Messages:
@@ -218,13 +228,13 @@ def _in_parts(value: Any) -> bool:
         return all(
             part is None or isinstance(part, str) or (isinstance(part, Mapping) and _in_parts(part)) for part in value
         )
-    said = told(value) if isinstance(value, Mapping) else {}
-    kind = said.get("type")
+    fields = without_absent(value) if isinstance(value, Mapping) else {}
+    kind = fields.get("type")
     known = isinstance(kind, str) and (kind in (*_CALL_PARTS, *_RESULT_PARTS) or any(media in kind for media in _MEDIA))
     return (
         known
-        or any(isinstance(said.get(key), (str, list)) for key in _PART)
-        or any(media in key for media in _MEDIA for key in said)
+        or any(isinstance(fields.get(key), (str, list)) for key in _PART)
+        or any(media in key for media in _MEDIA for key in fields)
     )
 
 
@@ -235,7 +245,7 @@ def _parts(value: Any, made: dict[str, Any], notes: Notes) -> Messages:
     texts: list[str] = []
     results: Messages = []
     for part in value:
-        rest = {"type": "text", "text": part} if isinstance(part, str) else told(part or {})
+        rest = {"type": "text", "text": part} if isinstance(part, str) else without_absent(part or {})
         kind = str(rest.pop("type", "text")).lower()
         text = next(
             (

@@ -110,9 +110,13 @@ def _skipped(handle) -> Iterator[Raw]:
         if raw.kind != "row":
             yield raw
             continue
-        told = [str(raw.body[name]) for name in ("status", "note") if raw.body.get(name) is not None]
+        details = [str(raw.body[name]) for name in ("status", "note") if raw.body.get(name) is not None]
         yield Raw(
-            "fault", "crawl", reason=str(raw.body["reason"]), note=", ".join(told) or None, source=str(raw.body["url"])
+            "fault",
+            "crawl",
+            reason=str(raw.body["reason"]),
+            note=", ".join(details) or None,
+            source=str(raw.body["url"]),
         )
 
 

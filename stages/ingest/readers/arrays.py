@@ -126,9 +126,9 @@ class _Text:
                 self.fill()  # a number may go on
                 continue
             self.began, self.at = self.at, end
-            return self._told(value, self.began, end)
+            return self._checked(value, self.began, end)
 
-    def _told(self, value: Any, start: int, end: int) -> tuple[Any, str | None]:
+    def _checked(self, value: Any, start: int, end: int) -> tuple[Any, str | None]:
         """The value; made again from its text where something in that is no character."""
         if _MARKED.search(self.held, start, end) is None and self.codec == "utf-8":
             return value, None

@@ -388,7 +388,9 @@ def _rows(piece: Piece, first: int, room: values.Room) -> Iterator[Raw]:
             lost = (*lost, name)
     general = [f"column {name!r}: cannot be read" for name in lost]
     for position in range(size):
-        notes = general + [said(name, faults[position]) for name, (_, faults) in found.items() if position in faults]
+        notes = general + [
+            fault_note(name, faults[position]) for name, (_, faults) in found.items() if position in faults
+        ]
         raw = Raw(
             "row",
             f"row:{first + position}",
@@ -407,6 +409,6 @@ def _rows(piece: Piece, first: int, room: values.Room) -> Iterator[Raw]:
         yield raw
 
 
-def said(name: str, faults: Counter) -> str:
+def fault_note(name: str, faults: Counter) -> str:
     """What was wrong in a value of a column."""
     return f"column {name!r}: " + ", ".join(f"{count} {kind}" for kind, count in sorted(faults.items()))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from stages.ingest import charset
-from stages.ingest.readers.recoded import Decoder, Recoded, recoded, told
+from stages.ingest.readers.recoded import Decoder, Recoded, recoded, replace_unreadable
 from stages.ingest.row import Raw
 from stages.ingest.unpack import Unpacked
 
@@ -103,7 +103,7 @@ def load(text: str, codec: str) -> tuple[Any, str | None]:
         halves += found[1] is not None
         return found[0] if found[1] is None else "\\ufffd"
 
-    text, note = told(text, codec)
+    text, note = replace_unreadable(text, codec)
     if "\\u" in text and ("\\ud" in text or "\\uD" in text or "\\u0000" in text):
         text = _ESCAPE.sub(whole, text)
     if halves:

@@ -88,7 +88,7 @@ class Decoder:
         return self._other if 20 * text.count(charset.UNREADABLE) <= len(text) else charset.detect(line)
 
 
-def told(text: str, codec: str) -> tuple[str, str | None]:
+def replace_unreadable(text: str, codec: str) -> tuple[str, str | None]:
     """The text with U+FFFD for what could not be read (NUL characters included), and the note that says so; None where all is UTF-8."""
     lost = text.count(charset.UNREADABLE) + text.count("\0")
     if lost:

@@ -9,7 +9,7 @@ from typing import Any
 
 from stages.ingest import charset
 from stages.ingest.readers.lines import faults, line_limit, lines
-from stages.ingest.readers.recoded import Decoder, Recoded, note, recoded, told
+from stages.ingest.readers.recoded import Decoder, Recoded, note, recoded, replace_unreadable
 from stages.ingest.row import Raw, apart
 from stages.ingest.unpack import Unpacked
 
@@ -29,7 +29,9 @@ def read_csv(stream: Unpacked, max_bytes: int, tabs: bool = False) -> Iterator[R
     if not names or not any(name.strip() for name in names):
         yield Raw("fault", "", reason="ingest.empty")
     else:
-        yield from _csv_rows(rows, apart([told(name, "utf-8")[0].strip() for name in names]), max_bytes, source)
+        yield from _csv_rows(
+            rows, apart([replace_unreadable(name, "utf-8")[0].strip() for name in names]), max_bytes, source
+        )
     yield from faults(stream)
 
 
@@ -91,7 +93,7 @@ def _row(values: list[str], names: list[str], locator: str, codec: str) -> Raw:
     """The row of a record; fields beyond the names are called by their number."""
     lost = sum(value.count(charset.UNREADABLE) + value.count("\0") for value in values)
     if lost:
-        values = [told(value, codec)[0] for value in values]
+        values = [replace_unreadable(value, codec)[0] for value in values]
     row: dict[str, Any] = dict(zip(names, values))
     notes = [note(codec, lost)]
     if len(values) != len(names):

@@ -46,10 +46,10 @@ def plain_column(array: pa.Array, room: Room) -> tuple[list[Any], dict[int, Coun
             pass  # not UTF-8, or two fields of one name: value by value
     values, faults = [], {}
     for index, scalar in enumerate(array):
-        told: Counter = Counter()
-        values.append(_plain(scalar, told, room))
-        if told:
-            faults[index] = told
+        noted: Counter = Counter()
+        values.append(_plain(scalar, noted, room))
+        if noted:
+            faults[index] = noted
     return values, faults
 
 
@@ -123,41 +123,41 @@ def _is_binary(kind: pa.DataType) -> bool:
     )
 
 
-def _plain(scalar: pa.Scalar, told: Counter, room: Room) -> Any:
+def _plain(scalar: pa.Scalar, faults: Counter, room: Room) -> Any:
     """One value, however deep; what is wrong in it is counted in `told`, repaired where it can be and null where not."""
     kind = scalar.type
     if not scalar.is_valid:
         return None
     if _is_text(kind):
-        return _text(scalar.as_buffer().to_pybytes(), told)
+        return _text(scalar.as_buffer().to_pybytes(), faults)
     if _is_binary(kind):
-        return _bytes(scalar.as_buffer().to_pybytes(), told, room)
+        return _bytes(scalar.as_buffer().to_pybytes(), faults, room)
     if isinstance(scalar, (pa.UuidScalar, pa.Bool8Scalar)):
         found = scalar.as_py()
         return found if isinstance(found, bool) else str(found)
     if isinstance(scalar, (pa.DictionaryScalar, pa.UnionScalar, pa.RunEndEncodedScalar, pa.ExtensionScalar)):
-        return None if scalar.value is None else _plain(scalar.value, told, room)
+        return None if scalar.value is None else _plain(scalar.value, faults, room)
     if types.is_map(kind):
-        pairs = [(_plain(entry[0], told, room), _plain(entry[1], told, room)) for entry in scalar.values]
+        pairs = [(_plain(entry[0], faults, room), _plain(entry[1], faults, room)) for entry in scalar.values]
         named = dict(pairs) if all(isinstance(key, str) for key, _ in pairs) else {}
         return named if len(named) == len(pairs) else [list(pair) for pair in pairs]
     if _is_list(kind):
-        return [_plain(value, told, room) for value in scalar.values]
+        return [_plain(value, faults, room) for value in scalar.values]
     if types.is_struct(kind):
         return dict(
             zip(
                 apart([field.name for field in kind]),
-                (_plain(scalar[index], told, room) for index in range(kind.num_fields)),
+                (_plain(scalar[index], faults, room) for index in range(kind.num_fields)),
             )
         )
     if types.is_decimal(kind):
         return number_of(scalar.as_py())
     if types.is_interval(kind):
         return dict(zip(("months", "days", "nanoseconds"), scalar.as_py()))
-    return _time(scalar, kind, told) if types.is_temporal(kind) else scalar.as_py()
+    return _time(scalar, kind, faults) if types.is_temporal(kind) else scalar.as_py()
 
 
-def _text(data: bytes, told: Counter) -> str:
+def _text(data: bytes, faults: Counter) -> str:
     """Bytes that a column says are UTF-8: read as CP949 where they plainly are that, else what is unreadable is U+FFFD."""
     try:
         return data.decode()
@@ -165,11 +165,11 @@ def _text(data: bytes, told: Counter) -> str:
         name = "cp949" if charset.detect(data) == "cp949" else "utf-8"
         text = data.decode(name, "replace")
         own = data.count(b"\xef\xbf\xbd") if name == "utf-8" else 0
-        told[f"characters unreadable as {name}"] += text.count("\ufffd") - own
+        faults[f"characters unreadable as {name}"] += text.count("\ufffd") - own
         return text
 
 
-def _bytes(data: bytes, told: Counter, room: Room) -> str | None:
+def _bytes(data: bytes, faults: Counter, room: Room) -> str | None:
     """Bytes that are text (writers that mark no column as such are common), or nothing: `kinds.apart` tells, as for a file.
 
     gzip and zstandard are undone, as of a response that does not name its coding.
@@ -179,9 +179,9 @@ def _bytes(data: bytes, told: Counter, room: Room) -> str | None:
     if packing(data) in CODINGS:
         payload = codings.decoded(data, [], room.left)
         if payload.note is not None:
-            told[payload.note] += 1
+            faults[payload.note] += 1
         if payload.reason is not None:
-            told[LEFT_OUT.format(payload.reason.removeprefix("ingest."))] += 1
+            faults[LEFT_OUT.format(payload.reason.removeprefix("ingest."))] += 1
             return None
         data = payload.body
         room.left -= len(data)
@@ -194,10 +194,10 @@ def _bytes(data: bytes, told: Counter, room: Room) -> str | None:
     page = kind is None and kinds.is_page(data)
     found = charset.decode(data, html=page) if kind is None else None
     if found is None or not (page or found.learnt == "bom" or wide or found.encoding in ("utf-8", "cp949")):
-        told[LEFT_OUT.format(kind or "binary")] += 1
+        faults[LEFT_OUT.format(kind or "binary")] += 1
         return None
     if found.replaced:
-        told[f"characters unreadable as {found.encoding}"] += found.replaced
+        faults[f"characters unreadable as {found.encoding}"] += found.replaced
     return found.text
 
 
@@ -212,7 +212,7 @@ def number_of(value: Decimal) -> int | float | str:
     return float(value) if Decimal(repr(float(value))) == value else str(value)
 
 
-def _time(scalar: pa.Scalar, kind: pa.DataType, told: Counter) -> Any:
+def _time(scalar: pa.Scalar, kind: pa.DataType, faults: Counter) -> Any:
     """ISO 8601 of a date, time or instant; a duration in seconds."""
     count = scalar.value
     try:
@@ -230,5 +230,5 @@ def _time(scalar: pa.Scalar, kind: pa.DataType, told: Counter) -> Any:
         rest = f".{count % parts:0{len(str(parts)) - 1}d}" if count % parts else ""
         return words + rest + ("Z" if types.is_timestamp(kind) and kind.tz else "")
     except OverflowError:
-        told[RANGE] += 1
+        faults[RANGE] += 1
         return None

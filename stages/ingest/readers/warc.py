@@ -68,9 +68,9 @@ def read_arc(stream: Unpacked, limit: int) -> Iterator[Raw]:
         yield raw
 
 
-def _word(said: str) -> str:
+def _word(declared: str) -> str:
     """A header's word for a note; what is neither a record's type nor a media type is not quoted."""
-    return said if re.fullmatch(r"[\w.+-]{1,40}(?:/[\w.+-]{1,60})?", said) else "of no known form"
+    return declared if re.fullmatch(r"[\w.+-]{1,40}(?:/[\w.+-]{1,60})?", declared) else "of no known form"
 
 
 def _stamp(digits: str) -> str | None:

@@ -23,8 +23,8 @@ def encode_pair(
     chat: Chat, prompt: list[dict], chosen: list[dict], rejected: list[dict], width: int, tools: str | None = None
 ) -> tuple[Pair | None, str | None]:
     """Both sides as rows of one segment, or the reason why not (`pair.equal` beside those of one conversation)."""
-    said = ("content", "reasoning", "tool_calls")
-    if [[m.get(name) for name in said] for m in chosen] == [[m.get(name) for name in said] for m in rejected]:
+    compared = ("content", "reasoning", "tool_calls")
+    if [[m.get(name) for name in compared] for m in chosen] == [[m.get(name) for name in compared] for m in rejected]:
         return None, "pair.equal"
     sides = []
     for answer in (chosen, rejected):
@@ -36,7 +36,7 @@ def encode_pair(
     return Pair(*sides), None
 
 
-def asked(part: Any) -> int:
+def trained_tokens(part: Any) -> int:
     """Tokens asked for in a segment or row."""
     return 0 if part is None else int((part.labels != IGNORED).sum())
 
@@ -51,4 +51,4 @@ def encode_chat(
     if len(encoded.ids) > width:
         return None, "chat.over_context"
     part = segment(encoded.ids, encoded.trained, encoded.unseen)
-    return (part, None) if asked(part) else (None, "chat.all_masked")
+    return (part, None) if trained_tokens(part) else (None, "chat.all_masked")

@@ -91,11 +91,11 @@ class Chat:
     @cached_property
     def parts(self) -> bool:
         """Does the template read a message's content only as a list of parts, as those of models that see images do?"""
-        asked = [{"role": "user", "content": "\ue0f3"}]
+        probe = [{"role": "user", "content": "\ue0f3"}]
         try:
             return (
-                "\ue0f3" not in self._written(asked, None, False, False)[0]
-                and "\ue0f3" in self._written(asked, None, False, True)[0]
+                "\ue0f3" not in self._written(probe, None, False, False)[0]
+                and "\ue0f3" in self._written(probe, None, False, True)[0]
             )
         except ChatFault:
             return True
@@ -112,7 +112,7 @@ class Chat:
 
     def prompt(self, messages: Sequence[dict[str, Any]], tools: Any = None) -> np.ndarray:
         """Token ids (int32) of a conversation with the next assistant turn opened. ChatFault as in `encode`."""
-        messages = said(messages)
+        messages = without_empty_system(messages)
         self.check(messages)
         text = self.render(messages, True, tools)
         return np.asarray(self.tokenizer(text, add_special_tokens=False)["input_ids"], dtype=np.int32)
@@ -124,7 +124,7 @@ class Chat:
         ChatFault: `chat.empty`, `chat.role`, `chat.no_answer`, `chat.control_token`, `chat.template`, `chat.system` (the template takes
         no system turn), `chat.tools` (it shows no tool calls), `chat.not_trained` (the row says none of its answers is to be learnt).
         """
-        messages = said(messages)
+        messages = without_empty_system(messages)
         self.check(messages)
         answers = [message for message in messages if message["role"] == "assistant"]
         if not answers:
@@ -144,11 +144,11 @@ class Chat:
             )
         except NoTurns:
             raise ChatFault("chat.template") from None
-        asked = "".join(text[start:end] for start, end in spans)
+        trained_text = "".join(text[start:end] for start, end in spans)
         wanted_calls = [
             call for message, want in zip(answers, wanted) if want for call in message.get("tool_calls") or ()
         ]
-        if any((call["name"] or "") not in asked for call in wanted_calls):
+        if any((call["name"] or "") not in trained_text for call in wanted_calls):
             raise ChatFault("chat.tools")
         unseen = sum(
             (message.get("reasoning") or "").strip() not in text or left_out(message, text) for message in answers
@@ -231,7 +231,7 @@ class Chat:
 
         given = schemas(tools)
         for objects in (True, False):
-            conversation = [shown(message, parts, objects) for message in messages]
+            conversation = [as_template_message(message, parts, objects) for message in messages]
             try:
                 texts, spans = render_jinja_template(
                     conversations=[conversation], tools=given, chat_template=self.template, return_assistant_tokens_mask=self.marked,
@@ -246,12 +246,12 @@ class Chat:
         raise ChatFault("chat.template")
 
 
-def said(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def without_empty_system(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The messages without empty system turns."""
     return [message for message in messages if message["role"] != "system" or (message["content"] or "").strip()]
 
 
-def shown(message: dict[str, Any], parts: bool, objects: bool) -> dict[str, Any]:
+def as_template_message(message: dict[str, Any], parts: bool, objects: bool) -> dict[str, Any]:
     """A message by the names templates expect: `reasoning_content`, `tool_calls` of functions (arguments as `objects`, or as text)."""
     content = message["content"] or ""
     made: dict[str, Any] = {

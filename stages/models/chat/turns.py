@@ -44,8 +44,8 @@ class TemplateTurns:
         self.render = render
         self.mark = re.compile(f"{control.pattern}|{MARK}")
         user, answer = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
-        asked = self._try([user])
-        self.opening = _beyond(asked, self._try([user], prompt=True))
+        rendered = self._try([user])
+        self.opening = _beyond(rendered, self._try([user], prompt=True))
         """What opens an assistant's turn (the generation prompt)."""
         last, followed = self._tail([user, answer]), self._tail([user, answer, user])
         common, first = self._marked(commonprefix([last, followed])), [self._first(last), self._first(followed)]
@@ -63,7 +63,7 @@ class TemplateTurns:
     def spans(self, messages: Sequence[Message], text: str) -> tuple[str, list[tuple[int, int]]]:
         """The text (with an end written to it where the template leaves it out) and a span per assistant turn: what is written
         after the generation prompt, up to and with the end. NoTurns where the turns cannot be found."""
-        messages = _said(messages, text)
+        messages = without_left_out(messages, text)
         answer_turns = self.answer_turns(messages, text)
         if answer_turns is None:
             return self._by_prefix(messages, text)
@@ -87,7 +87,7 @@ class TemplateTurns:
     def owners(self, messages: Sequence[Message], text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """For each span the assistant turn it belongs to, counted from 0, and where that turn's own part of it begins: a template may
         mark the turn's header too, which generation is given. NoTurns where that is not shown."""
-        messages = _said(messages, text)
+        messages = without_left_out(messages, text)
         answer_turns = self.answer_turns(messages, text)
         if not answer_turns:
             raise NoTurns("the turns stand nowhere")
@@ -187,7 +187,7 @@ def left_out(message: Message, text: str) -> bool:
     return bool(words and message.get("tool_calls")) and words not in text
 
 
-def _said(messages: Sequence[Message], text: str) -> list[Message]:
+def without_left_out(messages: Sequence[Message], text: str) -> list[Message]:
     """The messages without words that the template leaves out."""
     return [{**message, "content": ""} if left_out(message, text) else message for message in messages]
 
@@ -208,9 +208,9 @@ def _marked(message: Message) -> Message:
     thought = text.rfind("</think>", 0, end) + len("</think>")
     if len("</think>") <= thought < end:
         start = len(text) - len(text[thought:].lstrip())
-    said = f"{text[:start]}{OPEN}{text[start:end]}{CLOSE}{text[end:]}" if text.strip() else text
+    content = f"{text[:start]}{OPEN}{text[start:end]}{CLOSE}{text[end:]}" if text.strip() else text
     calls = [{**call, "name": f"{OPEN}{call['name']}{CLOSE}"} for call in message.get("tool_calls") or ()]
-    return {**message, "content": said, "tool_calls": calls}
+    return {**message, "content": content, "tool_calls": calls}
 
 
 def _taken_out(text: str) -> tuple[list[tuple[str, int]], str]:

@@ -84,13 +84,13 @@ def blocks(positions: torch.Tensor, window: int | None, causal: bool) -> Any:
     document = (positions == 0).cumsum(-1)
     reach = window or positions.shape[-1]
 
-    def sees(row: Any, head: Any, asks: Any, asked: Any) -> Any:
-        same = document[row, asks] == document[row, asked]
-        return same & (asks >= asked) & (asks - asked < reach) if causal else same
+    def visible(row: Any, head: Any, at_query: Any, at_key: Any) -> Any:
+        same = document[row, at_query] == document[row, at_key]
+        return same & (at_query >= at_key) & (at_query - at_key < reach) if causal else same
 
     rows, width = positions.shape
     card = positions.device.type == "cuda"
-    return create_block_mask(sees, rows, None, width, width, device=str(positions.device), _compile=card)
+    return create_block_mask(visible, rows, None, width, width, device=str(positions.device), _compile=card)
 
 
 def flex(

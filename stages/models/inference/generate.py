@@ -113,7 +113,7 @@ class Generator:
         sampling: SamplingParams = SamplingParams(),
         n: int = 1,
         tools: Sequence[str | None] | None = None,
-        told: Callable[[int, int, str], bool] | None = None,
+        on_text: Callable[[int, int, str], bool] | None = None,
         seeds: Sequence[int] | None = None,
     ) -> list[list[Generation]]:
         """`n` answers to each conversation (rows of MESSAGES), in the order given; `tools` are the schemas beside each, as JSON text.
@@ -127,7 +127,7 @@ class Generator:
                 prompts.append(self.chat_template.prompt(messages, given))
             except ChatFault as fault:
                 prompts.append(fault.reason)
-        return self._answer(prompts, sampling, n, told, seeds)
+        return self._answer(prompts, sampling, n, on_text, seeds)
 
     def complete(
         self, texts: Sequence[str], sampling: SamplingParams = SamplingParams(), n: int = 1
@@ -143,7 +143,12 @@ class Generator:
         return self._answer(prompts, sampling, n)
 
     def _answer(
-        self, prompts: Sequence[np.ndarray | str], sampling: SamplingParams, n: int, told: Any = None, seeds: Any = None
+        self,
+        prompts: Sequence[np.ndarray | str],
+        sampling: SamplingParams,
+        n: int,
+        on_text: Any = None,
+        seeds: Any = None,
     ) -> list[list[Generation]]:
         """Longest prompts first, so that padding is small and a lack of memory shows at once."""
         answers: dict[tuple[int, int], Generation] = {}
@@ -160,9 +165,9 @@ class Generator:
         size = 1 if self.draft is not None and sampling.assistable() else self.batch
         with arithmetic(self.threads):
             for some in self._together(jobs, prompts, sampling, size):
-                heard = [partial(told, *job) for job in some] if told else None
+                callbacks = [partial(on_text, *job) for job in some] if on_text else None
                 streams = [(seeds[index] if seeds else sampling.seed, sample) for index, sample in some]
-                made = self._batch([prompts[index] for index, _ in some], streams, sampling, heard)
+                made = self._batch([prompts[index] for index, _ in some], streams, sampling, callbacks)
                 answers.update(zip(some, made))
         return [[answers[index, sample] for sample in range(n)] for index in range(len(prompts))]
 
@@ -191,7 +196,7 @@ class Generator:
         prompts: list[Any],
         streams: list[tuple[int, int]],
         sampling: SamplingParams,
-        told: list[Any] | None = None,
+        on_text: list[Any] | None = None,
     ) -> list[Generation]:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
@@ -214,9 +219,9 @@ class Generator:
         shaped += [Draw(prompts, streams, sampling, room)] if sampling.temperature > 0 else []
         helped = {"assistant_model": self.draft} if self.draft is not None and sampling.assistable() else {}
         listener = None
-        if told is not None:
+        if on_text is not None:
             check_alone(self.draft)
-            listener = Listener(self.tokenizer, told, set(self.stops()), sampling.stop)
+            listener = Listener(self.tokenizer, on_text, set(self.stops()), sampling.stop)
             helped = {"streamer": listener, "stopping_criteria": StoppingCriteriaList([listener])}
         kept = self.before if len(prompts) == 1 and self.draft is None else None
         if kept is not None:

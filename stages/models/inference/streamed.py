@@ -79,7 +79,7 @@ class Pieces:
         self.ids: list[int] = []
         self._before, self._given = 0, 0
         self._waiting = ""
-        self.said = ""
+        self.emitted = ""
         """The pieces so far."""
         self.ended = False
         """Was a stop string met?"""
@@ -101,8 +101,8 @@ class Pieces:
 
     def rest(self, text: str) -> str:
         """What is left of the whole answer `text`."""
-        left = text[len(self.said) :] if text.startswith(self.said) else ""
-        self.said += left
+        left = text[len(self.emitted) :] if text.startswith(self.emitted) else ""
+        self.emitted += left
         return left
 
     def _text(self, ids: Sequence[int]) -> str:
@@ -115,7 +115,7 @@ class Pieces:
         self.ended = upto <= sure  # one that begins later waits: an earlier one may be on its way
         upto = min(upto, sure)
         out, self._waiting = self._waiting[:upto], self._waiting[upto:]
-        self.said += out
+        self.emitted += out
         return out
 
 
@@ -137,10 +137,10 @@ class Listener:
     `told[row](piece)` gets each piece of a row's answer and says whether any more is wanted; generation ends where no row wants more.
     """
 
-    def __init__(self, tokenizer: Any, told: Sequence[Callable[[str], bool]], ends: set[int], words: Sequence[str]):
-        self.told, self.ends = told, ends
-        self.rows = [Pieces(tokenizer, words) for _ in told]
-        self.open = [True] * len(told)
+    def __init__(self, tokenizer: Any, on_text: Sequence[Callable[[str], bool]], ends: set[int], words: Sequence[str]):
+        self.on_text, self.ends = on_text, ends
+        self.rows = [Pieces(tokenizer, words) for _ in on_text]
+        self.open = [True] * len(on_text)
         self._prompt = True
 
     def put(self, tokens: Any) -> None:
@@ -165,7 +165,7 @@ class Listener:
         self._tell(row, self.rows[row].rest(text))
 
     def _tell(self, row: int, piece: str) -> bool:
-        return not piece or self.told[row](piece)
+        return not piece or self.on_text[row](piece)
 
 
 def check_alone(draft: Any) -> None:

@@ -237,16 +237,16 @@ def echo_checked(reply: Reply, request: Request) -> Reply:
     if reply.text is None:
         return reply
     text = spoken(whole_unicode(reply.text))
-    said = " ".join(text.split())
-    asked = {" ".join(content.split()) for role, content in request.messages if role != "assistant"}
-    if not said:
+    squeezed = " ".join(text.split())
+    prompts = {" ".join(content.split()) for role, content in request.messages if role != "assistant"}
+    if not squeezed:
         return replace(
             reply,
             text=None,
             reason=BAD_ANSWER,
             note="the answer is empty" if not reply.text.strip() else "the answer is reasoning alone",
         )
-    if said in asked:
+    if squeezed in prompts:
         return replace(reply, text=None, reason=BAD_ANSWER, note="the answer is the prompt")
     return replace(reply, text=text)
 

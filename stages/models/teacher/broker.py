@@ -30,7 +30,7 @@ GRACE = 2.0
 LINE = 256 << 20
 """Bytes of one line; prompts are far below."""
 
-TOLD = {"fault": ["WorkError", "the process that makes the teacher's calls was told to end", "run again"]}
+ENDED = {"fault": ["WorkError", "the process that makes the teacher's calls was told to end", "run again"]}
 """What a run hears whose calls are not made because of SIGTERM."""
 
 
@@ -114,23 +114,23 @@ class Broker:
             return False
         return self.run is None
 
-    async def _hear(self, said: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
+    async def _hear(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> bool:
         """Do what the run asks; False when it takes its leave."""
         from stages.models.teacher import broker_client as client
 
-        if "get" in said:
-            found = self.journal.get(said["get"])
+        if "get" in message:
+            found = self.journal.get(message["get"])
             await self._say(writer, {"got": client.packed_reply(found) if found else None})
-        elif "ask" in said:
-            key, request = said["ask"], client.unpacked_request(said["request"])
+        elif "ask" in message:
+            key, request = message["ask"], client.unpacked_request(message["request"])
             known = self.journal.get(key)
             if known is not None:
                 await self._say(writer, {"reply": client.packed_reply(known)})
             elif self.leaving:
-                await self._say(writer, TOLD)
+                await self._say(writer, ENDED)
             elif key not in self.flying:
                 self.flying[key] = asyncio.create_task(self._call(key, request))
-        elif "bye" in said:
+        elif "bye" in message:
             self.run = None
             self._let_go()
             if self.flying:
@@ -164,18 +164,18 @@ class Broker:
         from stages.models.teacher import broker_client as client
         from stages.models.teacher.base import echo_checked
 
-        said: dict[str, Any]
+        message: dict[str, Any]
         try:
             reply = echo_checked(
                 await self.endpoint.one(self.http, key, request, lambda: self.run is not None), request
             )
             self.journal.append([(request, reply)])
-            said = {"reply": client.packed_reply(reply)}
+            message = {"reply": client.packed_reply(reply)}
         except MaetdolError as fault:
-            said = {"fault": [type(fault).__name__, fault.message, fault.hint]}
+            message = {"fault": [type(fault).__name__, fault.message, fault.hint]}
         self.flying.pop(key, None)
         if self.run is not None:
-            await self._say(self.run, said)
+            await self._say(self.run, message)
         self._end_if_idle()
 
     @staticmethod
@@ -194,7 +194,7 @@ class Broker:
         """SIGTERM: no further run is met and no further call made; what is on the wire is finished."""
         self.leaving = True
         if self._let_go() and self.run is not None:  # else it would wait for answers to calls that are never made
-            self.telling = asyncio.get_running_loop().create_task(self._say(self.run, TOLD))
+            self.telling = asyncio.get_running_loop().create_task(self._say(self.run, ENDED))
         self._end_if_idle()
 
 

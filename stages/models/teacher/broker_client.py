@@ -45,23 +45,23 @@ class Client:
         self.lost = False
 
     def _connect(self) -> tuple[socket.socket, Any]:
-        told = False
+        logged = False
         while True:
             made = self._dial() or self._start()
             if made is not None:
-                said = self._greet(made)
-                if "welcome" in said:
-                    self.broker_pid = int(said["welcome"])
+                got = self._greet(made)
+                if "welcome" in got:
+                    self.broker_pid = int(got["welcome"])
                     return made, made.makefile("rb")
                 made.close()
-                if "busy" in said:
+                if "busy" in got:
                     raise RootLocked(
                         f"{self.journal} is in use by another run",
                         "wait for it to end, or give this step a journal of its own",
                     )
-                if "other" in said and not told:
+                if "other" in got and not logged:
                     log.warning("%s: waiting for calls of an earlier run that are still under way", self.journal)
-                    told = True
+                    logged = True
             time.sleep(PATIENCE)
 
     def _dial(self) -> socket.socket | None:
@@ -77,13 +77,13 @@ class Client:
         """What the broker says to a hello; empty when it is just ending."""
         try:
             made.sendall(json.dumps({"hello": identity_of(self.options)}).encode() + b"\n")
-            said = b""
-            while not said.endswith(b"\n"):
+            got = b""
+            while not got.endswith(b"\n"):
                 part = made.recv(4096)
                 if not part:
                     return {}
-                said += part
-            return json.loads(said)
+                got += part
+            return json.loads(got)
         except OSError:
             return {}
 
@@ -102,15 +102,15 @@ class Client:
                 [sys.executable, "-P", "-m", "stages.models.teacher.broker"], input=json.dumps(given).encode(), stdout=subprocess.PIPE,
                 stderr=complaints, start_new_session=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(before)}, check=False,
             )  # fmt: skip
-        said = json.loads(started.stdout.partition(b"\n")[0] or b"{}")
-        if "ready" not in said and log.is_file() and not log.stat().st_size:
+        got = json.loads(started.stdout.partition(b"\n")[0] or b"{}")
+        if "ready" not in got and log.is_file() and not log.stat().st_size:
             log.unlink(missing_ok=True)
-        if "fault" in said:
-            fault = fault_of(said["fault"])
+        if "fault" in got:
+            fault = fault_of(got["fault"])
             if isinstance(fault, RootLocked) and self.path.exists():
                 return None
             raise fault
-        if "ready" not in said:
+        if "ready" not in got:
             raise WorkError(
                 "the process that makes a teacher's calls did not start", f"see {log}, or set teacher.broker to false"
             )
@@ -130,10 +130,10 @@ class Client:
             line = b""
         if not line.endswith(b"\n"):
             raise self._gone()
-        said = json.loads(line)
-        if "fault" in said:
-            raise fault_of(said["fault"])
-        return said
+        got = json.loads(line)
+        if "fault" in got:
+            raise fault_of(got["fault"])
+        return got
 
     def _gone(self) -> WorkError:
         self.lost = True
@@ -162,9 +162,9 @@ class BrokerJournal:
 
     def get(self, key: str) -> Reply | None:
         self._client.say({"get": key})
-        while "got" not in (said := self._client.hear()):
+        while "got" not in (got := self._client.hear()):
             pass  # a reply nobody waits for any more: it stands in the journal
-        return unpacked_reply(said["got"]) if said["got"] else None
+        return unpacked_reply(got["got"]) if got["got"] else None
 
     def append(self, results: Sequence[tuple[Request, Reply]]) -> None:
         """Nothing: the broker journals before it replies."""
@@ -193,8 +193,8 @@ class BrokerBackend:
                 waiting[key] = request
                 self._client.say({"ask": key, "request": packed_request(request)})
             if waiting:
-                said = self._client.hear()
-                reply = unpacked_reply(said["reply"]) if "reply" in said else None
+                got = self._client.hear()
+                reply = unpacked_reply(got["reply"]) if "reply" in got else None
                 if reply is not None and reply.key in waiting:
                     yield [replace(reply, id=waiting.pop(reply.key).id)]
 

@@ -285,12 +285,12 @@ def _text(content: Any) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
-    said = (
+    texts = (
         part.get("text")
         for part in parts
         if isinstance(part, dict) and part.get("type", "text") in ("text", "output_text")
     )
-    return "".join(part for part in said if isinstance(part, str))
+    return "".join(part for part in texts if isinstance(part, str))
 
 
 def _whole(digits: str) -> int | float:

@@ -169,14 +169,14 @@ def resolve(pair_id: str, forward: Reply, backward: Reply) -> JudgeVerdict:
     for reply in (forward, backward):
         if reply.reason:
             return JudgeVerdict(pair_id, None, reply.reason)
-    said = [letter(reply.text or "") for reply in (forward, backward)]
-    if None in said:
-        return JudgeVerdict(pair_id, None, UNPARSED, *said)
-    first: Winner = {"A": "one", "B": "two", "tie": "tie"}[said[0]]
-    second: Winner = {"A": "two", "B": "one", "tie": "tie"}[said[1]]
+    verdicts = [letter(reply.text or "") for reply in (forward, backward)]
+    if None in verdicts:
+        return JudgeVerdict(pair_id, None, UNPARSED, *verdicts)
+    first: Winner = {"A": "one", "B": "two", "tie": "tie"}[verdicts[0]]
+    second: Winner = {"A": "two", "B": "one", "tie": "tie"}[verdicts[1]]
     if first != second:
-        return JudgeVerdict(pair_id, None, DISAGREES, *said)
-    return JudgeVerdict(pair_id, first, None, *said)
+        return JudgeVerdict(pair_id, None, DISAGREES, *verdicts)
+    return JudgeVerdict(pair_id, first, None, *verdicts)
 
 
 def letter(text: str) -> str | None:

@@ -38,12 +38,12 @@ class VllmTeacher:
         for window in batches(requests, self.options.max_in_flight * AHEAD):
             if self._actor is None:
                 self._actor = self._start()
-            asked = [
+            calls = [
                 ([{"role": r, "content": c} for r, c in request.messages], request.sampling.sent())
                 for _, request in window
             ]
             began = time.monotonic()
-            answers = ray.get(self._actor.answer.remote(asked))
+            answers = ray.get(self._actor.answer.remote(calls))
             seconds = (time.monotonic() - began) / len(window)
             yield [self._reply(key, request, given, seconds) for (key, request), given in zip(window, answers)]
 
@@ -85,11 +85,11 @@ class Engine:
 
         self.model = LLM(model=folder, tensor_parallel_size=gpus, trust_remote_code=False)
 
-    def answer(self, asked: list[tuple[list[dict], dict[str, Any]]]) -> list[dict[str, Any]]:
+    def answer(self, calls: list[tuple[list[dict], dict[str, Any]]]) -> list[dict[str, Any]]:
         try:
-            return self._chat(asked)
+            return self._chat(calls)
         except ValueError as fault:
-            if len(asked) == 1:
+            if len(calls) == 1:
                 return [
                     {
                         "text": "",
@@ -99,13 +99,13 @@ class Engine:
                         "fault": f"vLLM refuses the prompt: {type(fault).__name__}",
                     }
                 ]
-            return [self.answer([one])[0] for one in asked]
+            return [self.answer([one])[0] for one in calls]
 
-    def _chat(self, asked: list[tuple[list[dict], dict[str, Any]]]) -> list[dict[str, Any]]:
+    def _chat(self, calls: list[tuple[list[dict], dict[str, Any]]]) -> list[dict[str, Any]]:
         from vllm import SamplingParams
 
         made = self.model.chat(
-            [messages for messages, _ in asked], [SamplingParams(**sampling) for _, sampling in asked], use_tqdm=False
+            [messages for messages, _ in calls], [SamplingParams(**sampling) for _, sampling in calls], use_tqdm=False
         )
         return [
             {

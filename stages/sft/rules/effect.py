@@ -122,22 +122,22 @@ class Effect(MiningRule):
 
     def _entailed(self, page: Page, link: JoinedSentences, spans: list[TextSpan], dice) -> Candidate | None:
         """Which of two sentences follows: the one behind the connective, or one from elsewhere on the page about other things."""
-        cause, said = page.cut(link.before), page.text[link.bare : link.behind.end].strip()
-        other = self._elsewhere(page, link, spans, cause, said, dice)
-        if other is None or len(said) < least(self.min_answer, page.lang) or shared(cause, said) < 1:
+        cause, effect = page.cut(link.before), page.text[link.bare : link.behind.end].strip()
+        other = self._elsewhere(page, link, spans, cause, effect, dice)
+        if other is None or len(effect) < least(self.min_answer, page.lang) or shared(cause, effect) < 1:
             return None
-        said = said[:1].upper() + said[1:] if page.lang == "en" else said
+        effect = effect[:1].upper() + effect[1:] if page.lang == "en" else effect
         right = dice.randrange(2)
-        one, two = (said, other) if right == 0 else (other, said)
+        one, two = (effect, other) if right == 0 else (other, effect)
         letters = _LETTERS[page.lang]
         shown = f"{letters[0]}. {one}\n{letters[1]}. {two}"
-        question, register = ask("entail", page.lang, dice, said, text=cause, choices=shown)
+        question, register = ask("entail", page.lang, dice, effect, text=cause, choices=shown)
         return Candidate(
-            question, f"{letters[right]}. {said}", None, "entail", facts={"register": register} if register else {}
+            question, f"{letters[right]}. {effect}", None, "entail", facts={"register": register} if register else {}
         )
 
     def _elsewhere(
-        self, page: Page, link: JoinedSentences, spans: list[TextSpan], cause: str, said: str, dice
+        self, page: Page, link: JoinedSentences, spans: list[TextSpan], cause: str, effect: str, dice
     ) -> str | None:
         """A sentence of another paragraph, of like length, that stands alone and shares no content word with the premise."""
         found = []
@@ -147,7 +147,9 @@ class Effect(MiningRule):
             text = page.cut(span)
             for start, end in sentences(text)[:2]:
                 piece = text[start:end]
-                fits = 0.5 * len(said) <= len(piece) <= 2 * len(said) and not DANGLING.match(piece) and balanced(piece)
-                if fits and not shared(piece, cause) and piece != said:
+                fits = (
+                    0.5 * len(effect) <= len(piece) <= 2 * len(effect) and not DANGLING.match(piece) and balanced(piece)
+                )
+                if fits and not shared(piece, cause) and piece != effect:
                     found.append(piece)
         return dice.choice(found) if found else None

@@ -24,7 +24,7 @@ class Faq(MiningRule):
 
     def find(self, page: Page) -> Iterator[Candidate]:
         after = 0
-        for question, answers in asked(page):
+        for question, answers in questions_of(page):
             ranked = sorted(answers, key=lambda block: ANSWERS.index(block.kind))
             if not ranked:
                 yield Candidate(question.text.strip(), "", confidence=self.confidence)
@@ -44,7 +44,7 @@ class Faq(MiningRule):
                 )
 
 
-def asked(page: Page) -> Iterator[tuple[PageBlock, list[PageBlock]]]:
+def questions_of(page: Page) -> Iterator[tuple[PageBlock, list[PageBlock]]]:
     """Every question block with the answers of its group; without a group, with those that follow it."""
     loose: tuple[PageBlock, list[PageBlock]] | None = None
     for block in page.blocks:

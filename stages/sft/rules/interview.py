@@ -68,21 +68,21 @@ class Interview(MiningRule):
         asker = max(both, key=lambda name: sum(shares[name]) / len(shares[name]))
         if sum(shares[asker]) < self.asks * len(shares[asker]):
             return
-        for asked, answered in zip(turns, turns[1:]):
+        for asking, answered in zip(turns, turns[1:]):
             if (
-                asked.name == asker
+                asking.name == asker
                 and answered.name != asker
                 and answered.name in both
-                and is_question(page.cut(asked.span))
+                and is_question(page.cut(asking.span))
             ):
-                yield squeeze(page.cut(asked.span)).strip("*_ "), answered.span
+                yield squeeze(page.cut(asking.span)).strip("*_ "), answered.span
 
     def _paragraphs(self, page: Page) -> Iterator[tuple[str, TextSpan]]:
         """Paragraphs that are one question, each with the prose up to the next one or the next heading."""
         heads = {span.start for _, _, span in page.headings}
         spans = [span for span in page.paragraphs if span.start not in heads]
-        asked = [at for at, span in enumerate(spans) if self._is_question(page.cut(span))]
-        for at, following in zip(asked, [*asked[1:], len(spans)]):
+        questions = [at for at, span in enumerate(spans) if self._is_question(page.cut(span))]
+        for at, following in zip(questions, [*questions[1:], len(spans)]):
             last = next(
                 (number - 1 for number in range(at + 1, following) if _heading_between(page, spans[at], spans[number])),
                 following - 1,

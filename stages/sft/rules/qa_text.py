@@ -51,7 +51,7 @@ class QaText(MiningRule):
 
 def _labelled(page: Page) -> Iterator[FoundQuestion]:
     """Questions with an answer behind them; of several questions before one answer the last is the one answered."""
-    asked: Label | None = None
+    open_label: Label | None = None
     for label in page.cached(labels):
         if label.asks:
             line_end = page.text.find("\n", label.text)
@@ -61,19 +61,23 @@ def _labelled(page: Page) -> Iterator[FoundQuestion]:
                 yield FoundQuestion(
                     squeeze(rest[: inline.start()]).strip("*_ "), label.start, label.text + inline.end()
                 )
-            asked = None if inline else label
-        elif asked is not None and (not label.number or not asked.number or label.number == asked.number):
-            yield FoundQuestion(squeeze(page.text[asked.text : label.start]).strip("*_ "), asked.start, label.text)
-            asked = None
+            open_label = None if inline else label
+        elif open_label is not None and (
+            not label.number or not open_label.number or label.number == open_label.number
+        ):
+            yield FoundQuestion(
+                squeeze(page.text[open_label.text : label.start]).strip("*_ "), open_label.start, label.text
+            )
+            open_label = None
 
 
-def _answered(page: Page, asked: list[FoundQuestion], confidence: float) -> Iterator[Candidate]:
+def _answered(page: Page, questions: list[FoundQuestion], confidence: float) -> Iterator[Candidate]:
     """An answer ends at the next question or heading; the last one after as many paragraphs as the longest before it."""
     heads = [span.start for _, _, span in page.headings]
     longest = 1
-    for i, (question, _, start) in enumerate(asked):
-        if i + 1 < len(asked):
-            limit = asked[i + 1].start
+    for i, (question, _, start) in enumerate(questions):
+        if i + 1 < len(questions):
+            limit = questions[i + 1].start
         else:
             breaks = [m.start() for m in _BLANK.finditer(page.text, start) if page.text[start : m.start()].strip()]
             limit = breaks[longest - 1] if longest <= len(breaks) else len(page.text)

@@ -14,7 +14,7 @@ from stages.sft.wording import ask
 RATINGS = ("rating", "score", "stars", "rating_value", "ratingvalue", "label", "sentiment", "평점", "별점", "감정")
 SCALES = ("best", "best_rating", "bestrating", "max_rating", "만점")
 WORDS = {"positive": 1.0, "pos": 1.0, "긍정": 1.0, "good": 1.0, "negative": 0.0, "neg": 0.0, "부정": 0.0, "bad": 0.0}
-SAID = {
+LABELS = {
     "ko": {
         "formal": ("긍정입니다.", "부정입니다."),
         "polite": ("긍정적이에요.", "부정적이에요."),
@@ -60,14 +60,16 @@ class Sentiment(MiningRule):
     def _rated(self, page: Page, text: str, share: float, lang: str | None) -> Iterator[Candidate]:
         lang = lang or language(text)
         if (
-            lang not in SAID
+            lang not in LABELS
             or self.low < share < self.high
             or not least(self.min_text, lang) <= len(text) <= self.max_text
         ):
             return
         question, register = ask("sentiment", lang, page.dice(f"sentiment/{text[:40]}"), text=text)
         facts = {"register": register} if register else {}
-        yield Candidate(question, SAID[lang][register][0 if share >= self.high else 1], None, "sentiment", facts=facts)
+        yield Candidate(
+            question, LABELS[lang][register][0 if share >= self.high else 1], None, "sentiment", facts=facts
+        )
 
     def _share(self, meta: dict[str, str]) -> float | None:
         stated = next((meta[key] for key in RATINGS if key in meta), "").strip().lower()

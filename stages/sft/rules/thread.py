@@ -39,7 +39,7 @@ class Thread(MiningRule):
         posts = [b for b in page.of_kind("post") if b.text.strip()]
         if len(posts) < 2:
             return
-        question = asked(page, posts[0])
+        question = question_of(page, posts[0])
         if question is None:
             return
         taken = 0
@@ -64,7 +64,7 @@ class Thread(MiningRule):
                 return
 
 
-def asked(page: Page, first: PageBlock) -> str | None:
+def question_of(page: Page, first: PageBlock) -> str | None:
     """Title and first post as one question; None where neither asks."""
     title, text = site_free(page.title), first.text.strip()
     asks = is_question(title) or any(is_question(text[a:b]) for a, b in sentences(text))

@@ -85,8 +85,8 @@ class Translation(MiningRule):
             source, answer, span, into = text, beside, other, OTHER[lang]
         else:
             source, answer, span, into = beside, text, own, lang
-        asked = page.lang or lang
-        question, register = ask(f"translate_{into}", asked, dice, answer if into == "ko" else "", text=source)
+        question_lang = page.lang or lang
+        question, register = ask(f"translate_{into}", question_lang, dice, answer if into == "ko" else "", text=source)
         return Candidate(
             question,
             answer,

@@ -15,7 +15,7 @@ from stages.sft import passes
 from stages.sft.grounding import Grounding
 from stages.sft.mine import hashed
 from stages.sft.page import Page
-from stages.sft.teacher.replies import asked_of, free_passages, read_reply, reply_row, request_of
+from stages.sft.teacher.replies import asks_per_task, free_passages, read_reply, reply_row, request_of
 
 
 class Compared(NamedTuple):
@@ -32,7 +32,7 @@ class Compared(NamedTuple):
     price: float
     reasons: dict[str, int]
 
-    def said(self) -> str:
+    def summary(self) -> str:
         share = self.usable / self.pairs if self.pairs else 0.0
         lost = ", ".join(
             f"{reason} {count}"
@@ -92,4 +92,4 @@ def probe_set(source: Store, probes: int, seed: int) -> Iterator:
                 if len(found) > 4 * probes:
                     found = sorted(found, key=lambda item: item[0])[:probes]
     for _, page, spans in sorted(found, key=lambda item: item[0])[:probes]:
-        yield from asked_of(page, spans, ["qa"])
+        yield from asks_per_task(page, spans, ["qa"])

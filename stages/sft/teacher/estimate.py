@@ -37,7 +37,7 @@ class Estimate(NamedTuple):
     seconds: float | None
     within_budget: int
 
-    def said(self) -> str:
+    def summary(self) -> str:
         fresh = self.calls - self.journaled
         lines = [
             f"{self.calls:,} calls for {self.documents:,} documents; {self.journaled:,} are journaled, {fresh:,} would be made",

@@ -76,7 +76,7 @@ def request_of(
     return Request(ask.id, prompt.render(page.cut(ask.span)), sampling, ask.task, page.url, page.id)
 
 
-def asked_of(page: Page, spans: Sequence[TextSpan], tasks: Sequence[str]) -> Iterator[Ask]:
+def asks_per_task(page: Page, spans: Sequence[TextSpan], tasks: Sequence[str]) -> Iterator[Ask]:
     if page.lang is None:
         return
     for number, span in enumerate(spans):

@@ -29,7 +29,7 @@ from stages.sft import passes
 from stages.sft.mine import STAGE
 from stages.sft.page import Page, TextSpan
 from stages.sft.teacher import asks
-from stages.sft.teacher.replies import REPLIES, Ask, asked_of, free_passages, reply_row, request_of
+from stages.sft.teacher.replies import REPLIES, Ask, asks_per_task, free_passages, reply_row, request_of
 
 if TYPE_CHECKING:
     from stages.sft import Sft
@@ -46,10 +46,10 @@ def journal_path(stage: Sft, sink: Store) -> str:
     return f"{sink.path.rstrip('/')}-teacher.jsonl"
 
 
-def ask_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cut: Store, asked: Store) -> None:
+def ask_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cut: Store, replies_store: Store) -> None:
     """Ask about every shard that is not proven; a teacher is opened only when there is something to ask."""
     keys = {number: _key(stage, inputs, content, find, cut, number) for number, (_, _, content) in enumerate(shards)}
-    valid = valid_receipts(asked, keys)
+    valid = valid_receipts(replies_store, keys)
     todo = [
         (number, source, shard, keys[number])
         for number, (source, shard, _) in enumerate(shards)
@@ -60,7 +60,7 @@ def ask_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cut:
     root = Store(find.path.rsplit("/passes/", 1)[0])
     with closing(open_teacher(stage.teacher, journal_path(stage, root))) as teacher:
         for number, source, shard, key in todo:
-            _ask_shard(stage, inputs, teacher, source, shard, find, cut, asked, number, key)
+            _ask_shard(stage, inputs, teacher, source, shard, find, cut, replies_store, number, key)
 
 
 def _key(stage: Sft, inputs: Inputs, content: str, find: Store, cut: Store, number: int) -> str:
@@ -92,7 +92,7 @@ def _ask_shard(
     shard: int,
     find: Store,
     cut: Store,
-    asked: Store,
+    replies_store: Store,
     number: int,
     key: str,
 ) -> None:
@@ -114,7 +114,7 @@ def _ask_shard(
     rows = [reply_row(pending[i], replies[i], ratings.get(i)) for i in pending]
     table = pa.Table.from_pylist(rows, schema=REPLIES)
     ledger = Ledger.rows([row["doc_id"] for row in rows], out=[row["id"] for row in rows])
-    asked.put(number, table, ledger, key=key, stage=STAGE, notes=_notes(replies))
+    replies_store.put(number, table, ledger, key=key, stage=STAGE, notes=_notes(replies))
 
 
 def asks_of(
@@ -123,10 +123,10 @@ def asks_of(
     """Hand-written answers: the whole page, wherever one was written for it. Other teachers: passages nothing covers."""
     if by_hand is not None:
         tasks = [task for task in asks.TASKS if by_hand.has(page.url, task)]
-        yield from asked_of(page, [page.trimmed(TextSpan(0, len(page.text)))], tasks)
+        yield from asks_per_task(page, [page.trimmed(TextSpan(0, len(page.text)))], tasks)
         return
     spans = free_passages(page, taken.get(page.id, ()), stage.min_passage, stage.max_passage, stage.passages)
-    yield from asked_of(page, spans, stage.teacher_tasks)
+    yield from asks_per_task(page, spans, stage.teacher_tasks)
 
 
 def covered(find: Store, cut: Store, number: int) -> dict[str, list[tuple[int, int]]]:

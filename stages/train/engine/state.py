@@ -204,10 +204,10 @@ def scratch_folder(sink: Store, rank: int) -> Iterator[str]:
         with tempfile.TemporaryDirectory(prefix="maetdol-train-") as folder:
             yield folder
         return
-    place = Path(sink.fs.path(f"passes/trainer-{rank:04d}"))
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
+    folder = Path(sink.fs.path(f"passes/trainer-{rank:04d}"))
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        yield str(place)
+        yield str(folder)
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -82,11 +82,11 @@ class PlannedTrainer(Trainer):
 
     def __init__(
         self, stage: Any, model: Root, arguments: TrainingArguments, objective: Objective, passes: Passes, world: World,
-        alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], first: Callable[[Ask], list[Any]],
+        alive: Callable[[], bool], on_step: Callable[[dict[str, Any]], None], first: Callable[[Ask], list[Any]],
     ):  # fmt: skip
         super().__init__(model, arguments, train_dataset=passes, eval_dataset=range(objective.held_rows))  # type: ignore[arg-type]
         self.stage, self.objective, self.passes, self.world = stage, objective, passes, world
-        self.alive, self.told, self.first = alive, told, first
+        self.alive, self.on_step, self.first = alive, on_step, first
         self.history: list[dict[str, Any]] = []
         self.begun: list[Any] = []
         """What `first` gave."""
@@ -164,13 +164,13 @@ class PlannedTrainer(Trainer):
         if step % self.stage.logging_steps == 0 or step in (1, self.state.max_steps):
             self.history.append({"kind": "train", **line})
         seconds = time.monotonic() - self._began
-        self.told({**line, "steps": self.state.max_steps, "seconds": seconds, "tokens": self._total})
+        self.on_step({**line, "steps": self.state.max_steps, "seconds": seconds, "tokens": self._total})
         self.report(line | {"tokens_per_second": self._total / max(seconds, 1e-9)})
 
     def report(self, line: dict[str, Any]) -> None:
         """Numbers of a line to what `report_to` names."""
-        told = {name: value for name, value in line.items() if isinstance(value, (int, float))}
-        self.control = self.callback_handler.on_log(self.args, self.state, self.control, told)
+        on_step = {name: value for name, value in line.items() if isinstance(value, (int, float))}
+        self.control = self.callback_handler.on_log(self.args, self.state, self.control, on_step)
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:  # type: ignore[override]
         """Mean loss (and what else the objective measures) over the held-out rows, into the curve."""
@@ -284,7 +284,7 @@ def trainer_of(
 
 def train(
     stage: Any, model: Any, objective: Objective, plan: StepPlan, seed: int, dtype: Any, checkpoints: Checkpoints, world: World = World(),
-    alive: Callable[[], bool] = lambda: True, told: Callable[[dict[str, Any]], None] = lambda line: None,
+    alive: Callable[[], bool] = lambda: True, on_step: Callable[[dict[str, Any]], None] = lambda line: None,
     first: Callable[[Ask], list[Any]] = lambda ask: [],
 ) -> Done:  # fmt: skip
     """Train `model` in place to the end, from the last checkpoint if there is one.
@@ -295,7 +295,7 @@ def train(
     prepared(stage, model)
     found = kept(checkpoints, world)
     with scratch_folder(checkpoints.sink, world.rank) as folder:
-        trainer = trainer_of(stage, model, objective, plan, seed, dtype, world, folder, found, alive, told, first)
+        trainer = trainer_of(stage, model, objective, plan, seed, dtype, world, folder, found, alive, on_step, first)
         if found.state is not None:
             trainer.go_on(found)
         resume(trainer, found, folder, found.step if trainer.best.enough else plan.steps)

@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipeline.errors import UsageError
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
-from stages.models.chat.answers import Pair, asked, encode_chat, encode_pair
+from stages.models.chat.answers import Pair, encode_chat, encode_pair, trained_tokens
 from stages.models.chat.rows import EncodedSegment, Row, best_fit, join
 from stages.models.chat.templates import Chat
 from stages.models.holdout import held_out, prompt_key
@@ -68,7 +68,7 @@ class Conversations:
 
     def weight(self, index: int, held: bool = False) -> int:
         """Tokens asked for in a row."""
-        return sum(asked(self._parts[n]) for n in (self._held if held else self._train)[index])
+        return sum(trained_tokens(self._parts[n]) for n in (self._held if held else self._train)[index])
 
     def row(self, index: int, held: bool = False) -> Row:
         return join([self._parts[n] for n in (self._held if held else self._train)[index]])  # type: ignore[misc]
@@ -82,7 +82,7 @@ class Conversations:
         for members, reached in zip(self._train, used):
             for n in members:
                 reasons[n] = None if reached else "train.not_reached"
-        counts = [asked(part) if why is None else 0 for part, why in zip(self._parts, reasons)]
+        counts = [trained_tokens(part) if why is None else 0 for part, why in zip(self._parts, reasons)]
         return Ledger.rows(
             self.ids,
             out=[None] * len(reasons),
@@ -164,7 +164,8 @@ class Pairs:
         for n, reached in zip(self._train, used):
             reasons[n] = None if reached else "train.not_reached"
         counts = [
-            asked(p.chosen) + asked(p.rejected) if p and why is None else 0 for p, why in zip(self._pairs, reasons)
+            trained_tokens(p.chosen) + trained_tokens(p.rejected) if p and why is None else 0
+            for p, why in zip(self._pairs, reasons)
         ]
         return Ledger.rows(
             self.ids,

@@ -57,11 +57,11 @@ class TokenRows:
         train, held = [], []
         self.reasons: list[list[str | None]] = []
         for index, piece in enumerate(self.pieces):
-            kept_tokens, kept_asked = _sizes(piece, ~piece.held)
-            out_tokens, out_asked = _sizes(piece, piece.held)
-            train.append(_rows(index, kept_asked, kept_tokens <= self.width))
-            held.append(_rows(index, out_asked, out_tokens <= self.width))
-            self.reasons.append([_reason(*sizes, self.width) for sizes in zip(kept_tokens, kept_asked, out_tokens)])
+            kept_tokens, kept_trained = _sizes(piece, ~piece.held)
+            out_tokens, out_trained = _sizes(piece, piece.held)
+            train.append(_rows(index, kept_trained, kept_tokens <= self.width))
+            held.append(_rows(index, out_trained, out_tokens <= self.width))
+            self.reasons.append([_reason(*sizes, self.width) for sizes in zip(kept_tokens, kept_trained, out_tokens)])
         self._train, self._held = (
             np.concatenate(parts) if parts else np.zeros((0, 3), np.int64) for parts in (train, held)
         )
@@ -111,13 +111,13 @@ class TokenRows:
     def ledger(self, used: np.ndarray) -> pa.Table:
         """A row per input: reason null where it was trained on; `used` (bool per training row) says which were reached."""
         reached = {(int(w), int(n)): bool(u) for (w, n, _), u in zip(self._train, used)}
-        asked = {(int(w), int(n)): int(c) for w, n, c in self._train}
+        counts_of = {(int(w), int(n)): int(c) for w, n, c in self._train}
         tables = []
         for where, piece in enumerate(self.pieces):
             reasons = [
                 why or (None if reached[where, n] else "train.not_reached") for n, why in enumerate(self.reasons[where])
             ]
-            counts = [asked.get((where, n), 0) if why is None else 0 for n, why in enumerate(reasons)]
+            counts = [counts_of.get((where, n), 0) if why is None else 0 for n, why in enumerate(reasons)]
             held = np.add.reduceat(np.append(piece.held, False).astype(np.int64), piece.doc_at[:-1]) * (
                 np.diff(piece.doc_at) > 0
             )
@@ -168,19 +168,19 @@ def _held(batch: pa.RecordBatch, docs: pa.StructArray, per_row: np.ndarray, shar
 def _sizes(piece: TokenBatch, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Tokens, and tokens asked for (all but the first of a document), of the chosen documents of every row."""
     lengths = np.where(chosen, piece.end - piece.start, 0).astype(np.int64)
-    tokens, asked = (np.concatenate([[0], np.cumsum(values)]) for values in (lengths, np.maximum(lengths - 1, 0)))
-    return tuple(total[piece.doc_at[1:]] - total[piece.doc_at[:-1]] for total in (tokens, asked))  # type: ignore[return-value]
+    tokens, trained = (np.concatenate([[0], np.cumsum(values)]) for values in (lengths, np.maximum(lengths - 1, 0)))
+    return tuple(total[piece.doc_at[1:]] - total[piece.doc_at[:-1]] for total in (tokens, trained))  # type: ignore[return-value]
 
 
-def _rows(piece: int, asked: np.ndarray, fits: np.ndarray) -> np.ndarray:
+def _rows(piece: int, trained: np.ndarray, fits: np.ndarray) -> np.ndarray:
     """(piece, row, tokens asked for) of the rows that have something to train."""
-    number = np.flatnonzero((asked > 0) & fits)
-    return np.stack([np.full(len(number), piece), number, asked[number]], axis=1).astype(np.int64)
+    number = np.flatnonzero((trained > 0) & fits)
+    return np.stack([np.full(len(number), piece), number, trained[number]], axis=1).astype(np.int64)
 
 
-def _reason(tokens: int, asked: int, held: int, width: int) -> str | None:
+def _reason(tokens: int, trained: int, held: int, width: int) -> str | None:
     if tokens > width:
         return "train.over_context"
-    if asked > 0:
+    if trained > 0:
         return None
     return "train.held_out" if held else "train.empty"

@@ -30,9 +30,14 @@ class JudgedAnswer:
         self.prompt, self.text, self.reference = prompt, text, reference
 
     @cached_property
-    def said(self) -> str:
+    def answer(self) -> str:
         """The text without the reasoning in front of it."""
         return spoken(self.text)
+
+    @property
+    def said(self) -> str:
+        """`answer` by its name of 0.1.0, for rewards of one's own; gone in the next version."""
+        return self.answer
 
 
 class RewardFunction(Options):

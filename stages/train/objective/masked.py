@@ -81,10 +81,10 @@ class Masked(Objective):
         labels = np.full(len(ids), IGNORED, dtype=np.int64)
         segments = np.repeat(np.arange(1, len(parts) + 1, dtype=np.int32), [len(part) for part in parts])
         open_ = np.flatnonzero(~np.isin(ids, self.special))
-        asked = rng.permutation(open_)[: max(1, round(self.share * len(open_)))]
-        labels[asked] = ids[asked]
-        chance = rng.random(len(asked))
-        covered, exchanged = asked[chance < 0.8], asked[(chance >= 0.8) & (chance < 0.9)]
+        masked = rng.permutation(open_)[: max(1, round(self.share * len(open_)))]
+        labels[masked] = ids[masked]
+        chance = rng.random(len(masked))
+        covered, exchanged = masked[chance < 0.8], masked[(chance >= 0.8) & (chance < 0.9)]
         ids[covered] = self.mask
         ids[exchanged] = rng.choice(self.words, len(exchanged))
         begins = np.concatenate([[0], np.cumsum([len(part) for part in parts])[:-1]])

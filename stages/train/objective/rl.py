@@ -63,7 +63,7 @@ class Prompts:
         # Of each prompt: what the row itself answers, if it does.
         self.answers = [own[n] for n, why in enumerate(self.reasons) if why is None]
         self.held_answers = [own[n] for n, why in enumerate(self.reasons) if why == "train.held_out"]
-        self._places = [n for n, why in enumerate(self.reasons) if why is None]
+        self._trained_rows = [n for n, why in enumerate(self.reasons) if why is None]
 
     def __len__(self) -> int:
         return len(self.train)
@@ -74,7 +74,7 @@ class Prompts:
 
     def ledger(self, used: np.ndarray) -> pa.Table:
         reasons = list(self.reasons)
-        for n, reached in zip(self._places, used):
+        for n, reached in zip(self._trained_rows, used):
             reasons[n] = None if reached else "train.not_reached"
         return Ledger.rows(self.ids, out=[None] * len(reasons), reason=reasons)
 
@@ -109,7 +109,7 @@ class Trained(NamedTuple):
 
 def reinforce(
     stage: Any, model: Any, config: Any, questions: Prompts, chat: Chat, judge: Judge, plan: StepPlan, seed: int, chain: Any,
-    checkpoints: Checkpoints, alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], world: World = World(),
+    checkpoints: Checkpoints, alive: Callable[[], bool], on_step: Callable[[dict[str, Any]], None], world: World = World(),
 ) -> Trained:  # fmt: skip
     """Train `model` (a plain causal one; `config` is the new adapter's, or None) with TRL, from the last checkpoint if there is
     one. WorkError where it ends in no number."""
@@ -123,13 +123,13 @@ def reinforce(
     history = [before.scalars["first"] if found.state else _held(0, model, chain, questions, judge, stage)]
 
     def reward(prompts: list, completions: list, **_: Any) -> list[float]:
-        asked = [asks[0]["row"] for asks in prompts]
-        drawn.update(asked)
+        numbers = [asks[0]["row"] for asks in prompts]
+        drawn.update(numbers)
         answers = [{"role": "assistant", "content": answer[0]["content"]} for answer in completions]
         return judge.score(
-            [[*questions.train[row][0], answer] for row, answer in zip(asked, answers)],
-            [questions.train[row][1] for row in asked],
-            [questions.answers[row] for row in asked],
+            [[*questions.train[row][0], answer] for row, answer in zip(numbers, answers)],
+            [questions.train[row][1] for row in numbers],
+            [questions.answers[row] for row in numbers],
         ).tolist()
 
     # TRL is told which prompt it is alone: what it says is rendered by this house's template (`asking`).
@@ -143,7 +143,7 @@ def reinforce(
     with scratch_folder(checkpoints.sink, world.rank) as folder:
         trainer = _trainer(stage, model, config, reward, given, chat, questions, plan, seed, folder, found, more, world)
         trainer.remove_callback(PrinterCallback)
-        trainer.add_callback(_watch(alive, told, plan))
+        trainer.add_callback(_watch(alive, on_step, plan))
         log = resume(trainer, found, folder, plan.steps)
     for line in log:
         if "reward" in line:
@@ -185,7 +185,7 @@ def _trainer(
             f"{each * world.size} answers in a pass of all workers are no multiple of num_generations {wanted}",
             f"set per_device_train_batch_size x workers to a multiple of {wanted}",
         )
-    asked = {
+    wanted_options = {
         "per_device_train_batch_size": each, "gradient_accumulation_steps": passes, "num_generations": wanted,
         "max_completion_length": stage.rl.max_completion_length, "temperature": stage.rl.temperature, "beta": stage.rl.beta, "logging_steps": stage.logging_steps,
         "gradient_checkpointing": stage.gradient_checkpointing, "log_completions": False, "report_to": reporting(stage),
@@ -194,7 +194,7 @@ def _trainer(
     made = asking(remembering(chosen, found, more), questions, chat)(
         model=model,
         reward_funcs=reward,
-        args=options(**settings(stage, plan, seed, folder, number_type(stage.dtype, model.device)) | asked),
+        args=options(**settings(stage, plan, seed, folder, number_type(stage.dtype, model.device)) | wanted_options),
         train_dataset=given,
         processing_class=chat.tokenizer,
         peft_config=config,
@@ -219,7 +219,7 @@ def asking(kind: type, questions: Prompts, chat: Chat) -> type:
     return Asking
 
 
-def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], plan: StepPlan) -> Any:
+def _watch(alive: Callable[[], bool], on_step: Callable[[dict[str, Any]], None], plan: StepPlan) -> Any:
     from transformers import TrainerCallback
 
     class ProgressCallback(TrainerCallback):
@@ -228,7 +228,7 @@ def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], pl
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
             if not alive():
                 raise InfraError("the driver of this training is gone", "run again")
-            told({"step": state.global_step, "steps": plan.steps})
+            on_step({"step": state.global_step, "steps": plan.steps})
 
     return ProgressCallback()
 
@@ -236,17 +236,17 @@ def _watch(alive: Callable[[], bool], told: Callable[[dict[str, Any]], None], pl
 def _held(step: int, model: Any, chain: Any, questions: Prompts, judge: Judge, stage: Any) -> dict[str, Any]:
     """Mean reward of greedy answers to held-out prompts; `loss` is its negative."""
     held = questions.held[: stage.eval_rows or None]
-    asked, tools = [messages for messages, _ in held], [shown for _, shown in held]
+    conversations, tools = [messages for messages, _ in held], [shown for _, shown in held]
     if not held:
         return {"kind": "held_out", "step": step, "weight": 0, "loss": 0.0}
     was = model.training
     model.eval()
     answers = Generator.around(model, chain, threads=stage.threads, batch=stage.per_device_train_batch_size).chat(
-        asked, SamplingParams(stage.rl.max_completion_length), tools=tools
+        conversations, SamplingParams(stage.rl.max_completion_length), tools=tools
     )
     model.train(was)
     found = judge.score(
-        [[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(asked, answers)],
+        [[*question, {"role": "assistant", "content": made[0].text}] for question, made in zip(conversations, answers)],
         tools,
         questions.held_answers[: len(held)],
     )

@@ -68,7 +68,7 @@ def _count(config: Any) -> Counts | None:
     share = (getattr(config, "num_experts_per_tok", None) or 1) / (_experts(config) or 1)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
     routed = sum(size for name, size in sizes.items() if ".experts." in name)
-    looked_up = reads.weight.numel() if head is None or head.weight is not reads.weight else 0
+    embedded = reads.weight.numel() if head is None or head.weight is not reads.weight else 0
     layers: dict[str, int] = {}
     for name, size in sizes.items():
         if ".layers." in name:
@@ -82,7 +82,7 @@ def _count(config: Any) -> Counts | None:
     tied, vocabulary = head is None or head.weight is reads.weight, reads.weight.shape[0]
     return Counts(
         weights=sum(sizes.values()),
-        working=round(sum(sizes.values()) - looked_up - (1 - share) * routed),
+        working=round(sum(sizes.values()) - embedded - (1 - share) * routed),
         linear=_adapted(model),
         quantised=quantised,
         layers=tuple(layers[number] for number in sorted(layers, key=int)),

@@ -24,7 +24,7 @@ from stages.train.workers.levers import spread
 VOCABULARY = 32_000
 """Assumed where no tokenizer stands and no tokenizer step names its size."""
 WIDTH = 1024
-ASKED = 1.0
+TRAINED_SHARE = 1.0
 """Share of the tokens asked for, where no row stands."""
 SAMPLE = 512
 """Conversations or pairs read for their lengths."""
@@ -181,7 +181,7 @@ def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tup
     stage: Any = step.stage
     stores = [_store(recipe, ref)[0] for ref in step.ports.get("of", ())]
     if any(store.manifest() is None for store in stores):
-        return (_kept(stage, max(1, round(tokens / width)), width, ASKED, 2), width) if tokens else None
+        return (_kept(stage, max(1, round(tokens / width)), width, TRAINED_SHARE, 2), width) if tokens else None
     if all(store.shape == "TOKENS" for store in stores):
         packed = _packed(stage, stores)
         return packed, packed.length
@@ -189,9 +189,12 @@ def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tup
     parts = [found for row in sample for found in (_parts(stage, chat, row, width) if chat else _guessed(row))]
     if not parts:
         return None
-    lengths, asked = (np.asarray(column) for column in zip(*parts))
+    lengths, trained_tokens = (np.asarray(column) for column in zip(*parts))
     width = width if stage.max_length else min(width, int(lengths.max()))
-    share, sides = float(asked.sum() / lengths.sum()), 2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1
+    share, sides = (
+        float(trained_tokens.sum() / lengths.sum()),
+        2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1,
+    )
     usable = count * len(parts) / (sides * len(sample))
     if stage.objective == "sft" and stage.sft.packing:
         each = max(1.0, width / float(lengths.mean()))
@@ -201,13 +204,13 @@ def rows_of(recipe: Recipe, step: Step, width: int, tokens: float | None) -> tup
     return _kept(stage, usable, _padded(lengths, stage.per_device_train_batch_size * sides), share, 1), width
 
 
-def _kept(stage: Any, count: float, length: int, asked: float, segments: int) -> pace.RunRows:
+def _kept(stage: Any, count: float, length: int, trained: float, segments: int) -> pace.RunRows:
     held = round(stage.holdout * count)
     return pace.RunRows(
         max(1, round(count) - held),
         held,
         length,
-        stage.mlm.mlm_probability if stage.objective == "mlm" else asked,
+        stage.mlm.mlm_probability if stage.objective == "mlm" else trained,
         max(1, segments),
     )
 
@@ -272,17 +275,17 @@ def _chat(recipe: Recipe, step: Step) -> Any:
 
 def _parts(stage: Any, chat: Any, row: dict[str, Any], width: int) -> list[tuple[int, int]]:
     """(tokens, tokens asked for) of a conversation, or of both sides of a pair; none where it cannot be used."""
-    from stages.models.chat.answers import asked, encode_chat, encode_pair
+    from stages.models.chat.answers import encode_chat, encode_pair, trained_tokens
 
     if "messages" in row:
         part, _ = encode_chat(
             chat, row["messages"] or [], width, 1 if stage.sft.trains == "completion" else None, row.get("tools")
         )
-        return [] if part is None else [(len(part.ids), asked(part))]
+        return [] if part is None else [(len(part.ids), trained_tokens(part))]
     pair, _ = encode_pair(
         chat, row["prompt"] or [], row["chosen"] or [], row["rejected"] or [], width, row.get("tools")
     )
-    return [] if pair is None else [(len(side.ids), asked(side)) for side in pair]
+    return [] if pair is None else [(len(side.ids), trained_tokens(side)) for side in pair]
 
 
 def _guessed(row: dict[str, Any]) -> list[tuple[int, int]]:

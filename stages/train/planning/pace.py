@@ -44,7 +44,7 @@ class RunRows(NamedTuple):
     held: int
     length: int
     """Tokens of a row with its padding, of a side for pairs."""
-    asked: float
+    trained: float
     """Share of the tokens that are asked for."""
     segments: int = 1
     """Documents or conversations in a row."""
@@ -63,7 +63,7 @@ def seconds(stage: Any, shape: Shape, rows: RunRows, steps: int) -> float | None
     if shape.matrices > LARGEST or stage.objective == "rl":
         return None
     sides = 2 if stage.objective in ("dpo", "reward", "kto", "orpo") else 1
-    found = pace(*_likeness(stage, shape), rows._replace(count=0, held=0), stage.per_device_train_batch_size * sides)
+    found = pace(*_proxy(stage, shape), rows._replace(count=0, held=0), stage.per_device_train_batch_size * sides)
     held = math.ceil(min(rows.held, stage.eval_rows or rows.held) / stage.per_device_train_batch_size)
     looks = 1 + (steps // stage.eval_steps if stage.eval_steps else 1)
     forward = held * looks + (
@@ -75,7 +75,7 @@ def seconds(stage: Any, shape: Shape, rows: RunRows, steps: int) -> float | None
     return START + steps * (stage.gradient_accumulation_steps * found.both + found.step) + forward * found.forward
 
 
-def _likeness(stage: Any, shape: Shape) -> tuple[Any, Shape]:
+def _proxy(stage: Any, shape: Shape) -> tuple[Any, Shape]:
     """`stage` without what does not decide its pace, so that one measurement serves every run alike."""
     same = (
         "objective", "method", "freeze", "lora", "ia3", "prompt_tuning", "per_device_train_batch_size", "dtype", "gradient_checkpointing", "threads",
@@ -103,7 +103,7 @@ def pace(stage: Any, shape: Shape, rows: RunRows, batch: int) -> Pace:
 def _tried(stage: Any, shape: Shape, rows: RunRows, batch: int) -> Pace:
     """Measured, with at most WORK operations at a time and the rest in proportion."""
     model = _model(stage, shape)
-    per_token = 6 * (shape.matrices + shape.vocabulary * shape.hidden * rows.asked)
+    per_token = 6 * (shape.matrices + shape.vocabulary * shape.hidden * rows.trained)
     tokens = max(16, int(WORK / per_token))
     length = min(rows.length, tokens)
     some = max(1, min(batch, tokens // length))
@@ -136,7 +136,7 @@ def _row(rows: RunRows, length: int, vocabulary: int, seed: int) -> Row:
     ids = np.random.default_rng(seed).integers(0, vocabulary, length).astype(np.int32)
     made = join([segment(part) for part in np.array_split(ids, min(rows.segments, max(1, length // 4)))])
     labels = made.labels.copy()
-    labels[: round((1 - rows.asked) * length)] = IGNORED
+    labels[: round((1 - rows.trained) * length)] = IGNORED
     return made._replace(labels=labels)
 
 

@@ -113,9 +113,9 @@ def run(trials: Sequence[Trial], inputs: Inputs, pool: Pool, gpus: float = 0) ->
             done[trial.name] = trial._replace(fault=fault.message)
             continue
         key = trial.stage.key(inputs)
-        standing = trial.sink.receipt(ARTEFACT)
-        if standing is not None and standing.key == key:
-            done[trial.name] = trial._replace(notes=standing.notes)
+        receipt = trial.sink.receipt(ARTEFACT)
+        if receipt is not None and receipt.key == key:
+            done[trial.name] = trial._replace(notes=receipt.notes)
         else:
             jobs.append((trial, TrainingJob(trial.stage, inputs, trial.sink, key)))
     by_path = {job.sink.path: trial for trial, job in jobs}

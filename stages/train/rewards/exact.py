@@ -17,13 +17,13 @@ class ExactReward(RewardFunction):
     "Do small and capital letters differ?"
 
     def score(self, answers: Sequence[JudgedAnswer]) -> list[float]:
-        return [float(self._same(self._plain(one.said), self._plain(one.reference or ""))) for one in answers]
+        return [float(self._same(self._plain(one.answer), self._plain(one.reference or ""))) for one in answers]
 
     def _plain(self, text: str) -> str:
         words = " ".join(unicodedata.normalize("NFC", text).split())
         return words if self.case else words.casefold()
 
-    def _same(self, said: str, wanted: str) -> bool:
+    def _same(self, answer: str, wanted: str) -> bool:
         if self.match == "whole":
-            return said == wanted
-        return said.startswith(wanted) if self.match == "starts" else wanted in said
+            return answer == wanted
+        return answer.startswith(wanted) if self.match == "starts" else wanted in answer

@@ -40,7 +40,7 @@ class FormatReward(RewardFunction):
             form = re.compile(self.pattern, re.DOTALL)
             return [float(form.fullmatch(one.text.strip()) is not None) for one in answers]
         return [
-            float(isinstance(found := _object(one.said), dict) and set(self.keys) <= found.keys()) for one in answers
+            float(isinstance(found := _object(one.answer), dict) and set(self.keys) <= found.keys()) for one in answers
         ]
 
 

@@ -28,6 +28,6 @@ class LanguageReward(RewardFunction):
         return keep
 
     def score(self, answers: Sequence[JudgedAnswer]) -> list[float]:
-        texts = pa.array([one.said for one in answers], pa.large_string())
+        texts = pa.array([one.answer for one in answers], pa.large_string())
         found = Identify(str(bundled_model()), 2)(Docs(pa.record_batch({"text": texts}))).langs
         return [float(lang in self.keep) for lang in found]

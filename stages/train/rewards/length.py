@@ -24,7 +24,7 @@ class LengthReward(RewardFunction):
         return self
 
     def score(self, answers: Sequence[JudgedAnswer]) -> list[float]:
-        sizes = [len(one.said) for one in answers]
+        sizes = [len(one.answer) for one in answers]
         most = [size if self.most is None else self.most for size in sizes]
         return [
             min(1.0, size / max(1, self.least) if self.least else 1.0, top / max(1, size) if size else 1.0)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from stages.models.number_said import said
+from stages.models.final_number import number_of
 from stages.train.objective.judging import JudgedAnswer, RewardFunction
 
 DIGITS = 40
@@ -21,7 +21,7 @@ class NumericReward(RewardFunction):
     "How far off it may be, as a share of the right number."
 
     def score(self, answers: Sequence[JudgedAnswer]) -> list[float]:
-        return [float(self._right(said(one.said), said(one.reference or ""))) for one in answers]
+        return [float(self._right(number_of(one.answer), number_of(one.reference or ""))) for one in answers]
 
     def _right(self, found: str, wanted: str) -> bool:
         if not found or not wanted or max(len(found), len(wanted)) > DIGITS:

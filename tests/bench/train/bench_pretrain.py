@@ -83,7 +83,7 @@ def ours(arguments: argparse.Namespace, tokens) -> float:
     with tempfile.TemporaryDirectory() as folder:
         train(
             stage, llama(arguments), objective, steps, 0, torch.float32, Checkpoints(Store(folder), "bench"),
-            told=lambda line: seconds.append(time.process_time()),
+            on_step=lambda line: seconds.append(time.process_time()),
         )  # fmt: skip
     return rate(arguments, seconds)
 

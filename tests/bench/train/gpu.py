@@ -109,7 +109,7 @@ def ours(model: Any, stage: Any, rows: Rows, device: Any, dtype: Any, steps: int
             0,
             dtype,
             checkpoints,
-            told=told,
+            on_step=told,
         )
     took = [b - a for a, b in zip(seconds[2:], seconds[3:])]
     return {

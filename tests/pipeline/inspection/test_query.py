@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.errors import SourceError, UsageError
 from pipeline.inspection import query
-from pipeline.inspection.conditions import place
+from pipeline.inspection.conditions import first_span
 from pipeline.inspection.limits import limits_of, measured, nearness
 from pipeline.inspection.selection import Selection, found, lines
 from pipeline.inspection.trace import trace
@@ -143,9 +143,11 @@ def test_a_pattern_is_placed_as_it_is_found():
     text = "맷돌 'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa' ends"
     for pattern in ("돌", "(?i)ENDS", "a+'", "[^\\x00-\\x7f]+"):
         found = re.search(pattern, text)
-        assert found is not None and place(text, pattern) == found.span()
+        assert found is not None and first_span(text, pattern) == found.span()
     assert (
-        place(text, "(a|aa)+$") is None and place(text, "x*") is None and place(text, "' e", literal=True) == (52, 55)
+        first_span(text, "(a|aa)+$") is None
+        and first_span(text, "x*") is None
+        and first_span(text, "' e", literal=True) == (52, 55)
     )
 
 

@@ -76,7 +76,7 @@ def test_an_answer_that_is_stopped_leaves_nothing_of_its_prompt(answering, monke
 
     answering.chat([first], GREEDY)
     with pytest.raises(KeyboardInterrupt):
-        answering.chat([stopped], GREEDY, told=stop)
+        answering.chat([stopped], GREEDY, on_text=stop)
     answering.chat([second], GREEDY)
     prompt = answering.chat_template.prompt(second)
     found = kept._cache.layers[0].keys[..., : len(prompt), :]
@@ -112,8 +112,8 @@ def test_a_question_that_forges_a_turn_is_refused_and_not_kept(answering):
     "answer, kept", [("", False), ("<think>on and on", False), ("go </s> on", False), ("<think>x</think>yes", True)]
 )
 def test_an_answer_no_template_may_see_again_is_not_kept(answering, monkeypatch, answer, kept):
-    def chat(rows, sampling, told):
-        told(0, 0, answer)
+    def chat(rows, sampling, on_text):
+        on_text(0, 0, answer)
         return [[Generation(answer, "stop", 3, 3)]]
 
     monkeypatch.setattr(answering, "chat", chat)

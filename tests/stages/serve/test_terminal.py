@@ -54,7 +54,7 @@ def test_an_empty_input_and_a_question_that_cannot_be_asked_are_errors(base_stor
 
 
 def test_every_line_is_a_turn_or_a_command(answering):
-    told = terminal(answering)
+    session = terminal(answering)
     lines = [
         "3: how do you call 콩?",
         "",
@@ -66,19 +66,19 @@ def test_every_line_is_a_turn_or_a_command(answering):
         "/quit",
         "never",
     ]
-    going = [told.obey(line) for line in lines[:8]]
+    going = [session.obey(line) for line in lines[:8]]
     assert going == [True] * 7 + [False]
-    answers = told.out.getvalue().splitlines()
+    answers = session.out.getvalue().splitlines()
     assert len(answers) == 2 and all(answer.startswith("It is") for answer in answers)
-    assert told.dialogue.turns == [] and told.dialogue.system == "Be brief."
-    notes = told.notes.getvalue()
+    assert session.dialogue.turns == [] and session.dialogue.system == "Be brief."
+    notes = session.notes.getvalue()
     assert "no command /nothing" in notes and "/system TEXT" in notes and "begins anew" in notes
 
 
 def test_korean_commands_and_words(answering, monkeypatch):
-    told = terminal(answering, language="ko")
-    assert told.obey("/시스템 짧게 답합니다.") and told.obey("/처음") and not told.obey("/끝")
-    assert told.dialogue.system == "짧게 답합니다." and "대화를 새로 시작합니다." in told.notes.getvalue()
+    session = terminal(answering, language="ko")
+    assert session.obey("/시스템 짧게 답합니다.") and session.obey("/처음") and not session.obey("/끝")
+    assert session.dialogue.system == "짧게 답합니다." and "대화를 새로 시작합니다." in session.notes.getvalue()
     assert WORDS["en"].keys() == WORDS["ko"].keys()
     fields = {key: [set(re.findall(r"{(\w+)}", WORDS[each][key])) for each in sorted(WORDS)] for key in WORDS["en"]}
     assert all(one == other for one, other in fields.values())
@@ -95,8 +95,8 @@ def test_korean_commands_and_words(answering, monkeypatch):
 def test_what_a_model_says_cannot_steer_the_terminal(answering, monkeypatch):
     from stages.models.inference.generate import Generation
 
-    def chat(rows, sampling, told):
-        told(0, 0, "<think>hm</think>a\x1b[2Jb\nc")
+    def chat(rows, sampling, on_text):
+        on_text(0, 0, "<think>hm</think>a\x1b[2Jb\nc")
         return [[Generation("", "length", 16, 3)]]
 
     monkeypatch.setattr(answering, "chat", chat)

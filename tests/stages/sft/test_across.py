@@ -50,16 +50,16 @@ def test_distinct_is_what_a_set_counts(pairs):
 def test_short_answers_of_tasks_are_known_with_their_question_and_answers_to_questions_by_themselves():
     """`데이터` blanked out on a hundred pages is no boilerplate; "contact us" under a hundred questions is."""
     from stages.sft import rule_of
-    from stages.sft.mine import told
+    from stages.sft.mine import answer_key
     from stages.sft.rule import Candidate
 
     cloze, heading = rule_of("cloze", {}), rule_of("heading", {})
-    assert told(Candidate("a", "b", keys=("one", "data")), cloze) != told(
+    assert answer_key(Candidate("a", "b", keys=("one", "data")), cloze) != answer_key(
         Candidate("c", "b", keys=("two", "data")), cloze
     )
-    assert told(Candidate("a", "b", keys=("one", "contact us")), heading) == told(
+    assert answer_key(Candidate("a", "b", keys=("one", "contact us")), heading) == answer_key(
         Candidate("c", "b", keys=("two", "contact us")), heading
     )
-    assert told(Candidate("a", "b", keys=("one", "x" * 40)), cloze) == told(
+    assert answer_key(Candidate("a", "b", keys=("one", "x" * 40)), cloze) == answer_key(
         Candidate("c", "b", keys=("two", "x" * 40)), cloze
     )

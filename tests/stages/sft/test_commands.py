@@ -71,7 +71,7 @@ def test_what_is_journaled_costs_nothing_again(source, serve, tmp_path):
     stage.run(Inputs({"of": [source]}, 17), Store(tmp_path / "out"), Inline())
     cost = estimate(stage, Inputs({"of": [source]}, 17))
     assert (cost.calls, cost.journaled, cost.within_budget) == (3, 2, 2) and cost.seconds is not None
-    assert "the budget stops after 2" in cost.said()
+    assert "the budget stops after 2" in cost.summary()
 
 
 def test_a_dry_run_from_the_command_line_writes_nothing(source, serve, tmp_path):

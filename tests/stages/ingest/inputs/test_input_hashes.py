@@ -35,7 +35,7 @@ def watched():
 @pytest.fixture
 def settled(monkeypatch):
     """Files written a moment ago are remembered."""
-    monkeypatch.setattr(input_hashes, "SETTLED", -(10**12))
+    monkeypatch.setattr(input_hashes, "UNCHANGED_FOR", -(10**12))
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_pieces_joined_are_the_text(tokenizer, byte_fallback, text):
         told = said(pieces, ids)
         if "\ufffd" not in whole:
             assert not any("\ufffd" in piece for piece in told)
-        assert "".join(told) + pieces.rest(whole) == whole == pieces.said
+        assert "".join(told) + pieces.rest(whole) == whole == pieces.emitted
 
 
 @settings(deadline=None)
@@ -91,7 +91,7 @@ def test_streamed_answers_are_those_that_are_not(generator, sampling):
         heard.setdefault((row, sample), []).append(piece)
         return True
 
-    streamed = generator.chat(ASKED, sampling, n=2, told=told)
+    streamed = generator.chat(ASKED, sampling, n=2, on_text=told)
     assert [[one.text for one in row] for row in streamed] == [[one.text for one in row] for row in plain]
     texts = {(row, sample): one.text for row, made in enumerate(plain) for sample, one in enumerate(made) if one.text}
     assert {at: "".join(pieces) for at, pieces in heard.items()} == texts
@@ -100,7 +100,7 @@ def test_streamed_answers_are_those_that_are_not(generator, sampling):
 
 def test_nothing_more_is_computed_when_nothing_is_wanted(generator):
     heard = []
-    made = generator.chat(ASKED[:1], SamplingParams(24), told=lambda *piece: heard.append(piece) or len(heard) < 2)
+    made = generator.chat(ASKED[:1], SamplingParams(24), on_text=lambda *piece: heard.append(piece) or len(heard) < 2)
     assert made[0][0].tokens <= 4 and made[0][0].finish == "length"
 
 
@@ -115,7 +115,7 @@ def test_every_conversation_draws_from_its_own_seed(generator):
 def test_a_draft_model_and_streaming_are_refused(generator, base_store):
     drafted = Generator(base_store.artefact(), threads=1, draft=base_store.artefact())
     with pytest.raises(UsageError, match="draft"):
-        drafted.chat(ASKED[:1], SamplingParams(4), told=lambda *_: True)
+        drafted.chat(ASKED[:1], SamplingParams(4), on_text=lambda *_: True)
 
 
 def test_a_listener_stops_a_batch_when_all_rows_have_ended(tokenizer):

@@ -14,7 +14,7 @@ SFT = {"objective": "sft", "threads": 1}
 def rows():
     from stages.train.planning.pace import RunRows
 
-    return RunRows(count=80, held=20, length=48, asked=0.5, segments=2)
+    return RunRows(count=80, held=20, length=48, trained=0.5, segments=2)
 
 
 @pytest.mark.parametrize("options", [{"objective": "clm"}, {**SFT, "method": "freeze"}, {**SFT, "method": "lora"}, {**SFT, "method": "qlora"}, {**SFT, "method": "ia3"},
@@ -80,7 +80,7 @@ def test_rows_are_those_train_reads(options, chat_store, base_store, tmp_path):
     )
     assert abs(found.count - len(real)) <= 0.15 * len(real) + 2
     asked = sum(real.weight(n) for n in range(len(real))) / (found.length * len(real))
-    assert abs(found.asked - asked) < 0.15
+    assert abs(found.trained - asked) < 0.15
 
 
 def test_a_step_over_several_cards_is_planned_for_each_of_them(tmp_path):

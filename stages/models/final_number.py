@@ -20,7 +20,7 @@ def plain(text: str) -> str:
     return value.rstrip("0").rstrip(".") if "." in value else value
 
 
-def said(text: str) -> str:
+def number_of(text: str) -> str:
     """The number a written answer comes to: what follows its first `####`, else its last number.
 
     >>> said("3 + 4 = 7\\n#### 7\\n\\n99"), said("so there are 1,200 of them"), said("I do not know")

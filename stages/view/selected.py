@@ -34,21 +34,21 @@ def limit_of(corpus: ShownRoot, store: Store, reason: str | None) -> MetricLimit
     return next((limit for limit in corpus.limits(store) if limit.reason == reason), None)
 
 
-def as_python(corpus: ShownRoot, store: Store, asked: Selection) -> str:
+def as_python(corpus: ShownRoot, store: Store, selection: Selection) -> str:
     """The question as Python, to be copied."""
     head = "from pipeline.inspection import query\nfrom pipeline.storage.store import Store\n\n"
     head += f"store = Store({store.path!r})\n"
-    if asked.dropped or asked.reason:
-        more = _named(reason=asked.reason, count=SHOWN, offset=asked.offset, seed=asked.seed if asked.sample else None, condition=asked.where,
-                      pattern=asked.grep, nearest=asked.nearest, literal=asked.literal)  # fmt: skip
+    if selection.dropped or selection.reason:
+        more = _named(reason=selection.reason, count=SHOWN, offset=selection.offset, seed=selection.seed if selection.sample else None, condition=selection.where,
+                      pattern=selection.grep, nearest=selection.nearest, literal=selection.literal)  # fmt: skip
         return f"{head}query.dropped(store, {corpus.root!r}{more})"
-    if asked.sample:
-        more = _named(seed=asked.seed, condition=asked.where, pattern=asked.grep, literal=asked.literal)
+    if selection.sample:
+        more = _named(seed=selection.seed, condition=selection.where, pattern=selection.grep, literal=selection.literal)
         return f"{head}query.sample(store, {SHOWN}{more})"
     frame = "query.rows(store)"
-    frame = f"query.where({frame}, {asked.where!r})" if asked.where else frame
-    frame = f"query.grep({frame}, {asked.grep!r}{_named(literal=asked.literal)})" if asked.grep else frame
-    return f"{head}query.take({frame}, {SHOWN}{_named(offset=asked.offset)})"
+    frame = f"query.where({frame}, {selection.where!r})" if selection.where else frame
+    frame = f"query.grep({frame}, {selection.grep!r}{_named(literal=selection.literal)})" if selection.grep else frame
+    return f"{head}query.take({frame}, {SHOWN}{_named(offset=selection.offset)})"
 
 
 def _named(**values: Any) -> str:

@@ -18,7 +18,7 @@ def put_choices(stage: Any, subject: Any, reader: Any, encoder: Any, width: int)
             given = choices.load(path, shots, stage.questions)
             found = choices.answered(reader, encoder, given, width)
             subject.values[f"accuracy ({given.name})"] = (found.right, np.ones(len(found.right)))
-            subject.asked.setdefault("choices", {})[given.name] = {
+            subject.answered.setdefault("choices", {})[given.name] = {
                 "questions": len(found.right), "read_whole": int(found.whole.sum()), "accuracy": round(float(found.right.mean()), 5),
                 "accuracy_by_sums": round(float(found.right_sums.mean()), 5), "accuracy_by_characters": round(float(found.right_characters.mean()), 5),
                 "accuracy_by_tokens": round(float(found.right_tokens.mean()), 5), "chance": round(choices.chance(given), 5),
@@ -32,14 +32,14 @@ def put_problems(stage: Any, subject: Any, generator: Any) -> None:
             given = problems.load(path, shots, stage.questions)
             right, made = problems.solved(generator, given, stage.solution_tokens)
             subject.values[f"accuracy ({given.name})"] = (right, np.ones(len(right)))
-            shown = [
+            written = [
                 {"question": one.question, "written": text, "answer": one.answer}
                 for one, text in zip(given.problems[shots:], made)
             ][: stage.samples]
-            subject.asked.setdefault("problems", {})[given.name] = {
+            subject.answered.setdefault("problems", {})[given.name] = {
                 "problems": len(right),
                 "accuracy": round(float(right.mean()), 5),
-                "written": shown,
+                "written": written,
             }
 
 
@@ -60,7 +60,7 @@ def judge_all(judge: PairJudge, subjects: Sequence[Any], below: Any) -> None:
         if not len(won):
             continue
         subject.values["win rate"] = (won, np.ones(len(won)))
-        subject.asked["judged"] = {
+        subject.answered["judged"] = {
             "against": before.name, "win_rate": round(float(won.mean()), 5), "wins": int((won == 1).sum()), "losses": int((won == 0).sum()),
             "ties": sum(verdict.winner == "tie" for verdict in verdicts), "undecided": sum(verdict.winner is None for verdict in verdicts),
             "flip_rate": round(judge.tally.flip_rate, 5), "length_correlation": round(judge.tally.length_correlation, 5),
