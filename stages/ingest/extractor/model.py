@@ -86,7 +86,8 @@ def mixed(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 def scored(blocks: Blocks, model: Model) -> np.ndarray:
     """int32 per block: the probability that it is main text, in thousandths."""
     known = known_of(blocks, model.classes)
-    features = np.empty((len(blocks.block), COLUMNS + SECOND_COLUMNS), np.int32)
+    # Zeros, as in training: neighbours of the first and last blocks that there are none of are not written.
+    features = np.zeros((len(blocks.block), COLUMNS + SECOND_COLUMNS), np.int32)
     features_of(blocks, known, model.texts, features)
     first = odds_of(model.first, features)
     fill_second(blocks.block, blocks.container, known, blocks.signature, thousandths(first), features, COLUMNS)

@@ -88,7 +88,7 @@ def parts() -> list[tuple[str, Callable[[dict[str, Any]], None]]]:
 
     def features(page):
         page["known"] = m.known_of(page["blocks"], model.classes)
-        page["features"] = np.empty((len(page["blocks"].block), COLUMNS + SECOND_COLUMNS), np.int32)
+        page["features"] = np.zeros((len(page["blocks"].block), COLUMNS + SECOND_COLUMNS), np.int32)
         m.features_of(page["blocks"], page["known"], model.texts, page["features"])
 
     def first(page):

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.errors import SourceError
-from stages.ingest.extractor.model import NAME, SHIPPED, chosen, load, packed
+from stages.ingest.extractor.blocks import blocks_of
+from stages.ingest.extractor.model import NAME, SHIPPED, chosen, load, packed, scored
 from stages.ingest.flat.build import build
 from stages.ingest.flat.render import render
 
@@ -116,3 +117,12 @@ def test_articles_it_has_not_learnt_from(unpacked):
     assert len(scores[True]) == 61
     # One of them has readers' comments, three times as long as the article.
     assert statistics.mean(scores[False]) >= 0.965 and statistics.mean(scores[True]) >= 0.95
+
+
+def test_what_memory_held_before_says_nothing(monkeypatch):
+    blocks = blocks_of(build(f"<ul>{MENU}</ul><p>The mill grinds barley.</p><p>It is loud.</p>{FOOTER}").tree)
+    said = []
+    for left in (0, 1 << 20):
+        monkeypatch.setattr(np, "empty", lambda shape, dtype=float, left=left: np.full(shape, left, dtype))
+        said.append(scored(blocks, load()).tolist())
+    assert said[0] == said[1]
