@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from pipeline.schema import TOKENS, child_id
 from pipeline.storage.ledger import Ledger
+from pipeline.storage.packed_rows import TRAINING_ROWS
 from pipeline.storage.store import BATCH_ROWS, Store
 from stages.models.encoder import Encoder
 from stages.models.holdout import document_keys, held_out
@@ -215,6 +216,7 @@ class Packed:
         return {
             "tokens": int(kept.sum()),
             "heldout_tokens": int(kept[docs.heldout].sum()),
+            TRAINING_ROWS: self.streams[0][1].rows,
             "row_room": int(room),
             "documents": int((kept > 0).sum()),
             "documents_cut": len(self.cut()),

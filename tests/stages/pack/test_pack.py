@@ -63,6 +63,9 @@ def test_held_out_documents_have_rows_of_their_own(documents, packed):
     keys = {row["id"]: row["content_id"] for row in documents.table().to_pylist()}
     for row in store.table().to_pylist():
         assert set(held_out([keys[doc["id"]] for doc in row["docs"]], 0.3).tolist()) == {row["heldout"]}
+    for shard, receipt in store.receipts().items():
+        marks, first = store.read(shard)["heldout"].to_pylist(), receipt.notes["training_rows"]
+        assert not any(marks[:first]) and all(marks[first:])
     share = np.mean(store.table()["heldout"].to_pylist())
     assert 0 < share < 0.7
     assert not any(packed(documents, "none", seq_len=64, holdout=0.0).table()["heldout"].to_pylist())

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.errors import SourceError, UsageError
 from pipeline.schema import TOKENS
-from pipeline.storage.packed_rows import PackedRows, permuted
+from pipeline.storage.packed_rows import TRAINING_ROWS, PackedRows, permuted
 from pipeline.storage.store import Store
 from stages.pack.stream import TokenLoader, TokenStream
 
@@ -143,6 +143,19 @@ def test_object_storage_is_streamed_by_shards(packed_store):
     assert ids_of(TokenStream(there, 4, shuffle="shards", epochs=2)) == here
     with pytest.raises(UsageError, match="shards"):
         TokenStream(there, 4)
+
+
+@pytest.mark.parametrize("part", ["train", "heldout"])
+def test_no_shard_is_fetched_to_know_which_rows_are_held_out(packed_store, monkeypatch, part):
+    there, table, fetched = Store("memory://noted/pack"), packed_store.read(0), []
+    notes = {TRAINING_ROWS: table["heldout"].to_pylist().count(False)}
+    there.put(0, table, packed_store.ledger(0), key="k", stage="pack", input_ids=table["id"], notes=notes)
+    there.commit_manifest({"stage": "pack", "shape": "TOKENS", "key": "k"}, [0])
+    read = Store.read
+    monkeypatch.setattr(Store, "read", lambda store, shard: fetched.append(shard) or read(store, shard))
+    stream = TokenStream(there, 2, part=part, shuffle="shards", epochs=1)
+    assert fetched == []
+    assert sorted(ids_of(stream)) == sorted(of_part(there, part))
 
 
 def test_what_cannot_be_streamed_is_refused(packed_store, make_rows_store, make_store, tmp_path):
