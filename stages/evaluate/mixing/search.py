@@ -148,8 +148,8 @@ def _quality(name: str, predicted: np.ndarray, measured: np.ndarray) -> dict[str
 
 def _rows(found: Groups, shares: np.ndarray, predicted: np.ndarray, measured: np.ndarray) -> list[dict[str, Any]]:
     return [
-        {"shares": dict(zip(found.names, one.round(4).tolist())), "predicted": round(float(said), 5), "measured": round(float(was), 5)}
-        for one, said, was in zip(shares, predicted, measured)
+        {"shares": dict(zip(found.names, one.round(4).tolist())), "predicted": round(float(forecast), 5), "measured": round(float(was), 5)}
+        for one, forecast, was in zip(shares, predicted, measured)
     ]  # fmt: skip
 
 
