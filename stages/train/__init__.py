@@ -162,7 +162,7 @@ class Train(Stage):
     """transformers, PEFT and TRL write their options side by side: so written they are read too."""
     output_shape: ClassVar[str | None] = None
     manifest_notes: ClassVar[tuple[str, ...]] = ("template",)
-    version: ClassVar[int] = 6
+    version: ClassVar[int] = 7
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "peft", "bitsandbytes")
 

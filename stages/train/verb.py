@@ -69,13 +69,13 @@ class Rewrites(OnHeldOut):
         from stages.models.chat.templates import Chat, load_tokenizer
         from stages.models.inference.generate import tokenizer_of
         from stages.train import merge
+        from stages.train.session import reach
 
         chain = chain_in(stores)
         folder = tokenizer_of(chain)
         tokenizer = load_tokenizer(folder)
-        width = int(chain[-1].card.get("width") or 1024)
         conversations = merge.held_conversations(self.of, self.holdout, self.rows)
-        return Prepared(chain, tokenizer, folder, merge.rows_of(conversations, Chat(tokenizer), width))
+        return Prepared(chain, tokenizer, folder, merge.rows_of(conversations, Chat(tokenizer), reach(chain)))
 
 
 class InRegistry(Options):

@@ -156,6 +156,12 @@ def make_rows_store(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def pack_documents():
+    """`pack_documents(tokenizer, texts, width)` -> rows of TOKENS."""
+    return pack
+
+
+@pytest.fixture(scope="session")
 def tokens_store(tokenizer, make_rows_store):
     """600 sentences in documents of three, packed into rows of 64, two shards."""
     lines = sentences(1, 600)
@@ -296,6 +302,34 @@ def read_history():
 @pytest.fixture(scope="session")
 def random_ids():
     return lambda n, seed=0: np.random.default_rng(seed).integers(8, 500, n).astype(np.int32)
+
+
+THINK = "<think>\n\n</think>\n\n"
+ENDS = {
+    "cohere2": ("", "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>"), "cohere": ("", "<|END_OF_TURN_TOKEN|>"), "deepseek": ("", "<｜end▁of▁sentence｜>"), "diffusion_gemma": ("", "<turn|>"), "gemma4": ("", "<turn|>"),
+    "gemma": ("", "<end_of_turn>"), "glm4moe": ("\n<think></think>\n", "<|user|>"), "idefics3": (" ", "<end_of_utterance>"), "smolvlm": (" ", "<end_of_utterance>"), "lfm2": ("", "<|im_end|>"),
+    "llama3": ("", "<|eot_id|>"), "llava_next": (" ", "</s>"), "muse_glimmer": (" to=user<|message|>", "<|eot|>"), "nemotron": ("</think>", "<|im_end|>"), "phi3": ("", "<|end|>"), "qwen": ("", "<|im_end|>"),
+}  # fmt: skip
+"""By the beginning of a template's name: what stands before an answer's words in what is generated, and what ends it."""
+BEFORE = {"qwen3": ("", THINK), "qwen3_training": (THINK, THINK), "qwen3_5_think": ("", "\n</think>\n\n"), "qwen3_6": ("", "\n</think>\n\n"), "qwen3_5_think_training": ("\n</think>\n\n",) * 2, "qwen3_6_training": ("\n</think>\n\n",) * 2, "qwen3_8": ("\n</think>\n\n",) * 2, "qwen3_8_training": ("\n</think>\n\n",) * 2}  # fmt: skip
+
+
+def text_of_answers(name: str, answers: list[str]) -> str:
+    before, end = (
+        next(ENDS[start] for start in ENDS if name.startswith(start))
+        if name[:6] != "gptoss"
+        else ("<|channel|>final<|message|>", "<|end|>")
+    )
+    befores = BEFORE.get(name, (before, before))[-len(answers) :]
+    ends = [end] * (len(answers) - 1) + ["<|return|>" if name[:6] == "gptoss" else end]
+    after = "</s>" if name in ("phi3_training", "phi3_5_training") else ""
+    return "".join(b + answer + e for b, answer, e in zip(befores, answers, ends)) + after
+
+
+@pytest.fixture(scope="session")
+def trained_text():
+    """`trained_text(name, answers)` -> what a template of TRL's writes of a conversation of these answers that is to be learnt."""
+    return text_of_answers
 
 
 class ChatServer:

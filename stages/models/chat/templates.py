@@ -359,10 +359,15 @@ FILES = (
 """What a tokenizer folder is made of; its template stands in `chat_template.jinja`."""
 
 
+NO_CLASS = ("TokenizersBackend", "PreTrainedTokenizerFast")
+"""Classes that say nothing of a tokenizer but that it is in `tokenizer.json`."""
+
+
 def copy_tokenizer(folder: Any, tokenizer: Any, out: Any) -> None:
     """The tokenizer files of `folder` into `out` byte by byte, with the template `tokenizer` was given.
 
-    Copied, not saved again: what transformers writes for a tokenizer it has read is not always what it read.
+    Copied, not saved again: what transformers writes for a tokenizer it has read is not always what it read. Where the configuration
+    names no class of its own, transformers chose one by the model beside it (Qwen2), which may stand no longer beside the copy: it is named.
     """
     import shutil
     from pathlib import Path
@@ -370,6 +375,12 @@ def copy_tokenizer(folder: Any, tokenizer: Any, out: Any) -> None:
     for name in FILES:
         if (Path(folder) / name).is_file():
             shutil.copyfile(Path(folder) / name, Path(out) / name)
+    file, chosen = Path(out) / "tokenizer_config.json", type(tokenizer).__name__
+    if file.is_file() and chosen not in NO_CLASS:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        if config.get("tokenizer_class") in (None, *NO_CLASS):
+            written = json.dumps(config | {"tokenizer_class": chosen}, ensure_ascii=False, indent=2)
+            file.write_text(written + "\n", encoding="utf-8")
     (Path(out) / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
 
 

@@ -53,12 +53,18 @@ class TemplateTurns:
         """What ends one: of several the first that comes."""
         self.borrowed = "" if first[0] else first[1]
         """Where the template writes no end: the first mark of the next header, which is then where an answer stops."""
-        called = self.mark.findall(self._tail([user, {"role": "assistant", "content": "", "tool_calls": [_CALL]}]))
-        self.call_ends = called[-1:]
+        call = {"role": "assistant", "content": "", "tool_calls": [_CALL]}
+        called = self._tail([user, call])
+        result = {"role": "tool", "content": "c", "name": _CALL["name"], "tool_call_id": _CALL["id"]}
+        self.call_ends = self.mark.findall(called)[-1:]
+        """What ends a turn that calls a tool."""
+        if self.borrowed and (header := self._first(_beyond(called, self._tail([user, call, result])))):
+            self.call_ends = [header]
 
     def stops(self) -> list[str]:
-        """Control tokens that end the last answer of a conversation."""
-        return [mark for end in (self.ends[:1] or [self.borrowed]) for mark in self.mark.findall(end)[-1:]]
+        """Control tokens that end the last answer of a conversation, or a call of a tool."""
+        ends = [*(self.ends[:1] or [self.borrowed]), *self.call_ends]
+        return list(dict.fromkeys(mark for end in ends for mark in self.mark.findall(end)[-1:]))
 
     def spans(self, messages: Sequence[Message], text: str) -> tuple[str, list[tuple[int, int]]]:
         """The text (with an end written to it where the template leaves it out) and a span per assistant turn: what is written
@@ -69,11 +75,12 @@ class TemplateTurns:
             return self._by_prefix(messages, text)
         found = []
         for (index, message), turn in zip(_answers(messages), answer_turns):
-            ends = [*self.call_ends, *self.ends] if message.get("tool_calls") else [*self.ends, self.borrowed]
+            ends = [*(self.call_ends if message.get("tool_calls") else ()), *self.ends, self.borrowed]
             at = [(text.find(end, turn.last, turn.after), end) for end in ends if end]
             stop = min(((where + len(end)) for where, end in at if where >= 0), default=turn.last)
             if self.borrowed and turn.after == len(text) and stop == turn.last:
-                text = text.rstrip("\n") + self.borrowed if text[turn.last :].isspace() else text + self.borrowed
+                end = next(end for end in ends if end)
+                text = text.rstrip("\n") + end if text[turn.last :].isspace() else text + end
                 stop = len(text)
             found.append((self._start(messages, index, text, turn), stop))
         return text, found

@@ -185,10 +185,11 @@ def _trainer(
             f"{each * world.size} answers in a pass of all workers are no multiple of num_generations {wanted}",
             f"set per_device_train_batch_size x workers to a multiple of {wanted}",
         )
+    # No objective here weighs how evenly experts are used; TRL would, and asks configurations for names they do not have (Granite-MoE).
     wanted_options = {
         "per_device_train_batch_size": each, "gradient_accumulation_steps": passes, "num_generations": wanted,
         "max_completion_length": stage.rl.max_completion_length, "temperature": stage.rl.temperature, "beta": stage.rl.beta, "logging_steps": stage.logging_steps,
-        "gradient_checkpointing": stage.gradient_checkpointing, "log_completions": False, "report_to": reporting(stage),
+        "router_aux_loss_coef": 0.0, "gradient_checkpointing": stage.gradient_checkpointing, "log_completions": False, "report_to": reporting(stage),
     }  # fmt: skip
     chosen, options = (GRPOTrainer, GRPOConfig) if stage.rl.algorithm == "grpo" else (RLOOTrainer, RLOOConfig)
     made = asking(remembering(chosen, found, more), questions, chat)(

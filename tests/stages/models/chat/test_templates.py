@@ -1,5 +1,7 @@
 """Only answers are trained, under any template; text that spells a control token forges nothing."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -103,3 +105,15 @@ def test_a_copied_tokenizer_writes_the_same_ids_under_the_template_it_was_given(
 def test_an_empty_folder_is_no_tokenizer(tmp_path):
     with pytest.raises(UsageError, match="holds no tokenizer"):
         load_tokenizer(tmp_path)
+
+
+def test_a_copied_tokenizer_cuts_text_as_it_did_beside_its_model(tiny_tokenizer, tmp_path):
+    """transformers gives a tokenizer of no class of its own that of the model beside it; an adapter's folder has no model."""
+    model, adapter = tmp_path / "model", tmp_path / "adapter"
+    shutil.copytree(tiny_tokenizer.artefact(), model)
+    (model / "config.json").write_text('{"model_type": "qwen2"}')
+    adapter.mkdir()
+    beside, text = load_tokenizer(model), "맷돌\n\n  grinds 123"
+    copy_tokenizer(model, beside, adapter)
+    assert load_tokenizer(adapter)(text)["input_ids"] == beside(text)["input_ids"]
+    assert load_tokenizer(tiny_tokenizer.artefact())(text)["input_ids"] != beside(text)["input_ids"], "the case is one"

@@ -18,14 +18,6 @@ TALK = [
     {**U, "content": "second?"},
     {**A, "content": "second answer."},
 ]
-THINK = "<think>\n\n</think>\n\n"
-ENDS = {
-    "cohere2": ("", "<|END_RESPONSE|><|END_OF_TURN_TOKEN|>"), "cohere": ("", "<|END_OF_TURN_TOKEN|>"), "deepseek": ("", "<｜end▁of▁sentence｜>"), "diffusion_gemma": ("", "<turn|>"), "gemma4": ("", "<turn|>"),
-    "gemma": ("", "<end_of_turn>"), "glm4moe": ("\n<think></think>\n", "<|user|>"), "idefics3": (" ", "<end_of_utterance>"), "smolvlm": (" ", "<end_of_utterance>"), "lfm2": ("", "<|im_end|>"),
-    "llama3": ("", "<|eot_id|>"), "llava_next": (" ", "</s>"), "muse_glimmer": (" to=user<|message|>", "<|eot|>"), "nemotron": ("</think>", "<|im_end|>"), "phi3": ("", "<|end|>"), "qwen": ("", "<|im_end|>"),
-}  # fmt: skip
-"""By the beginning of a template's name: what stands before an answer's words in what is generated, and what ends it."""
-BEFORE = {"qwen3": ("", THINK), "qwen3_training": (THINK, THINK), "qwen3_5_think": ("", "\n</think>\n\n"), "qwen3_6": ("", "\n</think>\n\n"), "qwen3_5_think_training": ("\n</think>\n\n",) * 2, "qwen3_6_training": ("\n</think>\n\n",) * 2, "qwen3_8": ("\n</think>\n\n",) * 2, "qwen3_8_training": ("\n</think>\n\n",) * 2}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -48,28 +40,18 @@ def trained(chat, messages, **more):
     return chat.tokenizer.decode(encoded.ids[encoded.trained].tolist())
 
 
-def wanted(name, answers):
-    before, end = (
-        next(ENDS[start] for start in ENDS if name.startswith(start))
-        if name[:6] != "gptoss"
-        else ("<|channel|>final<|message|>", "<|end|>")
-    )
-    befores = BEFORE.get(name, (before, before))[-len(answers) :]
-    ends = [end] * (len(answers) - 1) + ["<|return|>" if name[:6] == "gptoss" else end]
-    after = "</s>" if name in ("phi3_training", "phi3_5_training") else ""
-    return "".join(b + answer + e for b, answer, e in zip(befores, answers, ends)) + after
-
-
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
-def test_every_template_trains_the_answers_and_their_ends(path, letters):
+def test_every_template_trains_the_answers_and_their_ends(path, letters, trained_text):
     chat = Chat(letters, path.read_text("utf-8"))
     both = ["첫 답 🌾.", "second answer."]
-    assert trained(chat, TALK) == wanted(path.stem, both)
-    assert trained(chat, TALK[:2]) == wanted(path.stem, both[:1])
-    assert trained(chat, [{**S, "content": " \n"}, *TALK]) == wanted(path.stem, both), "an empty system turn is none"
+    assert trained(chat, TALK) == trained_text(path.stem, both)
+    assert trained(chat, TALK[:2]) == trained_text(path.stem, both[:1])
+    assert trained(chat, [{**S, "content": " \n"}, *TALK]) == trained_text(path.stem, both), (
+        "an empty system turn is none"
+    )
     assert (
         trained(chat, [*TALK[:1], {**TALK[1], "train": False}, *TALK[2:]])
-        == wanted(path.stem, both[1:])
+        == trained_text(path.stem, both[1:])
         == trained(chat, TALK, turns=1)
     )
     with_system = [{**S, "content": "Be brief."}, *TALK]
@@ -77,7 +59,7 @@ def test_every_template_trains_the_answers_and_their_ends(path, letters):
         with pytest.raises(ChatFault, match="chat.system"):
             chat.encode(with_system)
     else:
-        assert trained(chat, with_system) == wanted(path.stem, both)
+        assert trained(chat, with_system) == trained_text(path.stem, both)
 
 
 QWEN = (
@@ -126,6 +108,10 @@ CALL = [
             "gptoss",
             ' to=functions.look<|channel|>commentary json<|message|>{"q": "x"}<|call|><|channel|>final<|message|>second answer.<|return|>',
         ),
+        (
+            "glm4moe",
+            "\n<think></think>\n<tool_call>look\n<arg_key>q</arg_key>\n<arg_value>x</arg_value>\n</tool_call><|observation|>\n<think></think>\nsecond answer.<|user|>",
+        ),
         ("llama3", None),
         ("deepseek_r1_distill_training", None),
     ],
@@ -138,6 +124,7 @@ def test_tool_calls_are_trained_or_refused(name, mask, letters):
             chat.encode(CALL, tools=tools)
     else:
         assert trained(chat, CALL, tools=tools) == mask and "look" in chat.render(CALL[:1], tools=tools)
+        assert mask.startswith(trained(chat, CALL[:2], tools=tools)), "a call that stands last is ended too"
 
 
 @pytest.mark.parametrize("name, mask", [
@@ -151,11 +138,11 @@ def test_words_beside_a_call_that_the_template_leaves_out_are_counted_and_the_ma
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
-def test_generation_stops_where_every_template_ends_an_answer(path, letters):
+def test_generation_stops_where_every_template_ends_an_answer(path, letters, trained_text):
     from transformers import AddedToken
 
     end = re.findall(
-        r"<[^<>]+>", wanted(path.stem, ["x"]).removesuffix("</s>" if path.stem.startswith("phi3") else "")
+        r"<[^<>]+>", trained_text(path.stem, ["x"]).removesuffix("</s>" if path.stem.startswith("phi3") else "")
     )[-1]
     own = copy.deepcopy(letters)
     own.add_tokens([AddedToken(end, special=True)])
@@ -170,3 +157,13 @@ def test_reasoning_is_rendered_or_counted(letters):
     assert Chat(letters, QWEN).encode(talk).unseen == 1
     with pytest.raises(ChatFault, match="chat.not_trained"):
         Chat(letters, QWEN).encode([TALK[0], {**TALK[1], "train": False}])
+
+
+@pytest.mark.parametrize("name, end", [("glm4moe", "<|observation|>"), ("gptoss", "<|call|>"), ("qwen3", "<|im_end|>")])
+def test_generation_stops_where_a_template_ends_a_call_of_a_tool(name, end, letters):
+    from transformers import AddedToken
+
+    own = copy.deepcopy(letters)
+    own.add_tokens([AddedToken(mark, special=True) for mark in (end, "</tool_call>")])
+    stops = Chat(own, next(path for path in TEMPLATES if path.stem == name).read_text("utf-8")).stops()
+    assert own.convert_tokens_to_ids(end) in stops and own.convert_tokens_to_ids("</tool_call>") not in stops
