@@ -57,10 +57,7 @@ class Held(NamedTuple):
 
     def local(self) -> bool:
         """Can any of them be read without reading all?"""
-        return all(
-            isinstance(store.fs, Local)
-            for store in (self.vectors, *(part.store for part in self.corpus.parts.values()))
-        )
+        return all(isinstance(store.fs, Local) for store in (self.vectors, *(part.store for part in self.corpus.parts)))
 
     def rows(self, number: int) -> np.ndarray:
         """int64: the rows of part `number` that have one."""
