@@ -243,7 +243,8 @@ def measures(task: Member, seeds: int, groups_held: MeasuredGroups, target: np.n
     size = sizes[0]
     weigh = target / (groups_held.members @ size)
     by_row = weigh @ groups_held.members
-    found = {"bits per byte (target)": VariantMeasure(np.stack(bits) * by_row, size * by_row)}
+    counted = by_row > 0
+    found = {"bits per byte (target)": VariantMeasure((np.stack(bits) * by_row)[:, counted], (size * by_row)[counted])}
     for name, of in zip(groups_held.names, groups_held.members):
         found[f"bits per byte ({name})"] = VariantMeasure(np.stack(bits)[:, of], size[of])
     return found

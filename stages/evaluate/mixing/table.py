@@ -34,7 +34,7 @@ def page(report: dict[str, Any]) -> str:
     ]
     for one in report["groups"]:
         shares = " | ".join(f"{one[name]:.4f}" for name in ("natural", "cap", "alike", "found"))
-        lines.append(f"| {one['name']} | {one['bytes'] / 1e6:.2f} | {shares} | {one['epochs']:.2f} |")
+        lines.append(f"| {_cell(one['name'])} | {one['bytes'] / 1e6:.2f} | {shares} | {one['epochs']:.2f} |")
     if report["few"]:
         few = ", ".join(f"{name} ({count})" for name, count in report["few"].items())
         lines += ["", f"Not in the target, with too few documents to be measured on: {few}."]
@@ -59,9 +59,14 @@ def _law(law: dict[str, Any]) -> list[str]:
         lines += [f"{len(law['checked'])} more mixtures it never saw: rank correlation {rank}, off by {off:.4f}.", ""]
         lines += ["| shares | predicted | measured |", "| --- | ---: | ---: |"]
         for one in law["checked"]:
-            shares = ", ".join(f"{name} {share:.3f}" for name, share in one["shares"].items())
+            shares = ", ".join(f"{_cell(name)} {share:.3f}" for name, share in one["shares"].items())
             lines.append(f"| {shares} | {one['predicted']:.4f} | {one['measured']:.4f} |")
     return lines
+
+
+def _cell(name: str) -> str:
+    """A group's name in a table, where the bar between its columns would end the cell."""
+    return name.replace("|", "\\|")
 
 
 def _number(value: float | None) -> str:
