@@ -187,9 +187,10 @@ def flatten(prefix: str, state: dict[Any, Any]) -> tuple[dict[str, Any], dict[st
 
 
 def unflatten(prefix: str, tensors: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
-    """The `state_dict()` that `flatten` took apart."""
+    """The `state_dict()` that `flatten` took apart, its entries in the order of their names: shards are dealt out and put together by
+    all workers at once, one tensor after the other, and a safetensors file is read in another order in each process."""
     state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in plain["state"].items()}
-    for full, tensor in tensors.items():
+    for full, tensor in sorted(tensors.items()):
         if full.startswith(f"{prefix}."):
             _, index, name, *inner = full.split(".", 3)
             values = state.setdefault(int(index), {})

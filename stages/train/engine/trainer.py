@@ -289,7 +289,7 @@ def train(
 ) -> Done:  # fmt: skip
     """Train `model` in place to the end, from the last checkpoint if there is one.
 
-    `first(ask)` runs before the first step of a run, not when one goes on; what it gives (plain JSON) is kept. `alive()` false (the driver is gone) ends the process's part with InfraError; `told` hears of every step. WorkError when a loss is
+    `first(ask)` runs before the first step of a run, not when one goes on; what it gives (plain JSON) is kept. `alive()` false (the driver is gone) ends the process's part with InfraError; `on_step` is called after every step. WorkError when a loss is
     not a number: the last checkpoint stays.
     """
     prepared(stage, model)

@@ -81,3 +81,16 @@ def test_an_optimizers_state_survives_exactly():
         for name in a
     )
     assert [g["weight_decay"] for g in second.param_groups] == [0.1, 0.01]
+
+
+def test_a_state_comes_back_in_one_order_whatever_order_its_tensors_were_read_in():
+    """Workers that hold shards go through it together; in two orders they would give each other the wrong moments."""
+    tensors = {
+        f"optimizer.{index}.{name}": torch.ones(1) for index in (10, 2) for name in ("step", "exp_avg", "exp_avg_sq")
+    }
+    plain = {"groups": [], "state": {"2": {}, "10": {}}}
+    orders = [
+        [(index, list(values)) for index, values in unflatten("optimizer", dict(items), plain)["state"].items()]
+        for items in (tensors.items(), reversed(tensors.items()))
+    ]
+    assert orders[0] == orders[1] == [(2, ["exp_avg", "exp_avg_sq", "step"]), (10, ["exp_avg", "exp_avg_sq", "step"])]
