@@ -1,27 +1,21 @@
 """The plan of models as labs have them against the models themselves: weights, what adapters train, what 4 bits leave."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 
 from pipeline.errors import UsageError
 from stages.train import Train
 from stages.train.planning import budget as b
 from stages.train.planning.counted import counted
+from tests.stages.train.bases import architectures
 
 torch = pytest.importorskip("torch")
-source = Path(__file__).parent.parent / "bases" / "test_architectures.py"
-spec = importlib.util.spec_from_file_location("architectures", source)
-architectures = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(architectures)
 NAMES = [*architectures.SHAPES, *architectures.OTHERS]
 CARD = b.machine("h100")
 
 
 @pytest.fixture(scope="module", params=NAMES)
 def model(request):
-    return architectures.made(request.param)
+    return architectures.tiny_model(request.param)
 
 
 def plan(model, **options):
@@ -89,12 +83,12 @@ def test_four_bits_leave_what_is_no_linear_layer(model, tmp_path):
 
 
 def test_a_token_works_with_the_experts_it_chooses():
-    mixtral = architectures.made("Mixtral")
+    mixtral = architectures.tiny_model("Mixtral")
     shape = counted(mixtral.config.to_dict())
     routed = sum(p.numel() for name, p in mixtral.named_parameters() if ".experts." in name)
     assert shape.working == shape.weights - 512 * 32 * (0 if shape.tied else 1) - routed // 2
     assert shape.intermediate == 2 * 64, "two experts of 64"
-    dense = counted(architectures.made("Llama").config.to_dict())
+    dense = counted(architectures.tiny_model("Llama").config.to_dict())
     assert dense.working < shape.working < shape.weights
     tokens = 1000
     seconds = [
