@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from typing import Any, Literal
@@ -164,6 +165,10 @@ def _of_words(kind: Any) -> bool:
     return bool(items) and all(one is str or isinstance(one, str) for some in literals for one in some)
 
 
+BEHIND_ADDRESS = re.compile(r",(?=\s*[A-Za-z][A-Za-z0-9+.-]*://)")
+"""Of addresses, which may hold commas: a comma with another address behind it."""
+
+
 def _items(given: str, words: bool) -> list[Any]:
     """`a,b` -> two items, as text where they are `words`; `[..]`, `{..}` and what stands between quotation marks are YAML."""
     import yaml
@@ -171,5 +176,17 @@ def _items(given: str, words: bool) -> list[Any]:
     if given[:1] in "[{":
         parsed = yaml.safe_load(given)
         return parsed if isinstance(parsed, list) else [parsed]
-    parts = (part.strip() for part in given.split(","))
+    parts = (part.strip() for part in (BEHIND_ADDRESS.split(given) if "://" in given else _parted(given)))
     return [part if not part or (words and part[0] not in "\"'") else yaml.safe_load(part) for part in parts]
+
+
+def _parted(given: str) -> list[str]:
+    """`given` cut at the commas that stand in no brackets: `step.by=[lang, source]` is one item."""
+    parts, depth = [""], 0
+    for character in given:
+        depth = max(0, depth + (character in "[{") - (character in "]}"))
+        if character == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return parts

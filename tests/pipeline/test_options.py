@@ -98,6 +98,21 @@ def test_words_of_a_flag_are_words(words):
         flags.values(Sample, {"opt_words": "2026-13-45"})
 
 
+@pytest.mark.parametrize(
+    "given, items",
+    [
+        ("https://x.example/a,b", ["https://x.example/a,b"]),
+        ("https://x.example/a,b, s3://bucket/c", ["https://x.example/a,b", "s3://bucket/c"]),
+        ("mix.by=[lang, meta.part]", ["mix.by=[lang, meta.part]"]),
+        ("mix.weights={ko: 1, en: [2, 3]},seed=3", ["mix.weights={ko: 1, en: [2, 3]}", "seed=3"]),
+        ("a],b", ["a]", "b"]),
+    ],
+)
+def test_a_comma_in_an_address_or_in_brackets_parts_nothing(given, items):
+    """`forget --url` would have taken down another page."""
+    assert flags.values(Sample, {"opt_kinds": (given,)})["kinds"] == items
+
+
 def test_the_class_version_counts():
     before = Sample().fingerprint()
     Sample.version = 2
