@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from stages.pii.engines.reference_checks import luhn, verdict
@@ -41,6 +41,7 @@ def compiled(check: str, value: str, following: str = "") -> int:
 @example("bank", "0000000000000")
 @example("frn", "9912315000000")
 def test_numbers(check, value):
+    assume(check != "ssn" or sum(map(str.isdigit, value)) == 9)  # its patterns let no other number through
     assert compiled(check, value) == verdict(check, value)
 
 
