@@ -11,7 +11,7 @@ of copies, near-copies, extracts and pages that quote them. What was excluded st
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -87,14 +87,17 @@ def measured_from(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str]
 
 
 def needed(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str]) -> Recipe:
-    """The recipe up to what the variants need; nothing fused, since every variant is read."""
+    """The recipe up to what the variants need."""
     wanted = {name for variant in variants for name in variant.steps} | {name for name in on if not is_path(name)}
-    names = wanted | {step.name for name in wanted for step in ancestors(recipe, recipe.step(name))}
+    return part(recipe, wanted | {step.name for name in wanted for step in ancestors(recipe, recipe.step(name))})
+
+
+def part(recipe: Recipe, names: Collection[str]) -> Recipe:
+    """The steps `names` of the recipe; nothing fused or dropped, since every one is read."""
     steps = tuple(step for step in recipe.steps if step.name in names)
     hardware = {name: value for name, value in recipe.run.steps.items() if name in names}
-    return replace(
-        recipe, steps=steps, run=recipe.run.model_copy(update={"fuse": False, "drop_raw": False, "steps": hardware})
-    )
+    how = recipe.run.model_copy(update={"fuse": False, "drop_raw": False, "steps": hardware})
+    return replace(recipe, steps=steps, run=how)
 
 
 def page(recipe: Recipe, variants: Sequence[Variant], on: Sequence[str], options: Any) -> dict[str, Any]:

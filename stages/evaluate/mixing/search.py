@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from pipeline.engine.tasks import collect
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.storage.store import ARTEFACT
 from stages.evaluate import proxies
+from stages.evaluate.ablation import part
 from stages.evaluate.mixing import law, mixtures, swarm, table
 from stages.evaluate.mixing.swarm import Groups, MeasuredGroups, Member
 
@@ -90,12 +90,8 @@ def search(recipe: Recipe, options: Any) -> dict[str, Any]:
 
 
 def _before(recipe: Recipe, step: Step) -> Recipe:
-    """The recipe up to the stores the mix reads; nothing fused, since all of them are read."""
-    names = {one.name for one in ancestors(recipe, step)} - {step.name}
-    steps = tuple(one for one in recipe.steps if one.name in names)
-    hardware = {name: value for name, value in recipe.run.steps.items() if name in names}
-    how = recipe.run.model_copy(update={"fuse": False, "drop_raw": False, "steps": hardware})
-    return replace(recipe, steps=steps, run=how)
+    """The recipe up to the stores the mix reads."""
+    return part(recipe, {one.name for one in ancestors(recipe, step)} - {step.name})
 
 
 def _budget(step: Step, found: Groups, options: Any) -> float:
