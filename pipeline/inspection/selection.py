@@ -60,7 +60,7 @@ def lines(path: str, selection: Selection, as_json: bool = False) -> Iterator[st
         yield (
             as_line(row)
             if as_json
-            else (brief_dropped(row, selection) if isinstance(row, query.DroppedRow) else brief(row))
+            else (_brief_dropped(row, selection) if isinstance(row, query.DroppedRow) else brief(row))
         )
 
 
@@ -116,7 +116,7 @@ DROPPED_WIDTH = 600
 """Characters shown of the text of a dropped row."""
 
 
-def brief_dropped(row: query.DroppedRow, selection: Selection) -> str:
+def _brief_dropped(row: query.DroppedRow, selection: Selection) -> str:
     """A dropped row for a terminal: reasons, numbers, note, and its text."""
     more = [word for word in row["reasons"] or () if word != row["reason"]]
     fields = {

@@ -69,7 +69,7 @@ def apart(recipe: Recipe) -> None:
                     )
         for path in (*_expanded(step.stage.reads()), *_content_files(step.stage)):
             _apart(path, [recipe.store(step.name)], f"step {step.name!r}")
-    check_distinct_paths(recipe)
+    _check_distinct_paths(recipe)
 
 
 def sweep(recipe: Recipe) -> None:
@@ -190,7 +190,7 @@ def _content_files(options: BaseModel) -> Iterator[str]:
                 yield item
 
 
-def check_distinct_paths(recipe: Recipe) -> None:
+def _check_distinct_paths(recipe: Recipe) -> None:
     """No two steps write to one folder, by a link or on a disk that does not tell capitals."""
     seen: dict[str, str] = {}
     for step in recipe.steps:

@@ -153,7 +153,7 @@ class StoreExport(Options):
             )
         files.finish(self.out, page, beside)
         self._check_again(reading)
-        code = print_result(order, source, plan, page)
+        code = _print_result(order, source, plan, page)
         if self.push and not code:
             names = [name for part in receipts for name in part["files"]] + [*beside, files.DONE]
             print(f"pushed to {push.push(self.out, names, self.push, token, self.private)}")
@@ -265,7 +265,7 @@ def _beside(order: StoreExport, source: Store, plan: Any, page: dict[str, Any]) 
     return {name: text.encode()}
 
 
-def print_result(order: StoreExport, source: Store, plan: Any, page: dict[str, Any]) -> int:
+def _print_result(order: StoreExport, source: Store, plan: Any, page: dict[str, Any]) -> int:
     """Say what was written; 1 where there were rows and none was."""
     from stages.export import trainers
 

@@ -79,7 +79,7 @@ class Forget(Options):
 
             write_report(self.root)
         lock.check()
-        base.write(f"takedowns/{lost.takedown}.json", as_json({**summary, "calls": calls}))
+        base.write(f"takedowns/{lost.takedown}.json", _as_json({**summary, "calls": calls}))
         takedown.end(base)
         _say(summary, "gone")
         print(
@@ -101,7 +101,7 @@ def _journals(root: str) -> list[Path]:
     return sorted(found)
 
 
-def as_json(summary: dict[str, Any]) -> bytes:
+def _as_json(summary: dict[str, Any]) -> bytes:
     import json
 
     return (json.dumps(summary, ensure_ascii=False, indent=1) + "\n").encode()

@@ -72,7 +72,7 @@ def examine(data: Any, tokenizer: Any, objective: str, most_lost: float) -> list
         width(data),
         _labels(parts),
         _empty(rows),
-        trained_share(rows),
+        _trained_share(rows),
         *_bos([part for part, _ in parts], tokenizer, objective in ("clm", "mlm")),
     ]
     if objective in ("clm", "mlm"):
@@ -127,7 +127,7 @@ def _empty(rows: Sequence[Row]) -> CheckResult:
     )
 
 
-def trained_share(rows: Sequence[Row]) -> CheckResult:
+def _trained_share(rows: Sequence[Row]) -> CheckResult:
     tokens, trained = sum(len(row.ids) for row in rows), sum(int((row.labels != IGNORED).sum()) for row in rows)
     return CheckResult("share of tokens trained", round(trained / tokens, 4) if tokens else 0.0)
 

@@ -292,16 +292,16 @@ def summary_of(folder: Path) -> CrawlSummary:
     """The summary of the finished group in `folder`."""
     from stages.ingest.crawl.finish import SKIPPED
 
-    recording_of = recordings.read(folder)
-    assert recording_of is not None, "the group is finished"
+    summary = recordings.read(folder)
+    assert summary is not None, "the group is finished"
     return CrawlSummary(
-        group=recording_of["group"],
+        group=summary["group"],
         folder=str(folder),
-        warcs=tuple(str(folder / name) for name in recording_of["files"]),
-        recorded=recording_of["recorded"],
-        skipped=recording_of["skipped"],
+        warcs=tuple(str(folder / name) for name in summary["files"]),
+        recorded=summary["recorded"],
+        skipped=summary["skipped"],
         skipped_file=str(folder / SKIPPED),
-        outside=recording_of["outside"],
-        beyond=recording_of["beyond"],
-        hashes=recording_of.get("hashes", {}),
+        outside=summary["outside"],
+        beyond=summary["beyond"],
+        hashes=summary.get("hashes", {}),
     )

@@ -341,7 +341,7 @@ class Frontier:
         try:
             yield
         except sqlite3.DatabaseError as fault:
-            raise readable_fault(fault, self._path) from None
+            raise _readable_fault(fault, self._path) from None
 
     def _count(self, name: str, more: int) -> None:
         if more:
@@ -410,7 +410,7 @@ def forget_addresses(path: Path, hides: Callable[[str], bool]) -> bool:
             db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return changed
     except sqlite3.DatabaseError as fault:
-        raise readable_fault(fault, path) from None
+        raise _readable_fault(fault, path) from None
     finally:
         db.close()
 
@@ -426,12 +426,12 @@ def _reading(folder: Path) -> Iterator[sqlite3.Connection | None]:
     try:
         yield db if db.execute("SELECT 1 FROM sqlite_master WHERE name = 'foreign_links'").fetchone() else None
     except sqlite3.DatabaseError as fault:
-        raise readable_fault(fault, path) from None
+        raise _readable_fault(fault, path) from None
     finally:
         db.close()
 
 
-def readable_fault(fault: sqlite3.DatabaseError, path: Path) -> Exception:
+def _readable_fault(fault: sqlite3.DatabaseError, path: Path) -> Exception:
     """A full disk as OSError, damage as DamagedStore; anything else is a fault of ours and stays as it is."""
     code = getattr(fault, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:

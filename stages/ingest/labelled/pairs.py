@@ -176,7 +176,7 @@ def _side(value: Any, notes: Notes) -> Messages:
 def _prompted(given: Given, chosen: Messages, rejected: Messages) -> tuple[ReadTurns, Messages, Messages, str]:
     """The prompt, the sides without it, and the rule: a column that asks, or what both sides begin with."""
     whole = all(side[0]["role"] in ("user", "system") for side in (chosen, rejected))
-    found = list(candidates(given)) or list(context_turns(given))
+    found = list(candidates(given)) or list(_context_turns(given))
     for prompt in found:
         cut = _without(chosen, prompt.turns), _without(rejected, prompt.turns)
         if all(cut):
@@ -213,7 +213,7 @@ def _further(chosen: Messages, rejected: Messages) -> int:
     return max((i + 1 for i in range(shared) if chosen[i]["role"] == "user"), default=0)
 
 
-def context_turns(given: Given) -> list[ReadTurns]:
+def _context_turns(given: Given) -> list[ReadTurns]:
     """A post (SHP) or a list of turns (HelpSteer3) that both answer, in a column of a common name."""
     for name in ("history", "context"):
         value = given.get(name)

@@ -69,7 +69,7 @@ class TemplateTurns:
     def spans(self, messages: Sequence[Message], text: str) -> tuple[str, list[tuple[int, int]]]:
         """The text (with an end written to it where the template leaves it out) and a span per assistant turn: what is written
         after the generation prompt, up to and with the end. NoTurns where the turns cannot be found."""
-        messages = without_left_out(messages, text)
+        messages = _without_left_out(messages, text)
         answer_turns = self.answer_turns(messages, text)
         if answer_turns is None:
             return self._by_prefix(messages, text)
@@ -94,7 +94,7 @@ class TemplateTurns:
     def owners(self, messages: Sequence[Message], text: str, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
         """For each span the assistant turn it belongs to, counted from 0, and where that turn's own part of it begins: a template may
         mark the turn's header too, which generation is given. NoTurns where that is not shown."""
-        messages = without_left_out(messages, text)
+        messages = _without_left_out(messages, text)
         answer_turns = self.answer_turns(messages, text)
         if not answer_turns:
             raise NoTurns("the turns stand nowhere")
@@ -194,7 +194,7 @@ def left_out(message: Message, text: str) -> bool:
     return bool(words and message.get("tool_calls")) and words not in text
 
 
-def without_left_out(messages: Sequence[Message], text: str) -> list[Message]:
+def _without_left_out(messages: Sequence[Message], text: str) -> list[Message]:
     """The messages without words that the template leaves out."""
     return [{**message, "content": ""} if left_out(message, text) else message for message in messages]
 

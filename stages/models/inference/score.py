@@ -29,7 +29,7 @@ def token_logps(model: Any, batch: Any) -> torch.Tensor:
     """
     hidden, head = _hidden(model, batch)
     wanted = batch.labels != IGNORED
-    logps = label_logprobs(hidden[wanted], head, batch.labels[wanted])
+    logps = _label_logprobs(hidden[wanted], head, batch.labels[wanted])
     return torch.zeros(wanted.shape, dtype=torch.float32, device=logps.device).masked_scatter(wanted, logps)
 
 
@@ -176,7 +176,7 @@ def virtual_tokens(model: Any) -> int:
     return int(config.num_virtual_tokens) if config is not None and config.is_prompt_learning else 0
 
 
-def label_logprobs(hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:
+def _label_logprobs(hidden: torch.Tensor, head: Any, labels: torch.Tensor) -> torch.Tensor:
     rows = max(1, CELLS // head.outputs)
     if len(labels) <= rows:
         return _slice(hidden, head, labels)
