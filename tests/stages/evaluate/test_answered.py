@@ -13,6 +13,7 @@ from pipeline.engine.stage import Inputs
 from pipeline.errors import SourceError, UsageError
 from pipeline.storage.store import Store
 from stages.evaluate import Evaluate, choices, problems
+from tests.stages.conftest import GRAINS
 
 torch = pytest.importorskip("torch")
 
@@ -205,19 +206,9 @@ def test_real_sets_are_read_whole(shared, tmp_path):
 @pytest.fixture(scope="module")
 def grains(tmp_path_factory):
     """Questions the tiny Llama was pretrained on: which English word belongs to a grain."""
-    words = {
-        "보리": "barley",
-        "쌀": "rice",
-        "콩": "beans",
-        "밀": "wheat",
-        "수수": "sorghum",
-        "귀리": "oats",
-        "조": "millet",
-        "옥수수": "maize",
-    }
-    names = list(words.values())
+    names = list(GRAINS.values())
     rows = []
-    for n, (grain, name) in enumerate(words.items()):
+    for n, (grain, name) in enumerate(GRAINS.items()):
         wrong = [other for other in names if other != name]
         for k in range(3):
             answers = [f"{name}.", f"{wrong[(n + k) % 7]}."][:: 1 if (n + k) % 2 else -1]
