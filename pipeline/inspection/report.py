@@ -32,7 +32,7 @@ td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(430px,100%),1fr));gap:6px 22px}svg{width:100%;max-width:700px;background:var(--card);border:1px solid var(--line);border-radius:6px}svg text{font-size:11px;fill:var(--soft)}
 .axis,.grid{stroke:var(--line)}figure{margin:8px 0}figcaption{font-size:13px;color:var(--soft);margin-bottom:4px}.legend{display:flex;gap:14px;flex-wrap:wrap;font-size:12.5px;color:var(--soft);margin:4px 0}
 .legend i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:5px}details{margin:8px 0}summary{cursor:pointer;color:var(--c1);font-size:13.5px}
-@media(max-width:760px){main{padding:16px 12px 60px}.bar{grid-template-columns:110px 1fr 70px}}
+@media(max-width:760px){main{padding:16px 12px 60px}.bar{grid-template-columns:1fr 70px;gap:0 10px}.label{grid-column:1/-1;white-space:normal;overflow-wrap:anywhere}}
 """
 
 
