@@ -162,7 +162,7 @@ class Train(Stage):
     """transformers, PEFT and TRL write their options side by side: so written they are read too."""
     output_shape: ClassVar[str | None] = None
     manifest_notes: ClassVar[tuple[str, ...]] = ("template",)
-    version: ClassVar[int] = 7
+    version: ClassVar[int] = 8
     uses_rng: ClassVar[bool] = True
     libraries: ClassVar[tuple[str, ...]] = ("torch", "transformers", "accelerate", "peft", "bitsandbytes")
 
@@ -333,6 +333,10 @@ class Train(Stage):
     def whole(self) -> bool:
         """Are weights of the model itself trained, so that a whole model comes out?"""
         return self.method in ("full", "freeze")
+
+    def comes_whole(self) -> bool:
+        """Does a whole model come out, trained so or with what was trained folded into it?"""
+        return self.whole() or self.objective in ("mlm", "reward") or self.method == "embeddings"
 
     def rate(self) -> float:
         """Peak learning rate."""

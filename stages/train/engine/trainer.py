@@ -302,7 +302,7 @@ def train(
     trainer.best.put(trainer.model)
     done = max(trainer.state.global_step, found.step)
     if stage.parallel == "fsdp":
-        shards.gather(model, all(parameter.requires_grad for parameter in model.parameters()), world.rank)
+        shards.gather(model, stage.comes_whole(), world.rank)
     check_visits(trainer.visits, min(plan.positions, done * plan.per_step))
     return Done(trainer.history, trainer.visits, trainer.begun, done, trainer.best.step)
 

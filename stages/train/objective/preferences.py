@@ -228,17 +228,23 @@ def exchanged(own: Row, other: Row) -> Row:
 
 
 class OddsRatio(Paired):
-    """ORPO (Hong et al. 2024): the chosen side's NLL, prompt and answer, per token of the step, and `beta` times the log odds ratio of both
-    answers. It needs no reference."""
+    """ORPO (Hong et al. 2024): the chosen side's NLL, prompt and answer, per token of the step (of held-out pairs: of all of them), and `beta`
+    times the log odds ratio of both answers. It needs no reference."""
 
     def __init__(self, data: Any, pad: int, device: Any, *, beta: float):
         super().__init__(data, pad, device)
         self.beta, self._tokens = beta, 0.0
+        self._held_tokens = self._mean_tokens(range(data.held_rows), held=True) if data.held_rows else 0.0
+        """Not of the pairs of one pass: what is measured must not follow from how many fit into it."""
+
+    def _mean_tokens(self, rows: Sequence[int], held: bool = False) -> float:
+        """Tokens of a chosen side that are asked for, in the mean."""
+        return sum(len(self.data.pair(index, held).chosen.ids) - 1 for index in rows) / len(rows)
 
     def prepare(
         self, ask: Callable[..., Any], rows: Sequence[int], passes: Sequence[Sequence[int]], world: World
     ) -> None:
-        self._tokens = sum(len(self.data.pair(index).chosen.ids) - 1 for index in rows) / len(rows)
+        self._tokens = self._mean_tokens(rows)
 
     def measure(self, model: Any, indices: Sequence[int], held: bool = False) -> LossSums:
         rows = self.both(indices, held)
@@ -248,7 +254,7 @@ class OddsRatio(Paired):
         batch = collate([*whole, *rows[len(indices) :]], self.pad, self.device)
         logps = token_logps(model, batch)
         means = ((logps * answered).sum(dim=1) / answered.sum(dim=1)).view(2, -1).T
-        tokens = sum(len(row.ids) - 1 for row in whole) / len(indices) if held else self._tokens
+        tokens = self._held_tokens if held else self._tokens
         odds = (means[:, 0] - means[:, 1]) - (_log1mexp(means[:, 0]) - _log1mexp(means[:, 1]))
         loss = -logps[: len(indices)].sum() / tokens - self.beta * F.logsigmoid(odds).sum()
         with torch.no_grad():

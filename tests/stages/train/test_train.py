@@ -179,6 +179,19 @@ def test_bf16_gradient_checkpointing_and_accumulation_train_too(
     assert curve.held[-1]["loss"] < 0.9 * curve.held[0]["loss"]
 
 
+@pytest.mark.parametrize("objective", ["dpo", "kto", "orpo"])
+def test_what_is_held_out_measures_the_same_in_passes_of_any_size(
+    objective, pair_store, base_store, do_train, read_history
+):
+    options = {"objective": objective, "method": "lora", "max_steps": 1, "threads": 1, "holdout": 0.2, "max_length": 64}
+    first, other = (
+        read_history(do_train(pair_store, {**options, "per_device_train_batch_size": size}, base=[base_store])).held[0]
+        for size in (2, 5)
+    )
+    names = [name for name in first if isinstance(first[name], float)]
+    assert {name: first[name] for name in names} == pytest.approx({name: other[name] for name in names}, rel=1e-5)
+
+
 def test_accumulation_gives_the_step_of_one_large_batch(
     tokens_store, chat_store, base_store, tiny_tokenizer, tiny, do_train, read_history
 ):

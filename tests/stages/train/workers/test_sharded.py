@@ -27,9 +27,9 @@ def die(rank, who, where, at):
         if (rank, where) == (who, kind) and step == at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    begin, listing = trainer.PlannedTrainer.begin_step, checkpoint.Checkpoints._list
+    begin, keep = trainer.PlannedTrainer.begin_step, checkpoint.Checkpoints._keep
     trainer.PlannedTrainer.begin_step = lambda self, step: (before(step, "step"), begin(self, step))[1]
-    checkpoint.Checkpoints._list = lambda self, steps: (before(steps[-1], "save"), listing(self, steps))[1]
+    checkpoint.Checkpoints._keep = lambda self, step: (before(step, "save"), keep(self, step))[1]
 
 
 def one_of(rank, size, port, jobs, death=None):
