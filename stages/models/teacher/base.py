@@ -11,6 +11,7 @@ Reasons (closed): `teacher.unreachable`, `teacher.rate_limited` (not finished: a
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -33,6 +34,9 @@ NOT_RECORDED = "teacher.not_recorded"
 BUDGET = "teacher.budget"
 UNFINISHED = frozenset({UNREACHABLE, RATE_LIMITED, BUDGET})
 """Reasons under which no call was finished: not a result, so asked again by the next run."""
+
+OWN_FIELDS = frozenset({"model", "messages", "stream", "n"})
+"""Fields of a request's body that `extra_body` may not set: an answer is read whole, one a request."""
 
 Message = tuple[str, str]
 """(role, content); role is system, user or assistant."""
@@ -109,6 +113,8 @@ class TeacherOptions(Options):
     "Name of the environment variable, or path of the file, that holds the API key. Never the key itself."
     sampling: Sampling = Sampling()
     "Sampling parameters of every answer."
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+    "Endpoint: further fields of every request's body, as the server takes them, such as {chat_template_kwargs: {enable_thinking: false}}; null leaves a field out, so {max_tokens: null, max_completion_tokens: 598} renames the limit."
     gpus: Annotated[int, UNKEYED] = Field(1, ge=1, le=64)
     "vLLM: accelerators of one engine (tensor parallel)."
     max_in_flight: Annotated[int, UNKEYED] = Field(32, ge=1, le=4096)
@@ -151,6 +157,17 @@ class TeacherOptions(Options):
             raise ValueError("must be http(s)://host[:port][/path], without user, password or query")
         return url.rstrip("/") if (found[3] or "/") != "/" else f"{found[1]}://{found[2]}/v1"
 
+    @field_validator("extra_body")
+    @classmethod
+    def _not_ours(cls, body: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(body.keys() & OWN_FIELDS):
+            raise ValueError(f"must not hold {', '.join(taken)}: set by the teacher itself")
+        try:
+            json.dumps(body, allow_nan=False)
+        except (TypeError, ValueError, RecursionError):
+            raise ValueError("must be plain JSON values") from None
+        return body
+
     @model_validator(mode="after")
     def _complete(self) -> TeacherOptions:
         needed = {"endpoint": ("url", "model"), "local": ("folder",), "vllm": ("folder",), "recorded": ("recorded",)}[
@@ -159,6 +176,12 @@ class TeacherOptions(Options):
         missing = [name for name in needed if not getattr(self, name)]
         if missing:
             raise ValueError(f"a teacher of kind {self.kind} needs {' and '.join(missing)}")
+        if self.kind == "vllm" and len(self.folders()) > 1:
+            raise ValueError(
+                "a teacher of kind vllm takes no adapters: merge them into the model first, or use kind local"
+            )
+        if self.extra_body and self.kind in ("local", "vllm"):
+            raise ValueError(f"a teacher of kind {self.kind} sends no request: extra_body is for kind endpoint")
         return self
 
     def name(self) -> str:
@@ -184,9 +207,10 @@ class Request:
     url: str = ""
     doc_id: str = ""
 
-    def key(self, model: str) -> str:
-        """32 hex: model, rendered prompt and parameters, nothing else."""
-        return digest({"model": model, "messages": [list(m) for m in self.messages], "sampling": self.sampling.sent()})
+    def key(self, model: str, extra_body: dict[str, Any] | None = None) -> str:
+        """32 hex: model, rendered prompt, parameters and `extra_body`, nothing else."""
+        given = {"model": model, "messages": [list(m) for m in self.messages], "sampling": self.sampling.sent()}
+        return digest(given | {"extra_body": extra_body} if extra_body else given)
 
 
 @dataclass(frozen=True)

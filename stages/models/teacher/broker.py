@@ -18,6 +18,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -173,6 +174,12 @@ class Broker:
             message = {"reply": client.packed_reply(reply)}
         except MaetdolError as fault:
             message = {"fault": [type(fault).__name__, fault.message, fault.hint]}
+        except (
+            Exception
+        ) as fault:  # the run waits for this reply; its message may hold what was sent, so the log names lines
+            traceback.print_tb(fault.__traceback__)
+            hint = f"see {self.socket.with_suffix('.log')}"
+            message = {"fault": ["WorkError", f"a teacher's call failed: {type(fault).__name__}", hint]}
         self.flying.pop(key, None)
         if self.run is not None:
             await self._say(self.run, message)

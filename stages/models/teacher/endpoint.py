@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -180,7 +181,9 @@ class Endpoint:
             "model": self.options.model,
             "messages": [{"role": r, "content": c} for r, c in request.messages],
             **request.sampling.sent(),
+            **self.options.extra_body,
         }
+        body = {name: value for name, value in body.items() if value is not None}
         try:
             async with asyncio.timeout(self.options.timeout):
                 async with client.stream(
@@ -192,17 +195,20 @@ class Endpoint:
             return Trouble(UNREACHABLE, f"no answer within {self.options.timeout:g} s")
         except httpx.HTTPError as fault:
             return Trouble(UNREACHABLE, f"connection failed: {type(fault).__name__}")
+        except (httpx.InvalidURL, UnicodeError):
+            fault = f"the teacher's url {self.options.url} cannot be used: its host or port is none"
+            raise WorkError(fault, "check `url`") from None
 
     def _judge(self, response: httpx.Response, data: bytes | None, base: Reply) -> Reply | Trouble:
         status = response.status_code
         if status == 429:
             return Trouble(RATE_LIMITED, "HTTP 429", retry_after(response.headers.get("Retry-After")))
-        if status in (401, 403, 404, 405) or 300 <= status < 400:
+        if status in HINTS or 300 <= status < 400:
             raise WorkError(f"the teacher at {self.options.url} refuses every request: HTTP {status}", _hint(status))
         if status >= 500 or status == 408:
             return Trouble(UNREACHABLE, f"HTTP {status}", retry_after(response.headers.get("Retry-After")))
         if status >= 400:
-            return replace(base, reason=REFUSED, note=f"HTTP {status}")
+            return replace(base, reason=REFUSED, note=f"HTTP {status}{_words_of(data)}")
         if data is None:
             return replace(base, reason=BAD_ANSWER, note=f"the response is larger than {MAX_BODY >> 20} MiB")
         return parse(data, base)
@@ -219,13 +225,32 @@ async def _read(response: httpx.Response) -> bytes | None:
     return b"".join(parts)
 
 
+HINTS = {
+    401: "check key_env: the server does not accept the key",
+    402: "the account has no credit left: top it up and run again; what was answered is journaled",
+    403: "check key_env: the key may not use this model",
+    404: "check `url` (it should end with /v1) and `model`",
+    405: "check `url`: it should be an OpenAI-compatible base URL ending with /v1",
+    407: "a proxy between here and the server asks for credentials: give an `url` that needs none",
+}
+"""Statuses that would meet every request alike, and what to do. A server that redirects is another."""
+WORD = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,47}")
+"""What may be quoted of an error's `code` and `param`: they are identifiers, its message may repeat the prompt."""
+
+
 def _hint(status: int) -> str:
-    return {
-        401: "check key_env: the server does not accept the key",
-        403: "check key_env: the key may not use this model",
-        404: "check `url` (it should end with /v1) and `model`",
-        405: "check `url`: it should be an OpenAI-compatible base URL ending with /v1",
-    }.get(status, "check `url`: the server redirects, give the address it redirects to")
+    return HINTS.get(status, "check `url`: the server redirects, give the address it redirects to")
+
+
+def _words_of(data: bytes | None) -> str:
+    """The `code` (else `type`) and `param` of an error's body, as `: unsupported_parameter max_tokens`; empty where there are none."""
+    try:
+        error = json.loads(data or b"").get("error")
+        found = [error.get("code") or error.get("type"), error.get("param")]
+    except (ValueError, AttributeError, RecursionError):
+        return ""
+    words = [word for word in found if isinstance(word, str) and WORD.fullmatch(word)]
+    return f": {' '.join(words)}" if words else ""
 
 
 def retry_after(value: str | None) -> float | None:

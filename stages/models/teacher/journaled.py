@@ -37,7 +37,7 @@ class Journaled:
     def answer(self, requests: Iterable[Request]) -> Iterator[Reply]:
         waiting: dict[str, list[Request]] = {}
         for request in requests:
-            key = request.key(self.name)
+            key = request.key(self.name, self.options.extra_body)
             if key in waiting:
                 waiting[key].append(request)
                 continue

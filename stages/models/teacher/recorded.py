@@ -24,7 +24,8 @@ FIELDS = {"url", "task", "instruction", "answer", "lang", "written_by"}
 class RecordedJournal:
     """Replays a journal by key."""
 
-    def __init__(self, path: Path, name: str | None):
+    def __init__(self, path: Path, name: str | None, extra_body: dict[str, Any] | None = None):
+        self.extra_body = extra_body
         self._replies: dict[str, Reply] = {}
         models: dict[str, int] = {}
         for entry in journal.read(path):
@@ -42,7 +43,7 @@ class RecordedJournal:
 
     def answer(self, requests: Iterable[Request]) -> Iterator[Reply]:
         for request in requests:
-            key = request.key(self.name)
+            key = request.key(self.name, self.extra_body)
             known = self._replies.get(key)
             if known is None:
                 yield Reply(
@@ -142,5 +143,5 @@ def open_recorded(options: TeacherOptions) -> RecordedJournal | RecordedByHand:
     if path.suffix in (".yaml", ".yml"):
         return RecordedByHand(path)
     if path.suffix == ".jsonl":
-        return RecordedJournal(path, options.model)
+        return RecordedJournal(path, options.model, options.extra_body)
     raise OptionError(f"{path} is neither a journal (.jsonl) nor hand-written answers (.yaml)", "rename or convert it")

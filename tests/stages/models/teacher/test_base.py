@@ -198,3 +198,13 @@ def test_incomplete_options_name_what_is_missing(given, word):
     with pytest.raises(OptionError) as fault:
         TeacherOptions.build(given, "sft.teacher")
     assert word in str(fault.value)
+
+
+@pytest.mark.parametrize("given,words", [
+    ({"kind": "endpoint", "url": "http://h/v1", "model": "m", "extra_body": {"stream": True}}, "must not hold stream"),
+    ({"kind": "endpoint", "url": "http://h/v1", "model": "m", "extra_body": {"x": float("nan")}}, "plain JSON"),
+    ({"kind": "local", "folder": ".", "extra_body": {"x": 1}}, "sends no request"),
+])  # fmt: skip
+def test_extra_fields_of_a_body_are_checked_before_anything_is_sent(given, words):
+    with pytest.raises(OptionError, match=words):
+        TeacherOptions.build(given, "teacher")

@@ -197,6 +197,24 @@ def test_errors_cross_the_socket(chat_server, completion, path, asked):
         teacher_of("http://127.0.0.1:9/v1", path)
 
 
+def test_a_call_that_fails_in_a_way_nobody_foresaw_is_said_to_the_run(path, monkeypatch, tmp_path, asked):
+    (tmp_path / "sitecustomize.py").write_text(
+        "from stages.models.teacher import endpoint\n"
+        "async def _try(*_):\n    raise ZeroDivisionError('sk-' + 'hidden')\nendpoint.Endpoint._try = _try\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    teacher = teacher_of("http://127.0.0.1:9/v1", path)
+    teacher.journal._client._socket.settimeout(
+        15
+    )  # without word from the broker this is a red test, not one that hangs
+    with pytest.raises(WorkError, match="ZeroDivisionError") as fault:
+        next(teacher.answer([asked("question 1")]))
+    teacher.close()
+    told = fault.value.hint.removeprefix("see ")
+    assert "_try" in open(told).read() and "sk-hidden" not in open(told).read()
+    os.unlink(told)
+
+
 def test_a_broker_that_is_killed_is_one_clear_error_and_the_next_run_goes_on(answering, path, asked):
     server = answering(30.0)
     teacher = teacher_of(server, path)

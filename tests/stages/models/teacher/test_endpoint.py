@@ -137,7 +137,7 @@ def test_a_dead_server_is_not_asked_for_ever(chat_server, asked, tmp_path):
     assert len(replies) == 60 and len(server.requests) < 2 * (endpoint.LOST + 4)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 301])
+@pytest.mark.parametrize("status", [401, 402, 403, 404, 407, 301])
 def test_a_refusal_that_meets_everybody_ends_the_work_and_keeps_what_is_paid(
     chat_server, completion, asked, tmp_path, status
 ):
@@ -146,6 +146,53 @@ def test_a_refusal_that_meets_everybody_ends_the_work_and_keeps_what_is_paid(
         ask(server, tmp_path, [asked("first"), asked("second")], max_in_flight=1)
     assert str(status) in str(fault.value) and fault.value.hint
     assert [line["text"] for line in journal.read(tmp_path / "journal.jsonl")] == ["paid"]
+
+
+@pytest.mark.parametrize("body,note", [
+    ({"error": {"code": "unsupported_parameter", "param": "max_tokens", "message": "q"}}, "HTTP 400: unsupported_parameter max_tokens"),
+    ({"error": {"type": "invalid_request_error", "code": None}}, "HTTP 400: invalid_request_error"),
+    ({"error": {"code": "the secret prompt", "param": "q q"}}, "HTTP 400"),
+    ({"error": "q"}, "HTTP 400"),
+    ([], "HTTP 400"),
+])  # fmt: skip
+def test_a_refusal_names_the_servers_code_and_no_word_of_its_message(chat_server, asked, tmp_path, body, note):
+    server = chat_server(lambda *_: (400, {}, json.dumps(body)))
+    reply = ask(server, tmp_path, [asked("q")])["q"]
+    assert (reply.reason, reply.note) == ("teacher.refused", note)
+
+
+def test_extra_fields_of_the_body_are_sent_and_null_leaves_one_out(chat_server, completion, asked, tmp_path):
+    server = chat_server(lambda *_: (200, {}, completion("ok")))
+    extra = {"chat_template_kwargs": {"enable_thinking": False}, "max_tokens": None, "max_completion_tokens": 7}
+    ask(server, tmp_path, [asked("q")], extra_body=extra)
+    body = server.requests[0]["body"]
+    assert body["chat_template_kwargs"] == {"enable_thinking": False} and body["max_completion_tokens"] == 7
+    assert "max_tokens" not in body and body["temperature"] == 0.5 and body["model"] == "tiny"
+
+
+def test_other_extra_fields_are_another_call_and_a_recording_finds_each(chat_server, completion, asked, tmp_path):
+    thinks = lambda body: "chat_template_kwargs" not in body  # noqa: E731
+    server = chat_server(
+        lambda *_: (200, {}, completion("thought" if thinks(server.requests[-1]["body"]) else "quick"))
+    )
+    quick = {"chat_template_kwargs": {"enable_thinking": False}}
+    for _ in range(2):
+        assert ask(server, tmp_path, [asked("q")])["q"].text == "thought"
+        assert ask(server, tmp_path, [asked("q")], extra_body=quick)["q"].text == "quick"
+    assert len(server.requests) == 2
+    kept = {"kind": "recorded", "recorded": str(tmp_path / "journal.jsonl")}
+    for extra, text in (({}, "thought"), (quick, "quick"), ({"top_k": 1}, None)):
+        options = TeacherOptions.build({**kept, "extra_body": extra}, "teacher")
+        (reply,) = open_teacher(options, tmp_path / "unused.jsonl").answer([asked("q")])
+        assert reply.text == text
+
+
+@pytest.mark.parametrize("url", ["http://[::1:8000/v1", "http://xn--/v1"])
+@pytest.mark.parametrize("broker", [False, True])
+def test_a_host_that_is_none_ends_the_work_with_one_line(asked, tmp_path, url, broker):
+    with pytest.raises(WorkError, match="its host or port") as fault:
+        ask(url, tmp_path, [asked("q")], broker=broker)
+    assert fault.value.hint == "check `url`"
 
 
 def test_the_key_goes_into_its_header_and_nowhere_else(chat_server, completion, asked, tmp_path, monkeypatch):

@@ -27,6 +27,12 @@ def test_where_it_is_missing_that_is_said_with_the_way_round_it(tmp_path, monkey
     assert "kind: endpoint" in fault.value.hint
 
 
+def test_adapters_are_refused_and_not_left_out_in_silence(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(OptionError, match="takes no adapters"):
+        TeacherOptions.build({"kind": "vllm", "folder": [str(tmp_path), str(tmp_path)]}, "teacher")
+
+
 @pytest.fixture
 def engine(monkeypatch):
     """Stands for vLLM and Ray in this process; `.given` is what they were handed."""
