@@ -15,6 +15,7 @@ import click
 
 from pipeline.engine import progress, stop
 from pipeline.errors import HeadLost, MaetdolError, did_you_mean
+from pipeline.estimate.command import plan_command
 from pipeline.inspection.commands import SHOWING
 from pipeline.inspection.terminal import escaped
 
@@ -437,7 +438,7 @@ def verb_group(name: str, verbs: dict[str, Any]) -> click.Group:
     return group
 
 
-BUILT_IN = {"run": run_command, **SHOWING}
+BUILT_IN = {"run": run_command, "plan": plan_command, **SHOWING}
 
 if __name__ == "__main__":
     main()

@@ -22,6 +22,7 @@ FLOORS = [
         "storage.lock",
         "deletion.forgotten",
         "engine.progress",
+        "estimate.peak",
         "engine.shared",
     },
     {"storage.shards", "filter"},
@@ -43,12 +44,12 @@ FLOORS = [
         "inspection.limits",
         "flags",
     },
-    {"inspection.query"},
+    {"inspection.query", "estimate.sample"},
     {"inspection.inspect", "inspection.sections", "inspection.what_if", "deletion.lineage"},
     {"inspection.trace", "inspection.selection"},
     {"deletion.takedown"},
     {"inspection.report"},
-    {"inspection.commands"},
+    {"inspection.commands", "estimate.command"},
     {"cli"},
 ]
 HEAVY = {

@@ -59,7 +59,7 @@ def inputs_of(recipe: Recipe, step: Step, known: dict[str, list[str]] | None = N
         for port, refs in step.ports.items()
     }
     hardware, home = recipe.hardware(step.name), recipe.store(step.name).path
-    return Inputs(stores, recipe.seed, hardware.workers or 1, hardware.gpus, dict(known or {}), recipe.root, home)
+    return Inputs(stores, recipe.seed, hardware.workers or 1, hardware.gpus, dict(known or {}), home)
 
 
 def _outside(ref: str, port: str, step: Step) -> Store:

@@ -61,6 +61,14 @@ class Work(NamedTuple):
     """Plain JSON; numbers are summed over the batches of a shard, dicts of numbers key by key."""
 
 
+class InputSample(NamedTuple):
+    """A stage that reads some files of what another reads; bytes of both, as they lie there."""
+
+    stage: Stage
+    taken: int
+    whole: int
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The stores behind a stage's ports, and the recipe's seed."""
@@ -72,8 +80,6 @@ class Inputs:
     gpus: float = 0
     hashes: dict[str, list[str]] = field(default_factory=dict)
     """Content hash per store, where already known; filled on demand."""
-    origin: str = ""
-    """Folder of the recipe: relative file options are read from there."""
     home: str = ""
     """Folder of the store that is made, where the stage may remember things between runs; empty: nowhere."""
 
@@ -140,6 +146,18 @@ class Stage(Options):
                 "extra": list(extra),
             }
         )
+
+    def sample(self, most: int) -> InputSample | None:
+        """This stage over about `most` bytes of the files it reads besides the ports; None where it reads no such files."""
+        return None
+
+    def not_estimated(self) -> str:
+        """Why its work on a sample says nothing of its work on the whole; empty where it does say it."""
+        return ""
+
+    def most_read(self) -> int | None:
+        """Bytes of input beyond which its work does not grow; None where there is no such limit."""
+        return None
 
     def prepare(self, inputs: Inputs, pool: Pool) -> None:
         """Work that `key` needs, of a stage that reads paths: called once a run, before `key`."""

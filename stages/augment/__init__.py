@@ -48,6 +48,9 @@ class Augment(Stage):
     confidence: float = Field(0.6, ge=0.0, le=1.0)
     "Confidence of the new rows."
 
+    def not_estimated(self) -> str:
+        return "calls a teacher"
+
     def validate_inputs(self, inputs: Inputs) -> None:
         if self.teacher is None:
             raise OptionError("augment needs a teacher", "give `teacher: {kind: endpoint, url: ..., model: ...}`")

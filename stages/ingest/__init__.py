@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.engine.pool import Inline
-from pipeline.engine.stage import Inputs, Port, Stage
+from pipeline.engine.stage import Inputs, InputSample, Port, Stage
 from pipeline.engine.tasks import collect, resumed
 from pipeline.errors import SourceError
 from pipeline.options import CONTENT, UNKEYED, digest
@@ -99,6 +99,21 @@ class Ingest(Stage):
         from stages.ingest.sources import PACKAGES
 
         return [entry for entry in self.sources() if entry != PACKAGES]
+
+    def sample(self, most: int) -> InputSample | None:
+        """Files in the order of a hash of their names, as many as fit into `most` bytes; the smallest where none does."""
+        from stages.ingest.sources import PACKAGES, drawn, listing
+
+        if not self.reads():
+            return None
+        files = listing(self.reads(), follow=self.follow_links, digest=lambda path, status: "")
+        some = drawn(files, most)
+        others = [entry for entry in self.sources() if entry == PACKAGES]
+        stage = self.model_copy(update={"from_": [file.path for file in some] + others})
+        return InputSample(stage, sum(file.size for file in some), sum(file.size for file in files))
+
+    def not_estimated(self) -> str:
+        return "a crawl takes as long as its sites allow" if self.crawl is not None else ""
 
     def output(self, of: str | None = None) -> str:
         from stages.ingest.shape import SHAPES

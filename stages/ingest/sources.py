@@ -6,6 +6,7 @@ root of a path is its folder, of a folder the folder, of a glob what stands befo
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import os
@@ -80,6 +81,17 @@ def _apart(files: list[File]) -> list[File]:
         seen[file.name] = seen.get(file.name, 0) + 1
         kept.append(file if seen[file.name] == 1 else file._replace(name=f"{file.name}~{seen[file.name]}"))
     return sorted(kept, key=lambda file: file.name)
+
+
+def drawn(files: list[File], most: int) -> list[File]:
+    """Some of `files`, by a hash of their names, of at most `most` bytes together; the smallest where all are larger."""
+    found, held = [], 0
+    ordered = sorted(files, key=lambda each: hashlib.blake2b(os.fsencode(each.name), digest_size=8).digest())
+    for file in ordered:
+        if 0 < file.size <= most - held:
+            found.append(file)
+            held += file.size
+    return found or [min(ordered, key=lambda each: (each.size == 0, each.size))]
 
 
 # -- local -------------------------------------------------------------------------------------------------------------

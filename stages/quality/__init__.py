@@ -53,6 +53,9 @@ class Quality(ShardStage):
     def needs(self) -> tuple[str, ...]:
         return tuple(sorted({name for each in self.filters for name in each.libraries}))
 
+    def not_estimated(self) -> str:
+        return "calls a teacher" if any(each.calls for each in self.filters) else ""
+
     def repeatable(self) -> bool:
         return not any(each.calls for each in self.filters)
 

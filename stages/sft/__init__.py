@@ -106,6 +106,10 @@ class Sft(Stage):
             raise ValueError(f"{twice[0]} is given twice")
         return rules
 
+    def not_estimated(self) -> str:
+        calls = self.teacher is not None and self.teacher.kind != "recorded"
+        return "calls a teacher: `maetdol sft --dry-run` says what that takes" if calls else ""
+
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         """Four passes: find (per shard), across (all pages), teacher (where a teacher is named), join (per shard)."""
         from stages.sft import passes

@@ -92,6 +92,9 @@ class Tokenizer(Stage):
             return {"pattern", "digits", "hangul", "characters"}
         return {"split_digits"} | ({"character_coverage"} if self.characters == "bytes" else set())
 
+    def most_read(self) -> int:
+        return int((self.sample_mb + self.probe_mb) * MIB)
+
     def needs(self) -> tuple[str, ...]:
         return ("tokenizers",) if self.model_type == "byte_bpe" else self.libraries
 

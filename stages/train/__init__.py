@@ -359,6 +359,9 @@ class Train(Stage):
             return self.kto.beta if self.objective == "kto" else self.orpo.beta
         return self.dpo.beta or {"sigmoid_norm": 5.0, "simpo": 2.0}.get(self.dpo.loss_type, 0.1)
 
+    def not_estimated(self) -> str:
+        return "`maetdol train-plan` says what training takes"
+
     def check(self, inputs: Inputs) -> None:
         """UsageError where the ports do not fit the objective; nothing has run by then."""
         wanted = SHAPES[self.objective]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
+
+from pipeline.estimate import peak
 
 
 class Gauge:
@@ -16,11 +17,7 @@ class Gauge:
         if self.cuda:
             torch.cuda.reset_peak_memory_stats(device)
             return
-        try:
-            Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-            self.before = _status("VmRSS")
-        except (OSError, StopIteration):
-            self.before = None
+        self.before = peak.begin()
 
     def peak(self) -> int | None:
         """Bytes: of the card, all that was allocated; of a process, what it grew by."""
@@ -28,12 +25,8 @@ class Gauge:
 
         if self.cuda:
             return int(torch.cuda.max_memory_allocated())
-        return None if self.before is None else max(0, _status("VmHWM") - self.before)
-
-
-def _status(name: str) -> int:
-    with open("/proc/self/status", encoding="ascii") as lines:
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+        highest = peak.highest()
+        return None if self.before is None or highest is None else max(0, highest - self.before)
 
 
 def utilisation(flops_per_token: float, tokens_per_second: float, peak: float | None) -> float | None:

@@ -1,0 +1,259 @@
+"""What a recipe would take on all of its input: measured on a sample of it, step by step.
+
+Two runs in a folder of their own: of a file or two, so that kernels and models are loaded, then of the sample. What a step took of the
+second (CPU seconds of its receipts, bytes written, the process's highest memory) is carried over to its whole input in proportion to
+the bytes it reads; what it writes is what the next step reads. Steps that run a model or call a teacher, and all that need those, are
+named and left out. Two things are not in proportion: more of a larger corpus are duplicates, and what is sorted or joined over the
+whole of it grows a little faster than it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.engine import progress
+from pipeline.engine import run as runs
+from pipeline.engine.pool import Inline
+from pipeline.engine.recipe import Recipe, RunOptions, Step
+from pipeline.engine.stage import InputSample
+from pipeline.errors import UsageError
+from pipeline.estimate import peak
+from pipeline.storage.store import ARTEFACT, Store
+
+WARM = 1 << 20
+"""Bytes of input of the first run."""
+SAMPLES = 4
+"""A finished store that a step reads whole may have so many times the sample's bytes; a larger one is no small side input."""
+
+
+@dataclass(frozen=True)
+class Prices:
+    """Money, in any currency: of a core for an hour, and of a GB (10**9 bytes) stored for a month."""
+
+    core_hour: float = 0.0
+    gb_month: float = 0.0
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One step: measured on the sample, and carried over to the whole input."""
+
+    step: str
+    stage: str
+    left_out: str = ""
+    """Why there are no numbers."""
+    sample_bytes: int = 0
+    """Bytes the step read in the sample: of files as they lie, of stores their rows."""
+    sample_cpu: float = 0.0
+    """CPU seconds."""
+    read: int = 0
+    """The rest is of the whole input. Bytes read."""
+    rows: int = 0
+    cpu: float = 0.0
+    wall: float = 0.0
+    """Seconds with as many workers as there are, all of them busy; of an artefact, which one task makes, of one."""
+    memory: int | None = None
+    """Highest memory of the process that ran it on the sample, bytes: what one worker needs."""
+    disk: int = 0
+    """Bytes of the step's store: rows, ledgers, receipts, and what its passes keep."""
+
+
+@dataclass(frozen=True)
+class RecipeCost:
+    """What a recipe would take."""
+
+    recipe: str
+    workers: int
+    sample_bytes: int
+    whole_bytes: int
+    """Of the files that are read."""
+    start: float
+    """CPU seconds until a worker has loaded what the steps need: once a worker."""
+    steps: list[StepCost]
+
+    @property
+    def cpu(self) -> float:
+        """CPU seconds, the start of every worker included."""
+        return sum(step.cpu for step in self.steps) + self.workers * self.start
+
+    @property
+    def wall(self) -> float:
+        """Seconds at least."""
+        return sum(step.wall for step in self.steps) + self.start
+
+    @property
+    def disk(self) -> int:
+        return sum(step.disk for step in self.steps)
+
+    def money(self, prices: Prices) -> dict[str, float]:
+        """`run`: of the CPU hours; `month`: of the disk for a month."""
+        return {"run": self.cpu / 3600 * prices.core_hour, "month": self.disk / 1e9 * prices.gb_month}
+
+    def page(self, prices: Prices) -> dict[str, Any]:
+        """All of it as plain JSON."""
+        return {
+            **asdict(self),
+            "cpu": self.cpu,
+            "wall": self.wall,
+            "disk": self.disk,
+            "money": self.money(prices),
+        }
+
+
+def estimate(recipe: Recipe, most: int, workers: int, scratch: str | None = None) -> RecipeCost:
+    """Run `recipe` on about `most` bytes of its input in a folder below `scratch` (default: the system's), which is deleted. UsageError
+    where no step reads files, or a step reads a large finished store."""
+    reasons = not_estimated(recipe)
+    steps = [step for step in recipe.steps if not reasons[step.name]]
+    sampled = {step.name: sample for step in steps if (sample := step.stage.sample(most)) is not None}
+    if not sampled:
+        raise UsageError(
+            "no step of this recipe reads files of which a sample could be taken",
+            "plan a recipe whose first step reads files",
+        )
+    _check_stores(recipe, steps, most)
+    with tempfile.TemporaryDirectory(prefix="maetdol-plan-", dir=scratch) as folder:
+        first = measured(recipe, steps, f"{folder}/first", WARM)
+        found = measured(recipe, steps, f"{folder}/sample", most)
+        whole = dict(_carried_over(recipe, steps, sampled, found, workers))
+    start = sum(
+        max(0.0, first[step.name].cpu - _in_proportion(found[step.name], first[step.name].read)) for step in steps
+    )
+    estimates = [
+        whole.get(step.name) or StepCost(step.name, step.stage_name, reasons[step.name]) for step in recipe.steps
+    ]
+    taken, all_of_it = (sum(getattr(each, name) for each in sampled.values()) for name in ("taken", "whole"))
+    return RecipeCost(recipe.name, workers, taken, all_of_it, start, estimates)
+
+
+def not_estimated(recipe: Recipe) -> dict[str, str]:
+    """Why a step is left out, by name; empty for one that is measured."""
+    found: dict[str, str] = {}
+    for step in recipe.steps:
+        reason = step.stage.not_estimated()
+        for port, refs in step.ports.items():
+            without = [ref for ref in refs if found.get(ref)]
+            if without:
+                reason = reason or f"needs {', '.join(without)}"
+            elif refs and "artefact:model" in type(step.stage).ports[port].shape.split("|"):
+                reason = reason or "runs a model"
+        found[step.name] = reason
+    return found
+
+
+def _check_stores(recipe: Recipe, steps: list[Step], most: int) -> None:
+    names = {step.name for step in recipe.steps}
+    for step in steps:
+        for port, refs in step.ports.items():
+            for ref in refs:
+                if ref not in names and runs.inputs_of(recipe, step)[port]:
+                    rows = type(step.stage).ports[port].store(ref).require()["bytes"]
+                    if rows > SAMPLES * most:
+                        raise UsageError(
+                            f"step {step.name!r} reads the finished store {ref} ({rows:,} bytes), of which no sample is taken",
+                            "give a larger --sample, or plan the recipe that made it",
+                        )
+
+
+@dataclass(frozen=True)
+class StepMeasure:
+    """What a step took in a run: bytes, CPU seconds, rows."""
+
+    read: int
+    written: int
+    cpu: float
+    rows: int
+    memory: int | None
+    disk: int
+
+
+def measured(recipe: Recipe, steps: list[Step], root: str, most: int) -> dict[str, StepMeasure]:
+    """Run the steps in this process, on about `most` bytes of input."""
+    found: dict[str, StepMeasure] = {}
+    taken: dict[str, InputSample] = {}
+    some: list[Step] = []
+    for step in steps:
+        sample = step.stage.sample(most)
+        if sample is not None:
+            taken[step.name] = sample
+            step = replace(step, stage=sample.stage)
+        some.append(step)
+        page = replace(recipe, root=root, steps=tuple(some), run=RunOptions(pool="inline"))
+        peak.begin()
+        runs.run(page, pool=Inline())
+        store = page.store(step.name)
+        manifest = store.require()
+        found[step.name] = StepMeasure(
+            taken[step.name].taken if step.name in taken else _bytes_before(page, step),
+            manifest["bytes"],
+            sum(receipt.cpu_seconds for receipt in _receipts(store)),
+            manifest["rows"],
+            peak.highest(),
+            _size(Path(store.path)),
+        )
+        progress.current.say(f"{step.name}: {found[step.name].cpu:.1f} CPU s")
+    return found
+
+
+def _receipts(store: Store) -> Iterator[Any]:
+    """Of the store and of its passes."""
+    for one in [store, *(store.sub(f"passes/{name}") for name in store.fs.sub("passes").folders())]:
+        yield from one.receipts().values()
+        if (artefact := one.receipt(ARTEFACT)) is not None:
+            yield artefact
+
+
+def _bytes_before(page: Recipe, step: Step) -> int:
+    return sum(store.require()["bytes"] for stores in runs.inputs_of(page, step).stores.values() for store in stores)
+
+
+def _size(folder: Path) -> int:
+    return sum(os.lstat(Path(base, name)).st_size for base, _, names in os.walk(folder) for name in names)
+
+
+def _in_proportion(measure: StepMeasure, read: int) -> float:
+    return measure.cpu * read / measure.read if measure.read else measure.cpu
+
+
+def _carried_over(
+    recipe: Recipe, steps: list[Step], sampled: dict[str, InputSample], found: dict[str, StepMeasure], workers: int
+) -> Iterator[tuple[str, StepCost]]:
+    """Every step's estimate, by name: what an earlier one would write is what a later one would read."""
+    written: dict[str, float] = {}
+    for step in steps:
+        measure = found[step.name]
+        if step.name in sampled:
+            read = float(sampled[step.name].whole)
+        else:
+            read = sum(
+                written[ref] if ref in written else type(step.stage).ports[port].store(ref).require()["bytes"]
+                for port, refs in step.ports.items()
+                for ref in refs
+            )
+        factor = read / measure.read if measure.read else 1.0
+        written[step.name] = measure.written * factor
+        limit = step.stage.most_read()
+        worked = read if limit is None else min(read, max(limit, measure.read))
+        cpu = _in_proportion(measure, int(worked))
+        alone = (step.shape or "").startswith("artefact:")
+        grown = 1.0 if alone else factor
+        yield (
+            step.name,
+            StepCost(
+                step.name,
+                step.stage_name,
+                sample_bytes=measure.read,
+                sample_cpu=measure.cpu,
+                read=int(read),
+                rows=int(measure.rows * grown),
+                cpu=cpu,
+                wall=cpu if alone else cpu / workers,
+                memory=measure.memory,
+                disk=int(measure.disk * grown),
+            ),
+        )
