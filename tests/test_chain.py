@@ -13,7 +13,9 @@ import pyarrow.compute as pc
 import pytest
 
 from pipeline.inspection.inspect import stores_of
+from pipeline.inspection.report import render
 from pipeline.inspection.trace import trace
+from pipeline.inspection.words import PageWords
 from pipeline.storage.store import ARTEFACT, Store
 
 TEXT_STEPS = "site packages quality dedup pii decontaminate mix tokenizer pack sft sft-unique sft-rows".split()
@@ -146,10 +148,23 @@ class TestOneRun:
             "Preference pairs",
             "Training",
             "Evaluation",
+            "Recipe and versions",
         ):
             assert f"<h2>{title}</h2>" in page, title
-        assert "<script" not in page and "http://127" not in page
+        assert page.count("<script") == 1 and "http://127" not in page
         assert not [value for value in planted(repo) if value in page]
+
+    def test_a_korean_reader_gets_the_report_in_korean(self, quickstart, monkeypatch):
+        known, missing = PageWords.__call__, set()
+
+        def noting(words, text, *values):
+            missing.update({text} - set(words.known) if words.language == "ko" else ())
+            return known(words, text, *values)
+
+        monkeypatch.setattr(PageWords, "__call__", noting)
+        page = render(str(quickstart), "ko")
+        assert '<html lang="ko">' in page and "<h2>행을 버린 사유</h2>" in page
+        assert not missing
 
     def test_every_model_has_its_card(self, quickstart, repo):
         from huggingface_hub import ModelCard

@@ -34,10 +34,17 @@ def verify_command(path: str, repair: bool, as_json: bool, workers: int, quiet: 
 @click.command("report", help="Write the HTML report of a run.")
 @click.argument("root")
 @click.option("--out", type=click.Path(), help="Where to write the page.  [default: ROOT/report.html]")
-def report_command(root: str, out: str | None) -> int:
+@click.option(
+    "--language",
+    type=click.Choice(["auto", "en", "ko"]),
+    default="auto",
+    show_default=True,
+    help="Of the page; auto: that of the environment (LC_ALL, LC_MESSAGES, LANG).",
+)
+def report_command(root: str, out: str | None, language: str) -> int:
     from pipeline.inspection.report import report
 
-    click.echo(f"report    {report(root, out)}")
+    click.echo(f"report    {report(root, out, language)}")
     return 0
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from pipeline.engine import catalog
 
@@ -13,6 +13,21 @@ def mask(texts: list[str]) -> list[str]:
     for module in catalog.hooks("report"):
         texts = module.mask(texts) if hasattr(module, "mask") else texts
     return texts
+
+
+EDGE = 200
+"""Characters read beyond what is shown, for what a cut would leave a part of."""
+
+
+def beginnings(texts: Sequence[str], cut: int, mask: Callable[[list[str]], list[str]]) -> list[str]:
+    """The first `cut` characters of texts, masked before they are cut, so that no part of a number is left at the end."""
+    wide = [text[: cut + EDGE] for text in texts]
+    shown = []
+    for new, text in zip(mask(wide) if wide else [], texts):
+        # A part of a number at the end of what was read is never shown, however short the masks before it are.
+        end = cut if len(text) <= cut + EDGE else max(0, min(cut, len(new) - EDGE))
+        shown.append(new[:end] + (" …" if len(new) > end or len(text) > cut + EDGE else ""))
+    return shown
 
 
 def masked(names: Sequence[str | None]) -> list[str | None]:

@@ -91,11 +91,16 @@ def _may_change(
 def histogram(store: Store, metric: str, bins: int = 40) -> tuple[list[float], list[int], list[int]]:
     """Edges (`bins` + 1) and counts of kept and of dropped rows of a ledger metric; the ends are the 0.5th and 99.5th percentile,
     and what lies beyond counts into the first and last bin. Empty where nothing was measured."""
-    import polars as pl
-
     frame = ledger(store)
     if metric not in frame.collect_schema():
         raise UsageError(f"the ledger has no metric {metric!r}", did_you_mean(metric, metrics_of(frame)))
+    return spread_of(frame, metric, bins)
+
+
+def spread_of(frame: pl.LazyFrame, metric: str, bins: int = 40) -> tuple[list[float], list[int], list[int]]:
+    """`histogram` of ledger rows."""
+    import polars as pl
+
     values = frame.select(value=pl.col(metric), kept=pl.col("reason").is_null()).drop_nulls("value")
     with questions():
         ends = values.select(

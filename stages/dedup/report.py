@@ -2,45 +2,56 @@
 
 from __future__ import annotations
 
-from html import escape
+import heapq
+from collections import Counter
 from typing import Any
 
 import pyarrow.compute as pc
 
-from pipeline.inspection.charts import bars, number, table
+from pipeline.inspection.charts import Bars, Cell, PageHeading, Paragraph, Part, Table, number, parts_of
 from pipeline.inspection.limits import MetricLimit
-from pipeline.inspection.sections import Samples, as_text, row_in
+from pipeline.inspection.sections import Samples, as_text, row_in, some_ledgers
+from pipeline.storage.ledger import dropped
 from pipeline.storage.store import Store
 from stages.dedup import Dedup
 
 TITLE = "Duplicates"
+KOREAN = {
+    " clusters": "묶음", "Duplicates": "중복", "No duplicates among {} rows.": "행 {}개 가운데 중복이 없습니다.", "{} alike": "서로 같은 글 {}개",
+    "{} removed in favour of {} kept.": "글 {1}개를 남기고 {0}개를 버렸습니다.",
+}  # fmt: skip
 
 
-def section(stores: list[Store], samples: Samples) -> str:
+def section(stores: list[Store], samples: Samples) -> list[Part]:
     """Clusters of removed and kept documents, the largest with a sample."""
-    parts = []
+    t, parts = samples.t, list[Part]()
     for store in stores:
-        ledger = store.ledgers()
-        gone = ledger.filter(pc.is_valid(ledger["duplicate_of"]))
-        kept_for: dict[str, int] = {}
-        for kept in gone["duplicate_of"].to_pylist():
-            kept_for[kept] = kept_for.get(kept, 0) + 1
-        sizes: dict[int, int] = {}
-        for count in kept_for.values():
-            sizes[count + 1] = sizes.get(count + 1, 0) + 1
-        if not sizes:
-            parts.append(f"<h3>{escape(store.name)}</h3><p>No duplicates among {number(len(ledger))} rows.</p>")
+        manifest = store.require()
+        parts.append(PageHeading(store.name))
+        if not (gone := dropped(manifest["reasons"])):
+            parts.append(Paragraph(t("No duplicates among {} rows.", number(manifest["rows"]))))
             continue
-        parts.append(
-            f"<h3>{escape(store.name)}</h3><p>{number(len(gone))} removed in favour of {number(len(kept_for))} kept.</p>"
+        read, note = some_ledgers(store, samples)
+        sizes, largest = Counter[int](), list[tuple[int, str]]()
+        for name in read:
+            kept = store.ledger(name)
+            kept = kept.filter(pc.and_(pc.is_null(kept["reason"]), pc.greater(kept["dedup.cluster_size"], 1)))
+            alike = kept["dedup.cluster_size"].cast("int64").to_pylist()
+            sizes.update(alike)
+            largest = heapq.nsmallest(LARGEST, [*largest, *zip((-n for n in alike), kept["id"].to_pylist())])
+        texts = samples.show(as_text(row_in([store], kept)) for _, kept in largest)
+        body = [[Cell(kept, style="id"), -count, text] for (count, kept), text in zip(largest, texts)]
+        parts += parts_of(
+            Paragraph(t("{} removed in favour of {} kept.", number(gone), number(sizes.total()))),
+            note,
+            Bars([(t("{} alike", count), n) for count, n in sorted(sizes.items())], t(" clusters")),
+            Table([t("representative"), t("alike"), t("sample")], body),
         )
-        parts.append(bars([(f"{s} alike", n) for s, n in sorted(sizes.items())], unit=" clusters"))
-        largest = sorted(kept_for.items(), key=lambda item: (-item[1], item[0]))[:5]
-        rows = [(k, n, row_in([store], k)) for k, n in largest]
-        masked = samples.show(as_text(row) for _, _, row in rows)
-        body = [[f'<span class="id">{k[:12]}</span>', number(n + 1), text] for (k, n, _), text in zip(rows, masked)]
-        parts.append(table(["kept", "alike", "sample"], body, (1,)))
-    return "".join(parts)
+    return parts
+
+
+LARGEST = 5
+"""Clusters that are shown with a text."""
 
 
 def limits(options: dict[str, Any]) -> list[MetricLimit]:

@@ -7,22 +7,17 @@ import hashlib
 import io
 import json
 from collections.abc import Sequence
-from html import escape
+from pathlib import Path
 from typing import Any
 
 from pipeline.inspection.charts import number
+from pipeline.inspection.page import environment
 from pipeline.options import digest
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
 from stages.evaluate.proxies import MeasuredDocuments, VariantMeasure
 
 FORMAT = 2
-STYLE = (
-    ":root{--ink:#24221e;--soft:#6d685f;--line:#e3ded3;--c1:#8a8578;--c2:#c8793a;--c3:#3b6ea5;--c4:#5b8c5a;--c5:#7a64a8;--c6:#a24b5f}"
-    "@media(prefers-color-scheme:dark){:root{--ink:#ece8df;--soft:#a49e92;--line:#38352f;--c1:#a49e92;--c2:#e0a066;--c3:#7aa7d9;--c4:#8fc08d;--c5:#ad9ad6;--c6:#d98a9c}}"
-    "text{fill:var(--ink);font:12px system-ui,sans-serif}.soft{fill:var(--soft)}.grid{stroke:var(--line)}"
-)
-"""The report's colours (`pipeline/inspection/report.py`), so that the plot stands alone and beside it."""
 WIDE, LEFT, RIGHT, ROW = 680, 130, 70, 24
 
 
@@ -115,41 +110,32 @@ def compared_line(name: str, one: dict[str, Any], first: bool) -> str:
 
 def plot(report: dict[str, Any]) -> str:
     """A panel per measure: per text the mean (dot), each seed (ring) and the 95% interval (bar)."""
-    top, parts = 8, []
+    top, panels = 8, []
     for name, variants in report["measures"].items():
-        parts.append(_panel(name, variants, top))
-        top += 26 + ROW * len(variants) + 30
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDE} {top}" role="img"><style>{STYLE}</style>{"".join(parts)}</svg>\n'
+        panels.append(_panel(name, variants, top))
+        top = panels[-1]["bottom"] + 30
+    template = environment(Path(__file__).parent).get_template("ablation.jinja")
+    return template.render(panels=panels, wide=WIDE, tall=top) + "\n"
 
 
-def _panel(name: str, variants: dict[str, dict[str, Any]], top: int) -> str:
+def _panel(name: str, variants: dict[str, dict[str, Any]], top: int) -> dict[str, Any]:
+    """Where everything of a measure is drawn, in the picture's units."""
     values = [x for one in variants.values() for x in (*one["interval"], *one["seeds"])]
     low, high = min(values), max(values)
     span = (high - low) or 1.0
 
-    def at(value: float) -> float:
-        return LEFT + (value - low) / span * (WIDE - LEFT - RIGHT)
+    def at(value: float) -> str:
+        return f"{LEFT + (value - low) / span * (WIDE - LEFT - RIGHT):.1f}"
 
-    bottom = top + 26 + ROW * len(variants)
-    parts = [f'<text x="8" y="{top + 14}" font-weight="600">{escape(name)}</text>']
-    for tick in (low, low + span / 2, high):
-        parts.append(f'<line x1="{at(tick):.1f}" x2="{at(tick):.1f}" y1="{top + 22}" y2="{bottom}" class="grid"/>')
-        parts.append(
-            f'<text x="{at(tick):.1f}" y="{bottom + 14}" text-anchor="middle" class="soft">{number(tick)}</text>'
-        )
-    for row, (text, one) in enumerate(variants.items()):
-        y, colour = top + 26 + ROW * row + ROW // 2, f"var(--c{row % 6 + 1})"
-        start, end = (at(x) for x in one["interval"])
-        parts.append(f'<text x="8" y="{y + 4}">{escape(text)}</text>')
-        parts.append(
-            f'<line x1="{start:.1f}" x2="{end:.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="3" opacity=".5"/>'
-        )
-        parts += [f'<circle cx="{at(x):.1f}" cy="{y}" r="3" fill="none" stroke="{colour}"/>' for x in one["seeds"]]
-        parts.append(
-            f'<circle cx="{at(one["mean"]):.1f}" cy="{y}" r="4.5" fill="{colour}"><title>{escape(text)}: {one["mean"]:.4f}</title></circle>'
-        )
-        parts.append(f'<text x="{WIDE - 8}" y="{y + 4}" text-anchor="end">{one["mean"]:.4f}</text>')
-    return "".join(parts)
+    rows = [
+        {
+            "name": text, "y": top + 26 + ROW * row + ROW // 2, "colour": row % 6 + 1, "mean": f"{one['mean']:.4f}", "at": at(one["mean"]),
+            "start": at(one["interval"][0]), "end": at(one["interval"][1]), "seeds": [at(x) for x in one["seeds"]],
+        }
+        for row, (text, one) in enumerate(variants.items())
+    ]  # fmt: skip
+    ticks = [(at(tick), number(tick)) for tick in (low, low + span / 2, high)]
+    return {"name": name, "top": top, "bottom": top + 26 + ROW * len(variants), "ticks": ticks, "rows": rows}
 
 
 def documents(found: dict[str, VariantMeasure], held: MeasuredDocuments) -> str:

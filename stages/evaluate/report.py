@@ -2,65 +2,65 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
-from pipeline.inspection.charts import number, table
+from pipeline.inspection.charts import Cell, Fold, PageHeading, Part, Table, figure, number, parts_of
 from pipeline.inspection.sections import Samples, artefact_json
 from pipeline.storage.store import Store
 
 TITLE = "Evaluation"
+KOREAN = {
+    "95% interval": "95% 구간", "better": "나아짐", "change": "변화", "Evaluation": "평가", "measure": "지표", "models": "모델", "prompt": "프롬프트",
+    "what each model writes": "모델이 쓴 글",
+}  # fmt: skip
 
 
-def section(stores: list[Store], samples: Samples) -> str:
+def section(stores: list[Store], samples: Samples) -> list[Part]:
     """Each model against the one before, and what it writes."""
-    parts = []
+    parts: list[Part] = []
     for store in stores:
         if store.shape == "artefact:evaluation":
             report = artefact_json(store, "report.json")
-            parts.append(
-                f"<h3>{escape(store.name)}</h3>{_metrics(report)}{_comparisons(report)}{_generations(report, samples)}"
-            )
-    return "".join(parts)
+            own = (_metrics(report, samples), _comparisons(report, samples), _generations(report, samples))
+            parts += parts_of(PageHeading(store.name), *own)
+    return parts
 
 
-def _metrics(report: dict[str, Any]) -> str:
+def _metrics(report: dict[str, Any], samples: Samples) -> Table:
     models = report.get("models", [])
     names = list(dict.fromkeys(name for model in models for name in model.get("metrics", {})))
-    rows = [[escape(name), *(_measured(model, name) for model in models)] for name in names]
-    return table(["measure", *(escape(str(model.get("name"))) for model in models)], rows, range(1, len(models) + 1))
+    rows = [[name, *(_measured(model, name) for model in models)] for name in names]
+    return Table([samples.t("measure"), *(str(model.get("name")) for model in models)], rows)
 
 
-def _measured(model: dict[str, Any], name: str) -> str:
-    shown = _value(model.get("metrics", {}).get(name))
-    interval = model.get("intervals", {}).get(name)
-    return (
-        f'{shown} <span class="soft">[{_value(interval[0])}, {_value(interval[1])}]</span>'
-        if shown and interval
-        else shown
-    )
+def _measured(model: dict[str, Any], name: str) -> Cell:
+    value, interval = model.get("metrics", {}).get(name), model.get("intervals", {}).get(name)
+    if not isinstance(value, (int, float)):
+        return Cell(_value(value))
+    return figure(value, f"{_value(value)} [{_value(interval[0])}, {_value(interval[1])}]" if interval else None)
 
 
-def _comparisons(report: dict[str, Any]) -> str:
+def _comparisons(report: dict[str, Any], samples: Samples) -> Table | None:
     """Each model against the one before, with the interval of the change."""
+    t = samples.t
     rows = [
         [
-            escape(c["measure"]),
-            f"{escape(c['before'])} → {escape(c['after'])}",
-            _value(c["change"]),
+            c["measure"],
+            f"{c['before']} → {c['after']}",
+            c["change"],
             f"[{_value(c['low'])}, {_value(c['high'])}]",
-            "better" if c["better"] else "",
+            t("better") if c["better"] else "",
         ]
         for c in report.get("comparisons", [])
     ]
-    return table(["measure", "models", "change", "95% interval", ""], rows, (2, 3)) if rows else ""
+    return Table([t("measure"), t("models"), t("change"), t("95% interval"), ""], rows) if rows else None
 
 
 def _value(value: Any) -> str:
-    return number(value) if isinstance(value, (int, float)) else "" if value is None else escape(str(value))
+    return number(value) if isinstance(value, (int, float)) else "" if value is None else str(value)
 
 
-def _generations(report: dict[str, Any], samples: Samples) -> str:
+def _generations(report: dict[str, Any], samples: Samples) -> Fold | None:
     body = []
     models = report.get("models", [])
     prompts = list(dict.fromkeys(g["prompt"] for model in models for g in model.get("generations", [])))
@@ -69,5 +69,5 @@ def _generations(report: dict[str, Any], samples: Samples) -> str:
             next((g["text"] for g in model.get("generations", []) if g["prompt"] == prompt), "") for model in models
         ]
         body.append(samples.show([prompt, *columns]))
-    head = ["prompt", *(escape(str(model.get("name"))) for model in models)]
-    return f"<details open><summary>what each model writes</summary>{table(head, body)}</details>" if body else ""
+    table = Table([samples.t("prompt"), *(str(model.get("name")) for model in models)], body)
+    return Fold(samples.t("what each model writes"), [table], is_open=True) if body else None

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from html import escape
-
-from pipeline.inspection.charts import number, table
+from pipeline.inspection.charts import Part, Table, figure
 from pipeline.inspection.sections import Samples
 from pipeline.storage.store import Store
 
 TITLE = "Packing"
+KOREAN = {
+    "cut, %": "잘린 문서, %", "Packing": "묶기", "padding, % of the rows' room": "패딩, 행 자리의 %", "store": "스토어", "tokens": "토큰",
+}  # fmt: skip
 HEAD = ["store", "tokens", "padding, % of the rows' room", "documents", "cut, %"]
 
 
-def section(stores: list[Store], samples: Samples) -> str:
+def section(stores: list[Store], samples: Samples) -> list[Part]:
     """Tokens, the share of padding (rows filled up to their length, or to their bucket's) and of documents that stand in several rows."""
     rows = []
     for store in stores:
@@ -23,5 +24,7 @@ def section(stores: list[Store], samples: Samples) -> str:
             )
             if documents:
                 padding, torn = 100 * (1 - tokens / room), 100 * cut / documents
-                rows.append([escape(store.name), number(tokens), f"{padding:.2f}", number(documents), f"{torn:.2f}"])
-    return table(HEAD, rows, (1, 2, 3, 4)) if rows else ""
+                rows.append(
+                    [store.name, tokens, figure(padding, f"{padding:.2f}"), documents, figure(torn, f"{torn:.2f}")]
+                )
+    return [Table([samples.t(name) for name in HEAD], rows)] if rows else []

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import pyarrow as pa
 
-from pipeline.inspection.charts import bars
+from pipeline.inspection.charts import Bars, PageHeading, Paragraph, Part
 from pipeline.inspection.sections import Samples, noted
 from pipeline.schema import DOCUMENT
 from pipeline.storage.store import Store
 
 TITLE = "Personal data"
+KOREAN = {
+    "Nothing found.": "찾은 것이 없습니다.", "Personal data": "개인정보",
+}  # fmt: skip
 
 
-def section(stores: list[Store], samples: Samples) -> str:
+def section(stores: list[Store], samples: Samples) -> list[Part]:
     """Counts per entity; never a value."""
-    parts = []
+    parts: list[Part] = []
     for store in stores:
         shown = sorted(noted(store, "entities").items(), key=lambda item: -item[1])
-        parts.append(f"<h3>{escape(store.name)}</h3>" + (bars(shown) if shown else "<p>Nothing found.</p>"))
-    return "".join(parts)
+        parts += [PageHeading(store.name), Bars(shown) if shown else Paragraph(samples.t("Nothing found."))]
+    return parts
 
 
 def card(stores: list[Store]) -> list[str]:

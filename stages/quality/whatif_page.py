@@ -99,25 +99,23 @@ def reckoned(tally: KeptCounts, rates: dict[str, float]) -> float:
 
 def page(store: str, curves: dict[str, list[tuple[float, KeptCounts]]], rates: dict[str, float]) -> str:
     """One self-contained page: kept documents and words (tokens) over each limit."""
-    from html import escape
+    from pipeline.inspection.charts import Curves, Table, figure
+    from pipeline.inspection.page import whole_page
+    from pipeline.inspection.words import PageWords
 
-    from pipeline.inspection import charts
-
-    parts = []
+    sections = []
     for limit, points in curves.items():
-        amount = (
-            {"tokens": [(v, reckoned(t, rates)) for v, t in points]}
+        name, amount = (
+            ("tokens", [(v, reckoned(t, rates)) for v, t in points])
             if rates
-            else {"words": [(v, t.words) for v, t in points]}
+            else ("words", [(v, t.words) for v, t in points])
         )
-        rows = "".join(
-            f"<tr><td>{v:g}</td><td>{t.documents:,}</td><td>{t.words:,}</td><td>{t.bytes:,}</td></tr>"
-            for v, t in points
+        rows = [[figure(v, f"{v:g}"), t.documents, t.words, t.bytes] for v, t in points]
+        documents = {"documents": [(v, t.documents) for v, t in points]}
+        parts = (
+            Curves(documents, limit, "documents kept"),
+            Curves({name: amount}, limit, f"{name} kept"),
+            Table([limit, "documents", "words", "bytes"], rows),
         )
-        parts.append(
-            f"<h2>{escape(limit)}</h2>{charts.lines({'documents': [(v, t.documents) for v, t in points]}, x=limit, y='documents kept')}"
-            f"{charts.lines(amount, x=limit, y=f'{next(iter(amount))} kept')}"
-            f"<table><tr><th>{escape(limit)}</th><th>documents</th><th>words</th><th>bytes</th></tr>{rows}</table>"
-        )
-    style = ":root{--c1:#3b6ea5;--c2:#c0703a;--c3:#5a8f4d;--c4:#8a5aa0;--c5:#a03b4b;--c6:#5c6b77}body{font:15px system-ui;max-width:46rem;margin:2rem auto}td,th{text-align:right;padding:.1rem .6rem}svg{width:100%}.axis{stroke:#888}text{font-size:11px}"
-    return f"<!doctype html><meta charset=utf-8><title>What if</title><style>{style}</style><h1>What if: {escape(Path(store).name)}</h1>{''.join(parts)}"
+        sections.append((limit, parts))
+    return whole_page(f"What if: {Path(store).name}", "", sections, PageWords("en"))

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from html import escape
-
-from pipeline.inspection.charts import number, table
+from pipeline.inspection.charts import PageHeading, Paragraph, Part, Table
 from pipeline.inspection.sections import Samples, artefact_json
 from pipeline.storage.store import Store
 
 TITLE = "Tokenizer"
+KOREAN = {
+    "bytes per token": "토큰당 바이트", "Tokenizer": "토크나이저", "tokens per word": "단어당 토큰",
+}  # fmt: skip
 
 
-def section(stores: list[Store], samples: Samples) -> str:
+def section(stores: list[Store], samples: Samples) -> list[Part]:
     """Fertility and bytes per token by language, from the card."""
-    parts = []
+    t, parts = samples.t, list[Part]()
+    head = [t(name) for name in ("language", "tokens per word", "bytes per token", "documents")]
     for store in stores:
         if store.shape == "artefact:tokenizer":
             card = artefact_json(store, "card.json")
-            by_lang = card.get("measured", {}).get("by_language", {})
+            measured = card.get("measured", {}).get("by_language", {})
             rows = [
-                [escape(lang), *(number(v.get(k) or 0) for k in ("fertility", "bytes_per_token", "documents"))]
-                for lang, v in by_lang.items()
+                [lang, *(of.get(name) or 0 for name in ("fertility", "bytes_per_token", "documents"))]
+                for lang, of in measured.items()
             ]
-            facts = ", ".join(
-                f"{escape(str(k))} {escape(str(v))}"
-                for k, v in card.items()
-                if isinstance(v, (int, float, str)) and len(str(v)) < 40
-            )
-            measured = table(["language", "tokens per word", "bytes per token", "documents"], rows, (1, 2, 3))
-            parts.append(f"<h3>{escape(store.name)}</h3><p>{facts}</p>{measured}")
-    return "".join(parts)
+            short = {k: v for k, v in card.items() if isinstance(v, (int, float, str)) and len(str(v)) < 40}
+            facts = Paragraph(", ".join(f"{name} {value}" for name, value in short.items()))
+            parts += [PageHeading(store.name), facts, Table(head, rows)]
+    return parts

@@ -24,17 +24,21 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from pipeline.errors import MaetdolError, UsageError
+from pipeline.inspection.page import TEMPLATES
 from stages.view.corpus import NotInRoot, ShownRoot
 from stages.view.documents import PAGES as DOCUMENTS
 from stages.view.keeping import PAGES as KEEPING
 from stages.view.pages import PAGES
 from stages.view.render import page
-from stages.view.words import PageWords
+from stages.view.words import page_words
 
-STATIC = Path(__file__).parent / "static"
-KINDS = {"view.css": "text/css", "view.js": "text/javascript"}
+STATIC = {
+    "view.css": ("text/css", TEMPLATES / "parts.css", Path(__file__).parent / "static/view.css"),
+    "view.js": ("text/javascript", TEMPLATES / "parts.js", Path(__file__).parent / "static/view.js"),
+}
+"""Style and script: those of every page, then those of these."""
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; style-src-attr 'unsafe-inline'; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -65,9 +69,10 @@ class ViewApp:
 
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name not in KINDS:
+        if name not in STATIC:
             return _with_headers(PlainTextResponse("not found", 404))
-        return _with_headers(Response((STATIC / name).read_bytes(), media_type=KINDS[name]))
+        kind, *parts = STATIC[name]
+        return _with_headers(Response(b"".join(part.read_bytes() for part in parts), media_type=kind))
 
     async def no_icon(self, request: Request) -> Response:
         return _with_headers(Response(status_code=204))
@@ -102,7 +107,7 @@ class ViewApp:
         return answer
 
     def _made(self, function: Callable[..., Any], request: Request, form: dict[str, str]) -> Response:
-        words = PageWords(self._language(request))
+        words = page_words(self._language(request))
         try:
             made = function(self.corpus, {**dict(request.query_params), **form, **request.path_params}, words)
         except MaetdolError as fault:

@@ -11,7 +11,7 @@ from pipeline.errors import MaetdolError, SourceError
 from pipeline.inspection import query
 from pipeline.inspection.inspect import stores_of
 from pipeline.inspection.limits import MetricLimit, limits_of
-from pipeline.inspection.masks import mask, masked
+from pipeline.inspection.masks import EDGE, beginnings, mask, masked
 from pipeline.storage.files import inside
 from pipeline.storage.store import Store
 
@@ -19,8 +19,6 @@ FRESH = 5.0
 """Seconds for which the list of stores is not read again."""
 CUT = 1_200
 """Characters of a text in a list."""
-EDGE = 200
-"""Characters read beyond what is shown, for what a cut would leave a part of."""
 LISTED = 200
 """Entries of a list on a row's page."""
 WHOLE = 200_000
@@ -107,14 +105,7 @@ class ShownRoot:
     def fit(self, texts: list[str], cut: int = CUT) -> list[str]:
         """The beginnings of texts as they may be shown: personal data is masked, unless it is to be revealed, before they are cut, so
         that no part of a number is left at the end."""
-        wide = [text[: cut + EDGE] for text in texts]
-        masked_texts = wide if self.reveal or not wide else self.masked(wide)
-        shown = []
-        for new, text in zip(masked_texts, texts):
-            # A part of a number at the end of what was read is never shown, however short the masks before it are.
-            end = cut if len(text) <= cut + EDGE else max(0, min(cut, len(new) - EDGE))
-            shown.append(new[:end] + (" …" if len(new) > end or len(text) > cut + EDGE else ""))
-        return shown
+        return beginnings(texts, cut, list if self.reveal else self.masked)
 
     def fit_around(
         self, text: str, start: int, end: int, near: int, gone: Iterable[tuple[int, int]] = ()

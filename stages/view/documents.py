@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from html import escape
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pipeline.inspection import query
 from pipeline.inspection.limits import measured
 from pipeline.inspection.sections import as_text
 from pipeline.inspection.trace import happened
+from pipeline.inspection.words import PageWords
 from stages.view import labels
 from stages.view.corpus import CUT, WHOLE, NotInRoot, ShownRoot
 from stages.view.render import count_of, difference, page, with_texts
 from stages.view.turns import painted, sides
-from stages.view.words import PageWords
 
 
 def life_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
@@ -42,7 +41,7 @@ def states(corpus: ShownRoot, row_id: str) -> list[dict[str, Any]]:
     for store, row in corpus.anywhere(row_id):
         (text,) = corpus.fit([as_text(row)], WHOLE)
         if last is None:
-            out.append({"store": store.name, "same": False, "text": Markup(escape(text))})
+            out.append({"store": store.name, "same": False, "text": escape(text)})
         else:
             out.append(
                 {

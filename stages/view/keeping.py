@@ -15,6 +15,7 @@ from pipeline.errors import UsageError
 from pipeline.inspection import query
 from pipeline.inspection.sections import receipts_of
 from pipeline.inspection.selection import Selection, frame_of
+from pipeline.inspection.words import PageWords
 from pipeline.schema import STR
 from pipeline.storage.ledger import dropped
 from pipeline.storage.store import Store
@@ -23,7 +24,6 @@ from stages.view.corpus import NotInRoot, ShownRoot, required
 from stages.view.pages import reasons_of
 from stages.view.render import count_of, fault_free, page, with_texts
 from stages.view.selected import limit_of, selection_of
-from stages.view.words import PageWords
 
 
 def labels_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:

@@ -6,22 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import yaml
-from markupsafe import Markup
 
 from pipeline.engine import catalog
 from pipeline.errors import UsageError, did_you_mean
 from pipeline.inspection import query
-from pipeline.inspection.charts import histogram as drawn
+from pipeline.inspection.charts import Histogram, Part
 from pipeline.inspection.limits import nearness
 from pipeline.inspection.sections import Samples, receipts_of
 from pipeline.inspection.selection import Selection, found
 from pipeline.inspection.what_if import histogram, what_if
+from pipeline.inspection.words import PageWords
 from pipeline.storage.ledger import dropped, held_out
 from pipeline.storage.store import Store
 from stages.view.corpus import NotInRoot, ShownRoot, required
 from stages.view.render import page, with_texts
 from stages.view.selected import SHOWN, as_python, limit_of, selection_of
-from stages.view.words import PageWords
 
 # -- funnel ----------------------------------------------------------------------------------------------------------------
 
@@ -61,10 +60,10 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     store = corpus.store(given["store"])
     manifest = store.require()
     limits = corpus.limits(store)
-    section = ""
+    section: list[Part] = []
     module = catalog.hook(manifest["stage"], "report") if not manifest["rows"] else None
     if module is not None and hasattr(module, "section"):
-        section = module.section([store], Samples(corpus.fit))
+        section = module.section([store], Samples(corpus.fit, t))
     metrics = query.metrics_of(query.ledger(store)) if store.ledger_names() else []
     options = yaml.safe_dump(manifest.get("options") or {}, allow_unicode=True, sort_keys=False)
     counts = {}
@@ -75,7 +74,7 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
         counts[name] = [(word if word == new else None, new, rows) for (word, rows), new in zip(some, fitted)]
     return page(
         "store.jinja", corpus, t, store=store, manifest=manifest, reasons=reasons_of(receipts_of(store)), limits=limits, counts=counts, metrics=metrics,
-        options=options, section=Markup(section), has_rows=query.whole(store),
+        options=options, section=section, has_rows=query.whole(store),
     )  # fmt: skip
 
 
@@ -124,9 +123,9 @@ def metric_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     value = chosen.value if chosen else None
     if value is None and chosen and chosen.languages:
         value = next(iter(each for each in chosen.languages.values() if each is not None), None)
-    chart = drawn(edges, {t("kept"): kept, t("dropped"): gone}, x=metric, limit=value) if edges else ""
+    chart = [Histogram(edges, {t("kept"): kept, t("dropped"): gone}, metric, value)] if edges else []
     return page(
-        "metric.jinja", corpus, t, store=store, metric=metric, chart=Markup(chart), limits=limits, limit=chosen, value=value, edges=edges,
+        "metric.jinja", corpus, t, store=store, metric=metric, chart=chart, limits=limits, limit=chosen, value=value, edges=edges,
         movable=_movable(store),
     )  # fmt: skip
 

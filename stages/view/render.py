@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import re
-from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from rapidfuzz.distance import LCSseq
 
 from pipeline.errors import UsageError
-from pipeline.inspection.charts import number, size
 from pipeline.inspection.conditions import first_span
+from pipeline.inspection.page import environment
 from pipeline.inspection.sections import as_text
+from pipeline.inspection.words import PageWords
 from stages.view import labels
 from stages.view.corpus import CUT, EDGE, WHOLE, ShownRoot
-from stages.view.words import PageWords
 
 
 def page(template: str, corpus: ShownRoot, words: PageWords, **given: Any) -> str:
@@ -29,18 +28,8 @@ def page(template: str, corpus: ShownRoot, words: PageWords, **given: Any) -> st
 def _templates() -> jinja2.Environment:
     global _kept
     if _kept is None:
-        _kept = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-            autoescape=True,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        _kept.filters |= {
-            "number": number,
-            "size": size,
-            "path": lambda parts: at(*parts),
-            "query_string": query_string,
-        }
+        _kept = environment(Path(__file__).parent / "templates")
+        _kept.filters |= {"path": lambda parts: at(*parts), "query_string": query_string}
     return _kept
 
 
@@ -102,7 +91,7 @@ def marked(text: str, pattern: str, literal: bool) -> Markup:
     """Escaped text in which the first place of the pattern is marked."""
     found = first_span(text, pattern, literal) if pattern else None
     if not found:
-        return Markup(escape(text))
+        return escape(text)
     return Markup("{}<mark>{}</mark>{}").format(text[: found[0]], text[slice(*found)], text[found[1] :])
 
 
@@ -114,7 +103,7 @@ def difference(old: str, new: str, near: int = 160) -> Markup:
     """Two texts as one, with what went and what came marked; long stretches that are equal are left out. Work and memory are bits for
     each pair of tokens at most, whatever the texts are."""
     left, right = (re.findall(r"\w+|\s+|[^\w\s]", text[:COMPARED]) for text in (old, new))
-    parts, gone, come = [], "", ""
+    parts, gone, come = list[Markup](), "", ""
     for code in [*LCSseq.opcodes(left, right), None]:
         if (
             code is not None and code.tag != "equal"
@@ -122,13 +111,13 @@ def difference(old: str, new: str, near: int = 160) -> Markup:
             gone += "".join(left[code.src_start : code.src_end])
             come += "".join(right[code.dest_start : code.dest_end])
             continue
-        parts += [f"<del>{escape(gone)}</del>"] if gone else []
-        parts += [f"<ins>{escape(come)}</ins>"] if come else []
+        parts += [Markup("<del>{}</del>").format(gone)] if gone else []
+        parts += [Markup("<ins>{}</ins>").format(come)] if come else []
         gone = come = ""
         if code is not None:
             same = "".join(left[code.src_start : code.src_end])
             parts.append(escape(f"{same[:near]} … {same[-near:]}" if len(same) > 2 * near + 40 else same))
-    return Markup("".join(parts))
+    return Markup("").join(parts)
 
 
 def fault_free(word: str) -> str:

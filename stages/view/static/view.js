@@ -1,5 +1,5 @@
 "use strict";
-// Theme, keys, labels, sorting, copying, and the limit that is moved. Texts are only ever set as text; the one part of a page that is
+// Theme, keys, labels, copying, and the limit that is moved. Texts are only ever set as text; the one part of a page that is
 // fetched as HTML comes from this server, escaped there.
 const root = document.documentElement;
 const kept = localStorage.getItem("theme");
@@ -50,20 +50,6 @@ document.addEventListener("keydown", (event) => {
   } else if (card && event.key === "Enter" && event.target === card) card.querySelector("a")?.click();
 });
 
-for (const head of document.querySelectorAll(".sortable th")) {
-  head.tabIndex = 0;
-  const sort = () => {
-    const at = head.cellIndex, body = head.closest("table").tBodies[0], up = head.getAttribute("aria-sort") === "descending";
-    for (const other of head.parentNode.children) other.removeAttribute("aria-sort");
-    head.setAttribute("aria-sort", up ? "ascending" : "descending");
-    const value = (row) => row.cells[at].dataset.value ?? row.cells[at].textContent;
-    const number = head.classList.contains("n");
-    const rows = [...body.rows].sort((a, b) => number ? Number(value(b)) - Number(value(a)) : value(b).localeCompare(value(a)));
-    body.append(...(up ? rows.reverse() : rows));
-  };
-  head.addEventListener("click", sort);
-  head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
-}
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) navigator.clipboard?.writeText(button.previousElementSibling.textContent);

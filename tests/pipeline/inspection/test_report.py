@@ -6,8 +6,9 @@ import re
 import pytest
 
 from pipeline.cli import cli
-from pipeline.inspection.charts import bars, histogram, lines, number, size
+from pipeline.inspection.charts import Bars, Curves, Fold, Histogram, PageHeading, Part, Table, number, size
 from pipeline.inspection.masks import mask
+from pipeline.inspection.page import environment
 from pipeline.inspection.report import render
 from pipeline.inspection.sections import Samples
 from pipeline.inspection.trace import trace
@@ -22,15 +23,32 @@ def test_numbers_and_sizes_read_well():
     assert [size(n) for n in (12, 1_500, 2_600_000)] == ["12 B", "1.5 KB", "2.6 MB"]
 
 
-def test_charts_escape_what_they_are_given():
-    assert "<b>" not in bars([("<b>", 3)]) and "&lt;b&gt;" in bars([("<b>", 3)])
-    assert "<i>" not in histogram([0, 1, 2], {"<i>": [1, 2]}, x="<i>")
-    assert lines({"empty": []}, x="step", y="loss") == ""
+def drawn(*parts: Part) -> str:
+    return environment().get_template("parts.jinja").module.draw(parts)
+
+
+EVIL = "\"><b onload='x'>"
+
+
+@pytest.mark.parametrize("part", [
+    PageHeading(EVIL), Bars([(EVIL, 3)], unit=EVIL), Histogram([0, 1, 2], {EVIL: [1, 2], "b": [0, 1]}, x=EVIL), Table([EVIL], [[EVIL]], [EVIL]),
+    Curves({EVIL: [(1, 2), (2, 3)], "b": [(1, 1)]}, x=EVIL, y=EVIL), Fold(EVIL, [PageHeading(EVIL)]),
+], ids=lambda part: part.kind)  # fmt: skip
+def test_parts_escape_what_they_are_given(part):
+    shown = drawn(part)
+    assert "<b" not in shown and "&#34;&gt;&lt;b" in shown
+    assert "style=" not in shown, "a policy that forbids inline style takes nothing from it"
 
 
 def test_long_lists_of_bars_keep_their_sum():
-    shown = bars([(str(i), 1) for i in range(50)], most=10)
-    assert shown.count('class="bar"') == 10 and "41 more" in shown and ">41<" in shown
+    shown = drawn(Bars([(str(i), 1) for i in range(50)], most=10))
+    assert shown.count('class="bar"') == 10 and "+ 41" in shown and ">41<" in shown
+
+
+def test_long_curves_are_thinned_and_keep_their_ends():
+    (line,) = Curves({"loss": [(step, 9 - step / 1e5) for step in range(100_000)]}, "step", "loss").lines
+    assert len(line.points) == 400 and (line.points[0], line.points[-1]) == ((56, 12), (628, 180))
+    assert "<svg" not in drawn(Curves({"empty": []}, "step", "loss"))
 
 
 def test_samples_are_masked_and_cut():
@@ -63,9 +81,9 @@ def finished(tmp_path, make_store):
 
 
 def test_the_page_tells_the_funnel_and_runs_no_script(finished):
-    page = render(str(finished))
+    page = render(str(finished), "en")
     assert "word_count.low" in page and "dropped text here" in page, "dropped text is shown from upstream"
-    assert "<script" not in page
+    assert page.count("<script") == 1 and "&lt;script&gt;alert(1)" in page
     assert "<h2>Funnel</h2>" in page and "<h2>Training</h2>" not in page, "what a run has not is not shown"
 
 
@@ -82,20 +100,20 @@ def test_curves_are_split_by_kind(shape, label, tmp_path):
     store = Store(tmp_path / "model")
     store.put_artefact(folder, Ledger.rows([]), key="k")
     store.commit_manifest({"stage": "train", "shape": shape, "key": "k", "lineage": {}, "schema": []}, [])
-    page = report.section([store], Samples(mask))
+    page = drawn(*report.section([store], Samples(mask)))
     assert "loss (held out)" in page and page.count("<polyline") == 2 and label in page
 
 
 def test_every_id_that_is_shown_can_be_traced(finished):
     shown = re.findall(r'class="id">([0-9a-f]+)<', render(str(finished)))
-    assert shown and {len(row_id) for row_id in shown} == {12}
-    for row_id in shown:
-        assert "dropped: word_count.low" in trace(str(finished), row_id)
+    assert {len(row_id) for row_id in shown} == {32}
+    traced = [trace(str(finished), row_id) for row_id in shown]
+    assert ["dropped: word_count.low" in each for each in traced] == [True, False], "one that went, one that is kept"
 
 
 def funnel_of(root) -> dict[str, dict[str, str]]:
     """Step -> column -> what the funnel of the report's page says, tags cut out."""
-    page = render(str(root))
+    page = render(str(root), "en")
     page = page[page.index("<h2>Funnel</h2>") :]
     lines = re.findall(r"<tr>(.*?)</tr>", page[: page.index("</table>")], re.S)
     cells = [

@@ -185,9 +185,10 @@ def test_a_trained_reward_model_scores_the_pairs(pair_store, chat_store, base_st
 
 def test_the_report_says_how_the_sides_are_told_apart(make_rows_store, make):
     """A student with a stock phrase: the probe sees it, and the page says so, with the overlap as measured."""
+    from pipeline.inspection.sections import Samples
     from stages.dpo.report import _bias
 
     of = make_rows_store("CHAT", [chat_row(n) for n in range(120)])
     pairs = make(of, weak=lambda prompt, _: "!!! " + WEAK)
-    told = _bias(pairs)
+    told = " ".join(part.text for part in _bias(pairs, Samples(list)))
     assert "told apart by their surface alone" in told and "length alone" in told and "overlap" not in told

@@ -195,10 +195,10 @@ def test_the_closing_line_and_the_report_say_which_rows_were_left_out(make_rows_
         and f"sft: trained in rows of {width} tokens, the longest there is (max_length is not set), 3 dropped (2 chat.no_answer, 1 chat.control_token),"
         in said.err
     )
-    page = report.section([Store(tmp_path / "sft")], Samples(list))
+    told = report.section([Store(tmp_path / "sft")], Samples(list))[1].text
     assert (
-        "Rows left out: 2 chat.no_answer, 1 chat.control_token." in page
-        and "Reasoning left out by the template: 4 rows." in page
+        told
+        == "Rows left out: 2 chat.no_answer, 1 chat.control_token. Reasoning left out by the template: 4 rows."
     )
 
 

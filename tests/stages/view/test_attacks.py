@@ -4,11 +4,11 @@ and what others own taken for labels."""
 import json
 import re
 import shutil
+from urllib.parse import quote
 
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `view` is not installed")
-pytest.importorskip("jinja2", reason="the extra `view` is not installed")
 import pyarrow as pa
 
 from pipeline.errors import SourceError
@@ -54,6 +54,17 @@ def private_root(tmp_path_factory, make_documents):
     chats.put(0, chat, Ledger.rows(chat["id"]), key="k", stage="sft", input_ids=chat["id"])
     chats.commit_manifest({"stage": "sft", "shape": "CHAT", "key": "k"}, [0])
     return root
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_report_shows_none_either(private_root, language):
+    """Texts, titles, hosts, licences and columns of options among it."""
+    from pipeline.inspection.report import render
+
+    page = render(str(private_root), language)
+    assert f'lang="{language}"' in page and "word_count.words 1 &lt; 5" in page
+    assert page.count("&lt;EMAIL&gt;") > 2, "of texts and of the licence"
+    assert not [value for value in (PHONE, MAIL, DIGITS, *(quote(value) for value in (PHONE, MAIL))) if value in page]
 
 
 def test_no_page_shows_personal_data(private_root):

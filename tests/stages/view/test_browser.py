@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-pytest.importorskip("jinja2", reason="the extra `view` is not installed")
+pytest.importorskip("starlette", reason="the extra `view` is not installed")
 from pipeline.inspection.what_if import what_if
 from pipeline.storage.store import Store
 from tests.stages.view.browser import Browser

@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `view` is not installed")
-pytest.importorskip("jinja2", reason="the extra `view` is not installed")
 from starlette.testclient import TestClient
 
 from pipeline.inspection import query
@@ -81,9 +80,7 @@ def test_hostile_texts_are_texts(hostile_root):
     shown = 0
     for path, answer in seen.items():
         policy = answer.headers["content-security-policy"]
-        assert "script-src 'self'" in policy and "unsafe-inline" not in policy.replace(
-            "style-src-attr 'unsafe-inline'", ""
-        )
+        assert "script-src 'self'" in policy and "unsafe" not in policy
         if not answer.headers["content-type"].startswith("text/html"):
             assert answer.headers["x-content-type-options"] == "nosniff"
             continue
