@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from pipeline.inspection.words import language_of
 
 WORDS = {
     "en": {
@@ -43,7 +43,4 @@ COMMANDS = {
 
 def words_of(language: str) -> dict[str, str]:
     """The words in `language`; `auto`: the one of the environment's locale, English where it is another."""
-    if language == "auto":
-        locale = next((value for name in ("LC_ALL", "LC_MESSAGES", "LANG") if (value := os.environ.get(name))), "")
-        language = "ko" if locale.lower().startswith("ko") else "en"
-    return WORDS[language]
+    return WORDS[language_of(language)]

@@ -156,6 +156,10 @@ def test_what_is_read_and_shown_is_bounded(many_shards, monkeypatch):
         assert re.search(r"Texts of \d+ of these \d+ shards\.", page)
         assert f'data-value="{shards}"' in page, "drops are counted over all receipts"
     assert abs(sizes[1] - sizes[0]) < 500
+    ledger = Store(root / "kept").fs.sizes("ledger")
+    monkeypatch.setattr(sections, "LEDGER_BYTES", 10 * max(ledger.values()))
+    opened.clear()
+    assert re.search(r"Read from 10 of 300 ledgers\.", render(str(root), "en")) and opened["kept", "ledger"] == 10
 
 
 @pytest.mark.slow
