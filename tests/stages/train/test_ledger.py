@@ -196,10 +196,7 @@ def test_the_closing_line_and_the_report_say_which_rows_were_left_out(make_rows_
         in said.err
     )
     told = report.section([Store(tmp_path / "sft")], Samples(list))[1].text
-    assert (
-        told
-        == "Rows left out: 2 chat.no_answer, 1 chat.control_token. Reasoning left out by the template: 4 rows."
-    )
+    assert told == "Rows left out: 2 chat.no_answer, 1 chat.control_token. Reasoning left out by the template: 4 rows."
 
 
 def test_rows_are_as_long_as_the_longest_where_nobody_says_and_never_what_a_base_could_reach(
