@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,10 +40,7 @@ def served(bucket: str, log: str | Path = os.devnull) -> Iterator[str]:
     request after another: S3 decides a conditional put in one step, and moto looks first and writes then."""
     import fsspec
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    saved = dict(os.environ)
+    port, saved = free_port(), dict(os.environ)
     os.environ |= {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "test",
@@ -53,12 +50,7 @@ def served(bucket: str, log: str | Path = os.devnull) -> Iterator[str]:
     command = [sys.executable, "-c", SERVER, str(port), str(log)]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        while server.poll() is None:
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=1).read()
-                break
-            except OSError:
-                time.sleep(0.2)
+        listens(server, port)
         fsspec.filesystem("s3", client_kwargs={"endpoint_url": os.environ["AWS_ENDPOINT_URL"]}).mkdir(bucket)
         yield f"s3://{bucket}"
     finally:
@@ -66,3 +58,42 @@ def served(bucket: str, log: str | Path = os.devnull) -> Iterator[str]:
         server.wait()
         os.environ.clear()
         os.environ.update(saved)
+
+
+@contextmanager
+def spoiled(share: float, log: Path, seed: int = 17) -> Iterator[str]:
+    """Within `served`: the endpoint of a proxy before that server (see faulty_proxy.py), to which the environment points while the
+    block lasts. A share of all requests goes wrong; `faults_of(log)` says how many and how."""
+    port, before = free_port(), os.environ["AWS_ENDPOINT_URL"]
+    script = str(Path(__file__).with_name("faulty_proxy.py"))
+    upstream = before.rpartition(":")[2]
+    proxy = subprocess.Popen([sys.executable, script, str(port), upstream, str(share), str(seed), str(log)])
+    os.environ["AWS_ENDPOINT_URL"] = f"http://127.0.0.1:{port}"
+    try:
+        listens(proxy, port)
+        yield os.environ["AWS_ENDPOINT_URL"]
+    finally:
+        os.environ["AWS_ENDPOINT_URL"] = before
+        proxy.kill()
+        proxy.wait()
+
+
+def faults_of(log: Path) -> Counter[str]:
+    """How many requests a proxy has spoiled, by kind; `-`: how many it let through."""
+    return Counter(line.split("\t", 1)[0] for line in log.read_text("utf-8").splitlines())
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def listens(server: subprocess.Popen, port: int) -> None:
+    """Wait until the server takes connections, or has ended."""
+    while server.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.2)

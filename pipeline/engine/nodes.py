@@ -32,7 +32,8 @@ class Node(NamedTuple):
 
 def check(ray: Any, root: str, needs: Sequence[str]) -> None:
     """UsageError where a node that takes tasks does not see `root` (a local path), or has other versions of the distributions
-    `needs` than the driver. Nodes that join later are not looked at."""
+    `needs` than the driver. Nodes that join later are not looked at, and none that goes away meanwhile."""
+    from ray import exceptions as faults
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     mark = None if is_remote(root) else Path(root).resolve() / f".seen-{uuid4().hex}"
@@ -51,7 +52,13 @@ def check(ray: Any, root: str, needs: Sequence[str]) -> None:
         ready, late = ray.wait(refs, num_returns=len(refs), timeout=ANSWER) if refs else ([], [])
         if late:
             log.warning(f"{len(late)} of {len(refs)} nodes did not answer within {ANSWER:g} seconds")
-        compare([ray.get(ref) for ref in ready], root, versions(needs))
+        answers, gone = [], (faults.NodeDiedError, faults.WorkerCrashedError, faults.TaskUnschedulableError)
+        for ref in ready:
+            try:
+                answers.append(ray.get(ref))
+            except gone as fault:  # work that is handed out goes to the others
+                log.warning(f"a node went away while it was looked at: {type(fault).__name__}")
+        compare(answers, root, versions(needs))
     finally:
         if mark is not None:
             mark.unlink(missing_ok=True)

@@ -276,6 +276,7 @@ class OnRay:
             raise self._lost("the raylet of this machine died") from None
         except faults.NodeDiedError as fault:
             if one.nodes < NODES_LOST:
+                log.info(f"{name_of(one.task)}: its node went away; it is done again elsewhere")
                 return one.after_a_lost_node()
             reason = _first_line(fault)
         except faults.OutOfMemoryError as fault:

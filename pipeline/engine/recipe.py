@@ -14,6 +14,7 @@ from pipeline.engine import catalog
 from pipeline.engine.stage import Port, Stage
 from pipeline.errors import RecipeError, did_you_mean
 from pipeline.options import Options
+from pipeline.storage.files import is_remote
 from pipeline.storage.store import Store
 
 SEED = 17
@@ -177,6 +178,11 @@ def parse(page: Any, source: str = "recipe", settings: list[str] | None = None) 
             raise RecipeError(f"run.steps: no step is called {name!r}", did_you_mean(name, [s.name for s in steps]))
     name = str(page.get("name") or Path(source).stem)
     root = str(page.get("root") or f"runs/{name}")
+    if run.pool == "ray" and run.address not in (None, "local") and not (is_remote(root) or os.path.isabs(root)):
+        raise RecipeError(
+            f"{source}: root {root!r} is relative, and each node of the cluster at {run.address} would take it from a folder of its own",
+            "give a root on object storage (s3://...), or the whole path of a folder that all nodes mount",
+        )
     seed = page.get("seed", SEED)
     if isinstance(seed, bool) or not isinstance(seed, int) or not -(2**63) <= seed < 2**63:
         raise RecipeError(f"{source}: seed must be a whole number of at most 64 bits", "write e.g. `seed: 17`")

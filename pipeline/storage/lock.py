@@ -233,10 +233,11 @@ class RootLock:
     def _alone(self, change: Callable[[], Any]) -> bool:
         """Call `change` while no other changes the lock: only the one who creates TAKING may. False where another does."""
         if not self.fs.add(TAKING, self._data()):
-            taker = _parsed(_raw(self.fs, TAKING))
-            if taker is not None and not self._fresh(taker.get("seen")):
-                self.fs.delete(TAKING)  # of one who died in the middle
-            return False
+            taker = _parsed(_raw(self.fs, TAKING)) or {}
+            if taker.get("token") != self.me["token"]:  # else created, and the answer was lost on the way
+                if taker and not self._fresh(taker.get("seen")):
+                    self.fs.delete(TAKING)  # of one who died in the middle
+                return False
         try:
             change()
         finally:

@@ -269,6 +269,38 @@ def test_faults_of_object_storage_are_asked_again_or_one_line_with_the_hint(monk
         files.filesystem("s3://b/x").read("y")
 
 
+def test_an_upload_in_parts_whose_end_was_answered_by_nobody_is_put_again(monkeypatch):
+    """Its end, asked for a second time, is that of an upload the storage no longer knows."""
+    pytest.importorskip("s3fs")
+    from botocore.exceptions import ClientError
+    from s3fs.errors import translate_boto_error
+
+    from pipeline.errors import SourceError
+    from pipeline.storage import files
+
+    def answer(code):
+        return translate_boto_error(ClientError({"Error": {"Code": code, "Message": "said so"}}, "Complete"))
+
+    class Parts:
+        def __init__(self, *faults):
+            self.faults, self.put = list(faults), []
+
+        def put_file(self, path, key):
+            if self.faults:
+                raise self.faults.pop(0)
+            self.put.append((key, open(path, "rb").read()))
+
+    monkeypatch.setattr(files.time, "sleep", lambda seconds: None)
+    fs = Parts(answer("NoSuchUpload"))
+    monkeypatch.setattr(files.Remote, "fsspec", fs)
+    with files.filesystem("s3://b/x").create("big.arrow") as handle:
+        handle.write(b"whole")
+    assert fs.put == [("b/x/big.arrow", b"whole")]
+    monkeypatch.setattr(files.Remote, "fsspec", Parts(answer("NoSuchBucket")))
+    with pytest.raises(SourceError, match="no bucket"), files.filesystem("s3://b/x").create("big.arrow"):
+        pass
+
+
 RACER = """
 import sys
 from pipeline.errors import RootLocked
@@ -338,6 +370,19 @@ def test_a_lock_on_object_storage_is_respected_above_and_below_and_its_loser_sto
         with pytest.raises(RootLocked, match="no longer held"):
             lock.refresh()
     assert json.loads(lock.fs.read("lock.json"))["pid"] == 7
+
+
+def test_a_holder_whose_exclusive_put_was_answered_by_nobody_goes_on(bucket, monkeypatch):
+    """The storage did what was asked and the answer was lost: asked again it says that the object is there."""
+    from pipeline.storage.files import Remote
+
+    add = Remote.add
+    monkeypatch.setattr(Remote, "add", lambda self, name, data: add(self, name, data) and False)
+    with RootLock(filesystem(f"{bucket}/locks/lost")) as lock:
+        before = lock._alive_at
+        for _ in range(2):
+            lock.refresh()
+        assert lock._alive_at > before and lock.fs.names("") == ["lock.json"]
 
 
 @pytest.mark.slow

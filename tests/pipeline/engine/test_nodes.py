@@ -29,6 +29,35 @@ def test_what_a_node_answers(tmp_path):
     assert nodes.answer(None, ["numpy", "no-such-package"]).versions["no-such-package"] == "absent"
 
 
+def test_a_node_that_dies_while_it_is_looked_at_ends_no_run(caplog):
+    """Of four nodes three go away in the ways Ray knows; what the fourth says counts."""
+    from types import SimpleNamespace
+
+    from ray import exceptions as faults
+
+    dead = [faults.NodeDiedError("gone"), faults.WorkerCrashedError(), faults.TaskUnschedulableError("gone")]
+    here = nodes.versions(["numpy"])
+
+    def cluster(last):
+        said = iter([*dead, last])
+
+        def get(ref):
+            if isinstance(ref, Exception):
+                raise ref
+            return ref
+
+        remote = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda mark, needs: next(said)))
+        alive = [{"NodeID": f"{n:056x}", "Alive": True, "Resources": {"CPU": 1.0}} for n in range(4)]
+        return SimpleNamespace(
+            nodes=lambda: alive, remote=lambda **_: lambda fn: remote, wait=lambda refs, **_: (refs, []), get=get
+        )
+
+    nodes.check(cluster(Node("d", True, here)), "s3://b/root", ["numpy"])
+    assert [line.split(": ")[1] for line in caplog.messages] == [type(fault).__name__ for fault in dead]
+    with pytest.raises(UsageError, match="d has numpy 1.0"):
+        nodes.check(cluster(Node("d", True, {"numpy": "1.0"})), "s3://b/root", ["numpy"])
+
+
 @pytest.mark.slow
 @pytest.mark.xdist_group("ray")
 def test_a_root_that_a_node_does_not_see_is_refused(tmp_path, monkeypatch):

@@ -87,6 +87,16 @@ def test_settings_override_and_are_checked(tmp_path):
         load(path, ["dedup.threshold"])
 
 
+def test_a_relative_root_is_refused_where_nodes_of_a_cluster_take_it():
+    with pytest.raises(RecipeError, match="root 'runs/t' is relative.*ray://head:10001") as fault:
+        parse(page(run={"address": "ray://head:10001"}))
+    assert "s3://" in fault.value.hint
+    with pytest.raises(RecipeError, match="is relative"):
+        parse(page(), settings=["run.address=auto"])
+    for root, how in (("/mnt/t", {"address": "auto"}), ("s3://b/t", {"address": "auto"}), ("runs/t", {}), ("runs/t", {"address": "auto", "pool": "inline"})):  # fmt: skip
+        assert parse({**page(run=how), "root": root}).root == root
+
+
 def test_sizes():
     assert parse_bytes("2GiB") == 2 << 30 and parse_bytes("500MB") == 500_000_000 and parse_bytes("7") == 7
     with pytest.raises(ValueError, match="no size"):
