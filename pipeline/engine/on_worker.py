@@ -8,12 +8,16 @@ import itertools
 import os
 import time
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 from pipeline.engine import progress
 from pipeline.engine.guard import guarded, name_of
 from pipeline.engine.watchdog import watchdog
+from pipeline.storage.ledger import held_out
 
+COUNTED = {"rows": "Rows written", "bytes": "Bytes of shards written", "dropped": "Rows dropped"}
+"""What is counted by stage, and of drops by reason."""
 MOST_LINES = 1_000
 """Log lines of one task that a worker sends to the driver."""
 
@@ -31,7 +35,29 @@ def on_ray(fn: Callable[[Any], Any], task: Any) -> Any:
 
     progress.current = progress.Forwarded(send)
     progress.set_level()
-    return guarded(fn, task)
+    made = guarded(fn, task)
+    count(made)
+    return made
+
+
+def count(made: Any) -> None:
+    """Add what receipts among a task's result say to the counters of this worker, which Ray gives to Prometheus with its own."""
+    for receipt in progress.receipts_of(made):
+        stage = {"stage": receipt.stage}
+        lost = {reason: rows for reason, rows in receipt.reasons.items() if not held_out({reason: rows})}
+        counted = [("rows", receipt.rows, stage), ("bytes", receipt.bytes, stage)]
+        counted += [("dropped", rows, {**stage, "reason": reason}) for reason, rows in lost.items()]
+        for name, value, tags in counted:
+            if value:  # Ray takes no zero
+                _counters()[name].inc(value, tags)
+
+
+@cache
+def _counters() -> dict[str, Any]:
+    from ray.util.metrics import Counter
+
+    tags = {"rows": ("stage",), "bytes": ("stage",), "dropped": ("stage", "reason")}
+    return {name: Counter(f"maetdol_{name}", COUNTED[name], tags[name]) for name in tags}
 
 
 def on_ray_carefully(fn: Callable[[Any], Any], task: Any, fatal: tuple[str, ...] = ()) -> Any:

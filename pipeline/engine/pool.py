@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -32,6 +33,11 @@ LEAST_MEMORY = 1 << 30
 """What a task without `memory` is taken to have had where it ran out of it, bytes."""
 INFRASTRUCTURE = ("ObjectLostError", "RaySystemError", "RuntimeEnvSetupError", "OwnerDiedError")
 """Faults of Ray that say nothing of the task, besides those of workers and nodes."""
+SLOW, SHARE, TIMES = 60.0, 0.9, 3.0
+"""A task is started a second time where no other waits, nine tenths are done, and it has taken three times their median (as Spark 4
+has it) and at least a minute."""
+ENDS = 30.0
+"""Seconds in which a task that is not wanted any more ends."""
 CAREFUL = 2
 """From this try on a task at which workers die is worked on row by row first, so that the row is known."""
 MOST_FATAL = 8
@@ -223,14 +229,17 @@ class OnRay:
         patience = _Patience(partial(self._lacking, gpus, memory), self.wait)
         waiting, checked = enumerate(tasks), time.monotonic()
         flying: dict[Any, _Try] = {}
+        took, twice = [], set()
         later: list[_Try] = []
         while True:
             now = time.monotonic()
             due = [one for one in later if one.due <= now]
             later = [one for one in later if one.due > now]
             room = window - len(flying) - len(later) - len(due)
-            due += (_Try(index, task, memory) for index, task in itertools.islice(waiting, max(0, room)))
-            flying |= {submit(one): one for one in due}
+            fresh = [_Try(index, task, memory) for index, task in itertools.islice(waiting, max(0, room))]
+            if not due and not fresh:
+                due = _second_starts(list(flying.values()), room, took, twice, now)
+            flying |= {submit(one): one._replace(began=now) for one in [*due, *fresh]}
             pause = min([CHECK_EVERY, *(one.due - now for one in later)])
             if not flying and not later:
                 break
@@ -245,14 +254,31 @@ class OnRay:
                     self._check_workers()
                     patience.check()
             for ref in ready:
-                one = flying.pop(ref)
-                outcome = self._get(ref, one)
+                if (one := flying.pop(ref, None)) is None:  # ended, for the other start of it was done
+                    continue
+                outcome, others = self._get(ref, one), [r for r, each in flying.items() if each.index == one.index]
                 if isinstance(outcome, _Try):
+                    if others:  # which go on
+                        continue
+                    if outcome.nodes > one.nodes:
+                        log.info(f"{name_of(one.task)}: its node went away; it is done again elsewhere")
                     later.append(outcome)
-                else:
-                    patience.ends()
-                    yield one.index, outcome
+                    continue
+                patience.ends()
+                took.append(time.monotonic() - one.began)
+                self._end({other: flying.pop(other) for other in others})
+                yield one.index, outcome
         on_worker.show_lines()
+
+    def _end(self, others: dict[Any, _Try]) -> None:
+        """End starts of tasks that were done by other starts, before anybody goes by what these have written."""
+        for ref in others:
+            self.ray.cancel(ref, force=True)
+        _, left = self.ray.wait(list(others), num_returns=len(others), timeout=ENDS) if others else ([], [])
+        for ref in left:
+            log.warning(
+                f"{name_of(others[ref].task)}: its other start could not be ended; what it still writes is the same bytes"
+            )
 
     def _submitter(self, fn: Callable[[Any], Any], gpus: float) -> Callable[[_Try], Any]:
         """What hands a task to Ray."""
@@ -261,7 +287,8 @@ class OnRay:
 
         def submit(one: _Try) -> Any:
             call = careful if one.died and one.attempt >= CAREFUL else usual
-            return call.options(memory=one.memory).remote(fn, one.task, *((one.fatal,) if one.fatal else ()))
+            spread = {"scheduling_strategy": "SPREAD"} if one.second else {}
+            return call.options(memory=one.memory, **spread).remote(fn, one.task, *((one.fatal,) if one.fatal else ()))
 
         return submit
 
@@ -276,7 +303,6 @@ class OnRay:
             raise self._lost("the raylet of this machine died") from None
         except faults.NodeDiedError as fault:
             if one.nodes < NODES_LOST:
-                log.info(f"{name_of(one.task)}: its node went away; it is done again elsewhere")
                 return one.after_a_lost_node()
             reason = _first_line(fault)
         except faults.OutOfMemoryError as fault:
@@ -318,20 +344,25 @@ class OnRay:
         return one._replace(memory=more)
 
     def _lacking(self, gpus: float, memory: int | None) -> UsageError | None:
-        """What of a task's hardware the cluster does not have now: an error, rather than a task that waits for ever."""
-        have = self.ray.cluster_resources()
-        hint = "add a node; where an autoscaler brings nodes, give run.wait"
-        if gpus > have.get("GPU", 0):
-            return UsageError(
-                f"{gpus:g} GPU asked for, the cluster has {have.get('GPU', 0):g}",
-                f"lower `gpus` in run.steps, or {hint}",
-            )
-        if memory and memory > have.get("memory", 0):
-            return UsageError(
-                f"{memory / 2**30:.1f} GiB a task asked for, the cluster has {have.get('memory', 0) / 2**30:.1f} GiB",
-                f"lower `memory` in run.steps, or {hint}",
-            )
-        return None
+        """What of a task's hardware no node has now: an error, rather than a task that waits for ever."""
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        wanted = {"CPU": 1, "GPU": gpus, "memory": memory or 0}
+        if any(all(node.get(name, 0) >= amount for name, amount in wanted.items()) for node in nodes):
+            return None
+        most = {name: max((node.get(name, 0) for node in nodes), default=0) for name in wanted}
+        lever, hint = (
+            "lower `gpus` and `memory` in run.steps, or ",
+            "add a node; where an autoscaler brings nodes, give run.wait",
+        )
+        if gpus > most["GPU"]:
+            return UsageError(f"{gpus:g} GPU a task asked for, no node has more than {most['GPU']:g}", lever + hint)
+        size = f"{wanted['memory'] / 2**30:.1f} GiB"
+        if wanted["memory"] > most["memory"]:
+            there = f"{most['memory'] / 2**30:.1f} GiB"
+            return UsageError(f"{size} a task asked for, no node has more than {there}", lever + hint)
+        if not most["CPU"]:
+            return UsageError("no node of the cluster has a CPU for tasks", hint)
+        return UsageError(f"no node has a CPU, {gpus:g} GPU and {size} for a task together", lever + hint)
 
     def close(self) -> None:
         shared.begin(None)
@@ -417,6 +448,10 @@ class _Try(NamedTuple):
     fatal: tuple[str, ...] = ()
     """Records that are left out."""
     due: float = 0.0
+    began: float = 0.0
+    """When it was handed out (monotonic seconds)."""
+    second: bool = False
+    """Started while the first start of it is under way."""
 
     def again(self, died: bool) -> _Try:
         due = time.monotonic() + BACKOFF * 2**self.attempt
@@ -429,6 +464,21 @@ class _Try(NamedTuple):
     def after_a_lost_node(self) -> _Try:
         """Spot machines go away: that says nothing against the task."""
         return self._replace(nodes=self.nodes + 1, due=time.monotonic() + BACKOFF)
+
+
+def _second_starts(flying: list[_Try], room: int, took: list[float], twice: set[int], now: float) -> list[_Try]:
+    """Second starts of tasks that take far longer than the others `took`, as far as there is room: of those that say how (`beside`),
+    one of each. Their indices are added to `twice`."""
+    if not took or len(took) < SHARE * (len(took) + len({one.index for one in flying})):
+        return []
+    limit, starts = max(SLOW, TIMES * statistics.median(took)), []
+    for one in flying:
+        may = hasattr(one.task, "beside") and one.index not in twice and not one.attempt
+        if may and now - one.began >= limit and len(starts) < room and (task := one.task.beside()) is not None:
+            log.info(f"{name_of(one.task)}: under way for {now - one.began:.0f} s; started a second time")
+            starts.append(one._replace(task=task, second=True))
+            twice.add(one.index)
+    return starts
 
 
 def _first_line(fault: BaseException) -> str:

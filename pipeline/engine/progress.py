@@ -110,7 +110,7 @@ class Bar(Quiet):
         )
 
     def advance(self, result: Any = None, units: int = 1) -> None:
-        for receipt in _receipts(result):
+        for receipt in receipts_of(result):
             self.rows += receipt.rows
             self.bytes += receipt.bytes
             self.dropped += dropped(receipt.reasons)
@@ -132,7 +132,8 @@ class Bar(Quiet):
             self.say(line)
 
 
-def _receipts(result: Any) -> Iterable[Any]:
+def receipts_of(result: Any) -> Iterable[Any]:
+    """The receipts of a task's result: of a shard, or of several."""
     found = result if isinstance(result, (list, tuple)) else [result]
     return [receipt for receipt in found if hasattr(receipt, "reasons")]
 

@@ -232,10 +232,20 @@ class ShardTask:
     """Of the output shards."""
     key: str
     """Of the first link."""
+    second: bool = False
+    """Started while the first start of it is under way."""
 
     @property
     def name(self) -> str:
         return f"{'+'.join(stage_name(type(link.stage)) for link in self.links)} shard {self.shard:05d}"
+
+    def beside(self) -> ShardTask | None:
+        """For a second start, of a first one that takes long; None where rows may not be worked on twice.
+
+        Both write the same bytes, each file whole, and the second takes no proof away: whichever is done first, its proof stands.
+        The pool ends the other before anybody goes by it.
+        """
+        return replace(self, second=True) if all(link.stage.repeatable() for link in self.links) else None
 
 
 def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
@@ -293,7 +303,8 @@ def work_shard(task: ShardTask) -> list[Receipt]:
     writers: list[Any] = []
     try:
         for _position, link in enumerate(task.links):
-            writer = link.sink.writer(task.number, stage=stage_name(type(link.stage)), key="", written=link.written)
+            stage = stage_name(type(link.stage))
+            writer = link.sink.writer(task.number, stage=stage, key="", written=link.written, beside=task.second)
             writers.append(writer.__enter__())
         seen: list[list[pa.Array]] = [[] for _ in writers]
         notes: list[dict[str, Any]] = [{} for _ in writers]

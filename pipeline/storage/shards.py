@@ -160,15 +160,18 @@ class Hashing:
 class ShardWriter:
     """One shard under way: batches in, whole file out. Batch borders come from the rows alone (1,024 rows or 16 MiB)."""
 
-    def __init__(self, fs: Local | Remote, shard: int, stage: str, key: str, written: bool, codec: str | None = None):
-        self.fs, self.shard, self.stage, self.key, self.written, self.codec = (
-            fs,
-            shard,
-            stage,
-            key,
-            written,
-            codec,
-        )
+    def __init__(
+        self,
+        fs: Local | Remote,
+        shard: int,
+        stage: str,
+        key: str,
+        written: bool,
+        codec: str | None = None,
+        beside: bool = False,
+    ):
+        self.fs, self.shard, self.stage, self.key = fs, shard, stage, key
+        self.written, self.codec, self.beside = written, codec, beside
         self.schema: pa.Schema | None = None
         self.rows = self._cut = 0
         self.ledgers: list[pa.Table] = []
@@ -187,7 +190,8 @@ class ShardWriter:
 
     def __enter__(self) -> ShardWriter:
         receipt, shard, *_ = self._names
-        self.fs.delete(receipt)
+        if not self.beside:
+            self.fs.delete(receipt)
         self._file = self.fs.create(shard) if self.written else None
         self._sink = Hashing(self._file.__enter__() if self._file else None)
         return self

@@ -325,9 +325,9 @@ class Store:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def writer(self, shard: int, *, stage: str, key: str, written: bool = True) -> ShardWriter:
-        """A shard under way; deletes an old receipt first. Use `with`, then `commit()`."""
-        return ShardWriter(self.fs, shard, stage, key, written, self.codec)
+    def writer(self, shard: int, *, stage: str, key: str, written: bool = True, beside: bool = False) -> ShardWriter:
+        """A shard under way: use `with`, then `commit()`. Deletes an old receipt first; `beside` another writer of the shard, none."""
+        return ShardWriter(self.fs, shard, stage, key, written, self.codec, beside)
 
     def put(
         self,
@@ -414,15 +414,12 @@ class Store:
         self, manifest: dict[str, Any], shards: Sequence[int], known: dict[int, Receipt] | None = None
     ) -> dict[str, Any]:
         """Write the manifest over the receipts of `shards` (`known`, else those on disk) and remove every other shard."""
-        receipts = self.receipts() if known is None else known
-        wanted = set(shards)
-        absent = sorted(wanted - set(receipts))
-        if absent:
+        receipts, wanted = self.receipts() if known is None else known, set(shards)
+        if absent := sorted(wanted - (self._remove_orphans(wanted) & set(receipts))):
             raise DamagedStore(
                 f"{self.path}: shards {absent[:5]} have no receipt",
                 "run the same command again: only what is missing is redone",
             )
-        self._remove_orphans(wanted)
         entries = [_entry(receipts[number]) for number in sorted(wanted)]
         artefact = self.receipt(ARTEFACT)
         full = {
@@ -464,13 +461,16 @@ class Store:
         ):
             self.fs.delete(name)
 
-    def _remove_orphans(self, wanted: set[int]) -> None:
+    def _remove_orphans(self, wanted: set[int]) -> set[int]:
+        """Remove the files of every other shard; the numbers of all receipts that were there."""
+        there: dict[str, set[int]] = {}
         for folder, ending in (("receipts", ".json"), ("shards", ".arrow"), ("ledger", ".arrow"), ("index", ".ids")):
             self.fs.sweep(folder)
-            for name in self.fs.names(folder):
-                stem = name.removesuffix(ending)
-                if stem.isdigit() and int(stem) not in wanted:
-                    self.fs.delete(f"{folder}/{name}")
+            stems = [name.removesuffix(ending) for name in self.fs.names(folder)]
+            there[folder] = set(map(int, filter(str.isdigit, stems)))
+            for number in sorted(there[folder] - wanted):
+                self.fs.delete(f"{folder}/{number_of(number)}{ending}")
+        return there["receipts"]
 
 
 def _content(store: Store, name: str) -> bytes | str:

@@ -5,6 +5,7 @@ import itertools
 import os
 import sys
 import time
+from collections import Counter
 from functools import partial
 
 import pytest
@@ -104,7 +105,7 @@ class TestOnRay:
         assert list(ray_pool.each(flaky, [str(tmp_path / "b")])) == [2]
 
     def test_hardware_that_is_not_there_is_an_error_at_once(self, ray_pool):
-        with pytest.raises(UsageError, match="GPU asked for"):
+        with pytest.raises(UsageError, match="64 GPU a task asked for, no node has more than 0"):
             list(ray_pool.each(square, [1], gpus=64))
         with pytest.raises(UsageError, match="GiB a task"):
             list(ray_pool.each(square, [1], memory=1 << 50))
@@ -178,77 +179,6 @@ def test_a_node_killed_mid_run_loses_nothing():
         cluster.shutdown()
 
 
-class FakeRay:
-    """What OnRay asks of Ray, in this process: a cluster of 24 CPUs and 8 GB, and the most tasks that were in flight.
-
-    A task that returns an exception class of `exceptions` ends with that fault.
-    """
-
-    def __init__(self):
-        import types
-
-        base = type("RayError", (Exception,), {})
-        names = "WorkerCrashedError NodeDiedError ObjectLostError OutOfMemoryError RaySystemError RuntimeEnvSetupError OwnerDiedError RayTaskError LocalRayletDiedError"
-        self.exceptions = types.SimpleNamespace(RayError=base, **{n: type(n, (base,), {}) for n in names.split()})
-        self.flying, self.most, self.reserved, self.gpus = [], 0, [], iter([0, 0, 2])
-
-    def is_initialized(self):
-        return False
-
-    def init(self, **options):
-        self.options = options
-
-    def cluster_resources(self):
-        return {"CPU": 24.0, "memory": 8e9, "GPU": next(self.gpus, 2)}
-
-    def put(self, value):
-        return value
-
-    def nodes(self):
-        return [{"Alive": True, "Resources": {"memory": 4e9}}, {"Alive": False, "Resources": {"memory": 9e9}}]
-
-    def get_runtime_context(self):
-        return self
-
-    def remote(self, **resources):
-        def given(fn):
-            remote = type("Remote", (), {"remote": staticmethod(self._submit)})
-            remote.options = staticmethod(lambda memory: self.reserved.append(memory) or remote)
-            return remote
-
-        return given
-
-    def _submit(self, fn, task):
-        ref = object()
-        self.flying.append((ref, fn(task)))
-        self.most = max(self.most, len(self.flying))
-        return ref
-
-    def wait(self, refs, num_returns=1, timeout=None):
-        return refs[:1], refs[1:]
-
-    def get(self, ref):
-        (done,) = [pair for pair in self.flying if pair[0] is ref]
-        self.flying.remove(done)
-        if isinstance(done[1], type):
-            raise done[1]("lost")
-        return done[1]
-
-
-@pytest.fixture
-def fake_ray(monkeypatch):
-    fake = FakeRay()
-    monkeypatch.setitem(sys.modules, "ray", fake)
-    monkeypatch.setitem(sys.modules, "ray.exceptions", fake.exceptions)
-    monkeypatch.setattr("pipeline.engine.pool.BACKOFF", 0.0)
-    monkeypatch.setattr("pipeline.engine.nodes.check", lambda ray, root, needs: None)
-    monkeypatch.setattr("pipeline.engine.pool._hush", lambda: None)
-    monkeypatch.setattr("pipeline.engine.on_worker.show_lines", lambda: None)
-    monkeypatch.setattr("pipeline.engine.on_worker.taken_position", lambda task: on_worker.Last())
-    monkeypatch.setattr(os, "cpu_count", lambda: 3)
-    return fake
-
-
 def test_without_a_word_workers_are_the_clusters_cpus_not_the_drivers(fake_ray):
     assert OnRay(address="auto").workers == OnRay(address="ray://head:10001").window == 24
     assert OnRay(5, address="auto").workers == 5 and OnRay().workers == 3 and fake_ray.options["num_cpus"] == 3
@@ -317,10 +247,27 @@ def test_a_task_that_waits_for_its_next_try_holds_no_other_up(fake_ray, monkeypa
     assert clock[0] == 8.0
 
 
+@pytest.mark.parametrize(
+    "nodes, asked, words",
+    [
+        ([{"CPU": 4, "memory": 12e9}] * 2, {"memory": 20 << 30}, "20.0 GiB a task asked for, no node has more than 11.2 GiB"),
+        ([{"CPU": 4, "memory": 8e9, "GPU": 1}, {"CPU": 4, "memory": 64e9}], {"memory": 20 << 30, "gpus": 1}, "no node has a CPU, 1 GPU and 20.0 GiB"),
+        ([{"CPU": 4, "GPU": 2}] * 4, {"gpus": 4}, "4 GPU a task asked for, no node has more than 2"),
+        ([{"GPU": 1}], {}, "no node of the cluster has a CPU"),
+        ([], {}, "no node of the cluster has a CPU"),
+    ],
+)  # fmt: skip
+def test_what_no_single_node_has_is_an_error_at_once(fake_ray, nodes, asked, words):
+    fake_ray.there = nodes
+    with pytest.raises(UsageError, match=words) as fault:
+        list(OnRay(address="auto").each(square, [1], **asked))
+    assert "run.wait" in fault.value.hint
+
+
 def test_hardware_that_an_autoscaler_brings_is_waited_for(fake_ray, monkeypatch):
     monkeypatch.setattr("pipeline.engine.pool.CHECK_EVERY", 0.0)
     monkeypatch.setattr("pipeline.engine.pool.OnRay._check_workers", lambda self: None)
-    with pytest.raises(UsageError, match="1 GPU asked for, the cluster has 0") as fault:
+    with pytest.raises(UsageError, match="1 GPU a task asked for, no node has more than 0") as fault:
         list(OnRay(address="auto").each(square, [1], gpus=1))
     assert "run.wait" in fault.value.hint
     fake_ray.gpus, answers = iter([0, 0, 1]), iter([[], [], []])
@@ -329,7 +276,7 @@ def test_hardware_that_an_autoscaler_brings_is_waited_for(fake_ray, monkeypatch)
     fake_ray.asked = lambda: answers.__length_hint__() > 0
     assert list(OnRay(address="auto", wait=600).each(square, [7], gpus=1)) == [49]
     fake_ray.gpus, fake_ray.wait = itertools.repeat(0), lambda refs, **_: ([], refs)
-    with pytest.raises(UsageError, match="the cluster has 0, after 0.01 seconds of waiting"):
+    with pytest.raises(UsageError, match="no node has more than 0, after 0.01 seconds of waiting"):
         list(OnRay(address="auto", wait=0.01).each(square, [7], gpus=1))
 
 
@@ -408,3 +355,34 @@ def test_a_record_that_takes_long_is_named_and_nothing_is_cut_short(monkeypatch)
     )
     said.clear()
     assert list(Inline().each(linger, [0.0] * 3)) == [0.0] * 3 and not said
+
+
+def test_rows_bytes_and_drops_of_receipts_are_counted_by_stage(monkeypatch):
+    """Rows that are held out for measuring are not dropped; what is no receipt, and what failed, counts nothing."""
+    import types
+
+    from pipeline.storage.ledger import Receipt
+
+    total = Counter()
+
+    class Counted:
+        def __init__(self, name, description, tag_keys):
+            self.name, self.tag_keys = name, tag_keys
+
+        def inc(self, value, tags):
+            assert value > 0 and tuple(tags) == self.tag_keys
+            total[(self.name, *tags.values())] += value
+
+    monkeypatch.setitem(sys.modules, "ray.util.metrics", types.SimpleNamespace(Counter=Counted))
+    on_worker._counters.cache_clear()
+    quality = Receipt("quality", 0, "k", "c", "l", rows=10, bytes=900, reasons={"word_count.low": 3})
+    train = Receipt("train", -1, "k", "c", "l", reasons={"train.held_out": 2, "chat.tools": 1})
+    for made in ([quality, quality], train, Failure("task", "why"), 7, []):
+        on_worker.count(made)
+    on_worker._counters.cache_clear()
+    assert total == {
+        ("maetdol_rows", "quality"): 20,
+        ("maetdol_bytes", "quality"): 1800,
+        ("maetdol_dropped", "quality", "word_count.low"): 6,
+        ("maetdol_dropped", "train", "chat.tools"): 1,
+    }
