@@ -415,7 +415,8 @@ def tried(call: Any, where: str) -> Any:
         except FileNotFoundError as fault:
             if _code(fault) == "NoSuchBucket":
                 raise SourceError(f"no bucket at {where}", REFUSED["NoSuchBucket"]) from None
-            raise
+            if _code(fault) != "NoSuchUpload" or attempt + 1 == STORAGE_TRIES:
+                raise  # else an upload in parts was ended before, and the answer to that was lost: put again
         except FileExistsError:
             raise
         except storage_faults() as fault:
@@ -481,18 +482,9 @@ class Uploaded:
         with self.handle as handle:
             if kind is None:
                 handle.flush()
-                self.remote._try(self._put)
+                self.remote._try(lambda: self.remote.fsspec.put_file(handle.name, self.remote._key(self.name)))
             elif isinstance(fault, OSError):
                 raise disk_error(fault, handle.name) from None
-
-    def _put(self) -> None:
-        try:
-            self.remote.fsspec.put_file(self.handle.name, self.remote._key(self.name))
-        except FileNotFoundError as fault:
-            if _code(fault) == "NoSuchBucket":
-                raise
-            # An upload in parts that the storage no longer knows: the answer to its end was lost, and its end was asked for again.
-            raise ConnectionError(_line(fault)) from fault
 
 
 def walk(folder: Path) -> Iterator[Path]:
