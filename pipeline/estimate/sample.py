@@ -1,8 +1,8 @@
 """What a recipe would take on all of its input: measured on a sample of it, step by step.
 
-Two runs in a folder of their own: of a file or two, so that kernels and models are loaded, then of the sample. What a step took of the
-second (CPU seconds of its receipts, bytes written, the process's highest memory) is carried over to its whole input in proportion to
-the bytes it reads; what it writes is what the next step reads. Steps that run a model or call a teacher, and all that need those, are
+Three runs in a folder of their own: of a file or two, so that kernels and models are loaded, then of half the sample and of all of it.
+What a step wrote, and the process's highest memory, are those of the last; CPU seconds are carried over along the line through the
+last two, of which the part that does not grow is no less than nothing. What a step writes is what the next one reads. Steps that run a model or call a teacher, and all that need those, are
 named and left out. Two things are not in proportion: more of a larger corpus are duplicates, and what is sorted or joined over the
 whole of it grows a little faster than it.
 """
@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.engine import progress
 from pipeline.engine import run as runs
@@ -119,11 +119,11 @@ def estimate(recipe: Recipe, most: int, workers: int, scratch: str | None = None
     _check_stores(recipe, steps, most)
     with tempfile.TemporaryDirectory(prefix="maetdol-plan-", dir=scratch) as folder:
         first = measured(recipe, steps, f"{folder}/first", WARM)
+        half = measured(recipe, steps, f"{folder}/half", most // 2)
         found = measured(recipe, steps, f"{folder}/sample", most)
-        whole = dict(_carried_over(recipe, steps, sampled, found, workers))
-    start = sum(
-        max(0.0, first[step.name].cpu - _in_proportion(found[step.name], first[step.name].read)) for step in steps
-    )
+    lines = {step.name: CostLine.through(half[step.name], found[step.name]) for step in steps}
+    whole = dict(_carried_over(recipe, steps, sampled, found, lines, workers))
+    start = sum(max(0.0, first[step.name].cpu - lines[step.name].at(first[step.name].read)) for step in steps)
     estimates = [
         whole.get(step.name) or StepCost(step.name, step.stage_name, reasons[step.name]) for step in recipe.steps
     ]
@@ -216,12 +216,31 @@ def _size(folder: Path) -> int:
     return sum(os.lstat(Path(base, name)).st_size for base, _, names in os.walk(folder) for name in names)
 
 
-def _in_proportion(measure: StepMeasure, read: int) -> float:
-    return measure.cpu * read / measure.read if measure.read else measure.cpu
+class CostLine(NamedTuple):
+    """CPU seconds of a step by the bytes it reads: `fixed` of any input, and `each` byte."""
+
+    fixed: float
+    each: float
+
+    @classmethod
+    def through(cls, less: StepMeasure, more: StepMeasure) -> CostLine:
+        """In proportion to `more` where the two say that nothing is fixed, or not what is."""
+        each = more.cpu / more.read if more.read else 0.0
+        if more.read > less.read:
+            each = min(each, max(0.0, (more.cpu - less.cpu) / (more.read - less.read)))
+        return cls(more.cpu - each * more.read, each)
+
+    def at(self, read: float) -> float:
+        return self.fixed + self.each * read
 
 
 def _carried_over(
-    recipe: Recipe, steps: list[Step], sampled: dict[str, InputSample], found: dict[str, StepMeasure], workers: int
+    recipe: Recipe,
+    steps: list[Step],
+    sampled: dict[str, InputSample],
+    found: dict[str, StepMeasure],
+    lines: dict[str, CostLine],
+    workers: int,
 ) -> Iterator[tuple[str, StepCost]]:
     """Every step's estimate, by name: what an earlier one would write is what a later one would read."""
     written: dict[str, float] = {}
@@ -239,7 +258,7 @@ def _carried_over(
         written[step.name] = measure.written * factor
         limit = step.stage.most_read()
         worked = read if limit is None else min(read, max(limit, measure.read))
-        cpu = _in_proportion(measure, int(worked))
+        cpu = lines[step.name].at(worked)
         alone = (step.shape or "").startswith("artefact:")
         grown = 1.0 if alone else factor
         yield (

@@ -2,7 +2,7 @@
 
     python tests/bench/estimate/check.py FOLDER...        # each of files that `ingest` reads; three sizes of each are run
 
-A quarter, a half and all of a folder's files (by a hash of their names) are planned from a sample of a twelfth of their bytes, and then
+A quarter, a half and all of a folder's files (by a hash of their names) are planned from a sample of a twelfth of their bytes, 4 MB at least, and then
 run whole in this process, by the same measuring: warm, receipt by receipt.
 """
 
@@ -39,10 +39,12 @@ def compared(folder: Path, share: float) -> tuple[str, float, float, float, floa
     size = sum(os.path.getsize(path) for path in paths)
     with tempfile.TemporaryDirectory() as root:
         recipe = recipe_of(folder, paths, root)
-        found = sample.estimate(recipe, size // 12, 1)
+        found = sample.estimate(recipe, max(4_000_000, size // 12), 1)
         steps = list(recipe.steps)
         whole = sample.measured(recipe, steps, f"{root}/whole", size + 1)
     estimated = sum(step.cpu for step in found.steps)
+    for step in found.steps:
+        print(f"{folder.name} {step.step}: {step.cpu:.1f} {whole[step.step].cpu:.1f}", file=sys.stderr)
     measured = sum(step.cpu for step in whole.values())
     disk = sum(step.disk for step in whole.values())
     rows = whole["pack"].rows
