@@ -109,7 +109,10 @@ def test_what_a_rule_drops(site_root, quality):
 @answers("Is its limit too strict?")
 def test_what_stands_just_beyond_a_limit(site_root, quality):
     here = Visitor(site_root).click("word_count.low")
-    near = [float(n) for n in re.findall(r"word_count\.words \d+ < \d+ word_count\.\S+, ([\d.]+) % from the limit", here.text)]
+    near = [
+        float(n)
+        for n in re.findall(r"word_count\.words \d+ < \d+ word_count\.\S+, ([\d.]+) % from the limit", here.text)
+    ]
     assert len(near) > 3 and near == sorted(near)
     assert here.page.xpath("//select[@name='order']/option[@selected]/@value") == ["nearest"]
 
@@ -151,7 +154,12 @@ def test_what_is_in_a_group_of_duplicates(site_root):
 
 @answers("What does a model learn from this conversation?")
 def test_what_a_model_learns_from_a_conversation(quickstart):
-    here = Visitor(quickstart).click("rows", "//li[.//b[text()='sft']]").click("sft", "//main//article").send(model="tokenizer")
+    here = (
+        Visitor(quickstart)
+        .click("rows", "//li[.//b[text()='sft']]")
+        .click("sft", "//main//article")
+        .send(model="tokenizer")
+    )
     trained = here.page.xpath("//span[starts-with(@class, 'trained')]")
     row = query.by_ids(Store(quickstart / "sft"), [re.findall(r"/row/([0-9a-f]{32})", here.path)[0]])
     (answer,) = [m["content"] for r in row.values() for m in r["messages"] if m["role"] == "assistant"]
