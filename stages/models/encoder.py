@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -32,6 +32,16 @@ LINES = 64
 """New words tokenised together: BPE slows down with the length of a text."""
 PART = 1 << 18
 """Code points after which a long text may be cut at the next line break."""
+
+
+class ByteWidths(NamedTuple):
+    """What the bytes of a token are: int32 per id."""
+
+    bytes: np.ndarray
+    characters: np.ndarray
+    """Characters whose first byte is in it."""
+    inside: np.ndarray
+    """1 where its first byte is a later one of a character, which counts as the token's beginning; else 0."""
 
 
 class Encoder:
@@ -66,6 +76,11 @@ class Encoder:
             for done in self._hub.encode_batch_fast(list(texts), add_special_tokens=False)
         ]
 
+    @property
+    def left(self) -> bool:
+        """Was gigatoken found different from the tokenizer, after it may have encoded columns?"""
+        return self._fast is not None and self._fast.left
+
     def encode_column(self, text: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
         """(ids int32 end to end, bounds int64): text i is `ids[bounds[i]:bounds[i + 1]]`. A null reads as empty."""
         if self._units is None:
@@ -99,16 +114,20 @@ class Encoder:
 
         A character spelled in bytes begins with its first byte: the tokens of its other bytes begin after it.
         """
+        found = self.begins(ids, len(text.encode()))
+        if found is None:
+            found = [start for start, _ in self._hub.encode(text, add_special_tokens=False).offsets]
+        return np.asarray([*found, len(text)], dtype=np.int64)
+
+    def begins(self, ids: np.ndarray, size: int) -> np.ndarray | None:
+        """int64 per token: the code point at which it begins in its text of `size` bytes; None where the ids alone do not say it."""
         if self._pieces is not None:
-            return np.concatenate([[0], np.cumsum(self._width[ids])]).astype(np.int64)
-        if self._whole_offsets:
-            raw = np.frombuffer(text.encode(), np.uint8)
-            ends = np.cumsum(self._byte_width[ids])
-            if len(ids) and ends[-1] == len(raw):
-                begun = np.cumsum(raw & 0xC0 != 0x80) - 1
-                return np.concatenate([[0], begun[ends[:-1]], [len(text)]]).astype(np.int64)
-        starts = [start for start, _ in self._hub.encode(text, add_special_tokens=False).offsets]
-        return np.asarray([*starts, len(text)], dtype=np.int64)
+            ends = np.cumsum(self._width[ids], dtype=np.int64)
+            return np.concatenate([[0], ends[:-1]])[: len(ids)]
+        if not self._whole_offsets or int(self._byte_widths.bytes[ids].sum(dtype=np.int64)) != size:
+            return None
+        begun = self._byte_widths.characters[ids]
+        return np.cumsum(begun, dtype=np.int64) - begun - self._byte_widths.inside[ids]
 
     def piece(self, number: int) -> str:
         """The vocabulary's own spelling of an id."""
@@ -153,8 +172,11 @@ class Encoder:
         return self.byte_level and not cut_blanks
 
     @cached_property
-    def _byte_width(self) -> np.ndarray:
-        return np.asarray([len(self.token_bytes(number)) for number in range(self.size)], dtype=np.int64)
+    def _byte_widths(self) -> ByteWidths:
+        tokens = [self.token_bytes(number) for number in range(self.size)]
+        inside = [[byte & 0xC0 == 0x80 for byte in token] for token in tokens]
+        counts = [map(len, tokens), (len(one) - sum(one) for one in inside), (one[:1] == [True] for one in inside)]
+        return ByteWidths(*(np.fromiter(column, np.int32, self.size) for column in counts))
 
     def token_bytes(self, number: int) -> bytes:
         """What an id of a byte-level tokenizer writes."""
@@ -192,6 +214,15 @@ class Encoder:
         self._hub.no_truncation()
         self._hub.no_padding()
         self._fast = faster(self._hub, self.encode)
+
+
+@lru_cache(maxsize=1)
+def opened(folder: Path, content_hash: str) -> Encoder:
+    """The encoder of a folder, opened once in a process: with what it costs to open and prove, and the words it has met.
+
+    `content_hash` is that of the folder's files: another tokenizer at the same place is another encoder.
+    """
+    return Encoder(folder)
 
 
 class Units:

@@ -68,11 +68,11 @@ class PackTask(NamedTuple):
 
 def pack_shard(task: PackTask) -> Receipt:
     """Encode a shard, lay its documents out, write rows, ledger and receipt."""
-    from stages.models.encoder import Encoder
+    from stages.models.encoder import opened
     from stages.pack.rows import Packed, encoded, marks
 
-    stage = task.stage
-    encoder = Encoder(task.tokenizer.artefact())  # type: ignore[union-attr]
+    stage, tokenizer = task.stage, task.tokenizer
+    encoder = opened(tokenizer.artefact(), tokenizer.content_hash)  # type: ignore[union-attr]
     docs = encoded(task.source, task.shard, encoder, stage)
     packed = Packed(docs, stage)
     with task.sink.writer(task.number, stage="pack", key=task.key) as writer:

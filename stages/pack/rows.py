@@ -47,7 +47,13 @@ class TokenDocuments(NamedTuple):
 
 
 def encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> TokenDocuments:
-    """Encode every document of a shard once, batch by batch."""
+    """Encode every document of a shard, batch by batch; once more where gigatoken was found different on the way."""
+    left = encoder.left
+    docs = _encoded(source, shard, encoder, stage)
+    return docs if encoder.left == left else _encoded(source, shard, encoder, stage)
+
+
+def _encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> TokenDocuments:
     bos = [encoder.bos] if stage.bos and encoder.bos is not None else []
     ids: list[pa.Array] = []
     parts: list[np.ndarray] = []
@@ -105,18 +111,26 @@ def framed(
 
 
 def marks(source: Store, shard: int, encoder: Encoder, docs: TokenDocuments, wanted: set[int]) -> dict[int, np.ndarray]:
-    """For the documents `wanted`: the code point at which each of their tokens begins, and at last the text's length."""
+    """For the documents `wanted`: the code point at which each of their tokens begins, and at last the text's length. Texts are read
+    again only where their tokens do not say it."""
     found: dict[int, np.ndarray] = {}
-    first = 0
-    for batch in source.batches(shard):
+    for doc in wanted:
+        begins = encoder.begins(docs.part(doc)[docs.bos : -1], int(docs.bytes[doc]))
+        if begins is not None:
+            found[doc] = _with_frame(begins, docs.bos, int(docs.chars[doc]))
+    rest, first = wanted - set(found), 0
+    for batch in source.batches(shard) if rest else ():
         texts = batch.column("text")
-        for doc in sorted(wanted & set(range(first, first + len(batch)))):
+        for doc in sorted(rest & set(range(first, first + len(batch)))):
             text, ids = texts[doc - first].as_py(), docs.part(doc)
-            found[doc] = np.concatenate([[0] * docs.bos, encoder.marks(text, ids[docs.bos : -1]), [len(text)]]).astype(
-                np.int64
-            )
+            found[doc] = _with_frame(encoder.marks(text, ids[docs.bos : -1])[:-1], docs.bos, len(text))
         first += len(batch)
     return found
+
+
+def _with_frame(begins: np.ndarray, bos: int, length: int) -> np.ndarray:
+    """Where a document's tokens begin, those around its text too, and its end."""
+    return np.concatenate([np.zeros(bos, np.int64), begins, [length, length]])
 
 
 class Packed:
