@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.unicode import folded
@@ -244,6 +245,33 @@ def child_id(parents: str | Sequence[str], stage: str, rule: str, ordinal: int) 
     """Identity of an output made of `parents` (ids), so that the same work gives the same id anywhere."""
     parents = [parents] if isinstance(parents, str) else list(parents)
     return _hash("child", stage, rule, str(ordinal), *parents)
+
+
+def child_ids(parents: pa.LargeStringArray, ends: np.ndarray, stage: str, rule: str, ordinals: list[int]) -> list[str]:
+    """`child_id` of many outputs: output i is made of the parents from ends[i - 1] up to ends[i] (int64), with its own ordinal.
+
+    >>> child_ids(pa.array(["a", "b", "c"], pa.large_string()), np.array([2, 3]), "mix", "once", [0, 7]) == [
+    ...     child_id(["a", "b"], "mix", "once", 0), child_id("c", "mix", "once", 7)]
+    True
+    """
+    if not len(parents):
+        return []
+    offsets = np.frombuffer(parents.buffers()[1], np.int64)[parents.offset : parents.offset + len(parents) + 1]
+    data = np.frombuffer(parents.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
+    starts = offsets - offsets[0] + 8 * np.arange(len(offsets))
+    whole = np.empty(int(starts[-1]), np.uint8)
+    is_length = np.zeros(len(whole), bool)
+    at = starts[:-1, None] + np.arange(8)
+    whole[at] = np.diff(offsets).astype("<i8").view(np.uint8).reshape(-1, 8)
+    is_length[at] = True
+    whole[~is_length] = data
+    before = b"".join(_packed(part.encode()) for part in ("child", stage, rule))
+    cuts, view, made = starts[np.concatenate([[0], ends])].tolist(), memoryview(whole), []
+    for a, b, ordinal in zip(cuts, cuts[1:], ordinals):
+        hasher = hashlib.blake2b(before + _packed(str(ordinal).encode()), digest_size=16)
+        hasher.update(view[a:b])
+        made.append(hasher.hexdigest())
+    return made
 
 
 class Edit(NamedTuple):

@@ -64,13 +64,14 @@ class Ledger:
         reason: Sequence[str | None] | None = None,
         reasons: Sequence[list[str] | None] | None = None,
         duplicate_of: Sequence[str | None] | None = None,
-        span: Sequence[tuple[int, int] | None] | None = None,
+        span: Sequence[tuple[int, int] | None] | tuple[pa.Array, pa.Array] | None = None,
         edits: Sequence[list[Edit] | None] | None = None,
         note: Sequence[str | None] | None = None,
         metrics: Mapping[str, np.ndarray | Sequence[float]] | None = None,
     ) -> pa.Table:
         """One ledger table of `len(ids)` rows.
 
+        `span`: a pair of code points per row, or all starts and all ends (int64).
         `out=None` means: the id itself where `reason` is null, null elsewhere. `reasons=None` follows from `reason`.
         `metrics` maps `<filter>.<measure>` to a float per row; what is no finite number (nothing to measure) is null. WorkError on unequal lengths or a malformed reason.
         """
@@ -89,16 +90,15 @@ class Ledger:
                 dropped_rows = reason_array.is_valid().to_numpy(zero_copy_only=False)
                 own = own.take(pa.array(np.arange(n), mask=dropped_rows))  # no bytes of theirs behind the nulls
             out = own
+        starts, ends = span if isinstance(span, tuple) else _spans(span, n)
         columns: dict[str, Any] = {
             "id": id_array,
             "out": out if isinstance(out, (pa.Array, pa.ChunkedArray)) else pa.array(out, STR),
             "reason": reason_array,
             "reasons": pa.array(reasons, pa.list_(STR)) if reasons is not None else _alone(reason_array),
             "duplicate_of": pa.array(duplicate_of, STR) if duplicate_of is not None else pa.nulls(n, STR),
-            "span_start": pa.array([s[0] if s else None for s in span], pa.int64())
-            if span
-            else pa.nulls(n, pa.int64()),
-            "span_end": pa.array([s[1] if s else None for s in span], pa.int64()) if span else pa.nulls(n, pa.int64()),
+            "span_start": starts,
+            "span_end": ends,
             "edits": _edits(edits, n),
             "note": pa.array(note, STR) if note is not None else pa.nulls(n, STR),
         }
@@ -131,6 +131,13 @@ def fit(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """`table` with the columns of `schema`, null where it lacks one."""
     columns = [table.column(f.name) if f.name in table.column_names else pa.nulls(len(table), f.type) for f in schema]
     return pa.table(columns, schema=schema)
+
+
+def _spans(span: Sequence[tuple[int, int] | None] | None, n: int) -> tuple[pa.Array, pa.Array]:
+    """All starts and all ends."""
+    if not span:
+        return pa.nulls(n, pa.int64()), pa.nulls(n, pa.int64())
+    return tuple(pa.array([one[side] if one else None for one in span], pa.int64()) for side in (0, 1))  # type: ignore[return-value]
 
 
 def _alone(reason: pa.Array) -> pa.Array:

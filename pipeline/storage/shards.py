@@ -306,7 +306,10 @@ def row_sizes(batch: pa.RecordBatch) -> np.ndarray:
 def _sizes(array: pa.Array) -> np.ndarray:
     kind = array.type
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        ends = np.cumsum(_filled(pc.list_value_length(array)))
+        lengths = _filled(pc.list_value_length(array))
+        if pa.types.is_primitive(kind.value_type):
+            return lengths * max(1, kind.value_type.bit_width // 8) + 8
+        ends = np.cumsum(lengths)
         inner = np.concatenate(([0], np.cumsum(_sizes(array.flatten()))))
         return np.diff(inner[np.concatenate(([0], ends))]) + 8
     if pa.types.is_fixed_size_list(kind):  # a vector column; its values are numbers

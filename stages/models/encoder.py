@@ -114,20 +114,19 @@ class Encoder:
 
         A character spelled in bytes begins with its first byte: the tokens of its other bytes begin after it.
         """
-        found = self.begins(ids, len(text.encode()))
+        found = self.begins(ids, len(text.encode()), np.arange(len(ids)))
         if found is None:
             found = [start for start, _ in self._hub.encode(text, add_special_tokens=False).offsets]
         return np.asarray([*found, len(text)], dtype=np.int64)
 
-    def begins(self, ids: np.ndarray, size: int) -> np.ndarray | None:
-        """int64 per token: the code point at which it begins in its text of `size` bytes; None where the ids alone do not say it."""
+    def begins(self, ids: np.ndarray, size: int, at: np.ndarray) -> np.ndarray | None:
+        """int64: the code points at which the tokens `at` (ascending, int64) of a text of `size` bytes begin; None where the ids alone
+        do not say it."""
         if self._pieces is not None:
-            ends = np.cumsum(self._width[ids], dtype=np.int64)
-            return np.concatenate([[0], ends[:-1]])[: len(ids)]
+            return _sums_before(self._width[ids], at)
         if not self._whole_offsets or int(self._byte_widths.bytes[ids].sum(dtype=np.int64)) != size:
             return None
-        begun = self._byte_widths.characters[ids]
-        return np.cumsum(begun, dtype=np.int64) - begun - self._byte_widths.inside[ids]
+        return _sums_before(self._byte_widths.characters[ids], at) - self._byte_widths.inside[ids[at]]
 
     def piece(self, number: int) -> str:
         """The vocabulary's own spelling of an id."""
@@ -294,6 +293,15 @@ def _grown(array: np.ndarray, size: int) -> np.ndarray:
 
 def _bounds(sizes: Any) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))]).astype(np.int64)
+
+
+def _sums_before(counts: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """int64: the sum of `counts` before each of `at` (ascending).
+
+    >>> _sums_before(np.array([3, 1, 2]), np.array([0, 0, 2])).tolist()
+    [0, 0, 4]
+    """
+    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])[at]
 
 
 def _crosses(piece: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.schema import TOKENS, child_id
+from pipeline.schema import TOKENS, child_ids
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.packed_rows import TRAINING_ROWS
 from pipeline.storage.store import BATCH_ROWS, Store
@@ -20,12 +20,14 @@ from stages.pack import layout
 
 SCHEMA = TOKENS.append(pa.field("heldout", pa.bool_()))
 _DOC = TOKENS.field("docs").type.value_type
+TOGETHER = 2 << 20
+"""Bytes of text encoded at once, where batches are smaller."""
 
 
 class TokenDocuments(NamedTuple):
     """The documents of a shard as tokens end to end. Lists and arrays run over the documents unless said otherwise."""
 
-    ids: pa.ChunkedArray
+    ids: pa.LargeStringArray
     tokens: np.ndarray
     """int32, begin and end tokens included; dropped documents have none."""
     begins: np.ndarray
@@ -61,7 +63,7 @@ def _encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> TokenDo
     langs: list[str] = []
     keys: list[str] = []
     counts, chars, sizes = ([np.zeros(0, np.int64)] for _ in range(3))
-    for batch in source.batches(shard):
+    for batch in _together(source.batches(shard)):
         ids.append(batch.column("id").cast(pa.large_string()))
         keys += document_keys(batch)
         langs += [lang or "und" for lang in batch.column("lang").to_pylist()]
@@ -74,9 +76,8 @@ def _encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> TokenDo
         counts.append(lengths)
         chars.append(pc.utf8_length(text).to_numpy(zero_copy_only=False))
         sizes.append(pc.binary_length(text).to_numpy(zero_copy_only=False))
-    known = pa.chunked_array(ids, pa.large_string())
     return TokenDocuments(
-        known,
+        pa.concat_arrays([*ids, pa.array([], pa.large_string())]),
         np.concatenate([*parts, np.zeros(0, np.int32)]),
         np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
         reason,
@@ -86,6 +87,21 @@ def _encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> TokenDo
         langs,
         len(bos),
     )
+
+
+def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The columns of a shard that are packed, small batches together: a batch costs the same, however short its texts."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        batch = batch.select([name for name in ("id", "content_id", "lang", "text") if name in batch.schema.names])
+        held.append(batch)
+        size += batch.column("text").nbytes
+        if size >= TOGETHER:
+            yield pa.concat_batches(held) if len(held) > 1 else batch
+            held, size = [], 0
+    if held:
+        yield pa.concat_batches(held)
 
 
 def framed(
@@ -106,31 +122,32 @@ def framed(
         out[begins + i], text[begins + i] = token, False
     for i, token in enumerate(reversed(after), 1):
         out[ends[kept] - i], text[ends[kept] - i] = token, False
-    out[text] = tokens[np.repeat(kept, sizes)]
+    out[text] = tokens if kept.all() else tokens[np.repeat(kept, sizes)]
     return out, lengths
 
 
-def marks(source: Store, shard: int, encoder: Encoder, docs: TokenDocuments, wanted: set[int]) -> dict[int, np.ndarray]:
-    """For the documents `wanted`: the code point at which each of their tokens begins, and at last the text's length. Texts are read
-    again only where their tokens do not say it."""
+def marks(
+    source: Store, shard: int, encoder: Encoder, docs: TokenDocuments, wanted: dict[int, np.ndarray]
+) -> dict[int, np.ndarray]:
+    """By document: the code points at which its tokens `wanted` (ascending, int64) begin; those around the text begin where it does
+    or ends. Texts are read again only where the tokens do not say it."""
     found: dict[int, np.ndarray] = {}
-    for doc in wanted:
-        begins = encoder.begins(docs.part(doc)[docs.bos : -1], int(docs.bytes[doc]))
+    for doc, at in wanted.items():
+        text = docs.part(doc)[docs.bos : -1]
+        inside = (at >= docs.bos) & (at < docs.bos + len(text))
+        begins = encoder.begins(text, int(docs.bytes[doc]), at[inside] - docs.bos)
         if begins is not None:
-            found[doc] = _with_frame(begins, docs.bos, int(docs.chars[doc]))
-    rest, first = wanted - set(found), 0
+            found[doc] = np.where(at < docs.bos, 0, docs.chars[doc])
+            found[doc][inside] = begins
+    rest, first = {doc for doc in wanted if doc not in found}, 0
     for batch in source.batches(shard) if rest else ():
         texts = batch.column("text")
         for doc in sorted(rest & set(range(first, first + len(batch)))):
-            text, ids = texts[doc - first].as_py(), docs.part(doc)
-            found[doc] = _with_frame(encoder.marks(text, ids[docs.bos : -1])[:-1], docs.bos, len(text))
+            text = texts[doc - first].as_py()
+            begins = encoder.marks(text, docs.part(doc)[docs.bos : -1])
+            found[doc] = np.concatenate([[0] * docs.bos, begins, [len(text)]]).astype(np.int64)[wanted[doc]]
         first += len(batch)
     return found
-
-
-def _with_frame(begins: np.ndarray, bos: int, length: int) -> np.ndarray:
-    """Where a document's tokens begin, those around its text too, and its end."""
-    return np.concatenate([np.zeros(bos, np.int64), begins, [length, length]])
 
 
 class Packed:
@@ -138,9 +155,8 @@ class Packed:
 
     def __init__(self, docs: TokenDocuments, stage: Any):
         self.docs, self.stage = docs, stage
-        self.names: list[str] = docs.ids.to_pylist()
         self.streams = [(held, self._lay(np.flatnonzero(docs.heldout == held))) for held in (False, True)]
-        self.row_ids = [row_ids(lay, self.names, stage.method) for _, lay in self.streams]
+        self.row_ids = [row_ids(lay, docs.ids, stage.method) for _, lay in self.streams]
 
     def _lay(self, members: np.ndarray) -> layout.Layout:
         """The layout of some documents, with `doc` counted over all of the shard's."""
@@ -165,7 +181,7 @@ class Packed:
         pieces = np.bincount(lay.row - first, minlength=rows)
         docs = pa.StructArray.from_arrays(
             [
-                pa.array([self.names[doc] for doc in lay.doc.tolist()], pa.large_string()),
+                self.docs.ids.take(pa.array(lay.doc)),
                 pa.array(lay.start.astype(np.int32)),
                 pa.array((lay.start + lay.length).astype(np.int32)),
                 pa.array(lay.offset),
@@ -180,40 +196,38 @@ class Packed:
         ]
         return pa.Table.from_arrays(columns, schema=SCHEMA)
 
-    def cut(self) -> set[int]:
-        """Documents that stand in more than one row."""
-        return set(
-            np.flatnonzero(np.bincount(np.concatenate([lay.doc for _, lay in self.streams]), minlength=1) > 1).tolist()
-        )
+    def cut(self) -> dict[int, np.ndarray]:
+        """Documents that stand in more than one row: the tokens (ascending) with which their pieces begin."""
+        doc, offset = (np.concatenate([getattr(lay, name) for _, lay in self.streams]) for name in ("doc", "offset"))
+        cut = np.flatnonzero(np.bincount(doc, minlength=1)[doc] > 1) if len(doc) else doc
+        cut = cut[np.lexsort((offset[cut], doc[cut]))]
+        docs, first = np.unique(doc[cut], return_index=True)
+        return dict(zip(docs.tolist(), np.split(offset[cut], first[1:])))
 
     def ledger(self, marks: dict[int, np.ndarray]) -> pa.Table:
         """A row per (document, row) with the code points of the text that stand there; dropped documents have one row.
 
-        `marks` holds what `marks()` says of the documents in `cut()`.
+        `marks`: the code points at which the pieces begin that `cut()` names.
         """
         docs = self.docs
-        dropped = [n for n, why in enumerate(docs.reason) if why is not None]
-        ids = [self.names[n] for n in dropped]
-        out: list[str | None] = [None] * len(dropped)
-        reason: list[str | None] = [docs.reason[n] for n in dropped]
-        spans: list[tuple[int, int] | None] = [None] * len(dropped)
-        counts = [0] * len(dropped)
-        chars = docs.chars.tolist()
-        for (_, lay), names in zip(self.streams, self.row_ids):
-            rows, members, offsets, lengths = (part.tolist() for part in (lay.row, lay.doc, lay.offset, lay.length))
-            ids += [self.names[doc] for doc in members]
-            out += [names[row] for row in rows]
-            spans += [
-                (0, chars[doc]) if doc not in marks else (int(marks[doc][at]), int(marks[doc][at + size]))
-                for doc, at, size in zip(members, offsets, lengths)
-            ]
-            counts += lengths
+        dropped = np.flatnonzero([why is not None for why in docs.reason])
+        lay = layout.Layout(*(np.concatenate(parts) for parts in zip(*(lay for _, lay in self.streams))))
+        starts, ends = np.zeros(len(lay.doc), np.int64), docs.chars[lay.doc]
+        if marks:
+            cut = np.flatnonzero(np.isin(lay.doc, list(marks)))
+            cut = cut[np.lexsort((lay.offset[cut], lay.doc[cut]))]
+            begins = [marks[doc] for doc in sorted(marks)]
+            starts[cut] = np.concatenate(begins)
+            ends[cut] = np.concatenate([[*one[1:], docs.chars[doc]] for doc, one in zip(sorted(marks), begins)])
+        unpacked = pa.nulls(len(dropped), pa.int64())
+        names = [pa.array(names, pa.large_string()) for names in self.row_ids]
+        rows = [pa.array(lay.row) for _, lay in self.streams]
         return Ledger.rows(
-            ids,
-            out=out,
-            reason=reason + [None] * (len(ids) - len(dropped)),
-            span=spans,
-            metrics={"pack.tokens": counts},
+            docs.ids.take(pa.array(np.concatenate([dropped, lay.doc]))),
+            out=pa.concat_arrays([pa.nulls(len(dropped), pa.large_string()), *map(pa.Array.take, names, rows)]),
+            reason=[docs.reason[doc] for doc in dropped.tolist()] + [None] * len(lay.doc),
+            span=(pa.concat_arrays([unpacked, pa.array(starts)]), pa.concat_arrays([unpacked, pa.array(ends)])),
+            metrics={"pack.tokens": np.concatenate([np.zeros(len(dropped), np.int64), lay.length])},
         )
 
     def notes(self) -> dict[str, Any]:
@@ -239,14 +253,10 @@ class Packed:
         }
 
 
-def row_ids(lay: layout.Layout, names: list[str], method: str) -> list[str]:
+def row_ids(lay: layout.Layout, ids: pa.LargeStringArray, method: str) -> list[str]:
     """An id per row: of its documents in order and where in the first of them it begins."""
     begins = np.searchsorted(lay.row, np.arange(lay.rows + 1))
-    docs, offsets = lay.doc.tolist(), lay.offset.tolist()
-    return [
-        child_id([names[doc] for doc in docs[a:b]], "pack", method, offsets[a])
-        for a, b in zip(begins.tolist(), begins[1:].tolist())
-    ]
+    return child_ids(ids.take(pa.array(lay.doc)), begins[1:], "pack", method, lay.offset[begins[:-1]].tolist())
 
 
 def _offsets(sizes: np.ndarray) -> pa.Array:

@@ -125,17 +125,17 @@ def best_fit(lengths: np.ndarray, width: int) -> list[list[int]]:
     """
     from bisect import bisect_left, insort
 
-    order = np.lexsort((np.arange(len(lengths)), -np.asarray(lengths)))
+    lengths = np.asarray(lengths, np.int64)
+    order = np.argsort(-lengths, kind="stable")
     rows: list[list[int]] = []
-    room: list[tuple[int, int]] = []  # (space left, row), sorted
-    for item in order.tolist():
-        need = int(lengths[item])
-        at = bisect_left(room, (need, -1))
+    room: list[int] = []  # space left << 32 | row, sorted
+    for item, need in zip(order.tolist(), lengths[order].tolist()):
+        at = bisect_left(room, need << 32)
         if at < len(room):
-            left, row = room.pop(at)
+            left, row = divmod(room.pop(at), 1 << 32)
         else:
             left, row = width, len(rows)
             rows.append([])
         rows[row].append(item)
-        insort(room, (left - need, row))
+        insort(room, (left - need) << 32 | row)
     return rows
