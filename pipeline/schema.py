@@ -250,8 +250,8 @@ def child_id(parents: str | Sequence[str], stage: str, rule: str, ordinal: int) 
 def child_ids(parents: pa.LargeStringArray, ends: np.ndarray, stage: str, rule: str, ordinals: list[int]) -> list[str]:
     """`child_id` of many outputs: output i is made of the parents from ends[i - 1] up to ends[i] (int64), with its own ordinal.
 
-    >>> child_ids(pa.array(["a", "b", "c"], pa.large_string()), np.array([2, 3]), "mix", "once", [0, 7]) == [
-    ...     child_id(["a", "b"], "mix", "once", 0), child_id("c", "mix", "once", 7)]
+    >>> child_ids(pa.array(["a", "b", "c"], pa.large_string()), np.array([2, 3]), "a", "b", [0, 7]) == [
+    ...     child_id(["a", "b"], "a", "b", 0), child_id("c", "a", "b", 7)]
     True
     """
     if not len(parents):

@@ -358,10 +358,12 @@ class Store:
         *,
         key: str,
         stage: str = "",
+        left_out: dict[str, int] | None = None,
         notes: dict[str, Any] | None = None,
         **proof: Any,
     ) -> Receipt:
-        """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes."""
+        """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes. `left_out`:
+        inputs it was made without that stand in other ledgers of the store, by reason."""
         self.fs.delete(f"receipts/{ARTEFACT}.json")
         self.fs.delete(ARTEFACT)
         files, sizes = {}, {}
@@ -379,8 +381,8 @@ class Store:
             ledger_hash=written.hash,
             rows=0,
             bytes=sum(sizes.values()),
-            rows_in=len(ledger["id"].unique()),
-            reasons=reason_counts(ledger),
+            rows_in=len(ledger["id"].unique()) + sum((left_out or {}).values()),
+            reasons=_added([reason_counts(ledger), left_out or {}]),
             notes=notes or {},
             files=files,
             sizes={**sizes, f"ledger/{ARTEFACT}.arrow": written.bytes},
@@ -396,17 +398,10 @@ class Store:
         self.fs.delete(f"receipts/{name}.json")
         written = write_table(self.fs, f"ledger/{name}.arrow", ledger)
         receipt = Receipt(
-            stage=stage,
-            shard=-1,
-            key=key,
-            content_hash=written.hash,
-            ledger_hash=written.hash,
-            rows_in=len(ledger["id"].unique()),
-            reasons=reason_counts(ledger),
-            notes=notes or {},
-            sizes={f"ledger/{name}.arrow": written.bytes},
-            **stamp(),
-        )
+            stage=stage, shard=-1, key=key, content_hash=written.hash, ledger_hash=written.hash,
+            rows_in=len(ledger["id"].unique()), reasons=reason_counts(ledger), notes=notes or {},
+            sizes={f"ledger/{name}.arrow": written.bytes}, **stamp(),
+        )  # fmt: skip
         self.fs.write(f"receipts/{name}.json", receipt.dumps())
         return receipt
 

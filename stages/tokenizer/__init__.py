@@ -11,14 +11,14 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic import Field, field_validator, model_validator
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, Port, Stage, versions
-from pipeline.engine.tasks import run_tasks
+from pipeline.engine.stage import Inputs, Port, Stage, input_shards, versions
+from pipeline.engine.tasks import run_tasks, valid_receipts
 from pipeline.options import digest
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import ARTEFACT, Store
 from stages.tokenizer import byte_level, fit, patterns
+from stages.tokenizer.sample import Gathered, Roll
 
-MIB = 1 << 20
 RESERVED = 4 + 256
 """Ids that are never pieces: unk, bos, eos, pad, and the 256 bytes."""
 
@@ -26,6 +26,7 @@ RESERVED = 4 + 256
 class Tokenizer(Stage):
     """Train a tokenizer (SentencePiece or byte-level BPE) on a sample of the corpus; every library that opens it gives the same ids."""
 
+    version: ClassVar[int] = 2
     ports: ClassVar[dict[str, Port]] = {
         "of": Port("DOCUMENT", many=True, help="documents to learn from"),
         "beside": Port(
@@ -84,6 +85,8 @@ class Tokenizer(Stage):
         idle = self.unused() & self.model_fields_set
         if idle:
             raise ValueError(f"{self.model_type} does not use {', '.join(sorted(idle))}")
+        if self.model_type != "byte_bpe" and self.character_coverage < 0.98:
+            raise ValueError(f"{self.model_type} takes a character_coverage of 0.98 to 1 (SentencePiece's bounds)")
         return self
 
     def unused(self) -> set[str]:
@@ -112,16 +115,24 @@ class Tokenizer(Stage):
         return super().key(inputs, digest(DEFAULT), *extra, without=without)
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-        return run_tasks(
-            pool, sink, train, [TrainTask(self, inputs["of"], inputs["beside"], sink, self.key(inputs))], "tokenizer"
-        )
+        from stages.tokenizer import passes
+
+        key = self.key(inputs)
+        found = valid_receipts(sink, {ARTEFACT: key}).get(ARTEFACT)
+        if found is None:
+            gathered = passes.gather(input_shards(inputs), self.balance, self.sample_mb, self.probe_mb, sink, pool)
+            (found,) = run_tasks(
+                pool, sink, train, [TrainTask(self, gathered, inputs["beside"], sink, key)], "tokenizer"
+            )
+        passes.forget_texts(sink)
+        return [found]
 
 
 class TrainTask(NamedTuple):
     """One training."""
 
     stage: Tokenizer
-    stores: list[Store]
+    gathered: Gathered
     beside: list[Store]
     sink: Store
     key: str
@@ -133,47 +144,46 @@ class TrainTask(NamedTuple):
 
 
 def train(task: TrainTask) -> Receipt:
-    """Sample, train, export, measure, and put the artefact with the ledger of which documents were used."""
+    """Choose the sample, train, export, measure, and put the artefact with the ledger of which of the gathered documents were used."""
     from stages.tokenizer import sample
 
     stage = task.stage
-    roll = sample.call(task.stores)
-    verdict = sample.choose(roll, sample.shares(roll, stage.balance, int(stage.sample_mb * MIB)))
-    taken = verdict == sample.TAKEN
+    roll = sample.roll(task.gathered.store)
+    verdict = sample.choose(roll, task.gathered.shares)
     with tempfile.TemporaryDirectory(prefix="maetdol-tokenizer-") as folder:
-        facts, speeds = build(stage, task.stores, task.beside, roll, taken, Path(folder) / "made")
-        ledger = sample.ledger(roll, verdict)
+        facts, speeds = build(stage, task.gathered, task.beside, roll, verdict == sample.TAKEN, Path(folder) / "made")
         reported = ("vocab_size", "asked", "sample", "measured", "beside")
         notes = {name: facts[name] for name in reported if name in facts}
         notes["mb_per_cpu_s"] = speeds
         return task.sink.put_artefact(
             Path(folder) / "made",
-            ledger,
+            sample.ledger(roll.ids, verdict),
             key=task.key,
             stage="tokenizer",
+            left_out=task.gathered.left_out,
             notes=notes,
             versions=versions(stage.needs()),
         )
 
 
 def build(
-    stage: Tokenizer, stores: list[Store], beside: list[Store], roll: Any, taken: Any, folder: Path
+    stage: Tokenizer, gathered: Gathered, beside: list[Store], roll: Roll, taken: Any, folder: Path
 ) -> tuple[dict[str, Any], dict[str, float]]:
     """Train on the rows `taken`, write the tokenizer folder and its card; returns the card, and MB of text that this tokenizer (under
     `this`) and those `beside` encode in a CPU second, which stand in the receipt: the card depends on no clock."""
     from stages.models.encoder import Encoder
     from stages.tokenizer import card, sample
 
-    make(stage, stores, roll, taken, folder)
+    make(stage, gathered.store, roll, taken, folder)
     (folder / "card.json").write_text(json.dumps({"format": card.FORMAT}), encoding="utf-8")
-    probed, on = sample.probe(roll, taken, int(stage.probe_mb * MIB))
+    probed, on = sample.probe(roll, taken, int(stage.probe_mb * (1 << 20)))
     encoders = {"this": Encoder(folder)} | {other.name: Encoder(other.artefact()) for other in beside}
-    costs = {name: card.measure(one, sample.texts(stores, probed)) for name, one in encoders.items()}
+    costs = {name: card.measure(one, sample.texts(gathered.store, probed)) for name, one in encoders.items()}
     facts = card.card(
         requested_size=stage.vocab_size,
         encoder=encoders["this"],
         options=stage.model_dump(mode="json", exclude={"vocab_size", "probe_mb", *stage.unused()}),
-        sample=sample.account(stores, roll, taken),
+        sample=sample.account(gathered, roll, taken),
         costs={"on": on, "by_language": costs["this"]},
         beside={
             name: {"vocab_size": encoders[name].size, "by_language": cost}
@@ -184,10 +194,10 @@ def build(
     )
     (folder / "card.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(card.page(facts), encoding="utf-8")
-    return facts, {name: card.speed(one, sample.texts(stores, probed)) for name, one in encoders.items()}
+    return facts, {name: card.speed(one, sample.texts(gathered.store, probed)) for name, one in encoders.items()}
 
 
-def make(stage: Tokenizer, stores: list[Store], roll: Any, taken: Any, folder: Path) -> None:
+def make(stage: Tokenizer, gathered: Store, roll: Roll, taken: Any, folder: Path) -> None:
     """Train on the rows `taken` and write the files of the tokenizer."""
     from stages.models.chat.templates import DEFAULT
     from stages.tokenizer import folder as export
@@ -198,14 +208,14 @@ def make(stage: Tokenizer, stores: list[Store], roll: Any, taken: Any, folder: P
             stage.vocab_size, patterns.expression(stage.pattern, stage.digits, stage.hangul), stage.symbols, stage.characters,
             stage.character_coverage, stage.hard_limit,
         )  # fmt: skip
-        tokens = byte_level.fit(plan, lambda: (text for _, text in sample.texts(stores, taken)))
+        tokens = byte_level.fit(plan, lambda: (text for _, text in sample.texts(gathered, taken)))
         byte_level.write(tokens, plan, folder, DEFAULT)
         return
     plan = fit.TrainerPlan(
         stage.vocab_size, stage.model_type, stage.symbols, stage.character_coverage, stage.split_digits, stage.hard_limit,
         int(roll.sizes[taken].sum()),
     )  # fmt: skip
-    lines = (line for _, text in sample.texts(stores, taken) for line in sample.lines(text))
+    lines = (line for _, text in sample.texts(gathered, taken) for line in sample.lines(text))
     if stage.model_type == "unigram":
         # Its seed pieces depend on the order of the lines, which shards and crawls decide; BPE's counts do not.
         lines = iter(sorted(lines))

@@ -147,6 +147,7 @@ class Extend(Options):
     def run(self) -> int:
         from pipeline.options import content_hash
         from stages.tokenizer.extended import build
+        from stages.tokenizer.passes import forget_texts
 
         sink = Store(self.store)
         if sink.manifest() is not None:
@@ -158,14 +159,16 @@ class Extend(Options):
         stores = [Store(path) for path in self.corpus]
         key = digest([content_hash(folder), [store.content_hash for store in stores], self.fingerprint()])
         with tempfile.TemporaryDirectory(prefix="maetdol-extend-") as passing:
-            made = build(self, folder, stores, Path(passing) / "made")
+            made = build(self, folder, stores, sink, Path(passing) / "made")
             sink.put_artefact(
                 Path(passing) / "made",
                 made.ledger,
                 key=key,
                 stage="tokenizer",
+                left_out=made.left_out,
                 notes={"vocab_size": made.card["vocab_size"], "extension": made.card["extension"]},
             )
+        forget_texts(sink)
         root = f"{sink.path.rpartition('/')[0]}/"
         lineage = {
             port: [{"store": store.path.removeprefix(root), "content_hash": store.content_hash} for store in made_of]

@@ -13,21 +13,23 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
+from pipeline.engine.pool import Inline
 from pipeline.errors import UsageError, WorkError
 from pipeline.storage.store import Store
-from stages.tokenizer import card, extend, sample
+from stages.tokenizer import card, extend, passes, sample
 from stages.tokenizer.card import MAP
 
-MIB = 1 << 20
 STALE = {"vocab.json", "merges.txt", "ranks.tiktoken", "tiktoken.json", "card.json", "README.md", "origin.json", MAP}
 """Files of the base that hold its vocabulary in other forms, or say what it was; tokenizer.json is the one that is read."""
 COPIED = {".json", ".jinja", ".txt"}
 
 
 class Made(NamedTuple):
-    """The card, and the ledger of which documents of the corpus were learnt from."""
+    """The card, and the ledgers of which documents of the corpus were learnt from: of those gathered; how many others there
+    are, by reason."""
 
     ledger: pa.Table
+    left_out: dict[str, int]
     card: dict[str, Any]
 
     def summary(self, path: str) -> str:
@@ -49,21 +51,23 @@ class Made(NamedTuple):
         return "\n".join(lines)
 
 
-def build(options: Any, folder: Path, stores: list[Store], out: Path) -> Made:
-    """Learn, check and write; `asked` is the command. WorkError where nothing is learnt; UsageError where the base cannot be extended or
+def build(options: Any, folder: Path, stores: list[Store], sink: Store, out: Path) -> Made:
+    """Learn, check and write into `out`, sampling in passes of `sink`; `options` is the command. WorkError where nothing is learnt; UsageError where the base cannot be extended or
     its two files would no longer agree."""
     from stages.models.encoder import FORMAT, Encoder, ours
 
     base = extend.opened(folder)
-    roll = sample.call(stores)
-    verdict = sample.choose(roll, sample.shares(roll, options.balance, int(options.sample_mb * MIB)))
+    shards = ((store, shard, content) for store in stores for shard, content in store.hashes().items())
+    gathered = passes.gather(shards, options.balance, options.sample_mb, options.probe_mb, sink, Inline())
+    roll = sample.roll(gathered.store)
+    verdict = sample.choose(roll, gathered.shares)
     taken = verdict == sample.TAKEN
-    probed, on = sample.probe(roll, taken, int(options.probe_mb * MIB))
+    probed, on = sample.probe(roll, taken, int(options.probe_mb * passes.MIB))
 
     def held_out() -> Iterator[str]:
-        return (text for _, text in sample.texts(stores, probed))
+        return (text for _, text in sample.texts(gathered.store, probed))
 
-    found = extend.learn(base, (text for _, text in sample.texts(stores, taken)), options.tokens)
+    found = extend.learn(base, (text for _, text in sample.texts(gathered.store, taken)), options.tokens)
     if not found.tokens:
         raise WorkError(
             "tokenizer: nothing to add", "give a corpus in which words are written with several tokens, twice each"
@@ -76,7 +80,7 @@ def build(options: Any, folder: Path, stores: list[Store], out: Path) -> Made:
     new = Encoder(out)
     if (out / "tokenizer.model").is_file():
         agree(base, folder, out, page, held_out())
-    before, after = (card.measure(one, sample.texts(stores, probed)) for one in (Encoder(folder), new))
+    before, after = (card.measure(one, sample.texts(gathered.store, probed)) for one in (Encoder(folder), new))
     facts = {
         "format": FORMAT if own else "extended",
         "vocab_size": new.size,
@@ -85,13 +89,13 @@ def build(options: Any, folder: Path, stores: list[Store], out: Path) -> Made:
             "left_out": found.left_out, "steps": found.steps, "words": words, "moved": moved,
         },
         "options": options.model_dump(mode="json", include={"tokens", "sample_mb", "balance"}),
-        "sample": sample.account(stores, roll, taken),
+        "sample": sample.account(gathered, roll, taken),
         "before": {"on": on, "by_language": before},
         "measured": {"on": on, "by_language": after},
     }  # fmt: skip
     (out / "card.json").write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     (out / "README.md").write_text(card.extension_page(facts), encoding="utf-8")
-    return Made(sample.ledger(roll, verdict), facts)
+    return Made(sample.ledger(roll.ids, verdict), gathered.left_out, facts)
 
 
 def write(base: extend.Base, folder: Path, page: dict[str, Any], found: extend.Extension, out: Path) -> None:

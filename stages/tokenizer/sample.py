@@ -2,6 +2,7 @@
 
 The choice depends on ids, languages and lengths alone: documents are taken in the order of a hash of their id until a byte
 budget is spent, so that shards, workers and the order of the input do not matter and a slightly larger corpus gives nearly the same sample.
+`stages.tokenizer.passes` gathers, shard by shard, the documents that may be taken or measured on; what stands here works on those.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.schema import STR
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 
@@ -28,19 +30,36 @@ _REFUSED = str.maketrans("", "", "\0▅")
 REASONS = (None, "tokenizer.budget", "tokenizer.empty", "tokenizer.language")
 """What a verdict's numbers say: taken, or why not."""
 TAKEN, BUDGET, EMPTY, LANGUAGE = range(4)
+GATHERED = pa.schema(
+    [("id", STR), ("hash", pa.uint64()), ("size", pa.int64()), ("lang", STR), ("licence", STR), ("text", STR)]
+)
+"""Columns of the documents gathered: `hash` of the id, `size` in UTF-8 bytes."""
+
+
+class Gathered(NamedTuple):
+    """The documents of a corpus that may be learnt from or measured on, and what the others are."""
+
+    store: Store
+    """Rows of `GATHERED` in the order of the corpus: all documents of each language down to its share and more."""
+    shares: dict[str, float]
+    """Byte budget per language; none of a language that is left out."""
+    documents: int
+    bytes: int
+    """Of the whole corpus."""
+    left_out: dict[str, int]
+    """Documents not gathered, by reason; ledgers of the tokenizer's store name them."""
 
 
 class Roll(NamedTuple):
-    """The corpus as seen by the sampler: one entry per row, 18 bytes of memory each where shards are mapped."""
+    """The gathered documents as seen by the sampler: one entry each."""
 
     ids: pa.ChunkedArray
-    """Those of the shards themselves, a chunk per batch: not copied from a mapped file."""
     keys: np.ndarray
     """uint64, a hash of the id: the order in which documents are taken."""
     sizes: np.ndarray
-    """int64, UTF-8 bytes of the text; 0 for null."""
+    """int64, UTF-8 bytes of the text; none is empty."""
     codes: np.ndarray
-    """int16, numbers of the languages in `languages`."""
+    """int32, numbers of the languages in `languages`."""
     languages: list[str]
     """Codes of languages, `und` where none is known."""
 
@@ -49,38 +68,47 @@ class Roll(NamedTuple):
         return self.codes == self.languages.index(lang)
 
 
-def call(stores: list[Store]) -> Roll:
-    """Ids, byte sizes and languages of every row of `stores`, in store order. Of the texts only their lengths are read."""
+def hashes(ids: pa.Array) -> np.ndarray:
+    """uint64 per id."""
     import xxhash
 
-    ids, languages = [], dict[str, int]()
-    keys, sizes, codes = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int16)]
-    for batch in _batches(stores):
-        ids.append(batch.column("id").cast(pa.large_string()))
-        hashes = (xxhash.xxh3_64_intdigest(_SALT + name.encode()) for name in ids[-1].to_pylist())
-        keys.append(np.fromiter(hashes, np.uint64, len(batch)))
-        length = pc.fill_null(pc.binary_length(batch.column("text")), 0)
-        sizes.append(length.to_numpy(zero_copy_only=False).astype(np.int64))
-        coded = pc.fill_null(batch.column("lang"), NO_LANGUAGE).dictionary_encode()
-        known = [languages.setdefault(lang, len(languages)) for lang in coded.dictionary.to_pylist()]
-        codes.append(np.asarray([*known, 0], np.int16)[coded.indices.to_numpy(zero_copy_only=False)])
-    return Roll(
-        pa.chunked_array(ids, pa.large_string()),
-        np.concatenate(keys),
-        np.concatenate(sizes),
-        np.concatenate(codes),
-        list(languages),
+    return np.fromiter(
+        (xxhash.xxh3_64_intdigest(_SALT + name.encode()) for name in ids.to_pylist()), np.uint64, len(ids)
     )
 
 
-def shares(roll: Roll, balance: str | Mapping[str, float], budget: int) -> dict[str, float]:
-    """Byte budget per language.
+def sizes(batch: pa.RecordBatch) -> np.ndarray:
+    """int64, UTF-8 bytes of the text per row; 0 for null. Of the texts only their lengths are read."""
+    return pc.fill_null(pc.binary_length(batch.column("text")), 0).to_numpy(zero_copy_only=False).astype(np.int64)
+
+
+def languages(batch: pa.RecordBatch) -> pa.DictionaryArray:
+    """The language per row."""
+    return pc.fill_null(batch.column("lang"), NO_LANGUAGE).dictionary_encode()
+
+
+def roll(gathered: Store) -> Roll:
+    """Ids, sizes and languages of the documents gathered."""
+    known = dict[str, int]()
+    ids, keys, lengths, codes = [], [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    for batch in _batches(gathered):
+        ids.append(batch.column("id"))
+        keys.append(batch.column("hash").to_numpy())
+        lengths.append(batch.column("size").to_numpy())
+        coded = languages(batch)
+        numbers = [known.setdefault(lang, len(known)) for lang in coded.dictionary.to_pylist()]
+        codes.append(np.asarray([*numbers, 0], np.int32)[coded.indices.to_numpy(zero_copy_only=False)])
+    arrays = (np.concatenate(parts) for parts in (keys, lengths, codes))
+    return Roll(pa.chunked_array(ids, STR), *arrays, languages=list(known))
+
+
+def shares(have: Mapping[str, float], balance: str | Mapping[str, float], budget: int) -> dict[str, float]:
+    """Byte budget per language, of a corpus that has `have` bytes of each.
 
     `corpus`: in proportion to the corpus. `even`: the same for every language. A mapping: by its weights, nothing for a
     language it does not name. What a language cannot fill goes to the others in the same proportion.
     """
-    totals = np.bincount(roll.codes, weights=roll.sizes, minlength=len(roll.languages))
-    have = {lang: float(size) for lang, size in sorted(zip(roll.languages, totals.tolist())) if size}
+    have = {lang: float(size) for lang, size in sorted(have.items()) if size}
     if isinstance(balance, str):
         weights = have if balance == "corpus" else dict.fromkeys(have, 1.0)
     else:
@@ -110,35 +138,30 @@ def choose(roll: Roll, given: Mapping[str, float]) -> np.ndarray:
     for code, lang in enumerate(roll.languages):
         if lang in given:
             rows = order[roll.codes[order] == code]
-            sizes = roll.sizes[rows]
-            verdict[rows] = np.where(np.cumsum(sizes) - sizes < given[lang], TAKEN, BUDGET)
-    verdict[roll.sizes == 0] = EMPTY
+            lengths = roll.sizes[rows]
+            verdict[rows] = np.where(np.cumsum(lengths) - lengths < given[lang], TAKEN, BUDGET)
     return verdict
 
 
-def ledger(roll: Roll, verdict: np.ndarray) -> pa.Table:
-    """The ledger of a sample: nothing comes out of a row; its reason where it was not taken."""
-    parts, at = [Ledger.rows([])], 0
-    for ids in roll.ids.chunks:
-        reasons = [REASONS[number] for number in verdict[at : at + len(ids)].tolist()]
-        parts.append(Ledger.rows(ids, out=pa.nulls(len(ids), pa.large_string()), reason=reasons))
-        at += len(ids)
-    return Ledger.concat(parts)
+def ledger(ids: pa.ChunkedArray | pa.Array, verdict: np.ndarray) -> pa.Table:
+    """The ledger of documents that nothing comes out of, with the reason where one was not taken."""
+    names: list[str | None] = [REASONS[number] for number in verdict.tolist()]
+    return Ledger.rows(ids, out=pa.nulls(len(ids), STR), reason=names)
 
 
-def texts(stores: list[Store], wanted: np.ndarray) -> Iterator[tuple[str, str]]:
-    """(language, text) of the rows where `wanted` (bool per row, in store order) says so."""
+def texts(gathered: Store, wanted: np.ndarray) -> Iterator[tuple[str, str]]:
+    """(language, text) of the rows where `wanted` (bool per row gathered) says so."""
     at = 0
-    for batch in _batches(stores):
+    for batch in _batches(gathered):
         rows = batch.filter(pa.array(wanted[at : at + len(batch)]))
         at += len(batch)
-        yield from zip(pc.fill_null(rows.column("lang"), NO_LANGUAGE).to_pylist(), rows.column("text").to_pylist())
+        yield from zip(rows.column("lang").to_pylist(), rows.column("text").to_pylist())
 
 
 def probe(roll: Roll, taken: np.ndarray, budget: int) -> tuple[np.ndarray, str]:
     """Rows (bool) to measure on, and what they are: up to `budget` bytes outside the sample, by hash of id from the far
     end, or of the sample itself where it is the whole corpus."""
-    outside = ~taken & (roll.sizes > 0)
+    outside = ~taken
     pool, what = (
         (outside, "documents the tokenizer was not trained on")
         if outside.any()
@@ -146,13 +169,13 @@ def probe(roll: Roll, taken: np.ndarray, budget: int) -> tuple[np.ndarray, str]:
     )
     order = np.argsort(roll.keys, kind="stable")[::-1]
     rows = order[pool[order]]
-    sizes = roll.sizes[rows]
+    lengths = roll.sizes[rows]
     chosen = np.zeros(len(pool), dtype=bool)
-    chosen[rows[np.cumsum(sizes) - sizes < budget]] = True
+    chosen[rows[np.cumsum(lengths) - lengths < budget]] = True
     return chosen, what
 
 
-def account(stores: list[Store], roll: Roll, taken: np.ndarray) -> dict[str, Any]:
+def account(gathered: Gathered, roll: Roll, taken: np.ndarray) -> dict[str, Any]:
     """What the sample holds: documents, bytes, languages, stated licences."""
     langs = sorted(roll.languages[code] for code in np.unique(roll.codes[taken]).tolist())
     by_language = {
@@ -161,19 +184,19 @@ def account(stores: list[Store], roll: Roll, taken: np.ndarray) -> dict[str, Any
     }
     return {
         "documents": int(taken.sum()),
-        "of_documents": len(roll.ids),
+        "of_documents": gathered.documents,
         "bytes": int(roll.sizes[taken].sum()),
-        "of_bytes": int(roll.sizes.sum()),
+        "of_bytes": gathered.bytes,
         "by_language": by_language,
-        "licences": _licences(stores, taken),
+        "licences": _licences(gathered.store, taken),
     }
 
 
-def _licences(stores: list[Store], taken: np.ndarray) -> dict[str, int]:
+def _licences(gathered: Store, taken: np.ndarray) -> dict[str, int]:
     """Documents of the sample per stated licence, most first."""
     found: Counter[str] = Counter()
     at = 0
-    for batch in _batches(stores, "licence"):
+    for batch in _batches(gathered):
         found.update(batch.filter(pa.array(taken[at : at + len(batch)])).column("licence").drop_null().to_pylist())
         at += len(batch)
     return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
@@ -191,8 +214,6 @@ def lines(text: str) -> Iterator[str]:
             yield line
 
 
-def _batches(stores: list[Store], *columns: str) -> Iterator[pa.RecordBatch]:
-    for store in stores:
-        for shard in store.shards():
-            for batch in store.batches(shard):
-                yield batch.select(list(columns) or ["id", "lang", "text"])
+def _batches(gathered: Store) -> Iterator[pa.RecordBatch]:
+    for shard in gathered.shards():
+        yield from gathered.batches(shard)

@@ -52,16 +52,20 @@ def test_ledger_accounts_for_every_document(corpus, train):
         [("ko", "콩을 갈아 두부를 만든다. " * 40), ("en", ""), ("en", None), ("en", "stone and water " * 40)]
     )
     sink = train(Tokenizer(vocab_size=600, balance={"ko": 1.0}), store)
-    ledger = sink.ledger("artefact")
+    ledger = sink.ledgers()
     check(store.table()["id"], store.table()["id"].slice(0, 0), ledger, "tokenizer")
-    assert ledger["reason"].to_pylist() == [None, "tokenizer.empty", "tokenizer.empty", "tokenizer.language"]
-    assert ledger["out"].null_count == 4
+    reasons = dict(zip(ledger["id"].to_pylist(), ledger["reason"].to_pylist(), strict=True))
+    wanted = [None, "tokenizer.empty", "tokenizer.empty", "tokenizer.language"]
+    assert [reasons[row_id] for row_id in store.table()["id"].to_pylist()] == wanted and len(ledger) == 4
+    assert ledger["out"].null_count == 4 and sink.ledger("artefact")["reason"].null_count == 1
+    receipt = sink.receipt("artefact")
+    assert receipt.rows_in == 4 and receipt.reasons == {"tokenizer.empty": 2, "tokenizer.language": 1}
 
 
 def test_sample_budget_leaves_documents_out(mixed, train):
     sink = train(Tokenizer(vocab_size=500, sample_mb=0.02, character_coverage=0.99), mixed)
-    reasons = sink.ledger("artefact")["reason"].to_pylist()
-    assert 0 < reasons.count(None) < 120 and set(reasons) == {None, "tokenizer.budget"}
+    reasons = sink.ledgers()["reason"].to_pylist()
+    assert len(reasons) == 120 and 0 < reasons.count(None) < 120 and set(reasons) == {None, "tokenizer.budget"}
     card = json.loads((sink.artefact() / "card.json").read_text())
     assert card["measured"]["on"].endswith("not trained on")
 
@@ -99,6 +103,7 @@ def test_no_text_at_all(corpus, train):
         {"balance": {}},
         {"balance": {"ko": 0}},
         {"vocab_size": 10},
+        {"character_coverage": 0.9},
     ],
 )
 def test_bad_options_are_refused(given):
