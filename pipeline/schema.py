@@ -262,14 +262,14 @@ def child_ids(parents: pa.LargeStringArray, ends: np.ndarray, stage: str, rule: 
     whole = np.empty(int(starts[-1]), np.uint8)
     is_length = np.zeros(len(whole), bool)
     at = starts[:-1, None] + np.arange(8)
-    whole[at] = np.diff(offsets).astype("<i8").view(np.uint8).reshape(-1, 8)
+    whole[at] = np.frombuffer(np.diff(offsets).astype("<i8").tobytes(), np.uint8).reshape(-1, 8)
     is_length[at] = True
     whole[~is_length] = data
     before = b"".join(_packed(part.encode()) for part in ("child", stage, rule))
-    cuts, view, made = starts[np.concatenate([[0], ends])].tolist(), memoryview(whole), []
+    cuts, data, made = starts[np.concatenate([[0], ends])].tolist(), memoryview(whole), []
     for a, b, ordinal in zip(cuts, cuts[1:], ordinals):
         hasher = hashlib.blake2b(before + _packed(str(ordinal).encode()), digest_size=16)
-        hasher.update(view[a:b])
+        hasher.update(data[a:b])
         made.append(hasher.hexdigest())
     return made
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from stages.models.fast_ids import DIFFICULT, FastIds, faster, spread
+from stages.models.fast_ids import DIFFICULT, PROBE, FastIds, faster, spread
 
 pytest.importorskip("gigatoken", reason="gigatoken is not installed: pip install 'maetdol[fast]'")
 WORDS = [
@@ -105,6 +105,37 @@ def test_a_backend_that_differs_is_left_at_once(pair, first):
         ids, bounds = wrong.encode(pa.array(texts, pa.large_string()))
         assert [ids[a:b].tolist() for a, b in zip(bounds, bounds[1:])] == [one.tolist() for one in own(texts)]
     assert not wrong.used
+
+
+def test_a_text_longer_than_what_is_compared_is_compared_by_its_beginning(pair):
+    own, made = pair
+    wrong = FastIds(lambda: Wrong(made), own)
+    text = "콩 " + "물 " * 2 * PROBE
+    ids, _ = wrong.encode(pa.array([text], pa.large_string()))
+    assert not wrong.used and wrong.left and np.array_equal(ids, own([text])[0])
+
+
+def test_a_512th_of_later_texts_is_compared(pair):
+    own, made = pair
+    compared = []
+    fast = FastIds(lambda: made._backend, lambda texts: compared.append(sum(map(len, texts))) or own(texts))
+    for _ in range(3):
+        fast.encode(pa.array(["a stone " * 128] * 1024, pa.large_string()))
+    first, *later = compared[1:]
+    assert first > PROBE // 2 and later == [2 * 1024, 2 * 1024] and fast.used
+
+
+def test_words_are_forgotten_after_a_shard_of_text(pair, monkeypatch):
+    own, made = pair
+    opened = []
+    fast = FastIds(lambda: opened.append(1) or made._backend, own)
+    monkeypatch.setattr("stages.models.fast_ids.KEPT", 100)
+    texts = pa.array(["stone and water " * 4], pa.large_string())
+    before = []
+    for _ in range(6):
+        fast.encode(texts)
+        before.append(len(opened))
+    assert before == sorted(before) and before[-1] >= 3 and fast.used
 
 
 def test_what_it_does_not_read_is_left_to_the_tokenizer():

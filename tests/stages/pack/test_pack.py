@@ -142,6 +142,31 @@ def test_bad_options_are_refused(given):
         Pack.build(given, "pack")
 
 
+def test_a_shard_is_encoded_anew_where_gigatoken_is_left_in_its_middle(documents, tokenizer, monkeypatch):
+    from stages.pack import rows
+
+    encoder = Encoder(tokenizer.artefact())
+    monkeypatch.setattr(rows, "TOGETHER", 1)
+    right = rows.encoded(documents, 0, encoder, Pack())
+
+    class Leaving:
+        """Wrong until it has been asked twice."""
+
+        left, asked, bos, eos = False, 0, encoder.bos, encoder.eos
+
+        def encode_column(self, text):
+            self.asked += 1
+            self.left = self.left or self.asked == 2
+            ids, bounds = encoder.encode_column(text)
+            return (ids if self.left else np.full_like(ids, 9)), bounds
+
+    pieces = list(documents.batches(0))[0]
+    monkeypatch.setattr(type(documents), "batches", lambda *_: iter([pieces.slice(0, 3), pieces.slice(3)]))
+    leaving = Leaving()
+    found = rows.encoded(documents, 0, leaving, Pack())
+    assert leaving.asked == 4 and np.array_equal(found.tokens, right.tokens) and len(right.tokens)
+
+
 def test_the_report_says_padding_and_what_was_cut(documents, packed):
     """Recounted from the rows: room of a bucketed row is its bucket's width, of the others `seq_len`."""
     from pipeline.inspection.sections import Samples
