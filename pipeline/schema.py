@@ -266,7 +266,7 @@ def child_ids(parents: pa.LargeStringArray, ends: np.ndarray, stage: str, rule: 
     is_length[at] = True
     whole[~is_length] = data
     before = b"".join(_packed(part.encode()) for part in ("child", stage, rule))
-    cuts, data, made = starts[np.concatenate([[0], ends])].tolist(), memoryview(whole), []
+    cuts, data, made = starts[np.concatenate([[0], ends])].tolist(), whole.data, []
     for a, b, ordinal in zip(cuts, cuts[1:], ordinals):
         hasher = hashlib.blake2b(before + _packed(str(ordinal).encode()), digest_size=16)
         hasher.update(data[a:b])

@@ -19,6 +19,7 @@ from pipeline.storage.store import ARTEFACT, Store
 from stages.tokenizer import byte_level, fit, patterns
 from stages.tokenizer.sample import Gathered, Roll
 
+MIB = 1 << 20
 RESERVED = 4 + 256
 """Ids that are never pieces: unk, bos, eos, pad, and the 256 bytes."""
 
@@ -176,7 +177,7 @@ def build(
 
     make(stage, gathered.store, roll, taken, folder)
     (folder / "card.json").write_text(json.dumps({"format": card.FORMAT}), encoding="utf-8")
-    probed, on = sample.probe(roll, taken, int(stage.probe_mb * (1 << 20)))
+    probed, on = sample.probe(roll, taken, int(stage.probe_mb * MIB))
     encoders = {"this": Encoder(folder)} | {other.name: Encoder(other.artefact()) for other in beside}
     costs = {name: card.measure(one, sample.texts(gathered.store, probed)) for name, one in encoders.items()}
     facts = card.card(
