@@ -68,10 +68,10 @@ def gather(
 ) -> Gathered:
     """What a sample of `sample_mb` and documents of `probe_mb` outside of it may be chosen from. `shards`: (store, shard, content hash)."""
     counts, store = home.sub(COUNT), home.sub(GATHER)
-    asked = list(shards)
+    inputs = list(shards)
     tasks = [
         SampleTask(source, shard, number, digest(["tokenizer count 1", content]), counts, home)
-        for number, (source, shard, content) in enumerate(asked)
+        for number, (source, shard, content) in enumerate(inputs)
     ]
     found = run_tasks(pool, counts, count_shard, tasks, "tokenizer")
     small, large = (_added(receipt.notes[name] for receipt in found) for name in ("small", "large"))
@@ -80,7 +80,7 @@ def gather(
     bounds = bounds_of(small, large, given, int(probe_mb * MIB))
     tasks = [
         task._replace(key=digest(["tokenizer gather 1", content, *bounds]), sink=store, bounds=bounds)
-        for task, (_, _, content) in zip(tasks, asked)
+        for task, (_, _, content) in zip(tasks, inputs)
     ]
     documents, found = (
         sum(receipt.notes["documents"] for receipt in found),
