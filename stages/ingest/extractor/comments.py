@@ -7,13 +7,14 @@ import re
 import numpy as np
 
 from stages.ingest.extractor.blocks import ABOVE, FLAGS, NODE, OWN_TAG, WORD0, WORD1, Blocks
-from stages.ingest.extractor.containers import below
-from stages.ingest.extractor.hashing import first_word, name_words
+from stages.ingest.extractor.containers import ROWS, below
+from stages.ingest.extractor.hashing import find, first_word, name_words, open_table
 from stages.ingest.extractor.scan import OWNER
 from stages.ingest.extractor.tables import FLAG, ID
 from stages.ingest.flat.names import table_of
 from stages.ingest.flat.tree import Flat, value
 from stages.ingest.html.structure import FEWEST_POSTS, POST_BODY
+from stages.text.compiled import kernel, reads
 
 NAMED = re.compile(
     r"(?:[a-z]+[-_]){0,2}comments?(?:[-_]?(?:list|section|area|wrap|wrapper|container|thread|block|box|item|content|body|form|respond))?"
@@ -31,25 +32,36 @@ def _hashes(names: list[str], salt: int) -> np.ndarray:
     return np.array([name_words(np.frombuffer(name.encode(), np.uint8), salt)[-1] for name in names], np.uint32)
 
 
-_WORDS = np.sort(
-    [first_word(np.frombuffer(word.encode(), np.uint8), salt) for word in WORDS for salt in (0, ID)]
-).astype(np.uint32)
-_POSTS = np.sort(np.concatenate([_hashes(sorted(POST_BODY), 0), _hashes(["post_message_", "post_text_", "msg_"], ID)]))
+def _table(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return open_table(hashes, np.ones(len(hashes), np.int16))
+
+
+_WORDS = _table(
+    np.array(
+        [first_word(np.frombuffer(word.encode(), np.uint8), salt) for word in WORDS for salt in (0, ID)], np.uint32
+    )
+)
+_POSTS = _table(np.concatenate([_hashes(sorted(POST_BODY), 0), _hashes(["post_message_", "post_text_", "msg_"], ID)]))
 """Of each name the hash of its last two words together: `postBody` and `js-post-body` are `post-body` too."""
 
 
-def _having(blocks: Blocks, hashes: np.ndarray) -> np.ndarray:
-    """Booleans by container: is one of its class words or of those of its id among `hashes` (in ascending order)?"""
-    near = hashes[np.minimum(np.searchsorted(hashes, blocks.class_words), len(hashes) - 1)]
-    found = np.concatenate([[0], np.cumsum(near == blocks.class_words)])
-    return found[blocks.container[:, WORD1]] > found[blocks.container[:, WORD0]]
+@kernel(reads(np.uint32), ROWS, reads(np.uint32), reads(np.int16))
+def _having(words, container, keys, values):
+    """Booleans by container: is one of its class words or of those of its id in the table?"""
+    found = np.zeros(len(container), np.bool_)
+    for c in range(len(container)):
+        for at in range(container[c, WORD0], container[c, WORD1]):
+            if find(keys, values, words[at]):
+                found[c] = True
+                break
+    return found
 
 
 def are_comments(tree: Flat, blocks: Blocks) -> np.ndarray:
     """Booleans by block: does it stand in a box of comments?"""
     rows = blocks.container
     boxes = np.zeros(len(rows), np.bool_)
-    for place in np.flatnonzero(_having(blocks, _WORDS) & ~WHOLE[rows[:, OWN_TAG]]):
+    for place in np.flatnonzero(_having(blocks.class_words, rows, *_WORDS) & ~WHOLE[rows[:, OWN_TAG]]):
         node = int(rows[place, NODE])
         names = f"{value(tree, node, 'class') or ''} {value(tree, node, 'id') or ''}".split()
         boxes[place] = any(NAMED.fullmatch(name) for name in names)
@@ -59,7 +71,7 @@ def are_comments(tree: Flat, blocks: Blocks) -> np.ndarray:
 def are_posts(blocks: Blocks) -> np.ndarray:
     """Booleans by block: does it stand in the body of a post, where the page has several of them?"""
     rows = blocks.container
-    boxes = _having(blocks, _POSTS)
+    boxes = _having(blocks.class_words, rows, *_POSTS)
     inside = below(blocks.container, boxes)
     outer = boxes & ~inside[rows[:, ABOVE]]
     outer[0] = boxes[0]

@@ -11,7 +11,7 @@ from typing import Any
 
 from stages.ingest.html.render import Rendered
 from stages.ingest.metadata.facts import Fact
-from stages.ingest.metadata.letters import letters_of
+from stages.ingest.metadata.letters import key_of, letters_of
 
 SEARCH = 256 << 20
 """Letters that may be searched over for one page; facts beyond it are sought only near the last one found."""
@@ -60,7 +60,7 @@ class Letters:
             "level": fact.level,
             "group": fact.group,
         }
-        wanted, _ = letters_of(fact.text, [])
+        wanted = key_of(fact.text)
         found = self._find(wanted) if wanted else -1
         if found >= 0:
             self.cursor = found

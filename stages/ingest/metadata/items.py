@@ -12,6 +12,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from stages.ingest.html.walk import having, walk
@@ -49,6 +50,7 @@ class StructuredItem:
         self.properties.setdefault(name, []).append(value)
 
 
+@lru_cache(1 << 12)
 def short(word: str) -> str:
     """A type or property without its namespace.
 

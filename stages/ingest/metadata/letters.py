@@ -9,6 +9,7 @@ import numpy as np
 UNMET = 1 << 30
 _letter = np.full(0x110000, UNMET, np.uint32)
 """By code point: its small letter, or digit; 0 for what is neither; UNMET for what no text had so far."""
+_SMALL, _SIGNS = bytes(range(256)).lower(), bytes(byte for byte in range(128) if not chr(byte).isalnum())
 
 
 def letters_of(text: str, marks: Iterable[tuple[int, int]] = ()) -> tuple[str, np.ndarray]:
@@ -27,4 +28,6 @@ def letters_of(text: str, marks: Iterable[tuple[int, int]] = ()) -> tuple[str, n
 
 def key_of(text: str) -> str:
     """The text's letters and digits alone."""
+    if text.isascii():
+        return text.encode().translate(_SMALL, _SIGNS).decode()
     return letters_of(text)[0]

@@ -7,7 +7,8 @@ Pages: WCXB's development split, AEB, the Debian manuals in English and Korean a
 (`../shared/data` beside the checkout): 4,321 pages. Both chains: records of the archive, main text, language (lid.176.ftz, English and Korean),
 Gopher's repetition and quality, C4 (lines without a stop stay, as in FineWeb), FineWeb, MinHash with 14 bands of 8 rows, tokens by the
 project's own `tokenizers/maetdol-site`. Seconds are user and system time of a process with all it started, imports and the reading and writing of
-each part's files included; numba's kernels are compiled before, once, by a run over a few pages. Ours by part: the recipe is run as far as
+each part's files included; numba's kernels and Python's bytecode are compiled before, once, by a run over a few pages, as pip compiles what it
+installs. Rounds run both chains in turns, and medians count. Ours by part, in the first round: the recipe is run as far as
 each step in turn, and a part is what its run took less what the run before took of it (a run that finds all done, imports alone).
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tarfile
@@ -52,8 +54,9 @@ def pages_of(every: int) -> list[bytes]:
 
 def spent(command: list[str]) -> float:
     """Processor seconds of a command and all it waited for. Ends with its output where it fails."""
+    compiled = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, cwd=REPO)
+        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT, cwd=REPO, env=compiled)
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if status:
@@ -80,14 +83,13 @@ def command_of(folder: Path, name: str, steps: list[dict]) -> list[str]:
     return [sys.executable, "-m", "pipeline.cli", "run", str(recipe), "--quiet", "--no-report"]
 
 
-def ours(folder: Path, name: str, archive: Path, tokenizer: Path) -> dict[str, float]:
-    """Seconds by part, and of one run of the whole recipe."""
+def by_part(folder: Path, name: str, archive: Path, tokenizer: Path) -> dict[str, float]:
+    """Seconds of each step of the recipe."""
     steps = steps_of(archive, tokenizer)
     found = {}
     for count, step in enumerate(steps, 1):
-        command = command_of(folder, f"{name}-parts", steps[:count])
+        command = command_of(folder, name, steps[:count])
         found[next(iter(step))] = spent(command) - spent(command)
-    found["all"] = spent(command_of(folder, name, steps))
     return found
 
 
@@ -132,9 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--peer", help="the Python of an environment with end_to_end_peer.txt; without it ours alone")
     parser.add_argument("--every", type=int, default=1, help="each N-th page (default 1)")
-    parser.add_argument(
-        "--rounds", type=int, default=1, help="rounds; the least seconds of each part count (default 1)"
-    )
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of both chains in turns (default 1)")
     parser.add_argument("--keep", type=Path, help="a folder for archive and stores")
     given = parser.parse_args()
     if not SHARED.is_dir():
@@ -154,16 +154,22 @@ def main() -> None:
         if not tokenizer.exists():
             spent([sys.executable, "-m", "pipeline.cli", "tokenizer", "adopt", str(REPO / "tokenizers/maetdol-site"), str(tokenizer)])  # fmt: skip
         spent(command_of(folder, "warm", steps_of(few, tokenizer)))
-        runs = [ours(folder, f"ours{number}", archive, tokenizer) for number in range(given.rounds)]
-        mine = {part: min(run[part] for run in runs) for part in runs[0]}
         print(
             f"{size['pages']:,} pages, {size['bytes'] / 1e6:.1f} MB of HTML in {archive.stat().st_size / 1e6:.1f} MB of warc.gz"
         )
-        print(f"maetdol: {_told(mine)}\n  {counted(folder, 'ours0')}", flush=True)
-        if given.peer:
-            tries = [peers(given.peer, folder, f"peer{number}", archive) for number in range(given.rounds)]
-            theirs = {part: min(run[part] for run, _ in tries) for part in tries[0][0]}
-            print(f"datatrove: {_told(theirs)}\n  {tries[0][1]}\ntimes less: {theirs['all'] / mine['all']:.2f}")
+        print(f"maetdol by part: {_told(by_part(folder, 'parts', archive, tokenizer))}", flush=True)
+        mine: list[float] = []
+        theirs: list[dict[str, float]] = []
+        for number in range(given.rounds):
+            mine.append(spent(command_of(folder, f"ours{number}", steps_of(archive, tokenizer))))
+            print(f"maetdol: {mine[-1]:.1f} s, {counted(folder, f'ours{number}')}", flush=True)
+            if given.peer:
+                seconds, rows = peers(given.peer, folder, f"peer{number}", archive)
+                theirs.append(seconds)
+                print(f"datatrove: {_told(seconds)}, {rows}", flush=True)
+        if theirs:
+            medians = statistics.median(mine), statistics.median(each["all"] for each in theirs)
+            print(f"medians {medians[0]:.1f} and {medians[1]:.1f} s: {medians[1] / medians[0]:.2f} times less")
 
 
 def _told(seconds: dict[str, float]) -> str:

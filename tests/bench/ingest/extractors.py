@@ -1,6 +1,6 @@
 """Extractors side by side on annotated pages: quality by kind of page, snippets, structure, and MB/s of one processor second.
 
-    python -m venv PEERS && PEERS/bin/pip install -r tests/bench/ingest/peers.txt
+    python -m venv PEERS && PEERS/bin/pip install -U pip && PEERS/bin/pip install -r tests/bench/ingest/peers.txt
     python tests/bench/ingest/extractors.py --peers PEERS/bin/python [--ours main ...] [--out-of-fold] [--sets wcxb aeb korean] [--keep FOLDER]
 
 Sets: `wcxb` the WCXB development split (1,497 pages, seven kinds), `aeb` 61 news articles, both from `../shared/data` beside the

@@ -20,7 +20,7 @@ sys.path.insert(0, str(REPO))
 
 from stages.ingest import charset  # noqa: E402
 from stages.ingest.extractor.blocks import blocks_of  # noqa: E402
-from stages.ingest.extractor.model import scored, taken  # noqa: E402
+from stages.ingest.extractor.model import Model, scored, taken  # noqa: E402
 from stages.ingest.extractor.pages import LabelledPage, example_of, read_pages  # noqa: E402
 from stages.ingest.extractor.scan import LINKS  # noqa: E402
 from stages.ingest.extractor.train import fitted  # noqa: E402
@@ -43,21 +43,22 @@ def main() -> None:
     )
     examples = ((page, example_of(page)) for page in (*pages, *korean))
     learnt = [(page, example) for page, example in examples if example is not None]
-    model, said, places = fitted([example for _, example in learnt], TREES)
-    of = {page.name: said[places.of(place)] for place, (page, _) in enumerate(learnt)}
+    model, found, places = fitted([example for _, example in learnt], TREES)
+    of = {page.name: found[places.of(place)] for place, (page, _) in enumerate(learnt)}
     for comments, name in ((True, "learned out of fold"), (False, "learned out of fold, no comments")):
         with open(folder / f"wcxb-1 maetdol {name}.jsonl", "w", encoding="utf-8") as file:
-            for page in pages:
-                tree = build(charset.decode(page.html, None).text).tree
-                blocks = blocks_of(tree)
-                said = (
-                    of[page.name] if page.name in of else scored(blocks, model)
-                )  # too long to learn from, or without gold
-                kept = taken(tree, blocks, said if blocks.block[:, LINKS].any() else None, comments)
-                text = render(tree, np.append(kept, False)[blocks.home]).text
-                file.write(
-                    json.dumps({"name": f"{page.name}.html", "text": text, "seconds": 1e-9, "fault": None}) + "\n"
-                )
+            for page in sorted((layout / "html").glob("*.html")):
+                text = text_of(page.read_bytes(), of.get(page.stem), model, comments)
+                file.write(json.dumps({"name": page.name, "text": text, "seconds": 1e-9, "fault": None}) + "\n")
+
+
+def text_of(html: bytes, said: np.ndarray | None, model: Model, comments: bool) -> str:
+    """The main text by what was `said` of each block; None of a page that nothing was learnt from: too long, or without gold."""
+    tree = build(charset.decode(html, None).text).tree
+    blocks = blocks_of(tree)
+    said = scored(blocks, model) if said is None else said
+    kept = taken(tree, blocks, said if blocks.block[:, LINKS].any() else None, comments)
+    return render(tree, np.append(kept, False)[blocks.home]).text
 
 
 if __name__ == "__main__":
