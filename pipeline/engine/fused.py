@@ -5,7 +5,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from pipeline.engine import catalog
-from pipeline.engine.stage import Inputs
+from pipeline.engine.stage import Inputs, numbered_as
 from pipeline.storage.store import Store
 
 
@@ -19,8 +19,9 @@ def rows_of(store: Store, shard: int, root: str) -> pa.Table:
     lineage = {
         port: [Store(_absolute(e["store"], root)) for e in entries] for port, entries in manifest["lineage"].items()
     }
-    sources = [(source, number) for source in lineage["of"] for number in source.shards()]
-    source, number = sources[shard]
+    source, number = next(
+        (each.store, each.shard) for each in numbered_as(store.shards(), Inputs(lineage)) if each.number == shard
+    )
     table = rows_of(source, number, root)
     work = stage.worker(Inputs(lineage, manifest["seed"]), number)  # type: ignore[attr-defined]
     pieces = [work(batch).kept for batch in table.to_batches(1024)] or [

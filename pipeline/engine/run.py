@@ -152,7 +152,7 @@ def _shards_to_do(recipe: Recipe, step: Step) -> str:
     link = lean_link(Link(step.stage, inputs_of(recipe, step), sink, True))
     total = todo = 0
     there = [sink.sizes()]
-    for number, (_, _, content) in enumerate(input_shards(link.inputs)):
+    for number, _, _, content in input_shards(link.inputs):
         total += 1
         key = step.stage.shard_key(link.inputs, content)
         todo += valid_receipts([link], number, key, there) is None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, ClassVar, NamedTuple
@@ -259,7 +259,7 @@ def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
     first = lean[0]
     tasks = [
         ShardTask(source, shard, lean, number, first.stage.shard_key(first.inputs, content))
-        for number, (source, shard, content) in enumerate(input_shards(first.inputs))
+        for number, source, shard, content in input_shards(first.inputs)
     ]
     name = stage_name(type(links[-1].stage))
     made = resumed(pool, work_shard, tasks, name, lambda task: valid_receipts(lean, task.number, task.key, there))
@@ -271,11 +271,39 @@ def lean_link(link: Link) -> Link:
     return link._replace(inputs=replace(link.inputs, hashes=link.inputs.content(without=("of",))))
 
 
-def input_shards(inputs: Inputs) -> Iterator[tuple[Store, int, str]]:
-    """(store, shard, content hash) over all stores of `of`, in order; output shards are numbered along."""
-    for store in inputs["of"]:
+SECOND = 10**12
+"""The output of the second store's shard n is shard SECOND + n, of the third 2 SECOND + n; what is read from files is numbered below."""
+
+
+class InputShard(NamedTuple):
+    """A shard of an input, and the number of the output shard that is made of it alone."""
+
+    number: int
+    store: Store
+    shard: int
+    content: str
+    """Content hash."""
+
+
+def input_shards(inputs: Inputs, ports: Sequence[str] = ("of",)) -> Iterator[InputShard]:
+    """Every shard of the stores of `ports`, in order. An output shard has its input's number, whatever shards stand beside it, so
+    that it stays where others come and go; of several that would have the same one, the later takes the next that is free."""
+    taken: set[int] = set()
+    for position, store in enumerate(store for port in ports for store in inputs[port]):
         for shard, content in store.hashes().items():
-            yield store, shard, content
+            number = position * SECOND + shard
+            while number in taken:
+                number += 1
+            taken.add(number)
+            yield InputShard(number, store, shard, content)
+
+
+def numbered_as(there: Collection[int], inputs: Inputs, ports: Sequence[str] = ("of",)) -> list[InputShard]:
+    """The input shards under the numbers that a store with the shards `there` knows them by: in 0.1.0 these were positions."""
+    found = list(input_shards(inputs, ports))
+    if set(there) <= {each.number for each in found}:
+        return found
+    return [each._replace(number=position) for position, each in enumerate(found)]
 
 
 def valid_receipts(

@@ -46,16 +46,18 @@ class Born:
 def make(stage: Augment, inputs: Inputs, sink: Store) -> list[Receipt]:
     """Every output shard in order; the gate is filled with all instructions given and with the new ones of shards before."""
     shards = list(input_shards(inputs))
-    keys = {number: stage.key(inputs, number) for number in range(len(shards))}
+    keys = {number: stage.key(inputs, number) for number, *_ in shards}
     done = {n: receipt for n, receipt in valid_receipts(sink, keys).items() if not receipt.notes.get("unfinished")}
     if len(done) == len(shards):
         return list(done.values())
-    given = [text for store, shard, _ in shards for row in store.read(shard).to_pylist() if (text := question_of(row))]
+    given = [
+        text for _, store, shard, _ in shards for row in store.read(shard).to_pylist() if (text := question_of(row))
+    ]
     gate = DiversityGate(stage.similarity)
     for text in given:
         gate.add(text)
     with closing(open_teacher(stage.teacher, _journal(stage, sink))) as teacher:
-        for number, (store, shard, _) in enumerate(shards):
+        for number, store, shard, _ in shards:
             if number not in done:
                 done[number] = _shard(
                     stage, inputs, teacher, store.read(shard), gate, given, sink, number, keys[number]

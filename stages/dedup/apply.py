@@ -1,6 +1,6 @@
 """Pass `apply`: joins the decisions table to the rows: the kept rows of each shard, and the ledger of all of them.
 
-Output shard n mirrors input shard n. Kept rows gain `cluster_size`: how many documents the row represents, itself
+An output shard mirrors the input shard of its number. Kept rows gain `cluster_size`: how many documents the row represents, itself
 included. Ledger metrics: `dedup.score` (exact similarity with the representative: Jaccard, or the cosine where the level is
 `semantic`; 1 for identical texts and URLs) and `dedup.cluster_size`, for kept and removed alike.
 """

@@ -1,5 +1,8 @@
 """The rows that are compared: every shard of `of` and `against` in one numbering, and how to fetch rows by number.
 
+A part's number is that of the output shard that is made of it (`input_shards`), so that what is known of a part stays its own where
+others come and go.
+
 A document's number is its position in the input (shards in order, rows in order). Numbers name documents between passes and
 decide nothing: what decides is text, keep policy and id, so that another shard layout gives the same result.
 """
@@ -13,9 +16,11 @@ from functools import cached_property, lru_cache
 import numpy as np
 import pyarrow as pa
 
-from pipeline.engine.stage import Inputs
+from pipeline.engine.stage import Inputs, input_shards
 from pipeline.storage.files import Local
 from pipeline.storage.store import Store
+
+PORTS = ("of", "against")
 
 
 @dataclass(frozen=True)
@@ -45,33 +50,40 @@ def _mapped(path: str, shard: int, content: str) -> pa.Table:
 
 @dataclass(frozen=True)
 class Corpus:
-    """All parts, those of `of` first: part n is output shard n."""
+    """All parts by number, those of `of` first."""
 
-    parts: tuple[InputPart, ...]
+    parts: dict[int, InputPart]
 
     @classmethod
     def of(cls, inputs: Inputs) -> Corpus:
-        parts: list[InputPart] = []
+        parts: dict[int, InputPart] = {}
         first = 0
-        for port in ("of", "against"):
-            for store in inputs[port]:
-                for shard, content, rows in _shards(store):
-                    parts.append(InputPart(store, shard, content, first, rows, port == "against"))
-                    first += rows
-        return cls(tuple(parts))
+        lying = {store.path: _shards(store) for port in PORTS for store in inputs[port]}
+        new = sum(len(lying[store.path]) for store in inputs["of"])
+        for number, store, shard, _ in input_shards(inputs, PORTS):
+            content, rows = lying[store.path][shard]
+            parts[number] = InputPart(store, shard, content, first, rows, len(parts) >= new)
+            first += rows
+        return cls(parts)
 
     @property
     def rows(self) -> int:
-        return self.parts[-1].first + self.parts[-1].rows if self.parts else 0
+        return sum(part.rows for part in self.parts.values())
 
     @property
     def new_rows(self) -> int:
         """Rows of `of`: documents from here on are of `against`."""
-        return sum(part.rows for part in self.parts if not part.old)
+        return sum(part.rows for part in self.parts.values() if not part.old)
 
     @cached_property
-    def firsts(self) -> np.ndarray:
-        return np.array([part.first for part in self.parts], np.int64)
+    def _begins(self) -> tuple[np.ndarray, np.ndarray]:
+        """Number and first document of each part."""
+        return np.array([*self.parts], np.int64), np.array([part.first for part in self.parts.values()], np.int64)
+
+    def owners(self, docs: np.ndarray) -> np.ndarray:
+        """Number of the part (int64) that holds each of `docs`."""
+        numbers, firsts = self._begins
+        return numbers[np.searchsorted(firsts, docs, side="right") - 1]
 
     def batches(self, number: int) -> Iterator[pa.RecordBatch]:
         """The record batches of part `number`."""
@@ -85,7 +97,7 @@ class Corpus:
         wanted = docs[order]
         at = 0
         while at < len(wanted):
-            part = self.parts[int(np.searchsorted(self.firsts, wanted[at], side="right")) - 1]
+            part = self.parts[int(self.owners(wanted[at : at + 1])[0])]
             first = part.first
             for batch in with_columns(opened(part.store, part.shard, part.content), columns).to_batches():
                 stop = at + int(np.searchsorted(wanted[at:], first + len(batch)))
@@ -100,21 +112,24 @@ class Corpus:
             pieces.append(batch.take(pa.array(rows)))
             positions.append(at)
         if not pieces:
-            return with_columns(self.parts[0].store.read(self.parts[0].shard), columns).slice(0, 0)
+            part = next(iter(self.parts.values()))
+            return with_columns(part.store.read(part.shard), columns).slice(0, 0)
         back = np.empty(len(docs), np.int64)
         back[np.concatenate(positions)] = np.arange(len(docs))
         whole = pa.concat_tables([pa.Table.from_batches([piece]) for piece in pieces], promote_options="permissive")
         return whole.combine_chunks().take(pa.array(back)).combine_chunks()
 
-    def groups(self, rows: int, parts: int = 256) -> list[range]:
-        """Consecutive parts of at most so many rows together, and at most `parts`; a larger part is alone."""
-        found, first, held = [], 0, 0
-        for number, part in enumerate(self.parts):
-            if number > first and (held + part.rows > rows or number - first == parts):
-                found.append(range(first, number))
-                first, held = number, 0
+    def groups(self, rows: int, parts: int = 256) -> list[list[int]]:
+        """Numbers of consecutive parts of at most so many rows together, and at most `parts`; a larger part is alone."""
+        found: list[list[int]] = []
+        held = 0
+        for number, part in self.parts.items():
+            if not found or held + part.rows > rows or len(found[-1]) == parts:
+                found.append([])
+                held = 0
+            found[-1].append(number)
             held += part.rows
-        return [*found, range(first, len(self.parts))] if self.parts else []
+        return found
 
 
 def with_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
@@ -125,11 +140,11 @@ def with_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     return rows.select(list(columns))
 
 
-def _shards(store: Store) -> list[tuple[int, str, int]]:
-    """(number, hash of its bytes as they lie there, rows) of every shard. A takedown leaves a shard its hash in the manifest, and moves
+def _shards(store: Store) -> dict[int, tuple[str, int]]:
+    """(hash of its bytes as they lie there, rows) of every shard. A takedown leaves a shard its hash in the manifest, and moves
     the rows behind a lost one: what is kept of its rows by their positions goes by the bytes."""
     manifest = store.manifest()
     if manifest is not None and not manifest.get("takedowns"):
-        return [(entry["shard"], entry["content_hash"], entry["rows"]) for entry in manifest["shards"]]
+        return {entry["shard"]: (entry["content_hash"], entry["rows"]) for entry in manifest["shards"]}
     receipts = ((number, store.require_receipt(number)) for number in store.shards())
-    return [(number, receipt.bytes_hash, receipt.rows) for number, receipt in receipts]
+    return {number: (receipt.bytes_hash, receipt.rows) for number, receipt in receipts}

@@ -47,7 +47,7 @@ def decide(run: Run, pool: Pool) -> None:
     consolidate(run, pool)
     if run.stage.spans:
         spans.decide(run, pool)
-    run.make("statistics", statistics.count, [run] * run.new_parts, pool)
+    run.make("statistics", statistics.count, run.of_parts(run, new=True), pool)
 
 
 def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> list[Receipt]:
@@ -68,7 +68,7 @@ def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> lis
     if limited := notes.get("not_all_compared"):
         fault = f"dedup: {limited:,} documents were not compared with all their candidates: too many are nearly as similar as the threshold"
         log.warning(f"{fault}; their ledger rows say so, the receipts count what was left out by similarity")
-    given = [apply.Applying(run, {} if number else notes) for number in keys]
+    given = {number: apply.Applying(run, {} if at else notes) for at, number in enumerate(keys)}
     receipts = make(run.sink, apply.write, keys, given.__getitem__, pool)
     _require_ids(run, keys)
     for name in ("decided", *(name for level in (*LEVELS.values(), spans) for name in level.SCRATCH)):
@@ -78,7 +78,7 @@ def write(run: Run, pool: Pool, check: Callable[[], None] = lambda: None) -> lis
 
 def _require_ids(run: Run, keys: dict[int, str]) -> None:
     """Within one store ids are unique; several may have met here for the first time."""
-    if len({part.store.path for part in run.corpus.parts if not part.old}) > 1:
+    if len({part.store.path for part in run.corpus.parts.values() if not part.old}) > 1:
         identity.require_unique(run.sink, list(keys))
 
 

@@ -6,7 +6,7 @@ stopped. How many shards it has follows from the input alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,7 +57,10 @@ class Run:
     def of(cls, stage: Dedup, inputs: Inputs, sink: Store, home: Store | None = None) -> Run:
         """SourceError where the inputs are of several shapes, OptionError where options do not fit the rows."""
         corpus = Corpus.of(inputs)
-        schemas = {path: store.schema for path, store in {part.store.path: part.store for part in corpus.parts}.items()}
+        schemas = {
+            path: store.schema
+            for path, store in {part.store.path: part.store for part in corpus.parts.values()}.items()
+        }
         shapes = {shape_of(schema) for schema in schemas.values()}
         if len(shapes) != 1 or None in shapes:
             raise SourceError(
@@ -96,13 +99,13 @@ class Run:
 
     @property
     def signatures(self) -> Store:
-        """Shard n: the signatures of part n (`stages/dedup/signatures/minhash.py`)."""
+        """Shard n: the signatures of part number n (`stages/dedup/signatures/minhash.py`)."""
         return signatures_of(self.home)
 
     @property
-    def new_parts(self) -> int:
-        """Parts of `of`: as many as the output has shards."""
-        return sum(not part.old for part in self.corpus.parts)
+    def new_parts(self) -> list[int]:
+        """Numbers of the parts of `of`, which are those of the output's shards."""
+        return [number for number, part in self.corpus.parts.items() if not part.old]
 
     @property
     def contained(self) -> bool:
@@ -125,17 +128,25 @@ class Run:
         """A pass."""
         return self.home.sub(f"passes/{name}")
 
-    def keys(self, name: str, count: int) -> dict[int, str]:
+    def keys(self, name: str, numbers: Collection[int]) -> dict[int, str]:
         """Key per shard of a pass that depends on everything, or of the output (`apply`)."""
         more = {} if name == "apply" else {"format": FORMAT}
+        count = len(numbers)
         return {
             number: digest({"stage": self.key, "pass": name, "of": count, "shard": number, **more})
-            for number in range(count)
+            for number in numbers
         }
 
-    def make(self, name: str, fn: Callable[[PassTask], Receipt], given: Sequence[Any], pool: Pool) -> list[Receipt]:
+    def make(
+        self, name: str, fn: Callable[[PassTask], Receipt], given: Sequence[Any] | dict[int, Any], pool: Pool
+    ) -> list[Receipt]:
         """Make the shards of a pass that are not proven; the task of shard n carries `given[n]`. Returns all their receipts."""
-        return make(self.store(name), fn, self.keys(name, len(given)), given.__getitem__, pool)
+        numbers = given if isinstance(given, dict) else range(len(given))
+        return make(self.store(name), fn, self.keys(name, numbers), given.__getitem__, pool)
+
+    def of_parts(self, given: Any, new: bool = False) -> dict[int, Any]:
+        """`given` for a task of each part (`new`: of `of` alone), by number."""
+        return dict.fromkeys(self.new_parts if new else self.corpus.parts, given)
 
 
 class KeyRange(NamedTuple):

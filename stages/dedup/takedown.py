@@ -5,7 +5,9 @@ from __future__ import annotations
 import pyarrow.compute as pc
 
 from pipeline.deletion.lineage import Lost
+from pipeline.engine.stage import Inputs, numbered_as
 from pipeline.storage.store import Store
+from stages.dedup.corpus import PORTS
 from stages.dedup.passes import signatures_of
 
 
@@ -16,7 +18,8 @@ def forget(store: Store, lost: Lost) -> list[str]:
     if not store.fs.exists("passes"):
         return []
     signatures = signatures_of(store)
-    changed = _changed(store, manifest["lineage"], lost) if manifest else list(signatures.receipts())
+    known = list(signatures.receipts())
+    changed = _changed(store, known, manifest["lineage"], lost) if manifest else known
     dropped = [number for number in changed if signatures.receipt(number) is not None]
     for number in dropped:
         signatures.drop(number)
@@ -27,17 +30,20 @@ def forget(store: Store, lost: Lost) -> list[str]:
     return [f"{store.name}/passes/{signatures.name}/{number}" for number in dropped]
 
 
-def _changed(store: Store, lineage: dict, lost: Lost) -> list[int]:
-    """Numbers of the parts (shards of `of`, then of `against`) that hold lost rows."""
+def _changed(store: Store, known: list[int], lineage: dict, lost: Lost) -> list[int]:
+    """Numbers of the parts that hold lost rows; `known`: those that have signatures."""
     root = store.path.rstrip("/").rpartition("/")[0] or "."
     gone = lost.value_set()
-    found, number = [], 0
-    for port in ("of", "against"):
-        for entry in lineage.get(port, []):
-            source = Store(entry["store"] if "/" in entry["store"] else f"{root}/{entry['store']}")
-            for shard in source.shards():
-                there = source.fs.exists(f"shards/{shard:05d}.arrow")
-                if not there or pc.any(pc.is_in(source.read(shard)["id"], value_set=gone)).as_py():
-                    found.append(number)
-                number += 1
+    stores = {
+        port: [
+            Store(each["store"] if "/" in each["store"] else f"{root}/{each['store']}")
+            for each in lineage.get(port, [])
+        ]
+        for port in PORTS
+    }
+    found = []
+    for number, source, shard, _ in numbered_as(known, Inputs(stores), PORTS):
+        there = source.fs.exists(f"shards/{shard:05d}.arrow")
+        if not there or pc.any(pc.is_in(source.read(shard)["id"], value_set=gone)).as_py():
+            found.append(number)
     return found

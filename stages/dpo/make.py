@@ -58,8 +58,8 @@ def make(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
         raise UsageError(
             "best_of_n needs someone who scores the answers", "give `judge`, or a reward model as `reward: ...`"
         )
-    keys = [stage.key(inputs, content) for _, _, content in input_shards(inputs)]
-    valid = valid_receipts(sink, dict(enumerate(keys)))
+    keys = {number: stage.key(inputs, content) for number, _, _, content in input_shards(inputs)}
+    valid = valid_receipts(sink, keys)
     if keys and len(valid) == len(keys):
         return list(valid.values())
     plan = planned(stage, inputs)
@@ -85,6 +85,7 @@ def planned(stage: Any, inputs: Inputs) -> PromptPlan:
     by_teacher = stage.method == "teacher_vs_student"
     found = [
         (
+            number,
             store,
             shard,
             content,
@@ -93,7 +94,7 @@ def planned(stage: Any, inputs: Inputs) -> PromptPlan:
                 for row in _rows(store, shard)
             ],
         )
-        for store, shard, content in input_shards(inputs)
+        for number, store, shard, content in input_shards(inputs)
     ]
     chosen, _ = overlap.choose(
         (one for *_, some in found for one in some), stage.sft_overlap, stage.max_prompts, inputs.seed
@@ -101,7 +102,7 @@ def planned(stage: Any, inputs: Inputs) -> PromptPlan:
     left_out = overlap.BEYOND if stage.sft_overlap is None else overlap.OVERLAP
     shards: list[Shard] = []
     prompts: list[student.StudentPrompt] = []
-    for number, (store, shard, content, some) in enumerate(found):
+    for number, store, shard, content, some in found:
         reasons = [one.reason or (None if one.key in chosen else left_out) for one in some]
         first = len(prompts)
         prompts += [
@@ -257,7 +258,13 @@ def candidates(
 
 
 def finish(
-    stage: Any, inputs: Inputs, plan: PromptPlan, sink: Store, drafts: Store, keys: list[str], judged: dict[str, Any]
+    stage: Any,
+    inputs: Inputs,
+    plan: PromptPlan,
+    sink: Store,
+    drafts: Store,
+    keys: dict[int, str],
+    judged: dict[str, Any],
 ) -> list[Receipt]:
     """Trim to the cap and the overlap over all shards, and write the store."""
     balance: dict[str, str] = {}
@@ -286,7 +293,7 @@ def finish(
     for shard in plan.shards:
         table, ledger = pairs.without_dropped(drafts.read(shard.number), drafts.ledger(shard.number), drop)
         notes = pairs.lengths(table)
-        if shard.number == 0:
+        if not receipts:
             # Facts of the whole store stand in the first receipt alone, since a report adds the shards' notes up.
             notes |= whole
         ids = shard.store.read(shard.shard)["id"]

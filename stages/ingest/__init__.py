@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -30,7 +31,7 @@ class Ingest(Stage):
     types in `meta`; lists of numbers in Parquet and Arrow become columns of their own behind the shape's.
     """
 
-    version: ClassVar[int] = 14
+    version: ClassVar[int] = 15
     ports: ClassVar[dict[str, Port]] = {}
     output_shape: ClassVar[str | None] = None
     reads_from: ClassVar[tuple[str, ...]] = ("from_", "crawl")
@@ -145,24 +146,24 @@ class Ingest(Stage):
 
         made = resumed(pool, run_task, tasks, "ingest", valid)
         done = {task.number: receipts for task, receipts in zip(tasks, made)}
-        self._tell_apart(sink, pool, tasks, done)
+        self._tell_apart(sink, pool, {task.number: task for task in tasks}, done)
         return [receipt for number in sorted(done) for receipt in done[number]]
 
-    def _tell_apart(self, sink: Store, pool: Any, tasks: list, done: dict[int, list]) -> None:
-        """Ids that two tasks gave alike get an ordinal in the later one; tasks are redone one by one, earlier ones first."""
-        from dataclasses import replace
-
+    def _tell_apart(self, sink: Store, pool: Any, tasks: dict[int, Any], done: dict[int, list]) -> None:
+        """Ids that two tasks gave alike get an ordinal in the later one; tasks are redone one by one, earlier ones first. One whose
+        earlier ones are others than it knew is redone as if it knew none, so that what comes out does not tell how it came about."""
         from stages.ingest import plan
         from stages.ingest.task import run_task
 
-        for _ in tasks:
+        while True:
             clashes = plan.collisions(sink, (receipt for number in sorted(done) for receipt in done[number]))
-            if not clashes:
+            outdated = plan.outdated(tasks, done)
+            if not clashes and not outdated:
                 return
-            number, shards = next(iter(clashes.items()))
-            before = tuple(done[number][0].notes.get("against") or ())
-            task = replace(tasks[number], against=tuple(sorted({*before, *shards})))
-            done[number] = collect(pool, run_task, [task], "ingest")[0]
+            number = min([*clashes, *outdated])
+            known = {*(done[number][0].notes.get("against") or ()), *clashes.get(number, ())}
+            against = () if number in outdated else tuple(sorted(known))
+            done[number] = collect(pool, run_task, [replace(tasks[number], against=against)], "ingest")[0]
 
     def prepare(self, inputs: Inputs, pool: Any) -> None:
         """Hash the input files whose hashes are not known: in tasks, where it is more than one task's work."""

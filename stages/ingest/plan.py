@@ -1,9 +1,14 @@
-"""Files to tasks, and what two files have in common: grouping follows from the sorted files alone, never from the workers."""
+"""Files to tasks, and what two files have in common.
+
+Which files make a group, and the group's number, follow from the names and sizes of files near each other in the order of names,
+never from the workers or from a file's place among all. So a file that comes, goes or changes touches its own group, and what it
+splits or joins: no other group has other files, another number or other bytes than before.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,26 +17,50 @@ from pipeline.options import digest
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.ingest.sources import File
-from stages.ingest.task import PARTS, IngestTask
+from stages.ingest.task import PARTS, IngestTask, proven
 
 GROUP_BYTES = 64 << 20
-"""Bytes of small files in one task (64 MiB): a quarter of a minute of pages on one core."""
-GROUP_FILES = 4_096
-"""Small files in one task."""
+"""Mean bytes of a group of small files (64 MiB): a quarter of a minute of pages on one core."""
+FILE_BYTES = 4 << 10
+"""What a file costs beside its bytes, in bytes."""
+ALONE = 16 << 20
+"""Bytes from which on a file is a group of its own: a quarter of the mean, so that no change of a small file redoes a large one."""
+LEAST, MOST = 10**8, 10**9
+"""Numbers of groups: nine digits, so that a file that comes meets another's number once in nine thousand where there are 100,000."""
 
 
-def groups(files: Iterable[File]) -> list[tuple[File, ...]]:
-    """Files in order, small ones together, one over GROUP_BYTES alone."""
-    found: list[tuple[File, ...]] = []
-    held: list[File] = []
-    size = 0
+def groups(files: Iterable[File]) -> dict[int, tuple[File, ...]]:
+    """Groups of files by number, ascending.
+
+    Of the small files in order, one begins a group if the hash of its name says so, and the more likely the larger it is; the others
+    join the file before. The number is the hash of the first name; those before the first that begins one are group 0.
+    """
+    small: list[list[File]] = [[]]
+    large: list[list[File]] = []
     for file in files:
-        if held and (size + file.size > GROUP_BYTES or len(held) >= GROUP_FILES):
-            found.append(tuple(held))
-            held, size = [], 0
-        held.append(file)
-        size += file.size
-    return [*found, tuple(held)] if held else found
+        if file.size >= ALONE:
+            large.append([file])
+        elif _begins(file):
+            small.append([file])
+        else:
+            small[-1].append(file)
+    found = {0: tuple(small[0])} if small[0] else {}
+    for group in sorted([*small[1:], *large], key=lambda group: group[0].name):
+        number = LEAST + _hash(group[0].name, 1) % (MOST - LEAST)
+        while number in found:
+            number += 1
+        found[number] = tuple(group)
+    return dict(sorted(found.items()))
+
+
+def _begins(file: File) -> bool:
+    return _hash(file.name, 0) < (file.size + FILE_BYTES) * 2**64 // GROUP_BYTES
+
+
+def _hash(name: str, seed: int) -> int:
+    import xxhash
+
+    return xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass"), seed)
 
 
 def tasks(files: list[File], options: Any, sink: Store, key: str) -> list[IngestTask]:
@@ -40,7 +69,7 @@ def tasks(files: list[File], options: Any, sink: Store, key: str) -> list[Ingest
         IngestTask(
             number, group, options, sink, digest([key, [[file.name, file.digest, file.within] for file in group]])
         )
-        for number, group in enumerate(groups(files))
+        for number, group in groups(files).items()
     ]
 
 
@@ -68,3 +97,10 @@ def collisions(sink: Store, receipts: Iterable[Receipt]) -> dict[int, tuple[int,
                 found[int(owner[line_number]) // PARTS].add(int(owner[first]))
             first -= 1
     return {task: tuple(sorted(shards)) for task, shards in sorted(found.items())}
+
+
+def outdated(tasks: Mapping[int, IngestTask], done: Mapping[int, list[Receipt]]) -> set[int]:
+    """Numbers of the tasks whose shards were told apart from earlier ones that are others by now."""
+    there = {receipt.shard: receipt for receipts in done.values() for receipt in receipts}
+    met = [number for number, receipts in done.items() if receipts[0].notes.get("against")]
+    return {number for number in met if not proven(tasks[number], there)[1]}

@@ -35,7 +35,7 @@ from stages.ingest.vectors import vectors_of
 FORGOTTEN = "ingest.forgotten"
 ENDED = f"ingest.{PROCESS_ENDED}"
 PARTS = 1000
-"""Shards of one task at most: a shard's number is 1,000 times its task's, plus its part."""
+"""Shards of one task at most: a shard's number is 1,000 times its group's (`plan.groups`), plus its part."""
 LEDGER_ROWS = 1 << 20
 """Ledger rows after which a shard is closed, however few rows were kept."""
 

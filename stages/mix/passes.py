@@ -48,7 +48,7 @@ class MixTask(NamedTuple):
 
 def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
     store_numbers = {store.path: store_number for store_number, store in enumerate(inputs["of"])}
-    shards = [(store, shard, content) for store, shard, content in input_shards(inputs)]
+    shards = list(input_shards(inputs))
     weighed = sink.sub("passes/weigh")
     measure = [
         "hash",
@@ -68,7 +68,7 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
             weighed,
             inputs.seed,
         )
-        for number, (store, shard, content) in enumerate(shards)
+        for number, store, shard, content in shards
     ]
     found = run_tasks(pool, weighed, weigh, tasks, "mix")
     totals: dict[str, int] = {}
@@ -95,7 +95,7 @@ def run(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
             repeated=repeated,
             key=stage.key(inputs, content, [rates, _as_words(thresholds), curve.words_of(edges)], without=("of",)),
         )
-        for task, (_, _, content) in zip(tasks, shards)
+        for task, (_, _, _, content) in zip(tasks, shards)
     ]
     return run_tasks(pool, sink, take, taking, "mix")
 

@@ -45,7 +45,7 @@ class Pack(Stage):
         tokenizer = inputs.one("tokenizer")
         tasks = [
             PackTask(self, source, shard, tokenizer, sink, number, self.key(inputs, content, without=("of",)))
-            for number, (source, shard, content) in enumerate(input_shards(inputs))
+            for number, source, shard, content in input_shards(inputs)
         ]
         return run_tasks(pool, sink, pack_shard, tasks, "pack")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, input_shards, versions
+from pipeline.engine.stage import Inputs, InputShard, input_shards, versions
 from pipeline.engine.tasks import run_tasks, valid_receipts
 from pipeline.errors import UsageError
 from pipeline.options import digest
@@ -67,18 +67,17 @@ def choose(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]
                 "ifd and perplexity are measured by a model", "name it: `model: pretrain` (and adapters on it)"
             )
     shards = list(input_shards(inputs))
-    keys = {number: stage.key(inputs, content) for number, (_, _, content) in enumerate(shards)}
+    keys = {number: stage.key(inputs, content) for number, _, _, content in shards}
     valid = valid_receipts(sink, keys)
     if shards and len(valid) == len(shards):
         return list(valid.values())
     scores = scored(stage, inputs, shards, sink, pool) if inputs["model"] else None
     entries = [
-        entries_of(stage, store, shard, scores.read(number) if scores else None)
-        for number, (store, shard, _) in enumerate(shards)
+        entries_of(stage, store, shard, scores.read(number) if scores else None) for number, store, shard, _ in shards
     ]
     fallen = across(stage, [entry for some in entries for entry in some])
     receipts = []
-    for number, ((store, shard, _), some) in enumerate(zip(shards, entries)):
+    for (number, store, shard, _), some in zip(shards, entries):
         table = store.read(shard)
         every = [entry.reasons or tuple(fallen.get(entry.id, (None,))[:1]) for entry in some]
         why = [next((word for word in words if word), None) for words in every]
@@ -102,7 +101,7 @@ def choose(stage: Any, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]
     return receipts
 
 
-def scored(stage: Any, inputs: Inputs, shards: Sequence[tuple[Store, int, str]], sink: Store, pool: Pool) -> Store:
+def scored(stage: Any, inputs: Inputs, shards: Sequence[InputShard], sink: Store, pool: Pool) -> Store:
     """The scores of every row; they depend on text, model and arithmetic, and on no threshold."""
     store = sink.sub(PASS)
     base = {
@@ -111,7 +110,7 @@ def scored(stage: Any, inputs: Inputs, shards: Sequence[tuple[Store, int, str]],
     }  # fmt: skip
     tasks = [
         SelectTask(number, source, shard, inputs["model"], stage, store, digest({**base, "of": content}))
-        for number, (source, shard, content) in enumerate(shards)
+        for number, source, shard, content in shards
     ]
     run_tasks(pool, store, score_shard, tasks, "select")
     return store

@@ -117,7 +117,7 @@ class Sft(Stage):
 
         shards, replies = list(input_shards(inputs)), sink.sub("passes/teacher")
         find, cut = passes.mined(self, inputs, shards, sink, pool)
-        drop_others(replies, range(len(shards)))
+        drop_others(replies, (shard.number for shard in shards))
         if self.teacher is not None:
             ask_all(self, inputs, shards, find, cut, replies)
         return passes.join(self, inputs, shards, sink, pool)

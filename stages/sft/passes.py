@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.stage import Inputs, versions
+from pipeline.engine.stage import Inputs, InputShard, versions
 from pipeline.engine.tasks import drop_others, run_tasks, valid_receipts
 from pipeline.options import digest, identity
 from pipeline.schema import CHAT
@@ -30,7 +30,7 @@ from stages.sft.teacher.replies import read_reply, sampling_fact
 if TYPE_CHECKING:
     from stages.sft import Sft
 
-Shards = list[tuple[Store, int, str]]
+Shards = list[InputShard]
 NEEDED = ["id", "text", "title", "url", "source", "lang", "licence", "blocks", "meta"]
 """Columns a page is made of."""
 
@@ -39,7 +39,7 @@ def mined(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -
     """The first two passes: what was found, and what of it stands across all pages."""
     find, cut = sink.sub("passes/find"), sink.sub("passes/across")
     _find(stage, inputs, shards, find, pool)
-    _across(stage, inputs, find, cut, len(shards))
+    _across(stage, inputs, find, cut, [shard.number for shard in shards])
     return find, cut
 
 
@@ -74,7 +74,7 @@ def _find(stage: Sft, inputs: Inputs, shards: Shards, find: Store, pool: Pool) -
     }
     tasks = [
         FindTask(stage, source, shard, number, inputs.seed, find, digest({**base, "of": content}))
-        for number, (source, shard, content) in enumerate(shards)
+        for number, source, shard, content in shards
     ]
     run_tasks(pool, find, find_shard, tasks, STAGE)
 
@@ -113,9 +113,9 @@ def _add(total: dict[str, Any], more: dict[str, dict[str, int]]) -> None:
 # -- across ------------------------------------------------------------------------------------------------------------
 
 
-def _across(stage: Sft, inputs: Inputs, find: Store, cut: Store, count: int) -> None:
+def _across(stage: Sft, inputs: Inputs, find: Store, cut: Store, numbers: list[int]) -> None:
     """Judge every candidate across all pages. Done again only when something was found anew or the options changed."""
-    hashes = [find.receipt(number).content_hash for number in range(count)]
+    hashes = [find.receipt(number).content_hash for number in numbers]
     base = {
         "pass": "across",
         "found": hashes,
@@ -123,12 +123,12 @@ def _across(stage: Sft, inputs: Inputs, find: Store, cut: Store, count: int) -> 
         "cap": stage.host_cap,
         "seed": inputs.seed,
     }
-    keys = {number: digest({**base, "shard": number}) for number in range(count)}
+    keys = {number: digest({**base, "shard": number}) for number in numbers}
     drop_others(cut, keys)
-    if len(valid_receipts(cut, keys)) == count:
+    if len(valid_receipts(cut, keys)) == len(numbers):
         return
-    fallen = across.drops(find, list(range(count)), inputs.seed, stage.boilerplate_pages, stage.host_cap)
-    for number, words in enumerate(fallen):
+    fallen = across.drops(find, numbers, inputs.seed, stage.boilerplate_pages, stage.host_cap)
+    for number, words in zip(numbers, fallen):
         ids = find.read(number)["id"].combine_chunks()
         kept = words.is_null()
         ledger = Ledger.rows(ids, reason=[f"sft.{word}" if word else None for word in words.to_pylist()])
@@ -153,7 +153,7 @@ class JoinTask(FindTask):
 def join(stage: Sft, inputs: Inputs, shards: Shards, sink: Store, pool: Pool) -> list[Receipt]:
     parts = ["find", "across"] + (["teacher"] if stage.teacher is not None else [])
     tasks = []
-    for number, (source, shard, content) in enumerate(shards):
+    for number, source, shard, content in shards:
         made = [sink.sub(f"passes/{name}").receipt(number) for name in parts]
         # `across` leaves the same ids for other reasons when only a threshold moved: its ledger counts too.
         key = stage.key(inputs, content, [(r.content_hash, r.ledger_hash) for r in made], without=("of",))

@@ -60,7 +60,7 @@ def _in_range(given: KeyRange) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     names = ("exact_a", "exact_b", *run.policy.reads)
     docs: list[np.ndarray] = []
     found: dict[str, list[np.ndarray]] = {name: [] for name in names}
-    for number, part in enumerate(run.corpus.parts):
+    for number, part in run.corpus.parts.items():
         rows = run.store("measures").read(number)
         a, b, sizes = (column(rows, name) for name in ("exact_a", "exact_b", "size"))
         taken = (a >= np.uint64(given.low)) & (a <= np.uint64(given.high)) & (sizes >= 0)

@@ -25,7 +25,7 @@ PIECE = 8192
 """Signatures keyed at once: some four megabytes."""
 
 
-def groups(run: Run) -> list[range]:
+def groups(run: Run) -> list[list[int]]:
     """The parts whose keys lie in one list."""
     return run.corpus.groups(max(1, LIST_KEYS // run.banding.bands))
 

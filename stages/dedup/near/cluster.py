@@ -74,7 +74,7 @@ def find_components(task: PassTask) -> Receipt:
     for number in graph.edges.shards():
         edges = graph.edges.read(number)
         union_find.join_all(parent, column(edges, "left"), column(edges, "right"))
-    sizes = (column(graph.measures.read(number), "size") for number in range(len(graph.corpus.parts)))
+    sizes = (column(graph.measures.read(number), "size") for number in graph.corpus.parts)
     trees = union_find.gathered(parent, sizes, BYTES, DOCS, PARTITIONS)
     notes = {"components": trees.trees, "documents": len(trees.members), "partitions": trees.count}
     if not len(trees.members):

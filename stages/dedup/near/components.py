@@ -302,7 +302,7 @@ class Weights:
         """uint32 by document (`docs` ascending)."""
         from stages.dedup.near.union_find import LARGEST, UNIT
 
-        owner = np.searchsorted(self.graph.corpus.firsts, docs, side="right") - 1
+        owner = self.graph.corpus.owners(docs)
         found = np.empty(len(docs), np.uint32)
         for number in np.unique(owner).tolist():
             if number != self._number:

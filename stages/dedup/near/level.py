@@ -27,7 +27,7 @@ def decide(run: Run, pool: Pool) -> None:
 def _components(run: Run, pool: Pool) -> Partitions:
     clusters, scratch = run.store("cluster"), run.store("components")
     ranges = components.ranges_of(run.corpus.rows, run.stage.cluster_memory)
-    keys = run.keys("cluster", ranges.count if ranges else 1)
+    keys = run.keys("cluster", range(ranges.count if ranges else 1))
     graph = Graph(run.corpus, run.store("measures"), run.store("link"))
     done = proven(clusters, keys)
     if done is None:

@@ -73,7 +73,7 @@ def _in_range(run: Run, number: int) -> tuple[np.ndarray, np.ndarray]:
 
 def signatures(corpus: Corpus, store: Store, docs: np.ndarray, count: int) -> np.ndarray:
     """The first `count` values of the signatures (pass `minhash`) of the documents `docs` (ascending), uint32 (n, count)."""
-    owner = np.searchsorted(corpus.firsts, docs, side="right") - 1
+    owner = corpus.owners(docs)
     found = [
         picked(store.read(int(number)), "values", docs[owner == number] - corpus.parts[number].first, count)
         for number in np.unique(owner)

@@ -32,7 +32,7 @@ RANGE = 8 << 20
 
 def texts(run: Run, docs: np.ndarray, marks: Mapping[str, np.ndarray]) -> Iterator[Texts]:
     """The texts of `docs`; `marks` are their columns READS."""
-    remote = [part for part in run.corpus.parts if isinstance(part.store.fs, Remote)]
+    remote = [part for part in run.corpus.parts.values() if isinstance(part.store.fs, Remote)]
     if remote and len(remote) == len(run.corpus.parts) and (marks["at"] >= 0).all():
         yield from _ranged(run, docs, marks)
     else:
@@ -57,7 +57,7 @@ def _lying(run: Run, docs: np.ndarray) -> Iterator[Texts]:
 def _ranged(run: Run, docs: np.ndarray, marks: Mapping[str, np.ndarray]) -> Iterator[Texts]:
     from stages.text.minhash.jaccard import Texts
 
-    owner = np.searchsorted(run.corpus.firsts, docs, side="right") - 1
+    owner = run.corpus.owners(docs)
     hows = run.minhash.hows
     for number in np.unique(owner).tolist():
         here = np.flatnonzero(owner == number)

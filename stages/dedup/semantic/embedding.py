@@ -57,7 +57,10 @@ class Held(NamedTuple):
 
     def local(self) -> bool:
         """Can any of them be read without reading all?"""
-        return all(isinstance(store.fs, Local) for store in (self.vectors, *(part.store for part in self.corpus.parts)))
+        return all(
+            isinstance(store.fs, Local)
+            for store in (self.vectors, *(part.store for part in self.corpus.parts.values()))
+        )
 
     def rows(self, number: int) -> np.ndarray:
         """int64: the rows of part `number` that have one."""

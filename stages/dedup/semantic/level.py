@@ -48,15 +48,15 @@ class Comparing(NamedTuple):
 
 def decide(run: Run, pool: Pool) -> None:
     """Embed what the earlier levels left, cut it into cells, and compare within each."""
-    stage, parts, vectors = run.stage, len(run.corpus.parts), run.store("vectors")
+    stage, vectors = run.stage, run.store("vectors")
     consolidate(run, pool, "semantic")
-    run.make("survivors", find_survivors, [run] * parts, pool)
+    run.make("survivors", find_survivors, run.of_parts(run), pool)
 
     embedding = Embedding(
         run.corpus, run.store("survivors"), run.minhash.fields, run.minhash.shape, stage.vectors, stage.encoder
     )
     model = digest([known_hash(Path(stage.encoder)), versions(LIBRARIES)]) if stage.encoder else ""
-    keys = {number: embedding.key(number, model) for number in range(parts)}
+    keys = {number: embedding.key(number, model) for number in run.corpus.parts}
     embedded = make(vectors, embed, keys, lambda number: embedding, pool)
     if not any(receipt.notes["vectors"] for receipt in embedded):
         run.make("semantic", compare, [], pool)
@@ -66,7 +66,7 @@ def decide(run: Run, pool: Pool) -> None:
     run.make("centroids", clustering.train, [given], pool)
     width = 4 * unpacked(run.store("centroids").read(0)["vector"].chunks[0]).shape[1]
     scattered = given.vectors.local() and given.vectors.count() * width <= clustering.SCATTERED
-    made = run.make("cells", clustering.assign, [given._replace(sort=not scattered)] * parts, pool)
+    made = run.make("cells", clustering.assign, run.of_parts(given._replace(sort=not scattered)), pool)
     partitions = clustering.partitions_of(made, width)
     run.make("semantic", compare, [Comparing(run, given.vectors, *cells) for cells in partitions], pool)
 

@@ -119,7 +119,7 @@ def positions(column: pa.Array) -> np.ndarray:
 
 def measure(run: Run, pool: Pool) -> None:
     """Make what `minhash` has not made on its way: of parts whose signatures were there before."""
-    keys = {number: key_of(run, number) for number in range(len(run.corpus.parts))}
+    keys = {number: key_of(run, number) for number in run.corpus.parts}
     make(run.store("measures"), measure_part, keys, lambda number: run, pool)
 
 
@@ -135,7 +135,7 @@ def measure_part(task: PassTask) -> Receipt:
 def marks_of(run: Run, docs: np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
     """These columns of the pass `measures` for the documents `docs` (int64, any order)."""
     names = tuple(dict.fromkeys(names))
-    owner = np.searchsorted(run.corpus.firsts, docs, side="right") - 1
+    owner = run.corpus.owners(docs)
     found: dict[str, np.ndarray] = {}
     for number in np.unique(owner).tolist():
         here = np.flatnonzero(owner == number)

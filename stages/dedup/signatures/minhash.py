@@ -124,7 +124,7 @@ class Measured(NamedTuple):
 
 def compute_signatures(run: Run, pool: Pool) -> None:
     """Make the pass, one task a part; the signatures of a part outlive other changes."""
-    keys = {number: run.minhash.key(part.content) for number, part in enumerate(run.corpus.parts)}
+    keys = {number: run.minhash.key(part.content) for number, part in run.corpus.parts.items()}
     given = (run, run.minhash.cache(run.stage.signatures))
     make(run.signatures, compute_part, keys, lambda number: given, pool)
 

@@ -67,7 +67,7 @@ def most_spans(memory: int) -> int:
 def runs_of(run: Run, most_bytes: int) -> list[SpanRows]:
     """Runs of rows of about `most_bytes` each; for substrings a longer text is cut into pieces of so many, else it stands alone."""
     found: list[SpanRows] = []
-    for number, part in enumerate(run.corpus.parts):
+    for number, part in run.corpus.parts.items():
         sizes = np.maximum(column(run.store("measures").read(number), "size"), 0)
         first = held = 0
         for row, size in enumerate(sizes.tolist()):

@@ -33,7 +33,7 @@ COLUMNS = ("key", "check", "doc", "duplicate_of", "members")
 def decide(run: Run, pool: Pool) -> None:
     """Write the keys of all parts, then decide range by range."""
     consolidate(run, pool, "url")
-    made = run.make("address", write_keys, [run] * len(run.corpus.parts), pool)
+    made = run.make("address", write_keys, run.of_parts(run), pool)
     ranges = key_ranges(sum(receipt.notes["addresses"] for receipt in made), MOST)
     run.make("url", choose, [KeyRange(run, *ends) for ends in ranges], pool)
 

@@ -101,7 +101,7 @@ def _requests(stage: Sft, inputs: Inputs) -> Iterator[Request]:
         by_hand = teacher if isinstance(teacher, RecordedByHand) else None
     with tempfile.TemporaryDirectory(prefix="maetdol-plan-") as folder:
         find, cut = passes.mined(stage, inputs, list(input_shards(inputs)), Store(folder), Inline())
-        for number, (store, shard, _) in enumerate(input_shards(inputs)):
+        for number, store, shard, _ in input_shards(inputs):
             taken = covered(find, cut, number)
             for row in passes.documents(store, shard):
                 for ask in asks_of(stage, by_hand, Page(row, inputs.seed), taken):

@@ -48,11 +48,11 @@ def journal_path(stage: Sft, sink: Store) -> str:
 
 def ask_all(stage: Sft, inputs: Inputs, shards: passes.Shards, find: Store, cut: Store, replies_store: Store) -> None:
     """Ask about every shard that is not proven; a teacher is opened only when there is something to ask."""
-    keys = {number: _key(stage, inputs, content, find, cut, number) for number, (_, _, content) in enumerate(shards)}
+    keys = {number: _key(stage, inputs, content, find, cut, number) for number, _, _, content in shards}
     valid = valid_receipts(replies_store, keys)
     todo = [
         (number, source, shard, keys[number])
-        for number, (source, shard, _) in enumerate(shards)
+        for number, source, shard, _ in shards
         if number not in valid or valid[number].notes.get("unfinished")
     ]
     if not todo:

@@ -63,14 +63,14 @@ def run(folder: Path, nodes: int, memory: int, say) -> None:
         first += rows
     began = time.process_time()
     if memory:
-        notes = spread(folder, Corpus(tuple(parts)), memory)
+        notes = spread(folder, Corpus(dict(enumerate(parts))), memory)
         say.send((time.process_time() - began, notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
         return
     task = PassTask(
         Store(folder / "cluster"),
         0,
         "bench",
-        cluster.Graph(Corpus(tuple(parts)), Store(folder / "minhash"), Store(folder / "link")),
+        cluster.Graph(Corpus(dict(enumerate(parts))), Store(folder / "minhash"), Store(folder / "link")),
     )
     receipt = cluster.find_components(task)
     say.send((time.process_time() - began, receipt.notes, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))

@@ -36,7 +36,7 @@ def laid(folder: Path, nodes: int, edges: np.ndarray, shards: int = 3) -> tuple[
         sizes = np.resize(np.array(SIZES, np.int64), nodes)[first : first + rows]
         signatures.put(number, pa.table({"size": pa.array(sizes)}), COLUMNS.empty_table(), key="test")
         first += rows
-    return Corpus(tuple(parts)), signatures, link
+    return Corpus(dict(enumerate(parts))), signatures, link
 
 
 def in_one(folder: Path, corpus: Corpus, signatures: Store, link: Store) -> tuple[list[np.ndarray], int]:
@@ -210,7 +210,7 @@ def killed(folder: Path, edges: np.ndarray, tasks: int, inside: bool) -> None:
                 first += rows
             spread(
                 folder,
-                Corpus(tuple(parts)),
+                Corpus(dict(enumerate(parts))),
                 Store(folder / "minhash"),
                 Store(folder / "link"),
                 400,
