@@ -295,7 +295,7 @@ def test_tables_of_odd_values(tmp_path, monkeypatch):
     """Three files, three shards: the first without the vectors that dedup compares, the others with them in unlike types."""
     from stages.ingest import plan
 
-    monkeypatch.setattr(plan, "GROUP_FILES", 1)
+    monkeypatch.setattr(plan, "ALONE", 1)
     records = odd_tables(tmp_path / "raw", 10)
     made = chain(
         tmp_path, tmp_path / "raw", dedup=["--levels", "exact,near,semantic", "--vectors", "emb", "--cells", "1"]

@@ -287,15 +287,13 @@ class InputShard(NamedTuple):
 
 def input_shards(inputs: Inputs, ports: Sequence[str] = ("of",)) -> Iterator[InputShard]:
     """Every shard of the stores of `ports`, in order. An output shard has its input's number, whatever shards stand beside it, so
-    that it stays where others come and go; of several that would have the same one, the later takes the next that is free."""
-    taken: set[int] = set()
-    for position, store in enumerate(store for port in ports for store in inputs[port]):
-        for shard, content in store.hashes().items():
-            number = position * SECOND + shard
-            while number in taken:
-                number += 1
-            taken.add(number)
-            yield InputShard(number, store, shard, content)
+    that it stays where others come and go. Each store begins at the next multiple of SECOND above all numbers before it."""
+    first = 0
+    for store in (store for port in ports for store in inputs[port]):
+        contents = store.hashes()
+        for shard, content in contents.items():
+            yield InputShard(first + shard, store, shard, content)
+        first += (max(contents, default=0) // SECOND + 1) * SECOND
 
 
 def numbered_as(there: Collection[int], inputs: Inputs, ports: Sequence[str] = ("of",)) -> list[InputShard]:

@@ -68,7 +68,8 @@ class Corpus:
 
     @property
     def rows(self) -> int:
-        return sum(part.rows for part in self.parts.values())
+        last = next(reversed(self.parts.values()), None)
+        return last.first + last.rows if last else 0
 
     @property
     def new_rows(self) -> int:

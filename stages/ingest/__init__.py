@@ -150,20 +150,14 @@ class Ingest(Stage):
         return [receipt for number in sorted(done) for receipt in done[number]]
 
     def _tell_apart(self, sink: Store, pool: Any, tasks: dict[int, Any], done: dict[int, list]) -> None:
-        """Ids that two tasks gave alike get an ordinal in the later one; tasks are redone one by one, earlier ones first. One whose
-        earlier ones are others than it knew is redone as if it knew none, so that what comes out does not tell how it came about."""
+        """Ids that two tasks gave alike get an ordinal in the later one. Tasks are redone one by one, earlier ones first, until all fit,
+        so that what comes out does not tell in which order files came."""
         from stages.ingest import plan
         from stages.ingest.task import run_task
 
-        while True:
-            clashes = plan.collisions(sink, (receipt for number in sorted(done) for receipt in done[number]))
-            outdated = plan.outdated(tasks, done)
-            if not clashes and not outdated:
-                return
-            number = min([*clashes, *outdated])
-            known = {*(done[number][0].notes.get("against") or ()), *clashes.get(number, ())}
-            against = () if number in outdated else tuple(sorted(known))
-            done[number] = collect(pool, run_task, [replace(tasks[number], against=against)], "ingest")[0]
+        while redo := plan.to_redo(sink, tasks, done):
+            number = min(redo)
+            done[number] = collect(pool, run_task, [replace(tasks[number], against=redo[number])], "ingest")[0]
 
     def prepare(self, inputs: Inputs, pool: Any) -> None:
         """Hash the input files whose hashes are not known: in tasks, where it is more than one task's work."""

@@ -73,7 +73,25 @@ def tasks(files: list[File], options: Any, sink: Store, key: str) -> list[Ingest
     ]
 
 
-def collisions(sink: Store, receipts: Iterable[Receipt]) -> dict[int, tuple[int, ...]]:
+def to_redo(
+    sink: Store, tasks: Mapping[int, IngestTask], done: Mapping[int, list[Receipt]]
+) -> dict[int, tuple[int, ...]]:
+    """Numbers of the tasks that are to be done again, and what each is then told apart from (`IngestTask.against`): those that gave
+    ids which earlier ones gave, and those whose earlier ones are others than they were told apart from, as if they knew none."""
+    there = {receipt.shard: receipt for number in sorted(done) for receipt in done[number]}
+    found: dict[int, tuple[int, ...]] = {}
+    for number, shards in collisions(sink, there.values()).items():
+        known = done[number][0].notes.get("against") or ()
+        # Ids that are still alike agree in the half that is compared, and no further.
+        if not shards <= {*known}:
+            found[number] = tuple(sorted({*known, *shards}))
+    for number, receipts in done.items():
+        if receipts[0].notes.get("against") and not proven(tasks[number], there)[1]:
+            found[number] = ()
+    return found
+
+
+def collisions(sink: Store, receipts: Iterable[Receipt]) -> dict[int, set[int]]:
     """Task number to the earlier tasks' shards that hold ids it gave too. Empty where every id stands once.
 
     The same archive under two names, or records copied from one to the other, give the same (URI, record) twice.
@@ -96,11 +114,4 @@ def collisions(sink: Store, receipts: Iterable[Receipt]) -> dict[int, tuple[int,
             if owner[first] // PARTS != owner[line_number] // PARTS:
                 found[int(owner[line_number]) // PARTS].add(int(owner[first]))
             first -= 1
-    return {task: tuple(sorted(shards)) for task, shards in sorted(found.items())}
-
-
-def outdated(tasks: Mapping[int, IngestTask], done: Mapping[int, list[Receipt]]) -> set[int]:
-    """Numbers of the tasks whose shards were told apart from earlier ones that are others by now."""
-    there = {receipt.shard: receipt for receipts in done.values() for receipt in receipts}
-    met = [number for number, receipts in done.items() if receipts[0].notes.get("against")]
-    return {number for number in met if not proven(tasks[number], there)[1]}
+    return found
