@@ -272,7 +272,7 @@ def lean_link(link: Link) -> Link:
 
 
 SECOND = 10**12
-"""The output of the second store's shard n is shard SECOND + n, of the third 2 SECOND + n; what is read from files is numbered below."""
+"""Where the numbers of a second input store begin, of which each further one begins at a multiple; what is read from files is below."""
 
 
 class InputShard(NamedTuple):

@@ -155,6 +155,25 @@ def test_the_same_records_in_two_tasks_are_told_apart(ingest, rows, tmp_path, mo
     assert hashes(ingest(folder)) == before
 
 
+def test_ids_that_agree_in_the_half_that_is_compared_are_left_as_they_are(ingest, tmp_path, monkeypatch):
+    """Once a task knows the shards that hold its ids, what is still alike are hashes and no ids: it is done again once, not for ever."""
+    monkeypatch.setattr(plan, "ALONE", 1)
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        jsonl(tmp_path / f"in/{name}.jsonl", [{"text": name}])
+    asked = []
+
+    def alike(sink, receipts):
+        asked.append(sorted(receipt.shard for receipt in receipts))
+        assert len(asked) < 5
+        first, second = asked[0]
+        return {second // tasks.PARTS: {first}}
+
+    monkeypatch.setattr(plan, "collisions", alike)
+    store = ingest(tmp_path / "in")
+    assert len(asked) == 2 and [store.receipt(shard).notes["against"] for shard in asked[0]] == [[], asked[0][:1]]
+
+
 def test_a_store_without_rows_has_its_columns(ingest, tmp_path):
     (tmp_path / "in.jsonl").write_text("not json\n")
     store = ingest(tmp_path / "in.jsonl")
