@@ -13,7 +13,6 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -485,11 +484,3 @@ class Uploaded:
                 self.remote._try(lambda: self.remote.fsspec.put_file(handle.name, self.remote._key(self.name)))
             elif isinstance(fault, OSError):
                 raise disk_error(fault, handle.name) from None
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """Files below `folder`, sorted by their path's parts, and links to folders, which are not followed."""
-    for base, folders, names in os.walk(folder):
-        folders.sort()
-        links = [name for name in folders if os.path.islink(os.path.join(base, name))]
-        yield from (Path(base) / name for name in sorted([*names, *links]))

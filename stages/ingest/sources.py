@@ -12,13 +12,13 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from pipeline.errors import InfraError, SourceError
 from pipeline.storage import recordings
-from pipeline.storage.files import REFUSED, Remote, is_remote, storage_faults, tried, walk
+from pipeline.storage.files import REFUSED, Remote, is_remote, storage_faults, tried
 from pipeline.storage.input_hashes import of_store
 
 PACKAGES = "installed-packages"
@@ -100,36 +100,45 @@ def drawn(files: list[File], most: int) -> list[File]:
 def _local(entry: str, follow: bool, digest: Callable[[str, os.stat_result], str]) -> Iterator[File]:
     path = Path(entry.removeprefix("file://")).expanduser()
     if path.is_dir():
-        yield from (_file(each, path, follow, digest) for each in _inside(path))
+        for folder, names in _inside(path):
+            yield from _files(folder, names, path, follow, digest)
     elif path.exists():
         # Named by hand, a link is followed: it was asked for.
-        yield _file(path, path.parent, True, digest)
+        yield from _files(path.parent, [path.name], path.parent, True, digest)
     elif _WILD.search(entry):
         parts = path.parts
         fixed = next(depth for depth, part in enumerate(parts) if _WILD.search(part))
         root = Path(*parts[:fixed]) if fixed else Path(".")
-        for match in sorted(root.glob(str(Path(*parts[fixed:])))):
+        single: dict[Path, list[str]] = {}
+        for match in root.glob(str(Path(*parts[fixed:]))):
             if match.is_dir() and not match.is_symlink():
-                yield from (_file(each, root, follow, digest) for each in _inside(match))
+                for folder, names in _inside(match):
+                    yield from _files(folder, names, root, follow, digest)
             elif not any(part.startswith(".") for part in match.relative_to(root).parts):
-                yield _file(match, root, follow, digest)
+                single.setdefault(match.parent, []).append(match.name)
+        for folder, names in single.items():
+            yield from _files(folder, names, root, follow, digest)
 
 
-def _inside(folder: Path) -> Iterator[Path]:
-    """Files of a folder that are input: hidden ones are not; of a saved dataset only what its own index names."""
-    datasets: dict[Path, set[str] | None] = {}
-    for path in walk(folder):
-        below = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in below) or path.name.endswith((".part", ".tmp")):
-            continue
-        if path.parent not in datasets:
-            datasets[path.parent] = saved_dataset(path.parent)
-        named = datasets[path.parent]
-        if named is not None and path.name not in named:
-            continue
-        if path.name == "dataset_dict.json":
-            continue
-        yield path
+def _inside(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder of a folder, and the names of what is input in it: hidden files are not; of a saved dataset only what its own
+    index names. Links to folders are not followed, and stand among the names."""
+    for base, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        names += [name for name in folders if os.path.islink(os.path.join(base, name))]
+        folder = Path(base)
+        listed = saved_dataset(folder)
+        yield (
+            folder,
+            [
+                name
+                for name in names
+                if not name.startswith(".")
+                and not name.endswith((".part", ".tmp"))
+                and name != "dataset_dict.json"
+                and (listed is None or name in listed)
+            ],
+        )
 
 
 def saved_dataset(folder: Path) -> set[str] | None:
@@ -143,21 +152,31 @@ def saved_dataset(folder: Path) -> set[str] | None:
         return None
 
 
-def _file(path: Path, root: Path, follow: bool, digest: Callable[[str, os.stat_result], str]) -> File:
-    """The file at `path`; what must not be opened says why in `within`, and stands in the listing so that it stands in the ledger."""
-    name = path.relative_to(root).as_posix()
-    try:
-        status = path.stat()
-        odd = _odd(path, root, status.st_mode, follow)
-        if odd is not None:
-            return File(name, str(path), 0, f"not a file: {odd}", NOT_A_FILE + odd)
-        return File(name, str(path), status.st_size, digest(str(path), status))
-    except OSError as fault:
-        return File(name, str(path), 0, f"unreadable:{fault.errno}")
+def _files(
+    folder: Path, names: Iterable[str], root: Path, follow: bool, digest: Callable[[str, os.stat_result], str]
+) -> Iterator[File]:
+    """The files of these names in a folder below `root`. What must not be opened says why in `within`, and stands in the listing so
+    that it stands in the ledger."""
+    below, ground = folder.relative_to(root).as_posix(), root.resolve()
+    beside = not follow and not folder.resolve().is_relative_to(ground)  # there by a link
+    at, below = ("" if each == "." else os.path.join(each, "") for each in (str(folder), below))
+    for each in names:
+        name, path = below + each, at + each
+        try:
+            status = os.lstat(path)
+            linked = stat.S_ISLNK(status.st_mode)
+            status = os.stat(path) if linked else status
+            out = not follow and not Path(path).resolve().is_relative_to(ground) if linked else beside
+            if (odd := _odd(status.st_mode, linked, out)) is not None:
+                yield File(name, path, 0, f"not a file: {odd}", NOT_A_FILE + odd)
+            else:
+                yield File(name, path, status.st_size, digest(path, status))
+        except OSError as fault:
+            yield File(name, path, 0, f"unreadable:{fault.errno}")
 
 
-def _odd(path: Path, root: Path, mode: int, follow: bool) -> str | None:
-    """What `path` is where it is no regular file of its folder; None for one that is."""
+def _odd(mode: int, linked: bool, out: bool) -> str | None:
+    """What a path is where it is no regular file of its folder (`linked`: by a link, `out`: of another folder); None for one that is."""
     kinds = (
         (stat.S_ISFIFO, "a named pipe"),
         (stat.S_ISSOCK, "a socket"),
@@ -165,28 +184,28 @@ def _odd(path: Path, root: Path, mode: int, follow: bool) -> str | None:
         (stat.S_ISBLK, "a device"),
         (stat.S_ISDIR, "a folder"),
     )
+    if stat.S_ISREG(mode):
+        return "a link out of the folder" if out else None
     odd = next((word for is_such, word in kinds if is_such(mode)), None)
-    if odd == "a folder" and path.is_symlink():
+    if odd == "a folder" and linked:
         return "a link to a folder (give the folder itself too)"
-    if (
-        odd is None and not follow and not path.resolve().is_relative_to(root.resolve())
-    ):  # by a link, its own or a folder's
-        return "a link out of the folder"
     return odd
 
 
 def recorded(summary: Any) -> list[File]:
     """The files of one crawled group: its WARC files, and the account of what was not fetched. DamagedStore where one is not what
     was recorded."""
-    found, digest = [], of_store("").of
-    for path in map(Path, summary.warcs):
-        found.append(_file(path, path.parent, True, digest)._replace(name=f"crawl/{summary.group}/{path.name}"))
-    skipped = Path(summary.skipped_file)
-    found.append(
-        _file(skipped, skipped.parent, True, digest)._replace(
-            name=f"crawl/{summary.group}/{skipped.name}", within=SKIPPED
-        )
-    )
+    digest = of_store("").of
+    folder, skipped = f"crawl/{summary.group}/", Path(summary.skipped_file)
+    found = [
+        file
+        for path in map(Path, summary.warcs)
+        for file in _files(path.parent, [path.name], path.parent, True, digest)
+    ]
+    found += [
+        each._replace(within=SKIPPED) for each in _files(skipped.parent, [skipped.name], skipped.parent, True, digest)
+    ]
+    found = [file._replace(name=folder + file.name) for file in found]
     for file in found:
         recordings.hold(Path(file.path), file.digest, summary.hashes)
     return found

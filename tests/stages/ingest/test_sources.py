@@ -157,3 +157,26 @@ def test_a_name_that_is_no_utf8_is_shown_by_replacement_and_known_by_its_bytes(t
     found = rows(ingest(folder))
     assert [row["source"] for row in found] == ["\ufffd.txt"] * 2 and len({row["id"] for row in found}) == 2
     assert [row["id"] for row in rows(ingest(folder, "again"))] == [row["id"] for row in found]
+
+
+def test_a_file_of_a_folder_is_looked_at_once(tmp_path, monkeypatch):
+    """A million files are listed at every run: what is asked of the disk for each more of them is its status, and nothing else."""
+    asked, looks = [0], []
+    for name in ("stat", "lstat", "readlink", "open", "access"):
+
+        def counted(*args, ask=getattr(os, name), **more):
+            asked[0] += 1
+            return ask(*args, **more)
+
+        monkeypatch.setattr(os, name, counted)
+    for count in (20, 50):
+        for number in range(count):
+            path = tmp_path / f"{count}/in/deeper/{number}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("words")
+        for given in (f"{tmp_path}/{count}", f"{tmp_path}/{count}/in/deeper/*.txt"):
+            asked[0] = 0
+            assert len(listing([given], digest=lambda path, status: "")) == count
+            looks.append(asked[0])
+    assert looks[2] - looks[0] == 30, "a folder"
+    assert looks[3] - looks[1] == 2 * 30, "a glob asks whether it is a folder too"
