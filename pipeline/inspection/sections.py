@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
 
+from pipeline.engine.stage import Inputs, numbered_as
 from pipeline.inspection.charts import (
     Bars,
     Beside,
@@ -136,10 +137,11 @@ class ReadRows:
     def __init__(self, store: Store, stores: list[Store], samples: Samples):
         read, ledgers_note = some_ledgers(store, samples)
         self.ledgers = {name: store.ledger(name) for name in read}
-        inputs = _inputs(store, stores) or [(store, shard) for shard in (store.shards() if whole(store) else ())]
-        known = [name for name in read if name.isdigit() and int(name) < len(inputs)]
+        inputs = _inputs(store, stores) or {shard: (store, shard) for shard in (store.shards() if whole(store) else ())}
+        known = [name for name in read if name.isdigit() and int(name) in inputs]
         bytes_of = {
-            one.path: {e["shard"]: e["bytes"] for e in one.require()["shards"]} for one in {s for s, _ in inputs}
+            one.path: {e["shard"]: e["bytes"] for e in one.require()["shards"]}
+            for one in {s for s, _ in inputs.values()}
         }
         sizes_before = [bytes_of[(at := inputs[int(name)])[0].path][at[1]] for name in known]
         self.before = {name: inputs[int(name)] for name in spread(known, sizes_before, TEXT_BYTES)}
@@ -154,13 +156,17 @@ class ReadRows:
                 yield self.ledgers[name], rows, found.to_numpy()
 
 
-def _inputs(store: Store, stores: list[Store]) -> list[tuple[Store, int]]:
-    """The shards a step was made of, in the order in which a shard stage numbers its own along them; of stores whose rows are not
-    on disk, the shards before those."""
+def _inputs(store: Store, stores: list[Store]) -> dict[int, tuple[Store, int]]:
+    """By number of a step's shard the shard it was made of; where that one's rows are not on disk, the shard before it."""
     names = [entry["store"] for entry in (store.require().get("lineage") or {}).get("of", ())]
-    found: list[tuple[Store, int]] = []
-    for before in (s for name in names for s in stores if s.name == name and s.name != store.name):
-        found += [(before, shard) for shard in before.shards()] if whole(before) else _inputs(before, stores)
+    before = [s for name in names for s in stores if s.name == name and s.name != store.name]
+    further = {each.path: _inputs(each, stores) for each in before if not whole(each)}
+    found: dict[int, tuple[Store, int]] = {}
+    for made, source, shard, _ in numbered_as(store.shards(), Inputs({"of": before})):
+        if source.path not in further:
+            found[made] = source, shard
+        elif shard in further[source.path]:
+            found[made] = further[source.path][shard]
     return found
 
 

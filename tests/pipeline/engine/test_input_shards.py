@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.engine.fused import rows_of
 from pipeline.engine.stage import SECOND, Inputs, Link, ShardTask, input_shards, work_shard
+from pipeline.inspection.sections import ReadRows, Samples
 from pipeline.schema import doc_id
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
@@ -75,3 +76,15 @@ def test_rows_that_were_fused_away_are_made_again_from_the_shard_they_came_from(
         f"second {n}" for n in range(4)
     ]
     assert "example.org" not in str(found)
+    after = Store(tmp_path / "after")
+    for shard in sink.shards():
+        put(after, shard)
+    after.commit_manifest(
+        {"stage": "test", "shape": "DOCUMENT", "key": "key", "lineage": {"of": [{"store": "pii"}]}}, sink.shards()
+    )
+    for step in (sink, after):
+        read = ReadRows(step, [one, two, sink, after], Samples(list)).before
+        assert [(int(name), store.name, shard) for name, (store, shard) in read.items()] == [
+            (number, name, shard)
+            for number, (name, shard) in zip(sink.shards(), [("one", 0), ("one", 1), ("two", 0), ("two", 1)])
+        ], "the report shows what was dropped beside its text"
