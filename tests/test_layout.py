@@ -50,7 +50,7 @@ FLOORS = [
     {"inspection.trace", "inspection.selection"},
     {"deletion.takedown"},
     {"inspection.report"},
-    {"inspection.commands", "estimate.command"},
+    {"inspection.commands", "estimate.command", "notebook"},
     {"cli"},
 ]
 HEAVY = {

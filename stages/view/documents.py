@@ -10,12 +10,13 @@ from markupsafe import Markup, escape
 
 from pipeline.inspection import query
 from pipeline.inspection.limits import measured
+from pipeline.inspection.page import difference
 from pipeline.inspection.sections import as_text
 from pipeline.inspection.trace import happened
 from pipeline.inspection.words import PageWords
 from stages.view import labels
 from stages.view.corpus import CUT, WHOLE, NotInRoot, ShownRoot
-from stages.view.render import count_of, difference, page, with_texts
+from stages.view.render import count_of, page, with_texts
 from stages.view.turns import painted, sides
 
 

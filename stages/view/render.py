@@ -9,7 +9,6 @@ from urllib.parse import quote, urlencode
 
 import jinja2
 from markupsafe import Markup, escape
-from rapidfuzz.distance import LCSseq
 
 from pipeline.errors import UsageError
 from pipeline.inspection.conditions import first_span
@@ -93,31 +92,6 @@ def marked(text: str, pattern: str, literal: bool) -> Markup:
     if not found:
         return escape(text)
     return Markup("{}<mark>{}</mark>{}").format(text[: found[0]], text[slice(*found)], text[found[1] :])
-
-
-COMPARED = 20_000
-"""Characters of each of two texts that are compared word by word."""
-
-
-def difference(old: str, new: str, near: int = 160) -> Markup:
-    """Two texts as one, with what went and what came marked; long stretches that are equal are left out. Work and memory are bits for
-    each pair of tokens at most, whatever the texts are."""
-    left, right = (re.findall(r"\w+|\s+|[^\w\s]", text[:COMPARED]) for text in (old, new))
-    parts, gone, come = list[Markup](), "", ""
-    for code in [*LCSseq.opcodes(left, right), None]:
-        if (
-            code is not None and code.tag != "equal"
-        ):  # what went stands before what came, in whichever order they are told
-            gone += "".join(left[code.src_start : code.src_end])
-            come += "".join(right[code.dest_start : code.dest_end])
-            continue
-        parts += [Markup("<del>{}</del>").format(gone)] if gone else []
-        parts += [Markup("<ins>{}</ins>").format(come)] if come else []
-        gone = come = ""
-        if code is not None:
-            same = "".join(left[code.src_start : code.src_end])
-            parts.append(escape(f"{same[:near]} … {same[-near:]}" if len(same) > 2 * near + 40 else same))
-    return Markup("").join(parts)
 
 
 def fault_free(word: str) -> str:
