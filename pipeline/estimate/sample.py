@@ -1,8 +1,10 @@
 """What a recipe would take on all of its input: measured on a sample of it, step by step.
 
 Three runs in a folder of their own: of a file or two, so that kernels and models are loaded, then of half the sample and of all of it.
-What a step wrote, and the process's highest memory, are those of the last; CPU seconds are carried over along the line through the
-last two, of which the part that does not grow is no less than nothing. What a step writes is what the next one reads. Steps that run a model or call a teacher, and all that need those, are
+What a step took of all of it (CPU seconds of its receipts, bytes written, the process's highest memory) is carried over in proportion
+to the bytes it reads; CPU seconds of a step that trains an artefact along the line through the last two runs, since much of that is the
+same for any input. (For other steps a line says more of how unlike the files are: half of real pages costs twice as much as the
+other half.) What a step writes is what the next one reads. Steps that run a model or call a teacher, and all that need those, are
 named and left out. Two things are not in proportion: more of a larger corpus are duplicates, and what is sorted or joined over the
 whole of it grows a little faster than it.
 """
@@ -119,9 +121,13 @@ def estimate(recipe: Recipe, most: int, workers: int, scratch: str | None = None
     _check_stores(recipe, steps, most)
     with tempfile.TemporaryDirectory(prefix="maetdol-plan-", dir=scratch) as folder:
         first = measured(recipe, steps, f"{folder}/first", WARM)
-        half = measured(recipe, steps, f"{folder}/half", most // 2)
+        trains = any(_is_artefact(step) for step in steps)
+        half = measured(recipe, steps, f"{folder}/half", most // 2) if trains else {}
         found = measured(recipe, steps, f"{folder}/sample", most)
-    lines = {step.name: CostLine.through(half[step.name], found[step.name]) for step in steps}
+    lines = {
+        step.name: CostLine.through(half[step.name] if _is_artefact(step) else found[step.name], found[step.name])
+        for step in steps
+    }
     whole = dict(_carried_over(recipe, steps, sampled, found, lines, workers))
     start = sum(max(0.0, first[step.name].cpu - lines[step.name].at(first[step.name].read)) for step in steps)
     estimates = [
@@ -144,6 +150,10 @@ def not_estimated(recipe: Recipe) -> dict[str, str]:
                 reason = reason or "runs a model"
         found[step.name] = reason
     return found
+
+
+def _is_artefact(step: Step) -> bool:
+    return (step.shape or "").startswith("artefact:")
 
 
 def _check_stores(recipe: Recipe, steps: list[Step], most: int) -> None:
@@ -259,7 +269,7 @@ def _carried_over(
         limit = step.stage.most_read()
         worked = read if limit is None else min(read, max(limit, measure.read))
         cpu = lines[step.name].at(worked)
-        alone = (step.shape or "").startswith("artefact:")
+        alone = _is_artefact(step)
         grown = 1.0 if alone else factor
         yield (
             step.name,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs, input_shards
 from pipeline.errors import UsageError, WorkError
 from pipeline.storage.store import Store
 from stages.tokenizer import card, extend, passes, sample
@@ -57,7 +58,7 @@ def build(options: Any, folder: Path, stores: list[Store], sink: Store, out: Pat
     from stages.models.encoder import FORMAT, Encoder, ours
 
     base = extend.opened(folder)
-    shards = ((store, shard, content) for store in stores for shard, content in store.hashes().items())
+    shards = input_shards(Inputs({"of": stores}))
     gathered = passes.gather(shards, options.balance, options.sample_mb, options.probe_mb, sink, Inline())
     roll = sample.roll(gathered.store)
     verdict = sample.choose(roll, gathered.shares)

@@ -18,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.engine.pool import Pool
+from pipeline.engine.stage import InputShard
 from pipeline.engine.tasks import run_tasks
 from pipeline.options import digest
 from pipeline.storage.ledger import Ledger, Receipt
@@ -59,19 +60,19 @@ class SampleTask(NamedTuple):
 
 
 def gather(
-    shards: Iterable[tuple[Store, int, str]],
+    shards: Iterable[InputShard],
     balance: str | Mapping[str, float],
     sample_mb: float,
     probe_mb: float,
     home: Store,
     pool: Pool,
 ) -> Gathered:
-    """What a sample of `sample_mb` and documents of `probe_mb` outside of it may be chosen from. `shards`: (store, shard, content hash)."""
+    """What a sample of `sample_mb` and documents of `probe_mb` outside of it may be chosen from."""
     counts, store = home.sub(COUNT), home.sub(GATHER)
     inputs = list(shards)
     tasks = [
         SampleTask(source, shard, number, digest(["tokenizer count 1", content]), counts, home)
-        for number, (source, shard, content) in enumerate(inputs)
+        for number, source, shard, content in inputs
     ]
     found = run_tasks(pool, counts, count_shard, tasks, "tokenizer")
     small, large = (_added(receipt.notes[name] for receipt in found) for name in ("small", "large"))
@@ -79,8 +80,8 @@ def gather(
     given = sample.shares(have, balance, int(sample_mb * MIB))
     bounds = bounds_of(small, large, given, int(probe_mb * MIB))
     tasks = [
-        task._replace(key=digest(["tokenizer gather 1", content, *bounds]), sink=store, bounds=bounds)
-        for task, (_, _, content) in zip(tasks, inputs)
+        task._replace(key=digest(["tokenizer gather 1", each.content, *bounds]), sink=store, bounds=bounds)
+        for task, each in zip(tasks, inputs)
     ]
     documents, found = (
         sum(receipt.notes["documents"] for receipt in found),

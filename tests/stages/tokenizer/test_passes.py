@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from pipeline.engine.pool import Inline
-from pipeline.engine.stage import Inputs
+from pipeline.engine.stage import Inputs, input_shards
 from pipeline.storage.store import Store
 from stages.tokenizer import Tokenizer, passes, sample
 from stages.tokenizer.passes import MIB
@@ -28,8 +28,7 @@ def drawn(corpus):
 
 
 def gathered(store, balance, sample_mb, probe_mb, home):
-    shards = [(store, shard, content) for shard, content in store.hashes().items()]
-    return passes.gather(shards, balance, sample_mb, probe_mb, Store(home), Inline())
+    return passes.gather(input_shards(Inputs({"of": [store]})), balance, sample_mb, probe_mb, Store(home), Inline())
 
 
 def whole(store, balance, sample_mb, probe_mb):
