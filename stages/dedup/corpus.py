@@ -132,6 +132,11 @@ class Corpus:
             held += part.rows
         return found
 
+    def owner_groups(self, groups: list[list[int]], docs: np.ndarray) -> np.ndarray:
+        """Position in `groups` (int64) of the group whose parts hold each of `docs`."""
+        firsts = np.array([self.parts[group[0]].first for group in groups], np.int64)
+        return np.searchsorted(firsts, docs, side="right") - 1
+
 
 def with_columns(rows: pa.Table, columns: Sequence[str]) -> pa.Table:
     """These columns; an extra one that the shard lacks is null."""

@@ -1,6 +1,7 @@
 """The decisions table: every level appends rows to it, and whatever needs to know which documents stay joins it.
 
-The rows of a level are the shards of the pass of its name. Columns, sorted by `doc` within a shard:
+The rows of a level lie in the pass of its name, sent to the groups of parts of their documents (stages/dedup/exchange/ranges.py);
+`exact` writes this table itself. Columns:
 
     doc            int64: number of the document
     reason         int8: what removes it (position in REASONS; 0 for a representative)
@@ -17,7 +18,7 @@ too; otherwise it stays, for those were compared with it and nothing else. So no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +26,10 @@ import pyarrow as pa
 from pipeline.engine.pool import Pool
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
-from stages.dedup.columns import between, blocks, column, lookup
+from stages.dedup.columns import blocks, column
 from stages.dedup.corpus import InputPart
+from stages.dedup.exchange.gather import Gather
+from stages.dedup.exchange.ranges import Columns, Exchange, put
 from stages.dedup.passes import PassTask, piece
 
 if TYPE_CHECKING:
@@ -45,32 +48,6 @@ REASONS = (
 KEPT, EXACT, NEAR, URL, SEMANTIC, COPIED, EMPTIED, ALIKE = range(len(REASONS))
 COLUMNS = ("reason", "duplicate_of", "score", "members", "kept_id")
 LEFT = "not_compared"
-
-
-def rows_of(
-    reason: int,
-    docs: np.ndarray,
-    duplicate_of: np.ndarray,
-    score: np.ndarray,
-    members: np.ndarray,
-    kept_id: np.ndarray,
-    **more: np.ndarray,
-) -> pa.Table:
-    """Rows of a level (any order), `reason` for those that are not their own representative; `more` are columns of its own."""
-    order = np.argsort(docs)
-    docs, duplicate_of = docs[order], duplicate_of[order]
-    reasons = np.where(docs == duplicate_of, KEPT, reason).astype(np.int8)
-    own = {name: values[order] for name, values in more.items()}
-    own["kept_id"] = kept_id[order]
-    return blocks(
-        doc=docs, reason=reasons, duplicate_of=duplicate_of, score=score[order], members=members[order], **own
-    )
-
-
-def no_rows() -> pa.Table:
-    """A shard of a level that changes nothing."""
-    empty = np.zeros(0, np.int64)
-    return rows_of(KEPT, empty, empty, np.zeros(0), empty, np.zeros(0, "S1"))
 
 
 class Decision(NamedTuple):
@@ -118,56 +95,99 @@ class Decision(NamedTuple):
         return whole
 
 
-class Decisions(NamedTuple):
-    """The table, as far as some levels have filled it."""
-
-    levels: tuple[Store, ...]
-    """Passes, in the order of the levels."""
-    drop_all: bool = False
-    """Do representatives of several documents go with them (`copies: drop-all`)?"""
-
-    def of(self, first: int, rows: int) -> Decision:
-        """What became of the documents `first` to `first + rows - 1`. Every shard of every level is read once."""
-        docs, found = np.arange(first, first + rows), Decision.none(first, rows)
-        for level in self.levels:
-            gone = np.flatnonzero(found.duplicate_of != docs)
-            theirs, own = [], []
-            for number in level.shards():
-                shard = level.read(number)
-                at, *columns = lookup(shard, "doc", found.duplicate_of[gone], *COLUMNS)
-                theirs.append((gone[at], columns))
-                at, *columns = between(shard, "doc", first, first + rows - 1, "doc", *COLUMNS)
-                own.append((at - first, columns))
-                if LEFT in shard.column_names:
-                    at, left = between(shard, "doc", first, first + rows - 1, "doc", LEFT)
-                    found.left[at - first] = left
-            for at, columns in (*theirs, *own):
-                found = found._with(at, columns)
-        if self.drop_all:
-            found.reason[found.kept & (found.members > 1)] = COPIED
-        return found
-
-
 GROUP_ROWS = 4 << 20
-"""Documents of a task of `decided`: some 300 MB."""
+"""Documents of a group: of a task that decides for a run of parts, some 300 MB."""
 
 
-class Consolidating(NamedTuple):
-    """What a task of `decided` carries."""
+class Joining(NamedTuple):
+    """What is joined into the table: the state before a level, and what that level decided."""
 
     run: Run
-    before: str | None
+    state: Store | None
+    """The table before the level, by part; None: every document stays."""
+    level: Exchange | None
+    """Rows of the level; None where the state is all there is."""
+    elsewhere: Gather | None = None
+    """Asks other groups what became of the representatives that lie there."""
+
+
+def put_rows(
+    task: PassTask,
+    run: Run,
+    reason: int,
+    docs: np.ndarray,
+    duplicate_of: np.ndarray,
+    score: np.ndarray,
+    members: np.ndarray,
+    kept_id: np.ndarray,
+    notes: dict[str, Any] | None = None,
+    **more: np.ndarray,
+) -> Receipt:
+    """Write rows of a level (any order), to the groups of their documents: `reason` for those that are not their own
+    representative; `more` are columns of its own."""
+    reasons = np.where(docs == duplicate_of, KEPT, reason).astype(np.int8)
+    columns = {"doc": docs, "reason": reasons, "duplicate_of": duplicate_of, "score": score, "members": members, **more}
+    columns["kept_id"] = kept_id
+    to = run.group_of(docs)
+    return put(task, len(run.groups), to, lambda at: {name: values[at] for name, values in columns.items()}, notes)
+
+
+def put_no_rows(task: PassTask, run: Run, notes: dict[str, Any] | None = None) -> Receipt:
+    """A shard of a level that changes nothing."""
+    empty = np.zeros(0, np.int64)
+    return put_rows(task, run, KEPT, empty, empty, np.zeros(0), empty, np.zeros(0, "S1"), notes)
 
 
 def consolidate(run: Run, pool: Pool, before: str | None = None) -> None:
     """Pass `decided` (or `decided-LEVEL`: of the levels before that one): the table by part, so that whoever works on a part reads
-    what became of its documents in one piece. A task joins all levels for a run of parts."""
-    groups = run.corpus.groups(GROUP_ROWS)
-    run.make(name_of(before), _consolidate, [Consolidating(run, before)] * len(groups), pool)
+    what became of its documents in one piece. A task joins one more level to the table, for a group of parts.
+
+    Where a document had gone before that level, what counts is what became of its representative, which may lie in another group:
+    that one is asked.
+    """
+    names = run.before(before)
+    if not names or (before and names == ["exact"]):
+        return  # nothing is decided, or `exact` has written the table itself
+    *earlier, last = names
+    groups = len(run.groups)
+    joining = Joining(run, run.store("exact"), None)
+    if last != "exact":
+        consolidate(run, pool, last)
+        writers = len(run.store(last).shards())
+        joining = Joining(run, run.table(last), Exchange.of(run.store(last), writers, groups))
+        joining.level.merge(run, pool)  # type: ignore[union-attr]
+    if joining.level is not None and earlier and groups > 1:
+        asking = Gather(run, name_of(before), groups, GROUP_ROWS)
+        run.make(asking.passes[0], _ask, [joining._replace(elsewhere=asking)] * groups, pool)
+        asking.answer(pool, _rows_among, joining)
+        joining = joining._replace(elsewhere=asking)
+    run.make(name_of(before), _consolidate, [joining] * groups, pool)
 
 
 def name_of(before: str | None) -> str:
     return f"decided-{before}" if before else "decided"
+
+
+def _ask(task: PassTask) -> Receipt:
+    """Ask for the representatives in other groups of documents that are gone."""
+    joining: Joining = task.given
+    found = _state(joining, task.number)
+    gone = found.duplicate_of[~found.kept]
+    return joining.elsewhere.ask(task, np.unique(gone[joining.run.group_of(gone) != task.number]))  # type: ignore[union-attr]
+
+
+def _rows_among(joining: Joining, number: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
+    """(positions in `docs`, rows) of those that the level has rows of; `docs` are ascending and of one group."""
+    rows = joining.level.read(number) if joining.level else {}
+    return _found(rows, docs) if rows else (docs[:0], {"doc": docs[:0]})
+
+
+def _found(rows: Columns, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
+    """(positions in `docs`, rows) of the documents that have a row."""
+    order = np.argsort(rows["doc"])
+    at = np.minimum(np.searchsorted(rows["doc"], docs, sorter=order), len(order) - 1) if len(order) else docs[:0]
+    hit = np.flatnonzero(rows["doc"][order[at]] == docs) if len(order) else docs[:0]
+    return hit, {name: rows[name][order[at[hit]]] for name in ("doc", *COLUMNS)}
 
 
 DECIDED = {
@@ -181,15 +201,33 @@ DECIDED = {
 
 
 def _consolidate(task: PassTask) -> Receipt:
-    run, before = task.given
-    parts = [run.corpus.parts[number] for number in run.corpus.groups(GROUP_ROWS)[task.number]]
+    joining: Joining = task.given
+    run, found = joining.run, _state(joining, task.number)
+    rows = joining.level.read(task.number) if joining.level else {}
+    if rows:
+        base = run.corpus.parts[run.groups[task.number][0]].first
+        gone = np.flatnonzero(found.duplicate_of != np.arange(base, base + len(found.reason)))
+        named = [some for some in (rows, joining.elsewhere.read(task.number) if joining.elsewhere else {}) if some]
+        known = {name: np.concatenate([some[name] for some in named]) for name in ("doc", *COLUMNS)}
+        at, theirs = _found(known, found.duplicate_of[gone])
+        found = found._with(gone[at], [theirs[name] for name in COLUMNS])
+        found = found._with(rows["doc"] - base, [rows[name] for name in COLUMNS])
+        if LEFT in rows:
+            found.left[rows["doc"] - base] = rows[LEFT]
+    if task.sink.name == name_of(None) and run.stage.copies == "drop-all":
+        found.reason[found.kept & (found.members > 1)] = COPIED
+    return put_table(task, run, task.number, found)
+
+
+def put_table(task: PassTask, run: Run, group: int, found: Decision) -> Receipt:
+    """Write what became of the documents of a group as pieces for its parts, without those to whom nothing happened."""
+    parts = [run.corpus.parts[number] for number in run.groups[group]]
     base = parts[0].first
-    found = run.decisions(before).of(base, sum(part.rows for part in parts))
     docs = np.arange(base, base + len(found.reason))
     changed = ~found.kept | (found.duplicate_of != docs) | (found.members > 1) | (found.left > 0)
 
     def pieces() -> Iterator[tuple[int, pa.Table]]:
-        for number, part in zip(run.corpus.groups(GROUP_ROWS)[task.number], parts):
+        for number, part in zip(run.groups[group], parts):
             at = np.flatnonzero(changed[part.first - base : part.first - base + part.rows]) + (part.first - base)
             if len(at):
                 yield number, blocks(doc=docs[at], **{name: values[at] for name, values in found._asdict().items()})
@@ -200,12 +238,22 @@ def _consolidate(task: PassTask) -> Receipt:
     return task.put_pieces(schema, pieces())
 
 
+def _state(joining: Joining, number: int) -> Decision:
+    """What became of the documents of a group before the level."""
+    parts = [joining.run.corpus.parts[at] for at in joining.run.groups[number]]
+    first, rows = parts[0].first, sum(part.rows for part in parts)
+    return _filled(first, rows, joining.state.read(number)) if joining.state else Decision.none(first, rows)
+
+
 def decided(store: Store, shard: int, number: int, part: InputPart) -> Decision:
-    """What became of the documents of part `number`, out of shard `shard` of the pass `decided`."""
-    rows = piece(store, shard, number)
+    """What became of the documents of part `number`, out of shard `shard` of a pass that is the table by part."""
+    return _filled(part.first, part.rows, piece(store, shard, number))
+
+
+def _filled(first: int, count: int, rows: pa.Table) -> Decision:
     columns = {name: column(rows, name) for name in rows.column_names}
-    found = Decision.none(part.first, part.rows, columns["kept_id"].dtype.itemsize)
-    at = columns.pop("doc") - part.first
+    found = Decision.none(first, count, columns["kept_id"].dtype.itemsize)
+    at = columns.pop("doc") - first
     for name, values in columns.items():
         getattr(found, name)[at] = values
     return found

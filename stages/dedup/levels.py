@@ -24,6 +24,7 @@ from pipeline.storage.ledger import Receipt
 from stages.dedup import apply, identity, statistics
 from stages.dedup.decisions import consolidate
 from stages.dedup.exact import level as exact
+from stages.dedup.exchange.ranges import notes_of
 from stages.dedup.near import level as near
 from stages.dedup.passes import make, proven
 from stages.dedup.run import Run
@@ -88,10 +89,10 @@ def _notes(run: Run, seen: statistics.Counts) -> dict[str, Any]:
     if "near" in run.levels:
         found |= {"bands": run.banding.bands, "rows": run.banding.rows}
         for receipt in run.store("near").receipts().values():
-            merge_notes(found, receipt.notes)
+            merge_notes(found, notes_of(receipt))
     for level in (url, semantic):
         name = level.__name__.split(".")[-2]
         for store in (run.store(noted) for noted in level.NOTED if name in run.levels):
             for receipt in store.receipts().values():
-                merge_notes(found.setdefault(name, {}), receipt.notes)
+                merge_notes(found.setdefault(name, {}), notes_of(receipt))
     return found

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +26,8 @@ from pipeline.storage.store import Store
 log = logging.getLogger("maetdol.dedup")
 
 STAGE = "dedup"
+PIECES = ("pieces", "columns")
+"""Notes of a receipt whose shard was written in pieces: where they lie, and the schema."""
 SIGNATURES, SIGNATURES_BEFORE = "minhash", "sign"
 """The folder of the signatures, and its name in stores of 0.1.0."""
 
@@ -48,15 +52,16 @@ class PassTask:
     def put_pieces(
         self, schema: pa.Schema, pieces: Iterable[tuple[int, pa.Table]], notes: dict[str, Any] | None = None
     ) -> Receipt:
-        """Write the shard as pieces, each for the reader of its number, who gets it by one ranged read (`piece`). The receipt notes
-        where they lie and their hashes."""
+        """Write the shard as pieces, each for the reader of its number, who gets it by one ranged read (`piece`); tables in a row for
+        one reader are one piece. The receipt notes where they lie and their hashes."""
         found: dict[str, list[tuple[int, int, str]]] = {}
         with self.sink.writer(self.number, stage=STAGE, key=self.key) as writer:
             writer.ledgered = False
             writer.begin_pieces(schema)
-            for to, table in pieces:
-                for batch in table.to_batches():
-                    writer.write(batch)
+            for to, tables in groupby(pieces, itemgetter(0)):
+                for _, table in tables:
+                    for batch in table.to_batches():
+                        writer.write(batch)
                 found.setdefault(str(to), []).append(writer.end_piece())
             columns = schema.serialize().to_pybytes().hex()
             return writer.commit(notes={**(notes or {}), "pieces": found, "columns": columns})

@@ -10,6 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from pipeline.engine import shared
 from pipeline.engine.pool import Pool
 from pipeline.engine.stage import Inputs
@@ -20,10 +22,10 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup import decisions
 from stages.dedup.corpus import Corpus
-from stages.dedup.decisions import Decision, Decisions
+from stages.dedup.decisions import Decision
 from stages.dedup.fields import are_vectors, chosen
 from stages.dedup.keep import Policy
-from stages.dedup.passes import PassTask, make, signatures_of
+from stages.dedup.passes import PassTask, make, proven, signatures_of
 from stages.dedup.signatures.minhash import MinHashOptions
 from stages.dedup.spans.turns import TurnFields
 from stages.text.minhash.lsh import Banding
@@ -31,7 +33,7 @@ from stages.text.minhash.lsh import Banding
 if TYPE_CHECKING:
     from stages.dedup import Dedup
 
-FORMAT = 3
+FORMAT = 4
 """Of the columns of passes; those of another format are made again."""
 
 
@@ -112,17 +114,40 @@ class Run:
         """Does containment in the representative decide, and not Jaccard?"""
         return self.stage.measure == "containment"
 
-    def decisions(self, before: str | None = None) -> Decisions:
-        """The decisions table: after every level, or after those before the level `before`."""
-        names = self.levels[: self.levels.index(before)] if before else self.levels
-        drop_all = before is None and self.stage.copies == "drop-all"
-        return Decisions(tuple(self.store(name) for name in names), drop_all)
+    def before(self, level: str | None) -> list[str]:
+        """The levels before `level` (None: all), in their order."""
+        return self.levels[: self.levels.index(level)] if level else self.levels
+
+    @property
+    def groups(self) -> list[list[int]]:
+        """Runs of parts that one task decides for."""
+        return self.corpus.groups(decisions.GROUP_ROWS)
+
+    def group_of(self, docs: np.ndarray) -> np.ndarray:
+        """int64: number of the group in which each document lies."""
+        return self.corpus.owner_groups(self.groups, docs)
+
+    def table(self, before: str | None) -> Store | None:
+        """The pass that holds the decisions table by part, after every level or after those before the level `before`; None
+        where there are none."""
+        names = self.before(before)
+        if not names:
+            return None
+        return self.store("exact" if before and names == ["exact"] else decisions.name_of(before))
 
     def decided(self, number: int, before: str | None = None) -> Decision:
         """What became of the documents of part `number`: read from the pass `decided`."""
-        groups = self.corpus.groups(decisions.GROUP_ROWS)
-        shard = next(at for at, group in enumerate(groups) if number in group)
-        return decisions.decided(self.store(decisions.name_of(before)), shard, number, self.corpus.parts[number])
+        return self._decided(number, self.table(before))
+
+    def identical(self, number: int) -> np.ndarray:
+        """int64 by document of part `number`: how many have its text, itself included, as the level `exact` counts."""
+        return self._decided(number, self.store("exact") if "exact" in self.levels else None).members
+
+    def _decided(self, number: int, table: Store | None) -> Decision:
+        part = self.corpus.parts[number]
+        if table is None:
+            return Decision.none(part.first, part.rows)
+        return decisions.decided(table, int(self.group_of(np.array([part.first]))[0]), number, part)
 
     def store(self, name: str) -> Store:
         """A pass."""
@@ -137,12 +162,22 @@ class Run:
             for number in numbers
         }
 
+    def proven(self, name: str, count: int) -> list[Receipt] | None:
+        """The receipts of a pass of `count` shards, if all are there, whole and under their keys."""
+        return proven(self.store(name), self.keys(name, range(count)))
+
     def make(
         self, name: str, fn: Callable[[PassTask], Receipt], given: Sequence[Any] | dict[int, Any], pool: Pool
     ) -> list[Receipt]:
         """Make the shards of a pass that are not proven; the task of shard n carries `given[n]`. Returns all their receipts."""
+        return self.make_in(self.store(name), fn, given, pool)
+
+    def make_in(
+        self, sink: Store, fn: Callable[[PassTask], Receipt], given: Sequence[Any] | dict[int, Any], pool: Pool
+    ) -> list[Receipt]:
+        """`make`, of a pass that lies at `sink`."""
         numbers = given if isinstance(given, dict) else range(len(given))
-        return make(self.store(name), fn, self.keys(name, numbers), given.__getitem__, pool)
+        return make(sink, fn, self.keys(sink.name, numbers), given.__getitem__, pool)
 
     def of_parts(self, given: Any, new: bool = False) -> dict[int, Any]:
         """`given` for a task of each part (`new`: of `of` alone), by number."""

@@ -1,8 +1,8 @@
 """Pass `cluster`: the connected components of all edges, in partitions for the tasks of `near`.
 
 One task joins the forests of every range: three arrays of four bytes per document and one per member, edges streamed.
-Columns, sorted by component, then document: `doc`, `component` (its smallest document) and `partition` (number
-of the task; int64 all). A partition is consecutive components of about so many bytes of text; a larger component is alone.
+Columns, sorted by component, then document, in a piece for each partition: `doc` and `component` (its smallest document; int64). A
+partition is consecutive components of about so many bytes of text; a larger component is alone.
 
 What one task may not hold is spread over ranges of documents (`components.py`): then the same rows lie in several shards, one
 behind the other.
@@ -18,13 +18,14 @@ import pyarrow as pa
 
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
-from stages.dedup.columns import BLOCK, between, blocks, column
+from stages.dedup.columns import BLOCK, blocks, column
 from stages.dedup.corpus import Corpus
-from stages.dedup.passes import STAGE, PassTask
+from stages.dedup.passes import PassTask, piece
 
 if TYPE_CHECKING:
     from stages.dedup.near.union_find import Trees
 
+SCHEMA = pa.schema({name: pa.large_list(pa.int64()) for name in ("doc", "component")})
 BYTES = 64 << 20
 """Text per partition, of which a task it holds a piece at a time."""
 DOCS = 1 << 17
@@ -51,10 +52,9 @@ class Partitions(NamedTuple):
     def members(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """(documents, components) of a partition, by component, then document."""
         shards = [shard for shard, (first, end) in enumerate(self.held) if first <= number < end]
-        docs, components = zip(
-            *(between(self.store.read(shard), "partition", number, number, "doc", "component") for shard in shards)
-        )
-        return np.concatenate(docs), np.concatenate(components)
+        found = [piece(self.store, shard, number) for shard in shards]
+        docs, components = (np.concatenate([column(rows, name) for rows in found]) for name in ("doc", "component"))
+        return docs, components
 
 
 class Graph(NamedTuple):
@@ -77,17 +77,19 @@ def find_components(task: PassTask) -> Receipt:
     sizes = (column(graph.measures.read(number), "size") for number in graph.corpus.parts)
     trees = union_find.gathered(parent, sizes, BYTES, DOCS, PARTITIONS)
     notes = {"components": trees.trees, "documents": len(trees.members), "partitions": trees.count}
-    if not len(trees.members):
-        nothing = np.zeros(0, np.int64)
-        return task.put(blocks(doc=nothing, component=nothing, partition=nothing), notes)
-    return task.sink.put(task.number, _batches(trees), None, key=task.key, stage=STAGE, notes=notes)
+    return task.put_pieces(SCHEMA, _pieces(trees), notes)
 
 
-def _batches(trees: Trees) -> Iterator[pa.RecordBatch]:
+def _pieces(trees: Trees) -> Iterator[tuple[int, pa.Table]]:
     """The columns, a block at a time: none of them is ever whole in memory."""
     for first in range(0, len(trees.members), BLOCK):
         docs = trees.members[first : first + BLOCK].astype(np.int64)
         component = trees.parent[docs].astype(np.int64)
-        yield from blocks(
-            doc=docs, component=component, partition=trees.partitions[component].astype(np.int64)
-        ).to_batches()
+        yield from by_partition(docs, component, trees.partitions[component])
+
+
+def by_partition(docs: np.ndarray, components: np.ndarray, partitions: np.ndarray) -> Iterator[tuple[int, pa.Table]]:
+    """(partition, rows) of documents in the order of partitions."""
+    starts = np.flatnonzero(np.r_[True, partitions[1:] != partitions[:-1]][: len(docs)])
+    for low, high in zip(starts.tolist(), [*starts[1:].tolist(), len(docs)]):
+        yield int(partitions[low]), blocks(doc=docs[low:high], component=components[low:high])

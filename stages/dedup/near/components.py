@@ -372,20 +372,16 @@ def write(task: PassTask) -> Receipt:
         "partitions": int(partitions[-1]) + 1 if total else 0,
     }
 
-    def batches() -> Iterator[pa.RecordBatch]:
-        nothing = np.zeros(0, np.int64)
-        yield pa.RecordBatch.from_pylist([], blocks(doc=nothing, component=nothing, partition=nothing).schema)
+    def pieces() -> Iterator[tuple[int, pa.Table]]:
         for first in range(0, total, given.ranges.size):
             component, doc = _window(
                 given.ranges, task.number, members, roots, counts, first, min(given.ranges.size, total - first)
             )
             for at in range(0, len(doc), BLOCK):
                 of = component[at : at + BLOCK]
-                yield from blocks(
-                    doc=doc[at : at + BLOCK], component=of, partition=partitions[np.searchsorted(roots, of)]
-                ).to_batches()
+                yield from cluster.by_partition(doc[at : at + BLOCK], of, partitions[np.searchsorted(roots, of)])
 
-    return task.sink.put(task.number, batches(), None, key=task.key, stage=STAGE, notes=notes)
+    return task.put_pieces(cluster.SCHEMA, pieces(), notes)
 
 
 def _window(

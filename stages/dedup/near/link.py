@@ -1,10 +1,16 @@
-"""Pass `link`: documents that share a bucket and may match, as the edges of a spanning forest.
+"""Passes `met` and `link`: documents that share a bucket and may match, as the edges of a spanning forest.
 
-A task reads one range of keys from every sorted list, finds the buckets of two documents and more, and joins their
-documents: pairs whose estimate allows a match in small buckets, a star in large ones. Columns: `left`, `right` (int64).
+    met-asked     buckets of two documents and more; asks for signatures    one task a range of keys
+    met-answers   the signatures                                            one task some parts
+    link          edges                                                     one task a range of keys
+
+Pairs whose estimate allows a match are joined in small buckets, a star in large ones. Columns of `buckets`, written beside `met-asked`:
+`doc` (int64), by bucket, and `opens` (uint8: is it the first of a bucket?); of `link`: `left`, `right` (int64).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,35 +18,51 @@ from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import blocks, column, picked
 from stages.dedup.corpus import Corpus
-from stages.dedup.near.band import groups
-from stages.dedup.passes import PassTask, piece
+from stages.dedup.exchange.gather import Gather
+from stages.dedup.exchange.ranges import Columns, Exchange
+from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 
 MOST = 2 << 20
 """Keys per task: 34 MB while they are sorted, and at worst 1 GB of signatures of 128 values when all of them meet in small buckets."""
 
 
+class Linking(NamedTuple):
+    """What a task carries: the run, the keys by range, and whom to ask for signatures."""
+
+    run: Run
+    keys: Exchange
+    signatures: Gather
+
+
+def meet(task: PassTask) -> Receipt:
+    """Find the buckets of a range of keys, and ask for the signatures of the documents in small ones."""
+    from stages.dedup.near.sorting import sorted_pairs
+
+    given: Linking = task.given
+    found = given.keys.read(task.number)
+    keys, docs = sorted_pairs(found["key"], found["doc"])
+    opens = np.r_[True, keys[1:] != keys[:-1]][: len(keys)]
+    sizes = np.diff(np.r_[np.flatnonzero(opens), len(keys)])
+    met = np.repeat(sizes > 1, sizes)
+    docs, opens, sizes = docs[met], opens[met], sizes[sizes > 1]
+    PassTask(given.run.store("buckets"), task.number, task.key, None).put(blocks(doc=docs, opens=opens.astype(np.uint8)))
+    known, _, compared = _numbered(docs, sizes)
+    return given.signatures.ask(task, known[:compared])
+
+
 def write_edges(task: PassTask) -> Receipt:
     """Join the documents that meet under the task's keys."""
     from stages.dedup.near.representatives import link_buckets
-    from stages.dedup.near.sorting import sorted_pairs
 
-    run: Run = task.given
-    keys, docs = _in_range(run, task.number)
-    keys, docs = sorted_pairs(keys, docs)
-    new = np.r_[True, keys[1:] != keys[:-1]] if len(keys) else np.zeros(0, bool)
-    bucket = np.cumsum(new) - 1
-    sizes = np.bincount(bucket, minlength=1) if len(bucket) else np.zeros(1, np.int64)
-    met = sizes[bucket] > 1 if len(bucket) else np.zeros(0, bool)
-    docs, sizes = docs[met], sizes[sizes > 1]
-    notes = {
-        "keys": int(len(keys)),
-        "buckets": int(len(sizes)),
-        "largest_bucket": {str(task.number): int(sizes.max(initial=0))},
-    }
+    given: Linking = task.given
+    run, rows = given.run, given.run.store("buckets").read(task.number)
+    docs = column(rows, "doc")
+    sizes = np.diff(np.r_[np.flatnonzero(column(rows, "opens")), len(docs)])
+    notes = {"buckets": len(sizes), "largest_bucket": {str(task.number): int(sizes.max(initial=0))}}
     known, positions, compared = _numbered(docs, sizes)
     starts = np.r_[0, np.cumsum(sizes)].astype(np.int64)
-    values = signatures(run.corpus, run.signatures, known[:compared], run.banding.permutations)
+    values = unpacked(given.signatures.read(task.number)["values"], run.banding.permutations)
     left, right = link_buckets(starts, positions, values, run.banding, run.stage.threshold, run.contained, len(known))
     return task.put(blocks(left=known[left], right=known[right]), notes)
 
@@ -61,14 +83,19 @@ def _numbered(docs: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return known[order], back[positions], int(compared.sum())
 
 
-def _in_range(run: Run, number: int) -> tuple[np.ndarray, np.ndarray]:
-    """(keys, documents) of a range."""
-    keys, docs = [], []
-    for at, group in enumerate(groups(run)):
-        rows = piece(run.store("band"), at, number)
-        keys.append(column(rows, "key"))
-        docs.append(column(rows, "row").astype(np.int64) + run.corpus.parts[group[0]].first)
-    return np.concatenate(keys), np.concatenate(docs)
+def look_up(run: Run, _: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
+    """The signatures of some documents (ascending), for `Gather`."""
+    return np.arange(len(docs)), {"values": packed(signatures(run.corpus, run.signatures, docs, run.banding.permutations))}
+
+
+def packed(values: np.ndarray) -> np.ndarray:
+    """Signatures (uint32, n x count) as words of `4 count` bytes each (dtype S)."""
+    return np.ascontiguousarray(values).view(f"S{4 * values.shape[1]}").reshape(len(values))
+
+
+def unpacked(words: np.ndarray, count: int) -> np.ndarray:
+    """What was packed."""
+    return words.view(np.uint32).reshape(len(words), count)
 
 
 def signatures(corpus: Corpus, store: Store, docs: np.ndarray, count: int) -> np.ndarray:

@@ -1,23 +1,27 @@
 """Pass `near`: every component resolved by exact similarity (Jaccard, or containment) over the shingles of its texts.
 
-A task resolves a partition of whole components. Besides the columns of the decisions table: `not_compared` (int64: candidates
+    near-known   measures and signatures of its documents    stages/dedup/exchange/gather.py
+    near         who represents whom                         one task a partition of whole components
+
+Besides the columns of the decisions table: `not_compared` (int64: candidates
 of a kept document that were not compared, for the work on one has a limit). The receipt counts, per bin of estimated
 similarity, the candidates compared, those confirmed and those left out.
 """
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from pipeline.storage.ledger import Receipt
-from stages.dedup.decisions import NEAR, rows_of
-from stages.dedup.exact.level import ExactGroups
-from stages.dedup.near import texts
+from stages.dedup.decisions import NEAR, put_rows
+from stages.dedup.exchange.gather import Gather
+from stages.dedup.exchange.ranges import Columns
+from stages.dedup.near import link, texts
 from stages.dedup.near.cluster import Partitions
-from stages.dedup.near.link import signatures
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.signatures.measures import marks_of
@@ -31,15 +35,18 @@ PIECE_BYTES = 64 << 20
 HELD_BYTES = 8 << 20
 """Text of small components held at once: their sets are used and used up in the cache."""
 PIECE_DOCS = 1 << 16
+VALUES_BYTES = 256 << 20
+"""Signatures of a partition that are held in memory: half a million of 128 values."""
 LARGE_DOCS = 4096
 """A component of more documents is resolved through an index of rare shingles and not pair by pair."""
 
 
 class Resolving(NamedTuple):
-    """What a task carries."""
+    """What a task carries: the run, the partitions, and whom to ask about documents."""
 
     run: Run
     partitions: Partitions
+    known: Gather
 
 
 class Members(NamedTuple):
@@ -49,12 +56,33 @@ class Members(NamedTuple):
     sizes: np.ndarray
     bounds: np.ndarray
     marks: dict[str, np.ndarray]
-    """Of the pass `measures`."""
+    """Of the pass `measures`; `identical` (how many have its text); and `row`, of its signature in `values`."""
+    values: np.ndarray
+    """uint32: signatures of all documents of the partition."""
 
     def some(self, low: int, high: int, bounds: np.ndarray) -> Members:
         """The documents `low` to `high - 1`."""
         marks = {name: values[low:high] for name, values in self.marks.items()}
-        return Members(self.docs[low:high], self.sizes[low:high], bounds, marks)
+        return Members(self.docs[low:high], self.sizes[low:high], bounds, marks, self.values)
+
+
+def ask(task: PassTask) -> Receipt:
+    """Ask about the documents of a partition."""
+    given: Resolving = task.given
+    docs, _ = given.partitions.members(task.number)
+    return given.known.ask(task, np.sort(docs))
+
+
+def look_up(run: Run, _: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
+    """What is known of some documents (ascending), for `Gather`."""
+    _, found = link.look_up(run, _, docs)
+    owner = run.corpus.owners(docs)
+    identical = np.ones(len(docs), np.int64)
+    for number in np.unique(owner).tolist():
+        here = owner == number
+        identical[here] = run.identical(number)[docs[here] - run.corpus.parts[number].first]
+    marks = marks_of(run, docs, (*texts.READS, *run.policy.reads))
+    return np.arange(len(docs)), {"identical": identical, **marks, **found}
 
 
 def resolve(task: PassTask) -> Receipt:
@@ -71,26 +99,46 @@ def resolve(task: PassTask) -> Receipt:
         representative[low:high], score[low:high] = choice.representative + low, choice.score
         left[low:high] = choice.left
         tally = tally + choice.tally
-    weights = ExactGroups(run.store("exact")).members(members.docs)
+    weights = members.marks["identical"]
     sizes = np.bincount(representative, weights=weights, minlength=count).astype(np.int64)[representative]
     duplicate_of = members.docs[representative]
     ids = members.marks["name"][representative]
-    table = rows_of(NEAR, members.docs, duplicate_of, score, sizes, ids, not_compared=left)
-    if not count:
-        return task.put(table)
     limited = {"not_all_compared": int((left > 0).sum())} if left.any() else {}
-    return task.put(table, {"candidates": _bins(tally), **limited})
+    notes = {"candidates": _bins(tally), **limited}
+    return put_rows(task, run, NEAR, members.docs, duplicate_of, score, sizes, ids, notes, not_compared=left)
 
 
 def _read(given: Resolving, number: int) -> Members:
     run = given.run
     docs, components = given.partitions.members(number)
-    marks = marks_of(run, docs, (*texts.READS, *run.policy.reads))
+    values, marks = _known(given, number, len(docs))
+    rank = np.empty(len(docs), np.int64)
+    rank[np.argsort(docs)] = np.arange(len(docs))  # answers are by document
+    marks = {name: column[rank] for name, column in marks.items()}
     order = run.policy.order(docs, marks, components)
     components = components[order]
     starts = np.flatnonzero(np.r_[True, components[1:] != components[:-1]])
-    marks = {name: values[order] for name, values in marks.items()}
-    return Members(docs[order], marks["size"], np.r_[starts, len(docs)], marks)
+    marks = {name: column[order] for name, column in marks.items()}
+    return Members(docs[order], marks["size"], np.r_[starts, len(docs)], marks, values)
+
+
+def _known(given: Resolving, number: int, count: int) -> tuple[np.ndarray, Columns]:
+    """(signatures, other columns) of the documents of a partition, by document. More signatures than `VALUES_BYTES` lie in a temporary
+    file."""
+    shape = count, given.run.banding.permutations
+    if 4 * shape[0] * shape[1] > VALUES_BYTES:
+        with tempfile.TemporaryFile(prefix="maetdol-") as file:
+            values = np.memmap(file, np.uint32, "w+", shape=shape)
+    else:
+        values = np.empty(shape, np.uint32)
+    found, at = [], 0
+    for columns in given.known.pieces(number):
+        words = link.unpacked(columns.pop("values"), shape[1])
+        values[at : at + len(words)] = words
+        at += len(words)
+        found.append(columns)
+    marks = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
+    return values, {"row": np.arange(count), **marks}
 
 
 def _pieces(members: Members) -> Iterator[tuple[int, int]]:
@@ -122,7 +170,8 @@ def _choose(run: Run, piece: Members) -> Choice:
     how = (run.banding, run.stage.threshold, run.contained)
 
     def chunk(low: int, high: int) -> JoinChunk:
-        return JoinChunk(low, _values(run, piece.docs[low:high]), _sets(run, piece.some(low, high, piece.bounds)))
+        values = piece.values[piece.marks["row"][low:high]]
+        return JoinChunk(low, values, _sets(run, piece.some(low, high, piece.bounds)))
 
     if len(piece.bounds) == 2 and (len(piece.docs) > LARGE_DOCS or piece.sizes.sum() > PIECE_BYTES):
 
@@ -145,13 +194,6 @@ def _cut(sizes: np.ndarray, start: int) -> Iterator[tuple[int, int]]:
         held += int(sizes[at])
     if low < len(sizes):
         yield low, len(sizes)
-
-
-def _values(run: Run, docs: np.ndarray) -> np.ndarray:
-    order = np.argsort(docs)
-    found = np.empty((len(docs), run.banding.permutations), np.uint32)
-    found[order] = signatures(run.corpus, run.signatures, docs[order], run.banding.permutations)
-    return found
 
 
 def _sets(run: Run, members: Members) -> Sets:

@@ -17,7 +17,6 @@ import pyarrow as pa
 from pipeline.storage.ledger import Receipt
 from pipeline.storage.store import Store
 from stages.dedup.columns import column
-from stages.dedup.exact.level import ExactGroups
 from stages.dedup.passes import PassTask
 from stages.dedup.run import Run
 from stages.dedup.semantic.embedding import Held, one_width, packed, unpacked
@@ -97,7 +96,7 @@ def assign(task: PassTask) -> Receipt:
     numbers, counts = np.unique(cell, return_counts=True)
     docs = given.vectors.rows(task.number)[order] + part.first
     members = run.decided(task.number, "semantic").members[docs - part.first]
-    identical = ExactGroups(run.store("exact")).members(docs) if "exact" in run.levels else 1
+    identical = run.identical(task.number)[docs - part.first]
     table = pa.table({"cell": cell[order], "doc": docs, "members": members, "alone": members == identical})
     if given.sort:
         vectors = np.concatenate([*given.vectors.pieces(task.number)] or [centroids[:0]])[order]

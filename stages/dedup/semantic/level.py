@@ -24,7 +24,7 @@ from pipeline.engine.stage import versions
 from pipeline.options import digest, known_hash
 from pipeline.storage.ledger import Receipt
 from stages.dedup.columns import blocks
-from stages.dedup.decisions import SEMANTIC, consolidate, rows_of
+from stages.dedup.decisions import SEMANTIC, consolidate, put_rows
 from stages.dedup.passes import PassTask, make
 from stages.dedup.run import Run
 from stages.dedup.semantic import clustering
@@ -97,8 +97,9 @@ def compare(task: PassTask) -> Receipt:
     np.add.at(total, found[gone], members[gone])
     changed = np.union1d(gone, found[gone]).astype(np.int64)
     to = found[changed]
-    rows = rows_of(SEMANTIC, docs[changed], docs[to], score[changed], total[to], marks["name"][order][to])
-    return task.put(rows, {"rows": len(order), "held": int((~free).sum())})
+    notes = {"rows": len(order), "held": int((~free).sum())}
+    names = marks["name"][order][to]
+    return put_rows(task, run, SEMANTIC, docs[changed], docs[to], score[changed], total[to], names, notes)
 
 
 def _choose(

@@ -18,7 +18,7 @@ from pipeline.engine.pool import Pool
 from pipeline.storage.ledger import Receipt
 from pipeline.urls import canonical
 from stages.dedup.columns import between, blocks
-from stages.dedup.decisions import URL, consolidate, no_rows, rows_of
+from stages.dedup.decisions import URL, consolidate, put_no_rows, put_rows
 from stages.dedup.passes import PassTask, key_ranges
 from stages.dedup.run import KeyRange, Run
 from stages.dedup.signatures.measures import marks_of
@@ -87,7 +87,7 @@ def _decided(task: PassTask, rows: UrlRows) -> Receipt:
     heads = np.flatnonzero(rows.duplicate_of == docs)
     heads = heads[np.bincount(group[heads], minlength=1)[group[heads]] > 1]
     if not len(heads):
-        return task.put(no_rows(), {"pages": 0, "held": 0})
+        return put_no_rows(task, run, {"pages": 0, "held": 0})
     marks = marks_of(run, docs[heads], run.policy.reads)
     by_worth = run.policy.order(docs[heads], marks, group[heads])
     heads = heads[by_worth]
@@ -107,7 +107,7 @@ def _decided(task: PassTask, rows: UrlRows) -> Receipt:
     to = np.r_[best[free], best[head[taken]], kept].astype(np.int64)
     score = np.where(changed == to, np.nan, 1.0)
     notes = {"pages": int(opens.sum()), "held": int((~free & ~opens).sum())}
-    return task.put(rows_of(URL, docs[changed], docs[to], score, total[to], names[to]), notes)
+    return put_rows(task, run, URL, docs[changed], docs[to], score, total[to], names[to], notes)
 
 
 def _followers(rows: UrlRows, heads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from pipeline.engine.pool import Inline
 from pipeline.storage.ledger import COLUMNS
+from pipeline.storage.shards import ShardWriter
 from pipeline.storage.store import BATCH_BYTES, Store
 from stages.dedup.columns import blocks, column
 from stages.dedup.corpus import Corpus, InputPart
@@ -39,10 +40,10 @@ def laid(folder: Path, nodes: int, edges: np.ndarray, shards: int = 3) -> tuple[
     return Corpus(dict(enumerate(parts))), signatures, link
 
 
-def in_one(folder: Path, corpus: Corpus, signatures: Store, link: Store) -> tuple[list[np.ndarray], int]:
+def in_one(folder: Path, corpus: Corpus, signatures: Store, link: Store) -> tuple[list[np.ndarray], cluster.Partitions]:
     task = PassTask(Store(folder / "one"), 0, "test", cluster.Graph(corpus, signatures, link))
     receipt = cluster.find_components(task)
-    return [column(task.sink.read(0), name) for name in ("doc", "component", "partition")], receipt.notes["partitions"]
+    return joined(task.sink), cluster.Partitions.of(task.sink, [receipt])
 
 
 def spread(
@@ -57,10 +58,8 @@ def spread(
 
 
 def joined(sink: Store) -> list[np.ndarray]:
-    return [
-        np.concatenate([column(sink.read(n), name) for n in sink.shards()])
-        for name in ("doc", "component", "partition")
-    ]
+    """All rows, one shard behind the other."""
+    return [np.concatenate([column(sink.read(n), name) for n in sink.shards()]) for name in ("doc", "component")]
 
 
 def plain(nodes: int, edges: np.ndarray) -> dict[int, int]:
@@ -85,16 +84,19 @@ def plain(nodes: int, edges: np.ndarray) -> dict[int, int]:
 def same(folder: Path, nodes: int, edges: np.ndarray, size: int, shards: int = 3) -> components.Distributed:
     """Hold the spread form against the one task, and that against a search; every lot is read back whole."""
     given = laid(folder, nodes, edges, shards)
-    (doc, component, partition), count = in_one(folder, *given)
+    (doc, component), one = in_one(folder, *given)
     assert dict(zip(doc.tolist(), component.tolist())) == plain(nodes, edges)
     sink, partitions, work = spread(folder, *given, size)
-    assert [values.tobytes() for values in joined(sink)] == [values.tobytes() for values in (doc, component, partition)]
-    assert partitions.count == count
-    for number in range(count):
-        assert [values.tolist() for values in partitions.members(number)] == [
-            doc[partition == number].tolist(),
-            component[partition == number].tolist(),
-        ]
+    assert [values.tobytes() for values in joined(sink)] == [values.tobytes() for values in (doc, component)]
+    assert partitions.count == one.count
+    at = 0
+    for number in range(one.count):
+        docs, components_ = one.members(number)
+        assert docs.tolist() == doc[at : at + len(docs)].tolist(), "partitions are consecutive rows"
+        assert components_.tolist() == component[at : at + len(docs)].tolist() and len(docs)
+        assert [values.tolist() for values in partitions.members(number)] == [docs.tolist(), components_.tolist()]
+        at += len(docs)
+    assert at == len(doc)
     return work
 
 
@@ -165,19 +167,15 @@ class Dying:
         for task in tasks:
             if not self.left:
                 if self.inside:
-                    put = Store.put
+                    write = ShardWriter.write
 
-                    def half(store, number, kept, *args, **more):
-                        def until():
-                            for batch in kept.to_batches() if isinstance(kept, pa.Table) else kept:
-                                yield batch
-                                if len(batch):
-                                    os.kill(os.getpid(), signal.SIGKILL)
+                    def half(writer, batch):
+                        write(writer, batch)
+                        if len(batch):
                             os.kill(os.getpid(), signal.SIGKILL)
 
-                        return put(store, number, until(), *args, **more)
-
-                    Store.put = half  # type: ignore[method-assign]
+                    ShardWriter.write = half  # type: ignore[method-assign]
+                    ShardWriter.commit = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[method-assign]
                     fn(task)
                 os.kill(os.getpid(), signal.SIGKILL)
             self.left -= 1
@@ -279,7 +277,7 @@ def test_no_task_takes_more_than_its_allowance_however_many_edges_there_are(tmp_
         sink, _, work = spread(tmp_path, *given, ranges.size, pool)
     finally:
         tracemalloc.stop()
-    doc, component, _ = joined(sink)
+    doc, component = joined(sink)
     assert np.array_equal(doc, np.arange(nodes)) and not component.any()
     assert pool.most + BATCH_BYTES <= memory << 20, "with Arrow's copy of the batch that is written"
 
