@@ -54,7 +54,9 @@ class Gather(NamedTuple):
         """What task number `task.number` of the pass NAME-asked writes: it wants `docs` (ascending)."""
         to = self.run.corpus.owner_groups(self._holders, docs)
         columns = {"doc": docs, "asker": np.full(len(docs), task.number, np.uint32)}
-        return put(task, len(self._holders), to, lambda at: {name: values[at] for name, values in columns.items()}, notes)
+        return put(
+            task, len(self._holders), to, lambda at: {name: values[at] for name, values in columns.items()}, notes
+        )
 
     def answer(self, pool: Pool, look_up: LookUp, given: Any) -> None:
         """Make the answers, once everybody has asked."""

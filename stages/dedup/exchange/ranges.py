@@ -136,7 +136,13 @@ def _merge(task: PassTask) -> Receipt:
 
 
 def _put(
-    task: PassTask, layout: Layout, level: int, first: int, to: np.ndarray, take: Take, notes: dict[str, Any] | None = None
+    task: PassTask,
+    layout: Layout,
+    level: int,
+    first: int,
+    to: np.ndarray,
+    take: Take,
+    notes: dict[str, Any] | None = None,
 ) -> Receipt:
     """Write a file of a level, whose readers begin with `first`."""
     wide = layout.run(level)

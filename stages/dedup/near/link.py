@@ -46,7 +46,9 @@ def meet(task: PassTask) -> Receipt:
     sizes = np.diff(np.r_[np.flatnonzero(opens), len(keys)])
     met = np.repeat(sizes > 1, sizes)
     docs, opens, sizes = docs[met], opens[met], sizes[sizes > 1]
-    PassTask(given.run.store("buckets"), task.number, task.key, None).put(blocks(doc=docs, opens=opens.astype(np.uint8)))
+    PassTask(given.run.store("buckets"), task.number, task.key, None).put(
+        blocks(doc=docs, opens=opens.astype(np.uint8))
+    )
     known, _, compared = _numbered(docs, sizes)
     return given.signatures.ask(task, known[:compared])
 
@@ -85,7 +87,9 @@ def _numbered(docs: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def look_up(run: Run, _: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
     """The signatures of some documents (ascending), for `Gather`."""
-    return np.arange(len(docs)), {"values": packed(signatures(run.corpus, run.signatures, docs, run.banding.permutations))}
+    return np.arange(len(docs)), {
+        "values": packed(signatures(run.corpus, run.signatures, docs, run.banding.permutations))
+    }
 
 
 def packed(values: np.ndarray) -> np.ndarray:

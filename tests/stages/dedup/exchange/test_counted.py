@@ -1,0 +1,170 @@
+"""What a whole dedup asks of object storage is linear in its shards, however far the limits of a range are exceeded.
+
+Limits are so small that every pass has many ranges; the object storage is one in memory that counts.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+
+import pyarrow as pa
+import pytest
+
+from pipeline.engine.pool import Inline
+from pipeline.engine.stage import Inputs
+from pipeline.schema import DOCUMENT, content_id, doc_id
+from pipeline.storage.ledger import Ledger
+from pipeline.storage.store import Store
+from stages.dedup import Dedup, decisions
+from stages.dedup.exact import level as exact
+from stages.dedup.exchange import ranges
+from stages.dedup.near import band, cluster, link
+
+fsspec = pytest.importorskip("fsspec")
+ROWS = 6
+"""Documents a shard."""
+
+
+@pytest.fixture
+def counted():
+    """Registers `counted://`; gives its class, with `requests` by kind and `read`, bytes of objects."""
+    from fsspec.implementations.memory import MemoryFileSystem
+
+    class CountedFileSystem(MemoryFileSystem):
+        protocol = "counted"
+        store: dict = {}
+        pseudo_dirs = [""]
+        requests: Counter = Counter()
+        read = 0
+
+        @classmethod
+        def _strip_protocol(cls, path):
+            return "/" + str(path).removeprefix("counted://").strip("/")
+
+        def cat_file(self, path, start=None, end=None, **_):
+            data = super().cat_file(path, start, end)
+            self.requests["GET"] += 1
+            type(self).read += len(data)
+            return data
+
+        def pipe_file(self, path, value, mode="overwrite", **_):
+            self.requests["PUT"] += 1
+            return super().pipe_file(path, value, mode=mode)
+
+        def put_file(self, lpath, rpath, **_):
+            with open(lpath, "rb") as file:
+                self.pipe_file(self._strip_protocol(rpath), file.read())
+
+        def _open(self, path, *given, **more):
+            if sys._getframe(1).f_code.co_name == "open" and "w" not in str(given):
+                self.requests["HEAD"] += 1
+            return super()._open(path, *given, **more)
+
+        def find(self, path, **more):
+            self.requests["LIST"] += 1
+            return super().find(path, **more)
+
+        def ls(self, path, **more):
+            self.requests["LIST"] += sys._getframe(1).f_code.co_name not in ("walk", "find")
+            return super().ls(path, **more)
+
+        def exists(self, path, **_):
+            self.requests["HEAD"] += 1
+            return super().exists(path)
+
+        def rm_file(self, path):
+            self.requests["DELETE"] += 1
+            if super().exists(path):
+                super().rm_file(path)
+
+    fsspec.register_implementation("counted", CountedFileSystem, clobber=True)
+    return CountedFileSystem
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """`small(bytes of a document)` makes limits so small that a shard or four fill a range."""
+
+    def limit(size: int) -> None:
+        monkeypatch.setattr(ranges, "FAN", 4)
+        monkeypatch.setattr(decisions, "GROUP_ROWS", 4 * ROWS)
+        monkeypatch.setattr(exact, "MOST", 7 * ROWS)
+        monkeypatch.setattr(band, "LIST_KEYS", 1200)
+        monkeypatch.setattr(link, "MOST", 1500)
+        monkeypatch.setattr(cluster, "BYTES", 4 * size)
+        monkeypatch.setattr(cluster, "PARTITIONS", 1 << 20)
+
+    return limit
+
+
+def texts_of(count: int, words: int, draw: random.Random, same: float = 0.0) -> list[str]:
+    """Texts, one in twelve a copy or a near-copy of one in another shard, and a share of them one and the same."""
+    texts = [" ".join(f"word{draw.randrange(50_000)}" for _ in range(words)) for _ in range(count)]
+    for at in range(7, count, 12):
+        texts[at] = texts[at - 7] if at % 24 == 7 else texts[at - 7].replace(" word1", " sword1", words // 100)
+    hot = " ".join(f"hot{at}" for at in range(words))
+    return [hot if draw.random() < same else text for text in texts]
+
+
+def laid(root: str, texts: list[str]) -> tuple[Store, int]:
+    """A store of these documents, and its bytes."""
+    store, receipts = Store(f"{root}/in"), []
+    for number in range(len(texts) // ROWS):
+        rows = [
+            {"id": doc_id("here", str(at)), "text": texts[at], "source": "here", "content_id": content_id(texts[at])}
+            for at in range(number * ROWS, (number + 1) * ROWS)
+        ]
+        table = pa.Table.from_pylist([{**dict.fromkeys(DOCUMENT.names), **row} for row in rows], DOCUMENT)
+        receipts.append(store.put(number, table, Ledger.rows(table["id"]), key="laid", stage="ingest"))
+    page = {"stage": "ingest", "shape": "DOCUMENT", "key": "laid", "lineage": {}, "schema": []}
+    store.commit_manifest(page, [receipt.shard for receipt in receipts])
+    return store, sum(receipt.bytes for receipt in receipts)
+
+
+class PerTask(Inline):
+    """Counts the reads of each task."""
+
+    def __init__(self, counted):
+        super().__init__()
+        self.counted, self.most = counted, Counter()
+
+    def each(self, fn, tasks, **more):
+        for task in tasks:
+            before = self.counted.requests["GET"]
+            yield from super().each(fn, [task], **more)
+            name = task.sink.name.partition("-merged-")[0]
+            self.most[name] = max(self.most[name], self.counted.requests["GET"] - before)
+
+
+def run(counted, root: str, texts: list[str]) -> tuple[int, float, Counter, list[tuple[str, str | None]]]:
+    """(requests, bytes read as a multiple of the input, most reads of a task by pass, hashes) of a dedup."""
+    counted.store.clear()
+    source, size = laid(root, texts)
+    counted.requests.clear()
+    counted.read, pool = 0, PerTask(counted)
+    made = Dedup.build({}, "dedup").run(Inputs({"of": [source]}), Store(f"{root}/out"), pool)
+    hashes = [(receipt.content_hash, receipt.ledger_hash) for receipt in made]
+    return counted.requests.total(), counted.read / size, pool.most, hashes
+
+
+@pytest.mark.parametrize("same", [0.0, 0.1])
+def test_twice_the_shards_are_twice_the_requests(counted, small, same):
+    """Also where one text is a tenth of all: it is one entry a group of parts, and no task reads more for it."""
+    texts, found = texts_of(64 * ROWS, 300, random.Random(11), same), []
+    plain = run(counted, f"counted://plain/{same}", texts)  # one range of everything
+    small(300 * 9)
+    for shards in (32, 64):
+        found.append(run(counted, f"counted://linear/{same}-{shards}", texts[: shards * ROWS]))
+    (few, _, narrow, _), (many, _, wide, hashes) = found
+    assert many <= 2.2 * few
+    assert hashes == plain[3]
+    grown = {name: (narrow[name], most) for name, most in wide.items() if most > 1.3 * narrow[name] + 4}
+    assert set(grown) <= {"cluster"}, "the one task that joins all edges; no other reads more for more shards"
+
+
+def test_of_long_documents_two_and_a_half_times_the_input_is_read(counted, small):
+    small(8_000 * 9)
+    _, read, _, _ = run(counted, "counted://bytes/24", texts_of(24 * ROWS, 8_000, random.Random(3)))
+    assert read <= 2.5
