@@ -29,7 +29,7 @@ from pipeline.storage.store import Store
 from stages.dedup.columns import blocks, column
 from stages.dedup.corpus import InputPart
 from stages.dedup.exchange.gather import Gather
-from stages.dedup.exchange.ranges import Columns, Exchange, put
+from stages.dedup.exchange.ranges import Columns, Exchange, joined, put
 from stages.dedup.passes import PassTask, piece
 
 if TYPE_CHECKING:
@@ -207,8 +207,8 @@ def _consolidate(task: PassTask) -> Receipt:
     if rows:
         base = run.corpus.parts[run.groups[task.number][0]].first
         gone = np.flatnonzero(found.duplicate_of != np.arange(base, base + len(found.reason)))
-        named = [some for some in (rows, joining.elsewhere.read(task.number) if joining.elsewhere else {}) if some]
-        known = {name: np.concatenate([some[name] for some in named]) for name in ("doc", *COLUMNS)}
+        own = {name: rows[name] for name in ("doc", *COLUMNS)}
+        known = joined([own, joining.elsewhere.read(task.number)]) if joining.elsewhere else own
         at, theirs = _found(known, found.duplicate_of[gone])
         found = found._with(gone[at], [theirs[name] for name in COLUMNS])
         found = found._with(rows["doc"] - base, [rows[name] for name in COLUMNS])

@@ -37,7 +37,7 @@ class Exact(NamedTuple):
     chosen: Exchange
 
 
-class Texts(NamedTuple):
+class TextGroups(NamedTuple):
     """Documents of one text and more, by text, the preferred first."""
 
     docs: np.ndarray
@@ -75,16 +75,16 @@ def send_keys(task: PassTask) -> Receipt:
 
 
 def choose(task: PassTask) -> Receipt:
-    """Choose the representative of every text of a range; each document that was sent is told, if its text has several."""
+    """Choose the representative of every text of a range; each document that was sent gets an answer, if its text has several."""
     given: Exact = task.given
     run, marks = given.run, given.keys.read(task.number)
     docs = marks.pop("doc")
     texts = _texts(run, docs, marks)
     which = np.repeat(np.arange(len(texts.heads)), texts.counts)
     members = np.bincount(which, weights=texts.marks["count"], minlength=len(texts.heads)).astype(np.int64)
-    told = np.flatnonzero(members[which] > 1)
-    best = texts.heads[which[told]]
-    columns = {"doc": texts.docs[told], "duplicate_of": texts.docs[best], "members": members[which[told]]}
+    several = np.flatnonzero(members[which] > 1)
+    best = texts.heads[which[several]]
+    columns = {"doc": texts.docs[several], "duplicate_of": texts.docs[best], "members": members[which[several]]}
     columns["kept_id"] = texts.marks["name"][best]
     to = run.group_of(columns["doc"])
     return put(task, len(run.groups), to, lambda at: {name: values[at] for name, values in columns.items()})
@@ -100,12 +100,12 @@ def write(task: PassTask) -> Receipt:
     head = texts.docs[texts.heads]
     to, members, names = head.copy(), texts.counts.copy(), texts.marks["name"][texts.heads]
     if len(run.groups) > 1:
-        told = given.chosen.read(task.number)
+        received = given.chosen.read(task.number)
         order = np.argsort(head)
-        at = order[np.searchsorted(head, told["doc"], sorter=order)]
-        to[at], members[at] = told["duplicate_of"], told["members"]
-        names = names.astype(np.promote_types(names.dtype, told["kept_id"].dtype))
-        names[at] = told["kept_id"]
+        at = order[np.searchsorted(head, received["doc"], sorter=order)]
+        to[at], members[at] = received["duplicate_of"], received["members"]
+        names = names.astype(np.promote_types(names.dtype, received["kept_id"].dtype))
+        names[at] = received["kept_id"]
     which = np.repeat(np.arange(len(head)), texts.counts)
     several = members[which] > 1
     which, rows = which[several], texts.docs[several] - first
@@ -116,7 +116,7 @@ def write(task: PassTask) -> Receipt:
     return put_table(task, run, task.number, found)
 
 
-def _texts(run: Run, docs: np.ndarray, marks: Columns) -> Texts:
+def _texts(run: Run, docs: np.ndarray, marks: Columns) -> TextGroups:
     """Documents by text, as the keep policy prefers them."""
     order = np.lexsort((marks["exact_b"], marks["exact_a"]))
     a, b = marks["exact_a"][order], marks["exact_b"][order]
@@ -127,7 +127,7 @@ def _texts(run: Run, docs: np.ndarray, marks: Columns) -> Texts:
     those = order[several]
     best = run.policy.order(docs[those], {name: values[those] for name, values in marks.items()}, group[several])
     order[several] = those[best]
-    return Texts(docs[order], {name: values[order] for name, values in marks.items()}, heads, counts)
+    return TextGroups(docs[order], {name: values[order] for name, values in marks.items()}, heads, counts)
 
 
 def _documents(run: Run, group: int) -> tuple[np.ndarray, Columns]:

@@ -1,6 +1,6 @@
 """A join by document: tasks ask for columns of documents that lie anywhere, and get them in one piece.
 
-    NAME-asked     the documents that each task wants, to the groups of parts they lie in    one task an asker
+    NAME-requests     the documents that each task wants, to the groups of parts they lie in    one task an asker
     NAME-answers   their columns, to the tasks that asked                                    one task a group
 
 So each group of parts is read once, and not by everybody who wants a row of it.
@@ -21,7 +21,7 @@ from stages.dedup.passes import PassTask
 if TYPE_CHECKING:
     from stages.dedup.run import Run
 
-LookUp = Callable[[Any, int, np.ndarray], tuple[np.ndarray, Columns]]
+Fetch = Callable[[Any, int, np.ndarray], tuple[np.ndarray, Columns]]
 """(what it needs, number of the group, documents of that group, ascending) -> (positions of those that it knows, their columns)."""
 
 
@@ -38,7 +38,7 @@ class Gather(NamedTuple):
         return self.run.corpus.groups(self.rows)
 
     @property
-    def _asked(self) -> Exchange:
+    def _requests(self) -> Exchange:
         return Exchange.of(self.run.store(self.passes[0]), self.askers, len(self._holders))
 
     @property
@@ -48,21 +48,21 @@ class Gather(NamedTuple):
     @property
     def passes(self) -> tuple[str, str]:
         """Names of its passes, which lie below the folder `name`."""
-        return f"{self.name}/{self.name}-asked", f"{self.name}/{self.name}-answers"
+        return f"{self.name}/{self.name}-requests", f"{self.name}/{self.name}-answers"
 
     def ask(self, task: PassTask, docs: np.ndarray, notes: dict[str, Any] | None = None) -> Receipt:
-        """What task number `task.number` of the pass NAME-asked writes: it wants `docs` (ascending)."""
+        """What task number `task.number` of the pass NAME-requests writes: it wants `docs` (ascending)."""
         to = self.run.corpus.owner_groups(self._holders, docs)
         columns = {"doc": docs, "asker": np.full(len(docs), task.number, np.uint32)}
         return put(
             task, len(self._holders), to, lambda at: {name: values[at] for name, values in columns.items()}, notes
         )
 
-    def answer(self, pool: Pool, look_up: LookUp, given: Any) -> None:
+    def answer(self, pool: Pool, fetch: Fetch, given: Any) -> None:
         """Make the answers, once everybody has asked."""
-        self._asked.merge(self.run, pool)
+        self._requests.merge(self.run, pool)
         holders = len(self._holders)
-        self.run.make(self.passes[1], _answer, [Answering(self, look_up, given)] * holders, pool)
+        self.run.make(self.passes[1], _answer, [Answering(self, fetch, given)] * holders, pool)
         self._answers.merge(self.run, pool)
 
     def pieces(self, asker: int) -> Iterator[Columns]:
@@ -78,20 +78,20 @@ class Answering(NamedTuple):
     """What a task that answers carries."""
 
     gather: Gather
-    look_up: LookUp
+    fetch: Fetch
     given: Any
 
 
 def _answer(task: PassTask) -> Receipt:
     """Answer for one group of parts."""
-    gather, look_up, given = task.given
-    asked = gather._asked.read(task.number)
+    gather, fetch, given = task.given
+    requested = gather._requests.read(task.number)
     nothing = np.zeros(0, np.int64)
-    docs, which = np.unique(asked.get("doc", nothing), return_inverse=True)
-    known, columns = look_up(given, task.number, docs)
-    place = np.full(len(docs), -1)
-    place[known] = np.arange(len(known))
-    place = place[which]
-    answered = np.flatnonzero(place >= 0)
-    rows, to = place[answered], asked.get("asker", nothing)[answered].astype(np.int64)
+    docs, which = np.unique(requested.get("doc", nothing), return_inverse=True)
+    known, columns = fetch(given, task.number, docs)
+    position = np.full(len(docs), -1)
+    position[known] = np.arange(len(known))
+    position = position[which]
+    answered = np.flatnonzero(position >= 0)
+    rows, to = position[answered], requested.get("asker", nothing)[answered].astype(np.int64)
     return put(task, gather.askers, to, lambda at: {name: values[rows[at]] for name, values in columns.items()})

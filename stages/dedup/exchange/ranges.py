@@ -2,7 +2,7 @@
 
 Writer w writes one file, cut into pieces by reader, in the order of readers. Up to `FAN` writers and readers that is all: a reader
 takes its piece of every file by one ranged read. Beyond, a file has a piece for each of `FAN` runs of readers, and passes that merge
-come between (level 1, 2, ...): a task takes one piece of up to `FAN` files and writes one file, in which these readers are told apart
+come between (level 1, 2, ...): a task takes one piece of up to `FAN` files and writes one file, in which these readers are received apart
 `FAN` times finer. So no task reads more than `FAN` pieces and no receipt names more, and the requests of an exchange are
 `FAN` times its tasks times its levels, which grow with the logarithm (to the base `FAN`) of writers and readers. A merging task holds
 as much as a file of a writer, or as what a reader takes in.
@@ -42,10 +42,10 @@ Take = Callable[[np.ndarray], Columns]
 def put(task: PassTask, readers: int, to: np.ndarray, take: Take, notes: dict[str, Any] | None = None) -> Receipt:
     """Write what a writer sends: entry i goes to the reader `to[i]` (int, 0 to readers - 1). `take` is asked for `BLOCK` entries at a
     time, so that wide columns need not be there all at once."""
-    return _put(task, Layout(1, readers), 0, 0, to, take, notes)
+    return _put(task, ExchangeLayout(1, readers), 0, 0, to, take, notes)
 
 
-class Layout(NamedTuple):
+class ExchangeLayout(NamedTuple):
     """How many files and pieces there are, and of whom."""
 
     writers: int
@@ -84,11 +84,11 @@ class Exchange(NamedTuple):
     """The exchange of a pass: shard w of `store` was written by `put`, by writer w."""
 
     store: Store
-    layout: Layout
+    layout: ExchangeLayout
 
     @classmethod
     def of(cls, store: Store, writers: int, readers: int) -> Exchange:
-        return cls(store, Layout(writers, readers))
+        return cls(store, ExchangeLayout(writers, readers))
 
     def merge(self, run: Run, pool: Pool) -> None:
         """Make the levels between writers and readers."""
@@ -107,7 +107,7 @@ class Exchange(NamedTuple):
 
     def read(self, reader: int) -> Columns:
         """All that was sent to a reader; no columns where there are no writers."""
-        return _joined(list(self.pieces(reader)))
+        return joined(list(self.pieces(reader)))
 
     def _pieces(self, level: int, first: int, groups: range) -> Iterator[Columns]:
         inside, files = self.layout.sources(level, first, groups)
@@ -126,18 +126,18 @@ class Merging(NamedTuple):
 def _merge(task: PassTask) -> Receipt:
     """One file of a level: the same run of readers out of up to `FAN` files of the level before."""
     exchange, level = task.given
-    layout: Layout = exchange.layout
+    layout: ExchangeLayout = exchange.layout
     covered, group = divmod(task.number, layout.groups(level))
     first = covered * layout.run(level - 1)
     before = range(group * FAN, min((group + 1) * FAN, layout.groups(level - 1)))
-    found = _joined(list(exchange._pieces(level - 1, first, before)))
+    found = joined(list(exchange._pieces(level - 1, first, before)))
     to = found.pop(TO).astype(np.int64) if TO in found else np.full(len(next(iter(found.values()))), first)
     return _put(task, layout, level, first, to, lambda at: {name: values[at] for name, values in found.items()})
 
 
 def _put(
     task: PassTask,
-    layout: Layout,
+    layout: ExchangeLayout,
     level: int,
     first: int,
     to: np.ndarray,
@@ -163,7 +163,9 @@ def _put(
     return task.put_pieces(table(nothing, nothing).schema, pieces(), notes)
 
 
-def _joined(pieces: list[Columns]) -> Columns:
+def joined(pieces: list[Columns]) -> Columns:
+    """Pieces one behind the other. Those without entries are left out: what was sent by nobody has no type."""
+    pieces = [some for some in pieces if any(map(len, some.values()))] or pieces[:1]
     return {name: np.concatenate([some[name] for some in pieces]) for name in pieces[0]} if pieces else {}
 
 

@@ -28,7 +28,7 @@ def decide(run: Run, pool: Pool) -> None:
     given = resolve.Resolving(run, partitions, known)
     if run.proven("near", count) is None:
         run.make(known.passes[0], resolve.ask, [given] * count, pool)
-        known.answer(pool, resolve.look_up, run)
+        known.answer(pool, resolve.fetch, run)
     run.make("near", resolve.resolve, [given] * count, pool)
 
 
@@ -59,5 +59,5 @@ def _link(run: Run, pool: Pool) -> None:
     keys.merge(run, pool)
     given = link.Linking(run, keys, Gather(run, "met", ranges, band.most_rows(run)))
     run.make(given.signatures.passes[0], link.meet, [given] * ranges, pool)
-    given.signatures.answer(pool, link.look_up, run)
+    given.signatures.answer(pool, link.fetch, run)
     run.make("link", link.write_edges, [given] * ranges, pool)

@@ -1,10 +1,10 @@
 """Passes `met` and `link`: documents that share a bucket and may match, as the edges of a spanning forest.
 
-    met-asked     buckets of two documents and more; asks for signatures    one task a range of keys
+    met-requests     buckets of two documents and more; asks for signatures    one task a range of keys
     met-answers   the signatures                                            one task some parts
     link          edges                                                     one task a range of keys
 
-Pairs whose estimate allows a match are joined in small buckets, a star in large ones. Columns of `buckets`, written beside `met-asked`:
+Pairs whose estimate allows a match are joined in small buckets, a star in large ones. Columns of `buckets`, written beside `met-requests`:
 `doc` (int64), by bucket, and `opens` (uint8: is it the first of a bucket?); of `link`: `left`, `right` (int64).
 """
 
@@ -85,7 +85,7 @@ def _numbered(docs: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return known[order], back[positions], int(compared.sum())
 
 
-def look_up(run: Run, _: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
+def fetch(run: Run, _: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
     """The signatures of some documents (ascending), for `Gather`."""
     return np.arange(len(docs)), {
         "values": packed(signatures(run.corpus, run.signatures, docs, run.banding.permutations))

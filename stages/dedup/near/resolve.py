@@ -19,7 +19,7 @@ import numpy as np
 from pipeline.storage.ledger import Receipt
 from stages.dedup.decisions import NEAR, put_rows
 from stages.dedup.exchange.gather import Gather
-from stages.dedup.exchange.ranges import Columns
+from stages.dedup.exchange.ranges import Columns, joined
 from stages.dedup.near import link, texts
 from stages.dedup.near.cluster import Partitions
 from stages.dedup.passes import PassTask
@@ -73,9 +73,9 @@ def ask(task: PassTask) -> Receipt:
     return given.known.ask(task, np.sort(docs))
 
 
-def look_up(run: Run, _: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
+def fetch(run: Run, _: int, docs: np.ndarray) -> tuple[np.ndarray, Columns]:
     """What is known of some documents (ascending), for `Gather`."""
-    _, found = link.look_up(run, _, docs)
+    _, found = link.fetch(run, _, docs)
     owner = run.corpus.owners(docs)
     identical = np.ones(len(docs), np.int64)
     for number in np.unique(owner).tolist():
@@ -137,8 +137,7 @@ def _known(given: Resolving, number: int, count: int) -> tuple[np.ndarray, Colum
         values[at : at + len(words)] = words
         at += len(words)
         found.append(columns)
-    marks = {name: np.concatenate([columns[name] for columns in found]) for name in found[0]}
-    return values, {"row": np.arange(count), **marks}
+    return values, {"row": np.arange(count), **joined(found)}
 
 
 def _pieces(members: Members) -> Iterator[tuple[int, int]]:

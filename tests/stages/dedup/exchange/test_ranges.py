@@ -127,18 +127,20 @@ def test_who_asks_is_answered_about_each_document_in_order(rows, askers, number,
             gather.ask(PassTask(run.store(gather.passes[0]), asker, "key", None), docs)
         held = []
 
-        def look_up(given, holder, docs):
+        def fetch(given, holder, docs):
             """Knows nothing of every third document."""
             parts = [run.corpus.parts[part] for part in run.corpus.groups(7)[holder]]
             assert all(parts[0].first <= doc < parts[-1].first + parts[-1].rows for doc in docs.tolist())
             assert docs.tolist() == sorted(set(docs.tolist()))
             held.append(holder)
             known = np.flatnonzero(docs % 3 > 0)
-            return known, {"doc": docs[known], "square": docs[known] ** 2 + given}
+            marks = docs[known].astype(np.uint64) + np.uint64(1 << 63)
+            return known, {"doc": docs[known], "mark": marks if len(marks) else docs[:0], "plus": docs[known] + given}
 
-        gather.answer(Inline(), look_up, 5)
+        gather.answer(Inline(), fetch, 5)
         assert held == list(range(len(run.corpus.groups(7))))
         for asker, docs in enumerate(wanted):
             found = gather.read(asker)
             assert found["doc"].tolist() == docs[docs % 3 > 0].tolist()
-            assert found["square"].tolist() == (found["doc"] ** 2 + 5).tolist()
+            assert found["mark"].tolist() == [doc + (1 << 63) for doc in found["doc"].tolist()], "kept to the last bit"
+            assert found["plus"].tolist() == (found["doc"] + 5).tolist()
