@@ -25,7 +25,7 @@ class SmallRun:
         self.home = Store(f"memory://exchange-{np.random.default_rng().integers(1 << 62)}")
         firsts = np.cumsum([0, *rows])
         parts = [InputPart(self.home, n, "", int(firsts[n]), count, False) for n, count in enumerate(rows)]
-        self.corpus = Corpus(tuple(parts))
+        self.corpus = Corpus(dict(enumerate(parts)))
 
     def store(self, name):
         return self.home.sub(name)
