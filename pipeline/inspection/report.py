@@ -65,7 +65,7 @@ def render(root: str, language: str = "auto") -> str:
         ("Funnel", sections.funnel(steps, samples)),
         ("Why rows were dropped", [part for step in steps for part in sections.reasons(step, stores, samples)]),
         ("The corpus", sections.corpus(stores, samples)),
-        *((module.TITLE, module.section(own, samples)) for module, own in modules),
+        *((module.TITLE, sections.section_of(module, own, samples)) for module, own in modules),
         ("Recipe and versions", sections.recipe(steps, samples)),
     ]
     name = steps[-1].manifest.get("recipe") or root.rstrip("/").rpartition("/")[2]

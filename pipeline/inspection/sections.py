@@ -61,6 +61,15 @@ class Samples:
         return [" ".join(text.split()) for text in beginnings([text or "" for text in texts], CUT, self.mask)]
 
 
+def section_of(module: Any, stores: list[Store], samples: Samples) -> list[Part]:
+    """What a stage's `report.py` says of its stores. One of before, which returned HTML, is named: its text is no part of a page."""
+    found = module.section(stores, samples)
+    if isinstance(found, str):
+        line = f"{module.__name__}: `section` returns text; parts of a page are asked for (pipeline.inspection.charts)"
+        return [Paragraph(line, "strong")]
+    return found
+
+
 # -- what is read of a step ------------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from pipeline.errors import UsageError, did_you_mean
 from pipeline.inspection import query
 from pipeline.inspection.charts import Histogram, Part
 from pipeline.inspection.limits import nearness
-from pipeline.inspection.sections import Samples, receipts_of
+from pipeline.inspection.sections import Samples, receipts_of, section_of
 from pipeline.inspection.selection import Selection, found
 from pipeline.inspection.what_if import histogram, what_if
 from pipeline.inspection.words import PageWords
@@ -63,7 +63,7 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     section: list[Part] = []
     module = catalog.hook(manifest["stage"], "report") if not manifest["rows"] else None
     if module is not None and hasattr(module, "section"):
-        section = module.section([store], Samples(corpus.fit, t))
+        section = section_of(module, [store], Samples(corpus.fit, t))
     metrics = query.metrics_of(query.ledger(store)) if store.ledger_names() else []
     options = yaml.safe_dump(manifest.get("options") or {}, allow_unicode=True, sort_keys=False)
     counts = {}

