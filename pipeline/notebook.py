@@ -86,13 +86,15 @@ def chat(row: Mapping[str, Any]) -> ShownPage:
         if "messages" in row
         else {name: [*(row["prompt"] or []), *(row[name] or [])] for name in ("chosen", "rejected")}
     )
-    turns = [(name, [(turn["role"], _said(turn)) for turn in messages]) for name, messages in sides.items()]
-    plain = "\n".join(f"{role}: {text}" for _, said in turns for role, text in said)
-    lines = max(sum(3 + len(text) // (80 // len(turns)) + text.count("\n") for _, text in said) for _, said in turns)
+    turns = [(name, [(turn["role"], _content(turn)) for turn in messages]) for name, messages in sides.items()]
+    plain = "\n".join(f"{role}: {text}" for _, contents in turns for role, text in contents)
+    lines = max(
+        sum(3 + len(text) // (80 // len(turns)) + text.count("\n") for _, text in contents) for _, contents in turns
+    )
     return ShownPage(framed([], sides=turns), min(640, 60 + 24 * lines), plain)
 
 
-def _said(turn: Mapping[str, Any]) -> str:
+def _content(turn: Mapping[str, Any]) -> str:
     calls = [f"{call['name']}({call['arguments']})" for call in turn.get("tool_calls") or ()]
     return "\n".join(filter(None, [turn.get("content"), *calls]))
 

@@ -121,6 +121,7 @@ def test_no_other_row_changes(forgot):
                 "measures",
                 "names",
                 "decided",
+                "count",
             }
             assert "/passes/" in key[0] and key[0].split("/")[-1] in passes, key
             continue
@@ -147,7 +148,8 @@ def test_files_without_such_rows_are_not_touched(forgot):
     before, root, lost = forgot
     for path in sorted(p for name in ("packages", *ARTEFACTS) for p in (before / name).rglob("*") if p.is_file()):
         card = path.name == "README.md" and path.parent.parent.name != "tokenizer"  # written anew with the report
-        if path.name not in ("manifest.json", "artefact.json", "artefact.arrow") and not card:
+        passes = "passes" in path.parts  # what a sample was counted by: counted anew where it is wanted
+        if path.name not in ("manifest.json", "artefact.json", "artefact.arrow") and not card and not passes:
             assert (root / path.relative_to(before)).read_bytes() == path.read_bytes(), path
 
 

@@ -12,12 +12,13 @@ pytest.importorskip("starlette", reason="the extra `view` is not installed")
 import pyarrow as pa
 
 from pipeline.errors import SourceError
+from pipeline.inspection.page import COMPARED, difference
 from pipeline.schema import CHAT
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 from stages.view import labels
 from stages.view.corpus import CUT, EDGE, ShownRoot, hidden
-from stages.view.render import COMPARED, difference, marked
+from stages.view.render import marked
 from tests.stages.view.test_pages import HERE, client
 
 PHONE, MAIL, DIGITS = "010-9123-4567", "gildong.hong@mail-of-hong.kr", "010-8765-4321"
