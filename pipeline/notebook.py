@@ -1,6 +1,6 @@
 """What notebooks show of a root: tables that sort and search, conversations, differences, curves.
 
-    from pipeline.notebook import chat, curves, difference, evaluations, own_pages, root_of, table
+    from pipeline.notebook import chat, comparisons, curves, difference, evaluations, own_pages, root_of, table
 
 Each is a small page in a frame of its own: its style and script touch nothing of the notebook, and texts of a corpus run nothing.
 """
@@ -156,6 +156,18 @@ def evaluations(root: str) -> pl.DataFrame:
     return pl.DataFrame(found, schema, orient="row")
 
 
+def comparisons(root: str) -> pl.DataFrame:
+    """Each model of a root's evaluations against the one before: the change of a measure on the same rows, with its 95% interval."""
+    names = ("measure", "before", "after", "change", "low", "high", "better")
+    found = [
+        {"evaluation": store.name, **{name: each.get(name) for name in names}}
+        for store in stores_of(root)
+        if store.shape == "artefact:evaluation" and (path := _within(store, "report.json"))
+        for each in json.loads(path.read_text("utf-8")).get("comparisons", [])
+    ]
+    return pl.DataFrame(found, infer_schema_length=None)
+
+
 def trained(root: str) -> list[Store]:
     """Stores of a root that hold what a training made, in the order they depend on each other."""
     return [store for store in stores_of(root) if _within(store, "history.jsonl")]
@@ -167,4 +179,4 @@ def _within(store: Store, name: str) -> Path | None:
     return store.artefact() / name if receipt is not None and name in receipt.files else None
 
 
-__all__ = ["chat", "curves", "difference", "evaluations", "history", "made_by", "own_pages", "root_of", "stores_of", "table", "trained"]  # fmt: skip
+__all__ = ["chat", "comparisons", "curves", "difference", "evaluations", "history", "made_by", "own_pages", "root_of", "stores_of", "table", "trained"]  # fmt: skip

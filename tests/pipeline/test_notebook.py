@@ -104,3 +104,4 @@ def test_of_other_roots_than_the_quickstart_every_row_is_shown(site_root):
     frame = pl.DataFrame({"url": ["https://elsewhere.example/a", "https://maetdol.example/b"]})
     assert len(frame.filter(notebook.own_pages(str(site_root)))) == 2
     assert notebook.trained(str(site_root)) == [] and notebook.evaluations(str(site_root)).is_empty()
+    assert notebook.comparisons(str(site_root)).is_empty()
