@@ -66,7 +66,7 @@ def table(frame: pl.DataFrame | pl.LazyFrame, rows: int = ROWS) -> ShownPage:
     cells = [[_cell(value) for value in row] for row in found.iter_rows()]
     lines = sum(1 + max((len(cell.text) for cell in row), default=0) // 60 for row in cells)
     return ShownPage(
-        framed([Table(found.columns, cells)], search=len(cells) > 1), min(560, 90 + 27 * lines), repr(found)
+        framed([Table(found.columns, cells)], search=len(cells) > 1), min(560, 120 + 30 * lines), repr(found)
     )
 
 
