@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from html import escape
 from pathlib import Path
@@ -46,6 +47,7 @@ class ShownPage:
 
 def root_of(usual: str = "../runs/quickstart") -> str:
     """The root that `MAETDOL_ROOT` names, else `usual`; polars' tables are set to show whole rows."""
+    warnings.filterwarnings("ignore", message="IProgress not found")  # widgets of tqdm that a notebook need not have
     pl.Config.set_tbl_hide_dataframe_shape(True)
     pl.Config.set_fmt_str_lengths(70)
     pl.Config.set_tbl_rows(40)
