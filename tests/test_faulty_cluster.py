@@ -56,8 +56,8 @@ def test_two_steps_on_storage_that_fails_leave_what_they_leave_on_a_disk(repo, t
         pour(f"{home}/raw", parts)
         with spoiled(0.3, log) if "://" in home else nullcontext():
             steps = [{"ingest": {"from": f"{home}/raw/docs"}}, {"quality": {"filters": [{"word_count": {"min": 500}}]}}]
-            run(parse({"name": "web", "root": f"{home}/root", "steps": steps, "run": {"pool": "inline"}}))
-        return hashes(f"{home}/root", ["ingest", "quality"])
+            run(parse({"name": "web", "root": f"{home}/run", "steps": steps, "run": {"pool": "inline"}}))
+        return hashes(f"{home}/run", ["ingest", "quality"])
 
     with served("mill") as bucket:
         assert made(bucket) == made(str(tmp_path))
@@ -79,7 +79,7 @@ def web_recipe(repo: Path, home: str, parts: list[str], how: dict[str, Any]) -> 
     named["pack"]["pack"]["seq_len"] = SMALL["seq_len"]
     read = [{"ingest": {"name": part, "from": f"{home}/raw/{part}"}} for part in parts]
     steps = [*read, *(step for step in steps if step is not site)]
-    return {"name": "web", "root": f"{home}/root", "seed": page["seed"], "steps": steps, "run": how}
+    return {"name": "web", "root": f"{home}/run", "seed": page["seed"], "steps": steps, "run": how}
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_a_job_on_raylets_that_die_with_storage_that_fails_leaves_what_a_quiet_r
     with served("mill") as bucket:
         page = recipe(bucket, {"address": "auto", "workers": 3})
         (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(page, allow_unicode=True))
-        quality = Store(f"{bucket}/root/quality").fs
+        quality = Store(f"{bucket}/run/quality").fs
         storage = os.environ["AWS_ENDPOINT_URL"]
         with spoiled(0.1, log) as proxy:
             raylets = Raylets()
@@ -198,7 +198,7 @@ def test_a_job_on_raylets_that_die_with_storage_that_fails_leaves_what_a_quiet_r
             finally:
                 os.environ["AWS_ENDPOINT_URL"] = proxy
                 raylets.shutdown()
-        loud = hashes(f"{bucket}/root", names)
+        loud = hashes(f"{bucket}/run", names)
     assert loud == hashes(quiet.root, names)
     assert set(faults_of(log)) == KINDS | {"-"}
     assert LOST.findall(said.read_text("utf-8")), "no task was on the node that was killed"

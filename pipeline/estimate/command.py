@@ -17,7 +17,7 @@ are named and left out.
 
 
 @click.command(
-    "plan", help=HELP, short_help="StepMeasure a recipe on a sample: CPU hours, memory, disk and money of the whole."
+    "plan", help=HELP, short_help="Measure a recipe on a sample: CPU hours, memory, disk and money of the whole."
 )
 @click.argument("recipe", type=click.Path(dir_okay=False))
 @click.option("--set", "settings", multiple=True, metavar="STEP.OPTION=VALUE", help="Override an option (repeat).")

@@ -161,7 +161,7 @@ def _check_stores(recipe: Recipe, steps: list[Step], most: int) -> None:
     for step in steps:
         for port, refs in step.ports.items():
             for ref in refs:
-                if ref not in names and runs.inputs_of(recipe, step)[port]:
+                if ref not in names:
                     rows = type(step.stage).ports[port].store(ref).require()["bytes"]
                     if rows > SAMPLES * most:
                         raise UsageError(
