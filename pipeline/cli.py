@@ -61,7 +61,7 @@ class CommandGroup(click.Group):
 
         verbs = catalog.verbs()
         with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help or "") for name, command in BUILT_IN.items()])
+            formatter.write_dl([(name, command.short_help or command.help or "") for name, command in BUILT_IN.items()])
         with formatter.section("Stages (maetdol STAGE SOURCE SINK)"):
             formatter.write_dl([(name, catalog.stage_summary(name)) for name in catalog.stage_names()])
         if verbs:
