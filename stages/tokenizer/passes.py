@@ -83,10 +83,8 @@ def gather(
         task._replace(key=digest(["tokenizer gather 1", each.content, *bounds]), sink=store, bounds=bounds)
         for task, each in zip(tasks, inputs)
     ]
-    documents, found = (
-        sum(receipt.notes["documents"] for receipt in found),
-        run_tasks(pool, store, gather_shard, tasks, "tokenizer"),
-    )
+    documents = sum(receipt.notes["documents"] for receipt in found)
+    found = run_tasks(pool, store, gather_shard, tasks, "tokenizer")
     ledgers = {_ledger_name(task.number) for task in tasks}
     for name in home.fs.names("receipts"):
         if name.startswith(LEFT_OUT) and name.removesuffix(".json") not in ledgers:
