@@ -15,11 +15,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, PrivateAttr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from pipeline import renamed
 from pipeline.errors import OptionError, did_you_mean
+from pipeline.storage.local_copies import LocalCopy, is_on_storage
 
 
 class Keyed(Enum):
@@ -31,7 +32,8 @@ class Keyed(Enum):
 
 
 CONTENT = Keyed.CONTENT
-"""`Annotated[str | None, CONTENT]`: a path (or list of paths); its content hash is keyed, never the path."""
+"""`Annotated[str | None, CONTENT]`: a path (or list of paths); its content hash is keyed, never the path. An URL of object storage
+is given too: on every machine the option is then the path of a copy there."""
 SECRET = Keyed.SECRET
 """`Annotated[str | None, SECRET]`: the *name* of an environment variable or file that holds a secret; not keyed."""
 UNKEYED = Keyed.UNKEYED
@@ -51,6 +53,26 @@ class Options(BaseModel):
 
     also: ClassVar[dict[str, str]] = {}
     """What other tools call an option, and its name here: read as that, without a note."""
+
+    _on_storage: dict[str, Any] = PrivateAttr(default_factory=dict)
+    """Options that name something on object storage: a `LocalCopy`, or a list of these and of local paths."""
+
+    def model_post_init(self, _: Any) -> None:
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if CONTENT in field.metadata and any(map(is_on_storage, _listed(value))):
+                copies = [LocalCopy.of(each) if is_on_storage(each) else each for each in _listed(value)]
+                self._on_storage[name] = copies[0] if isinstance(value, str) else copies
+        self._use_copies()
+
+    def __setstate__(self, state: dict[Any, Any]) -> None:
+        super().__setstate__(state)
+        self._use_copies()
+
+    def _use_copies(self) -> None:
+        for name, copies in self._on_storage.items():
+            paths = tuple(str(each.path()) if isinstance(each, LocalCopy) else each for each in _listed(copies))
+            object.__setattr__(self, name, paths[0] if isinstance(copies, LocalCopy) else paths)
 
     @model_validator(mode="before")
     @classmethod
@@ -74,6 +96,10 @@ class Options(BaseModel):
             return cls.model_validate(given or {})
         except ValidationError as fault:
             raise OptionError(*_explain(cls, fault, where)) from None
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) and not isinstance(value, LocalCopy) else [value]
 
 
 def _explain(cls: type[Options], fault: ValidationError, where: str) -> tuple[str, str]:

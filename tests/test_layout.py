@@ -19,6 +19,7 @@ FLOORS = [
         "table_files",
         "storage.files",
         "storage.ledger",
+        "storage.local_copies",
         "storage.lock",
         "deletion.forgotten",
         "engine.progress",

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import posixpath
 import shutil
-import tempfile
 from functools import partial
 from pathlib import Path
 
 from pipeline.errors import DamagedStore
 from pipeline.options import content_hash
-from pipeline.storage.files import Remote, disk_error, tried
+from pipeline.storage.files import Remote, tried
 from pipeline.storage.ledger import Receipt
+from pipeline.storage.local_copies import cached
 from pipeline.storage.proof import ARTEFACT
 
 
 def fetch(fs: Remote, path: str, receipt: Receipt) -> Path:
     """The artefact in the local cache: fetched once, whoever else wants it meanwhile, and held against its hashes."""
-    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maetdol"
-    cache = caches / receipt.content_hash
     for name in (receipt.content_hash, *receipt.files):
         if not name or name != posixpath.normpath(name) or name.startswith(("/", "..")) or name == "." or "\\" in name:
             raise DamagedStore(
                 f"{path}: its receipt names the file {name!r}, which lies outside of the artefact",
                 "run the stage that made it again",
             )
-    try:
-        caches.mkdir(parents=True, exist_ok=True)
-        with open(caches / f"{receipt.content_hash}.lock", "a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not cache.is_dir():
-                _fill(fs, path, caches, cache, receipt)
-    except OSError as fault:
-        raise disk_error(fault, caches) from None
-    return cache
+    return cached(receipt.content_hash, partial(_fill, fs, path, receipt))
 
 
 def _copy(fs: Remote, name: str, target: Path) -> None:
@@ -43,20 +31,16 @@ def _copy(fs: Remote, name: str, target: Path) -> None:
         shutil.copyfileobj(source, sink, 1 << 20)
 
 
-def _fill(fs: Remote, path: str, caches: Path, cache: Path, receipt: Receipt) -> None:
-    with tempfile.TemporaryDirectory(prefix=f"{receipt.content_hash}.part-", dir=caches) as part:
-        whole = Path(part) / "whole"
-        whole.mkdir()
-        for name, known in receipt.files.items():
-            target = whole / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            try:
-                tried(partial(_copy, fs, f"{ARTEFACT}/{name}", target), path)
-            except FileNotFoundError:
-                raise DamagedStore(f"{path}/{ARTEFACT}/{name} is missing", "run the stage that made it again") from None
-            if content_hash(target) != known:
-                raise DamagedStore(
-                    f"{path}/{ARTEFACT}/{name} is not what its receipt says",
-                    "run the stage that made it again",
-                )
-        os.rename(whole, cache)
+def _fill(fs: Remote, path: str, receipt: Receipt, folder: Path) -> None:
+    for name, known in receipt.files.items():
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            tried(partial(_copy, fs, f"{ARTEFACT}/{name}", target), path)
+        except FileNotFoundError:
+            raise DamagedStore(f"{path}/{ARTEFACT}/{name} is missing", "run the stage that made it again") from None
+        if content_hash(target) != known:
+            raise DamagedStore(
+                f"{path}/{ARTEFACT}/{name} is not what its receipt says",
+                "run the stage that made it again",
+            )
