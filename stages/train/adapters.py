@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,7 +78,7 @@ class Registry:
         """Where a new adapter goes. UsageError for a name that is taken or is none."""
         if not re.fullmatch(r"[\w][\w.\-]*", name):
             raise UsageError(f"{name!r} is no name of an adapter", "use letters, digits, `-`, `_`, `.`")
-        if name in self.names():
+        if (self.folder / name).exists():
             raise UsageError(
                 f"{self.folder} has an adapter {name!r} already", "choose another name, or delete its folder"
             )
@@ -84,17 +86,24 @@ class Registry:
 
     def add(self, source: Path, name: str) -> Entry:
         """Copy an adapter folder in. UsageError where it is none; a copy half made is never seen."""
-        target = self.path_of(name)
-        link = open_link(source)
-        if not link.is_adapter:
+        if not open_link(source).is_adapter:
             raise UsageError(
                 f"{source} holds a whole model, not an adapter", "train with an adapter method (lora, qlora, ia3, ...)"
             )
-        part = target.with_name(f".{name}.part")
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.copytree(source, part)
-        part.rename(target)
+        with self.writing(name) as part:
+            shutil.copytree(source, part, dirs_exist_ok=True)
         return self.entry(name)
+
+    @contextmanager
+    def writing(self, name: str) -> Iterator[Path]:
+        """A folder for the files of a new adapter; it is seen under `name` once the block has ended well, and never before."""
+        target = self.path_of(name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".part-", dir=self.folder) as folder:
+            part = Path(folder) / name
+            part.mkdir()
+            yield part
+            part.rename(target)
 
 
 def one_base(entries: Sequence[Entry]) -> list[str] | None:
@@ -151,7 +160,7 @@ def compose(
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    target = registry.path_of(name)
+    registry.path_of(name)
     entries = [registry.entry(one) for one in names]
     kinds = {entry.config["peft_type"] for entry in entries}
     if kinds != {"LORA"} or any(entry.config.get("use_dora") for entry in entries):
@@ -168,27 +177,29 @@ def compose(
             f"{how} cannot compose these: {str(fault).splitlines()[0]}", "use cat or svd, which take any ranks"
         ) from None
     state = get_peft_model_state_dict(model, adapter_name=name)
-    target.mkdir(parents=True)
-    for file in entries[0].link.path.iterdir():
-        if file.name not in ("adapter_model.safetensors", "adapter_config.json", CARD, "history.jsonl"):
-            shutil.copyfile(file, target / file.name)
-    save_file(
-        {key: tensor.detach().cpu().contiguous() for key, tensor in sorted(state.items())},
-        target / "adapter_model.safetensors",
-        {"format": "pt"},
-    )
-    named = {key: entries[0].config.get(key) for key in ("base_model_name_or_path", "revision")}
-    config = model.peft_config[name].to_dict() | named | {"inference_mode": True}
-    plain = {key: sorted(value) if isinstance(value, (set, frozenset)) else value for key, value in config.items()}
-    (target / "adapter_config.json").write_text(
-        json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8"
-    )
-    card = {
-        **entries[0].link.card, "composed_of": {entry.name: {"hash": entry.link.hash, "weight": weight} for entry, weight in zip(entries, weights)},
-        "composed_by": how, "made_from": [*(entries[0].link.card.get("base") or []), *(entry.link.hash for entry in entries)],
-        "trained_parameters": sum(tensor.numel() for tensor in state.values()),
-    }  # fmt: skip
-    (target / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    with registry.writing(name) as part:
+        for file in entries[0].link.path.iterdir():
+            if file.name not in ("adapter_model.safetensors", "adapter_config.json", CARD, "history.jsonl"):
+                shutil.copyfile(file, part / file.name)
+        save_file(
+            {key: tensor.detach().cpu().contiguous() for key, tensor in sorted(state.items())},
+            part / "adapter_model.safetensors",
+            {"format": "pt"},
+        )
+        named = {key: entries[0].config.get(key) for key in ("base_model_name_or_path", "revision")}
+        config = model.peft_config[name].to_dict() | named | {"inference_mode": True}
+        plain = {key: sorted(value) if isinstance(value, (set, frozenset)) else value for key, value in config.items()}
+        (part / "adapter_config.json").write_text(
+            json.dumps(plain, indent=1, sort_keys=True, default=str) + "\n", encoding="utf-8"
+        )
+        card = {
+            **entries[0].link.card, "composed_of": {entry.name: {"hash": entry.link.hash, "weight": weight} for entry, weight in zip(entries, weights)},
+            "composed_by": how, "made_from": [*(entries[0].link.card.get("base") or []), *(entry.link.hash for entry in entries)],
+            "trained_parameters": sum(tensor.numel() for tensor in state.values()),
+        }  # fmt: skip
+        (part / CARD).write_text(
+            json.dumps(card, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
     return registry.entry(name)
 
 

@@ -258,6 +258,23 @@ def test_a_composed_adapter_is_the_weighted_sum_of_its_parts(registry, base_stor
     assert card["composed_of"]["one"]["weight"] == 0.7 and card["base"] == found.entry("one").link.card["base"]
 
 
+def test_an_adapter_that_is_half_made_is_never_seen(registry, base_store, monkeypatch):
+    import safetensors.torch
+
+    from stages.train.adapters import Registry
+
+    def full_disk(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(safetensors.torch, "save_file", full_disk)
+    order = commands.AdaptersCompose(name="both", of=("one", "two"), base=(base_store.path,), registry=registry)
+    with pytest.raises(OSError, match="No space"):
+        order.run()
+    assert Registry(registry).names() == ["one", "two"] and sorted(os.listdir(registry)) == ["one", "two"]
+    monkeypatch.undo()
+    assert order.run() == 0 and Registry(registry).names() == ["both", "one", "two"]
+
+
 def test_an_adapter_of_another_base_is_refused(
     registry, chat_store, tokens_store, tiny_tokenizer, tiny, do_train, base_store
 ):
