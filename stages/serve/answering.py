@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pipeline.errors import UsageError
+from stages.models.chat.calls import CallNotation, CallReader, ToolCall
+from stages.models.chat.templates import schemas
 from stages.models.inference.chain import ChainLink, chain_in
 from stages.models.inference.generate import Generator, SamplingParams
 from stages.models.teacher.reply import TAG
@@ -99,6 +101,30 @@ class Parting:
             self._begun = bool(text)
         if text:
             yield SpokenPiece(text, self.thinks)
+
+
+class AnswerReader:
+    """Tells reasoning, words and calls of tools apart while all of them come in pieces. `tools`: the schemas of those it may call, as JSON
+    text; without a `notation` nothing is a call."""
+
+    def __init__(self, open: bool = False, notation: CallNotation | None = None, tools: str | None = None):
+        self.part = Parting(open)
+        self.calls = CallReader(notation.field, schemas(tools) or []) if notation and tools else None
+
+    def add(self, text: str, last: bool = False) -> Iterator[SpokenPiece | ToolCall]:
+        """What is sure by now; all that is left with the `last`."""
+        for piece in self.part.add(text, last):
+            if piece.thought or self.calls is None:
+                yield piece
+            else:
+                yield from self._read(self.calls.add(piece.text))
+        if last and self.calls is not None:
+            yield from self._read(self.calls.add("", last=True))
+
+    @staticmethod
+    def _read(found: Iterator[str | ToolCall]) -> Iterator[SpokenPiece | ToolCall]:
+        for one in found:
+            yield SpokenPiece(one, False) if isinstance(one, str) else one
 
 
 def opens_thinking(generator: Generator, messages: Sequence[dict[str, Any]], tools: str | None = None) -> bool:

@@ -13,6 +13,7 @@ import socket
 import time
 import uuid
 from collections.abc import AsyncIterator
+from functools import cached_property
 from typing import Any
 
 import uvicorn
@@ -24,8 +25,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from pipeline.errors import UsageError
-from stages.models.inference.generate import Generation, Generator, SamplingParams
-from stages.serve.answering import SpokenPiece
+from stages.models.inference.generate import Generator, SamplingParams
+from stages.models.inference.token_scores import TokenBytes
+from stages.serve.replies import ChatChoice, usage_of
 from stages.serve.requests import MAX_BODY, ChatRequest, RequestFault, read
 from stages.serve.worker import ChatJob, ChatWorker
 
@@ -41,6 +43,14 @@ class ChatApi:
     def __init__(self, worker: ChatWorker, usual: SamplingParams, name: str, key: str | None):
         self.worker, self.usual, self.name, self.key = worker, usual, name, key
         self.created = int(time.time())
+
+    @cached_property
+    def _token_bytes(self) -> TokenBytes:
+        return TokenBytes(self.worker.generator.tokenizer)
+
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes of a token that log-probabilities are given for."""
+        return self._token_bytes(token)
 
     def app(self, local: bool) -> Starlette:
         """`local`: only requests that name this machine are answered, so that no page in a browser gets here under a name of its own."""
@@ -71,7 +81,7 @@ class ChatApi:
         loop = asyncio.get_running_loop()
         job = ChatJob(
             [message.row() for message in chat_request.messages], chat_request.sampling(self.usual), chat_request.drawn_from(), chat_request.n,
-            lambda event: loop.call_soon_threadsafe(events.put_nowait, event), chat_request.schemas(),
+            lambda event: loop.call_soon_threadsafe(events.put_nowait, event), chat_request.schemas(), chat_request.answer_schema(),
         )  # fmt: skip
         if not self.worker.submit(job):
             raise RequestFault(429, "too many requests are waiting: try again later", "overloaded")
@@ -82,13 +92,16 @@ class ChatApi:
                 first = _sound(await events.get())
                 body = self._streamed(first, events, job, head, chat_request)
                 return StreamingResponse(body, media_type="text/event-stream", headers={"Cache-Control": "no-cache"})
-            pieces: list[list[SpokenPiece]] = [[] for _ in range(chat_request.n)]
+            choices = self._choices(chat_request)
             while not isinstance(event := _sound(await events.get()), list):
-                pieces[event[0]].append(event[1])
+                choices[event.sample].add(event)
         finally:
             watch.cancel()
-        choices = [_choice(number, pieces[number], made) for number, made in enumerate(event)]
-        return JSONResponse(head | {"object": "chat.completion", "choices": choices, "usage": _usage(event)})
+        body = {"object": "chat.completion", "choices": [one.whole(made) for one, made in zip(choices, event)]}
+        return JSONResponse(head | body | {"usage": usage_of(event)})
+
+    def _choices(self, chat_request: ChatRequest) -> list[ChatChoice]:
+        return [ChatChoice(number, self.bytes_of, bool(chat_request.logprobs)) for number in range(chat_request.n)]
 
     async def _streamed(
         self, first: Any, events: asyncio.Queue, job: ChatJob, head: dict[str, Any], chat_request: ChatRequest
@@ -96,26 +109,21 @@ class ChatApi:
         head = head | {"object": "chat.completion.chunk"}
         usage = bool(chat_request.stream_options and chat_request.stream_options.include_usage)
         more = {"usage": None} if usage else {}
-
-        def chunk(number: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
-            choice = {"index": number, "delta": delta, "finish_reason": finish}
-            return _event(head | {"choices": [choice]} | more)
-
+        choices = self._choices(chat_request)
         try:
-            for number in range(chat_request.n):
-                yield chunk(number, {"role": "assistant", "content": ""})
+            for one in choices:
+                yield _event(head | {"choices": [one.opening()]} | more)
             event = first
             while not isinstance(event, (list, Exception)):
-                number, piece = event
-                yield chunk(number, {"reasoning_content" if piece.thought else "content": piece.text})
+                yield _event(head | {"choices": [choices[event.sample].add(event)]} | more)
                 event = await events.get()
             if isinstance(event, Exception):
                 yield _event({"error": _error(event)[1]})
                 return
-            for number, made in enumerate(event):
-                yield chunk(number, {}, made.finish)
+            for one, made in zip(choices, event):
+                yield _event(head | {"choices": [one.closing(made)]} | more)
             if usage:
-                yield _event(head | {"choices": [], "usage": _usage(event)})
+                yield _event(head | {"choices": [], "usage": usage_of(event)})
             yield b"data: [DONE]\n\n"
         finally:
             job.wanted = False
@@ -152,18 +160,6 @@ async def _body(request: Request) -> bytes:
             raise RequestFault(413, f"the request is larger than {MAX_BODY >> 20} MiB")
         parts.append(part)
     return b"".join(parts)
-
-
-def _choice(number: int, pieces: list[SpokenPiece], made: Generation) -> dict[str, Any]:
-    reasoning = "".join(piece.text for piece in pieces if piece.thought).strip()
-    message = {"role": "assistant", "content": "".join(piece.text for piece in pieces if not piece.thought)}
-    message |= {"reasoning_content": reasoning} if reasoning else {}
-    return {"index": number, "message": message, "finish_reason": made.finish, "logprobs": None}
-
-
-def _usage(answers: list[Generation]) -> dict[str, int]:
-    chat_request, made = answers[0].prompt_tokens, sum(answer.tokens for answer in answers)
-    return {"prompt_tokens": chat_request, "completion_tokens": made, "total_tokens": chat_request + made}
 
 
 def _event(value: dict[str, Any]) -> bytes:

@@ -40,7 +40,7 @@ class CalledFunction(BaseModel):
     arguments: str = "{}"
 
 
-class ToolCall(BaseModel):
+class EarlierCall(BaseModel):
     """A call that an answer of before made."""
 
     id: str = ""
@@ -56,7 +56,7 @@ class RequestMessage(BaseModel):
     content: str | list[TextPart] | None = None
     reasoning_content: str | None = None
     name: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[EarlierCall] | None = None
     tool_call_id: str | None = None
 
     def row(self) -> dict[str, Any]:
@@ -70,10 +70,11 @@ class RequestMessage(BaseModel):
 
 
 class FunctionSchema(BaseModel):
-    """What a tool is called and takes; a JSON schema under `parameters`."""
+    """What a tool is called and takes; a JSON schema under `parameters`. `strict` is refused: calls are not held to their schema."""
 
     model_config = ConfigDict(extra="allow")
-    name: str
+    name: str = Field(min_length=1)
+    strict: Literal[False] | None = None
 
 
 class Tool(BaseModel):
@@ -89,10 +90,33 @@ class StreamOptions(BaseModel):
     include_usage: bool = False
 
 
+class NamedSchema(BaseModel):
+    """A JSON schema that an answer is to be of."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = ""
+    description: str | None = None
+    schema_: dict[str, Any] = Field(alias="schema")
+    strict: bool | None = None
+
+
 class TextFormat(BaseModel):
-    """The only form answers have here."""
+    """Answers as the model makes them."""
 
     type: Literal["text"]
+
+
+class ObjectFormat(BaseModel):
+    """Answers that are a JSON object."""
+
+    type: Literal["json_object"]
+
+
+class SchemaFormat(BaseModel):
+    """Answers that are JSON of a schema; `strict` or not, they are held to it."""
+
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
 
 
 class ChatRequest(BaseModel):
@@ -114,8 +138,10 @@ class ChatRequest(BaseModel):
     presence_penalty: float | None = Field(None, ge=-2, le=2)
     tools: list[Tool] | None = Field(None, max_length=1000)
     tool_choice: Literal["auto", "none"] | None = None
-    response_format: TextFormat | None = None
-    logprobs: Literal[False] | None = None
+    parallel_tool_calls: Literal[True] | None = None
+    response_format: TextFormat | ObjectFormat | SchemaFormat | None = Field(None, discriminator="type")
+    logprobs: bool | None = None
+    top_logprobs: int | None = Field(None, ge=0, le=20)
     user: Any = None
     metadata: Any = None
     store: Any = None
@@ -132,6 +158,7 @@ class ChatRequest(BaseModel):
             "top_p": self.top_p,
             "frequency_penalty": self.frequency_penalty,
             "presence_penalty": self.presence_penalty,
+            "logprobs": (self.top_logprobs or 0) if self.logprobs else None,
         }
         given = {name: value for name, value in limits.items() if value is not None}
         return usual._replace(stop=tuple(stop), seed=0, **given)
@@ -140,7 +167,13 @@ class ChatRequest(BaseModel):
         """The tools that the template shows, as JSON text."""
         if not self.tools or self.tool_choice == "none":
             return None
-        return json.dumps([tool.model_dump() for tool in self.tools], ensure_ascii=False)
+        return json.dumps([tool.model_dump(exclude_unset=True) for tool in self.tools], ensure_ascii=False)
+
+    def answer_schema(self) -> dict[str, Any] | None:
+        """The JSON schema answers are held to."""
+        if isinstance(self.response_format, SchemaFormat):
+            return self.response_format.json_schema.schema_
+        return {"type": "object"} if isinstance(self.response_format, ObjectFormat) else None
 
     def drawn_from(self) -> int:
         """The seed; another one each time where none is given."""
@@ -163,6 +196,12 @@ def read(body: bytes, name: str) -> ChatRequest:
         where = ".".join(str(part) for part in first["loc"][:4])
         what = "is not supported here" if first["type"] == "extra_forbidden" else first["msg"]
         raise RequestFault(400, f"{where}: {what}" if where else what) from None
+    if chat_request.top_logprobs is not None and not chat_request.logprobs:
+        raise RequestFault(400, "top_logprobs is for requests with logprobs: true")
+    if chat_request.answer_schema() is not None and chat_request.schemas():
+        raise RequestFault(
+            400, "response_format and tools cannot be asked for together: a call is no JSON of that form"
+        )
     if chat_request.model not in ("", name):
         raise RequestFault(
             404, f"the model {chat_request.model[:200]!r} is not served here; {name!r} is", "model_not_found"

@@ -10,20 +10,33 @@ import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipeline.errors import UsageError
+from stages.models.chat.calls import CHANNELS, ToolCall
 from stages.models.chat.templates import ChatFault
 from stages.models.inference.generate import Generation, Generator, SamplingParams
-from stages.serve.answering import WHY, Parting, opens_thinking
+from stages.models.inference.grammar import Grammar
+from stages.models.inference.token_scores import TokenScore
+from stages.serve.answering import WHY, AnswerReader, SpokenPiece, opens_thinking
 from stages.serve.requests import RequestFault
+
+
+class AnswerEvent(NamedTuple):
+    """A part of an answer, and the scores of the tokens that came since the part before it."""
+
+    sample: int
+    part: SpokenPiece | ToolCall | None
+    """None where only scores are left."""
+    scores: tuple[TokenScore, ...] = ()
 
 
 @dataclass
 class ChatJob:
-    """A request on its way. `tell` is called from the worker's thread: with (sample, piece) while answers are made, at last with the
-    answers, or with an exception."""
+    """A request on its way. `tell` is called from the worker's thread: with an AnswerEvent for each part while answers are made, at last
+    with the answers, or with an exception."""
 
     messages: list[dict[str, Any]]
     sampling: SamplingParams
@@ -32,15 +45,26 @@ class ChatJob:
     tell: Callable[[Any], None]
     tools: str | None = None
     """Schemas of the tools it may call, as JSON text."""
+    answer_schema: dict[str, Any] | None = None
+    """A JSON schema that the answers are held to."""
     wanted: bool = True
     """Set to false where the client is gone."""
-    parts: list[Parting] = field(default_factory=list)
+    readers: list[AnswerReader] = field(default_factory=list)
+    scores: list[list[TokenScore]] = field(default_factory=list)
+    """Of tokens whose text is not handed on yet."""
+    grammar: Grammar | None = None
 
     def hear(self, sample: int, text: str, last: bool = False) -> bool:
         """Hand on a piece; false where no more is wanted."""
-        for piece in self.parts[sample].add(text, last):
-            self.tell((sample, piece))
+        for part in self.readers[sample].add(text, last):
+            self._tell(sample, part)
+        if last and self.scores[sample]:
+            self._tell(sample, None)
         return self.wanted
+
+    def _tell(self, sample: int, part: SpokenPiece | ToolCall | None) -> None:
+        scores, self.scores[sample] = tuple(self.scores[sample]), []
+        self.tell(AnswerEvent(sample, part, scores))
 
 
 class ChatWorker(threading.Thread):
@@ -107,8 +131,13 @@ class ChatWorker(threading.Thread):
         def on_text(row: int, sample: int, text: str) -> bool:
             return ready[row].hear(sample, text)
 
-        tools = [one.tools for one in ready]
-        return self.generator.chat(prompts, ready[0].sampling, ready[0].n, tools, on_text=on_text, seeds=seeds)
+        def on_score(row: int, sample: int, score: TokenScore) -> None:
+            ready[row].scores[sample].append(score)
+
+        return self.generator.chat(
+            prompts, ready[0].sampling, ready[0].n, [one.tools for one in ready], on_text=on_text, seeds=seeds,
+            read_calls=True, grammars=[one.grammar for one in ready], on_score=on_score,
+        )  # fmt: skip
 
     def _alike(self, job: ChatJob) -> list[ChatJob]:
         """`job` and those behind it that draw alike, as many as are answered at a time."""
@@ -127,26 +156,40 @@ class ChatWorker(threading.Thread):
 
     def _ready(self, job: ChatJob) -> bool:
         """Can the job be answered? If not it is told why."""
-        template = self.generator.chat_template
         try:
-            prompt = template.prompt(job.messages, job.tools)
-            if job.tools and np.array_equal(prompt, template.prompt(job.messages)):
-                job.tell(RequestFault(400, "tools: the model's template shows none"))
-                return False
-            size = len(prompt)
+            self._prepare(job)
+            return True
         except ChatFault as fault:
             job.tell(RequestFault(400, f"{WHY.get(fault.reason, fault.reason)} ({fault.reason})"))
-            return False
         except Exception as fault:  # a template or tokenizer that fails on one conversation does not end the server
             job.tell(fault)
-            return False
-        if size >= self.generator.context:
-            words = f"the prompt has {size:,} tokens, the context {self.generator.context:,}"
-            job.tell(RequestFault(400, words, "context_length_exceeded"))
-            return False
+        return False
+
+    def _prepare(self, job: ChatJob) -> None:
+        """RequestFault or ChatFault where the job cannot be answered."""
+        template = self.generator.chat_template
+        prompt = template.prompt(job.messages, job.tools)
+        if job.tools and np.array_equal(prompt, template.prompt(job.messages)):
+            raise RequestFault(400, "tools: the model's template shows none")
+        if job.tools and template.notation is None:
+            raise RequestFault(400, "tools: the model's template writes calls in no notation that can be read here")
+        if len(prompt) >= self.generator.context:
+            words = f"the prompt has {len(prompt):,} tokens, the context {self.generator.context:,}"
+            raise RequestFault(400, words, "context_length_exceeded")
         thinks = opens_thinking(self.generator, job.messages, job.tools)
-        job.parts = [Parting(thinks) for _ in range(job.n)]
-        return True
+        job.grammar = self._grammar(job.answer_schema, thinks)
+        job.readers = [AnswerReader(thinks, template.notation if job.tools else None, job.tools) for _ in range(job.n)]
+        job.scores = [[] for _ in range(job.n)]
+
+    def _grammar(self, schema: dict[str, Any] | None, thinks: bool) -> Grammar | None:
+        if schema is None:
+            return None
+        if self.generator.tokenizer.get_added_vocab().keys() >= set(CHANNELS):
+            raise RequestFault(400, "response_format: answers of a model that speaks in channels cannot be held to one")
+        try:
+            return self.generator.grammars.compile(schema)._replace(after_reasoning=thinks)
+        except UsageError as fault:
+            raise RequestFault(400, f"response_format: {fault.message}: {fault.hint}") from None
 
     def _close(self, job: ChatJob, answers: list[Generation]) -> None:
         for sample in range(job.n):

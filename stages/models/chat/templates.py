@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipeline.errors import UsageError
+from stages.models.chat.calls import CallNotation, notation_of
 from stages.models.chat.turns import NoTurns, TemplateTurns, left_out
 
 ROLES = ("system", "user", "assistant", "tool")
@@ -99,6 +100,11 @@ class Chat:
             )
         except ChatFault:
             return True
+
+    @cached_property
+    def notation(self) -> CallNotation | None:
+        """How the model writes calls of tools; None where the template writes none, or in a notation that is not known."""
+        return notation_of(self)
 
     def stops(self) -> list[int]:
         """Token ids that end an answer under this template: the tokenizer's end token, and what the template writes there."""

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipeline.errors import UsageError
+from stages.models.chat.calls import CallNotation
 from stages.models.chat.template_lock import check_lock
 from stages.models.chat.templates import Chat, ChatFault, load_tokenizer
 from stages.models.inference.chain import ChainLink, assemble, chain_of, four_bit_of, open_link
 from stages.models.inference.device import arithmetic, number_type, patient
-from stages.models.inference.streamed import Listener, check_alone, spelled
+from stages.models.inference.grammar import AnswerGrammar, Grammar, Grammars, HeldToGrammars
+from stages.models.inference.streamed import Listener, Pieces, check_alone, spelled
+from stages.models.inference.token_scores import TokenScore, TokenScores
 
 
 class Generation(NamedTuple):
@@ -32,6 +35,21 @@ class Generation(NamedTuple):
     tokens: int
     """Tokens made, the one that ends the answer included."""
     prompt_tokens: int
+    scores: tuple[TokenScore, ...] | None = None
+    """Of each token, the one that ends the answer left out; only where `SamplingParams.logprobs` wants them."""
+
+
+class Prompt(NamedTuple):
+    """What an answer is made to: token ids (int32), or the reason why there are none."""
+
+    ids: np.ndarray | str
+    calls: CallNotation | None = None
+    """Calls of tools are to be read from the answer, so that the marks they are made of stay in its text."""
+    grammar: Grammar | None = None
+
+    @property
+    def size(self) -> int:
+        return 0 if isinstance(self.ids, str) else len(self.ids)
 
 
 class SamplingParams(NamedTuple):
@@ -47,10 +65,12 @@ class SamplingParams(NamedTuple):
     """Taken from a token's score for every time the answer has it already (OpenAI's definition)."""
     presence_penalty: float = 0.0
     """Taken once from the score of every token the answer has already."""
+    logprobs: int | None = None
+    """Log-probabilities of the tokens are wanted, and of so many of the likeliest beside each."""
 
     def assistable(self) -> bool:
-        """Whether a draft model changes nothing: greedy, and nothing depends on what was made so far."""
-        return self.temperature == 0 and not (self.frequency_penalty or self.presence_penalty)
+        """Whether a draft model may help: greedy, nothing depends on what was made so far, and no scores are wanted."""
+        return self.temperature == 0 and self.logprobs is None and not (self.frequency_penalty or self.presence_penalty)
 
 
 class Generator:
@@ -115,68 +135,83 @@ class Generator:
         tools: Sequence[str | None] | None = None,
         on_text: Callable[[int, int, str], bool] | None = None,
         seeds: Sequence[int] | None = None,
+        *,
+        read_calls: bool = False,
+        grammars: Sequence[Grammar | None] | None = None,
+        on_score: Callable[[int, int, TokenScore], None] | None = None,
     ) -> list[list[Generation]]:
         """`n` answers to each conversation (rows of MESSAGES), in the order given; `tools` are the schemas beside each, as JSON text.
 
-        `told(conversation, sample, piece)` hears every piece of every answer while it is made, and says whether more of it is wanted;
-        a batch ends where none of its answers is. `seeds`: one for each conversation, in place of the one of `sampling`.
+        `on_text(conversation, sample, piece)` gets every piece of every answer while it is made, and says whether more of it is wanted;
+        a batch ends where none of its answers is. `on_score` gets what `sampling.logprobs` asks for, each token before the piece it
+        ends. `seeds`: one for each conversation, in place of the one of `sampling`. `read_calls`: answers to conversations with tools keep
+        the marks that calls are made of (`notation`). `grammars`: what each answer is held to.
         """
-        prompts: list[np.ndarray | str] = []
-        for messages, given in zip(conversations, tools or [None] * len(conversations), strict=True):
+        prompts = []
+        count = len(conversations)
+        for messages, given, grammar in zip(
+            conversations, tools or [None] * count, grammars or [None] * count, strict=True
+        ):
             try:
-                prompts.append(self.chat_template.prompt(messages, given))
+                ids = self.chat_template.prompt(messages, given)
             except ChatFault as fault:
-                prompts.append(fault.reason)
-        return self._answer(prompts, sampling, n, on_text, seeds)
+                ids = fault.reason
+            prompts.append(Prompt(ids, self.chat_template.notation if given and read_calls else None, grammar))
+        return self._answer(prompts, sampling, n, on_text, seeds, on_score)
 
     def complete(
         self, texts: Sequence[str], sampling: SamplingParams = SamplingParams(), n: int = 1
     ) -> list[list[Generation]]:
         """`n` continuations of each text (no template; the begin-of-sequence token in front where the tokenizer has one)."""
         bos = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
-        prompts = [
-            np.asarray(
-                bos + self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"], np.int32
-            )
-            for text in texts
+        encoded = [
+            self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"] for text in texts
         ]
-        return self._answer(prompts, sampling, n)
+        return self._answer([Prompt(np.asarray(bos + ids, np.int32)) for ids in encoded], sampling, n)
+
+    @cached_property
+    def grammars(self) -> Grammars:
+        """What JSON schemas are compiled by. UsageError where llguidance is not installed."""
+        size = self.model.get_output_embeddings().weight.shape[0]
+        return Grammars(self.tokenizer, size, self.stops())
 
     def _answer(
         self,
-        prompts: Sequence[np.ndarray | str],
+        prompts: Sequence[Prompt],
         sampling: SamplingParams,
         n: int,
         on_text: Any = None,
         seeds: Any = None,
+        on_score: Any = None,
     ) -> list[list[Generation]]:
         """Longest prompts first, so that padding is small and a lack of memory shows at once."""
         answers: dict[tuple[int, int], Generation] = {}
         jobs = []
         for index, prompt in enumerate(prompts):
-            fault = prompt if isinstance(prompt, str) else ("over_context" if len(prompt) >= self.context else None)
+            fault = prompt.ids if isinstance(prompt.ids, str) else ("over_context" if prompt.size >= self.context else None)  # fmt: skip
             for sample in range(n):
                 if fault:
-                    answers[index, sample] = Generation("", fault, 0, 0 if isinstance(prompt, str) else len(prompt))
+                    answers[index, sample] = Generation("", fault, 0, prompt.size)
                 else:
                     jobs.append((index, sample))
-        jobs.sort(key=lambda job: (-len(prompts[job[0]]), job))
+        jobs.sort(key=lambda job: (-prompts[job[0]].size, job))
         # transformers drafts for one prompt at a time.
         size = 1 if self.draft is not None and sampling.assistable() else self.batch
         with arithmetic(self.threads):
             for some in self._together(jobs, prompts, sampling, size):
                 callbacks = [partial(on_text, *job) for job in some] if on_text else None
+                scored = [partial(on_score, *job) for job in some] if on_score else None
                 streams = [(seeds[index] if seeds else sampling.seed, sample) for index, sample in some]
-                made = self._batch([prompts[index] for index, _ in some], streams, sampling, callbacks)
+                made = self._batch([prompts[index] for index, _ in some], streams, sampling, callbacks, scored)
                 answers.update(zip(some, made))
         return [[answers[index, sample] for sample in range(n)] for index in range(len(prompts))]
 
-    def _room(self, prompt: Any, sampling: SamplingParams) -> int:
+    def _room(self, prompt: Prompt, sampling: SamplingParams) -> int:
         """Tokens that the answer to a prompt may have."""
-        return min(sampling.max_new_tokens, self.context - len(prompt))
+        return min(sampling.max_new_tokens, self.context - prompt.size)
 
     def _together(
-        self, jobs: list[tuple[int, int]], prompts: Sequence[Any], sampling: SamplingParams, size: int
+        self, jobs: list[tuple[int, int]], prompts: Sequence[Prompt], sampling: SamplingParams, size: int
     ) -> list[list[tuple[int, int]]]:
         """`jobs`, longest prompts first, in batches of up to `size` whose answers have the same room: beside a prompt that nearly fills
         the context a short one would be cut with it."""
@@ -193,51 +228,72 @@ class Generator:
 
     def _batch(
         self,
-        prompts: list[Any],
+        prompts: list[Prompt],
         streams: list[tuple[int, int]],
         sampling: SamplingParams,
         on_text: list[Any] | None = None,
+        on_score: list[Any] | None = None,
     ) -> list[Generation]:
         import torch
         from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-        width = max(len(prompt) for prompt in prompts)
-        room = self._room(prompts[0], sampling)
-        ids = torch.full((len(prompts), width), self.tokenizer.pad_token_id, dtype=torch.long)
+        rows: list[Any] = [prompt.ids for prompt in prompts]
+        width = max(len(row) for row in rows)
+        ids = torch.full((len(rows), width), self.tokenizer.pad_token_id, dtype=torch.long)
         mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(prompts):
-            ids[row, width - len(prompt) :] = torch.from_numpy(prompt.astype(np.int64))
-            mask[row, width - len(prompt) :] = 1
+        for number, row in enumerate(rows):
+            ids[number, width - len(row) :] = torch.from_numpy(row.astype(np.int64))
+            mask[number, width - len(row) :] = 1
         config = GenerationConfig(
             do_sample=False,
-            max_new_tokens=room,
+            max_new_tokens=self._room(prompts[0], sampling),
             eos_token_id=self.stops(),
             pad_token_id=self.tokenizer.pad_token_id,
             use_cache=True,
         )
-        shaped = [Penalise(width, sampling)] if sampling.frequency_penalty or sampling.presence_penalty else []
-        shaped += [Draw(prompts, streams, sampling, room)] if sampling.temperature > 0 else []
-        helped = {"assistant_model": self.draft} if self.draft is not None and sampling.assistable() else {}
+        scores = TokenScores(len(rows), sampling.logprobs) if sampling.logprobs is not None else None
+        helped: dict[str, Any] = {"streamer": scores} if scores is not None else {}
+        if self.draft is not None and sampling.assistable() and not any(prompt.grammar for prompt in prompts):
+            helped = {"assistant_model": self.draft}
         listener = None
         if on_text is not None:
             check_alone(self.draft)
-            listener = Listener(self.tokenizer, on_text, set(self.stops()), sampling.stop)
+            notations = [prompt.calls for prompt in prompts]
+            listener = Listener(self.tokenizer, on_text, set(self.stops()), sampling.stop, notations, scores, on_score)
             helped = {"streamer": listener, "stopping_criteria": StoppingCriteriaList([listener])}
         kept = self.before if len(prompts) == 1 and self.draft is None else None
         if kept is not None:
-            helped |= kept.shared_with(prompts[0])
+            helped |= kept.shared_with(rows[0])
+        shaped = self._shaped(prompts, width, streams, sampling)
         with torch.inference_mode():
             out = self.model.generate(
                 input_ids=ids.to(self.device), attention_mask=mask.to(self.device), generation_config=config,
-                logits_processor=LogitsProcessorList(shaped), **helped,
+                logits_processor=LogitsProcessorList([scores, *shaped] if scores is not None else shaped), **helped,
             )  # fmt: skip
         if kept is not None:
             kept.ids = out[0].tolist()
-        made = [self._read(row[width:].tolist(), len(prompt), sampling.stop) for row, prompt in zip(out, prompts)]
+        found = scores.rows if scores is not None else [None] * len(rows)
+        made = [self._read(row[width:].tolist(), *more, sampling.stop) for row, *more in zip(out, prompts, found)]
         if listener is not None:
-            for row, answer in enumerate(made):
-                listener.close(row, answer.text)
+            for number, answer in enumerate(made):
+                listener.close(number, answer.text)
         return made
+
+    def _shaped(
+        self, prompts: list[Prompt], width: int, streams: list[tuple[int, int]], sampling: SamplingParams
+    ) -> list[Any]:
+        """What changes the scores of the next token, in this order: grammars, penalties, the draw."""
+        shaped: list[Any] = []
+        if any(prompt.grammar for prompt in prompts):
+            stops = set(self.stops())
+            held = [AnswerGrammar(one.grammar, self.tokenizer, stops) if one.grammar else None for one in prompts]
+            shaped.append(HeldToGrammars(width, held))
+        if sampling.frequency_penalty or sampling.presence_penalty:
+            shaped.append(Penalise(width, sampling))
+        if sampling.temperature > 0:
+            rows: list[Any] = [prompt.ids for prompt in prompts]
+            shaped.append(Draw(rows, streams, sampling, self._room(prompts[0], sampling)))
+        return shaped
 
     def stops(self) -> list[int]:
         """Ids that end an answer: the tokenizer's end token, what the template ends one with, and those the checkpoint names."""
@@ -245,15 +301,20 @@ class Generator:
         named = named if isinstance(named, list) else [named]
         return sorted({int(value) for value in (*self.chat_template.stops(), *named) if value is not None})
 
-    def _read(self, made: list[int], prompt_tokens: int, stop: tuple[str, ...]) -> Generation:
+    def _read(
+        self, made: list[int], prompt: Prompt, scores: list[TokenScore] | None, stop: tuple[str, ...]
+    ) -> Generation:
         ends = set(self.stops())
         at = next((i for i, token in enumerate(made) if token in ends), None)
         kept = made if at is None else made[:at]
-        text = spelled(self.tokenizer, kept)
+        text = spelled(self.tokenizer, kept, prompt.calls)
+        finish, count = ("length" if at is None else "stop"), len(kept) + (at is not None)
         cut = min((text.find(word) for word in stop if word in text), default=-1)
-        if cut >= 0:
-            return Generation(text[:cut], "stop", len(kept), prompt_tokens)
-        return Generation(text, "length" if at is None else "stop", len(kept) + (at is not None), prompt_tokens)
+        if cut >= 0:  # what was made beyond, beside longer answers, is not part of this one
+            pieces = Pieces(self.tokenizer, stop, prompt.calls)
+            kept = kept[: pieces.ends_at(kept)]
+            text, finish, count = text[:cut], "stop", len(kept)
+        return Generation(text, finish, count, prompt.size, None if scores is None else tuple(scores[: len(kept)]))
 
 
 class PromptCache:

@@ -5,55 +5,88 @@ The pieces of an answer, joined, are the text that `Generator.chat` returns for 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.errors import UsageError
+from stages.models.chat.calls import CHANNELS, CallNotation
+from stages.models.inference.token_scores import TokenScore, TokenScores
 
 PENDING = 16
 """Tokens that may wait for the rest of a character; bytes that are none are given out after them."""
 
-
-MARKS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
-"""Control tokens of a template that names what a model says by channel (gpt-oss)."""
 REASONS = "analysis"
 """The channel of what is thought before an answer."""
+RECIPIENT = re.compile(r"to=functions\.([^\s<]+)")
+"""Whom a message in a channel goes to: the tool it calls."""
 
 
 class Channels:
     """Tells text from the marks and names of channels, which decoding would leave out (the marks) and leave in (the names). Reasoning is
-    put between `<think>` and `</think>`, which whoever reads an answer here knows."""
+    put between `<think>` and `</think>`, which whoever reads an answer here knows.
 
-    def __init__(self, tokenizer: Any):
+    `calls`: calls of tools are wanted: the marks they are made of are kept, and one in a channel is written as Hermes writes it."""
+
+    def __init__(self, tokenizer: Any, calls: CallNotation | None = None):
         words = tokenizer.get_added_vocab()
         self.tokenizer = tokenizer
-        self.marks = {words[mark]: mark for mark in MARKS} if words.keys() >= set(MARKS) else {}
-        self.header: list[int] | None = None
-        self.thinks = False
+        self.marks = {words[mark]: mark for mark in CHANNELS} if words.keys() >= set(CHANNELS) else {}
+        self.kept = {words[mark]: mark for mark in calls.marks} if calls else {}
+        self.calls = calls is not None
+        self.header: list[int] | None = [] if self.marks and self.calls else None  # the prompt has opened it
+        self.thinks = self.in_call = False
+        self._role = ""
 
     def add(self, token: int) -> str | None:
         """What is said in the place of `token`; None where it is text."""
+        if token in self.kept:
+            return self.kept[token]
         if not self.marks:
             return None
         mark = self.marks.get(token)
         if mark in ("<|channel|>", "<|start|>"):
+            self._role = self._named() if mark == "<|channel|>" else ""
             self.header = []
-        elif mark == "<|message|>" and self.header is not None:
-            channel = self.tokenizer.decode(self.header, skip_special_tokens=True)
-            self.header = None
-            was, self.thinks = self.thinks, channel.strip().startswith(REASONS)
-            return "" if was == self.thinks else "<think>" if self.thinks else "</think>"
-        elif mark is None and self.header is None:
+            return self._end_call()
+        if mark == "<|message|>" and self.header is not None:
+            return self._end_call() + self._begin(self._role + " " + self._named())
+        if mark is None and self.header is None:
             return None
-        elif mark is None:
+        if mark is None:
             self.header.append(token)  # type: ignore[union-attr]
-        return ""
+            return ""
+        return self._end_call()
+
+    def left(self) -> str:
+        """What stands at the end of an answer for what is not over."""
+        rest = self._named() if self.calls and not self._role else ""
+        return rest + self._end_call()
+
+    def _named(self) -> str:
+        return self.tokenizer.decode(self.header or [], skip_special_tokens=True)
+
+    def _begin(self, header: str) -> str:
+        """A message begins. What its header says: reasoning, a call, or an answer."""
+        self.header, self._role = None, ""
+        was, self.thinks = self.thinks, REASONS in header.split()
+        written = "" if was == self.thinks else "<think>" if self.thinks else "</think>"
+        called = RECIPIENT.search(header) if self.calls else None
+        if called is None:
+            return written
+        self.in_call = True
+        return f'{written}<tool_call>{{"name": {json.dumps(called[1])}, "arguments": '
+
+    def _end_call(self) -> str:
+        was, self.in_call = self.in_call, False
+        return "}</tool_call>" if was else ""
 
 
-def spelled(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of an answer, without control tokens."""
-    channels = Channels(tokenizer)
-    if not channels.marks:
+def spelled(tokenizer: Any, ids: Sequence[int], calls: CallNotation | None = None) -> str:
+    """The text of an answer, without control tokens but those that `calls` are made of."""
+    channels = Channels(tokenizer, calls)
+    if not channels.marks and not channels.kept:
         return tokenizer.decode(ids, skip_special_tokens=True)
     parts: list[str] = []
     text: list[int] = []
@@ -63,7 +96,7 @@ def spelled(tokenizer: Any, ids: Sequence[int]) -> str:
             continue
         parts += [tokenizer.decode(text, skip_special_tokens=True), instead]
         text = []
-    return "".join(parts) + tokenizer.decode(text, skip_special_tokens=True)
+    return "".join(parts) + tokenizer.decode(text, skip_special_tokens=True) + channels.left()
 
 
 class Pieces:
@@ -73,9 +106,9 @@ class Pieces:
     decoder takes away the blank in front of a word). `words`: strings that end the answer; what may be the beginning of one waits.
     """
 
-    def __init__(self, tokenizer: Any, words: Sequence[str] = ()):
+    def __init__(self, tokenizer: Any, words: Sequence[str] = (), calls: CallNotation | None = None):
         self.tokenizer, self.words = tokenizer, words
-        self.channels = Channels(tokenizer)
+        self.channels = Channels(tokenizer, calls)
         self.ids: list[int] = []
         self._before, self._given = 0, 0
         self._waiting = ""
@@ -98,6 +131,14 @@ class Pieces:
             return ""
         self._before, self._given = self._given, len(self.ids)
         return self._out(new[len(old) :])
+
+    def ends_at(self, ids: Sequence[int]) -> int:
+        """How many of the tokens it takes until a stop string is met; all where none is."""
+        for count, token in enumerate(ids, 1):
+            self.add(token)
+            if self.ended:
+                return count
+        return len(ids)
 
     def rest(self, text: str) -> str:
         """What is left of the whole answer `text`."""
@@ -137,20 +178,37 @@ class Listener:
     `told[row](piece)` gets each piece of a row's answer and says whether any more is wanted; generation ends where no row wants more.
     """
 
-    def __init__(self, tokenizer: Any, on_text: Sequence[Callable[[str], bool]], ends: set[int], words: Sequence[str]):
+    def __init__(
+        self,
+        tokenizer: Any,
+        on_text: Sequence[Callable[[str], bool]],
+        ends: set[int],
+        words: Sequence[str],
+        calls: Sequence[CallNotation | None] | None = None,
+        scores: TokenScores | None = None,
+        on_score: Sequence[Callable[[TokenScore], None]] | None = None,
+    ):
         self.on_text, self.ends = on_text, ends
-        self.rows = [Pieces(tokenizer, words) for _ in on_text]
+        self.rows = [Pieces(tokenizer, words, notation) for notation in calls or [None] * len(on_text)]
         self.open = [True] * len(on_text)
+        self.scores, self.on_score = scores, on_score
         self._prompt = True
 
     def put(self, tokens: Any) -> None:
+        if self.scores is not None:
+            self.scores.put(tokens)
         if self._prompt:
             self._prompt = False
             return
         for row, token in enumerate(tokens.tolist()):
             if self.open[row]:
-                self.open[row] = token not in self.ends and self._tell(row, self.rows[row].add(token))
+                self.open[row] = token not in self.ends and self._add(row, token)
                 self.open[row] &= not self.rows[row].ended
+
+    def _add(self, row: int, token: int) -> bool:
+        if self.scores is not None and self.on_score is not None:
+            self.on_score[row](self.scores.rows[row][-1])
+        return self._tell(row, self.rows[row].add(token))
 
     def end(self) -> None:
         """All tokens are made."""

@@ -20,7 +20,7 @@ from stages.models.teacher.journaled import open_teacher
 from stages.serve.answering import SpokenPiece
 from stages.serve.app import ChatApi, listening
 from stages.serve.requests import ChatRequest
-from stages.serve.worker import ChatJob
+from stages.serve.worker import AnswerEvent, ChatJob
 
 REPO = Path(__file__).resolve().parents[3]
 ASKED = [{"role": "user", "content": "3: how do you call 콩?"}]
@@ -96,12 +96,22 @@ TOOLS = [
         "function": {"name": "look_up", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}},
     }
 ]
+STRICT = [{"type": "function", "function": {**TOOLS[0]["function"], "strict": True}}]
 REFUSED = [
     ({"messages": []}, 400, "messages"),
     ({"messages": ASKED, "tools": [{}]}, 400, "tools.0.type: Field required"),
     ({"messages": ASKED, "tools": TOOLS}, 400, "tools: the model's template shows none"),
-    ({"messages": ASKED, "logprobs": True}, 400, "logprobs"),
-    ({"messages": ASKED, "response_format": {"type": "json_object"}}, 400, "response_format"),
+    ({"messages": ASKED, "top_logprobs": 2}, 400, "top_logprobs is for requests with logprobs: true"),
+    ({"messages": ASKED, "logprobs": True, "top_logprobs": 21}, 400, "top_logprobs"),
+    ({"messages": ASKED, "response_format": {"type": "grammar"}}, 400, "response_format"),
+    (
+        {"messages": ASKED, "tools": TOOLS, "tool_choice": "required"},
+        400,
+        "tool_choice: Input should be 'auto' or 'none'",
+    ),
+    ({"messages": ASKED, "tools": TOOLS, "parallel_tool_calls": False}, 400, "parallel_tool_calls"),
+    ({"messages": ASKED, "tools": STRICT}, 400, "tools.0.function.strict"),
+    ({"messages": ASKED, "tools": TOOLS, "response_format": {"type": "json_object"}}, 400, "response_format and tools"),
     ({"messages": ASKED, "temperature": "hot"}, 400, "temperature"),
     ({"messages": ASKED, "seed": 10**80}, 400, "seed"),
     ({"messages": [{"role": "user", "content": "\ud800"}]}, 400, "not valid Unicode"),
@@ -156,7 +166,9 @@ def test_a_client_that_goes_away_wants_no_more():
     async def go():
         api, told = ChatApi(None, SamplingParams(), "mill", None), asyncio.Queue()
         job = ChatJob(ASKED, SamplingParams(), 0, 1, told.put_nowait)
-        body = api._streamed((0, SpokenPiece("a", False)), told, job, {}, ChatRequest(messages=ASKED, stream=True))
+        body = api._streamed(
+            AnswerEvent(0, SpokenPiece("a", False)), told, job, {}, ChatRequest(messages=ASKED, stream=True)
+        )
         first = [await anext(body) for _ in range(2)]
         assert b'"content": "a"' in first[1] and job.wanted
         await body.aclose()
@@ -178,7 +190,7 @@ def test_a_client_that_goes_away_ends_an_answer_that_is_not_streamed():
         def talk(self, job):
             for _ in range(2000):
                 if job.wanted:
-                    job.tell((0, SpokenPiece("a", False)))
+                    job.tell(AnswerEvent(0, SpokenPiece("a", False)))
                     time.sleep(0.001)
             job.tell([Generation("a", "stop", 1, 1)])
 

@@ -11,6 +11,7 @@ TOOL = {
     "type": "function",
     "function": {"name": "look_up", "parameters": {"type": "object", "properties": {"q": {"type": "string"}}}},
 }
+CALLS = "{% for call in message.tool_calls or [] %}<tool_call>{{ call.function | tojson }}</tool_call>{% endfor %}"
 WARM = SamplingParams(12, temperature=1.5)
 
 
@@ -40,7 +41,7 @@ def test_jobs_that_draw_alike_are_one_batch_and_get_what_they_get_alone(answerin
         *pieces, answers = heard[text]
         alone = chat([[{"role": "user", "content": text}]], WARM._replace(seed=seed))[0]
         assert answers == alone
-        assert "".join(piece.text for _, piece in pieces).strip() == alone[0].text.strip()
+        assert "".join(event.part.text for event in pieces).strip() == alone[0].text.strip()
 
 
 def test_one_that_cannot_be_asked_is_told_and_the_others_are_answered(answering):
@@ -120,7 +121,10 @@ def test_tools_are_shown_by_a_template_that_has_them(answering, monkeypatch):
     from stages.models.chat.templates import DEFAULT, Chat
 
     tools = ChatRequest.model_validate({"messages": [{"role": "user", "content": "x"}], "tools": [TOOL]}).schemas()
-    template = "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}" + DEFAULT
+    calls = DEFAULT.replace(
+        "{{ message['content'] + eos_token }}{% endgen", "{{ message['content'] }}" + CALLS + "{{ eos_token }}{% endgen"
+    )
+    template = "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}" + calls
     monkeypatch.setattr(answering, "chat_template", Chat(answering.tokenizer, template))
     heard: dict = {}
     with_tools, plain = jobs(heard, texts=TEXTS[:1])[0], jobs(heard, texts=TEXTS[1:2])[0]
@@ -130,6 +134,18 @@ def test_tools_are_shown_by_a_template_that_has_them(answering, monkeypatch):
     assert heard[TEXTS[0]][-1] == alone
     without = answering.chat([[{"role": "user", "content": TEXTS[0]}]], WARM._replace(seed=0))[0]
     assert alone[0].prompt_tokens > without[0].prompt_tokens
+
+
+def test_a_template_that_writes_no_call_takes_no_tools(answering, monkeypatch):
+    from stages.models.chat.templates import DEFAULT, Chat
+
+    shows = "{% for tool in tools or [] %}{{ tool.function.name }} {% endfor %}" + DEFAULT
+    monkeypatch.setattr(answering, "chat_template", Chat(answering.tokenizer, shows))
+    heard: dict = {}
+    [job] = jobs(heard, texts=TEXTS[:1])
+    job.tools = ChatRequest.model_validate({"messages": [{"role": "user", "content": "x"}], "tools": [TOOL]}).schemas()
+    done(ChatWorker(answering, 16), [job])
+    assert heard[TEXTS[0]][0].status == 400 and "no notation" in heard[TEXTS[0]][0].message
 
 
 def test_calls_and_their_results_come_as_rows_have_them():
