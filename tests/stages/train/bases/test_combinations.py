@@ -1,7 +1,8 @@
 """Objective x method x architecture x template class: each combination trains, and a plain library finds in its artefact what the run says.
 
 Every architecture comes with the template its family writes. Of the 456 combinations a third is run: the method changes from one
-combination to the next, so that every pair of architecture (with its template), objective and method is met.
+combination to the next, so that every pair of architecture (with its template), objective and method is met. MAETDOL_TURN=1 and =2 run the
+other two thirds.
 
 One run: what is asked for of every row is what the template writes of its answers; the held-out figures before the first step are those of
 the base in plain transformers, those after the last step those of the artefact reloaded in plain transformers and PEFT, and those of the
@@ -10,6 +11,7 @@ adapter merged; the loss falls. With `-s` the table of tests/bench/train/RESULTS
 
 import importlib.util
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -86,8 +88,9 @@ MARKS = re.compile(
 
 METHODS = ("full", "lora", "qlora")
 OBJECTIVES = ("clm", "mlm", "sft", "dpo", "kto", "orpo", "reward", "rl")
+TURN = int(os.environ.get("MAETDOL_TURN", "0"))
 CELLS = [
-    (architecture, objective, METHODS[(row + column) % 3])
+    (architecture, objective, METHODS[(row + column + TURN) % 3])
     for row, architecture in enumerate(FAMILIES)
     for column, objective in enumerate(OBJECTIVES)
 ]
