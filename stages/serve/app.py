@@ -79,9 +79,13 @@ class ChatApi:
         chat_request = read(await _body(request), self.name)
         events: asyncio.Queue[Any] = asyncio.Queue()
         loop = asyncio.get_running_loop()
+
+        def tell(event: Any) -> None:
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
         job = ChatJob(
             [message.row() for message in chat_request.messages], chat_request.sampling(self.usual), chat_request.drawn_from(), chat_request.n,
-            lambda event: loop.call_soon_threadsafe(events.put_nowait, event), chat_request.schemas(), chat_request.answer_schema(),
+            tell, chat_request.schemas(), chat_request.answer_schema(),
         )  # fmt: skip
         if not self.worker.submit(job):
             raise RequestFault(429, "too many requests are waiting: try again later", "overloaded")

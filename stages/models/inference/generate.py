@@ -272,8 +272,11 @@ class Generator:
             )  # fmt: skip
         if kept is not None:
             kept.ids = out[0].tolist()
-        found = scores.rows if scores is not None else [None] * len(rows)
-        made = [self._read(row[width:].tolist(), *more, sampling.stop) for row, *more in zip(out, prompts, found)]
+        found: Sequence[Any] = scores.rows if scores is not None else [None] * len(rows)
+        made = [
+            self._read(row[width:].tolist(), prompt, scored, sampling.stop)
+            for row, prompt, scored in zip(out, prompts, found)
+        ]
         if listener is not None:
             for number, answer in enumerate(made):
                 listener.close(number, answer.text)
