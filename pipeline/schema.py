@@ -258,13 +258,15 @@ def child_ids(parents: pa.LargeStringArray, ends: np.ndarray, stage: str, rule: 
         return []
     offsets = np.frombuffer(parents.buffers()[1], np.int64)[parents.offset : parents.offset + len(parents) + 1]
     data = np.frombuffer(parents.buffers()[2] or b"", np.uint8)[offsets[0] : offsets[-1]]
-    starts = offsets - offsets[0] + 8 * np.arange(len(offsets))
-    whole = np.empty(int(starts[-1]), np.uint8)
-    is_length = np.zeros(len(whole), bool)
-    at = starts[:-1, None] + np.arange(8)
-    whole[at] = np.frombuffer(np.diff(offsets).astype("<i8").tobytes(), np.uint8).reshape(-1, 8)
-    is_length[at] = True
-    whole[~is_length] = data
+    sizes, starts = np.diff(offsets), offsets - offsets[0] + 8 * np.arange(len(offsets))
+    prefix = np.frombuffer(sizes.astype("<i8").tobytes(), np.uint8).reshape(-1, 8)
+    if (sizes == sizes[0]).all():  # ids of one length, as all that are made here
+        whole = np.concatenate([prefix, data.reshape(len(sizes), -1)], axis=1).reshape(-1)
+    else:
+        whole, is_length = np.empty(int(starts[-1]), np.uint8), np.zeros(int(starts[-1]), bool)
+        at = starts[:-1, None] + np.arange(8)
+        whole[at], is_length[at] = prefix, True
+        whole[~is_length] = data
     before = b"".join(_packed(part.encode()) for part in ("child", stage, rule))
     cuts, data, made = starts[np.concatenate([[0], ends])].tolist(), whole.data, []
     for a, b, ordinal in zip(cuts, cuts[1:], ordinals):

@@ -61,7 +61,7 @@ class Ledger:
         ids: Sequence[str] | pa.Array,
         *,
         out: Sequence[str | None] | pa.Array | None = None,
-        reason: Sequence[str | None] | None = None,
+        reason: Sequence[str | None] | pa.Array | None = None,
         reasons: Sequence[list[str] | None] | None = None,
         duplicate_of: Sequence[str | None] | None = None,
         span: Sequence[tuple[int, int] | None] | tuple[pa.Array, pa.Array] | None = None,
@@ -77,16 +77,16 @@ class Ledger:
         """
         n = len(ids)
         id_array: Any = ids if isinstance(ids, (pa.Array, pa.ChunkedArray)) else pa.array(ids, STR)
-        why = list(reason) if reason is not None else [None] * n
-        for word in {w for w in why if w is not None}:
+        why: Any = pa.nulls(n, STR) if reason is None else reason
+        reason_array = why if isinstance(why, pa.Array) else pa.array(list(why), STR)
+        for word in reason_array.drop_null().unique().to_pylist():
             if not REASON.fullmatch(word):
                 raise WorkError(
                     f"reason {word!r} is not of the form stage.word", "use a closed vocabulary such as word_count.low"
                 )
-        reason_array = pa.array(why, STR)
         if out is None:
             own = id_array.cast(STR)
-            if reason_array.null_count < n == len(why):
+            if reason_array.null_count < n == len(reason_array):
                 dropped_rows = reason_array.is_valid().to_numpy(zero_copy_only=False)
                 own = own.take(pa.array(np.arange(n), mask=dropped_rows))  # no bytes of theirs behind the nulls
             out = own
@@ -164,15 +164,20 @@ def _edits(edits: Sequence[list[Edit] | None] | None, n: int) -> pa.Array:
 
 def check(
     input_ids: pa.ChunkedArray | pa.Array | None, output_ids: pa.ChunkedArray | pa.Array, ledger: pa.Table, where: str
-) -> None:
-    """Hold the ledger to its law; DamagedStore names the first id that breaks it. `input_ids=None`: inputs not known."""
-    if input_ids is not None:
-        missing = pc.filter(input_ids, pc.invert(pc.is_in(input_ids, value_set=_flat(ledger["id"]))))
-        if len(missing):
-            raise DamagedStore(
-                f"{where}: input {missing[0]} stands in no ledger row", "the stage lost a document: report it"
-            )
+) -> int:
+    """Hold the ledger to its law; DamagedStore names the first id that breaks it. `input_ids=None`: inputs not known.
+
+    Returns how many inputs stand in the ledger.
+    """
+    named, numbers = _numbered(ledger["id"], input_ids)
+    if len(missing := np.flatnonzero(numbers >= named)):
+        raise DamagedStore(
+            f"{where}: input {input_ids[int(missing[0])]} stands in no ledger row",  # type: ignore[index]
+            "the stage lost a document: report it",
+        )
     outs = _flat(ledger["out"].drop_null())
+    if len(outs) > 2 * len(output_ids):  # outputs of many inputs each, named one after the other
+        outs = pc.run_end_encode(outs, run_end_type=pa.int64()).values
     absent = pc.filter(outs, pc.invert(pc.is_in(outs, value_set=_flat(output_ids))))
     if len(absent):
         raise DamagedStore(
@@ -185,6 +190,18 @@ def check(
         )
     if len(pc.unique(output_ids)) != len(output_ids):
         raise DamagedStore(f"{where}: an output id occurs twice", "derive output ids with child_id and an ordinal")
+    return named
+
+
+def _numbered(ids: pa.ChunkedArray, others: pa.ChunkedArray | pa.Array | None) -> tuple[int, np.ndarray]:
+    """How many different `ids` there are, and the number (int32) of each of `others`: below that count where it is one of them.
+
+    Each is hashed once, for both.
+    """
+    chunks = [chunk for array in (ids, others) if array is not None for chunk in pa.chunked_array(array).chunks]
+    codes = pa.chunked_array([chunk.cast(STR) for chunk in chunks], STR).dictionary_encode("encode")
+    numbers = np.concatenate([np.zeros(0, np.int32), *(chunk.indices.to_numpy() for chunk in codes.chunks)])
+    return int(numbers[: len(ids)].max(initial=-1)) + 1, numbers[len(ids) :]
 
 
 def dropped(reasons: Mapping[str, int]) -> int:

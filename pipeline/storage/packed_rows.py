@@ -28,6 +28,9 @@ FETCHED = 2
 TRAINING_ROWS = "training_rows"
 """Note of a shard's receipt: so many rows are trained on, and stand before those held out. So nobody reads it to find out."""
 
+GREATEST_ID = "greatest_id"
+"""Note of a shard's receipt: no token id in it is greater. So nobody reads it to find the width of an id."""
+
 
 class PackedRow(NamedTuple):
     """One row. Arrays are views into the shard."""

@@ -270,7 +270,9 @@ class ShardWriter:
         sizes, index_hash = {}, ""
         ids = pa.chunked_array(self._ids, pa.large_string())
         if "id" in self.schema.names:
-            ledgers.check(input_ids, ids, ledger, f"{self.fs.path('')} shard {self.shard}")
+            rows_in = ledgers.check(input_ids, ids, ledger, f"{self.fs.path('')} shard {self.shard}")
+        else:
+            rows_in = len(ledger["id"].unique())
         self._out.close()
         if self._file is not None:
             file, self._file = self._file, None
@@ -287,7 +289,7 @@ class ShardWriter:
         receipt = Receipt(
             stage=self.stage, shard=self.shard, key=self.key, content_hash=self._sink.hexdigest(), ledger_hash=written.hash,
             index_hash=index_hash, sizes=sizes,
-            rows=self.rows, bytes=self._sink.size, rows_in=len(ledger["id"].unique()) if len(ledger) else 0,
+            rows=self.rows, bytes=self._sink.size, rows_in=rows_in,
             reasons=reason_counts(ledger), counts={k: v for k, v in self._counts.items() if v}, notes=notes or {}, written=self.written,
             **{**stamp(), **proof},
         )  # fmt: skip

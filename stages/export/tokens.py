@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.errors import UsageError
+from pipeline.storage.packed_rows import GREATEST_ID
 from pipeline.storage.store import Store
 from stages.export import files
 from stages.export.files import FileTask
@@ -70,16 +71,24 @@ def planned(source: Store, order: Any) -> TokenPlan:
     name = next((entry["store"] for entry in lineage.get("tokenizer", []) if "store" in entry), "unknown tokenizer")
     if order.dtype == "int32":
         return TokenPlan("int32", name)
-    greatest = 0
-    for shard in source.shards():
-        for batch in source.batches(shard):
-            found = pc.min_max(batch.column("input_ids").flatten()).as_py()
-            if (found["min"] or 0) < 0:
-                raise UsageError(f"{source.path} has ids below 0", "pack it again")
-            greatest = max(greatest, found["max"] or 0)
+    greatest = max((_greatest(source, shard) for shard in source.shards()), default=0)
     if order.dtype == "uint16" and greatest > 0xFFFF:
         raise UsageError(f"id {greatest:,} does not fit into 16 bits", "leave --dtype out, or give int32")
     return TokenPlan("uint16" if order.dtype == "uint16" or greatest < SMALL else "int32", name)
+
+
+def _greatest(source: Store, shard: int) -> int:
+    """The greatest id of a shard: as its receipt has it, else (rows that an earlier `pack` made) read. UsageError for ids below 0."""
+    noted = source.require_receipt(shard).notes.get(GREATEST_ID)
+    if isinstance(noted, int):
+        return noted
+    greatest = 0
+    for batch in source.batches(shard):
+        found = pc.min_max(batch.column("input_ids").flatten()).as_py()
+        if (found["min"] or 0) < 0:
+            raise UsageError(f"{source.path} has ids below 0", "pack it again")
+        greatest = max(greatest, found["max"] or 0)
+    return greatest
 
 
 def write_tokens(task: FileTask) -> dict[str, Any]:

@@ -122,11 +122,18 @@ class Encoder:
     def begins(self, ids: np.ndarray, size: int, at: np.ndarray) -> np.ndarray | None:
         """int64: the code points at which the tokens `at` (ascending, int64) of a text of `size` bytes begin; None where the ids alone
         do not say it."""
+        from stages.models.token_starts import sums_before
+
+        found = np.empty(len(at), np.int64)
         if self._pieces is not None:
-            return _sums_before(self._width[ids], at)
-        if not self._whole_offsets or int(self._byte_widths.bytes[ids].sum(dtype=np.int64)) != size:
+            sums_before(ids, at, self._width, self._width, found)
+            return found
+        if (
+            not self._whole_offsets
+            or sums_before(ids, at, self._byte_widths.characters, self._byte_widths.bytes, found) != size
+        ):
             return None
-        return _sums_before(self._byte_widths.characters[ids], at) - self._byte_widths.inside[ids[at]]
+        return found - self._byte_widths.inside[ids[at]]
 
     def piece(self, number: int) -> str:
         """The vocabulary's own spelling of an id."""
@@ -191,7 +198,7 @@ class Encoder:
         self.bos, self.eos, self.pad = (
             value if value >= 0 else None for value in (pieces.bos_id(), pieces.eos_id(), pieces.pad_id())
         )
-        self._width = np.asarray([_width(pieces, number) for number in range(self.size)], dtype=np.int64)
+        self._width = np.asarray([_width(pieces, number) for number in range(self.size)], dtype=np.int32)
         if not any(
             _crosses(pieces.id_to_piece(number)) for number in range(self.size) if not pieces.is_control(number)
         ):
@@ -293,15 +300,6 @@ def _grown(array: np.ndarray, size: int) -> np.ndarray:
 
 def _bounds(sizes: Any) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(np.asarray(sizes, dtype=np.int64))]).astype(np.int64)
-
-
-def _sums_before(counts: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """int64: the sum of `counts` before each of `at` (ascending).
-
-    >>> _sums_before(np.array([3, 1, 2]), np.array([0, 0, 2])).tolist()
-    [0, 0, 4]
-    """
-    return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])[at]
 
 
 def _crosses(piece: str) -> bool:

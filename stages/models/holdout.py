@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.unicode import normalised
 
@@ -23,7 +24,7 @@ SHARE = 0.05
 _SALT = b"maetdol holdout 1\0"
 
 
-def held_out(keys: Iterable[str], share: float = SHARE) -> np.ndarray:
+def held_out(keys: Iterable[str] | pa.Array, share: float = SHARE) -> np.ndarray:
     """bool per key: is it held out? Pure: depends on the key and the share alone. 0 holds nothing out.
 
     >>> float(held_out([str(n) for n in range(10_000)], 0.05).mean().round(2))
@@ -32,21 +33,30 @@ def held_out(keys: Iterable[str], share: float = SHARE) -> np.ndarray:
     return (hashes(keys) >> np.uint64(11)) < np.uint64(min(max(share, 0.0), 1.0) * 2.0**53)
 
 
-def hashes(keys: Iterable[str]) -> np.ndarray:
+def hashes(keys: Iterable[str] | pa.Array) -> np.ndarray:
     """uint64 per key (XXH3 of the salted UTF-8)."""
     import xxhash
 
-    return np.asarray(
-        [xxhash.xxh3_64_intdigest(_SALT + key.encode("utf-8", "surrogatepass")) for key in keys], dtype=np.uint64
+    salted = (
+        _salted(keys) if isinstance(keys, pa.Array) else [_SALT + key.encode("utf-8", "surrogatepass") for key in keys]
     )
+    return np.fromiter(map(xxhash.xxh3_64_intdigest, salted), np.uint64, len(salted))
 
 
-def document_keys(batch: pa.RecordBatch | pa.Table) -> list[str]:
+def _salted(keys: pa.Array) -> list[bytes]:
+    """Joined as columns: strings of Python's would cost more than their hashes."""
+    binary = keys.cast(pa.large_binary())
+    salt = pa.scalar(_SALT, pa.large_binary())
+    return pc.binary_join_element_wise(salt, binary, pa.scalar(b"", pa.large_binary())).to_pylist()
+
+
+def document_keys(batch: pa.RecordBatch | pa.Table) -> pa.Array:
     """The key of every DOCUMENT row: its content_id, its id where it has none."""
-    ids = batch.column("id").to_pylist()
-    if "content_id" not in batch.schema.names:
-        return ids
-    return [content or row_id for content, row_id in zip(batch.column("content_id").to_pylist(), ids)]
+    ids = batch.column("id")
+    if "content_id" in batch.schema.names:
+        content = batch.column("content_id")
+        ids = pc.if_else(pc.fill_null(pc.not_equal(content, ""), False), content, ids)
+    return ids.combine_chunks() if isinstance(ids, pa.ChunkedArray) else ids
 
 
 def prompt_key(messages: Sequence[dict[str, str]] | None) -> str:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.models.chat.rows import best_fit as fill
+from stages.models import packing
 
 WINDOW = 16_384
 """Pieces packed together by best_fit: bounds its time, and a constant of the format, since it decides the rows."""
@@ -59,14 +59,13 @@ def best_fit(lengths: np.ndarray, seq_len: int) -> Layout:
     ([0, 1, 2, 3, 3, 4], [3, 3, 1, 0, 2, 3])
     """
     doc, offset, length = cut(lengths, seq_len)
-    order: list[int] = []
-    row: list[int] = []
+    order, row, made = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0
     for begin in range(0, len(doc), WINDOW):
-        for members in fill(length[begin : begin + WINDOW], seq_len):
-            number = row[-1] + 1 if row else 0
-            order += [begin + member for member in members]
-            row += [number] * len(members)
-    chosen, rows = np.asarray(order, dtype=np.int64), np.asarray(row, dtype=np.int64)
+        items, rows = packing.best_fit(length[begin : begin + WINDOW], seq_len)
+        order.append(begin + items)
+        row.append(made + rows)
+        made = int(row[-1][-1]) + 1
+    chosen, rows = np.concatenate(order), np.concatenate(row)
     return Layout(rows, doc[chosen], _starts(rows, length[chosen]), length[chosen], offset[chosen])
 
 

@@ -12,11 +12,12 @@ import pyarrow.compute as pc
 
 from pipeline.schema import TOKENS, child_ids
 from pipeline.storage.ledger import Ledger
-from pipeline.storage.packed_rows import TRAINING_ROWS
+from pipeline.storage.packed_rows import GREATEST_ID, TRAINING_ROWS
 from pipeline.storage.store import BATCH_ROWS, Store
 from stages.models.encoder import Encoder
 from stages.models.holdout import document_keys, held_out
 from stages.pack import layout
+from stages.pack.kernels import frame, gather
 
 SCHEMA = TOKENS.append(pa.field("heldout", pa.bool_()))
 _DOC = TOKENS.field("docs").type.value_type
@@ -24,22 +25,30 @@ TOGETHER = 2 << 20
 """Bytes of text encoded at once, where batches are smaller."""
 
 
+REASONS = pa.array([None, "pack.empty", "pack.short"], pa.large_string())
+"""What became of a document: packed, or why not."""
+KEPT, EMPTY, SHORT = range(3)
+NO_LANGUAGE = "und"
+
+
 class TokenDocuments(NamedTuple):
-    """The documents of a shard as tokens end to end. Lists and arrays run over the documents unless said otherwise."""
+    """The documents of a shard as tokens end to end. Arrays run over the documents unless said otherwise."""
 
     ids: pa.LargeStringArray
     tokens: np.ndarray
     """int32, begin and end tokens included; dropped documents have none."""
     begins: np.ndarray
     """int64, one more than documents: where each begins in `tokens`."""
-    reason: list[str | None]
+    reason: np.ndarray
+    """int8, numbers of `REASONS`."""
     heldout: np.ndarray
     """bool."""
     chars: np.ndarray
     """int64, code points of the text."""
     bytes: np.ndarray
     """int64, UTF-8 bytes of the text."""
-    langs: list[str]
+    langs: pa.DictionaryArray
+    """May be null or empty."""
     bos: int
     """Tokens before the text: 1 or 0."""
 
@@ -57,34 +66,26 @@ def encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> TokenDoc
 
 def _encoded(source: Store, shard: int, encoder: Encoder, stage: Any) -> TokenDocuments:
     bos = [encoder.bos] if stage.bos and encoder.bos is not None else []
-    ids: list[pa.Array] = []
-    parts: list[np.ndarray] = []
-    reason: list[str | None] = []
-    langs: list[str] = []
-    keys: list[str] = []
-    counts, chars, sizes = ([np.zeros(0, np.int64)] for _ in range(3))
+    ids, langs, made = list[pa.Array](), list[pa.Array](), list[tuple[np.ndarray, np.ndarray]]()
+    heldout, chars, sizes = [np.zeros(0, bool)], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for batch in _together(source.batches(shard)):
         ids.append(batch.column("id").cast(pa.large_string()))
-        keys += document_keys(batch)
-        langs += [lang or "und" for lang in batch.column("lang").to_pylist()]
+        langs.append(batch.column("lang"))
+        heldout.append(held_out(document_keys(batch), stage.holdout))
         text = pc.fill_null(batch.column("text"), "")
-        tokens, bounds = encoder.encode_column(text)
-        made = np.diff(bounds)
-        reason += ["pack.empty" if not n else "pack.short" if n < stage.min_tokens else None for n in made.tolist()]
-        whole, lengths = framed(tokens, made, made >= stage.min_tokens, bos, [encoder.eos])
-        parts.append(whole)
-        counts.append(lengths)
+        made.append(encoder.encode_column(text))
         chars.append(pc.utf8_length(text).to_numpy(zero_copy_only=False))
         sizes.append(pc.binary_length(text).to_numpy(zero_copy_only=False))
+    tokens, begins, counts = framed(made, stage.min_tokens, bos, [encoder.eos])
     return TokenDocuments(
         pa.concat_arrays([*ids, pa.array([], pa.large_string())]),
-        np.concatenate([*parts, np.zeros(0, np.int32)]),
-        np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
-        reason,
-        held_out(keys, stage.holdout),
+        tokens,
+        begins,
+        np.where(counts == 0, EMPTY, np.where(counts < stage.min_tokens, SHORT, KEPT)).astype(np.int8),
+        np.concatenate(heldout),
         np.concatenate(chars).astype(np.int64),
         np.concatenate(sizes).astype(np.int64),
-        langs,
+        pa.chunked_array(langs, pa.large_string()).combine_chunks().dictionary_encode(),
         len(bos),
     )
 
@@ -105,25 +106,31 @@ def _together(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def framed(
-    tokens: np.ndarray, sizes: np.ndarray, kept: np.ndarray, before: list[int], after: list[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Documents end to end with `before` and `after` around each; those not `kept` are left out. Returns tokens and sizes.
+    made: list[tuple[np.ndarray, np.ndarray]], least: int, before: list[Any], after: list[Any]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The documents of all batches end to end with `before` and `after` around each; those of fewer than `least` tokens are left out.
 
-    >>> framed(np.array([7, 8, 9], np.int32), np.array([2, 0, 1]), np.array([True, False, True]), [1], [2])[0].tolist()
-    [1, 7, 8, 2, 1, 9, 2]
+    `made`: (ids, bounds) per batch, used up. Returns tokens (int32), where each document begins in them (int64, one more than there
+    are), and how many of its own each had.
+
+    >>> batch = np.array([7, 8, 9], np.int32), np.array([0, 2, 2, 3])
+    >>> [part.tolist() for part in framed([batch], 1, [1], [2])]
+    [[1, 7, 8, 2, 1, 9, 2], [0, 4, 4, 7], [2, 0, 1]]
     """
-    framing = len(before) + len(after)
-    lengths = np.where(kept, sizes + framing, 0)
-    ends = np.cumsum(lengths)
-    out = np.empty(int(ends[-1]) if len(ends) else 0, np.int32)
-    text = np.ones(len(out), dtype=bool)
-    begins = (ends - lengths)[kept]
-    for i, token in enumerate(before):
-        out[begins + i], text[begins + i] = token, False
-    for i, token in enumerate(reversed(after), 1):
-        out[ends[kept] - i], text[ends[kept] - i] = token, False
-    out[text] = tokens if kept.all() else tokens[np.repeat(kept, sizes)]
-    return out, lengths
+    counts = np.concatenate([np.zeros(0, np.int64), *(np.diff(bounds) for _, bounds in made)])
+    lengths = np.where(counts >= least, counts + len(before) + len(after), 0)
+    begins = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    out, first = np.empty(int(begins[-1]), np.int32), 0
+    around = np.array(before, np.int32), np.array(after, np.int32)
+    for batch in range(len(made)):
+        tokens, bounds = made[batch]
+        last = first + len(bounds) - 1
+        frame(tokens, bounds, least, *around, out[begins[first] : begins[last]])
+        made[batch], first = _NOTHING, last  # its memory is free
+    return out, begins, counts
+
+
+_NOTHING = np.zeros(0, np.int32), np.zeros(1, np.int64)
 
 
 def marks(
@@ -175,7 +182,7 @@ class Packed:
 
     def _table(self, lay: layout.Layout, names: list[str], first: int, held: bool) -> pa.Table:
         begin = self.docs.begins[lay.doc] + lay.offset
-        tokens = np.concatenate([self.docs.tokens[at : at + n] for at, n in zip(begin.tolist(), lay.length.tolist())])
+        tokens = gather(self.docs.tokens, begin, lay.length, int(lay.length.sum()))
         rows = len(names)
         size = np.bincount(lay.row - first, weights=lay.length, minlength=rows).astype(np.int64)
         pieces = np.bincount(lay.row - first, minlength=rows)
@@ -210,7 +217,7 @@ class Packed:
         `marks`: the code points at which the pieces begin that `cut()` names.
         """
         docs = self.docs
-        dropped = np.flatnonzero([why is not None for why in docs.reason])
+        dropped = np.flatnonzero(docs.reason != KEPT)
         lay = layout.Layout(*(np.concatenate(parts) for parts in zip(*(lay for _, lay in self.streams))))
         starts, ends = np.zeros(len(lay.doc), np.int64), docs.chars[lay.doc]
         if marks:
@@ -225,7 +232,9 @@ class Packed:
         return Ledger.rows(
             docs.ids.take(pa.array(np.concatenate([dropped, lay.doc]))),
             out=pa.concat_arrays([pa.nulls(len(dropped), pa.large_string()), *map(pa.Array.take, names, rows)]),
-            reason=[docs.reason[doc] for doc in dropped.tolist()] + [None] * len(lay.doc),
+            reason=pa.concat_arrays(
+                [REASONS.take(pa.array(docs.reason[dropped])), pa.nulls(len(lay.doc), REASONS.type)]
+            ),
             span=(pa.concat_arrays([unpacked, pa.array(starts)]), pa.concat_arrays([unpacked, pa.array(ends)])),
             metrics={"pack.tokens": np.concatenate([np.zeros(len(dropped), np.int64), lay.length])},
         )
@@ -239,12 +248,14 @@ class Packed:
         if self.stage.method == "bucketed":
             room = sum(int(layout.widths(lay.length, self.stage.seq_len).sum()) for _, lay in self.streams)
         by_language: Counter[str] = Counter()
-        for lang, size in zip(docs.langs, kept.tolist()):
-            by_language[lang] += size
+        sums = pa.table({"lang": docs.langs, "tokens": kept}).group_by("lang").aggregate([("tokens", "sum")])
+        for lang, size in zip(sums["lang"].to_pylist(), sums["tokens_sum"].to_pylist()):
+            by_language[lang or NO_LANGUAGE] += size
         return {
             "tokens": int(kept.sum()),
             "heldout_tokens": int(kept[docs.heldout].sum()),
             TRAINING_ROWS: self.streams[0][1].rows,
+            GREATEST_ID: int(docs.tokens.max(initial=0)),
             "row_room": int(room),
             "documents": int((kept > 0).sum()),
             "documents_cut": len(self.cut()),

@@ -1,10 +1,12 @@
 """Edits are the one way text is ever changed: blocks must follow them exactly."""
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.schema import Edit, apply_edits, child_id, content_id, doc_id
+from pipeline.schema import Edit, apply_edits, child_id, child_ids, content_id, doc_id
 from tests.edits import merge_edits
 
 TEXT = "맷돌은 곡식을 간다. mail a@b.kr now. 끝."
@@ -64,3 +66,14 @@ def test_identities():
     assert doc_id("a", "bc") != doc_id("ab", "c") and doc_id("a", "b", 1) != doc_id("a", "b")
     assert content_id("한글  텍스트\n") == content_id("한글 텍스트") != content_id("한글텍스트")
     assert child_id("p", "sft", "faq", 0) != child_id("p", "sft", "faq", 1)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.lists(st.text("abc가", max_size=4), min_size=1, max_size=4), max_size=8))
+def test_many_child_ids_are_those_of_one_at_a_time(families):
+    """Of parents of one length and of several."""
+    for parents in (families, [[name.ljust(4, "x")[:4] for name in family] for family in families]):
+        flat = pa.array(["before", *(name for family in parents for name in family)], pa.large_string())[1:]
+        ends = np.cumsum([len(family) for family in parents]).astype(np.int64)
+        made = child_ids(flat, ends, "pack", "rule", list(range(len(parents))))
+        assert made == [child_id(family, "pack", "rule", n) for n, family in enumerate(parents)]

@@ -116,26 +116,12 @@ def _positions(segments: np.ndarray) -> np.ndarray:
 
 
 def best_fit(lengths: np.ndarray, width: int) -> list[list[int]]:
-    """Pack items into rows of at most `width`, longest first, each into the fullest row that still holds it.
-
-    Deterministic; ties go to the earlier item and the earlier row. No length may exceed `width`.
+    """The items of each row (`stages.models.packing.best_fit`).
 
     >>> best_fit(np.array([3, 6, 4, 7]), 10)
     [[3, 0], [1, 2]]
     """
-    from bisect import bisect_left, insort
+    from stages.models import packing
 
-    lengths = np.asarray(lengths, np.int64)
-    order = np.argsort(-lengths, kind="stable")
-    rows: list[list[int]] = []
-    room: list[int] = []  # space left << 32 | row, sorted
-    for item, need in zip(order.tolist(), lengths[order].tolist()):
-        at = bisect_left(room, need << 32)
-        if at < len(room):
-            left, row = divmod(room.pop(at), 1 << 32)
-        else:
-            left, row = width, len(rows)
-            rows.append([])
-        rows[row].append(item)
-        insort(room, (left - need) << 32 | row)
-    return rows
+    items, rows = packing.best_fit(lengths, width)
+    return [part.tolist() for part in np.split(items, np.flatnonzero(np.diff(rows)) + 1)] if len(items) else []

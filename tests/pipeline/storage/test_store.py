@@ -174,6 +174,18 @@ class TestLedgerLaw:
         with pytest.raises(DamagedStore, match="not written"):
             self.put(tmp_path, [a], Ledger.rows([a, b]), make_documents)
 
+    def test_outputs_of_many_inputs_each(self, tmp_path, make_documents):
+        """Their names repeat in the ledger, one after the other: each is still held against what was written."""
+        names = [doc_id("s", str(n)) for n in range(30)]
+        a, b, c = names[:3]
+        ledger = Ledger.rows(names + names[:5], out=[a] * 15 + [b] * 20)
+        receipt = self.put(tmp_path, [a, b], ledger, make_documents, pa.array(names, pa.large_string()))
+        assert receipt.rows_in == 30
+        with pytest.raises(DamagedStore, match=f"{c} that was not written"):
+            self.put(tmp_path, [a, b], Ledger.rows(names, out=[a] * 15 + [c] + [b] * 14), make_documents)
+        with pytest.raises(DamagedStore, match=f"output {b} stands in no ledger row"):
+            self.put(tmp_path, [a, b], Ledger.rows(names, out=[a] * 30), make_documents)
+
     def test_an_id_twice_is_refused(self, tmp_path, make_documents):
         a = doc_id("s", "a")
         with pytest.raises(DamagedStore, match="twice"):

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -9,6 +10,7 @@ import pytest
 
 from pipeline.errors import UsageError
 from stages.export import files, tokens
+from stages.export.commands import StoreExport
 from tests.stages.export.test_tables import digests, export, paths
 
 
@@ -51,6 +53,19 @@ def test_the_width_follows_the_greatest_id(greatest, dtype, make_rows_store, tmp
     if greatest > 0xFFFF:
         with pytest.raises(UsageError, match="16 bits"):
             export(store, tmp_path, to="nanotron", dtype="uint16")
+
+
+def test_the_width_of_packed_rows_is_known_before_a_row_is_read(tokens_store, monkeypatch):
+    """As `pack` notes the greatest id of each shard (tests/stages/pack/test_pack.py); what an earlier one made is read."""
+    noted = {number: {"greatest_id": 70_000 - number} for number in tokens_store.shards()}
+    wide = {number: replace(receipt, notes=noted[number]) for number, receipt in tokens_store.receipts().items()}
+    order = StoreExport(store=tokens_store.path, out="out", to="megatron")
+    assert tokens.planned(tokens_store, order).dtype == "uint16"
+    monkeypatch.setattr(type(tokens_store), "require_receipt", lambda self, shard: wide[shard])
+    monkeypatch.setattr(type(tokens_store), "batches", lambda *_: pytest.fail("a shard was read"))
+    assert tokens.planned(tokens_store, order).dtype == "int32"
+    with pytest.raises(UsageError, match="70,000 does not fit"):
+        tokens.planned(tokens_store, order.model_copy(update={"dtype": "uint16"}))
 
 
 def test_datatrove(tokens_store, tmp_path):

@@ -136,6 +136,13 @@ def test_any_hugging_face_tokenizer(tmp_path, documents, tokenizer):
     assert stores[0].hashes() == stores[1].hashes()
 
 
+def test_each_receipt_notes_the_greatest_id_of_its_rows(documents, packed):
+    store = packed(documents)
+    for shard in store.shards():
+        ids = [number for row in store.read(shard)["input_ids"].to_pylist() for number in row]
+        assert store.receipt(shard).notes["greatest_id"] == max(ids)
+
+
 @pytest.mark.parametrize("given", [{"seq_len": 4}, {"method": "first_fit"}, {"holdout": 0.9}, {"min_tokens": 0}])
 def test_bad_options_are_refused(given):
     with pytest.raises(OptionError):
