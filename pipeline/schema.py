@@ -219,6 +219,11 @@ def _hash(*parts: str) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
+def is_id(word: Any) -> bool:
+    """Is it the id of a row: 32 hex digits?"""
+    return isinstance(word, str) and len(word) == 32 and set(word) <= set("0123456789abcdef")
+
+
 def doc_id(source: str, locator: str, ordinal: int = 0) -> str:
     """Identity of an input record: its source and its locator there; `ordinal` tells repeats of one id apart."""
     if ordinal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from pipeline.engine import catalog
@@ -17,6 +17,7 @@ from pipeline.options import Options
 from pipeline.paths import values_at
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import dropped
+from pipeline.storage.opened import at_once
 from pipeline.storage.store import ARTEFACT, Store
 
 WIDTH = 110
@@ -109,10 +110,12 @@ def brief(row: dict[str, Any], width: int = WIDTH) -> str:
 # -- stores ----------------------------------------------------------------------------------------------------------------
 
 
-def stores_of(root: str) -> list[Store]:
-    """Finished stores directly below a root, in the order they depend on each other."""
+def stores_of(root: str, opened: Callable[[str], Store] = Store) -> list[Store]:
+    """Finished stores directly below a root, in the order they depend on each other, each as `opened` makes it."""
     base = filesystem(root)
-    found = {name: Store(base.path(name)) for name in base.folders() if base.exists(f"{name}/manifest.json")}
+    stores = [opened(base.path(name)) for name in base.folders()]
+    manifests = at_once(base, lambda store: store.manifest(), stores)
+    found = {store.name: (store, manifest) for store, manifest in zip(stores, manifests) if manifest is not None}
     if not found:
         raise SourceError(f"{root} holds no finished stores", "give the root of a run, e.g. runs/quickstart")
     order: list[str] = []
@@ -120,14 +123,14 @@ def stores_of(root: str) -> list[Store]:
     def visit(name: str) -> None:
         if name in order or name not in found:
             return
-        for entries in found[name].require().get("lineage", {}).values():
+        for entries in found[name][1].get("lineage", {}).values():
             for entry in entries:
                 visit(entry["store"])
         order.append(name)
 
     for name in sorted(found):
         visit(name)
-    return [found[name] for name in order]
+    return [found[name][0] for name in order]
 
 
 def made_by(root: str, *stages: str) -> list[Store]:

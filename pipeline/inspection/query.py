@@ -16,9 +16,10 @@ storage, where polars fetches the parts it needs, lengths are compared.
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,14 +27,17 @@ import numpy as np
 from pipeline.errors import SourceError
 from pipeline.inspection.conditions import grep, matches, questions, where
 from pipeline.inspection.limits import MetricLimit, limits_of, measured
-from pipeline.schema import upgraded
+from pipeline.options import digest
+from pipeline.schema import is_id, upgraded
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import EARLIER
-from pipeline.storage.proof import held
+from pipeline.storage.opened import at_once, rows_of
+from pipeline.storage.shards import BATCH_ROWS, number_of
 from pipeline.storage.store import Store
 
 if TYPE_CHECKING:
     import polars as pl
+    import pyarrow as pa
 
 MOST = 1000
 """Rows that one question may ask for."""
@@ -44,8 +48,8 @@ NATIVE = ("s3", "gs", "az", "abfs", "abfss", "http", "https")
 # -- scans -----------------------------------------------------------------------------------------------------------------
 
 
-def rows(store: Store) -> pl.LazyFrame:
-    """The rows of a store. SourceError where they are not on disk."""
+def rows(store: Store, of: Sequence[int] | None = None) -> pl.LazyFrame:
+    """The rows of a store (`of`: of these shards). SourceError where they are not on disk."""
     manifest = store.require()
     if manifest.get("dropped_text"):
         raise SourceError(
@@ -61,8 +65,8 @@ def rows(store: Store) -> pl.LazyFrame:
     if not _native(store):
         import polars as pl
 
-        return pl.scan_pyarrow_dataset(store.scan())
-    return _scanned(store.files())
+        return pl.scan_pyarrow_dataset(store.scan(of))
+    return _scanned(store.files(of))
 
 
 def ledger(store: Store) -> pl.LazyFrame:
@@ -75,12 +79,7 @@ def ledger(store: Store) -> pl.LazyFrame:
     if not _native(store):
         frames: list[Any] = [pl.from_arrow(store.ledger(name)) for name in names]
         return pl.concat([frame.lazy() for frame in frames], how="diagonal_relaxed")
-    if isinstance(store.fs, Local):
-        for name in names:
-            receipt = store.receipt(int(name) if name.isdigit() else name)
-            if receipt is not None:
-                held(store.fs, f"ledger/{name}.arrow", receipt.ledger_bytes_hash, store.path)
-    return _scanned([store.fs.path(f"ledger/{name}.arrow") for name in names])
+    return _scanned(store.ledger_files())
 
 
 def _native(store: Store) -> bool:
@@ -142,6 +141,33 @@ def count(frame: pl.LazyFrame, by: str | None = None, most: int = 100) -> Any:
         return [(row[by], row["rows"]) for row in counted.head(most).collect(engine="streaming").to_dicts()]
 
 
+def some(store: Store, count: int, offset: int = 0) -> list[dict[str, Any]]:
+    """Rows from the `offset`-th on, of the shards that hold them."""
+    of, before = [], 0
+    for entry in store.require()["shards"]:
+        if before + entry["rows"] <= offset and not of:
+            before += entry["rows"]
+        elif entry["rows"]:
+            of.append(entry)
+            if before + sum(each["rows"] for each in of) >= offset + count:
+                break
+    return take(rows(store, [entry["shard"] for entry in of]), count, offset - before) if of else []
+
+
+SCANNED, FETCHED = 2 << 30, 256 << 20
+"""Bytes of shards that a page searches, on local disk and of object storage, where whole batches are fetched."""
+
+
+def window(store: Store, first: int = 0, seed: int | None = None) -> tuple[list[int], int]:
+    """Shards that one page may search, from the `first`-th on, at least one; and how many are behind them. `seed`: in random order."""
+    entries = store.require()["shards"][first:]
+    if seed is not None:
+        entries = sorted(entries, key=lambda entry: digest([seed, entry["content_hash"]]))
+    sizes = list(accumulate(entry["bytes"] for entry in entries))
+    end = max(1, bisect_right(sizes, SCANNED if isinstance(store.fs, Local) else FETCHED))
+    return sorted(entry["shard"] for entry in entries[:end]), max(0, len(entries) - end)
+
+
 def sample(
     store: Store,
     number: int,
@@ -149,12 +175,18 @@ def sample(
     condition: str | None = None,
     pattern: str | None = None,
     literal: bool = False,
+    of: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """`number` random rows: the same for the same seed, store and version of polars, wherever the shards begin. Ids alone are read
-    of all rows (and what the condition asks for), whole rows of those drawn."""
+    """`number` random rows (`of`: of these shards): the same for the same seed, store and version of polars, wherever the shards begin.
+    Ids alone are read of all rows (and what the condition asks for), whole rows of those drawn."""
     import polars as pl
 
-    frame = rows(store)
+    if of is None and not (
+        condition or pattern or isinstance(store.fs, Local)
+    ):  # of object storage whole batches would be fetched
+        frame = ledger(store).select(id="out").drop_nulls().unique()
+    else:
+        frame = rows(store, of)
     frame = where(frame, condition) if condition else frame
     frame = grep(frame, pattern, literal=literal) if pattern else frame
     with questions():
@@ -173,30 +205,38 @@ def drawn(frame: pl.LazyFrame, seed: int, number: int) -> pl.LazyFrame:
 
 
 def by_ids(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Rows of a store by id, those of `ids` that it has. Local stores are read by their index, others by a scan."""
-    import polars as pl
-
-    if not isinstance(store.fs, Local):
-        scanned = rows(store).filter(pl.col("id").is_in(list(ids))).collect(engine="streaming")
-        return {row["id"]: row for row in scanned.to_dicts()}
-    requested = set(ids)
-    wanted = np.unique(np.array([int(row_id[:16], 16) for row_id in requested if _is_id(row_id)], np.uint64))
-    found: dict[str, dict[str, Any]] = {}
+    """Rows of a store by id, those of `ids` that it has: by its index, so that of object storage the batches they lie in are read."""
+    requested = {row_id for row_id in ids if is_id(row_id)}
+    wanted = np.unique(np.array([int(row_id[:16], 16) for row_id in requested], np.uint64))
+    places = list[tuple[int, list[int]]]()
     for shard in store.shards() if len(wanted) else ():
         index = store.index(shard)
         first, last = (np.searchsorted(index["hash"], wanted, side) for side in ("left", "right"))
-        numbers = [int(n) for a, b in zip(first, last) for n in index["row"][a:b]]
-        if numbers:
-            table = upgraded(store.read(shard))
-            for number in sorted(numbers):
-                row = table.slice(number, 1).to_pylist()[0]
-                if row["id"] in requested:
-                    found[row["id"]] = row
-    return found
+        if numbers := sorted(int(n) for a, b in zip(first, last) for n in index["row"][a:b]):
+            places.append((shard, numbers))
+    if isinstance(store.fs, Local):
+        tables = (_slices(upgraded(store.read(shard)), numbers) for shard, numbers in places)
+    else:
+        tables = _fetched(store, places, requested)
+    return {row["id"]: row for table in tables for row in table.to_pylist() if row["id"] in requested}
 
 
-def _is_id(word: str) -> bool:
-    return len(word) == 32 and all(c in "0123456789abcdef" for c in word)
+def _slices(table: pa.Table, numbers: list[int]) -> pa.Table:
+    """Rows of a mapped table: `take` would put its batches together first."""
+    import pyarrow as pa
+
+    return pa.concat_tables(table.slice(number, 1) for number in numbers)
+
+
+def _fetched(store: Store, places: list[tuple[int, list[int]]], ids: set[str]) -> Iterator[pa.Table]:
+    """Rows of shards on object storage, several shards at once."""
+    sizes = {entry["shard"]: entry["bytes"] for entry in store.require()["shards"]}
+
+    def fetch(place: tuple[int, list[int]]) -> pa.Table:
+        shard, numbers = place
+        return upgraded(rows_of(store.fs, f"shards/{number_of(shard)}.arrow", sizes[shard], numbers, ids, BATCH_ROWS))  # type: ignore[arg-type]
+
+    return at_once(store.fs, fetch, places)
 
 
 # -- what was dropped --------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from pipeline.inspection.page import whole_page
 from pipeline.inspection.sections import Samples
 from pipeline.inspection.words import PageWords, language_of, words_of_stages
 from pipeline.storage.files import filesystem
+from pipeline.storage.kept import KeptStore
 from pipeline.storage.store import Store
 
 
@@ -56,7 +57,7 @@ def _written(root: str, target: str | None, page: str) -> str:
 
 def render(root: str, language: str = "auto") -> str:
     """The page as HTML, in `language` (`en`, `ko`; auto: that of the environment)."""
-    stores = stores_of(root)
+    stores = stores_of(root, KeptStore)
     modules = list(_by_stage(stores))
     t = PageWords(language_of(language), words_of_stages())
     samples = Samples(mask, t)

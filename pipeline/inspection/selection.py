@@ -39,6 +39,8 @@ class Selection:
     seed: int = 0
     nearest: bool = False
     paths: Sequence[str] = ()
+    of: Sequence[int] | None = None
+    """Kept rows of these shards alone."""
 
     def __post_init__(self) -> None:
         if not 0 < self.rows <= query.MOST:
@@ -83,7 +85,11 @@ def found(store: Store, root: str, selection: Selection, before: query.Before | 
             )
         )  # fmt: skip
     if selection.sample:
-        rows = query.sample(store, selection.rows, selection.seed, selection.where, selection.grep, selection.literal)
+        rows = query.sample(
+            store, selection.rows, selection.seed, selection.where, selection.grep, selection.literal, selection.of
+        )
+    elif selection.where is None and selection.grep is None:
+        rows = query.some(store, selection.rows, selection.offset)
     else:
         rows = query.take(frame_of(store, selection), selection.rows, selection.offset)
     return _paths(rows, selection.paths)
@@ -91,7 +97,7 @@ def found(store: Store, root: str, selection: Selection, before: query.Before | 
 
 def frame_of(store: Store, selection: Selection) -> pl.LazyFrame:
     """The rows of a store that are asked for, in their order."""
-    frame = query.rows(store)
+    frame = query.rows(store, selection.of)
     frame = query.where(frame, selection.where) if selection.where else frame
     return query.grep(frame, selection.grep, literal=selection.literal) if selection.grep else frame
 

@@ -27,10 +27,11 @@ import pyarrow as pa
 
 from pipeline.errors import DamagedStore, SourceError, repair_hint
 from pipeline.options import content_hash, digest
-from pipeline.schema import current, fitted, shape_of, unified, upgraded
+from pipeline.schema import current, fitted, is_id, shape_of, unified, upgraded
 from pipeline.storage.artefacts import fetch
 from pipeline.storage.files import Local, filesystem, tried
 from pipeline.storage.ledger import Ledger, Receipt, with_hash
+from pipeline.storage.opened import at_once
 from pipeline.storage.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
 from pipeline.storage.shards import (
     BATCH_BYTES,
@@ -94,11 +95,13 @@ class Store:
 
     def receipts(self) -> dict[int, Receipt]:
         """Every shard receipt on disk, by shard number: what is proven, finished stage or not."""
-        found = {}
-        for name in self.fs.names("receipts"):
-            if name.endswith(".json") and name[:-5].isdigit():
-                found[int(name[:-5])] = Receipt.loads(self.fs.read(f"receipts/{name}"), f"{self.path}/receipts/{name}")
-        return dict(sorted(found.items()))
+        there = (name.removesuffix(".json") for name in self.fs.names("receipts") if name.endswith(".json"))
+        names = [f"receipts/{stem}.json" for stem in sorted(filter(str.isdigit, there), key=int)]
+        found = (
+            Receipt.loads(data, f"{self.path}/{name}")
+            for name, data in zip(names, at_once(self.fs, self.fs.read, names))
+        )
+        return {int(name[9:-5]): receipt for name, receipt in zip(names, found)}
 
     def receipt(self, shard: int | str) -> Receipt | None:
         """The receipt of a shard, an artefact or a ledger without a shard; None where there is none."""
@@ -249,25 +252,30 @@ class Store:
         }
         return [name[:-6] for name in self.fs.names("ledger") if name.endswith(".arrow") and name[:-6] in proven]
 
-    def files(self) -> list[str]:
-        """Paths of the shards, for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,
+    def files(self, of: Sequence[int] | None = None) -> list[str]:
+        """Paths of the shards (`of`: of these), for `datasets.load_dataset("arrow", data_files=...)` and `polars.scan_ipc`: as they were written,
         so that extra columns may stand in some of them only (`table`, `dataset` and `scan` fill in nulls).
         On local disk their bytes are held against the receipts first, like `read`; on object storage, where whoever is given the
         paths would fetch all of them again, their lengths are (`scan` holds the bytes). DamagedStore where they differ.
         """
-        shards = self.shards()
+        shards = self.shards() if of is None else of
         names = [f"shards/{number_of(shard)}.arrow" for shard in shards]
         if isinstance(self.fs, Local):
             for name, shard in zip(names, shards):
                 self._held(name, shard, "bytes_hash")
         else:
-            sizes = {
-                name: size for shard in shards for name, size in sizes_of(self.require_receipt(shard), shard).items()
-            }
-            wrong = wrong_sizes({name: sizes.get(name) for name in names}, self.fs.sizes("shards"))
-            for name, what in wrong.items():
+            proofs = (sizes_of(self.require_receipt(shard), shard) for shard in shards)
+            sizes = {name: size for proof in proofs for name, size in proof.items()}
+            for name, what in wrong_sizes({name: sizes.get(name) for name in names}, self.fs.sizes("shards")).items():
                 raise DamagedStore(f"{self.fs.path(name)} {what}", repair_hint(self.path))
         return [self.fs.path(name) for name in names]
+
+    def ledger_files(self) -> list[str]:
+        """Paths of the ledgers, likewise."""
+        names = self.ledger_names()
+        for name in names if isinstance(self.fs, Local) else ():
+            self._held(f"ledger/{name}.arrow", name, "ledger_bytes_hash")
+        return [self.fs.path(f"ledger/{name}.arrow") for name in names]
 
     def dataset(self, columns: Sequence[str] | None = None) -> Any:
         """The store as a Hugging Face `datasets.Dataset` over the mapped buffers, without a copy."""
@@ -276,17 +284,17 @@ class Store:
 
         return Dataset(InMemoryTable(self.table(columns)))
 
-    def scan(self) -> Any:
-        """The store as a `pyarrow.dataset.Dataset`. A shard is held against its receipt when it is opened, so that it is read
+    def scan(self, of: Sequence[int] | None = None) -> Any:
+        """The store (`of`: these shards) as a `pyarrow.dataset.Dataset`. A shard is held against its receipt when it is opened, so that it is read
         once; from object storage it is fetched whole. DamagedStore, while it is read, where it differs."""
         from pipeline.storage.opened import dataset
 
-        names = [f"shards/{number_of(shard)}.arrow" for shard in self.shards()]
+        names = [f"shards/{number_of(shard)}.arrow" for shard in (self.shards() if of is None else of)]
         return dataset(names, self.schema if names else None, partial(_content, self), self.fs.sizes("shards"))
 
     def find(self, row_id: str) -> tuple[int, int] | None:
         """(shard, row) of an id through the index, or None."""
-        wanted = np.uint64(int(row_id[:16], 16)) if _is_id(row_id) else None
+        wanted = np.uint64(int(row_id[:16], 16)) if is_id(row_id) else None
         if wanted is None:
             return None
         for shard in self.shards():
@@ -472,10 +480,6 @@ def _content(store: Store, name: str) -> bytes | str:
     """The bytes of a shard's file, or the local path to map, held against its receipt."""
     data = store._held(name, name.removeprefix("shards/").removesuffix(".arrow"), "bytes_hash")
     return store.fs.path(name) if data is None else data
-
-
-def _is_id(word: str) -> bool:
-    return len(word) == 32 and all(c in "0123456789abcdef" for c in word)
 
 
 def _entry(receipt: Receipt) -> dict[str, Any]:

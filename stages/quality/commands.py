@@ -98,7 +98,13 @@ class WhatIf(Options):
 
 
 class Calibrate(Options):
-    """Limits per language from a sample of your own texts, as a recipe fragment with a report of what each keeps."""
+    """Limits per language from a sample of your own texts, as a recipe fragment with a report of what each keeps.
+
+    With `--labels` the source is a finished quality step, and its limits (a judge's among them) are held against what people said of its
+    rows: precision, recall and F1 of what it drops, kappa, and limits that agree better.
+
+    maetdol calibrate runs/web/quality --labels runs/web/labels --report agreement.md
+    """
 
     verb: ClassVar[str] = "calibrate"
     arguments: ClassVar[tuple[str, ...]] = ("source",)
@@ -107,6 +113,8 @@ class Calibrate(Options):
     "Stores or files to sample; rows chosen by a column as in `docs.jsonl[lang=ko]`."
     reference: tuple[str, ...] = ()
     "Texts known to be good: limits are set so that these pass."
+    labels: str | None = None
+    "Labels keep and drop, as `maetdol view` writes them (ROOT/labels); another store or file with columns `id`, `text` and `label`."
     out: str = "calibrated.yaml"
     "Recipe fragment to write: a `quality` step."
     report: str | None = None
@@ -123,6 +131,8 @@ class Calibrate(Options):
     "Words in each language's list."
 
     def run(self) -> int:
+        if self.labels:
+            return self._against_labels()
         from stages.quality.calibrate import calibrate
 
         for lang, limits in calibrate(self).items():
@@ -132,5 +142,15 @@ class Calibrate(Options):
                 print(
                     f"  {limit.family}.{limit.option:<28}{limit.published!s:>8} -> {limit.calibrated!s:>8}   keeps {limit.kept_published:.3f} -> {limit.kept_calibrated:.3f}"
                 )
+        print(f"fragment  {self.out}")
+        return 0
+
+    def _against_labels(self) -> int:
+        from stages.quality.agreement import agreements, lines
+
+        table = lines(agreements(self))
+        widths = [max(map(len, column)) for column in zip(*table)]
+        for first, *rest in table:
+            print("  ".join([first.ljust(widths[0]), *map(str.rjust, rest, widths[1:])]).rstrip())
         print(f"fragment  {self.out}")
         return 0

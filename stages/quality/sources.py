@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.errors import SourceError, did_you_mean
-from pipeline.schema import doc_id
+from pipeline.schema import doc_id, is_id
 from pipeline.table_files import KINDS, kind_of, rows_in
 
 
@@ -38,17 +38,13 @@ def samples(source: str, field: str = "text", group: str | None = None) -> Itera
             and text.strip()
             and all(str(row[column]) == value for column, value in wanted.items())
         ):
-            known = str(row["id"]) if _is_id(row.get("id")) else doc_id(path.name, str(number))
+            known = str(row["id"]) if is_id(row.get("id")) else doc_id(path.name, str(number))
             yield Sample(known, text, str(row[group]) if group else known, row.get("lang"))
 
 
 def path_of(source: str) -> str:
     """The path of a source, without its conditions."""
     return str(_parsed(source)[0])
-
-
-def _is_id(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
 
 
 def _parsed(source: str) -> tuple[Path, dict[str, str]]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MaetdolError, SourceError
@@ -12,7 +16,10 @@ from pipeline.inspection import query
 from pipeline.inspection.inspect import stores_of
 from pipeline.inspection.limits import MetricLimit, limits_of
 from pipeline.inspection.masks import EDGE, beginnings, mask, masked
+from pipeline.inspection.sections import receipts_of
+from pipeline.options import digest
 from pipeline.storage.files import inside
+from pipeline.storage.kept import KeptStore
 from pipeline.storage.store import Store
 
 FRESH = 5.0
@@ -35,8 +42,11 @@ class ShownRoot:
     def __init__(self, root: str, against: str | None = None, reveal: bool = False, who: str = "someone"):
         self.root, self.against, self.reveal, self.who = root.rstrip("/"), against, reveal, who
         self._read = float("-inf")
-        self._stores: dict[str, Store] = {}
-        self._other: dict[str, Store] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="maetdol-view-"))
+        weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
+        self._totals: dict[str, tuple[Store, int, dict[str, int]]] = {}
+        self._stores: dict[str, KeptStore] = {}
+        self._other: dict[str, KeptStore] = {}
         self._one, self.labelling = threading.Lock(), threading.Lock()
         self.journal: dict[str, dict[str, Any]] = {}
         """Labels that were read, by file."""
@@ -56,24 +66,48 @@ class ShownRoot:
     def name(self) -> str:
         return self.root.rpartition("/")[2]
 
-    def stores(self) -> dict[str, Store]:
+    def stores(self) -> dict[str, KeptStore]:
         """The finished stores by name, in the order they depend on each other."""
         if time.monotonic() - self._read > FRESH:
-            self._stores = {store.name: store for store in stores_of(self.root)}
-            self._other = {store.name: store for store in stores_of(self.against)} if self.against else {}
+            self._stores = self._opened(self.root, self._stores)
+            self._other = self._opened(self.against, self._other) if self.against else {}
             self._read = time.monotonic()
         return self._stores
+
+    def _opened(self, root: str, before: dict[str, KeptStore]) -> dict[str, KeptStore]:
+        """The stores of a root: those of `before` whose manifest is as it was. What is kept of the others goes."""
+
+        def opened(path: str) -> KeptStore:
+            return KeptStore(path, self._folder / digest([path, time.monotonic_ns()]))
+
+        found: dict[str, Any] = {store.name: store for store in stores_of(root, opened)}
+        same = {name for name, store in before.items() if name in found and store.manifest() == found[name].manifest()}
+        for name in before.keys() - same:
+            shutil.rmtree(str(before[name].folder), ignore_errors=True)
+        return {name: before[name] if name in same else store for name, store in found.items()}
+
+    def totals(self, store: Store) -> tuple[int, dict[str, int]]:
+        """Rows that a store was made of, and those it dropped by reason, the commonest first: by its receipts, which are read once."""
+        known = self._totals.get(store.path)
+        if known is None or known[0] is not store:
+            receipts, counts = receipts_of(store), dict[str, int]()
+            for receipt in receipts:
+                for word, rows in receipt.reasons.items():
+                    counts[word] = counts.get(word, 0) + rows
+            ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+            known = self._totals[store.path] = store, sum(receipt.rows_in for receipt in receipts), ordered
+        return known[1:]
 
     def forget_list(self) -> None:
         """Read the list of stores again at the next page."""
         self._read = float("-inf")
 
-    def other(self) -> dict[str, Store]:
+    def other(self) -> dict[str, KeptStore]:
         """Those of the root compared with."""
         self.stores()
         return self._other
 
-    def store(self, name: str) -> Store:
+    def store(self, name: str) -> KeptStore:
         """The store of that name: names are looked up, never made into paths."""
         found = self.stores().get(name)
         if found is None:

@@ -13,7 +13,6 @@ from starlette.responses import JSONResponse, RedirectResponse, Response, Stream
 
 from pipeline.errors import UsageError
 from pipeline.inspection import query
-from pipeline.inspection.sections import receipts_of
 from pipeline.inspection.selection import Selection, frame_of
 from pipeline.inspection.words import PageWords
 from pipeline.schema import STR
@@ -21,7 +20,6 @@ from pipeline.storage.ledger import dropped
 from pipeline.storage.store import Store
 from stages.view import labels
 from stages.view.corpus import NotInRoot, ShownRoot, required
-from stages.view.pages import reasons_of
 from stages.view.render import count_of, fault_free, page, with_texts
 from stages.view.selected import limit_of, selection_of
 
@@ -34,7 +32,8 @@ def labels_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     found = labels.rows_of(corpus, some)
     cards = [{**entry, "row": found.get(entry["id"], (None, None))[1]} for entry in some]
     counts = {name: sum(entry["label"] == name for entry in entries) for name in labels.LABELS}
-    return page("labels.jinja", corpus, t, entries=with_texts(corpus, cards, cut=240), counts=counts, total=len(entries), start=start,
+    steps = [name for name, store in corpus.stores().items() if store.require()["stage"] == "quality"]
+    return page("labels.jinja", corpus, t, steps=steps, entries=with_texts(corpus, cards, cut=240), counts=counts, total=len(entries), start=start,
                 more=len(entries) > start + 50, written=labels.NAME in corpus.stores())  # fmt: skip
 
 
@@ -150,7 +149,7 @@ def compare_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     for name, store in corpus.stores().items():
         if name in others:
             here, there = store.require(), others[name].require()
-            mine, theirs = (reasons_of(receipts_of(one)) for one in (store, others[name]))
+            mine, theirs = (corpus.totals(one)[1] for one in (store, others[name]))
             words = sorted({*mine, *theirs}, key=lambda word: -abs(mine.get(word, 0) - theirs.get(word, 0)))
             steps.append({
                 "name": name, "here": here, "there": there, "same": here["key"] == there["key"], "dropped": (dropped(mine), dropped(theirs)),

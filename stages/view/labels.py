@@ -17,9 +17,10 @@ import pyarrow as pa
 from pipeline.errors import SourceError, UsageError
 from pipeline.inspection import query
 from pipeline.options import digest
-from pipeline.schema import DOCUMENT, STR
+from pipeline.schema import DOCUMENT, STR, is_id
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Ledger
+from pipeline.storage.opened import at_once
 from pipeline.storage.store import Store
 from stages.view.corpus import ShownRoot
 
@@ -41,7 +42,7 @@ def add(
     """Note a label; what is None stays as it was last said of the row. UsageError for one that is none."""
     if label not in (None, "", *LABELS):
         raise UsageError(f"label {label[:20]!r}", f"one of {', '.join(LABELS)}, or none")
-    if len(row_id) != 32 or not set(row_id) <= set("0123456789abcdef"):
+    if not is_id(row_id):
         raise UsageError("a label needs the id of a row", "32 hex digits")
     corpus.store(store)
     with corpus.labelling:  # of two at once the second adds to the first
@@ -72,15 +73,16 @@ def _last(corpus: ShownRoot) -> dict[str, dict[str, Any]]:
     """What was last said of every row, the latest last. A file is read once: none of them changes."""
     where = filesystem(corpus.root)
     last: dict[str, dict[str, Any]] = {}
-    for name in where.names(JOURNAL):
-        entry = corpus.journal.get(name)
-        if entry is None:
-            try:
-                entry = json.loads(where.read(f"{JOURNAL}/{name}"))
-                entry = {key: entry[key] for key in ("id", "store", "label", "tags", "why", "who", "when")}
-            except (ValueError, TypeError, KeyError):
-                raise SourceError(f"{where.path(f'{JOURNAL}/{name}')} is no label", "take it away") from None
-            corpus.journal[name] = entry
+    names = where.names(JOURNAL)
+    fresh = [name for name in names if name not in corpus.journal]
+    for name, data in zip(fresh, at_once(where, where.read, [f"{JOURNAL}/{name}" for name in fresh])):
+        try:
+            entry = json.loads(data)
+            corpus.journal[name] = {key: entry[key] for key in ("id", "store", "label", "tags", "why", "who", "when")}
+        except (ValueError, TypeError, KeyError):
+            raise SourceError(f"{where.path(f'{JOURNAL}/{name}')} is no label", "take it away") from None
+    for name in names:
+        entry = corpus.journal[name]
         last.pop(entry["id"], None)
         last[entry["id"]] = entry
     return last

@@ -12,7 +12,7 @@ from pipeline.errors import UsageError, did_you_mean
 from pipeline.inspection import query
 from pipeline.inspection.charts import Histogram, Part
 from pipeline.inspection.limits import nearness
-from pipeline.inspection.sections import Samples, receipts_of, section_of
+from pipeline.inspection.sections import Samples, section_of
 from pipeline.inspection.selection import Selection, found
 from pipeline.inspection.what_if import histogram, what_if
 from pipeline.inspection.words import PageWords
@@ -20,7 +20,7 @@ from pipeline.storage.ledger import dropped, held_out
 from pipeline.storage.store import Store
 from stages.view.corpus import NotInRoot, ShownRoot, required
 from stages.view.render import page, with_texts
-from stages.view.selected import SHOWN, as_python, limit_of, selection_of
+from stages.view.selected import SHOWN, as_python, limit_of, searched_by, selection_of
 
 # -- funnel ----------------------------------------------------------------------------------------------------------------
 
@@ -29,9 +29,7 @@ def funnel(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """The recipe as a flow: what went in, out, and why the rest went."""
     steps = []
     for store in corpus.stores().values():
-        manifest, receipts = store.require(), receipts_of(store)
-        reasons = reasons_of(receipts)
-        into = sum(receipt.rows_in for receipt in receipts)
+        manifest, (into, reasons) = store.require(), corpus.totals(store)
         steps.append(
             {
                 "name": store.name, "stage": manifest["stage"], "shape": (manifest["shape"] or "").removeprefix("artefact:"),
@@ -46,15 +44,6 @@ def funnel(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     return page("funnel.jinja", corpus, t, steps=steps, most=most)
 
 
-def reasons_of(receipts: list[Any]) -> dict[str, int]:
-    """Rows by reason, the commonest first."""
-    counts: dict[str, int] = {}
-    for receipt in receipts:
-        for word, rows in receipt.reasons.items():
-            counts[word] = counts.get(word, 0) + rows
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
 def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """A store: counts, reasons, limits and metrics, and what its stage's part of the report says."""
     store = corpus.store(given["store"])
@@ -65,7 +54,9 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     if module is not None and hasattr(module, "section"):
         section = section_of(module, [store], Samples(corpus.fit, t))
     metrics = query.metrics_of(query.ledger(store)) if store.ledger_names() else []
-    options = yaml.safe_dump(manifest.get("options") or {}, allow_unicode=True, sort_keys=False)
+    options = yaml.safe_dump(manifest.get("options") or {}, allow_unicode=True, sort_keys=False, width=110)
+    if not corpus.reveal:  # as the report shows a recipe
+        options = "\n".join(line or "" for line in corpus.named([*options.splitlines()]))
     counts = {}
     for name, commonest in manifest["counts"].items():
         some = list(commonest.items())[:SHOWN]
@@ -73,7 +64,7 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
         # What is masked is no link: its address would say it.
         counts[name] = [(word if word == new else None, new, rows) for (word, rows), new in zip(some, fitted)]
     return page(
-        "store.jinja", corpus, t, store=store, manifest=manifest, reasons=reasons_of(receipts_of(store)), limits=limits, counts=counts, metrics=metrics,
+        "store.jinja", corpus, t, store=store, manifest=manifest, reasons=corpus.totals(store)[1], limits=limits, counts=counts, metrics=metrics,
         options=options, section=section, has_rows=query.whole(store),
     )  # fmt: skip
 
@@ -84,7 +75,7 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
 def reason_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """What was dropped for a reason: texts with numbers and limits, nearest to the limit first unless asked otherwise."""
     store, reason = corpus.store(given["store"]), given["reason"]
-    known = reasons_of(receipts_of(store))
+    _, known = corpus.totals(store)
     if reason not in known:
         raise NotInRoot(f"{store.name} dropped nothing for {reason!r}", did_you_mean(reason, list(known)))
     own = limit_of(corpus, store, reason)
@@ -156,7 +147,7 @@ def rows_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """Rows of a store: searched, chosen, drawn; kept and dropped side by side where asked."""
     store = corpus.store(given["store"])
     side = given.get("side") or ("kept" if query.whole(store) else "dropped")
-    selection = selection_of(store, given)
+    selection, searched = searched_by(store, selection_of(store, given), given)
     kept, lost = [], []
     if side in ("kept", "both"):
         kept = found(store, corpus.root, replace(selection, dropped=False))
@@ -168,7 +159,7 @@ def rows_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     return page(
         "rows.jinja", corpus, t, store=store, cards=with_texts(corpus, cards, selection.grep or "", selection.literal),
         lost=dropped_cards(corpus, lost[:SHOWN], selection), side=side, start=selection.offset, given=given, shown=SHOWN, columns=columns,
-        more=max(0 if selection.sample else len(kept), len(lost)) > SHOWN, has_rows=query.whole(store), code=as_python(corpus, store, selection),
+        more=max(0 if selection.sample else len(kept), len(lost)) > SHOWN, has_rows=query.whole(store), code=as_python(corpus, store, selection), searched=searched if side != "dropped" else None,
     )  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from pipeline.inspection import query
 from pipeline.inspection.limits import MetricLimit
@@ -29,6 +30,28 @@ def selection_of(store: Store, given: dict[str, str], limit: MetricLimit | None 
     )  # fmt: skip
 
 
+class SearchedPart(NamedTuple):
+    """Which part of a store's shards a page searched: texts are searched some gigabytes a page, of object storage less."""
+
+    shards: int
+    before: int
+    """Shards before it."""
+    rest: int
+    """Those behind it; where rows are drawn, those that were not drawn from."""
+    sample: bool
+
+
+def searched_by(store: Store, selection: Selection, given: dict[str, str]) -> tuple[Selection, SearchedPart | None]:
+    """A search over the shards that one page may read, from the `from`-th on; None where it reads all of them, or no search."""
+    if selection.dropped or not (selection.grep or selection.where):
+        return selection, None
+    before = 0 if selection.sample else count_of(given, "from", 0, len(store.shards()))
+    of, rest = query.window(store, before, selection.seed if selection.sample else None)
+    if not (before or rest):
+        return selection, None
+    return replace(selection, of=of), SearchedPart(len(of), before, rest, selection.sample)
+
+
 def limit_of(corpus: ShownRoot, store: Store, reason: str | None) -> MetricLimit | None:
     """The limit that a reason is of."""
     return next((limit for limit in corpus.limits(store) if limit.reason == reason), None)
@@ -43,9 +66,15 @@ def as_python(corpus: ShownRoot, store: Store, selection: Selection) -> str:
                       pattern=selection.grep, nearest=selection.nearest, literal=selection.literal)  # fmt: skip
         return f"{head}query.dropped(store, {corpus.root!r}{more})"
     if selection.sample:
-        more = _named(seed=selection.seed, condition=selection.where, pattern=selection.grep, literal=selection.literal)
+        more = _named(
+            seed=selection.seed,
+            condition=selection.where,
+            pattern=selection.grep,
+            literal=selection.literal,
+            of=selection.of,
+        )
         return f"{head}query.sample(store, {SHOWN}{more})"
-    frame = "query.rows(store)"
+    frame = f"query.rows(store{_named(of=selection.of)})"
     frame = f"query.where({frame}, {selection.where!r})" if selection.where else frame
     frame = f"query.grep({frame}, {selection.grep!r}{_named(literal=selection.literal)})" if selection.grep else frame
     return f"{head}query.take({frame}, {SHOWN}{_named(offset=selection.offset)})"

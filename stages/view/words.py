@@ -8,6 +8,7 @@ KOREAN = {
     "after": "바뀐 뒤", "all": "전체", "also": "다른 사유", "apply": "적용", "as Python": "Python으로", "before": "지금", "both": "나란히", "came": "새로 생김",
     "changed": "바뀜", "clear": "지우기", "columns": "컬럼", "compare": "비교", "conversation": "대화", "copy": "복사", "count": "수", "dark or light": "어둡게/밝게",
     "difference from the step before": "앞 단계와 다른 곳", "document": "문서", "drag the line or type a limit": "선을 끌거나 기준값을 입력하세요", "drop": "버림",
+    "drawn from {} of {} shards": "샤드 {1}개 가운데 {0}개에서 뽑음", "go on searching": "이어서 찾기", "searched: shards {} to {} of {}": "찾은 곳: 샤드 {2}개 가운데 {0}~{1}번",
     "dropped here alone": "여기서만 버림", "duplicates": "중복", "edits": "고친 곳", "everything about it": "이 문서의 모든 단계", "export": "내보내기",
     "find a document by id, URL or file": "id, URL, 파일 이름으로 문서 찾기", "first": "순서대로", "from the limit": "기준에서", "funnel": "흐름", "here": "여기",
     "it holds for every language": "모든 언어에 적용됩니다", "keep": "남김", "kept here alone": "여기에만 있음", "kept there alone": "저기에만 있음", "keys": "단축키",

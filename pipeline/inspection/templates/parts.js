@@ -1,5 +1,6 @@
 "use strict";
-// Tables are sorted by a click on a column's head; what is folded opens for print. Without this script a page says the same.
+// Tables are sorted by a click on a column's head; what scrolls can be reached by keys; what is folded opens for print. Without this script
+// a page says the same.
 for (const head of document.querySelectorAll(".sortable thead th")) {
   head.tabIndex = 0;
   const sort = () => {
@@ -15,3 +16,10 @@ for (const head of document.querySelectorAll(".sortable thead th")) {
   head.addEventListener("keydown", (event) => { if (event.key === "Enter") sort(); });
 }
 addEventListener("beforeprint", () => { for (const each of document.querySelectorAll("details")) each.open = true; });
+function reachable() {
+  for (const each of document.querySelectorAll(".text, pre, .wide"))
+    if (each.scrollHeight > each.clientHeight + 1 || each.scrollWidth > each.clientWidth + 1) each.tabIndex = 0;
+}
+reachable();
+addEventListener("resize", reachable);
+addEventListener("toggle", reachable, true);

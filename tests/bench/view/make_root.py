@@ -1,38 +1,78 @@
-"""A root of some 100,000 documents out of the quickstart's: `packages` and `quality`, 144 copies of each row and its ledger row, ids anew.
+"""A root of 100,000 or a million documents: real texts through real steps once, then copies of every step's rows and ledger, ids anew.
 
-python tests/bench/view/make_root.py runs/quickstart runs/big
+python tests/bench/view/make_root.py base OUT TEXTS.jsonl.xz...       # pages -> quality -> unique -> clean, of texts cut at CUT characters
+python tests/bench/view/make_root.py copies BASE OUT 50               # each copy a shard; OUT may be s3://bucket/root
+
+A copy's texts end in a line of their own, so that no two are equal; its ids are hashes of the ids and its number.
 """
 
 import hashlib
+import json
+import lzma
 import sys
+import tempfile
+from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.engine.recipe import parse
+from pipeline.engine.run import run
+from pipeline.inspection.inspect import stores_of
 from pipeline.schema import STR
-from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 
-root, out = sys.argv[1:3]
-rows, quality = Store(f"{root}/packages").table(), Store(f"{root}/quality")
-ledger, ids = quality.ledgers(), rows["id"].to_pylist()
-at = {row_id: number for number, row_id in enumerate(ledger["id"].to_pylist())}
-ledger = ledger.take([at[row_id] for row_id in ids])
-raw, kept = Store(f"{out}/packages"), Store(f"{out}/quality")
-for shard in range(4):
-    tables, ledgers = [], []
-    for copy in range(36):
-        new = pa.array([hashlib.md5(f"{row_id}{shard}{copy}".encode()).hexdigest() for row_id in ids], STR)
-        tables.append(rows.set_column(0, rows.schema.field(0), new))
-        own = pc.if_else(pc.is_null(ledger["reason"]), new, pa.scalar(None, STR))
-        ledgers.append(
-            ledger.set_column(0, ledger.schema.field(0), new).set_column(1, ledger.schema.field(1), own.cast(STR))
-        )
-    table, said = pa.concat_tables(tables), pa.concat_tables(ledgers)
-    raw.put(shard, table, Ledger.rows(table["id"]), key="k", stage="ingest")
-    kept.put(shard, table.filter(pc.is_null(said["reason"])), said, key="k", stage="quality")
-columns = [{"name": field.name, "type": str(field.type)} for field in rows.schema]
-raw.commit_manifest({"stage": "ingest", "shape": "DOCUMENT", "key": "k", "schema": columns}, range(4))
-page = {"stage": "quality", "shape": "DOCUMENT", "key": "k", "schema": columns, "options": quality.require()["options"]}
-kept.commit_manifest({**page, "lineage": {"of": [{"store": "packages"}]}}, range(4))
-print(f"{raw.require()['rows']:,} rows, {raw.require()['bytes']:,} bytes")
+CUT = 1_200
+"""Characters of a document, at most: some 2 KB."""
+STEPS = [
+    {"quality": {"filters": [{"language": {"keep": ["ko", "en"], "min": 0.5}}, {"word_count": {"min": 60}}, "gopher_quality",
+                             {"fineweb": {"min_ended_lines": None}}]}},
+    {"dedup": {"name": "unique", "threshold": 0.8}},
+    {"pii": {"name": "clean"}},
+]  # fmt: skip
+
+
+def base(out: str, *archives: str) -> None:
+    """Texts (`text` or `markdown` of each line) cut into documents, and the steps over them."""
+    with tempfile.TemporaryDirectory() as folder:
+        for archive in archives:
+            name = Path(archive).name.partition(".")[0]
+            with lzma.open(archive, "rt", encoding="utf-8") as rows, open(f"{folder}/{name}.jsonl", "w") as lines:
+                for number, row in enumerate(map(json.loads, rows)):
+                    text = row.get("markdown") or row["text"]
+                    for start in range(0, len(text), CUT):
+                        url = f"https://{name.lower()}.example/{number}/{start}"
+                        lines.write(json.dumps({"id": url, "text": text[start : start + CUT], "url": url}) + "\n")
+        steps = [{"ingest": {"name": "pages", "from": [folder]}}, *STEPS]
+        run(parse({"name": "big", "root": out, "seed": 17, "steps": steps, "run": {"pool": "inline"}}))
+
+
+def copies(root: str, out: str, number: int) -> None:
+    """Each store of `root`, `number` times over, a shard a copy."""
+    for store in stores_of(root):
+        rows, ledger, made = store.table(), store.ledgers(), Store(f"{out}/{store.name}")
+        known = pc.unique(pa.concat_arrays([ledger["id"].combine_chunks(), rows["id"].combine_chunks()]).cast(STR))
+        for copy in range(number):
+            new = np.array([hashlib.md5(f"{row_id}{copy}".encode()).hexdigest() for row_id in known.to_pylist()])
+
+            def named(column: pa.ChunkedArray, new=pa.array(new, STR)) -> pa.ChunkedArray:
+                return new.take(pc.index_in(column.cast(STR), value_set=known))
+
+            some = rows.set_column(0, rows.schema.field(0), named(rows["id"]))
+            text = pc.binary_join_element_wise(some["text"], pa.scalar(f"copy {copy}", STR), pa.scalar("\n", STR))
+            some = some.set_column(some.schema.get_field_index("text"), rows.schema.field("text"), text)
+            own = ledger
+            for name in ("id", "out", "duplicate_of"):
+                own = own.set_column(own.schema.get_field_index(name), ledger.schema.field(name), named(ledger[name]))
+            made.put(copy, some, own, key="k", stage=store.require()["stage"], input_ids=own["id"].unique())
+        page = {
+            name: store.require().get(name) for name in ("stage", "shape", "schema", "lineage", "options", "recipe")
+        }
+        made.commit_manifest({**page, "key": "k"}, range(number))
+        print(f"{made.path}: {made.require()['rows']:,} rows, {made.require()['bytes']:,} bytes")
+
+
+if __name__ == "__main__":
+    what, *given = sys.argv[1:]
+    base(*given) if what == "base" else copies(given[0], given[1], int(given[2]))

@@ -23,22 +23,12 @@ def browser(tmp_path_factory):
     tab.close()
 
 
-def served(repo, root):
+def served(repo, root, *flags):
     """The command itself, as a user starts it; and the link it prints."""
-    command = [
-        sys.executable,
-        "-c",
-        "from pipeline.cli import main; main()",
-        "view",
-        str(root),
-        "--port",
-        "0",
-        "--who",
-        "reader",
-    ]
-    process = subprocess.Popen(
-        command, cwd=repo, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(repo)}
-    )
+    words = ["view", str(root), "--port", "0", "--who", "reader", *flags]
+    command = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
+    environment = {**os.environ, "PYTHONPATH": str(repo)}
+    process = subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, text=True, env=environment)
     return process, process.stdout.readline().strip()
 
 

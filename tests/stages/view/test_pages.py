@@ -171,6 +171,17 @@ def test_personal_data_is_masked_unless_revealed(site_root):
     assert not [value for value in values if value in out]
 
 
+def test_options_of_a_step_are_masked_like_texts(hostile_root, tmp_path):
+    import shutil
+
+    root = tmp_path / "root"
+    shutil.copytree(hostile_root, root)
+    store = Store(root / "chats")
+    store.write_manifest({**store.require(), "options": {"contact": "miller@mill.co.kr", "min": 3}})
+    masked, plain = (client(root, reveal=reveal).get("/s/chats").text for reveal in (False, True))
+    assert "miller@mill.co.kr" in plain and "miller@" not in masked and "min: 3" in masked
+
+
 def test_exports_hold_what_was_asked(site_root):
     at = client(site_root, reveal=True)
     import pyarrow.parquet as pq
