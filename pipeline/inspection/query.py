@@ -208,16 +208,16 @@ def by_ids(store: Store, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Rows of a store by id, those of `ids` that it has: by its index, so that of object storage the batches they lie in are read."""
     requested = {row_id for row_id in ids if is_id(row_id)}
     wanted = np.unique(np.array([int(row_id[:16], 16) for row_id in requested], np.uint64))
-    places = list[tuple[int, list[int]]]()
+    positions = list[tuple[int, list[int]]]()
     for shard in store.shards() if len(wanted) else ():
         index = store.index(shard)
         first, last = (np.searchsorted(index["hash"], wanted, side) for side in ("left", "right"))
         if numbers := sorted(int(n) for a, b in zip(first, last) for n in index["row"][a:b]):
-            places.append((shard, numbers))
+            positions.append((shard, numbers))
     if isinstance(store.fs, Local):
-        tables = (_slices(upgraded(store.read(shard)), numbers) for shard, numbers in places)
+        tables = (_slices(upgraded(store.read(shard)), numbers) for shard, numbers in positions)
     else:
-        tables = _fetched(store, places, requested)
+        tables = _fetched(store, positions, requested)
     return {row["id"]: row for table in tables for row in table.to_pylist() if row["id"] in requested}
 
 
@@ -228,15 +228,15 @@ def _slices(table: pa.Table, numbers: list[int]) -> pa.Table:
     return pa.concat_tables(table.slice(number, 1) for number in numbers)
 
 
-def _fetched(store: Store, places: list[tuple[int, list[int]]], ids: set[str]) -> Iterator[pa.Table]:
+def _fetched(store: Store, positions: list[tuple[int, list[int]]], ids: set[str]) -> Iterator[pa.Table]:
     """Rows of shards on object storage, several shards at once."""
     sizes = {entry["shard"]: entry["bytes"] for entry in store.require()["shards"]}
 
-    def fetch(place: tuple[int, list[int]]) -> pa.Table:
-        shard, numbers = place
+    def fetch(position: tuple[int, list[int]]) -> pa.Table:
+        shard, numbers = position
         return upgraded(rows_of(store.fs, f"shards/{number_of(shard)}.arrow", sizes[shard], numbers, ids, BATCH_ROWS))  # type: ignore[arg-type]
 
-    return at_once(store.fs, fetch, places)
+    return at_once(store.fs, fetch, positions)
 
 
 # -- what was dropped --------------------------------------------------------------------------------------------------------

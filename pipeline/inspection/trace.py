@@ -14,7 +14,11 @@ from pipeline.errors import SourceError
 from pipeline.inspection.inspect import stores_of
 from pipeline.inspection.limits import limits_of, measured
 from pipeline.inspection.masks import masked
+from pipeline.inspection.query import whole
 from pipeline.inspection.terminal import escaped
+from pipeline.storage.files import Local
+from pipeline.storage.opened import at_once, columns_of
+from pipeline.storage.shards import number_of
 from pipeline.storage.store import Store
 
 
@@ -96,37 +100,53 @@ def _ids_of(stores: list[Store], what: str) -> set[str]:
             raise SourceError(f"{len(found)} ids begin with {what}: {listed}", "give more digits")
         if found:
             return found
-    found = set()
+    found, searched = set[str](), set[str]()
     noted = masked([what])[0] or what  # as a ledger says it
     for store in stores:
         for batch in _edges(store, ["id", "source", "locator"]):
             for word in sorted({what, noted}):
                 found |= _carry(batch, word, ("source", "locator"))
-        if store.shape == "DOCUMENT" and not store.require().get("dropped_text"):
-            for shard in store.shards():
-                receipt = store.receipt(shard)
-                for batch in store.batches(shard) if receipt and receipt.written else ():
-                    found |= _carry(batch, what, ("url", "source"))
+        # Addresses stay as they are from step to step: those of a store are not looked at where the stores it was made of were.
+        before = {entry["store"] for entry in (store.require().get("lineage") or {}).get("of", ())}
+        if before and before <= searched:
+            searched.add(store.name)
+        elif store.shape == "DOCUMENT" and not store.require().get("dropped_text"):
+            searched |= {store.name} if whole(store) else set()
+            for part in _addresses(store):
+                found |= _carry(part, what, ("url", "source"))
     return found
+
+
+def _addresses(store: Store) -> Iterator[pa.Table | pa.RecordBatch]:
+    """Id, url and source of the rows that are on disk; of object storage these columns alone are fetched."""
+    written = [entry for entry in store.require()["shards"] if entry["written"]]
+    if isinstance(store.fs, Local):
+        yield from (batch for entry in written for batch in store.batches(entry["shard"]))
+        return
+
+    def fetch(entry: dict[str, Any]) -> pa.Table:
+        name = f"shards/{number_of(entry['shard'])}.arrow"
+        return columns_of(store.fs, name, entry["bytes"], ("id", "url", "source"))  # type: ignore[arg-type]
+
+    yield from at_once(store.fs, fetch, written)
 
 
 def _begins(column: pa.Array, what: str) -> list[str]:
     return pc.unique(column.filter(pc.fill_null(pc.starts_with(column, what), False))).to_pylist()
 
 
-def _carry(batch: pa.RecordBatch, what: str, names: tuple[str, ...]) -> set[str]:
+def _carry(batch: pa.Table | pa.RecordBatch, what: str, names: tuple[str, ...]) -> set[str]:
     """Ids of the rows in which one of the columns says `what`; a path fits the file's name alone, and the other way round."""
+    parts = what.split("/")
+    ends = pa.array([end for n in range(len(parts)) if (end := "/".join(parts[n:]))], pa.large_string())
     found: set[str] = set()
     for name in names:
         if name in batch.schema.names and pa.types.is_large_string(batch.schema.field(name).type):
-            words = [
-                w
-                for w in pc.unique(batch[name]).to_pylist()
-                if w and (w == what or w.endswith(f"/{what}") or what.endswith(f"/{w}"))
-            ]
-            if words:
-                hit = pc.is_in(batch[name], value_set=pa.array(words, batch.schema.field(name).type))
-                found |= set(batch["id"].filter(pc.fill_null(hit, False)).to_pylist())
+            column = batch[name]
+            hit = pc.or_(
+                pc.is_in(column, value_set=ends, skip_nulls=True), pc.fill_null(pc.ends_with(column, f"/{what}"), False)
+            )
+            found |= set(batch["id"].filter(hit).to_pylist()) if pc.any(hit).as_py() else set()
     return found
 
 

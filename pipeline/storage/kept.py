@@ -1,6 +1,6 @@
 """A finished store that many questions are put to: what does not change once it is committed is read once.
 
-`maetdol view` and the report ask for a manifest and its receipts again and again, and of object storage for ledgers and indexes:
+Reports and pages over a root ask for a manifest and its receipts again and again, and of object storage for ledgers and indexes:
 these are fetched into a local folder of the process. Rows are not kept.
 """
 

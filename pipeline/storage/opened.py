@@ -1,7 +1,7 @@
 """Files of stores as readers open them: shards of a scan held against their receipts, many small files at once, rows by range.
 
 `dataset`: a scan reads a file once, and never one that is not what was written: on local disk its bytes are hashed and then
-mapped, from object storage they are fetched, hashed, and read from memory. `at_once` and `rows_of` ask object storage for
+mapped, from object storage they are fetched, hashed, and read from memory. `at_once` and `rows_of` and `columns_of` ask object storage for
 many objects, and for parts of large ones.
 """
 
@@ -127,3 +127,14 @@ def rows_of(where: Remote, name: str, size: int, rows: Sequence[int], ids: Colle
         found.append(pa.table(batch.filter(pc.is_in(batch["id"], value_set=wanted))))
         waiting, at = waiting[len(found[-1]) :], at + 1
     return pa.concat_tables(found)
+
+
+def columns_of(where: Remote, name: str, size: int, columns: Sequence[str]) -> pa.Table:
+    """Some columns of an Arrow file of `size` bytes on object storage, those of them that it has: of each batch their bytes alone."""
+    file = RangedFile(where, name, size)
+    schema = pa.ipc.open_file(pa.PythonFile(file, mode="r")).schema
+    fields = [number for number, own in enumerate(schema.names) if own in columns]
+    file.seek(0)
+    return pa.ipc.open_file(
+        pa.PythonFile(file, mode="r"), options=pa.ipc.IpcReadOptions(included_fields=fields)
+    ).read_all()

@@ -195,7 +195,7 @@ def _suggested(
     steps = np.where(here, others | _fails(limit, values, tried), now)
     steps, limits = (
         np.vstack([now[None], steps]),
-        np.concatenate([[own.value], tried]),
+        np.concatenate([np.array([own.value], float), tried]),
     )  # as it is stands first: ties stay
     drawn, left_out = (
         np.nan_to_num(kappa_of(steps, labelled.dropped, draws)) for draws in (labelled.draws, labelled.draws == 0)

@@ -42,12 +42,13 @@ def states(corpus: ShownRoot, row_id: str) -> list[dict[str, Any]]:
     for store, row in corpus.anywhere(row_id):
         (text,) = corpus.fit([as_text(row)], WHOLE)
         if last is None:
-            out.append({"store": store.name, "same": False, "text": escape(text)})
+            out.append({"store": store.name, "same": False, "text": escape(text), "lang": row.get("lang")})
         else:
             out.append(
                 {
                     "store": store.name,
                     "same": text == last,
+                    "lang": row.get("lang"),
                     "text": difference(last, text) if text != last else Markup(""),
                 }
             )
@@ -128,7 +129,7 @@ def group_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
         scores = {name: row[name] for name in row if name.endswith((".score", ".similarity")) and row[name] is not None}
         members.append({"id": row["id"], "reason": row["reason"], "scores": scores, "numbers": measured(row, limits),
                         "text": difference(texts[0], text), "said": labelled.get(row["id"])})  # fmt: skip
-    return page("group.jinja", corpus, t, store=store, row_id=row_id, text=texts[0], members=members, start=start,
+    return page("group.jinja", corpus, t, store=store, row_id=row_id, text=texts[0], members=members, start=start, lang=before[row_id][1].get("lang") if row_id in before else None,
                 more=len(found) > MEMBERS, shown=MEMBERS)  # fmt: skip
 
 

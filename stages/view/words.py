@@ -10,7 +10,7 @@ KOREAN = {
     "difference from the step before": "앞 단계와 다른 곳", "document": "문서", "drag the line or type a limit": "선을 끌거나 기준값을 입력하세요", "drop": "버림",
     "drawn from {} of {} shards": "샤드 {1}개 가운데 {0}개에서 뽑음", "go on searching": "이어서 찾기", "searched: shards {} to {} of {}": "찾은 곳: 샤드 {2}개 가운데 {0}~{1}번",
     "dropped here alone": "여기서만 버림", "duplicates": "중복", "edits": "고친 곳", "everything about it": "이 문서의 모든 단계", "export": "내보내기",
-    "find a document by id, URL or file": "id, URL, 파일 이름으로 문서 찾기", "first": "순서대로", "from the limit": "기준에서", "funnel": "흐름", "here": "여기",
+    "find a document by id, URL or file": "id, URL, 파일 이름으로 문서 찾기", "first": "순서대로", "{} % from the limit": "기준에서 {} %", "funnel": "흐름", "here": "여기",
     "it holds for every language": "모든 언어에 적용됩니다", "keep": "남김", "kept here alone": "여기에만 있음", "kept there alone": "저기에만 있음", "keys": "단축키",
     "label": "라벨", "labels": "라벨", "life of a document": "문서의 일생", "limit": "기준", "literal": "그대로 찾기", "made of": "재료", "members": "묶인 글",
     "metrics": "지표", "model": "모델", "more": "더 보기", "nearest": "기준에 가까운 순", "next": "다음", "no rows": "행이 없습니다",

@@ -1,90 +1,98 @@
-"""How long the pages of `maetdol view` take over a root, and what its server holds: each page first and again, one request after another.
+"""How long the pages of `maetdol view` take over a root of make_root.py, and what its server holds: one request after another.
 
-python tests/bench/view/measure.py ROOT [--profile]      # of make_root.py; s3://... with the environment pointing at the storage
+python tests/bench/view/measure.py ROOT          # on disk
+python tests/bench/view/measure.py ROOT s3       # copied to a moto server first; requests to it and megabytes read of it are counted
 
-Beside the seconds on the wall, CPU seconds of the server and, of object storage, what `tests/s3.py` wrote of requests into LOG.
+Seconds on the wall, CPU seconds of the server, KB of the page.
 """
 
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.parse
 import urllib.request
 from http.cookiejar import CookieJar
 from pathlib import Path
 
-root, log = sys.argv[1], Path(os.environ.get("LOG", os.devnull))
-process = subprocess.Popen(
-    [sys.executable, "-c", "from pipeline.cli import main; main()", "view", root, "--port", "0"], stdout=subprocess.PIPE, text=True
-)  # fmt: skip
-link = process.stdout.readline().strip()
-home = link.partition("/?")[0]
-browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+EN, RARE, URL = (urllib.parse.quote(word, safe="") for word in
+                 ("lang = 'en'", "lang = 'en' AND lang_score < 0.7", "https://c-cpp-docs-ko.example/100/0"))  # fmt: skip
+REASON = "/s/quality/reason/word_count.low"
+PAGES = {
+    "Funnel, again": "/", "A store": "/s/quality", "A reason, nearest first": REASON, "The same again": REASON,
+    "A reason, random": f"{REASON}?order=random&seed=3", "A reason, by a word of its texts": f"{REASON}?grep=std&literal=1",
+    "Histogram of a metric": "/s/quality/metric/word_count.words",
+    "What another limit would change": "/s/quality/what-if?option=word_count.min&value=40",
+    "Rows": "/s/pages/rows", "Rows, the 250th page": "/s/pages/rows?start=5000", "Random rows": "/s/pages/rows?seed=5",
+    "Random rows of a language": f"/s/quality/rows?seed=5&where={EN}", "Rows by a condition": f"/s/quality/rows?where={RARE}",
+    "A word that is found": "/s/pages/rows?grep=iterator&literal=1", "A pattern that is nowhere": "/s/pages/rows?grep=nobody%20wrote%20t%5Cw%2Bs",
+    "The same once more": "/s/pages/rows?grep=nobody%20wrote%20t%5Cw%2Bs", "Random rows with a word": "/s/pages/rows?seed=5&grep=iterator&literal=1",
+    "Kept and dropped beside each other": "/s/quality/rows?side=both&seed=5", "Life of a document by id": "/life?what={id}",
+    "Life of a document by address": f"/life?what={URL}", "Duplicates": "/s/unique/groups", "Edits": "/s/clean/edits",
+}  # fmt: skip
 
 
-def spent() -> float:
-    """CPU seconds of the server."""
-    ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+class Visit:
+    """A server over `root`, and what it took so far."""
+
+    def __init__(self, root: str, log: Path | None):
+        command = [sys.executable, "-c", "from pipeline.cli import main; main()", "view", root, "--port", "0"]
+        self.process, self.log = subprocess.Popen(command, stdout=subprocess.PIPE, text=True), log
+        assert self.process.stdout
+        self.link = self.process.stdout.readline().strip()
+        self.browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+
+    def _status(self, name: str) -> str:
+        return Path(f"/proc/{self.process.pid}/{name}").read_text()
+
+    def cpu(self) -> float:
+        ticks = self._status("stat").rpartition(")")[2].split()[11:13]
+        return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+
+    def memory(self) -> str:
+        found = {
+            name: int(size) // 1024 for name, size in re.findall(r"(RssAnon|VmHWM):\s+(\d+) kB", self._status("status"))
+        }
+        return f"{found['RssAnon']} MB of its own, {found['VmHWM']} MB resident at most, mapped shards among it"
+
+    def requests(self) -> tuple[int, float]:
+        rows = [line.split("\t") for line in self.log.read_text("utf-8").splitlines()] if self.log else []
+        return len(rows), sum(int(row[3]) for row in rows if row[0] == "GET") / 1e6
+
+    def page(self, name: str, path: str) -> str:
+        cpu, before, start = self.cpu(), self.requests(), time.monotonic()
+        with self.browser.open(urllib.parse.urljoin(self.link, path)) as answer:
+            text = answer.read().decode()
+        wall, after = time.monotonic() - start, self.requests()
+        more = f" {after[0] - before[0]} | {after[1] - before[1]:,.1f} |" if self.log else ""
+        print(f"| {name} | {wall:.2f} | {self.cpu() - cpu:.2f} | {len(text) // 1024} |{more}", flush=True)
+        return text
 
 
-def memory() -> dict[str, int]:
-    """MB of the server: its own, and resident at most."""
-    lines = dict(re.findall(r"(\w+):\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text()))
-    return {name: int(lines[name]) // 1024 for name in ("RssAnon", "VmHWM")}
+def measure(root: str, log: Path | None = None) -> None:
+    visit, row_id = Visit(root, log), ""
+    try:
+        visit.page("Funnel, first", visit.link)
+        for name, path in PAGES.items():
+            text = visit.page(name, path.format(id=row_id))
+            row_id = row_id or next(iter(re.findall(r'data-id="([0-9a-f]{32})"', text)), "")
+        print(visit.memory())
+    finally:
+        visit.process.terminate()
+        visit.process.wait()
 
 
-def asked() -> tuple[int, int]:
-    """Requests to object storage so far, and bytes read."""
-    if not log.is_file():
-        return 0, 0
-    rows = [line.split("\t") for line in log.read_text("utf-8").splitlines()]
-    return len(rows), sum(int(row[3]) for row in rows if row[0] == "GET")
+if __name__ == "__main__":
+    if "s3" not in sys.argv[2:]:
+        measure(sys.argv[1])
+    else:
+        from pipeline.storage.files import filesystem
+        from tests.s3 import served
 
-
-def page(name: str, path: str) -> str:
-    """Ask for a page; print what it took."""
-    cpu, before, start = spent(), asked(), time.monotonic()
-    with browser.open(home + path) as answer:
-        text = answer.read().decode()
-    wall, after = time.monotonic() - start, asked()
-    more = f" | {after[0] - before[0]} | {(after[1] - before[1]) / 1e6:,.1f}" if log.is_file() else ""
-    print(f"| {name} | {wall:.2f} | {spent() - cpu:.2f} | {len(text) // 1024}{more} |", flush=True)
-    return text
-
-
-try:
-    start = time.monotonic()
-    page("Funnel, first", link.removeprefix(home))
-    page("Funnel, again", "/")
-    page("A store", "/s/quality")
-    reason = "/s/quality/reason/word_count.low"
-    found = page("A reason, nearest first", reason)
-    page("The same again", reason)
-    page("A reason, random", f"{reason}?order=random&seed=3")
-    page("A reason, with a word of its texts", f"{reason}?grep=std&literal=1")
-    page("Histogram of a metric", "/s/quality/metric/word_count.words")
-    page("What another limit would change", "/s/quality/what-if?option=word_count.min&value=40")
-    page("Rows", "/s/pages/rows")
-    page("Rows, the 250th page", "/s/pages/rows?start=5000")
-    page("Random rows", "/s/pages/rows?seed=5")
-    page("Random rows of a language", "/s/quality/rows?seed=5&where=" + urllib.parse.quote("lang = 'en'"))
-    page("Rows by a condition", "/s/quality/rows?where=" + urllib.parse.quote("lang = 'en' AND lang_score < 0.7"))
-    page("A word that is found", "/s/pages/rows?grep=iterator&literal=1")
-    page("A pattern that is nowhere", "/s/pages/rows?grep=nobody%20wrote%20t%5Cw%2Bs")
-    page("The same again", "/s/pages/rows?grep=nobody%20wrote%20t%5Cw%2Bs")
-    page("Random rows with a word", "/s/pages/rows?seed=5&grep=iterator&literal=1")
-    page("Kept and dropped beside each other", "/s/quality/rows?side=both&seed=5")
-    ids = re.findall(r'data-id="([0-9a-f]{32})"', found)
-    page("Life of a document by id", f"/life?what={ids[0]}")
-    page("Another", f"/life?what={ids[1]}")
-    url = urllib.parse.quote("https://c-cpp-docs-ko.example/100/0", safe="")
-    page("Life of a document by address", f"/life?what={url}")
-    page("Duplicates", "/s/unique/groups")
-    page("Edits", "/s/clean/edits")
-    print({**memory(), "seconds": round(time.monotonic() - start, 1)})
-finally:
-    process.terminate()
-    process.wait()
+        with tempfile.TemporaryDirectory() as folder, served("mill", log := Path(folder) / "log") as bucket:
+            where, here = filesystem(f"{bucket}/root"), Path(sys.argv[1])
+            for path in (path for path in here.rglob("*") if path.is_file()):
+                where.write(path.relative_to(here).as_posix(), path.read_bytes())
+            measure(f"{bucket}/root", log)

@@ -23,12 +23,12 @@ def browser(tmp_path_factory):
     tab.close()
 
 
-def served(repo, root, *flags):
+def served(repo, root, *flags, cwd=None):
     """The command itself, as a user starts it; and the link it prints."""
     words = ["view", str(root), "--port", "0", "--who", "reader", *flags]
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
     environment = {**os.environ, "PYTHONPATH": str(repo)}
-    process = subprocess.Popen(command, cwd=repo, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, cwd=cwd or repo, stdout=subprocess.PIPE, text=True, env=environment)
     return process, process.stdout.readline().strip()
 
 
