@@ -90,8 +90,9 @@ def main(source: str) -> None:
             for picture_name, path in paths_of(root).items():
                 tab.go(home + path)
                 if picture_name == "metric":
-                    tab.until("!!document.getElementById('after')")
-                picture(tab, picture_name)
+                    tab.js("field.value = 200, field.dispatchEvent(new Event('input'))")
+                    tab.until("document.getElementById('change').textContent.includes('= 200')")
+                picture(tab, picture_name, "h2" if picture_name == "group" else "main")
         finally:
             tab.close()
             process.terminate()
