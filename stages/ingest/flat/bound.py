@@ -1,11 +1,14 @@
-"""A page's source without what makes lexbor's time or its tree grow faster than the source, by one compiled pass.
+"""A page's source without what no reader reads, and what makes lexbor's time or its tree grow faster than the source, by one compiled pass.
+
+Nothing reads the content of styles, that of scripts but JSON-LD and TeX, nor attributes in no table of ours: half of a page's bytes,
+which are then neither parsed nor written again. Formatting elements keep theirs, by which the standard tells them from each other.
 
 The standard's tree construction is quadratic in five ways (WHATWG HTML, 13.2.4 and 13.2.6), and lexbor in two more: elements
 inside each other, which are searched on nearly every tag; formatting elements left open, which are written again in every block
 behind them; attributes of one tag, each held against all others, those of every further `html` and `body` tag too; options of
 one `select`; and distinct names of elements and attributes, whose table does not grow. What passes the limits loses its tags,
 never its text. The elements open and the list of formatting elements are followed as a parser does (`open.py`), so that an
-ordinary page passes as it is.
+ordinary page keeps all its tags.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.ingest.flat.cut import BANG, OPEN, SCRIPT, SHUT, VOID, is_at, past_comment, raw_end, small
+from stages.ingest.flat.cut import BANG, OPEN, SCRIPT, SHUT, VOID, is_at, next_of, past_comment, raw_end, small
 from stages.ingest.flat.cut import RAW as PLAIN
 from stages.ingest.flat.names import ATTRIBUTE, TAG, UNKNOWN, attribute_of, table_of, tag_of
 from stages.ingest.flat.open import (
@@ -37,6 +40,7 @@ from stages.ingest.flat.open import (
     foreign,
     leave,
     listed,
+    omit,
     push,
     put,
     rebuilt,
@@ -50,7 +54,7 @@ MAX_DEPTH = 400
 MAX_FORMATTING = 64
 """Formatting elements left open at once between two cells."""
 MAX_ATTRIBUTES = 200
-"""Attributes of one tag; those behind are dropped."""
+"""Attributes of one tag that are kept; those behind are dropped."""
 MAX_ROOTS = 64
 """`html` and `body` tags, whose attributes all go to one element."""
 MAX_FRAMES = 64
@@ -58,7 +62,7 @@ MAX_FRAMES = 64
 MAX_OPTIONS = 300
 """Options of one `select`; of those behind only the words are kept."""
 MAX_NAMES = 2_048
-"""Names of elements, and of attributes, that are in no table of ours; behind that such tags and attributes are dropped."""
+"""Names of elements, and of attributes of formatting elements, that are in no table of ours; behind that such tags and attributes are dropped."""
 REBUILD_TIMES, REBUILD_FLOOR = 4, 1 << 16
 """Bytes that open formatting elements may be written again: so many times the source's size, and so many bytes."""
 
@@ -66,7 +70,11 @@ FRAMESET, SELECT, SVG, MATH, PLAINTEXT, ANNOTATION = (
     TAG[name] for name in "frameset select svg math plaintext annotation-xml".split()
 )
 ROOT = table_of("html head body")
-ENCODING = ATTRIBUTE["encoding"]
+A, STYLE = TAG["a"], TAG["style"]
+ENCODING, TYPE = ATTRIBUTE["encoding"], ATTRIBUTE["type"]
+KEPT = FORMATTING.copy()
+"""Elements that keep all their attributes: three of the same attributes stand in one list at most. Of links only one does."""
+KEPT[A] = False
 RAW = (PLAIN | table_of("title textarea")) & ~table_of("plaintext")
 """Elements whose content is text up to their own end tag; `noscript` is none, since scripts are not run."""
 OPTION = table_of("option optgroup hr")
@@ -75,13 +83,14 @@ REBUILDS = (
 )
 """Elements before which loose formatting elements are opened again."""
 TEXT_HTML, XHTML = (np.frombuffer(word, np.uint8) for word in (b"text/html", b"application/xhtml+xml"))
+LD, MATH_TYPE = (np.frombuffer(word, np.uint8) for word in (b"ld", b"math"))
 CDATA, CDATA_END = (np.frombuffer(word, np.uint8) for word in (b"<![cdata[", b"]]>"))
 
 
 class BoundedSource(NamedTuple):
     source: bytes
     changes: int
-    """Tags and attributes taken out, and end tags put in."""
+    """Tags and attributes taken out, and end tags put in, to stay within the limits."""
     tags: int
     """Start tags of the source."""
     hides: bool
@@ -89,22 +98,23 @@ class BoundedSource(NamedTuple):
 
 
 def bound(source: bytes) -> BoundedSource:
-    """`source` (UTF-8) within the limits; the very bytes given where it is."""
-    data = np.frombuffer(source, np.uint8)
-    now = _new(0)
-    read(data, now)
-    frames = 0
+    """`source` (UTF-8) as it passes; the very bytes given where all of it does."""
+    now = _passed(source, len(source), 0)
     if now.state[FRAMES] and len(re.findall(rb"<frameset", source, re.I)) > MAX_FRAMES:
-        frames, now = -1, _new(0)
-        now.state[FRAMES] = frames
-        read(data, now)
-    changes, tags, hides = (int(now.state[at]) for at in (DROPPED, TAGS, HIDES))
-    if changes:
-        now = _new(int(now.state[PUT]))
-        now.state[FRAMES] = frames
-        read(data, now)
-        source = now.out.tobytes()
+        now = _passed(source, len(source), -1)
+    put, changes, tags, hides = (int(now.state[at]) for at in (PUT, DROPPED, TAGS, HIDES))
+    if put < len(source) or changes:
+        source = now.out[:put].tobytes()
     return BoundedSource(source, changes, tags, bool(hides))
+
+
+def _passed(source: bytes, room: int, frames: int) -> Open:
+    """The source read, with what passes in `out`. End tags put in may need more `room` than it has: then it is read again."""
+    now = _new(room)
+    now.state[FRAMES] = frames
+    read(np.frombuffer(source, np.uint8), now)
+    put = int(now.state[PUT])
+    return now if put <= room else _passed(source, put, frames)
 
 
 def _new(room: int) -> Open:
@@ -142,11 +152,8 @@ def read(data, now):
                 at = _end(data, now, at) if 97 <= mark <= 122 else past_comment(data, at)
                 continue
         rebuilt(now, data, at, most)
-        at += 1
-        while at < size and data[at] != 60:
-            at += 1
-    leave(now, data, size, size)
-    now.state[DROPPED] -= 1
+        at = next_of(data, at + 1, 60)
+    omit(now, data, size, size)
 
 
 @uncounted
@@ -185,7 +192,7 @@ def _start(data, now, at, most):
     tag = tag_of(data, name, stop)
     state[TAGS] += 1
     if not _fits(data, now, tag, name, stop):
-        end, _ = _attributes(data, now, stop, False)
+        end, _ = _attributes(data, now, stop, False, True)
         end = min(end, len(data))
         leave(now, data, at, end)
         if not FORMATTING[tag]:
@@ -196,7 +203,7 @@ def _start(data, now, at, most):
     opens = settle(now, tag)
     if REBUILDS[tag] and not foreign(now):
         rebuilt(now, data, at, most)
-    end, empty = _attributes(data, now, stop, True)
+    end, empty = _attributes(data, now, stop, True, KEPT[tag])
     if end > len(data):
         state[HIDES] = 1
         return len(data)
@@ -207,7 +214,7 @@ def _start(data, now, at, most):
     elif VOID[tag] or ROOT[tag] or tag == FRAMESET or not opens:
         return end
     elif RAW[tag]:
-        return _past_raw(data, now, end, name, stop - name, tag)
+        return _past_raw(data, now, end, name, stop, tag)
     elif tag == PLAINTEXT:
         return len(data)
     if tag == SELECT:
@@ -218,10 +225,13 @@ def _start(data, now, at, most):
 
 
 @uncounted
-def _past_raw(data, now, at, name, size, tag):
-    end = raw_end(data, at, name, size, tag == SCRIPT)
+def _past_raw(data, now, at, name, stop, tag):
+    """One past the end tag of an element of raw text, whose content begins at `at`."""
+    end = raw_end(data, at, name, stop - name, tag == SCRIPT)
+    if tag == STYLE or (tag == SCRIPT and not _is_read(data, stop)):
+        omit(now, data, at, end)
     if end < len(data):
-        end, _ = _attributes(data, now, end + 2 + size, True)
+        end, _ = _attributes(data, now, end + 2 + stop - name, True, False)
     else:
         now.state[HIDES] = 1
     return min(end, len(data))
@@ -234,7 +244,7 @@ def _end(data, now, at):
     stop = _past_name(data, name)
     tag = tag_of(data, name, stop)
     left_out = now.gone[tag] > 0 or (tag == UNKNOWN and _many(data, now, 0, name, stop))
-    end, _ = _attributes(data, now, stop, not left_out)
+    end, _ = _attributes(data, now, stop, not left_out, False)
     end = min(end, len(data))
     if left_out:
         now.gone[tag] -= now.gone[tag] > 0
@@ -287,22 +297,42 @@ def _attribute(data, at):
 
 
 @uncounted
-def _attributes(data, now, at, keeps):
+def _attributes(data, now, at, keeps, all_of_them):
     """From behind a tag's name to one past its `>`, two past the end where there is none; does the tag end in `/>`?
 
-    A quote opens a value only behind an equals sign (WHATWG HTML, 13.2.5.32 to 13.2.5.39).
+    Where the tag `keeps` its attributes those in no table are left out, unless it keeps `all_of_them`. A quote opens a value only behind an equals sign (WHATWG HTML, 13.2.5.32 to 13.2.5.39).
     """
     size, count = len(data), 0
     while True:
         begin, stop, at = _attribute(data, at)
         if begin < 0:
             break
+        if not keeps:
+            continue
+        if attribute_of(data, begin, stop) < 0:
+            if not all_of_them:
+                omit(now, data, begin, min(at, size))
+                continue
+            if _many(data, now, 1, begin, stop):
+                leave(now, data, begin, min(at, size))
+                continue
         count += 1
-        if keeps and (
-            count > MAX_ATTRIBUTES or (attribute_of(data, begin, stop) < 0 and _many(data, now, 1, begin, stop))
-        ):
+        if count > MAX_ATTRIBUTES:
             leave(now, data, begin, min(at, size))
     return (at + 1, data[at - 1] == 47) if at < size else (size + 2, False)
+
+
+@uncounted
+def _is_read(data, at):
+    """Is the content of the script whose name ends at `at` one that is read: JSON-LD or TeX? A type with a reference may be either."""
+    while True:
+        begin, stop, at = _attribute(data, at)
+        if begin < 0:
+            return False
+        if attribute_of(data, begin, stop) == TYPE:
+            for place in range(stop, min(at, len(data))):
+                if data[place] == 38 or is_at(data, place, LD) or is_at(data, place, MATH_TYPE):
+                    return True
 
 
 @uncounted
@@ -334,10 +364,7 @@ def _past_value(data, at):
         look += 1
     if look < size and (data[look] == 34 or data[look] == 39):
         quote = data[look]
-        look += 1
-        while look < size and data[look] != quote:
-            look += 1
-        return look + 1
+        return next_of(data, look + 1, quote) + 1
     while look < size and data[look] != 62 and not _blank(data[look]):
         look += 1
     return look

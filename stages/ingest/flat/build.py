@@ -33,7 +33,7 @@ class Built(NamedTuple):
     flattened: int
     """Elements deeper than MAX_DEPTH, which are no nodes; their text is."""
     changes: int
-    """Tags and attributes taken out of the source, or put in, before it was parsed (`bound.py`, `tags.repaired`)."""
+    """Tags and attributes taken out of the source, or put in, to stay within limits (`bound.py`, `tags.repaired`)."""
 
 
 def build(source: str) -> Built:
@@ -56,12 +56,12 @@ def as_parsed(source: str) -> Built:
         source = given.decode()
     found = bound(given)
     changes = found.changes
-    if found.hides and 2 * found.tags < len(_OPENING.findall(found.source)):
+    if found.hides and 2 * found.tags < len(_OPENING.findall(given)):
         found = bound(tags.repaired(source).encode("utf-8", "replace"))
         changes += found.changes + 1
     if found.tags > MAX_TAGS:
         raise TooComplex(f"{found.tags} tags, over {MAX_TAGS}")
-    parsed = HTMLTree.parse(source if found.source is given else found.source.decode())
+    parsed = HTMLTree.parse_from_bytes(found.source)
     return from_serialised(str(parsed).encode("utf-8"))._replace(changes=changes)
 
 

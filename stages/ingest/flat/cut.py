@@ -13,6 +13,7 @@ RAW = table_of("script style xmp iframe noembed noframes plaintext")
 SCRIPT = TAG["script"]
 STRAYS = 64
 """Open elements looked at for the one that an end tag closes; what a parser wrote closes the last."""
+STRETCH, ONE = np.uint64(32), np.uint64(1)
 SHIFTS = np.zeros(256, np.bool_)
 SHIFTS[[*range(9), 11, 12, *range(14, 32), ord("&")]] = True
 """Bytes of text and values that do not stand for themselves: control characters, which are read as blanks, and references."""
@@ -71,27 +72,40 @@ def _settled(data, at, to, until):
 
 
 @uncounted
-def _after(data, at, byte):
+def next_of(data, at, byte):
+    """Where the next `byte` stands from `at` on; the end where there is none. Whole stretches of STRETCH bytes are compared at once."""
+    size, here = np.uint64(len(data)), np.uint64(at)
+    while here + STRETCH <= size:
+        met = np.uint8(0)
+        for place in range(STRETCH):
+            met |= np.uint8(data[here + place] == byte)
+        if met:
+            break
+        here += STRETCH
+    while here < size and data[here] != byte:
+        here += ONE
+    return np.int64(here)
+
+
+@uncounted
+def after(data, at, byte):
     """One past the next `byte`; the end where there is none."""
-    while at < len(data):
-        at += 1
-        if data[at - 1] == byte:
-            return at
-    return at
+    return min(next_of(data, at, byte) + 1, len(data))
 
 
 @uncounted
 def past_comment(data, at):
     """One past the end of the comment, doctype or instruction that begins at `at`."""
     if not is_at(data, at, OPEN):
-        return _after(data, at, 62)
+        return after(data, at, 62)
     at += 4
     if at < len(data) and data[at] == 62:
         return at + 1
     if is_at(data, at, SHUT[1:]):
         return at + 2
-    while at < len(data) and not (data[at] == 45 and (is_at(data, at, SHUT) or is_at(data, at, BANG))):
-        at += 1
+    at = next_of(data, at, 45)
+    while at < len(data) and not (is_at(data, at, SHUT) or is_at(data, at, BANG)):
+        at = next_of(data, at + 1, 45)
     return min(at + (3 if is_at(data, at, SHUT) else 4), len(data))
 
 
@@ -133,6 +147,8 @@ def raw_end(data, at, name, size, is_script):
         elif byte == 45 and escaped and is_at(data, at, SHUT):
             escaped = doubled = False
         at += 1
+        if not escaped:
+            at = next_of(data, at, 60)
     return at
 
 
@@ -147,7 +163,7 @@ def _attributes(data, at, attribute, begin, stop, owner, count, node):
             at += 1
         found = attribute_of(data, name, at)
         if found < 0:
-            at = _after(data, at + 2, 34)
+            at = after(data, at + 2, 34)
             continue
         value = at + 2
         ended, at = _settled(data, value, value, 34)
@@ -155,7 +171,7 @@ def _attributes(data, at, attribute, begin, stop, owner, count, node):
         if count < len(attribute):
             attribute[count], begin[count], stop[count], owner[count] = found, value, ended, node
             count += 1
-    return _after(data, at, 62), count
+    return after(data, at, 62), count
 
 
 _INTS, _SHORTS = writes(np.int32), writes(np.int16)

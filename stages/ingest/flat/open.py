@@ -95,7 +95,7 @@ CLONES = 3
 
 class Open(NamedTuple):
     out: np.ndarray
-    """uint8: the source within the limits; empty while it is measured."""
+    """uint8: room for the source as it passes."""
     state: np.ndarray
     """int64: the numbers above."""
     stack: np.ndarray
@@ -111,20 +111,27 @@ class Open(NamedTuple):
 
 
 @uncounted
-def leave(now, data, begin, stop):
-    """Write the source up to `begin`, and go on behind `stop`."""
+def omit(now, data, begin, stop):
+    """Write the source up to `begin`, where there is room for it, and go on behind `stop`."""
     state = now.state
-    if len(now.out):
-        for at in range(state[FROM], begin):
-            now.out[state[PUT] + at - state[FROM]] = data[at]
-    state[PUT] += begin - state[FROM]
+    first, to = state[FROM], state[PUT]
+    if to + begin - first <= len(now.out):
+        for at in range(begin - first):
+            now.out[to + at] = data[first + at]
+    state[PUT] += begin - first
     state[FROM] = stop
-    state[DROPPED] += 1
+
+
+@uncounted
+def leave(now, data, begin, stop):
+    """As `omit`, for what passes the limits."""
+    omit(now, data, begin, stop)
+    now.state[DROPPED] += 1
 
 
 @uncounted
 def put(now, byte):
-    if len(now.out):
+    if now.state[PUT] < len(now.out):
         now.out[now.state[PUT]] = byte
     now.state[PUT] += 1
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -14,11 +16,24 @@ from stages.ingest.flat.names import ATTRIBUTE, ATTRIBUTES, ELEMENTS, TAG, attri
 from stages.ingest.flat.tree import Flat, children, name, text_at, value, words
 from stages.ingest.html import tags
 
+POINTS = ("foreignobject", "desc", "title", "mi", "mo", "mn", "ms", "mtext", "annotation-xml")
 CONTROLS = dict.fromkeys([*range(9), 11, 12, *range(14, 32)], " ")
 
 
+def is_unread(node) -> bool:
+    """Is it a style, or a script of neither JSON-LD nor TeX, whose content is not parsed? In SVG and MathML such names mean nothing."""
+    if node.tag not in ("script", "style") or re.search("ld|math", node.getattr("type") or "", re.I):
+        return False
+    above = node.parent
+    while above is not None and above.type == node.type and above.tag.lower() not in POINTS:
+        if above.tag.lower() in ("svg", "math"):
+            return False
+        above = above.parent
+    return True
+
+
 def lexbor(source: str) -> list[tuple]:
-    """(depth, name or None for text, attributes or text) of each node but what a template holds, walked one by one."""
+    """(depth, name or None for text, attributes or text) of each node but what a template holds and what nothing reads, walked one by one."""
     from resiliparse.parse.html import HTMLTree, NodeType
 
     found, depth = [], 0
@@ -33,7 +48,7 @@ def lexbor(source: str) -> list[tuple]:
                 if each.lower() in ATTRIBUTE:
                     given.setdefault(each.lower(), (node.getattr(each) or "").translate(CONTROLS))
             found.append((depth, node.tag.lower() if node.tag.lower() in TAG else "", given))
-            if node.first_child is not None:
+            if node.first_child is not None and not is_unread(node):
                 node, depth = node.first_child, depth + 1
                 continue
         while node is not None and node.next is None:
@@ -70,6 +85,7 @@ def sound(tree: Flat) -> None:
 PIECES = [
     "<p>", "</p>", "<div class='a b' id=x>", "</div>", "<b>", "</b>", "<a href='?a=1&amp;copy=2'>", "</a>", "<table>", "<tr>", "<td>", "</table>",
     "<ul>", "<li>", "</ul>", "<select>", "<option>", "<br>", "<img alt=\"'&quot;<>\" src=x>", "<script>if (a < b) '</scr'</script>",
+    "<script type='application/LD&#43;json'>{}</script>", "<script type=math/tex>a<b</script>", "<script type=module foo>", "<b c=1 foo=2>", "<p foo='a>b' bar/>",
     "<script><!--<script>x</script>y--></script>", "<style>p > a {}</style>", "<textarea>a < b", "</textarea>", "<title>t &lt; u</title>",
     "<!-- a > b -->", "<!-->", "<!doctype html>", "<?php echo '>' ?>", "<![CDATA[x]]>", "<svg><title>s</title><style>a</style></svg>",
     "<math><mi>x</mi></math>", "<noscript><p>n</noscript>", "<template><p>t</template>", "<iframe><b></iframe>", "<xmp><b>&lt;</xmp>",

@@ -104,6 +104,11 @@ def test_hidden_markup_is_no_text(page, prose):
     assert "secret" not in document.values["text"] and document.values["text"].endswith("end of it all.")
 
 
+def test_a_title_is_its_words_without_the_styles_and_scripts_in_it(page, prose):
+    html = f"<body><h1><style>.a{{b:c}}</style>Mill<script>d()</script> stones</h1><p>{prose(8)}</p>"
+    assert page(html).values["title"] == "Mill stones"
+
+
 def test_extract_all_keeps_navigation(page, prose):
     html = f"<body><nav>Menu words</nav><article><p>{prose()}</p></article></body>"
     assert "Menu words" in page(html, "all").values["text"] and "Menu words" not in page(html).values["text"]
