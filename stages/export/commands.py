@@ -204,7 +204,7 @@ LIBRARIES = ("pyarrow", "polars", "zstandard", "datasets")
 
 def _tasks(order: StoreExport, source: Store, key: str) -> tuple[Any, list[Any]]:
     """What holds for the whole store, and a task per file."""
-    from stages.export import columns, files, tables, tokens, trainers
+    from stages.export import columns, files, lines, tables, tokens
 
     manifest, to = source.require(), str(order.to)
     if to in tables.FORMS:
@@ -217,8 +217,8 @@ def _tasks(order: StoreExport, source: Store, key: str) -> tuple[Any, list[Any]]
         parts = files.cut(manifest, order.size or form.size, order.unit == "documents")  # type: ignore[arg-type]
         write, names = tokens.write_tokens, [form.name(source.name, number, len(parts)) for number in range(len(parts))]
     else:
-        plan = trainers.planned(to, source.shape or "")
-        parts, write, names = files.cut(manifest, None), trainers.write_rows, [source.name]
+        plan = lines.planned(to, source.shape or "")
+        parts, write, names = files.cut(manifest, None), lines.write_rows, [source.name]
     return plan, [
         files.FileTask(write, order, plan, number, len(parts), digest([key, number]), name, part)
         for number, (name, part) in enumerate(zip(names, parts))

@@ -24,7 +24,7 @@ from pipeline.storage.files import Local, Remote, filesystem
 from pipeline.storage.store import Store
 
 RECEIPTS, DONE = "_export", "export.json"
-FORMAT = 1
+FORMAT = 2
 Part = tuple[int, int, int]
 """(shard, first row, row behind the last)."""
 _NAME = re.compile(r"[^/\\\x00]+(/[^/\\\x00]+)*")

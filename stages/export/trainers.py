@@ -7,22 +7,17 @@ axolotl's dataset-formats and rlhf pages. A row a format has no form for raises 
 from __future__ import annotations
 
 import json
-from collections import Counter
+import shlex
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
-
-from pipeline.errors import SourceError, UsageError
-from pipeline.storage.files import filesystem
-from stages.export import files
-from stages.export.files import FileTask
 
 Row = dict[str, Any]
 Messages = list[Row]
 
 
 class NoForm(ValueError):
-    """This row cannot be said in that format; the message is the reason (`export.turns`, `export.many_turns`,
-    `export.tools`, `export.text_and_call`, `export.reasoning`, `export.names`, `export.not_trained`)."""
+    """This row cannot be said in that format; the message is the reason (`export.turns`, `export.many_turns`, `export.tools`,
+    `export.arguments`, `export.text_and_call`, `export.reasoning`, `export.names`, `export.not_trained`, `export.blank`)."""
 
 
 class Format(NamedTuple):
@@ -41,7 +36,7 @@ def turns(messages: Messages) -> tuple[str, list[tuple[str, str | None]]]:
     system, rest = led(messages)
     if not rest or [message["role"] for message in rest] != [("user", "assistant")[n % 2] for n in range(len(rest))]:
         raise NoForm("export.turns")
-    contents = [message["content"] for message in rest]
+    contents = [message["content"] or "" for message in rest]
     return system, [
         (contents[n], contents[n + 1] if n + 1 < len(contents) else None) for n in range(0, len(contents), 2)
     ]
@@ -49,7 +44,9 @@ def turns(messages: Messages) -> tuple[str, list[tuple[str, str | None]]]:
 
 def led(messages: Messages) -> tuple[str, Messages]:
     """The system message at the head, or none, and the rest."""
-    return (messages[0]["content"], messages[1:]) if messages and messages[0]["role"] == "system" else ("", messages)
+    if messages and messages[0]["role"] == "system":
+        return messages[0]["content"] or "", messages[1:]
+    return "", messages
 
 
 def learned(messages: Messages) -> None:
@@ -68,13 +65,13 @@ def openai(messages: Messages | None, objects: bool = False) -> Messages:
 
 
 def _message(turn: Row, objects: bool) -> Row:
-    made = {"role": turn["role"], "content": turn["content"]}
+    made = {"role": turn["role"], "content": turn["content"] or ""}
     if turn.get("reasoning") is not None:
         made["reasoning_content"] = turn["reasoning"]
     if turn.get("tool_calls"):
         made["tool_calls"] = [_call(call, objects) for call in turn["tool_calls"]]
     made |= {name: turn[name] for name in ("name", "tool_call_id") if turn.get(name) is not None}
-    if turn.get("train") is not None:
+    if turn.get("train") is not None and turn["role"] == "assistant":
         made["weight"] = int(turn["train"])
     return made
 
@@ -90,10 +87,13 @@ def _call(call: Row, objects: bool) -> Row:
 
 
 def opened(text: str | None) -> Any:
-    """What a JSON text says; a text that is none as it is: models write such arguments, too."""
+    """What a JSON text says; a text that is none as it is: models write such arguments, too. None is what JSON has no form for
+    (NaN, numbers out of range) and what no file of UTF-8 holds (half a surrogate pair), though Python reads both."""
     try:
-        return json.loads(text or "{}")
-    except ValueError:
+        value = json.loads(text or "{}")
+        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        return value
+    except (ValueError, RecursionError):
         return text
 
 
@@ -117,8 +117,8 @@ def openai_pair(row: Row) -> Iterator[Row]:
 
 
 def _trl(messages: Messages | None) -> Messages:
-    """Templates write arguments as JSON, so that they must be no text before."""
-    return openai(messages, objects=True)
+    """Templates write arguments as JSON, so that they must be no text before. TRL knows no weights: it learns from every answer."""
+    return [{name: value for name, value in turn.items() if name != "weight"} for turn in openai(messages, True)]
 
 
 def _listed(row: Row) -> Row:
@@ -156,7 +156,7 @@ def trl_reward(row: Row) -> Iterator[Row]:
 
 
 def trl_load(shape: str, path: str) -> str:
-    return f'datasets.load_dataset("json", data_files="{path}", split="train")'
+    return f'datasets.load_dataset("json", data_files={json.dumps(path, ensure_ascii=False)}, split="train")'
 
 
 # -- LLaMA-Factory -----------------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ def _plain(turn: Row, thinks: bool) -> Row:
         raise NoForm("export.names")
     if turn.get("reasoning") and not thinks:
         raise NoForm("export.reasoning")
-    return {"role": turn["role"], "content": _thought(turn) + turn["content"]}
+    return {"role": turn["role"], "content": _thought(turn) + (turn["content"] or "")}
 
 
 def _thought(turn: Row) -> str:
@@ -227,9 +227,9 @@ def alpaca_pair(row: Row) -> Iterator[Row]:
 def _shared(turn: Row) -> Row:
     """A turn as ShareGPT has it: what calls tools is a turn of its own kind, and so is what they give back."""
     if turn["role"] == "tool":
-        return {"from": "observation", "value": turn["content"]}
+        return {"from": "observation", "value": turn["content"] or ""}
     if turn.get("tool_calls"):
-        if turn["content"].strip():
+        if (turn["content"] or "").strip():
             raise NoForm("export.text_and_call")
         made = [{"name": call["name"], "arguments": opened(call["arguments"])} for call in turn["tool_calls"]]
         return {
@@ -304,25 +304,47 @@ def dataset_info(formatting: str) -> Callable[[str, str], tuple[str, str]]:
 
 def factory_load(shape: str, path: str) -> str:
     folder, _, name = path.rpartition("/")
-    return f"llamafactory-cli train --stage {'dpo' if shape == 'PAIR' else 'sft'} --dataset_dir {folder or '.'} --dataset {name.removesuffix('.jsonl')} ..."
+    return f"llamafactory-cli train --stage {'dpo' if shape == 'PAIR' else 'sft'} --dataset_dir {shlex.quote(folder or '.')} --dataset {shlex.quote(name.removesuffix('.jsonl'))} ..."
 
 
 # -- axolotl -----------------------------------------------------------------------------------------------------------------
 
 
 def axolotl_chat(row: Row) -> Iterator[Row]:
+    """Arguments as text, which axolotl opens itself and stops at where it is no JSON."""
     messages = openai(row["messages"])
-    for message in messages:
-        if "weight" in message:
-            message["train"] = bool(message.pop("weight"))
-    yield {"messages": messages, **schemas(row)}
+    for message, turn in zip(messages, row["messages"] or []):
+        message.pop("weight", None)
+        if turn.get("train") is not None:
+            message["train"] = turn["train"]
+        if any(not _is_json(call["arguments"]) for call in turn.get("tool_calls") or ()):
+            raise NoForm("export.arguments")
+    yield {"messages": messages, **_listed(row)}
+
+
+def _is_json(text: str | None) -> bool:
+    try:
+        json.loads(text or "")
+        return True
+    except (ValueError, RecursionError):
+        return False
+
+
+def _findable(answer: Row) -> Row:
+    """An answer as axolotl's `chat_template.default` takes it out of a rendered conversation: it looks for the words and cuts the
+    blanks behind them. Of one that is empty or begins with a blank it would take another part where the template trims."""
+    made = _plain(answer, False)
+    made["content"] = made["content"].rstrip()
+    if not made["content"] or made["content"][0].isspace():
+        raise NoForm("export.blank")
+    return made
 
 
 def axolotl_pair(row: Row) -> Iterator[Row]:
     _without_tools(row)
     yield {
         "messages": plain(row["prompt"]),
-        **{side: _plain(_one(row[side]), False) for side in ("chosen", "rejected")},
+        **{side: _findable(_one(row[side])) for side in ("chosen", "rejected")},
     }
 
 
@@ -331,6 +353,8 @@ def chatml_pair(row: Row) -> Iterator[Row]:
     system, exchanges = turns(plain(row["prompt"]))
     if len(exchanges) > 1:
         raise NoForm("export.many_turns")
+    if exchanges[0][1] is not None:
+        raise NoForm("export.turns")
     yield {
         "system": system,
         "prompt": exchanges[0][0],
@@ -354,7 +378,7 @@ def axolotl_yaml(kind: str) -> Callable[[str, str], tuple[str, str]]:
         lines = [
             *head,
             "datasets:",
-            f"  - path: {path}",
+            f"  - path: {json.dumps(path, ensure_ascii=False)}",
             "    ds_type: json",
             "    split: train",
             f"    type: {used}",
@@ -380,61 +404,3 @@ FORMATS: dict[str, Format] = {
     "axolotl": Format(axolotl_chat, axolotl_pair, axolotl_yaml("chat_template.default"), axolotl_load),
     "axolotl-chatml": Format(None, chatml_pair, axolotl_yaml("chatml.prompt_pairs"), axolotl_load),
 }
-
-
-def write_rows(task: FileTask) -> dict[str, Any]:
-    """The one file of a format for trainers, and beside it the ids of rows that have no form in it."""
-    order, plan = task.order, task.plan
-    proofs: dict[str, Any] = {}
-    left_out: Counter[str] = Counter()
-    written = 0
-    target = filesystem(order.out)
-    data_name, rest_name = f"{task.name}.jsonl", f"{task.name}.left-out.jsonl"
-    with files.create(order.out, data_name, proofs) as data, files.create(order.out, rest_name, proofs) as rest:
-        for row, reason in _wanted(task):
-            try:
-                lines = [] if reason else list(plan.write(row))
-            except NoForm as fault:
-                lines, reason = [], str(fault)
-            if reason:
-                left_out[reason] += 1
-                rest.write(_line({"id": row["id"], "reason": reason}))
-            for line in lines:
-                data.write(_line(line))
-                written += 1
-    if not left_out:
-        target.delete(rest_name)
-        del proofs[rest_name]
-    return {"files": proofs, "rows": written, "left_out": dict(sorted(left_out.items()))}
-
-
-class RowPlan(NamedTuple):
-    """What holds for the whole file."""
-
-    shape: str
-    write: Callable[[Row], Iterator[Row]]
-
-
-def planned(to: str, shape: str) -> RowPlan:
-    """How rows of a shape are written in a format. UsageError where it has no form for them."""
-    write = FORMATS[to].chat if shape == "CHAT" else FORMATS[to].pair if shape == "PAIR" else None
-    if write is None:
-        fitting = [name for name, one in FORMATS.items() if {"CHAT": one.chat, "PAIR": one.pair}.get(shape)]
-        if not fitting:
-            raise SourceError(f"{to} has no form for {shape} rows", "give the store of an sft or dpo step")
-        raise UsageError(f"{to} has no form for {shape} rows", f"choose one of {', '.join(fitting)}")
-    return RowPlan(shape, write)
-
-
-def _wanted(task: FileTask) -> Iterator[tuple[Row, str | None]]:
-    """Every row, and why it is not wanted."""
-    part = task.order.part
-    for batch in files.batches(task.store(), task.parts):
-        held = files.held_rows(batch, task.plan.shape, task.order.holdout).tolist()
-        for row, out in zip(batch.to_pylist(), held):
-            wanted = part == "all" or (part == "heldout") == out
-            yield row, None if wanted else ("export.held_out" if out else "export.not_held_out")
-
-
-def _line(value: Row) -> bytes:
-    return json.dumps(value, ensure_ascii=False).encode() + b"\n"

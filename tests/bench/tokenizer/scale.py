@@ -1,10 +1,12 @@
-"""Many short documents through the tokenizer's sampling and `pack` in worker processes: peak memory of every process, and CPU seconds.
+"""Many short documents through the tokenizer's sampling and `pack`, as a run of the engine: peak memory of every process, and CPU time.
 
-    python tests/bench/tokenizer/scale.py --documents 1000000 10000000 [--workers 2] [--folder DIR]
+    python tests/bench/tokenizer/scale.py --documents 1000000 10000000 [--workers 2] [--folder DIR] [--keep]
 
-A document is three film reviews (`../shared/data`) drawn from 400,000 and a number, 150 to 300 bytes; a shard is 250,000 of them. Peak memory
-is the highest resident set (VmHWM, shared pages of mapped files counted) of this process and of every worker; CPU seconds are those of
-the receipts. Printed as Markdown, for RESULTS.md.
+A document is three film reviews (`../shared/data`) drawn from 400,000 and a number, 150 to 300 bytes; a shard is 250,000 of them. The
+recipe of two steps runs in a process of its own, with Ray: first its tokenizer, then (that is done) `pack`. Peak memory is the highest resident
+set (VmHWM, shared pages of mapped files counted) of the driver and of every Ray worker, looked at five times a second; CPU seconds are those of the
+receipts. `--keep` leaves the folder (DIR/DOCUMENTS), and a folder that is there is gone on with: the corpus is written once. Printed as
+Markdown, for RESULTS.md.
 """
 
 from __future__ import annotations
@@ -12,14 +14,12 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
-import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import threading
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
-from multiprocessing import get_context
+import time
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[3]
@@ -71,102 +71,102 @@ def corpus(path: str, documents: int, texts) -> int:
 
 
 class Peaks:
-    """The highest resident set of this process and of those it started, looked at ten times a second."""
+    """The highest resident set of a process and of its Ray workers, MiB."""
 
-    def __init__(self):
-        self.workers: dict[int, int] = {}
+    def __init__(self, process: int):
+        self.process, self.driver, self.workers = process, 0, dict[int, int]()
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
-    def __enter__(self):
-        Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
+    def __enter__(self) -> Peaks:
         self._thread.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._end.set()
         self._thread.join()
-        self.own = _peak(Path("/proc/self/status"))
 
-    def _look(self):
-        while not self._end.wait(0.1):
+    def _look(self) -> None:
+        while not self._end.wait(0.2):
             for status in Path("/proc").glob("[0-9]*/status"):
                 try:
-                    if status.parent.name != str(os.getpid()) and _ours(status.parent):
-                        self.workers[int(status.parent.name)] = _peak(status)
+                    number, command = int(status.parent.name), (status.parent / "cmdline").read_bytes()
+                    if number == self.process:
+                        self.driver = max(self.driver, _peak(status))
+                    elif command.startswith(b"ray::") and self._descends(status.parent):
+                        self.workers[number] = max(self.workers.get(number, 0), _peak(status))
                 except (OSError, StopIteration):
                     continue
 
-
-class Processes:
-    """A pool of processes that stay: a machine on which Ray does not start has them too."""
-
-    def __init__(self, executor, workers: int):
-        self._executor, self.workers = executor, workers
-
-    def each(self, fn, tasks, **_):
-        return self._executor.map(partial(_timed, fn), tasks)
-
-
-def _timed(fn, task):
-    from pipeline.storage.shards import clock
-
-    clock.restart()
-    return fn(task)
-
-
-def _ours(process: Path) -> bool:
-    """Does it descend from this process?"""
-    while process.name not in ("0", "1", str(os.getpid())):
-        parent = next(
-            line.split()[1] for line in (process / "status").read_text().splitlines() if line.startswith("PPid")
-        )
-        process = process.parent / parent
-    return process.name == str(os.getpid())
+    def _descends(self, process: Path) -> bool:
+        while process.name not in ("0", "1", str(self.process)):
+            process = process.parent / str(_field(process / "status", "PPid"))
+        return process.name == str(self.process)
 
 
 def _peak(status: Path) -> int:
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) >> 10
+    return _field(status, "VmHWM") >> 10
+
+
+def _field(status: Path, name: str) -> int:
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith(name))
+
+
+def recipe(folder: Path, steps: list[dict], workers: int) -> Path:
+    import yaml
+
+    page = {"name": "scale", "root": str(folder / "run"), "seed": 17, "steps": steps, "run": {"workers": workers}}
+    path = folder / "scale.yaml"
+    path.write_text(yaml.safe_dump(page, sort_keys=False))
+    return path
+
+
+def spent(store) -> float:
+    """CPU seconds of all receipts of a store and of its passes."""
+    parts = [store, *(store.sub(f"passes/{name}") for name in store.fs.sub("passes").folders())]
+    numbers = [(part, name.removesuffix(".json")) for part in parts for name in part.fs.names("receipts")]
+    return sum(part.receipt(int(n) if n.isdigit() else n).cpu_seconds for part, n in numbers)
 
 
 def main() -> None:
-    from pipeline.engine.stage import Inputs
     from pipeline.storage.store import Store
-    from stages.pack import Pack
-    from stages.tokenizer import Tokenizer
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--documents", type=int, nargs="+", default=[1_000_000])
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--folder", default=None)
+    parser.add_argument("--keep", action="store_true")
     asked = parser.parse_args()
-    texts = reviews()
     print(
-        "| documents | text, MB | step | CPU seconds | driver, peak MiB | workers, peak MiB each |\n|---|---|---|---|---|---|"
+        "| documents | text, MB | step | CPU seconds | µs a document | wall seconds | driver, peak MiB | workers, peak MiB each |\n|---|---|---|---|---|---|---|---|"
     )
+    where = Path(asked.folder or tempfile.mkdtemp(prefix="maetdol-scale-"))
     for documents in asked.documents:
-        folder = Path(tempfile.mkdtemp(prefix="maetdol-scale-", dir=asked.folder))
-        size = corpus(f"{folder}/docs", documents, texts)
-        docs, tokenizer, packed = (Store(folder / name) for name in ("docs", "tokenizer", "packed"))
-        steps = [
-            ("tokenizer", Tokenizer(model_type="byte_bpe", vocab_size=8192, sample_mb=16), tokenizer, {"of": [docs]}),
-            ("pack", Pack(), packed, {"of": [docs], "tokenizer": [tokenizer]}),
-        ]
-        for name, stage, sink, inputs in steps:
-            with Peaks() as peaks, ProcessPoolExecutor(asked.workers, get_context("spawn")) as executor:
-                receipts = stage.run(Inputs(inputs), sink, Processes(executor, asked.workers))
-            passes = [
-                r for part in sink.fs.sub("passes").folders() for r in sink.sub(f"passes/{part}").receipts().values()
-            ]
-            ledgers = [sink.receipt(one) for one in sink.ledger_names() if one.startswith("left-out-")]
-            spent = sum(receipt.cpu_seconds for receipt in (*receipts, *passes, *ledgers))
+        folder = where / str(documents)
+        if not (folder / "size").exists():
+            (folder / "size").write_text(str(corpus(f"{folder}/docs", documents, reviews())))
+        size = int((folder / "size").read_text())
+        tokenizer = {
+            "tokenizer": {"of": str(folder / "docs"), "model_type": "byte_bpe", "vocab_size": 8192, "sample_mb": 16}
+        }
+        pack = {"pack": {"of": str(folder / "docs")}}
+        for name, steps in (("tokenizer", [tokenizer]), ("pack", [tokenizer, pack])):
+            command = [sys.executable, "-m", "pipeline.cli", "run", str(recipe(folder, steps, asked.workers))]
+            began = time.monotonic()
+            with (
+                subprocess.Popen([*command, "--quiet", "--no-report"], cwd=REPO, stdout=subprocess.DEVNULL) as run,
+                Peaks(run.pid) as peaks,
+            ):
+                if run.wait():
+                    sys.exit(f"{name} ended with {run.returncode}")
+            wall, cpu = time.monotonic() - began, spent(Store(folder / "run" / name))
             each = ", ".join(str(peak) for peak in sorted(peaks.workers.values(), reverse=True) if peak > 200)
-            print(f"| {documents:,} | {size / 1e6:,.0f} | {name} | {spent:.1f} | {peaks.own} | {each} |", flush=True)
-            if name == "tokenizer":
-                sink.commit_manifest(
-                    {"stage": "tokenizer", "shape": "artefact:tokenizer", "key": "k", "lineage": {}, "schema": []}, []
-                )
-        shutil.rmtree(folder)
+            print(
+                f"| {documents:,} | {size / 1e6:,.0f} | {name} | {cpu:.1f} | {cpu / documents * 1e6:.1f} | {wall:.0f} | {peaks.driver} | {each} |",
+                flush=True,
+            )
+        if not asked.keep:
+            shutil.rmtree(folder)
 
 
 if __name__ == "__main__":
