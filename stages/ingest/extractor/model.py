@@ -20,7 +20,7 @@ from stages.ingest.extractor.hashing import open_table
 from stages.ingest.extractor.scan import BYTES, LINKS, OWNER
 from stages.ingest.extractor.second import SECOND_COLUMNS, fill_second
 from stages.ingest.extractor.tables import FLAG
-from stages.ingest.extractor.trees import Forest, probabilities, steps_of, walk
+from stages.ingest.extractor.trees import Forest, add_odds, probabilities, steps_of
 from stages.ingest.flat.tree import Flat
 
 FORMAT = 1
@@ -67,7 +67,7 @@ def features_of(blocks: Blocks, known: np.ndarray, texts: Words, out: np.ndarray
 def odds_of(forest: Forest, features: np.ndarray) -> np.ndarray:
     """int64 per row: log odds in 1/65,536."""
     odds = np.zeros(len(features), np.int64)
-    walk(forest.walked, features, odds)
+    add_odds(forest.masked, features, odds)
     return odds
 
 
@@ -147,6 +147,8 @@ def load(file: str | None = None) -> Model:
                     "train it again: maetdol extractor train",
                 )
             forests = [Forest(*(arrays[f"{name}.{field}"] for field in Forest._fields)) for name in ("first", "second")]
+            for forest in forests:
+                _ = forest.masked  # one of too many leaves is no model
             tables = [
                 Words(*open_table(arrays[f"{name}.keys"], arrays[f"{name}.values"])) for name in ("classes", "texts")
             ]

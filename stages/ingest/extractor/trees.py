@@ -1,4 +1,4 @@
-"""Gradient-boosted trees as flat arrays, walked by compiled code in integers.
+"""Gradient-boosted trees as flat arrays, evaluated by compiled code in integers.
 
 LightGBM trains them; here a forest is its splits and leaves alone. Features are integers, thresholds are rounded down to
 integers, leaves are log odds in 1/65,536, so that a sum is the same on every machine and in every order.
@@ -11,13 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stages.text.compiled import inlined, kernel, reads, tuple_of, writes
+from stages.text.compiled import kernel, reads, tuple_of, writes
 
 SCALE = 1 << 16
-ROWS = 64
-"""Rows walked through all trees together: their features stay in the nearest cache."""
+ROWS, ONE = np.uint64(64), np.uint64(1)
+"""Rows held against a split at once. (Indices without a sign need no test for being negative.)"""
+LEAVES, FULL = 32, np.uint32(0xFFFFFFFF)
+"""Leaves of a tree at most: a bit each."""
+SEQUENCE = np.uint32(0x077CB531)
+"""A de Bruijn sequence: its 32 stretches of five bits are all different."""
 NEVER = (1 << 31) - 1
-"""Threshold of a leaf: the walk stays on it."""
+"""Threshold of a leaf."""
 
 
 class Nodes(NamedTuple):
@@ -36,71 +40,87 @@ class Nodes(NamedTuple):
 
 
 class Forest(Nodes):
-    """Trees one behind the other; a node's children are numbers within the whole."""
+    """Trees one behind the other, each from its root on; a node's children are numbers within the whole."""
 
     @cached_property
-    def walked(self) -> Walked:
-        """The same trees with the two children of a node side by side, so that the second is found without looking it up."""
+    def masked(self) -> Masked:
+        """The same trees as they are evaluated. ValueError where one has more than LEAVES leaves."""
         children, splits = self.child.reshape(-1, 2), self.threshold != NEVER
-        nodes, trees = [self.root.astype(np.int64)], [np.arange(len(self.root))]
-        while splits[nodes[-1]].any():
-            inside = splits[nodes[-1]]
-            trees.append(np.repeat(trees[-1][inside], 2))
-            nodes.append(children[nodes[-1][inside]].ravel().astype(np.int64))
-        order = np.argsort(np.concatenate(trees), kind="stable")
-        old = np.concatenate(nodes)[order]
-        place = np.zeros(len(self.feature), np.int32)
-        place[old] = np.arange(len(old))
-        first = np.where(splits[old], place[children[old, 0]], place[old]).astype(np.int32)
-        return Walked(self.feature[old], self.threshold[old], first, self.leaf[old], place[self.root], self.depth)
+        levels = [self.root[splits[self.root]]]
+        while len(levels[-1]):
+            below = children[levels[-1]].ravel()
+            levels.append(below[splits[below]])
+        leaves, place = np.ones(len(splits), np.int64), np.zeros(len(splits), np.int64)
+        for level in reversed(levels):
+            leaves[level] = leaves[children[level]].sum(axis=1)
+        if leaves.max(initial=0) > LEAVES:
+            raise ValueError(f"a tree has {leaves.max()} leaves, over {LEAVES}")
+        for level in levels:
+            place[children[level, 0]] = place[level]
+            place[children[level, 1]] = place[level] + leaves[children[level, 0]]
+        inner, ends = np.flatnonzero(splits), np.flatnonzero(~splits)
+        columns, feature = np.unique(self.feature[inner], return_inverse=True)
+        mask = ~(((1 << leaves[children[inner, 0]]) - 1) << place[inner]) & FULL
+        leaf = np.zeros((len(self.root), LEAVES), np.int32)
+        leaf[np.searchsorted(self.root, ends, "right") - 1, _slot(1 << place[ends])] = self.leaf[ends]
+        first = np.append(np.searchsorted(inner, self.root), len(inner))
+        return Masked(
+            columns.astype(np.int32), feature.astype(np.int32), self.threshold[inner], mask.astype(np.uint32),
+            first.astype(np.int32), leaf.ravel(),
+        )  # fmt: skip
 
 
-class Walked(NamedTuple):
-    """A forest as it is walked; kernels take the tuple as it is."""
+class Masked(NamedTuple):
+    """A forest as it is evaluated (QuickScorer, Lucchese et al., 2015): a row that goes to the second child of a split reaches none of
+    the leaves below the first, and when all splits have been held against it, the first leaf left is its own. No step waits for
+    another, and the rows of a stretch are held against a split at once. Kernels take the tuple as it is."""
 
+    columns: np.ndarray
+    """int32: the features that are looked at."""
     feature: np.ndarray
+    """int32 per split: place in `columns`."""
     threshold: np.ndarray
+    mask: np.ndarray
+    """uint32 per split: a bit per leaf, from left to right; 0 for those below its first child."""
     first: np.ndarray
-    """int32 per node: its first child, the second stands behind it; a leaf's is itself."""
+    """int32 per tree: its first split; one more at the end."""
     leaf: np.ndarray
-    root: np.ndarray
-    depth: np.ndarray
+    """int32 (LEAVES per tree): log odds at `_slot` of the leaf's bit."""
 
 
-WALKED = tuple_of(Walked, *(writes(kind) for kind in (np.int16, np.int32, np.int32, np.int32, np.int32, np.int16)))
+MASKED = tuple_of(Masked, *(writes(kind) for kind in (np.int32, np.int32, np.int32, np.uint32, np.int32, np.int32)))
 
 
-@inlined
-def _next(forest, X, row, node):
-    """The child that a row goes to; indices without a sign, which need no test for being negative."""
-    right = np.uint64(X[row, np.uint64(forest.feature[node])] > forest.threshold[node])
-    return np.uint64(forest.first[node]) + right
+def _slot(bit: np.ndarray) -> np.ndarray:
+    """The place of a number with one bit set: a multiplication moves another five bits to the top for each."""
+    return (bit * int(SEQUENCE) & FULL) >> 27
 
 
-@kernel(WALKED, reads(np.int32, 2), writes(np.int64), counted=False)
-def walk(forest, X, out):
-    """`forest` is `Forest.walked`. Adds the log odds of each row of `X` (int32) to `out` (int64). Four rows go down a tree side by side: none waits for another."""
-    n = len(X)
-    for start in range(0, n, ROWS):
-        stop = min(start + ROWS, n)
-        for tree in range(len(forest.root)):
-            root, depth = np.uint64(forest.root[tree]), forest.depth[tree]
-            for row in range(start, stop, 4):
-                last = stop - 1
-                a, b, c, d = np.uint64(row), np.uint64(min(row + 1, last)), np.uint64(min(row + 2, last)), np.uint64(min(row + 3, last))  # fmt: skip
-                at_a = at_b = at_c = at_d = root
-                for _ in range(depth):
-                    at_a = _next(forest, X, a, at_a)
-                    at_b = _next(forest, X, b, at_b)
-                    at_c = _next(forest, X, c, at_c)
-                    at_d = _next(forest, X, d, at_d)
-                out[row] += forest.leaf[at_a]
-                if row + 1 < stop:
-                    out[row + 1] += forest.leaf[at_b]
-                if row + 2 < stop:
-                    out[row + 2] += forest.leaf[at_c]
-                if row + 3 < stop:
-                    out[row + 3] += forest.leaf[at_d]
+@kernel(MASKED, reads(np.int32, 2), writes(np.int64))
+def add_odds(forest, X, out):
+    """`forest` is `Forest.masked`. Adds the log odds of each row of `X` (int32) to `out` (int64)."""
+    count, width = np.uint64(len(X)), np.uint64(len(forest.columns))
+    values = np.zeros(width * ROWS, np.int32)
+    left = np.zeros(ROWS, np.uint32)
+    for start in range(np.uint64(0), count, ROWS):
+        rows = min(ROWS, count - start)
+        for row in range(rows):
+            for place in range(width):
+                values[place * ROWS + row] = X[start + row, forest.columns[place]]
+        for tree in range(np.uint64(len(forest.first) - 1)):
+            for row in range(ROWS):
+                left[row] = FULL
+            for split in range(np.uint64(forest.first[tree]), np.uint64(forest.first[tree + ONE])):
+                at, threshold, mask = (
+                    np.uint64(forest.feature[split]) * ROWS,
+                    forest.threshold[split],
+                    forest.mask[split],
+                )
+                for row in range(ROWS):
+                    left[row] &= mask if values[at + row] > threshold else FULL
+            for row in range(rows):
+                bit = np.uint32(left[row] & np.uint32(np.uint32(~left[row]) + np.uint32(1)))
+                out[start + row] += forest.leaf[tree * LEAVES + np.uint64(np.uint32(bit * SEQUENCE) >> np.uint32(27))]
 
 
 @kernel(reads(np.int64), reads(np.int32), writes(np.int32), counted=False)

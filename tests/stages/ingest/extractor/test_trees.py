@@ -1,14 +1,14 @@
-"""Trees in integers: the walk against a plain one and against LightGBM, probabilities against the logistic function."""
+"""Trees in integers: all splits at once against a plain walk and against LightGBM, probabilities against the logistic function."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from stages.ingest.extractor.trees import NEVER, SCALE, Forest, from_lightgbm, probabilities, steps_of, walk
+from stages.ingest.extractor.trees import NEVER, SCALE, Forest, add_odds, from_lightgbm, probabilities, steps_of
 
 
-def grown(rng, trees: int) -> Forest:
+def grown(rng, trees: int, most: int = 5) -> Forest:
     """Trees of random splits, none of them balanced."""
     feature, threshold, child, leaf, root, depth = [], [], [], [], [], []
     for _ in range(trees):
@@ -20,7 +20,7 @@ def grown(rng, trees: int) -> Forest:
             deepest = max(deepest, level)
             if slot >= 0:
                 child[slot] = number
-            splits = level < 6 and rng.random() < 0.7
+            splits = level < most and rng.random() < 0.7
             feature.append(int(rng.integers(5)) if splits else 0)
             threshold.append(int(rng.integers(-50, 50)) if splits else NEVER)
             child += [number, number]
@@ -41,12 +41,18 @@ def plainly(forest: Forest, row: np.ndarray) -> int:
     return total
 
 
-def test_walk():
-    rng = np.random.default_rng(3)
-    forest, rows = grown(rng, 20), rng.integers(-60, 60, (150, 5)).astype(np.int32)
-    out = np.zeros(150, np.int64)
-    walk(forest.walked, rows, out)
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 150])
+def test_the_leaf_left_is_the_one_walked_to(count):
+    rng = np.random.default_rng(count)
+    forest, rows = grown(rng, 40), rng.integers(-60, 60, (count, 5)).astype(np.int32)
+    out = np.zeros(count, np.int64)
+    add_odds(forest.masked, rows, out)
     assert out.tolist() == [plainly(forest, row) for row in rows]
+
+
+def test_a_tree_of_more_leaves_than_bits_is_refused():
+    with pytest.raises(ValueError, match="leaves, over 32"):
+        _ = grown(np.random.default_rng(1), 60, 8).masked
 
 
 def test_probabilities():
@@ -56,7 +62,7 @@ def test_probabilities():
     assert out.tolist() == [0, 269, 500, 731, 999]
 
 
-def test_walk_says_what_lightgbm_says():
+def test_odds_are_what_lightgbm_says():
     lightgbm = pytest.importorskip("lightgbm", reason="LightGBM (the extra `extractor`) is not installed")
     rng = np.random.default_rng(5)
     rows = rng.integers(-1000, 1000, (800, 6)).astype(np.int32)
@@ -64,5 +70,5 @@ def test_walk_says_what_lightgbm_says():
     options = {"objective": "cross_entropy", "num_leaves": 15, "verbose": -1, "num_threads": 1}
     booster = lightgbm.train(options, lightgbm.Dataset(rows, share, params=options), 20)
     out = np.zeros(800, np.int64)
-    walk(from_lightgbm(booster)[0].walked, rows, out)
+    add_odds(from_lightgbm(booster)[0].masked, rows, out)
     assert np.abs(out / SCALE - booster.predict(rows, raw_score=True)).max() < 20 / SCALE
