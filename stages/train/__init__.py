@@ -31,6 +31,7 @@ from stages.train.groups import (
     of_before,
     short_name,
 )
+from stages.train.unknown_names import refuse_unknown
 from stages.train.workers.levers import (
     check_card,
     check_installed,
@@ -199,7 +200,7 @@ class Train(Stage):
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     "What is computed in; auto: bf16 on CUDA, fp32 on CPU; fp16 with a scaled loss, for cards without bf16. Trained weights are kept in fp32."
     use_liger_kernel: bool = False
-    "Liger's Triton kernels for norms, rotary embeddings and gated layers, on CUDA; the package liger-kernel must be installed."
+    "Liger's Triton kernels for norms, rotary embeddings and gated layers, on CUDA alone; the package liger-kernel must be installed."
     torch_compile: bool = False
     "torch.compile the layers: 15 to 27% faster steps on CUDA after minutes of compiling (torchtune, axolotl); needs a C++ compiler."
     gradient_checkpointing: bool = False
@@ -297,6 +298,7 @@ class Train(Stage):
     @classmethod
     def under_current_names(cls, given: Any, who: str) -> Any:
         """As everywhere; and what depends on the method, the objective or on other options."""
+        refuse_unknown(given if isinstance(given, dict) else (), who)
         return super().under_current_names(of_before(given, who), who)
 
     def key(self, inputs: Inputs, *extra: Any, without: Sequence[str] = ()) -> str:
@@ -385,8 +387,9 @@ class Train(Stage):
                 "use optimizer: {optim: adamw}",
             )
         check_workers(self, inputs.workers)
+        on_card = self.attn_implementation in ("flex", "flash") or self.use_liger_kernel
+        check_card(self, on_card and cuda_is_there())
         check_installed(self)
-        check_card(self, self.attn_implementation in ("flex", "flash") and cuda_is_there())
         check_used(self, based, bool(inputs["teacher"]), bool(inputs["reward"]))
         if inputs["teacher"] and self.objective not in ("clm", "sft"):
             what = "its reward" if self.objective == "rl" else "hidden tokens" if self.objective == "mlm" else "pairs"

@@ -170,7 +170,7 @@ class Session:
             self.stage, shape, data.width, token_count(data, steps), budgets.machine(threads=self.stage.threads)
         )
         found = spread(found, self.stage, self.world.size)
-        budgets.refuse(found, self.stage, data.width, bool(self.chain))
+        budgets.refuse(found, self.stage, data.width, bool(self.chain), self.world.size)
         return found
 
     def _with_model(self, ask: trainer.Ask, data: Any, objective: Any) -> list[data_check.CheckResult]:

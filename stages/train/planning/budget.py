@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from typing import Any, NamedTuple
 
+from stages.train.workers.levers import shardable, spread
+
 GIB = 1 << 30
 CELLS = 1 << 26
 """Logits held at a time (`stages.models.inference.score`)."""
@@ -22,6 +24,8 @@ SLACK = 0.92
 """Share of the memory that may be planned for; the rest is the allocator's and the library's."""
 EFFICIENCY = 0.4
 """Share of a card's peak reached by a plain bf16 loop: nanochat shows 0.41 to 0.46, torchtune 0.33 to 0.56 (A100, H100)."""
+SHARD_COUNTS = (2, 4, 8, 16, 32, 64)
+"""Workers that shards are proposed over."""
 BITS_PER_WEIGHT = 2.0
 """What a weight can remember (Allen-Zhu and Li 2024); adapters smaller than the data's information fall behind full training."""
 CARDS = {
@@ -231,28 +235,42 @@ def trained_weights(stage: Any, shape: Shape) -> int:
     return stage.prompt_tuning.num_virtual_tokens * shape.hidden + inner * (2 * shape.hidden + inner)
 
 
-def levers(stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, based: bool = True) -> list[str]:
-    """What would make it fit, the least change first; a last line where nothing does. Adapters need a model to start from (`based`)."""
+def levers(
+    stage: Any, shape: Shape, width: int, tokens: int, machine: Machine, based: bool = True, workers: int = 1
+) -> list[str]:
+    """What would make it fit, the least change first; a last line where nothing does. Adapters need a model to start from (`based`);
+    memory is what each of `workers` needs."""
     each, passes = stage.per_device_train_batch_size, stage.gradient_accumulation_steps
     checkpointing, lora, qlora = {"gradient_checkpointing": True}, {"method": "lora"}, {"method": "qlora"}
     smaller, one = (
         {"per_device_train_batch_size": size, "gradient_accumulation_steps": passes * -(-each // size)}
         for size in (max(1, each // 4), 1)
     )
+    least = one | (checkpointing if stage.method != "prefix" else {})
     steps: list[tuple[dict[str, Any], int]] = [(checkpointing, width)] if stage.method != "prefix" else []
     if each > 1:
         steps += [(smaller, width), (one, width), (one | checkpointing, width)]
     if machine.cuda:
         paged = stage.optimizer.model_copy(update={"optim": "paged_adamw_8bit"})
-        steps += [({"optimizer": paged}, width)]
+        steps += [({"optimizer": paged}, width)] if stage.parallel == "data" else []
+    others: list[tuple[dict[str, Any], int]] = []
     if based and stage.whole() and stage.objective != "rl":
-        steps += [(lora, width), (lora | one | checkpointing, width), (qlora | one | checkpointing, width)]
-    steps += [({"max_length": width // 2} | one | (checkpointing if stage.method != "prefix" else {}), width // 2)]
-    found = [
-        _words(change)
-        for change, reach in steps
-        if budget(stage.model_copy(update=change), shape, reach, tokens, machine).fits
-    ]
+        others += [(lora, width), (lora | one | checkpointing, width)]
+        others += [(qlora | one | checkpointing, width)] if stage.parallel == "data" else []
+    others += [({"max_length": width // 2} | least, width // 2)]
+
+    def fits(change: dict[str, Any], reach: int, count: int = workers) -> bool:
+        changed = stage.model_copy(update=change)
+        return spread(budget(changed, shape, reach, tokens, machine), changed, count).fits
+
+    found = [_words(change) for change, reach in steps if fits(change, reach)]
+    if machine.cuda and shardable(stage):  # more workers change no result, as another method or shorter rows do
+        shards = [
+            ({"parallel": "fsdp"} | more, count) for count in SHARD_COUNTS if count >= workers for more in ({}, least)
+        ]
+        enough = [f"{_words(change)} on {count} workers" for change, count in shards if fits(change, width, count)]
+        found += enough[:1]
+    found += [_words(change) for change, reach in others if fits(change, reach)]
     return found or ["no lever here is enough: a smaller model, or a larger machine"]
 
 
@@ -262,7 +280,7 @@ def _words(change: dict[str, Any]) -> str:
     return ", ".join(f"{name}: {str(value).lower()}" for name, value in plain.items())
 
 
-def refuse(planned: Requirements, stage: Any, width: int, based: bool = True) -> None:
+def refuse(planned: Requirements, stage: Any, width: int, based: bool = True, workers: int = 1) -> None:
     """UsageError where the run cannot fit, with the levers that would help."""
     if planned.fits:
         return
@@ -273,7 +291,7 @@ def refuse(planned: Requirements, stage: Any, width: int, based: bool = True) ->
         for name, size in sorted(planned.parts.items(), key=lambda part: -part[1])
         if size >= GIB / 20
     )
-    helps = levers(stage, planned.shape, width, planned.tokens, planned.machine, based)
+    helps = levers(stage, planned.shape, width, planned.tokens, planned.machine, based, workers)
     raise UsageError(
         f"the run needs about {planned.memory / GIB:.1f} GiB ({parts}), {planned.machine.name} has {planned.machine.memory / GIB:.1f}",
         "one of these would make it fit: " + "; ".join(helps[:3]),

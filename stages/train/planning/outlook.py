@@ -108,7 +108,10 @@ def page(recipe: Recipe, step: Step, where: b.Machine, tokens: float | None, pri
         f"  advice  {b.advice(stage, shape, width, total, where, based)}",
     ]
     if not found.fits:
-        lines.append("  DOES NOT FIT; this would: " + "; ".join(b.levers(stage, shape, width, total, where, based)[:3]))
+        lines.append(
+            "  DOES NOT FIT; this would: "
+            + "; ".join(b.levers(stage, shape, width, total, where, based, made.workers)[:3])
+        )
     return "\n".join(line for line in lines if line), found.fits
 
 

@@ -191,7 +191,12 @@ def check_installed(stage: Any) -> None:
 
 
 def check_card(stage: Any, there: bool) -> None:
-    """UsageError where the attention asked for needs a card and none is `there`."""
+    """UsageError where the attention or the kernels asked for need a card and none is `there`."""
+    if stage.use_liger_kernel and not there:
+        raise UsageError(
+            "use_liger_kernel: Liger's kernels are written in Triton for a CUDA card, and there is none",
+            "leave out use_liger_kernel",
+        )
     if stage.attn_implementation in ("flex", "flash") and not there:
         raise UsageError(
             f"attn_implementation: {stage.attn_implementation} is computed on a CUDA card, and there is none",
@@ -207,12 +212,21 @@ def check_card(stage: Any, there: bool) -> None:
             )
 
 
+def shardable(stage: Any) -> bool:
+    """Can the run be made with `parallel: fsdp`?"""
+    try:
+        contradictions(stage.model_copy(update={"parallel": "fsdp"}))
+    except ValueError:
+        return False
+    return True
+
+
 def spread(planned: Any, stage: Any, workers: int) -> Any:
     """A worker's part of a budget (`stages.train.planning.budget.Budget`): what is kept in shards is spread over all workers."""
     if stage.parallel != "fsdp":
         return planned
     cut = {name: planned.parts[name] // workers for name in ("optimizer", "gradients", "weights")}
-    # A layer and the embeddings stand whole while they are computed.
+    # A layer and the embeddings stand whole while they are computed: in fp32 one, in bf16 two, the next being gathered ahead.
     shape = planned.shape
     cut["gathered"] = 4 * (shape.matrices + shape.vocabulary * shape.hidden * (1 if shape.tied else 2))
     return planned._replace(parts={**planned.parts, **cut})

@@ -1,5 +1,7 @@
 """Levers of memory and attention: the loss in slices is the plain loss, and an attention that cannot be computed here is refused."""
 
+import importlib.util
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -125,6 +127,27 @@ def test_attention_for_a_card_without_one_is_refused_before_anything_runs(way, t
     with pytest.raises(UsageError, match=f"attn_implementation: {way} is computed on a CUDA card") as fault:
         stage.check(Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17))
     assert "attn_implementation: auto" in fault.value.hint
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card")
+def test_kernels_of_liger_without_a_card_are_refused_before_anything_runs(tokens_store, tiny_tokenizer, monkeypatch):
+    for found in (None, object()):
+        monkeypatch.setattr("importlib.util.find_spec", lambda name, found=found: found)
+        with pytest.raises(UsageError, match="use_liger_kernel: .*CUDA card, and there is none"):
+            Train(use_liger_kernel=True).check(Inputs({"of": [tokens_store], "tokenizer": [tiny_tokenizer]}, 17))
+
+
+@pytest.mark.skipif(
+    not (torch.cuda.is_available() and importlib.util.find_spec("liger_kernel")),
+    reason="there is no CUDA card, or no liger-kernel",
+)
+def test_kernels_of_liger_train_what_those_of_torch_do(tokens_store, tiny_tokenizer, tiny, do_train, read_history):
+    options = {**tiny, "max_steps": 4, "dtype": "bf16"}
+    plain, liger = (
+        read_history(do_train(tokens_store, {**options, "use_liger_kernel": kernels}, tokenizer=tiny_tokenizer))
+        for kernels in (False, True)
+    )
+    assert [line["loss"] for line in liger.train] == pytest.approx([line["loss"] for line in plain.train], rel=0.02)
 
 
 def test_an_old_card_is_told_that_flash_is_not_for_it(monkeypatch):

@@ -183,3 +183,28 @@ def test_rows_of_all_workers_and_of_each_train_the_same(tokens_store, tiny_token
     store = do_train(tokens_store, {**common, "global_batch_size": 6}, tokenizer=tiny_tokenizer)
     assert store.receipt("artefact").files["model.safetensors"] == each.receipt("artefact").files["model.safetensors"]
     assert store.receipt("artefact").notes["batch"] == "1 worker x 2 x 3 = 6 rows a step"
+
+
+@pytest.mark.parametrize(
+    "name, hint",
+    [
+        ("parallelism_config", "leaves the attention mask out"),
+        ("deepspeed", "parallel: fsdp shards"),
+        ("bf16", "dtype: bf16"),
+        ("load_in_4bit", "method: qlora"),
+        ("warmup_steps", "warmup_ratio"),
+        ("use_vllm", "leave it out"),
+    ],
+)
+def test_a_name_of_theirs_that_is_none_here_says_what_to_write(name, hint):
+    with pytest.raises(OptionError, match=f"no option '{name}'") as fault:
+        Train.build({"objective": "sft", name: True}, "train")
+    assert hint in fault.value.hint
+
+
+def test_no_name_that_is_refused_so_is_one_that_is_read():
+    from stages.train.unknown_names import HINTS
+
+    assert not set(HINTS) & {*Train.also, *Train.model_fields, *flags.fields_of(Train)}
+    first_words = {hint.split(":")[0].split()[0] for hint in HINTS.values()}
+    assert {"parallel", "dtype", "method", "max_length", "warmup_ratio", "target_modules"} <= first_words

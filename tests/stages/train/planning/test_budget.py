@@ -153,3 +153,32 @@ def test_advice_goes_by_size_and_memory():
     assert "fewer than compute-optimal" in b.ratio(b.budget(Train(), SHAPE, 256, SHAPE.weights, card))
     with pytest.raises(UsageError, match="no card"):
         b.machine("h1000")
+
+
+def test_shards_over_as_few_workers_as_it_takes_are_a_lever():
+    """8 B in full: 32 GB of weights, as much of gradients, twice that of moments; no card of 80 GB holds them, shards over several do."""
+    from stages.train.workers.levers import spread
+
+    card, stage = b.machine("h100"), Train(objective="sft", per_device_train_batch_size=1, gradient_checkpointing=True)
+    found = b.levers(stage, LARGE, 2048, 10**8, card)
+    assert found[0] == "parallel: fsdp on 2 workers"
+    planned = b.budget(stage, LARGE, 2048, 10**8, card)
+    sharded = stage.model_copy(update={"parallel": "fsdp"})
+    assert not planned.fits and spread(planned, sharded, 2).fits
+    small = b.machine("rtx 4090")
+    [words] = [line for line in b.levers(stage, LARGE, 2048, 10**8, small) if "fsdp" in line]
+    count = int(words.split()[-2])
+    assert spread(b.budget(stage, LARGE, 2048, 10**8, small), sharded, count).fits
+    assert not spread(b.budget(stage, LARGE, 2048, 10**8, small), sharded, count // 2).fits
+    assert not any("fsdp" in line for line in b.levers(Train(objective="reward"), LARGE, 2048, 10**8, card))
+    assert not any("fsdp" in line for line in b.levers(stage, LARGE, 2048, 10**8, HERE)), (
+        "processors share their memory"
+    )
+
+
+def test_levers_of_a_run_in_shards_are_counted_in_shards():
+    card = b.machine("rtx 4090")
+    stage = Train(objective="sft", per_device_train_batch_size=16, parallel="fsdp")
+    alone, many = (b.levers(stage, LARGE, 2048, 10**8, card, True, count) for count in (1, 16))
+    assert "per_device_train_batch_size: 1" in many[0] or "gradient_checkpointing" in many[0]
+    assert not alone[0].startswith(many[0]) and not any("paged" in line or "qlora" in line for line in many)
