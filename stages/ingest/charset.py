@@ -87,6 +87,8 @@ class Decoded(NamedTuple):
     """Declarations that were passed over: unknown label, bytes that do not fit, Western label on other bytes."""
     replaced: int
     """Characters that could not be read and stand as U+FFFD."""
+    utf8: bytes | None = None
+    """The bytes given, where they are the text in UTF-8 as they stand."""
 
 
 def codec(label: str | None) -> str | None:
@@ -194,7 +196,7 @@ def decode(data: bytes, header: str | None = None, *, html: bool = True) -> Deco
     if not data.isascii() and ((strict := _strict(data, "utf-8")) is not None or mostly_utf8(data)):
         text, replaced = (strict, 0) if strict is not None else _read(data, "utf-8")
         learnt, passed = _as_declared(data, header, html)
-        return Decoded(text, "utf-8", learnt, passed, replaced)
+        return Decoded(text, "utf-8", learnt, passed, replaced, None if strict is None else data)
     passed = 0
     fallback: tuple[int, Decoded] | None = None
     for learnt, label in _declared(data, header, html):

@@ -36,8 +36,8 @@ class Built(NamedTuple):
     """Tags and attributes taken out of the source, or put in, to stay within limits (`bound.py`, `tags.repaired`)."""
 
 
-def build(source: str) -> Built:
-    """The flat tree of an HTML source, its formulas as TeX. A source without a tag gives `html`, `head` and `body` with its text.
+def build(source: str | bytes) -> Built:
+    """The flat tree of an HTML source (bytes are UTF-8), its formulas as TeX. A source without a tag gives `html`, `head` and `body` with its text.
 
     TooComplex where it has more than MAX_TAGS start tags. Time and memory grow with the source.
     """
@@ -45,19 +45,17 @@ def build(source: str) -> Built:
     return made._replace(tree=settled(made.tree))
 
 
-def as_parsed(source: str) -> Built:
+def as_parsed(source: str | bytes) -> Built:
     """As `build`, with the elements of formulas as they are."""
     from resiliparse.parse.html import HTMLTree
 
-    try:
-        given = source.encode()
-    except UnicodeEncodeError:  # lone surrogates, which no file holds but a JSON row may
-        given = source.encode("utf-8", "replace")
-        source = given.decode()
+    given = (
+        source if isinstance(source, bytes) else source.encode("utf-8", "replace")
+    )  # a JSON row may hold lone surrogates
     found = bound(given)
     changes = found.changes
     if found.hides and 2 * found.tags < len(_OPENING.findall(given)):
-        found = bound(tags.repaired(source).encode("utf-8", "replace"))
+        found = bound(tags.repaired(given.decode()).encode("utf-8", "replace"))
         changes += found.changes + 1
     if found.tags > MAX_TAGS:
         raise TooComplex(f"{found.tags} tags, over {MAX_TAGS}")

@@ -41,7 +41,8 @@ laid out in tables nest them six or eight deep."""
 class Main(NamedTuple):
     rendered: Rendered
     by: str
-    """`learned`, `trafilatura`, `resiliparse`, `all`, `thread` for the posts of a discussion, or `plain` for what was too heavy for the first two."""
+    """`learned`, `trafilatura`, `resiliparse`, `all`, `thread` for the posts of a discussion, `plain` for what was too heavy for trafilatura and
+    Resiliparse, or `stated` for an `articleBody` of a page that shows no text."""
 
 
 def extract(

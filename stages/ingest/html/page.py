@@ -45,7 +45,7 @@ def read(
         "page.bytes": float(len(raw.body)),
     }
     try:
-        page = _parsed(decoded.text, extract in FLAT)
+        page = _parsed(decoded, extract in FLAT)
     except TooComplex as fault:
         return dropped("ingest.too_complex", str(fault), metrics)
     if page is None:
@@ -57,6 +57,8 @@ def read(
     facts = number(_groups(schema_org.groups(found), structure.groups(page.body)))
     if page.tree is None:
         main = main_text.of_elements(page.root.tree, extract, comments, markdown, extractor)
+        if not main.rendered.text:
+            main = main_text.Main(schema_org.article_body(found), "stated")
     else:
         main = main_text.extract(page.tree, extract, comments, found, headed)
     if not main.rendered.text and not any(fact.kind in ASKED for fact in facts):
@@ -101,13 +103,14 @@ class ParsedPage(NamedTuple):
     tree: Tree | None = None
 
 
-def _parsed(source: str, flat: bool) -> ParsedPage | None:
-    """The page of a source; None where there is no element in it. TooComplex where it has too many."""
+def _parsed(decoded: charset.Decoded, flat: bool) -> ParsedPage | None:
+    """The page of a decoded source; None where there is no element in it. TooComplex where it has too many."""
     if flat:
-        built = build(source)
+        built = build(decoded.utf8 or decoded.text)
         root = Element(built.tree)
         nodes = int(np.count_nonzero(built.tree.tag))
         return ParsedPage(root, root.find("body") or root, nodes, built.changes + built.flattened > 0)
+    source = decoded.text
     if source.count("<") > MOST_NODES and (count := tags.openings(source)) > MOST_NODES:
         raise TooComplex(f"{count} tags, over {MOST_NODES}")
     tree = parse(source)

@@ -14,7 +14,7 @@ from typing import Any
 from stages.ingest.flat import render as flat
 from stages.ingest.flat.build import TooComplex, build
 from stages.ingest.flat.element import Element
-from stages.ingest.html.render import render
+from stages.ingest.html.render import Rendered, Span, render
 from stages.ingest.metadata.facts import MAX_FACTS, Fact, Group
 from stages.ingest.metadata.items import StructuredItem
 from stages.ingest.metadata.letters import key_of
@@ -39,6 +39,7 @@ _TAG = re.compile(
     r"section|article|dl|dt|dd|hr|small|iframe|figure|del|ins|mark|center|noscript|video|kbd|summary|details)(?:\s[^<>]*)?/?>",
     re.I,
 )
+_PARAGRAPH = re.compile(r"[^\n]+(?:\n[^\n]+)*")
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.I)
 
 
@@ -65,15 +66,27 @@ def _unrendered(element: Any) -> str:
 
 
 def _plain(text: str) -> str:
+    return _rendered(text).text
+
+
+def _rendered(text: str) -> Rendered:
     if _ENTITY.search(text) and not _TAG.search(text):
         text = unescape(text)
     if _TAG.search(text):
         try:
-            return flat.render(build(text).tree).text
+            return flat.render(build(text).tree)
         except TooComplex:
-            return ""
+            return Rendered("")
     lines = [" ".join(line.split()) for line in text.replace("\r\n", "\n").split("\n")]
-    return clean(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip())
+    return Rendered(clean(re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()))
+
+
+def article_body(items: Iterable[StructuredItem]) -> Rendered:
+    """The longest `articleBody` that items state, for pages that show none: a script would put it there. Empty where there is none."""
+    stated = [each for item in items for each in item.get("articleBody") if isinstance(each, str)]
+    made = _rendered(max(stated, key=len, default=""))
+    spans = made.spans or [Span("paragraph", *found.span()) for found in _PARAGRAPH.finditer(made.text)]
+    return Rendered(made.text, spans, made.marks)
 
 
 def groups(items: Iterable[StructuredItem]) -> list[Group]:
