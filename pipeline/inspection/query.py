@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import accumulate, islice
 from typing import TYPE_CHECKING, Any
@@ -307,15 +307,20 @@ def dropped(
     `seed`: random ones; `nearest`: those nearest to the limit of `reason` first; `condition` is over the ledger's columns, `pattern`
     over the text: of at most `SEARCHED` dropped rows. `before`: the stores that one was made of; default: those its lineage names.
     """
-    first, most = (0, SEARCHED) if pattern else (offset, min(count, MOST))
+    first, most = (0, searched(store)) if pattern else (offset, min(count, MOST))
     found = each_dropped(store, root, reason, first, most, seed, condition, pattern, nearest, literal, before)
     return list(islice(found, offset - first, offset - first + count))
 
 
-SEARCHED = 20_000
-"""Dropped rows whose texts one search reads."""
+SEARCHED, SEARCHED_THERE = 20_000, 4_000
+"""Dropped rows whose texts one search reads, on local disk and of object storage."""
 HELD = 250
 """Dropped rows whose texts are held at a time."""
+
+
+def searched(store: Store) -> int:
+    """Dropped rows whose texts one search reads."""
+    return SEARCHED if isinstance(store.fs, Local) else SEARCHED_THERE
 
 
 def each_dropped(
@@ -395,6 +400,24 @@ def whole(store: Store) -> bool:
     )
 
 
-def metrics_of(frame: pl.LazyFrame) -> list[str]:
-    """Names of the metric columns of a ledger."""
-    return [name for name in frame.collect_schema() if "." in name]
+def metrics_of(columns: Iterable[str]) -> list[str]:
+    """The metrics among the columns of a ledger."""
+    return [name for name in columns if "." in name]
+
+
+def ledger_holds(store: Store) -> tuple[list[str], dict[str, bool]]:
+    """Columns of a store's ledgers, and whether they tell of `groups` of duplicates and of `edits`. Of object storage the end of one ledger
+    is read: its columns, and that they may."""
+    import polars as pl
+    import pyarrow as pa
+
+    if not (names := store.ledger_names()):
+        return [], {"groups": False, "edits": False}
+    if not isinstance(store.fs, Local):
+        with store.fs.open(f"ledger/{names[0]}.arrow") as handle:
+            return pa.ipc.open_file(handle).schema.names, dict.fromkeys(
+                ("groups", "edits"), bool(store.require()["rows"])
+            )
+    frame = ledger(store)
+    held = frame.select(groups=pl.col("duplicate_of").is_not_null().any(), edits=(pl.col("edits").list.len() > 0).any())
+    return frame.collect_schema().names(), take(held, 1)[0]

@@ -93,7 +93,9 @@ def histogram(store: Store, metric: str, bins: int = 40) -> tuple[list[float], l
     and what lies beyond counts into the first and last bin. Empty where nothing was measured."""
     frame = ledger(store)
     if metric not in frame.collect_schema():
-        raise UsageError(f"the ledger has no metric {metric!r}", did_you_mean(metric, metrics_of(frame)))
+        raise UsageError(
+            f"the ledger has no metric {metric!r}", did_you_mean(metric, metrics_of(frame.collect_schema()))
+        )
     return spread_of(frame, metric, bins)
 
 

@@ -31,6 +31,7 @@ MANIFEST: dict[str, type | tuple[type, ...]] = {
 MAY: dict[str, type | tuple[type, ...]] = {
     "options": dict,
     "identity": dict,
+    "rows_in": int,
     "artefact": (dict, type(None)),
     "takedowns": list,
 }

@@ -423,7 +423,8 @@ class Store:
                 f"{self.path}: shards {absent[:5]} have no receipt",
                 "run the same command again: only what is missing is redone",
             )
-        entries = [_entry(receipts[number]) for number in sorted(wanted)]
+        mine = [receipts[number] for number in sorted(wanted)]
+        entries = [_entry(receipt) for receipt in mine]
         artefact = self.receipt(ARTEFACT)
         full = {
             "format": FORMAT,
@@ -435,10 +436,9 @@ class Store:
             **manifest,
             "rows": sum(entry["rows"] for entry in entries),
             "bytes": sum(entry["bytes"] for entry in entries),
-            "reasons": _added(r.reasons for n, r in receipts.items() if n in wanted),
-            "counts": {
-                name: _added(r.counts.get(name, {}) for n, r in receipts.items() if n in wanted) for name in COUNTED
-            },
+            "rows_in": sum(receipt.rows_in for receipt in mine),
+            "reasons": _added(receipt.reasons for receipt in mine),
+            "counts": {name: _added(receipt.counts.get(name, {}) for receipt in mine) for name in COUNTED},
             "shards": entries,
             "artefact": _entry(artefact) if artefact else None,
         }

@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,10 @@ from pipeline.inspection import query
 from pipeline.inspection.inspect import stores_of
 from pipeline.inspection.limits import MetricLimit, limits_of
 from pipeline.inspection.masks import EDGE, beginnings, mask, masked
-from pipeline.inspection.sections import receipts_of
 from pipeline.options import digest
 from pipeline.storage.files import inside
 from pipeline.storage.kept import KeptStore
-from pipeline.storage.store import Store
+from pipeline.storage.store import ARTEFACT, Store
 
 FRESH = 5.0
 """Seconds for which the list of stores is not read again."""
@@ -87,15 +87,17 @@ class ShownRoot:
         return {name: before[name] if name in same else store for name, store in found.items()}
 
     def totals(self, store: Store) -> tuple[int, dict[str, int]]:
-        """Rows that a store was made of, and those it dropped by reason, the commonest first: by its receipts, which are read once."""
+        """Rows that a store was made of, and those it dropped by reason, the commonest first."""
         known = self._totals.get(store.path)
         if known is None or known[0] is not store:
-            receipts, counts = receipts_of(store), dict[str, int]()
-            for receipt in receipts:
-                for word, rows in receipt.reasons.items():
-                    counts[word] = counts.get(word, 0) + rows
+            manifest = store.require()
+            into, counts = manifest.get("rows_in"), Counter[str](manifest["reasons"])
+            if into is None:  # of before manifests told it
+                into = sum(receipt.rows_in for receipt in store.receipts().values())
+            if manifest.get("artefact") and (made := store.receipt(ARTEFACT)):
+                into, counts = into + made.rows_in, counts + Counter(made.reasons)
             ordered = dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-            known = self._totals[store.path] = store, sum(receipt.rows_in for receipt in receipts), ordered
+            known = self._totals[store.path] = store, into, ordered
         return known[1:]
 
     def forget_list(self) -> None:

@@ -101,7 +101,7 @@ def _dropped(corpus: ShownRoot, store: Store, compared: Selection, most: int) ->
     yield DROPPED.empty_table()
     found = itertools.islice(
         query.each_dropped(
-            store, corpus.root, compared.reason, most=query.SEARCHED if compared.grep else most, seed=compared.seed if compared.sample else None,
+            store, corpus.root, compared.reason, most=query.searched(store) if compared.grep else most, seed=compared.seed if compared.sample else None,
             condition=compared.where, pattern=compared.grep, nearest=compared.nearest, literal=compared.literal, before=corpus.before,
         ),
         most,

@@ -46,8 +46,6 @@ def funnel(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
 
 def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     """A store: counts, reasons, limits and metrics, and what its stage's part of the report says."""
-    import polars as pl
-
     store = corpus.store(given["store"])
     manifest = store.require()
     limits = corpus.limits(store)
@@ -55,16 +53,7 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     module = catalog.hook(manifest["stage"], "report") if not manifest["rows"] else None
     if module is not None and hasattr(module, "section"):
         section = section_of(module, [store], Samples(corpus.fit, t))
-    metrics, has = [], {"groups": False, "edits": False}
-    if store.ledger_names():
-        frame = query.ledger(store)
-        metrics = query.metrics_of(frame)
-        has = query.take(
-            frame.select(
-                groups=pl.col("duplicate_of").is_not_null().any(), edits=(pl.col("edits").list.len() > 0).any()
-            ),
-            1,
-        )[0]
+    columns, has = query.ledger_holds(store)
     options = yaml.safe_dump(manifest.get("options") or {}, allow_unicode=True, sort_keys=False, width=110)
     if not corpus.reveal:  # as the report shows a recipe
         options = "\n".join(line or "" for line in corpus.named([*options.splitlines()]))
@@ -75,7 +64,7 @@ def store_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
         # What is masked is no link: its address would say it.
         counts[name] = [(word if word == new else None, new, rows) for (word, rows), new in zip(some, fitted)]
     return page(
-        "store.jinja", corpus, t, store=store, manifest=manifest, reasons=corpus.totals(store)[1], limits=limits, counts=counts, metrics=metrics,
+        "store.jinja", corpus, t, store=store, manifest=manifest, reasons=corpus.totals(store)[1], limits=limits, counts=counts, metrics=query.metrics_of(columns),
         options=options, section=section, has=has, has_rows=query.whole(store),
     )  # fmt: skip
 

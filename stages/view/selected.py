@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from pipeline.inspection import query
 from pipeline.inspection.limits import MetricLimit
 from pipeline.inspection.selection import Selection
+from pipeline.storage.files import Local
 from pipeline.storage.store import Store
 from stages.view.corpus import ShownRoot
 from stages.view.render import count_of
@@ -20,11 +21,13 @@ FAR = 5_000
 
 def selection_of(store: Store, given: dict[str, str], limit: MetricLimit | None = None) -> Selection:
     """The rows that an address asks for, one more than a page shows; `limit`: what those of its reason can be sorted by."""
-    reason = given.get("reason") or None
+    reason, grep = given.get("reason") or None, given.get("grep") or None
     order = given.get("order") or ("nearest" if limit else "first")
+    if reason and grep and not isinstance(store.fs, Local):
+        order = "first"  # in another order a batch would be fetched for nearly every text that is searched
     sample = order == "random" or (not reason and bool(given.get("seed")))
     return Selection(
-        SHOWN + 1, count_of(given, "start", 0, FAR), where=given.get("where") or None, grep=given.get("grep") or None,
+        SHOWN + 1, count_of(given, "start", 0, FAR), where=given.get("where") or None, grep=grep,
         literal=bool(given.get("literal")), dropped=given.get("side") == "dropped" or not query.whole(store), reason=reason, sample=sample,
         seed=count_of(given, "seed", 1, 2**63 - 1), nearest=order == "nearest" and limit is not None,
     )  # fmt: skip

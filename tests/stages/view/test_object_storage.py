@@ -87,7 +87,7 @@ def roots(bucket, make_documents, tmp_path_factory):
 def pages_of(root: str) -> list[str]:
     ids = Store(f"{root}/kept").ledgers()["id"].to_pylist()
     return [
-        "/", "/s/kept", "/s/kept/reason/word_count.low", "/s/kept/reason/word_count.low?order=random&seed=3", "/s/kept/reason/word_count.low?grep=7",
+        "/", "/s/kept", "/s/kept/reason/word_count.low", "/s/kept/reason/word_count.low?order=random&seed=3", "/s/kept/reason/word_count.low?grep=7&order=first",
         "/s/kept/metric/word_count.words", "/s/kept/what-if?option=word_count.min&value=20", "/s/raw/rows", "/s/raw/rows?start=100", "/s/raw/rows?seed=5",
         "/s/raw/rows?grep=number+4", "/s/kept/rows?where=lang+%3D+'ko'&seed=4", "/s/kept/rows?side=both&seed=2", f"/s/raw/row/{ids[3]}",
         f"/life?what={ids[3]}", "/s/kept/groups", f"/s/kept/group/{ids[4]}", "/s/kept/edits", "/labels",
@@ -97,21 +97,21 @@ def pages_of(root: str) -> list[str]:
 def test_pages_are_those_of_the_same_root_on_disk(roots):
     there, here = (client(root, reveal=True) for root in roots)
     for path in pages_of(roots[1]):
-        shown = [re.sub(r"(s3:/)?/[\w/.-]*/root\b", "ROOT", at.get(path).text) for at in (there, here)]
+        shown = [
+            re.sub(r"(s3:/)?/[\w/.-]*/root\b|<a [^>]*/(groups|edits)\">\w+</a> ", "", at.get(path).text)
+            for at in (there, here)
+        ]  # whether there are edits is not looked up of object storage
         assert shown[0] == shown[1] and ("<h1" in shown[0] or "what-if" in path), path
 
 
-def test_what_was_read_of_a_finished_store_is_not_asked_for_again(roots, asked):
+def test_what_was_read_of_a_finished_store_is_not_asked_for_again(roots, asked, monkeypatch):
     """Requests are counted: manifests and receipts once, ledgers and indexes once; afterwards a page costs the batches it shows."""
-    at = client(roots[0])
+    monkeypatch.setattr("stages.view.corpus.FRESH", 1e9)
     asked()
+    at = client(roots[0])
     at.get("/")
     first = asked()
-    assert (
-        first["receipts"] <= 2 * (SHARDS + 4)
-        and first["manifest"] <= 4
-        and not first["shards"] + first["ledger"] + first["index"]
-    )
+    assert first["manifest"] == 2 and first.total() <= 2 + 3, "two stores: their manifests, and what there is"
     at.get("/")
     assert asked().total() == 0
     at.get("/s/kept/reason/word_count.low")
@@ -125,7 +125,7 @@ def test_what_was_read_of_a_finished_store_is_not_asked_for_again(roots, asked):
     ):
         at.get(path)
         cost = asked()
-        assert not cost["ledger"] + cost["receipts"] + cost["manifest"], (path, cost)
+        assert cost["ledger"] <= 3 * (path == "/s/kept") and not cost["receipts"] + cost["manifest"], (path, cost)
         assert cost["shards"] <= 4 * 2 * SHARDS, (path, cost)
     at.get("/s/raw/rows?start=400")
     assert asked()["shards"] <= 12, "one shard of many holds these rows"
