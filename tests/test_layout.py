@@ -30,7 +30,7 @@ FLOORS = [
     {"storage.proof", "engine.guard", "engine.on_worker"},
     {"storage.artefacts", "storage.input_hashes", "storage.opened", "storage.recordings"},
     {"storage.store"},
-    {"engine.pool", "storage.packed_rows", "storage.kept"},
+    {"engine.pool", "storage.packed_rows", "kept"},
     {"engine.tasks"},
     {"engine.stage", "engine.nodes", "storage.raydata"},
     {"engine.catalog", "storage.verify"},

@@ -14,8 +14,8 @@ from pipeline.inspection.masks import mask
 from pipeline.inspection.page import whole_page
 from pipeline.inspection.sections import Samples
 from pipeline.inspection.words import PageWords, language_of, words_of_stages
+from pipeline.kept import KeptStore
 from pipeline.storage.files import filesystem
-from pipeline.storage.kept import KeptStore
 from pipeline.storage.store import Store
 
 

@@ -17,9 +17,9 @@ from pipeline.inspection import query
 from pipeline.inspection.inspect import stores_of
 from pipeline.inspection.limits import MetricLimit, limits_of
 from pipeline.inspection.masks import EDGE, beginnings, mask, masked
+from pipeline.kept import KeptStore
 from pipeline.options import digest
 from pipeline.storage.files import inside
-from pipeline.storage.kept import KeptStore
 from pipeline.storage.store import ARTEFACT, Store
 
 FRESH = 5.0

@@ -21,6 +21,7 @@ from pipeline.storage.store import Store
 from stages.view.corpus import NotInRoot, ShownRoot, required
 from stages.view.render import page, with_texts
 from stages.view.selected import SHOWN, as_python, limit_of, searched_by, selection_of
+from stages.view.turns import decoded
 
 # -- funnel ----------------------------------------------------------------------------------------------------------------
 
@@ -154,8 +155,12 @@ def rows_page(corpus: ShownRoot, given: dict[str, str], t: PageWords) -> str:
     if side in ("dropped", "both"):  # a condition beside both is over the columns of rows
         own = replace(selection, dropped=True, where=selection.where if side == "dropped" else None)
         lost = found(store, corpus.root, own, corpus.before)
-    cards = [{"id": row["id"], "reason": None, "row": row, "of": store.name} for row in kept[:SHOWN]]
     columns = [field["name"] for field in store.require()["schema"]]
+    if "input_ids" in columns:
+        kept = [
+            {**row, "text": " ".join(run.text for run in decoded(corpus, store, row))} for row in kept[:SHOWN]
+        ] + kept[SHOWN:]
+    cards = [{"id": row["id"], "reason": None, "row": row, "of": store.name} for row in kept[:SHOWN]]
     return page(
         "rows.jinja", corpus, t, store=store, cards=with_texts(corpus, cards, selection.grep or "", selection.literal),
         lost=dropped_cards(corpus, lost[:SHOWN], selection), side=side, start=selection.offset, given=given, shown=SHOWN, columns=columns,

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("starlette", reason="the extra `view` is not installed")
+from pipeline.kept import KeptStore
 from pipeline.storage.files import filesystem
-from pipeline.storage.kept import KeptStore
 from pipeline.storage.ledger import Ledger
 from pipeline.storage.store import Store
 from stages.view.corpus import ShownRoot
