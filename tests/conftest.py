@@ -55,6 +55,19 @@ def shared() -> Path:
     return folder
 
 
+@pytest.fixture
+def counted():
+    """Object storage in memory at `counted://`, empty; gives its class, with `requests` by kind and `read`, bytes of objects."""
+    fsspec = pytest.importorskip("fsspec")
+    from tests.counted import CountedFileSystem
+
+    fsspec.register_implementation("counted", CountedFileSystem, clobber=True)
+    CountedFileSystem.store.clear()
+    CountedFileSystem.requests.clear()
+    CountedFileSystem.read = 0
+    return CountedFileSystem
+
+
 @pytest.fixture(scope="session")
 def make_documents():
     """`make_documents(texts, **columns)` -> a table of shape DOCUMENT."""

@@ -76,12 +76,11 @@ def parts_of(store: Store) -> Iterator[tuple[str, Store]]:
 
 
 def receipts_of(store: Store) -> Iterator[tuple[int | str, Receipt]]:
+    known = store.listed()
     for name in store.fs.names("receipts"):
         word = name.removesuffix(".json")
-        yield (
-            (int(word) if word.isdigit() else word),
-            Receipt.loads(store.fs.read(f"receipts/{name}"), f"{store.path}/receipts/{name}"),
-        )
+        receipt = known.get(word) or Receipt.loads(store.fs.read(f"receipts/{name}"), f"{store.path}/receipts/{name}")
+        yield (int(word) if word.isdigit() else word), receipt
 
 
 def ledger_of(store: Store, number: int | str) -> pa.Table | None:

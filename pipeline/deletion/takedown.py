@@ -329,6 +329,7 @@ def rewrite(store: Store, number: int | str, receipt: Receipt, lost: Lost, tombs
     if same_rows and (ledger is None or ledger.equals(before)):
         if notes != receipt.notes:
             by = sorted({*receipt.taken.get("by", []), lost.takedown})
+            store.unlist_receipts()
             store.fs.write(
                 f"receipts/{number_of(number)}.json",
                 replace(receipt, notes=notes, taken={**receipt.taken, "by": by}).dumps(),
@@ -387,6 +388,7 @@ def _adopt(store: Store) -> None:
     """Put the shard that lies ready over the old one, the receipt last. May be done again after a kill: it stays ready until it is in."""
     part = store.sub(PART)
     new = Receipt.loads(part.fs.read(READY), f"{part.path}/{READY}")
+    store.unlist_receipts()
     for folder in ("shards", "index", "ledger"):
         for name in part.fs.names(folder):
             store.fs.write(f"{folder}/{name}", part.fs.read(f"{folder}/{name}"))

@@ -22,7 +22,7 @@ from pipeline.storage import sinks, verify
 from pipeline.storage.files import filesystem, inside
 from pipeline.storage.ledger import COLUMNS, Receipt, dropped, left_out
 from pipeline.storage.lock import RootLock
-from pipeline.storage.proof import committed_sizes, wrong_sizes
+from pipeline.storage.proof import committed_sizes, one_of_each, wrong_sizes
 from pipeline.storage.shards import clock
 from pipeline.storage.store import ARTEFACT, Store
 
@@ -147,11 +147,12 @@ def _shards_to_do(recipe: Recipe, step: Step) -> str:
     if not isinstance(step.stage, ShardStage):
         return ""
     from pipeline.engine.stage import input_shards, lean_link, valid_receipts
+    from pipeline.engine.tasks import Proofs
 
     sink = recipe.store(step.name)
     link = lean_link(Link(step.stage, inputs_of(recipe, step), sink, True))
     total = todo = 0
-    there = [sink.sizes()]
+    there = [Proofs(sink)]
     for number, _, _, content in input_shards(link.inputs):
         total += 1
         key = step.stage.shard_key(link.inputs, content)
@@ -302,9 +303,10 @@ def _on_disk(recipe: Recipe, step: Step, needed: bool) -> bool:
 def _invalidate(store: Store) -> None:
     """--from: the step's proofs go, so that it is done again."""
     store.invalidate_manifest()
-    for shard in store.receipts():
-        store.fs.delete(f"receipts/{shard:05d}.json")
-    store.fs.delete(f"receipts/{ARTEFACT}.json")
+    store.unlist_receipts()
+    for name in store.fs.names("receipts"):
+        if (stem := name.removesuffix(".json")).isdigit() or stem == ARTEFACT:
+            store.fs.delete(f"receipts/{name}")
     store.fs.delete("passes")
 
 
@@ -349,15 +351,15 @@ def _make(recipe: Recipe, chain: list[Step], pool: Any, lock: RootLock) -> None:
     first = chain[0]
     sized = _Sized(pool, recipe.hardware(first.name), lock)
     alone = len(chain) == 1
-    receipts = first.stage.run(links[0].inputs, links[0].sink, sized) if alone else run_chain(links, sized)
-    known = {receipt.shard: receipt for receipt in sorted(receipts, key=lambda each: each.shard) if receipt.shard >= 0}
-    for step, link in zip(chain, links):
+    made = [first.stage.run(links[0].inputs, links[0].sink, sized)] if alone else run_chain(links, sized)
+    for step, link, receipts in zip(chain, links, made):
         lock.check()
-        commit(recipe, step, link, list(known), known if step is chain[-1] else None)
+        ordered = sorted(receipts, key=lambda each: each.shard)
+        commit(recipe, step, link, {receipt.shard: receipt for receipt in ordered if receipt.shard >= 0})
     manifest = links[-1].sink.require()
-    made = f"{manifest['rows']:,} rows" if manifest["shards"] else _trained(links[-1].sink)
+    rows = f"{manifest['rows']:,} rows" if manifest["shards"] else _trained(links[-1].sink)
     lost, why = _lost(links[-1].sink)
-    progress.current.end(f"{label}: {made}, {lost:,} dropped{why}, {time.monotonic() - began:.1f} s")
+    progress.current.end(f"{label}: {rows}, {lost:,} dropped{why}, {time.monotonic() - began:.1f} s")
 
 
 def _trained(sink: Store) -> str:
@@ -385,8 +387,8 @@ def _check_text_is_there(inputs: Inputs, step: Step) -> None:
                 )
 
 
-def commit(recipe: Recipe, step: Step, link: Link, numbers: list[int], known: dict[int, Receipt] | None = None) -> None:
-    """The manifest of a finished step: what it is, what made it, from what. `known`: its shards' receipts, where they are."""
+def commit(recipe: Recipe, step: Step, link: Link, receipts: dict[int, Receipt]) -> None:
+    """The manifest of a finished step: what it is, what made it, from what. `receipts`: of its shards, by number."""
     inputs = inputs_of(recipe, step)
     lineage = {
         port: [
@@ -395,9 +397,7 @@ def commit(recipe: Recipe, step: Step, link: Link, numbers: list[int], known: di
         ]
         for port, stores in inputs.stores.items()
     }
-    written = link.written and numbers
-    schema = [{"name": f.name, "type": str(f.type)} for f in link.sink.schema] if written else []
-    receipts = link.sink.receipts() if known is None else known
+    columns = link.sink.columns(one_of_each(receipts.values())) if link.written and receipts else ()
     link.sink.commit_manifest(
         {
             "recipe": recipe.name,
@@ -409,10 +409,10 @@ def commit(recipe: Recipe, step: Step, link: Link, numbers: list[int], known: di
             "options": step.given,
             "identity": describe(step, inputs),
             "lineage": lineage,
-            "schema": schema,
+            "schema": [{"name": field.name, "type": str(field.type)} for field in columns],
             **_noted([link.sink.receipt(ARTEFACT), *receipts.values()], step.stage.manifest_notes),
         },
-        numbers,
+        list(receipts),
         receipts,
     )
 

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from pipeline.engine.guard import around_fatal, each_row, narrowed
 from pipeline.engine.pool import Pool
-from pipeline.engine.tasks import resumed
+from pipeline.engine.tasks import Proofs, resumed
 from pipeline.engine.watchdog import watchdog
 from pipeline.options import Options, digest
 from pipeline.storage.ledger import PROCESS_ENDED, Ledger, Receipt
@@ -209,7 +209,7 @@ class ShardStage(Stage):
         return self.key(inputs, content_hash, without=("of",))
 
     def run(self, inputs: Inputs, sink: Store, pool: Pool) -> list[Receipt]:
-        return run_chain([Link(self, inputs, sink, True)], pool)
+        return run_chain([Link(self, inputs, sink, True)], pool)[0]
 
 
 class Link(NamedTuple):
@@ -248,13 +248,13 @@ class ShardTask:
         return replace(self, second=True) if all(link.stage.repeatable() for link in self.links) else None
 
 
-def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
-    """Run fused shard stages over every shard of the first link's input; returns the receipts of the last link.
+def run_chain(links: Sequence[Link], pool: Pool) -> list[list[Receipt]]:
+    """Run fused shard stages over every shard of the first link's input; returns the receipts of each link.
 
     All of a chain's receipts of a shard are made in one task. A shard is left alone when every link's receipt stands
     under its current key (keys chain through content hashes, so they are known only where receipts exist).
     """
-    there = [link.sink.sizes() for link in links]
+    there = [Proofs.taken(link.sink) for link in links]
     lean = tuple(lean_link(link) for link in links)
     first = lean[0]
     tasks = [
@@ -263,7 +263,7 @@ def run_chain(links: Sequence[Link], pool: Pool) -> list[Receipt]:
     ]
     name = stage_name(type(links[-1].stage))
     made = resumed(pool, work_shard, tasks, name, lambda task: valid_receipts(lean, task.number, task.key, there))
-    return [receipts[-1] for receipts in made]
+    return [[receipts[position] for receipts in made] for position in range(len(links))]
 
 
 def lean_link(link: Link) -> Link:
@@ -304,14 +304,12 @@ def numbered_as(there: Collection[int], inputs: Inputs, ports: Sequence[str] = (
     return [each._replace(number=position) for position, each in enumerate(found)]
 
 
-def valid_receipts(
-    links: Sequence[Link], number: int, first_key: str, there: Sequence[dict[str, int]]
-) -> list[Receipt] | None:
+def valid_receipts(links: Sequence[Link], number: int, first_key: str, there: Sequence[Proofs]) -> list[Receipt] | None:
     """The receipts of every link for output shard `number`, if all stand under current keys and what they prove is there
-    in its full length. `there`: the sizes of each sink's files."""
+    in its full length. `there`: what is proven in each sink."""
     key, receipts = first_key, []
-    for position, (link, sizes) in enumerate(zip(links, there)):
-        receipt = link.sink.proven(number, sizes)
+    for position, (link, proofs) in enumerate(zip(links, there)):
+        receipt = proofs.whole(number)
         if receipt is None or receipt.key != key or (link.written and not receipt.written):
             return None
         receipts.append(receipt)

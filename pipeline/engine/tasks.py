@@ -12,9 +12,10 @@ from typing import Any, Protocol, TypeVar
 
 from pipeline.engine import progress
 from pipeline.engine.pool import Failure, Pool, raise_store_errors
-from pipeline.errors import StageFailed
+from pipeline.errors import DamagedStore, StageFailed
 from pipeline.storage.ledger import Receipt
-from pipeline.storage.proof import ARTEFACT
+from pipeline.storage.proof import ARTEFACT, sizes_of, wrong_sizes
+from pipeline.storage.shards import number_of
 from pipeline.storage.store import Store
 
 log = logging.getLogger("maetdol.tasks")
@@ -31,19 +32,52 @@ class Task(Protocol):
     def key(self) -> str: ...
 
 
+class Proofs:
+    """What was proven in a store when it was looked at: by a listing a folder and, where it was finished, one list of receipts."""
+
+    def __init__(self, store: Store):
+        self.store, self.sizes = store, store.sizes()
+        self._known = store.listed(self.sizes)
+
+    @classmethod
+    def taken(cls, store: Store) -> Proofs:
+        """Looked at before work on it: receipts may change from here on, so the list of them goes."""
+        proofs = cls(store)
+        store.unlist_receipts()
+        return proofs
+
+    @property
+    def names(self) -> list[str]:
+        """The receipts that are there: `00000`, `artefact`."""
+        return [name[9:-5] for name in self.sizes if name.startswith("receipts/") and name.endswith(".json")]
+
+    def receipt(self, shard: int | str) -> Receipt | None:
+        """The receipt of a shard or of the artefact; None where there is none. DamagedStore where it cannot be read."""
+        name = number_of(shard)
+        return (self._known.get(name) or self.store.receipt(name)) if f"receipts/{name}.json" in self.sizes else None
+
+    def whole(self, shard: int | str) -> Receipt | None:
+        """The receipt if it can be read and what it proves is there in its full length."""
+        try:
+            receipt = self.receipt(shard)
+        except DamagedStore:
+            return None
+        return None if receipt is None or wrong_sizes(sizes_of(receipt, shard), self.sizes) else receipt
+
+
 def valid_receipts(sink: Store, keys: Mapping[Number, str]) -> dict[Number, Receipt]:
-    """The receipts of `sink` that hold under these keys (shard number or ARTEFACT -> key), in the order of the keys."""
-    there = sink.sizes()
-    found = {number: sink.proven(number, there) for number in keys}
+    """The receipts of `sink` that hold under these keys (shard number or ARTEFACT -> key), in the order of the keys, before work
+    on it."""
+    proofs = Proofs.taken(sink)
+    found = {number: proofs.whole(number) for number in keys}
     return {number: receipt for number, receipt in found.items() if receipt is not None and receipt.key == keys[number]}
 
 
 def drop_others(sink: Store, numbers: Iterable[int | str], there: Iterable[str] | None = None) -> None:
-    """Remove every shard of `sink` but these. `there`: names of its files, where they are known (`sink.sizes()`)."""
+    """Remove every shard of `sink` but these. `there`: names of its receipts, where they are known (`Proofs.names`)."""
     wanted = set(numbers)
-    names = [f"receipts/{name}" for name in sink.fs.names("receipts")] if there is None else there
-    stems = (name[9:].removesuffix(".json") for name in names if name.startswith("receipts/"))
-    for number in [int(stem) for stem in stems if stem.isdigit()]:
+    names = [name.removesuffix(".json") for name in sink.fs.names("receipts")] if there is None else there
+    for number in [int(name) for name in names if name.isdigit()]:
         if number not in wanted:
             sink.drop(number)
 
@@ -56,9 +90,11 @@ def run_tasks(
     Returns the receipts in the order of the tasks. Shards that no task makes are removed. `fn` writes a task's output and
     returns its receipt. StageFailed lists the tasks that failed, once all others are done.
     """
-    drop_others(sink, (task.number for task in tasks))
     valid = valid_receipts(sink, {task.number: task.key for task in tasks})
-    return resumed(pool, fn, tasks, stage, lambda task: valid.get(task.number), gpus)
+    drop_others(sink, (task.number for task in tasks))
+    receipts = resumed(pool, fn, tasks, stage, lambda task: valid.get(task.number), gpus)
+    sink.list_receipts(receipts)
+    return receipts
 
 
 def resumed(

@@ -11,7 +11,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -253,6 +254,8 @@ class Receipt:
     """Bytes of every file this proves, by its name in the store (`shards/00000.arrow`). Empty in older receipts."""
     index_hash: str = ""
     """Hash of the shard's index, where it has one; empty in older receipts."""
+    columns_hash: str = ""
+    """Hash of the shard's columns as they were written: shards with equal ones have the same. Empty in older receipts."""
     seconds: float = 0.0
     """Wall-clock seconds of the work."""
     cpu_seconds: float = 0.0
@@ -282,20 +285,26 @@ class Receipt:
     def loads(cls, data: bytes, where: str = "receipt") -> Receipt:
         """DamagedStore when the bytes are no receipt, or not those that were written."""
         try:
-            given = checked_page(json.loads(data))
-            known = {f.name: f for f in fields(cls)}
-            for name, value in given.items():
-                if name in known and not _fits(value, known[name]):
-                    raise TypeError(f"{name} is {type(value).__name__}")
-            receipt = cls(**{key: value for key, value in given.items() if key in known})
-            for name in (*receipt.files, *receipt.sizes):
-                if not inside(name):
-                    raise ValueError(f"it names a file outside the store: {name!r}")
-            return receipt
+            return cls.of(checked_page(json.loads(data)))
         except (ValueError, TypeError, RecursionError) as fault:
             raise DamagedStore(
                 f"{where} is damaged: {fault}", repair_hint(where.rpartition("/receipts/")[0] or where)
             ) from None
+
+    @classmethod
+    def of(cls, page: Any) -> Receipt:
+        """The receipt whose fields these are; what a later version added is left out. ValueError or TypeError where it is none."""
+        if not isinstance(page, dict):
+            raise TypeError(f"it is {type(page).__name__}, not a mapping")
+        examples = _examples()
+        for name, value in page.items():
+            if name in examples and not _fits(value, name, examples[name]):
+                raise TypeError(f"{name} is {type(value).__name__}")
+        receipt = cls(**{name: value for name, value in page.items() if name in examples})
+        for name in (*receipt.files, *receipt.sizes):
+            if not inside(name):
+                raise ValueError(f"it names a file outside the store: {name!r}")
+        return receipt
 
 
 def with_hash(page: dict[str, Any]) -> dict[str, Any]:
@@ -333,14 +342,17 @@ def inside(name: Any) -> bool:
     )
 
 
-def _fits(value: Any, f: Any) -> bool:
-    """Is `value` of the type of a receipt's field? Read off its default, or text where it has none."""
-    example = f.default_factory() if f.default_factory is not MISSING else "" if f.default is MISSING else f.default
-    if f.name == "shard":
-        example = 0
+@cache
+def _examples() -> dict[str, Any]:
+    """A value of each field of a receipt."""
+    return vars(Receipt("", 0, "", "", ""))
+
+
+def _fits(value: Any, name: str, example: Any) -> bool:
+    """Is `value` of the type of the field `name` of a receipt, as `example` is?"""
     if isinstance(example, float):
         return isinstance(value, (int, float)) and not isinstance(value, bool)
-    if isinstance(value, dict) and f.name in ("files", "sizes", "reasons", "counts", "versions"):
-        of = {"files": str, "versions": str, "counts": dict}.get(f.name, int)
+    if isinstance(value, dict) and name in ("files", "sizes", "reasons", "counts", "versions"):
+        of = {"files": str, "versions": str, "counts": dict}.get(name, int)
         return all(isinstance(item, of) for item in value.values())
     return type(value) is type(example)

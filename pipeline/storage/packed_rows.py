@@ -62,6 +62,7 @@ class PackedRows:
         self.identity = store.content_hash
         self.shards = [entry["shard"] for entry in manifest["shards"]]
         self._open: OrderedDict[int, pa.Table] = OrderedDict()
+        self._known = {} if part == "all" else store.receipts()
         self._chosen = [self._rows_of(shard, entry["rows"]) for shard, entry in zip(self.shards, manifest["shards"])]
         self._sizes = np.array(
             [chosen if isinstance(chosen, int) else len(chosen) for chosen in self._chosen], np.int64
@@ -75,13 +76,13 @@ class PackedRows:
         return int(self._sizes.sum())
 
     def __getstate__(self) -> dict:
-        return {**self.__dict__, "_open": OrderedDict()}  # maps are opened again where it is sent to
+        return {**self.__dict__, "_open": OrderedDict(), "_known": {}}  # maps are opened again where it is sent to
 
     def _rows_of(self, shard: int, rows: int) -> int | np.ndarray:
         """The rows of a shard that belong to the part: how many where they are the first ones, else their numbers."""
         if self.part == "all":
             return rows
-        receipt = self.store.require_receipt(shard)
+        receipt = self._known.get(shard) or self.store.require_receipt(shard)
         first = receipt.notes.get(TRAINING_ROWS)
         if isinstance(first, int) and not receipt.taken:  # a takedown may have taken rows away
             return first if self.part == "train" else np.arange(first, rows, dtype=np.int32)

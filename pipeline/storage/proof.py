@@ -7,16 +7,19 @@ process. `pipeline.storage.verify` holds everything.
 from __future__ import annotations
 
 import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import DamagedStore, NewerStore, repair_hint
 from pipeline.options import content_hash
 from pipeline.storage.files import Local, Remote
 from pipeline.storage.ledger import Receipt, checked_page, inside
-from pipeline.storage.shards import hash_of, number_of
+from pipeline.storage.shards import COUNTED, hash_of, number_of
+
+log = logging.getLogger("maetdol.store")
 
 FORMAT = 1
 ARTEFACT = "artefact"
@@ -34,6 +37,8 @@ MAY: dict[str, type | tuple[type, ...]] = {
     "rows_in": int,
     "artefact": (dict, type(None)),
     "takedowns": list,
+    "receipts": str,
+    "columns_in": list,
 }
 ENTRY: dict[str, type] = {
     "shard": int,
@@ -65,6 +70,51 @@ def manifest_of(data: bytes, path: str) -> dict[str, Any]:
         return page
     except (ValueError, TypeError, RecursionError) as fault:
         raise DamagedStore(f"{path}/manifest.json is damaged: {fault}", repair_hint(path)) from None
+
+
+def name_of(receipt: Receipt) -> str:
+    """Of its file in `receipts/`, without `.json`: the shard's number, or that of the artefact."""
+    return number_of(receipt.shard) if receipt.shard >= 0 else ARTEFACT
+
+
+def entry_of(receipt: Receipt) -> dict[str, Any]:
+    """What a manifest says of a shard or of the artefact."""
+    return {
+        "shard": receipt.shard, "rows": receipt.rows, "bytes": receipt.bytes, "content_hash": receipt.content_hash,
+        "ledger_hash": receipt.ledger_hash, "key": receipt.key, "written": receipt.written,
+        "sizes": {**receipt.sizes, f"receipts/{name_of(receipt)}.json": len(receipt.dumps())} if receipt.sizes else {},
+    }  # fmt: skip
+
+
+def summed(receipts: Sequence[Receipt], artefact: Receipt | None) -> dict[str, Any]:
+    """What a manifest says of all its shards (ascending) and of the artefact: an entry of each, and sums."""
+    return {
+        "rows": sum(receipt.rows for receipt in receipts),
+        "bytes": sum(receipt.bytes for receipt in receipts),
+        "rows_in": sum(receipt.rows_in for receipt in receipts),
+        "reasons": added(receipt.reasons for receipt in receipts),
+        "counts": {name: added(receipt.counts.get(name, {}) for receipt in receipts) for name in COUNTED},
+        "shards": [entry_of(receipt) for receipt in receipts],
+        "artefact": entry_of(artefact) if artefact else None,
+        "columns_in": one_of_each(receipts),
+    }
+
+
+def one_of_each(receipts: Iterable[Receipt]) -> list[int]:
+    """Shards that have all columns between them, ascending: the first of each `columns_hash`, and all of before, which have none."""
+    found: dict[str, int] = {}
+    for receipt in sorted(receipts, key=lambda each: each.shard):
+        found.setdefault(receipt.columns_hash or number_of(receipt.shard), receipt.shard)
+    return sorted(found.values())
+
+
+def added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    """Sums by word, the largest first."""
+    total: dict[str, int] = {}
+    for count in counts:
+        for word, number in count.items():
+            total[word] = total.get(word, 0) + number
+    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _typed(page: Any, kinds: Mapping[str, type | tuple[type, ...]], what: str) -> None:
@@ -111,6 +161,62 @@ def wrong_sizes(expected: Mapping[str, int | None], there: Mapping[str, int]) ->
         elif size is not None and there[name] != size:
             found[name] = f"has {there[name]:,} bytes instead of {size:,}"
     return found
+
+
+# -- the list of receipts ----------------------------------------------------------------------------------------------
+
+LIST = "receipts.all"
+"""All receipts of a finished step, or of a pass, in one file: the XXH3-128 of what follows, then their files as they are, one behind
+the other. Reading them is one request, however many shards there are.
+
+It is a copy: a shard is proven by its own file in `receipts/`. The list is deleted before one of these changes and written after
+the last one, so that a list that is there is right wherever a run was killed. Of a store with a manifest it counts only where the
+manifest names it: versions of before change receipts and know of no list. Where none counts, receipts are read one by one."""
+END = b"\n}\n"
+"""Of a receipt's file; within one no line begins so."""
+
+
+class Listed(NamedTuple):
+    """A receipt, and the bytes of its own file."""
+
+    receipt: Receipt
+    size: int
+
+
+def write_list(where: Local | Remote, receipts: Sequence[Receipt]) -> str:
+    """Write the list; returns its hash, by which a manifest names it. One receipt alone needs none: ""."""
+    if len(receipts) < 2:
+        where.delete(LIST)
+        return ""
+    body = b"".join(receipt.dumps() for receipt in receipts)
+    named = hash_of(body)
+    where.write(LIST, f"{named}\n".encode() + body)
+    return named
+
+
+def read_list(where: Local | Remote, manifest: dict[str, Any] | None) -> dict[str, Listed]:
+    """What is listed, by name; empty where no list counts: there is none, it is damaged, or the `manifest` names another or none."""
+    named = None if manifest is None else manifest.get("receipts", "")
+    if named == "":
+        return {}
+    try:
+        data = where.read(LIST)
+        return parsed_list(data) if named in (None, data[:32].decode("ascii", "replace")) else {}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, RecursionError) as fault:
+        log.warning(f"{where.path(LIST)} is damaged ({fault}): receipts are read one by one")
+        return {}
+
+
+def parsed_list(data: bytes) -> dict[str, Listed]:
+    """What is listed, by name; ValueError or TypeError where the bytes are not those that were written."""
+    named, _, body = data.partition(b"\n")
+    if hash_of(body).encode() != named:
+        raise ValueError("its bytes are not those that were written")
+    pages = (page + END for page in body.removesuffix(END).split(END) if page)
+    found = (Listed(Receipt.of(json.loads(page)), len(page)) for page in pages)
+    return {name_of(each.receipt): each for each in found}
 
 
 # -- hashes ------------------------------------------------------------------------------------------------------------

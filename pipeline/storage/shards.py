@@ -288,7 +288,7 @@ class ShardWriter:
             sizes[ledger_name] = written.bytes
         receipt = Receipt(
             stage=self.stage, shard=self.shard, key=self.key, content_hash=self._sink.hexdigest(), ledger_hash=written.hash,
-            index_hash=index_hash, sizes=sizes,
+            index_hash=index_hash, sizes=sizes, columns_hash=hash_of(self.schema.serialize().to_pybytes()),
             rows=self.rows, bytes=self._sink.size, rows_in=rows_in,
             reasons=reason_counts(ledger), counts={k: v for k, v in self._counts.items() if v}, notes=notes or {}, written=self.written,
             **{**stamp(), **proof},

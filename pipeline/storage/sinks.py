@@ -19,9 +19,10 @@ from pipeline.errors import DamagedStore, NewerStore, SourceError, UsageError
 from pipeline.options import CONTENT
 from pipeline.storage import input_hashes
 from pipeline.storage.files import Local, Remote, canonical, filesystem, inside, is_remote, parents
+from pipeline.storage.proof import LIST
 from pipeline.storage.store import ARTEFACT, Store
 
-PARTS = ("manifest.json", "receipts", "shards", "index", "ledger", "passes", ARTEFACT, "takedown")
+PARTS = ("manifest.json", LIST, "receipts", "shards", "index", "ledger", "passes", ARTEFACT, "takedown")
 """What a store is made of; the manifest and the proofs first, so that a sweep that is killed leaves nothing that counts."""
 BESIDE = ("lock.json", "lock.taking", input_hashes.NAME)
 """What may lie in a store and is none of it."""

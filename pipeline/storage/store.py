@@ -5,6 +5,7 @@
     STORE/index/NNNNN.ids          sorted (id hash, row) pairs: random access by id
     STORE/ledger/NNNNN.arrow       what became of every input
     STORE/receipts/NNNNN.json      the proof, written last
+    STORE/receipts.all             a copy of all proofs of a finished stage, to be read at once
     STORE/passes/<pass>/...        a barrier stage's own sub-stores
     STORE/artefact/...             a trained thing, proven by receipts/artefact.json
 
@@ -25,18 +26,31 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import DamagedStore, SourceError, repair_hint
+from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
 from pipeline.options import content_hash, digest
 from pipeline.schema import current, fitted, is_id, shape_of, unified, upgraded
 from pipeline.storage.artefacts import fetch
 from pipeline.storage.files import Local, filesystem, tried
 from pipeline.storage.ledger import Ledger, Receipt, with_hash
 from pipeline.storage.opened import at_once
-from pipeline.storage.proof import ARTEFACT, FOLDERS, FORMAT, held, held_artefact, manifest_of, sizes_of, wrong_sizes
+from pipeline.storage.proof import (
+    ARTEFACT,
+    FOLDERS,
+    FORMAT,
+    LIST,
+    added,
+    held,
+    held_artefact,
+    manifest_of,
+    read_list,
+    sizes_of,
+    summed,
+    write_list,
+    wrong_sizes,
+)
 from pipeline.storage.shards import (
     BATCH_BYTES,
     BATCH_ROWS,
-    COUNTED,
     INDEX,
     SHARD_BYTES,
     SHARD_ROWS,
@@ -94,7 +108,13 @@ class Store:
         return manifest
 
     def receipts(self) -> dict[int, Receipt]:
-        """Every shard receipt on disk, by shard number: what is proven, finished stage or not."""
+        """Every shard receipt, by shard number: what is proven, finished stage or not. One read where there is a list of them."""
+        if known := self.listed():
+            return {int(name): receipt for name, receipt in known.items() if name.isdigit()}
+        return self._on_disk()
+
+    def _on_disk(self) -> dict[int, Receipt]:
+        """The receipts of shards, read one by one."""
         there = (name.removesuffix(".json") for name in self.fs.names("receipts") if name.endswith(".json"))
         names = [f"receipts/{stem}.json" for stem in sorted(filter(str.isdigit, there), key=int)]
         found = (
@@ -111,19 +131,30 @@ class Store:
         except FileNotFoundError:
             return None
 
+    def listed(self, there: dict[str, int] | None = None) -> dict[str, Receipt]:
+        """The receipts by name (`00000`, `artefact`) as the list of them says, if one counts; empty where none does. `there`
+        (`sizes()`): only those whose own files are as long as they were."""
+        try:
+            manifest = self.manifest()
+        except NewerStore:
+            raise
+        except DamagedStore:
+            return {}
+        found = read_list(self.fs, manifest)
+        same = (there is None or there.get(f"receipts/{name}.json") == size for name, (_, size) in found.items())
+        return {name: listed.receipt for (name, listed), holds in zip(found.items(), same) if holds}
+
+    def list_receipts(self, receipts: Iterable[Receipt]) -> str:
+        """Write the list of these, which are all, so that they are read at once; returns its hash. One alone needs none: ""."""
+        return write_list(self.fs, list(receipts))
+
+    def unlist_receipts(self) -> None:
+        """Take the list away, before a receipt changes."""
+        self.fs.delete(LIST)
+
     def sizes(self) -> dict[str, int]:
         """Bytes of every file that receipts speak of, by name: a listing a folder, however many shards there are."""
         return {name: size for folder in FOLDERS for name, size in self.fs.sizes(folder).items()}
-
-    def proven(self, shard: int | str, there: dict[str, int]) -> Receipt | None:
-        """The receipt of a shard if it can be read and what it proves is `there` (`sizes()`) in its full length."""
-        if f"receipts/{number_of(shard)}.json" not in there:
-            return None
-        try:
-            receipt = self.receipt(shard)
-        except DamagedStore:
-            return None
-        return None if receipt is None or wrong_sizes(sizes_of(receipt, shard), there) else receipt
 
     def shards(self) -> list[int]:
         """Shard numbers, ascending: by the manifest, or by the receipts while the stage is under way."""
@@ -152,9 +183,14 @@ class Store:
     @property
     def schema(self) -> pa.Schema:
         """The columns of all shards: those of the shape, then extra ones, which a shard may lack. Bytes are not held here."""
-        shards = self.shards()
+        manifest = self.manifest() or {}
+        shards = manifest.get("columns_in") or self.shards()
         if not shards:
             raise SourceError(f"{self.path} has no shards", "run the stage that makes it")
+        return self.columns(shards)
+
+    def columns(self, shards: Iterable[int]) -> pa.Schema:
+        """The columns of these shards together."""
         try:
             return unified(current(self._schema_of(shard)) for shard in shards)
         except ValueError as fault:
@@ -176,13 +212,8 @@ class Store:
     def _open(self, name: str, shard: int | str, proof: str) -> pa.ipc.RecordBatchFileReader:
         """An Arrow file whose bytes are those that the receipt's `proof` (an attribute) is the hash of."""
         with self._damage_of(name):
-            data = self._held(name, shard, proof)
+            data = held(self.fs, name, getattr(self.require_receipt(shard), proof), self.path)
             return pa.ipc.open_file(data if data is not None else pa.memory_map(self.fs.path(name)))
-
-    def _held(self, name: str, shard: int | str, proof: str) -> bytes | None:
-        """`held` of a file by its receipt."""
-        with self._damage_of(name):
-            return held(self.fs, name, getattr(self.require_receipt(shard), proof), self.path)
 
     def require_receipt(self, shard: int | str) -> Receipt:
         """The receipt; DamagedStore where there is none."""
@@ -258,14 +289,14 @@ class Store:
         On local disk their bytes are held against the receipts first, like `read`; on object storage, where whoever is given the
         paths would fetch all of them again, their lengths are (`scan` holds the bytes). DamagedStore where they differ.
         """
-        shards = self.shards() if of is None else of
+        shards, known = self.shards() if of is None else of, self.listed()
         names = [f"shards/{number_of(shard)}.arrow" for shard in shards]
+        proofs = [known.get(number_of(shard)) or self.require_receipt(shard) for shard in shards]
         if isinstance(self.fs, Local):
-            for name, shard in zip(names, shards):
-                self._held(name, shard, "bytes_hash")
+            for name, receipt in zip(names, proofs):
+                held(self.fs, name, receipt.bytes_hash, self.path)
         else:
-            proofs = (sizes_of(self.require_receipt(shard), shard) for shard in shards)
-            sizes = {name: size for proof in proofs for name, size in proof.items()}
+            sizes = {name: size for receipt in proofs for name, size in sizes_of(receipt, receipt.shard).items()}
             for name, what in wrong_sizes({name: sizes.get(name) for name in names}, self.fs.sizes("shards")).items():
                 raise DamagedStore(f"{self.fs.path(name)} {what}", repair_hint(self.path))
         return [self.fs.path(name) for name in names]
@@ -273,8 +304,10 @@ class Store:
     def ledger_files(self) -> list[str]:
         """Paths of the ledgers, likewise."""
         names = self.ledger_names()
+        known = self.listed() if isinstance(self.fs, Local) else {}
         for name in names if isinstance(self.fs, Local) else ():
-            self._held(f"ledger/{name}.arrow", name, "ledger_bytes_hash")
+            receipt = known.get(name) or self.require_receipt(name)
+            held(self.fs, f"ledger/{name}.arrow", receipt.ledger_bytes_hash, self.path)
         return [self.fs.path(f"ledger/{name}.arrow") for name in names]
 
     def dataset(self, columns: Sequence[str] | None = None) -> Any:
@@ -290,7 +323,9 @@ class Store:
         from pipeline.storage.opened import dataset
 
         names = [f"shards/{number_of(shard)}.arrow" for shard in (self.shards() if of is None else of)]
-        return dataset(names, self.schema if names else None, partial(_content, self), self.fs.sizes("shards"))
+        return dataset(
+            names, self.schema if names else None, partial(_content, self, self.listed()), self.fs.sizes("shards")
+        )
 
     def find(self, row_id: str) -> tuple[int, int] | None:
         """(shard, row) of an id through the index, or None."""
@@ -372,6 +407,7 @@ class Store:
     ) -> Receipt:
         """Adopt `folder` as the store's artefact: copied file by file, then proven by one receipt over their hashes. `left_out`:
         inputs it was made without that stand in other ledgers of the store, by reason."""
+        self.unlist_receipts()
         self.fs.delete(f"receipts/{ARTEFACT}.json")
         self.fs.delete(ARTEFACT)
         files, sizes = {}, {}
@@ -382,20 +418,11 @@ class Store:
                 shutil.copyfileobj(source, sink, 1 << 20)
         written = write_table(self.fs, f"ledger/{ARTEFACT}.arrow", ledger)
         receipt = Receipt(
-            stage=stage,
-            shard=-1,
-            key=key,
-            content_hash=digest(files),
-            ledger_hash=written.hash,
-            rows=0,
-            bytes=sum(sizes.values()),
+            stage=stage, shard=-1, key=key, content_hash=digest(files), ledger_hash=written.hash, bytes=sum(sizes.values()),
             rows_in=len(ledger["id"].unique()) + sum((left_out or {}).values()),
-            reasons=_added([reason_counts(ledger), left_out or {}]),
-            notes=notes or {},
-            files=files,
-            sizes={**sizes, f"ledger/{ARTEFACT}.arrow": written.bytes},
-            **{**stamp(), **proof},
-        )
+            reasons=added([reason_counts(ledger), left_out or {}]), notes=notes or {}, files=files,
+            sizes={**sizes, f"ledger/{ARTEFACT}.arrow": written.bytes}, **{**stamp(), **proof},
+        )  # fmt: skip
         self.fs.write(f"receipts/{ARTEFACT}.json", receipt.dumps())
         return receipt
 
@@ -417,31 +444,16 @@ class Store:
         self, manifest: dict[str, Any], shards: Sequence[int], known: dict[int, Receipt] | None = None
     ) -> dict[str, Any]:
         """Write the manifest over the receipts of `shards` (`known`, else those on disk) and remove every other shard."""
-        receipts, wanted = self.receipts() if known is None else known, set(shards)
+        receipts, wanted = self._on_disk() if known is None else known, set(shards)
         if absent := sorted(wanted - (self._remove_orphans(wanted) & set(receipts))):
             raise DamagedStore(
                 f"{self.path}: shards {absent[:5]} have no receipt",
                 "run the same command again: only what is missing is redone",
             )
-        mine = [receipts[number] for number in sorted(wanted)]
-        entries = [_entry(receipt) for receipt in mine]
-        artefact = self.receipt(ARTEFACT)
-        full = {
-            "format": FORMAT,
-            "stage": "",
-            "shape": None,
-            "key": "",
-            "lineage": {},
-            "schema": [],
-            **manifest,
-            "rows": sum(entry["rows"] for entry in entries),
-            "bytes": sum(entry["bytes"] for entry in entries),
-            "rows_in": sum(receipt.rows_in for receipt in mine),
-            "reasons": _added(receipt.reasons for receipt in mine),
-            "counts": {name: _added(receipt.counts.get(name, {}) for receipt in mine) for name in COUNTED},
-            "shards": entries,
-            "artefact": _entry(artefact) if artefact else None,
-        }
+        proofs, artefact = [receipts[number] for number in sorted(wanted)], self.receipt(ARTEFACT)
+        blank = {"format": FORMAT, "stage": "", "shape": None, "key": "", "lineage": {}, "schema": []}
+        listed = self.list_receipts([*proofs, *([artefact] if artefact else [])])
+        full = {**blank, **manifest, **summed(proofs, artefact), "receipts": listed}
         self.write_manifest(full)
         return full
 
@@ -455,6 +467,7 @@ class Store:
 
     def drop(self, shard: int | str) -> None:
         """Remove one shard, its proof first."""
+        self.unlist_receipts()
         number = number_of(shard)
         for name in (
             f"receipts/{number}.json",
@@ -471,29 +484,17 @@ class Store:
             self.fs.sweep(folder)
             stems = [name.removesuffix(ending) for name in self.fs.names(folder)]
             there[folder] = set(map(int, filter(str.isdigit, stems)))
+            if there["receipts"] - wanted:
+                self.unlist_receipts()
             for number in sorted(there[folder] - wanted):
                 self.fs.delete(f"{folder}/{number_of(number)}{ending}")
         return there["receipts"]
 
 
-def _content(store: Store, name: str) -> bytes | str:
-    """The bytes of a shard's file, or the local path to map, held against its receipt."""
-    data = store._held(name, name.removeprefix("shards/").removesuffix(".arrow"), "bytes_hash")
+def _content(store: Store, known: dict[str, Receipt], name: str) -> bytes | str:
+    """The bytes of a shard's file, or the local path to map, held against its receipt: of those that are `known`, or its own."""
+    number = name.removeprefix("shards/").removesuffix(".arrow")
+    receipt = known.get(number) or store.require_receipt(number)
+    with store._damage_of(name):
+        data = held(store.fs, name, receipt.bytes_hash, store.path)
     return store.fs.path(name) if data is None else data
-
-
-def _entry(receipt: Receipt) -> dict[str, Any]:
-    name = f"receipts/{number_of(receipt.shard) if receipt.shard >= 0 else ARTEFACT}.json"
-    return {
-        "shard": receipt.shard, "rows": receipt.rows, "bytes": receipt.bytes, "content_hash": receipt.content_hash,
-        "ledger_hash": receipt.ledger_hash, "key": receipt.key, "written": receipt.written,
-        "sizes": {**receipt.sizes, name: len(receipt.dumps())} if receipt.sizes else {},
-    }  # fmt: skip
-
-
-def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for count in counts:
-        for word, number in count.items():
-            total[word] = total.get(word, 0) + number
-    return dict(sorted(total.items(), key=lambda item: (-item[1], item[0])))

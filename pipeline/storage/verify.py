@@ -21,13 +21,13 @@ from typing import Any, Literal
 from pipeline.deletion.forgotten import writing
 from pipeline.engine import progress
 from pipeline.engine.pool import Inline, OnRay, Pool
-from pipeline.engine.tasks import collect
+from pipeline.engine.tasks import Proofs, collect
 from pipeline.errors import DamagedStore, NewerStore, SourceError, repair_hint
 from pipeline.inspection.terminal import escaped
 from pipeline.storage import input_hashes, recordings
 from pipeline.storage.files import filesystem
 from pipeline.storage.ledger import Receipt
-from pipeline.storage.proof import ARTEFACT, PAGE, sizes_of, wrong_sizes
+from pipeline.storage.proof import ARTEFACT, LIST, PAGE, parsed_list, sizes_of, wrong_sizes
 from pipeline.storage.shards import hash_of, number_of
 from pipeline.storage.store import Store
 
@@ -86,6 +86,8 @@ class Check:
     """What the manifest says of it, if it does."""
     rows: bool
     """False where the rows were deleted on purpose (drop_raw)."""
+    listed: Receipt | None = None
+    """What the list of receipts says of it, if it does."""
 
     @property
     def name(self) -> str:
@@ -171,6 +173,7 @@ def _verify_part(store: Store, found: Verification, pool: Pool, whole: bool) -> 
     """Returns False for a store whose text was deleted, and for its passes (`whole` says so): a repair helps neither."""
     there = store.sizes()
     proofs = {name[9:-5] for name in there if name.startswith("receipts/") and name.endswith(".json")}
+    listed = _listed(store, found)
     manifest: dict[str, Any] | None = None
     try:
         manifest = store.manifest()
@@ -180,7 +183,9 @@ def _verify_part(store: Store, found: Verification, pool: Pool, whole: bool) -> 
     except DamagedStore as fault:
         found.faults.append(_fault(store, MANIFEST, "damaged", fault.message, MANIFEST))
     entries, rows = _entries(manifest), not (manifest or {}).get("dropped_text")
-    checks = [Check(store, proof, entries.get(proof), rows) for proof in sorted(proofs | set(entries))]
+    checks = [
+        Check(store, proof, entries.get(proof), rows, listed.get(proof)) for proof in sorted(proofs | set(entries))
+    ]
     known, unknown = set(), set()
     for checked in collect(pool, check, checks, f"verify {store.name}"):
         loose = manifest is not None and checked.proof.isdigit() and checked.proof not in entries
@@ -190,13 +195,29 @@ def _verify_part(store: Store, found: Verification, pool: Pool, whole: bool) -> 
         found.bytes += checked.bytes
         known |= {*checked.names, *(name for name, _, _ in checked.wrong)}
         unknown |= set() if checked.known else {checked.proof}
-        found.faults += [
-            _fault(store, name, kind, what, checked.proof, rows and whole) for name, kind, what in checked.wrong
-        ]
+        for name, kind, what in checked.wrong:
+            own = name == LIST
+            found.faults.append(
+                _fault(store, name, kind, what, name if own else checked.proof, own or (rows and whole))
+            )
     for name in sorted(set(there) - known - {PAGE}):
         if not _may_belong(name, unknown):
             found.faults.append(_fault(store, name, "extra", "nothing speaks of it", ""))
     return rows and whole
+
+
+def _listed(store: Store, found: Verification) -> dict[str, Receipt]:
+    """The receipts that the store's list of them holds; a fault where it is damaged."""
+    try:
+        data = store.fs.read(LIST)
+        listed = {name: each.receipt for name, each in parsed_list(data).items()}
+        found.files, found.bytes = found.files + 1, found.bytes + len(data)
+        return listed
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, RecursionError) as fault:
+        found.faults.append(_fault(store, LIST, "damaged", str(fault), LIST))
+        return {}
 
 
 def _verify_recordings(store: Store, found: Verification) -> None:
@@ -269,6 +290,8 @@ def check(task: Check) -> Checked:
     if receipt is None:
         return Checked(store.path, task.proof, wrong=[(name, "missing", "the manifest speaks of it")], known=False)
     done.names.append(name)
+    if task.listed not in (None, receipt):
+        done.wrong.append((LIST, "damaged", f"what it says of {name} is not what stands there"))
     if task.entry is not None and (differs := _disagree(receipt, task.entry)):
         done.wrong.append((name, "damaged", f"its {differs} is not what the manifest says"))
     for file, size in sizes_of(receipt, task.proof).items():
@@ -326,8 +349,8 @@ def strike(store: Store, fault: Fault) -> None:
         store.fs.delete(fault.file)
     elif fault.proof == recordings.FINISHED:
         recordings.give_up(Path(fault.path).parent)
-    elif fault.proof == input_hashes.NAME:
-        store.fs.delete(input_hashes.NAME)
+    elif fault.proof in (input_hashes.NAME, LIST):
+        store.fs.delete(fault.proof)
     elif fault.proof == MANIFEST:
         store.invalidate_manifest()
     else:
@@ -348,11 +371,10 @@ def clear(store: Store) -> None:
     """Before a stage works on a store again: proofs that cannot be read, or of files that are missing or cut, go, in the store
     and in its passes, each named. By sizes alone: what is damaged within is seen where it is read."""
     for part in parts_of(store):
-        there = part.sizes()
-        for name in [name for name in there if name.startswith("receipts/") and name.endswith(".json")]:
-            proof = name[9:-5]
-            if part.proven(proof, there) is None:
-                log.warning(f"{part.path}: {_why(part, proof, there)}; made again")
+        proofs = Proofs(part)
+        for proof in proofs.names:
+            if proofs.whole(proof) is None:
+                log.warning(f"{part.path}: {_why(part, proof, proofs.sizes)}; made again")
                 take_away(part, proof)
 
 

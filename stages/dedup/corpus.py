@@ -152,5 +152,6 @@ def _shards(store: Store) -> dict[int, tuple[str, int]]:
     manifest = store.manifest()
     if manifest is not None and not manifest.get("takedowns"):
         return {entry["shard"]: (entry["content_hash"], entry["rows"]) for entry in manifest["shards"]}
-    receipts = ((number, store.require_receipt(number)) for number in store.shards())
-    return {number: (receipt.bytes_hash, receipt.rows) for number, receipt in receipts}
+    known = store.receipts()
+    receipts = (known.get(number) or store.require_receipt(number) for number in store.shards())
+    return {receipt.shard: (receipt.bytes_hash, receipt.rows) for receipt in receipts}

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.engine.pool import Pool
-from pipeline.engine.tasks import drop_others, resumed
+from pipeline.engine.tasks import Proofs, drop_others, resumed
 from pipeline.errors import DamagedStore, MaetdolError, repair_hint
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import Receipt
@@ -89,10 +89,12 @@ def make(
 
     Shards of other numbers are removed. `given(number)` is what a task carries.
     """
-    there = sink.sizes()
-    drop_others(sink, keys, there)
+    there = Proofs.taken(sink)
+    drop_others(sink, keys, there.names)
     tasks = [PassTask(sink, number, key, given(number)) for number, key in keys.items()]
-    return resumed(pool, fn, tasks, f"dedup {sink.name}", lambda task: _whole(sink, task.number, task.key, there))
+    receipts = resumed(pool, fn, tasks, f"dedup {sink.name}", lambda task: _whole(there, task.number, task.key))
+    sink.list_receipts(receipts)
+    return receipts
 
 
 def signatures_of(home: Store) -> Store:
@@ -103,24 +105,22 @@ def signatures_of(home: Store) -> Store:
 
 def proven(sink: Store, keys: dict[int, str]) -> list[Receipt] | None:
     """The receipts of all these shards, if every one is there, whole and under its key."""
-    there, found = sink.sizes(), []
+    there, found = Proofs(sink), []
     for number, key in keys.items():
-        if (receipt := _whole(sink, number, key, there)) is None:
+        if (receipt := _whole(there, number, key)) is None:
             return None
         found.append(receipt)
     return found
 
 
-def _whole(sink: Store, number: int, key: str, there: dict[str, int]) -> Receipt | None:
-    """The receipt of a shard that was made under `key` and is whole; a line names what is damaged. `there`: `sink.sizes()`."""
-    if f"receipts/{number_of(number)}.json" not in there:
-        return None
+def _whole(there: Proofs, number: int, key: str) -> Receipt | None:
+    """The receipt of a shard that was made under `key` and is whole; a line names what is damaged."""
     try:
-        receipt = sink.receipt(number)
+        receipt = there.receipt(number)
     except MaetdolError as fault:
         log.warning(f"dedup: {fault.message}; made again")
         return None
-    return receipt if receipt is not None and receipt.key == key and is_whole(sink, receipt, there) else None
+    return receipt if receipt and receipt.key == key and is_whole(there.store, receipt, there.sizes) else None
 
 
 def is_whole(sink: Store, receipt: Receipt, there: dict[str, int] | None = None) -> bool:

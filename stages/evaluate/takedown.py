@@ -43,6 +43,7 @@ def forget(store: Store, lost: Lost) -> list[str]:
             sizes[name] = len(data)
     if files != receipt.files:
         by = sorted({*receipt.taken.get("by", []), lost.takedown})
+        store.unlist_receipts()
         store.fs.write(
             f"receipts/{ARTEFACT}.json",
             replace(receipt, files=files, sizes=sizes, taken={**receipt.taken, "by": by}).dumps(),

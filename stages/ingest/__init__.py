@@ -139,6 +139,7 @@ class Ingest(Stage):
         # The key without the listing: a shard depends on its own files alone.
         tasks = plan.tasks(files, self, sink, super().key(inputs))
         there = sink.receipts()
+        sink.unlist_receipts()
 
         def valid(task: Any) -> list | None:
             receipts, whole = proven(task, there)

@@ -126,6 +126,7 @@ def compute_signatures(run: Run, pool: Pool) -> None:
     """Make the pass, one task a part; the signatures of a part outlive other changes."""
     keys = {number: run.minhash.key(part.content) for number, part in run.corpus.parts.items()}
     given = (run, run.minhash.cache(run.stage.signatures))
+    run.store("measures").unlist_receipts()  # written on the way
     make(run.signatures, compute_part, keys, lambda number: given, pool)
 
 

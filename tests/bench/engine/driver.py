@@ -79,7 +79,7 @@ def quality(folder: Path, shards: int) -> Answering:
     stage = Quality.build({"filters": [{"word_count": {"min": 20}}]}, "quality")
     sink, pool = Store(folder / "out"), Answering()
     inputs = Inputs({"of": [Store(folder / "in")]})
-    made = {receipt.shard: receipt for receipt in run_chain([Link(stage, inputs, sink, True)], pool)}
+    made = {receipt.shard: receipt for receipt in run_chain([Link(stage, inputs, sink, True)], pool)[0]}
     sink.commit_manifest({"stage": "quality", "shape": "DOCUMENT", "key": stage.key(inputs)}, list(made), made)
     return pool
 

@@ -227,6 +227,9 @@ def test_killed_before_any_write_it_is_finished_by_the_next_call(stride, root, t
         except Killed:
             finished = False
         monkeypatch.undo()
+        for name, part in (each for store in lineage.stores_of(str(again)) for each in lineage.parts_of(store)):
+            told = part.listed()
+            assert told == {shard: part.receipt(shard) for shard in told}, f"{name}, killed at step {steps}"
         under_way = takedown.pending(filesystem(again))
         if under_way is not None:
             takedown.carry_out(str(again), under_way[0])
