@@ -1,10 +1,11 @@
 """MB/s of tokenising real text on one core, by every library that reads the tokenizer, and of `pack`; the ids of all are compared.
 
-    python tests/bench/tokenizer/encode.py [--megabytes 4] [--pack-megabytes 34] [--vocab-size 32768]
+    python tests/bench/tokenizer/encode.py [--megabytes 2] [--pack-megabytes 34] [--vocab-size 32768] [--kinds bpe ...]
 
-Text: Korean technical Markdown, the English Python manual, Korean film reviews (`../shared/data`); the first `--megabytes` of each, for
-`pack` the first `--pack-megabytes`. The tokenizers are trained on the same. Times are CPU seconds of this process, one thread; each
-way begins with nothing remembered. Printed as Markdown: RESULTS.md is what it printed.
+Text: Korean technical Markdown, the English Python manual, Korean film reviews (`../shared/data`), and the modules of the Python that runs
+this; the first `--megabytes` of each for the readers, whose ids are compared, the first `--pack-megabytes` for `pack` and, beside it, gigatoken alone:
+the first time (its words are not known) and again. The tokenizers are trained on the same. Times are CPU seconds of this process, one
+thread; each reader begins with nothing remembered. Printed as Markdown: RESULTS.md is what it printed.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ SOURCES = {
     "Korean Markdown": ("C-cpp-docs-ko.jsonl.xz", "markdown"),
     "English manual": ("C-python311-rst-en.jsonl.xz", "text"),
     "Korean reviews": ("C-nsmc-reviews.jsonl.xz", "text"),
+    "Python code": None,
 }
 KINDS = {
     "byte_bpe, llama3": {"model_type": "byte_bpe", "pattern": "llama3"},
@@ -41,15 +43,25 @@ READERS = ("SentencePiece", "tokenizers", "tiktoken", "gigatoken", "Encoder")
 
 def texts(name: str, budget: int) -> list[str]:
     """About `budget` bytes of a source, in its order; all of it where it has fewer."""
-    file, field = SOURCES[name]
     found, size = [], 0
-    with lzma.open(REPO.parent / "shared" / "data" / file, "rt", encoding="utf-8") as rows:
-        for row in rows:
-            found.append(json.loads(row)[field])
-            size += len(found[-1].encode())
-            if size > budget:
-                break
+    for text in documents(SOURCES[name]):
+        found.append(text)
+        size += len(text.encode())
+        if size > budget:
+            break
     return found
+
+
+def documents(source: tuple[str, str] | None):
+    """The texts of a file of rows; without one, the modules of the standard library."""
+    if source is None:
+        for path in sorted(Path(os.__file__).parent.rglob("*.py")):
+            if "site-packages" not in path.parts:
+                yield path.read_text("utf-8", "replace")
+        return
+    with lzma.open(REPO.parent / "shared" / "data" / source[0], "rt", encoding="utf-8") as rows:
+        for row in rows:
+            yield json.loads(row)[source[1]]
 
 
 def store_of(given: list[str], path: str):
@@ -107,47 +119,68 @@ def ways(folder: Path, kind: str, given: list[str]):
 
 def main() -> None:
     import numpy as np
+    import pyarrow as pa
 
     from pipeline.engine.pool import Inline
     from pipeline.engine.stage import Inputs
     from pipeline.storage.store import Store
+    from stages.models.encoder import opened
     from stages.pack import Pack
     from stages.tokenizer import Tokenizer
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--megabytes", type=float, default=4.0)
+    parser.add_argument("--megabytes", type=float, default=2.0)
     parser.add_argument("--pack-megabytes", type=float, default=34.0)
     parser.add_argument("--vocab-size", type=int, default=32768)
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
     asked = parser.parse_args()
     named = ("sentencepiece", "tokenizers", "tiktoken", "gigatoken")
     print(", ".join(f"{name} {version(name)}" for name in named))
-    print(f"\n| tokenizer | text, MB | {' | '.join(READERS)} | pack | ids |\n|{'---|' * (len(READERS) + 4)}")
+    print(
+        f"\n| tokenizer | text, MB | {' | '.join(READERS)} | ids | text, MB | documents | gigatoken, first, again | pack, first, again |\n|{'---|' * (len(READERS) + 7)}"
+    )
     given = {name: texts(name, int(asked.megabytes * 1e6)) for name in SOURCES}
     larger = {name: texts(name, int(asked.pack_megabytes * 1e6)) for name in SOURCES}
+
+    def timed(size: float, way):
+        began = time.process_time()
+        return way(), f"{size / (time.process_time() - began):.1f}"
+
     with tempfile.TemporaryDirectory() as folder:
         corpus = store_of([text for some in given.values() for text in some], f"{folder}/docs")
         stores = {name: store_of(some, f"{folder}/{number}") for number, (name, some) in enumerate(larger.items())}
-        for kind, options in KINDS.items():
+        for kind in asked.kinds:
             sink = Store(f"{folder}/{kind}")
-            Tokenizer(vocab_size=asked.vocab_size, probe_mb=0.2, **options).run(
+            Tokenizer(vocab_size=asked.vocab_size, probe_mb=0.2, **KINDS[kind]).run(
                 Inputs({"of": [corpus]}), sink, Inline()
             )
+            encoder = opened(sink.artefact(), sink.content_hash)
+            encoder.encode_column(pa.array(["proven on a first text"], pa.large_string()))
             for name, some in given.items():
-                size = sum(len(text.encode()) for text in some) / 1e6
+                size, whole = (sum(len(text.encode()) for text in part[name]) / 1e6 for part in (given, larger))
                 speeds, ids = {}, {}
                 for reader, way in ways(sink.artefact(), kind, some).items():
-                    began = time.process_time()
-                    ids[reader] = way()
-                    speeds[reader] = f"{size / (time.process_time() - began):.1f}"
+                    ids[reader], speeds[reader] = timed(size, way)
                 same = all(np.array_equal(ids["tokenizers"], one) for one in ids.values())
-                whole = sum(len(text.encode()) for text in larger[name]) / 1e6
-                began = time.process_time()
-                packed = Store(f"{folder}/{kind}-{name}")
-                Pack().run(Inputs({"of": [stores[name]], "tokenizer": [sink]}), packed, Inline())
-                pack = f"{whole / (time.process_time() - began):.1f}"
+                column, fast = pa.array(larger[name], pa.large_string()), encoder._fast
+                alone = packs = ""
+                if fast is not None:
+                    fast._backend, fast._met = fast._load(), 0
+                    alone = ", ".join(
+                        timed(whole, lambda fast=fast, column=column: fast._fast(column))[1] for _ in "12"
+                    )
+                    fast._backend, fast._met = fast._load(), 0
+                for number in (1, 2):
+                    packed = Store(f"{folder}/{kind}-{name}-{number}")
+                    inputs = Inputs({"of": [stores[name]], "tokenizer": [sink]})
+                    _, speed = timed(whole, lambda inputs=inputs, packed=packed: Pack().run(inputs, packed, Inline()))
+                    packs += f", {speed}" if packs else speed
                 cells = [speeds.get(reader, "-") for reader in READERS]
                 count = f"{len(ids['tokenizers']):,} {'the same' if same else 'DIFFER'}"
-                print(f"| {kind} | {name}, {size:.1f} | {' | '.join(cells)} | {pack} | {count} |", flush=True)
+                print(
+                    f"| {kind} | {name}, {size:.1f} | {' | '.join(cells)} | {count} | {whole:.1f} | {len(larger[name]):,} | {alone or '-'} | {packs} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":
