@@ -14,7 +14,7 @@ import numpy as np
 from stages.ingest.flat.find import having, holding
 from stages.ingest.flat.names import ATTRIBUTE, ATTRIBUTES, TEXT, table_of
 from stages.ingest.flat.render import Rendered, render, shown
-from stages.ingest.flat.tree import Flat, children, elements, name, text_at, value, words
+from stages.ingest.flat.tree import Flat, children, elements, name, value, words
 
 
 class Element:
@@ -57,13 +57,20 @@ class Element:
         found = holding(self.tree, attribute, part) if part else having(self.tree, attribute)
         return (Element(self.tree, at) for at in found.tolist() if self.node <= at < self.tree.end[self.node])
 
-    @property
-    def attrib(self) -> dict[str, str]:
-        """Its attributes, those that are in no table aside."""
-        tree, node = self.tree, self.node
-        own = slice(tree.first[node], tree.last[node])
-        places = zip(*(array[own].tolist() for array in (tree.attribute, tree.begin, tree.stop)))
-        return {ATTRIBUTES[each]: text_at(tree, begin, stop) for each, begin, stop in places}
+    def attributes(self, tag: str) -> list[dict[str, str]]:
+        """The attributes of each element of this name at or below it, those that are in no table aside, in document order."""
+        tree = self.tree
+        found = elements(tree, tag, low=self.node, high=int(tree.end[self.node]))
+        if not found:
+            return []
+        first, last = tree.first[found], tree.last[found]
+        low, high = int(first[0]), int(last[-1])
+        names, begins, stops = (array[low:high].tolist() for array in (tree.attribute, tree.begin, tree.stop))
+        view = memoryview(tree.data)
+        return [
+            {ATTRIBUTES[names[at]]: str(view[begins[at] : stops[at]], "utf-8", "replace") for at in range(one, other)}
+            for one, other in zip((first - low).tolist(), (last - low).tolist())
+        ]
 
     def itertext(self) -> Iterator[str]:
         """All text below, scripts and styles included."""

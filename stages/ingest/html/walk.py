@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -23,3 +23,10 @@ def having(root: Any, attribute: str, part: str = "") -> Iterable[Any]:
     if (flat := getattr(root, "having", None)) is not None:
         return flat(attribute, part)
     return (each for each in root.xpath(f"descendant-or-self::*[@{attribute}]") if part in each.get(attribute).lower())
+
+
+def attributes(root: Any, tag: str) -> list[Mapping[str, str]]:
+    """The attributes of each element of this name at or below `root`, in document order."""
+    if (flat := getattr(root, "attributes", None)) is not None:
+        return flat(tag)
+    return [dict(element.attrib) for element in root.iter(tag)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from stages.ingest.html.walk import having
+from stages.ingest.html.walk import attributes, having
 
 _LANG = re.compile(r"^([a-z]{2,3})(?:[-_][a-z0-9]{1,8})*$", re.I)
 _SEPARATOR = re.compile(r"\s+[-|–—•·»:]\s+")
@@ -22,7 +22,7 @@ class Head:
 
     def __init__(self, root: Any) -> None:
         self.root = root
-        self.metas: list[Mapping[str, str]] = [dict(element.attrib) for element in root.iter("meta")]
+        self.metas: list[Mapping[str, str]] = attributes(root, "meta")
         self.named: dict[str, str] = {}
         """The first content under each name, in small letters, that has any."""
         for meta in self.metas:
