@@ -208,7 +208,7 @@ class Train(Stage):
 
     parallel: Literal["data", "fsdp"] = "data"
     """With several workers, by accelerate: data, the whole model on each of them (DDP); fsdp, weights, gradients and optimizer state in shards
-    over all (FSDP2, after ZeRO-3, Rajbhandari et al. 2020), for clm, sft, dpo with full, freeze or lora. A teacher stays whole on each."""
+    over all (FSDP2, after ZeRO-3, Rajbhandari et al. 2020), for clm, sft, dpo, kto, orpo with full, freeze, lora or qlora. A teacher stays whole on each."""
     attn_implementation: Annotated[Literal["auto", "sdpa", "flex", "flash"], BeforeValidator(short_name)] = "auto"
     """sdpa: a block-diagonal mask, everywhere; flex: torch's flex attention with a block mask of the documents; flash: flash attention 2 over
     the bounds of the documents, as torch brings it (`varlen_attn`; bf16 or fp16, no package needed). These two on CUDA only; neither has run on

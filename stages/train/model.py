@@ -69,7 +69,9 @@ def build(
             "merge the lower one into the base first (`maetdol merge`), or use method lora",
         )
     # fp16 trains its adapters in fp32 and computes the base in fp16; weights below bf16 and fp32 stay as computed.
-    model = assemble(chain, dtype=dtype, device=device, four_bit=stage.method == "qlora")
+    # torch cuts parameters of a floating type alone, and casts those that are not of the type computed in.
+    stored = dtype if stage.parallel == "fsdp" else None
+    model = assemble(chain, dtype=dtype, device=device, four_bit=stage.method == "qlora", stored=stored)
     if more is not None:
         grow(model, more, len(tokenizer))
     fitting(model, tokenizer, width)

@@ -360,8 +360,9 @@ class Session:
 
 
 def built_on(stage: Any, device: Any) -> Any:
-    """Where the model is put together: where it is trained, or on the host when the card will hold shards of it only."""
-    return torch.device("cpu") if stage.parallel == "fsdp" else device
+    """Where the model is put together: where it is trained, or on the host when the card will hold shards of it only. In 4 bits always
+    where it is trained: what bitsandbytes keeps beside the packed weights does not move with their shards."""
+    return torch.device("cpu") if stage.parallel == "fsdp" and stage.method != "qlora" else device
 
 
 def base_chain(inputs: Any) -> list[ChainLink]:

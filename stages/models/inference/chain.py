@@ -137,12 +137,19 @@ def four_bit_of(chain: Sequence[ChainLink]) -> bool:
 
 
 def assemble(
-    chain: Sequence[ChainLink], *, dtype: Any, device: Any, four_bit: bool = False, merge: bool = False
+    chain: Sequence[ChainLink],
+    *,
+    dtype: Any,
+    device: Any,
+    four_bit: bool = False,
+    merge: bool = False,
+    stored: Any = None,
 ) -> Any:
     """The model of a chain on `device`, nothing trainable, adapters stacked and active (or merged into full weights).
 
     `four_bit` quantises the base to NF4 with double quantisation (QLoRA, Dettmers et al. 2023). `merge` with `four_bit`
-    merges in full precision first and quantises what comes out.
+    merges in full precision first and quantises what comes out. `stored`: the number type that 4-bit weights are packed in (bytes);
+    shards need a floating one.
     """
     import torch
 
@@ -151,7 +158,7 @@ def assemble(
         if merge and len(chain) > 1 and four_bit:
             assemble(chain, dtype=torch.float32, device=torch.device("cpu"), merge=True).save_pretrained(merged)
             base = Path(merged)
-        model = load_model(base, dtype=dtype, device=device, four_bit=four_bit)
+        model = load_model(base, dtype=dtype, device=device, four_bit=four_bit, stored=stored)
     if len(chain) > 1 and not (merge and four_bit):
         model = _stack(model, chain[1:])
         model = model.merge_and_unload() if merge else model
@@ -159,7 +166,9 @@ def assemble(
     return model.eval()
 
 
-def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False, classes: bool = False) -> Any:
+def load_model(
+    folder: Path, *, dtype: Any, device: Any, four_bit: bool = False, classes: bool = False, stored: Any = None
+) -> Any:
     """A causal language model (`classes`: a sequence classifier) from a folder of safetensors; never runs the folder's code, never
     asks the network."""
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
@@ -173,7 +182,7 @@ def load_model(folder: Path, *, dtype: Any, device: Any, four_bit: bool = False,
     if four_bit:
         options["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=dtype,
-            llm_int8_skip_modules=["score"] if classes else None,
+            llm_int8_skip_modules=["score"] if classes else None, bnb_4bit_quant_storage=stored,
         )  # fmt: skip
         options["device_map"] = {"": device}
     try:

@@ -11,9 +11,8 @@ from pipeline.errors import UsageError
 from pipeline.flags import fields_of
 from pipeline.options import Options
 
-SHARDED = {"objectives": ("clm", "sft", "dpo", "kto", "orpo"), "methods": ("full", "freeze", "lora")}
-"""What can be trained in shards. A base in 4 bits is kept in bitsandbytes' own packed form, which torch's sharding does not cut;
-virtual tokens, masked LM and reward models have not been proven there; online RL is TRL's."""
+SHARDED = {"objectives": ("clm", "sft", "dpo", "kto", "orpo"), "methods": ("full", "freeze", "lora", "qlora")}
+"""What can be trained in shards. A base in 4 bits is packed in the type computed in, which torch can cut; virtual tokens, masked LM and reward models have not been proven there; online RL is TRL's."""
 MASKLESS = ("prompt", "prefix", "ptuning")
 """Methods whose virtual tokens every segment sees: only a written mask says so."""
 
@@ -229,4 +228,7 @@ def spread(planned: Any, stage: Any, workers: int) -> Any:
     # A layer and the embeddings stand whole while they are computed: in fp32 one, in bf16 two, the next being gathered ahead.
     shape = planned.shape
     cut["gathered"] = 4 * (shape.matrices + shape.vocabulary * shape.hidden * (1 if shape.tied else 2))
-    return planned._replace(parts={**planned.parts, **cut})
+    parts = {**planned.parts, **cut}
+    if stage.method == "qlora":  # each worker quantises the whole base before it keeps its shards of it
+        parts["loading"] = max(0, planned.parts["weights"] - sum(parts.values()))
+    return planned._replace(parts=parts)

@@ -182,3 +182,17 @@ def test_levers_of_a_run_in_shards_are_counted_in_shards():
     alone, many = (b.levers(stage, LARGE, 2048, 10**8, card, True, count) for count in (1, 16))
     assert "per_device_train_batch_size: 1" in many[0] or "gradient_checkpointing" in many[0]
     assert not alone[0].startswith(many[0]) and not any("paged" in line or "qlora" in line for line in many)
+
+
+def test_a_base_in_4_bits_stands_whole_on_each_worker_while_it_is_loaded():
+    from stages.train.workers.levers import spread
+
+    seventy = b.Shape(128_256, 8192, 80, 64, 8, 28_672, tied=False)
+    stage = Train(
+        objective="sft", method="qlora", parallel="fsdp", per_device_train_batch_size=1, gradient_checkpointing=True
+    )
+    whole = b.budget(stage, seventy, 1024, 10**8, b.machine("h100"))
+    part = spread(whole, stage, 8)
+    assert part.parts["weights"] == whole.parts["weights"] // 8 and part.parts["loading"] > 0
+    assert part.memory == whole.parts["weights"], "more than training needs then"
+    assert spread(whole, stage.model_copy(update={"method": "lora"}), 8).parts.get("loading") is None

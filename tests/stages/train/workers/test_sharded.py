@@ -32,7 +32,21 @@ def die(rank, who, where, at):
     checkpoint.Checkpoints._keep = lambda self, step: (before(step, "save"), keep(self, step))[1]
 
 
-def one_of(rank, size, port, jobs, death=None):
+def noted(path):
+    """Write to `path` which share of each packed weight this worker holds, when training begins."""
+    from stages.train.engine import trainer
+
+    begin = trainer.Beginning.on_train_begin
+
+    def on_train_begin(self, args, state, control, **more):
+        packed = [p for name, p in self.trainer.model.named_parameters() if name.endswith("base_layer.weight")]
+        path.write_text(json.dumps([p.to_local().numel() / p.numel() for p in packed]))
+        return begin(self, args, state, control, **more)
+
+    trainer.Beginning.on_train_begin = on_train_begin
+
+
+def one_of(rank, size, port, jobs, death=None, note=None):
     """A worker of a gloo group: trains every job, each to its own store."""
     import torch.distributed as dist
 
@@ -48,6 +62,8 @@ def one_of(rank, size, port, jobs, death=None):
 
     if death:
         die(rank, *death)
+    if note and rank == 0:
+        noted(note)
     for options, inputs, sink in jobs:
         stage = Train(**options)
         job = TrainingJob(stage, inputs, Store(sink), stage.key(inputs))
@@ -56,14 +72,14 @@ def one_of(rank, size, port, jobs, death=None):
     dist.destroy_process_group()
 
 
-def together(jobs, size=2, death=None):
+def together(jobs, size=2, death=None, note=None):
     """Train `jobs` (options, inputs, sink), one after the other, in a group of `size` processes."""
     import torch.multiprocessing as mp
 
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(one_of, (size, port, jobs, death), size)
+    mp.spawn(one_of, (size, port, jobs, death, note), size)
 
 
 def same(store, alone, read_history, *names):
@@ -110,6 +126,10 @@ def runs(tokens_store, tiny_tokenizer, tiny, chat_store, pair_store, base_store,
         ),
         "sft": (
             {**tuned, "objective": "sft", "method": "lora", "gradient_checkpointing": True},
+            Inputs({"of": [chat_store], "base": [base_store]}, 17),
+        ),
+        "qlora": (
+            {**tuned, "objective": "sft", "method": "qlora", "learning_rate": 1e-3, "eval_steps": 2},
             Inputs({"of": [chat_store], "base": [base_store]}, 17),
         ),
         **{
@@ -161,6 +181,16 @@ def test_adapters_and_pairs_in_shards_give_the_loss_and_weights_of_one_worker(ru
     together([({**runs[name][0], "parallel": "fsdp"}, runs[name][1], tmp_path / name) for name in names])
     for name in names:
         same(Store(tmp_path / name), alone(name), read_history)
+
+
+@pytest.mark.slow
+def test_a_base_in_4_bits_in_shards_gives_the_loss_and_adapter_of_one_worker(runs, alone, tmp_path, read_history):
+    """And it is cut: each worker holds half of the packed weights."""
+    options, inputs = runs["qlora"]
+    together([({**options, "parallel": "fsdp"}, inputs, tmp_path / "two")], note=tmp_path / "cut")
+    same(Store(tmp_path / "two"), alone("qlora"), read_history)
+    shares = json.loads((tmp_path / "cut").read_text())
+    assert shares and set(shares) == {0.5}
 
 
 @pytest.mark.slow
@@ -270,7 +300,7 @@ def test_parts_are_read_by_as_many_workers_as_wrote_them(tmp_path):
 
 @pytest.mark.parametrize("options, word", [
     ({"objective": "mlm"}, "not mlm"), ({"objective": "reward"}, "not reward"), ({"objective": "rl"}, "not rl"),
-    ({"objective": "sft", "method": "qlora"}, "not qlora"), ({"objective": "sft", "method": "prompt"}, "not prompt"),
+    ({"objective": "sft", "method": "prompt"}, "not prompt"),
     ({"dtype": "fp16"}, "dtype bf16"), ({"torch_compile": True}, "leave one of them out"), ({"optimizer.optim": "paged_adamw_8bit"}, "adamw"),
 ])  # fmt: skip
 def test_what_cannot_be_in_shards_is_refused_by_its_options(options, word):
