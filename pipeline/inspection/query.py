@@ -154,7 +154,7 @@ def some(store: Store, count: int, offset: int = 0) -> list[dict[str, Any]]:
     return take(rows(store, [entry["shard"] for entry in of]), count, offset - before) if of else []
 
 
-SCANNED, FETCHED = 2 << 30, 256 << 20
+SCANNED, FETCHED = 2 << 30, 128 << 20
 """Bytes of shards that a page searches, on local disk and of object storage, where whole batches are fetched."""
 
 
