@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from pipeline.storage.files import Local
 from pipeline.storage.ledger import Ledger, Receipt
+from pipeline.storage.proof import held
 from pipeline.storage.shards import INDEX, number_of
 from pipeline.storage.store import Store
 
@@ -119,7 +120,9 @@ class KeptStore(Store):
         paths = {shard: self.folder / name.replace("/", "-") for shard, name in names.items()}
 
         def fetch(shard: str) -> None:
-            path, data = paths[shard], self._held(names[shard], shard, proof)
+            path = paths[shard]
+            with self._damage_of(names[shard]):
+                data = held(self.fs, names[shard], getattr(self.require_receipt(shard), proof), self.path)
             path.with_suffix(".part").write_bytes(data or b"")
             path.with_suffix(".part").rename(path)
 
