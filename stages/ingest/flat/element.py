@@ -66,7 +66,7 @@ class Element:
         first, last = tree.first[found], tree.last[found]
         low, high = int(first[0]), int(last[-1])
         names, begins, stops = (array[low:high].tolist() for array in (tree.attribute, tree.begin, tree.stop))
-        view = memoryview(tree.data)
+        view = tree.data.data
         return [
             {ATTRIBUTES[names[at]]: str(view[begins[at] : stops[at]], "utf-8", "replace") for at in range(one, other)}
             for one, other in zip((first - low).tolist(), (last - low).tolist())
