@@ -12,16 +12,18 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from stages.ingest.flat.find import having, holding
-from stages.ingest.flat.names import ATTRIBUTE, ATTRIBUTES, TEXT, table_of
+from stages.ingest.flat.names import ATTRIBUTES, TEXT, table_of
 from stages.ingest.flat.render import Rendered, render, shown
-from stages.ingest.flat.tree import Flat, children, elements, name, value, words
+from stages.ingest.flat.tree import Flat, children, elements, name, places_of, text_at, words
 
 
 class Element:
-    __slots__ = ("node", "tree")
+    __slots__ = ("node", "places", "tree")
 
     def __init__(self, tree: Flat, node: int = 0) -> None:
         self.tree, self.node = tree, node
+        self.places: dict[str, tuple[int, int]] | None = None
+        """Where the value of each of its attributes stands in the arena; taken with the first that is read."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Element) and self.node == other.node and self.tree is other.tree
@@ -40,8 +42,10 @@ class Element:
 
     def get(self, attribute: str, default: str | None = None) -> str | None:
         """An attribute's value; attributes that are in no table (`names.ATTRIBUTES`) are not there."""
-        found = value(self.tree, self.node, attribute) if attribute in ATTRIBUTE else None
-        return default if found is None else found
+        if self.places is None:
+            self.places = places_of(self.tree, self.node)
+        place = self.places.get(attribute)
+        return default if place is None else text_at(self.tree, *place)
 
     def find(self, tag: str) -> Element | None:
         """The first element of this name right below."""

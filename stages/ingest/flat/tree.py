@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stages.ingest.flat.names import ATTRIBUTE, ELEMENTS, TAG, TEXT, table_of
+from stages.ingest.flat.names import ATTRIBUTE, ATTRIBUTES, ELEMENTS, TAG, TEXT, table_of
 from stages.text.compiled import tuple_of, writes
 
 
@@ -59,6 +59,13 @@ def value(tree: Flat, node: int, name: str) -> str | None:
     return text_at(tree, int(tree.begin[at]), int(tree.stop[at]))
 
 
+def places_of(tree: Flat, node: int) -> dict[str, tuple[int, int]]:
+    """Where the values of an element's attributes stand in the arena, by name; of two of one name the first."""
+    own = slice(tree.first[node], tree.last[node])
+    names, begins, stops = (array[own].tolist() for array in (tree.attribute, tree.begin, tree.stop))
+    return {ATTRIBUTES[names[at]]: (begins[at], stops[at]) for at in range(len(names) - 1, -1, -1)}
+
+
 def text_at(tree: Flat, begin: int, stop: int) -> str:
     """A range of the arena as text."""
     return str(tree.data[begin:stop], "utf-8", "replace")
@@ -77,7 +84,7 @@ def elements(tree: Flat, *names: str, low: int = 0, high: int | None = None) -> 
     tags = tree.tag[low:high]
     known = [TAG[name] for name in names if name in TAG]
     found = tags == known[0] if len(known) == 1 else _table(names)[tags] if names else tags != TEXT
-    return (np.flatnonzero(found) + low).tolist()
+    return (found.nonzero()[0] + low).tolist()  # np.flatnonzero takes twice the time
 
 
 @cache
